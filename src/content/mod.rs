@@ -1,0 +1,223 @@
+//! The content store as the data path sees it: one immutable catalog of all roots, and blobs.
+//!
+//! Looking a name up here makes no system call, also when the name does not exist. Opening, reading
+//! and watching files is the loader's work, asked for by [`Ask`] and answered by [`Answer`].
+
+pub mod blob;
+pub mod route;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use crate::vault::upload::Upload;
+use crate::wire::name::FileName;
+use blob::{Blob, Version};
+
+/// One directory that files are served from, as its place in the catalog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RootId(pub u16);
+
+/// How a file's bytes travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Form {
+    /// As they are.
+    Octet,
+    /// As RFC 764 NVT text: LF becomes CR LF, CR becomes CR NUL.
+    Netascii,
+}
+
+/// A file that may be served: what a directory listing would say of it, and its bytes if loaded.
+#[derive(Debug)]
+pub struct Entry {
+    /// The root it lies under.
+    pub root: RootId,
+    /// The path beneath the root, in the spelling of the disk, with `/` between the parts.
+    pub path: Box<str>,
+    /// Size, date and identity when the loader last looked.
+    pub version: Version,
+    octet: ArcSwapOption<Blob>,
+    netascii: ArcSwapOption<Blob>,
+}
+
+impl Entry {
+    /// A file just found, not loaded yet.
+    #[must_use]
+    pub fn new(root: RootId, path: &str, version: Version) -> Self {
+        Entry {
+            root,
+            path: path.into(),
+            version,
+            octet: ArcSwapOption::empty(),
+            netascii: ArcSwapOption::empty(),
+        }
+    }
+
+    /// The bytes, if they are in memory and still those of the file.
+    #[must_use]
+    pub fn blob(&self, form: Form) -> Option<Arc<Blob>> {
+        let blob = self.slot(form).load_full()?;
+        (!blob.is_stale()).then_some(blob)
+    }
+
+    /// Keeps or forgets the bytes; the loader's to call.
+    pub fn keep(&self, form: Form, blob: Option<Arc<Blob>>) {
+        self.slot(form).store(blob);
+    }
+
+    fn slot(&self, form: Form) -> &ArcSwapOption<Blob> {
+        match form {
+            Form::Octet => &self.octet,
+            Form::Netascii => &self.netascii,
+        }
+    }
+}
+
+/// The files under one root, by folded name.
+#[derive(Debug, Default)]
+pub struct Root {
+    /// Where the root is, for people.
+    pub dir: PathBuf,
+    /// Every file that may be served, by its folded name.
+    pub entries: HashMap<Box<[u8]>, Arc<Entry>>,
+}
+
+/// An immutable view of every root. A change makes a new one.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    /// The roots; a [`RootId`] is a place in this list.
+    pub roots: Vec<Arc<Root>>,
+}
+
+impl Catalog {
+    /// The file that a stack of roots has for a name: the first root that has it wins.
+    #[must_use]
+    pub fn find(&self, stack: &[RootId], name: &FileName) -> Option<&Arc<Entry>> {
+        stack
+            .iter()
+            .filter_map(|root| self.roots.get(usize::from(root.0)))
+            .find_map(|root| root.entries.get(name.as_bytes()))
+    }
+}
+
+/// Whose question an answer belongs to. The session makes it up and only the session reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(pub u64);
+
+/// What a session asks of the threads that may wait for a disk.
+#[derive(Debug)]
+pub enum Ask {
+    /// Bring a file's bytes into memory.
+    Open {
+        /// Who asks.
+        ticket: Ticket,
+        /// Which file.
+        entry: Arc<Entry>,
+        /// In which form.
+        form: Form,
+    },
+    /// Say whether a mapped file is still what it was when it was mapped.
+    Verify {
+        /// Who asks.
+        ticket: Ticket,
+        /// The mapping in question.
+        blob: Arc<Blob>,
+    },
+    /// Write an upload beside its place, sync it, and put it there.
+    Store {
+        /// Who asks.
+        ticket: Ticket,
+        /// The bytes and where they belong.
+        upload: Box<Upload>,
+    },
+}
+
+/// What those threads answer.
+#[derive(Debug)]
+pub enum Answer {
+    /// The bytes, or why there are none.
+    Opened {
+        /// Who asked.
+        ticket: Ticket,
+        /// The bytes, or why there are none.
+        result: Result<Arc<Blob>, OpenError>,
+    },
+    /// Whether the mapping still is one version of the file.
+    Verified {
+        /// Who asked.
+        ticket: Ticket,
+        /// False when the file was changed in place since it was mapped.
+        unchanged: bool,
+    },
+    /// The upload is durable, or why it is not.
+    Stored {
+        /// Who asked.
+        ticket: Ticket,
+        /// Nothing, once file and directory are synced.
+        result: Result<(), StoreError>,
+    },
+}
+
+/// Why a file in the catalog could not be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OpenError {
+    /// It has gone since the catalog was made.
+    Gone,
+    /// The system does not let this process read it.
+    Forbidden,
+    /// It is no regular file, or leads out of its root.
+    NotServable,
+    /// Somebody keeps writing to it, so there is no one version to send.
+    BeingWritten,
+    /// Too large for the form that was asked for.
+    TooLarge,
+    /// The disk failed; the loader has logged how.
+    Io,
+    /// The loader's queue was full.
+    Busy,
+}
+
+/// Why an upload was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The disk or the quota is full.
+    Full,
+    /// The file exists, and the rule says that it is never replaced.
+    Exists,
+    /// The system does not let this process write there.
+    Forbidden,
+    /// The disk failed; the writer has logged how.
+    Io,
+    /// The writer's queue was full.
+    Busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> FileName {
+        FileName::parse(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn the_first_root_of_the_stack_wins() {
+        let root = |id: u16, names: &[&str]| {
+            let entries = names
+                .iter()
+                .map(|path| {
+                    let entry = Arc::new(Entry::new(RootId(id), path, Version::default()));
+                    (name(path).as_bytes().into(), entry)
+                })
+                .collect();
+            Arc::new(Root { dir: PathBuf::new(), entries })
+        };
+        let catalog = Catalog { roots: vec![root(0, &["a", "b"]), root(1, &["b", "c"])] };
+        let found = |text| catalog.find(&[RootId(1), RootId(0)], &name(text)).map(|e| e.root.0);
+        assert_eq!(found("A"), Some(0));
+        assert_eq!(found("/b"), Some(1));
+        assert_eq!(found("d"), None);
+    }
+}

@@ -1,0 +1,167 @@
+//! What every layer counts, one set per worker: a plain number with a single writer.
+//!
+//! Counting never locks and never waits. Whoever reads (metrics, status) sums over the workers.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// A number that one worker writes and anyone may read.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one.
+    pub fn up(&self) {
+        self.add(1);
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        // One writer, so a plain load and store is exact and cheaper than a locked instruction.
+        self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
+    }
+
+    /// Says what the number is now: for gauges.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn value(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// Whether a figure only grows or may fall again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Total,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// One figure as a reader sees it: name, whether it may fall, help text and value.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// Name as metrics show it, without the `ringpost_` prefix.
+    pub name: &'static str,
+    /// Whether it may fall.
+    pub kind: Kind,
+    /// One sentence for whoever reads the metrics page.
+    pub help: &'static str,
+    /// The value when it was read.
+    pub value: u64,
+}
+
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $kind:ident $name:ident,)+) => {
+        /// One worker's figures. They sit on cache lines of their own.
+        #[derive(Debug, Default)]
+        #[repr(align(128))]
+        pub struct Counters { $($(#[doc = $help])+ pub $name: Counter,)+ }
+
+        impl Counters {
+            /// Every figure in the order of the source.
+            #[must_use]
+            pub fn figures(&self) -> Vec<Figure> {
+                vec![$(Figure {
+                    name: stringify!($name),
+                    kind: Kind::$kind,
+                    help: concat!($($help),+).trim_ascii(),
+                    value: self.$name.value(),
+                },)+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Datagrams taken from TFTP sockets.
+    Total tftp_datagrams,
+    /// Bytes taken from TFTP sockets, without UDP and IP headers.
+    Total tftp_received_bytes,
+    /// TFTP read requests that could be parsed.
+    Total tftp_read_requests,
+    /// TFTP write requests that could be parsed.
+    Total tftp_write_requests,
+    /// Requests that repeated one being served, and were not served twice.
+    Total tftp_repeated_requests,
+    /// Datagrams that are no TFTP packet.
+    Total tftp_malformed,
+    /// Packets for a transfer that does not exist (RFC 1350: unknown TID).
+    Total tftp_unknown_tid,
+    /// Requests sent to a broadcast or multicast address and so not answered (RFC 1123, 4.2.3.5).
+    Total tftp_broadcast,
+    /// Requests from outside the access list, left in silence.
+    Total tftp_denied,
+    /// Requests that had no answer because their subnet's budget of unanswered sends was spent.
+    Total tftp_budget_spent,
+    /// Half-open transfers forgotten to make room for newer ones.
+    Total tftp_half_open_evicted,
+    /// DATA blocks sent, resends included.
+    Total tftp_blocks_sent,
+    /// DATA blocks sent more than once.
+    Total tftp_blocks_resent,
+    /// DATA blocks received, repeats included.
+    Total tftp_blocks_received,
+    /// Bytes of DATA payload sent, resends included.
+    Total tftp_sent_bytes,
+    /// Acknowledgements that said nothing new.
+    Total tftp_stale_acks,
+    /// ERROR packets sent.
+    Total tftp_errors_sent,
+    /// Reads that ended with the last block acknowledged, or sent and only its ACK missing.
+    Total transfers_done,
+    /// Transfers that the phone ended for a reason of its own (probe, header read).
+    Total transfers_aborted,
+    /// Transfers that ended because the phone fell silent.
+    Total transfers_timed_out,
+    /// Requests refused (no such file, access, limits).
+    Total transfers_refused,
+    /// Transfers that failed on this side (file changed, disk full).
+    Total transfers_failed,
+    /// Uploads stored, each durable before its last ACK.
+    Total uploads_stored,
+    /// Transfers open now, half-open ones included.
+    Gauge transfers_open,
+    /// Transfers whose phone has not answered once yet.
+    Gauge transfers_half_open,
+    /// Client addresses that hold a session slot now.
+    Gauge slots_used,
+    /// Requests that wait for a session slot now.
+    Gauge queue_waiting,
+    /// Requests that waited for a session slot.
+    Total queue_entered,
+    /// Requests that waited for a session slot in vain.
+    Total queue_expired,
+    /// Datagrams that the kernel dropped because a receive buffer was full.
+    Total kernel_drops,
+    /// Sends that the kernel refused for the moment and that were tried again.
+    Total send_would_block,
+    /// Sends that the kernel refused for good.
+    Total send_errors,
+    /// Files asked from the loader because no worker had them in memory.
+    Total loads_asked,
+    /// Turns of the worker loop.
+    Total turns,
+    /// Log records lost because the log could not keep up.
+    Total records_lost,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_is_named_once_and_explained() {
+        let counters = Counters::default();
+        counters.tftp_malformed.add(3);
+        let figures = counters.figures();
+        for figure in &figures {
+            assert!(figure.help.ends_with('.'), "{} lacks a sentence", figure.name);
+            assert_eq!(figures.iter().filter(|other| other.name == figure.name).count(), 1);
+        }
+        assert!(figures.iter().any(|figure| figure.name == "tftp_malformed" && figure.value == 3));
+    }
+}

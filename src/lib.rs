@@ -1,0 +1,13 @@
+//! Ringpost: the file server that brings every IP telephone back.
+//!
+//! A request travels `net` → [`wire`] → [`session`] → [`content`] → `net`; [`admission`] says who
+//! and how many, [`vault`] keeps what phones store, `control` hands snapshots to the data path and
+//! never runs in it. ARCHITECTURE.md has the map and the reasons.
+
+pub mod admission;
+pub mod content;
+pub mod count;
+pub mod session;
+pub mod time;
+pub mod vault;
+pub mod wire;

@@ -1,0 +1,162 @@
+//! The machines that decide: told facts, asked for actions.
+//!
+//! Nothing here sends, sleeps, opens or locks. What a machine needs of the world it finds in the
+//! [`Turn`] that it is handed; what it wants done it says when polled.
+
+pub mod snapshot;
+pub mod tftp;
+pub mod timer;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::admission::Admission;
+use crate::content::Entry;
+use crate::count::Counters;
+use crate::time::{Duration, Instant};
+use crate::wire::name::FileName;
+use snapshot::Snapshot;
+
+/// What one turn of a worker hands to its machines.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Settings and catalog, the same from the turn's start to its end.
+    pub snapshot: &'a Snapshot,
+    /// Who may be served, and how many; shared by all protocols of the worker.
+    pub admission: &'a mut Admission,
+    /// The worker's figures.
+    pub counters: &'a Counters,
+    /// The moment of the turn.
+    pub now: Instant,
+}
+
+/// The protocols that Ringpost speaks to phones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// RFC 1350 and its extensions.
+    Tftp,
+    /// HTTP/1.0 and 1.1.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// RFC 959 and its extensions.
+    Ftp,
+}
+
+impl Protocol {
+    /// Lower-case name, as in logs and metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Tftp => "tftp",
+            Protocol::Http => "http",
+            Protocol::Https => "https",
+            Protocol::Ftp => "ftp",
+        }
+    }
+}
+
+/// Which file a record is about.
+#[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "a record is made once per transfer, on the stack")]
+pub enum Subject {
+    /// A file of the catalog.
+    File(Arc<Entry>),
+    /// A name as it was asked for, folded.
+    Name(FileName),
+    /// A name that could not even be read.
+    Unreadable,
+}
+
+/// How a transfer ended. Only [`Outcome::Failed`] is an error of this side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every byte acknowledged, or stored.
+    Done,
+    /// Everything was sent and only the last acknowledgement is missing: some phones never send it.
+    DoneUnacknowledged,
+    /// The phone ended it in peace: it probed for options, or had read what it wanted.
+    Aborted(Abort),
+    /// The phone asked again from the same port, and the new request took this one's place.
+    Superseded,
+    /// The phone fell silent.
+    TimedOut,
+    /// The request was not served.
+    Refused(Refusal),
+    /// This side could not go on.
+    Failed(Failure),
+}
+
+/// Ways a phone ends a transfer that are part of its normal life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// ERROR 8 after the OACK: it only wanted to know the size (RFC 2347).
+    OptionsProbe,
+    /// Any other ERROR from the phone, with its code.
+    ByPhone(u16),
+}
+
+/// Why a request was not served: the phone's doing, or a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The packet breaks the protocol.
+    Malformed,
+    /// The name leads out of the root or cannot be a file.
+    BadName,
+    /// No root of the stack has the name.
+    NoSuchFile,
+    /// The client is outside the access list.
+    AccessDenied,
+    /// No rule allows this upload.
+    UploadNotAllowed,
+    /// The upload is larger than its rule allows.
+    UploadTooLarge,
+    /// The mode is neither octet nor netascii.
+    ModeUnknown,
+    /// All session slots are taken.
+    NoSlot,
+    /// Too many transfers are open.
+    TooManyTransfers,
+    /// The server is about to stop.
+    Stopping,
+}
+
+/// Why this side could not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The file could not be opened.
+    Open(crate::content::OpenError),
+    /// The upload could not be stored.
+    Store(crate::content::StoreError),
+    /// The file was changed in place while it was being sent.
+    FileChanged,
+    /// The mapped file was cut short, or the kernel refused the send for good.
+    SendRefused,
+    /// The server stopped before the transfer was through.
+    Stopped,
+}
+
+/// What the log says of one finished or refused transfer.
+#[derive(Clone, Debug)]
+pub struct Record {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The phone.
+    pub peer: SocketAddr,
+    /// The file.
+    pub subject: Subject,
+    /// Whether the phone sent the file, instead of fetching it.
+    pub upload: bool,
+    /// When it began.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Payload bytes acknowledged, or received.
+    pub bytes: u64,
+    /// Blocks sent more than once.
+    pub blocks_resent: u32,
+    /// Smoothed round trip, if one was measured.
+    pub round_trip: Option<Duration>,
+    /// How it ended.
+    pub outcome: Outcome,
+}

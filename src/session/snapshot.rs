@@ -1,0 +1,81 @@
+//! Settings and catalog as one immutable value: what a worker sees from a turn's start to its end.
+//!
+//! Control builds a new one aside and swaps the pointer; nobody ever changes one.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::admission::access::Access;
+use crate::admission::slots::SlotLimits;
+use crate::content::route::Routes;
+use crate::content::{Catalog, RootId};
+use crate::session::tftp::limits::TftpLimits;
+use crate::vault::upload::Rules;
+
+/// Everything that the data path needs to know.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// The settings; change on reload.
+    pub policy: Arc<Policy>,
+    /// The files; change whenever the disk does.
+    pub catalog: Arc<Catalog>,
+}
+
+/// The settings in the form in which they are used.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// Who may ask at all.
+    pub access: Access,
+    /// Session control.
+    pub slots: SlotLimits,
+    /// What each name becomes, and where it is looked for.
+    pub routes: Routes,
+    /// Which uploads are allowed.
+    pub uploads: Rules,
+    /// The TFTP server.
+    pub tftp: TftpPolicy,
+}
+
+/// Settings of the TFTP server.
+#[derive(Debug, Default)]
+pub struct TftpPolicy {
+    /// The stack of roots that files are looked for in.
+    pub stack: Vec<RootId>,
+    /// What holds where no subnet says otherwise.
+    pub limits: TftpLimits,
+    /// Rows by subnet, longest prefix first; the first that contains the client decides.
+    pub subnets: Vec<(IpNet, TftpLimits)>,
+    /// Largest UDP payload in bytes that fits the interface with this index, by IPv4 and by IPv6;
+    /// an interface that is not listed does not limit.
+    pub interfaces: Vec<Interface>,
+    /// Answer requests that came to a broadcast address, against RFC 1123 4.2.3.5.
+    pub answer_broadcast: bool,
+    /// Open transfers per worker; one more is refused.
+    pub transfers_max: usize,
+    /// Transfers per worker whose phone has not answered once; one more pushes the oldest out.
+    pub half_open_max: usize,
+    /// Uploads' bytes in memory per worker; one more upload is refused.
+    pub upload_memory_bytes_max: u64,
+}
+
+/// What an interface can carry without fragments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// The kernel's number for it.
+    pub index: u32,
+    /// Its MTU in bytes.
+    pub mtu_bytes: u32,
+}
+
+impl TftpPolicy {
+    /// The limits that hold for a client.
+    #[must_use]
+    pub fn limits_for(&self, client: IpAddr) -> &TftpLimits {
+        self.subnets
+            .iter()
+            .find(|(net, _)| net.contains(&client))
+            .map_or(&self.limits, |(_, limits)| limits)
+    }
+}

@@ -1,0 +1,2 @@
+//! TFTP.
+pub mod limits;

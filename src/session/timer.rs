@@ -1,0 +1,1 @@
+//! Many deadlines, one wake-up.

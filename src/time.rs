@@ -1,0 +1,74 @@
+//! The only clock: moments in microseconds since the process started.
+//!
+//! Nothing here reads a clock. The loop reads one once per turn and hands the moment down, so that
+//! every machine can be tested at any moment that a test cares to write.
+
+use std::ops::{Add, Sub};
+pub use std::time::Duration;
+
+/// A moment, in microseconds since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The moment the process started.
+    pub const START: Instant = Instant(0);
+
+    /// The moment `us` microseconds after the start.
+    #[must_use]
+    pub const fn from_micros(us: u64) -> Self {
+        Instant(us)
+    }
+
+    /// The moment `ms` milliseconds after the start.
+    #[must_use]
+    pub const fn from_millis(ms: u64) -> Self {
+        Instant(ms * 1_000)
+    }
+
+    /// Microseconds since the start.
+    #[must_use]
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// How long ago `earlier` was; zero when it has not come yet.
+    #[must_use]
+    pub const fn since(self, earlier: Instant) -> Duration {
+        Duration::from_micros(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Instant {
+    type Output = Instant;
+
+    /// A moment too far away to be written down is the last one that can be.
+    fn add(self, wait: Duration) -> Instant {
+        let us = u64::try_from(wait.as_micros()).unwrap_or(u64::MAX);
+        Instant(self.0.saturating_add(us))
+    }
+}
+
+impl Sub<Instant> for Instant {
+    type Output = Duration;
+
+    fn sub(self, earlier: Instant) -> Duration {
+        self.since(earlier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_yet_to_come_is_no_time_ago() {
+        assert_eq!(Instant::START - Instant::from_millis(5), Duration::ZERO);
+        assert_eq!(Instant::from_millis(5) - Instant::START, Duration::from_millis(5));
+    }
+
+    #[test]
+    fn adding_for_ever_does_not_overflow() {
+        assert_eq!(Instant::from_millis(1) + Duration::MAX, Instant(u64::MAX));
+    }
+}

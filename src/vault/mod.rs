@@ -1,0 +1,3 @@
+//! What phones store: rules for who may store what, and the writer that makes it durable.
+
+pub mod upload;

@@ -1,0 +1,4 @@
+//! Bytes to values and back: borrows, keeps no state, does no I/O, cannot panic.
+
+pub mod name;
+pub mod tftp;

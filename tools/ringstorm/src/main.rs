@@ -1,0 +1,3 @@
+//! Thousands of simulated telephones against a file server.
+
+fn main() {}

@@ -6,6 +6,8 @@
 
 pub mod admission;
 pub mod content;
+#[cfg(feature = "server")]
+pub mod control;
 pub mod count;
 pub mod session;
 pub mod time;

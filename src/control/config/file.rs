@@ -1,0 +1,507 @@
+//! The configuration file as typed rows, section by section, each default in one place.
+//!
+//! Says what a single key may hold. What keys must hold together is in `check.rs`; what becomes of
+//! them is in `settings.rs`.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use toml::Spanned;
+use toml::de::DeTable;
+use tracing::Level;
+
+use super::read::{Found, Section};
+use super::tftp::Tftp;
+use super::value::Size;
+use crate::admission::access::Range as Clients;
+use crate::admission::slots::SlotLimits;
+use crate::time::Duration;
+use crate::vault::upload::Existing;
+
+/// Most workers that may be asked for.
+const WORKERS_MAX: u64 = 256;
+/// Most transfers that a worker may hold.
+pub(super) const TRANSFERS_LIMIT: u64 = 4_000_000;
+/// Most threads that may wait for disks.
+const THREADS_MAX: u64 = 64;
+/// Smallest size in bytes at which a new log file begins.
+const LOG_BYTES_MIN: u64 = 64 << 10;
+/// Networks that may ask where nothing else is said: private and local ones.
+pub(super) const PRIVATE_NETS: [&str; 7] = [
+    "10.0.0.0/8",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "127.0.0.0/8",
+    "fc00::/7",
+    "fe80::/10",
+    "::1",
+];
+
+/// A list of values, each with its place in the file.
+pub(super) type Many<T> = Vec<Spanned<T>>;
+
+/// The whole file.
+#[derive(Debug)]
+pub(super) struct File {
+    pub(super) data_dir: Option<Spanned<PathBuf>>,
+    pub(super) workers: usize,
+    pub(super) user: Option<String>,
+    pub(super) group: Option<String>,
+    pub(super) drain: Duration,
+    pub(super) tftp: Option<Tftp>,
+    pub(super) http: Vec<Http>,
+    pub(super) https: Vec<Https>,
+    pub(super) ftp: Option<Ftp>,
+    pub(super) snmp: Option<Snmp>,
+    pub(super) vault: Option<Vault>,
+    pub(super) admin: Option<Spanned<SocketAddr>>,
+    pub(super) slots: SlotLimits,
+    pub(super) access: Access,
+    pub(super) remaps: Vec<Remap>,
+    pub(super) roots: Vec<Roots>,
+    pub(super) uploads: Vec<Upload>,
+    pub(super) content: Content,
+    pub(super) log: Log,
+}
+
+/// `[[http]]`.
+#[derive(Debug)]
+pub struct Http {
+    /// Addresses that requests come to.
+    pub listen: Vec<Spanned<SocketAddr>>,
+    /// Directories that files are looked for in, first match first.
+    pub root: Vec<Spanned<PathBuf>>,
+}
+
+/// Whether a phone must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// It is not asked for one.
+    #[default]
+    Off,
+    /// It is asked, and may go without.
+    Optional,
+    /// It is asked, and must have one.
+    Required,
+}
+
+/// `[[https]]`.
+#[derive(Debug)]
+pub struct Https {
+    /// Addresses that requests come to.
+    pub listen: Vec<Spanned<SocketAddr>>,
+    /// Directories that files are looked for in, first match first.
+    pub root: Vec<Spanned<PathBuf>>,
+    /// The server's certificate, PEM.
+    pub certificate: PathBuf,
+    /// The certificate's key, PEM.
+    pub key: PathBuf,
+    /// Whether a phone must show a certificate.
+    pub client_auth: ClientAuth,
+    /// Integrity without encryption.
+    pub authenticate_only: bool,
+}
+
+/// `[ftp]`.
+#[derive(Debug)]
+pub struct Ftp {
+    /// Addresses that requests come to.
+    pub listen: Vec<Spanned<SocketAddr>>,
+    /// Directories that files are looked for in, first match first.
+    pub root: Vec<Spanned<PathBuf>>,
+    /// Ports for passive data connections.
+    pub passive_ports: Spanned<RangeInclusive<u16>>,
+}
+
+/// `[snmp]`.
+#[derive(Debug)]
+pub struct Snmp {
+    /// The phones' SNMP port.
+    pub port: u16,
+    /// What to ask with, and whom.
+    pub communities: Vec<Community>,
+    /// How long an answer is believed.
+    pub cache: Duration,
+}
+
+/// A community, and the networks whose phones it is for; none means all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Community {
+    /// What the phone's SNMPSTRING says.
+    pub name: String,
+    /// Networks that it is for; empty means all.
+    pub from: Vec<IpNet>,
+}
+
+/// `[vault]`.
+#[derive(Debug)]
+pub struct Vault {
+    /// Where backups lie.
+    pub dir: PathBuf,
+    /// Paths under which phones may PUT, GET and DELETE.
+    pub prefixes: Vec<Spanned<String>>,
+}
+
+/// `[access]`: for each protocol its own list, if the file has one.
+#[derive(Debug)]
+pub(super) struct Access {
+    pub(super) allow: Option<Vec<Clients>>,
+    pub(super) tftp: Option<Vec<Clients>>,
+    pub(super) http: Option<Vec<Clients>>,
+    pub(super) https: Option<Vec<Clients>>,
+    pub(super) ftp: Option<Vec<Clients>>,
+}
+
+/// `[[remap]]`.
+#[derive(Debug)]
+pub struct Remap {
+    /// What a name must match to become another.
+    pub pattern: Spanned<String>,
+    /// What it becomes.
+    pub replace: String,
+    /// Networks that the row is for; empty means all.
+    pub from: Vec<IpNet>,
+    /// Whether no further row is tried.
+    pub stop: bool,
+}
+
+/// `[[roots]]`.
+#[derive(Debug)]
+pub struct Roots {
+    /// Networks that the row is for; empty means all.
+    pub from: Vec<IpNet>,
+    /// Directories that come before those of the listener.
+    pub root: Vec<Spanned<PathBuf>>,
+    /// Whether they take the place of the listener's.
+    pub only: bool,
+}
+
+/// `[[upload]]`.
+#[derive(Debug)]
+pub struct Upload {
+    /// Names that may be stored.
+    pub name: Spanned<String>,
+    /// The directory that receives them.
+    pub dir: Spanned<PathBuf>,
+    /// Largest size in bytes.
+    pub bytes_max: u64,
+    /// What happens to a file that is already there.
+    pub existing: Existing,
+    /// Networks that the row is for; empty means all.
+    pub from: Vec<IpNet>,
+}
+
+/// `[content]`: how the files are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Largest file in bytes that is copied to the heap; a larger one is mapped.
+    pub heap_file_bytes_max: u64,
+    /// Bytes of files on the heap; beyond them, what was not used longest goes.
+    pub heap_budget_bytes: u64,
+    /// How often the directories are read again, whatever the kernel has told of changes.
+    pub rescan: Duration,
+    /// Threads that may wait for a disk.
+    pub threads: usize,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[log]`: where lines go and when they go away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The form of the lines.
+    pub format: LogFormat,
+    /// The file; none means standard error.
+    pub file: Option<PathBuf>,
+    /// Size in bytes at which a new file begins.
+    pub file_bytes_max: u64,
+    /// Files kept, the current one included.
+    pub files_max: usize,
+    /// Age at which a new file begins; zero: never for its age.
+    pub age_max: Duration,
+    /// Least severe level that is written.
+    pub level: Level,
+}
+
+impl File {
+    /// Reads the whole file; what is wrong goes to `found`, and the rest is read on.
+    pub(super) fn read(table: &Spanned<DeTable<'_>>, found: &mut Found) -> Self {
+        let mut top = Section::top(table);
+        let file = File {
+            data_dir: top.take("data_dir", found),
+            workers: top
+                .number("workers", 0..=WORKERS_MAX, "Ringpost", found)
+                .map_or(0, |workers| workers as usize),
+            user: top.take("user", found),
+            group: top.take("group", found),
+            drain: top.take("drain", found).unwrap_or(Duration::from_secs(30)),
+            tftp: Tftp::read(top.section("tftp", found), found),
+            http: rows(&mut top, "http", found, Http::read),
+            https: rows(&mut top, "https", found, Https::read),
+            ftp: Ftp::read(top.section("ftp", found), found),
+            snmp: Snmp::read(top.section("snmp", found), found),
+            vault: Vault::read(top.section("vault", found), found),
+            admin: admin(top.section("admin", found), found),
+            slots: sessions(top.section("sessions", found), found),
+            access: Access::read(top.section("access", found), found),
+            remaps: rows(&mut top, "remap", found, Remap::read),
+            roots: rows(&mut top, "roots", found, Roots::read),
+            uploads: rows(&mut top, "upload", found, Upload::read),
+            content: Content::read(top.section("content", found), found),
+            log: Log::read(top.section("log", found), found),
+        };
+        top.finish(found);
+        file
+    }
+}
+
+fn rows<T>(
+    top: &mut Section<'_, '_>,
+    key: &'static str,
+    found: &mut Found,
+    read: fn(Section<'_, '_>, &mut Found) -> Option<T>,
+) -> Vec<T> {
+    let rows = top.rows(key, key, found);
+    rows.into_iter().filter_map(|row| read(row, found)).collect()
+}
+
+/// A number of bytes.
+pub(super) fn bytes(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    otherwise: u64,
+    found: &mut Found,
+) -> u64 {
+    section.take(key, found).map_or(otherwise, |size: Size| size.0)
+}
+
+/// A time that must not be zero.
+pub(super) fn positive(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    found: &mut Found,
+) -> Option<Duration> {
+    let time: Spanned<Duration> = section.take(key, found)?;
+    if time.get_ref().is_zero() {
+        let text = format!("`{key}` is zero; write a time such as \"1s\" or leave the line out");
+        found.fault(time.span(), text);
+        return None;
+    }
+    Some(*time.get_ref())
+}
+
+/// `listen`, or the classic's ports where the section does not say.
+pub(super) fn listen(
+    section: &mut Section<'_, '_>,
+    otherwise: &[&str],
+    found: &mut Found,
+) -> Many<SocketAddr> {
+    let at = section.at();
+    let listed: Option<Spanned<Many<SocketAddr>>> = section.take("listen", found);
+    match listed {
+        Some(listed) if listed.get_ref().is_empty() => {
+            let text = "`listen` has no address that can be used; write one such as \
+                        \"0.0.0.0:69\", or take the section out";
+            found.fault(listed.span(), text);
+            Vec::new()
+        }
+        Some(listed) => listed.into_inner(),
+        None => {
+            let parsed = otherwise.iter().filter_map(|address| address.parse().ok());
+            parsed.map(|address| Spanned::new(at.clone(), address)).collect()
+        }
+    }
+}
+
+/// `root`: the directories in which a listener looks, first match first.
+pub(super) fn root(
+    section: &mut Section<'_, '_>,
+    otherwise: &[&str],
+    found: &mut Found,
+) -> Many<PathBuf> {
+    let at = section.at();
+    let otherwise =
+        || otherwise.iter().map(|dir| Spanned::new(at.clone(), PathBuf::from(dir))).collect();
+    section.take("root", found).unwrap_or_else(otherwise)
+}
+
+/// `from`: the networks that a row is for; none means all.
+pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Found) -> Vec<IpNet> {
+    row.take("from", found).unwrap_or_default()
+}
+
+impl Http {
+    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let listen = listen(&mut row, &["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:6970"], found);
+        let root = root(&mut row, &["http", "common"], found);
+        row.finish(found);
+        Some(Http { listen, root })
+    }
+}
+
+impl Https {
+    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let path = |row: &mut Section<'_, '_>, key, otherwise: &str, found: &mut Found| {
+            row.take(key, found).unwrap_or_else(|| PathBuf::from(otherwise))
+        };
+        let https = Https {
+            listen: listen(&mut row, &["0.0.0.0:411", "0.0.0.0:443"], found),
+            root: root(&mut row, &["https", "common"], found),
+            certificate: path(&mut row, "certificate", "certs/server.pem", found),
+            key: path(&mut row, "key", "certs/server.key", found),
+            client_auth: row.take("client_auth", found).unwrap_or_default(),
+            authenticate_only: row.take("authenticate_only", found).unwrap_or(false),
+        };
+        row.finish(found);
+        Some(https)
+    }
+}
+
+impl Ftp {
+    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let passive = section.take("passive_ports", found);
+        let ftp = Ftp {
+            listen: listen(&mut section, &["0.0.0.0:21"], found),
+            root: root(&mut section, &[], found),
+            passive_ports: passive.unwrap_or_else(|| Spanned::new(section.at(), 50_000..=50_999)),
+        };
+        let here = section.is_there();
+        section.finish(found);
+        here.then_some(ftp)
+    }
+}
+
+impl Snmp {
+    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let port = section.number("port", 1..=65_535, "UDP", found).map_or(161, |port| port as u16);
+        let public = || vec![Community { name: "public".into(), from: Vec::new() }];
+        let communities = section.take("communities", found).unwrap_or_else(public);
+        let cache = section.take("cache", found).unwrap_or(Duration::from_secs(30));
+        let here = section.is_there();
+        section.finish(found);
+        here.then_some(Snmp { port, communities, cache })
+    }
+}
+
+impl Vault {
+    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let at = section.at();
+        let prefixes = || ["/", "/backup/"].map(|p| Spanned::new(at.clone(), p.to_owned())).into();
+        let vault = Vault {
+            dir: section.take("dir", found).unwrap_or_else(|| "vault".into()),
+            prefixes: section.take("prefixes", found).unwrap_or_else(prefixes),
+        };
+        let here = section.is_there();
+        section.finish(found);
+        here.then_some(vault)
+    }
+}
+
+fn admin(mut section: Section<'_, '_>, found: &mut Found) -> Option<Spanned<SocketAddr>> {
+    let otherwise = Spanned::new(section.at(), SocketAddr::from(([127, 0, 0, 1], 6_090)));
+    let listen = section.take("listen", found).unwrap_or(otherwise);
+    let here = section.is_there();
+    section.finish(found);
+    here.then_some(listen)
+}
+
+fn sessions(mut section: Section<'_, '_>, found: &mut Found) -> SlotLimits {
+    let otherwise = SlotLimits::default();
+    let clients_max = section.number("clients_max", 0..=TRANSFERS_LIMIT, "Ringpost", found);
+    let limits = SlotLimits {
+        clients_max: clients_max.map_or(otherwise.clients_max, |clients| clients as usize),
+        hold: section.take("hold", found).unwrap_or(otherwise.hold),
+        overflow: section.take("overflow", found).unwrap_or(otherwise.overflow),
+        queue_wait: section.take("queue_wait", found).unwrap_or(otherwise.queue_wait),
+    };
+    section.finish(found);
+    limits
+}
+
+impl Access {
+    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Self {
+        let mut list = |key| section.take(key, found);
+        let access = Access {
+            allow: list("allow"),
+            tftp: list("tftp_allow"),
+            http: list("http_allow"),
+            https: list("https_allow"),
+            ftp: list("ftp_allow"),
+        };
+        section.finish(found);
+        access
+    }
+}
+
+impl Remap {
+    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let pattern = row.need("pattern", "'^(\\d+)\\.cfg$'", found);
+        let replace = row.need("replace", "\"phones/$1.cfg\"", found);
+        let from = from(&mut row, found);
+        let stop = row.take("stop", found).unwrap_or(false);
+        row.finish(found);
+        Some(Remap { pattern: pattern?, replace: replace?, from, stop })
+    }
+}
+
+impl Roots {
+    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let root = row.need("root", "[\"pilot\"]", found);
+        let from = from(&mut row, found);
+        let only = row.take("only", found).unwrap_or(false);
+        row.finish(found);
+        Some(Roots { from, root: root?, only })
+    }
+}
+
+impl Upload {
+    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let name = row.need("name", "\"*-app.log\"", found);
+        let dir = row.need("dir", "\"uploads\"", found);
+        let bytes_max = row.take("max", found).unwrap_or(Size(1 << 20)).0;
+        let existing = row.take("existing", found).unwrap_or(Existing::Replace);
+        let from = from(&mut row, found);
+        row.finish(found);
+        Some(Upload { name: name?, dir: dir?, bytes_max, existing, from })
+    }
+}
+
+impl Content {
+    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Self {
+        let threads = section.number("threads", 1..=THREADS_MAX, "Ringpost", found);
+        let content = Content {
+            heap_file_bytes_max: bytes(&mut section, "heap_file_max", 256 << 10, found),
+            heap_budget_bytes: bytes(&mut section, "heap_budget", 64 << 20, found),
+            rescan: positive(&mut section, "rescan", found).unwrap_or(Duration::from_secs(60)),
+            threads: threads.map_or(2, |threads| threads as usize),
+        };
+        section.finish(found);
+        content
+    }
+}
+
+impl Log {
+    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Self {
+        let files_max = section.number("max_files", 1..=1_000, "Ringpost", found);
+        let log = Log {
+            format: section.take("format", found).unwrap_or_default(),
+            file: section.take("file", found),
+            file_bytes_max: bytes(&mut section, "max_size", 64 << 20, found).max(LOG_BYTES_MIN),
+            files_max: files_max.map_or(8, |files| files as usize),
+            age_max: section.take("max_age", found).unwrap_or(Duration::ZERO),
+            level: section.take("level", found).unwrap_or(Level::INFO),
+        };
+        section.finish(found);
+        log
+    }
+}

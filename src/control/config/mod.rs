@@ -1,0 +1,130 @@
+//! The configuration: read whole, judged whole, and only then used.
+//!
+//! Every mistake is told with its file, its line and its mend, all of them at once.
+
+mod check;
+mod file;
+mod read;
+mod settings;
+mod tftp;
+mod value;
+mod words;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use file::{
+    ClientAuth, Community, Content, Ftp, Http, Https, Log, LogFormat, Remap, Roots, Snmp, Upload,
+    Vault,
+};
+pub use read::{Fault, Faults};
+pub use settings::{Kept, Settings, TftpSockets};
+pub use tftp::Ports;
+
+use file::File;
+use read::Found;
+use settings::{Disk, settle};
+
+/// Where a configuration is looked for when none is named, first match first.
+pub const PLACES: [&str; 2] = ["./ringpost.toml", "/etc/ringpost/ringpost.toml"];
+/// The configuration when there is no file.
+pub const BUILT_IN: &str = include_str!("../../../config/default.toml");
+/// What messages call it.
+pub const BUILT_IN_NAME: &str = "(built-in configuration)";
+/// Largest configuration file in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads and judges a file, and looks at the directories and lists it names.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn load(path: &Path) -> Result<Settings, Faults> {
+    let text = read_text(path)
+        .map_err(|text| Faults(vec![Fault { file: path.to_owned(), line: None, text }]))?;
+    parse(path, &text, Disk::Read)
+}
+
+/// The configuration for when there is no file.
+///
+/// # Errors
+/// What is wrong with the directories that it names.
+pub fn load_built_in() -> Result<Settings, Faults> {
+    parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Read)
+}
+
+/// The file to read: the one that was named, else the first that exists; none means the built-in.
+#[must_use]
+pub fn find(named: Option<&Path>) -> Option<PathBuf> {
+    let known = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    named.map(Path::to_owned).or_else(known)
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path);
+    let read = opened.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {
+            Err("does not exist; name another file with --config, or leave --config out".into())
+        }
+        Err(fault) => Err(format!("cannot be read ({fault}); let this user read it")),
+        Ok(read) if read as u64 > FILE_BYTES_MAX => {
+            Err(format!("is larger than {FILE_BYTES_MAX} bytes; is it a configuration at all?"))
+        }
+        Ok(_) => String::from_utf8(bytes).map_err(|fault| {
+            let at = fault.utf8_error().valid_up_to();
+            let line = 1 + fault.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+            format!("line {line} is not UTF-8 text; save the file as UTF-8")
+        }),
+    }
+}
+
+fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
+    let mut found = Found::in_text(text);
+    let (table, mistakes) = DeTable::parse_recoverable(text);
+    for mistake in &mistakes {
+        let at = mistake.span().unwrap_or(0..0);
+        found.fault(at, format!("{}; see https://toml.io for the form", mistake.message()));
+    }
+    if !mistakes.is_empty() {
+        // What follows a broken line is guesswork, and messages about it would mislead.
+        return Err(Faults(found.into_faults(path)));
+    }
+    let file = File::read(&table, &mut found);
+    let settings = settle(path, file, disk, &mut found);
+    match found.into_faults(path) {
+        faults if faults.is_empty() => Ok(settings),
+        faults => Err(Faults(faults)),
+    }
+}
+
+/// What must hold of any bytes: they are a valid configuration, or have mistakes in lines that
+/// exist.
+pub fn check(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let lines = 1 + text.bytes().filter(|byte| *byte == b'\n').count();
+    match parse(Path::new("fuzzed"), text, Disk::Leave) {
+        Ok(settings) => {
+            let limits = &settings.policy.tftp.limits;
+            assert!((8..=65_464).contains(&limits.blksize_max));
+            assert!(limits.first_timeout < limits.silence_max || settings.tftp.is_none());
+            assert!(
+                settings
+                    .policy
+                    .tftp
+                    .stack
+                    .iter()
+                    .all(|root| { usize::from(root.0) < settings.roots.len() })
+            );
+        }
+        Err(faults) => {
+            assert!(!faults.0.is_empty());
+            assert!(faults.0.iter().all(|fault| fault.line.is_none_or(|line| line <= lines)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

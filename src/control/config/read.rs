@@ -1,0 +1,303 @@
+//! Reading TOML key by key, and finding everything that is wrong with it in one go.
+//!
+//! Knows nothing of any particular key. What a value must look like is in `value.rs`, which keys
+//! there are in `file.rs`.
+
+use std::fmt;
+use std::ops::{Range, RangeInclusive};
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// Most mistakes that are told at once; a file with more has usually one cause.
+const FAULTS_MAX: usize = 25;
+/// Longest piece of a file that a message quotes, in characters.
+const QUOTE_CHARS_MAX: usize = 40;
+
+/// One mistake: where it is, what it is, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, as it was named on the command line.
+    pub file: PathBuf,
+    /// The line, from 1; none where the mistake is not in a line.
+    pub line: Option<usize>,
+    /// What is wrong and what to write instead.
+    pub text: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file.display(), self.text),
+            None => write!(f, "{}: {}", self.file.display(), self.text),
+        }
+    }
+}
+
+/// Every mistake that was found, in the order of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Faults(pub Vec<Fault>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, fault) in self.0.iter().take(FAULTS_MAX).enumerate() {
+            let line_end = if place == 0 { "" } else { "\n" };
+            write!(f, "{line_end}{fault}")?;
+        }
+        match self.0.len().saturating_sub(FAULTS_MAX) {
+            0 => Ok(()),
+            more => write!(f, "\n… and {more} more"),
+        }
+    }
+}
+
+impl std::error::Error for Faults {}
+
+/// The mistakes found so far, by their place in the text.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Where each line of the text begins.
+    lines: Vec<usize>,
+    faults: Vec<(Option<usize>, String)>,
+    /// Every key that some section knows, with the section's name: to say where a key belongs.
+    known: Vec<(String, &'static str)>,
+    unknown: Vec<(usize, String, String)>,
+}
+
+impl Found {
+    /// None yet.
+    pub(super) fn in_text(text: &str) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
+        Found { lines, faults: Vec::new(), known: Vec::new(), unknown: Vec::new() }
+    }
+
+    /// Whether no mistake was found so far, unknown keys aside.
+    pub(super) fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
+    /// The line, from 1, of a place in the text.
+    pub(super) fn line(&self, at: &Range<usize>) -> usize {
+        self.lines.partition_point(|start| *start <= at.start)
+    }
+
+    /// Notes a mistake; `at` is its place in the text.
+    pub(super) fn fault(&mut self, at: Range<usize>, text: impl Into<String>) {
+        self.faults.push((Some(at.start), text.into()));
+    }
+
+    /// Notes a mistake that is in no line.
+    pub(super) fn fault_anywhere(&mut self, text: impl Into<String>) {
+        self.faults.push((None, text.into()));
+    }
+
+    /// The mistakes as people read them.
+    pub(super) fn into_faults(mut self, file: &Path) -> Vec<Fault> {
+        self.judge_unknown_keys();
+        self.faults.sort_by_key(|(at, _)| at.unwrap_or(usize::MAX));
+        let faults = std::mem::take(&mut self.faults).into_iter();
+        let line = |at| self.line(&(at..at));
+        let file = || file.to_owned();
+        faults.map(|(at, text)| Fault { file: file(), line: at.map(line), text }).collect()
+    }
+
+    fn judge_unknown_keys(&mut self) {
+        for (at, section, key) in std::mem::take(&mut self.unknown) {
+            let place = if section.is_empty() { "the top".into() } else { format!("`{section}`") };
+            let mend = self.mend_unknown(&section, &key);
+            self.fault(at..at, format!("`{key}` is no key of {place}; {mend}"));
+        }
+    }
+
+    fn mend_unknown(&self, section: &str, key: &str) -> String {
+        let here = |(of, _): &&(String, &str)| of == section;
+        let distance = |known: &str| strsim::damerau_levenshtein(known, key);
+        let nearest = self.known.iter().filter(here).min_by_key(|(_, known)| distance(known));
+        if let Some((_, known)) = nearest
+            && distance(known) <= 1 + known.len() / 4
+        {
+            return format!("did you mean `{known}`?");
+        }
+        if let Some((of, _)) = self.known.iter().find(|(_, known)| *known == key) {
+            let place = if of.is_empty() { "above the first section" } else { of };
+            return format!("it belongs {place}; move it there")
+                .replace("belongs [", "belongs in [");
+        }
+        let mut keys: Vec<_> = self.known.iter().filter(here).map(|(_, known)| *known).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        format!("take it out, or write one of {}", keys.join(", "))
+    }
+}
+
+/// A value's place in the text while it is read.
+pub(super) struct Place<'f> {
+    /// Where mistakes go.
+    pub(super) found: &'f mut Found,
+    /// The key, as the file spells it.
+    pub(super) key: &'static str,
+}
+
+impl Place<'_> {
+    /// Notes that the value there will not do, and what would.
+    pub(super) fn wrong(&mut self, value: &Spanned<DeValue<'_>>, mend: impl fmt::Display) {
+        let text = format!("`{}` is {}; write {mend}", self.key, shown(value.get_ref()));
+        self.found.fault(value.span(), text);
+    }
+}
+
+/// A type that a value of the file can become.
+pub(super) trait Read: Sized {
+    /// Reads the value, or notes what is wrong with it.
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self>;
+}
+
+/// A table of the file, read key by key; what nobody asked for is unknown.
+pub(super) struct Section<'t, 'i> {
+    name: String,
+    at: Range<usize>,
+    table: Option<&'t DeTable<'i>>,
+    known: Vec<&'static str>,
+}
+
+impl<'t, 'i> Section<'t, 'i> {
+    /// The whole file.
+    pub(super) fn top(table: &'t Spanned<DeTable<'i>>) -> Self {
+        let at = table.span();
+        Section { name: String::new(), at, table: Some(table.get_ref()), known: Vec::new() }
+    }
+
+    /// A row written within a list, `{ … }`; empty where the value is no table.
+    pub(super) fn row(value: &'t Spanned<DeValue<'i>>, name: &str) -> Self {
+        let table = value.get_ref().as_table();
+        Section { name: name.to_owned(), at: value.span(), table, known: Vec::new() }
+    }
+
+    /// Where its head is in the text.
+    pub(super) fn at(&self) -> Range<usize> {
+        self.at.clone()
+    }
+
+    /// Whether the file has it at all.
+    pub(super) fn is_there(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// The value of a key, if the file has one that will do.
+    pub(super) fn take<T: Read>(&mut self, key: &'static str, found: &mut Found) -> Option<T> {
+        let value = self.value(key)?;
+        T::read(value, &mut Place { found, key })
+    }
+
+    /// A value that must be there; `example` is what the mend shows.
+    pub(super) fn need<T: Read>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        found: &mut Found,
+    ) -> Option<T> {
+        if self.value(key).is_none() {
+            let text = format!("`{}` has no `{key}`; write {key} = {example}", self.name);
+            found.fault(self.at(), text);
+        }
+        self.take(key, found)
+    }
+
+    /// A number within a range; `rule` says who sets the range.
+    pub(super) fn number(
+        &mut self,
+        key: &'static str,
+        range: RangeInclusive<u64>,
+        rule: &str,
+        found: &mut Found,
+    ) -> Option<u64> {
+        let number: u64 = self.take(key, found)?;
+        if range.contains(&number) {
+            return Some(number);
+        }
+        let (low, high) = (range.start(), range.end());
+        let mend = "write a number in that range or leave the line out";
+        let text = format!("`{key}` is {number}; {rule} allows {low} to {high}; {mend}");
+        let at = self.value(key).map_or(self.at(), Spanned::span);
+        found.fault(at, text);
+        None
+    }
+
+    /// A table below this one, `[name]`; empty when the file has none.
+    pub(super) fn section(&mut self, key: &'static str, found: &mut Found) -> Section<'t, 'i> {
+        let name = format!("[{key}]");
+        let value = self.value(key);
+        let absent = Section { name: name.clone(), at: 0..0, table: None, known: Vec::new() };
+        let Some(value) = value else { return absent };
+        let Some(table) = value.get_ref().as_table() else {
+            Place { found, key }.wrong(value, format_args!("a section that starts with `{name}`"));
+            return absent;
+        };
+        Section { name, at: value.span(), table: Some(table), known: Vec::new() }
+    }
+
+    /// The rows `[[name]]` below this table.
+    pub(super) fn rows(
+        &mut self,
+        key: &'static str,
+        full: &str,
+        found: &mut Found,
+    ) -> Vec<Section<'t, 'i>> {
+        let name = format!("[[{full}]]");
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let mut place = Place { found, key };
+        let mend = format!("rows that each start with `{name}`");
+        let Some(rows) = value.get_ref().as_array() else {
+            place.wrong(value, mend);
+            return Vec::new();
+        };
+        let mut sections = Vec::new();
+        for row in rows.iter() {
+            match row.get_ref().as_table() {
+                Some(table) => {
+                    let (name, at) = (name.clone(), row.span());
+                    sections.push(Section { name, at, table: Some(table), known: Vec::new() });
+                }
+                None => place.wrong(row, &mend),
+            }
+        }
+        sections
+    }
+
+    /// Notes every key that nobody asked for.
+    pub(super) fn finish(self, found: &mut Found) {
+        found.known.extend(self.known.iter().map(|key| (self.name.clone(), *key)));
+        for key in self.table.iter().flat_map(|table| table.keys()) {
+            let text: &str = key.get_ref();
+            if !self.known.contains(&text) {
+                found.unknown.push((key.span().start, self.name.clone(), text.to_owned()));
+            }
+        }
+    }
+
+    fn value(&mut self, key: &'static str) -> Option<&'t Spanned<DeValue<'i>>> {
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
+        self.table?.get(key)
+    }
+}
+
+/// A value as a message quotes it.
+pub(super) fn shown(value: &DeValue<'_>) -> String {
+    match value {
+        DeValue::String(text) => {
+            let cut: String = text.chars().take(QUOTE_CHARS_MAX).collect();
+            let more = if cut.len() < text.len() { "…" } else { "" };
+            format!("{cut:?}{more}")
+        }
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Float(number) => number.to_string(),
+        DeValue::Boolean(truth) => truth.to_string(),
+        DeValue::Datetime(_) => "a date".into(),
+        DeValue::Array(_) => "a list".into(),
+        DeValue::Table(_) => "a table".into(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Values that are words out of a few, and what each word means.
+
+use toml::Spanned;
+use toml::de::DeValue;
+use tracing::Level;
+
+use super::file::{ClientAuth, Community, LogFormat, from};
+use super::read::{Place, Read, Section};
+use super::tftp::Ports;
+use super::value::parse_ports;
+use crate::admission::slots::Overflow;
+use crate::vault::upload::Existing;
+
+/// A word out of a few.
+fn word<T: Copy>(
+    value: &Spanned<DeValue<'_>>,
+    place: &mut Place<'_>,
+    words: &[(&str, T)],
+) -> Option<T> {
+    let text = value.get_ref().as_str();
+    let chosen = words.iter().find(|(word, _)| text == Some(word));
+    if chosen.is_none() {
+        let words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+        place.wrong(value, words.join(" or "));
+    }
+    chosen.map(|(_, meant)| *meant)
+}
+
+impl Read for Overflow {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let (queue, refuse, drop) = (Overflow::Queue, Overflow::Refuse, Overflow::Drop);
+        word(value, place, &[("queue", queue), ("refuse", refuse), ("drop", drop)])
+    }
+}
+
+impl Read for Existing {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let (replace, append, keep) = (Existing::Replace, Existing::Append, Existing::Keep);
+        word(value, place, &[("replace", replace), ("append", append), ("keep", keep)])
+    }
+}
+
+impl Read for ClientAuth {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let (off, required) = (ClientAuth::Off, ClientAuth::Required);
+        let words = [("off", off), ("optional", ClientAuth::Optional), ("required", required)];
+        word(value, place, &words)
+    }
+}
+
+impl Read for LogFormat {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        word(value, place, &[("text", LogFormat::Text), ("json", LogFormat::Json)])
+    }
+}
+
+impl Read for Level {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let (error, warn, info) = (Level::ERROR, Level::WARN, Level::INFO);
+        let (debug, trace) = (Level::DEBUG, Level::TRACE);
+        let words =
+            [("error", error), ("warn", warn), ("info", info), ("debug", debug), ("trace", trace)];
+        word(value, place, &words)
+    }
+}
+
+impl Read for Ports {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let ports = value.get_ref().as_str().and_then(|text| match text {
+            "pool" => Some(Ports::Pool),
+            "single" => Some(Ports::Single),
+            range => parse_ports(range).map(Ports::Range),
+        });
+        if ports.is_none() {
+            place.wrong(value, "\"pool\", \"single\" or a range such as \"40000-40100\"");
+        }
+        ports
+    }
+}
+
+impl Read for Community {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        if value.get_ref().is_table() {
+            let mut row = Section::row(value, "communities");
+            let name = row.need("community", "\"public\"", place.found);
+            let from = from(&mut row, place.found);
+            row.finish(place.found);
+            return Some(Community { name: name?, from });
+        }
+        let name = String::read(value, place)?;
+        Some(Community { name, from: Vec::new() })
+    }
+}

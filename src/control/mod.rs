@@ -1,0 +1,4 @@
+//! Configuration, reload, log, metrics, status: hands snapshots to the data path, never runs in it.
+
+pub mod config;
+pub mod interfaces;

@@ -1,2 +1,22 @@
-//! TFTP.
+//! The TFTP server of one worker, without its sockets: datagrams in, sends and questions out.
+//!
+//! `engine` takes what happened and keeps the transfers; `send` and `receive` are the machines of
+//! one transfer; `outgoing` says what leaves next. None of them does I/O or reads a clock.
+
+mod ending;
+pub mod engine;
+pub mod lanes;
 pub mod limits;
+pub mod options;
+pub mod outgoing;
+pub mod past;
+pub mod receive;
+pub mod request;
+pub mod rto;
+pub mod send;
+pub mod transfer;
+
+pub use engine::{Arrival, Engine};
+pub use lanes::Lane;
+pub use outgoing::{Payload, SendFault, Transmit};
+pub use transfer::PortId;

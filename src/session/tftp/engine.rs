@@ -1,0 +1,353 @@
+//! All transfers of a worker: told datagrams, answers and time; asked for sends and questions.
+//!
+//! Requests are judged in `request.rs`. Never answers a packet with more than it may, never lets
+//! one phone's packet touch another's transfer.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::content::{Answer, Ask, OpenError, StoreError, Ticket};
+use crate::session::tftp::ending::record;
+use crate::session::tftp::lanes::Lanes;
+use crate::session::tftp::past::Past;
+use crate::session::tftp::receive::{self, Received};
+use crate::session::tftp::rto::SubnetMemory;
+use crate::session::tftp::send::{self, Acked};
+use crate::session::tftp::transfer::{File, PortId, State, Table, Transfer, TransferId};
+use crate::session::timer::Timers;
+use crate::session::{Abort, Failure, Outcome, Record, Refusal, Turn};
+use crate::time::Instant;
+use crate::vault::upload::Upload;
+use crate::wire::tftp::{Block, Control, ErrorCode, Packet, parse};
+
+/// A datagram as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The socket.
+    pub port: PortId,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The address that it was sent to; `None` where the kernel does not say.
+    pub to: Option<IpAddr>,
+    /// The address of this host to answer from.
+    pub from: Option<IpAddr>,
+    /// The interface that it came by; 0 where the kernel does not say.
+    pub interface: u32,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// One socket as the engine sees it.
+#[derive(Debug, Default)]
+pub(super) struct Port {
+    /// The sockets that answer requests which come here; none for a socket that takes no requests.
+    pub(super) answers: Vec<PortId>,
+    pub(super) lanes: Lanes,
+}
+
+/// The TFTP server of one worker.
+#[derive(Debug, Default)]
+pub struct Engine {
+    pub(super) ports: Vec<Port>,
+    pub(super) transfers: Table,
+    pub(super) half_open: HalfOpen,
+    pub(super) past: Past,
+    pub(super) memory: SubnetMemory,
+    pub(super) upload_bytes_held: u64,
+    pub(super) stopping: bool,
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) timers: Timers<TransferId>,
+    pub(super) records: VecDeque<Record>,
+}
+
+/// The transfers whose phone has not answered yet, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct HalfOpen {
+    pub(super) count: usize,
+    pub(super) queue: VecDeque<TransferId>,
+}
+
+impl Engine {
+    /// Sets which sockets answer the requests that come to `port`: itself, or a pool. None takes
+    /// no requests there any more; transfers that run go on.
+    pub fn set_answers(&mut self, port: PortId, answers: Vec<PortId>) {
+        let highest = answers.iter().chain([&port]).map(|port| usize::from(port.0)).max();
+        let needed = highest.unwrap_or(0) + 1;
+        if self.ports.len() < needed {
+            self.ports.resize_with(needed, Port::default);
+        }
+        self.ports[usize::from(port.0)].answers = answers;
+    }
+
+    /// Takes no new requests from now on. They are met with silence, so that phones ask again and
+    /// find whoever serves next.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Open transfers.
+    #[must_use]
+    pub fn transfers_open(&self) -> usize {
+        self.transfers.len()
+    }
+
+    /// Transfers whose phone has not answered yet.
+    #[must_use]
+    pub fn transfers_half_open(&self) -> usize {
+        self.half_open.count
+    }
+
+    /// Whether a socket has transfers, so that it cannot be closed yet.
+    #[must_use]
+    pub fn uses(&self, port: PortId) -> bool {
+        self.transfers.iter().any(|(_, transfer)| transfer.port == port)
+    }
+
+    /// A datagram came.
+    pub fn handle_datagram(&mut self, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
+        turn.counters.tftp_datagrams.up();
+        turn.counters.tftp_received_bytes.add(arrival.bytes.len() as u64);
+        match parse(arrival.bytes) {
+            Ok(Packet::Ack(block)) => self.handle_ack(block, arrival, turn),
+            Ok(Packet::Data { block, payload }) => self.handle_data(block, payload, arrival, turn),
+            Ok(Packet::ReadRequest(request)) => self.handle_request(request, false, arrival, turn),
+            Ok(Packet::WriteRequest(request)) => self.handle_request(request, true, arrival, turn),
+            Ok(Packet::Error { code, .. }) => self.handle_error(code, arrival, turn),
+            // Only servers acknowledge options.
+            Ok(Packet::OptionAck(_)) => turn.counters.tftp_malformed.up(),
+            Err(fault) => self.handle_malformed(fault, arrival, turn),
+        }
+    }
+
+    fn handle_ack(&mut self, block: Block, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
+        let Some(id) = self.find(arrival, turn) else { return };
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let State::Sending(sending, blob) = &mut transfer.state else {
+            turn.counters.tftp_stale_acks.up();
+            return;
+        };
+        let was_proven = sending.is_proven();
+        let acked = sending.handle_ack(block, turn.now);
+        if !was_proven && sending.is_proven() {
+            let sends = u32::from(sending.unproven_sends());
+            turn.admission.budget.give_back(arrival.peer.ip(), sends);
+            self.half_open.count -= 1;
+        }
+        if blob.is_stale() {
+            self.fail(id, Failure::FileChanged, turn);
+            return;
+        }
+        match acked {
+            Acked::Progress | Acked::Again => self.ready(id, turn),
+            Acked::Done => self.finish_read(id, turn),
+            Acked::Stale => turn.counters.tftp_stale_acks.up(),
+        }
+    }
+
+    fn handle_data(
+        &mut self,
+        block: Block,
+        payload: &[u8],
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.counters.tftp_blocks_received.up();
+        let Some(id) = self.find(arrival, turn) else { return };
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let State::Receiving(receiving) = &mut transfer.state else {
+            // DATA to a phone that reads: a confused or forged packet, which must do no harm.
+            turn.counters.tftp_unknown_tid.up();
+            return;
+        };
+        let (was_proven, held) = (receiving.is_proven(), receiving.bytes_held());
+        let received = receiving.handle_data(block, payload, turn.now);
+        self.upload_bytes_held = self.upload_bytes_held + receiving.bytes_held() - held;
+        if !was_proven && receiving.is_proven() {
+            let sends = u32::from(receiving.unproven_sends());
+            turn.admission.budget.give_back(arrival.peer.ip(), sends);
+            self.half_open.count -= 1;
+        }
+        let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
+        match received {
+            Received::Taken if self.upload_bytes_held > memory_max => {
+                self.fail(id, Failure::Store(StoreError::Busy), turn);
+            }
+            Received::Taken => self.ready(id, turn),
+            Received::Whole => self.store(id),
+            Received::TooLarge => self.refuse_open(id, Refusal::UploadTooLarge, turn),
+            Received::SizeDiffers => self.refuse_open(id, Refusal::Malformed, turn),
+            Received::Stale => turn.counters.tftp_stale_acks.up(),
+        }
+    }
+
+    /// The phone ends its transfer. It is told nothing: an ERROR is never answered.
+    fn handle_error(&mut self, code: ErrorCode, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
+        let Some(id) = self.transfers.find(arrival.peer) else { return };
+        let Some(transfer) = self.transfers.open(id) else { return };
+        if transfer.port != arrival.port || transfer.from != arrival.from {
+            return;
+        }
+        let opening = match &transfer.state {
+            // Nothing was sent that an ERROR could answer, so this one is forged or from the past.
+            State::Waiting | State::Opening => return,
+            State::Sending(sending, _) if !sending.has_sent() => return,
+            State::Sending(sending, _) => sending.is_opening(),
+            State::Receiving(receiving) => !receiving.is_proven(),
+        };
+        let abort = if opening && code == ErrorCode::OPTIONS {
+            Abort::OptionsProbe
+        } else {
+            Abort::ByPhone(code.0)
+        };
+        self.finish(id, Outcome::Aborted(abort), turn);
+    }
+
+    /// The transfer that a packet belongs to: the right phone, socket and address. What belongs to
+    /// none gets ERROR 5 (RFC 1350, section 4), unless it is a late packet of a phone that is
+    /// known: the phone might take that for the answer to its next request.
+    fn find(&mut self, arrival: Arrival<'_>, turn: &Turn<'_>) -> Option<TransferId> {
+        let id = self.transfers.find(arrival.peer);
+        let fits =
+            |transfer: &Transfer| transfer.port == arrival.port && transfer.from == arrival.from;
+        if id.and_then(|id| self.transfers.open(id)).is_some_and(fits) {
+            return id;
+        }
+        turn.counters.tftp_unknown_tid.up();
+        let is_known = id.is_some() || self.past.is_echo(arrival.peer, arrival.port, turn.now);
+        if !is_known && self.may_answer(arrival, turn) {
+            self.reply(arrival, Control::error(ErrorCode::UNKNOWN_TID, ""), turn.counters);
+        }
+        None
+    }
+
+    /// The loader has answered.
+    pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+        match answer {
+            Answer::Opened { ticket, result: Ok(blob) } => {
+                self.start_read(ticket.into(), blob, turn);
+            }
+            Answer::Opened { ticket, result: Err(fault) } => {
+                self.open_failed(ticket.into(), fault, turn);
+            }
+            Answer::Verified { ticket, unchanged: true } => {
+                let id = ticket.into();
+                let Some(transfer) = self.transfers.open_mut(id) else { return };
+                let State::Sending(sending, _) = &mut transfer.state else { return };
+                sending.handle_verified();
+                self.ready(id, turn);
+            }
+            Answer::Verified { ticket, unchanged: false } => {
+                self.fail(ticket.into(), Failure::FileChanged, turn);
+            }
+            Answer::Stored { ticket, result: Ok(()) } => self.stored(ticket.into(), turn),
+            Answer::Stored { ticket, result: Err(fault) } => {
+                self.fail(ticket.into(), Failure::Store(fault), turn);
+            }
+        }
+    }
+
+    fn open_failed(&mut self, id: TransferId, fault: OpenError, turn: &mut Turn<'_>) {
+        match fault {
+            OpenError::Gone => self.refuse_open(id, Refusal::NoSuchFile, turn),
+            // Silence: the phone asks again, and then there may be room.
+            OpenError::Busy => self.finish(id, Outcome::Failed(Failure::Open(fault)), turn),
+            OpenError::Forbidden
+            | OpenError::NotServable
+            | OpenError::BeingWritten
+            | OpenError::TooLarge
+            | OpenError::Io => self.fail(id, Failure::Open(fault), turn),
+        }
+    }
+
+    fn store(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let (State::Receiving(receiving), File::Write(target)) =
+            (&mut transfer.state, &transfer.file)
+        else {
+            return;
+        };
+        self.upload_bytes_held -= receiving.bytes_held();
+        let upload = Upload {
+            directory: target.directory,
+            name: target.name,
+            bytes_max: target.bytes_max,
+            existing: target.existing,
+            client: transfer.peer.ip(),
+            bytes: receiving.take_bytes(),
+        };
+        self.asks.push_back(Ask::Store { ticket: id.into(), upload: Box::new(upload) });
+    }
+
+    /// The upload is durable. The row stays a little, to acknowledge the last block again.
+    fn stored(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let State::Receiving(receiving) = &mut transfer.state else { return };
+        receiving.handle_stored(turn.now);
+        turn.admission.slots.end(transfer.peer.ip(), turn.now);
+        turn.counters.uploads_stored.up();
+        let record = record(transfer, Outcome::Done, turn.now);
+        self.note(record, turn.counters);
+        self.ready(id, turn);
+    }
+
+    /// Time has passed: resends, phones given up, sends that pacing had kept back.
+    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.timers.pop_due(turn.now) {
+            let Some(transfer) = self.transfers.open_mut(id) else { continue };
+            if !transfer.deadline.is_due(turn.now, id, &mut self.timers) {
+                continue;
+            }
+            transfer.paced_until = transfer.paced_until.filter(|at| *at > turn.now);
+            match &mut transfer.state {
+                State::Waiting | State::Opening => {}
+                State::Sending(sending, _) => match sending.handle_timeout(turn.now) {
+                    None | Some(send::Late::Again) => self.ready(id, turn),
+                    Some(send::Late::AllSent) => {
+                        self.finish(id, Outcome::DoneUnacknowledged, turn);
+                    }
+                    Some(send::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
+                },
+                State::Receiving(receiving) => match receiving.handle_timeout(turn.now) {
+                    None | Some(receive::Late::Again) => self.ready(id, turn),
+                    Some(receive::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
+                    Some(receive::Late::Over) => self.finish(id, Outcome::Done, turn),
+                },
+            }
+        }
+    }
+
+    /// When to call [`Engine::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next question for the loader or the writer.
+    pub fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    /// The next finished or refused transfer.
+    pub fn poll_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// A request that waited for a session slot has one now.
+    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.begin(ticket.into(), turn);
+    }
+
+    /// A request waited for a session slot in vain. Silence: the phone asks again.
+    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        turn.counters.queue_expired.up();
+        self.finish(ticket.into(), Outcome::Refused(Refusal::NoSlot), turn);
+    }
+
+    /// The server stops for good: what still runs is ended, and each phone is told.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+        let open: Vec<TransferId> = self.transfers.iter().map(|(id, _)| id).collect();
+        for id in open {
+            self.fail(id, Failure::Stopped, turn);
+        }
+    }
+}

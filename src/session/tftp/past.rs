@@ -1,0 +1,99 @@
+//! What is remembered of peers whose transfer has ended: enough to tell their echoes from attacks.
+//!
+//! A fixed table; a newer peer may take an older one's place, and then the older is a stranger.
+
+use std::hash::BuildHasher;
+use std::net::SocketAddr;
+
+use crate::session::tftp::transfer::PortId;
+use crate::time::{Duration, Instant};
+
+/// How long packets of a past transfer may still arrive.
+const ECHO: Duration = Duration::from_secs(10);
+/// Places in the table.
+const PEERS: usize = 4_096;
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    peer_hash: u32,
+    turn: u16,
+    port: Option<PortId>,
+    ended: Instant,
+}
+
+/// The ports and ends of recent transfers, by peer.
+#[derive(Debug)]
+pub struct Past {
+    rows: Box<[Row]>,
+    hasher: std::hash::RandomState,
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        let row = Row { peer_hash: 0, turn: 0, port: None, ended: Instant::START };
+        Past { rows: vec![row; PEERS].into_boxed_slice(), hasher: std::hash::RandomState::new() }
+    }
+}
+
+impl Past {
+    /// Chooses among `ports` for a peer's next transfer, so that two in a row never share one where
+    /// there are several.
+    pub fn next_port(&mut self, peer: SocketAddr, ports: &[PortId]) -> Option<PortId> {
+        let (row, _) = self.row(peer);
+        row.turn = row.turn.wrapping_add(1);
+        ports.get(usize::from(row.turn).checked_rem(ports.len())?).copied()
+    }
+
+    /// Notes that a peer's transfer on this port is over.
+    pub fn note(&mut self, peer: SocketAddr, port: PortId, now: Instant) {
+        let (row, peer_hash) = self.row(peer);
+        row.peer_hash = peer_hash;
+        row.port = Some(port);
+        row.ended = now;
+    }
+
+    /// Whether a packet that belongs to no transfer is a late one of the peer's past.
+    pub fn is_echo(&mut self, peer: SocketAddr, port: PortId, now: Instant) -> bool {
+        let (row, peer_hash) = self.row(peer);
+        row.peer_hash == peer_hash && row.port == Some(port) && now.since(row.ended) < ECHO
+    }
+
+    fn row(&mut self, peer: SocketAddr) -> (&mut Row, u32) {
+        let hash = self.hasher.hash_one(peer);
+        (&mut self.rows[hash as usize % PEERS], (hash >> 32) as u32)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_transfers_in_a_row_never_share_a_port() {
+        let mut past = Past::default();
+        let ports: Vec<PortId> = (3..7).map(PortId).collect();
+        let peer = "10.0.0.1:2000".parse().unwrap();
+        let mut last = None;
+        for _ in 0..100_000 {
+            let next = past.next_port(peer, &ports);
+            assert_ne!(next, last);
+            last = next;
+        }
+        assert_eq!(past.next_port(peer, &[]), None);
+    }
+
+    #[test]
+    fn only_the_port_and_the_seconds_after_a_transfer_echo() {
+        let mut past = Past::default();
+        let peer = "10.0.0.1:2000".parse().unwrap();
+        past.note(peer, PortId(4), Instant::from_millis(1_000));
+        assert!(past.is_echo(peer, PortId(4), Instant::from_millis(2_000)));
+        assert!(!past.is_echo(peer, PortId(5), Instant::from_millis(2_000)));
+        assert!(!past.is_echo(peer, PortId(4), Instant::from_millis(12_000)));
+        assert!(!past.is_echo(
+            "10.0.0.2:1".parse().unwrap(),
+            PortId(4),
+            Instant::from_millis(1_500)
+        ));
+    }
+}

@@ -1,0 +1,3 @@
+//! The one integration test program: the built server met from outside, and the house rules.
+
+mod tidy;

@@ -1,0 +1,414 @@
+//! The house rules, read off the source: layers, where unsafe and clocks live, sizes, names.
+//!
+//! Text alone, no compiler: what it cannot see, clippy and reviewers do.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const FILE_LINES_MAX: usize = 500;
+const FUNCTION_LINES_MAX: usize = 70;
+const COLUMNS_MAX: usize = 100;
+
+/// What the files of a folder never import.
+const LAYERS: &[(&str, &[&str])] = &[
+    ("src/time.rs", &["wire", "session", "admission", "content", "vault", "net", "control"]),
+    ("src/count.rs", &["wire", "session", "admission", "content", "vault", "net", "control"]),
+    (
+        "src/wire/",
+        &["session", "admission", "content", "vault", "vendor", "net", "control", "phone", "sim"],
+    ),
+    ("src/session/", &["net", "control", "phone", "sim"]),
+    ("src/admission/", &["net", "control", "phone", "sim"]),
+    ("src/content/", &["net", "control", "phone", "sim"]),
+    ("src/vault/", &["net", "control", "phone", "sim"]),
+    ("src/vendor/", &["session", "content", "vault", "net", "control", "phone", "sim"]),
+    ("src/phone/", &["session", "admission", "vault", "net", "control", "sim"]),
+    ("src/sim/", &["net", "control"]),
+    ("src/net/", &["control", "phone", "sim"]),
+    ("src/control/", &["phone", "sim"]),
+];
+
+/// The parts of mixed folders that wait for a disk, and that only `net` and `control` may name.
+const WAITING: &[&str] = &["content::loader", "content::watch", "content::scan", "vault::store"];
+
+/// The only files that may name a socket, a file, a thread or the system.
+const WITH_THE_WORLD: &[&str] = &[
+    "src/main.rs",
+    "src/net/",
+    "src/control/",
+    "src/content/blob.rs",
+    "src/content/loader",
+    "src/content/scan",
+    "src/content/watch",
+    "src/vault/store",
+];
+const WORLD: &[&str] = &[
+    "std::fs",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "UdpSocket",
+    "TcpStream",
+    "TcpListener",
+    "mio::",
+    "libc::",
+    "socket2::",
+    "tokio::",
+    "axum::",
+    "cap_std::",
+];
+
+const WITH_UNSAFE: &[&str] = &["src/net/udp.rs", "src/content/blob.rs"];
+const WITH_A_CLOCK: &[&str] = &["src/net/mod.rs", "src/control/", "src/main.rs"];
+
+/// One source file: its text, and the same with comments and texts blanked out.
+struct Source {
+    path: String,
+    text: String,
+    code: String,
+}
+
+impl Source {
+    /// What stands before the unit tests.
+    fn before_tests(&self) -> &str {
+        let end = self.code.find("#[cfg(test)]").unwrap_or(self.code.len());
+        &self.code[..end]
+    }
+
+    fn is_under(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| self.path.starts_with(place))
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn sources() -> Vec<Source> {
+    let mut files = Vec::new();
+    for folder in ["src", "tests", "benches", "tools", "fuzz"] {
+        collect(&root().join(folder), &mut files);
+    }
+    files.sort();
+    let read = |file: PathBuf| {
+        let text = fs::read_to_string(&file).unwrap();
+        let path = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+        Source { path, code: blank(&text), text }
+    };
+    files.into_iter().map(read).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The code with every comment, text and character blanked out, line by line in its place.
+fn blank(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let taken = token(rest).max(first.len_utf8());
+        let (token, after) = rest.split_at(taken);
+        let is_word = token.chars().all(|c| c.is_alphanumeric() || c == '_');
+        let is_code = taken == first.len_utf8() || is_word;
+        let keep = |c: char| if is_code || c == '\n' { c } else { ' ' };
+        out.extend(token.chars().map(keep));
+        rest = after;
+    }
+    out
+}
+
+/// How many bytes the comment, text, character or word takes that starts here; 0 if none does.
+fn token(rest: &str) -> usize {
+    let to = |end: &str, from: usize| {
+        rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len())
+    };
+    let bytes = rest.as_bytes();
+    match bytes[0] {
+        b'/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+        b'/' if rest.starts_with("/*") => to("*/", 2),
+        b'"' => quoted(bytes),
+        b'r' | b'b' if raw_hashes(rest).is_some() => {
+            let hashes = raw_hashes(rest).unwrap();
+            let start = rest.find('"').unwrap() + 1;
+            to(&format!("\"{}", "#".repeat(hashes)), start)
+        }
+        b'b' if rest.starts_with("b\"") => 1 + quoted(&bytes[1..]),
+        b'\'' if rest.starts_with("'\\") => to("'", 3),
+        b'\'' if rest.chars().nth(2) == Some('\'') => to("'", 1),
+        first if first.is_ascii_alphabetic() || first == b'_' => {
+            let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+            bytes.iter().position(|byte| !is_word(byte)).unwrap_or(rest.len())
+        }
+        _ => 0,
+    }
+}
+
+fn quoted(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    while at < bytes.len() && bytes[at] != b'"' {
+        at += if bytes[at] == b'\\' { 2 } else { 1 };
+    }
+    (at + 1).min(bytes.len())
+}
+
+/// The hashes of a raw text that starts here.
+fn raw_hashes(rest: &str) -> Option<usize> {
+    let rest = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r'))?;
+    let hashes = rest.len() - rest.trim_start_matches('#').len();
+    rest[hashes..].starts_with('"').then_some(hashes)
+}
+
+/// Whether the words stand in the code as words of their own.
+fn names(code: &str, words: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    code.match_indices(words).any(|(at, _)| {
+        !code[..at].ends_with(is_word)
+            && (words.ends_with(':') || !code[at + words.len()..].starts_with(is_word))
+    })
+}
+
+/// The modules of this crate that the code imports: `a::b` for `crate::a::b` and `crate::{a::b}`.
+fn imports(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (at, marker) in code.match_indices("crate::") {
+        let rest = &code[at + marker.len()..];
+        let list = match rest.strip_prefix('{') {
+            Some(group) => &group[..group.find("};").unwrap_or(group.len())],
+            None => &rest[..rest.find([';', ',', ' ', '\n', '(', ')', '<', '>']).unwrap_or(0)],
+        };
+        found.extend(list.split(',').map(|path| path.trim().to_owned()));
+    }
+    found
+}
+
+fn expect_none(rule: &str, broken: &[String]) {
+    assert!(broken.is_empty(), "{rule}:\n  {}", broken.join("\n  "));
+}
+
+#[test]
+fn layers_import_only_what_lies_beneath_them() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let imported = imports(source.before_tests());
+        for (layer, forbidden) in LAYERS {
+            let hits = |path: &&String| {
+                let first = path.split("::").next().unwrap_or_default();
+                source.path.starts_with(layer) && forbidden.contains(&first)
+            };
+            broken
+                .extend(imported.iter().filter(hits).map(|hit| format!("{}: {hit}", source.path)));
+        }
+        if source.path.starts_with("src/") && !source.is_under(WITH_THE_WORLD) {
+            let waits = |path: &&String| WAITING.iter().any(|waiting| path.starts_with(waiting));
+            broken
+                .extend(imported.iter().filter(waits).map(|hit| format!("{}: {hit}", source.path)));
+        }
+    }
+    expect_none("dependencies point one way", &broken);
+}
+
+#[test]
+fn only_the_shell_can_name_a_socket_a_file_or_a_thread() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        if !source.path.starts_with("src/") || source.is_under(WITH_THE_WORLD) {
+            continue;
+        }
+        let named = WORLD.iter().filter(|word| names(source.before_tests(), word));
+        broken.extend(named.map(|word| format!("{}: {word}", source.path)));
+    }
+    expect_none("machines are told what happened", &broken);
+}
+
+#[test]
+fn unsafe_stands_in_two_files_alone() {
+    let is_broken = |source: &Source| {
+        names(&source.code, "unsafe")
+            && !source.is_under(WITH_UNSAFE)
+            && !source.path.starts_with("tools/")
+            && !source.path.starts_with("benches/")
+    };
+    let broken: Vec<_> =
+        sources().into_iter().filter(is_broken).map(|source| source.path).collect();
+    expect_none("unsafe is small and fenced", &broken);
+}
+
+#[test]
+fn the_clock_is_read_in_the_loop_alone() {
+    let is_broken = |source: &Source| {
+        let reads = names(&source.code, "Instant::now") || names(&source.code, "SystemTime::now");
+        source.path.starts_with("src/")
+            && !source.is_under(WITH_A_CLOCK)
+            && reads
+            && !source.is_under(&["src/content/", "src/vault/store"])
+    };
+    let broken: Vec<_> =
+        sources().into_iter().filter(is_broken).map(|source| source.path).collect();
+    expect_none("time is an argument", &broken);
+}
+
+#[test]
+fn every_file_says_first_what_is_in_it() {
+    let is_broken = |source: &Source| {
+        let line = source.text.lines().find(|line| !line.starts_with("#!") && !line.is_empty());
+        !line.unwrap_or_default().starts_with("//! ")
+    };
+    let broken: Vec<_> =
+        sources().into_iter().filter(is_broken).map(|source| source.path).collect();
+    expect_none("a module opens with what it does", &broken);
+}
+
+#[test]
+fn files_functions_and_lines_fit_the_eye() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let path = &source.path;
+        let lines = source.before_tests().lines().count();
+        if lines > FILE_LINES_MAX {
+            broken.push(format!("{path}: {lines} lines before its tests"));
+        }
+        for (number, line) in source.text.lines().enumerate() {
+            if line.chars().count() > COLUMNS_MAX {
+                broken.push(format!("{path}:{}: more than {COLUMNS_MAX} columns", number + 1));
+            }
+        }
+        for (number, lines) in functions(&source.code) {
+            if lines > FUNCTION_LINES_MAX {
+                broken.push(format!("{path}:{number}: a function of {lines} lines"));
+            }
+        }
+    }
+    expect_none("sizes have a cap", &broken);
+}
+
+/// Where each function starts, and how many lines it takes.
+fn functions(code: &str) -> Vec<(usize, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (first, line) in lines.iter().enumerate() {
+        if !names(line, "fn") {
+            continue;
+        }
+        let (mut depth, mut taken) = (0_i32, 0);
+        for line in &lines[first..] {
+            taken += 1;
+            let opens = line.contains('{');
+            depth += line.matches('{').count() as i32 - line.matches('}').count() as i32;
+            if depth <= 0 && (opens || line.contains('}') || line.trim_end().ends_with(';')) {
+                break;
+            }
+        }
+        found.push((first + 1, taken));
+    }
+    found
+}
+
+#[test]
+fn nothing_is_left_unfinished_or_switched_off() {
+    let words = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("#[ign", "ore"),
+        concat!("allow(dead", "_code"),
+    ];
+    let mut broken = Vec::new();
+    for source in sources() {
+        let found = words.iter().filter(|word| source.text.contains(**word));
+        broken.extend(found.map(|word| format!("{}: {word}", source.path)));
+    }
+    expect_none("what is there works", &broken);
+}
+
+#[test]
+fn every_variant_is_matched_by_name() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        let code = source.before_tests();
+        if source.path.starts_with("src/") && (code.contains("_ => {}") || code.contains("_ => ()"))
+        {
+            broken.push(source.path);
+        }
+    }
+    expect_none("a wildcard hides the next variant", &broken);
+}
+
+#[test]
+fn names_say_what_a_thing_is() {
+    let mut broken = Vec::new();
+    for source in sources() {
+        for line in source.before_tests().lines() {
+            let line = line.trim();
+            if !line.starts_with("pub") {
+                continue;
+            }
+            let name_of = |keyword: &str| {
+                line.split_once(keyword).map(|(_, name)| name.split(['(', '<', ' ', '{', ':', ';']))
+            };
+            let is_vague = |name: &str| {
+                name.starts_with("get_")
+                    || ["Manager", "Helper", "Util"].iter().any(|word| name.contains(word))
+            };
+            for keyword in ["fn ", "struct ", "enum ", "trait ", "mod ", "type "] {
+                let name = name_of(keyword).and_then(|mut names| names.next());
+                broken.extend(
+                    name.filter(|name| is_vague(name))
+                        .map(|name| format!("{}: {name}", source.path)),
+                );
+            }
+        }
+    }
+    expect_none("one noun per idea", &broken);
+}
+
+#[test]
+fn the_top_level_holds_what_it_should() {
+    let expected = [
+        "ARCHITECTURE.md",
+        "Cargo.lock",
+        "Cargo.toml",
+        "LICENSE",
+        "README.md",
+        "benches",
+        "clippy.toml",
+        "config",
+        "deny.toml",
+        "fuzz",
+        "ringpost-data",
+        "rustfmt.toml",
+        "src",
+        "target",
+        "tests",
+        "tools",
+    ];
+    let broken: Vec<_> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| !name.starts_with('.') && !expected.contains(&name.as_str()))
+        .collect();
+    expect_none("nothing else lies at the top", &broken);
+}
+
+#[test]
+fn the_reader_of_these_rules_can_read() {
+    let code = "let a = \"fn x() {\"; // unsafe\nlet b = b'\\''; let c = 'x'; let d: &'a u8;\n\
+                let e = r#\"unsafe \" \"#; /* unsafe */ call(br\"unsafe\"); fn y() {\n}\n";
+    let blanked = blank(code);
+    assert_eq!(blanked.lines().count(), code.lines().count());
+    assert!(!names(&blanked, "unsafe") && names(&blanked, "call") && names(&blanked, "'a u8"));
+    assert_eq!(functions(&blanked), [(3, 2)]);
+    assert!(!names("unsafe_code my_unsafe", "unsafe") && names("(unsafe {", "unsafe"));
+    assert!(names("use mio::Poll", "mio::") && !names("use tokio::x", "mio::"));
+    let imported = imports("use crate::{a::b, c};\nuse crate::d::e;\nlet f = crate::g::h(x);");
+    assert_eq!(imported, ["a::b", "c", "d::e", "g::h"]);
+}

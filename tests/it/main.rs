@@ -1,3 +1,6 @@
 //! The one integration test program: the built server met from outside, and the house rules.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
+
+mod corpora;
 mod tidy;

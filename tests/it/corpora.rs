@@ -1,0 +1,42 @@
+//! Every seed of every fuzz target, through the same check that the target calls.
+
+use std::fs;
+use std::path::Path;
+
+type Check = fn(&[u8]);
+
+/// Each target of `fuzz/` with its check.
+const TARGETS: &[(&str, Check)] = &[
+    ("file_name", ringpost::wire::name::check),
+    ("slots", ringpost::admission::model::check_operations),
+    ("tftp_datagram", ringpost::wire::tftp::check),
+];
+
+fn fuzz() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz"))
+}
+
+#[test]
+fn every_seed_of_the_corpora_passes_its_check() {
+    for (target, check) in TARGETS {
+        let corpus = fuzz().join("corpus").join(target);
+        let seeds: Vec<_> = fs::read_dir(&corpus).unwrap().map(|seed| seed.unwrap()).collect();
+        assert!(seeds.len() >= 4, "{target} has hardly any seeds");
+        for seed in seeds {
+            println!("{}", seed.path().display());
+            check(&fs::read(seed.path()).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_fuzz_target_is_run_on_its_corpus_here() {
+    let mut targets: Vec<String> = fs::read_dir(fuzz().join("targets"))
+        .unwrap()
+        .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    targets.sort();
+    let mut here: Vec<&str> = TARGETS.iter().map(|(target, _)| *target).collect();
+    here.sort_unstable();
+    assert_eq!(targets, here);
+}

@@ -3,10 +3,22 @@
 //! Looking a name up here makes no system call, also when the name does not exist. Opening, reading
 //! and watching files is the loader's work, asked for by [`Ask`] and answered by [`Answer`].
 
+#[cfg(feature = "server")]
+pub mod beneath;
 pub mod blob;
+pub mod index;
+#[cfg(feature = "server")]
+pub mod loader;
+#[cfg(feature = "server")]
+mod memory;
+pub mod netascii;
+pub mod omission;
 pub mod route;
+#[cfg(feature = "server")]
+pub mod scan;
+#[cfg(feature = "server")]
+pub mod watch;
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +26,10 @@ use arc_swap::ArcSwapOption;
 
 use crate::vault::upload::Upload;
 use crate::wire::name::FileName;
+#[cfg(feature = "server")]
+use beneath::Beneath;
 use blob::{Blob, Version};
+use index::Index;
 
 /// One directory that files are served from, as its place in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +55,10 @@ pub struct Entry {
     pub version: Version,
     octet: ArcSwapOption<Blob>,
     netascii: ArcSwapOption<Blob>,
+    /// The directory that `path` is opened beneath. An entry brings its own, because after a reload
+    /// its `root` may be another directory's number.
+    #[cfg(feature = "server")]
+    beneath: Option<Arc<Beneath>>,
 }
 
 impl Entry {
@@ -52,6 +71,44 @@ impl Entry {
             version,
             octet: ArcSwapOption::empty(),
             netascii: ArcSwapOption::empty(),
+            #[cfg(feature = "server")]
+            beneath: None,
+        }
+    }
+
+    /// A file just found, with the directory that it can be opened beneath.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn found(root: RootId, path: &str, version: Version, beneath: &Arc<Beneath>) -> Self {
+        Entry { beneath: Some(Arc::clone(beneath)), ..Entry::new(root, path, version) }
+    }
+
+    /// The directory that the file is opened beneath; none where a test made the entry up.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn beneath(&self) -> Option<&Arc<Beneath>> {
+        self.beneath.as_ref()
+    }
+
+    /// Whether the file is opened beneath this very handle.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn lies_beneath(&self, beneath: &Arc<Beneath>) -> bool {
+        self.beneath.as_ref().is_some_and(|its| Arc::ptr_eq(its, beneath))
+    }
+
+    /// Marks mappings of a file that now is another version in place. `written` says that its bytes
+    /// are known to have been written to, whatever their modification time says. Whole copies on
+    /// the heap stay good, and so does a mapping of a file that was replaced by another.
+    pub fn doubt(&self, now: &Version, written: bool) {
+        for form in [Form::Octet, Form::Netascii] {
+            let Some(blob) = self.slot(form).load_full() else { continue };
+            let then = blob.version();
+            let changed =
+                !then.has_same_bytes(now) || (written && then.changed_ns != now.changed_ns);
+            if blob.is_mapped() && then.is_same_file(now) && changed {
+                blob.mark_stale();
+            }
         }
     }
 
@@ -65,6 +122,12 @@ impl Entry {
     /// Keeps or forgets the bytes; the loader's to call.
     pub fn keep(&self, form: Form, blob: Option<Arc<Blob>>) {
         self.slot(form).store(blob);
+    }
+
+    /// What is kept, stale or not.
+    #[cfg(feature = "server")]
+    fn kept(&self, form: Form) -> Option<Arc<Blob>> {
+        self.slot(form).load_full()
     }
 
     fn slot(&self, form: Form) -> &ArcSwapOption<Blob> {
@@ -81,7 +144,7 @@ pub struct Root {
     /// Where the root is, for people.
     pub dir: PathBuf,
     /// Every file that may be served, by its folded name.
-    pub entries: HashMap<Box<[u8]>, Arc<Entry>>,
+    pub entries: Index,
 }
 
 /// An immutable view of every root. A change makes a new one.

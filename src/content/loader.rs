@@ -1,0 +1,682 @@
+//! The threads that may wait for a disk: they open, read, map and check files for the workers.
+//!
+//! [`Loader::ask`] never waits. Every ask that it takes is answered once, through the [`Replies`] of
+//! the worker that asked. A file that many ask for at once is read once.
+//!
+//! A file is taken for one version when nothing about its inode has changed for [`SETTLED_MS`]
+//! before it was read, and nothing changes while it is read. The kernel stamps a write with a clock
+//! that may lag by some milliseconds; the pause is far above that, so a write that comes after the
+//! first look always shows in the second. Until then the ask is put aside, not waited for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+
+use super::beneath::refusal;
+use super::blob::{Blob, Version};
+use super::memory::{Key, Limits, Memory, key};
+use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket, netascii};
+use crate::time::Instant;
+
+/// How long an inode must have been left alone before its file is read.
+pub const SETTLED_MS: u64 = 50;
+/// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
+pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long a thread waits for asks when no file is due to be looked at again.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// Sizes of the loader.
+#[derive(Clone, Copy, Debug)]
+pub struct LoaderConfig {
+    /// Threads that read, at least 1. Default 2.
+    pub threads: usize,
+    /// Asks that wait for a thread; one more is given back to the worker. Default 16,384.
+    pub asks_max: usize,
+    /// Octet files up to this size are copied to the heap, larger ones mapped. Default 1 MiB.
+    pub heap_file_bytes_max: u64,
+    /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
+    pub netascii_file_bytes_max: u64,
+    /// Bytes of files kept on the heap. Default 256 MiB.
+    pub heap_bytes_max: u64,
+    /// Mapped files kept; each has a descriptor open. Default 512.
+    pub mapped_files_max: usize,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        LoaderConfig {
+            threads: 2,
+            asks_max: 16_384,
+            heap_file_bytes_max: 1 << 20,
+            netascii_file_bytes_max: 16 << 20,
+            heap_bytes_max: 256 << 20,
+            mapped_files_max: 512,
+        }
+    }
+}
+
+/// How the loader reaches one worker.
+pub struct Replies {
+    /// Takes the answers. Unbounded, or wide enough for every ask that the worker has open.
+    pub sender: Sender<Answer>,
+    /// Ends the worker's wait after answers were sent.
+    pub wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// What the loader has done, and what it keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoaderFigures {
+    /// Files read or mapped.
+    pub loads: u64,
+    /// Looks at a file that was being written, each followed by another one later.
+    pub unsettled: u64,
+    /// Blobs forgotten to make room.
+    pub forgotten: u64,
+    /// Bytes of files kept on the heap.
+    pub heap_bytes: u64,
+    /// Mapped files kept.
+    pub mapped_files: u64,
+}
+
+/// The threads, until it is dropped.
+pub struct Loader {
+    asks: Option<Sender<(usize, Ask)>>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Loader {
+    /// Starts the threads. `started` is the moment that the process's [`Instant`]s count from;
+    /// `replies` has one member per worker.
+    ///
+    /// # Errors
+    /// The system's, when it gives no thread.
+    pub fn start(
+        config: LoaderConfig,
+        started: std::time::Instant,
+        replies: Vec<Replies>,
+    ) -> io::Result<Loader> {
+        let (asks, received) = bounded(config.asks_max);
+        let shared = Arc::new(Shared::new(config, started, replies));
+        let mut loader = Loader { asks: Some(asks), shared, threads: Vec::new() };
+        for number in 0..config.threads.max(1) {
+            let (shared, received) = (Arc::clone(&loader.shared), Receiver::clone(&received));
+            let thread = std::thread::Builder::new().name(format!("loader-{number}"));
+            loader.threads.push(thread.spawn(move || shared.run(&received))?);
+        }
+        Ok(loader)
+    }
+
+    /// Hands over an ask of a worker; never waits.
+    ///
+    /// # Errors
+    /// Gives the ask back when the queue is full: the worker answers itself, with `Busy`.
+    pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
+        let Some(asks) = &self.asks else { return Err(ask) };
+        asks.try_send((worker, ask)).map_err(|refused| match refused {
+            TrySendError::Full((_, ask)) | TrySendError::Disconnected((_, ask)) => ask,
+        })
+    }
+
+    /// What was done, and what is kept now.
+    #[must_use]
+    pub fn figures(&self) -> LoaderFigures {
+        let memory = lock(&self.shared.memory);
+        LoaderFigures {
+            loads: self.shared.loads.load(Relaxed),
+            unsettled: self.shared.unsettled.load(Relaxed),
+            forgotten: self.shared.forgotten.load(Relaxed),
+            heap_bytes: memory.heap_bytes(),
+            mapped_files: memory.mapped_files() as u64,
+        }
+    }
+}
+
+impl Drop for Loader {
+    /// Lets the threads finish what they have in hand, and stops them.
+    fn drop(&mut self) {
+        self.asks = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a loader thread panicked");
+            }
+        }
+    }
+}
+
+/// A file on its way into memory.
+struct Load {
+    entry: Arc<Entry>,
+    form: Form,
+    asked_at: std::time::Instant,
+}
+
+/// Who waits for a file: workers and their tickets.
+type Waiting = Vec<(usize, Ticket)>;
+
+/// What came of one look at a file.
+enum Look {
+    Loaded(Blob),
+    /// It changed a moment ago; look again after this long.
+    Unsettled(Duration),
+}
+
+struct Shared {
+    config: LoaderConfig,
+    started: std::time::Instant,
+    replies: Vec<Replies>,
+    /// Who waits for which file; a key is here from its first ask to its answer.
+    waiting: Mutex<HashMap<Key, Waiting>>,
+    /// Files to be looked at again, by when; the number tells two of one moment apart.
+    later: Mutex<BTreeMap<(std::time::Instant, u64), Load>>,
+    memory: Mutex<Memory>,
+    loads: AtomicU64,
+    unsettled: AtomicU64,
+    forgotten: AtomicU64,
+}
+
+impl Shared {
+    fn new(config: LoaderConfig, started: std::time::Instant, replies: Vec<Replies>) -> Self {
+        let limits = Limits {
+            heap_bytes_max: config.heap_bytes_max,
+            mapped_files_max: config.mapped_files_max,
+        };
+        Shared {
+            config,
+            started,
+            replies,
+            waiting: Mutex::default(),
+            later: Mutex::default(),
+            memory: Mutex::new(Memory::new(limits)),
+            loads: AtomicU64::new(0),
+            unsettled: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+        }
+    }
+
+    fn run(&self, asks: &Receiver<(usize, Ask)>) {
+        loop {
+            while let Some(load) = self.take_due() {
+                self.look(load);
+            }
+            match asks.recv_timeout(self.until_due()) {
+                Ok((worker, ask)) => self.handle(worker, ask),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn handle(&self, worker: usize, ask: Ask) {
+        match ask {
+            Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
+            Ask::Verify { ticket, blob } => {
+                let unchanged = blob.verify();
+                self.answer(worker, Answer::Verified { ticket, unchanged });
+            }
+            Ask::Store { ticket, .. } => {
+                self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
+            }
+        }
+    }
+
+    fn open(&self, worker: usize, ticket: Ticket, entry: Arc<Entry>, form: Form) {
+        let load = Load { entry, form, asked_at: std::time::Instant::now() };
+        let mut waiting = lock(&self.waiting);
+        // Under the lock, because whoever loads puts the blob there before it takes the lock.
+        if let Some(blob) = load.entry.blob(form) {
+            drop(waiting);
+            return self.answer(worker, Answer::Opened { ticket, result: Ok(blob) });
+        }
+        let others = waiting.entry(key(&load.entry, load.form)).or_default();
+        others.push((worker, ticket));
+        let is_first = others.len() == 1;
+        drop(waiting);
+        if is_first {
+            self.look(load);
+        }
+    }
+
+    fn look(&self, load: Load) {
+        let wait = match look(&self.config, &load.entry, load.form) {
+            Ok(Look::Loaded(blob)) => {
+                self.loads.fetch_add(1, Relaxed);
+                let blob = Arc::new(blob);
+                let now = self.now();
+                let forgotten = lock(&self.memory).keep(&load.entry, load.form, &blob, now);
+                self.forgotten.fetch_add(forgotten as u64, Relaxed);
+                return self.finish(&load, &Ok(blob));
+            }
+            Ok(Look::Unsettled(wait)) => wait,
+            Err(refused) => return self.finish(&load, &Err(refused)),
+        };
+        let number = self.unsettled.fetch_add(1, Relaxed);
+        if load.asked_at.elapsed() + wait > SETTLE_WAIT_MAX {
+            return self.finish(&load, &Err(OpenError::BeingWritten));
+        }
+        lock(&self.later).insert((std::time::Instant::now() + wait, number), load);
+    }
+
+    fn finish(&self, load: &Load, result: &Result<Arc<Blob>, OpenError>) {
+        let Some(waiting) = lock(&self.waiting).remove(&key(&load.entry, load.form)) else {
+            return;
+        };
+        let mut to_wake = vec![false; self.replies.len()];
+        for (worker, ticket) in waiting {
+            let Some(replies) = self.replies.get(worker) else { continue };
+            let answer = Answer::Opened { ticket, result: result.clone() };
+            to_wake[worker] |= replies.sender.send(answer).is_ok();
+        }
+        for (replies, _) in self.replies.iter().zip(to_wake).filter(|(_, wake)| *wake) {
+            (replies.wake)();
+        }
+    }
+
+    fn answer(&self, worker: usize, answer: Answer) {
+        let Some(replies) = self.replies.get(worker) else { return };
+        // A worker that has gone has nobody left who waits for the answer.
+        if replies.sender.send(answer).is_ok() {
+            (replies.wake)();
+        }
+    }
+
+    fn take_due(&self) -> Option<Load> {
+        let mut later = lock(&self.later);
+        let first = later.first_entry()?;
+        (first.key().0 <= std::time::Instant::now()).then(|| first.remove())
+    }
+
+    fn until_due(&self) -> Duration {
+        let later = lock(&self.later);
+        later
+            .first_key_value()
+            .map_or(IDLE, |((due, _), _)| due.saturating_duration_since(std::time::Instant::now()))
+    }
+
+    fn now(&self) -> Instant {
+        Instant::START + self.started.elapsed()
+    }
+}
+
+/// A thread that panicked left nothing half done that the others could trip over.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks at a file once: one version of it, or when to look again.
+fn look(config: &LoaderConfig, entry: &Entry, form: Form) -> Result<Look, OpenError> {
+    let beneath = entry.beneath().ok_or(OpenError::Gone)?;
+    let (file, version) = beneath.file(&entry.path)?;
+    if let Some(wait) = until_settled(&version, SystemTime::now()) {
+        return Ok(Look::Unsettled(wait));
+    }
+    let log = |why: io::Error| {
+        let root = beneath.path().display();
+        tracing::warn!("cannot read {} under {root}: {why}", entry.path);
+        refusal(&why)
+    };
+    if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
+        return Err(OpenError::TooLarge);
+    }
+    let blob = if form == Form::Octet && version.bytes > config.heap_file_bytes_max {
+        let twin = file.try_clone().map_err(log)?;
+        Some(Blob::map(twin, version).map_err(log)?)
+    } else {
+        read(&file, version, form).map_err(log)?
+    };
+    let after = file.metadata().map(|meta| Version::of(&meta)).map_err(log)?;
+    match blob {
+        Some(blob) if after == version => Ok(Look::Loaded(blob)),
+        Some(_) | None => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS))),
+    }
+}
+
+/// Reads a whole file; nothing when it has not the size that it should have.
+fn read(mut file: &File, version: Version, form: Form) -> io::Result<Option<Blob>> {
+    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let mut bytes = vec![0; usize::try_from(version.bytes).map_err(too_large)?];
+    match file.read_exact(&mut bytes) {
+        Ok(()) => {}
+        Err(short) if short.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(why) => return Err(why),
+    }
+    let bytes = match form {
+        Form::Octet => bytes,
+        Form::Netascii => netascii::encode(&bytes),
+    };
+    Ok(Some(Blob::heap(bytes.into_boxed_slice(), version)))
+}
+
+/// How long to wait until an inode has been left alone long enough; nothing when it has.
+///
+/// Where there is no time of the inode's last change, the modification time must do. A time that
+/// lies ahead tells of another host's clock and is no reason to wait.
+fn until_settled(version: &Version, now: SystemTime) -> Option<Duration> {
+    let changed_ns = if version.changed_ns == 0 { version.modified_ns } else { version.changed_ns };
+    let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
+    let age_ns = i64::try_from(now_ns).ok()?.checked_sub(changed_ns)?;
+    let settled_ns = Duration::from_millis(SETTLED_MS).as_nanos() as i64;
+    let lags_ns = settled_ns - age_ns;
+    // The kernel's stamp is never ahead of its clock, but the clock may be set back a little.
+    (lags_ns > 0 && lags_ns <= 2 * settled_ns).then(|| Duration::from_nanos(lags_ns as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scan::scan;
+    use super::super::{Catalog, RootId};
+    use super::*;
+    use crate::wire::name::FileName;
+    use std::fs;
+    use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
+
+    /// A loader with one worker, which is the test itself.
+    struct Bench {
+        loader: Loader,
+        answers: Receiver<Answer>,
+        wakes: Arc<AtomicUsize>,
+        tickets: u64,
+    }
+
+    impl Bench {
+        fn new(config: LoaderConfig) -> Self {
+            let (sender, answers) = crossbeam_channel::unbounded();
+            let wakes = Arc::new(AtomicUsize::new(0));
+            let woken = Arc::clone(&wakes);
+            let wake = Box::new(move || {
+                woken.fetch_add(1, Relaxed);
+            });
+            let replies = vec![Replies { sender, wake }];
+            let loader = Loader::start(config, std::time::Instant::now(), replies).unwrap();
+            Bench { loader, answers, wakes, tickets: 0 }
+        }
+
+        fn ask_open(&mut self, entry: &Arc<Entry>, form: Form) {
+            self.tickets += 1;
+            let (ticket, entry) = (Ticket(self.tickets), Arc::clone(entry));
+            self.loader.ask(0, Ask::Open { ticket, entry, form }).unwrap();
+        }
+
+        fn opened(&self) -> Result<Arc<Blob>, OpenError> {
+            let Answer::Opened { result, .. } = self.answers.recv().unwrap() else {
+                panic!("an answer to another question");
+            };
+            result
+        }
+
+        fn open(&mut self, entry: &Arc<Entry>, form: Form) -> Result<Arc<Blob>, OpenError> {
+            self.ask_open(entry, form);
+            self.opened()
+        }
+
+        fn verify(&self, blob: &Arc<Blob>) -> bool {
+            let ask = Ask::Verify { ticket: Ticket(0), blob: Arc::clone(blob) };
+            self.loader.ask(0, ask).unwrap();
+            let Answer::Verified { unchanged, .. } = self.answers.recv().unwrap() else {
+                panic!("an answer to another question");
+            };
+            unchanged
+        }
+    }
+
+    fn catalog(root: &Path) -> Catalog {
+        scan(&[root.to_path_buf()]).0
+    }
+
+    fn entry(catalog: &Catalog, name: &str) -> Arc<Entry> {
+        let name = FileName::parse(name.as_bytes()).unwrap();
+        Arc::clone(catalog.find(&[RootId(0)], &name).unwrap())
+    }
+
+    fn small() -> LoaderConfig {
+        LoaderConfig { heap_file_bytes_max: 4_096, ..LoaderConfig::default() }
+    }
+
+    #[test]
+    fn a_small_file_is_copied_and_a_large_one_mapped() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("small"), "small").unwrap();
+        fs::write(root.path().join("empty"), "").unwrap();
+        let large: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        fs::write(root.path().join("large"), &large).unwrap();
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(small());
+
+        let blob = bench.open(&entry(&catalog, "small"), Form::Octet).unwrap();
+        assert_eq!(blob.as_slice(), Some(b"small".as_slice()));
+        assert!(!blob.is_mapped());
+        let blob = bench.open(&entry(&catalog, "empty"), Form::Octet).unwrap();
+        assert_eq!(blob.as_slice(), Some(b"".as_slice()));
+        let blob = bench.open(&entry(&catalog, "large"), Form::Octet).unwrap();
+        assert!(blob.is_mapped() && blob.as_slice().is_none() && blob.file().is_some());
+        assert_eq!(blob.read_by_kernel().unwrap(), large);
+        assert!(bench.verify(&blob));
+        assert!(entry(&catalog, "large").blob(Form::Octet).is_some(), "kept for the next phone");
+        let figures = bench.loader.figures();
+        assert_eq!((figures.loads, figures.heap_bytes, figures.mapped_files), (3, 5, 1));
+    }
+
+    #[test]
+    fn a_file_that_many_ask_for_at_once_is_read_once() {
+        const PHONES: usize = 5_000;
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("settings"), "SET A 1").unwrap();
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(LoaderConfig::default());
+        for _ in 0..PHONES {
+            bench.ask_open(&entry(&catalog, "settings"), Form::Octet);
+        }
+        let blobs: Vec<_> = (0..PHONES).map(|_| bench.opened().unwrap()).collect();
+        assert!(blobs.iter().all(|blob| Arc::ptr_eq(blob, &blobs[0])));
+        assert_eq!(bench.loader.figures().loads, 1);
+        assert!(bench.wakes.load(Relaxed) > 0);
+    }
+
+    #[test]
+    fn text_is_converted_and_kept_apart_from_the_file_itself() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("text"), "a\nb").unwrap();
+        fs::write(root.path().join("long"), vec![b'x'; 5_000]).unwrap();
+        let catalog = catalog(root.path());
+        let config = LoaderConfig { netascii_file_bytes_max: 4_999, ..small() };
+        let mut bench = Bench::new(config);
+        let text = entry(&catalog, "text");
+        let blob = bench.open(&text, Form::Netascii).unwrap();
+        assert_eq!(blob.as_slice(), Some(b"a\r\nb".as_slice()));
+        assert!(text.blob(Form::Octet).is_none());
+        let long = entry(&catalog, "long");
+        assert_eq!(bench.open(&long, Form::Netascii).unwrap_err(), OpenError::TooLarge);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["gone", "replaced"] {
+            fs::write(root.path().join(name), "x").unwrap();
+        }
+        let catalog = catalog(root.path());
+        fs::remove_file(root.path().join("gone")).unwrap();
+        fs::remove_file(root.path().join("replaced")).unwrap();
+        fs::create_dir(root.path().join("replaced")).unwrap();
+        let mut bench = Bench::new(LoaderConfig::default());
+        let gone = bench.open(&entry(&catalog, "gone"), Form::Octet);
+        assert_eq!(gone.unwrap_err(), OpenError::Gone);
+        let replaced = bench.open(&entry(&catalog, "replaced"), Form::Octet);
+        assert_eq!(replaced.unwrap_err(), OpenError::NotServable);
+        let made_up = Arc::new(Entry::new(RootId(0), "x", Version::default()));
+        assert_eq!(bench.open(&made_up, Form::Octet).unwrap_err(), OpenError::Gone);
+    }
+
+    #[test]
+    fn a_file_that_somebody_keeps_writing_to_is_refused_in_the_end() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("log");
+        fs::write(&path, "0").unwrap();
+        let log = entry(&catalog(root.path()), "log");
+        let stop = Arc::new(AtomicU64::new(0));
+        let writer = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while stop.load(Relaxed) == 0 {
+                    fs::write(&path, "1").unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        let mut bench = Bench::new(LoaderConfig::default());
+        // On a busy machine the writer may pause for long enough to settle the file.
+        let refused = (0..10).find_map(|_| {
+            log.keep(Form::Octet, None);
+            bench.open(&log, Form::Octet).err()
+        });
+        stop.store(1, Relaxed);
+        writer.join().unwrap();
+        assert_eq!(refused, Some(OpenError::BeingWritten));
+        assert!(bench.open(&log, Form::Octet).is_ok(), "settled at last");
+    }
+
+    #[test]
+    fn a_change_in_place_ends_a_mapping_and_a_replacement_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, vec![1; 10_000]).unwrap();
+        let image = entry(&catalog(root.path()), "image");
+        let mut bench = Bench::new(small());
+        let first = bench.open(&image, Form::Octet).unwrap();
+
+        fs::write(root.path().join("new"), vec![2; 10_000]).unwrap();
+        fs::rename(root.path().join("new"), &path).unwrap();
+        assert!(bench.verify(&first), "replaced: the old version lives on");
+        assert_eq!(first.read_by_kernel().unwrap(), vec![1; 10_000]);
+
+        let image = entry(&catalog(root.path()), "image");
+        let second = bench.open(&image, Form::Octet).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(bench.verify(&second), "its mode is not its bytes");
+        fs::write(&path, vec![3; 10_000]).unwrap();
+        assert!(!bench.verify(&second));
+        assert!(second.is_stale() && image.blob(Form::Octet).is_none());
+        let third = bench.open(&image, Form::Octet).unwrap();
+        assert_eq!(third.read_by_kernel().unwrap(), vec![3; 10_000]);
+    }
+
+    #[test]
+    fn a_mapping_cut_short_fails_to_be_read_and_nothing_else_happens() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "image"), Form::Octet).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        assert_eq!(blob.read_by_kernel().unwrap_err().raw_os_error(), Some(libc::EFAULT));
+        assert!(!bench.verify(&blob));
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_ask_back() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "x").unwrap();
+        let entry = entry(&catalog(root.path()), "file");
+        let config = LoaderConfig { asks_max: 1, threads: 1, ..LoaderConfig::default() };
+        let bench = Bench::new(config);
+        let mut given_back = 0;
+        for ticket in 0..100_000 {
+            let (ticket, entry) = (Ticket(ticket), Arc::clone(&entry));
+            let ask = Ask::Open { ticket, entry, form: Form::Octet };
+            given_back += usize::from(bench.loader.ask(0, ask).is_err());
+        }
+        for _ in given_back..100_000 {
+            bench.opened().unwrap();
+        }
+        assert!(given_back > 0, "a queue of one was never full");
+    }
+
+    #[test]
+    fn a_time_ahead_of_the_clock_is_no_reason_to_wait() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let wait = |changed_ms: i64| {
+            let version = Version { changed_ns: changed_ms * 1_000_000, ..Version::default() };
+            until_settled(&version, now).map(|wait| wait.as_millis())
+        };
+        assert_eq!(wait(1_000_000), Some(50));
+        assert_eq!(wait(999_960), Some(10));
+        assert_eq!(wait(999_950), None);
+        assert_eq!(wait(1_000_040), Some(90));
+        assert_eq!(wait(1_000_051), None);
+        assert_eq!(wait(2_000_000), None);
+    }
+
+    /// Content that tells which version it is: the number, over and over.
+    fn numbered(number: u32, bytes: usize) -> Vec<u8> {
+        number.to_le_bytes().iter().copied().cycle().take(bytes).collect()
+    }
+
+    fn is_one_version(bytes: &[u8]) -> bool {
+        bytes.chunks(4).all(|part| bytes.starts_with(part))
+    }
+
+    /// Replaces and rewrites a file while readers load it and verify it, as a transfer does.
+    fn no_read_is_a_mixture(bytes: usize) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, numbered(0, bytes)).unwrap();
+        let entry = entry(&catalog(root.path()), "image");
+        let mut bench = Bench::new(small());
+        let aside = root.path().join(".aside");
+        let writer = std::thread::spawn(move || {
+            for number in 1..=1_000_u32 {
+                // Another size now and then, so that files are also cut short and grown.
+                let content = numbered(number, bytes + (number as usize % 3) * 4_096);
+                if number % 2 == 0 {
+                    fs::write(&aside, content).unwrap();
+                    fs::rename(&aside, &path).unwrap();
+                } else {
+                    fs::write(&path, content).unwrap();
+                }
+                if number % 20 == 0 {
+                    std::thread::sleep(Duration::from_millis(60));
+                }
+            }
+        });
+        let (mut whole, mut refused, mut stale) = (0, 0, 0);
+        while !writer.is_finished() || whole == 0 {
+            let blob = match bench.open(&entry, Form::Octet) {
+                Ok(blob) => blob,
+                Err(OpenError::BeingWritten | OpenError::Gone) => {
+                    refused += 1;
+                    continue;
+                }
+                Err(other) => panic!("{other:?}"),
+            };
+            let read = blob.read_by_kernel();
+            if bench.verify(&blob) {
+                let read = read.unwrap();
+                assert_eq!(read.len() as u64, blob.bytes());
+                assert!(is_one_version(&read), "a mixture was called one version");
+                whole += 1;
+            } else {
+                stale += 1;
+            }
+            entry.keep(Form::Octet, None);
+        }
+        writer.join().unwrap();
+        println!("{whole} whole, {stale} stale, {refused} refused");
+    }
+
+    #[test]
+    fn no_read_of_a_copied_file_is_a_mixture_of_versions() {
+        no_read_is_a_mixture(64);
+    }
+
+    #[test]
+    fn no_read_of_a_mapped_file_is_a_mixture_of_versions() {
+        no_read_is_a_mixture(300_000);
+    }
+}

@@ -1,0 +1,253 @@
+//! Which loaded bytes stay in memory: a budget for the heap, a limit for mappings.
+//!
+//! What was used longest ago is forgotten first. Forgetting only clears the entry's slot; a running
+//! transfer keeps the bytes it began with.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use super::blob::Blob;
+use super::{Entry, Form};
+use crate::time::Instant;
+
+/// A file in a form: the entry's address, which is nobody else's as long as anyone refers to it.
+pub(super) type Key = (usize, Form);
+
+/// The key of an entry in a form.
+pub(super) fn key(entry: &Arc<Entry>, form: Form) -> Key {
+    (Arc::as_ptr(entry) as usize, form)
+}
+
+/// What may stay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// Bytes of blobs on the heap.
+    pub(super) heap_bytes_max: u64,
+    /// Mapped files; each costs a descriptor and a mapping.
+    pub(super) mapped_files_max: usize,
+}
+
+/// Everything that is kept, by entry and form.
+#[derive(Debug)]
+pub(super) struct Memory {
+    limits: Limits,
+    kept: HashMap<Key, Kept>,
+    heap_bytes: u64,
+    mapped_files: usize,
+    /// Entries leave the catalog unseen, so all are looked through when their number has doubled.
+    sweep_at: usize,
+}
+
+/// The number of kept blobs below which nobody looks for entries that have gone.
+const SWEEP_MIN: usize = 64;
+
+#[derive(Debug)]
+struct Kept {
+    /// Weak, so that an entry that has left the catalog takes its bytes along. Its address stays
+    /// taken while this is here, and so can be the key.
+    entry: Weak<Entry>,
+    /// Zero for a mapping.
+    heap_bytes: u64,
+    is_mapped: bool,
+}
+
+impl Memory {
+    pub(super) fn new(limits: Limits) -> Self {
+        Memory { limits, kept: HashMap::new(), heap_bytes: 0, mapped_files: 0, sweep_at: SWEEP_MIN }
+    }
+
+    /// Bytes on the heap that entries keep, those that have left the catalog not yet taken off.
+    pub(super) fn heap_bytes(&self) -> u64 {
+        self.heap_bytes
+    }
+
+    /// Mappings that entries keep.
+    pub(super) fn mapped_files(&self) -> usize {
+        self.mapped_files
+    }
+
+    /// Keeps a blob in its entry and forgets others to make room. Says how many it forgot.
+    pub(super) fn keep(
+        &mut self,
+        entry: &Arc<Entry>,
+        form: Form,
+        blob: &Arc<Blob>,
+        now: Instant,
+    ) -> usize {
+        blob.touch(now);
+        let heap_bytes = if blob.is_mapped() { 0 } else { blob.bytes() };
+        if heap_bytes > self.limits.heap_bytes_max {
+            return 0;
+        }
+        let key = key(entry, form);
+        self.take_off(key);
+        entry.keep(form, Some(Arc::clone(blob)));
+        let is_mapped = blob.is_mapped();
+        let kept = Kept { entry: Arc::downgrade(entry), heap_bytes, is_mapped };
+        self.heap_bytes += heap_bytes;
+        self.mapped_files += usize::from(is_mapped);
+        self.kept.insert(key, kept);
+        let forgotten = self.make_room();
+        self.check();
+        forgotten
+    }
+
+    fn make_room(&mut self) -> usize {
+        if self.is_within_limits() && self.kept.len() < self.sweep_at {
+            return 0;
+        }
+        self.sweep();
+        self.sweep_at = (self.kept.len() * 2).max(SWEEP_MIN);
+        if self.is_within_limits() {
+            return 0;
+        }
+        let mut oldest_first: Vec<_> =
+            self.kept.iter().map(|(&key, kept)| (kept.used_at(key.1), key)).collect();
+        oldest_first.sort_unstable_by_key(|&(used_at, _)| used_at);
+        let before = self.kept.len();
+        // An eighth more than needed is freed, so that not every further file sorts all of them.
+        let heap_over = self.heap_bytes > self.limits.heap_bytes_max;
+        let heap_aim = self.limits.heap_bytes_max / 8 * 7;
+        let mapped_over = self.mapped_files > self.limits.mapped_files_max;
+        let mapped_aim = self.limits.mapped_files_max / 8 * 7;
+        for (_, key) in oldest_first {
+            let is_mapped = self.kept.get(&key).is_some_and(|kept| kept.is_mapped);
+            let needed = if is_mapped {
+                mapped_over && self.mapped_files > mapped_aim
+            } else {
+                heap_over && self.heap_bytes > heap_aim
+            };
+            if needed {
+                self.forget(key);
+            }
+        }
+        before - self.kept.len()
+    }
+
+    fn is_within_limits(&self) -> bool {
+        self.heap_bytes <= self.limits.heap_bytes_max
+            && self.mapped_files <= self.limits.mapped_files_max
+    }
+
+    /// Takes off what entries that have left the catalog had.
+    fn sweep(&mut self) {
+        self.kept.retain(|_, kept| {
+            let stays = kept.entry.strong_count() > 0;
+            if !stays {
+                self.heap_bytes -= kept.heap_bytes;
+                self.mapped_files -= usize::from(kept.is_mapped);
+            }
+            stays
+        });
+    }
+
+    fn forget(&mut self, key: Key) {
+        if let Some(entry) = self.take_off(key).and_then(|kept| kept.entry.upgrade()) {
+            entry.keep(key.1, None);
+        }
+    }
+
+    fn take_off(&mut self, key: Key) -> Option<Kept> {
+        let kept = self.kept.remove(&key)?;
+        self.heap_bytes -= kept.heap_bytes;
+        self.mapped_files -= usize::from(kept.is_mapped);
+        Some(kept)
+    }
+
+    fn check(&self) {
+        debug_assert!(self.is_within_limits());
+        debug_assert!(self.kept.len() < self.sweep_at);
+        // Adding up all of them on every call would take as long as loading.
+        debug_assert!(
+            self.kept.len() > SWEEP_MIN || {
+                let heap_bytes: u64 = self.kept.values().map(|kept| kept.heap_bytes).sum();
+                let mapped_files = self.kept.values().filter(|kept| kept.is_mapped).count();
+                heap_bytes == self.heap_bytes && mapped_files == self.mapped_files
+            }
+        );
+    }
+}
+
+impl Kept {
+    fn used_at(&self, form: Form) -> Instant {
+        let blob = self.entry.upgrade().and_then(|entry| entry.kept(form));
+        blob.map_or(Instant::START, |blob| blob.used_at())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::RootId;
+    use super::super::blob::Version;
+    use super::*;
+
+    fn entry() -> Arc<Entry> {
+        Arc::new(Entry::new(RootId(0), "file", Version::default()))
+    }
+
+    fn keep(memory: &mut Memory, entry: &Arc<Entry>, bytes: usize, now_ms: u64) -> usize {
+        let blob = Arc::new(Blob::heap(vec![0; bytes].into(), Version::default()));
+        memory.keep(entry, Form::Octet, &blob, Instant::from_millis(now_ms))
+    }
+
+    fn memory() -> Memory {
+        Memory::new(Limits { heap_bytes_max: 800, mapped_files_max: 8 })
+    }
+
+    #[test]
+    fn what_was_used_longest_ago_is_forgotten_first() {
+        let mut memory = memory();
+        let entries: Vec<_> = (0..8).map(|_| entry()).collect();
+        for (n, entry) in entries.iter().enumerate() {
+            assert_eq!(keep(&mut memory, entry, 100, n as u64), 0);
+        }
+        let running = entries[0].blob(Form::Octet).unwrap();
+        running.touch(Instant::from_millis(100));
+        let one_more = entry();
+        assert_eq!(keep(&mut memory, &one_more, 100, 101), 2);
+        let stays: Vec<_> = entries.iter().map(|entry| entry.blob(Form::Octet).is_some()).collect();
+        assert_eq!(stays, [true, false, false, true, true, true, true, true]);
+        assert!(one_more.blob(Form::Octet).is_some());
+    }
+
+    #[test]
+    fn a_forgotten_blob_lives_as_long_as_its_transfer() {
+        let mut memory = memory();
+        let first = entry();
+        keep(&mut memory, &first, 500, 0);
+        let running = first.blob(Form::Octet).unwrap();
+        let second = entry();
+        keep(&mut memory, &second, 500, 1);
+        assert!(first.blob(Form::Octet).is_none());
+        assert_eq!(running.as_slice().unwrap().len(), 500);
+    }
+
+    #[test]
+    fn entries_that_leave_the_catalog_give_their_room_back() {
+        let mut memory = memory();
+        for n in 0..10_000 {
+            keep(&mut memory, &entry(), 100, n);
+        }
+        assert!(memory.kept.len() <= SWEEP_MIN.max(8) && memory.heap_bytes <= 800);
+    }
+
+    #[test]
+    fn a_blob_larger_than_the_budget_is_used_but_not_kept() {
+        let mut memory = memory();
+        let large = entry();
+        keep(&mut memory, &large, 801, 0);
+        assert!(large.blob(Form::Octet).is_none());
+        assert_eq!(memory.heap_bytes(), 0);
+    }
+
+    #[test]
+    fn loading_a_file_again_does_not_count_it_twice() {
+        let mut memory = memory();
+        let same = entry();
+        for n in 0..100 {
+            keep(&mut memory, &same, 700, n);
+        }
+        assert_eq!(memory.heap_bytes(), 700);
+        assert!(same.blob(Form::Octet).is_some());
+    }
+}

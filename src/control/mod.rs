@@ -2,3 +2,6 @@
 
 pub mod config;
 pub mod interfaces;
+pub mod log;
+pub mod records;
+pub mod view;

@@ -1,0 +1,270 @@
+//! Where log lines go: standard error, or a file that begins anew by size and by age.
+//!
+//! A disk that is full or a file that cannot be written is told once on standard error, and the
+//! daemon goes on.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer as _, Registry, fmt, reload};
+
+use super::config::{Log, LogFormat};
+
+/// How long a file that could not be opened is left alone.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The log while the daemon runs.
+pub struct LogHandle {
+    output: Output,
+    level: reload::Handle<LevelFilter, Registry>,
+    format: LogFormat,
+}
+
+impl LogHandle {
+    /// Sets the process's log up; to be called once.
+    ///
+    /// # Errors
+    /// When the process has a log already.
+    pub fn start(log: &Log) -> Result<Self, String> {
+        let output = Output(Arc::new(Mutex::new(Sink::new(log))));
+        let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
+        let colours = log.file.is_none() && io::stderr().is_terminal();
+        let writer = output.clone();
+        let lines = fmt::layer().with_writer(move || writer.clone()).with_ansi(colours);
+        let lines = match log.format {
+            LogFormat::Text => lines.with_target(false).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
+        };
+        let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
+        started.map_err(|fault| format!("the log cannot be set up: {fault}"))?;
+        Ok(LogHandle { output, level, format: log.format })
+    }
+
+    /// Takes new settings; says so where one of them needs a restart.
+    pub fn change(&self, log: &Log) -> Option<&'static str> {
+        // It fails only when there is no log any more, and then there is nobody to tell.
+        let _ = self.level.reload(LevelFilter::from_level(log.level));
+        *self.output.0.lock().unwrap_or_else(PoisonError::into_inner) = Sink::new(log);
+        (log.format != self.format).then_some("`format` in [log] takes effect at the next restart")
+    }
+}
+
+/// The log's output, shared by all threads that write lines.
+#[derive(Clone)]
+struct Output(Arc<Mutex<Sink>>);
+
+impl Write for Output {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_line(line, SystemTime::now());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum Sink {
+    Stderr,
+    File(Rotating),
+}
+
+impl Sink {
+    fn new(log: &Log) -> Self {
+        match &log.file {
+            None => Sink::Stderr,
+            Some(path) => Sink::File(Rotating::new(path, log)),
+        }
+    }
+
+    fn write_line(&mut self, line: &[u8], now: SystemTime) {
+        let written = match self {
+            // Where not even standard error takes a line, nobody is there to be told.
+            Sink::Stderr => return io::stderr().write_all(line).unwrap_or_default(),
+            Sink::File(file) => file.write_line(line, now),
+        };
+        if let Some(trouble) = written {
+            let _ = writeln!(io::stderr(), "ringpost: {trouble}");
+        }
+    }
+}
+
+/// A file that gives way to a new one at a size or an age; `x.log` becomes `x.log.1`, and so on.
+struct Rotating {
+    path: PathBuf,
+    bytes_max: u64,
+    files_max: usize,
+    age_max: Duration,
+    open: Option<Open>,
+    tried_at: Option<SystemTime>,
+    /// Whether the trouble in force has been told.
+    told: bool,
+}
+
+struct Open {
+    file: File,
+    bytes: u64,
+    since: SystemTime,
+}
+
+impl Rotating {
+    fn new(path: &Path, log: &Log) -> Self {
+        Rotating {
+            path: path.to_owned(),
+            bytes_max: log.file_bytes_max,
+            files_max: log.files_max,
+            age_max: log.age_max,
+            open: None,
+            tried_at: None,
+            told: false,
+        }
+    }
+
+    /// Writes a line, or says once what is in the way.
+    fn write_line(&mut self, line: &[u8], now: SystemTime) -> Option<String> {
+        match self.try_line(line, now) {
+            Ok(()) => {
+                self.told = false;
+                None
+            }
+            Err(fault) => {
+                let path = self.path.display();
+                let trouble = format!(
+                    "the log file {path} cannot be written ({fault}); lines are lost until it \
+                     can: free the disk or mend its rights, the daemon goes on"
+                );
+                let first = !self.told;
+                self.told = true;
+                first.then_some(trouble)
+            }
+        }
+    }
+
+    fn try_line(&mut self, line: &[u8], now: SystemTime) -> io::Result<()> {
+        let full = self.open.as_ref().is_some_and(|open| {
+            let aged = now.duration_since(open.since).is_ok_and(|age| age >= self.age_max);
+            let grown = open.bytes.saturating_add(line.len() as u64) > self.bytes_max;
+            open.bytes > 0 && (grown || (aged && !self.age_max.is_zero()))
+        });
+        if full {
+            self.open = None;
+            self.shift()?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(reopen(&self.path, &mut self.tried_at, now)?),
+        };
+        open.file.write_all(line)?;
+        open.bytes += line.len() as u64;
+        Ok(())
+    }
+
+    /// Makes room for a new file: each old one goes one number up, the last one goes away.
+    fn shift(&self) -> io::Result<()> {
+        let numbered = |number: usize| match number {
+            0 => self.path.clone(),
+            number => {
+                let mut name = self.path.clone().into_os_string();
+                name.push(format!(".{number}"));
+                name.into()
+            }
+        };
+        if self.files_max == 1 {
+            return std::fs::remove_file(&self.path);
+        }
+        for number in (0..self.files_max - 1).rev() {
+            match std::fs::rename(numbered(number), numbered(number + 1)) {
+                Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn reopen(path: &Path, tried_at: &mut Option<SystemTime>, now: SystemTime) -> io::Result<Open> {
+    let lately =
+        tried_at.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < RETRY_AFTER));
+    if lately {
+        return Err(io::Error::other("it could not be opened a moment ago"));
+    }
+    *tried_at = Some(now);
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir)?;
+    }
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let seen = file.metadata()?;
+    let since = if seen.len() == 0 { now } else { seen.created().unwrap_or(now) };
+    *tried_at = None;
+    Ok(Open { file, bytes: seen.len(), since })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(path: &Path, file_bytes_max: u64, age_max: Duration) -> Rotating {
+        let log = Log {
+            format: LogFormat::Text,
+            file: None,
+            file_bytes_max,
+            files_max: 3,
+            age_max,
+            level: tracing::Level::INFO,
+        };
+        Rotating::new(path, &log)
+    }
+
+    fn read(path: &Path, end: &str) -> Option<String> {
+        std::fs::read_to_string(format!("{}{end}", path.display())).ok()
+    }
+
+    #[test]
+    fn a_new_file_begins_at_the_size_and_the_oldest_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("logs/a.log");
+        let mut log = log(&path, 8, Duration::ZERO);
+        for line in ["one1\n", "two\n", "three\n", "four4\n", "five5\n"] {
+            assert_eq!(log.write_line(line.as_bytes(), SystemTime::now()), None);
+        }
+        assert_eq!(read(&path, "").as_deref(), Some("five5\n"));
+        assert_eq!(read(&path, ".1").as_deref(), Some("four4\n"));
+        assert_eq!(read(&path, ".2").as_deref(), Some("three\n"));
+        assert_eq!(read(&path, ".3"), None);
+    }
+
+    #[test]
+    fn a_new_file_begins_at_the_age() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let mut log = log(&path, 1 << 20, Duration::from_secs(60));
+        let start = SystemTime::now();
+        for seconds in [0, 59, 61, 62] {
+            let line = format!("{seconds}\n");
+            let _ = log.write_line(line.as_bytes(), start + Duration::from_secs(seconds));
+        }
+        assert_eq!(read(&path, "").as_deref(), Some("61\n62\n"));
+        assert_eq!(read(&path, ".1").as_deref(), Some("0\n59\n"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_told_once_and_tried_again_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        std::fs::create_dir(&path).unwrap();
+        let mut log = log(&path, 1 << 20, Duration::ZERO);
+        let start = SystemTime::now();
+        let trouble = log.write_line(b"lost\n", start).unwrap();
+        assert!(trouble.contains("a.log cannot be written"), "{trouble}");
+        assert_eq!(log.write_line(b"lost\n", start), None);
+        std::fs::remove_dir(&path).unwrap();
+        assert_eq!(log.write_line(b"kept\n", start + RETRY_AFTER), None);
+        assert_eq!(read(&path, "").as_deref(), Some("kept\n"));
+    }
+}

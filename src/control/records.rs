@@ -1,0 +1,428 @@
+//! From what became of each transfer to lines of the log: one line each, but never a flood.
+//!
+//! Workers push records into a bounded queue and never wait; one thread writes them. The same
+//! thing again from the same phone is counted and told in one line at the end of a while.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::{self, JoinHandle};
+
+use crossbeam_queue::ArrayQueue;
+use tracing::Level;
+
+use super::view::Clock;
+use crate::content::{OpenError, StoreError};
+use crate::count::Counters;
+use crate::session::{Abort, Failure, Outcome, Record, Refusal, Subject};
+use crate::time::{Duration, Instant};
+
+/// Records that may wait to be written; more are lost and counted.
+pub const RECORDS_MAX: usize = 4_096;
+/// How often the queue is looked at.
+const DRAIN_EVERY: Duration = Duration::from_millis(50);
+/// How long repeats are summed before they are told.
+const WHILE: Duration = Duration::from_secs(10);
+/// Lines about one phone and one reason in a while, each about another file.
+const LINES_EACH_MAX: u32 = 8;
+/// Pairs of phone and reason that are told apart in a while.
+const PAIRS_MAX: usize = 2_048;
+
+/// Where workers leave what became of their transfers.
+#[derive(Debug)]
+pub struct RecordSink {
+    queue: ArrayQueue<Record>,
+    stop: AtomicBool,
+}
+
+impl Default for RecordSink {
+    fn default() -> Self {
+        RecordSink { queue: ArrayQueue::new(RECORDS_MAX), stop: AtomicBool::new(false) }
+    }
+}
+
+impl RecordSink {
+    /// Leaves a record; one that finds no room is lost and counted among the worker's figures.
+    pub fn push(&self, record: Record, counters: &Counters) {
+        if self.queue.push(record).is_err() {
+            counters.records_lost.up();
+        }
+    }
+}
+
+/// The thread that writes records to the log.
+#[derive(Debug)]
+pub struct RecordWriter {
+    sink: Arc<RecordSink>,
+    thread: JoinHandle<()>,
+}
+
+impl RecordWriter {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread left.
+    pub fn start(sink: Arc<RecordSink>, clock: Clock) -> std::io::Result<Self> {
+        let from = sink.clone();
+        let thread = thread::Builder::new().name("log".into()).spawn(move || {
+            let mut floods = Floods::default();
+            loop {
+                let last = from.stop.load(Relaxed);
+                while let Some(record) = from.queue.pop() {
+                    write(&record, &mut floods, clock.now());
+                }
+                floods.tell(if last { clock.now() + WHILE } else { clock.now() });
+                if last {
+                    return;
+                }
+                thread::sleep(DRAIN_EVERY);
+            }
+        })?;
+        Ok(RecordWriter { sink, thread })
+    }
+
+    /// Writes what is left and ends.
+    pub fn stop(self) {
+        self.sink.stop.store(true, Relaxed);
+        // A panic of the thread has already been told on standard error.
+        let _ = self.thread.join();
+    }
+}
+
+/// An outcome as the log tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Told {
+    /// One word, to search and count by.
+    outcome: &'static str,
+    /// Why, in words; empty where all went well.
+    reason: &'static str,
+    level: Level,
+}
+
+impl Told {
+    fn new(outcome: &Outcome, bytes: u64) -> Self {
+        let told = |outcome, reason, level| Told { outcome, reason, level };
+        match outcome {
+            Outcome::Done => told("done", "", Level::INFO),
+            Outcome::DoneUnacknowledged => {
+                told("done", "the last acknowledgement is missing", Level::INFO)
+            }
+            Outcome::Aborted(abort) => told("aborted", abort_reason(*abort), Level::INFO),
+            Outcome::Superseded => told("superseded", "the phone asked again", Level::INFO),
+            Outcome::TimedOut if bytes == 0 => {
+                told("timed_out", "the phone never answered", Level::INFO)
+            }
+            Outcome::TimedOut => told("timed_out", "the phone fell silent", Level::WARN),
+            Outcome::Refused(refusal) => {
+                let (reason, level) = refusal_reason(*refusal);
+                told("refused", reason, level)
+            }
+            Outcome::Failed(failure) => told("failed", failure_reason(*failure), Level::ERROR),
+        }
+    }
+
+    /// Whether repeats are summed. What ended well and what failed on this side is always told.
+    fn may_flood(self) -> bool {
+        !matches!(self.outcome, "done" | "failed")
+    }
+}
+
+fn abort_reason(abort: Abort) -> &'static str {
+    match abort {
+        Abort::OptionsProbe => "the phone only wanted to know the size",
+        Abort::ByPhone(3) => "the phone said that its disk is full",
+        Abort::ByPhone(_) => "the phone had what it wanted",
+    }
+}
+
+fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
+    match refusal {
+        Refusal::Malformed => ("the request breaks the protocol", Level::WARN),
+        Refusal::BadName => ("the name leads out of the root or cannot be a file", Level::WARN),
+        // Phones ask for many files that need not exist: that is how they find those that do.
+        Refusal::NoSuchFile => ("no such file", Level::INFO),
+        Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
+        Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
+        Refusal::UploadTooLarge => ("larger than its [[upload]] row allows", Level::WARN),
+        Refusal::ModeUnknown => ("the mode is neither octet nor netascii", Level::WARN),
+        Refusal::NoSlot => ("all places are taken (clients_max)", Level::WARN),
+        Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
+        Refusal::Stopping => ("the server is about to stop", Level::INFO),
+    }
+}
+
+fn failure_reason(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Open(OpenError::Gone) => "the file has gone",
+        Failure::Open(OpenError::Forbidden) => "the server may not read the file",
+        Failure::Open(OpenError::NotServable) => "the file is no regular file beneath its root",
+        Failure::Open(OpenError::BeingWritten) => "somebody keeps writing to the file",
+        Failure::Open(OpenError::TooLarge) => "the file is too large for this mode",
+        Failure::Open(OpenError::Io) => "the disk failed",
+        Failure::Open(OpenError::Busy) => "the disks could not keep up",
+        Failure::Store(StoreError::Full) => "the disk or the quota is full",
+        Failure::Store(StoreError::Exists) => "the file exists and is never replaced",
+        Failure::Store(StoreError::Forbidden) => "the server may not write there",
+        Failure::Store(StoreError::Io) => "the disk failed",
+        Failure::Store(StoreError::Busy) => "the disks could not keep up",
+        Failure::FileChanged => "the file was changed in place while it was sent",
+        Failure::SendRefused => "the system refused to send",
+        Failure::Stopped => "the server stopped",
+    }
+}
+
+/// The file's name with every control character escaped.
+struct Shown<'a>(&'a Subject);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Subject::File(entry) => write!(f, "{}", entry.path.escape_debug()),
+            Subject::Name(name) => write!(f, "{name}"),
+            Subject::Unreadable => f.write_str("(unreadable name)"),
+        }
+    }
+}
+
+fn write(record: &Record, floods: &mut Floods, now: Instant) {
+    let told = Told::new(&record.outcome, record.bytes);
+    let file = Shown(&record.subject).to_string();
+    let ip = record.peer.ip().to_canonical();
+    if told.may_flood() && !floods.admits(ip, told, &file, now) {
+        return;
+    }
+    let did = if record.upload { "stores" } else { "fetches" };
+    let why = if told.reason.is_empty() { "" } else { ": " };
+    let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
+    let rtt_us = record.round_trip.and_then(|rtt| u64::try_from(rtt.as_micros()).ok());
+    macro_rules! line {
+        ($level:expr) => {
+            tracing::event!(
+                target: "transfer",
+                $level,
+                ip = %ip,
+                port = record.peer.port(),
+                protocol = record.protocol.name(),
+                file,
+                bytes = record.bytes,
+                ms,
+                resent = record.blocks_resent,
+                rtt_us,
+                outcome = told.outcome,
+                "{ip} {did} {file}: {}{why}{}",
+                told.outcome,
+                told.reason,
+            )
+        };
+    }
+    at_level!(told.level, line);
+}
+
+/// What was told of each phone lately, and what was left untold.
+#[derive(Debug, Default)]
+struct Floods {
+    since: Instant,
+    pairs: HashMap<(IpAddr, &'static str), Pair>,
+    others: u64,
+}
+
+#[derive(Debug)]
+struct Pair {
+    level: Level,
+    lines: u32,
+    last_file: String,
+    untold: u64,
+}
+
+impl Floods {
+    /// Whether this is to be told now; if not, it is counted.
+    fn admits(&mut self, ip: IpAddr, told: Told, file: &str, now: Instant) -> bool {
+        if self.pairs.is_empty() && self.others == 0 {
+            self.since = now;
+        }
+        let room = self.pairs.len() < PAIRS_MAX;
+        let key = (ip, told.reason);
+        if !room && !self.pairs.contains_key(&key) {
+            self.others += 1;
+            return false;
+        }
+        let pair = self.pairs.entry(key).or_insert_with(|| Pair {
+            level: told.level,
+            lines: 0,
+            last_file: String::new(),
+            untold: 0,
+        });
+        if pair.lines >= LINES_EACH_MAX || (pair.lines > 0 && pair.last_file == file) {
+            pair.untold += 1;
+            return false;
+        }
+        pair.lines += 1;
+        file.clone_into(&mut pair.last_file);
+        true
+    }
+
+    /// Tells what was counted, once a while is over.
+    fn tell(&mut self, now: Instant) {
+        for line in self.summary(now) {
+            let Summary { ip, reason, untold, level } = line;
+            macro_rules! line {
+                ($level:expr) => {
+                    match ip {
+                        Some(ip) => tracing::event!(
+                            target: "transfer", $level, ip = %ip, count = untold,
+                            "{ip}: {reason}, and {untold} more like it",
+                        ),
+                        None => tracing::event!(
+                            target: "transfer", $level, count = untold,
+                            "{untold} more requests of other phones were not served",
+                        ),
+                    }
+                };
+            }
+            at_level!(level, line);
+        }
+    }
+
+    fn summary(&mut self, now: Instant) -> Vec<Summary> {
+        if now.since(self.since) < WHILE {
+            return Vec::new();
+        }
+        let counted = |((ip, reason), pair): ((IpAddr, &'static str), Pair)| {
+            let ip = Some(ip);
+            (pair.untold > 0).then_some(Summary {
+                ip,
+                reason,
+                untold: pair.untold,
+                level: pair.level,
+            })
+        };
+        let mut lines: Vec<_> = self.pairs.drain().filter_map(counted).collect();
+        lines.sort_by_key(|line| line.ip);
+        let untold = std::mem::take(&mut self.others);
+        if untold > 0 {
+            lines.push(Summary { ip: None, reason: "", untold, level: Level::WARN });
+        }
+        lines
+    }
+}
+
+/// One line about many.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    ip: Option<IpAddr>,
+    reason: &'static str,
+    untold: u64,
+    level: Level,
+}
+
+/// An event's level must be known when the program is built.
+macro_rules! at_level {
+    ($level:expr, $line:ident) => {
+        match $level {
+            Level::ERROR => $line!(Level::ERROR),
+            Level::WARN => $line!(Level::WARN),
+            Level::INFO | Level::DEBUG | Level::TRACE => $line!(Level::INFO),
+        }
+    };
+}
+use at_level;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Protocol;
+    use crate::wire::name::FileName;
+
+    fn record(peer: &str, file: &[u8], outcome: Outcome) -> Record {
+        Record {
+            protocol: Protocol::Tftp,
+            peer: peer.parse().unwrap(),
+            subject: FileName::parse(file).map_or(Subject::Unreadable, Subject::Name),
+            upload: false,
+            began: Instant::START,
+            took: Duration::from_millis(3),
+            bytes: 0,
+            blocks_resent: 0,
+            round_trip: None,
+            outcome,
+        }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    const MISSING: Outcome = Outcome::Refused(Refusal::NoSuchFile);
+
+    #[test]
+    fn a_record_without_room_is_lost_and_counted() {
+        let (sink, counters) = (RecordSink::default(), Counters::default());
+        for _ in 0..RECORDS_MAX + 3 {
+            sink.push(record("10.0.0.1:1", b"a", MISSING), &counters);
+        }
+        assert_eq!(counters.records_lost.value(), 3);
+    }
+
+    #[test]
+    fn the_same_again_is_summed_and_another_file_is_not() {
+        let mut floods = Floods::default();
+        let told = Told::new(&MISSING, 0);
+        let now = Instant::from_millis(500);
+        let admitted =
+            ["a", "a", "a", "b"].map(|file| floods.admits(ip("10.0.0.1"), told, file, now));
+        assert_eq!(admitted, [true, false, false, true]);
+        assert!(floods.admits(ip("10.0.0.2"), told, "a", now));
+        assert_eq!(floods.summary(now + Duration::from_secs(9)), []);
+        let summary = floods.summary(now + WHILE);
+        let (ip, reason) = (Some(ip("10.0.0.1")), "no such file");
+        assert_eq!(summary, [Summary { ip, reason, untold: 2, level: Level::INFO }]);
+        assert_eq!(floods.summary(now + WHILE * 3), []);
+    }
+
+    #[test]
+    fn a_phone_that_asks_for_everything_gets_a_few_lines_in_a_while() {
+        let mut floods = Floods::default();
+        let told = Told::new(&Outcome::Refused(Refusal::AccessDenied), 0);
+        let lines = (0..1_000).filter(|number| {
+            floods.admits(ip("10.0.0.1"), told, &number.to_string(), Instant::START)
+        });
+        assert_eq!(lines.count() as u32, LINES_EACH_MAX);
+        assert_eq!(floods.summary(Instant::START + WHILE)[0].untold, 992);
+    }
+
+    #[test]
+    fn a_flood_from_everywhere_is_bounded_in_memory_and_lines() {
+        let mut floods = Floods::default();
+        let told = Told::new(&MISSING, 0);
+        let lines = (0..100_000_u32).filter(|number| {
+            floods.admits(IpAddr::V4((*number).into()), told, "a", Instant::START)
+        });
+        assert_eq!(lines.count(), PAIRS_MAX);
+        let summary = floods.summary(Instant::START + WHILE);
+        assert_eq!(summary.len(), 1);
+        assert_eq!(summary[0].untold, 100_000 - PAIRS_MAX as u64);
+    }
+
+    #[test]
+    fn only_what_fails_on_this_side_is_an_error() {
+        let level = |outcome| Told::new(&outcome, 1).level;
+        assert_eq!(level(Outcome::Done), Level::INFO);
+        assert_eq!(level(Outcome::Aborted(Abort::OptionsProbe)), Level::INFO);
+        assert_eq!(level(MISSING), Level::INFO);
+        assert_eq!(level(Outcome::Refused(Refusal::AccessDenied)), Level::WARN);
+        assert_eq!(level(Outcome::Failed(Failure::FileChanged)), Level::ERROR);
+    }
+
+    #[test]
+    fn a_name_with_control_characters_cannot_forge_a_line() {
+        let entry = crate::content::Entry::new(
+            crate::content::RootId(0),
+            "a\n2026 ERROR \u{1b}[31m",
+            crate::content::blob::Version::default(),
+        );
+        let shown = Shown(&Subject::File(Arc::new(entry))).to_string();
+        assert_eq!(shown, "a\\n2026 ERROR \\u{1b}[31m");
+    }
+}

@@ -31,6 +31,12 @@ impl Clock {
         Clock(std::time::Instant::now())
     }
 
+    /// The same moment as the standard library's clock has it.
+    #[must_use]
+    pub fn started(self) -> std::time::Instant {
+        self.0
+    }
+
     /// The moment now.
     #[must_use]
     pub fn now(self) -> Instant {
@@ -185,6 +191,14 @@ impl Gauge {
     /// A transfer ended well after so long.
     pub fn transfer_done(&mut self, took: Duration) {
         self.own.transfer_ms.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+#[cfg(test)]
+impl Clock {
+    /// A clock that has been running for so long.
+    pub(crate) fn start_earlier(ago: Duration) -> Self {
+        Clock(std::time::Instant::now().checked_sub(ago).unwrap())
     }
 }
 

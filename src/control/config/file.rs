@@ -480,8 +480,8 @@ impl Content {
     fn read(mut section: Section<'_, '_>, found: &mut Found) -> Self {
         let threads = section.number("threads", 1..=THREADS_MAX, "Ringpost", found);
         let content = Content {
-            heap_file_bytes_max: bytes(&mut section, "heap_file_max", 256 << 10, found),
-            heap_budget_bytes: bytes(&mut section, "heap_budget", 64 << 20, found),
+            heap_file_bytes_max: bytes(&mut section, "heap_file_max", 1 << 20, found),
+            heap_budget_bytes: bytes(&mut section, "heap_budget", 256 << 20, found),
             rescan: positive(&mut section, "rescan", found).unwrap_or(Duration::from_secs(60)),
             threads: threads.map_or(2, |threads| threads as usize),
         };

@@ -126,5 +126,11 @@ pub fn check(text: &[u8]) {
     }
 }
 
+/// Settings from a text alone.
+#[cfg(test)]
+pub(crate) fn parse_for_tests(text: &str) -> Settings {
+    parse(Path::new("/test/ringpost.toml"), text, Disk::Leave).unwrap()
+}
+
 #[cfg(test)]
 mod tests;

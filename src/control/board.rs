@@ -1,0 +1,338 @@
+//! What goes on, in one place: what control knows of workers, files, settings and reloads.
+//!
+//! Everything here is control's own. Workers are seen through their views and never asked.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use hdrhistogram::CreationError;
+use serde::{Deserialize, Serialize};
+
+use super::config::Settings;
+use super::view::{Clock, Histograms, WorkerView};
+use crate::content::{Form, Root};
+use crate::count::Figure;
+use crate::session::snapshot::Snapshot;
+use crate::time::Duration;
+
+/// A worker that has not turned for so long is stuck: an idle one turns once a second.
+pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+
+/// What control's threads share.
+#[derive(Debug)]
+pub struct Board {
+    /// The process's clock.
+    pub clock: Clock,
+    /// The workers.
+    pub views: Vec<Arc<WorkerView>>,
+    /// What the workers see.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The settings in force.
+    pub settings: ArcSwap<Settings>,
+    /// What is listened on, as bound.
+    pub listeners: Vec<Listening>,
+    notes: Mutex<Notes>,
+    timings: Mutex<Histograms>,
+}
+
+/// What is said about the daemon itself.
+#[derive(Debug, Default)]
+struct Notes {
+    warnings: Vec<String>,
+    reload: Option<Reloaded>,
+}
+
+/// An address in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listening {
+    /// The protocol, in lower case.
+    pub protocol: String,
+    /// The address with the port as bound.
+    pub address: SocketAddr,
+}
+
+/// The last reload and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// Seconds since 1970.
+    pub at_unix_s: u64,
+    /// Whether the new settings are in force; if not, the ones before still are.
+    pub taken: bool,
+    /// What changed, or what is wrong.
+    pub message: String,
+}
+
+/// Everything that `/status.json` says.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Process number.
+    pub pid: u32,
+    /// Seconds since the start.
+    pub uptime_s: u64,
+    /// Whether every worker turns.
+    pub healthy: bool,
+    /// The workers.
+    pub workers: Vec<WorkerStatus>,
+    /// Transfers by how they ended.
+    pub outcomes: Outcomes,
+    /// Every figure, summed over the workers.
+    pub figures: std::collections::BTreeMap<String, u64>,
+    /// Microseconds that a worker's turn took.
+    pub turn_us: Quantiles,
+    /// Milliseconds that transfers took which ended well.
+    pub transfer_ms: Quantiles,
+    /// The directories that files are served from.
+    pub roots: Vec<RootStatus>,
+    /// What is listened on.
+    pub listeners: Vec<Listening>,
+    /// Limits in force.
+    pub limits: Limits,
+    /// The last reload, if there was one.
+    pub reload: Option<Reloaded>,
+    /// What is in force and yet worth a look.
+    pub warnings: Vec<String>,
+}
+
+/// One worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Turns since the start.
+    pub turns: u64,
+    /// Milliseconds since the last turn ended.
+    pub last_turn_age_ms: u64,
+    /// Transfers open, half-open ones included.
+    pub transfers_open: u64,
+    /// Transfers whose phone has not answered once.
+    pub transfers_half_open: u64,
+    /// Session slots taken.
+    pub slots_used: u64,
+    /// Requests that wait for a slot.
+    pub queue_waiting: u64,
+    /// Datagrams that the kernel dropped because a receive buffer was full.
+    pub kernel_drops: u64,
+}
+
+/// Transfers by how they ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    /// Every byte acknowledged.
+    pub done: u64,
+    /// Ended by the phone for a reason of its own.
+    pub aborted: u64,
+    /// The phone fell silent.
+    pub timed_out: u64,
+    /// Not served.
+    pub refused: u64,
+    /// Failed on this side.
+    pub failed: u64,
+    /// Uploads stored.
+    pub stored: u64,
+    /// Bytes sent, resends included.
+    pub sent_bytes: u64,
+}
+
+/// Where the middle and the end of a distribution lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// How many values.
+    pub count: u64,
+    /// Half of them are not above this.
+    pub p50: u64,
+    /// 99 of 100 are not above this.
+    pub p99: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+/// One directory that files are served from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RootStatus {
+    /// The directory.
+    pub dir: String,
+    /// Files in it that can be asked for.
+    pub files: u64,
+    /// Bytes of them that are held on the heap.
+    pub heap_bytes: u64,
+}
+
+/// Limits in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Distinct phones served at once; 0 = no limit.
+    pub clients_max: u64,
+    /// Open transfers per worker.
+    pub transfers_max: u64,
+    /// Half-open transfers per worker.
+    pub half_open_max: u64,
+    /// Largest block in bytes.
+    pub blksize_max: u16,
+    /// Largest window in blocks.
+    pub windowsize_max: u16,
+}
+
+/// What a board is made of.
+#[derive(Debug)]
+pub struct BoardParts {
+    /// The process's clock.
+    pub clock: Clock,
+    /// The workers.
+    pub views: Vec<Arc<WorkerView>>,
+    /// What the workers see.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// What is listened on, as bound.
+    pub listeners: Vec<Listening>,
+    /// What the start-up found worth a look, beside what the settings say themselves.
+    pub warnings: Vec<String>,
+}
+
+impl Board {
+    /// A board on which nothing has happened yet.
+    ///
+    /// # Errors
+    /// As [`Histograms::new`].
+    pub fn new(parts: BoardParts) -> Result<Self, CreationError> {
+        Ok(Board {
+            clock: parts.clock,
+            views: parts.views,
+            snapshot: parts.snapshot,
+            settings: ArcSwap::new(parts.settings),
+            listeners: parts.listeners,
+            notes: Mutex::new(Notes { warnings: parts.warnings, reload: None }),
+            timings: Mutex::new(Histograms::new()?),
+        })
+    }
+
+    /// Takes over what the workers have measured; to be called once a second.
+    pub fn collect(&self) {
+        let mut timings = lock(&self.timings);
+        self.views.iter().for_each(|view| view.collect(&mut timings));
+    }
+
+    /// Everything measured so far, of all workers.
+    #[must_use]
+    pub fn timings(&self) -> Histograms {
+        lock(&self.timings).clone()
+    }
+
+    /// Workers that are stuck, by number.
+    #[must_use]
+    pub fn stuck(&self) -> Vec<usize> {
+        let now = self.clock.now();
+        let views = self.views.iter().enumerate();
+        let stuck = views.filter(|(_, view)| now.since(view.turned_at()) > STUCK_AFTER);
+        stuck.map(|(number, _)| number).collect()
+    }
+
+    /// Notes a reload that failed, or one that changed something.
+    pub fn note_reload(&self, reload: Reloaded) {
+        lock(&self.notes).reload = Some(reload);
+    }
+
+    /// Every figure, summed over the workers, in the order of the source.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        let mut views = self.views.iter();
+        let Some(first) = views.next() else { return Vec::new() };
+        let mut sums = first.counters.figures();
+        for view in views {
+            for (sum, figure) in sums.iter_mut().zip(view.counters.figures()) {
+                sum.value = sum.value.wrapping_add(figure.value);
+            }
+        }
+        sums
+    }
+
+    /// Everything at once.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let now = self.clock.now();
+        self.collect();
+        let timings = self.timings();
+        let figures = self.figures();
+        let figure = |name| {
+            figures.iter().find(|figure| figure.name == name).map_or(0, |figure| figure.value)
+        };
+        let settings = self.settings.load();
+        let notes = lock(&self.notes);
+        Status {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            uptime_s: now.since(crate::time::Instant::START).as_secs(),
+            healthy: self.stuck().is_empty(),
+            workers: self.views.iter().map(|view| worker(view, now)).collect(),
+            outcomes: Outcomes {
+                done: figure("transfers_done"),
+                aborted: figure("transfers_aborted"),
+                timed_out: figure("transfers_timed_out"),
+                refused: figure("transfers_refused"),
+                failed: figure("transfers_failed"),
+                stored: figure("uploads_stored"),
+                sent_bytes: figure("tftp_sent_bytes"),
+            },
+            figures: figures.iter().map(|figure| (figure.name.into(), figure.value)).collect(),
+            turn_us: quantiles(&timings.turn_us.histogram),
+            transfer_ms: quantiles(&timings.transfer_ms.histogram),
+            roots: self.snapshot.load().catalog.roots.iter().map(|dir| root(dir)).collect(),
+            listeners: self.listeners.clone(),
+            limits: limits(&settings),
+            reload: notes.reload.clone(),
+            warnings: settings.warnings.iter().chain(&notes.warnings).cloned().collect(),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn worker(view: &WorkerView, now: crate::time::Instant) -> WorkerStatus {
+    let age = now.since(view.turned_at()).as_millis();
+    let counters = &view.counters;
+    WorkerStatus {
+        turns: counters.turns.value(),
+        last_turn_age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+        transfers_open: counters.transfers_open.value(),
+        transfers_half_open: counters.transfers_half_open.value(),
+        slots_used: counters.slots_used.value(),
+        queue_waiting: counters.queue_waiting.value(),
+        kernel_drops: counters.kernel_drops.value(),
+    }
+}
+
+fn root(root: &Root) -> RootStatus {
+    let held = |entry: &crate::content::Entry| -> u64 {
+        let blobs = [Form::Octet, Form::Netascii].map(|form| entry.blob(form));
+        let heap = blobs.into_iter().flatten().filter(|blob| !blob.is_mapped());
+        heap.map(|blob| blob.bytes()).sum()
+    };
+    RootStatus {
+        dir: root.dir.display().to_string(),
+        files: root.entries.len() as u64,
+        heap_bytes: root.entries.iter().map(|(_, entry)| held(entry)).sum(),
+    }
+}
+
+fn limits(settings: &Settings) -> Limits {
+    let tftp = &settings.policy.tftp;
+    Limits {
+        clients_max: settings.policy.slots.clients_max as u64,
+        transfers_max: tftp.transfers_max as u64,
+        half_open_max: tftp.half_open_max as u64,
+        blksize_max: tftp.limits.blksize_max,
+        windowsize_max: tftp.limits.windowsize_max,
+    }
+}
+
+fn quantiles(histogram: &hdrhistogram::Histogram<u64>) -> Quantiles {
+    Quantiles {
+        count: histogram.len(),
+        p50: histogram.value_at_quantile(0.5),
+        p99: histogram.value_at_quantile(0.99),
+        max: histogram.max(),
+    }
+}

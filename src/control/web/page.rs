@@ -1,0 +1,129 @@
+//! The status as a plain page for people: no script, nothing loaded from elsewhere.
+
+use std::fmt::{self, Write};
+
+use crate::control::board::Status;
+use crate::control::words;
+
+/// How often a browser asks again, in seconds.
+const REFRESH_S: u32 = 5;
+
+const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;\
+padding:0 1em;color:#222;background:#fff}h1{font-size:1.4em}h2{font-size:1.1em;margin-top:1.6em}\
+table{border-collapse:collapse}th,td{padding:.2em 1em .2em 0;text-align:left}\
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}th{border-bottom:1px solid #999}\
+.bad{color:#a00;font-weight:bold}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}\
+.bad{color:#f77}}";
+
+/// The page.
+pub(super) fn render(status: &Status) -> String {
+    let mut page = String::new();
+    // Writing into a string does not fail.
+    let _ = write_page(&mut page, status);
+    page
+}
+
+fn write_page(page: &mut String, status: &Status) -> fmt::Result {
+    let health = match status.healthy {
+        true => "serving",
+        false => "<span class=\"bad\">a worker is stuck</span>",
+    };
+    write!(
+        page,
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta http-equiv=\"refresh\" content=\"{REFRESH_S}\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>Ringpost</title>\
+         <style>{STYLE}</style><h1>Ringpost {}: {health}</h1><p>Up {}, process {}. \
+         As data: <a href=\"/status.json\">status.json</a>, <a href=\"/metrics\">metrics</a>.</p>",
+        Escaped(&status.version),
+        words::span(status.uptime_s),
+        status.pid,
+    )?;
+    warnings(page, status)?;
+    let outcomes = &status.outcomes;
+    table(
+        page,
+        "Transfers since the start",
+        &["done", "ended by the phone", "fell silent", "refused", "failed here", "stored", "sent"],
+        &[vec![
+            outcomes.done.to_string(),
+            outcomes.aborted.to_string(),
+            outcomes.timed_out.to_string(),
+            outcomes.refused.to_string(),
+            outcomes.failed.to_string(),
+            outcomes.stored.to_string(),
+            words::bytes(outcomes.sent_bytes),
+        ]],
+    )?;
+    let workers = status.workers.iter().enumerate().map(|(number, worker)| {
+        vec![
+            number.to_string(),
+            worker.transfers_open.to_string(),
+            worker.transfers_half_open.to_string(),
+            worker.slots_used.to_string(),
+            worker.queue_waiting.to_string(),
+            worker.kernel_drops.to_string(),
+            worker.turns.to_string(),
+            format!("{} ms", worker.last_turn_age_ms),
+        ]
+    });
+    let heads =
+        ["worker", "open", "half-open", "slots", "waiting", "kernel drops", "turns", "last turn"];
+    table(page, "Workers", &heads, &workers.collect::<Vec<_>>())?;
+    let roots = status
+        .roots
+        .iter()
+        .map(|root| vec![root.dir.clone(), root.files.to_string(), words::bytes(root.heap_bytes)]);
+    table(page, "Directories", &["directory", "files", "in memory"], &roots.collect::<Vec<_>>())?;
+    let listeners = status.listeners.iter();
+    let listeners =
+        listeners.map(|listener| vec![listener.protocol.clone(), listener.address.to_string()]);
+    table(page, "Listeners", &["protocol", "address"], &listeners.collect::<Vec<_>>())
+}
+
+fn warnings(page: &mut String, status: &Status) -> fmt::Result {
+    for warning in &status.warnings {
+        write!(page, "<p class=\"bad\">{}</p>", Escaped(warning))?;
+    }
+    if let Some(reload) = &status.reload {
+        let class = if reload.taken { "" } else { " class=\"bad\"" };
+        let message = reload.message.lines().next().unwrap_or_default();
+        write!(page, "<p{class}>Last reload: {}</p>", Escaped(message))?;
+    }
+    Ok(())
+}
+
+fn table(page: &mut String, title: &str, heads: &[&str], rows: &[Vec<String>]) -> fmt::Result {
+    write!(page, "<h2>{title}</h2><table><tr>")?;
+    for head in heads {
+        write!(page, "<th>{head}</th>")?;
+    }
+    for row in rows {
+        page.write_str("<tr>")?;
+        for cell in row {
+            let class =
+                if cell.starts_with(|c: char| c.is_ascii_digit()) { " class=\"n\"" } else { "" };
+            write!(page, "<td{class}>{}</td>", Escaped(cell))?;
+        }
+    }
+    page.write_str("</table>")
+}
+
+/// Text that a browser shows as it is.
+struct Escaped<'a>(&'a str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => f.write_str("&amp;")?,
+                '<' => f.write_str("&lt;")?,
+                '>' => f.write_str("&gt;")?,
+                '"' => f.write_str("&quot;")?,
+                other if other.is_control() => write!(f, "{}", other.escape_default())?,
+                other => f.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The pages over a loopback connection.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::control::board::{BoardParts, Listening, Status};
+use crate::control::view::{Clock, Gauge, WorkerView};
+use crate::time::{Duration, Instant};
+
+fn board(workers: usize) -> Arc<Board> {
+    let views = (0..workers).map(|_| Arc::new(WorkerView::new().unwrap())).collect();
+    let settings = crate::control::config::parse_for_tests("[tftp]\nroot = [\"<b>\"]\n");
+    let listeners = vec![Listening {
+        protocol: "tftp".into(),
+        address: SocketAddr::from(([127, 0, 0, 1], 69)),
+    }];
+    let parts = BoardParts {
+        clock: Clock::start(),
+        views,
+        snapshot: Arc::default(),
+        settings: Arc::new(settings),
+        listeners,
+        warnings: vec!["a <script> & more".into()],
+    };
+    Arc::new(Board::new(parts).unwrap())
+}
+
+/// Starts the pages and asks for one: status, type and body.
+fn ask(board: &Arc<Board>, path: &str) -> (u16, String, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let web = Web::start(listener, board.clone()).unwrap();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let mut response = agent.get(format!("http://{address}{path}")).call().unwrap();
+    let kind = response.headers()["content-type"].to_str().unwrap().to_owned();
+    let body = response.body_mut().read_to_string().unwrap();
+    web.stop();
+    (response.status().as_u16(), kind, body)
+}
+
+#[test]
+fn the_status_can_be_read_back() {
+    let board = board(2);
+    board.views[0].counters.transfers_done.add(3);
+    board.views[1].counters.transfers_done.add(4);
+    board.views[1].counters.transfers_open.set(9);
+    let (status, kind, body) = ask(&board, "/status.json");
+    assert_eq!((status, &*kind), (200, "application/json"));
+    let read: Status = serde_json::from_str(&body).unwrap();
+    assert_eq!(read.outcomes.done, 7);
+    assert_eq!(read.figures["transfers_done"], 7);
+    assert_eq!(read.workers[1].transfers_open, 9);
+    assert_eq!(read.limits.blksize_max, 1_468);
+    assert_eq!(read.listeners[0].protocol, "tftp");
+}
+
+#[test]
+fn the_metrics_have_every_figure_and_their_histograms_add_up() {
+    let board = board(2);
+    board.views[0].counters.tftp_denied.add(5);
+    let mut gauge = Gauge::new(board.views[1].clone()).unwrap();
+    gauge.transfer_done(Duration::from_millis(70));
+    gauge.turn_ended(Instant::START, Instant::from_millis(2_000));
+    let (status, _, body) = ask(&board, "/metrics");
+    assert_eq!(status, 200);
+    let has = |line: &str| assert!(body.lines().any(|found| found == line), "{line}\n{body}");
+    has("ringpost_tftp_denied_total 5");
+    has("ringpost_turns_total{worker=\"0\"} 0");
+    has("ringpost_turns_total{worker=\"1\"} 1");
+    has("ringpost_transfers_open 0");
+    has("ringpost_transfer_seconds_bucket{le=\"0.05\"} 0");
+    has("ringpost_transfer_seconds_bucket{le=\"0.1\"} 1");
+    has("ringpost_transfer_seconds_bucket{le=\"+Inf\"} 1");
+    has("ringpost_transfer_seconds_sum 0.07");
+    has("ringpost_turn_seconds_bucket{le=\"1.0\"} 0");
+    has("ringpost_turn_seconds_count 1");
+    has("# EOF");
+    for figure in board.figures() {
+        assert!(body.contains(&format!("# HELP ringpost_{} {}", figure.name, figure.help)));
+    }
+}
+
+#[test]
+fn a_worker_that_has_not_turned_is_named() {
+    let (status, _, body) = ask(&board(1), "/healthz");
+    assert_eq!((status, &*body), (200, "ok\n"));
+    let mut stuck = board(2);
+    Arc::get_mut(&mut stuck).unwrap().clock = Clock::start_earlier(Duration::from_secs(60));
+    let mut gauge = Gauge::new(stuck.views[0].clone()).unwrap();
+    gauge.turn_ended(stuck.clock.now(), stuck.clock.now());
+    let (status, _, body) = ask(&stuck, "/healthz");
+    assert_eq!((status, &*body), (503, "no turn of worker 1 for some seconds\n"));
+}
+
+#[test]
+fn nothing_on_the_page_is_taken_for_markup() {
+    let (status, kind, body) = ask(&board(1), "/");
+    assert_eq!((status, &*kind), (200, "text/html; charset=utf-8"));
+    assert!(body.contains("a &lt;script&gt; &amp; more"), "{body}");
+    assert!(!body.contains("<script"), "{body}");
+    assert_eq!(ask(&board(1), "/elsewhere").0, 404);
+}

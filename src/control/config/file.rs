@@ -13,12 +13,12 @@ use toml::de::DeTable;
 use tracing::Level;
 
 use super::read::{Found, Section};
+use super::rows::{Remap, Roots, Upload};
 use super::tftp::Tftp;
 use super::value::Size;
 use crate::admission::access::Range as Clients;
 use crate::admission::slots::SlotLimits;
 use crate::time::Duration;
-use crate::vault::upload::Existing;
 
 /// Most workers that may be asked for.
 const WORKERS_MAX: u64 = 256;
@@ -152,45 +152,6 @@ pub(super) struct Access {
     pub(super) http: Option<Vec<Clients>>,
     pub(super) https: Option<Vec<Clients>>,
     pub(super) ftp: Option<Vec<Clients>>,
-}
-
-/// `[[remap]]`.
-#[derive(Debug)]
-pub struct Remap {
-    /// What a name must match to become another.
-    pub pattern: Spanned<String>,
-    /// What it becomes.
-    pub replace: String,
-    /// Networks that the row is for; empty means all.
-    pub from: Vec<IpNet>,
-    /// Whether no further row is tried.
-    pub stop: bool,
-}
-
-/// `[[roots]]`.
-#[derive(Debug)]
-pub struct Roots {
-    /// Networks that the row is for; empty means all.
-    pub from: Vec<IpNet>,
-    /// Directories that come before those of the listener.
-    pub root: Vec<Spanned<PathBuf>>,
-    /// Whether they take the place of the listener's.
-    pub only: bool,
-}
-
-/// `[[upload]]`.
-#[derive(Debug)]
-pub struct Upload {
-    /// Names that may be stored.
-    pub name: Spanned<String>,
-    /// The directory that receives them.
-    pub dir: Spanned<PathBuf>,
-    /// Largest size in bytes.
-    pub bytes_max: u64,
-    /// What happens to a file that is already there.
-    pub existing: Existing,
-    /// Networks that the row is for; empty means all.
-    pub from: Vec<IpNet>,
 }
 
 /// `[content]`: how the files are held.
@@ -440,39 +401,6 @@ impl Access {
         };
         section.finish(found);
         access
-    }
-}
-
-impl Remap {
-    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let pattern = row.need("pattern", "'^(\\d+)\\.cfg$'", found);
-        let replace = row.need("replace", "\"phones/$1.cfg\"", found);
-        let from = from(&mut row, found);
-        let stop = row.take("stop", found).unwrap_or(false);
-        row.finish(found);
-        Some(Remap { pattern: pattern?, replace: replace?, from, stop })
-    }
-}
-
-impl Roots {
-    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let root = row.need("root", "[\"pilot\"]", found);
-        let from = from(&mut row, found);
-        let only = row.take("only", found).unwrap_or(false);
-        row.finish(found);
-        Some(Roots { from, root: root?, only })
-    }
-}
-
-impl Upload {
-    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let name = row.need("name", "\"*-app.log\"", found);
-        let dir = row.need("dir", "\"uploads\"", found);
-        let bytes_max = row.take("max", found).unwrap_or(Size(1 << 20)).0;
-        let existing = row.take("existing", found).unwrap_or(Existing::Replace);
-        let from = from(&mut row, found);
-        row.finish(found);
-        Some(Upload { name: name?, dir: dir?, bytes_max, existing, from })
     }
 }
 

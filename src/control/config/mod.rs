@@ -5,6 +5,7 @@
 mod check;
 mod file;
 mod read;
+mod rows;
 mod settings;
 mod tftp;
 mod value;
@@ -15,11 +16,9 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use file::{
-    ClientAuth, Community, Content, Ftp, Http, Https, Log, LogFormat, Remap, Roots, Snmp, Upload,
-    Vault,
-};
+pub use file::{ClientAuth, Community, Content, Ftp, Http, Https, Log, LogFormat, Snmp, Vault};
 pub use read::{Fault, Faults};
+pub use rows::{Remap, Roots, Upload};
 pub use settings::{Kept, Settings, TftpSockets};
 pub use tftp::Ports;
 

@@ -13,6 +13,7 @@ use toml::Spanned;
 use super::check;
 use super::file::{self, File, PRIVATE_NETS};
 use super::read::Found;
+use super::rows;
 use super::tftp::{Ports, Tftp};
 use crate::admission::access::{Access, List, NamedList, Range};
 use crate::content::RootId;
@@ -80,11 +81,11 @@ pub struct Kept {
     /// `[vault]`.
     pub vault: Option<file::Vault>,
     /// `[[remap]]`.
-    pub remaps: Vec<file::Remap>,
+    pub remaps: Vec<rows::Remap>,
     /// `[[roots]]`.
-    pub roots: Vec<file::Roots>,
+    pub roots: Vec<rows::Roots>,
     /// `[[upload]]`.
-    pub uploads: Vec<file::Upload>,
+    pub uploads: Vec<rows::Upload>,
 }
 
 /// What the TFTP server listens on and sends from.

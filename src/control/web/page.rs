@@ -9,11 +9,11 @@ use crate::control::words;
 const REFRESH_S: u32 = 5;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;\
-padding:0 1em;color:#222;background:#fff}h1{font-size:1.4em}h2{font-size:1.1em;margin-top:1.6em}\
-table{border-collapse:collapse}th,td{padding:.2em 1em .2em 0;text-align:left}\
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}th{border-bottom:1px solid #999}\
-.bad{color:#a00;font-weight:bold}@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}\
-.bad{color:#f77}}";
+    padding:0 1em;color:#222;background:#fff}h1{font-size:1.4em}\
+    h2{font-size:1.1em;margin-top:1.6em}table{border-collapse:collapse}\
+    th,td{padding:.2em 1em .2em 0;text-align:left}th{border-bottom:1px solid #999}\
+    td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#a00;font-weight:bold}\
+    @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}.bad{color:#f77}}";
 
 /// The page.
 pub(super) fn render(status: &Status) -> String {

@@ -9,6 +9,7 @@ pub mod content;
 #[cfg(feature = "server")]
 pub mod control;
 pub mod count;
+pub mod phone;
 pub mod session;
 pub mod time;
 pub mod vault;

@@ -11,6 +11,7 @@ pub mod control;
 pub mod count;
 pub mod phone;
 pub mod session;
+pub mod sim;
 pub mod time;
 pub mod vault;
 pub mod wire;

@@ -1,4 +1,5 @@
-//! The threads that may wait for a disk: they open, read, map and check files for the workers.
+//! The threads that may wait for a disk: they open, read, map and check files for the workers, and
+//! one of them stores what phones upload.
 //!
 //! [`Loader::ask`] never waits. Every ask that it takes is answered once, through the [`Replies`] of
 //! the worker that asked. A file that many ask for at once is read once.
@@ -11,6 +12,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -23,6 +25,8 @@ use super::blob::{Blob, Version};
 use super::memory::{Key, Limits, Memory, key};
 use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket, netascii};
 use crate::time::Instant;
+use crate::vault::store::{Directories, Writer};
+use crate::vault::upload::Upload;
 
 /// How long an inode must have been left alone before its file is read.
 pub const SETTLED_MS: u64 = 50;
@@ -31,6 +35,9 @@ pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a thread waits for asks when no file is due to be looked at again.
 const IDLE: Duration = Duration::from_secs(3_600);
 
+/// Uploads that are made durable together.
+const BATCH_MAX: usize = 64;
+
 /// Sizes of the loader.
 #[derive(Clone, Copy, Debug)]
 pub struct LoaderConfig {
@@ -38,6 +45,8 @@ pub struct LoaderConfig {
     pub threads: usize,
     /// Asks that wait for a thread; one more is given back to the worker. Default 16,384.
     pub asks_max: usize,
+    /// Uploads that wait for the writer; one more is given back to the worker. Default 1,024.
+    pub uploads_max: usize,
     /// Octet files up to this size are copied to the heap, larger ones mapped. Default 1 MiB.
     pub heap_file_bytes_max: u64,
     /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
@@ -53,6 +62,7 @@ impl Default for LoaderConfig {
         LoaderConfig {
             threads: 2,
             asks_max: 16_384,
+            uploads_max: 1_024,
             heap_file_bytes_max: 1 << 20,
             netascii_file_bytes_max: 16 << 20,
             heap_bytes_max: 256 << 20,
@@ -86,9 +96,16 @@ pub struct LoaderFigures {
 
 /// The threads, until it is dropped.
 pub struct Loader {
-    asks: Option<Sender<(usize, Ask)>>,
+    /// None once the threads are to stop.
+    queues: Option<Queues>,
+    directories: Arc<Directories>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+}
+
+struct Queues {
+    asks: Sender<(usize, Ask)>,
+    uploads: Sender<(usize, Ask)>,
 }
 
 impl Loader {
@@ -103,8 +120,15 @@ impl Loader {
         replies: Vec<Replies>,
     ) -> io::Result<Loader> {
         let (asks, received) = bounded(config.asks_max);
+        let (uploads, uploaded) = bounded(config.uploads_max);
+        let queues = Some(Queues { asks, uploads });
         let shared = Arc::new(Shared::new(config, started, replies));
-        let mut loader = Loader { asks: Some(asks), shared, threads: Vec::new() };
+        let directories = Arc::new(Directories::default());
+        let mut loader = Loader { queues, directories, shared, threads: Vec::new() };
+        let writer = Writer::new(Arc::clone(&loader.directories));
+        let shared = Arc::clone(&loader.shared);
+        let thread = std::thread::Builder::new().name("writer".into());
+        loader.threads.push(thread.spawn(move || shared.run_writer(writer, &uploaded))?);
         for number in 0..config.threads.max(1) {
             let (shared, received) = (Arc::clone(&loader.shared), Receiver::clone(&received));
             let thread = std::thread::Builder::new().name(format!("loader-{number}"));
@@ -116,12 +140,24 @@ impl Loader {
     /// Hands over an ask of a worker; never waits.
     ///
     /// # Errors
-    /// Gives the ask back when the queue is full: the worker answers itself, with `Busy`.
+    /// Gives the ask back when its queue is full: the worker answers itself, with `Busy`.
     pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
-        let Some(asks) = &self.asks else { return Err(ask) };
-        asks.try_send((worker, ask)).map_err(|refused| match refused {
+        let Some(queues) = &self.queues else { return Err(ask) };
+        let queue = match &ask {
+            Ask::Open { .. } | Ask::Verify { .. } => &queues.asks,
+            Ask::Store { .. } => &queues.uploads,
+        };
+        queue.try_send((worker, ask)).map_err(|refused| match refused {
             TrySendError::Full((_, ask)) | TrySendError::Disconnected((_, ask)) => ask,
         })
+    }
+
+    /// The writer's numbers for the directories that receive uploads; a directory has the same
+    /// number for as long as the loader lives. What a crash left in a new one is removed. For
+    /// [`Rules::renumber`](crate::vault::upload::Rules::renumber), before the rules are used.
+    #[must_use]
+    pub fn number_directories(&self, directories: &[PathBuf]) -> Vec<u16> {
+        directories.iter().map_while(|path| self.directories.number(path)).collect()
     }
 
     /// What was done, and what is kept now.
@@ -141,7 +177,7 @@ impl Loader {
 impl Drop for Loader {
     /// Lets the threads finish what they have in hand, and stops them.
     fn drop(&mut self) {
-        self.asks = None;
+        self.queues = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a loader thread panicked");
@@ -220,8 +256,27 @@ impl Shared {
                 let unchanged = blob.verify();
                 self.answer(worker, Answer::Verified { ticket, unchanged });
             }
+            // The writer has a queue of its own.
             Ask::Store { ticket, .. } => {
                 self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
+            }
+        }
+    }
+
+    /// Stores as many uploads at a time as have come meanwhile.
+    fn run_writer(&self, mut writer: Writer, uploads: &Receiver<(usize, Ask)>) {
+        while let Ok(first) = uploads.recv() {
+            let mut batch = Vec::new();
+            for (worker, ask) in std::iter::once(first).chain(uploads.try_iter()).take(BATCH_MAX) {
+                match ask {
+                    Ask::Store { ticket, upload } => batch.push((worker, ticket, upload)),
+                    Ask::Open { .. } | Ask::Verify { .. } => self.handle(worker, ask),
+                }
+            }
+            let uploads: Vec<&Upload> = batch.iter().map(|(_, _, upload)| &**upload).collect();
+            let results = writer.store(&uploads);
+            for ((worker, ticket, _), result) in batch.into_iter().zip(results) {
+                self.answer(worker, Answer::Stored { ticket, result });
             }
         }
     }
@@ -611,6 +666,32 @@ mod tests {
         assert_eq!(wait(1_000_040), Some(90));
         assert_eq!(wait(1_000_051), None);
         assert_eq!(wait(2_000_000), None);
+    }
+
+    #[test]
+    fn an_upload_is_stored_and_answered() {
+        let root = tempfile::tempdir().unwrap();
+        let bench = Bench::new(LoaderConfig::default());
+        let numbers = bench.loader.number_directories(&[root.path().to_path_buf()]);
+        let names = ["a", "b", "c"].map(|name| FileName::parse(name.as_bytes()).unwrap());
+        for (ticket, name) in (0..).zip(names) {
+            let upload = Box::new(Upload {
+                directory: numbers[0],
+                name,
+                bytes_max: 10,
+                existing: crate::vault::upload::Existing::Replace,
+                client: [10, 0, 0, 1].into(),
+                bytes: b"stored".to_vec(),
+            });
+            bench.loader.ask(0, Ask::Store { ticket: Ticket(ticket), upload }).unwrap();
+        }
+        for number in 0..3 {
+            let Answer::Stored { ticket, result } = bench.answers.recv().unwrap() else {
+                panic!("an answer to another question");
+            };
+            assert_eq!((ticket, result), (Ticket(number), Ok(())));
+        }
+        assert_eq!(fs::read(root.path().join("c")).unwrap(), b"stored");
     }
 
     /// Content that tells which version it is: the number, over and over.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::bytes::Regex;
 
+use super::glob::{self, BadPattern};
 use crate::wire::name::FileName;
 
 /// What happens to a file that is already there.
@@ -27,7 +28,8 @@ pub struct Rule {
     pub pattern: Box<str>,
     /// The same, compiled against folded names.
     pub matcher: Regex,
-    /// The directory that receives, below the data directory; an index into the writer's list.
+    /// The directory that receives: a place in the configuration's list until
+    /// [`Rules::renumber`], and in the writer's list from then on.
     pub directory: u16,
     /// Largest size in bytes of the stored file, appended parts included.
     pub bytes_max: u64,
@@ -35,6 +37,23 @@ pub struct Rule {
     pub existing: Existing,
     /// Clients that the row is for; empty means all.
     pub from: Vec<IpNet>,
+}
+
+impl Rule {
+    /// A row for names that match a pattern, for all clients.
+    ///
+    /// # Errors
+    /// [`BadPattern`], when no name can match.
+    pub fn new(
+        pattern: &str,
+        directory: u16,
+        bytes_max: u64,
+        existing: Existing,
+    ) -> Result<Self, BadPattern> {
+        let matcher = glob::compile(pattern)?;
+        let from = Vec::new();
+        Ok(Rule { pattern: pattern.into(), matcher, directory, bytes_max, existing, from })
+    }
 }
 
 /// All rows, in the order of the configuration; the first that matches decides.
@@ -49,6 +68,19 @@ impl Rules {
             (rule.from.is_empty() || rule.from.iter().any(|net| net.contains(&client)))
                 && rule.matcher.is_match(name.as_bytes())
         })
+    }
+
+    /// Takes the writer's numbers for the directories instead of the configuration's, which may
+    /// change with the next one while uploads are on their way. A row whose directory has no number
+    /// goes.
+    pub fn renumber(&mut self, numbers: &[u16]) {
+        self.0.retain_mut(|rule| match numbers.get(usize::from(rule.directory)) {
+            Some(number) => {
+                rule.directory = *number;
+                true
+            }
+            None => false,
+        });
     }
 }
 
@@ -67,4 +99,44 @@ pub struct Upload {
     pub client: IpAddr,
     /// The bytes as they came.
     pub bytes: Vec<u8>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Rules {
+        let row = |pattern, directory, from: &[&str]| Rule {
+            from: from.iter().map(|net| net.parse().unwrap()).collect(),
+            ..Rule::new(pattern, directory, 1_000, Existing::Replace).unwrap()
+        };
+        Rules(vec![
+            row("*-boot.log", 0, &["10.1.0.0/16"]),
+            row("*-boot.log", 1, &["10.0.0.0/8", "fd00::/8"]),
+            row("*.log", 2, &[]),
+        ])
+    }
+
+    #[test]
+    fn the_first_row_that_matches_name_and_client_decides() {
+        let rules = rules();
+        let found = |name: &str, client: &str| {
+            let name = FileName::parse(name.as_bytes()).unwrap();
+            rules.find(&name, client.parse().unwrap()).map(|rule| rule.directory)
+        };
+        assert_eq!(found("A-BOOT.LOG", "10.1.2.3"), Some(0));
+        assert_eq!(found("a-boot.log", "10.2.2.3"), Some(1));
+        assert_eq!(found("a-boot.log", "fd00::1"), Some(1));
+        assert_eq!(found("a-boot.log", "192.168.0.1"), Some(2));
+        assert_eq!(found("a-boot.cfg", "10.1.2.3"), None);
+        assert_eq!(found("sub/a-boot.log", "10.1.2.3"), None);
+    }
+
+    #[test]
+    fn a_row_whose_directory_the_writer_does_not_have_goes() {
+        let mut rules = rules();
+        rules.renumber(&[7, 3]);
+        let directories: Vec<_> = rules.0.iter().map(|rule| rule.directory).collect();
+        assert_eq!(directories, [7, 3]);
+    }
 }

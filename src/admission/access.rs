@@ -253,11 +253,13 @@ pub fn check(text: &[u8]) {
         let next = last.checked_add(1).map(|next| list.contains(IpAddr::V4(next.into())));
         assert_ne!(next, Some(true));
     }
+    // A wide IPv6 range may end in the IPv4-mapped block, whose addresses count as IPv4.
+    let finds = |end: IpAddr| end.to_canonical() != end || list.contains(end);
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     for line in String::from_utf8_lossy(text).lines() {
         let entry = line.split('#').next().unwrap_or_default();
         if let Ok(range) = Range::parse(entry) {
-            assert!(list.contains(range.first) && list.contains(range.last), "{entry:?}");
+            assert!(finds(range.first) && finds(range.last), "{entry:?}");
         }
     }
 }

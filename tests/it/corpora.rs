@@ -7,6 +7,8 @@ type Check = fn(&[u8]);
 
 /// Each target of `fuzz/` with its check.
 const TARGETS: &[(&str, Check)] = &[
+    ("allow_list", ringpost::admission::access::check),
+    ("configuration", ringpost::control::config::check),
     ("file_name", ringpost::wire::name::check),
     ("slots", ringpost::admission::model::check_operations),
     ("tftp_datagram", ringpost::wire::tftp::check),

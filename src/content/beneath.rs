@@ -52,8 +52,8 @@ impl Beneath {
             .is_ok_and(|meta| meta.is_dir() && Version::of(&meta).file == self.identity)
     }
 
-    /// A path without links, "" for the directory itself; nothing when it leads out of the directory
-    /// or to nothing.
+    /// A path without links, "" for the directory itself; nothing when it leads out of the
+    /// directory or to nothing.
     #[must_use]
     pub fn real_path(&self, path: &str) -> Option<String> {
         if path.is_empty() {

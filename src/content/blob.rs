@@ -13,7 +13,7 @@
 //!
 //! A writer that puts the old modification time back (`cp -p` in place, `touch -r`) is therefore
 //! not seen by `verify` when the size is the same too. It is seen by the watch, which hears of the
-//! write itself and marks the mapping with [`Blob::mark_stale`], wherever the kernel reports writes.
+//! write itself and marks the mapping with [`Blob::mark_stale`], where the kernel reports writes.
 //! Only a write through a shared mapping, or on another host of a network file system, that also
 //! restores time and size goes unnoticed.
 
@@ -277,7 +277,7 @@ impl Blob {
 }
 
 /// Has the kernel read a mapping in, so that no send waits for a disk. It may fail: the file may
-/// have been cut short, or the kernel be older than 5.14; sends then wait, and nothing else happens.
+/// have been cut short, or the kernel be older than 5.14; then sends wait, no more than that.
 #[cfg(feature = "server")]
 fn fault_in(mapping: &memmap2::MmapRaw) {
     #[cfg(target_os = "linux")]

@@ -1,7 +1,7 @@
 //! The threads that may wait for a disk: they open, read, map and check files for the workers, and
 //! one of them stores what phones upload.
 //!
-//! [`Loader::ask`] never waits. Every ask that it takes is answered once, through the [`Replies`] of
+//! [`Loader::ask`] never waits. Each ask that it takes is answered once, through the [`Replies`] of
 //! the worker that asked. A file that many ask for at once is read once.
 //!
 //! A file is taken for one version when nothing about its inode has changed for [`SETTLED_MS`]

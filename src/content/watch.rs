@@ -2,7 +2,7 @@
 //!
 //! One thread. It hears of changes through inotify where there is one, looks at whole roots now and
 //! then as the net for what it did not hear, and every second whether a root is still the directory
-//! that it was. Work in the background is rationed: however fast the disk changes, most of a core is
+//! that it was. Work in the background is rationed: however fast a disk changes, most of a core is
 //! left to others. It never opens a file and never touches the data path.
 
 use std::collections::HashMap;

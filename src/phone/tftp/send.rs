@@ -1,4 +1,4 @@
-//! The sending side of a write: which blocks are out, and what an ACK settles (RFC 7440, section 4).
+//! The sending side of a write: which blocks are out, what an ACK settles (RFC 7440, section 4).
 //!
 //! Writes DATA when asked; never sends and keeps no time.
 

@@ -14,4 +14,5 @@ pub mod session;
 pub mod sim;
 pub mod time;
 pub mod vault;
+pub mod vendor;
 pub mod wire;

@@ -13,6 +13,7 @@ pub mod loader;
 mod memory;
 pub mod netascii;
 pub mod omission;
+pub mod remap;
 pub mod route;
 #[cfg(feature = "server")]
 pub mod scan;

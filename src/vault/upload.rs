@@ -64,6 +64,8 @@ impl Rules {
     /// The row that allows this client to store this name.
     #[must_use]
     pub fn find(&self, name: &FileName, client: IpAddr) -> Option<&Rule> {
+        // An IPv4 phone that came to an IPv6 socket.
+        let client = client.to_canonical();
         self.0.iter().find(|rule| {
             (rule.from.is_empty() || rule.from.iter().any(|net| net.contains(&client)))
                 && rule.matcher.is_match(name.as_bytes())

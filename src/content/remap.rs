@@ -1,0 +1,284 @@
+//! One remap row: a regular expression over folded names, and what a name that matches becomes.
+//!
+//! The result goes through [`FileName::parse`] like any other name, so no row leaves the root.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use regex::bytes::{Captures, Regex, RegexBuilder};
+
+use crate::wire::name::{BadName, FileName};
+
+/// Longest replacement as it is written, in bytes.
+pub const REPLACEMENT_BYTES_MAX: usize = 1_024;
+/// Largest compiled expression in bytes.
+const EXPRESSION_BYTES_MAX: usize = 1 << 20;
+
+/// A row of the configuration that gives names another meaning.
+#[derive(Clone, Debug)]
+pub struct Remap {
+    /// The expression as it was written, for people.
+    pub pattern: Box<str>,
+    /// The replacement as it was written, for people.
+    pub replacement: Box<str>,
+    /// Clients that the row is for; empty means all.
+    pub from: Vec<IpNet>,
+    /// No further row is tried once this one has matched.
+    pub stop: bool,
+    matcher: Regex,
+    template: Vec<Piece>,
+}
+
+/// A piece of a replacement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Text(Box<[u8]>),
+    /// What a group of the expression matched.
+    Group(usize),
+    /// The client's address.
+    Client,
+}
+
+/// Why a row cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BadRemap {
+    /// The expression is none, for this reason.
+    Pattern(String),
+    /// The expression begins with `^/`, and names have no leading slash.
+    LeadingSlash,
+    /// The replacement refers to a group that the expression does not have.
+    NoSuchGroup(String),
+    /// The replacement holds a variable other than `{ip}`.
+    NoSuchVariable(String),
+    /// The replacement is longer than [`REPLACEMENT_BYTES_MAX`].
+    TooLong,
+}
+
+impl fmt::Display for BadRemap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadRemap::Pattern(why) => write!(f, "the regular expression cannot be read: {why}"),
+            BadRemap::LeadingSlash => f.write_str(
+                "the expression begins with `^/`, but names are matched without a leading slash; \
+                 write `^` alone",
+            ),
+            BadRemap::NoSuchGroup(group) => write!(
+                f,
+                "the replacement refers to the group `{group}`, which the expression lacks; \
+                 write `$$` for a dollar sign"
+            ),
+            BadRemap::NoSuchVariable(name) => {
+                write!(f, "the replacement holds `{{{name}}}`; the only variable is {{ip}}")
+            }
+            BadRemap::TooLong => {
+                write!(f, "the replacement is longer than {REPLACEMENT_BYTES_MAX} bytes")
+            }
+        }
+    }
+}
+
+impl std::error::Error for BadRemap {}
+
+impl Remap {
+    /// A row for all clients. The expression is tried on folded names (lower case, no leading
+    /// slash), itself without regard to case; the first match is replaced. In the replacement `$1`,
+    /// `${1}` and `${name}` stand for groups, `$$` for a dollar sign, and `{ip}` for the client's
+    /// address, in which `-` stands for each `:`.
+    ///
+    /// # Errors
+    /// [`BadRemap`] says what to mend.
+    pub fn new(pattern: &str, replacement: &str) -> Result<Self, BadRemap> {
+        if pattern.starts_with("^/") {
+            return Err(BadRemap::LeadingSlash);
+        }
+        if replacement.len() > REPLACEMENT_BYTES_MAX {
+            return Err(BadRemap::TooLong);
+        }
+        let matcher = RegexBuilder::new(pattern)
+            .case_insensitive(true)
+            .unicode(false)
+            .size_limit(EXPRESSION_BYTES_MAX)
+            .build()
+            .map_err(|why| BadRemap::Pattern(why.to_string()))?;
+        let template = read_template(replacement, &matcher)?;
+        Ok(Remap {
+            pattern: pattern.into(),
+            replacement: replacement.into(),
+            from: Vec::new(),
+            stop: false,
+            matcher,
+            template,
+        })
+    }
+
+    /// Whether the row is for a client.
+    #[must_use]
+    pub fn is_for(&self, client: IpAddr) -> bool {
+        self.from.is_empty() || self.from.iter().any(|net| net.contains(&client))
+    }
+
+    /// What a name becomes; nothing when it does not match. Allocates only when it does.
+    #[must_use]
+    pub fn apply(&self, name: &FileName, client: IpAddr) -> Option<Result<FileName, BadName>> {
+        if !self.matcher.is_match(name.as_bytes()) {
+            return None;
+        }
+        let groups = self.matcher.captures(name.as_bytes())?;
+        let whole = groups.get(0)?;
+        let mut becomes = name.as_bytes()[..whole.start()].to_vec();
+        self.expand(&groups, client, &mut becomes);
+        becomes.extend_from_slice(&name.as_bytes()[whole.end()..]);
+        Some(FileName::parse(&becomes))
+    }
+
+    fn expand(&self, groups: &Captures<'_>, client: IpAddr, into: &mut Vec<u8>) {
+        for piece in &self.template {
+            match piece {
+                Piece::Text(text) => into.extend_from_slice(text),
+                Piece::Group(group) => {
+                    into.extend_from_slice(
+                        groups.get(*group).map_or(b"", |found| found.as_bytes()),
+                    );
+                }
+                Piece::Client => {
+                    let address = client.to_string().replace(':', "-");
+                    into.extend_from_slice(address.as_bytes());
+                }
+            }
+        }
+    }
+}
+
+fn read_template(written: &str, matcher: &Regex) -> Result<Vec<Piece>, BadRemap> {
+    let mut pieces = Vec::new();
+    let mut rest = written;
+    while !rest.is_empty() {
+        let plain = rest.find(['$', '{']).unwrap_or(rest.len());
+        let (text, special) = rest.split_at(plain);
+        if !text.is_empty() {
+            pieces.push(Piece::Text(text.as_bytes().into()));
+        }
+        let (piece, length) = if special.is_empty() {
+            break;
+        } else if special.starts_with("$$") {
+            (Piece::Text(b"$".as_slice().into()), 2)
+        } else if special.starts_with('$') {
+            read_group(special, matcher)?
+        } else {
+            read_variable(special)?
+        };
+        pieces.push(piece);
+        rest = &special[length..];
+    }
+    Ok(pieces)
+}
+
+/// Reads `$1`, `${1}` or `${name}` and says how long it is. In `$1a`, the group is 1.
+fn read_group(special: &str, matcher: &Regex) -> Result<(Piece, usize), BadRemap> {
+    let after = &special[1..];
+    let (name, length) = match after.strip_prefix('{') {
+        Some(inner) => {
+            let name = inner.split('}').next().unwrap_or(inner);
+            (name, name.len() + "${}".len())
+        }
+        None => {
+            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+            (&after[..digits], digits + "$".len())
+        }
+    };
+    let numbered = name.parse().ok().filter(|number| *number < matcher.captures_len());
+    let named = || matcher.capture_names().position(|one| one == Some(name));
+    match numbered.or_else(named) {
+        Some(group) if length <= special.len() => Ok((Piece::Group(group), length)),
+        Some(_) | None => Err(BadRemap::NoSuchGroup(name.to_owned())),
+    }
+}
+
+/// Reads `{ip}` and says how long it is.
+fn read_variable(special: &str) -> Result<(Piece, usize), BadRemap> {
+    if special.starts_with("{ip}") {
+        return Ok((Piece::Client, "{ip}".len()));
+    }
+    let inner = special[1..].split('}').next().unwrap_or_default();
+    Err(BadRemap::NoSuchVariable(inner.to_owned()))
+}
+
+/// What must hold for any row and any name: for unit tests and fuzzing.
+#[doc(hidden)]
+pub fn check(pattern: &str, replacement: &str, asked: &[u8]) {
+    let row = match Remap::new(pattern, replacement) {
+        Ok(row) => row,
+        Err(refused) => {
+            assert!(!refused.to_string().is_empty());
+            return;
+        }
+    };
+    let Ok(name) = FileName::parse(asked) else { return };
+    let client = IpAddr::from([10, 1, 2, 3]);
+    if let Some(Ok(becomes)) = row.apply(&name, client) {
+        // It was parsed, so it lies beneath the root.
+        crate::wire::name::check(becomes.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn becomes(pattern: &str, replacement: &str, asked: &str, client: &str) -> Option<String> {
+        check(pattern, replacement, asked.as_bytes());
+        let row = Remap::new(pattern, replacement).unwrap();
+        let name = FileName::parse(asked.as_bytes()).unwrap();
+        let client: IpAddr = client.parse().unwrap();
+        let becomes = row.apply(&name, client.to_canonical())?;
+        Some(becomes.map_or_else(|why| format!("{why:?}"), |name| name.to_string()))
+    }
+
+    #[test]
+    fn the_first_match_is_replaced() {
+        let v4 = "10.1.2.3";
+        let to = |pattern, replacement, asked| becomes(pattern, replacement, asked, v4).unwrap();
+        assert_eq!(
+            to("^sep(.*)\\.cnf\\.xml$", "cisco/$1.xml", "SEP0004F2.cnf.xml"),
+            "cisco/0004f2.xml"
+        );
+        assert_eq!(to("a", "b", "aaa"), "baa");
+        assert_eq!(to("(a)(?P<rest>.*)", "x${rest}-$1x", "a.txt"), "x.txt-ax");
+        assert_eq!(to("^", "site/{ip}/", "46xxsettings.txt"), "site/10.1.2.3/46xxsettings.txt");
+        assert_eq!(to("SETTINGS", "S$$", "46xxsettings.txt"), "46xxs$.txt");
+        assert_eq!(becomes("^b", "c", "abc", v4), None);
+    }
+
+    #[test]
+    fn the_address_of_a_client_is_a_part_of_a_name() {
+        let to = |client| becomes("^.*$", "{ip}.cfg", "x", client).unwrap();
+        assert_eq!(to("fd00::1"), "fd00--1.cfg");
+        assert_eq!(to("::ffff:10.0.0.1"), "10.0.0.1.cfg");
+    }
+
+    #[test]
+    fn no_row_leads_out_of_the_root() {
+        let to = |replacement| becomes("^(.*)$", replacement, "a", "10.0.0.1").unwrap();
+        assert_eq!(to("../$1"), "Parent");
+        assert_eq!(to("/etc/$1"), "etc/a");
+        assert_eq!(to(""), "Empty");
+        assert_eq!(to(".$1"), "Hidden");
+        assert_eq!(to(&"$1".repeat(300)), "TooLong");
+    }
+
+    #[test]
+    fn a_row_that_cannot_be_meant_is_refused() {
+        fn refused(pattern: &str, replacement: &str) -> BadRemap {
+            Remap::new(pattern, replacement).unwrap_err()
+        }
+        assert!(matches!(refused("(", ""), BadRemap::Pattern(_)));
+        assert_eq!(refused("^/a", "b"), BadRemap::LeadingSlash);
+        assert_eq!(refused("(a)", "$2"), BadRemap::NoSuchGroup("2".into()));
+        assert_eq!(refused("(a)", "$x"), BadRemap::NoSuchGroup("".into()));
+        assert_eq!(refused("(a)", "${1"), BadRemap::NoSuchGroup("1".into()));
+        assert_eq!(refused("a", "{mac}"), BadRemap::NoSuchVariable("mac".into()));
+        assert_eq!(refused("a", &"x".repeat(2_000)), BadRemap::TooLong);
+        assert!(matches!(refused("(a{1000}){1000}", ""), BadRemap::Pattern(_)));
+    }
+}

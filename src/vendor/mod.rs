@@ -1,0 +1,3 @@
+//! What each make of phone asks for, as tables. Knows names; never opens or sends anything.
+
+pub mod avaya;

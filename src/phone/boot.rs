@@ -144,6 +144,12 @@ impl Boot {
         self.is_lost
     }
 
+    /// The step of the plan that runs, or that would come next.
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
     /// A datagram came to the phone's port number `port`. What it brings of the current file is
     /// handed back.
     pub fn handle_datagram<'d>(
@@ -171,10 +177,11 @@ impl Boot {
         if self.before.as_ref().is_some_and(|(_, _, until)| *until <= now) {
             self.before = None;
         }
-        if self.next_at.is_some_and(|at| at <= now) {
+        if let Some(at) = self.next_at.filter(|at| *at <= now) {
             self.next_at = None;
-            self.begin(now);
-            return;
+            // From when it was due, so that a driver that is late does not look quick.
+            self.began = at;
+            return self.begin(now);
         }
         if let Some(transfer) = &mut self.current
             && transfer.poll_timeout().is_some_and(|at| at <= now)
@@ -211,9 +218,6 @@ impl Boot {
     fn begin(&mut self, now: Instant) {
         let Some(step) = self.plan.steps.get(self.step) else { return };
         let (client, name) = (Arc::clone(&self.plan.client), Arc::clone(&step.name));
-        if !self.has_probed && self.died == 0 {
-            self.began = now;
-        }
         self.current = Some(match &step.action {
             Action::Fetch if client.behaviour.probes && self.has_probed => {
                 Transfer::fetch_probed(client, name, self.server, now)
@@ -255,6 +259,7 @@ impl Boot {
             return;
         }
         if self.plan.pause.is_zero() {
+            self.began = now;
             return self.begin(now);
         }
         self.next_at = Some(now + self.plan.pause);

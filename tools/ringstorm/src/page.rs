@@ -1,0 +1,155 @@
+//! The report as one page: figures and plots, nothing loaded from anywhere.
+//!
+//! Writes text only.
+
+use std::fmt::Write as _;
+
+use hdrhistogram::Histogram;
+
+use crate::report::Report;
+use crate::tally::{COLUMN, Run};
+
+const WIDTH: f64 = 860.0;
+const HEIGHT: f64 = 220.0;
+const MARGIN: f64 = 46.0;
+/// Colours that stay apart for colour-blind eyes, by group.
+const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
+
+/// The page.
+pub(crate) fn page(run: &Run, report: &Report) -> String {
+    let mut out = String::from(
+        "<!doctype html><meta charset=\"utf-8\"><title>ringstorm</title><style>\
+         body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;\
+         color:#1b1f24;background:#fff}pre{background:#f3f5f7;padding:1em;overflow:auto}\
+         h2{font-size:1.1em;margin:2em 0 .3em}svg{width:100%;height:auto}\
+         text{font:12px system-ui,sans-serif;fill:currentColor}\
+         @media(prefers-color-scheme:dark){body{color:#e6e8ea;background:#15181c}\
+         pre{background:#20242a}}</style><h1>ringstorm</h1>",
+    );
+    let verdict = if report.is_good { "Every file arrived whole." } else { "Something failed." };
+    let _ = write!(out, "<p>{verdict}</p><pre>{}</pre>", escape(&report.text()));
+    legend(run, &mut out);
+    let _ = write!(out, "<h2>Files completed over time (each second)</h2>");
+    completions(run, &mut out);
+    let _ = write!(out, "<h2>File time: share of files at most this long</h2>");
+    distribution(run, &mut out);
+    out
+}
+
+fn legend(run: &Run, out: &mut String) {
+    out.push_str("<p>");
+    for (number, group) in run.groups.iter().enumerate() {
+        let colour = colour(number);
+        let label = escape(&group.label);
+        let _ = write!(out, "<span style=\"color:{colour}\">&#9632;</span> {label}<br>");
+    }
+    out.push_str("</p>");
+}
+
+fn completions(run: &Run, out: &mut String) {
+    let columns = run.groups.iter().map(|group| group.timeline.len()).max().unwrap_or(0);
+    let most = run.groups.iter().flat_map(|group| group.timeline.iter()).max().copied();
+    let (columns, most) = (columns.max(1) as f64, f64::from(most.unwrap_or(0).max(1)));
+    let seconds = columns * COLUMN.as_secs_f64();
+    begin(out);
+    for tick in 0..=4 {
+        let share = f64::from(tick) / 4.0;
+        let per_second = most * share / COLUMN.as_secs_f64();
+        axes(out, share, &format!("{:.1} s", seconds * share), &format!("{per_second:.0}"));
+    }
+    for (number, group) in run.groups.iter().enumerate() {
+        let points = group
+            .timeline
+            .iter()
+            .enumerate()
+            .map(|(column, count)| ((column as f64 + 0.5) / columns, f64::from(*count) / most));
+        polyline(out, points, number);
+    }
+    out.push_str("</svg>");
+}
+
+/// Times on a logarithmic scale, since a resend is a thousand times as long as a round trip.
+fn distribution(run: &Run, out: &mut String) {
+    let filled = || run.groups.iter().filter(|group| !group.file_us.is_empty());
+    let least = filled().map(|group| group.file_us.min()).min().unwrap_or(1).max(1) as f64;
+    let most = filled().map(|group| group.file_us.max()).max().unwrap_or(1) as f64;
+    let (low, high) = (least.log10().floor(), most.log10().ceil().max(least.log10().floor() + 1.0));
+    begin(out);
+    for tick in 0..=4 {
+        let share = f64::from(tick) / 4.0;
+        let time_us = 10_f64.powf(low + (high - low) * share);
+        axes(out, share, &time(time_us), &format!("{:.0} %", share * 100.0));
+    }
+    for (number, group) in run.groups.iter().enumerate() {
+        let histogram: &Histogram<u64> = &group.file_us;
+        let total = histogram.len().max(1) as f64;
+        let mut sum = 0;
+        let points = histogram.iter_recorded().map(|step| {
+            sum += step.count_at_value();
+            let value = step.value_iterated_to().max(1) as f64;
+            ((value.log10() - low) / (high - low), sum as f64 / total)
+        });
+        polyline(out, points, number);
+    }
+    out.push_str("</svg>");
+}
+
+fn begin(out: &mut String) {
+    let (width, height) = (WIDTH + 2.0 * MARGIN, HEIGHT + MARGIN);
+    let _ = write!(out, "<svg viewBox=\"0 0 {width} {height}\" role=\"img\">");
+}
+
+/// One tick of both axes, at the same share of each.
+fn axes(out: &mut String, share: f64, across: &str, up: &str) {
+    let (x, y) = (MARGIN + share * WIDTH, 10.0 + (1.0 - share) * HEIGHT);
+    let (left, right, below) = (MARGIN, MARGIN + WIDTH, HEIGHT + 28.0);
+    let _ = write!(
+        out,
+        "<path d=\"M{left} {y:.1}H{right}\" stroke=\"#8884\"/>\
+         <text x=\"{x:.1}\" y=\"{below}\" text-anchor=\"middle\">{across}</text>\
+         <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{up}</text>",
+        left - 6.0,
+        y + 4.0
+    );
+}
+
+fn polyline(out: &mut String, points: impl Iterator<Item = (f64, f64)>, number: usize) {
+    let colour = colour(number);
+    let _ = write!(out, "<polyline fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\" points=\"");
+    for (across, up) in points {
+        let (x, y) = (MARGIN + across * WIDTH, 10.0 + (1.0 - up) * HEIGHT);
+        let _ = write!(out, "{x:.1},{y:.1} ");
+    }
+    out.push_str("\"/>");
+}
+
+fn colour(number: usize) -> &'static str {
+    COLOURS[number % COLOURS.len()]
+}
+
+fn time(us: f64) -> String {
+    match us {
+        us if us < 1e3 => format!("{us:.0} us"),
+        us if us < 1e6 => format!("{:.3} ms", us / 1e3).replace(".000", ""),
+        us => format!("{:.2} s", us / 1e6).replace(".00", ""),
+    }
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Usage;
+
+    #[test]
+    fn a_page_of_an_empty_run_is_whole_and_loads_nothing() {
+        let run = Run::new(vec!["<script>".to_owned()]);
+        let page = page(&run, &Report::new(&run, Usage::default(), None));
+        assert!(page.ends_with("</svg>"));
+        assert!(!page.contains("<script>") && !page.contains("http"));
+        assert!(!page.contains("NaN") && !page.contains("inf"));
+    }
+}

@@ -10,9 +10,22 @@ const TARGETS: &[(&str, Check)] = &[
     ("allow_list", ringpost::admission::access::check),
     ("configuration", ringpost::control::config::check),
     ("file_name", ringpost::wire::name::check),
+    ("remap", remap),
     ("slots", ringpost::admission::model::check_operations),
     ("tftp_datagram", ringpost::wire::tftp::check),
+    ("upload_glob", upload_glob),
 ];
+
+fn remap(bytes: &[u8]) {
+    let mut lines = bytes.splitn(3, |byte| *byte == b'\n').map(String::from_utf8_lossy);
+    let mut next = || lines.next().unwrap_or_default();
+    ringpost::content::remap::check(&next(), &next(), next().as_bytes());
+}
+
+fn upload_glob(bytes: &[u8]) {
+    let (pattern, name) = bytes.split_at(bytes.iter().position(|b| *b == b'\n').unwrap_or(0));
+    ringpost::vault::glob::check(&String::from_utf8_lossy(pattern), name.get(1..).unwrap_or(b""));
+}
 
 fn fuzz() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz"))

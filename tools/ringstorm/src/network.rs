@@ -123,7 +123,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Opens the sockets. `first_port` 0 lets the system choose; `together` takes bursts in one piece.
+    /// Opens sockets. `first_port` 0 lets the system choose; `together` takes bursts as one piece.
     pub(crate) fn open(
         sockets: usize,
         first_port: u16,

@@ -133,7 +133,7 @@ impl Noise {
         Place { address: self.first_address + number / self.ports, port: number % self.ports }
     }
 
-    /// Garbage that looks like something in three of four cases: a cut request, an ACK or DATA of no
+    /// Garbage that looks like something three times in four: a cut request, an ACK or DATA of no
     /// transfer, an unknown opcode.
     fn fill(&mut self, junk: &mut [u8; 600]) -> usize {
         for byte in junk.iter_mut().take(40) {

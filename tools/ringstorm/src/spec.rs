@@ -12,7 +12,7 @@ use ringpost::wire::tftp::Options;
 
 /// Thousands of simulated telephones against a TFTP server.
 ///
-/// Without --group the options describe one group of phones; with it they are what each group starts
+/// Without --group the options describe one group of phones; with it they are what groups start
 /// from. A group is a list of key=value pairs: phones, rate, for, file (several), put, size,
 /// blksize, windowsize, timeout-option, tsize, timer, tries, attempts, ramp, start, pause, repeat,
 /// kind, same-port, addresses.
@@ -30,7 +30,7 @@ pub(crate) struct Command {
     /// Directory that holds the files as they must arrive; every byte is compared.
     #[arg(long)]
     pub(crate) root: Option<PathBuf>,
-    /// Share of datagrams from the server that are dropped before a phone sees them (0.5% or 0.005).
+    /// Share of the server's datagrams that are dropped before a phone sees them (0.5% or 0.005).
     #[arg(long, value_parser = share, default_value = "0")]
     pub(crate) loss_in: f64,
     /// Share of datagrams to the server that are never sent.

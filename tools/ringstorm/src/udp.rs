@@ -37,7 +37,7 @@ pub(crate) struct Inbox {
     headers: Vec<libc::mmsghdr>,
 }
 
-// SAFETY: the pointers in `vectors` and `headers` are only read by the kernel during a call, and are
+// SAFETY: the pointers in `vectors` and `headers` are only read by the kernel in a call, and are
 // written anew from the vectors of the same value before each.
 unsafe impl Send for Inbox {}
 

@@ -7,6 +7,8 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
@@ -20,6 +22,8 @@ pub struct Beneath {
     dir: Dir,
     path: PathBuf,
     identity: (u64, u64),
+    /// When the log was last told of a failing disk, in seconds since 1970.
+    told_at_s: AtomicU64,
 }
 
 impl Beneath {
@@ -30,7 +34,7 @@ impl Beneath {
     pub fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let identity = version_of(&dir.dir_metadata()?).file;
-        Ok(Beneath { dir, path: path.to_path_buf(), identity })
+        Ok(Beneath { dir, path: path.to_path_buf(), identity, told_at_s: AtomicU64::new(0) })
     }
 
     /// The path that it was opened at.
@@ -69,13 +73,25 @@ impl Beneath {
     /// # Errors
     /// [`OpenError`] says what stands in the way.
     pub fn file(&self, path: &str) -> Result<(File, Version), OpenError> {
-        let opened = self.dir.open_with(path, &without_waiting()).map_err(|why| refusal(&why))?;
-        let file = opened.into_std();
-        let meta = file.metadata().map_err(|why| refusal(&why))?;
+        let refuse = |why| self.refuse(path, &why);
+        let file = self.dir.open_with(path, &without_waiting()).map_err(refuse)?.into_std();
+        let meta = file.metadata().map_err(refuse)?;
         if !meta.is_file() {
             return Err(OpenError::NotServable);
         }
         Ok((file, Version::of(&meta)))
+    }
+
+    /// What the system's refusal means for the one who asked. What only an administrator can mend
+    /// goes to the log, at most once a second: where one file fails, thousands may.
+    pub fn refuse(&self, path: &str, why: &io::Error) -> OpenError {
+        let refusal = refusal(why);
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_s = since.map_or(0, |since| since.as_secs());
+        if refusal == OpenError::Io && self.told_at_s.swap(now_s, Relaxed) != now_s {
+            tracing::error!("cannot read {path} under {}: {why}", self.path.display());
+        }
+        refusal
     }
 }
 
@@ -91,8 +107,7 @@ fn without_waiting() -> OpenOptions {
     options
 }
 
-/// What the system's refusal means for the one who asked.
-pub(super) fn refusal(why: &io::Error) -> OpenError {
+fn refusal(why: &io::Error) -> OpenError {
     match why.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OpenError::Gone,
         // cap-std's own refusal of a path that leads out carries no number of the system.

@@ -20,7 +20,6 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::beneath::refusal;
 use super::blob::{Blob, Version};
 use super::memory::{Key, Limits, Memory, key};
 use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket, netascii};
@@ -47,6 +46,8 @@ pub struct LoaderConfig {
     pub asks_max: usize,
     /// Uploads that wait for the writer; one more is given back to the worker. Default 1,024.
     pub uploads_max: usize,
+    /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
+    pub upload_directory_bytes_max: u64,
     /// Octet files up to this size are copied to the heap, larger ones mapped. Default 1 MiB.
     pub heap_file_bytes_max: u64,
     /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
@@ -63,6 +64,7 @@ impl Default for LoaderConfig {
             threads: 2,
             asks_max: 16_384,
             uploads_max: 1_024,
+            upload_directory_bytes_max: 4 << 30,
             heap_file_bytes_max: 1 << 20,
             netascii_file_bytes_max: 16 << 20,
             heap_bytes_max: 256 << 20,
@@ -125,7 +127,8 @@ impl Loader {
         let shared = Arc::new(Shared::new(config, started, replies));
         let directories = Arc::new(Directories::default());
         let mut loader = Loader { queues, directories, shared, threads: Vec::new() };
-        let writer = Writer::new(Arc::clone(&loader.directories));
+        let writer =
+            Writer::new(Arc::clone(&loader.directories), config.upload_directory_bytes_max);
         let shared = Arc::clone(&loader.shared);
         let thread = std::thread::Builder::new().name("writer".into());
         loader.threads.push(thread.spawn(move || shared.run_writer(writer, &uploaded))?);
@@ -371,21 +374,17 @@ fn look(config: &LoaderConfig, entry: &Entry, form: Form) -> Result<Look, OpenEr
     if let Some(wait) = until_settled(&version, SystemTime::now()) {
         return Ok(Look::Unsettled(wait));
     }
-    let log = |why: io::Error| {
-        let root = beneath.path().display();
-        tracing::warn!("cannot read {} under {root}: {why}", entry.path);
-        refusal(&why)
-    };
+    let refuse = |why| beneath.refuse(&entry.path, &why);
     if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
         return Err(OpenError::TooLarge);
     }
     let blob = if form == Form::Octet && version.bytes > config.heap_file_bytes_max {
-        let twin = file.try_clone().map_err(log)?;
-        Some(Blob::map(twin, version).map_err(log)?)
+        let twin = file.try_clone().map_err(refuse)?;
+        Some(Blob::map(twin, version).map_err(refuse)?)
     } else {
-        read(&file, version, form).map_err(log)?
+        read(&file, version, form).map_err(refuse)?
     };
-    let after = file.metadata().map(|meta| Version::of(&meta)).map_err(log)?;
+    let after = file.metadata().map(|meta| Version::of(&meta)).map_err(refuse)?;
     match blob {
         Some(blob) if after == version => Ok(Look::Loaded(blob)),
         Some(_) | None => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS))),

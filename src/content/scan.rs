@@ -440,7 +440,10 @@ impl Scanner {
 
     /// What vanishes while it is looked at was not left out: it is not there.
     fn omit_unless_gone(&mut self, path: &str, why: &io::Error) {
-        if !matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
+        if path.is_empty() {
+            let root = self.path.display().to_string();
+            self.omit(Omission::Root, &root, &why.to_string());
+        } else if !matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
             self.omit(Omission::Unreadable, path, &why.to_string());
         }
     }

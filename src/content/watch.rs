@@ -171,10 +171,14 @@ impl Round {
             if self.stopping.load(Relaxed) {
                 return;
             }
+            let is_due = self.mark_due();
             if self.look() {
                 self.publish();
             }
-            self.rest(began.elapsed() * REST_FACTOR);
+            // What is looked at in due time is looked at gently, and seldom.
+            if !is_due {
+                self.rest(began.elapsed() * REST_FACTOR);
+            }
         }
     }
 
@@ -228,21 +232,28 @@ impl Round {
         }
     }
 
-    /// Looks at whatever is due. True when anything has changed.
-    fn look(&mut self) -> bool {
-        if self.lost.swap(false, Relaxed) {
-            tracing::warn!(
-                "files change faster than they can be looked at; looking at all of them"
-            );
-            self.take(Notice::Rescan(None));
-        }
+    /// Marks every root when it is time to look at all of them, and says whether it is.
+    fn mark_due(&mut self) -> bool {
         let is_deaf = self.roots.iter().any(|root| root.ears.is_deaf);
         let every = match is_deaf {
             true => self.config.rescan_every.min(DEAF_RESCAN),
             false => self.config.rescan_every,
         };
-        if self.rescanned_at.elapsed() >= every {
+        let is_due = self.rescanned_at.elapsed() >= every;
+        if is_due {
             self.rescanned_at = Instant::now();
+            self.take(Notice::Rescan(None));
+        }
+        is_due
+    }
+
+    /// Looks at whatever was touched and at the roots that are marked. True when anything has
+    /// changed.
+    fn look(&mut self) -> bool {
+        if self.lost.swap(false, Relaxed) {
+            tracing::warn!(
+                "files change faster than they can be looked at; looking at all of them"
+            );
             self.take(Notice::Rescan(None));
         }
         let mut changed = false;
@@ -253,9 +264,9 @@ impl Round {
             }
         }
         for ((number, path), written) in self.touched.drain() {
-            let Some(root) = self.roots.get_mut(number).filter(|root| !root.is_due) else {
-                continue;
-            };
+            // Only a single look sees that bytes were written where size and time were put back.
+            let root = self.roots.get_mut(number).filter(|root| written || !root.is_due);
+            let Some(root) = root else { continue };
             let ears = &mut root.ears;
             changed |= root.scanner.touch(&path, written, &mut |dir| ears.hear(dir));
             root.has_been_touched = true;

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
@@ -22,8 +23,10 @@ use crate::content::StoreError;
 const ASIDE: &str = ".ringpost-";
 /// Directories whose spellings are remembered.
 const LISTINGS_MAX: usize = 64;
-/// Directories inside directories in which remains of a crash are looked for.
-const SWEEP_DEPTH_MAX: usize = 8;
+/// Directories inside directories in which remains of a crash are looked for, and sizes added up.
+const DEPTH_MAX: usize = 8;
+/// How often the sizes in a full directory are added up again: somebody may have made room.
+const RECOUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// The directories that receive uploads, by number. A number means the same directory for as long
 /// as the process lives, whatever the configuration says meanwhile.
@@ -40,7 +43,7 @@ impl Directories {
         }
         let number = u16::try_from(known.len()).ok()?;
         if let Ok(dir) = Dir::open_ambient_dir(path, ambient_authority()) {
-            sweep(&dir, SWEEP_DEPTH_MAX);
+            sweep(&dir, DEPTH_MAX);
         }
         known.push(path.to_path_buf());
         Some(number)
@@ -59,7 +62,10 @@ impl Directories {
 #[derive(Debug)]
 pub struct Writer {
     directories: Arc<Directories>,
+    /// Most bytes that may lie in one of the directories.
+    directory_bytes_max: u64,
     listings: HashMap<PathBuf, Listing>,
+    used: HashMap<u16, Used>,
     files_written: u64,
     /// Where a test has the disk fail.
     #[cfg(test)]
@@ -83,6 +89,13 @@ struct Listing {
     spellings: HashMap<Vec<u8>, String>,
 }
 
+/// How many bytes lie in a directory, as far as this process knows.
+#[derive(Clone, Copy, Debug)]
+struct Used {
+    bytes: u64,
+    counted_at: Instant,
+}
+
 /// What changes whenever a directory does.
 type Stamp = (Option<cap_std::time::SystemTime>, u64);
 
@@ -96,12 +109,14 @@ struct Place {
 }
 
 impl Writer {
-    /// A writer into numbered directories.
+    /// A writer into numbered directories, each of which takes so many bytes.
     #[must_use]
-    pub fn new(directories: Arc<Directories>) -> Self {
+    pub fn new(directories: Arc<Directories>, directory_bytes_max: u64) -> Self {
         Writer {
             directories,
+            directory_bytes_max,
             listings: HashMap::new(),
+            used: HashMap::new(),
             files_written: 0,
             #[cfg(test)]
             fail_at: None,
@@ -197,7 +212,9 @@ impl Writer {
             (Some(_), Existing::Append) => Cow::Owned(append(place, upload)?),
             (Some(_), Existing::Replace) | (None, _) => Cow::Borrowed(&*upload.bytes),
         };
-        if bytes.len() as u64 > upload.bytes_max {
+        let before_bytes = place.existing.as_ref().map_or(0, Metadata::len);
+        let more_bytes = (bytes.len() as u64).saturating_sub(before_bytes);
+        if bytes.len() as u64 > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.files_written += 1;
@@ -206,8 +223,27 @@ impl Writer {
         if written.is_err() {
             // Remains of a failed write are removed at the next start at the latest.
             let _ = place.dir.remove_file(&aside);
+        } else if let Some(used) = self.used.get_mut(&upload.directory) {
+            used.bytes = used.bytes.saturating_sub(before_bytes) + bytes.len() as u64;
         }
         written
+    }
+
+    /// Whether a directory takes so many bytes more. Adds up what lies in it the first time, and
+    /// again when it seems full.
+    fn has_room(&mut self, directory: u16, more_bytes: u64) -> bool {
+        let fits = |used: &Used| used.bytes.saturating_add(more_bytes) <= self.directory_bytes_max;
+        let known = self.used.get(&directory);
+        if known.is_some_and(|used| fits(used) || used.counted_at.elapsed() < RECOUNT_EVERY) {
+            return known.is_some_and(fits);
+        }
+        let path = self.directories.path(directory);
+        let top = path.and_then(|path| Dir::open_ambient_dir(path, ambient_authority()).ok());
+        let bytes = top.map_or(0, |top| bytes_in(&top, DEPTH_MAX));
+        let used = Used { bytes, counted_at: Instant::now() };
+        let has_room = fits(&used);
+        self.used.insert(directory, used);
+        has_room
     }
 
     fn write_aside(&self, aside: &str, bytes: &[u8], place: &Place) -> io::Result<()> {
@@ -351,6 +387,19 @@ fn stamp(dir: &Dir) -> io::Result<Stamp> {
     Ok((meta.modified().ok(), inode))
 }
 
+/// The sizes of all files in a directory and in those below.
+fn bytes_in(dir: &Dir, depth: usize) -> u64 {
+    let Ok(entries) = dir.entries() else { return 0 };
+    let bytes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_file() => meta.len(),
+        Ok(meta) if meta.is_dir() && depth > 0 => {
+            entry.open_dir().map_or(0, |inner| bytes_in(&inner, depth - 1))
+        }
+        Ok(_) | Err(_) => 0,
+    });
+    bytes.fold(0, u64::saturating_add)
+}
+
 /// Removes what a crash left of files that were being written, here and in the directories below.
 fn sweep(dir: &Dir, depth: usize) {
     let Ok(entries) = dir.entries() else { return };
@@ -412,7 +461,7 @@ mod tests {
             let top = tempfile::tempdir().unwrap();
             let directories = Arc::new(Directories::default());
             let number = directories.number(&top.path().join("uploads")).unwrap();
-            Bench { writer: Writer::new(directories), top, number }
+            Bench { writer: Writer::new(directories, 1_000), top, number }
         }
 
         fn upload(&self, name: &str, bytes: &[u8], existing: Existing) -> Upload {
@@ -522,6 +571,23 @@ mod tests {
         assert_eq!(bench.text("log"), "a".repeat(80) + &"b".repeat(20));
         bench.store("log", &"c".repeat(100), Existing::Append).unwrap();
         assert_eq!(bench.text("log"), "c".repeat(100));
+    }
+
+    #[test]
+    fn a_full_directory_takes_nothing_more_until_room_is_made() {
+        let mut bench = Bench::new();
+        for n in 0..10 {
+            let name = format!("sub/{n}");
+            assert_eq!(bench.store(&name, &"x".repeat(100), Existing::Replace), Ok(()));
+        }
+        assert_eq!(bench.store("more", "x", Existing::Replace), Err(StoreError::Full));
+        let shorter = bench.store("sub/3", "x", Existing::Replace);
+        assert_eq!(shorter, Ok(()), "what makes it smaller is welcome");
+        assert_eq!(bench.store("more", &"x".repeat(99), Existing::Replace), Ok(()));
+        assert_eq!(bench.store("again", "x", Existing::Replace), Err(StoreError::Full));
+        fs::remove_file(bench.at("sub/4")).unwrap();
+        bench.writer.used.clear();
+        assert_eq!(bench.store("again", "x", Existing::Replace), Ok(()));
     }
 
     #[test]

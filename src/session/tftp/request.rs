@@ -110,12 +110,20 @@ impl Engine {
         self.admit(file, asked, request_hash, arrival, turn);
     }
 
-    /// Whether this request only says again what is being served already. If the phone may just
-    /// have finished, that is remembered: see `finish_read`.
-    fn is_repeat(&mut self, request_hash: u64, arrival: Arrival<'_>, turn: &Turn<'_>) -> bool {
+    /// Whether this request only says again what is being served already, or waits to be. If the
+    /// phone may just have finished, that is remembered: see `finish_read`.
+    fn is_repeat(&mut self, request_hash: u64, arrival: Arrival<'_>, turn: &mut Turn<'_>) -> bool {
         let Some(id) = self.transfers.find(arrival.peer) else { return false };
         let Some(transfer) = self.transfers.open_mut(id) else { return false };
-        if transfer.request_hash != request_hash || turn.now.since(transfer.began) >= REPEAT {
+        if transfer.request_hash != request_hash {
+            return false;
+        }
+        if matches!(transfer.state, State::Waiting) {
+            // Who asks again while it waits keeps its place, and is waited with that much longer.
+            self.ask_for_slot(id, turn);
+            return true;
+        }
+        if turn.now.since(transfer.began) >= REPEAT {
             return false;
         }
         if let State::Sending(sending, _) = &transfer.state
@@ -183,14 +191,24 @@ impl Engine {
             queued: false,
             paid: false,
         });
-        match turn.admission.slots.ask(client, id.into(), &policy.slots, turn.now) {
+        if self.ask_for_slot(id, turn) == Some(Admitted::Waiting) {
+            turn.counters.queue_entered.up();
+        }
+    }
+
+    fn ask_for_slot(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Admitted> {
+        let client = self.transfers.open(id)?.peer.ip();
+        let limits = &turn.snapshot.policy.slots;
+        let admitted = turn.admission.slots.ask(client, id.into(), limits, turn.now);
+        match admitted {
             Admitted::Yes => self.begin(id, turn),
-            Admitted::Waiting => turn.counters.queue_entered.up(),
+            Admitted::Waiting => {}
             Admitted::No(Overflow::Refuse) => self.refuse_open(id, Refusal::NoSlot, turn),
             Admitted::No(Overflow::Queue | Overflow::Drop) => {
                 self.finish(id, Outcome::Refused(Refusal::NoSlot), turn);
             }
         }
+        Some(admitted)
     }
 
     /// The phone has its slot: the file is opened, or the upload is invited.

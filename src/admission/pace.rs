@@ -141,6 +141,14 @@ impl PhonePace {
             None => Err(moment_after(self.paid_until_ns - BURST_NS, now)),
         }
     }
+
+    /// Undoes a [`PhonePace::take`] whose send did not happen.
+    pub fn give_back(&mut self, bytes: u32, bytes_per_second: u64) {
+        if bytes_per_second > 0 {
+            let cost_ns = cost_ns(bytes, bytes_per_second);
+            self.paid_until_ns = self.paid_until_ns.saturating_sub(cost_ns);
+        }
+    }
 }
 
 /// Where the virtual clock stands after a send, or `None` if it runs too far ahead already.
@@ -269,6 +277,11 @@ mod tests {
         let sent = sent_in(10_000, 516, |now| phone.take(516, RATE, now));
         assert!((10 * RATE * 98 / 100..=10 * RATE + burst(RATE) + 516).contains(&sent), "{sent}");
         assert_eq!(PhonePace::default().take(u32::MAX, 0, Instant::START), Ok(()));
+        let mut phone = PhonePace::default();
+        for _ in 0..1_000 {
+            assert_eq!(phone.take(516, RATE, Instant::START), Ok(()));
+            phone.give_back(516, RATE);
+        }
     }
 
     #[test]

@@ -228,6 +228,13 @@ impl Board {
         stuck.map(|(number, _)| number).collect()
     }
 
+    /// What is in force and yet worth a look, in sentences.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let settings = self.settings.load();
+        settings.warnings.iter().chain(&lock(&self.notes).warnings).cloned().collect()
+    }
+
     /// Notes a reload that failed, or one that changed something.
     pub fn note_reload(&self, reload: Reloaded) {
         lock(&self.notes).reload = Some(reload);
@@ -258,7 +265,8 @@ impl Board {
             figures.iter().find(|figure| figure.name == name).map_or(0, |figure| figure.value)
         };
         let settings = self.settings.load();
-        let notes = lock(&self.notes);
+        // The lock is taken again for the warnings, so it must be let go of here.
+        let reload = lock(&self.notes).reload.clone();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -280,8 +288,8 @@ impl Board {
             roots: self.snapshot.load().catalog.roots.iter().map(|dir| root(dir)).collect(),
             listeners: self.listeners.clone(),
             limits: limits(&settings),
-            reload: notes.reload.clone(),
-            warnings: settings.warnings.iter().chain(&notes.warnings).cloned().collect(),
+            reload,
+            warnings: self.warnings(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::admission::access::Access;
+use crate::admission::pace::Paces;
 use crate::admission::slots::SlotLimits;
 use crate::content::route::Routes;
 use crate::content::{Catalog, RootId};
@@ -34,6 +35,8 @@ pub struct Policy {
     pub routes: Routes,
     /// Which uploads are allowed.
     pub uploads: Rules,
+    /// Caps on bytes per second.
+    pub paces: Arc<Paces>,
     /// The TFTP server.
     pub tftp: TftpPolicy,
 }

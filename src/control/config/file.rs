@@ -13,11 +13,12 @@ use toml::de::DeTable;
 use tracing::Level;
 
 use super::read::{Found, Section};
-use super::rows::{Remap, Roots, Upload};
+use super::rows::{self, Roots, Upload};
 use super::tftp::Tftp;
 use super::value::Size;
 use crate::admission::access::Range as Clients;
 use crate::admission::slots::SlotLimits;
+use crate::content::remap::Remap;
 use crate::time::Duration;
 
 /// Most workers that may be asked for.
@@ -215,7 +216,7 @@ impl File {
             admin: admin(top.section("admin", found), found),
             slots: sessions(top.section("sessions", found), found),
             access: Access::read(top.section("access", found), found),
-            remaps: rows(&mut top, "remap", found, Remap::read),
+            remaps: rows(&mut top, "remap", found, rows::remap),
             roots: rows(&mut top, "roots", found, Roots::read),
             uploads: rows(&mut top, "upload", found, Upload::read),
             content: Content::read(top.section("content", found), found),

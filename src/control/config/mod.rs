@@ -18,7 +18,6 @@ use toml::de::DeTable;
 
 pub use file::{ClientAuth, Community, Content, Ftp, Http, Https, Log, LogFormat, Snmp, Vault};
 pub use read::{Fault, Faults};
-pub use rows::{Remap, Roots, Upload};
 pub use settings::{Kept, Settings, TftpSockets};
 pub use tftp::Ports;
 

@@ -1,62 +1,62 @@
 //! The rows that say what names become, where they are looked for and what may be stored.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::file::from;
+use super::file::{Many, from};
 use super::read::{Found, Section};
 use super::value::Size;
-use crate::vault::upload::Existing;
-
-/// `[[remap]]`.
-#[derive(Debug)]
-pub struct Remap {
-    /// What a name must match to become another.
-    pub pattern: Spanned<String>,
-    /// What it becomes.
-    pub replace: String,
-    /// Networks that the row is for; empty means all.
-    pub from: Vec<IpNet>,
-    /// Whether no further row is tried.
-    pub stop: bool,
-}
+use crate::content::RootId;
+use crate::content::remap::{BadRemap, Remap};
+use crate::content::route::SubnetRoots;
+use crate::vault::upload::{Existing, Rule, Rules};
 
 /// `[[roots]]`.
 #[derive(Debug)]
-pub struct Roots {
-    /// Networks that the row is for; empty means all.
-    pub from: Vec<IpNet>,
-    /// Directories that come before those of the listener.
-    pub root: Vec<Spanned<PathBuf>>,
-    /// Whether they take the place of the listener's.
-    pub only: bool,
+pub(super) struct Roots {
+    pub(super) from: Vec<IpNet>,
+    pub(super) root: Many<PathBuf>,
+    pub(super) only: bool,
 }
 
 /// `[[upload]]`.
 #[derive(Debug)]
-pub struct Upload {
-    /// Names that may be stored.
-    pub name: Spanned<String>,
-    /// The directory that receives them.
-    pub dir: Spanned<PathBuf>,
-    /// Largest size in bytes.
-    pub bytes_max: u64,
-    /// What happens to a file that is already there.
-    pub existing: Existing,
-    /// Networks that the row is for; empty means all.
-    pub from: Vec<IpNet>,
+pub(super) struct Upload {
+    pub(super) name: Spanned<String>,
+    pub(super) dir: Spanned<PathBuf>,
+    pub(super) bytes_max: u64,
+    pub(super) existing: Existing,
+    pub(super) from: Vec<IpNet>,
 }
 
-impl Remap {
-    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let pattern = row.need("pattern", "'^(\\d+)\\.cfg$'", found);
-        let replace = row.need("replace", "\"phones/$1.cfg\"", found);
-        let from = from(&mut row, found);
-        let stop = row.take("stop", found).unwrap_or(false);
-        row.finish(found);
-        Some(Remap { pattern: pattern?, replace: replace?, from, stop })
+/// Reads `[[remap]]`.
+pub(super) fn remap(mut row: Section<'_, '_>, found: &mut Found) -> Option<Remap> {
+    let pattern: Option<Spanned<String>> = row.need("pattern", "'^(\\d+)\\.cfg$'", found);
+    let replace: Option<Spanned<String>> = row.need("replace", "\"phones/$1.cfg\"", found);
+    let from = from(&mut row, found);
+    let stop = row.take("stop", found).unwrap_or(false);
+    row.finish(found);
+    let (pattern, replace) = (pattern?, replace?);
+    match Remap::new(pattern.get_ref(), replace.get_ref()) {
+        Ok(mut remap) => {
+            (remap.from, remap.stop) = (from, stop);
+            Some(remap)
+        }
+        Err(why) => {
+            let (key, at) = match why {
+                BadRemap::Pattern(_) | BadRemap::LeadingSlash => ("pattern", pattern.span()),
+                BadRemap::NoSuchGroup(_) | BadRemap::NoSuchVariable(_) | BadRemap::TooLong => {
+                    ("replace", replace.span())
+                }
+            };
+            // The regular expression's own message draws a picture over several lines.
+            let why = why.to_string();
+            let why: Vec<_> = why.split_whitespace().collect();
+            found.fault(at, format!("`{key}` will not do: {}", why.join(" ")));
+            None
+        }
     }
 }
 
@@ -67,6 +67,12 @@ impl Roots {
         let only = row.take("only", found).unwrap_or(false);
         row.finish(found);
         Some(Roots { from, root: root?, only })
+    }
+
+    /// The row with its directories numbered.
+    pub(super) fn number(self, mut number: impl FnMut(&Path) -> RootId) -> SubnetRoots {
+        let stack = self.root.iter().map(|dir| number(dir.get_ref())).collect();
+        SubnetRoots { from: self.from, stack, only: self.only }
     }
 }
 
@@ -80,4 +86,38 @@ impl Upload {
         row.finish(found);
         Some(Upload { name: name?, dir: dir?, bytes_max, existing, from })
     }
+}
+
+/// Compiles the rows, and lists the directories that receive.
+pub(super) fn uploads(
+    rows: Vec<Upload>,
+    data_dir: &Path,
+    here: impl Fn(&Path) -> PathBuf,
+    found: &mut Found,
+) -> (Rules, Vec<PathBuf>) {
+    let (mut rules, mut dirs) = (Rules::default(), Vec::new());
+    for row in rows {
+        let dir = here(row.dir.get_ref());
+        if dir == data_dir {
+            let text = "`dir` is data_dir itself, where access lists and certificates lie; name a \
+                        directory in it, such as \"uploads\"";
+            found.fault(row.dir.span(), text);
+        }
+        let place = dirs.iter().position(|known| *known == dir).unwrap_or_else(|| {
+            dirs.push(dir);
+            dirs.len() - 1
+        });
+        let directory = u16::try_from(place).unwrap_or(u16::MAX);
+        match Rule::new(row.name.get_ref(), directory, row.bytes_max, row.existing) {
+            Ok(mut rule) => {
+                rule.from = row.from;
+                rules.0.push(rule);
+            }
+            Err(why) => {
+                let (at, name) = (row.name.span(), row.name.get_ref());
+                found.fault(at, format!("`name` is {name:?}, which will not do: {why}"));
+            }
+        }
+    }
+    (rules, dirs)
 }

@@ -16,6 +16,7 @@ use super::read::Found;
 use super::rows;
 use super::tftp::{Ports, Tftp};
 use crate::admission::access::{Access, List, NamedList, Range};
+use crate::admission::pace::{Pace, Paces};
 use crate::content::RootId;
 use crate::content::route::Routes;
 use crate::control::interfaces;
@@ -23,7 +24,20 @@ use crate::session::Protocol;
 use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
 use crate::time::Duration;
-use crate::vault::upload::Rules;
+use crate::vault::store::Directories;
+
+impl Settings {
+    /// Takes the writer's numbers for the directories that receive uploads. To be called once, by
+    /// the daemon, before the settings are used: it also clears what a crash has left in them.
+    pub fn number_uploads(&mut self, directories: &Directories) {
+        let numbers = self.upload_dirs.iter().map_while(|dir| directories.number(dir));
+        let numbers: Vec<u16> = numbers.collect();
+        // Nobody else holds settings that were just made.
+        if let Some(policy) = Arc::get_mut(&mut self.policy) {
+            policy.uploads.renumber(&numbers);
+        }
+    }
+}
 
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/ringpost";
@@ -80,12 +94,6 @@ pub struct Kept {
     pub snmp: Option<file::Snmp>,
     /// `[vault]`.
     pub vault: Option<file::Vault>,
-    /// `[[remap]]`.
-    pub remaps: Vec<rows::Remap>,
-    /// `[[roots]]`.
-    pub roots: Vec<rows::Roots>,
-    /// `[[upload]]`.
-    pub uploads: Vec<rows::Upload>,
 }
 
 /// What the TFTP server listens on and sends from.
@@ -97,10 +105,6 @@ pub struct TftpSockets {
     pub ports: Ports,
     /// Receive buffer to ask of the kernel, in bytes, for each socket that takes requests.
     pub receive_buffer_bytes: usize,
-    /// Bytes per second for all phones together; 0 = no cap.
-    pub bytes_per_second: u64,
-    /// Bytes per second of each subnet bucket, in the order of `TftpLimits::subnet_bucket`.
-    pub subnet_bytes_per_second: Vec<u64>,
 }
 
 /// Whether the disk may be looked at, or only the text judged.
@@ -130,19 +134,24 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     if file.tftp.is_none() && later.is_empty() && found.is_empty() {
         found.fault_anywhere("nothing is served; add a section such as [tftp]");
     }
+    let (uploads, upload_dirs) = rows::uploads(file.uploads, &data_dir, here, found);
     let mut policy = Policy {
         access: access(&file.access, &data_dir, disk, found, &mut warnings),
         slots: file.slots,
         routes: Routes::default(),
-        uploads: Rules::default(),
+        uploads,
+        paces: Arc::default(),
         tftp: TftpPolicy::default(),
     };
     let tftp = file.tftp.map(|tftp| {
         check::times(&tftp, found);
         check::subnets(&tftp, found);
+        policy.paces = Arc::new(paces(&tftp));
         tftp_policy(&tftp, &mut policy.tftp, |dir| roots.place(here(dir)), disk);
         tftp_sockets(tftp)
     });
+    let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
+    policy.routes = Routes { subnets: subnets.collect(), remaps: file.remaps };
     if roots.dirs.len() > ROOTS_MAX {
         found.fault_anywhere(format!(
             "there are more than {ROOTS_MAX} root directories; name fewer"
@@ -154,9 +163,6 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         ftp: file.ftp,
         snmp: file.snmp,
         vault: file.vault,
-        remaps: file.remaps,
-        roots: file.roots,
-        uploads: file.uploads,
     };
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
@@ -168,7 +174,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         drain: file.drain,
         policy: Arc::new(policy),
         roots: roots.dirs,
-        upload_dirs: Vec::new(),
+        upload_dirs,
         tftp,
         admin: file.admin.map(Spanned::into_inner),
         content: file.content,
@@ -288,14 +294,20 @@ fn subnet_rows(tftp: &Tftp) -> Vec<(IpNet, TftpLimits)> {
     rows
 }
 
+/// The caps, those of subnets in the order in which [`subnet_rows`] numbers them.
+fn paces(tftp: &Tftp) -> Paces {
+    let subnets = tftp.subnets.iter().filter(|subnet| subnet.pace > 0);
+    Paces {
+        all: (tftp.pace > 0).then(|| Pace::new(tftp.pace)),
+        subnets: subnets.map(|subnet| Pace::new(subnet.pace)).collect(),
+    }
+}
+
 fn tftp_sockets(tftp: Tftp) -> TftpSockets {
-    let paces = tftp.subnets.iter().map(|subnet| subnet.pace).filter(|pace| *pace > 0);
     TftpSockets {
-        subnet_bytes_per_second: paces.collect(),
         listen: tftp.listen.into_iter().map(Spanned::into_inner).collect(),
         ports: tftp.ports.map(Spanned::into_inner).unwrap_or_default(),
         receive_buffer_bytes: usize::try_from(tftp.receive_buffer).unwrap_or(usize::MAX),
-        bytes_per_second: tftp.pace,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Every kind of mistake, and that its message names file, line and mend.
 
 use super::*;
+use crate::admission::pace::Pace;
 
 fn judge(text: &str) -> Result<Settings, Faults> {
     parse(Path::new("/etc/ringpost/ringpost.toml"), text, Disk::Leave)
@@ -259,6 +260,39 @@ fn nothing_to_serve_is_a_mistake() {
 }
 
 #[test]
+fn a_row_that_cannot_work_is_told_why() {
+    let told = faults("[tftp]\n[[remap]]\npattern = \"(\"\nreplace = \"x\"");
+    assert!(told[0].contains(":3: `pattern` will not do: the regular expression"), "{told:?}");
+    assert_eq!(told[0].lines().count(), 1);
+    let told = faults("[tftp]\n[[remap]]\npattern = \"a\"\nreplace = \"$1\"");
+    assert!(told[0].contains(":4: `replace` will not do: the replacement refers"), "{told:?}");
+    let told = faults("[tftp]\n[[upload]]\nname = \"a/../b\"\ndir = \"x\"");
+    assert!(told[0].contains(":3: `name` is \"a/../b\", which will not do:"), "{told:?}");
+    let told = faults("[tftp]\n[[upload]]\nname = \"*\"\ndir = \".\"");
+    assert!(told[0].contains(":4: `dir` is data_dir itself, where access lists"), "{told:?}");
+}
+
+#[test]
+fn rows_of_routes_and_uploads_reach_the_policy() {
+    let settings = judge(
+        "data_dir = \"/d\"\n[tftp]\nroot = [\"common\"]\n\
+         [[remap]]\npattern = '^a$'\nreplace = 'b'\nstop = true\nfrom = [\"10.0.0.0/8\"]\n\
+         [[roots]]\nroot = [\"pilot\", \"common\"]\nonly = true\n\
+         [[upload]]\nname = \"*.log\"\ndir = \"up\"\nmax = 7\nexisting = \"append\"\n\
+         [[upload]]\nname = \"*.cfg\"\ndir = \"up/\"",
+    )
+    .unwrap();
+    let routes = &settings.policy.routes;
+    assert!(routes.remaps[0].stop && routes.remaps[0].from.len() == 1);
+    assert_eq!(routes.subnets[0].stack, [1, 0].map(crate::content::RootId));
+    assert_eq!(settings.roots, ["/d/common", "/d/pilot"].map(PathBuf::from));
+    assert_eq!(settings.upload_dirs, [PathBuf::from("/d/up")]);
+    let rules = &settings.policy.uploads.0;
+    assert_eq!((rules[0].bytes_max, rules[1].bytes_max), (7, 1 << 20));
+    assert_eq!((rules[0].directory, rules[1].directory), (0, 0));
+}
+
+#[test]
 fn several_mistakes_are_told_at_once_in_the_order_of_the_file() {
     let told = faults("workers = 999\n[tftp]\nwrap = 5\nbeans = 1\nlisten = [\"x\", \"y\"]");
     let lines: Vec<_> = told.iter().map(|told| told.split(':').nth(1).unwrap()).collect();
@@ -280,7 +314,8 @@ fn a_subnet_row_holds_what_the_section_says_unless_it_says_otherwise() {
     assert_eq!(of("10.2.2.3").wrap_to, crate::session::tftp::limits::WrapTo::One);
     assert_eq!(of("10.2.2.3").subnet_bucket, Some(0));
     assert_eq!((of("fe80::1").subnet_bucket, of("11.0.0.0").subnet_bucket), (Some(1), None));
-    assert_eq!(settings.tftp.unwrap().subnet_bytes_per_second, [1_000_000, 7]);
+    let paces = settings.policy.paces.subnets.iter().map(Pace::bytes_per_second);
+    assert_eq!(paces.collect::<Vec<_>>(), [1_000_000, 7]);
 }
 
 #[test]

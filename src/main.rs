@@ -1,3 +1,57 @@
 //! The command line of Ringpost.
 
-fn main() {}
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use ringpost::control::command;
+
+/// The file server that brings every IP telephone back.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Say whether a configuration is valid, and what is wrong with it.
+    Check {
+        /// The configuration; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Tell step by step what a phone would get.
+    Explain {
+        /// The file as the phone asks for it.
+        name: String,
+        /// The phone's address.
+        #[arg(long, value_name = "IP")]
+        from: IpAddr,
+        /// The configuration; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Ask a running Ringpost how it is.
+    Status {
+        /// The configuration that names its [admin]; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Where to ask, in place of a configuration.
+        #[arg(long, value_name = "URL", conflicts_with = "config")]
+        url: Option<String>,
+        /// Print what the daemon said, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match Line::parse().command {
+        Command::Check { config } => command::check(config.as_deref()),
+        Command::Explain { name, from, config } => command::explain(&name, from, config.as_deref()),
+        Command::Status { config, url, json } => command::status(config.as_deref(), url, json),
+    }
+}

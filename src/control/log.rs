@@ -23,16 +23,16 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 pub struct LogHandle {
     output: Output,
     level: reload::Handle<LevelFilter, Registry>,
-    format: LogFormat,
 }
 
 impl LogHandle {
-    /// Sets the process's log up; to be called once.
+    /// Sets the process's log up; to be called once. Lines go to standard error until the first
+    /// [`LogHandle::change`]: a file is opened only as the user that the daemon becomes.
     ///
     /// # Errors
     /// When the process has a log already.
     pub fn start(log: &Log) -> Result<Self, String> {
-        let output = Output(Arc::new(Mutex::new(Sink::new(log))));
+        let output = Output(Arc::new(Mutex::new(Sink::Stderr)));
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
         let colours = log.file.is_none() && io::stderr().is_terminal();
         let writer = output.clone();
@@ -43,15 +43,21 @@ impl LogHandle {
         };
         let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
         started.map_err(|fault| format!("the log cannot be set up: {fault}"))?;
-        Ok(LogHandle { output, level, format: log.format })
+        Ok(LogHandle { output, level })
     }
 
-    /// Takes new settings; says so where one of them needs a restart.
-    pub fn change(&self, log: &Log) -> Option<&'static str> {
+    /// One that no log listens to: a process has a single log, and tests have many daemons.
+    #[cfg(test)]
+    pub(crate) fn unheard() -> Self {
+        let (_, level) = reload::Layer::new(LevelFilter::INFO);
+        LogHandle { output: Output(Arc::new(Mutex::new(Sink::Stderr))), level }
+    }
+
+    /// Takes new settings, all but `format`.
+    pub fn change(&self, log: &Log) {
         // It fails only when there is no log any more, and then there is nobody to tell.
         let _ = self.level.reload(LevelFilter::from_level(log.level));
         *self.output.0.lock().unwrap_or_else(PoisonError::into_inner) = Sink::new(log);
-        (log.format != self.format).then_some("`format` in [log] takes effect at the next restart")
     }
 }
 

@@ -1,11 +1,20 @@
 //! Configuration, reload, log, metrics, status: hands snapshots to the data path, never runs in it.
 
+pub mod ask;
 pub mod board;
+pub mod command;
 pub mod config;
+pub mod explain;
+pub mod inherit;
 pub mod interfaces;
 pub mod log;
 pub mod metrics;
+mod notify;
+mod privileges;
 pub mod records;
+pub mod reload;
+mod sample;
+pub mod serve;
 pub mod view;
 pub mod web;
 pub mod words;

@@ -1,0 +1,124 @@
+//! Asking a running daemon how it is: `ringpost status`.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use super::board::Status;
+use super::words;
+
+/// How long an answer may take.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Where a daemon with this `[admin] listen` can be asked from this machine.
+#[must_use]
+pub fn url(admin: SocketAddr) -> String {
+    let ip = match admin.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    format!("http://{}", SocketAddr::new(ip, admin.port()))
+}
+
+/// The status as the daemon tells it, in JSON.
+///
+/// # Errors
+/// A sentence that says what to do.
+pub fn status_json(url: &str) -> Result<String, String> {
+    let url = format!("{}/status.json", url.trim_end_matches('/'));
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(ANSWER_WAIT_MAX)).build().into();
+    let answer = agent.get(&url).call().and_then(|mut answer| answer.body_mut().read_to_string());
+    answer.map_err(|fault| {
+        format!("{url} does not answer ({fault}); is Ringpost running, and is this its [admin]?")
+    })
+}
+
+/// The status in words.
+///
+/// # Errors
+/// Why this is no status.
+pub fn summary(json: &str) -> Result<String, String> {
+    let status: Status = serde_json::from_str(json)
+        .map_err(|fault| format!("what answered is no Ringpost of this version: {fault}"))?;
+    let mut text = String::new();
+    // Writing into a string does not fail.
+    let _ = write_summary(&mut text, &status);
+    Ok(text)
+}
+
+fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
+    let health = if status.healthy { "serving" } else { "A WORKER IS STUCK" };
+    let up = words::span(status.uptime_s);
+    writeln!(text, "Ringpost {}, process {}, up {up}: {health}", status.version, status.pid)?;
+    let listeners: Vec<_> = status
+        .listeners
+        .iter()
+        .map(|listener| format!("{} {}", listener.protocol, listener.address))
+        .collect();
+    writeln!(text, "listens    {}", listeners.join(", "))?;
+    for root in &status.roots {
+        let held = words::bytes(root.heap_bytes);
+        writeln!(text, "files      {} in {} ({held} in memory)", root.files, root.dir)?;
+    }
+    let outcomes = &status.outcomes;
+    writeln!(
+        text,
+        "transfers  {} done, {} ended by the phone, {} fell silent, {} refused, {} failed here, \
+         {} stored; {} sent",
+        outcomes.done,
+        outcomes.aborted,
+        outcomes.timed_out,
+        outcomes.refused,
+        outcomes.failed,
+        outcomes.stored,
+        words::bytes(outcomes.sent_bytes)
+    )?;
+    for (number, worker) in status.workers.iter().enumerate() {
+        writeln!(
+            text,
+            "worker {number:<3} {} open ({} half-open), {} slots, {} waiting, {} kernel drops, \
+             last turn {} ms ago",
+            worker.transfers_open,
+            worker.transfers_half_open,
+            worker.slots_used,
+            worker.queue_waiting,
+            worker.kernel_drops,
+            worker.last_turn_age_ms
+        )?;
+    }
+    let (turn, transfer) = (status.turn_us, status.transfer_ms);
+    writeln!(text, "turns      half within {} us, 99 % within {} us", turn.p50, turn.p99)?;
+    writeln!(text, "durations  half within {} ms, 99 % within {} ms", transfer.p50, transfer.p99)?;
+    if let Some(reload) = &status.reload {
+        let result = if reload.taken { "taken" } else { "REFUSED" };
+        writeln!(text, "reload     {result}: {}", reload.message)?;
+    }
+    for warning in &status.warnings {
+        writeln!(text, "warning    {warning}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_listens_everywhere_is_asked_on_this_machine() {
+        assert_eq!(url("0.0.0.0:6090".parse().unwrap()), "http://127.0.0.1:6090");
+        assert_eq!(url("[::]:6090".parse().unwrap()), "http://[::1]:6090");
+        assert_eq!(url("10.0.0.1:80".parse().unwrap()), "http://10.0.0.1:80");
+    }
+
+    #[test]
+    fn something_else_on_the_port_is_told_apart() {
+        assert!(summary("{}").unwrap_err().contains("no Ringpost of this version"));
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = silent.local_addr().unwrap();
+        drop(silent);
+        let told = status_json(&url(address)).unwrap_err();
+        assert!(told.contains("is Ringpost running"), "{told}");
+    }
+}

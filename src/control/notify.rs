@@ -1,0 +1,37 @@
+//! What the service manager is told. Without one, nothing happens.
+
+use std::sync::OnceLock;
+
+use sd_notify::NotifyState;
+
+/// Everything is bound and the files are there; also after a reload.
+pub(super) fn ready() {
+    tell(&[NotifyState::Ready]);
+}
+
+/// A reload has begun.
+pub(super) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(moment) => tell(&[NotifyState::Reloading, moment]),
+        Err(_) => tell(&[NotifyState::Reloading]),
+    }
+}
+
+/// Transfers under way may still end.
+pub(super) fn stopping() {
+    tell(&[NotifyState::Stopping]);
+}
+
+/// Every worker turns. Where the manager keeps no watch, it is not told.
+pub(super) fn alive() {
+    static WATCHED: OnceLock<bool> = OnceLock::new();
+    if *WATCHED.get_or_init(|| sd_notify::watchdog_enabled().is_some()) {
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+fn tell(state: &[NotifyState<'_>]) {
+    if let Err(cause) = sd_notify::notify(state) {
+        tracing::warn!(%cause, "the service manager cannot be told what goes on");
+    }
+}

@@ -1,0 +1,105 @@
+//! A reload: the whole configuration is read and judged aside, then swapped in, or else the last
+//! good one stays. Transfers that run keep what they began with.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::config::{self, Settings};
+
+/// The classic's lists: a change of one of them counts at once.
+const LISTS: [&str; 5] = [
+    "allow_IP.txt",
+    "TFTP_allow_IP.txt",
+    "HTTP_allow_IP.txt",
+    "HTTPS_allow_IP.txt",
+    "FTP_allow_IP.txt",
+];
+
+/// Where the configuration came from, so that it can be read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// None was found.
+    BuiltIn,
+}
+
+impl Source {
+    /// The configuration to read: the file that was named, else the first that exists.
+    #[must_use]
+    pub fn find(named: Option<&Path>) -> Self {
+        config::find(named).map_or(Source::BuiltIn, Source::File)
+    }
+
+    /// Reads and judges it.
+    ///
+    /// # Errors
+    /// Every mistake that was found.
+    pub fn load(&self) -> Result<Settings, config::Faults> {
+        match self {
+            Source::File(path) => config::load(path),
+            Source::BuiltIn => config::load_built_in(),
+        }
+    }
+}
+
+/// What of new settings only counts after a restart, by the names of the keys.
+#[must_use]
+pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let changed = [
+        ("workers", old.workers != new.workers),
+        ("user and group", (&old.user, &old.group) != (&new.user, &new.group)),
+        ("listen, ports and receive_buffer in [tftp]", old.tftp != new.tftp),
+        ("[admin]", old.admin != new.admin),
+        ("[content]", old.content != new.content),
+        ("format in [log]", old.log.format != new.log.format),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Sizes and dates of the classic's lists, to see that one of them has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lists([Option<(u64, SystemTime)>; LISTS.len()]);
+
+impl Lists {
+    /// What they are now.
+    #[must_use]
+    pub fn look(data_dir: &Path) -> Self {
+        Lists(LISTS.map(|name| {
+            let seen = std::fs::metadata(data_dir.join(name)).ok()?;
+            Some((seen.len(), seen.modified().ok()?))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::config::parse_for_tests;
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_nothing_else() {
+        let old = parse_for_tests("[tftp]\n[access]\nallow = [\"10.0.0.0/8\"]");
+        let same =
+            parse_for_tests("[tftp]\nblksize_max = 512\npace = 9\n[sessions]\nclients_max = 5");
+        assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
+        let new =
+            parse_for_tests("workers = 3\n[tftp]\nports = \"single\"\n[log]\nformat = \"json\"");
+        let named = ["workers", "listen, ports and receive_buffer in [tftp]", "format in [log]"];
+        assert_eq!(needs_restart(&old, &new), named);
+    }
+
+    #[test]
+    fn a_list_that_comes_changes_or_goes_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("TFTP_allow_IP.txt");
+        let none = Lists::look(dir.path());
+        std::fs::write(&list, "10\n").unwrap();
+        let one = Lists::look(dir.path());
+        std::fs::write(&list, "10\n11\n").unwrap();
+        let two = Lists::look(dir.path());
+        assert!(none != one && one != two);
+        std::fs::remove_file(&list).unwrap();
+        assert_eq!(Lists::look(dir.path()), none);
+    }
+}

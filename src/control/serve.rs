@@ -1,0 +1,394 @@
+//! The daemon's life: start, `ready`, reloads, drain, stop. Never runs in the data path.
+
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+use std::{fs, io, thread};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use super::board::{Board, BoardParts, Listening, Reloaded};
+use super::config::Settings;
+use super::inherit::Inherited;
+use super::log::LogHandle;
+use super::records::{RecordSink, RecordWriter};
+use super::reload::{self, Lists, Source};
+use super::view::{Clock, WorkerView};
+use super::web::Web;
+use super::{notify, privileges, sample};
+use crate::content::Catalog;
+use crate::content::watch::{self, Watch, WatchConfig};
+use crate::session::snapshot::{Policy, Snapshot};
+use crate::time::Duration;
+use crate::vault::store::Directories;
+
+/// How often the daemon looks after itself.
+const TICK: Duration = Duration::from_secs(1);
+/// How often it looks whether the last transfers are through, once told to stop.
+const DRAIN_TICK: Duration = Duration::from_millis(50);
+
+/// What the data path is started with. Everything in it is shared and may be kept.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The settings of the start; what a reload changes comes with the snapshot.
+    pub settings: Arc<Settings>,
+    /// The process's clock.
+    pub clock: Clock,
+    /// What a turn works with.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// One for each worker: where its figures go.
+    pub views: Vec<Arc<WorkerView>>,
+    /// The directories that receive uploads, by the numbers that the policy has.
+    pub directories: Arc<Directories>,
+    /// Where workers leave what became of their transfers.
+    pub records: Arc<RecordSink>,
+}
+
+/// Sockets of the data path, bound.
+#[derive(Debug)]
+pub struct Bound<S> {
+    /// The sockets.
+    pub sockets: S,
+    /// Their addresses, with the ports as bound.
+    pub listeners: Vec<Listening>,
+    /// What is not as it was asked for, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// The workers and the threads that serve them, as control handles them.
+pub trait DataPath: Sized {
+    /// What [`DataPath::bind`] makes: needs the privileges that start-up gives up afterwards.
+    type Sockets;
+
+    /// Binds everything.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    fn bind(
+        settings: &Settings,
+        workers: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Bound<Self::Sockets>, String>;
+
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, String>;
+
+    /// From now on no new transfer begins.
+    fn drain(&self);
+
+    /// Ends what still runs, and the threads.
+    fn stop(self);
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// Why it could not start, in sentences that say what to do.
+pub fn serve<D: DataPath>(source: &Source) -> Result<(), String> {
+    // From here on a signal waits until the daemon can heed it.
+    let signals = listen_for_signals().map_err(|fault| format!("cannot hear signals: {fault}"))?;
+    let made = match source {
+        Source::BuiltIn => sample::make(sample::DIR.as_ref())?,
+        Source::File(_) => false,
+    };
+    let settings = source.load().map_err(|faults| faults.to_string())?;
+    let log = LogHandle::start(&settings.log)?;
+    let mut daemon = Daemon::<D>::start(source, settings, log)?;
+    if *source == Source::BuiltIn {
+        banner(&daemon.board, made);
+    }
+    announce(&daemon.board);
+    daemon.run(&signals);
+    daemon.stop(&signals);
+    Ok(())
+}
+
+struct Daemon<D> {
+    source: Source,
+    board: Arc<Board>,
+    log: LogHandle,
+    data: D,
+    directories: Arc<Directories>,
+    /// None only while a reload changes it for another.
+    watch: Option<Watch>,
+    web: Option<Web>,
+    writer: RecordWriter,
+    lists: Lists,
+}
+
+impl<D: DataPath> Daemon<D> {
+    /// Binds, gives privileges up, reads the files and starts every thread.
+    fn start(source: &Source, mut settings: Settings, log: LogHandle) -> Result<Self, String> {
+        let mut inherited = Inherited::from_environment();
+        let workers = workers(&settings);
+        let Bound { sockets, mut listeners, mut warnings } =
+            D::bind(&settings, workers, &mut inherited)?;
+        let admin = settings.admin.map(|admin| bind_admin(admin, &mut inherited)).transpose()?;
+        let left = inherited.left();
+        warnings.extend(left.iter().map(|address| {
+            format!("the service manager gave a socket for {address}, which no section listens on")
+        }));
+        if let Some(user) = &settings.user {
+            privileges::drop_to(user, settings.group.as_deref())?;
+            // What root could read, this user may not.
+            let as_user = |faults| format!("as user `{user}`:\n{faults}");
+            settings = source.load().map_err(as_user)?;
+        }
+        log.change(&settings.log);
+        let directories = Arc::new(Directories::default());
+        settings.number_uploads(&directories);
+        let settings = Arc::new(settings);
+        let clock = Clock::start();
+        let views: Result<Vec<_>, _> =
+            (0..workers).map(|_| WorkerView::new().map(Arc::new)).collect();
+        let views = views.map_err(|fault| format!("cannot keep histograms: {fault:?}"))?;
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let records = Arc::new(RecordSink::default());
+        let writer = RecordWriter::start(records.clone(), clock).map_err(no_thread)?;
+        let watch = watch(&settings, None, &snapshot).map_err(no_thread)?;
+        let parts = Parts {
+            settings: settings.clone(),
+            clock,
+            snapshot: snapshot.clone(),
+            views: views.clone(),
+            directories: directories.clone(),
+            records,
+        };
+        let data = D::start(sockets, parts)?;
+        if let Some((address, _)) = &admin {
+            listeners.push(Listening { protocol: "admin".into(), address: *address });
+        }
+        let lists = Lists::look(&settings.data_dir);
+        let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
+        let board = Board::new(parts).map_err(|fault| format!("cannot measure: {fault:?}"))?;
+        let board = Arc::new(board);
+        let web = admin.map(|(_, listener)| Web::start(listener, board.clone())).transpose();
+        let web = web.map_err(no_thread)?;
+        let (source, watch) = (source.clone(), Some(watch));
+        Ok(Daemon { source, board, log, data, directories, watch, web, writer, lists })
+    }
+
+    /// Looks after everything until a signal says that it is time to stop.
+    fn run(&mut self, signals: &Receiver<i32>) {
+        notify::ready();
+        loop {
+            match signals.recv_timeout(TICK) {
+                Ok(SIGHUP) => self.reload("a signal"),
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.board.collect();
+        if self.board.stuck().is_empty() {
+            notify::alive();
+        }
+        let lists = Lists::look(&self.board.settings.load().data_dir);
+        if lists != self.lists {
+            self.reload("a changed access list");
+        }
+    }
+
+    /// Takes a new configuration whole, or keeps the last good one and says why.
+    fn reload(&mut self, why: &str) {
+        notify::reloading();
+        self.lists = Lists::look(&self.board.settings.load().data_dir);
+        let (taken, message) = match self.source.load() {
+            Ok(settings) => self.take(settings),
+            Err(faults) => (false, format!("the configuration before stays in force:\n{faults}")),
+        };
+        if taken {
+            tracing::info!("reload after {why}: {message}");
+        } else {
+            tracing::error!("reload after {why}: {message}");
+        }
+        let at_unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        self.board.note_reload(Reloaded { at_unix_s, taken, message });
+        notify::ready();
+    }
+
+    fn take(&mut self, mut settings: Settings) -> (bool, String) {
+        settings.number_uploads(&self.directories);
+        let before = self.board.settings.load_full();
+        let restart = reload::needs_restart(&before, &settings);
+        let catalog = self.board.snapshot.load().catalog.clone();
+        // The old watch knows the old roots by number, so it must not publish any more.
+        self.watch = None;
+        match watch(&settings, Some(&catalog), &self.board.snapshot) {
+            Ok(watch) => self.watch = Some(watch),
+            Err(fault) => {
+                // Without a thread the files stay as they were last seen.
+                self.watch = watch(&before, Some(&catalog), &self.board.snapshot).ok();
+                return (false, format!("the files cannot be watched: {fault}"));
+            }
+        }
+        self.log.change(&settings.log);
+        settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        self.lists = Lists::look(&settings.data_dir);
+        self.board.settings.store(Arc::new(settings));
+        let message = match restart.as_slice() {
+            [] => "the new configuration is in force".to_owned(),
+            keys => format!(
+                "the new configuration is in force, but for what takes effect at the next \
+                 restart: {}",
+                keys.join(", ")
+            ),
+        };
+        (true, message)
+    }
+
+    /// Lets running transfers end, up to `drain` or until a second signal, and goes.
+    fn stop(self, signals: &Receiver<i32>) {
+        notify::stopping();
+        self.data.drain();
+        let drain = self.board.settings.load().drain;
+        tracing::info!("stopping: transfers under way have {drain:?} left");
+        let end = self.board.clock.now() + drain;
+        while self.open_transfers() > 0 && self.board.clock.now() < end {
+            match signals.recv_timeout(DRAIN_TICK) {
+                Ok(SIGHUP) | Err(RecvTimeoutError::Timeout) => {}
+                Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self.board.stuck().is_empty() {
+                notify::alive();
+            }
+        }
+        let cut_off = self.open_transfers();
+        if cut_off > 0 {
+            tracing::warn!("{cut_off} transfers were cut off");
+        }
+        self.data.stop();
+        drop(self.watch);
+        self.web.into_iter().for_each(Web::stop);
+        self.writer.stop();
+        tracing::info!("stopped");
+    }
+
+    fn open_transfers(&self) -> u64 {
+        self.board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
+    }
+}
+
+/// How many workers to start.
+fn workers(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        asked => asked,
+    }
+}
+
+fn no_thread(fault: io::Error) -> String {
+    format!("cannot start a thread: {fault}; raise the limit of threads (ulimit -u, TasksMax)")
+}
+
+/// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is
+/// known to both by its number.
+fn watch(
+    settings: &Settings,
+    previous: Option<&Catalog>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+) -> io::Result<Watch> {
+    let policy: Arc<Policy> = settings.policy.clone();
+    let snapshot = snapshot.clone();
+    let publish = Box::new(move |catalog| {
+        snapshot.store(Arc::new(Snapshot { policy: policy.clone(), catalog }));
+    });
+    let mut config = WatchConfig::new(settings.roots.clone());
+    config.rescan_every = settings.content.rescan;
+    watch::start(config, previous, publish)
+}
+
+fn bind_admin(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<(SocketAddr, TcpListener), String> {
+    let listener = match inherited.take_tcp(address) {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind(address),
+    };
+    let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    bound.map_err(|fault| {
+        let kind = fault.kind();
+        let mend = if kind == io::ErrorKind::AddrInUse {
+            format!(
+                "another program has this port; stop it (`ss -tlpn 'sport = :{}'` shows which) or \
+                 choose another port for `listen` in [admin]",
+                address.port()
+            )
+        } else if kind == io::ErrorKind::PermissionDenied {
+            "ports below 1024 need a privilege; choose one above for `listen` in [admin]".into()
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            "this host does not have the address; see `ip addr`".into()
+        } else {
+            fault.to_string()
+        };
+        format!("cannot listen for administration on {address}: {mend}")
+    })
+}
+
+/// Signals as they come. The thread that waits for them ends with the process.
+fn listen_for_signals() -> io::Result<Receiver<i32>> {
+    let (sender, receiver) = unbounded();
+    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+    thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            if sender.send(signal).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Says what is served where, warns, and prints the line that other programs wait for.
+fn announce(board: &Board) {
+    for listening in &board.listeners {
+        tracing::info!("listening for {} on {}", listening.protocol, listening.address);
+    }
+    for root in &board.snapshot.load().catalog.roots {
+        tracing::info!("serving {} files of {}", root.entries.len(), root.dir.display());
+    }
+    board.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Whoever does not listen to standard output any more does not wait for the line either.
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "ready").and_then(|()| out.flush());
+}
+
+/// What somebody sees who has just started Ringpost to try it.
+fn banner(board: &Board, made: bool) {
+    let dir = fs::canonicalize(sample::DIR).unwrap_or_else(|_| sample::DIR.into());
+    let samples = if made { ", just made, with samples" } else { "" };
+    let mut text = format!(
+        "Ringpost {}: no configuration was found, so this is a trial for this machine alone.\n\
+         \x20 files   {}/common{samples}\n",
+        env!("CARGO_PKG_VERSION"),
+        dir.display()
+    );
+    for Listening { protocol, address } in &board.listeners {
+        text += &match protocol.as_str() {
+            "admin" => format!(
+                "  status  http://{address}/\n          try: curl http://{address}/status.json\n"
+            ),
+            _ => format!(
+                "  TFTP    {address}\n          try: curl -s tftp://{address}/46xxsettings.txt\n"
+            ),
+        };
+    }
+    text += "For telephones: copy config/ringpost.toml to /etc/ringpost/, `ringpost check`, and \
+             start again.\n";
+    // Without standard error there is nobody to read it.
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests;

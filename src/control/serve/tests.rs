@@ -1,0 +1,184 @@
+//! A daemon's life with workers that do nothing, told by hand what a signal would tell.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+use super::*;
+use crate::content::RootId;
+use crate::control::view::Gauge;
+use crate::session::Protocol;
+use crate::wire::name::FileName;
+
+/// Workers that note what they are told.
+struct Fake {
+    parts: Parts,
+    drained: Arc<AtomicBool>,
+}
+
+impl DataPath for Fake {
+    type Sockets = ();
+
+    fn bind(settings: &Settings, workers: usize, _: &mut Inherited) -> Result<Bound<()>, String> {
+        if settings.tftp.as_ref().is_some_and(|tftp| tftp.listen[0].port() == 9) {
+            return Err("port 9 is taken".into());
+        }
+        let warnings = vec![format!("{workers} workers that do nothing")];
+        Ok(Bound { sockets: (), listeners: Vec::new(), warnings })
+    }
+
+    fn start((): (), parts: Parts) -> Result<Self, String> {
+        for view in &parts.views {
+            let mut gauge = Gauge::new(view.clone()).map_err(|fault| format!("{fault:?}"))?;
+            gauge.turn_ended(parts.clock.now(), parts.clock.now());
+        }
+        Ok(Fake { parts, drained: Arc::default() })
+    }
+
+    fn drain(&self) {
+        self.drained.store(true, SeqCst);
+    }
+
+    fn stop(self) {
+        assert!(self.drained.load(SeqCst), "a stop comes after a drain");
+    }
+}
+
+const PLAIN: &str = "data_dir = \"data\"\nworkers = 2\ndrain = \"1ms\"\n\
+                     [tftp]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"a\"]\n";
+
+/// A daemon over `data/a/one` and `data/b/two`.
+struct Bench {
+    _dir: tempfile::TempDir,
+    file: PathBuf,
+    daemon: Daemon<Fake>,
+}
+
+fn bench(text: &str) -> Result<Bench, String> {
+    let dir = tempfile::tempdir().unwrap();
+    for (place, name) in [("a", "one"), ("b", "two")] {
+        std::fs::create_dir_all(dir.path().join("data").join(place)).unwrap();
+        std::fs::write(dir.path().join("data").join(place).join(name), "x").unwrap();
+    }
+    let file = dir.path().join("ringpost.toml");
+    std::fs::write(&file, text).unwrap();
+    let source = Source::File(file.clone());
+    let settings = source.load().map_err(|faults| faults.to_string())?;
+    let daemon = Daemon::<Fake>::start(&source, settings, LogHandle::unheard())?;
+    Ok(Bench { _dir: dir, file, daemon })
+}
+
+impl Bench {
+    fn rewrite(&mut self, text: &str) -> Reloaded {
+        std::fs::write(&self.file, text).unwrap();
+        self.daemon.reload("a test");
+        self.daemon.board.status().reload.unwrap()
+    }
+
+    /// Whether the snapshot in force has a file on its stack.
+    fn has(&self, name: &str) -> bool {
+        let snapshot = self.daemon.board.snapshot.load();
+        let name = FileName::parse(name.as_bytes()).unwrap();
+        snapshot.catalog.find(&snapshot.policy.tftp.stack, &name).is_some()
+    }
+
+    fn permits(&self, client: &str) -> bool {
+        let snapshot = self.daemon.board.snapshot.load();
+        snapshot.policy.access.permits(Protocol::Tftp, client.parse().unwrap())
+    }
+
+    fn stop(self) {
+        self.daemon.stop(&unbounded().1);
+    }
+}
+
+#[test]
+fn the_files_are_there_before_the_workers_start() {
+    let bench = bench(PLAIN).unwrap();
+    assert_eq!(bench.daemon.data.parts.views.len(), 2);
+    assert!(bench.has("ONE") && !bench.has("two"));
+    let status = bench.daemon.board.status();
+    assert!(status.healthy);
+    assert_eq!(status.warnings, ["2 workers that do nothing"]);
+    assert_eq!(status.roots[0].files, 1);
+    bench.stop();
+}
+
+#[test]
+fn a_reload_swaps_settings_and_files_together() {
+    let mut bench = bench(PLAIN).unwrap();
+    let reload = bench.rewrite(&PLAIN.replace("[\"a\"]", "[\"b\"]\nblksize_max = 512"));
+    assert!(reload.taken, "{reload:?}");
+    assert_eq!(reload.message, "the new configuration is in force");
+    assert!(!bench.has("one") && bench.has("two"));
+    assert_eq!(bench.daemon.board.status().limits.blksize_max, 512);
+    assert_eq!(bench.daemon.board.snapshot.load().policy.tftp.stack, [RootId(0)]);
+    bench.stop();
+}
+
+#[test]
+fn a_reload_with_a_mistake_keeps_the_last_good_configuration() {
+    let mut bench = bench(PLAIN).unwrap();
+    let before = bench.daemon.board.snapshot.load_full();
+    let reload = bench.rewrite("[tftp]\nblksize_max = 7\n");
+    assert!(!reload.taken);
+    assert!(reload.message.contains("ringpost.toml:2: `blksize_max` is 7; RFC 2348"), "{reload:?}");
+    assert!(Arc::ptr_eq(&before.policy, &bench.daemon.board.snapshot.load().policy));
+    assert!(bench.has("one"));
+    bench.stop();
+}
+
+#[test]
+fn a_reload_says_what_only_a_restart_changes() {
+    let mut bench = bench(PLAIN).unwrap();
+    let reload = bench.rewrite(&PLAIN.replace("workers = 2", "workers = 1"));
+    assert!(reload.taken && reload.message.ends_with("next restart: workers"), "{reload:?}");
+    bench.stop();
+}
+
+#[test]
+fn a_changed_access_list_counts_without_a_signal() {
+    let mut bench = bench(PLAIN).unwrap();
+    assert!(bench.permits("10.0.0.1"));
+    let list = bench.file.with_file_name("data").join("TFTP_allow_IP.txt");
+    std::fs::write(list, "10.0.0.2\n").unwrap();
+    bench.daemon.tick();
+    assert!(!bench.permits("10.0.0.1") && bench.permits("10.0.0.2"));
+    bench.stop();
+}
+
+#[test]
+fn a_port_that_is_taken_stops_the_start() {
+    let told = bench(&PLAIN.replace("127.0.0.1:0", "127.0.0.1:9")).err().unwrap();
+    assert_eq!(told, "port 9 is taken");
+}
+
+#[test]
+fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let told = bench(&format!("{PLAIN}[admin]\nlisten = \"{address}\"")).err().unwrap();
+    let start = format!("cannot listen for administration on {address}: another program has this");
+    assert!(told.starts_with(&start), "{told}");
+}
+
+#[test]
+fn a_second_signal_ends_the_drain() {
+    let bench = bench(&PLAIN.replace("1ms", "1h")).unwrap();
+    bench.daemon.board.views[0].counters.transfers_open.set(3);
+    let (sender, signals) = unbounded();
+    sender.send(SIGHUP).unwrap();
+    sender.send(SIGTERM).unwrap();
+    bench.daemon.stop(&signals);
+    assert!(signals.is_empty());
+}
+
+#[test]
+fn a_signal_to_stop_ends_the_run_and_one_to_reload_does_not() {
+    let mut bench = bench(PLAIN).unwrap();
+    let (sender, signals) = unbounded();
+    sender.send(SIGHUP).unwrap();
+    sender.send(SIGTERM).unwrap();
+    bench.daemon.run(&signals);
+    assert!(bench.daemon.board.status().reload.unwrap().taken);
+    bench.stop();
+}

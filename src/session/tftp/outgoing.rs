@@ -24,7 +24,7 @@ pub const BURST_BYTES_MAX: usize = 65_000;
 /// Files up to this size leave before all others, and so do lone packets.
 pub const SMALL_FILE_BYTES_MAX: u64 = 65_536;
 /// One send: a packet, or the datagrams of a burst to one peer.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Transmit<'a> {
     /// Where it goes.
     pub peer: SocketAddr,
@@ -35,7 +35,8 @@ pub struct Transmit<'a> {
 }
 
 /// The bytes of one send.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::large_enum_variant, reason = "made in place and passed on, one at a time")]
 pub enum Payload<'a> {
     /// One packet.
     Control(Control),
@@ -66,6 +67,12 @@ impl<'a> Blocks<'a> {
             let span = self.blob.span((block - 1) * blksize as u64, blksize);
             (data_header(number_of(block, self.wrap)), span)
         })
+    }
+
+    /// The same blocks one by one.
+    pub fn singly(self) -> impl Iterator<Item = Blocks<'a>> {
+        let end = self.first + u64::from(self.count);
+        (self.first..end).map(move |first| Blocks { first, count: 1, ..self })
     }
 
     /// Bytes of all datagrams together, headers included.

@@ -1,0 +1,246 @@
+//! Sockets: bound once, one per worker, set up so that nothing is lost before it is read.
+//!
+//! Binds and sets options; never reads or writes. A refusal of the system becomes a sentence that
+//! says what to do.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::fd::AsFd;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::udp;
+
+/// Sockets that answer requests of one listener, per worker, where a pool is wanted.
+pub const POOL_PORTS: usize = 4;
+
+/// Which port answers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerPorts {
+    /// A few sockets with ports of the kernel's choice.
+    Pool,
+    /// The port that was asked.
+    Single,
+    /// A few sockets with ports of this range.
+    Range(RangeInclusive<u16>),
+}
+
+/// A listener could not be made, and the daemon cannot go on without it.
+#[derive(Debug)]
+pub struct ListenError {
+    /// The protocol, for people.
+    pub protocol: &'static str,
+    /// The address that was wanted.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub cause: io::Error,
+}
+
+impl std::error::Error for ListenError {}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ListenError { protocol, address, cause } = self;
+        write!(f, "cannot listen for {protocol} on {address}: ")?;
+        match cause.kind() {
+            io::ErrorKind::AddrInUse => write!(
+                f,
+                "another program has this port; stop it (`ss -ulpn 'sport = :{port}'` shows which) \
+                 or choose another port in the configuration",
+                port = address.port()
+            ),
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "ports below 1024 need a privilege; start as root with `user` set in the \
+                 configuration, let systemd give AmbientCapabilities=CAP_NET_BIND_SERVICE, or run \
+                 `setcap cap_net_bind_service=+ep` on the program"
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                write!(f, "this host does not have the address; see `ip addr`, or listen on 0.0.0.0")
+            }
+            _ => write!(f, "{cause}"),
+        }
+    }
+}
+
+/// One listener, bound for every worker.
+#[derive(Debug)]
+pub struct UdpListener {
+    /// The address as bound, with the port that the kernel chose if 0 was asked.
+    pub address: SocketAddr,
+    /// For each worker: the socket for requests, and those that answer (none: the same one).
+    pub workers: Vec<(UdpSocket, Vec<UdpSocket>)>,
+    /// Receive buffer in bytes that the kernel granted, if it is less than what was asked.
+    pub short_buffer: Option<usize>,
+}
+
+/// Binds one address for all workers.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn bind_udp(
+    address: SocketAddr,
+    workers: usize,
+    answers: &AnswerPorts,
+    receive_buffer_bytes: usize,
+) -> Result<UdpListener, ListenError> {
+    let error = |cause| ListenError { protocol: "TFTP", address, cause };
+    let asked = Wish { address, shared: false, receive_buffer_bytes };
+    // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
+    // make sure that nobody is there.
+    let (probe, _) = bind_one(&asked).map_err(error)?;
+    let address = probe.local_addr().map_err(error)?;
+    drop(probe);
+    let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
+    for worker in 0..workers {
+        let (socket, granted) = bind_one(&Wish { address, shared: true, ..asked }).map_err(error)?;
+        if granted < receive_buffer_bytes {
+            listener.short_buffer = Some(granted);
+        }
+        let pool = bind_pool(worker, workers, address.ip(), answers, receive_buffer_bytes);
+        listener.workers.push((socket, pool.map_err(error)?));
+    }
+    if let Some((first, _)) = listener.workers.first() {
+        let steered = udp::steer_by_client(first.as_fd(), workers as u32, address.is_ipv6());
+        // Without it the kernel spreads by address and port. Session control then counts a phone
+        // once per worker, which is a looser limit but serves everybody.
+        if let Err(cause) = steered {
+            tracing::warn!(%address, %cause, "cannot steer phones to workers by address");
+        }
+    }
+    Ok(listener)
+}
+
+fn bind_pool(
+    worker: usize,
+    workers: usize,
+    ip: IpAddr,
+    answers: &AnswerPorts,
+    receive_buffer_bytes: usize,
+) -> io::Result<Vec<UdpSocket>> {
+    let wish = |port| Wish {
+        address: SocketAddr::new(ip, port),
+        shared: false,
+        receive_buffer_bytes,
+    };
+    match answers {
+        AnswerPorts::Single => Ok(Vec::new()),
+        AnswerPorts::Pool => {
+            (0..POOL_PORTS).map(|_| bind_one(&wish(0)).map(|(socket, _)| socket)).collect()
+        }
+        AnswerPorts::Range(ports) => {
+            let own = ports.clone().skip(worker).step_by(workers);
+            let free = own.filter_map(|port| bind_one(&wish(port)).ok());
+            let pool: Vec<UdpSocket> = free.map(|(socket, _)| socket).take(POOL_PORTS).collect();
+            if pool.is_empty() {
+                return Err(io::Error::other(format!(
+                    "no free port for worker {worker} in the range {}-{}; widen `ports`",
+                    ports.start(),
+                    ports.end()
+                )));
+            }
+            Ok(pool)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Wish {
+    address: SocketAddr,
+    /// Whether other workers bind the same address.
+    shared: bool,
+    receive_buffer_bytes: usize,
+}
+
+/// Binds one socket; says how large its receive buffer became.
+fn bind_one(wish: &Wish) -> io::Result<(UdpSocket, usize)> {
+    let socket = Socket::new(Domain::for_address(wish.address), Type::DGRAM, Some(Protocol::UDP))?;
+    if wish.address.is_ipv6() {
+        // IPv4 has listeners of its own; one socket for both would blur which address was asked.
+        socket.set_only_v6(true)?;
+    }
+    if wish.shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    let granted = enlarge(&socket, wish.receive_buffer_bytes)?;
+    let (level, option) = match wish.address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    udp::set_option(socket.as_fd(), level, option, 1)?;
+    udp::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    socket.bind(&wish.address.into())?;
+    Ok((socket.into(), granted))
+}
+
+/// Makes the buffers large: a mass reboot is lost in the kernel before any code runs, if at all.
+fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
+    let wanted = i32::try_from(bytes).unwrap_or(i32::MAX);
+    let fd = socket.as_fd();
+    if udp::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if udp::set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted).is_err() {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    // The kernel doubles what it is asked for, to have room for its own bookkeeping.
+    Ok(socket.recv_buffer_size()? / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: &str = "127.0.0.1:0";
+
+    #[test]
+    fn a_second_instance_is_told_that_the_port_is_taken() {
+        let first = bind_udp(ANY.parse().unwrap(), 2, &AnswerPorts::Single, 65_536).unwrap();
+        let again = bind_udp(first.address, 2, &AnswerPorts::Single, 65_536).unwrap_err();
+        assert_eq!(again.cause.kind(), io::ErrorKind::AddrInUse);
+        assert!(again.to_string().contains("another program has this port"), "{again}");
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_and_a_pool_of_its_own() {
+        let bound = bind_udp(ANY.parse().unwrap(), 3, &AnswerPorts::Pool, 65_536).unwrap();
+        assert_eq!(bound.workers.len(), 3);
+        let mut ports: Vec<u16> = bound
+            .workers
+            .iter()
+            .flat_map(|(_, pool)| pool)
+            .map(|socket| socket.local_addr().unwrap().port())
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 3 * POOL_PORTS);
+    }
+
+    #[test]
+    fn an_address_that_this_host_lacks_is_told_in_words() {
+        let error = bind_udp("192.0.2.1:0".parse().unwrap(), 1, &AnswerPorts::Pool, 65_536);
+        assert!(error.unwrap_err().to_string().contains("does not have the address"));
+    }
+
+    #[test]
+    fn a_phone_meets_the_same_worker_from_any_port() {
+        let bound = bind_udp(ANY.parse().unwrap(), 2, &AnswerPorts::Single, 65_536).unwrap();
+        for phone in ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.3.2.1"] {
+            for _ in 0..20 {
+                let socket = UdpSocket::bind((phone, 0)).unwrap();
+                socket.send_to(b"x", bound.address).unwrap();
+            }
+            let counts: Vec<usize> =
+                bound.workers.iter().map(|(socket, _)| count_waiting(socket)).collect();
+            assert!(counts.contains(&20) && counts.contains(&0), "{phone}: {counts:?}");
+        }
+    }
+
+    fn count_waiting(socket: &UdpSocket) -> usize {
+        let mut buffer = [0; 16];
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
+    }
+}

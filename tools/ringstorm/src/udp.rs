@@ -252,9 +252,11 @@ fn source_control(source: Ipv4Addr) -> [u64; 4] {
 /// Asks the kernel to say which address each datagram came to, and with `together` to hand over
 /// datagrams of one burst in one piece.
 pub(crate) fn set_up(socket: &UdpSocket, together: bool) -> io::Result<()> {
-    set_flag(socket, libc::IPPROTO_IP, libc::IP_PKTINFO)?;
+    set_option(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    // Packets that are never cut need no identification, which costs the kernel a tenth of a send.
+    set_option(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
     if together {
-        set_flag(socket, libc::SOL_UDP, libc::UDP_GRO)?;
+        set_option(socket, libc::SOL_UDP, libc::UDP_GRO, 1)?;
     }
     Ok(())
 }
@@ -287,10 +289,6 @@ pub(crate) fn drops(socket: &UdpSocket) -> u64 {
         )
     };
     if result == 0 { u64::from(words[DROPS]) } else { 0 }
-}
-
-fn set_flag(socket: &UdpSocket, level: i32, name: i32) -> io::Result<()> {
-    set_option(socket, level, name, 1)
 }
 
 fn set_option(socket: &UdpSocket, level: i32, name: i32, value: i32) -> io::Result<()> {

@@ -68,6 +68,13 @@ pub(super) struct HalfOpen {
 }
 
 impl Engine {
+    /// An engine in which the same events always have the same end: for simulations. What a real
+    /// one makes up at random must not be known to peers.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Engine {
+        Engine { past: Past::new(seed), ..Engine::default() }
+    }
+
     /// Sets which sockets answer the requests that come to `port`: itself, or a pool. None takes
     /// no requests there any more; transfers that run go on.
     pub fn set_answers(&mut self, port: PortId, answers: Vec<PortId>) {

@@ -2,7 +2,7 @@
 //!
 //! A fixed table; a newer peer may take an older one's place, and then the older is a stranger.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
 
 use crate::session::tftp::transfer::PortId;
@@ -25,17 +25,24 @@ struct Row {
 #[derive(Debug)]
 pub struct Past {
     rows: Box<[Row]>,
-    hasher: std::hash::RandomState,
+    seed: u64,
 }
 
 impl Default for Past {
+    /// A seed that differs in every process.
     fn default() -> Self {
-        let row = Row { peer_hash: 0, turn: 0, port: None, ended: Instant::START };
-        Past { rows: vec![row; PEERS].into_boxed_slice(), hasher: std::hash::RandomState::new() }
+        Past::new(RandomState::new().build_hasher().finish())
     }
 }
 
 impl Past {
+    /// Remembers nobody yet. `seed` must not be known to peers.
+    #[must_use]
+    pub fn new(seed: u64) -> Past {
+        let row = Row { peer_hash: 0, turn: 0, port: None, ended: Instant::START };
+        Past { rows: vec![row; PEERS].into_boxed_slice(), seed }
+    }
+
     /// Chooses among `ports` for a peer's next transfer, so that two in a row never share one where
     /// there are several.
     pub fn next_port(&mut self, peer: SocketAddr, ports: &[PortId]) -> Option<PortId> {
@@ -59,7 +66,9 @@ impl Past {
     }
 
     fn row(&mut self, peer: SocketAddr) -> (&mut Row, u32) {
-        let hash = self.hasher.hash_one(peer);
+        let mut hasher = DefaultHasher::new();
+        (self.seed, peer).hash(&mut hasher);
+        let hash = hasher.finish();
         (&mut self.rows[hash as usize % PEERS], (hash >> 32) as u32)
     }
 }

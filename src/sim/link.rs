@@ -43,8 +43,8 @@ impl Link {
         late_by: Duration::ZERO,
     };
 
-    /// When the datagram arrives, and when its double does.
-    pub fn carry(&self, random: &mut Random) -> [Option<Duration>; 2] {
+    /// How long the datagram takes, and how long its double does.
+    pub fn carry(&self, random: &mut Random) -> [Option<Trip>; 2] {
         if random.chance(self.loss) {
             return [None, None];
         }
@@ -53,10 +53,20 @@ impl Link {
         [Some(first), second]
     }
 
-    fn one_trip(&self, random: &mut Random) -> Duration {
-        let late_by = if random.chance(self.late) { self.late_by } else { Duration::ZERO };
-        self.delay + random.time_below(self.jitter) + late_by
+    fn one_trip(&self, random: &mut Random) -> Trip {
+        let is_late = random.chance(self.late);
+        let late_by = if is_late { self.late_by } else { Duration::ZERO };
+        Trip { takes: self.delay + random.time_below(self.jitter) + late_by, is_late }
     }
+}
+
+/// One datagram's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trip {
+    /// How long it takes.
+    pub takes: Duration,
+    /// It lost its place in the queue, and those behind it may overtake it.
+    pub is_late: bool,
 }
 
 #[cfg(test)]
@@ -68,7 +78,7 @@ mod tests {
         let mut random = Random::new(1);
         for _ in 0..1_000 {
             let [first, second] = Link::LAN.carry(&mut random);
-            assert!(first.is_some_and(|trip| trip >= Link::LAN.delay));
+            assert!(first.is_some_and(|trip| trip.takes >= Link::LAN.delay));
             assert_eq!(second, None);
         }
     }

@@ -6,6 +6,7 @@
 pub mod ledger;
 pub mod link;
 pub mod random;
+pub mod tftp;
 #[cfg(test)]
 mod toy;
 
@@ -69,6 +70,8 @@ struct Phone {
     alarm: Option<Instant>,
     /// Bytes of the current file that were right so far.
     bytes_right: u64,
+    /// When the latest datagram arrives that keeps its place in the queue, up and down.
+    arrives: [Instant; 2],
     results: Vec<FileResult>,
 }
 
@@ -76,6 +79,12 @@ enum Event {
     ToServer { port: u16, peer: SocketAddr, bytes: Arc<[u8]>, number: u64 },
     ToPhone { phone: usize, port: u16, from: SocketAddr, bytes: Vec<u8> },
     Alarm { phone: usize },
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Up,
+    Down,
 }
 
 struct Scheduled {
@@ -134,6 +143,7 @@ impl<S: Server> World<S> {
             may_fail,
             alarm: None,
             bytes_right: 0,
+            arrives: [Instant::START; 2],
             results: Vec::new(),
         });
         self.set_alarm(phone);
@@ -275,8 +285,7 @@ impl<S: Server> World<S> {
         if let Some(complaint) = phone_at.close_file(&self.files) {
             self.ledger.complain(format!("phone {phone}: {complaint}"));
         }
-        // What a phone says twice in one breath is a double, like what the network doubles.
-        let number = self.sequence;
+        let mut before: Option<(u64, SocketAddr, Arc<[u8]>)> = None;
         let mut scratch = std::mem::take(&mut self.scratch);
         while let Some(phone_at) = self.phones.get_mut(phone)
             && let Some(transmit) = phone_at.boot.poll_transmit(&mut scratch)
@@ -285,14 +294,16 @@ impl<S: Server> World<S> {
             let port = transmit.to.port();
             self.ledger.asked(peer);
             let bytes: Arc<[u8]> = scratch.as_slice().into();
-            let trips = self.up.carry(&mut self.random);
-            if trips == [None, None] {
-                self.ledger.dropped(port, peer, self.now);
-            }
-            for trip in trips.into_iter().flatten() {
+            // What a phone says twice in one breath is a double, like what the network doubles.
+            self.sequence += 1;
+            let number = match before {
+                Some((number, to, ref said)) if to == peer && *said == bytes => number,
+                Some(_) | None => self.sequence,
+            };
+            before = Some((number, peer, Arc::clone(&bytes)));
+            for at in self.carry(phone, Way::Up, peer, port) {
                 let bytes = Arc::clone(&bytes);
-                let event = Event::ToServer { port, peer, bytes, number };
-                self.schedule(self.now + trip, event);
+                self.schedule(at, Event::ToServer { port, peer, bytes, number });
             }
         }
         self.scratch = scratch;
@@ -303,17 +314,41 @@ impl<S: Server> World<S> {
         while let Some(datagram) = self.server.poll_transmit(self.now) {
             self.ledger.sent(&datagram, cause, self.now);
             let Datagram { port, peer, bytes } = datagram;
-            let trips = self.down.carry(&mut self.random);
-            if trips == [None, None] {
-                self.ledger.dropped(port, peer, self.now);
-            }
             let Some((phone, phone_port)) = phone_of(peer) else { continue };
             let from = SocketAddr::new(SERVER.ip(), port);
-            for trip in trips.into_iter().flatten() {
+            for at in self.carry(phone, Way::Down, peer, port) {
                 let (port, bytes) = (phone_port, bytes.clone());
-                self.schedule(self.now + trip, Event::ToPhone { phone, port, from, bytes });
+                self.schedule(at, Event::ToPhone { phone, port, from, bytes });
             }
         }
+    }
+
+    /// When a datagram and its double arrive. A network is a queue: only what is late by chance is
+    /// overtaken.
+    fn carry(
+        &mut self,
+        phone: usize,
+        way: Way,
+        peer: SocketAddr,
+        port: u16,
+    ) -> impl Iterator<Item = Instant> + use<S> {
+        let link = match way {
+            Way::Up => self.up,
+            Way::Down => self.down,
+        };
+        let mut trips = link.carry(&mut self.random);
+        if trips == [None, None] {
+            self.ledger.dropped(port, peer, self.now);
+        }
+        if let Some(phone) = self.phones.get_mut(phone) {
+            let latest = &mut phone.arrives[way as usize];
+            for trip in trips.iter_mut().flatten().filter(|trip| !trip.is_late) {
+                *latest = (self.now + trip.takes).max(*latest);
+                trip.takes = *latest - self.now;
+            }
+        }
+        let now = self.now;
+        trips.into_iter().flatten().map(move |trip| now + trip.takes)
     }
 
     fn set_alarm(&mut self, phone: usize) {
@@ -359,7 +394,7 @@ impl Phone {
         let whole = result.ending == crate::phone::tftp::Ending::Done;
         let is_fetch = matches!(step.action, crate::phone::boot::Action::Fetch);
         (whole && is_fetch && bytes != file)
-            .then(|| format!("{} of {} bytes and done", bytes, file))
+            .then(|| format!("{bytes} of {file} bytes and done: {:?} {result:?}", self.plan.client))
     }
 }
 

@@ -378,16 +378,27 @@ fn look(config: &LoaderConfig, entry: &Entry, form: Form) -> Result<Look, OpenEr
     if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
         return Err(OpenError::TooLarge);
     }
-    let blob = if form == Form::Octet && version.bytes > config.heap_file_bytes_max {
-        let twin = file.try_clone().map_err(refuse)?;
-        Some(Blob::map(twin, version).map_err(refuse)?)
-    } else {
-        read(&file, version, form).map_err(refuse)?
+    let is_large = form == Form::Octet && version.bytes > config.heap_file_bytes_max;
+    let mapped = match is_large {
+        true => map(&file, version, config).map_err(refuse)?,
+        false => None,
+    };
+    let blob = match mapped {
+        Some(blob) => Some(blob),
+        None => read(&file, version, form).map_err(refuse)?,
     };
     let after = file.metadata().map(|meta| Version::of(&meta)).map_err(refuse)?;
     match blob {
         Some(blob) if after == version => Ok(Look::Loaded(blob)),
         Some(_) | None => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS))),
+    }
+}
+
+/// Maps a large file; nothing where its file system cannot, and it must be read after all.
+fn map(file: &File, version: Version, config: &LoaderConfig) -> io::Result<Option<Blob>> {
+    match Blob::map(file.try_clone()?, version) {
+        Err(why) if version.bytes > config.heap_bytes_max => Err(why),
+        mapped => Ok(mapped.ok()),
     }
 }
 
@@ -530,6 +541,8 @@ mod tests {
         let blobs: Vec<_> = (0..PHONES).map(|_| bench.opened().unwrap()).collect();
         assert!(blobs.iter().all(|blob| Arc::ptr_eq(blob, &blobs[0])));
         assert_eq!(bench.loader.figures().loads, 1);
+        // Once the threads have stopped, they have woken whom they answered.
+        drop(bench.loader);
         assert!(bench.wakes.load(Relaxed) > 0);
     }
 

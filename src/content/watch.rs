@@ -5,7 +5,7 @@
 //! that it was. Work in the background is rationed: however fast a disk changes, most of a core is
 //! left to others. It never opens a file and never touches the data path.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -29,6 +29,11 @@ const TOUCHED_MAX: usize = 20_000;
 const ROOT_CHECK: Duration = Duration::from_secs(1);
 /// After a round the thread rests this many times as long as the round took.
 const REST_FACTOR: u32 = 2;
+/// How long a catalog is held after the next one is out: by then no worker's turn uses it, and
+/// taking 200,000 entries apart falls to this thread and not to a worker.
+const RETIRED_FOR: Duration = Duration::from_secs(1);
+/// Catalogs held so, at most.
+const RETIRED_MAX: usize = 8;
 /// How often whole roots are looked at while changes cannot be heard.
 const DEAF_RESCAN: Duration = Duration::from_secs(10);
 
@@ -67,7 +72,8 @@ pub struct Watch {
 }
 
 /// Looks at every root, publishes the first catalog before it returns, and each further one from a
-/// thread of its own. A root that `previous` has at the same place keeps its entries.
+/// thread of its own. A root that `previous` has at the same place keeps its entries. The watch
+/// before this one is dropped first: whoever publishes last decides what is served.
 ///
 /// # Errors
 /// The system's, when it gives no thread. A root that cannot be read is no error: it is empty until
@@ -98,6 +104,7 @@ pub fn start(
         stopping: Arc::clone(&stopping),
         touched: HashMap::new(),
         publish,
+        published: VecDeque::new(),
         rescanned_at: Instant::now(),
     };
     round.look();
@@ -160,6 +167,8 @@ struct Round {
     /// What was touched, by root and path, and whether bytes were written in place.
     touched: HashMap<(usize, String), bool>,
     publish: Publish,
+    /// The catalogs that were published last, and when; the last one is the current one.
+    published: VecDeque<(Instant, Arc<Catalog>)>,
     rescanned_at: Instant,
 }
 
@@ -167,6 +176,7 @@ impl Round {
     fn run(mut self) {
         while !self.stopping.load(Relaxed) {
             self.collect();
+            self.let_go();
             let began = Instant::now();
             if self.stopping.load(Relaxed) {
                 return;
@@ -277,12 +287,24 @@ impl Round {
         changed
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         if self.stopping.load(Relaxed) {
             return;
         }
         let roots = self.roots.iter().map(|root| root.scanner.root()).collect();
-        (self.publish)(Arc::new(Catalog { roots }));
+        let catalog = Arc::new(Catalog { roots });
+        self.published.push_back((Instant::now(), Arc::clone(&catalog)));
+        (self.publish)(catalog);
+    }
+
+    /// Lets go of catalogs that nobody should be using any more.
+    fn let_go(&mut self) {
+        while let Some((next_out_at, _)) = self.published.get(1) {
+            if self.published.len() <= RETIRED_MAX && next_out_at.elapsed() < RETIRED_FOR {
+                return;
+            }
+            self.published.pop_front();
+        }
     }
 }
 
@@ -552,6 +574,27 @@ mod tests {
         fs::rename(&path, root.path().join("other")).unwrap();
         latest.wait_until("the name is heard", |now| now.entry("other").is_some());
         assert!(!blob.is_stale() && blob.verify());
+    }
+
+    #[test]
+    fn what_lies_behind_a_link_to_a_hidden_directory_is_heard() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at(".versions/1")).unwrap();
+        fs::write(at(".versions/1/image"), "1").unwrap();
+        std::os::unix::fs::symlink(".versions/1", at("current")).unwrap();
+        let (latest, _watch) = Latest::watch(&[root.path()], None);
+        let bytes = |now: &Latest| now.entry("current/image").map(|entry| entry.version.bytes);
+        assert_eq!(bytes(&latest), Some(1));
+        fs::write(at(".versions/1/image"), "22").unwrap();
+        latest.wait_until("a change behind the link", |now| bytes(now) == Some(2));
+        fs::create_dir_all(at(".versions/2")).unwrap();
+        fs::write(at(".versions/2/image"), "333").unwrap();
+        std::os::unix::fs::symlink(".versions/2", at(".next")).unwrap();
+        fs::rename(at(".next"), at("current")).unwrap();
+        latest.wait_until("the link itself", |now| bytes(now) == Some(3));
+        fs::write(at(".versions/2/image"), "4444").unwrap();
+        latest.wait_until("a change behind the new link", |now| bytes(now) == Some(4));
     }
 
     #[test]

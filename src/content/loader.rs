@@ -715,8 +715,8 @@ mod tests {
         bytes.chunks(4).all(|part| bytes.starts_with(part))
     }
 
-    /// Puts another version in a file's place: by rename, cut short and written anew, or over the old
-    /// one piece by piece.
+    /// Puts another version in a file's place: by rename, cut short and written anew, or over the
+    /// old one piece by piece.
     fn write_version(path: &Path, number: u32, bytes: usize) {
         use std::os::unix::fs::FileExt;
         let content = numbered(number, bytes);

@@ -1,6 +1,6 @@
 //! Ringpost: the file server that brings every IP telephone back.
 //!
-//! A request travels `net` → [`wire`] → [`session`] → [`content`] → `net`; [`admission`] says who
+//! A request travels [`net`] → [`wire`] → [`session`] → [`content`] → [`net`]; [`admission`] says who
 //! and how many, [`vault`] keeps what phones store, `control` hands snapshots to the data path and
 //! never runs in it. ARCHITECTURE.md has the map and the reasons.
 
@@ -9,6 +9,8 @@ pub mod content;
 #[cfg(feature = "server")]
 pub mod control;
 pub mod count;
+#[cfg(feature = "server")]
+pub mod net;
 pub mod phone;
 pub mod session;
 pub mod sim;

@@ -6,17 +6,25 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringpost::control::command;
+use ringpost::net::workers::Workers;
 
 /// The file server that brings every IP telephone back.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true)]
 struct Line {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve until told to stop (the default).
+    Serve {
+        /// The configuration; without it ./ringpost.toml, /etc/ringpost/ringpost.toml, or a trial
+        /// on loopback with sample files.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Say whether a configuration is valid, and what is wrong with it.
     Check {
         /// The configuration; found as for `serve` when left out.
@@ -49,7 +57,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Line::parse().command {
+    match Line::parse().command.unwrap_or(Command::Serve { config: None }) {
+        Command::Serve { config } => command::serve::<Workers>(config.as_deref()),
         Command::Check { config } => command::check(config.as_deref()),
         Command::Explain { name, from, config } => command::explain(&name, from, config.as_deref()),
         Command::Status { config, url, json } => command::status(config.as_deref(), url, json),

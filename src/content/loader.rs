@@ -120,12 +120,12 @@ impl Loader {
         config: LoaderConfig,
         started: std::time::Instant,
         replies: Vec<Replies>,
+        directories: Arc<Directories>,
     ) -> io::Result<Loader> {
         let (asks, received) = bounded(config.asks_max);
         let (uploads, uploaded) = bounded(config.uploads_max);
         let queues = Some(Queues { asks, uploads });
         let shared = Arc::new(Shared::new(config, started, replies));
-        let directories = Arc::new(Directories::default());
         let mut loader = Loader { queues, directories, shared, threads: Vec::new() };
         let writer =
             Writer::new(Arc::clone(&loader.directories), config.upload_directory_bytes_max);
@@ -459,7 +459,8 @@ mod tests {
                 woken.fetch_add(1, Relaxed);
             });
             let replies = vec![Replies { sender, wake }];
-            let loader = Loader::start(config, std::time::Instant::now(), replies).unwrap();
+            let loader =
+                Loader::start(config, std::time::Instant::now(), replies, Arc::default()).unwrap();
             Bench { loader, answers, wakes, tickets: 0 }
         }
 

@@ -37,6 +37,12 @@ impl Clock {
         self.0
     }
 
+    /// The moment that all others count from.
+    #[must_use]
+    pub fn origin(self) -> std::time::Instant {
+        self.0
+    }
+
     /// The moment now.
     #[must_use]
     pub fn now(self) -> Instant {

@@ -44,23 +44,25 @@ impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ListenError { protocol, address, cause } = self;
         write!(f, "cannot listen for {protocol} on {address}: ")?;
-        match cause.kind() {
-            io::ErrorKind::AddrInUse => write!(
+        let port = address.port();
+        let kind = cause.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            write!(
                 f,
                 "another program has this port; stop it (`ss -ulpn 'sport = :{port}'` shows which) \
-                 or choose another port in the configuration",
-                port = address.port()
-            ),
-            io::ErrorKind::PermissionDenied => write!(
+                 or choose another port in the configuration"
+            )
+        } else if kind == io::ErrorKind::PermissionDenied {
+            write!(
                 f,
                 "ports below 1024 need a privilege; start as root with `user` set in the \
                  configuration, let systemd give AmbientCapabilities=CAP_NET_BIND_SERVICE, or run \
                  `setcap cap_net_bind_service=+ep` on the program"
-            ),
-            io::ErrorKind::AddrNotAvailable => {
-                write!(f, "this host does not have the address; see `ip addr`, or listen on 0.0.0.0")
-            }
-            _ => write!(f, "{cause}"),
+            )
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            write!(f, "this host does not have the address; see `ip addr`, or listen on 0.0.0.0")
+        } else {
+            write!(f, "{cause}")
         }
     }
 }
@@ -95,7 +97,8 @@ pub fn bind_udp(
     drop(probe);
     let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
     for worker in 0..workers {
-        let (socket, granted) = bind_one(&Wish { address, shared: true, ..asked }).map_err(error)?;
+        let (socket, granted) =
+            bind_one(&Wish { address, shared: true, ..asked }).map_err(error)?;
         if granted < receive_buffer_bytes {
             listener.short_buffer = Some(granted);
         }
@@ -113,6 +116,32 @@ pub fn bind_udp(
     Ok(listener)
 }
 
+/// Takes sockets that the service manager has bound. They cannot be steered, so that each goes to
+/// one worker alone.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn bind_inherited(
+    given: Vec<UdpSocket>,
+    address: SocketAddr,
+    workers: usize,
+    answers: &AnswerPorts,
+    receive_buffer_bytes: usize,
+) -> Result<UdpListener, ListenError> {
+    let error = |cause| ListenError { protocol: "TFTP", address, cause };
+    let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
+    for (worker, socket) in given.into_iter().take(workers).enumerate() {
+        let socket = Socket::from(socket);
+        let granted = prepare(&socket, address, receive_buffer_bytes).map_err(error)?;
+        if granted < receive_buffer_bytes {
+            listener.short_buffer = Some(granted);
+        }
+        let pool = bind_pool(worker, workers, address.ip(), answers, receive_buffer_bytes);
+        listener.workers.push((socket.into(), pool.map_err(error)?));
+    }
+    Ok(listener)
+}
+
 fn bind_pool(
     worker: usize,
     workers: usize,
@@ -120,11 +149,8 @@ fn bind_pool(
     answers: &AnswerPorts,
     receive_buffer_bytes: usize,
 ) -> io::Result<Vec<UdpSocket>> {
-    let wish = |port| Wish {
-        address: SocketAddr::new(ip, port),
-        shared: false,
-        receive_buffer_bytes,
-    };
+    let wish =
+        |port| Wish { address: SocketAddr::new(ip, port), shared: false, receive_buffer_bytes };
     match answers {
         AnswerPorts::Single => Ok(Vec::new()),
         AnswerPorts::Pool => {
@@ -164,16 +190,21 @@ fn bind_one(wish: &Wish) -> io::Result<(UdpSocket, usize)> {
     if wish.shared {
         socket.set_reuse_port(true)?;
     }
+    let granted = prepare(&socket, wish.address, wish.receive_buffer_bytes)?;
+    socket.bind(&wish.address.into())?;
+    Ok((socket.into(), granted))
+}
+
+/// Sets what every socket of ours needs; says how large its receive buffer became.
+fn prepare(socket: &Socket, address: SocketAddr, buffer_bytes: usize) -> io::Result<usize> {
     socket.set_nonblocking(true)?;
-    let granted = enlarge(&socket, wish.receive_buffer_bytes)?;
-    let (level, option) = match wish.address {
+    let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
     };
     udp::set_option(socket.as_fd(), level, option, 1)?;
     udp::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    socket.bind(&wish.address.into())?;
-    Ok((socket.into(), granted))
+    enlarge(socket, buffer_bytes)
 }
 
 /// Makes the buffers large: a mass reboot is lost in the kernel before any code runs, if at all.

@@ -110,13 +110,19 @@ impl Inbox {
         // SAFETY: `headers` holds RECEIVE_BATCH entries, each of whose pointers was just set to
         // memory of the stated size that this value owns and nobody else touches meanwhile.
         let taken = unsafe {
-            libc::recvmmsg(fd, self.headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _, ptr::null_mut())
+            libc::recvmmsg(
+                fd,
+                self.headers.as_mut_ptr(),
+                count,
+                libc::MSG_DONTWAIT as _,
+                ptr::null_mut(),
+            )
         };
         let taken = usize::try_from(taken).map_err(|_| io::Error::last_os_error())?;
         for (length, header) in self.lengths.iter_mut().zip(&self.headers[..taken]) {
             *length = Length {
                 bytes: header.msg_len as usize,
-                control: header.msg_hdr.msg_controllen as usize,
+                control: header.msg_hdr.msg_controllen,
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             };
         }
@@ -191,7 +197,8 @@ impl Outbox {
     ) -> Sent {
         let (mut messages, mut pieces, mut first) = (0, 0, None);
         for transmit in transmits.take(SEND_BATCH) {
-            let in_segments = matches!(transmit.payload, Payload::Blocks(blocks) if blocks.count > 1);
+            let in_segments =
+                matches!(transmit.payload, Payload::Blocks(blocks) if blocks.count > 1);
             if in_segments && !self.segments && messages == 0 {
                 return self.send_singly(socket, transmit);
             }
@@ -252,7 +259,12 @@ impl Outbox {
     }
 
     /// Lays out the memory of one send; says the size of a segment where there are several.
-    fn add_pieces(&mut self, message: usize, payload: &Payload<'_>, next: &mut usize) -> Option<u16> {
+    fn add_pieces(
+        &mut self,
+        message: usize,
+        payload: &Payload<'_>,
+        next: &mut usize,
+    ) -> Option<u16> {
         match payload {
             Payload::Control(packet) => {
                 self.packets[message] = *packet;
@@ -334,7 +346,10 @@ pub fn steer_by_client(socket: BorrowedFd<'_>, workers: u32, v6: bool) -> io::Re
 fn steering_program(workers: u32, v6: bool) -> Vec<libc::sock_filter> {
     let op = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
     let load = |offset: u32| {
-        op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, (libc::SKF_NET_OFF as u32).wrapping_add(offset))
+        op(
+            libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
+            (libc::SKF_NET_OFF as u32).wrapping_add(offset),
+        )
     };
     let alu = |operation: u32, k: u32| op(libc::BPF_ALU | operation | libc::BPF_K, k);
     let mut code = Vec::new();
@@ -427,9 +442,8 @@ fn read_control(mut rest: &[u8], datagram: &mut Datagram<'_>) {
         match (level, kind) {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 let Some(info) = payload.first_chunk::<12>() else { continue };
-                let address = |at: usize| {
-                    IpAddr::from([info[at], info[at + 1], info[at + 2], info[at + 3]])
-                };
+                let address =
+                    |at: usize| IpAddr::from([info[at], info[at + 1], info[at + 2], info[at + 3]]);
                 datagram.interface = u32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
                 datagram.from = Some(address(4));
                 datagram.to = Some(address(8));

@@ -25,7 +25,7 @@ pub struct Snapshot {
 }
 
 /// The settings in the form in which they are used.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Policy {
     /// Who may ask at all.
     pub access: Access,
@@ -42,7 +42,7 @@ pub struct Policy {
 }
 
 /// Settings of the TFTP server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct TftpPolicy {
     /// The stack of roots that files are looked for in.
     pub stack: Vec<RootId>,

@@ -242,6 +242,12 @@ impl Engine {
         }
     }
 
+    /// Empties a lane in which nothing has anything to send any more.
+    pub fn sweep(&mut self, port: PortId, lane: Lane) {
+        let idle = self.pop_sendable(port, lane);
+        debug_assert!(idle.is_none(), "a lane with something to send was swept");
+    }
+
     /// Takes the first transfer of a lane that really has something to send.
     fn pop_sendable(&mut self, port: PortId, lane: Lane) -> Option<TransferId> {
         loop {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
 use crate::content::blob::Blob;
-use crate::content::{Ask, Entry, Form};
+use crate::content::{Ask, Form};
 use crate::session::snapshot::TftpPolicy;
 use crate::session::tftp::ending::refusal_text;
 use crate::session::tftp::engine::{Arrival, Engine};
@@ -22,6 +22,7 @@ use crate::session::tftp::transfer::{Asked, Caps, File, State, Target, Transfer,
 use crate::session::timer::Deadline;
 use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn};
 use crate::time::Duration;
+use crate::vendor::avaya;
 use crate::wire::name::FileName;
 use crate::wire::tftp::{Control, Malformed, Mode, Request};
 
@@ -83,11 +84,12 @@ impl Engine {
         }
         let permitted = turn.snapshot.policy.access.permits(Protocol::Tftp, arrival.peer.ip());
         let judged = match (name, form_of(request.mode)) {
+            (Ok(name), Some(_)) if !permitted && !write => fallback(&name, turn),
             _ if !permitted => Err(Refusal::AccessDenied),
             (Err(_), _) => Err(Refusal::BadName),
             (_, None) => Err(Refusal::ModeUnknown),
             (Ok(name), Some(_)) if write => writable(&name, arrival, turn),
-            (Ok(name), Some(_)) => readable(&name, turn),
+            (Ok(name), Some(_)) => readable(&name, arrival.peer.ip(), turn),
         };
         let file = match judged {
             Ok(file) => file,
@@ -360,11 +362,21 @@ impl Engine {
     }
 }
 
-/// The file that a client gets for a name, by access list, remap rules and stacked roots.
-fn readable(name: &FileName, turn: &Turn<'_>) -> Result<File, Refusal> {
-    let snapshot = turn.snapshot;
-    let entry: Option<&Arc<Entry>> = snapshot.catalog.find(&snapshot.policy.tftp.stack, name);
+/// The file that a client gets for a name, by remap rules and stacked roots.
+fn readable(name: &FileName, client: IpAddr, turn: &Turn<'_>) -> Result<File, Refusal> {
+    let policy = &turn.snapshot.policy;
+    let route = policy.routes.resolve(name, client, &policy.tftp.stack);
+    let route = route.map_err(|_| Refusal::NoSuchFile)?;
+    let entry = turn.snapshot.catalog.find(&route.stack, &route.name);
     entry.map(|entry| File::Read(Arc::clone(entry))).ok_or(Refusal::NoSuchFile)
+}
+
+/// The override file that a phone outside the access list gets for an upgrade script or its
+/// settings, if the administrator has put one there.
+fn fallback(name: &FileName, turn: &Turn<'_>) -> Result<File, Refusal> {
+    let override_name = avaya::override_for(name).ok_or(Refusal::AccessDenied)?;
+    let entry = turn.snapshot.catalog.find(&turn.snapshot.policy.tftp.stack, &override_name);
+    entry.map(|entry| File::Read(Arc::clone(entry))).ok_or(Refusal::AccessDenied)
 }
 
 /// The rule that lets a client store a name.

@@ -1,0 +1,221 @@
+//! TFTP over sockets: what came goes to the engine, what the engine wants sent goes to the kernel.
+//!
+//! Decides nothing but order and amounts: queues are drained before anything else, small files
+//! leave before firmware, and neither takes more than its share of a turn.
+
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
+
+use mio::{Interest, Registry, Token};
+
+use crate::net::udp::{Inbox, Outbox, RECEIVE_BATCH};
+use crate::session::Turn;
+use crate::session::tftp::{Arrival, Engine, Lane, PortId, SendFault};
+use crate::wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
+
+/// Batches taken from one socket in a turn, at most: 4,096 datagrams.
+const RECEIVE_BATCHES_MAX: usize = 32;
+/// Batches of firmware sent in a turn from all sockets, at most. What comes in meanwhile, a small
+/// file's request among it, waits no longer than that.
+const BULK_BATCHES_MAX: usize = 8;
+/// Sends of firmware in one batch. A window is up to 64 KiB, so a turn sends at most 4 MiB.
+const BULK_SENDS_MAX: usize = 8;
+
+/// One UDP socket of a worker.
+struct Port {
+    socket: mio::net::UdpSocket,
+    /// The kernel has said that something waits, and has not yet said that nothing does.
+    readable: bool,
+    /// The kernel took no more; tried again in the next turn.
+    blocked: bool,
+    /// Datagrams that the kernel had dropped when it last told.
+    drops: u32,
+}
+
+/// The TFTP server of one worker with its sockets.
+pub struct Datagrams {
+    pub(super) engine: Engine,
+    ports: Vec<Port>,
+    /// The order in which sockets are read: those that answer first, so that a phone's last ACK is
+    /// known before its next request.
+    order: Vec<usize>,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+impl Datagrams {
+    /// No sockets yet. `blksize_max` is the largest block that a phone may send, in bytes.
+    #[must_use]
+    pub fn new(blksize_max: u16) -> Self {
+        let datagram_bytes_max = usize::from(blksize_max).max(REQUEST_BYTES_MAX * 2);
+        Datagrams {
+            engine: Engine::default(),
+            ports: Vec::new(),
+            order: Vec::new(),
+            inbox: Inbox::new(datagram_bytes_max + DATA_HEADER_BYTES),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Serves requests that come to `listener`; answers leave from `pool`, or from the same socket
+    /// where that is empty.
+    ///
+    /// # Errors
+    /// What the kernel says when a socket cannot be waited for.
+    pub fn listen(
+        &mut self,
+        listener: UdpSocket,
+        pool: Vec<UdpSocket>,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let asked = self.add(listener, registry)?;
+        let pool: io::Result<Vec<PortId>> =
+            pool.into_iter().map(|socket| self.add(socket, registry)).collect();
+        let pool = pool?;
+        self.order.extend(pool.iter().map(|port| usize::from(port.0)).rev());
+        self.order.reverse();
+        self.order.push(usize::from(asked.0));
+        let answers = if pool.is_empty() { vec![asked] } else { pool };
+        self.engine.set_answers(asked, answers);
+        Ok(())
+    }
+
+    fn add(&mut self, socket: UdpSocket, registry: &Registry) -> io::Result<PortId> {
+        let place = self.ports.len();
+        let mut socket = mio::net::UdpSocket::from_std(socket);
+        registry.register(&mut socket, Token(place), Interest::READABLE)?;
+        self.ports.push(Port { socket, readable: true, blocked: false, drops: 0 });
+        u16::try_from(place).map(PortId).map_err(io::Error::other)
+    }
+
+    /// The kernel says that something waits at a socket.
+    pub fn note_readable(&mut self, place: usize) {
+        if let Some(port) = self.ports.get_mut(place) {
+            port.readable = true;
+        }
+    }
+
+    /// Whether the next turn has work without waiting for anything.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.ports.iter().any(|port| port.readable)
+            || self.places().any(|(place, port)| {
+                !self.ports[place].blocked
+                    && Lane::ALL.iter().any(|lane| self.engine.has_outgoing(port, *lane))
+            })
+    }
+
+    /// Whether a send waits for the kernel to have room.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.ports.iter().any(|port| port.blocked)
+    }
+
+    /// Takes what waits at the sockets.
+    pub fn receive(&mut self, turn: &mut Turn<'_>) {
+        for at in 0..self.order.len() {
+            let place = self.order[at];
+            for _ in 0..RECEIVE_BATCHES_MAX {
+                if !self.ports[place].readable {
+                    break;
+                }
+                self.receive_batch(place, turn);
+            }
+        }
+    }
+
+    fn receive_batch(&mut self, place: usize, turn: &mut Turn<'_>) {
+        let port = &mut self.ports[place];
+        let count = match self.inbox.receive(port.socket.as_fd()) {
+            Ok(count) => count,
+            Err(fault) => {
+                // A fault other than emptiness is that of an earlier send; the next call gets on.
+                port.readable = fault.kind() != io::ErrorKind::WouldBlock;
+                return;
+            }
+        };
+        // Fewer than asked for: the queue is empty, and the kernel will tell when it is not.
+        port.readable = count == RECEIVE_BATCH;
+        for index in 0..count {
+            let Some(datagram) = self.inbox.datagram(index) else {
+                turn.counters.tftp_malformed.up();
+                continue;
+            };
+            if let Some(drops) = datagram.drops {
+                turn.counters.kernel_drops.add(u64::from(drops.wrapping_sub(port.drops)));
+                port.drops = drops;
+            }
+            let arrival = Arrival {
+                port: PortId(place as u16),
+                peer: datagram.peer,
+                to: datagram.to,
+                from: datagram.from,
+                interface: datagram.interface,
+                bytes: datagram.bytes,
+            };
+            self.engine.handle_datagram(arrival, turn);
+        }
+    }
+
+    /// Sends what is due: lone packets and small files whole, then a bounded part of the rest.
+    pub fn send(&mut self, turn: &mut Turn<'_>) {
+        for port in &mut self.ports {
+            port.blocked = false;
+        }
+        for lane in [Lane::Replies, Lane::Prompt] {
+            for place in 0..self.ports.len() {
+                while self.send_batch(place, lane, usize::MAX, turn) {}
+            }
+        }
+        for _ in 0..BULK_BATCHES_MAX {
+            for place in 0..self.ports.len() {
+                self.send_batch(place, Lane::Bulk, BULK_SENDS_MAX, turn);
+            }
+        }
+    }
+
+    /// Sends one batch of a lane; says whether there may be more.
+    fn send_batch(
+        &mut self,
+        place: usize,
+        lane: Lane,
+        sends_max: usize,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let id = PortId(place as u16);
+        let port = &mut self.ports[place];
+        if port.blocked || !self.engine.has_outgoing(id, lane) {
+            return false;
+        }
+        let transmits = self.engine.outgoing(id, lane).take(sends_max);
+        let sent = self.outbox.send(port.socket.as_fd(), transmits);
+        if sent.count == 0 && sent.fault.is_none() {
+            // All that stood in the lane has ended meanwhile.
+            self.engine.sweep(id, lane);
+            return false;
+        }
+        self.engine.handle_transmitted(id, lane, sent.count, turn);
+        let Some(fault) = sent.fault else { return true };
+        match fault.raw_os_error() {
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
+                turn.counters.send_would_block.up();
+                self.ports[place].blocked = true;
+                false
+            }
+            Some(libc::EINTR) => true,
+            Some(libc::EFAULT) => {
+                self.engine.handle_send_fault(id, lane, SendFault::FileCut, turn);
+                true
+            }
+            Some(_) | None => {
+                self.engine.handle_send_fault(id, lane, SendFault::Refused, turn);
+                true
+            }
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = (usize, PortId)> {
+        (0..self.ports.len()).map(|place| (place, PortId(place as u16)))
+    }
+}

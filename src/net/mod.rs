@@ -1,0 +1,189 @@
+//! The data path's threads: one loop per worker, each with sockets, transfers and timers of its own.
+//!
+//! A turn: wait, drain the sockets, run the machines, fire the timers, send. It never waits for
+//! anything but the kernel's news, and shares nothing but snapshots and channels.
+
+pub mod datagram;
+pub mod listener;
+pub mod udp;
+pub mod workers;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration as Wait;
+
+use arc_swap::{ArcSwap, Cache};
+use crossbeam_channel::Receiver;
+use mio::{Events, Poll, Token};
+
+use crate::admission::Admission;
+use crate::content::loader::Loader;
+use crate::content::{Answer, Ask, OpenError, StoreError};
+use crate::control::records::RecordSink;
+use crate::control::view::{Clock, Gauge, WorkerView};
+use crate::session::snapshot::{Policy, Snapshot};
+use crate::session::{Outcome, Turn};
+use crate::time::Instant;
+use datagram::Datagrams;
+
+/// The token by which other threads wake a worker.
+const WAKE: Token = Token(usize::MAX);
+/// Longest wait: the watchdog and the histograms want a turn now and then.
+const WAIT_MAX: Wait = Wait::from_millis(500);
+/// How long a send that the kernel had no room for waits before it is tried again.
+const BLOCKED_WAIT: Wait = Wait::from_millis(1);
+/// Answers of the loader taken in one turn.
+const ANSWERS_MAX: usize = 4_096;
+
+/// What control wants of the workers.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// No new transfers.
+    drain: AtomicBool,
+    /// End what runs, and the thread.
+    stop: AtomicBool,
+}
+
+/// One worker.
+pub struct Worker {
+    number: usize,
+    clock: Clock,
+    poll: Poll,
+    events: Events,
+    datagrams: Datagrams,
+    admission: Admission,
+    published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    /// The published snapshot with a policy of our own: regular expressions that several threads
+    /// share would make them meet at a lock.
+    snapshot: Snapshot,
+    adopted: Arc<Policy>,
+    loader: Arc<Loader>,
+    answers: Receiver<Answer>,
+    records: Arc<RecordSink>,
+    view: Arc<WorkerView>,
+    gauge: Gauge,
+    orders: Arc<Orders>,
+}
+
+impl Worker {
+    /// Turns until it is ordered to stop.
+    ///
+    /// # Errors
+    /// When the kernel does not let it wait for its sockets.
+    pub fn run(mut self) -> io::Result<()> {
+        while !self.orders.stop.load(Relaxed) {
+            self.turn()?;
+        }
+        let now = self.clock.now();
+        self.abandon(now);
+        Ok(())
+    }
+
+    fn turn(&mut self) -> io::Result<()> {
+        let wait = self.wait(self.clock.now());
+        match self.poll.poll(&mut self.events, Some(wait)) {
+            Err(fault) if fault.kind() != io::ErrorKind::Interrupted => return Err(fault),
+            Ok(()) | Err(_) => {}
+        }
+        let now = self.clock.now();
+        for event in self.events.iter().filter(|event| event.token() != WAKE) {
+            self.datagrams.note_readable(event.token().0);
+        }
+        self.adopt();
+        let view = Arc::clone(&self.view);
+        let mut turn = Turn {
+            snapshot: &self.snapshot,
+            admission: &mut self.admission,
+            counters: &view.counters,
+            now,
+        };
+        let engine = &mut self.datagrams.engine;
+        if self.orders.drain.load(Relaxed) {
+            engine.stop();
+        }
+        self.datagrams.receive(&mut turn);
+        let engine = &mut self.datagrams.engine;
+        for answer in self.answers.try_iter().take(ANSWERS_MAX) {
+            engine.handle_answer(answer, &mut turn);
+        }
+        while let Some(ticket) = turn.admission.slots.poll_expired(now) {
+            engine.handle_expired(ticket, &mut turn);
+        }
+        while let Some(ticket) = turn.admission.slots.poll_granted(now) {
+            engine.handle_granted(ticket, &mut turn);
+        }
+        engine.handle_timeout(&mut turn);
+        while let Some(ask) = engine.poll_ask() {
+            if let Err(refused) = self.loader.ask(self.number, ask) {
+                engine.handle_answer(busy(refused), &mut turn);
+            }
+        }
+        self.datagrams.send(&mut turn);
+        self.tell(now);
+        Ok(())
+    }
+
+    /// How long to wait for news at `now`.
+    fn wait(&self, now: Instant) -> Wait {
+        if self.datagrams.is_busy() {
+            return Wait::ZERO;
+        }
+        let timers = [self.datagrams.engine.poll_timeout(), self.admission.slots.poll_timeout()];
+        let due = timers.into_iter().flatten().min().map_or(WAIT_MAX, |at| at.since(now));
+        let most = if self.datagrams.is_blocked() { BLOCKED_WAIT } else { WAIT_MAX };
+        due.min(most)
+    }
+
+    /// Takes a newly published snapshot, from this turn on.
+    fn adopt(&mut self) {
+        let published = self.published.load();
+        self.snapshot.catalog = Arc::clone(&published.catalog);
+        if !Arc::ptr_eq(&self.adopted, &published.policy) {
+            self.adopted = Arc::clone(&published.policy);
+            self.snapshot.policy = Arc::new(Policy::clone(&published.policy));
+            self.admission.paces = Arc::clone(&published.policy.paces);
+            self.admission.slots.adopt(&published.policy.slots);
+        }
+    }
+
+    /// Hands records to the log and figures to whoever looks.
+    fn tell(&mut self, woke: Instant) {
+        let counters = &self.view.counters;
+        while let Some(record) = self.datagrams.engine.poll_record() {
+            if record.outcome == Outcome::Done {
+                self.gauge.transfer_done(record.took);
+            }
+            self.records.push(record, counters);
+        }
+        counters.transfers_open.set(self.datagrams.engine.transfers_open() as u64);
+        counters.transfers_half_open.set(self.datagrams.engine.transfers_half_open() as u64);
+        counters.slots_used.set(self.admission.slots.used_here() as u64);
+        counters.queue_waiting.set(self.admission.slots.waiting() as u64);
+        self.gauge.turn_ended(woke, self.clock.now());
+    }
+
+    /// Ends what still runs and tells each phone, so that it does not wait in vain.
+    fn abandon(&mut self, now: Instant) {
+        let view = Arc::clone(&self.view);
+        let mut turn = Turn {
+            snapshot: &self.snapshot,
+            admission: &mut self.admission,
+            counters: &view.counters,
+            now,
+        };
+        self.datagrams.engine.abandon(&mut turn);
+        self.datagrams.send(&mut turn);
+        self.tell(now);
+    }
+}
+
+/// The answer to a question for which the loader's queue had no room.
+fn busy(refused: Ask) -> Answer {
+    match refused {
+        Ask::Open { ticket, .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
+        // What could not be looked at is not vouched for.
+        Ask::Verify { ticket, .. } => Answer::Verified { ticket, unchanged: false },
+        Ask::Store { ticket, .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
+    }
+}

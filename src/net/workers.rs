@@ -1,0 +1,189 @@
+//! Starting and stopping: sockets bound for all workers, threads made, the loader beside them.
+//!
+//! Runs once at each end of the daemon's life; never in between.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::{self, JoinHandle};
+
+use arc_swap::Cache;
+use crossbeam_channel::{Receiver, unbounded};
+use mio::{Events, Poll, Waker};
+
+use crate::admission::Admission;
+use crate::admission::slots::SharedSlots;
+use crate::content::Answer;
+use crate::content::loader::{Loader, LoaderConfig, Replies};
+use crate::control::board::Listening;
+use crate::control::config::{Ports, Settings};
+use crate::control::inherit::Inherited;
+use crate::control::serve::{Bound, DataPath, Parts};
+use crate::control::view::Gauge;
+use crate::net::datagram::Datagrams;
+use crate::net::listener::{AnswerPorts, bind_inherited, bind_udp};
+use crate::net::{Orders, WAKE, Worker};
+use crate::session::snapshot::Snapshot;
+
+/// Sockets of one worker: each listener's, with those that answer for it.
+type WorkerSockets = Vec<(UdpSocket, Vec<UdpSocket>)>;
+
+/// Most events taken from the kernel in one turn: more sockets than a worker ever has.
+const EVENTS_MAX: usize = 1_024;
+
+/// The workers, and the loader that serves them.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    wakers: Vec<Arc<Waker>>,
+    orders: Arc<Orders>,
+}
+
+impl DataPath for Workers {
+    type Sockets = Vec<WorkerSockets>;
+
+    fn bind(
+        settings: &Settings,
+        workers: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Bound<Self::Sockets>, String> {
+        let mut bound = Bound {
+            sockets: (0..workers).map(|_| WorkerSockets::new()).collect(),
+            listeners: Vec::new(),
+            warnings: Vec::new(),
+        };
+        let Some(tftp) = &settings.tftp else { return Ok(bound) };
+        let answers = match &tftp.ports {
+            Ports::Pool => AnswerPorts::Pool,
+            Ports::Single => AnswerPorts::Single,
+            Ports::Range(range) => AnswerPorts::Range(range.clone()),
+        };
+        for address in &tftp.listen {
+            let buffer = tftp.receive_buffer_bytes;
+            let given = inherited.take_udp(*address);
+            let listener = if given.is_empty() {
+                bind_udp(*address, workers, &answers, buffer)
+            } else {
+                bind_inherited(given, *address, workers, &answers, buffer)
+            };
+            let listener = listener.map_err(|fault| fault.to_string())?;
+            let listening = Listening { protocol: "tftp".into(), address: listener.address };
+            bound.warnings.extend(listener.short_buffer.map(|granted| {
+                format!(
+                    "{}: the kernel granted a receive buffer of {granted} bytes instead of \
+                     {buffer}; a mass reboot may lose requests. Run `sysctl -w \
+                     net.core.rmem_max={buffer}`, or start with CAP_NET_ADMIN",
+                    listener.address
+                )
+            }));
+            bound.listeners.push(listening);
+            for (sockets, one) in bound.sockets.iter_mut().zip(listener.workers) {
+                sockets.push(one);
+            }
+        }
+        Ok(bound)
+    }
+
+    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, String> {
+        let start = || -> std::io::Result<Self> {
+            let (mut polls, mut wakers, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in &sockets {
+                let poll = Poll::new()?;
+                let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+                let (sender, answers) = unbounded();
+                let woken = Arc::clone(&waker);
+                // A worker that cannot be woken turns by itself within half a second.
+                let wake = Box::new(move || drop(woken.wake()));
+                replies.push(Replies { sender, wake });
+                wakers.push(waker);
+                polls.push((poll, answers));
+            }
+            let config = LoaderConfig {
+                heap_file_bytes_max: parts.settings.content.heap_file_bytes_max,
+                heap_bytes_max: parts.settings.content.heap_budget_bytes,
+                threads: parts.settings.content.threads,
+                ..LoaderConfig::default()
+            };
+            let directories = Arc::clone(&parts.directories);
+            let loader =
+                Arc::new(Loader::start(config, parts.clock.origin(), replies, directories)?);
+            let shared = Arc::new(SharedSlots::new(sockets.len()));
+            let orders = Arc::new(Orders::default());
+            let mut threads = Vec::new();
+            for (number, (sockets, polled)) in sockets.into_iter().zip(polls).enumerate() {
+                let admission = Admission::new(number, Arc::clone(&shared), Default::default());
+                let rest = (Arc::clone(&loader), Arc::clone(&orders));
+                let worker = worker(number, sockets, polled, admission, rest, &parts)?;
+                threads.push(spawn(number, worker)?);
+            }
+            Ok(Workers { threads, wakers, orders })
+        };
+        start().map_err(|fault| format!("cannot start the workers: {fault}"))
+    }
+
+    fn drain(&self) {
+        self.orders.drain.store(true, Relaxed);
+        self.wake();
+    }
+
+    fn stop(self) {
+        self.orders.stop.store(true, Relaxed);
+        self.wake();
+        for thread in self.threads {
+            // A panic of the thread has already been told on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Workers {
+    fn wake(&self) {
+        for waker in &self.wakers {
+            let _ = waker.wake();
+        }
+    }
+}
+
+fn worker(
+    number: usize,
+    sockets: WorkerSockets,
+    (poll, answers): (Poll, Receiver<Answer>),
+    admission: Admission,
+    (loader, orders): (Arc<Loader>, Arc<Orders>),
+    parts: &Parts,
+) -> std::io::Result<Worker> {
+    let policy = &parts.settings.policy.tftp;
+    let rows = policy.subnets.iter().map(|(_, limits)| limits.blksize_max);
+    let blksize_max = rows.chain([policy.limits.blksize_max]).max().unwrap_or_default();
+    let mut datagrams = Datagrams::new(blksize_max);
+    for (listener, pool) in sockets {
+        datagrams.listen(listener, pool, poll.registry())?;
+    }
+    let view = Arc::clone(&parts.views[number]);
+    let gauge = Gauge::new(Arc::clone(&view)).map_err(std::io::Error::other)?;
+    Ok(Worker {
+        number,
+        clock: parts.clock,
+        poll,
+        events: Events::with_capacity(EVENTS_MAX),
+        datagrams,
+        admission,
+        published: Cache::new(Arc::clone(&parts.snapshot)),
+        snapshot: Snapshot::default(),
+        adopted: Default::default(),
+        loader,
+        answers,
+        records: Arc::clone(&parts.records),
+        view,
+        gauge,
+        orders,
+    })
+}
+
+fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        if let Err(fault) = worker.run() {
+            // The watchdog sees that this worker turns no more, and says so too.
+            tracing::error!(worker = number, %fault, "the worker cannot wait for its sockets");
+        }
+    })
+}

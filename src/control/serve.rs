@@ -207,10 +207,12 @@ impl<D: DataPath> Daemon<D> {
             Ok(settings) => self.take(settings),
             Err(faults) => (false, format!("the configuration before stays in force:\n{faults}")),
         };
-        if taken {
-            tracing::info!("reload after {why}: {message}");
-        } else {
-            tracing::error!("reload after {why}: {message}");
+        for line in message.lines() {
+            if taken {
+                tracing::info!("reload after {why}: {line}");
+            } else {
+                tracing::error!("reload after {why}: {line}");
+            }
         }
         let at_unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
         self.board.note_reload(Reloaded { at_unix_s, taken, message });

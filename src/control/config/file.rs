@@ -292,9 +292,16 @@ pub(super) fn root(
     found: &mut Found,
 ) -> Many<PathBuf> {
     let at = section.at();
-    let otherwise =
-        || otherwise.iter().map(|dir| Spanned::new(at.clone(), PathBuf::from(dir))).collect();
-    section.take("root", found).unwrap_or_else(otherwise)
+    let listed: Option<Spanned<Many<PathBuf>>> = section.take("root", found);
+    if let Some(listed) = &listed
+        && listed.get_ref().is_empty()
+    {
+        let text =
+            "`root` names no directory; write one such as [\"common\"], or leave the line out";
+        found.fault(listed.span(), text);
+    }
+    let defaults = || otherwise.iter().map(|dir| Spanned::new(at.clone(), PathBuf::from(dir)));
+    listed.map_or_else(|| defaults().collect(), Spanned::into_inner)
 }
 
 /// `from`: the networks that a row is for; none means all.

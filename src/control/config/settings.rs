@@ -18,6 +18,7 @@ use super::tftp::{Ports, Tftp};
 use crate::admission::access::{Access, List, NamedList, Range};
 use crate::admission::pace::{Pace, Paces};
 use crate::content::RootId;
+use crate::content::loader::LoaderConfig;
 use crate::content::route::Routes;
 use crate::control::interfaces;
 use crate::session::Protocol;
@@ -27,6 +28,17 @@ use crate::time::Duration;
 use crate::vault::store::Directories;
 
 impl Settings {
+    /// How the loader is to hold the files.
+    #[must_use]
+    pub fn loader(&self) -> LoaderConfig {
+        LoaderConfig {
+            threads: self.content.threads,
+            heap_file_bytes_max: self.content.heap_file_bytes_max,
+            heap_bytes_max: self.content.heap_budget_bytes,
+            ..LoaderConfig::default()
+        }
+    }
+
     /// Takes the writer's numbers for the directories that receive uploads. To be called once, by
     /// the daemon, before the settings are used: it also clears what a crash has left in them.
     pub fn number_uploads(&mut self, directories: &Directories) {
@@ -235,23 +247,29 @@ fn join(names: &[&str]) -> Option<String> {
 }
 
 fn directories(file: &File, data_dir: &Path, found: &mut Found) {
-    if !data_dir.exists() {
-        let at = file.data_dir.as_ref().map_or(0..0, Spanned::span);
-        check::directory("data_dir", at, data_dir, found);
-        return;
-    }
     let served = file.tftp.iter().map(|tftp| &tftp.root);
     let served = served.chain(file.http.iter().map(|http| &http.root));
     let served = served.chain(file.https.iter().map(|https| &https.root));
     let served = served.chain(file.ftp.iter().map(|ftp| &ftp.root));
     let served = served.chain(file.roots.iter().map(|roots| &roots.root));
-    let mut seen = Vec::new();
+    let mut named = Vec::new();
     for root in served.flatten() {
-        let dir = normal(&data_dir.join(root.get_ref()));
-        if !seen.contains(&dir) {
-            check::directory("root", root.span(), &dir, found);
-            seen.push(dir);
+        if !named.iter().any(|known: &&Spanned<PathBuf>| known.get_ref() == root.get_ref()) {
+            named.push(root);
         }
+    }
+    if !data_dir.exists() {
+        let at = file.data_dir.as_ref().map_or(0..0, Spanned::span);
+        let dirs = named.iter().map(|dir| normal(&data_dir.join(dir.get_ref())));
+        let dirs: Vec<_> = dirs.map(|dir| dir.display().to_string()).collect();
+        let (shown, dirs) = (data_dir.display(), dirs.join(" "));
+        let mend = format!("make it, with its roots: mkdir -p {dirs}");
+        found.fault(at, format!("`data_dir` means {shown}, which does not exist; {mend}"));
+        return;
+    }
+    for root in named {
+        let dir = normal(&data_dir.join(root.get_ref()));
+        check::directory("root", root.span(), &dir, found);
     }
     for upload in &file.uploads {
         let dir = normal(&data_dir.join(upload.dir.get_ref()));
@@ -342,15 +360,22 @@ fn access(
         (Protocol::Ftp, "ftp_allow", &file.ftp, "FTP_allow_IP.txt"),
     ];
     let mut access = Access::default();
+    let mut empty = Vec::new();
     for (protocol, key, ranges, file_name) in protocols {
         let configured = ranges.as_ref().map(|ranges| named(key, ranges)).or(general.clone());
         let filed = classic(file_name).or(general_file.clone());
         if configured.is_none() && filed.is_none() {
             access.limit(protocol, private.clone());
         }
+        if ranges.as_ref().or(file.allow.as_ref()).is_some_and(Vec::is_empty) {
+            empty.push(protocol.name());
+        }
         for list in configured.into_iter().chain(filed) {
             access.limit(protocol, list);
         }
+    }
+    if let Some(names) = join(&empty) {
+        warnings.push(format!("the list in [access] for {names} is empty: it allows nobody"));
     }
     access
 }

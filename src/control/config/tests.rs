@@ -273,6 +273,14 @@ fn a_row_that_cannot_work_is_told_why() {
 }
 
 #[test]
+fn an_empty_list_of_clients_is_told_to_shut_everybody_out() {
+    let settings = judge("[tftp]\n[access]\ntftp_allow = []").unwrap();
+    assert_eq!(settings.warnings, ["the list in [access] for tftp is empty: it allows nobody"]);
+    let access = &settings.policy.access;
+    assert!(!access.permits(crate::session::Protocol::Tftp, "127.0.0.1".parse().unwrap()));
+}
+
+#[test]
 fn rows_of_routes_and_uploads_reach_the_policy() {
     let settings = judge(
         "data_dir = \"/d\"\n[tftp]\nroot = [\"common\"]\n\

@@ -87,8 +87,11 @@ fn warnings(page: &mut String, status: &Status) -> fmt::Result {
     }
     if let Some(reload) = &status.reload {
         let class = if reload.taken { "" } else { " class=\"bad\"" };
-        let message = reload.message.lines().next().unwrap_or_default();
-        write!(page, "<p{class}>Last reload: {}</p>", Escaped(message))?;
+        write!(page, "<p{class}>Last reload:")?;
+        for line in reload.message.lines() {
+            write!(page, " {}<br>", Escaped(line))?;
+        }
+        page.write_str("</p>")?;
     }
     Ok(())
 }

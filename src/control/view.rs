@@ -31,12 +31,6 @@ impl Clock {
         Clock(std::time::Instant::now())
     }
 
-    /// The same moment as the standard library's clock has it.
-    #[must_use]
-    pub fn started(self) -> std::time::Instant {
-        self.0
-    }
-
     /// The moment that all others count from.
     #[must_use]
     pub fn origin(self) -> std::time::Instant {

@@ -38,6 +38,17 @@ pub struct ListenError {
     pub cause: io::Error,
 }
 
+impl ListenError {
+    /// Whether the address asks for IPv6 in general, and this host has none.
+    #[must_use]
+    pub fn lacks_ipv6(&self) -> bool {
+        let general = self.address.ip().is_unspecified() || self.address.ip().is_loopback();
+        let absent = self.cause.raw_os_error() == Some(libc::EAFNOSUPPORT)
+            || self.cause.kind() == io::ErrorKind::AddrNotAvailable;
+        self.address.is_ipv6() && general && absent
+    }
+}
+
 impl std::error::Error for ListenError {}
 
 impl fmt::Display for ListenError {
@@ -248,6 +259,18 @@ mod tests {
         ports.sort_unstable();
         ports.dedup();
         assert_eq!(ports.len(), 3 * POOL_PORTS);
+    }
+
+    #[test]
+    fn a_host_without_ipv6_is_told_from_one_without_an_address() {
+        let lacks = |address: &str, code| {
+            let cause = io::Error::from_raw_os_error(code);
+            ListenError { protocol: "TFTP", address: address.parse().unwrap(), cause }.lacks_ipv6()
+        };
+        assert!(lacks("[::1]:69", libc::EADDRNOTAVAIL) && lacks("[::]:69", libc::EAFNOSUPPORT));
+        assert!(!lacks("[fe80::1]:69", libc::EADDRNOTAVAIL));
+        assert!(!lacks("127.0.0.1:69", libc::EADDRNOTAVAIL));
+        assert!(!lacks("[::]:69", libc::EADDRINUSE));
     }
 
     #[test]

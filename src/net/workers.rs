@@ -14,7 +14,7 @@ use mio::{Events, Poll, Waker};
 use crate::admission::Admission;
 use crate::admission::slots::SharedSlots;
 use crate::content::Answer;
-use crate::content::loader::{Loader, LoaderConfig, Replies};
+use crate::content::loader::{Loader, Replies};
 use crate::control::board::Listening;
 use crate::control::config::{Ports, Settings};
 use crate::control::inherit::Inherited;
@@ -65,7 +65,13 @@ impl DataPath for Workers {
             } else {
                 bind_inherited(given, *address, workers, &answers, buffer)
             };
-            let listener = listener.map_err(|fault| fault.to_string())?;
+            let listener = match listener {
+                Err(fault) if fault.lacks_ipv6() && tftp.listen.len() > 1 => {
+                    bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
+                    continue;
+                }
+                other => other.map_err(|fault| fault.to_string())?,
+            };
             let listening = Listening { protocol: "tftp".into(), address: listener.address };
             bound.warnings.extend(listener.short_buffer.map(|granted| {
                 format!(
@@ -97,12 +103,7 @@ impl DataPath for Workers {
                 wakers.push(waker);
                 polls.push((poll, answers));
             }
-            let config = LoaderConfig {
-                heap_file_bytes_max: parts.settings.content.heap_file_bytes_max,
-                heap_bytes_max: parts.settings.content.heap_budget_bytes,
-                threads: parts.settings.content.threads,
-                ..LoaderConfig::default()
-            };
+            let config = parts.settings.loader();
             let directories = Arc::clone(&parts.directories);
             let loader =
                 Arc::new(Loader::start(config, parts.clock.origin(), replies, directories)?);

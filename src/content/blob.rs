@@ -23,6 +23,8 @@
 use std::fs::{File, Metadata};
 #[cfg(feature = "server")]
 use std::io;
+#[cfg(feature = "server")]
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
@@ -84,6 +86,12 @@ pub(super) fn nanoseconds(seconds: i64, rest_ns: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest_ns)
 }
 
+/// Bytes at the end of a mapped file that are kept on the heap: at least one block of any size.
+#[cfg(feature = "server")]
+const TAIL_BYTES: usize = 65_536;
+#[cfg(feature = "server")]
+const _: () = assert!(TAIL_BYTES >= crate::wire::tftp::BLKSIZE_LIMIT as usize);
+
 /// A file's bytes.
 #[derive(Debug)]
 pub struct Blob {
@@ -101,6 +109,10 @@ enum Bytes {
         mapping: memmap2::MmapRaw,
         /// Open as long as the mapping, so that its state can be asked for, and for sendfile.
         file: File,
+        /// The end of the file as it was when it was mapped. A transfer's last block comes from
+        /// here: between the last look at the file and that block's way to the kernel, and when it
+        /// is sent again, nothing can change it any more.
+        tail: Box<[u8]>,
     },
 }
 
@@ -148,8 +160,14 @@ impl Blob {
             .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
         let mapping = memmap2::MmapOptions::new().len(bytes).map_raw_read_only(&file)?;
         fault_in(&mapping);
+        let mut tail = vec![0; bytes.min(TAIL_BYTES)].into_boxed_slice();
+        (&file).seek(SeekFrom::Start(version.bytes - tail.len() as u64))?;
+        let read = (&file).read_exact(&mut tail);
+        // The caller's handle shares its place in the file with ours.
+        (&file).rewind()?;
+        read?;
         Ok(Blob {
-            bytes: Bytes::Mapped { mapping, file },
+            bytes: Bytes::Mapped { mapping, file, tail },
             version,
             stale: AtomicBool::new(false),
             used_at_us: AtomicU64::new(0),
@@ -255,14 +273,18 @@ impl Blob {
     /// The bytes from `offset`, at most `bytes` of them, fewer at the end: for the kernel to read.
     #[must_use]
     pub fn span(&self, offset: u64, bytes: usize) -> Span<'_> {
-        let (first, all) = match &self.bytes {
-            Bytes::Heap(all) => (all.as_ptr(), all.len()),
-            #[cfg(feature = "server")]
-            Bytes::Mapped { mapping, .. } => (mapping.as_ptr(), mapping.len()),
-        };
+        let all = self.bytes() as usize;
         let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all);
         let end = start.saturating_add(bytes).min(all);
-        Span { start: first.wrapping_add(start), bytes: end - start, blob: PhantomData }
+        let first = match &self.bytes {
+            Bytes::Heap(all) => all.as_ptr().wrapping_add(start),
+            #[cfg(feature = "server")]
+            Bytes::Mapped { mapping, tail, .. } => match start.checked_sub(all - tail.len()) {
+                Some(into) => tail.as_ptr().wrapping_add(into),
+                None => mapping.as_ptr().wrapping_add(start),
+            },
+        };
+        Span { start: first, bytes: end - start, blob: PhantomData }
     }
 
     /// The bytes, where this process may read them itself: heap only.

@@ -10,6 +10,12 @@ use std::fmt;
 pub const REQUEST_BYTES_MAX: usize = 512;
 /// Options read from a request; more are ignored.
 pub const OPTIONS_MAX: usize = 8;
+/// Smallest block in bytes (RFC 2348).
+pub const BLKSIZE_MIN: u16 = 8;
+/// Largest block in bytes (RFC 2348).
+pub const BLKSIZE_LIMIT: u16 = 65_464;
+/// Block size where none is negotiated (RFC 1350).
+pub const BLKSIZE_DEFAULT: u16 = 512;
 /// Bytes before the payload of DATA: opcode and block.
 pub const DATA_HEADER_BYTES: usize = 4;
 /// Longest packet that is no DATA, in bytes.

@@ -4,12 +4,8 @@
 
 use crate::time::Duration;
 
-/// Smallest block in bytes (RFC 2348).
-pub const BLKSIZE_MIN: u16 = 8;
-/// Largest block in bytes (RFC 2348).
-pub const BLKSIZE_LIMIT: u16 = 65_464;
-/// Block size where none is negotiated (RFC 1350).
-pub const BLKSIZE_DEFAULT: u16 = 512;
+pub use crate::wire::tftp::{BLKSIZE_DEFAULT, BLKSIZE_LIMIT, BLKSIZE_MIN};
+
 /// Largest window in blocks that this server ever grants. A block number must name one block of
 /// the window and one before it without doubt, so it stays far below half of 65,536.
 pub const WINDOW_BLOCKS_LIMIT: u16 = 4_096;

@@ -13,6 +13,8 @@ mod report;
 mod spec;
 mod storm;
 mod tally;
+#[cfg(test)]
+mod trial;
 mod udp;
 
 use std::io::{self, IsTerminal};

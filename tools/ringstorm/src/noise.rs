@@ -80,8 +80,10 @@ impl Noise {
         let due = u128::from(self.junk_pps) * u128::from(now.as_micros()) / 1_000_000;
         let count = (due as u64).saturating_sub(self.junk_sent).min(JUNK_PER_TURN);
         let mut junk = [0; 600];
+        // Behind the addresses of the forged requests, whose answers are counted apart.
+        let first = self.first_address + self.forge.div_ceil(self.ports);
         for _ in 0..count {
-            let address = self.first_address + self.random.below(u64::from(JUNK_ADDRESSES)) as u32;
+            let address = first + self.random.below(u64::from(JUNK_ADDRESSES)) as u32;
             let port = self.random.below(u64::from(self.ports)) as u32;
             let bytes = self.fill(&mut junk);
             network.send(Place { address, port }, to, &junk[..bytes])?;

@@ -106,7 +106,7 @@ fn times(histogram: &Histogram<u64>) -> Times {
 }
 
 fn cost(usage: Usage, blocks: u64) -> Cost {
-    let us_per_block = usage.cpu_seconds * 1e6 / blocks.max(1) as f64;
+    let us_per_block = if blocks == 0 { 0.0 } else { usage.cpu_seconds * 1e6 / blocks as f64 };
     Cost { cpu_seconds: usage.cpu_seconds, us_per_block, peak_kib: usage.peak_kib }
 }
 

@@ -27,13 +27,13 @@ pub enum Omission {
 impl fmt::Display for Omission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Omission::Root => "cannot be read, so nothing of it is served",
-            Omission::BadName => "have a name that no phone can ask for",
-            Omission::BadLink => "are links that lead out of the root, nowhere or in circles",
-            Omission::Special => "are pipes, sockets or devices",
-            Omission::Unreadable => "cannot be looked at by this process",
-            Omission::BeyondLimits => "lie too deep or are too many",
-            Omission::Shadowed => "have a name that differs only in case from another file's",
+            Omission::Root => "the root itself, which cannot be read",
+            Omission::BadName => "names that no phone can ask for",
+            Omission::BadLink => "links that lead out of the root, nowhere or in circles",
+            Omission::Special => "pipes, sockets or devices",
+            Omission::Unreadable => "what this process is not allowed to look at",
+            Omission::BeyondLimits => "files that lie too deep or are too many",
+            Omission::Shadowed => "files whose name differs only in case from another one's",
         })
     }
 }

@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::omission::Omissions;
+use super::omission::{Omission, Omissions};
 use super::scan::Scanner;
 use super::{Catalog, RootId};
 
@@ -317,11 +317,15 @@ impl WatchedRoot {
         }
         let changed = self.scanner.rescan(&mut |dir| ears.hear(dir));
         let omissions = self.scanner.omissions();
+        let root = self.ears.path.display();
         for (omission, omitted) in &omissions {
             if self.told.get(omission) != Some(omitted) {
-                let (count, root) = (omitted.count, self.ears.path.display());
-                tracing::warn!("{root}: {count} {omission}; the first is {}", omitted.first);
+                let (count, first) = (omitted.count, &omitted.first);
+                tracing::warn!("{root}: not served: {omission} ({count}, the first is {first})");
             }
+        }
+        if self.told.contains_key(&Omission::Root) && !omissions.contains_key(&Omission::Root) {
+            tracing::info!("{root}: served again");
         }
         self.told = omissions;
         changed

@@ -107,6 +107,11 @@ fn without_waiting() -> OpenOptions {
     options
 }
 
+/// Whether a refusal says something about the path, rather than that the disk cannot be asked.
+pub(super) fn is_answer(why: &io::Error) -> bool {
+    refusal(why) != OpenError::Io
+}
+
 fn refusal(why: &io::Error) -> OpenError {
     match why.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OpenError::Gone,
@@ -114,7 +119,11 @@ fn refusal(why: &io::Error) -> OpenError {
         io::ErrorKind::PermissionDenied if why.raw_os_error().is_none() => OpenError::NotServable,
         io::ErrorKind::PermissionDenied => OpenError::Forbidden,
         #[cfg(unix)]
-        _ if matches!(why.raw_os_error(), Some(libc::ELOOP | libc::ENXIO | libc::ENODEV)) => {
+        _ if matches!(
+            why.raw_os_error(),
+            Some(libc::ELOOP | libc::ENXIO | libc::ENODEV | libc::ENAMETOOLONG)
+        ) =>
+        {
             OpenError::NotServable
         }
         _ => OpenError::Io,

@@ -13,10 +13,14 @@ pub mod loader;
 mod memory;
 pub mod netascii;
 pub mod omission;
+#[cfg(feature = "server")]
+mod path;
 pub mod remap;
 pub mod route;
 #[cfg(feature = "server")]
 pub mod scan;
+#[cfg(feature = "server")]
+mod seen;
 #[cfg(feature = "server")]
 pub mod watch;
 

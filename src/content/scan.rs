@@ -6,7 +6,6 @@
 //! Not in the index: names that begin with a dot, access lists (`allow_IP.txt` and their kind),
 //! names that [`FileName`] refuses or that are not UTF-8, and whatever is no regular file.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,10 +13,12 @@ use std::time::Duration;
 
 use cap_std::fs::DirEntry;
 
-use super::beneath::{Beneath, version_of};
+use super::beneath::{Beneath, is_answer, version_of};
 use super::blob::Version;
 use super::index::Index;
 use super::omission::{Omission, Omissions, Omitted};
+use super::path::{alias, is_access_list, is_hidden, is_within, join};
+use super::seen::Seen;
 use super::{Catalog, Entry, Root, RootId};
 use crate::wire::name::FileName;
 
@@ -53,19 +54,15 @@ pub struct Scanner {
     /// Sleep now and then, so that a scan in the background leaves the machine to the phones.
     pub gentle: bool,
     beneath: Option<Arc<Beneath>>,
-    index: Index,
-    /// Directories that were read, by the path that led there.
-    dirs: BTreeSet<Box<str>>,
-    /// Links of every kind, broken ones too.
-    links: BTreeSet<Box<str>>,
-    /// Links to directories, and where each leads.
-    dir_links: BTreeMap<Box<str>, Box<str>>,
-    /// Paths that fold to a name that another path has, by that name.
-    shadowed: HashMap<Box<[u8]>, BTreeSet<Box<str>>>,
-    omissions: Omissions,
+    seen: Seen,
     /// Entries made anew or taken away, ever.
     changes: u64,
     files_looked_at: usize,
+    /// Why the last whole look came to nothing: the disk's doing, not the files'.
+    fault: Option<String>,
+    /// A test has the disk fail.
+    #[cfg(test)]
+    disk_fails: bool,
 }
 
 /// A directory to be read.
@@ -92,41 +89,25 @@ impl Scanner {
             path: path.to_path_buf(),
             gentle: false,
             beneath: known.filter(|beneath| beneath.path() == path),
-            index,
-            dirs: BTreeSet::new(),
-            links: BTreeSet::new(),
-            dir_links: BTreeMap::new(),
-            shadowed: HashMap::new(),
-            omissions: Omissions::new(),
+            seen: Seen { index, ..Seen::default() },
             changes: 0,
             files_looked_at: 0,
+            fault: None,
+            #[cfg(test)]
+            disk_fails: false,
         }
     }
 
     /// The root as a part of a catalog.
     #[must_use]
     pub fn root(&self) -> Arc<Root> {
-        Arc::new(Root { dir: self.path.clone(), entries: self.index.clone() })
+        Arc::new(Root { dir: self.path.clone(), entries: self.seen.index.clone() })
     }
 
     /// What was left out.
     #[must_use]
     pub fn omissions(&self) -> Omissions {
-        let mut omissions = self.omissions.clone();
-        let mut hidden: Vec<_> = self
-            .shadowed
-            .iter()
-            .flat_map(|(name, paths)| {
-                let served = self.index.get(name).map_or("another file", |entry| &*entry.path);
-                paths.iter().map(move |path| format!("{path} (served: {served})"))
-            })
-            .collect();
-        hidden.sort_unstable();
-        let count = hidden.len();
-        if let Some(first) = hidden.into_iter().next() {
-            omissions.insert(Omission::Shadowed, Omitted { count, first });
-        }
-        omissions
+        self.seen.all_omissions()
     }
 
     /// Whether the root's path leads to another directory than the one that was looked at.
@@ -139,32 +120,46 @@ impl Scanner {
     }
 
     /// Looks at everything. True when anything is not as it was.
+    ///
+    /// Where the disk fails, nothing is: a root is not taken for empty because its server is away
+    /// for a moment, or because the process has no descriptor left.
     pub fn rescan(&mut self, on_directory: OnDirectory<'_>) -> bool {
-        let before = std::mem::take(&mut self.index);
+        let before = std::mem::take(&mut self.seen);
         let changes_before = self.changes;
-        self.dirs.clear();
-        self.links.clear();
-        self.dir_links.clear();
-        self.shadowed.clear();
-        self.omissions.clear();
-        if self.beneath.as_ref().is_none_or(|beneath| !beneath.is_in_place()) {
-            self.beneath = match Beneath::open(&self.path) {
-                Ok(beneath) => Some(Arc::new(beneath)),
-                Err(why) => {
-                    let path = self.path.display().to_string();
-                    self.omit(Omission::Root, &path, &why.to_string());
-                    None
-                }
-            };
-        }
+        self.fault = None;
+        self.open();
         let top = Visit { path: String::new(), real: String::new(), links: 0 };
-        self.walk(top, Some(&before), on_directory);
-        if self.changes == changes_before && self.index.len() == before.len() {
+        self.walk(top, Some(&before.index), on_directory);
+        if let Some(fault) = self.fault.take() {
+            let is_first = before.index.is_empty();
+            if !is_first {
+                self.seen = before;
+            }
+            let omitted = Omitted { count: 1, first: fault };
+            self.seen.omissions.insert(Omission::Unreadable, omitted);
+            return is_first && self.changes != changes_before;
+        }
+        if self.changes == changes_before && self.seen.index.len() == before.index.len() {
             // Nothing of what was just built says anything new, and the old one is shared already.
-            self.index = before;
+            self.seen.index = before.index;
             return false;
         }
         true
+    }
+
+    /// Opens the root's directory where it is another one than before.
+    fn open(&mut self) {
+        if self.beneath.as_ref().is_some_and(|beneath| beneath.is_in_place()) {
+            return;
+        }
+        match Beneath::open(&self.path) {
+            Ok(beneath) => self.beneath = Some(Arc::new(beneath)),
+            Err(why) if is_answer(&why) => {
+                self.beneath = None;
+                self.omit_unless_gone("", &why);
+            }
+            Err(why) => self.omit_unless_gone("", &why),
+        }
     }
 
     /// Looks at one path that was touched, and at everything that it is also known as. `written`
@@ -175,7 +170,7 @@ impl Scanner {
             self.look(path, written, on_directory);
         }
         let aliases: Vec<String> =
-            self.dir_links.iter().filter_map(|(link, real)| alias(path, link, real)).collect();
+            self.seen.dir_links.iter().filter_map(|(link, real)| alias(path, link, real)).collect();
         for alias in aliases {
             self.look(&alias, written, on_directory);
         }
@@ -185,9 +180,9 @@ impl Scanner {
     /// Looks at what links lead to, of which no watch tells. True when anything is not as it was.
     pub fn touch_links(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
-        let links: Vec<_> = self.links.iter().take(LINKS_FOLLOWED_MAX).cloned().collect();
+        let links: Vec<_> = self.seen.links.iter().take(LINKS_FOLLOWED_MAX).cloned().collect();
         for link in links {
-            let real = self.dir_links.get(&link);
+            let real = self.seen.dir_links.get(&link);
             let leads_to = self.beneath.as_ref().and_then(|beneath| beneath.real_path(&link));
             // What changes inside the directory is told of by its own path.
             if real.is_none() || real.map(|real| &**real) != leads_to.as_deref() {
@@ -201,25 +196,27 @@ impl Scanner {
         let Some(beneath) = self.beneath.clone() else { return };
         let meta = match beneath.dir().symlink_metadata(path) {
             Ok(meta) => meta,
-            Err(_) => return self.forget(path, on_directory),
+            Err(why) if is_answer(&why) => return self.forget(path, on_directory),
+            // The next look at everything will tell.
+            Err(_) => return,
         };
         if meta.is_file() {
-            if self.dirs.contains(path) {
+            if self.seen.dirs.contains(path) {
                 self.forget(path, on_directory);
             }
-            self.links.remove(path);
-            self.dir_links.remove(path);
+            self.seen.links.remove(path);
+            self.seen.dir_links.remove(path);
             return self.place(path, version_of(&meta), written, None);
         }
-        if meta.is_symlink() && !self.dirs.contains(path) {
+        if meta.is_symlink() && !self.seen.dirs.contains(path) {
             let target = beneath.dir().metadata(path).ok().filter(|target| target.is_file());
             if let Some(target) = target {
-                self.links.insert(path.into());
-                self.dir_links.remove(path);
+                self.seen.links.insert(path.into());
+                self.seen.dir_links.remove(path);
                 return self.place(path, version_of(&target), written, None);
             }
         }
-        let before = self.index.clone();
+        let before = self.seen.index.clone();
         self.forget(path, on_directory);
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let visit = if meta.is_symlink() {
@@ -230,7 +227,7 @@ impl Scanner {
         } else if meta.is_dir() {
             beneath.real_path(path).map(|real| Visit { path: path.to_owned(), real, links: 0 })
         } else {
-            return self.omit(Omission::Special, path, "");
+            return self.seen.omit(Omission::Special, path, "");
         };
         if let Some(visit) = visit {
             self.walk(visit, Some(&before), on_directory);
@@ -244,12 +241,17 @@ impl Scanner {
             // Watched first and read then, so that no change falls between the two.
             on_directory(&visit.real);
             if visit.path.split('/').count() > DEPTH_MAX {
-                self.omit(Omission::BeyondLimits, &visit.path, "");
+                self.seen.omit(Omission::BeyondLimits, &visit.path, "");
                 continue;
             }
             let listing = match visit.path.as_str() {
                 "" => beneath.dir().entries(),
                 path => beneath.dir().read_dir(path),
+            };
+            #[cfg(test)]
+            let listing = match self.disk_fails && visit.path == "broken" {
+                true => Err(io::Error::from(io::ErrorKind::StaleNetworkFileHandle)),
+                false => listing,
             };
             let listing = match listing {
                 Ok(listing) => listing,
@@ -258,7 +260,7 @@ impl Scanner {
                     continue;
                 }
             };
-            self.dirs.insert(visit.path.as_str().into());
+            self.seen.dirs.insert(visit.path.as_str().into());
             for entry in listing {
                 let further = match entry {
                     Ok(entry) => self.visit(&beneath, &visit, &entry, before),
@@ -282,7 +284,11 @@ impl Scanner {
     ) -> Option<Visit> {
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
-            self.omit(Omission::BadName, &join(&parent.path, &name.to_string_lossy()), "not UTF-8");
+            self.seen.omit(
+                Omission::BadName,
+                &join(&parent.path, &name.to_string_lossy()),
+                "not UTF-8",
+            );
             return None;
         };
         if is_hidden(name) {
@@ -304,7 +310,7 @@ impl Scanner {
             return self.follow(beneath, &path, parent, before);
         }
         if !kind.is_file() {
-            self.omit(Omission::Special, &path, "");
+            self.seen.omit(Omission::Special, &path, "");
             return None;
         }
         match entry.metadata() {
@@ -322,12 +328,12 @@ impl Scanner {
         parent: &Visit,
         before: Option<&Index>,
     ) -> Option<Visit> {
-        self.links.insert(path.into());
-        self.dir_links.remove(path);
+        self.seen.links.insert(path.into());
+        self.seen.dir_links.remove(path);
         let meta = match beneath.dir().metadata(path) {
             Ok(meta) => meta,
             Err(why) => {
-                self.omit(Omission::BadLink, path, &why.to_string());
+                self.seen.omit(Omission::BadLink, path, &why.to_string());
                 return None;
             }
         };
@@ -336,15 +342,15 @@ impl Scanner {
             return None;
         }
         if !meta.is_dir() {
-            self.omit(Omission::Special, path, "");
+            self.seen.omit(Omission::Special, path, "");
             return None;
         }
         let real = beneath.real_path(path)?;
         if is_within(&parent.real, &real) || parent.links >= LINKED_DIRS_MAX {
-            self.omit(Omission::BadLink, path, "in circles");
+            self.seen.omit(Omission::BadLink, path, "in circles");
             return None;
         }
-        self.dir_links.insert(path.into(), real.as_str().into());
+        self.seen.dir_links.insert(path.into(), real.as_str().into());
         Some(Visit { path: path.to_owned(), real, links: parent.links + 1 })
     }
 
@@ -354,19 +360,19 @@ impl Scanner {
         let name = match FileName::parse(path.as_bytes()) {
             Ok(name) if is_access_list(name.as_bytes()) => return,
             Ok(name) => name,
-            Err(refused) => return self.omit(Omission::BadName, path, &refused.to_string()),
+            Err(refused) => return self.seen.omit(Omission::BadName, path, &refused.to_string()),
         };
         let name = name.as_bytes();
-        if let Some(other) = self.index.get(name).filter(|other| *other.path != *path) {
+        if let Some(other) = self.seen.index.get(name).filter(|other| *other.path != *path) {
             let shadowed = if *path < *other.path { other.path.clone() } else { path.into() };
             let is_shadowed = *shadowed == *path;
-            self.shadowed.entry(name.into()).or_default().insert(shadowed);
+            self.seen.shadowed.entry(name.into()).or_default().insert(shadowed);
             if is_shadowed {
                 return;
             }
         }
-        self.unshadow(name, path);
-        let before = before.unwrap_or(&self.index).get(name).filter(|old| *old.path == *path);
+        self.seen.unshadow(name, path);
+        let before = before.unwrap_or(&self.seen.index).get(name).filter(|old| *old.path == *path);
         let entry = match before {
             Some(old) if old.version == version && old.lies_beneath(&beneath) => Arc::clone(old),
             Some(_) | None => {
@@ -377,85 +383,50 @@ impl Scanner {
                 Arc::new(Entry::found(self.id, path, version, &beneath))
             }
         };
-        if self.index.len() >= FILES_MAX && self.index.get(name).is_none() {
-            return self.omit(Omission::BeyondLimits, path, "");
+        if self.seen.index.len() >= FILES_MAX && self.seen.index.get(name).is_none() {
+            return self.seen.omit(Omission::BeyondLimits, path, "");
         }
-        if self.index.get(name).is_none_or(|there| !Arc::ptr_eq(there, &entry)) {
-            self.index.insert(name, entry);
+        if self.seen.index.get(name).is_none_or(|there| !Arc::ptr_eq(there, &entry)) {
+            self.seen.index.insert(name, entry);
         }
     }
 
     /// Takes a path out of the index, with everything under it where it was a directory.
     fn forget(&mut self, path: &str, on_directory: OnDirectory<'_>) {
-        if self.dirs.contains(path) {
-            self.forget_directory(path, on_directory);
+        if self.seen.dirs.contains(path) {
+            for name in self.seen.forget_directory(path) {
+                self.changes += 1;
+                self.look_at_shadows(&name, on_directory);
+            }
         }
-        self.links.remove(path);
-        self.dir_links.remove(path);
+        self.seen.links.remove(path);
+        self.seen.dir_links.remove(path);
         let Ok(name) = FileName::parse(path.as_bytes()) else { return };
         let name = name.as_bytes();
-        if self.index.get(name).is_none_or(|entry| *entry.path != *path) {
-            return self.unshadow(name, path);
+        if self.seen.index.get(name).is_none_or(|entry| *entry.path != *path) {
+            return self.seen.unshadow(name, path);
         }
-        self.index.remove(name);
+        self.seen.index.remove(name);
         self.changes += 1;
         self.look_at_shadows(name, on_directory);
     }
 
-    fn forget_directory(&mut self, path: &str, on_directory: OnDirectory<'_>) {
-        self.dirs.retain(|dir| !is_within(dir, path));
-        self.links.retain(|link| !is_within(link, path));
-        self.dir_links.retain(|link, _| !is_within(link, path));
-        for paths in self.shadowed.values_mut() {
-            paths.retain(|shadowed| !is_within(shadowed, path));
-        }
-        self.shadowed.retain(|_, paths| !paths.is_empty());
-        let gone: Vec<Box<[u8]>> = self
-            .index
-            .iter()
-            .filter(|(_, entry)| is_within(&entry.path, path))
-            .map(|(name, _)| name.into())
-            .collect();
-        for name in gone {
-            self.index.remove(&name);
-            self.changes += 1;
-            self.look_at_shadows(&name, on_directory);
-        }
-    }
-
     /// Looks at the files that a name's former owner stood in front of.
     fn look_at_shadows(&mut self, name: &[u8], on_directory: OnDirectory<'_>) {
-        for path in self.shadowed.remove(name).unwrap_or_default() {
+        for path in self.seen.shadowed.remove(name).unwrap_or_default() {
             self.look(&path, false, on_directory);
-        }
-    }
-
-    fn unshadow(&mut self, name: &[u8], path: &str) {
-        let Some(paths) = self.shadowed.get_mut(name) else { return };
-        paths.remove(path);
-        if paths.is_empty() {
-            self.shadowed.remove(name);
         }
     }
 
     /// What vanishes while it is looked at was not left out: it is not there.
     fn omit_unless_gone(&mut self, path: &str, why: &io::Error) {
-        if path.is_empty() {
+        if !is_answer(why) {
+            self.fault.get_or_insert_with(|| format!("{path} ({why})"));
+        } else if path.is_empty() {
             let root = self.path.display().to_string();
-            self.omit(Omission::Root, &root, &why.to_string());
+            self.seen.omit(Omission::Root, &root, &why.to_string());
         } else if !matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            self.omit(Omission::Unreadable, path, &why.to_string());
-        }
-    }
-
-    fn omit(&mut self, omission: Omission, path: &str, why: &str) {
-        let omitted = self.omissions.entry(omission).or_default();
-        omitted.count += 1;
-        if omitted.count == 1 {
-            omitted.first = match why {
-                "" => path.to_owned(),
-                why => format!("{path} ({why})"),
-            };
+            self.seen.omit(Omission::Unreadable, path, &why.to_string());
         }
     }
 
@@ -467,41 +438,11 @@ impl Scanner {
     }
 }
 
-/// Whether a part of a path begins with a dot.
-fn is_hidden(path: &str) -> bool {
-    path.split('/').any(|part| part.starts_with('.'))
-}
-
-/// Whether a path is a directory or lies in it; everything lies in the root, which is "".
-fn is_within(path: &str, dir: &str) -> bool {
-    dir.is_empty()
-        || path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-}
-
-/// Whether a folded name is that of one of the classic's access lists, which are nobody's business.
-fn is_access_list(name: &[u8]) -> bool {
-    let file = name.rsplit(|&byte| byte == b'/').next().unwrap_or(name);
-    file == b"allow_ip.txt" || file.ends_with(b"_allow_ip.txt")
-}
-
-/// What a path is called that is reached through a link to a directory.
-fn alias(path: &str, link: &str, real: &str) -> Option<String> {
-    if is_within(real, path) {
-        return Some(link.to_owned());
-    }
-    let rest = path.strip_prefix(real)?;
-    let rest = if real.is_empty() { rest } else { rest.strip_prefix('/')? };
-    (!is_hidden(rest)).then(|| format!("{link}/{rest}"))
-}
-
-fn join(dir: &str, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -513,7 +454,7 @@ mod tests {
 
     /// What is served, as `name = path`.
     fn served(scanner: &Scanner) -> BTreeMap<String, String> {
-        let entries = scanner.index.iter();
+        let entries = scanner.seen.index.iter();
         entries
             .map(|(name, entry)| (name.escape_ascii().to_string(), entry.path.to_string()))
             .collect()
@@ -616,6 +557,30 @@ mod tests {
     }
 
     #[test]
+    fn a_disk_that_cannot_be_asked_is_not_taken_for_empty() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("broken")).unwrap();
+        for path in ["a", "broken/b"] {
+            fs::write(root.path().join(path), "x").unwrap();
+        }
+        let mut scanner = scanner(root.path());
+        let before = served(&scanner);
+        scanner.disk_fails = true;
+        fs::write(root.path().join("c"), "x").unwrap();
+        assert!(!scanner.rescan(&mut |_| {}));
+        assert_eq!(served(&scanner), before, "as it was");
+        assert!(scanner.omissions()[&Omission::Unreadable].first.starts_with("broken ("));
+        scanner.disk_fails = false;
+        assert!(scanner.rescan(&mut |_| {}));
+        assert_eq!(names(&scanner), ["a", "broken/b", "c"]);
+
+        let mut first = Scanner::new(RootId(0), root.path(), None);
+        first.disk_fails = true;
+        assert!(first.rescan(&mut |_| {}));
+        assert_eq!(names(&first), ["a", "c"], "the first look keeps what it can");
+    }
+
+    #[test]
     fn a_knot_of_links_is_followed_only_so_far() {
         let root = tempfile::tempdir().unwrap();
         for dir in ["a", "b", "c"] {
@@ -640,7 +605,8 @@ mod tests {
         symlink("current/image", at("image.bin")).unwrap();
         let mut scanner = scanner(root.path());
         assert_eq!(names(&scanner), ["current/image", "image.bin"]);
-        let size = |scanner: &Scanner, name: &[u8]| scanner.index.get(name).unwrap().version.bytes;
+        let size =
+            |scanner: &Scanner, name: &[u8]| scanner.seen.index.get(name).unwrap().version.bytes;
 
         fs::write(at(".store/v1/image"), "22").unwrap();
         scanner.touch(".store/v1/image", true, &mut |_| {});
@@ -711,10 +677,10 @@ mod tests {
                     "seed {seed}, step {step}: {places:?}"
                 );
                 let versions = |of: &Scanner| -> BTreeMap<Vec<u8>, Version> {
-                    of.index.iter().map(|(name, e)| (name.to_vec(), e.version)).collect()
+                    of.seen.index.iter().map(|(name, e)| (name.to_vec(), e.version)).collect()
                 };
                 assert_eq!(versions(&touched), versions(&afresh), "seed {seed}, step {step}");
-                assert_eq!(touched.index.len(), afresh.index.iter().count());
+                assert_eq!(touched.seen.index.len(), afresh.seen.index.iter().count());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Ringpost: the file server that brings every IP telephone back.
 //!
-//! A request travels [`net`] → [`wire`] → [`session`] → [`content`] → [`net`]; [`admission`] says who
+//! A request travels `net` → [`wire`] → [`session`] → [`content`] → `net`; [`admission`] says who
 //! and how many, [`vault`] keeps what phones store, `control` hands snapshots to the data path and
 //! never runs in it. ARCHITECTURE.md has the map and the reasons.
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringpost::control::command;
-use ringpost::net::workers::Workers;
+use ringpost::control::workers::Workers;
 
 /// The file server that brings every IP telephone back.
 #[derive(Debug, Parser)]

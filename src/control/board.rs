@@ -10,9 +10,9 @@ use hdrhistogram::CreationError;
 use serde::{Deserialize, Serialize};
 
 use super::config::Settings;
-use super::view::{Clock, Histograms, WorkerView};
 use crate::content::{Form, Root};
 use crate::count::Figure;
+use crate::net::view::{Clock, Histograms, WorkerView};
 use crate::session::snapshot::Snapshot;
 use crate::time::Duration;
 

@@ -11,8 +11,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::board::Board;
-use super::view::Timing;
 use crate::count::{Figure, Kind};
+use crate::net::view::Timing;
 
 /// What every name begins with.
 const PREFIX: &str = "ringpost";

@@ -15,6 +15,6 @@ pub mod records;
 pub mod reload;
 mod sample;
 pub mod serve;
-pub mod view;
 pub mod web;
 pub mod words;
+pub mod workers;

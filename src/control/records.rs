@@ -10,17 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
-use crossbeam_queue::ArrayQueue;
 use tracing::Level;
 
-use super::view::Clock;
 use crate::content::{OpenError, StoreError};
-use crate::count::Counters;
+use crate::net::view::{Clock, RecordSink};
 use crate::session::{Abort, Failure, Outcome, Record, Refusal, Subject};
 use crate::time::{Duration, Instant};
 
-/// Records that may wait to be written; more are lost and counted.
-pub const RECORDS_MAX: usize = 4_096;
 /// How often the queue is looked at.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
 /// How long repeats are summed before they are told.
@@ -30,32 +26,10 @@ const LINES_EACH_MAX: u32 = 8;
 /// Pairs of phone and reason that are told apart in a while.
 const PAIRS_MAX: usize = 2_048;
 
-/// Where workers leave what became of their transfers.
-#[derive(Debug)]
-pub struct RecordSink {
-    queue: ArrayQueue<Record>,
-    stop: AtomicBool,
-}
-
-impl Default for RecordSink {
-    fn default() -> Self {
-        RecordSink { queue: ArrayQueue::new(RECORDS_MAX), stop: AtomicBool::new(false) }
-    }
-}
-
-impl RecordSink {
-    /// Leaves a record; one that finds no room is lost and counted among the worker's figures.
-    pub fn push(&self, record: Record, counters: &Counters) {
-        if self.queue.push(record).is_err() {
-            counters.records_lost.up();
-        }
-    }
-}
-
 /// The thread that writes records to the log.
 #[derive(Debug)]
 pub struct RecordWriter {
-    sink: Arc<RecordSink>,
+    stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -65,12 +39,13 @@ impl RecordWriter {
     /// # Errors
     /// When the system has no thread left.
     pub fn start(sink: Arc<RecordSink>, clock: Clock) -> std::io::Result<Self> {
-        let from = sink.clone();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("log".into()).spawn(move || {
             let mut floods = Floods::default();
             loop {
-                let last = from.stop.load(Relaxed);
-                while let Some(record) = from.queue.pop() {
+                let last = stopped.load(Relaxed);
+                while let Some(record) = sink.pop() {
                     write(&record, &mut floods, clock.now());
                 }
                 floods.tell(if last { clock.now() + WHILE } else { clock.now() });
@@ -80,12 +55,12 @@ impl RecordWriter {
                 thread::sleep(DRAIN_EVERY);
             }
         })?;
-        Ok(RecordWriter { sink, thread })
+        Ok(RecordWriter { stop, thread })
     }
 
     /// Writes what is left and ends.
     pub fn stop(self) {
-        self.sink.stop.store(true, Relaxed);
+        self.stop.store(true, Relaxed);
         // A panic of the thread has already been told on standard error.
         let _ = self.thread.join();
     }
@@ -332,6 +307,8 @@ use at_level;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::count::Counters;
+    use crate::net::view::RECORDS_MAX;
     use crate::session::Protocol;
     use crate::wire::name::FileName;
 

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::udp;
+use crate::net::{steer, udp};
 
 /// Sockets that answer requests of one listener, per worker, where a pool is wanted.
 pub const POOL_PORTS: usize = 4;
@@ -117,7 +117,7 @@ pub fn bind_udp(
         listener.workers.push((socket, pool.map_err(error)?));
     }
     if let Some((first, _)) = listener.workers.first() {
-        let steered = udp::steer_by_client(first.as_fd(), workers as u32, address.is_ipv6());
+        let steered = steer::steer_by_client(first.as_fd(), workers as u32, address.is_ipv6());
         // Without it the kernel spreads by address and port. Session control then counts a phone
         // once per worker, which is a looser limit but serves everybody.
         if let Err(cause) = steered {

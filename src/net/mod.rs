@@ -1,14 +1,16 @@
-//! The data path's threads: one loop per worker, each with sockets, transfers and timers of its own.
+//! The data path's threads: a loop per worker, each with sockets, transfers and timers of its own.
 //!
 //! A turn: wait, drain the sockets, run the machines, fire the timers, send. It never waits for
 //! anything but the kernel's news, and shares nothing but snapshots and channels.
 
 pub mod datagram;
 pub mod listener;
+pub mod steer;
 pub mod udp;
-pub mod workers;
+pub mod view;
 
 use std::io;
+use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration as Wait;
@@ -20,17 +22,18 @@ use mio::{Events, Poll, Token};
 use crate::admission::Admission;
 use crate::content::loader::Loader;
 use crate::content::{Answer, Ask, OpenError, StoreError};
-use crate::control::records::RecordSink;
-use crate::control::view::{Clock, Gauge, WorkerView};
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::{Outcome, Turn};
 use crate::time::Instant;
 use datagram::Datagrams;
+use view::{Clock, Gauge, RecordSink, WorkerView};
 
 /// The token by which other threads wake a worker.
-const WAKE: Token = Token(usize::MAX);
+pub const WAKE: Token = Token(usize::MAX);
 /// Longest wait: the watchdog and the histograms want a turn now and then.
 const WAIT_MAX: Wait = Wait::from_millis(500);
+/// Most events taken from the kernel in one turn: more sockets than a worker ever has.
+const EVENTS_MAX: usize = 1_024;
 /// How long a send that the kernel had no room for waits before it is tried again.
 const BLOCKED_WAIT: Wait = Wait::from_millis(1);
 /// Answers of the loader taken in one turn.
@@ -43,6 +46,42 @@ pub struct Orders {
     drain: AtomicBool,
     /// End what runs, and the thread.
     stop: AtomicBool,
+}
+
+impl Orders {
+    /// No new transfer begins.
+    pub fn drain(&self) {
+        self.drain.store(true, Relaxed);
+    }
+
+    /// What runs is ended, and the threads too.
+    pub fn stop(&self) {
+        self.stop.store(true, Relaxed);
+    }
+}
+
+/// What a worker is started with.
+pub struct Seat {
+    /// Its number, from 0.
+    pub number: usize,
+    /// The process's clock.
+    pub clock: Clock,
+    /// What it waits with.
+    pub poll: Poll,
+    /// Its share of admission.
+    pub admission: Admission,
+    /// What each turn works with.
+    pub published: Arc<ArcSwap<Snapshot>>,
+    /// Who opens files for it.
+    pub loader: Arc<Loader>,
+    /// What the loader answers.
+    pub answers: Receiver<Answer>,
+    /// Where finished transfers are told.
+    pub records: Arc<RecordSink>,
+    /// Where its figures go.
+    pub view: Arc<WorkerView>,
+    /// What control wants of it.
+    pub orders: Arc<Orders>,
 }
 
 /// One worker.
@@ -67,6 +106,38 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// A worker for these listeners: each a socket for requests, and those that answer.
+    ///
+    /// # Errors
+    /// When the kernel does not let it wait for a socket.
+    pub fn new(
+        seat: Seat,
+        listeners: Vec<(UdpSocket, Vec<UdpSocket>)>,
+        blksize_max: u16,
+    ) -> io::Result<Self> {
+        let mut datagrams = Datagrams::new(blksize_max);
+        for (listener, pool) in listeners {
+            datagrams.listen(listener, pool, seat.poll.registry())?;
+        }
+        Ok(Worker {
+            number: seat.number,
+            clock: seat.clock,
+            poll: seat.poll,
+            events: Events::with_capacity(EVENTS_MAX),
+            datagrams,
+            admission: seat.admission,
+            published: Cache::new(seat.published),
+            snapshot: Snapshot::default(),
+            adopted: Arc::default(),
+            loader: seat.loader,
+            answers: seat.answers,
+            records: seat.records,
+            gauge: Gauge::new(Arc::clone(&seat.view)).map_err(io::Error::other)?,
+            view: seat.view,
+            orders: seat.orders,
+        })
+    }
+
     /// Turns until it is ordered to stop.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::*;
 use crate::content::RootId;
-use crate::control::view::Gauge;
+use crate::net::view::Gauge;
 use crate::session::Protocol;
 use crate::wire::name::FileName;
 

@@ -4,32 +4,23 @@
 
 use std::net::UdpSocket;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::thread::{self, JoinHandle};
 
-use arc_swap::Cache;
-use crossbeam_channel::{Receiver, unbounded};
-use mio::{Events, Poll, Waker};
+use crossbeam_channel::unbounded;
+use mio::{Poll, Waker};
 
 use crate::admission::Admission;
 use crate::admission::slots::SharedSlots;
-use crate::content::Answer;
 use crate::content::loader::{Loader, Replies};
 use crate::control::board::Listening;
 use crate::control::config::{Ports, Settings};
 use crate::control::inherit::Inherited;
 use crate::control::serve::{Bound, DataPath, Parts};
-use crate::control::view::Gauge;
-use crate::net::datagram::Datagrams;
 use crate::net::listener::{AnswerPorts, bind_inherited, bind_udp};
-use crate::net::{Orders, WAKE, Worker};
-use crate::session::snapshot::Snapshot;
+use crate::net::{Orders, Seat, WAKE, Worker};
 
 /// Sockets of one worker: each listener's, with those that answer for it.
 type WorkerSockets = Vec<(UdpSocket, Vec<UdpSocket>)>;
-
-/// Most events taken from the kernel in one turn: more sockets than a worker ever has.
-const EVENTS_MAX: usize = 1_024;
 
 /// The workers, and the loader that serves them.
 pub struct Workers {
@@ -111,9 +102,20 @@ impl DataPath for Workers {
             let orders = Arc::new(Orders::default());
             let mut threads = Vec::new();
             for (number, (sockets, polled)) in sockets.into_iter().zip(polls).enumerate() {
-                let admission = Admission::new(number, Arc::clone(&shared), Default::default());
-                let rest = (Arc::clone(&loader), Arc::clone(&orders));
-                let worker = worker(number, sockets, polled, admission, rest, &parts)?;
+                let (poll, answers) = polled;
+                let seat = Seat {
+                    number,
+                    clock: parts.clock,
+                    poll,
+                    admission: Admission::new(number, Arc::clone(&shared), Arc::default()),
+                    published: Arc::clone(&parts.snapshot),
+                    loader: Arc::clone(&loader),
+                    answers,
+                    records: Arc::clone(&parts.records),
+                    view: Arc::clone(&parts.views[number]),
+                    orders: Arc::clone(&orders),
+                };
+                let worker = Worker::new(seat, sockets, blksize_max(&parts.settings))?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders })
@@ -122,12 +124,12 @@ impl DataPath for Workers {
     }
 
     fn drain(&self) {
-        self.orders.drain.store(true, Relaxed);
+        self.orders.drain();
         self.wake();
     }
 
     fn stop(self) {
-        self.orders.stop.store(true, Relaxed);
+        self.orders.stop();
         self.wake();
         for thread in self.threads {
             // A panic of the thread has already been told on standard error.
@@ -144,40 +146,11 @@ impl Workers {
     }
 }
 
-fn worker(
-    number: usize,
-    sockets: WorkerSockets,
-    (poll, answers): (Poll, Receiver<Answer>),
-    admission: Admission,
-    (loader, orders): (Arc<Loader>, Arc<Orders>),
-    parts: &Parts,
-) -> std::io::Result<Worker> {
-    let policy = &parts.settings.policy.tftp;
+/// The largest block that any phone may send.
+fn blksize_max(settings: &Settings) -> u16 {
+    let policy = &settings.policy.tftp;
     let rows = policy.subnets.iter().map(|(_, limits)| limits.blksize_max);
-    let blksize_max = rows.chain([policy.limits.blksize_max]).max().unwrap_or_default();
-    let mut datagrams = Datagrams::new(blksize_max);
-    for (listener, pool) in sockets {
-        datagrams.listen(listener, pool, poll.registry())?;
-    }
-    let view = Arc::clone(&parts.views[number]);
-    let gauge = Gauge::new(Arc::clone(&view)).map_err(std::io::Error::other)?;
-    Ok(Worker {
-        number,
-        clock: parts.clock,
-        poll,
-        events: Events::with_capacity(EVENTS_MAX),
-        datagrams,
-        admission,
-        published: Cache::new(Arc::clone(&parts.snapshot)),
-        snapshot: Snapshot::default(),
-        adopted: Default::default(),
-        loader,
-        answers,
-        records: Arc::clone(&parts.records),
-        view,
-        gauge,
-        orders,
-    })
+    rows.chain([policy.limits.blksize_max]).max().unwrap_or_default()
 }
 
 fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {

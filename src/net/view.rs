@@ -6,13 +6,17 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
+use crossbeam_queue::ArrayQueue;
 use hdrhistogram::{CreationError, Histogram};
 
 use crate::count::Counters;
+use crate::session::Record;
 use crate::time::{Duration, Instant};
 
 /// How often a worker hands its histograms over.
 pub const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
+/// Records that may wait to be written; more are lost and counted.
+pub const RECORDS_MAX: usize = 4_096;
 /// Longest turn that is told from longer ones, in microseconds.
 const TURN_US_MAX: u64 = 60_000_000;
 /// Longest transfer that is told from longer ones, in milliseconds.
@@ -199,6 +203,32 @@ impl Clock {
     /// A clock that has been running for so long.
     pub(crate) fn start_earlier(ago: Duration) -> Self {
         Clock(std::time::Instant::now().checked_sub(ago).unwrap())
+    }
+}
+
+/// Where workers leave what became of their transfers.
+#[derive(Debug)]
+pub struct RecordSink {
+    queue: ArrayQueue<Record>,
+}
+
+impl Default for RecordSink {
+    fn default() -> Self {
+        RecordSink { queue: ArrayQueue::new(RECORDS_MAX) }
+    }
+}
+
+impl RecordSink {
+    /// Leaves a record; one that finds no room is lost and counted among the worker's figures.
+    pub fn push(&self, record: Record, counters: &Counters) {
+        if self.queue.push(record).is_err() {
+            counters.records_lost.up();
+        }
+    }
+
+    /// Takes the oldest record: the log's to call.
+    pub fn pop(&self) -> Option<Record> {
+        self.queue.pop()
     }
 }
 

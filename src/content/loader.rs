@@ -54,7 +54,7 @@ pub struct LoaderConfig {
     pub netascii_file_bytes_max: u64,
     /// Bytes of files kept on the heap. Default 256 MiB.
     pub heap_bytes_max: u64,
-    /// Mapped files kept; each has a descriptor open. Default 512.
+    /// Mapped files kept; each has a descriptor open. Default 256.
     pub mapped_files_max: usize,
 }
 
@@ -68,7 +68,7 @@ impl Default for LoaderConfig {
             heap_file_bytes_max: 1 << 20,
             netascii_file_bytes_max: 16 << 20,
             heap_bytes_max: 256 << 20,
-            mapped_files_max: 512,
+            mapped_files_max: 256,
         }
     }
 }

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::config::Settings;
 use crate::content::{Form, Root};
 use crate::count::Figure;
-use crate::net::view::{Clock, Histograms, WorkerView};
+use crate::net::Clock;
+use crate::net::view::{Histograms, WorkerView};
 use crate::session::snapshot::Snapshot;
 use crate::time::Duration;
 

@@ -13,7 +13,8 @@ use std::thread::{self, JoinHandle};
 use tracing::Level;
 
 use crate::content::{OpenError, StoreError};
-use crate::net::view::{Clock, RecordSink};
+use crate::net::Clock;
+use crate::net::view::RecordSink;
 use crate::session::{Abort, Failure, Outcome, Record, Refusal, Subject};
 use crate::time::{Duration, Instant};
 

@@ -26,7 +26,7 @@ use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::{Outcome, Turn};
 use crate::time::Instant;
 use datagram::Datagrams;
-use view::{Clock, Gauge, RecordSink, WorkerView};
+use view::{Gauge, RecordSink, WorkerView};
 
 /// The token by which other threads wake a worker.
 pub const WAKE: Token = Token(usize::MAX);
@@ -38,6 +38,30 @@ const EVENTS_MAX: usize = 1_024;
 const BLOCKED_WAIT: Wait = Wait::from_millis(1);
 /// Answers of the loader taken in one turn.
 const ANSWERS_MAX: usize = 4_096;
+
+/// The only clock: real time as moments since it was made. All threads of a process share one.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(std::time::Instant);
+
+impl Clock {
+    /// A clock that starts now.
+    #[must_use]
+    pub fn start() -> Self {
+        Clock(std::time::Instant::now())
+    }
+
+    /// The moment that all others count from.
+    #[must_use]
+    pub fn origin(self) -> std::time::Instant {
+        self.0
+    }
+
+    /// The moment now.
+    #[must_use]
+    pub fn now(self) -> Instant {
+        Instant::START + self.0.elapsed()
+    }
+}
 
 /// What control wants of the workers.
 #[derive(Debug, Default)]

@@ -24,30 +24,6 @@ const TRANSFER_MS_MAX: u64 = 86_400_000;
 /// Significant digits kept: one part in a hundred.
 const DIGITS: u8 = 2;
 
-/// The only clock: real time as moments since it was made. All threads of a process share one.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock(std::time::Instant);
-
-impl Clock {
-    /// A clock that starts now.
-    #[must_use]
-    pub fn start() -> Self {
-        Clock(std::time::Instant::now())
-    }
-
-    /// The moment that all others count from.
-    #[must_use]
-    pub fn origin(self) -> std::time::Instant {
-        self.0
-    }
-
-    /// The moment now.
-    #[must_use]
-    pub fn now(self) -> Instant {
-        Instant::START + self.0.elapsed()
-    }
-}
-
 /// How long things of one kind took.
 #[derive(Clone, Debug)]
 pub struct Timing {

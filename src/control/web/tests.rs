@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::control::board::{BoardParts, Listening, Status};
-use crate::net::view::{Clock, Gauge, WorkerView};
+use crate::net::Clock;
+use crate::net::view::{Gauge, WorkerView};
 use crate::time::{Duration, Instant};
 
 fn board(workers: usize) -> Arc<Board> {

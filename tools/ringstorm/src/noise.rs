@@ -15,7 +15,9 @@ use crate::network::{Network, Place};
 /// Addresses that garbage comes from.
 pub(crate) const JUNK_ADDRESSES: u32 = 256;
 /// Datagrams of garbage in one turn.
-const JUNK_PER_TURN: u64 = 256;
+const JUNK_PER_TURN: u64 = 1_024;
+/// How often garbage is sent: seldom enough that one call sends many.
+const JUNK_EVERY: Duration = Duration::from_millis(1);
 /// Forged requests in one turn.
 const FORGED_PER_TURN: u32 = 128;
 
@@ -25,6 +27,7 @@ pub(crate) struct Noise {
     ports: u32,
     junk_pps: u64,
     junk_sent: u64,
+    junk_at: Instant,
     junk_answers: u64,
     request: Vec<u8>,
     forge: u32,
@@ -60,6 +63,7 @@ impl Noise {
             ports: loudness.ports.max(1),
             junk_pps: loudness.junk_pps,
             junk_sent: 0,
+            junk_at: Instant::START,
             junk_answers: 0,
             request: Request { name, mode: Mode::Octet, options }.encode_read(),
             forge: loudness.forge,
@@ -77,8 +81,7 @@ impl Noise {
         to: SocketAddr,
         now: Instant,
     ) -> io::Result<()> {
-        let due = u128::from(self.junk_pps) * u128::from(now.as_micros()) / 1_000_000;
-        let count = (due as u64).saturating_sub(self.junk_sent).min(JUNK_PER_TURN);
+        let count = self.junk_due(now);
         let mut junk = [0; 600];
         // Behind the addresses of the forged requests, whose answers are counted apart.
         let first = self.first_address + self.forge.div_ceil(self.ports);
@@ -101,6 +104,15 @@ impl Noise {
         Ok(())
     }
 
+    fn junk_due(&mut self, now: Instant) -> u64 {
+        if self.junk_pps == 0 || now < self.junk_at {
+            return 0;
+        }
+        self.junk_at = now + JUNK_EVERY;
+        let due = u128::from(self.junk_pps) * u128::from(now.as_micros()) / 1_000_000;
+        (due as u64).saturating_sub(self.junk_sent).min(JUNK_PER_TURN)
+    }
+
     /// A datagram came to a place that no phone has.
     pub(crate) fn heard(&mut self, place: Place) {
         let number =
@@ -118,7 +130,10 @@ impl Noise {
 
     /// When [`Noise::send`] wants to be called.
     pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        (self.junk_pps > 0 || (self.forged.len() as u32) < self.forge).then_some(now)
+        if (self.forged.len() as u32) < self.forge {
+            return Some(now);
+        }
+        if self.junk_pps > 0 { Some(self.junk_at) } else { self.forge_until }
     }
 
     /// What came back for each forged request.

@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("src/vendor/", &["session", "content", "vault", "net", "control", "phone", "sim"]),
     ("src/phone/", &["session", "admission", "vault", "net", "control", "sim"]),
     ("src/sim/", &["net", "control"]),
-    ("src/net/", &["control", "phone", "sim"]),
+    ("src/net/", &["phone", "sim"]),
     ("src/control/", &["phone", "sim"]),
 ];
 

@@ -3,5 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod corpora;
+mod files;
+mod interop;
+mod limits;
+mod raw;
+mod reload;
+mod server;
 mod storm;
 mod tidy;

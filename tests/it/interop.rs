@@ -1,0 +1,318 @@
+//! The clients that people have: tftp-hpa, atftp, busybox and curl, as Debian ships them.
+//!
+//! A client that is not installed takes its tests with it; `tools/test` installs them, and counts
+//! what it could not.
+
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Output};
+
+use crate::server::Server;
+
+/// More than 65,535 blocks of 512 bytes.
+const WRAPPING_BYTES: usize = 40 << 20;
+
+/// Bytes in which no two blocks are alike.
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ bytes as u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let mut file: Vec<u8> = (0..bytes.div_ceil(8)).flat_map(|_| next().to_le_bytes()).collect();
+    file.truncate(bytes);
+    file
+}
+
+/// Whether a client is there; if not, says so where the test runner does not swallow it.
+fn has(client: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&paths).any(|folder| folder.join(client).is_file());
+    if !found {
+        let _ = writeln!(std::io::stderr(), "skipped: {client} is not installed");
+    }
+    found
+}
+
+/// Runs a client in a folder of its own within a bounded time.
+fn run(server: &Server, command: &str) -> Output {
+    let folder = server.path("client");
+    fs::create_dir_all(&folder).unwrap();
+    let port = server.port().to_string();
+    Command::new("timeout")
+        .args(["60", "sh", "-c", &command.replace("PORT", &port)])
+        .current_dir(folder)
+        .output()
+        .unwrap()
+}
+
+/// Runs a client that should succeed.
+fn succeed(server: &Server, command: &str) {
+    let output = run(server, command);
+    assert!(output.status.success(), "{command}: {output:?}");
+}
+
+/// What a client wrote to its folder; the file is taken away.
+fn take(server: &Server, name: &str) -> Vec<u8> {
+    let path = server.path("client").join(name);
+    let bytes = fs::read(&path).unwrap_or_default();
+    let _ = fs::remove_file(path);
+    bytes
+}
+
+/// Puts a file into the client's folder.
+fn give(server: &Server, name: &str, bytes: &[u8]) {
+    fs::create_dir_all(server.path("client")).unwrap();
+    fs::write(server.path("client").join(name), bytes).unwrap();
+}
+
+fn expect_same(got: &[u8], expected: &[u8], what: &str) {
+    assert!(got == expected, "{what}: {} bytes in place of {}", got.len(), expected.len());
+}
+
+/// Sizes around the edges of a block.
+fn expect_every_size(fetch: impl Fn(&Server, &str)) {
+    let server = Server::start();
+    for bytes in [0, 1, 511, 512, 513, 1_024, 20_000] {
+        let name = format!("size{bytes}.bin");
+        let file = noise(bytes);
+        server.put(&name, &file);
+        fetch(&server, &name);
+        expect_same(&take(&server, "got"), &file, &name);
+    }
+}
+
+#[test]
+fn tftp_fetches_files_of_every_size() {
+    if has("tftp") {
+        expect_every_size(|server, name| {
+            succeed(server, &format!("tftp -m octet 127.0.0.1 PORT -c get {name} got"));
+        });
+    }
+}
+
+#[test]
+fn tftp_fetches_text_as_netascii_and_stores_it_back() {
+    if !has("tftp") {
+        return;
+    }
+    let server = Server::start();
+    let text = b"## settings\nSET A 1\n\nSET B \r and a lone return\n".repeat(100);
+    server.put("46xxsettings.txt", &text);
+    succeed(&server, "tftp -m netascii 127.0.0.1 PORT -c get 46xxsettings.txt got");
+    expect_same(&take(&server, "got"), &text, "netascii");
+    give(&server, "text.up", &text);
+    succeed(&server, "tftp -m netascii 127.0.0.1 PORT -c put text.up text.up");
+    expect_same(&server.uploaded("text.up").unwrap(), &text, "netascii stored");
+}
+
+#[test]
+fn tftp_is_served_whatever_way_it_spells_a_name() {
+    if !has("tftp") {
+        return;
+    }
+    let server = Server::start();
+    server.put("phones/SEP001122AABBCC.cnf.xml", b"<device/>");
+    for name in [
+        "phones/SEP001122AABBCC.cnf.xml",
+        "PHONES/sep001122aabbcc.CNF.XML",
+        "/phones/SEP001122AABBCC.cnf.xml",
+        "phones\\SEP001122AABBCC.cnf.xml",
+        "\\phones\\\\SEP001122AABBCC.cnf.xml",
+    ] {
+        succeed(&server, &format!("tftp -l -m octet 127.0.0.1 PORT -c get '{name}' got"));
+        expect_same(&take(&server, "got"), b"<device/>", name);
+    }
+}
+
+#[test]
+fn tftp_is_told_at_once_that_a_file_is_not_there() {
+    if !has("tftp") {
+        return;
+    }
+    let server = Server::start();
+    let output = run(&server, "tftp -m octet 127.0.0.1 PORT -c get nothing.cfg got");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Error code 1"), "{said}");
+}
+
+#[test]
+fn tftp_stores_a_file_that_a_rule_allows_and_no_other() {
+    if !has("tftp") {
+        return;
+    }
+    let server = Server::start();
+    for bytes in [0, 512, 100_000] {
+        let file = noise(bytes);
+        give(&server, "log.up", &file);
+        succeed(&server, "tftp -m octet 127.0.0.1 PORT -c put log.up log.up");
+        expect_same(&server.uploaded("log.up").unwrap(), &file, "stored");
+    }
+    give(&server, "other.cfg", b"x");
+    let output = run(&server, "tftp -m octet 127.0.0.1 PORT -c put other.cfg other.cfg");
+    let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("Error code 2"), "{said}");
+}
+
+#[test]
+fn tftp_fetches_over_ipv6() {
+    if has("tftp") {
+        let server = Server::start();
+        server.put("six.bin", &noise(5_000));
+        succeed(&server, "tftp -6 -m octet ::1 PORT -c get six.bin got");
+        expect_same(&take(&server, "got"), &noise(5_000), "six.bin");
+    }
+}
+
+#[test]
+fn atftp_fetches_with_options_of_every_kind() {
+    if !has("atftp") {
+        return;
+    }
+    let server = Server::start();
+    let file = noise(3_000_000);
+    server.put("firmware.bin", &file);
+    for options in [
+        "",
+        "--option 'blksize 1428'",
+        "--option 'blksize 65464'",
+        "--option 'windowsize 16'",
+        "--option 'blksize 1428' --option 'windowsize 16'",
+        "--option 'blksize 1428' --option 'windowsize 64' --option 'timeout 2'",
+        "--option 'tsize 0' --option 'blksize 8'",
+    ] {
+        let name = if options.contains("'blksize 8'") { "small.bin" } else { "firmware.bin" };
+        let expected = if name == "small.bin" { &file[..20_000] } else { &file[..] };
+        server.put(name, expected);
+        succeed(&server, &format!("atftp --get -r {name} -l got {options} 127.0.0.1 PORT"));
+        expect_same(&take(&server, "got"), expected, options);
+    }
+}
+
+#[test]
+fn atftp_stores_with_and_without_windows() {
+    if !has("atftp") {
+        return;
+    }
+    let server = Server::start();
+    let file = noise(1_000_000);
+    give(&server, "core.up", &file);
+    for options in
+        ["", "--option 'blksize 1428'", "--option 'blksize 1428' --option 'windowsize 8'"]
+    {
+        let _ = fs::remove_file(server.path("uploads").join("core.up"));
+        succeed(&server, &format!("atftp --put -l core.up -r core.up {options} 127.0.0.1 PORT"));
+        expect_same(&server.uploaded("core.up").unwrap_or_default(), &file, options);
+    }
+}
+
+#[test]
+fn busybox_fetches_and_stores() {
+    if !has("busybox") {
+        return;
+    }
+    expect_every_size(|server, name| {
+        succeed(server, &format!("busybox tftp -g -r {name} -l got 127.0.0.1 PORT"));
+    });
+    let server = Server::start();
+    let file = noise(70_000);
+    server.put("a.bin", &file);
+    for blksize in [64, 512, 1_428, 1_468, 65_464] {
+        succeed(&server, &format!("busybox tftp -g -b {blksize} -r a.bin -l got 127.0.0.1 PORT"));
+        expect_same(&take(&server, "got"), &file, "blksize");
+    }
+    give(&server, "b.up", &file);
+    succeed(&server, "busybox tftp -p -b 1428 -r b.up -l b.up 127.0.0.1 PORT");
+    expect_same(&server.uploaded("b.up").unwrap(), &file, "stored");
+}
+
+#[test]
+fn busybox_fetches_a_file_whose_block_numbers_wrap() {
+    if has("busybox") {
+        expect_wrap("busybox tftp -g -r big.bin -l got 127.0.0.1 PORT");
+    }
+}
+
+fn expect_wrap(command: &str) {
+    let server = Server::start();
+    let file = noise(WRAPPING_BYTES);
+    server.put("big.bin", &file);
+    succeed(&server, command);
+    expect_same(&take(&server, "got"), &file, "wrapped");
+}
+
+#[test]
+fn curl_fetches_files_of_every_size() {
+    if has("curl") {
+        // With options curl gives up an empty file, for it takes a size of 0 for a mistake.
+        expect_every_size(|server, name| {
+            let url = format!("tftp://127.0.0.1:PORT/{name}");
+            succeed(server, &format!("curl -sS --tftp-no-options -o got {url}"));
+        });
+    }
+}
+
+#[test]
+fn curl_fetches_with_and_without_options() {
+    if !has("curl") {
+        return;
+    }
+    let server = Server::start();
+    let file = noise(100_000);
+    server.put("Firmware/sip.ld", &file);
+    for options in ["", "--tftp-no-options", "--tftp-blksize 8192", "--tftp-blksize 65464", "-B"] {
+        let url = "tftp://127.0.0.1:PORT/firmware/SIP.LD";
+        succeed(&server, &format!("curl -sS {options} -o got {url}"));
+        let got = take(&server, "got");
+        if options == "-B" {
+            // As text: the line ends of the network.
+            let returns = got.iter().filter(|byte| **byte == b'\r').count();
+            assert!(got.len() > file.len() && returns > 0);
+        } else {
+            expect_same(&got, &file, options);
+        }
+    }
+}
+
+#[test]
+fn curl_fetches_a_file_whose_block_numbers_wrap() {
+    if has("curl") {
+        expect_wrap("curl -sS --tftp-no-options -o got tftp://127.0.0.1:PORT/big.bin");
+    }
+}
+
+#[test]
+fn curl_is_told_at_once_that_a_file_is_not_there() {
+    if has("curl") {
+        let server = Server::start();
+        let output = run(&server, "curl -sS -o got tftp://127.0.0.1:PORT/nothing.cfg");
+        let not_found = 68;
+        assert_eq!(output.status.code(), Some(not_found), "{output:?}");
+    }
+}
+
+#[test]
+fn curl_stores_over_ipv6_what_it_fetches_back_over_ipv4() {
+    if !has("curl") {
+        return;
+    }
+    let server = Server::start_with("[[roots]]\nroot = [\"uploads\"]\n");
+    let file = noise(33_000);
+    give(&server, "back.up", &file);
+    succeed(&server, "curl -sS -g -T back.up 'tftp://[::1]:PORT/back.up'");
+    expect_same(&server.uploaded("back.up").unwrap(), &file, "stored");
+    let fetch = "curl -sS -o got tftp://127.0.0.1:PORT/back.up";
+    crate::server::eventually("what was stored is served", || run(&server, fetch).status.success());
+    expect_same(&take(&server, "got"), &file, "fetched back");
+}
+
+#[test]
+fn noise_has_no_two_blocks_alike() {
+    let file = noise(10_000);
+    let mut blocks: Vec<&[u8]> = file.chunks(512).collect();
+    blocks.sort_unstable();
+    blocks.dedup();
+    assert_eq!((file.len(), blocks.len()), (10_000, 20));
+}

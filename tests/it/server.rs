@@ -1,0 +1,174 @@
+//! The built `ringpost` program, started for one test on a port of its own, and stopped after it.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// Longer than any step of a test takes; only a test that fails waits this long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Times that another port is tried, should somebody else take the first.
+const STARTS_MAX: usize = 5;
+
+/// A running server with a data directory of its own.
+pub(crate) struct Server {
+    child: Child,
+    port: u16,
+    dir: TempDir,
+}
+
+impl Server {
+    /// Serves `root/` and takes uploads whose names end in `.up`.
+    pub(crate) fn start() -> Server {
+        Server::start_with("")
+    }
+
+    /// The same with more lines in `[tftp]`, and whatever sections follow them.
+    pub(crate) fn start_with(more: &str) -> Server {
+        let dir = tempfile::Builder::new().prefix("ringpost-it-").tempdir().unwrap();
+        for folder in ["root", "uploads"] {
+            fs::create_dir(dir.path().join(folder)).unwrap();
+        }
+        for _ in 0..STARTS_MAX {
+            let port = free_port();
+            fs::write(dir.path().join("ringpost.toml"), config(port, more)).unwrap();
+            if let Some(child) = spawn(dir.path()) {
+                return Server { child, port, dir };
+            }
+        }
+        let log = fs::read_to_string(dir.path().join("log")).unwrap();
+        panic!("the server does not start:\n{log}");
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
+    /// The port of both address families.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Puts a file where it is served from, and waits until it is served.
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.path("root").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // Written aside and renamed, as whoever knows that phones are asking would do it.
+        let aside = self.path("aside");
+        fs::write(&aside, bytes).unwrap();
+        fs::rename(aside, &path).unwrap();
+        let served = || crate::raw::size_of(self.address(), name) == Ok(bytes.len() as u64);
+        eventually("a new file is served", served);
+        path
+    }
+
+    /// A place in the data directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The bytes of an upload, once they are there.
+    pub(crate) fn uploaded(&self, name: &str) -> Option<Vec<u8>> {
+        fs::read(self.path("uploads").join(name)).ok()
+    }
+
+    /// What it has said so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    /// Another configuration on the same port, not read before [`Server::signal`] says so.
+    pub(crate) fn configure(&self, more: &str) {
+        fs::write(self.path("ringpost.toml"), config(self.port, more)).unwrap();
+    }
+
+    /// Sends a signal: `HUP`, `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// How it ended, once it has.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        eventually("the server ends", || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap()
+    }
+
+    /// Whether it runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the server said:\n{}", self.log());
+        }
+    }
+}
+
+/// Asks until the answer is yes; a test that would wait longer than anybody would has failed.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn config(port: u16, more: &str) -> String {
+    format!(
+        "data_dir = \".\"\nworkers = 2\n\
+         [[upload]]\nname = \"*.up\"\ndir = \"uploads\"\nmax = \"4MiB\"\n\
+         [tftp]\nlisten = [\"127.0.0.1:{port}\", \"[::1]:{port}\"]\nroot = [\"root\"]\n{more}"
+    )
+}
+
+/// A port that nobody uses for UDP, in either address family.
+fn free_port() -> u16 {
+    loop {
+        let v4 = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = v4.local_addr().unwrap().port();
+        if UdpSocket::bind(("::1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The program, once it says that it is ready; `None` if it ends instead.
+fn spawn(dir: &Path) -> Option<Child> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost"))
+        .args(["serve", "--config", "ringpost.toml"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(dir.join("log")).unwrap())
+        .spawn()
+        .unwrap();
+    let out = BufReader::new(child.stdout.take().unwrap());
+    let (tell, told) = mpsc::channel();
+    // Reads on to the end, so that the server never writes to a closed pipe.
+    std::thread::spawn(move || {
+        for line in out.lines().map_while(Result::ok) {
+            if line == "ready" {
+                let _ = tell.send(());
+            }
+        }
+    });
+    if told.recv_timeout(PATIENCE).is_ok() {
+        return Some(child);
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}

@@ -282,3 +282,11 @@ fn busy(refused: Ask) -> Answer {
         Ask::Store { ticket, .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
     }
 }
+
+#[cfg(test)]
+impl Clock {
+    /// A clock that has been running for so long.
+    pub(crate) fn start_earlier(ago: crate::time::Duration) -> Self {
+        Clock(std::time::Instant::now().checked_sub(ago).unwrap_or_else(std::time::Instant::now))
+    }
+}

@@ -174,14 +174,6 @@ impl Gauge {
     }
 }
 
-#[cfg(test)]
-impl Clock {
-    /// A clock that has been running for so long.
-    pub(crate) fn start_earlier(ago: Duration) -> Self {
-        Clock(std::time::Instant::now().checked_sub(ago).unwrap())
-    }
-}
-
 /// Where workers leave what became of their transfers.
 #[derive(Debug)]
 pub struct RecordSink {

@@ -115,7 +115,7 @@ impl DataPath for Workers {
                     view: Arc::clone(&parts.views[number]),
                     orders: Arc::clone(&orders),
                 };
-                let worker = Worker::new(seat, sockets, blksize_max(&parts.settings))?;
+                let worker = Worker::new(seat, sockets)?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders })
@@ -144,13 +144,6 @@ impl Workers {
             let _ = waker.wake();
         }
     }
-}
-
-/// The largest block that any phone may send.
-fn blksize_max(settings: &Settings) -> u16 {
-    let policy = &settings.policy.tftp;
-    let rows = policy.subnets.iter().map(|(_, limits)| limits.blksize_max);
-    rows.chain([policy.limits.blksize_max]).max().unwrap_or_default()
 }
 
 fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {

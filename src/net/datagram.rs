@@ -48,13 +48,20 @@ impl Datagrams {
     /// No sockets yet. `blksize_max` is the largest block that a phone may send, in bytes.
     #[must_use]
     pub fn new(blksize_max: u16) -> Self {
-        let datagram_bytes_max = usize::from(blksize_max).max(REQUEST_BYTES_MAX * 2);
         Datagrams {
             engine: Engine::default(),
             ports: Vec::new(),
             order: Vec::new(),
-            inbox: Inbox::new(datagram_bytes_max + DATA_HEADER_BYTES),
+            inbox: Inbox::new(room_for(blksize_max)),
             outbox: Outbox::default(),
+        }
+    }
+
+    /// Makes room for larger blocks than before. Allocates, and so is for reloads alone.
+    pub fn fit(&mut self, blksize_max: u16) {
+        let room = room_for(blksize_max);
+        if self.inbox.datagram_bytes_max() < room {
+            self.inbox = Inbox::new(room);
         }
     }
 
@@ -73,8 +80,7 @@ impl Datagrams {
         let pool: io::Result<Vec<PortId>> =
             pool.into_iter().map(|socket| self.add(socket, registry)).collect();
         let pool = pool?;
-        self.order.extend(pool.iter().map(|port| usize::from(port.0)).rev());
-        self.order.reverse();
+        self.order.splice(0..0, pool.iter().map(|port| usize::from(port.0)));
         self.order.push(usize::from(asked.0));
         let answers = if pool.is_empty() { vec![asked] } else { pool };
         self.engine.set_answers(asked, answers);
@@ -218,4 +224,9 @@ impl Datagrams {
     fn places(&self) -> impl Iterator<Item = (usize, PortId)> {
         (0..self.ports.len()).map(|place| (place, PortId(place as u16)))
     }
+}
+
+/// Bytes of the longest datagram that may come: DATA of this size, or a request with a long tail.
+fn room_for(blksize_max: u16) -> usize {
+    usize::from(blksize_max).max(REQUEST_BYTES_MAX * 2) + DATA_HEADER_BYTES
 }

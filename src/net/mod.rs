@@ -134,12 +134,8 @@ impl Worker {
     ///
     /// # Errors
     /// When the kernel does not let it wait for a socket.
-    pub fn new(
-        seat: Seat,
-        listeners: Vec<(UdpSocket, Vec<UdpSocket>)>,
-        blksize_max: u16,
-    ) -> io::Result<Self> {
-        let mut datagrams = Datagrams::new(blksize_max);
+    pub fn new(seat: Seat, listeners: Vec<(UdpSocket, Vec<UdpSocket>)>) -> io::Result<Self> {
+        let mut datagrams = Datagrams::new(0);
         for (listener, pool) in listeners {
             datagrams.listen(listener, pool, seat.poll.registry())?;
         }
@@ -233,12 +229,15 @@ impl Worker {
     /// Takes a newly published snapshot, from this turn on.
     fn adopt(&mut self) {
         let published = self.published.load();
-        self.snapshot.catalog = Arc::clone(&published.catalog);
+        if !Arc::ptr_eq(&self.snapshot.catalog, &published.catalog) {
+            self.snapshot.catalog = Arc::clone(&published.catalog);
+        }
         if !Arc::ptr_eq(&self.adopted, &published.policy) {
             self.adopted = Arc::clone(&published.policy);
             self.snapshot.policy = Arc::new(Policy::clone(&published.policy));
             self.admission.paces = Arc::clone(&published.policy.paces);
             self.admission.slots.adopt(&published.policy.slots);
+            self.datagrams.fit(published.policy.tftp.blksize_max());
         }
     }
 

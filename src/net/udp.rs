@@ -88,6 +88,12 @@ impl Inbox {
         }
     }
 
+    /// Bytes of the longest datagram that is taken.
+    #[must_use]
+    pub fn datagram_bytes_max(&self) -> usize {
+        self.datagram_bytes_max
+    }
+
     /// Takes what waits at a socket, at most [`RECEIVE_BATCH`] datagrams.
     ///
     /// # Errors

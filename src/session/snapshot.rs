@@ -73,6 +73,13 @@ pub struct Interface {
 }
 
 impl TftpPolicy {
+    /// The largest block that any client may be granted, in bytes.
+    #[must_use]
+    pub fn blksize_max(&self) -> u16 {
+        let rows = self.subnets.iter().map(|(_, limits)| limits.blksize_max);
+        rows.fold(self.limits.blksize_max, u16::max)
+    }
+
     /// The limits that hold for a client.
     #[must_use]
     pub fn limits_for(&self, client: IpAddr) -> &TftpLimits {

@@ -76,9 +76,28 @@ struct Phone {
 }
 
 enum Event {
-    ToServer { port: u16, peer: SocketAddr, bytes: Arc<[u8]>, number: u64 },
-    ToPhone { phone: usize, port: u16, from: SocketAddr, bytes: Vec<u8> },
-    Alarm { phone: usize },
+    /// Reaches the server's receive buffer.
+    Arrival {
+        port: u16,
+        peer: SocketAddr,
+        bytes: Arc<[u8]>,
+        number: u64,
+    },
+    ToServer {
+        port: u16,
+        peer: SocketAddr,
+        bytes: Arc<[u8]>,
+        number: u64,
+    },
+    ToPhone {
+        phone: usize,
+        port: u16,
+        from: SocketAddr,
+        bytes: Vec<u8>,
+    },
+    Alarm {
+        phone: usize,
+    },
 }
 
 #[derive(Clone, Copy)]
@@ -100,6 +119,9 @@ pub struct World<S: Server> {
     phones: Vec<Phone>,
     up: Link,
     down: Link,
+    /// How long the server is busy with each datagram, and until when it is.
+    service: Duration,
+    busy_until: Instant,
     random: Random,
     now: Instant,
     queue: BinaryHeap<Scheduled>,
@@ -124,6 +146,8 @@ impl<S: Server> World<S> {
             phones: Vec::new(),
             up,
             down,
+            service: Duration::ZERO,
+            busy_until: Instant::START,
             random: Random::new(seed),
             now: Instant::START,
             queue: BinaryHeap::new(),
@@ -131,6 +155,12 @@ impl<S: Server> World<S> {
             ledger: Ledger::new(up.delay + down.delay),
             scratch: Vec::new(),
         }
+    }
+
+    /// Makes the server busy for this long with each datagram: what comes meanwhile waits, as in a
+    /// receive buffer that holds everything.
+    pub fn set_service(&mut self, service: Duration) {
+        self.service = service;
     }
 
     /// A phone that gets power at `start`. With `may_fail` its failure is no fault of the server.
@@ -251,6 +281,11 @@ impl<S: Server> World<S> {
 
     fn happen(&mut self, event: Event) {
         match event {
+            Event::Arrival { port, peer, bytes, number } => {
+                self.busy_until = self.busy_until.max(self.now) + self.service;
+                let event = Event::ToServer { port, peer, bytes, number };
+                self.schedule(self.busy_until, event);
+            }
             Event::ToServer { port, peer, bytes, number } => {
                 let cause = self.ledger.delivered(port, peer, &bytes, number, self.now);
                 self.server.handle_datagram(port, peer, &bytes, self.now);
@@ -303,7 +338,8 @@ impl<S: Server> World<S> {
             before = Some((number, peer, Arc::clone(&bytes)));
             for at in self.carry(phone, Way::Up, peer, port) {
                 let bytes = Arc::clone(&bytes);
-                self.schedule(at, Event::ToServer { port, peer, bytes, number });
+                let arrival = Event::Arrival { port, peer, bytes, number };
+                self.schedule(at, arrival);
             }
         }
         self.scratch = scratch;

@@ -241,6 +241,31 @@ fn hardly_a_block_is_sent_for_nothing_where_nothing_is_lost() {
 }
 
 #[test]
+fn hardly_a_block_is_sent_for_nothing_when_all_phones_come_at_once() {
+    let files = files([32_768]);
+    for service_us in [5, 20, 50] {
+        let server = TftpServer::new(&files, Setup::default());
+        let mut world = World::new(3, server, files.clone(), Link::LAN);
+        world.set_service(Duration::from_micros(service_us));
+        for _ in 0..3_000 {
+            let plan = plan(Client::default(), &["f32768".to_owned()]);
+            world.add_phone(&plan, Instant::START, false);
+        }
+        world.run();
+        world.check();
+        let figures = world.figures();
+        let share = figures.data_resent as f64 / figures.data_sent as f64;
+        println!(
+            "{service_us} us a datagram: {} of {} blocks sent for nothing: {:.3} %",
+            figures.data_resent,
+            figures.data_sent,
+            share * 100.0
+        );
+        assert!(share < 0.001, "{service_us} us: {share}");
+    }
+}
+
+#[test]
 fn a_network_that_doubles_everything_doubles_no_data() {
     let files = files([50_000]);
     let server = TftpServer::new(&files, Setup::default());

@@ -83,6 +83,7 @@ impl TftpPolicy {
     /// The limits that hold for a client.
     #[must_use]
     pub fn limits_for(&self, client: IpAddr) -> &TftpLimits {
+        let client = client.to_canonical();
         self.subnets
             .iter()
             .find(|(net, _)| net.contains(&client))

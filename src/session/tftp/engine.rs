@@ -140,7 +140,8 @@ impl Engine {
             turn.admission.budget.give_back(arrival.peer.ip(), sends);
             self.half_open.count -= 1;
         }
-        if blob.is_stale() {
+        // Who has the last block has one version: it left once the file had been looked at.
+        if blob.is_stale() && acked != Acked::Done {
             self.fail(id, Failure::FileChanged, turn);
             return;
         }
@@ -199,6 +200,7 @@ impl Engine {
             State::Waiting | State::Opening => return,
             State::Sending(sending, _) if !sending.has_sent() => return,
             State::Sending(sending, _) => sending.is_opening(),
+            State::Receiving(receiving) if receiving.unproven_sends() == 0 => return,
             State::Receiving(receiving) => !receiving.is_proven(),
         };
         let abort = if opening && code == ErrorCode::OPTIONS {
@@ -350,11 +352,20 @@ impl Engine {
         self.finish(ticket.into(), Outcome::Refused(Refusal::NoSlot), turn);
     }
 
-    /// The server stops for good: what still runs is ended, and each phone is told.
+    /// The server stops for good: what still runs is ended, and each phone is told. A phone whose
+    /// upload is stored has nothing to be told.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) {
-        let open: Vec<TransferId> = self.transfers.iter().map(|(id, _)| id).collect();
-        for id in open {
-            self.fail(id, Failure::Stopped, turn);
+        let is_stored = |transfer: &Transfer| match &transfer.state {
+            State::Receiving(receiving) => receiving.is_dallying(),
+            State::Waiting | State::Opening | State::Sending(..) => false,
+        };
+        let rows = self.transfers.iter().map(|(id, transfer)| (id, is_stored(transfer)));
+        for (id, is_stored) in rows.collect::<Vec<(TransferId, bool)>>() {
+            if is_stored {
+                self.finish(id, Outcome::Done, turn);
+            } else {
+                self.fail(id, Failure::Stopped, turn);
+            }
         }
     }
 }

@@ -194,27 +194,31 @@ impl Engine {
         }
         for _ in 0..count {
             let Some(id) = self.pop_sendable(port, lane) else { return };
-            let Some(transfer) = self.transfers.open_mut(id) else { continue };
-            transfer.queued = false;
-            transfer.paid = false;
-            match &mut transfer.state {
-                State::Waiting | State::Opening => {}
-                State::Sending(sending, _) => {
-                    let Some(burst) = next_burst(sending) else { continue };
-                    let before = sending.blocks_resent();
-                    sending.handle_transmitted(burst, turn.now);
-                    let resent = u64::from(sending.blocks_resent() - before);
-                    turn.counters.tftp_blocks_resent.add(resent);
-                    if let Burst::Blocks { count, .. } = burst {
-                        let blksize = u64::from(sending.terms().blksize);
-                        turn.counters.tftp_blocks_sent.add(u64::from(count));
-                        turn.counters.tftp_sent_bytes.add(u64::from(count) * blksize);
-                    }
-                }
-                State::Receiving(receiving) => receiving.handle_transmitted(turn.now),
-            }
-            self.ready(id, turn);
+            self.transmitted(id, turn);
         }
+    }
+
+    fn transmitted(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        transfer.queued = false;
+        transfer.paid = false;
+        match &mut transfer.state {
+            State::Waiting | State::Opening => {}
+            State::Sending(sending, _) => {
+                let Some(burst) = next_burst(sending) else { return };
+                let before = sending.blocks_resent();
+                sending.handle_transmitted(burst, turn.now);
+                let resent = u64::from(sending.blocks_resent() - before);
+                turn.counters.tftp_blocks_resent.add(resent);
+                if let Burst::Blocks { count, .. } = burst {
+                    let blksize = u64::from(sending.terms().blksize);
+                    turn.counters.tftp_blocks_sent.add(u64::from(count));
+                    turn.counters.tftp_sent_bytes.add(u64::from(count) * blksize);
+                }
+            }
+            State::Receiving(receiving) => receiving.handle_transmitted(turn.now),
+        }
+        self.ready(id, turn);
     }
 
     /// The kernel refuses the first send of a lane for good.
@@ -231,14 +235,15 @@ impl Engine {
             return;
         }
         let Some(id) = self.pop_sendable(port, lane) else { return };
-        if let Some(transfer) = self.transfers.open_mut(id) {
-            transfer.queued = false;
-        }
+        let is_half_open = self.transfers.open(id).is_some_and(Transfer::is_half_open);
         match fault {
             SendFault::FileCut => self.fail(id, Failure::FileChanged, turn),
-            SendFault::Refused => {
+            SendFault::Refused if is_half_open => {
                 self.finish(id, Outcome::Failed(Failure::SendRefused), turn);
             }
+            // A route may be gone for a moment, and a phone cut off while flashing may be dead. To
+            // the machine the send was lost on its way: it comes again, until the phone is given up.
+            SendFault::Refused => self.transmitted(id, turn),
         }
     }
 
@@ -274,11 +279,13 @@ fn pay(transfer: &mut Transfer, bytes: u32, turn: &mut Turn<'_>) -> Result<(), U
         return if paid { Ok(()) } else { Err(Unpaid::Budget) };
     }
     let caps = transfer.caps;
-    transfer
-        .pace
-        .take(bytes, caps.phone_bytes_per_second, turn.now)
-        .and_then(|()| turn.admission.paces.take(caps.subnet_bucket, bytes, turn.now))
-        .map_err(Unpaid::Pace)
+    let own_rate = caps.phone_bytes_per_second;
+    transfer.pace.take(bytes, own_rate, turn.now).map_err(Unpaid::Pace)?;
+    let shared = turn.admission.paces.take(caps.subnet_bucket, bytes, turn.now);
+    shared.map_err(|at| {
+        transfer.pace.give_back(bytes, own_rate);
+        Unpaid::Pace(at)
+    })
 }
 
 fn next_burst(sending: &Sending) -> Option<Burst> {
@@ -305,7 +312,8 @@ fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
         State::Receiving(receiving) => Payload::Control(match receiving.poll_transmit()? {
             (block, false) => Control::ack(block),
             (_, true) => {
-                let options = receiving.terms().option_ack(receiving.announced())?;
+                let announced = transfer.asked.options.tsize.unwrap_or_default();
+                let options = receiving.terms().option_ack(announced)?;
                 Control::option_ack(&options)
             }
         }),

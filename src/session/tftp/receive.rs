@@ -6,7 +6,9 @@
 use crate::session::tftp::limits::WrapTo;
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::rto::Rto;
-use crate::session::tftp::send::{BlockIndex, UNPROVEN_SENDS_MAX, ahead_of, number_of};
+use crate::session::tftp::send::{
+    BlockIndex, UNPROVEN_SENDS_MAX, UNPROVEN_WAIT, ahead_of, number_of,
+};
 use crate::time::{Duration, Instant};
 use crate::wire::tftp::Block;
 
@@ -152,16 +154,22 @@ impl Receiving {
             self.rto.sample(now.since(left));
         }
         self.take(payload);
+        let is_last = payload.len() < usize::from(self.terms.blksize);
+        if is_last && std::mem::take(&mut self.after_cr) {
+            self.bytes.push(b'\r');
+        }
         let bytes = self.bytes.len() as u64;
         if bytes > self.bytes_max {
             return Received::TooLarge;
         }
-        if payload.len() < usize::from(self.terms.blksize) {
+        if is_last {
             if self.announced.is_some_and(|announced| announced != bytes) {
                 return Received::SizeDiffers;
             }
             self.stage = Stage::Storing;
             self.deadline = None;
+            // An ACK that was due for an earlier block would now be one for the whole.
+            self.ack_due = false;
             return Received::Whole;
         }
         self.ack_due |= self.since_ack >= self.terms.window;
@@ -248,6 +256,11 @@ impl Receiving {
             return Some(Late::Over);
         }
         let spent = self.stage == Stage::Opening && self.unproven_sends >= UNPROVEN_SENDS_MAX;
+        let until = self.heard_at + UNPROVEN_WAIT.min(self.silence_max);
+        if spent && now < until {
+            self.deadline = Some(until);
+            return None;
+        }
         if spent || now.since(self.heard_at) >= self.silence_max {
             return Some(Late::Silent);
         }
@@ -328,15 +341,10 @@ impl Receiving {
         &self.terms
     }
 
-    /// The size that the phone announced, to be told back in the OACK.
-    #[must_use]
-    pub fn announced(&self) -> u64 {
-        self.announced.unwrap_or_default()
-    }
-
     fn check(&self) {
         debug_assert!(self.stage != Stage::Opening || self.received == 0);
         debug_assert!(self.unproven_sends <= UNPROVEN_SENDS_MAX);
         debug_assert!(self.since_ack <= self.terms.window || self.ack_due);
+        debug_assert!(self.stage != Stage::Storing || !self.ack_due);
     }
 }

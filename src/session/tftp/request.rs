@@ -216,6 +216,9 @@ impl Engine {
     /// The phone has its slot: the file is opened, or the upload is invited.
     pub(super) fn begin(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
+        if !matches!(transfer.state, State::Waiting) {
+            return;
+        }
         turn.admission.slots.begin(transfer.peer.ip());
         transfer.state = State::Opening;
         self.half_open.count += 1;

@@ -12,6 +12,9 @@ use crate::wire::tftp::Block;
 /// Sends to a phone that has never answered; then it is forgotten. This bounds what a forged
 /// request can make this server send to its victim.
 pub const UNPROVEN_SENDS_MAX: u8 = 3;
+/// How long a phone that has never answered is waited for, at least, after all those sends. Where
+/// its neighbours answer in a millisecond they follow each other fast, but it may still be busy.
+pub const UNPROVEN_WAIT: Duration = Duration::from_secs(7);
 
 /// Blocks counted from 1 as they lie in the file; 0 is the OACK's place.
 pub type BlockIndex = u64;
@@ -179,10 +182,9 @@ impl Sending {
         let Some(ahead) = ahead.filter(|ahead| *ahead <= self.top - self.acked) else {
             return Acked::Stale;
         };
-        if self.opening && !self.opening_sent {
+        if self.opening && self.unproven_sends == 0 {
             return Acked::Stale;
         }
-        self.heard_at = now;
         let outcome = if self.opening {
             self.handle_opening_ack(now)
         } else if ahead == 0 {
@@ -190,6 +192,9 @@ impl Sending {
         } else {
             self.handle_progress(self.acked + ahead, now)
         };
+        if self.proven {
+            self.heard_at = now;
+        }
         self.check();
         outcome
     }
@@ -219,6 +224,9 @@ impl Sending {
     fn handle_progress(&mut self, acked: BlockIndex, now: Instant) -> Acked {
         self.proven = true;
         self.acked = acked;
+        // The ACK may be for what was about to be sent again.
+        let is_ahead = self.sent > acked;
+        self.sent = self.sent.max(acked);
         if let Some((block, left)) = self.timed.filter(|(block, _)| *block <= acked) {
             debug_assert!(block <= self.top);
             self.rto.sample(now.since(left));
@@ -229,8 +237,7 @@ impl Sending {
             self.deadline = None;
             return Acked::Done;
         }
-        if self.sent <= self.acked {
-            self.sent = self.acked;
+        if !is_ahead {
             self.deadline = None;
             return Acked::Progress;
         }
@@ -258,6 +265,11 @@ impl Sending {
         }
         let silent = now.since(self.heard_at) >= self.silence_max;
         let spent = !self.proven && self.unproven_sends >= UNPROVEN_SENDS_MAX;
+        let until = self.heard_at + UNPROVEN_WAIT.min(self.silence_max);
+        if spent && now < until {
+            self.deadline = Some(until);
+            return None;
+        }
         if silent || spent {
             let all_sent = self.proven && self.top == self.last;
             return Some(if all_sent { Late::AllSent } else { Late::Silent });

@@ -13,6 +13,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("remap", remap),
     ("slots", ringpost::admission::model::check_operations),
     ("tftp_datagram", ringpost::wire::tftp::check),
+    ("tftp_engine", ringpost::session::tftp::check_operations),
     ("upload_glob", upload_glob),
 ];
 

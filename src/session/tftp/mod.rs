@@ -7,6 +7,8 @@ mod ending;
 pub mod engine;
 pub mod lanes;
 pub mod limits;
+#[doc(hidden)]
+pub mod model;
 pub mod options;
 pub mod outgoing;
 pub mod past;
@@ -18,5 +20,10 @@ pub mod transfer;
 
 pub use engine::{Arrival, Engine};
 pub use lanes::Lane;
+#[doc(hidden)]
+pub use model::check_operations;
 pub use outgoing::{Payload, SendFault, Transmit};
 pub use transfer::PortId;
+
+#[cfg(test)]
+mod tests;

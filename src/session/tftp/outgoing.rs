@@ -242,7 +242,8 @@ impl Engine {
                 self.finish(id, Outcome::Failed(Failure::SendRefused), turn);
             }
             // A route may be gone for a moment, and a phone cut off while flashing may be dead. To
-            // the machine the send was lost on its way: it comes again, until the phone is given up.
+            // the machine the send was lost on its way: it comes again, until the phone is given
+            // up.
             SendFault::Refused => self.transmitted(id, turn),
         }
     }

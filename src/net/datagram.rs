@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 
 use mio::{Interest, Registry, Token};
 
+use crate::net::listener::allow_fragments;
 use crate::net::udp::{Inbox, Outbox, RECEIVE_BATCH};
 use crate::session::Turn;
 use crate::session::tftp::{Arrival, Engine, Lane, PortId, SendFault};
@@ -29,6 +30,8 @@ struct Port {
     readable: bool,
     /// The kernel took no more; tried again in the next turn.
     blocked: bool,
+    /// Datagrams may leave in fragments, since some path was too narrow for them.
+    fragments: bool,
     /// Datagrams that the kernel had dropped when it last told.
     drops: u32,
 }
@@ -91,7 +94,13 @@ impl Datagrams {
         let place = self.ports.len();
         let mut socket = mio::net::UdpSocket::from_std(socket);
         registry.register(&mut socket, Token(place), Interest::READABLE)?;
-        self.ports.push(Port { socket, readable: true, blocked: false, drops: 0 });
+        self.ports.push(Port {
+            socket,
+            readable: true,
+            blocked: false,
+            fragments: false,
+            drops: 0,
+        });
         u16::try_from(place).map(PortId).map_err(io::Error::other)
     }
 
@@ -210,6 +219,11 @@ impl Datagrams {
                 false
             }
             Some(libc::EINTR) => true,
+            Some(libc::EMSGSIZE) if !self.ports[place].fragments => {
+                let port = &mut self.ports[place];
+                port.fragments = true;
+                allow_fragments(port.socket.as_fd()).is_ok()
+            }
             Some(libc::EFAULT) => {
                 self.engine.handle_send_fault(id, lane, SendFault::FileCut, turn);
                 true

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -215,7 +215,21 @@ fn prepare(socket: &Socket, address: SocketAddr, buffer_bytes: usize) -> io::Res
     };
     udp::set_option(socket.as_fd(), level, option, 1)?;
     udp::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    if address.is_ipv4() {
+        udp::set_option(socket.as_fd(), level, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
+    }
     enlarge(socket, buffer_bytes)
+}
+
+/// Lets a socket send fragments from now on. Until then packets are never cut, which spares the
+/// kernel a unique number for each; where a path turns out narrower than its interface, phones
+/// behind it must be served all the same.
+///
+/// # Errors
+/// What the kernel says.
+pub fn allow_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let (level, option) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    udp::set_option(socket, level, option, libc::IP_PMTUDISC_WANT)
 }
 
 /// Makes the buffers large: a mass reboot is lost in the kernel before any code runs, if at all.

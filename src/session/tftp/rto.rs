@@ -8,12 +8,13 @@ use crate::time::Duration;
 
 /// Shortest retransmission timeout. RFC 6298 would have a second, for the sake of a shared
 /// Internet path; a phone's lock-step transfer has one block in flight, so a resend too early
-/// costs one block, while a second of waiting costs a thousand.
-pub const RTO_MIN: Duration = Duration::from_millis(30);
+/// costs one block, while a second of waiting costs a thousand. Below this floor a busy host's own
+/// scheduling looks like loss.
+pub const RTO_MIN: Duration = Duration::from_millis(50);
 /// Longest retransmission timeout, however often it was doubled.
 pub const RTO_MAX: Duration = Duration::from_secs(8);
 /// Least allowance for variation on top of the smoothed round trip.
-const VARIATION_MIN_US: u32 = 20_000;
+const VARIATION_MIN_US: u32 = 40_000;
 const _: () = assert!(RTO_MIN.as_micros() < RTO_MAX.as_micros());
 
 /// Smoothed round trip and its variation, in microseconds.
@@ -106,6 +107,9 @@ impl Rto {
     }
 }
 
+/// Least wait for a phone's first answer, whatever its neighbours showed: when all of them start at
+/// once, the first answers queue longer than any that follow.
+const FIRST_MIN: Duration = Duration::from_millis(500);
 /// Subnets remembered; more share a place, and the newest keeps it.
 const SUBNETS: usize = 1_024;
 
@@ -129,7 +133,7 @@ impl SubnetMemory {
         let subnet = subnet_of(phone);
         let (known, trip) = self.rows[row_of(subnet)];
         let timeout = trip.timeout().filter(|_| known == subnet);
-        timeout.map_or(otherwise, |timeout| (timeout * 2).min(otherwise))
+        timeout.map_or(otherwise, |timeout| (timeout * 2).max(FIRST_MIN).min(otherwise))
     }
 
     /// A transfer of this phone has ended with this round trip.
@@ -172,7 +176,7 @@ mod tests {
             rto.sample(ms(20 + (round * 7) % 11));
         }
         assert!(rto.timeout() > ms(30), "{:?}", rto.timeout());
-        assert!(rto.timeout() < ms(80), "{:?}", rto.timeout());
+        assert!(rto.timeout() < ms(100), "{:?}", rto.timeout());
     }
 
     #[test]
@@ -186,7 +190,7 @@ mod tests {
         }
         assert_eq!(rto.timeout(), RTO_MAX);
         rto.sample(ms(10));
-        assert!(rto.timeout() < ms(100));
+        assert!(rto.timeout() <= ms(100));
     }
 
     #[test]
@@ -205,7 +209,7 @@ mod tests {
         trip.sample(ms(40));
         memory.note(phone("10.1.2.3"), trip);
         let first = memory.first_timeout(phone("10.1.2.200"), ms(1_000));
-        assert!(first > ms(40) && first < ms(1_000), "{first:?}");
+        assert!(first >= FIRST_MIN && first < ms(1_000), "{first:?}");
         assert_eq!(memory.first_timeout(phone("10.1.3.3"), ms(1_000)), ms(1_000));
     }
 

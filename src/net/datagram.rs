@@ -17,11 +17,11 @@ use crate::wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
 
 /// Batches taken from one socket in a turn, at most: 4,096 datagrams.
 const RECEIVE_BATCHES_MAX: usize = 32;
-/// Batches of firmware sent in a turn from all sockets, at most. What comes in meanwhile, a small
-/// file's request among it, waits no longer than that.
-const BULK_BATCHES_MAX: usize = 8;
-/// Sends of firmware in one batch. A window is up to 64 KiB, so a turn sends at most 4 MiB.
-const BULK_SENDS_MAX: usize = 8;
+/// Bytes of firmware sent in a turn, from all sockets together. What comes in meanwhile, a small
+/// file's request among it, waits for no more than that.
+const BULK_BYTES_MAX: usize = 2 << 20;
+/// Bytes of firmware that one socket sends at a time, so that none waits for the whole of another.
+const BULK_BATCH_BYTES: usize = 256 << 10;
 
 /// One UDP socket of a worker.
 struct Port {
@@ -43,6 +43,8 @@ pub struct Datagrams {
     /// The order in which sockets are read: those that answer first, so that a phone's last ACK is
     /// known before its next request.
     order: Vec<usize>,
+    /// The socket whose firmware was sent last.
+    bulk_next: usize,
     inbox: Inbox,
     outbox: Outbox,
 }
@@ -55,6 +57,7 @@ impl Datagrams {
             engine: Engine::default(),
             ports: Vec::new(),
             order: Vec::new(),
+            bulk_next: 0,
             inbox: Inbox::new(room_for(blksize_max)),
             outbox: Outbox::default(),
         }
@@ -180,57 +183,65 @@ impl Datagrams {
         }
         for lane in [Lane::Replies, Lane::Prompt] {
             for place in 0..self.ports.len() {
-                while self.send_batch(place, lane, usize::MAX, turn) {}
+                while self.send_batch(place, lane, usize::MAX, turn).is_some() {}
             }
         }
-        for _ in 0..BULK_BATCHES_MAX {
-            for place in 0..self.ports.len() {
-                self.send_batch(place, Lane::Bulk, BULK_SENDS_MAX, turn);
-            }
+        let (mut left, mut idle) = (BULK_BYTES_MAX, 0);
+        while left > 0 && idle < self.ports.len() {
+            self.bulk_next = (self.bulk_next + 1) % self.ports.len();
+            let sent = self.send_batch(self.bulk_next, Lane::Bulk, BULK_BATCH_BYTES, turn);
+            idle = if sent.is_some() { 0 } else { idle + 1 };
+            left = left.saturating_sub(sent.unwrap_or_default());
         }
     }
 
-    /// Sends one batch of a lane; says whether there may be more.
+    /// Sends one batch of a lane, but no new send once `bytes_max` is passed; says how many bytes
+    /// that were, if there may be more.
     fn send_batch(
         &mut self,
         place: usize,
         lane: Lane,
-        sends_max: usize,
+        bytes_max: usize,
         turn: &mut Turn<'_>,
-    ) -> bool {
+    ) -> Option<usize> {
         let id = PortId(place as u16);
         let port = &mut self.ports[place];
         if port.blocked || !self.engine.has_outgoing(id, lane) {
-            return false;
+            return None;
         }
-        let transmits = self.engine.outgoing(id, lane).take(sends_max);
+        let mut bytes = 0;
+        let transmits = self.engine.outgoing(id, lane).take_while(|transmit| {
+            let room = bytes < bytes_max;
+            bytes += transmit.payload.bytes();
+            room
+        });
         let sent = self.outbox.send(port.socket.as_fd(), transmits);
         if sent.count == 0 && sent.fault.is_none() {
             // All that stood in the lane has ended meanwhile.
             self.engine.sweep(id, lane);
-            return false;
+            return None;
         }
         self.engine.handle_transmitted(id, lane, sent.count, turn);
-        let Some(fault) = sent.fault else { return true };
+        let Some(fault) = sent.fault else { return Some(bytes) };
         match fault.raw_os_error() {
             Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
                 turn.counters.send_would_block.up();
                 self.ports[place].blocked = true;
-                false
+                None
             }
-            Some(libc::EINTR) => true,
+            Some(libc::EINTR) => Some(0),
             Some(libc::EMSGSIZE) if !self.ports[place].fragments => {
                 let port = &mut self.ports[place];
                 port.fragments = true;
-                allow_fragments(port.socket.as_fd()).is_ok()
+                allow_fragments(port.socket.as_fd()).ok().map(|()| 0)
             }
             Some(libc::EFAULT) => {
                 self.engine.handle_send_fault(id, lane, SendFault::FileCut, turn);
-                true
+                Some(0)
             }
             Some(_) | None => {
                 self.engine.handle_send_fault(id, lane, SendFault::Refused, turn);
-                true
+                Some(0)
             }
         }
     }

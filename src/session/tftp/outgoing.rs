@@ -44,6 +44,17 @@ pub enum Payload<'a> {
     Blocks(Blocks<'a>),
 }
 
+impl Payload<'_> {
+    /// Bytes of all datagrams together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Payload::Control(packet) => packet.as_bytes().len(),
+            Payload::Blocks(blocks) => blocks.bytes(),
+        }
+    }
+}
+
 /// DATA blocks that follow one another.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks<'a> {

@@ -128,10 +128,14 @@ impl Engine {
         if turn.now.since(transfer.began) >= REPEAT {
             return false;
         }
-        if let State::Sending(sending, _) = &transfer.state
-            && sending.has_sent_all()
-        {
-            transfer.asked_again_at = Some(turn.now);
+        if let State::Sending(sending, _) = &transfer.state {
+            if sending.has_sent_all() {
+                transfer.asked_again_at = Some(turn.now);
+            } else if sending.is_overdue(turn.now) {
+                // It had begun and fell silent: it has started anew, and would take an old block
+                // for the answer.
+                return false;
+            }
         }
         true
     }

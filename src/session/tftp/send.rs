@@ -213,8 +213,7 @@ impl Sending {
     /// The phone says again what it said before. If its answer to what was sent last is overdue, it
     /// asks for a resend; if not, the ACK was merely doubled on its way.
     fn handle_repeated_ack(&mut self, now: Instant) -> Acked {
-        let overdue = now.since(self.sent_at) >= self.rto.unhurried();
-        if self.sent == self.acked || !self.proven || !overdue {
+        if self.sent == self.acked || !self.is_overdue(now) {
             return Acked::Stale;
         }
         self.rewind();
@@ -397,6 +396,12 @@ impl Sending {
     #[must_use]
     pub fn wrap(&self) -> WrapTo {
         self.wrap
+    }
+
+    /// Whether a phone that has answered before owes its next answer for longer than it ever took.
+    #[must_use]
+    pub fn is_overdue(&self, now: Instant) -> bool {
+        self.proven && now.since(self.sent_at) >= self.rto.unhurried()
     }
 
     /// Whether every block has been sent, so that the phone may be through.

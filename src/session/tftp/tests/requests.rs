@@ -110,6 +110,19 @@ fn a_phone_that_restarts_and_asks_again_from_the_same_port_starts_anew() {
 }
 
 #[test]
+fn a_phone_that_restarts_within_a_second_is_not_taken_for_an_echo() {
+    let mut bench = Bench::new();
+    bench.read("five", "");
+    bench.wait(1);
+    assert_eq!(bench.ack(1), ["DATA 2 512"]);
+    bench.wait(10);
+    assert_eq!(bench.read("five", ""), SILENCE, "DATA 2 may be on its way still");
+    bench.world.now = moment(900);
+    assert_eq!(bench.read("five", "").last().unwrap(), "DATA 1 512");
+    assert_eq!(bench.outcomes(), [Outcome::Superseded]);
+}
+
+#[test]
 fn a_phone_may_ask_for_each_next_file_from_the_same_port() {
     for pool in [0, 4] {
         let mut bench = Bench::made(pool, BudgetLimits::default(), |_| {});

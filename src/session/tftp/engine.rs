@@ -255,6 +255,26 @@ impl Engine {
         }
     }
 
+    /// The loader has no room for a question. Who asked for a file or a place asks again; a phone
+    /// that is nearly through is not to be cut off for that, and the question comes again.
+    pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+        match ask {
+            Ask::Open { ticket, .. } => self.open_failed(ticket.into(), OpenError::Busy, turn),
+            Ask::Verify { ticket, .. } => {
+                let id = ticket.into();
+                let Some(transfer) = self.transfers.open_mut(id) else { return };
+                let State::Sending(sending, _) = &mut transfer.state else { return };
+                sending.handle_unverified(turn.now);
+                if !transfer.queued {
+                    self.arm(id);
+                }
+            }
+            Ask::Store { ticket, .. } => {
+                self.fail(ticket.into(), Failure::Store(StoreError::Busy), turn);
+            }
+        }
+    }
+
     fn open_failed(&mut self, id: TransferId, fault: OpenError, turn: &mut Turn<'_>) {
         match fault {
             OpenError::Gone => self.refuse_open(id, Refusal::NoSuchFile, turn),

@@ -399,8 +399,12 @@ fn operate(world: &mut World, [what, who, value, more]: [u8; 4]) {
         }
         11 => {
             let ask = usize::from(value).checked_rem(world.asks.len());
-            if let Some(ask) = ask.map(|at| world.asks.swap_remove(at)) {
-                world.answer(ask, if more < 128 { 0 } else { more % 6 });
+            match ask.map(|at| world.asks.swap_remove(at)) {
+                Some(ask) if more > 250 => {
+                    world.turn(|engine, turn| engine.handle_refused(ask, turn));
+                }
+                Some(ask) => world.answer(ask, if more < 128 { 0 } else { more % 6 }),
+                None => {}
             }
         }
         12 => world.take_all(),

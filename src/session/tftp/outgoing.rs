@@ -160,7 +160,7 @@ impl Engine {
         }
     }
 
-    fn arm(&mut self, id: TransferId) {
+    pub(super) fn arm(&mut self, id: TransferId) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let own = match &transfer.state {
             State::Waiting | State::Opening => None,

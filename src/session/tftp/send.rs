@@ -346,6 +346,15 @@ impl Sending {
         };
     }
 
+    /// Nobody could look at the file just now: it is asked for again a little later.
+    pub fn handle_unverified(&mut self, now: Instant) {
+        self.last_block = match self.last_block {
+            LastBlock::Asked | LastBlock::AskedTooEarly => LastBlock::Kept,
+            other @ (LastBlock::Free | LastBlock::Kept | LastBlock::Released) => other,
+        };
+        self.deadline = self.deadline.or(Some(now + self.rto.timeout()));
+    }
+
     fn may_end(&self) -> bool {
         matches!(self.last_block, LastBlock::Free | LastBlock::Released)
     }

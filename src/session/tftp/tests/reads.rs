@@ -274,6 +274,23 @@ fn a_look_at_the_file_does_not_speak_for_blocks_sent_again_after_it() {
     assert_eq!(bench.answer(0), ["DATA 3 176"]);
 }
 
+#[test]
+fn a_loader_without_room_to_look_at_a_file_delays_its_last_block_and_no_more() {
+    let (mut bench, _blob) = mapped(1_200);
+    bench.read("five", "");
+    bench.ack(1);
+    bench.ack(2);
+    for _ in 0..3 {
+        let ask = bench.world.asks.remove(0);
+        bench.world.turn(|engine, turn| engine.handle_refused(ask, turn));
+        assert_eq!(bench.wait(400), SILENCE);
+        assert_eq!(bench.world.asks.len(), 1);
+    }
+    assert_eq!(bench.answer(0), ["DATA 3 176"]);
+    bench.ack(3);
+    assert_eq!(bench.outcomes(), [Outcome::Done]);
+}
+
 /// A bench in which `five` is a mapped file of this size.
 fn mapped(bytes: usize) -> (Bench, Arc<Blob>) {
     let mut bench = Bench::new();

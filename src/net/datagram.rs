@@ -4,7 +4,7 @@
 //! leave before firmware, and neither takes more than its share of a turn.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsFd;
 
 use mio::{Interest, Registry, Token};
@@ -28,8 +28,12 @@ struct Port {
     socket: mio::net::UdpSocket,
     /// The kernel has said that something waits, and has not yet said that nothing does.
     readable: bool,
+    /// The last try to read failed.
+    faulty: bool,
     /// The kernel took no more; tried again in the next turn.
     blocked: bool,
+    /// The only address that it is bound to, if there is one.
+    address: Option<IpAddr>,
     /// Datagrams may leave in fragments, since some path was too narrow for them.
     fragments: bool,
     /// Datagrams that the kernel had dropped when it last told.
@@ -96,9 +100,13 @@ impl Datagrams {
     fn add(&mut self, socket: UdpSocket, registry: &Registry) -> io::Result<PortId> {
         let place = self.ports.len();
         let mut socket = mio::net::UdpSocket::from_std(socket);
+        let address = socket.local_addr()?.ip();
+        let address = Some(address).filter(|address| !address.is_unspecified());
         registry.register(&mut socket, Token(place), Interest::READABLE)?;
         self.ports.push(Port {
             socket,
+            address,
+            faulty: false,
             readable: true,
             blocked: false,
             fragments: false,
@@ -148,11 +156,15 @@ impl Datagrams {
         let count = match self.inbox.receive(port.socket.as_fd()) {
             Ok(count) => count,
             Err(fault) => {
-                // A fault other than emptiness is that of an earlier send; the next call gets on.
-                port.readable = fault.kind() != io::ErrorKind::WouldBlock;
+                // A fault other than emptiness is that of an earlier send, told once: the next call
+                // gets on. One that lasts must not keep the worker turning for nothing.
+                let told = fault.kind() != io::ErrorKind::WouldBlock;
+                port.readable = told && !port.faulty;
+                port.faulty = told;
                 return;
             }
         };
+        port.faulty = false;
         // Fewer than asked for: the queue is empty, and the kernel will tell when it is not.
         port.readable = count == RECEIVE_BATCH;
         for index in 0..count {
@@ -168,7 +180,7 @@ impl Datagrams {
                 port: PortId(place as u16),
                 peer: datagram.peer,
                 to: datagram.to,
-                from: datagram.from,
+                from: datagram.from.or(port.address),
                 interface: datagram.interface,
                 bytes: datagram.bytes,
             };
@@ -195,6 +207,14 @@ impl Datagrams {
         }
     }
 
+    /// Tells phones that their transfers are over, for the last time.
+    pub fn send_last(&mut self, turn: &mut Turn<'_>) {
+        for place in 0..self.ports.len() {
+            self.ports[place].blocked = false;
+            while self.send_batch(place, Lane::Replies, usize::MAX, turn).is_some() {}
+        }
+    }
+
     /// Sends one batch of a lane, but no new send once `bytes_max` is passed; says how many bytes
     /// that were, if there may be more.
     fn send_batch(
@@ -215,7 +235,7 @@ impl Datagrams {
             bytes += transmit.payload.bytes();
             room
         });
-        let sent = self.outbox.send(port.socket.as_fd(), transmits);
+        let sent = self.outbox.send(port.socket.as_fd(), transmits, port.address.is_some());
         if sent.count == 0 && sent.fault.is_none() {
             // All that stood in the lane has ended meanwhile.
             self.engine.sweep(id, lane);

@@ -14,7 +14,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::net::{steer, udp};
 
 /// Sockets that answer requests of one listener, per worker, where a pool is wanted.
-pub const POOL_PORTS: usize = 4;
+pub const POOL_PORTS: usize = 3;
 
 /// Which port answers come from.
 #[derive(Clone, Debug, PartialEq, Eq)]

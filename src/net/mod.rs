@@ -20,8 +20,8 @@ use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 
 use crate::admission::Admission;
+use crate::content::Answer;
 use crate::content::loader::Loader;
-use crate::content::{Answer, Ask, OpenError, StoreError};
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::{Outcome, Turn};
 use crate::time::Instant;
@@ -205,19 +205,20 @@ impl Worker {
             engine.handle_granted(ticket, &mut turn);
         }
         engine.handle_timeout(&mut turn);
+        self.datagrams.send(&mut turn);
+        let engine = &mut self.datagrams.engine;
         while let Some(ask) = engine.poll_ask() {
             if let Err(refused) = self.loader.ask(self.number, ask) {
-                engine.handle_answer(busy(refused), &mut turn);
+                engine.handle_refused(refused, &mut turn);
             }
         }
-        self.datagrams.send(&mut turn);
         self.tell(now);
         Ok(())
     }
 
     /// How long to wait for news at `now`.
     fn wait(&self, now: Instant) -> Wait {
-        if self.datagrams.is_busy() {
+        if self.datagrams.is_busy() || !self.answers.is_empty() {
             return Wait::ZERO;
         }
         let timers = [self.datagrams.engine.poll_timeout(), self.admission.slots.poll_timeout()];
@@ -267,18 +268,8 @@ impl Worker {
             now,
         };
         self.datagrams.engine.abandon(&mut turn);
-        self.datagrams.send(&mut turn);
+        self.datagrams.send_last(&mut turn);
         self.tell(now);
-    }
-}
-
-/// The answer to a question for which the loader's queue had no room.
-fn busy(refused: Ask) -> Answer {
-    match refused {
-        Ask::Open { ticket, .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
-        // What could not be looked at is not vouched for.
-        Ask::Verify { ticket, .. } => Answer::Verified { ticket, unchanged: false },
-        Ask::Store { ticket, .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
     }
 }
 

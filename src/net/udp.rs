@@ -172,6 +172,8 @@ pub struct Outbox {
     pieces: Box<[libc::iovec]>,
     block_headers: Box<[[u8; 4]]>,
     packets: Box<[crate::wire::tftp::Control]>,
+    /// Whether the socket of this batch is bound to one address.
+    one_address: bool,
     /// Whether the kernel cuts windows into datagrams (UDP_SEGMENT, Linux 4.18).
     segments: bool,
 }
@@ -189,18 +191,22 @@ impl Default for Outbox {
             pieces: empty_pieces(PIECES_MAX),
             block_headers: vec![[0; 4]; PIECES_MAX].into_boxed_slice(),
             packets: vec![packet; SEND_BATCH].into_boxed_slice(),
+            one_address: false,
             segments: true,
         }
     }
 }
 
 impl Outbox {
-    /// Hands sends to the kernel, as many as one batch holds.
+    /// Hands sends to the kernel, as many as one batch holds. A socket that is bound to one address
+    /// needs not be told with each send which one to use.
     pub fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
         transmits: impl Iterator<Item = Transmit<'a>>,
+        one_address: bool,
     ) -> Sent {
+        self.one_address = one_address;
         let (mut messages, mut pieces, mut first) = (0, 0, None);
         for transmit in transmits.take(SEND_BATCH) {
             let in_segments =
@@ -272,8 +278,8 @@ impl Outbox {
         next: &mut usize,
     ) -> Option<u16> {
         match payload {
-            Payload::Control(packet) => {
-                self.packets[message] = *packet;
+            Payload::Control(lone) => {
+                self.packets[message] = lone.packet();
                 let bytes = self.packets[message].as_bytes();
                 self.pieces[*next] = piece(bytes.as_ptr(), bytes.len());
                 *next += 1;
@@ -302,7 +308,7 @@ impl Outbox {
         let name_bytes = write_name(transmit.peer, &mut self.names[message]);
         let control = &mut self.controls[message].0;
         let mut control_bytes = 0;
-        if let Some(from) = transmit.from {
+        if let Some(from) = transmit.from.filter(|_| !self.one_address) {
             control_bytes = write_source(from, control);
         }
         if let Some(segment) = segment {

@@ -203,8 +203,8 @@ fn number(port: u16) -> u16 {
 fn push(out: &mut VecDeque<Datagram>, port: u16, transmit: Transmit<'_>) {
     let peer = transmit.peer;
     match transmit.payload {
-        Payload::Control(packet) => {
-            out.push_back(Datagram { port, peer, bytes: packet.as_bytes().to_vec() });
+        Payload::Control(lone) => {
+            out.push_back(Datagram { port, peer, bytes: lone.packet().as_bytes().to_vec() });
         }
         Payload::Blocks(blocks) => {
             let blksize = u64::from(blocks.blksize);

@@ -136,8 +136,8 @@ impl World {
             let peer = transmit.peer;
             let mut push = |bytes| self.sent.push(Sent { port, peer, from: transmit.from, bytes });
             let datagrams = match transmit.payload {
-                Payload::Control(packet) => {
-                    push(packet.as_bytes().to_vec());
+                Payload::Control(lone) => {
+                    push(lone.packet().as_bytes().to_vec());
                     1
                 }
                 Payload::Blocks(blocks) => {

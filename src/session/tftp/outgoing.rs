@@ -11,11 +11,12 @@ use crate::content::blob::{Blob, Span};
 use crate::session::tftp::engine::Engine;
 use crate::session::tftp::lanes::Lane;
 use crate::session::tftp::limits::WrapTo;
+use crate::session::tftp::options::Terms;
 use crate::session::tftp::send::{BlockIndex, Burst, Sending, number_of};
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId};
 use crate::session::{Failure, Outcome, Refusal, Turn};
 use crate::time::Instant;
-use crate::wire::tftp::{Control, DATA_HEADER_BYTES, data_header};
+use crate::wire::tftp::{Block, Control, DATA_HEADER_BYTES, data_header};
 
 /// Most blocks in one burst: what kernels take as segments of one send.
 pub const BURST_BLOCKS_MAX: u16 = 64;
@@ -36,12 +37,37 @@ pub struct Transmit<'a> {
 
 /// The bytes of one send.
 #[derive(Clone, Copy, Debug)]
-#[allow(clippy::large_enum_variant, reason = "made in place and passed on, one at a time")]
 pub enum Payload<'a> {
     /// One packet.
-    Control(Control),
+    Control(Lone<'a>),
     /// DATA blocks, each a datagram, all but the last of equal size.
     Blocks(Blocks<'a>),
+}
+
+/// A packet without payload, made only when it is sent: a send is passed on several times, and
+/// should be no larger than what it names.
+#[derive(Clone, Copy, Debug)]
+pub enum Lone<'a> {
+    /// Made already.
+    Made(&'a Control),
+    /// ACK.
+    Ack(Block),
+    /// OACK: the terms, and the size in bytes that it tells.
+    OptionAck(&'a Terms, u64),
+}
+
+impl Lone<'_> {
+    /// The packet.
+    #[must_use]
+    pub fn packet(&self) -> Control {
+        match self {
+            Lone::Made(packet) => **packet,
+            Lone::Ack(block) => Control::ack(*block),
+            Lone::OptionAck(terms, tsize_bytes) => {
+                Control::option_ack(&terms.option_ack(*tsize_bytes).unwrap_or_default())
+            }
+        }
+    }
 }
 
 impl Payload<'_> {
@@ -49,7 +75,7 @@ impl Payload<'_> {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Payload::Control(packet) => packet.as_bytes().len(),
+            Payload::Control(lone) => lone.packet().as_bytes().len(),
             Payload::Blocks(blocks) => blocks.bytes(),
         }
     }
@@ -178,7 +204,7 @@ impl Engine {
             lanes.replies().map(|reply| Transmit {
                 peer: reply.peer,
                 from: reply.from,
-                payload: Payload::Control(reply.packet),
+                payload: Payload::Control(Lone::Made(&reply.packet)),
             })
         });
         let transfers = lanes.into_iter().flat_map(move |lanes| lanes.transfers(lane));
@@ -309,10 +335,7 @@ fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
     let payload = match &transfer.state {
         State::Waiting | State::Opening => return None,
         State::Sending(sending, blob) => match next_burst(sending)? {
-            Burst::OptionAck => {
-                let options = sending.terms().option_ack(blob.bytes())?;
-                Payload::Control(Control::option_ack(&options))
-            }
+            Burst::OptionAck => Payload::Control(Lone::OptionAck(sending.terms(), blob.bytes())),
             Burst::Blocks { first, count } => Payload::Blocks(Blocks {
                 blob,
                 first,
@@ -322,11 +345,10 @@ fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
             }),
         },
         State::Receiving(receiving) => Payload::Control(match receiving.poll_transmit()? {
-            (block, false) => Control::ack(block),
+            (block, false) => Lone::Ack(block),
             (_, true) => {
                 let announced = transfer.asked.options.tsize.unwrap_or_default();
-                let options = receiving.terms().option_ack(announced)?;
-                Control::option_ack(&options)
+                Lone::OptionAck(receiving.terms(), announced)
             }
         }),
     };

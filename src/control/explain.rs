@@ -10,6 +10,8 @@ use crate::content::Catalog;
 use crate::content::route::Step;
 use crate::session::Protocol;
 use crate::session::tftp::limits::{TftpLimits, WrapTo};
+use crate::vendor::avaya;
+use crate::wire::name::FileName;
 
 /// The steps in words, and whether a file would be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,10 +61,22 @@ fn steps(
     let row = policy.tftp.subnets.iter().find(|(net, _)| net.contains(&client));
     let of = row.map_or("[tftp]".into(), |(net, _)| format!("[[tftp.subnet]] {net}"));
     step("limits", &format_args!("{of}: {}", limits(policy.tftp.limits_for(client))));
+    if denied.is_some() {
+        let stack = &policy.tftp.stack;
+        let name = FileName::parse(asked.as_bytes()).ok()?;
+        let name = avaya::override_for(&name)?;
+        let Some(entry) = catalog.find(stack, &name) else {
+            step("override", &format_args!("{name} would be served, but no root has it"));
+            return None;
+        };
+        step("override", &format_args!("{name} stands in for the file"));
+        let root = catalog.roots.get(usize::from(entry.root.0))?;
+        return Some(format!("{}/{}", root.dir.display(), entry.path));
+    }
     let steps = policy.routes.explain(asked.as_bytes(), client, &policy.tftp.stack, catalog);
     steps.iter().for_each(|told| step("name", told));
     match steps.last() {
-        Some(Step::Looked { dir, file: Some((path, _)) }) if denied.is_none() => {
+        Some(Step::Looked { dir, file: Some((path, _)) }) => {
             Some(format!("{}/{path}", dir.display()))
         }
         Some(_) | None => None,
@@ -133,6 +147,14 @@ mod tests {
         assert!(explained.text.contains("the address is not on `tftp_allow` in [access]"));
         assert!(explained.text.ends_with("served    nothing\n"), "{}", explained.text);
         assert!(!explained.served);
+    }
+
+    #[test]
+    fn a_phone_that_is_refused_is_told_of_the_override_file() {
+        let config = "[tftp]\n[access]\nallow = [\"10.0.0.0/8\"]";
+        let explained = told("46xxSettings.txt", "8.8.8.8", config);
+        assert!(explained.text.contains("override  fxd_settings.txt would be served"));
+        assert!(!explained.served, "{}", explained.text);
     }
 
     #[test]

@@ -131,7 +131,7 @@ impl Engine {
         if let State::Sending(sending, _) = &transfer.state {
             if sending.has_sent_all() {
                 transfer.asked_again_at = Some(turn.now);
-            } else if sending.is_overdue(turn.now) {
+            } else if sending.is_silent(turn.now) {
                 // It had begun and fell silent: it has started anew, and would take an old block
                 // for the answer.
                 return false;

@@ -213,7 +213,8 @@ impl Sending {
     /// The phone says again what it said before. If its answer to what was sent last is overdue, it
     /// asks for a resend; if not, the ACK was merely doubled on its way.
     fn handle_repeated_ack(&mut self, now: Instant) -> Acked {
-        if self.sent == self.acked || !self.is_overdue(now) {
+        let overdue = now.since(self.sent_at) >= self.rto.unhurried();
+        if self.sent == self.acked || !self.proven || !overdue {
             return Acked::Stale;
         }
         self.rewind();
@@ -407,10 +408,10 @@ impl Sending {
         self.wrap
     }
 
-    /// Whether a phone that has answered before owes its next answer for longer than it ever took.
+    /// Whether a phone that has answered before has been silent for longer than it ever was.
     #[must_use]
-    pub fn is_overdue(&self, now: Instant) -> bool {
-        self.proven && now.since(self.sent_at) >= self.rto.unhurried()
+    pub fn is_silent(&self, now: Instant) -> bool {
+        self.proven && now.since(self.heard_at) >= self.rto.unhurried()
     }
 
     /// Whether every block has been sent, so that the phone may be through.

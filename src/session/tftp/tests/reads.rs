@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::*;
 use crate::content::blob::{Blob, Version};
 use crate::content::{Answer, Form};
+use crate::session::tftp::rto::RTO_MIN;
 use crate::session::tftp::{Lane, SendFault};
 use crate::session::{Abort, Failure};
 use crate::wire::name::FileName;
@@ -107,7 +108,7 @@ fn an_ack_repeated_after_a_while_asks_for_one_resend() {
     bench.wait(4);
     assert_eq!(bench.ack(1), ["DATA 2 512"]);
     // The phone's own timer is as fast as the server's.
-    bench.world.now = bench.world.now + Duration::from_millis(30);
+    bench.world.now = bench.world.now + RTO_MIN;
     let before = bench.world.counters.tftp_blocks_resent.value();
     let resent = bench.ack(1);
     assert_eq!(resent, ["DATA 2 512"]);
@@ -236,7 +237,8 @@ fn a_send_that_the_kernel_refuses_is_lost_and_not_the_end_of_a_transfer() {
     let (port, fault) = (bench.from, SendFault::Refused);
     bench.world.turn(|engine, turn| engine.handle_send_fault(port, Lane::Prompt, fault, turn));
     assert_eq!(bench.settle(), SILENCE);
-    assert_eq!(bench.wait(50), ["30: DATA 2 512"]);
+    let resent = format!("{}: DATA 2 512", RTO_MIN.as_millis());
+    assert_eq!(bench.wait(80), [resent]);
     assert_eq!(bench.ack(2), ["DATA 3 512"]);
 }
 
@@ -268,7 +270,7 @@ fn a_look_at_the_file_does_not_speak_for_blocks_sent_again_after_it() {
     bench.read("five", "");
     bench.ack(1);
     assert_eq!(bench.world.asks.len(), 1);
-    assert_eq!(bench.wait(40).len(), 1, "block 2 again");
+    assert_eq!(bench.wait(60).len(), 1, "block 2 again");
     assert_eq!(bench.answer(0), SILENCE);
     assert_eq!(bench.ack(2), SILENCE);
     assert_eq!(bench.answer(0), ["DATA 3 176"]);

@@ -117,7 +117,7 @@ fn a_phone_that_restarts_within_a_second_is_not_taken_for_an_echo() {
     assert_eq!(bench.ack(1), ["DATA 2 512"]);
     bench.wait(10);
     assert_eq!(bench.read("five", ""), SILENCE, "DATA 2 may be on its way still");
-    bench.world.now = moment(900);
+    bench.world.now = bench.world.now + Duration::from_millis(700);
     assert_eq!(bench.read("five", "").last().unwrap(), "DATA 1 512");
     assert_eq!(bench.outcomes(), [Outcome::Superseded]);
 }

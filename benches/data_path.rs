@@ -78,7 +78,8 @@ fn daemon() -> Result<(Daemon, SocketAddr), Box<dyn Error>> {
     let free = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
     let config = data.path().join("ringpost.toml");
     let text = format!(
-        "data_dir = {:?}\n[tftp]\nlisten = [\"{free}\"]\nroot = [\"files\"]\n[log]\nlevel = \"error\"\n",
+        "data_dir = {:?}\n[tftp]\nlisten = [\"{free}\"]\nroot = [\"files\"]\n\
+         [log]\nlevel = \"error\"\n",
         data.path()
     );
     std::fs::write(&config, text)?;

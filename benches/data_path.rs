@@ -44,7 +44,7 @@ fn session(c: &mut Criterion) {
         b.iter(|| {
             phone = phone.checked_add(1).unwrap_or(1_024);
             let peer = SocketAddr::from(([10, 0, 0, 1], phone));
-            server.handle_datagram(0, peer, &asked, now);
+            server.handle_datagram(SERVER.port(), peer, &asked, now);
             while let Some(sent) = server.poll_transmit(now) {
                 let Some(number) = sent.bytes.get(2..4) else { break };
                 let ack = [0, 4, number[0], number[1]];
@@ -54,7 +54,8 @@ fn session(c: &mut Criterion) {
         });
     });
     group.finish();
-    assert_eq!(server.transfers_open(), 0, "a transfer did not end at {SERVER}");
+    let done = server.counters().transfers_done.value();
+    assert!(done > 0, "nothing was measured: no transfer was done");
 }
 
 struct Daemon {

@@ -22,8 +22,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounde
 
 use super::blob::{Blob, Version};
 use super::memory::{Key, Limits, Memory, key};
-use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket, netascii};
+use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Stored, Ticket, netascii};
 use crate::time::Instant;
+use crate::vault::deed::Denied;
 use crate::vault::store::{Directories, Writer};
 use crate::vault::upload::Upload;
 
@@ -147,8 +148,8 @@ impl Loader {
     pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
         let Some(queues) = &self.queues else { return Err(ask) };
         let queue = match &ask {
-            Ask::Open { .. } | Ask::Verify { .. } => &queues.asks,
-            Ask::Store { .. } => &queues.uploads,
+            Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => &queues.asks,
+            Ask::Store { .. } | Ask::Vault { .. } => &queues.uploads,
         };
         queue.try_send((worker, ask)).map_err(|refused| match refused {
             TrySendError::Full((_, ask)) | TrySendError::Disconnected((_, ask)) => ask,
@@ -263,6 +264,12 @@ impl Shared {
             Ask::Store { ticket, .. } => {
                 self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
             }
+            Ask::Read { ticket, .. } => {
+                self.answer(worker, Answer::Read { ticket, result: Err(OpenError::Busy) });
+            }
+            Ask::Vault { ticket, .. } => {
+                self.answer(worker, Answer::Vault { ticket, result: Err(Denied::Busy) });
+            }
         }
     }
 
@@ -273,12 +280,16 @@ impl Shared {
             for (worker, ask) in std::iter::once(first).chain(uploads.try_iter()).take(BATCH_MAX) {
                 match ask {
                     Ask::Store { ticket, upload } => batch.push((worker, ticket, upload)),
-                    Ask::Open { .. } | Ask::Verify { .. } => self.handle(worker, ask),
+                    Ask::Open { .. }
+                    | Ask::Verify { .. }
+                    | Ask::Read { .. }
+                    | Ask::Vault { .. } => self.handle(worker, ask),
                 }
             }
             let uploads: Vec<&Upload> = batch.iter().map(|(_, _, upload)| &**upload).collect();
             let results = writer.store(&uploads);
             for ((worker, ticket, _), result) in batch.into_iter().zip(results) {
+                let result = result.map(|()| Stored { new: false, version: Version::default() });
                 self.answer(worker, Answer::Stored { ticket, result });
             }
         }
@@ -702,7 +713,7 @@ mod tests {
             let Answer::Stored { ticket, result } = bench.answers.recv().unwrap() else {
                 panic!("an answer to another question");
             };
-            assert_eq!((ticket, result), (Ticket(number), Ok(())));
+            assert_eq!((ticket, result.map(drop)), (Ticket(number), Ok(())));
         }
         assert_eq!(fs::read(root.path().join("c")).unwrap(), b"stored");
     }

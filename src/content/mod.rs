@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+use crate::vault::deed::{Deed, Denied, Done};
 use crate::vault::upload::Upload;
 use crate::wire::name::FileName;
 #[cfg(feature = "server")]
@@ -174,6 +175,17 @@ impl Catalog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(pub u64);
 
+impl Ticket {
+    /// Tells the tickets of connections from those of TFTP transfers, which never have it.
+    pub const STREAM: u64 = 1 << 63;
+
+    /// Whether a connection asked, and not a TFTP transfer.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        self.0 & Ticket::STREAM != 0
+    }
+}
+
 /// What a session asks of the threads that may wait for a disk.
 #[derive(Debug)]
 pub enum Ask {
@@ -200,6 +212,26 @@ pub enum Ask {
         /// The bytes and where they belong.
         upload: Box<Upload>,
     },
+    /// Read a part of a mapped file into this process: for whoever must see the bytes, as TLS must.
+    Read {
+        /// Who asks.
+        ticket: Ticket,
+        /// The mapping.
+        blob: Arc<Blob>,
+        /// Where the part starts.
+        offset: u64,
+        /// How many bytes; the file has as many behind `offset`.
+        bytes: usize,
+        /// Room that is used again.
+        buffer: Vec<u8>,
+    },
+    /// Have the vault do something.
+    Vault {
+        /// Who asks.
+        ticket: Ticket,
+        /// What is wanted, by whom, and what they showed.
+        deed: Box<Deed>,
+    },
 }
 
 /// What those threads answer.
@@ -223,9 +255,60 @@ pub enum Answer {
     Stored {
         /// Who asked.
         ticket: Ticket,
-        /// Nothing, once file and directory are synced.
-        result: Result<(), StoreError>,
+        /// Once file and directory are synced.
+        result: Result<Stored, StoreError>,
     },
+    /// A part of a file.
+    Read {
+        /// Who asked.
+        ticket: Ticket,
+        /// Exactly the bytes asked for, or why there are none.
+        result: Result<Vec<u8>, OpenError>,
+    },
+    /// What the vault did.
+    Vault {
+        /// Who asked.
+        ticket: Ticket,
+        /// What was done, or why it was not.
+        result: Result<Done, Denied>,
+    },
+}
+
+impl Ask {
+    /// Who asks.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            Ask::Open { ticket, .. }
+            | Ask::Verify { ticket, .. }
+            | Ask::Store { ticket, .. }
+            | Ask::Read { ticket, .. }
+            | Ask::Vault { ticket, .. } => *ticket,
+        }
+    }
+}
+
+impl Answer {
+    /// Who asked.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            Answer::Opened { ticket, .. }
+            | Answer::Verified { ticket, .. }
+            | Answer::Stored { ticket, .. }
+            | Answer::Read { ticket, .. }
+            | Answer::Vault { ticket, .. } => *ticket,
+        }
+    }
+}
+
+/// An upload is durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Whether there was no file of the name before.
+    pub new: bool,
+    /// What is there now.
+    pub version: Version,
 }
 
 /// Why a file in the catalog could not be opened.
@@ -254,6 +337,8 @@ pub enum StoreError {
     Full,
     /// The file exists, and the rule says that it is never replaced.
     Exists,
+    /// The file is not the one that the phone said it must be.
+    Precondition,
     /// The system does not let this process write there.
     Forbidden,
     /// The disk failed; the writer has logged how.

@@ -15,7 +15,7 @@ use tracing::Level;
 use crate::content::{OpenError, StoreError};
 use crate::net::Clock;
 use crate::net::view::RecordSink;
-use crate::session::{Abort, Failure, Outcome, Record, Refusal, Subject};
+use crate::session::{Abort, Failure, Handshake, Outcome, Record, Refusal, Subject};
 use crate::time::{Duration, Instant};
 
 /// How often the queue is looked at.
@@ -109,6 +109,7 @@ fn abort_reason(abort: Abort) -> &'static str {
     match abort {
         Abort::OptionsProbe => "the phone only wanted to know the size",
         Abort::ByPhone(3) => "the phone said that its disk is full",
+        Abort::Disconnected => "the phone closed the connection: it had read what it wanted",
         Abort::ByPhone(_) => "the phone had what it wanted",
     }
 }
@@ -126,6 +127,45 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::NoSlot => ("all places are taken (clients_max)", Level::WARN),
         Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
         Refusal::Stopping => ("the server is about to stop", Level::INFO),
+        Refusal::MethodNotAllowed => ("the method is not for this file", Level::WARN),
+        Refusal::NotImplemented => ("the method, coding or version is not served", Level::WARN),
+        Refusal::HeadTooLarge => ("the head of the request is too large (head_max)", Level::WARN),
+        Refusal::LengthRequired => ("the body has no length", Level::WARN),
+        Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
+        Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
+        Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
+        Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
+        Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
+        Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
+        Refusal::TooManyConnections => {
+            ("too many connections (per_address or max in [connections])", Level::WARN)
+        }
+        Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
+    }
+}
+
+/// Why a connection was not secured, and what to do where something can be done.
+fn handshake_reason(why: Handshake) -> &'static str {
+    match why {
+        Handshake::Untrusted => {
+            "the phone does not trust this server's certificate; give it the CA (`ringpost \
+             certificate export`), or a certificate from a CA that it knows"
+        }
+        Handshake::CertificateRefused => {
+            "the phone refuses the certificate: its name or its dates (`ringpost certificate show`)"
+        }
+        Handshake::NoSharedVersion => {
+            "the phone speaks no TLS that this listener speaks; old phones need `legacy = true`"
+        }
+        Handshake::NoSharedSuite => {
+            "the phone has no cipher suite that this listener has; old phones need `legacy = true`"
+        }
+        Handshake::PlainRequest => "the phone spoke plain HTTP to a port that speaks TLS",
+        Handshake::NotTls => "what came is no TLS",
+        Handshake::NoClientCertificate => "the phone showed no client certificate",
+        Handshake::BadClientCertificate => "the phone's certificate is not accepted",
+        Handshake::Abandoned => "the phone closed the connection during the handshake",
+        Handshake::Failed => "the handshake failed",
     }
 }
 
@@ -140,6 +180,7 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Open(OpenError::Busy) => "the disks could not keep up",
         Failure::Store(StoreError::Full) => "the disk or the quota is full",
         Failure::Store(StoreError::Exists) => "the file exists and is never replaced",
+        Failure::Store(StoreError::Precondition) => "the file is not the one that was expected",
         Failure::Store(StoreError::Forbidden) => "the server may not write there",
         Failure::Store(StoreError::Io) => "the disk failed",
         Failure::Store(StoreError::Busy) => "the disks could not keep up",
@@ -323,6 +364,7 @@ mod tests {
             took: Duration::from_millis(3),
             bytes: 0,
             blocks_resent: 0,
+            status: None,
             round_trip: None,
             outcome,
         }

@@ -6,6 +6,7 @@
 pub mod datagram;
 pub mod listener;
 pub mod steer;
+pub mod tls;
 pub mod udp;
 pub mod view;
 
@@ -54,6 +55,12 @@ impl Clock {
     #[must_use]
     pub fn origin(self) -> std::time::Instant {
         self.0
+    }
+
+    /// What the calendar says, in seconds since 1970.
+    #[must_use]
+    pub fn unix_s(self) -> u64 {
+        std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
     }
 
     /// The moment now.
@@ -188,6 +195,7 @@ impl Worker {
             admission: &mut self.admission,
             counters: &view.counters,
             now,
+            unix_s: self.clock.unix_s(),
         };
         let engine = &mut self.datagrams.engine;
         if self.orders.drain.load(Relaxed) {
@@ -266,6 +274,7 @@ impl Worker {
             admission: &mut self.admission,
             counters: &view.counters,
             now,
+            unix_s: self.clock.unix_s(),
         };
         self.datagrams.engine.abandon(&mut turn);
         self.datagrams.send_last(&mut turn);

@@ -3,6 +3,7 @@
 //! Nothing here sends, sleeps, opens or locks. What a machine needs of the world it finds in the
 //! [`Turn`] that it is handed; what it wants done it says when polled.
 
+pub mod http;
 pub mod snapshot;
 pub mod tftp;
 pub mod timer;
@@ -28,6 +29,8 @@ pub struct Turn<'a> {
     pub counters: &'a Counters,
     /// The moment of the turn.
     pub now: Instant,
+    /// The same moment as the calendar has it, in seconds since 1970: for dates in heads alone.
+    pub unix_s: u64,
 }
 
 /// The protocols that Ringpost speaks to phones.
@@ -94,6 +97,8 @@ pub enum Abort {
     OptionsProbe,
     /// Any other ERROR from the phone, with its code.
     ByPhone(u16),
+    /// The phone closed the connection before it had all: it had read what it wanted.
+    Disconnected,
 }
 
 /// Why a request was not served: the phone's doing, or a limit.
@@ -119,6 +124,55 @@ pub enum Refusal {
     TooManyTransfers,
     /// The server is about to stop.
     Stopping,
+    /// The method is known and not for this resource.
+    MethodNotAllowed,
+    /// The method, the transfer coding or the version of HTTP is not one that is served.
+    NotImplemented,
+    /// The head of the request is longer or has more lines than is allowed.
+    HeadTooLarge,
+    /// The body has no length (HTTP 411).
+    LengthRequired,
+    /// None of the ranges lies in the file (HTTP 416).
+    RangeNotSatisfiable,
+    /// A condition of the request does not hold (HTTP 412).
+    PreconditionFailed,
+    /// The phone expects what is not offered (HTTP 417).
+    ExpectationUnknown,
+    /// No secret was sent, or a wrong one.
+    Unauthorized,
+    /// Too many wrong secrets came from the address; it has to wait.
+    SlowedDown,
+    /// Head or body came too slowly.
+    TooSlow,
+    /// The address has too many connections, or all addresses together have.
+    TooManyConnections,
+    /// The connection could not be secured.
+    Handshake(Handshake),
+}
+
+/// Why a connection could not be secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// The phone does not trust this server's certificate, and said so.
+    Untrusted,
+    /// The phone found something else wrong with the certificate: its name or its dates.
+    CertificateRefused,
+    /// There is no version of TLS that both sides speak.
+    NoSharedVersion,
+    /// There is no cipher suite that both sides have.
+    NoSharedSuite,
+    /// The phone spoke plain HTTP to a port that speaks TLS.
+    PlainRequest,
+    /// What came is no TLS.
+    NotTls,
+    /// The listener requires a client certificate, and the phone has none.
+    NoClientCertificate,
+    /// The phone's certificate is expired, revoked or of a stranger.
+    BadClientCertificate,
+    /// The phone closed the connection in the middle.
+    Abandoned,
+    /// Anything else.
+    Failed,
 }
 
 /// Why this side could not go on.
@@ -155,6 +209,8 @@ pub struct Record {
     pub bytes: u64,
     /// Blocks sent more than once.
     pub blocks_resent: u32,
+    /// The status code of the answer, where the protocol has one.
+    pub status: Option<u16>,
     /// Smoothed round trip, if one was measured.
     pub round_trip: Option<Duration>,
     /// How it ended.

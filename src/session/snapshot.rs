@@ -12,6 +12,7 @@ use crate::admission::pace::Paces;
 use crate::admission::slots::SlotLimits;
 use crate::content::route::Routes;
 use crate::content::{Catalog, RootId};
+use crate::session::http::limits::HttpPolicy;
 use crate::session::tftp::limits::TftpLimits;
 use crate::vault::upload::Rules;
 
@@ -39,6 +40,8 @@ pub struct Policy {
     pub paces: Arc<Paces>,
     /// The TFTP server.
     pub tftp: TftpPolicy,
+    /// The HTTP server, plain and over TLS.
+    pub http: HttpPolicy,
 }
 
 /// Settings of the TFTP server.

@@ -14,7 +14,7 @@ use crate::admission::pace::Paces;
 use crate::admission::slots::SharedSlots;
 use crate::content::blob::{Blob, Version};
 use crate::content::index::Index;
-use crate::content::{Answer, Ask, Catalog, Entry, Form, Root, RootId};
+use crate::content::{Answer, Ask, Catalog, Entry, Form, Root, RootId, Stored};
 use crate::count::Counters;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::tftp::{Arrival, Engine, Lane, Payload, PortId, Transmit};
@@ -132,6 +132,7 @@ impl TftpServer {
             admission: &mut self.admission,
             counters: &self.counters,
             now,
+            unix_s: 0,
         };
         act(&mut self.engine, &mut turn)
     }
@@ -146,16 +147,16 @@ impl TftpServer {
         }
         self.send(now);
         while let Some(ask) = self.engine.poll_ask() {
-            let answer = self.answer(ask);
-            self.answers.push_back((now + self.loader_delay, answer));
+            let answer = self.answer(ask).map(|answer| (now + self.loader_delay, answer));
+            self.answers.extend(answer);
         }
         while let Some(record) = self.engine.poll_record() {
             self.outcomes.push(record.outcome);
         }
     }
 
-    fn answer(&mut self, ask: Ask) -> Answer {
-        match ask {
+    fn answer(&mut self, ask: Ask) -> Option<Answer> {
+        Some(match ask {
             Ask::Open { ticket, entry, form } => {
                 let blob = self.blobs.get(&entry.path).cloned();
                 entry.keep(form, blob.clone());
@@ -166,9 +167,12 @@ impl TftpServer {
             }
             Ask::Store { ticket, upload } => {
                 self.uploads.push(*upload);
-                Answer::Stored { ticket, result: Ok(()) }
+                let stored = Stored { new: true, version: Version::default() };
+                Answer::Stored { ticket, result: Ok(stored) }
             }
-        }
+            // TFTP never asks for these.
+            Ask::Read { .. } | Ask::Vault { .. } => return None,
+        })
     }
 
     fn send(&mut self, now: Instant) {

@@ -22,6 +22,7 @@ use crate::content::loader::LoaderConfig;
 use crate::content::route::Routes;
 use crate::control::interfaces;
 use crate::session::Protocol;
+use crate::session::http::limits::HttpPolicy;
 use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
 use crate::time::Duration;
@@ -154,6 +155,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         uploads,
         paces: Arc::default(),
         tftp: TftpPolicy::default(),
+        http: HttpPolicy::default(),
     };
     let tftp = file.tftp.map(|tftp| {
         check::times(&tftp, found);

@@ -152,6 +152,7 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
         took: now.since(transfer.began),
         bytes,
         blocks_resent,
+        status: None,
         round_trip: trip,
         outcome,
     }
@@ -169,5 +170,18 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
         Refusal::NoSlot | Refusal::TooManyTransfers => (ErrorCode::UNDEFINED, "Busy"),
         Refusal::Stopping => (ErrorCode::UNDEFINED, "Stopping"),
+        // TFTP knows none of these.
+        Refusal::MethodNotAllowed
+        | Refusal::NotImplemented
+        | Refusal::HeadTooLarge
+        | Refusal::LengthRequired
+        | Refusal::RangeNotSatisfiable
+        | Refusal::PreconditionFailed
+        | Refusal::ExpectationUnknown
+        | Refusal::Unauthorized
+        | Refusal::SlowedDown
+        | Refusal::TooSlow
+        | Refusal::TooManyConnections
+        | Refusal::Handshake(_) => (ErrorCode::UNDEFINED, "Refused"),
     }
 }

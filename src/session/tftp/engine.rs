@@ -248,10 +248,12 @@ impl Engine {
             Answer::Verified { ticket, unchanged: false } => {
                 self.fail(ticket.into(), Failure::FileChanged, turn);
             }
-            Answer::Stored { ticket, result: Ok(()) } => self.stored(ticket.into(), turn),
+            Answer::Stored { ticket, result: Ok(_) } => self.stored(ticket.into(), turn),
             Answer::Stored { ticket, result: Err(fault) } => {
                 self.fail(ticket.into(), Failure::Store(fault), turn);
             }
+            // A transfer never asks for these.
+            Answer::Read { .. } | Answer::Vault { .. } => {}
         }
     }
 
@@ -272,6 +274,8 @@ impl Engine {
             Ask::Store { ticket, .. } => {
                 self.fail(ticket.into(), Failure::Store(StoreError::Busy), turn);
             }
+            // A transfer never asks for these.
+            Ask::Read { .. } | Ask::Vault { .. } => {}
         }
     }
 

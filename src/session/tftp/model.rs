@@ -11,7 +11,7 @@ use crate::admission::access::{List, NamedList, Range};
 use crate::admission::budget::{Budget, BudgetLimits};
 use crate::admission::slots::{Overflow, SharedSlots};
 use crate::content::blob::{Blob, Version};
-use crate::content::{Answer, Ask, Catalog, Entry, OpenError, Root, RootId, StoreError, Ticket};
+use crate::content::{Answer, Ask, Catalog, Entry, OpenError, Root, RootId, StoreError, Stored};
 use crate::count::Counters;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::tftp::limits::WrapTo;
@@ -99,6 +99,7 @@ impl World {
             admission: &mut self.admission,
             counters: &self.counters,
             now: self.now,
+            unix_s: 0,
         };
         act(&mut self.engine, &mut turn)
     }
@@ -216,7 +217,7 @@ impl World {
             Ask::Verify { ticket, .. } => Answer::Verified { ticket, unchanged: fault == 0 },
             Ask::Store { ticket, .. } => {
                 let result = match fault {
-                    0 => Ok(()),
+                    0 => Ok(Stored { new: true, version: Version::default() }),
                     1 => Err(StoreError::Full),
                     2 => Err(StoreError::Exists),
                     3 => Err(StoreError::Forbidden),
@@ -225,6 +226,7 @@ impl World {
                 };
                 Answer::Stored { ticket, result }
             }
+            Ask::Read { .. } | Ask::Vault { .. } => return,
         };
         self.turn(|engine, turn| engine.handle_answer(answer, turn));
         self.settle();
@@ -252,7 +254,7 @@ impl World {
             let stands = |lane| lanes.transfers(lane).any(|queued| queued == id);
             let queued = stands(Lane::Prompt) || stands(Lane::Bulk);
             assert_eq!(queued, transfer.queued, "{}", transfer.peer);
-            let asked = self.asks.iter().any(|ask| ticket_of(ask) == id.into());
+            let asked = self.asks.iter().any(|ask| ask.ticket() == id.into());
             let has_future = match transfer.state {
                 State::Waiting => true,
                 State::Opening => asked,
@@ -273,14 +275,6 @@ fn bytes_held(transfer: &Transfer) -> u64 {
     match &transfer.state {
         State::Receiving(receiving) => receiving.bytes_held(),
         State::Waiting | State::Opening | State::Sending(..) => 0,
-    }
-}
-
-fn ticket_of(ask: &Ask) -> Ticket {
-    match ask {
-        Ask::Open { ticket, .. } | Ask::Verify { ticket, .. } | Ask::Store { ticket, .. } => {
-            *ticket
-        }
     }
 }
 

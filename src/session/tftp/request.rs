@@ -362,6 +362,7 @@ impl Engine {
             took: Duration::ZERO,
             bytes: 0,
             blocks_resent: 0,
+            status: None,
             round_trip: None,
             outcome: Outcome::Refused(refusal),
         };

@@ -170,6 +170,9 @@ impl Transfer {
     }
 }
 
+/// A ticket's highest bit is that of connections.
+const GENERATION_MASK: u32 = (Ticket::STREAM >> 32) as u32 - 1;
+
 /// All open transfers.
 #[derive(Debug, Default)]
 pub struct Table {
@@ -240,7 +243,7 @@ impl Table {
         let row =
             self.rows.get_mut(id.row as usize).filter(|row| row.generation == id.generation)?;
         let transfer = row.transfer.take()?;
-        row.generation = row.generation.wrapping_add(1);
+        row.generation = row.generation.wrapping_add(1) & GENERATION_MASK;
         self.free.push(id.row);
         self.index.remove(&transfer.peer);
         Some(transfer)

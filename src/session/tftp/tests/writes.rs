@@ -8,7 +8,9 @@ use crate::session::{Failure, Refusal};
 fn stored(bench: &Bench) -> &[u8] {
     match &bench.world.asks[0] {
         Ask::Store { upload, .. } => &upload.bytes,
-        other @ (Ask::Open { .. } | Ask::Verify { .. }) => panic!("{other:?} stores nothing"),
+        other @ (Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } | Ask::Vault { .. }) => {
+            panic!("{other:?} stores nothing")
+        }
     }
 }
 

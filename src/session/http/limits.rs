@@ -1,0 +1,95 @@
+//! What holds for HTTP: the limits of connections and the listeners with their roots.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::content::RootId;
+use crate::session::Protocol;
+use crate::time::Duration;
+use crate::vault::deed::VaultPolicy;
+
+/// Settings of the HTTP server, plain and over TLS.
+#[derive(Clone, Debug, Default)]
+pub struct HttpPolicy {
+    /// Every address that is listened on, in the order of the configuration.
+    pub listeners: Vec<HttpListener>,
+    /// What holds for every connection.
+    pub limits: StreamLimits,
+    /// The vault; none where the configuration has no `[vault]`.
+    pub vault: Option<Arc<VaultPolicy>>,
+    /// The CA's certificate, served over plain HTTP, so that phones can learn whom to trust; none
+    /// where it is not to be served.
+    pub ca: Option<CaFile>,
+}
+
+/// The certificate of the server's own CA as a file that phones can fetch.
+#[derive(Clone, Debug)]
+pub struct CaFile {
+    /// The folded path, without a slash in front.
+    pub path: Box<[u8]>,
+    /// The certificate, PEM.
+    pub pem: Arc<[u8]>,
+}
+
+/// One address that HTTP is served at.
+#[derive(Clone, Debug)]
+pub struct HttpListener {
+    /// The address as configured: what a bound socket finds its settings by.
+    pub address: SocketAddr,
+    /// [`Protocol::Http`] or [`Protocol::Https`].
+    pub protocol: Protocol,
+    /// The stack of roots that files are looked for in.
+    pub stack: Vec<RootId>,
+    /// Whether the vault can be reached here.
+    pub vault: bool,
+}
+
+/// Limits of connections, `[connections]` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Open connections per worker; one more is closed at once. Default 20,000.
+    pub connections_max: usize,
+    /// Open connections of one client address; one more is closed at once, 0 = no limit.
+    /// Default 512: an address may be that of a site behind NAT.
+    pub per_address_max: usize,
+    /// Bytes of a request's head, request line included. 1 KiB to 64 KiB, default 16 KiB.
+    pub head_bytes_max: usize,
+    /// Lines in a head. 8 to 128, default 64.
+    pub head_lines_max: usize,
+    /// Whole head, from the connection's or the request's first moment. Default 10 s.
+    pub head_timeout: Duration,
+    /// A body, or a phone that reads a file, may be late by this much. Default 30 s.
+    pub stall_timeout: Duration,
+    /// Beyond that, bytes per second that a body must come in with and a file be read with.
+    /// Default 256.
+    pub rate_min: u64,
+    /// Between two requests. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Requests of one connection; the last one's answer says that it is closed. Default 10,000.
+    pub requests_max: u32,
+    /// Ranges in one request; more are answered with the whole file. 1 to 64, default 8.
+    pub ranges_max: usize,
+    /// Bytes of bodies in memory per worker; one more body is refused. Default 64 MiB.
+    pub body_memory_bytes_max: u64,
+    /// Bodyless requests may end their lines with LF alone, for old phones. Default false.
+    pub lone_lf: bool,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        StreamLimits {
+            connections_max: 20_000,
+            per_address_max: 512,
+            head_bytes_max: 16 << 10,
+            head_lines_max: 64,
+            head_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(30),
+            rate_min: 256,
+            idle_timeout: Duration::from_secs(60),
+            requests_max: 10_000,
+            ranges_max: 8,
+            body_memory_bytes_max: 64 << 20,
+            lone_lf: false,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is wanted of the vault, what it may say, and who may ask: values that cross from the data
+//! path to the threads that may wait.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::names::Item;
+use crate::content::Stored;
+use crate::content::blob::Blob;
+use crate::time::Duration;
+
+/// The realm that every challenge names. It never changes: a phone that has answered it once
+/// answers from its memory from then on, and asks its user again where it differs.
+pub const REALM: &str = "Ringpost";
+
+/// Who may reach an extension's data.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// Everybody on the access list.
+    #[default]
+    Open,
+    /// Whoever is in the users' file and sends its password (Basic).
+    Users(PathBuf),
+    /// Whoever sends the secret that was first sent for the extension (Basic).
+    Pinned,
+    /// Whoever shows a client certificate that the listener trusts.
+    Certificate,
+}
+
+/// What becomes of an upload that neither the vault nor a rule knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// It is kept where nobody is served from.
+    Quarantine {
+        /// The writer's number for the directory.
+        directory: u16,
+        /// Largest size in bytes.
+        bytes_max: u64,
+    },
+}
+
+/// Settings of the vault, `[vault]` in the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultPolicy {
+    /// Where versions lie.
+    pub dir: PathBuf,
+    /// Folded paths without slashes at the ends under which phones reach it; an empty one is `/`.
+    pub prefixes: Vec<Box<[u8]>>,
+    /// Who may.
+    pub auth: Auth,
+    /// Largest version in bytes. Default 1 MiB.
+    pub bytes_max: u64,
+    /// Versions kept of each item, at least 1. Default 20.
+    pub versions_max: usize,
+    /// Versions are kept no longer than this, but for the newest. Default 90 days.
+    pub age_max: Duration,
+    /// What becomes of uploads that nobody knows.
+    pub unknown: Unknown,
+}
+
+/// What somebody showed to be let in.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// User and password as Basic has them.
+    pub basic: Option<(Vec<u8>, Vec<u8>)>,
+    /// The listener asked for a client certificate, and one that it trusts was shown.
+    pub certificate: bool,
+}
+
+/// What a phone said of the version that it means to change (RFC 9110, 13.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing.
+    #[default]
+    None,
+    /// There must be none (`If-None-Match: *`).
+    New,
+    /// There must be one (`If-Match: *`).
+    Exists,
+    /// It must have one of these entity tags, without their quotes.
+    Matches(Vec<Box<[u8]>>),
+    /// It must not have been modified after this second since 1970.
+    UnmodifiedSince(u64),
+}
+
+/// Something that the vault is to do.
+#[derive(Debug)]
+pub struct Deed {
+    /// The phone's address.
+    pub client: IpAddr,
+    /// Whose data.
+    pub item: Item,
+    /// What was shown.
+    pub shown: Shown,
+    /// The settings of the moment.
+    pub policy: Arc<VaultPolicy>,
+    /// What to do.
+    pub act: Act,
+}
+
+/// What to do with an item.
+#[derive(Debug)]
+pub enum Act {
+    /// Give out the newest version.
+    Fetch,
+    /// Keep these bytes as a new version.
+    Keep {
+        /// As they came.
+        bytes: Vec<u8>,
+        /// What must hold.
+        precondition: Precondition,
+    },
+    /// Note that there is nothing any more; older versions stay until their time is over.
+    Forget {
+        /// What must hold.
+        precondition: Precondition,
+    },
+}
+
+/// What the vault did.
+#[derive(Debug)]
+pub enum Done {
+    /// The newest version, on the heap.
+    Fetched(Arc<Blob>),
+    /// A new version is durable.
+    Kept(Stored),
+    /// There is nothing to be fetched any more, durably.
+    Forgotten,
+}
+
+/// Why the vault did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// There is no version, or it was forgotten.
+    NotThere,
+    /// No secret, or a wrong one.
+    Unauthorized,
+    /// The address has sent too many wrong secrets; after this long it may try again.
+    SlowedDown(Duration),
+    /// The precondition does not hold.
+    Precondition,
+    /// The disk is full.
+    Full,
+    /// The system does not let this process write there.
+    Forbidden,
+    /// The disk failed; the log says how.
+    Io,
+    /// The queue was full.
+    Busy,
+}

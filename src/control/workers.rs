@@ -115,7 +115,7 @@ impl DataPath for Workers {
                     view: Arc::clone(&parts.views[number]),
                     orders: Arc::clone(&orders),
                 };
-                let worker = Worker::new(seat, sockets)?;
+                let worker = Worker::new(seat, sockets, Vec::new())?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders })

@@ -6,6 +6,7 @@
 pub mod datagram;
 pub mod listener;
 pub mod steer;
+pub mod stream;
 pub mod tls;
 pub mod udp;
 pub mod view;
@@ -27,6 +28,7 @@ use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::{Outcome, Turn};
 use crate::time::Instant;
 use datagram::Datagrams;
+use stream::StreamListener;
 use view::{Gauge, RecordSink, WorkerView};
 
 /// The token by which other threads wake a worker.
@@ -137,11 +139,18 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker for these listeners: each a socket for requests, and those that answer.
+    /// A worker for these listeners: for datagrams, each a socket for requests and those that
+    /// answer; and for connections.
     ///
     /// # Errors
     /// When the kernel does not let it wait for a socket.
-    pub fn new(seat: Seat, listeners: Vec<(UdpSocket, Vec<UdpSocket>)>) -> io::Result<Self> {
+    pub fn new(
+        seat: Seat,
+        listeners: Vec<(UdpSocket, Vec<UdpSocket>)>,
+        streams: Vec<StreamListener>,
+    ) -> io::Result<Self> {
+        // Nobody makes any yet.
+        drop(streams);
         let mut datagrams = Datagrams::new(0);
         for (listener, pool) in listeners {
             datagrams.listen(listener, pool, seat.poll.registry())?;

@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
 
-use super::blob::{Blob, Version};
+use super::blob::{Blob, SEALED_BYTES_MIN, Version};
 use super::memory::{Key, Limits, Memory, key};
 use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Stored, Ticket, netascii};
 use crate::time::Instant;
@@ -49,12 +49,14 @@ pub struct LoaderConfig {
     pub uploads_max: usize,
     /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
     pub upload_directory_bytes_max: u64,
-    /// Octet files up to this size are copied to the heap, larger ones mapped. Default 1 MiB.
+    /// Octet files up to this size are copied to memory, larger ones mapped. Default 1 MiB.
     pub heap_file_bytes_max: u64,
     /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
     pub netascii_file_bytes_max: u64,
-    /// Bytes of files kept on the heap. Default 256 MiB.
+    /// Bytes of files kept on the heap and in sealed memory. Default 256 MiB.
     pub heap_bytes_max: u64,
+    /// Files kept in sealed memory; each has a descriptor open. Default 1,024.
+    pub sealed_files_max: usize,
     /// Mapped files kept; each has a descriptor open. Default 256.
     pub mapped_files_max: usize,
 }
@@ -69,6 +71,7 @@ impl Default for LoaderConfig {
             heap_file_bytes_max: 1 << 20,
             netascii_file_bytes_max: 16 << 20,
             heap_bytes_max: 256 << 20,
+            sealed_files_max: 1_024,
             mapped_files_max: 256,
         }
     }
@@ -91,8 +94,10 @@ pub struct LoaderFigures {
     pub unsettled: u64,
     /// Blobs forgotten to make room.
     pub forgotten: u64,
-    /// Bytes of files kept on the heap.
+    /// Bytes of files kept on the heap and in sealed memory.
     pub heap_bytes: u64,
+    /// Files kept in sealed memory.
+    pub sealed_files: u64,
     /// Mapped files kept.
     pub mapped_files: u64,
 }
@@ -173,6 +178,7 @@ impl Loader {
             unsettled: self.shared.unsettled.load(Relaxed),
             forgotten: self.shared.forgotten.load(Relaxed),
             heap_bytes: memory.heap_bytes(),
+            sealed_files: memory.sealed_files() as u64,
             mapped_files: memory.mapped_files() as u64,
         }
     }
@@ -225,6 +231,7 @@ impl Shared {
     fn new(config: LoaderConfig, started: std::time::Instant, replies: Vec<Replies>) -> Self {
         let limits = Limits {
             heap_bytes_max: config.heap_bytes_max,
+            sealed_files_max: config.sealed_files_max,
             mapped_files_max: config.mapped_files_max,
         };
         Shared {
@@ -264,8 +271,9 @@ impl Shared {
             Ask::Store { ticket, .. } => {
                 self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
             }
-            Ask::Read { ticket, .. } => {
-                self.answer(worker, Answer::Read { ticket, result: Err(OpenError::Busy) });
+            Ask::Read { ticket, blob, offset, bytes, buffer } => {
+                let result = read_part(&blob, offset, bytes, buffer);
+                self.answer(worker, Answer::Read { ticket, result });
             }
             Ask::Vault { ticket, .. } => {
                 self.answer(worker, Answer::Vault { ticket, result: Err(Denied::Busy) });
@@ -313,7 +321,8 @@ impl Shared {
     }
 
     fn look(&self, load: Load) {
-        let wait = match look(&self.config, &load.entry, load.form) {
+        let may_seal = lock(&self.memory).may_seal();
+        let wait = match look(&self.config, &load.entry, load.form, may_seal) {
             Ok(Look::Loaded(blob)) => {
                 self.loads.fetch_add(1, Relaxed);
                 let blob = Arc::new(blob);
@@ -379,7 +388,12 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Looks at a file once: one version of it, or when to look again.
-fn look(config: &LoaderConfig, entry: &Entry, form: Form) -> Result<Look, OpenError> {
+fn look(
+    config: &LoaderConfig,
+    entry: &Entry,
+    form: Form,
+    may_seal: bool,
+) -> Result<Look, OpenError> {
     let beneath = entry.beneath().ok_or(OpenError::Gone)?;
     let (file, version) = beneath.file(&entry.path)?;
     if let Some(wait) = until_settled(&version, SystemTime::now()) {
@@ -396,7 +410,7 @@ fn look(config: &LoaderConfig, entry: &Entry, form: Form) -> Result<Look, OpenEr
     };
     let blob = match mapped {
         Some(blob) => Some(blob),
-        None => read(&file, version, form).map_err(refuse)?,
+        None => read(&file, version, form, may_seal).map_err(refuse)?,
     };
     let after = file.metadata().map(|meta| Version::of(&meta)).map_err(refuse)?;
     match blob {
@@ -414,7 +428,7 @@ fn map(file: &File, version: Version, config: &LoaderConfig) -> io::Result<Optio
 }
 
 /// Reads a whole file; nothing when it has not the size that it should have.
-fn read(mut file: &File, version: Version, form: Form) -> io::Result<Option<Blob>> {
+fn read(mut file: &File, version: Version, form: Form, may_seal: bool) -> io::Result<Option<Blob>> {
     let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
     let mut bytes = vec![0; usize::try_from(version.bytes).map_err(too_large)?];
     match file.read_exact(&mut bytes) {
@@ -426,7 +440,36 @@ fn read(mut file: &File, version: Version, form: Form) -> io::Result<Option<Blob
         Form::Octet => bytes,
         Form::Netascii => netascii::encode(&bytes),
     };
-    Ok(Some(Blob::heap(bytes.into_boxed_slice(), version)))
+    // What is not sent by sendfile needs no descriptor, and netascii is TFTP's alone.
+    let is_worth_it = form == Form::Octet && bytes.len() >= SEALED_BYTES_MIN;
+    let sealed = (may_seal && is_worth_it).then(|| Blob::sealed(&bytes, version).ok());
+    Ok(Some(sealed.flatten().unwrap_or_else(|| Blob::heap(bytes.into_boxed_slice(), version))))
+}
+
+/// Reads a part of a blob, one version with all other parts of it that were read.
+fn read_part(
+    blob: &Blob,
+    offset: u64,
+    bytes: usize,
+    mut buffer: Vec<u8>,
+) -> Result<Vec<u8>, OpenError> {
+    if blob.is_stale() {
+        return Err(OpenError::BeingWritten);
+    }
+    match blob.read(offset, bytes, &mut buffer) {
+        // In this order: a write that came before the end of the reading shows now.
+        Ok(()) if blob.verify() => Ok(buffer),
+        Ok(()) => Err(OpenError::BeingWritten),
+        Err(why) => {
+            // Whoever asks next has the file opened anew, and so hears what is wrong with it.
+            blob.mark_stale();
+            if why.kind() == io::ErrorKind::UnexpectedEof {
+                return Err(OpenError::BeingWritten);
+            }
+            tracing::error!("cannot read on in a file that is being sent: {why}");
+            Err(OpenError::Io)
+        }
+    }
 }
 
 /// How long to wait until an inode has been left alone long enough; nothing when it has.
@@ -501,6 +544,27 @@ mod tests {
             };
             unchanged
         }
+
+        fn read_into(
+            &self,
+            blob: &Arc<Blob>,
+            offset: u64,
+            bytes: usize,
+            buffer: Vec<u8>,
+        ) -> Result<Vec<u8>, OpenError> {
+            let (ticket, blob) = (Ticket(Ticket::STREAM), Arc::clone(blob));
+            self.loader.ask(0, Ask::Read { ticket, blob, offset, bytes, buffer }).unwrap();
+            let Answer::Read { ticket: Ticket(Ticket::STREAM), result } =
+                self.answers.recv().unwrap()
+            else {
+                panic!("an answer to another question");
+            };
+            result
+        }
+
+        fn read(&self, blob: &Arc<Blob>, offset: u64, bytes: usize) -> Result<Vec<u8>, OpenError> {
+            self.read_into(blob, offset, bytes, Vec::new())
+        }
     }
 
     fn catalog(root: &Path) -> Catalog {
@@ -538,6 +602,111 @@ mod tests {
         assert!(entry(&catalog, "large").blob(Form::Octet).is_some(), "kept for the next phone");
         let figures = bench.loader.figures();
         assert_eq!((figures.loads, figures.heap_bytes, figures.mapped_files), (3, 5, 1));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_middling_file_is_sealed_while_there_are_descriptors_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..SEALED_BYTES_MIN).map(|n| n as u8).collect();
+        fs::write(root.path().join("below"), &content[1..]).unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(root.path().join(name), &content).unwrap();
+        }
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(LoaderConfig { sealed_files_max: 2, ..LoaderConfig::default() });
+        for (name, is_sealed) in [("below", false), ("a", true), ("b", true), ("c", false)] {
+            let blob = bench.open(&entry(&catalog, name), Form::Octet).unwrap();
+            assert_eq!(blob.is_sealed(), is_sealed, "{name}");
+            assert!(blob.as_slice().is_some_and(|bytes| content.ends_with(bytes)), "{name}");
+            assert_eq!(blob.file().is_some(), is_sealed, "{name}");
+        }
+        let text = bench.open(&entry(&catalog, "c"), Form::Netascii).unwrap();
+        assert!(!text.is_sealed(), "TFTP's own form needs no descriptor");
+        assert_eq!(bench.loader.figures().sealed_files, 2);
+        let bytes = 4 * SEALED_BYTES_MIN - 1 + text.bytes() as usize;
+        assert_eq!(bench.loader.figures().heap_bytes, bytes as u64);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_sealed_file_stays_what_it_was_when_its_original_is_changed_in_place() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        fs::write(&path, vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(LoaderConfig::default());
+        let entry = entry(&catalog(root.path()), "file");
+        let blob = bench.open(&entry, Form::Octet).unwrap();
+        fs::write(&path, vec![2; 90_000]).unwrap();
+        entry.doubt(&Version::of(&fs::metadata(&path).unwrap()), true);
+        assert!(blob.is_sealed() && !blob.is_stale() && bench.verify(&blob));
+        assert_eq!(bench.read(&blob, 0, 100_000).unwrap(), vec![1; 100_000]);
+        assert_eq!(blob.read_by_kernel().unwrap(), vec![1; 100_000]);
+    }
+
+    #[test]
+    fn parts_of_a_mapped_file_are_read_into_the_room_that_is_handed_in() {
+        let root = tempfile::tempdir().unwrap();
+        let large: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+        fs::write(root.path().join("large"), &large).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "large"), Form::Octet).unwrap();
+        assert!(blob.is_mapped());
+        let mut buffer = Vec::with_capacity(16_384);
+        let room = buffer.as_ptr();
+        for offset in (0..large.len()).step_by(16_384) {
+            let bytes = 16_384.min(large.len() - offset);
+            buffer = bench.read_into(&blob, offset as u64, bytes, buffer).unwrap();
+            assert_eq!((&*buffer, buffer.as_ptr()), (&large[offset..][..bytes], room));
+        }
+    }
+
+    #[test]
+    fn no_part_is_read_of_a_file_that_was_changed_under_its_mapping() {
+        use std::os::unix::fs::FileExt;
+        let root = tempfile::tempdir().unwrap();
+        let mut bench = Bench::new(small());
+        for name in ["cut", "emptied", "rewritten", "grown"] {
+            let path = root.path().join(name);
+            fs::write(&path, vec![1; 100_000]).unwrap();
+            let entry = entry(&catalog(root.path()), name);
+            let blob = bench.open(&entry, Form::Octet).unwrap();
+            assert_eq!(bench.read(&blob, 5, 3), Ok(vec![1; 3]));
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            match name {
+                "cut" => file.set_len(9).unwrap(),
+                "emptied" => file.set_len(0).unwrap(),
+                "rewritten" => file.write_all_at(&[2; 100_000], 0).unwrap(),
+                _ => file.write_all_at(&[2], 100_000).unwrap(),
+            }
+            assert_eq!(bench.read(&blob, 5, 3), Err(OpenError::BeingWritten), "{name}");
+            assert!(blob.is_stale() && entry.blob(Form::Octet).is_none(), "{name}");
+            assert_eq!(bench.read(&blob, 5, 3), Err(OpenError::BeingWritten), "{name}");
+            assert_eq!(bench.open(&entry, Form::Octet).err(), None, "{name}: the new version");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_or_removed_is_read_to_its_end() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        fs::write(&path, vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "file"), Form::Octet).unwrap();
+        fs::write(root.path().join("next"), vec![2; 100_000]).unwrap();
+        fs::rename(root.path().join("next"), &path).unwrap();
+        assert_eq!(bench.read(&blob, 50_000, 50_000), Ok(vec![1; 50_000]));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(bench.read(&blob, 0, 50_000), Ok(vec![1; 50_000]));
+    }
+
+    #[test]
+    fn a_part_beyond_the_end_is_refused_without_making_room_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "file"), Form::Octet).unwrap();
+        assert_eq!(bench.read(&blob, 99_999, usize::MAX), Err(OpenError::BeingWritten));
     }
 
     #[test]
@@ -778,6 +947,12 @@ mod tests {
                 Err(other) => panic!("{other:?}"),
             };
             let read = blob.read_by_kernel();
+            let half = blob.bytes() as usize / 8 * 4;
+            let parts = [(0, half), (half, blob.bytes() as usize - half)];
+            let parts = parts.map(|(offset, bytes)| bench.read(&blob, offset as u64, bytes));
+            if let [Ok(first), Ok(second)] = parts {
+                assert!(is_one_version(&[first, second].concat()), "two parts of two versions");
+            }
             if bench.verify(&blob) {
                 let read = read.unwrap();
                 assert_eq!(read.len() as u64, blob.bytes());
@@ -795,6 +970,12 @@ mod tests {
     #[test]
     fn no_read_of_a_copied_file_is_a_mixture_of_versions() {
         // Large enough for a write to begin while it is read.
+        let config = LoaderConfig { heap_file_bytes_max: 2 << 20, sealed_files_max: 0, ..small() };
+        no_read_is_a_mixture(1 << 20, config);
+    }
+
+    #[test]
+    fn no_read_of_a_sealed_file_is_a_mixture_of_versions() {
         no_read_is_a_mixture(1 << 20, LoaderConfig { heap_file_bytes_max: 2 << 20, ..small() });
     }
 

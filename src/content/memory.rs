@@ -1,4 +1,4 @@
-//! Which loaded bytes stay in memory: a budget for the heap, a limit for mappings.
+//! Which loaded bytes stay in memory: a budget for the heap, limits for descriptors.
 //!
 //! What was used longest ago is forgotten first. Forgetting only clears the entry's slot; a running
 //! transfer keeps the bytes it began with.
@@ -21,8 +21,10 @@ pub(super) fn key(entry: &Arc<Entry>, form: Form) -> Key {
 /// What may stay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Bytes of blobs on the heap.
+    /// Bytes of blobs on the heap and in sealed memory.
     pub(super) heap_bytes_max: u64,
+    /// Files in sealed memory; each costs a descriptor.
+    pub(super) sealed_files_max: usize,
     /// Mapped files; each costs a descriptor and a mapping.
     pub(super) mapped_files_max: usize,
 }
@@ -33,6 +35,7 @@ pub(super) struct Memory {
     limits: Limits,
     kept: HashMap<Key, Kept>,
     heap_bytes: u64,
+    sealed_files: usize,
     mapped_files: usize,
     /// Entries leave the catalog unseen, so all are looked through when their number has doubled.
     sweep_at: usize,
@@ -48,15 +51,35 @@ struct Kept {
     entry: Weak<Entry>,
     /// Zero for a mapping.
     heap_bytes: u64,
+    is_sealed: bool,
     is_mapped: bool,
 }
 
 impl Memory {
     pub(super) fn new(limits: Limits) -> Self {
-        Memory { limits, kept: HashMap::new(), heap_bytes: 0, mapped_files: 0, sweep_at: SWEEP_MIN }
+        Memory {
+            limits,
+            kept: HashMap::new(),
+            heap_bytes: 0,
+            sealed_files: 0,
+            mapped_files: 0,
+            sweep_at: SWEEP_MIN,
+        }
     }
 
-    /// Bytes on the heap that entries keep, those that have left the catalog not yet taken off.
+    /// Whether one more file may be sealed. Beyond, files go to the heap: to forget others for the
+    /// sake of a descriptor would cost a disk's time, and the heap costs a copy in memory.
+    pub(super) fn may_seal(&self) -> bool {
+        self.sealed_files < self.limits.sealed_files_max
+    }
+
+    /// Sealed files that entries keep.
+    pub(super) fn sealed_files(&self) -> usize {
+        self.sealed_files
+    }
+
+    /// Bytes on the heap and in sealed memory that entries keep, those that have left the catalog
+    /// not yet taken off.
     pub(super) fn heap_bytes(&self) -> u64 {
         self.heap_bytes
     }
@@ -82,9 +105,10 @@ impl Memory {
         let key = key(entry, form);
         self.take_off(key);
         entry.keep(form, Some(Arc::clone(blob)));
-        let is_mapped = blob.is_mapped();
-        let kept = Kept { entry: Arc::downgrade(entry), heap_bytes, is_mapped };
+        let (is_sealed, is_mapped) = (blob.is_sealed(), blob.is_mapped());
+        let kept = Kept { entry: Arc::downgrade(entry), heap_bytes, is_sealed, is_mapped };
         self.heap_bytes += heap_bytes;
+        self.sealed_files += usize::from(is_sealed);
         self.mapped_files += usize::from(is_mapped);
         self.kept.insert(key, kept);
         let forgotten = self.make_room();
@@ -111,11 +135,13 @@ impl Memory {
         let mapped_over = self.mapped_files > self.limits.mapped_files_max;
         let mapped_aim = self.limits.mapped_files_max / 8 * 7;
         for (_, key) in oldest_first {
-            let is_mapped = self.kept.get(&key).is_some_and(|kept| kept.is_mapped);
-            let needed = if is_mapped {
+            let Some(kept) = self.kept.get(&key) else { continue };
+            let needed = if kept.is_mapped {
                 mapped_over && self.mapped_files > mapped_aim
             } else {
-                heap_over && self.heap_bytes > heap_aim
+                // Two threads may each have taken the last place.
+                let one_too_many = self.sealed_files > self.limits.sealed_files_max;
+                heap_over && self.heap_bytes > heap_aim || kept.is_sealed && one_too_many
             };
             if needed {
                 self.forget(key);
@@ -126,6 +152,7 @@ impl Memory {
 
     fn is_within_limits(&self) -> bool {
         self.heap_bytes <= self.limits.heap_bytes_max
+            && self.sealed_files <= self.limits.sealed_files_max
             && self.mapped_files <= self.limits.mapped_files_max
     }
 
@@ -135,6 +162,7 @@ impl Memory {
             let stays = kept.entry.strong_count() > 0;
             if !stays {
                 self.heap_bytes -= kept.heap_bytes;
+                self.sealed_files -= usize::from(kept.is_sealed);
                 self.mapped_files -= usize::from(kept.is_mapped);
             }
             stays
@@ -150,6 +178,7 @@ impl Memory {
     fn take_off(&mut self, key: Key) -> Option<Kept> {
         let kept = self.kept.remove(&key)?;
         self.heap_bytes -= kept.heap_bytes;
+        self.sealed_files -= usize::from(kept.is_sealed);
         self.mapped_files -= usize::from(kept.is_mapped);
         Some(kept)
     }
@@ -161,8 +190,10 @@ impl Memory {
         debug_assert!(
             self.kept.len() > SWEEP_MIN || {
                 let heap_bytes: u64 = self.kept.values().map(|kept| kept.heap_bytes).sum();
+                let sealed_files = self.kept.values().filter(|kept| kept.is_sealed).count();
                 let mapped_files = self.kept.values().filter(|kept| kept.is_mapped).count();
-                heap_bytes == self.heap_bytes && mapped_files == self.mapped_files
+                (heap_bytes, sealed_files, mapped_files)
+                    == (self.heap_bytes, self.sealed_files, self.mapped_files)
             }
         );
     }
@@ -191,7 +222,30 @@ mod tests {
     }
 
     fn memory() -> Memory {
-        Memory::new(Limits { heap_bytes_max: 800, mapped_files_max: 8 })
+        Memory::new(Limits { heap_bytes_max: 800, sealed_files_max: 2, mapped_files_max: 8 })
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn sealed_files_count_against_both_limits_and_leave_them_again() {
+        let mut memory = memory();
+        let entries: Vec<_> = (0..4).map(|_| entry()).collect();
+        for (n, entry) in (0..3).zip(&entries) {
+            assert_eq!(memory.may_seal(), n < 2);
+            let blob = Arc::new(Blob::sealed(&[1; 100], Version::default()).unwrap());
+            let forgotten = memory.keep(entry, Form::Octet, &blob, Instant::from_millis(n));
+            assert_eq!(
+                forgotten,
+                usize::from(n == 2),
+                "the third one takes the oldest one's place"
+            );
+        }
+        assert!(entries[0].blob(Form::Octet).is_none() && entries[1].blob(Form::Octet).is_some());
+        assert_eq!((memory.sealed_files(), memory.heap_bytes()), (2, 200));
+        keep(&mut memory, &entries[1], 10, 3);
+        assert_eq!((memory.sealed_files(), memory.heap_bytes()), (1, 110));
+        keep(&mut memory, &entries[3], 700, 4);
+        assert_eq!((memory.sealed_files(), memory.heap_bytes()), (0, 700));
     }
 
     #[test]

@@ -10,6 +10,8 @@ pub mod index;
 #[cfg(feature = "server")]
 pub mod loader;
 #[cfg(feature = "server")]
+mod look;
+#[cfg(feature = "server")]
 mod memory;
 pub mod netascii;
 pub mod omission;

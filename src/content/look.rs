@@ -1,0 +1,143 @@
+//! One look at a file: one version of its bytes, or when to look again; and parts of a mapping.
+//!
+//! A file is taken for one version when nothing about its inode has changed for [`SETTLED_MS`]
+//! before it was read, and nothing changes while it is read. The kernel stamps a write with a clock
+//! that may lag by some milliseconds; the pause is far above that, so a write that comes after the
+//! first look always shows in the second. Waits for the disk, never for a writer.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::time::{Duration, SystemTime};
+
+use super::blob::{Blob, SEALED_BYTES_MIN, Version};
+use super::loader::LoaderConfig;
+use super::{Entry, Form, OpenError, netascii};
+
+/// How long an inode must have been left alone before its file is read.
+const SETTLED_MS: u64 = 50;
+
+/// What came of one look at a file.
+pub(super) enum Look {
+    Loaded(Blob),
+    /// It changed a moment ago; look again after this long.
+    Unsettled(Duration),
+}
+
+/// Looks at a file once: one version of it, or when to look again.
+pub(super) fn look(
+    config: &LoaderConfig,
+    entry: &Entry,
+    form: Form,
+    may_seal: bool,
+) -> Result<Look, OpenError> {
+    let beneath = entry.beneath().ok_or(OpenError::Gone)?;
+    let (file, version) = beneath.file(&entry.path)?;
+    if let Some(wait) = until_settled(&version, SystemTime::now()) {
+        return Ok(Look::Unsettled(wait));
+    }
+    let refuse = |why| beneath.refuse(&entry.path, &why);
+    if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
+        return Err(OpenError::TooLarge);
+    }
+    let is_large = form == Form::Octet && version.bytes > config.heap_file_bytes_max;
+    let mapped = match is_large {
+        true => map(&file, version, config).map_err(refuse)?,
+        false => None,
+    };
+    let blob = match mapped {
+        Some(blob) => Some(blob),
+        None => read(&file, version, form, may_seal).map_err(refuse)?,
+    };
+    let after = file.metadata().map(|meta| Version::of(&meta)).map_err(refuse)?;
+    match blob {
+        Some(blob) if after == version => Ok(Look::Loaded(blob)),
+        Some(_) | None => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS))),
+    }
+}
+
+/// Maps a large file; nothing where its file system cannot, and it must be read after all.
+fn map(file: &File, version: Version, config: &LoaderConfig) -> io::Result<Option<Blob>> {
+    match Blob::map(file.try_clone()?, version) {
+        Err(why) if version.bytes > config.heap_bytes_max => Err(why),
+        mapped => Ok(mapped.ok()),
+    }
+}
+
+/// Reads a whole file; nothing when it has not the size that it should have.
+fn read(mut file: &File, version: Version, form: Form, may_seal: bool) -> io::Result<Option<Blob>> {
+    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
+    let mut bytes = vec![0; usize::try_from(version.bytes).map_err(too_large)?];
+    match file.read_exact(&mut bytes) {
+        Ok(()) => {}
+        Err(short) if short.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+        Err(why) => return Err(why),
+    }
+    let bytes = match form {
+        Form::Octet => bytes,
+        Form::Netascii => netascii::encode(&bytes),
+    };
+    // What is not sent by sendfile needs no descriptor, and netascii is TFTP's alone.
+    let is_worth_it = form == Form::Octet && bytes.len() >= SEALED_BYTES_MIN;
+    let sealed = (may_seal && is_worth_it).then(|| Blob::sealed(&bytes, version).ok());
+    Ok(Some(sealed.flatten().unwrap_or_else(|| Blob::heap(bytes.into_boxed_slice(), version))))
+}
+
+/// Reads a part of a blob, one version with all other parts of it that were read.
+pub(super) fn read_part(
+    blob: &Blob,
+    offset: u64,
+    bytes: usize,
+    mut buffer: Vec<u8>,
+) -> Result<Vec<u8>, OpenError> {
+    if blob.is_stale() {
+        return Err(OpenError::BeingWritten);
+    }
+    match blob.read(offset, bytes, &mut buffer) {
+        // In this order: a write that came before the end of the reading shows now.
+        Ok(()) if blob.verify() => Ok(buffer),
+        Ok(()) => Err(OpenError::BeingWritten),
+        Err(why) => {
+            // Whoever asks next has the file opened anew, and so hears what is wrong with it.
+            blob.mark_stale();
+            if why.kind() == io::ErrorKind::UnexpectedEof {
+                return Err(OpenError::BeingWritten);
+            }
+            tracing::error!("cannot read on in a file that is being sent: {why}");
+            Err(OpenError::Io)
+        }
+    }
+}
+
+/// How long to wait until an inode has been left alone long enough; nothing when it has.
+///
+/// Where there is no time of the inode's last change, the modification time must do. A time that
+/// lies ahead tells of another host's clock and is no reason to wait.
+fn until_settled(version: &Version, now: SystemTime) -> Option<Duration> {
+    let changed_ns = if version.changed_ns == 0 { version.modified_ns } else { version.changed_ns };
+    let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
+    let age_ns = i64::try_from(now_ns).ok()?.checked_sub(changed_ns)?;
+    let settled_ns = Duration::from_millis(SETTLED_MS).as_nanos() as i64;
+    let lags_ns = settled_ns - age_ns;
+    // The kernel's stamp is never ahead of its clock, but the clock may be set back a little.
+    (lags_ns > 0 && lags_ns <= 2 * settled_ns).then(|| Duration::from_nanos(lags_ns as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_ahead_of_the_clock_is_no_reason_to_wait() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000);
+        let wait = |changed_ms: i64| {
+            let version = Version { changed_ns: changed_ms * 1_000_000, ..Version::default() };
+            until_settled(&version, now).map(|wait| wait.as_millis())
+        };
+        assert_eq!(wait(1_000_000), Some(50));
+        assert_eq!(wait(999_960), Some(10));
+        assert_eq!(wait(999_950), None);
+        assert_eq!(wait(1_000_040), Some(90));
+        assert_eq!(wait(1_000_051), None);
+        assert_eq!(wait(2_000_000), None);
+    }
+}

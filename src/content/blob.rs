@@ -1,9 +1,9 @@
 //! A file's bytes, fixed for as long as anyone holds them.
 //!
-//! Small files are copied to the heap. Middling ones are copied to sealed memory, which is as fixed
-//! as the heap and which the kernel sends without another copy. Large ones are mapped, and then
-//! only the kernel reads the mapping: a file cut short under it becomes a failed send, never a
-//! crash.
+//! Small files are copied to the heap. Larger ones are copied to sealed memory, which is as fixed
+//! as the heap and which the kernel sends without another copy. Those for which there is no room
+//! are mapped, and then only the kernel reads the mapping: a file cut short under it becomes a
+//! failed send, never a crash.
 //!
 //! # What makes two states of a file two versions
 //!
@@ -96,7 +96,7 @@ const _: () = assert!(TAIL_BYTES >= crate::wire::tftp::BLKSIZE_LIMIT as usize);
 /// costs a tenth more than `writev` from the heap for 8 KiB, a tenth less for 16 KiB, a seventh
 /// less for 32 KiB and half as much for 1 MiB.
 #[cfg(feature = "server")]
-pub(super) const SEALED_BYTES_MIN: usize = 24 << 10;
+pub(super) const SEALED_BYTES_MIN: u64 = 24 << 10;
 
 /// A file's bytes.
 #[derive(Debug)]
@@ -169,16 +169,18 @@ impl Blob {
         }
     }
 
-    /// A copy in sealed memory; `bytes` are not empty. It is as good as one on the heap, and has a
-    /// [`Blob::file`].
+    /// Copies a file of `version.bytes` bytes, at least one, to sealed memory. The copy is as good
+    /// as one on the heap, and has a [`Blob::file`].
     ///
     /// # Errors
-    /// The system's, when it has no such memory, or no descriptor for it.
+    /// `UnexpectedEof` where the file is shorter; the system's, when it has no such memory, or no
+    /// descriptor for it, or cannot read the file.
     #[cfg(feature = "server")]
-    pub fn sealed(bytes: &[u8], version: Version) -> io::Result<Self> {
-        let file = sealed_file(bytes)?;
+    pub fn seal(original: &File, version: Version) -> io::Result<Self> {
+        let bytes = mappable(version.bytes)?;
+        let file = sealed_copy(original, bytes)?;
         let mut options = memmap2::MmapOptions::new();
-        options.len(bytes.len()).populate();
+        options.len(bytes).populate();
         // SAFETY: the mapping is read as a slice, so its bytes must never change and never go. The
         // file's seals forbid everybody, this process included, to write to it and to shorten it.
         let mapping = unsafe { options.map_copy_read_only(&file) }?;
@@ -191,8 +193,7 @@ impl Blob {
     /// The kernel's, when it cannot map the file.
     #[cfg(feature = "server")]
     pub fn map(file: File, version: Version) -> io::Result<Self> {
-        let bytes = usize::try_from(version.bytes)
-            .map_err(|_| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        let bytes = mappable(version.bytes)?;
         let mapping = memmap2::MmapOptions::new().len(bytes).map_raw_read_only(&file)?;
         fault_in(&mapping);
         let mut tail = vec![0; bytes.min(TAIL_BYTES)].into_boxed_slice();
@@ -390,15 +391,21 @@ fn fault_in(mapping: &memmap2::MmapRaw) {
     let _ = (mapping, populated);
 }
 
+/// A number of bytes that this process can address.
+#[cfg(feature = "server")]
+pub(super) fn mappable(bytes: u64) -> io::Result<usize> {
+    usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
 /// Fills the buffer with what the file has from `offset`, wherever the file's own place is.
 #[cfg(all(feature = "server", unix))]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
 }
 
 /// Fills the buffer with what the file has from `offset`; moves the file's own place.
 #[cfg(all(feature = "server", windows))]
-fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     use std::os::windows::fs::FileExt;
     let mut filled = 0;
     while filled < buffer.len() {
@@ -410,9 +417,10 @@ fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> 
     Ok(())
 }
 
-/// Memory as a file that holds the bytes and that nobody can change any more (`memfd_create(2)`).
+/// Memory as a file that holds the first bytes of another one, and that nobody can change any more
+/// (`memfd_create(2)`).
 #[cfg(all(feature = "server", target_os = "linux"))]
-fn sealed_file(bytes: &[u8]) -> io::Result<File> {
+fn sealed_copy(original: &File, bytes: usize) -> io::Result<File> {
     use std::io::Write as _;
 
     use nix::errno::Errno;
@@ -428,7 +436,12 @@ fn sealed_file(bytes: &[u8]) -> io::Result<File> {
         other => other?,
     };
     let mut file = File::from(descriptor);
-    file.write_all(bytes)?;
+    let mut room = vec![0; bytes.min(1 << 20)];
+    for at in (0..bytes).step_by(room.len().max(1)) {
+        let part = room.len().min(bytes - at);
+        read_exact_at(original, &mut room[..part], at as u64)?;
+        file.write_all(&room[..part])?;
+    }
     let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
     fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
     Ok(file)
@@ -436,7 +449,7 @@ fn sealed_file(bytes: &[u8]) -> io::Result<File> {
 
 /// There is no such memory.
 #[cfg(all(feature = "server", not(target_os = "linux")))]
-fn sealed_file(_: &[u8]) -> io::Result<File> {
+fn sealed_copy(_: &File, _: usize) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
@@ -450,11 +463,22 @@ mod tests {
         (0..bytes as u32).map(|n| (n % 251) as u8).collect()
     }
 
+    fn on_disk(bytes: &[u8]) -> (File, Version) {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        let version = Version::of(&file.metadata().unwrap());
+        (file, version)
+    }
+
+    fn sealed(bytes: &[u8]) -> Blob {
+        let (file, version) = on_disk(bytes);
+        Blob::seal(&file, version).unwrap()
+    }
+
     #[test]
     fn sealed_bytes_read_as_those_of_the_heap_do() {
         let bytes = pattern(100_000);
-        let version = Version { bytes: 100_000, ..Version::default() };
-        let blob = Blob::sealed(&bytes, version).unwrap();
+        let blob = sealed(&bytes);
         assert_eq!(blob.as_slice(), Some(&*bytes));
         assert_eq!(blob.read_by_kernel().unwrap(), bytes);
         assert!(blob.is_sealed() && !blob.is_mapped() && blob.verify());
@@ -465,8 +489,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_sealed_whole_or_not_at_all() {
+        for bytes in [1, 4_096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20] {
+            let bytes = pattern(bytes);
+            assert!(sealed(&bytes).as_slice() == Some(&bytes), "{} bytes", bytes.len());
+        }
+        let (file, version) = on_disk(&pattern(3 << 20));
+        file.set_len(version.bytes - 1).unwrap();
+        let short = Blob::seal(&file, version).unwrap_err();
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
     fn nobody_can_change_sealed_bytes() {
-        let blob = Blob::sealed(&pattern(50_000), Version::default()).unwrap();
+        let blob = sealed(&pattern(50_000));
         let file = blob.file().unwrap();
         let refusals = [
             file.write_all_at(b"x", 0).unwrap_err(),
@@ -487,13 +523,11 @@ mod tests {
     #[test]
     fn any_part_of_any_blob_can_be_read_and_nothing_beyond_it() {
         let bytes = pattern(150_000);
-        let on_disk = tempfile::tempfile().unwrap();
-        on_disk.write_all_at(&bytes, 0).unwrap();
-        let version = Version::of(&on_disk.metadata().unwrap());
+        let (file, version) = on_disk(&bytes);
         let blobs = [
             Blob::heap(bytes.clone().into(), version),
-            Blob::sealed(&bytes, version).unwrap(),
-            Blob::map(on_disk, version).unwrap(),
+            Blob::seal(&file, version).unwrap(),
+            Blob::map(file, version).unwrap(),
         ];
         for blob in blobs {
             let mut buffer = vec![7; 10];

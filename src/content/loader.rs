@@ -45,8 +45,11 @@ pub struct LoaderConfig {
     pub uploads_max: usize,
     /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
     pub upload_directory_bytes_max: u64,
-    /// Octet files up to this size are copied to memory, larger ones mapped. Default 1 MiB.
+    /// Octet files up to this size are copied to memory in any case, larger ones only while there
+    /// is room for them; others are mapped. Default 1 MiB.
     pub heap_file_bytes_max: u64,
+    /// Octet files beyond this size are mapped in any case. Default 64 MiB.
+    pub sealed_file_bytes_max: u64,
     /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
     pub netascii_file_bytes_max: u64,
     /// Bytes of files kept on the heap and in sealed memory. Default 256 MiB.
@@ -65,6 +68,7 @@ impl Default for LoaderConfig {
             uploads_max: 1_024,
             upload_directory_bytes_max: 4 << 30,
             heap_file_bytes_max: 1 << 20,
+            sealed_file_bytes_max: 64 << 20,
             netascii_file_bytes_max: 16 << 20,
             heap_bytes_max: 256 << 20,
             sealed_files_max: 1_024,
@@ -310,7 +314,7 @@ impl Shared {
     }
 
     fn look(&self, load: Load) {
-        let may_seal = lock(&self.memory).may_seal();
+        let may_seal = |bytes, is_large| lock(&self.memory).may_seal(bytes, is_large);
         let wait = match look(&self.config, &load.entry, load.form, may_seal) {
             Ok(Look::Loaded(blob)) => {
                 self.loads.fetch_add(1, Relaxed);
@@ -468,7 +472,11 @@ mod tests {
     }
 
     fn small() -> LoaderConfig {
-        LoaderConfig { heap_file_bytes_max: 4_096, ..LoaderConfig::default() }
+        LoaderConfig {
+            heap_file_bytes_max: 4_096,
+            sealed_file_bytes_max: 0,
+            ..LoaderConfig::default()
+        }
     }
 
     #[test]
@@ -499,7 +507,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn a_middling_file_is_sealed_while_there_are_descriptors_for_it() {
         let root = tempfile::tempdir().unwrap();
-        let content: Vec<u8> = (0..SEALED_BYTES_MIN).map(|n| n as u8).collect();
+        let content: Vec<u8> = (0..SEALED_BYTES_MIN as u32).map(|n| n as u8).collect();
         fs::write(root.path().join("below"), &content[1..]).unwrap();
         for name in ["a", "b", "c"] {
             fs::write(root.path().join(name), &content).unwrap();
@@ -515,8 +523,31 @@ mod tests {
         let text = bench.open(&entry(&catalog, "c"), Form::Netascii).unwrap();
         assert!(!text.is_sealed(), "TFTP's own form needs no descriptor");
         assert_eq!(bench.loader.figures().sealed_files, 2);
-        let bytes = 4 * SEALED_BYTES_MIN - 1 + text.bytes() as usize;
-        assert_eq!(bench.loader.figures().heap_bytes, bytes as u64);
+        let bytes = 4 * SEALED_BYTES_MIN - 1 + text.bytes();
+        assert_eq!(bench.loader.figures().heap_bytes, bytes);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_large_file_is_sealed_while_there_is_room_and_mapped_beyond() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("a", 300_000), ("b", 300_000), ("c", 300_000), ("huge", 500_001)] {
+            fs::write(root.path().join(name), vec![name.len() as u8; bytes]).unwrap();
+        }
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(LoaderConfig {
+            heap_file_bytes_max: 4_096,
+            sealed_file_bytes_max: 500_000,
+            heap_bytes_max: 600_000,
+            ..LoaderConfig::default()
+        });
+        for (name, is_sealed) in [("huge", false), ("a", true), ("b", true), ("c", false)] {
+            let blob = bench.open(&entry(&catalog, name), Form::Octet).unwrap();
+            assert_eq!((blob.is_sealed(), blob.is_mapped()), (is_sealed, !is_sealed), "{name}");
+        }
+        let figures = bench.loader.figures();
+        assert_eq!((figures.heap_bytes, figures.mapped_files), (600_000, 2));
+        assert_eq!((figures.sealed_files, figures.forgotten), (2, 0));
     }
 
     #[test]
@@ -846,13 +877,12 @@ mod tests {
     #[test]
     fn no_read_of_a_copied_file_is_a_mixture_of_versions() {
         // Large enough for a write to begin while it is read.
-        let config = LoaderConfig { heap_file_bytes_max: 2 << 20, sealed_files_max: 0, ..small() };
-        no_read_is_a_mixture(1 << 20, config);
+        no_read_is_a_mixture(1 << 20, LoaderConfig { heap_file_bytes_max: 2 << 20, ..small() });
     }
 
     #[test]
     fn no_read_of_a_sealed_file_is_a_mixture_of_versions() {
-        no_read_is_a_mixture(1 << 20, LoaderConfig { heap_file_bytes_max: 2 << 20, ..small() });
+        no_read_is_a_mixture(1 << 20, LoaderConfig { sealed_file_bytes_max: 2 << 20, ..small() });
     }
 
     #[test]

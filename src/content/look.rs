@@ -6,10 +6,10 @@
 //! first look always shows in the second. Waits for the disk, never for a writer.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::time::{Duration, SystemTime};
 
-use super::blob::{Blob, SEALED_BYTES_MIN, Version};
+use super::blob::{Blob, SEALED_BYTES_MIN, Version, mappable, read_exact_at};
 use super::loader::LoaderConfig;
 use super::{Entry, Form, OpenError, netascii};
 
@@ -24,11 +24,14 @@ pub(super) enum Look {
 }
 
 /// Looks at a file once: one version of it, or when to look again.
+///
+/// `may_seal` says whether there is room for one more sealed file of so many bytes, and is told
+/// whether it would be mapped otherwise.
 pub(super) fn look(
     config: &LoaderConfig,
     entry: &Entry,
     form: Form,
-    may_seal: bool,
+    may_seal: impl FnOnce(u64, bool) -> bool,
 ) -> Result<Look, OpenError> {
     let beneath = entry.beneath().ok_or(OpenError::Gone)?;
     let (file, version) = beneath.file(&entry.path)?;
@@ -39,14 +42,22 @@ pub(super) fn look(
     if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
         return Err(OpenError::TooLarge);
     }
+    // What is not sent by sendfile needs no descriptor, and netascii is TFTP's alone.
     let is_large = form == Form::Octet && version.bytes > config.heap_file_bytes_max;
-    let mapped = match is_large {
+    let sealable = SEALED_BYTES_MIN..=config.sealed_file_bytes_max;
+    let is_sealable = form == Form::Octet && sealable.contains(&version.bytes);
+    // Where sealing fails, for whatever reason, what comes next succeeds or finds the same fault.
+    let sealed = match is_sealable && may_seal(version.bytes, is_large) {
+        true => Blob::seal(&file, version).ok(),
+        false => None,
+    };
+    let mapped = match is_large && sealed.is_none() {
         true => map(&file, version, config).map_err(refuse)?,
         false => None,
     };
-    let blob = match mapped {
+    let blob = match sealed.or(mapped) {
         Some(blob) => Some(blob),
-        None => read(&file, version, form, may_seal).map_err(refuse)?,
+        None => read(&file, version, form).map_err(refuse)?,
     };
     let after = file.metadata().map(|meta| Version::of(&meta)).map_err(refuse)?;
     match blob {
@@ -64,10 +75,9 @@ fn map(file: &File, version: Version, config: &LoaderConfig) -> io::Result<Optio
 }
 
 /// Reads a whole file; nothing when it has not the size that it should have.
-fn read(mut file: &File, version: Version, form: Form, may_seal: bool) -> io::Result<Option<Blob>> {
-    let too_large = |_| io::Error::from(io::ErrorKind::FileTooLarge);
-    let mut bytes = vec![0; usize::try_from(version.bytes).map_err(too_large)?];
-    match file.read_exact(&mut bytes) {
+fn read(file: &File, version: Version, form: Form) -> io::Result<Option<Blob>> {
+    let mut bytes = vec![0; mappable(version.bytes)?];
+    match read_exact_at(file, &mut bytes, 0) {
         Ok(()) => {}
         Err(short) if short.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
         Err(why) => return Err(why),
@@ -76,10 +86,7 @@ fn read(mut file: &File, version: Version, form: Form, may_seal: bool) -> io::Re
         Form::Octet => bytes,
         Form::Netascii => netascii::encode(&bytes),
     };
-    // What is not sent by sendfile needs no descriptor, and netascii is TFTP's alone.
-    let is_worth_it = form == Form::Octet && bytes.len() >= SEALED_BYTES_MIN;
-    let sealed = (may_seal && is_worth_it).then(|| Blob::sealed(&bytes, version).ok());
-    Ok(Some(sealed.flatten().unwrap_or_else(|| Blob::heap(bytes.into_boxed_slice(), version))))
+    Ok(Some(Blob::heap(bytes.into_boxed_slice(), version)))
 }
 
 /// Reads a part of a blob, one version with all other parts of it that were read.

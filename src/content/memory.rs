@@ -67,10 +67,18 @@ impl Memory {
         }
     }
 
-    /// Whether one more file may be sealed. Beyond, files go to the heap: to forget others for the
-    /// sake of a descriptor would cost a disk's time, and the heap costs a copy in memory.
-    pub(super) fn may_seal(&self) -> bool {
-        self.sealed_files < self.limits.sealed_files_max
+    /// Whether one more file may be sealed, which for a large one needs room. Beyond, files go to
+    /// the heap or are mapped: to forget others would cost a disk's time, and while phones still
+    /// fetch what was forgotten, its memory too.
+    pub(super) fn may_seal(&mut self, bytes: u64, is_large: bool) -> bool {
+        let fits = |memory: &Memory| {
+            let has_room = memory.heap_bytes.saturating_add(bytes) <= memory.limits.heap_bytes_max;
+            memory.sealed_files < memory.limits.sealed_files_max && (has_room || !is_large)
+        };
+        if !fits(self) {
+            self.sweep();
+        }
+        fits(self)
     }
 
     /// Sealed files that entries keep.
@@ -225,14 +233,36 @@ mod tests {
         Memory::new(Limits { heap_bytes_max: 800, sealed_files_max: 2, mapped_files_max: 8 })
     }
 
+    #[cfg(target_os = "linux")]
+    fn sealed() -> Arc<Blob> {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(100).unwrap();
+        Arc::new(Blob::seal(&file, Version::of(&file.metadata().unwrap())).unwrap())
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_large_file_is_sealed_only_where_nothing_has_to_go_for_it() {
+        let mut memory = memory();
+        let (small, gone) = (entry(), entry());
+        keep(&mut memory, &small, 600, 0);
+        assert!(memory.may_seal(200, true) && !memory.may_seal(201, true));
+        assert!(memory.may_seal(201, false), "what is not large goes to memory in any case");
+        memory.keep(&gone, Form::Octet, &sealed(), Instant::from_millis(1));
+        assert!(!memory.may_seal(200, true));
+        drop(gone);
+        assert!(memory.may_seal(200, true), "what has left the catalog takes no room");
+        assert!(!memory.may_seal(u64::MAX, true));
+    }
+
     #[test]
     #[cfg(target_os = "linux")]
     fn sealed_files_count_against_both_limits_and_leave_them_again() {
         let mut memory = memory();
         let entries: Vec<_> = (0..4).map(|_| entry()).collect();
         for (n, entry) in (0..3).zip(&entries) {
-            assert_eq!(memory.may_seal(), n < 2);
-            let blob = Arc::new(Blob::sealed(&[1; 100], Version::default()).unwrap());
+            assert_eq!(memory.may_seal(100, false), n < 2);
+            let blob = sealed();
             let forgotten = memory.keep(entry, Form::Octet, &blob, Instant::from_millis(n));
             assert_eq!(
                 forgotten,

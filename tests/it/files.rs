@@ -10,7 +10,7 @@ use ringpost::wire::tftp::Options;
 use crate::raw::{Came, Phone, fetch, size_of};
 use crate::server::{Server, eventually};
 
-/// Large enough to be mapped, and to be under way for long.
+/// Large enough to be mapped where memory is short, and to be under way for long.
 pub(crate) const FIRMWARE_BYTES: usize = 2 << 20;
 
 pub(crate) fn firmware() -> Vec<u8> {
@@ -22,6 +22,13 @@ pub(crate) fn honest() -> Server {
     let server = Server::start();
     server.put("honest.cfg", b"SET HONEST 1\n");
     server
+}
+
+/// Such a server with room in memory for the firmware, and one that has to map it.
+fn roomy_and_tight() -> [Server; 2] {
+    let tight = Server::start_with("[content]\nheap_budget = \"1MiB\"\n");
+    tight.put("honest.cfg", b"SET HONEST 1\n");
+    [honest(), tight]
 }
 
 pub(crate) fn expect_honest(server: &Server) {
@@ -94,37 +101,51 @@ fn expect_one_version(mut phone: Phone, first: u8, versions: &[&[u8]]) {
 
 #[test]
 fn a_file_cut_short_while_it_is_sent_ends_the_transfer_alone() {
-    let mut server = honest();
-    let file = firmware();
-    let path = server.put("firmware.bin", &file);
-    let phone = half_way(&server);
-    OpenOptions::new().write(true).open(path).unwrap().set_len(10_000).unwrap();
-    expect_one_version(phone, file[0], &[&file]);
-    assert!(server.runs());
-    expect_honest(&server);
+    for mut server in roomy_and_tight() {
+        let file = firmware();
+        let path = server.put("firmware.bin", &file);
+        let phone = half_way(&server);
+        OpenOptions::new().write(true).open(path).unwrap().set_len(10_000).unwrap();
+        expect_one_version(phone, file[0], &[&file]);
+        assert!(server.runs());
+        expect_honest(&server);
+    }
 }
 
 #[test]
 fn a_file_that_grows_while_it_is_sent_is_no_mixture() {
-    let server = honest();
-    let file = firmware();
-    let path = server.put("firmware.bin", &file);
-    let phone = half_way(&server);
-    OpenOptions::new().append(true).open(path).unwrap().write_all(&[9; 100_000]).unwrap();
-    expect_one_version(phone, file[0], &[&file]);
+    for server in roomy_and_tight() {
+        let file = firmware();
+        let path = server.put("firmware.bin", &file);
+        let phone = half_way(&server);
+        OpenOptions::new().append(true).open(path).unwrap().write_all(&[9; 100_000]).unwrap();
+        expect_one_version(phone, file[0], &[&file]);
+    }
 }
 
 #[test]
 fn a_file_written_over_in_place_while_it_is_sent_is_no_mixture() {
+    for server in roomy_and_tight() {
+        let file = firmware();
+        let path = server.put("firmware.bin", &file);
+        let phone = half_way(&server);
+        let mut other = OpenOptions::new().write(true).open(path).unwrap();
+        other.write_all(&vec![0xee; FIRMWARE_BYTES]).unwrap();
+        drop(other);
+        expect_one_version(phone, file[0], &[&file]);
+        expect_honest(&server);
+    }
+}
+
+#[test]
+fn a_firmware_that_fits_in_memory_is_sent_to_its_end_whatever_is_done_to_its_file() {
     let server = honest();
     let file = firmware();
     let path = server.put("firmware.bin", &file);
-    let phone = half_way(&server);
-    let mut other = OpenOptions::new().write(true).open(path).unwrap();
-    other.write_all(&vec![0xee; FIRMWARE_BYTES]).unwrap();
-    drop(other);
-    expect_one_version(phone, file[0], &[&file]);
-    expect_honest(&server);
+    let mut phone = half_way(&server);
+    fs::write(path, b"cut short").unwrap();
+    phone.ack(1);
+    assert!(phone.take_rest(2, 512).expect("the version that it began with") == file[512..]);
 }
 
 #[test]

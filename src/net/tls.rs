@@ -1,11 +1,18 @@
 //! One connection's TLS: ciphertext from and to a socket on one side, plain bytes on the other.
 //!
-//! Driven by readiness. Never blocks, never holds more than a bounded part of what is to be sent.
+//! Driven by readiness. Never blocks, never holds more than a bounded part of what is to be sent,
+//! and never reads a file: certificates come with the terms.
 
+use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::ServerConfig;
+use rustls::{
+    AlertDescription, Error, HandshakeKind, InvalidMessage, PeerIncompatible, ProtocolVersion,
+    ServerConfig, ServerConnection,
+};
+
+use crate::session::Handshake;
 
 /// What the connections of one HTTPS listener are secured with. A reload puts another one into the
 /// same place; connections that run keep theirs.
@@ -17,3 +24,314 @@ pub struct TlsTerms {
 
 /// The place of a listener's terms, shared by workers and control.
 pub type SharedTerms = Arc<ArcSwap<TlsTerms>>;
+
+/// Most bytes that one session holds encrypted and not yet sent; plain bytes are only taken when
+/// all that was taken before has left. Two records: a slow phone pins no more than that.
+pub const QUEUE_BYTES_MAX: usize = 32 << 10;
+
+/// What a phone is told, in clear, that spoke plain HTTP to a port that speaks TLS.
+pub const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: 70\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This port speaks HTTPS: ask again with https:// in front of the name.\n";
+
+/// As much of a connection's first bytes as tells what they are: a record's head, the head of the
+/// message in it, and the version of a hello.
+const OPENING_BYTES: usize = 11;
+/// How a request begins that came without TLS, four bytes of it.
+const PLAIN_BEGINNINGS: [&[u8; 4]; 9] =
+    [b"GET ", b"HEAD", b"PUT ", b"POST", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "];
+
+/// One connection's TLS, the server's end.
+#[derive(Debug)]
+pub struct TlsSession {
+    tls: ServerConnection,
+    opening: Opening,
+    fault: Option<Handshake>,
+}
+
+impl TlsSession {
+    /// A session before its handshake.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub fn accept(terms: &TlsTerms) -> io::Result<TlsSession> {
+        let config = Arc::clone(&terms.config);
+        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        tls.set_buffer_limit(Some(QUEUE_BYTES_MAX));
+        Ok(TlsSession { tls, opening: Opening::default(), fault: None })
+    }
+
+    /// Plain bytes, at least one. Reads from the socket until there are some, and drives the
+    /// handshake on the way. 0 says that the phone ended its side: in peace, without a word, or
+    /// before it had said anything at all. `into` must have room.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when there is nothing yet. Anything else ends the connection;
+    /// [`TlsSession::fault`] says why if it was never secured, and the phone has been told.
+    pub fn read(&mut self, socket: &mut (impl Read + Write), into: &mut [u8]) -> io::Result<usize> {
+        debug_assert!(!into.is_empty(), "0 bytes would look like the end");
+        loop {
+            match self.tls.reader().read(into) {
+                Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {}
+                // Old phones close without close_notify. HTTP says itself where a message ends.
+                Err(cut) if cut.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                read => return read,
+            }
+            let read = self.tls.read_tls(&mut Watched { socket, opening: &mut self.opening });
+            let ended = match read {
+                Ok(bytes) => bytes == 0,
+                Err(again) if again.kind() == io::ErrorKind::Interrupted => continue,
+                Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {
+                    // What is left of a flight may be what the phone waits for.
+                    self.flush_some(socket)?;
+                    return Err(nothing);
+                }
+                Err(broken) => return Err(self.abandon(broken)),
+            };
+            if let Err(error) = self.tls.process_new_packets() {
+                return Err(self.refuse(&error, socket));
+            }
+            if ended && self.tls.is_handshaking() {
+                if self.opening.bytes().is_empty() {
+                    return Ok(0);
+                }
+                return Err(self.abandon(io::ErrorKind::UnexpectedEof.into()));
+            }
+            self.flush_some(socket)?;
+        }
+    }
+
+    /// Takes plain bytes, at most [`QUEUE_BYTES_MAX`], and sends as much as the socket takes; the
+    /// rest is for [`TlsSession::flush`]. Takes nothing while something from before is unsent.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] when nothing was taken: the socket is full, or the handshake
+    /// is not through.
+    pub fn write(&mut self, socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
+        self.write_vectored(socket, &[IoSlice::new(bytes)])
+    }
+
+    /// The same for bytes in several places: a head and a small body become one record.
+    ///
+    /// # Errors
+    /// As [`TlsSession::write`].
+    pub fn write_vectored(
+        &mut self,
+        socket: &mut impl Write,
+        parts: &[IoSlice<'_>],
+    ) -> io::Result<usize> {
+        if self.tls.is_handshaking() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.flush(socket)?;
+        let taken = self.tls.writer().write_vectored(parts)?;
+        self.flush_some(socket)?;
+        Ok(taken)
+    }
+
+    /// Sends what was taken.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] while some is left.
+    pub fn flush(&mut self, socket: &mut impl Write) -> io::Result<()> {
+        while self.has_unsent() {
+            match self.tls.write_tls(socket) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(_) => {}
+                Err(again) if again.kind() == io::ErrorKind::Interrupted => {}
+                Err(full_or_broken) => return Err(full_or_broken),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more will be written; still to be flushed.
+    pub fn end(&mut self) {
+        self.tls.send_close_notify();
+    }
+
+    /// Whether something waits to be sent.
+    #[must_use]
+    pub fn has_unsent(&self) -> bool {
+        // What TLS would say to somebody who does not speak it would garble the plain answer.
+        self.tls.wants_write() && self.fault != Some(Handshake::PlainRequest)
+    }
+
+    /// Whether the handshake is under way.
+    #[must_use]
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.is_handshaking()
+    }
+
+    /// Why the connection was never secured. Nothing once it is.
+    #[must_use]
+    pub fn fault(&self) -> Option<Handshake> {
+        self.fault
+    }
+
+    /// Whether the phone showed a certificate that the listener trusts, now or in the session that
+    /// it resumed.
+    #[must_use]
+    pub fn shows_certificate(&self) -> bool {
+        !self.tls.is_handshaking() && self.tls.peer_certificates().is_some()
+    }
+
+    /// Whether an earlier session was resumed, which costs a fraction of a whole handshake.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Version and suite in their registered names, once they are known.
+    #[must_use]
+    pub fn version_and_suite(&self) -> Option<(&'static str, &'static str)> {
+        let is_newest = self.tls.protocol_version()? == ProtocolVersion::TLSv1_3;
+        let version = if is_newest { "TLS 1.3" } else { "TLS 1.2" };
+        Some((version, self.tls.negotiated_cipher_suite()?.suite().as_str()?))
+    }
+
+    /// As [`TlsSession::flush`], but content when some is left.
+    fn flush_some(&mut self, socket: &mut impl Write) -> io::Result<()> {
+        match self.flush(socket) {
+            Err(full) if full.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            other => other,
+        }
+    }
+
+    /// The phone broke the protocol or has nothing in common with us: says so to it, once.
+    fn refuse(&mut self, error: &Error, socket: &mut impl Write) -> io::Error {
+        if self.tls.is_handshaking() {
+            self.fault.get_or_insert(reason(error, &self.opening));
+        }
+        // The connection is lost whether the alert arrives or not.
+        let _ = self.flush_some(socket);
+        io::Error::new(io::ErrorKind::InvalidData, error.clone())
+    }
+
+    /// The phone went away.
+    fn abandon(&mut self, fault: io::Error) -> io::Error {
+        if self.tls.is_handshaking() {
+            self.fault.get_or_insert(Handshake::Abandoned);
+        }
+        fault
+    }
+}
+
+/// The first bytes that came.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opening {
+    bytes: [u8; OPENING_BYTES],
+    len: u8,
+}
+
+impl Opening {
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+
+    fn note(&mut self, came: &[u8]) {
+        for (place, byte) in self.bytes[usize::from(self.len)..].iter_mut().zip(came) {
+            *place = *byte;
+            self.len += 1;
+        }
+    }
+
+    fn is_plain_request(&self) -> bool {
+        PLAIN_BEGINNINGS.iter().any(|beginning| self.bytes().starts_with(*beginning))
+    }
+
+    /// A hello in the form of SSL 2.0: a length with the top bit set, the hello, the version.
+    fn is_ssl2_hello(&self) -> bool {
+        matches!(self.bytes(), [0x80..=0xff, _, 1, 0 | 2 | 3, ..])
+    }
+
+    /// A record with a hello of a version before TLS 1.2 as its newest.
+    fn is_old_hello(&self) -> bool {
+        matches!(self.bytes(), [22, 3, _, _, _, 1, _, _, _, 3, 0..=2])
+    }
+
+    /// Alert, handshake; the only kinds of records that a phone may begin with.
+    fn is_tls(&self) -> bool {
+        matches!(self.bytes(), [21 | 22, 3, ..])
+    }
+}
+
+/// A socket whose first bytes are noted as they pass.
+struct Watched<'a, S> {
+    socket: &'a mut S,
+    opening: &'a mut Opening,
+}
+
+impl<S: Read> Read for Watched<'_, S> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.socket.read(into)?;
+        self.opening.note(&into[..read]);
+        Ok(read)
+    }
+}
+
+/// A failed handshake in the words of the field.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
+fn reason(error: &Error, opening: &Opening) -> Handshake {
+    match error {
+        Error::AlertReceived(alert) => alert_reason(*alert),
+        Error::InvalidMessage(_) if opening.is_plain_request() => Handshake::PlainRequest,
+        Error::InvalidMessage(_) if opening.is_ssl2_hello() => Handshake::NoSharedVersion,
+        Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) if opening.is_tls() => {
+            Handshake::NoSharedVersion
+        }
+        Error::InvalidMessage(_) if !opening.is_tls() => Handshake::NotTls,
+        Error::PeerIncompatible(_) if opening.is_old_hello() => Handshake::NoSharedVersion,
+        Error::PeerIncompatible(lack) => lack_reason(lack),
+        Error::NoCertificatesPresented => Handshake::NoClientCertificate,
+        Error::InvalidCertificate(_) | Error::InvalidCertRevocationList(_) => {
+            Handshake::BadClientCertificate
+        }
+        _ => Handshake::Failed,
+    }
+}
+
+/// What a phone's alert (RFC 8446, section 6.2) says about us.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
+fn alert_reason(alert: AlertDescription) -> Handshake {
+    match alert {
+        // Java and some phones say certificate_unknown where others say unknown_ca.
+        AlertDescription::UnknownCA | AlertDescription::CertificateUnknown => Handshake::Untrusted,
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::AccessDenied => Handshake::CertificateRefused,
+        AlertDescription::ProtocolVersion => Handshake::NoSharedVersion,
+        AlertDescription::HandshakeFailure | AlertDescription::InsufficientSecurity => {
+            Handshake::NoSharedSuite
+        }
+        AlertDescription::CloseNotify | AlertDescription::UserCanceled => Handshake::Abandoned,
+        _ => Handshake::Failed,
+    }
+}
+
+/// What a phone's hello lacks.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
+fn lack_reason(lack: &PeerIncompatible) -> Handshake {
+    match lack {
+        PeerIncompatible::ServerDoesNotSupportTls12Or13
+        | PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig
+        | PeerIncompatible::SupportedVersionsExtensionRequired
+        | PeerIncompatible::Tls12NotOffered
+        | PeerIncompatible::Tls12NotOfferedOrEnabled => Handshake::NoSharedVersion,
+        // A hello with RSA key exchange alone names no groups.
+        PeerIncompatible::NoCipherSuitesInCommon
+        | PeerIncompatible::NoKxGroupsInCommon
+        | PeerIncompatible::NamedGroupsExtensionRequired
+        | PeerIncompatible::NoEcPointFormatsInCommon
+        | PeerIncompatible::UncompressedEcPointsRequired
+        | PeerIncompatible::NoSignatureSchemesInCommon
+        | PeerIncompatible::SignatureAlgorithmsExtensionRequired
+        | PeerIncompatible::ExtendedMasterSecretExtensionRequired => Handshake::NoSharedSuite,
+        _ => Handshake::Failed,
+    }
+}

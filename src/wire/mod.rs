@@ -1,4 +1,5 @@
 //! Bytes to values and back: borrows, keeps no state, does no I/O, cannot panic.
 
+pub mod http;
 pub mod name;
 pub mod tftp;

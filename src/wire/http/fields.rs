@@ -1,0 +1,200 @@
+//! The fields of a request's head, gathered and judged together.
+//!
+//! Refuses what two readers might read in two ways; knows nothing of where the head ends.
+
+use httparse::EMPTY_HEADER;
+
+use super::request::{Framing, Head, Malformed, StartLine, Version, bad};
+use super::{decimal, list};
+
+/// One field, as often as it stands there.
+#[derive(Clone, Copy, Default)]
+struct Field<'a> {
+    first: Option<&'a [u8]>,
+    lines: u8,
+}
+
+impl<'a> Field<'a> {
+    /// Its value, where it has exactly one.
+    fn once(self) -> Option<&'a [u8]> {
+        self.first.filter(|_| !self.is_repeated())
+    }
+
+    fn is_repeated(self) -> bool {
+        self.lines > 1
+    }
+}
+
+/// The fields that mean something here.
+#[derive(Default)]
+pub(super) struct Fields<'a> {
+    host: Field<'a>,
+    content_length: Field<'a>,
+    transfer_encoding: Field<'a>,
+    close: bool,
+    keep_alive: bool,
+    expects_continue: bool,
+    unknown_expectation: bool,
+    range: Field<'a>,
+    if_range: Field<'a>,
+    if_match: Field<'a>,
+    if_none_match: Field<'a>,
+    if_modified_since: Field<'a>,
+    if_unmodified_since: Field<'a>,
+    authorization: Field<'a>,
+    content_range: Field<'a>,
+    user_agent: Field<'a>,
+}
+
+impl<'a> Fields<'a> {
+    /// Reads a block of at most `N` lines that ends with its blank line.
+    pub(super) fn read<const N: usize>(&mut self, block: &'a [u8]) -> Result<(), Malformed> {
+        if self.read_text::<N>(block, block).is_ok() {
+            return Ok(());
+        }
+        // Firmware of the Avaya 12xx has a control byte in its User-Agent. Another copy is made
+        // only for such phones.
+        *self = Fields::default();
+        self.read_text::<N>(&with_plain_user_agent(block), block)
+    }
+
+    /// Reads the grammar off a text and the values off a block of the same shape.
+    fn read_text<const N: usize>(&mut self, text: &[u8], block: &'a [u8]) -> Result<(), Malformed> {
+        let mut fields = [EMPTY_HEADER; N];
+        let fields = match httparse::parse_headers(text, &mut fields) {
+            Ok(httparse::Status::Complete((used, fields))) if used == text.len() => fields,
+            Ok(httparse::Status::Complete(_) | httparse::Status::Partial) => {
+                return Err(bad("the lines of the head have two readings"));
+            }
+            Err(httparse::Error::HeaderName) => {
+                return Err(bad("a line of the head does not begin with a name"));
+            }
+            Err(_) => return Err(bad("a field has a byte that it must not have")),
+        };
+        for field in fields {
+            let at = (field.value.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+            let value = block.get(at..).and_then(|rest| rest.get(..field.value.len()));
+            self.add(field.name, value.unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &str, value: &'a [u8]) {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let field = match () {
+            () if is("Host") => &mut self.host,
+            () if is("User-Agent") => &mut self.user_agent,
+            () if is("Content-Length") => &mut self.content_length,
+            () if is("Transfer-Encoding") => &mut self.transfer_encoding,
+            () if is("Connection") => return self.add_connection(value),
+            () if is("Expect") => return self.add_expectation(value),
+            () if is("Range") => &mut self.range,
+            () if is("If-Range") => &mut self.if_range,
+            () if is("If-Match") => &mut self.if_match,
+            () if is("If-None-Match") => &mut self.if_none_match,
+            () if is("If-Modified-Since") => &mut self.if_modified_since,
+            () if is("If-Unmodified-Since") => &mut self.if_unmodified_since,
+            () if is("Authorization") => &mut self.authorization,
+            () if is("Content-Range") => &mut self.content_range,
+            () => return,
+        };
+        field.first.get_or_insert(value);
+        field.lines = field.lines.saturating_add(1);
+    }
+
+    fn add_connection(&mut self, value: &[u8]) {
+        for option in list(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+    }
+
+    fn add_expectation(&mut self, value: &[u8]) {
+        for expectation in list(value) {
+            match expectation.eq_ignore_ascii_case(b"100-continue") {
+                true => self.expects_continue = true,
+                false => self.unknown_expectation = true,
+            }
+        }
+    }
+
+    /// Puts request line and fields together.
+    pub(super) fn judge(&self, start: StartLine<'a>) -> Result<Head<'a>, Malformed> {
+        // RFC 9112, 3.2 wants this for two of them in HTTP/1.0, too.
+        match self.host.first {
+            Some(_) if self.host.is_repeated() => return Err(bad("there are two Host fields")),
+            Some(host) if !is_host(host) => return Err(bad("the Host field is no host")),
+            None if start.version == Version::Http11 => return Err(bad("there is no Host field")),
+            Some(_) | None => {}
+        }
+        if self.authorization.is_repeated() {
+            return Err(bad("there are two Authorization fields"));
+        }
+        let framing = self.framing(start.version)?;
+        let is_old = start.version == Version::Http10;
+        let range_alone = self.if_range.lines == 0;
+        Ok(Head {
+            method: start.method,
+            version: start.version,
+            target: start.target,
+            framing,
+            keep_alive: !self.close && (self.keep_alive || !is_old),
+            expects_continue: self.expects_continue && !is_old && framing.has_body(),
+            unknown_expectation: self.unknown_expectation && !is_old,
+            range: self.range.once().filter(|_| range_alone || self.if_range.once().is_some()),
+            if_range: self.if_range.once(),
+            if_match: self.if_match.first,
+            if_none_match: self.if_none_match.first,
+            lists_repeated: self.if_match.is_repeated() || self.if_none_match.is_repeated(),
+            if_modified_since: self.if_modified_since.once(),
+            if_unmodified_since: self.if_unmodified_since.once(),
+            authorization: self.authorization.first,
+            content_range: self.content_range.first,
+            user_agent: self.user_agent.first,
+        })
+    }
+
+    /// How long the body is (RFC 9112, 6.3), refusing all that two readers might read in two ways:
+    /// also a length that stands twice with the same value, which the RFC would let pass.
+    fn framing(&self, version: Version) -> Result<Framing, Malformed> {
+        match (self.transfer_encoding.first, self.content_length.first) {
+            (None, None) => Ok(Framing::None),
+            (None, Some(_)) if self.content_length.is_repeated() => {
+                Err(bad("there are two Content-Length fields"))
+            }
+            (None, Some(length)) => {
+                let length = decimal(length).ok_or(bad("the Content-Length is no length"))?;
+                Ok(Framing::Length(length))
+            }
+            (Some(_), Some(_)) => Err(bad("the body has a length and a transfer coding")),
+            (Some(_), None) if version == Version::Http10 => {
+                Err(bad("HTTP/1.0 has no transfer codings"))
+            }
+            (Some(_), None) if self.transfer_encoding.is_repeated() => {
+                Err(bad("there are two Transfer-Encoding fields"))
+            }
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
+            (Some(_), None) => Err(Malformed::TransferCodingUnknown),
+        }
+    }
+}
+
+/// The block with a `?` for each control byte in a `User-Agent`, but for NUL and line ends.
+fn with_plain_user_agent(block: &[u8]) -> Vec<u8> {
+    const NAME: &[u8] = b"User-Agent:";
+    let mut plain = block.to_vec();
+    for line in plain.split_mut(|byte| *byte == b'\n') {
+        let Some((name, value)) = line.split_at_mut_checked(NAME.len()) else { continue };
+        if name.eq_ignore_ascii_case(NAME) {
+            let odd = |byte: &&mut u8| matches!(**byte, 1..=8 | 0xb | 0xc | 0xe..=0x1f | 0x7f);
+            value.iter_mut().filter(odd).for_each(|byte| *byte = b'?');
+        }
+    }
+    plain
+}
+
+/// Whether bytes may stand in a host with its port (RFC 3986, 3.2.2). An empty host is one, too:
+/// it is what clients send whose URI has none (RFC 9110, 7.2).
+pub(super) fn is_host(host: &[u8]) -> bool {
+    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
+}

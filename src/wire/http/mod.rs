@@ -1,0 +1,33 @@
+//! HTTP/1.0 and 1.1 (RFC 9110, RFC 9112): bytes to values and back.
+//!
+//! Stricter than the RFC where two readers of the same bytes might disagree on where a request
+//! ends, and more tolerant only where telephones need it: odd bytes in `User-Agent`, bytes above
+//! 127 and backslashes in paths, no `Host` in HTTP/1.0. Knows neither connections nor files.
+
+pub mod auth;
+pub mod chunk;
+pub mod condition;
+mod fields;
+pub mod range;
+pub mod request;
+pub mod response;
+pub mod target;
+
+/// Whether a byte may stand in a token (RFC 9110, 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// The elements of a list between its commas, without blanks; empty ones are left out (RFC 9110,
+/// 5.6.1). Not for lists whose elements may hold commas.
+fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii).filter(|element| !element.is_empty())
+}
+
+/// A number in digits alone: no sign, no blanks, no overflow.
+fn decimal(text: &[u8]) -> Option<u64> {
+    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
+}

@@ -1,0 +1,390 @@
+//! Responses: statuses, fields, dates and entity tags, written; and heads, read, for phones that
+//! are simulated.
+//!
+//! Writes into what it is given. Never writes a line end that the caller did not mean: those in
+//! values are left out.
+
+use std::fmt;
+use std::io::Write as _;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{decimal, list};
+
+/// The last second of the year 9999, since 1970: later ones have no date in HTTP.
+pub const DATE_MAX_S: u64 = 253_402_300_799;
+/// Fields of a response that are read.
+const FIELDS_MAX: usize = 64;
+
+/// A status code (RFC 9110, 15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Status(pub u16);
+
+macro_rules! statuses {
+    ($($name:ident $code:literal $reason:literal,)*) => {
+        impl Status {
+            $(
+                #[doc = concat!("`", $code, " ", $reason, "`")]
+                pub const $name: Status = Status($code);
+            )*
+
+            /// The words behind the code; empty for a code that is never sent.
+            #[must_use]
+            pub fn reason(self) -> &'static str {
+                match self.0 {
+                    $($code => $reason,)*
+                    0..=u16::MAX => "",
+                }
+            }
+        }
+
+        #[cfg(test)]
+        const ALL: &[Status] = &[$(Status::$name,)*];
+    };
+}
+
+statuses! {
+    CONTINUE 100 "Continue",
+    OK 200 "OK",
+    CREATED 201 "Created",
+    NO_CONTENT 204 "No Content",
+    PARTIAL_CONTENT 206 "Partial Content",
+    NOT_MODIFIED 304 "Not Modified",
+    BAD_REQUEST 400 "Bad Request",
+    UNAUTHORIZED 401 "Unauthorized",
+    FORBIDDEN 403 "Forbidden",
+    NOT_FOUND 404 "Not Found",
+    METHOD_NOT_ALLOWED 405 "Method Not Allowed",
+    REQUEST_TIMEOUT 408 "Request Timeout",
+    CONFLICT 409 "Conflict",
+    LENGTH_REQUIRED 411 "Length Required",
+    PRECONDITION_FAILED 412 "Precondition Failed",
+    CONTENT_TOO_LARGE 413 "Content Too Large",
+    URI_TOO_LONG 414 "URI Too Long",
+    RANGE_NOT_SATISFIABLE 416 "Range Not Satisfiable",
+    EXPECTATION_FAILED 417 "Expectation Failed",
+    TOO_MANY_REQUESTS 429 "Too Many Requests",
+    REQUEST_HEADER_FIELDS_TOO_LARGE 431 "Request Header Fields Too Large",
+    INTERNAL_SERVER_ERROR 500 "Internal Server Error",
+    NOT_IMPLEMENTED 501 "Not Implemented",
+    SERVICE_UNAVAILABLE 503 "Service Unavailable",
+    HTTP_VERSION_NOT_SUPPORTED 505 "HTTP Version Not Supported",
+    INSUFFICIENT_STORAGE 507 "Insufficient Storage",
+}
+
+const TEXT: &str = "text/plain";
+const XML: &str = "text/xml";
+const BYTES: &str = "application/octet-stream";
+
+/// What a file is, by the end of its name. Firmware of all makes is what is not here.
+const CONTENT_TYPES: &[(&str, &str)] = &[
+    ("txt", TEXT),
+    ("scr", TEXT),
+    ("cfg", TEXT),
+    ("cnf", TEXT),
+    ("conf", TEXT),
+    ("ini", TEXT),
+    ("log", TEXT),
+    ("lst", TEXT),
+    ("csv", "text/csv"),
+    ("xml", XML),
+    ("xsd", XML),
+    ("htm", "text/html"),
+    ("html", "text/html"),
+    ("css", "text/css"),
+    ("js", "text/javascript"),
+    ("json", "application/json"),
+    ("pem", "application/x-pem-file"),
+    ("crt", "application/x-x509-ca-cert"),
+    ("cer", "application/x-x509-ca-cert"),
+    ("der", "application/x-x509-ca-cert"),
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+    ("gif", "image/gif"),
+    ("bmp", "image/bmp"),
+    ("wav", "audio/wav"),
+    ("mp3", "audio/mpeg"),
+    ("bin", BYTES),
+    ("img", BYTES),
+];
+
+/// The media type of a file by its name, in any case; no charset is claimed, because nobody knows
+/// it.
+#[must_use]
+pub fn content_type(name: &[u8]) -> &'static str {
+    let is_of = |end: &str| {
+        let split = name.len().checked_sub(end.len()).and_then(|at| name.split_at_checked(at));
+        split.is_some_and(|(stem, tail)| {
+            stem.ends_with(b".") && tail.eq_ignore_ascii_case(end.as_bytes())
+        })
+    };
+    CONTENT_TYPES.iter().find(|(end, _)| is_of(end)).map_or(BYTES, |(_, kind)| kind)
+}
+
+/// What heads say of a file's version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub modified_ns: i64,
+}
+
+impl Stamp {
+    /// Modification time in whole seconds since 1970; 0 for all earlier ones.
+    #[must_use]
+    pub fn modified_s(&self) -> u64 {
+        u64::try_from(self.modified_ns.div_euclid(1_000_000_000)).unwrap_or(0)
+    }
+}
+
+/// The strong validator of a version: other bytes have another tag (RFC 9110, 8.8.3). Time and size
+/// make it, so it is the same in every worker and after a restart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct EntityTag {
+    bytes_used: u8,
+    bytes: [u8; EntityTag::BYTES_MAX],
+}
+
+impl EntityTag {
+    /// Two numbers of 64 bits, the dash between them, and the quotes.
+    pub const BYTES_MAX: usize = 16 + 1 + 16 + 2;
+
+    /// The tag of a version.
+    #[must_use]
+    pub fn of(version: impl Into<Stamp>) -> EntityTag {
+        let stamp: Stamp = version.into();
+        let mut bytes = [0; EntityTag::BYTES_MAX];
+        let mut rest = &mut bytes[..];
+        // It always fits. A time before 1970 counts down from the largest number.
+        let _ = write!(rest, "\"{:x}-{:x}\"", stamp.modified_ns.cast_unsigned(), stamp.bytes);
+        let left = rest.len();
+        EntityTag { bytes_used: (EntityTag::BYTES_MAX - left) as u8, bytes }
+    }
+
+    /// As it stands in `ETag`, with its quotes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.bytes_used)]
+    }
+
+    /// What stands between the quotes.
+    #[must_use]
+    pub fn opaque(&self) -> &[u8] {
+        &self.bytes[1..usize::from(self.bytes_used) - 1]
+    }
+}
+
+impl fmt::Debug for EntityTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.as_bytes().escape_ascii())
+    }
+}
+
+/// A date as heads have it (RFC 9110, 5.6.7): `Sun, 06 Nov 1994 08:49:37 GMT`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct HttpDate([u8; 29]);
+
+impl HttpDate {
+    /// The 29 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The date of a second since 1970; everything after the year 9999 is its last second.
+#[must_use]
+pub fn http_date(unix_s: u64) -> HttpDate {
+    let at = UNIX_EPOCH + Duration::from_secs(unix_s.min(DATE_MAX_S));
+    let mut date = [b' '; 29];
+    // It always fits.
+    let _ = write!(&mut date[..], "{}", httpdate::HttpDate::from(at));
+    HttpDate(date)
+}
+
+/// The second since 1970 of a date in any of the three forms (RFC 9110, 5.6.7).
+///
+/// Two digits of a year are 1970 to 2069. The RFC asks for the century that makes the year at most
+/// 50 years from now, which is the same until 2050 for all dates of files.
+#[must_use]
+pub fn parse_date(value: &[u8]) -> Option<u64> {
+    let date = std::str::from_utf8(value).ok()?.parse::<httpdate::HttpDate>().ok()?;
+    let since = std::time::SystemTime::from(date).duration_since(UNIX_EPOCH).ok()?;
+    Some(since.as_secs())
+}
+
+/// A `Date` line, written anew once a second at most.
+#[derive(Clone, Debug)]
+pub struct Dated {
+    unix_s: u64,
+    line: [u8; 37],
+}
+
+impl Default for Dated {
+    fn default() -> Self {
+        let mut dated = Dated { unix_s: 0, line: *b"Date:                              \r\n" };
+        dated.write();
+        dated
+    }
+}
+
+impl Dated {
+    /// `Date: …\r\n` of a second since 1970.
+    pub fn line(&mut self, unix_s: u64) -> &[u8] {
+        if unix_s != self.unix_s {
+            self.unix_s = unix_s;
+            self.write();
+        }
+        &self.line
+    }
+
+    fn write(&mut self) {
+        self.line[6..35].copy_from_slice(http_date(self.unix_s).as_bytes());
+    }
+}
+
+/// Writes `HTTP/1.1 200 OK`. To clients of HTTP/1.0, too: a server tells its own version (RFC 9110,
+/// 6.2).
+pub fn status_line(out: &mut Vec<u8>, status: Status) {
+    // A Vec takes everything.
+    let _ = write!(out, "HTTP/1.1 {:03} {}\r\n", status.0, status.reason());
+}
+
+/// Writes one field. Bytes that would end its line are left out of the value.
+pub fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend(value.iter().filter(|byte| !matches!(byte, b'\r' | b'\n' | 0)));
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes one field whose value is a number.
+pub fn number(out: &mut Vec<u8>, name: &str, value: u64) {
+    let _ = write!(out, "{name}: {value}\r\n");
+}
+
+/// Writes the `Content-Range` of a part: its first and last byte, and the size of the whole.
+pub fn content_range(out: &mut Vec<u8>, first: u64, last: u64, size: u64) {
+    let _ = write!(out, "Content-Range: bytes {first}-{last}/{size}\r\n");
+}
+
+/// The head of a 200 with a whole file, from its status line up to but without `Date`,
+/// `Connection` and the blank line: what is the same each time the version is sent.
+#[must_use]
+pub fn prepared(version: impl Into<Stamp>, name: &[u8]) -> Box<[u8]> {
+    let stamp: Stamp = version.into();
+    let mut out = Vec::with_capacity(224);
+    status_line(&mut out, Status::OK);
+    field(&mut out, "Content-Type", content_type(name).as_bytes());
+    number(&mut out, "Content-Length", stamp.bytes);
+    field(&mut out, "ETag", EntityTag::of(stamp).as_bytes());
+    field(&mut out, "Last-Modified", http_date(stamp.modified_s()).as_bytes());
+    field(&mut out, "Accept-Ranges", b"bytes");
+    out.into_boxed_slice()
+}
+
+/// The head of a response, as a client reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResponseHead<'a> {
+    /// The status code.
+    pub status: Status,
+    /// `Content-Length` in bytes.
+    pub length: Option<u64>,
+    /// Whether the body comes in chunks; then `length` is none.
+    pub chunked: bool,
+    /// Whether the connection can be used again.
+    pub keep_alive: bool,
+    /// `ETag`, with its quotes.
+    pub etag: Option<&'a [u8]>,
+    /// `Last-Modified`.
+    pub last_modified: Option<&'a [u8]>,
+    /// `Retry-After`.
+    pub retry_after: Option<&'a [u8]>,
+    /// `Content-Range`.
+    pub content_range: Option<&'a [u8]>,
+    /// `WWW-Authenticate`.
+    pub challenge: Option<&'a [u8]>,
+}
+
+/// What came is no response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadResponse;
+
+/// Reads the head of a response; nothing while it is not all here. The number is its bytes.
+///
+/// # Errors
+/// [`BadResponse`] where the grammar is broken, or where two lengths are told: both are the
+/// server's fault, and the client must close.
+pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>, BadResponse> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+    let mut response = httparse::Response::new(&mut fields);
+    let used = match response.parse(bytes) {
+        Ok(httparse::Status::Complete(used)) => used,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(BadResponse),
+    };
+    let mut head = ResponseHead {
+        status: Status(response.code.ok_or(BadResponse)?),
+        length: None,
+        chunked: false,
+        keep_alive: response.version == Some(1),
+        etag: None,
+        last_modified: None,
+        retry_after: None,
+        content_range: None,
+        challenge: None,
+    };
+    for field in &*response.headers {
+        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+        match () {
+            () if is("Content-Length") => {
+                let length = decimal(field.value).ok_or(BadResponse)?;
+                if head.length.replace(length).is_some() {
+                    return Err(BadResponse);
+                }
+            }
+            () if is("Transfer-Encoding") => {
+                if head.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(BadResponse);
+                }
+                head.chunked = true;
+            }
+            () if is("Connection") => {
+                for option in list(field.value) {
+                    head.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                }
+                if list(field.value).any(|option| option.eq_ignore_ascii_case(b"close")) {
+                    head.keep_alive = false;
+                }
+            }
+            () if is("ETag") => head.etag = Some(field.value),
+            () if is("Last-Modified") => head.last_modified = Some(field.value),
+            () if is("Retry-After") => head.retry_after = Some(field.value),
+            () if is("Content-Range") => head.content_range = Some(field.value),
+            () if is("WWW-Authenticate") => head.challenge = Some(field.value),
+            () => {}
+        }
+    }
+    if head.chunked && head.length.is_some() {
+        return Err(BadResponse);
+    }
+    Ok(Some((head, used)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_has_its_words() {
+        for status in ALL {
+            let mut line = Vec::new();
+            status_line(&mut line, *status);
+            assert!(!status.reason().is_empty() && status.0 >= 100 && status.0 < 600);
+            let text = format!("HTTP/1.1 {} {}\r\n", status.0, status.reason());
+            assert_eq!(line, text.as_bytes());
+        }
+        assert_eq!(Status(299).reason(), "");
+    }
+}

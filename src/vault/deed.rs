@@ -9,6 +9,7 @@ use super::names::Item;
 use crate::content::Stored;
 use crate::content::blob::Blob;
 use crate::time::Duration;
+pub use crate::wire::http::condition::Precondition;
 
 /// The realm that every challenge names. It never changes: a phone that has answered it once
 /// answers from its memory from then on, and asks its user again where it differs.
@@ -69,22 +70,6 @@ pub struct Shown {
     pub basic: Option<(Vec<u8>, Vec<u8>)>,
     /// The listener asked for a client certificate, and one that it trusts was shown.
     pub certificate: bool,
-}
-
-/// What a phone said of the version that it means to change (RFC 9110, 13.1).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Precondition {
-    /// Nothing.
-    #[default]
-    None,
-    /// There must be none (`If-None-Match: *`).
-    New,
-    /// There must be one (`If-Match: *`).
-    Exists,
-    /// It must have one of these entity tags, without their quotes.
-    Matches(Vec<Box<[u8]>>),
-    /// It must not have been modified after this second since 1970.
-    UnmodifiedSince(u64),
 }
 
 /// Something that the vault is to do.

@@ -30,6 +30,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use crate::time::Instant;
+use crate::wire::http::response::Stamp;
 
 /// What tells one version of a file from the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +79,12 @@ impl Version {
     #[must_use]
     pub fn has_same_bytes(&self, other: &Version) -> bool {
         self.bytes == other.bytes && self.modified_ns == other.modified_ns
+    }
+}
+
+impl From<&Version> for Stamp {
+    fn from(version: &Version) -> Stamp {
+        Stamp { bytes: version.bytes, modified_ns: version.modified_ns }
     }
 }
 

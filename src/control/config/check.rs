@@ -1,9 +1,7 @@
-//! What keys must hold together: ports that clash, times that contradict each other, directories.
+//! What keys must hold together: ports that clash, times that contradict each other.
 
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
-use std::path::Path;
 
 use super::file::File;
 use super::read::Found;
@@ -105,7 +103,7 @@ fn claims(file: &File) -> Vec<Claim> {
         claims.extend(listen.iter().map(|at| Claim::of(key, Transport::Tcp, at)));
     };
     file.http.iter().for_each(|row| tcp("`[[http]] listen`", &row.listen));
-    file.https.iter().for_each(|row| tcp("`[[https]] listen`", &row.listen));
+    file.https.iter().for_each(|row| tcp("`[[https]] listen`", &row.http.listen));
     file.admin.iter().for_each(|admin| tcp("`[admin] listen`", std::slice::from_ref(admin)));
     if let Some(ftp) = &file.ftp {
         tcp("`[ftp] listen`", &ftp.listen);
@@ -157,22 +155,4 @@ pub(super) fn subnets(tftp: &Tftp, found: &mut Found) {
         let text = format!("`net` has {net}, which line {line} has too; take one of them out");
         found.fault(later.span(), text);
     }
-}
-
-/// Notes a directory that is not there or cannot be listed.
-pub(super) fn directory(key: &str, at: Range<usize>, dir: &Path, found: &mut Found) {
-    let shown = dir.display();
-    let mend = match std::fs::read_dir(dir) {
-        Ok(_) => return,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
-            format!("does not exist; make it with: mkdir -p {shown}")
-        }
-        Err(fault) if fault.kind() == io::ErrorKind::NotADirectory => {
-            "is no directory; name one that is, or move the file away".into()
-        }
-        Err(fault) => {
-            format!("cannot be read ({fault}); let this user read it with: chmod o+rx {shown}")
-        }
-    };
-    found.fault(at, format!("`{key}` means {shown}, which {mend}"));
 }

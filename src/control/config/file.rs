@@ -12,13 +12,16 @@ use toml::Spanned;
 use toml::de::DeTable;
 use tracing::Level;
 
+use super::http::{self, CaSettings, Http, Https};
 use super::read::{Found, Section};
 use super::rows::{self, Roots, Upload};
 use super::tftp::Tftp;
 use super::value::Size;
+use super::vault::Vault;
 use crate::admission::access::Range as Clients;
 use crate::admission::slots::SlotLimits;
 use crate::content::remap::Remap;
+use crate::session::http::limits::StreamLimits;
 use crate::time::Duration;
 
 /// Most workers that may be asked for.
@@ -54,6 +57,8 @@ pub(super) struct File {
     pub(super) tftp: Option<Tftp>,
     pub(super) http: Vec<Http>,
     pub(super) https: Vec<Https>,
+    pub(super) connections: StreamLimits,
+    pub(super) ca: CaSettings,
     pub(super) ftp: Option<Ftp>,
     pub(super) snmp: Option<Snmp>,
     pub(super) vault: Option<Vault>,
@@ -65,44 +70,6 @@ pub(super) struct File {
     pub(super) uploads: Vec<Upload>,
     pub(super) content: Content,
     pub(super) log: Log,
-}
-
-/// `[[http]]`.
-#[derive(Debug)]
-pub struct Http {
-    /// Addresses that requests come to.
-    pub listen: Vec<Spanned<SocketAddr>>,
-    /// Directories that files are looked for in, first match first.
-    pub root: Vec<Spanned<PathBuf>>,
-}
-
-/// Whether a phone must show a certificate.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    /// It is not asked for one.
-    #[default]
-    Off,
-    /// It is asked, and may go without.
-    Optional,
-    /// It is asked, and must have one.
-    Required,
-}
-
-/// `[[https]]`.
-#[derive(Debug)]
-pub struct Https {
-    /// Addresses that requests come to.
-    pub listen: Vec<Spanned<SocketAddr>>,
-    /// Directories that files are looked for in, first match first.
-    pub root: Vec<Spanned<PathBuf>>,
-    /// The server's certificate, PEM.
-    pub certificate: PathBuf,
-    /// The certificate's key, PEM.
-    pub key: PathBuf,
-    /// Whether a phone must show a certificate.
-    pub client_auth: ClientAuth,
-    /// Integrity without encryption.
-    pub authenticate_only: bool,
 }
 
 /// `[ftp]`.
@@ -134,15 +101,6 @@ pub struct Community {
     pub name: String,
     /// Networks that it is for; empty means all.
     pub from: Vec<IpNet>,
-}
-
-/// `[vault]`.
-#[derive(Debug)]
-pub struct Vault {
-    /// Where backups lie.
-    pub dir: PathBuf,
-    /// Paths under which phones may PUT, GET and DELETE.
-    pub prefixes: Vec<Spanned<String>>,
 }
 
 /// `[access]`: for each protocol its own list, if the file has one.
@@ -210,6 +168,8 @@ impl File {
             tftp: Tftp::read(top.section("tftp", found), found),
             http: rows(&mut top, "http", found, Http::read),
             https: rows(&mut top, "https", found, Https::read),
+            connections: http::connections(top.section("connections", found), found),
+            ca: http::ca(top.section("ca", found), found),
             ftp: Ftp::read(top.section("ftp", found), found),
             snmp: Snmp::read(top.section("snmp", found), found),
             vault: Vault::read(top.section("vault", found), found),
@@ -245,6 +205,25 @@ pub(super) fn bytes(
     found: &mut Found,
 ) -> u64 {
     section.take(key, found).map_or(otherwise, |size: Size| size.0)
+}
+
+/// A number of bytes within a range.
+pub(super) fn bytes_within(
+    section: &mut Section<'_, '_>,
+    key: &'static str,
+    range: RangeInclusive<u64>,
+    otherwise: u64,
+    found: &mut Found,
+) -> u64 {
+    let Some(Size(bytes)) = section.take(key, found) else { return otherwise };
+    if range.contains(&bytes) {
+        return bytes;
+    }
+    let (low, high) = (range.start(), range.end());
+    let mend = "write a size in that range or leave the line out";
+    let text = format!("`{key}` is {bytes} bytes; Ringpost allows {low} to {high}; {mend}");
+    found.fault(section.place(key), text);
+    otherwise
 }
 
 /// A time that must not be zero.
@@ -309,33 +288,6 @@ pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Found) -> Vec<IpNet> {
     row.take("from", found).unwrap_or_default()
 }
 
-impl Http {
-    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let listen = listen(&mut row, &["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:6970"], found);
-        let root = root(&mut row, &["http", "common"], found);
-        row.finish(found);
-        Some(Http { listen, root })
-    }
-}
-
-impl Https {
-    fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let path = |row: &mut Section<'_, '_>, key, otherwise: &str, found: &mut Found| {
-            row.take(key, found).unwrap_or_else(|| PathBuf::from(otherwise))
-        };
-        let https = Https {
-            listen: listen(&mut row, &["0.0.0.0:411", "0.0.0.0:443"], found),
-            root: root(&mut row, &["https", "common"], found),
-            certificate: path(&mut row, "certificate", "certs/server.pem", found),
-            key: path(&mut row, "key", "certs/server.key", found),
-            client_auth: row.take("client_auth", found).unwrap_or_default(),
-            authenticate_only: row.take("authenticate_only", found).unwrap_or(false),
-        };
-        row.finish(found);
-        Some(https)
-    }
-}
-
 impl Ftp {
     fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
         let passive = section.take("passive_ports", found);
@@ -359,20 +311,6 @@ impl Snmp {
         let here = section.is_there();
         section.finish(found);
         here.then_some(Snmp { port, communities, cache })
-    }
-}
-
-impl Vault {
-    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let at = section.at();
-        let prefixes = || ["/", "/backup/"].map(|p| Spanned::new(at.clone(), p.to_owned())).into();
-        let vault = Vault {
-            dir: section.take("dir", found).unwrap_or_else(|| "vault".into()),
-            prefixes: section.take("prefixes", found).unwrap_or_else(prefixes),
-        };
-        let here = section.is_there();
-        section.finish(found);
-        here.then_some(vault)
     }
 }
 

@@ -3,12 +3,17 @@
 //! Every mistake is told with its file, its line and its mend, all of them at once.
 
 mod check;
+mod exposure;
 mod file;
+mod http;
+mod lists;
+mod places;
 mod read;
 mod rows;
 mod settings;
 mod tftp;
 mod value;
+mod vault;
 mod words;
 
 use std::io::Read as _;
@@ -16,11 +21,13 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use file::{ClientAuth, Community, Content, Ftp, Http, Https, Log, LogFormat, Snmp, Vault};
+pub use file::{Community, Content, Ftp, Log, LogFormat, Snmp};
+pub use http::{CaSettings, ClientAuth, HttpsSettings};
 pub use read::{Fault, Faults};
 pub use settings::{Kept, Settings, TftpSockets};
 pub use tftp::Ports;
 
+use crate::content::RootId;
 use file::File;
 use read::Found;
 use settings::{Disk, settle};
@@ -108,14 +115,18 @@ pub fn check(text: &[u8]) {
             let limits = &settings.policy.tftp.limits;
             assert!((8..=65_464).contains(&limits.blksize_max));
             assert!(limits.first_timeout < limits.silence_max || settings.tftp.is_none());
-            assert!(
-                settings
-                    .policy
-                    .tftp
-                    .stack
-                    .iter()
-                    .all(|root| { usize::from(root.0) < settings.roots.len() })
-            );
+            let known = |stack: &[RootId]| {
+                stack.iter().all(|root| usize::from(root.0) < settings.roots.len())
+            };
+            assert!(known(&settings.policy.tftp.stack));
+            let http = &settings.policy.http;
+            assert!(http.listeners.iter().all(|listener| known(&listener.stack)));
+            assert!((1 << 10..=64 << 10).contains(&http.limits.head_bytes_max));
+            assert!((1..=64).contains(&http.limits.ranges_max));
+            if let Some(vault) = &http.vault {
+                assert!(vault.bytes_max <= http.limits.body_memory_bytes_max);
+                assert!(vault.versions_max > 0 && !vault.prefixes.is_empty());
+            }
         }
         Err(faults) => {
             assert!(!faults.0.is_empty());

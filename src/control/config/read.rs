@@ -180,6 +180,11 @@ impl<'t, 'i> Section<'t, 'i> {
         self.at.clone()
     }
 
+    /// Where a key's value is in the text, or else the section's head.
+    pub(super) fn place(&mut self, key: &'static str) -> Range<usize> {
+        self.value(key).map_or(self.at(), Spanned::span)
+    }
+
     /// Whether the file has it at all.
     pub(super) fn is_there(&self) -> bool {
         self.table.is_some()
@@ -220,8 +225,7 @@ impl<'t, 'i> Section<'t, 'i> {
         let (low, high) = (range.start(), range.end());
         let mend = "write a number in that range or leave the line out";
         let text = format!("`{key}` is {number}; {rule} allows {low} to {high}; {mend}");
-        let at = self.value(key).map_or(self.at(), Spanned::span);
-        found.fault(at, text);
+        found.fault(self.place(key), text);
         None
     }
 

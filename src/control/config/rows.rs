@@ -103,11 +103,7 @@ pub(super) fn uploads(
                         directory in it, such as \"uploads\"";
             found.fault(row.dir.span(), text);
         }
-        let place = dirs.iter().position(|known| *known == dir).unwrap_or_else(|| {
-            dirs.push(dir);
-            dirs.len() - 1
-        });
-        let directory = u16::try_from(place).unwrap_or(u16::MAX);
+        let directory = place(dir, &mut dirs);
         match Rule::new(row.name.get_ref(), directory, row.bytes_max, row.existing) {
             Ok(mut rule) => {
                 rule.from = row.from;
@@ -120,4 +116,13 @@ pub(super) fn uploads(
         }
     }
     (rules, dirs)
+}
+
+/// The number of a directory that receives, which is its place in the list.
+pub(super) fn place(dir: PathBuf, dirs: &mut Vec<PathBuf>) -> u16 {
+    let place = dirs.iter().position(|known| *known == dir).unwrap_or_else(|| {
+        dirs.push(dir);
+        dirs.len() - 1
+    });
+    u16::try_from(place).unwrap_or(u16::MAX)
 }

@@ -2,7 +2,6 @@
 //! compiled.
 
 use std::collections::HashMap;
-use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -11,21 +10,25 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::check;
-use super::file::{self, File, PRIVATE_NETS};
+use super::exposure;
+use super::file::{self, File};
+use super::http::{CaSettings, Http, Https, HttpsSettings};
+use super::lists;
+use super::places;
 use super::read::Found;
 use super::rows;
 use super::tftp::{Ports, Tftp};
-use crate::admission::access::{Access, List, NamedList, Range};
 use crate::admission::pace::{Pace, Paces};
 use crate::content::RootId;
 use crate::content::loader::LoaderConfig;
 use crate::content::route::Routes;
 use crate::control::interfaces;
 use crate::session::Protocol;
-use crate::session::http::limits::HttpPolicy;
+use crate::session::http::limits::{HttpListener, HttpPolicy};
 use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
 use crate::time::Duration;
+use crate::vault::deed::{Unknown, VaultPolicy};
 use crate::vault::store::Directories;
 
 impl Settings {
@@ -46,16 +49,22 @@ impl Settings {
         let numbers = self.upload_dirs.iter().map_while(|dir| directories.number(dir));
         let numbers: Vec<u16> = numbers.collect();
         // Nobody else holds settings that were just made.
-        if let Some(policy) = Arc::get_mut(&mut self.policy) {
-            policy.uploads.renumber(&numbers);
+        let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
+        policy.uploads.renumber(&numbers);
+        let vault = policy.http.vault.as_mut().and_then(Arc::get_mut);
+        if let Some(VaultPolicy { unknown, .. }) = vault
+            && let Unknown::Quarantine { directory, .. } = unknown
+        {
+            match numbers.get(usize::from(*directory)) {
+                Some(number) => *directory = *number,
+                None => *unknown = Unknown::Refuse,
+            }
         }
     }
 }
 
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/ringpost";
-/// Largest list of addresses that is read, in bytes.
-const LIST_BYTES_MAX: u64 = 16 << 20;
 /// Most directories that files are served from.
 const ROOTS_MAX: usize = 1_000;
 
@@ -82,6 +91,10 @@ pub struct Settings {
     pub upload_dirs: Vec<PathBuf>,
     /// The TFTP server's sockets; none where the file has no `[tftp]`.
     pub tftp: Option<TftpSockets>,
+    /// What the listeners with TLS are secured with, row by row.
+    pub https: Vec<HttpsSettings>,
+    /// The server's own CA.
+    pub ca: CaSettings,
     /// Where administration listens.
     pub admin: Option<SocketAddr>,
     /// How the files are held.
@@ -97,16 +110,10 @@ pub struct Settings {
 /// Sections that this version reads and judges, but does not serve.
 #[derive(Debug)]
 pub struct Kept {
-    /// `[[http]]`.
-    pub http: Vec<file::Http>,
-    /// `[[https]]`.
-    pub https: Vec<file::Https>,
     /// `[ftp]`.
     pub ftp: Option<file::Ftp>,
     /// `[snmp]`.
     pub snmp: Option<file::Snmp>,
-    /// `[vault]`.
-    pub vault: Option<file::Vault>,
 }
 
 /// What the TFTP server listens on and sends from.
@@ -129,41 +136,29 @@ pub(super) enum Disk {
 
 /// Makes settings of a file; mistakes go to `found`.
 pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> Settings {
-    check::ports(&file, found);
     let data_dir = data_dir(path, &file);
+    let mut warnings = judge(&file, &data_dir, disk, found);
     let here = |dir: &Path| normal(&data_dir.join(dir));
     let mut roots = Roots { dirs: Vec::new(), places: HashMap::new() };
-    let mut warnings = Vec::new();
-    let later = later(&file);
-    if let Some(sections) = join(&later) {
-        warnings.push(format!(
-            "{sections} can be read and kept, but this version does not serve that yet: \
-             it serves TFTP and administration"
-        ));
-    }
-    if disk == Disk::Read {
-        directories(&file, &data_dir, found);
-    }
-    if file.tftp.is_none() && later.is_empty() && found.is_empty() {
-        found.fault_anywhere("nothing is served; add a section such as [tftp]");
-    }
-    let (uploads, upload_dirs) = rows::uploads(file.uploads, &data_dir, here, found);
+    let (uploads, mut upload_dirs) = rows::uploads(file.uploads, &data_dir, here, found);
+    let vault = file.vault.as_ref().map(|vault| Arc::new(vault.policy(here, &mut upload_dirs)));
     let mut policy = Policy {
-        access: access(&file.access, &data_dir, disk, found, &mut warnings),
+        access: lists::access(&file.access, &data_dir, disk, found, &mut warnings),
         slots: file.slots,
         routes: Routes::default(),
         uploads,
         paces: Arc::default(),
         tftp: TftpPolicy::default(),
-        http: HttpPolicy::default(),
+        http: HttpPolicy { limits: file.connections, vault, ..HttpPolicy::default() },
     };
-    let tftp = file.tftp.map(|tftp| {
-        check::times(&tftp, found);
-        check::subnets(&tftp, found);
-        policy.paces = Arc::new(paces(&tftp));
-        tftp_policy(&tftp, &mut policy.tftp, |dir| roots.place(here(dir)), disk);
-        tftp_sockets(tftp)
-    });
+    if let Some(tftp) = &file.tftp {
+        policy.paces = Arc::new(paces(tftp));
+        tftp_policy(tftp, &mut policy.tftp, |dir| roots.place(here(dir)), disk);
+    }
+    policy.http.listeners = http_listeners(&file.http, &file.https, |dir| roots.place(here(dir)));
+    let https = file.https.iter();
+    let https = https.map(|row| row.settings(found.line(&row.http.at), here)).collect();
+    let ca = CaSettings { dir: here(&file.ca.dir), serve_as: file.ca.serve_as };
     let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
     policy.routes = Routes { subnets: subnets.collect(), remaps: file.remaps };
     if roots.dirs.len() > ROOTS_MAX {
@@ -171,13 +166,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
             "there are more than {ROOTS_MAX} root directories; name fewer"
         ));
     }
-    let kept = Kept {
-        http: file.http,
-        https: file.https,
-        ftp: file.ftp,
-        snmp: file.snmp,
-        vault: file.vault,
-    };
+    let kept = Kept { ftp: file.ftp, snmp: file.snmp };
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
     Settings {
@@ -189,7 +178,9 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         policy: Arc::new(policy),
         roots: roots.dirs,
         upload_dirs,
-        tftp,
+        tftp: file.tftp.map(tftp_sockets),
+        https,
+        ca,
         admin: file.admin.map(Spanned::into_inner),
         content: file.content,
         log,
@@ -197,6 +188,35 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         warnings,
         data_dir,
     }
+}
+
+/// Notes what the keys must hold together; says what is worth a look.
+fn judge(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<String> {
+    check::ports(file, found);
+    let mut warnings = Vec::new();
+    let later = later(file);
+    if let Some(sections) = join(&later) {
+        warnings.push(format!(
+            "{sections} can be read and kept, but this version does not serve that yet: \
+             it serves TFTP, HTTP, HTTPS and administration"
+        ));
+    }
+    if disk == Disk::Read {
+        places::directories(file, data_dir, found);
+    }
+    if disk == Disk::Read && data_dir.exists() {
+        places::files(file, data_dir, found, &mut warnings);
+    }
+    if let Some(tftp) = &file.tftp {
+        check::times(tftp, found);
+        check::subnets(tftp, found);
+    }
+    exposure::judge(file, data_dir, found, &mut warnings);
+    let served = file.tftp.is_some() || !file.http.is_empty() || !file.https.is_empty();
+    if !served && later.is_empty() && found.is_empty() {
+        found.fault_anywhere("nothing is served; add a section such as [tftp]");
+    }
+    warnings
 }
 
 /// Directories that files are served from, each numbered once.
@@ -222,25 +242,19 @@ fn data_dir(path: &Path, file: &File) -> PathBuf {
 }
 
 /// The same path without `.` parts, so that one directory has one spelling.
-fn normal(path: &Path) -> PathBuf {
+pub(super) fn normal(path: &Path) -> PathBuf {
     let parts: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     if parts.as_os_str().is_empty() { PathBuf::from(".") } else { parts }
 }
 
 /// The sections that this version reads and keeps without serving them.
 fn later(file: &File) -> Vec<&'static str> {
-    let sections = [
-        ("[[http]]", !file.http.is_empty()),
-        ("[[https]]", !file.https.is_empty()),
-        ("[ftp]", file.ftp.is_some()),
-        ("[snmp]", file.snmp.is_some()),
-        ("[vault]", file.vault.is_some()),
-    ];
+    let sections = [("[ftp]", file.ftp.is_some()), ("[snmp]", file.snmp.is_some())];
     sections.into_iter().filter(|(_, here)| *here).map(|(name, _)| name).collect()
 }
 
 /// `a, b and c`; nothing where there is nothing.
-fn join(names: &[&str]) -> Option<String> {
+pub(super) fn join(names: &[&str]) -> Option<String> {
     match names {
         [] => None,
         [one] => Some((*one).to_owned()),
@@ -248,35 +262,20 @@ fn join(names: &[&str]) -> Option<String> {
     }
 }
 
-fn directories(file: &File, data_dir: &Path, found: &mut Found) {
-    let served = file.tftp.iter().map(|tftp| &tftp.root);
-    let served = served.chain(file.http.iter().map(|http| &http.root));
-    let served = served.chain(file.https.iter().map(|https| &https.root));
-    let served = served.chain(file.ftp.iter().map(|ftp| &ftp.root));
-    let served = served.chain(file.roots.iter().map(|roots| &roots.root));
-    let mut named = Vec::new();
-    for root in served.flatten() {
-        if !named.iter().any(|known: &&Spanned<PathBuf>| known.get_ref() == root.get_ref()) {
-            named.push(root);
-        }
+/// The listeners of all rows, those without TLS first.
+fn http_listeners(
+    http: &[Http],
+    https: &[Https],
+    mut root: impl FnMut(&Path) -> RootId,
+) -> Vec<HttpListener> {
+    let mut listeners = Vec::new();
+    for row in http {
+        listeners.extend(row.listeners(Protocol::Http, true, &mut root));
     }
-    if !data_dir.exists() {
-        let at = file.data_dir.as_ref().map_or(0..0, Spanned::span);
-        let dirs = named.iter().map(|dir| normal(&data_dir.join(dir.get_ref())));
-        let dirs: Vec<_> = dirs.map(|dir| dir.display().to_string()).collect();
-        let (shown, dirs) = (data_dir.display(), dirs.join(" "));
-        let mend = format!("make it, with its roots: mkdir -p {dirs}");
-        found.fault(at, format!("`data_dir` means {shown}, which does not exist; {mend}"));
-        return;
+    for row in https {
+        listeners.extend(row.http.listeners(Protocol::Https, row.offers_vault(), &mut root));
     }
-    for root in named {
-        let dir = normal(&data_dir.join(root.get_ref()));
-        check::directory("root", root.span(), &dir, found);
-    }
-    for upload in &file.uploads {
-        let dir = normal(&data_dir.join(upload.dir.get_ref()));
-        check::directory("dir", upload.dir.span(), &dir, found);
-    }
+    listeners
 }
 
 fn tftp_policy(
@@ -328,94 +327,5 @@ fn tftp_sockets(tftp: Tftp) -> TftpSockets {
         listen: tftp.listen.into_iter().map(Spanned::into_inner).collect(),
         ports: tftp.ports.map(Spanned::into_inner).unwrap_or_default(),
         receive_buffer_bytes: usize::try_from(tftp.receive_buffer).unwrap_or(usize::MAX),
-    }
-}
-
-/// The lists in force: the configuration's and the classic's file. A client must be on both where
-/// there are both, so neither opens what the other closes. Without any, private networks may ask.
-fn access(
-    file: &file::Access,
-    data_dir: &Path,
-    disk: Disk,
-    found: &mut Found,
-    warnings: &mut Vec<String>,
-) -> Access {
-    let mut classic = |name: &str| match disk {
-        Disk::Read => classic_list(&data_dir.join(name), found, warnings),
-        Disk::Leave => None,
-    };
-    let named = |name: &str, ranges: &[Range]| {
-        let list = List::new(ranges.iter().copied());
-        Arc::new(NamedList { name: format!("`{name}` in [access]").into(), list })
-    };
-    let general_file = classic("allow_IP.txt");
-    let general = file.allow.as_ref().map(|ranges| named("allow", ranges));
-    let private: Vec<_> = PRIVATE_NETS.iter().filter_map(|net| Range::parse(net).ok()).collect();
-    let private = Arc::new(NamedList {
-        name: "the list of private networks, which holds where no other list is given".into(),
-        list: List::new(private),
-    });
-    let protocols = [
-        (Protocol::Tftp, "tftp_allow", &file.tftp, "TFTP_allow_IP.txt"),
-        (Protocol::Http, "http_allow", &file.http, "HTTP_allow_IP.txt"),
-        (Protocol::Https, "https_allow", &file.https, "HTTPS_allow_IP.txt"),
-        (Protocol::Ftp, "ftp_allow", &file.ftp, "FTP_allow_IP.txt"),
-    ];
-    let mut access = Access::default();
-    let mut empty = Vec::new();
-    for (protocol, key, ranges, file_name) in protocols {
-        let configured = ranges.as_ref().map(|ranges| named(key, ranges)).or(general.clone());
-        let filed = classic(file_name).or(general_file.clone());
-        if configured.is_none() && filed.is_none() {
-            access.limit(protocol, private.clone());
-        }
-        if ranges.as_ref().or(file.allow.as_ref()).is_some_and(Vec::is_empty) {
-            empty.push(protocol.name());
-        }
-        for list in configured.into_iter().chain(filed) {
-            access.limit(protocol, list);
-        }
-    }
-    if let Some(names) = join(&empty) {
-        warnings.push(format!("the list in [access] for {names} is empty: it allows nobody"));
-    }
-    access
-}
-
-/// Reads a list in the classic's form, if it is there. One that cannot be read is a mistake: to go
-/// on without it would open the door.
-fn classic_list(
-    path: &Path,
-    found: &mut Found,
-    warnings: &mut Vec<String>,
-) -> Option<Arc<NamedList>> {
-    let shown = path.display();
-    let text = match read_list(path) {
-        Ok(text) => text,
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return None,
-        Err(fault) => {
-            let mend =
-                format!("let this user read it, or move it away if it is not meant: {fault}");
-            found.fault_anywhere(format!("the access list {shown} cannot be read; {mend}"));
-            return None;
-        }
-    };
-    let (list, bad) = List::parse(&text);
-    for bad in bad {
-        let (line, entry, why) = (bad.line, bad.entry, bad.why);
-        warnings.push(format!("{shown}:{line}: `{entry}` {why}; until then it allows nobody"));
-    }
-    if list.is_empty() {
-        warnings.push(format!("{shown}: has no entry that can be used, so it allows nobody"));
-    }
-    Some(Arc::new(NamedList { name: shown.to_string().into(), list }))
-}
-
-fn read_list(path: &Path) -> io::Result<Vec<u8>> {
-    let mut text = Vec::new();
-    std::fs::File::open(path)?.take(LIST_BYTES_MAX + 1).read_to_end(&mut text)?;
-    match text.len() as u64 > LIST_BYTES_MAX {
-        true => Err(io::Error::other(format!("it is larger than {LIST_BYTES_MAX} bytes"))),
-        false => Ok(text),
     }
 }

@@ -25,37 +25,40 @@ fn the_contract_is_valid() {
     let tftp = settings.tftp.unwrap();
     assert_eq!(tftp.listen.len(), 2);
     assert_eq!(tftp.receive_buffer_bytes, 4 << 20);
-    assert_eq!(settings.roots, ["tftp", "common"].map(|dir| settings.data_dir.join(dir)));
+    let roots = ["tftp", "common", "http", "https"];
+    assert_eq!(settings.roots, roots.map(|dir| settings.data_dir.join(dir)));
     assert_eq!(settings.policy.slots, crate::admission::slots::SlotLimits::default());
     assert_eq!(settings.policy.tftp.limits, Default::default());
-    assert_eq!(settings.kept.http[0].listen.len(), 3);
+    let http = &settings.policy.http;
+    assert_eq!(http.listeners.len(), 5);
+    assert!(http.listeners.iter().all(|listener| listener.vault));
+    assert_eq!(http.limits, Default::default());
+    let vault = http.vault.as_deref().unwrap();
+    assert_eq!(vault.prefixes, [b"".as_slice(), b"backup"].map(Box::from));
+    assert_eq!((vault.versions_max, vault.bytes_max), (20, 1 << 20));
+    assert_eq!(settings.https[0].certificate, Path::new("/var/lib/ringpost/certs/server.pem"));
+    assert_eq!(settings.ca.serve_as.as_deref(), Some(b"ca.pem".as_slice()));
     assert_eq!(settings.admin, Some("127.0.0.1:6090".parse().unwrap()));
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
-    assert!(settings.warnings[0].starts_with("[[http]], [[https]], [ftp], [snmp] and [vault] can"));
+    assert!(settings.warnings[0].starts_with("[ftp] and [snmp] can be read"));
 }
 
 #[test]
 fn every_line_of_the_example_that_is_commented_out_is_valid_too() {
+    let is_key = |line: &str| {
+        let word = |c: char| c.is_ascii_lowercase() || c == '_';
+        line.trim_start_matches(word).starts_with(" = ") || line.starts_with("[[")
+    };
+    let bare = |line: &'static str| line.strip_prefix("# ").filter(|line| is_key(line));
     let example = include_str!("../../../config/ringpost.toml");
-    let commented =
-        |line: &&str| line.starts_with("# ") && (line.contains(" = ") || line.contains("# ["));
-    let keys = example.lines().filter(commented).map(|line| &line[2..]);
-    let (top, sections): (Vec<&str>, Vec<&str>) = keys.partition(|line| {
-        ["user", "group", "file", "tftp_allow"].iter().any(|key| line.starts_with(key))
-    });
-    let (log, top): (Vec<&str>, Vec<&str>) = top.iter().partition(|line| line.starts_with("file"));
-    let (access, top): (Vec<&str>, Vec<&str>) =
-        top.iter().partition(|line| line.starts_with("tftp_allow"));
-    let text = format!(
-        "{}\n[log]\n{}\n[access]\n{}\n[tftp]\n{}",
-        top.join("\n"),
-        log.join("\n"),
-        access.join("\n"),
-        sections.join("\n")
-    );
+    let lines: Vec<_> = example.lines().map(|line| bare(line).unwrap_or(line)).collect();
+    let text = lines.join("\n");
+    assert!(text.lines().filter(|line| line.starts_with("# ")).all(|line| !line.contains(" = ")));
     let settings = judge(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     assert_eq!(settings.user.as_deref(), Some("ringpost"));
     assert_eq!(settings.policy.tftp.subnets.len(), 2);
+    assert_eq!(settings.https[0].client_crl, Some("/var/lib/ringpost/certs/phones-crl.pem".into()));
+    assert!(settings.log.file.is_some() && settings.policy.uploads.0.len() == 1);
 }
 
 #[test]
@@ -336,6 +339,8 @@ fn a_directory_has_one_number_however_it_is_spelt() {
         [0, 1, 0, 1]
     );
 }
+
+mod streams;
 
 mod on_disk {
     use super::*;

@@ -4,10 +4,12 @@ use toml::Spanned;
 use toml::de::DeValue;
 use tracing::Level;
 
-use super::file::{ClientAuth, Community, LogFormat, from};
+use super::file::{Community, LogFormat, from};
+use super::http::ClientAuth;
 use super::read::{Place, Read, Section};
 use super::tftp::Ports;
 use super::value::parse_ports;
+use super::vault::{Strange, Who};
 use crate::admission::slots::Overflow;
 use crate::vault::upload::Existing;
 
@@ -45,6 +47,20 @@ impl Read for ClientAuth {
         let (off, required) = (ClientAuth::Off, ClientAuth::Required);
         let words = [("off", off), ("optional", ClientAuth::Optional), ("required", required)];
         word(value, place, &words)
+    }
+}
+
+impl Read for Who {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let (open, users) = (("open", Who::Open), ("users", Who::Users));
+        let (pinned, certificate) = (("pinned", Who::Pinned), ("certificate", Who::Certificate));
+        word(value, place, &[open, users, pinned, certificate])
+    }
+}
+
+impl Read for Strange {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        word(value, place, &[("refuse", Strange::Refuse), ("quarantine", Strange::Quarantine)])
     }
 }
 

@@ -1,0 +1,118 @@
+//! Whether the directories and files that the configuration names are there.
+
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+
+use super::file::File;
+use super::http::Https;
+use super::read::Found;
+use super::settings::normal;
+use super::vault::{Strange, Who};
+
+/// Notes directories that are to be there and are not. Those that only the server writes to are
+/// made by it.
+pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
+    let served = file.tftp.iter().map(|tftp| &tftp.root);
+    let served = served.chain(file.http.iter().map(|http| &http.root));
+    let served = served.chain(file.https.iter().map(|https| &https.http.root));
+    let served = served.chain(file.ftp.iter().map(|ftp| &ftp.root));
+    let served = served.chain(file.roots.iter().map(|roots| &roots.root));
+    let mut named = Vec::new();
+    for root in served.flatten() {
+        if !named.iter().any(|known: &&Spanned<PathBuf>| known.get_ref() == root.get_ref()) {
+            named.push(root);
+        }
+    }
+    if !data_dir.exists() {
+        let at = file.data_dir.as_ref().map_or(0..0, Spanned::span);
+        let dirs = named.iter().map(|dir| normal(&data_dir.join(dir.get_ref())));
+        let dirs: Vec<_> = dirs.map(|dir| dir.display().to_string()).collect();
+        let (shown, dirs) = (data_dir.display(), dirs.join(" "));
+        let mend = format!("make it, with its roots: mkdir -p {dirs}");
+        found.fault(at, format!("`data_dir` means {shown}, which does not exist; {mend}"));
+        return;
+    }
+    for root in named {
+        let dir = normal(&data_dir.join(root.get_ref()));
+        directory("root", root.span(), &dir, found);
+    }
+    for upload in &file.uploads {
+        let dir = normal(&data_dir.join(upload.dir.get_ref()));
+        directory("dir", upload.dir.span(), &dir, found);
+    }
+}
+
+/// Notes files that are to be there and are not.
+pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
+    let here = |path: &Spanned<PathBuf>| normal(&data_dir.join(path.get_ref()));
+    for row in &file.https {
+        pair(row, here, found);
+        let named = [("client_ca", &row.client_ca), ("client_crl", &row.client_crl)];
+        for (key, path) in named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
+            let shown = here(path);
+            if !shown.is_file() {
+                let shown = shown.display();
+                let mend = "put the PEM file there, or take the line out";
+                found
+                    .fault(path.span(), format!("`{key}` means {shown}, which is no file; {mend}"));
+            }
+        }
+    }
+    let Some(vault) = &file.vault else { return };
+    let quarantine = (vault.unknown == Strange::Quarantine).then_some(&vault.quarantine);
+    for (key, dir) in [("dir", Some(&vault.dir)), ("quarantine", quarantine)] {
+        let Some(dir) = dir else { continue };
+        let shown = here(dir);
+        if shown.exists() && !shown.is_dir() {
+            let shown = shown.display();
+            let mend = "is no directory; name one that is, or move the file away";
+            found.fault(dir.span(), format!("`{key}` means {shown}, which {mend}"));
+        }
+    }
+    let users = here(&vault.users);
+    if *vault.auth.get_ref() == Who::Users && !users.exists() {
+        warnings.push(format!(
+            "`auth` in [vault] is \"users\", but {} does not exist, so nobody can reach the \
+             vault; add somebody with: ringpost passwd NAME",
+            users.display()
+        ));
+    }
+}
+
+/// Notes half a pair: the server makes both or neither.
+fn pair(row: &Https, here: impl Fn(&Spanned<PathBuf>) -> PathBuf, found: &mut Found) {
+    let pair = [("certificate", &row.certificate), ("key", &row.key)];
+    let [(_, certificate), (_, key)] = pair.map(|(name, path)| (name, here(path)));
+    let (there, absent, name) = match (certificate.exists(), key.exists()) {
+        (true, false) => (certificate, key, "key"),
+        (false, true) => (key, certificate, "certificate"),
+        (true, true) | (false, false) => return,
+    };
+    let (there, absent) = (there.display(), absent.display());
+    let text = format!(
+        "there is {there}, but not {absent}; put the {name} there, or move the other away and the \
+         server makes both"
+    );
+    found.fault(row.certificate.span(), text);
+}
+
+/// Notes a directory that is not there or cannot be listed.
+fn directory(key: &str, at: Range<usize>, dir: &Path, found: &mut Found) {
+    let shown = dir.display();
+    let mend = match std::fs::read_dir(dir) {
+        Ok(_) => return,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
+            format!("does not exist; make it with: mkdir -p {shown}")
+        }
+        Err(fault) if fault.kind() == io::ErrorKind::NotADirectory => {
+            "is no directory; name one that is, or move the file away".into()
+        }
+        Err(fault) => {
+            format!("cannot be read ({fault}); let this user read it with: chmod o+rx {shown}")
+        }
+    };
+    found.fault(at, format!("`{key}` means {shown}, which {mend}"));
+}

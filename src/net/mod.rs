@@ -4,6 +4,7 @@
 //! anything but the kernel's news, and shares nothing but snapshots and channels.
 
 pub mod datagram;
+pub mod integrity;
 pub mod listener;
 pub mod steer;
 pub mod stream;

@@ -10,6 +10,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("allow_list", ringpost::admission::access::check),
     ("configuration", ringpost::control::config::check),
     ("file_name", ringpost::wire::name::check),
+    ("integrity_records", ringpost::net::integrity::check),
     ("remap", remap),
     ("slots", ringpost::admission::model::check_operations),
     ("tftp_datagram", ringpost::wire::tftp::check),

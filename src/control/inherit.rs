@@ -37,9 +37,9 @@ impl Inherited {
         take(&mut self.udp, address)
     }
 
-    /// The listener for connections to an address.
-    pub fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
-        take(&mut self.tcp, address).into_iter().next()
+    /// The listeners for connections to an address.
+    pub fn take_tcp(&mut self, address: SocketAddr) -> Vec<TcpListener> {
+        take(&mut self.tcp, address)
     }
 
     /// Addresses of sockets that no listener of the configuration asked for.

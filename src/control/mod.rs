@@ -4,6 +4,7 @@ pub mod ask;
 pub mod board;
 pub mod command;
 pub mod config;
+mod descriptors;
 pub mod explain;
 pub mod inherit;
 pub mod interfaces;

@@ -1,10 +1,12 @@
 //! A reload: the whole configuration is read and judged aside, then swapped in, or else the last
 //! good one stays. Transfers that run keep what they began with.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::config::{self, Settings};
+use crate::session::Protocol;
 
 /// The classic's lists: a change of one of them counts at once.
 const LISTS: [&str; 5] = [
@@ -50,11 +52,20 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("workers", old.workers != new.workers),
         ("user and group", (&old.user, &old.group) != (&new.user, &new.group)),
         ("listen, ports and receive_buffer in [tftp]", old.tftp != new.tftp),
+        ("listen in [[http]] and [[https]]", listens(old) != listens(new)),
         ("[admin]", old.admin != new.admin),
         ("[content]", old.content != new.content),
         ("format in [log]", old.log.format != new.log.format),
     ];
     changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Where connections come to, and what is spoken there.
+fn listens(settings: &Settings) -> Vec<(SocketAddr, Protocol)> {
+    let listeners = settings.policy.http.listeners.iter();
+    let mut listens: Vec<_> = listeners.map(|one| (one.address, one.protocol)).collect();
+    listens.sort_unstable_by_key(|(address, protocol)| (*address, protocol.name()));
+    listens
 }
 
 /// Sizes and dates of the classic's lists, to see that one of them has changed.
@@ -87,6 +98,18 @@ mod tests {
             parse_for_tests("workers = 3\n[tftp]\nports = \"single\"\n[log]\nformat = \"json\"");
         let named = ["workers", "listen, ports and receive_buffer in [tftp]", "format in [log]"];
         assert_eq!(needs_restart(&old, &new), named);
+    }
+
+    #[test]
+    fn of_http_only_addresses_need_a_restart() {
+        let old = parse_for_tests("[[http]]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]");
+        let same = parse_for_tests(
+            "[[http]]\nlisten = [\"[::]:80\"]\nroot = [\"other\"]\n[connections]\nmax = 9\n\
+             [[http]]\nlisten = [\"0.0.0.0:80\"]\nvault = false\n[vault]",
+        );
+        assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
+        let new = parse_for_tests("[[https]]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]");
+        assert_eq!(needs_restart(&old, &new), ["listen in [[http]] and [[https]]"]);
     }
 
     #[test]

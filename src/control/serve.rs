@@ -1,7 +1,9 @@
 //! The daemon's life: start, `ready`, reloads, drain, stop. Never runs in the data path.
 
+use std::collections::HashMap;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use std::{fs, io, thread};
@@ -13,6 +15,7 @@ use signal_hook::iterator::Signals;
 
 use super::board::{Board, BoardParts, Listening, Reloaded};
 use super::config::Settings;
+use super::descriptors::Descriptors;
 use super::inherit::Inherited;
 use super::log::LogHandle;
 use super::records::RecordWriter;
@@ -22,6 +25,7 @@ use super::{notify, privileges, sample};
 use crate::content::Catalog;
 use crate::content::watch::{self, Watch, WatchConfig};
 use crate::net::Clock;
+use crate::net::tls::SharedTerms;
 use crate::net::view::{RecordSink, WorkerView};
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::time::Duration;
@@ -47,6 +51,8 @@ pub struct Parts {
     pub directories: Arc<Directories>,
     /// Where workers leave what became of their transfers.
     pub records: Arc<RecordSink>,
+    /// What the connections of each HTTPS listener are secured with, by its address as configured.
+    pub terms: HashMap<SocketAddr, SharedTerms>,
 }
 
 /// Sockets of the data path, bound.
@@ -117,6 +123,7 @@ struct Daemon<D> {
     log: LogHandle,
     data: D,
     directories: Arc<Directories>,
+    descriptors: Descriptors,
     /// None only while a reload changes it for another.
     watch: Option<Watch>,
     web: Option<Web>,
@@ -129,6 +136,7 @@ impl<D: DataPath> Daemon<D> {
     fn start(source: &Source, mut settings: Settings, log: LogHandle) -> Result<Self, String> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
+        let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited)?;
         let admin = settings.admin.map(|admin| bind_admin(admin, &mut inherited)).transpose()?;
@@ -143,6 +151,8 @@ impl<D: DataPath> Daemon<D> {
             settings = source.load().map_err(as_user)?;
         }
         log.change(&settings.log);
+        make_directories(&settings)?;
+        descriptors.fit(&mut settings, workers);
         let directories = Arc::new(Directories::default());
         settings.number_uploads(&directories);
         let settings = Arc::new(settings);
@@ -161,6 +171,7 @@ impl<D: DataPath> Daemon<D> {
             views: views.clone(),
             directories: directories.clone(),
             records,
+            terms: HashMap::new(),
         };
         let data = D::start(sockets, parts)?;
         if let Some((address, _)) = &admin {
@@ -173,7 +184,7 @@ impl<D: DataPath> Daemon<D> {
         let web = admin.map(|(_, listener)| Web::start(listener, board.clone())).transpose();
         let web = web.map_err(no_thread)?;
         let (source, watch) = (source.clone(), Some(watch));
-        Ok(Daemon { source, board, log, data, directories, watch, web, writer, lists })
+        Ok(Daemon { source, board, log, data, directories, descriptors, watch, web, writer, lists })
     }
 
     /// Looks after everything until a signal says that it is time to stop.
@@ -221,9 +232,14 @@ impl<D: DataPath> Daemon<D> {
     }
 
     fn take(&mut self, mut settings: Settings) -> (bool, String) {
-        settings.number_uploads(&self.directories);
+        if let Err(trouble) = make_directories(&settings) {
+            return (false, trouble);
+        }
         let before = self.board.settings.load_full();
+        self.descriptors.fit(&mut settings, self.board.views.len());
+        settings.number_uploads(&self.directories);
         let restart = reload::needs_restart(&before, &settings);
+        settings.keep_listeners(&before);
         let catalog = self.board.snapshot.load().catalog.clone();
         // The old watch knows the old roots by number, so it must not publish any more.
         self.watch = None;
@@ -294,6 +310,21 @@ fn no_thread(fault: io::Error) -> String {
     format!("cannot start a thread: {fault}; raise the limit of threads (ulimit -u, TasksMax)")
 }
 
+/// Makes the directories that nobody but the server writes to, for its own eyes.
+fn make_directories(settings: &Settings) -> Result<(), String> {
+    for dir in settings.own_dirs() {
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
+        made.map_err(|fault| {
+            let shown = dir.display();
+            format!(
+                "cannot make {shown} ({fault}); make it for the user that Ringpost runs as: \
+                 install -d -m 700 -o USER {shown}"
+            )
+        })?;
+    }
+    Ok(())
+}
+
 /// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is
 /// known to both by its number.
 fn watch(
@@ -315,7 +346,7 @@ fn bind_admin(
     address: SocketAddr,
     inherited: &mut Inherited,
 ) -> Result<(SocketAddr, TcpListener), String> {
-    let listener = match inherited.take_tcp(address) {
+    let listener = match inherited.take_tcp(address).into_iter().next() {
         Some(listener) => Ok(listener),
         None => TcpListener::bind(address),
     };

@@ -2,7 +2,8 @@
 //!
 //! Runs once at each end of the daemon's life; never in between.
 
-use std::net::UdpSocket;
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -13,14 +14,24 @@ use crate::admission::Admission;
 use crate::admission::slots::SharedSlots;
 use crate::content::loader::{Loader, Replies};
 use crate::control::board::Listening;
-use crate::control::config::{Ports, Settings};
+use crate::control::config::{Ports, Settings, TftpSockets};
 use crate::control::inherit::Inherited;
 use crate::control::serve::{Bound, DataPath, Parts};
-use crate::net::listener::{AnswerPorts, bind_inherited, bind_udp};
+use crate::net::listener::{AnswerPorts, BACKLOG, bind_inherited, bind_tcp, bind_udp, take_tcp};
+use crate::net::stream::StreamListener;
+use crate::net::tls::SharedTerms;
 use crate::net::{Orders, Seat, WAKE, Worker};
+use crate::session::Protocol;
+use crate::session::http::limits::HttpListener;
 
-/// Sockets of one worker: each listener's, with those that answer for it.
-type WorkerSockets = Vec<(UdpSocket, Vec<UdpSocket>)>;
+/// Sockets of one worker.
+#[derive(Default)]
+pub struct WorkerSockets {
+    /// Each TFTP listener's, with those that answer for it.
+    datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
+    /// Those that connections come to, by their addresses as configured.
+    streams: Vec<(HttpListener, TcpListener)>,
+}
 
 /// The workers, and the loader that serves them.
 pub struct Workers {
@@ -38,45 +49,14 @@ impl DataPath for Workers {
         inherited: &mut Inherited,
     ) -> Result<Bound<Self::Sockets>, String> {
         let mut bound = Bound {
-            sockets: (0..workers).map(|_| WorkerSockets::new()).collect(),
+            sockets: (0..workers).map(|_| WorkerSockets::default()).collect(),
             listeners: Vec::new(),
             warnings: Vec::new(),
         };
-        let Some(tftp) = &settings.tftp else { return Ok(bound) };
-        let answers = match &tftp.ports {
-            Ports::Pool => AnswerPorts::Pool,
-            Ports::Single => AnswerPorts::Single,
-            Ports::Range(range) => AnswerPorts::Range(range.clone()),
-        };
-        for address in &tftp.listen {
-            let buffer = tftp.receive_buffer_bytes;
-            let given = inherited.take_udp(*address);
-            let listener = if given.is_empty() {
-                bind_udp(*address, workers, &answers, buffer)
-            } else {
-                bind_inherited(given, *address, workers, &answers, buffer)
-            };
-            let listener = match listener {
-                Err(fault) if fault.lacks_ipv6() && tftp.listen.len() > 1 => {
-                    bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
-                    continue;
-                }
-                other => other.map_err(|fault| fault.to_string())?,
-            };
-            let listening = Listening { protocol: "tftp".into(), address: listener.address };
-            bound.warnings.extend(listener.short_buffer.map(|granted| {
-                format!(
-                    "{}: the kernel granted a receive buffer of {granted} bytes instead of \
-                     {buffer}; a mass reboot may lose requests. Run `sysctl -w \
-                     net.core.rmem_max={buffer}`, or start with CAP_NET_ADMIN",
-                    listener.address
-                )
-            }));
-            bound.listeners.push(listening);
-            for (sockets, one) in bound.sockets.iter_mut().zip(listener.workers) {
-                sockets.push(one);
-            }
+        if let Some(tftp) = &settings.tftp {
+            bind_datagrams(tftp, workers, inherited, &mut bound)?;
         }
+        bind_streams(&settings.policy.http.listeners, workers, inherited, &mut bound)?;
         Ok(bound)
     }
 
@@ -115,7 +95,8 @@ impl DataPath for Workers {
                     view: Arc::clone(&parts.views[number]),
                     orders: Arc::clone(&orders),
                 };
-                let worker = Worker::new(seat, sockets, Vec::new())?;
+                let streams = streams(sockets.streams, &parts.terms);
+                let worker = Worker::new(seat, sockets.datagrams, streams)?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders })
@@ -144,6 +125,117 @@ impl Workers {
             let _ = waker.wake();
         }
     }
+}
+
+/// Binds the TFTP listeners.
+fn bind_datagrams(
+    tftp: &TftpSockets,
+    workers: usize,
+    inherited: &mut Inherited,
+    bound: &mut Bound<Vec<WorkerSockets>>,
+) -> Result<(), String> {
+    let answers = match &tftp.ports {
+        Ports::Pool => AnswerPorts::Pool,
+        Ports::Single => AnswerPorts::Single,
+        Ports::Range(range) => AnswerPorts::Range(range.clone()),
+    };
+    for address in &tftp.listen {
+        let buffer = tftp.receive_buffer_bytes;
+        let given = inherited.take_udp(*address);
+        let listener = if given.is_empty() {
+            bind_udp(*address, workers, &answers, buffer)
+        } else {
+            bind_inherited(given, *address, workers, &answers, buffer)
+        };
+        let listener = match listener {
+            Err(fault) if fault.lacks_ipv6() && tftp.listen.len() > 1 => {
+                bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
+                continue;
+            }
+            other => other.map_err(|fault| fault.to_string())?,
+        };
+        let listening = Listening { protocol: "tftp".into(), address: listener.address };
+        bound.warnings.extend(listener.short_buffer.map(|granted| {
+            format!(
+                "{}: the kernel granted a receive buffer of {granted} bytes instead of \
+                 {buffer}; a mass reboot may lose requests. Run `sysctl -w \
+                 net.core.rmem_max={buffer}`, or start with CAP_NET_ADMIN",
+                listener.address
+            )
+        }));
+        bound.listeners.push(listening);
+        for (sockets, one) in bound.sockets.iter_mut().zip(listener.workers) {
+            sockets.datagrams.push(one);
+        }
+    }
+    Ok(())
+}
+
+/// Binds the listeners for connections.
+fn bind_streams(
+    listeners: &[HttpListener],
+    workers: usize,
+    inherited: &mut Inherited,
+    bound: &mut Bound<Vec<WorkerSockets>>,
+) -> Result<(), String> {
+    let mut short_backlog = None;
+    for row in listeners {
+        let (address, protocol) = (row.address, row.protocol);
+        let given = inherited.take_tcp(address);
+        let listener = match given.len() {
+            0 => bind_tcp(address, workers, protocol),
+            few => {
+                if few < workers {
+                    bound.warnings.push(format!(
+                        "{address}: the service manager gave {few} listeners for {workers} \
+                         workers, and the others do not serve there; let it give one for each \
+                         (ReusePort=true), or none"
+                    ));
+                }
+                take_tcp(given, address, workers, protocol)
+            }
+        };
+        let listener = match listener {
+            Err(fault) if fault.lacks_ipv6() && listeners.len() > 1 => {
+                bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
+                continue;
+            }
+            other => other.map_err(|fault| fault.to_string())?,
+        };
+        short_backlog = short_backlog.or(listener.short_backlog);
+        let (protocol, address) = (protocol.name().into(), listener.address);
+        bound.listeners.push(Listening { protocol, address });
+        for (sockets, one) in bound.sockets.iter_mut().zip(listener.workers) {
+            sockets.streams.push((row.clone(), one));
+        }
+    }
+    bound.warnings.extend(short_backlog.map(|allowed| {
+        format!(
+            "the kernel lets {allowed} connections wait to be accepted instead of {BACKLOG}; a \
+             mass reboot may meet refusals. Run `sysctl -w net.core.somaxconn={BACKLOG}`"
+        )
+    }));
+    Ok(())
+}
+
+/// Gives each socket what its connections are secured with.
+fn streams(
+    sockets: Vec<(HttpListener, TcpListener)>,
+    terms: &HashMap<SocketAddr, SharedTerms>,
+) -> Vec<StreamListener> {
+    let mut streams = Vec::new();
+    for (HttpListener { address, protocol, .. }, socket) in sockets {
+        let terms = match protocol {
+            Protocol::Https => terms.get(&address).cloned(),
+            Protocol::Tftp | Protocol::Http | Protocol::Ftp => None,
+        };
+        if protocol == Protocol::Https && terms.is_none() {
+            tracing::error!(%address, "there is no certificate, so nobody is served there");
+            continue;
+        }
+        streams.push(StreamListener { socket, address, protocol, terms });
+    }
+    streams
 }
 
 fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {

@@ -5,16 +5,22 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::net::{steer, udp};
+use crate::session;
 
 /// Sockets that answer requests of one listener, per worker, where a pool is wanted.
 pub const POOL_PORTS: usize = 3;
+/// Connections of one worker's listener that may wait to be accepted: what a mass reboot brings
+/// before the worker turns again.
+pub const BACKLOG: i32 = 4_096;
+/// Where the kernel says how many of them it allows.
+const BACKLOG_MAX_FILE: &str = "/proc/sys/net/core/somaxconn";
 
 /// Which port answers come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +36,8 @@ pub enum AnswerPorts {
 /// A listener could not be made, and the daemon cannot go on without it.
 #[derive(Debug)]
 pub struct ListenError {
-    /// The protocol, for people.
-    pub protocol: &'static str,
+    /// What was to be spoken there.
+    pub protocol: session::Protocol,
     /// The address that was wanted.
     pub address: SocketAddr,
     /// What the system said.
@@ -54,14 +60,19 @@ impl std::error::Error for ListenError {}
 impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ListenError { protocol, address, cause } = self;
-        write!(f, "cannot listen for {protocol} on {address}: ")?;
+        let name = protocol.name().to_ascii_uppercase();
+        write!(f, "cannot listen for {name} on {address}: ")?;
         let port = address.port();
+        let transport = match protocol {
+            session::Protocol::Tftp => 'u',
+            session::Protocol::Http | session::Protocol::Https | session::Protocol::Ftp => 't',
+        };
         let kind = cause.kind();
         if kind == io::ErrorKind::AddrInUse {
             write!(
                 f,
-                "another program has this port; stop it (`ss -ulpn 'sport = :{port}'` shows which) \
-                 or choose another port in the configuration"
+                "another program has this port; stop it (`ss -{transport}lpn 'sport = :{port}'` \
+                 shows which) or choose another port in the configuration"
             )
         } else if kind == io::ErrorKind::PermissionDenied {
             write!(
@@ -99,7 +110,7 @@ pub fn bind_udp(
     answers: &AnswerPorts,
     receive_buffer_bytes: usize,
 ) -> Result<UdpListener, ListenError> {
-    let error = |cause| ListenError { protocol: "TFTP", address, cause };
+    let error = |cause| ListenError { protocol: session::Protocol::Tftp, address, cause };
     let asked = Wish { address, shared: false, receive_buffer_bytes };
     // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
     // make sure that nobody is there.
@@ -139,7 +150,7 @@ pub fn bind_inherited(
     answers: &AnswerPorts,
     receive_buffer_bytes: usize,
 ) -> Result<UdpListener, ListenError> {
-    let error = |cause| ListenError { protocol: "TFTP", address, cause };
+    let error = |cause| ListenError { protocol: session::Protocol::Tftp, address, cause };
     let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
     for (worker, socket) in given.into_iter().take(workers).enumerate() {
         let socket = Socket::from(socket);
@@ -151,6 +162,89 @@ pub fn bind_inherited(
         listener.workers.push((socket.into(), pool.map_err(error)?));
     }
     Ok(listener)
+}
+
+/// One listener for connections, bound for every worker.
+#[derive(Debug)]
+pub struct TcpListeners {
+    /// The address as bound, with the port that the kernel chose if 0 was asked.
+    pub address: SocketAddr,
+    /// One for each worker, not blocking.
+    pub workers: Vec<TcpListener>,
+    /// Connections that may wait to be accepted, if the kernel allows fewer than [`BACKLOG`].
+    pub short_backlog: Option<i32>,
+}
+
+/// Binds one address for the connections of all workers: a phone meets the same one always.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn bind_tcp(
+    address: SocketAddr,
+    workers: usize,
+    protocol: session::Protocol,
+) -> Result<TcpListeners, ListenError> {
+    let error = |cause| ListenError { protocol, address, cause };
+    // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
+    // make sure that nobody is there.
+    let probe = bind_stream(address, false).map_err(error)?;
+    let bound = probe.local_addr().map_err(error)?;
+    let bound = bound.as_socket().unwrap_or(address);
+    drop(probe);
+    let mut listeners = Vec::new();
+    for _ in 0..workers {
+        let socket = bind_stream(bound, true).map_err(error)?;
+        socket.listen(BACKLOG).map_err(error)?;
+        listeners.push(socket.into());
+    }
+    Ok(steered(bound, listeners))
+}
+
+/// Takes listeners that the service manager has bound, one for each worker.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn take_tcp(
+    given: Vec<TcpListener>,
+    address: SocketAddr,
+    workers: usize,
+    protocol: session::Protocol,
+) -> Result<TcpListeners, ListenError> {
+    for listener in &given {
+        let ready = listener.set_nonblocking(true);
+        ready.map_err(|cause| ListenError { protocol, address, cause })?;
+    }
+    Ok(steered(address, given.into_iter().take(workers).collect()))
+}
+
+fn steered(address: SocketAddr, workers: Vec<TcpListener>) -> TcpListeners {
+    if let [first, _, ..] = workers.as_slice() {
+        let count = workers.len() as u32;
+        // Without it the kernel spreads by address and port, which is a looser session control.
+        if let Err(cause) = steer::steer_by_client(first.as_fd(), count, address.is_ipv6()) {
+            tracing::warn!(%address, %cause, "cannot steer phones to workers by address");
+        }
+    }
+    let allowed = std::fs::read_to_string(BACKLOG_MAX_FILE).ok();
+    let allowed = allowed.and_then(|text| text.trim().parse().ok());
+    TcpListeners { address, workers, short_backlog: allowed.filter(|most| *most < BACKLOG) }
+}
+
+/// Binds one socket for connections, and does not listen yet.
+fn bind_stream(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // IPv4 has listeners of its own; one socket for both would blur which address was asked.
+        socket.set_only_v6(true)?;
+    }
+    // Connections of a server that has just ended must not keep the next from starting.
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
 }
 
 fn bind_pool(
@@ -279,7 +373,8 @@ mod tests {
     fn a_host_without_ipv6_is_told_from_one_without_an_address() {
         let lacks = |address: &str, code| {
             let cause = io::Error::from_raw_os_error(code);
-            ListenError { protocol: "TFTP", address: address.parse().unwrap(), cause }.lacks_ipv6()
+            let (protocol, address) = (session::Protocol::Tftp, address.parse().unwrap());
+            ListenError { protocol, address, cause }.lacks_ipv6()
         };
         assert!(lacks("[::1]:69", libc::EADDRNOTAVAIL) && lacks("[::]:69", libc::EAFNOSUPPORT));
         assert!(!lacks("[fe80::1]:69", libc::EADDRNOTAVAIL));
@@ -310,5 +405,82 @@ mod tests {
     fn count_waiting(socket: &UdpSocket) -> usize {
         let mut buffer = [0; 16];
         std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
+    }
+
+    const HTTP: session::Protocol = session::Protocol::Http;
+
+    #[test]
+    fn a_second_instance_is_told_that_the_tcp_port_is_taken() {
+        for any in [ANY, "[::1]:0"] {
+            let first = bind_tcp(any.parse().unwrap(), 2, HTTP).unwrap();
+            let again = bind_tcp(first.address, 2, HTTP).unwrap_err();
+            assert_eq!(again.cause.kind(), io::ErrorKind::AddrInUse);
+            let port = first.address.port();
+            assert_eq!(
+                again.to_string(),
+                format!(
+                    "cannot listen for HTTP on {}: another program has this port; stop it (`ss \
+                     -tlpn 'sport = :{port}'` shows which) or choose another port in the \
+                     configuration",
+                    first.address
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_port_can_be_bound_again_while_its_last_connections_linger() {
+        let first = bind_tcp(ANY.parse().unwrap(), 1, HTTP).unwrap();
+        let client = std::net::TcpStream::connect(first.address).unwrap();
+        // Whoever closes first is the one whose end lingers.
+        drop(accept(&first.workers[0]).unwrap());
+        let address = first.address;
+        drop(first);
+        drop(client);
+        bind_tcp(address, 2, HTTP).unwrap();
+    }
+
+    #[test]
+    fn the_same_port_of_both_address_families_is_no_clash() {
+        let v4 = bind_tcp("0.0.0.0:0".parse().unwrap(), 2, HTTP).unwrap();
+        let v6 = SocketAddr::new("::".parse().unwrap(), v4.address.port());
+        bind_tcp(v6, 2, session::Protocol::Https).unwrap();
+    }
+
+    #[test]
+    fn a_phone_connects_to_the_same_worker_from_any_port() {
+        let bound = bind_tcp(ANY.parse().unwrap(), 2, HTTP).unwrap();
+        let mut met = [false; 2];
+        for phone in ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.3.2.1"] {
+            let clients: Vec<_> = (0..20).map(|_| connect(phone, bound.address)).collect();
+            let counts: Vec<usize> = bound
+                .workers
+                .iter()
+                .map(|listener| std::iter::from_fn(|| accept(listener)).count())
+                .collect();
+            assert!(counts.contains(&20) && counts.contains(&0), "{phone}: {counts:?}");
+            met[usize::from(counts[1] == clients.len())] = true;
+        }
+        assert_eq!(met, [true, true], "no worker is left without phones");
+    }
+
+    #[test]
+    fn listeners_of_the_service_manager_go_to_a_worker_each() {
+        let given = || bind_tcp(ANY.parse().unwrap(), 3, HTTP).unwrap();
+        let taken = take_tcp(given().workers, ANY.parse().unwrap(), 2, HTTP).unwrap();
+        assert_eq!(taken.workers.len(), 2);
+        assert!(accept(&taken.workers[0]).is_none(), "they do not block");
+    }
+
+    fn connect(from: &str, to: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let from: SocketAddr = format!("{from}:0").parse().unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        socket
+    }
+
+    fn accept(listener: &TcpListener) -> Option<std::net::TcpStream> {
+        listener.accept().ok().map(|(stream, _)| stream)
     }
 }

@@ -63,6 +63,43 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The directories that nobody but the server writes to, and that it makes.
+    pub fn own_dirs(&self) -> impl Iterator<Item = &Path> {
+        let vault = self.policy.http.vault.as_deref();
+        let quarantine = vault.and_then(|vault| match vault.unknown {
+            Unknown::Quarantine { directory, .. } => self.upload_dirs.get(usize::from(directory)),
+            Unknown::Refuse => None,
+        });
+        let vault = vault.map(|vault| vault.dir.as_path());
+        vault.into_iter().chain(quarantine.map(PathBuf::as_path))
+    }
+
+    /// Keeps listeners that only a restart takes away, with the files and the vault that they had:
+    /// what is bound is asked until then.
+    pub fn keep_listeners(&mut self, before: &Settings) {
+        let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
+        let listeners = &mut policy.http.listeners;
+        for old in &before.policy.http.listeners {
+            if listeners.iter().any(|new| new.is_same(old)) {
+                continue;
+            }
+            let dirs = old.stack.iter().filter_map(|root| before.roots.get(usize::from(root.0)));
+            let stack = dirs.map(|dir| place(dir, &mut self.roots)).collect();
+            listeners.push(HttpListener { stack, ..old.clone() });
+        }
+    }
+}
+
+/// The number of a directory that files are served from.
+fn place(dir: &Path, roots: &mut Vec<PathBuf>) -> RootId {
+    let place = roots.iter().position(|root| root == dir).unwrap_or_else(|| {
+        roots.push(dir.to_owned());
+        roots.len() - 1
+    });
+    RootId(u16::try_from(place).unwrap_or(u16::MAX))
+}
+
 /// Where data lies when the file does not say.
 const DATA_DIR: &str = "/var/lib/ringpost";
 /// Most directories that files are served from.

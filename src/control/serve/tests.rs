@@ -136,6 +136,50 @@ fn a_reload_says_what_only_a_restart_changes() {
 }
 
 #[test]
+fn a_listener_that_only_a_restart_takes_away_keeps_its_files() {
+    let http = |port: u16, root: &str| {
+        format!("{PLAIN}[[http]]\nlisten = [\"127.0.0.1:{port}\"]\nroot = [\"{root}\"]")
+    };
+    let mut bench = bench(&http(8_001, "b")).unwrap();
+    let reload = bench.rewrite(&http(8_002, "a"));
+    assert!(reload.message.ends_with("next restart: listen in [[http]] and [[https]]"));
+    let snapshot = bench.daemon.board.snapshot.load_full();
+    let has = |port: u16, name: &str| {
+        let mut listeners = snapshot.policy.http.listeners.iter();
+        let listener = listeners.find(|listener| listener.address.port() == port).unwrap();
+        let name = FileName::parse(name.as_bytes()).unwrap();
+        snapshot.catalog.find(&listener.stack, &name).is_some()
+    };
+    assert!(has(8_001, "two") && !has(8_001, "one"));
+    assert!(has(8_002, "one") && !has(8_002, "two"));
+    bench.rewrite(&http(8_001, "a"));
+    let snapshot = bench.daemon.board.snapshot.load_full();
+    let listeners = &snapshot.policy.http.listeners;
+    assert_eq!(listeners.iter().filter(|one| one.address.port() == 8_001).count(), 1);
+    bench.stop();
+}
+
+#[test]
+fn the_vault_and_the_quarantine_are_made_for_the_server_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let text = format!(
+        "{PLAIN}[[http]]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"a\"]\n[vault]\ndir = \"v/w\"\n"
+    );
+    let mut bench = bench(&text).unwrap();
+    let data = bench.file.with_file_name("data");
+    let mode =
+        |dir: &str| data.join(dir).metadata().map(|found| found.permissions().mode() & 0o777);
+    assert_eq!(mode("v/w").unwrap(), 0o700);
+    assert!(mode("quarantine").is_err());
+    assert!(bench.rewrite(&format!("{text}unknown = \"quarantine\"")).taken);
+    assert_eq!(mode("quarantine").unwrap(), 0o700);
+    std::fs::write(data.join("file"), "").unwrap();
+    let reload = bench.rewrite(&text.replace("v/w", "file/v"));
+    assert!(!reload.taken && reload.message.contains("install -d -m 700 -o USER "), "{reload:?}");
+    bench.stop();
+}
+
+#[test]
 fn a_changed_access_list_counts_without_a_signal() {
     let mut bench = bench(PLAIN).unwrap();
     assert!(bench.permits("10.0.0.1"));

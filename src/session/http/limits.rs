@@ -44,6 +44,14 @@ pub struct HttpListener {
     pub vault: bool,
 }
 
+impl HttpListener {
+    /// Whether both are one socket: address and protocol are what it is known by.
+    #[must_use]
+    pub fn is_same(&self, other: &HttpListener) -> bool {
+        (self.address, self.protocol) == (other.address, other.protocol)
+    }
+}
+
 /// Limits of connections, `[connections]` in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {

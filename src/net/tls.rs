@@ -239,13 +239,15 @@ impl Opening {
         }
     }
 
+    /// As far as the bytes tell: TLS refuses a record by its first.
     fn is_plain_request(&self) -> bool {
-        PLAIN_BEGINNINGS.iter().any(|beginning| self.bytes().starts_with(*beginning))
+        let came = &self.bytes()[..self.bytes().len().min(4)];
+        !came.is_empty() && PLAIN_BEGINNINGS.iter().any(|beginning| beginning.starts_with(came))
     }
 
     /// A hello in the form of SSL 2.0: a length with the top bit set, the hello, the version.
     fn is_ssl2_hello(&self) -> bool {
-        matches!(self.bytes(), [0x80..=0xff, _, 1, 0 | 2 | 3, ..])
+        matches!(self.bytes(), [0x80..=0xbf, _, 1, 0 | 2 | 3, ..])
     }
 
     /// A record with a hello of a version before TLS 1.2 as its newest.
@@ -299,7 +301,11 @@ fn reason(error: &Error, opening: &Opening) -> Handshake {
 fn alert_reason(alert: AlertDescription) -> Handshake {
     match alert {
         // Java and some phones say certificate_unknown where others say unknown_ca.
-        AlertDescription::UnknownCA | AlertDescription::CertificateUnknown => Handshake::Untrusted,
+        // A phone that trusts an older CA of the same name says decrypt_error: the signature is not
+        // by the key that it knows.
+        AlertDescription::UnknownCA
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::DecryptError => Handshake::Untrusted,
         AlertDescription::BadCertificate
         | AlertDescription::UnsupportedCertificate
         | AlertDescription::CertificateRevoked
@@ -335,3 +341,6 @@ fn lack_reason(lack: &PeerIncompatible) -> Handshake {
         _ => Handshake::Failed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -170,3 +170,277 @@ fn take_tag(value: &[u8]) -> Option<(Tag<'_>, &[u8])> {
     let next = rest.iter().find(|byte| !matches!(byte, b' ' | b'\t'));
     matches!(next, None | Some(b',')).then_some((Tag { is_weak, opaque }, rest))
 }
+
+/// What must hold for any conditions: a list with the file's own tag in front matches, and PUT is
+/// never let through where GET would not be. Lines are the values; the first byte says which.
+#[doc(hidden)]
+pub fn check(bytes: &[u8]) {
+    let Some((&[choice, low], bytes)) = bytes.split_first_chunk() else { return };
+    let modified_s = 784_111_777 + u64::from(low);
+    let tag = EntityTag::of(super::response::Stamp { bytes: u64::from(low), modified_ns: 7 });
+    let mut lines = bytes.splitn(5, |byte| *byte == b'\n');
+    let mut next = |bit: u8| lines.next().filter(|_| choice & bit != 0);
+    let limits = super::request::HeadLimits { bytes_max: 1_024, lines_max: 8, lone_lf: false };
+    let plain = super::request::parse(b"GET / HTTP/1.0\r\n\r\n", &limits);
+    assert!(matches!(plain, Ok(Some(_))));
+    let Ok(Some((plain, _))) = plain else { return };
+    assert_eq!(judge(&plain, &tag, modified_s), Verdict::Go);
+    let head = Head {
+        if_match: next(1),
+        if_none_match: next(2),
+        if_modified_since: next(4),
+        if_unmodified_since: next(8),
+        lists_repeated: choice & 16 != 0,
+        ..plain
+    };
+    let to_change = Head { if_modified_since: None, ..head };
+    if allows(&precondition(&head), &tag, modified_s) {
+        assert_eq!(judge(&to_change, &tag, modified_s), Verdict::Go, "{head:?}");
+    }
+    for (weakness, is_strong) in [("", true), ("W/", false)] {
+        let with = |list: Option<&[u8]>| {
+            let list = list.unwrap_or_default();
+            [weakness.as_bytes(), tag.as_bytes(), b" ,", list].concat()
+        };
+        let (wanted, known) = (with(head.if_match), with(head.if_none_match));
+        let wants = Head { if_match: Some(&wanted), if_none_match: None, ..to_change };
+        assert!(!is_strong || judge(&wants, &tag, modified_s) == Verdict::Go);
+        let knows = Head { if_match: None, if_none_match: Some(&known), ..plain };
+        assert_eq!(judge(&knows, &tag, modified_s), Verdict::NotModified);
+    }
+    let value = next(32).unwrap_or_default();
+    let date = parse_date(value);
+    assert_eq!(
+        range_holds(value, &tag, modified_s),
+        value == tag.as_bytes() || date == Some(modified_s)
+    );
+    if let Some(date) = date {
+        assert_eq!(parse_date(super::response::http_date(date).as_bytes()), Some(date));
+    }
+}
+
+/// Whether an existing version may be changed.
+fn allows(precondition: &Precondition, tag: &EntityTag, modified_s: u64) -> bool {
+    match precondition {
+        Precondition::None | Precondition::Exists => true,
+        Precondition::New => false,
+        Precondition::Matches(tags) => tags.iter().any(|wanted| **wanted == *tag.opaque()),
+        Precondition::UnmodifiedSince(date) => modified_s <= *date,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::http::request::{HeadLimits, parse};
+    use crate::wire::http::response::Stamp;
+
+    const MODIFIED_S: u64 = 784_111_777;
+    const MODIFIED: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const LATER: &str = "Sun, 06 Nov 1994 08:49:38 GMT";
+    const EARLIER: &str = "Sun, 06 Nov 1994 08:49:36 GMT";
+
+    fn tag() -> EntityTag {
+        let modified_ns = MODIFIED_S as i64 * 1_000_000_000 + 5;
+        EntityTag::of(Stamp { bytes: 0x2a, modified_ns })
+    }
+
+    /// Fills in the file's own tag for `TAG`.
+    fn with_head<T>(lines: &str, see: impl Fn(&Head<'_>) -> T) -> T {
+        let own = String::from_utf8(tag().as_bytes().to_vec()).unwrap();
+        let text = format!("GET / HTTP/1.0\r\n{}\r\n", lines.replace("TAG", &own));
+        let limits = HeadLimits { bytes_max: 65_536, lines_max: 64, lone_lf: false };
+        see(&parse(text.as_bytes(), &limits).unwrap().unwrap().0)
+    }
+
+    fn judged(lines: &str) -> Verdict {
+        with_head(lines, |head| judge(head, &tag(), MODIFIED_S))
+    }
+
+    fn demanded(lines: &str) -> Precondition {
+        with_head(lines, precondition)
+    }
+
+    fn tags(opaque: &[&str]) -> Precondition {
+        Precondition::Matches(opaque.iter().map(|tag| tag.as_bytes().into()).collect())
+    }
+
+    #[test]
+    fn a_phone_that_has_the_version_gets_no_body() {
+        for value in [
+            "TAG",
+            "W/TAG",
+            "*",
+            "\"x\", TAG",
+            "TAG,\"x\"",
+            "\"x\",W/TAG , \"y\"",
+            ",, TAG,",
+            "\"a,b\", TAG",
+            "\"\", TAG",
+            "\"\u{e4}\", TAG",
+            "\"*\",TAG",
+        ] {
+            assert_eq!(
+                judged(&format!("If-None-Match: {value}\r\n")),
+                Verdict::NotModified,
+                "{value}"
+            );
+        }
+        for value in [
+            "",
+            "\"x\"",
+            "W/\"x\"",
+            "w/TAG",
+            "x, TAG",
+            "\"x TAG",
+            "\"x\" TAG",
+            "TAGx",
+            "*, TAG",
+            "**",
+            "\"*\"",
+            "\"a,TAG",
+            "W/ TAG",
+            "'x', TAG",
+        ] {
+            assert_eq!(judged(&format!("If-None-Match: {value}\r\n")), Verdict::Go, "{value}");
+        }
+    }
+
+    #[test]
+    fn if_match_compares_strongly() {
+        for value in ["TAG", "*", "\"x\",TAG", "W/\"x\", TAG"] {
+            assert_eq!(judged(&format!("If-Match: {value}\r\n")), Verdict::Go, "{value}");
+        }
+        for value in ["W/TAG", "\"x\"", "", "x", "x, TAG", "\"x\", W/TAG", "*, \"x\""] {
+            assert_eq!(judged(&format!("If-Match: {value}\r\n")), Verdict::Failed, "{value}");
+        }
+    }
+
+    #[test]
+    fn dates_count_in_all_three_forms_and_to_the_second() {
+        for date in [MODIFIED, LATER, "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(judged(&format!("If-Modified-Since: {date}\r\n")), Verdict::NotModified);
+            assert_eq!(judged(&format!("If-Unmodified-Since: {date}\r\n")), Verdict::Go);
+        }
+        assert_eq!(judged(&format!("If-Modified-Since: {EARLIER}\r\n")), Verdict::Go);
+        assert_eq!(judged(&format!("If-Unmodified-Since: {EARLIER}\r\n")), Verdict::Failed);
+    }
+
+    #[test]
+    fn bad_dates_are_no_conditions() {
+        for date in [
+            "",
+            "yesterday",
+            "784111777",
+            "Sun, 06 Nov 1994 08:49:37 +0100",
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:60 GMT",
+            "Sun, 31 Feb 1994 08:49:37 GMT",
+            "0",
+            "Sun, 06 Nov 1994 08:49:37 GMT, Sun, 06 Nov 1994 08:49:37 GMT",
+            "S\u{e4}n, 06 Nov 1994",
+            "Sun, 06 Nov 0000 08:49:37 GMT",
+            "Fri, 31 Dec 9999 23:59:60 GMT",
+        ] {
+            assert_eq!(judged(&format!("If-Modified-Since: {date}\r\n")), Verdict::Go, "{date}");
+            assert_eq!(judged(&format!("If-Unmodified-Since: {date}\r\n")), Verdict::Go, "{date}");
+            let put = demanded(&format!("If-Unmodified-Since: {date}\r\n"));
+            assert_eq!(put, Precondition::None, "{date}");
+        }
+    }
+
+    #[test]
+    fn tags_go_before_dates_and_what_is_wanted_before_what_is_known() {
+        let two = |a: &str, b: &str| judged(&format!("{a}\r\n{b}\r\n"));
+        let modified = format!("If-Modified-Since: {MODIFIED}");
+        let unmodified = format!("If-Unmodified-Since: {EARLIER}");
+        assert_eq!(two("If-None-Match: \"x\"", &modified), Verdict::Go);
+        assert_eq!(
+            two("If-None-Match: TAG", &format!("If-Modified-Since: {EARLIER}")),
+            Verdict::NotModified
+        );
+        assert_eq!(two("If-Match: TAG", &unmodified), Verdict::Go);
+        assert_eq!(
+            two("If-Match: \"x\"", &format!("If-Unmodified-Since: {LATER}")),
+            Verdict::Failed
+        );
+        assert_eq!(two("If-Match: \"x\"", "If-None-Match: TAG"), Verdict::Failed);
+        assert_eq!(two("If-Match: TAG", "If-None-Match: TAG"), Verdict::NotModified);
+        assert_eq!(two(&unmodified, &modified), Verdict::Failed);
+    }
+
+    #[test]
+    fn a_list_in_several_lines_never_matches_more() {
+        assert_eq!(judged("If-None-Match: TAG\r\nIf-None-Match: \"x\"\r\n"), Verdict::NotModified);
+        assert_eq!(judged("If-None-Match: *\r\nIf-None-Match: \"x\"\r\n"), Verdict::Go);
+        assert_eq!(judged("If-Match: *\r\nIf-Match: \"x\"\r\n"), Verdict::Failed);
+        assert_eq!(demanded("If-Match: *\r\nIf-Match: \"x\"\r\n"), tags(&[]));
+        assert_eq!(demanded("If-None-Match: \"x\"\r\nIf-None-Match: *\r\n"), Precondition::New);
+    }
+
+    #[test]
+    fn ranges_hold_for_the_very_version_alone() {
+        let holds = |value: &str| {
+            with_head(&format!("Range: bytes=0-1\r\nIf-Range: {value}\r\n"), |head| {
+                range_holds(head.if_range.unwrap(), &tag(), MODIFIED_S)
+            })
+        };
+        assert!(holds("TAG") && holds(MODIFIED) && holds("Sun Nov  6 08:49:37 1994"));
+        for value in ["W/TAG", "*", "\"x\"", "TAG, TAG", "\"x\", TAG", LATER, EARLIER, "x", ""] {
+            assert!(!holds(value), "{value}");
+        }
+    }
+
+    #[test]
+    fn what_put_demands_is_never_less_than_what_was_said() {
+        assert_eq!(demanded(""), Precondition::None);
+        assert_eq!(
+            demanded("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"),
+            Precondition::None
+        );
+        assert_eq!(demanded("If-None-Match: *\r\n"), Precondition::New);
+        assert_eq!(demanded("If-None-Match: \"a\"\r\n"), Precondition::New);
+        assert_eq!(demanded("If-None-Match: garbage\r\n"), Precondition::New);
+        assert_eq!(demanded("If-Match: *\r\n"), Precondition::Exists);
+        assert_eq!(demanded("If-Match: \"a\", W/\"b\" ,\"c,d\"\r\n"), tags(&["a", "c,d"]));
+        assert_eq!(demanded("If-Match: garbage\r\n"), tags(&[]));
+        assert_eq!(demanded("If-Match:\r\n"), tags(&[]));
+        assert_eq!(
+            demanded(&format!("If-Unmodified-Since: {MODIFIED}\r\n")),
+            Precondition::UnmodifiedSince(MODIFIED_S)
+        );
+        let both = format!("If-Unmodified-Since: {MODIFIED}\r\n");
+        assert_eq!(demanded(&format!("{both}If-Match: \"a\"\r\n")), tags(&["a"]));
+        assert_eq!(demanded(&format!("{both}If-None-Match: *\r\n")), Precondition::New);
+        assert_eq!(demanded("If-Match: *\r\nIf-None-Match: *\r\n"), tags(&[]));
+        assert_eq!(demanded("If-Match: \"a\"\r\nIf-None-Match: *\r\n"), tags(&[]));
+        assert_eq!(demanded("If-Match: *\r\nIf-None-Match: \"a\"\r\n"), tags(&[]));
+        assert_eq!(demanded("If-Match: \"a\",\"b\"\r\nIf-None-Match: W/\"b\"\r\n"), tags(&["a"]));
+    }
+
+    #[test]
+    fn a_list_is_read_up_to_its_limit() {
+        let many = |tags: usize| format!("If-None-Match: {}TAG\r\n", "\"x\",".repeat(tags - 1));
+        assert_eq!(judged(&many(TAGS_MAX)), Verdict::NotModified);
+        assert_eq!(judged(&many(TAGS_MAX + 1)), Verdict::Go);
+    }
+
+    #[test]
+    fn what_must_hold_holds_for_odd_values() {
+        let own = String::from_utf8(
+            EntityTag::of(Stamp { bytes: 9, modified_ns: 7 }).as_bytes().to_vec(),
+        );
+        let own = own.unwrap();
+        let values =
+            ["*", "", "\"x\"", &own, "W/\"7-9\"", "x", MODIFIED, "Sun, 06 Nov 1994 08:49:46 GMT"];
+        for choice in 0..64 {
+            for a in values {
+                for b in values {
+                    let text = format!("{a}\n{b}\n{a}\n{b}\n{a}");
+                    check(&[&[choice, 9], text.as_bytes()].concat());
+                }
+            }
+        }
+    }
+}

@@ -196,5 +196,12 @@ fn with_plain_user_agent(block: &[u8]) -> Vec<u8> {
 /// Whether bytes may stand in a host with its port (RFC 3986, 3.2.2). An empty host is one, too:
 /// it is what clients send whose URI has none (RFC 9110, 7.2).
 pub(super) fn is_host(host: &[u8]) -> bool {
-    host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%:[]".contains(byte))
+    let is_part = |byte: &u8| {
+        matches!(
+            byte,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'['
+                | b']' | b'_' | b'~'
+        )
+    };
+    host.iter().all(is_part)
 }

@@ -209,7 +209,8 @@ pub fn parse<'a>(
     };
     let head = &bytes[blank..];
     let Some(line_end) = end_of_request_line(head, is_full)? else { return Ok(None) };
-    let mut lines = Lines { bytes: head, at: line_end, lone_lf: limits.lone_lf, saw_lone: false };
+    let lone_lf = limits.lone_lf;
+    let mut lines = Lines { bytes: head, at: line_end, lone_lf, saw_lone: blank == 1 };
     let line = lines.trimmed(0)?;
     let start = StartLine::parse(line)?;
     let lines_max = limits.lines_max.min(LINES_MAX);
@@ -263,15 +264,23 @@ fn is_tls_hello(bytes: &[u8]) -> bool {
     matches!(bytes, [0x16, 3, ..] | [0x80..=0xff, _, 1, 3, ..])
 }
 
-/// The first LF. Whole strides are looked at at once: a slow client makes this run once per byte.
+/// The first LF. Many bytes are compared at a time, because a slow client makes this run once per
+/// byte that comes.
 fn line_feed(bytes: &[u8]) -> Option<usize> {
     const STRIDE: usize = 64;
-    // Without an early way out, so that the compiler compares many bytes at a time.
-    let is_without =
-        |stride: &&[u8]| !stride.iter().fold(false, |has, byte| has | (*byte == b'\n'));
-    let start = bytes.chunks_exact(STRIDE).take_while(is_without).count() * STRIDE;
-    let rest = &bytes[start..];
-    rest.iter().position(|byte| *byte == b'\n').map(|at| start + at)
+    let is_without = |stride: &&[u8]| !stride.iter().fold(false, |has, b| has | (*b == b'\n'));
+    let mut at = bytes.chunks_exact(STRIDE).take_while(is_without).count() * STRIDE;
+    while let Some((eight, _)) = bytes[at..].split_first_chunk() {
+        // A byte that is LF becomes zero, and the lowest zero is the lowest high bit that is left:
+        // the borrow runs upwards only.
+        let zeroed = u64::from_le_bytes(*eight) ^ 0x0a0a_0a0a_0a0a_0a0a;
+        let marks = zeroed.wrapping_sub(0x0101_0101_0101_0101) & !zeroed & 0x8080_8080_8080_8080;
+        if marks != 0 {
+            return Some(at + marks.trailing_zeros() as usize / 8);
+        }
+        at += eight.len();
+    }
+    bytes[at..].iter().position(|byte| *byte == b'\n').map(|behind| at + behind)
 }
 
 /// The lines of a head, and whether one of them ended with LF alone.
@@ -389,4 +398,562 @@ fn origin_form(target: &[u8]) -> Result<&[u8], Malformed> {
 
 pub(super) fn bad(why: &'static str) -> Malformed {
     Malformed::BadRequest(why)
+}
+
+/// What must hold for any bytes: no cut and no following byte changes a judgement once it is made,
+/// a head that is taken has one reading, and says the same when it is written. The first byte
+/// chooses the limits.
+#[doc(hidden)]
+pub fn check(bytes: &[u8]) {
+    let Some((&choice, bytes)) = bytes.split_first() else { return };
+    let limits = HeadLimits {
+        bytes_max: if choice & 2 == 0 { 16_384 } else { 1_024 },
+        lines_max: if choice & 4 == 0 { 64 } else { 8 },
+        lone_lf: choice & 1 == 1,
+    };
+    let mut judged = Ok(None);
+    let step = bytes.len() / 256 + 1;
+    for end in (0..=bytes.len()).step_by(step).chain([bytes.len()]) {
+        let now = parse(&bytes[..end], &limits);
+        match judged {
+            Ok(None) => judged = now,
+            Ok(Some(_)) => assert_eq!(now, judged),
+            Err(_) => assert!(now.is_err(), "{judged:?} is taken back"),
+        }
+    }
+    let Ok(Some((head, used))) = judged else { return };
+    assert_eq!(parse(&bytes[..used], &limits), judged);
+    assert_ne!(parse(&bytes[..used - 1], &limits), judged);
+    check_one_reading(&bytes[..used], &limits, &head);
+    let roomy = HeadLimits { bytes_max: usize::MAX, lines_max: LINES_MAX, lone_lf: false };
+    let written = write(&head);
+    let same = Head { lists_repeated: false, ..head };
+    assert_eq!(parse(&written, &roomy), Ok(Some((same, written.len()))));
+    super::target::check(head.target);
+    super::auth::check(head.authorization.unwrap_or_default());
+}
+
+/// What the laxest and the strictest reader would see is the same.
+fn check_one_reading(bytes: &[u8], limits: &HeadLimits, head: &Head<'_>) {
+    assert!(bytes.len() <= limits.bytes_max && !bytes.contains(&0));
+    let is_strict = !limits.lone_lf || head.framing.has_body();
+    for (at, byte) in bytes.iter().enumerate() {
+        let is_alone = *byte == b'\n' && (at == 0 || bytes[at - 1] != b'\r');
+        assert!(!(is_alone && is_strict), "a bare LF");
+        assert!(*byte != b'\r' || bytes.get(at + 1) == Some(&b'\n'), "a bare CR");
+    }
+    let lines = bytes.trim_ascii_start().split(|byte| *byte == b'\n').skip(1);
+    let lines: Vec<Vec<u8>> = lines.map(<[u8]>::to_ascii_lowercase).collect();
+    assert!(lines.len() <= limits.lines_max + 2);
+    let count = |name: &str| lines.iter().filter(|line| line.starts_with(name.as_bytes())).count();
+    assert!(!lines.iter().any(|line| line.starts_with(b" ") || line.starts_with(b"\t")));
+    assert!(count("host:") <= 1 && count("host ") + count("content-length ") == 0);
+    match (count("content-length:"), count("transfer-encoding:")) {
+        (0, 0) => assert_eq!(head.framing, Framing::None),
+        (1, 0) => assert!(matches!(head.framing, Framing::Length(_))),
+        (0, 1) => assert_eq!((head.framing, head.version), (Framing::Chunked, Version::Http11)),
+        counted => assert!(counted.0 + counted.1 < 2, "{head:?} has several lengths"),
+    }
+}
+
+/// A head as a client would write it.
+fn write(head: &Head<'_>) -> Vec<u8> {
+    let (method, is_old) = (head.method, head.version == Version::Http10);
+    let method = match method {
+        Method::Unknown => "X".to_owned(),
+        Method::Get
+        | Method::Head
+        | Method::Put
+        | Method::Delete
+        | Method::Options
+        | Method::Post => format!("{method:?}").to_uppercase(),
+    };
+    let mut out = [method.as_bytes(), b" ", head.target].concat();
+    out.extend_from_slice(if is_old { b" HTTP/1.0\r\n" } else { b" HTTP/1.1\r\nHost: a\r\n" });
+    let mut field = |name: &str, value: Option<&[u8]>| {
+        if let Some(value) = value {
+            out.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+    };
+    match head.framing {
+        Framing::None => {}
+        Framing::Length(bytes) => field("content-LENGTH", Some(bytes.to_string().as_bytes())),
+        Framing::Chunked => field("transfer-ENCODING", Some(b"Chunked")),
+    }
+    let connection = if head.keep_alive { "Keep-Alive" } else { "Close" };
+    field("CONNECTION", Some(connection.as_bytes()));
+    field("expect", head.expects_continue.then_some(b"100-Continue"));
+    field("expect", head.unknown_expectation.then_some(b"miracles"));
+    field("range", head.range);
+    field("if-range", head.if_range);
+    field("if-match", head.if_match);
+    field("if-none-match", head.if_none_match);
+    field("if-modified-since", head.if_modified_since);
+    field("if-unmodified-since", head.if_unmodified_since);
+    field("authorization", head.authorization);
+    field("content-range", head.content_range);
+    field("user-agent", head.user_agent);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: HeadLimits = HeadLimits { bytes_max: 16_384, lines_max: 64, lone_lf: false };
+    const LONE: HeadLimits = HeadLimits { lone_lf: true, ..LIMITS };
+
+    fn read(text: &str) -> Head<'_> {
+        let (head, used) = parsed(text.as_bytes(), &LIMITS).unwrap().unwrap();
+        assert_eq!(used, text.len());
+        head
+    }
+
+    fn parsed<'a>(
+        bytes: &'a [u8],
+        limits: &HeadLimits,
+    ) -> Result<Option<(Head<'a>, usize)>, Malformed> {
+        for choice in 0..8 {
+            check(&[&[choice], bytes].concat());
+        }
+        parse(bytes, limits)
+    }
+
+    fn refused(text: &str) -> Malformed {
+        parsed(text.as_bytes(), &LIMITS).unwrap_err()
+    }
+
+    /// Whether lines of a POST are refused with 400.
+    fn is_bad(lines: &str) -> bool {
+        refused(&format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\n")).status().0 == 400
+    }
+
+    #[test]
+    fn a_plain_request_is_read() {
+        let head = read("GET /46xxsettings.txt?x HTTP/1.1\r\nHost: 10.1.2.3:81\r\n\r\n");
+        assert_eq!(head.method, Method::Get);
+        assert_eq!(head.version, Version::Http11);
+        assert_eq!(head.target, b"/46xxsettings.txt?x");
+        assert_eq!(head.framing, Framing::None);
+        assert!(head.keep_alive && !head.expects_continue && !head.unknown_expectation);
+    }
+
+    #[test]
+    fn every_field_is_found_in_any_case() {
+        let head = read(
+            "PUT /a HTTP/1.1\r\nhOST: a\r\nRANGE: bytes=0-1\r\nif-range: \"r\"\r\nIF-MATCH: *\r\n\
+             if-None-match: \"n\"\r\nIf-Modified-Since: m\r\nIf-Unmodified-Since:\tu \r\n\
+             Authorization:Basic x\r\nContent-Range: c\r\nUser-Agent: p\r\nX-Other: y\r\n\
+             Content-Length: 18446744073709551615\r\nExpect: 100-Continue\r\n\r\n",
+        );
+        assert_eq!(head.range, Some(&b"bytes=0-1"[..]));
+        assert_eq!(head.if_range, Some(&b"\"r\""[..]));
+        assert_eq!(head.if_match, Some(&b"*"[..]));
+        assert_eq!(head.if_none_match, Some(&b"\"n\""[..]));
+        assert_eq!(head.if_modified_since, Some(&b"m"[..]));
+        assert_eq!(head.if_unmodified_since, Some(&b"u"[..]));
+        assert_eq!(head.authorization, Some(&b"Basic x"[..]));
+        assert_eq!(head.content_range, Some(&b"c"[..]));
+        assert_eq!(head.user_agent, Some(&b"p"[..]));
+        assert_eq!(head.framing, Framing::Length(u64::MAX));
+        assert!(head.expects_continue && !head.lists_repeated);
+    }
+
+    #[test]
+    fn methods_know_no_case_but_their_own() {
+        let method = |word: &str| read(&format!("{word} /a HTTP/1.0\r\n\r\n")).method;
+        assert_eq!(method("HEAD"), Method::Head);
+        assert_eq!(method("DELETE"), Method::Delete);
+        assert_eq!(method("POST"), Method::Post);
+        for word in ["get", "Get", "GETT", "TRACE", "CONNECT", "PROPFIND", "M-SEARCH", "!"] {
+            assert_eq!(method(word), Method::Unknown, "{word}");
+        }
+        assert_eq!(read("CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n").method, Method::Unknown);
+    }
+
+    #[test]
+    fn what_is_no_method_is_refused_at_its_first_bytes() {
+        for text in
+            ["\0", "G\x01", "GET\t/", "(", "\r", "\rG", " ", "\x7f", "{\"a\"", "<x>", "SSH:"]
+        {
+            let judged = parsed(text.as_bytes(), &LIMITS);
+            let waits = text == "\r";
+            assert_eq!(judged.is_err(), !waits, "{text:?}");
+        }
+        let long = "A".repeat(METHOD_BYTES_MAX + 1);
+        assert!(matches!(refused(&long), Malformed::BadRequest(_)));
+        assert!(matches!(refused(&format!("{long} / HTTP/1.0\r\n\r\n")), Malformed::BadRequest(_)));
+        assert!(matches!(refused("\r\n\r\nGET / HTTP/1.0\r\n\r\n"), Malformed::BadRequest(_)));
+        assert!(matches!(refused(" GET / HTTP/1.0\r\n\r\n"), Malformed::BadRequest(_)));
+    }
+
+    #[test]
+    fn targets_in_origin_and_absolute_form_come_to_the_same() {
+        let target = |target: &str| {
+            let text = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            String::from_utf8(read(&text).target.to_vec()).unwrap()
+        };
+        assert_eq!(target("/a?b"), "/a?b");
+        assert_eq!(target("\\a\\b"), "\\a\\b");
+        assert_eq!(target("//a"), "//a");
+        assert_eq!(target("http://10.1.2.3:80/a?b"), "/a?b");
+        assert_eq!(target("HTTPS://[::1]:411/a"), "/a");
+        assert_eq!(target("http://host\\a"), "\\a");
+        assert_eq!(target("http://host"), "/");
+        assert_eq!(target("http://host?q"), "/");
+        assert_eq!(target("/\"<>{}|^`~[]'"), "/\"<>{}|^`~[]'");
+        let latin = b"GET /r\xc4ume HTTP/1.0\r\n\r\n";
+        assert_eq!(parsed(latin, &LIMITS).unwrap().unwrap().0.target, b"/r\xc4ume");
+    }
+
+    #[test]
+    fn targets_in_no_form_are_refused() {
+        for target in [
+            "a",
+            "*",
+            "a/b",
+            "http:/a",
+            "http://",
+            "http:///a",
+            "http://u:p@host/a",
+            "ftp://host/a",
+            "/a#b",
+            "#",
+            "?a",
+            "http://a b/",
+            "/a\tb",
+            "/a\x01",
+            "/a\x7f",
+            "/a\0",
+            "host:80",
+        ] {
+            let malformed = refused(&format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            assert_eq!(malformed.status(), Status::BAD_REQUEST, "{target:?}");
+        }
+        assert_eq!(read("OPTIONS * HTTP/1.0\r\n\r\n").target, b"*");
+    }
+
+    #[test]
+    fn the_request_line_has_exactly_two_blanks() {
+        for line in [
+            "GET  / HTTP/1.1",
+            "GET /  HTTP/1.1",
+            "GET / HTTP/1.1 ",
+            "GET / a HTTP/1.1",
+            "GET /\tHTTP/1.1",
+            "GET\t/ HTTP/1.1",
+            "GET",
+            "GET ",
+            "hello",
+            "GET / http/1.1",
+            "GET / HTTP1.1",
+            "GET / HTTP/",
+            "GET / HTTP/1.1\x01",
+            "GET / XHTTP/1.1",
+        ] {
+            let malformed = refused(&format!("{line}\r\nHost: a\r\n\r\n"));
+            assert!(matches!(malformed, Malformed::BadRequest(_)), "{line:?} is {malformed:?}");
+        }
+    }
+
+    #[test]
+    fn other_versions_are_told_as_soon_as_the_line_is_here() {
+        for line in [
+            "PRI * HTTP/2.0",
+            "GET / HTTP/2.0",
+            "GET / HTTP/2",
+            "GET / HTTP/0.9",
+            "GET / HTTP/1.2",
+            "GET / HTTP/1.10",
+            "GET / HTTP/11",
+            "GET /",
+            "GET / HTTP/9.9",
+        ] {
+            let malformed = refused(&format!("{line}\r\n"));
+            assert_eq!(malformed, Malformed::VersionUnknown, "{line}");
+            assert_eq!(malformed.status().0, 505);
+        }
+        assert_eq!(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Malformed::VersionUnknown);
+    }
+
+    #[test]
+    fn version_1_1_needs_one_host_and_1_0_none() {
+        assert!(matches!(refused("GET / HTTP/1.1\r\n\r\n"), Malformed::BadRequest(_)));
+        read("GET / HTTP/1.0\r\n\r\n");
+        read("GET / HTTP/1.1\r\nHost:\r\n\r\n");
+        for version in ["1.0", "1.1"] {
+            for host in ["a\r\nHost: a", "a\r\nhost:", "a b", "a, b", "a/b", "u@a", "\u{e4}"] {
+                let text = format!("GET / HTTP/{version}\r\nHost: {host}\r\n\r\n");
+                assert!(matches!(refused(&text), Malformed::BadRequest(_)), "{host:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn connections_stay_as_their_version_and_the_client_say() {
+        let keeps = |version: &str, lines: &str| {
+            read(&format!("GET / HTTP/{version}\r\nHost: a\r\n{lines}\r\n")).keep_alive
+        };
+        assert!(keeps("1.1", "") && !keeps("1.0", ""));
+        assert!(keeps("1.0", "Connection: Keep-Alive\r\n"));
+        assert!(keeps("1.0", "Connection: TE, keep-alive\r\n"));
+        assert!(!keeps("1.1", "Connection: Close\r\n"));
+        assert!(!keeps("1.1", "Connection: close\r\nConnection: keep-alive\r\n"));
+        assert!(!keeps("1.0", "Connection: keep-alive, close\r\n"));
+        assert!(keeps("1.1", "Connection: closed\r\n"));
+    }
+
+    #[test]
+    fn smuggled_lengths_are_refused() {
+        for lines in [
+            "Content-Length: 5\r\nContent-Length: 6\r\n",
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\ncontent-length: 5\r\n",
+            "Content-Length: 5, 5\r\n",
+            "Content-Length: +5\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length: 0x5\r\n",
+            "Content-Length: 5 5\r\n",
+            "Content-Length: 5;\r\n",
+            "Content-Length: 5\u{b2}\r\n",
+            "Content-Length:\r\n",
+            "Content-Length: 18446744073709551616\r\n",
+            "Content-Length : 5\r\n",
+            "Content-Length\t: 5\r\n",
+            " Content-Length: 5\r\n",
+            "X: y\r\n Content-Length: 5\r\n",
+            "X: y\r\n\tfolded\r\n",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+            "Transfer-Encoding: identity\r\nContent-Length: 5\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Transfer-Encoding: \x0bchunked\r\n",
+            "Transfer-Encoding: chun\rked\r\n",
+            "X: y\rTransfer-Encoding: chunked\r\n",
+            "X: y\nTransfer-Encoding: chunked\r\n",
+            "X: y\r\r\nContent-Length: 5\r\n",
+            "X: y\0\r\n",
+            "\0: y\r\n",
+            ": y\r\n",
+            "X y\r\n",
+            "X\r\n",
+            "Content-Length: 5\nX: y\r\n",
+        ] {
+            assert!(is_bad(lines), "{lines:?}");
+        }
+        let old = "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(matches!(refused(old), Malformed::BadRequest(_)));
+    }
+
+    #[test]
+    fn only_chunked_alone_is_a_transfer_coding() {
+        let text =
+            |coding| format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n");
+        assert_eq!(read(&text("Chunked")).framing, Framing::Chunked);
+        for coding in [
+            "gzip",
+            "gzip, chunked",
+            "chunked, gzip",
+            "chunked, chunked",
+            "identity",
+            "xchunked",
+            "chunked;a=b",
+            "chunked,",
+            "",
+            "\"chunked\"",
+            "chunked\u{a0}",
+            ",chunked",
+            "ch unked",
+        ] {
+            assert_eq!(refused(&text(coding)), Malformed::TransferCodingUnknown, "{coding:?}");
+        }
+        assert_eq!(Malformed::TransferCodingUnknown.status().0, 501);
+    }
+
+    #[test]
+    fn what_follows_a_head_is_the_bodys_or_the_next_requests() {
+        let text =
+            b"PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n\r\nabcGET / HTTP/1.1\r\n";
+        let (head, used) = parsed(text, &LIMITS).unwrap().unwrap();
+        assert_eq!(head.framing, Framing::Length(5));
+        assert!(text[used..].starts_with(b"\r\nabc"));
+    }
+
+    #[test]
+    fn one_empty_line_in_front_is_skipped_and_counted() {
+        let text = "\r\nGET / HTTP/1.0\r\n\r\n";
+        assert_eq!(read(text).method, Method::Get);
+        for start in ["\r", "\r\n", ""] {
+            assert_eq!(parsed(start.as_bytes(), &LIMITS), Ok(None));
+        }
+        for start in ["\n", "\r\n\r", "\r\n\n", "\r\n\r\n", "\r\r"] {
+            assert!(parsed(start.as_bytes(), &LIMITS).is_err(), "{start:?}");
+        }
+    }
+
+    #[test]
+    fn lone_line_feeds_are_taken_where_asked_and_never_with_a_body() {
+        let lone = |text: &str| parsed(text.as_bytes(), &LONE).map(|head| head.unwrap().0.method);
+        for text in [
+            "GET / HTTP/1.0\n\n",
+            "GET / HTTP/1.0\r\n\n",
+            "GET / HTTP/1.0\n\r\n",
+            "GET / HTTP/1.1\nHost: a\n\n",
+            "\nGET / HTTP/1.1\nHost: a\r\nX: y\n\r\n",
+            "GET / HTTP/1.0\nContent-Length: 0\n\n",
+        ] {
+            assert_eq!(lone(text), Ok(Method::Get), "{text:?}");
+            assert!(parsed(text.as_bytes(), &LIMITS).is_err(), "{text:?}");
+        }
+        for text in [
+            "PUT / HTTP/1.0\nContent-Length: 1\n\n",
+            "\nPUT / HTTP/1.0\r\nContent-Length: 1\r\n\r\n",
+            "PUT / HTTP/1.0\r\nContent-Length: 1\r\n\n",
+            "PUT / HTTP/1.0\nContent-Length: 1\r\n\r\n",
+            "PUT / HTTP/1.1\r\nHost: a\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.0\rX: y\n\n",
+            "GET / HTTP/1.0\n\rX: y\n\n",
+            "\n\nGET / HTTP/1.0\n\n",
+        ] {
+            assert!(parsed(text.as_bytes(), &LONE).is_err(), "{text:?}");
+        }
+        let strict = "PUT / HTTP/1.0\r\nContent-Length: 1\r\n\r\n";
+        assert_eq!(lone(strict), Ok(Method::Put));
+    }
+
+    #[test]
+    fn odd_bytes_are_taken_in_a_user_agent_and_nowhere_else() {
+        let odd =
+            b"GET / HTTP/1.0\r\nX: \xe4\r\nuser-agent: AVAYA/SIP12x0\x17/04\x7f\xff \x1b\r\n\r\n";
+        let (head, _) = parsed(odd, &LIMITS).unwrap().unwrap();
+        assert_eq!(head.user_agent, Some(&b"AVAYA/SIP12x0\x17/04\x7f\xff \x1b"[..]));
+        let both = "GET / HTTP/1.0\r\nUser-Agent: \x01\r\nRange: bytes=0-0\r\n\r\n";
+        assert_eq!(read(both).range, Some(&b"bytes=0-0"[..]));
+        for lines in [
+            "User-Agent: a\0b\r\n",
+            "User-Agent: a\rb\r\n",
+            "User-Agent: a\nb\r\n",
+            "User-Agent : \x17\r\n",
+            "User-Agent: \x17\r\nX: \x17\r\n",
+            "X-User-Agent: \x17\r\n",
+            "X: User-Agent:\x17\r\n",
+            "User-Agent\x17: a\r\n",
+            "User-Agent: \x17\r\n folded\r\n",
+            "Range: \x17\r\n",
+        ] {
+            assert!(is_bad(lines), "{lines:?}");
+        }
+        let smuggled = "User-Agent: \x17\r\nContent-Length: 1\r\nContent-Length: 2\r\n";
+        assert!(is_bad(smuggled));
+    }
+
+    #[test]
+    fn what_stands_twice_never_counts_in_the_unsafe_direction() {
+        let twice = |lines: &str| read(format!("GET /a HTTP/1.0\r\n{lines}\r\n").leak());
+        assert_eq!(twice("Range: bytes=0-1\r\nRange: bytes=5-6\r\n").range, None);
+        let head = twice("Range: bytes=0-1\r\nIf-Range: \"a\"\r\nIf-Range: \"b\"\r\n");
+        assert_eq!((head.range, head.if_range), (None, None));
+        let head = twice("If-Modified-Since: a\r\nIf-Modified-Since: a\r\n");
+        assert_eq!(head.if_modified_since, None);
+        let head = twice("If-Unmodified-Since: a\r\nIf-Unmodified-Since: b\r\n");
+        assert_eq!(head.if_unmodified_since, None);
+        let head = twice("If-Match: \"a\"\r\nIf-Match: *\r\n");
+        assert_eq!((head.if_match, head.lists_repeated), (Some(&b"\"a\""[..]), true));
+        let head = twice("If-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n");
+        assert_eq!((head.if_none_match, head.lists_repeated), (Some(&b"\"a\""[..]), true));
+        assert_eq!(twice("User-Agent: a\r\nUser-Agent: b\r\n").user_agent, Some(&b"a"[..]));
+        assert!(is_bad("Authorization: Basic a\r\nAuthorization: Basic a\r\n"));
+    }
+
+    #[test]
+    fn expectations_are_read_where_a_body_follows_in_1_1() {
+        let expects = |lines: &str, version: &str| {
+            let text = format!("PUT /a HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
+            let head = read(&text);
+            (head.expects_continue, head.unknown_expectation)
+        };
+        let body = "Content-Length: 5\r\nExpect: 100-CONTINUE\r\n";
+        assert_eq!(expects(body, "1.1"), (true, false));
+        let chunked = "Transfer-Encoding: chunked\r\nExpect: 100-continue\r\n";
+        assert_eq!(expects(chunked, "1.1"), (true, false));
+        assert_eq!(expects(body, "1.0"), (false, false));
+        assert_eq!(expects("Expect: 100-continue\r\n", "1.1"), (false, false));
+        assert_eq!(expects("Content-Length: 0\r\nExpect: 100-continue\r\n", "1.1"), (false, false));
+        assert_eq!(expects("Expect: 200-ok\r\n", "1.1"), (false, true));
+        assert_eq!(expects("Expect: 100-continue=1\r\n", "1.1"), (false, true));
+        assert_eq!(expects(&format!("{body}Expect: x\r\n"), "1.1"), (true, true));
+    }
+
+    #[test]
+    fn a_handshake_on_a_plain_port_is_told_by_its_first_bytes() {
+        for hello in [&b"\x16\x03\x01\x02\0\x01"[..], b"\x16\x03", b"\x80\x2e\x01\x03\x01"] {
+            assert_eq!(parsed(hello, &LIMITS), Err(Malformed::TlsHello));
+        }
+        assert_eq!(parsed(b"\x16", &LIMITS), Ok(None));
+        assert_eq!(parsed(b"\x80\x2e\x01", &LIMITS), Ok(None));
+        assert_eq!(parsed(b"\x80\x2e\x01\x02", &LIMITS), Err(NO_METHOD));
+        assert_eq!(Malformed::TlsHello.status(), Status::BAD_REQUEST);
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_before_its_end() {
+        let line = "GET /".to_owned() + &"a".repeat(REQUEST_LINE_BYTES_MAX);
+        assert_eq!(refused(&line), Malformed::TargetTooLong);
+        let line = |bytes: usize| format!("GET /{} HTTP/1.0\r\n\r\n", "a".repeat(bytes - 16));
+        assert_eq!(read(&line(REQUEST_LINE_BYTES_MAX)).method, Method::Get);
+        assert_eq!(refused(&line(REQUEST_LINE_BYTES_MAX + 1)), Malformed::TargetTooLong);
+        let small = HeadLimits { bytes_max: 1_024, ..LIMITS };
+        let short = "GET /".to_owned() + &"a".repeat(1_019);
+        assert_eq!(parse(short.as_bytes(), &small), Err(Malformed::TargetTooLong));
+        let field = "GET / HTTP/1.0\r\nX: ".to_owned() + &"a".repeat(16_384);
+        assert_eq!(refused(&field), Malformed::HeadTooLarge);
+        assert_eq!(Malformed::HeadTooLarge.status().0, 431);
+        assert_eq!(Malformed::TargetTooLong.status().0, 414);
+        let head =
+            |bytes: usize| format!("GET / HTTP/1.0\r\nX: {}\r\n\r\n", "a".repeat(bytes - 23));
+        assert_eq!(read(&head(16_384)).method, Method::Get);
+        assert_eq!(refused(&head(16_385)), Malformed::HeadTooLarge);
+    }
+
+    #[test]
+    fn too_many_lines_are_told_before_their_end() {
+        let head = |lines: usize| format!("GET / HTTP/1.0\r\n{}\r\n", "X: y\r\n".repeat(lines));
+        for lines in [0, 15, 16, 17, 64] {
+            assert_eq!(read(&head(lines)).method, Method::Get);
+        }
+        assert_eq!(refused(&head(65)), Malformed::TooManyLines);
+        let unfinished = "GET / HTTP/1.0\r\n".to_owned() + &"X: y\r\n".repeat(65);
+        assert_eq!(refused(&unfinished), Malformed::TooManyLines);
+        let most = HeadLimits { lines_max: usize::MAX, ..LIMITS };
+        assert!(parse(head(LINES_MAX).as_bytes(), &most).unwrap().is_some());
+        assert_eq!(parse(head(LINES_MAX + 1).as_bytes(), &most), Err(Malformed::TooManyLines));
+    }
+
+    #[test]
+    fn every_cut_of_a_good_head_wants_more() {
+        let text = b"\r\nPUT /a%20b HTTP/1.1\r\nHost: [::1]:81\r\nUser-Agent: a\x17\r\n\
+                     Content-Length: 3\r\nExpect: 100-continue\r\n\r\n";
+        for end in 0..text.len() {
+            assert_eq!(parsed(&text[..end], &LIMITS), Ok(None), "{end}");
+        }
+        assert!(parsed(text, &LIMITS).unwrap().is_some());
+    }
+
+    #[test]
+    fn line_feeds_are_found_at_every_place() {
+        for bytes in [0, 1, 63, 64, 65, 128, 200] {
+            let mut line = vec![b'a'; bytes];
+            assert_eq!(line_feed(&line), None);
+            for at in (0..bytes).rev() {
+                // Those behind it do not hide it, nor do bytes that differ in one bit.
+                line[at] = b'\n';
+                assert_eq!(line_feed(&line), Some(at));
+                line[at] = if at % 2 == 0 { b'\n' } else { 0x0b };
+                line[..at].fill([0x0b, 0x8a, 0x00, 0xff][at % 4]);
+            }
+        }
+    }
 }

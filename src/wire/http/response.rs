@@ -36,9 +36,6 @@ macro_rules! statuses {
                 }
             }
         }
-
-        #[cfg(test)]
-        const ALL: &[Status] = &[$(Status::$name,)*];
     };
 }
 
@@ -335,6 +332,7 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>,
         content_range: None,
         challenge: None,
     };
+    let mut closes = false;
     for field in &*response.headers {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
         match () {
@@ -353,9 +351,7 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>,
             () if is("Connection") => {
                 for option in list(field.value) {
                     head.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                }
-                if list(field.value).any(|option| option.eq_ignore_ascii_case(b"close")) {
-                    head.keep_alive = false;
+                    closes |= option.eq_ignore_ascii_case(b"close");
                 }
             }
             () if is("ETag") => head.etag = Some(field.value),
@@ -366,25 +362,175 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>,
             () => {}
         }
     }
+    head.keep_alive &= !closes;
     if head.chunked && head.length.is_some() {
         return Err(BadResponse);
     }
     Ok(Some((head, used)))
 }
 
+/// What must hold for any bytes: a head that was read stays so whatever follows.
+#[doc(hidden)]
+pub fn check(bytes: &[u8]) {
+    let Ok(Some((head, used))) = parse_response(bytes) else { return };
+    let longer = [bytes, b"\r\nX: y\r\n"].concat();
+    assert_eq!(parse_response(&longer), Ok(Some((head, used))));
+    assert_eq!(parse_response(&bytes[..used]), Ok(Some((head, used))));
+    assert_eq!(parse_response(&bytes[..used - 1]), Ok(None));
+    assert!(!head.chunked || head.length.is_none());
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const STAMP: Stamp = Stamp { bytes: 4_497, modified_ns: 784_111_777_123_456_789 };
+
     #[test]
     fn every_status_has_its_words() {
-        for status in ALL {
+        let known = (100..600).map(Status).filter(|status| !status.reason().is_empty());
+        assert_eq!(known.count(), 26);
+        for status in [Status::CONTINUE, Status::NOT_FOUND, Status::INSUFFICIENT_STORAGE] {
             let mut line = Vec::new();
-            status_line(&mut line, *status);
-            assert!(!status.reason().is_empty() && status.0 >= 100 && status.0 < 600);
+            status_line(&mut line, status);
             let text = format!("HTTP/1.1 {} {}\r\n", status.0, status.reason());
             assert_eq!(line, text.as_bytes());
         }
         assert_eq!(Status(299).reason(), "");
+    }
+
+    #[test]
+    fn a_prepared_head_says_all_that_stays_the_same() {
+        let head = prepared(STAMP, b"46xxsettings.TXT");
+        let expected = "HTTP/1.1 200 OK\r\n\
+                        Content-Type: text/plain\r\n\
+                        Content-Length: 4497\r\n\
+                        ETag: \"ae1b981c3a4d715-1191\"\r\n\
+                        Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
+                        Accept-Ranges: bytes\r\n";
+        assert_eq!(String::from_utf8(head.to_vec()).unwrap(), expected);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut out = prepared(STAMP, b"a.bin").to_vec();
+        content_range(&mut out, 5, 9, 4_497);
+        number(&mut out, "Retry-After", 3);
+        field(&mut out, "WWW-Authenticate", b"Basic realm=\"Ringpost\"");
+        out.extend_from_slice(Dated::default().line(784_111_777));
+        out.extend_from_slice(b"\r\nbody");
+        let (head, used) = parse_response(&out).unwrap().unwrap();
+        assert_eq!(&out[used..], b"body");
+        assert_eq!((head.status, head.length, head.chunked), (Status::OK, Some(4_497), false));
+        assert_eq!(head.etag, Some(EntityTag::of(STAMP).as_bytes()));
+        assert_eq!(head.last_modified, Some(http_date(STAMP.modified_s()).as_bytes()));
+        assert_eq!(head.content_range, Some(&b"bytes 5-9/4497"[..]));
+        assert_eq!(head.retry_after, Some(&b"3"[..]));
+        assert_eq!(head.challenge, Some(&b"Basic realm=\"Ringpost\""[..]));
+        assert!(head.keep_alive);
+        for end in 0..used {
+            assert_eq!(parse_response(&out[..end]), Ok(None));
+            check(&out[..end]);
+        }
+        check(&out);
+    }
+
+    #[test]
+    fn a_client_sees_when_a_connection_ends() {
+        let keeps = |text: &str| {
+            check(text.as_bytes());
+            parse_response(text.as_bytes()).unwrap().unwrap().0.keep_alive
+        };
+        assert!(keeps("HTTP/1.1 200 OK\r\n\r\n") && !keeps("HTTP/1.0 200 OK\r\n\r\n"));
+        assert!(!keeps("HTTP/1.1 200 OK\r\nConnection: Close\r\n\r\n"));
+        assert!(keeps("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n\r\n"));
+        let both = "HTTP/1.1 200 OK\r\nConnection: close\r\nConnection: keep-alive\r\n\r\n";
+        assert!(!keeps(both));
+    }
+
+    #[test]
+    fn responses_with_two_lengths_are_bad() {
+        for lines in [
+            "Content-Length: 5\r\nContent-Length: 5\r\n",
+            "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: gzip\r\n",
+            "Content-Length: -1\r\n",
+            "Content-Length : 1\r\n",
+        ] {
+            let text = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+            assert_eq!(parse_response(text.as_bytes()), Err(BadResponse), "{lines:?}");
+        }
+        assert_eq!(parse_response(b"SIP/2.0 200 OK\r\n\r\n"), Err(BadResponse));
+        let chunked = parse_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        assert!(chunked.unwrap().unwrap().0.chunked);
+    }
+
+    #[test]
+    fn a_value_ends_no_line() {
+        let mut out = Vec::new();
+        field(&mut out, "X", b"a\r\nSet-Cookie: b\0\nc");
+        assert_eq!(out, b"X: aSet-Cookie: bc\r\n");
+    }
+
+    #[test]
+    fn media_types_go_by_the_end_of_the_name() {
+        for (name, kind) in [
+            ("46xxsettings.txt", "text/plain"),
+            ("46xxupgrade.SCR", "text/plain"),
+            ("001122334455.cfg", "text/plain"),
+            ("dir.txt/sep.cnf.xml", "text/xml"),
+            ("avayactl.xsd", "text/xml"),
+            ("snom370.htm", "text/html"),
+            ("index.html", "text/html"),
+            ("a.json", "application/json"),
+            ("ca.pem", "application/x-pem-file"),
+            ("ca.crt", "application/x-x509-ca-cert"),
+            ("ha1xx.bin", "application/octet-stream"),
+            ("440HD.img", "application/octet-stream"),
+            ("sip.ld", "application/octet-stream"),
+            ("SCCP45.9-4-2SR3-1S.loads", "application/octet-stream"),
+            ("txt", "application/octet-stream"),
+            ("atxt", "application/octet-stream"),
+            ("a.", "application/octet-stream"),
+            ("", "application/octet-stream"),
+        ] {
+            assert_eq!(content_type(name.as_bytes()), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_tag_changes_with_time_and_size_and_always_fits() {
+        let tag = |bytes, modified_ns| EntityTag::of(Stamp { bytes, modified_ns });
+        assert_eq!(tag(5, 0x10).as_bytes(), b"\"10-5\"");
+        assert_eq!(tag(5, 0x10).opaque(), b"10-5");
+        assert_ne!(tag(5, 0x10), tag(5, 0x11));
+        assert_ne!(tag(5, 0x10), tag(6, 0x10));
+        assert_eq!(tag(u64::MAX, -1).as_bytes(), b"\"ffffffffffffffff-ffffffffffffffff\"");
+        assert_eq!(format!("{:?}", tag(0, 0)), "\\\"0-0\\\"");
+    }
+
+    #[test]
+    fn dates_are_written_for_every_second_there_is() {
+        let date = |unix_s| String::from_utf8(http_date(unix_s).as_bytes().to_vec()).unwrap();
+        assert_eq!(date(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(date(951_782_399), "Mon, 28 Feb 2000 23:59:59 GMT");
+        assert_eq!(date(DATE_MAX_S), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(date(u64::MAX), date(DATE_MAX_S));
+        for unix_s in [0, 1, 784_111_777, 951_782_400, 4_102_444_800, DATE_MAX_S] {
+            assert_eq!(parse_date(http_date(unix_s).as_bytes()), Some(unix_s));
+        }
+        assert_eq!(Stamp { modified_ns: -1, ..STAMP }.modified_s(), 0);
+        assert_eq!(STAMP.modified_s(), 784_111_777);
+    }
+
+    #[test]
+    fn the_date_line_is_that_of_its_second() {
+        let mut dated = Dated::default();
+        assert_eq!(dated.line(0), b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+        assert_eq!(dated.line(784_111_777), b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+        assert_eq!(dated.line(784_111_777), b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+        // A clock that was put back is followed.
+        assert_eq!(dated.line(784_111_776), b"Date: Sun, 06 Nov 1994 08:49:36 GMT\r\n");
     }
 }

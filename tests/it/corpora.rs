@@ -10,6 +10,10 @@ const TARGETS: &[(&str, Check)] = &[
     ("allow_list", ringpost::admission::access::check),
     ("configuration", ringpost::control::config::check),
     ("file_name", ringpost::wire::name::check),
+    ("http_chunked", ringpost::wire::http::chunk::check),
+    ("http_conditions", ringpost::wire::http::condition::check),
+    ("http_head", http_head),
+    ("http_range", ringpost::wire::http::range::check),
     ("integrity_records", ringpost::net::integrity::check),
     ("remap", remap),
     ("slots", ringpost::admission::model::check_operations),
@@ -17,6 +21,11 @@ const TARGETS: &[(&str, Check)] = &[
     ("tftp_engine", ringpost::session::tftp::check_operations),
     ("upload_glob", upload_glob),
 ];
+
+fn http_head(bytes: &[u8]) {
+    ringpost::wire::http::request::check(bytes);
+    ringpost::wire::http::response::check(bytes);
+}
 
 fn remap(bytes: &[u8]) {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n').map(String::from_utf8_lossy);

@@ -1,0 +1,7 @@
+//! Any head of a request, the first byte choosing the limits; and of a response.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    ringpost::wire::http::request::check(bytes);
+    ringpost::wire::http::response::check(bytes);
+});

@@ -1,12 +1,14 @@
 //! The command line of Ringpost.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringpost::control::command;
+use ringpost::control::explain::Question;
 use ringpost::control::workers::Workers;
+use ringpost::session::Protocol;
 
 /// The file server that brings every IP telephone back.
 #[derive(Debug, Parser)]
@@ -38,6 +40,12 @@ enum Command {
         /// The phone's address.
         #[arg(long, value_name = "IP")]
         from: IpAddr,
+        /// Over this protocol alone: tftp, http or https.
+        #[arg(long, value_parser = protocol)]
+        protocol: Option<Protocol>,
+        /// At this address of the configuration alone, such as 0.0.0.0:80.
+        #[arg(long, value_name = "ADDRESS")]
+        listener: Option<SocketAddr>,
         /// The configuration; found as for `serve` when left out.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -56,11 +64,21 @@ enum Command {
     },
 }
 
+/// A protocol that files are asked for over.
+fn protocol(word: &str) -> Result<Protocol, String> {
+    let known = [Protocol::Tftp, Protocol::Http, Protocol::Https];
+    let found = known.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(word));
+    found.ok_or_else(|| "write tftp, http or https".into())
+}
+
 fn main() -> ExitCode {
     match Line::parse().command.unwrap_or(Command::Serve { config: None }) {
         Command::Serve { config } => command::serve::<Workers>(config.as_deref()),
         Command::Check { config } => command::check(config.as_deref()),
-        Command::Explain { name, from, config } => command::explain(&name, from, config.as_deref()),
+        Command::Explain { name, from, protocol, listener, config } => {
+            let question = Question { asked: &name, client: from, protocol, listener };
+            command::explain(&question, config.as_deref())
+        }
         Command::Status { config, url, json } => command::status(config.as_deref(), url, json),
     }
 }

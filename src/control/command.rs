@@ -2,12 +2,12 @@
 //! error; the exit code says which it was.
 
 use std::io::{self, Write as _};
-use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::config::Settings;
+use super::explain::Question;
 use super::reload::Source;
 use super::serve::{self, DataPath};
 use super::{ask, explain, sample};
@@ -45,10 +45,10 @@ pub fn check(config: Option<&Path>) -> ExitCode {
 
 /// `ringpost explain`. Exits with 0 when the phone would get a file.
 #[must_use]
-pub fn explain(asked: &str, client: IpAddr, config: Option<&Path>) -> ExitCode {
+pub fn explain(question: &Question<'_>, config: Option<&Path>) -> ExitCode {
     let explained = load(&Source::find(config)).and_then(|settings| {
         let catalog = catalog(&settings)?;
-        Ok(explain::explain(asked, client, &settings, &catalog))
+        Ok(explain::explain(question, &settings, &catalog))
     });
     match explained {
         Ok(explained) if explained.served => tell(&explained.text),

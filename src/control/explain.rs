@@ -3,83 +3,240 @@
 //! Looks and tells; serves nothing and changes nothing.
 
 use std::fmt::{self, Write as _};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::config::Settings;
-use crate::content::Catalog;
 use crate::content::route::Step;
+use crate::content::{Catalog, RootId};
 use crate::session::Protocol;
+use crate::session::http::limits::HttpListener;
 use crate::session::tftp::limits::{TftpLimits, WrapTo};
+use crate::vault::names::Item;
 use crate::vendor::avaya;
+use crate::wire::http::target::{self, BadTarget};
 use crate::wire::name::FileName;
+
+/// What is to be explained.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// The name as the phone asks for it.
+    pub asked: &'a str,
+    /// The phone.
+    pub client: IpAddr,
+    /// Over which protocol; none: all that are served.
+    pub protocol: Option<Protocol>,
+    /// At which address, as configured; none: at all.
+    pub listener: Option<SocketAddr>,
+}
 
 /// The steps in words, and whether a file would be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
     /// The steps, one a line.
     pub text: String,
-    /// Whether the phone would get a file.
+    /// Whether the phone would get a file, of any listener that was asked about.
     pub served: bool,
 }
 
-/// Explains a read request over TFTP.
+/// Explains a read request at every listener that the question is about. Listeners that do the same
+/// are told of once.
 #[must_use]
-pub fn explain(asked: &str, client: IpAddr, settings: &Settings, catalog: &Catalog) -> Explained {
-    let mut text = format!("{} asked by {client} over TFTP\n", asked.escape_debug());
-    let served = steps(asked, client, settings, catalog, &mut text);
-    // Writing into a string does not fail.
-    let _ = match &served {
-        Some(path) => writeln!(text, "  served    {path}"),
-        None => writeln!(text, "  served    nothing"),
-    };
-    Explained { text, served: served.is_some() }
+pub fn explain(question: &Question<'_>, settings: &Settings, catalog: &Catalog) -> Explained {
+    let mut explained = Explained { text: String::new(), served: false };
+    let doors = doors(question, settings);
+    if doors.is_empty() {
+        explained.text = nobody(settings);
+    }
+    for door in doors {
+        let (asked, client) = (question.asked.escape_debug(), question.client);
+        let mut told = Told { text: format!("{asked} asked by {client} over {door}\n") };
+        let walk = Walk { question, settings, catalog };
+        let served = match &door {
+            Door::Tftp => walk.tftp(&mut told),
+            Door::Http(listeners) => walk.http(listeners[0], &mut told),
+        };
+        told.step("served", served.as_deref().unwrap_or("nothing"));
+        explained.text += &told.text;
+        explained.served |= served.is_some();
+    }
+    explained
 }
 
-fn steps(
-    asked: &str,
-    client: IpAddr,
-    settings: &Settings,
-    catalog: &Catalog,
-    text: &mut String,
-) -> Option<String> {
-    let policy = &settings.policy;
-    let mut step = |name: &str, told: &dyn fmt::Display| {
-        let _ = writeln!(text, "  {name:<9} {told}");
-    };
-    if settings.tftp.is_none() {
-        step("listener", &"the configuration has no [tftp], so nobody answers");
-        return None;
-    }
-    let denied = policy.access.denied_by(Protocol::Tftp, client);
-    match denied {
-        None => step("access", &"allowed"),
-        Some(list) => {
-            let name = &list.name;
-            step("access", &format_args!("denied, in silence: the address is not on {name}"));
+/// Listeners that do the same with every request.
+enum Door<'a> {
+    Tftp,
+    /// At least one.
+    Http(Vec<&'a HttpListener>),
+}
+
+impl fmt::Display for Door<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Door::Tftp => f.write_str("TFTP"),
+            Door::Http(listeners) => {
+                let protocol = listeners[0].protocol.name().to_ascii_uppercase();
+                let at: Vec<_> = listeners.iter().map(|one| one.address.to_string()).collect();
+                write!(f, "{protocol} at {}", at.join(", "))
+            }
         }
     }
-    let row = policy.tftp.subnets.iter().find(|(net, _)| net.contains(&client));
-    let of = row.map_or("[tftp]".into(), |(net, _)| format!("[[tftp.subnet]] {net}"));
-    step("limits", &format_args!("{of}: {}", limits(policy.tftp.limits_for(client))));
-    if denied.is_some() {
-        let stack = &policy.tftp.stack;
-        let name = FileName::parse(asked.as_bytes()).ok()?;
-        let name = avaya::override_for(&name)?;
-        let Some(entry) = catalog.find(stack, &name) else {
-            step("override", &format_args!("{name} would be served, but no root has it"));
+}
+
+/// Those that the question is about.
+fn doors<'a>(question: &Question<'_>, settings: &'a Settings) -> Vec<Door<'a>> {
+    let wanted = |protocol| question.protocol.is_none_or(|only| only == protocol);
+    let at = |address| question.listener.is_none_or(|only| only == address);
+    let mut doors = Vec::new();
+    if let Some(tftp) = &settings.tftp
+        && wanted(Protocol::Tftp)
+        && tftp.listen.iter().any(|address| at(*address))
+    {
+        doors.push(Door::Tftp);
+    }
+    let mut groups: Vec<Vec<&HttpListener>> = Vec::new();
+    let listeners = settings.policy.http.listeners.iter();
+    for listener in listeners.filter(|one| wanted(one.protocol) && at(one.address)) {
+        let does = |one: &HttpListener| (one.protocol, one.vault, one.stack.clone());
+        match groups.iter_mut().find(|group| does(group[0]) == does(listener)) {
+            Some(group) => group.push(listener),
+            None => groups.push(vec![listener]),
+        }
+    }
+    doors.extend(groups.into_iter().map(Door::Http));
+    doors
+}
+
+/// What is said where the configuration has nobody to ask.
+fn nobody(settings: &Settings) -> String {
+    let tftp = settings.tftp.iter().flat_map(|tftp| &tftp.listen);
+    let tftp = tftp.map(|address| format!("tftp {address}"));
+    let http = settings.policy.http.listeners.iter();
+    let http = http.map(|one| format!("{} {}", one.protocol.name(), one.address));
+    let there: Vec<_> = tftp.chain(http).collect();
+    match there.is_empty() {
+        true => {
+            "the configuration has no [tftp], [[http]] or [[https]], so nobody answers\n".into()
+        }
+        false => format!("nobody listens there; the configuration has {}\n", there.join(", ")),
+    }
+}
+
+/// What was told so far.
+struct Told {
+    text: String,
+}
+
+impl Told {
+    fn step(&mut self, name: &str, told: impl fmt::Display) {
+        // Writing into a string does not fail.
+        let _ = writeln!(self.text, "  {name:<9} {told}");
+    }
+}
+
+/// One question to one kind of listener. Each method says which file is served, if one is.
+struct Walk<'a> {
+    question: &'a Question<'a>,
+    settings: &'a Settings,
+    catalog: &'a Catalog,
+}
+
+impl Walk<'_> {
+    fn tftp(&self, told: &mut Told) -> Option<String> {
+        let (policy, client) = (&self.settings.policy, self.question.client);
+        let permitted = self.permitted(Protocol::Tftp, "in silence", told);
+        let row = policy.tftp.subnets.iter().find(|(net, _)| net.contains(&client));
+        let of = row.map_or("[tftp]".into(), |(net, _)| format!("[[tftp.subnet]] {net}"));
+        told.step("limits", format_args!("{of}: {}", limits(policy.tftp.limits_for(client))));
+        let asked = self.question.asked.as_bytes();
+        if !permitted {
+            return self.stand_in(&FileName::parse(asked).ok()?, &policy.tftp.stack, told);
+        }
+        self.routed(asked, &policy.tftp.stack, told)
+    }
+
+    fn http(&self, listener: &HttpListener, told: &mut Told) -> Option<String> {
+        let http = &self.settings.policy.http;
+        let permitted = self.permitted(listener.protocol, "with 403", told);
+        let name = match target::parse(self.question.asked.as_bytes()) {
+            Ok(name) => name,
+            Err(bad) => {
+                told.step("name", format_args!("refused: {}", bad_target(bad)));
+                return None;
+            }
+        };
+        if !permitted {
+            return self.stand_in(&name, &listener.stack, told);
+        }
+        if self.settings.ca.serve_as.as_deref() == Some(name.as_bytes())
+            && !self.settings.https.is_empty()
+        {
+            told.step("ca", "the certificate of the server's own CA, if it has one");
+            return Some(self.settings.ca.dir.join("ca.pem").display().to_string());
+        }
+        let vault = http.vault.as_deref().filter(|_| listener.vault);
+        let item = vault.and_then(|vault| Item::parse(&name, &vault.prefixes));
+        if item.is_some() {
+            told.step("vault", "its newest version comes first; without one, the file below");
+        }
+        let file = self.routed(name.as_bytes(), &listener.stack, told);
+        match (item, vault) {
+            (Some(item), Some(vault)) => {
+                let or = file.map_or(String::new(), |file| format!(", or {file}"));
+                Some(format!("the newest {item} of {}{or}", vault.dir.display()))
+            }
+            (Some(_) | None, _) => file,
+        }
+    }
+
+    /// Whether the phone may ask at all.
+    fn permitted(&self, protocol: Protocol, how: &str, told: &mut Told) -> bool {
+        match self.settings.policy.access.denied_by(protocol, self.question.client) {
+            None => {
+                told.step("access", "allowed");
+                true
+            }
+            Some(list) => {
+                let name = &list.name;
+                told.step("access", format_args!("denied, {how}: the address is not on {name}"));
+                false
+            }
+        }
+    }
+
+    /// The override file for a phone that may not ask.
+    fn stand_in(&self, name: &FileName, stack: &[RootId], told: &mut Told) -> Option<String> {
+        let name = avaya::override_for(name)?;
+        let Some(entry) = self.catalog.find(stack, &name) else {
+            told.step("override", format_args!("{name} would be served, but no root has it"));
             return None;
         };
-        step("override", &format_args!("{name} stands in for the file"));
-        let root = catalog.roots.get(usize::from(entry.root.0))?;
-        return Some(format!("{}/{}", root.dir.display(), entry.path));
+        told.step("override", format_args!("{name} stands in for the file"));
+        let root = self.catalog.roots.get(usize::from(entry.root.0))?;
+        Some(format!("{}/{}", root.dir.display(), entry.path))
     }
-    let steps = policy.routes.explain(asked.as_bytes(), client, &policy.tftp.stack, catalog);
-    steps.iter().for_each(|told| step("name", told));
-    match steps.last() {
-        Some(Step::Looked { dir, file: Some((path, _)) }) => {
-            Some(format!("{}/{path}", dir.display()))
+
+    /// The file that the routes and a stack of roots have.
+    fn routed(&self, asked: &[u8], stack: &[RootId], told: &mut Told) -> Option<String> {
+        let routes = &self.settings.policy.routes;
+        let steps = routes.explain(asked, self.question.client, stack, self.catalog);
+        steps.iter().for_each(|step| told.step("name", step));
+        match steps.last() {
+            Some(Step::Looked { dir, file: Some((path, _)) }) => {
+                Some(format!("{}/{path}", dir.display()))
+            }
+            Some(_) | None => None,
         }
-        Some(_) | None => None,
+    }
+}
+
+/// Why a target of HTTP names no file.
+fn bad_target(bad: BadTarget) -> String {
+    match bad {
+        BadTarget::Escape => {
+            "an escape (%) in it is broken, or hides a slash; write the name plainly".into()
+        }
+        BadTarget::Name(why) => why.to_string(),
+        BadTarget::Directory => "it names a directory, and none is ever listed".into(),
     }
 }
 
@@ -109,6 +266,16 @@ mod tests {
     use std::sync::Arc;
 
     fn told(asked: &str, client: &str, config: &str) -> Explained {
+        told_at(asked, client, config, None, None)
+    }
+
+    fn told_at(
+        asked: &str,
+        client: &str,
+        config: &str,
+        protocol: Option<Protocol>,
+        listener: Option<&str>,
+    ) -> Explained {
         let settings = crate::control::config::parse_for_tests(config);
         let version = Version { bytes: 77, ..Version::default() };
         let entry = Arc::new(Entry::new(RootId(1), "Dir/A.txt", version));
@@ -118,7 +285,9 @@ mod tests {
         let mut roots: Vec<_> = dirs.map(empty).collect();
         roots[1].entries = entries;
         let catalog = Catalog { roots: roots.into_iter().map(Arc::new).collect() };
-        explain(asked, client.parse().unwrap(), &settings, &catalog)
+        let listener = listener.map(|address| address.parse().unwrap());
+        let client = client.parse().unwrap();
+        explain(&Question { asked, client, protocol, listener }, &settings, &catalog)
     }
 
     #[test]
@@ -162,5 +331,69 @@ mod tests {
         let explained = told("../../etc/passwd", "10.0.0.1", "[tftp]\n");
         assert!(!explained.served);
         assert!(explained.text.contains("name      refused: "), "{}", explained.text);
+    }
+
+    const BOTH: &str = "data_dir = \"/d\"\n[tftp]\nlisten = [\"0.0.0.0:69\"]\n\
+                        root = [\"tftp\", \"common\"]\n\
+                        [[http]]\nlisten = [\"0.0.0.0:80\", \"0.0.0.0:81\"]\nroot = [\"common\"]\n\
+                        [[http]]\nlisten = [\"0.0.0.0:6970\"]\nroot = [\"tftp\"]\nvault = false\n\
+                        [vault]\n";
+
+    #[test]
+    fn listeners_that_do_the_same_are_told_of_once() {
+        let explained = told("/Dir/A.txt", "10.1.2.3", BOTH);
+        let heads: Vec<_> = explained.text.lines().filter(|line| !line.starts_with(' ')).collect();
+        assert_eq!(
+            heads,
+            [
+                "/Dir/A.txt asked by 10.1.2.3 over TFTP",
+                "/Dir/A.txt asked by 10.1.2.3 over HTTP at 0.0.0.0:80, 0.0.0.0:81",
+                "/Dir/A.txt asked by 10.1.2.3 over HTTP at 0.0.0.0:6970",
+            ]
+        );
+        assert!(explained.served);
+        assert!(explained.text.ends_with("served    nothing\n"), "{}", explained.text);
+    }
+
+    #[test]
+    fn one_listener_or_protocol_can_be_asked_about_alone() {
+        let one = told_at("dir/a.txt", "10.1.2.3", BOTH, None, Some("0.0.0.0:6970"));
+        assert!(!one.served);
+        assert_eq!(one.text.matches("asked by").count(), 1);
+        let http = told_at("dir/a.txt", "10.1.2.3", BOTH, Some(Protocol::Http), None);
+        assert!(http.served && !http.text.contains("TFTP"), "{}", http.text);
+        let nobody = told_at("dir/a.txt", "10.1.2.3", BOTH, Some(Protocol::Https), None);
+        assert_eq!(
+            nobody.text,
+            "nobody listens there; the configuration has tftp 0.0.0.0:69, http 0.0.0.0:80, \
+             http 0.0.0.0:81, http 0.0.0.0:6970\n"
+        );
+        assert!(!nobody.served);
+    }
+
+    #[test]
+    fn a_target_is_read_as_http_reads_it() {
+        let at = |asked| told_at(asked, "10.1.2.3", BOTH, None, Some("0.0.0.0:80"));
+        assert!(at("/dir/%61.txt?model=9620").served);
+        let refused = at("/dir%2fa.txt");
+        assert!(refused.text.contains("name      refused: an escape (%) in it"), "{refused:?}");
+        assert!(at("/dir/").text.contains("refused: it names a directory"));
+    }
+
+    #[test]
+    fn a_name_of_the_vault_is_told_where_the_vault_is_offered() {
+        let at = |listener| told_at("/4711_96xxdata.txt", "10.1.2.3", BOTH, None, Some(listener));
+        let offered = at("0.0.0.0:81");
+        assert!(offered.text.ends_with("served    the newest 4711_96xxdata.txt of /d/vault\n"));
+        assert!(offered.served && !at("0.0.0.0:6970").served);
+    }
+
+    #[test]
+    fn a_phone_that_is_refused_over_http_is_told_the_list_and_the_status() {
+        let config = format!("{BOTH}[access]\nhttp_allow = [\"10.0.0.0/8\"]");
+        let explained = told_at("46xxSettings.txt", "8.8.8.8", &config, Some(Protocol::Http), None);
+        assert!(explained.text.contains("denied, with 403: the address is not on `http_allow`"));
+        assert!(explained.text.contains("override  fxd_settings.txt would be served"));
+        assert!(!explained.served);
     }
 }

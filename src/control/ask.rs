@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::board::Status;
+use super::board::{Status, StreamStatus};
 use super::words;
 
 /// How long an answer may take.
@@ -75,6 +75,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
         outcomes.stored,
         words::bytes(outcomes.sent_bytes)
     )?;
+    write_streams(text, &status.streams)?;
     for (number, worker) in status.workers.iter().enumerate() {
         writeln!(
             text,
@@ -101,6 +102,41 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
     Ok(())
 }
 
+/// Nothing where no phone has ever connected.
+fn write_streams(text: &mut String, streams: &StreamStatus) -> std::fmt::Result {
+    if streams.connections == 0 {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "http       {} connections open of {}, {} refused, {} too slow; {} requests, {} malformed; \
+         answers: {} 2xx, {} 3xx, {} 4xx, {} 5xx",
+        streams.open,
+        streams.connections,
+        streams.refused,
+        streams.too_slow,
+        streams.requests,
+        streams.malformed,
+        streams.answers_2xx,
+        streams.answers_3xx,
+        streams.answers_4xx,
+        streams.answers_5xx
+    )?;
+    writeln!(
+        text,
+        "tls        {} full handshakes, {} resumed, {} failed",
+        streams.handshakes_full, streams.handshakes_resumed, streams.handshakes_failed
+    )?;
+    if streams.bodies_refused > 0 || streams.no_descriptor > 0 {
+        writeln!(
+            text,
+            "limits     {} bodies refused (body_memory), {} connections waited for a descriptor",
+            streams.bodies_refused, streams.no_descriptor
+        )?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +156,19 @@ mod tests {
         drop(silent);
         let told = status_json(&url(address)).unwrap_err();
         assert!(told.contains("is Ringpost running"), "{told}");
+    }
+
+    #[test]
+    fn connections_are_told_once_there_was_one() {
+        let told = |streams: StreamStatus| {
+            let mut text = String::new();
+            write_streams(&mut text, &streams).unwrap();
+            text
+        };
+        let one = StreamStatus { connections: 1, answers_4xx: 2, ..StreamStatus::default() };
+        assert_eq!(told(StreamStatus::default()), "");
+        assert!(told(one).contains("0 connections open of 1,") && told(one).contains(" 2 4xx,"));
+        assert!(!told(one).contains("body_memory"));
+        assert!(told(StreamStatus { bodies_refused: 3, ..one }).contains("3 bodies refused"));
     }
 }

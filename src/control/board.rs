@@ -79,6 +79,8 @@ pub struct Status {
     pub workers: Vec<WorkerStatus>,
     /// Transfers by how they ended.
     pub outcomes: Outcomes,
+    /// Connections, and the requests that they carry.
+    pub streams: StreamStatus,
     /// Every figure, summed over the workers.
     pub figures: std::collections::BTreeMap<String, u64>,
     /// Microseconds that a worker's turn took.
@@ -135,6 +137,77 @@ pub struct Outcomes {
     pub sent_bytes: u64,
 }
 
+/// Connections and what they carry: HTTP, with TLS and without.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// Connections open now.
+    pub open: u64,
+    /// Connections that phones have opened.
+    pub connections: u64,
+    /// Connections closed at once, because of `max` or `per_address`, or at the end.
+    pub refused: u64,
+    /// Connections that waited for want of a descriptor.
+    pub no_descriptor: u64,
+    /// Connections closed because no request came in time.
+    pub idle_closed: u64,
+    /// Requests, bodies and answers that moved too slowly.
+    pub too_slow: u64,
+    /// Requests whose head could be read.
+    pub requests: u64,
+    /// Requests that break the protocol.
+    pub malformed: u64,
+    /// Answers 200 to 299.
+    pub answers_2xx: u64,
+    /// Answers 300 to 399.
+    pub answers_3xx: u64,
+    /// Answers 400 to 499.
+    pub answers_4xx: u64,
+    /// Answers 500 to 599.
+    pub answers_5xx: u64,
+    /// Bytes that came, without TLS.
+    pub received_bytes: u64,
+    /// Bytes that left, without TLS.
+    pub sent_bytes: u64,
+    /// Bytes of bodies in memory now.
+    pub bodies_held_bytes: u64,
+    /// Bodies refused because of `body_memory`.
+    pub bodies_refused: u64,
+    /// TLS handshakes that began anew.
+    pub handshakes_full: u64,
+    /// TLS handshakes that resumed an earlier session.
+    pub handshakes_resumed: u64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: u64,
+}
+
+impl StreamStatus {
+    /// From figures by their names.
+    fn of(figure: impl Fn(&str) -> u64) -> Self {
+        let resumed = figure("tls_resumed");
+        StreamStatus {
+            open: figure("stream_open"),
+            connections: figure("stream_connections"),
+            refused: figure("stream_refused"),
+            no_descriptor: figure("stream_no_descriptor"),
+            idle_closed: figure("stream_idle_closed"),
+            too_slow: figure("stream_too_slow"),
+            requests: figure("http_requests"),
+            malformed: figure("http_malformed"),
+            answers_2xx: figure("http_answers_2xx"),
+            answers_3xx: figure("http_answers_3xx"),
+            answers_4xx: figure("http_answers_4xx"),
+            answers_5xx: figure("http_answers_5xx"),
+            received_bytes: figure("stream_received_bytes"),
+            sent_bytes: figure("stream_sent_bytes"),
+            bodies_held_bytes: figure("http_bodies_held_bytes"),
+            bodies_refused: figure("http_bodies_refused"),
+            handshakes_full: figure("tls_handshakes").saturating_sub(resumed),
+            handshakes_resumed: resumed,
+            handshakes_failed: figure("tls_handshakes_failed"),
+        }
+    }
+}
+
 /// Where the middle and the end of a distribution lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
@@ -172,6 +245,10 @@ pub struct Limits {
     pub blksize_max: u16,
     /// Largest window in blocks.
     pub windowsize_max: u16,
+    /// Open connections per worker.
+    pub connections_max: u64,
+    /// Open connections of one address; 0 = no limit.
+    pub per_address_max: u64,
 }
 
 /// What a board is made of.
@@ -262,7 +339,7 @@ impl Board {
         self.collect();
         let timings = self.timings();
         let figures = self.figures();
-        let figure = |name| {
+        let figure = |name: &str| {
             figures.iter().find(|figure| figure.name == name).map_or(0, |figure| figure.value)
         };
         let settings = self.settings.load();
@@ -281,8 +358,9 @@ impl Board {
                 refused: figure("transfers_refused"),
                 failed: figure("transfers_failed"),
                 stored: figure("uploads_stored"),
-                sent_bytes: figure("tftp_sent_bytes"),
+                sent_bytes: figure("tftp_sent_bytes") + figure("stream_sent_bytes"),
             },
+            streams: StreamStatus::of(figure),
             figures: figures.iter().map(|figure| (figure.name.into(), figure.value)).collect(),
             turn_us: quantiles(&timings.turn_us.histogram),
             transfer_ms: quantiles(&timings.transfer_ms.histogram),
@@ -328,12 +406,15 @@ fn root(root: &Root) -> RootStatus {
 
 fn limits(settings: &Settings) -> Limits {
     let tftp = &settings.policy.tftp;
+    let streams = &settings.policy.http.limits;
     Limits {
         clients_max: settings.policy.slots.clients_max as u64,
         transfers_max: tftp.transfers_max as u64,
         half_open_max: tftp.half_open_max as u64,
         blksize_max: tftp.limits.blksize_max,
         windowsize_max: tftp.limits.windowsize_max,
+        connections_max: streams.connections_max as u64,
+        per_address_max: streams.per_address_max as u64,
     }
 }
 

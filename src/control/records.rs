@@ -210,8 +210,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
     if told.may_flood() && !floods.admits(ip, told, &file, now) {
         return;
     }
-    let did = if record.upload { "stores" } else { "fetches" };
-    let why = if told.reason.is_empty() { "" } else { ": " };
+    let text = sentence(record, told, &file);
     let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
     let rtt_us = record.round_trip.and_then(|rtt| u64::try_from(rtt.as_micros()).ok());
     macro_rules! line {
@@ -227,14 +226,29 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
                 ms,
                 resent = record.blocks_resent,
                 rtt_us,
+                status = record.status,
                 outcome = told.outcome,
-                "{ip} {did} {file}: {}{why}{}",
-                told.outcome,
-                told.reason,
+                "{ip} {text}",
             )
         };
     }
     at_level!(told.level, line);
+}
+
+/// What the phone did and what became of it, for people. HTTP's logs are searched by status.
+fn sentence(record: &Record, told: Told, file: &str) -> String {
+    let connects = matches!(
+        record.outcome,
+        Outcome::Refused(Refusal::Handshake(_) | Refusal::TooManyConnections)
+    );
+    let (did, file) = match (connects, record.upload) {
+        (true, _) => ("connects", ""),
+        (false, true) => ("stores ", file),
+        (false, false) => ("fetches ", file),
+    };
+    let code = record.status.map_or(String::new(), |status| format!(" ({status})"));
+    let why = if told.reason.is_empty() { "" } else { ": " };
+    format!("{did}{file}: {}{code}{why}{}", told.outcome, told.reason)
 }
 
 /// What was told of each phone lately, and what was left untold.
@@ -423,6 +437,19 @@ mod tests {
         let summary = floods.summary(Instant::START + WHILE);
         assert_eq!(summary.len(), 1);
         assert_eq!(summary[0].untold, 100_000 - PAIRS_MAX as u64);
+    }
+
+    #[test]
+    fn a_line_says_what_was_done_with_which_status() {
+        let said = |outcome, status, upload| {
+            let record = Record { status, upload, ..record("10.0.0.1:5", b"a.txt", outcome) };
+            sentence(&record, Told::new(&outcome, 1), "a.txt")
+        };
+        assert_eq!(said(Outcome::Done, None, false), "fetches a.txt: done");
+        assert_eq!(said(Outcome::Done, Some(201), true), "stores a.txt: done (201)");
+        assert_eq!(said(MISSING, Some(404), false), "fetches a.txt: refused (404): no such file");
+        let handshake = Outcome::Refused(Refusal::Handshake(Handshake::NotTls));
+        assert_eq!(said(handshake, None, false), "connects: refused: what came is no TLS");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::control::board::Status;
+use crate::control::board::{Status, StreamStatus};
 use crate::control::words;
 
 /// How often a browser asks again, in seconds.
@@ -55,6 +55,7 @@ fn write_page(page: &mut String, status: &Status) -> fmt::Result {
             words::bytes(outcomes.sent_bytes),
         ]],
     )?;
+    streams(page, &status.streams)?;
     let workers = status.workers.iter().enumerate().map(|(number, worker)| {
         vec![
             number.to_string(),
@@ -94,6 +95,46 @@ fn warnings(page: &mut String, status: &Status) -> fmt::Result {
         page.write_str("</p>")?;
     }
     Ok(())
+}
+
+fn streams(page: &mut String, streams: &StreamStatus) -> fmt::Result {
+    let heads = [
+        "connections open",
+        "of all",
+        "refused",
+        "no descriptor",
+        "idle",
+        "too slow",
+        "received",
+        "sent",
+    ];
+    let cells = vec![
+        streams.open.to_string(),
+        streams.connections.to_string(),
+        streams.refused.to_string(),
+        streams.no_descriptor.to_string(),
+        streams.idle_closed.to_string(),
+        streams.too_slow.to_string(),
+        words::bytes(streams.received_bytes),
+        words::bytes(streams.sent_bytes),
+    ];
+    table(page, "Connections since the start", &heads, &[cells])?;
+    let heads =
+        ["requests", "malformed", "2xx", "3xx", "4xx", "5xx", "bodies held", "bodies refused"];
+    let cells = vec![
+        streams.requests.to_string(),
+        streams.malformed.to_string(),
+        streams.answers_2xx.to_string(),
+        streams.answers_3xx.to_string(),
+        streams.answers_4xx.to_string(),
+        streams.answers_5xx.to_string(),
+        words::bytes(streams.bodies_held_bytes),
+        streams.bodies_refused.to_string(),
+    ];
+    table(page, "HTTP requests and answers", &heads, &[cells])?;
+    let cells = [streams.handshakes_full, streams.handshakes_resumed, streams.handshakes_failed];
+    let cells = vec![cells.map(|count| count.to_string()).to_vec()];
+    table(page, "TLS handshakes", &["full", "resumed", "failed"], &cells)
 }
 
 fn table(page: &mut String, title: &str, heads: &[&str], rows: &[Vec<String>]) -> fmt::Result {

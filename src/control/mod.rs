@@ -1,6 +1,7 @@
 //! Configuration, reload, log, metrics, status: hands snapshots to the data path, never runs in it.
 
 pub mod ask;
+mod banner;
 pub mod board;
 pub mod command;
 pub mod config;

@@ -21,7 +21,7 @@ use super::log::LogHandle;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
 use super::web::Web;
-use super::{notify, privileges, sample};
+use super::{banner, notify, privileges, sample};
 use crate::content::Catalog;
 use crate::content::watch::{self, Watch, WatchConfig};
 use crate::net::Clock;
@@ -109,7 +109,7 @@ pub fn serve<D: DataPath>(source: &Source) -> Result<(), String> {
     let log = LogHandle::start(&settings.log)?;
     let mut daemon = Daemon::<D>::start(source, settings, log)?;
     if *source == Source::BuiltIn {
-        banner(&daemon.board, made);
+        banner::show(&daemon.board, made);
     }
     announce(&daemon.board);
     daemon.run(&signals);
@@ -396,32 +396,6 @@ fn announce(board: &Board) {
     // Whoever does not listen to standard output any more does not wait for the line either.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "ready").and_then(|()| out.flush());
-}
-
-/// What somebody sees who has just started Ringpost to try it.
-fn banner(board: &Board, made: bool) {
-    let dir = fs::canonicalize(sample::DIR).unwrap_or_else(|_| sample::DIR.into());
-    let samples = if made { ", just made, with samples" } else { "" };
-    let mut text = format!(
-        "Ringpost {}: no configuration was found, so this is a trial for this machine alone.\n\
-         \x20 files   {}/common{samples}\n",
-        env!("CARGO_PKG_VERSION"),
-        dir.display()
-    );
-    for Listening { protocol, address } in &board.listeners {
-        text += &match protocol.as_str() {
-            "admin" => format!(
-                "  status  http://{address}/\n          try: curl http://{address}/status.json\n"
-            ),
-            _ => format!(
-                "  TFTP    {address}\n          try: curl -s tftp://{address}/46xxsettings.txt\n"
-            ),
-        };
-    }
-    text += "For telephones: copy config/ringpost.toml to /etc/ringpost/, `ringpost check`, and \
-             start again.\n";
-    // Without standard error there is nobody to read it.
-    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 
 pub mod datagram;
 pub mod integrity;
+#[cfg(feature = "legacy-tls")]
+pub mod legacy;
 pub mod listener;
 pub mod steer;
 pub mod stream;

@@ -3,16 +3,16 @@
 //! Driven by readiness. Never blocks, never holds more than a bounded part of what is to be sent,
 //! and never reads a file: certificates come with the terms.
 
+mod library;
+
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::{
-    AlertDescription, Error, HandshakeKind, InvalidMessage, PeerIncompatible, ProtocolVersion,
-    ServerConfig, ServerConnection,
-};
+use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, ServerConfig};
 
 use crate::session::Handshake;
+use library::Library;
 
 /// What the connections of one HTTPS listener are secured with. A reload puts another one into the
 /// same place; connections that run keep theirs.
@@ -20,6 +20,21 @@ use crate::session::Handshake;
 pub struct TlsTerms {
     /// Certificates, suites, tickets.
     pub config: Arc<ServerConfig>,
+    /// OpenSSL's in their place, where the listener is for old phones.
+    #[cfg(feature = "legacy-tls")]
+    pub legacy: Option<super::legacy::LegacyTerms>,
+}
+
+impl TlsTerms {
+    /// The terms of a listener that rustls secures.
+    #[must_use]
+    pub fn new(config: Arc<ServerConfig>) -> Self {
+        TlsTerms {
+            config,
+            #[cfg(feature = "legacy-tls")]
+            legacy: None,
+        }
+    }
 }
 
 /// The place of a listener's terms, shared by workers and control.
@@ -47,7 +62,7 @@ const PLAIN_BEGINNINGS: [&[u8; 4]; 9] =
 /// One connection's TLS, the server's end.
 #[derive(Debug)]
 pub struct TlsSession {
-    tls: ServerConnection,
+    tls: Library,
     opening: Opening,
     fault: Option<Handshake>,
 }
@@ -58,10 +73,7 @@ impl TlsSession {
     /// # Errors
     /// When the system gives no random bytes.
     pub fn accept(terms: &TlsTerms) -> io::Result<TlsSession> {
-        let config = Arc::clone(&terms.config);
-        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        tls.set_buffer_limit(Some(QUEUE_BYTES_MAX));
-        Ok(TlsSession { tls, opening: Opening::default(), fault: None })
+        Ok(TlsSession { tls: Library::accept(terms)?, opening: Opening::default(), fault: None })
     }
 
     /// Plain bytes, at least one. Reads from the socket until there are some, and drives the
@@ -74,13 +86,14 @@ impl TlsSession {
     pub fn read(&mut self, socket: &mut (impl Read + Write), into: &mut [u8]) -> io::Result<usize> {
         debug_assert!(!into.is_empty(), "0 bytes would look like the end");
         loop {
-            match self.tls.reader().read(into) {
+            match self.tls.read_plain(into) {
                 Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {}
                 // Old phones close without close_notify. HTTP says itself where a message ends.
                 Err(cut) if cut.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
-                read => return read,
+                Ok(read) => return Ok(read),
+                Err(error) => return Err(self.refuse(None, error, socket)),
             }
-            let read = self.tls.read_tls(&mut Watched { socket, opening: &mut self.opening });
+            let read = self.tls.take_in(&mut Watched { socket, opening: &mut self.opening });
             let ended = match read {
                 Ok(bytes) => bytes == 0,
                 Err(again) if again.kind() == io::ErrorKind::Interrupted => continue,
@@ -91,14 +104,14 @@ impl TlsSession {
                 }
                 Err(broken) => return Err(self.abandon(broken)),
             };
-            if let Err(error) = self.tls.process_new_packets() {
-                return Err(self.refuse(&error, socket));
-            }
             if ended && self.tls.is_handshaking() {
                 if self.opening.bytes().is_empty() {
                     return Ok(0);
                 }
                 return Err(self.abandon(io::ErrorKind::UnexpectedEof.into()));
+            }
+            if let Err((fault, error)) = self.tls.process(&self.opening) {
+                return Err(self.refuse(Some(fault), error, socket));
             }
             self.flush_some(socket)?;
         }
@@ -127,7 +140,7 @@ impl TlsSession {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         self.flush(socket)?;
-        let taken = self.tls.writer().write_vectored(parts)?;
+        let taken = self.tls.write_plain(parts)?;
         self.flush_some(socket)?;
         Ok(taken)
     }
@@ -138,7 +151,7 @@ impl TlsSession {
     /// [`io::ErrorKind::WouldBlock`] while some is left.
     pub fn flush(&mut self, socket: &mut impl Write) -> io::Result<()> {
         while self.has_unsent() {
-            match self.tls.write_tls(socket) {
+            match self.tls.send(socket) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(_) => {}
                 Err(again) if again.kind() == io::ErrorKind::Interrupted => {}
@@ -150,7 +163,7 @@ impl TlsSession {
 
     /// Says that nothing more will be written; still to be flushed.
     pub fn end(&mut self) {
-        self.tls.send_close_notify();
+        self.tls.end();
     }
 
     /// Whether something waits to be sent.
@@ -176,21 +189,19 @@ impl TlsSession {
     /// it resumed.
     #[must_use]
     pub fn shows_certificate(&self) -> bool {
-        !self.tls.is_handshaking() && self.tls.peer_certificates().is_some()
+        !self.tls.is_handshaking() && self.tls.shows_certificate()
     }
 
     /// Whether an earlier session was resumed, which costs a fraction of a whole handshake.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
-        self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.tls.is_resumed()
     }
 
     /// Version and suite in their registered names, once they are known.
     #[must_use]
     pub fn version_and_suite(&self) -> Option<(&'static str, &'static str)> {
-        let is_newest = self.tls.protocol_version()? == ProtocolVersion::TLSv1_3;
-        let version = if is_newest { "TLS 1.3" } else { "TLS 1.2" };
-        Some((version, self.tls.negotiated_cipher_suite()?.suite().as_str()?))
+        self.tls.version_and_suite()
     }
 
     /// As [`TlsSession::flush`], but content when some is left.
@@ -202,13 +213,18 @@ impl TlsSession {
     }
 
     /// The phone broke the protocol or has nothing in common with us: says so to it, once.
-    fn refuse(&mut self, error: &Error, socket: &mut impl Write) -> io::Error {
+    fn refuse(
+        &mut self,
+        fault: Option<Handshake>,
+        error: io::Error,
+        socket: &mut impl Write,
+    ) -> io::Error {
         if self.tls.is_handshaking() {
-            self.fault.get_or_insert(reason(error, &self.opening));
+            self.fault = self.fault.or(fault);
         }
         // The connection is lost whether the alert arrives or not.
         let _ = self.flush_some(socket);
-        io::Error::new(io::ErrorKind::InvalidData, error.clone())
+        error
     }
 
     /// The phone went away.
@@ -255,6 +271,20 @@ impl Opening {
         matches!(self.bytes(), [22, 3, _, _, _, 1, _, _, _, 3, 0..=2])
     }
 
+    /// What somebody meant who did not begin with a hello that can be answered.
+    #[cfg(feature = "legacy-tls")]
+    fn meant(&self) -> Option<Handshake> {
+        if self.is_plain_request() {
+            Some(Handshake::PlainRequest)
+        } else if self.is_ssl2_hello() || self.is_old_hello() {
+            Some(Handshake::NoSharedVersion)
+        } else if !self.is_tls() {
+            Some(Handshake::NotTls)
+        } else {
+            None
+        }
+    }
+
     /// Alert, handshake; the only kinds of records that a phone may begin with.
     fn is_tls(&self) -> bool {
         matches!(self.bytes(), [21 | 22, 3, ..])
@@ -298,7 +328,7 @@ fn reason(error: &Error, opening: &Opening) -> Handshake {
 
 /// What a phone's alert (RFC 8446, section 6.2) says about us.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
-fn alert_reason(alert: AlertDescription) -> Handshake {
+pub(super) fn alert_reason(alert: AlertDescription) -> Handshake {
     match alert {
         // Java and some phones say certificate_unknown where others say unknown_ca.
         // A phone that trusts an older CA of the same name says decrypt_error: the signature is not

@@ -11,12 +11,14 @@ use rustls::crypto::aws_lc_rs::{Ticketer, cipher_suite, default_provider, kx_gro
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion, version::TLS12,
-    version::TLS13,
+    ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion,
+    version::TLS12, version::TLS13,
 };
 
 use super::*;
 
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 mod refusals;
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
@@ -51,7 +53,7 @@ fn provider() -> Arc<CryptoProvider> {
 const BOTH: &[&SupportedProtocolVersion] = &[&TLS12, &TLS13];
 
 fn terms(config: ServerConfig) -> TlsTerms {
-    TlsTerms { config: Arc::new(config) }
+    TlsTerms::new(Arc::new(config))
 }
 
 fn plain_terms(issuer: &Issuer) -> TlsTerms {

@@ -3,7 +3,7 @@
 use super::*;
 
 /// What becomes of a session that hears this, and what it answers.
-fn hears(terms: &TlsTerms, bytes: &[u8]) -> (Option<Handshake>, Vec<u8>) {
+pub(super) fn hears(terms: &TlsTerms, bytes: &[u8]) -> (Option<Handshake>, Vec<u8>) {
     let mut session = TlsSession::accept(terms).unwrap();
     let mut wire = Wire::open();
     wire.say(bytes);

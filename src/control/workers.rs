@@ -81,6 +81,7 @@ impl DataPath for Workers {
             let shared = Arc::new(SharedSlots::new(sockets.len()));
             let orders = Arc::new(Orders::default());
             let mut threads = Vec::new();
+            tell_unsecured(&parts);
             for (number, (sockets, polled)) in sockets.into_iter().zip(polls).enumerate() {
                 let (poll, answers) = polled;
                 let seat = Seat {
@@ -218,6 +219,16 @@ fn bind_streams(
     Ok(())
 }
 
+/// Says which listeners have nothing to secure their connections with.
+fn tell_unsecured(parts: &Parts) {
+    let rows = parts.settings.policy.http.listeners.iter();
+    for row in rows.filter(|row| row.protocol == Protocol::Https) {
+        if !parts.terms.contains_key(&row.address) {
+            tracing::error!("{} has no certificate, so nobody is served there", row.address);
+        }
+    }
+}
+
 /// Gives each socket what its connections are secured with.
 fn streams(
     sockets: Vec<(HttpListener, TcpListener)>,
@@ -229,11 +240,10 @@ fn streams(
             Protocol::Https => terms.get(&address).cloned(),
             Protocol::Tftp | Protocol::Http | Protocol::Ftp => None,
         };
-        if protocol == Protocol::Https && terms.is_none() {
-            tracing::error!(%address, "there is no certificate, so nobody is served there");
-            continue;
+        // Without terms the socket would speak HTTP in clear where phones expect TLS.
+        if protocol != Protocol::Https || terms.is_some() {
+            streams.push(StreamListener { socket, address, protocol, terms });
         }
-        streams.push(StreamListener { socket, address, protocol, terms });
     }
     streams
 }

@@ -7,7 +7,7 @@
 //! loop drives it as it drives rustls. SSL 2.0 and 3.0 stay out.
 
 use std::io::{self, IoSlice, Read, Write};
-use std::path::Path;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use openssl::error::ErrorStack;
@@ -16,11 +16,10 @@ use openssl::ssl::{
     ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions,
     SslSessionCacheMode, SslStream, SslVerifyMode, SslVersion,
 };
-use openssl::x509::store::X509Lookup;
 use openssl::x509::verify::X509VerifyFlags;
-use openssl::x509::{X509, X509VerifyResult};
+use openssl::x509::{CrlStatus, X509, X509Crl, X509StoreContextRef, X509VerifyResult};
 use rustls::AlertDescription;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 use super::tls::{QUEUE_BYTES_MAX, alert_reason};
 use crate::session::Handshake;
@@ -66,8 +65,8 @@ pub struct Pair<'a> {
 pub struct ClientCheck<'a> {
     /// Whose certificates are trusted.
     pub issuers: &'a [CertificateDer<'a>],
-    /// Those that are not trusted any more: a file in PEM.
-    pub crl: Option<&'a Path>,
+    /// What they have revoked. Where there are lists, a phone whose issuer gave none is a stranger.
+    pub lists: &'a [CertificateRevocationListDer<'a>],
     /// Whether a phone without a certificate is turned away.
     pub is_required: bool,
 }
@@ -81,6 +80,7 @@ pub struct LegacyTerms {
     /// Certificates, and who may come in, as they are now.
     current: SslContext,
     verify: SslVerifyMode,
+    revoked: Option<Arc<Revoked>>,
 }
 
 impl std::fmt::Debug for LegacyTerms {
@@ -91,11 +91,10 @@ impl std::fmt::Debug for LegacyTerms {
 
 impl LegacyTerms {
     /// Terms with these certificates, at most one of each kind of key, which keep the sessions of
-    /// the terms `before` them. Reads the file of revoked certificates: for control, not for a
-    /// worker.
+    /// the terms `before` them.
     ///
     /// # Errors
-    /// When OpenSSL refuses a certificate, a key that does not match, or the revoked ones.
+    /// When OpenSSL refuses a certificate, a list, or a key that does not match.
     pub fn new(
         pairs: &[Pair<'_>],
         phones: Option<&ClientCheck<'_>>,
@@ -116,16 +115,16 @@ impl LegacyTerms {
         for certificate in intermediates {
             context.add_extra_chain_cert(X509::from_der(certificate)?)?;
         }
-        let mut verify = SslVerifyMode::NONE;
+        let (mut verify, mut revoked) = (SslVerifyMode::NONE, None);
         if let Some(phones) = phones {
-            trust(&mut context, phones)?;
+            revoked = trust(&mut context, phones)?;
             verify |= SslVerifyMode::PEER;
             verify.set(SslVerifyMode::FAIL_IF_NO_PEER_CERT, phones.is_required);
         }
-        context.set_session_id_context(&session_scope(phones)?)?;
+        context.set_session_id_context(&session_scope(phones))?;
         let sessions = before.map(|terms| terms.sessions.clone());
         let sessions = sessions.map_or_else(|| spoken().map(SslContextBuilder::build), Ok)?;
-        Ok(LegacyTerms { sessions, current: context.build(), verify })
+        Ok(LegacyTerms { sessions, current: context.build(), verify, revoked })
     }
 }
 
@@ -153,42 +152,75 @@ fn spoken() -> Result<SslContextBuilder, ErrorStack> {
     Ok(context)
 }
 
-fn trust(context: &mut SslContextBuilder, phones: &ClientCheck<'_>) -> io::Result<()> {
+fn trust(
+    context: &mut SslContextBuilder,
+    phones: &ClientCheck<'_>,
+) -> io::Result<Option<Arc<Revoked>>> {
+    let mut issuers = Vec::new();
     for issuer in phones.issuers {
         let issuer = X509::from_der(issuer)?;
         context.add_client_ca(&issuer)?;
-        context.cert_store_mut().add_cert(issuer)?;
-    }
-    let store = context.cert_store_mut();
-    if let Some(crl) = phones.crl {
-        if crl.to_str().is_none_or(|path| path.contains('\0')) {
-            let text = "the name of the file with revoked certificates is not text; rename it";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        store.add_lookup(X509Lookup::file())?.load_crl_file(crl, openssl::ssl::SslFiletype::PEM)?;
-        store.set_flags(X509VerifyFlags::CRL_CHECK)?;
+        context.cert_store_mut().add_cert(issuer.clone())?;
+        issuers.push(issuer);
     }
     // An issuer that is named is trusted, whether or not it is at the top.
-    store.set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
-    Ok(())
+    context.cert_store_mut().set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
+    if phones.lists.is_empty() {
+        return Ok(None);
+    }
+    let mut lists = Vec::new();
+    for list in phones.lists {
+        let list = X509Crl::from_der(list)?;
+        if issuers.iter().any(|issuer| has_signed(issuer, &list)) {
+            lists.push(list);
+        }
+    }
+    Ok(Some(Arc::new(Revoked(lists))))
+}
+
+fn has_signed(issuer: &X509, list: &X509Crl) -> bool {
+    issuer.public_key().and_then(|key| list.verify(&key)).unwrap_or(false)
+}
+
+/// Lists of what was revoked, by whom they say and signed so. Their dates are not looked at, as
+/// with rustls: a list that nobody renewed would lock all phones out.
+struct Revoked(Vec<X509Crl>);
+
+impl Revoked {
+    /// Whether the certificate that is being judged may pass: its issuer has a list without it.
+    fn lets_pass(&self, judged: &X509StoreContextRef) -> bool {
+        if judged.error_depth() != 0 {
+            return true;
+        }
+        let Some(shown) = judged.current_cert() else { return false };
+        let is_issuers = |list: &&X509Crl| {
+            list.issuer_name().try_cmp(shown.issuer_name()).is_ok_and(std::cmp::Ordering::is_eq)
+        };
+        let mut lists = self.0.iter().filter(is_issuers).peekable();
+        lists.peek().is_some()
+            && lists.all(|list| match list.get_by_serial(shown.serial_number()) {
+                CrlStatus::NotRevoked | CrlStatus::RemoveFromCrl(_) => true,
+                CrlStatus::Revoked(_) => false,
+            })
+    }
 }
 
 /// What a session must have been made under to be resumed: another listener's rules, or rules from
 /// before a certificate was revoked, do not let a phone in.
-fn session_scope(phones: Option<&ClientCheck<'_>>) -> io::Result<[u8; 32]> {
+fn session_scope(phones: Option<&ClientCheck<'_>>) -> [u8; 32] {
     let mut scope = digest::Context::new(&digest::SHA256);
     if let Some(phones) = phones {
         scope.update(&[1, u8::from(phones.is_required)]);
         for issuer in phones.issuers {
             scope.update(digest::digest(&digest::SHA256, issuer).as_ref());
         }
-        if let Some(crl) = phones.crl {
-            scope.update(&std::fs::read(crl)?);
+        for list in phones.lists {
+            scope.update(digest::digest(&digest::SHA256, list).as_ref());
         }
     }
     let mut bytes = [0; 32];
     bytes.copy_from_slice(scope.finish().as_ref());
-    Ok(bytes)
+    bytes
 }
 
 /// The server's end of one connection, in the shape of rustls' own.
@@ -205,7 +237,16 @@ impl LegacySession {
     pub fn accept(terms: &LegacyTerms) -> io::Result<LegacySession> {
         let mut tls = Ssl::new(&terms.sessions)?;
         tls.set_ssl_context(&terms.current)?;
-        tls.set_verify(terms.verify);
+        match terms.revoked.clone() {
+            None => tls.set_verify(terms.verify),
+            Some(revoked) => tls.set_verify_callback(terms.verify, move |is_trusted, judged| {
+                let passes = is_trusted && revoked.lets_pass(judged);
+                if is_trusted && !passes {
+                    judged.set_error(X509VerifyResult::APPLICATION_VERIFICATION);
+                }
+                passes
+            }),
+        }
         tls.set_accept_state();
         Ok(LegacySession { tls: SslStream::new(tls, Pipe::default())? })
     }

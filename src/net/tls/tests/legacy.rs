@@ -7,7 +7,7 @@ use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     PKCS_RSA_SHA256, RevokedCertParams, SerialNumber, SignatureAlgorithm,
 };
-use rustls::pki_types::CertificateDer;
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::refusals::hears;
 use super::*;
@@ -333,8 +333,7 @@ fn sessions_outlive_a_reload_with_other_certificates() {
 #[test]
 fn a_phones_certificate_is_judged_by_the_rules_of_now() {
     let (issuer, stranger, own) = (revoking_authority(), authority(), authority());
-    let folder = tempfile::tempdir().unwrap();
-    let crl = |serials: &[u64]| {
+    let list = |by: &Issuer, serials: &[u64]| {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: rcgen::date_time_ymd(2024, 1, 1),
@@ -349,9 +348,7 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
             revoked_certs: serials.iter().map(revoked).collect(),
             key_identifier_method: KeyIdMethod::Sha256,
         };
-        let path = folder.path().join("phones.crl");
-        std::fs::write(&path, params.signed_by(&issuer).unwrap().pem().unwrap()).unwrap();
-        path
+        params.signed_by(by).unwrap().der().clone()
     };
     let showing = |by: &Issuer, version| {
         let shown = Shown::new(by, &PKCS_ECDSA_P256_SHA256, 77);
@@ -362,14 +359,15 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
         Arc::new(builder.with_client_auth_cert(shown.chain, shown.key).unwrap())
     };
     let issuers = [issuer.der().clone()];
-    let none_revoked = crl(&[78]);
+    let other_revoked = [list(&issuer, &[78])];
+    let revoked = [list(&issuer, &[78]), list(&issuer, &[77])];
+    // Of the same name, but another's: it says nothing.
+    let strangers = [list(&stranger, &[78])];
     let shown = both(&own);
     for version in BOTH {
-        let phones =
-            |is_required| ClientCheck { issuers: &issuers, crl: Some(&none_revoked), is_required };
-        crl(&[78]);
-        let optional = made(&shown, Some(&phones(false)), None).unwrap();
-        let required = made(&shown, Some(&phones(true)), Some(&optional)).unwrap();
+        let phones = |lists, is_required| ClientCheck { issuers: &issuers, lists, is_required };
+        let optional = made(&shown, Some(&phones(&other_revoked, false)), None).unwrap();
+        let required = made(&shown, Some(&phones(&other_revoked, true)), Some(&optional)).unwrap();
         let without = || Arc::new(client_config(&own, &[version]));
         assert_eq!(meet(&optional, &without()), (false, false, None));
         let absent = Some(Handshake::NoClientCertificate);
@@ -379,8 +377,13 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
         assert_eq!(meet(&required, &known), (true, true, None));
         let bad = Some(Handshake::BadClientCertificate);
         assert_eq!(meet(&optional, &showing(&stranger, version)), (false, false, bad));
-        crl(&[77, 78]);
-        let reloaded = made(&shown, Some(&phones(true)), Some(&required)).unwrap();
+        let no_lists = made(&shown, Some(&phones(&[], true)), None).unwrap();
+        assert_eq!(meet(&no_lists, &known), (true, false, None));
+        let unknown = made(&shown, Some(&phones(&strangers, true)), None).unwrap();
+        assert_eq!(meet(&unknown, &known), (false, false, bad), "nobody says that it still holds");
+        // The client keeps a session of the newest terms that it met.
+        assert_eq!(meet(&required, &known), (true, false, None));
+        let reloaded = made(&shown, Some(&phones(&revoked, true)), Some(&required)).unwrap();
         assert_eq!(meet(&reloaded, &known), (false, false, bad), "what was resumed is judged anew");
     }
 }
@@ -392,12 +395,9 @@ fn what_does_not_fit_together_is_refused_before_it_is_used() {
     let terms = made(&shown, None, None).unwrap();
     shown[0].key = Shown::new(&issuer, &PKCS_RSA_SHA256, 9).key;
     assert!(made(&shown, None, Some(&terms)).is_err());
-    let empty = ClientCheck {
-        issuers: &[],
-        crl: Some(std::path::Path::new("/no/such/file")),
-        is_required: true,
-    };
-    assert!(made(&both(&issuer), Some(&empty), None).is_err());
+    let garbled = [CertificateRevocationListDer::from(vec![0x30, 3, 1, 2, 3])];
+    let phones = ClientCheck { issuers: &[], lists: &garbled, is_required: true };
+    assert!(made(&both(&issuer), Some(&phones), None).is_err());
     shown[0].chain.clear();
     assert!(made(&shown, None, None).is_err());
 }

@@ -1,4 +1,4 @@
-//! The clients that people have: tftp-hpa, atftp, busybox and curl, as Debian ships them.
+//! The clients that people have: tftp-hpa, atftp, busybox, curl and openssl, as Debian ships them.
 //!
 //! A client that is not installed takes its tests with it; `tools/test` installs them, and counts
 //! what it could not.
@@ -8,6 +8,8 @@ use std::io::Write;
 use std::process::{Command, Output};
 
 use crate::server::Server;
+
+mod openssl;
 
 /// More than 65,535 blocks of 512 bytes.
 const WRAPPING_BYTES: usize = 40 << 20;

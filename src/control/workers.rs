@@ -256,3 +256,48 @@ fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::config::parse_for_tests;
+
+    fn bind(text: &str) -> Result<Bound<Vec<WorkerSockets>>, String> {
+        Workers::bind(&parse_for_tests(text), 2, &mut Inherited::default())
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_of_every_listener() {
+        let bound = bind(
+            "[tftp]\nlisten = [\"127.0.0.1:0\"]\n\
+             [[http]]\nlisten = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n\
+             [[https]]\nlisten = [\"127.0.0.3:0\"]",
+        )
+        .unwrap();
+        let shown: Vec<_> = bound.listeners.iter().map(|one| one.protocol.as_str()).collect();
+        assert_eq!(shown, ["tftp", "http", "http", "https"]);
+        assert!(bound.listeners.iter().all(|one| one.address.port() != 0));
+        for worker in &bound.sockets {
+            assert_eq!((worker.datagrams.len(), worker.streams.len()), (1, 3));
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_names_the_protocol() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let told = bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap();
+        let start = format!("cannot listen for HTTPS on {address}: another program has this port");
+        assert!(told.starts_with(&start), "{told}");
+    }
+
+    #[test]
+    fn a_listener_without_a_certificate_never_speaks_in_clear() {
+        let mut bound =
+            bind("[[http]]\nlisten = [\"127.0.0.1:0\"]\n[[https]]\nlisten = [\"127.0.0.3:0\"]")
+                .unwrap();
+        let sockets = std::mem::take(&mut bound.sockets[0].streams);
+        let streams = streams(sockets, &HashMap::new());
+        assert_eq!(streams.iter().map(|one| one.protocol).collect::<Vec<_>>(), [Protocol::Http]);
+    }
+}

@@ -251,8 +251,11 @@ pub(super) fn listen(
     let listed: Option<Spanned<Many<SocketAddr>>> = section.take("listen", found);
     match listed {
         Some(listed) if listed.get_ref().is_empty() => {
-            let text = "`listen` has no address that can be used; write one such as \
-                        \"0.0.0.0:69\", or take the section out";
+            let such = otherwise.first().unwrap_or(&"0.0.0.0:69");
+            let text = format!(
+                "`listen` has no address that can be used; write one such as {such:?}, or take \
+                 the section out"
+            );
             found.fault(listed.span(), text);
             Vec::new()
         }

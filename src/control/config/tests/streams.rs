@@ -51,6 +51,17 @@ fn http_alone_is_enough_to_serve() {
 }
 
 #[test]
+fn a_listener_without_an_address_is_shown_one_of_its_own() {
+    let mend = "or take the section out";
+    says(
+        "[[https]]\nlisten = []",
+        &format!(
+            "2: `listen` has no address that can be used; write one such as \"0.0.0.0:411\", {mend}"
+        ),
+    );
+}
+
+#[test]
 fn two_rows_with_the_same_port_clash() {
     let mend = "give one of them another port";
     says(

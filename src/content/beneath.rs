@@ -132,7 +132,7 @@ fn refusal(why: &io::Error) -> OpenError {
 
 /// The version that a directory's view of a file tells of.
 #[cfg(unix)]
-pub(super) fn version_of(meta: &Metadata) -> Version {
+pub(crate) fn version_of(meta: &Metadata) -> Version {
     use super::blob::nanoseconds;
     use cap_std::fs::MetadataExt;
     Version {
@@ -145,7 +145,7 @@ pub(super) fn version_of(meta: &Metadata) -> Version {
 
 /// The version that a directory's view of a file tells of.
 #[cfg(not(unix))]
-pub(super) fn version_of(meta: &Metadata) -> Version {
+pub(crate) fn version_of(meta: &Metadata) -> Version {
     let modified = meta.modified().ok().map(cap_std::time::SystemTime::into_std);
     let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let modified_ns = since.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));

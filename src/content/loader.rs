@@ -9,30 +9,27 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-use super::blob::{Blob, Version};
+use super::blob::Blob;
 use super::look::{Look, look, read_part};
 use super::memory::{Key, Limits, Memory, key};
-use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Stored, Ticket};
+use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket};
 use crate::time::Instant;
-use crate::vault::deed::Denied;
+use crate::vault::keep::sweep_vault;
 use crate::vault::store::{Directories, Writer};
-use crate::vault::upload::Upload;
+use crate::vault::threads::{Task, Vault, VaultFigures};
 
 /// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
 pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a thread waits for asks when no file is due to be looked at again.
 const IDLE: Duration = Duration::from_secs(3_600);
-
-/// Uploads that are made durable together.
-const BATCH_MAX: usize = 64;
 
 /// Sizes of the loader.
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +97,8 @@ pub struct LoaderFigures {
     pub sealed_files: u64,
     /// Mapped files kept.
     pub mapped_files: u64,
+    /// What the vault has done.
+    pub vault: VaultFigures,
 }
 
 /// The threads, until it is dropped.
@@ -113,7 +112,7 @@ pub struct Loader {
 
 struct Queues {
     asks: Sender<(usize, Ask)>,
-    uploads: Sender<(usize, Ask)>,
+    writes: Sender<Task>,
 }
 
 impl Loader {
@@ -129,19 +128,24 @@ impl Loader {
         directories: Arc<Directories>,
     ) -> io::Result<Loader> {
         let (asks, received) = bounded(config.asks_max);
-        let (uploads, uploaded) = bounded(config.uploads_max);
-        let queues = Some(Queues { asks, uploads });
+        let (writes, written) = bounded(config.uploads_max);
+        let queues = Some(Queues { asks, writes: Sender::clone(&writes) });
         let shared = Arc::new(Shared::new(config, started, replies));
         let mut loader = Loader { queues, directories, shared, threads: Vec::new() };
         let writer =
             Writer::new(Arc::clone(&loader.directories), config.upload_directory_bytes_max);
         let shared = Arc::clone(&loader.shared);
         let thread = std::thread::Builder::new().name("writer".into());
-        loader.threads.push(thread.spawn(move || shared.run_writer(writer, &uploaded))?);
+        loader.threads.push(thread.spawn(move || {
+            shared
+                .vault
+                .run_writer(writer, &written, |worker, answer| shared.answer(worker, answer));
+        })?);
         for number in 0..config.threads.max(1) {
             let (shared, received) = (Arc::clone(&loader.shared), Receiver::clone(&received));
+            let writes = Sender::clone(&writes);
             let thread = std::thread::Builder::new().name(format!("loader-{number}"));
-            loader.threads.push(thread.spawn(move || shared.run(&received))?);
+            loader.threads.push(thread.spawn(move || shared.run(&received, &writes))?);
         }
         Ok(loader)
     }
@@ -152,13 +156,15 @@ impl Loader {
     /// Gives the ask back when its queue is full: the worker answers itself, with `Busy`.
     pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
         let Some(queues) = &self.queues else { return Err(ask) };
-        let queue = match &ask {
-            Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => &queues.asks,
-            Ask::Store { .. } | Ask::Vault { .. } => &queues.uploads,
-        };
-        queue.try_send((worker, ask)).map_err(|refused| match refused {
-            TrySendError::Full((_, ask)) | TrySendError::Disconnected((_, ask)) => ask,
-        })
+        match ask {
+            Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } | Ask::Vault { .. } => {
+                queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+            }
+            Ask::Store { .. } => queues
+                .writes
+                .try_send((worker, ask, None))
+                .map_err(|refused| refused.into_inner().1),
+        }
     }
 
     /// The writer's numbers for the directories that receive uploads; a directory has the same
@@ -167,6 +173,11 @@ impl Loader {
     #[must_use]
     pub fn number_directories(&self, directories: &[PathBuf]) -> Vec<u16> {
         directories.iter().map_while(|path| self.directories.number(path)).collect()
+    }
+
+    /// Removes what a crash left in the vault, before it is used. It need not exist yet.
+    pub fn sweep_vault(&self, vault: &Path) {
+        sweep_vault(vault);
     }
 
     /// What was done, and what is kept now.
@@ -180,6 +191,7 @@ impl Loader {
             heap_bytes: memory.heap_bytes(),
             sealed_files: memory.sealed_files() as u64,
             mapped_files: memory.mapped_files() as u64,
+            vault: self.shared.vault.figures(),
         }
     }
 }
@@ -215,6 +227,7 @@ struct Shared {
     /// Files to be looked at again, by when; the number tells two of one moment apart.
     later: Mutex<BTreeMap<(std::time::Instant, u64), Load>>,
     memory: Mutex<Memory>,
+    vault: Vault,
     loads: AtomicU64,
     unsettled: AtomicU64,
     forgotten: AtomicU64,
@@ -234,26 +247,27 @@ impl Shared {
             waiting: Mutex::default(),
             later: Mutex::default(),
             memory: Mutex::new(Memory::new(limits)),
+            vault: Vault::default(),
             loads: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
         }
     }
 
-    fn run(&self, asks: &Receiver<(usize, Ask)>) {
+    fn run(&self, asks: &Receiver<(usize, Ask)>, writes: &Sender<Task>) {
         loop {
             while let Some(load) = self.take_due() {
                 self.look(load);
             }
             match asks.recv_timeout(self.until_due()) {
-                Ok((worker, ask)) => self.handle(worker, ask),
+                Ok((worker, ask)) => self.handle(worker, ask, writes),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn handle(&self, worker: usize, ask: Ask) {
+    fn handle(&self, worker: usize, ask: Ask, writes: &Sender<Task>) {
         match ask {
             Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
             Ask::Verify { ticket, blob } => {
@@ -268,30 +282,10 @@ impl Shared {
                 let result = read_part(&blob, offset, bytes, buffer);
                 self.answer(worker, Answer::Read { ticket, result });
             }
-            Ask::Vault { ticket, .. } => {
-                self.answer(worker, Answer::Vault { ticket, result: Err(Denied::Busy) });
-            }
-        }
-    }
-
-    /// Stores as many uploads at a time as have come meanwhile.
-    fn run_writer(&self, mut writer: Writer, uploads: &Receiver<(usize, Ask)>) {
-        while let Ok(first) = uploads.recv() {
-            let mut batch = Vec::new();
-            for (worker, ask) in std::iter::once(first).chain(uploads.try_iter()).take(BATCH_MAX) {
-                match ask {
-                    Ask::Store { ticket, upload } => batch.push((worker, ticket, upload)),
-                    Ask::Open { .. }
-                    | Ask::Verify { .. }
-                    | Ask::Read { .. }
-                    | Ask::Vault { .. } => self.handle(worker, ask),
+            Ask::Vault { ticket, deed } => {
+                if let Some(answer) = self.vault.handle(worker, ticket, deed, writes) {
+                    self.answer(worker, answer);
                 }
-            }
-            let uploads: Vec<&Upload> = batch.iter().map(|(_, _, upload)| &**upload).collect();
-            let results = writer.store(&uploads);
-            for ((worker, ticket, _), result) in batch.into_iter().zip(results) {
-                let result = result.map(|()| Stored { new: false, version: Version::default() });
-                self.answer(worker, Answer::Stored { ticket, result });
             }
         }
     }
@@ -383,12 +377,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::super::blob::SEALED_BYTES_MIN;
+    use super::super::blob::Version;
     use super::super::scan::scan;
     use super::super::{Catalog, RootId};
     use super::*;
+    use crate::vault::upload::Upload;
     use crate::wire::name::FileName;
     use std::fs;
-    use std::path::Path;
     use std::sync::atomic::AtomicUsize;
 
     /// A loader with one worker, which is the test itself.
@@ -780,6 +775,7 @@ mod tests {
                 name,
                 bytes_max: 10,
                 existing: crate::vault::upload::Existing::Replace,
+                precondition: crate::vault::deed::Precondition::None,
                 client: [10, 0, 0, 1].into(),
                 bytes: b"stored".to_vec(),
             });

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::names::Item;
 use crate::content::Stored;
-use crate::content::blob::Blob;
+use crate::content::blob::{Blob, Version};
 use crate::time::Duration;
 pub use crate::wire::http::condition::Precondition;
+use crate::wire::http::response::{EntityTag, Stamp};
 
 /// The realm that every challenge names. It never changes: a phone that has answered it once
 /// answers from its memory from then on, and asks its user again where it differs.
@@ -70,6 +71,26 @@ pub struct Shown {
     pub basic: Option<(Vec<u8>, Vec<u8>)>,
     /// The listener asked for a client certificate, and one that it trusts was shown.
     pub certificate: bool,
+}
+
+/// Whether a precondition holds for what is there; nothing where there is nothing to be fetched.
+#[must_use]
+pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
+    match (precondition, there) {
+        (Precondition::None, _) => true,
+        (Precondition::New, there) => there.is_none(),
+        (Precondition::Exists, there) => there.is_some(),
+        (Precondition::Matches(tags), Some(there)) => {
+            let tag = EntityTag::of(there);
+            tags.iter().any(|one| **one == *tag.opaque())
+        }
+        (Precondition::Matches(_), None) => false,
+        (Precondition::UnmodifiedSince(second), Some(there)) => {
+            Stamp::from(there).modified_s() <= *second
+        }
+        // What has no date cannot have been modified since (RFC 9110, 13.1.4).
+        (Precondition::UnmodifiedSince(_), None) => true,
+    }
 }
 
 /// Something that the vault is to do.

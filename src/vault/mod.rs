@@ -1,8 +1,23 @@
 //! What phones store: rules for who may store what, and the writer that makes it durable.
 
 pub mod deed;
+#[cfg(feature = "server")]
+mod durable;
 pub mod glob;
+#[cfg(feature = "server")]
+pub mod keep;
 pub mod names;
+pub mod route;
+pub mod stamp;
 #[cfg(feature = "server")]
 pub mod store;
+#[cfg(feature = "server")]
+pub mod threads;
 pub mod upload;
+#[cfg(feature = "server")]
+pub mod versions;
+
+#[cfg(feature = "server")]
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

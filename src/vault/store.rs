@@ -1,5 +1,5 @@
-//! The writer: puts uploads on the disk so that a crash at any point loses neither the old version
-//! nor an acknowledged new one.
+//! The writer: puts uploads and the vault's versions on the disk so that a crash at any point loses
+//! neither the old version nor an acknowledged new one.
 //!
 //! Every upload is written aside in the directory that it belongs in, under a name that is never
 //! served, synced, renamed into place, and the directory synced; only then is it answered. It never
@@ -8,19 +8,23 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
+use super::deed::{Deed, Denied, Done, holds};
+use super::durable::{Disk, Manner, sweep};
+use super::keep;
+use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
-use crate::content::StoreError;
+use crate::content::beneath::version_of;
+use crate::content::blob::Version;
+use crate::content::{StoreError, Stored};
 
-/// How the names of files begin that are being written. A dot keeps them from being served.
-const ASIDE: &str = ".ringpost-";
 /// Directories whose spellings are remembered.
 const LISTINGS_MAX: usize = 64;
 /// Directories inside directories in which remains of a crash are looked for, and sizes added up.
@@ -58,7 +62,26 @@ impl Directories {
     }
 }
 
-/// Writes uploads, one after the other.
+/// Something to be made durable.
+#[derive(Debug)]
+pub enum Job<'a> {
+    /// An upload by a rule.
+    Upload(&'a Upload),
+    /// A deed of the vault that is permitted, and the hash of the secret that holds for its
+    /// extension from then on.
+    Deed(&'a Deed, Option<&'a str>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The upload is durable, or why it is not.
+    Upload(Result<Stored, StoreError>),
+    /// The deed is done, durably, or why it is not.
+    Deed(Result<Done, Denied>),
+}
+
+/// Writes uploads and versions, one after the other.
 #[derive(Debug)]
 pub struct Writer {
     directories: Arc<Directories>,
@@ -66,26 +89,14 @@ pub struct Writer {
     directory_bytes_max: u64,
     listings: HashMap<PathBuf, Listing>,
     used: HashMap<u16, Used>,
-    files_written: u64,
-    /// Where a test has the disk fail.
-    #[cfg(test)]
-    fail_at: Option<Step>,
-}
-
-/// The steps of a store that a disk may fail at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Create,
-    Write,
-    Sync,
-    Rename,
-    SyncDirectory,
+    versions_pruned: u64,
+    disk: Disk,
 }
 
 /// How the members of a directory are spelled, by folded name, as long as nothing has changed.
 #[derive(Debug)]
 struct Listing {
-    stamp: Stamp,
+    state: State,
     spellings: HashMap<Vec<u8>, String>,
 }
 
@@ -97,7 +108,7 @@ struct Used {
 }
 
 /// What changes whenever a directory does.
-type Stamp = (Option<cap_std::time::SystemTime>, u64);
+type State = (Option<cap_std::time::SystemTime>, u64);
 
 /// Where an upload goes: an open directory, its path for messages, and the name in it.
 struct Place {
@@ -106,6 +117,12 @@ struct Place {
     name: String,
     /// What is there now.
     existing: Option<Metadata>,
+}
+
+/// What is begun and waits for the sync.
+enum Begun {
+    Upload(Result<(PathBuf, Stored), StoreError>),
+    Deed(Result<keep::Begun, Denied>),
 }
 
 impl Writer {
@@ -117,42 +134,83 @@ impl Writer {
             directory_bytes_max,
             listings: HashMap::new(),
             used: HashMap::new(),
-            files_written: 0,
-            #[cfg(test)]
-            fail_at: None,
+            versions_pruned: 0,
+            disk: Disk::default(),
         }
     }
 
-    /// Stores uploads in their order and says of each whether it is durable. Several at once are
-    /// cheaper than one by one: each directory is synced once.
-    pub fn store(&mut self, uploads: &[&Upload]) -> Vec<Result<(), StoreError>> {
-        let mut dirs = HashMap::new();
-        let renamed: Vec<_> =
-            uploads.iter().map(|upload| self.rename_in(upload, &mut dirs)).collect();
-        let synced: HashMap<_, _> =
-            dirs.iter().map(|(path, dir)| (path, self.sync(dir, path))).collect();
-        let durable = |path| match synced.get(&path) {
-            Some(true) => Ok(()),
-            Some(false) | None => Err(StoreError::Io),
-        };
-        renamed.into_iter().map(|renamed| renamed.and_then(durable)).collect()
+    /// Does jobs in their order and says of each whether it is durable. Several at once are cheaper
+    /// than one by one: each directory is synced once.
+    pub fn run(&mut self, jobs: &[Job<'_>]) -> Vec<Outcome> {
+        let begun: Vec<_> = jobs.iter().map(|job| self.begin(job)).collect();
+        let failed = self.disk.sync();
+        let is_durable = |path: &Path| !failed.iter().any(|failed| path.starts_with(failed));
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for (job, begun) in jobs.iter().zip(begun) {
+            outcomes.push(match begun {
+                Begun::Upload(Ok((path, _))) if !is_durable(&path) => {
+                    Outcome::Upload(Err(StoreError::Io))
+                }
+                Begun::Upload(begun) => Outcome::Upload(begun.map(|(_, stored)| stored)),
+                Begun::Deed(Ok(begun)) if !is_durable(&begun.path) => {
+                    Outcome::Deed(Err(Denied::Io))
+                }
+                Begun::Deed(Ok(begun)) => {
+                    self.prune(job, &begun);
+                    Outcome::Deed(Ok(begun.done))
+                }
+                Begun::Deed(Err(denied)) => Outcome::Deed(Err(denied)),
+            });
+        }
+        outcomes
     }
 
-    /// Does all but sync the directory, whose path it returns and which it adds to `dirs`.
-    fn rename_in(
-        &mut self,
-        upload: &Upload,
-        dirs: &mut HashMap<PathBuf, Dir>,
-    ) -> Result<PathBuf, StoreError> {
+    /// Old versions that were removed so far.
+    #[must_use]
+    pub fn versions_pruned(&self) -> u64 {
+        self.versions_pruned
+    }
+
+    /// Has a step fail from now on.
+    #[cfg(test)]
+    pub(super) fn fail(&mut self, fault: Option<super::durable::Fault>) {
+        self.disk.fault = fault;
+    }
+
+    fn begin(&mut self, job: &Job<'_>) -> Begun {
+        match job {
+            Job::Upload(upload) => Begun::Upload(self.rename_in(upload)),
+            Job::Deed(deed, secret) => {
+                Begun::Deed(keep::begin(&mut self.disk, deed, *secret, now()))
+            }
+        }
+    }
+
+    /// Removes versions whose time is over, now that a newer one is durable.
+    fn prune(&mut self, job: &Job<'_>, begun: &keep::Begun) {
+        match (job, &begun.done) {
+            (Job::Deed(deed, _), Done::Kept(_) | Done::Forgotten) => {
+                self.versions_pruned += keep::prune(&self.disk, begun, &deed.policy, now());
+            }
+            (Job::Deed(..), Done::Fetched(_)) | (Job::Upload(_), _) => {}
+        }
+    }
+
+    /// Does all but sync the directory, whose path it returns.
+    fn rename_in(&mut self, upload: &Upload) -> Result<(PathBuf, Stored), StoreError> {
         let place = self.place(upload)?;
-        self.write(upload, &place).map_err(|why| refusal(&why, &place.path.join(&place.name)))?;
+        let there = place.existing.as_ref().map(version_of);
+        if !holds(&upload.precondition, there.as_ref()) {
+            return Err(StoreError::Precondition);
+        }
+        let written = self.write(upload, &place);
+        let version = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
         // What was remembered of the directory still holds, but for this one name.
-        if let (Some(known), Ok(stamp)) = (self.listings.get_mut(&place.path), stamp(&place.dir)) {
-            known.stamp = stamp;
+        if let (Some(known), Ok(state)) = (self.listings.get_mut(&place.path), state(&place.dir)) {
+            known.state = state;
             known.spellings.insert(fold(&place.name), place.name.clone());
         }
-        dirs.insert(place.path.clone(), place.dir);
-        Ok(place.path)
+        Ok((place.path, Stored { new: there.is_none(), version }))
     }
 
     /// Finds where an upload goes, and makes the directories on the way.
@@ -166,13 +224,14 @@ impl Writer {
             return Err(StoreError::Forbidden);
         };
         let mut path = top.clone();
-        let mut found = open_or_make_path(&top);
+        let mut found = self.disk.top(&top);
         let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
         for part in parents.split('/').filter(|part| !part.is_empty()) {
             found = found.and_then(|dir| {
                 let spelled = self.spelling(&dir, &path, part)?;
+                let inner = self.disk.inner(&dir, &path, &spelled, 0);
                 path.push(&spelled);
-                open_or_make(&dir, &spelled)
+                inner
             });
         }
         let place = found.and_then(|dir| {
@@ -184,26 +243,26 @@ impl Writer {
             };
             Ok(Place { dir, path: path.clone(), name, existing })
         });
-        place.map_err(|why| refusal(&why, &path))
+        place.map_err(|why| self.refusal(&why, &path))
     }
 
     /// How a member of a directory is spelled there: the first in byte order where several fold to
     /// the same, as that is the one that is served. What is not there is spelled as it is folded.
     fn spelling(&mut self, dir: &Dir, path: &Path, folded: &str) -> io::Result<String> {
-        let stamp = stamp(dir)?;
-        if self.listings.get(path).is_none_or(|known| known.stamp != stamp) {
+        let state = state(dir)?;
+        if self.listings.get(path).is_none_or(|known| known.state != state) {
             if self.listings.len() >= LISTINGS_MAX {
                 self.listings.clear();
             }
             let spellings = list(dir)?;
-            self.listings.insert(path.to_path_buf(), Listing { stamp, spellings });
+            self.listings.insert(path.to_path_buf(), Listing { state, spellings });
         }
         let known =
             self.listings.get(path).and_then(|known| known.spellings.get(folded.as_bytes()));
         Ok(known.map_or(folded, String::as_str).to_owned())
     }
 
-    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<()> {
+    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Version> {
         let bytes = match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(meta), _) if !meta.is_file() && !meta.is_symlink() => {
@@ -217,16 +276,15 @@ impl Writer {
         if bytes.len() as u64 > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        self.files_written += 1;
-        let aside = format!("{ASIDE}{}-{}", std::process::id(), self.files_written);
-        let written = self.write_aside(&aside, &bytes, place);
-        if written.is_err() {
-            // Remains of a failed write are removed at the next start at the latest.
-            let _ = place.dir.remove_file(&aside);
-        } else if let Some(used) = self.used.get_mut(&upload.directory) {
+        let name = self.disk.aside_name();
+        let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
+        let aside = self.disk.write_aside(&place.dir, &name, &bytes, manner)?;
+        let there = (&place.dir, &*place.path, &*place.name);
+        let version = self.disk.place(aside, &place.dir, there)?;
+        if let Some(used) = self.used.get_mut(&upload.directory) {
             used.bytes = used.bytes.saturating_sub(before_bytes) + bytes.len() as u64;
         }
-        written
+        Ok(version)
     }
 
     /// Whether a directory takes so many bytes more. Adds up what lies in it the first time, and
@@ -246,42 +304,28 @@ impl Writer {
         has_room
     }
 
-    fn write_aside(&self, aside: &str, bytes: &[u8], place: &Place) -> io::Result<()> {
-        self.reach(Step::Create)?;
-        let mut options = OpenOptions::new();
-        let file = place.dir.open_with(aside, options.write(true).create_new(true))?;
-        if let Some(meta) = place.existing.as_ref().filter(|meta| meta.is_file()) {
-            // Where the system does not allow it, the file has the usual mode.
-            let _ = file.set_permissions(meta.permissions());
+    /// What the system's refusal means for the phone; logs what only an administrator can mend.
+    fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
+        use io::ErrorKind::{AlreadyExists, PermissionDenied, QuotaExceeded};
+        use io::ErrorKind::{ReadOnlyFilesystem, StorageFull};
+        if why.kind() == AlreadyExists {
+            return StoreError::Exists;
         }
-        let mut file = file.into_std();
-        // Locked as long as it is being written, so that another process's start spares it.
-        let _ = file.try_lock();
-        self.reach(Step::Write)?;
-        file.write_all(bytes)?;
-        self.reach(Step::Sync)?;
-        file.sync_all()?;
-        self.reach(Step::Rename)?;
-        place.dir.rename(aside, &place.dir, &place.name)
+        self.disk.complaints.tell(why, "store", path);
+        if matches!(why.kind(), StorageFull | QuotaExceeded) {
+            StoreError::Full
+        } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
+            StoreError::Forbidden
+        } else {
+            StoreError::Io
+        }
     }
+}
 
-    fn sync(&self, dir: &Dir, path: &Path) -> bool {
-        let synced = self.reach(Step::SyncDirectory).and_then(|()| sync_directory(dir));
-        if let Err(why) = &synced {
-            tracing::error!("cannot sync {}: {why}", path.display());
-        }
-        synced.is_ok()
-    }
-
-    /// Passes, except where a test wants a step to fail.
-    fn reach(&self, step: Step) -> io::Result<()> {
-        #[cfg(test)]
-        if self.fail_at == Some(step) {
-            return Err(io::Error::other("the test says so"));
-        }
-        let _ = step;
-        Ok(())
-    }
+/// The moment that a new version is named by.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// What is there and the upload behind it, as much of the newest end as the rule allows. What goes
@@ -318,46 +362,6 @@ fn open_regular(place: &Place) -> io::Result<(std::fs::File, u64)> {
     Ok((file, meta.len()))
 }
 
-/// Opens a directory of the whole system; makes it, durably, where it is missing.
-fn open_or_make_path(path: &Path) -> io::Result<Dir> {
-    match Dir::open_ambient_dir(path, ambient_authority()) {
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
-        found => return found,
-    }
-    let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
-    let missing = path.ancestors().take_while(is_missing).count();
-    std::fs::create_dir_all(path)?;
-    for parent in path.ancestors().skip(1).take(missing) {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        sync_directory(&Dir::open_ambient_dir(parent, ambient_authority())?)?;
-    }
-    Dir::open_ambient_dir(path, ambient_authority())
-}
-
-/// Opens a directory in another; makes it, durably, where it is missing.
-fn open_or_make(dir: &Dir, name: &str) -> io::Result<Dir> {
-    match dir.open_dir(name) {
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
-        found => return found,
-    }
-    match dir.create_dir(name) {
-        Err(there) if there.kind() != io::ErrorKind::AlreadyExists => return Err(there),
-        Ok(()) | Err(_) => sync_directory(dir)?,
-    }
-    dir.open_dir(name)
-}
-
-/// Has the names in a directory outlive a crash.
-fn sync_directory(dir: &Dir) -> io::Result<()> {
-    // The handle itself only names the directory; this opens it. Elsewhere a rename is durable, or
-    // nothing can be done about it.
-    #[cfg(unix)]
-    dir.open(".")?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = dir;
-    Ok(())
-}
-
 /// The members of a directory that have a name which can be served.
 fn list(dir: &Dir) -> io::Result<HashMap<Vec<u8>, String>> {
     let mut spellings: HashMap<Vec<u8>, String> = HashMap::new();
@@ -378,7 +382,7 @@ fn fold(name: &str) -> Vec<u8> {
     name.as_bytes().to_ascii_lowercase()
 }
 
-fn stamp(dir: &Dir) -> io::Result<Stamp> {
+fn state(dir: &Dir) -> io::Result<State> {
     let meta = dir.dir_metadata()?;
     #[cfg(unix)]
     let inode = cap_std::fs::MetadataExt::ino(&meta);
@@ -400,52 +404,12 @@ fn bytes_in(dir: &Dir, depth: usize) -> u64 {
     bytes.fold(0, u64::saturating_add)
 }
 
-/// Removes what a crash left of files that were being written, here and in the directories below.
-fn sweep(dir: &Dir, depth: usize) {
-    let Ok(entries) = dir.entries() else { return };
-    for entry in entries.flatten() {
-        let Ok(kind) = entry.file_type() else { continue };
-        if kind.is_dir() && depth > 0 {
-            if let Ok(inner) = entry.open_dir() {
-                sweep(&inner, depth - 1);
-            }
-            continue;
-        }
-        let is_aside = entry.file_name().to_str().is_some_and(|name| name.starts_with(ASIDE));
-        if !is_aside || !kind.is_file() {
-            continue;
-        }
-        // Whoever still writes to it, perhaps the process that this one takes over from, has it
-        // locked.
-        let unlocked = entry.open().is_ok_and(|file| file.into_std().try_lock().is_ok());
-        if unlocked && entry.remove_file().is_ok() {
-            tracing::info!("removed {}, left by a crash", entry.file_name().display());
-        }
-    }
-}
-
-/// What the system's refusal means for the phone; logs what only an administrator can mend.
-fn refusal(why: &io::Error, path: &Path) -> StoreError {
-    use io::ErrorKind::{AlreadyExists, PermissionDenied, QuotaExceeded};
-    use io::ErrorKind::{ReadOnlyFilesystem, StorageFull};
-    if why.kind() == AlreadyExists {
-        return StoreError::Exists;
-    }
-    let refusal = if matches!(why.kind(), StorageFull | QuotaExceeded) {
-        StoreError::Full
-    } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
-        StoreError::Forbidden
-    } else {
-        StoreError::Io
-    };
-    tracing::warn!("cannot store {}: {why}", path.display());
-    refusal
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
+    use super::super::durable::{Fault, Step};
     use super::*;
+    use crate::vault::deed::Precondition;
     use crate::wire::name::FileName;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -470,6 +434,7 @@ mod tests {
                 name: FileName::parse(name.as_bytes()).unwrap(),
                 bytes_max: 100,
                 existing,
+                precondition: Precondition::None,
                 client: [10, 0, 0, 1].into(),
                 bytes: bytes.to_vec(),
             }
@@ -477,7 +442,17 @@ mod tests {
 
         fn store(&mut self, name: &str, text: &str, rule: Existing) -> Result<(), StoreError> {
             let upload = self.upload(name, text.as_bytes(), rule);
-            self.writer.store(&[&upload]).remove(0)
+            self.upload_all(&[upload]).remove(0).map(|_| ())
+        }
+
+        fn upload_all(&mut self, uploads: &[Upload]) -> Vec<Result<Stored, StoreError>> {
+            let jobs: Vec<_> = uploads.iter().map(Job::Upload).collect();
+            let outcomes = self.writer.run(&jobs).into_iter();
+            let stored = outcomes.map(|outcome| match outcome {
+                Outcome::Upload(result) => result,
+                Outcome::Deed(_) => unreachable!("nothing but uploads was asked for"),
+            });
+            stored.collect()
         }
 
         fn at(&self, path: &str) -> PathBuf {
@@ -551,6 +526,27 @@ mod tests {
     }
 
     #[test]
+    fn an_upload_tells_what_it_replaced_and_is_judged_by_what_is_there() {
+        let mut bench = Bench::new();
+        let given = |bench: &Bench, precondition| Upload {
+            precondition,
+            ..bench.upload("a", b"one", Existing::Replace)
+        };
+        let new = given(&bench, Precondition::New);
+        let again = given(&bench, Precondition::New);
+        let stored = bench.upload_all(&[new, again]);
+        let first = stored[0].unwrap();
+        assert!(first.new && first.version == Version::of(&fs::metadata(bench.at("a")).unwrap()));
+        assert_eq!(stored[1], Err(StoreError::Precondition));
+        let other = Precondition::Matches(vec![b"other".as_slice().into()]);
+        let other = given(&bench, other);
+        let there = given(&bench, Precondition::Exists);
+        let stored = bench.upload_all(&[other, there]);
+        assert_eq!(stored[0], Err(StoreError::Precondition));
+        assert!(!stored[1].unwrap().new);
+    }
+
+    #[test]
     fn a_log_grows_and_keeps_its_newest_lines() {
         let mut bench = Bench::new();
         for line in 0..20 {
@@ -613,11 +609,11 @@ mod tests {
             for rule in [Existing::Replace, Existing::Append] {
                 let mut bench = Bench::new();
                 bench.store("a", "old", Existing::Replace).unwrap();
-                bench.writer.fail_at = Some(step);
+                bench.writer.fail(Some(Fault { step, crash: false }));
                 assert_eq!(bench.store("a", "new", rule), Err(StoreError::Io), "{step:?}");
                 assert_eq!(bench.text("a"), "old", "{step:?}");
                 assert_eq!(bench.names(), ["a"], "{step:?}");
-                bench.writer.fail_at = None;
+                bench.writer.fail(None);
                 assert_eq!(bench.store("a", "new", Existing::Replace), Ok(()));
             }
         }
@@ -627,7 +623,7 @@ mod tests {
     fn an_upload_whose_directory_was_not_synced_is_not_acknowledged() {
         let mut bench = Bench::new();
         bench.store("a", "old", Existing::Replace).unwrap();
-        bench.writer.fail_at = Some(Step::SyncDirectory);
+        bench.writer.disk.fault = Some(Fault { step: Step::SyncDirectory, crash: false });
         assert_eq!(bench.store("a", "new", Existing::Replace), Err(StoreError::Io));
         assert_eq!(bench.names(), ["a"]);
     }
@@ -658,11 +654,11 @@ mod tests {
             .chain([bench.upload("d/x", b"x", Existing::Replace)])
             .chain([bench.upload("d/x", b"y", Existing::Keep)])
             .collect();
-        let results = bench.writer.store(&uploads.iter().collect::<Vec<_>>());
+        let results = bench.upload_all(&uploads);
         assert!(results[..11].iter().all(Result::is_ok));
         assert_eq!(results[11], Err(StoreError::Exists));
         assert_eq!(bench.text("log"), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n");
         let unknown = Upload { directory: 9, ..bench.upload("a", b"x", Existing::Replace) };
-        assert_eq!(bench.writer.store(&[&unknown]), [Err(StoreError::Io)]);
+        assert_eq!(bench.upload_all(&[unknown]), [Err(StoreError::Io)]);
     }
 }

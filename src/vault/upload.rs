@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::bytes::Regex;
 
+use super::deed::Precondition;
 use super::glob::{self, BadPattern};
 use crate::wire::name::FileName;
 
@@ -97,6 +98,8 @@ pub struct Upload {
     pub bytes_max: u64,
     /// What happens to a file that is already there.
     pub existing: Existing,
+    /// What the phone said that must hold of the file that is there.
+    pub precondition: Precondition,
     /// Who sent it, for the log.
     pub client: IpAddr,
     /// The bytes as they came.

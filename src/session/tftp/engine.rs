@@ -17,6 +17,7 @@ use crate::session::tftp::transfer::{File, PortId, State, Table, Transfer, Trans
 use crate::session::timer::Timers;
 use crate::session::{Abort, Failure, Outcome, Record, Refusal, Turn};
 use crate::time::Instant;
+use crate::vault::deed::Precondition;
 use crate::vault::upload::Upload;
 use crate::wire::tftp::{Block, Control, ErrorCode, Packet, parse};
 
@@ -305,6 +306,7 @@ impl Engine {
             name: target.name,
             bytes_max: target.bytes_max,
             existing: target.existing,
+            precondition: Precondition::None,
             client: transfer.peer.ip(),
             bytes: receiving.take_bytes(),
         };

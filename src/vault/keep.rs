@@ -1,0 +1,299 @@
+//! Changes to the vault: a new version, or the word that there is nothing any more.
+//!
+//! Each change is a file of its own, written in `<vault>/.aside` and renamed to the greatest name
+//! in its item's directory. Two processes may do so at once, the server and an administrator's
+//! command: the file aside bears the name that it is to have, so whoever makes it holds that name.
+//! Never touches a version that is there, but for removing it when its time is over and a newer one
+//! is durable.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use cap_std::fs::Dir;
+
+use super::deed::{Act, Deed, Denied, Done, Precondition, VaultPolicy, holds};
+use super::durable::{ASIDE, Disk, Manner, sweep};
+use super::names::Item;
+use super::stamp::Stamp;
+use super::versions::{self, VersionName};
+use crate::content::Stored;
+use crate::content::blob::Version;
+
+/// The directory in the vault in which files are written.
+const ASIDE_DIRECTORY: &str = ".aside";
+/// What phones keep is their users' business.
+const DIRECTORY_MODE: u32 = 0o750;
+const VERSION_MODE: u32 = 0o640;
+const SECRET_MODE: u32 = 0o600;
+/// The file beside an extension's families that holds the hash of its secret.
+pub const SECRET: &str = "secret";
+/// How many names are tried when others keep versions of the same item at the same moment.
+const CLAIMS_MAX: usize = 64;
+
+/// A change that is done once its directory is synced.
+pub(super) struct Begun {
+    /// Nothing beneath a directory that cannot be synced is durable.
+    pub(super) path: PathBuf,
+    /// What can be said then.
+    pub(super) done: Done,
+    dir: Dir,
+}
+
+/// Does what a deed asks for, but for the sync at the end of the batch. `secret` is the hash of the
+/// secret that is to hold for the extension from now on.
+///
+/// # Errors
+/// [`Denied`] says why nothing was done; the log, what an administrator can mend.
+pub(super) fn begin(
+    disk: &mut Disk,
+    deed: &Deed,
+    secret: Option<&str>,
+    now: Stamp,
+) -> Result<Begun, Denied> {
+    let vault = &deed.policy.dir;
+    let begun = match &deed.act {
+        Act::Fetch => fetch(disk, vault, &deed.item, secret),
+        Act::Keep { bytes, precondition } => {
+            let change = Change { bytes: Some(bytes), precondition, secret };
+            keep(disk, vault, &deed.item, &change, now)
+        }
+        Act::Forget { precondition } => {
+            let change = Change { bytes: None, precondition, secret };
+            keep(disk, vault, &deed.item, &change, now)
+        }
+    };
+    begun.map_err(|trouble| match trouble {
+        Trouble::Denied(denied) => denied,
+        Trouble::System(why) => {
+            disk.complaints.tell(&why, "keep versions in", vault);
+            denied(&why)
+        }
+    })
+}
+
+/// Removes versions whose time is over, beyond so many or older than so long; never the newest.
+/// Says how many went.
+pub(super) fn prune(disk: &Disk, begun: &Begun, policy: &VaultPolicy, now: Stamp) -> u64 {
+    prune_directory(&begun.dir, policy, now).unwrap_or_else(|why| {
+        disk.complaints.tell(&why, "remove old versions in", &begun.path);
+        0
+    })
+}
+
+fn prune_directory(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<u64> {
+    let age_max_ns = u64::try_from(policy.age_max.as_nanos()).unwrap_or(u64::MAX);
+    let mut removed = 0;
+    let newest_first = versions::list(dir)?.into_iter().rev().enumerate();
+    for (place, name) in newest_first.skip(1) {
+        let is_old = now.0.saturating_sub(name.stamp.0) > age_max_ns;
+        if place < policy.versions_max && !is_old {
+            continue;
+        }
+        match dir.remove_file(name.to_string()) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+            Ok(()) | Err(_) => removed += 1,
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes what a crash left of files that were being written.
+pub fn sweep_vault(vault: &Path) {
+    let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
+    if let Ok(aside) = top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)) {
+        sweep(&aside, 0);
+    }
+}
+
+/// Why a change was not made.
+enum Trouble {
+    Denied(Denied),
+    System(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(why: io::Error) -> Self {
+        Trouble::System(why)
+    }
+}
+
+/// What is to change.
+struct Change<'a> {
+    /// The new version; none where there is to be nothing.
+    bytes: Option<&'a [u8]>,
+    precondition: &'a Precondition,
+    secret: Option<&'a str>,
+}
+
+/// An item's directory.
+struct Place<'a> {
+    item: &'a Item,
+    dir: Dir,
+    path: PathBuf,
+}
+
+/// What the system's refusal means for the phone.
+#[must_use]
+pub fn denied(why: &io::Error) -> Denied {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    if matches!(why.kind(), StorageFull | QuotaExceeded) {
+        Denied::Full
+    } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
+        Denied::Forbidden
+    } else {
+        Denied::Io
+    }
+}
+
+/// The newest version, for a phone whose secret is pinned with it.
+fn fetch(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    secret: Option<&str>,
+) -> Result<Begun, Trouble> {
+    let nothing = || Trouble::Denied(Denied::NotThere);
+    let blob = versions::fetch(vault, item)?.ok_or_else(nothing)?;
+    let dir = versions::open(vault, item)?.ok_or_else(nothing)?;
+    if let Some(secret) = secret {
+        let top = disk.top(vault)?;
+        pin(disk, &top, vault, &item.extension, secret)?;
+    }
+    Ok(Begun { path: item_path(vault, item), done: Done::Fetched(blob), dir })
+}
+
+/// Puts a version, or the word that there is none, behind the newest.
+fn keep(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    change: &Change<'_>,
+    now: Stamp,
+) -> Result<Begun, Trouble> {
+    let there = match versions::open(vault, item)? {
+        Some(dir) => newest(&dir)?,
+        None => None,
+    };
+    let version = there.and_then(|(_, version)| version);
+    if change.bytes.is_none() && version.is_none() {
+        return Err(Trouble::Denied(Denied::NotThere));
+    }
+    if !holds(change.precondition, version.as_ref()) {
+        return Err(Trouble::Denied(Denied::Precondition));
+    }
+    let top = disk.top(vault)?;
+    let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
+    if let Some(secret) = change.secret {
+        pin(disk, &top, vault, &item.extension, secret)?;
+    }
+    let extension_path = vault.join(&*item.extension);
+    let dir = disk.inner(&extension, &extension_path, item.family, DIRECTORY_MODE)?;
+    let place = Place { item, dir, path: item_path(vault, item) };
+    // A clock that was set back makes no new version an old one.
+    let behind = there.map_or(Stamp(0), |(newest, _)| newest.stamp.next());
+    let name = VersionName { stamp: now.max(behind), gone: change.bytes.is_none() };
+    let kept = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
+    let done = match change.bytes {
+        Some(_) => Done::Kept(Stored { new: version.is_none(), version: kept }),
+        None => Done::Forgotten,
+    };
+    Ok(Begun { path: place.path, done, dir: place.dir })
+}
+
+/// The name of what is newest, and the version where it is one.
+fn newest(dir: &Dir) -> io::Result<Option<(VersionName, Option<Version>)>> {
+    let Some(name) = versions::list(dir)?.pop() else { return Ok(None) };
+    let version = if name.gone { None } else { versions::version(dir, name)? };
+    Ok(Some((name, version)))
+}
+
+/// Writes a version and puts it in its place, under the next name that nobody else takes.
+fn put(
+    disk: &mut Disk,
+    (top, vault): (&Dir, &Path),
+    place: &Place<'_>,
+    mut name: VersionName,
+    bytes: &[u8],
+) -> io::Result<Version> {
+    let from = aside_directory(disk, top, vault)?;
+    for _ in 0..CLAIMS_MAX {
+        let claim = format!("{ASIDE}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
+        let modified = Some(UNIX_EPOCH + Duration::from_nanos(name.stamp.0));
+        let manner = Manner { like: None, mode: VERSION_MODE, modified };
+        match disk.write_aside(&from, &claim, bytes, manner) {
+            // Whoever held the name before may have put a version there.
+            Ok(aside) if is_taken(&place.dir, name) => disk.discard(&from, aside),
+            Ok(aside) => {
+                let there = (&place.dir, &*place.path, &*name.to_string());
+                return Ok(name.version(disk.place(aside, &from, there)?));
+            }
+            Err(held) if is_held(&held) => {}
+            Err(why) => return Err(why),
+        }
+        name.stamp = name.stamp.next();
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Whether somebody else has the name just now.
+fn is_held(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy)
+}
+
+/// Whether there may be a version of this moment.
+fn is_taken(dir: &Dir, name: VersionName) -> bool {
+    let may_be_there = |gone| {
+        let meta = dir.symlink_metadata(VersionName { gone, ..name }.to_string());
+        !meta.is_err_and(|none| none.kind() == io::ErrorKind::NotFound)
+    };
+    may_be_there(false) || may_be_there(true)
+}
+
+/// Puts the hash of a secret beside an extension's families, where there is none.
+fn pin(
+    disk: &mut Disk,
+    top: &Dir,
+    vault: &Path,
+    extension: &str,
+    secret: &str,
+) -> Result<(), Trouble> {
+    let dir = disk.inner(top, vault, extension, DIRECTORY_MODE)?;
+    let from = aside_directory(disk, top, vault)?;
+    let claim = format!("{ASIDE}{extension}_{SECRET}");
+    let manner = Manner { mode: SECRET_MODE, ..Manner::default() };
+    let line = format!("{secret}\n");
+    // Another process may be doing the same; whose secret holds is known when the phone asks again.
+    let busy = Trouble::Denied(Denied::Busy);
+    let aside = match disk.write_aside(&from, &claim, line.as_bytes(), manner) {
+        Err(held) if is_held(&held) => return Err(busy),
+        aside => aside?,
+    };
+    match dir.read_to_string(SECRET) {
+        Ok(there) => {
+            disk.discard(&from, aside);
+            if there == line { Ok(()) } else { Err(busy) }
+        }
+        Err(none) if none.kind() == io::ErrorKind::NotFound => {
+            disk.place(aside, &from, (&dir, &vault.join(extension), SECRET))?;
+            Ok(())
+        }
+        Err(why) => {
+            disk.discard(&from, aside);
+            Err(why.into())
+        }
+    }
+}
+
+/// The directory in which files are written. What a crash left in it is removed at first use.
+fn aside_directory(disk: &mut Disk, top: &Dir, vault: &Path) -> io::Result<Dir> {
+    let dir = disk.inner(top, vault, ASIDE_DIRECTORY, DIRECTORY_MODE)?;
+    if disk.is_first_use(vault) {
+        sweep(&dir, 0);
+    }
+    Ok(dir)
+}
+
+fn item_path(vault: &Path, item: &Item) -> PathBuf {
+    vault.join(&*item.extension).join(item.family)
+}

@@ -401,3 +401,22 @@ fn what_does_not_fit_together_is_refused_before_it_is_used() {
     shown[0].chain.clear();
     assert!(made(&shown, None, None).is_err());
 }
+
+#[test]
+fn an_idle_session_is_small_here_too() {
+    const SESSIONS: usize = 500;
+    let issuer = authority();
+    let terms = made(&both(&issuer), None, None).unwrap();
+    let config = Arc::new(client_config(&issuer, &[&TLS12]));
+    let idle = || {
+        let (mut session, mut client) = (TlsSession::accept(&terms).unwrap(), client(&config));
+        secure(&mut session, &mut client, &mut Wire::open());
+        session
+    };
+    let mut kept: Vec<TlsSession> = (0..50).map(|_| idle()).collect();
+    let before = resident();
+    kept.extend((0..SESSIONS).map(|_| idle()));
+    let each = resident().saturating_sub(before) / SESSIONS;
+    println!("OpenSSL: {each} bytes a session");
+    assert!(each < 40_000, "{each} bytes a session");
+}

@@ -410,14 +410,16 @@ fn a_record_changed_on_the_way_ends_the_connection_and_is_no_failed_handshake() 
     assert!(carry(&mut client, &wire).is_err(), "the phone hears bad_record_mac");
 }
 
+/// Bytes of memory that this process takes.
+fn resident() -> usize {
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
+}
+
 /// The bar for everything that an idle connection over TLS costs is 40 KB, sockets' buffers apart.
 #[test]
 fn an_idle_session_is_small() {
     const SESSIONS: usize = 1_000;
-    let resident = || -> usize {
-        let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
-        pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
-    };
     let issuer = authority();
     let terms = plain_terms(&issuer);
     // Kept to the end, so that what one version lets go is not what the other takes.

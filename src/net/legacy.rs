@@ -6,6 +6,7 @@
 //! library will get on with a phone. OpenSSL speaks to memory here, never to a socket, so that the
 //! loop drives it as it drives rustls. SSL 2.0 and 3.0 stay out.
 
+use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
@@ -71,34 +72,53 @@ pub struct ClientCheck<'a> {
     pub is_required: bool,
 }
 
+/// Where sessions and the keys of tickets live: the same through every reload, or each would be
+/// followed by a storm of whole handshakes.
+#[derive(Clone)]
+pub struct LegacySessions(SslContext);
+
+impl LegacySessions {
+    /// None to begin with.
+    ///
+    /// # Errors
+    /// When OpenSSL has no memory for them, or none of the suites.
+    pub fn new() -> io::Result<LegacySessions> {
+        Ok(LegacySessions(spoken()?.build()))
+    }
+}
+
+impl fmt::Debug for LegacySessions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LegacySessions").finish_non_exhaustive()
+    }
+}
+
 /// What the connections of a listener for old phones are secured with.
 #[derive(Clone)]
 pub struct LegacyTerms {
-    /// Where sessions and the keys of tickets live: the same through every reload, or each would
-    /// be followed by a storm of whole handshakes.
-    sessions: SslContext,
+    sessions: LegacySessions,
     /// Certificates, and who may come in, as they are now.
     current: SslContext,
     verify: SslVerifyMode,
     revoked: Option<Arc<Revoked>>,
 }
 
-impl std::fmt::Debug for LegacyTerms {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for LegacyTerms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LegacyTerms").field("verify", &self.verify).finish_non_exhaustive()
     }
 }
 
 impl LegacyTerms {
-    /// Terms with these certificates, at most one of each kind of key, which keep the sessions of
-    /// the terms `before` them.
+    /// Terms with these certificates, at most one of each kind of key. A session of before is
+    /// resumed if it was made under the same rules for phones.
     ///
     /// # Errors
     /// When OpenSSL refuses a certificate, a list, or a key that does not match.
     pub fn new(
         pairs: &[Pair<'_>],
         phones: Option<&ClientCheck<'_>>,
-        before: Option<&LegacyTerms>,
+        sessions: &LegacySessions,
     ) -> io::Result<LegacyTerms> {
         let mut context = spoken()?;
         let mut intermediates: Vec<&CertificateDer<'_>> = Vec::new();
@@ -122,9 +142,7 @@ impl LegacyTerms {
             verify.set(SslVerifyMode::FAIL_IF_NO_PEER_CERT, phones.is_required);
         }
         context.set_session_id_context(&session_scope(phones))?;
-        let sessions = before.map(|terms| terms.sessions.clone());
-        let sessions = sessions.map_or_else(|| spoken().map(SslContextBuilder::build), Ok)?;
-        Ok(LegacyTerms { sessions, current: context.build(), verify, revoked })
+        Ok(LegacyTerms { sessions: sessions.clone(), current: context.build(), verify, revoked })
     }
 }
 
@@ -235,7 +253,7 @@ impl LegacySession {
     /// # Errors
     /// When OpenSSL has no memory for it.
     pub fn accept(terms: &LegacyTerms) -> io::Result<LegacySession> {
-        let mut tls = Ssl::new(&terms.sessions)?;
+        let mut tls = Ssl::new(&terms.sessions.0)?;
         tls.set_ssl_context(&terms.current)?;
         match terms.revoked.clone() {
             None => tls.set_verify(terms.verify),

@@ -173,11 +173,11 @@ fn null_sha_with_a_p256_certificate_is_authenticated_and_resumed() {
 #[cfg(feature = "legacy-tls")]
 mod old {
     use super::*;
-    use ringpost::net::legacy::{LegacyTerms, Pair};
+    use ringpost::net::legacy::{LegacySessions, LegacyTerms, Pair};
 
     fn old_phones(identity: &Identity) -> TlsTerms {
         let pair = Pair { chain: &identity.chain, key: &identity.key };
-        let legacy = LegacyTerms::new(&[pair], None, None).unwrap();
+        let legacy = LegacyTerms::new(&[pair], None, &LegacySessions::new().unwrap()).unwrap();
         TlsTerms { legacy: Some(legacy), ..identity.authenticate_only() }
     }
 

@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::refusals::hears;
 use super::*;
-use crate::net::legacy::{ClientCheck, LegacyTerms, Pair};
+use crate::net::legacy::{ClientCheck, LegacySessions, LegacyTerms, Pair};
 
 /// A certificate of an issuer's and its key.
 struct Shown {
@@ -48,12 +48,12 @@ fn revoking_authority() -> Issuer {
 fn made(
     shown: &[Shown],
     phones: Option<&ClientCheck<'_>>,
-    before: Option<&TlsTerms>,
+    sessions: Option<&LegacySessions>,
 ) -> io::Result<TlsTerms> {
     let pairs: Vec<Pair<'_>> =
         shown.iter().map(|shown| Pair { chain: &shown.chain, key: &shown.key }).collect();
-    let before = before.and_then(|terms| terms.legacy.as_ref());
-    let legacy = LegacyTerms::new(&pairs, phones, before)?;
+    let sessions = sessions.cloned().map_or_else(LegacySessions::new, Ok)?;
+    let legacy = LegacyTerms::new(&pairs, phones, &sessions)?;
     Ok(TlsTerms { legacy: Some(legacy), ..plain_terms(&authority()) })
 }
 
@@ -319,11 +319,12 @@ fn meet(terms: &TlsTerms, config: &Arc<ClientConfig>) -> (bool, bool, Option<Han
 fn sessions_outlive_a_reload_with_other_certificates() {
     let issuer = authority();
     for version in BOTH {
-        let terms = made(&both(&issuer), None, None).unwrap();
+        let sessions = LegacySessions::new().unwrap();
+        let terms = made(&both(&issuer), None, Some(&sessions)).unwrap();
         let config = Arc::new(client_config(&issuer, &[version]));
         assert_eq!(meet(&terms, &config), (false, false, None));
         assert_eq!(meet(&terms, &config), (false, true, None));
-        let reloaded = made(&both(&issuer), None, Some(&terms)).unwrap();
+        let reloaded = made(&both(&issuer), None, Some(&sessions)).unwrap();
         assert_eq!(meet(&reloaded, &config), (false, true, None));
         let stranger = made(&both(&issuer), None, None).unwrap();
         assert_eq!(meet(&stranger, &config), (false, false, None));
@@ -365,9 +366,10 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
     let strangers = [list(&stranger, &[78])];
     let shown = both(&own);
     for version in BOTH {
+        let sessions = LegacySessions::new().unwrap();
         let phones = |lists, is_required| ClientCheck { issuers: &issuers, lists, is_required };
-        let optional = made(&shown, Some(&phones(&other_revoked, false)), None).unwrap();
-        let required = made(&shown, Some(&phones(&other_revoked, true)), Some(&optional)).unwrap();
+        let optional = made(&shown, Some(&phones(&other_revoked, false)), Some(&sessions)).unwrap();
+        let required = made(&shown, Some(&phones(&other_revoked, true)), Some(&sessions)).unwrap();
         let without = || Arc::new(client_config(&own, &[version]));
         assert_eq!(meet(&optional, &without()), (false, false, None));
         let absent = Some(Handshake::NoClientCertificate);
@@ -383,7 +385,7 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
         assert_eq!(meet(&unknown, &known), (false, false, bad), "nobody says that it still holds");
         // The client keeps a session of the newest terms that it met.
         assert_eq!(meet(&required, &known), (true, false, None));
-        let reloaded = made(&shown, Some(&phones(&revoked, true)), Some(&required)).unwrap();
+        let reloaded = made(&shown, Some(&phones(&revoked, true)), Some(&sessions)).unwrap();
         assert_eq!(meet(&reloaded, &known), (false, false, bad), "what was resumed is judged anew");
     }
 }
@@ -392,9 +394,8 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
 fn what_does_not_fit_together_is_refused_before_it_is_used() {
     let issuer = authority();
     let mut shown = both(&issuer);
-    let terms = made(&shown, None, None).unwrap();
     shown[0].key = Shown::new(&issuer, &PKCS_RSA_SHA256, 9).key;
-    assert!(made(&shown, None, Some(&terms)).is_err());
+    assert!(made(&shown, None, None).is_err());
     let garbled = [CertificateRevocationListDer::from(vec![0x30, 3, 1, 2, 3])];
     let phones = ClientCheck { issuers: &[], lists: &garbled, is_required: true };
     assert!(made(&both(&issuer), Some(&phones), None).is_err());

@@ -11,7 +11,10 @@ use crate::content::{Catalog, RootId};
 use crate::session::Protocol;
 use crate::session::http::limits::HttpListener;
 use crate::session::tftp::limits::{TftpLimits, WrapTo};
+use crate::vault::deed::VaultPolicy;
 use crate::vault::names::Item;
+use crate::vault::route::{Destination, route};
+use crate::vault::upload::Rule;
 use crate::vendor::avaya;
 use crate::wire::http::target::{self, BadTarget};
 use crate::wire::name::FileName;
@@ -174,6 +177,7 @@ impl Walk<'_> {
             return Some(self.settings.ca.dir.join("ca.pem").display().to_string());
         }
         let vault = http.vault.as_deref().filter(|_| listener.vault);
+        self.stored(&name, vault, told);
         let item = vault.and_then(|vault| Item::parse(&name, &vault.prefixes));
         if item.is_some() {
             told.step("vault", "its newest version comes first; without one, the file below");
@@ -186,6 +190,31 @@ impl Walk<'_> {
             }
             (Some(_) | None, _) => file,
         }
+    }
+
+    /// Where a PUT of the name would go.
+    fn stored(&self, name: &FileName, vault: Option<&VaultPolicy>, told: &mut Told) {
+        let rules = &self.settings.policy.uploads;
+        let dir = |place: u16| match self.settings.upload_dirs.get(usize::from(place)) {
+            Some(dir) => dir.display().to_string(),
+            None => "nowhere".into(),
+        };
+        let to = match route(name, self.question.client, vault, rules) {
+            Destination::Vault(_) => "kept as a new version of it in the vault".into(),
+            Destination::Upload(Rule { pattern, directory, bytes_max, .. }) => {
+                format!("row {pattern:?} of [[upload]]: {}, {bytes_max} bytes", dir(*directory))
+            }
+            Destination::Quarantine { directory, bytes_max } => {
+                format!(
+                    "nobody knows the name, so quarantine: {}, {bytes_max} bytes",
+                    dir(directory)
+                )
+            }
+            Destination::Refused => {
+                "refused: neither the vault nor an [[upload]] row takes it".into()
+            }
+        };
+        told.step("put", to);
     }
 
     /// Whether the phone may ask at all.
@@ -386,6 +415,26 @@ mod tests {
         let offered = at("0.0.0.0:81");
         assert!(offered.text.ends_with("served    the newest 4711_96xxdata.txt of /d/vault\n"));
         assert!(offered.served && !at("0.0.0.0:6970").served);
+    }
+
+    #[test]
+    fn where_a_put_goes_is_told() {
+        let config = format!(
+            "{BOTH}unknown = \"quarantine\"\n[[upload]]\nname = \"*.log\"\ndir = \"up\"\nmax = 7"
+        );
+        let put = |asked, listener| {
+            let text = told_at(asked, "10.1.2.3", &config, None, Some(listener)).text;
+            let line = text.lines().find_map(|line| line.trim().strip_prefix("put"));
+            line.unwrap().trim().to_owned()
+        };
+        let kept = "kept as a new version of it in the vault";
+        assert_eq!(put("/backup/4711_96xxdata.txt", "0.0.0.0:80"), kept);
+        let row = "row \"*.log\" of [[upload]]: /d/up, 7 bytes";
+        assert_eq!(put("/A.log", "0.0.0.0:80"), row);
+        let quarantine = "nobody knows the name, so quarantine: /d/quarantine, 1048576 bytes";
+        assert_eq!(put("/core.dump", "0.0.0.0:80"), quarantine);
+        let refused = "refused: neither the vault nor an [[upload]] row takes it";
+        assert_eq!(put("/4711_96xxdata.txt", "0.0.0.0:6970"), refused);
     }
 
     #[test]

@@ -4,4 +4,5 @@
 //! keeps the bytes of a file; whoever drives a phone looks at each piece as it passes.
 
 pub mod boot;
+pub mod http;
 pub mod tftp;

@@ -116,9 +116,10 @@ pub(super) struct Access {
 /// `[content]`: how the files are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// Largest file in bytes that is copied to the heap; a larger one is mapped.
+    /// Largest file in bytes that is copied to memory whatever has to go for it; a larger one is
+    /// mapped where the budget has no room.
     pub heap_file_bytes_max: u64,
-    /// Bytes of files on the heap; beyond them, what was not used longest goes.
+    /// Bytes of files in memory; beyond them, what was not used longest goes.
     pub heap_budget_bytes: u64,
     /// How often the directories are read again, whatever the kernel has told of changes.
     pub rescan: Duration,

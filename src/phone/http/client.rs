@@ -62,8 +62,8 @@ pub enum Action {
     /// It asks whether what it has of an earlier step is still the newest (`If-None-Match`), and
     /// reads it where that is not so or where it has none.
     Revalidate,
-    /// It reads the first bytes and drops the connection, as phones do that look at the version in a
-    /// firmware's header.
+    /// It reads the first bytes and drops the connection, as phones do that look at the version in
+    /// a firmware's header.
     FetchHeader {
         /// How many bytes it wants.
         bytes: u64,

@@ -1,8 +1,8 @@
 //! The HTTP side of a phone: files read, stored and removed one after the other, over a connection
 //! that it keeps or over one for each.
 //!
-//! Told bytes, losses and moments; asked for connections, bytes and deadlines. Never opens a socket,
-//! never keeps what it reads: [`Phone::handle_bytes`] hands each piece back to its caller.
+//! Told bytes, losses and moments; asked for connections, bytes and deadlines. Never opens a
+//! socket, never keeps what it reads: [`Phone::handle_bytes`] hands each piece back to its caller.
 
 mod answer;
 mod client;

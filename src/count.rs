@@ -76,6 +76,18 @@ macro_rules! counters {
     };
 }
 
+impl Counters {
+    /// Counts one HTTP answer by its status.
+    pub fn note_answer(&self, status: u16) {
+        match status {
+            ..300 => self.http_answers_2xx.up(),
+            300..400 => self.http_answers_3xx.up(),
+            400..500 => self.http_answers_4xx.up(),
+            500.. => self.http_answers_5xx.up(),
+        }
+    }
+}
+
 counters! {
     /// Datagrams taken from TFTP sockets.
     Total tftp_datagrams,
@@ -111,6 +123,46 @@ counters! {
     Total tftp_stale_acks,
     /// ERROR packets sent.
     Total tftp_errors_sent,
+    /// TCP connections that phones have opened.
+    Total stream_connections,
+    /// TCP connections open now.
+    Gauge stream_open,
+    /// TCP connections closed at once: too many of one address, too many of all, or stopping.
+    Total stream_refused,
+    /// TCP connections that waited because the system had no descriptor left.
+    Total stream_no_descriptor,
+    /// TCP connections closed because no request came in time.
+    Total stream_idle_closed,
+    /// Requests, bodies and answers that ended because they moved too slowly.
+    Total stream_too_slow,
+    /// Bytes that came on TCP connections, without TLS.
+    Total stream_received_bytes,
+    /// Bytes that left on TCP connections, without TLS.
+    Total stream_sent_bytes,
+    /// Writes that had to wait because the phone did not read on.
+    Total stream_would_block,
+    /// TLS handshakes that succeeded.
+    Total tls_handshakes,
+    /// TLS handshakes that resumed an earlier session.
+    Total tls_resumed,
+    /// TLS handshakes that failed.
+    Total tls_handshakes_failed,
+    /// HTTP requests whose head could be read.
+    Total http_requests,
+    /// HTTP requests that break the protocol.
+    Total http_malformed,
+    /// HTTP answers 200 to 299.
+    Total http_answers_2xx,
+    /// HTTP answers 300 to 399.
+    Total http_answers_3xx,
+    /// HTTP answers 400 to 499.
+    Total http_answers_4xx,
+    /// HTTP answers 500 to 599.
+    Total http_answers_5xx,
+    /// Bytes of HTTP bodies in memory now.
+    Gauge http_bodies_held_bytes,
+    /// HTTP bodies refused because too many bytes of bodies were in memory.
+    Total http_bodies_refused,
     /// Reads that ended with the last block acknowledged, or sent and only its ACK missing.
     Total transfers_done,
     /// Transfers that the phone ended for a reason of its own (probe, header read).

@@ -205,6 +205,9 @@ impl fmt::Display for Shown<'_> {
 
 fn write(record: &Record, floods: &mut Floods, now: Instant) {
     let told = Told::new(&record.outcome, record.bytes);
+    if !is_written(told.level) {
+        return;
+    }
     let file = Shown(&record.subject).to_string();
     let ip = record.peer.ip().to_canonical();
     if told.may_flood() && !floods.admits(ip, told, &file, now) {
@@ -249,6 +252,17 @@ fn sentence(record: &Record, told: Told, file: &str) -> String {
     let code = record.status.map_or(String::new(), |status| format!(" ({status})"));
     let why = if told.reason.is_empty() { "" } else { ": " };
     format!("{did}{file}: {}{code}{why}{}", told.outcome, told.reason)
+}
+
+/// Whether lines of this level are written at all: a busy server makes many that are not.
+fn is_written(level: Level) -> bool {
+    match level {
+        Level::ERROR => tracing::enabled!(target: "transfer", Level::ERROR),
+        Level::WARN => tracing::enabled!(target: "transfer", Level::WARN),
+        Level::INFO | Level::DEBUG | Level::TRACE => {
+            tracing::enabled!(target: "transfer", Level::INFO)
+        }
+    }
 }
 
 /// What was told of each phone lately, and what was left untold.

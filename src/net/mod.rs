@@ -8,6 +8,7 @@ pub mod integrity;
 #[cfg(feature = "legacy-tls")]
 pub mod legacy;
 pub mod listener;
+pub mod send;
 pub mod steer;
 pub mod stream;
 pub mod tls;
@@ -31,7 +32,7 @@ use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::{Outcome, Turn};
 use crate::time::Instant;
 use datagram::Datagrams;
-use stream::StreamListener;
+use stream::{StreamListener, Streams};
 use view::{Gauge, RecordSink, WorkerView};
 
 /// The token by which other threads wake a worker.
@@ -127,6 +128,7 @@ pub struct Worker {
     poll: Poll,
     events: Events,
     datagrams: Datagrams,
+    streams: Streams,
     admission: Admission,
     published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     /// The published snapshot with a policy of our own: regular expressions that several threads
@@ -152,8 +154,7 @@ impl Worker {
         listeners: Vec<(UdpSocket, Vec<UdpSocket>)>,
         streams: Vec<StreamListener>,
     ) -> io::Result<Self> {
-        // Nobody makes any yet.
-        drop(streams);
+        let registry = seat.poll.registry().try_clone()?;
         let mut datagrams = Datagrams::new(0);
         for (listener, pool) in listeners {
             datagrams.listen(listener, pool, seat.poll.registry())?;
@@ -164,6 +165,7 @@ impl Worker {
             poll: seat.poll,
             events: Events::with_capacity(EVENTS_MAX),
             datagrams,
+            streams: Streams::new(streams, registry)?,
             admission: seat.admission,
             published: Cache::new(seat.published),
             snapshot: Snapshot::default(),
@@ -198,7 +200,10 @@ impl Worker {
         }
         let now = self.clock.now();
         for event in self.events.iter().filter(|event| event.token() != WAKE) {
-            self.datagrams.note_readable(event.token().0);
+            match Streams::owns(event.token()) {
+                true => self.streams.note(event),
+                false => self.datagrams.note_readable(event.token().0),
+            }
         }
         self.adopt();
         let view = Arc::clone(&self.view);
@@ -209,27 +214,44 @@ impl Worker {
             now,
             unix_s: self.clock.unix_s(),
         };
-        let engine = &mut self.datagrams.engine;
         if self.orders.drain.load(Relaxed) {
-            engine.stop();
+            self.datagrams.engine.stop();
+            self.streams.engine.stop();
         }
         self.datagrams.receive(&mut turn);
-        let engine = &mut self.datagrams.engine;
+        self.streams.receive(&mut turn);
+        let (transfers, connections) = (&mut self.datagrams.engine, &mut self.streams.engine);
         for answer in self.answers.try_iter().take(ANSWERS_MAX) {
-            engine.handle_answer(answer, &mut turn);
+            match answer.ticket().is_stream() {
+                true => connections.handle_answer(answer, &mut turn),
+                false => transfers.handle_answer(answer, &mut turn),
+            }
         }
         while let Some(ticket) = turn.admission.slots.poll_expired(now) {
-            engine.handle_expired(ticket, &mut turn);
+            match ticket.is_stream() {
+                true => connections.handle_expired(ticket, &mut turn),
+                false => transfers.handle_expired(ticket, &mut turn),
+            }
         }
         while let Some(ticket) = turn.admission.slots.poll_granted(now) {
-            engine.handle_granted(ticket, &mut turn);
+            match ticket.is_stream() {
+                true => connections.handle_granted(ticket, &mut turn),
+                false => transfers.handle_granted(ticket, &mut turn),
+            }
         }
-        engine.handle_timeout(&mut turn);
+        transfers.handle_timeout(&mut turn);
+        connections.handle_timeout(&mut turn);
         self.datagrams.send(&mut turn);
-        let engine = &mut self.datagrams.engine;
-        while let Some(ask) = engine.poll_ask() {
+        self.streams.send(&mut turn);
+        let (transfers, connections) = (&mut self.datagrams.engine, &mut self.streams.engine);
+        while let Some(ask) = transfers.poll_ask() {
             if let Err(refused) = self.loader.ask(self.number, ask) {
-                engine.handle_refused(refused, &mut turn);
+                transfers.handle_refused(refused, &mut turn);
+            }
+        }
+        while let Some(ask) = connections.poll_ask() {
+            if let Err(refused) = self.loader.ask(self.number, ask) {
+                connections.handle_refused(refused, &mut turn);
             }
         }
         self.tell(now);
@@ -238,10 +260,14 @@ impl Worker {
 
     /// How long to wait for news at `now`.
     fn wait(&self, now: Instant) -> Wait {
-        if self.datagrams.is_busy() || !self.answers.is_empty() {
+        if self.datagrams.is_busy() || self.streams.is_busy() || !self.answers.is_empty() {
             return Wait::ZERO;
         }
-        let timers = [self.datagrams.engine.poll_timeout(), self.admission.slots.poll_timeout()];
+        let timers = [
+            self.datagrams.engine.poll_timeout(),
+            self.streams.poll_timeout(),
+            self.admission.slots.poll_timeout(),
+        ];
         let due = timers.into_iter().flatten().min().map_or(WAIT_MAX, |at| at.since(now));
         let most = if self.datagrams.is_blocked() { BLOCKED_WAIT } else { WAIT_MAX };
         due.min(most)
@@ -259,19 +285,26 @@ impl Worker {
             self.admission.paces = Arc::clone(&published.policy.paces);
             self.admission.slots.adopt(&published.policy.slots);
             self.datagrams.fit(published.policy.tftp.blksize_max());
+            self.streams.adopt(&published.policy.http);
         }
     }
 
     /// Hands records to the log and figures to whoever looks.
     fn tell(&mut self, woke: Instant) {
         let counters = &self.view.counters;
-        while let Some(record) = self.datagrams.engine.poll_record() {
+        let transfers = std::iter::from_fn(|| self.datagrams.engine.poll_record());
+        let requests = std::iter::from_fn(|| self.streams.engine.poll_record());
+        for record in transfers.chain(requests) {
             if record.outcome == Outcome::Done {
                 self.gauge.transfer_done(record.took);
             }
             self.records.push(record, counters);
         }
-        counters.transfers_open.set(self.datagrams.engine.transfers_open() as u64);
+        let requests_open = self.streams.engine.requests_open();
+        let transfers_open = self.datagrams.engine.transfers_open() + requests_open;
+        counters.transfers_open.set(transfers_open as u64);
+        counters.stream_open.set(self.streams.engine.connections_open() as u64);
+        counters.http_bodies_held_bytes.set(self.streams.engine.bodies_held());
         counters.transfers_half_open.set(self.datagrams.engine.transfers_half_open() as u64);
         counters.slots_used.set(self.admission.slots.used_here() as u64);
         counters.queue_waiting.set(self.admission.slots.waiting() as u64);
@@ -290,6 +323,7 @@ impl Worker {
         };
         self.datagrams.engine.abandon(&mut turn);
         self.datagrams.send_last(&mut turn);
+        self.streams.engine.abandon(&mut turn);
         self.tell(now);
     }
 }

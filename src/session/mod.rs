@@ -90,6 +90,19 @@ pub enum Outcome {
     Failed(Failure),
 }
 
+impl Outcome {
+    /// Counts one transfer that ended so.
+    pub fn count(self, counters: &Counters) {
+        match self {
+            Outcome::Done | Outcome::DoneUnacknowledged => counters.transfers_done.up(),
+            Outcome::Aborted(_) | Outcome::Superseded => counters.transfers_aborted.up(),
+            Outcome::TimedOut => counters.transfers_timed_out.up(),
+            Outcome::Refused(_) => counters.transfers_refused.up(),
+            Outcome::Failed(_) => counters.transfers_failed.up(),
+        }
+    }
+}
+
 /// Ways a phone ends a transfer that are part of its normal life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abort {

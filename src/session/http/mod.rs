@@ -1,3 +1,21 @@
 //! HTTP for phones: connections as machines, told bytes and moments, asked for pieces to send.
+//!
+//! `engine.rs` owns a worker's connections; `request.rs` judges requests; `answer.rs` hears the
+//! loader and the vault; `body.rs` takes what phones send; `compose.rs` makes answers, `reply.rs`
+//! lends them in pieces; `ending.rs` ends. None of them opens, sends, waits or reads a clock, and
+//! nothing depends on how bytes were cut on the way.
 
+mod answer;
+mod body;
+mod compose;
+mod connection;
+mod ending;
+mod engine;
 pub mod limits;
+mod refusal;
+mod reply;
+mod request;
+
+pub use connection::ConnectionId;
+pub use engine::{Engine, ListenerId, Next};
+pub use reply::{Outgoing, Payload};

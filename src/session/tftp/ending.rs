@@ -120,13 +120,7 @@ impl Engine {
 
     /// Counts an outcome and hands it to the log.
     pub(super) fn note(&mut self, record: Record, counters: &Counters) {
-        match record.outcome {
-            Outcome::Done | Outcome::DoneUnacknowledged => counters.transfers_done.up(),
-            Outcome::Aborted(_) | Outcome::Superseded => counters.transfers_aborted.up(),
-            Outcome::TimedOut => counters.transfers_timed_out.up(),
-            Outcome::Refused(_) => counters.transfers_refused.up(),
-            Outcome::Failed(_) => counters.transfers_failed.up(),
-        }
+        record.outcome.count(counters);
         self.records.push_back(record);
     }
 }

@@ -1,0 +1,83 @@
+//! One send of one connection: a head and what follows it, by as few calls as the kernel allows.
+//!
+//! Decides nothing; says how many bytes left.
+
+use std::io::{self, IoSlice, Write as _};
+use std::os::fd::AsFd;
+
+use mio::net::TcpStream;
+use nix::errno::Errno;
+use nix::sys::sendfile::sendfile;
+use socket2::SockRef;
+
+use crate::content::blob::Blob;
+use crate::net::tls::TlsSession;
+use crate::session::http::{Outgoing, Payload};
+
+/// Sends at most so many bytes of a body, and the head before it.
+///
+/// # Errors
+/// The kernel's; [`io::ErrorKind::WouldBlock`] where nothing left.
+pub fn plain(stream: &mut TcpStream, outgoing: Outgoing<'_>, most: usize) -> io::Result<usize> {
+    let Outgoing { head, payload } = outgoing;
+    let (blob, offset, bytes) = match payload {
+        Payload::None => return stream.write(head),
+        Payload::Bytes(bytes) => return write_both(stream, head, &bytes[..bytes.len().min(most)]),
+        Payload::File { blob, offset, bytes } => {
+            (blob, offset, usize::try_from(bytes).unwrap_or(usize::MAX).min(most))
+        }
+    };
+    let Some(file) = blob.file() else {
+        return write_both(stream, head, part(blob, offset, bytes));
+    };
+    if !head.is_empty() {
+        // The kernel joins it with what follows.
+        let sent = SockRef::from(&*stream).send_with_flags(head, libc::MSG_MORE)?;
+        if sent < head.len() {
+            return Ok(sent);
+        }
+    }
+    let mut at = i64::try_from(offset).map_err(io::Error::other)?;
+    match sendfile(stream.as_fd(), file.as_fd(), Some(&mut at), bytes) {
+        Ok(sent) if sent == 0 && !head.is_empty() => Ok(head.len()),
+        Ok(sent) => Ok(head.len() + sent),
+        Err(Errno::EAGAIN) if !head.is_empty() => Ok(head.len()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+fn write_both(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> io::Result<usize> {
+    match (head.is_empty(), body.is_empty()) {
+        (true, _) => stream.write(body),
+        (false, true) => stream.write(head),
+        (false, false) => stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
+    }
+}
+
+/// The same through TLS.
+///
+/// # Errors
+/// As [`plain`].
+pub fn tls(
+    tls: &mut TlsSession,
+    stream: &mut TcpStream,
+    outgoing: Outgoing<'_>,
+    most: usize,
+) -> io::Result<usize> {
+    let Outgoing { head, payload } = outgoing;
+    let body = match payload {
+        Payload::None => &[],
+        Payload::Bytes(bytes) => &bytes[..bytes.len().min(most)],
+        Payload::File { blob, offset, bytes } => {
+            part(blob, offset, usize::try_from(bytes).unwrap_or(usize::MAX).min(most))
+        }
+    };
+    tls.write_vectored(stream, &[IoSlice::new(head), IoSlice::new(body)])
+}
+
+/// Bytes of a file that this process may read; none of one that is mapped.
+fn part(blob: &Blob, offset: u64, bytes: usize) -> &[u8] {
+    let all = blob.as_slice().unwrap_or_default();
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
+    &all[start..start.saturating_add(bytes).min(all.len())]
+}

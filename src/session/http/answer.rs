@@ -1,0 +1,179 @@
+//! What the loader, the vault and the queue of session slots say, and what follows from it.
+//!
+//! An answer for a connection that has gone, or that waits for something else, does nothing.
+
+use crate::content::{Answer, Ask, OpenError, StoreError, Stored, Ticket};
+use crate::session::http::connection::{ConnectionId, State, What};
+use crate::session::http::engine::Engine;
+use crate::session::http::refusal::No;
+use crate::session::http::request::{Otherwise, terms};
+use crate::session::{Failure, Refusal, Turn};
+use crate::vault::deed::{Denied, Done};
+use crate::wire::http::range::Ranges;
+use crate::wire::http::request::{HeadLimits, parse};
+use crate::wire::http::response::Status;
+
+impl Engine {
+    /// The loader or the vault has answered.
+    pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+        let Some(id) = self.find(answer.ticket()) else { return };
+        match answer {
+            Answer::Opened { result, .. } => match (result, self.take_parked(id)) {
+                (Ok(blob), Some(What::Read(entry, ranges))) => {
+                    // Ranges were judged for the version that the catalog knew.
+                    let same = blob.version().has_same_bytes(&entry.version);
+                    let ranges = if same { ranges } else { Ranges::Whole };
+                    self.reply_file(id, blob, entry.path.as_bytes(), ranges, turn);
+                }
+                (Err(fault), Some(What::Read(..))) => self.refuse_open(id, fault, turn),
+                (_, other) => self.restore(id, other),
+            },
+            Answer::Verified { unchanged, .. } => self.handle_verified(id, unchanged, turn),
+            Answer::Read { result, .. } => self.handle_part(id, result, turn),
+            Answer::Stored { result, .. } => match (result, self.take_parked(id)) {
+                (Ok(stored), Some(What::Stored)) => self.stored(id, stored, turn),
+                (Err(fault), Some(What::Stored)) => self.refuse_store(id, fault, turn),
+                (_, other) => self.restore(id, other),
+            },
+            Answer::Vault { result, .. } => self.handle_vault(id, result, turn),
+        }
+        self.note_ready(id);
+    }
+
+    /// A queue is full: whoever waits is told to come again.
+    pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+        let ticket = ask.ticket();
+        let answer = match ask {
+            Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
+            // A phone that is nearly through is not cut off for that: it is asked again.
+            Ask::Verify { .. } | Ask::Read { .. } => return self.ask_again(&ask, turn),
+            Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
+            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
+        };
+        self.handle_answer(answer, turn);
+    }
+
+    /// A request that waited has its session slot.
+    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        let Some(id) = self.find(ticket) else { return };
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        if !matches!(connection.state, State::Parked(_)) || connection.has_slot {
+            return;
+        }
+        let state = std::mem::replace(&mut connection.state, State::Over);
+        let State::Parked(want) = state else { return };
+        self.begin(id, *want, turn);
+        self.resume(id, turn);
+        self.note_ready(id);
+    }
+
+    /// A request has waited for its session slot in vain.
+    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        let Some(id) = self.find(ticket) else { return };
+        let Some(connection) = self.connections.open(id) else { return };
+        if matches!(connection.state, State::Parked(_)) && !connection.has_slot {
+            turn.counters.queue_expired.up();
+            self.refuse(id, No::busy(Refusal::NoSlot), turn);
+            self.note_ready(id);
+        }
+    }
+
+    /// What a parked connection waits for.
+    fn take_parked(&mut self, id: ConnectionId) -> Option<What> {
+        let connection = self.connections.open_mut(id)?;
+        match &mut connection.state {
+            State::Parked(want) => Some(std::mem::replace(&mut want.what, What::Stored)),
+            State::Head
+            | State::Receiving(_)
+            | State::Replying
+            | State::Lingering { .. }
+            | State::Over => None,
+        }
+    }
+
+    /// Gives back what [`Engine::take_parked`] took.
+    fn restore(&mut self, id: ConnectionId, what: Option<What>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        if let (State::Parked(want), Some(what)) = (&mut connection.state, what) {
+            want.what = what;
+        }
+    }
+
+    fn refuse_open(&mut self, id: ConnectionId, fault: OpenError, turn: &mut Turn<'_>) {
+        let no = match fault {
+            OpenError::Gone => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+            OpenError::BeingWritten | OpenError::Busy => No::failed(Failure::Open(fault), true),
+            OpenError::Forbidden | OpenError::NotServable | OpenError::TooLarge | OpenError::Io => {
+                No::failed(Failure::Open(fault), false)
+            }
+        };
+        self.refuse(id, no, turn);
+    }
+
+    fn refuse_store(&mut self, id: ConnectionId, fault: StoreError, turn: &mut Turn<'_>) {
+        let no = match fault {
+            StoreError::Precondition => {
+                No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
+            }
+            StoreError::Exists => No::failed(Failure::Store(fault), false).with(Status::CONFLICT),
+            StoreError::Full => {
+                No::failed(Failure::Store(fault), false).with(Status::INSUFFICIENT_STORAGE)
+            }
+            StoreError::Busy => No::failed(Failure::Store(fault), true),
+            StoreError::Forbidden | StoreError::Io => No::failed(Failure::Store(fault), false),
+        };
+        self.refuse(id, no, turn);
+    }
+
+    fn stored(&mut self, id: ConnectionId, stored: Stored, turn: &mut Turn<'_>) {
+        turn.counters.uploads_stored.up();
+        let status = if stored.new { Status::CREATED } else { Status::NO_CONTENT };
+        self.reply_done(id, status, Some(&stored.version), turn);
+    }
+
+    fn handle_vault(
+        &mut self,
+        id: ConnectionId,
+        result: Result<Done, Denied>,
+        turn: &mut Turn<'_>,
+    ) {
+        let head_only = self.is_head_only(id);
+        match (result, self.take_parked(id)) {
+            (Ok(Done::Kept(stored)), Some(What::Stored)) => self.stored(id, stored, turn),
+            (Ok(Done::Forgotten), Some(What::Stored)) => {
+                self.reply_done(id, Status::NO_CONTENT, None, turn);
+            }
+            (Ok(Done::Fetched(blob)), Some(What::Fetch { raw, item, .. })) => {
+                let limits = &turn.snapshot.policy.http.limits;
+                let whole = HeadLimits {
+                    bytes_max: raw.len(),
+                    lines_max: limits.head_lines_max,
+                    lone_lf: limits.lone_lf,
+                };
+                let Ok(Some((head, _))) = parse(&raw, &whole) else { return };
+                let (version, name) = (blob.version(), format!("{item}"));
+                match terms(&head, &version, limits.ranges_max) {
+                    Ok(_) if head_only => {
+                        self.reply_head(id, &version, name.as_bytes(), Status::OK, turn);
+                    }
+                    Ok(ranges) => self.reply_file(id, blob, name.as_bytes(), ranges, turn),
+                    Err(Otherwise::NotModified) => {
+                        self.reply_head(id, &version, name.as_bytes(), Status::NOT_MODIFIED, turn);
+                    }
+                    Err(Otherwise::No(no)) => self.refuse(id, no, turn),
+                }
+            }
+            // An administrator's own file for everybody, or for a set that never stores.
+            (Err(Denied::NotThere), Some(What::Fetch { entry: Some(entry), .. })) if head_only => {
+                self.reply_head(id, &entry.version, entry.path.as_bytes(), Status::OK, turn);
+            }
+            (Err(Denied::NotThere), Some(What::Fetch { entry: Some(entry), .. })) => {
+                self.read(id, entry, Ranges::Whole, turn);
+            }
+            (Err(denied), Some(What::Fetch { .. } | What::Stored)) => {
+                self.refuse(id, No::denied(denied), turn);
+            }
+            (_, other) => self.restore(id, other),
+        }
+    }
+}

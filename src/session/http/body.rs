@@ -1,0 +1,167 @@
+//! Bodies on their way in: counted, bounded, kept whole until they are durable.
+//!
+//! Never stores anything itself: a whole body is handed to the vault or to the writer.
+
+use crate::content::Ask;
+use crate::session::http::connection::{ConnectionId, State, Target, Want, What};
+use crate::session::http::engine::{Engine, due_by_rate};
+use crate::session::http::refusal::No;
+use crate::session::{Refusal, Turn};
+use crate::time::Instant;
+use crate::vault::deed::Act;
+use crate::wire::http::chunk::{Decoder, Step};
+use crate::wire::http::request::Framing;
+use crate::wire::http::response::Status;
+
+/// Room that a body of known length is given at once, in bytes; more as it comes.
+const ROOM_MAX: u64 = 64 << 10;
+
+/// A body on its way in.
+#[derive(Debug)]
+pub(super) struct Receiving {
+    target: Target,
+    rest: Rest,
+    bytes: Vec<u8>,
+    bytes_max: u64,
+    began: Instant,
+}
+
+/// What of a body is still to come.
+#[derive(Debug)]
+enum Rest {
+    /// So many bytes.
+    Bytes(u64),
+    /// Chunks.
+    Chunks(Decoder),
+    /// Nothing.
+    Done,
+}
+
+/// Why a body is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    BadChunk,
+    TooLarge,
+}
+
+impl Receiving {
+    pub(super) fn new(target: Target, framing: Framing, bytes_max: u64, now: Instant) -> Self {
+        let (rest, room) = match framing {
+            Framing::None | Framing::Length(0) => (Rest::Done, 0),
+            Framing::Length(bytes) => (Rest::Bytes(bytes), bytes.min(ROOM_MAX)),
+            Framing::Chunked => (Rest::Chunks(Decoder::default()), 0),
+        };
+        let bytes = Vec::with_capacity(room as usize);
+        Receiving { target, rest, bytes, bytes_max, began: now }
+    }
+
+    /// Takes what belongs to the body; says how many bytes that was.
+    fn take(&mut self, input: &[u8]) -> Result<usize, Fault> {
+        match &mut self.rest {
+            Rest::Done => Ok(0),
+            Rest::Bytes(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                self.bytes.extend_from_slice(&input[..taken]);
+                *left -= taken as u64;
+                if *left == 0 {
+                    self.rest = Rest::Done;
+                }
+                Ok(taken)
+            }
+            Rest::Chunks(decoder) => {
+                let mut used = 0;
+                loop {
+                    match decoder.decode(&input[used..]).map_err(|_| Fault::BadChunk)? {
+                        Step::Data { bytes, consumed } => {
+                            if (self.bytes.len() + bytes.len()) as u64 > self.bytes_max {
+                                return Err(Fault::TooLarge);
+                            }
+                            self.bytes.extend_from_slice(bytes);
+                            used += consumed;
+                        }
+                        Step::More { consumed } => return Ok(used + consumed),
+                        Step::End { consumed } => {
+                            self.rest = Rest::Done;
+                            return Ok(used + consumed);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.rest, Rest::Done)
+    }
+}
+
+impl Engine {
+    /// Takes bytes of a body; says how many, 0 where it is over.
+    pub(super) fn take_body(
+        &mut self,
+        id: ConnectionId,
+        input: &[u8],
+        turn: &mut Turn<'_>,
+    ) -> usize {
+        let memory_max = turn.snapshot.policy.http.limits.body_memory_bytes_max;
+        let Some(connection) = self.connections.open_mut(id) else { return input.len() };
+        let State::Receiving(receiving) = &mut connection.state else { return 0 };
+        let before = receiving.bytes.len();
+        let taken = receiving.take(input);
+        let grown = (receiving.bytes.len() - before) as u64;
+        let (began, bytes) = (receiving.began, receiving.bytes.len() as u64);
+        connection.body_held += grown;
+        self.bodies_held += grown;
+        if let Some(told) = &mut connection.told {
+            told.bytes += grown;
+        }
+        let no = match taken {
+            Ok(taken) if self.bodies_held <= memory_max => {
+                let due = due_by_rate(began, bytes, turn);
+                self.set_deadline(id, Some(due));
+                self.received(id, turn);
+                return taken;
+            }
+            Ok(_) => {
+                turn.counters.http_bodies_refused.up();
+                No::busy(Refusal::TooManyTransfers).and_linger()
+            }
+            Err(Fault::BadChunk) => No::new(Status::BAD_REQUEST, Refusal::Malformed).and_linger(),
+            Err(Fault::TooLarge) => {
+                No::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge).and_linger()
+            }
+        };
+        self.refuse(id, no, turn);
+        input.len()
+    }
+
+    /// Hands a body over once it is whole.
+    pub(super) fn received(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let State::Receiving(receiving) = &mut connection.state else { return };
+        if !receiving.is_done() {
+            return;
+        }
+        let stored = Box::new(Want { what: What::Stored, head_only: false });
+        let state = std::mem::replace(&mut connection.state, State::Parked(stored));
+        let State::Receiving(receiving) = state else { return };
+        let Receiving { target, bytes, .. } = *receiving;
+        connection.reply.body_read();
+        self.set_deadline(id, None);
+        match target {
+            Target::Item(item, shown, precondition) => {
+                let act = Act::Keep { bytes, precondition };
+                let deed = self.deed(id, item, shown, act, turn);
+                match deed {
+                    Some(deed) => self.asks.push_back(Ask::Vault { ticket: id.into(), deed }),
+                    // A reload has taken the vault away meanwhile.
+                    None => self.refuse(id, No::method(), turn),
+                }
+            }
+            Target::File(mut upload) => {
+                upload.bytes = bytes;
+                self.asks.push_back(Ask::Store { ticket: id.into(), upload });
+            }
+        }
+    }
+}

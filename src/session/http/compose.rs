@@ -1,0 +1,316 @@
+//! Answers are composed here, and questions about what they send asked and heard.
+//!
+//! What an answer is, and how it leaves, is in `reply.rs`.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::content::blob::{Blob, Version};
+use crate::content::{Ask, OpenError};
+use crate::session::http::connection::{ConnectionId, State};
+use crate::session::http::engine::Engine;
+use crate::session::http::refusal::{ALLOW, No};
+use crate::session::http::reply::{Body, FilePart, Parts, Reply, Way, boundary};
+use crate::session::{Failure, Protocol, Refusal, Subject, Turn};
+use crate::time::Duration;
+use crate::wire::http::range::{ByteRange, Ranges};
+use crate::wire::http::request::Malformed;
+use crate::wire::http::response::{
+    self, EntityTag, Status, content_type, field, number, status_line,
+};
+
+/// When a question that the loader had no room for is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+
+impl Engine {
+    /// Composes an answer's head: `write` adds all but what every head ends with.
+    fn compose(
+        &mut self,
+        id: ConnectionId,
+        status: Status,
+        turn: &Turn<'_>,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Option<&mut Reply> {
+        turn.counters.note_answer(status.0);
+        let connection = self.connections.open_mut(id)?;
+        connection.state = State::Replying;
+        if let Some(told) = &mut connection.told {
+            told.moves_since = turn.now;
+        }
+        let reply = &mut connection.reply;
+        reply.status = status.0;
+        reply.body = Body::None;
+        // What is left of an invitation leaves first.
+        reply.out.drain(..reply.out_sent);
+        reply.out_sent = 0;
+        write(&mut reply.out);
+        reply.out.extend_from_slice(self.dated.line(turn.unix_s));
+        if !reply.keeps() {
+            reply.out.extend_from_slice(b"Connection: close\r\n");
+        } else if reply.old {
+            reply.out.extend_from_slice(b"Connection: keep-alive\r\n");
+        }
+        reply.out.extend_from_slice(b"\r\n");
+        Some(reply)
+    }
+
+    /// Answers with a file, or with parts of it.
+    pub(super) fn reply_file(
+        &mut self,
+        id: ConnectionId,
+        blob: Arc<Blob>,
+        name: &[u8],
+        ranges: Ranges,
+        turn: &mut Turn<'_>,
+    ) {
+        blob.touch(turn.now);
+        let Some(connection) = self.connections.open(id) else { return };
+        let secure = self.protocol(connection.listener) == Protocol::Https;
+        let (version, size) = (blob.version(), blob.bytes());
+        let whole = ByteRange { first: 0, bytes: size };
+        let (range, parts) = match ranges {
+            Ranges::Whole | Ranges::None => {
+                let head = blob.prepared(|version| response::prepared(version, name));
+                let reply = self.compose(id, Status::OK, turn, |out| out.extend_from_slice(head));
+                (reply.map(|reply| (reply, whole)), None)
+            }
+            Ranges::One(range) => {
+                let reply = self.compose(id, Status::PARTIAL_CONTENT, turn, |out| {
+                    status_line(out, Status::PARTIAL_CONTENT);
+                    field(out, "Content-Type", content_type(name).as_bytes());
+                    let last = range.first + range.bytes - 1;
+                    response::content_range(out, range.first, last, size);
+                    number(out, "Content-Length", range.bytes);
+                    validators(out, &version);
+                });
+                (reply.map(|reply| (reply, range)), None)
+            }
+            Ranges::Many(ranges) => {
+                let kind = content_type(name);
+                let parts = Parts { later: VecDeque::new(), kind, size, secure };
+                let reply = self.compose(id, Status::PARTIAL_CONTENT, turn, |out| {
+                    status_line(out, Status::PARTIAL_CONTENT);
+                    let kind = format!("multipart/byteranges; boundary={}", boundary(&version));
+                    field(out, "Content-Type", kind.as_bytes());
+                    number(out, "Content-Length", parts.bytes(&version, &ranges));
+                    validators(out, &version);
+                });
+                let parts = Box::new(Parts { later: ranges.into(), ..parts });
+                (reply.map(|reply| (reply, ByteRange { first: 0, bytes: 0 })), Some(parts))
+            }
+        };
+        let Some((reply, range)) = range else { return };
+        let mut part = FilePart::new(blob, range, secure);
+        let mut parts = parts;
+        if let Some(parts) = &mut parts {
+            parts.write_next(&mut reply.out, &mut part);
+        }
+        reply.body = Body::File(part, parts);
+        self.prompt(id);
+    }
+
+    /// Answers with the head of a file alone: to HEAD, or because the phone has it already.
+    pub(super) fn reply_head(
+        &mut self,
+        id: ConnectionId,
+        version: &Version,
+        name: &[u8],
+        status: Status,
+        turn: &mut Turn<'_>,
+    ) {
+        self.compose(id, status, turn, |out| {
+            if status == Status::NOT_MODIFIED {
+                status_line(out, status);
+                validators(out, version);
+            } else {
+                out.extend_from_slice(&response::prepared(version, name));
+            }
+        });
+    }
+
+    /// Answers with bytes that are always in memory.
+    pub(super) fn reply_bytes(&mut self, id: ConnectionId, bytes: Arc<[u8]>, turn: &mut Turn<'_>) {
+        let reply = self.compose(id, Status::OK, turn, |out| {
+            status_line(out, Status::OK);
+            field(out, "Content-Type", b"application/x-pem-file");
+            number(out, "Content-Length", bytes.len() as u64);
+        });
+        let Some(reply) = reply else { return };
+        if !reply.head_only {
+            reply.body = Body::Bytes(bytes, 0);
+        }
+    }
+
+    /// Answers that what was asked for is done.
+    pub(super) fn reply_done(
+        &mut self,
+        id: ConnectionId,
+        status: Status,
+        version: Option<&Version>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.compose(id, status, turn, |out| {
+            status_line(out, status);
+            if let Some(version) = version {
+                field(out, "ETag", EntityTag::of(version).as_bytes());
+            }
+            // RFC 9110, 8.6: 204 has none.
+            if status != Status::NO_CONTENT {
+                number(out, "Content-Length", 0);
+            }
+        });
+    }
+
+    pub(super) fn reply_options(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.compose(id, Status::NO_CONTENT, turn, |out| {
+            status_line(out, Status::NO_CONTENT);
+            field(out, "Allow", ALLOW);
+        });
+    }
+
+    /// Answers that it will not be, with a sentence for whoever looks.
+    pub(super) fn refuse(&mut self, id: ConnectionId, no: No, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        if let Some(told) = &mut connection.told {
+            told.outcome = no.outcome;
+        }
+        if no.linger {
+            connection.reply.keep = false;
+            connection.reply.linger = true;
+        }
+        let text = format!("{} {}\n", no.status.0, no.status.reason());
+        let reply = self.compose(id, no.status, turn, |out| {
+            status_line(out, no.status);
+            no.write(out);
+            field(out, "Content-Type", b"text/plain");
+            number(out, "Content-Length", text.len() as u64);
+        });
+        let Some(reply) = reply else { return };
+        if !reply.head_only {
+            reply.out.extend_from_slice(text.as_bytes());
+        }
+        self.set_deadline(id, None);
+    }
+
+    /// What came is no request.
+    pub(super) fn refuse_bytes(&mut self, id: ConnectionId, fault: Malformed, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let out = std::mem::take(&mut connection.reply.out);
+        let out_sent = connection.reply.out_sent;
+        connection.reply = Reply { out, out_sent, ..Reply::default() };
+        let refusal = match fault {
+            Malformed::BadRequest(_) | Malformed::TlsHello => Refusal::Malformed,
+            Malformed::TargetTooLong | Malformed::HeadTooLarge | Malformed::TooManyLines => {
+                Refusal::HeadTooLarge
+            }
+            Malformed::VersionUnknown | Malformed::TransferCodingUnknown => Refusal::NotImplemented,
+        };
+        self.refuse(id, No::new(fault.status(), refusal).and_linger(), turn);
+    }
+
+    /// Head or body came too slowly.
+    pub(super) fn refuse_slow(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        if connection.told.is_none() {
+            connection.reply.status = 0;
+            self.tell(id, Subject::Unreadable, false, turn.now);
+        }
+        self.refuse(id, No::new(Status::REQUEST_TIMEOUT, Refusal::TooSlow).and_linger(), turn);
+    }
+
+    /// So many bytes of what was lent have left.
+    pub fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
+        turn.counters.stream_sent_bytes.add(bytes as u64);
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let payload = connection.reply.advance(bytes);
+        if let Some(told) = connection.told.as_mut().filter(|told| !told.upload) {
+            told.bytes += payload;
+        }
+        if !matches!(connection.state, State::Replying) {
+            return;
+        }
+        if connection.reply.is_sent() {
+            self.reply_sent(id, turn);
+        } else {
+            self.prompt(id);
+        }
+    }
+
+    /// Asks what must be known or read before more can leave.
+    pub(super) fn prompt(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let Body::File(part, _) = &mut connection.reply.body else { return };
+        self.asks.extend(part.ask(id));
+    }
+
+    /// Whether a mapped file still is what it was.
+    pub(super) fn handle_verified(
+        &mut self,
+        id: ConnectionId,
+        unchanged: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let Body::File(part, _) = &mut connection.reply.body else { return };
+        let Way::Held { asked: true, seen } = &mut part.way else { return };
+        match unchanged {
+            true => *seen = true,
+            false => self.fail(id, Failure::FileChanged, turn),
+        }
+    }
+
+    /// A part of a mapped file has been read.
+    pub(super) fn handle_part(
+        &mut self,
+        id: ConnectionId,
+        result: Result<Vec<u8>, OpenError>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let Body::File(file, _) = &mut connection.reply.body else { return };
+        let left = file.end - file.at;
+        let Way::Read { part, used, asked: asked @ true } = &mut file.way else { return };
+        match result {
+            Ok(bytes) if bytes.len() as u64 <= left => {
+                (*part, *used, *asked) = (bytes, 0, false);
+            }
+            Ok(_) => self.fail(id, Failure::FileChanged, turn),
+            Err(fault) => self.fail(id, Failure::Open(fault), turn),
+        }
+    }
+
+    /// The loader had no room for a question about a file that is being sent.
+    pub(super) fn ask_again(&mut self, ask: &Ask, turn: &Turn<'_>) {
+        let Some(id) = self.find(ask.ticket()) else { return };
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let Body::File(part, _) = &mut connection.reply.body else { return };
+        match &mut part.way {
+            Way::Straight => {}
+            Way::Held { asked, .. } | Way::Read { asked, .. } => *asked = false,
+        }
+        self.set_deadline(id, Some(turn.now + ASK_AGAIN));
+    }
+
+    /// Whether an answer stands still because a question has to be asked again; asks it.
+    pub(super) fn asks_again(&mut self, id: ConnectionId) -> bool {
+        let before = self.asks.len();
+        self.prompt(id);
+        self.asks.len() > before
+    }
+
+    /// Whether a parked request wants no body.
+    pub(super) fn is_head_only(&self, id: ConnectionId) -> bool {
+        let state = self.connections.open(id).map(|connection| &connection.state);
+        match state {
+            Some(State::Parked(want)) => want.head_only,
+            Some(_) | None => false,
+        }
+    }
+}
+
+fn validators(out: &mut Vec<u8>, version: &Version) {
+    field(out, "ETag", EntityTag::of(version).as_bytes());
+    let modified_s = u64::try_from(version.modified_ns / 1_000_000_000).unwrap_or(0);
+    field(out, "Last-Modified", response::http_date(modified_s).as_bytes());
+    field(out, "Accept-Ranges", b"bytes");
+}

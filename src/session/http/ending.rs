@@ -1,0 +1,207 @@
+//! How requests and connections end: the log told, the slot let go, the socket closed or kept.
+//!
+//! Decides nothing about requests.
+
+use std::net::SocketAddr;
+
+use crate::session::http::connection::{ConnectionId, State, Told};
+use crate::session::http::engine::{Engine, ListenerId};
+use crate::session::{Abort, Failure, Outcome, Record, Subject, Turn};
+use crate::time::{Duration, Instant};
+
+/// How long an ended connection is read on, so that its phone reads the last answer.
+const LINGER: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// The phone sends nothing any more; it may still read.
+    pub fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        connection.ended = true;
+        match connection.state {
+            State::Head | State::Lingering { .. } => connection.state = State::Over,
+            State::Receiving(_) => self.handle_gone(id, turn),
+            State::Parked(_) | State::Replying | State::Over => {}
+        }
+    }
+
+    /// The connection broke, or the phone closed it before it had everything.
+    pub fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.state = State::Over;
+        }
+    }
+
+    /// The socket is closed once what is on its way out has left, or at that moment.
+    pub fn handle_flushing(&mut self, id: ConnectionId, until: Instant) {
+        let waits = self.connections.open(id).is_some_and(|one| one.deadline.at().is_some());
+        if !waits {
+            self.set_deadline(id, Some(until));
+        }
+    }
+
+    /// The file ended before its time: it was cut short while it was being sent.
+    pub fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.fail(id, Failure::FileChanged, turn);
+    }
+
+    /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
+    pub(super) fn fail(&mut self, id: ConnectionId, failure: Failure, turn: &mut Turn<'_>) {
+        self.conclude(id, Some(Outcome::Failed(failure)), turn);
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.state = State::Over;
+            self.ready.push_back(id);
+        }
+    }
+
+    /// The socket is closed; nothing of the connection is kept.
+    pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
+        let Some(connection) = self.connections.remove(id) else { return };
+        if matches!(connection.state, State::Parked(_)) {
+            turn.admission.slots.cancel(id.into());
+        }
+        let address = connection.peer.ip();
+        if let Some(here) = self.per_address.get_mut(&address) {
+            *here -= 1;
+            if *here == 0 {
+                self.per_address.remove(&address);
+            }
+        }
+    }
+
+    /// The answer is out, or the request over: the log is told, the slot's hold begins.
+    pub(super) fn conclude(
+        &mut self,
+        id: ConnectionId,
+        outcome: Option<Outcome>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        self.bodies_held -= std::mem::take(&mut connection.body_held);
+        if std::mem::take(&mut connection.has_slot) {
+            turn.admission.slots.end(connection.peer.ip(), turn.now);
+        }
+        let Some(told) = connection.told.take() else { return };
+        self.requests_open -= 1;
+        let outcome = outcome.unwrap_or(told.outcome);
+        outcome.count(turn.counters);
+        let (status, peer, at) = (connection.reply.status(), connection.peer, connection.listener);
+        self.records.push_back(Record {
+            protocol: self.protocol(at),
+            peer,
+            subject: told.subject,
+            upload: told.upload,
+            began: told.began,
+            took: turn.now.since(told.began),
+            bytes: told.bytes,
+            blocks_resent: 0,
+            status,
+            round_trip: None,
+            outcome,
+        });
+    }
+
+    /// Begins to tell the log of a request.
+    pub(super) fn tell(&mut self, id: ConnectionId, subject: Subject, upload: bool, now: Instant) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        if connection.told.is_none() {
+            self.requests_open += 1;
+        }
+        let (outcome, bytes) = (Outcome::Done, 0);
+        let (began, moves_since) = (now, now);
+        connection.told = Some(Told { subject, upload, began, moves_since, bytes, outcome });
+    }
+
+    pub(super) fn note_lone(
+        &mut self,
+        peer: SocketAddr,
+        at: ListenerId,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        self.records.push_back(Record {
+            protocol: self.protocol(at),
+            peer,
+            subject: Subject::Unreadable,
+            upload: false,
+            began: now,
+            took: Duration::ZERO,
+            bytes: 0,
+            blocks_resent: 0,
+            status: None,
+            round_trip: None,
+            outcome,
+        });
+    }
+
+    /// The answer is out: the next request may come, or the connection is over.
+    pub(super) fn reply_sent(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.conclude(id, None, turn);
+        let limits = &turn.snapshot.policy.http.limits;
+        let stopping = self.stopping;
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        connection.discarded = 0;
+        if connection.reply.lingers() {
+            connection.state = State::Lingering { shut: false };
+            self.set_deadline(id, Some(turn.now + LINGER));
+            self.resume(id, turn);
+        } else if !connection.reply.keeps() || (stopping && connection.unread.is_empty()) {
+            connection.state = State::Over;
+        } else {
+            connection.state = State::Head;
+            let has_more = !connection.unread.is_empty();
+            self.set_deadline(id, Some(turn.now + limits.idle_timeout));
+            if has_more {
+                self.resume(id, turn);
+            } else if self.connections.open(id).is_some_and(|connection| connection.ended) {
+                self.handle_end(id, turn);
+            }
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.timers.pop_due(turn.now) {
+            let Some(connection) = self.connections.open_mut(id) else { continue };
+            if !connection.deadline.is_due(turn.now, id, &mut self.timers) {
+                continue;
+            }
+            match connection.state {
+                State::Head if connection.unread.is_empty() => {
+                    turn.counters.stream_idle_closed.up();
+                    connection.state = State::Over;
+                }
+                State::Head | State::Receiving(_) => {
+                    turn.counters.stream_too_slow.up();
+                    self.refuse_slow(id, turn);
+                }
+                State::Replying => self.stalled(id, turn),
+                State::Lingering { .. } => connection.state = State::Over,
+                State::Parked(_) | State::Over => {}
+            }
+            self.ready.push_back(id);
+        }
+    }
+
+    /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
+    fn stalled(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        if self.asks_again(id) {
+            return;
+        }
+        turn.counters.stream_too_slow.up();
+        self.conclude(id, Some(Outcome::TimedOut), turn);
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.state = State::Over;
+        }
+    }
+
+    /// Ends everything: the log is told of what was under way.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+        let ids: Vec<_> = self.connections.ids().collect();
+        for id in ids {
+            self.conclude(id, Some(Outcome::Failed(Failure::Stopped)), turn);
+            self.handle_closed(id, turn);
+        }
+    }
+}

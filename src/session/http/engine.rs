@@ -1,0 +1,367 @@
+//! All connections of a worker: told bytes, answers and moments; asked what to do with each.
+//!
+//! Requests are judged in `request.rs`. Never lets one connection touch another, and gives the same
+//! answers however the bytes were cut on the way.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::content::{Ask, Ticket};
+use crate::session::http::connection::{Connection, ConnectionId, State, Table};
+use crate::session::http::limits::{HttpListener, HttpPolicy};
+use crate::session::http::reply::{Outgoing, Reply};
+use crate::session::timer::{Deadline, Timers};
+use crate::session::{Handshake, Outcome, Protocol, Record, Refusal, Subject, Turn};
+use crate::time::{Duration, Instant};
+use crate::wire::http::request::{HeadLimits, Malformed, parse};
+use crate::wire::http::response::Dated;
+
+/// How long a phone that reads a file may take nothing at all: it may be busy with its flash.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+/// Most bytes that are thrown away meanwhile.
+const LINGER_BYTES_MAX: u64 = 1 << 20;
+
+/// A listening socket, as its place in the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListenerId(pub u16);
+
+/// What to do with a connection now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Read, and hand over what came.
+    Read,
+    /// Send what [`Engine::outgoing`] lends.
+    Write,
+    /// Nothing: an answer or a moment is waited for.
+    Wait,
+    /// Send no more, but go on reading.
+    Shut,
+    /// Close.
+    Close,
+}
+
+/// The HTTP server of one worker.
+#[derive(Debug, Default)]
+pub struct Engine {
+    pub(super) listeners: Vec<HttpListener>,
+    pub(super) connections: Table,
+    pub(super) per_address: HashMap<IpAddr, u32>,
+    /// Bytes of bodies in memory.
+    pub(super) bodies_held: u64,
+    pub(super) dated: Dated,
+    pub(super) stopping: bool,
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) timers: Timers<ConnectionId>,
+    pub(super) records: VecDeque<Record>,
+    /// Connections that have something to do although their sockets have no news.
+    pub(super) ready: VecDeque<ConnectionId>,
+    /// Requests in hand.
+    pub(super) requests_open: usize,
+}
+
+impl Engine {
+    /// Serves connections that come to one more address.
+    pub fn add_listener(&mut self, address: SocketAddr, protocol: Protocol) -> ListenerId {
+        let id = ListenerId(u16::try_from(self.listeners.len()).unwrap_or(u16::MAX));
+        self.listeners.push(HttpListener { address, protocol, stack: Vec::new(), vault: false });
+        id
+    }
+
+    /// Takes new settings. An address that they do not have any more keeps what it had.
+    pub fn adopt(&mut self, policy: &HttpPolicy) {
+        for listener in &mut self.listeners {
+            let same = |row: &&HttpListener| {
+                row.address == listener.address && row.protocol == listener.protocol
+            };
+            if let Some(row) = policy.listeners.iter().find(same) {
+                *listener = row.clone();
+            }
+        }
+    }
+
+    /// Takes no new requests from now on: what is asked is answered, and connections are closed.
+    pub fn stop(&mut self) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        let ids: Vec<_> = self.connections.ids().collect();
+        for id in ids {
+            let Some(connection) = self.connections.open_mut(id) else { continue };
+            if matches!(connection.state, State::Head) && connection.unread.is_empty() {
+                connection.state = State::Over;
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Open connections.
+    #[must_use]
+    pub fn connections_open(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Requests that are being served.
+    #[must_use]
+    pub fn requests_open(&self) -> usize {
+        self.requests_open
+    }
+
+    /// Bytes of bodies in memory.
+    #[must_use]
+    pub fn bodies_held(&self) -> u64 {
+        self.bodies_held
+    }
+
+    /// A phone has connected; nothing where it is one too many.
+    pub fn handle_connected(
+        &mut self,
+        peer: SocketAddr,
+        listener: ListenerId,
+        turn: &mut Turn<'_>,
+    ) -> Option<ConnectionId> {
+        turn.counters.stream_connections.up();
+        let limits = &turn.snapshot.policy.http.limits;
+        let here = self.per_address.entry(peer.ip()).or_default();
+        let crowded = limits.per_address_max > 0 && *here as usize >= limits.per_address_max;
+        if crowded || self.connections.len() >= limits.connections_max || self.stopping {
+            if *here == 0 {
+                self.per_address.remove(&peer.ip());
+            }
+            turn.counters.stream_refused.up();
+            let refusal =
+                if self.stopping { Refusal::Stopping } else { Refusal::TooManyConnections };
+            self.note_lone(peer, listener, Outcome::Refused(refusal), turn.now);
+            return None;
+        }
+        *here += 1;
+        let id = self.connections.insert(Connection {
+            peer,
+            listener,
+            certificate: false,
+            state: State::Head,
+            unread: Vec::new(),
+            reply: Reply::default(),
+            told: None,
+            deadline: Deadline::default(),
+            head_begun: false,
+            requests: 0,
+            ended: false,
+            has_slot: false,
+            body_held: 0,
+            discarded: 0,
+        });
+        self.set_deadline(id, Some(turn.now + limits.head_timeout));
+        Some(id)
+    }
+
+    /// The phone has shown a certificate that the listener trusts.
+    pub fn handle_certificate(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.certificate = true;
+        }
+    }
+
+    /// The connection could not be secured. It is to be closed.
+    pub fn handle_handshake_failed(
+        &mut self,
+        id: ConnectionId,
+        why: Handshake,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.counters.tls_handshakes_failed.up();
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        connection.state = State::Over;
+        let (peer, listener) = (connection.peer, connection.listener);
+        let outcome = Outcome::Refused(Refusal::Handshake(why));
+        self.note_lone(peer, listener, outcome, turn.now);
+    }
+
+    /// Bytes came. They are taken, all of them.
+    pub fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) {
+        turn.counters.stream_received_bytes.add(bytes.len() as u64);
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        if connection.unread.is_empty() {
+            let used = self.consume(id, bytes, turn);
+            let Some(connection) = self.connections.open_mut(id) else { return };
+            connection.unread.extend_from_slice(&bytes[used..]);
+        } else {
+            connection.unread.extend_from_slice(bytes);
+            self.resume(id, turn);
+        }
+    }
+
+    /// Goes on with bytes that came before they were wanted.
+    pub(super) fn resume(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let mut unread = std::mem::take(&mut connection.unread);
+        let used = self.consume(id, &unread, turn);
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        unread.drain(..used);
+        // A connection that waits for its next request keeps no memory for it.
+        connection.unread = if unread.is_empty() { Vec::new() } else { unread };
+        if connection.ended && matches!(connection.state, State::Head) {
+            connection.state = State::Over;
+        }
+    }
+
+    /// Takes what can be made use of now; says how many bytes that were.
+    fn consume(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            let Some(connection) = self.connections.open_mut(id) else { return bytes.len() };
+            match &mut connection.state {
+                State::Head if rest.is_empty() => return used,
+                State::Head => match self.take_head(id, rest, turn) {
+                    Some(taken) => used += taken,
+                    None => return used,
+                },
+                State::Receiving(_) => {
+                    let taken = self.take_body(id, rest, turn);
+                    used += taken;
+                    if taken == 0 {
+                        return used;
+                    }
+                }
+                State::Parked(_) | State::Replying => return used,
+                State::Lingering { .. } => {
+                    connection.discarded += rest.len() as u64;
+                    if connection.discarded > LINGER_BYTES_MAX {
+                        connection.state = State::Over;
+                    }
+                    return bytes.len();
+                }
+                State::Over => return bytes.len(),
+            }
+        }
+    }
+
+    /// Reads a request's head and begins to serve it; says how many bytes it has. Nothing, where it
+    /// is not all there.
+    fn take_head(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) -> Option<usize> {
+        let limits = &turn.snapshot.policy.http.limits;
+        let head_limits = HeadLimits {
+            bytes_max: limits.head_bytes_max,
+            lines_max: limits.head_lines_max,
+            lone_lf: limits.lone_lf,
+        };
+        match parse(bytes, &head_limits) {
+            Ok(Some((head, taken))) => {
+                self.set_deadline(id, None);
+                self.handle_request(id, &head, &bytes[..taken], turn);
+                Some(taken)
+            }
+            Ok(None) => {
+                let connection = self.connections.open_mut(id)?;
+                // The first bytes of a head: from now on it is expected to be whole soon. The first
+                // head of a connection is expected from the start.
+                let begins = !std::mem::replace(&mut connection.head_begun, true);
+                if begins && connection.requests > 0 {
+                    self.set_deadline(id, Some(turn.now + limits.head_timeout));
+                }
+                None
+            }
+            Err(fault) => {
+                self.set_deadline(id, None);
+                self.refuse_malformed(id, fault, turn);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    /// What to do with a connection now.
+    pub fn next(&mut self, id: ConnectionId) -> Next {
+        let Some(connection) = self.connections.open_mut(id) else { return Next::Close };
+        match &mut connection.state {
+            State::Head => Next::Read,
+            // "100 Continue" may have to leave first.
+            State::Receiving(_) if connection.reply.has_head() => Next::Write,
+            State::Receiving(_) => Next::Read,
+            State::Parked(_) if connection.reply.has_head() => Next::Write,
+            State::Parked(_) => Next::Wait,
+            State::Replying if connection.reply.can_send() => Next::Write,
+            State::Replying => Next::Wait,
+            State::Lingering { shut: true } => Next::Read,
+            State::Lingering { shut } => {
+                *shut = true;
+                Next::Shut
+            }
+            State::Over => Next::Close,
+        }
+    }
+
+    /// What to send now. Meant for [`Next::Write`]; empty otherwise.
+    #[must_use]
+    pub fn outgoing(&self, id: ConnectionId) -> Outgoing<'_> {
+        self.connections.open(id).map_or(Outgoing::EMPTY, |connection| connection.reply.outgoing())
+    }
+
+    /// The socket has no room for more at the moment: the phone must read on in time.
+    pub fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open(id) else { return };
+        let Some(told) = &connection.told else { return };
+        let due = due_by_rate(told.moves_since, told.bytes, turn);
+        self.set_deadline(id, Some(due.min(turn.now + SILENCE_MAX)));
+    }
+
+    pub(super) fn protocol(&self, listener: ListenerId) -> Protocol {
+        let listener = self.listeners.get(usize::from(listener.0));
+        listener.map_or(Protocol::Http, |listener| listener.protocol)
+    }
+
+    pub(super) fn set_deadline(&mut self, id: ConnectionId, at: Option<Instant>) {
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.deadline.set(at, id, &mut self.timers);
+        }
+    }
+
+    /// When to call [`Engine::handle_timeout`] at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// A connection that has something to do although its socket has no news.
+    pub fn poll_ready(&mut self) -> Option<ConnectionId> {
+        self.ready.pop_front()
+    }
+
+    /// Whether [`Engine::poll_ready`] has anything.
+    #[must_use]
+    pub fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    pub(super) fn note_ready(&mut self, id: ConnectionId) {
+        self.ready.push_back(id);
+    }
+
+    /// Something to ask the loader or the vault.
+    pub fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    /// Something to tell the log.
+    pub fn poll_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// Which connection a ticket belongs to.
+    pub(super) fn find(&self, ticket: Ticket) -> Option<ConnectionId> {
+        let id = ConnectionId::from(ticket);
+        self.connections.open(id).map(|_| id)
+    }
+
+    fn refuse_malformed(&mut self, id: ConnectionId, fault: Malformed, turn: &mut Turn<'_>) {
+        turn.counters.http_malformed.up();
+        self.tell(id, Subject::Unreadable, false, turn.now);
+        self.refuse_bytes(id, fault, turn);
+    }
+}
+
+/// When what moves since then and has moved so many bytes must have moved more.
+pub(super) fn due_by_rate(since: Instant, bytes: u64, turn: &Turn<'_>) -> Instant {
+    let limits = &turn.snapshot.policy.http.limits;
+    since + limits.stall_timeout + Duration::from_secs(bytes / limits.rate_min.max(1))
+}

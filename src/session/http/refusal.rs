@@ -1,0 +1,111 @@
+//! Refusals: the status that a phone is told, and what the log is told.
+
+use crate::content::StoreError;
+use crate::session::{Failure, Outcome, Refusal};
+use crate::vault::deed::{Denied, REALM};
+use crate::wire::http::response::{Status, field, number};
+
+/// What may be asked, as `Allow` says it.
+pub(super) const ALLOW: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
+
+/// A refusal, as it is answered and as it is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct No {
+    pub(super) status: Status,
+    pub(super) outcome: Outcome,
+    extra: Extra,
+    pub(super) linger: bool,
+}
+
+/// A field that goes with a refusal.
+#[derive(Clone, Copy, Debug)]
+enum Extra {
+    None,
+    Allow,
+    /// Come again after so many seconds.
+    Retry(u64),
+    Challenge,
+    /// The size of the file.
+    Size(u64),
+}
+
+impl No {
+    pub(super) fn new(status: Status, refusal: Refusal) -> No {
+        No { status, outcome: Outcome::Refused(refusal), extra: Extra::None, linger: false }
+    }
+
+    /// The method is not for this name.
+    pub(super) fn method() -> No {
+        let no = No::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);
+        No { extra: Extra::Allow, ..no }
+    }
+
+    /// There is no room now.
+    pub(super) fn busy(refusal: Refusal) -> No {
+        No { extra: Extra::Retry(1), ..No::new(Status::SERVICE_UNAVAILABLE, refusal) }
+    }
+
+    pub(super) fn unauthorized() -> No {
+        No { extra: Extra::Challenge, ..No::new(Status::UNAUTHORIZED, Refusal::Unauthorized) }
+    }
+
+    /// None of the ranges lies in a file of this size.
+    pub(super) fn range(size: u64) -> No {
+        let no = No::new(Status::RANGE_NOT_SATISFIABLE, Refusal::RangeNotSatisfiable);
+        No { extra: Extra::Size(size), ..no }
+    }
+
+    /// This side could not do it; perhaps a moment later it can.
+    pub(super) fn failed(failure: Failure, later: bool) -> No {
+        let outcome = Outcome::Failed(failure);
+        let (status, extra) = match later {
+            true => (Status::SERVICE_UNAVAILABLE, Extra::Retry(1)),
+            false => (Status::INTERNAL_SERVER_ERROR, Extra::None),
+        };
+        No { status, outcome, extra, linger: false }
+    }
+
+    pub(super) fn denied(denied: Denied) -> No {
+        let failed = |fault| No::failed(Failure::Store(fault), false);
+        match denied {
+            Denied::NotThere => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+            Denied::Unauthorized => No::unauthorized(),
+            Denied::SlowedDown(wait) => {
+                let no = No::new(Status::TOO_MANY_REQUESTS, Refusal::SlowedDown);
+                No { extra: Extra::Retry(wait.as_secs().max(1)), ..no }
+            }
+            Denied::Precondition => {
+                No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
+            }
+            Denied::Full => failed(StoreError::Full).with(Status::INSUFFICIENT_STORAGE),
+            Denied::Forbidden => failed(StoreError::Forbidden),
+            Denied::Io => failed(StoreError::Io),
+            Denied::Busy => No::failed(Failure::Store(StoreError::Busy), true),
+        }
+    }
+
+    /// The same, by another status.
+    pub(super) fn with(self, status: Status) -> No {
+        No { status, ..self }
+    }
+
+    /// What the phone still sends belongs to nothing: the connection ends behind the answer.
+    pub(super) fn and_linger(self) -> No {
+        No { linger: true, ..self }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match self.extra {
+            Extra::None => {}
+            Extra::Allow => field(out, "Allow", ALLOW),
+            Extra::Retry(seconds) => number(out, "Retry-After", seconds),
+            Extra::Challenge => {
+                let challenge = format!("Basic realm=\"{REALM}\"");
+                field(out, "WWW-Authenticate", challenge.as_bytes());
+            }
+            Extra::Size(bytes) => {
+                field(out, "Content-Range", format!("bytes */{bytes}").as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! Answers: composed once, lent in pieces, counted as they leave.
+//!
+//! A file that this process may not read itself, because it is mapped, leaves by the kernel, and
+//! its end only after it has been looked at; where TLS must read it, the loader reads it in parts.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::content::Ask;
+use crate::content::blob::{Blob, Version};
+use crate::session::http::connection::ConnectionId;
+use crate::wire::http::range::ByteRange;
+use crate::wire::http::request::{Framing, Head, Method, Version as HttpVersion};
+use crate::wire::http::response::{self, field};
+
+/// What is sent before a body that its phone asks leave for.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Bytes of a mapped file that are held back until it has been looked at.
+const HELD_BYTES: u64 = 64 << 10;
+/// Bytes of a mapped file that are read at a time for TLS.
+const PART_BYTES: u64 = 256 << 10;
+
+/// What to send now: a head, and behind it a payload. Either may be empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Outgoing<'a> {
+    /// Bytes of heads.
+    pub head: &'a [u8],
+    /// What follows.
+    pub payload: Payload<'a>,
+}
+
+impl Outgoing<'_> {
+    /// Nothing.
+    pub const EMPTY: Outgoing<'static> = Outgoing { head: &[], payload: Payload::None };
+}
+
+/// Bytes of a body.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// None now.
+    None,
+    /// These.
+    Bytes(&'a [u8]),
+    /// So many bytes of a file.
+    File {
+        /// The file.
+        blob: &'a Blob,
+        /// Where they start.
+        offset: u64,
+        /// How many they are.
+        bytes: u64,
+    },
+}
+
+/// The answer to one request.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) out: Vec<u8>,
+    pub(super) out_sent: usize,
+    pub(super) body: Body,
+    pub(super) status: u16,
+    /// The connection stays open behind it.
+    pub(super) keep: bool,
+    /// The phone speaks HTTP/1.0.
+    pub(super) old: bool,
+    pub(super) head_only: bool,
+    pub(super) expects_continue: bool,
+    /// A body is on its way that nobody reads.
+    pub(super) body_unread: bool,
+    pub(super) linger: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) enum Body {
+    #[default]
+    None,
+    /// Bytes in memory, and how many have left.
+    Bytes(Arc<[u8]>, usize),
+    /// A part of a file, and the parts behind it.
+    File(FilePart, Option<Box<Parts>>),
+}
+
+#[derive(Debug)]
+pub(super) struct FilePart {
+    pub(super) blob: Arc<Blob>,
+    pub(super) at: u64,
+    pub(super) end: u64,
+    pub(super) way: Way,
+}
+
+/// How the bytes of a file get out.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// As they are: nothing can change them.
+    Straight,
+    /// By the kernel, the last of them only once the file has been looked at.
+    Held { asked: bool, seen: bool },
+    /// Through this process, in parts that the loader reads.
+    Read { part: Vec<u8>, used: usize, asked: bool },
+}
+
+/// The parts of a multipart answer that are still to come (RFC 9110, 14.6).
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) later: VecDeque<ByteRange>,
+    pub(super) kind: &'static str,
+    pub(super) size: u64,
+    pub(super) secure: bool,
+}
+
+/// Between the parts. No file is searched for it: it is long, and nobody knows it beforehand.
+pub(super) fn boundary(version: &Version) -> String {
+    format!("ringpost-{:016x}-{:016x}", version.modified_ns, version.changed_ns.rotate_left(17))
+}
+
+impl FilePart {
+    pub(super) fn new(blob: Arc<Blob>, range: ByteRange, secure: bool) -> Self {
+        let way = match (blob.is_mapped(), secure) {
+            (false, _) => Way::Straight,
+            (true, false) => Way::Held { asked: false, seen: false },
+            (true, true) => Way::Read { part: Vec::new(), used: 0, asked: false },
+        };
+        FilePart { blob, at: range.first, end: range.first + range.bytes, way }
+    }
+
+    fn payload(&self) -> Payload<'_> {
+        let until = match &self.way {
+            Way::Straight | Way::Held { seen: true, .. } => self.end,
+            Way::Held { seen: false, .. } => self.end.saturating_sub(HELD_BYTES).max(self.at),
+            Way::Read { part, used, .. } if *used < part.len() => {
+                return Payload::Bytes(&part[*used..]);
+            }
+            Way::Read { .. } => self.at,
+        };
+        match until - self.at {
+            0 => Payload::None,
+            bytes => Payload::File { blob: &self.blob, offset: self.at, bytes },
+        }
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.at += bytes;
+        debug_assert!(self.at <= self.end, "more was sent than was lent");
+        if let Way::Read { used, .. } = &mut self.way {
+            *used += bytes as usize;
+        }
+    }
+
+    /// The question to ask before more can leave, if there is one.
+    pub(super) fn ask(&mut self, id: ConnectionId) -> Option<Ask> {
+        let ticket = id.into();
+        let waits = self.at < self.end && matches!(self.payload(), Payload::None);
+        match &mut self.way {
+            Way::Held { asked: asked @ false, seen: false } if waits => {
+                *asked = true;
+                Some(Ask::Verify { ticket, blob: Arc::clone(&self.blob) })
+            }
+            Way::Read { part, used, asked: asked @ false } if waits => {
+                *asked = true;
+                *used = 0;
+                let buffer = std::mem::take(part);
+                let bytes = (self.end - self.at).min(PART_BYTES) as usize;
+                let blob = Arc::clone(&self.blob);
+                Some(Ask::Read { ticket, blob, offset: self.at, bytes, buffer })
+            }
+            Way::Straight | Way::Held { .. } | Way::Read { .. } => None,
+        }
+    }
+}
+
+impl Reply {
+    /// A new request has come.
+    pub(super) fn begin(&mut self, head: &Head<'_>, keep: bool) {
+        let old = head.version == HttpVersion::Http10;
+        self.out.drain(..self.out_sent);
+        *self = Reply {
+            out: std::mem::take(&mut self.out),
+            keep,
+            old,
+            head_only: head.method == Method::Head,
+            // RFC 9110, 10.1.1: HTTP/1.0 knows no expectations.
+            expects_continue: head.expects_continue && !old,
+            body_unread: !matches!(head.framing, Framing::None | Framing::Length(0)),
+            ..Reply::default()
+        };
+    }
+
+    /// Lets the body come.
+    pub(super) fn invite(&mut self) {
+        if std::mem::take(&mut self.expects_continue) {
+            self.out.extend_from_slice(CONTINUE);
+        }
+    }
+
+    /// The body has been read to its end.
+    pub(super) fn body_read(&mut self) {
+        self.body_unread = false;
+    }
+
+    pub(super) fn has_head(&self) -> bool {
+        self.out_sent < self.out.len()
+    }
+
+    pub(super) fn can_send(&self) -> bool {
+        let outgoing = self.outgoing();
+        !outgoing.head.is_empty() || !matches!(outgoing.payload, Payload::None)
+    }
+
+    /// The status of the answer, once it is known.
+    pub(super) fn status(&self) -> Option<u16> {
+        (self.status != 0).then_some(self.status)
+    }
+
+    pub(super) fn keeps(&self) -> bool {
+        self.keep && !self.body_unread
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.linger || self.body_unread
+    }
+
+    pub(super) fn outgoing(&self) -> Outgoing<'_> {
+        let payload = match &self.body {
+            Body::None => Payload::None,
+            Body::Bytes(bytes, sent) if *sent < bytes.len() => Payload::Bytes(&bytes[*sent..]),
+            Body::Bytes(..) => Payload::None,
+            Body::File(part, _) => part.payload(),
+        };
+        Outgoing { head: &self.out[self.out_sent..], payload }
+    }
+
+    /// So many bytes have left; says how many of them were a body's.
+    pub(super) fn advance(&mut self, bytes: usize) -> u64 {
+        let head = bytes.min(self.out.len() - self.out_sent);
+        self.out_sent += head;
+        let payload = bytes - head;
+        match &mut self.body {
+            Body::None => debug_assert_eq!(payload, 0),
+            Body::Bytes(_, sent) => *sent += payload,
+            Body::File(part, more) => {
+                part.advance(payload as u64);
+                if part.at == part.end
+                    && let Some(parts) = more
+                {
+                    self.out.clear();
+                    self.out_sent = 0;
+                    if parts.write_next(&mut self.out, part) {
+                        *more = None;
+                    }
+                }
+            }
+        }
+        payload as u64
+    }
+
+    /// Whether all of it has left.
+    pub(super) fn is_sent(&self) -> bool {
+        let body_sent = match &self.body {
+            Body::None => true,
+            Body::Bytes(bytes, sent) => *sent == bytes.len(),
+            Body::File(part, more) => part.at == part.end && more.is_none(),
+        };
+        body_sent && !self.has_head()
+    }
+}
+
+impl Parts {
+    /// Writes what stands before the next part and makes it the current one; or what stands behind
+    /// the last, and says that that was it.
+    pub(super) fn write_next(&mut self, out: &mut Vec<u8>, part: &mut FilePart) -> bool {
+        let version = part.blob.version();
+        let Some(range) = self.later.pop_front() else {
+            out.extend_from_slice(format!("\r\n--{}--\r\n", boundary(&version)).as_bytes());
+            return true;
+        };
+        self.write_head(&version, range, out);
+        *part = FilePart::new(Arc::clone(&part.blob), range, self.secure);
+        false
+    }
+
+    fn write_head(&self, version: &Version, range: ByteRange, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("\r\n--{}\r\n", boundary(version)).as_bytes());
+        field(out, "Content-Type", self.kind.as_bytes());
+        response::content_range(out, range.first, range.first + range.bytes - 1, self.size);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Bytes of the whole body.
+    pub(super) fn bytes(&self, version: &Version, ranges: &[ByteRange]) -> u64 {
+        let mut text = Vec::new();
+        ranges.iter().for_each(|range| self.write_head(version, *range, &mut text));
+        text.extend_from_slice(format!("\r\n--{}--\r\n", boundary(version)).as_bytes());
+        text.len() as u64 + ranges.iter().map(|range| range.bytes).sum::<u64>()
+    }
+}

@@ -1,0 +1,429 @@
+//! Judges requests: may this phone have that, and what is it? In this order: the method, the name,
+//! the access list, the vault, the catalog, conditions, ranges, and last a session slot.
+//!
+//! Decides from memory alone; what needs a disk is asked for and the request parked.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::admission::slots::{Admitted, Overflow};
+use crate::content::blob::Version;
+use crate::content::{Ask, Entry, Form};
+use crate::session::http::body::Receiving;
+use crate::session::http::connection::{ConnectionId, State, Target, Want, What};
+use crate::session::http::engine::Engine;
+use crate::session::http::limits::HttpListener;
+use crate::session::http::refusal::No;
+use crate::session::{Refusal, Subject, Turn};
+use crate::vault::deed::{Act, Auth, Deed, Precondition, Shown};
+use crate::vault::names::Item;
+use crate::vault::route::{Destination, Stranger, quarantine, route};
+use crate::vault::upload::Upload;
+use crate::vendor::avaya;
+use crate::wire::http::condition::{self, Verdict};
+use crate::wire::http::range::{self, Ranges};
+use crate::wire::http::request::{Framing, Head, Method};
+use crate::wire::http::response::{EntityTag, Status};
+use crate::wire::http::target::{self, BadTarget};
+use crate::wire::http::{auth, range::ByteRange};
+use crate::wire::name::{BadName, FileName};
+
+/// What a request comes to.
+enum Judged {
+    /// It needs a slot, and then this.
+    Want(What),
+    /// The head of a file, without its bytes.
+    Head(Arc<Entry>, Status),
+    /// A few bytes that are always in memory.
+    Bytes(Arc<[u8]>),
+    /// What may be asked here.
+    Options,
+}
+
+/// A judgement and the name that it is about.
+type Judgement = (Subject, Result<Judged, No>);
+
+impl Engine {
+    /// A whole head has come; `raw` is the same as bytes.
+    pub(super) fn handle_request(
+        &mut self,
+        id: ConnectionId,
+        head: &Head<'_>,
+        raw: &[u8],
+        turn: &mut Turn<'_>,
+    ) {
+        turn.counters.http_requests.up();
+        let stopping = self.stopping;
+        let requests_max = turn.snapshot.policy.http.limits.requests_max;
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        connection.head_begun = false;
+        connection.requests += 1;
+        let keep = head.keep_alive && connection.requests < requests_max && !stopping;
+        connection.reply.begin(head, keep);
+        let client = connection.peer.ip().to_canonical();
+        let shown = Shown {
+            basic: head.authorization.and_then(auth::basic),
+            certificate: connection.certificate,
+        };
+        let Some(listener) = self.listeners.get(usize::from(connection.listener.0)) else { return };
+        let asked = Asked { listener, client, shown, raw };
+        let (subject, judged) = asked.judge(head, turn);
+        self.tell(id, subject, head.method == Method::Put, turn.now);
+        match judged {
+            Ok(Judged::Want(what)) => {
+                let want = Want { what, head_only: head.method == Method::Head };
+                self.admit(id, want, turn);
+            }
+            Ok(Judged::Head(entry, status)) => {
+                self.reply_head(id, &entry.version, entry.path.as_bytes(), status, turn);
+            }
+            Ok(Judged::Bytes(bytes)) => self.reply_bytes(id, bytes, turn),
+            Ok(Judged::Options) => self.reply_options(id, turn),
+            Err(no) => self.refuse(id, no, turn),
+        }
+    }
+
+    /// Gives a request its slot, or its place in the queue.
+    fn admit(&mut self, id: ConnectionId, want: Want, turn: &mut Turn<'_>) {
+        if self.stopping {
+            return self.refuse(id, No::busy(Refusal::Stopping), turn);
+        }
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let client = connection.peer.ip();
+        let limits = &turn.snapshot.policy.slots;
+        match turn.admission.slots.ask(client, id.into(), limits, turn.now) {
+            Admitted::Yes => self.begin(id, want, turn),
+            Admitted::Waiting => {
+                turn.counters.queue_entered.up();
+                connection.state = State::Parked(Box::new(want));
+            }
+            Admitted::No(Overflow::Queue | Overflow::Refuse) => {
+                self.refuse(id, No::busy(Refusal::NoSlot), turn);
+            }
+            Admitted::No(Overflow::Drop) => {
+                let refused = crate::session::Outcome::Refused(Refusal::NoSlot);
+                self.conclude(id, Some(refused), turn);
+                let Some(connection) = self.connections.open_mut(id) else { return };
+                connection.state = State::Over;
+            }
+        }
+    }
+
+    /// The phone has its slot: what it wants is begun.
+    pub(super) fn begin(&mut self, id: ConnectionId, want: Want, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        if !std::mem::replace(&mut connection.has_slot, true) {
+            turn.admission.slots.begin(connection.peer.ip());
+        }
+        match want.what {
+            What::Read(entry, ranges) => self.read(id, entry, ranges, turn),
+            What::Fetch { item, shown, raw, entry } => {
+                let act = Act::Fetch;
+                let deed = self.deed(id, item.clone(), shown.clone(), act, turn);
+                let what = What::Fetch { item, shown, raw, entry };
+                self.park(id, Want { what, ..want });
+                self.asks.extend(deed.map(|deed| Ask::Vault { ticket: id.into(), deed }));
+            }
+            What::Forget(item, shown, precondition) => {
+                let deed = self.deed(id, item, shown, Act::Forget { precondition }, turn);
+                self.park(id, Want { what: What::Stored, ..want });
+                self.asks.extend(deed.map(|deed| Ask::Vault { ticket: id.into(), deed }));
+            }
+            What::Take(target, framing, bytes_max) => {
+                let receiving = Receiving::new(target, framing, bytes_max, turn.now);
+                let due = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
+                connection.state = State::Receiving(Box::new(receiving));
+                connection.reply.invite();
+                self.set_deadline(id, Some(due));
+            }
+            What::Stored => {}
+        }
+    }
+
+    /// Sends a file if its bytes are in memory, and asks for them if not.
+    pub(super) fn read(
+        &mut self,
+        id: ConnectionId,
+        entry: Arc<Entry>,
+        ranges: Ranges,
+        turn: &mut Turn<'_>,
+    ) {
+        match entry.blob(Form::Octet) {
+            Some(blob) => {
+                // Ranges were judged for the version that the catalog knows.
+                let same = blob.version().has_same_bytes(&entry.version);
+                let ranges = if same { ranges } else { Ranges::Whole };
+                self.reply_file(id, blob, entry.path.as_bytes(), ranges, turn);
+            }
+            None => {
+                turn.counters.loads_asked.up();
+                let what = What::Read(Arc::clone(&entry), ranges);
+                self.park(id, Want { what, head_only: false });
+                self.asks.push_back(Ask::Open { ticket: id.into(), entry, form: Form::Octet });
+            }
+        }
+    }
+
+    /// What the vault is asked for a connection.
+    pub(super) fn deed(
+        &self,
+        id: ConnectionId,
+        item: Item,
+        shown: Shown,
+        act: Act,
+        turn: &Turn<'_>,
+    ) -> Option<Box<Deed>> {
+        let client = self.connections.open(id)?.peer.ip().to_canonical();
+        let policy = Arc::clone(turn.snapshot.policy.http.vault.as_ref()?);
+        Some(Box::new(Deed { client, item, shown, policy, act }))
+    }
+
+    pub(super) fn park(&mut self, id: ConnectionId, want: Want) {
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.state = State::Parked(Box::new(want));
+        }
+    }
+}
+
+/// Who asks, and where.
+struct Asked<'a> {
+    listener: &'a HttpListener,
+    client: IpAddr,
+    shown: Shown,
+    raw: &'a [u8],
+}
+
+impl Asked<'_> {
+    fn judge(self, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
+        let no = |no| (Subject::Unreadable, Err(no));
+        match head.method {
+            Method::Unknown => {
+                return no(No::new(Status::NOT_IMPLEMENTED, Refusal::NotImplemented));
+            }
+            Method::Options if head.target == b"*" => {
+                return (Subject::Unreadable, Ok(Judged::Options));
+            }
+            Method::Get
+            | Method::Head
+            | Method::Put
+            | Method::Delete
+            | Method::Options
+            | Method::Post => {}
+        }
+        let name = match target::parse(head.target) {
+            Ok(name) => name,
+            Err(bad) => return no(refuse_target(bad)),
+        };
+        let subject = Subject::Name(name);
+        if head.unknown_expectation {
+            let no = No::new(Status::EXPECTATION_FAILED, Refusal::ExpectationUnknown);
+            return (subject, Err(no));
+        }
+        match head.method {
+            Method::Get | Method::Head => self.judge_read(&name, head, turn),
+            Method::Put => (subject, self.judge_put(&name, head, turn)),
+            Method::Delete => (subject, self.judge_delete(&name, head, turn)),
+            Method::Options => (subject, Ok(Judged::Options)),
+            Method::Post | Method::Unknown => (subject, Err(No::method())),
+        }
+    }
+
+    fn permits(&self, turn: &Turn<'_>) -> bool {
+        turn.snapshot.policy.access.permits(self.listener.protocol, self.client)
+    }
+
+    fn judge_read(self, name: &FileName, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
+        let http = &turn.snapshot.policy.http;
+        if !self.permits(turn) {
+            let Some(entry) = self.fallback(name, turn) else {
+                let no = No::new(Status::FORBIDDEN, Refusal::AccessDenied);
+                return (Subject::Name(*name), Err(no));
+            };
+            return self.judge_entry(entry, head, turn);
+        }
+        if let Some(ca) = http.ca.as_ref().filter(|ca| *ca.path == *name.as_bytes()) {
+            return (Subject::Name(*name), Ok(Judged::Bytes(Arc::clone(&ca.pem))));
+        }
+        let entry = self.find(name, turn);
+        if let Some(item) = self.item(name, turn) {
+            let auth = http.vault.as_ref().map(|vault| &vault.auth);
+            if let Some(Err(no)) = auth.map(|auth| self.show_something(auth)) {
+                return (Subject::Name(*name), Err(no));
+            }
+            let what = What::Fetch { item, shown: self.shown, raw: self.raw.into(), entry };
+            return (Subject::Name(*name), Ok(Judged::Want(what)));
+        }
+        match entry {
+            Some(entry) => self.judge_entry(entry, head, turn),
+            None => (Subject::Name(*name), Err(No::new(Status::NOT_FOUND, Refusal::NoSuchFile))),
+        }
+    }
+
+    fn judge_entry(&self, entry: Arc<Entry>, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
+        let ranges_max = turn.snapshot.policy.http.limits.ranges_max;
+        let judged = match terms(head, &entry.version, ranges_max) {
+            Ok(_) if head.method == Method::Head => {
+                Ok(Judged::Head(Arc::clone(&entry), Status::OK))
+            }
+            Ok(ranges) => Ok(Judged::Want(What::Read(Arc::clone(&entry), ranges))),
+            Err(Otherwise::NotModified) => {
+                Ok(Judged::Head(Arc::clone(&entry), Status::NOT_MODIFIED))
+            }
+            Err(Otherwise::No(no)) => Err(no),
+        };
+        (Subject::File(entry), judged)
+    }
+
+    fn judge_put(self, name: &FileName, head: &Head<'_>, turn: &Turn<'_>) -> Result<Judged, No> {
+        if !self.permits(turn) {
+            return Err(No::new(Status::FORBIDDEN, Refusal::AccessDenied));
+        }
+        if head.content_range.is_some() {
+            // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
+            return Err(No::new(Status::BAD_REQUEST, Refusal::Malformed));
+        }
+        let (target, bytes_max) = self.destination(name, condition::precondition(head), turn)?;
+        match head.framing {
+            Framing::None => Err(No::new(Status::LENGTH_REQUIRED, Refusal::LengthRequired)),
+            Framing::Length(bytes) if bytes > bytes_max => {
+                Err(No::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge))
+            }
+            framing @ (Framing::Length(_) | Framing::Chunked) => {
+                Ok(Judged::Want(What::Take(target, framing, bytes_max)))
+            }
+        }
+    }
+
+    fn judge_delete(self, name: &FileName, head: &Head<'_>, turn: &Turn<'_>) -> Result<Judged, No> {
+        if !self.permits(turn) {
+            return Err(No::new(Status::FORBIDDEN, Refusal::AccessDenied));
+        }
+        let Some(item) = self.item(name, turn) else { return Err(No::method()) };
+        let Some(vault) = &turn.snapshot.policy.http.vault else { return Err(No::method()) };
+        self.show_something(&vault.auth)?;
+        let what = What::Forget(item, self.shown, condition::precondition(head));
+        Ok(Judged::Want(what))
+    }
+
+    /// Whoever has shown nothing where something must be shown is told so before a body comes.
+    fn show_something(&self, auth: &Auth) -> Result<(), No> {
+        let shows = match auth {
+            Auth::Open => true,
+            Auth::Users(_) | Auth::Pinned => self.shown.basic.is_some(),
+            Auth::Certificate => self.shown.certificate,
+        };
+        shows.then_some(()).ok_or_else(No::unauthorized)
+    }
+
+    /// The item of the vault that a name means here.
+    fn item(&self, name: &FileName, turn: &Turn<'_>) -> Option<Item> {
+        let vault = turn.snapshot.policy.http.vault.as_ref().filter(|_| self.listener.vault)?;
+        Item::parse(name, &vault.prefixes)
+    }
+
+    /// Where the body of a PUT goes, and how large it may be.
+    fn destination(
+        self,
+        name: &FileName,
+        precondition: Precondition,
+        turn: &Turn<'_>,
+    ) -> Result<(Target, u64), No> {
+        let policy = &turn.snapshot.policy;
+        let vault = policy.http.vault.as_deref().filter(|_| self.listener.vault);
+        let upload = match (route(name, self.client, vault, &policy.uploads), vault) {
+            (Destination::Vault(item), Some(vault)) => {
+                self.show_something(&vault.auth)?;
+                return Ok((Target::Item(item, self.shown, precondition), vault.bytes_max));
+            }
+            (Destination::Upload(rule), _) => Some(Upload {
+                directory: rule.directory,
+                name: *name,
+                bytes_max: rule.bytes_max,
+                existing: rule.existing,
+                precondition,
+                client: self.client,
+                bytes: Vec::new(),
+            }),
+            (Destination::Quarantine { directory, bytes_max }, _) => {
+                let serial = turn.now.as_micros();
+                let stranger = Stranger { client: self.client, name, unix_s: turn.unix_s, serial };
+                quarantine((directory, bytes_max), &stranger, Vec::new())
+            }
+            (Destination::Refused, _) | (Destination::Vault(_), None) => None,
+        };
+        let upload = upload.ok_or(No::new(Status::FORBIDDEN, Refusal::UploadNotAllowed))?;
+        let bytes_max = upload.bytes_max;
+        Ok((Target::File(Box::new(upload)), bytes_max))
+    }
+
+    /// The file that a client gets for a name, by remap rules and stacked roots.
+    fn find(&self, name: &FileName, turn: &Turn<'_>) -> Option<Arc<Entry>> {
+        let routes = &turn.snapshot.policy.routes;
+        let route = routes.resolve(name, self.client, &self.listener.stack).ok()?;
+        turn.snapshot.catalog.find(&route.stack, &route.name).map(Arc::clone)
+    }
+
+    /// The override file that a phone outside the access list gets for an upgrade script or its
+    /// settings, if the administrator has put one there.
+    fn fallback(&self, name: &FileName, turn: &Turn<'_>) -> Option<Arc<Entry>> {
+        let name = avaya::override_for(name)?;
+        turn.snapshot.catalog.find(&self.listener.stack, &name).map(Arc::clone)
+    }
+}
+
+/// What a request gets that does not get the bytes.
+pub(super) enum Otherwise {
+    /// It has them already.
+    NotModified,
+    /// A refusal.
+    No(No),
+}
+
+/// What the conditions and ranges of a request come to for a version of a file.
+pub(super) fn terms(
+    head: &Head<'_>,
+    version: &Version,
+    ranges_max: usize,
+) -> Result<Ranges, Otherwise> {
+    let tag = EntityTag::of(version);
+    let modified_s = u64::try_from(version.modified_ns / 1_000_000_000).unwrap_or(0);
+    match condition::judge(head, &tag, modified_s) {
+        Verdict::Go => {}
+        Verdict::NotModified => return Err(Otherwise::NotModified),
+        Verdict::Failed => {
+            let no = No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed);
+            return Err(Otherwise::No(no));
+        }
+    }
+    // RFC 9110, 14.2: ranges are for GET alone.
+    let Some(range) = head.range.filter(|_| head.method == Method::Get) else {
+        return Ok(Ranges::Whole);
+    };
+    let holds = head.if_range.is_none_or(|tagged| condition::range_holds(tagged, &tag, modified_s));
+    if !holds {
+        return Ok(Ranges::Whole);
+    }
+    match range::parse(range, version.bytes, ranges_max) {
+        Ranges::None => Err(Otherwise::No(No::range(version.bytes))),
+        ranges @ (Ranges::Whole | Ranges::One(ByteRange { .. }) | Ranges::Many(_)) => Ok(ranges),
+    }
+}
+
+fn refuse_target(bad: BadTarget) -> No {
+    match bad {
+        BadTarget::Escape
+        | BadTarget::Name(BadName::Parent | BadName::Control(_) | BadName::TooLong) => {
+            No::new(Status::BAD_REQUEST, Refusal::BadName)
+        }
+        // Never a listing, and nothing that only some systems would take for a file.
+        BadTarget::Directory => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+        BadTarget::Name(
+            BadName::Empty
+            | BadName::Hidden
+            | BadName::Colon
+            | BadName::Device
+            | BadName::TrailingDotOrBlank
+            | BadName::Directory,
+        ) => No::new(Status::NOT_FOUND, Refusal::BadName),
+    }
+}

@@ -186,9 +186,14 @@ def pinned(command, on):
 
 
 def ask(load, seconds, on):
-    """Runs the load; what was done, what failed, how long the slowest of 100 took."""
+    """Runs the load; what was done, what failed, how long the slowest of 100 took in ms."""
     if load.ask in ("new", "reuse"):
         return shake(load, seconds, on)
+    return heard(start(load, seconds, on).communicate(timeout=seconds + 60)[0])
+
+
+def start(load, seconds, on):
+    """wrk, on its way."""
     program = unpacked("wrk")
     if not program:
         raise SystemExit("wrk is not installed: tools/compare --install fetches it")
@@ -196,8 +201,12 @@ def ask(load, seconds, on):
     if load.ask == "close":
         command += ["-H", "Connection: close"]
     command.append(f"{base_of(load)}/{load.file}")
-    said = subprocess.run(pinned(command, on), capture_output=True, text=True, check=True,
-                          timeout=seconds + 60, env=environment()).stdout
+    return subprocess.Popen(pinned(command, on), stdout=subprocess.PIPE, text=True,
+                            env=environment())
+
+
+def heard(said):
+    """What wrk says at its end."""
     done = int(re.search(r"(\d+) requests in", said)[1])
     failed = sum(int(number) for number in re.findall(r"Non-2xx or 3xx responses: (\d+)", said))
     for errors in re.findall(r"Socket errors: (.*)", said):

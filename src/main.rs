@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringpost::control::certificate_command::{self, Deed};
 use ringpost::control::command;
 use ringpost::control::explain::Question;
 use ringpost::control::workers::Workers;
@@ -50,6 +51,17 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// See, renew, give out and replace the certificates of [[https]].
+    Certificate {
+        #[command(subcommand)]
+        deed: Certificate,
+        /// The listener whose certificate is meant, where there are several.
+        #[arg(long, value_name = "ADDRESS:PORT", global = true)]
+        listener: Option<SocketAddr>,
+        /// The configuration; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+    },
     /// Ask a running Ringpost how it is.
     Status {
         /// The configuration that names its [admin]; found as for `serve` when left out.
@@ -71,6 +83,49 @@ fn protocol(word: &str) -> Result<Protocol, String> {
     found.ok_or_else(|| "write tftp, http or https".into())
 }
 
+#[derive(Debug, Subcommand)]
+enum Certificate {
+    /// Tell what is served: names, dates, kinds of keys, fingerprints, who can trust it.
+    Show,
+    /// Make a new certificate by the server's own CA, for all names and addresses of this host.
+    Renew,
+    /// Give out the CA's certificate, as phones want it for TRUSTCERTS.
+    Export {
+        /// The binary form, for other clients.
+        #[arg(long)]
+        der: bool,
+        /// Where to; standard output when left out.
+        file: Option<PathBuf>,
+    },
+    /// Make a key, and a request for another CA to sign.
+    Csr {
+        /// Where the request goes; standard output when left out.
+        file: Option<PathBuf>,
+    },
+    /// Put a certificate of another CA in use.
+    Import {
+        /// The server's certificate and those that vouch for it, PEM, in any order.
+        chain: PathBuf,
+        /// Its key; that of `csr`, or else the one in use, when left out.
+        key: Option<PathBuf>,
+        /// Even if it holds for no name or address of this host.
+        #[arg(long)]
+        any_name: bool,
+    },
+}
+
+impl From<Certificate> for Deed {
+    fn from(asked: Certificate) -> Deed {
+        match asked {
+            Certificate::Show => Deed::Show,
+            Certificate::Renew => Deed::Renew,
+            Certificate::Export { der, file } => Deed::Export { der, file },
+            Certificate::Csr { file } => Deed::Request { file },
+            Certificate::Import { chain, key, any_name } => Deed::Import { chain, key, any_name },
+        }
+    }
+}
+
 fn main() -> ExitCode {
     match Line::parse().command.unwrap_or(Command::Serve { config: None }) {
         Command::Serve { config } => command::serve::<Workers>(config.as_deref()),
@@ -78,6 +133,9 @@ fn main() -> ExitCode {
         Command::Explain { name, from, protocol, listener, config } => {
             let question = Question { asked: &name, client: from, protocol, listener };
             command::explain(&question, config.as_deref())
+        }
+        Command::Certificate { deed, listener, config } => {
+            certificate_command::run(&deed.into(), listener, config.as_deref())
         }
         Command::Status { config, url, json } => command::status(config.as_deref(), url, json),
     }

@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use hdrhistogram::CreationError;
 use serde::{Deserialize, Serialize};
 
+use super::certificates::CertificateStatus;
 use super::config::Settings;
 use crate::content::{Form, Root};
 use crate::count::Figure;
@@ -42,6 +43,7 @@ pub struct Board {
 struct Notes {
     warnings: Vec<String>,
     reload: Option<Reloaded>,
+    certificates: Vec<CertificateStatus>,
 }
 
 /// An address in use.
@@ -93,6 +95,9 @@ pub struct Status {
     pub listeners: Vec<Listening>,
     /// Limits in force.
     pub limits: Limits,
+    /// Certificates of the listeners with TLS.
+    #[serde(default)]
+    pub certificates: Vec<CertificateStatus>,
     /// The last reload, if there was one.
     pub reload: Option<Reloaded>,
     /// What is in force and yet worth a look.
@@ -280,7 +285,7 @@ impl Board {
             snapshot: parts.snapshot,
             settings: ArcSwap::new(parts.settings),
             listeners: parts.listeners,
-            notes: Mutex::new(Notes { warnings: parts.warnings, reload: None }),
+            notes: Mutex::new(Notes { warnings: parts.warnings, ..Notes::default() }),
             timings: Mutex::new(Histograms::new()?),
         })
     }
@@ -316,6 +321,17 @@ impl Board {
     /// Notes a reload that failed, or one that changed something.
     pub fn note_reload(&self, reload: Reloaded) {
         lock(&self.notes).reload = Some(reload);
+    }
+
+    /// Notes the certificates in use.
+    pub fn note_certificates(&self, certificates: Vec<CertificateStatus>) {
+        lock(&self.notes).certificates = certificates;
+    }
+
+    /// The certificates in use, by listener.
+    #[must_use]
+    pub fn certificates(&self) -> Vec<CertificateStatus> {
+        lock(&self.notes).certificates.clone()
     }
 
     /// Every figure, summed over the workers, in the order of the source.
@@ -367,6 +383,7 @@ impl Board {
             roots: self.snapshot.load().catalog.roots.iter().map(|dir| root(dir)).collect(),
             listeners: self.listeners.clone(),
             limits: limits(&settings),
+            certificates: self.certificates(),
             reload,
             warnings: self.warnings(),
         }

@@ -74,7 +74,7 @@ pub fn status(config: Option<&Path>, url: Option<String>, json: bool) -> ExitCod
     }
 }
 
-fn load(source: &Source) -> Result<Settings, String> {
+pub(super) fn load(source: &Source) -> Result<Settings, String> {
     if *source == Source::BuiltIn {
         sample::make(sample::DIR.as_ref())?;
     }
@@ -101,13 +101,13 @@ fn catalog(settings: &Settings) -> Result<Arc<Catalog>, String> {
     receiver.try_recv().map_err(|fault| unread(&fault))
 }
 
-fn tell(text: &str) -> ExitCode {
+pub(super) fn tell(text: impl AsRef<[u8]>) -> ExitCode {
     // Whoever closes standard output early, such as `head`, has seen what they wanted.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = io::stdout().write_all(text.as_ref());
     ExitCode::SUCCESS
 }
 
-fn fail(trouble: &str) -> ExitCode {
+pub(super) fn fail(trouble: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "{trouble}");
     ExitCode::FAILURE
 }

@@ -48,6 +48,7 @@ impl Collector for Page {
             }
         }
         self.roots(&mut encoder)?;
+        self.certificates(&mut encoder)?;
         let timings = self.0.timings();
         let turn = "Time that a worker's turn took, from waking to going back to wait.";
         timing(&mut encoder, "turn_seconds", turn, &timings.turn_us, &TURN_BUCKETS_US, 1e6)?;
@@ -66,6 +67,33 @@ impl Page {
                 figures.iter().find(|own| own.name == figure.name).map_or(0, |own| own.value);
             let labels = [("worker", number.to_string())];
             ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    fn certificates(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let rows = self.0.certificates();
+        let help = "When a certificate ceases to hold, in seconds since 1970.";
+        let name = "certificate_not_after_seconds";
+        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for row in &rows {
+            for pair in &row.pairs {
+                let listen: Vec<_> = row.listen.iter().map(ToString::to_string).collect();
+                let labels = [
+                    ("listen", listen.join(",")),
+                    ("key", pair.key.clone()),
+                    ("subject", pair.subject.clone()),
+                ];
+                ConstGauge::new(pair.not_after_unix_s).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        let help = "Whether a newer certificate could not be used, or the one in use needs a hand.";
+        let mut family =
+            encoder.encode_descriptor("certificate_faulty", help, None, MetricType::Gauge)?;
+        for row in &rows {
+            let labels = [("file", row.file.clone())];
+            let is_faulty = i64::from(row.fault.is_some());
+            ConstGauge::new(is_faulty).encode(family.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 pub mod ask;
 mod banner;
 pub mod board;
+pub mod certificate_command;
+pub mod certificates;
 pub mod command;
 pub mod config;
 mod descriptors;

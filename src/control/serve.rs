@@ -14,6 +14,7 @@ use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::board::{Board, BoardParts, Listening, Reloaded};
+use super::certificates::Certificates;
 use super::config::Settings;
 use super::descriptors::Descriptors;
 use super::inherit::Inherited;
@@ -124,6 +125,7 @@ struct Daemon<D> {
     data: D,
     directories: Arc<Directories>,
     descriptors: Descriptors,
+    certificates: Certificates,
     /// None only while a reload changes it for another.
     watch: Option<Watch>,
     web: Option<Web>,
@@ -140,6 +142,8 @@ impl<D: DataPath> Daemon<D> {
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited)?;
         let admin = settings.admin.map(|admin| bind_admin(admin, &mut inherited)).transpose()?;
+        // A key may be readable for root alone.
+        let mut certificates = Certificates::read(&settings)?;
         let left = inherited.left();
         warnings.extend(left.iter().map(|address| {
             format!("the service manager gave a socket for {address}, which no section listens on")
@@ -152,6 +156,8 @@ impl<D: DataPath> Daemon<D> {
         }
         log.change(&settings.log);
         make_directories(&settings)?;
+        certificates.make(now_unix_s())?;
+        settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
         let directories = Arc::new(Directories::default());
         settings.number_uploads(&directories);
@@ -171,7 +177,7 @@ impl<D: DataPath> Daemon<D> {
             views: views.clone(),
             directories: directories.clone(),
             records,
-            terms: HashMap::new(),
+            terms: certificates.terms(),
         };
         let data = D::start(sockets, parts)?;
         if let Some((address, _)) = &admin {
@@ -184,7 +190,20 @@ impl<D: DataPath> Daemon<D> {
         let web = admin.map(|(_, listener)| Web::start(listener, board.clone())).transpose();
         let web = web.map_err(no_thread)?;
         let (source, watch) = (source.clone(), Some(watch));
-        Ok(Daemon { source, board, log, data, directories, descriptors, watch, web, writer, lists })
+        board.note_certificates(certificates.report(now_unix_s()));
+        Ok(Daemon {
+            source,
+            board,
+            log,
+            data,
+            directories,
+            descriptors,
+            certificates,
+            watch,
+            web,
+            writer,
+            lists,
+        })
     }
 
     /// Looks after everything until a signal says that it is time to stop.
@@ -205,9 +224,15 @@ impl<D: DataPath> Daemon<D> {
         if self.board.stuck().is_empty() {
             notify::alive();
         }
+        let looked = self.certificates.look(now_unix_s());
+        if looked.changed {
+            self.board.note_certificates(self.certificates.report(now_unix_s()));
+        }
         let lists = Lists::look(&self.board.settings.load().data_dir);
         if lists != self.lists {
             self.reload("a changed access list");
+        } else if looked.ca_changed {
+            self.reload("a changed CA certificate");
         }
     }
 
@@ -232,9 +257,12 @@ impl<D: DataPath> Daemon<D> {
     }
 
     fn take(&mut self, mut settings: Settings) -> (bool, String) {
-        if let Err(trouble) = make_directories(&settings) {
+        let made = make_directories(&settings);
+        if let Err(trouble) = made.and_then(|()| self.certificates.take(&settings, now_unix_s())) {
             return (false, trouble);
         }
+        settings.serve_ca(self.certificates.ca_file());
+        self.board.note_certificates(self.certificates.report(now_unix_s()));
         let before = self.board.settings.load_full();
         self.descriptors.fit(&mut settings, self.board.views.len());
         settings.number_uploads(&self.directories);
@@ -304,6 +332,11 @@ fn workers(settings: &Settings) -> usize {
         0 => thread::available_parallelism().map_or(1, usize::from),
         asked => asked,
     }
+}
+
+/// What the calendar says, in seconds since 1970.
+fn now_unix_s() -> i64 {
+    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs().cast_signed())
 }
 
 fn no_thread(fault: io::Error) -> String {

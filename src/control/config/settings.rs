@@ -24,7 +24,7 @@ use crate::content::loader::LoaderConfig;
 use crate::content::route::Routes;
 use crate::control::interfaces;
 use crate::session::Protocol;
-use crate::session::http::limits::{HttpListener, HttpPolicy};
+use crate::session::http::limits::{CaFile, HttpListener, HttpPolicy};
 use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
 use crate::time::Duration;
@@ -73,6 +73,15 @@ impl Settings {
         });
         let vault = vault.map(|vault| vault.dir.as_path());
         vault.into_iter().chain(quarantine.map(PathBuf::as_path))
+    }
+
+    /// Has phones served the CA's certificate. To be called by the daemon, before the settings are
+    /// used.
+    pub fn serve_ca(&mut self, ca: Option<CaFile>) {
+        // Nobody else holds settings that were just made.
+        if let Some(policy) = Arc::get_mut(&mut self.policy) {
+            policy.http.ca = ca;
+        }
     }
 
     /// Keeps listeners that only a restart takes away, with the files and the vault that they had:

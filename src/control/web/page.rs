@@ -76,10 +76,40 @@ fn write_page(page: &mut String, status: &Status) -> fmt::Result {
         .iter()
         .map(|root| vec![root.dir.clone(), root.files.to_string(), words::bytes(root.heap_bytes)]);
     table(page, "Directories", &["directory", "files", "in memory"], &roots.collect::<Vec<_>>())?;
+    certificates(page, status)?;
     let listeners = status.listeners.iter();
     let listeners =
         listeners.map(|listener| vec![listener.protocol.clone(), listener.address.to_string()]);
     table(page, "Listeners", &["protocol", "address"], &listeners.collect::<Vec<_>>())
+}
+
+fn certificates(page: &mut String, status: &Status) -> fmt::Result {
+    for certificate in &status.certificates {
+        if let Some(fault) = &certificate.fault {
+            write!(page, "<p class=\"bad\">{}</p>", Escaped(fault))?;
+        }
+        if certificate.days_left < 0 {
+            let file = Escaped(&certificate.file);
+            write!(page, "<p class=\"bad\">{file} has expired: phones refuse it.</p>")?;
+        }
+    }
+    let rows = status.certificates.iter().flat_map(|certificate| {
+        certificate.pairs.iter().map(|pair| {
+            let listen: Vec<_> = certificate.listen.iter().map(ToString::to_string).collect();
+            vec![
+                pair.subject.clone(),
+                pair.issuer.clone(),
+                pair.key.clone(),
+                certificate.days_left.to_string(),
+                listen.join(" "),
+            ]
+        })
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return Ok(());
+    }
+    table(page, "Certificates", &["subject", "issuer", "key", "days left", "listeners"], &rows)
 }
 
 fn warnings(page: &mut String, status: &Status) -> fmt::Result {

@@ -139,7 +139,8 @@ fn described(facts: &Facts, trust: &str, now_unix_s: i64) -> String {
         names => format!("    names        {}\n", names.join(", ")),
     };
     format!(
-        "  {}\n    subject      {}\n    issuer       {}\n{names}    holds        {} to {} ({left})\n\
+        "  {}\n    subject      {}\n    issuer       {}\n{names}\
+         \x20   holds        {} to {} ({left})\n\
          \x20   SHA-256      {}\n    trusted by   {trust}\n",
         facts.key,
         facts.subject,

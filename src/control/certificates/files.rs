@@ -1,4 +1,5 @@
-//! Certificate and key files: read within bounds, written so that a crash leaves the old or the new.
+//! Certificate and key files: read within bounds, and written so that a crash leaves the old or the
+//! new.
 //!
 //! What is private is for its owner's eyes from its first byte on. Nothing is changed in place.
 

@@ -38,6 +38,9 @@ pub struct Facts {
 #[derive(Clone, Debug)]
 pub(in crate::control) struct Pair {
     pub(in crate::control) certified: Arc<CertifiedKey>,
+    /// The key once more, for the library that old phones need.
+    #[cfg(feature = "legacy-tls")]
+    pub(in crate::control) key: Arc<PrivateKeyDer<'static>>,
     pub(in crate::control) facts: Facts,
 }
 
@@ -58,31 +61,37 @@ impl Pair {
                 certificate.display()
             ),
         })?;
-        Pair::new(certified).map_err(|why| format!("{} {why}", certificate.display()))
-    }
-
-    fn new(certified: CertifiedKey) -> Result<Pair, String> {
-        let links = certified.cert.windows(2);
-        for (place, link) in links.enumerate() {
-            if let [below, above] = link
-                && !vouches(above, below)
-            {
-                return Err(format!(
-                    "has certificates out of order: number {} does not vouch for number {}; put \
-                     the server's first and each one's issuer behind it",
-                    place + 2,
-                    place + 1
-                ));
-            }
-        }
-        let facts = facts(certified.cert.first().ok_or("has no certificate")?)?;
-        Ok(Pair { certified: Arc::new(certified), facts })
+        judge(&certified).map_err(|why| format!("{} {why}", certificate.display()))?;
+        let leaf = certified.cert.first().map_or(&[][..], |leaf| leaf);
+        Ok(Pair {
+            facts: facts(leaf).map_err(|why| format!("{} {why}", certificate.display()))?,
+            certified: Arc::new(certified),
+            #[cfg(feature = "legacy-tls")]
+            key: Arc::new(PrivateKeyDer::from_pem_slice(&bytes).map_err(|why| why.to_string())?),
+        })
     }
 
     /// The certificate itself.
     pub(in crate::control) fn leaf(&self) -> &[u8] {
         self.certified.cert.first().map_or(&[], |leaf| leaf)
     }
+}
+
+/// Whether each certificate vouches for the one before it.
+fn judge(certified: &CertifiedKey) -> Result<(), String> {
+    for (place, link) in certified.cert.windows(2).enumerate() {
+        if let [below, above] = link
+            && !vouches(above, below)
+        {
+            return Err(format!(
+                "has certificates out of order: number {} does not vouch for number {}; put the \
+                 server's first and each one's issuer behind it",
+                place + 2,
+                place + 1
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Why a key does not do.

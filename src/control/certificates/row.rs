@@ -54,6 +54,7 @@ impl Row {
         self.used.is_some()
             && of(&self.settings) == of(new)
             && self.settings.authenticate_only == new.authenticate_only
+            && self.settings.legacy == new.legacy
     }
 
     /// The files that it depends on, as they are now.
@@ -89,7 +90,8 @@ impl Row {
             Some(before) => before.sessions.clone(),
             None => Sessions::new()?,
         };
-        let terms = Arc::new(judgement.terms(&pairs, &sessions)?);
+        let terms =
+            Arc::new(judgement.terms(&pairs, &sessions, before.map(|before| &*before.terms))?);
         self.used = Some(Used { pairs, judgement, sessions, terms });
         self.fault = fault;
         self.unsettled_since_unix_s = None;
@@ -203,6 +205,7 @@ impl Judgement {
             client_ca: ca.unwrap_or_default(),
             client_crl: crl,
             authenticate_only: settings.authenticate_only,
+            legacy: settings.legacy,
         })
     }
 }

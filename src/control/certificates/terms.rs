@@ -32,6 +32,8 @@ pub(super) struct Judgement {
     /// What is revoked, PEM.
     pub(super) client_crl: Option<Vec<u8>>,
     pub(super) authenticate_only: bool,
+    /// OpenSSL's TLS 1.0 and up.
+    pub(super) legacy: bool,
 }
 
 /// What resumes sessions; kept over reloads, or every reload would be a storm of whole handshakes.
@@ -62,11 +64,16 @@ impl Sessions {
 }
 
 impl Judgement {
-    /// Terms of connections.
+    /// Terms of connections, after those `before` them.
     ///
     /// # Errors
-    /// The end of a sentence that begins with the listener.
-    pub(super) fn terms(&self, pairs: &[Pair], sessions: &Sessions) -> Result<TlsTerms, String> {
+    /// What is wrong, and what to do.
+    pub(super) fn terms(
+        &self,
+        pairs: &[Pair],
+        sessions: &Sessions,
+        before: Option<&TlsTerms>,
+    ) -> Result<TlsTerms, String> {
         let provider = Arc::new(self.provider());
         let versions: &[&SupportedProtocolVersion] = match self.authenticate_only {
             true => integrity::VERSIONS,
@@ -83,7 +90,49 @@ impl Judgement {
         config.ticketer = sessions.tickets.clone();
         config.session_storage = sessions.cache.clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-        Ok(TlsTerms { config: Arc::new(config) })
+        self.with_legacy(TlsTerms::new(Arc::new(config)), pairs, before)
+    }
+
+    #[cfg(not(feature = "legacy-tls"))]
+    fn with_legacy(
+        &self,
+        terms: TlsTerms,
+        _: &[Pair],
+        _: Option<&TlsTerms>,
+    ) -> Result<TlsTerms, String> {
+        match self.legacy {
+            false => Ok(terms),
+            // The configuration has said so before; an old phone must not meet anything else.
+            true => Err("`legacy` is true, but this program was built without it".into()),
+        }
+    }
+
+    #[cfg(feature = "legacy-tls")]
+    fn with_legacy(
+        &self,
+        mut terms: TlsTerms,
+        pairs: &[Pair],
+        before: Option<&TlsTerms>,
+    ) -> Result<TlsTerms, String> {
+        use crate::net::legacy::{self, ClientCheck, LegacyTerms};
+        if !self.legacy {
+            return Ok(terms);
+        }
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|pair| legacy::Pair { chain: &pair.certified.cert, key: &pair.key })
+            .collect();
+        let asks = self.client_auth != ClientAuth::Off;
+        let issuers = if asks { pair::chain(&self.client_ca)? } else { Vec::new() };
+        let revoked = self.client_crl.as_deref().map_or(Ok(Vec::new()), lists)?;
+        let is_required = self.client_auth == ClientAuth::Required;
+        let check = ClientCheck { issuers: &issuers, lists: &revoked, is_required };
+        let before = before.and_then(|before| before.legacy.as_ref());
+        let legacy = LegacyTerms::new(&pairs, asks.then_some(&check), before);
+        terms.legacy = Some(legacy.map_err(|why| {
+            format!("OpenSSL, which serves old phones, cannot use the certificate: {why}")
+        })?);
+        Ok(terms)
     }
 
     fn provider(&self) -> CryptoProvider {

@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use argon2::Argon2;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::blob::Blob;
@@ -24,7 +25,7 @@ use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket};
 use crate::time::Instant;
 use crate::vault::keep::sweep_vault;
 use crate::vault::store::{Directories, Writer};
-use crate::vault::threads::{Task, Vault, VaultFigures};
+use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures, Ways};
 
 /// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
 pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -130,7 +131,10 @@ impl Loader {
         let (asks, received) = bounded(config.asks_max);
         let (writes, written) = bounded(config.uploads_max);
         let queues = Some(Queues { asks, writes: Sender::clone(&writes) });
-        let shared = Arc::new(Shared::new(config, started, replies));
+        let (secrets, unproven) = bounded(SECRETS_MAX);
+        let ways = Ways { writer: writes, secrets };
+        let vault = Vault::new(Argon2::default())?;
+        let shared = Arc::new(Shared::new(config, started, replies, vault));
         let mut loader = Loader { queues, directories, shared, threads: Vec::new() };
         let writer =
             Writer::new(Arc::clone(&loader.directories), config.upload_directory_bytes_max);
@@ -141,11 +145,20 @@ impl Loader {
                 .vault
                 .run_writer(writer, &written, |worker, answer| shared.answer(worker, answer));
         })?);
+        for number in 0..SECRETS_THREADS {
+            let (shared, unproven) = (Arc::clone(&loader.shared), Receiver::clone(&unproven));
+            let writer = Sender::clone(&ways.writer);
+            let thread = std::thread::Builder::new().name(format!("secrets-{number}"));
+            loader.threads.push(thread.spawn(move || {
+                let answer = |worker, answer| shared.answer(worker, answer);
+                shared.vault.run_secrets(&unproven, &writer, || shared.now(), answer);
+            })?);
+        }
         for number in 0..config.threads.max(1) {
             let (shared, received) = (Arc::clone(&loader.shared), Receiver::clone(&received));
-            let writes = Sender::clone(&writes);
+            let ways = Ways::clone(&ways);
             let thread = std::thread::Builder::new().name(format!("loader-{number}"));
-            loader.threads.push(thread.spawn(move || shared.run(&received, &writes))?);
+            loader.threads.push(thread.spawn(move || shared.run(&received, &ways))?);
         }
         Ok(loader)
     }
@@ -234,7 +247,12 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(config: LoaderConfig, started: std::time::Instant, replies: Vec<Replies>) -> Self {
+    fn new(
+        config: LoaderConfig,
+        started: std::time::Instant,
+        replies: Vec<Replies>,
+        vault: Vault,
+    ) -> Self {
         let limits = Limits {
             heap_bytes_max: config.heap_bytes_max,
             sealed_files_max: config.sealed_files_max,
@@ -247,27 +265,27 @@ impl Shared {
             waiting: Mutex::default(),
             later: Mutex::default(),
             memory: Mutex::new(Memory::new(limits)),
-            vault: Vault::default(),
+            vault,
             loads: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
         }
     }
 
-    fn run(&self, asks: &Receiver<(usize, Ask)>, writes: &Sender<Task>) {
+    fn run(&self, asks: &Receiver<(usize, Ask)>, ways: &Ways) {
         loop {
             while let Some(load) = self.take_due() {
                 self.look(load);
             }
             match asks.recv_timeout(self.until_due()) {
-                Ok((worker, ask)) => self.handle(worker, ask, writes),
+                Ok((worker, ask)) => self.handle(worker, ask, ways),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn handle(&self, worker: usize, ask: Ask, writes: &Sender<Task>) {
+    fn handle(&self, worker: usize, ask: Ask, ways: &Ways) {
         match ask {
             Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
             Ask::Verify { ticket, blob } => {
@@ -283,7 +301,7 @@ impl Shared {
                 self.answer(worker, Answer::Read { ticket, result });
             }
             Ask::Vault { ticket, deed } => {
-                if let Some(answer) = self.vault.handle(worker, ticket, deed, writes) {
+                if let Some(answer) = self.vault.handle(worker, ticket, deed, ways, self.now()) {
                     self.answer(worker, answer);
                 }
             }

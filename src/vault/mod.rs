@@ -1,5 +1,7 @@
 //! What phones store: rules for who may store what, and the writer that makes it durable.
 
+#[cfg(feature = "server")]
+pub mod auth;
 pub mod deed;
 #[cfg(feature = "server")]
 mod durable;
@@ -8,12 +10,15 @@ pub mod glob;
 pub mod keep;
 pub mod names;
 pub mod route;
+pub mod slow;
 pub mod stamp;
 #[cfg(feature = "server")]
 pub mod store;
 #[cfg(feature = "server")]
 pub mod threads;
 pub mod upload;
+#[cfg(feature = "server")]
+pub mod users;
 #[cfg(feature = "server")]
 pub mod versions;
 

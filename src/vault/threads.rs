@@ -1,25 +1,52 @@
 //! What the threads that may wait do for the vault: those that read answer what can be answered by
-//! reading, and one writes.
+//! reading, a few check secrets, and one writes.
 //!
-//! Decides nothing by itself: who may is `auth.rs`, what is durable `store.rs`.
+//! Secrets have threads of their own, because each takes tens of milliseconds: however many phones
+//! log in at once, files are read meanwhile. Decides nothing by itself: who may is `auth.rs`, what
+//! is durable `store.rs`.
 
+use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
 
-use super::deed::{Act, Auth, Deed, Denied, Done};
+use super::auth::{Gate, GateFigures, Judgement, Pass};
+use super::deed::{Act, Deed, Denied, Done};
 use super::durable::Complaints;
 use super::keep::denied;
 use super::store::{Job, Outcome, Writer};
 use super::versions;
 use crate::content::{Answer, Ask, Ticket};
+use crate::time::Instant;
 
 /// Jobs that are made durable together.
 const BATCH_MAX: usize = 64;
+/// Threads that check secrets: so many cores at most are busy with it.
+pub const SECRETS_THREADS: usize = 2;
+/// Deeds whose secrets wait to be checked; one more is refused.
+pub const SECRETS_MAX: usize = 4_096;
 
 /// Something for the writer: the worker that asks, what it asks, and the hash of the secret that
 /// holds for the extension from then on.
 pub type Task = (usize, Ask, Option<Box<str>>);
+
+/// A deed whose secret is to be checked.
+pub struct Unproven {
+    worker: usize,
+    ticket: Ticket,
+    deed: Box<Deed>,
+}
+
+/// The ways on from the threads that read. Each thread has its own, so that those behind it stop
+/// when all before them have.
+#[derive(Clone)]
+pub struct Ways {
+    /// To the writer.
+    pub writer: Sender<Task>,
+    /// To the threads that check secrets.
+    pub secrets: Sender<Unproven>,
+}
 
 /// What the vault has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,11 +61,14 @@ pub struct VaultFigures {
     pub pruned: u64,
     /// Deeds that the disk did not allow.
     pub failed: u64,
+    /// What was said of secrets.
+    pub secrets: GateFigures,
 }
 
 /// What all threads share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Vault {
+    gate: Gate,
     complaints: Complaints,
     kept: AtomicU64,
     fetched: AtomicU64,
@@ -48,6 +78,22 @@ pub struct Vault {
 }
 
 impl Vault {
+    /// A vault that has done nothing yet, and hashes secrets so.
+    ///
+    /// # Errors
+    /// That the system has no random numbers.
+    pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
+        Ok(Vault {
+            gate: Gate::new(argon2)?,
+            complaints: Complaints::default(),
+            kept: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+            pruned: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+        })
+    }
+
     /// What was done so far.
     #[must_use]
     pub fn figures(&self) -> VaultFigures {
@@ -57,25 +103,64 @@ impl Vault {
             forgotten: self.forgotten.load(Relaxed),
             pruned: self.pruned.load(Relaxed),
             failed: self.failed.load(Relaxed),
+            secrets: self.gate.figures(),
         }
     }
 
-    /// Does a deed, or hands it to the writer; what can be answered at once is.
+    /// Does a deed, or hands it on; what can be answered at once is.
     pub fn handle(
+        &self,
+        worker: usize,
+        ticket: Ticket,
+        deed: Box<Deed>,
+        ways: &Ways,
+        now: Instant,
+    ) -> Option<Answer> {
+        match self.gate.judge(&deed, now) {
+            Judgement::Permitted => self.go_on(worker, ticket, deed, &ways.writer),
+            Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
+            Judgement::Unproven => {
+                let refused = ways.secrets.try_send(Unproven { worker, ticket, deed });
+                refused.is_err().then(|| self.answer(ticket, Err(Denied::Busy)))
+            }
+        }
+    }
+
+    /// Checks secrets until all senders are gone.
+    pub fn run_secrets(
+        &self,
+        unproven: &Receiver<Unproven>,
+        writer: &Sender<Task>,
+        now: impl Fn() -> Instant,
+        answer: impl Fn(usize, Answer),
+    ) {
+        while let Ok(Unproven { worker, ticket, deed }) = unproven.recv() {
+            let answered = match self.gate.prove(&deed, now()) {
+                Ok(Pass::Known) => self.go_on(worker, ticket, deed, writer),
+                Ok(Pass::ToPin(hash)) => {
+                    let task = (worker, Ask::Vault { ticket, deed }, Some(hash));
+                    let refused = writer.try_send(task).err().map(|refused| refused.into_inner());
+                    if let Some((_, Ask::Vault { deed, .. }, _)) = &refused {
+                        self.gate.pinned(deed, false);
+                    }
+                    refused.map(|_| self.answer(ticket, Err(Denied::Busy)))
+                }
+                Err(denied) => Some(self.answer(ticket, Err(denied))),
+            };
+            if let Some(answered) = answered {
+                answer(worker, answered);
+            }
+        }
+    }
+
+    /// Does a deed that is permitted, or hands it to the writer.
+    fn go_on(
         &self,
         worker: usize,
         ticket: Ticket,
         deed: Box<Deed>,
         writer: &Sender<Task>,
     ) -> Option<Answer> {
-        let permitted = match &deed.policy.auth {
-            Auth::Open => true,
-            Auth::Certificate => deed.shown.certificate,
-            Auth::Users(_) | Auth::Pinned => false,
-        };
-        if !permitted {
-            return Some(self.answer(ticket, Err(Denied::Unauthorized)));
-        }
         match deed.act {
             Act::Fetch => Some(self.answer(ticket, self.fetch(&deed))),
             Act::Keep { .. } | Act::Forget { .. } => {
@@ -99,8 +184,13 @@ impl Vault {
             let outcomes = writer.run(&jobs);
             self.pruned.store(writer.versions_pruned(), Relaxed);
             let asked = batch.iter().filter(|task| job(task).is_some());
-            for ((worker, ask, _), outcome) in asked.zip(outcomes) {
+            for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
                 let ticket = ask.ticket();
+                if let (Ask::Vault { deed, .. }, Some(_), Outcome::Deed(result)) =
+                    (ask, secret, &outcome)
+                {
+                    self.gate.pinned(deed, result.is_ok());
+                }
                 answer(
                     *worker,
                     match outcome {

@@ -134,6 +134,15 @@ pub fn fetch(vault: &Path, item: &Item) -> io::Result<Option<Arc<Blob>>> {
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
+/// Whether there is something to be fetched.
+///
+/// # Errors
+/// The system's.
+pub fn is_there(vault: &Path, item: &Item) -> io::Result<bool> {
+    let Some(dir) = open(vault, item)? else { return Ok(false) };
+    Ok(list(&dir)?.pop().is_some_and(|newest| !newest.gone))
+}
+
 fn open_file(dir: &Dir, name: VersionName) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true);

@@ -1,6 +1,8 @@
 //! Tests of the vault as a whole: on a disk of its own, with steps that fail.
 
+mod auth;
 mod keep;
+mod threads;
 
 use std::path::PathBuf;
 use std::sync::Arc;

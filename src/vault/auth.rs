@@ -1,0 +1,445 @@
+//! Who may reach an extension's data.
+//!
+//! Secrets are kept as argon2 hashes, and checking one takes tens of milliseconds on purpose. So
+//! what was right once is remembered as a digest under a key that lives as long as the process, and
+//! what was wrong too. [`Gate::judge`] answers what needs no argon2; [`Gate::prove`] the rest, in
+//! threads of its own. An unknown user costs as much as a wrong password.
+//!
+//! # When a secret is pinned
+//! The first time that it obtains something: with the first PUT, with a DELETE, or with a GET of
+//! data that is there already, from before secrets were asked for or by an import. A phone that
+//! logs in asks with GET first and finds nothing; that pins nothing, or else anybody could lock all
+//! users out by asking for each extension once. Call server and password together are the secret.
+//!
+//! Never writes; a new pin is the writer's to make durable.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::mem;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordVerifier;
+use aws_lc_rs::{constant_time, hmac};
+
+use super::deed::{Act, Auth, Deed, Denied};
+use super::durable::Complaints;
+use super::keep::SECRET;
+use super::slow::Slow;
+use super::users::{self, Users};
+use super::versions;
+use crate::content::blob::Version;
+use crate::time::Instant;
+
+/// Digests that are remembered, of right secrets and of wrong ones each.
+const DIGESTS_MAX: usize = 65_536;
+/// A users' file that was changed less than this before it was read is read again.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Largest users' file, in bytes.
+const USERS_BYTES_MAX: u64 = 64 << 20;
+
+/// A secret's digest under the key of this process.
+type Digest = [u8; 32];
+
+/// What can be said without argon2.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The deed may be done.
+    Permitted,
+    /// It may not.
+    Denied(Denied),
+    /// [`Gate::prove`] has to say.
+    Unproven,
+}
+
+/// That a deed may be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// As it is.
+    Known,
+    /// If this hash of the secret holds for its extension from then on. Whoever gets this calls
+    /// [`Gate::pinned`] once the deed is done, or was not.
+    ToPin(Box<str>),
+}
+
+/// What was said of secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateFigures {
+    /// Runs of argon2.
+    pub checked: u64,
+    /// Deeds refused because the secret was wrong.
+    pub refused: u64,
+    /// Deeds refused because the address had sent too many wrong ones.
+    pub slowed: u64,
+    /// Secrets pinned.
+    pub pinned: u64,
+}
+
+/// Judges who may.
+#[derive(Debug)]
+pub struct Gate {
+    key: hmac::Key,
+    argon2: Argon2<'static>,
+    /// The hash of what nobody knows, for users that do not exist.
+    decoy: OnceLock<Box<str>>,
+    state: Mutex<State>,
+    complaints: Complaints,
+    checked: AtomicU64,
+    refused: AtomicU64,
+    slowed: AtomicU64,
+    pinned: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    users: Option<UsersFile>,
+    right: Remembered,
+    wrong: Remembered,
+    slow: Slow,
+    /// Secrets that are on their way to be pinned, by extension's directory.
+    pinning: HashMap<PathBuf, Pinning>,
+}
+
+/// A users' file as it was read.
+#[derive(Clone, Debug)]
+struct UsersFile {
+    path: PathBuf,
+    version: Version,
+    /// Whether it cannot have been changed since without showing.
+    settled: bool,
+    users: Arc<Users>,
+}
+
+/// A secret on its way to be pinned, and how many deeds bring it.
+#[derive(Debug)]
+struct Pinning {
+    digest: Digest,
+    hash: Box<str>,
+    deeds: usize,
+}
+
+/// What a secret is to be compared with.
+struct Trial {
+    /// Hash, and whether it is that of a user who may.
+    hash: Box<str>,
+    secret: Vec<u8>,
+    digest: Digest,
+}
+
+/// What has to be found out about a deed.
+enum Question {
+    /// Whether the secret is this one.
+    Compare(Trial),
+    /// Nothing: it is the first one of its extension.
+    First(Vec<u8>),
+}
+
+impl Gate {
+    /// A gate that hashes new secrets so.
+    ///
+    /// # Errors
+    /// That the system has no random numbers.
+    pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
+        let key = key.map_err(|_| io::Error::other("the system has no random numbers"))?;
+        Ok(Gate {
+            key,
+            argon2,
+            decoy: OnceLock::new(),
+            state: Mutex::default(),
+            complaints: Complaints::default(),
+            checked: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            slowed: AtomicU64::new(0),
+            pinned: AtomicU64::new(0),
+        })
+    }
+
+    /// What was said so far.
+    #[must_use]
+    pub fn figures(&self) -> GateFigures {
+        GateFigures {
+            checked: self.checked.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            slowed: self.slowed.load(Relaxed),
+            pinned: self.pinned.load(Relaxed),
+        }
+    }
+
+    /// Says what can be said without argon2.
+    pub fn judge(&self, deed: &Deed, now: Instant) -> Judgement {
+        let permitted = match &deed.policy.auth {
+            Auth::Open => true,
+            Auth::Certificate => deed.shown.certificate,
+            Auth::Users(_) | Auth::Pinned => {
+                return match self.question(deed, now) {
+                    Ok(Question::Compare(trial)) => self.remember(&trial),
+                    Ok(Question::First(_)) => Judgement::Unproven,
+                    Err(denied) => Judgement::Denied(denied),
+                };
+            }
+        };
+        if permitted { Judgement::Permitted } else { Judgement::Denied(Denied::Unauthorized) }
+    }
+
+    /// Says of a deed that was [`Judgement::Unproven`] whether it may be done. Takes its time.
+    ///
+    /// # Errors
+    /// [`Denied::Unauthorized`] and the other refusals of secrets.
+    pub fn prove(&self, deed: &Deed, now: Instant) -> Result<Pass, Denied> {
+        match self.judge(deed, now) {
+            Judgement::Permitted => return Ok(Pass::Known),
+            Judgement::Denied(denied) => return Err(denied),
+            Judgement::Unproven => {}
+        }
+        match self.question(deed, now)? {
+            Question::Compare(trial) => {
+                self.checked.fetch_add(1, Relaxed);
+                if self.argon2.verify_password(&trial.secret, &*trial.hash).is_ok() {
+                    self.lock().right.insert(trial.digest);
+                    return Ok(Pass::Known);
+                }
+                self.lock().wrong.insert(trial.digest);
+                Err(self.refuse(deed, now))
+            }
+            Question::First(secret) => self.first(deed, &secret, now),
+        }
+    }
+
+    /// Takes note of what became of a deed that brought a secret to be pinned.
+    pub fn pinned(&self, deed: &Deed, is_done: bool) {
+        let Some(basic) = &deed.shown.basic else { return };
+        let secret = secret_of(basic);
+        let mut state = self.lock();
+        let place = deed.policy.dir.join(&*deed.item.extension);
+        let Some(pinning) = state.pinning.get_mut(&place) else { return };
+        pinning.deeds = pinning.deeds.saturating_sub(1);
+        let (deeds, hash) = (pinning.deeds, pinning.hash.clone());
+        if deeds == 0 {
+            state.pinning.remove(&place);
+        }
+        if is_done && state.right.insert(self.digest(&hash, &secret)) {
+            self.pinned.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What is left to be found out, once all is looked at that costs nothing.
+    fn question(&self, deed: &Deed, now: Instant) -> Result<Question, Denied> {
+        let shown = deed.shown.basic.as_ref();
+        let (user, password) = shown.ok_or(Denied::Unauthorized)?;
+        if password.is_empty() {
+            return Err(Denied::Unauthorized);
+        }
+        if let Some(wait) = self.lock().slow.wait(deed.client, now) {
+            self.slowed.fetch_add(1, Relaxed);
+            return Err(Denied::SlowedDown(wait));
+        }
+        let (hash, secret) = match &deed.policy.auth {
+            Auth::Users(file) => {
+                let users = self.users(file);
+                let known = users.find(user);
+                let known = known.filter(|known| known.reaches(user, &deed.item.extension));
+                let hash = known.map_or_else(|| self.decoy(), |known| known.hash.clone());
+                (hash, password.clone())
+            }
+            Auth::Open | Auth::Certificate | Auth::Pinned => {
+                let secret = secret_of(&(user.clone(), password.clone()));
+                match self.pin_of(deed)? {
+                    Some(hash) => (hash, secret),
+                    None => return Ok(Question::First(secret)),
+                }
+            }
+        };
+        let digest = self.digest(&hash, &secret);
+        Ok(Question::Compare(Trial { hash, secret, digest }))
+    }
+
+    /// Extensions whose first secret is on its way.
+    #[cfg(test)]
+    pub(super) fn pinning(&self) -> usize {
+        self.lock().pinning.len()
+    }
+
+    fn decoy(&self) -> Box<str> {
+        let nobodys = || hmac::sign(&self.key, b"nobody's secret");
+        let hash = || users::hash(&self.argon2, nobodys().as_ref()).unwrap_or_default().into();
+        self.decoy.get_or_init(hash).clone()
+    }
+
+    /// What is known of a secret from before.
+    fn remember(&self, trial: &Trial) -> Judgement {
+        let state = self.lock();
+        if state.right.contains(&trial.digest) {
+            return Judgement::Permitted;
+        }
+        if !state.wrong.contains(&trial.digest) {
+            return Judgement::Unproven;
+        }
+        // A phone that keeps on sending the same old secret guesses nothing, so it is not slowed
+        // down, nor are its neighbours.
+        self.refused.fetch_add(1, Relaxed);
+        Judgement::Denied(Denied::Unauthorized)
+    }
+
+    /// The hash that is pinned for an extension; nothing where the first secret is still to come.
+    fn pin_of(&self, deed: &Deed) -> Result<Option<Box<str>>, Denied> {
+        let (vault, item) = (&deed.policy.dir, &deed.item);
+        let path = vault.join(&*item.extension).join(SECRET);
+        let trouble = |why: io::Error, path: &Path| {
+            self.complaints.tell(&why, "read", path);
+            super::keep::denied(&why)
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(hash) => return Ok(Some(hash.trim_end().into())),
+            Err(none) if none.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => return Err(trouble(why, &path)),
+        }
+        // Nothing is to be had that would have to be guarded.
+        let is_keep = matches!(deed.act, Act::Keep { .. });
+        match versions::is_there(vault, item) {
+            Ok(false) if !is_keep => Err(Denied::NotThere),
+            Ok(_) => Ok(None),
+            Err(why) => Err(trouble(why, &path)),
+        }
+    }
+
+    /// The first secret of an extension is on its way to be pinned; of several at once, one.
+    fn first(&self, deed: &Deed, secret: &[u8], now: Instant) -> Result<Pass, Denied> {
+        let digest = self.digest("", secret);
+        let place = deed.policy.dir.join(&*deed.item.extension);
+        if !self.lock().pinning.contains_key(&place) {
+            self.checked.fetch_add(1, Relaxed);
+            let hashed = users::hash(&self.argon2, secret);
+            let hash: Box<str> = hashed
+                .map_err(|why| {
+                    self.complaints.tell(&io::Error::other(why), "pin a secret in", &place);
+                    Denied::Io
+                })?
+                .into();
+            let fresh = || Pinning { digest, hash, deeds: 0 };
+            self.lock().pinning.entry(place.clone()).or_insert_with(fresh);
+        }
+        let mut state = self.lock();
+        // Gone again where the deeds that brought it are done: it is looked up from the start.
+        let pinning = state.pinning.get_mut(&place).ok_or(Denied::Busy)?;
+        if constant_time::verify_slices_are_equal(&pinning.digest, &digest).is_err() {
+            drop(state);
+            return Err(self.refuse(deed, now));
+        }
+        pinning.deeds += 1;
+        Ok(Pass::ToPin(pinning.hash.clone()))
+    }
+
+    /// A new wrong secret.
+    fn refuse(&self, deed: &Deed, now: Instant) -> Denied {
+        self.refused.fetch_add(1, Relaxed);
+        if let Some(wrong) = self.lock().slow.wrong(deed.client, now) {
+            let (client, extension) = (deed.client.to_canonical(), &deed.item.extension);
+            // Doubling waits bound how often this is said of an address.
+            tracing::warn!(
+                "{client} has sent {wrong} wrong secrets, the last one for {extension}, and is \
+                 slowed down"
+            );
+        }
+        Denied::Unauthorized
+    }
+
+    /// The users' file as it is now; it is read again when it was changed.
+    fn users(&self, path: &Path) -> Arc<Users> {
+        let known = self.lock().users.clone().filter(|known| known.path == path);
+        let version = match std::fs::metadata(path) {
+            Ok(meta) => Version::of(&meta),
+            Err(why) => {
+                self.complaints.tell(&why, "read the users' file", path);
+                return Arc::default();
+            }
+        };
+        let is_same = |known: &UsersFile| known.settled && known.version == version;
+        if let Some(known) = known.as_ref().filter(|known| is_same(known)) {
+            return Arc::clone(&known.users);
+        }
+        let now = SystemTime::now();
+        let text = match read_users(path, version) {
+            Ok(text) => text,
+            Err(why) => {
+                self.complaints.tell(&why, "read the users' file", path);
+                return Arc::default();
+            }
+        };
+        let (users, bad) = Users::parse(&text);
+        if known.is_none_or(|known| known.version != version) {
+            for bad in bad {
+                tracing::error!("{}, {bad}", path.display());
+            }
+        }
+        let users = Arc::new(users);
+        let settled = is_settled(version, now);
+        let read = UsersFile { path: path.to_path_buf(), version, settled, users: users.clone() };
+        self.lock().users = Some(read);
+        users
+    }
+
+    /// What tells a secret and what it is compared with from all others.
+    fn digest(&self, hash: &str, secret: &[u8]) -> Digest {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&(hash.len() as u64).to_le_bytes());
+        context.update(hash.as_bytes());
+        context.update(secret);
+        let mut digest = Digest::default();
+        digest.copy_from_slice(context.sign().as_ref());
+        digest
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Digests of which the older half is forgotten when there are too many.
+#[derive(Debug, Default)]
+struct Remembered {
+    recent: HashSet<Digest>,
+    older: HashSet<Digest>,
+}
+
+impl Remembered {
+    fn contains(&self, digest: &Digest) -> bool {
+        self.recent.contains(digest) || self.older.contains(digest)
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, digest: Digest) -> bool {
+        let is_new = !self.contains(&digest);
+        if self.recent.len() >= DIGESTS_MAX / 2 {
+            self.older = mem::take(&mut self.recent);
+        }
+        self.recent.insert(digest);
+        is_new
+    }
+}
+
+/// User and password as one secret, such that no other two make the same.
+fn secret_of((user, password): &(Vec<u8>, Vec<u8>)) -> Vec<u8> {
+    let mut secret = (user.len() as u64).to_le_bytes().to_vec();
+    secret.extend_from_slice(user);
+    secret.extend_from_slice(password);
+    secret
+}
+
+fn read_users(path: &Path, version: Version) -> io::Result<String> {
+    if version.bytes > USERS_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    std::fs::read_to_string(path)
+}
+
+/// Whether a file had been left alone for a while.
+fn is_settled(version: Version, now: SystemTime) -> bool {
+    let changed_ns = version.changed_ns.max(version.modified_ns);
+    let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    i128::from(changed_ns) + (SETTLED.as_nanos() as i128) < now_ns as i128
+}

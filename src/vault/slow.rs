@@ -1,0 +1,150 @@
+//! Slows down addresses that send wrong secrets, so that nobody guesses one.
+//!
+//! A few are free, for people mistype; then each costs twice the wait of the one before. What was
+//! right in between changes nothing: else whoever has a secret of their own could guess others'.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::time::{Duration, Instant};
+
+/// Wrong secrets that cost no wait.
+pub const FREE_MAX: u32 = 5;
+/// The first wait; each later one is twice as long.
+pub const WAIT_MIN: Duration = Duration::from_secs(1);
+/// The longest wait.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// An address that has sent nothing wrong for so long is forgotten.
+pub const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Addresses that are remembered; beyond, the one that has been quiet the longest is forgotten.
+pub const ADDRESSES_MAX: usize = 16_384;
+const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
+
+/// The addresses that have sent wrong secrets.
+#[derive(Debug, Default)]
+pub struct Slow {
+    rows: HashMap<IpAddr, Row>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    wrong: u32,
+    last: Instant,
+    until: Instant,
+}
+
+impl Slow {
+    /// How long an address still has to wait; nothing when it may try.
+    #[must_use]
+    pub fn wait(&self, client: IpAddr, now: Instant) -> Option<Duration> {
+        let row = self.rows.get(&network(client))?;
+        let wait = row.until - now;
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Notes a wrong secret. Says how many those are, when it has to wait from now on.
+    pub fn wrong(&mut self, client: IpAddr, now: Instant) -> Option<u32> {
+        let client = network(client);
+        if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
+            self.make_room(now);
+        }
+        let row = self.rows.entry(client).or_insert(Row { wrong: 0, last: now, until: now });
+        if now - row.last > FORGET_AFTER {
+            row.wrong = 0;
+        }
+        row.wrong = row.wrong.saturating_add(1);
+        row.last = now;
+        let doublings = row.wrong.checked_sub(FREE_MAX + 1)?;
+        let wait = WAIT_MIN.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX);
+        row.until = now + wait;
+        Some(row.wrong)
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        self.rows.retain(|_, row| now - row.last <= FORGET_AFTER);
+        if self.rows.len() >= ADDRESSES_MAX {
+            let quietest = self.rows.iter().min_by_key(|(_, row)| row.last).map(|(at, _)| *at);
+            quietest.and_then(|at| self.rows.remove(&at));
+        }
+    }
+}
+
+/// What one guesser has at hand: an IPv4 address, or the 64 bits that an IPv6 host cannot choose.
+fn network(client: IpAddr) -> IpAddr {
+    match client.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GUESSER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START + Duration::from_secs(seconds)
+    }
+
+    fn seconds(slow: &Slow, client: IpAddr, now: Instant) -> Option<u64> {
+        slow.wait(client, now).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn five_are_free_and_then_each_wait_is_twice_the_one_before() {
+        let mut slow = Slow::default();
+        for _ in 0..5 {
+            assert_eq!(slow.wrong(GUESSER, at(0)), None);
+            assert_eq!(slow.wait(GUESSER, at(0)), None);
+        }
+        let mut now = 0;
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            assert!(slow.wrong(GUESSER, at(now)).is_some());
+            assert_eq!(seconds(&slow, GUESSER, at(now)), Some(expected));
+            now += expected;
+            assert_eq!(seconds(&slow, GUESSER, at(now)), None, "the wait is over");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_quiet_begins_anew() {
+        let mut slow = Slow::default();
+        for _ in 0..9 {
+            slow.wrong(GUESSER, at(0));
+        }
+        assert_eq!(slow.wrong(GUESSER, at(901)), None);
+        assert_eq!(slow.wait(GUESSER, at(901)), None);
+    }
+
+    #[test]
+    fn others_do_not_wait_and_neighbours_in_a_network_of_64_bits_do() {
+        let mut slow = Slow::default();
+        let [one, same, other] =
+            ["fd00::1", "fd00::ffff:1", "fd00:0:0:1::1"].map(|ip| ip.parse().unwrap());
+        for _ in 0..6 {
+            slow.wrong(GUESSER, at(0));
+            slow.wrong(one, at(0));
+        }
+        assert_eq!(slow.wait("10.0.0.2".parse().unwrap(), at(0)), None);
+        assert_eq!(seconds(&slow, "::ffff:10.0.0.1".parse().unwrap(), at(0)), Some(1));
+        assert_eq!(seconds(&slow, same, at(0)), Some(1));
+        assert_eq!(slow.wait(other, at(0)), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_quietest() {
+        let mut slow = Slow::default();
+        for number in 0..(ADDRESSES_MAX as u32 + 10) {
+            let client = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+            for _ in 0..6 {
+                slow.wrong(client, Instant::START + Duration::from_micros(u64::from(number)));
+            }
+        }
+        assert_eq!(slow.rows.len(), ADDRESSES_MAX);
+        assert_eq!(slow.wait([10, 0, 0, 9].into(), at(0)), None);
+        assert!(slow.wait([10, 0, 0, 10].into(), at(0)).is_some());
+    }
+}

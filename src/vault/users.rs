@@ -1,0 +1,264 @@
+//! The users' file: `name:hash[:extensions]`, a line for each who may reach the vault.
+//!
+//! The hash is argon2's, in the PHC form that `ringpost passwd` writes. Without extensions a user
+//! reaches the extension of the same name; with a list, those; with `*`, all. Reads and writes
+//! text; opens no file.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use argon2::password_hash::PasswordHasher;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, Params};
+
+/// Longest name of a user, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Most memory that checking one hash may take, in KiB.
+const MEMORY_KIB_MAX: u32 = 256 << 10;
+
+/// Who may reach what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// The extension that has the user's name.
+    Own,
+    /// Every extension.
+    All,
+    /// These, folded.
+    Listed(Vec<Box<str>>),
+}
+
+/// One line.
+#[derive(Clone, Debug)]
+pub struct User {
+    /// The hash of the password, in PHC form.
+    pub hash: Box<str>,
+    reach: Reach,
+    line: usize,
+}
+
+/// All lines that can be used, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Users(HashMap<Box<str>, User>);
+
+/// A line that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadLine {
+    /// Counted from 1.
+    pub line: usize,
+    /// What is wrong, and what mends it.
+    pub why: String,
+}
+
+impl fmt::Display for BadLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.why)
+    }
+}
+
+impl Users {
+    /// Reads a whole file. Empty lines and those that begin with `#` say nothing. A line that
+    /// cannot be used lets nobody in, and the others hold.
+    #[must_use]
+    pub fn parse(text: &str) -> (Users, Vec<BadLine>) {
+        let mut users = Users::default();
+        let mut bad = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let (number, line) = (number + 1, line.trim());
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Err(why) = users.add(number, line) {
+                bad.push(BadLine { line: number, why });
+            }
+        }
+        (users, bad)
+    }
+
+    fn add(&mut self, number: usize, line: &str) -> Result<(), String> {
+        let mut fields = line.split(':');
+        let (name, hash) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
+        check_name(name)?;
+        check_hash(hash).map_err(|why| {
+            format!("{name:?} {why}; set the password anew with `ringpost passwd {name}`")
+        })?;
+        let reach = reach(fields.next())?;
+        if fields.next().is_some() {
+            return Err("there is a colon too many; write name:hash or name:hash:extensions".into());
+        }
+        if let Some(first) = self.0.get(name) {
+            let first = first.line;
+            return Err(format!("{name:?} stands on line {first} already; take one of them out"));
+        }
+        self.0.insert(name.into(), User { hash: hash.into(), reach, line: number });
+        Ok(())
+    }
+
+    /// The line of a user.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<&User> {
+        self.0.get(std::str::from_utf8(name).ok()?)
+    }
+}
+
+impl User {
+    /// Whether the user, whose name this is, reaches an extension.
+    #[must_use]
+    pub fn reaches(&self, name: &[u8], extension: &str) -> bool {
+        match &self.reach {
+            Reach::Own => name.eq_ignore_ascii_case(extension.as_bytes()),
+            Reach::All => true,
+            Reach::Listed(listed) => listed.iter().any(|one| **one == *extension),
+        }
+    }
+}
+
+/// The text of a users' file in which a user has this hash. What is not said of extensions stays as
+/// it was; all other lines stay as they are.
+#[must_use]
+pub fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&str>) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let is_his = |line: &String| line.trim().split(':').next() == Some(name);
+    let place = lines.iter().position(is_his);
+    let before = place.and_then(|at| lines[at].trim().splitn(3, ':').nth(2)).map(str::to_owned);
+    let line = match extensions.map(str::to_owned).or(before) {
+        Some(extensions) if !extensions.trim().is_empty() => format!("{name}:{hash}:{extensions}"),
+        Some(_) | None => format!("{name}:{hash}"),
+    };
+    match place {
+        Some(at) => lines[at] = line,
+        None => lines.push(line),
+    }
+    lines.join("\n") + "\n"
+}
+
+/// Refuses what cannot be the name of a user.
+///
+/// # Errors
+/// What is wrong, and what mends it.
+pub fn check_name(name: &str) -> Result<(), String> {
+    let is_odd = |c: char| c == ':' || c.is_control() || c.is_whitespace();
+    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('#') {
+        return Err(format!(
+            "a user's name has 1 to {NAME_BYTES_MAX} bytes and does not begin with #; \
+             write name:hash or name:hash:extensions"
+        ));
+    }
+    match name.chars().find(|&c| is_odd(c)) {
+        Some(odd) => Err(format!("a user's name cannot hold {odd:?}; choose another")),
+        None => Ok(()),
+    }
+}
+
+/// What a user may reach: nothing said, `*`, or extensions with commas between them.
+///
+/// # Errors
+/// What is wrong, and what mends it.
+pub fn reach(extensions: Option<&str>) -> Result<Reach, String> {
+    let Some(text) = extensions.map(str::trim).filter(|text| !text.is_empty()) else {
+        return Ok(Reach::Own);
+    };
+    if text == "*" {
+        return Ok(Reach::All);
+    }
+    let folded = |one: &str| {
+        super::names::Item::new(one.trim(), super::names::FAMILIES[0])
+            .map(|item| item.extension)
+            .ok_or_else(|| {
+                format!(
+                    "{one:?} is no extension; write * for all, or extensions with commas between \
+                     them, such as 4711,4712"
+                )
+            })
+    };
+    text.split(',').map(folded).collect::<Result<_, _>>().map(Reach::Listed)
+}
+
+/// The hash of a secret, with a salt of its own, in PHC form.
+///
+/// # Errors
+/// That the system has no random numbers or no memory for it.
+pub fn hash(argon2: &Argon2<'_>, secret: &[u8]) -> Result<String, String> {
+    let hashed = argon2.hash_password(secret);
+    hashed.map(|hash| hash.to_string()).map_err(|why| format!("cannot hash the secret: {why}"))
+}
+
+fn check_hash(hash: &str) -> Result<(), &'static str> {
+    let unreadable = "has a hash that is none of argon2's";
+    let parsed = PasswordHash::new(hash).map_err(|_| unreadable)?;
+    if !parsed.algorithm.as_str().starts_with("argon2") || parsed.hash.is_none() {
+        return Err(unreadable);
+    }
+    let params = Params::try_from(&parsed).map_err(|_| unreadable)?;
+    if params.m_cost() > MEMORY_KIB_MAX {
+        return Err("has a hash that takes more than 256 MiB to check");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A hash that costs next to nothing to check: of `secret`.
+    fn cheap(secret: &[u8]) -> String {
+        hash(&Argon2::from(Params::new(8, 1, 1, None).unwrap()), secret).unwrap()
+    }
+
+    #[test]
+    fn a_user_reaches_what_the_line_says() {
+        let hash = cheap(b"x");
+        let text =
+            format!("# who\n\n4711:{hash}\nann:{hash}:4711, B+1\nboss:{hash}:*\nC:{hash}:\n");
+        let (users, bad) = Users::parse(&text);
+        assert_eq!(bad, []);
+        let reaches = |name: &str, extension: &str| {
+            users.find(name.as_bytes()).is_some_and(|user| user.reaches(name.as_bytes(), extension))
+        };
+        assert!(reaches("4711", "4711") && !reaches("4711", "4712"));
+        assert!(reaches("ann", "4711") && reaches("ann", "b+1") && !reaches("ann", "ann"));
+        assert!(reaches("boss", "1") && reaches("C", "c") && !reaches("c", "c"));
+        assert!(users.find(b"nobody").is_none() && users.find(b"\xff").is_none());
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_used_says_why_and_the_others_hold() {
+        let hash = cheap(b"x");
+        let text = format!(
+            "ann:{hash}\nbob\ncat:$1$abc$def\ndan:{hash}:a/b\nann:{hash}\n:{hash}\neve:{hash}:*:x\n\
+             fay:$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ\n\
+             gus:$argon2id$v=19$m=4194304,t=1,p=1$YWFhYWFhYWFhYWE$YWFhYWFhYWFhYWFhYWFhYWFhYWE\n"
+        );
+        let (users, bad) = Users::parse(&text);
+        assert!(users.find(b"ann").is_some() && users.0.len() == 1);
+        let said = |line: usize| bad.iter().find(|bad| bad.line == line).unwrap().to_string();
+        assert!(said(2).contains("ringpost passwd bob"), "{}", said(2));
+        assert!(said(3).contains("none of argon2's"));
+        assert!(said(4).contains("\"a/b\" is no extension"));
+        assert!(said(5).contains("line 1 already"));
+        assert!(said(6).contains("1 to 128 bytes"));
+        assert!(said(7).contains("colon too many"));
+        assert!(said(8).contains("none of argon2's"));
+        assert!(said(9).contains("256 MiB"), "{}", said(9));
+    }
+
+    #[test]
+    fn a_changed_password_leaves_all_else_as_it_was() {
+        let text = "# keep\nann:old:4711,4712\n  bob:old\n";
+        let changed = with_user(text, "ann", "new", None);
+        assert_eq!(changed, "# keep\nann:new:4711,4712\n  bob:old\n");
+        assert_eq!(with_user(&changed, "bob", "new", Some("*")).lines().last(), Some("bob:new:*"));
+        assert_eq!(with_user(text, "ann", "new", Some("")).lines().nth(1), Some("ann:new"));
+        assert_eq!(with_user("", "cat", "new", None), "cat:new\n");
+        assert_eq!(with_user("x:y", "cat", "new", Some("1")), "x:y\ncat:new:1\n");
+    }
+
+    #[test]
+    fn no_two_hashes_of_a_secret_are_the_same() {
+        let (one, two) = {
+            let argon2 = Argon2::default();
+            (hash(&argon2, b"secret").unwrap(), hash(&argon2, b"secret").unwrap())
+        };
+        assert!(one != two && one.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
+        assert_eq!(check_hash(&one), Ok(()));
+    }
+}

@@ -6,6 +6,8 @@
 
 pub(super) mod authority;
 pub(super) mod files;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 pub(super) mod names;
 pub(super) mod pair;
 mod row;
@@ -21,6 +23,7 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::config::{CaSettings, HttpsSettings, Settings};
+use crate::net::integrity;
 use crate::net::tls::SharedTerms;
 use crate::session::http::limits::CaFile;
 use authority::{Authority, Kind};
@@ -42,6 +45,8 @@ const DAY_S: i64 = 86_400;
 pub struct CertificateStatus {
     /// Its addresses.
     pub listen: Vec<SocketAddr>,
+    /// What is spoken there, and what it does not hide.
+    pub speaks: String,
     /// The file.
     pub file: String,
     /// The pairs in use, by kind of key.
@@ -212,6 +217,7 @@ impl Certificates {
             let pairs = row.used.iter().flat_map(|used| &used.pairs);
             CertificateStatus {
                 listen: row.settings.listen.clone(),
+                speaks: speaks(&row.settings),
                 file: row.settings.certificate.display().to_string(),
                 pairs: pairs.map(|pair| pair.facts.clone()).collect(),
                 days_left: row.days_left(now_unix_s),
@@ -309,6 +315,19 @@ impl Certificates {
                 tracing::warn!("{shown} expires in {days} days; see: ringpost certificate show");
             }
         }
+    }
+}
+
+/// What is spoken on a row's listeners.
+fn speaks(settings: &HttpsSettings) -> String {
+    if settings.legacy {
+        "TLS 1.0 to 1.3, down to suites that encrypt nothing".into()
+    } else if settings.authenticate_only {
+        let suites = integrity::provider().cipher_suites;
+        let names: Vec<_> = suites.iter().filter_map(|suite| suite.suite().as_str()).collect();
+        format!("TLS 1.2, authenticated and not encrypted: {}", names.join(", "))
+    } else {
+        "TLS 1.2 and 1.3".into()
     }
 }
 

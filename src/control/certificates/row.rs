@@ -90,8 +90,7 @@ impl Row {
             Some(before) => before.sessions.clone(),
             None => Sessions::new()?,
         };
-        let terms =
-            Arc::new(judgement.terms(&pairs, &sessions, before.map(|before| &*before.terms))?);
+        let terms = Arc::new(judgement.terms(&pairs, &sessions)?);
         self.used = Some(Used { pairs, judgement, sessions, terms });
         self.fault = fault;
         self.unsettled_since_unix_s = None;

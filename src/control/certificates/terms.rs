@@ -16,6 +16,8 @@ use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, 
 use super::pair::{self, Pair};
 use crate::control::config::ClientAuth;
 use crate::net::integrity;
+#[cfg(feature = "legacy-tls")]
+use crate::net::legacy::LegacySessions;
 use crate::net::tls::TlsTerms;
 
 /// Sessions that are remembered for phones that take no tickets, on TLS 1.2: a reboot storm of a
@@ -32,7 +34,7 @@ pub(super) struct Judgement {
     /// What is revoked, PEM.
     pub(super) client_crl: Option<Vec<u8>>,
     pub(super) authenticate_only: bool,
-    /// OpenSSL's TLS 1.0 and up.
+    /// For phones of long ago.
     pub(super) legacy: bool,
 }
 
@@ -44,6 +46,8 @@ pub(super) struct Sessions {
     tickets: Arc<dyn ProducesTickets>,
     /// Has a lock, held for a look into a map, and for phones without tickets alone.
     cache: Arc<dyn StoresServerSessions>,
+    #[cfg(feature = "legacy-tls")]
+    pub(super) legacy: LegacySessions,
 }
 
 impl Sessions {
@@ -53,7 +57,12 @@ impl Sessions {
     /// When the system gives no random bytes.
     pub(super) fn new() -> Result<Sessions, String> {
         let tickets = Ticketer::new().map_err(|why| format!("cannot make keys: {why}"))?;
-        Ok(Sessions { tickets, cache: ServerSessionMemoryCache::new(SESSIONS_MAX) })
+        Ok(Sessions {
+            tickets,
+            cache: ServerSessionMemoryCache::new(SESSIONS_MAX),
+            #[cfg(feature = "legacy-tls")]
+            legacy: LegacySessions::new().map_err(|why| format!("cannot use OpenSSL: {why}"))?,
+        })
     }
 
     /// Whether both are the same, so that one resumes what the other has begun.
@@ -64,16 +73,11 @@ impl Sessions {
 }
 
 impl Judgement {
-    /// Terms of connections, after those `before` them.
+    /// Terms of connections.
     ///
     /// # Errors
     /// What is wrong, and what to do.
-    pub(super) fn terms(
-        &self,
-        pairs: &[Pair],
-        sessions: &Sessions,
-        before: Option<&TlsTerms>,
-    ) -> Result<TlsTerms, String> {
+    pub(super) fn terms(&self, pairs: &[Pair], sessions: &Sessions) -> Result<TlsTerms, String> {
         let provider = Arc::new(self.provider());
         let versions: &[&SupportedProtocolVersion] = match self.authenticate_only {
             true => integrity::VERSIONS,
@@ -81,7 +85,9 @@ impl Judgement {
         };
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder = builder.with_protocol_versions(versions).map_err(|why| why.to_string())?;
-        let builder = match self.verifier(provider)? {
+        // Where OpenSSL secures, it also judges phones, whose old certificates rustls refuses.
+        let verifier = if self.legacy { None } else { self.verifier(provider)? };
+        let builder = match verifier {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(verifier),
         };
@@ -90,49 +96,11 @@ impl Judgement {
         config.ticketer = sessions.tickets.clone();
         config.session_storage = sessions.cache.clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-        self.with_legacy(TlsTerms::new(Arc::new(config)), pairs, before)
-    }
-
-    #[cfg(not(feature = "legacy-tls"))]
-    fn with_legacy(
-        &self,
-        terms: TlsTerms,
-        _: &[Pair],
-        _: Option<&TlsTerms>,
-    ) -> Result<TlsTerms, String> {
-        match self.legacy {
-            false => Ok(terms),
-            // The configuration has said so before; an old phone must not meet anything else.
-            true => Err("`legacy` is true, but this program was built without it".into()),
-        }
-    }
-
-    #[cfg(feature = "legacy-tls")]
-    fn with_legacy(
-        &self,
-        mut terms: TlsTerms,
-        pairs: &[Pair],
-        before: Option<&TlsTerms>,
-    ) -> Result<TlsTerms, String> {
-        use crate::net::legacy::{self, ClientCheck, LegacyTerms};
-        if !self.legacy {
-            return Ok(terms);
-        }
-        let pairs: Vec<_> = pairs
-            .iter()
-            .map(|pair| legacy::Pair { chain: &pair.certified.cert, key: &pair.key })
-            .collect();
-        let asks = self.client_auth != ClientAuth::Off;
-        let issuers = if asks { pair::chain(&self.client_ca)? } else { Vec::new() };
-        let revoked = self.client_crl.as_deref().map_or(Ok(Vec::new()), lists)?;
-        let is_required = self.client_auth == ClientAuth::Required;
-        let check = ClientCheck { issuers: &issuers, lists: &revoked, is_required };
-        let before = before.and_then(|before| before.legacy.as_ref());
-        let legacy = LegacyTerms::new(&pairs, asks.then_some(&check), before);
-        terms.legacy = Some(legacy.map_err(|why| {
-            format!("OpenSSL, which serves old phones, cannot use the certificate: {why}")
-        })?);
-        Ok(terms)
+        Ok(TlsTerms {
+            config: Arc::new(config),
+            #[cfg(feature = "legacy-tls")]
+            legacy: self.legacy_terms(pairs, sessions)?,
+        })
     }
 
     fn provider(&self) -> CryptoProvider {
@@ -179,7 +147,11 @@ impl Judgement {
     }
 }
 
-fn lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+/// The lists in a PEM text.
+///
+/// # Errors
+/// The end of a sentence that begins with the listener.
+pub(super) fn lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
     match lists {
         Ok(lists) if !lists.is_empty() => Ok(lists),

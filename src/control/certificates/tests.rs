@@ -172,6 +172,46 @@ fn each_phone_is_shown_what_its_hello_can_take() {
 }
 
 #[test]
+fn a_row_that_only_authenticates_shares_its_pairs_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut settings = settings(dir.path());
+    let encrypting = started(&settings);
+    settings.https[0].authenticate_only = true;
+    let mut certificates = started(&settings);
+    let ca = ca_certificate(&certificates.ca).unwrap();
+    let readable = |suites: std::ops::Range<usize>| {
+        let mut provider = integrity::provider();
+        provider.cipher_suites = provider.cipher_suites[suites].to_vec();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider));
+        let builder = builder.with_protocol_versions(integrity::VERSIONS).unwrap();
+        Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
+    };
+    let key = |shown: &[u8]| pair::facts(shown).unwrap().key;
+    for (suites, expected) in [(0..2, "P-256"), (0..1, "P-256"), (1..2, "RSA 2048")] {
+        let config = readable(suites);
+        let (leaf, is_resumed) = meet(&terms(&certificates), &config, "127.0.0.1").unwrap();
+        assert_eq!((key(&leaf).as_str(), is_resumed), (expected, false));
+        assert!(meet(&terms(&certificates), &config, "127.0.0.1").unwrap().1);
+        assert!(meet(&terms(&encrypting), &config, "127.0.0.1").is_err());
+    }
+    for with_ecdsa in [true, false] {
+        let config = client(&ca, with_ecdsa);
+        assert!(meet(&terms(&certificates), &config, "127.0.0.1").is_err());
+        meet(&terms(&encrypting), &config, "127.0.0.1").unwrap();
+    }
+    let speaks = &certificates.report(NOW)[0].speaks;
+    assert!(speaks.contains("not encrypted: TLS_ECDHE_ECDSA_WITH_NULL_SHA, "), "{speaks}");
+    // From one reload to the next it encrypts; what runs goes on as it began.
+    settings.https[0].authenticate_only = false;
+    certificates.take(&settings, NOW).unwrap();
+    meet(&terms(&certificates), &client(&ca, true), "127.0.0.1").unwrap();
+    assert!(meet(&terms(&certificates), &readable(0..2), "127.0.0.1").is_err());
+    assert_eq!(certificates.report(NOW)[0].speaks, "TLS 1.2 and 1.3");
+}
+
+#[test]
 fn what_an_administrator_put_there_is_used_for_all_and_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let elsewhere = Elsewhere::new();

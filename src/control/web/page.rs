@@ -102,6 +102,7 @@ fn certificates(page: &mut String, status: &Status) -> fmt::Result {
                 pair.key.clone(),
                 certificate.days_left.to_string(),
                 listen.join(" "),
+                certificate.speaks.clone(),
             ]
         })
     });
@@ -109,7 +110,8 @@ fn certificates(page: &mut String, status: &Status) -> fmt::Result {
     if rows.is_empty() {
         return Ok(());
     }
-    table(page, "Certificates", &["subject", "issuer", "key", "days left", "listeners"], &rows)
+    let heads = ["subject", "issuer", "key", "days left", "listeners", "speak"];
+    table(page, "Certificates", &heads, &rows)
 }
 
 fn warnings(page: &mut String, status: &Status) -> fmt::Result {

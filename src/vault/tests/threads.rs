@@ -40,10 +40,10 @@ impl Asked {
     }
 
     fn answer(&self) -> (u64, Result<Done, Denied>) {
-        match self.answers.recv().unwrap() {
-            Answer::Vault { ticket, result } => (ticket.0, result),
-            other => panic!("an answer to another question: {other:?}"),
-        }
+        let Answer::Vault { ticket, result } = self.answers.recv().unwrap() else {
+            panic!("an answer to another question");
+        };
+        (ticket.0, result)
     }
 
     fn answers(&self, number: usize) -> HashMap<u64, Result<Done, Denied>> {

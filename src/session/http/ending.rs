@@ -58,9 +58,6 @@ impl Engine {
     pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
         let Some(connection) = self.connections.remove(id) else { return };
-        if matches!(connection.state, State::Parked(_)) {
-            turn.admission.slots.cancel(id.into());
-        }
         let address = connection.peer.ip();
         if let Some(here) = self.per_address.get_mut(&address) {
             *here -= 1;
@@ -79,6 +76,9 @@ impl Engine {
     ) {
         let Some(connection) = self.connections.open_mut(id) else { return };
         self.bodies_held -= std::mem::take(&mut connection.body_held);
+        if matches!(connection.state, State::Parked(_)) && !connection.has_slot {
+            turn.admission.slots.cancel(id.into());
+        }
         if std::mem::take(&mut connection.has_slot) {
             turn.admission.slots.end(connection.peer.ip(), turn.now);
         }

@@ -194,10 +194,9 @@ impl Engine {
 
     /// What came is no request.
     pub(super) fn refuse_bytes(&mut self, id: ConnectionId, fault: Malformed, turn: &mut Turn<'_>) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let out = std::mem::take(&mut connection.reply.out);
-        let out_sent = connection.reply.out_sent;
-        connection.reply = Reply { out, out_sent, ..Reply::default() };
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.reply.forget_request();
+        }
         let refusal = match fault {
             Malformed::BadRequest(_) | Malformed::TlsHello => Refusal::Malformed,
             Malformed::TargetTooLong | Malformed::HeadTooLarge | Malformed::TooManyLines => {
@@ -212,7 +211,8 @@ impl Engine {
     pub(super) fn refuse_slow(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(connection) = self.connections.open_mut(id) else { return };
         if connection.told.is_none() {
-            connection.reply.status = 0;
+            // The terms of the last request are not those of this one.
+            connection.reply.forget_request();
             self.tell(id, Subject::Unreadable, false, turn.now);
         }
         self.refuse(id, No::new(Status::REQUEST_TIMEOUT, Refusal::TooSlow).and_linger(), turn);

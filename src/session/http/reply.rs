@@ -185,6 +185,12 @@ impl Reply {
         };
     }
 
+    /// What comes next answers no request that could be read.
+    pub(super) fn forget_request(&mut self) {
+        let out = std::mem::take(&mut self.out);
+        *self = Reply { out, out_sent: self.out_sent, ..Reply::default() };
+    }
+
     /// Lets the body come.
     pub(super) fn invite(&mut self) {
         if std::mem::take(&mut self.expects_continue) {

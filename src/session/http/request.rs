@@ -119,15 +119,22 @@ impl Engine {
             What::Read(entry, ranges) => self.read(id, entry, ranges, turn),
             What::Fetch { item, shown, raw, entry } => {
                 let act = Act::Fetch;
-                let deed = self.deed(id, item.clone(), shown.clone(), act, turn);
+                let Some(deed) = self.deed(id, item.clone(), shown.clone(), act, turn) else {
+                    // A reload has taken the vault away while the request waited for its slot.
+                    let no = No::new(Status::NOT_FOUND, Refusal::NoSuchFile);
+                    return self.refuse(id, no, turn);
+                };
                 let what = What::Fetch { item, shown, raw, entry };
                 self.park(id, Want { what, ..want });
-                self.asks.extend(deed.map(|deed| Ask::Vault { ticket: id.into(), deed }));
+                self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
             }
             What::Forget(item, shown, precondition) => {
-                let deed = self.deed(id, item, shown, Act::Forget { precondition }, turn);
+                let act = Act::Forget { precondition };
+                let Some(deed) = self.deed(id, item, shown, act, turn) else {
+                    return self.refuse(id, No::method(), turn);
+                };
                 self.park(id, Want { what: What::Stored, ..want });
-                self.asks.extend(deed.map(|deed| Ask::Vault { ticket: id.into(), deed }));
+                self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
             }
             What::Take(target, framing, bytes_max) => {
                 let receiving = Receiving::new(target, framing, bytes_max, turn.now);

@@ -28,7 +28,8 @@ impl Engine {
                 (Err(fault), Some(What::Read(..))) => self.refuse_open(id, fault, turn),
                 (_, other) => self.restore(id, other),
             },
-            Answer::Verified { unchanged, .. } => self.handle_verified(id, unchanged, turn),
+            // Never asked for here: what is mapped is looked at as it is read.
+            Answer::Verified { .. } => {}
             Answer::Read { result, .. } => self.handle_part(id, result, turn),
             Answer::Stored { result, .. } => match (result, self.take_parked(id)) {
                 (Ok(stored), Some(What::Stored)) => self.stored(id, stored, turn),

@@ -11,7 +11,7 @@ use crate::session::http::connection::{ConnectionId, State};
 use crate::session::http::engine::Engine;
 use crate::session::http::refusal::{ALLOW, No};
 use crate::session::http::reply::{Body, FilePart, Parts, Reply, Way, boundary};
-use crate::session::{Failure, Protocol, Refusal, Subject, Turn};
+use crate::session::{Failure, Refusal, Subject, Turn};
 use crate::time::Duration;
 use crate::wire::http::range::{ByteRange, Ranges};
 use crate::wire::http::request::Malformed;
@@ -64,8 +64,6 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) {
         blob.touch(turn.now);
-        let Some(connection) = self.connections.open(id) else { return };
-        let secure = self.protocol(connection.listener) == Protocol::Https;
         let (version, size) = (blob.version(), blob.bytes());
         let whole = ByteRange { first: 0, bytes: size };
         let (range, parts) = match ranges {
@@ -87,7 +85,7 @@ impl Engine {
             }
             Ranges::Many(ranges) => {
                 let kind = content_type(name);
-                let parts = Parts { later: VecDeque::new(), kind, size, secure };
+                let parts = Parts { later: VecDeque::new(), kind, size };
                 let reply = self.compose(id, Status::PARTIAL_CONTENT, turn, |out| {
                     status_line(out, Status::PARTIAL_CONTENT);
                     let kind = format!("multipart/byteranges; boundary={}", boundary(&version));
@@ -100,7 +98,7 @@ impl Engine {
             }
         };
         let Some((reply, range)) = range else { return };
-        let mut part = FilePart::new(blob, range, secure);
+        let mut part = FilePart::new(blob, range);
         let mut parts = parts;
         if let Some(parts) = &mut parts {
             parts.write_next(&mut reply.out, &mut part);
@@ -243,22 +241,6 @@ impl Engine {
         self.asks.extend(part.ask(id));
     }
 
-    /// Whether a mapped file still is what it was.
-    pub(super) fn handle_verified(
-        &mut self,
-        id: ConnectionId,
-        unchanged: bool,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let Body::File(part, _) = &mut connection.reply.body else { return };
-        let Way::Held { asked: true, seen } = &mut part.way else { return };
-        match unchanged {
-            true => *seen = true,
-            false => self.fail(id, Failure::FileChanged, turn),
-        }
-    }
-
     /// A part of a mapped file has been read.
     pub(super) fn handle_part(
         &mut self,
@@ -286,7 +268,7 @@ impl Engine {
         let Body::File(part, _) = &mut connection.reply.body else { return };
         match &mut part.way {
             Way::Straight => {}
-            Way::Held { asked, .. } | Way::Read { asked, .. } => *asked = false,
+            Way::Read { asked, .. } => *asked = false,
         }
         self.set_deadline(id, Some(turn.now + ASK_AGAIN));
     }

@@ -1,7 +1,8 @@
 //! Answers: composed once, lent in pieces, counted as they leave.
 //!
-//! A file that this process may not read itself, because it is mapped, leaves by the kernel, and
-//! its end only after it has been looked at; where TLS must read it, the loader reads it in parts.
+//! A file that this process may not read itself, because it is mapped, is read by the loader, in
+//! parts that are looked at before any of them leaves. The kernel never sends from the file itself:
+//! what stands in a socket's queue would change with the file until the phone has acknowledged it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,10 +16,8 @@ use crate::wire::http::response::{self, field};
 
 /// What is sent before a body that its phone asks leave for.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Bytes of a mapped file that are held back until it has been looked at.
-const HELD_BYTES: u64 = 64 << 10;
-/// Bytes of a mapped file that are read at a time for TLS.
-const PART_BYTES: u64 = 256 << 10;
+/// Bytes of a mapped file that are read at a time; a connection keeps no more in memory.
+const PART_BYTES: u64 = 64 << 10;
 
 /// What to send now: a head, and behind it a payload. Either may be empty.
 #[derive(Clone, Copy, Debug)]
@@ -93,9 +92,7 @@ pub(super) struct FilePart {
 pub(super) enum Way {
     /// As they are: nothing can change them.
     Straight,
-    /// By the kernel, the last of them only once the file has been looked at.
-    Held { asked: bool, seen: bool },
-    /// Through this process, in parts that the loader reads.
+    /// In parts that the loader reads.
     Read { part: Vec<u8>, used: usize, asked: bool },
 }
 
@@ -105,7 +102,6 @@ pub(super) struct Parts {
     pub(super) later: VecDeque<ByteRange>,
     pub(super) kind: &'static str,
     pub(super) size: u64,
-    pub(super) secure: bool,
 }
 
 /// Between the parts. No file is searched for it: it is long, and nobody knows it beforehand.
@@ -114,27 +110,22 @@ pub(super) fn boundary(version: &Version) -> String {
 }
 
 impl FilePart {
-    pub(super) fn new(blob: Arc<Blob>, range: ByteRange, secure: bool) -> Self {
-        let way = match (blob.is_mapped(), secure) {
-            (false, _) => Way::Straight,
-            (true, false) => Way::Held { asked: false, seen: false },
-            (true, true) => Way::Read { part: Vec::new(), used: 0, asked: false },
+    pub(super) fn new(blob: Arc<Blob>, range: ByteRange) -> Self {
+        let way = match blob.is_mapped() {
+            false => Way::Straight,
+            true => Way::Read { part: Vec::new(), used: 0, asked: false },
         };
         FilePart { blob, at: range.first, end: range.first + range.bytes, way }
     }
 
     fn payload(&self) -> Payload<'_> {
-        let until = match &self.way {
-            Way::Straight | Way::Held { seen: true, .. } => self.end,
-            Way::Held { seen: false, .. } => self.end.saturating_sub(HELD_BYTES).max(self.at),
-            Way::Read { part, used, .. } if *used < part.len() => {
-                return Payload::Bytes(&part[*used..]);
+        match &self.way {
+            Way::Straight if self.at < self.end => {
+                let bytes = self.end - self.at;
+                Payload::File { blob: &self.blob, offset: self.at, bytes }
             }
-            Way::Read { .. } => self.at,
-        };
-        match until - self.at {
-            0 => Payload::None,
-            bytes => Payload::File { blob: &self.blob, offset: self.at, bytes },
+            Way::Read { part, used, .. } if *used < part.len() => Payload::Bytes(&part[*used..]),
+            Way::Straight | Way::Read { .. } => Payload::None,
         }
     }
 
@@ -151,10 +142,6 @@ impl FilePart {
         let ticket = id.into();
         let waits = self.at < self.end && matches!(self.payload(), Payload::None);
         match &mut self.way {
-            Way::Held { asked: asked @ false, seen: false } if waits => {
-                *asked = true;
-                Some(Ask::Verify { ticket, blob: Arc::clone(&self.blob) })
-            }
             Way::Read { part, used, asked: asked @ false } if waits => {
                 *asked = true;
                 *used = 0;
@@ -163,7 +150,7 @@ impl FilePart {
                 let blob = Arc::clone(&self.blob);
                 Some(Ask::Read { ticket, blob, offset: self.at, bytes, buffer })
             }
-            Way::Straight | Way::Held { .. } | Way::Read { .. } => None,
+            Way::Straight | Way::Read { .. } => None,
         }
     }
 }
@@ -280,7 +267,7 @@ impl Parts {
             return true;
         };
         self.write_head(&version, range, out);
-        *part = FilePart::new(Arc::clone(&part.blob), range, self.secure);
+        *part = FilePart::new(Arc::clone(&part.blob), range);
         false
     }
 

@@ -273,13 +273,6 @@ impl Engine {
         self.set_deadline(id, Some(turn.now + ASK_AGAIN));
     }
 
-    /// Whether an answer stands still because a question has to be asked again; asks it.
-    pub(super) fn asks_again(&mut self, id: ConnectionId) -> bool {
-        let before = self.asks.len();
-        self.prompt(id);
-        self.asks.len() > before
-    }
-
     /// Whether a parked request wants no body.
     pub(super) fn is_head_only(&self, id: ConnectionId) -> bool {
         let state = self.connections.open(id).map(|connection| &connection.state);

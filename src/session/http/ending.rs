@@ -186,7 +186,10 @@ impl Engine {
 
     /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
     fn stalled(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        if self.asks_again(id) {
+        self.prompt(id);
+        let Some(connection) = self.connections.open(id) else { return };
+        // Where there is nothing to send the loader is waited for, which always answers.
+        if !connection.reply.can_send() {
             return;
         }
         turn.counters.stream_too_slow.up();

@@ -113,6 +113,8 @@ pub struct Blob {
     stale: AtomicBool,
     used_at_us: AtomicU64,
     prepared: OnceLock<Box<[u8]>>,
+    /// Bytes on the heap that this process pretends not to be allowed to read.
+    as_if_mapped: bool,
 }
 
 #[derive(Debug)]
@@ -166,6 +168,13 @@ impl Blob {
         Blob::new(Bytes::Heap(bytes), version)
     }
 
+    /// Bytes on the heap that count as mapped: for machines that are tried without a disk.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn as_if_mapped(bytes: Box<[u8]>, version: Version) -> Self {
+        Blob { as_if_mapped: true, ..Blob::heap(bytes, version) }
+    }
+
     fn new(bytes: Bytes, version: Version) -> Self {
         Blob {
             bytes,
@@ -173,6 +182,7 @@ impl Blob {
             stale: AtomicBool::new(false),
             used_at_us: AtomicU64::new(0),
             prepared: OnceLock::new(),
+            as_if_mapped: false,
         }
     }
 
@@ -321,7 +331,7 @@ impl Blob {
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         match &self.bytes {
-            Bytes::Heap(_) => false,
+            Bytes::Heap(_) => self.as_if_mapped,
             #[cfg(feature = "server")]
             Bytes::Sealed { .. } => false,
             #[cfg(feature = "server")]
@@ -373,7 +383,7 @@ impl Blob {
     #[must_use]
     pub fn as_slice(&self) -> Option<&[u8]> {
         match &self.bytes {
-            Bytes::Heap(bytes) => Some(bytes),
+            Bytes::Heap(bytes) => (!self.as_if_mapped).then_some(bytes),
             #[cfg(feature = "server")]
             Bytes::Sealed { mapping, .. } => Some(mapping),
             #[cfg(feature = "server")]

@@ -12,6 +12,8 @@ const TARGETS: &[(&str, Check)] = &[
     ("file_name", ringpost::wire::name::check),
     ("http_chunked", ringpost::wire::http::chunk::check),
     ("http_conditions", ringpost::wire::http::condition::check),
+    ("http_connection", ringpost::session::http::check_cuts),
+    ("http_engine", ringpost::session::http::check_operations),
     ("http_head", http_head),
     ("http_range", ringpost::wire::http::range::check),
     ("integrity_records", ringpost::net::integrity::check),

@@ -12,10 +12,17 @@ mod connection;
 mod ending;
 mod engine;
 pub mod limits;
+#[doc(hidden)]
+pub mod model;
 mod refusal;
 mod reply;
 mod request;
 
 pub use connection::ConnectionId;
 pub use engine::{Engine, ListenerId, Next};
+#[doc(hidden)]
+pub use model::{check_cuts, check_operations};
 pub use reply::{Outgoing, Payload};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+//! The same bytes in other pieces: what a phone gets for them must not depend on how the network
+//! cut them.
+
+use super::World;
+use super::operations::policy;
+use crate::session::Outcome;
+use crate::session::http::limits::StreamLimits;
+
+const FILES: &[(&str, u64)] = &[("a", 700), ("empty", 0), ("firmware", 70_000)];
+
+/// What becomes of bytes: the replies, and how the log tells of the requests.
+type Came = (Vec<u8>, Vec<(Option<u16>, Outcome)>);
+
+/// Gives bytes to a connection in one piece, one by one, and in pieces of all sizes, and compares
+/// what comes back. Unit tests and the fuzz target both call it.
+///
+/// # Panics
+/// When a cut makes a difference.
+#[doc(hidden)]
+pub fn check_cuts(bytes: &[u8]) {
+    let whole = replies(bytes, std::iter::repeat(usize::MAX));
+    let single = replies(bytes, std::iter::repeat(1));
+    assert_eq!(told(&single), told(&whole), "one by one");
+    let mut state = bytes
+        .iter()
+        .fold(bytes.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
+    let uneven = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        // Mostly a few bytes, sometimes many.
+        1 + (state >> 33) % 9 * (1 + (state >> 50) % 40)
+    });
+    assert_eq!(told(&replies(bytes, uneven)), told(&whole), "in uneven pieces");
+}
+
+/// For people, should they differ.
+fn told((replies, outcomes): &Came) -> String {
+    format!("{outcomes:?}\n{}", replies.escape_ascii())
+}
+
+fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Came {
+    let mut policy = policy();
+    policy.http.limits = StreamLimits {
+        head_bytes_max: 2_000,
+        head_lines_max: 16,
+        body_memory_bytes_max: 3_000,
+        lone_lf: bytes.len() % 2 == 1,
+        ..StreamLimits::default()
+    };
+    let mut world = World::new(policy);
+    world.publish(FILES.iter().copied());
+    let Some(id) = world.connect(([10, 0, 0, 1], 1_000).into(), false) else {
+        return Came::default();
+    };
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let count = pieces.next().unwrap_or(usize::MAX).min(rest.len());
+        let (piece, behind) = rest.split_at(count);
+        world.send(id, piece);
+        answer_all(&mut world);
+        rest = behind;
+    }
+    world.end(id);
+    answer_all(&mut world);
+    world.check();
+    world.run_out();
+    let outcomes = world.records.iter().map(|record| (record.status, record.outcome)).collect();
+    let out = world.past.pop().map(|(_, wire)| wire.out);
+    (out.unwrap_or_default(), outcomes)
+}
+
+fn answer_all(world: &mut World) {
+    while !world.asks.is_empty() {
+        let ask = world.asks.remove(0);
+        world.answer(ask, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cut_makes_a_difference() {
+        for bytes in [
+            b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n".as_slice(),
+            b"HEAD /firmware HTTP/1.1\r\nHost: x\r\n\r\nGET /firmware HTTP/1.0\r\n\r\n",
+            b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /none HTTP/1.1\r\nHost: x\r\n\r\nGET /emp",
+            b"PUT /1_96xxdata.txt HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello\
+              GET /1_96xxdata.txt HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"PUT /1_96xxdata.txt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\
+              Expect: 100-continue\r\n\r\n5\r\nhello\r\n0\r\n\r\n\
+              GET /a HTTP/1.1\r\nHost: x\r\n\r\n",
+            b"PUT /1_96xxdata.txt HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
+              5\r\nhel",
+            b"PUT /a.log HTTP/1.1\r\nHost: x\r\nContent-Length: 9000\r\n\r\nhello",
+            b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhelloGET /a HTTP/1.0\r\n\r\n",
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+            b"GET /a\r\nHost: x\r\n\r\n",
+            b"GET /a HTTP/1.1\nHost: x\n\n",
+        ] {
+            check_cuts(bytes);
+            check_cuts(&[bytes, b"\r"].concat());
+            check_cuts(&[bytes, b"\r\n"].concat());
+        }
+    }
+}

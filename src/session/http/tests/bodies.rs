@@ -1,0 +1,283 @@
+//! What phones send: taken whole, bounded, and never acknowledged before it is durable.
+
+use super::*;
+use crate::content::StoreError;
+use crate::session::{Abort, Failure, Refusal};
+use crate::vault::deed::Precondition;
+use crate::vault::upload::{Existing, Upload};
+
+/// The upload that the server asks to be stored.
+fn upload(bench: &Bench) -> &Upload {
+    let Ask::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    upload
+}
+
+#[test]
+fn an_upload_that_a_rule_allows_is_handed_over_whole_and_acknowledged_once_it_is_stored() {
+    let mut bench = Bench::new();
+    bench.answers = false;
+    bench.send(&head("PUT /00096E123456-app.LOG", &["Content-Length: 11"]));
+    bench.send(b"hello ");
+    assert!(bench.world.asks.is_empty(), "not all of it is here");
+    bench.send(b"world");
+    let upload = upload(&bench);
+    assert_eq!((&*upload.bytes, upload.bytes_max), (b"hello world".as_slice(), 2_000));
+    assert_eq!(upload.name.to_string(), "00096e123456-app.log");
+    assert_eq!(upload.existing, Existing::Append);
+    bench.wait(3_600_000);
+    assert_eq!(bench.raw(), b"", "nothing is said before it is durable");
+    bench.answer(0);
+    let reply = bench.one(false);
+    assert!(matches!(reply.status, 201 | 204));
+    let record = bench.last();
+    assert_eq!((record.upload, record.bytes, record.outcome), (true, 11, Outcome::Done));
+    assert_eq!(bench.world.counters.uploads_stored.value(), 1);
+}
+
+#[test]
+fn what_was_not_there_before_is_created_and_what_was_is_replaced() {
+    let mut bench = Bench::new();
+    let first = bench.put("/1_96xxdata.txt", b"one");
+    assert_eq!((first.status, first.length()), (201, 0));
+    let second = bench.put("/1_96xxdata.txt", b"three");
+    assert_eq!(second.status, 204);
+    assert!(first.field("etag") != second.field("etag"));
+    assert_eq!(bench.get("/1_96xxdata.txt").field("etag"), second.field("etag"));
+}
+
+#[test]
+fn a_body_in_chunks_is_put_together() {
+    let mut bench = Bench::new();
+    bench.send(&head("PUT /1_96xxdata.txt", &["Transfer-Encoding: chunked"]));
+    bench.send(b"5;name=value\r\nhello\r\n1\r\n \r\n05\r\nworld\r\n000\r\nTrailer: x\r\n\r\n");
+    assert_eq!(bench.statuses(), [201]);
+    assert_eq!(bench.get("/1_96xxdata.txt").body, b"hello world");
+    bench.send(&head("PUT /1_96xxdata.txt", &["Transfer-Encoding: Chunked"]));
+    bench.send(b"0\r\n\r\n");
+    assert_eq!(bench.statuses(), [204]);
+    assert_eq!(bench.get("/1_96xxdata.txt").body, b"");
+}
+
+#[test]
+fn chunks_that_two_readers_could_read_in_two_ways_are_refused() {
+    for chunks in [
+        "\r\n",
+        "5\nhello\n0\n\n",
+        "5 \r\nhello\r\n0\r\n\r\n",
+        "5;a\nb\r\nhello\r\n0\r\n\r\n",
+        "5;\0\r\nhello\r\n",
+        "0x5\r\nhello\r\n",
+        "+5\r\nhello\r\n",
+        "-5\r\nhello\r\n",
+        "ffffffffffffffff\r\nhello\r\n",
+        "100000000\r\nhello\r\n",
+        "5\r\nhelloX0\r\n\r\n",
+        "5\r\nhello\r\n0\r\nGET / HTTP/1.1\r\n\r\n",
+        "z\r\n",
+    ] {
+        let mut bench = Bench::new();
+        bench.answers = false;
+        bench.send(&head("PUT /1_96xxdata.txt", &["Transfer-Encoding: chunked"]));
+        bench.send(chunks.as_bytes());
+        let reply = bench.one(false);
+        assert!(matches!(reply.status, 400 | 413), "{chunks:?}");
+        assert!(reply.is_last() && bench.is_shut() && bench.world.asks.is_empty(), "{chunks:?}");
+        assert_eq!(bench.world.engine.bodies_held(), 0);
+    }
+}
+
+#[test]
+fn a_phone_that_asks_leave_to_send_gets_it_when_its_body_will_be_read() {
+    let mut bench = Bench::new();
+    let fields = ["Content-Length: 5", "Expect: 100-continue"];
+    bench.send(&head("PUT /1_96xxdata.txt", &fields));
+    assert_eq!(bench.raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
+    bench.send(b"hello");
+    assert_eq!(bench.statuses(), [201]);
+    let fields = ["Transfer-Encoding: chunked", "Expect: 100-CONTINUE"];
+    bench.send(&head("PUT /1_96xxdata.txt", &fields));
+    bench.send(b"1\r\nx\r\n0\r\n\r\n");
+    assert_eq!(bench.statuses(), [100, 204]);
+}
+
+#[test]
+fn a_phone_that_asks_leave_to_send_is_refused_at_once_where_its_body_would_be() {
+    for (request, fields, status) in [
+        ("PUT /1_96xxdata.txt", &["Content-Length: 5001"][..], 413),
+        ("PUT /a.log", &["Content-Length: 2001"], 413),
+        ("PUT /a.exe", &["Content-Length: 5"], 403),
+        ("PUT /1_96xxdata.txt", &["Content-Length: 5", "Content-Range: bytes 0-4/9"], 400),
+        ("PUT /sub/", &["Content-Length: 5"], 404),
+        ("PUT /../a.log", &["Content-Length: 5"], 400),
+        ("POST /a.log", &["Content-Length: 5"], 405),
+    ] {
+        let mut bench = Bench::new();
+        let fields = [fields, &["Expect: 100-continue"]].concat();
+        bench.send(&head(request, &fields));
+        let reply = bench.one(false);
+        assert_eq!(reply.status, status, "{request}");
+        // The phone may send its body nevertheless, and that is no request.
+        assert!(reply.is_last() && bench.is_shut(), "{request}");
+        bench.send(b"hello");
+        assert_eq!(bench.raw(), b"");
+    }
+    let mut bench = Bench::new();
+    let fields = ["Content-Length: 5", "Expect: 100-continue", "Expect: more"];
+    bench.send(&head("PUT /1_96xxdata.txt", &fields));
+    assert_eq!(bench.one(false).status, 417);
+}
+
+#[test]
+fn http_1_0_knows_no_expectations() {
+    let mut bench = Bench::new();
+    let fields = ["Content-Length: 5", "Expect: 100-continue"];
+    bench.send(&head("PUT /1_96xxdata.txt HTTP/1.0", &fields));
+    assert_eq!(bench.raw(), b"");
+    bench.send(b"hello");
+    assert_eq!(bench.statuses(), [201]);
+}
+
+#[test]
+fn a_body_needs_a_length() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.ask("PUT /1_96xxdata.txt").status, 411);
+    assert_eq!(bench.put("/1_96xxdata.txt", b"").status, 201, "and none is a length");
+    assert_eq!(bench.get("/1_96xxdata.txt").body, b"");
+}
+
+#[test]
+fn a_body_in_chunks_is_refused_once_it_is_too_large() {
+    let mut bench = Bench::new();
+    bench.answers = false;
+    bench.send(&head("PUT /a.log", &["Transfer-Encoding: chunked"]));
+    let chunk = [b"3e8\r\n".as_slice(), &[b'x'; 1_000], b"\r\n"].concat();
+    bench.send(&chunk.repeat(2));
+    assert_eq!(bench.raw(), b"");
+    bench.send(b"1\r\nx\r\n");
+    let reply = bench.one(false);
+    assert!(reply.status == 413 && reply.is_last());
+    assert!(bench.world.asks.is_empty() && bench.world.engine.bodies_held() == 0);
+    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::UploadTooLarge));
+}
+
+#[test]
+fn what_stands_behind_a_body_is_the_next_request() {
+    let mut bench = Bench::new();
+    let put = [&*head("PUT /1_96xxdata.txt", &["Content-Length: 5"]), b"hello"].concat();
+    let all = [&*put, &head("GET /1_96xxdata.txt", &[]), &put, &head("GET /none", &[])].concat();
+    bench.send(&all);
+    let replies = bench.hear();
+    let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
+    assert_eq!(statuses, [201, 200, 204, 404]);
+    assert_eq!(replies[1].body, b"hello");
+}
+
+#[test]
+fn a_body_that_is_cut_off_is_not_stored() {
+    for is_reset in [false, true] {
+        let mut bench = Bench::new();
+        bench.answers = false;
+        bench.send(&head("PUT /1_96xxdata.txt", &["Content-Length: 5000"]));
+        bench.send(&[b'x'; 4_999]);
+        assert_eq!(bench.world.engine.bodies_held(), 4_999);
+        match is_reset {
+            true => bench.world.reset(bench.id),
+            false => bench.world.end(bench.id),
+        }
+        assert!(!bench.is_open() && bench.world.asks.is_empty());
+        assert_eq!(bench.world.engine.bodies_held(), 0);
+        assert_eq!(bench.outcomes(), [Outcome::Aborted(Abort::Disconnected)]);
+    }
+}
+
+#[test]
+fn what_is_stored_is_told_as_stored_though_its_phone_has_gone() {
+    let mut bench = Bench::new();
+    bench.answers = false;
+    bench.send(&[&*head("PUT /1_96xxdata.txt", &["Content-Length: 5"]), b"hello"].concat());
+    bench.world.reset(bench.id);
+    bench.answer(0);
+    bench.answers = true;
+    assert_eq!(bench.connect(OTHER).get("/1_96xxdata.txt").body, b"hello");
+}
+
+#[test]
+fn bodies_in_memory_are_bounded_for_all_phones_together() {
+    let mut bench = Bench::with(|policy| policy.http.limits.body_memory_bytes_max = 6_000);
+    bench.answers = false;
+    let first = bench.id;
+    bench.send(&head("PUT /1_96xxdata.txt", &["Content-Length: 4000"]));
+    bench.send(&[b'x'; 3_999]);
+    bench.connect(OTHER).send(&head("PUT /2_96xxdata.txt", &["Content-Length: 4000"]));
+    bench.send(&[b'x'; 2_001]);
+    assert_eq!(bench.raw(), b"");
+    bench.send(b"x");
+    let reply = bench.one(false);
+    assert_eq!((reply.status, reply.field("retry-after")), (503, "1"));
+    assert_eq!(bench.world.counters.http_bodies_refused.value(), 1);
+    assert_eq!(bench.world.engine.bodies_held(), 3_999, "what was refused is not kept");
+    bench.answers = true;
+    bench.on(first, 0).send(b"x");
+    assert_eq!(bench.statuses(), [201]);
+    assert_eq!(bench.world.engine.bodies_held(), 0);
+}
+
+#[test]
+fn what_cannot_be_stored_says_why() {
+    let failed = |fault| Outcome::Failed(Failure::Store(fault));
+    for (fault, status, outcome) in [
+        (1, 507, failed(StoreError::Full)),
+        (2, 409, failed(StoreError::Exists)),
+        (3, 500, failed(StoreError::Forbidden)),
+        (4, 500, failed(StoreError::Io)),
+        (5, 412, Outcome::Refused(Refusal::PreconditionFailed)),
+        (6, 503, failed(StoreError::Busy)),
+    ] {
+        let mut bench = Bench::new();
+        bench.answers = false;
+        bench.send(&[&*head("PUT /a.log", &["Content-Length: 5"]), b"hello"].concat());
+        bench.answer(fault);
+        let reply = bench.one(false);
+        assert_eq!((reply.status, !reply.field("retry-after").is_empty()), (status, status == 503));
+        assert_eq!(bench.last().outcome, outcome);
+        assert!(bench.is_open(), "the body was read, so the connection can go on");
+        assert_eq!(bench.world.engine.bodies_held(), 0);
+        assert_eq!(bench.world.counters.uploads_stored.value(), 0);
+    }
+}
+
+#[test]
+fn a_full_queue_of_the_writer_is_told_as_a_moment_to_come_again() {
+    let mut bench = Bench::new();
+    bench.answers = false;
+    for path in ["/a.log", "/1_96xxdata.txt"] {
+        bench.send(&[&*head(&format!("PUT {path}"), &["Content-Length: 1"]), b"x"].concat());
+        let ask = bench.world.asks.remove(0);
+        bench.world.refuse(ask);
+        assert_eq!(bench.one(false).status, 503);
+    }
+}
+
+#[test]
+fn what_a_phone_demands_of_the_version_that_it_replaces_reaches_the_writer() {
+    let matches = |tag: &[u8]| Precondition::Matches(vec![tag.into()]);
+    for (fields, precondition) in [
+        (&["If-None-Match: *"][..], Precondition::New),
+        (&["If-Match: *"], Precondition::Exists),
+        (&["If-Match: \"abc\""], matches(b"abc")),
+        (&["If-Unmodified-Since: Thu, 01 Jan 1970 00:00:09 GMT"], Precondition::UnmodifiedSince(9)),
+        (&[], Precondition::None),
+    ] {
+        let mut bench = Bench::new();
+        bench.answers = false;
+        let all = [fields, &["Content-Length: 1"]].concat();
+        bench.send(&[&*head("PUT /a.log", &all), b"x"].concat());
+        assert_eq!(upload(&bench).precondition, precondition, "{fields:?}");
+        bench.connect(PHONE).send(&[&*head("PUT /1_96xxdata.txt", &all), b"x"].concat());
+        let Some(Ask::Vault { deed, .. }) = bench.world.asks.last() else { panic!() };
+        let crate::vault::deed::Act::Keep { precondition: demanded, .. } = &deed.act else {
+            panic!()
+        };
+        assert_eq!(*demanded, precondition, "{fields:?}");
+    }
+}

@@ -117,7 +117,10 @@ impl Engine {
         }
         let no = match taken {
             Ok(taken) if self.bodies_held <= memory_max => {
-                let due = due_by_rate(began, bytes, turn);
+                // Bytes are seen here as they come, so silence shows at once: what came fast before
+                // it wins a phone no time.
+                let silent = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
+                let due = due_by_rate(began, bytes, turn).min(silent);
                 self.set_deadline(id, Some(due));
                 self.received(id, turn);
                 return taken;

@@ -15,7 +15,7 @@ mod openssl;
 const WRAPPING_BYTES: usize = 40 << 20;
 
 /// Bytes in which no two blocks are alike.
-fn noise(bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ bytes as u64;
     let mut next = || {
         state ^= state << 13;
@@ -29,7 +29,7 @@ fn noise(bytes: usize) -> Vec<u8> {
 }
 
 /// Whether a client is there; if not, says so where the test runner does not swallow it.
-fn has(client: &str) -> bool {
+pub(crate) fn has(client: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|folder| folder.join(client).is_file());
     if !found {
@@ -38,26 +38,27 @@ fn has(client: &str) -> bool {
     found
 }
 
-/// Runs a client in a folder of its own within a bounded time.
-fn run(server: &Server, command: &str) -> Output {
+/// Runs a client in a folder of its own within a bounded time. `PORT` and `TLSPORT` are replaced.
+pub(crate) fn run(server: &Server, command: &str) -> Output {
     let folder = server.path("client");
     fs::create_dir_all(&folder).unwrap();
-    let port = server.port().to_string();
+    let port = server.address().port().to_string();
+    let tls_port = server.tls_address().port().to_string();
     Command::new("timeout")
-        .args(["60", "sh", "-c", &command.replace("PORT", &port)])
+        .args(["60", "sh", "-c", &command.replace("TLSPORT", &tls_port).replace("PORT", &port)])
         .current_dir(folder)
         .output()
         .unwrap()
 }
 
 /// Runs a client that should succeed.
-fn succeed(server: &Server, command: &str) {
+pub(crate) fn succeed(server: &Server, command: &str) {
     let output = run(server, command);
     assert!(output.status.success(), "{command}: {output:?}");
 }
 
 /// What a client wrote to its folder; the file is taken away.
-fn take(server: &Server, name: &str) -> Vec<u8> {
+pub(crate) fn take(server: &Server, name: &str) -> Vec<u8> {
     let path = server.path("client").join(name);
     let bytes = fs::read(&path).unwrap_or_default();
     let _ = fs::remove_file(path);
@@ -65,12 +66,13 @@ fn take(server: &Server, name: &str) -> Vec<u8> {
 }
 
 /// Puts a file into the client's folder.
-fn give(server: &Server, name: &str, bytes: &[u8]) {
+pub(crate) fn give(server: &Server, name: &str, bytes: &[u8]) {
     fs::create_dir_all(server.path("client")).unwrap();
     fs::write(server.path("client").join(name), bytes).unwrap();
 }
 
-fn expect_same(got: &[u8], expected: &[u8], what: &str) {
+/// Compares files without printing them.
+pub(crate) fn expect_same(got: &[u8], expected: &[u8], what: &str) {
     assert!(got == expected, "{what}: {} bytes in place of {}", got.len(), expected.len());
 }
 

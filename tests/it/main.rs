@@ -4,6 +4,7 @@
 
 mod corpora;
 mod files;
+mod http;
 mod interop;
 mod limits;
 mod raw;

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -15,11 +15,25 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Times that another port is tried, should somebody else take the first.
 const STARTS_MAX: usize = 5;
 
+/// HTTP on the port of TFTP, HTTPS on the other, and a vault, for [`Server::start_with`].
+const WEB: &str = "[[http]]\nlisten = [\"127.0.0.1:@PORT\", \"[::1]:@PORT\"]\nroot = [\"root\"]\n\
+                   [[https]]\nlisten = [\"127.0.0.1:@TLS\", \"[::1]:@TLS\"]\nroot = [\"root\"]\n\
+                   [vault]\ndir = \"vault\"\n";
+
 /// A running server with a data directory of its own.
 pub(crate) struct Server {
     child: Child,
-    port: u16,
+    ports: Ports,
     dir: TempDir,
+}
+
+/// Ports that nobody else uses, the same in both address families.
+#[derive(Clone, Copy)]
+struct Ports {
+    /// TFTP, and HTTP where it is served.
+    clear: u16,
+    /// HTTPS where it is served.
+    tls: u16,
 }
 
 impl Server {
@@ -35,24 +49,35 @@ impl Server {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
         for _ in 0..STARTS_MAX {
-            let port = free_port();
-            fs::write(dir.path().join("ringpost.toml"), config(port, more)).unwrap();
+            let ports = Ports { clear: free_port(), tls: free_port() };
+            fs::write(dir.path().join("ringpost.toml"), config(ports, more)).unwrap();
             if let Some(child) = spawn(dir.path()) {
-                return Server { child, port, dir };
+                return Server { child, ports, dir };
             }
         }
         let log = fs::read_to_string(dir.path().join("log")).unwrap();
         panic!("the server does not start:\n{log}");
     }
 
-    /// Where it listens.
-    pub(crate) fn address(&self) -> SocketAddr {
-        ([127, 0, 0, 1], self.port).into()
+    /// Serves the same by HTTP and HTTPS too, with a vault; with more lines in `[vault]`, and
+    /// whatever sections follow it.
+    pub(crate) fn start_web(more: &str) -> Server {
+        Server::start_with(&format!("{WEB}{more}"))
     }
 
-    /// The port of both address families.
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports.clear).into()
+    }
+
+    /// Where it listens for TLS.
+    pub(crate) fn tls_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports.tls).into()
+    }
+
+    /// The process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Puts a file where it is served from, and waits until it is served.
@@ -85,7 +110,7 @@ impl Server {
 
     /// Another configuration on the same port, not read before [`Server::signal`] says so.
     pub(crate) fn configure(&self, more: &str) {
-        fs::write(self.path("ringpost.toml"), config(self.port, more)).unwrap();
+        fs::write(self.path("ringpost.toml"), config(self.ports, more)).unwrap();
     }
 
     /// Sends a signal: `HUP`, `TERM`.
@@ -126,7 +151,9 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn config(port: u16, more: &str) -> String {
+fn config(ports: Ports, more: &str) -> String {
+    let port = ports.clear;
+    let more = more.replace("@PORT", &port.to_string()).replace("@TLS", &ports.tls.to_string());
     format!(
         "data_dir = \".\"\nworkers = 2\n\
          [[upload]]\nname = \"*.up\"\ndir = \"uploads\"\nmax = \"4MiB\"\n\
@@ -134,12 +161,15 @@ fn config(port: u16, more: &str) -> String {
     )
 }
 
-/// A port that nobody uses for UDP, in either address family.
+/// A port that nobody uses for UDP or TCP, in either address family.
 fn free_port() -> u16 {
     loop {
         let v4 = UdpSocket::bind("127.0.0.1:0").unwrap();
         let port = v4.local_addr().unwrap().port();
-        if UdpSocket::bind(("::1", port)).is_ok() {
+        let is_free = UdpSocket::bind(("::1", port)).is_ok()
+            && TcpListener::bind(("127.0.0.1", port)).is_ok()
+            && TcpListener::bind(("::1", port)).is_ok();
+        if is_free {
             return port;
         }
     }

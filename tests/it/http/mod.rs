@@ -1,0 +1,6 @@
+//! HTTP and HTTPS met from outside: by the clients that people have, and by hand.
+
+mod endurance;
+mod interop;
+mod line;
+mod raw;

@@ -196,7 +196,8 @@ fn renew(
         return Err(format!(
             "{} was not issued by the server's own CA, so that cannot renew it; ask its issuer for \
              a new one with: ringpost certificate csr, and put that in use with: ringpost \
-             certificate import",
+             certificate import. Or move it and its key away, and the server makes them at its \
+             next start",
             shown.join(" and ")
         ));
     }

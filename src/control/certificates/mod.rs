@@ -145,7 +145,9 @@ impl Certificates {
                 self.issue(place, now_unix_s).map_err(|why| located(&self.file, line, &why))?;
             } else if own && row.used.as_ref().is_some_and(|used| used.pairs.len() == 1) {
                 // The listener works with the one it has.
-                self.rows[place].fault = self.issue_second(place, now_unix_s).err();
+                if let Err(why) = self.issue_second(place, now_unix_s) {
+                    self.rows[place].note(why);
+                }
             }
             let row = &mut self.rows[place];
             if row.used.is_none() {

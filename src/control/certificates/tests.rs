@@ -323,6 +323,19 @@ fn what_is_wrong_at_the_start_is_told_with_line_and_mend() {
 }
 
 #[test]
+fn a_second_pair_that_is_bad_is_told_and_the_first_serves_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = settings(dir.path());
+    drop(started(&settings));
+    fs::write(dir.path().join("server-p256.pem"), "nonsense").unwrap();
+    let report = started(&settings).report(NOW);
+    let fault = report[0].fault.clone().unwrap();
+    assert!(fault.contains("server-p256.pem has no certificate"), "{fault}");
+    assert_eq!((report[0].pairs.len(), report[0].pairs[0].key.as_str()), (1, "RSA 2048"));
+    assert_eq!(fs::read_to_string(dir.path().join("server-p256.pem")).unwrap(), "nonsense");
+}
+
+#[test]
 fn a_crash_between_key_and_certificate_is_mended_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let settings = settings(dir.path());

@@ -230,6 +230,8 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
                 resent = record.blocks_resent,
                 rtt_us,
                 status = record.status,
+                tls = record.secured.map(|secured| secured.version),
+                suite = record.secured.map(|secured| secured.suite),
                 outcome = told.outcome,
                 "{ip} {text}",
             )
@@ -394,6 +396,7 @@ mod tests {
             blocks_resent: 0,
             status: None,
             round_trip: None,
+            secured: None,
             outcome,
         }
     }

@@ -16,7 +16,7 @@ use crate::net::send;
 use crate::net::tls::{PLAIN_ANSWER, SharedTerms, TlsSession};
 use crate::session::http::limits::HttpPolicy;
 use crate::session::http::{ConnectionId, Engine, ListenerId, Next};
-use crate::session::{Handshake, Protocol, Turn};
+use crate::session::{Handshake, Protocol, Secured, Turn};
 use crate::time::{Duration, Instant};
 
 /// The first of the tokens that belong to listening sockets.
@@ -350,9 +350,9 @@ fn read(socket: &mut Socket, engine: &mut Engine, room: &mut [u8], turn: &mut Tu
                 if tls.is_resumed() {
                     turn.counters.tls_resumed.up();
                 }
-                if tls.shows_certificate() {
-                    engine.handle_certificate(id);
-                }
+                let secured = tls.version_and_suite();
+                let secured = secured.map(|(version, suite)| Secured { version, suite });
+                engine.handle_secured(id, secured, tls.shows_certificate());
             }
             result
         }

@@ -226,6 +226,17 @@ pub struct Record {
     pub status: Option<u16>,
     /// Smoothed round trip, if one was measured.
     pub round_trip: Option<Duration>,
+    /// What the connection is secured with, where it is.
+    pub secured: Option<Secured>,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+/// What a connection is secured with, in the registered names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Secured {
+    /// The version: `TLS 1.2`.
+    pub version: &'static str,
+    /// The suite: `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`.
+    pub suite: &'static str,
 }

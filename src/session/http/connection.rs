@@ -10,7 +10,7 @@ use crate::session::http::body::Receiving;
 use crate::session::http::engine::ListenerId;
 use crate::session::http::reply::Reply;
 use crate::session::timer::Deadline;
-use crate::session::{Outcome, Subject};
+use crate::session::{Outcome, Secured, Subject};
 use crate::time::Instant;
 use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
@@ -47,6 +47,8 @@ impl From<Ticket> for ConnectionId {
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) listener: ListenerId,
+    /// What it is secured with, once it is.
+    pub(super) secured: Option<Secured>,
     /// A certificate that the listener trusts was shown.
     pub(super) certificate: bool,
     pub(super) state: State,

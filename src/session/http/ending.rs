@@ -87,6 +87,7 @@ impl Engine {
         let outcome = outcome.unwrap_or(told.outcome);
         outcome.count(turn.counters);
         let (status, peer, at) = (connection.reply.status(), connection.peer, connection.listener);
+        let secured = connection.secured;
         self.records.push_back(Record {
             protocol: self.protocol(at),
             peer,
@@ -98,6 +99,7 @@ impl Engine {
             blocks_resent: 0,
             status,
             round_trip: None,
+            secured,
             outcome,
         });
     }
@@ -131,6 +133,7 @@ impl Engine {
             blocks_resent: 0,
             status: None,
             round_trip: None,
+            secured: None,
             outcome,
         });
     }

@@ -11,7 +11,7 @@ use crate::session::http::connection::{Connection, ConnectionId, State, Table};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
 use crate::session::http::reply::{Outgoing, Reply};
 use crate::session::timer::{Deadline, Timers};
-use crate::session::{Handshake, Outcome, Protocol, Record, Refusal, Subject, Turn};
+use crate::session::{Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn};
 use crate::time::{Duration, Instant};
 use crate::wire::http::request::{HeadLimits, Malformed, parse};
 use crate::wire::http::response::Dated;
@@ -138,6 +138,7 @@ impl Engine {
         let id = self.connections.insert(Connection {
             peer,
             listener,
+            secured: None,
             certificate: false,
             state: State::Head,
             unread: Vec::new(),
@@ -155,10 +156,16 @@ impl Engine {
         Some(id)
     }
 
-    /// The phone has shown a certificate that the listener trusts.
-    pub fn handle_certificate(&mut self, id: ConnectionId) {
+    /// The connection is secured, and so; whether the phone has shown a certificate that the
+    /// listener trusts.
+    pub fn handle_secured(
+        &mut self,
+        id: ConnectionId,
+        secured: Option<Secured>,
+        certificate: bool,
+    ) {
         if let Some(connection) = self.connections.open_mut(id) {
-            connection.certificate = true;
+            (connection.secured, connection.certificate) = (secured, certificate);
         }
     }
 

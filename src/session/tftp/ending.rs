@@ -148,6 +148,7 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
         blocks_resent,
         status: None,
         round_trip: trip,
+        secured: None,
         outcome,
     }
 }

@@ -364,6 +364,7 @@ impl Engine {
             blocks_resent: 0,
             status: None,
             round_trip: None,
+            secured: None,
             outcome: Outcome::Refused(refusal),
         };
         self.note(record, turn.counters);

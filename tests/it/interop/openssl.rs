@@ -1,6 +1,7 @@
 //! OpenSSL's client against what secures our connections: authenticate-only, and for old phones.
 //!
-//! A listener of a thread stands in for the server here: what is proven is the bytes of TLS.
+//! First a listener of a thread stands in for the server: what is proven is the bytes of TLS. Then
+//! the whole server.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -21,6 +22,7 @@ use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{expect_same, has, noise};
+use crate::server::{Server, eventually};
 
 const ANSWER_BYTES: usize = 100_000;
 
@@ -103,8 +105,13 @@ fn answer(terms: &TlsTerms, mut socket: TcpStream) -> Option<Met> {
 
 /// What OpenSSL's client prints that asks this listener once.
 fn ask(address: SocketAddr, folder: &Path, options: &str) -> Vec<u8> {
+    request_with(address, folder, "GET /46xxsettings.txt\\n\\n", options)
+}
+
+/// The same with any request.
+fn request_with(address: SocketAddr, folder: &Path, request: &str, options: &str) -> Vec<u8> {
     let command = format!(
-        "printf 'GET /46xxsettings.txt\\n\\n' | openssl s_client -connect {address} -quiet \
+        "printf '{request}' | openssl s_client -connect {address} -quiet \
          -CAfile ca.pem -verify_return_error -verify_ip 127.0.0.1 {options}"
     );
     let output = std::process::Command::new("timeout")
@@ -170,6 +177,67 @@ fn null_sha_with_a_p256_certificate_is_authenticated_and_resumed() {
     authenticates(&PKCS_ECDSA_P256_SHA256, "ECDHE-ECDSA-NULL-SHA", "TLS_ECDHE_ECDSA_WITH_NULL_SHA");
 }
 
+/// A TCP port of its own.
+fn free_port() -> u16 {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// The whole server with another row, and where that listens. Its CA lies where its clients run.
+fn serve(row: &str) -> (Server, SocketAddr) {
+    let (port, plain) = (free_port(), free_port());
+    let server = Server::start_with(&format!(
+        "[[https]]\nlisten = [\"127.0.0.1:{port}\"]\nroot = [\"root\"]\n{row}\n\
+         [[http]]\nlisten = [\"127.0.0.1:{plain}\"]\nroot = [\"root\"]\n[vault]\n"
+    ));
+    std::fs::copy(server.path("certs/ca.pem"), server.path("ca.pem")).unwrap();
+    (server, (Ipv4Addr::LOCALHOST, port).into())
+}
+
+/// What the server answers to a request over these options of OpenSSL's client.
+fn answered(server: &Server, address: SocketAddr, request: &str, options: &str) -> Vec<u8> {
+    let head = format!("{request} HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n");
+    request_with(address, &server.path(""), &head, options)
+}
+
+fn body(answer: &[u8]) -> &[u8] {
+    let head = answer.windows(4).position(|part| part == b"\r\n\r\n");
+    head.map_or(b"", |end| &answer[end + 4..])
+}
+
+#[test]
+fn null_sha_serves_files_and_keeps_the_vault_shut() {
+    if !speaks("-tls1_2", "ECDHE-RSA-NULL-SHA") {
+        return;
+    }
+    let (server, address) = serve("authenticate_only = true");
+    let file = noise(ANSWER_BYTES);
+    server.put("firmware.bin", &file);
+    server.put("small.txt", b"SET A 1\n");
+    for (cipher, suite) in [
+        ("ECDHE-RSA-NULL-SHA", "TLS_ECDHE_RSA_WITH_NULL_SHA"),
+        ("ECDHE-ECDSA-NULL-SHA", "TLS_ECDHE_ECDSA_WITH_NULL_SHA"),
+    ] {
+        let spoken = format!("-tls1_2 -cipher '{cipher}:@SECLEVEL=0'");
+        for session in ["-sess_out s", "-sess_in s"] {
+            let options = format!("{spoken} {session}");
+            let answer = answered(&server, address, "GET /firmware.bin", &options);
+            expect_same(body(&answer), &file, &options);
+            let answer = answered(&server, address, "GET /small.txt", &options);
+            expect_same(body(&answer), b"SET A 1\n", &options);
+        }
+        eventually("the log names the suite", || server.log().contains(suite));
+        let answer = answered(&server, address, "GET /4711_96xxdata.txt", &spoken);
+        assert!(answer.starts_with(b"HTTP/1.1 404 "), "{:?}", String::from_utf8_lossy(&answer));
+        let answer = answered(&server, address, "DELETE /4711_96xxdata.txt", &spoken);
+        assert!(answer.starts_with(b"HTTP/1.1 40"), "{:?}", String::from_utf8_lossy(&answer));
+    }
+    // What encrypts is not spoken, and the log says why the phone was not served.
+    for other in ["-tls1_3", "-tls1_2"] {
+        assert_eq!(answered(&server, address, "GET /small.txt", other), b"", "{other}");
+    }
+    eventually("the log says why", || server.log().contains("no cipher suite"));
+}
+
 #[cfg(feature = "legacy-tls")]
 mod old {
     use super::*;
@@ -219,5 +287,35 @@ mod old {
         let options = "-tls1 -cipher 'AECDH-NULL-SHA:@SECLEVEL=0'";
         assert_eq!(ask(address, identity.folder.path(), options), b"");
         assert_eq!(told.recv().unwrap(), None);
+    }
+
+    #[test]
+    fn old_phones_are_served_and_newer_ones_on_the_same_port() {
+        if !speaks("-tls1", "AES128-SHA") {
+            return;
+        }
+        let (server, address) = serve("legacy = true");
+        let file = noise(ANSWER_BYTES);
+        server.put("firmware.bin", &file);
+        for (options, suite) in [
+            ("-tls1 -cipher 'AES128-SHA:@SECLEVEL=0'", "TLS_RSA_WITH_AES_128_CBC_SHA"),
+            ("-tls1 -cipher 'NULL-SHA:@SECLEVEL=0'", "TLS_RSA_WITH_NULL_SHA"),
+            ("-tls1_1 -cipher 'AES256-SHA:@SECLEVEL=0'", "TLS_RSA_WITH_AES_256_CBC_SHA"),
+            ("-tls1_2 -cipher 'NULL-SHA256:@SECLEVEL=0'", "TLS_RSA_WITH_NULL_SHA256"),
+            ("-tls1_3", "TLS_AES_256_GCM_SHA384"),
+        ] {
+            for session in ["-sess_out s", "-sess_in s"] {
+                let options = format!("{options} {session}");
+                let answer = answered(&server, address, "GET /firmware.bin", &options);
+                expect_same(body(&answer), &file, &options);
+            }
+            eventually("the log names the suite", || server.log().contains(suite));
+        }
+        assert!(server.log().contains("is for old phones"), "the log warns of the listener");
+        let mut plain = TcpStream::connect(address).unwrap();
+        plain.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut told = String::new();
+        let _ = plain.read_to_string(&mut told);
+        assert!(told.contains("https://"), "{told}");
     }
 }

@@ -285,7 +285,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
                 world.drive(id);
             }
         }
-        3 => world.engine.handle_certificate(id),
+        3 => world.engine.handle_secured(id, None, true),
         // Those who have gone are spoken of once more.
         4.. => {
             let past = usize::from(more).checked_rem(world.past.len());

@@ -144,7 +144,7 @@ fn what_is_shown_reaches_the_vault() {
 fn a_certificate_counts_where_certificates_do() {
     let mut bench = with_auth(Auth::Certificate);
     assert_eq!(bench.get(ITEM).status, 401);
-    bench.world.engine.handle_certificate(bench.id);
+    bench.world.engine.handle_secured(bench.id, None, true);
     assert_eq!(bench.put(ITEM, b"x").status, 201);
     assert_eq!(bench.connect(OTHER).get(ITEM).status, 401, "it is this connection's alone");
 }

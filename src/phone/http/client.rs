@@ -50,8 +50,42 @@ pub enum Pace {
     Full,
     /// One byte of its request at a time, this far apart.
     SlowToAsk(Duration),
+    /// The head of its request at once, then one byte of the body at a time, this far apart.
+    SlowToStore(Duration),
     /// It asks at once and reads one byte at a time, this far apart.
     SlowToRead(Duration),
+}
+
+impl Pace {
+    /// The time between two bytes, where they come one at a time.
+    pub(super) fn every(self) -> Option<Duration> {
+        match self {
+            Pace::Full => None,
+            Pace::SlowToAsk(every) | Pace::SlowToStore(every) | Pace::SlowToRead(every) => {
+                Some(every)
+            }
+        }
+    }
+
+    /// What may leave now of a head and a body, when `may` bytes are due.
+    pub(super) fn part<'d>(self, head: &'d [u8], body: &'d [u8], may: usize) -> [&'d [u8]; 2] {
+        let head_may = match self {
+            Pace::Full | Pace::SlowToRead(_) => return [head, body],
+            Pace::SlowToAsk(_) => may.min(head.len()),
+            Pace::SlowToStore(_) => head.len(),
+        };
+        let body_may = may.saturating_sub(self.paid(head.len(), head_may));
+        [&head[..head_may], &body[..body.len().min(body_may)]]
+    }
+
+    /// How many of the bytes that left were due ones, when the head had `head_left` before.
+    pub(super) fn paid(self, head_left: usize, bytes: usize) -> usize {
+        match self {
+            Pace::Full | Pace::SlowToRead(_) => 0,
+            Pace::SlowToAsk(_) => bytes,
+            Pace::SlowToStore(_) => bytes.saturating_sub(head_left),
+        }
+    }
 }
 
 /// What a phone does with one file.

@@ -134,12 +134,20 @@ impl Phone {
 
     /// This many of the bytes of [`Phone::poll_transmit`] have left.
     pub fn handle_sent(&mut self, bytes: usize, now: Instant) {
+        let head_left = self.request.len().saturating_sub(self.sent);
         self.sent += bytes;
         self.heard_at = now;
-        if let Pace::SlowToAsk(_) = self.plan.client.pace {
+        let paid = self.plan.client.pace.paid(head_left, bytes);
+        self.may = self.may.saturating_sub(paid);
+        self.check();
+    }
+
+    /// This many bytes were read off the socket for the phone; secured ones need not bring any yet.
+    pub fn handle_read(&mut self, bytes: usize, now: Instant) {
+        self.heard_at = now;
+        if let Pace::SlowToRead(_) = self.plan.client.pace {
             self.may = self.may.saturating_sub(bytes);
         }
-        self.check();
     }
 
     /// Bytes came. Says how many were taken, at least one, and hands back what they bring of the
@@ -150,9 +158,6 @@ impl Phone {
         now: Instant,
     ) -> (usize, Option<Piece<'d>>) {
         self.heard_at = now;
-        if let Pace::SlowToRead(_) = self.plan.client.pace {
-            self.may = self.may.saturating_sub(bytes.len());
-        }
         let taken = match self.state {
             State::Asking => (self.read_head(bytes, now), None),
             State::Reading(_) => self.read_body(bytes, now),
@@ -194,6 +199,14 @@ impl Phone {
         self.check();
     }
 
+    /// Whoever drives the phone wants no more of it: its connection is to be closed, and no result
+    /// comes.
+    pub fn leave(&mut self) {
+        self.hang_up();
+        self.state = State::Over;
+        self.check();
+    }
+
     /// A deadline of [`Phone::poll_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Instant) {
         let silent = self.heard_at + self.plan.client.timer <= now;
@@ -230,10 +243,9 @@ impl Phone {
         match self.state {
             State::Waiting(at) | State::Staying(at) => Some(at),
             State::Connecting => Some(silent),
-            State::Asking | State::Reading(_) => match self.plan.client.pace {
-                Pace::Full => Some(silent),
-                Pace::SlowToAsk(_) | Pace::SlowToRead(_) if self.may > 0 => Some(silent),
-                Pace::SlowToAsk(_) | Pace::SlowToRead(_) => Some(self.next_byte_at.min(silent)),
+            State::Asking | State::Reading(_) => match self.plan.client.pace.every() {
+                Some(_) if self.may == 0 => Some(self.next_byte_at.min(silent)),
+                Some(_) | None => Some(silent),
             },
             State::Over => None,
         }
@@ -256,13 +268,7 @@ impl Phone {
         let head = self.request.get(self.sent..).unwrap_or_default();
         let body_sent = self.sent.saturating_sub(self.request.len());
         let body = self.body().get(body_sent..).unwrap_or_default();
-        match self.plan.client.pace {
-            Pace::Full | Pace::SlowToRead(_) => [head, body],
-            Pace::SlowToAsk(_) => {
-                let head = &head[..head.len().min(self.may)];
-                [head, &body[..body.len().min(self.may - head.len())]]
-            }
-        }
+        self.plan.client.pace.part(head, body, self.may)
     }
 
     /// How the file that just ended went. To be asked after every `handle_*`, or it is lost.
@@ -280,10 +286,7 @@ impl Phone {
 
     /// A slow phone's next byte is due.
     fn step_on(&mut self, now: Instant) {
-        let every = match self.plan.client.pace {
-            Pace::Full => return,
-            Pace::SlowToAsk(every) | Pace::SlowToRead(every) => every,
-        };
+        let Some(every) = self.plan.client.pace.every() else { return };
         if self.next_byte_at <= now {
             self.may += 1;
             self.next_byte_at = now + every;
@@ -323,7 +326,7 @@ impl Phone {
             Ok(Some(whole)) => whole,
             Ok(None) => {
                 if before == 0 {
-                    self.head.extend_from_slice(bytes);
+                    self.head.extend_from_slice(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]);
                 }
                 if self.head.len() >= HEAD_BYTES_MAX {
                     self.fail(Ending::Fault(Fault::EndlessHead), now);

@@ -319,12 +319,22 @@ fn a_slow_phone_writes_or_reads_a_byte_at_a_time() {
     answer(&mut phone, b"HTTP/1.1 408 Timeout\r\nContent-Length: 0\r\n\r\n", 99, now);
     assert!(phone.poll_result().is_some_and(|it| it.ending == Ending::Refused(408)));
 
+    let slow = Client { pace: Pace::SlowToStore(second), ..client() };
+    let mut phone = phone_of(slow, vec![with(Action::Store(b"xy"[..].into()), Presence::Must)]);
+    assert!(asked(&mut phone, T0).ends_with("\r\n\r\n"), "the head, and nothing of the body");
+    for (at, letter) in [(T0, "x"), (T0 + second, "y"), (T0 + second * 2, "")] {
+        phone.handle_timeout(at);
+        assert_eq!(asked(&mut phone, at), letter);
+        assert_eq!(asked(&mut phone, at), "");
+    }
+
     let slow = Client { pace: Pace::SlowToRead(second), ..client() };
     let mut phone = phone_of(slow, vec![Step::fetch("/a")]);
     assert!(asked(&mut phone, T0).ends_with("\r\n\r\n"));
     assert_eq!(phone.may_read(), Some(0));
     phone.handle_timeout(T0);
     assert_eq!(phone.may_read(), Some(1));
+    phone.handle_read(1, T0);
     answer(&mut phone, b"H", 1, T0);
     assert_eq!((phone.may_read(), phone.poll_timeout()), (Some(0), Some(T0 + second)));
 }

@@ -27,6 +27,13 @@ pub(crate) struct Usage {
     pub(crate) peak_kib: u64,
 }
 
+impl Usage {
+    /// What was spent since an earlier look.
+    pub(crate) fn since(self, before: Usage) -> Usage {
+        Usage { cpu_seconds: self.cpu_seconds - before.cpu_seconds, ..self }
+    }
+}
+
 /// What the system says of a process; `None` where it says nothing.
 pub(crate) fn usage(process: &str) -> Option<Usage> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).ok()?;

@@ -30,10 +30,10 @@ use fleet::{Fleet, Loss};
 use group::{Group, contents};
 use network::{Network, Own, Shared};
 use noise::{Loudness, Noise};
+use page::Curve;
 use report::Report;
 use spec::Command;
 use storm::Storm;
-use tally::Run;
 
 /// Receive buffer of a shared socket, in MiB: a burst for every phone at once.
 const SHARED_BUFFER_MIB: f64 = 64.0;
@@ -117,28 +117,35 @@ fn open(command: &Command, is_own: bool, together: bool, blksize: usize) -> io::
 fn drive(storm: Storm, command: &Command) -> Result<bool, String> {
     let phones: u64 = command.groups()?.iter().map(phones_of).sum();
     let progress = Progress::new(phones, command);
-    let server = |process: u32| clock::usage(&process.to_string());
-    let server_before = command.server_pid.and_then(server);
+    let server_before = command.server_pid.and_then(cost_of);
     let run = storm
-        .run(command.give_up, |run| progress.show(run))
+        .run(command.give_up, |run| progress.show(run.phones_done(), run.phones_failed()))
         .map_err(|fault| format!("the network failed: {fault}"))?;
     progress.finish();
     let tool = clock::usage("self").unwrap_or_default();
-    let server_after = command.server_pid.and_then(server);
-    let cost = server_before.zip(server_after).map(|(before, after)| Usage {
-        cpu_seconds: after.cpu_seconds - before.cpu_seconds,
-        ..after
-    });
+    let server_after = command.server_pid.and_then(cost_of);
+    let cost = server_before.zip(server_after).map(|(before, after)| after.since(before));
     let report = Report::new(&run, tool, cost);
-    print!("{}", report.text());
+    let text = report.text();
+    print!("{text}");
     if let Some(path) = &command.json {
         let text = serde_json::to_string_pretty(&report).map_err(|fault| fault.to_string())?;
         write(path, &text)?;
     }
     if let Some(path) = &command.html {
-        write(path, &page::page(&run, &report))?;
+        let curves: Vec<Curve<'_>> = run
+            .groups
+            .iter()
+            .map(|it| Curve { label: &it.label, timeline: &it.timeline, file_us: &it.file_us })
+            .collect();
+        write(path, &page::page(&curves, report.is_good, &text))?;
     }
     Ok(report.is_good)
+}
+
+/// What a process has cost so far.
+fn cost_of(process: u32) -> Option<Usage> {
+    clock::usage(&process.to_string())
 }
 
 fn phones_of(group: &spec::GroupArgs) -> u64 {
@@ -181,17 +188,15 @@ impl Progress {
         Progress::Bar(bar)
     }
 
-    fn show(&self, run: &Run) {
-        let failed: u64 = run.groups.iter().map(|group| group.phones_failed).sum();
+    fn show(&self, done: u64, failed: u64) {
         match self {
             Progress::Bar(bar) => {
-                bar.set_position(run.phones_done());
+                bar.set_position(done);
                 bar.set_message(format!("{failed} failed"));
             }
             Progress::Plain { every, shown, phones, server } => {
                 shown.set(shown.get() + 1);
                 if shown.get() % every == 0 {
-                    let done = run.phones_done();
                     eprintln!("{server}: {done} of {phones} phones, {failed} failed");
                 }
             }

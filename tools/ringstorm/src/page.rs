@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use crate::report::Report;
-use crate::tally::{COLUMN, Run};
+use crate::tally::COLUMN;
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 220.0;
@@ -15,8 +14,18 @@ const MARGIN: f64 = 46.0;
 /// Colours that stay apart for colour-blind eyes, by group.
 const COLOURS: [&str; 6] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"];
 
-/// The page.
-pub(crate) fn page(run: &Run, report: &Report) -> String {
+/// What is drawn of a group.
+pub(crate) struct Curve<'a> {
+    /// Its name.
+    pub(crate) label: &'a str,
+    /// Files that ended well, by [`COLUMN`].
+    pub(crate) timeline: &'a [u32],
+    /// Microseconds from a file's request to its end.
+    pub(crate) file_us: &'a Histogram<u64>,
+}
+
+/// The page of a run whose report for people is `text`.
+pub(crate) fn page(curves: &[Curve<'_>], is_good: bool, text: &str) -> String {
     let mut out = String::from(
         "<!doctype html><meta charset=\"utf-8\"><title>ringstorm</title><style>\
          body{font:15px/1.5 system-ui,sans-serif;max-width:900px;margin:2em auto;padding:0 1em;\
@@ -26,29 +35,29 @@ pub(crate) fn page(run: &Run, report: &Report) -> String {
          @media(prefers-color-scheme:dark){body{color:#e6e8ea;background:#15181c}\
          pre{background:#20242a}}</style><h1>ringstorm</h1>",
     );
-    let verdict = if report.is_good { "Every file arrived whole." } else { "Something failed." };
-    let _ = write!(out, "<p>{verdict}</p><pre>{}</pre>", escape(&report.text()));
-    legend(run, &mut out);
+    let verdict = if is_good { "Every file arrived whole." } else { "Something failed." };
+    let _ = write!(out, "<p>{verdict}</p><pre>{}</pre>", escape(text));
+    legend(curves, &mut out);
     let _ = write!(out, "<h2>Files completed over time (each second)</h2>");
-    completions(run, &mut out);
+    completions(curves, &mut out);
     let _ = write!(out, "<h2>File time: share of files at most this long</h2>");
-    distribution(run, &mut out);
+    distribution(curves, &mut out);
     out
 }
 
-fn legend(run: &Run, out: &mut String) {
+fn legend(curves: &[Curve<'_>], out: &mut String) {
     out.push_str("<p>");
-    for (number, group) in run.groups.iter().enumerate() {
+    for (number, group) in curves.iter().enumerate() {
         let colour = colour(number);
-        let label = escape(&group.label);
+        let label = escape(group.label);
         let _ = write!(out, "<span style=\"color:{colour}\">&#9632;</span> {label}<br>");
     }
     out.push_str("</p>");
 }
 
-fn completions(run: &Run, out: &mut String) {
-    let columns = run.groups.iter().map(|group| group.timeline.len()).max().unwrap_or(0);
-    let most = run.groups.iter().flat_map(|group| group.timeline.iter()).max().copied();
+fn completions(curves: &[Curve<'_>], out: &mut String) {
+    let columns = curves.iter().map(|group| group.timeline.len()).max().unwrap_or(0);
+    let most = curves.iter().flat_map(|group| group.timeline.iter()).max().copied();
     let (columns, most) = (columns.max(1) as f64, f64::from(most.unwrap_or(0).max(1)));
     let seconds = columns * COLUMN.as_secs_f64();
     begin(out);
@@ -57,7 +66,7 @@ fn completions(run: &Run, out: &mut String) {
         let per_second = most * share / COLUMN.as_secs_f64();
         axes(out, share, &format!("{:.1} s", seconds * share), &format!("{per_second:.0}"));
     }
-    for (number, group) in run.groups.iter().enumerate() {
+    for (number, group) in curves.iter().enumerate() {
         let points = group
             .timeline
             .iter()
@@ -69,8 +78,8 @@ fn completions(run: &Run, out: &mut String) {
 }
 
 /// Times on a logarithmic scale, since a resend is a thousand times as long as a round trip.
-fn distribution(run: &Run, out: &mut String) {
-    let filled = || run.groups.iter().filter(|group| !group.file_us.is_empty());
+fn distribution(curves: &[Curve<'_>], out: &mut String) {
+    let filled = || curves.iter().filter(|group| !group.file_us.is_empty());
     let least = filled().map(|group| group.file_us.min()).min().unwrap_or(1).max(1) as f64;
     let most = filled().map(|group| group.file_us.max()).max().unwrap_or(1) as f64;
     let (low, high) = (least.log10().floor(), most.log10().ceil().max(least.log10().floor() + 1.0));
@@ -80,8 +89,8 @@ fn distribution(run: &Run, out: &mut String) {
         let time_us = 10_f64.powf(low + (high - low) * share);
         axes(out, share, &time(time_us), &format!("{:.0} %", share * 100.0));
     }
-    for (number, group) in run.groups.iter().enumerate() {
-        let histogram: &Histogram<u64> = &group.file_us;
+    for (number, group) in curves.iter().enumerate() {
+        let histogram = group.file_us;
         let total = histogram.len().max(1) as f64;
         let mut sum = 0;
         let points = histogram.iter_recorded().map(|step| {
@@ -142,12 +151,12 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Usage;
 
     #[test]
     fn a_page_of_an_empty_run_is_whole_and_loads_nothing() {
-        let run = Run::new(vec!["<script>".to_owned()]);
-        let page = page(&run, &Report::new(&run, Usage::default(), None));
+        let empty = crate::tally::histogram();
+        let curve = Curve { label: "<script>", timeline: &[], file_us: &empty };
+        let page = page(&[curve], true, "<script>");
         assert!(page.ends_with("</svg>"));
         assert!(!page.contains("<script>") && !page.contains("http"));
         assert!(!page.contains("NaN") && !page.contains("inf"));

@@ -100,7 +100,8 @@ pub(crate) struct Report {
     pub(crate) groups: Vec<GroupReport>,
 }
 
-fn times(histogram: &Histogram<u64>) -> Times {
+/// The times of a histogram of microseconds.
+pub(crate) fn times(histogram: &Histogram<u64>) -> Times {
     let at = |share| histogram.value_at_quantile(share) as f64 / 1_000.0;
     Times { p50_ms: at(0.5), p90_ms: at(0.9), p99_ms: at(0.99), max_ms: at(1.0) }
 }
@@ -213,7 +214,8 @@ impl GroupReport {
 }
 
 impl Times {
-    fn text(&self) -> String {
+    /// In words.
+    pub(crate) fn text(&self) -> String {
         let Times { p50_ms, p90_ms, p99_ms, max_ms } = self;
         format!("p50 {p50_ms:.1}  p90 {p90_ms:.1}  p99 {p99_ms:.1}  max {max_ms:.1} ms")
     }
@@ -227,6 +229,7 @@ impl Cost {
     }
 }
 
-fn line(out: &mut String, name: &str, text: String) {
+/// One line of a report for people.
+pub(crate) fn line(out: &mut String, name: &str, text: String) {
     let _ = writeln!(out, "  {name:<19}{text}");
 }

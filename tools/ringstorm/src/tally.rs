@@ -106,7 +106,7 @@ pub(crate) struct Run {
 }
 
 /// Times up to an hour with three digits; what is beyond counts as an hour.
-fn histogram() -> Histogram<u64> {
+pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, TIME_MAX_US, 3).unwrap_or_else(|_| unreachable!("3 digits fit"))
 }
 
@@ -142,6 +142,11 @@ impl Run {
     /// Blocks of all groups.
     pub(crate) fn blocks(&self) -> u64 {
         self.groups.iter().map(|group| group.blocks).sum()
+    }
+
+    /// Phones of all groups that did not come back.
+    pub(crate) fn phones_failed(&self) -> u64 {
+        self.groups.iter().map(|group| group.phones_failed).sum()
     }
 
     /// Phones of all groups that are through, well or not.

@@ -1,4 +1,4 @@
-//! Thousands of simulated telephones against a TFTP server, over real sockets.
+//! Thousands of simulated telephones against a server of files, over real sockets.
 //!
 //! Reads the command line, opens the sockets, runs the storm, shows what came of it. Exit status 1
 //! when any phone failed, 2 when the run could not be set up.
@@ -12,10 +12,13 @@ mod page;
 mod report;
 mod spec;
 mod storm;
+mod system;
 mod tally;
+mod target;
 #[cfg(test)]
 mod trial;
 mod udp;
+mod web;
 
 use std::io::{self, IsTerminal};
 use std::net::SocketAddr;
@@ -34,6 +37,7 @@ use page::Curve;
 use report::Report;
 use spec::Command;
 use storm::Storm;
+use target::Protocol;
 
 /// Receive buffer of a shared socket, in MiB: a burst for every phone at once.
 const SHARED_BUFFER_MIB: f64 = 64.0;
@@ -44,7 +48,12 @@ const PLAIN_EVERY: Duration = Duration::from_secs(2);
 
 fn main() -> ExitCode {
     let command = Command::parse();
-    match prepare(&command).and_then(|storm| drive(storm, &command)) {
+    system::raise_descriptors();
+    let driven = command.protocol().and_then(|protocol| match protocol {
+        Protocol::Tftp => prepare(&command).and_then(|storm| drive(storm, &command)),
+        Protocol::Http | Protocol::Https => web::drive(&command),
+    });
+    match driven {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(fault) => {
@@ -61,7 +70,7 @@ fn prepare(command: &Command) -> Result<Storm, String> {
         return Err("nothing to do: name a --file, a --put, a --group or --forge".to_owned());
     }
     let contents = contents(command.root.as_deref(), &all);
-    let is_own = command.own_sockets || command.server.is_ipv6();
+    let is_own = command.own_sockets || command.server().is_ipv6();
     let together = all.iter().any(|group| group.windowsize.is_some_and(|blocks| blocks > 1));
     let blksize = all.iter().filter_map(|group| group.blksize).max().unwrap_or(512).max(1_500);
     let forged_name = all.iter().find_map(|group| group.files.first().cloned());
@@ -96,9 +105,9 @@ fn prepare(command: &Command) -> Result<Storm, String> {
     let loss = Loss { inward: command.loss_in, outward: command.loss_out, seed: command.seed };
     Ok(Storm {
         network,
-        fleet: Fleet::new(command.server, groups, (addresses, ports), loss),
+        fleet: Fleet::new(command.server(), groups, (addresses, ports), loss),
         noise: Noise::new(loudness, command.seed),
-        server: command.server,
+        server: command.server(),
     })
 }
 
@@ -107,7 +116,7 @@ fn open(command: &Command, is_own: bool, together: bool, blksize: usize) -> io::
     let mib = command.buffer_mib.unwrap_or(default_mib);
     let buffer_bytes = (mib * f64::from(1 << 20)) as i32;
     if is_own {
-        return Own::open(command.server, buffer_bytes).map(Network::Own);
+        return Own::open(command.server(), buffer_bytes).map(Network::Own);
     }
     Shared::open(command.ports.max(1), command.first_port, together, blksize + 100, buffer_bytes)
         .map(Network::Shared)
@@ -177,7 +186,7 @@ impl Progress {
                 every,
                 shown: std::cell::Cell::new(0),
                 phones,
-                server: command.server,
+                server: command.server(),
             };
         }
         let bar = ProgressBar::new(phones);

@@ -39,7 +39,7 @@ pub(crate) enum Network {
 }
 
 /// The real address with a number.
-fn address_of(number: u32) -> Ipv4Addr {
+pub(crate) fn address_of(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(FIRST_ADDRESS + 1 + number)
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reads text only; opens nothing.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,20 +10,33 @@ use clap::Parser;
 use ringpost::phone::tftp::{Behaviour, Client, Leave, OnTimer};
 use ringpost::wire::tftp::Options;
 
-/// Thousands of simulated telephones against a TFTP server.
+use crate::target::{Protocol, Target};
+use crate::web::spec::WebArgs;
+
+/// Retransmission timer of a phone that speaks TFTP, unless it is told otherwise.
+const TFTP_TIMER: Duration = Duration::from_secs(1);
+
+/// Thousands of simulated telephones against a server of files, over TFTP, HTTP or HTTPS.
 ///
 /// Without --group the options describe one group of phones; with it they are what groups start
 /// from. A group is a list of key=value pairs: phones, rate, for, file (several), put, size,
 /// blksize, windowsize, timeout-option, tsize, timer, tries, attempts, ramp, start, pause, repeat,
-/// kind, same-port, addresses.
+/// kind, same-port, addresses. Over HTTP a group knows phones, rate, for, file, put, size, timer,
+/// tries, attempts, ramp, start, pause, repeat, kind and addresses.
 #[derive(Clone, Debug, Parser)]
 #[command(version, about, verbatim_doc_comment)]
 pub(crate) struct Command {
-    /// The server, with its port.
-    #[arg(default_value = "127.0.0.1:6969")]
-    pub(crate) server: SocketAddr,
+    /// The server: an address with its port, or a URL (tftp, http or https) whose path stands
+    /// before every name. By default the trial server of `ringpost` on this machine.
+    #[arg(value_name = "SERVER")]
+    pub(crate) target: Option<Target>,
+    /// What the phones speak, where no URL says it.
+    #[arg(long, value_enum)]
+    protocol: Option<Protocol>,
     #[command(flatten)]
     pub(crate) group: GroupArgs,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
     /// A group of phones with settings of its own; may be given several times.
     #[arg(long = "group", value_name = "KEY=VALUE,...")]
     pub(crate) groups: Vec<String>,
@@ -93,8 +106,9 @@ pub(crate) struct GroupArgs {
     /// address. A name that ends in `?` may be missing.
     #[arg(long = "file")]
     pub(crate) files: Vec<String>,
-    /// A file that each phone stores, after those that it asks for.
-    #[arg(long)]
+    /// A file that each phone stores, after those that it asks for; with --puts the size of what
+    /// goes to the vault.
+    #[arg(long, value_name = "NAME")]
     pub(crate) put: Option<String>,
     /// Size in bytes of what is stored.
     #[arg(long, default_value_t = 20_000)]
@@ -111,13 +125,15 @@ pub(crate) struct GroupArgs {
     /// Asks for the size of the file.
     #[arg(long)]
     pub(crate) tsize: bool,
-    /// The phone's own retransmission timer.
-    #[arg(long, value_parser = duration, default_value = "1s")]
-    pub(crate) timer: Duration,
-    /// How often the phone sends the same packet before it gives up.
+    /// The phone's own retransmission timer, by default 1s; over HTTP the longest silence that it
+    /// bears, by default 30s.
+    #[arg(long, value_parser = duration)]
+    pub(crate) timer: Option<Duration>,
+    /// How often the phone sends the same packet before it gives up; over HTTP how often it obeys
+    /// a Retry-After for one file.
     #[arg(long, default_value_t = 10)]
     pub(crate) tries: u32,
-    /// How often the phone begins a file anew before it gives up.
+    /// How often the phone begins a file before it gives up.
     #[arg(long, default_value_t = 1)]
     pub(crate) attempts: u8,
     /// Time over which the phones get power.
@@ -140,7 +156,9 @@ pub(crate) struct GroupArgs {
     pub(crate) same_port: Option<usize>,
     /// What the phones do differently, joined by `+`: see --help of the kinds below.
     /// double-request, ask-again, wait, double-ack, header-error, header-silence, probe, deaf,
-    /// no-last-ack, garbage, ack-errors, wrap-one, twice.
+    /// no-last-ack, garbage, ack-errors, wrap-one, twice. Over HTTP: close (a connection for each
+    /// request), header (asks for the first 512 bytes and drops the connection), drop (asks for all
+    /// and does the same), revalidate (asks whether what it has is still the newest).
     #[arg(long, default_value = "plain", verbatim_doc_comment)]
     pub(crate) kind: String,
     /// Loopback addresses to spread the phones over; 0 = one each.
@@ -149,6 +167,33 @@ pub(crate) struct GroupArgs {
 }
 
 impl Command {
+    /// What the phones speak.
+    pub(crate) fn protocol(&self) -> Result<Protocol, String> {
+        let of_url = self.target.as_ref().and_then(|target| target.protocol);
+        match (self.protocol, of_url) {
+            (Some(told), Some(of_url)) if told != of_url => {
+                Err("--protocol and the URL name different protocols".to_owned())
+            }
+            (told, of_url) => Ok(told.or(of_url).unwrap_or(Protocol::Tftp)),
+        }
+    }
+
+    /// The server's address.
+    pub(crate) fn server(&self) -> SocketAddr {
+        let trial_port = match self.protocol.unwrap_or(Protocol::Tftp) {
+            Protocol::Tftp => 6_969,
+            Protocol::Http => 8_080,
+            Protocol::Https => 8_411,
+        };
+        let trial = SocketAddr::from((Ipv4Addr::LOCALHOST, trial_port));
+        self.target.as_ref().map_or(trial, |target| target.server)
+    }
+
+    /// What stands before every name over HTTP.
+    pub(crate) fn prefix(&self) -> &str {
+        self.target.as_ref().map_or("/", |target| &target.prefix)
+    }
+
     /// The groups to run.
     pub(crate) fn groups(&self) -> Result<Vec<GroupArgs>, String> {
         let has_work = !self.group.files.is_empty() || self.group.put.is_some();
@@ -177,7 +222,7 @@ impl GroupArgs {
                 "windowsize" => self.windowsize = Some(number(value).map_err(told)?),
                 "timeout-option" => self.timeout_option = Some(number(value).map_err(told)?),
                 "tsize" => self.tsize = true,
-                "timer" => self.timer = duration(value).map_err(told)?,
+                "timer" => self.timer = Some(duration(value).map_err(told)?),
                 "tries" => self.tries = number(value).map_err(told)?,
                 "attempts" => self.attempts = number(value).map_err(told)?,
                 "ramp" => self.ramp = duration(value).map_err(told)?,
@@ -208,7 +253,8 @@ impl GroupArgs {
             utimeout: None,
             tsize: self.tsize.then_some(0),
         };
-        Ok(Client { options, timer: self.timer, tries: self.tries, behaviour })
+        let timer = self.timer.unwrap_or(TFTP_TIMER);
+        Ok(Client { options, timer, tries: self.tries, behaviour })
     }
 
     /// A name for people.
@@ -260,7 +306,7 @@ fn behaviour(kinds: &str) -> Result<Behaviour, String> {
     Ok(behaviour)
 }
 
-fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+pub(crate) fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("{text:?} is no number that fits"))
 }
 
@@ -306,7 +352,7 @@ mod tests {
         let group = group.unwrap();
         assert_eq!((group.phones, group.tries), (200, 3));
         assert_eq!(group.files, ["fw.bin", "b"]);
-        assert_eq!(group.timer, Duration::from_millis(250));
+        assert_eq!(group.timer, Some(Duration::from_millis(250)));
         assert_eq!(group.client().unwrap().options.blksize, Some(1_428));
     }
 

@@ -291,7 +291,13 @@ pub(crate) fn drops(socket: &UdpSocket) -> u64 {
     if result == 0 { u64::from(words[DROPS]) } else { 0 }
 }
 
-fn set_option(socket: &UdpSocket, level: i32, name: i32, value: i32) -> io::Result<()> {
+/// Sets an option of a socket whose value is a number.
+pub(crate) fn set_option(
+    socket: &impl AsRawFd,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> io::Result<()> {
     // SAFETY: the pointer is to a local that outlives the call, and the length is its own.
     let result = unsafe {
         libc::setsockopt(

@@ -109,9 +109,17 @@ impl Disk {
         let is_missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
         let missing = path.ancestors().take_while(is_missing).count();
         std::fs::create_dir_all(path)?;
-        for parent in path.ancestors().skip(1).take(missing) {
+        let made: Vec<_> = path.ancestors().take(missing + 1).collect();
+        // From above, so that each has the owner of the first one that was there.
+        for pair in made.windows(2).rev() {
+            let (inner, parent) = (pair[0], pair[1]);
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-            sync_directory(&Dir::open_ambient_dir(parent, ambient_authority())?)?;
+            let parent = Dir::open_ambient_dir(parent, ambient_authority())?;
+            #[cfg(unix)]
+            give_to_owner_of(&parent, &std::fs::File::open(inner)?);
+            #[cfg(not(unix))]
+            let _ = inner;
+            sync_directory(&parent)?;
         }
         Dir::open_ambient_dir(path, ambient_authority())
     }
@@ -327,7 +335,7 @@ fn make_directory(dir: &Dir, name: &str, mode: u32) -> io::Result<()> {
 }
 
 /// Has the names in a directory outlive a crash.
-fn sync_directory(dir: &Dir) -> io::Result<()> {
+pub(super) fn sync_directory(dir: &Dir) -> io::Result<()> {
     // The handle itself only names the directory; this opens it. Elsewhere a rename is durable, or
     // nothing can be done about it.
     #[cfg(unix)]

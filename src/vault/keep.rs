@@ -2,7 +2,10 @@
 //!
 //! Each change is a file of its own, written in `<vault>/.aside` and renamed to the greatest name
 //! in its item's directory. Two processes may do so at once, the server and an administrator's
-//! command: the file aside bears the name that it is to have, so whoever makes it holds that name.
+//! command: the file aside is made new and bears the name that it is to have, so whoever makes it
+//! holds that name, and looks for a version of the name only then. It is locked while it stands
+//! there, so neither process takes it for what a crash left. Of two changes at the same moment the
+//! one with the later name is the newest, and both are there.
 //! Never touches a version that is there, but for removing it when its time is over and a newer one
 //! is durable.
 
@@ -13,7 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use cap_std::fs::Dir;
 
 use super::deed::{Act, Deed, Denied, Done, Precondition, VaultPolicy, holds};
-use super::durable::{ASIDE, Disk, Manner, sweep};
+use super::durable::{ASIDE, Disk, Manner, sweep, sync_directory};
 use super::names::Item;
 use super::stamp::Stamp;
 use super::versions::{self, VersionName};
@@ -30,6 +33,9 @@ const SECRET_MODE: u32 = 0o600;
 pub const SECRET: &str = "secret";
 /// How many names are tried when others keep versions of the same item at the same moment.
 const CLAIMS_MAX: usize = 64;
+/// How long another process is waited for that holds the name of a version from elsewhere, each
+/// time of [`CLAIMS_MAX`].
+const HELD_WAIT: Duration = Duration::from_millis(20);
 
 /// A change that is done once its directory is synced.
 pub(super) struct Begun {
@@ -70,6 +76,26 @@ pub(super) fn begin(
             denied(&why)
         }
     })
+}
+
+/// Puts a version, or the word that there is nothing, behind the newest, whatever that is, but for
+/// the sync. Nothing where there is nothing already.
+///
+/// # Errors
+/// The system's.
+pub(super) fn add(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    bytes: Option<&[u8]>,
+    now: Stamp,
+) -> io::Result<Option<Begun>> {
+    let change = Change { bytes, precondition: &Precondition::None, secret: None };
+    match keep(disk, vault, item, &change, now) {
+        Ok(begun) => Ok(Some(begun)),
+        Err(Trouble::Denied(_)) => Ok(None),
+        Err(Trouble::System(why)) => Err(why),
+    }
 }
 
 /// Removes versions whose time is over, beyond so many or older than so long; never the newest.
@@ -116,6 +142,17 @@ impl From<io::Error> for Trouble {
     fn from(why: io::Error) -> Self {
         Trouble::System(why)
     }
+}
+
+/// What became of a version from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It is there now.
+    Added,
+    /// It was there already.
+    There,
+    /// Another version of that moment is there, and stays.
+    Differs,
 }
 
 /// What is to change.
@@ -216,22 +253,83 @@ fn put(
     mut name: VersionName,
     bytes: &[u8],
 ) -> io::Result<Version> {
-    let from = aside_directory(disk, top, vault)?;
     for _ in 0..CLAIMS_MAX {
-        let claim = format!("{ASIDE}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
-        let modified = Some(UNIX_EPOCH + Duration::from_nanos(name.stamp.0));
-        let manner = Manner { like: None, mode: VERSION_MODE, modified };
-        match disk.write_aside(&from, &claim, bytes, manner) {
-            // Whoever held the name before may have put a version there.
-            Ok(aside) if is_taken(&place.dir, name) => disk.discard(&from, aside),
-            Ok(aside) => {
-                let there = (&place.dir, &*place.path, &*name.to_string());
-                return Ok(name.version(disk.place(aside, &from, there)?));
-            }
-            Err(held) if is_held(&held) => {}
-            Err(why) => return Err(why),
+        if let Some(version) = claim(disk, (top, vault), place, name, bytes)? {
+            return Ok(version);
         }
         name.stamp = name.stamp.next();
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Writes a version under a name; nothing where somebody else has the name.
+fn claim(
+    disk: &mut Disk,
+    (top, vault): (&Dir, &Path),
+    place: &Place<'_>,
+    name: VersionName,
+    bytes: &[u8],
+) -> io::Result<Option<Version>> {
+    let from = aside_directory(disk, top, vault)?;
+    let claim = format!("{ASIDE}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
+    let modified = Some(UNIX_EPOCH + Duration::from_nanos(name.stamp.0));
+    let manner = Manner { like: None, mode: VERSION_MODE, modified };
+    match disk.write_aside(&from, &claim, bytes, manner) {
+        // Whoever held the name before may have put a version there.
+        Ok(aside) if is_taken(&place.dir, name) => {
+            disk.discard(&from, aside);
+            Ok(None)
+        }
+        Ok(aside) => {
+            let there = (&place.dir, &*place.path, &*name.to_string());
+            Ok(Some(name.version(disk.place(aside, &from, there)?)))
+        }
+        Err(held) if is_held(&held) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// Removes the secret of an extension, so that the next one that comes is pinned. Says whether
+/// there was one.
+///
+/// # Errors
+/// The system's.
+pub fn unpin(vault: &Path, extension: &str) -> io::Result<bool> {
+    let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
+    let removed = top.and_then(|top| top.open_dir(extension)).and_then(|dir| {
+        dir.remove_file(SECRET)?;
+        sync_directory(&dir)
+    });
+    match removed {
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
+    }
+}
+
+/// Puts a version from elsewhere in its place, unless there is one of the same name.
+pub(super) fn import(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    name: VersionName,
+    bytes: &[u8],
+) -> io::Result<Imported> {
+    let top = disk.top(vault)?;
+    let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
+    let extension_path = vault.join(&*item.extension);
+    let dir = disk.inner(&extension, &extension_path, item.family, DIRECTORY_MODE)?;
+    let place = Place { item, dir, path: item_path(vault, item) };
+    for _ in 0..CLAIMS_MAX {
+        if is_taken(&place.dir, name) {
+            let there = versions::read(&place.dir, name)?;
+            let is_same = there.is_some_and(|there| there.as_slice() == Some(bytes));
+            return Ok(if is_same { Imported::There } else { Imported::Differs });
+        }
+        if claim(disk, (&top, vault), &place, name, bytes)?.is_some() {
+            return Ok(Imported::Added);
+        }
+        // Somebody keeps a version of that very moment: perhaps another import of the same file.
+        std::thread::sleep(HELD_WAIT);
     }
     Err(io::ErrorKind::ResourceBusy.into())
 }

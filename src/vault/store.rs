@@ -16,11 +16,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
-use super::deed::{Deed, Denied, Done, holds};
+use super::deed::{Deed, Denied, Done, VaultPolicy, holds};
 use super::durable::{Disk, Manner, sweep};
 use super::keep;
+pub use super::keep::Imported;
+use super::names::Item;
 use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
+use super::versions::VersionName;
 use crate::content::beneath::version_of;
 use crate::content::blob::Version;
 use crate::content::{StoreError, Stored};
@@ -163,6 +166,51 @@ impl Writer {
             });
         }
         outcomes
+    }
+
+    /// Keeps a version, or the word that there is nothing, whatever is there, and removes versions
+    /// whose time is over. Says whether anything changed; nothing that is deleted twice does.
+    ///
+    /// # Errors
+    /// The system's, in place of a line in the log.
+    pub fn add(
+        &mut self,
+        policy: &VaultPolicy,
+        item: &Item,
+        bytes: Option<&[u8]>,
+    ) -> io::Result<bool> {
+        let Some(begun) = keep::add(&mut self.disk, &policy.dir, item, bytes, now())? else {
+            return Ok(false);
+        };
+        self.sync_added()?;
+        self.versions_pruned += keep::prune(&self.disk, &begun, policy, now());
+        Ok(true)
+    }
+
+    /// Puts a version from elsewhere in its place, unless there is one of the same name. It is
+    /// durable after [`Writer::sync_added`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn import(
+        &mut self,
+        vault: &Path,
+        item: &Item,
+        name: VersionName,
+        bytes: &[u8],
+    ) -> io::Result<Imported> {
+        keep::import(&mut self.disk, vault, item, name, bytes)
+    }
+
+    /// Has everything that was added outlive a crash.
+    ///
+    /// # Errors
+    /// That a directory cannot be synced.
+    pub fn sync_added(&mut self) -> io::Result<()> {
+        match self.disk.sync().first() {
+            Some(path) => Err(io::Error::other(format!("{} cannot be synced", path.display()))),
+            None => Ok(()),
+        }
     }
 
     /// Old versions that were removed so far.

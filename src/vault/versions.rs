@@ -17,7 +17,7 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
-use super::names::Item;
+use super::names::{FAMILIES, Item};
 use super::stamp::Stamp;
 use crate::content::blob::{Blob, Version};
 
@@ -72,6 +72,46 @@ pub fn open(vault: &Path, item: &Item) -> io::Result<Option<Dir>> {
         .and_then(|top| top.open_dir(&*item.extension))
         .and_then(|dir| dir.open_dir(item.family));
     found(opened)
+}
+
+/// All items of a vault, or of one extension in it, in order; none where there is no vault.
+///
+/// # Errors
+/// The system's, when a directory cannot be read.
+pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
+    let top = Dir::open_ambient_dir(vault, ambient_authority());
+    let Some(top) = found(top)? else { return Ok(Vec::new()) };
+    let extensions = match of {
+        Some(extension) => vec![extension.to_owned()],
+        None => names(&top)?,
+    };
+    let mut items = Vec::new();
+    // What an administrator put there is none of the vault's.
+    let is_item = |item: &Item, extension: &str, family: &str| {
+        *item.extension == *extension && item.family == family
+    };
+    for extension in extensions {
+        let any = Item::new(&extension, FAMILIES[0]);
+        if !any.is_some_and(|any| is_item(&any, &extension, FAMILIES[0])) {
+            continue;
+        }
+        let dir = match top.open_dir(&extension) {
+            Err(other) if other.kind() == io::ErrorKind::NotADirectory => None,
+            opened => found(opened)?,
+        };
+        let Some(dir) = dir else { continue };
+        items.extend(names(&dir)?.iter().filter_map(|family| {
+            Item::new(&extension, family).filter(|item| is_item(item, &extension, family))
+        }));
+    }
+    items.sort_unstable();
+    Ok(items)
+}
+
+/// The members of a directory that have readable names.
+fn names(dir: &Dir) -> io::Result<Vec<String>> {
+    let names = dir.entries()?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    names.filter_map(Result::transpose).collect()
 }
 
 /// The names of all versions in an item's directory, the oldest first.

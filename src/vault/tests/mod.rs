@@ -1,5 +1,6 @@
 //! Tests of the vault as a whole: on a disk of its own, with steps that fail.
 
+mod archive;
 mod auth;
 mod keep;
 mod threads;

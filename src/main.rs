@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use ringpost::control::certificate_command::{self, Deed};
 use ringpost::control::command;
 use ringpost::control::explain::Question;
+use ringpost::control::vault_command::{self, VaultCommand};
 use ringpost::control::workers::Workers;
 use ringpost::session::Protocol;
 
@@ -74,6 +75,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at what phones have kept, bring older versions back, copy and carry them.
+    Vault {
+        #[command(subcommand)]
+        command: VaultCommand,
+        /// The configuration; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+    },
 }
 
 /// A protocol that files are asked for over.
@@ -138,5 +147,6 @@ fn main() -> ExitCode {
             certificate_command::run(&deed.into(), listener, config.as_deref())
         }
         Command::Status { config, url, json } => command::status(config.as_deref(), url, json),
+        Command::Vault { command, config } => vault_command::run(&command, config.as_deref()),
     }
 }

@@ -19,6 +19,7 @@ pub mod records;
 pub mod reload;
 mod sample;
 pub mod serve;
+pub mod vault_command;
 pub mod web;
 pub mod words;
 pub mod workers;

@@ -1,0 +1,365 @@
+//! `ringpost vault`: looks at what phones have kept, brings older versions back, copies and carries
+//! them.
+//!
+//! Works beside a running server and without one, and tells nobody: the server asks the disk for
+//! the newest version each time, versions never change once they are there, and new ones are added
+//! by the server's own writer, which holds each name while it makes its file (`vault/keep.rs`). So
+//! neither can lose or replace what the other keeps. What root adds is given to whom the vault
+//! belongs. Removes nothing but versions whose time is over, and a secret to be pinned anew.
+
+mod carry;
+mod table;
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use self::table::{Row, date};
+use super::command::{fail, load, tell};
+use super::reload::Source;
+use crate::content::blob::Blob;
+use crate::vault::deed::VaultPolicy;
+use crate::vault::keep;
+use crate::vault::names::{FAMILIES, Item};
+use crate::vault::store::Writer;
+use crate::vault::versions::{self, VersionName};
+
+/// What is to be done with the vault.
+#[derive(Debug, Subcommand)]
+pub enum VaultCommand {
+    /// Show whose data is kept, or the versions of one extension.
+    List {
+        /// The extension.
+        extension: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print a version's bytes as the phone sent them.
+    Show {
+        /// The extension.
+        extension: String,
+        /// The family of sets, such as 96xxdata.
+        family: String,
+        /// The version, or the beginning of its name; the newest when left out.
+        version: Option<String>,
+    },
+    /// Make an older version the newest again.
+    Restore {
+        /// The extension.
+        extension: String,
+        /// The family of sets, such as 96xxdata.
+        family: String,
+        /// The version, or the beginning of its name.
+        version: String,
+    },
+    /// Give an extension's newest data to another one.
+    Clone {
+        /// The extension that has the data.
+        from: String,
+        /// The extension that gets a copy.
+        to: String,
+        /// The family of sets alone, such as 96xxdata.
+        family: Option<String>,
+    },
+    /// Write all versions into a new gzipped tar file.
+    Export {
+        /// The file, which must not exist yet; - for standard output.
+        file: PathBuf,
+        /// These extensions alone.
+        extensions: Vec<String>,
+    },
+    /// Add the versions of an exported file that are missing here. Each keeps its date, so what
+    /// phones have kept since stays the newest.
+    Import {
+        /// The file; - for standard input.
+        file: PathBuf,
+        /// Then make the file's newest versions the newest here, whatever phones have kept since.
+        #[arg(long)]
+        restore: bool,
+    },
+    /// Forget the secret of an extension, for a phone that has a new one; the next one is pinned.
+    Unpin {
+        /// The extension.
+        extension: String,
+    },
+}
+
+/// Runs `ringpost vault`. Exits with 0 when what was asked for was done.
+#[must_use]
+pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
+    let done = policy(config).and_then(|policy| Vault { policy }.run(command));
+    match done {
+        Ok(Done { out, advice }) => {
+            // Advice stays out of what is redirected into a file.
+            let _ = io::stderr().write_all(advice.as_bytes());
+            tell(&out)
+        }
+        Err(trouble) => fail(&trouble),
+    }
+}
+
+fn policy(config: Option<&Path>) -> Result<Arc<VaultPolicy>, String> {
+    let settings = load(&Source::find(config))?;
+    let vault = settings.policy.http.vault.clone();
+    vault.ok_or_else(|| {
+        format!(
+            "{} has no [vault], so nothing is kept; add the section, or name the right file with \
+             --config",
+            settings.file.display()
+        )
+    })
+}
+
+/// What came of it: bytes for standard output, and what to know beside them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Done {
+    out: Vec<u8>,
+    advice: String,
+}
+
+impl From<String> for Done {
+    fn from(text: String) -> Self {
+        Done { out: text.into_bytes(), advice: String::new() }
+    }
+}
+
+/// The vault of a configuration.
+#[derive(Debug)]
+struct Vault {
+    policy: Arc<VaultPolicy>,
+}
+
+impl Vault {
+    fn run(&self, command: &VaultCommand) -> Result<Done, String> {
+        match command {
+            VaultCommand::List { extension, json } => {
+                self.list(extension.as_deref(), *json).map(Done::from)
+            }
+            VaultCommand::Show { extension, family, version } => {
+                self.show(&item(extension, family)?, version.as_deref())
+            }
+            VaultCommand::Restore { extension, family, version } => {
+                self.restore(&item(extension, family)?, version).map(Done::from)
+            }
+            VaultCommand::Clone { from, to, family } => {
+                self.copy(from, to, family.as_deref()).map(Done::from)
+            }
+            VaultCommand::Export { file, extensions } => self.export(file, extensions),
+            VaultCommand::Import { file, restore } => self.import(file, *restore),
+            VaultCommand::Unpin { extension } => self.unpin(extension).map(Done::from),
+        }
+    }
+
+    fn list(&self, extension: Option<&str>, json: bool) -> Result<String, String> {
+        let extension = extension.map(checked).transpose()?;
+        let mut rows: Vec<Row> = Vec::new();
+        for item in self.items(extension.as_deref())? {
+            rows.extend(self.rows(&item)?);
+        }
+        if json {
+            return Ok(table::json(&rows));
+        }
+        Ok(match (rows.is_empty(), &extension) {
+            (true, Some(extension)) => format!("nothing was ever kept of {extension}\n"),
+            (true, None) => format!("{} is empty\n", self.policy.dir.display()),
+            (false, Some(_)) => table::versions(&rows),
+            (false, None) => table::items(&rows),
+        })
+    }
+
+    fn show(&self, item: &Item, version: Option<&str>) -> Result<Done, String> {
+        let (name, blob) = self.bytes(item, version)?;
+        let mut out = blob.as_slice().unwrap_or_default().to_vec();
+        let mut advice = String::new();
+        // What a phone sent must not command the terminal of whoever looks at it.
+        let is_odd = |&byte: &u8| byte < 0x20 && !b"\t\r\n".contains(&byte) || byte == 0x7f;
+        if io::stdout().is_terminal() && out.iter().any(is_odd) {
+            out.iter_mut().filter(|byte| is_odd(byte)).for_each(|byte| *byte = b'?');
+            advice = format!(
+                "{name} of {item} has bytes that are no text, shown as ?; redirect it into a file \
+                 to have them\n"
+            );
+        }
+        Ok(Done { out, advice })
+    }
+
+    fn restore(&self, item: &Item, version: &str) -> Result<String, String> {
+        let (name, blob) = self.bytes(item, Some(version))?;
+        if self.names(item)?.last() == Some(&name) {
+            return Ok(format!("{name} of {item} is the newest already; nothing was changed\n"));
+        }
+        self.add(item, blob.as_slice())?;
+        Ok(format!("{item} is again what it was on {}\n", date(name.stamp)))
+    }
+
+    fn copy(&self, from: &str, to: &str, family: Option<&str>) -> Result<String, String> {
+        let (from, to) = (checked(from)?, checked(to)?);
+        if from == to {
+            return Err(format!("{from} cannot be copied to itself; name another extension"));
+        }
+        let family =
+            family.map(|family| item(&from, family).map(|item| item.family)).transpose()?;
+        let mut text = String::new();
+        for source in self.items(Some(&from))? {
+            let newest = self.names(&source)?.pop();
+            let is_asked = family.is_none_or(|family| family == source.family);
+            if !is_asked || newest.is_none_or(|newest| newest.gone) {
+                continue;
+            }
+            let (_, blob) = self.bytes(&source, None)?;
+            let target = Item { extension: to.clone(), family: source.family };
+            self.add(&target, blob.as_slice())?;
+            text += &format!("{target} is now as {source}, {} bytes\n", blob.version().bytes);
+        }
+        if text.is_empty() {
+            return Err(format!(
+                "{from} has nothing to copy; see `ringpost vault list {from}` for what it had"
+            ));
+        }
+        Ok(text)
+    }
+
+    fn unpin(&self, extension: &str) -> Result<String, String> {
+        let extension = checked(extension)?;
+        match keep::unpin(&self.policy.dir, &extension) {
+            Ok(true) => {
+                Ok(format!("the next secret that is sent for {extension} will be its own\n"))
+            }
+            Ok(false) => Err(format!("no secret is pinned for {extension}; nothing was changed")),
+            Err(why) => Err(self.trouble(&why)),
+        }
+    }
+
+    /// The bytes of a version, or of the newest.
+    fn bytes(
+        &self,
+        item: &Item,
+        version: Option<&str>,
+    ) -> Result<(VersionName, Arc<Blob>), String> {
+        let names = self.names(item)?;
+        let name = match version {
+            Some(version) => chosen(item, &names, version)?,
+            None => *names.last().ok_or_else(|| format!("nothing was ever kept of {item}"))?,
+        };
+        if name.gone {
+            return Err(format!(
+                "{item} was deleted on {}; `ringpost vault list {}` shows older versions",
+                date(name.stamp),
+                item.extension
+            ));
+        }
+        let gone = || {
+            let mend = "try again";
+            format!("{name} of {item} was removed a moment ago; {mend}")
+        };
+        let dir = versions::open(&self.policy.dir, item).map_err(|why| self.trouble(&why))?;
+        let blob = versions::read(&dir.ok_or_else(gone)?, name);
+        let blob = blob.map_err(|why| self.trouble(&why))?.ok_or_else(gone)?;
+        Ok((name, Arc::new(blob)))
+    }
+
+    /// Adds a version, or the word that there is nothing.
+    fn add(&self, item: &Item, bytes: Option<&[u8]>) -> Result<bool, String> {
+        let added = writer().add(&self.policy, item, bytes);
+        added.map_err(|why| format!("{}; {item} is as it was", self.trouble(&why)))
+    }
+
+    fn items(&self, extension: Option<&str>) -> Result<Vec<Item>, String> {
+        versions::items(&self.policy.dir, extension).map_err(|why| self.trouble(&why))
+    }
+
+    /// The names of an item's versions, the oldest first.
+    fn names(&self, item: &Item) -> Result<Vec<VersionName>, String> {
+        let dir = versions::open(&self.policy.dir, item).map_err(|why| self.trouble(&why))?;
+        dir.map_or(Ok(Vec::new()), |dir| versions::list(&dir).map_err(|why| self.trouble(&why)))
+    }
+
+    fn rows(&self, item: &Item) -> Result<Vec<Row>, String> {
+        let trouble = |why: io::Error| self.trouble(&why);
+        let Some(dir) = versions::open(&self.policy.dir, item).map_err(trouble)? else {
+            return Ok(Vec::new());
+        };
+        let mut rows = Vec::new();
+        for name in versions::list(&dir).map_err(trouble)? {
+            if let Some(version) = versions::version(&dir, name).map_err(trouble)? {
+                rows.push((item.clone(), name, version.bytes));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What the system's refusal means, and what mends it.
+    fn trouble(&self, why: &io::Error) -> String {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let dir = self.policy.dir.display();
+        if why.kind() == PermissionDenied {
+            let owner = owner(&self.policy.dir);
+            format!(
+                "the system does not let this user into {dir}; run the command as root or as \
+                 {owner}"
+            )
+        } else if why.kind() == ReadOnlyFilesystem {
+            format!("{dir} is on a disk that is mounted read-only; mount it for writing")
+        } else if why.kind() == StorageFull {
+            format!("the disk of {dir} is full; make room on it")
+        } else if why.kind() == QuotaExceeded {
+            format!("the quota of the disk of {dir} is used up; raise it or make room")
+        } else {
+            format!("cannot use {dir}: {why}")
+        }
+    }
+}
+
+/// To whom a directory belongs, as a command line wants it.
+fn owner(dir: &Path) -> String {
+    #[cfg(unix)]
+    if let Ok(meta) = std::fs::metadata(dir) {
+        let uid = std::os::unix::fs::MetadataExt::uid(&meta);
+        let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+        return user.map_or_else(|| format!("the user with the number {uid}"), |user| user.name);
+    }
+    let _ = dir;
+    "the server's user".into()
+}
+
+fn writer() -> Writer {
+    Writer::new(Arc::default(), u64::MAX)
+}
+
+/// An extension as the vault has it.
+fn checked(extension: &str) -> Result<Box<str>, String> {
+    item(extension, FAMILIES[0]).map(|item| item.extension)
+}
+
+fn item(extension: &str, family: &str) -> Result<Item, String> {
+    if !FAMILIES.iter().any(|known| known.eq_ignore_ascii_case(family)) {
+        return Err(format!("{family:?} is no family of sets; there are {}", FAMILIES.join(", ")));
+    }
+    Item::new(extension, family).ok_or_else(|| {
+        format!("{extension:?} is no extension; it has letters, digits and the marks + - _ . @")
+    })
+}
+
+/// The version that is meant by a name, or by the beginning of one.
+fn chosen(item: &Item, names: &[VersionName], asked: &str) -> Result<VersionName, String> {
+    let matching: Vec<_> =
+        names.iter().filter(|name| name.to_string().starts_with(asked)).collect();
+    match matching[..] {
+        [one] => Ok(*one),
+        [] => Err(format!(
+            "{item} has no version {asked}; `ringpost vault list {}` shows those that it has",
+            item.extension
+        )),
+        [first, .., last] => Err(format!(
+            "{asked} may be any of {} versions from {first} to {last}; give more of the name",
+            matching.len()
+        )),
+    }
+}

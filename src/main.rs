@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use ringpost::control::certificate_command::{self, Deed};
 use ringpost::control::command;
 use ringpost::control::explain::Question;
+use ringpost::control::passwd_command::{self, Account};
 use ringpost::control::vault_command::{self, VaultCommand};
 use ringpost::control::workers::Workers;
 use ringpost::session::Protocol;
@@ -83,6 +84,21 @@ enum Command {
         #[arg(long, value_name = "FILE", global = true)]
         config: Option<PathBuf>,
     },
+    /// Give somebody a password for the vault. It is asked for, or read from standard input.
+    Passwd {
+        /// The name that the phone sends.
+        user: String,
+        /// What the user may reach: extensions with commas between them, or * for all. Without it,
+        /// what it was, or the extension of the same name.
+        #[arg(long, value_name = "LIST")]
+        extensions: Option<String>,
+        /// Take the user out of the file.
+        #[arg(long, conflicts_with = "extensions")]
+        delete: bool,
+        /// The configuration; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 /// A protocol that files are asked for over.
@@ -148,5 +164,9 @@ fn main() -> ExitCode {
         }
         Command::Status { config, url, json } => command::status(config.as_deref(), url, json),
         Command::Vault { command, config } => vault_command::run(&command, config.as_deref()),
+        Command::Passwd { user, extensions, delete, config } => {
+            let account = Account { user: &user, extensions: extensions.as_deref(), delete };
+            passwd_command::run(&account, config.as_deref())
+        }
     }
 }

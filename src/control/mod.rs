@@ -14,6 +14,7 @@ pub mod interfaces;
 pub mod log;
 pub mod metrics;
 mod notify;
+pub mod passwd_command;
 mod privileges;
 pub mod records;
 pub mod reload;

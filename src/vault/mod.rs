@@ -22,6 +22,8 @@ pub mod upload;
 #[cfg(feature = "server")]
 pub mod users;
 #[cfg(feature = "server")]
+pub mod users_file;
+#[cfg(feature = "server")]
 pub mod versions;
 
 #[cfg(feature = "server")]

@@ -77,7 +77,8 @@ impl Users {
     fn add(&mut self, number: usize, line: &str) -> Result<(), String> {
         let mut fields = line.split(':');
         let (name, hash) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        check_name(name)?;
+        check_name(name)
+            .map_err(|why| format!("{why}, and write name:hash or name:hash:extensions"))?;
         check_hash(hash).map_err(|why| {
             format!("{name:?} {why}; set the password anew with `ringpost passwd {name}`")
         })?;
@@ -131,6 +132,15 @@ pub fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&str>) -
     lines.join("\n") + "\n"
 }
 
+/// The text of a users' file without the lines of a user; nothing where there is none.
+#[must_use]
+pub fn without_user(text: &str, name: &str) -> Option<String> {
+    let is_his = |line: &&str| line.trim().split(':').next() == Some(name);
+    text.lines()
+        .any(|line| is_his(&line))
+        .then(|| text.lines().filter(|line| !is_his(line)).flat_map(|line| [line, "\n"]).collect())
+}
+
 /// Refuses what cannot be the name of a user.
 ///
 /// # Errors
@@ -139,8 +149,8 @@ pub fn check_name(name: &str) -> Result<(), String> {
     let is_odd = |c: char| c == ':' || c.is_control() || c.is_whitespace();
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('#') {
         return Err(format!(
-            "a user's name has 1 to {NAME_BYTES_MAX} bytes and does not begin with #; \
-             write name:hash or name:hash:extensions"
+            "a user's name has 1 to {NAME_BYTES_MAX} bytes and does not begin with #; choose \
+             another"
         ));
     }
     match name.chars().find(|&c| is_odd(c)) {

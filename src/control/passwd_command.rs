@@ -1,0 +1,150 @@
+//! `ringpost passwd`: gives somebody a password for the vault, or takes it away.
+//!
+//! Never prints a password, and never takes one from the command line, where others can see it.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use argon2::Argon2;
+
+use super::command::{fail, load, tell};
+use super::reload::Source;
+use crate::vault::deed::{Auth, VaultPolicy};
+use crate::vault::users;
+use crate::vault::users_file::{self, Change};
+
+/// Longest password, in bytes. Phones send it in the head of a request.
+const PASSWORD_BYTES_MAX: usize = 256;
+
+/// Somebody whose password is to change.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// The name that the phone sends.
+    pub user: &'a str,
+    /// What it may reach; what it was where nothing is said.
+    pub extensions: Option<&'a str>,
+    /// Whether it is to be no more.
+    pub delete: bool,
+}
+
+/// Runs `ringpost passwd`. Exits with 0 when the change holds.
+#[must_use]
+pub fn run(account: &Account<'_>, config: Option<&Path>) -> ExitCode {
+    match act(account, config) {
+        Ok(text) => tell(&text),
+        Err(trouble) => fail(&trouble),
+    }
+}
+
+fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, String> {
+    let user = account.user;
+    users::check_name(user)?;
+    users::reach(account.extensions)?;
+    let (policy, path) = users_path(config)?;
+    let change = |change| {
+        users_file::change(&path, user, change, &policy.dir).map_err(|why| unchanged(&path, &why))
+    };
+    if account.delete {
+        return match change(Change::Delete)? {
+            true => Ok(format!("{user} is gone from {}; it holds at once\n", path.display())),
+            false => Err(format!("{user} is not in {}; nothing was changed", path.display())),
+        };
+    }
+    let password = password(user)?;
+    check(&password).map_err(|why| format!("{why}; nothing was changed"))?;
+    let hash = users::hash(&Argon2::default(), password.as_bytes())?;
+    let was_there = change(Change::Password { hash: &hash, extensions: account.extensions })?;
+    let done = if was_there { "has a new password" } else { "is a user now" };
+    Ok(format!("{user} {done} in {}; it holds at once\n", path.display()))
+}
+
+/// The users' file that the configuration names.
+fn users_path(config: Option<&Path>) -> Result<(std::sync::Arc<VaultPolicy>, PathBuf), String> {
+    let settings = load(&Source::find(config))?;
+    let file = settings.file.display();
+    let policy = settings.policy.http.vault.clone().ok_or_else(|| {
+        format!("{file} has no [vault]; add the section, with auth = \"users\" in it")
+    })?;
+    match policy.auth.clone() {
+        Auth::Users(path) => Ok((policy, path)),
+        Auth::Open | Auth::Pinned | Auth::Certificate => Err(format!(
+            "[vault] in {file} does not ask for users' passwords; write auth = \"users\" in it \
+             first"
+        )),
+    }
+}
+
+/// Why nothing was changed, and what mends it.
+fn unchanged(path: &Path, why: &io::Error) -> String {
+    let shown = path.display();
+    if why.kind() == io::ErrorKind::PermissionDenied {
+        return format!("cannot change {shown}: {why}; run the command as root");
+    }
+    format!("cannot change {shown}: {why}; it is as it was")
+}
+
+/// Refuses what no phone could send.
+fn check(password: &str) -> Result<(), String> {
+    if password.is_empty() {
+        return Err("the password is empty".into());
+    }
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(format!("the password has more than {PASSWORD_BYTES_MAX} bytes"));
+    }
+    if password.chars().any(char::is_control) {
+        return Err("the password holds a control character, which no phone can send".into());
+    }
+    Ok(())
+}
+
+/// Asks twice on a terminal; takes the first line of anything else.
+fn password(user: &str) -> Result<String, String> {
+    let unread = |why: io::Error| format!("cannot read the password: {why}; nothing was changed");
+    if !io::stdin().is_terminal() {
+        return first_line(io::stdin().lock()).map_err(unread);
+    }
+    let first = rpassword::prompt_password(format!("New password for {user}: ")).map_err(unread)?;
+    // Said before it is asked for again.
+    check(&first).map_err(|why| format!("{why}; nothing was changed"))?;
+    let again = rpassword::prompt_password("The same again: ").map_err(unread)?;
+    match first == again {
+        true => Ok(first),
+        false => Err("the two passwords differ; nothing was changed".into()),
+    }
+}
+
+/// A line without its end, or as much of it as shows that it is too long.
+fn first_line(from: impl io::BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    let mut from = from.take(PASSWORD_BYTES_MAX as u64 + 3);
+    io::BufRead::read_line(&mut from, &mut line)?;
+    Ok(line.strip_suffix('\n').map_or(&*line, |line| line.trim_end_matches('\r')).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_first_line_whatever_its_end() {
+        let line = |bytes: &[u8]| first_line(bytes).map_err(|why| why.kind());
+        assert_eq!(line(b"s e\tcret \r\nmore\n").as_deref(), Ok("s e\tcret "));
+        assert_eq!(line(b"secret").as_deref(), Ok("secret"));
+        assert_eq!(line(b"").as_deref(), Ok(""));
+        assert_eq!(line(b"\xff\n"), Err(io::ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn what_no_phone_can_send_is_no_password() {
+        let told = |password: &str| check(password).unwrap_err();
+        assert!(told("").contains("empty"));
+        assert!(told("a\tb").contains("control character"));
+        let longest = "x".repeat(PASSWORD_BYTES_MAX);
+        assert_eq!(check(&longest), Ok(()));
+        let longer = first_line(format!("{longest}x\r\n").as_bytes()).unwrap();
+        assert!(told(&longer).contains("more than 256 bytes"));
+        let much_longer = first_line("x".repeat(1 << 20).as_bytes()).unwrap();
+        assert!(told(&much_longer).contains("more than 256 bytes"));
+    }
+}

@@ -1,0 +1,205 @@
+//! Changes the users' file: whole, aside, renamed, readable by the server alone.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use cap_std::fs::Dir;
+
+use super::durable::{ASIDE, Disk, Manner, sweep};
+use super::users;
+
+/// Only who serves and who administrates may read hashes.
+const MODE: u32 = 0o600;
+/// How often it is tried again when somebody else changes the file at the same moment.
+const TRIES_MAX: usize = 40;
+/// How long is waited before that.
+const HELD_WAIT: Duration = Duration::from_millis(50);
+
+/// What is to become of a user.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// The password has this hash, and the user these extensions where any are said.
+    Password {
+        /// In PHC form.
+        hash: &'a str,
+        /// As `users::reach` reads them.
+        extensions: Option<&'a str>,
+    },
+    /// The user is no more.
+    Delete,
+}
+
+/// Changes the line of a user. Says whether there was one; without it, nothing is deleted. A file
+/// that is new belongs to whom `beside` does, the server's vault, or else its directory.
+///
+/// # Errors
+/// The system's; `ResourceBusy` when others keep on changing the file; `PermissionDenied` when its
+/// owner could not be kept.
+pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io::Result<bool> {
+    let no_name = || io::Error::from(io::ErrorKind::IsADirectory);
+    let file_name = path.file_name().and_then(|name| name.to_str()).ok_or_else(no_name)?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        Some(_) | None => Path::new("."),
+    };
+    let mut disk = Disk::default();
+    let dir = disk.top(parent)?;
+    sweep(&dir, 0);
+    let claim = format!("{ASIDE}{file_name}");
+    for _ in 0..TRIES_MAX {
+        let text = text_of(&dir, file_name)?;
+        let (was_there, changed) = match change {
+            Change::Password { hash, extensions } => {
+                let was_there = users::Users::parse(&text).0.find(name.as_bytes()).is_some();
+                (was_there, users::with_user(&text, name, hash, extensions))
+            }
+            Change::Delete => match users::without_user(&text, name) {
+                Some(changed) => (true, changed),
+                None => return Ok(false),
+            },
+        };
+        let manner = Manner { mode: MODE, ..Manner::default() };
+        let aside = match disk.write_aside(&dir, &claim, changed.as_bytes(), manner) {
+            Err(held) if is_held(&held) => {
+                std::thread::sleep(HELD_WAIT);
+                continue;
+            }
+            aside => aside?,
+        };
+        // Whoever held the name before may have changed the file since it was read.
+        if text_of(&dir, file_name)? != text {
+            disk.discard(&dir, aside);
+            continue;
+        }
+        if let Err(why) = keep_owner(&dir, file_name, &claim, beside) {
+            disk.discard(&dir, aside);
+            return Err(why);
+        }
+        disk.place(aside, &dir, (&dir, parent, file_name))?;
+        return match disk.sync().is_empty() {
+            true => Ok(was_there),
+            false => Err(io::Error::other("its directory cannot be synced")),
+        };
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+fn is_held(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy)
+}
+
+fn text_of(dir: &Dir, file_name: &str) -> io::Result<String> {
+    match dir.read_to_string(file_name) {
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        text => text,
+    }
+}
+
+/// Whoever could read the file before still can; a new one is for the server, as the vault is.
+fn keep_owner(dir: &Dir, file_name: &str, aside: &str, beside: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use cap_std::fs::MetadataExt;
+        use std::os::unix::fs::MetadataExt as _;
+        let owner = match dir.metadata(file_name) {
+            Ok(before) => Some((before.uid(), before.gid())),
+            // What root makes for the server, the server must be able to read.
+            Err(_) if nix::unistd::geteuid().is_root() => {
+                std::fs::metadata(beside).ok().map(|beside| (beside.uid(), beside.gid()))
+            }
+            Err(_) => None,
+        };
+        let file = dir.open(aside)?.into_std();
+        let Some((uid, gid)) = owner else { return Ok(()) };
+        let now = file.metadata()?;
+        if (now.uid(), now.gid()) != (uid, gid) {
+            let given = std::os::unix::fs::fchown(&file, Some(uid), Some(gid));
+            // The group does not matter: only the owner may read it.
+            if now.uid() != uid {
+                given?;
+            }
+        }
+    }
+    let _ = (dir, file_name, aside, beside);
+    Ok(())
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn set(path: &Path, name: &str, hash: &str, extensions: Option<&str>) -> io::Result<bool> {
+        change(path, name, Change::Password { hash, extensions }, Path::new("none"))
+    }
+
+    #[test]
+    fn the_file_is_made_and_changed_for_the_server_alone() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("data/users.txt");
+        assert!(set(&path, "ann", "$x", None).is_ok());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(set(&path, "bob", "$y", Some("*")).is_ok());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "ann:$x\nbob:$y:*\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_user_who_is_deleted_is_gone_from_every_line_and_nobody_else_is() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("users.txt");
+        let delete = |name| change(&path, name, Change::Delete, Path::new("none"));
+        assert!(!delete("ann").unwrap());
+        assert!(!path.exists(), "nothing is made to delete from");
+        fs::write(&path, "# ann: see below\nann:$x\nbob:$y:*\n ann:$z:4711\n").unwrap();
+        assert!(delete("ann").unwrap());
+        assert!(!delete("ann").unwrap());
+        assert_eq!(fs::read_to_string(&path).unwrap(), "# ann: see below\nbob:$y:*\n");
+    }
+
+    #[test]
+    fn the_file_stays_its_owners_and_a_new_one_is_the_vaults_owners() {
+        use std::os::unix::fs::{MetadataExt, chown};
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let top = tempfile::tempdir().unwrap();
+        let (path, vault) = (top.path().join("users.txt"), top.path().join("vault"));
+        fs::create_dir(&vault).unwrap();
+        chown(&vault, Some(4711), Some(4712)).unwrap();
+        let password = Change::Password { hash: "$x", extensions: None };
+        let owner = || fs::metadata(&path).map(|meta| (meta.uid(), meta.gid())).unwrap();
+        change(&path, "ann", password, &vault).unwrap();
+        assert_eq!(owner(), (4711, 4712));
+        chown(&path, Some(1), Some(2)).unwrap();
+        change(&path, "bob", password, &vault).unwrap();
+        assert_eq!(owner(), (1, 2));
+    }
+
+    #[test]
+    fn nobody_who_changes_it_at_the_same_time_is_lost() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("users.txt");
+        std::thread::scope(|scope| {
+            for number in 0..4 {
+                let path = &path;
+                scope.spawn(move || set(path, &format!("u{number}"), "$x", None).unwrap());
+            }
+        });
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 4);
+    }
+
+    #[test]
+    fn what_a_crash_left_does_not_stand_in_the_way() {
+        let top = tempfile::tempdir().unwrap();
+        fs::write(top.path().join(".ringpost-users.txt"), "half").unwrap();
+        let path = top.path().join("users.txt");
+        assert!(set(&path, "ann", "$x", None).is_ok());
+        assert_eq!(fs::read_dir(top.path()).unwrap().count(), 1);
+        assert!(set(top.path(), "ann", "$x", None).is_err());
+    }
+}

@@ -48,6 +48,7 @@ pub enum VaultCommand {
         /// The family of sets, such as 96xxdata.
         family: String,
         /// The version, or the beginning of its name; the newest when left out.
+        #[arg(id = "moment", value_name = "VERSION")]
         version: Option<String>,
     },
     /// Make an older version the newest again.
@@ -57,6 +58,7 @@ pub enum VaultCommand {
         /// The family of sets, such as 96xxdata.
         family: String,
         /// The version, or the beginning of its name.
+        #[arg(id = "moment", value_name = "VERSION")]
         version: String,
     },
     /// Give an extension's newest data to another one.

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -23,7 +23,6 @@ use super::look::{Look, look, read_part};
 use super::memory::{Key, Limits, Memory, key};
 use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket};
 use crate::time::Instant;
-use crate::vault::keep::sweep_vault;
 use crate::vault::store::{Directories, Writer};
 use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures, Ways};
 
@@ -186,11 +185,6 @@ impl Loader {
     #[must_use]
     pub fn number_directories(&self, directories: &[PathBuf]) -> Vec<u16> {
         directories.iter().map_while(|path| self.directories.number(path)).collect()
-    }
-
-    /// Removes what a crash left in the vault, before it is used. It need not exist yet.
-    pub fn sweep_vault(&self, vault: &Path) {
-        sweep_vault(vault);
     }
 
     /// What was done, and what is kept now.
@@ -402,6 +396,7 @@ mod tests {
     use crate::vault::upload::Upload;
     use crate::wire::name::FileName;
     use std::fs;
+    use std::path::Path;
     use std::sync::atomic::AtomicUsize;
 
     /// A loader with one worker, which is the test itself.

@@ -124,7 +124,7 @@ fn prune_directory(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<u6
     Ok(removed)
 }
 
-/// Removes what a crash left of files that were being written.
+/// Removes what a crash left of files that were being written. The vault need not exist yet.
 pub fn sweep_vault(vault: &Path) {
     let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
     if let Ok(aside) = top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)) {

@@ -29,6 +29,7 @@ use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
 use crate::time::Duration;
 use crate::vault::deed::{Unknown, VaultPolicy};
+use crate::vault::keep::sweep_vault;
 use crate::vault::store::Directories;
 
 impl Settings {
@@ -44,8 +45,12 @@ impl Settings {
     }
 
     /// Takes the writer's numbers for the directories that receive uploads. To be called once, by
-    /// the daemon, before the settings are used: it also clears what a crash has left in them.
+    /// the daemon, before the settings are used: it also clears what a crash has left in them and
+    /// in the vault.
     pub fn number_uploads(&mut self, directories: &Directories) {
+        if let Some(vault) = &self.policy.http.vault {
+            sweep_vault(&vault.dir);
+        }
         let numbers = self.upload_dirs.iter().map_while(|dir| directories.number(dir));
         let numbers: Vec<u16> = numbers.collect();
         // Nobody else holds settings that were just made.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 
 mod corpora;
+mod crash;
 mod files;
 mod http;
 mod interop;
@@ -12,3 +13,4 @@ mod reload;
 mod server;
 mod storm;
 mod tidy;
+mod vault;

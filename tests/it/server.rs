@@ -1,10 +1,10 @@
 //! The built `ringpost` program, started for one test on a port of its own, and stopped after it.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -16,9 +16,10 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 const STARTS_MAX: usize = 5;
 
 /// HTTP on the port of TFTP, HTTPS on the other, and a vault, for [`Server::start_with`].
-const WEB: &str = "[[http]]\nlisten = [\"127.0.0.1:@PORT\", \"[::1]:@PORT\"]\nroot = [\"root\"]\n\
-                   [[https]]\nlisten = [\"127.0.0.1:@TLS\", \"[::1]:@TLS\"]\nroot = [\"root\"]\n\
-                   [vault]\ndir = \"vault\"\n";
+pub(crate) const WEB: &str = "\
+    [[http]]\nlisten = [\"127.0.0.1:@PORT\", \"[::1]:@PORT\"]\nroot = [\"root\"]\n\
+    [[https]]\nlisten = [\"127.0.0.1:@TLS\", \"[::1]:@TLS\"]\nroot = [\"root\"]\n\
+    [vault]\ndir = \"vault\"\n";
 
 /// A running server with a data directory of its own.
 pub(crate) struct Server {
@@ -124,6 +125,37 @@ impl Server {
     pub(crate) fn wait(&mut self) -> ExitStatus {
         eventually("the server ends", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap()
+    }
+
+    /// Ends it without warning: nothing is finished and nothing cleaned up.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again where it ended, on the same ports.
+    pub(crate) fn start_again(&mut self) {
+        let again = (0..STARTS_MAX).find_map(|_| spawn(self.dir.path()));
+        self.child = again.unwrap_or_else(|| panic!("it does not start again:\n{}", self.log()));
+    }
+
+    /// Runs a command of the same program with the same configuration, and gives it `stdin`.
+    pub(crate) fn command(&self, words: &str, stdin: &[u8]) -> Output {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost"))
+            .args(words.split(' '))
+            .args(["--config", "ringpost.toml"])
+            .current_dir(self.dir.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pipe = child.stdin.take().unwrap();
+        std::thread::scope(|scope| {
+            // Nobody has to read it to the end.
+            scope.spawn(move || pipe.write_all(stdin));
+            child.wait_with_output().unwrap()
+        })
     }
 
     /// Whether it runs.

@@ -2,5 +2,5 @@
 
 mod endurance;
 mod interop;
-mod line;
+pub(crate) mod line;
 mod raw;

@@ -388,7 +388,8 @@ mod tests {
         Record {
             protocol: Protocol::Tftp,
             peer: peer.parse().unwrap(),
-            subject: FileName::parse(file).map_or(Subject::Unreadable, Subject::Name),
+            subject: FileName::parse(file)
+                .map_or(Subject::Unreadable, |name| Subject::Name(Box::new(name))),
             upload: false,
             began: Instant::START,
             took: Duration::from_millis(3),

@@ -2,7 +2,7 @@
 //!
 //! Decides nothing; says how many bytes left.
 
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice};
 use std::os::fd::AsFd;
 
 use mio::net::TcpStream;
@@ -14,25 +14,35 @@ use crate::content::blob::Blob;
 use crate::net::tls::TlsSession;
 use crate::session::http::{Outgoing, Payload};
 
-/// Sends at most so many bytes of a body, and the head before it.
+/// Sends at most so many bytes of a body, and the head before it. Where `closes` says that the
+/// connection is closed as soon as all of it has been taken, it leaves together with the end of the
+/// connection: one segment less for the phone and for us.
 ///
 /// # Errors
 /// The kernel's; [`io::ErrorKind::WouldBlock`] where nothing left.
-pub fn plain(stream: &mut TcpStream, outgoing: Outgoing<'_>, most: usize) -> io::Result<usize> {
-    let Outgoing { head, payload } = outgoing;
+pub fn plain(
+    stream: &mut TcpStream,
+    outgoing: Outgoing<'_>,
+    most: usize,
+    closes: bool,
+) -> io::Result<usize> {
+    let Outgoing { head, payload, .. } = outgoing;
+    let flags = if closes { libc::MSG_MORE } else { 0 };
+    let socket = SockRef::from(&*stream);
+    let send = |body| socket.send_vectored_with_flags(&[IoSlice::new(head), body], flags);
     let (blob, offset, bytes) = match payload {
-        Payload::None => return stream.write(head),
-        Payload::Bytes(bytes) => return write_both(stream, head, &bytes[..bytes.len().min(most)]),
+        Payload::None => return send(IoSlice::new(&[])),
+        Payload::Bytes(bytes) => return send(IoSlice::new(&bytes[..bytes.len().min(most)])),
         Payload::File { blob, offset, bytes } => {
             (blob, offset, usize::try_from(bytes).unwrap_or(usize::MAX).min(most))
         }
     };
     let Some(file) = blob.file() else {
-        return write_both(stream, head, part(blob, offset, bytes));
+        return send(IoSlice::new(part(blob, offset, bytes)));
     };
     if !head.is_empty() {
         // The kernel joins it with what follows.
-        let sent = SockRef::from(&*stream).send_with_flags(head, libc::MSG_MORE)?;
+        let sent = socket.send_with_flags(head, libc::MSG_MORE)?;
         if sent < head.len() {
             return Ok(sent);
         }
@@ -46,14 +56,6 @@ pub fn plain(stream: &mut TcpStream, outgoing: Outgoing<'_>, most: usize) -> io:
     }
 }
 
-fn write_both(stream: &mut TcpStream, head: &[u8], body: &[u8]) -> io::Result<usize> {
-    match (head.is_empty(), body.is_empty()) {
-        (true, _) => stream.write(body),
-        (false, true) => stream.write(head),
-        (false, false) => stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),
-    }
-}
-
 /// The same through TLS.
 ///
 /// # Errors
@@ -64,7 +66,7 @@ pub fn tls(
     outgoing: Outgoing<'_>,
     most: usize,
 ) -> io::Result<usize> {
-    let Outgoing { head, payload } = outgoing;
+    let Outgoing { head, payload, .. } = outgoing;
     let body = match payload {
         Payload::None => &[],
         Payload::Bytes(bytes) => &bytes[..bytes.len().min(most)],

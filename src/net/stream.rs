@@ -26,16 +26,13 @@ const CONNECTIONS: usize = 1 << 21;
 /// Connections taken from one listener in a turn.
 const ACCEPTS_MAX: usize = 512;
 /// Bytes that one connection sends before the others have their turn.
-const PART_BYTES: usize = 256 << 10;
+const PART_BYTES: usize = 512 << 10;
 /// Bytes that all connections together send in a turn beyond their first part.
-const BULK_BYTES_MAX: usize = 2 << 20;
+const BULK_BYTES_MAX: usize = 4 << 20;
 /// Reads of one connection before the others have their turn.
 const READS_MAX: usize = 8;
 /// Room for what is read at a time, in bytes.
 const ROOM_BYTES: usize = 64 << 10;
-/// Bytes that the kernel keeps unsent for one connection before it says that there is room: enough
-/// to fill a path, and little enough for ten thousand phones at once.
-const UNSENT_BYTES: u32 = 128 << 10;
 /// How long no connection is taken when the system has no descriptor left for one.
 const REST: Duration = Duration::from_millis(100);
 /// How long the end of what TLS has encrypted may take to leave.
@@ -71,6 +68,8 @@ struct Socket {
     writable: bool,
     /// The phone has ended its side: reading tells, sooner or later.
     ended: bool,
+    /// The last read left nothing.
+    emptied: bool,
     /// It stands in a queue already.
     queued: bool,
     /// It broke, or was closed from the other side in both directions.
@@ -116,7 +115,6 @@ impl Streams {
             // Whatever is accepted inherits it.
             let options = SockRef::from(&listener.socket);
             options.set_tcp_nodelay(true)?;
-            options.set_tcp_notsent_lowat(UNSENT_BYTES)?;
             listener.socket.set_nonblocking(true)?;
             let mut socket = mio::net::TcpListener::from_std(listener.socket);
             registry.register(&mut socket, Token(LISTENERS + place), Interest::READABLE)?;
@@ -249,6 +247,7 @@ impl Streams {
             readable: true,
             writable: true,
             ended: false,
+            emptied: false,
             queued: true,
             broken: false,
             closing: None,
@@ -364,8 +363,8 @@ fn read(socket: &mut Socket, engine: &mut Engine, room: &mut [u8], turn: &mut Tu
         }
         Ok(count) => {
             // Fewer than there was room for: nothing is left, and the kernel tells when more comes.
-            let emptied = count < room.len() && socket.tls.is_none();
-            socket.readable = !emptied || socket.ended || !socket.registered;
+            socket.emptied = count < room.len() && socket.tls.is_none();
+            socket.readable = !socket.emptied || socket.ended || !socket.registered;
             engine.handle_bytes(id, &room[..count], turn);
             Step::Again
         }
@@ -398,8 +397,10 @@ fn write(socket: &mut Socket, engine: &mut Engine, left: &mut usize, turn: &mut 
     }
     let id = socket.id;
     let outgoing = engine.outgoing(id);
+    // A socket that is closed with something unread in it throws away what has not left.
+    let closes = outgoing.is_last && socket.emptied;
     let result = match &mut socket.tls {
-        None => send::plain(&mut socket.stream, outgoing, *left),
+        None => send::plain(&mut socket.stream, outgoing, *left, closes),
         Some(tls) => send::tls(tls, &mut socket.stream, outgoing, *left),
     };
     match result {

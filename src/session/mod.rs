@@ -61,12 +61,12 @@ impl Protocol {
 
 /// Which file a record is about.
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant, reason = "a record is made once per transfer, on the stack")]
 pub enum Subject {
     /// A file of the catalog.
     File(Arc<Entry>),
-    /// A name as it was asked for, folded.
-    Name(FileName),
+    /// A name as it was asked for, folded; apart, because a record is moved more often than it is
+    /// about one.
+    Name(Box<FileName>),
     /// A name that could not even be read.
     Unreadable,
 }

@@ -26,11 +26,14 @@ pub struct Outgoing<'a> {
     pub head: &'a [u8],
     /// What follows.
     pub payload: Payload<'a>,
+    /// Nothing comes behind it, and the connection is closed then.
+    pub is_last: bool,
 }
 
 impl Outgoing<'_> {
     /// Nothing.
-    pub const EMPTY: Outgoing<'static> = Outgoing { head: &[], payload: Payload::None };
+    pub const EMPTY: Outgoing<'static> =
+        Outgoing { head: &[], payload: Payload::None, is_last: false };
 }
 
 /// Bytes of a body.
@@ -219,7 +222,9 @@ impl Reply {
             Body::Bytes(..) => Payload::None,
             Body::File(part, _) => part.payload(),
         };
-        Outgoing { head: &self.out[self.out_sent..], payload }
+        let more_parts = matches!(&self.body, Body::File(_, Some(_)));
+        let is_last = self.status != 0 && !more_parts && !self.keeps() && !self.lingers();
+        Outgoing { head: &self.out[self.out_sent..], payload, is_last }
     }
 
     /// So many bytes have left; says how many of them were a body's.

@@ -221,17 +221,16 @@ impl Asked<'_> {
             Ok(name) => name,
             Err(bad) => return no(refuse_target(bad)),
         };
-        let subject = Subject::Name(name);
         if head.unknown_expectation {
             let no = No::new(Status::EXPECTATION_FAILED, Refusal::ExpectationUnknown);
-            return (subject, Err(no));
+            return (named(&name), Err(no));
         }
         match head.method {
             Method::Get | Method::Head => self.judge_read(&name, head, turn),
-            Method::Put => (subject, self.judge_put(&name, head, turn)),
-            Method::Delete => (subject, self.judge_delete(&name, head, turn)),
-            Method::Options => (subject, Ok(Judged::Options)),
-            Method::Post | Method::Unknown => (subject, Err(No::method())),
+            Method::Put => (named(&name), self.judge_put(&name, head, turn)),
+            Method::Delete => (named(&name), self.judge_delete(&name, head, turn)),
+            Method::Options => (named(&name), Ok(Judged::Options)),
+            Method::Post | Method::Unknown => (named(&name), Err(No::method())),
         }
     }
 
@@ -244,25 +243,25 @@ impl Asked<'_> {
         if !self.permits(turn) {
             let Some(entry) = self.fallback(name, turn) else {
                 let no = No::new(Status::FORBIDDEN, Refusal::AccessDenied);
-                return (Subject::Name(*name), Err(no));
+                return (named(name), Err(no));
             };
             return self.judge_entry(entry, head, turn);
         }
         if let Some(ca) = http.ca.as_ref().filter(|ca| *ca.path == *name.as_bytes()) {
-            return (Subject::Name(*name), Ok(Judged::Bytes(Arc::clone(&ca.pem))));
+            return (named(name), Ok(Judged::Bytes(Arc::clone(&ca.pem))));
         }
         let entry = self.find(name, turn);
         if let Some(item) = self.item(name, turn) {
             let auth = http.vault.as_ref().map(|vault| &vault.auth);
             if let Some(Err(no)) = auth.map(|auth| self.show_something(auth)) {
-                return (Subject::Name(*name), Err(no));
+                return (named(name), Err(no));
             }
             let what = What::Fetch { item, shown: self.shown, raw: self.raw.into(), entry };
-            return (Subject::Name(*name), Ok(Judged::Want(what)));
+            return (named(name), Ok(Judged::Want(what)));
         }
         match entry {
             Some(entry) => self.judge_entry(entry, head, turn),
-            None => (Subject::Name(*name), Err(No::new(Status::NOT_FOUND, Refusal::NoSuchFile))),
+            None => (named(name), Err(No::new(Status::NOT_FOUND, Refusal::NoSuchFile))),
         }
     }
 
@@ -392,6 +391,9 @@ pub(super) fn terms(
     version: &Version,
     ranges_max: usize,
 ) -> Result<Ranges, Otherwise> {
+    if !condition::is_conditional(head) && head.range.is_none() {
+        return Ok(Ranges::Whole);
+    }
     let tag = EntityTag::of(version);
     let modified_s = u64::try_from(version.modified_ns / 1_000_000_000).unwrap_or(0);
     match condition::judge(head, &tag, modified_s) {
@@ -414,6 +416,10 @@ pub(super) fn terms(
         Ranges::None => Err(Otherwise::No(No::range(version.bytes))),
         ranges @ (Ranges::Whole | Ranges::One(ByteRange { .. }) | Ranges::Many(_)) => Ok(ranges),
     }
+}
+
+fn named(name: &FileName) -> Subject {
+    Subject::Name(Box::new(*name))
 }
 
 fn refuse_target(bad: BadTarget) -> No {

@@ -77,9 +77,9 @@ impl Engine {
             return;
         }
         let name = FileName::parse(request.name);
-        let subject = name.map_or(Subject::Unreadable, Subject::Name);
+        let subject = || name.map_or(Subject::Unreadable, |name| Subject::Name(Box::new(name)));
         if self.stopping {
-            self.note_refusal(Refusal::Stopping, subject, write, arrival, turn);
+            self.note_refusal(Refusal::Stopping, subject(), write, arrival, turn);
             return;
         }
         let permitted = turn.snapshot.policy.access.permits(Protocol::Tftp, arrival.peer.ip());
@@ -95,11 +95,11 @@ impl Engine {
             Ok(file) => file,
             Err(Refusal::AccessDenied) => {
                 turn.counters.tftp_denied.up();
-                self.note_refusal(Refusal::AccessDenied, subject, write, arrival, turn);
+                self.note_refusal(Refusal::AccessDenied, subject(), write, arrival, turn);
                 return;
             }
             Err(refusal) => {
-                self.refuse(refusal, subject, write, arrival, turn);
+                self.refuse(refusal, subject(), write, arrival, turn);
                 return;
             }
         };

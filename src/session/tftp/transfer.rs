@@ -80,7 +80,7 @@ impl File {
     pub fn subject(&self) -> Subject {
         match self {
             File::Read(entry) => Subject::File(Arc::clone(entry)),
-            File::Write(target) => Subject::Name(target.name),
+            File::Write(target) => Subject::Name(Box::new(target.name)),
         }
     }
 }

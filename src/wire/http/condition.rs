@@ -36,6 +36,13 @@ pub enum Precondition {
     UnmodifiedSince(u64),
 }
 
+/// Whether a request asks for something only if a file is, or is not, of a certain version.
+#[must_use]
+pub fn is_conditional(head: &Head<'_>) -> bool {
+    let by_tag = head.if_match.or(head.if_none_match);
+    by_tag.or(head.if_modified_since).or(head.if_unmodified_since).is_some()
+}
+
 /// Judges GET or HEAD of a file that exists, in the order of RFC 9110, 13.2.2. `modified_s` is its
 /// modification time in whole seconds since 1970.
 #[must_use]

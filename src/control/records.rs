@@ -78,12 +78,16 @@ struct Told {
 }
 
 impl Told {
-    fn new(outcome: &Outcome, bytes: u64) -> Self {
+    fn new(outcome: &Outcome, bytes: u64, upload: bool) -> Self {
         let told = |outcome, reason, level| Told { outcome, reason, level };
         match outcome {
             Outcome::Done => told("done", "", Level::INFO),
             Outcome::DoneUnacknowledged => {
                 told("done", "the last acknowledgement is missing", Level::INFO)
+            }
+            Outcome::Aborted(Abort::Disconnected) if upload => {
+                let reason = "the phone closed the connection before all of it had come";
+                told("aborted", reason, Level::WARN)
             }
             Outcome::Aborted(abort) => told("aborted", abort_reason(*abort), Level::INFO),
             Outcome::Superseded => told("superseded", "the phone asked again", Level::INFO),
@@ -122,7 +126,9 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::NoSuchFile => ("no such file", Level::INFO),
         Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
         Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
-        Refusal::UploadTooLarge => ("larger than its [[upload]] row allows", Level::WARN),
+        Refusal::UploadTooLarge => {
+            ("larger than `max` of its [[upload]] row or of [vault]", Level::WARN)
+        }
         Refusal::ModeUnknown => ("the mode is neither octet nor netascii", Level::WARN),
         Refusal::NoSlot => ("all places are taken (clients_max)", Level::WARN),
         Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
@@ -204,7 +210,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 fn write(record: &Record, floods: &mut Floods, now: Instant) {
-    let told = Told::new(&record.outcome, record.bytes);
+    let told = Told::new(&record.outcome, record.bytes, record.upload);
     if !is_written(told.level) {
         return;
     }
@@ -420,7 +426,7 @@ mod tests {
     #[test]
     fn the_same_again_is_summed_and_another_file_is_not() {
         let mut floods = Floods::default();
-        let told = Told::new(&MISSING, 0);
+        let told = Told::new(&MISSING, 0, false);
         let now = Instant::from_millis(500);
         let admitted =
             ["a", "a", "a", "b"].map(|file| floods.admits(ip("10.0.0.1"), told, file, now));
@@ -436,7 +442,7 @@ mod tests {
     #[test]
     fn a_phone_that_asks_for_everything_gets_a_few_lines_in_a_while() {
         let mut floods = Floods::default();
-        let told = Told::new(&Outcome::Refused(Refusal::AccessDenied), 0);
+        let told = Told::new(&Outcome::Refused(Refusal::AccessDenied), 0, false);
         let lines = (0..1_000).filter(|number| {
             floods.admits(ip("10.0.0.1"), told, &number.to_string(), Instant::START)
         });
@@ -447,7 +453,7 @@ mod tests {
     #[test]
     fn a_flood_from_everywhere_is_bounded_in_memory_and_lines() {
         let mut floods = Floods::default();
-        let told = Told::new(&MISSING, 0);
+        let told = Told::new(&MISSING, 0, false);
         let lines = (0..100_000_u32).filter(|number| {
             floods.admits(IpAddr::V4((*number).into()), told, "a", Instant::START)
         });
@@ -461,18 +467,21 @@ mod tests {
     fn a_line_says_what_was_done_with_which_status() {
         let said = |outcome, status, upload| {
             let record = Record { status, upload, ..record("10.0.0.1:5", b"a.txt", outcome) };
-            sentence(&record, Told::new(&outcome, 1), "a.txt")
+            sentence(&record, Told::new(&outcome, 1, upload), "a.txt")
         };
         assert_eq!(said(Outcome::Done, None, false), "fetches a.txt: done");
         assert_eq!(said(Outcome::Done, Some(201), true), "stores a.txt: done (201)");
         assert_eq!(said(MISSING, Some(404), false), "fetches a.txt: refused (404): no such file");
+        let left = Outcome::Aborted(Abort::Disconnected);
+        assert!(said(left, None, false).ends_with("it had read what it wanted"));
+        assert!(said(left, None, true).ends_with("before all of it had come"));
         let handshake = Outcome::Refused(Refusal::Handshake(Handshake::NotTls));
         assert_eq!(said(handshake, None, false), "connects: refused: what came is no TLS");
     }
 
     #[test]
     fn only_what_fails_on_this_side_is_an_error() {
-        let level = |outcome| Told::new(&outcome, 1).level;
+        let level = |outcome| Told::new(&outcome, 1, false).level;
         assert_eq!(level(Outcome::Done), Level::INFO);
         assert_eq!(level(Outcome::Aborted(Abort::OptionsProbe)), Level::INFO);
         assert_eq!(level(MISSING), Level::INFO);

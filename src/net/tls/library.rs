@@ -140,7 +140,15 @@ impl Library {
             Library::Rustls(tls) => {
                 let is_newest = tls.protocol_version()? == ProtocolVersion::TLSv1_3;
                 let version = if is_newest { "TLS 1.3" } else { "TLS 1.2" };
-                Some((version, tls.negotiated_cipher_suite()?.suite().as_str()?))
+                let suite = tls.negotiated_cipher_suite()?.suite().as_str()?;
+                // RFC 8446, B.4 has no "13" in them.
+                let registered = match suite {
+                    "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
+                    "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",
+                    "TLS13_CHACHA20_POLY1305_SHA256" => "TLS_CHACHA20_POLY1305_SHA256",
+                    other => other,
+                };
+                Some((version, registered))
             }
             #[cfg(feature = "legacy-tls")]
             Library::OpenSsl(tls) => tls.version_and_suite(),

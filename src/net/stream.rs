@@ -282,6 +282,11 @@ impl Streams {
                     Step::Again
                 }
                 Next::Wait => flush(socket),
+                Next::Reset => {
+                    // Else the kernel would go on offering it to the phone for minutes.
+                    let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
+                    Step::Gone
+                }
                 Next::Close => match close_in_peace(socket, turn.now) {
                     true => Step::Gone,
                     false => {
@@ -627,6 +632,21 @@ mod tests {
         assert_eq!(bench.streams.engine.connections_open(), 0);
         let record = bench.streams.engine.poll_record().unwrap();
         assert!(matches!(record.outcome, Outcome::Aborted(_)), "{:?}", record.outcome);
+    }
+
+    #[test]
+    fn what_a_phone_does_not_read_is_not_kept_for_it_when_its_time_is_up() {
+        let mut bench = Bench::new(&[("fw.bin", blob(9_000_000))]).keep("fw.bin", blob(9_000_000));
+        let mut client = Client::connect(bench.address).unwrap();
+        client.write_all(b"GET /fw.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        bench.now = bench.now + Duration::from_secs(3_600);
+        bench.turn();
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+        let heard = client.read_to_end(&mut Vec::new());
+        assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
     #[test]

@@ -88,7 +88,8 @@ impl Engine {
             | State::Receiving(_)
             | State::Replying
             | State::Lingering { .. }
-            | State::Over => None,
+            | State::Over
+            | State::Stuck => None,
         }
     }
 

@@ -92,6 +92,8 @@ pub(super) enum State {
     },
     /// To be closed.
     Over,
+    /// To be closed with all that still waits for the phone, which does not read it.
+    Stuck,
 }
 
 /// A request that has been judged and may be served.

@@ -20,7 +20,7 @@ impl Engine {
         match connection.state {
             State::Head | State::Lingering { .. } => connection.state = State::Over,
             State::Receiving(_) => self.handle_gone(id, turn),
-            State::Parked(_) | State::Replying | State::Over => {}
+            State::Parked(_) | State::Replying | State::Over | State::Stuck => {}
         }
     }
 
@@ -181,7 +181,7 @@ impl Engine {
                 }
                 State::Replying => self.stalled(id, turn),
                 State::Lingering { .. } => connection.state = State::Over,
-                State::Parked(_) | State::Over => {}
+                State::Parked(_) | State::Over | State::Stuck => {}
             }
             self.ready.push_back(id);
         }
@@ -198,7 +198,7 @@ impl Engine {
         turn.counters.stream_too_slow.up();
         self.conclude(id, Some(Outcome::TimedOut), turn);
         if let Some(connection) = self.connections.open_mut(id) {
-            connection.state = State::Over;
+            connection.state = State::Stuck;
         }
     }
 

@@ -38,6 +38,8 @@ pub enum Next {
     Shut,
     /// Close.
     Close,
+    /// Close, and keep nothing of what was sent and not read.
+    Reset,
 }
 
 /// The HTTP server of one worker.
@@ -239,7 +241,7 @@ impl Engine {
                     }
                     return bytes.len();
                 }
-                State::Over => return bytes.len(),
+                State::Over | State::Stuck => return bytes.len(),
             }
         }
     }
@@ -295,6 +297,7 @@ impl Engine {
                 Next::Shut
             }
             State::Over => Next::Close,
+            State::Stuck => Next::Reset,
         }
     }
 

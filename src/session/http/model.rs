@@ -192,7 +192,7 @@ impl World {
                     }
                 }
                 Next::Wait => return,
-                Next::Close => return self.close(id),
+                Next::Close | Next::Reset => return self.close(id),
             }
         }
         panic!("a connection that never rests");
@@ -347,7 +347,7 @@ impl World {
                 }
                 State::Replying if connection.reply.can_send() => has_deadline && wire.room == 0,
                 State::Replying => asked || has_deadline,
-                State::Over => false,
+                State::Over | State::Stuck => false,
             };
             assert!(has_future, "{} is forgotten: {connection:?}", wire.peer);
         }

@@ -302,7 +302,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
         }
         0..3 => {}
     }
-    let is_over = |state: &State| matches!(state, State::Over);
+    let is_over = |state: &State| matches!(state, State::Over | State::Stuck);
     if world.engine.connections.open(id).is_some_and(|connection| is_over(&connection.state)) {
         world.drive(id);
     }

@@ -175,7 +175,10 @@ impl Phone {
 
     /// The connection is gone.
     pub fn handle_lost(&mut self, loss: Loss, now: Instant) {
-        self.wants_close = false;
+        // What the phone has hung up on may go: the next connection is another one.
+        if std::mem::take(&mut self.wants_close) {
+            return;
+        }
         let was = std::mem::replace(&mut self.link, Link::Down);
         match loss {
             Loss::Reset => self.tally.resets += 1,

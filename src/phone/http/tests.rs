@@ -304,6 +304,19 @@ fn a_server_that_breaks_rules_is_found_out() {
 }
 
 #[test]
+fn the_end_of_a_connection_that_the_phone_hung_up_on_is_no_loss() {
+    let client = Client { closes: true, ..client() };
+    let mut phone = phone_of(client, vec![Step::fetch("/a"), Step::fetch("/b")]);
+    asked(&mut phone, T0);
+    answer(&mut phone, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx", 99, T0);
+    assert!(phone.poll_result().is_some_and(|result| result.is_good));
+    phone.handle_lost(Loss::Closed, T0);
+    assert_eq!((phone.poll_act(), phone.is_lost()), (Some(Act::Connect), false));
+    phone.handle_lost(Loss::Closed, T0);
+    assert!(phone.is_lost(), "the next one's end is");
+}
+
+#[test]
 fn a_slow_phone_writes_or_reads_a_byte_at_a_time() {
     let second = Duration::from_secs(1);
     let slow = Client { pace: Pace::SlowToAsk(second), ..client() };

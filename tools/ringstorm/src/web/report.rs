@@ -125,12 +125,11 @@ impl WebReport {
         for group in &self.groups {
             group.write(&mut out);
         }
-        let (answers, mib) = (self.answers_per_second, self.mib_per_second);
-        line(
-            &mut out,
-            "all",
-            format!("{:.2} s, {answers:.0} answers/s, {mib:.1} MiB/s", self.seconds),
-        );
+        if self.groups.iter().any(|group| group.role == Role::Load) {
+            let (answers, mib) = (self.answers_per_second, self.mib_per_second);
+            let text = format!("{:.2} s, {answers:.0} answers/s, {mib:.1} MiB/s", self.seconds);
+            line(&mut out, "all", text);
+        }
         if !self.acknowledged.is_empty() {
             let count = self.acknowledged.len();
             line(&mut out, "acknowledged", format!("{count} versions"));

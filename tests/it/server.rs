@@ -114,6 +114,11 @@ impl Server {
         fs::write(self.path("ringpost.toml"), config(self.ports, more)).unwrap();
     }
 
+    /// The same for what [`Server::start_web`] has started.
+    pub(crate) fn configure_web(&self, more: &str) {
+        self.configure(&format!("{WEB}{more}"));
+    }
+
     /// Sends a signal: `HUP`, `TERM`.
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();

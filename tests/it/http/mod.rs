@@ -4,3 +4,4 @@ mod endurance;
 mod interop;
 pub(crate) mod line;
 mod raw;
+mod storm;

@@ -1,136 +1,109 @@
-"""Crowds: ten thousand connections that say nothing more, five thousand that hardly say anything.
+"""Crowds of phones by ringstorm: all boot at once, ten thousand say nothing more, five thousand
+hardly say or read anything.
 
-Compared is what each of them costs in memory, and what the slow ones cost the honest.
+Compared is how long it takes until all are back, what each idle connection costs in memory, and
+what the slow ones cost the honest. ringstorm compares every byte that comes.
 """
 
+import json
 import os
 import resource
-import selectors
-import socket
 import statistics
+import subprocess
 import time
 
 from compared import http
-from compared.machine import MIB, Server, say, shown
+from compared.machine import KIB, MIB, REPO, Server, say, shown
 
-IDLE, SLOW = 10_000, 5_000
+IDLE, SLOW, PHONES = 10_000, 5_000, 5_000
 SETTLE_S = 2
-# Of the honest load, once alone and once beside the slow.
-HONEST_S, HONEST_CONNECTIONS = 6, 20
+# 200 phones that ask ten times a second each, for some 15 s; by then slow heads are refused.
+HONEST = ["--phones", "200", "--ramp", "100ms", "--pause", "100ms", "--repeat", "150",
+          "--group", "file=small.cfg"]
 # nginx gives a head a minute.
-SLOW_END_S = 90
-REQUEST = b"GET /small.cfg HTTP/1.1\r\nHost: compared\r\n"
+HOLD_S = 75
+BOOT = {"96xxupgrade.txt": 4 * KIB, "46xxsettings.txt": 13 * KIB, "hb96xxua3_00.bin": 200 * KIB}
 
 
 class Load(http.Load):
     """One crowd, and the most that it may cost."""
 
-    def __init__(self, name, what, crowd, metric, unit, most, version=None):
-        super().__init__(name, what, "keep", "small.cfg", most, HONEST_CONNECTIONS, "p256", version)
+    def __init__(self, name, what, crowd, metric, unit, most, version=None, key="p256"):
+        super().__init__(name, what, "keep", "small.cfg", most, 0, key, version)
         self.crowd, self.metric, self.unit = crowd, metric, unit
 
 
+BACK = "s until all are back"
 LOADS = [
+    Load("boot", f"{PHONES:,} phones boot over HTTP at once", "boot", "back_s", BACK, None),
+    Load("boot-tls12", f"{PHONES:,} phones boot over TLS 1.2 with RSA at once, full handshakes",
+         "boot", "back_s", BACK, None, "tls12", "rsa"),
+    Load("boot-tls13", f"{PHONES:,} phones boot over TLS 1.3 with P-256 at once, full handshakes",
+         "boot", "back_s", BACK, None, "tls13"),
     Load("idle", f"{IDLE:,} connections over HTTP that have asked once", "idle", "grown_mib",
          "MiB beyond the base", 40),
     Load("idle-tls", f"{IDLE:,} connections over TLS 1.3 that have asked once", "idle",
          "grown_mib", "MiB beyond the base", 400, "tls13"),
     Load("slow", f"honest load beside {SLOW:,} connections that send a byte a second", "slow",
          "times_p99", "times the 99th percentile without them", 2),
+    Load("slow-read", f"honest load beside {SLOW:,} connections that read a byte a second", "slow",
+         "times_p99", "times the 99th percentile without them", 2),
 ]
-LESS_IS_BETTER = {"grown_mib", "times_p99"}
+LESS_IS_BETTER = {"back_s", "grown_mib", "times_p99"}
 
 
-def connect():
-    one = socket.create_connection(("127.0.0.1", 80), timeout=10)
-    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return one
+def ringstorm(load, work, on, *options):
+    """ringstorm against the server that runs."""
+    version = {None: [], "tls12": ["--tls12"], "tls13": ["--tls13"]}[load.version]
+    secure = ["--insecure", "--no-resumption", *version] if load.version else []
+    return http.pinned([str(REPO / "target/release/ringstorm"), http.base_of(load), "--quiet",
+                        "--root", str(work / "files"), "--json", str(work / "storm.json"),
+                        *secure, *options], on)
 
 
-def idle(load, running):
+def storm(load, work, on, *options):
+    """What ringstorm says at its end."""
+    subprocess.run(ringstorm(load, work, on, *options), stdout=subprocess.DEVNULL, check=False)
+    return json.loads((work / "storm.json").read_text())
+
+
+def boot(load, work, running, on):
+    before = running.cpu_us()
+    report = storm(load, work, on, "--boot", "avaya9600", "--phones", str(PHONES))
+    group = report["groups"][0]
+    return {"back_s": report["seconds"], "p50_ms": group["boot"]["p50_ms"],
+            "p99_ms": group["boot"]["p99_ms"], "failed": group["phones_failed"],
+            "cpu_s": (running.cpu_us() - before) / 1e6, "peak_mib": running.peak_bytes / MIB,
+            "tool_busy": report["tool_busy"]}
+
+
+def idle(load, work, running, on):
     """Memory of the server with every connection open, each of which has been served once."""
-    context = http.context_of(load)
-    held, before = [], running.resident()
-    for _ in range(IDLE):
-        one = socket.create_connection(("127.0.0.1", 443 if context else 80), timeout=10)
-        if context:
-            one = context.wrap_socket(one)
-        one.sendall(REQUEST + b"\r\n")
-        hear(one)
-        held.append(one)
+    before = running.resident()
+    crowd = subprocess.Popen(
+        ringstorm(load, work, on, "--file", "small.cfg", "--idle", str(IDLE), "--phones", "0",
+                  "--hold", "20s"), stdout=subprocess.PIPE, text=True)
+    if not crowd.stdout.readline().startswith("all "):
+        raise SystemExit(f"{load.name}: the connections are not opened")
     time.sleep(SETTLE_S)
     grown = running.resident() - before
-    open_still = sum(1 for one in held if is_open(one))
-    for one in held:
-        one.close()
+    crowd.communicate()
+    group = json.loads((work / "storm.json").read_text())["groups"][0]
     return {"grown_mib": grown / MIB, "each_kib": grown / IDLE / 1024,
-            "closed_early": IDLE - open_still}
+            "closed_early": IDLE - group["stayed"]}
 
 
-def hear(one):
-    """One answer, to its last byte."""
-    got = b""
-    while len(got.partition(b"\r\n\r\n")[2]) < http.FILES["small.cfg"]:
-        part = one.recv(65_536)
-        if not part:
-            raise SystemExit("a connection was closed in the middle of its answer")
-        got += part
-
-
-def is_open(one):
-    """Whether the other side has not closed; what TLS says of itself counts as open."""
-    plain = socket.socket(fileno=os.dup(one.fileno()))
-    try:
-        return plain.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b""
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        plain.close()
-
-
-def slow(load, running, on):
+def slow(load, work, running, on):
     """The honest load alone, then beside the slow; and when the slow were closed."""
-    _, failed, alone_ms = http.ask(load, HONEST_S, on)
-    crowd = [connect() for _ in range(SLOW)]
-    began = time.monotonic()
-    for one in crowd:
-        one.sendall(REQUEST + b"X: ")
-        one.setblocking(False)
-    honest = http.start(load, HONEST_S, on)
-    ended, watch = [], selectors.DefaultSelector()
-    for one in crowd:
-        watch.register(one, selectors.EVENT_READ)
-    beside = None
-    while watch.get_map() and time.monotonic() - began < SLOW_END_S:
-        second = time.monotonic() + 1
-        for key in list(watch.get_map().values()):
-            try:
-                key.fileobj.send(b"x")
-            except OSError:
-                pass
-        while (left := second - time.monotonic()) > 0 and watch.get_map():
-            for key, _ in watch.select(left):
-                try:
-                    if key.fileobj.recv(4_096):
-                        continue
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    pass
-                ended.append(time.monotonic() - began)
-                watch.unregister(key.fileobj)
-        if beside is None and honest.poll() is not None:
-            beside = http.heard(honest.communicate()[0])
-    for one in crowd:
-        one.close()
-    if beside is None:
-        beside = http.heard(honest.communicate()[0])
-    _, failed_beside, beside_ms = beside
+    reads = ["--file", "image.bin", "--slow-read"] if load.name == "slow-read" else [
+        "--file", "small.cfg"]
+    alone = storm(load, work, on, *HONEST)["groups"][0]
+    report = storm(load, work, on, *HONEST, *reads, "--slow", str(SLOW), "--hold", f"{HOLD_S}s")
+    crowd, beside = report["groups"]
+    alone_ms, beside_ms = alone["file"]["p99_ms"], beside["file"]["p99_ms"]
     return {"alone_ms": alone_ms, "beside_ms": beside_ms, "times_p99": beside_ms / alone_ms,
-            "failed": failed + failed_beside, "never_closed": SLOW - len(ended),
-            "closed_s": statistics.median(ended) if ended else None}
+            "failed": alone["files_failed"] + beside["files_failed"],
+            "open_at_end": crowd["stayed"], "closed_s": crowd["ended_after"]["p50_ms"] / 1e3}
 
 
 def one_run(server, load, work):
@@ -140,24 +113,21 @@ def one_run(server, load, work):
     for_server, for_load = http.cores()
     with open(work / f"{server}.log", "ab") as log:
         running = Server(command, None, for_server, log)
-    everywhere = os.sched_getaffinity(0)
     try:
         if not running.wait_until(lambda: http.answers(load, work)):
             say(f"  {server} does not start: {(work / f'{server}.log').read_text()[-2_000:]}")
             return None
-        if for_load:
-            os.sched_setaffinity(0, for_load)
-        if load.crowd == "idle":
-            return idle(load, running)
-        return slow(load, running, for_load)
+        return {"boot": boot, "idle": idle, "slow": slow}[load.crowd](
+            load, work, running, for_load)
     finally:
-        os.sched_setaffinity(0, everywhere)
         running.stop()
 
 
 def compare(load, work, pairs):
     if not (work / "p256.pem").exists():
         http.prepare(work)
+    for name, size in BOOT.items():
+        (work / "files" / name).write_bytes(os.urandom(size))
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     rounds = {"ringpost": [], "nginx": []}
@@ -194,7 +164,7 @@ def markdown(results):
             rest = ", ".join(f"{key} {shown(value)}" for key, value in middle.items()
                              if key != load["metric"])
             value = middle[load["metric"]]
-            verdict = "" if server != "ringpost" else (
+            verdict = "" if server != "ringpost" or load["bar"] is None else (
                 f"{load['bar']}: {'met' if value <= load['bar'] else 'missed'}")
             lines.append(f"| {server} | {shown(value)} | {rest} | {verdict} |")
         lines.append("")

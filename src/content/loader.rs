@@ -9,7 +9,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -177,14 +176,6 @@ impl Loader {
                 .try_send((worker, ask, None))
                 .map_err(|refused| refused.into_inner().1),
         }
-    }
-
-    /// The writer's numbers for the directories that receive uploads; a directory has the same
-    /// number for as long as the loader lives. What a crash left in a new one is removed. For
-    /// [`Rules::renumber`](crate::vault::upload::Rules::renumber), before the rules are used.
-    #[must_use]
-    pub fn number_directories(&self, directories: &[PathBuf]) -> Vec<u16> {
-        directories.iter().map_while(|path| self.directories.number(path)).collect()
     }
 
     /// What was done, and what is kept now.
@@ -780,11 +771,11 @@ mod tests {
     fn an_upload_is_stored_and_answered() {
         let root = tempfile::tempdir().unwrap();
         let bench = Bench::new(LoaderConfig::default());
-        let numbers = bench.loader.number_directories(&[root.path().to_path_buf()]);
+        let directory = bench.loader.directories.number(root.path()).unwrap();
         let names = ["a", "b", "c"].map(|name| FileName::parse(name.as_bytes()).unwrap());
         for (ticket, name) in (0..).zip(names) {
             let upload = Box::new(Upload {
-                directory: numbers[0],
+                directory,
                 name,
                 bytes_max: 10,
                 existing: crate::vault::upload::Existing::Replace,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::board::{Status, StreamStatus};
+use super::certificates::CertificateStatus;
 use super::words;
 
 /// How long an answer may take.
@@ -62,6 +63,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
         let held = words::bytes(root.heap_bytes);
         writeln!(text, "files      {} in {} ({held} in memory)", root.files, root.dir)?;
     }
+    status.certificates.iter().try_for_each(|row| write_certificate(text, row))?;
     let outcomes = &status.outcomes;
     writeln!(
         text,
@@ -100,6 +102,20 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(text, "warning    {warning}")?;
     }
     Ok(())
+}
+
+fn write_certificate(text: &mut String, row: &CertificateStatus) -> std::fmt::Result {
+    let listen: Vec<_> = row.listen.iter().map(ToString::to_string).collect();
+    let lasts = match (row.days_left, row.renewed_by_itself) {
+        (..0, _) => "HAS EXPIRED".to_owned(),
+        (days, true) => format!("{days} days left, renewed by itself"),
+        (days, false) => format!("{days} days left"),
+    };
+    writeln!(text, "secured    {} by {}: {lasts}", listen.join(", "), row.file)?;
+    match &row.fault {
+        Some(fault) => writeln!(text, "  FAULT    {fault}"),
+        None => Ok(()),
+    }
 }
 
 /// Nothing where no phone has ever connected.
@@ -156,6 +172,29 @@ mod tests {
         drop(silent);
         let told = status_json(&url(address)).unwrap_err();
         assert!(told.contains("is Ringpost running"), "{told}");
+    }
+
+    #[test]
+    fn a_certificate_is_told_with_its_days_and_what_is_wrong() {
+        let told = |days_left, renewed_by_itself, fault: Option<&str>| {
+            let row = CertificateStatus {
+                listen: vec!["127.0.0.1:411".parse().unwrap()],
+                speaks: String::new(),
+                file: "certs/a.pem".into(),
+                pairs: Vec::new(),
+                days_left,
+                renewed_by_itself,
+                fault: fault.map(Into::into),
+            };
+            let mut text = String::new();
+            write_certificate(&mut text, &row).unwrap();
+            text
+        };
+        let own = "secured    127.0.0.1:411 by certs/a.pem: 9 days left, renewed by itself\n";
+        assert_eq!(told(9, true, None), own);
+        assert!(told(9, false, None).ends_with(": 9 days left\n"));
+        assert!(told(-1, false, None).ends_with(": HAS EXPIRED\n"));
+        assert!(told(9, true, Some("it is bad")).ends_with("  FAULT    it is bad\n"));
     }
 
     #[test]

@@ -8,7 +8,6 @@ use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::UNIX_EPOCH;
 
 use rustls::pki_types::CertificateDer;
 use time::OffsetDateTime;
@@ -20,6 +19,7 @@ use super::certificates::{Facts, ca_certificate, issue_pairs, names_of, pair, se
 use super::command::{fail, load, tell};
 use super::config::{HttpsSettings, Settings};
 use super::reload::Source;
+use super::serve::now_unix_s;
 
 const DAY_S: i64 = 86_400;
 
@@ -63,7 +63,7 @@ struct Done {
 /// `ringpost certificate`. Exits with 0 when it is done.
 #[must_use]
 pub fn run(deed: &Deed, listener: Option<SocketAddr>, config: Option<&Path>) -> ExitCode {
-    let now_unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs().cast_signed());
+    let now_unix_s = now_unix_s();
     let done =
         load(&Source::find(config)).and_then(|settings| act(deed, listener, &settings, now_unix_s));
     match done {

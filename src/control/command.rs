@@ -10,7 +10,7 @@ use super::config::Settings;
 use super::explain::Question;
 use super::reload::Source;
 use super::serve::{self, DataPath};
-use super::{ask, explain, sample};
+use super::{ask, certificates, explain, sample};
 use crate::content::Catalog;
 use crate::content::watch::{self, WatchConfig};
 
@@ -27,10 +27,14 @@ pub fn serve<D: DataPath>(config: Option<&Path>) -> ExitCode {
 #[must_use]
 pub fn check(config: Option<&Path>) -> ExitCode {
     let source = Source::find(config);
-    match load(&source) {
-        Ok(settings) => {
+    let judged = load(&source).and_then(|settings| {
+        let of_certificates = certificates::judge(&settings, serve::now_unix_s())?;
+        Ok(settings.warnings.into_iter().chain(of_certificates).collect::<Vec<_>>())
+    });
+    match judged {
+        Ok(warnings) => {
             let mut text = String::new();
-            for warning in &settings.warnings {
+            for warning in &warnings {
                 text += &format!("warning: {warning}\n");
             }
             text += &match source {

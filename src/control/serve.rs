@@ -335,7 +335,7 @@ fn workers(settings: &Settings) -> usize {
 }
 
 /// What the calendar says, in seconds since 1970.
-fn now_unix_s() -> i64 {
+pub(super) fn now_unix_s() -> i64 {
     UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs().cast_signed())
 }
 

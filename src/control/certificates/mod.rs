@@ -5,6 +5,7 @@
 //! nothing that an administrator put there is ever overwritten.
 
 pub(super) mod authority;
+mod check;
 pub(super) mod files;
 #[cfg(feature = "legacy-tls")]
 mod legacy;
@@ -14,6 +15,7 @@ mod row;
 mod terms;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::net::integrity;
 use crate::net::tls::SharedTerms;
 use crate::session::http::limits::CaFile;
 use authority::{Authority, Kind};
+pub use check::judge;
 use files::{Eyes, Put, Stamp};
 use names::Names;
 pub use pair::Facts;
@@ -104,14 +107,13 @@ impl Certificates {
             let used = old.and_then(|old| old.used.as_ref());
             if !row.is_to_be_made()
                 && let Err(why) = row.read(used)
-                && !row.is_half_renewed(&ca)
             {
                 let located = located(&settings.file, settings_row.line, &why);
                 // The same files, gone bad since, must not stand in the way of all else.
                 if old.is_some_and(|old| old.has_files_of(settings_row)) {
                     row.used = used.cloned();
                     row.note(format!("{located}; what was read before stays in use"));
-                } else {
+                } else if !row.is_half_renewed(&ca) {
                     troubles.push(located);
                 }
             }
@@ -141,7 +143,11 @@ impl Certificates {
         for place in 0..self.rows.len() {
             let row = &self.rows[place];
             let (line, own) = (row.settings.line, row.is_own(&self.ca));
-            if row.is_to_be_made() || row.is_half_renewed(&self.ca) {
+            let is_half = row.is_half_renewed(&self.ca);
+            if is_half {
+                row::set_aside(&row.settings.key).map_err(|why| located(&self.file, line, &why))?;
+            }
+            if row.is_to_be_made() || is_half {
                 self.issue(place, now_unix_s).map_err(|why| located(&self.file, line, &why))?;
             } else if own && row.used.as_ref().is_some_and(|used| used.pairs.len() == 1) {
                 // The listener works with the one it has.
@@ -274,8 +280,11 @@ impl Certificates {
         let Some(authority) = Authority::read(&self.ca.dir)? else { return Ok(()) };
         let row = &mut self.rows[place];
         let (certificate, key) = second(&row.settings);
-        if (certificate.exists() || key.exists()) && !row::is_half(&certificate, &key, &self.ca) {
-            return Ok(());
+        if certificate.exists() || key.exists() {
+            if !row::is_half(&certificate, &key, &self.ca) {
+                return Ok(());
+            }
+            row::set_aside(&key)?;
         }
         let (pem, key_pem) = authority.issue(Kind::P256, &names, now_unix_s)?;
         put_pair((&certificate, &pem), (&key, &key_pem))?;
@@ -311,12 +320,21 @@ impl Certificates {
         self.warned_on_day = today;
         for row in &self.rows {
             let (shown, days) = (row.settings.certificate.display(), row.days_left(now_unix_s));
-            if days < 0 {
-                tracing::warn!("{shown} has expired: phones that know the date refuse it");
-            } else if days < WARN_DAYS {
-                tracing::warn!("{shown} expires in {days} days; see: ringpost certificate show");
+            if let Some(text) = expiry(&shown, days) {
+                tracing::warn!("{text}");
             }
         }
+    }
+}
+
+/// What somebody has to be told of a certificate with so many days left, if anything.
+fn expiry(shown: &impl fmt::Display, days: i64) -> Option<String> {
+    if days < 0 {
+        Some(format!("{shown} has expired: phones that know the date refuse it"))
+    } else if days < WARN_DAYS {
+        Some(format!("{shown} expires in {days} days; see: ringpost certificate show"))
+    } else {
+        None
     }
 }
 

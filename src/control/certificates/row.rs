@@ -1,5 +1,6 @@
 //! One `[[https]]`: its files, what was made of them, and what is wrong with the newest.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -218,6 +219,24 @@ pub(super) fn is_half(certificate: &Path, key: &Path, ca: &CaSettings) -> bool {
     };
     let is_stranger = matches!(pair::certify(vec![leaf.clone()], &key), Err(pair::Unfit::Stranger));
     is_stranger && pair::vouches(&ca, &leaf)
+}
+
+/// Keeps a key beside its place, where a new one is about to take it: somebody may have put it there
+/// ahead of its certificate.
+pub(super) fn set_aside(key: &Path) -> Result<(), String> {
+    let mut aside = key.as_os_str().to_owned();
+    aside.push(".aside");
+    let (shown, kept) = (key.display(), aside.display());
+    match fs::rename(key, &aside).and_then(|()| fs::hard_link(&aside, key)) {
+        Ok(()) => {
+            tracing::warn!(
+                "{shown} is not the key of the certificate beside it, which the server's own CA \
+                 has issued: both are made anew, and the key is kept as {kept}"
+            );
+            Ok(())
+        }
+        Err(fault) => Err(format!("{shown} cannot be kept as {kept}: {fault}")),
+    }
 }
 
 /// Where the P-256 pair lies: beside the first, `server-p256.pem` beside `server.pem`.

@@ -18,6 +18,7 @@ pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &
     for row in &file.https {
         secured(row, found, warnings);
     }
+    shared_keys(file, data_dir, found, warnings);
     match &file.vault {
         Some(vault) => vault_reach(vault, file, found, warnings),
         None => vault_absent(file, found),
@@ -130,6 +131,22 @@ fn secured(row: &Https, found: &mut Found, warnings: &mut Vec<String>) {
             "[[https]] {shown} (line {line}) is for old phones: it speaks TLS 1.0 and suites that \
              are broken or do not encrypt, so anyone on the network can read what these phones \
              fetch"
+        ));
+    }
+}
+
+/// Notes listeners for old phones whose key is that of others: who breaks it there has it.
+fn shared_keys(file: &File, data_dir: &Path, found: &Found, warnings: &mut Vec<String>) {
+    let key = |row: &Https| plain(&data_dir.join(row.key.get_ref()));
+    for old in file.https.iter().filter(|row| *row.legacy.get_ref()) {
+        let shares = |row: &&Https| !*row.legacy.get_ref() && key(row) == key(old);
+        let Some(other) = file.https.iter().find(shares) else { continue };
+        let (shown, line) = (old.http.shown(), found.line(&old.http.at));
+        warnings.push(format!(
+            "[[https]] {shown} (line {line}) is for old phones and has the key of line {}: whoever \
+             breaks it there can pose as the server everywhere; give it one of its own, such as \
+             certificate = \"certs/old.pem\" and key = \"certs/old.key\"",
+            found.line(&other.http.at)
         ));
     }
 }

@@ -15,8 +15,9 @@ use tracing::Level;
 use crate::content::{OpenError, StoreError};
 use crate::net::Clock;
 use crate::net::view::RecordSink;
-use crate::session::{Abort, Failure, Handshake, Outcome, Record, Refusal, Subject};
+use crate::session::{Abort, Failure, Handshake, Outcome, Record, Refusal, Subject, Verb};
 use crate::time::{Duration, Instant};
+use crate::wire::http::request::Malformed;
 
 /// How often the queue is looked at.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
@@ -78,18 +79,17 @@ struct Told {
 }
 
 impl Told {
-    fn new(outcome: &Outcome, bytes: u64, upload: bool) -> Self {
+    fn new(outcome: &Outcome, verb: Verb, bytes: u64) -> Self {
         let told = |outcome, reason, level| Told { outcome, reason, level };
         match outcome {
             Outcome::Done => told("done", "", Level::INFO),
             Outcome::DoneUnacknowledged => {
                 told("done", "the last acknowledgement is missing", Level::INFO)
             }
-            Outcome::Aborted(Abort::Disconnected) if upload => {
-                let reason = "the phone closed the connection before all of it had come";
-                told("aborted", reason, Level::WARN)
+            Outcome::Aborted(abort) => {
+                let (reason, level) = abort_reason(*abort, verb, bytes);
+                told("aborted", reason, level)
             }
-            Outcome::Aborted(abort) => told("aborted", abort_reason(*abort), Level::INFO),
             Outcome::Superseded => told("superseded", "the phone asked again", Level::INFO),
             Outcome::TimedOut if bytes == 0 => {
                 told("timed_out", "the phone never answered", Level::INFO)
@@ -109,12 +109,20 @@ impl Told {
     }
 }
 
-fn abort_reason(abort: Abort) -> &'static str {
-    match abort {
-        Abort::OptionsProbe => "the phone only wanted to know the size",
-        Abort::ByPhone(3) => "the phone said that its disk is full",
-        Abort::Disconnected => "the phone closed the connection: it had read what it wanted",
-        Abort::ByPhone(_) => "the phone had what it wanted",
+fn abort_reason(abort: Abort, verb: Verb, bytes: u64) -> (&'static str, Level) {
+    match (abort, verb) {
+        (Abort::OptionsProbe, _) => ("the phone only wanted to know the size", Level::INFO),
+        (Abort::ByPhone(3), _) => ("the phone said that its disk is full", Level::INFO),
+        (Abort::ByPhone(_), _) => ("the phone had what it wanted", Level::INFO),
+        (Abort::Disconnected, Verb::Fetch) if bytes > 0 => {
+            ("the phone closed the connection: it had read what it wanted", Level::INFO)
+        }
+        (Abort::Disconnected, Verb::Fetch | Verb::Ask | Verb::Connect) => {
+            ("the phone closed the connection before it was answered", Level::INFO)
+        }
+        (Abort::Disconnected, Verb::Send | Verb::Delete) => {
+            ("the phone closed the connection before it was answered", Level::WARN)
+        }
     }
 }
 
@@ -134,19 +142,38 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
         Refusal::Stopping => ("the server is about to stop", Level::INFO),
         Refusal::MethodNotAllowed => ("the method is not for this file", Level::WARN),
-        Refusal::NotImplemented => ("the method, coding or version is not served", Level::WARN),
-        Refusal::HeadTooLarge => ("the head of the request is too large (head_max)", Level::WARN),
+        Refusal::NotImplemented => ("the method is not served", Level::WARN),
+        Refusal::BadRequest(fault) => (fault_reason(fault), Level::WARN),
         Refusal::LengthRequired => ("the body has no length", Level::WARN),
         Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
         Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
         Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
         Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
+        Refusal::CertificateNeeded => (
+            "the vault is for phones that show a client certificate (auth in [vault])",
+            Level::WARN,
+        ),
         Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
         Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
         Refusal::TooManyConnections => {
             ("too many connections (per_address or max in [connections])", Level::WARN)
         }
         Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
+    }
+}
+
+/// Why what came is no request, and which limit stands in its way where one does.
+fn fault_reason(fault: Malformed) -> &'static str {
+    match fault {
+        Malformed::HeadTooLarge => "the head of the request is too large (head_max)",
+        Malformed::TooManyLines => "the head of the request has too many lines (head_lines_max)",
+        Malformed::TlsHello => {
+            "the phone spoke TLS to a port that speaks plain HTTP; give it the port of an [[https]]"
+        }
+        Malformed::BadRequest(_)
+        | Malformed::TargetTooLong
+        | Malformed::VersionUnknown
+        | Malformed::TransferCodingUnknown => fault.sentence(),
     }
 }
 
@@ -161,14 +188,23 @@ fn handshake_reason(why: Handshake) -> &'static str {
             "the phone refuses the certificate: its name or its dates (`ringpost certificate show`)"
         }
         Handshake::NoSharedVersion => {
-            "the phone speaks no TLS that this listener speaks; old phones need `legacy = true`"
+            "the phone speaks no TLS that this listener speaks; old phones need a listener with \
+             `legacy = true`"
         }
         Handshake::NoSharedSuite => {
-            "the phone has no cipher suite that this listener has; old phones need `legacy = true`"
+            "the phone has no cipher suite that this listener has; old phones need one with \
+             `legacy = true`, phones of today one without `authenticate_only`"
         }
         Handshake::PlainRequest => "the phone spoke plain HTTP to a port that speaks TLS",
         Handshake::NotTls => "what came is no TLS",
         Handshake::NoClientCertificate => "the phone showed no client certificate",
+        Handshake::ExpiredClientCertificate => {
+            "the phone's certificate has expired, or does not hold yet"
+        }
+        Handshake::RevokedClientCertificate => "the phone's certificate is revoked (client_crl)",
+        Handshake::StrangeClientCertificate => {
+            "the phone's certificate is issued by none of those in client_ca"
+        }
         Handshake::BadClientCertificate => "the phone's certificate is not accepted",
         Handshake::Abandoned => "the phone closed the connection during the handshake",
         Handshake::Failed => "the handshake failed",
@@ -204,13 +240,14 @@ impl fmt::Display for Shown<'_> {
         match self.0 {
             Subject::File(entry) => write!(f, "{}", entry.path.escape_debug()),
             Subject::Name(name) => write!(f, "{name}"),
+            Subject::Said(bytes) => write!(f, "{}", bytes.escape_ascii()),
             Subject::Unreadable => f.write_str("(unreadable name)"),
         }
     }
 }
 
 fn write(record: &Record, floods: &mut Floods, now: Instant) {
-    let told = Told::new(&record.outcome, record.bytes, record.upload);
+    let told = Told::new(&record.outcome, record.verb, record.bytes);
     if !is_written(told.level) {
         return;
     }
@@ -230,6 +267,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
                 ip = %ip,
                 port = record.peer.port(),
                 protocol = record.protocol.name(),
+                verb = record.verb.word(),
                 file,
                 bytes = record.bytes,
                 ms,
@@ -248,18 +286,14 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
 
 /// What the phone did and what became of it, for people. HTTP's logs are searched by status.
 fn sentence(record: &Record, told: Told, file: &str) -> String {
-    let connects = matches!(
-        record.outcome,
-        Outcome::Refused(Refusal::Handshake(_) | Refusal::TooManyConnections)
-    );
-    let (did, file) = match (connects, record.upload) {
-        (true, _) => ("connects", ""),
-        (false, true) => ("stores ", file),
-        (false, false) => ("fetches ", file),
+    let did = record.verb.word();
+    let (blank, file) = match record.verb {
+        Verb::Connect => ("", ""),
+        Verb::Fetch | Verb::Send | Verb::Delete | Verb::Ask => (" ", file),
     };
     let code = record.status.map_or(String::new(), |status| format!(" ({status})"));
     let why = if told.reason.is_empty() { "" } else { ": " };
-    format!("{did}{file}: {}{code}{why}{}", told.outcome, told.reason)
+    format!("{did}{blank}{file}: {}{code}{why}{}", told.outcome, told.reason)
 }
 
 /// Whether lines of this level are written at all: a busy server makes many that are not.
@@ -396,7 +430,7 @@ mod tests {
             peer: peer.parse().unwrap(),
             subject: FileName::parse(file)
                 .map_or(Subject::Unreadable, |name| Subject::Name(Box::new(name))),
-            upload: false,
+            verb: Verb::Fetch,
             began: Instant::START,
             took: Duration::from_millis(3),
             bytes: 0,
@@ -426,7 +460,7 @@ mod tests {
     #[test]
     fn the_same_again_is_summed_and_another_file_is_not() {
         let mut floods = Floods::default();
-        let told = Told::new(&MISSING, 0, false);
+        let told = Told::new(&MISSING, Verb::Fetch, 0);
         let now = Instant::from_millis(500);
         let admitted =
             ["a", "a", "a", "b"].map(|file| floods.admits(ip("10.0.0.1"), told, file, now));
@@ -442,7 +476,7 @@ mod tests {
     #[test]
     fn a_phone_that_asks_for_everything_gets_a_few_lines_in_a_while() {
         let mut floods = Floods::default();
-        let told = Told::new(&Outcome::Refused(Refusal::AccessDenied), 0, false);
+        let told = Told::new(&Outcome::Refused(Refusal::AccessDenied), Verb::Fetch, 0);
         let lines = (0..1_000).filter(|number| {
             floods.admits(ip("10.0.0.1"), told, &number.to_string(), Instant::START)
         });
@@ -453,7 +487,7 @@ mod tests {
     #[test]
     fn a_flood_from_everywhere_is_bounded_in_memory_and_lines() {
         let mut floods = Floods::default();
-        let told = Told::new(&MISSING, 0, false);
+        let told = Told::new(&MISSING, Verb::Fetch, 0);
         let lines = (0..100_000_u32).filter(|number| {
             floods.admits(IpAddr::V4((*number).into()), told, "a", Instant::START)
         });
@@ -465,23 +499,57 @@ mod tests {
 
     #[test]
     fn a_line_says_what_was_done_with_which_status() {
-        let said = |outcome, status, upload| {
-            let record = Record { status, upload, ..record("10.0.0.1:5", b"a.txt", outcome) };
-            sentence(&record, Told::new(&outcome, 1, upload), "a.txt")
-        };
-        assert_eq!(said(Outcome::Done, None, false), "fetches a.txt: done");
-        assert_eq!(said(Outcome::Done, Some(201), true), "stores a.txt: done (201)");
-        assert_eq!(said(MISSING, Some(404), false), "fetches a.txt: refused (404): no such file");
-        let left = Outcome::Aborted(Abort::Disconnected);
-        assert!(said(left, None, false).ends_with("it had read what it wanted"));
-        assert!(said(left, None, true).ends_with("before all of it had come"));
+        assert_eq!(said(Outcome::Done, None, Verb::Fetch, 1), "fetches a.txt: done");
+        assert_eq!(said(Outcome::Done, Some(201), Verb::Send, 1), "sends a.txt: done (201)");
+        assert_eq!(said(Outcome::Done, Some(204), Verb::Delete, 0), "deletes a.txt: done (204)");
+        assert_eq!(said(Outcome::Done, Some(204), Verb::Ask, 0), "asks about a.txt: done (204)");
+        let missing = said(MISSING, Some(404), Verb::Fetch, 0);
+        assert_eq!(missing, "fetches a.txt: refused (404): no such file");
         let handshake = Outcome::Refused(Refusal::Handshake(Handshake::NotTls));
-        assert_eq!(said(handshake, None, false), "connects: refused: what came is no TLS");
+        let connects = said(handshake, None, Verb::Connect, 0);
+        assert_eq!(connects, "connects: refused: what came is no TLS");
+    }
+
+    fn said(outcome: Outcome, status: Option<u16>, verb: Verb, bytes: u64) -> String {
+        let record = Record { status, verb, bytes, ..record("10.0.0.1:5", b"a.txt", outcome) };
+        sentence(&record, Told::new(&outcome, verb, bytes), "a.txt")
+    }
+
+    #[test]
+    fn a_request_that_is_none_is_told_with_its_fault() {
+        let said = |fault| {
+            let refused = Outcome::Refused(Refusal::BadRequest(fault));
+            said(refused, Some(fault.status().0), Verb::Connect, 0)
+        };
+        assert!(said(Malformed::TlsHello).contains("(400): the phone spoke TLS to a port"));
+        assert!(said(Malformed::HeadTooLarge).ends_with("(head_max)"));
+        assert!(said(Malformed::TooManyLines).ends_with("(head_lines_max)"));
+        assert!(said(Malformed::VersionUnknown).contains("neither HTTP/1.0 nor HTTP/1.1"));
+        assert!(said(Malformed::BadRequest("two lengths")).ends_with(": two lengths"));
+    }
+
+    #[test]
+    fn who_leaves_in_the_middle_has_read_enough_only_where_it_has_read() {
+        let gone = Outcome::Aborted(Abort::Disconnected);
+        let read = said(gone, Some(200), Verb::Fetch, 64);
+        assert!(read.ends_with("it had read what it wanted"), "{read}");
+        for verb in [Verb::Fetch, Verb::Send, Verb::Delete, Verb::Ask] {
+            let bytes = u64::from(verb == Verb::Send) * 64;
+            let left = said(gone, None, verb, bytes);
+            assert!(left.ends_with("before it was answered"), "{left}");
+        }
+        assert_eq!(Told::new(&gone, Verb::Send, 64).level, Level::WARN);
+    }
+
+    #[test]
+    fn what_stands_where_a_name_belongs_is_told_without_its_control_characters() {
+        let shown = Shown(&Subject::Said((*b"/../etc\n\xff").into())).to_string();
+        assert_eq!(shown, "/../etc\\n\\xff");
     }
 
     #[test]
     fn only_what_fails_on_this_side_is_an_error() {
-        let level = |outcome| Told::new(&outcome, 1, false).level;
+        let level = |outcome| Told::new(&outcome, Verb::Fetch, 1).level;
         assert_eq!(level(Outcome::Done), Level::INFO);
         assert_eq!(level(Outcome::Aborted(Abort::OptionsProbe)), Level::INFO);
         assert_eq!(level(MISSING), Level::INFO);

@@ -9,7 +9,9 @@ use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, ServerConfig};
+use rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, ServerConfig,
+};
 
 use crate::session::Handshake;
 use library::Library;
@@ -319,10 +321,26 @@ fn reason(error: &Error, opening: &Opening) -> Handshake {
         Error::PeerIncompatible(_) if opening.is_old_hello() => Handshake::NoSharedVersion,
         Error::PeerIncompatible(lack) => lack_reason(lack),
         Error::NoCertificatesPresented => Handshake::NoClientCertificate,
-        Error::InvalidCertificate(_) | Error::InvalidCertRevocationList(_) => {
-            Handshake::BadClientCertificate
-        }
+        Error::InvalidCertificate(fault) => certificate_reason(fault),
+        Error::InvalidCertRevocationList(_) => Handshake::BadClientCertificate,
         _ => Handshake::Failed,
+    }
+}
+
+/// What is wrong with a phone's certificate.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
+fn certificate_reason(fault: &CertificateError) -> Handshake {
+    match fault {
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => Handshake::ExpiredClientCertificate,
+        CertificateError::Revoked => Handshake::RevokedClientCertificate,
+        // Whoever has a name of theirs and not their key is as strange.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            Handshake::StrangeClientCertificate
+        }
+        _ => Handshake::BadClientCertificate,
     }
 }
 

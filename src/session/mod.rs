@@ -59,6 +59,38 @@ impl Protocol {
     }
 }
 
+/// Most bytes that are kept of what stands where a name belongs.
+pub const SAID_BYTES_MAX: usize = 128;
+
+/// What a phone did, for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verb {
+    /// It fetches a file.
+    Fetch,
+    /// It sends one, to be kept.
+    Send,
+    /// It has one deleted.
+    Delete,
+    /// It asks about one: whether it is there, what can be done with it.
+    Ask,
+    /// It connects; what for was never known.
+    Connect,
+}
+
+impl Verb {
+    /// As a phone is the subject.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Verb::Fetch => "fetches",
+            Verb::Send => "sends",
+            Verb::Delete => "deletes",
+            Verb::Ask => "asks about",
+            Verb::Connect => "connects",
+        }
+    }
+}
+
 /// Which file a record is about.
 #[derive(Clone, Debug)]
 pub enum Subject {
@@ -67,7 +99,9 @@ pub enum Subject {
     /// A name as it was asked for, folded; apart, because a record is moved more often than it is
     /// about one.
     Name(Box<FileName>),
-    /// A name that could not even be read.
+    /// What stood where a name belongs, as it came, cut to [`SAID_BYTES_MAX`]: it is none.
+    Said(Box<[u8]>),
+    /// Nothing that could be told.
     Unreadable,
 }
 
@@ -139,10 +173,10 @@ pub enum Refusal {
     Stopping,
     /// The method is known and not for this resource.
     MethodNotAllowed,
-    /// The method, the transfer coding or the version of HTTP is not one that is served.
+    /// The method is not one that is served.
     NotImplemented,
-    /// The head of the request is longer or has more lines than is allowed.
-    HeadTooLarge,
+    /// What came is no request of HTTP, or too much of one.
+    BadRequest(crate::wire::http::request::Malformed),
     /// The body has no length (HTTP 411).
     LengthRequired,
     /// None of the ranges lies in the file (HTTP 416).
@@ -153,6 +187,8 @@ pub enum Refusal {
     ExpectationUnknown,
     /// No secret was sent, or a wrong one.
     Unauthorized,
+    /// The vault is for phones with a client certificate.
+    CertificateNeeded,
     /// Too many wrong secrets came from the address; it has to wait.
     SlowedDown,
     /// Head or body came too slowly.
@@ -180,7 +216,13 @@ pub enum Handshake {
     NotTls,
     /// The listener requires a client certificate, and the phone has none.
     NoClientCertificate,
-    /// The phone's certificate is expired, revoked or of a stranger.
+    /// The phone's certificate has expired, or does not hold yet.
+    ExpiredClientCertificate,
+    /// The phone's certificate is on a list of revoked ones.
+    RevokedClientCertificate,
+    /// Nobody in `client_ca` has issued the phone's certificate.
+    StrangeClientCertificate,
+    /// Something else is wrong with the phone's certificate.
     BadClientCertificate,
     /// The phone closed the connection in the middle.
     Abandoned,
@@ -212,8 +254,8 @@ pub struct Record {
     pub peer: SocketAddr,
     /// The file.
     pub subject: Subject,
-    /// Whether the phone sent the file, instead of fetching it.
-    pub upload: bool,
+    /// What the phone did with it.
+    pub verb: Verb,
     /// When it began.
     pub began: Instant,
     /// How long it took.

@@ -5,16 +5,18 @@
 use crate::content::Ask;
 use crate::session::http::connection::{ConnectionId, State, Target, Want, What};
 use crate::session::http::engine::{Engine, due_by_rate};
-use crate::session::http::refusal::No;
+use crate::session::http::refusal::{ALLOW_READ, No};
 use crate::session::{Refusal, Turn};
 use crate::time::Instant;
 use crate::vault::deed::Act;
 use crate::wire::http::chunk::{Decoder, Step};
-use crate::wire::http::request::Framing;
+use crate::wire::http::request::{Framing, Malformed};
 use crate::wire::http::response::Status;
 
 /// Room that a body of known length is given at once, in bytes; more as it comes.
 const ROOM_MAX: u64 = 64 << 10;
+
+const BAD_CHUNK: Malformed = Malformed::BadRequest("a chunk of the body is none");
 
 /// A body on its way in.
 #[derive(Debug)]
@@ -129,7 +131,7 @@ impl Engine {
                 turn.counters.http_bodies_refused.up();
                 No::busy(Refusal::TooManyTransfers).and_linger()
             }
-            Err(Fault::BadChunk) => No::new(Status::BAD_REQUEST, Refusal::Malformed).and_linger(),
+            Err(Fault::BadChunk) => No::malformed(BAD_CHUNK).and_linger(),
             Err(Fault::TooLarge) => {
                 No::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge).and_linger()
             }
@@ -158,7 +160,7 @@ impl Engine {
                 match deed {
                     Some(deed) => self.asks.push_back(Ask::Vault { ticket: id.into(), deed }),
                     // A reload has taken the vault away meanwhile.
-                    None => self.refuse(id, No::method(), turn),
+                    None => self.refuse(id, No::method(ALLOW_READ), turn),
                 }
             }
             Target::File(mut upload) => {

@@ -9,9 +9,9 @@ use crate::content::blob::{Blob, Version};
 use crate::content::{Ask, OpenError};
 use crate::session::http::connection::{ConnectionId, State};
 use crate::session::http::engine::Engine;
-use crate::session::http::refusal::{ALLOW, No};
+use crate::session::http::refusal::No;
 use crate::session::http::reply::{Body, FilePart, Parts, Reply, Way, boundary};
-use crate::session::{Failure, Refusal, Subject, Turn};
+use crate::session::{Failure, Refusal, Subject, Turn, Verb};
 use crate::time::Duration;
 use crate::wire::http::range::{ByteRange, Ranges};
 use crate::wire::http::request::Malformed;
@@ -159,10 +159,16 @@ impl Engine {
         });
     }
 
-    pub(super) fn reply_options(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    /// Answers with what may be asked.
+    pub(super) fn reply_options(
+        &mut self,
+        id: ConnectionId,
+        allow: &'static [u8],
+        turn: &mut Turn<'_>,
+    ) {
         self.compose(id, Status::NO_CONTENT, turn, |out| {
             status_line(out, Status::NO_CONTENT);
-            field(out, "Allow", ALLOW);
+            field(out, "Allow", allow);
         });
     }
 
@@ -195,14 +201,7 @@ impl Engine {
         if let Some(connection) = self.connections.open_mut(id) {
             connection.reply.forget_request();
         }
-        let refusal = match fault {
-            Malformed::BadRequest(_) | Malformed::TlsHello => Refusal::Malformed,
-            Malformed::TargetTooLong | Malformed::HeadTooLarge | Malformed::TooManyLines => {
-                Refusal::HeadTooLarge
-            }
-            Malformed::VersionUnknown | Malformed::TransferCodingUnknown => Refusal::NotImplemented,
-        };
-        self.refuse(id, No::new(fault.status(), refusal).and_linger(), turn);
+        self.refuse(id, No::malformed(fault).and_linger(), turn);
     }
 
     /// Head or body came too slowly.
@@ -211,7 +210,7 @@ impl Engine {
         if connection.told.is_none() {
             // The terms of the last request are not those of this one.
             connection.reply.forget_request();
-            self.tell(id, Subject::Unreadable, false, turn.now);
+            self.tell(id, Subject::Unreadable, Verb::Connect, turn.now);
         }
         self.refuse(id, No::new(Status::REQUEST_TIMEOUT, Refusal::TooSlow).and_linger(), turn);
     }
@@ -221,7 +220,7 @@ impl Engine {
         turn.counters.stream_sent_bytes.add(bytes as u64);
         let Some(connection) = self.connections.open_mut(id) else { return };
         let payload = connection.reply.advance(bytes);
-        if let Some(told) = connection.told.as_mut().filter(|told| !told.upload) {
+        if let Some(told) = connection.told.as_mut().filter(|told| told.verb == Verb::Fetch) {
             told.bytes += payload;
         }
         if !matches!(connection.state, State::Replying) {

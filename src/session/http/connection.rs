@@ -10,7 +10,7 @@ use crate::session::http::body::Receiving;
 use crate::session::http::engine::ListenerId;
 use crate::session::http::reply::Reply;
 use crate::session::timer::Deadline;
-use crate::session::{Outcome, Secured, Subject};
+use crate::session::{Outcome, Secured, Subject, Verb};
 use crate::time::Instant;
 use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
@@ -139,7 +139,7 @@ pub(super) enum Target {
 #[derive(Debug)]
 pub(super) struct Told {
     pub(super) subject: Subject,
-    pub(super) upload: bool,
+    pub(super) verb: Verb,
     pub(super) began: Instant,
     /// When its answer began to leave: it may have waited for its turn.
     pub(super) moves_since: Instant,

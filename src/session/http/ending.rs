@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::session::http::connection::{ConnectionId, State, Told};
 use crate::session::http::engine::{Engine, ListenerId};
-use crate::session::{Abort, Failure, Outcome, Record, Subject, Turn};
+use crate::session::{Abort, Failure, Outcome, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 
 /// How long an ended connection is read on, so that its phone reads the last answer.
@@ -92,7 +92,7 @@ impl Engine {
             protocol: self.protocol(at),
             peer,
             subject: told.subject,
-            upload: told.upload,
+            verb: told.verb,
             began: told.began,
             took: turn.now.since(told.began),
             bytes: told.bytes,
@@ -105,14 +105,14 @@ impl Engine {
     }
 
     /// Begins to tell the log of a request.
-    pub(super) fn tell(&mut self, id: ConnectionId, subject: Subject, upload: bool, now: Instant) {
+    pub(super) fn tell(&mut self, id: ConnectionId, subject: Subject, verb: Verb, now: Instant) {
         let Some(connection) = self.connections.open_mut(id) else { return };
         if connection.told.is_none() {
             self.requests_open += 1;
         }
         let (outcome, bytes) = (Outcome::Done, 0);
         let (began, moves_since) = (now, now);
-        connection.told = Some(Told { subject, upload, began, moves_since, bytes, outcome });
+        connection.told = Some(Told { subject, verb, began, moves_since, bytes, outcome });
     }
 
     pub(super) fn note_lone(
@@ -126,7 +126,7 @@ impl Engine {
             protocol: self.protocol(at),
             peer,
             subject: Subject::Unreadable,
-            upload: false,
+            verb: Verb::Connect,
             began: now,
             took: Duration::ZERO,
             bytes: 0,

@@ -11,7 +11,7 @@ use crate::session::http::connection::{Connection, ConnectionId, State, Table};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
 use crate::session::http::reply::{Outgoing, Reply};
 use crate::session::timer::{Deadline, Timers};
-use crate::session::{Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn};
+use crate::session::{Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 use crate::wire::http::request::{HeadLimits, Malformed, parse};
 use crate::wire::http::response::Dated;
@@ -365,7 +365,7 @@ impl Engine {
 
     fn refuse_malformed(&mut self, id: ConnectionId, fault: Malformed, turn: &mut Turn<'_>) {
         turn.counters.http_malformed.up();
-        self.tell(id, Subject::Unreadable, false, turn.now);
+        self.tell(id, Subject::Unreadable, Verb::Connect, turn.now);
         self.refuse_bytes(id, fault, turn);
     }
 }

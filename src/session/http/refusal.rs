@@ -3,10 +3,15 @@
 use crate::content::StoreError;
 use crate::session::{Failure, Outcome, Refusal};
 use crate::vault::deed::{Denied, REALM};
+use crate::wire::http::request::Malformed;
 use crate::wire::http::response::{Status, field, number};
 
-/// What may be asked, as `Allow` says it.
-pub(super) const ALLOW: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
+/// What may be asked where everything may.
+pub(super) const ALLOW_ALL: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
+/// What may be asked where phones store what they never delete.
+pub(super) const ALLOW_PUT: &[u8] = b"GET, HEAD, PUT, OPTIONS";
+/// What may be asked of an administrator's files.
+pub(super) const ALLOW_READ: &[u8] = b"GET, HEAD, OPTIONS";
 
 /// A refusal, as it is answered and as it is told.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +26,7 @@ pub(super) struct No {
 #[derive(Clone, Copy, Debug)]
 enum Extra {
     None,
-    Allow,
+    Allow(&'static [u8]),
     /// Come again after so many seconds.
     Retry(u64),
     Challenge,
@@ -35,9 +40,14 @@ impl No {
     }
 
     /// The method is not for this name.
-    pub(super) fn method() -> No {
+    pub(super) fn method(allow: &'static [u8]) -> No {
         let no = No::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);
-        No { extra: Extra::Allow, ..no }
+        No { extra: Extra::Allow(allow), ..no }
+    }
+
+    /// What came is no request.
+    pub(super) fn malformed(fault: Malformed) -> No {
+        No::new(fault.status(), Refusal::BadRequest(fault))
     }
 
     /// There is no room now.
@@ -97,7 +107,7 @@ impl No {
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match self.extra {
             Extra::None => {}
-            Extra::Allow => field(out, "Allow", ALLOW),
+            Extra::Allow(allow) => field(out, "Allow", allow),
             Extra::Retry(seconds) => number(out, "Retry-After", seconds),
             Extra::Challenge => {
                 let challenge = format!("Basic realm=\"{REALM}\"");

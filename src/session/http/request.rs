@@ -13,8 +13,8 @@ use crate::session::http::body::Receiving;
 use crate::session::http::connection::{ConnectionId, State, Target, Want, What};
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
-use crate::session::http::refusal::No;
-use crate::session::{Refusal, Subject, Turn};
+use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
+use crate::session::{Refusal, SAID_BYTES_MAX, Subject, Turn, Verb};
 use crate::vault::deed::{Act, Auth, Deed, Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::route::{Destination, Stranger, quarantine, route};
@@ -22,11 +22,14 @@ use crate::vault::upload::Upload;
 use crate::vendor::avaya;
 use crate::wire::http::condition::{self, Verdict};
 use crate::wire::http::range::{self, Ranges};
-use crate::wire::http::request::{Framing, Head, Method};
+use crate::wire::http::request::{Framing, Head, Malformed, Method};
 use crate::wire::http::response::{EntityTag, Status};
 use crate::wire::http::target::{self, BadTarget};
 use crate::wire::http::{auth, range::ByteRange};
 use crate::wire::name::{BadName, FileName};
+
+const PARTIAL_PUT: Malformed =
+    Malformed::BadRequest("a PUT with Content-Range would keep a part of a file for the whole");
 
 /// What a request comes to.
 enum Judged {
@@ -36,8 +39,8 @@ enum Judged {
     Head(Arc<Entry>, Status),
     /// A few bytes that are always in memory.
     Bytes(Arc<[u8]>),
-    /// What may be asked here.
-    Options,
+    /// What may be asked.
+    Options(&'static [u8]),
 }
 
 /// A judgement and the name that it is about.
@@ -68,7 +71,7 @@ impl Engine {
         let Some(listener) = self.listeners.get(usize::from(connection.listener.0)) else { return };
         let asked = Asked { listener, client, shown, raw };
         let (subject, judged) = asked.judge(head, turn);
-        self.tell(id, subject, head.method == Method::Put, turn.now);
+        self.tell(id, subject, verb(head.method), turn.now);
         match judged {
             Ok(Judged::Want(what)) => {
                 let want = Want { what, head_only: head.method == Method::Head };
@@ -78,7 +81,7 @@ impl Engine {
                 self.reply_head(id, &entry.version, entry.path.as_bytes(), status, turn);
             }
             Ok(Judged::Bytes(bytes)) => self.reply_bytes(id, bytes, turn),
-            Ok(Judged::Options) => self.reply_options(id, turn),
+            Ok(Judged::Options(allow)) => self.reply_options(id, allow, turn),
             Err(no) => self.refuse(id, no, turn),
         }
     }
@@ -131,7 +134,7 @@ impl Engine {
             What::Forget(item, shown, precondition) => {
                 let act = Act::Forget { precondition };
                 let Some(deed) = self.deed(id, item, shown, act, turn) else {
-                    return self.refuse(id, No::method(), turn);
+                    return self.refuse(id, No::method(ALLOW_READ), turn);
                 };
                 self.park(id, Want { what: What::Stored, ..want });
                 self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
@@ -202,13 +205,13 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn judge(self, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
-        let no = |no| (Subject::Unreadable, Err(no));
+        let no = |no| (said(head.target), Err(no));
         match head.method {
             Method::Unknown => {
                 return no(No::new(Status::NOT_IMPLEMENTED, Refusal::NotImplemented));
             }
             Method::Options if head.target == b"*" => {
-                return (Subject::Unreadable, Ok(Judged::Options));
+                return (said(head.target), Ok(Judged::Options(ALLOW_ALL)));
             }
             Method::Get
             | Method::Head
@@ -229,8 +232,10 @@ impl Asked<'_> {
             Method::Get | Method::Head => self.judge_read(&name, head, turn),
             Method::Put => (named(&name), self.judge_put(&name, head, turn)),
             Method::Delete => (named(&name), self.judge_delete(&name, head, turn)),
-            Method::Options => (named(&name), Ok(Judged::Options)),
-            Method::Post | Method::Unknown => (named(&name), Err(No::method())),
+            Method::Options => (named(&name), Ok(Judged::Options(self.allow(&name, turn)))),
+            Method::Post | Method::Unknown => {
+                (named(&name), Err(No::method(self.allow(&name, turn))))
+            }
         }
     }
 
@@ -286,7 +291,7 @@ impl Asked<'_> {
         }
         if head.content_range.is_some() {
             // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
-            return Err(No::new(Status::BAD_REQUEST, Refusal::Malformed));
+            return Err(No::malformed(PARTIAL_PUT));
         }
         let (target, bytes_max) = self.destination(name, condition::precondition(head), turn)?;
         match head.framing {
@@ -304,8 +309,10 @@ impl Asked<'_> {
         if !self.permits(turn) {
             return Err(No::new(Status::FORBIDDEN, Refusal::AccessDenied));
         }
-        let Some(item) = self.item(name, turn) else { return Err(No::method()) };
-        let Some(vault) = &turn.snapshot.policy.http.vault else { return Err(No::method()) };
+        let vault = turn.snapshot.policy.http.vault.as_ref();
+        let (Some(item), Some(vault)) = (self.item(name, turn), vault) else {
+            return Err(No::method(self.allow(name, turn)));
+        };
         self.show_something(&vault.auth)?;
         let what = What::Forget(item, self.shown, condition::precondition(head));
         Ok(Judged::Want(what))
@@ -313,12 +320,25 @@ impl Asked<'_> {
 
     /// Whoever has shown nothing where something must be shown is told so before a body comes.
     fn show_something(&self, auth: &Auth) -> Result<(), No> {
-        let shows = match auth {
-            Auth::Open => true,
-            Auth::Users(_) | Auth::Pinned => self.shown.basic.is_some(),
-            Auth::Certificate => self.shown.certificate,
-        };
-        shows.then_some(()).ok_or_else(No::unauthorized)
+        match auth {
+            Auth::Open => Ok(()),
+            Auth::Users(_) | Auth::Pinned if self.shown.basic.is_some() => Ok(()),
+            Auth::Users(_) | Auth::Pinned => Err(No::unauthorized()),
+            Auth::Certificate if self.shown.certificate => Ok(()),
+            // A challenge would have the phone ask its user for a password that helps nothing.
+            Auth::Certificate => Err(No::new(Status::FORBIDDEN, Refusal::CertificateNeeded)),
+        }
+    }
+
+    /// What may be asked of a name (RFC 9110, 10.2.1).
+    fn allow(&self, name: &FileName, turn: &Turn<'_>) -> &'static [u8] {
+        let policy = &turn.snapshot.policy;
+        let vault = policy.http.vault.as_deref().filter(|_| self.listener.vault);
+        match route(name, self.client, vault, &policy.uploads) {
+            Destination::Vault(_) => ALLOW_ALL,
+            Destination::Upload(_) | Destination::Quarantine { .. } => ALLOW_PUT,
+            Destination::Refused => ALLOW_READ,
+        }
     }
 
     /// The item of the vault that a name means here.
@@ -375,6 +395,21 @@ impl Asked<'_> {
         let name = avaya::override_for(name)?;
         turn.snapshot.catalog.find(&self.listener.stack, &name).map(Arc::clone)
     }
+}
+
+/// What a request does, as the log tells it.
+fn verb(method: Method) -> Verb {
+    match method {
+        Method::Get => Verb::Fetch,
+        Method::Put | Method::Post => Verb::Send,
+        Method::Delete => Verb::Delete,
+        Method::Head | Method::Options | Method::Unknown => Verb::Ask,
+    }
+}
+
+/// A target that is no name, for the log.
+fn said(target: &[u8]) -> Subject {
+    Subject::Said(target[..target.len().min(SAID_BYTES_MAX)].into())
 }
 
 /// What a request gets that does not get the bytes.

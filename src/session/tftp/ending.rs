@@ -6,7 +6,7 @@ use crate::content::{OpenError, StoreError};
 use crate::count::Counters;
 use crate::session::tftp::engine::{Arrival, Engine};
 use crate::session::tftp::lanes::Reply;
-use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId};
+use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId};
 use crate::session::{Failure, Outcome, Protocol, Record, Refusal, Turn};
 use crate::time::Instant;
 use crate::wire::tftp::{Control, ErrorCode};
@@ -141,7 +141,7 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
         protocol: Protocol::Tftp,
         peer: transfer.peer,
         subject: transfer.file.subject(),
-        upload: matches!(transfer.file, File::Write(_)),
+        verb: transfer.file.verb(),
         began: transfer.began,
         took: now.since(transfer.began),
         bytes,
@@ -168,12 +168,13 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         // TFTP knows none of these.
         Refusal::MethodNotAllowed
         | Refusal::NotImplemented
-        | Refusal::HeadTooLarge
+        | Refusal::BadRequest(_)
         | Refusal::LengthRequired
         | Refusal::RangeNotSatisfiable
         | Refusal::PreconditionFailed
         | Refusal::ExpectationUnknown
         | Refusal::Unauthorized
+        | Refusal::CertificateNeeded
         | Refusal::SlowedDown
         | Refusal::TooSlow
         | Refusal::TooManyConnections

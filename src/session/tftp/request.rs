@@ -20,7 +20,7 @@ use crate::session::tftp::receive::{self, Receiving};
 use crate::session::tftp::send::{self, Sending};
 use crate::session::tftp::transfer::{Asked, Caps, File, State, Target, Transfer, TransferId};
 use crate::session::timer::Deadline;
-use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn};
+use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
 use crate::time::Duration;
 use crate::vendor::avaya;
 use crate::wire::name::FileName;
@@ -357,7 +357,7 @@ impl Engine {
             protocol: Protocol::Tftp,
             peer: arrival.peer,
             subject,
-            upload: write,
+            verb: if write { Verb::Send } else { Verb::Fetch },
             began: turn.now,
             took: Duration::ZERO,
             bytes: 0,

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use crate::admission::pace::PhonePace;
 use crate::content::blob::Blob;
 use crate::content::{Entry, Form, Ticket};
-use crate::session::Subject;
 use crate::session::tftp::receive::Receiving;
 use crate::session::tftp::send::Sending;
 use crate::session::timer::Deadline;
+use crate::session::{Subject, Verb};
 use crate::time::{Duration, Instant};
 use crate::vault::upload::Existing;
 use crate::wire::name::FileName;
@@ -81,6 +81,15 @@ impl File {
         match self {
             File::Read(entry) => Subject::File(Arc::clone(entry)),
             File::Write(target) => Subject::Name(Box::new(target.name)),
+        }
+    }
+
+    /// What the phone does with it.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            File::Read(_) => Verb::Fetch,
+            File::Write(_) => Verb::Send,
         }
     }
 }

@@ -149,7 +149,7 @@ fn a_phones_certificate_is_asked_for_and_judged() {
         let none = Arc::new(client_config(&issuer, &[version]));
         let refused = (false, false, Some(Handshake::NoClientCertificate));
         assert_eq!(meet(&required, &none), refused);
-        let refused = (false, false, Some(Handshake::BadClientCertificate));
+        let refused = (false, false, Some(Handshake::StrangeClientCertificate));
         assert_eq!(meet(&required, &showing(&stranger, version)), refused);
         assert_eq!(meet(&optional, &showing(&stranger, version)), refused);
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::content::StoreError;
-use crate::session::{Abort, Failure, Refusal};
+use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::deed::Precondition;
 use crate::vault::upload::{Existing, Upload};
 
@@ -30,7 +30,7 @@ fn an_upload_that_a_rule_allows_is_handed_over_whole_and_acknowledged_once_it_is
     let reply = bench.one(false);
     assert!(matches!(reply.status, 201 | 204));
     let record = bench.last();
-    assert_eq!((record.upload, record.bytes, record.outcome), (true, 11, Outcome::Done));
+    assert_eq!((record.verb, record.bytes, record.outcome), (Verb::Send, 11, Outcome::Done));
     assert_eq!(bench.world.counters.uploads_stored.value(), 1);
 }
 

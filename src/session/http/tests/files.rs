@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::content::{Answer, Form, OpenError};
-use crate::session::{Abort, Failure, Refusal, Subject};
+use crate::session::{Abort, Failure, Refusal, Subject, Verb};
 use crate::wire::http::response::{http_date, parse_date};
 
 const FIRST_WRITTEN_S: u64 = 1;
@@ -339,7 +339,7 @@ fn what_is_sent_is_told_with_its_file_and_its_bytes() {
     bench.get("/Sub/Firmware.BIN");
     let record = bench.last();
     assert_eq!((record.outcome, record.status, record.bytes), (Outcome::Done, Some(200), 300));
-    assert!(!record.upload);
+    assert_eq!(record.verb, Verb::Fetch);
     assert!(matches!(&record.subject, Subject::File(entry) if &*entry.path == "Sub/Firmware.BIN"));
 }
 

@@ -1,7 +1,8 @@
 //! What is a request, where it ends, and what becomes of the connection.
 
 use super::*;
-use crate::session::Refusal;
+use crate::session::{Refusal, SAID_BYTES_MAX, Subject, Verb};
+use crate::wire::http::request::Malformed;
 
 /// Sends bytes on a connection of their own; says the statuses, and whether it goes on.
 fn told(bytes: &[u8]) -> (Vec<u16>, bool) {
@@ -156,7 +157,7 @@ fn a_target_may_name_scheme_and_host() {
 fn methods_that_are_known_and_not_served_are_told_from_unknown_ones() {
     let mut bench = Bench::new();
     let reply = bench.ask("POST /a.txt");
-    assert_eq!((reply.status, reply.field("allow")), (405, "GET, HEAD, PUT, DELETE, OPTIONS"));
+    assert_eq!((reply.status, reply.field("allow")), (405, "GET, HEAD, OPTIONS"));
     for unknown in ["get", "Get", "PATCH", "TRACE", "CONNECT", "PROPFIND", "SUBSCRIBE"] {
         assert_eq!(bench.ask(&format!("{unknown} /a.txt")).status, 501, "{unknown}");
     }
@@ -167,10 +168,16 @@ fn methods_that_are_known_and_not_served_are_told_from_unknown_ones() {
 #[test]
 fn what_may_be_asked_is_told() {
     let mut bench = Bench::new();
-    for target in ["*", "/a.txt", "/none"] {
+    for (target, allowed) in [
+        ("*", "GET, HEAD, PUT, DELETE, OPTIONS"),
+        ("/a.txt", "GET, HEAD, OPTIONS"),
+        ("/none", "GET, HEAD, OPTIONS"),
+        ("/a.log", "GET, HEAD, PUT, OPTIONS"),
+        ("/2233_96xxdata.txt", "GET, HEAD, PUT, DELETE, OPTIONS"),
+    ] {
         let reply = bench.ask(&format!("OPTIONS {target}"));
         assert_eq!((reply.status, reply.body.len()), (204, 0));
-        assert_eq!(reply.field("allow"), "GET, HEAD, PUT, DELETE, OPTIONS");
+        assert_eq!(reply.field("allow"), allowed, "{target}");
     }
 }
 
@@ -249,7 +256,7 @@ fn what_is_still_coming_behind_a_refusal_is_thrown_away_for_a_while() {
     bench.wait(2_100);
     assert!(!bench.is_open(), "for a while only");
     assert_eq!(bench.statuses(), [400]);
-    assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::Malformed)]);
+    let [Outcome::Refused(Refusal::BadRequest(_))] = bench.outcomes()[..] else { panic!() };
     bench.connect(PHONE).send(b"NO REQUEST EITHER\r\n\r\n");
     bench.send(&vec![b'x'; 2 << 20]);
     assert!(!bench.is_open(), "and not without end");
@@ -275,7 +282,11 @@ fn a_request_that_cannot_be_read_is_told_as_such() {
     let mut bench = Bench::new();
     bench.send(b"GET /a.txt HTTP/1.1\r\n\r\n");
     let record = bench.last();
-    assert_eq!((record.status, record.outcome), (Some(400), Outcome::Refused(Refusal::Malformed)));
+    assert_eq!((record.status, record.verb), (Some(400), Verb::Connect));
+    let Outcome::Refused(Refusal::BadRequest(Malformed::BadRequest(why))) = record.outcome else {
+        panic!("{record:?}")
+    };
+    assert!(why.contains("Host"), "{why}");
     assert_eq!(bench.world.counters.http_malformed.value(), 1);
     assert_eq!(bench.world.counters.http_answers_4xx.value(), 1);
 }
@@ -284,4 +295,40 @@ fn a_request_that_cannot_be_read_is_told_as_such() {
 fn an_expectation_that_is_not_known_is_refused() {
     let mut bench = Bench::new();
     assert_eq!(bench.ask_with("GET /a.txt", &["Expect: miracles"]).status, 417);
+}
+
+#[test]
+fn what_a_phone_does_is_told_by_its_method() {
+    let mut bench = Bench::new();
+    let verb = |bench: &mut Bench, request: &str| {
+        bench.connect(PHONE).send(&head(request, &[]));
+        bench.last().verb
+    };
+    assert_eq!(verb(&mut bench, "GET /a.txt"), Verb::Fetch);
+    assert_eq!(verb(&mut bench, "HEAD /a.txt"), Verb::Ask);
+    assert_eq!(verb(&mut bench, "OPTIONS /a.txt"), Verb::Ask);
+    assert_eq!(verb(&mut bench, "PUT /a.txt"), Verb::Send);
+    assert_eq!(verb(&mut bench, "DELETE /a.txt"), Verb::Delete);
+    bench.connect(PHONE).send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+    let record = bench.last();
+    let hello = Outcome::Refused(Refusal::BadRequest(Malformed::TlsHello));
+    assert_eq!((record.verb, record.outcome), (Verb::Connect, hello));
+}
+
+#[test]
+fn a_path_that_is_no_name_is_told_as_it_came() {
+    let mut bench = Bench::new();
+    let said = |bench: &mut Bench, target: &str| {
+        bench.connect(PHONE).send(&head(&format!("GET {target}"), &[]));
+        match &bench.last().subject {
+            Subject::Said(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            other @ (Subject::File(_) | Subject::Name(_) | Subject::Unreadable) => {
+                panic!("{other:?}")
+            }
+        }
+    };
+    assert_eq!(said(&mut bench, "/%2e%2e/etc/passwd"), "/%2e%2e/etc/passwd");
+    assert_eq!(said(&mut bench, "/"), "/");
+    let long = format!("/{}", "../".repeat(1_000));
+    assert_eq!(said(&mut bench, &long).len(), SAID_BYTES_MAX);
 }

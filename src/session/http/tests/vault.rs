@@ -143,10 +143,12 @@ fn what_is_shown_reaches_the_vault() {
 #[test]
 fn a_certificate_counts_where_certificates_do() {
     let mut bench = with_auth(Auth::Certificate);
-    assert_eq!(bench.get(ITEM).status, 401);
+    let reply = bench.get(ITEM);
+    assert_eq!((reply.status, reply.field("www-authenticate")), (403, ""));
+    assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::CertificateNeeded)]);
     bench.world.engine.handle_secured(bench.id, None, true);
     assert_eq!(bench.put(ITEM, b"x").status, 201);
-    assert_eq!(bench.connect(OTHER).get(ITEM).status, 401, "it is this connection's alone");
+    assert_eq!(bench.connect(OTHER).get(ITEM).status, 403, "it is this connection's alone");
 }
 
 #[test]

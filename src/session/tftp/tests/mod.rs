@@ -151,7 +151,7 @@ impl Bench {
         let name = match &record.subject {
             Subject::File(entry) => entry.path.to_string(),
             Subject::Name(name) => name.to_string(),
-            Subject::Unreadable => String::new(),
+            Subject::Said(_) | Subject::Unreadable => String::new(),
         };
         (name, record.outcome)
     }

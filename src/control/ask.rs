@@ -1,5 +1,6 @@
 //! Asking a running daemon how it is: `ringpost status`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -78,6 +79,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
         words::bytes(outcomes.sent_bytes)
     )?;
     write_streams(text, &status.streams)?;
+    write_vault(text, &status.figures)?;
     for (number, worker) in status.workers.iter().enumerate() {
         writeln!(
             text,
@@ -153,6 +155,27 @@ fn write_streams(text: &mut String, streams: &StreamStatus) -> std::fmt::Result 
     Ok(())
 }
 
+/// Nothing where no phone has asked the vault for anything.
+fn write_vault(text: &mut String, figures: &BTreeMap<String, u64>) -> std::fmt::Result {
+    let figure = |name: &str| figures.get(name).copied().unwrap_or(0);
+    let [kept, fetched, deleted, failed, wrong, slowed] = [
+        figure("vault_kept"),
+        figure("vault_fetched"),
+        figure("vault_deleted"),
+        figure("vault_failed"),
+        figure("vault_secrets_wrong"),
+        figure("vault_secrets_slowed"),
+    ];
+    if kept + fetched + deleted + failed + wrong + slowed == 0 {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "vault      {kept} stored, {fetched} fetched, {deleted} deleted, {failed} failed on the \
+         disk; {wrong} wrong secrets, {slowed} slowed down"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -195,6 +218,18 @@ mod tests {
         assert!(told(9, false, None).ends_with(": 9 days left\n"));
         assert!(told(-1, false, None).ends_with(": HAS EXPIRED\n"));
         assert!(told(9, true, Some("it is bad")).ends_with("  FAULT    it is bad\n"));
+    }
+
+    #[test]
+    fn the_vault_is_told_of_once_somebody_has_used_it() {
+        let told = |name: &str, value| {
+            let mut text = String::new();
+            write_vault(&mut text, &[(name.to_owned(), value)].into()).unwrap();
+            text
+        };
+        assert_eq!(told("vault_kept", 0), "");
+        assert!(told("vault_kept", 3).starts_with("vault      3 stored, 0 fetched"));
+        assert!(told("vault_secrets_wrong", 2).contains("2 wrong secrets"));
     }
 
     #[test]

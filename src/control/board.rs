@@ -44,6 +44,8 @@ struct Notes {
     warnings: Vec<String>,
     reload: Option<Reloaded>,
     certificates: Vec<CertificateStatus>,
+    /// Of the threads beside the workers.
+    beside: Vec<Figure>,
 }
 
 /// An address in use.
@@ -323,6 +325,11 @@ impl Board {
         lock(&self.notes).reload = Some(reload);
     }
 
+    /// Notes the figures of the threads beside the workers.
+    pub fn note_figures(&self, figures: Vec<Figure>) {
+        lock(&self.notes).beside = figures;
+    }
+
     /// Notes the certificates in use.
     pub fn note_certificates(&self, certificates: Vec<CertificateStatus>) {
         lock(&self.notes).certificates = certificates;
@@ -334,7 +341,8 @@ impl Board {
         lock(&self.notes).certificates.clone()
     }
 
-    /// Every figure, summed over the workers, in the order of the source.
+    /// Every figure, summed over the workers, in the order of the source; then those of the threads
+    /// beside them, as they were a moment ago.
     #[must_use]
     pub fn figures(&self) -> Vec<Figure> {
         let mut views = self.views.iter();
@@ -345,6 +353,7 @@ impl Board {
                 sum.value = sum.value.wrapping_add(figure.value);
             }
         }
+        sums.extend(lock(&self.notes).beside.iter().copied());
         sums
     }
 

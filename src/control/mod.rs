@@ -9,6 +9,7 @@ pub mod command;
 pub mod config;
 mod descriptors;
 pub mod explain;
+pub mod figures;
 pub mod inherit;
 pub mod interfaces;
 pub mod log;

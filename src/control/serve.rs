@@ -25,6 +25,7 @@ use super::web::Web;
 use super::{banner, notify, privileges, sample};
 use crate::content::Catalog;
 use crate::content::watch::{self, Watch, WatchConfig};
+use crate::count::Figure;
 use crate::net::Clock;
 use crate::net::tls::SharedTerms;
 use crate::net::view::{RecordSink, WorkerView};
@@ -87,6 +88,9 @@ pub trait DataPath: Sized {
     /// # Errors
     /// A sentence that says what to do.
     fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, String>;
+
+    /// What the threads beside the workers have done and keep.
+    fn figures(&self) -> Vec<Figure>;
 
     /// From now on no new transfer begins.
     fn drain(&self);
@@ -209,6 +213,7 @@ impl<D: DataPath> Daemon<D> {
     /// Looks after everything until a signal says that it is time to stop.
     fn run(&mut self, signals: &Receiver<i32>) {
         notify::ready();
+        self.board.note_figures(self.data.figures());
         loop {
             match signals.recv_timeout(TICK) {
                 Ok(SIGHUP) => self.reload("a signal"),
@@ -221,6 +226,7 @@ impl<D: DataPath> Daemon<D> {
 
     fn tick(&mut self) {
         self.board.collect();
+        self.board.note_figures(self.data.figures());
         if self.board.stuck().is_empty() {
             notify::alive();
         }

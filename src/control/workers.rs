@@ -15,8 +15,10 @@ use crate::admission::slots::SharedSlots;
 use crate::content::loader::{Loader, Replies};
 use crate::control::board::Listening;
 use crate::control::config::{Ports, Settings, TftpSockets};
+use crate::control::figures;
 use crate::control::inherit::Inherited;
 use crate::control::serve::{Bound, DataPath, Parts};
+use crate::count::Figure;
 use crate::net::listener::{AnswerPorts, BACKLOG, bind_inherited, bind_tcp, bind_udp, take_tcp};
 use crate::net::stream::StreamListener;
 use crate::net::tls::SharedTerms;
@@ -38,6 +40,7 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     wakers: Vec<Arc<Waker>>,
     orders: Arc<Orders>,
+    loader: Arc<Loader>,
 }
 
 impl DataPath for Workers {
@@ -100,9 +103,13 @@ impl DataPath for Workers {
                 let worker = Worker::new(seat, sockets.datagrams, streams)?;
                 threads.push(spawn(number, worker)?);
             }
-            Ok(Workers { threads, wakers, orders })
+            Ok(Workers { threads, wakers, orders, loader })
         };
         start().map_err(|fault| format!("cannot start the workers: {fault}"))
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        figures::of(&self.loader.figures())
     }
 
     fn drain(&self) {

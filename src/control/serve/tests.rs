@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::*;
 use crate::content::RootId;
+use crate::content::loader::LoaderFigures;
+use crate::control::figures;
 use crate::net::view::Gauge;
 use crate::session::Protocol;
 use crate::wire::name::FileName;
@@ -32,6 +34,10 @@ impl DataPath for Fake {
             gauge.turn_ended(parts.clock.now(), parts.clock.now());
         }
         Ok(Fake { parts, drained: Arc::default() })
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        figures::of(&LoaderFigures { loads: 3, ..LoaderFigures::default() })
     }
 
     fn drain(&self) {
@@ -101,6 +107,18 @@ fn the_files_are_there_before_the_workers_start() {
     assert_eq!(status.warnings, ["2 workers that do nothing"]);
     assert_eq!(status.roots[0].files, 1);
     bench.stop();
+}
+
+#[test]
+fn what_the_loader_has_done_is_told_with_what_the_workers_have() {
+    let mut bench = bench(PLAIN).unwrap();
+    bench.daemon.tick();
+    let status = bench.daemon.board.status();
+    assert_eq!(status.figures["files_loaded"], 3);
+    assert!(status.figures.contains_key("turns"));
+    let page = crate::control::metrics::page(&bench.daemon.board).unwrap();
+    assert!(page.contains("ringpost_files_loaded_total 3\n"), "{page}");
+    assert!(page.contains("ringpost_vault_secrets_slowed_total 0\n"), "{page}");
 }
 
 #[test]

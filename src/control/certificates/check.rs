@@ -51,6 +51,7 @@ fn is_hidden(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::process::Command;
 
     use super::*;
     use crate::control::certificates::Certificates;
@@ -84,6 +85,33 @@ mod tests {
         fs::write(&settings.https[0].certificate, "nonsense").unwrap();
         let told = judge(&settings, NOW).unwrap_err();
         assert!(told.starts_with("/test/ringpost.toml:1: ") && told.contains("in PEM form"));
+    }
+
+    #[test]
+    fn a_certificate_of_version_1_is_as_good_as_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let [key, request, certificate] =
+            ["server.key", "a.csr", "server.pem"].map(|name| dir.path().join(name));
+        let openssl = |arguments: &str, places: &[&Path]| {
+            let places = places.iter().zip(["-out", "-in", "-signkey", "-keyout"]);
+            let places = places.filter(|(path, _)| !path.as_os_str().is_empty());
+            let mut command = Command::new("openssl");
+            command.args(arguments.split(' '));
+            for (path, option) in places {
+                command.arg(option).arg(path);
+            }
+            command.output()
+        };
+        let none = Path::new("");
+        let asks = "req -new -newkey rsa:2048 -nodes -subj /CN=old";
+        if openssl(asks, &[&request, none, none, &key]).is_err() {
+            // It is not installed, and nothing else here makes certificates of that version.
+            return;
+        }
+        openssl("x509 -req -days 9999", &[&certificate, &request, &key]).unwrap();
+        assert_eq!(judge(&settings, NOW), Ok(Vec::new()));
+        Certificates::read(&settings).unwrap().make(NOW).unwrap();
     }
 
     #[test]

@@ -221,8 +221,8 @@ pub(super) fn is_half(certificate: &Path, key: &Path, ca: &CaSettings) -> bool {
     is_stranger && pair::vouches(&ca, &leaf)
 }
 
-/// Keeps a key beside its place, where a new one is about to take it: somebody may have put it there
-/// ahead of its certificate.
+/// Keeps a key beside its place, where a new one is about to take it: somebody may have put it
+/// there ahead of its certificate.
 pub(super) fn set_aside(key: &Path) -> Result<(), String> {
     let mut aside = key.as_os_str().to_owned();
     aside.push(".aside");

@@ -207,6 +207,18 @@ fn a_listener_for_old_phones_warns_and_offers_no_vault() {
     assert!(!settings.policy.http.listeners[3].vault);
 }
 
+#[cfg(feature = "legacy-tls")]
+#[test]
+fn a_key_that_old_phones_share_with_others_is_warned_of() {
+    let warned = |old: &str| {
+        let text = format!("[[https]]\nlegacy = true\nlisten = [\"0.0.0.0:412\"]\n{old}[[https]]");
+        judge(&text).unwrap().warnings.iter().any(|told| told.contains("has the key of line"))
+    };
+    assert!(warned(""));
+    assert!(warned("certificate = \"old.pem\"\nkey = \"x/../certs/./server.key\"\n"));
+    assert!(!warned("certificate = \"old.pem\"\nkey = \"old.key\"\n"));
+}
+
 #[test]
 fn a_listener_is_for_old_phones_or_authenticates_only() {
     let told = faults("[[https]]\nauthenticate_only = true\nlegacy = true");

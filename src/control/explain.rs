@@ -5,13 +5,14 @@
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
-use super::config::Settings;
+use super::certificates::speaks;
+use super::config::{ClientAuth, HttpsSettings, Settings};
 use crate::content::route::Step;
 use crate::content::{Catalog, RootId};
 use crate::session::Protocol;
 use crate::session::http::limits::HttpListener;
 use crate::session::tftp::limits::{TftpLimits, WrapTo};
-use crate::vault::deed::VaultPolicy;
+use crate::vault::deed::{Auth, VaultPolicy};
 use crate::vault::names::Item;
 use crate::vault::route::{Destination, route};
 use crate::vault::upload::Rule;
@@ -99,7 +100,9 @@ fn doors<'a>(question: &Question<'_>, settings: &'a Settings) -> Vec<Door<'a>> {
     let mut groups: Vec<Vec<&HttpListener>> = Vec::new();
     let listeners = settings.policy.http.listeners.iter();
     for listener in listeners.filter(|one| wanted(one.protocol) && at(one.address)) {
-        let does = |one: &HttpListener| (one.protocol, one.vault, one.stack.clone());
+        let does = |one: &HttpListener| {
+            (one.protocol, one.vault, one.stack.clone(), secured(one, settings))
+        };
         match groups.iter_mut().find(|group| does(group[0]) == does(listener)) {
             Some(group) => group.push(listener),
             None => groups.push(vec![listener]),
@@ -159,6 +162,9 @@ impl Walk<'_> {
 
     fn http(&self, listener: &HttpListener, told: &mut Told) -> Option<String> {
         let http = &self.settings.policy.http;
+        if let Some(how) = secured(listener, self.settings) {
+            told.step("secured", how);
+        }
         let permitted = self.permitted(listener.protocol, "with 403", told);
         let name = match target::parse(self.question.asked.as_bytes()) {
             Ok(name) => name,
@@ -179,7 +185,8 @@ impl Walk<'_> {
         let vault = http.vault.as_deref().filter(|_| listener.vault);
         self.stored(&name, vault, told);
         let item = vault.and_then(|vault| Item::parse(&name, &vault.prefixes));
-        if item.is_some() {
+        if let (Some(_), Some(vault)) = (&item, vault) {
+            told.step("vault", who(&vault.auth));
             told.step("vault", "its newest version comes first; without one, the file below");
         }
         let file = self.routed(name.as_bytes(), &listener.stack, told);
@@ -255,6 +262,31 @@ impl Walk<'_> {
             }
             Some(_) | None => None,
         }
+    }
+}
+
+/// What connections to a listener are secured with; nothing where they are not.
+fn secured(listener: &HttpListener, settings: &Settings) -> Option<String> {
+    let is_here = |row: &&HttpsSettings| row.listen.contains(&listener.address);
+    let mut rows = settings.https.iter().filter(|_| listener.protocol == Protocol::Https);
+    let row = rows.find(is_here)?;
+    let shows = match row.client_auth {
+        ClientAuth::Off => "",
+        ClientAuth::Optional => "; a phone may show a certificate (client_auth)",
+        ClientAuth::Required => "; a phone must show a certificate (client_auth)",
+    };
+    Some(format!("{}{shows}", speaks(row)))
+}
+
+/// Who may reach an item of the vault.
+fn who(auth: &Auth) -> String {
+    match auth {
+        Auth::Open => "open to every phone on the access list".into(),
+        Auth::Users(file) => {
+            format!("for whoever sends a name and password that {} knows", file.display())
+        }
+        Auth::Pinned => "for whoever sends the secret that was first sent for the extension".into(),
+        Auth::Certificate => "for phones that show a client certificate".into(),
     }
 }
 
@@ -444,5 +476,19 @@ mod tests {
         assert!(explained.text.contains("denied, with 403: the address is not on `http_allow`"));
         assert!(explained.text.contains("override  fxd_settings.txt would be served"));
         assert!(!explained.served);
+    }
+
+    #[test]
+    fn how_a_listener_is_secured_and_who_reaches_the_vault_is_told() {
+        let config = "data_dir = \"/d\"\n\
+                      [[https]]\nlisten = [\"0.0.0.0:411\"]\nroot = [\"a\", \"b\"]\n\
+                      client_auth = \"optional\"\nclient_ca = \"ca.pem\"\n\
+                      [[https]]\nlisten = [\"0.0.0.0:412\"]\nroot = [\"a\", \"b\"]\n\
+                      authenticate_only = true\nvault = true\n[vault]\nauth = \"pinned\"";
+        let text = told("7001_96xxdata.txt", "10.1.2.3", config).text;
+        assert_eq!(text.matches("asked by").count(), 2, "{text}");
+        assert!(text.contains("TLS 1.2 and 1.3; a phone may show a certificate"), "{text}");
+        assert!(text.contains("authenticated and not encrypted"), "{text}");
+        assert!(text.contains("the secret that was first sent"), "{text}");
     }
 }

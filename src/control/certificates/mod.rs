@@ -339,7 +339,7 @@ fn expiry(shown: &impl fmt::Display, days: i64) -> Option<String> {
 }
 
 /// What is spoken on a row's listeners.
-fn speaks(settings: &HttpsSettings) -> String {
+pub(super) fn speaks(settings: &HttpsSettings) -> String {
     if settings.legacy {
         "TLS 1.0 to 1.3, down to suites that encrypt nothing".into()
     } else if settings.authenticate_only {

@@ -2,6 +2,7 @@
 //!
 //! An answer for a connection that has gone, or that waits for something else, does nothing.
 
+use crate::content::blob::Version;
 use crate::content::{Answer, Ask, OpenError, StoreError, Stored, Ticket};
 use crate::session::http::connection::{ConnectionId, State, What};
 use crate::session::http::engine::Engine;
@@ -10,7 +11,7 @@ use crate::session::http::request::{Otherwise, terms};
 use crate::session::{Failure, Refusal, Turn};
 use crate::vault::deed::{Denied, Done};
 use crate::wire::http::range::Ranges;
-use crate::wire::http::request::{HeadLimits, parse};
+use crate::wire::http::request::{HeadLimits, LINES_MAX, parse};
 use crate::wire::http::response::Status;
 
 impl Engine {
@@ -146,15 +147,8 @@ impl Engine {
                 self.reply_done(id, Status::NO_CONTENT, None, turn);
             }
             (Ok(Done::Fetched(blob)), Some(What::Fetch { raw, item, .. })) => {
-                let limits = &turn.snapshot.policy.http.limits;
-                let whole = HeadLimits {
-                    bytes_max: raw.len(),
-                    lines_max: limits.head_lines_max,
-                    lone_lf: limits.lone_lf,
-                };
-                let Ok(Some((head, _))) = parse(&raw, &whole) else { return };
                 let (version, name) = (blob.version(), format!("{item}"));
-                match terms(&head, &version, limits.ranges_max) {
+                match terms_of(&raw, &version, turn) {
                     Ok(_) if head_only => {
                         self.reply_head(id, &version, name.as_bytes(), Status::OK, turn);
                     }
@@ -166,16 +160,31 @@ impl Engine {
                 }
             }
             // An administrator's own file for everybody, or for a set that never stores.
-            (Err(Denied::NotThere), Some(What::Fetch { entry: Some(entry), .. })) if head_only => {
-                self.reply_head(id, &entry.version, entry.path.as_bytes(), Status::OK, turn);
-            }
-            (Err(Denied::NotThere), Some(What::Fetch { entry: Some(entry), .. })) => {
-                self.read(id, entry, Ranges::Whole, turn);
+            (Err(Denied::NotThere), Some(What::Fetch { raw, entry: Some(entry), .. })) => {
+                let (version, name) = (&entry.version, entry.path.as_bytes());
+                match terms_of(&raw, version, turn) {
+                    Ok(_) if head_only => self.reply_head(id, version, name, Status::OK, turn),
+                    Ok(ranges) => self.read(id, entry, ranges, turn),
+                    Err(Otherwise::NotModified) => {
+                        self.reply_head(id, version, name, Status::NOT_MODIFIED, turn);
+                    }
+                    Err(Otherwise::No(no)) => self.refuse(id, no, turn),
+                }
             }
             (Err(denied), Some(What::Fetch { .. } | What::Stored)) => {
                 self.refuse(id, No::denied(denied), turn);
             }
             (_, other) => self.restore(id, other),
         }
+    }
+}
+
+/// What the conditions and ranges of a request that has waited come to.
+fn terms_of(raw: &[u8], version: &Version, turn: &Turn<'_>) -> Result<Ranges, Otherwise> {
+    // It has been read before, perhaps by limits that a reload has made narrower since.
+    let limits = HeadLimits { bytes_max: raw.len(), lines_max: LINES_MAX, lone_lf: true };
+    match parse(raw, &limits) {
+        Ok(Some((head, _))) => terms(&head, version, turn.snapshot.policy.http.limits.ranges_max),
+        Ok(None) | Err(_) => Ok(Ranges::Whole),
     }
 }

@@ -69,6 +69,13 @@ fn a_user_without_data_of_his_own_gets_what_the_administrator_has_put_there() {
     let theirs = bench.get("/3_96xxdata.txt");
     assert_eq!((theirs.status, theirs.body.len()), (200, 33));
     assert_eq!(bench.ask("HEAD /3_96xxdata.txt").length(), 33);
+    let none_match = format!("If-None-Match: {}", theirs.field("etag"));
+    for request in ["GET /3_96xxdata.txt", "HEAD /3_96xxdata.txt"] {
+        assert_eq!(bench.ask_with(request, &[&none_match]).status, 304);
+        assert_eq!(bench.ask_with(request, &["If-Match: \"other\""]).status, 412);
+    }
+    let part = bench.ask_with("GET /3_96xxdata.txt", &["Range: bytes=30-"]);
+    assert_eq!((part.status, &part.body[..]), (206, &theirs.body[30..]));
     bench.put("/3_96xxdata.txt", b"own");
     assert_eq!(bench.get("/3_96xxdata.txt").body, b"own");
 }
@@ -200,4 +207,18 @@ fn a_vault_that_a_reload_takes_away_is_no_reason_to_wait_for_ever() {
         bench.wait(10);
         assert!(matches!(bench.statuses()[..], [404 | 405]), "{method}");
     }
+}
+
+#[test]
+fn a_request_that_waits_is_read_by_the_limits_that_it_came_under() {
+    let mut bench = Bench::new();
+    bench.put(ITEM, b"0123456789");
+    bench.answers = false;
+    let fields: Vec<String> = (0..20).map(|number| format!("X-{number}: y")).collect();
+    let fields: Vec<&str> = fields.iter().map(String::as_str).chain(["Range: bytes=3-4"]).collect();
+    bench.send(&head(&format!("GET {ITEM}"), &fields));
+    bench.world.reload(|policy| policy.http.limits.head_lines_max = 8);
+    bench.answer(0);
+    let reply = bench.one(false);
+    assert_eq!((reply.status, &reply.body[..]), (206, &b"34"[..]));
 }

@@ -206,6 +206,10 @@ fn handshake_reason(why: Handshake) -> &'static str {
             "the phone's certificate is issued by none of those in client_ca"
         }
         Handshake::BadClientCertificate => "the phone's certificate is not accepted",
+        Handshake::TooSlow => {
+            "the handshake was not through in time (head_timeout); where this is every phone of a \
+             network, large packets may be lost on the way (MTU)"
+        }
         Handshake::Abandoned => "the phone closed the connection during the handshake",
         Handshake::Failed => "the handshake failed",
     }

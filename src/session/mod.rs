@@ -224,6 +224,8 @@ pub enum Handshake {
     StrangeClientCertificate,
     /// Something else is wrong with the phone's certificate.
     BadClientCertificate,
+    /// It was not through in time.
+    TooSlow,
     /// The phone closed the connection in the middle.
     Abandoned,
     /// Anything else.

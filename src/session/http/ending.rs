@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::session::http::connection::{ConnectionId, State, Told};
 use crate::session::http::engine::{Engine, ListenerId};
-use crate::session::{Abort, Failure, Outcome, Record, Subject, Turn, Verb};
+use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 
 /// How long an ended connection is read on, so that its phone reads the last answer.
@@ -166,11 +166,16 @@ impl Engine {
     /// Time has passed.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         while let Some(id) = self.timers.pop_due(turn.now) {
+            let is_handshaking = self.is_handshaking(id);
             let Some(connection) = self.connections.open_mut(id) else { continue };
             if !connection.deadline.is_due(turn.now, id, &mut self.timers) {
                 continue;
             }
             match connection.state {
+                State::Head if is_handshaking => {
+                    turn.counters.stream_too_slow.up();
+                    self.handle_handshake_failed(id, Handshake::TooSlow, turn);
+                }
                 State::Head if connection.unread.is_empty() => {
                     turn.counters.stream_idle_closed.up();
                     connection.state = State::Over;
@@ -185,6 +190,15 @@ impl Engine {
             }
             self.ready.push_back(id);
         }
+    }
+
+    /// Whether nothing has come yet of what a connection is to be secured with, or not all of it.
+    fn is_handshaking(&self, id: ConnectionId) -> bool {
+        self.connections.open(id).is_some_and(|connection| {
+            let is_fresh = connection.requests == 0 && connection.unread.is_empty();
+            let is_plain = self.protocol(connection.listener) != Protocol::Https;
+            is_fresh && !is_plain && connection.secured.is_none()
+        })
     }
 
     /// An answer has stood still: for want of an answer to a question, or of a phone that reads.

@@ -13,6 +13,8 @@ use crate::spec::{Command, GroupArgs, number};
 
 /// Bytes of firmware that say its version.
 const HEADER_BYTES: u64 = 512;
+/// Longest time over which slow connections are opened.
+const SLOW_RAMP_MAX: Duration = Duration::from_secs(1);
 /// Receive buffer of a phone that reads slowly.
 const SLOW_RECEIVE_BYTES: usize = 4 << 10;
 
@@ -187,6 +189,8 @@ fn crowd(
             return Err("--slow-rate must be more than nothing".to_owned());
         }
         let every = Duration::from_secs_f64(1.0 / web.slow_rate);
+        // Apart, or all their bytes would come in one burst and wait for each other in this tool.
+        group.ramp = every.min(SLOW_RAMP_MAX);
         client.timer = web.hold.max(every * 2);
         let (word, pace) = match (slow_put, web.slow_read) {
             (Some(_), _) => ("store", Pace::SlowToStore(every)),

@@ -35,8 +35,6 @@ pub(crate) struct Command {
     protocol: Option<Protocol>,
     #[command(flatten)]
     pub(crate) group: GroupArgs,
-    #[command(flatten)]
-    pub(crate) web: WebArgs,
     /// A group of phones with settings of its own; may be given several times.
     #[arg(long = "group", value_name = "KEY=VALUE,...")]
     pub(crate) groups: Vec<String>,
@@ -88,6 +86,8 @@ pub(crate) struct Command {
     /// Prints the summary only.
     #[arg(long)]
     pub(crate) quiet: bool,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
 }
 
 /// One group of phones.
@@ -102,8 +102,8 @@ pub(crate) struct GroupArgs {
     /// How long a rate is kept up.
     #[arg(long = "for", value_parser = duration, default_value = "10s")]
     pub(crate) lasting: Duration,
-    /// A file that each phone asks for, in this order; `{n}` is the phone's number, `{mac}` its MAC
-    /// address. A name that ends in `?` may be missing.
+    /// A file that each phone asks for, in this order; `{mac}` is the phone's MAC address, and n in
+    /// the same braces its number. A name that ends in `?` may be missing.
     #[arg(long = "file")]
     pub(crate) files: Vec<String>,
     /// A file that each phone stores, after those that it asks for; with --puts the size of what

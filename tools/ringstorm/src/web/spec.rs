@@ -36,7 +36,8 @@ pub(crate) struct WebArgs {
     /// must be there whole.
     #[arg(long, value_name = "FILE")]
     pub(crate) verify: Option<PathBuf>,
-    /// Shows a user and a password (Basic); `{n}` is the phone's number, `{ext}` its extension.
+    /// Shows a user and a password (Basic); `{ext}` is the phone's extension, and n in the same
+    /// braces its number.
     #[arg(long, value_name = "USER:PASSWORD")]
     pub(crate) secret: Option<String>,
     /// Shows them only when the server asks for them.

@@ -227,7 +227,9 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Store(StoreError::Full) => "the disk or the quota is full",
         Failure::Store(StoreError::Exists) => "the file exists and is never replaced",
         Failure::Store(StoreError::Precondition) => "the file is not the one that was expected",
-        Failure::Store(StoreError::Forbidden) => "the server may not write there",
+        Failure::Store(StoreError::Forbidden) => {
+            "the server may not read or write there, or a directory has the file's place"
+        }
         Failure::Store(StoreError::Io) => "the disk failed",
         Failure::Store(StoreError::Busy) => "the disks could not keep up",
         Failure::FileChanged => "the file was changed in place while it was sent",

@@ -44,7 +44,7 @@ pub struct Routes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route<'a> {
     /// The name after all rows.
-    pub name: FileName,
+    pub name: Cow<'a, FileName>,
     /// The roots, first match first.
     pub stack: Cow<'a, [RootId]>,
 }
@@ -77,7 +77,7 @@ impl Routes {
     /// [`Unroutable`] names the row that refuses the name.
     pub fn resolve<'a>(
         &'a self,
-        name: &FileName,
+        name: &'a FileName,
         client: IpAddr,
         stack: &'a [RootId],
     ) -> Result<Route<'a>, Unroutable> {
@@ -87,13 +87,13 @@ impl Routes {
         Ok(Route { name, stack: self.stack_for(client, stack) })
     }
 
-    fn rename(
+    fn rename<'a>(
         &self,
-        name: &FileName,
+        name: &'a FileName,
         client: IpAddr,
         mut tell: impl FnMut(Step),
-    ) -> Result<FileName, Unroutable> {
-        let mut name = *name;
+    ) -> Result<Cow<'a, FileName>, Unroutable> {
+        let mut name = Cow::Borrowed(name);
         for (row, remap) in (1..).zip(&self.remaps) {
             if !remap.is_for(client) {
                 tell(Step::NotForClient { row });
@@ -103,8 +103,9 @@ impl Routes {
                 tell(Step::NoMatch { row });
                 continue;
             };
-            name = becomes.map_err(|why| Unroutable { row, why })?;
-            tell(Step::Becomes { row, name, stop: remap.stop });
+            let becomes = becomes.map_err(|why| Unroutable { row, why })?;
+            tell(Step::Becomes { row, name: becomes, stop: remap.stop });
+            name = Cow::Owned(becomes);
             if remap.stop {
                 break;
             }
@@ -161,7 +162,7 @@ impl Routes {
                 return steps;
             }
         }
-        steps.push(Step::NotFound { name });
+        steps.push(Step::NotFound { name: *name });
         steps
     }
 }
@@ -288,8 +289,9 @@ mod tests {
     #[test]
     fn without_rows_nothing_changes_and_nothing_is_allocated() {
         let routes = Routes::default();
-        let route = routes.resolve(&name("A"), ip("10.0.0.1"), STACK).unwrap();
-        assert_eq!(route.name, name("a"));
+        let asked = name("A");
+        let route = routes.resolve(&asked, ip("10.0.0.1"), STACK).unwrap();
+        assert!(matches!(route.name, Cow::Borrowed(found) if *found == name("a")));
         assert!(matches!(route.stack, Cow::Borrowed(stack) if stack == STACK));
     }
 
@@ -303,7 +305,8 @@ mod tests {
             ],
             subnets: Vec::new(),
         };
-        let becomes = |asked, client| routes.resolve(&name(asked), ip(client), STACK).unwrap().name;
+        let becomes =
+            |asked, client| *routes.resolve(&name(asked), ip(client), STACK).unwrap().name;
         assert_eq!(becomes("a", "10.0.0.1"), name("c"));
         assert_eq!(becomes("a", "::ffff:10.0.0.1"), name("c"));
         assert_eq!(becomes("a", "192.168.0.1"), name("b"));
@@ -331,7 +334,8 @@ mod tests {
         ];
         let routes = Routes { remaps: Vec::new(), subnets };
         let stack = |client| {
-            let route = routes.resolve(&name("a"), ip(client), STACK).unwrap();
+            let asked = name("a");
+            let route = routes.resolve(&asked, ip(client), STACK).unwrap();
             route.stack.iter().map(|id| id.0).collect::<Vec<_>>()
         };
         assert_eq!(stack("10.1.2.3"), [5, 6, 7, 0, 1]);

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::{self, JoinHandle};
 
 use tracing::Level;
+use tracing::level_filters::LevelFilter;
 
 use crate::content::{OpenError, StoreError};
 use crate::net::Clock;
@@ -47,6 +48,7 @@ impl RecordWriter {
             let mut floods = Floods::default();
             loop {
                 let last = stopped.load(Relaxed);
+                sink.tell_done(LevelFilter::current() >= LevelFilter::INFO);
                 while let Some(record) = sink.pop() {
                     write(&record, &mut floods, clock.now());
                 }
@@ -450,6 +452,20 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn what_ended_well_is_left_only_while_somebody_reads_it() {
+        let (sink, counters) = (RecordSink::default(), Counters::default());
+        let leave = |outcome| sink.push(record("10.0.0.1:9", b"a.txt", outcome), &counters);
+        sink.tell_done(false);
+        leave(Outcome::Done);
+        leave(Outcome::TimedOut);
+        assert_eq!(sink.pop().map(|record| record.outcome), Some(Outcome::TimedOut));
+        sink.tell_done(true);
+        leave(Outcome::Done);
+        assert_eq!(sink.pop().map(|record| record.outcome), Some(Outcome::Done));
+        assert_eq!(counters.records_lost.value(), 0);
     }
 
     const MISSING: Outcome = Outcome::Refused(Refusal::NoSuchFile);

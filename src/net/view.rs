@@ -3,14 +3,14 @@
 //! A worker writes plain numbers and hands its histograms over once a second by swapping a pointer;
 //! where control holds the lock at that moment, it does so a second later. It never waits.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crossbeam_queue::ArrayQueue;
 use hdrhistogram::{CreationError, Histogram};
 
 use crate::count::Counters;
-use crate::session::Record;
+use crate::session::{Outcome, Record};
 use crate::time::{Duration, Instant};
 
 /// How often a worker hands its histograms over.
@@ -178,20 +178,31 @@ impl Gauge {
 #[derive(Debug)]
 pub struct RecordSink {
     queue: ArrayQueue<Record>,
+    /// Whether anybody reads what ended well.
+    tells_done: AtomicBool,
 }
 
 impl Default for RecordSink {
     fn default() -> Self {
-        RecordSink { queue: ArrayQueue::new(RECORDS_MAX) }
+        RecordSink { queue: ArrayQueue::new(RECORDS_MAX), tells_done: AtomicBool::new(true) }
     }
 }
 
 impl RecordSink {
-    /// Leaves a record; one that finds no room is lost and counted among the worker's figures.
+    /// Leaves a record; one that finds no room is lost and counted among the worker's figures. What
+    /// ended well is left only if somebody reads it.
     pub fn push(&self, record: Record, counters: &Counters) {
+        if record.outcome == Outcome::Done && !self.tells_done.load(Relaxed) {
+            return;
+        }
         if self.queue.push(record).is_err() {
             counters.records_lost.up();
         }
+    }
+
+    /// Whether what ends well is to be left here, too: the log's to say.
+    pub fn tell_done(&self, wanted: bool) {
+        self.tells_done.store(wanted, Relaxed);
     }
 
     /// Takes the oldest record: the log's to call.

@@ -10,6 +10,8 @@ use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
 
+mod bad;
+
 use super::*;
 use crate::control::config::{ClientAuth, parse_for_tests};
 use crate::net::tls::TlsTerms;
@@ -260,43 +262,6 @@ fn a_changed_pair_is_taken_up_and_sessions_go_on() {
     assert!(meet(&terms(&certificates), &config, "127.0.0.1").unwrap().1, "resumed");
     // A running connection keeps what it began with.
     meet(&before, &client(&ca, true), "127.0.0.1").unwrap();
-}
-
-#[test]
-fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
-    let dir = tempfile::tempdir().unwrap();
-    let settings = settings(dir.path());
-    let mut certificates = started(&settings);
-    certificates.look(NOW);
-    let stranger = Elsewhere::new();
-    for (bytes, told) in [
-        (stranger.pem.as_str(), "is not the key of the certificate in"),
-        ("", "has no certificate in PEM form"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA", "is cut short or garbled"),
-        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
-    ] {
-        let before = terms(&certificates);
-        fs::write(&settings.https[0].certificate, bytes).unwrap();
-        // The other half may still be on its way.
-        assert!(!certificates.look(NOW + 1).changed);
-        assert_eq!(certificates.report(NOW)[0].fault, None);
-        assert!(certificates.look(NOW + 4).changed, "{told}");
-        let fault = certificates.report(NOW)[0].fault.clone().unwrap();
-        assert!(fault.contains(told) && fault.contains("stays in use"), "{fault}");
-        assert!(Arc::ptr_eq(&before, &terms(&certificates)));
-        assert!(!certificates.look(NOW + 5).changed, "told once");
-        // A reload of everything else is not held up by it.
-        certificates.take(&settings, NOW + 5).unwrap();
-        assert!(certificates.report(NOW)[0].fault.is_some());
-        assert_eq!(certificates.report(NOW)[0].pairs.len(), 2);
-        // Good again.
-        stranger.put(dir.path());
-        assert!(certificates.look(NOW + 6).changed);
-        assert_eq!(certificates.report(NOW)[0].fault, None);
-        let authority = Authority::read(dir.path()).unwrap().unwrap();
-        issue_pairs(&authority, &settings.https[0], &Names::default(), NOW).unwrap();
-        assert!(certificates.look(NOW + 7).changed);
-    }
 }
 
 #[test]

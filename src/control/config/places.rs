@@ -49,7 +49,7 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
 pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
     let here = |path: &Spanned<PathBuf>| normal(&data_dir.join(path.get_ref()));
     for row in &file.https {
-        pair(row, here, found);
+        pair(row, here, warnings);
         let named = [("client_ca", &row.client_ca), ("client_crl", &row.client_crl)];
         for (key, path) in named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
             let shown = here(path);
@@ -82,8 +82,9 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &
     }
 }
 
-/// Notes half a pair: the server makes both or neither.
-fn pair(row: &Https, here: impl Fn(&Spanned<PathBuf>) -> PathBuf, found: &mut Found) {
+/// Notes half a pair: the server makes both or neither. Whether it can go on with what it has read
+/// before is found when the certificates are read.
+fn pair(row: &Https, here: impl Fn(&Spanned<PathBuf>) -> PathBuf, warnings: &mut Vec<String>) {
     let pair = [("certificate", &row.certificate), ("key", &row.key)];
     let [(_, certificate), (_, key)] = pair.map(|(name, path)| (name, here(path)));
     let (there, absent, name) = match (certificate.exists(), key.exists()) {
@@ -92,11 +93,10 @@ fn pair(row: &Https, here: impl Fn(&Spanned<PathBuf>) -> PathBuf, found: &mut Fo
         (true, true) | (false, false) => return,
     };
     let (there, absent) = (there.display(), absent.display());
-    let text = format!(
+    warnings.push(format!(
         "there is {there}, but not {absent}; put the {name} there, or move the other away and the \
          server makes both"
-    );
-    found.fault(row.certificate.span(), text);
+    ));
 }
 
 /// Notes a directory that is not there or cannot be listed.

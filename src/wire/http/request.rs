@@ -301,7 +301,7 @@ impl<'a> Lines<'a> {
                 self.saw_lone = true;
                 Ok(line)
             }
-            [..] => Err(bad("a line ends with LF alone")),
+            [..] => Err(bad("a line ends with LF alone, which `lone_lf` allows")),
         }
     }
 

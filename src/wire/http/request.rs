@@ -236,18 +236,21 @@ fn end_of_request_line(head: &[u8], is_full: bool) -> Result<Option<usize>, Malf
     if is_tls_hello(head) {
         return Err(Malformed::TlsHello);
     }
-    let line = &head[..head.len().min(REQUEST_LINE_BYTES_MAX)];
-    if let Some(at) = line_feed(line) {
-        return Ok(Some(at + 1));
-    }
     let may_be_hello = head.len() < 4 && matches!(head, [0x16] | [0x80..=0xff, ..]);
+    if may_be_hello && !is_full {
+        return Ok(None);
+    }
+    let line = &head[..head.len().min(REQUEST_LINE_BYTES_MAX)];
+    let end = line_feed(line);
+    let line = &line[..end.unwrap_or(line.len())];
     let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    if !(may_be_hello || line.is_empty() || is_method(method)) {
+    if !(line.is_empty() || is_method(method)) {
         return Err(NO_METHOD);
     }
-    match is_full || line.len() == REQUEST_LINE_BYTES_MAX {
-        true => Err(Malformed::TargetTooLong),
-        false => Ok(None),
+    match end {
+        Some(at) => Ok(Some(at + 1)),
+        None if is_full || line.len() == REQUEST_LINE_BYTES_MAX => Err(Malformed::TargetTooLong),
+        None => Ok(None),
     }
 }
 

@@ -97,6 +97,10 @@ mod tests {
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             b"GET /a\r\nHost: x\r\n\r\n",
             b"GET /a HTTP/1.1\nHost: x\n\n",
+            b"Ghttp://x/a 1.0-\xba\xe8\0\n\nGET /a HTTP/1.0\r\n\r\n",
+            b"\x80\n\x01\x03\x00\x00\x00",
+            b"GET\r\n\r\n",
+            b"\n\n",
         ] {
             check_cuts(bytes);
             check_cuts(&[bytes, b"\r"].concat());

@@ -244,7 +244,7 @@ fn end_of_request_line(head: &[u8], is_full: bool) -> Result<Option<usize>, Malf
     let end = line_feed(line);
     let line = &line[..end.unwrap_or(line.len())];
     let method = line.split(|byte| *byte == b' ').next().unwrap_or_default();
-    if !(line.is_empty() || is_method(method)) {
+    if !(is_method(method) || line.is_empty() && end.is_none()) {
         return Err(NO_METHOD);
     }
     match end {
@@ -338,9 +338,6 @@ impl<'a> StartLine<'a> {
     fn parse(line: &'a [u8]) -> Result<StartLine<'a>, Malformed> {
         let mut words = line.split(|byte| *byte == b' ');
         let method = words.next().unwrap_or_default();
-        if !is_method(method) {
-            return Err(NO_METHOD);
-        }
         let target = words.next().unwrap_or_default();
         if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'#')) {
             return Err(bad("the request has no target"));

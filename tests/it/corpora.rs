@@ -10,6 +10,10 @@ const TARGETS: &[(&str, Check)] = &[
     ("allow_list", ringpost::admission::access::check),
     ("configuration", ringpost::control::config::check),
     ("file_name", ringpost::wire::name::check),
+    ("ftp_address", ringpost::wire::ftp::address::check),
+    ("ftp_command", ringpost::wire::ftp::line::check),
+    ("ftp_listing", ringpost::wire::ftp::listing::check),
+    ("ftp_reply", ringpost::wire::ftp::reply::check),
     ("http_chunked", ringpost::wire::http::chunk::check),
     ("http_conditions", ringpost::wire::http::condition::check),
     ("http_connection", ringpost::session::http::check_cuts),
@@ -22,7 +26,6 @@ const TARGETS: &[(&str, Check)] = &[
     ("tftp_datagram", ringpost::wire::tftp::check),
     ("tftp_engine", ringpost::session::tftp::check_operations),
     ("upload_glob", upload_glob),
-    ("vault_name", ringpost::vault::names::check),
 ];
 
 fn http_head(bytes: &[u8]) {

@@ -6,6 +6,7 @@
 #[cfg(feature = "server")]
 pub mod beneath;
 pub mod blob;
+pub mod files;
 pub mod index;
 #[cfg(feature = "server")]
 pub mod loader;
@@ -31,7 +32,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::vault::deed::{Deed, Denied, Done};
+use crate::vault::deed::{Deed, Denied, Done, Login};
 use crate::vault::upload::Upload;
 use crate::wire::name::FileName;
 #[cfg(feature = "server")]
@@ -234,6 +235,22 @@ pub enum Ask {
         /// What is wanted, by whom, and what they showed.
         deed: Box<Deed>,
     },
+    /// Do something with the data directories, for an administrator.
+    Files {
+        /// Who asks.
+        ticket: Ticket,
+        /// What of them there is to be seen.
+        tree: Arc<files::Tree>,
+        /// What is wanted.
+        act: Box<files::Act>,
+    },
+    /// Say whether somebody is who they say they are.
+    Login {
+        /// Who asks.
+        ticket: Ticket,
+        /// Name and password.
+        login: Box<Login>,
+    },
 }
 
 /// What those threads answer.
@@ -274,6 +291,20 @@ pub enum Answer {
         /// What was done, or why it was not.
         result: Result<Done, Denied>,
     },
+    /// What was done with the data directories.
+    Files {
+        /// Who asked.
+        ticket: Ticket,
+        /// What was done, or why it was not.
+        result: Result<files::Done, files::Fault>,
+    },
+    /// Whether somebody is let in.
+    Login {
+        /// Who asked.
+        ticket: Ticket,
+        /// Why not, where not.
+        result: Result<(), Denied>,
+    },
 }
 
 impl Ask {
@@ -285,7 +316,9 @@ impl Ask {
             | Ask::Verify { ticket, .. }
             | Ask::Store { ticket, .. }
             | Ask::Read { ticket, .. }
-            | Ask::Vault { ticket, .. } => *ticket,
+            | Ask::Vault { ticket, .. }
+            | Ask::Files { ticket, .. }
+            | Ask::Login { ticket, .. } => *ticket,
         }
     }
 }
@@ -299,7 +332,9 @@ impl Answer {
             | Answer::Verified { ticket, .. }
             | Answer::Stored { ticket, .. }
             | Answer::Read { ticket, .. }
-            | Answer::Vault { ticket, .. } => *ticket,
+            | Answer::Vault { ticket, .. }
+            | Answer::Files { ticket, .. }
+            | Answer::Login { ticket, .. } => *ticket,
         }
     }
 }

@@ -171,7 +171,9 @@ impl TftpServer {
                 Answer::Stored { ticket, result: Ok(stored) }
             }
             // TFTP never asks for these.
-            Ask::Read { .. } | Ask::Vault { .. } => return None,
+            Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => {
+                return None;
+            }
         })
     }
 

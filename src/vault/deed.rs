@@ -1,6 +1,7 @@
 //! What is wanted of the vault, what it may say, and who may ask: values that cross from the data
 //! path to the threads that may wait.
 
+use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +72,25 @@ pub struct Shown {
     pub basic: Option<(Vec<u8>, Vec<u8>)>,
     /// The listener asked for a client certificate, and one that it trusts was shown.
     pub certificate: bool,
+}
+
+/// Somebody who says who they are, and proves it by a password.
+#[derive(Clone)]
+pub struct Login {
+    /// Where they are.
+    pub client: IpAddr,
+    /// The users' file; whoever is in it may, whatever extensions the line names.
+    pub users: PathBuf,
+    /// Who they say they are.
+    pub name: Vec<u8>,
+    /// Never shown, not even here.
+    pub password: Vec<u8>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Login of {} from {}", self.name.escape_ascii(), self.client)
+    }
 }
 
 /// Whether a precondition holds for what is there; nothing where there is nothing to be fetched.

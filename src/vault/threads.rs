@@ -240,6 +240,10 @@ fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
     match ask {
         Ask::Store { upload, .. } => Some(Job::Upload(upload)),
         Ask::Vault { deed, .. } => Some(Job::Deed(deed, secret.as_deref())),
-        Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => None,
+        Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Read { .. }
+        | Ask::Files { .. }
+        | Ask::Login { .. } => None,
     }
 }

@@ -38,6 +38,8 @@ impl Engine {
                 (_, other) => self.restore(id, other),
             },
             Answer::Vault { result, .. } => self.handle_vault(id, result, turn),
+            // HTTP never asks for these.
+            Answer::Files { .. } | Answer::Login { .. } => {}
         }
         self.note_ready(id);
     }
@@ -51,6 +53,7 @@ impl Engine {
             Ask::Verify { .. } | Ask::Read { .. } => return self.ask_again(&ask, turn),
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
+            Ask::Files { .. } | Ask::Login { .. } => return,
         };
         self.handle_answer(answer, turn);
     }

@@ -397,7 +397,11 @@ fn is_write(ask: &Ask) -> bool {
     match ask {
         Ask::Store { .. } => true,
         Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
-        Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => false,
+        Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Read { .. }
+        | Ask::Files { .. }
+        | Ask::Login { .. } => false,
     }
 }
 

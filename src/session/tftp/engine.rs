@@ -254,7 +254,10 @@ impl Engine {
                 self.fail(ticket.into(), Failure::Store(fault), turn);
             }
             // A transfer never asks for these.
-            Answer::Read { .. } | Answer::Vault { .. } => {}
+            Answer::Read { .. }
+            | Answer::Vault { .. }
+            | Answer::Files { .. }
+            | Answer::Login { .. } => {}
         }
     }
 
@@ -276,7 +279,7 @@ impl Engine {
                 self.fail(ticket.into(), Failure::Store(StoreError::Busy), turn);
             }
             // A transfer never asks for these.
-            Ask::Read { .. } | Ask::Vault { .. } => {}
+            Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => {}
         }
     }
 

@@ -226,7 +226,7 @@ impl World {
                 };
                 Answer::Stored { ticket, result }
             }
-            Ask::Read { .. } | Ask::Vault { .. } => return,
+            Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => return,
         };
         self.turn(|engine, turn| engine.handle_answer(answer, turn));
         self.settle();

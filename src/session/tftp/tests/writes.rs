@@ -6,12 +6,10 @@ use crate::session::{Failure, Refusal};
 
 /// The bytes that are to be stored.
 fn stored(bench: &Bench) -> &[u8] {
-    match &bench.world.asks[0] {
-        Ask::Store { upload, .. } => &upload.bytes,
-        other @ (Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } | Ask::Vault { .. }) => {
-            panic!("{other:?} stores nothing")
-        }
-    }
+    let Ask::Store { upload, .. } = &bench.world.asks[0] else {
+        panic!("{:?} stores nothing", bench.world.asks[0])
+    };
+    &upload.bytes
 }
 
 fn waiting() -> Bench {

@@ -5,6 +5,7 @@
 //! another protocol is never read as commands.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::IAC;
 use super::command::{BadCommand, Foreign};
@@ -106,16 +107,23 @@ fn clean(raw: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The lines of one connection. Keeps what is not a whole line yet, at most `line_max` and one
-/// byte, and looks at each byte once or twice, however slowly they come.
+/// byte, and looks at no byte more often because they come slowly.
 ///
 /// What came in clear before TLS must never be read as commands after it, for anybody could have
 /// put it there: begin with a new value then, and drop the bytes that are left.
-#[derive(Debug)]
 pub struct Lines {
     line_max: usize,
     /// The beginning of a line, without LF; a line that was handed out, where `state` says so.
     kept: Vec<u8>,
     state: State,
+}
+
+impl fmt::Debug for Lines {
+    /// Without the bytes, for they may be those of a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Lines { line_max, kept, state } = self;
+        write!(f, "Lines({state:?}, {} of {line_max} bytes)", kept.len())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +139,8 @@ enum State {
 }
 
 impl Lines {
-    /// Lines of at most `line_max` bytes in front of their LF.
+    /// Lines of at most `line_max` bytes in front of their LF, which must be 16 or more: less would
+    /// not hold the first word of HTTP.
     #[must_use]
     pub fn new(line_max: usize) -> Lines {
         Lines { line_max, kept: Vec::new(), state: State::Within }
@@ -417,6 +426,13 @@ mod tests {
         let mut bytes = &b"\x03\x01\nUSER a\r\n"[..];
         assert_eq!(lines.next(&mut bytes), None);
         assert!(bytes.is_empty() && !lines.is_begun());
+    }
+
+    #[test]
+    fn half_a_password_is_not_shown_where_its_line_is() {
+        let mut lines = Lines::new(LINE_MAX);
+        assert_eq!(lines.next(&mut &b"PASS guess"[..]), None);
+        assert_eq!(format!("{lines:?}"), "Lines(Within, 10 of 32 bytes)");
     }
 
     #[test]

@@ -163,6 +163,24 @@ counters! {
     Gauge http_bodies_held_bytes,
     /// HTTP bodies refused because too many bytes of bodies were in memory.
     Total http_bodies_refused,
+    /// Phones asked by SNMP who they are.
+    Total snmp_questions,
+    /// SNMP requests sent, repeats included.
+    Total snmp_requests_sent,
+    /// Phones that answered by SNMP, as telephones or not.
+    Total snmp_answers,
+    /// Phones that did not answer by SNMP in time.
+    Total snmp_silent,
+    /// Phones not asked by SNMP because they were a moment ago.
+    Total snmp_remembered,
+    /// Phones not asked by SNMP because too many others were being asked.
+    Total snmp_too_many,
+    /// Phones being asked by SNMP now.
+    Gauge snmp_open,
+    /// SNMP datagrams that answer nothing that was asked: late, repeated or forged.
+    Total snmp_strays,
+    /// Datagrams from phones being asked that are no SNMP answer.
+    Total snmp_malformed,
     /// Reads that ended with the last block acknowledged, or sent and only its ACK missing.
     Total transfers_done,
     /// Transfers that the phone ended for a reason of its own (probe, header read).

@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod snapshot;
+pub mod snmp;
 pub mod tftp;
 pub mod timer;
 

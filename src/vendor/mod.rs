@@ -1,3 +1,4 @@
 //! What each make of phone asks for, as tables. Knows names; never opens or sends anything.
 
 pub mod avaya;
+pub mod objects;

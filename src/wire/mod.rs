@@ -3,4 +3,5 @@
 pub mod ftp;
 pub mod http;
 pub mod name;
+pub mod snmp;
 pub mod tftp;

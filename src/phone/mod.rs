@@ -5,4 +5,5 @@
 
 pub mod boot;
 pub mod http;
+pub mod snmp;
 pub mod tftp;

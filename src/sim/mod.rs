@@ -6,6 +6,8 @@
 pub mod ledger;
 pub mod link;
 pub mod random;
+#[cfg(test)]
+mod snmp;
 pub mod tftp;
 #[cfg(test)]
 mod toy;

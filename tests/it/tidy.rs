@@ -43,6 +43,7 @@ const WORLD: &[&str] = &[
     "std::process",
     "std::env",
     "UdpSocket",
+    "SyncSession",
     "TcpStream",
     "TcpListener",
     "mio::",

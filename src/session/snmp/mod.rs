@@ -376,3 +376,47 @@ fn next_id(seed: u64, ids: &mut u64) -> i32 {
     (seed, *ids).hash(&mut hasher);
     (hasher.finish() >> 33) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_phones_than_the_limit_are_told_so_and_forgotten_ones_are_the_oldest() {
+        let (mut queries, counters) = (Queries::seeded(1), Counters::default());
+        let policy = SnmpPolicy::default();
+        let ask = |queries: &mut Queries, number: usize, ms: u64| {
+            let phone = SocketAddr::new((0x0a00_0000 + number as u32).to_be_bytes().into(), 21);
+            queries.ask(phone, &policy, &counters, Instant::from_millis(ms))
+        };
+        for number in 0..QUERIES_MAX {
+            assert_eq!(ask(&mut queries, number, 0), Asked::Pending);
+        }
+        assert_eq!(ask(&mut queries, QUERIES_MAX, 0), Asked::Known(Err(NoPassport::TooMany)));
+        assert_eq!(ask(&mut queries, 0, 0), Asked::Pending);
+        assert_eq!(counters.snmp_too_many.value(), 1);
+        for round in 0..3 {
+            queries.handle_timeout(&counters, Instant::from_millis(3_000 + 10_000 * round));
+            while queries.poll_answer().is_some() {}
+            assert!(queries.known.len() <= KNOWN_MAX);
+            assert!(queries.sends.len() <= 4 * QUERIES_MAX);
+            for number in 0..QUERIES_MAX {
+                let number = number + round as usize * QUERIES_MAX;
+                assert_eq!(ask(&mut queries, number, 9_000 + 10_000 * round), Asked::Pending);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_of_questions_do_not_follow_from_each_other() {
+        let mut count = 0;
+        let mut ids: Vec<i32> = (0..1_000).map(|_| next_id(1, &mut count)).collect();
+        assert!(ids.iter().all(|id| *id >= 0));
+        let steps: Vec<i32> = ids.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).collect();
+        assert!(steps.windows(2).all(|pair| pair[0] != pair[1]));
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 1_000);
+        assert_ne!(next_id(1, &mut 0), next_id(2, &mut 0));
+    }
+}

@@ -181,11 +181,19 @@ pub struct Ticket(pub u64);
 impl Ticket {
     /// Tells the tickets of connections from those of TFTP transfers, which never have it.
     pub const STREAM: u64 = 1 << 63;
+    /// Tells the tickets of FTP's connections from those of HTTP, beside [`Ticket::STREAM`].
+    pub const FTP: u64 = 1 << 62;
 
     /// Whether a connection asked, and not a TFTP transfer.
     #[must_use]
     pub fn is_stream(self) -> bool {
         self.0 & Ticket::STREAM != 0
+    }
+
+    /// Whether a connection of FTP asked.
+    #[must_use]
+    pub fn is_ftp(self) -> bool {
+        self.is_stream() && self.0 & Ticket::FTP != 0
     }
 }
 

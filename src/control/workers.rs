@@ -249,7 +249,7 @@ fn streams(
         };
         // Without terms the socket would speak HTTP in clear where phones expect TLS.
         if protocol != Protocol::Https || terms.is_some() {
-            streams.push(StreamListener { socket, address, protocol, terms });
+            streams.push(StreamListener { socket, address, protocol, terms, in_clear: false });
         }
     }
     streams

@@ -9,6 +9,7 @@ pub mod integrity;
 pub mod legacy;
 pub mod listener;
 pub mod send;
+mod socket;
 pub mod steer;
 pub mod stream;
 pub mod tls;
@@ -29,14 +30,16 @@ use crate::admission::Admission;
 use crate::content::Answer;
 use crate::content::loader::Loader;
 use crate::session::snapshot::{Policy, Snapshot};
-use crate::session::{Outcome, Turn};
+use crate::session::{Outcome, Turn, http};
 use crate::time::Instant;
 use datagram::Datagrams;
-use stream::{StreamListener, Streams};
+use stream::{StreamListener, Streams, TOKENS_MAX};
 use view::{Gauge, RecordSink, WorkerView};
 
 /// The token by which other threads wake a worker.
 pub const WAKE: Token = Token(usize::MAX);
+/// The first token of HTTP's sockets; those of datagrams are below.
+const HTTP_TOKENS: usize = TOKENS_MAX;
 /// Longest wait: the watchdog and the histograms want a turn now and then.
 const WAIT_MAX: Wait = Wait::from_millis(500);
 /// Most events taken from the kernel in one turn: more sockets than a worker ever has.
@@ -128,7 +131,7 @@ pub struct Worker {
     poll: Poll,
     events: Events,
     datagrams: Datagrams,
-    streams: Streams,
+    http: Streams<http::Engine>,
     admission: Admission,
     published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     /// The published snapshot with a policy of our own: regular expressions that several threads
@@ -165,7 +168,7 @@ impl Worker {
             poll: seat.poll,
             events: Events::with_capacity(EVENTS_MAX),
             datagrams,
-            streams: Streams::new(streams, registry)?,
+            http: Streams::new(http::Engine::default(), HTTP_TOKENS, streams, registry)?,
             admission: seat.admission,
             published: Cache::new(seat.published),
             snapshot: Snapshot::default(),
@@ -200,8 +203,8 @@ impl Worker {
         }
         let now = self.clock.now();
         for event in self.events.iter().filter(|event| event.token() != WAKE) {
-            match Streams::owns(event.token()) {
-                true => self.streams.note(event),
+            match self.http.owns(event.token()) {
+                true => self.http.note(event),
                 false => self.datagrams.note_readable(event.token().0),
             }
         }
@@ -216,11 +219,11 @@ impl Worker {
         };
         if self.orders.drain.load(Relaxed) {
             self.datagrams.engine.stop();
-            self.streams.engine.stop();
+            self.http.engine.stop();
         }
         self.datagrams.receive(&mut turn);
-        self.streams.receive(&mut turn);
-        let (transfers, connections) = (&mut self.datagrams.engine, &mut self.streams.engine);
+        self.http.receive(&mut turn);
+        let (transfers, connections) = (&mut self.datagrams.engine, &mut self.http.engine);
         for answer in self.answers.try_iter().take(ANSWERS_MAX) {
             match answer.ticket().is_stream() {
                 true => connections.handle_answer(answer, &mut turn),
@@ -242,8 +245,8 @@ impl Worker {
         transfers.handle_timeout(&mut turn);
         connections.handle_timeout(&mut turn);
         self.datagrams.send(&mut turn);
-        self.streams.send(&mut turn);
-        let (transfers, connections) = (&mut self.datagrams.engine, &mut self.streams.engine);
+        self.http.send(&mut turn);
+        let (transfers, connections) = (&mut self.datagrams.engine, &mut self.http.engine);
         while let Some(ask) = transfers.poll_ask() {
             if let Err(refused) = self.loader.ask(self.number, ask) {
                 transfers.handle_refused(refused, &mut turn);
@@ -260,12 +263,12 @@ impl Worker {
 
     /// How long to wait for news at `now`.
     fn wait(&self, now: Instant) -> Wait {
-        if self.datagrams.is_busy() || self.streams.is_busy() || !self.answers.is_empty() {
+        if self.datagrams.is_busy() || self.http.is_busy() || !self.answers.is_empty() {
             return Wait::ZERO;
         }
         let timers = [
             self.datagrams.engine.poll_timeout(),
-            self.streams.poll_timeout(),
+            self.http.poll_timeout(),
             self.admission.slots.poll_timeout(),
         ];
         let due = timers.into_iter().flatten().min().map_or(WAIT_MAX, |at| at.since(now));
@@ -285,7 +288,7 @@ impl Worker {
             self.admission.paces = Arc::clone(&published.policy.paces);
             self.admission.slots.adopt(&published.policy.slots);
             self.datagrams.fit(published.policy.tftp.blksize_max());
-            self.streams.adopt(&published.policy.http);
+            self.http.engine.adopt(&published.policy.http);
         }
     }
 
@@ -293,18 +296,18 @@ impl Worker {
     fn tell(&mut self, woke: Instant) {
         let counters = &self.view.counters;
         let transfers = std::iter::from_fn(|| self.datagrams.engine.poll_record());
-        let requests = std::iter::from_fn(|| self.streams.engine.poll_record());
+        let requests = std::iter::from_fn(|| self.http.engine.poll_record());
         for record in transfers.chain(requests) {
             if record.outcome == Outcome::Done {
                 self.gauge.transfer_done(record.took);
             }
             self.records.push(record, counters);
         }
-        let requests_open = self.streams.engine.requests_open();
+        let requests_open = self.http.engine.requests_open();
         let transfers_open = self.datagrams.engine.transfers_open() + requests_open;
         counters.transfers_open.set(transfers_open as u64);
-        counters.stream_open.set(self.streams.engine.connections_open() as u64);
-        counters.http_bodies_held_bytes.set(self.streams.engine.bodies_held());
+        counters.stream_open.set(self.http.engine.connections_open() as u64);
+        counters.http_bodies_held_bytes.set(self.http.engine.bodies_held());
         counters.transfers_half_open.set(self.datagrams.engine.transfers_half_open() as u64);
         counters.slots_used.set(self.admission.slots.used_here() as u64);
         counters.queue_waiting.set(self.admission.slots.waiting() as u64);
@@ -323,7 +326,7 @@ impl Worker {
         };
         self.datagrams.engine.abandon(&mut turn);
         self.datagrams.send_last(&mut turn);
-        self.streams.engine.abandon(&mut turn);
+        self.http.engine.abandon(&mut turn);
         self.tell(now);
     }
 }

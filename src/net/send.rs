@@ -12,7 +12,7 @@ use socket2::SockRef;
 
 use crate::content::blob::Blob;
 use crate::net::tls::TlsSession;
-use crate::session::http::{Outgoing, Payload};
+use crate::session::stream::{Outgoing, Payload};
 
 /// Sends at most so many bytes of a body, and the head before it. Where `closes` says that the
 /// connection is closed as soon as all of it has been taken, it leaves together with the end of the

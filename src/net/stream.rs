@@ -4,25 +4,26 @@
 //! what is large is sent in parts, between which everybody else is served.
 
 use std::collections::VecDeque;
-use std::io::{self, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
-use crate::net::send;
-use crate::net::tls::{PLAIN_ANSWER, SharedTerms, TlsSession};
-use crate::session::http::limits::HttpPolicy;
-use crate::session::http::{ConnectionId, Engine, ListenerId, Next};
-use crate::session::{Handshake, Protocol, Secured, Turn};
+use crate::net::socket::{
+    FLUSH_MAX, Socket, Step, close_in_peace, dial_fault, end, flush, read, write,
+};
+use crate::net::tls::{SharedTerms, TlsSession};
+use crate::session::stream::{ConnectionId, Connections, ListenerId, Next};
+use crate::session::{Protocol, Turn};
 use crate::time::{Duration, Instant};
 
-/// The first of the tokens that belong to listening sockets.
-const LISTENERS: usize = 1 << 20;
-/// The first of the tokens that belong to connections.
-const CONNECTIONS: usize = 1 << 21;
+/// From the first token of a protocol's listening sockets to the first of its connections.
+const LISTENERS_MAX: usize = 1 << 16;
+/// Tokens of one protocol's listeners and connections.
+pub const TOKENS_MAX: usize = 1 << 28;
 /// Connections taken from one listener in a turn.
 const ACCEPTS_MAX: usize = 512;
 /// Bytes that one connection sends before the others have their turn.
@@ -35,8 +36,6 @@ const READS_MAX: usize = 8;
 const ROOM_BYTES: usize = 64 << 10;
 /// How long no connection is taken when the system has no descriptor left for one.
 const REST: Duration = Duration::from_millis(100);
-/// How long the end of what TLS has encrypted may take to leave.
-const FLUSH_MAX: Duration = Duration::from_secs(30);
 
 /// One listening socket of a worker.
 #[derive(Debug)]
@@ -49,38 +48,23 @@ pub struct StreamListener {
     pub protocol: Protocol,
     /// What connections are secured with; none where they are not.
     pub terms: Option<SharedTerms>,
+    /// They begin in clear all the same, and are secured when their machine says so.
+    pub in_clear: bool,
 }
 
 struct Listening {
     socket: mio::net::TcpListener,
     id: ListenerId,
     terms: Option<SharedTerms>,
+    in_clear: bool,
     readable: bool,
 }
 
-struct Socket {
-    id: ConnectionId,
-    stream: TcpStream,
-    tls: Option<Box<TlsSession>>,
-    /// The kernel tells of news. Before, each try is a look; a short connection needs no more.
-    registered: bool,
-    readable: bool,
-    writable: bool,
-    /// The phone has ended its side: reading tells, sooner or later.
-    ended: bool,
-    /// The last read left nothing.
-    emptied: bool,
-    /// It stands in a queue already.
-    queued: bool,
-    /// It broke, or was closed from the other side in both directions.
-    broken: bool,
-    /// It is to be closed once what TLS has encrypted has left, and that since then.
-    closing: Option<Instant>,
-}
-
-/// The connections of one worker with their sockets.
-pub struct Streams {
-    pub(super) engine: Engine,
+/// The connections of one protocol in a worker with their sockets.
+pub struct Streams<E> {
+    pub(super) engine: E,
+    /// The first of its tokens.
+    tokens: usize,
     listeners: Vec<Listening>,
     /// By the row of their connections.
     sockets: Vec<Option<Socket>>,
@@ -93,23 +77,18 @@ pub struct Streams {
     registry: Registry,
 }
 
-/// What came of one step with a socket.
-enum Step {
-    /// There may be more to do at once.
-    Again,
-    /// The kernel has to tell of news first.
-    Blocked,
-    /// The connection has gone.
-    Gone,
-}
-
-impl Streams {
-    /// Serves what comes to these sockets.
+impl<E: Connections> Streams<E> {
+    /// Serves what comes to these sockets. Tokens from `tokens` to [`TOKENS_MAX`] behind it are
+    /// theirs.
     ///
     /// # Errors
     /// What the kernel says when a socket cannot be waited for.
-    pub fn new(listeners: Vec<StreamListener>, registry: Registry) -> io::Result<Self> {
-        let mut engine = Engine::default();
+    pub fn new(
+        mut engine: E,
+        tokens: usize,
+        listeners: Vec<StreamListener>,
+        registry: Registry,
+    ) -> io::Result<Self> {
         let mut listening = Vec::new();
         for (place, listener) in listeners.into_iter().enumerate() {
             // Whatever is accepted inherits it.
@@ -117,12 +96,14 @@ impl Streams {
             options.set_tcp_nodelay(true)?;
             listener.socket.set_nonblocking(true)?;
             let mut socket = mio::net::TcpListener::from_std(listener.socket);
-            registry.register(&mut socket, Token(LISTENERS + place), Interest::READABLE)?;
+            registry.register(&mut socket, Token(tokens + place), Interest::READABLE)?;
             let id = engine.add_listener(listener.address, listener.protocol);
-            listening.push(Listening { socket, id, terms: listener.terms, readable: true });
+            let (terms, in_clear) = (listener.terms, listener.in_clear);
+            listening.push(Listening { socket, id, terms, in_clear, readable: true });
         }
         Ok(Streams {
             engine,
+            tokens,
             listeners: listening,
             sockets: Vec::new(),
             fresh: VecDeque::new(),
@@ -135,25 +116,20 @@ impl Streams {
 
     /// Whether a token is that of one of these sockets.
     #[must_use]
-    pub fn owns(token: Token) -> bool {
-        token.0 >= LISTENERS
-    }
-
-    /// Takes new settings.
-    pub fn adopt(&mut self, policy: &HttpPolicy) {
-        self.engine.adopt(policy);
+    pub fn owns(&self, token: Token) -> bool {
+        (self.tokens..self.tokens + TOKENS_MAX).contains(&token.0)
     }
 
     /// The kernel has news of a socket.
     pub fn note(&mut self, event: &Event) {
-        let token = event.token().0;
-        if token < CONNECTIONS {
-            if let Some(listener) = self.listeners.get_mut(token - LISTENERS) {
+        let place = event.token().0 - self.tokens;
+        let Some(row) = place.checked_sub(LISTENERS_MAX) else {
+            if let Some(listener) = self.listeners.get_mut(place) {
                 listener.readable = true;
             }
             return;
-        }
-        let Some(Some(socket)) = self.sockets.get_mut(token - CONNECTIONS) else { return };
+        };
+        let Some(Some(socket)) = self.sockets.get_mut(row) else { return };
         socket.ended |= event.is_read_closed();
         socket.readable |= event.is_readable() || socket.ended;
         socket.writable |= event.is_writable();
@@ -227,22 +203,32 @@ impl Streams {
                 return;
             }
         };
-        let tls = match &listener.terms {
-            Some(terms) => match TlsSession::accept(&terms.load()) {
-                Ok(session) => Some(Box::new(session)),
-                Err(_) => return,
-            },
-            None => None,
-        };
-        let Some(id) = self.engine.handle_connected(peer, listener.id, turn) else { return };
+        let (listener, secures) = (listener.id, listener.terms.is_some() && !listener.in_clear);
+        let Some(id) = self.engine.handle_connected(peer, listener, turn) else { return };
+        self.insert(id, listener, stream, false);
+        if secures {
+            self.secure(id, turn);
+        }
+    }
+
+    /// Drives one more socket from now on; `dialing` says that it is still being connected.
+    pub fn insert(
+        &mut self,
+        id: ConnectionId,
+        listener: ListenerId,
+        stream: TcpStream,
+        dialing: bool,
+    ) {
         let row = id.row as usize;
         if self.sockets.len() <= row {
             self.sockets.resize_with(row + 1, || None);
         }
         self.sockets[row] = Some(Socket {
             id,
+            listener,
             stream,
-            tls,
+            tls: None,
+            dialing,
             registered: false,
             readable: true,
             writable: true,
@@ -255,6 +241,36 @@ impl Streams {
         self.fresh.push_back(id);
     }
 
+    /// The address at this side of a connection.
+    #[must_use]
+    pub fn local_address(&self, id: ConnectionId) -> Option<SocketAddr> {
+        let socket = self.sockets.get(id.row as usize)?.as_ref()?;
+        socket.stream.local_addr().ok().filter(|_| socket.id == id)
+    }
+
+    /// Speaks TLS on a connection from now on.
+    fn secure(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> Step {
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return Step::Gone };
+        let listener = self.listeners.iter().find(|one| one.id == socket.listener);
+        let terms = listener.and_then(|listener| listener.terms.as_ref());
+        match terms.map(|terms| TlsSession::accept(&terms.load())) {
+            Some(Ok(mut tls)) => {
+                if let Some(mark) = self.engine.mark(id) {
+                    tls.mark(mark);
+                }
+                socket.tls = Some(Box::new(tls));
+                socket.readable = true;
+                Step::Again
+            }
+            // Never in clear what is to be secured.
+            Some(Err(_)) | None => {
+                self.engine.handle_gone(id, turn);
+                self.close(id, turn);
+                Step::Gone
+            }
+        }
+    }
+
     /// Does what can be done with a connection, within the bounds of its share.
     fn drive(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
@@ -262,6 +278,10 @@ impl Streams {
             return;
         }
         socket.queued = false;
+        if socket.dialing && !self.dialed(id, turn) {
+            return;
+        }
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.broken {
             self.engine.handle_gone(id, turn);
             return self.close(id, turn);
@@ -282,6 +302,7 @@ impl Streams {
                     Step::Again
                 }
                 Next::Wait => flush(socket),
+                Next::StartTls => self.secure(id, turn),
                 Next::Reset => {
                     // Else the kernel would go on offering it to the phone for minutes.
                     let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
@@ -303,13 +324,39 @@ impl Streams {
         }
     }
 
+    /// Whether a connection that this side makes is there now.
+    fn dialed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return false };
+        let result = match socket.stream.take_error() {
+            Ok(None) => socket.stream.peer_addr().map(drop),
+            Ok(Some(fault)) | Err(fault) => Err(fault),
+        };
+        let result = match result {
+            Err(fault) if fault.kind() == io::ErrorKind::NotConnected => {
+                self.wait_for(id, turn);
+                return false;
+            }
+            Ok(()) => {
+                (socket.dialing, socket.broken) = (false, false);
+                Ok(())
+            }
+            Err(fault) => Err(dial_fault(&fault)),
+        };
+        let is_there = result.is_ok();
+        self.engine.handle_dialed(id, result, turn);
+        if !is_there {
+            self.close(id, turn);
+        }
+        is_there
+    }
+
     /// Lets the kernel tell of news.
     fn wait_for(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.registered {
             return;
         }
-        let token = Token(CONNECTIONS + id.row as usize);
+        let token = Token(self.tokens + LISTENERS_MAX + id.row as usize);
         let both = Interest::READABLE | Interest::WRITABLE;
         match self.registry.register(&mut socket.stream, token, both) {
             // Whatever came before is told of now.
@@ -338,142 +385,10 @@ impl Streams {
     }
 }
 
-/// Reads once and hands over what came.
-fn read(socket: &mut Socket, engine: &mut Engine, room: &mut [u8], turn: &mut Turn<'_>) -> Step {
-    if !socket.readable {
-        return flush(socket);
-    }
-    let id = socket.id;
-    let result = match &mut socket.tls {
-        None => socket.stream.read(room),
-        Some(tls) => {
-            let was_handshaking = tls.is_handshaking();
-            let result = tls.read(&mut socket.stream, room);
-            if was_handshaking && !tls.is_handshaking() {
-                turn.counters.tls_handshakes.up();
-                if tls.is_resumed() {
-                    turn.counters.tls_resumed.up();
-                }
-                let secured = tls.version_and_suite();
-                let secured = secured.map(|(version, suite)| Secured { version, suite });
-                engine.handle_secured(id, secured, tls.shows_certificate());
-            }
-            result
-        }
-    };
-    match result {
-        Ok(0) => {
-            engine.handle_end(id, turn);
-            Step::Again
-        }
-        Ok(count) => {
-            // Fewer than there was room for: nothing is left, and the kernel tells when more comes.
-            socket.emptied = count < room.len() && socket.tls.is_none();
-            socket.readable = !socket.emptied || socket.ended || !socket.registered;
-            engine.handle_bytes(id, &room[..count], turn);
-            Step::Again
-        }
-        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
-            socket.readable = false;
-            flush(socket)
-        }
-        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
-        Err(_) => {
-            let why = socket.tls.as_ref().and_then(|tls| tls.fault());
-            match why {
-                Some(why) => {
-                    if why == Handshake::PlainRequest {
-                        // So that whoever typed http:// where https:// belongs is told.
-                        let _ = socket.stream.write(PLAIN_ANSWER);
-                    }
-                    engine.handle_handshake_failed(id, why, turn);
-                }
-                None => engine.handle_gone(id, turn),
-            }
-            Step::Gone
-        }
-    }
-}
-
-/// Sends once, at most `left` bytes of a body.
-fn write(socket: &mut Socket, engine: &mut Engine, left: &mut usize, turn: &mut Turn<'_>) -> Step {
-    if !socket.writable {
-        return Step::Blocked;
-    }
-    let id = socket.id;
-    let outgoing = engine.outgoing(id);
-    // A socket that is closed with something unread in it throws away what has not left.
-    let closes = outgoing.is_last && socket.emptied;
-    let result = match &mut socket.tls {
-        None => send::plain(&mut socket.stream, outgoing, *left, closes),
-        Some(tls) => send::tls(tls, &mut socket.stream, outgoing, *left),
-    };
-    match result {
-        Ok(0) => {
-            engine.handle_cut(id, turn);
-            Step::Again
-        }
-        Ok(count) => {
-            *left = left.saturating_sub(count);
-            engine.handle_sent(id, count, turn);
-            Step::Again
-        }
-        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
-            turn.counters.stream_would_block.up();
-            socket.writable = !socket.registered;
-            engine.handle_blocked(id, turn);
-            Step::Blocked
-        }
-        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
-        Err(_) => {
-            engine.handle_gone(id, turn);
-            Step::Gone
-        }
-    }
-}
-
-/// Sends what TLS has encrypted. There is nothing else to do at the moment.
-fn flush(socket: &mut Socket) -> Step {
-    let Some(tls) = &mut socket.tls else { return Step::Blocked };
-    if !tls.has_unsent() || !socket.writable {
-        return Step::Blocked;
-    }
-    match tls.flush(&mut socket.stream) {
-        Ok(()) => Step::Blocked,
-        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
-            socket.writable = !socket.registered;
-            Step::Blocked
-        }
-        Err(_) => Step::Gone,
-    }
-}
-
-/// Tells the phone that nothing more comes.
-fn end(socket: &mut Socket) {
-    if let Some(tls) = &mut socket.tls {
-        tls.end();
-        let _ = tls.flush(&mut socket.stream);
-    }
-    let _ = socket.stream.shutdown(Shutdown::Write);
-}
-
-/// Whether a connection can be closed without losing what was encrypted and has not left.
-fn close_in_peace(socket: &mut Socket, now: Instant) -> bool {
-    let Some(tls) = &mut socket.tls else { return true };
-    let since = *socket.closing.get_or_insert_with(|| {
-        tls.end();
-        now
-    });
-    match tls.flush(&mut socket.stream) {
-        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => now.since(since) >= FLUSH_MAX,
-        Ok(()) | Err(_) => true,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Write;
+    use std::io::{Read, Write};
     use std::net::TcpStream as Client;
     use std::path::PathBuf;
     use std::sync::Arc;
@@ -484,13 +399,14 @@ mod tests {
     use crate::content::{Catalog, Entry, Form, Root, RootId};
     use crate::count::Counters;
     use crate::session::Outcome;
+    use crate::session::http::Engine;
     use crate::session::http::limits::HttpListener;
     use crate::session::snapshot::{Policy, Snapshot};
     use crate::wire::name::FileName;
 
     /// One worker's connections, turned by hand.
     struct Bench {
-        streams: Streams,
+        streams: Streams<Engine>,
         poll: mio::Poll,
         snapshot: Snapshot,
         admission: Admission,
@@ -518,11 +434,17 @@ mod tests {
             let root = Root { dir: PathBuf::new(), entries: entries.collect() };
             let catalog = Catalog { roots: vec![Arc::new(root)] };
             let poll = mio::Poll::new().unwrap();
-            let listener =
-                StreamListener { socket, address, protocol: Protocol::Http, terms: None };
+            let listener = StreamListener {
+                socket,
+                address,
+                protocol: Protocol::Http,
+                terms: None,
+                in_clear: false,
+            };
             let registry = poll.registry().try_clone().unwrap();
-            let mut streams = Streams::new(vec![listener], registry).unwrap();
-            streams.adopt(&policy.http);
+            let mut streams =
+                Streams::new(Engine::default(), 1 << 20, vec![listener], registry).unwrap();
+            streams.engine.adopt(&policy.http);
             Bench {
                 streams,
                 poll,

@@ -14,6 +14,7 @@ use rustls::{
 };
 
 use crate::session::Handshake;
+use crate::session::stream::Mark;
 use library::Library;
 
 /// What the connections of one HTTPS listener are secured with. A reload puts another one into the
@@ -46,14 +47,6 @@ pub type SharedTerms = Arc<ArcSwap<TlsTerms>>;
 /// all that was taken before has left. Two records: a slow phone pins no more than that.
 pub const QUEUE_BYTES_MAX: usize = 32 << 10;
 
-/// What a phone is told, in clear, that spoke plain HTTP to a port that speaks TLS.
-pub const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
-    Content-Type: text/plain\r\n\
-    Content-Length: 70\r\n\
-    Connection: close\r\n\
-    \r\n\
-    This port speaks HTTPS: ask again with https:// in front of the name.\n";
-
 /// As much of a connection's first bytes as tells what they are: a record's head, the head of the
 /// message in it, and the version of a hello.
 const OPENING_BYTES: usize = 11;
@@ -76,6 +69,17 @@ impl TlsSession {
     /// When the system gives no random bytes.
     pub fn accept(terms: &TlsTerms) -> io::Result<TlsSession> {
         Ok(TlsSession { tls: Library::accept(terms)?, opening: Opening::default(), fault: None })
+    }
+
+    /// Whoever resumes the session later shows this mark. Meant for before the handshake.
+    pub fn mark(&mut self, mark: Mark) {
+        self.tls.mark(mark);
+    }
+
+    /// The mark of the connection whose session this one resumes.
+    #[must_use]
+    pub fn resumes(&self) -> Option<Mark> {
+        self.tls.resumes()
     }
 
     /// Plain bytes, at least one. Reads from the socket until there are some, and drives the

@@ -6,6 +6,7 @@
 pub mod http;
 pub mod snapshot;
 pub mod snmp;
+pub mod stream;
 pub mod tftp;
 pub mod timer;
 

@@ -11,6 +11,7 @@ use super::{Opening, QUEUE_BYTES_MAX, TlsTerms, reason};
 #[cfg(feature = "legacy-tls")]
 use crate::net::legacy::LegacySession;
 use crate::session::Handshake;
+use crate::session::stream::Mark;
 
 /// The server's end of one connection.
 #[derive(Debug)]
@@ -131,6 +132,24 @@ impl Library {
             Library::Rustls(tls) => tls.handshake_kind() == Some(HandshakeKind::Resumed),
             #[cfg(feature = "legacy-tls")]
             Library::OpenSsl(tls) => tls.is_resumed(),
+        }
+    }
+
+    /// Whoever resumes the session later shows this mark. Old phones show none.
+    pub(super) fn mark(&mut self, mark: Mark) {
+        match self {
+            Library::Rustls(tls) => tls.set_resumption_data(&mark),
+            #[cfg(feature = "legacy-tls")]
+            Library::OpenSsl(_) => {}
+        }
+    }
+
+    /// The mark of the connection whose session this one resumes. Old phones have none.
+    pub(super) fn resumes(&self) -> Option<Mark> {
+        match self {
+            Library::Rustls(tls) => tls.received_resumption_data()?.try_into().ok(),
+            #[cfg(feature = "legacy-tls")]
+            Library::OpenSsl(_) => None,
         }
     }
 

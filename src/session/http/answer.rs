@@ -4,10 +4,11 @@
 
 use crate::content::blob::Version;
 use crate::content::{Answer, Ask, OpenError, StoreError, Stored, Ticket};
-use crate::session::http::connection::{ConnectionId, State, What};
+use crate::session::http::connection::{State, What};
 use crate::session::http::engine::Engine;
 use crate::session::http::refusal::No;
 use crate::session::http::request::{Otherwise, terms};
+use crate::session::stream::ConnectionId;
 use crate::session::{Failure, Refusal, Turn};
 use crate::vault::deed::{Denied, Done};
 use crate::wire::http::range::Ranges;

@@ -3,9 +3,10 @@
 //! Never stores anything itself: a whole body is handed to the vault or to the writer.
 
 use crate::content::Ask;
-use crate::session::http::connection::{ConnectionId, State, Target, Want, What};
+use crate::session::http::connection::{State, Target, Want, What};
 use crate::session::http::engine::{Engine, due_by_rate};
 use crate::session::http::refusal::{ALLOW_READ, No};
+use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Turn};
 use crate::time::Instant;
 use crate::vault::deed::Act;

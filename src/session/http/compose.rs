@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use crate::content::blob::{Blob, Version};
 use crate::content::{Ask, OpenError};
-use crate::session::http::connection::{ConnectionId, State};
+use crate::session::http::connection::State;
 use crate::session::http::engine::Engine;
 use crate::session::http::refusal::No;
-use crate::session::http::reply::{Body, FilePart, Parts, Reply, Way, boundary};
-use crate::session::{Failure, Refusal, Subject, Turn, Verb};
+use crate::session::http::reply::{Body, Parts, Reply, boundary};
+use crate::session::stream::{ConnectionId, FilePart};
+use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::time::Duration;
 use crate::wire::http::range::{ByteRange, Ranges};
 use crate::wire::http::request::Malformed;
@@ -98,7 +99,7 @@ impl Engine {
             }
         };
         let Some((reply, range)) = range else { return };
-        let mut part = FilePart::new(blob, range);
+        let mut part = FilePart::new(blob, range.first, range.bytes);
         let mut parts = parts;
         if let Some(parts) = &mut parts {
             parts.write_next(&mut reply.out, &mut part);
@@ -215,24 +216,6 @@ impl Engine {
         self.refuse(id, No::new(Status::REQUEST_TIMEOUT, Refusal::TooSlow).and_linger(), turn);
     }
 
-    /// So many bytes of what was lent have left.
-    pub fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
-        turn.counters.stream_sent_bytes.add(bytes as u64);
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let payload = connection.reply.advance(bytes);
-        if let Some(told) = connection.told.as_mut().filter(|told| told.verb == Verb::Fetch) {
-            told.bytes += payload;
-        }
-        if !matches!(connection.state, State::Replying) {
-            return;
-        }
-        if connection.reply.is_sent() {
-            self.reply_sent(id, turn);
-        } else {
-            self.prompt(id);
-        }
-    }
-
     /// Asks what must be known or read before more can leave.
     pub(super) fn prompt(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.open_mut(id) else { return };
@@ -249,14 +232,8 @@ impl Engine {
     ) {
         let Some(connection) = self.connections.open_mut(id) else { return };
         let Body::File(file, _) = &mut connection.reply.body else { return };
-        let left = file.end - file.at;
-        let Way::Read { part, used, asked: asked @ true } = &mut file.way else { return };
-        match result {
-            Ok(bytes) if bytes.len() as u64 <= left => {
-                (*part, *used, *asked) = (bytes, 0, false);
-            }
-            Ok(_) => self.fail(id, Failure::FileChanged, turn),
-            Err(fault) => self.fail(id, Failure::Open(fault), turn),
+        if let Err(failure) = file.handle_read(result) {
+            self.fail(id, failure, turn);
         }
     }
 
@@ -265,10 +242,7 @@ impl Engine {
         let Some(id) = self.find(ask.ticket()) else { return };
         let Some(connection) = self.connections.open_mut(id) else { return };
         let Body::File(part, _) = &mut connection.reply.body else { return };
-        match &mut part.way {
-            Way::Straight => {}
-            Way::Read { asked, .. } => *asked = false,
-        }
+        part.handle_refused();
         self.set_deadline(id, Some(turn.now + ASK_AGAIN));
     }
 

@@ -1,14 +1,14 @@
-//! One connection and the table of all: what is remembered between two events.
+//! One connection: what is remembered between two events.
 //!
 //! Plain values; what happens to them is in `engine.rs` and beside it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::content::{Entry, Ticket};
+use crate::content::Entry;
 use crate::session::http::body::Receiving;
-use crate::session::http::engine::ListenerId;
 use crate::session::http::reply::Reply;
+use crate::session::stream::ListenerId;
 use crate::session::timer::Deadline;
 use crate::session::{Outcome, Secured, Subject, Verb};
 use crate::time::Instant;
@@ -17,30 +17,6 @@ use crate::vault::names::Item;
 use crate::vault::upload::Upload;
 use crate::wire::http::range::Ranges;
 use crate::wire::http::request::Framing;
-
-/// A ticket's highest bit tells that a connection asks, so generations have one less.
-const GENERATION_MASK: u32 = (Ticket::STREAM >> 32) as u32 - 1;
-
-/// A connection: its row, and which of those that had the row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId {
-    /// The row in the table; free again once the connection has gone.
-    pub row: u32,
-    generation: u32,
-}
-
-impl From<ConnectionId> for Ticket {
-    fn from(id: ConnectionId) -> Ticket {
-        Ticket(Ticket::STREAM | u64::from(id.generation) << 32 | u64::from(id.row))
-    }
-}
-
-impl From<Ticket> for ConnectionId {
-    fn from(ticket: Ticket) -> ConnectionId {
-        let generation = (ticket.0 >> 32) as u32 & GENERATION_MASK;
-        ConnectionId { row: ticket.0 as u32, generation }
-    }
-}
 
 /// One connection.
 #[derive(Debug)]
@@ -146,73 +122,4 @@ pub(super) struct Told {
     /// Payload bytes that left, or came.
     pub(super) bytes: u64,
     pub(super) outcome: Outcome,
-}
-
-/// All connections of a worker.
-#[derive(Debug, Default)]
-pub(super) struct Table {
-    rows: Vec<Row>,
-    free: Vec<u32>,
-    open: usize,
-}
-
-#[derive(Debug)]
-struct Row {
-    generation: u32,
-    connection: Option<Box<Connection>>,
-}
-
-impl Table {
-    /// Open connections.
-    pub(super) fn len(&self) -> usize {
-        self.open
-    }
-
-    /// The connection with this id, if it still is one.
-    pub(super) fn open(&self, id: ConnectionId) -> Option<&Connection> {
-        let row = self.rows.get(id.row as usize)?;
-        row.connection.as_deref().filter(|_| row.generation == id.generation)
-    }
-
-    /// The same, to change it.
-    pub(super) fn open_mut(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let row = self.rows.get_mut(id.row as usize)?;
-        row.connection.as_deref_mut().filter(|_| row.generation == id.generation)
-    }
-
-    /// Adds one.
-    pub(super) fn insert(&mut self, connection: Connection) -> ConnectionId {
-        self.open += 1;
-        let connection = Some(Box::new(connection));
-        match self.free.pop() {
-            Some(row) => {
-                let place = &mut self.rows[row as usize];
-                place.connection = connection;
-                ConnectionId { row, generation: place.generation }
-            }
-            None => {
-                self.rows.push(Row { generation: 0, connection });
-                ConnectionId { row: (self.rows.len() - 1) as u32, generation: 0 }
-            }
-        }
-    }
-
-    /// Forgets one.
-    pub(super) fn remove(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
-        let row =
-            self.rows.get_mut(id.row as usize).filter(|row| row.generation == id.generation)?;
-        let connection = row.connection.take()?;
-        row.generation = row.generation.wrapping_add(1) & GENERATION_MASK;
-        self.free.push(id.row);
-        self.open -= 1;
-        Some(connection)
-    }
-
-    /// Every connection, in no order.
-    pub(super) fn ids(&self) -> impl Iterator<Item = ConnectionId> {
-        self.rows.iter().enumerate().filter_map(|(row, place)| {
-            let id = ConnectionId { row: row as u32, generation: place.generation };
-            place.connection.as_ref().map(|_| id)
-        })
-    }
 }

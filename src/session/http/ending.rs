@@ -4,66 +4,22 @@
 
 use std::net::SocketAddr;
 
-use crate::session::http::connection::{ConnectionId, State, Told};
-use crate::session::http::engine::{Engine, ListenerId};
-use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
+use crate::session::http::connection::{State, Told};
+use crate::session::http::engine::Engine;
+use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
+use crate::session::{Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 
 /// How long an ended connection is read on, so that its phone reads the last answer.
 const LINGER: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// The phone sends nothing any more; it may still read.
-    pub fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        connection.ended = true;
-        match connection.state {
-            State::Head | State::Lingering { .. } => connection.state = State::Over,
-            State::Receiving(_) => self.handle_gone(id, turn),
-            State::Parked(_) | State::Replying | State::Over | State::Stuck => {}
-        }
-    }
-
-    /// The connection broke, or the phone closed it before it had everything.
-    pub fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.state = State::Over;
-        }
-    }
-
-    /// The socket is closed once what is on its way out has left, or at that moment.
-    pub fn handle_flushing(&mut self, id: ConnectionId, until: Instant) {
-        let waits = self.connections.open(id).is_some_and(|one| one.deadline.at().is_some());
-        if !waits {
-            self.set_deadline(id, Some(until));
-        }
-    }
-
-    /// The file ended before its time: it was cut short while it was being sent.
-    pub fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        self.fail(id, Failure::FileChanged, turn);
-    }
-
     /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
     pub(super) fn fail(&mut self, id: ConnectionId, failure: Failure, turn: &mut Turn<'_>) {
         self.conclude(id, Some(Outcome::Failed(failure)), turn);
         if let Some(connection) = self.connections.open_mut(id) {
             connection.state = State::Over;
             self.ready.push_back(id);
-        }
-    }
-
-    /// The socket is closed; nothing of the connection is kept.
-    pub fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
-        let Some(connection) = self.connections.remove(id) else { return };
-        let address = connection.peer.ip();
-        if let Some(here) = self.per_address.get_mut(&address) {
-            *here -= 1;
-            if *here == 0 {
-                self.per_address.remove(&address);
-            }
         }
     }
 

@@ -4,49 +4,26 @@
 //! answers however the bytes were cut on the way.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::content::{Ask, Ticket};
-use crate::session::http::connection::{Connection, ConnectionId, State, Table};
+use crate::session::http::connection::{Connection, State};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
-use crate::session::http::reply::{Outgoing, Reply};
-use crate::session::timer::{Deadline, Timers};
-use crate::session::{Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn, Verb};
+use crate::session::stream::{ConnectionId, ListenerId, Table};
+use crate::session::timer::Timers;
+use crate::session::{Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 use crate::wire::http::request::{HeadLimits, Malformed, parse};
 use crate::wire::http::response::Dated;
 
-/// How long a phone that reads a file may take nothing at all: it may be busy with its flash.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
 /// Most bytes that are thrown away meanwhile.
 const LINGER_BYTES_MAX: u64 = 1 << 20;
-
-/// A listening socket, as its place in the order in which they were added.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ListenerId(pub u16);
-
-/// What to do with a connection now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Read, and hand over what came.
-    Read,
-    /// Send what [`Engine::outgoing`] lends.
-    Write,
-    /// Nothing: an answer or a moment is waited for.
-    Wait,
-    /// Send no more, but go on reading.
-    Shut,
-    /// Close.
-    Close,
-    /// Close, and keep nothing of what was sent and not read.
-    Reset,
-}
 
 /// The HTTP server of one worker.
 #[derive(Debug, Default)]
 pub struct Engine {
     pub(super) listeners: Vec<HttpListener>,
-    pub(super) connections: Table,
+    pub(super) connections: Table<Connection>,
     pub(super) per_address: HashMap<IpAddr, u32>,
     /// Bytes of bodies in memory.
     pub(super) bodies_held: u64,
@@ -62,13 +39,6 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Serves connections that come to one more address.
-    pub fn add_listener(&mut self, address: SocketAddr, protocol: Protocol) -> ListenerId {
-        let id = ListenerId(u16::try_from(self.listeners.len()).unwrap_or(u16::MAX));
-        self.listeners.push(HttpListener { address, protocol, stack: Vec::new(), vault: false });
-        id
-    }
-
     /// Takes new settings. An address that they do not have any more keeps what it had.
     pub fn adopt(&mut self, policy: &HttpPolicy) {
         for listener in &mut self.listeners {
@@ -115,91 +85,6 @@ impl Engine {
         self.bodies_held
     }
 
-    /// A phone has connected; nothing where it is one too many.
-    pub fn handle_connected(
-        &mut self,
-        peer: SocketAddr,
-        listener: ListenerId,
-        turn: &mut Turn<'_>,
-    ) -> Option<ConnectionId> {
-        turn.counters.stream_connections.up();
-        let limits = &turn.snapshot.policy.http.limits;
-        let here = self.per_address.entry(peer.ip()).or_default();
-        let crowded = limits.per_address_max > 0 && *here as usize >= limits.per_address_max;
-        if crowded || self.connections.len() >= limits.connections_max || self.stopping {
-            if *here == 0 {
-                self.per_address.remove(&peer.ip());
-            }
-            turn.counters.stream_refused.up();
-            let refusal =
-                if self.stopping { Refusal::Stopping } else { Refusal::TooManyConnections };
-            self.note_lone(peer, listener, Outcome::Refused(refusal), turn.now);
-            return None;
-        }
-        *here += 1;
-        let id = self.connections.insert(Connection {
-            peer,
-            listener,
-            secured: None,
-            certificate: false,
-            state: State::Head,
-            unread: Vec::new(),
-            reply: Reply::default(),
-            told: None,
-            deadline: Deadline::default(),
-            head_begun: false,
-            requests: 0,
-            ended: false,
-            has_slot: false,
-            body_held: 0,
-            discarded: 0,
-        });
-        self.set_deadline(id, Some(turn.now + limits.head_timeout));
-        Some(id)
-    }
-
-    /// The connection is secured, and so; whether the phone has shown a certificate that the
-    /// listener trusts.
-    pub fn handle_secured(
-        &mut self,
-        id: ConnectionId,
-        secured: Option<Secured>,
-        certificate: bool,
-    ) {
-        if let Some(connection) = self.connections.open_mut(id) {
-            (connection.secured, connection.certificate) = (secured, certificate);
-        }
-    }
-
-    /// The connection could not be secured. It is to be closed.
-    pub fn handle_handshake_failed(
-        &mut self,
-        id: ConnectionId,
-        why: Handshake,
-        turn: &mut Turn<'_>,
-    ) {
-        turn.counters.tls_handshakes_failed.up();
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        connection.state = State::Over;
-        let (peer, listener) = (connection.peer, connection.listener);
-        let outcome = Outcome::Refused(Refusal::Handshake(why));
-        self.note_lone(peer, listener, outcome, turn.now);
-    }
-
-    /// Bytes came. They are taken, all of them.
-    pub fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) {
-        turn.counters.stream_received_bytes.add(bytes.len() as u64);
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        if connection.unread.is_empty() {
-            let used = self.consume(id, bytes, turn);
-            let Some(connection) = self.connections.open_mut(id) else { return };
-            connection.unread.extend_from_slice(&bytes[used..]);
-        } else {
-            connection.unread.extend_from_slice(bytes);
-            self.resume(id, turn);
-        }
-    }
-
     /// Goes on with bytes that came before they were wanted.
     pub(super) fn resume(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(connection) = self.connections.open_mut(id) else { return };
@@ -215,7 +100,7 @@ impl Engine {
     }
 
     /// Takes what can be made use of now; says how many bytes that were.
-    fn consume(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
+    pub(super) fn consume(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
         let mut used = 0;
         loop {
             let rest = &bytes[used..];
@@ -279,42 +164,6 @@ impl Engine {
         }
     }
 
-    /// What to do with a connection now.
-    pub fn next(&mut self, id: ConnectionId) -> Next {
-        let Some(connection) = self.connections.open_mut(id) else { return Next::Close };
-        match &mut connection.state {
-            State::Head => Next::Read,
-            // "100 Continue" may have to leave first.
-            State::Receiving(_) if connection.reply.has_head() => Next::Write,
-            State::Receiving(_) => Next::Read,
-            State::Parked(_) if connection.reply.has_head() => Next::Write,
-            State::Parked(_) => Next::Wait,
-            State::Replying if connection.reply.can_send() => Next::Write,
-            State::Replying => Next::Wait,
-            State::Lingering { shut: true } => Next::Read,
-            State::Lingering { shut } => {
-                *shut = true;
-                Next::Shut
-            }
-            State::Over => Next::Close,
-            State::Stuck => Next::Reset,
-        }
-    }
-
-    /// What to send now. Meant for [`Next::Write`]; empty otherwise.
-    #[must_use]
-    pub fn outgoing(&self, id: ConnectionId) -> Outgoing<'_> {
-        self.connections.open(id).map_or(Outgoing::EMPTY, |connection| connection.reply.outgoing())
-    }
-
-    /// The socket has no room for more at the moment: the phone must read on in time.
-    pub fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(connection) = self.connections.open(id) else { return };
-        let Some(told) = &connection.told else { return };
-        let due = due_by_rate(told.moves_since, told.bytes, turn);
-        self.set_deadline(id, Some(due.min(turn.now + SILENCE_MAX)));
-    }
-
     pub(super) fn protocol(&self, listener: ListenerId) -> Protocol {
         let listener = self.listeners.get(usize::from(listener.0));
         listener.map_or(Protocol::Http, |listener| listener.protocol)
@@ -324,23 +173,6 @@ impl Engine {
         if let Some(connection) = self.connections.open_mut(id) {
             connection.deadline.set(at, id, &mut self.timers);
         }
-    }
-
-    /// When to call [`Engine::handle_timeout`] at the latest.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.next()
-    }
-
-    /// A connection that has something to do although its socket has no news.
-    pub fn poll_ready(&mut self) -> Option<ConnectionId> {
-        self.ready.pop_front()
-    }
-
-    /// Whether [`Engine::poll_ready`] has anything.
-    #[must_use]
-    pub fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
     }
 
     pub(super) fn note_ready(&mut self, id: ConnectionId) {

@@ -1,14 +1,16 @@
 //! HTTP for phones: connections as machines, told bytes and moments, asked for pieces to send.
 //!
-//! `engine.rs` owns a worker's connections; `request.rs` judges requests; `answer.rs` hears the
-//! loader and the vault; `body.rs` takes what phones send; `compose.rs` makes answers, `reply.rs`
-//! lends them in pieces; `ending.rs` ends. None of them opens, sends, waits or reads a clock, and
-//! nothing depends on how bytes were cut on the way.
+//! `engine.rs` owns a worker's connections, `connections.rs` speaks with their sockets;
+//! `request.rs` judges requests; `answer.rs` hears the loader and the vault; `body.rs` takes what
+//! phones send; `compose.rs` makes answers, `reply.rs` lends them in pieces; `ending.rs` ends. None
+//! of them opens, sends, waits or reads a clock, and nothing depends on how bytes were cut on the
+//! way.
 
 mod answer;
 mod body;
 mod compose;
 mod connection;
+mod connections;
 mod ending;
 mod engine;
 pub mod limits;
@@ -18,11 +20,9 @@ mod refusal;
 mod reply;
 mod request;
 
-pub use connection::ConnectionId;
-pub use engine::{Engine, ListenerId, Next};
+pub use engine::Engine;
 #[doc(hidden)]
 pub use model::{check_cuts, check_operations};
-pub use reply::{Outgoing, Payload};
 
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,10 @@ use crate::admission::slots::SharedSlots;
 use crate::content::blob::Blob;
 use crate::content::{Answer, Ask, Catalog, Ticket};
 use crate::count::Counters;
-use crate::session::http::connection::{ConnectionId, State};
-use crate::session::http::{Engine, ListenerId, Next, Payload};
+use crate::session::http::Engine;
+use crate::session::http::connection::State;
 use crate::session::snapshot::{Policy, Snapshot};
+use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
 use crate::session::{Protocol, Record, Turn};
 use crate::time::Instant;
 use crate::vault::deed::Act;
@@ -192,6 +193,7 @@ impl World {
                     }
                 }
                 Next::Wait => return,
+                Next::StartTls => panic!("HTTP never begins TLS in the middle"),
                 Next::Close | Next::Reset => return self.close(id),
             }
         }

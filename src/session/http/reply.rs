@@ -1,58 +1,18 @@
 //! Answers: composed once, lent in pieces, counted as they leave.
 //!
-//! A file that this process may not read itself, because it is mapped, is read by the loader, in
-//! parts that are looked at before any of them leaves. The kernel never sends from the file itself:
-//! what stands in a socket's queue would change with the file until the phone has acknowledged it.
+//! Judges nothing, and holds no more of a file than `session/stream.rs` does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::content::Ask;
-use crate::content::blob::{Blob, Version};
-use crate::session::http::connection::ConnectionId;
+use crate::content::blob::Version;
+use crate::session::stream::{FilePart, Outgoing, Payload};
 use crate::wire::http::range::ByteRange;
 use crate::wire::http::request::{Framing, Head, Method, Version as HttpVersion};
 use crate::wire::http::response::{self, field};
 
 /// What is sent before a body that its phone asks leave for.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Bytes of a mapped file that are read at a time; a connection keeps no more in memory.
-const PART_BYTES: u64 = 64 << 10;
-
-/// What to send now: a head, and behind it a payload. Either may be empty.
-#[derive(Clone, Copy, Debug)]
-pub struct Outgoing<'a> {
-    /// Bytes of heads.
-    pub head: &'a [u8],
-    /// What follows.
-    pub payload: Payload<'a>,
-    /// Nothing comes behind it, and the connection is closed then.
-    pub is_last: bool,
-}
-
-impl Outgoing<'_> {
-    /// Nothing.
-    pub const EMPTY: Outgoing<'static> =
-        Outgoing { head: &[], payload: Payload::None, is_last: false };
-}
-
-/// Bytes of a body.
-#[derive(Clone, Copy, Debug)]
-pub enum Payload<'a> {
-    /// None now.
-    None,
-    /// These.
-    Bytes(&'a [u8]),
-    /// So many bytes of a file.
-    File {
-        /// The file.
-        blob: &'a Blob,
-        /// Where they start.
-        offset: u64,
-        /// How many they are.
-        bytes: u64,
-    },
-}
 
 /// The answer to one request.
 #[derive(Debug, Default)]
@@ -82,23 +42,6 @@ pub(super) enum Body {
     File(FilePart, Option<Box<Parts>>),
 }
 
-#[derive(Debug)]
-pub(super) struct FilePart {
-    pub(super) blob: Arc<Blob>,
-    pub(super) at: u64,
-    pub(super) end: u64,
-    pub(super) way: Way,
-}
-
-/// How the bytes of a file get out.
-#[derive(Debug)]
-pub(super) enum Way {
-    /// As they are: nothing can change them.
-    Straight,
-    /// In parts that the loader reads.
-    Read { part: Vec<u8>, used: usize, asked: bool },
-}
-
 /// The parts of a multipart answer that are still to come (RFC 9110, 14.6).
 #[derive(Debug)]
 pub(super) struct Parts {
@@ -110,52 +53,6 @@ pub(super) struct Parts {
 /// Between the parts. No file is searched for it: it is long, and nobody knows it beforehand.
 pub(super) fn boundary(version: &Version) -> String {
     format!("ringpost-{:016x}-{:016x}", version.modified_ns, version.changed_ns.rotate_left(17))
-}
-
-impl FilePart {
-    pub(super) fn new(blob: Arc<Blob>, range: ByteRange) -> Self {
-        let way = match blob.is_mapped() {
-            false => Way::Straight,
-            true => Way::Read { part: Vec::new(), used: 0, asked: false },
-        };
-        FilePart { blob, at: range.first, end: range.first + range.bytes, way }
-    }
-
-    fn payload(&self) -> Payload<'_> {
-        match &self.way {
-            Way::Straight if self.at < self.end => {
-                let bytes = self.end - self.at;
-                Payload::File { blob: &self.blob, offset: self.at, bytes }
-            }
-            Way::Read { part, used, .. } if *used < part.len() => Payload::Bytes(&part[*used..]),
-            Way::Straight | Way::Read { .. } => Payload::None,
-        }
-    }
-
-    fn advance(&mut self, bytes: u64) {
-        self.at += bytes;
-        debug_assert!(self.at <= self.end, "more was sent than was lent");
-        if let Way::Read { used, .. } = &mut self.way {
-            *used += bytes as usize;
-        }
-    }
-
-    /// The question to ask before more can leave, if there is one.
-    pub(super) fn ask(&mut self, id: ConnectionId) -> Option<Ask> {
-        let ticket = id.into();
-        let waits = self.at < self.end && matches!(self.payload(), Payload::None);
-        match &mut self.way {
-            Way::Read { part, used, asked: asked @ false } if waits => {
-                *asked = true;
-                *used = 0;
-                let buffer = std::mem::take(part);
-                let bytes = (self.end - self.at).min(PART_BYTES) as usize;
-                let blob = Arc::clone(&self.blob);
-                Some(Ask::Read { ticket, blob, offset: self.at, bytes, buffer })
-            }
-            Way::Straight | Way::Read { .. } => None,
-        }
-    }
 }
 
 impl Reply {
@@ -237,7 +134,7 @@ impl Reply {
             Body::Bytes(_, sent) => *sent += payload,
             Body::File(part, more) => {
                 part.advance(payload as u64);
-                if part.at == part.end
+                if part.is_sent()
                     && let Some(parts) = more
                 {
                     self.out.clear();
@@ -256,7 +153,7 @@ impl Reply {
         let body_sent = match &self.body {
             Body::None => true,
             Body::Bytes(bytes, sent) => *sent == bytes.len(),
-            Body::File(part, more) => part.at == part.end && more.is_none(),
+            Body::File(part, more) => part.is_sent() && more.is_none(),
         };
         body_sent && !self.has_head()
     }
@@ -266,13 +163,13 @@ impl Parts {
     /// Writes what stands before the next part and makes it the current one; or what stands behind
     /// the last, and says that that was it.
     pub(super) fn write_next(&mut self, out: &mut Vec<u8>, part: &mut FilePart) -> bool {
-        let version = part.blob.version();
+        let version = part.blob().version();
         let Some(range) = self.later.pop_front() else {
             out.extend_from_slice(format!("\r\n--{}--\r\n", boundary(&version)).as_bytes());
             return true;
         };
         self.write_head(&version, range, out);
-        *part = FilePart::new(Arc::clone(&part.blob), range);
+        *part = FilePart::new(Arc::clone(part.blob()), range.first, range.bytes);
         false
     }
 

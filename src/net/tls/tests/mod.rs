@@ -223,7 +223,10 @@ fn a_request_and_its_answer_pass() {
 
 #[test]
 fn the_plain_answer_is_a_whole_response() {
-    let text = std::str::from_utf8(PLAIN_ANSWER).unwrap();
+    let text = std::str::from_utf8(
+        <crate::session::http::Engine as crate::session::stream::Connections>::PLAIN_ANSWER,
+    )
+    .unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(&format!("Content-Length: {}", body.len())));
 }

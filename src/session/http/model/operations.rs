@@ -9,9 +9,10 @@ use super::{PLAIN, SECURE, Wire, World, phone};
 use crate::admission::access::{List, NamedList, Range};
 use crate::admission::slots::Overflow;
 use crate::content::RootId;
-use crate::session::http::connection::{ConnectionId, State};
+use crate::session::http::connection::State;
 use crate::session::http::limits::{HttpListener, HttpPolicy, StreamLimits};
 use crate::session::snapshot::Policy;
+use crate::session::stream::{ConnectionId, Connections as _, Security};
 use crate::session::{Handshake, Protocol};
 use crate::time::Duration;
 use crate::vault::deed::{Auth, Unknown, VaultPolicy};
@@ -285,7 +286,10 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
                 world.drive(id);
             }
         }
-        3 => world.engine.handle_secured(id, None, true),
+        3 => {
+            let security = Security { certificate: true, ..Security::default() };
+            world.turn(|engine, turn| engine.handle_secured(id, security, turn));
+        }
         // Those who have gone are spoken of once more.
         4.. => {
             let past = usize::from(more).checked_rem(world.past.len());

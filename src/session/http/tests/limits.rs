@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::admission::slots::Overflow;
-use crate::session::{Handshake, Protocol, Refusal, Secured};
+use crate::session::{Handshake, Protocol, Refusal};
 
 #[test]
 fn one_connection_too_many_of_all_is_closed_at_once() {
@@ -387,14 +387,13 @@ fn a_session_slot_is_shared_by_all_connections_of_a_phone() {
 #[test]
 fn a_handshake_that_is_never_through_is_told_and_silence_afterwards_is_not() {
     let mut bench = Bench::new();
-    let secured = Some(Secured { version: "TLS 1.2", suite: "any" });
     bench.id = bench.world.connect(PHONE.parse().unwrap(), true).unwrap();
     bench.wait(10_100);
     assert!(!bench.is_open());
     assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::Handshake(Handshake::TooSlow))]);
     assert_eq!(bench.world.counters.tls_handshakes_failed.value(), 1);
     bench.id = bench.world.connect(PHONE.parse().unwrap(), true).unwrap();
-    bench.world.engine.handle_secured(bench.id, secured, false);
+    bench.secured(false);
     bench.wait(10_100);
     assert!(!bench.is_open());
     // The first connection of all, a plain one, was as silent.

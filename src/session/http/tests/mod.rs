@@ -8,11 +8,12 @@ mod limits;
 mod requests;
 mod vault;
 
-use super::connection::ConnectionId;
 use super::model::phone::{self, Reply};
 use super::model::{World, content, policy};
 use crate::content::Ask;
+use crate::session::Secured;
 use crate::session::snapshot::Policy;
+use crate::session::stream::{ConnectionId, Connections as _, Security};
 use crate::session::{Outcome, Record};
 use crate::time::Duration;
 
@@ -118,6 +119,13 @@ impl Bench {
         let ask = self.world.asks.remove(0);
         self.world.answer(ask, fault);
         self.settle();
+    }
+
+    /// The connection is secured, and a certificate was shown or not.
+    fn secured(&mut self, certificate: bool) {
+        let secured = Some(Secured { version: "TLS 1.2", suite: "any" });
+        let (id, security) = (self.id, Security { secured, certificate, resumes: None });
+        self.world.turn(|engine, turn| engine.handle_secured(id, security, turn));
     }
 
     /// The oldest question of the server, which stays unanswered.

@@ -153,7 +153,7 @@ fn a_certificate_counts_where_certificates_do() {
     let reply = bench.get(ITEM);
     assert_eq!((reply.status, reply.field("www-authenticate")), (403, ""));
     assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::CertificateNeeded)]);
-    bench.world.engine.handle_secured(bench.id, None, true);
+    bench.secured(true);
     assert_eq!(bench.put(ITEM, b"x").status, 201);
     assert_eq!(bench.connect(OTHER).get(ITEM).status, 403, "it is this connection's alone");
 }

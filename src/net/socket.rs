@@ -1,0 +1,212 @@
+//! One socket of a connection, plain or through TLS: one read, one write, one close at a time.
+//!
+//! Decides nothing: what is to be done is asked of the protocol's machine in `stream.rs`.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+
+use mio::net::TcpStream;
+
+use crate::net::send;
+use crate::net::tls::TlsSession;
+use crate::session::stream::{ConnectionId, Connections, DialFault, ListenerId, Security};
+use crate::session::{Handshake, Secured, Turn};
+use crate::time::{Duration, Instant};
+
+/// How long the end of what TLS has encrypted may take to leave.
+pub(super) const FLUSH_MAX: Duration = Duration::from_secs(30);
+
+/// A socket and what is known of it.
+pub(super) struct Socket {
+    pub(super) id: ConnectionId,
+    pub(super) listener: ListenerId,
+    pub(super) stream: TcpStream,
+    pub(super) tls: Option<Box<TlsSession>>,
+    /// The connection is being made, by this side.
+    pub(super) dialing: bool,
+    /// The kernel tells of news. Before, each try is a look; a short connection needs no more.
+    pub(super) registered: bool,
+    pub(super) readable: bool,
+    pub(super) writable: bool,
+    /// The phone has ended its side: reading tells, sooner or later.
+    pub(super) ended: bool,
+    /// The last read left nothing.
+    pub(super) emptied: bool,
+    /// It stands in a queue already.
+    pub(super) queued: bool,
+    /// It broke, or was closed from the other side in both directions.
+    pub(super) broken: bool,
+    /// It is to be closed once what TLS has encrypted has left, and that since then.
+    pub(super) closing: Option<Instant>,
+}
+
+/// What came of one step with a socket.
+pub(super) enum Step {
+    /// There may be more to do at once.
+    Again,
+    /// The kernel has to tell of news first.
+    Blocked,
+    /// The connection has gone.
+    Gone,
+}
+
+/// How a connection was secured.
+fn security(tls: &TlsSession) -> Security {
+    let secured = tls.version_and_suite();
+    Security {
+        secured: secured.map(|(version, suite)| Secured { version, suite }),
+        certificate: tls.shows_certificate(),
+        resumes: tls.resumes(),
+    }
+}
+
+/// Why a connection that this side makes is not there.
+pub(super) fn dial_fault(fault: &io::Error) -> DialFault {
+    match fault.raw_os_error() {
+        Some(libc::ECONNREFUSED | libc::ECONNRESET) => DialFault::Refused,
+        Some(libc::ETIMEDOUT) => DialFault::Silent,
+        Some(libc::EHOSTUNREACH | libc::ENETUNREACH) => DialFault::Unreachable,
+        Some(_) | None => DialFault::Other,
+    }
+}
+
+/// Reads once and hands over what came.
+pub(super) fn read<E: Connections>(
+    socket: &mut Socket,
+    engine: &mut E,
+    room: &mut [u8],
+    turn: &mut Turn<'_>,
+) -> Step {
+    if !socket.readable {
+        return flush(socket);
+    }
+    let (id, mut is_news) = (socket.id, false);
+    let result = match &mut socket.tls {
+        None => socket.stream.read(room),
+        Some(tls) => {
+            let was_handshaking = tls.is_handshaking();
+            let result = tls.read(&mut socket.stream, room);
+            if was_handshaking && !tls.is_handshaking() {
+                turn.counters.tls_handshakes.up();
+                if tls.is_resumed() {
+                    turn.counters.tls_resumed.up();
+                }
+                is_news = true;
+                engine.handle_secured(id, security(tls), turn);
+            }
+            result
+        }
+    };
+    match result {
+        Ok(0) => {
+            engine.handle_end(id, turn);
+            Step::Again
+        }
+        Ok(count) => {
+            // Fewer than there was room for: nothing is left, and the kernel tells when more comes.
+            socket.emptied = count < room.len() && socket.tls.is_none();
+            socket.readable = !socket.emptied || socket.ended || !socket.registered;
+            engine.handle_bytes(id, &room[..count], turn);
+            Step::Again
+        }
+        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+            socket.readable = false;
+            if is_news { Step::Again } else { flush(socket) }
+        }
+        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
+        Err(_) => {
+            let why = socket.tls.as_ref().and_then(|tls| tls.fault());
+            match why {
+                Some(why) => {
+                    if why == Handshake::PlainRequest {
+                        // So that whoever typed http:// where https:// belongs is told.
+                        let _ = socket.stream.write(E::PLAIN_ANSWER);
+                    }
+                    engine.handle_handshake_failed(id, why, turn);
+                }
+                None => engine.handle_gone(id, turn),
+            }
+            Step::Gone
+        }
+    }
+}
+
+/// Sends once, at most `left` bytes of a body.
+pub(super) fn write<E: Connections>(
+    socket: &mut Socket,
+    engine: &mut E,
+    left: &mut usize,
+    turn: &mut Turn<'_>,
+) -> Step {
+    if !socket.writable {
+        return Step::Blocked;
+    }
+    let id = socket.id;
+    let outgoing = engine.outgoing(id);
+    // A socket that is closed with something unread in it throws away what has not left.
+    let closes = outgoing.is_last && socket.emptied;
+    let result = match &mut socket.tls {
+        None => send::plain(&mut socket.stream, outgoing, *left, closes),
+        Some(tls) => send::tls(tls, &mut socket.stream, outgoing, *left),
+    };
+    match result {
+        Ok(0) => {
+            engine.handle_cut(id, turn);
+            Step::Again
+        }
+        Ok(count) => {
+            *left = left.saturating_sub(count);
+            engine.handle_sent(id, count, turn);
+            Step::Again
+        }
+        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+            turn.counters.stream_would_block.up();
+            socket.writable = !socket.registered;
+            engine.handle_blocked(id, turn);
+            Step::Blocked
+        }
+        Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
+        Err(_) => {
+            engine.handle_gone(id, turn);
+            Step::Gone
+        }
+    }
+}
+
+/// Sends what TLS has encrypted. There is nothing else to do at the moment.
+pub(super) fn flush(socket: &mut Socket) -> Step {
+    let Some(tls) = &mut socket.tls else { return Step::Blocked };
+    if !tls.has_unsent() || !socket.writable {
+        return Step::Blocked;
+    }
+    match tls.flush(&mut socket.stream) {
+        Ok(()) => Step::Blocked,
+        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+            socket.writable = !socket.registered;
+            Step::Blocked
+        }
+        Err(_) => Step::Gone,
+    }
+}
+
+/// Tells the phone that nothing more comes.
+pub(super) fn end(socket: &mut Socket) {
+    if let Some(tls) = &mut socket.tls {
+        tls.end();
+        let _ = tls.flush(&mut socket.stream);
+    }
+    let _ = socket.stream.shutdown(Shutdown::Write);
+}
+
+/// Whether a connection can be closed without losing what was encrypted and has not left.
+pub(super) fn close_in_peace(socket: &mut Socket, now: Instant) -> bool {
+    let Some(tls) = &mut socket.tls else { return true };
+    let since = *socket.closing.get_or_insert_with(|| {
+        tls.end();
+        now
+    });
+    match tls.flush(&mut socket.stream) {
+        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => now.since(since) >= FLUSH_MAX,
+        Ok(()) | Err(_) => true,
+    }
+}

@@ -3,6 +3,7 @@
 //! Nothing here sends, sleeps, opens or locks. What a machine needs of the world it finds in the
 //! [`Turn`] that it is handed; what it wants done it says when polled.
 
+pub mod ftp;
 pub mod http;
 pub mod snapshot;
 pub mod snmp;

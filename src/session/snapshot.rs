@@ -12,6 +12,7 @@ use crate::admission::pace::Paces;
 use crate::admission::slots::SlotLimits;
 use crate::content::route::Routes;
 use crate::content::{Catalog, RootId};
+use crate::session::ftp::limits::FtpPolicy;
 use crate::session::http::limits::HttpPolicy;
 use crate::session::tftp::limits::TftpLimits;
 use crate::vault::upload::Rules;
@@ -42,6 +43,8 @@ pub struct Policy {
     pub tftp: TftpPolicy,
     /// The HTTP server, plain and over TLS.
     pub http: HttpPolicy,
+    /// The FTP server.
+    pub ftp: FtpPolicy,
 }
 
 /// Settings of the TFTP server.

@@ -1,0 +1,3 @@
+//! FTP for phones and their administrators.
+
+pub mod limits;

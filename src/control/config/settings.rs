@@ -24,6 +24,7 @@ use crate::content::loader::LoaderConfig;
 use crate::content::route::Routes;
 use crate::control::interfaces;
 use crate::session::Protocol;
+use crate::session::ftp::limits::FtpPolicy;
 use crate::session::http::limits::{CaFile, HttpListener, HttpPolicy};
 use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
@@ -201,6 +202,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         paces: Arc::default(),
         tftp: TftpPolicy::default(),
         http: HttpPolicy { limits: file.connections, vault, ..HttpPolicy::default() },
+        ftp: FtpPolicy::default(),
     };
     if let Some(tftp) = &file.tftp {
         policy.paces = Arc::new(paces(tftp));

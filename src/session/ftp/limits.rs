@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -53,7 +53,7 @@ impl Default for FtpPolicy {
             phones: vec!["anonymous".into(), "ftp".into()],
             bypass: Vec::new(),
             administrators: None,
-            tree: Arc::default(),
+            tree: Arc::new(Tree::new(Path::new("/"), &[], &[])),
             vault: None,
             snmp: SnmpPolicy::default(),
             active: true,
@@ -95,8 +95,8 @@ pub struct FtpLimits {
     pub per_address_max: usize,
     /// Bytes of a line. 512 to 16,384, default 4,096.
     pub line_bytes_max: usize,
-    /// Commands of a session per second, and ten seconds' worth at once; beyond that its lines wait.
-    /// Default 50.
+    /// Commands of a session per second, and ten seconds' worth at once; beyond that its lines
+    /// wait. Default 50.
     pub commands_per_second: u32,
     /// Failed log-ins of a session; then it is closed. Default 3.
     pub failed_logins_max: u32,

@@ -26,7 +26,7 @@ use super::reload::Source;
 use crate::content::blob::Blob;
 use crate::vault::deed::VaultPolicy;
 use crate::vault::keep;
-use crate::vault::names::{FAMILIES, Item};
+use crate::vault::names::{self, Item};
 use crate::vault::store::Writer;
 use crate::vault::versions::{self, VersionName};
 
@@ -337,16 +337,17 @@ fn writer() -> Writer {
 
 /// An extension as the vault has it.
 fn checked(extension: &str) -> Result<Box<str>, String> {
-    item(extension, FAMILIES[0]).map(|item| item.extension)
+    names::extension(extension).ok_or_else(|| {
+        format!("{extension:?} is no extension; it has letters, digits and the marks + - _ . @")
+    })
 }
 
 fn item(extension: &str, family: &str) -> Result<Item, String> {
-    if !FAMILIES.iter().any(|known| known.eq_ignore_ascii_case(family)) {
-        return Err(format!("{family:?} is no family of sets; there are {}", FAMILIES.join(", ")));
-    }
-    Item::new(extension, family).ok_or_else(|| {
-        format!("{extension:?} is no extension; it has letters, digits and the marks + - _ . @")
-    })
+    let known = names::family(family).ok_or_else(|| {
+        let families = names::families().collect::<Vec<_>>().join(", ");
+        format!("{family:?} is no family of sets; there are {families}")
+    })?;
+    Ok(Item { extension: checked(extension)?, family: known })
 }
 
 /// The version that is meant by a name, or by the beginning of one.

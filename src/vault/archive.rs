@@ -17,7 +17,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use tar::{Archive, Builder, Header};
 
-use super::names::Item;
+use super::names::{self, Item};
 use super::stamp::Stamp;
 use super::store::{Imported, Writer};
 use super::versions::{self, VersionName};
@@ -261,6 +261,8 @@ fn member(path: &str) -> Option<(Item, VersionName)> {
 /// Whether a path may be that of a directory that versions lie in.
 fn is_directory(path: &str) -> bool {
     let path = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
-    let (extension, family) = path.split_once('/').unwrap_or((path, super::names::FAMILIES[0]));
-    matches!(path, "" | ".") || Item::new(extension, family).is_some()
+    match path.split_once('/') {
+        Some((extension, family)) => Item::new(extension, family).is_some(),
+        None => matches!(path, "" | ".") || names::extension(path).is_some(),
+    }
 }

@@ -171,14 +171,12 @@ pub fn reach(extensions: Option<&str>) -> Result<Reach, String> {
         return Ok(Reach::All);
     }
     let folded = |one: &str| {
-        super::names::Item::new(one.trim(), super::names::FAMILIES[0])
-            .map(|item| item.extension)
-            .ok_or_else(|| {
-                format!(
-                    "{one:?} is no extension; write * for all, or extensions with commas between \
-                     them, such as 4711,4712"
-                )
-            })
+        super::names::extension(one.trim()).ok_or_else(|| {
+            format!(
+                "{one:?} is no extension; write * for all, or extensions with commas between \
+                 them, such as 4711,4712"
+            )
+        })
     };
     text.split(',').map(folded).collect::<Result<_, _>>().map(Reach::Listed)
 }

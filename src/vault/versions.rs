@@ -17,7 +17,7 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
-use super::names::{FAMILIES, Item};
+use super::names::{self, Item};
 use super::stamp::Stamp;
 use crate::content::blob::{Blob, Version};
 
@@ -83,16 +83,12 @@ pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
     let Some(top) = found(top)? else { return Ok(Vec::new()) };
     let extensions = match of {
         Some(extension) => vec![extension.to_owned()],
-        None => names(&top)?,
+        None => members(&top)?,
     };
     let mut items = Vec::new();
     // What an administrator put there is none of the vault's.
-    let is_item = |item: &Item, extension: &str, family: &str| {
-        *item.extension == *extension && item.family == family
-    };
     for extension in extensions {
-        let any = Item::new(&extension, FAMILIES[0]);
-        if !any.is_some_and(|any| is_item(&any, &extension, FAMILIES[0])) {
+        if names::extension(&extension).is_none_or(|folded| *folded != *extension) {
             continue;
         }
         let dir = match top.open_dir(&extension) {
@@ -100,8 +96,8 @@ pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
             opened => found(opened)?,
         };
         let Some(dir) = dir else { continue };
-        items.extend(names(&dir)?.iter().filter_map(|family| {
-            Item::new(&extension, family).filter(|item| is_item(item, &extension, family))
+        items.extend(members(&dir)?.iter().filter_map(|family| {
+            Item::new(&extension, family).filter(|item| item.family == family)
         }));
     }
     items.sort_unstable();
@@ -109,7 +105,7 @@ pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
 }
 
 /// The members of a directory that have readable names.
-fn names(dir: &Dir) -> io::Result<Vec<String>> {
+fn members(dir: &Dir) -> io::Result<Vec<String>> {
     let names = dir.entries()?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     names.filter_map(Result::transpose).collect()
 }

@@ -26,6 +26,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("tftp_datagram", ringpost::wire::tftp::check),
     ("tftp_engine", ringpost::session::tftp::check_operations),
     ("upload_glob", upload_glob),
+    ("vault_name", ringpost::vault::names::check),
 ];
 
 fn http_head(bytes: &[u8]) {

@@ -143,7 +143,11 @@ fn a_version_is_shown_byte_for_byte_by_the_beginning_of_its_name() {
     assert!(bench.refused("show 2001 96xxdata 20").contains("give more of the name"));
     assert!(bench.refused("show 2001 96xxdata 1999").contains("ringpost vault list 2001"));
     assert!(bench.refused("show 2001 16xxdata").contains("nothing was ever kept"));
-    assert!(bench.refused("show 2001 99data").contains("96xxdata, 16xxdata, 9610data"));
+    assert!(
+        bench
+            .refused("show 2001 99data")
+            .contains("96xxdata, 16xxdata, 9610data, 4610data, 4620data")
+    );
     assert!(bench.refused("show 2002 96xxdata").contains("was deleted on 20"));
 }
 

@@ -147,7 +147,7 @@ impl Receiving {
         self.heard_at = now;
         self.stage = Stage::Collecting;
         self.received += 1;
-        self.since_ack += 1;
+        self.since_ack = self.since_ack.saturating_add(1);
         self.told_hole = false;
         self.repeats = false;
         if let Some(left) = self.timed.take() {
@@ -170,6 +170,7 @@ impl Receiving {
             self.deadline = None;
             // An ACK that was due for an earlier block would now be one for the whole.
             self.ack_due = false;
+            self.since_ack = 0;
             return Received::Whole;
         }
         self.ack_due |= self.since_ack >= self.terms.window;

@@ -140,6 +140,18 @@ fn a_window_of_an_upload_is_acknowledged_once() {
 }
 
 #[test]
+fn the_last_block_behind_an_ack_that_has_not_left_is_not_acknowledged_before_it_is_stored() {
+    let mut bench = waiting();
+    bench.write("a.log", "windowsize 2");
+    let (phone, port) = (bench.phone, bench.from);
+    for (number, bytes) in [(1, 512), (2, 512), (3, 5)] {
+        bench.world.deliver(phone, port, &data(number, &[7; 512][..bytes]));
+    }
+    assert_eq!(bench.settle(), SILENCE);
+    assert_eq!(bench.answer(0), ["ACK 3"]);
+}
+
+#[test]
 fn a_hole_in_an_uploaded_window_is_told_once() {
     let mut bench = waiting();
     bench.write("a.log", "windowsize 8");

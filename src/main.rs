@@ -9,6 +9,7 @@ use ringpost::control::certificate_command::{self, Deed};
 use ringpost::control::command;
 use ringpost::control::explain::Question;
 use ringpost::control::passwd_command::{self, Account};
+use ringpost::control::snmp_command::{self, Phone};
 use ringpost::control::vault_command::{self, VaultCommand};
 use ringpost::control::workers::Workers;
 use ringpost::session::Protocol;
@@ -73,6 +74,20 @@ enum Command {
         #[arg(long, value_name = "URL", conflicts_with = "config")]
         url: Option<String>,
         /// Print what the daemon said, as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Ask a phone by SNMP who it is, and say what stands in the way when it does not tell.
+    Snmp {
+        /// The phone's address, with a port where it is not that of [snmp].
+        address: Phone,
+        /// What SNMPSTRING says on the phone, in place of the communities of [snmp].
+        #[arg(long, value_name = "X")]
+        community: Option<String>,
+        /// The configuration; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
@@ -163,6 +178,9 @@ fn main() -> ExitCode {
             certificate_command::run(&deed.into(), listener, config.as_deref())
         }
         Command::Status { config, url, json } => command::status(config.as_deref(), url, json),
+        Command::Snmp { address, community, config, json } => {
+            snmp_command::run(address, community.as_deref(), config.as_deref(), json)
+        }
         Command::Vault { command, config } => vault_command::run(&command, config.as_deref()),
         Command::Passwd { user, extensions, delete, config } => {
             let account = Account { user: &user, extensions: extensions.as_deref(), delete };

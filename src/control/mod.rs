@@ -21,6 +21,7 @@ pub mod records;
 pub mod reload;
 mod sample;
 pub mod serve;
+pub mod snmp_command;
 pub mod vault_command;
 pub mod web;
 pub mod words;

@@ -23,6 +23,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("integrity_records", ringpost::net::integrity::check),
     ("remap", remap),
     ("slots", ringpost::admission::model::check_operations),
+    ("snmp_reply", ringpost::wire::snmp::check),
     ("tftp_datagram", ringpost::wire::tftp::check),
     ("tftp_engine", ringpost::session::tftp::check_operations),
     ("upload_glob", upload_glob),

@@ -1,4 +1,5 @@
-//! The clients that people have: tftp-hpa, atftp, busybox, curl and openssl, as Debian ships them.
+//! The clients that people have, as Debian ships them: tftp-hpa, atftp, busybox, curl, openssl, and
+//! net-snmp as a phone.
 //!
 //! A client that is not installed takes its tests with it; `tools/test` installs them, and counts
 //! what it could not.
@@ -10,6 +11,7 @@ use std::process::{Command, Output};
 use crate::server::Server;
 
 mod openssl;
+mod snmpd;
 
 /// More than 65,535 blocks of 512 bytes.
 const WRAPPING_BYTES: usize = 40 << 20;

@@ -11,6 +11,7 @@ mod limits;
 mod raw;
 mod reload;
 mod server;
+mod snmp;
 mod storm;
 mod tidy;
 mod vault;

@@ -15,6 +15,7 @@ use tracing::Level;
 use super::http::{self, CaSettings, Http, Https};
 use super::read::{Found, Section};
 use super::rows::{self, Roots, Upload};
+use super::snmp;
 use super::tftp::Tftp;
 use super::value::Size;
 use super::vault::Vault;
@@ -22,6 +23,7 @@ use crate::admission::access::Range as Clients;
 use crate::admission::slots::SlotLimits;
 use crate::content::remap::Remap;
 use crate::session::http::limits::StreamLimits;
+use crate::session::snmp::SnmpPolicy;
 use crate::time::Duration;
 
 /// Most workers that may be asked for.
@@ -60,7 +62,7 @@ pub(super) struct File {
     pub(super) connections: StreamLimits,
     pub(super) ca: CaSettings,
     pub(super) ftp: Option<Ftp>,
-    pub(super) snmp: Option<Snmp>,
+    pub(super) snmp: SnmpPolicy,
     pub(super) vault: Option<Vault>,
     pub(super) admin: Option<Spanned<SocketAddr>>,
     pub(super) slots: SlotLimits,
@@ -81,26 +83,6 @@ pub struct Ftp {
     pub root: Vec<Spanned<PathBuf>>,
     /// Ports for passive data connections.
     pub passive_ports: Spanned<RangeInclusive<u16>>,
-}
-
-/// `[snmp]`.
-#[derive(Debug)]
-pub struct Snmp {
-    /// The phones' SNMP port.
-    pub port: u16,
-    /// What to ask with, and whom.
-    pub communities: Vec<Community>,
-    /// How long an answer is believed.
-    pub cache: Duration,
-}
-
-/// A community, and the networks whose phones it is for; none means all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Community {
-    /// What the phone's SNMPSTRING says.
-    pub name: String,
-    /// Networks that it is for; empty means all.
-    pub from: Vec<IpNet>,
 }
 
 /// `[access]`: for each protocol its own list, if the file has one.
@@ -172,7 +154,7 @@ impl File {
             connections: http::connections(top.section("connections", found), found),
             ca: http::ca(top.section("ca", found), found),
             ftp: Ftp::read(top.section("ftp", found), found),
-            snmp: Snmp::read(top.section("snmp", found), found),
+            snmp: snmp::read(top.section("snmp", found), found),
             vault: Vault::read(top.section("vault", found), found),
             admin: admin(top.section("admin", found), found),
             slots: sessions(top.section("sessions", found), found),
@@ -303,18 +285,6 @@ impl Ftp {
         let here = section.is_there();
         section.finish(found);
         here.then_some(ftp)
-    }
-}
-
-impl Snmp {
-    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let port = section.number("port", 1..=65_535, "UDP", found).map_or(161, |port| port as u16);
-        let public = || vec![Community { name: "public".into(), from: Vec::new() }];
-        let communities = section.take("communities", found).unwrap_or_else(public);
-        let cache = section.take("cache", found).unwrap_or(Duration::from_secs(30));
-        let here = section.is_there();
-        section.finish(found);
-        here.then_some(Snmp { port, communities, cache })
     }
 }
 

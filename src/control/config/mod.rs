@@ -11,6 +11,7 @@ mod places;
 mod read;
 mod rows;
 mod settings;
+mod snmp;
 mod tftp;
 mod value;
 mod vault;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use file::{Community, Content, Ftp, Log, LogFormat, Snmp};
+pub use file::{Content, Ftp, Log, LogFormat};
 pub use http::{CaSettings, ClientAuth, HttpsSettings};
 pub use read::{Fault, Faults};
 pub use settings::{Kept, Settings, TftpSockets};

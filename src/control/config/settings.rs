@@ -164,8 +164,6 @@ pub struct Settings {
 pub struct Kept {
     /// `[ftp]`.
     pub ftp: Option<file::Ftp>,
-    /// `[snmp]`.
-    pub snmp: Option<file::Snmp>,
 }
 
 /// What the TFTP server listens on and sends from.
@@ -202,7 +200,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         paces: Arc::default(),
         tftp: TftpPolicy::default(),
         http: HttpPolicy { limits: file.connections, vault, ..HttpPolicy::default() },
-        ftp: FtpPolicy::default(),
+        ftp: FtpPolicy { snmp: file.snmp, ..FtpPolicy::default() },
     };
     if let Some(tftp) = &file.tftp {
         policy.paces = Arc::new(paces(tftp));
@@ -219,7 +217,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
             "there are more than {ROOTS_MAX} root directories; name fewer"
         ));
     }
-    let kept = Kept { ftp: file.ftp, snmp: file.snmp };
+    let kept = Kept { ftp: file.ftp };
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
     Settings {
@@ -302,7 +300,7 @@ pub(super) fn normal(path: &Path) -> PathBuf {
 
 /// The sections that this version reads and keeps without serving them.
 fn later(file: &File) -> Vec<&'static str> {
-    let sections = [("[ftp]", file.ftp.is_some()), ("[snmp]", file.snmp.is_some())];
+    let sections = [("[ftp]", file.ftp.is_some())];
     sections.into_iter().filter(|(_, here)| *here).map(|(name, _)| name).collect()
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::admission::pace::Pace;
+use crate::time::Duration;
 
 fn judge(text: &str) -> Result<Settings, Faults> {
     parse(Path::new("/etc/ringpost/ringpost.toml"), text, Disk::Leave)
@@ -38,9 +39,10 @@ fn the_contract_is_valid() {
     assert_eq!((vault.versions_max, vault.bytes_max), (20, 1 << 20));
     assert_eq!(settings.https[0].certificate, Path::new("/var/lib/ringpost/certs/server.pem"));
     assert_eq!(settings.ca.serve_as.as_deref(), Some(b"ca.pem".as_slice()));
+    assert_eq!(settings.policy.ftp.snmp, Default::default());
     assert_eq!(settings.admin, Some("127.0.0.1:6090".parse().unwrap()));
     assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
-    assert!(settings.warnings[0].starts_with("[ftp] and [snmp] can be read"));
+    assert!(settings.warnings[0].starts_with("[ftp] can be read"));
 }
 
 #[test]
@@ -168,6 +170,33 @@ fn a_wrong_type_is_told_what_to_write() {
         let told = faults(text);
         assert!(told[0].starts_with(&format!("/etc/ringpost/ringpost.toml:{start}")), "{told:?}");
     }
+}
+
+#[test]
+fn phones_are_asked_with_the_communities_of_their_networks() {
+    let rows = "[\"a\", { community = \"b\", from = [\"10.1.0.0/16\"] }]";
+    let text = format!("[tftp]\n[snmp]\nport = 1161\ncache = \"0\"\ncommunities = {rows}");
+    let snmp = &parse_for_tests(&text).policy.ftp.snmp;
+    assert_eq!((snmp.port, snmp.cache), (1_161, Duration::ZERO));
+    let of = |phone: &str| -> String {
+        snmp.communities_for(phone.parse().unwrap()).map(|own| own.as_str()).collect()
+    };
+    assert_eq!((of("10.1.2.3"), of("10.2.2.3")), ("ab".into(), "a".into()));
+}
+
+#[test]
+fn communities_that_no_phone_can_have_or_be_asked_with_are_refused() {
+    let says_of = |line: &str, start: &str| {
+        let told = faults(&format!("[tftp]\n[snmp]\n{line}"));
+        assert!(told[0].starts_with(&format!("/etc/ringpost/ringpost.toml:{start}")), "{told:?}");
+    };
+    says_of("communities = []", "3: `communities` names none, so that no phone could be asked");
+    says_of("communities = [\"a\\tb\"]", "3: `communities` is \"a\\tb\"; write what SNMPSTRING");
+    says_of(
+        "communities = [\"a\", \"b\", \"c\", \"d\", \"e\"]",
+        "3: `communities` names 5 for all networks, and a phone is asked with 4 at most",
+    );
+    says_of("cache = \"1h\"", "3: `cache` is 3600 s; Ringpost allows up to 600 s");
 }
 
 #[test]

@@ -4,9 +4,9 @@ use toml::Spanned;
 use toml::de::DeValue;
 use tracing::Level;
 
-use super::file::{Community, LogFormat, from};
+use super::file::LogFormat;
 use super::http::ClientAuth;
-use super::read::{Place, Read, Section};
+use super::read::{Place, Read};
 use super::tftp::Ports;
 use super::value::parse_ports;
 use super::vault::{Strange, Who};
@@ -91,19 +91,5 @@ impl Read for Ports {
             place.wrong(value, "\"pool\", \"single\" or a range such as \"40000-40100\"");
         }
         ports
-    }
-}
-
-impl Read for Community {
-    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
-        if value.get_ref().is_table() {
-            let mut row = Section::row(value, "communities");
-            let name = row.need("community", "\"public\"", place.found);
-            let from = from(&mut row, place.found);
-            row.finish(place.found);
-            return Some(Community { name: name?, from });
-        }
-        let name = String::read(value, place)?;
-        Some(Community { name, from: Vec::new() })
     }
 }

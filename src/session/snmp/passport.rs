@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use crate::time::Duration;
-use crate::vault::names::Item;
+use crate::vault::names;
 use crate::vendor::objects::{self, Field, SETS};
 use crate::wire::snmp::{Community, Oid, Status, Value, Varbind};
 
@@ -167,8 +167,7 @@ pub(super) fn of_set<'a>(
 /// somebody else's.
 fn extension(bytes: &[u8]) -> Option<Box<str>> {
     let text = std::str::from_utf8(unpadded(bytes)).ok()?.trim_matches(' ');
-    // Every family has the same extensions.
-    Item::new(text, "96xxdata").map(|item| item.extension)
+    names::extension(text)
 }
 
 /// A text for people.

@@ -37,7 +37,7 @@ pub struct LoaderConfig {
     pub threads: usize,
     /// Asks that wait for a thread; one more is given back to the worker. Default 16,384.
     pub asks_max: usize,
-    /// Uploads that wait for the writer; one more is given back to the worker. Default 1,024.
+    /// Uploads that wait for the writer; one more is given back to the worker. Default 8,192.
     pub uploads_max: usize,
     /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
     pub upload_directory_bytes_max: u64,
@@ -61,7 +61,7 @@ impl Default for LoaderConfig {
         LoaderConfig {
             threads: 2,
             asks_max: 16_384,
-            uploads_max: 1_024,
+            uploads_max: 8_192,
             upload_directory_bytes_max: 4 << 30,
             heap_file_bytes_max: 1 << 20,
             sealed_file_bytes_max: 64 << 20,

@@ -1,12 +1,19 @@
 //! What it takes that a file outlives a crash: written aside, synced, put in its place, and every
 //! directory on the way synced before anybody is told.
 //!
+//! Many files are synced from many threads at once: a file system that keeps a journal commits it
+//! once for all who ask while it is at it, so that a batch costs little more than one file. Unlike
+//! one sync of the whole file system this tells which file failed, holds on any kernel and file
+//! system, and does not wait for what others write there.
+//!
 //! Never changes a file in place, and never leaves half of one where it could be taken for whole.
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use cap_std::ambient_authority;
@@ -18,11 +25,16 @@ use crate::content::blob::Version;
 pub(super) const ASIDE: &str = ".ringpost-";
 /// Directories that are known to outlive a crash.
 const DURABLE_MAX: usize = 65_536;
+/// Threads that sync at once; more gain nothing.
+const SYNC_THREADS_MAX: usize = 16;
+/// Files or directories that one thread syncs as fast as several.
+const SYNCS_ALONE: usize = 4;
 /// How often the log is told of the same kind of trouble.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// The steps that a disk may fail at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord))]
 pub(super) enum Step {
     MakeDirectory,
     Create,
@@ -36,7 +48,9 @@ pub(super) enum Step {
 #[derive(Debug, Default)]
 pub(super) struct Disk {
     /// Directories that were changed, by their paths.
-    unsynced: HashMap<PathBuf, Dir>,
+    unsynced: HashMap<PathBuf, Arc<Dir>>,
+    /// The tops that this batch has opened: most of it goes to the same one.
+    tops: HashMap<PathBuf, Arc<Dir>>,
     /// Directories whose names in their parents are known to outlive a crash.
     durable: HashSet<PathBuf>,
     /// Those that become so with the next sync.
@@ -48,6 +62,9 @@ pub(super) struct Disk {
     /// Where a test has the disk fail.
     #[cfg(test)]
     pub(super) fault: Option<Fault>,
+    /// The steps that were reached.
+    #[cfg(test)]
+    pub(super) reached: Mutex<Vec<Step>>,
 }
 
 /// A failure that a test wants.
@@ -57,13 +74,41 @@ pub(super) struct Fault {
     pub(super) step: Step,
     /// Whether the process ends there, and cleans nothing up.
     pub(super) crash: bool,
+    /// Which of those that come there fails, the first being 1; none for all.
+    pub(super) nth: Option<usize>,
 }
 
-/// A whole file, synced, that stands aside and waits for its place. Locked as long as it does, so
-/// that another process's start spares it.
+#[cfg(test)]
+impl Fault {
+    /// Whether this step fails, the last one that was reached.
+    fn is_now(self, step: Step, reached: &[Step]) -> bool {
+        let times = reached.iter().filter(|reached| **reached == self.step).count();
+        match self.nth {
+            None => self.step == step,
+            Some(nth) if self.crash => times >= nth,
+            Some(nth) => self.step == step && times == nth,
+        }
+    }
+}
+
+/// A whole file that stands aside and waits for its place. Locked as long as it does, so that
+/// another process's start spares it.
+#[derive(Debug)]
 pub(super) struct Aside {
     file: std::fs::File,
     name: String,
+    from: Arc<Dir>,
+    to: Target,
+    synced: io::Result<()>,
+}
+
+/// Where a file is to go.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) dir: Arc<Dir>,
+    /// The directory's.
+    pub(super) path: PathBuf,
+    pub(super) name: String,
 }
 
 /// What a file beside is to be like.
@@ -78,29 +123,42 @@ pub(super) struct Manner<'a> {
 }
 
 impl Aside {
+    /// Where it is to go.
+    pub(super) fn to(&self) -> &Target {
+        &self.to
+    }
+
     /// Locks the file. Fails when somebody takes it for what a crash left, or took it away: from
     /// then on its name may be another's.
-    fn hold(&self, dir: &Dir) -> io::Result<()> {
+    fn hold(&self) -> io::Result<()> {
         // A file system that knows no locks is not swept either.
         if let Err(std::fs::TryLockError::WouldBlock) = self.file.try_lock() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
         #[cfg(unix)]
         {
-            let there = dir.symlink_metadata(&self.name).ok();
+            let there = self.from.symlink_metadata(&self.name).ok();
             let there = there.map(|there| cap_std::fs::MetadataExt::ino(&there));
             if there != Some(std::os::unix::fs::MetadataExt::ino(&self.file.metadata()?)) {
                 return Err(io::ErrorKind::ResourceBusy.into());
             }
         }
-        let _ = dir;
         Ok(())
     }
 }
 
 impl Disk {
     /// Opens a directory of the whole system; makes it, durably, where it is missing.
-    pub(super) fn top(&mut self, path: &Path) -> io::Result<Dir> {
+    pub(super) fn top(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
+        if let Some(opened) = self.tops.get(path) {
+            return Ok(Arc::clone(opened));
+        }
+        let opened = Arc::new(self.open_top(path)?);
+        self.tops.insert(path.to_path_buf(), Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    fn open_top(&self, path: &Path) -> io::Result<Dir> {
         match Dir::open_ambient_dir(path, ambient_authority()) {
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
             found => return found,
@@ -128,19 +186,19 @@ impl Disk {
     /// name outlives a crash once the batch is synced.
     pub(super) fn inner(
         &mut self,
-        dir: &Dir,
+        dir: &Arc<Dir>,
         path: &Path,
         name: &str,
         mode: u32,
-    ) -> io::Result<Dir> {
+    ) -> io::Result<Arc<Dir>> {
         let inner_path = path.join(name);
         match dir.open_dir(name) {
             // A process that ended early may have made it and not synced.
-            Ok(inner) if self.durable.contains(&inner_path) => return Ok(inner),
+            Ok(inner) if self.durable.contains(&inner_path) => return Ok(Arc::new(inner)),
             Ok(inner) => {
-                self.changed(path, dir)?;
+                self.changed(path, dir);
                 self.named.push(inner_path);
-                return Ok(inner);
+                return Ok(Arc::new(inner));
             }
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => {}
             Err(why) => return Err(why),
@@ -148,10 +206,10 @@ impl Disk {
         self.reach(Step::MakeDirectory)?;
         match make_directory(dir, name, mode) {
             Err(there) if there.kind() != io::ErrorKind::AlreadyExists => return Err(there),
-            Ok(()) | Err(_) => self.changed(path, dir)?,
+            Ok(()) | Err(_) => self.changed(path, dir),
         }
         self.named.push(inner_path);
-        dir.open_dir(name)
+        dir.open_dir(name).map(Arc::new)
     }
 
     /// Whether nobody has asked so of this path before.
@@ -165,13 +223,28 @@ impl Disk {
         format!("{ASIDE}{}-{}", std::process::id(), self.files_written)
     }
 
-    /// Writes a file aside and syncs it. What fails is removed again. `AlreadyExists` and
-    /// `ResourceBusy` tell that the name is somebody else's just now.
+    /// Writes a file aside in `dir`, under a name of its own. What fails is removed again.
+    /// `AlreadyExists` and `ResourceBusy` tell that the name is somebody else's just now.
     pub(super) fn write_aside(
         &self,
-        dir: &Dir,
-        name: &str,
+        (dir, name): (&Arc<Dir>, &str),
+        to: Target,
         bytes: &[u8],
+        manner: Manner<'_>,
+    ) -> io::Result<Aside> {
+        let aside = self.claim_aside((dir, name), to, manner)?;
+        if let Err(why) = self.fill(&aside, bytes, manner.modified) {
+            self.discard(aside);
+            return Err(why);
+        }
+        Ok(aside)
+    }
+
+    /// Makes an empty file aside, for whoever has more to write than is in memory.
+    pub(super) fn claim_aside(
+        &self,
+        (dir, name): (&Arc<Dir>, &str),
+        to: Target,
         manner: Manner<'_>,
     ) -> io::Result<Aside> {
         self.reach(Step::Create)?;
@@ -186,75 +259,75 @@ impl Disk {
             // Where the system does not allow it, the file has the usual mode.
             let _ = file.set_permissions(meta.permissions());
         }
-        let aside = Aside { file: file.into_std(), name: name.to_owned() };
-        aside.hold(dir)?;
-        let written = self.fill(&aside, dir, bytes, manner.modified);
-        if let Err(why) = written {
-            self.discard(dir, aside);
-            return Err(why);
-        }
+        let file = file.into_std();
+        let unsynced = Err(io::Error::other("it was not synced"));
+        let aside =
+            Aside { file, name: name.to_owned(), from: Arc::clone(dir), to, synced: unsynced };
+        aside.hold()?;
+        give_to_owner_of(dir, &aside.file);
         Ok(aside)
     }
 
-    fn fill(
-        &self,
-        aside: &Aside,
-        dir: &Dir,
-        bytes: &[u8],
-        modified: Option<SystemTime>,
-    ) -> io::Result<()> {
-        let mut file = &aside.file;
-        give_to_owner_of(dir, file);
+    fn fill(&self, aside: &Aside, bytes: &[u8], modified: Option<SystemTime>) -> io::Result<()> {
         self.reach(Step::Write)?;
-        file.write_all(bytes)?;
-        if let Some(modified) = modified {
-            file.set_modified(modified)?;
-        }
-        self.reach(Step::Sync)?;
-        file.sync_all()
+        (&aside.file).write_all(bytes)?;
+        modified.map_or(Ok(()), |modified| aside.file.set_modified(modified))
     }
 
-    /// Puts a file that stands aside in `from` in its place, whatever is there, and says which
-    /// version it is. It outlives a crash once the batch is synced.
-    pub(super) fn place(
-        &mut self,
-        aside: Aside,
-        from: &Dir,
-        (dir, path, name): (&Dir, &Path, &str),
-    ) -> io::Result<Version> {
-        let renamed = self.reach(Step::Rename).and_then(|()| from.rename(&aside.name, dir, name));
-        if let Err(why) = renamed {
-            self.discard(from, aside);
+    /// Has the bytes of files aside outlive a crash. What fails is told when it is to be placed.
+    pub(super) fn sync_asides<'a>(&self, asides: impl Iterator<Item = &'a mut Aside>) {
+        let mut asides: Vec<_> = asides.collect();
+        let synced = in_parallel(&asides, |aside| {
+            self.reach(Step::Sync)?;
+            aside.file.sync_all()
+        });
+        for (aside, synced) in asides.iter_mut().zip(synced) {
+            aside.synced = synced;
+        }
+    }
+
+    /// Puts a file that is synced in its place, whatever is there, and says which version it is. It
+    /// outlives a crash once the batch is synced. What fails is removed again.
+    pub(super) fn place(&mut self, mut aside: Aside) -> io::Result<Version> {
+        let synced = std::mem::replace(&mut aside.synced, Ok(()));
+        let renamed = synced.and_then(|()| self.reach(Step::Rename));
+        let Target { dir, path, name } = &aside.to;
+        if let Err(why) = renamed.and_then(|()| aside.from.rename(&aside.name, dir, name)) {
+            self.discard(aside);
             return Err(why);
         }
-        self.changed(path, dir)?;
+        self.changed(path, dir);
         Ok(Version::of(&aside.file.metadata()?))
     }
 
     /// Takes away a file that found no place.
-    pub(super) fn discard(&self, dir: &Dir, aside: Aside) {
+    pub(super) fn discard(&self, aside: Aside) {
         #[cfg(test)]
         if self.fault.is_some_and(|fault| fault.crash) {
             return;
         }
         // Remains of a failed write are removed at the next start at the latest.
-        let _ = dir.remove_file(&aside.name);
+        let _ = aside.from.remove_file(&aside.name);
     }
 
     /// Has a directory synced at the end of the batch.
-    pub(super) fn changed(&mut self, path: &Path, dir: &Dir) -> io::Result<()> {
+    pub(super) fn changed(&mut self, path: &Path, dir: &Arc<Dir>) {
         if !self.unsynced.contains_key(path) {
-            self.unsynced.insert(path.to_path_buf(), dir.try_clone()?);
+            self.unsynced.insert(path.to_path_buf(), Arc::clone(dir));
         }
-        Ok(())
     }
 
     /// Syncs every directory that was changed; says which could not be. Nothing beneath one of
     /// those is durable.
     pub(super) fn sync(&mut self) -> Vec<PathBuf> {
+        self.tops.clear();
+        let unsynced: Vec<_> = std::mem::take(&mut self.unsynced).into_iter().collect();
+        let synced = in_parallel(&unsynced, |(_, dir)| {
+            self.reach(Step::SyncDirectory)?;
+            sync_directory(dir)
+        });
         let mut failed = Vec::new();
-        for (path, dir) in std::mem::take(&mut self.unsynced) {
-            let synced = self.reach(Step::SyncDirectory).and_then(|()| sync_directory(&dir));
+        for ((path, _), synced) in unsynced.into_iter().zip(synced) {
             if let Err(why) = synced {
                 self.complaints.tell(&why, "sync", &path);
                 failed.push(path);
@@ -271,12 +344,49 @@ impl Disk {
     /// Passes, except where a test wants a step to fail.
     fn reach(&self, step: Step) -> io::Result<()> {
         #[cfg(test)]
-        if self.fault.is_some_and(|fault| fault.step == step) {
-            return Err(io::Error::other("the test says so"));
+        {
+            let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+            reached.push(step);
+            if self.fault.is_some_and(|fault| fault.is_now(step, &reached)) {
+                return Err(io::Error::other("the test says so"));
+            }
         }
         let _ = step;
         Ok(())
     }
+}
+
+/// Syncs things, from several threads where there are many, and says in their order how it went.
+fn in_parallel<T: Sync>(
+    things: &[T],
+    sync: impl Fn(&T) -> io::Result<()> + Sync,
+) -> Vec<io::Result<()>> {
+    let unsynced = |_: &T| Err(io::Error::other("the thread that was to sync it ended"));
+    let mut results: Vec<_> = things.iter().map(unsynced).collect();
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Relaxed);
+            let Some(thing) = things.get(place) else { return done };
+            done.push((place, sync(thing)));
+        }
+    };
+    let others = (things.len() / SYNCS_ALONE).min(SYNC_THREADS_MAX - 1);
+    let done = thread::scope(|scope| {
+        // Where the system gives no thread, fewer do the same.
+        let start = |_| thread::Builder::new().name("sync".into()).spawn_scoped(scope, work).ok();
+        let threads: Vec<_> = (0..others).map_while(start).collect();
+        let mut done = work();
+        done.extend(threads.into_iter().filter_map(|thread| thread.join().ok()).flatten());
+        done
+    });
+    for (place, result) in done {
+        if let Some(one) = results.get_mut(place) {
+            *one = result;
+        }
+    }
+    results
 }
 
 /// Tells the log of a trouble, and of the same kind of trouble again only after a while: where one

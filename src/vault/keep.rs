@@ -11,17 +11,18 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 
 use super::deed::{Act, Deed, Denied, Done, Precondition, VaultPolicy, holds};
-use super::durable::{ASIDE, Disk, Manner, sweep, sync_directory};
+use super::durable::{ASIDE, Aside, Disk, Manner, Target, sweep, sync_directory};
 use super::names::Item;
 use super::stamp::Stamp;
 use super::versions::{self, VersionName};
 use crate::content::Stored;
-use crate::content::blob::Version;
+use crate::content::blob::{Blob, Version};
 
 /// The directory in the vault in which files are written.
 const ASIDE_DIRECTORY: &str = ".aside";
@@ -37,16 +38,34 @@ const CLAIMS_MAX: usize = 64;
 /// time of [`CLAIMS_MAX`].
 const HELD_WAIT: Duration = Duration::from_millis(20);
 
-/// A change that is done once its directory is synced.
+/// A change whose files stand aside.
+#[derive(Debug)]
 pub(super) struct Begun {
+    /// Its files, in the order in which they are placed: a secret, a version.
+    pub(super) asides: Vec<Aside>,
+    place: Place,
+    intent: Intent,
+}
+
+/// A change that is done once its directory is synced.
+#[derive(Debug)]
+pub(super) struct Placed {
     /// Nothing beneath a directory that cannot be synced is durable.
     pub(super) path: PathBuf,
     /// What can be said then.
     pub(super) done: Done,
-    dir: Dir,
+    dir: Arc<Dir>,
 }
 
-/// Does what a deed asks for, but for the sync at the end of the batch. `secret` is the hash of the
+/// What a change comes to.
+#[derive(Debug)]
+enum Intent {
+    Fetch(Arc<Blob>),
+    Keep { new: bool, name: VersionName },
+    Forget,
+}
+
+/// Begins what a deed asks for: judges it, and writes its files aside. `secret` is the hash of the
 /// secret that is to hold for the extension from now on.
 ///
 /// # Errors
@@ -78,6 +97,33 @@ pub(super) fn begin(
     })
 }
 
+/// Puts the files of a change, which were synced, in their places. It is durable after the sync at
+/// the end of the batch.
+///
+/// # Errors
+/// The system's; none of the files is left aside.
+pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
+    let Begun { asides, place, intent } = begun;
+    let mut last = Ok(None);
+    for aside in asides {
+        match last {
+            // A version whose secret could not be pinned is nobody's.
+            Err(_) => disk.discard(aside),
+            Ok(_) => last = disk.place(aside).map(Some),
+        }
+    }
+    let unwritten = || io::Error::other("there was no file to be placed");
+    let done = match (intent, last?) {
+        (Intent::Fetch(blob), _) => Done::Fetched(blob),
+        (Intent::Forget, _) => Done::Forgotten,
+        (Intent::Keep { new, name }, last) => {
+            let version = name.version(last.ok_or_else(unwritten)?);
+            Done::Kept(Stored { new, version })
+        }
+    };
+    Ok(Placed { path: place.path, done, dir: place.dir })
+}
+
 /// Puts a version, or the word that there is nothing, behind the newest, whatever that is, but for
 /// the sync. Nothing where there is nothing already.
 ///
@@ -89,20 +135,22 @@ pub(super) fn add(
     item: &Item,
     bytes: Option<&[u8]>,
     now: Stamp,
-) -> io::Result<Option<Begun>> {
+) -> io::Result<Option<Placed>> {
     let change = Change { bytes, precondition: &Precondition::None, secret: None };
-    match keep(disk, vault, item, &change, now) {
-        Ok(begun) => Ok(Some(begun)),
-        Err(Trouble::Denied(_)) => Ok(None),
-        Err(Trouble::System(why)) => Err(why),
-    }
+    let mut begun = match keep(disk, vault, item, &change, now) {
+        Ok(begun) => begun,
+        Err(Trouble::Denied(_)) => return Ok(None),
+        Err(Trouble::System(why)) => return Err(why),
+    };
+    disk.sync_asides(begun.asides.iter_mut());
+    place(disk, begun).map(Some)
 }
 
 /// Removes versions whose time is over, beyond so many or older than so long; never the newest.
 /// Says how many went.
-pub(super) fn prune(disk: &Disk, begun: &Begun, policy: &VaultPolicy, now: Stamp) -> u64 {
-    prune_directory(&begun.dir, policy, now).unwrap_or_else(|why| {
-        disk.complaints.tell(&why, "remove old versions in", &begun.path);
+pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Stamp) -> u64 {
+    prune_directory(&placed.dir, policy, now).unwrap_or_else(|why| {
+        disk.complaints.tell(&why, "remove old versions in", &placed.path);
         0
     })
 }
@@ -164,10 +212,20 @@ struct Change<'a> {
 }
 
 /// An item's directory.
-struct Place<'a> {
-    item: &'a Item,
-    dir: Dir,
+#[derive(Debug)]
+struct Place {
+    item: Item,
+    dir: Arc<Dir>,
     path: PathBuf,
+}
+
+impl Place {
+    /// The directory of an item in an extension's; made where it is missing.
+    fn open(disk: &mut Disk, vault: &Path, item: &Item, extension: &Arc<Dir>) -> io::Result<Self> {
+        let extension_path = vault.join(&*item.extension);
+        let dir = disk.inner(extension, &extension_path, item.family, DIRECTORY_MODE)?;
+        Ok(Place { item: item.clone(), dir, path: extension_path.join(item.family) })
+    }
 }
 
 /// What the system's refusal means for the phone.
@@ -193,11 +251,15 @@ fn fetch(
     let nothing = || Trouble::Denied(Denied::NotThere);
     let blob = versions::fetch(vault, item)?.ok_or_else(nothing)?;
     let dir = versions::open(vault, item)?.ok_or_else(nothing)?;
+    let mut asides = Vec::new();
     if let Some(secret) = secret {
         let top = disk.top(vault)?;
-        pin(disk, &top, vault, &item.extension, secret)?;
+        let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
+        asides.extend(pin(disk, (&top, vault), &extension, &item.extension, secret)?);
     }
-    Ok(Begun { path: item_path(vault, item), done: Done::Fetched(blob), dir })
+    let path = vault.join(&*item.extension).join(item.family);
+    let place = Place { item: item.clone(), dir: Arc::new(dir), path };
+    Ok(Begun { asides, place, intent: Intent::Fetch(blob) })
 }
 
 /// Puts a version, or the word that there is none, behind the newest.
@@ -221,21 +283,26 @@ fn keep(
     }
     let top = disk.top(vault)?;
     let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
-    if let Some(secret) = change.secret {
-        pin(disk, &top, vault, &item.extension, secret)?;
-    }
-    let extension_path = vault.join(&*item.extension);
-    let dir = disk.inner(&extension, &extension_path, item.family, DIRECTORY_MODE)?;
-    let place = Place { item, dir, path: item_path(vault, item) };
+    let place = Place::open(disk, vault, item, &extension)?;
     // A clock that was set back makes no new version an old one.
     let behind = there.map_or(Stamp(0), |(newest, _)| newest.stamp.next());
     let name = VersionName { stamp: now.max(behind), gone: change.bytes.is_none() };
-    let kept = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
-    let done = match change.bytes {
-        Some(_) => Done::Kept(Stored { new: version.is_none(), version: kept }),
-        None => Done::Forgotten,
+    let (aside, name) = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
+    let secret =
+        change.secret.map(|secret| pin(disk, (&top, vault), &extension, &item.extension, secret));
+    let mut asides = match secret.transpose() {
+        Ok(secret) => Vec::from_iter(secret.flatten()),
+        Err(trouble) => {
+            disk.discard(aside);
+            return Err(trouble);
+        }
     };
-    Ok(Begun { path: place.path, done, dir: place.dir })
+    asides.push(aside);
+    let intent = match change.bytes {
+        Some(_) => Intent::Keep { new: version.is_none(), name },
+        None => Intent::Forget,
+    };
+    Ok(Begun { asides, place, intent })
 }
 
 /// The name of what is newest, and the version where it is one.
@@ -245,45 +312,44 @@ fn newest(dir: &Dir) -> io::Result<Option<(VersionName, Option<Version>)>> {
     Ok(Some((name, version)))
 }
 
-/// Writes a version and puts it in its place, under the next name that nobody else takes.
+/// Writes a version aside, under the next name that nobody else takes.
 fn put(
     disk: &mut Disk,
-    (top, vault): (&Dir, &Path),
-    place: &Place<'_>,
+    (top, vault): (&Arc<Dir>, &Path),
+    place: &Place,
     mut name: VersionName,
     bytes: &[u8],
-) -> io::Result<Version> {
+) -> io::Result<(Aside, VersionName)> {
     for _ in 0..CLAIMS_MAX {
-        if let Some(version) = claim(disk, (top, vault), place, name, bytes)? {
-            return Ok(version);
+        if let Some(aside) = claim(disk, (top, vault), place, name, bytes)? {
+            return Ok((aside, name));
         }
         name.stamp = name.stamp.next();
     }
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
-/// Writes a version under a name; nothing where somebody else has the name.
+/// Writes a version aside; nothing where somebody else has the name.
 fn claim(
     disk: &mut Disk,
-    (top, vault): (&Dir, &Path),
-    place: &Place<'_>,
+    (top, vault): (&Arc<Dir>, &Path),
+    place: &Place,
     name: VersionName,
     bytes: &[u8],
-) -> io::Result<Option<Version>> {
+) -> io::Result<Option<Aside>> {
     let from = aside_directory(disk, top, vault)?;
     let claim = format!("{ASIDE}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
     let modified = Some(UNIX_EPOCH + Duration::from_nanos(name.stamp.0));
     let manner = Manner { like: None, mode: VERSION_MODE, modified };
-    match disk.write_aside(&from, &claim, bytes, manner) {
+    let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
+    let to = Target { dir, path, name: name.to_string() };
+    match disk.write_aside((&from, &claim), to, bytes, manner) {
         // Whoever held the name before may have put a version there.
         Ok(aside) if is_taken(&place.dir, name) => {
-            disk.discard(&from, aside);
+            disk.discard(aside);
             Ok(None)
         }
-        Ok(aside) => {
-            let there = (&place.dir, &*place.path, &*name.to_string());
-            Ok(Some(name.version(disk.place(aside, &from, there)?)))
-        }
+        Ok(aside) => Ok(Some(aside)),
         Err(held) if is_held(&held) => Ok(None),
         Err(why) => Err(why),
     }
@@ -316,16 +382,16 @@ pub(super) fn import(
 ) -> io::Result<Imported> {
     let top = disk.top(vault)?;
     let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
-    let extension_path = vault.join(&*item.extension);
-    let dir = disk.inner(&extension, &extension_path, item.family, DIRECTORY_MODE)?;
-    let place = Place { item, dir, path: item_path(vault, item) };
+    let place = Place::open(disk, vault, item, &extension)?;
     for _ in 0..CLAIMS_MAX {
         if is_taken(&place.dir, name) {
             let there = versions::read(&place.dir, name)?;
             let is_same = there.is_some_and(|there| there.as_slice() == Some(bytes));
             return Ok(if is_same { Imported::There } else { Imported::Differs });
         }
-        if claim(disk, (&top, vault), &place, name, bytes)?.is_some() {
+        if let Some(mut aside) = claim(disk, (&top, vault), &place, name, bytes)? {
+            disk.sync_asides(std::iter::once(&mut aside));
+            disk.place(aside)?;
             return Ok(Imported::Added);
         }
         // Somebody keeps a version of that very moment: perhaps another import of the same file.
@@ -348,50 +414,45 @@ fn is_taken(dir: &Dir, name: VersionName) -> bool {
     may_be_there(false) || may_be_there(true)
 }
 
-/// Puts the hash of a secret beside an extension's families, where there is none.
+/// Writes the hash of a secret aside that is to lie beside an extension's families; nothing where
+/// it is there already.
 fn pin(
     disk: &mut Disk,
-    top: &Dir,
-    vault: &Path,
+    (top, vault): (&Arc<Dir>, &Path),
+    dir: &Arc<Dir>,
     extension: &str,
     secret: &str,
-) -> Result<(), Trouble> {
-    let dir = disk.inner(top, vault, extension, DIRECTORY_MODE)?;
+) -> Result<Option<Aside>, Trouble> {
     let from = aside_directory(disk, top, vault)?;
     let claim = format!("{ASIDE}{extension}_{SECRET}");
     let manner = Manner { mode: SECRET_MODE, ..Manner::default() };
     let line = format!("{secret}\n");
     // Another process may be doing the same; whose secret holds is known when the phone asks again.
     let busy = Trouble::Denied(Denied::Busy);
-    let aside = match disk.write_aside(&from, &claim, line.as_bytes(), manner) {
+    let to = Target { dir: Arc::clone(dir), path: vault.join(extension), name: SECRET.into() };
+    let aside = match disk.write_aside((&from, &claim), to, line.as_bytes(), manner) {
         Err(held) if is_held(&held) => return Err(busy),
         aside => aside?,
     };
     match dir.read_to_string(SECRET) {
         Ok(there) => {
-            disk.discard(&from, aside);
-            if there == line { Ok(()) } else { Err(busy) }
+            disk.discard(aside);
+            if there == line { Ok(None) } else { Err(busy) }
         }
-        Err(none) if none.kind() == io::ErrorKind::NotFound => {
-            disk.place(aside, &from, (&dir, &vault.join(extension), SECRET))?;
-            Ok(())
-        }
+        // Whoever else were to pin one would have to hold the same name aside.
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(Some(aside)),
         Err(why) => {
-            disk.discard(&from, aside);
+            disk.discard(aside);
             Err(why.into())
         }
     }
 }
 
 /// The directory in which files are written. What a crash left in it is removed at first use.
-fn aside_directory(disk: &mut Disk, top: &Dir, vault: &Path) -> io::Result<Dir> {
+fn aside_directory(disk: &mut Disk, top: &Arc<Dir>, vault: &Path) -> io::Result<Arc<Dir>> {
     let dir = disk.inner(top, vault, ASIDE_DIRECTORY, DIRECTORY_MODE)?;
     if disk.is_first_use(vault) {
         sweep(&dir, 0);
     }
     Ok(dir)
-}
-
-fn item_path(vault: &Path, item: &Item) -> PathBuf {
-    vault.join(&*item.extension).join(item.family)
 }

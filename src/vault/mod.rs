@@ -6,6 +6,8 @@ pub mod archive;
 pub mod auth;
 pub mod deed;
 #[cfg(feature = "server")]
+mod directories;
+#[cfg(feature = "server")]
 mod durable;
 pub mod glob;
 #[cfg(feature = "server")]

@@ -2,22 +2,25 @@
 //! neither the old version nor an acknowledged new one.
 //!
 //! Every upload is written aside in the directory that it belongs in, under a name that is never
-//! served, synced, renamed into place, and the directory synced; only then is it answered. It never
+//! served, synced, renamed into place, and the directory synced; only then is it answered. What
+//! came together takes these steps together. One that fails fails alone. It never
 //! leaves the directories it was given, and never changes a file in place: phones that are being
 //! sent the old version finish it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
 use super::deed::{Deed, Denied, Done, VaultPolicy, holds};
-use super::durable::{Disk, Manner, sweep};
+pub use super::directories::Directories;
+use super::directories::bytes_in;
+use super::durable::{Aside, Disk, Manner, Target};
 use super::keep;
 pub use super::keep::Imported;
 use super::names::Item;
@@ -25,45 +28,12 @@ use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
 use super::versions::VersionName;
 use crate::content::beneath::version_of;
-use crate::content::blob::Version;
 use crate::content::{StoreError, Stored};
 
 /// Directories whose spellings are remembered.
 const LISTINGS_MAX: usize = 64;
-/// Directories inside directories in which remains of a crash are looked for, and sizes added up.
-const DEPTH_MAX: usize = 8;
 /// How often the sizes in a full directory are added up again: somebody may have made room.
 const RECOUNT_EVERY: Duration = Duration::from_secs(10);
-
-/// The directories that receive uploads, by number. A number means the same directory for as long
-/// as the process lives, whatever the configuration says meanwhile.
-#[derive(Debug, Default)]
-pub struct Directories(Mutex<Vec<PathBuf>>);
-
-impl Directories {
-    /// The number of a directory, which need not exist yet. When it is new, what a crash may have
-    /// left in it is removed. Nothing, when there are too many.
-    pub fn number(&self, path: &Path) -> Option<u16> {
-        let mut known = self.lock();
-        if let Some(place) = known.iter().position(|one| one == path) {
-            return u16::try_from(place).ok();
-        }
-        let number = u16::try_from(known.len()).ok()?;
-        if let Ok(dir) = Dir::open_ambient_dir(path, ambient_authority()) {
-            sweep(&dir, DEPTH_MAX);
-        }
-        known.push(path.to_path_buf());
-        Some(number)
-    }
-
-    fn path(&self, number: u16) -> Option<PathBuf> {
-        self.lock().get(usize::from(number)).cloned()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// Something to be made durable.
 #[derive(Debug)]
@@ -84,7 +54,7 @@ pub enum Outcome {
     Deed(Result<Done, Denied>),
 }
 
-/// Writes uploads and versions, one after the other.
+/// Writes uploads and versions.
 #[derive(Debug)]
 pub struct Writer {
     directories: Arc<Directories>,
@@ -115,17 +85,41 @@ type State = (Option<cap_std::time::SystemTime>, u64);
 
 /// Where an upload goes: an open directory, its path for messages, and the name in it.
 struct Place {
-    dir: Dir,
+    dir: Arc<Dir>,
     path: PathBuf,
     name: String,
     /// What is there now.
     existing: Option<Metadata>,
 }
 
-/// What is begun and waits for the sync.
+/// What was written aside.
 enum Begun {
-    Upload(Result<(PathBuf, Stored), StoreError>),
+    /// Also whether there was nothing before.
+    Upload(Result<(Aside, bool), StoreError>),
     Deed(Result<keep::Begun, Denied>),
+}
+
+impl Begun {
+    fn asides(&mut self) -> &mut [Aside] {
+        match self {
+            Begun::Upload(Ok((aside, _))) => std::slice::from_mut(aside),
+            Begun::Deed(Ok(begun)) => &mut begun.asides,
+            Begun::Upload(Err(_)) | Begun::Deed(Err(_)) => &mut [],
+        }
+    }
+}
+
+/// What is in its place and waits for the sync of the directories.
+enum Placed {
+    Upload(Result<(PathBuf, Stored), StoreError>),
+    Deed(Result<keep::Placed, Denied>),
+}
+
+/// What a job changes: two that change the same are done one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Changes<'a> {
+    File(u16, &'a [u8]),
+    Extension(&'a Path, &'a str),
 }
 
 impl Writer {
@@ -142,27 +136,36 @@ impl Writer {
         }
     }
 
-    /// Does jobs in their order and says of each whether it is durable. Several at once are cheaper
-    /// than one by one: each directory is synced once.
+    /// Does jobs in their order and says of each whether it is durable. Several at once are far
+    /// cheaper than one by one: their files are synced together, and each directory once.
     pub fn run(&mut self, jobs: &[Job<'_>]) -> Vec<Outcome> {
-        let begun: Vec<_> = jobs.iter().map(|job| self.begin(job)).collect();
+        let mut placed = Vec::with_capacity(jobs.len());
+        let mut waiting = jobs;
+        while !waiting.is_empty() {
+            let (round, later) = waiting.split_at(independent(waiting));
+            waiting = later;
+            let mut begun: Vec<_> = round.iter().map(|job| self.begin(job)).collect();
+            self.disk.sync_asides(begun.iter_mut().flat_map(Begun::asides));
+            let all = round.iter().zip(begun);
+            placed.extend(all.map(|(job, begun)| self.place_begun(job, begun)));
+        }
         let failed = self.disk.sync();
         let is_durable = |path: &Path| !failed.iter().any(|failed| path.starts_with(failed));
         let mut outcomes = Vec::with_capacity(jobs.len());
-        for (job, begun) in jobs.iter().zip(begun) {
-            outcomes.push(match begun {
-                Begun::Upload(Ok((path, _))) if !is_durable(&path) => {
+        for (job, placed) in jobs.iter().zip(placed) {
+            outcomes.push(match placed {
+                Placed::Upload(Ok((path, _))) if !is_durable(&path) => {
                     Outcome::Upload(Err(StoreError::Io))
                 }
-                Begun::Upload(begun) => Outcome::Upload(begun.map(|(_, stored)| stored)),
-                Begun::Deed(Ok(begun)) if !is_durable(&begun.path) => {
+                Placed::Upload(placed) => Outcome::Upload(placed.map(|(_, stored)| stored)),
+                Placed::Deed(Ok(placed)) if !is_durable(&placed.path) => {
                     Outcome::Deed(Err(Denied::Io))
                 }
-                Begun::Deed(Ok(begun)) => {
-                    self.prune(job, &begun);
-                    Outcome::Deed(Ok(begun.done))
+                Placed::Deed(Ok(placed)) => {
+                    self.prune(job, &placed);
+                    Outcome::Deed(Ok(placed.done))
                 }
-                Begun::Deed(Err(denied)) => Outcome::Deed(Err(denied)),
+                Placed::Deed(Err(denied)) => Outcome::Deed(Err(denied)),
             });
         }
         outcomes
@@ -179,11 +182,11 @@ impl Writer {
         item: &Item,
         bytes: Option<&[u8]>,
     ) -> io::Result<bool> {
-        let Some(begun) = keep::add(&mut self.disk, &policy.dir, item, bytes, now())? else {
+        let Some(placed) = keep::add(&mut self.disk, &policy.dir, item, bytes, now())? else {
             return Ok(false);
         };
         self.sync_added()?;
-        self.versions_pruned += keep::prune(&self.disk, &begun, policy, now());
+        self.versions_pruned += keep::prune(&self.disk, &placed, policy, now());
         Ok(true)
     }
 
@@ -219,46 +222,76 @@ impl Writer {
         self.versions_pruned
     }
 
-    /// Has a step fail from now on.
-    #[cfg(test)]
-    pub(super) fn fail(&mut self, fault: Option<super::durable::Fault>) {
-        self.disk.fault = fault;
-    }
-
     fn begin(&mut self, job: &Job<'_>) -> Begun {
         match job {
-            Job::Upload(upload) => Begun::Upload(self.rename_in(upload)),
+            Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
             Job::Deed(deed, secret) => {
                 Begun::Deed(keep::begin(&mut self.disk, deed, *secret, now()))
             }
         }
     }
 
+    fn place_begun(&mut self, job: &Job<'_>, begun: Begun) -> Placed {
+        match (begun, job) {
+            (Begun::Upload(Ok((aside, new))), Job::Upload(upload)) => {
+                Placed::Upload(self.place_upload(upload, aside, new))
+            }
+            (Begun::Upload(Ok(_)), Job::Deed(..)) => Placed::Upload(Err(StoreError::Io)),
+            (Begun::Upload(Err(why)), _) => Placed::Upload(Err(why)),
+            (Begun::Deed(Ok(begun)), _) => {
+                let placed = keep::place(&mut self.disk, begun);
+                Placed::Deed(placed.map_err(|why| self.denial(job, &why)))
+            }
+            (Begun::Deed(Err(denied)), _) => Placed::Deed(Err(denied)),
+        }
+    }
+
     /// Removes versions whose time is over, now that a newer one is durable.
-    fn prune(&mut self, job: &Job<'_>, begun: &keep::Begun) {
-        match (job, &begun.done) {
+    fn prune(&mut self, job: &Job<'_>, placed: &keep::Placed) {
+        match (job, &placed.done) {
             (Job::Deed(deed, _), Done::Kept(_) | Done::Forgotten) => {
-                self.versions_pruned += keep::prune(&self.disk, begun, &deed.policy, now());
+                self.versions_pruned += keep::prune(&self.disk, placed, &deed.policy, now());
             }
             (Job::Deed(..), Done::Fetched(_)) | (Job::Upload(_), _) => {}
         }
     }
 
-    /// Does all but sync the directory, whose path it returns.
-    fn rename_in(&mut self, upload: &Upload) -> Result<(PathBuf, Stored), StoreError> {
+    /// Judges an upload and writes it aside.
+    fn begin_upload(&mut self, upload: &Upload) -> Result<(Aside, bool), StoreError> {
         let place = self.place(upload)?;
         let there = place.existing.as_ref().map(version_of);
         if !holds(&upload.precondition, there.as_ref()) {
             return Err(StoreError::Precondition);
         }
         let written = self.write(upload, &place);
-        let version = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
-        // What was remembered of the directory still holds, but for this one name.
+        let aside = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
+        // What was remembered of the directory still holds: what stands aside is never served.
+        if let (Some(known), Ok(state)) = (self.listings.get_mut(&place.path), state(&place.dir)) {
+            known.state = state;
+        }
+        Ok((aside, there.is_none()))
+    }
+
+    /// Does all but sync the directory, whose path it returns.
+    fn place_upload(
+        &mut self,
+        upload: &Upload,
+        aside: Aside,
+        new: bool,
+    ) -> Result<(PathBuf, Stored), StoreError> {
+        let place = aside.to().clone();
+        let placed = self.disk.place(aside);
+        let version = placed.map_err(|why| {
+            // It was counted when it was written.
+            self.used.remove(&upload.directory);
+            self.refusal(&why, &place.path.join(&place.name))
+        })?;
+        // Still, but for this one name.
         if let (Some(known), Ok(state)) = (self.listings.get_mut(&place.path), state(&place.dir)) {
             known.state = state;
             known.spellings.insert(fold(&place.name), place.name.clone());
         }
-        Ok((place.path, Stored { new: there.is_none(), version }))
+        Ok((place.path, Stored { new, version }))
     }
 
     /// Finds where an upload goes, and makes the directories on the way.
@@ -310,7 +343,7 @@ impl Writer {
         Ok(known.map_or(folded, String::as_str).to_owned())
     }
 
-    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Version> {
+    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Aside> {
         let bytes = match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(meta), _) if !meta.is_file() && !meta.is_symlink() => {
@@ -326,13 +359,13 @@ impl Writer {
         }
         let name = self.disk.aside_name();
         let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
-        let aside = self.disk.write_aside(&place.dir, &name, &bytes, manner)?;
-        let there = (&place.dir, &*place.path, &*place.name);
-        let version = self.disk.place(aside, &place.dir, there)?;
+        let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
+        let to = Target { dir, path, name: place.name.clone() };
+        let aside = self.disk.write_aside((&place.dir, &name), to, &bytes, manner)?;
         if let Some(used) = self.used.get_mut(&upload.directory) {
             used.bytes = used.bytes.saturating_sub(before_bytes) + bytes.len() as u64;
         }
-        Ok(version)
+        Ok(aside)
     }
 
     /// Whether a directory takes so many bytes more. Adds up what lies in it the first time, and
@@ -345,11 +378,21 @@ impl Writer {
         }
         let path = self.directories.path(directory);
         let top = path.and_then(|path| Dir::open_ambient_dir(path, ambient_authority()).ok());
-        let bytes = top.map_or(0, |top| bytes_in(&top, DEPTH_MAX));
+        let bytes = top.map_or(0, |top| bytes_in(&top));
         let used = Used { bytes, counted_at: Instant::now() };
         let has_room = fits(&used);
         self.used.insert(directory, used);
         has_room
+    }
+
+    /// What the system's refusal to place a version means for the phone; the log is told.
+    fn denial(&self, job: &Job<'_>, why: &io::Error) -> Denied {
+        let vault = match job {
+            Job::Deed(deed, _) => &deed.policy.dir,
+            Job::Upload(_) => Path::new("the vault"),
+        };
+        self.disk.complaints.tell(why, "keep versions in", vault);
+        keep::denied(why)
     }
 
     /// What the system's refusal means for the phone; logs what only an administrator can mend.
@@ -368,6 +411,16 @@ impl Writer {
             StoreError::Io
         }
     }
+}
+
+/// How many of the first jobs change different things, so that none must see what another did.
+fn independent(jobs: &[Job<'_>]) -> usize {
+    let mut changed = HashSet::new();
+    let changes = jobs.iter().map(|job| match job {
+        Job::Upload(upload) => Changes::File(upload.directory, upload.name.as_bytes()),
+        Job::Deed(deed, _) => Changes::Extension(&deed.policy.dir, &deed.item.extension),
+    });
+    changes.take_while(|one| changed.insert(*one)).count()
 }
 
 /// The moment that a new version is named by.
@@ -439,28 +492,28 @@ fn state(dir: &Dir) -> io::Result<State> {
     Ok((meta.modified().ok(), inode))
 }
 
-/// The sizes of all files in a directory and in those below.
-fn bytes_in(dir: &Dir, depth: usize) -> u64 {
-    let Ok(entries) = dir.entries() else { return 0 };
-    let bytes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(meta) if meta.is_file() => meta.len(),
-        Ok(meta) if meta.is_dir() && depth > 0 => {
-            entry.open_dir().map_or(0, |inner| bytes_in(&inner, depth - 1))
-        }
-        Ok(_) | Err(_) => 0,
-    });
-    bytes.fold(0, u64::saturating_add)
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
     use super::super::durable::{Fault, Step};
     use super::*;
+    use crate::content::blob::Version;
     use crate::vault::deed::Precondition;
     use crate::wire::name::FileName;
     use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
+
+    impl Writer {
+        /// Has a step fail from now on.
+        pub(in crate::vault) fn fail(&mut self, fault: Option<Fault>) {
+            self.disk.fault = fault;
+        }
+
+        /// The steps of the disk that were reached.
+        pub(in crate::vault) fn reached(&self) -> Vec<Step> {
+            self.disk.reached.lock().unwrap().clone()
+        }
+    }
 
     struct Bench {
         top: tempfile::TempDir,
@@ -657,7 +710,7 @@ mod tests {
             for rule in [Existing::Replace, Existing::Append] {
                 let mut bench = Bench::new();
                 bench.store("a", "old", Existing::Replace).unwrap();
-                bench.writer.fail(Some(Fault { step, crash: false }));
+                bench.writer.fail(Some(Fault { step, crash: false, nth: None }));
                 assert_eq!(bench.store("a", "new", rule), Err(StoreError::Io), "{step:?}");
                 assert_eq!(bench.text("a"), "old", "{step:?}");
                 assert_eq!(bench.names(), ["a"], "{step:?}");
@@ -671,7 +724,8 @@ mod tests {
     fn an_upload_whose_directory_was_not_synced_is_not_acknowledged() {
         let mut bench = Bench::new();
         bench.store("a", "old", Existing::Replace).unwrap();
-        bench.writer.disk.fault = Some(Fault { step: Step::SyncDirectory, crash: false });
+        bench.writer.disk.fault =
+            Some(Fault { step: Step::SyncDirectory, crash: false, nth: None });
         assert_eq!(bench.store("a", "new", Existing::Replace), Err(StoreError::Io));
         assert_eq!(bench.names(), ["a"]);
     }

@@ -20,8 +20,10 @@ use super::versions;
 use crate::content::{Answer, Ask, Ticket};
 use crate::time::Instant;
 
-/// Jobs that are made durable together.
-const BATCH_MAX: usize = 64;
+/// Jobs that are made durable together. Each has three descriptors open meanwhile.
+const BATCH_MAX: usize = 256;
+/// Bytes of a batch, but for its last job: what waits for all of them is not to wait for long.
+const BATCH_BYTES_MAX: usize = 32 << 20;
 /// Threads that check secrets: so many cores at most are busy with it.
 pub const SECRETS_THREADS: usize = 2;
 /// Deeds whose secrets wait to be checked; one more is refused.
@@ -178,8 +180,16 @@ impl Vault {
         answer: impl Fn(usize, Answer),
     ) {
         while let Ok(first) = tasks.recv() {
+            let mut bytes = 0;
             let more = tasks.try_iter().take(BATCH_MAX - 1);
-            let batch: Vec<_> = std::iter::once(first).chain(more).collect();
+            let mut all = std::iter::once(first).chain(more);
+            let mut batch = Vec::new();
+            while bytes < BATCH_BYTES_MAX
+                && let Some(task) = all.next()
+            {
+                bytes += bytes_of(&task);
+                batch.push(task);
+            }
             let jobs: Vec<_> = batch.iter().filter_map(job).collect();
             let outcomes = writer.run(&jobs);
             self.pruned.store(writer.versions_pruned(), Relaxed);
@@ -232,6 +242,22 @@ impl Vault {
             counter.fetch_add(1, Relaxed);
         }
         Answer::Vault { ticket, result }
+    }
+}
+
+/// Bytes that a task has the writer write.
+fn bytes_of((_, ask, _): &Task) -> usize {
+    match ask {
+        Ask::Store { upload, .. } => upload.bytes.len(),
+        Ask::Vault { deed, .. } => match &deed.act {
+            Act::Keep { bytes, .. } => bytes.len(),
+            Act::Fetch | Act::Forget { .. } => 0,
+        },
+        Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Read { .. }
+        | Ask::Files { .. }
+        | Ask::Login { .. } => 0,
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
 
-use super::durable::{ASIDE, Disk, Manner, sweep};
+use super::durable::{ASIDE, Disk, Manner, Target, sweep};
 use super::users;
 
 /// Only who serves and who administrates may read hashes.
@@ -60,7 +61,13 @@ pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io:
             },
         };
         let manner = Manner { mode: MODE, ..Manner::default() };
-        let aside = match disk.write_aside(&dir, &claim, changed.as_bytes(), manner) {
+        let to = Target {
+            dir: Arc::clone(&dir),
+            path: parent.to_path_buf(),
+            name: file_name.to_owned(),
+        };
+        let written = disk.write_aside((&dir, &claim), to, changed.as_bytes(), manner);
+        let mut aside = match written {
             Err(held) if is_held(&held) => {
                 std::thread::sleep(HELD_WAIT);
                 continue;
@@ -69,14 +76,15 @@ pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io:
         };
         // Whoever held the name before may have changed the file since it was read.
         if text_of(&dir, file_name)? != text {
-            disk.discard(&dir, aside);
+            disk.discard(aside);
             continue;
         }
         if let Err(why) = keep_owner(&dir, file_name, &claim, beside) {
-            disk.discard(&dir, aside);
+            disk.discard(aside);
             return Err(why);
         }
-        disk.place(aside, &dir, (&dir, parent, file_name))?;
+        disk.sync_asides(std::iter::once(&mut aside));
+        disk.place(aside)?;
         return match disk.sync().is_empty() {
             true => Ok(was_there),
             false => Err(io::Error::other("its directory cannot be synced")),

@@ -64,6 +64,22 @@ impl Bench {
         }
     }
 
+    /// The deed of a phone that keeps "new".
+    pub(super) fn keeping(&self, extension: &str) -> Deed {
+        let act = Act::Keep { bytes: b"new".to_vec(), precondition: Precondition::None };
+        self.deed(&item(extension), act)
+    }
+
+    /// Does deeds in one batch.
+    pub(super) fn run(&mut self, deeds: &[Deed]) -> Vec<Result<Done, Denied>> {
+        let jobs: Vec<_> = deeds.iter().map(|deed| Job::Deed(deed, None)).collect();
+        let results = self.writer.run(&jobs).into_iter().map(|outcome| match outcome {
+            Outcome::Deed(result) => result,
+            Outcome::Upload(_) => unreachable!("nothing but deeds was asked for"),
+        });
+        results.collect()
+    }
+
     pub(super) fn keep_if(
         &mut self,
         item: &Item,

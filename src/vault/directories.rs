@@ -1,0 +1,61 @@
+//! The directories that receive uploads, by number, and how much lies in one.
+//!
+//! Never writes to one, but for removing what a crash left.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use super::durable::sweep;
+
+/// Directories inside directories in which remains of a crash are looked for, and sizes added up.
+const DEPTH_MAX: usize = 8;
+
+/// The directories that receive uploads, by number. A number means the same directory for as long
+/// as the process lives, whatever the configuration says meanwhile.
+#[derive(Debug, Default)]
+pub struct Directories(Mutex<Vec<PathBuf>>);
+
+impl Directories {
+    /// The number of a directory, which need not exist yet. When it is new, what a crash may have
+    /// left in it is removed. Nothing, when there are too many.
+    pub fn number(&self, path: &Path) -> Option<u16> {
+        let mut known = self.lock();
+        if let Some(place) = known.iter().position(|one| one == path) {
+            return u16::try_from(place).ok();
+        }
+        let number = u16::try_from(known.len()).ok()?;
+        if let Ok(dir) = Dir::open_ambient_dir(path, ambient_authority()) {
+            sweep(&dir, DEPTH_MAX);
+        }
+        known.push(path.to_path_buf());
+        Some(number)
+    }
+
+    pub(super) fn path(&self, number: u16) -> Option<PathBuf> {
+        self.lock().get(usize::from(number)).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The sizes of all files in a directory and in those below.
+pub(super) fn bytes_in(dir: &Dir) -> u64 {
+    bytes_within(dir, DEPTH_MAX)
+}
+
+fn bytes_within(dir: &Dir, depth: usize) -> u64 {
+    let Ok(entries) = dir.entries() else { return 0 };
+    let bytes = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_file() => meta.len(),
+        Ok(meta) if meta.is_dir() && depth > 0 => {
+            entry.open_dir().map_or(0, |inner| bytes_within(&inner, depth - 1))
+        }
+        Ok(_) | Err(_) => 0,
+    });
+    bytes.fold(0, u64::saturating_add)
+}

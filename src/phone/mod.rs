@@ -4,6 +4,7 @@
 //! keeps the bytes of a file; whoever drives a phone looks at each piece as it passes.
 
 pub mod boot;
+pub mod ftp;
 pub mod http;
 pub mod snmp;
 pub mod tftp;

@@ -17,7 +17,7 @@ use super::certificates::files::{self, Eyes, Put};
 use super::certificates::names::Names;
 use super::certificates::{Facts, ca_certificate, issue_pairs, names_of, pair, second};
 use super::command::{fail, load, tell};
-use super::config::{HttpsSettings, Settings};
+use super::config::{Settings, TlsSettings};
 use super::reload::Source;
 use super::serve::now_unix_s;
 
@@ -182,7 +182,7 @@ fn renew(
         None => pairs(settings)?,
     };
     let ca = ca_certificate(&settings.ca);
-    let is_own = |row: &&&HttpsSettings| {
+    let is_own = |row: &&&TlsSettings| {
         let leaf = files::read(&row.certificate).and_then(|pem| pair::chain(&pem));
         let leaf = leaf.ok().and_then(|chain| chain.into_iter().next());
         match (&ca, leaf) {
@@ -201,7 +201,7 @@ fn renew(
             shown.join(" and ")
         ));
     }
-    let names = names_of(settings.https.iter());
+    let names = names_of(settings.secured.iter());
     let authority = Authority::read_or_make(&settings.ca.dir, names.host(), now_unix_s)?;
     let mut text = String::new();
     for row in own {
@@ -262,7 +262,7 @@ fn give(bytes: Vec<u8>, file: Option<&Path>, advice: String) -> Result<Done, Str
 }
 
 /// Where the key of a request waits for its certificate.
-fn waiting(row: &HttpsSettings) -> PathBuf {
+fn waiting(row: &TlsSettings) -> PathBuf {
     beside(&row.key, "next")
 }
 
@@ -273,7 +273,7 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn request(settings: &Settings, row: &HttpsSettings, file: Option<&Path>) -> Result<Done, String> {
+fn request(settings: &Settings, row: &TlsSettings, file: Option<&Path>) -> Result<Done, String> {
     let key = waiting(row);
     if key.exists() {
         return Err(format!(
@@ -282,7 +282,7 @@ fn request(settings: &Settings, row: &HttpsSettings, file: Option<&Path>) -> Res
             key.display()
         ));
     }
-    let names = names_of(settings.https.iter());
+    let names = names_of(settings.secured.iter());
     let (pem, key_pem) = authority::request(&names)?;
     files::put(&[Put { path: &key, bytes: key_pem.as_bytes(), eyes: Eyes::Owner }])?;
     let advice = format!(
@@ -296,7 +296,7 @@ fn request(settings: &Settings, row: &HttpsSettings, file: Option<&Path>) -> Res
 
 fn import(
     settings: &Settings,
-    row: &HttpsSettings,
+    row: &TlsSettings,
     chain: &Path,
     key: Option<&Path>,
     any_name: bool,
@@ -308,7 +308,7 @@ fn import(
     let (key_pem, leaf) = its_key(row, chain, key, &certificates)?;
     let facts = pair::facts(&leaf).map_err(|why| format!("{from} {why}"))?;
     judge(&facts, &leaf, chain, now_unix_s)?;
-    let names = names_of(settings.https.iter());
+    let names = names_of(settings.secured.iter());
     if !any_name && !holds_for_any(&facts, &names) {
         return Err(format!(
             "{from} holds for {}, and this host is {}: phones that check names would refuse it; \
@@ -345,7 +345,7 @@ fn import(
 
 /// The key, and which of the certificates it belongs to.
 fn its_key(
-    row: &HttpsSettings,
+    row: &TlsSettings,
     chain: &Path,
     named: Option<&Path>,
     certificates: &[CertificateDer<'static>],
@@ -449,7 +449,7 @@ fn pem_of(der: &[u8]) -> Vec<u8> {
 }
 
 /// Copies the pair in use aside, so that an import can be taken back.
-fn keep_previous(row: &HttpsSettings) -> Result<(), String> {
+fn keep_previous(row: &TlsSettings) -> Result<(), String> {
     for (path, eyes) in [(&row.key, Eyes::Owner), (&row.certificate, Eyes::Everybody)] {
         if path.exists() {
             let bytes = files::read(path)?;
@@ -460,9 +460,10 @@ fn keep_previous(row: &HttpsSettings) -> Result<(), String> {
 }
 
 /// The rows with a pair of their own, each pair once.
-fn pairs(settings: &Settings) -> Result<Vec<&HttpsSettings>, String> {
+fn pairs(settings: &Settings) -> Result<Vec<&TlsSettings>, String> {
     let mut seen = HashSet::new();
-    let rows: Vec<_> = settings.https.iter().filter(|row| seen.insert(&row.certificate)).collect();
+    let rows: Vec<_> =
+        settings.secured.iter().filter(|row| seen.insert(&row.certificate)).collect();
     match rows.is_empty() {
         true => {
             Err("the configuration has no [[https]], so there is no certificate; add one".into())
@@ -471,16 +472,16 @@ fn pairs(settings: &Settings) -> Result<Vec<&HttpsSettings>, String> {
     }
 }
 
-fn listeners(settings: &Settings, row: &HttpsSettings) -> Vec<SocketAddr> {
-    let sharing = settings.https.iter().filter(|other| other.certificate == row.certificate);
+fn listeners(settings: &Settings, row: &TlsSettings) -> Vec<SocketAddr> {
+    let sharing = settings.secured.iter().filter(|other| other.certificate == row.certificate);
     sharing.flat_map(|other| other.listen.clone()).collect()
 }
 
 /// The row that something is to be done for.
-fn chosen(settings: &Settings, listener: Option<SocketAddr>) -> Result<&HttpsSettings, String> {
+fn chosen(settings: &Settings, listener: Option<SocketAddr>) -> Result<&TlsSettings, String> {
     let rows = pairs(settings)?;
     let all = || {
-        let shown = |row: &HttpsSettings| {
+        let shown = |row: &TlsSettings| {
             let listen =
                 listeners(settings, row).iter().map(ToString::to_string).collect::<Vec<_>>();
             format!("{} ({})", row.certificate.display(), listen.join(", "))
@@ -491,7 +492,7 @@ fn chosen(settings: &Settings, listener: Option<SocketAddr>) -> Result<&HttpsSet
         (None, [one]) => Ok(one),
         (None, _) => Err(format!("there are several: {}; say which with --listener", all())),
         (Some(address), _) => {
-            let row = settings.https.iter().find(|row| row.listen.contains(&address));
+            let row = settings.secured.iter().find(|row| row.listen.contains(&address));
             row.ok_or_else(|| format!("no [[https]] listens on {address}; there are: {}", all()))
         }
     }

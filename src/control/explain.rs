@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
 use super::certificates::speaks;
-use super::config::{ClientAuth, HttpsSettings, Settings};
+use super::config::{ClientAuth, Settings, TlsSettings};
 use crate::content::route::Step;
 use crate::content::{Catalog, RootId};
 use crate::session::Protocol;
@@ -177,7 +177,7 @@ impl Walk<'_> {
             return self.stand_in(&name, &listener.stack, told);
         }
         if self.settings.ca.serve_as.as_deref() == Some(name.as_bytes())
-            && !self.settings.https.is_empty()
+            && !self.settings.secured.is_empty()
         {
             told.step("ca", "the certificate of the server's own CA, if it has one");
             return Some(self.settings.ca.dir.join("ca.pem").display().to_string());
@@ -267,8 +267,8 @@ impl Walk<'_> {
 
 /// What connections to a listener are secured with; nothing where they are not.
 fn secured(listener: &HttpListener, settings: &Settings) -> Option<String> {
-    let is_here = |row: &&HttpsSettings| row.listen.contains(&listener.address);
-    let mut rows = settings.https.iter().filter(|_| listener.protocol == Protocol::Https);
+    let is_here = |row: &&TlsSettings| row.listen.contains(&listener.address);
+    let mut rows = settings.secured.iter().filter(|_| listener.protocol == Protocol::Https);
     let row = rows.find(is_here)?;
     let shows = match row.client_auth {
         ClientAuth::Off => "",

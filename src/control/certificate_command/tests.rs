@@ -17,8 +17,8 @@ const NOW: i64 = 1_800_000_000;
 fn settings(dir: &Path) -> Settings {
     let mut settings = parse_for_tests("[[https]]\nlisten = [\"127.0.0.1:411\"]\n");
     settings.ca.dir = dir.to_owned();
-    settings.https[0].certificate = dir.join("server.pem");
-    settings.https[0].key = dir.join("server.key");
+    settings.secured[0].certificate = dir.join("server.pem");
+    settings.secured[0].key = dir.join("server.key");
     settings
 }
 
@@ -278,19 +278,19 @@ fn a_star_stands_for_one_label() {
 fn where_there_are_several_one_has_to_be_meant() {
     let dir = tempfile::tempdir().unwrap();
     let (mut settings, _) = started(dir.path());
-    let mut other = settings.https[0].clone();
+    let mut other = settings.secured[0].clone();
     other.listen = vec!["127.0.0.1:443".parse().unwrap()];
-    settings.https.push(other.clone());
+    settings.secured.push(other.clone());
     assert!(chosen(&settings, None).is_ok(), "the same files twice are one");
     other.certificate = dir.path().join("other.pem");
     other.key = dir.path().join("other.key");
-    settings.https[1] = other;
+    settings.secured[1] = other;
     let told = refused(&Deed::Request { file: None }, &settings);
     assert!(told.contains("say which with --listener") && told.contains("127.0.0.1:443"), "{told}");
     let listener = |text: &str| Some(text.parse().unwrap());
     let chosen_at = |text| chosen(&settings, listener(text));
     assert_eq!(chosen_at("127.0.0.1:443").unwrap().key, dir.path().join("other.key"));
     assert!(chosen_at("127.0.0.1:1").unwrap_err().contains("no [[https]] listens on"));
-    settings.https.clear();
+    settings.secured.clear();
     assert!(refused(&Deed::Show, &settings).contains("has no [[https]]"));
 }

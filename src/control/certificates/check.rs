@@ -17,7 +17,7 @@ use crate::control::config::Settings;
 /// to do.
 pub fn judge(settings: &Settings, now_unix_s: i64) -> Result<Vec<String>, String> {
     let (mut warnings, mut troubles) = (Vec::new(), Vec::new());
-    for settings_row in &settings.https {
+    for settings_row in &settings.secured {
         let mut row = Row::new(settings_row.clone());
         if row.is_to_be_made() {
             continue;
@@ -64,8 +64,8 @@ mod tests {
         let mut settings =
             parse_for_tests("[[https]]\nlisten = [\"127.0.0.1:411\"]\nroot = [\"https\"]\n");
         settings.ca.dir = dir.to_owned();
-        settings.https[0].certificate = dir.join("server.pem");
-        settings.https[0].key = dir.join("server.key");
+        settings.secured[0].certificate = dir.join("server.pem");
+        settings.secured[0].key = dir.join("server.key");
         settings
     }
 
@@ -82,7 +82,7 @@ mod tests {
         let settings = settings(dir.path());
         Certificates::read(&settings).unwrap().make(NOW).unwrap();
         assert_eq!(judge(&settings, NOW), Ok(Vec::new()));
-        fs::write(&settings.https[0].certificate, "nonsense").unwrap();
+        fs::write(&settings.secured[0].certificate, "nonsense").unwrap();
         let told = judge(&settings, NOW).unwrap_err();
         assert!(told.starts_with("/test/ringpost.toml:1: ") && told.contains("in PEM form"));
     }
@@ -134,15 +134,15 @@ mod tests {
         let mut running = Certificates::read(&settings).unwrap();
         running.make(NOW).unwrap();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        fs::write(&settings.https[0].key, &key).unwrap();
+        fs::write(&settings.secured[0].key, &key).unwrap();
         assert!(judge(&settings, NOW).unwrap()[0].contains("puts the key aside"));
         // Somebody is about to bring the certificate, too.
         running.take(&settings, NOW).unwrap();
-        assert_eq!(fs::read_to_string(&settings.https[0].key).unwrap(), key);
+        assert_eq!(fs::read_to_string(&settings.secured[0].key).unwrap(), key);
         assert!(running.report(NOW)[0].fault.is_some());
         Certificates::read(&settings).unwrap().make(NOW).unwrap();
         let aside = dir.path().join("server.key.aside");
         assert_eq!(fs::read_to_string(aside).unwrap(), key);
-        assert_ne!(fs::read_to_string(&settings.https[0].key).unwrap(), key);
+        assert_ne!(fs::read_to_string(&settings.secured[0].key).unwrap(), key);
     }
 }

@@ -66,9 +66,9 @@ mod tests {
         let mut settings =
             parse_for_tests("[[https]]\nlisten = [\"127.0.0.1:412\"]\nroot = [\"https\"]\n");
         settings.ca.dir = dir.to_owned();
-        settings.https[0].certificate = dir.join("server.pem");
-        settings.https[0].key = dir.join("server.key");
-        settings.https[0].legacy = true;
+        settings.secured[0].certificate = dir.join("server.pem");
+        settings.secured[0].key = dir.join("server.key");
+        settings.secured[0].legacy = true;
         settings
     }
 
@@ -129,10 +129,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut settings = settings(dir.path());
         let mut certificates = started(&settings);
-        settings.https[0].legacy = false;
+        settings.secured[0].legacy = false;
         certificates.take(&settings, NOW).unwrap();
         assert_eq!(meet(&certificates, "AES128-SHA"), Err(Some(Handshake::NoSharedVersion)));
-        settings.https[0].legacy = true;
+        settings.secured[0].legacy = true;
         certificates.take(&settings, NOW).unwrap();
         assert_eq!(meet(&certificates, "NULL-SHA"), Ok("TLS_RSA_WITH_NULL_SHA"));
     }
@@ -144,13 +144,13 @@ mod tests {
         drop(started(&settings));
         let ca = dir.path().join("phones.pem");
         fs::copy(dir.path().join("ca.pem"), &ca).unwrap();
-        settings.https[0].client_ca = Some(ca.clone());
-        settings.https[0].client_auth = ClientAuth::Required;
+        settings.secured[0].client_ca = Some(ca.clone());
+        settings.secured[0].client_auth = ClientAuth::Required;
         let absent = Err(Some(Handshake::NoClientCertificate));
         assert_eq!(meet(&started(&settings), "AES128-SHA"), absent);
-        settings.https[0].client_auth = ClientAuth::Optional;
+        settings.secured[0].client_auth = ClientAuth::Optional;
         assert!(meet(&started(&settings), "AES128-SHA").is_ok());
-        settings.https[0].client_crl = Some(ca.clone());
+        settings.secured[0].client_crl = Some(ca.clone());
         let told = Certificates::read(&settings).unwrap_err();
         assert!(told.contains("`client_crl` has no revocation list"), "{told}");
         fs::write(&ca, "nothing").unwrap();

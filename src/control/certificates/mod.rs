@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
-use super::config::{CaSettings, HttpsSettings, Settings};
+use super::config::{CaSettings, Settings, TlsSettings};
 use crate::net::integrity;
 use crate::net::tls::SharedTerms;
 use crate::session::http::limits::CaFile;
@@ -101,7 +101,7 @@ impl Certificates {
         let ca = settings.ca.clone();
         let mut troubles = Vec::new();
         let mut rows = Vec::new();
-        for settings_row in &settings.https {
+        for settings_row in &settings.secured {
             let mut row = Row::new(settings_row.clone());
             let old = before.iter().find(|old| old.is_succeeded_by(settings_row));
             let used = old.and_then(|old| old.used.as_ref());
@@ -339,7 +339,7 @@ fn expiry(shown: &impl fmt::Display, days: i64) -> Option<String> {
 }
 
 /// What is spoken on a row's listeners.
-pub(super) fn speaks(settings: &HttpsSettings) -> String {
+pub(super) fn speaks(settings: &TlsSettings) -> String {
     if settings.legacy {
         "TLS 1.0 to 1.3, down to suites that encrypt nothing".into()
     } else if settings.authenticate_only {
@@ -352,14 +352,14 @@ pub(super) fn speaks(settings: &HttpsSettings) -> String {
 }
 
 /// Every name and address that the rows' certificates are to hold for.
-pub(super) fn names_of<'a>(rows: impl Iterator<Item = &'a HttpsSettings>) -> Names {
+pub(super) fn names_of<'a>(rows: impl Iterator<Item = &'a TlsSettings>) -> Names {
     Names::of_host(rows.flat_map(|row| row.listen.clone()))
 }
 
 /// Issues both pairs of a row and puts them into their places.
 pub(super) fn issue_pairs(
     authority: &Authority,
-    settings: &HttpsSettings,
+    settings: &TlsSettings,
     names: &Names,
     now_unix_s: i64,
 ) -> Result<(), String> {

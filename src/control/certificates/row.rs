@@ -9,7 +9,7 @@ use super::names::Names;
 use super::pair::{self, Pair};
 use super::terms::{Judgement, Sessions};
 use super::{DAY_S, ca_certificate};
-use crate::control::config::{CaSettings, ClientAuth, HttpsSettings};
+use crate::control::config::{CaSettings, ClientAuth, TlsSettings};
 use crate::net::tls::TlsTerms;
 
 /// A pair is written as two files. For so many seconds half of it may be there.
@@ -18,7 +18,7 @@ const SETTLES_WITHIN_S: i64 = 3;
 /// One `[[https]]`.
 #[derive(Debug)]
 pub(super) struct Row {
-    pub(super) settings: HttpsSettings,
+    pub(super) settings: TlsSettings,
     /// What it is served with; none before its first pair is made.
     pub(super) used: Option<Used>,
     /// The files as they were when last read, whatever came of it.
@@ -37,19 +37,18 @@ pub(super) struct Used {
 }
 
 impl Row {
-    pub(super) fn new(settings: HttpsSettings) -> Row {
+    pub(super) fn new(settings: TlsSettings) -> Row {
         Row { settings, used: None, seen: Vec::new(), unsettled_since_unix_s: None, fault: None }
     }
 
     /// Whether the new row is this one: some of its listeners go on.
-    pub(super) fn is_succeeded_by(&self, new: &HttpsSettings) -> bool {
+    pub(super) fn is_succeeded_by(&self, new: &TlsSettings) -> bool {
         self.settings.listen.iter().any(|address| new.listen.contains(address))
     }
 
-    pub(super) fn has_files_of(&self, new: &HttpsSettings) -> bool {
-        let of = |settings: &HttpsSettings| {
-            let HttpsSettings { certificate, key, client_auth, client_ca, client_crl, .. } =
-                settings;
+    pub(super) fn has_files_of(&self, new: &TlsSettings) -> bool {
+        let of = |settings: &TlsSettings| {
+            let TlsSettings { certificate, key, client_auth, client_ca, client_crl, .. } = settings;
             (certificate.clone(), key.clone(), *client_auth, client_ca.clone(), client_crl.clone())
         };
         self.used.is_some()
@@ -196,7 +195,7 @@ impl Row {
 }
 
 impl Judgement {
-    fn read(settings: &HttpsSettings) -> Result<Judgement, String> {
+    fn read(settings: &TlsSettings) -> Result<Judgement, String> {
         let asks = settings.client_auth != ClientAuth::Off;
         let ca = settings.client_ca.as_deref().filter(|_| asks).map(files::read).transpose()?;
         let crl = settings.client_crl.as_deref().filter(|_| asks).map(files::read).transpose()?;
@@ -240,7 +239,7 @@ pub(super) fn set_aside(key: &Path) -> Result<(), String> {
 }
 
 /// Where the P-256 pair lies: beside the first, `server-p256.pem` beside `server.pem`.
-pub(in crate::control) fn second(settings: &HttpsSettings) -> (PathBuf, PathBuf) {
+pub(in crate::control) fn second(settings: &TlsSettings) -> (PathBuf, PathBuf) {
     let beside = |path: &Path| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let extension = path.extension().map(|end| format!(".{}", end.to_string_lossy()));

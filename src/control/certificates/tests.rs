@@ -24,8 +24,8 @@ fn settings(dir: &Path) -> Settings {
         "[[https]]\nlisten = [\"127.0.0.1:411\", \"[::1]:411\"]\nroot = [\"https\"]\n",
     );
     settings.ca.dir = dir.to_owned();
-    settings.https[0].certificate = dir.join("server.pem");
-    settings.https[0].key = dir.join("server.key");
+    settings.secured[0].certificate = dir.join("server.pem");
+    settings.secured[0].key = dir.join("server.key");
     settings
 }
 
@@ -178,7 +178,7 @@ fn a_row_that_only_authenticates_shares_its_pairs_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
     let encrypting = started(&settings);
-    settings.https[0].authenticate_only = true;
+    settings.secured[0].authenticate_only = true;
     let mut certificates = started(&settings);
     let ca = ca_certificate(&certificates.ca).unwrap();
     let readable = |suites: std::ops::Range<usize>| {
@@ -206,7 +206,7 @@ fn a_row_that_only_authenticates_shares_its_pairs_and_nothing_else() {
     let speaks = &certificates.report(NOW)[0].speaks;
     assert!(speaks.contains("not encrypted: TLS_ECDHE_ECDSA_WITH_NULL_SHA, "), "{speaks}");
     // From one reload to the next it encrypts; what runs goes on as it began.
-    settings.https[0].authenticate_only = false;
+    settings.secured[0].authenticate_only = false;
     certificates.take(&settings, NOW).unwrap();
     meet(&terms(&certificates), &client(&ca, true), "127.0.0.1").unwrap();
     assert!(meet(&terms(&certificates), &readable(0..2), "127.0.0.1").is_err());
@@ -271,19 +271,19 @@ fn what_is_wrong_at_the_start_is_told_with_line_and_mend() {
     let settings = settings(dir.path());
     let told = || Certificates::read(&settings).unwrap_err();
     elsewhere.put(dir.path());
-    fs::write(&settings.https[0].key, Elsewhere::new().key_pem).unwrap();
+    fs::write(&settings.secured[0].key, Elsewhere::new().key_pem).unwrap();
     assert!(told().starts_with("/test/ringpost.toml:1: "), "{}", told());
     assert!(told().contains("put the two that belong together there"), "{}", told());
-    fs::write(&settings.https[0].key, "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
+    fs::write(&settings.secured[0].key, "-----BEGIN ENCRYPTED PRIVATE KEY-----\n").unwrap();
     assert!(told().contains("has a password on it"), "{}", told());
-    fs::write(&settings.https[0].key, "nonsense").unwrap();
+    fs::write(&settings.secured[0].key, "nonsense").unwrap();
     assert!(told().contains("has no private key in PEM form"), "{}", told());
     let chain = format!("{}{}", elsewhere.pem, Elsewhere::new().pem);
     elsewhere.put(dir.path());
-    fs::write(&settings.https[0].certificate, chain).unwrap();
+    fs::write(&settings.secured[0].certificate, chain).unwrap();
     assert!(told().contains("number 2 does not vouch for number 1"), "{}", told());
     let chain = format!("{}{}", elsewhere.pem, elsewhere.ca.pem());
-    fs::write(&settings.https[0].certificate, chain).unwrap();
+    fs::write(&settings.secured[0].certificate, chain).unwrap();
     Certificates::read(&settings).unwrap();
 }
 
@@ -325,9 +325,9 @@ fn the_own_pair_is_renewed_in_the_last_third_of_its_life() {
     let dir = tempfile::tempdir().unwrap();
     let mut settings = settings(dir.path());
     // Two rows with the same files renew them once.
-    let mut other = settings.https[0].clone();
+    let mut other = settings.secured[0].clone();
     other.listen = vec!["127.0.0.1:443".parse().unwrap()];
-    settings.https.push(other);
+    settings.secured.push(other);
     let mut certificates = started(&settings);
     let before = certificates.report(NOW);
     certificates.look(NOW);
@@ -414,8 +414,8 @@ fn what_judges_phones_is_read_with_the_rest_and_ends_sessions_when_it_changes() 
     let mut settings = settings(dir.path());
     let (phones, others) = (Elsewhere::new(), Elsewhere::new());
     let (ca, crl) = (dir.path().join("phones.pem"), dir.path().join("phones.crl"));
-    settings.https[0].client_auth = ClientAuth::Required;
-    settings.https[0].client_ca = Some(ca.clone());
+    settings.secured[0].client_auth = ClientAuth::Required;
+    settings.secured[0].client_ca = Some(ca.clone());
     let told = |settings: &Settings| {
         let mut certificates = Certificates::read(settings).unwrap();
         certificates.make(NOW).unwrap_err()
@@ -424,10 +424,10 @@ fn what_judges_phones_is_read_with_the_rest_and_ends_sessions_when_it_changes() 
     fs::write(&ca, "no certificate").unwrap();
     assert!(Certificates::read(&settings).unwrap_err().contains("`client_ca` has no certificate"));
     fs::write(&ca, phones.ca.pem()).unwrap();
-    settings.https[0].client_crl = Some(crl.clone());
+    settings.secured[0].client_crl = Some(crl.clone());
     fs::write(&crl, phones.ca.pem()).unwrap();
     assert!(Certificates::read(&settings).unwrap_err().contains("`client_crl` has no revocation"));
-    settings.https[0].client_crl = None;
+    settings.secured[0].client_crl = None;
     let mut certificates = started(&settings);
     certificates.look(NOW);
     let sessions = certificates.rows[0].used.clone().unwrap().sessions;
@@ -450,8 +450,8 @@ fn a_new_row_and_a_row_that_goes_are_taken_by_a_reload_or_not_at_all() {
     let (before, elsewhere) = (place.load_full(), Elsewhere::new());
     let other = dir.path().join("other");
     fs::create_dir(&other).unwrap();
-    settings.https[0].certificate = other.join("server.pem");
-    settings.https[0].key = other.join("server.key");
+    settings.secured[0].certificate = other.join("server.pem");
+    settings.secured[0].key = other.join("server.key");
     fs::write(other.join("server.pem"), &elsewhere.pem).unwrap();
     assert!(certificates.take(&settings, NOW).is_err());
     assert!(Arc::ptr_eq(&before, &place.load_full()));

@@ -64,7 +64,9 @@ pub enum ClientAuth {
 /// One `[[https]]`: what its connections are secured with. Its roots and whether it offers the
 /// vault are in the policy, by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HttpsSettings {
+pub struct TlsSettings {
+    /// What is spoken there: [`Protocol::Https`] or [`Protocol::Ftp`].
+    pub protocol: Protocol,
     /// The line of the configuration that it begins in, for messages.
     pub line: usize,
     /// Addresses that connections come to.
@@ -186,10 +188,11 @@ impl Https {
     }
 
     /// The row as it is used, with its paths where they lie.
-    pub(super) fn settings(&self, line: usize, here: impl Fn(&Path) -> PathBuf) -> HttpsSettings {
+    pub(super) fn settings(&self, line: usize, here: impl Fn(&Path) -> PathBuf) -> TlsSettings {
         let maybe =
             |path: &Option<Spanned<PathBuf>>| path.as_ref().map(|path| here(path.get_ref()));
-        HttpsSettings {
+        TlsSettings {
+            protocol: Protocol::Https,
             line,
             listen: self.http.listen.iter().map(|address| *address.get_ref()).collect(),
             certificate: here(self.certificate.get_ref()),

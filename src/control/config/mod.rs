@@ -23,7 +23,7 @@ use std::path::{Path, PathBuf};
 use toml::de::DeTable;
 
 pub use file::{Content, Ftp, Log, LogFormat};
-pub use http::{CaSettings, ClientAuth, HttpsSettings};
+pub use http::{CaSettings, ClientAuth, TlsSettings};
 pub use read::{Fault, Faults};
 pub use settings::{Kept, Settings, TftpSockets};
 pub use tftp::Ports;

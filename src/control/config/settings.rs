@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::check;
 use super::exposure;
 use super::file::{self, File};
-use super::http::{CaSettings, Http, Https, HttpsSettings};
+use super::http::{CaSettings, Http, Https, TlsSettings};
 use super::lists;
 use super::places;
 use super::read::Found;
@@ -144,7 +144,7 @@ pub struct Settings {
     /// The TFTP server's sockets; none where the file has no `[tftp]`.
     pub tftp: Option<TftpSockets>,
     /// What the listeners with TLS are secured with, row by row.
-    pub https: Vec<HttpsSettings>,
+    pub secured: Vec<TlsSettings>,
     /// The server's own CA.
     pub ca: CaSettings,
     /// Where administration listens.
@@ -207,8 +207,8 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         tftp_policy(tftp, &mut policy.tftp, |dir| roots.place(here(dir)), disk);
     }
     policy.http.listeners = http_listeners(&file.http, &file.https, |dir| roots.place(here(dir)));
-    let https = file.https.iter();
-    let https = https.map(|row| row.settings(found.line(&row.http.at), here)).collect();
+    let secured = file.https.iter();
+    let secured = secured.map(|row| row.settings(found.line(&row.http.at), here)).collect();
     let ca = CaSettings { dir: here(&file.ca.dir), serve_as: file.ca.serve_as };
     let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
     policy.routes = Routes { subnets: subnets.collect(), remaps: file.remaps };
@@ -230,7 +230,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         roots: roots.dirs,
         upload_dirs,
         tftp: file.tftp.map(tftp_sockets),
-        https,
+        secured,
         ca,
         admin: file.admin.map(Spanned::into_inner),
         content: file.content,

@@ -37,7 +37,7 @@ fn the_contract_is_valid() {
     let vault = http.vault.as_deref().unwrap();
     assert_eq!(vault.prefixes, [b"".as_slice(), b"backup"].map(Box::from));
     assert_eq!((vault.versions_max, vault.bytes_max), (20, 1 << 20));
-    assert_eq!(settings.https[0].certificate, Path::new("/var/lib/ringpost/certs/server.pem"));
+    assert_eq!(settings.secured[0].certificate, Path::new("/var/lib/ringpost/certs/server.pem"));
     assert_eq!(settings.ca.serve_as.as_deref(), Some(b"ca.pem".as_slice()));
     assert_eq!(settings.policy.ftp.snmp, Default::default());
     assert_eq!(settings.admin, Some("127.0.0.1:6090".parse().unwrap()));
@@ -59,7 +59,10 @@ fn every_line_of_the_example_that_is_commented_out_is_valid_too() {
     let settings = judge(&text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
     assert_eq!(settings.user.as_deref(), Some("ringpost"));
     assert_eq!(settings.policy.tftp.subnets.len(), 2);
-    assert_eq!(settings.https[0].client_crl, Some("/var/lib/ringpost/certs/phones-crl.pem".into()));
+    assert_eq!(
+        settings.secured[0].client_crl,
+        Some("/var/lib/ringpost/certs/phones-crl.pem".into())
+    );
     assert!(settings.log.file.is_some() && settings.policy.uploads.0.len() == 1);
 }
 

@@ -35,7 +35,7 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be read"),
     ] {
         let before = terms(&certificates);
-        fs::write(&settings.https[0].certificate, bytes).unwrap();
+        fs::write(&settings.secured[0].certificate, bytes).unwrap();
         // The other half may still be on its way.
         assert!(!certificates.look(NOW + 1).changed);
         assert_eq!(certificates.report(NOW)[0].fault, None);
@@ -53,7 +53,7 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
         assert!(certificates.look(NOW + 6).changed);
         assert_eq!(certificates.report(NOW)[0].fault, None);
         let authority = Authority::read(dir.path()).unwrap().unwrap();
-        issue_pairs(&authority, &settings.https[0], &Names::default(), NOW).unwrap();
+        issue_pairs(&authority, &settings.secured[0], &Names::default(), NOW).unwrap();
         assert!(certificates.look(NOW + 7).changed);
     }
 }

@@ -46,7 +46,7 @@ fn http_alone_is_enough_to_serve() {
     let ports = settings.policy.http.listeners.iter().map(|listener| listener.address.port());
     assert_eq!(ports.collect::<Vec<_>>(), [80, 81, 6970]);
     let settings = judge("[[https]]\n").unwrap();
-    let ports = settings.https[0].listen.iter().map(SocketAddr::port);
+    let ports = settings.secured[0].listen.iter().map(SocketAddr::port);
     assert_eq!(ports.collect::<Vec<_>>(), [411, 443]);
 }
 
@@ -134,7 +134,7 @@ fn a_row_that_is_secured_keeps_what_it_says() {
          client_crl = \"crl.pem\"",
     )
     .unwrap();
-    let row = &settings.https[0];
+    let row = &settings.secured[0];
     assert_eq!(row.line, 3);
     assert_eq!(
         (row.certificate.as_path(), row.key.as_path()),

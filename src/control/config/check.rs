@@ -62,6 +62,7 @@ impl Claim {
         let (first, last) = (self.ports.start(), self.ports.end());
         match self.ip {
             Some(ip) => SocketAddr::new(ip, *first).to_string(),
+            None if first == last => first.to_string(),
             None => format!("{first}-{last}"),
         }
     }
@@ -107,16 +108,37 @@ fn claims(file: &File) -> Vec<Claim> {
     file.admin.iter().for_each(|admin| tcp("`[admin] listen`", std::slice::from_ref(admin)));
     if let Some(ftp) = &file.ftp {
         tcp("`[ftp] listen`", &ftp.listen);
-        let (ports, at) = (ftp.passive_ports.get_ref().clone(), ftp.passive_ports.span());
-        claims.push(Claim {
-            transport: Transport::Tcp,
-            ip: None,
-            ports,
-            key: "`passive_ports`",
-            at,
-        });
+        tcp("`[ftp] tls_listen`", &ftp.tls_listen);
+        let mut everywhere = |key, ports, at| {
+            claims.push(Claim { transport: Transport::Tcp, ip: None, ports, key, at });
+        };
+        everywhere(
+            "`passive_ports`",
+            ftp.passive_ports.get_ref().clone(),
+            ftp.passive_ports.span(),
+        );
+        let port = *ftp.active_port.get_ref();
+        if ftp.active && port != 0 {
+            everywhere("`active_port`", port..=port, ftp.active_port.span());
+        }
     }
     claims
+}
+
+/// Warns of a port that is only to be had before privileges are given up.
+pub(super) fn active_port(file: &File, warnings: &mut Vec<String>) {
+    let Some(ftp) = &file.ftp else { return };
+    let port = *ftp.active_port.get_ref();
+    if let Some(user) = &file.user
+        && ftp.active
+        && (1..1_024).contains(&port)
+    {
+        warnings.push(format!(
+            "`active_port` in [ftp] is {port}, which the server cannot have any more once it is \
+             user `{user}`, so active data connections fail; write active_port = 0, or let systemd \
+             set the user and give CAP_NET_BIND_SERVICE"
+        ));
+    }
 }
 
 /// Notes times of a TFTP section that contradict each other.

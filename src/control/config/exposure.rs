@@ -5,9 +5,11 @@
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 
+use ipnet::IpNet;
 use toml::Spanned;
 
 use super::file::File;
+use super::ftp::Ftp;
 use super::http::{ClientAuth, Https};
 use super::read::Found;
 use super::vault::{Strange, Vault, Who};
@@ -22,6 +24,10 @@ pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &
     match &file.vault {
         Some(vault) => vault_reach(vault, file, found, warnings),
         None => vault_absent(file, found),
+    }
+    if let Some(ftp) = &file.ftp {
+        ftp_reach(ftp, file, found, warnings);
+        administrators(ftp, file, data_dir, found, warnings);
     }
 }
 
@@ -43,8 +49,18 @@ fn secrets_in_roots(file: &File, data_dir: &Path, found: &mut Found) {
     for row in &file.https {
         note("key", &row.key, "keep it in a directory that is not served, such as \"certs\"");
     }
-    if let Some(row) = file.https.first() {
-        let dir = Spanned::new(row.http.at.clone(), file.ca.dir.clone());
+    if let Some(ftp) = &file.ftp {
+        if *ftp.tls.get_ref() {
+            note("key", &ftp.key, "keep it in a directory that is not served, such as \"certs\"");
+        }
+        if let Some(users) = &ftp.users {
+            note("users", users, "keep it beside the served directories, not in them");
+        }
+    }
+    let secured = file.https.iter().map(|row| &row.http.at);
+    let ftp = file.ftp.iter().filter(|ftp| *ftp.tls.get_ref()).map(|ftp| &ftp.at);
+    if let Some(at) = secured.chain(ftp).next() {
+        let dir = Spanned::new(at.clone(), file.ca.dir.clone());
         note("dir in [ca]", &dir, "serve another directory, or move the CA with `dir` in [ca]");
     }
     if let Some(vault) = &file.vault {
@@ -158,10 +174,11 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec
     let secured: Vec<_> = file.https.iter().filter(|row| row.offers_vault()).collect();
     let open = secured.iter().filter(|row| row.authenticate_only || *row.legacy.get_ref());
     let plain: Vec<_> = plain.map(|row| ("[[http]]", row)).collect();
-    if plain.is_empty() && secured.is_empty() {
+    let by_ftp = file.ftp.as_ref().is_some_and(Ftp::offers_vault);
+    if plain.is_empty() && secured.is_empty() && !by_ftp {
         warnings.push(
-            "no phone can reach the vault: add a [[http]] or [[https]], or write vault = true in \
-             one of them"
+            "no phone can reach the vault: add a [[http]], [[https]] or [ftp], or write \
+             vault = true in one of them"
                 .into(),
         );
     }
@@ -203,8 +220,82 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec
 /// Notes listeners that are to offer a vault that is not there.
 fn vault_absent(file: &File, found: &mut Found) {
     let rows = file.http.iter().chain(file.https.iter().map(|row| &row.http));
-    for said in rows.filter_map(|row| row.vault.as_ref()).filter(|said| *said.get_ref()) {
+    let rows = rows.map(|row| &row.vault).chain(file.ftp.iter().map(|ftp| &ftp.vault));
+    for said in rows.flatten().filter(|said| *said.get_ref()) {
         let text = "`vault` is true, but there is no vault; add a section [vault]";
         found.fault(said.span(), text);
+    }
+}
+
+/// Notes whose data whoever comes by FTP can reach, and how little is asked of them.
+fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Found, warnings: &mut Vec<String>) {
+    let (shown, line) = (ftp.shown(), found.line(&ftp.at));
+    if ftp.phones.is_empty() && ftp.users.is_none() {
+        let text = "`phones` names nobody and there are no `users`, so nobody could log in; write \
+                    phones = [\"anonymous\"], or take the section out";
+        found.fault(ftp.at.clone(), text);
+    }
+    let Some(vault) = file.vault.as_ref().filter(|_| ftp.offers_vault()) else { return };
+    let is_here = |net: &&Spanned<IpNet>| net.get_ref().addr().is_loopback();
+    let strangers = ftp.bypass.iter().filter(|net| !is_here(net));
+    let strangers: Vec<_> = strangers.map(|net| net.get_ref().to_string()).collect();
+    if !strangers.is_empty() {
+        warnings.push(format!(
+            "[ftp] {shown} (line {line}): phones in {} are not asked who they are (`bypass`), so \
+             anyone there can read and replace the data that any extension has saved; name only \
+             networks of sets without SNMP",
+            strangers.join(", ")
+        ));
+    }
+    if *vault.auth.get_ref() != Who::Open {
+        warnings.push(format!(
+            "[ftp] {shown} (line {line}) offers the vault to whoever answers by SNMP as an \
+             extension, without what `auth` in [vault] asks for; write vault = false in it if that \
+             is not enough"
+        ));
+    }
+    let (largest, room) = (*vault.bytes_max.get_ref(), ftp.limits.upload_memory_bytes_max);
+    if largest > room {
+        let text = format!(
+            "`max` is {largest} bytes, more than the {room} of `upload_memory` in [ftp], so none \
+             that large could be kept; raise `upload_memory`, or lower `max`"
+        );
+        found.fault(vault.bytes_max.span(), text);
+    }
+}
+
+/// Notes who could pose as an administrator of the files, and what keeps administrators out.
+fn administrators(
+    ftp: &Ftp,
+    file: &File,
+    data_dir: &Path,
+    found: &mut Found,
+    warnings: &mut Vec<String>,
+) {
+    let (shown, line, tls) = (ftp.shown(), found.line(&ftp.at), *ftp.tls.get_ref());
+    if let Some(first) = ftp.tls_listen.first().filter(|_| !tls) {
+        let text = "`tls_listen` has an address, and `tls` is false; take one of them out";
+        found.fault(first.span(), text);
+    }
+    let Some(users) = &ftp.users else { return };
+    let here = |path: &Path| plain(&data_dir.join(path));
+    let of_vault = file.vault.as_ref().filter(|vault| *vault.auth.get_ref() == Who::Users);
+    if of_vault.is_some_and(|vault| here(vault.users.get_ref()) == here(users.get_ref())) {
+        let text = "`users` is the file of [vault] too, so that every user of a phone could change \
+                    the files of all; name another, such as \"administrators.txt\"";
+        found.fault(users.span(), text);
+    }
+    match (tls, *ftp.cleartext.get_ref()) {
+        (true, false) => {}
+        (false, false) => {
+            let text = "`users` need TLS to log in, and `tls` is false; write tls = true, or \
+                        cleartext = true to have their passwords cross the network in clear";
+            found.fault(users.span(), text);
+        }
+        (true | false, true) => warnings.push(format!(
+            "[ftp] {shown} (line {line}) lets administrators log in without TLS: anyone on the \
+             network can read their passwords and change the files of all phones; write \
+             cleartext = false"
+        )),
     }
 }

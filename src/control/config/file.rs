@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 use tracing::Level;
 
+use super::ftp::Ftp;
 use super::http::{self, CaSettings, Http, Https};
 use super::read::{Found, Section};
 use super::rows::{self, Roots, Upload};
@@ -72,17 +73,6 @@ pub(super) struct File {
     pub(super) uploads: Vec<Upload>,
     pub(super) content: Content,
     pub(super) log: Log,
-}
-
-/// `[ftp]`.
-#[derive(Debug)]
-pub struct Ftp {
-    /// Addresses that requests come to.
-    pub listen: Vec<Spanned<SocketAddr>>,
-    /// Directories that files are looked for in, first match first.
-    pub root: Vec<Spanned<PathBuf>>,
-    /// Ports for passive data connections.
-    pub passive_ports: Spanned<RangeInclusive<u16>>,
 }
 
 /// `[access]`: for each protocol its own list, if the file has one.
@@ -272,20 +262,6 @@ pub(super) fn root(
 /// `from`: the networks that a row is for; none means all.
 pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Found) -> Vec<IpNet> {
     row.take("from", found).unwrap_or_default()
-}
-
-impl Ftp {
-    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
-        let passive = section.take("passive_ports", found);
-        let ftp = Ftp {
-            listen: listen(&mut section, &["0.0.0.0:21"], found),
-            root: root(&mut section, &[], found),
-            passive_ports: passive.unwrap_or_else(|| Spanned::new(section.at(), 50_000..=50_999)),
-        };
-        let here = section.is_there();
-        section.finish(found);
-        here.then_some(ftp)
-    }
 }
 
 fn admin(mut section: Section<'_, '_>, found: &mut Found) -> Option<Spanned<SocketAddr>> {

@@ -61,8 +61,8 @@ pub enum ClientAuth {
     Required,
 }
 
-/// One `[[https]]`: what its connections are secured with. Its roots and whether it offers the
-/// vault are in the policy, by address.
+/// One `[[https]]`, or `[ftp]`: what its connections are secured with. Its roots and whether it
+/// offers the vault are in the policy, by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
     /// What is spoken there: [`Protocol::Https`] or [`Protocol::Ftp`].
@@ -149,25 +149,11 @@ impl Https {
         let listen = ["0.0.0.0:411", "0.0.0.0:443"];
         let http = Http::shared(&mut row, &listen, &["https", "common"], found);
         let at = row.at();
-        let certificate: Option<Spanned<PathBuf>> = row.take("certificate", found);
-        let key: Option<Spanned<PathBuf>> = row.take("key", found);
-        if certificate.is_some() != key.is_some() {
-            let (there, absent) = match certificate {
-                Some(_) => ("certificate", "key"),
-                None => ("key", "certificate"),
-            };
-            let said = certificate.as_ref().or(key.as_ref()).map_or(at.clone(), Spanned::span);
-            let text =
-                format!("`{there}` is named without its `{absent}`; name both, or leave both out");
-            found.fault(said, text);
-        }
-        let path = |path: Option<Spanned<PathBuf>>, otherwise: &str| {
-            path.unwrap_or_else(|| Spanned::new(at.clone(), PathBuf::from(otherwise)))
-        };
+        let (certificate, key) = pair(&mut row, found);
         let https = Https {
             http,
-            certificate: path(certificate, "certs/server.pem"),
-            key: path(key, "certs/server.key"),
+            certificate,
+            key,
             client_auth: row
                 .take("client_auth", found)
                 .unwrap_or_else(|| Spanned::new(at.clone(), ClientAuth::Off)),
@@ -204,6 +190,30 @@ impl Https {
             legacy: *self.legacy.get_ref(),
         }
     }
+}
+
+/// The certificate and its key: both, or else the pair that the server makes.
+pub(super) fn pair(
+    row: &mut Section<'_, '_>,
+    found: &mut Found,
+) -> (Spanned<PathBuf>, Spanned<PathBuf>) {
+    let at = row.at();
+    let certificate: Option<Spanned<PathBuf>> = row.take("certificate", found);
+    let key: Option<Spanned<PathBuf>> = row.take("key", found);
+    if certificate.is_some() != key.is_some() {
+        let (there, absent) = match certificate {
+            Some(_) => ("certificate", "key"),
+            None => ("key", "certificate"),
+        };
+        let said = certificate.as_ref().or(key.as_ref()).map_or(at.clone(), Spanned::span);
+        let text =
+            format!("`{there}` is named without its `{absent}`; name both, or leave both out");
+        found.fault(said, text);
+    }
+    let path = |path: Option<Spanned<PathBuf>>, otherwise: &str| {
+        path.unwrap_or_else(|| Spanned::new(at.clone(), PathBuf::from(otherwise)))
+    };
+    (path(certificate, "certs/server.pem"), path(key, "certs/server.key"))
 }
 
 /// Reads `[connections]`.

@@ -5,6 +5,7 @@
 mod check;
 mod exposure;
 mod file;
+mod ftp;
 mod http;
 mod lists;
 mod places;
@@ -13,6 +14,7 @@ mod rows;
 mod settings;
 mod snmp;
 mod tftp;
+mod tree;
 mod value;
 mod vault;
 mod words;
@@ -22,10 +24,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use file::{Content, Ftp, Log, LogFormat};
+pub use file::{Content, Log, LogFormat};
 pub use http::{CaSettings, ClientAuth, TlsSettings};
 pub use read::{Fault, Faults};
-pub use settings::{Kept, Settings, TftpSockets};
+pub use settings::{Settings, TftpSockets};
 pub use tftp::Ports;
 
 use crate::content::RootId;
@@ -124,6 +126,10 @@ pub fn check(text: &[u8]) {
             assert!(http.listeners.iter().all(|listener| known(&listener.stack)));
             assert!((1 << 10..=64 << 10).contains(&http.limits.head_bytes_max));
             assert!((1..=64).contains(&http.limits.ranges_max));
+            let ftp = &settings.policy.ftp;
+            assert!(known(&ftp.stack) && ftp.passive_ports.len() >= 10);
+            assert!((512..=16 << 10).contains(&ftp.limits.line_bytes_max));
+            assert!(ftp.listeners.iter().all(|listener| listener.tls || !listener.implicit));
             if let Some(vault) = &http.vault {
                 assert!(vault.bytes_max <= http.limits.body_memory_bytes_max);
                 assert!(vault.versions_max > 0 && !vault.prefixes.is_empty());

@@ -11,6 +11,7 @@ use super::http::Https;
 use super::read::Found;
 use super::settings::normal;
 use super::vault::{Strange, Who};
+use crate::vault::users::{BadLine, Users};
 
 /// Notes directories that are to be there and are not. Those that only the server writes to are
 /// made by it.
@@ -49,7 +50,7 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
 pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
     let here = |path: &Spanned<PathBuf>| normal(&data_dir.join(path.get_ref()));
     for row in &file.https {
-        pair(row, here, warnings);
+        pair(&row.certificate, &row.key, here, warnings);
         let named = [("client_ca", &row.client_ca), ("client_crl", &row.client_crl)];
         for (key, path) in named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
             let shown = here(path);
@@ -59,6 +60,15 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &
                 found
                     .fault(path.span(), format!("`{key}` means {shown}, which is no file; {mend}"));
             }
+        }
+    }
+    if let Some(ftp) = &file.ftp {
+        let same = |row: &Https| here(&row.certificate) == here(&ftp.certificate);
+        if *ftp.tls.get_ref() && !file.https.iter().any(same) {
+            pair(&ftp.certificate, &ftp.key, here, warnings);
+        }
+        if let Some(users) = &ftp.users {
+            administrators(&here(users), &ftp.phones, warnings);
         }
     }
     let Some(vault) = &file.vault else { return };
@@ -84,9 +94,13 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &
 
 /// Notes half a pair: the server makes both or neither. Whether it can go on with what it has read
 /// before is found when the certificates are read.
-fn pair(row: &Https, here: impl Fn(&Spanned<PathBuf>) -> PathBuf, warnings: &mut Vec<String>) {
-    let pair = [("certificate", &row.certificate), ("key", &row.key)];
-    let [(_, certificate), (_, key)] = pair.map(|(name, path)| (name, here(path)));
+fn pair(
+    certificate: &Spanned<PathBuf>,
+    key: &Spanned<PathBuf>,
+    here: impl Fn(&Spanned<PathBuf>) -> PathBuf,
+    warnings: &mut Vec<String>,
+) {
+    let (certificate, key) = (here(certificate), here(key));
     let (there, absent, name) = match (certificate.exists(), key.exists()) {
         (true, false) => (certificate, key, "key"),
         (false, true) => (key, certificate, "certificate"),
@@ -97,6 +111,38 @@ fn pair(row: &Https, here: impl Fn(&Spanned<PathBuf>) -> PathBuf, warnings: &mut
         "there is {there}, but not {absent}; put the {name} there, or move the other away and the \
          server makes both"
     ));
+}
+
+/// Notes what is wrong with the file of those who manage the directories. It may change at any
+/// time, so nothing in it keeps phones from being served.
+fn administrators(file: &Path, phones: &[Spanned<String>], warnings: &mut Vec<String>) {
+    let shown = file.display();
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
+            warnings.push(format!(
+                "`users` in [ftp] means {shown}, which does not exist, so no administrator can log \
+                 in; add one with: ringpost passwd --ftp NAME"
+            ));
+            return;
+        }
+        Err(fault) => {
+            warnings.push(format!(
+                "{shown} cannot be read ({fault}), so no administrator can log in unless the user \
+                 that Ringpost runs as can read it"
+            ));
+            return;
+        }
+    };
+    let (users, bad) = Users::parse(&text);
+    warnings.extend(bad.iter().map(|BadLine { line, why }| format!("{shown}:{line}: {why}")));
+    for phone in phones.iter().filter(|name| users.find(name.get_ref().as_bytes()).is_some()) {
+        let name = phone.get_ref();
+        warnings.push(format!(
+            "{name:?} in {shown} can never log in as an administrator: whoever has this name is a \
+             phone (`phones` in [ftp]); take it out with: ringpost passwd --ftp --delete {name}"
+        ));
+    }
 }
 
 /// Notes a directory that is not there or cannot be listed.

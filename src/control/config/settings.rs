@@ -18,6 +18,7 @@ use super::places;
 use super::read::Found;
 use super::rows;
 use super::tftp::{Ports, Tftp};
+use super::tree::Own;
 use crate::admission::pace::{Pace, Paces};
 use crate::content::RootId;
 use crate::content::loader::LoaderConfig;
@@ -29,7 +30,7 @@ use crate::session::http::limits::{CaFile, HttpListener, HttpPolicy};
 use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
 use crate::time::Duration;
-use crate::vault::deed::{Unknown, VaultPolicy};
+use crate::vault::deed::Unknown;
 use crate::vault::keep::sweep_vault;
 use crate::vault::store::Directories;
 
@@ -57,15 +58,16 @@ impl Settings {
         // Nobody else holds settings that were just made.
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
         policy.uploads.renumber(&numbers);
-        let vault = policy.http.vault.as_mut().and_then(Arc::get_mut);
-        if let Some(VaultPolicy { unknown, .. }) = vault
-            && let Unknown::Quarantine { directory, .. } = unknown
-        {
+        let Some(mut vault) = policy.http.vault.as_deref().cloned() else { return };
+        if let Unknown::Quarantine { directory, .. } = &mut vault.unknown {
             match numbers.get(usize::from(*directory)) {
                 Some(number) => *directory = *number,
-                None => *unknown = Unknown::Refuse,
+                None => vault.unknown = Unknown::Refuse,
             }
         }
+        let vault = Some(Arc::new(vault));
+        policy.ftp.vault = vault.clone().filter(|_| policy.ftp.vault.is_some());
+        policy.http.vault = vault;
     }
 }
 
@@ -143,7 +145,7 @@ pub struct Settings {
     pub upload_dirs: Vec<PathBuf>,
     /// The TFTP server's sockets; none where the file has no `[tftp]`.
     pub tftp: Option<TftpSockets>,
-    /// What the listeners with TLS are secured with, row by row.
+    /// What the listeners with TLS are secured with, by row; that of `[ftp]` last.
     pub secured: Vec<TlsSettings>,
     /// The server's own CA.
     pub ca: CaSettings,
@@ -153,17 +155,8 @@ pub struct Settings {
     pub content: file::Content,
     /// Where log lines go.
     pub log: file::Log,
-    /// Sections that are valid but not served yet.
-    pub kept: Kept,
     /// What is in force and yet worth a look.
     pub warnings: Vec<String>,
-}
-
-/// Sections that this version reads and judges, but does not serve.
-#[derive(Debug)]
-pub struct Kept {
-    /// `[ftp]`.
-    pub ftp: Option<file::Ftp>,
 }
 
 /// What the TFTP server listens on and sends from.
@@ -189,6 +182,8 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     let data_dir = data_dir(path, &file);
     let mut warnings = judge(&file, &data_dir, disk, found);
     let here = |dir: &Path| normal(&data_dir.join(dir));
+    let own = Own::of(&file, path, here);
+    let secured = secured(&file, here, found);
     let mut roots = Roots { dirs: Vec::new(), places: HashMap::new() };
     let (uploads, mut upload_dirs) = rows::uploads(file.uploads, &data_dir, here, found);
     let vault = file.vault.as_ref().map(|vault| Arc::new(vault.policy(here, &mut upload_dirs)));
@@ -207,8 +202,11 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         tftp_policy(tftp, &mut policy.tftp, |dir| roots.place(here(dir)), disk);
     }
     policy.http.listeners = http_listeners(&file.http, &file.https, |dir| roots.place(here(dir)));
-    let secured = file.https.iter();
-    let secured = secured.map(|row| row.settings(found.line(&row.http.at), here)).collect();
+    if let Some(ftp) = &file.ftp {
+        let snmp = policy.ftp.snmp;
+        policy.ftp = FtpPolicy { snmp, ..ftp.policy(here, |dir| roots.place(here(dir))) };
+        policy.ftp.vault = policy.http.vault.clone().filter(|_| ftp.offers_vault());
+    }
     let ca = CaSettings { dir: here(&file.ca.dir), serve_as: file.ca.serve_as };
     let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
     policy.routes = Routes { subnets: subnets.collect(), remaps: file.remaps };
@@ -217,7 +215,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
             "there are more than {ROOTS_MAX} root directories; name fewer"
         ));
     }
-    let kept = Kept { ftp: file.ftp };
+    policy.ftp.tree = Arc::new(own.tree(&data_dir, &roots.dirs));
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
     Settings {
@@ -235,7 +233,6 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         admin: file.admin.map(Spanned::into_inner),
         content: file.content,
         log,
-        kept,
         warnings,
         data_dir,
     }
@@ -262,6 +259,7 @@ fn judge(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<Str
         check::times(tftp, found);
         check::subnets(tftp, found);
     }
+    check::active_port(file, &mut warnings);
     exposure::judge(file, data_dir, found, &mut warnings);
     let served = file.tftp.is_some() || !file.http.is_empty() || !file.https.is_empty();
     if !served && later.is_empty() && found.is_empty() {
@@ -327,6 +325,13 @@ fn http_listeners(
         listeners.extend(row.http.listeners(Protocol::Https, row.offers_vault(), &mut root));
     }
     listeners
+}
+
+/// What the listeners with TLS are secured with.
+fn secured(file: &File, here: impl Fn(&Path) -> PathBuf + Copy, found: &Found) -> Vec<TlsSettings> {
+    let https = file.https.iter().map(|row| row.settings(found.line(&row.http.at), here));
+    let ftp = file.ftp.iter().filter_map(|ftp| ftp.secured(found.line(&ftp.at), here));
+    https.chain(ftp).collect()
 }
 
 fn tftp_policy(

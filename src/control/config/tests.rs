@@ -38,6 +38,10 @@ fn the_contract_is_valid() {
     assert_eq!(vault.prefixes, [b"".as_slice(), b"backup"].map(Box::from));
     assert_eq!((vault.versions_max, vault.bytes_max), (20, 1 << 20));
     assert_eq!(settings.secured[0].certificate, Path::new("/var/lib/ringpost/certs/server.pem"));
+    let ftp = &settings.policy.ftp;
+    assert_eq!(ftp.listeners.len(), 1);
+    assert_eq!((ftp.passive_ports.clone(), ftp.limits), (50_000..=50_999, Default::default()));
+    assert!(ftp.administrators.is_none() && ftp.vault.is_some());
     assert_eq!(settings.ca.serve_as.as_deref(), Some(b"ca.pem".as_slice()));
     assert_eq!(settings.policy.ftp.snmp, Default::default());
     assert_eq!(settings.admin, Some("127.0.0.1:6090".parse().unwrap()));
@@ -372,6 +376,7 @@ fn a_directory_has_one_number_however_it_is_spelt() {
     );
 }
 
+mod ftp;
 mod streams;
 
 mod on_disk {

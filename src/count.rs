@@ -181,6 +181,26 @@ counters! {
     Total snmp_strays,
     /// Datagrams from phones being asked that are no SNMP answer.
     Total snmp_malformed,
+    /// FTP commands.
+    Total ftp_commands,
+    /// FTP lines that are no command.
+    Total ftp_bad_commands,
+    /// Times that FTP commands had to wait, because they came too fast.
+    Total ftp_paced,
+    /// FTP log-ins.
+    Total ftp_logins,
+    /// FTP log-ins that failed.
+    Total ftp_logins_failed,
+    /// FTP sessions open now.
+    Gauge ftp_sessions_open,
+    /// FTP data connections.
+    Total ftp_data_connections,
+    /// FTP data connections that never came or broke before they were used.
+    Total ftp_data_failed,
+    /// FTP data connections from or to somebody else than the session's client, refused.
+    Total ftp_bounces,
+    /// Bytes of FTP uploads in memory now.
+    Gauge ftp_uploads_held_bytes,
     /// Reads that ended with the last block acknowledged, or sent and only its ACK missing.
     Total transfers_done,
     /// Transfers that the phone ended for a reason of its own (probe, header read).

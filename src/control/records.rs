@@ -13,9 +13,11 @@ use std::thread::{self, JoinHandle};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
+use crate::content::files::{Fault, Why};
 use crate::content::{OpenError, StoreError};
 use crate::net::Clock;
 use crate::net::view::RecordSink;
+use crate::session::snmp::NoPassport;
 use crate::session::{Abort, Failure, Handshake, Outcome, Record, Refusal, Subject, Verb};
 use crate::time::{Duration, Instant};
 use crate::wire::http::request::Malformed;
@@ -119,12 +121,14 @@ fn abort_reason(abort: Abort, verb: Verb, bytes: u64) -> (&'static str, Level) {
         (Abort::Disconnected, Verb::Fetch) if bytes > 0 => {
             ("the phone closed the connection: it had read what it wanted", Level::INFO)
         }
-        (Abort::Disconnected, Verb::Fetch | Verb::Ask | Verb::Connect) => {
+        (Abort::Asked, _) => ("the client broke it off (ABOR)", Level::INFO),
+        (Abort::Disconnected, Verb::Fetch | Verb::Ask | Verb::Connect | Verb::List) => {
             ("the phone closed the connection before it was answered", Level::INFO)
         }
-        (Abort::Disconnected, Verb::Send | Verb::Delete) => {
-            ("the phone closed the connection before it was answered", Level::WARN)
-        }
+        (
+            Abort::Disconnected,
+            Verb::Send | Verb::Delete | Verb::LogIn | Verb::Make | Verb::Rename,
+        ) => ("the phone closed the connection before it was answered", Level::WARN),
     }
 }
 
@@ -161,6 +165,61 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
             ("too many connections (per_address or max in [connections])", Level::WARN)
         }
         Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
+        Refusal::Unidentified(why) => (passport_reason(why), Level::WARN),
+        Refusal::NobodyLoggedIn => ("nobody is logged in at the phone (SNMP)", Level::WARN),
+        Refusal::OtherExtension => {
+            ("another extension is logged in at the phone than the name carries", Level::WARN)
+        }
+        Refusal::ExtensionMissing => (
+            "the name carries no extension, and `bypass` keeps the phone from being asked",
+            Level::WARN,
+        ),
+        Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
+        Refusal::Files(fault) => (files_reason(fault), Level::INFO),
+        Refusal::ForeignHttp => {
+            ("what came is HTTP and no FTP: the session was ended", Level::WARN)
+        }
+        Refusal::ForeignTls => {
+            ("the client spoke TLS without AUTH TLS; give it the port of `tls_listen`", Level::WARN)
+        }
+    }
+}
+
+/// Why an administrator did not get what was asked for.
+fn files_reason(fault: Fault) -> &'static str {
+    match fault {
+        Fault::NotThere => "there is no such file or directory",
+        Fault::Exists => "there is one of this name already",
+        Fault::NotEmpty => "the directory is not empty",
+        Fault::IsDirectory => "it is a directory",
+        Fault::NotDirectory => "it is no directory",
+        Fault::Forbidden(Why::System) => {
+            "the system does not allow it: the user that Ringpost runs as lacks the right"
+        }
+        Fault::Forbidden(Why::Protected) => "it belongs to the server itself",
+        Fault::Forbidden(
+            Why::Virtual | Why::Root | Why::Hidden | Why::Name(_) | Why::Special | Why::IntoItself,
+        ) => "it is not for administrators either",
+        Fault::Full => "the disk or the quota is full",
+        Fault::TooLarge => "the file is larger than the configuration allows",
+        Fault::TooMany => "the directory holds too much for one listing",
+        Fault::BeyondEnd => "the file ends before the place to go on at",
+        Fault::BrokenOff => "an upload of it was broken off, and nothing was kept of it",
+        Fault::Busy => "the server or the file was busy",
+        Fault::Io => "the disk failed",
+        Fault::CrossArea => "the two places lie on two disks",
+    }
+}
+
+/// Why nobody knows who uses a phone, and what to do.
+fn passport_reason(why: NoPassport) -> &'static str {
+    match why {
+        NoPassport::Silent => {
+            "the phone does not answer by SNMP: set SNMPSTRING and SNMPADD on it, or name its \
+             network in `bypass`"
+        }
+        NoPassport::Stranger | NoPassport::Refused(_) | NoPassport::TooMany => why.words(),
+        NoPassport::NoCommunity => "no row of `communities` in [snmp] is for the phone's network",
     }
 }
 
@@ -297,7 +356,14 @@ fn sentence(record: &Record, told: Told, file: &str) -> String {
     let did = record.verb.word();
     let (blank, file) = match record.verb {
         Verb::Connect => ("", ""),
-        Verb::Fetch | Verb::Send | Verb::Delete | Verb::Ask => (" ", file),
+        Verb::Fetch
+        | Verb::Send
+        | Verb::Delete
+        | Verb::Ask
+        | Verb::List
+        | Verb::LogIn
+        | Verb::Make
+        | Verb::Rename => (" ", file),
     };
     let code = record.status.map_or(String::new(), |status| format!(" ({status})"));
     let why = if told.reason.is_empty() { "" } else { ": " };

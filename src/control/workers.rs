@@ -100,7 +100,7 @@ impl DataPath for Workers {
                     orders: Arc::clone(&orders),
                 };
                 let streams = streams(sockets.streams, &parts.terms);
-                let worker = Worker::new(seat, sockets.datagrams, streams)?;
+                let worker = Worker::new(seat, sockets.datagrams, streams, Vec::new())?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders, loader })

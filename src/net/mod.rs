@@ -4,6 +4,7 @@
 //! anything but the kernel's news, and shares nothing but snapshots and channels.
 
 pub mod datagram;
+pub mod ftp_data;
 pub mod integrity;
 #[cfg(feature = "legacy-tls")]
 pub mod legacy;
@@ -30,9 +31,10 @@ use crate::admission::Admission;
 use crate::content::Answer;
 use crate::content::loader::Loader;
 use crate::session::snapshot::{Policy, Snapshot};
-use crate::session::{Outcome, Turn, http};
+use crate::session::{Outcome, Turn, ftp, http, tftp};
 use crate::time::Instant;
 use datagram::Datagrams;
+use ftp_data::Ftp;
 use stream::{StreamListener, Streams, TOKENS_MAX};
 use view::{Gauge, RecordSink, WorkerView};
 
@@ -40,6 +42,8 @@ use view::{Gauge, RecordSink, WorkerView};
 pub const WAKE: Token = Token(usize::MAX);
 /// The first token of HTTP's sockets; those of datagrams are below.
 const HTTP_TOKENS: usize = TOKENS_MAX;
+/// The first token of FTP's.
+const FTP_TOKENS: usize = 2 * TOKENS_MAX;
 /// Longest wait: the watchdog and the histograms want a turn now and then.
 const WAIT_MAX: Wait = Wait::from_millis(500);
 /// Most events taken from the kernel in one turn: more sockets than a worker ever has.
@@ -132,6 +136,7 @@ pub struct Worker {
     events: Events,
     datagrams: Datagrams,
     http: Streams<http::Engine>,
+    ftp: Ftp,
     admission: Admission,
     published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     /// The published snapshot with a policy of our own: regular expressions that several threads
@@ -156,8 +161,10 @@ impl Worker {
         seat: Seat,
         listeners: Vec<(UdpSocket, Vec<UdpSocket>)>,
         streams: Vec<StreamListener>,
+        ftp: Vec<StreamListener>,
     ) -> io::Result<Self> {
         let registry = seat.poll.registry().try_clone()?;
+        let ftp = Ftp::new(FTP_TOKENS, ftp, seat.poll.registry().try_clone()?)?;
         let mut datagrams = Datagrams::new(0);
         for (listener, pool) in listeners {
             datagrams.listen(listener, pool, seat.poll.registry())?;
@@ -169,6 +176,7 @@ impl Worker {
             events: Events::with_capacity(EVENTS_MAX),
             datagrams,
             http: Streams::new(http::Engine::default(), HTTP_TOKENS, streams, registry)?,
+            ftp,
             admission: seat.admission,
             published: Cache::new(seat.published),
             snapshot: Snapshot::default(),
@@ -203,9 +211,10 @@ impl Worker {
         }
         let now = self.clock.now();
         for event in self.events.iter().filter(|event| event.token() != WAKE) {
-            match self.http.owns(event.token()) {
-                true => self.http.note(event),
-                false => self.datagrams.note_readable(event.token().0),
+            match event.token() {
+                token if self.http.owns(token) => self.http.note(event),
+                token if self.ftp.owns(token) => self.ftp.note(event),
+                token => self.datagrams.note_readable(token.0),
             }
         }
         self.adopt();
@@ -220,33 +229,30 @@ impl Worker {
         if self.orders.drain.load(Relaxed) {
             self.datagrams.engine.stop();
             self.http.engine.stop();
+            self.ftp.streams.engine.stop(&mut turn);
         }
         self.datagrams.receive(&mut turn);
         self.http.receive(&mut turn);
+        self.ftp.receive(&mut turn);
         let (transfers, connections) = (&mut self.datagrams.engine, &mut self.http.engine);
+        let sessions = &mut self.ftp.streams.engine;
         for answer in self.answers.try_iter().take(ANSWERS_MAX) {
-            match answer.ticket().is_stream() {
-                true => connections.handle_answer(answer, &mut turn),
-                false => transfers.handle_answer(answer, &mut turn),
+            match answer.ticket() {
+                ticket if ticket.is_ftp() => sessions.handle_answer(answer, &mut turn),
+                ticket if ticket.is_stream() => connections.handle_answer(answer, &mut turn),
+                _ => transfers.handle_answer(answer, &mut turn),
             }
         }
-        while let Some(ticket) = turn.admission.slots.poll_expired(now) {
-            match ticket.is_stream() {
-                true => connections.handle_expired(ticket, &mut turn),
-                false => transfers.handle_expired(ticket, &mut turn),
-            }
-        }
-        while let Some(ticket) = turn.admission.slots.poll_granted(now) {
-            match ticket.is_stream() {
-                true => connections.handle_granted(ticket, &mut turn),
-                false => transfers.handle_granted(ticket, &mut turn),
-            }
-        }
+        deal_slots(transfers, connections, sessions, &mut turn);
         transfers.handle_timeout(&mut turn);
         connections.handle_timeout(&mut turn);
+        sessions.handle_timeout(&mut turn);
+        sessions.handle_passports(&mut turn);
         self.datagrams.send(&mut turn);
         self.http.send(&mut turn);
+        self.ftp.send(&mut turn);
         let (transfers, connections) = (&mut self.datagrams.engine, &mut self.http.engine);
+        let sessions = &mut self.ftp.streams.engine;
         while let Some(ask) = transfers.poll_ask() {
             if let Err(refused) = self.loader.ask(self.number, ask) {
                 transfers.handle_refused(refused, &mut turn);
@@ -257,18 +263,25 @@ impl Worker {
                 connections.handle_refused(refused, &mut turn);
             }
         }
+        while let Some(ask) = sessions.poll_ask() {
+            if let Err(refused) = self.loader.ask(self.number, ask) {
+                sessions.handle_refused(refused, &mut turn);
+            }
+        }
         self.tell(now);
         Ok(())
     }
 
     /// How long to wait for news at `now`.
     fn wait(&self, now: Instant) -> Wait {
-        if self.datagrams.is_busy() || self.http.is_busy() || !self.answers.is_empty() {
+        let streams_busy = self.http.is_busy() || self.ftp.is_busy();
+        if self.datagrams.is_busy() || streams_busy || !self.answers.is_empty() {
             return Wait::ZERO;
         }
         let timers = [
             self.datagrams.engine.poll_timeout(),
             self.http.poll_timeout(),
+            self.ftp.poll_timeout(),
             self.admission.slots.poll_timeout(),
         ];
         let due = timers.into_iter().flatten().min().map_or(WAIT_MAX, |at| at.since(now));
@@ -289,6 +302,7 @@ impl Worker {
             self.admission.slots.adopt(&published.policy.slots);
             self.datagrams.fit(published.policy.tftp.blksize_max());
             self.http.engine.adopt(&published.policy.http);
+            self.ftp.adopt(&published.policy.ftp);
         }
     }
 
@@ -297,13 +311,17 @@ impl Worker {
         let counters = &self.view.counters;
         let transfers = std::iter::from_fn(|| self.datagrams.engine.poll_record());
         let requests = std::iter::from_fn(|| self.http.engine.poll_record());
-        for record in transfers.chain(requests) {
+        let sessions = std::iter::from_fn(|| self.ftp.streams.engine.poll_record());
+        for record in transfers.chain(requests).chain(sessions) {
             if record.outcome == Outcome::Done {
                 self.gauge.transfer_done(record.took);
             }
             self.records.push(record, counters);
         }
-        let requests_open = self.http.engine.requests_open();
+        let sessions = &self.ftp.streams.engine;
+        let requests_open = self.http.engine.requests_open() + sessions.transfers_open();
+        counters.ftp_sessions_open.set(sessions.sessions_open() as u64);
+        counters.ftp_uploads_held_bytes.set(sessions.uploads_held());
         let transfers_open = self.datagrams.engine.transfers_open() + requests_open;
         counters.transfers_open.set(transfers_open as u64);
         counters.stream_open.set(self.http.engine.connections_open() as u64);
@@ -327,7 +345,31 @@ impl Worker {
         self.datagrams.engine.abandon(&mut turn);
         self.datagrams.send_last(&mut turn);
         self.http.engine.abandon(&mut turn);
+        self.ftp.streams.engine.abandon(&mut turn);
         self.tell(now);
+    }
+}
+
+/// Tells those who waited for a session slot that they have one, or waited in vain.
+fn deal_slots(
+    transfers: &mut tftp::Engine,
+    connections: &mut http::Engine,
+    sessions: &mut ftp::Engine,
+    turn: &mut Turn<'_>,
+) {
+    while let Some(ticket) = turn.admission.slots.poll_expired(turn.now) {
+        match () {
+            () if ticket.is_ftp() => sessions.handle_expired(ticket, turn),
+            () if ticket.is_stream() => connections.handle_expired(ticket, turn),
+            () => transfers.handle_expired(ticket, turn),
+        }
+    }
+    while let Some(ticket) = turn.admission.slots.poll_granted(turn.now) {
+        match () {
+            () if ticket.is_ftp() => sessions.handle_granted(ticket, turn),
+            () if ticket.is_stream() => connections.handle_granted(ticket, turn),
+            () => transfers.handle_granted(ticket, turn),
+        }
     }
 }
 

@@ -20,6 +20,8 @@ use crate::count::Counters;
 use crate::time::{Duration, Instant};
 use crate::wire::name::FileName;
 use snapshot::Snapshot;
+use snmp::NoPassport;
+use stream::DialFault;
 
 /// What one turn of a worker hands to its machines.
 #[derive(Debug)]
@@ -76,6 +78,14 @@ pub enum Verb {
     Delete,
     /// It asks about one: whether it is there, what can be done with it.
     Ask,
+    /// It has a directory shown.
+    List,
+    /// It logs in.
+    LogIn,
+    /// It makes a directory.
+    Make,
+    /// It gives a file another name.
+    Rename,
     /// It connects; what for was never known.
     Connect,
 }
@@ -89,6 +99,10 @@ impl Verb {
             Verb::Send => "sends",
             Verb::Delete => "deletes",
             Verb::Ask => "asks about",
+            Verb::List => "lists",
+            Verb::LogIn => "logs in as",
+            Verb::Make => "makes",
+            Verb::Rename => "renames",
             Verb::Connect => "connects",
         }
     }
@@ -149,6 +163,8 @@ pub enum Abort {
     ByPhone(u16),
     /// The phone closed the connection before it had all: it had read what it wanted.
     Disconnected,
+    /// The client said so (FTP, `ABOR`).
+    Asked,
 }
 
 /// Why a request was not served: the phone's doing, or a limit.
@@ -200,6 +216,65 @@ pub enum Refusal {
     TooManyConnections,
     /// The connection could not be secured.
     Handshake(Handshake),
+    /// The phone does not say by SNMP who uses it.
+    Unidentified(NoPassport),
+    /// Nobody is logged in at the phone.
+    NobodyLoggedIn,
+    /// Another extension is logged in at the phone than the name carries.
+    OtherExtension,
+    /// The name carries no extension, and the phone is not asked for it.
+    ExtensionMissing,
+    /// The data connection came to nothing (FTP).
+    DataConnection(DataFault),
+    /// An administrator asked for what cannot be done with files.
+    Files(crate::content::files::Fault),
+    /// What came is HTTP and not FTP.
+    ForeignHttp,
+    /// What came is TLS where it had not been asked for.
+    ForeignTls,
+}
+
+/// Why a data connection came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DataFault {
+    /// The client never came to this port.
+    NeverCame(u16),
+    /// The client could not be reached where it said that it listens.
+    NotReached(DialFault),
+    /// No port of `passive_ports` is free.
+    NoPort,
+    /// The system gave no socket.
+    NoSocket,
+    /// It was closed before it was used.
+    Lost,
+    /// It could not be secured.
+    Handshake(Handshake),
+    /// It resumes the TLS session of another client.
+    OtherSession,
+}
+
+impl DataFault {
+    /// For the client, and for whoever reads the log.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            DataFault::NeverCame(_) => {
+                "The data connection never came: a firewall or NAT between may not let it through."
+            }
+            DataFault::NotReached(DialFault::Refused) => {
+                "Nobody listens where PORT said: a NAT between may have changed the address."
+            }
+            DataFault::NotReached(DialFault::Silent | DialFault::Unreachable) => {
+                "The client cannot be reached where PORT said: say PASV."
+            }
+            DataFault::NotReached(DialFault::Other) => "The data connection cannot be made.",
+            DataFault::NoPort => "No port is free for data; try again in a moment.",
+            DataFault::NoSocket => "The system gives no socket; try again in a moment.",
+            DataFault::Lost => "The data connection was closed before it was used.",
+            DataFault::Handshake(_) => "The data connection could not be secured.",
+            DataFault::OtherSession => "The data connection belongs to somebody else.",
+        }
+    }
 }
 
 /// Why a connection could not be secured.

@@ -24,6 +24,17 @@ pub struct ConnectionId {
     generation: u32,
 }
 
+impl ConnectionId {
+    /// What tells its TLS sessions from those of others, also of those that had its row.
+    #[must_use]
+    pub fn mark(self) -> Mark {
+        let mut mark = [0; 12];
+        mark[..4].copy_from_slice(&self.row.to_be_bytes());
+        mark[4..8].copy_from_slice(&self.generation.to_be_bytes());
+        mark
+    }
+}
+
 impl From<ConnectionId> for Ticket {
     fn from(id: ConnectionId) -> Ticket {
         Ticket(Ticket::STREAM | u64::from(id.generation) << 32 | u64::from(id.row))

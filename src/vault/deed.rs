@@ -72,6 +72,9 @@ pub struct Shown {
     pub basic: Option<(Vec<u8>, Vec<u8>)>,
     /// The listener asked for a client certificate, and one that it trusts was shown.
     pub certificate: bool,
+    /// The phone itself has said, over SNMP, that the extension is logged in there; or its network
+    /// is one whose phones are believed.
+    pub passport: bool,
 }
 
 /// Somebody who says who they are, and proves it by a password.

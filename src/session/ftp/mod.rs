@@ -1,3 +1,26 @@
-//! FTP for phones and their administrators.
+//! FTP for phones and their administrators: sessions as machines, told bytes and moments.
+//!
+//! `engine.rs` owns a worker's sessions, `connections.rs` speaks with their sockets; `dispatch.rs`
+//! reads commands; `login.rs` says who is there, by SNMP where it is a phone; `judge.rs` where a
+//! name leads; `data.rs` sets data connections up, `transfer.rs` moves files over them, by
+//! `source.rs` and `sink.rs`, `ending.rs` ends that; `manage.rs` does what administrators may;
+//! `answer.rs` hears the threads that wait for disks. None of them opens, sends, waits or reads a
+//! clock.
 
+mod answer;
+mod connections;
+mod data;
+mod dispatch;
+mod ending;
+mod engine;
+mod judge;
 pub mod limits;
+mod login;
+mod manage;
+mod session;
+mod sink;
+mod source;
+mod transfer;
+
+pub use data::Door;
+pub use engine::Engine;

@@ -68,6 +68,7 @@ impl Engine {
         let shown = Shown {
             basic: head.authorization.and_then(auth::basic),
             certificate: connection.certificate,
+            passport: false,
         };
         let Some(listener) = self.listeners.get(usize::from(connection.listener.0)) else { return };
         let asked = Asked { listener, client, shown, raw };

@@ -178,6 +178,14 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::SlowedDown
         | Refusal::TooSlow
         | Refusal::TooManyConnections
-        | Refusal::Handshake(_) => (ErrorCode::UNDEFINED, "Refused"),
+        | Refusal::Handshake(_)
+        | Refusal::Unidentified(_)
+        | Refusal::NobodyLoggedIn
+        | Refusal::OtherExtension
+        | Refusal::ExtensionMissing
+        | Refusal::DataConnection(_)
+        | Refusal::Files(_)
+        | Refusal::ForeignHttp
+        | Refusal::ForeignTls => (ErrorCode::UNDEFINED, "Refused"),
     }
 }

@@ -65,7 +65,7 @@ impl Guarded {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
         Deed {
             client: self.client,
-            shown: Shown { basic, certificate: false },
+            shown: Shown { basic, ..Shown::default() },
             ..self.bench.deed(item, act)
         }
     }

@@ -32,7 +32,7 @@ impl Asked {
     fn ask(&self, ticket: u64, extension: &str, secret: &str, act: Act) {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
         let deed = Deed {
-            shown: Shown { basic, certificate: false },
+            shown: Shown { basic, ..Shown::default() },
             ..self.bench.deed(&item(extension), act)
         };
         let ask = Ask::Vault { ticket: Ticket(ticket), deed: Box::new(deed) };

@@ -130,9 +130,10 @@ impl fmt::Debug for Secret<'_> {
 }
 
 /// How a file's bytes travel (RFC 959, 3.1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Type {
-    /// `A`, `A N`: lines end with CRLF.
+    /// `A`, `A N`: lines end with CRLF. What a session begins with.
+    #[default]
     Ascii,
     /// `I`, `L 8`: as they are.
     Image,

@@ -176,6 +176,11 @@ impl Lines {
         if self.kept.is_empty() { self.begin(bytes) } else { self.go_on(bytes) }
     }
 
+    /// Forgets what is kept: what came in clear must not be read behind TLS.
+    pub fn begin_anew(&mut self) {
+        *self = Lines::new(self.line_max);
+    }
+
     /// Whether a line has begun and not ended.
     #[must_use]
     pub fn is_begun(&self) -> bool {

@@ -1,0 +1,436 @@
+//! Commands: read off the lines as they come, one after the other, no faster than is allowed.
+//!
+//! While a transfer runs the next command waits; `ABOR` alone does not.
+
+use crate::content::files::{Act, Form, How, TreePath};
+use crate::session::ftp::engine::Engine;
+use crate::session::ftp::judge::{capital, to_read, to_store};
+use crate::session::ftp::session::{Closing, State, Then, Told, User, Who};
+use crate::session::stream::ConnectionId;
+use crate::session::{Refusal, Turn, Verb};
+use crate::wire::ftp::command::{self, BadCommand, Command, Foreign, Mechanism, Protection, Type};
+use crate::wire::ftp::listing::Facts;
+use crate::wire::ftp::reply::{self, Code, Feature};
+
+/// What came instead of one line.
+enum Came {
+    Line,
+    Bad(BadCommand),
+    Nothing,
+}
+
+impl Engine {
+    /// Reads commands until one has to be waited for.
+    pub(super) fn read_on(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let rate = turn.snapshot.policy.ftp.limits.commands_per_second;
+        loop {
+            let Some(session) = self.session_mut(id) else { return };
+            let is_busy = match session.state {
+                State::Idle => false,
+                State::Busy(_) if session.pending.is_none() => true,
+                State::Busy(_) => return,
+                State::StartingTls | State::Closing | State::Over | State::Stuck => return,
+            };
+            let has_more = session.pending.is_some() || !session.unread.is_empty();
+            if !has_more {
+                if session.ended && !is_busy {
+                    session.state = State::Over;
+                }
+                return;
+            }
+            if !session.pace.take(rate, turn.now) {
+                turn.counters.ftp_paced.up();
+                return;
+            }
+            let mut line = std::mem::take(&mut self.line);
+            let came = self.next_line(id, &mut line);
+            match came {
+                Came::Line => self.obey(id, &line, is_busy, turn),
+                Came::Bad(bad) => self.refuse_line(id, bad, turn),
+                Came::Nothing => {}
+            }
+            line.clear();
+            self.line = line;
+            if matches!(came, Came::Nothing) {
+                let Some(session) = self.session_mut(id) else { return };
+                if session.ended && !is_busy {
+                    session.state = State::Over;
+                }
+                return;
+            }
+            if matches!(self.session(id).map(|one| (is_busy, &one.pending)), Some((true, Some(_))))
+            {
+                return;
+            }
+        }
+    }
+
+    fn next_line(&mut self, id: ConnectionId, into: &mut Vec<u8>) -> Came {
+        into.clear();
+        let Some(session) = self.session_mut(id) else { return Came::Nothing };
+        if let Some(pending) = session.pending.take() {
+            into.extend_from_slice(&pending);
+            return Came::Line;
+        }
+        let unread = std::mem::take(&mut session.unread);
+        let mut rest = unread.as_slice();
+        let came = match session.lines.next(&mut rest) {
+            Some(Ok(line)) => {
+                into.extend_from_slice(line);
+                Came::Line
+            }
+            Some(Err(bad)) => Came::Bad(bad),
+            None => Came::Nothing,
+        };
+        let used = unread.len() - rest.len();
+        session.unread = unread;
+        session.unread.drain(..used);
+        if session.unread.is_empty() {
+            session.unread = Vec::new();
+        }
+        came
+    }
+
+    fn obey(&mut self, id: ConnectionId, line: &[u8], is_busy: bool, turn: &mut Turn<'_>) {
+        turn.counters.ftp_commands.up();
+        self.last_heard(id, turn.now);
+        let command = command::parse(line);
+        if is_busy && !(matches!(command, Ok(Command::Abor)) && self.abort(id, turn)) {
+            if let Some(session) = self.session_mut(id) {
+                session.pending = Some(line.into());
+            }
+            return;
+        }
+        if is_busy {
+            return;
+        }
+        match command {
+            Ok(command) => self.execute(id, command, turn),
+            Err(bad) => self.refuse_line(id, bad, turn),
+        }
+        self.rearm(id, turn);
+    }
+
+    fn refuse_line(&mut self, id: ConnectionId, bad: BadCommand, turn: &mut Turn<'_>) {
+        turn.counters.ftp_bad_commands.up();
+        let BadCommand::Foreign(foreign) = bad else {
+            return self.reply(id, bad.code(), bad.text());
+        };
+        if let Some(peer) = self.session(id).map(|session| session.peer) {
+            let no = match foreign {
+                Foreign::Http => Refusal::ForeignHttp,
+                Foreign::Tls => Refusal::ForeignTls,
+            };
+            self.note_lone(peer, no, turn);
+        }
+        self.bid_farewell(id, bad.code(), bad.text(), turn);
+    }
+
+    /// What may be said before anybody is logged in.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    fn execute(&mut self, id: ConnectionId, command: Command<'_>, turn: &mut Turn<'_>) {
+        match command {
+            Command::User(name) => self.user(id, name, turn),
+            Command::Pass(password) => self.pass(id, password, turn),
+            Command::Auth(mechanism) => self.auth(id, mechanism),
+            Command::Pbsz(_) => self.pbsz(id),
+            Command::Prot(protection) => self.prot(id, protection),
+            Command::Ccc => self.reply_usual(id, Code::CLEAR_DENIED),
+            Command::Quit => self.bid_farewell(id, Code::GOODBYE, Code::GOODBYE.text(), turn),
+            Command::Feat => self.features(id, turn),
+            Command::Syst => self.reply_usual(id, Code::SYSTEM),
+            Command::Help(_) => self.reply_usual(id, Code::HELP),
+            Command::Noop => self.reply_usual(id, Code::OK),
+            Command::OptsUtf8(true) => self.reply(id, Code::OK, "Names are UTF-8."),
+            Command::OptsUtf8(false) => {
+                self.reply(id, Code::PARAMETER_NOT_SERVED, "Names are always UTF-8.");
+            }
+            Command::Acct(_) | Command::Allo(_) => self.reply_usual(id, Code::SUPERFLUOUS),
+            Command::Stru | Command::Mode => self.reply_usual(id, Code::OK),
+            Command::Rein => self.begin_anew(id),
+            Command::Abor => {
+                self.abort(id, turn);
+            }
+            _ if !self.session(id).is_some_and(|session| session.is_logged_in()) => {
+                self.reply_usual(id, Code::NOT_LOGGED_IN);
+            }
+            other => self.serve(id, other, turn),
+        }
+    }
+
+    /// What may be said by whoever is logged in.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    fn serve(&mut self, id: ConnectionId, command: Command<'_>, turn: &mut Turn<'_>) {
+        match command {
+            Command::Type(kind) => {
+                if let Some(session) = self.session_mut(id) {
+                    session.kind = kind;
+                }
+                self.reply_usual(id, Code::OK);
+            }
+            Command::Pwd => {
+                if let Some(session) = self.session_mut(id) {
+                    let cwd = session.cwd.to_string();
+                    reply::path(&mut session.out, cwd.as_bytes(), "is the directory.");
+                }
+            }
+            Command::Cwd(b"") => self.reply_usual(id, Code::FILE_ACTION_DONE),
+            Command::Cwd(asked) => self.enter(id, asked),
+            Command::Cdup => self.enter(id, b".."),
+            Command::Rest(at) => self.rest(id, at),
+            Command::OptsMlst(facts) => self.choose_facts(id, facts),
+            Command::Pasv => self.listen(id, None, turn),
+            Command::Epsv(which) => self.listen(id, Some(which), turn),
+            Command::Port(to) | Command::Eprt(to) => self.port(id, to, turn),
+            Command::Size(name) => self.look(id, name, Then::Size, turn),
+            Command::Mdtm(name) => self.look(id, name, Then::Modified, turn),
+            Command::Stat(b"") => self.status(id),
+            Command::Retr(_)
+            | Command::Stor(_)
+            | Command::Appe(_)
+            | Command::Stou(_)
+            | Command::List(_)
+            | Command::Nlst(_)
+            | Command::Mlsd(_)
+                if !self.may_move(id, turn) => {}
+            Command::Retr(name) if self.is_phone(id) => self.phone_reads(id, name, turn),
+            Command::Stor(name) if self.is_phone(id) => self.phone_stores(id, name, false, turn),
+            Command::Appe(name) if self.is_phone(id) => self.phone_stores(id, name, true, turn),
+            Command::Retr(name) => self.fetch(id, name, turn),
+            Command::Stor(name) => self.put(id, name, How::Replace, turn),
+            Command::Appe(name) => self.put(id, name, How::Append, turn),
+            other if self.is_phone(id) => self.refuse_phone(id, other),
+            other => self.manage(id, other, turn),
+        }
+    }
+
+    /// What administrators alone may say.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    fn manage(&mut self, id: ConnectionId, command: Command<'_>, turn: &mut Turn<'_>) {
+        let facts = self.session(id).map(|session| session.facts).unwrap_or_default();
+        match command {
+            Command::Stou(b"") => self.put(id, b"upload", How::Unique, turn),
+            Command::Stou(name) => self.put(id, name, How::Unique, turn),
+            Command::List(name) => self.list(id, name, Form::List, turn),
+            Command::Nlst(name) => self.list(id, name, Form::Names, turn),
+            Command::Mlsd(name) => self.list(id, name, Form::Facts(facts), turn),
+            Command::Mlst(name) => self.lines(id, name, Form::Itself(facts)),
+            Command::Stat(name) => self.lines(id, name, Form::List),
+            Command::Mkd(name) => {
+                self.change(id, name, Verb::Make, |at| Act::MakeDirectory { at }, turn);
+            }
+            Command::Rmd(name) => {
+                self.change(id, name, Verb::Delete, |at| Act::RemoveDirectory { at }, turn);
+            }
+            Command::Dele(name) => {
+                self.change(id, name, Verb::Delete, |at| Act::Delete { at }, turn)
+            }
+            Command::Rnfr(name) => self.rename_from(id, name),
+            Command::Rnto(name) => self.rename_to(id, name, turn),
+            Command::Mfmt(moment, name) => self.touch(id, moment, name),
+            _ => self.reply_usual(id, Code::NOT_SERVED),
+        }
+    }
+
+    fn lines(&mut self, id: ConnectionId, asked: &[u8], form: Form) {
+        let Some(at) = self.path(id, asked) else { return };
+        self.act(id, Act::List { at, form }, Then::Lines, None);
+    }
+
+    fn is_phone(&self, id: ConnectionId) -> bool {
+        self.session(id).is_some_and(|session| session.user == User::Phone)
+    }
+
+    /// Whether files may move: what administrators move is as protected as their password.
+    fn may_move(&mut self, id: ConnectionId, turn: &Turn<'_>) -> bool {
+        let administrators = turn.snapshot.policy.ftp.administrators.as_ref();
+        let Some(session) = self.session(id) else { return false };
+        let must = session.is_administrator() && administrators.is_some_and(|one| !one.cleartext);
+        if must && !session.private {
+            self.reply_usual(id, Code::DATA_PROTECTION_NEEDED);
+            return false;
+        }
+        true
+    }
+
+    fn phone_reads(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let client = session.peer.ip().to_canonical();
+        let (subject, goal) = to_read(&session.cwd, asked, client, turn);
+        let told = Told::new(subject, Verb::Fetch, turn.now);
+        match goal {
+            Ok(goal) => self.start(id, goal, told, turn),
+            Err(no) => {
+                self.note_refused(id, told, no.refusal, turn);
+                self.reply(id, no.code, &no.text);
+            }
+        }
+    }
+
+    fn phone_stores(&mut self, id: ConnectionId, asked: &[u8], appends: bool, turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let client = session.peer.ip().to_canonical();
+        let (subject, goal) = to_store(&session.cwd, asked, client, appends, turn);
+        let told = Told::new(subject, Verb::Send, turn.now);
+        match goal {
+            Ok(_) if session.rest > 0 => {
+                let text = "What a phone stores is stored whole, from its first byte.";
+                self.note_refused(id, told, Refusal::UploadNotAllowed, turn);
+                self.reply(id, Code::UNAVAILABLE, text);
+            }
+            Ok(goal) => self.start(id, goal, told, turn),
+            Err(no) => {
+                self.note_refused(id, told, no.refusal, turn);
+                self.reply(id, no.code, &no.text);
+            }
+        }
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    fn refuse_phone(&mut self, id: ConnectionId, command: Command<'_>) {
+        let text = match command {
+            Command::List(_) | Command::Nlst(_) | Command::Mlsd(_) | Command::Mlst(_) => {
+                "Directories are shown to administrators alone."
+            }
+            Command::Site(_) => "There are no site commands.",
+            _ => "That is for administrators alone.",
+        };
+        self.reply(id, Code::UNAVAILABLE, text);
+    }
+
+    fn enter(&mut self, id: ConnectionId, asked: &[u8]) {
+        let Some(session) = self.session_mut(id) else { return };
+        match TreePath::parse(&session.cwd, asked) {
+            Err(bad) => self.reply(id, Code::UNAVAILABLE, &capital(&bad.to_string())),
+            Ok(at) if session.is_administrator() => {
+                self.act(id, Act::Look { at: at.clone() }, Then::Enter(at), None);
+            }
+            // A phone's FTPDIR need not be there: what matters is whether its files are.
+            Ok(at) => {
+                session.cwd = at;
+                self.reply_usual(id, Code::FILE_ACTION_DONE);
+            }
+        }
+    }
+
+    fn rest(&mut self, id: ConnectionId, at: u64) {
+        let Some(session) = self.session_mut(id) else { return };
+        if at > 0 && session.kind == Type::Ascii {
+            return self.reply(id, Code::BAD_ARGUMENT, "REST is for TYPE I.");
+        }
+        session.rest = at;
+        self.reply(id, Code::MORE_NEEDED, &format!("The next transfer starts at byte {at}."));
+    }
+
+    fn choose_facts(&mut self, id: ConnectionId, facts: Facts) {
+        let Some(session) = self.session_mut(id) else { return };
+        session.facts = facts;
+        let mut text = Vec::new();
+        facts.write(&mut text);
+        reply::line(&mut session.out, Code::OK, &text);
+    }
+
+    fn features(&mut self, id: ConnectionId, turn: &Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let tls = self.has_tls(session.listener);
+        let manages = turn.snapshot.policy.ftp.administrators.is_some();
+        let active = turn.snapshot.policy.ftp.active;
+        let facts = session.facts;
+        let features = [
+            (tls, Feature::AuthTls),
+            (active, Feature::Eprt),
+            (true, Feature::Epsv),
+            (true, Feature::Mdtm),
+            (manages, Feature::Mfmt),
+            (manages, Feature::Mlst(facts)),
+            (tls, Feature::Pbsz),
+            (tls, Feature::Prot),
+            (true, Feature::RestStream),
+            (true, Feature::Size),
+            (true, Feature::Tvfs),
+            (true, Feature::Utf8),
+        ];
+        let features: Vec<_> =
+            features.into_iter().filter(|(is, _)| *is).map(|(_, feature)| feature).collect();
+        if let Some(session) = self.session_mut(id) {
+            reply::features(&mut session.out, &features);
+        }
+    }
+
+    fn status(&mut self, id: ConnectionId) {
+        let Some(session) = self.session_mut(id) else { return };
+        let user = match &session.user {
+            User::Administrator(name) => format!("Logged in as {name}."),
+            User::Phone => "Logged in as a telephone.".to_owned(),
+            User::Nobody | User::Named(_) => "Nobody is logged in.".to_owned(),
+        };
+        let commands = match &session.secured {
+            Some(secured) => format!("Commands travel over {}.", secured.version),
+            None => "Commands travel in clear.".to_owned(),
+        };
+        let data = match session.private {
+            true => "Data is protected.",
+            false => "Data travels in clear.",
+        };
+        let lines = [user.as_bytes(), commands.as_bytes(), data.as_bytes()];
+        reply::lines(&mut session.out, Code::STATUS, b"Ringpost:", lines, b"End");
+    }
+
+    /// `AUTH`: TLS once the reply has left.
+    fn auth(&mut self, id: ConnectionId, mechanism: Mechanism) {
+        let Some(listener) = self.session(id).map(|session| session.listener) else { return };
+        let has_tls = self.has_tls(listener);
+        let Some(session) = self.session_mut(id) else { return };
+        if session.secured.is_some() {
+            return self.reply(id, Code::WRONG_ORDER, "TLS is there already.");
+        }
+        if !has_tls {
+            return self.reply(id, Code::POLICY_DENIED, "There is no TLS here.");
+        }
+        // RFC 4217, 4: whoever was logged in is not any more. What came in clear behind the command
+        // is dropped, for anybody could have put it there.
+        session.user = User::Nobody;
+        session.who = Who::Unknown;
+        session.private = mechanism == Mechanism::Ssl;
+        session.unread = Vec::new();
+        session.pending = None;
+        session.state = State::StartingTls;
+        self.drop_data(id, Closing::Reset);
+        self.reply_usual(id, Code::TLS_BEGINS);
+    }
+
+    fn pbsz(&mut self, id: ConnectionId) {
+        let Some(session) = self.session_mut(id) else { return };
+        if session.secured.is_none() {
+            return self.reply(id, Code::WRONG_ORDER, "Say AUTH TLS first.");
+        }
+        session.pbsz = true;
+        self.reply(id, Code::OK, "PBSZ=0");
+    }
+
+    fn prot(&mut self, id: ConnectionId, protection: Protection) {
+        let Some(session) = self.session_mut(id) else { return };
+        if !session.pbsz {
+            let text = "Say AUTH TLS and PBSZ 0 first.";
+            return self.reply(id, Code::WRONG_ORDER, text);
+        }
+        session.private = protection == Protection::Private;
+        self.reply_usual(id, Code::OK);
+    }
+
+    /// `REIN`.
+    fn begin_anew(&mut self, id: ConnectionId) {
+        self.drop_data(id, Closing::Reset);
+        if let Some(session) = self.session_mut(id) {
+            session.user = User::Nobody;
+            session.who = Who::Unknown;
+            session.cwd = TreePath::default();
+            session.kind = Type::default();
+            session.rest = 0;
+            session.renaming = None;
+            session.facts = Facts::ALL;
+            session.epsv_all = false;
+        }
+        self.reply(id, Code::READY, "Begin anew.");
+    }
+}

@@ -1,0 +1,198 @@
+//! How transfers end: the client told, the log told, the slot and the memory let go.
+//!
+//! Moves no byte.
+
+use std::net::SocketAddr;
+
+use crate::content::{OpenError, StoreError, Stored, files};
+use crate::session::ftp::engine::Engine;
+use crate::session::ftp::session::{Closing, Stage, Transfer, Way};
+use crate::session::ftp::sink::Into;
+use crate::session::stream::{ConnectionId, Payload};
+use crate::session::{Abort, Failure, Outcome, Refusal, Turn};
+use crate::vault::deed::Denied;
+use crate::wire::ftp::reply::Code;
+
+impl Engine {
+    /// What was sent is durable.
+    pub(super) fn stored(&mut self, id: ConnectionId, _: Stored, turn: &mut Turn<'_>) {
+        turn.counters.uploads_stored.up();
+        self.end_transfer(id, Outcome::Done, Code::TRANSFER_DONE, "Stored, and safe.", turn);
+    }
+
+    pub(super) fn refuse_open(&mut self, id: ConnectionId, fault: OpenError, turn: &mut Turn<'_>) {
+        let (outcome, code) = match fault {
+            OpenError::Gone => (Outcome::Refused(Refusal::NoSuchFile), Code::UNAVAILABLE),
+            OpenError::BeingWritten | OpenError::Busy => {
+                (Outcome::Failed(Failure::Open(fault)), Code::BUSY)
+            }
+            OpenError::Forbidden | OpenError::NotServable | OpenError::TooLarge | OpenError::Io => {
+                (Outcome::Failed(Failure::Open(fault)), Code::UNAVAILABLE)
+            }
+        };
+        self.end_transfer(id, outcome, code, code.text(), turn);
+    }
+
+    pub(super) fn refuse_store(
+        &mut self,
+        id: ConnectionId,
+        fault: StoreError,
+        turn: &mut Turn<'_>,
+    ) {
+        let (code, text) = match fault {
+            StoreError::Full => (Code::NO_SPACE, Code::NO_SPACE.text()),
+            StoreError::Exists => (Code::NAME_DENIED, "There is a file of this name already."),
+            StoreError::Busy => (Code::BUSY, "Too many uploads are being stored; try again."),
+            StoreError::Precondition | StoreError::Forbidden | StoreError::Io => {
+                (Code::LOCAL_ERROR, "The server could not store it; its log says why.")
+            }
+        };
+        let outcome = Outcome::Failed(Failure::Store(fault));
+        self.end_transfer(id, outcome, code, text, turn);
+    }
+
+    pub(super) fn refuse_deed(&mut self, id: ConnectionId, denied: Denied, turn: &mut Turn<'_>) {
+        match denied {
+            Denied::NotThere => {
+                let no = Outcome::Refused(Refusal::NoSuchFile);
+                let text = "Nothing is stored under this name.";
+                self.end_transfer(id, no, Code::UNAVAILABLE, text, turn);
+            }
+            Denied::Full => self.refuse_store(id, StoreError::Full, turn),
+            Denied::Busy => self.refuse_store(id, StoreError::Busy, turn),
+            Denied::Forbidden => self.refuse_store(id, StoreError::Forbidden, turn),
+            Denied::Io => self.refuse_store(id, StoreError::Io, turn),
+            Denied::Precondition => self.refuse_store(id, StoreError::Precondition, turn),
+            Denied::Unauthorized | Denied::SlowedDown(_) => {
+                let no = Outcome::Refused(Refusal::Unauthorized);
+                self.end_transfer(id, no, Code::UNAVAILABLE, Code::UNAVAILABLE.text(), turn);
+            }
+        }
+    }
+
+    /// `ABOR`. Says whether it was done: what is on its way to the disk, or out, comes first.
+    pub(super) fn abort(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
+        let Some(session) = self.session(id) else { return true };
+        match session.transfer().map(|transfer| &transfer.stage) {
+            None => {
+                let had_data = session.data.is_some();
+                self.drop_data(id, Closing::Reset);
+                let code = if had_data { Code::DATA_OPEN } else { Code::TRANSFER_DONE };
+                self.reply(id, code, "No transfer was running.");
+            }
+            Some(Stage::Storing | Stage::Closing) => return false,
+            Some(
+                Stage::Passport | Stage::Slot | Stage::Opening | Stage::Data(_) | Stage::Moving(_),
+            ) => {
+                let outcome = Outcome::Aborted(Abort::Asked);
+                let text = Code::TRANSFER_ABORTED.text();
+                self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
+                self.reply(id, Code::TRANSFER_DONE, "It is broken off, as you asked.");
+            }
+        }
+        true
+    }
+
+    /// The data connection of a transfer is closed.
+    pub(super) fn data_closed(
+        &mut self,
+        id: ConnectionId,
+        data: ConnectionId,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(transfer) = self.session(id).and_then(|session| session.transfer()) else {
+            return;
+        };
+        if transfer.data != Some(data) {
+            return;
+        }
+        match &transfer.stage {
+            Stage::Closing => {
+                let text = Code::TRANSFER_DONE.text();
+                self.end_transfer(id, Outcome::Done, Code::TRANSFER_DONE, text, turn);
+            }
+            Stage::Moving(Way::In(sink)) if sink.ended => {}
+            Stage::Moving(_) | Stage::Data(_) => self.data_lost(id, turn),
+            Stage::Passport | Stage::Slot | Stage::Opening | Stage::Storing => {}
+        }
+    }
+
+    /// The client broke the data connection before all had moved.
+    pub(super) fn data_lost(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let outcome = Outcome::Aborted(Abort::Disconnected);
+        let text = "The data connection was lost before all had come through.";
+        self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
+    }
+
+    /// Nothing has moved for too long.
+    pub(super) fn transfer_due(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let Some(transfer) = session.transfer() else { return };
+        if transfer.due.is_none_or(|due| turn.now < due) {
+            return;
+        }
+        let waits_for_us = match &transfer.stage {
+            Stage::Moving(Way::Out(source)) => {
+                matches!(source.payload(), Payload::None) && !source.is_sent()
+            }
+            Stage::Moving(Way::In(sink)) => !sink.has_room() || sink.ended,
+            Stage::Passport
+            | Stage::Slot
+            | Stage::Opening
+            | Stage::Data(_)
+            | Stage::Storing
+            | Stage::Closing => true,
+        };
+        let asked = self.asks.len();
+        self.keep_moving(id, turn);
+        if waits_for_us || self.asks.len() > asked {
+            return;
+        }
+        turn.counters.stream_too_slow.up();
+        let text = "Nothing has moved for too long.";
+        self.end_transfer(id, Outcome::TimedOut, Code::TRANSFER_ABORTED, text, turn);
+    }
+
+    /// Ends a transfer with its last reply.
+    pub(super) fn end_transfer(
+        &mut self,
+        id: ConnectionId,
+        outcome: Outcome,
+        code: Code,
+        text: &str,
+        turn: &mut Turn<'_>,
+    ) {
+        let how = if code == Code::TRANSFER_DONE { Closing::InPeace } else { Closing::Reset };
+        if let Some(session) = self.session_mut(id) {
+            session.rest = 0;
+        }
+        self.conclude(id, outcome, turn);
+        self.drop_data(id, how);
+        self.reply(id, code, text);
+        self.rearm(id, turn);
+        self.ready.push_back(id);
+    }
+
+    /// Gives back what a transfer held.
+    pub(super) fn release(
+        &mut self,
+        id: ConnectionId,
+        transfer: Transfer,
+        peer: SocketAddr,
+        turn: &mut Turn<'_>,
+    ) {
+        if matches!(transfer.stage, Stage::Slot) && !transfer.has_slot {
+            turn.admission.slots.cancel(id.into());
+        }
+        if transfer.has_slot {
+            turn.admission.slots.end(peer.ip(), turn.now);
+        }
+        let (Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink))) = transfer.stage else {
+            return;
+        };
+        self.uploads_held -= sink.bytes_held();
+        if let Into::Tree { part: Some(part), .. } = sink.into {
+            self.ask_files(id, files::Act::Discard { part });
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! All sessions of a worker: told bytes, answers and moments; asked what to do with each.
+//!
+//! Commands are read in `dispatch.rs`. Never lets one session touch another.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::content::Ask;
+use crate::content::files::{Act, Tree};
+use crate::session::ftp::data::Door;
+use crate::session::ftp::limits::{FtpListener, FtpPolicy};
+use crate::session::ftp::session::{Closing, Connection, Data, Job, Session, State, Told, What};
+use crate::session::snmp::Queries;
+use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Table};
+use crate::session::timer::Timers;
+use crate::session::{
+    Failure, Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn, Verb,
+};
+use crate::time::{Duration, Instant};
+use crate::wire::ftp::reply::{self, Code};
+
+/// How long the last reply of a session may take to leave.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+/// The FTP server of one worker.
+#[derive(Debug)]
+pub struct Engine {
+    pub(super) listeners: Vec<FtpListener>,
+    pub(super) connections: Table<Connection>,
+    pub(super) sessions: usize,
+    pub(super) per_address: HashMap<IpAddr, u32>,
+    /// Bytes of phones' uploads in memory.
+    pub(super) uploads_held: u64,
+    pub(super) stopping: bool,
+    /// What administrators see.
+    pub(super) tree: Arc<Tree>,
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) doors: VecDeque<Door>,
+    pub(super) timers: Timers<ConnectionId>,
+    pub(super) records: VecDeque<Record>,
+    /// Connections that have something to do although their sockets have no news.
+    pub(super) ready: VecDeque<ConnectionId>,
+    /// Transfers in hand.
+    pub(super) transfers_open: usize,
+    /// The phones' users.
+    pub queries: Queries,
+    /// The command that is being read; the room is used again.
+    pub(super) line: Vec<u8>,
+    /// Sessions that wait to be told who uses their phone.
+    pub(super) asking: HashMap<IpAddr, Vec<ConnectionId>>,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Engine {
+            listeners: Vec::new(),
+            connections: Table::new(crate::content::Ticket::FTP),
+            sessions: 0,
+            per_address: HashMap::new(),
+            uploads_held: 0,
+            stopping: false,
+            tree: FtpPolicy::default().tree,
+            asks: VecDeque::new(),
+            doors: VecDeque::new(),
+            timers: Timers::default(),
+            records: VecDeque::new(),
+            ready: VecDeque::new(),
+            transfers_open: 0,
+            queries: Queries::default(),
+            line: Vec::new(),
+            asking: HashMap::new(),
+        }
+    }
+}
+
+impl Engine {
+    /// Takes new settings. An address that they do not have any more keeps what it had.
+    pub fn adopt(&mut self, policy: &FtpPolicy) {
+        self.tree = Arc::clone(&policy.tree);
+        for listener in &mut self.listeners {
+            if let Some(row) = policy.listeners.iter().find(|row| row.address == listener.address) {
+                *listener = *row;
+            }
+        }
+    }
+
+    /// Takes no new transfers from now on: sessions that have none are closed, others when theirs
+    /// is through.
+    pub fn stop(&mut self, turn: &mut Turn<'_>) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        let ids: Vec<_> = self.connections.ids().collect();
+        for id in ids {
+            let is_idle = self.session(id).is_some_and(|one| matches!(one.state, State::Idle));
+            if is_idle {
+                self.bid_farewell(id, Code::CLOSING, "The server is about to stop.", turn);
+                self.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Open sessions.
+    #[must_use]
+    pub fn sessions_open(&self) -> usize {
+        self.sessions
+    }
+
+    /// Transfers that are being served.
+    #[must_use]
+    pub fn transfers_open(&self) -> usize {
+        self.transfers_open
+    }
+
+    /// Bytes of phones' uploads in memory.
+    #[must_use]
+    pub fn uploads_held(&self) -> u64 {
+        self.uploads_held
+    }
+
+    /// Something to ask the loader, the vault or whoever manages files.
+    pub fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    /// Something to tell the log.
+    pub fn poll_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// What is to be done for data connections that are not there yet.
+    pub fn poll_door(&mut self) -> Option<Door> {
+        self.doors.pop_front()
+    }
+
+    /// Asks for something to be done in the tree.
+    pub(super) fn ask_files(&mut self, id: ConnectionId, act: Act) {
+        let tree = Arc::clone(&self.tree);
+        self.asks.push_back(Ask::Files { ticket: id.into(), tree, act: Box::new(act) });
+    }
+
+    pub(super) fn session(&self, id: ConnectionId) -> Option<&Session> {
+        match self.connections.open(id)? {
+            Connection::Control(session) => Some(session),
+            Connection::Data(_) => None,
+        }
+    }
+
+    pub(super) fn session_mut(&mut self, id: ConnectionId) -> Option<&mut Session> {
+        match self.connections.open_mut(id)? {
+            Connection::Control(session) => Some(session),
+            Connection::Data(_) => None,
+        }
+    }
+
+    pub(super) fn data(&self, id: ConnectionId) -> Option<&Data> {
+        match self.connections.open(id)? {
+            Connection::Control(_) => None,
+            Connection::Data(data) => Some(data),
+        }
+    }
+
+    pub(super) fn data_mut(&mut self, id: ConnectionId) -> Option<&mut Data> {
+        match self.connections.open_mut(id)? {
+            Connection::Control(_) => None,
+            Connection::Data(data) => Some(data),
+        }
+    }
+
+    pub(super) fn is_implicit(&self, listener: ListenerId) -> bool {
+        self.listeners.get(usize::from(listener.0)).is_some_and(|listener| listener.implicit)
+    }
+
+    pub(super) fn has_tls(&self, listener: ListenerId) -> bool {
+        self.listeners.get(usize::from(listener.0)).is_some_and(|listener| listener.tls)
+    }
+
+    /// Says something to a client.
+    pub(super) fn reply(&mut self, id: ConnectionId, code: Code, text: &str) {
+        if let Some(session) = self.session_mut(id) {
+            reply::line(&mut session.out, code, text.as_bytes());
+        }
+    }
+
+    /// The same in the usual words.
+    pub(super) fn reply_usual(&mut self, id: ConnectionId, code: Code) {
+        self.reply(id, code, code.text());
+    }
+
+    /// Says the last thing to a client.
+    pub(super) fn bid_farewell(
+        &mut self,
+        id: ConnectionId,
+        code: Code,
+        text: &str,
+        turn: &mut Turn<'_>,
+    ) {
+        self.drop_data(id, Closing::Reset);
+        self.reply(id, code, text);
+        let until = turn.now + CLOSE_MAX;
+        if let Some(session) = self.session_mut(id) {
+            session.state = State::Closing;
+            session.unread = Vec::new();
+            session.pending = None;
+        }
+        self.set_deadline(id, Some(until));
+    }
+
+    /// Sets the timer of a session by what it waits for.
+    pub(super) fn rearm(&mut self, id: ConnectionId, turn: &Turn<'_>) {
+        let limits = &turn.snapshot.policy.ftp.limits;
+        let Some(session) = self.session_mut(id) else { return };
+        let idle = match session.state {
+            State::Idle | State::StartingTls if session.is_logged_in() => {
+                Some(session.heard + limits.idle_timeout)
+            }
+            State::Idle | State::StartingTls => Some(session.heard + limits.login_timeout),
+            State::Busy(_) => session.transfer().and_then(|transfer| transfer.due),
+            State::Closing | State::Over | State::Stuck => return,
+        };
+        let stuck = session.stuck_since.map(|since| since + limits.stall_timeout);
+        let due = [idle, session.pace.until, stuck].into_iter().flatten().min();
+        self.set_deadline(id, due);
+    }
+
+    pub(super) fn set_deadline(&mut self, id: ConnectionId, at: Option<Instant>) {
+        match self.connections.open_mut(id) {
+            Some(Connection::Control(session)) => session.deadline.set(at, id, &mut self.timers),
+            Some(Connection::Data(data)) => data.deadline.set(at, id, &mut self.timers),
+            None => {}
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        self.queries.handle_timeout(turn.counters, turn.now);
+        while let Some(id) = self.timers.pop_due(turn.now) {
+            let is_due = match self.connections.open_mut(id) {
+                Some(Connection::Control(session)) => {
+                    session.deadline.is_due(turn.now, id, &mut self.timers)
+                }
+                Some(Connection::Data(data)) => {
+                    data.deadline.is_due(turn.now, id, &mut self.timers)
+                }
+                None => continue,
+            };
+            if !is_due {
+                continue;
+            }
+            match self.connections.open(id) {
+                Some(Connection::Control(_)) => self.session_due(id, turn),
+                Some(Connection::Data(_)) => self.data_due(id, turn),
+                None => {}
+            }
+            self.ready.push_back(id);
+        }
+    }
+
+    fn session_due(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let limits = turn.snapshot.policy.ftp.limits;
+        let Some(session) = self.session_mut(id) else { return };
+        if session.securing && turn.now.since(session.heard) >= limits.login_timeout {
+            self.handle_handshake_failed(id, Handshake::TooSlow, turn);
+            return;
+        }
+        if session.stuck_since.is_some_and(|since| turn.now.since(since) >= limits.stall_timeout) {
+            turn.counters.stream_too_slow.up();
+            self.conclude(id, Outcome::TimedOut, turn);
+            return self.end_session(id, State::Stuck);
+        }
+        let wait = match session.is_logged_in() {
+            true => limits.idle_timeout,
+            false => limits.login_timeout,
+        };
+        match session.state {
+            State::Closing => session.state = State::Stuck,
+            State::Over | State::Stuck => {}
+            State::Busy(_) if session.transfer().is_some() => self.transfer_due(id, turn),
+            State::Busy(_) => {}
+            State::Idle | State::StartingTls if turn.now.since(session.heard) >= wait => {
+                turn.counters.stream_idle_closed.up();
+                self.bid_farewell(id, Code::CLOSING, "No command came for too long.", turn);
+            }
+            State::Idle | State::StartingTls => {}
+        }
+        self.read_on(id, turn);
+        self.rearm(id, turn);
+    }
+
+    /// A session is over: its data connection, too.
+    pub(super) fn end_session(&mut self, id: ConnectionId, state: State) {
+        self.drop_data(id, Closing::Reset);
+        if let Some(session) = self.session_mut(id) {
+            session.state = state;
+        }
+    }
+
+    /// Takes a command in hand.
+    pub(super) fn take_up(&mut self, id: ConnectionId, what: What, told: Option<Told>) {
+        let is_transfer = matches!(what, What::Transfer(_));
+        if let Some(session) = self.session_mut(id) {
+            session.state = State::Busy(Box::new(Job { what, told }));
+            self.transfers_open += usize::from(is_transfer);
+        }
+    }
+
+    /// A command is done: the log is told, the next one may come.
+    pub(super) fn conclude(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        let State::Busy(job) = std::mem::replace(&mut session.state, State::Idle) else { return };
+        let (peer, secured) = (session.peer, session.secured);
+        session.heard = turn.now;
+        if let What::Transfer(transfer) = job.what {
+            self.transfers_open -= 1;
+            self.release(id, transfer, peer, turn);
+        }
+        if let Some(told) = job.told {
+            self.note(peer, secured, told, outcome, turn);
+        }
+    }
+
+    /// Tells the log of a command.
+    pub(super) fn note(
+        &mut self,
+        peer: SocketAddr,
+        secured: Option<Secured>,
+        told: Told,
+        outcome: Outcome,
+        turn: &Turn<'_>,
+    ) {
+        outcome.count(turn.counters);
+        self.records.push_back(Record {
+            protocol: Protocol::Ftp,
+            peer,
+            subject: told.subject,
+            verb: told.verb,
+            began: told.began,
+            took: turn.now.since(told.began),
+            bytes: told.bytes,
+            blocks_resent: 0,
+            status: None,
+            round_trip: None,
+            secured,
+            outcome,
+        });
+    }
+
+    /// Tells the log of something that is no transfer and was refused.
+    pub(super) fn note_refused(
+        &mut self,
+        id: ConnectionId,
+        told: Told,
+        no: Refusal,
+        turn: &Turn<'_>,
+    ) {
+        let Some(session) = self.session(id) else { return };
+        let (peer, secured) = (session.peer, session.secured);
+        self.note(peer, secured, told, Outcome::Refused(no), turn);
+    }
+
+    /// Tells the log of a connection that came to nothing.
+    pub(super) fn note_lone(&mut self, peer: SocketAddr, no: Refusal, turn: &Turn<'_>) {
+        let told = Told::new(Subject::Unreadable, Verb::Connect, turn.now);
+        self.note(peer, None, told, Outcome::Refused(no), turn);
+    }
+
+    /// Ends everything: the log is told of what was under way.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+        let ids: Vec<_> = self.connections.ids().collect();
+        for id in ids {
+            self.conclude(id, Outcome::Failed(Failure::Stopped), turn);
+            self.handle_closed(id, turn);
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! What administrators may do with the data directories beside moving files, and how they are told.
+//!
+//! Every change leaves a line in the log that says who made it.
+
+use crate::content::files::{Act, Done, Fault, Form, How, TreePath};
+use crate::session::ftp::engine::Engine;
+use crate::session::ftp::judge::{capital, subject};
+use crate::session::ftp::login::said;
+use crate::session::ftp::session::{Goal, State, Then, Told, What};
+use crate::session::stream::ConnectionId;
+use crate::session::{Outcome, Refusal, Turn, Verb};
+use crate::wire::ftp::calendar::{self, Moment};
+use crate::wire::ftp::command::Type;
+use crate::wire::ftp::reply::{self, Code};
+
+/// Longest listing that is told in a reply, in bytes; a longer one is for a data connection.
+const LINES_BYTES_MAX: usize = 64 << 10;
+
+impl Engine {
+    /// A path of the tree, as an administrator said it; nothing, and a reply, where it is none.
+    pub(super) fn path(&mut self, id: ConnectionId, asked: &[u8]) -> Option<TreePath> {
+        let cwd = &self.session(id)?.cwd;
+        match TreePath::parse(cwd, asked) {
+            Ok(path) => Some(path),
+            Err(bad) => {
+                self.reply(id, Code::NAME_DENIED, &capital(&bad.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Has something done, and tells so.
+    pub(super) fn act(&mut self, id: ConnectionId, act: Act, then: Then, told: Option<Told>) {
+        self.ask_files(id, act);
+        self.take_up(id, What::Act(then), told);
+    }
+
+    /// `DELE`, `RMD`, `MKD`.
+    pub(super) fn change(
+        &mut self,
+        id: ConnectionId,
+        asked: &[u8],
+        verb: Verb,
+        act: fn(TreePath) -> Act,
+        turn: &Turn<'_>,
+    ) {
+        let Some(at) = self.path(id, asked) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), verb, turn.now);
+        let then = if verb == Verb::Make { Then::Made } else { Then::Done };
+        self.act(id, act(at), then, Some(told));
+    }
+
+    /// `RNFR`.
+    pub(super) fn rename_from(&mut self, id: ConnectionId, asked: &[u8]) {
+        let Some(at) = self.path(id, asked) else { return };
+        if let Some(session) = self.session_mut(id) {
+            session.renaming = Some(at.clone());
+        }
+        self.act(id, Act::Look { at }, Then::RenameFrom, None);
+    }
+
+    /// `RNTO`.
+    pub(super) fn rename_to(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
+        let renaming = self.session_mut(id).and_then(|session| session.renaming.take());
+        let Some(from) = renaming else {
+            return self.reply(id, Code::WRONG_ORDER, "Say RNFR first.");
+        };
+        let Some(to) = self.path(id, asked) else { return };
+        let told = Told::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, turn.now);
+        self.act(id, Act::Rename { from, to }, Then::Done, Some(told));
+    }
+
+    /// `MFMT`.
+    pub(super) fn touch(&mut self, id: ConnectionId, moment: Moment, asked: &[u8]) {
+        let Some(at) = self.path(id, asked) else { return };
+        let then = Then::Touched(moment.unix_s, at.clone());
+        self.act(id, Act::Touch { at, unix_s: moment.unix_s }, then, None);
+    }
+
+    /// `LIST`, `NLST`, `MLSD`.
+    pub(super) fn list(&mut self, id: ConnectionId, asked: &[u8], form: Form, turn: &mut Turn<'_>) {
+        let Some(at) = self.path(id, asked) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::List, turn.now);
+        self.start(id, Goal::List(at, form), told, turn);
+    }
+
+    /// `RETR` of an administrator.
+    pub(super) fn fetch(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
+        let Some(at) = self.path(id, asked) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Fetch, turn.now);
+        self.start(id, Goal::Open(at), told, turn);
+    }
+
+    /// `STOR`, `APPE` and `STOU` of an administrator.
+    pub(super) fn put(&mut self, id: ConnectionId, asked: &[u8], how: How, turn: &mut Turn<'_>) {
+        let Some(at) = self.path(id, asked) else { return };
+        let rest = self.session(id).map_or(0, |session| session.rest);
+        let how = if rest > 0 { How::Resume(rest) } else { how };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Send, turn.now);
+        self.start(id, Goal::Begin(at, how), told, turn);
+    }
+
+    /// A transfer of the tree came to nothing.
+    pub(super) fn refuse_file(&mut self, id: ConnectionId, fault: Fault, turn: &mut Turn<'_>) {
+        let no = Outcome::Refused(Refusal::Files(fault));
+        self.end_transfer(id, no, code(fault), &capital(&fault.to_string()), turn);
+    }
+
+    /// An act was done, or was not.
+    pub(super) fn handle_act(
+        &mut self,
+        id: ConnectionId,
+        result: Result<Done, Fault>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(session) = self.session(id) else { return };
+        let State::Busy(job) = &session.state else { return };
+        let What::Act(then) = &job.what else { return };
+        let then = then.clone();
+        match result {
+            Ok(done) => {
+                self.conclude(id, Outcome::Done, turn);
+                self.tell_act(id, then, &done);
+            }
+            Err(fault) => {
+                self.conclude(id, Outcome::Refused(Refusal::Files(fault)), turn);
+                if let Some(session) = self.session_mut(id) {
+                    session.renaming = None;
+                }
+                self.reply(id, code(fault), &capital(&fault.to_string()));
+            }
+        }
+    }
+
+    fn tell_act(&mut self, id: ConnectionId, then: Then, done: &Done) {
+        let Some(session) = self.session_mut(id) else { return };
+        let out = &mut session.out;
+        match (then, done) {
+            (Then::Enter(at), Done::Looked { member, .. }) if member.is_directory => {
+                session.cwd = at;
+                reply::usual(out, Code::FILE_ACTION_DONE);
+            }
+            (Then::Enter(_), _) => reply::line(out, Code::UNAVAILABLE, b"That is no directory."),
+            (Then::Size, Done::Looked { member, .. }) if !member.is_directory => {
+                reply::line(out, Code::FILE_STATUS, member.bytes.to_string().as_bytes());
+            }
+            (Then::Modified, Done::Looked { member, .. }) if !member.is_directory => {
+                tell_moment(out, "", member.modified_s, "");
+            }
+            (Then::Size | Then::Modified, _) => {
+                reply::line(out, Code::UNAVAILABLE, b"That is no file.");
+            }
+            (Then::Lines, Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
+                let lines = bytes.split(|byte| *byte == b'\n');
+                let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+                let lines = lines.filter(|line| !line.is_empty());
+                reply::lines(out, Code::FILE_ACTION_DONE, b"Here it is:", lines, b"End");
+            }
+            (Then::Lines, _) => reply::line(out, Code::BUSY, b"That is too much; say LIST."),
+            (Then::RenameFrom, _) => reply::usual(out, Code::MORE_NEEDED),
+            (Then::Made, Done::Made { at }) => {
+                reply::path(out, at.to_string().as_bytes(), "was made.");
+            }
+            (Then::Touched(unix_s, at), _) => {
+                let unix_s = i64::try_from(unix_s).unwrap_or(i64::MAX);
+                tell_moment(out, "Modify=", unix_s, &format!("; {at}"));
+            }
+            (Then::Done | Then::Made, _) => reply::usual(out, Code::FILE_ACTION_DONE),
+        }
+    }
+
+    /// `SIZE` and `MDTM`.
+    pub(super) fn look(&mut self, id: ConnectionId, asked: &[u8], then: Then, turn: &Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        if matches!(then, Then::Size) && session.kind == Type::Ascii {
+            let text = "SIZE is known for TYPE I alone.";
+            return self.reply(id, Code::UNAVAILABLE, text);
+        }
+        if session.is_administrator() {
+            let Some(at) = self.path(id, asked) else { return };
+            return self.act(id, Act::Look { at }, then, None);
+        }
+        let (cwd, client) = (session.cwd.clone(), session.peer.ip().to_canonical());
+        let Some(entry) = super::judge::to_look(&cwd, asked, client, turn) else {
+            return self.reply(id, Code::UNAVAILABLE, "There is no such file, or RETR tells more.");
+        };
+        let Some(session) = self.session_mut(id) else { return };
+        match then {
+            Then::Modified => {
+                let modified_s = entry.version.modified_ns / 1_000_000_000;
+                tell_moment(&mut session.out, "", modified_s, "");
+            }
+            Then::Enter(_)
+            | Then::Size
+            | Then::Lines
+            | Then::RenameFrom
+            | Then::Made
+            | Then::Done
+            | Then::Touched(..) => {
+                let bytes = entry.version.bytes.to_string();
+                reply::line(&mut session.out, Code::FILE_STATUS, bytes.as_bytes());
+            }
+        }
+    }
+}
+
+fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: i64, behind: &str) {
+    let mut text = before.as_bytes().to_vec();
+    calendar::write(&mut text, u64::try_from(unix_s).unwrap_or(0));
+    text.extend_from_slice(behind.as_bytes());
+    reply::line(out, Code::FILE_STATUS, &text);
+}
+
+/// The code for what was not done.
+fn code(fault: Fault) -> Code {
+    match fault {
+        Fault::Full => Code::NO_SPACE,
+        Fault::TooLarge => Code::TOO_LARGE,
+        Fault::Busy => Code::BUSY,
+        Fault::Io => Code::LOCAL_ERROR,
+        Fault::NotThere
+        | Fault::Exists
+        | Fault::NotEmpty
+        | Fault::IsDirectory
+        | Fault::NotDirectory
+        | Fault::Forbidden(_)
+        | Fault::TooMany
+        | Fault::BeyondEnd
+        | Fault::BrokenOff
+        | Fault::CrossArea => Code::UNAVAILABLE,
+    }
+}

@@ -1,0 +1,362 @@
+//! What is remembered of a session and of its data connection between two events.
+//!
+//! Plain values; what happens to them is in the files beside.
+
+use std::net::SocketAddr;
+
+use crate::content::files::TreePath;
+use crate::session::ftp::sink::Sink;
+use crate::session::ftp::source::Source;
+use crate::session::snmp::{NoPassport, Passport};
+use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::timer::Deadline;
+use crate::session::{Secured, Subject, Verb};
+use crate::time::{Duration, Instant};
+use crate::vault::names::{Family, Item};
+use crate::vault::upload::Upload;
+use crate::wire::ftp::command::Type;
+use crate::wire::ftp::line::Lines;
+use crate::wire::ftp::listing::Facts;
+
+/// One connection: a session's, or one for its data.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the table boxes each, and most are sessions")]
+pub(super) enum Connection {
+    Control(Session),
+    Data(Data),
+}
+
+/// A control connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) peer: SocketAddr,
+    pub(super) listener: ListenerId,
+    /// What it is secured with, once it is.
+    pub(super) secured: Option<Secured>,
+    pub(super) lines: Lines,
+    /// Bytes that came and were not wanted yet.
+    pub(super) unread: Vec<u8>,
+    /// A command that waits for the one before it.
+    pub(super) pending: Option<Box<[u8]>>,
+    /// Replies, and how many of their bytes have left.
+    pub(super) out: Vec<u8>,
+    pub(super) out_sent: usize,
+    pub(super) state: State,
+    pub(super) user: User,
+    pub(super) failed_logins: u32,
+    pub(super) cwd: TreePath,
+    pub(super) kind: Type,
+    /// Where the next transfer starts, in bytes.
+    pub(super) rest: u64,
+    pub(super) renaming: Option<TreePath>,
+    pub(super) facts: Facts,
+    pub(super) epsv_all: bool,
+    pub(super) pbsz: bool,
+    /// The handshake is under way.
+    pub(super) securing: bool,
+    /// Data connections are protected.
+    pub(super) private: bool,
+    pub(super) data: Option<ConnectionId>,
+    pub(super) who: Who,
+    pub(super) pace: Pace,
+    pub(super) deadline: Deadline,
+    /// When the last command came.
+    pub(super) heard: Instant,
+    /// Since when the client has not taken a reply.
+    pub(super) stuck_since: Option<Instant>,
+    /// The client sends nothing any more.
+    pub(super) ended: bool,
+}
+
+/// What a session is at.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Waits for a command.
+    Idle,
+    /// A command is in hand.
+    Busy(Box<Job>),
+    /// The leave to begin TLS is on its way out.
+    StartingTls,
+    /// The last reply is on its way out.
+    Closing,
+    /// To be closed.
+    Over,
+    /// To be closed with all that still waits for the client, which does not read it.
+    Stuck,
+}
+
+/// Who is logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    Nobody,
+    /// A name was said, and no password yet.
+    Named(Box<[u8]>),
+    Phone,
+    Administrator(Box<str>),
+}
+
+/// What is known of who uses the phone.
+#[derive(Clone, Debug)]
+pub(super) enum Who {
+    /// It was never asked.
+    Unknown,
+    /// It is being asked.
+    Asked,
+    /// What it said, and when.
+    Known(Result<Passport, NoPassport>, Instant),
+}
+
+/// How many commands may still come at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Commands that may come now, in thousandths.
+    pub(super) milli: u64,
+    /// When that was.
+    pub(super) at: Instant,
+    /// Lines wait until then.
+    pub(super) until: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(per_second: u32, now: Instant) -> Pace {
+        Pace { milli: u64::from(per_second) * BURST_S * 1_000, at: now, until: None }
+    }
+
+    /// Whether a command may be read now. If not, `until` says when.
+    pub(super) fn take(&mut self, per_second: u32, now: Instant) -> bool {
+        let rate = u64::from(per_second.max(1));
+        let gained = now.since(self.at).as_micros() as u64 * rate / 1_000;
+        if gained > 0 {
+            self.milli = (self.milli + gained).min(rate * BURST_S * 1_000);
+            self.at = now;
+        }
+        if self.milli < 1_000 {
+            let wait = Duration::from_micros((1_000 - self.milli) * 1_000 / rate + 1);
+            self.until = Some(now + wait);
+            return false;
+        }
+        self.milli -= 1_000;
+        self.until = None;
+        true
+    }
+}
+
+/// So many seconds' worth of commands may come at once.
+const BURST_S: u64 = 10;
+
+/// A command in hand, and what the log is told of it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) what: What,
+    pub(super) told: Option<Told>,
+}
+
+/// What the log is told of a command.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) subject: Subject,
+    pub(super) verb: Verb,
+    pub(super) began: Instant,
+    /// When its bytes began to move.
+    pub(super) moves_since: Instant,
+    /// Bytes of the file that left, or came.
+    pub(super) bytes: u64,
+}
+
+impl Told {
+    pub(super) fn new(subject: Subject, verb: Verb, now: Instant) -> Told {
+        Told { subject, verb, began: now, moves_since: now, bytes: 0 }
+    }
+}
+
+/// What is waited for.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A port to listen at; whether `EPSV` asked.
+    Port { extended: bool },
+    /// Whether the password is right.
+    Login,
+    /// What became of an act, which is told so.
+    Act(Then),
+    /// A transfer.
+    Transfer(Transfer),
+}
+
+/// How the answer to an act is told.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    /// `CWD` and `CDUP`, to this directory.
+    Enter(TreePath),
+    /// `SIZE`.
+    Size,
+    /// `MDTM`.
+    Modified,
+    /// `MLST` and `STAT`: the lines, in a reply.
+    Lines,
+    /// `RNFR`.
+    RenameFrom,
+    /// `MKD`.
+    Made,
+    /// `DELE`, `RMD`, `RNTO`.
+    Done,
+    /// `MFMT`, with the second that was set.
+    Touched(u64, TreePath),
+}
+
+/// A file on its way, or about to be.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) goal: Goal,
+    pub(super) stage: Stage,
+    /// When it is given up.
+    pub(super) due: Option<Instant>,
+    pub(super) has_slot: bool,
+    /// Its data connection.
+    pub(super) data: Option<ConnectionId>,
+}
+
+/// What a transfer is to do, until it can.
+#[derive(Debug)]
+pub(super) enum Goal {
+    /// Send a file of the catalog.
+    Read(std::sync::Arc<crate::content::Entry>),
+    /// Send the newest version of somebody's data.
+    Fetch(Whose),
+    /// Keep somebody's data.
+    Keep(Whose),
+    /// Store a file by a rule.
+    Upload(Box<Upload>),
+    /// Send a file of the tree.
+    Open(TreePath),
+    /// Store a file in the tree.
+    Begin(TreePath, crate::content::files::How),
+    /// Send a listing.
+    List(TreePath, crate::content::files::Form),
+    /// It is under way.
+    Begun,
+}
+
+/// Whose data a name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// The name says it.
+    Named(Item),
+    /// The name leaves it open: whoever is logged in.
+    LoggedIn(Family),
+}
+
+/// How far a transfer has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It waits to be told who uses the phone.
+    Passport,
+    /// It waits for a session slot.
+    Slot,
+    /// It waits for the file.
+    Opening,
+    /// It waits for its data connection, with what it will move.
+    Data(Way),
+    /// Bytes move.
+    Moving(Way),
+    /// All bytes are here, and become durable.
+    Storing,
+    /// All bytes have left, and the data connection closes.
+    Closing,
+}
+
+/// Which way bytes move.
+#[derive(Debug)]
+pub(super) enum Way {
+    Out(Source),
+    In(Sink),
+}
+
+/// A data connection.
+#[derive(Debug)]
+pub(super) struct Data {
+    pub(super) control: ConnectionId,
+    pub(super) listener: ListenerId,
+    pub(super) stage: DataStage,
+    pub(super) tls: Tls,
+    pub(super) closing: Closing,
+    pub(super) deadline: Deadline,
+}
+
+/// How far a data connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DataStage {
+    /// A port is being looked for.
+    Wanted,
+    /// It is awaited at this port.
+    Awaited(u16),
+    /// The client waits for it there.
+    Planned(SocketAddr),
+    /// It is being made.
+    Dialing,
+    /// It is there.
+    Open,
+}
+
+/// What protects a data connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    /// Nothing, or nothing yet.
+    None,
+    /// TLS is to begin.
+    Wanted,
+    /// The handshake is under way.
+    Handshaking,
+    /// TLS.
+    Secured,
+}
+
+/// Whether and how a data connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    No,
+    /// With all that has not left yet.
+    InPeace,
+    /// At once.
+    Reset,
+}
+
+impl Session {
+    pub(super) fn is_logged_in(&self) -> bool {
+        match self.user {
+            User::Nobody | User::Named(_) => false,
+            User::Phone | User::Administrator(_) => true,
+        }
+    }
+
+    pub(super) fn is_administrator(&self) -> bool {
+        matches!(self.user, User::Administrator(_))
+    }
+
+    pub(super) fn has_reply(&self) -> bool {
+        self.out_sent < self.out.len()
+    }
+
+    pub(super) fn transfer(&self) -> Option<&Transfer> {
+        match &self.state {
+            State::Busy(job) => match &job.what {
+                What::Transfer(transfer) => Some(transfer),
+                What::Port { .. } | What::Login | What::Act(_) => None,
+            },
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+        }
+    }
+
+    pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
+        self.job_mut().and_then(|job| match &mut job.what {
+            What::Transfer(transfer) => Some(transfer),
+            What::Port { .. } | What::Login | What::Act(_) => None,
+        })
+    }
+
+    pub(super) fn job_mut(&mut self) -> Option<&mut Job> {
+        match &mut self.state {
+            State::Busy(job) => Some(job),
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+        }
+    }
+}

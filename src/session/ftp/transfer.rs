@@ -1,0 +1,362 @@
+//! Transfers: from the command to the reply that ends it.
+//!
+//! In this order: who uses the phone, a session slot, the file, the data connection, the bytes, and
+//! for what is stored, the disk. Whatever is not known yet is waited for, nothing is guessed.
+
+use crate::admission::slots::{Admitted, Overflow};
+use crate::content::blob::Blob;
+use crate::content::{Ask, Form, files};
+use crate::session::ftp::data::Door;
+use crate::session::ftp::engine::Engine;
+use crate::session::ftp::login::Verdict;
+use crate::session::ftp::session::{
+    Closing, DataStage, Goal, Stage, Tls, Told, Transfer, Way, What, Whose,
+};
+use crate::session::ftp::sink::{Into, Sink};
+use crate::session::ftp::source::Source;
+use crate::session::stream::ConnectionId;
+use crate::session::{Outcome, Refusal, Turn, Verb};
+use crate::time::{Duration, Instant};
+use crate::vault::deed::{Act, Deed, Precondition, Shown};
+use crate::vault::names::Item;
+use crate::wire::ftp::reply::Code;
+use std::sync::Arc;
+
+/// Slower than this many bytes per second on the whole, and a transfer is given up.
+const RATE_MIN: u64 = 256;
+/// How soon a question that a full queue gave back is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+impl Engine {
+    /// Takes a transfer in hand, if there is a way for its bytes.
+    pub(super) fn start(&mut self, id: ConnectionId, goal: Goal, told: Told, turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let Some(data) = session.data else {
+            let text = "Say PASV, EPSV, PORT or EPRT first.";
+            return self.reply(id, Code::NO_DATA_CONNECTION, text);
+        };
+        let transfer =
+            Transfer { goal, stage: Stage::Passport, due: None, has_slot: false, data: Some(data) };
+        self.take_up(id, What::Transfer(transfer), Some(told));
+        self.identify(id, turn);
+    }
+
+    /// Says whose data is meant, where that is to be told by the phone.
+    pub(super) fn identify(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.session(id).and_then(|session| session.transfer()) else {
+            return;
+        };
+        let (Goal::Fetch(whose) | Goal::Keep(whose)) = &transfer.goal else {
+            return self.admit(id, turn);
+        };
+        match self.judge_whose(id, &whose.clone(), turn) {
+            Verdict::Wait => {}
+            Verdict::Item(item) => {
+                let Some(session) = self.session_mut(id) else { return };
+                let name = format!("{item}");
+                if let Some(transfer) = session.transfer_mut() {
+                    match &mut transfer.goal {
+                        Goal::Fetch(whose) | Goal::Keep(whose) => *whose = Whose::Named(item),
+                        Goal::Read(_)
+                        | Goal::Upload(_)
+                        | Goal::Open(_)
+                        | Goal::Begin(..)
+                        | Goal::List(..)
+                        | Goal::Begun => {}
+                    }
+                }
+                if let Some(told) = session.job_mut().and_then(|job| job.told.as_mut()) {
+                    told.subject = super::judge::subject(name.as_bytes());
+                }
+                self.admit(id, turn);
+            }
+            Verdict::No(no, text) => {
+                self.end_transfer(id, Outcome::Refused(no), Code::UNAVAILABLE, &text, turn);
+            }
+        }
+    }
+
+    fn admit(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        let client = session.peer.ip();
+        let Some(transfer) = session.transfer_mut() else { return };
+        transfer.stage = Stage::Slot;
+        if self.stopping {
+            let text = "The server is about to stop; come back in a moment.";
+            let no = Outcome::Refused(Refusal::Stopping);
+            return self.end_transfer(id, no, Code::BUSY, text, turn);
+        }
+        let limits = &turn.snapshot.policy.slots;
+        match turn.admission.slots.ask(client, id.into(), limits, turn.now) {
+            Admitted::Yes => self.open(id, turn),
+            Admitted::Waiting => turn.counters.queue_entered.up(),
+            Admitted::No(Overflow::Queue | Overflow::Refuse | Overflow::Drop) => {
+                self.refuse_slot(id, turn);
+            }
+        }
+    }
+
+    pub(super) fn refuse_slot(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let text = "All places are taken; try again in a moment.";
+        let no = Outcome::Refused(Refusal::NoSlot);
+        self.end_transfer(id, no, Code::BUSY, text, turn);
+    }
+
+    /// The client has its slot: what it wants is brought.
+    pub(super) fn open(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        let (client, kind, rest) = (session.peer.ip(), session.kind, session.rest);
+        let Some(transfer) = session.transfer_mut() else { return };
+        transfer.has_slot = true;
+        transfer.stage = Stage::Opening;
+        let goal = std::mem::replace(&mut transfer.goal, Goal::Begun);
+        turn.admission.slots.begin(client);
+        let sink = |into| Way::In(Sink::new(into, kind));
+        match goal {
+            Goal::Read(entry) => match entry.blob(Form::Octet) {
+                Some(blob) => self.send_file(id, blob, rest, turn),
+                None => {
+                    turn.counters.loads_asked.up();
+                    self.asks.push_back(Ask::Open { ticket: id.into(), entry, form: Form::Octet });
+                }
+            },
+            Goal::Fetch(Whose::Named(item)) => self.ask_vault(id, item, Act::Fetch, turn),
+            Goal::Keep(whose @ Whose::Named(_)) => {
+                let vault = turn.snapshot.policy.ftp.vault.as_ref();
+                let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
+                self.ready(id, sink(Into::Vault(whose, bytes_max)), turn);
+            }
+            Goal::Upload(upload) => self.ready(id, sink(Into::Rule(upload)), turn),
+            Goal::Open(at) => self.ask_files(id, files::Act::Open { at }),
+            Goal::Begin(at, how) => self.ask_files(id, files::Act::Begin { at, how }),
+            Goal::List(at, form) => self.ask_files(id, files::Act::List { at, form }),
+            // Nobody is let through without a name.
+            Goal::Fetch(Whose::LoggedIn(_)) | Goal::Keep(Whose::LoggedIn(_)) | Goal::Begun => {}
+        }
+    }
+
+    fn ask_vault(&mut self, id: ConnectionId, item: Item, act: Act, turn: &mut Turn<'_>) {
+        let Some(client) = self.session(id).map(|one| one.peer.ip().to_canonical()) else { return };
+        let Some(policy) = turn.snapshot.policy.ftp.vault.clone() else {
+            // A reload has taken the vault away meanwhile.
+            let no = Outcome::Refused(Refusal::NoSuchFile);
+            return self.end_transfer(id, no, Code::UNAVAILABLE, "There is no vault here.", turn);
+        };
+        let shown = Shown { passport: true, ..Shown::default() };
+        let deed = Box::new(Deed { client, item, shown, policy, act });
+        self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
+    }
+
+    /// Sends a file from where the client wants it.
+    pub(super) fn send_file(
+        &mut self,
+        id: ConnectionId,
+        blob: Arc<Blob>,
+        rest: u64,
+        turn: &mut Turn<'_>,
+    ) {
+        let kind = self.session(id).map(|session| session.kind).unwrap_or_default();
+        match Source::file(blob, rest, kind) {
+            Some(source) => self.ready(id, Way::Out(source), turn),
+            None => {
+                let no = Outcome::Refused(Refusal::RangeNotSatisfiable);
+                let text = "The file is shorter than that; REST says too much.";
+                self.end_transfer(id, no, Code::UNAVAILABLE, text, turn);
+            }
+        }
+    }
+
+    /// What is to move is there; the data connection may be.
+    pub(super) fn ready(&mut self, id: ConnectionId, way: Way, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        session.rest = 0;
+        let data = session.data;
+        let Some(transfer) = session.transfer_mut() else { return };
+        transfer.stage = Stage::Data(way);
+        let Some(data) = data.and_then(|data| Some((data, self.data(data)?.stage))) else {
+            let text = "The data connection was closed before it was used.";
+            let no = Outcome::Refused(Refusal::DataConnection(crate::session::DataFault::Lost));
+            return self.end_transfer(id, no, Code::NO_DATA_CONNECTION, text, turn);
+        };
+        match data {
+            (_, DataStage::Open) => self.reply_usual(id, Code::DATA_CONNECTED),
+            (data, DataStage::Planned(to)) => {
+                self.reply_usual(id, Code::DATA_AWAITED);
+                if let Some(row) = self.data_mut(data) {
+                    row.stage = DataStage::Dialing;
+                }
+                self.await_data(data, turn);
+                self.doors.push_back(Door::Dial { data, control: id, to });
+            }
+            (data, DataStage::Wanted | DataStage::Awaited(_) | DataStage::Dialing) => {
+                self.reply_usual(id, Code::DATA_AWAITED);
+                self.await_data(data, turn);
+            }
+        }
+        self.move_on(id, turn);
+    }
+
+    /// Lets bytes move once both ends are there.
+    pub(super) fn move_on(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let Some(data) = session.data else { return };
+        if self.data(data).is_none_or(|row| row.stage != DataStage::Open) {
+            return;
+        }
+        let Some(session) = self.session_mut(id) else { return };
+        let is_private = session.private;
+        let Some(job) = session.job_mut() else { return };
+        let What::Transfer(transfer) = &mut job.what else { return };
+        match std::mem::replace(&mut transfer.stage, Stage::Closing) {
+            Stage::Data(way) => transfer.stage = Stage::Moving(way),
+            other @ (Stage::Passport
+            | Stage::Slot
+            | Stage::Opening
+            | Stage::Moving(_)
+            | Stage::Storing
+            | Stage::Closing) => {
+                transfer.stage = other;
+                return;
+            }
+        }
+        if let Some(told) = &mut job.told {
+            told.moves_since = turn.now;
+        }
+        if is_private && let Some(row) = self.data_mut(data) {
+            row.tls = Tls::Wanted;
+        }
+        self.keep_moving(id, turn);
+        self.ready.push_back(data);
+    }
+
+    /// Asks for what must be read or written next, and ends what is through.
+    pub(super) fn keep_moving(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let stall = turn.snapshot.policy.ftp.limits.stall_timeout;
+        let Some(session) = self.session_mut(id) else { return };
+        let data = session.data;
+        let Some(job) = session.job_mut() else { return };
+        let told = job.told.as_ref();
+        let (since, bytes) = told.map_or((turn.now, 0), |told| (told.moves_since, told.bytes));
+        let What::Transfer(transfer) = &mut job.what else { return };
+        let by_rate = since + stall + Duration::from_secs(bytes / RATE_MIN);
+        transfer.due = Some((turn.now + stall).min(by_rate));
+        let Stage::Moving(way) = &mut transfer.stage else { return };
+        let is_sent = match way {
+            Way::Out(source) => {
+                let ask = source.ask(id);
+                let is_sent = source.is_sent();
+                self.asks.extend(ask);
+                is_sent
+            }
+            Way::In(sink) => {
+                let act = sink.ask();
+                if matches!(act, Some(files::Act::Finish { .. })) {
+                    transfer.stage = Stage::Storing;
+                    transfer.due = None;
+                }
+                if let Some(act) = act {
+                    self.ask_files(id, act);
+                }
+                false
+            }
+        };
+        let is_secured = |row: &super::session::Data| matches!(row.tls, Tls::None | Tls::Secured);
+        if is_sent && data.and_then(|data| self.data(data)).is_some_and(is_secured) {
+            if let Some(transfer) = self.session_mut(id).and_then(|one| one.transfer_mut()) {
+                transfer.stage = Stage::Closing;
+                transfer.due = None;
+            }
+            self.drop_data(id, Closing::InPeace);
+        }
+        self.rearm(id, turn);
+    }
+
+    /// Bytes of a file came.
+    pub(super) fn take(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) {
+        let memory_max = turn.snapshot.policy.ftp.limits.upload_memory_bytes_max;
+        let Some(session) = self.session_mut(id) else { return };
+        let Some(job) = session.job_mut() else { return };
+        let What::Transfer(Transfer { stage: Stage::Moving(Way::In(sink)), .. }) = &mut job.what
+        else {
+            return;
+        };
+        let before = sink.bytes_held();
+        let fits = sink.take(bytes);
+        let grown = sink.bytes_held() - before;
+        if let Some(told) = &mut job.told {
+            told.bytes += bytes.len() as u64;
+        }
+        self.uploads_held += grown;
+        let (code, no, text) = match () {
+            () if !fits => (Code::TOO_LARGE, Refusal::UploadTooLarge, Code::TOO_LARGE.text()),
+            () if self.uploads_held > memory_max => {
+                let text = "Too many uploads are under way; try again in a moment.";
+                (Code::NO_SPACE, Refusal::TooManyTransfers, text)
+            }
+            () => return self.keep_moving(id, turn),
+        };
+        self.end_transfer(id, Outcome::Refused(no), code, text, turn);
+    }
+
+    /// The client has sent all of a file.
+    pub(super) fn taken(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        let Some(transfer) = session.transfer_mut() else { return };
+        let Stage::Moving(Way::In(sink)) = &mut transfer.stage else { return };
+        sink.end();
+        let held = sink.bytes_held();
+        let bytes = match &sink.into {
+            Into::Vault(..) | Into::Rule(_) => std::mem::take(&mut sink.bytes),
+            Into::Tree { .. } => {
+                self.keep_moving(id, turn);
+                return self.drop_data(id, Closing::InPeace);
+            }
+        };
+        transfer.due = None;
+        let stage = std::mem::replace(&mut transfer.stage, Stage::Storing);
+        self.uploads_held -= held;
+        let Stage::Moving(Way::In(sink)) = stage else { return };
+        self.drop_data(id, Closing::InPeace);
+        self.rearm(id, turn);
+        match sink.into {
+            Into::Vault(Whose::Named(item), _) => {
+                let act = Act::Keep { bytes, precondition: Precondition::None };
+                self.ask_vault(id, item, act, turn);
+            }
+            Into::Rule(mut upload) => {
+                upload.bytes = bytes;
+                self.asks.push_back(Ask::Store { ticket: id.into(), upload });
+            }
+            Into::Vault(Whose::LoggedIn(_), _) | Into::Tree { .. } => {}
+        }
+    }
+
+    /// A question about a transfer found a queue full: it is asked again soon.
+    pub(super) fn ask_again(&mut self, id: ConnectionId, turn: &Turn<'_>) {
+        let soon = turn.now + ASK_AGAIN;
+        if let Some(transfer) = self.session_mut(id).and_then(|session| session.transfer_mut()) {
+            transfer.due = Some(soon);
+        }
+        self.rearm(id, turn);
+    }
+
+    /// So many bytes have left on a data connection.
+    pub(super) fn sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
+        let Some(job) = self.session_mut(id).and_then(|session| session.job_mut()) else { return };
+        if let What::Transfer(Transfer { stage: Stage::Moving(Way::Out(source)), .. }) =
+            &mut job.what
+        {
+            source.advance(bytes);
+            if let Some(told) = job.told.as_mut().filter(|told| told.verb != Verb::List) {
+                told.bytes += bytes as u64;
+            }
+            self.keep_moving(id, turn);
+        }
+    }
+
+    pub(super) fn last_heard(&mut self, id: ConnectionId, now: Instant) {
+        if let Some(session) = self.session_mut(id) {
+            session.heard = now;
+        }
+    }
+}

@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,7 +22,9 @@ use cap_std::fs::{Dir, Metadata, OpenOptions};
 use crate::content::blob::Version;
 
 /// How the names of files begin that are being written. A dot keeps them from being served.
-pub(super) const ASIDE: &str = ".ringpost-";
+pub(crate) const ASIDE: &str = ".ringpost-";
+/// Files that this process has written aside.
+static FILES_WRITTEN: AtomicU64 = AtomicU64::new(0);
 /// Directories that are known to outlive a crash.
 const DURABLE_MAX: usize = 65_536;
 /// Threads that sync at once; more gain nothing.
@@ -35,7 +37,7 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 /// The steps that a disk may fail at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(PartialOrd, Ord))]
-pub(super) enum Step {
+pub(crate) enum Step {
     MakeDirectory,
     Create,
     Write,
@@ -46,7 +48,7 @@ pub(super) enum Step {
 
 /// Writes files aside, and remembers which directories must be synced before the batch is told of.
 #[derive(Debug, Default)]
-pub(super) struct Disk {
+pub(crate) struct Disk {
     /// Directories that were changed, by their paths.
     unsynced: HashMap<PathBuf, Arc<Dir>>,
     /// The tops that this batch has opened: most of it goes to the same one.
@@ -57,25 +59,24 @@ pub(super) struct Disk {
     named: Vec<PathBuf>,
     /// Vaults in which what a crash left was looked for.
     swept: HashSet<PathBuf>,
-    files_written: u64,
-    pub(super) complaints: Complaints,
+    pub(crate) complaints: Complaints,
     /// Where a test has the disk fail.
     #[cfg(test)]
-    pub(super) fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// The steps that were reached.
     #[cfg(test)]
-    pub(super) reached: Mutex<Vec<Step>>,
+    pub(crate) reached: Mutex<Vec<Step>>,
 }
 
 /// A failure that a test wants.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fault {
-    pub(super) step: Step,
+pub(crate) struct Fault {
+    pub(crate) step: Step,
     /// Whether the process ends there, and cleans nothing up.
-    pub(super) crash: bool,
+    pub(crate) crash: bool,
     /// Which of those that come there fails, the first being 1; none for all.
-    pub(super) nth: Option<usize>,
+    pub(crate) nth: Option<usize>,
 }
 
 #[cfg(test)]
@@ -94,7 +95,7 @@ impl Fault {
 /// A whole file that stands aside and waits for its place. Locked as long as it does, so that
 /// another process's start spares it.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(crate) struct Aside {
     file: std::fs::File,
     name: String,
     from: Arc<Dir>,
@@ -104,28 +105,38 @@ pub(super) struct Aside {
 
 /// Where a file is to go.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub(super) dir: Arc<Dir>,
+pub(crate) struct Target {
+    pub(crate) dir: Arc<Dir>,
     /// The directory's.
-    pub(super) path: PathBuf,
-    pub(super) name: String,
+    pub(crate) path: PathBuf,
+    pub(crate) name: String,
 }
 
 /// What a file beside is to be like.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Manner<'a> {
+pub(crate) struct Manner<'a> {
     /// A file whose mode it is to have.
-    pub(super) like: Option<&'a Metadata>,
+    pub(crate) like: Option<&'a Metadata>,
     /// Its mode where there is none to be like; 0 for the usual one.
-    pub(super) mode: u32,
+    pub(crate) mode: u32,
     /// Its modification time; none for now.
-    pub(super) modified: Option<SystemTime>,
+    pub(crate) modified: Option<SystemTime>,
 }
 
 impl Aside {
+    /// The file itself.
+    pub(crate) fn file(&self) -> &std::fs::File {
+        &self.file
+    }
+
     /// Where it is to go.
-    pub(super) fn to(&self) -> &Target {
+    pub(crate) fn to(&self) -> &Target {
         &self.to
+    }
+
+    /// Has it go to another name.
+    pub(crate) fn go_to(&mut self, name: String) {
+        self.to.name = name;
     }
 
     /// Locks the file. Fails when somebody takes it for what a crash left, or took it away: from
@@ -149,7 +160,7 @@ impl Aside {
 
 impl Disk {
     /// Opens a directory of the whole system; makes it, durably, where it is missing.
-    pub(super) fn top(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
+    pub(crate) fn top(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
         if let Some(opened) = self.tops.get(path) {
             return Ok(Arc::clone(opened));
         }
@@ -184,7 +195,7 @@ impl Disk {
 
     /// Opens the directory `name` in `dir`, whose path is `path`; makes it where it is missing. Its
     /// name outlives a crash once the batch is synced.
-    pub(super) fn inner(
+    pub(crate) fn inner(
         &mut self,
         dir: &Arc<Dir>,
         path: &Path,
@@ -213,19 +224,18 @@ impl Disk {
     }
 
     /// Whether nobody has asked so of this path before.
-    pub(super) fn is_first_use(&mut self, path: &Path) -> bool {
+    pub(crate) fn is_first_use(&mut self, path: &Path) -> bool {
         !self.swept.contains(path) && self.swept.insert(path.to_path_buf())
     }
 
     /// A name for a file aside that no other of this process has.
-    pub(super) fn aside_name(&mut self) -> String {
-        self.files_written += 1;
-        format!("{ASIDE}{}-{}", std::process::id(), self.files_written)
+    pub(crate) fn aside_name() -> String {
+        format!("{ASIDE}{}-{}", std::process::id(), FILES_WRITTEN.fetch_add(1, Relaxed))
     }
 
     /// Writes a file aside in `dir`, under a name of its own. What fails is removed again.
     /// `AlreadyExists` and `ResourceBusy` tell that the name is somebody else's just now.
-    pub(super) fn write_aside(
+    pub(crate) fn write_aside(
         &self,
         (dir, name): (&Arc<Dir>, &str),
         to: Target,
@@ -241,7 +251,7 @@ impl Disk {
     }
 
     /// Makes an empty file aside, for whoever has more to write than is in memory.
-    pub(super) fn claim_aside(
+    pub(crate) fn claim_aside(
         &self,
         (dir, name): (&Arc<Dir>, &str),
         to: Target,
@@ -275,7 +285,7 @@ impl Disk {
     }
 
     /// Has the bytes of files aside outlive a crash. What fails is told when it is to be placed.
-    pub(super) fn sync_asides<'a>(&self, asides: impl Iterator<Item = &'a mut Aside>) {
+    pub(crate) fn sync_asides<'a>(&self, asides: impl Iterator<Item = &'a mut Aside>) {
         let mut asides: Vec<_> = asides.collect();
         let synced = in_parallel(&asides, |aside| {
             self.reach(Step::Sync)?;
@@ -288,7 +298,7 @@ impl Disk {
 
     /// Puts a file that is synced in its place, whatever is there, and says which version it is. It
     /// outlives a crash once the batch is synced. What fails is removed again.
-    pub(super) fn place(&mut self, mut aside: Aside) -> io::Result<Version> {
+    pub(crate) fn place(&mut self, mut aside: Aside) -> io::Result<Version> {
         let synced = std::mem::replace(&mut aside.synced, Ok(()));
         let renamed = synced.and_then(|()| self.reach(Step::Rename));
         let Target { dir, path, name } = &aside.to;
@@ -301,7 +311,7 @@ impl Disk {
     }
 
     /// Takes away a file that found no place.
-    pub(super) fn discard(&self, aside: Aside) {
+    pub(crate) fn discard(&self, aside: Aside) {
         #[cfg(test)]
         if self.fault.is_some_and(|fault| fault.crash) {
             return;
@@ -311,7 +321,7 @@ impl Disk {
     }
 
     /// Has a directory synced at the end of the batch.
-    pub(super) fn changed(&mut self, path: &Path, dir: &Arc<Dir>) {
+    pub(crate) fn changed(&mut self, path: &Path, dir: &Arc<Dir>) {
         if !self.unsynced.contains_key(path) {
             self.unsynced.insert(path.to_path_buf(), Arc::clone(dir));
         }
@@ -319,7 +329,7 @@ impl Disk {
 
     /// Syncs every directory that was changed; says which could not be. Nothing beneath one of
     /// those is durable.
-    pub(super) fn sync(&mut self) -> Vec<PathBuf> {
+    pub(crate) fn sync(&mut self) -> Vec<PathBuf> {
         self.tops.clear();
         let unsynced: Vec<_> = std::mem::take(&mut self.unsynced).into_iter().collect();
         let synced = in_parallel(&unsynced, |(_, dir)| {
@@ -342,7 +352,7 @@ impl Disk {
     }
 
     /// Passes, except where a test wants a step to fail.
-    fn reach(&self, step: Step) -> io::Result<()> {
+    pub(crate) fn reach(&self, step: Step) -> io::Result<()> {
         #[cfg(test)]
         {
             let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
@@ -392,11 +402,11 @@ fn in_parallel<T: Sync>(
 /// Tells the log of a trouble, and of the same kind of trouble again only after a while: where one
 /// phone is refused, thousands are.
 #[derive(Debug, Default)]
-pub(super) struct Complaints(Mutex<HashMap<io::ErrorKind, (Instant, u64)>>);
+pub(crate) struct Complaints(Mutex<HashMap<io::ErrorKind, (Instant, u64)>>);
 
 impl Complaints {
     /// Writes `cannot … …: why`, at most once a minute for each kind of reason.
-    pub(super) fn tell(&self, why: &io::Error, verb: &str, path: &Path) {
+    pub(crate) fn tell(&self, why: &io::Error, verb: &str, path: &Path) {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let (told_at, untold) = told.entry(why.kind()).or_insert((now, 0));
@@ -431,7 +441,8 @@ fn give_to_owner_of(dir: &Dir, file: &std::fs::File) {
     let _ = (dir, file);
 }
 
-fn make_directory(dir: &Dir, name: &str, mode: u32) -> io::Result<()> {
+/// Makes a directory, for the owner of the one that it lies in.
+pub(crate) fn make_directory(dir: &Dir, name: &str, mode: u32) -> io::Result<()> {
     let mut builder = cap_std::fs::DirBuilder::new();
     #[cfg(unix)]
     if mode != 0 {
@@ -445,7 +456,7 @@ fn make_directory(dir: &Dir, name: &str, mode: u32) -> io::Result<()> {
 }
 
 /// Has the names in a directory outlive a crash.
-pub(super) fn sync_directory(dir: &Dir) -> io::Result<()> {
+pub(crate) fn sync_directory(dir: &Dir) -> io::Result<()> {
     // The handle itself only names the directory; this opens it. Elsewhere a rename is durable, or
     // nothing can be done about it.
     #[cfg(unix)]
@@ -456,7 +467,7 @@ pub(super) fn sync_directory(dir: &Dir) -> io::Result<()> {
 }
 
 /// Removes what a crash left of files that were being written, here and in the directories below.
-pub(super) fn sweep(dir: &Dir, depth: usize) {
+pub(crate) fn sweep(dir: &Dir, depth: usize) {
     let Ok(entries) = dir.entries() else { return };
     for entry in entries.flatten() {
         let Ok(kind) = entry.file_type() else { continue };

@@ -8,13 +8,15 @@ pub mod deed;
 #[cfg(feature = "server")]
 mod directories;
 #[cfg(feature = "server")]
-mod durable;
+pub(crate) mod durable;
 pub mod glob;
 #[cfg(feature = "server")]
 pub mod keep;
 pub mod names;
 pub mod route;
 pub mod slow;
+#[cfg(feature = "server")]
+pub(crate) mod spelling;
 pub mod stamp;
 #[cfg(feature = "server")]
 pub mod store;

@@ -24,14 +24,13 @@ use super::durable::{Aside, Disk, Manner, Target};
 use super::keep;
 pub use super::keep::Imported;
 use super::names::Item;
+use super::spelling::Spellings;
 use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
 use super::versions::VersionName;
 use crate::content::beneath::version_of;
 use crate::content::{StoreError, Stored};
 
-/// Directories whose spellings are remembered.
-const LISTINGS_MAX: usize = 64;
 /// How often the sizes in a full directory are added up again: somebody may have made room.
 const RECOUNT_EVERY: Duration = Duration::from_secs(10);
 
@@ -60,17 +59,10 @@ pub struct Writer {
     directories: Arc<Directories>,
     /// Most bytes that may lie in one of the directories.
     directory_bytes_max: u64,
-    listings: HashMap<PathBuf, Listing>,
+    spellings: Spellings,
     used: HashMap<u16, Used>,
     versions_pruned: u64,
     disk: Disk,
-}
-
-/// How the members of a directory are spelled, by folded name, as long as nothing has changed.
-#[derive(Debug)]
-struct Listing {
-    state: State,
-    spellings: HashMap<Vec<u8>, String>,
 }
 
 /// How many bytes lie in a directory, as far as this process knows.
@@ -79,9 +71,6 @@ struct Used {
     bytes: u64,
     counted_at: Instant,
 }
-
-/// What changes whenever a directory does.
-type State = (Option<cap_std::time::SystemTime>, u64);
 
 /// Where an upload goes: an open directory, its path for messages, and the name in it.
 struct Place {
@@ -129,7 +118,7 @@ impl Writer {
         Writer {
             directories,
             directory_bytes_max,
-            listings: HashMap::new(),
+            spellings: Spellings::default(),
             used: HashMap::new(),
             versions_pruned: 0,
             disk: Disk::default(),
@@ -265,10 +254,8 @@ impl Writer {
         }
         let written = self.write(upload, &place);
         let aside = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
-        // What was remembered of the directory still holds: what stands aside is never served.
-        if let (Some(known), Ok(state)) = (self.listings.get_mut(&place.path), state(&place.dir)) {
-            known.state = state;
-        }
+        // What stands aside is never served.
+        self.spellings.still_hold(&place.dir, &place.path);
         Ok((aside, there.is_none()))
     }
 
@@ -286,11 +273,7 @@ impl Writer {
             self.used.remove(&upload.directory);
             self.refusal(&why, &place.path.join(&place.name))
         })?;
-        // Still, but for this one name.
-        if let (Some(known), Ok(state)) = (self.listings.get_mut(&place.path), state(&place.dir)) {
-            known.state = state;
-            known.spellings.insert(fold(&place.name), place.name.clone());
-        }
+        self.spellings.note(&place.dir, &place.path, &place.name);
         Ok((place.path, Stored { new, version }))
     }
 
@@ -327,20 +310,9 @@ impl Writer {
         place.map_err(|why| self.refusal(&why, &path))
     }
 
-    /// How a member of a directory is spelled there: the first in byte order where several fold to
-    /// the same, as that is the one that is served. What is not there is spelled as it is folded.
+    /// How a member of a directory is spelled there; what is not there is spelled as it is folded.
     fn spelling(&mut self, dir: &Dir, path: &Path, folded: &str) -> io::Result<String> {
-        let state = state(dir)?;
-        if self.listings.get(path).is_none_or(|known| known.state != state) {
-            if self.listings.len() >= LISTINGS_MAX {
-                self.listings.clear();
-            }
-            let spellings = list(dir)?;
-            self.listings.insert(path.to_path_buf(), Listing { state, spellings });
-        }
-        let known =
-            self.listings.get(path).and_then(|known| known.spellings.get(folded.as_bytes()));
-        Ok(known.map_or(folded, String::as_str).to_owned())
+        Ok(self.spellings.find(dir, path, folded)?.unwrap_or_else(|| folded.to_owned()))
     }
 
     fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Aside> {
@@ -357,7 +329,7 @@ impl Writer {
         if bytes.len() as u64 > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let name = self.disk.aside_name();
+        let name = Disk::aside_name();
         let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
         let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
         let to = Target { dir, path, name: place.name.clone() };
@@ -461,35 +433,6 @@ fn open_regular(place: &Place) -> io::Result<(std::fs::File, u64)> {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     Ok((file, meta.len()))
-}
-
-/// The members of a directory that have a name which can be served.
-fn list(dir: &Dir) -> io::Result<HashMap<Vec<u8>, String>> {
-    let mut spellings: HashMap<Vec<u8>, String> = HashMap::new();
-    for entry in dir.entries()? {
-        let Ok(name) = entry?.file_name().into_string() else { continue };
-        if name.starts_with('.') {
-            continue;
-        }
-        let first = spellings.entry(fold(&name)).or_insert_with(|| name.clone());
-        if name < *first {
-            *first = name;
-        }
-    }
-    Ok(spellings)
-}
-
-fn fold(name: &str) -> Vec<u8> {
-    name.as_bytes().to_ascii_lowercase()
-}
-
-fn state(dir: &Dir) -> io::Result<State> {
-    let meta = dir.dir_metadata()?;
-    #[cfg(unix)]
-    let inode = cap_std::fs::MetadataExt::ino(&meta);
-    #[cfg(not(unix))]
-    let inode = 0;
-    Ok((meta.modified().ok(), inode))
 }
 
 #[cfg(test)]

@@ -1,0 +1,92 @@
+//! How the members of a directory are spelled, so that two spellings of one name do not come to be.
+//!
+//! Reads a directory when it was changed since it was last read, and never else.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cap_std::fs::Dir;
+
+/// Directories whose spellings are remembered.
+const LISTINGS_MAX: usize = 64;
+
+/// The spellings of some directories, by their paths.
+#[derive(Debug, Default)]
+pub(crate) struct Spellings(HashMap<PathBuf, Listing>);
+
+/// How the members of a directory are spelled, by folded name, as long as nothing has changed.
+#[derive(Debug)]
+struct Listing {
+    state: State,
+    spellings: HashMap<Vec<u8>, String>,
+}
+
+/// What changes whenever a directory does.
+type State = (Option<cap_std::time::SystemTime>, u64);
+
+impl Spellings {
+    /// How a member of a directory is spelled there: the first in byte order where several fold to
+    /// the same, as that is the one that is served.
+    pub(crate) fn find(
+        &mut self,
+        dir: &Dir,
+        path: &Path,
+        name: &str,
+    ) -> io::Result<Option<String>> {
+        let state = state(dir)?;
+        if self.0.get(path).is_none_or(|known| known.state != state) {
+            if self.0.len() >= LISTINGS_MAX {
+                self.0.clear();
+            }
+            let spellings = list(dir)?;
+            self.0.insert(path.to_path_buf(), Listing { state, spellings });
+        }
+        Ok(self.0.get(path).and_then(|known| known.spellings.get(&fold(name))).cloned())
+    }
+
+    /// Notes that nothing but a file aside has come or gone.
+    pub(crate) fn still_hold(&mut self, dir: &Dir, path: &Path) {
+        if let (Some(known), Ok(state)) = (self.0.get_mut(path), state(dir)) {
+            known.state = state;
+        }
+    }
+
+    /// Notes that a member of this name has just been put there: what was remembered of the
+    /// directory still holds, but for this one name.
+    pub(crate) fn note(&mut self, dir: &Dir, path: &Path, name: &str) {
+        if let (Some(known), Ok(state)) = (self.0.get_mut(path), state(dir)) {
+            known.state = state;
+            known.spellings.insert(fold(name), name.to_owned());
+        }
+    }
+}
+
+/// The members of a directory that have a name which can be served.
+fn list(dir: &Dir) -> io::Result<HashMap<Vec<u8>, String>> {
+    let mut spellings: HashMap<Vec<u8>, String> = HashMap::new();
+    for entry in dir.entries()? {
+        let Ok(name) = entry?.file_name().into_string() else { continue };
+        if name.starts_with('.') {
+            continue;
+        }
+        let first = spellings.entry(fold(&name)).or_insert_with(|| name.clone());
+        if name < *first {
+            *first = name;
+        }
+    }
+    Ok(spellings)
+}
+
+fn fold(name: &str) -> Vec<u8> {
+    name.as_bytes().to_ascii_lowercase()
+}
+
+fn state(dir: &Dir) -> io::Result<State> {
+    let meta = dir.dir_metadata()?;
+    #[cfg(unix)]
+    let inode = cap_std::fs::MetadataExt::ino(&meta);
+    #[cfg(not(unix))]
+    let inode = 0;
+    Ok((meta.modified().ok(), inode))
+}

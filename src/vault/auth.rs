@@ -16,6 +16,7 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -25,7 +26,7 @@ use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use aws_lc_rs::{constant_time, hmac};
 
-use super::deed::{Act, Auth, Deed, Denied};
+use super::deed::{Act, Auth, Deed, Denied, Login};
 use super::durable::Complaints;
 use super::keep::SECRET;
 use super::slow::Slow;
@@ -38,6 +39,8 @@ use crate::time::Instant;
 const DIGESTS_MAX: usize = 65_536;
 /// A users' file that was changed less than this before it was read is read again.
 const SETTLED: Duration = Duration::from_secs(2);
+/// Users' files that are remembered.
+const USERS_FILES_MAX: usize = 4;
 /// Largest users' file, in bytes.
 const USERS_BYTES_MAX: u64 = 64 << 20;
 
@@ -95,7 +98,8 @@ pub struct Gate {
 
 #[derive(Debug, Default)]
 struct State {
-    users: Option<UsersFile>,
+    /// At most [`USERS_FILES_MAX`].
+    users: Vec<UsersFile>,
     right: Remembered,
     wrong: Remembered,
     slow: Slow,
@@ -199,23 +203,42 @@ impl Gate {
             Judgement::Unproven => {}
         }
         match self.question(deed, now)? {
-            Question::Compare(trial) => {
-                self.checked.fetch_add(1, Relaxed);
-                if self.argon2.verify_password(&trial.secret, &*trial.hash).is_ok() {
-                    self.lock().right.insert(trial.digest);
-                    return Ok(Pass::Known);
-                }
-                self.lock().wrong.insert(trial.digest);
-                Err(self.refuse(deed, now))
-            }
+            Question::Compare(trial) => match self.compare(&trial) {
+                true => Ok(Pass::Known),
+                false => Err(self.refuse_deed(deed, now)),
+            },
             Question::First(secret) => self.first(deed, &secret, now),
         }
     }
 
+    /// Says of a login what can be said without argon2.
+    pub fn judge_login(&self, login: &Login, now: Instant) -> Judgement {
+        match self.trial_of(login, now) {
+            Ok(trial) => self.remember(&trial),
+            Err(denied) => Judgement::Denied(denied),
+        }
+    }
+
+    /// Says of a login that was [`Judgement::Unproven`] whether somebody is let in. Takes its time.
+    ///
+    /// # Errors
+    /// [`Denied::Unauthorized`] and the other refusals of secrets.
+    pub fn prove_login(&self, login: &Login, now: Instant) -> Result<(), Denied> {
+        match self.judge_login(login, now) {
+            Judgement::Permitted => return Ok(()),
+            Judgement::Denied(denied) => return Err(denied),
+            Judgement::Unproven => {}
+        }
+        if self.compare(&self.trial_of(login, now)?) {
+            return Ok(());
+        }
+        Err(self.refuse(login.client, &format!("user {}", login.name.escape_ascii()), now))
+    }
+
     /// Takes note of what became of a deed that brought a secret to be pinned.
     pub fn pinned(&self, deed: &Deed, is_done: bool) {
-        let Some(basic) = &deed.shown.basic else { return };
-        let secret = secret_of(basic);
+        let Some((user, password)) = &deed.shown.basic else { return };
+        let secret = secret_of(user, password);
         let mut state = self.lock();
         let place = deed.policy.dir.join(&*deed.item.extension);
         let Some(pinning) = state.pinning.get_mut(&place) else { return };
@@ -236,10 +259,8 @@ impl Gate {
         if password.is_empty() {
             return Err(Denied::Unauthorized);
         }
-        if let Some(wait) = self.lock().slow.wait(deed.client, now) {
-            self.slowed.fetch_add(1, Relaxed);
-            return Err(Denied::SlowedDown(wait));
-        }
+        self.wait_over(deed.client, now)?;
+        let whole = secret_of(user, password);
         let (hash, secret) = match &deed.policy.auth {
             Auth::Users(file) => {
                 let users = self.users(file);
@@ -248,16 +269,42 @@ impl Gate {
                 let hash = known.map_or_else(|| self.decoy(), |known| known.hash.clone());
                 (hash, password.clone())
             }
-            Auth::Open | Auth::Certificate | Auth::Pinned => {
-                let secret = secret_of(&(user.clone(), password.clone()));
-                match self.pin_of(deed)? {
-                    Some(hash) => (hash, secret),
-                    None => return Ok(Question::First(secret)),
-                }
-            }
+            Auth::Open | Auth::Certificate | Auth::Pinned => match self.pin_of(deed)? {
+                Some(hash) => (hash, whole.clone()),
+                None => return Ok(Question::First(whole)),
+            },
         };
-        let digest = self.digest(&hash, &secret);
+        // With the name, so that no two unknown ones tell by their haste that they are.
+        let digest = self.digest(&hash, &whole);
         Ok(Question::Compare(Trial { hash, secret, digest }))
+    }
+
+    /// What a login has to be compared with, once all is looked at that costs nothing.
+    fn trial_of(&self, login: &Login, now: Instant) -> Result<Trial, Denied> {
+        if login.password.is_empty() {
+            return Err(Denied::Unauthorized);
+        }
+        self.wait_over(login.client, now)?;
+        let users = self.users(&login.users);
+        let hash = users.find(&login.name).map_or_else(|| self.decoy(), |known| known.hash.clone());
+        let digest = self.digest(&hash, &secret_of(&login.name, &login.password));
+        Ok(Trial { hash, secret: login.password.clone(), digest })
+    }
+
+    fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), Denied> {
+        let Some(wait) = self.lock().slow.wait(client, now) else { return Ok(()) };
+        self.slowed.fetch_add(1, Relaxed);
+        Err(Denied::SlowedDown(wait))
+    }
+
+    /// Runs argon2, and remembers what it said.
+    fn compare(&self, trial: &Trial) -> bool {
+        self.checked.fetch_add(1, Relaxed);
+        let is_right = self.argon2.verify_password(&trial.secret, &*trial.hash).is_ok();
+        let mut state = self.lock();
+        let remembered = if is_right { &mut state.right } else { &mut state.wrong };
+        remembered.insert(trial.digest);
+        is_right
     }
 
     /// Extensions whose first secret is on its way.
@@ -330,21 +377,25 @@ impl Gate {
         let pinning = state.pinning.get_mut(&place).ok_or(Denied::Busy)?;
         if constant_time::verify_slices_are_equal(&pinning.digest, &digest).is_err() {
             drop(state);
-            return Err(self.refuse(deed, now));
+            return Err(self.refuse_deed(deed, now));
         }
         pinning.deeds += 1;
         Ok(Pass::ToPin(pinning.hash.clone()))
     }
 
-    /// A new wrong secret.
-    fn refuse(&self, deed: &Deed, now: Instant) -> Denied {
+    fn refuse_deed(&self, deed: &Deed, now: Instant) -> Denied {
+        self.refuse(deed.client, &deed.item.extension, now)
+    }
+
+    /// A new wrong secret for somebody.
+    fn refuse(&self, client: IpAddr, whom: &str, now: Instant) -> Denied {
         self.refused.fetch_add(1, Relaxed);
-        if let Some(wrong) = self.lock().slow.wrong(deed.client, now) {
-            let (client, extension) = (deed.client.to_canonical(), &deed.item.extension);
+        if let Some(wrong) = self.lock().slow.wrong(client, now) {
+            let client = client.to_canonical();
             // Doubling waits bound how often this is said of an address.
             tracing::warn!(
-                "{client} has sent {wrong} wrong secrets, the last one for {extension}, and is \
-                 slowed down"
+                "{client} has sent {wrong} wrong secrets, the last one for {whom}, and is slowed \
+                 down"
             );
         }
         Denied::Unauthorized
@@ -352,7 +403,7 @@ impl Gate {
 
     /// The users' file as it is now; it is read again when it was changed.
     fn users(&self, path: &Path) -> Arc<Users> {
-        let known = self.lock().users.clone().filter(|known| known.path == path);
+        let known = self.lock().users.iter().find(|known| known.path == path).cloned();
         let version = match std::fs::metadata(path) {
             Ok(meta) => Version::of(&meta),
             Err(why) => {
@@ -381,7 +432,12 @@ impl Gate {
         let users = Arc::new(users);
         let settled = is_settled(version, now);
         let read = UsersFile { path: path.to_path_buf(), version, settled, users: users.clone() };
-        self.lock().users = Some(read);
+        let mut state = self.lock();
+        state.users.retain(|known| known.path != path);
+        if state.users.len() >= USERS_FILES_MAX {
+            state.users.remove(0);
+        }
+        state.users.push(read);
         users
     }
 
@@ -425,7 +481,7 @@ impl Remembered {
 }
 
 /// User and password as one secret, such that no other two make the same.
-fn secret_of((user, password): &(Vec<u8>, Vec<u8>)) -> Vec<u8> {
+fn secret_of(user: &[u8], password: &[u8]) -> Vec<u8> {
     let mut secret = (user.len() as u64).to_le_bytes().to_vec();
     secret.extend_from_slice(user);
     secret.extend_from_slice(password);

@@ -12,7 +12,7 @@ use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::auth::{Gate, GateFigures, Judgement, Pass};
-use super::deed::{Act, Deed, Denied, Done};
+use super::deed::{Act, Deed, Denied, Done, Login};
 use super::durable::Complaints;
 use super::keep::denied;
 use super::store::{Job, Outcome, Writer};
@@ -33,11 +33,17 @@ pub const SECRETS_MAX: usize = 4_096;
 /// holds for the extension from then on.
 pub type Task = (usize, Ask, Option<Box<str>>);
 
-/// A deed whose secret is to be checked.
+/// A secret that is to be checked.
 pub struct Unproven {
     worker: usize,
     ticket: Ticket,
-    deed: Box<Deed>,
+    whose: Whose,
+}
+
+/// Who brings the secret.
+enum Whose {
+    Deed(Box<Deed>),
+    Login(Box<Login>),
 }
 
 /// The ways on from the threads that read. Each thread has its own, so that those behind it stop
@@ -122,10 +128,33 @@ impl Vault {
             Judgement::Permitted => self.go_on(worker, ticket, deed, &ways.writer),
             Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
             Judgement::Unproven => {
-                let refused = ways.secrets.try_send(Unproven { worker, ticket, deed });
+                let whose = Whose::Deed(deed);
+                let refused = ways.secrets.try_send(Unproven { worker, ticket, whose });
                 refused.is_err().then(|| self.answer(ticket, Err(Denied::Busy)))
             }
         }
+    }
+
+    /// Says whether somebody is let in, or has the secret checked first.
+    pub fn handle_login(
+        &self,
+        worker: usize,
+        ticket: Ticket,
+        login: Box<Login>,
+        ways: &Ways,
+        now: Instant,
+    ) -> Option<Answer> {
+        let result = match self.gate.judge_login(&login, now) {
+            Judgement::Permitted => Ok(()),
+            Judgement::Denied(denied) => Err(denied),
+            Judgement::Unproven => {
+                let whose = Whose::Login(login);
+                let refused = ways.secrets.try_send(Unproven { worker, ticket, whose });
+                refused.err()?;
+                Err(Denied::Busy)
+            }
+        };
+        Some(Answer::Login { ticket, result })
     }
 
     /// Checks secrets until all senders are gone.
@@ -136,7 +165,15 @@ impl Vault {
         now: impl Fn() -> Instant,
         answer: impl Fn(usize, Answer),
     ) {
-        while let Ok(Unproven { worker, ticket, deed }) = unproven.recv() {
+        while let Ok(Unproven { worker, ticket, whose }) = unproven.recv() {
+            let deed = match whose {
+                Whose::Deed(deed) => deed,
+                Whose::Login(login) => {
+                    let result = self.gate.prove_login(&login, now());
+                    answer(worker, Answer::Login { ticket, result });
+                    continue;
+                }
+            };
             let answered = match self.gate.prove(&deed, now()) {
                 Ok(Pass::Known) => self.go_on(worker, ticket, deed, writer),
                 Ok(Pass::ToPin(hash)) => {

@@ -136,6 +136,15 @@ fn a_user_reaches_the_extensions_of_the_line_and_no_others() {
 }
 
 #[test]
+fn names_that_nobody_has_cost_as_much_each() {
+    let mut guarded = Guarded::users("4711=a");
+    for (name, checked) in [("eve", 1), ("mallory", 2), ("4711", 3), ("eve", 3)] {
+        assert_eq!(guarded.get("4711", &format!("{name}:guess")), DENIED);
+        assert_eq!(guarded.checked(), checked, "{name}");
+    }
+}
+
+#[test]
 fn a_secret_that_was_right_once_costs_nothing_again() {
     let mut guarded = Guarded::users("ann=b:*");
     for extension in 0..50 {

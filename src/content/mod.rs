@@ -18,6 +18,8 @@ pub mod netascii;
 pub mod omission;
 #[cfg(feature = "server")]
 mod path;
+#[cfg(feature = "server")]
+pub mod published;
 pub mod remap;
 pub mod route;
 #[cfg(feature = "server")]

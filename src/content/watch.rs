@@ -18,6 +18,7 @@ use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::omission::{Omission, Omissions};
+use super::published::Published;
 use super::scan::Scanner;
 use super::{Catalog, RootId};
 
@@ -46,6 +47,8 @@ pub struct WatchConfig {
     pub collect: Duration,
     /// How often whole roots are looked at, as the net for what was not heard. Default 60 s.
     pub rescan_every: Duration,
+    /// Where whoever changes files finds the newest catalog, and this watch.
+    pub published: Arc<Published>,
 }
 
 impl WatchConfig {
@@ -56,6 +59,7 @@ impl WatchConfig {
             roots,
             collect: Duration::from_millis(100),
             rescan_every: Duration::from_secs(60),
+            published: Arc::default(),
         }
     }
 }
@@ -67,6 +71,7 @@ pub type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
 #[derive(Debug)]
 pub struct Watch {
     notices: Sender<Notice>,
+    published: Arc<Published>,
     stopping: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -96,6 +101,7 @@ pub fn start(
         })
         .collect();
     let stopping = Arc::new(AtomicBool::new(false));
+    let published = Arc::clone(&config.published);
     let mut round = Round {
         config,
         roots,
@@ -103,6 +109,7 @@ pub fn start(
         lost,
         stopping: Arc::clone(&stopping),
         touched: HashMap::new(),
+        prompts: Vec::new(),
         publish,
         published: VecDeque::new(),
         rescanned_at: Instant::now(),
@@ -114,10 +121,18 @@ pub fn start(
     }
     let thread = std::thread::Builder::new().name("watch".into());
     let thread = Some(thread.spawn(move || round.run())?);
-    Ok(Watch { notices, stopping, thread })
+    published.watched_by(Some(Sender::clone(&notices)));
+    Ok(Watch { notices, published, stopping, thread })
 }
 
 impl Watch {
+    /// Where the newest catalog is found, and the watch that publishes it: this one, until it is
+    /// dropped.
+    #[must_use]
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
+    }
+
     /// Has every root looked at soon.
     pub fn rescan(&self) {
         // A full queue leads to a rescan anyway.
@@ -128,6 +143,7 @@ impl Watch {
 impl Drop for Watch {
     /// Stops the thread; nothing is published afterwards.
     fn drop(&mut self) {
+        self.published.watched_by(None);
         self.stopping.store(true, Relaxed);
         self.rescan();
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
@@ -138,11 +154,13 @@ impl Drop for Watch {
 
 /// What the thread hears.
 #[derive(Debug)]
-enum Notice {
+pub(super) enum Notice {
     /// Something happened to a path of a root.
     Touched { root: usize, path: PathBuf, written: bool },
     /// Some changes of a root, or of all, went unheard.
     Rescan(Option<usize>),
+    /// Somebody has changed these paths of the whole system, and waits for the catalog.
+    Prompt { paths: Vec<PathBuf>, done: Sender<()> },
 }
 
 struct WatchedRoot {
@@ -166,6 +184,8 @@ struct Round {
     stopping: Arc<AtomicBool>,
     /// What was touched, by root and path, and whether bytes were written in place.
     touched: HashMap<(usize, String), bool>,
+    /// Who waits for the next catalog: nothing is collected and nobody rests meanwhile.
+    prompts: Vec<Sender<()>>,
     publish: Publish,
     /// The catalogs that were published last, and when; the last one is the current one.
     published: VecDeque<(Instant, Arc<Catalog>)>,
@@ -185,6 +205,10 @@ impl Round {
             if self.look() {
                 self.publish();
             }
+            // Whoever has waited for too long has gone.
+            for done in self.prompts.drain(..) {
+                let _ = done.try_send(());
+            }
             // What is looked at in due time is looked at gently, and seldom.
             if !is_due {
                 self.rest(began.elapsed() * REST_FACTOR);
@@ -194,23 +218,24 @@ impl Round {
 
     /// Waits for the first notice, then goes on collecting for a while.
     fn collect(&mut self) {
+        if !self.prompts.is_empty() {
+            return;
+        }
         match self.received.recv_timeout(ROOT_CHECK) {
             Ok(notice) => self.take(notice),
             Err(RecvTimeoutError::Timeout) => return,
             Err(RecvTimeoutError::Disconnected) => return std::thread::sleep(ROOT_CHECK),
         }
         let until = Instant::now() + self.config.collect;
-        while !self.stopping.load(Relaxed) {
-            match self.received.recv_deadline(until) {
-                Ok(notice) => self.take(notice),
-                Err(_) => return,
-            }
-        }
+        self.take_until(until);
     }
 
     fn rest(&mut self, rest: Duration) {
-        let until = Instant::now() + rest;
-        while !self.stopping.load(Relaxed) {
+        self.take_until(Instant::now() + rest);
+    }
+
+    fn take_until(&mut self, until: Instant) {
+        while !self.stopping.load(Relaxed) && self.prompts.is_empty() {
             match self.received.recv_deadline(until) {
                 Ok(notice) => self.take(notice),
                 Err(_) => return,
@@ -226,6 +251,13 @@ impl Round {
                 }
             }
             Notice::Rescan(None) => self.roots.iter_mut().for_each(|root| root.is_due = true),
+            Notice::Prompt { paths, done } => {
+                let beneath: Vec<_> = paths.iter().flat_map(|path| self.beneath(path)).collect();
+                for (number, path) in beneath {
+                    self.take(Notice::Touched { root: number, path, written: false });
+                }
+                self.prompts.push(done);
+            }
             Notice::Touched { root, path, written } => {
                 let Some(watched) = self.roots.get_mut(root) else { return };
                 match path.to_str() {
@@ -240,6 +272,17 @@ impl Round {
                 }
             }
         }
+    }
+
+    /// The roots that a path of the whole system lies in, and what it is called there.
+    fn beneath(&self, path: &Path) -> Vec<(usize, PathBuf)> {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let roots = self.roots.iter().enumerate();
+        roots
+            .filter_map(|(number, root)| {
+                Some((number, path.strip_prefix(&root.ears.path).ok()?.to_path_buf()))
+            })
+            .collect()
     }
 
     /// Marks every root when it is time to look at all of them, and says whether it is.
@@ -294,6 +337,7 @@ impl Round {
         let roots = self.roots.iter().map(|root| root.scanner.root()).collect();
         let catalog = Arc::new(Catalog { roots });
         self.published.push_back((Instant::now(), Arc::clone(&catalog)));
+        self.config.published.store(Arc::clone(&catalog));
         (self.publish)(catalog);
     }
 

@@ -24,6 +24,7 @@ use super::reload::{self, Lists, Source};
 use super::web::Web;
 use super::{banner, notify, privileges, sample};
 use crate::content::Catalog;
+use crate::content::published::Published;
 use crate::content::watch::{self, Watch, WatchConfig};
 use crate::count::Figure;
 use crate::net::Clock;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub views: Vec<Arc<WorkerView>>,
     /// The directories that receive uploads, by the numbers that the policy has.
     pub directories: Arc<Directories>,
+    /// What the watch publishes to, and is asked by.
+    pub published: Arc<Published>,
     /// Where workers leave what became of their transfers.
     pub records: Arc<RecordSink>,
     /// What the connections of each HTTPS listener are secured with, by its address as configured.
@@ -173,20 +176,20 @@ impl<D: DataPath> Daemon<D> {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
         let writer = RecordWriter::start(records.clone(), clock).map_err(no_thread)?;
-        let watch = watch(&settings, None, &snapshot).map_err(no_thread)?;
+        let watch = watch(&settings, None, &snapshot, Arc::default()).map_err(no_thread)?;
         let parts = Parts {
             settings: settings.clone(),
             clock,
             snapshot: snapshot.clone(),
             views: views.clone(),
             directories: directories.clone(),
+            published: watch.published(),
             records,
             terms: certificates.terms(),
         };
         let data = D::start(sockets, parts)?;
-        if let Some((address, _)) = &admin {
-            listeners.push(Listening { protocol: "admin".into(), address: *address });
-        }
+        let admins = admin.iter().map(|(address, _)| *address);
+        listeners.extend(admins.map(|address| Listening { protocol: "admin".into(), address }));
         let lists = Lists::look(&settings.data_dir);
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
         let board = Board::new(parts).map_err(|fault| format!("cannot measure: {fault:?}"))?;
@@ -276,12 +279,13 @@ impl<D: DataPath> Daemon<D> {
         settings.keep_listeners(&before);
         let catalog = self.board.snapshot.load().catalog.clone();
         // The old watch knows the old roots by number, so it must not publish any more.
-        self.watch = None;
-        match watch(&settings, Some(&catalog), &self.board.snapshot) {
+        let published = self.watch.take().map(|watch| watch.published()).unwrap_or_default();
+        let snapshot = &self.board.snapshot;
+        match watch(&settings, Some(&catalog), snapshot, published.clone()) {
             Ok(watch) => self.watch = Some(watch),
             Err(fault) => {
                 // Without a thread the files stay as they were last seen.
-                self.watch = watch(&before, Some(&catalog), &self.board.snapshot).ok();
+                self.watch = watch(&before, Some(&catalog), snapshot, published).ok();
                 return (false, format!("the files cannot be watched: {fault}"));
             }
         }
@@ -370,6 +374,7 @@ fn watch(
     settings: &Settings,
     previous: Option<&Catalog>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
+    published: Arc<Published>,
 ) -> io::Result<Watch> {
     let policy: Arc<Policy> = settings.policy.clone();
     let snapshot = snapshot.clone();
@@ -378,6 +383,7 @@ fn watch(
     });
     let mut config = WatchConfig::new(settings.roots.clone());
     config.rescan_every = settings.content.rescan;
+    config.published = published;
     watch::start(config, previous, publish)
 }
 

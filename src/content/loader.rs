@@ -18,8 +18,11 @@ use argon2::Argon2;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::blob::Blob;
+use super::files::Fault;
+use super::files::thread::Files;
 use super::look::{Look, look, read_part};
 use super::memory::{Key, Limits, Memory, key};
+use super::published::Published;
 use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket};
 use crate::time::Instant;
 use crate::vault::store::{Directories, Writer};
@@ -39,6 +42,9 @@ pub struct LoaderConfig {
     pub asks_max: usize,
     /// Uploads that wait for the writer; one more is given back to the worker. Default 8,192.
     pub uploads_max: usize,
+    /// Acts of administrators that wait for their thread; one more is given back to the worker.
+    /// Default 1,024.
+    pub acts_max: usize,
     /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
     pub upload_directory_bytes_max: u64,
     /// Octet files up to this size are copied to memory in any case, larger ones only while there
@@ -62,6 +68,7 @@ impl Default for LoaderConfig {
             threads: 2,
             asks_max: 16_384,
             uploads_max: 8_192,
+            acts_max: 1_024,
             upload_directory_bytes_max: 4 << 30,
             heap_file_bytes_max: 1 << 20,
             sealed_file_bytes_max: 64 << 20,
@@ -112,11 +119,12 @@ pub struct Loader {
 struct Queues {
     asks: Sender<(usize, Ask)>,
     writes: Sender<Task>,
+    acts: Sender<(usize, Ask)>,
 }
 
 impl Loader {
     /// Starts the threads. `started` is the moment that the process's [`Instant`]s count from;
-    /// `replies` has one member per worker.
+    /// `replies` has one member per worker; `published` is what the watch publishes to.
     ///
     /// # Errors
     /// The system's, when it gives no thread.
@@ -125,10 +133,13 @@ impl Loader {
         started: std::time::Instant,
         replies: Vec<Replies>,
         directories: Arc<Directories>,
+        published: Arc<Published>,
     ) -> io::Result<Loader> {
         let (asks, received) = bounded(config.asks_max);
         let (writes, written) = bounded(config.uploads_max);
-        let queues = Some(Queues { asks, writes: Sender::clone(&writes) });
+        let (acts, wanted) = bounded(config.acts_max);
+        let files = Files::new(published, Sender::clone(&asks));
+        let queues = Some(Queues { asks, writes: Sender::clone(&writes), acts });
         let (secrets, unproven) = bounded(SECRETS_MAX);
         let ways = Ways { writer: writes, secrets };
         let vault = Vault::new(Argon2::default())?;
@@ -142,6 +153,11 @@ impl Loader {
             shared
                 .vault
                 .run_writer(writer, &written, |worker, answer| shared.answer(worker, answer));
+        })?);
+        let shared = Arc::clone(&loader.shared);
+        let thread = std::thread::Builder::new().name("files".into());
+        loader.threads.push(thread.spawn(move || {
+            files.run(&wanted, |worker, answer| shared.answer(worker, answer));
         })?);
         for number in 0..SECRETS_THREADS {
             let (shared, unproven) = (Arc::clone(&loader.shared), Receiver::clone(&unproven));
@@ -168,15 +184,20 @@ impl Loader {
     pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
         let Some(queues) = &self.queues else { return Err(ask) };
         match ask {
-            Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } | Ask::Vault { .. } => {
+            Ask::Open { .. }
+            | Ask::Verify { .. }
+            | Ask::Read { .. }
+            | Ask::Vault { .. }
+            | Ask::Login { .. } => {
                 queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
             }
             Ask::Store { .. } => queues
                 .writes
                 .try_send((worker, ask, None))
                 .map_err(|refused| refused.into_inner().1),
-            // Nobody does this yet.
-            Ask::Files { .. } | Ask::Login { .. } => Err(ask),
+            Ask::Files { .. } => {
+                queues.acts.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+            }
         }
     }
 
@@ -287,7 +308,16 @@ impl Shared {
                 let result = read_part(&blob, offset, bytes, buffer);
                 self.answer(worker, Answer::Read { ticket, result });
             }
-            Ask::Files { .. } | Ask::Login { .. } => {}
+            // Administrators' files have a thread of their own.
+            Ask::Files { ticket, .. } => {
+                self.answer(worker, Answer::Files { ticket, result: Err(Fault::Busy) });
+            }
+            Ask::Login { ticket, login } => {
+                let answer = self.vault.handle_login(worker, ticket, login, ways, self.now());
+                if let Some(answer) = answer {
+                    self.answer(worker, answer);
+                }
+            }
             Ask::Vault { ticket, deed } => {
                 if let Some(answer) = self.vault.handle(worker, ticket, deed, ways, self.now()) {
                     self.answer(worker, answer);
@@ -410,8 +440,14 @@ mod tests {
                 woken.fetch_add(1, Relaxed);
             });
             let replies = vec![Replies { sender, wake }];
-            let loader =
-                Loader::start(config, std::time::Instant::now(), replies, Arc::default()).unwrap();
+            let loader = Loader::start(
+                config,
+                std::time::Instant::now(),
+                replies,
+                Arc::default(),
+                Arc::default(),
+            )
+            .unwrap();
             Bench { loader, answers, wakes, tickets: 0 }
         }
 

@@ -79,8 +79,9 @@ impl DataPath for Workers {
             }
             let config = parts.settings.loader();
             let directories = Arc::clone(&parts.directories);
-            let loader =
-                Arc::new(Loader::start(config, parts.clock.origin(), replies, directories)?);
+            let published = Arc::clone(&parts.published);
+            let origin = parts.clock.origin();
+            let loader = Arc::new(Loader::start(config, origin, replies, directories, published)?);
             let shared = Arc::new(SharedSlots::new(sockets.len()));
             let orders = Arc::new(Orders::default());
             let mut threads = Vec::new();

@@ -5,9 +5,19 @@
 //! here reaches beyond the data directories, and no file is ever changed in place: phones that are
 //! being sent the old version finish it.
 
+#[cfg(feature = "server")]
+mod change;
 pub mod fault;
+#[cfg(feature = "server")]
+mod look;
 pub mod path;
+#[cfg(feature = "server")]
+mod seat;
+#[cfg(feature = "server")]
+pub mod thread;
 pub mod tree;
+#[cfg(feature = "server")]
+mod upload;
 
 pub use fault::{Fault, Why};
 pub use path::{BadPath, TreePath};
@@ -128,7 +138,7 @@ pub struct Member {
     /// Size in bytes; of a directory, whatever the disk says.
     pub bytes: u64,
     /// Modification time, seconds since 1970.
-    pub modified_s: i64,
+    pub modified_s: u64,
     /// Whether it may be changed.
     pub is_writable: bool,
 }
@@ -180,13 +190,20 @@ pub enum Done {
 #[derive(Debug)]
 pub struct Part {
     bytes: u64,
+    /// None where a test made the part up.
+    #[cfg(feature = "server")]
+    upload: Option<Box<upload::Upload>>,
 }
 
 impl Part {
     /// An upload to a disk that does not exist, as simulations have one.
     #[must_use]
     pub fn made_up(bytes: u64) -> Part {
-        Part { bytes }
+        Part {
+            bytes,
+            #[cfg(feature = "server")]
+            upload: None,
+        }
     }
 
     /// Bytes that were taken so far, those of what was there before included.
@@ -195,3 +212,8 @@ impl Part {
         self.bytes
     }
 }
+
+#[cfg(feature = "server")]
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

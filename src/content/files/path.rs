@@ -88,6 +88,20 @@ impl TreePath {
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.text.split('/').filter(|part| !part.is_empty())
     }
+
+    /// What lies below a path by names that the disk has, with `/` between them.
+    #[cfg(feature = "server")]
+    pub(super) fn below(top: &str, rest: &str) -> TreePath {
+        let slash = if rest.is_empty() { "" } else { "/" };
+        TreePath { text: format!("{top}{slash}{rest}").into() }
+    }
+}
+
+/// Whether a name on the disk can be a part of a path at all: what cannot is never shown, for
+/// nobody could ask for it.
+#[cfg(feature = "server")]
+pub(super) fn is_part(name: &str) -> bool {
+    !name.is_empty() && !name.contains('\\') && !name.contains(char::is_control)
 }
 
 impl fmt::Display for TreePath {

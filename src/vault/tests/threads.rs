@@ -24,8 +24,13 @@ impl Asked {
         bench.policy.auth = auth;
         let (sender, answers) = crossbeam_channel::unbounded();
         let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
-        let loader =
-            Loader::start(LoaderConfig::default(), Instant::now(), replies, Arc::default());
+        let loader = Loader::start(
+            LoaderConfig::default(),
+            Instant::now(),
+            replies,
+            Arc::default(),
+            Arc::default(),
+        );
         Asked { bench, loader: loader.unwrap(), answers }
     }
 

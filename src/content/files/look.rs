@@ -1,0 +1,186 @@
+//! What an administrator sees: listings, single looks, and the way to a file's bytes.
+//!
+//! Changes nothing. What is hidden, belongs to the server, or is no file and no directory is not
+//! there; a link shows as what it leads to.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cap_std::fs::Metadata;
+
+use super::path::is_part;
+use super::seat::{Found, Spot, canonical, is_protected, open_dir};
+use super::thread::Files;
+use super::{Fault, Form, Member, Tree, TreePath, Why};
+use crate::content::beneath::{Beneath, version_of};
+use crate::content::path::{is_access_list, is_hidden, join};
+use crate::content::{Entry, RootId};
+use crate::wire::ftp::listing::{self, Kind};
+use crate::wire::name::FileName;
+
+/// Bytes of memory that one listing may take, lines and names together. Some 150,000 files.
+pub(super) const LISTING_BYTES_MAX: usize = 32 << 20;
+/// What a line takes beside its name, at most.
+const LINE_BYTES: usize = 128;
+/// The number of a root that is none of the catalog's.
+const NO_ROOT: RootId = RootId(u16::MAX);
+
+impl Files {
+    /// Lists a directory, or one file.
+    pub(super) fn list(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+        form: Form,
+    ) -> Result<Vec<u8>, Fault> {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut lines = Vec::new();
+        let found = self.find(tree, at)?;
+        let itself = self.member(tree, &found)?;
+        if let Form::Itself(_) = form {
+            write_line(&mut lines, &at.to_string(), itself, form, now_s);
+            return Ok(lines);
+        }
+        let mut members = match found {
+            Found::Virtual(names) => {
+                let directory = Member { is_directory: true, ..itself };
+                names.into_iter().map(|name| (name.to_owned(), directory)).collect()
+            }
+            // MLSD is for directories alone (RFC 3659, 7.2.1).
+            Found::Spot(_) if !itself.is_directory && matches!(form, Form::Facts(_)) => {
+                return Err(Fault::NotDirectory);
+            }
+            Found::Spot(_) if !itself.is_directory => vec![(at.name().to_owned(), itself)],
+            Found::Spot(spot) => self.members(tree, &spot)?,
+        };
+        members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        for (name, member) in members {
+            write_line(&mut lines, &name, member, form, now_s);
+        }
+        Ok(lines)
+    }
+
+    /// Says what one thing is, and how it is spelled.
+    pub(super) fn look(&mut self, tree: &Tree, at: &TreePath) -> Result<(TreePath, Member), Fault> {
+        let found = self.find(tree, at)?;
+        let member = self.member(tree, &found)?;
+        Ok(match found {
+            Found::Virtual(_) => (at.clone(), member),
+            Found::Spot(spot) => (spot.at(), member),
+        })
+    }
+
+    /// The file of the catalog; where that has none of the name, one that is made up.
+    pub(super) fn entry(&mut self, tree: &Tree, at: &TreePath) -> Result<Arc<Entry>, Fault> {
+        let found = self.find(tree, at)?;
+        if self.member(tree, &found)?.is_directory {
+            return Err(Fault::IsDirectory);
+        }
+        let Found::Spot(spot) = found else { return Err(Fault::IsDirectory) };
+        let full = spot.area.dir.join(&spot.path);
+        let catalog = self.published.catalog();
+        let known = catalog.roots.iter().find_map(|root| {
+            let path = full.strip_prefix(&root.dir).ok()?.to_str()?;
+            let name = FileName::parse(path.as_bytes()).ok()?;
+            root.entries.get(name.as_bytes()).filter(|entry| *entry.path == *path)
+        });
+        if let Some(entry) = known {
+            return Ok(Arc::clone(entry));
+        }
+        let meta = spot.beneath.dir().metadata(&spot.path);
+        let version = version_of(&meta.map_err(|why| self.fault(&why, "look at", &full))?);
+        Ok(Arc::new(Entry::found(NO_ROOT, &spot.path, version, &spot.beneath)))
+    }
+
+    /// What something is.
+    fn member(&self, tree: &Tree, found: &Found<'_>) -> Result<Member, Fault> {
+        match found {
+            Found::Virtual(_) => {
+                let dirs = tree.areas().iter().filter_map(|area| area.dir.metadata().ok());
+                let times = dirs.filter_map(|meta| {
+                    Some(meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_secs())
+                });
+                let modified_s = times.max().unwrap_or(0);
+                Ok(Member { is_directory: true, bytes: 0, modified_s, is_writable: false })
+            }
+            Found::Spot(spot) => {
+                let meta = spot.found.as_ref().ok_or(Fault::NotThere)?;
+                let followed = follow(tree, &spot.beneath, &spot.area.dir, &spot.path, meta);
+                followed.ok_or(Fault::Forbidden(Why::Special))
+            }
+        }
+    }
+
+    /// The members of a directory that are to be seen, in no order.
+    fn members(&self, tree: &Tree, spot: &Spot<'_>) -> Result<Vec<(String, Member)>, Fault> {
+        let refuse = |why| self.fault(&why, "list", &spot.real);
+        let dir = open_dir(&spot.beneath, &spot.path).map_err(refuse)?;
+        let real = canonical(&spot.real);
+        let (mut members, mut bytes) = (Vec::new(), 0);
+        for entry in dir.entries().map_err(refuse)? {
+            let entry = entry.map_err(refuse)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let is_list = is_access_list(name.to_ascii_lowercase().as_bytes());
+            if is_hidden(&name) || is_list || !is_part(&name) {
+                continue;
+            }
+            if is_protected(tree, &real.join(&name)) {
+                continue;
+            }
+            // What vanishes meanwhile is not there.
+            let Ok(meta) = entry.metadata() else { continue };
+            let path = join(&spot.path, &name);
+            let member = follow(tree, &spot.beneath, &spot.area.dir, &path, &meta);
+            let Some(member) = member else { continue };
+            bytes += LINE_BYTES + 2 * name.len();
+            if bytes > self.listing_bytes_max {
+                return Err(Fault::TooMany);
+            }
+            members.push((name, member));
+        }
+        Ok(members)
+    }
+}
+
+/// What something is, or what the link leads to; nothing where that is not to be seen.
+fn follow(
+    tree: &Tree,
+    beneath: &Beneath,
+    top: &Path,
+    path: &str,
+    meta: &Metadata,
+) -> Option<Member> {
+    if !meta.is_symlink() {
+        return member(meta);
+    }
+    let real = beneath.real_path(path)?;
+    if is_hidden(&real) || is_protected(tree, &canonical(&top.join(real))) {
+        return None;
+    }
+    member(&beneath.dir().metadata(path).ok()?)
+}
+
+fn member(meta: &Metadata) -> Option<Member> {
+    let is_directory = meta.is_dir();
+    if !is_directory && !meta.is_file() {
+        return None;
+    }
+    let modified_s = u64::try_from(version_of(meta).modified_ns / 1_000_000_000).unwrap_or(0);
+    Some(Member { is_directory, bytes: meta.len(), modified_s, is_writable: true })
+}
+
+fn write_line(lines: &mut Vec<u8>, name: &str, member: Member, form: Form, now_s: u64) {
+    let entry = listing::Entry {
+        name: name.as_bytes(),
+        kind: if member.is_directory { Kind::Directory } else { Kind::File },
+        bytes: member.bytes,
+        modified_s: member.modified_s,
+        is_writable: member.is_writable,
+    };
+    match form {
+        Form::List => listing::list(lines, &entry, now_s),
+        Form::Names => listing::nlst(lines, &entry),
+        Form::Facts(facts) | Form::Itself(facts) => listing::mlsd(lines, &entry, facts),
+    }
+}

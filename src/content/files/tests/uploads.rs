@@ -1,0 +1,266 @@
+//! Uploads: whole or not at all, and never two of one name.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+use super::super::upload::{Reserve, UPLOADS_MAX};
+use super::*;
+use crate::vault::durable::Step;
+
+#[test]
+fn an_upload_is_in_the_catalog_whole_once_it_is_answered_and_not_before() {
+    let mut bench = Bench::new();
+    let (part, begun) = bench.begin("/common/fw.bin", How::Replace).unwrap();
+    assert_eq!(begun, "/common/fw.bin");
+    let part = bench.write(part, "new").unwrap();
+    assert_eq!((bench.names("/common"), bench.served(0, "fw.bin")), (String::new(), None));
+    let stored = bench.finish(part).unwrap();
+    assert!(stored.new && stored.version.bytes == 3);
+    assert_eq!(bench.served(0, "fw.bin"), Some(("fw.bin".into(), 3)));
+    assert!(!bench.upload("/common/fw.bin", How::Replace, "newer").unwrap().new);
+    assert_eq!(bench.served(0, "fw.bin"), Some(("fw.bin".into(), 5)));
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn an_upload_in_other_letters_replaces_what_is_there() {
+    let mut bench = Bench::new();
+    bench.put("common/Fw/image.bin", "old");
+    let (part, begun) = bench.begin("/common/fw/IMAGE.BIN", How::Replace).unwrap();
+    assert_eq!(begun, "/common/Fw/image.bin");
+    bench.finish(part).unwrap();
+    assert_eq!(bench.names("/common/fw"), "image.bin");
+    // Two that begin before either is there.
+    let (one, _) = bench.begin("/common/NEW", How::Replace).unwrap();
+    let (other, _) = bench.begin("/common/new", How::Replace).unwrap();
+    let (one, other) = (bench.write(one, "one").unwrap(), bench.write(other, "other").unwrap());
+    assert!(bench.finish(one).unwrap().new);
+    assert!(!bench.finish(other).unwrap().new);
+    assert_eq!(bench.names("/common"), "Fw NEW");
+    assert_eq!(bench.text("common/NEW").as_deref(), Some("other"));
+}
+
+#[test]
+fn of_two_uploads_of_one_name_the_later_end_wins_whole() {
+    let mut bench = Bench::new();
+    let (mut first, _) = bench.begin("/common/a", How::Replace).unwrap();
+    let (mut second, _) = bench.begin("/common/a", How::Replace).unwrap();
+    for _ in 0..3 {
+        first = bench.write(first, "11").unwrap();
+        second = bench.write(second, "2").unwrap();
+    }
+    bench.finish(second).unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("222"));
+    bench.finish(first).unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("111111"));
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn whoever_reads_the_old_version_reads_it_to_its_end() {
+    let mut bench = Bench::new();
+    bench.put("common/a", "old version");
+    for how in [How::Replace, How::Append, How::Resume(3)] {
+        let before = bench.text("common/a").unwrap();
+        let mut reader = fs::File::open(bench.path("common/a")).unwrap();
+        let (part, _) = bench.begin("/common/a", how).unwrap();
+        let part = bench.write(part, " and what is new").unwrap();
+        assert_eq!(bench.text("common/a"), Some(before.clone()), "{how:?}");
+        bench.finish(part).unwrap();
+        let mut read = String::new();
+        reader.seek(SeekFrom::Start(0)).unwrap();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, before, "{how:?}");
+    }
+}
+
+#[test]
+fn appending_and_going_on_keep_what_was_there() {
+    let mut bench = Bench::new();
+    assert!(bench.upload("/common/a", How::Append, "one ").unwrap().new);
+    bench.upload("/common/A", How::Append, "two").unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("one two"));
+    let (part, _) = bench.begin("/common/a", How::Resume(4)).unwrap();
+    assert_eq!(part.bytes(), 4);
+    let part = bench.write(part, "three").unwrap();
+    assert_eq!(part.bytes(), 9);
+    bench.finish(part).unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("one three"));
+    bench.upload("/common/a", How::Resume(0), "new").unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("new"));
+    assert_eq!(bench.begin("/common/a", How::Resume(4)).err(), Some(Fault::BeyondEnd));
+    assert_eq!(bench.begin("/common/none", How::Resume(4)).err(), Some(Fault::NotThere));
+    bench.upload("/common/a", How::Resume(3), "er").unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("newer"), "a refusal leaves no trace");
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn what_was_broken_off_is_not_gone_on_with_at_the_end_of_an_older_version() {
+    let mut bench = Bench::new();
+    bench.put("common/a", "old version");
+    let (part, _) = bench.begin("/common/a", How::Replace).unwrap();
+    let part = bench.write(part, "new").unwrap();
+    drop(part);
+    assert!(bench.asides().is_empty());
+    assert_eq!(bench.begin("/common/A", How::Resume(3)).err(), Some(Fault::BrokenOff));
+    assert_eq!(bench.text("common/a").as_deref(), Some("old version"));
+    bench.upload("/common/a", How::Replace, "new version").unwrap();
+    bench.upload("/common/a", How::Resume(11), " 2").unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("new version 2"));
+}
+
+#[test]
+fn an_upload_that_is_to_have_a_name_of_its_own_replaces_nothing() {
+    let mut bench = Bench::new();
+    bench.put("common/log", "there");
+    let (first, name) = bench.begin("/common/LOG", How::Unique).unwrap();
+    assert_eq!(name, "/common/log.1");
+    let (second, name) = bench.begin("/common/log", How::Unique).unwrap();
+    assert_eq!(name, "/common/log.2", "the other is under way");
+    bench.put("common/log.2", "somebody was faster");
+    bench.finish(first).unwrap();
+    assert_eq!(bench.finish(second).err(), Some(Fault::Exists));
+    assert_eq!(bench.text("common/log.2").as_deref(), Some("somebody was faster"));
+    let (part, name) = bench.begin("/common/free", How::Unique).unwrap();
+    assert_eq!(name, "/common/free");
+    assert!(bench.finish(part).unwrap().new);
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn an_upload_goes_where_files_are_and_nowhere_else() {
+    let mut bench = Bench::new();
+    bench.put("common/dir/file", "x");
+    let mut begin = |path: &str| bench.begin(path, How::Replace).err();
+    assert_eq!(begin("/common/dir"), Some(Fault::IsDirectory));
+    assert_eq!(begin("/common/none/file"), Some(Fault::NotThere));
+    assert_eq!(begin("/common/dir/file/x"), Some(Fault::NotDirectory));
+    assert_eq!(begin("/common/.ringpost-1-1"), forbidden(Why::Hidden));
+    assert_eq!(begin("/common/.git/config"), forbidden(Why::Hidden));
+    assert_eq!(begin("/common/HTTP_allow_IP.txt"), forbidden(Why::Protected));
+    assert!(matches!(begin("/common/nul"), Some(Fault::Forbidden(Why::Name(_)))));
+    assert_eq!(begin("/file"), forbidden(Why::Virtual));
+    assert_eq!(begin("/"), forbidden(Why::Virtual));
+    assert_eq!(begin("/common"), forbidden(Why::Root));
+    assert_eq!(begin("/none/file"), Some(Fault::NotThere));
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn a_link_is_replaced_by_a_file_and_what_it_led_to_stays() {
+    let mut bench = Bench::new();
+    bench.put("outside", "outside");
+    bench.put("common/v1", "one");
+    symlink("v1", bench.path("common/current")).unwrap();
+    symlink("../outside", bench.path("common/out")).unwrap();
+    bench.upload("/common/current", How::Append, " two").unwrap();
+    bench.upload("/common/out", How::Replace, "inside").unwrap();
+    assert_eq!(bench.text("common/v1").as_deref(), Some("one"));
+    assert_eq!(bench.text("common/current").as_deref(), Some("one two"));
+    assert_eq!(bench.text("outside").as_deref(), Some("outside"));
+    assert!(!bench.path("common/out").is_symlink());
+    symlink("../outside", bench.path("common/out-2")).unwrap();
+    let read = bench.begin("/common/out-2", How::Append).err();
+    assert_eq!(read, forbidden(Why::Special));
+}
+
+#[test]
+fn a_new_file_has_the_mode_of_the_one_that_it_replaces() {
+    let mut bench = Bench::new();
+    let mode = |bench: &Bench, name: &str| {
+        fs::metadata(bench.path(name)).unwrap().permissions().mode() & 0o777
+    };
+    bench.upload("/common/new", How::Replace, "x").unwrap();
+    assert_eq!(mode(&bench, "common/new") & !0o044, 0o600);
+    fs::set_permissions(bench.path("common/new"), fs::Permissions::from_mode(0o640)).unwrap();
+    bench.upload("/common/new", How::Replace, "y").unwrap();
+    assert_eq!(mode(&bench, "common/new"), 0o640);
+}
+
+#[test]
+fn no_step_that_fails_is_acknowledged_and_the_old_version_stays() {
+    for step in [Step::Create, Step::Write, Step::Sync, Step::Rename, Step::SyncDirectory] {
+        for crash in [false, true] {
+            let mut bench = Bench::new();
+            bench.put("common/a", "old");
+            bench.fail(step, crash);
+            let stored = bench.upload("/common/a", How::Replace, "new");
+            assert_eq!(stored.err(), Some(Fault::Io), "{step:?}");
+            let asides = bench.asides();
+            if step != Step::SyncDirectory {
+                assert_eq!(bench.text("common/a").as_deref(), Some("old"), "{step:?}");
+            }
+            assert!(crash || asides.is_empty(), "{step:?} leaves {asides:?}");
+            // As after a crash: whoever comes next clears away, and goes on.
+            let (opens, _) = unbounded();
+            bench.files = Files::new(bench.published.clone(), opens);
+            bench.upload("/common/a", How::Replace, "newer").unwrap();
+            assert_eq!(bench.text("common/a").as_deref(), Some("newer"));
+            assert!(bench.asides().is_empty(), "{step:?}");
+        }
+    }
+}
+
+#[test]
+fn what_another_process_still_writes_is_not_swept_away() {
+    let mut bench = Bench::new();
+    let (part, _) = bench.begin("/common/a", How::Replace).unwrap();
+    let (opens, _) = unbounded();
+    let mut next = Files::new(bench.published.clone(), opens);
+    next.sweep(&bench.path("common"));
+    let part = bench.write(part, "whole").unwrap();
+    bench.finish(part).unwrap();
+    assert_eq!(bench.text("common/a").as_deref(), Some("whole"));
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_and_leaves_nothing() {
+    let mut bench = Bench::new();
+    bench.tree.bytes_max = 10;
+    bench.upload("/common/a", How::Replace, "0123456789").unwrap();
+    let refused = bench.upload("/common/a", How::Replace, "0123456789a");
+    assert_eq!(refused.err(), Some(Fault::TooLarge));
+    assert_eq!(bench.upload("/common/a", How::Append, "a").err(), Some(Fault::TooLarge));
+    assert_eq!(bench.text("common/a").as_deref(), Some("0123456789"));
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn what_is_kept_for_the_phones_data_is_not_used_up() {
+    let mut bench = Bench::new();
+    bench.put("common/a", "old");
+    let (part, _) = bench.begin("/common/b", How::Replace).unwrap();
+    // As much as there is in all, of which something always is used.
+    bench.files.reserve = Reserve { bytes_max: u64::MAX, share: 1 };
+    assert_eq!(bench.write(part, "x").err(), Some(Fault::Full));
+    for how in [How::Replace, How::Append, How::Resume(2)] {
+        assert_eq!(bench.begin("/common/a", how).err(), Some(Fault::Full), "{how:?}");
+    }
+    assert_eq!(bench.fault(Act::Touch { at: at("/common/a"), unix_s: 1 }), Some(Fault::Full));
+    assert!(bench.asides().is_empty());
+    bench.act(Act::Delete { at: at("/common/a") }).expect("room can be made");
+}
+
+#[test]
+fn too_many_uploads_at_a_time_are_told_to_come_again() {
+    let mut bench = Bench::new();
+    let begin =
+        |bench: &mut Bench, number: usize| bench.begin(&format!("/common/{number}"), How::Replace);
+    let mut parts: Vec<_> =
+        (0..UPLOADS_MAX).map(|number| begin(&mut bench, number).unwrap().0).collect();
+    assert_eq!(begin(&mut bench, UPLOADS_MAX).err(), Some(Fault::Busy));
+    let Ok(Done::Discarded) = bench.act(Act::Discard { part: parts.pop().unwrap() }) else {
+        panic!("not discarded")
+    };
+    assert!(begin(&mut bench, UPLOADS_MAX).is_ok());
+    drop(parts);
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn a_part_that_was_made_up_is_refused_and_nothing_else() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.write(Part::made_up(3), "x").err(), Some(Fault::Io));
+    assert_eq!(bench.finish(Part::made_up(3)).err(), Some(Fault::Io));
+}

@@ -14,6 +14,7 @@ pub mod inherit;
 pub mod interfaces;
 pub mod log;
 pub mod metrics;
+mod night;
 mod notify;
 pub mod passwd_command;
 mod privileges;

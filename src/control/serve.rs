@@ -19,6 +19,7 @@ use super::config::Settings;
 use super::descriptors::Descriptors;
 use super::inherit::Inherited;
 use super::log::LogHandle;
+use super::night::Night;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
 use super::web::Web;
@@ -136,6 +137,7 @@ struct Daemon<D> {
     /// None only while a reload changes it for another.
     watch: Option<Watch>,
     web: Option<Web>,
+    night: Night,
     writer: RecordWriter,
     lists: Lists,
 }
@@ -196,17 +198,17 @@ impl<D: DataPath> Daemon<D> {
         let board = Arc::new(board);
         let web = admin.map(|(_, listener)| Web::start(listener, board.clone())).transpose();
         let web = web.map_err(no_thread)?;
-        let (source, watch) = (source.clone(), Some(watch));
         board.note_certificates(certificates.report(now_unix_s()));
         Ok(Daemon {
-            source,
+            source: source.clone(),
+            night: Night::start(board.clone()).map_err(no_thread)?,
             board,
             log,
             data,
             directories,
             descriptors,
             certificates,
-            watch,
+            watch: Some(watch),
             web,
             writer,
             lists,
@@ -327,6 +329,7 @@ impl<D: DataPath> Daemon<D> {
         self.data.stop();
         drop(self.watch);
         self.web.into_iter().for_each(Web::stop);
+        self.night.stop();
         self.writer.stop();
         tracing::info!("stopped");
     }

@@ -5,9 +5,11 @@
 //! the newest version each time, versions never change once they are there, and new ones are added
 //! by the server's own writer, which holds each name while it makes its file (`vault/keep.rs`). So
 //! neither can lose or replace what the other keeps. What root adds is given to whom the vault
-//! belongs. Removes nothing but versions whose time is over, and a secret to be pinned anew.
+//! belongs. Removes nothing but versions whose time is over or that an archive has, and a secret to
+//! be pinned anew.
 
 mod carry;
+mod past;
 mod table;
 #[cfg(test)]
 #[cfg(unix)]
@@ -20,10 +22,10 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+use self::past::{Which, moment};
 use self::table::{Row, date};
 use super::command::{fail, load, tell};
 use super::reload::Source;
-use crate::content::blob::Blob;
 use crate::vault::deed::VaultPolicy;
 use crate::vault::keep;
 use crate::vault::names::{self, Item};
@@ -40,6 +42,9 @@ pub enum VaultCommand {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Those in archives as well.
+        #[arg(long)]
+        archived: bool,
     },
     /// Print a version's bytes as the phone sent them.
     Show {
@@ -58,9 +63,23 @@ pub enum VaultCommand {
         /// The family of sets, such as 96xxdata.
         family: String,
         /// The version, or the beginning of its name.
-        #[arg(id = "moment", value_name = "VERSION")]
-        version: String,
+        #[arg(id = "moment", value_name = "VERSION", required_unless_present = "at")]
+        version: Option<String>,
+        /// What was the newest at this moment, in UTC: 2026-11-03T12:00.
+        #[arg(long, value_name = "MOMENT", conflicts_with = "moment")]
+        at: Option<String>,
     },
+    /// Make of all extensions what was the newest at a moment the newest again.
+    RestoreAll {
+        /// The moment, in UTC: 2026-11-03T12:00.
+        #[arg(long, value_name = "MOMENT")]
+        at: String,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Gather old versions into archives now, as is done each night.
+    Archive,
     /// Give an extension's newest data to another one.
     Clone {
         /// The extension that has the data.
@@ -70,7 +89,8 @@ pub enum VaultCommand {
         /// The family of sets alone, such as 96xxdata.
         family: Option<String>,
     },
-    /// Write all versions into a new gzipped tar file.
+    /// Write all versions but those in archives, which are such files already, into a new gzipped
+    /// tar file.
     Export {
         /// The file, which must not exist yet; - for standard output.
         file: PathBuf,
@@ -141,15 +161,24 @@ struct Vault {
 impl Vault {
     fn run(&self, command: &VaultCommand) -> Result<Done, String> {
         match command {
-            VaultCommand::List { extension, json } => {
-                self.list(extension.as_deref(), *json).map(Done::from)
+            VaultCommand::List { extension, json, archived } => {
+                self.list(extension.as_deref(), *json, *archived).map(Done::from)
             }
             VaultCommand::Show { extension, family, version } => {
                 self.show(&item(extension, family)?, version.as_deref())
             }
-            VaultCommand::Restore { extension, family, version } => {
-                self.restore(&item(extension, family)?, version).map(Done::from)
+            VaultCommand::Restore { extension, family, version, at } => {
+                let at = at.as_deref().map(moment).transpose()?;
+                let which = match at {
+                    Some(at) => Which::At(at),
+                    None => Which::Named(version.as_deref().unwrap_or_default()),
+                };
+                self.restore(&item(extension, family)?, which).map(Done::from)
             }
+            VaultCommand::RestoreAll { at, dry_run } => {
+                self.restore_moment(moment(at)?, *dry_run).map(Done::from)
+            }
+            VaultCommand::Archive => self.archive().map(Done::from),
             VaultCommand::Clone { from, to, family } => {
                 self.copy(from, to, family.as_deref()).map(Done::from)
             }
@@ -159,11 +188,14 @@ impl Vault {
         }
     }
 
-    fn list(&self, extension: Option<&str>, json: bool) -> Result<String, String> {
+    fn list(&self, extension: Option<&str>, json: bool, archived: bool) -> Result<String, String> {
         let extension = extension.map(checked).transpose()?;
         let mut rows: Vec<Row> = Vec::new();
         for item in self.items(extension.as_deref())? {
             rows.extend(self.rows(&item)?);
+        }
+        if archived {
+            self.add_archived(extension.as_deref(), &mut rows)?;
         }
         if json {
             return Ok(table::json(&rows));
@@ -177,8 +209,7 @@ impl Vault {
     }
 
     fn show(&self, item: &Item, version: Option<&str>) -> Result<Done, String> {
-        let (name, blob) = self.bytes(item, version)?;
-        let mut out = blob.as_slice().unwrap_or_default().to_vec();
+        let (name, mut out) = self.bytes(item, version.map_or(Which::Newest, Which::Named))?;
         let mut advice = String::new();
         // What a phone sent must not command the terminal of whoever looks at it.
         let is_odd = |&byte: &u8| byte < 0x20 && !b"\t\r\n".contains(&byte) || byte == 0x7f;
@@ -192,12 +223,12 @@ impl Vault {
         Ok(Done { out, advice })
     }
 
-    fn restore(&self, item: &Item, version: &str) -> Result<String, String> {
-        let (name, blob) = self.bytes(item, Some(version))?;
+    fn restore(&self, item: &Item, which: Which<'_>) -> Result<String, String> {
+        let (name, bytes) = self.bytes(item, which)?;
         if self.names(item)?.last() == Some(&name) {
             return Ok(format!("{name} of {item} is the newest already; nothing was changed\n"));
         }
-        self.add(item, blob.as_slice())?;
+        self.add(item, Some(&bytes))?;
         Ok(format!("{item} is again what it was on {}\n", date(name.stamp)))
     }
 
@@ -215,10 +246,10 @@ impl Vault {
             if !is_asked || newest.is_none_or(|newest| newest.gone) {
                 continue;
             }
-            let (_, blob) = self.bytes(&source, None)?;
+            let (_, bytes) = self.bytes(&source, Which::Newest)?;
             let target = Item { extension: to.clone(), family: source.family };
-            self.add(&target, blob.as_slice())?;
-            text += &format!("{target} is now as {source}, {} bytes\n", blob.version().bytes);
+            self.add(&target, Some(&bytes))?;
+            text += &format!("{target} is now as {source}, {} bytes\n", bytes.len());
         }
         if text.is_empty() {
             return Err(format!(
@@ -237,34 +268,6 @@ impl Vault {
             Ok(false) => Err(format!("no secret is pinned for {extension}; nothing was changed")),
             Err(why) => Err(self.trouble(&why)),
         }
-    }
-
-    /// The bytes of a version, or of the newest.
-    fn bytes(
-        &self,
-        item: &Item,
-        version: Option<&str>,
-    ) -> Result<(VersionName, Arc<Blob>), String> {
-        let names = self.names(item)?;
-        let name = match version {
-            Some(version) => chosen(item, &names, version)?,
-            None => *names.last().ok_or_else(|| format!("nothing was ever kept of {item}"))?,
-        };
-        if name.gone {
-            return Err(format!(
-                "{item} was deleted on {}; `ringpost vault list {}` shows older versions",
-                date(name.stamp),
-                item.extension
-            ));
-        }
-        let gone = || {
-            let mend = "try again";
-            format!("{name} of {item} was removed a moment ago; {mend}")
-        };
-        let dir = versions::open(&self.policy.dir, item).map_err(|why| self.trouble(&why))?;
-        let blob = versions::read(&dir.ok_or_else(gone)?, name);
-        let blob = blob.map_err(|why| self.trouble(&why))?.ok_or_else(gone)?;
-        Ok((name, Arc::new(blob)))
     }
 
     /// Adds a version, or the word that there is nothing.
@@ -291,7 +294,7 @@ impl Vault {
         let mut rows = Vec::new();
         for name in versions::list(&dir).map_err(trouble)? {
             if let Some(version) = versions::version(&dir, name).map_err(trouble)? {
-                rows.push((item.clone(), name, version.bytes));
+                rows.push((item.clone(), name, version.bytes, false));
             }
         }
         Ok(rows)
@@ -348,21 +351,4 @@ fn item(extension: &str, family: &str) -> Result<Item, String> {
         format!("{family:?} is no family of sets; there are {families}")
     })?;
     Ok(Item { extension: checked(extension)?, family: known })
-}
-
-/// The version that is meant by a name, or by the beginning of one.
-fn chosen(item: &Item, names: &[VersionName], asked: &str) -> Result<VersionName, String> {
-    let matching: Vec<_> =
-        names.iter().filter(|name| name.to_string().starts_with(asked)).collect();
-    match matching[..] {
-        [one] => Ok(*one),
-        [] => Err(format!(
-            "{item} has no version {asked}; `ringpost vault list {}` shows those that it has",
-            item.extension
-        )),
-        [first, .., last] => Err(format!(
-            "{asked} may be any of {} versions from {first} to {last}; give more of the name",
-            matching.len()
-        )),
-    }
 }

@@ -91,24 +91,41 @@ impl fmt::Display for Unfit {
 /// # Errors
 /// The system's.
 pub fn export(vault: &Path, items: &[Item], out: impl Write) -> io::Result<u64> {
-    let mut archive = Builder::new(GzEncoder::new(out, Compression::default()));
+    let mut packer = Packer::new(out);
     let mut written = 0;
     for item in items {
         let Some(dir) = versions::open(vault, item)? else { continue };
         for name in versions::list(&dir)? {
             let Some(blob) = versions::read(&dir, name)? else { continue };
-            let bytes = blob.as_slice().unwrap_or_default();
-            let mut header = Header::new_gnu();
-            header.set_mode(MEMBER_MODE);
-            header.set_mtime(name.stamp.0 / 1_000_000_000);
-            header.set_size(bytes.len() as u64);
-            let path = format!("{}/{}/{name}", item.extension, item.family);
-            archive.append_data(&mut header, path, bytes)?;
+            packer.add(item, name, blob.as_slice().unwrap_or_default())?;
             written += 1;
         }
     }
-    archive.into_inner()?.finish()?.flush()?;
+    packer.finish()?;
     Ok(written)
+}
+
+/// Writes versions into an archive, one after the other.
+pub(super) struct Packer<W: Write>(Builder<GzEncoder<W>>);
+
+impl<W: Write> Packer<W> {
+    pub(super) fn new(out: W) -> Self {
+        Packer(Builder::new(GzEncoder::new(out, Compression::default())))
+    }
+
+    pub(super) fn add(&mut self, item: &Item, name: VersionName, bytes: &[u8]) -> io::Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_mode(MEMBER_MODE);
+        header.set_mtime(name.stamp.0 / 1_000_000_000);
+        header.set_size(bytes.len() as u64);
+        let path = format!("{}/{}/{name}", item.extension, item.family);
+        self.0.append_data(&mut header, path, bytes)
+    }
+
+    /// Writes the end, without which it is damaged.
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.0.into_inner()?.finish()?.flush()
+    }
 }
 
 /// Looks through an archive to its end. Says how many versions it has.
@@ -164,7 +181,7 @@ pub fn import(
 }
 
 /// Hands over every version of an archive, and then reads it to its end, where its checksum is.
-fn each(
+pub(super) fn each(
     archive: impl Read,
     limits: Limits,
     mut take: impl FnMut(&Item, VersionName, &[u8]) -> io::Result<()>,

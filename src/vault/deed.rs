@@ -46,6 +46,15 @@ pub enum Unknown {
     },
 }
 
+/// How versions whose time is over are gathered instead of removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArchivePolicy {
+    /// How long archives are kept, in whole months. Default two years.
+    pub keep: Duration,
+    /// The hour of the nightly job, 0 to 23 in UTC. Default 2.
+    pub hour: u8,
+}
+
 /// Settings of the vault, `[vault]` in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultPolicy {
@@ -61,6 +70,9 @@ pub struct VaultPolicy {
     pub versions_max: usize,
     /// Versions are kept no longer than this, but for the newest. Default 90 days.
     pub age_max: Duration,
+    /// What becomes of versions beyond either: they are gathered at night, or removed where this is
+    /// none.
+    pub archive: Option<ArchivePolicy>,
     /// What becomes of uploads that nobody knows.
     pub unknown: Unknown,
 }

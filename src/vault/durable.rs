@@ -44,6 +44,7 @@ pub(crate) enum Step {
     Sync,
     Rename,
     SyncDirectory,
+    Remove,
 }
 
 /// Writes files aside, and remembers which directories must be synced before the batch is told of.
@@ -282,6 +283,25 @@ impl Disk {
         self.reach(Step::Write)?;
         (&aside.file).write_all(bytes)?;
         modified.map_or(Ok(()), |modified| aside.file.set_modified(modified))
+    }
+
+    /// Writes to a file aside what is not in memory as a whole.
+    pub(super) fn fill_with<T>(
+        &self,
+        aside: &Aside,
+        write: impl FnOnce(&std::fs::File) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.reach(Step::Write)?;
+        write(&aside.file)
+    }
+
+    /// Removes a file, unless it is gone already. A crash may bring it back.
+    pub(super) fn remove(&self, dir: &Dir, name: &str) -> io::Result<()> {
+        self.reach(Step::Remove)?;
+        match dir.remove_file(name) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     /// Has the bytes of files aside outlive a crash. What fails is told when it is to be placed.

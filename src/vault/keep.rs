@@ -27,11 +27,14 @@ use crate::content::blob::{Blob, Version};
 /// The directory in the vault in which files are written.
 const ASIDE_DIRECTORY: &str = ".aside";
 /// What phones keep is their users' business.
-const DIRECTORY_MODE: u32 = 0o750;
-const VERSION_MODE: u32 = 0o640;
+pub(super) const DIRECTORY_MODE: u32 = 0o750;
+pub(super) const VERSION_MODE: u32 = 0o640;
 const SECRET_MODE: u32 = 0o600;
 /// The file beside an extension's families that holds the hash of its secret.
 pub const SECRET: &str = "secret";
+/// Versions of an item whose time is over and that wait for the archive, which is written at
+/// night. Beyond, the oldest are removed: a phone that stores without end must not fill the disk.
+const WAITING_MAX: usize = 1_000;
 /// How many names are tried when others keep versions of the same item at the same moment.
 const CLAIMS_MAX: usize = 64;
 /// How long another process is waited for that holds the name of a version from elsewhere, each
@@ -146,30 +149,52 @@ pub(super) fn add(
     place(disk, begun).map(Some)
 }
 
-/// Removes versions whose time is over, beyond so many or older than so long; never the newest.
-/// Says how many went.
+/// Removes versions whose time is over, never the newest; where they are archived, only those that
+/// are more than can wait for that. Says how many went.
 pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Stamp) -> u64 {
-    prune_directory(&placed.dir, policy, now).unwrap_or_else(|why| {
+    prune_directory(disk, placed, policy, now).unwrap_or_else(|why| {
         disk.complaints.tell(&why, "remove old versions in", &placed.path);
         0
     })
 }
 
-fn prune_directory(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<u64> {
-    let age_max_ns = u64::try_from(policy.age_max.as_nanos()).unwrap_or(u64::MAX);
-    let mut removed = 0;
-    let newest_first = versions::list(dir)?.into_iter().rev().enumerate();
-    for (place, name) in newest_first.skip(1) {
-        let is_old = now.0.saturating_sub(name.stamp.0) > age_max_ns;
-        if place < policy.versions_max && !is_old {
-            continue;
-        }
-        match dir.remove_file(name.to_string()) {
-            Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
-            Ok(()) | Err(_) => removed += 1,
-        }
+fn prune_directory(
+    disk: &Disk,
+    placed: &Placed,
+    policy: &VaultPolicy,
+    now: Stamp,
+) -> io::Result<u64> {
+    let over = over(&versions::list(&placed.dir)?, policy, now);
+    let waiting_max = if policy.archive.is_some() { WAITING_MAX } else { 0 };
+    let removed = &over[..over.len().saturating_sub(waiting_max)];
+    for name in removed {
+        disk.remove(&placed.dir, &name.to_string())?;
     }
-    Ok(removed)
+    if policy.archive.is_some() && !removed.is_empty() {
+        let why = "so many old ones wait for the archive that the oldest had to go; run \
+                   `ringpost vault archive`, and see which phone stores so often";
+        disk.complaints.tell(&io::Error::other(why), "keep all versions in", &placed.path);
+    }
+    Ok(removed.len() as u64)
+}
+
+/// Those of an item's versions whose time in their place is over: beyond so many or older than so
+/// long, never the newest. Both in order.
+pub(super) fn over(names: &[VersionName], policy: &VaultPolicy, now: Stamp) -> Vec<VersionName> {
+    let age_max_ns = u64::try_from(policy.age_max.as_nanos()).unwrap_or(u64::MAX);
+    let Some((_newest, older)) = names.split_last() else { return Vec::new() };
+    let beyond = names.len().saturating_sub(policy.versions_max);
+    let is_old = |name: &VersionName| now.0.saturating_sub(name.stamp.0) > age_max_ns;
+    let all = older.iter().enumerate();
+    all.filter(|(place, name)| *place < beyond || is_old(name)).map(|(_, name)| *name).collect()
+}
+
+/// Whether somebody keeps a version at this moment.
+pub(super) fn is_being_written(vault: &Path) -> bool {
+    let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
+    let names =
+        top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)).and_then(|dir| versions::members(&dir));
+    names.is_ok_and(|names| names.iter().any(|name| name.starts_with(ASIDE)))
 }
 
 /// Removes what a crash left of files that were being written. The vault need not exist yet.
@@ -401,7 +426,7 @@ pub(super) fn import(
 }
 
 /// Whether somebody else has the name just now.
-fn is_held(why: &io::Error) -> bool {
+pub(super) fn is_held(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy)
 }
 
@@ -449,7 +474,11 @@ fn pin(
 }
 
 /// The directory in which files are written. What a crash left in it is removed at first use.
-fn aside_directory(disk: &mut Disk, top: &Arc<Dir>, vault: &Path) -> io::Result<Arc<Dir>> {
+pub(super) fn aside_directory(
+    disk: &mut Disk,
+    top: &Arc<Dir>,
+    vault: &Path,
+) -> io::Result<Arc<Dir>> {
     let dir = disk.inner(top, vault, ASIDE_DIRECTORY, DIRECTORY_MODE)?;
     if disk.is_first_use(vault) {
         sweep(&dir, 0);

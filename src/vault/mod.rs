@@ -12,6 +12,8 @@ pub(crate) mod durable;
 pub mod glob;
 #[cfg(feature = "server")]
 pub mod keep;
+#[cfg(feature = "server")]
+pub mod months;
 pub mod names;
 pub mod route;
 pub mod slow;

@@ -109,6 +109,7 @@ mod tests {
             bytes_max: 1 << 20,
             versions_max: 20,
             age_max: Duration::from_secs(1),
+            archive: None,
             unknown,
         }
     }

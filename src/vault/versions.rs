@@ -27,7 +27,7 @@ pub const VERSION_BYTES_LIMIT: u64 = 1 << 30;
 const LOOKS_MAX: usize = 4;
 
 /// The name of one version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionName {
     /// When it was kept. No two versions of an item have the same.
     pub stamp: Stamp,
@@ -105,7 +105,7 @@ pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
 }
 
 /// The members of a directory that have readable names.
-fn members(dir: &Dir) -> io::Result<Vec<String>> {
+pub(super) fn members(dir: &Dir) -> io::Result<Vec<String>> {
     let names = dir.entries()?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     names.filter_map(Result::transpose).collect()
 }

@@ -246,3 +246,22 @@ fn what_is_no_user_or_no_password_changes_nothing() {
     let told = refused(&server, "passwd ann", b"secret\n");
     assert!(told.contains("write auth = \"users\" in it first"), "{told}");
 }
+
+#[test]
+fn old_versions_go_into_archives_beside_the_server_and_come_back_from_there() {
+    let server = Server::start_web("versions = 1\n");
+    let mut line = Line::open(server.address());
+    for text in ["one", "two", "three"] {
+        keep(&mut line, "2001", text);
+    }
+    let before = stamps(&server, "2001 --archived");
+    assert_eq!(before.len(), 3, "nothing is removed before the archive has it");
+    let told = run(&server, "vault archive");
+    assert!(told.starts_with("2 old versions went into archives"), "{told}");
+    assert_eq!(stamps(&server, "2001"), before[2..]);
+    assert_eq!(stamps(&server, "2001 --archived"), before);
+    assert_eq!(fetch(&mut line, "2001").body, b"three");
+    assert_eq!(run(&server, &format!("vault show 2001 96xxdata {}", before[0])), "one");
+    run(&server, &format!("vault restore 2001 96xxdata {}", before[1]));
+    assert_eq!(fetch(&mut line, "2001").body, b"two");
+}

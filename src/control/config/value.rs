@@ -36,8 +36,15 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 ];
 
 /// Units of durations and what they are in seconds. The first that ends the text is meant.
-const DURATION_UNITS: [(&str, f64); 6] =
-    [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3_600.0), ("d", 86_400.0)];
+const DURATION_UNITS: [(&str, f64); 7] = [
+    ("us", 1e-6),
+    ("ms", 1e-3),
+    ("s", 1.0),
+    ("m", 60.0),
+    ("h", 3_600.0),
+    ("d", 86_400.0),
+    ("y", 365.0 * 86_400.0),
+];
 
 /// Longest duration that can be written, a hundred years: beyond it lie only mistakes.
 const DURATION_SECONDS_MAX: f64 = 100.0 * 365.0 * 86_400.0;
@@ -251,6 +258,7 @@ mod tests {
         assert_eq!(ms("250ms"), Some(250));
         assert_eq!(ms("2m"), Some(120_000));
         assert_eq!(ms("1 h"), Some(3_600_000));
+        assert_eq!(ms("2y"), Some(730 * 86_400_000));
         assert_eq!(ms("0"), Some(0));
         for bad in ["", "60", "s", "-1s", "1e3s", "1.2.3s", "infs", "nans", "99999999999999d"] {
             assert_eq!(ms(bad), None, "{bad:?}");

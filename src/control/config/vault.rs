@@ -8,13 +8,17 @@ use super::file::{Many, bytes_within, positive};
 use super::read::{Found, Section};
 use super::rows;
 use crate::time::Duration;
-use crate::vault::deed::{Auth, Unknown, VaultPolicy};
+use crate::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use crate::wire::name::FileName;
 
 /// Largest version or upload that may be allowed, in bytes: all of it is in memory for a while.
 const BODY_BYTES_LIMIT: u64 = 1 << 30;
 /// Versions are kept this long when the file does not say.
 const AGE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+/// Archives are kept this long when the file does not say.
+const ARCHIVE_KEEP: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
+/// The hour of the nightly job, in UTC, when the file does not say.
+const ARCHIVE_HOUR: u8 = 2;
 
 /// Who may reach an extension's data, as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,7 @@ pub(super) struct Vault {
     pub(super) users: Spanned<PathBuf>,
     pub(super) versions: usize,
     pub(super) keep: Duration,
+    pub(super) archive: Option<ArchivePolicy>,
     pub(super) bytes_max: Spanned<u64>,
     pub(super) unknown: Strange,
     pub(super) quarantine: Spanned<PathBuf>,
@@ -60,6 +65,7 @@ impl Vault {
         let max = section.place("max");
         let sizes = 1..=BODY_BYTES_LIMIT;
         let bytes_max = bytes_within(&mut section, "max", sizes.clone(), 1 << 20, found);
+        let keep = positive(&mut section, "keep", found).unwrap_or(AGE_MAX);
         let vault = Vault {
             dir: path(&mut section, "dir", "vault", found),
             prefixes: prefixes(section.take("prefixes", found), found),
@@ -68,7 +74,8 @@ impl Vault {
                 .unwrap_or_else(|| Spanned::new(at.clone(), Who::Open)),
             users: path(&mut section, "users", "users.txt", found),
             versions: versions.map_or(20, |versions| versions as usize),
-            keep: positive(&mut section, "keep", found).unwrap_or(AGE_MAX),
+            keep,
+            archive: archive(&mut section, keep, found),
             bytes_max: Spanned::new(max, bytes_max),
             unknown: section.take("unknown", found).unwrap_or(Strange::Refuse),
             quarantine: path(&mut section, "quarantine", "quarantine", found),
@@ -102,6 +109,7 @@ impl Vault {
             bytes_max: *self.bytes_max.get_ref(),
             versions_max: self.versions,
             age_max: self.keep,
+            archive: self.archive,
             unknown: match self.unknown {
                 Strange::Refuse => Unknown::Refuse,
                 Strange::Quarantine => Unknown::Quarantine {
@@ -111,6 +119,28 @@ impl Vault {
             },
         }
     }
+}
+
+/// Whether and how old versions are gathered.
+fn archive(
+    section: &mut Section<'_, '_>,
+    keep: Duration,
+    found: &mut Found,
+) -> Option<ArchivePolicy> {
+    let at = section.place("archive_keep");
+    let said = positive(section, "archive_keep", found);
+    let hour = section.number("archive_hour", 0..=23, "a day", found);
+    let archive = ArchivePolicy {
+        keep: said.unwrap_or(ARCHIVE_KEEP.max(keep)),
+        hour: hour.map_or(ARCHIVE_HOUR, |hour| hour as u8),
+    };
+    let wanted: bool = section.take("archive", found).unwrap_or(true);
+    if wanted && archive.keep < keep {
+        let text = "`archive_keep` is shorter than `keep`, so that versions would be gone as soon \
+                    as they are archived; write a longer time, or archive = false";
+        found.fault(at, text);
+    }
+    wanted.then_some(archive)
 }
 
 /// The paths in the form in which names are compared, each once.

@@ -6,8 +6,8 @@ use crate::vault::names::Item;
 use crate::vault::stamp::Stamp;
 use crate::vault::versions::VersionName;
 
-/// A version, and how large it is.
-pub(super) type Row = (Item, VersionName, u64);
+/// A version, how large it is, and whether it is in an archive alone.
+pub(super) type Row = (Item, VersionName, u64, bool);
 
 /// `2026-11-21 04:54:01 UTC`.
 pub(super) fn date(stamp: Stamp) -> String {
@@ -19,7 +19,7 @@ pub(super) fn date(stamp: Stamp) -> String {
 
 /// A row for each version, the oldest of an item first.
 pub(super) fn json(rows: &[Row]) -> String {
-    let row = |(item, name, bytes): &Row| {
+    let row = |(item, name, bytes, is_archived): &Row| {
         serde_json::json!({
             "extension": item.extension,
             "family": item.family,
@@ -27,6 +27,7 @@ pub(super) fn json(rows: &[Row]) -> String {
             "kept": date(name.stamp).replacen(' ', "T", 1).replace(" UTC", "Z"),
             "bytes": bytes,
             "deleted": name.gone,
+            "archived": is_archived,
         })
     };
     format!("{:#}\n", serde_json::Value::Array(rows.iter().map(row).collect()))
@@ -36,7 +37,7 @@ pub(super) fn json(rows: &[Row]) -> String {
 pub(super) fn items(rows: &[Row]) -> String {
     let mut lines = vec![["EXTENSION", "FAMILY", "VERSIONS", "NEWEST", "BYTES"].map(str::to_owned)];
     for versions in rows.chunk_by(|one, next| one.0 == next.0) {
-        let Some((item, newest, bytes)) = versions.last() else { continue };
+        let Some((item, newest, bytes, _)) = versions.last() else { continue };
         lines.push([
             item.extension.to_string(),
             item.family.to_owned(),
@@ -52,11 +53,12 @@ pub(super) fn items(rows: &[Row]) -> String {
 pub(super) fn versions(rows: &[Row]) -> String {
     let mut lines = vec![["FAMILY", "VERSION", "KEPT", "BYTES"].map(str::to_owned)];
     for versions in rows.chunk_by(|one, next| one.0 == next.0) {
-        for (item, name, bytes) in versions.iter().rev() {
+        for (item, name, bytes, is_archived) in versions.iter().rev() {
+            let archived = if *is_archived { ", archived" } else { "" };
             lines.push([
                 item.family.to_owned(),
                 name.stamp.to_string(),
-                date(name.stamp),
+                date(name.stamp) + archived,
                 size(*name, *bytes),
             ]);
         }

@@ -7,7 +7,7 @@ use clap::Parser as _;
 
 use super::{Done, Vault, VaultCommand};
 use crate::time::Duration;
-use crate::vault::deed::{Auth, Unknown, VaultPolicy};
+use crate::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use crate::vault::names::Item;
 use crate::vault::versions;
 
@@ -33,6 +33,7 @@ impl Bench {
             bytes_max: 1 << 20,
             versions_max: 20,
             age_max: Duration::from_secs(90 * 86_400),
+            archive: None,
             unknown: Unknown::Refuse,
         };
         Bench { top, vault: Vault { policy: Arc::new(policy) } }
@@ -266,4 +267,103 @@ fn what_root_adds_belongs_to_whom_the_vault_does() {
     chown(other.top.path(), Some(4712), Some(4712)).unwrap();
     other.run(&format!("import {}/all.tar.gz", bench.top.path().display()));
     assert_eq!(owners(&other), [4712; 4], "a vault that is new is the data directory's owner's");
+}
+
+/// Versions of 2001 in September, October and now, of which one is to stay in its place.
+fn aged() -> Bench {
+    let mut bench = Bench::new();
+    let keep = Duration::from_secs(730 * 86_400);
+    let archive = Some(ArchivePolicy { keep, hour: 2 });
+    let policy = VaultPolicy { versions_max: 1, archive, ..(*bench.vault.policy).clone() };
+    bench.vault.policy = Arc::new(policy);
+    let dir = bench.vault.policy.dir.join("2001/96xxdata");
+    fs::create_dir_all(&dir).unwrap();
+    for (name, text) in [
+        ("20260903T100000.000000000Z.txt", "september"),
+        ("20261005T100000.000000000Z.txt", "october"),
+        ("20261010T100000.000000000Z.gone", ""),
+        ("20261020T100000.000000000Z.txt", "late october"),
+    ] {
+        fs::write(dir.join(name), text).unwrap();
+    }
+    bench.keep("2001", Some("now"));
+    bench
+}
+
+#[test]
+fn what_is_in_archives_is_listed_shown_and_restored_as_if_it_were_in_its_place() {
+    let bench = aged();
+    assert_eq!(bench.run("list 2001").lines().count(), 6);
+    let told = bench.run("archive");
+    assert_eq!(told, "4 old versions went into archives, of which 2 were written\n");
+    assert_eq!(bench.run("list 2001").lines().count(), 2);
+    let listed = bench.run("list 2001 --archived");
+    assert_eq!(listed.lines().count(), 6);
+    assert_eq!(listed.matches(", archived").count(), 4);
+    assert!(bench.run("list --archived").contains("2001       96xxdata  5"));
+    let rows: serde_json::Value =
+        serde_json::from_str(&bench.run("list 2001 --archived --json")).unwrap();
+    assert_eq!((&rows[0]["archived"], &rows[4]["archived"]), (&true.into(), &false.into()));
+    assert_eq!(bench.run("show 2001 96xxdata 202609"), "september");
+    assert!(bench.refused("show 2001 96xxdata 202610").contains("any of 3 versions"));
+    assert!(bench.refused("show 2001 96xxdata 20261010").contains("was deleted on 2026-10-10"));
+    bench.run("restore 2001 96xxdata 20261005");
+    assert_eq!(bench.newest("2001").as_deref(), Some("october"));
+    // One that a crash brought back is not there twice.
+    let back = bench.vault.policy.dir.join("2001/96xxdata/20260903T100000.000000000Z.txt");
+    fs::write(back, "september").unwrap();
+    assert_eq!(bench.run("list 2001 --archived").lines().count(), 7);
+    bench.run("archive");
+    assert_eq!(bench.run("list 2001 --archived").lines().count(), 7);
+    assert_eq!(bench.run("list 2001").lines().count(), 2);
+}
+
+#[test]
+fn what_was_the_newest_at_a_moment_is_restored_from_wherever_it_is() {
+    let bench = aged();
+    for is_archived in [false, true] {
+        let restored = |at: &str| {
+            bench.run(&format!("restore 2001 96xxdata --at {at}"));
+            bench.newest("2001").unwrap()
+        };
+        assert_eq!(restored("2026-09-30T23:59"), "september");
+        assert_eq!(restored("2026-10-05T10:00:00Z"), "october");
+        assert_eq!(restored("2026-11-03T12:00"), "late october");
+        let refused = |at: &str| bench.refused(&format!("restore 2001 96xxdata --at {at}"));
+        assert!(refused("2026-10-15T12:00").contains("was deleted on 2026-10-10"));
+        assert!(refused("2026-09-03T09:59:59").contains("nothing had been kept"));
+        for odd in ["2026-11-03", "2026-13-03T12:00", "yesterday", "2026-11-03T12:0\u{e4}", "-1"] {
+            assert!(super::past::moment(odd).unwrap_err().contains("2026-11-03T12:00"), "{odd}");
+        }
+        assert_eq!(bench.newest("2001").as_deref(), Some("late october"));
+        if !is_archived {
+            bench.run("archive");
+        }
+    }
+    assert!(Line::try_parse_from(["vault", "restore", "1", "96xxdata"]).is_err());
+}
+
+#[test]
+fn all_are_restored_to_a_moment_and_those_that_had_nothing_then_stay() {
+    let bench = aged();
+    bench.run("archive");
+    bench.keep("2002", Some("new since"));
+    let line = "restore-all --at 2026-11-03T12:00";
+    let told = bench.run(&format!("{line} --dry-run"));
+    assert!(told.starts_with("1 would be again what they were on 2026-11-03 12:00:00 UTC"));
+    assert_eq!(bench.newest("2001").as_deref(), Some("now"));
+    let told = bench.run(line);
+    assert!(told.contains("; 0 are so anyway, and 1 had nothing then"), "{told}");
+    assert_eq!(bench.newest("2001").as_deref(), Some("late october"));
+    assert_eq!(bench.newest("2002").as_deref(), Some("new since"));
+    assert!(bench.run(line).starts_with("0 are again"), "nothing is added twice");
+    // Whoever was deleted since is there again.
+    bench.keep("2001", None);
+    bench.run(line);
+    assert_eq!(bench.newest("2001").as_deref(), Some("late october"));
+}
+
+#[test]
+fn without_archives_the_command_says_what_to_write() {
+    assert!(Bench::used().refused("archive").contains("archive = true"));
 }

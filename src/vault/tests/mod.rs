@@ -3,6 +3,7 @@
 mod archive;
 mod auth;
 mod keep;
+mod months;
 mod threads;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ impl Bench {
             bytes_max: 1 << 20,
             versions_max: 20,
             age_max: Duration::from_secs(90 * 86_400),
+            archive: None,
             unknown: Unknown::Refuse,
         };
         Bench { top, policy, writer: writer() }

@@ -246,6 +246,8 @@ fn the_vault_keeps_what_it_says() {
     )
     .unwrap();
     let vault = settings.policy.http.vault.as_deref().unwrap();
+    let archive = vault.archive.unwrap();
+    assert_eq!((archive.keep.as_secs(), archive.hour), (730 * 86_400, 2));
     assert_eq!(vault.dir, Path::new("/d/v"));
     assert_eq!(vault.prefixes, [b"".as_slice(), b"backup", b"a/b"].map(Box::from));
     assert_eq!(vault.auth, Auth::Users("/etc/who".into()));
@@ -275,6 +277,8 @@ fn odd_words_in_the_vault_are_told_what_to_write() {
         ("prefixes = [\"/../x\"]", "`prefixes` has \"../x\", which will not do: the name has a"),
         ("versions = 0", "`versions` is 0; Ringpost allows 1 to 10000;"),
         ("keep = \"0\"", "`keep` is zero; write a time such as"),
+        ("archive_hour = 24", "`archive_hour` is 24; a day allows 0 to 23;"),
+        ("archive_keep = \"3d\"", "`archive_keep` is shorter than `keep`, so that versions"),
         ("max = 0", "`max` is 0 bytes; Ringpost allows 1 to 1073741824;"),
         ("max = \"65MiB\"", "`max` is 68157440 bytes, more than the 67108864 of `body_memory`"),
         ("model = 1", "`model` is no key of `[vault]`;"),

@@ -129,6 +129,7 @@ pub(in crate::session::http) fn policy() -> Policy {
             bytes_max: 5_000,
             versions_max: 20,
             age_max: Duration::from_secs(1_000),
+            archive: None,
             unknown: Unknown::Refuse,
         })),
         ca: None,

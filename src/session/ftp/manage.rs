@@ -162,7 +162,6 @@ impl Engine {
                 reply::path(out, at.to_string().as_bytes(), "was made.");
             }
             (Then::Touched(unix_s, at), _) => {
-                let unix_s = i64::try_from(unix_s).unwrap_or(i64::MAX);
                 tell_moment(out, "Modify=", unix_s, &format!("; {at}"));
             }
             (Then::Done | Then::Made, _) => reply::usual(out, Code::FILE_ACTION_DONE),
@@ -188,6 +187,7 @@ impl Engine {
         match then {
             Then::Modified => {
                 let modified_s = entry.version.modified_ns / 1_000_000_000;
+                let modified_s = u64::try_from(modified_s).unwrap_or(0);
                 tell_moment(&mut session.out, "", modified_s, "");
             }
             Then::Enter(_)
@@ -204,9 +204,9 @@ impl Engine {
     }
 }
 
-fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: i64, behind: &str) {
+fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: u64, behind: &str) {
     let mut text = before.as_bytes().to_vec();
-    calendar::write(&mut text, u64::try_from(unix_s).unwrap_or(0));
+    calendar::write(&mut text, unix_s);
     text.extend_from_slice(behind.as_bytes());
     reply::line(out, Code::FILE_STATUS, &text);
 }

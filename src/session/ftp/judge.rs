@@ -94,19 +94,6 @@ pub(super) fn to_read(
     }
 }
 
-/// The file of the catalog that a phone would get for a name, without its bytes.
-pub(super) fn to_look(
-    cwd: &TreePath,
-    asked: &[u8],
-    client: IpAddr,
-    turn: &Turn<'_>,
-) -> Option<Arc<Entry>> {
-    match to_read(cwd, asked, client, turn).1 {
-        Ok(Goal::Read(entry)) => Some(entry),
-        Ok(_) | Err(_) => None,
-    }
-}
-
 /// What becomes of a phone's upload.
 pub(super) fn to_store(
     cwd: &TreePath,

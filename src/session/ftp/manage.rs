@@ -180,8 +180,14 @@ impl Engine {
             return self.act(id, Act::Look { at }, then, None);
         }
         let (cwd, client) = (session.cwd.clone(), session.peer.ip().to_canonical());
-        let Some(entry) = super::judge::to_look(&cwd, asked, client, turn) else {
-            return self.reply(id, Code::UNAVAILABLE, "There is no such file, or RETR tells more.");
+        let entry = match super::judge::to_read(&cwd, asked, client, turn).1 {
+            Ok(Goal::Read(entry)) => entry,
+            // Clients that hear 550 here never say RETR.
+            Ok(_) => {
+                let text = "The vault tells that with the file; say RETR.";
+                return self.reply(id, Code::PARAMETER_NOT_SERVED, text);
+            }
+            Err(no) => return self.reply(id, no.code, &no.text),
         };
         let Some(session) = self.session_mut(id) else { return };
         match then {

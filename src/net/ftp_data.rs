@@ -25,6 +25,8 @@ use crate::wire::snmp::MESSAGE_BYTES_MAX;
 const TRIES_MAX: usize = 64;
 /// Connections that may wait at a door: one is let in, and strangers do not keep it out.
 const BACKLOG: i32 = 8;
+/// How often in a turn what was done may lead to more; the rest is for the next turn.
+const ROUNDS_MAX: usize = 16;
 /// Answers of phones taken in a turn.
 const ANSWERS_MAX: usize = 4_096;
 
@@ -143,7 +145,8 @@ impl Ftp {
     /// Goes on with what others have answered, sends a bounded part of what is large, and asks
     /// phones.
     pub fn send(&mut self, turn: &mut Turn<'_>) {
-        loop {
+        for _ in 0..ROUNDS_MAX {
+            self.streams.engine.resume(turn);
             while let Some(door) = self.streams.engine.poll_door() {
                 self.open(door, turn);
             }

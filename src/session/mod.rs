@@ -251,6 +251,8 @@ pub enum DataFault {
     Handshake(Handshake),
     /// It resumes the TLS session of another client.
     OtherSession,
+    /// The client named an address that is not its own, or a port of other services (RFC 2577).
+    Elsewhere(SocketAddr),
 }
 
 impl DataFault {
@@ -273,6 +275,9 @@ impl DataFault {
             DataFault::Lost => "The data connection was closed before it was used.",
             DataFault::Handshake(_) => "The data connection could not be secured.",
             DataFault::OtherSession => "The data connection belongs to somebody else.",
+            DataFault::Elsewhere(_) => {
+                "PORT named an address that is not the client's own, or a port below 1024."
+            }
         }
     }
 }

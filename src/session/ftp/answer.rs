@@ -45,7 +45,6 @@ impl Engine {
             Answer::Login { result, .. } => self.logged_in(id, result, turn),
             Answer::Opened { .. } | Answer::Verified { .. } | Answer::Stored { .. } => return,
         }
-        self.read_on(id, turn);
         self.rearm(id, turn);
         self.wake(id);
     }
@@ -234,7 +233,6 @@ impl Engine {
         if self.is_waiting_for_slot(id) {
             turn.counters.queue_expired.up();
             self.refuse_slot(id, turn);
-            self.read_on(id, turn);
         }
     }
 

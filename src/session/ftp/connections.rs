@@ -262,8 +262,6 @@ impl Connections for Engine {
                     session.data = None;
                 }
                 self.data_closed(control, id, turn);
-                self.read_on(control, turn);
-                self.rearm(control, turn);
             }
             None => {}
         }
@@ -301,7 +299,7 @@ impl Connections for Engine {
     }
 
     fn has_ready(&self) -> bool {
-        !self.ready.is_empty() || !self.doors.is_empty()
+        !self.ready.is_empty() || !self.doors.is_empty() || !self.resumed.is_empty()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -77,8 +77,11 @@ impl Engine {
             return self.refuse_epsv_all(id);
         }
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+        if !turn.snapshot.policy.ftp.active {
+            let text = "Say PASV or EPSV: this server never calls.";
+            return self.reply(id, Code::NOT_SERVED, text);
+        }
         let text = match () {
-            () if !turn.snapshot.policy.ftp.active => "Say PASV or EPSV: this server never calls.",
             () if to.ip() != session.peer.ip().to_canonical() => {
                 turn.counters.ftp_bounces.up();
                 "Data goes to your own address alone."
@@ -92,6 +95,7 @@ impl Engine {
                 return self.reply(id, Code::OK, "Data will be sent there.");
             }
         };
+        self.note_data_fault(id, DataFault::Elsewhere(to), turn);
         self.reply(id, Code::BAD_ARGUMENT, text);
     }
 
@@ -167,8 +171,6 @@ impl Engine {
                 self.reply(control, Code::NO_DATA_CONNECTION, fault.words());
             }
         }
-        self.read_on(control, turn);
-        self.ready.push_back(control);
     }
 
     /// What this server is called by a client.

@@ -214,8 +214,10 @@ impl Engine {
             Command::List(name) => self.list(id, name, Form::List, turn),
             Command::Nlst(name) => self.list(id, name, Form::Names, turn),
             Command::Mlsd(name) => self.list(id, name, Form::Facts(facts), turn),
-            Command::Mlst(name) => self.lines(id, name, Form::Itself(facts)),
-            Command::Stat(name) => self.lines(id, name, Form::List),
+            Command::Mlst(name) => {
+                self.lines(id, name, Form::Itself(facts), Code::FILE_ACTION_DONE)
+            }
+            Command::Stat(name) => self.lines(id, name, Form::List, Code::DIRECTORY_STATUS),
             Command::Mkd(name) => {
                 self.change(id, name, Verb::Make, |at| Act::MakeDirectory { at }, turn);
             }
@@ -232,9 +234,9 @@ impl Engine {
         }
     }
 
-    fn lines(&mut self, id: ConnectionId, asked: &[u8], form: Form) {
+    fn lines(&mut self, id: ConnectionId, asked: &[u8], form: Form, code: Code) {
         let Some(at) = self.path(id, asked) else { return };
-        self.act(id, Act::List { at, form }, Then::Lines, None);
+        self.act(id, Act::List { at, form }, Then::Lines(code), None);
     }
 
     fn is_phone(&self, id: ConnectionId) -> bool {
@@ -303,7 +305,7 @@ impl Engine {
         match TreePath::parse(&session.cwd, asked) {
             Err(bad) => self.reply(id, Code::UNAVAILABLE, &capital(&bad.to_string())),
             Ok(at) if session.is_administrator() => {
-                self.act(id, Act::Look { at: at.clone() }, Then::Enter(at), None);
+                self.act(id, Act::Look { at }, Then::Enter, None);
             }
             // A phone's FTPDIR need not be there: what matters is whether its files are.
             Ok(at) => {

@@ -41,6 +41,8 @@ pub struct Engine {
     pub(super) records: VecDeque<Record>,
     /// Connections that have something to do although their sockets have no news.
     pub(super) ready: VecDeque<ConnectionId>,
+    /// Sessions whose command is done: the next one may be here already.
+    pub(super) resumed: VecDeque<ConnectionId>,
     /// Transfers in hand.
     pub(super) transfers_open: usize,
     /// The phones' users.
@@ -66,6 +68,7 @@ impl Default for Engine {
             timers: Timers::default(),
             records: VecDeque::new(),
             ready: VecDeque::new(),
+            resumed: VecDeque::new(),
             transfers_open: 0,
             queries: Queries::default(),
             line: Vec::new(),
@@ -128,6 +131,16 @@ impl Engine {
     /// Something to tell the log.
     pub fn poll_record(&mut self) -> Option<Record> {
         self.records.pop_front()
+    }
+
+    /// Goes on with commands that waited for the one before them. Meant for the end of each turn,
+    /// and not for within a command: however many have come, none is read inside another.
+    pub fn resume(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.resumed.pop_front() {
+            self.read_on(id, turn);
+            self.rearm(id, turn);
+            self.ready.push_back(id);
+        }
     }
 
     /// What is to be done for data connections that are not there yet.
@@ -312,6 +325,7 @@ impl Engine {
         let State::Busy(job) = std::mem::replace(&mut session.state, State::Idle) else { return };
         let (peer, secured) = (session.peer, session.secured);
         session.heard = turn.now;
+        self.resumed.push_back(id);
         if let What::Transfer(transfer) = job.what {
             self.transfers_open -= 1;
             self.release(id, transfer, peer, turn);

@@ -105,6 +105,8 @@ impl Engine {
         }
         session.state = State::Idle;
         session.heard = turn.now;
+        self.resumed.push_back(id);
+        let Some(session) = self.session_mut(id) else { return };
         let User::Named(name) = std::mem::replace(&mut session.user, User::Nobody) else { return };
         match result {
             Ok(()) => {
@@ -119,9 +121,6 @@ impl Engine {
             }
             Err(denied) => self.refuse_login(id, &name, denied, turn),
         }
-        self.ready.push_back(id);
-        self.read_on(id, turn);
-        self.rearm(id, turn);
     }
 
     fn refuse_login(&mut self, id: ConnectionId, name: &[u8], why: Denied, turn: &mut Turn<'_>) {
@@ -182,8 +181,8 @@ impl Engine {
                 let waits = session.transfer().map(|transfer| &transfer.stage);
                 if matches!(waits, Some(Stage::Passport)) {
                     self.identify(id, turn);
-                    self.ready.push_back(id);
-                    self.read_on(id, turn);
+                    self.rearm(id, turn);
+                    self.wake(id);
                 }
             }
         }

@@ -136,11 +136,11 @@ impl Engine {
         let Some(session) = self.session_mut(id) else { return };
         let out = &mut session.out;
         match (then, done) {
-            (Then::Enter(at), Done::Looked { member, .. }) if member.is_directory => {
-                session.cwd = at;
+            (Then::Enter, Done::Looked { at, member }) if member.is_directory => {
+                session.cwd = at.clone();
                 reply::usual(out, Code::FILE_ACTION_DONE);
             }
-            (Then::Enter(_), _) => reply::line(out, Code::UNAVAILABLE, b"That is no directory."),
+            (Then::Enter, _) => reply::line(out, Code::UNAVAILABLE, b"That is no directory."),
             (Then::Size, Done::Looked { member, .. }) if !member.is_directory => {
                 reply::line(out, Code::FILE_STATUS, member.bytes.to_string().as_bytes());
             }
@@ -150,13 +150,13 @@ impl Engine {
             (Then::Size | Then::Modified, _) => {
                 reply::line(out, Code::UNAVAILABLE, b"That is no file.");
             }
-            (Then::Lines, Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
+            (Then::Lines(code), Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
                 let lines = bytes.split(|byte| *byte == b'\n');
                 let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
                 let lines = lines.filter(|line| !line.is_empty());
-                reply::lines(out, Code::FILE_ACTION_DONE, b"Here it is:", lines, b"End");
+                reply::lines(out, code, b"Here it is:", lines, b"End");
             }
-            (Then::Lines, _) => reply::line(out, Code::BUSY, b"That is too much; say LIST."),
+            (Then::Lines(_), _) => reply::line(out, Code::BUSY, b"That is too much; say LIST."),
             (Then::RenameFrom, _) => reply::usual(out, Code::MORE_NEEDED),
             (Then::Made, Done::Made { at }) => {
                 reply::path(out, at.to_string().as_bytes(), "was made.");
@@ -196,9 +196,9 @@ impl Engine {
                 let modified_s = u64::try_from(modified_s).unwrap_or(0);
                 tell_moment(&mut session.out, "", modified_s, "");
             }
-            Then::Enter(_)
+            Then::Enter
             | Then::Size
-            | Then::Lines
+            | Then::Lines(_)
             | Then::RenameFrom
             | Then::Made
             | Then::Done

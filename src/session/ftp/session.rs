@@ -17,6 +17,7 @@ use crate::vault::upload::Upload;
 use crate::wire::ftp::command::Type;
 use crate::wire::ftp::line::Lines;
 use crate::wire::ftp::listing::Facts;
+use crate::wire::ftp::reply::Code;
 
 /// One connection: a session's, or one for its data.
 #[derive(Debug)]
@@ -185,14 +186,14 @@ pub(super) enum What {
 /// How the answer to an act is told.
 #[derive(Clone, Debug)]
 pub(super) enum Then {
-    /// `CWD` and `CDUP`, to this directory.
-    Enter(TreePath),
+    /// `CWD` and `CDUP`.
+    Enter,
     /// `SIZE`.
     Size,
     /// `MDTM`.
     Modified,
-    /// `MLST` and `STAT`: the lines, in a reply.
-    Lines,
+    /// `MLST` and `STAT`: the lines, in a reply of this code.
+    Lines(Code),
     /// `RNFR`.
     RenameFrom,
     /// `MKD`.

@@ -10,7 +10,7 @@ use super::row::{Row, second};
 use super::{expiry, located};
 use crate::control::config::Settings;
 
-/// Judges the files of every `[[https]]`: what is worth a look.
+/// Judges the files of every `[[https]]` and of `[ftp]`: what is worth a look.
 ///
 /// # Errors
 /// Every mistake that `ringpost serve` would stop at, each with the configuration's line and what

@@ -1,4 +1,4 @@
-//! Certificates of the HTTPS listeners: made at the first start, taken up when they change, renewed
+//! Certificates of the listeners with TLS: made at the first start, taken up when they change, renewed
 //! before they expire, and told about.
 //!
 //! Runs in control alone. A pair that is bad or half there never takes the place of a good one, and
@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{CaSettings, Settings, TlsSettings};
 use crate::net::integrity;
 use crate::net::tls::SharedTerms;
+use crate::session::Protocol;
 use crate::session::http::limits::CaFile;
 use authority::{Authority, Kind};
 pub use check::judge;
@@ -43,7 +44,7 @@ const WARN_DAYS: i64 = 30;
 const ADDRESSES_EVERY_S: i64 = 60;
 const DAY_S: i64 = 86_400;
 
-/// What `/status.json` says of one `[[https]]`.
+/// What `/status.json` says of one `[[https]]`, or of `[ftp]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CertificateStatus {
     /// Its addresses.
@@ -347,7 +348,8 @@ pub(super) fn speaks(settings: &TlsSettings) -> String {
         let names: Vec<_> = suites.iter().filter_map(|suite| suite.suite().as_str()).collect();
         format!("TLS 1.2, authenticated and not encrypted: {}", names.join(", "))
     } else {
-        "TLS 1.2 and 1.3".into()
+        let within = if settings.protocol == Protocol::Ftp { "FTP over " } else { "" };
+        format!("{within}TLS 1.2 and 1.3")
     }
 }
 

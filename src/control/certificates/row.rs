@@ -1,4 +1,4 @@
-//! One `[[https]]`: its files, what was made of them, and what is wrong with the newest.
+//! One `[[https]]`, or `[ftp]`: its files, what was made of them, and what is wrong with the newest.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::net::tls::TlsTerms;
 /// A pair is written as two files. For so many seconds half of it may be there.
 const SETTLES_WITHIN_S: i64 = 3;
 
-/// One `[[https]]`.
+/// One `[[https]]`, or `[ftp]`.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) settings: TlsSettings,
@@ -53,6 +53,7 @@ impl Row {
         };
         self.used.is_some()
             && of(&self.settings) == of(new)
+            && self.settings.protocol == new.protocol
             && self.settings.authenticate_only == new.authenticate_only
             && self.settings.legacy == new.legacy
     }
@@ -200,6 +201,7 @@ impl Judgement {
         let ca = settings.client_ca.as_deref().filter(|_| asks).map(files::read).transpose()?;
         let crl = settings.client_crl.as_deref().filter(|_| asks).map(files::read).transpose()?;
         Ok(Judgement {
+            protocol: settings.protocol,
             client_auth: settings.client_auth,
             client_ca: ca.unwrap_or_default(),
             client_crl: crl,

@@ -19,15 +19,22 @@ use crate::net::integrity;
 #[cfg(feature = "legacy-tls")]
 use crate::net::legacy::LegacySessions;
 use crate::net::tls::TlsTerms;
+use crate::session::Protocol;
 
 /// Sessions that are remembered for phones that take no tickets, on TLS 1.2: a reboot storm of a
 /// large site. Some 350 bytes each once they are there, so 12 MB at most for each listener.
 const SESSIONS_MAX: usize = 32_768;
 
+/// Tickets for each session of FTP on TLS 1.3: clients use each once, and resume with one for each
+/// data connection.
+const FTP_TICKETS: usize = 4;
+
 /// Who may connect, and what is hidden. Sessions begun under one judgement are never resumed under
 /// another: a phone whose certificate has been revoked would come back in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Judgement {
+    /// What is spoken within.
+    pub(super) protocol: Protocol,
     pub(super) client_auth: ClientAuth,
     /// Who vouches for phones, PEM; empty where they are not asked.
     pub(super) client_ca: Vec<u8>,
@@ -48,6 +55,16 @@ pub(super) struct Sessions {
     cache: Arc<dyn StoresServerSessions>,
     #[cfg(feature = "legacy-tls")]
     pub(super) legacy: LegacySessions,
+}
+
+/// What may be spoken within, in the registered names.
+fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
+    match protocol {
+        Protocol::Http | Protocol::Https => &[b"http/1.1", b"http/1.0"],
+        Protocol::Ftp => &[b"ftp"],
+        // It has no connections.
+        Protocol::Tftp => &[],
+    }
 }
 
 impl Sessions {
@@ -95,7 +112,12 @@ impl Judgement {
         let mut config = builder.with_cert_resolver(Arc::new(Shown(keys)));
         config.ticketer = sessions.tickets.clone();
         config.session_storage = sessions.cache.clone();
-        config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+        // Whoever asks for another protocol is refused, so that nobody can have a browser's request
+        // taken for a session of FTP, or the other way round (ALPACA); who asks for none is served.
+        config.alpn_protocols = alpn(self.protocol).iter().map(|name| name.to_vec()).collect();
+        if self.protocol == Protocol::Ftp {
+            config.send_tls13_tickets = FTP_TICKETS;
+        }
         Ok(TlsTerms {
             config: Arc::new(config),
             #[cfg(feature = "legacy-tls")]

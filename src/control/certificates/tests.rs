@@ -11,6 +11,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConnection};
 
 mod bad;
+mod ftp;
 
 use super::*;
 use crate::control::config::{ClientAuth, parse_for_tests};
@@ -73,9 +74,22 @@ fn meet(
     config: &Arc<ClientConfig>,
     name: &str,
 ) -> Result<(Vec<u8>, bool), String> {
+    let (client, server) = shake(terms, config, name, &[])?;
+    let shown = client.peer_certificates().unwrap()[0].to_vec();
+    Ok((shown, server.handshake_kind() == Some(rustls::HandshakeKind::Resumed)))
+}
+
+/// Both ends once they have shaken hands, the server's with this mark in what resumes it.
+fn shake(
+    terms: &TlsTerms,
+    config: &Arc<ClientConfig>,
+    name: &str,
+    mark: &[u8],
+) -> Result<(ClientConnection, ServerConnection), String> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(config.clone(), name).unwrap();
     let mut server = ServerConnection::new(terms.config.clone()).unwrap();
+    server.set_resumption_data(mark);
     for _ in 0..4 {
         let mut wire = Vec::new();
         while client.wants_write() {
@@ -100,8 +114,7 @@ fn meet(
         }
         let _ = client.reader().read(&mut [0; 9]);
     }
-    let shown = client.peer_certificates().unwrap()[0].to_vec();
-    Ok((shown, server.handshake_kind() == Some(rustls::HandshakeKind::Resumed)))
+    Ok((client, server))
 }
 
 fn client(ca: &[u8], with_ecdsa: bool) -> Arc<ClientConfig> {

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::config::{self, Settings};
 use crate::session::Protocol;
+use crate::session::ftp::limits::FtpListener;
 
 /// The classic's lists: a change of one of them counts at once.
 const LISTS: [&str; 5] = [
@@ -53,6 +54,7 @@ pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
         ("user and group", (&old.user, &old.group) != (&new.user, &new.group)),
         ("listen, ports and receive_buffer in [tftp]", old.tftp != new.tftp),
         ("listen in [[http]] and [[https]]", listens(old) != listens(new)),
+        ("listen, tls_listen and tls in [ftp]", ftp_listens(old) != ftp_listens(new)),
         ("[admin]", old.admin != new.admin),
         ("[content]", old.content != new.content),
         ("format in [log]", old.log.format != new.log.format),
@@ -65,6 +67,13 @@ fn listens(settings: &Settings) -> Vec<(SocketAddr, Protocol)> {
     let listeners = settings.policy.http.listeners.iter();
     let mut listens: Vec<_> = listeners.map(|one| (one.address, one.protocol)).collect();
     listens.sort_unstable_by_key(|(address, protocol)| (*address, protocol.name()));
+    listens
+}
+
+/// Where FTP comes to, and when it is secured there.
+fn ftp_listens(settings: &Settings) -> Vec<FtpListener> {
+    let mut listens = settings.policy.ftp.listeners.clone();
+    listens.sort_unstable_by_key(|listener| listener.address);
     listens
 }
 
@@ -110,6 +119,20 @@ mod tests {
         assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
         let new = parse_for_tests("[[https]]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]");
         assert_eq!(needs_restart(&old, &new), ["listen in [[http]] and [[https]]"]);
+    }
+
+    #[test]
+    fn of_ftp_only_addresses_and_whether_there_is_tls_need_a_restart() {
+        let old = parse_for_tests("[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]");
+        let same = parse_for_tests(
+            "[ftp]\nlisten = [\"[::]:21\", \"0.0.0.0:21\"]\npassive_ports = \"40000-40100\"\n\
+             bypass = [\"10.0.0.0/8\"]\nsessions_max = 5",
+        );
+        assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
+        for new in ["[ftp]", "[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]\ntls = false"] {
+            let told = needs_restart(&old, &parse_for_tests(new));
+            assert_eq!(told, ["listen, tls_listen and tls in [ftp]"], "{new}");
+        }
     }
 
     #[test]

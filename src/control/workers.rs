@@ -24,15 +24,33 @@ use crate::net::stream::StreamListener;
 use crate::net::tls::SharedTerms;
 use crate::net::{Orders, Seat, WAKE, Worker};
 use crate::session::Protocol;
-use crate::session::http::limits::HttpListener;
 
 /// Sockets of one worker.
 #[derive(Default)]
 pub struct WorkerSockets {
     /// Each TFTP listener's, with those that answer for it.
     datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
-    /// Those that connections come to, by their addresses as configured.
-    streams: Vec<(HttpListener, TcpListener)>,
+    /// Those that connections come to.
+    streams: Vec<(Door, TcpListener)>,
+}
+
+/// An address that connections come to.
+#[derive(Clone, Copy, Debug)]
+struct Door {
+    /// As configured.
+    address: SocketAddr,
+    protocol: Protocol,
+    tls: Tls,
+}
+
+/// From when on connections are secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    Never,
+    /// When somebody asks for it.
+    Asked,
+    /// Before anything else is said.
+    First,
 }
 
 /// The workers, and the loader that serves them.
@@ -59,7 +77,7 @@ impl DataPath for Workers {
         if let Some(tftp) = &settings.tftp {
             bind_datagrams(tftp, workers, inherited, &mut bound)?;
         }
-        bind_streams(&settings.policy.http.listeners, workers, inherited, &mut bound)?;
+        bind_streams(&doors(settings), workers, inherited, &mut bound)?;
         Ok(bound)
     }
 
@@ -100,8 +118,8 @@ impl DataPath for Workers {
                     view: Arc::clone(&parts.views[number]),
                     orders: Arc::clone(&orders),
                 };
-                let streams = streams(sockets.streams, &parts.terms);
-                let worker = Worker::new(seat, sockets.datagrams, streams, Vec::new())?;
+                let (http, ftp) = streams(sockets.streams, &parts.terms);
+                let worker = Worker::new(seat, sockets.datagrams, http, ftp)?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders, loader })
@@ -180,16 +198,33 @@ fn bind_datagrams(
     Ok(())
 }
 
+/// Every address that connections come to.
+fn doors(settings: &Settings) -> Vec<Door> {
+    let http = settings.policy.http.listeners.iter().map(|row| {
+        let tls = if row.protocol == Protocol::Https { Tls::First } else { Tls::Never };
+        Door { address: row.address, protocol: row.protocol, tls }
+    });
+    let ftp = settings.policy.ftp.listeners.iter().map(|row| {
+        let tls = match (row.tls, row.implicit) {
+            (false, _) => Tls::Never,
+            (true, false) => Tls::Asked,
+            (true, true) => Tls::First,
+        };
+        Door { address: row.address, protocol: Protocol::Ftp, tls }
+    });
+    http.chain(ftp).collect()
+}
+
 /// Binds the listeners for connections.
 fn bind_streams(
-    listeners: &[HttpListener],
+    doors: &[Door],
     workers: usize,
     inherited: &mut Inherited,
     bound: &mut Bound<Vec<WorkerSockets>>,
 ) -> Result<(), String> {
     let mut short_backlog = None;
-    for row in listeners {
-        let (address, protocol) = (row.address, row.protocol);
+    for door in doors {
+        let Door { address, protocol, tls } = *door;
         let given = inherited.take_tcp(address);
         let listener = match given.len() {
             0 => bind_tcp(address, workers, protocol),
@@ -205,17 +240,20 @@ fn bind_streams(
             }
         };
         let listener = match listener {
-            Err(fault) if fault.lacks_ipv6() && listeners.len() > 1 => {
+            Err(fault) if fault.lacks_ipv6() && doors.len() > 1 => {
                 bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
                 continue;
             }
             other => other.map_err(|fault| fault.to_string())?,
         };
         short_backlog = short_backlog.or(listener.short_backlog);
-        let (protocol, address) = (protocol.name().into(), listener.address);
-        bound.listeners.push(Listening { protocol, address });
+        let protocol = match (protocol, tls) {
+            (Protocol::Ftp, Tls::First) => "ftps",
+            (protocol, Tls::Never | Tls::Asked | Tls::First) => protocol.name(),
+        };
+        bound.listeners.push(Listening { protocol: protocol.into(), address: listener.address });
         for (sockets, one) in bound.sockets.iter_mut().zip(listener.workers) {
-            sockets.streams.push((row.clone(), one));
+            sockets.streams.push((*door, one));
         }
     }
     bound.warnings.extend(short_backlog.map(|allowed| {
@@ -229,31 +267,32 @@ fn bind_streams(
 
 /// Says which listeners have nothing to secure their connections with.
 fn tell_unsecured(parts: &Parts) {
-    let rows = parts.settings.policy.http.listeners.iter();
-    for row in rows.filter(|row| row.protocol == Protocol::Https) {
-        if !parts.terms.contains_key(&row.address) {
-            tracing::error!("{} has no certificate, so nobody is served there", row.address);
+    let doors = doors(&parts.settings).into_iter();
+    for Door { address, tls, .. } in doors.filter(|door| !parts.terms.contains_key(&door.address)) {
+        match tls {
+            Tls::Never => {}
+            Tls::Asked => tracing::error!("{address} has no certificate, so nobody has TLS there"),
+            Tls::First => {
+                tracing::error!("{address} has no certificate, so nobody is served there");
+            }
         }
     }
 }
 
-/// Gives each socket what its connections are secured with.
+/// Gives each socket what its connections are secured with: those of HTTP, then those of FTP.
 fn streams(
-    sockets: Vec<(HttpListener, TcpListener)>,
+    sockets: Vec<(Door, TcpListener)>,
     terms: &HashMap<SocketAddr, SharedTerms>,
-) -> Vec<StreamListener> {
-    let mut streams = Vec::new();
-    for (HttpListener { address, protocol, .. }, socket) in sockets {
-        let terms = match protocol {
-            Protocol::Https => terms.get(&address).cloned(),
-            Protocol::Tftp | Protocol::Http | Protocol::Ftp => None,
-        };
-        // Without terms the socket would speak HTTP in clear where phones expect TLS.
-        if protocol != Protocol::Https || terms.is_some() {
-            streams.push(StreamListener { socket, address, protocol, terms, in_clear: false });
-        }
-    }
-    streams
+) -> (Vec<StreamListener>, Vec<StreamListener>) {
+    let streams = sockets.into_iter().filter_map(|(door, socket)| {
+        let Door { address, protocol, tls } = door;
+        let terms = terms.get(&address).filter(|_| tls != Tls::Never).cloned();
+        // Without terms the socket would speak in clear where phones expect TLS.
+        let is_served = tls != Tls::First || terms.is_some();
+        let in_clear = protocol == Protocol::Ftp && tls != Tls::First;
+        is_served.then_some(StreamListener { socket, address, protocol, terms, in_clear })
+    });
+    streams.partition(|stream| stream.protocol != Protocol::Ftp)
 }
 
 fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {
@@ -279,14 +318,15 @@ mod tests {
         let bound = bind(
             "[tftp]\nlisten = [\"127.0.0.1:0\"]\n\
              [[http]]\nlisten = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n\
-             [[https]]\nlisten = [\"127.0.0.3:0\"]",
+             [[https]]\nlisten = [\"127.0.0.3:0\"]\n\
+             [ftp]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.2:0\"]",
         )
         .unwrap();
         let shown: Vec<_> = bound.listeners.iter().map(|one| one.protocol.as_str()).collect();
-        assert_eq!(shown, ["tftp", "http", "http", "https"]);
+        assert_eq!(shown, ["tftp", "http", "http", "https", "ftp", "ftps"]);
         assert!(bound.listeners.iter().all(|one| one.address.port() != 0));
         for worker in &bound.sockets {
-            assert_eq!((worker.datagrams.len(), worker.streams.len()), (1, 3));
+            assert_eq!((worker.datagrams.len(), worker.streams.len()), (1, 5));
         }
     }
 
@@ -301,11 +341,19 @@ mod tests {
 
     #[test]
     fn a_listener_without_a_certificate_never_speaks_in_clear() {
-        let mut bound =
-            bind("[[http]]\nlisten = [\"127.0.0.1:0\"]\n[[https]]\nlisten = [\"127.0.0.3:0\"]")
-                .unwrap();
+        let mut bound = bind(
+            "[[http]]\nlisten = [\"127.0.0.1:0\"]\n[[https]]\nlisten = [\"127.0.0.3:0\"]\n\
+             [ftp]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.2:0\"]",
+        )
+        .unwrap();
         let sockets = std::mem::take(&mut bound.sockets[0].streams);
-        let streams = streams(sockets, &HashMap::new());
-        assert_eq!(streams.iter().map(|one| one.protocol).collect::<Vec<_>>(), [Protocol::Http]);
+        let (http, ftp) = streams(sockets, &HashMap::new());
+        assert_eq!(http.iter().map(|one| one.protocol).collect::<Vec<_>>(), [Protocol::Http]);
+        // The one where TLS is asked for first serves whoever asks for none.
+        assert_eq!(
+            ftp.iter().map(|one| one.address.to_string()).collect::<Vec<_>>(),
+            ["127.0.0.1:0"]
+        );
+        assert!(ftp[0].in_clear && !http[0].in_clear);
     }
 }

@@ -1,5 +1,5 @@
-//! Certificates of the listeners with TLS: made at the first start, taken up when they change, renewed
-//! before they expire, and told about.
+//! Certificates of the listeners with TLS: made at the first start, taken up when they change,
+//! renewed before they expire, and told about.
 //!
 //! Runs in control alone. A pair that is bad or half there never takes the place of a good one, and
 //! nothing that an administrator put there is ever overwritten.

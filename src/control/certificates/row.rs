@@ -1,4 +1,5 @@
-//! One `[[https]]`, or `[ftp]`: its files, what was made of them, and what is wrong with the newest.
+//! One `[[https]]`, or `[ftp]`: its files, what was made of them, and what is wrong with the
+//! newest.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -134,10 +134,12 @@ fn administrators(file: &Path, phones: &[Spanned<String>], warnings: &mut Vec<St
             return;
         }
     };
-    let (users, bad) = Users::parse(&text);
+    let (_, bad) = Users::parse(&text);
     warnings.extend(bad.iter().map(|BadLine { line, why }| format!("{shown}:{line}: {why}")));
-    for phone in phones.iter().filter(|name| users.find(name.get_ref().as_bytes()).is_some()) {
-        let name = phone.get_ref();
+    let is_phone =
+        |name: &&str| phones.iter().any(|phone| phone.get_ref().eq_ignore_ascii_case(name));
+    let names = text.lines().filter_map(|line| line.trim().split(':').next());
+    for name in names.filter(is_phone) {
         warnings.push(format!(
             "{name:?} in {shown} can never log in as an administrator: whoever has this name is a \
              phone (`phones` in [ftp]); take it out with: ringpost passwd --ftp --delete {name}"

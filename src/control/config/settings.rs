@@ -105,6 +105,30 @@ impl Settings {
             let stack = dirs.map(|dir| place(dir, &mut self.roots)).collect();
             listeners.push(HttpListener { stack, ..old.clone() });
         }
+        self.keep_ftp(before);
+    }
+
+    /// The same for FTP, whose listeners have the files in common.
+    fn keep_ftp(&mut self, before: &Settings) {
+        let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
+        let (new, old) = (&mut policy.ftp, &before.policy.ftp);
+        if new.listeners.is_empty() {
+            let dirs = old.stack.iter().filter_map(|root| before.roots.get(usize::from(root.0)));
+            let stack = dirs.map(|dir| place(dir, &mut self.roots)).collect();
+            let vault = policy.http.vault.clone().filter(|_| old.vault.is_some());
+            *new = FtpPolicy { stack, vault, snmp: new.snmp.clone(), ..old.clone() };
+            return;
+        }
+        for old in &old.listeners {
+            match new.listeners.iter_mut().find(|new| new.address == old.address) {
+                // What a socket begins with is settled when it is bound; TLS can only go.
+                Some(new) => {
+                    new.implicit = old.implicit;
+                    new.tls = old.implicit || old.tls && new.tls;
+                }
+                None => new.listeners.push(*old),
+            }
+        }
     }
 }
 
@@ -242,13 +266,6 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
 fn judge(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<String> {
     check::ports(file, found);
     let mut warnings = Vec::new();
-    let later = later(file);
-    if let Some(sections) = join(&later) {
-        warnings.push(format!(
-            "{sections} can be read and kept, but this version does not serve that yet: \
-             it serves TFTP, HTTP, HTTPS and administration"
-        ));
-    }
     if disk == Disk::Read {
         places::directories(file, data_dir, found);
     }
@@ -261,8 +278,8 @@ fn judge(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<Str
     }
     check::active_port(file, &mut warnings);
     exposure::judge(file, data_dir, found, &mut warnings);
-    let served = file.tftp.is_some() || !file.http.is_empty() || !file.https.is_empty();
-    if !served && later.is_empty() && found.is_empty() {
+    let streams = !file.http.is_empty() || !file.https.is_empty() || file.ftp.is_some();
+    if file.tftp.is_none() && !streams && found.is_empty() {
         found.fault_anywhere("nothing is served; add a section such as [tftp]");
     }
     warnings
@@ -294,12 +311,6 @@ fn data_dir(path: &Path, file: &File) -> PathBuf {
 pub(super) fn normal(path: &Path) -> PathBuf {
     let parts: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     if parts.as_os_str().is_empty() { PathBuf::from(".") } else { parts }
-}
-
-/// The sections that this version reads and keeps without serving them.
-fn later(file: &File) -> Vec<&'static str> {
-    let sections = [("[ftp]", file.ftp.is_some())];
-    sections.into_iter().filter(|(_, here)| *here).map(|(name, _)| name).collect()
 }
 
 /// `a, b and c`; nothing where there is nothing.

@@ -3,8 +3,10 @@
 //! Reads the command line, opens the sockets, runs the storm, shows what came of it. Exit status 1
 //! when any phone failed, 2 when the run could not be set up.
 
+mod agents;
 mod clock;
 mod fleet;
+mod ftp;
 mod group;
 mod network;
 mod noise;
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let driven = command.protocol().and_then(|protocol| match protocol {
         Protocol::Tftp => prepare(&command).and_then(|storm| drive(storm, &command)),
         Protocol::Http | Protocol::Https => web::drive(&command),
+        Protocol::Ftp | Protocol::Ftps => ftp::drive(&command),
     });
     match driven {
         Ok(true) => ExitCode::SUCCESS,

@@ -43,7 +43,8 @@ pub(crate) fn address_of(number: u32) -> Ipv4Addr {
     Ipv4Addr::from(FIRST_ADDRESS + 1 + number)
 }
 
-fn number_of(address: Ipv4Addr) -> Option<u32> {
+/// The number of a real address.
+pub(crate) fn number_of(address: Ipv4Addr) -> Option<u32> {
     u32::from(address).checked_sub(FIRST_ADDRESS + 1)
 }
 

@@ -10,24 +10,27 @@ use clap::Parser;
 use ringpost::phone::tftp::{Behaviour, Client, Leave, OnTimer};
 use ringpost::wire::tftp::Options;
 
+use crate::ftp::spec::FtpArgs;
 use crate::target::{Protocol, Target};
 use crate::web::spec::WebArgs;
 
 /// Retransmission timer of a phone that speaks TFTP, unless it is told otherwise.
 const TFTP_TIMER: Duration = Duration::from_secs(1);
 
-/// Thousands of simulated telephones against a server of files, over TFTP, HTTP or HTTPS.
+/// Thousands of simulated telephones against a server of files, over TFTP, HTTP or FTP, in clear
+/// or over TLS.
 ///
 /// Without --group the options describe one group of phones; with it they are what groups start
 /// from. A group is a list of key=value pairs: phones, rate, for, file (several), put, size,
 /// blksize, windowsize, timeout-option, tsize, timer, tries, attempts, ramp, start, pause, repeat,
 /// kind, same-port, addresses. Over HTTP a group knows phones, rate, for, file, put, size, timer,
-/// tries, attempts, ramp, start, pause, repeat, kind and addresses.
+/// tries, attempts, ramp, start, pause, repeat, kind and addresses. Over FTP there is one group.
 #[derive(Clone, Debug, Parser)]
 #[command(version, about, verbatim_doc_comment)]
 pub(crate) struct Command {
-    /// The server: an address with its port, or a URL (tftp, http or https) whose path stands
-    /// before every name. By default the trial server of `ringpost` on this machine.
+    /// The server: an address with its port, or a URL (tftp, http, https, ftp or ftps) whose path
+    /// stands before every name; over FTP it is the directory that phones go to. By default the
+    /// trial server of `ringpost` on this machine.
     #[arg(value_name = "SERVER")]
     pub(crate) target: Option<Target>,
     /// What the phones speak, where no URL says it.
@@ -88,6 +91,8 @@ pub(crate) struct Command {
     pub(crate) quiet: bool,
     #[command(flatten)]
     pub(crate) web: WebArgs,
+    #[command(flatten)]
+    pub(crate) ftp: FtpArgs,
 }
 
 /// One group of phones.
@@ -125,19 +130,19 @@ pub(crate) struct GroupArgs {
     /// Asks for the size of the file.
     #[arg(long)]
     pub(crate) tsize: bool,
-    /// The phone's own retransmission timer, by default 1s; over HTTP the longest silence that it
-    /// bears, by default 30s.
+    /// The phone's own retransmission timer, by default 1s; over HTTP and FTP the longest silence
+    /// that it bears, by default 30s.
     #[arg(long, value_parser = duration)]
     pub(crate) timer: Option<Duration>,
     /// How often the phone sends the same packet before it gives up; over HTTP how often it obeys
-    /// a Retry-After for one file.
+    /// a Retry-After for one file, over FTP how often it tries again after a reply of 4xx.
     #[arg(long, default_value_t = 10)]
     pub(crate) tries: u32,
     /// How often the phone begins a file before it gives up.
     #[arg(long, default_value_t = 1)]
     pub(crate) attempts: u8,
     /// Time over which the phones get power.
-    #[arg(long, value_parser = duration, default_value = "0s")]
+    #[arg(long, visible_alias = "within", value_parser = duration, default_value = "0s")]
     pub(crate) ramp: Duration,
     /// When the first of them does.
     #[arg(long, value_parser = duration, default_value = "0s")]
@@ -184,6 +189,8 @@ impl Command {
             Protocol::Tftp => 6_969,
             Protocol::Http => 8_080,
             Protocol::Https => 8_411,
+            Protocol::Ftp => 2_121,
+            Protocol::Ftps => 9_990,
         };
         let trial = SocketAddr::from((Ipv4Addr::LOCALHOST, trial_port));
         self.target.as_ref().map_or(trial, |target| target.server)

@@ -14,6 +14,10 @@ pub(crate) enum Protocol {
     Http,
     /// HTTP/1.1 over TLS.
     Https,
+    /// FTP, in clear or with `AUTH TLS`.
+    Ftp,
+    /// FTP over TLS from the first byte.
+    Ftps,
 }
 
 /// The server as it was named.
@@ -36,8 +40,12 @@ impl FromStr for Target {
             Some(("tftp", rest)) => (Some(Protocol::Tftp), rest),
             Some(("http", rest)) => (Some(Protocol::Http), rest),
             Some(("https", rest)) => (Some(Protocol::Https), rest),
+            Some(("ftp", rest)) => (Some(Protocol::Ftp), rest),
+            Some(("ftps", rest)) => (Some(Protocol::Ftps), rest),
             Some((unknown, _)) => {
-                return Err(format!("{unknown:?} is not spoken here: tftp, http, https"));
+                return Err(format!(
+                    "{unknown:?} is not spoken here: tftp, http, https, ftp, ftps"
+                ));
             }
         };
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -61,6 +69,8 @@ fn alone(authority: &str, protocol: Option<Protocol>) -> Option<SocketAddr> {
         Protocol::Tftp => 69,
         Protocol::Http => 80,
         Protocol::Https => 443,
+        Protocol::Ftp => 21,
+        Protocol::Ftps => 990,
     };
     let bare = authority.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     Some(SocketAddr::new(bare.unwrap_or(authority).parse().ok()?, port))
@@ -82,12 +92,16 @@ mod tests {
         assert_eq!(target("https://[::1]:8411"), (https, "[::1]:8411".into(), "/".into()));
         assert_eq!(target("https://[::1]/a/b/"), (https, "[::1]:443".into(), "/a/b/".into()));
         let http = Some(Protocol::Http);
+        let ftp = (Some(Protocol::Ftp), "127.0.0.1:21".into(), "/".into());
+        assert_eq!(target("ftp://127.0.0.1"), ftp);
+        let ftps = (Some(Protocol::Ftps), "[::1]:990".into(), "/sets/".into());
+        assert_eq!(target("ftps://[::1]/sets"), ftps);
         assert_eq!(target("http://127.0.0.1/x"), (http, "127.0.0.1:80".into(), "/x/".into()));
     }
 
     #[test]
     fn what_is_no_server_is_refused() {
-        for text in ["127.0.0.1", "ftp://127.0.0.1", "http://", "http://name/x", "host:80"] {
+        for text in ["127.0.0.1", "smtp://127.0.0.1", "http://", "http://name/x", "host:80"] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
     }

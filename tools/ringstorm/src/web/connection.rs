@@ -1,6 +1,6 @@
 //! One connection of a phone: a socket from an address of its own, plain or secured.
 //!
-//! Moves bytes when the socket is ready; knows nothing of HTTP.
+//! Moves bytes when the socket is ready; knows nothing of HTTP, and nothing of FTP.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
@@ -59,6 +59,9 @@ pub(crate) struct Connection {
     socket: TcpStream,
     tls: Option<Box<ClientConnection>>,
     stage: Stage,
+    /// What came in one go with the end of the handshake, and whether the end of all came with it.
+    early: Vec<u8>,
+    is_ended: bool,
     /// The socket may have bytes.
     pub(crate) is_readable: bool,
     /// The server has closed its side, or has reset it.
@@ -102,9 +105,41 @@ impl Connection {
             socket,
             tls: tls.map(Box::new),
             stage: Stage::Opening,
+            early: Vec::new(),
+            is_ended: false,
             is_readable: false,
             is_closed: false,
         })
+    }
+
+    /// A connection that the server has opened; the phone is the client of its TLS all the same.
+    pub(crate) fn accepted(
+        mut socket: TcpStream,
+        tls: Option<ClientConnection>,
+        (registry, token): (&Registry, Token),
+    ) -> io::Result<Connection> {
+        socket.set_nodelay(true)?;
+        registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Connection {
+            socket,
+            tls: tls.map(Box::new),
+            stage: Stage::Opening,
+            early: Vec::new(),
+            is_ended: false,
+            is_readable: false,
+            is_closed: false,
+        })
+    }
+
+    /// Begins to secure a connection that has carried bytes in clear.
+    pub(crate) fn secure(&mut self, tls: ClientConnection) {
+        self.tls = Some(Box::new(tls));
+        self.stage = Stage::Securing;
+    }
+
+    /// The address that it has here.
+    pub(crate) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
     }
 
     /// Goes on with opening and securing. Says how far it has come.
@@ -122,13 +157,18 @@ impl Connection {
         if self.stage == Stage::Securing {
             self.flush()?;
             while self.is_securing() && self.is_readable {
-                let mut surplus = |_: &[u8]| {};
-                self.read(scratch, None, &mut surplus).map_err(|mut trouble| {
-                    if trouble.loss == Loss::Closed {
-                        trouble.loss = Loss::Unsecured;
+                let mut early = std::mem::take(&mut self.early);
+                let read = self.read(scratch, None, &mut |bytes| early.extend_from_slice(bytes));
+                self.early = early;
+                if let Err(trouble) = read {
+                    match (trouble.loss, self.is_securing()) {
+                        (Loss::Closed, false) => self.is_ended = true,
+                        (Loss::Closed, true) => {
+                            return Err(Trouble { loss: Loss::Unsecured, ..trouble });
+                        }
+                        (_, _) => return Err(trouble),
                     }
-                    trouble
-                })?;
+                }
                 self.flush()?;
             }
             if !self.is_securing() {
@@ -155,6 +195,12 @@ impl Connection {
         limit: Option<usize>,
         taken: &mut impl FnMut(&[u8]),
     ) -> Result<usize, Trouble> {
+        if self.stage == Stage::Open && !self.early.is_empty() {
+            taken(&std::mem::take(&mut self.early));
+        }
+        if self.is_ended {
+            return Err(Trouble { loss: Loss::Closed, words: "closed".to_owned() });
+        }
         let mut left = limit.unwrap_or(usize::MAX);
         for _ in 0..READS_MAX {
             let room = left.min(READ_BYTES);
@@ -229,6 +275,22 @@ impl Connection {
             }
         }
         Ok(())
+    }
+
+    /// Says that no more will come, once all of it has left; reading goes on. Whether it was said;
+    /// to be called again until it is.
+    pub(crate) fn end(&mut self) -> Result<bool, Trouble> {
+        if let Some(tls) = &mut self.tls {
+            // A second one is not sent.
+            tls.send_close_notify();
+        }
+        self.flush()?;
+        if self.tls.as_ref().is_some_and(|tls| tls.wants_write()) {
+            return Ok(false);
+        }
+        // A server that has gone meanwhile is found out when it is read.
+        let _ = self.socket.shutdown(Shutdown::Write);
+        Ok(true)
     }
 
     /// Closes it in order.

@@ -3,16 +3,16 @@
 //! Some threads, each with phones of its own; every one reads the clock once a turn.
 
 mod caller;
-mod connection;
+pub(crate) mod connection;
 mod fleet;
-mod plan;
+pub(crate) mod plan;
 mod report;
-mod secure;
+pub(crate) mod secure;
 pub(crate) mod spec;
 mod tally;
 #[cfg(test)]
 mod trial;
-mod vault;
+pub(crate) mod vault;
 
 use std::io;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -100,7 +100,7 @@ fn prepare(command: &Command) -> Result<(World, Gate), String> {
     let server = command.server();
     let security = match command.protocol()? {
         Protocol::Https => Some(Security::new(&command.web, server.ip())?),
-        Protocol::Http | Protocol::Tftp => None,
+        Protocol::Http | Protocol::Tftp | Protocol::Ftp | Protocol::Ftps => None,
     };
     let groups = plan::groups(command)?;
     let is_crowd = |group: &&WebGroup| group.role != Role::Load;

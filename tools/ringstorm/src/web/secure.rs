@@ -81,7 +81,7 @@ fn verifier(
         return Ok(Arc::new(Anybody(Arc::clone(provider))));
     }
     let Some(path) = &args.ca else {
-        return Err("HTTPS needs the CA's certificate (--ca FILE), or --insecure".to_owned());
+        return Err("TLS needs the CA's certificate (--ca FILE), or --insecure".to_owned());
     };
     let told = |fault: String| format!("--ca {}: {fault}", path.display());
     let certificates = CertificateDer::pem_file_iter(path).map_err(|fault| told(fault.to_string()));

@@ -1,4 +1,5 @@
-//! What to do over HTTP: the part of the command line that only HTTP and HTTPS know.
+//! What to do over HTTP, and over TLS: what TFTP does not know. FTP has the vault, the idle and TLS
+//! in common with it.
 //!
 //! Reads text only; opens nothing.
 
@@ -9,7 +10,7 @@ use crate::spec::duration;
 
 /// Options of `--protocol http` and `https`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "HTTP and HTTPS")]
+#[command(next_help_heading = "HTTP, the vault, and TLS")]
 pub(crate) struct WebArgs {
     /// What the phones go through: avaya9600 (script, settings, a file that is missing,
     /// firmware), audiocodes (the firmware's header, then settings), vault (nothing there, store,
@@ -24,7 +25,7 @@ pub(crate) struct WebArgs {
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub(crate) puts: u32,
     /// Extension of the first phone.
-    #[arg(long, default_value_t = 20_001)]
+    #[arg(long, default_value_t = 20_001, visible_alias = "extension-base")]
     pub(crate) first_extension: u32,
     /// Family of the vault's files.
     #[arg(long, default_value = "96xxdata")]

@@ -1,0 +1,446 @@
+//! One phone on the air: its machine, its connections, and whether what it reads is right.
+//!
+//! Moves bytes between them; the fleet says when.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::event::Event;
+use mio::net::TcpListener;
+use mio::{Interest, Registry, Token};
+use ringpost::phone::ftp::{Act, Ending, FileResult, Loss, Phone, Presence};
+use ringpost::time::Instant;
+use ringpost::wire::ftp::reply::Code;
+use rustls::{ClientConfig, ClientConnection};
+
+use super::fleet::World;
+use super::plan::{FtpGroup, Start};
+use super::tally::{Connects, FtpRun, FtpTally};
+use crate::web::connection::{Connection, Scratch, Stage, Trouble};
+use crate::web::plan::{Expected, Role};
+use crate::web::vault::Register;
+
+/// Sockets of a phone; a token is four times its number and one of these.
+pub(crate) const SOCKETS: usize = 4;
+const CONTROL: usize = 0;
+const DATA: usize = 1;
+const LISTENER: usize = 2;
+/// Most bytes that are kept of a version which is to be verified.
+const VERIFIED_BYTES_MAX: usize = 16 << 20;
+
+/// A phone on the air.
+pub(crate) struct Caller {
+    /// What it decides.
+    pub(crate) phone: Phone,
+    /// The number of its group.
+    pub(crate) group: u32,
+    /// What the group is there for.
+    pub(crate) role: Role,
+    /// The next alarm that is set for it.
+    pub(crate) alarm: Option<Instant>,
+    /// Its session was counted among those that stand.
+    pub(crate) has_stood: bool,
+    start: Start,
+    due: Instant,
+    control: Option<Line>,
+    data: Option<Line>,
+    listener: Option<TcpListener>,
+    /// All of the data was handed over, and its end is to be told.
+    is_ending: bool,
+    /// The sessions that its connections resume, those for data those of the control connection.
+    session: Option<Arc<ClientConfig>>,
+    /// What was read of a version that is to be judged.
+    kept: Vec<u8>,
+    results: Vec<FileResult>,
+    is_wrong: bool,
+}
+
+/// A connection, when it was begun, and whether the phone knows that it stands.
+struct Line {
+    connection: Connection,
+    begun: Instant,
+    is_taken: bool,
+    is_told: bool,
+    is_counted: bool,
+}
+
+impl Caller {
+    /// Phone number `number` of a group, which begins at `due`.
+    pub(crate) fn new(group: &FtpGroup, number: u32, due: Instant) -> Caller {
+        let start = group.start(number);
+        Caller {
+            phone: Phone::new(Arc::clone(&start.plan), due),
+            group: 0,
+            role: group.role,
+            alarm: None,
+            has_stood: false,
+            start,
+            due,
+            control: None,
+            data: None,
+            listener: None,
+            is_ending: false,
+            session: None,
+            kept: Vec::new(),
+            results: Vec::new(),
+            is_wrong: false,
+        }
+    }
+
+    /// Whether an idle session has come as far as it will.
+    pub(crate) fn stands(&self) -> bool {
+        self.role == Role::Idle && (self.phone.is_staying() || self.phone.is_over())
+    }
+
+    /// Whether it did not get what it wanted.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.is_wrong || self.phone.is_lost()
+    }
+
+    /// When it began.
+    pub(crate) fn due(&self) -> Instant {
+        self.due
+    }
+
+    /// Whether there are bytes that it was not given yet.
+    pub(crate) fn has_unread(&self) -> bool {
+        let is_unread =
+            |line: &Line| line.connection.is_readable && line.connection.stage() == Stage::Open;
+        self.control.iter().chain(&self.data).any(is_unread)
+    }
+
+    /// One of the sockets is ready.
+    pub(crate) fn handle_ready(&mut self, event: &Event) {
+        let line = match event.token().0 % SOCKETS {
+            CONTROL => &mut self.control,
+            DATA => &mut self.data,
+            // Whoever comes is let in when the phone is served.
+            _ => return,
+        };
+        if let Some(Line { connection, .. }) = line {
+            connection.is_readable |= event.is_readable() || event.is_error();
+            connection.is_closed |= event.is_read_closed() || event.is_error();
+        }
+    }
+
+    /// Does what the phone wants of its connections.
+    pub(crate) fn act(
+        &mut self,
+        act: Act,
+        world: &World,
+        (registry, id): (&Registry, u32),
+        run: &mut FtpRun,
+        now: Instant,
+    ) {
+        let tally = &mut run.groups[self.group as usize];
+        let place = |socket: usize| (registry, Token(id as usize * SOCKETS + socket));
+        let done = match act {
+            Act::Connect => {
+                tally.control.begun += 1;
+                let tls = if world.is_implicit { self.tls(world) } else { Ok(None) };
+                tls.and_then(|tls| self.open(world.server, tls, place(CONTROL)))
+                    .map(|connection| self.control = Some(Line::new(connection, now)))
+            }
+            Act::Dial(to) => {
+                tally.data.begun += 1;
+                self.tls(world)
+                    .and_then(|tls| self.open(to, tls, place(DATA)))
+                    .map(|connection| self.data = Some(Line::new(connection, now)))
+            }
+            Act::Listen => {
+                tally.data.begun += 1;
+                self.listen(place(LISTENER)).map_err(unreachable)
+            }
+            Act::Secure => self.secure(world),
+            Act::EndData => {
+                self.is_ending = true;
+                Ok(())
+            }
+            Act::DropData => {
+                self.drop_data();
+                Ok(())
+            }
+            Act::HangUp => {
+                self.hang_up();
+                Ok(())
+            }
+        };
+        match (done, act) {
+            (Ok(()), _) => {}
+            (Err(trouble), Act::Dial(_)) => self.lose_data(trouble, run, now),
+            (Err(trouble), _) => self.lose(trouble, run, now),
+        }
+    }
+
+    /// Opens a connection from the phone's own address.
+    fn open(
+        &self,
+        to: SocketAddr,
+        tls: Option<ClientConnection>,
+        place: (&Registry, Token),
+    ) -> Result<Connection, Trouble> {
+        Connection::open(to, self.start.address, None, tls, place)
+    }
+
+    /// TLS for one more connection, where it is spoken.
+    fn tls(&mut self, world: &World) -> Result<Option<ClientConnection>, Trouble> {
+        let Some(security) = &world.security else { return Ok(None) };
+        let session = self.session.get_or_insert_with(|| security.session());
+        let begun = security.connection(Arc::clone(session));
+        begun.map(Some).map_err(|fault| Trouble { loss: Loss::Unsecured, words: fault.to_string() })
+    }
+
+    fn secure(&mut self, world: &World) -> Result<(), Trouble> {
+        let tls = self.tls(world)?;
+        if let (Some(line), Some(tls)) = (&mut self.control, tls) {
+            line.connection.secure(tls);
+            line.is_told = false;
+        }
+        Ok(())
+    }
+
+    fn listen(&mut self, (registry, token): (&Registry, Token)) -> io::Result<()> {
+        let Some(control) = &self.control else { return Ok(()) };
+        let here = control.connection.local_address()?.ip();
+        let mut listener = TcpListener::bind(SocketAddr::new(here, 0))?;
+        registry.register(&mut listener, token, Interest::READABLE)?;
+        self.phone.handle_listening(listener.local_addr()?);
+        self.listener = Some(listener);
+        Ok(())
+    }
+
+    /// Lets the server's data connection in.
+    fn accept(&mut self, world: &World, registry: &Registry, id: u32, now: Instant) {
+        let Some(listener) = self.listener.take_if(|_| self.data.is_none()) else { return };
+        let token = Token(id as usize * SOCKETS + DATA);
+        let accepted = match listener.accept() {
+            Ok((socket, _)) => self
+                .tls(world)
+                .ok()
+                .and_then(|tls| Connection::accepted(socket, tls, (registry, token)).ok()),
+            Err(_) => {
+                self.listener = Some(listener);
+                return;
+            }
+        };
+        self.data = accepted.map(|connection| Line::new(connection, now));
+    }
+
+    fn drop_data(&mut self) {
+        (self.data, self.listener, self.is_ending) = (None, None, false);
+    }
+
+    /// Closes the control connection in order, and with it the data connection.
+    pub(crate) fn hang_up(&mut self) {
+        self.drop_data();
+        if let Some(line) = self.control.take() {
+            line.connection.close();
+        }
+    }
+
+    fn lose(&mut self, trouble: Trouble, run: &mut FtpRun, now: Instant) {
+        // With what TLS has to say of it.
+        self.hang_up();
+        if trouble.loss != Loss::Closed {
+            run.trouble.get_or_insert(trouble.words);
+        }
+        self.phone.handle_lost(trouble.loss, now);
+    }
+
+    fn lose_data(&mut self, trouble: Trouble, run: &mut FtpRun, now: Instant) {
+        if trouble.loss != Loss::Closed {
+            run.trouble.get_or_insert(trouble.words);
+        }
+        // The socket stays until the phone drops it: a close now could take back what is under way.
+        if let Some(line) = &mut self.data {
+            line.connection.is_readable = false;
+            if trouble.loss == Loss::Closed {
+                // A server may wait for the phone's end of TLS before it says that all is well.
+                let _ = line.connection.end();
+            }
+        }
+        self.phone.handle_data_ended(trouble.loss, now);
+    }
+
+    /// Moves what can be moved between the phone and its connections.
+    pub(crate) fn carry(
+        &mut self,
+        world: &World,
+        (registry, id): (&Registry, u32),
+        scratch: &mut Scratch,
+        run: &mut FtpRun,
+        now: Instant,
+    ) {
+        let group = self.group as usize;
+        if let Err(trouble) = self.hear(scratch, &mut run.groups[group], now) {
+            self.lose(trouble, run, now);
+        }
+        self.accept(world, registry, id, now);
+        if let Err(trouble) = self.carry_data(scratch, &mut run.groups[group], now) {
+            self.lose_data(trouble, run, now);
+        }
+        if let Err(trouble) = self.say(now) {
+            self.lose(trouble, run, now);
+        }
+    }
+
+    /// Reads the control connection.
+    fn hear(
+        &mut self,
+        scratch: &mut Scratch,
+        tally: &mut FtpTally,
+        now: Instant,
+    ) -> Result<(), Trouble> {
+        let Some(line) = &mut self.control else { return Ok(()) };
+        if line.proceed(scratch, &mut tally.control, now)? != Stage::Open {
+            return Ok(());
+        }
+        if !std::mem::replace(&mut line.is_told, true) {
+            self.phone.handle_connected(now);
+        }
+        let phone = &mut self.phone;
+        line.connection.read(scratch, None, &mut |bytes| phone.handle_bytes(bytes, now))?;
+        Ok(())
+    }
+
+    /// Sends the command that waits.
+    fn say(&mut self, now: Instant) -> Result<(), Trouble> {
+        let Some(line) = self.control.as_mut().filter(|line| line.is_told) else { return Ok(()) };
+        loop {
+            let bytes = self.phone.poll_transmit();
+            if bytes.is_empty() {
+                return line.connection.flush();
+            }
+            match line.connection.write([bytes, &[]])? {
+                0 => return line.connection.flush(),
+                sent => self.phone.handle_sent(sent, now),
+            }
+        }
+    }
+
+    fn carry_data(
+        &mut self,
+        scratch: &mut Scratch,
+        tally: &mut FtpTally,
+        now: Instant,
+    ) -> Result<(), Trouble> {
+        let Some(line) = &mut self.data else { return Ok(()) };
+        let stage = line.proceed(scratch, &mut tally.data, now)?;
+        if line.is_taken && !std::mem::replace(&mut line.is_told, true) {
+            // Before it is secured: a server may begin that only once it knows the command.
+            self.phone.handle_data_opened(now);
+        }
+        if stage != Stage::Open {
+            return Ok(());
+        }
+        loop {
+            let bytes = self.phone.poll_data_transmit();
+            if bytes.is_empty() {
+                break;
+            }
+            match line.connection.write([bytes, &[]])? {
+                0 => break,
+                sent => self.phone.handle_data_sent(sent, now),
+            }
+        }
+        if self.is_ending && line.connection.end()? {
+            self.is_ending = false;
+        }
+        let step = self.phone.step();
+        let keeps = matches!(self.start.expected.get(step), Some(Expected::Newest(_)));
+        let (phone, kept) = (&mut self.phone, &mut self.kept);
+        line.connection.read(scratch, None, &mut |bytes| {
+            if let Some(piece) = phone.handle_data(bytes, now)
+                && keeps
+            {
+                if piece.offset == 0 {
+                    kept.clear();
+                }
+                let room = VERIFIED_BYTES_MAX.saturating_sub(kept.len());
+                kept.extend_from_slice(&piece.bytes[..piece.bytes.len().min(room)]);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// After the phone was told something: counts what came of it.
+    pub(crate) fn settle(
+        &mut self,
+        run: &mut FtpRun,
+        register: &mut Option<Register>,
+        begun_at: Option<Instant>,
+        now: Instant,
+    ) {
+        let since = now - begun_at.unwrap_or(now);
+        let tally = &mut run.groups[self.group as usize];
+        if let Some(refusal) = self.phone.poll_refusal() {
+            tally.refused(&refusal);
+        }
+        self.results.extend(self.phone.poll_result());
+        for result in self.results.drain(..) {
+            let expected = self.start.expected.get(result.step);
+            let wrong = judged(expected, &result, &self.kept);
+            self.kept.clear();
+            tally.file(&result, wrong, since);
+            self.is_wrong |= wrong.is_some();
+            if let (Ending::Refused(_), true, Some(step)) =
+                (result.ending, result.is_good, self.start.plan.steps.get(result.step))
+            {
+                match step.presence {
+                    Presence::MustNot => tally.rightly_refused += 1,
+                    Presence::May | Presence::Must => tally.nothing_stored += 1,
+                }
+            }
+            if let (Some(Expected::Stored(version)), Ending::Done) = (expected, result.ending) {
+                let acknowledgement = version.acknowledged(Code::TRANSFER_DONE.0);
+                if let Some(register) = register {
+                    register.push(&acknowledgement);
+                }
+                run.acknowledged.push(acknowledgement);
+            }
+        }
+    }
+}
+
+impl Line {
+    fn new(connection: Connection, now: Instant) -> Line {
+        Line { connection, begun: now, is_taken: false, is_told: false, is_counted: false }
+    }
+
+    /// Goes on with opening and securing.
+    fn proceed(
+        &mut self,
+        scratch: &mut Scratch,
+        connects: &mut Connects,
+        now: Instant,
+    ) -> Result<Stage, Trouble> {
+        let stage = self.connection.proceed(scratch)?;
+        if stage != Stage::Opening && !std::mem::replace(&mut self.is_taken, true) {
+            connects.taken(now - self.begun);
+        }
+        if stage == Stage::Open
+            && !self.is_counted
+            && let Some(kind) = self.connection.handshake()
+        {
+            self.is_counted = true;
+            connects.secured(kind);
+        }
+        Ok(stage)
+    }
+}
+
+/// What is wrong with what was read, if anything is.
+fn judged(expected: Option<&Expected>, result: &FileResult, kept: &[u8]) -> Option<&'static str> {
+    match (expected, result.ending) {
+        (Some(Expected::Newest(version)), Ending::Done) => version.judge(kept).err(),
+        (Some(Expected::Newest(_)), Ending::Refused(Code::UNAVAILABLE)) if !result.is_good => {
+            Some("acknowledged, and missing")
+        }
+        (_, _) => None,
+    }
+}
+
+fn unreachable(fault: io::Error) -> Trouble {
+    Trouble { loss: Loss::Unreachable, words: fault.to_string() }
+}

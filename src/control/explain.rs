@@ -2,6 +2,8 @@
 //!
 //! Looks and tells; serves nothing and changes nothing.
 
+mod ftp;
+
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 
@@ -10,6 +12,7 @@ use super::config::{ClientAuth, Settings, TlsSettings};
 use crate::content::route::Step;
 use crate::content::{Catalog, RootId};
 use crate::session::Protocol;
+use crate::session::ftp::limits::FtpListener;
 use crate::session::http::limits::HttpListener;
 use crate::session::tftp::limits::{TftpLimits, WrapTo};
 use crate::vault::deed::{Auth, VaultPolicy};
@@ -58,6 +61,7 @@ pub fn explain(question: &Question<'_>, settings: &Settings, catalog: &Catalog) 
         let served = match &door {
             Door::Tftp => walk.tftp(&mut told),
             Door::Http(listeners) => walk.http(listeners[0], &mut told),
+            Door::Ftp(_) => walk.ftp(&mut told),
         };
         told.step("served", served.as_deref().unwrap_or("nothing"));
         explained.text += &told.text;
@@ -71,6 +75,8 @@ enum Door<'a> {
     Tftp,
     /// At least one.
     Http(Vec<&'a HttpListener>),
+    /// At least one; with TLS or without, phones get the same.
+    Ftp(Vec<&'a FtpListener>),
 }
 
 impl fmt::Display for Door<'_> {
@@ -81,6 +87,10 @@ impl fmt::Display for Door<'_> {
                 let protocol = listeners[0].protocol.name().to_ascii_uppercase();
                 let at: Vec<_> = listeners.iter().map(|one| one.address.to_string()).collect();
                 write!(f, "{protocol} at {}", at.join(", "))
+            }
+            Door::Ftp(listeners) => {
+                let at: Vec<_> = listeners.iter().map(|one| one.address.to_string()).collect();
+                write!(f, "FTP at {}", at.join(", "))
             }
         }
     }
@@ -109,6 +119,11 @@ fn doors<'a>(question: &Question<'_>, settings: &'a Settings) -> Vec<Door<'a>> {
         }
     }
     doors.extend(groups.into_iter().map(Door::Http));
+    let ftp = settings.policy.ftp.listeners.iter().filter(|one| at(one.address));
+    let ftp: Vec<_> = ftp.filter(|_| wanted(Protocol::Ftp)).collect();
+    if !ftp.is_empty() {
+        doors.push(Door::Ftp(ftp));
+    }
     doors
 }
 
@@ -118,10 +133,16 @@ fn nobody(settings: &Settings) -> String {
     let tftp = tftp.map(|address| format!("tftp {address}"));
     let http = settings.policy.http.listeners.iter();
     let http = http.map(|one| format!("{} {}", one.protocol.name(), one.address));
-    let there: Vec<_> = tftp.chain(http).collect();
+    let ftp = settings.policy.ftp.listeners.iter();
+    let ftp = ftp.map(|one| {
+        let protocol = if one.implicit { "ftps" } else { "ftp" };
+        format!("{protocol} {}", one.address)
+    });
+    let there: Vec<_> = tftp.chain(http).chain(ftp).collect();
     match there.is_empty() {
         true => {
-            "the configuration has no [tftp], [[http]] or [[https]], so nobody answers\n".into()
+            "the configuration has no [tftp], [[http]], [[https]] or [ftp], so nobody answers\n"
+                .into()
         }
         false => format!("nobody listens there; the configuration has {}\n", there.join(", ")),
     }
@@ -183,7 +204,7 @@ impl Walk<'_> {
             return Some(self.settings.ca.dir.join("ca.pem").display().to_string());
         }
         let vault = http.vault.as_deref().filter(|_| listener.vault);
-        self.stored(&name, vault, told);
+        self.stored("put", &name, vault, told);
         let item = vault.and_then(|vault| Item::parse(&name, &vault.prefixes));
         if let (Some(_), Some(vault)) = (&item, vault) {
             told.step("vault", who(&vault.auth));
@@ -199,8 +220,8 @@ impl Walk<'_> {
         }
     }
 
-    /// Where a PUT of the name would go.
-    fn stored(&self, name: &FileName, vault: Option<&VaultPolicy>, told: &mut Told) {
+    /// Where it would go if the phone stored under the name.
+    fn stored(&self, step: &str, name: &FileName, vault: Option<&VaultPolicy>, told: &mut Told) {
         let rules = &self.settings.policy.uploads;
         let dir = |place: u16| match self.settings.upload_dirs.get(usize::from(place)) {
             Some(dir) => dir.display().to_string(),
@@ -221,7 +242,7 @@ impl Walk<'_> {
                 "refused: neither the vault nor an [[upload]] row takes it".into()
             }
         };
-        told.step("put", to);
+        told.step(step, to);
     }
 
     /// Whether the phone may ask at all.
@@ -330,7 +351,7 @@ mod tests {
         told_at(asked, client, config, None, None)
     }
 
-    fn told_at(
+    pub(super) fn told_at(
         asked: &str,
         client: &str,
         config: &str,

@@ -44,7 +44,7 @@ enum Command {
         /// The phone's address.
         #[arg(long, value_name = "IP")]
         from: IpAddr,
-        /// Over this protocol alone: tftp, http or https.
+        /// Over this protocol alone: tftp, http, https or ftp.
         #[arg(long, value_parser = protocol)]
         protocol: Option<Protocol>,
         /// At this address of the configuration alone, such as 0.0.0.0:80.
@@ -54,7 +54,7 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// See, renew, give out and replace the certificates of [[https]].
+    /// See, renew, give out and replace the certificates of [[https]] and [ftp].
     Certificate {
         #[command(subcommand)]
         deed: Certificate,
@@ -99,10 +99,14 @@ enum Command {
         #[arg(long, value_name = "FILE", global = true)]
         config: Option<PathBuf>,
     },
-    /// Give somebody a password for the vault. It is asked for, or read from standard input.
+    /// Give somebody a password for the vault, or for managing the files by FTP. It is asked for,
+    /// or read from standard input.
     Passwd {
-        /// The name that the phone sends.
+        /// The name that the phone sends, or the administrator.
         user: String,
+        /// For managing the files: the `users` of [ftp] in place of those of [vault].
+        #[arg(long, conflicts_with = "extensions")]
+        ftp: bool,
         /// What the user may reach: extensions with commas between them, or * for all. Without it,
         /// what it was, or the extension of the same name.
         #[arg(long, value_name = "LIST")]
@@ -118,9 +122,9 @@ enum Command {
 
 /// A protocol that files are asked for over.
 fn protocol(word: &str) -> Result<Protocol, String> {
-    let known = [Protocol::Tftp, Protocol::Http, Protocol::Https];
+    let known = [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp];
     let found = known.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(word));
-    found.ok_or_else(|| "write tftp, http or https".into())
+    found.ok_or_else(|| "write tftp, http, https or ftp".into())
 }
 
 #[derive(Debug, Subcommand)]
@@ -182,8 +186,8 @@ fn main() -> ExitCode {
             snmp_command::run(address, community.as_deref(), config.as_deref(), json)
         }
         Command::Vault { command, config } => vault_command::run(&command, config.as_deref()),
-        Command::Passwd { user, extensions, delete, config } => {
-            let account = Account { user: &user, extensions: extensions.as_deref(), delete };
+        Command::Passwd { user, ftp, extensions, delete, config } => {
+            let account = Account { user: &user, ftp, extensions: extensions.as_deref(), delete };
             passwd_command::run(&account, config.as_deref())
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use super::board::{Status, StreamStatus};
+use super::board::{FtpStatus, Status, StreamStatus};
 use super::certificates::CertificateStatus;
 use super::words;
 
@@ -79,6 +79,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
         words::bytes(outcomes.sent_bytes)
     )?;
     write_streams(text, &status.streams)?;
+    write_ftp(text, &status.ftp)?;
     write_vault(text, &status.figures)?;
     for (number, worker) in status.workers.iter().enumerate() {
         writeln!(
@@ -118,6 +119,26 @@ fn write_certificate(text: &mut String, row: &CertificateStatus) -> std::fmt::Re
         Some(fault) => writeln!(text, "  FAULT    {fault}"),
         None => Ok(()),
     }
+}
+
+/// Nothing where nobody has ever said anything.
+fn write_ftp(text: &mut String, ftp: &FtpStatus) -> std::fmt::Result {
+    if ftp.commands == 0 && ftp.sessions_open == 0 {
+        return Ok(());
+    }
+    writeln!(
+        text,
+        "ftp        {} sessions open; {} log-ins, {} failed; {} commands, {} bad; {} data \
+         connections, {} failed, {} to or from another host",
+        ftp.sessions_open,
+        ftp.logins,
+        ftp.logins_failed,
+        ftp.commands,
+        ftp.bad_commands,
+        ftp.data_connections,
+        ftp.data_failed,
+        ftp.bounces
+    )
 }
 
 /// Nothing where no phone has ever connected.

@@ -31,6 +31,8 @@ fn text(listeners: &[Listening], dir: &Path, made: bool) -> String {
             "tftp" => ("TFTP", address.to_string()),
             "http" => ("HTTP", format!("http://{address}/")),
             "https" => ("HTTPS", format!("https://{address}/")),
+            "ftp" => ("FTP", format!("ftp://{address}/")),
+            "ftps" => ("FTPS", format!("ftps://{address}/")),
             other => (other, address.to_string()),
         };
         // Writing into a string does not fail.
@@ -61,6 +63,17 @@ fn commands(protocol: &str, address: SocketAddr, dir: &Path) -> Vec<String> {
         "https" => {
             vec![format!("curl --cacert {dir}/certs/ca.pem https://{address}/46xxsettings.txt")]
         }
+        "ftp" => vec![
+            format!("curl ftp://{address}/46xxsettings.txt"),
+            format!("echo CONTACTS=1 | curl -T - ftp://{address}/4711_4620data.txt"),
+            format!(
+                "lftp -c 'set ssl:ca-file {dir}/certs/ca.pem; open ftp://{address}; \
+                 cat 4711_4620data.txt'"
+            ),
+        ],
+        "ftps" => {
+            vec![format!("curl --cacert {dir}/certs/ca.pem ftps://{address}/46xxsettings.txt")]
+        }
         _ => Vec::new(),
     }
 }
@@ -80,6 +93,8 @@ mod tests {
             ("tftp", "[::1]:6969"),
             ("http", "127.0.0.1:8080"),
             ("https", "127.0.0.1:8411"),
+            ("ftp", "127.0.0.1:2121"),
+            ("ftps", "127.0.0.1:2990"),
             ("admin", "127.0.0.1:6090"),
         ];
         let text = text(&listeners.map(listening), Path::new("/d"), true);
@@ -89,6 +104,9 @@ mod tests {
         has("          try: curl -s tftp://127.0.0.1:6969/46xxsettings.txt");
         has("          try: curl http://127.0.0.1:8080/46xxsettings.txt");
         has("          try: curl --cacert /d/certs/ca.pem https://127.0.0.1:8411/46xxsettings.txt");
+        has("  FTP     ftp://127.0.0.1:2121/");
+        has("          try: curl ftp://127.0.0.1:2121/46xxsettings.txt");
+        has("  FTPS    ftps://127.0.0.1:2990/");
         has("  status  http://127.0.0.1:6090/");
         assert_eq!(text.matches("try: curl -s tftp").count(), 1);
     }

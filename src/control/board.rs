@@ -85,6 +85,9 @@ pub struct Status {
     pub outcomes: Outcomes,
     /// Connections, and the requests that they carry.
     pub streams: StreamStatus,
+    /// FTP.
+    #[serde(default)]
+    pub ftp: FtpStatus,
     /// Every figure, summed over the workers.
     pub figures: std::collections::BTreeMap<String, u64>,
     /// Microseconds that a worker's turn took.
@@ -215,6 +218,43 @@ impl StreamStatus {
     }
 }
 
+/// Sessions of FTP and what they carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FtpStatus {
+    /// Sessions open now.
+    pub sessions_open: u64,
+    /// Commands that came.
+    pub commands: u64,
+    /// Commands that could not be read, or are none.
+    pub bad_commands: u64,
+    /// Log-ins, of phones and of administrators.
+    pub logins: u64,
+    /// Log-ins that failed.
+    pub logins_failed: u64,
+    /// Data connections that were made.
+    pub data_connections: u64,
+    /// Data connections that could not be made.
+    pub data_failed: u64,
+    /// Data connections refused because they led to, or came from, another host.
+    pub bounces: u64,
+}
+
+impl FtpStatus {
+    /// From figures by their names.
+    fn of(figure: impl Fn(&str) -> u64) -> Self {
+        FtpStatus {
+            sessions_open: figure("ftp_sessions_open"),
+            commands: figure("ftp_commands"),
+            bad_commands: figure("ftp_bad_commands"),
+            logins: figure("ftp_logins"),
+            logins_failed: figure("ftp_logins_failed"),
+            data_connections: figure("ftp_data_connections"),
+            data_failed: figure("ftp_data_failed"),
+            bounces: figure("ftp_bounces"),
+        }
+    }
+}
+
 /// Where the middle and the end of a distribution lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quantiles {
@@ -256,6 +296,9 @@ pub struct Limits {
     pub connections_max: u64,
     /// Open connections of one address; 0 = no limit.
     pub per_address_max: u64,
+    /// Open sessions of FTP per worker.
+    #[serde(default)]
+    pub ftp_sessions_max: u64,
 }
 
 /// What a board is made of.
@@ -386,6 +429,7 @@ impl Board {
                 sent_bytes: figure("tftp_sent_bytes") + figure("stream_sent_bytes"),
             },
             streams: StreamStatus::of(figure),
+            ftp: FtpStatus::of(figure),
             figures: figures.iter().map(|figure| (figure.name.into(), figure.value)).collect(),
             turn_us: quantiles(&timings.turn_us.histogram),
             transfer_ms: quantiles(&timings.transfer_ms.histogram),
@@ -441,6 +485,7 @@ fn limits(settings: &Settings) -> Limits {
         windowsize_max: tftp.limits.windowsize_max,
         connections_max: streams.connections_max as u64,
         per_address_max: streams.per_address_max as u64,
+        ftp_sessions_max: settings.policy.ftp.limits.sessions_max as u64,
     }
 }
 

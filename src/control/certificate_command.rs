@@ -223,7 +223,7 @@ fn export(settings: &Settings, der: bool, file: Option<&Path>) -> Result<Done, S
     if !path.exists() {
         return Err(format!(
             "{} does not exist: the server has made no CA of its own; start it with an [[https]] \
-             whose certificate is absent, or give phones the CA that issued yours",
+             or [ftp] whose certificate is absent, or give phones the CA that issued yours",
             path.display()
         ));
     }
@@ -465,9 +465,9 @@ fn pairs(settings: &Settings) -> Result<Vec<&TlsSettings>, String> {
     let rows: Vec<_> =
         settings.secured.iter().filter(|row| seen.insert(&row.certificate)).collect();
     match rows.is_empty() {
-        true => {
-            Err("the configuration has no [[https]], so there is no certificate; add one".into())
-        }
+        true => Err("the configuration has no [[https]] and no [ftp] with TLS, so there is no \
+                 certificate; add one"
+            .into()),
         false => Ok(rows),
     }
 }
@@ -493,7 +493,7 @@ fn chosen(settings: &Settings, listener: Option<SocketAddr>) -> Result<&TlsSetti
         (None, _) => Err(format!("there are several: {}; say which with --listener", all())),
         (Some(address), _) => {
             let row = settings.secured.iter().find(|row| row.listen.contains(&address));
-            row.ok_or_else(|| format!("no [[https]] listens on {address}; there are: {}", all()))
+            row.ok_or_else(|| format!("nobody listens with TLS on {address}; there are: {}", all()))
         }
     }
 }

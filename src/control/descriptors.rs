@@ -10,6 +10,9 @@ use super::config::Settings;
 /// Descriptors kept for files, logs and sockets that listen, where there are twice as many.
 const RESERVED: u64 = 2_048;
 
+/// A session of FTP has a connection for commands, and one for data.
+const EACH_SESSION: usize = 2;
+
 /// What the system allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Descriptors {
@@ -30,22 +33,34 @@ impl Descriptors {
     /// Lowers the limit of connections to what there is room for: a connection more would leave
     /// none for the file that it asks for. Says so.
     pub(super) fn fit(self, settings: &mut Settings, workers: usize) {
-        let listens = !settings.policy.http.listeners.is_empty();
         let room = self.limit - RESERVED.min(self.limit / 2);
         let room = usize::try_from(room).unwrap_or(usize::MAX) / workers.max(1);
-        let wanted = settings.policy.http.limits.connections_max;
         // Nobody else holds settings that were just made.
         let Some(policy) = Arc::get_mut(&mut settings.policy) else { return };
-        if !listens || wanted <= room {
+        let mut wishes = Vec::new();
+        if !policy.http.listeners.is_empty() {
+            let max = &mut policy.http.limits.connections_max;
+            wishes.push(("`max` in [connections]", "connections", 1, max));
+        }
+        if !policy.ftp.listeners.is_empty() {
+            let max = &mut policy.ftp.limits.sessions_max;
+            wishes.push(("`sessions_max` in [ftp]", "sessions", EACH_SESSION, max));
+        }
+        let all: usize = wishes.iter().map(|(_, _, each, max)| each.saturating_mul(**max)).sum();
+        if all <= room {
             return;
         }
-        policy.http.limits.connections_max = room;
-        settings.warnings.push(format!(
-            "`max` in [connections] is {wanted}, and this process may open {} files and \
-             connections in all, so that each worker takes {room} connections; raise LimitNOFILE \
-             of the service (`ulimit -n`) and start again, or lower `max`",
-            self.limit
-        ));
+        for (key, what, each, max) in wishes {
+            // To each its share of what there is.
+            let share = each as u128 * *max as u128 * room as u128 / all as u128;
+            let wanted = std::mem::replace(max, (share as usize / each).max(1));
+            settings.warnings.push(format!(
+                "{key} is {wanted}, and this process may open {} files and connections in all, so \
+                 that each worker takes {max} {what}; raise LimitNOFILE of the service \
+                 (`ulimit -n`) and start again, or lower it",
+                self.limit
+            ));
+        }
     }
 }
 
@@ -76,5 +91,22 @@ mod tests {
         assert_eq!(fit(1_024, 2, "[[http]]\n").0, 256);
         assert_eq!(fit(65_536, 4, "[[http]]\n[connections]\nmax = 100"), (100, Vec::new()));
         assert_eq!(fit(1_024, 2, "[tftp]\n"), (20_000, Vec::new()));
+    }
+
+    #[test]
+    fn sessions_of_ftp_take_two_and_have_their_share() {
+        let fit = |limit, text: &str| {
+            let mut settings = parse_for_tests(text);
+            Descriptors { limit }.fit(&mut settings, 2);
+            let limits = (&settings.policy.http.limits, &settings.policy.ftp.limits);
+            ((limits.0.connections_max, limits.1.sessions_max), settings.warnings)
+        };
+        let both = "[[http]]\n[ftp]\n";
+        assert_eq!(fit(82_048, both), ((20_000, 10_000), Vec::new()));
+        let (max, warnings) = fit(42_048, both);
+        assert_eq!((max, warnings.len()), ((10_000, 5_000), 2));
+        assert!(warnings[1].contains("each worker takes 5000 sessions"), "{warnings:?}");
+        assert_eq!(fit(42_048, "[ftp]\n"), ((20_000, 10_000), Vec::new()));
+        assert_eq!(fit(u64::MAX, both).1, Vec::<String>::new());
     }
 }

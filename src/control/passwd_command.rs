@@ -1,4 +1,5 @@
-//! `ringpost passwd`: gives somebody a password for the vault, or takes it away.
+//! `ringpost passwd`: gives somebody a password for the vault or for managing files, or takes it
+//! away.
 //!
 //! Never prints a password, and never takes one from the command line, where others can see it.
 
@@ -9,8 +10,9 @@ use std::process::ExitCode;
 use argon2::Argon2;
 
 use super::command::{fail, load, tell};
+use super::config::Settings;
 use super::reload::Source;
-use crate::vault::deed::{Auth, VaultPolicy};
+use crate::vault::deed::Auth;
 use crate::vault::users;
 use crate::vault::users_file::{self, Change};
 
@@ -20,8 +22,10 @@ const PASSWORD_BYTES_MAX: usize = 256;
 /// Somebody whose password is to change.
 #[derive(Clone, Copy, Debug)]
 pub struct Account<'a> {
-    /// The name that the phone sends.
+    /// The name that the phone sends, or the administrator.
     pub user: &'a str,
+    /// Whether it manages files by FTP, and is nobody for the vault.
+    pub ftp: bool,
     /// What it may reach; what it was where nothing is said.
     pub extensions: Option<&'a str>,
     /// Whether it is to be no more.
@@ -41,9 +45,13 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, String> {
     let user = account.user;
     users::check_name(user)?;
     users::reach(account.extensions)?;
-    let (policy, path) = users_path(config)?;
+    let settings = load(&Source::find(config))?;
+    let (path, beside) = match account.ftp {
+        true => administrators_path(&settings, account)?,
+        false => users_path(&settings)?,
+    };
     let change = |change| {
-        users_file::change(&path, user, change, &policy.dir).map_err(|why| unchanged(&path, &why))
+        users_file::change(&path, user, change, &beside).map_err(|why| unchanged(&path, &why))
     };
     if account.delete {
         return match change(Change::Delete)? {
@@ -59,20 +67,43 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, String> {
     Ok(format!("{user} {done} in {}; it holds at once\n", path.display()))
 }
 
-/// The users' file that the configuration names.
-fn users_path(config: Option<&Path>) -> Result<(std::sync::Arc<VaultPolicy>, PathBuf), String> {
-    let settings = load(&Source::find(config))?;
+/// The users' file that the configuration names, and the vault, whose owner a new one has.
+fn users_path(settings: &Settings) -> Result<(PathBuf, PathBuf), String> {
     let file = settings.file.display();
-    let policy = settings.policy.http.vault.clone().ok_or_else(|| {
+    let policy = settings.policy.http.vault.as_deref().ok_or_else(|| {
         format!("{file} has no [vault]; add the section, with auth = \"users\" in it")
     })?;
     match policy.auth.clone() {
-        Auth::Users(path) => Ok((policy, path)),
+        Auth::Users(path) => Ok((path, policy.dir.clone())),
         Auth::Open | Auth::Pinned | Auth::Certificate => Err(format!(
             "[vault] in {file} does not ask for users' passwords; write auth = \"users\" in it \
              first"
         )),
     }
+}
+
+/// The file of those who manage files, and whose owner a new one has: the vault's, or else that of
+/// the data directory.
+fn administrators_path(
+    settings: &Settings,
+    account: &Account<'_>,
+) -> Result<(PathBuf, PathBuf), String> {
+    let (file, policy) = (settings.file.display(), &settings.policy);
+    let administrators = policy.ftp.administrators.as_ref().ok_or_else(|| {
+        format!(
+            "[ftp] in {file} has no `users`, so nobody manages files; write \
+             users = \"administrators.txt\" in it first"
+        )
+    })?;
+    let user = account.user;
+    if !account.delete && policy.ftp.phones.iter().any(|phone| phone.eq_ignore_ascii_case(user)) {
+        return Err(format!(
+            "{user} is the name of every phone (`phones` in [ftp] in {file}); choose another"
+        ));
+    }
+    let vault = policy.http.vault.as_ref().map(|vault| vault.dir.clone());
+    let beside = vault.unwrap_or_else(|| settings.data_dir.clone());
+    Ok((administrators.users.clone(), beside))
 }
 
 /// Why nothing was changed, and what mends it.
@@ -125,6 +156,7 @@ fn first_line(from: impl io::BufRead) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::config::parse_for_tests;
 
     #[test]
     fn a_password_is_the_first_line_whatever_its_end() {
@@ -133,6 +165,23 @@ mod tests {
         assert_eq!(line(b"secret").as_deref(), Ok("secret"));
         assert_eq!(line(b"").as_deref(), Ok(""));
         assert_eq!(line(b"\xff\n"), Err(io::ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn who_manages_files_is_in_the_file_of_ftp_and_has_no_phones_name() {
+        let of = |text: &str, user, delete| {
+            let settings = parse_for_tests(&format!("data_dir = \"/d\"\n{text}"));
+            administrators_path(&settings, &Account { user, ftp: true, extensions: None, delete })
+        };
+        let ftp = "[ftp]\nusers = \"boss.txt\"";
+        assert_eq!(of(ftp, "ann", false), Ok(("/d/boss.txt".into(), "/d".into())));
+        let vault = format!("[vault]\n{ftp}");
+        assert_eq!(of(&vault, "ann", false), Ok(("/d/boss.txt".into(), "/d/vault".into())));
+        let told = of(ftp, "Anonymous", false).unwrap_err();
+        assert!(told.starts_with("Anonymous is the name of every phone"), "{told}");
+        assert!(of(ftp, "anonymous", true).is_ok(), "it can be taken out");
+        let told = of("[ftp]", "ann", false).unwrap_err();
+        assert!(told.contains("write users = \"administrators.txt\" in it first"), "{told}");
     }
 
     #[test]

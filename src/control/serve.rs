@@ -57,7 +57,8 @@ pub struct Parts {
     pub published: Arc<Published>,
     /// Where workers leave what became of their transfers.
     pub records: Arc<RecordSink>,
-    /// What the connections of each HTTPS listener are secured with, by its address as configured.
+    /// What the connections of each listener with TLS are secured with, by its address as
+    /// configured.
     pub terms: HashMap<SocketAddr, SharedTerms>,
 }
 

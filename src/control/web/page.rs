@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use crate::control::board::{Status, StreamStatus};
+use crate::control::board::{FtpStatus, Status, StreamStatus};
 use crate::control::words;
 
 /// How often a browser asks again, in seconds.
@@ -56,6 +56,7 @@ fn write_page(page: &mut String, status: &Status) -> fmt::Result {
         ]],
     )?;
     streams(page, &status.streams)?;
+    ftp(page, &status.ftp)?;
     let workers = status.workers.iter().enumerate().map(|(number, worker)| {
         vec![
             number.to_string(),
@@ -127,6 +128,24 @@ fn warnings(page: &mut String, status: &Status) -> fmt::Result {
         page.write_str("</p>")?;
     }
     Ok(())
+}
+
+fn ftp(page: &mut String, ftp: &FtpStatus) -> fmt::Result {
+    if ftp.commands == 0 && ftp.sessions_open == 0 {
+        return Ok(());
+    }
+    let figures = [
+        ("sessions open", ftp.sessions_open),
+        ("log-ins", ftp.logins),
+        ("failed", ftp.logins_failed),
+        ("commands", ftp.commands),
+        ("bad", ftp.bad_commands),
+        ("data connections", ftp.data_connections),
+        ("failed", ftp.data_failed),
+        ("other hosts", ftp.bounces),
+    ];
+    let row = figures.map(|(_, figure)| figure.to_string()).to_vec();
+    table(page, "FTP", &figures.map(|(name, _)| name), &[row])
 }
 
 fn streams(page: &mut String, streams: &StreamStatus) -> fmt::Result {

@@ -23,7 +23,7 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::ftp::spec::FtpArgs;
 use crate::network::number_of;
-use crate::udp::{Inbox, Outbox, force_receive_buffer, force_send_buffer, set_up};
+use crate::udp::{Inbox, Outbox, drops, force_receive_buffer, force_send_buffer, set_up};
 
 /// Buffers of the socket: a question to every phone at once.
 const BUFFER_BYTES: i32 = 16 << 20;
@@ -138,6 +138,8 @@ pub(crate) struct Answers {
     pub(crate) strange: u64,
     /// Answers that the kernel refused to send.
     pub(crate) unsent: u64,
+    /// Questions that the kernel dropped here: the tool's fault, not the server's.
+    pub(crate) dropped: u64,
 }
 
 /// All phones, on a thread of their own.
@@ -219,6 +221,7 @@ impl Desk {
                 Ok(()) | Err(_) => {}
             }
         }
+        self.answers.dropped = drops(&self.socket);
         Ok(self.answers)
     }
 

@@ -150,13 +150,14 @@ impl FtpReport {
             line(&mut out, "acknowledged", format!("{count} versions"));
         }
         if let Some(snmp) = &self.snmp {
-            let Answers { asked, answered, wrong, lost, silent, strange, unsent } = snmp;
+            let Answers { asked, answered, wrong, lost, silent, strange, unsent, dropped } = snmp;
             let mut text = format!("{asked} questions, {answered} answers ({wrong} of them wrong)");
             let rest = [
                 (lost, "lost on purpose"),
                 (silent, "to silent phones"),
                 (strange, "not understood"),
                 (unsent, "answers not sent"),
+                (dropped, "dropped by the kernel here"),
             ];
             for (count, what) in rest.iter().filter(|(count, _)| **count > 0) {
                 let _ = write!(text, ", {count} {what}");

@@ -11,8 +11,9 @@ use std::ops::RangeInclusive;
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::net::listener::enlarge;
 use crate::net::stream::{StreamListener, Streams, TOKENS_MAX};
 use crate::session::ftp::limits::FtpPolicy;
 use crate::session::ftp::{Door, Engine};
@@ -29,6 +30,12 @@ const BACKLOG: i32 = 8;
 const ROUNDS_MAX: usize = 16;
 /// Answers of phones taken in a turn.
 const ANSWERS_MAX: usize = 4_096;
+/// Questions that leave in a turn, at most.
+const ASKS_MAX: usize = 2_048;
+/// Room for answers that wait to be read, in bytes; the kernel may give less.
+const ANSWERS_BYTES: usize = 4 << 20;
+/// What an answer takes of it, with the kernel's own bookkeeping.
+const ANSWER_BYTES: usize = 2_048;
 
 /// A port at which a data connection is awaited.
 struct Awaited {
@@ -51,6 +58,8 @@ pub struct Ftp {
     random: u64,
     /// By IPv4 and by IPv6; absent where the host has none.
     askers: [Option<UdpSocket>; 2],
+    /// Questions that leave in one turn: no more than their answers find room until the next.
+    asks_max: usize,
     /// The kernel has told of answers.
     answered: bool,
     room: Box<[u8]>,
@@ -70,12 +79,14 @@ impl Ftp {
     ) -> io::Result<Self> {
         let asks = !listeners.is_empty();
         let streams = Streams::new(Engine::default(), tokens, listeners, registry.try_clone()?)?;
-        let mut askers = [None, None];
+        let (mut askers, mut asks_max) = ([None, None], ASKS_MAX);
         let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         for (place, ip) in any.into_iter().enumerate().filter(|_| asks) {
             // A host without IPv6 asks nobody by it.
             let Ok(mut socket) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
             let token = Token(tokens + 2 * TOKENS_MAX + place);
+            let room_bytes = enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
+            asks_max = asks_max.min(room_bytes / ANSWER_BYTES);
             registry.register(&mut socket, token, Interest::READABLE)?;
             askers[place] = Some(socket);
         }
@@ -88,6 +99,7 @@ impl Ftp {
             active_port: 0,
             random: 0,
             askers,
+            asks_max,
             answered: false,
             room: vec![0; MESSAGE_BYTES_MAX + 1].into_boxed_slice(),
             registry,
@@ -121,7 +133,7 @@ impl Ftp {
     /// Whether the next turn has work without waiting for anything.
     #[must_use]
     pub fn is_busy(&self) -> bool {
-        self.streams.is_busy()
+        self.answered || self.streams.is_busy()
     }
 
     /// When to turn again at the latest.
@@ -234,7 +246,12 @@ impl Ftp {
     /// Hears what phones say of themselves.
     fn hear(&mut self, turn: &mut Turn<'_>) {
         for socket in self.askers.iter().flatten() {
-            for _ in 0..ANSWERS_MAX {
+            for taken in 0.. {
+                // What is left is told of by nobody any more.
+                self.answered |= taken == ANSWERS_MAX;
+                if taken == ANSWERS_MAX {
+                    break;
+                }
                 let Ok((bytes, from)) = socket.recv_from(&mut self.room) else { break };
                 let queries = &mut self.streams.engine.queries;
                 queries.handle_datagram(from, &self.room[..bytes], turn.counters, turn.now);
@@ -246,7 +263,8 @@ impl Ftp {
     /// Asks phones who they are.
     fn ask(&mut self, turn: &mut Turn<'_>) {
         let queries = &mut self.streams.engine.queries;
-        while let Some((phone, bytes)) = queries.poll_send(turn.counters, turn.now) {
+        for _ in 0..self.asks_max {
+            let Some((phone, bytes)) = queries.poll_send(turn.counters, turn.now) else { break };
             let Some(socket) = &self.askers[usize::from(phone.is_ipv6())] else { continue };
             match socket.send_to(bytes, phone) {
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {

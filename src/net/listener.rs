@@ -327,7 +327,11 @@ pub fn allow_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// Makes the buffers large: a mass reboot is lost in the kernel before any code runs, if at all.
-fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
+/// Says how many bytes may wait to be read.
+///
+/// # Errors
+/// What the kernel says.
+pub fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
     let wanted = i32::try_from(bytes).unwrap_or(i32::MAX);
     let fd = socket.as_fd();
     if udp::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {

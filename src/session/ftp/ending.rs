@@ -162,10 +162,22 @@ impl Engine {
         text: &str,
         turn: &mut Turn<'_>,
     ) {
-        let how = if code == Code::TRANSFER_DONE { Closing::InPeace } else { Closing::Reset };
-        if let Some(session) = self.session_mut(id) {
-            session.rest = 0;
-        }
+        let Some(session) = self.session_mut(id) else { return };
+        session.rest = 0;
+        // A file that breaks off must not look whole, and what still comes is not wanted.
+        let stage = session.transfer().map(|transfer| &transfer.stage);
+        let how = match stage {
+            Some(Stage::Moving(_)) => Closing::Reset,
+            Some(
+                Stage::Passport
+                | Stage::Slot
+                | Stage::Opening
+                | Stage::Data(_)
+                | Stage::Storing
+                | Stage::Closing,
+            )
+            | None => Closing::InPeace,
+        };
         self.conclude(id, outcome, turn);
         self.drop_data(id, how);
         self.reply(id, code, text);

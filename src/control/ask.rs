@@ -148,19 +148,21 @@ fn write_streams(text: &mut String, streams: &StreamStatus) -> std::fmt::Result 
     }
     writeln!(
         text,
-        "http       {} connections open of {}, {} refused, {} too slow; {} requests, {} malformed; \
-         answers: {} 2xx, {} 3xx, {} 4xx, {} 5xx",
-        streams.open,
-        streams.connections,
-        streams.refused,
-        streams.too_slow,
-        streams.requests,
-        streams.malformed,
-        streams.answers_2xx,
-        streams.answers_3xx,
-        streams.answers_4xx,
-        streams.answers_5xx
+        "tcp        {} connections open of {}, {} refused, {} too slow",
+        streams.open, streams.connections, streams.refused, streams.too_slow
     )?;
+    if streams.requests > 0 || streams.malformed > 0 {
+        writeln!(
+            text,
+            "http       {} requests, {} malformed; answers: {} 2xx, {} 3xx, {} 4xx, {} 5xx",
+            streams.requests,
+            streams.malformed,
+            streams.answers_2xx,
+            streams.answers_3xx,
+            streams.answers_4xx,
+            streams.answers_5xx
+        )?;
+    }
     writeln!(
         text,
         "tls        {} full handshakes, {} resumed, {} failed",
@@ -262,8 +264,22 @@ mod tests {
         };
         let one = StreamStatus { connections: 1, answers_4xx: 2, ..StreamStatus::default() };
         assert_eq!(told(StreamStatus::default()), "");
-        assert!(told(one).contains("0 connections open of 1,") && told(one).contains(" 2 4xx,"));
+        assert!(told(one).contains("0 connections open of 1,") && !told(one).contains("http"));
+        assert!(told(StreamStatus { requests: 2, ..one }).contains(" 2 4xx,"));
         assert!(!told(one).contains("body_memory"));
         assert!(told(StreamStatus { bodies_refused: 3, ..one }).contains("3 bodies refused"));
+    }
+
+    #[test]
+    fn sessions_of_ftp_are_told_once_somebody_has_said_something() {
+        let told = |ftp: FtpStatus| {
+            let mut text = String::new();
+            write_ftp(&mut text, &ftp).unwrap();
+            text
+        };
+        assert_eq!(told(FtpStatus::default()), "");
+        let two = FtpStatus { commands: 9, logins: 2, bounces: 1, ..FtpStatus::default() };
+        assert!(told(two).contains("2 log-ins, 0 failed; 9 commands"));
+        assert!(told(two).contains("1 to or from another host"));
     }
 }

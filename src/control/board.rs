@@ -147,7 +147,7 @@ pub struct Outcomes {
     pub sent_bytes: u64,
 }
 
-/// Connections and what they carry: HTTP, with TLS and without.
+/// Connections, with TLS and without, and the requests of HTTP that they carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamStatus {
     /// Connections open now.
@@ -158,7 +158,7 @@ pub struct StreamStatus {
     pub refused: u64,
     /// Connections that waited for want of a descriptor.
     pub no_descriptor: u64,
-    /// Connections closed because no request came in time.
+    /// Connections closed because no request or command came in time.
     pub idle_closed: u64,
     /// Requests, bodies and answers that moved too slowly.
     pub too_slow: u64,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cap_std::fs::Metadata;
+use regex::bytes::Regex;
 
 use super::path::is_part;
 use super::seat::{Found, Spot, canonical, is_protected, open_dir};
@@ -16,6 +17,7 @@ use super::{Fault, Form, Member, Tree, TreePath, Why};
 use crate::content::beneath::{Beneath, version_of};
 use crate::content::path::{is_access_list, is_hidden, join};
 use crate::content::{Entry, RootId};
+use crate::vault::glob;
 use crate::wire::ftp::listing::{self, Kind};
 use crate::wire::name::FileName;
 
@@ -27,17 +29,17 @@ const LINE_BYTES: usize = 128;
 const NO_ROOT: RootId = RootId(u16::MAX);
 
 impl Files {
-    /// Lists a directory, or one file.
+    /// Lists a directory, one file, or what a pattern matches.
     pub(super) fn list(
         &mut self,
         tree: &Tree,
         at: &TreePath,
+        asked: &str,
         form: Form,
     ) -> Result<Vec<u8>, Fault> {
         let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let mut lines = Vec::new();
-        let found = self.find(tree, at)?;
-        let itself = self.member(tree, &found)?;
+        let (found, itself, pattern) = self.find_some(tree, at, form)?;
         if let Form::Itself(_) = form {
             write_line(&mut lines, &at.to_string(), itself, form, now_s);
             return Ok(lines);
@@ -55,10 +57,46 @@ impl Files {
             Found::Spot(spot) => self.members(tree, &spot)?,
         };
         members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        for (name, member) in members {
-            write_line(&mut lines, &name, member, form, now_s);
+        let is_meant = |name: &str| {
+            let folded = name.to_ascii_lowercase();
+            pattern.as_ref().is_none_or(|pattern| pattern.is_match(folded.as_bytes()))
+        };
+        let before = match form {
+            Form::Names => before(asked, itself.is_directory && pattern.is_none()),
+            Form::List | Form::Facts(_) | Form::Itself(_) => String::new(),
+        };
+        for (name, member) in members.iter().filter(|(name, _)| is_meant(name)) {
+            write_line(&mut lines, &format!("{before}{name}"), *member, form, now_s);
+            if lines.len() > self.listing_bytes_max {
+                return Err(Fault::TooMany);
+            }
         }
         Ok(lines)
+    }
+
+    /// What a path leads to; where it leads to nothing, the directory whose members its last name
+    /// matches as a pattern.
+    fn find_some<'a>(
+        &mut self,
+        tree: &'a Tree,
+        at: &TreePath,
+        form: Form,
+    ) -> Result<(Found<'a>, Member, Option<Regex>), Fault> {
+        let takes_patterns = match form {
+            Form::List | Form::Names => at.name().contains(['*', '?']),
+            Form::Facts(_) | Form::Itself(_) => false,
+        };
+        match self.find(tree, at).and_then(|found| Ok((self.member(tree, &found)?, found))) {
+            Err(Fault::NotThere) if takes_patterns => {}
+            found => return found.map(|(itself, found)| (found, itself, None)),
+        }
+        let pattern = glob::compile(at.name()).map_err(|_| Fault::NotThere)?;
+        let found = self.find(tree, &at.parent())?;
+        let itself = self.member(tree, &found)?;
+        match itself.is_directory {
+            true => Ok((found, itself, Some(pattern))),
+            false => Err(Fault::NotDirectory),
+        }
     }
 
     /// Says what one thing is, and how it is spelled.
@@ -168,6 +206,16 @@ fn member(meta: &Metadata) -> Option<Member> {
     }
     let modified_s = u64::try_from(version_of(meta).modified_ns / 1_000_000_000).unwrap_or(0);
     Some(Member { is_directory, bytes: meta.len(), modified_s, is_writable: true })
+}
+
+/// What stands before each name of a listing, so that a client can ask for it as it is.
+fn before(asked: &str, is_directory: bool) -> String {
+    let slashes = ['/', '\\'];
+    match is_directory {
+        true if matches!(asked, "" | ".") => String::new(),
+        true => format!("{}/", asked.trim_end_matches(slashes)),
+        false => asked.rfind(slashes).map_or_else(String::new, |slash| asked[..=slash].to_owned()),
+    }
 }
 
 fn write_line(lines: &mut Vec<u8>, name: &str, member: Member, form: Form, now_s: u64) {

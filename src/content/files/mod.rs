@@ -31,8 +31,12 @@ use crate::wire::ftp::listing::Facts;
 pub enum Act {
     /// Say what there is, as the bytes of a data connection.
     List {
-        /// A directory, or one file.
+        /// A directory, or one file; where there is none of that name, what its pattern matches:
+        /// `*.bin`.
         at: TreePath,
+        /// The same as the client wrote it. Names are given back so that they can be asked for
+        /// as they are (RFC 1123, 4.1.2.7).
+        asked: Box<str>,
         /// How a line looks.
         form: Form,
     },

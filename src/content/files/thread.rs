@@ -102,7 +102,7 @@ impl Files {
         act: Act,
     ) -> Option<Result<Done, Fault>> {
         Some(match act {
-            Act::List { at, form } => self.list(tree, &at, form).map(Done::Listed),
+            Act::List { at, asked, form } => self.list(tree, &at, &asked, form).map(Done::Listed),
             Act::Look { at } => {
                 self.look(tree, &at).map(|(at, member)| Done::Looked { at, member })
             }

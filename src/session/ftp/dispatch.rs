@@ -236,7 +236,8 @@ impl Engine {
 
     fn lines(&mut self, id: ConnectionId, asked: &[u8], form: Form, code: Code) {
         let Some(at) = self.path(id, asked) else { return };
-        self.act(id, Act::List { at, form }, Then::Lines(code), None);
+        let asked = super::manage::text(asked);
+        self.act(id, Act::List { at, asked, form }, Then::Lines(code), None);
     }
 
     fn is_phone(&self, id: ConnectionId) -> bool {

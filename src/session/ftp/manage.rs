@@ -81,7 +81,7 @@ impl Engine {
     pub(super) fn list(&mut self, id: ConnectionId, asked: &[u8], form: Form, turn: &mut Turn<'_>) {
         let Some(at) = self.path(id, asked) else { return };
         let told = Told::new(subject(at.to_string().as_bytes()), Verb::List, turn.now);
-        self.start(id, Goal::List(at, form), told, turn);
+        self.start(id, Goal::List(at, text(asked), form), told, turn);
     }
 
     /// `RETR` of an administrator.
@@ -208,6 +208,11 @@ impl Engine {
             }
         }
     }
+}
+
+/// What was asked for, once it is known to be a path, and so to be UTF-8.
+pub(super) fn text(asked: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(asked).into()
 }
 
 fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: u64, behind: &str) {

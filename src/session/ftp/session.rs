@@ -232,7 +232,7 @@ pub(super) enum Goal {
     /// Store a file in the tree.
     Begin(TreePath, crate::content::files::How),
     /// Send a listing.
-    List(TreePath, crate::content::files::Form),
+    List(TreePath, Box<str>, crate::content::files::Form),
     /// It is under way.
     Begun,
 }

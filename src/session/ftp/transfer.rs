@@ -129,7 +129,9 @@ impl Engine {
             Goal::Upload(upload) => self.ready(id, sink(Into::Rule(upload)), turn),
             Goal::Open(at) => self.ask_files(id, files::Act::Open { at }),
             Goal::Begin(at, how) => self.ask_files(id, files::Act::Begin { at, how }),
-            Goal::List(at, form) => self.ask_files(id, files::Act::List { at, form }),
+            Goal::List(at, asked, form) => {
+                self.ask_files(id, files::Act::List { at, asked, form });
+            }
             // Nobody is let through without a name.
             Goal::Fetch(Whose::LoggedIn(_)) | Goal::Keep(Whose::LoggedIn(_)) | Goal::Begun => {}
         }

@@ -40,12 +40,59 @@ fn every_form_of_a_listing_has_a_line_for_each_member() {
     assert!(facts.contains("type=dir;") && facts.contains("size=5;"), "{facts}");
     let itself = bench.list("/common", Form::Itself(Facts::ALL)).unwrap();
     assert!(itself.starts_with("type=dir;") && itself.ends_with(" /common\r\n"), "{itself}");
-    let one = bench.list("/common/b.bin", Form::Names).unwrap();
-    assert_eq!(one, "b.bin\r\n");
     let of_file = bench.list("/common/b.bin", Form::Facts(Facts::ALL));
     assert_eq!(of_file, Err(Fault::NotDirectory));
     assert_eq!(bench.list("/common/none", Form::List), Err(Fault::NotThere));
     assert_eq!(bench.list("/common/b.bin/x", Form::List), Err(Fault::NotDirectory));
+}
+
+#[test]
+fn a_pattern_lists_what_it_matches_whatever_the_letters() {
+    let mut bench = Bench::new();
+    for name in ["a.bin", "B.BIN", "c.txt", "old/d.bin", "what?.bin"] {
+        bench.put(&format!("common/{name}"), "x");
+    }
+    let mut names = |cwd, asked| {
+        bench.list_from(cwd, asked, Form::Names).map(|names| names.replace("\r\n", " "))
+    };
+    assert_eq!(names("/common", "*.bin").unwrap(), "B.BIN a.bin what?.bin ");
+    assert_eq!(names("/common", "?.BIN").unwrap(), "B.BIN a.bin ");
+    assert_eq!(names("/common", "*").unwrap(), "B.BIN a.bin c.txt old what?.bin ");
+    assert_eq!(names("/", "com*").unwrap(), "common ");
+    assert_eq!(names("/common", "*.none").unwrap(), "");
+    // A file that is called so is that one file.
+    assert_eq!(names("/common", "what?.bin").unwrap(), "what?.bin ");
+    assert_eq!(names("/common", "none/*"), Err(Fault::NotThere));
+    assert_eq!(names("/common", "a.bin/*"), Err(Fault::NotDirectory));
+    let lines = bench.list("/common/c*", Form::List).unwrap();
+    assert!(lines.ends_with(" c.txt\r\n") && lines.lines().count() == 1, "{lines}");
+    assert_eq!(bench.list("/common/*", Form::Facts(Facts::ALL)), Err(Fault::NotThere));
+}
+
+#[test]
+fn names_are_told_so_that_they_can_be_asked_for() {
+    let mut bench = Bench::new();
+    bench.put("common/b.bin", "");
+    bench.put("common/a/x", "");
+    for (cwd, asked, told) in [
+        ("/common", "", "a b.bin "),
+        ("/common", ".", "a b.bin "),
+        ("/common", "a", "a/x "),
+        ("/common", "./a/", "./a/x "),
+        ("/common/a", "..", "../a ../b.bin "),
+        ("/common/a", "../*.bin", "../b.bin "),
+        ("/", "common/b.bin", "common/b.bin "),
+        ("/", "/common", "/common/a /common/b.bin "),
+        ("/common", "/", "/common /tftp "),
+        ("/common", "b.bin", "b.bin "),
+    ] {
+        let names = bench.list_from(cwd, asked, Form::Names).unwrap().replace("\r\n", " ");
+        assert_eq!(names, told, "NLST {asked} in {cwd}");
+        for name in names.split(' ').filter(|name| !name.is_empty()) {
+            let path = TreePath::parse(&at(cwd), name.as_bytes()).unwrap();
+            assert!(look(&mut bench, &path.to_string()).is_ok(), "{name} in {cwd}");
+        }
+    }
 }
 
 #[test]

@@ -76,13 +76,18 @@ impl Bench {
     }
 
     fn list(&mut self, path: &str, form: Form) -> Result<String, Fault> {
-        let done = self.act(Act::List { at: at(path), form })?;
+        self.list_from("/", path, form)
+    }
+
+    fn list_from(&mut self, cwd: &str, asked: &str, form: Form) -> Result<String, Fault> {
+        let at = TreePath::parse(&at(cwd), asked.as_bytes()).unwrap();
+        let done = self.act(Act::List { at, asked: asked.into(), form })?;
         let Done::Listed(lines) = done else { unreachable!("a listing was asked for") };
         Ok(String::from_utf8(lines).unwrap())
     }
 
     fn names(&mut self, path: &str) -> String {
-        self.list(path, Form::Names).unwrap().replace("\r\n", " ").trim_end().to_owned()
+        self.list_from(path, "", Form::Names).unwrap().replace("\r\n", " ").trim_end().to_owned()
     }
 
     fn begin(&mut self, path: &str, how: How) -> Result<(Part, String), Fault> {

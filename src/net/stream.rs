@@ -253,7 +253,11 @@ impl<E: Connections> Streams<E> {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return Step::Gone };
         let listener = self.listeners.iter().find(|one| one.id == socket.listener);
         let terms = listener.and_then(|listener| listener.terms.as_ref());
-        match terms.map(|terms| TlsSession::accept(&terms.load())) {
+        let accept = match self.engine.is_one_way(id) {
+            true => TlsSession::accept_one_way,
+            false => TlsSession::accept,
+        };
+        match terms.map(|terms| accept(&terms.load())) {
             Some(Ok(mut tls)) => {
                 if let Some(mark) = self.engine.mark(id) {
                     tls.mark(mark);

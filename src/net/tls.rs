@@ -23,6 +23,10 @@ use library::Library;
 pub struct TlsTerms {
     /// Certificates, suites, tickets.
     pub config: Arc<ServerConfig>,
+    /// The same for connections whose client sends and reads nothing: without tickets behind the
+    /// handshake. Unread bytes make its system reset the connection when it closes, and what it
+    /// sent last is lost.
+    pub one_way: Arc<ServerConfig>,
     /// OpenSSL's in their place, where the listener is for old phones.
     #[cfg(feature = "legacy-tls")]
     pub legacy: Option<super::legacy::LegacyTerms>,
@@ -32,8 +36,11 @@ impl TlsTerms {
     /// The terms of a listener that rustls secures.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>) -> Self {
+        let mut one_way = (*config).clone();
+        one_way.send_tls13_tickets = 0;
         TlsTerms {
             config,
+            one_way: Arc::new(one_way),
             #[cfg(feature = "legacy-tls")]
             legacy: None,
         }
@@ -69,6 +76,15 @@ impl TlsSession {
     /// When the system gives no random bytes.
     pub fn accept(terms: &TlsTerms) -> io::Result<TlsSession> {
         Ok(TlsSession { tls: Library::accept(terms)?, opening: Opening::default(), fault: None })
+    }
+
+    /// The same for a connection whose client sends and reads nothing.
+    ///
+    /// # Errors
+    /// As [`TlsSession::accept`].
+    pub fn accept_one_way(terms: &TlsTerms) -> io::Result<TlsSession> {
+        let tls = Library::accept_one_way(terms)?;
+        Ok(TlsSession { tls, opening: Opening::default(), fault: None })
     }
 
     /// Whoever resumes the session later shows this mark. Meant for before the handshake.

@@ -25,12 +25,14 @@ pub struct ConnectionId {
 }
 
 impl ConnectionId {
-    /// What tells its TLS sessions from those of others, also of those that had its row.
+    /// What tells its TLS sessions from those of others, also of those that had its row, and of
+    /// those of other workers, who read the same tickets.
     #[must_use]
-    pub fn mark(self) -> Mark {
+    pub fn mark(self, worker: u32) -> Mark {
         let mut mark = [0; 12];
         mark[..4].copy_from_slice(&self.row.to_be_bytes());
         mark[4..8].copy_from_slice(&self.generation.to_be_bytes());
+        mark[8..].copy_from_slice(&worker.to_be_bytes());
         mark
     }
 }
@@ -156,6 +158,11 @@ pub trait Connections {
 
     /// What sessions of this connection are to be known by; none where nobody asks.
     fn mark(&self, id: ConnectionId) -> Option<Mark>;
+
+    /// Whether the client sends on this connection and reads nothing.
+    fn is_one_way(&self, _: ConnectionId) -> bool {
+        false
+    }
 
     /// The connection is secured.
     fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>);

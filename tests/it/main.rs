@@ -5,6 +5,7 @@
 mod corpora;
 mod crash;
 mod files;
+mod ftp;
 mod http;
 mod interop;
 mod limits;

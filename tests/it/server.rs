@@ -21,6 +21,16 @@ pub(crate) const WEB: &str = "\
     [[https]]\nlisten = [\"127.0.0.1:@TLS\", \"[::1]:@TLS\"]\nroot = [\"root\"]\n\
     [vault]\ndir = \"vault\"\n";
 
+/// FTP in clear and with TLS from the first byte on, administrators, phones that are asked by SNMP,
+/// HTTP and a vault, for [`Server::start_with`].
+const FTP: &str = "\
+    [[http]]\nlisten = [\"127.0.0.1:@PORT\", \"[::1]:@PORT\"]\nroot = [\"root\"]\n\
+    [vault]\ndir = \"vault\"\nversions = 10000\n\
+    [snmp]\nport = @SNMP\n\
+    [ftp]\nlisten = [\"127.0.0.1:@FTP\", \"[::1]:@FTP\"]\n\
+    tls_listen = [\"127.0.0.1:@SFTP\", \"[::1]:@SFTP\"]\nroot = [\"root\"]\n\
+    users = \"administrators.txt\"\npassive_ports = \"20000-29999\"\n";
+
 /// A running server with a data directory of its own.
 pub(crate) struct Server {
     child: Child,
@@ -35,6 +45,12 @@ struct Ports {
     clear: u16,
     /// HTTPS where it is served.
     tls: u16,
+    /// FTP where it is served.
+    ftp: u16,
+    /// FTP that begins with TLS.
+    ftps: u16,
+    /// What phones answer by SNMP at.
+    snmp: u16,
 }
 
 impl Server {
@@ -50,7 +66,8 @@ impl Server {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
         for _ in 0..STARTS_MAX {
-            let ports = Ports { clear: free_port(), tls: free_port() };
+            let [clear, tls, ftp, ftps, snmp] = std::array::from_fn(|_| free_port());
+            let ports = Ports { clear, tls, ftp, ftps, snmp };
             fs::write(dir.path().join("ringpost.toml"), config(ports, more)).unwrap();
             if let Some(child) = spawn(dir.path()) {
                 return Server { child, ports, dir };
@@ -66,6 +83,12 @@ impl Server {
         Server::start_with(&format!("{WEB}{more}"))
     }
 
+    /// Serves `root/` by FTP, with a vault, and administrators where some are added; with more
+    /// lines in `[ftp]`, and whatever sections follow it.
+    pub(crate) fn start_ftp(more: &str) -> Server {
+        Server::start_with(&format!("{FTP}{more}"))
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ports.clear).into()
@@ -74,6 +97,21 @@ impl Server {
     /// Where it listens for TLS.
     pub(crate) fn tls_address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ports.tls).into()
+    }
+
+    /// Where it listens for FTP.
+    pub(crate) fn ftp_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports.ftp).into()
+    }
+
+    /// Where it listens for FTP that begins with TLS.
+    pub(crate) fn ftps_address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.ports.ftps).into()
+    }
+
+    /// Where a phone at this address answers by SNMP.
+    pub(crate) fn snmp_address(&self, phone: [u8; 4]) -> SocketAddr {
+        (phone, self.ports.snmp).into()
     }
 
     /// The process.
@@ -117,6 +155,11 @@ impl Server {
     /// The same for what [`Server::start_web`] has started.
     pub(crate) fn configure_web(&self, more: &str) {
         self.configure(&format!("{WEB}{more}"));
+    }
+
+    /// The same for what [`Server::start_ftp`] has started.
+    pub(crate) fn configure_ftp(&self, more: &str) {
+        self.configure(&format!("{FTP}{more}"));
     }
 
     /// Sends a signal: `HUP`, `TERM`.
@@ -190,7 +233,16 @@ pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
 
 fn config(ports: Ports, more: &str) -> String {
     let port = ports.clear;
-    let more = more.replace("@PORT", &port.to_string()).replace("@TLS", &ports.tls.to_string());
+    let places = [
+        ("@PORT", port),
+        ("@TLS", ports.tls),
+        ("@FTP", ports.ftp),
+        ("@SFTP", ports.ftps),
+        ("@SNMP", ports.snmp),
+    ];
+    let more = places
+        .iter()
+        .fold(more.to_owned(), |more, (place, port)| more.replace(place, &port.to_string()));
     format!(
         "data_dir = \".\"\nworkers = 2\n\
          [[upload]]\nname = \"*.up\"\ndir = \"uploads\"\nmax = \"4MiB\"\n\

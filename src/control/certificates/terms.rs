@@ -119,9 +119,9 @@ impl Judgement {
             config.send_tls13_tickets = FTP_TICKETS;
         }
         Ok(TlsTerms {
-            config: Arc::new(config),
             #[cfg(feature = "legacy-tls")]
             legacy: self.legacy_terms(pairs, sessions)?,
+            ..TlsTerms::new(Arc::new(config))
         })
     }
 

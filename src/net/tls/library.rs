@@ -5,7 +5,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
-use rustls::{HandshakeKind, ProtocolVersion, ServerConnection};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 
 use super::{Opening, QUEUE_BYTES_MAX, TlsTerms, reason};
 #[cfg(feature = "legacy-tls")]
@@ -31,8 +31,20 @@ impl Library {
         if let Some(terms) = &terms.legacy {
             return LegacySession::accept(terms).map(Library::OpenSsl);
         }
-        let config = Arc::clone(&terms.config);
-        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        Library::rustls(&terms.config)
+    }
+
+    /// The same for a connection whose client sends and reads nothing.
+    pub(super) fn accept_one_way(terms: &TlsTerms) -> io::Result<Self> {
+        #[cfg(feature = "legacy-tls")]
+        if terms.legacy.is_some() {
+            return Library::accept(terms);
+        }
+        Library::rustls(&terms.one_way)
+    }
+
+    fn rustls(config: &Arc<ServerConfig>) -> io::Result<Self> {
+        let mut tls = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
         tls.set_buffer_limit(Some(QUEUE_BYTES_MAX));
         Ok(Library::Rustls(tls))
     }
@@ -144,7 +156,8 @@ impl Library {
         }
     }
 
-    /// The mark of the connection whose session this one resumes. Old phones have none.
+    /// The mark of the connection whose session this one resumes. Old phones have none, and what
+    /// resumes by TLS 1.2 tells none: rustls looks for it in TLS 1.3 alone.
     pub(super) fn resumes(&self) -> Option<Mark> {
         match self {
             Library::Rustls(tls) => tls.received_resumption_data()?.try_into().ok(),

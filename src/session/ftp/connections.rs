@@ -112,7 +112,11 @@ impl Connections for Engine {
             Connection::Control(_) => id,
             Connection::Data(data) => data.control,
         };
-        Some(control.mark())
+        Some(control.mark(self.worker))
+    }
+
+    fn is_one_way(&self, id: ConnectionId) -> bool {
+        self.data(id).is_some_and(|data| self.is_receiving(data.control))
     }
 
     fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>) {
@@ -125,7 +129,8 @@ impl Connections for Engine {
             }
             Some(Connection::Data(data)) => {
                 let control = data.control;
-                let is_foreign = security.resumes.is_some_and(|mark| mark != control.mark());
+                let own = control.mark(self.worker);
+                let is_foreign = security.resumes.is_some_and(|mark| mark != own);
                 if is_foreign {
                     turn.counters.ftp_bounces.up();
                     return self.data_refused(id, DataFault::OtherSession, turn);

@@ -1,0 +1,53 @@
+//! FTP over real sockets: the built server met by a client of our own, by phones that answer by
+//! SNMP, by administrators, and by the clients that people have.
+
+use std::net::UdpSocket;
+use std::thread;
+
+use ringpost::phone::snmp::Agent;
+use ringpost::vendor::objects::Field;
+
+use crate::server::Server;
+
+mod administrators;
+mod life;
+mod phones;
+mod raw;
+mod tls;
+mod transfers;
+
+/// A phone of the 4600 series with this extension.
+fn set(extension: &str) -> Agent {
+    let told = [(Field::Extension, extension.as_bytes()), (Field::Model, b"4620D01A")];
+    Agent::new("4600", &told).unwrap()
+}
+
+/// A phone at this address of the network that answers as it is told to, each datagram apart,
+/// until the test is over.
+fn phone(
+    server: &Server,
+    at: [u8; 4],
+    mut answer: impl FnMut(&[u8]) -> Option<Vec<u8>> + Send + 'static,
+) {
+    let socket = UdpSocket::bind(server.snmp_address(at)).unwrap();
+    thread::spawn(move || {
+        let mut buffer = [0; 2_048];
+        while let Ok((bytes, from)) = socket.recv_from(&mut buffer) {
+            if let Some(answer) = answer(&buffer[..bytes]) {
+                let _ = socket.send_to(&answer, from);
+            }
+        }
+    });
+}
+
+/// One that says that this extension is logged in.
+fn phone_of(server: &Server, at: [u8; 4], extension: &str) {
+    let agent = set(extension);
+    phone(server, at, move |asked| agent.answer(asked));
+}
+
+/// Lets somebody manage the data directories.
+fn add_administrator(server: &Server, name: &str, password: &str) {
+    let added = server.command(&format!("passwd {name} --ftp"), password.as_bytes());
+    assert!(added.status.success(), "{added:?}");
+}

@@ -256,27 +256,28 @@ pub enum DataFault {
 }
 
 impl DataFault {
-    /// For the client, and for whoever reads the log.
+    /// Without a capital and a full stop.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
             DataFault::NeverCame(_) => {
-                "The data connection never came: a firewall or NAT between may not let it through."
+                "the data connection never came: let `passive_ports` through every firewall, and \
+                 set `passive_address` where a NAT stands before the server"
             }
             DataFault::NotReached(DialFault::Refused) => {
-                "Nobody listens where PORT said: a NAT between may have changed the address."
+                "nobody listens where PORT said: a NAT between may have changed the address"
             }
             DataFault::NotReached(DialFault::Silent | DialFault::Unreachable) => {
-                "The client cannot be reached where PORT said: say PASV."
+                "the client cannot be reached where PORT said: say PASV"
             }
-            DataFault::NotReached(DialFault::Other) => "The data connection cannot be made.",
-            DataFault::NoPort => "No port is free for data; try again in a moment.",
-            DataFault::NoSocket => "The system gives no socket; try again in a moment.",
-            DataFault::Lost => "The data connection was closed before it was used.",
-            DataFault::Handshake(_) => "The data connection could not be secured.",
-            DataFault::OtherSession => "The data connection belongs to somebody else.",
+            DataFault::NotReached(DialFault::Other) => "the data connection cannot be made",
+            DataFault::NoPort => "no port is free for data; try again in a moment",
+            DataFault::NoSocket => "the system gives no socket; try again in a moment",
+            DataFault::Lost => "the data connection was closed before it was used",
+            DataFault::Handshake(_) => "the data connection could not be secured",
+            DataFault::OtherSession => "the data connection belongs to somebody else",
             DataFault::Elsewhere(_) => {
-                "PORT named an address that is not the client's own, or a port below 1024."
+                "PORT named an address that is not the client's own, or a port below 1024"
             }
         }
     }

@@ -400,6 +400,6 @@ impl Engine {
         data.closing = Closing::Reset;
         let control = data.control;
         let no = Outcome::Refused(Refusal::DataConnection(fault));
-        self.end_transfer(control, no, Code::NO_DATA_CONNECTION, fault.words(), turn);
+        self.end_transfer(control, no, Code::NO_DATA_CONNECTION, &super::data::text(fault), turn);
     }
 }

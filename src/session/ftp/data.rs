@@ -5,6 +5,7 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use crate::session::ftp::engine::Engine;
+use crate::session::ftp::judge::capital;
 use crate::session::ftp::session::{Closing, Connection, Data, DataStage, Stage, State, Tls, What};
 use crate::session::stream::{ConnectionId, DialFault};
 use crate::session::timer::Deadline;
@@ -168,7 +169,7 @@ impl Engine {
                 turn.counters.ftp_data_failed.up();
                 self.note_data_fault(control, fault, turn);
                 self.drop_data(control, Closing::Reset);
-                self.reply(control, Code::NO_DATA_CONNECTION, fault.words());
+                self.reply(control, Code::NO_DATA_CONNECTION, &text(fault));
             }
         }
     }
@@ -233,7 +234,7 @@ impl Engine {
         self.discard_data(id, Closing::Reset);
         if is_wanted {
             let no = Outcome::Refused(Refusal::DataConnection(fault));
-            self.end_transfer(control, no, Code::NO_DATA_CONNECTION, fault.words(), turn);
+            self.end_transfer(control, no, Code::NO_DATA_CONNECTION, &text(fault), turn);
         }
     }
 
@@ -286,6 +287,23 @@ impl Engine {
         {
             session.data = None;
         }
+    }
+}
+
+/// What the client is told.
+pub(super) fn text(fault: DataFault) -> String {
+    match fault {
+        DataFault::NeverCame(port) => format!(
+            "The data connection never came to port {port}: a firewall or NAT between may not let \
+             it through."
+        ),
+        DataFault::NotReached(_)
+        | DataFault::NoPort
+        | DataFault::NoSocket
+        | DataFault::Lost
+        | DataFault::Handshake(_)
+        | DataFault::OtherSession
+        | DataFault::Elsewhere(_) => capital(fault.words()),
     }
 }
 

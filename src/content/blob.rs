@@ -29,6 +29,8 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+#[cfg(feature = "server")]
+use super::sealed::sealed_copy;
 use crate::time::Instant;
 use crate::wire::http::response::Stamp;
 
@@ -196,6 +198,8 @@ impl Blob {
     pub fn seal(original: &File, version: Version) -> io::Result<Self> {
         let bytes = mappable(version.bytes)?;
         let file = sealed_copy(original, bytes)?;
+        #[cfg(target_os = "linux")]
+        collapse(&file, bytes);
         let mut options = memmap2::MmapOptions::new();
         options.len(bytes).populate();
         // SAFETY: the mapping is read as a slice, so its bytes must never change and never go. The
@@ -434,40 +438,26 @@ pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::
     Ok(())
 }
 
-/// Memory as a file that holds the first bytes of another one, and that nobody can change any more
-/// (`memfd_create(2)`).
+/// Has the kernel put memory together into large pages where it can (`MADV_COLLAPSE`, Linux 6.1):
+/// sending from them costs little more than half as much. Where it cannot, nothing changes.
 #[cfg(all(feature = "server", target_os = "linux"))]
-fn sealed_copy(original: &File, bytes: usize) -> io::Result<File> {
-    use std::io::Write as _;
+fn collapse(memory: &File, bytes: usize) {
+    use std::os::fd::AsRawFd as _;
 
-    use nix::errno::Errno;
-    use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-    use nix::sys::memfd::{MFdFlags, memfd_create};
-
-    // Where an administrator forbids memory that could be executed, this says that it is not such;
-    // kernels before 6.3 do not know the flag.
-    const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(8);
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let descriptor = match memfd_create(c"ringpost", flags | NOEXEC_SEAL) {
-        Err(Errno::EINVAL) => memfd_create(c"ringpost", flags)?,
-        other => other?,
-    };
-    let mut file = File::from(descriptor);
-    let mut room = vec![0; bytes.min(1 << 20)];
-    for at in (0..bytes).step_by(room.len().max(1)) {
-        let part = room.len().min(bytes - at);
-        read_exact_at(original, &mut room[..part], at as u64)?;
-        file.write_all(&room[..part])?;
+    const LARGE_PAGE_BYTES: usize = 2 << 20;
+    if bytes < LARGE_PAGE_BYTES {
+        return;
     }
-    let seals = SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE;
-    fcntl(&file, FcntlArg::F_ADD_SEALS(seals | SealFlag::F_SEAL_SEAL))?;
-    Ok(file)
-}
-
-/// There is no such memory.
-#[cfg(all(feature = "server", not(target_os = "linux")))]
-fn sealed_copy(_: &File, _: usize) -> io::Result<File> {
-    Err(io::ErrorKind::Unsupported.into())
+    // Large pages must lie at addresses that are multiples of their size: here is room for that.
+    let mut options = memmap2::MmapOptions::new();
+    let room = options.len(bytes.saturating_add(LARGE_PAGE_BYTES)).no_reserve_swap().map_anon();
+    let Ok(mut room) = room else { return };
+    let at = room.as_mut_ptr().map_addr(|start| start.next_multiple_of(LARGE_PAGE_BYTES)).cast();
+    let (fd, flags) = (memory.as_raw_fd(), libc::MAP_SHARED | libc::MAP_FIXED);
+    // SAFETY: the mapping lies within `room`, which nobody else knows and which takes it along.
+    let mapping = unsafe { libc::mmap(at, bytes, libc::PROT_READ, flags, fd, 0) };
+    // SAFETY: the call changes where bytes lie and never what they are; on no mapping it fails.
+    let _ = unsafe { libc::madvise(mapping, bytes, libc::MADV_COLLAPSE) };
 }
 
 #[cfg(test)]
@@ -503,6 +493,19 @@ mod tests {
         blob.file().unwrap().read_exact_at(&mut sent, 99_000).unwrap();
         assert_eq!(sent, bytes[99_000..]);
         assert_eq!((blob.span(99_999, 9).bytes(), blob.span(200_000, 9).bytes()), (1, 0));
+    }
+
+    #[test]
+    fn putting_memory_together_changes_no_byte_and_no_seal() {
+        for bytes in [2 << 20, (2 << 20) + 1, (5 << 20) - 1] {
+            let bytes = pattern(bytes);
+            let blob = sealed(&bytes);
+            // Once more, now that it is mapped.
+            collapse(blob.file().unwrap(), bytes.len());
+            assert!(blob.as_slice() == Some(&bytes), "{} bytes", bytes.len());
+            assert!(blob.read_by_kernel().unwrap() == bytes, "{} bytes", bytes.len());
+            assert!(blob.file().unwrap().write_all_at(b"x", 0).is_err());
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub struct LoaderConfig {
     /// Octet files up to this size are copied to memory in any case, larger ones only while there
     /// is room for them; others are mapped. Default 1 MiB.
     pub heap_file_bytes_max: u64,
-    /// Octet files beyond this size are mapped in any case. Default 64 MiB.
+    /// Octet files beyond this size are mapped in any case. Default 128 MiB.
     pub sealed_file_bytes_max: u64,
     /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
     pub netascii_file_bytes_max: u64,
@@ -71,7 +71,7 @@ impl Default for LoaderConfig {
             acts_max: 1_024,
             upload_directory_bytes_max: 4 << 30,
             heap_file_bytes_max: 1 << 20,
-            sealed_file_bytes_max: 64 << 20,
+            sealed_file_bytes_max: 128 << 20,
             netascii_file_bytes_max: 16 << 20,
             heap_bytes_max: 256 << 20,
             sealed_files_max: 1_024,

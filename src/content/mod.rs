@@ -25,6 +25,8 @@ pub mod route;
 #[cfg(feature = "server")]
 pub mod scan;
 #[cfg(feature = "server")]
+mod sealed;
+#[cfg(feature = "server")]
 mod seen;
 #[cfg(feature = "server")]
 pub mod watch;

@@ -282,8 +282,14 @@ impl<E: Connections> Streams<E> {
             return;
         }
         socket.queued = false;
-        if socket.dialing && !self.dialed(id, turn) {
-            return;
+        if socket.dialing {
+            // Nobody waits for a connection that was given up, and the kernel would for minutes.
+            if matches!(self.engine.next(id), Next::Close | Next::Reset) {
+                return self.close(id, turn);
+            }
+            if !self.dialed(id, turn) {
+                return;
+            }
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.broken {

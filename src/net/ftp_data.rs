@@ -177,13 +177,14 @@ impl Ftp {
             Door::Await { data, control } => {
                 let at = self.streams.local_address(control);
                 let result = at.ok_or(DataFault::NoSocket);
-                let result = result.and_then(|at| self.await_at(data, at.ip()));
+                let result = result.and_then(|at| self.await_at(data, at));
                 self.streams.engine.handle_awaited(data, result, turn);
             }
             Door::Dial { data, control, to } => {
                 let Some(listener) = self.streams.engine.listener_of(data) else { return };
-                let from = self.streams.local_address(control).map(|at| at.ip().to_canonical());
-                match from.map(|from| dial(SocketAddr::new(from, self.active_port), to)) {
+                let from = self.streams.local_address(control);
+                let from = from.map(|local| beside(local, self.active_port));
+                match from.map(|from| dial(plain(from), plain(on_link_of(to, from)))) {
                     Some(Ok(stream)) => self.streams.insert(data, listener, stream, true),
                     Some(Err(_)) | None => {
                         let fault = DialFault::Other;
@@ -201,7 +202,7 @@ impl Ftp {
     }
 
     /// Listens at a free port of the range, from a random one on: it is not to be guessed.
-    fn await_at(&mut self, data: ConnectionId, ip: IpAddr) -> Result<SocketAddr, DataFault> {
+    fn await_at(&mut self, data: ConnectionId, local: SocketAddr) -> Result<SocketAddr, DataFault> {
         let (low, high) = (*self.passive_ports.start(), *self.passive_ports.end());
         let count = u64::from(high - low) + 1;
         let mut seed = [0; 8];
@@ -211,7 +212,7 @@ impl Ftp {
         for _ in 0..TRIES_MAX {
             self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let port = low + ((self.random >> 33) % count) as u16;
-            let at = SocketAddr::new(ip, port);
+            let at = beside(local, port);
             match listen(at) {
                 Ok(mut socket) => {
                     let token = Token(self.tokens + TOKENS_MAX + data.row as usize);
@@ -285,6 +286,28 @@ fn getrandom(into: &mut [u8]) -> bool {
     aws_lc_rs::rand::fill(into).is_ok()
 }
 
+/// Another port of the same address, on the same link.
+fn beside(mut local: SocketAddr, port: u16) -> SocketAddr {
+    local.set_port(port);
+    local
+}
+
+/// An address as it is reached from there: one of a link alone means nothing without the link.
+fn on_link_of(mut to: SocketAddr, local: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(to), SocketAddr::V6(local)) = (&mut to, local) {
+        to.set_scope_id(local.scope_id());
+    }
+    to
+}
+
+/// An address of IPv4 in its own spelling.
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
 fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
     if at.is_ipv6() {
@@ -310,4 +333,24 @@ fn dial(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     }
     socket.set_tcp_nodelay(true)?;
     Ok(TcpStream::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_data_connection_stays_on_the_link_of_its_session() {
+        let local = address("[fe80::1%3]:21");
+        assert_eq!(beside(local, 50_000), address("[fe80::1%3]:50000"));
+        assert_eq!(on_link_of(address("[fe80::9]:2000"), local), address("[fe80::9%3]:2000"));
+        let mapped = address("[::ffff:10.0.0.1]:21");
+        assert_eq!(plain(beside(mapped, 0)), address("10.0.0.1:0"));
+        let phone = address("10.0.0.2:2000");
+        assert_eq!(plain(on_link_of(phone, mapped)), phone);
+    }
 }

@@ -18,6 +18,9 @@ impl Engine {
     /// The loader, the vault or whoever manages files has answered.
     pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
         let id = ConnectionId::from(answer.ticket());
+        if !matches!(answer, Answer::Files { result: Ok(files::Done::Discarded), .. }) {
+            self.settle(id);
+        }
         match answer {
             Answer::Opened { result, .. } if self.is_opening(id) => match result {
                 Ok(blob) => {
@@ -140,8 +143,9 @@ impl Engine {
             }
             // Whoever sent it has gone, or broke it off.
             Ok(files::Done::Begun { part, .. } | files::Done::Written { part, .. }) => {
-                self.ask_files(id, files::Act::Discard { part });
+                self.discard(id, part);
             }
+            Ok(files::Done::Discarded) => {}
             Ok(files::Done::Listed(bytes)) if self.is_opening(id) => {
                 self.ready(id, Way::Out(Source::Bytes(bytes, 0)), turn);
             }
@@ -171,6 +175,7 @@ impl Engine {
                 {
                     source.handle_refused();
                 }
+                self.settle(id);
                 return self.ask_again(id, turn);
             }
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
@@ -179,6 +184,7 @@ impl Engine {
             Ask::Files { act, .. } => match *act {
                 // Nothing that has come is thrown away for a queue.
                 act @ (files::Act::Write { .. } | files::Act::Finish { .. }) => {
+                    self.settle(id);
                     return self.hold_back(id, act, turn);
                 }
                 files::Act::Discard { .. } => return,

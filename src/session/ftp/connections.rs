@@ -72,6 +72,7 @@ impl Connections for Engine {
             who: Who::Unknown,
             pace: Pace::new(limits.commands_per_second, turn.now),
             deadline: Deadline::default(),
+            owed: 0,
             heard: turn.now,
             stuck_since: None,
             ended: false,
@@ -126,6 +127,7 @@ impl Connections for Engine {
                 session.securing = false;
                 session.heard = turn.now;
                 self.rearm(id, turn);
+                self.resumed.push_back(id);
             }
             Some(Connection::Data(data)) => {
                 let control = data.control;
@@ -226,6 +228,9 @@ impl Connections for Engine {
                 if !session.has_reply() {
                     session.out = Vec::new();
                     session.out_sent = 0;
+                    if session.has_more() {
+                        self.resumed.push_back(id);
+                    }
                 }
             }
             Some(Connection::Data(data)) => {
@@ -386,8 +391,13 @@ impl Engine {
     /// A data connection broke, or was closed too early.
     fn data_gone(&mut self, control: ConnectionId, id: ConnectionId, turn: &mut Turn<'_>) {
         let transfer = self.session(control).and_then(|session| session.transfer());
-        let is_hit = transfer.is_some_and(|transfer| {
-            transfer.data == Some(id) && matches!(transfer.stage, Stage::Data(_) | Stage::Moving(_))
+        let is_hit = transfer.is_some_and(|transfer| match &transfer.stage {
+            // Nothing is missing any more.
+            Stage::Moving(Way::In(sink)) if sink.ended => false,
+            Stage::Data(_) | Stage::Moving(_) => transfer.data == Some(id),
+            Stage::Passport | Stage::Slot | Stage::Opening | Stage::Storing | Stage::Closing => {
+                false
+            }
         });
         if is_hit {
             self.data_lost(control, turn);

@@ -12,6 +12,9 @@ use crate::wire::ftp::command::{self, BadCommand, Command, Foreign, Mechanism, P
 use crate::wire::ftp::listing::Facts;
 use crate::wire::ftp::reply::{self, Code, Feature};
 
+/// Bytes of replies that may wait for the client; no command is obeyed while there are more.
+const OUT_BYTES_MAX: usize = 16 << 10;
+
 /// What came instead of one line.
 enum Came {
     Line,
@@ -26,51 +29,57 @@ impl Engine {
         loop {
             let Some(session) = self.session_mut(id) else { return };
             let is_busy = match session.state {
-                State::Idle => false,
-                State::Busy(_) if session.pending.is_none() => true,
-                State::Busy(_) => return,
+                State::Idle => session.owed > 0,
+                State::Busy(_) => true,
                 State::StartingTls | State::Closing | State::Over | State::Stuck => return,
             };
-            let has_more = session.pending.is_some() || !session.unread.is_empty();
-            if !has_more {
-                if session.ended && !is_busy {
-                    session.state = State::Over;
-                }
+            let has_enough = is_busy && session.pending.is_some();
+            if has_enough || session.out.len() - session.out_sent > OUT_BYTES_MAX {
+                session.pace.until = None;
                 return;
             }
-            if !session.pace.take(rate, turn.now) {
+            let is_new = session.pending.is_none() && !session.unread.is_empty();
+            if is_new && !session.pace.take(rate, turn.now) {
                 turn.counters.ftp_paced.up();
                 return;
             }
             let mut line = std::mem::take(&mut self.line);
             let came = self.next_line(id, &mut line);
             match came {
-                Came::Line => self.obey(id, &line, is_busy, turn),
-                Came::Bad(bad) => self.refuse_line(id, bad, turn),
+                Came::Line if is_busy => self.overhear(id, &line, turn),
+                Came::Line => self.obey(id, &line, turn),
+                Came::Bad(bad) => self.refuse_line(id, bad, is_busy, turn),
                 Came::Nothing => {}
             }
             line.clear();
             self.line = line;
             if matches!(came, Came::Nothing) {
-                let Some(session) = self.session_mut(id) else { return };
-                if session.ended && !is_busy {
-                    session.state = State::Over;
-                }
-                return;
+                return self.end_of_commands(id, is_new, turn);
             }
-            if matches!(self.session(id).map(|one| (is_busy, &one.pending)), Some((true, Some(_))))
-            {
-                return;
-            }
+        }
+    }
+
+    /// No whole command is left, and there may never be another one.
+    fn end_of_commands(&mut self, id: ConnectionId, is_begun: bool, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        if is_begun {
+            session.pace.give_back();
+        }
+        if session.ended && matches!(session.state, State::Idle) {
+            self.leave(id, turn);
         }
     }
 
     fn next_line(&mut self, id: ConnectionId, into: &mut Vec<u8>) -> Came {
         into.clear();
         let Some(session) = self.session_mut(id) else { return Came::Nothing };
-        if let Some(pending) = session.pending.take() {
-            into.extend_from_slice(&pending);
-            return Came::Line;
+        match session.pending.take() {
+            Some(Ok(pending)) => {
+                into.extend_from_slice(&pending);
+                return Came::Line;
+            }
+            Some(Err(bad)) => return Came::Bad(bad),
+            None => {}
         }
         let unread = std::mem::take(&mut session.unread);
         let mut rest = unread.as_slice();
@@ -91,27 +100,40 @@ impl Engine {
         came
     }
 
-    fn obey(&mut self, id: ConnectionId, line: &[u8], is_busy: bool, turn: &mut Turn<'_>) {
+    /// A command came while another one is in hand: it waits, unless it is to end that.
+    fn overhear(&mut self, id: ConnectionId, line: &[u8], turn: &mut Turn<'_>) {
+        self.last_heard(id, turn.now);
+        if matches!(command::parse(line), Ok(Command::Abor)) && self.abort(id, turn) {
+            turn.counters.ftp_commands.up();
+        } else if let Some(session) = self.session_mut(id) {
+            session.pending = Some(Ok(line.into()));
+        }
+    }
+
+    fn obey(&mut self, id: ConnectionId, line: &[u8], turn: &mut Turn<'_>) {
         turn.counters.ftp_commands.up();
         self.last_heard(id, turn.now);
-        let command = command::parse(line);
-        if is_busy && !(matches!(command, Ok(Command::Abor)) && self.abort(id, turn)) {
-            if let Some(session) = self.session_mut(id) {
-                session.pending = Some(line.into());
-            }
-            return;
-        }
-        if is_busy {
-            return;
-        }
-        match command {
+        match command::parse(line) {
             Ok(command) => self.execute(id, command, turn),
-            Err(bad) => self.refuse_line(id, bad, turn),
+            Err(bad) => self.refuse_line(id, bad, false, turn),
         }
         self.rearm(id, turn);
     }
 
-    fn refuse_line(&mut self, id: ConnectionId, bad: BadCommand, turn: &mut Turn<'_>) {
+    fn refuse_line(
+        &mut self,
+        id: ConnectionId,
+        bad: BadCommand,
+        is_busy: bool,
+        turn: &mut Turn<'_>,
+    ) {
+        if is_busy {
+            // Its reply has its place behind that of the command in hand.
+            if let Some(session) = self.session_mut(id) {
+                session.pending = Some(Err(bad));
+            }
+            return;
+        }
         turn.counters.ftp_bad_commands.up();
         let BadCommand::Foreign(foreign) = bad else {
             return self.reply(id, bad.code(), bad.text());
@@ -278,6 +300,9 @@ impl Engine {
         match goal {
             Ok(_) if session.rest > 0 => {
                 let text = "What a phone stores is stored whole, from its first byte.";
+                if let Some(session) = self.session_mut(id) {
+                    session.rest = 0;
+                }
                 self.note_refused(id, told, Refusal::UploadNotAllowed, turn);
                 self.reply(id, Code::UNAVAILABLE, text);
             }

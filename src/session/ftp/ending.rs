@@ -4,9 +4,9 @@
 
 use std::net::SocketAddr;
 
-use crate::content::{OpenError, StoreError, Stored, files};
+use crate::content::{OpenError, StoreError, Stored};
 use crate::session::ftp::engine::Engine;
-use crate::session::ftp::session::{Closing, Stage, Transfer, Way};
+use crate::session::ftp::session::{Closing, Stage, State, Transfer, Way};
 use crate::session::ftp::sink::Into;
 use crate::session::stream::{ConnectionId, Payload};
 use crate::session::{Abort, Failure, Outcome, Refusal, Turn};
@@ -74,6 +74,8 @@ impl Engine {
     pub(super) fn abort(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
         let Some(session) = self.session(id) else { return true };
         match session.transfer().map(|transfer| &transfer.stage) {
+            // It is done in a moment, and is told first.
+            None if matches!(session.state, State::Busy(_)) => return false,
             None => {
                 let had_data = session.data.is_some();
                 self.drop_data(id, Closing::Reset);
@@ -143,6 +145,11 @@ impl Engine {
             | Stage::Storing
             | Stage::Closing => true,
         };
+        let told = self.session_mut(id).and_then(|one| one.job_mut()?.told.as_mut());
+        if let Some(told) = told.filter(|_| waits_for_us) {
+            // The client is not slow meanwhile.
+            told.moves_since = turn.now;
+        }
         let asked = self.asks.len();
         self.keep_moving(id, turn);
         if waits_for_us || self.asks.len() > asked {
@@ -204,7 +211,7 @@ impl Engine {
         };
         self.uploads_held -= sink.bytes_held();
         if let Into::Tree { part: Some(part), .. } = sink.into {
-            self.ask_files(id, files::Act::Discard { part });
+            self.discard(id, part);
         }
     }
 }

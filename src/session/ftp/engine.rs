@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::content::Ask;
-use crate::content::files::{Act, Tree};
+use crate::content::files::{Act, Part, Tree};
 use crate::session::ftp::data::Door;
 use crate::session::ftp::limits::{FtpListener, FtpPolicy};
 use crate::session::ftp::session::{Closing, Connection, Data, Job, Session, State, Told, What};
@@ -15,7 +15,7 @@ use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Table};
 use crate::session::timer::Timers;
 use crate::session::{
-    Failure, Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn, Verb,
+    Abort, Failure, Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn, Verb,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::ftp::reply::{self, Code};
@@ -146,6 +146,10 @@ impl Engine {
     /// and not for within a command: however many have come, none is read inside another.
     pub fn resume(&mut self, turn: &mut Turn<'_>) {
         while let Some(id) = self.resumed.pop_front() {
+            let is_idle = self.session(id).is_some_and(|one| matches!(one.state, State::Idle));
+            if self.stopping && is_idle {
+                self.bid_farewell(id, Code::CLOSING, "The server is about to stop.", turn);
+            }
             self.read_on(id, turn);
             self.rearm(id, turn);
             self.ready.push_back(id);
@@ -157,10 +161,32 @@ impl Engine {
         self.doors.pop_front()
     }
 
+    /// Asks something of the threads that wait for disks.
+    pub(super) fn ask(&mut self, id: ConnectionId, ask: Ask) {
+        self.asks.push_back(ask);
+        if let Some(session) = self.session_mut(id) {
+            session.owed += 1;
+        }
+    }
+
+    /// A question has its answer, or was given back.
+    pub(super) fn settle(&mut self, id: ConnectionId) {
+        if let Some(session) = self.session_mut(id) {
+            session.owed = session.owed.saturating_sub(1);
+            self.resumed.push_back(id);
+        }
+    }
+
     /// Asks for something to be done in the tree.
     pub(super) fn ask_files(&mut self, id: ConnectionId, act: Act) {
         let tree = Arc::clone(&self.tree);
-        self.asks.push_back(Ask::Files { ticket: id.into(), tree, act: Box::new(act) });
+        self.ask(id, Ask::Files { ticket: id.into(), tree, act: Box::new(act) });
+    }
+
+    /// Has an upload forgotten; nobody waits for that.
+    pub(super) fn discard(&mut self, id: ConnectionId, part: Part) {
+        let (tree, act) = (Arc::clone(&self.tree), Box::new(Act::Discard { part }));
+        self.asks.push_back(Ask::Files { ticket: id.into(), tree, act });
     }
 
     pub(super) fn session(&self, id: ConnectionId) -> Option<&Session> {
@@ -219,8 +245,14 @@ impl Engine {
         text: &str,
         turn: &mut Turn<'_>,
     ) {
-        self.drop_data(id, Closing::Reset);
         self.reply(id, code, text);
+        self.leave(id, turn);
+    }
+
+    /// Closes a session once its last reply has left.
+    pub(super) fn leave(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.conclude(id, Outcome::Aborted(Abort::Disconnected), turn);
+        self.drop_data(id, Closing::Reset);
         let until = turn.now + CLOSE_MAX;
         if let Some(session) = self.session_mut(id) {
             session.state = State::Closing;
@@ -273,10 +305,13 @@ impl Engine {
             }
             match self.connections.open(id) {
                 Some(Connection::Control(_)) => self.session_due(id, turn),
-                Some(Connection::Data(_)) => self.data_due(id, turn),
+                Some(Connection::Data(_)) => {
+                    self.data_due(id, turn);
+                    self.ready.push_back(id);
+                }
                 None => {}
             }
-            self.ready.push_back(id);
+            self.wake(id);
         }
     }
 
@@ -392,7 +427,10 @@ impl Engine {
     /// Ends everything: the log is told of what was under way.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) {
         let ids: Vec<_> = self.connections.ids().collect();
-        for id in ids {
+        // What a session had goes with it.
+        let (sessions, rest): (Vec<_>, Vec<_>) =
+            ids.into_iter().partition(|id| self.session(*id).is_some());
+        for id in sessions.into_iter().chain(rest) {
             self.conclude(id, Outcome::Failed(Failure::Stopped), turn);
             self.handle_closed(id, turn);
         }

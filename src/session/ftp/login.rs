@@ -74,7 +74,7 @@ impl Engine {
         let password = password.0.to_vec();
         session.user = User::Named(name.as_slice().into());
         let login = Box::new(Login { client, users, name, password });
-        self.asks.push_back(Ask::Login { ticket: id.into(), login });
+        self.ask(id, Ask::Login { ticket: id.into(), login });
         self.take_up(id, What::Login, None);
     }
 
@@ -206,25 +206,20 @@ impl Engine {
                 ),
             };
         }
+        let fresh = FRESH.min(turn.snapshot.policy.ftp.snmp.cache);
         match &session.who {
-            Who::Unknown => {
-                self.ask_who(id, false, turn);
-                match self.session(id).map(|session| &session.who) {
-                    Some(Who::Known(known, at)) if turn.now.since(*at) < FRESH => {
-                        verdict(client, known, whose)
-                    }
-                    Some(Who::Known(known, _)) if fits(known, whose) => {
-                        verdict(client, known, whose)
-                    }
-                    Some(Who::Known(..)) => self.judge_anew(id, client, whose, turn),
-                    Some(Who::Asked | Who::Unknown) | None => Verdict::Wait,
-                }
+            Who::Asked => return Verdict::Wait,
+            Who::Known(known, at) if turn.now.since(*at) <= fresh => {
+                return verdict(client, known, whose);
             }
-            Who::Asked => Verdict::Wait,
-            Who::Known(known, at) if turn.now.since(*at) < FRESH || fits(known, whose) => {
-                verdict(client, known, whose)
-            }
-            Who::Known(..) => self.judge_anew(id, client, whose, turn),
+            Who::Known(..) | Who::Unknown => {}
+        }
+        // What was said before counts as long as the cache keeps it, where it is the same.
+        self.ask_who(id, false, turn);
+        match self.session(id).map(|session| &session.who) {
+            Some(Who::Known(known, _)) if fits(known, whose) => verdict(client, known, whose),
+            Some(Who::Known(..)) => self.judge_anew(id, client, whose, turn),
+            Some(Who::Asked | Who::Unknown) | None => Verdict::Wait,
         }
     }
 

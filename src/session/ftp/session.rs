@@ -14,7 +14,7 @@ use crate::session::{Secured, Subject, Verb};
 use crate::time::{Duration, Instant};
 use crate::vault::names::{Family, Item};
 use crate::vault::upload::Upload;
-use crate::wire::ftp::command::Type;
+use crate::wire::ftp::command::{BadCommand, Type};
 use crate::wire::ftp::line::Lines;
 use crate::wire::ftp::listing::Facts;
 use crate::wire::ftp::reply::Code;
@@ -37,8 +37,8 @@ pub(super) struct Session {
     pub(super) lines: Lines,
     /// Bytes that came and were not wanted yet.
     pub(super) unread: Vec<u8>,
-    /// A command that waits for the one before it.
-    pub(super) pending: Option<Box<[u8]>>,
+    /// A command that waits for the one before it, or what came in its place.
+    pub(super) pending: Option<Result<Box<[u8]>, BadCommand>>,
     /// Replies, and how many of their bytes have left.
     pub(super) out: Vec<u8>,
     pub(super) out_sent: usize,
@@ -61,6 +61,9 @@ pub(super) struct Session {
     pub(super) who: Who,
     pub(super) pace: Pace,
     pub(super) deadline: Deadline,
+    /// Questions that were asked and not answered yet. Their answers bring no number of their own,
+    /// so no command is obeyed while one is on its way that nobody waits for any more.
+    pub(super) owed: u32,
     /// When the last command came.
     pub(super) heard: Instant,
     /// Since when the client has not taken a reply.
@@ -139,6 +142,11 @@ impl Pace {
         self.milli -= 1_000;
         self.until = None;
         true
+    }
+
+    /// What was read was no whole command.
+    pub(super) fn give_back(&mut self) {
+        self.milli += 1_000;
     }
 }
 
@@ -335,6 +343,11 @@ impl Session {
 
     pub(super) fn has_reply(&self) -> bool {
         self.out_sent < self.out.len()
+    }
+
+    /// Whether commands have come that were not read yet.
+    pub(super) fn has_more(&self) -> bool {
+        self.pending.is_some() || !self.unread.is_empty()
     }
 
     pub(super) fn transfer(&self) -> Option<&Transfer> {

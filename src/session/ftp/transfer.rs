@@ -117,7 +117,8 @@ impl Engine {
                 Some(blob) => self.send_file(id, blob, rest, turn),
                 None => {
                     turn.counters.loads_asked.up();
-                    self.asks.push_back(Ask::Open { ticket: id.into(), entry, form: Form::Octet });
+                    let ask = Ask::Open { ticket: id.into(), entry, form: Form::Octet };
+                    self.ask(id, ask);
                 }
             },
             Goal::Fetch(Whose::Named(item)) => self.ask_vault(id, item, Act::Fetch, turn),
@@ -146,7 +147,7 @@ impl Engine {
         };
         let shown = Shown { passport: true, ..Shown::default() };
         let deed = Box::new(Deed { client, item, shown, policy, act });
-        self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
+        self.ask(id, Ask::Vault { ticket: id.into(), deed });
     }
 
     /// Sends a file from where the client wants it.
@@ -247,7 +248,9 @@ impl Engine {
             Way::Out(source) => {
                 let ask = source.ask(id);
                 let is_sent = source.is_sent();
-                self.asks.extend(ask);
+                if let Some(ask) = ask {
+                    self.ask(id, ask);
+                }
                 is_sent
             }
             Way::In(sink) => {
@@ -327,7 +330,7 @@ impl Engine {
             }
             Into::Rule(mut upload) => {
                 upload.bytes = bytes;
-                self.asks.push_back(Ask::Store { ticket: id.into(), upload });
+                self.ask(id, Ask::Store { ticket: id.into(), upload });
             }
             Into::Vault(Whose::LoggedIn(_), _) | Into::Tree { .. } => {}
         }
@@ -349,8 +352,11 @@ impl Engine {
             &mut job.what
         {
             source.advance(bytes);
-            if let Some(told) = job.told.as_mut().filter(|told| told.verb != Verb::List) {
-                told.bytes += bytes as u64;
+            match &mut job.told {
+                // No file's, and so few that no rate is asked of them.
+                Some(told) if told.verb == Verb::List => told.moves_since = turn.now,
+                Some(told) => told.bytes += bytes as u64,
+                None => {}
             }
             self.keep_moving(id, turn);
         }

@@ -17,6 +17,8 @@ mod judge;
 pub mod limits;
 mod login;
 mod manage;
+#[doc(hidden)]
+pub mod model;
 mod session;
 mod sink;
 mod source;
@@ -24,3 +26,8 @@ mod transfer;
 
 pub use data::Door;
 pub use engine::Engine;
+#[doc(hidden)]
+pub use model::{check_cuts, check_operations};
+
+#[cfg(test)]
+mod tests;

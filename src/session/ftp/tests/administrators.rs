@@ -1,0 +1,147 @@
+//! Administrators: log in over TLS, manage files, and store what is in the catalog at once.
+
+use super::*;
+
+fn with_tls() -> Bench {
+    Bench::with(PHONE, |policy| policy.ftp.administrators.as_mut().unwrap().cleartext = false)
+}
+
+#[test]
+fn no_password_is_asked_for_in_clear_unless_it_is_allowed() {
+    let mut bench = with_tls();
+    assert_eq!(bench.say("USER root"), [530]);
+    assert_eq!(bench.say("PASS secret"), [503]);
+    assert_eq!(bench.say("AUTH TLS"), [234]);
+    assert_eq!(bench.secure(bench.id), SILENCE);
+    assert_eq!(bench.say("USER root"), [331]);
+    assert_eq!(bench.say("PASS secret"), [230]);
+    // What they move is as protected as their password.
+    assert_eq!(bench.say("PASV"), [227]);
+    assert_eq!(bench.say("LIST"), [521]);
+    assert_eq!(bench.say("PROT P"), [503]);
+    assert_eq!(bench.say("PBSZ 0"), [200]);
+    assert_eq!(bench.say("PROT P"), [200]);
+    let data = bench.passive();
+    assert_eq!(bench.say("LIST"), [125]);
+    assert!(bench.taken().is_empty());
+    assert_eq!(bench.secure(data), [226]);
+    assert!(!bench.taken().is_empty());
+}
+
+#[test]
+fn what_was_said_in_clear_behind_auth_is_never_obeyed() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.send(b"AUTH TLS\r\nUSER anonymous\r\nPASS x\r\n"), [234]);
+    assert_eq!(bench.secure(bench.id), SILENCE);
+    assert_eq!(bench.say("PWD"), [530]);
+    // A half line counts as little.
+    let mut bench = Bench::new();
+    assert_eq!(bench.send(b"AUTH TLS\r\nUSER anony"), [234]);
+    assert_eq!(bench.secure(bench.id), SILENCE);
+    assert_eq!(bench.send(b"mous\r\n"), [500]);
+    assert_eq!(bench.say("AUTH TLS"), [503]);
+    assert_eq!(bench.say("CCC"), [533]);
+}
+
+#[test]
+fn prot_and_pbsz_want_tls_first() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.say("PROT P"), [503]);
+    assert_eq!(bench.say("PBSZ 0"), [503]);
+    assert_eq!(bench.say("PROT E"), [536]);
+}
+
+#[test]
+fn a_data_connection_that_resumes_the_session_of_somebody_else_is_refused() {
+    let mut bench = with_tls();
+    bench.say("AUTH TLS");
+    bench.secure(bench.id);
+    bench.send(b"USER root\r\nPASS secret\r\nPBSZ 0\r\nPROT P\r\n");
+    let data = bench.passive();
+    assert_eq!(bench.say("LIST"), [125]);
+    bench.world.secure(data, Security { resumes: Some([7; 12]), ..Security::default() });
+    bench.settle();
+    assert_eq!((bench.hear(), bench.taken()), (vec![425], Vec::new()));
+}
+
+#[test]
+fn files_are_stored_gone_on_with_and_added_to() {
+    let mut bench = Bench::administrator();
+    assert_eq!(bench.say("CWD /common"), [250]);
+    assert_eq!(bench.store("STOR new", b"hello"), [125, 226]);
+    assert_eq!(bench.file("new"), b"hello");
+    assert_eq!(bench.say("REST 2"), [350]);
+    assert_eq!(bench.store("STOR new", b"y"), [125, 226]);
+    assert_eq!(bench.file("new"), b"hey");
+    assert_eq!(bench.store("APPE new", b"!"), [125, 226]);
+    assert_eq!(bench.fetch("new").1, b"hey!");
+    assert_eq!(bench.store("STOU", b"any"), [125, 226]);
+    assert_eq!(bench.store("STOR large", &vec![7; 2_000_000]), [125, 226]);
+    assert_eq!(bench.file("large").len(), 2_000_000);
+    assert_eq!(bench.say("TYPE A"), [200]);
+    assert_eq!(bench.store("STOR text", b"a\r\nb\r"), [125, 226]);
+    assert_eq!(bench.file("text"), b"a\nb\r");
+    assert_eq!(bench.fetch("text").1, b"a\r\nb\r");
+    assert_eq!(bench.world.disk.uploads(), 0);
+}
+
+#[test]
+fn a_full_disk_in_the_middle_of_an_upload_is_told() {
+    let mut bench = Bench::administrator();
+    bench.passive();
+    assert_eq!(bench.say("STOR /common/new"), [125]);
+    bench.answers = false;
+    bench.world.send(bench.data.unwrap(), &vec![7; 300_000]);
+    assert_eq!(bench.answer(1), [452]);
+    bench.answers = true;
+    bench.settle();
+    assert_eq!((bench.world.disk.bytes_of("/common/new"), bench.world.disk.uploads()), (None, 0));
+}
+
+#[test]
+fn a_queue_that_is_full_loses_nothing_of_an_upload() {
+    let mut bench = Bench::administrator();
+    bench.passive();
+    assert_eq!(bench.say("STOR /common/new"), [125]);
+    bench.answers = false;
+    let bytes: Vec<u8> = (0..700_000_u32).map(|at| (at / 7) as u8).collect();
+    bench.world.send(bench.data.unwrap(), &bytes);
+    let ask = bench.world.asks.remove(0);
+    bench.world.refuse(ask);
+    bench.world.end(bench.data.unwrap());
+    bench.answers = true;
+    assert_eq!(bench.wait(30), [226]);
+    assert_eq!(bench.file("new"), bytes);
+}
+
+#[test]
+fn an_act_is_done_before_it_is_told() {
+    let mut bench = Bench::administrator();
+    assert_eq!(bench.say("RNTO b"), [503]);
+    assert_eq!(bench.say("RNFR /common/none"), [550]);
+    assert_eq!(bench.say("RNTO b"), [503]);
+    assert_eq!(bench.say("RNFR /common/a.txt"), [350]);
+    assert_eq!(bench.say("RNTO /common/b.txt"), [250]);
+    assert_eq!(bench.say("RNTO /common/c.txt"), [503]);
+    assert_eq!(bench.say("SIZE /common/b.txt"), [213]);
+    assert_eq!(bench.say("MKD /common/d"), [257]);
+    assert_eq!(bench.say("MKD /common/d"), [550]);
+    assert_eq!(bench.say("RMD /common/d"), [250]);
+    assert_eq!(bench.say("CWD ../../etc"), [550]);
+    assert_eq!(bench.say("DELE ../../etc/passwd"), [553]);
+    assert_eq!(bench.say("CWD /common/none"), [550]);
+    assert_eq!(bench.say("MLST /common/b.txt"), [250]);
+    assert_eq!(bench.say("MFMT 20260101000000 /common/b.txt"), [213]);
+}
+
+#[test]
+fn rein_and_user_log_out() {
+    let mut bench = Bench::administrator();
+    assert_eq!(bench.say("REIN"), [220]);
+    assert_eq!(bench.say("SIZE /common/a.txt"), [530]);
+    let mut bench = Bench::administrator();
+    assert_eq!(bench.say("USER anonymous"), [331]);
+    assert_eq!(bench.say("DELE /common/a.txt"), [530]);
+    assert_eq!(bench.say("PASS x"), [230]);
+    assert_eq!(bench.say("DELE /common/a.txt"), [550]);
+}

@@ -1,0 +1,261 @@
+//! Data connections: whose, when, and what becomes of transfers that end early.
+
+use super::*;
+use crate::session::stream::DialFault;
+use crate::session::{Abort, DataFault};
+
+#[test]
+fn nobody_is_called_but_the_client_at_ports_from_1024_on() {
+    let mut bench = Bench::phone();
+    for bad in ["PORT 192,0,2,1,8,0", "PORT 10,0,0,1,0,22", "EPRT |1|10.0.0.2|2048|"] {
+        assert_eq!(bench.say(bad), [501], "{bad}");
+        assert_eq!(bench.say("RETR a.txt"), [425], "{bad}");
+    }
+    assert_eq!(bench.world.counters.ftp_bounces.value(), 3);
+    assert_eq!(bench.say("PORT 10,0,0,1,8,0"), [200]);
+    assert_eq!(bench.say("RETR a.txt"), [150]);
+    let (data, wire) = bench.world.wires.iter().find(|(id, _)| **id != bench.id).unwrap();
+    assert_eq!((wire.peer, wire.link), ("10.0.0.1:2048".parse().unwrap(), Link::Dialing));
+    bench.data = Some(*data);
+    bench.world.dialed(bench.data.unwrap(), Ok(()));
+    bench.settle();
+    assert_eq!((bench.hear(), bench.taken()), (vec![226], bench.file("a.txt")));
+}
+
+#[test]
+fn a_client_that_cannot_be_called_is_told_why() {
+    let mut bench = Bench::phone();
+    bench.say("PORT 10,0,0,1,8,0");
+    assert_eq!(bench.say("RETR a.txt"), [150]);
+    let data = *bench.world.wires.keys().find(|id| **id != bench.id).unwrap();
+    bench.world.dialed(data, Err(DialFault::Refused));
+    bench.settle();
+    assert!(bench.text().contains("Nobody listens where PORT said"));
+    let fault = DataFault::NotReached(DialFault::Refused);
+    assert_eq!(bench.refused(), Some(Refusal::DataConnection(fault)));
+}
+
+#[test]
+fn a_data_connection_that_never_comes_is_given_up() {
+    let mut bench = Bench::phone();
+    assert_eq!(bench.say("PASV"), [227]);
+    assert_eq!(bench.send(b"RETR a.txt\r\nNOOP\r\n"), [150]);
+    assert_eq!(bench.wait(19_000), SILENCE);
+    // What was said behind it is heard.
+    assert_eq!(bench.wait(1_100), [425, 200]);
+    assert!(matches!(bench.refused(), Some(Refusal::DataConnection(DataFault::NeverCame(_)))));
+    assert!(bench.world.doors.is_empty());
+}
+
+#[test]
+fn strangers_are_not_let_in_and_do_not_keep_the_client_out() {
+    let mut bench = Bench::phone();
+    assert_eq!(bench.say("PASV"), [227]);
+    let data = *bench.world.doors.keys().next().unwrap();
+    assert!(!bench.world.knock(data, "10.0.0.2:5000".parse().unwrap()));
+    assert!(bench.world.knock(data, "[::ffff:10.0.0.1]:5000".parse().unwrap()));
+    assert!(!bench.world.knock(data, "10.0.0.1:5001".parse().unwrap()), "once");
+}
+
+#[test]
+fn a_second_passive_port_takes_the_place_of_the_first() {
+    let mut bench = Bench::phone();
+    assert_eq!(bench.say("PASV"), [227]);
+    let first = *bench.world.doors.keys().next().unwrap();
+    assert_eq!(bench.say("EPSV"), [229]);
+    assert_eq!(bench.world.doors.len(), 1);
+    assert!(!bench.world.knock(first, bench.peer));
+}
+
+#[test]
+fn where_no_port_is_free_the_client_is_told() {
+    let mut bench = Bench::phone();
+    bench.world.is_full = true;
+    assert_eq!(bench.say("PASV"), [425]);
+    assert_eq!(bench.refused(), Some(Refusal::DataConnection(DataFault::NoPort)));
+    bench.world.is_full = false;
+    assert_eq!(bench.fetch("a.txt").0, [125, 226]);
+}
+
+#[test]
+fn after_epsv_all_nothing_else_is_served() {
+    let mut bench = Bench::phone();
+    assert_eq!(bench.say("EPSV ALL"), [200]);
+    for no in ["PASV", "PORT 10,0,0,1,8,0", "EPRT |1|10.0.0.1|2048|"] {
+        assert_eq!(bench.say(no), [501], "{no}");
+    }
+    assert_eq!(bench.say("EPSV 2"), [522]);
+    assert_eq!(bench.say("EPSV 1"), [229]);
+}
+
+#[test]
+fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
+    let told = [426, 226];
+    // Waiting for the passport.
+    let mut bench = Bench::new();
+    bench.answers = false;
+    let mut bench = bench.logged_in();
+    bench.passive();
+    bench.say(&format!("RETR {DATA}"));
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("passport", told.to_vec()));
+    // Waiting for the file.
+    bench.passive();
+    bench.say("RETR a.txt");
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("opening", told.to_vec()));
+    bench.answers = true;
+    bench.settle();
+    // Waiting for the data connection.
+    assert_eq!(bench.say("EPSV"), [229]);
+    assert_eq!(bench.say("RETR a.txt"), [150]);
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("data", told.to_vec()));
+    // Moving out.
+    let data = bench.passive();
+    bench.world.wires.get_mut(&data).unwrap().room = 100;
+    assert_eq!(bench.say("RETR a.txt"), [125]);
+    assert_eq!((bench.stage(), bench.send(b"\xff\xf4\xff\xf2ABOR\r\n")), ("out", told.to_vec()));
+    assert_eq!(bench.taken().len(), 100);
+    // Moving in.
+    bench.passive();
+    assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
+    bench.world.send(bench.data.unwrap(), b"half");
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("in", told.to_vec()));
+    // On its way to the disk: the store is told first.
+    bench.passive();
+    assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
+    bench.answers = false;
+    bench.give(b"whole");
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("storing", vec![]));
+    assert_eq!(bench.answer(0), [226, 226]);
+    let ends = bench.outcomes().into_iter().filter(|end| *end == Outcome::Aborted(Abort::Asked));
+    assert_eq!((ends.count(), bench.world.engine.transfers_open()), (5, 0));
+    assert_eq!(bench.say("ABOR"), [226]);
+}
+
+#[test]
+fn abor_waits_for_a_port_a_password_and_an_act() {
+    let mut bench = Bench::phone();
+    bench.world.holds_doors = true;
+    assert_eq!(bench.send(b"PASV\r\nABOR\r\nNOOP\r\n"), SILENCE);
+    bench.world.holds_doors = false;
+    bench.world.settle();
+    bench.settle();
+    assert_eq!(bench.hear(), [227, 225, 200]);
+    let mut bench = Bench::new();
+    bench.answers = false;
+    assert_eq!(bench.send(b"USER root\r\nPASS secret\r\nABOR\r\n"), [331]);
+    assert_eq!(bench.answer(0), [230, 226]);
+    assert_eq!(bench.send(b"DELE /common/a.txt\r\nABOR\r\n"), SILENCE);
+    assert_eq!(bench.answer(0), [250, 226]);
+}
+
+#[test]
+fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command() {
+    let mut bench = Bench::administrator();
+    bench.passive();
+    bench.answers = false;
+    assert_eq!(bench.say("RETR /common/a.txt"), SILENCE);
+    assert_eq!(bench.say("ABOR"), [426, 226]);
+    // The answer to the first question is still on its way.
+    assert_eq!(bench.send(b"PASV\r\nNOOP\r\n"), SILENCE);
+    assert_eq!(bench.answer(0), [227, 200]);
+    let data = *bench.world.doors.keys().next().unwrap();
+    bench.world.knock(data, bench.peer);
+    bench.data = Some(data);
+    assert_eq!(bench.say("STOR /common/one"), SILENCE);
+    assert_eq!(bench.say("ABOR"), [426, 226]);
+    // Its part comes, and is thrown away; the next upload has one of its own.
+    assert_eq!(bench.send(b"DELE /common/a.txt\r\n"), SILENCE);
+    bench.answer(0);
+    assert!(bench.world.asks.len() == 2 && bench.hear().is_empty());
+    bench.answers = true;
+    bench.settle();
+    assert_eq!((bench.hear(), bench.world.disk.uploads()), (vec![250], 0));
+}
+
+#[test]
+fn bytes_of_one_file_never_reach_another_after_the_data_connection_broke() {
+    let mut bench = Bench::phone();
+    bench.passive();
+    bench.answers = false;
+    assert_eq!(bench.say("RETR firmware.bin"), SILENCE);
+    assert_eq!(bench.answer(0), [125]);
+    assert!(matches!(bench.asked(), Ask::Read { .. }));
+    bench.world.reset(bench.data.unwrap());
+    assert_eq!(bench.hear(), [426]);
+    bench.say("PASV");
+    bench.answers = true;
+    bench.settle();
+    assert_eq!(bench.hear(), [227]);
+    assert_eq!(bench.fetch("firmware.bin"), (vec![125, 226], bench.file("firmware.bin")));
+}
+
+#[test]
+fn commands_behind_a_transfer_wait_and_are_answered_in_order() {
+    let mut bench = Bench::phone();
+    let data = bench.passive();
+    bench.world.wires.get_mut(&data).unwrap().room = 10;
+    let long = vec![b'x'; 5_000];
+    let said = [b"RETR a.txt\r\nNOOP\r\n", &long[..], b"\r\nQUIT\r\nNOOP\r\n"].concat();
+    assert_eq!(bench.send(&said), [125]);
+    bench.world.wires.get_mut(&data).unwrap().room = usize::MAX;
+    bench.world.drive(data);
+    bench.world.settle();
+    bench.settle();
+    assert_eq!(bench.hear(), [226, 200, 500, 221]);
+    assert!(!bench.is_open());
+}
+
+#[test]
+fn http_behind_a_transfer_ends_the_session_and_leaks_nothing() {
+    let mut bench = Bench::phone();
+    bench.passive();
+    assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
+    bench.world.send(bench.data.unwrap(), b"half");
+    assert_eq!(bench.send(b"GET / HTTP/1.1\r\n\r\n"), SILENCE);
+    assert_eq!(bench.give(b"whole"), [226, 421]);
+    assert!(!bench.is_open());
+    assert_eq!(bench.world.engine.transfers_open(), 0);
+}
+
+#[test]
+fn a_client_that_takes_nothing_or_brings_nothing_is_given_up() {
+    for command in ["RETR firmware.bin", "STOR my.log"] {
+        let mut bench = Bench::phone();
+        let data = bench.passive();
+        bench.world.wires.get_mut(&data).unwrap().room = 10;
+        assert_eq!(bench.say(command), [125]);
+        assert_eq!(bench.wait(59_000), SILENCE);
+        assert_eq!(bench.wait(1_100), [426]);
+        assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
+    }
+}
+
+#[test]
+fn a_slow_disk_is_no_fault_of_the_client() {
+    let mut bench = Bench::phone();
+    bench.passive();
+    bench.answers = false;
+    bench.say("RETR firmware.bin");
+    assert_eq!(bench.answer(0), [125]);
+    assert_eq!(bench.wait(400_000), SILENCE);
+    bench.answers = true;
+    bench.settle();
+    assert_eq!((bench.hear(), bench.taken()), (vec![226], bench.file("firmware.bin")));
+}
+
+#[test]
+fn text_leaves_with_the_line_ends_of_the_network_and_rest_is_for_images() {
+    let mut bench = Bench::phone();
+    assert_eq!(bench.say("TYPE A"), [200]);
+    assert_eq!(bench.say("REST 2"), [501]);
+    assert_eq!(bench.say("SIZE a.txt"), [550]);
+    let (codes, bytes) = bench.fetch("firmware.bin");
+    let lines = bench.file("firmware.bin").iter().filter(|byte| **byte == b'\n').count();
+    assert_eq!(codes, [125, 226]);
+    assert!(bytes.len() > 200_000 && bytes.len() <= 200_000 + lines);
+    assert_eq!(bench.say("TYPE I"), [200]);
+    assert_eq!(bench.say("REST 199990"), [350]);
+    assert_eq!(bench.fetch("firmware.bin").1, bench.file("firmware.bin")[199_990..]);
+    assert_eq!(bench.say("REST 200001"), [350]);
+    assert_eq!(bench.fetch("firmware.bin"), (vec![550], Vec::new()));
+}

@@ -252,6 +252,10 @@ impl Engine {
             Command::Rnfr(name) => self.rename_from(id, name),
             Command::Rnto(name) => self.rename_to(id, name, turn),
             Command::Mfmt(moment, name) => self.touch(id, moment, name),
+            // Clients that copy modes send one for each file, and stop where it is refused.
+            Command::Site(words) if is_chmod(words) => {
+                self.reply(id, Code::SUPERFLUOUS, "Modes are the server's own.");
+            }
             _ => self.reply_usual(id, Code::NOT_SERVED),
         }
     }
@@ -461,4 +465,8 @@ impl Engine {
         }
         self.reply(id, Code::READY, "Begin anew.");
     }
+}
+
+fn is_chmod(words: &[u8]) -> bool {
+    words.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"CHMOD "))
 }

@@ -124,6 +124,8 @@ fn files_and_directories_are_made_renamed_and_removed_and_phones_see_it_at_once(
     assert_eq!(session.send("STOR fw/a.bin", b"version one").code, 226);
     session.expect("MFMT 20200102030405 fw/a.bin", 213);
     assert!(session.expect("MDTM fw/a.bin", 213).ends_with("20200102030405"));
+    session.expect("SITE CHMOD 644 fw/a.bin", 202);
+    session.expect("SITE EXEC ls", 502);
     session.expect("RNTO fw/b.bin", 503);
     session.expect("RNFR fw/a.bin", 350);
     session.expect("RNTO fw/b.bin", 250);

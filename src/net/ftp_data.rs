@@ -67,20 +67,23 @@ pub struct Ftp {
 }
 
 impl Ftp {
-    /// Serves what comes to these sockets of a worker. Tokens from `tokens` on, of three times
-    /// [`TOKENS_MAX`], are theirs.
+    /// Serves what comes to these sockets. Tokens from `tokens` on, of three times [`TOKENS_MAX`],
+    /// are theirs.
     ///
     /// # Errors
     /// What the kernel says when a socket cannot be waited for.
     pub fn new(
-        worker: u32,
         tokens: usize,
         listeners: Vec<StreamListener>,
         registry: Registry,
     ) -> io::Result<Self> {
         let asks = !listeners.is_empty();
-        let engine = Engine::of_worker(worker);
-        let streams = Streams::new(engine, tokens, listeners, registry.try_clone()?)?;
+        for listener in &listeners {
+            // Clients send the last byte of ABOR as urgent; connections have this from their
+            // listener.
+            SockRef::from(&listener.socket).set_out_of_band_inline(true)?;
+        }
+        let streams = Streams::new(Engine::default(), tokens, listeners, registry.try_clone()?)?;
         let (mut askers, mut asks_max) = ([None, None], ASKS_MAX);
         let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         for (place, ip) in any.into_iter().enumerate().filter(|_| asks) {

@@ -164,7 +164,7 @@ impl Worker {
         ftp: Vec<StreamListener>,
     ) -> io::Result<Self> {
         let registry = seat.poll.registry().try_clone()?;
-        let ftp = Ftp::new(seat.number as u32, FTP_TOKENS, ftp, seat.poll.registry().try_clone()?)?;
+        let ftp = Ftp::new(FTP_TOKENS, ftp, seat.poll.registry().try_clone()?)?;
         let mut datagrams = Datagrams::new(0);
         for (listener, pool) in listeners {
             datagrams.listen(listener, pool, seat.poll.registry())?;

@@ -104,7 +104,8 @@ pub(super) fn read<E: Connections>(
         }
         Ok(count) => {
             // Fewer than there was room for: nothing is left, and the kernel tells when more comes.
-            socket.emptied = count < room.len() && socket.tls.is_none();
+            let is_whole = !engine.expects_more(id, &room[..count]);
+            socket.emptied = count < room.len() && socket.tls.is_none() && is_whole;
             socket.readable = !socket.emptied || socket.ended || !socket.registered;
             engine.handle_bytes(id, &room[..count], turn);
             Step::Again

@@ -24,19 +24,6 @@ pub struct ConnectionId {
     generation: u32,
 }
 
-impl ConnectionId {
-    /// What tells its TLS sessions from those of others, also of those that had its row, and of
-    /// those of other workers, who read the same tickets.
-    #[must_use]
-    pub fn mark(self, worker: u32) -> Mark {
-        let mut mark = [0; 12];
-        mark[..4].copy_from_slice(&self.row.to_be_bytes());
-        mark[4..8].copy_from_slice(&self.generation.to_be_bytes());
-        mark[8..].copy_from_slice(&worker.to_be_bytes());
-        mark
-    }
-}
-
 impl From<ConnectionId> for Ticket {
     fn from(id: ConnectionId) -> Ticket {
         Ticket(Ticket::STREAM | u64::from(id.generation) << 32 | u64::from(id.row))
@@ -120,8 +107,8 @@ pub struct Security {
     pub resumes: Option<Mark>,
 }
 
-/// What tells the TLS sessions of one connection from those of others, when they are resumed.
-pub type Mark = [u8; 12];
+/// What tells the TLS sessions of one client from those of others, when they are resumed.
+pub type Mark = [u8; 16];
 
 /// Why a connection that this side makes is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +145,12 @@ pub trait Connections {
 
     /// What sessions of this connection are to be known by; none where nobody asks.
     fn mark(&self, id: ConnectionId) -> Option<Mark>;
+
+    /// Whether more may be there although a read did not fill its room: the kernel ends one before
+    /// an urgent byte.
+    fn expects_more(&self, _: ConnectionId, _came: &[u8]) -> bool {
+        false
+    }
 
     /// Whether the client sends on this connection and reads nothing.
     fn is_one_way(&self, _: ConnectionId) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! Judges nothing but how many sessions there may be; commands are read in `dispatch.rs`.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::content::files::TreePath;
 use crate::session::ftp::engine::Engine;
@@ -113,7 +113,16 @@ impl Connections for Engine {
             Connection::Control(_) => id,
             Connection::Data(data) => data.control,
         };
-        Some(control.mark(self.worker))
+        // Not the session's: clients with several at once resume whichever they find (curl -Z).
+        let client = match self.session(control)?.peer.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        Some(client.octets())
+    }
+
+    fn expects_more(&self, id: ConnectionId, came: &[u8]) -> bool {
+        self.session(id).is_some() && !came.ends_with(b"\n")
     }
 
     fn is_one_way(&self, id: ConnectionId) -> bool {
@@ -130,14 +139,14 @@ impl Connections for Engine {
                 self.resumed.push_back(id);
             }
             Some(Connection::Data(data)) => {
+                data.tls = Tls::Secured;
                 let control = data.control;
-                let own = control.mark(self.worker);
-                let is_foreign = security.resumes.is_some_and(|mark| mark != own);
+                let own = self.mark(control);
+                let is_foreign = security.resumes.is_some_and(|mark| Some(mark) != own);
                 if is_foreign {
                     turn.counters.ftp_bounces.up();
                     return self.data_refused(id, DataFault::OtherSession, turn);
                 }
-                data.tls = Tls::Secured;
                 self.keep_moving(control, turn);
             }
             None => {}

@@ -26,8 +26,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 /// The FTP server of one worker.
 #[derive(Debug)]
 pub struct Engine {
-    /// Whose it is.
-    pub(super) worker: u32,
     pub(super) listeners: Vec<FtpListener>,
     pub(super) connections: Table<Connection>,
     pub(super) sessions: usize,
@@ -58,7 +56,6 @@ pub struct Engine {
 impl Default for Engine {
     fn default() -> Self {
         Engine {
-            worker: 0,
             listeners: Vec::new(),
             connections: Table::new(crate::content::Ticket::FTP),
             sessions: 0,
@@ -81,12 +78,6 @@ impl Default for Engine {
 }
 
 impl Engine {
-    /// That of one of several workers.
-    #[must_use]
-    pub fn of_worker(number: u32) -> Engine {
-        Engine { worker: number, ..Engine::default() }
-    }
-
     /// Takes new settings. An address that they do not have any more keeps what it had.
     pub fn adopt(&mut self, policy: &FtpPolicy) {
         self.tree = Arc::clone(&policy.tree);

@@ -11,7 +11,7 @@ use std::process::{Command, Output};
 use crate::server::Server;
 
 mod openssl;
-mod snmpd;
+pub(crate) mod snmpd;
 
 /// More than 65,535 blocks of 512 bytes.
 const WRAPPING_BYTES: usize = 40 << 20;

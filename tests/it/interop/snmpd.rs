@@ -22,7 +22,7 @@ const VERSION_1: &str = "\
     access readers \"\" v1 noauth exact all none none\n";
 
 /// A running daemon, ended with its test.
-struct Phone {
+pub(crate) struct Phone {
     child: Child,
     port: u16,
     dir: tempfile::TempDir,
@@ -30,8 +30,17 @@ struct Phone {
 
 impl Phone {
     fn start(access: &str) -> Phone {
-        let dir = tempfile::Builder::new().prefix("ringpost-snmpd-").tempdir().unwrap();
         let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Phone::start_at(access, port)
+    }
+
+    /// One whom everybody on this machine may ask at this port.
+    pub(crate) fn at(port: u16) -> Phone {
+        Phone::start_at(OPEN, port)
+    }
+
+    fn start_at(access: &str, port: u16) -> Phone {
+        let dir = tempfile::Builder::new().prefix("ringpost-snmpd-").tempdir().unwrap();
         let text = format!("agentaddress udp:127.0.0.1:{port}\n{access}{OBJECTS}");
         std::fs::write(dir.path().join("snmpd.conf"), text).unwrap();
         let child = Command::new("snmpd")

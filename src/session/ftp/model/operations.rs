@@ -323,7 +323,7 @@ fn handshake(world: &mut World, id: ConnectionId, last: u8) {
     let resumes = match last % 8 {
         0..=3 => None,
         4 | 5 => own,
-        6 => Some([9; 12]),
+        6 => Some([9; 16]),
         _ => return world.fail(id, Handshake::NoSharedSuite),
     };
     world.secure(id, Security { resumes, ..Security::default() });

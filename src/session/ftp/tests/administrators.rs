@@ -59,7 +59,7 @@ fn a_data_connection_that_resumes_the_session_of_somebody_else_is_refused() {
     bench.send(b"USER root\r\nPASS secret\r\nPBSZ 0\r\nPROT P\r\n");
     let data = bench.passive();
     assert_eq!(bench.say("LIST"), [125]);
-    bench.world.secure(data, Security { resumes: Some([7; 12]), ..Security::default() });
+    bench.world.secure(data, Security { resumes: Some([7; 16]), ..Security::default() });
     bench.settle();
     assert_eq!((bench.hear(), bench.taken()), (vec![425], Vec::new()));
 }

@@ -28,6 +28,8 @@ const TRIES_MAX: usize = 64;
 const BACKLOG: i32 = 8;
 /// How often in a turn what was done may lead to more; the rest is for the next turn.
 const ROUNDS_MAX: usize = 16;
+/// Strangers who are turned away at a door in one turn.
+const STRANGERS_MAX: usize = 16;
 /// Answers of phones taken in a turn.
 const ANSWERS_MAX: usize = 4_096;
 /// Questions that leave in a turn, at most.
@@ -233,9 +235,15 @@ impl Ftp {
 
     /// Somebody knocks at a door: the client of its session is let in, and the door closed.
     fn let_in(&mut self, row: u32, turn: &mut Turn<'_>) {
-        while let Some(door) = self.doors.get(&row) {
+        for _ in 0..STRANGERS_MAX {
+            let Some(door) = self.doors.get(&row) else { return };
             let data = door.data;
-            let Ok((stream, peer)) = door.socket.accept() else { return };
+            let (stream, peer) = match door.socket.accept() {
+                Ok(accepted) => accepted,
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return,
+                // No descriptor left, perhaps: there may be one later.
+                Err(_) => break,
+            };
             let engine = &mut self.streams.engine;
             let Some(listener) = engine.listener_of(data) else {
                 self.doors.remove(&row);
@@ -247,6 +255,7 @@ impl Ftp {
                 return;
             }
         }
+        self.knocked.push(row);
     }
 
     /// Hears what phones say of themselves.

@@ -365,7 +365,9 @@ impl Engine {
     fn features(&mut self, id: ConnectionId, turn: &Turn<'_>) {
         let Some(session) = self.session(id) else { return };
         let tls = self.has_tls(session.listener);
-        let manages = turn.snapshot.policy.ftp.administrators.is_some();
+        // Nothing is announced that is not served; who has not logged in may be either.
+        let is_phone = session.user == User::Phone;
+        let manages = turn.snapshot.policy.ftp.administrators.is_some() && !is_phone;
         let active = turn.snapshot.policy.ftp.active;
         let facts = session.facts;
         let features = [

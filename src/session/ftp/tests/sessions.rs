@@ -110,3 +110,16 @@ fn a_server_that_stops_lets_transfers_end_and_then_everybody_go() {
     bench.world.settle();
     assert!(bench.world.wires.is_empty(), "nobody new");
 }
+
+#[test]
+fn a_phone_is_announced_nothing_that_it_would_be_refused() {
+    for (mut bench, manages) in [(Bench::phone(), false), (Bench::administrator(), true)] {
+        bench.send(b"FEAT\r\n");
+        bench.heard = 0;
+        let text = bench.text();
+        for feature in ["MLST", "MFMT"] {
+            assert_eq!(text.contains(feature), manages, "{text}");
+        }
+        assert!(text.contains("REST STREAM"), "{text}");
+    }
+}

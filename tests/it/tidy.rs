@@ -409,6 +409,7 @@ fn the_top_level_holds_what_it_should() {
         "clippy.toml",
         "config",
         "deny.toml",
+        "docs",
         "fuzz",
         "ringpost-data",
         "rustfmt.toml",

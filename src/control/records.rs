@@ -3,8 +3,10 @@
 //! Workers push records into a bounded queue and never wait; one thread writes them. The same
 //! thing again from the same phone is counted and told in one line at the end of a while.
 
+mod reason;
+
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -13,14 +15,12 @@ use std::thread::{self, JoinHandle};
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
-use crate::content::files::{Fault, Why};
-use crate::content::{OpenError, StoreError};
 use crate::net::Clock;
 use crate::net::view::RecordSink;
-use crate::session::snmp::NoPassport;
-use crate::session::{Abort, Failure, Handshake, Outcome, Record, Refusal, Subject, Verb};
+use crate::session::{Outcome, Record, SAID_BYTES_MAX, Subject, Verb};
 use crate::time::{Duration, Instant};
-use crate::wire::http::request::Malformed;
+
+use reason::Told;
 
 /// How often the queue is looked at.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
@@ -72,242 +72,18 @@ impl RecordWriter {
     }
 }
 
-/// An outcome as the log tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Told {
-    /// One word, to search and count by.
-    outcome: &'static str,
-    /// Why, in words; empty where all went well.
-    reason: &'static str,
-    level: Level,
-}
-
-impl Told {
-    fn new(outcome: &Outcome, verb: Verb, bytes: u64) -> Self {
-        let told = |outcome, reason, level| Told { outcome, reason, level };
-        match outcome {
-            Outcome::Done => told("done", "", Level::INFO),
-            Outcome::DoneUnacknowledged => {
-                told("done", "the last acknowledgement is missing", Level::INFO)
-            }
-            Outcome::Aborted(abort) => {
-                let (reason, level) = abort_reason(*abort, verb, bytes);
-                told("aborted", reason, level)
-            }
-            Outcome::Superseded => told("superseded", "the phone asked again", Level::INFO),
-            Outcome::TimedOut if bytes == 0 => {
-                told("timed_out", "the phone never answered", Level::INFO)
-            }
-            Outcome::TimedOut => told("timed_out", "the phone fell silent", Level::WARN),
-            Outcome::Refused(refusal) => {
-                let (reason, level) = refusal_reason(*refusal);
-                told("refused", reason, level)
-            }
-            Outcome::Failed(failure) => told("failed", failure_reason(*failure), Level::ERROR),
-        }
-    }
-
-    /// Whether repeats are summed. What ended well and what failed on this side is always told.
-    fn may_flood(self) -> bool {
-        !matches!(self.outcome, "done" | "failed")
-    }
-}
-
-fn abort_reason(abort: Abort, verb: Verb, bytes: u64) -> (&'static str, Level) {
-    match (abort, verb) {
-        (Abort::OptionsProbe, _) => ("the phone only wanted to know the size", Level::INFO),
-        (Abort::ByPhone(3), _) => ("the phone said that its disk is full", Level::INFO),
-        (Abort::ByPhone(_), _) => ("the phone had what it wanted", Level::INFO),
-        (Abort::Disconnected, Verb::Fetch) if bytes > 0 => {
-            ("the phone closed the connection: it had read what it wanted", Level::INFO)
-        }
-        (Abort::Asked, _) => ("the client broke it off (ABOR)", Level::INFO),
-        (Abort::Disconnected, Verb::Fetch | Verb::Ask | Verb::Connect | Verb::List) => {
-            ("the phone closed the connection before it was answered", Level::INFO)
-        }
-        (
-            Abort::Disconnected,
-            Verb::Send | Verb::Delete | Verb::LogIn | Verb::Make | Verb::Rename,
-        ) => ("the phone closed the connection before it was answered", Level::WARN),
-    }
-}
-
-fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
-    match refusal {
-        Refusal::Malformed => ("the request breaks the protocol", Level::WARN),
-        Refusal::BadName => ("the name leads out of the root or cannot be a file", Level::WARN),
-        // Phones ask for many files that need not exist: that is how they find those that do.
-        Refusal::NoSuchFile => ("no such file", Level::INFO),
-        Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
-        Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
-        Refusal::UploadTooLarge => {
-            ("larger than `max` of its [[upload]] row or of [vault]", Level::WARN)
-        }
-        Refusal::ModeUnknown => ("the mode is neither octet nor netascii", Level::WARN),
-        Refusal::NoSlot => ("all places are taken (clients_max)", Level::WARN),
-        Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
-        Refusal::Stopping => ("the server is about to stop", Level::INFO),
-        Refusal::MethodNotAllowed => ("the method is not for this file", Level::WARN),
-        Refusal::NotImplemented => ("the method is not served", Level::WARN),
-        Refusal::BadRequest(fault) => (fault_reason(fault), Level::WARN),
-        Refusal::LengthRequired => ("the body has no length", Level::WARN),
-        Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
-        Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
-        Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
-        Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
-        Refusal::CertificateNeeded => (
-            "the vault is for phones that show a client certificate (auth in [vault])",
-            Level::WARN,
-        ),
-        Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
-        Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
-        Refusal::TooManyConnections => {
-            ("too many connections (per_address or max in [connections])", Level::WARN)
-        }
-        Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
-        Refusal::Unidentified(why) => (passport_reason(why), Level::WARN),
-        Refusal::NobodyLoggedIn => ("nobody is logged in at the phone (SNMP)", Level::WARN),
-        Refusal::OtherExtension => {
-            ("another extension is logged in at the phone than the name carries", Level::WARN)
-        }
-        Refusal::ExtensionMissing => (
-            "the name carries no extension, and `bypass` keeps the phone from being asked",
-            Level::WARN,
-        ),
-        Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
-        Refusal::Files(fault) => (files_reason(fault), Level::INFO),
-        Refusal::ForeignHttp => {
-            ("what came is HTTP and no FTP: the session was ended", Level::WARN)
-        }
-        Refusal::ForeignTls => {
-            ("the client spoke TLS without AUTH TLS; give it the port of `tls_listen`", Level::WARN)
-        }
-    }
-}
-
-/// Why an administrator did not get what was asked for.
-fn files_reason(fault: Fault) -> &'static str {
-    match fault {
-        Fault::NotThere => "there is no such file or directory",
-        Fault::Exists => "there is one of this name already",
-        Fault::NotEmpty => "the directory is not empty",
-        Fault::IsDirectory => "it is a directory",
-        Fault::NotDirectory => "it is no directory",
-        Fault::Forbidden(Why::System) => {
-            "the system does not allow it: the user that Ringpost runs as lacks the right"
-        }
-        Fault::Forbidden(Why::Protected) => "it belongs to the server itself",
-        Fault::Forbidden(
-            Why::Virtual | Why::Root | Why::Hidden | Why::Name(_) | Why::Special | Why::IntoItself,
-        ) => "it is not for administrators either",
-        Fault::Full => "the disk or the quota is full",
-        Fault::TooLarge => "the file is larger than the configuration allows",
-        Fault::TooMany => "the directory holds too much for one listing",
-        Fault::BeyondEnd => "the file ends before the place to go on at",
-        Fault::BrokenOff => "an upload of it was broken off, and nothing was kept of it",
-        Fault::Busy => "the server or the file was busy",
-        Fault::Io => "the disk failed",
-        Fault::CrossArea => "the two places lie on two disks",
-    }
-}
-
-/// Why nobody knows who uses a phone, and what to do.
-fn passport_reason(why: NoPassport) -> &'static str {
-    match why {
-        NoPassport::Silent => {
-            "the phone does not answer by SNMP: set SNMPSTRING and SNMPADD on it, or name its \
-             network in `bypass`"
-        }
-        NoPassport::Stranger | NoPassport::Refused(_) | NoPassport::TooMany => why.words(),
-        NoPassport::NoCommunity => "no row of `communities` in [snmp] is for the phone's network",
-    }
-}
-
-/// Why what came is no request, and which limit stands in its way where one does.
-fn fault_reason(fault: Malformed) -> &'static str {
-    match fault {
-        Malformed::HeadTooLarge => "the head of the request is too large (head_max)",
-        Malformed::TooManyLines => "the head of the request has too many lines (head_lines_max)",
-        Malformed::TlsHello => {
-            "the phone spoke TLS to a port that speaks plain HTTP; give it the port of an [[https]]"
-        }
-        Malformed::BadRequest(_)
-        | Malformed::TargetTooLong
-        | Malformed::VersionUnknown
-        | Malformed::TransferCodingUnknown => fault.sentence(),
-    }
-}
-
-/// Why a connection was not secured, and what to do where something can be done.
-fn handshake_reason(why: Handshake) -> &'static str {
-    match why {
-        Handshake::Untrusted => {
-            "the phone does not trust this server's certificate; give it the CA (`ringpost \
-             certificate export`), or a certificate from a CA that it knows"
-        }
-        Handshake::CertificateRefused => {
-            "the phone refuses the certificate: its name or its dates (`ringpost certificate show`)"
-        }
-        Handshake::NoSharedVersion => {
-            "the phone speaks no TLS that this listener speaks; old phones need a listener with \
-             `legacy = true`"
-        }
-        Handshake::NoSharedSuite => {
-            "the phone has no cipher suite that this listener has; old phones need one with \
-             `legacy = true`, phones of today one without `authenticate_only`"
-        }
-        Handshake::PlainRequest => "the phone spoke plain HTTP to a port that speaks TLS",
-        Handshake::NotTls => "what came is no TLS",
-        Handshake::NoClientCertificate => "the phone showed no client certificate",
-        Handshake::ExpiredClientCertificate => {
-            "the phone's certificate has expired, or does not hold yet"
-        }
-        Handshake::RevokedClientCertificate => "the phone's certificate is revoked (client_crl)",
-        Handshake::StrangeClientCertificate => {
-            "the phone's certificate is issued by none of those in client_ca"
-        }
-        Handshake::BadClientCertificate => "the phone's certificate is not accepted",
-        Handshake::TooSlow => {
-            "the handshake was not through in time (head_timeout); where this is every phone of a \
-             network, large packets may be lost on the way (MTU)"
-        }
-        Handshake::Abandoned => "the phone closed the connection during the handshake",
-        Handshake::Failed => "the handshake failed",
-    }
-}
-
-fn failure_reason(failure: Failure) -> &'static str {
-    match failure {
-        Failure::Open(OpenError::Gone) => "the file has gone",
-        Failure::Open(OpenError::Forbidden) => "the server may not read the file",
-        Failure::Open(OpenError::NotServable) => "the file is no regular file beneath its root",
-        Failure::Open(OpenError::BeingWritten) => "somebody keeps writing to the file",
-        Failure::Open(OpenError::TooLarge) => "the file is too large for this mode",
-        Failure::Open(OpenError::Io) => "the disk failed",
-        Failure::Open(OpenError::Busy) => "the disks could not keep up",
-        Failure::Store(StoreError::Full) => "the disk or the quota is full",
-        Failure::Store(StoreError::Exists) => "the file exists and is never replaced",
-        Failure::Store(StoreError::Precondition) => "the file is not the one that was expected",
-        Failure::Store(StoreError::Forbidden) => {
-            "the server may not read or write there, or a directory has the file's place"
-        }
-        Failure::Store(StoreError::Io) => "the disk failed",
-        Failure::Store(StoreError::Busy) => "the disks could not keep up",
-        Failure::FileChanged => "the file was changed in place while it was sent",
-        Failure::SendRefused => "the system refused to send",
-        Failure::Stopped => "the server stopped",
-    }
-}
-
 /// The file's name with every control character escaped.
 struct Shown<'a>(&'a Subject);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Subject::File(entry) => write!(f, "{}", entry.path.escape_debug()),
-            Subject::Name(name) => write!(f, "{name}"),
-            Subject::Said(bytes) => write!(f, "{}", bytes.escape_ascii()),
+            Subject::File(entry) => Escaped(entry.path.as_bytes()).fmt(f),
+            Subject::Name(name) => Escaped(name.as_bytes()).fmt(f),
+            Subject::Said(bytes) => {
+                let cut = if bytes.len() < SAID_BYTES_MAX { "" } else { "..." };
+                write!(f, "{}{cut}", Escaped(bytes))
+            }
             Subject::Unreadable => f.write_str("(unreadable name)"),
         }
     }
@@ -318,13 +94,30 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
     if !is_written(told.level) {
         return;
     }
-    let file = Shown(&record.subject).to_string();
+    let file = match (record.verb, &record.subject) {
+        // What a connection was for was never known.
+        (Verb::Connect, _) | (_, Subject::Unreadable) => None,
+        (
+            Verb::Fetch
+            | Verb::Send
+            | Verb::Delete
+            | Verb::Ask
+            | Verb::List
+            | Verb::LogIn
+            | Verb::Make
+            | Verb::Rename,
+            subject @ (Subject::File(_) | Subject::Name(_) | Subject::Said(_)),
+        ) => Some(Shown(subject).to_string()),
+    };
+    let file = file.as_deref();
     let ip = record.peer.ip().to_canonical();
-    if told.may_flood() && !floods.admits(ip, told, &file, now) {
+    if told.may_flood() && !floods.admits(ip, told, file.unwrap_or_default(), now) {
         return;
     }
-    let text = sentence(record, told, &file);
+    let text = sentence(record, told, file);
     let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
+    let words = record.words.as_deref().map(|words| Escaped(words).to_string());
+    let agent = record.user_agent.as_deref().map(|agent| Escaped(agent).to_string());
     let rtt_us = record.round_trip.and_then(|rtt| u64::try_from(rtt.as_micros()).ok());
     macro_rules! line {
         ($level:expr) => {
@@ -337,12 +130,15 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
                 verb = record.verb.word(),
                 file,
                 bytes = record.bytes,
+                of = record.of_bytes,
                 ms,
                 resent = record.blocks_resent,
                 rtt_us,
                 status = record.status,
                 tls = record.secured.map(|secured| secured.version),
                 suite = record.secured.map(|secured| secured.suite),
+                user_agent = agent,
+                words,
                 outcome = told.outcome,
                 "{ip} {text}",
             )
@@ -352,22 +148,49 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
 }
 
 /// What the phone did and what became of it, for people. HTTP's logs are searched by status.
-fn sentence(record: &Record, told: Told, file: &str) -> String {
-    let did = record.verb.word();
-    let (blank, file) = match record.verb {
-        Verb::Connect => ("", ""),
-        Verb::Fetch
-        | Verb::Send
-        | Verb::Delete
-        | Verb::Ask
-        | Verb::List
-        | Verb::LogIn
-        | Verb::Make
-        | Verb::Rename => (" ", file),
-    };
-    let code = record.status.map_or(String::new(), |status| format!(" ({status})"));
-    let why = if told.reason.is_empty() { "" } else { ": " };
-    format!("{did}{blank}{file}: {}{code}{why}{}", told.outcome, told.reason)
+fn sentence(record: &Record, told: Told, file: Option<&str>) -> String {
+    let mut text = String::from(record.verb.word());
+    if let Some(file) = file {
+        text.extend([" ", file]);
+    }
+    text.extend([": ", told.outcome]);
+    if let Some(status) = record.status {
+        // Writing into a string does not fail.
+        let _ = write!(text, " ({status})");
+    }
+    let broke_off = matches!(record.outcome, Outcome::Aborted(_) | Outcome::TimedOut);
+    if let Some(of_bytes) = record.of_bytes.filter(|_| broke_off) {
+        let _ = write!(text, " after {} of {of_bytes} bytes", record.bytes);
+    }
+    if !told.reason.is_empty() {
+        text.extend([": ", told.reason]);
+    }
+    if let Some(words) = &record.words {
+        let _ = write!(text, ": \"{}\"", Escaped(words));
+    }
+    text
+}
+
+/// Bytes of a peer, so that they can neither forge a line nor move a cursor. Text of any language
+/// stays text.
+struct Escaped<'a>(&'a [u8]);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.0.utf8_chunks() {
+            for letter in chunk.valid().chars() {
+                match letter {
+                    // What `escape_debug` would write in front of is harmless here.
+                    '\'' => f.write_char(letter)?,
+                    _ => write!(f, "{}", letter.escape_debug())?,
+                }
+            }
+            for byte in chunk.invalid() {
+                write!(f, "\\x{byte:02x}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether lines of this level are written at all: a busy server makes many that are not.
@@ -495,25 +318,15 @@ mod tests {
     use super::*;
     use crate::count::Counters;
     use crate::net::view::RECORDS_MAX;
-    use crate::session::Protocol;
-    use crate::wire::name::FileName;
+    use crate::session::{Abort, Failure, Handshake, Protocol, Refusal};
+    use crate::wire::http::request::Malformed;
+    use crate::wire::name::BadName;
 
     fn record(peer: &str, file: &[u8], outcome: Outcome) -> Record {
-        Record {
-            protocol: Protocol::Tftp,
-            peer: peer.parse().unwrap(),
-            subject: FileName::parse(file)
-                .map_or(Subject::Unreadable, |name| Subject::Name(Box::new(name))),
-            verb: Verb::Fetch,
-            began: Instant::START,
-            took: Duration::from_millis(3),
-            bytes: 0,
-            blocks_resent: 0,
-            status: None,
-            round_trip: None,
-            secured: None,
-            outcome,
-        }
+        let told = (Verb::Fetch, Subject::said(file));
+        let took = Duration::from_millis(3);
+        let peer = peer.parse().unwrap();
+        Record { took, ..Record::new(Protocol::Tftp, peer, told, Instant::START, outcome) }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -600,7 +413,8 @@ mod tests {
 
     fn said(outcome: Outcome, status: Option<u16>, verb: Verb, bytes: u64) -> String {
         let record = Record { status, verb, bytes, ..record("10.0.0.1:5", b"a.txt", outcome) };
-        sentence(&record, Told::new(&outcome, verb, bytes), "a.txt")
+        let file = (verb != Verb::Connect).then_some("a.txt");
+        sentence(&record, Told::new(&outcome, verb, bytes), file)
     }
 
     #[test]
@@ -630,9 +444,43 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_where_a_name_belongs_is_told_without_its_control_characters() {
-        let shown = Shown(&Subject::Said((*b"/../etc\n\xff").into())).to_string();
-        assert_eq!(shown, "/../etc\\n\\xff");
+    fn a_name_is_told_as_it_was_asked_for_whether_it_is_one_or_not() {
+        let shown = |asked: &[u8]| Shown(&Subject::said(asked)).to_string();
+        assert_eq!(shown(b"SEP0011AA.cnf.xml"), "SEP0011AA.cnf.xml");
+        assert_eq!(shown(b".git/config"), ".git/config");
+        assert_eq!(shown(b"..\\..\\boot.ini"), "..\\\\..\\\\boot.ini");
+        assert_eq!(shown(b"/../etc\n\xff"), "/../etc\\n\\xff");
+        assert_eq!(shown("B\u{fc}ro \u{202e}x".as_bytes()), "B\u{fc}ro \\u{202e}x");
+        assert_eq!(shown(&[b'a'; 300]), format!("{}...", "a".repeat(SAID_BYTES_MAX)));
+    }
+
+    #[test]
+    fn a_name_that_is_none_is_told_with_its_own_fault() {
+        let said = |why| said(Outcome::Refused(Refusal::BadName(why)), None, Verb::Fetch, 0);
+        assert!(said(BadName::Hidden).contains("begins with a dot"));
+        assert!(said(BadName::Parent).contains("`..`"));
+        assert!(said(BadName::Colon).contains("colon"));
+        let escaped = Outcome::Refused(Refusal::BadEscape);
+        assert!(self::said(escaped, Some(400), Verb::Fetch, 0).contains("escapes"));
+    }
+
+    #[test]
+    fn a_phones_own_reason_is_told_with_what_it_has_of_the_file() {
+        let outcome = Outcome::Aborted(Abort::ByPhone(0));
+        let text = b"signature check failed\n\x1b[2J".as_slice();
+        let record = Record {
+            bytes: 9_728,
+            of_bytes: Some(3_000_000),
+            words: Some(text.into()),
+            ..record("10.0.0.1:5", b"a.txt", outcome)
+        };
+        let told = Told::new(&outcome, record.verb, record.bytes);
+        assert_eq!(told.level, Level::WARN);
+        assert_eq!(
+            sentence(&record, told, Some("a.txt")),
+            "fetches a.txt: aborted after 9728 of 3000000 bytes: the phone gave up (ERROR 0): \
+             \"signature check failed\\n\\u{1b}[2J\"",
+        );
     }
 
     #[test]

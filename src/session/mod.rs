@@ -18,7 +18,7 @@ use crate::admission::Admission;
 use crate::content::Entry;
 use crate::count::Counters;
 use crate::time::{Duration, Instant};
-use crate::wire::name::FileName;
+use crate::wire::name::{BadName, FileName};
 use snapshot::Snapshot;
 use snmp::NoPassport;
 use stream::DialFault;
@@ -64,8 +64,10 @@ impl Protocol {
     }
 }
 
-/// Most bytes that are kept of what stands where a name belongs.
-pub const SAID_BYTES_MAX: usize = 128;
+/// Most bytes that are kept of a name as it was asked for: as many as a name may have.
+pub const SAID_BYTES_MAX: usize = crate::wire::name::NAME_BYTES_MAX;
+/// Most bytes that are kept of what a peer says of itself, or gives as its reason.
+pub const WORDS_BYTES_MAX: usize = 160;
 
 /// What a phone did, for the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,10 +118,24 @@ pub enum Subject {
     /// A name as it was asked for, folded; apart, because a record is moved more often than it is
     /// about one.
     Name(Box<FileName>),
-    /// What stood where a name belongs, as it came, cut to [`SAID_BYTES_MAX`]: it is none.
+    /// A name as it was asked for, whether it is one or not, cut to [`SAID_BYTES_MAX`].
     Said(Box<[u8]>),
     /// Nothing that could be told.
     Unreadable,
+}
+
+impl Subject {
+    /// What was asked for, in its own spelling: so people search for it.
+    #[must_use]
+    pub fn said(asked: &[u8]) -> Subject {
+        Subject::Said(clip(asked, SAID_BYTES_MAX).into())
+    }
+}
+
+/// The beginning of a text that a peer sent, as much as a record keeps.
+#[must_use]
+pub fn clip(text: &[u8], bytes_max: usize) -> &[u8] {
+    &text[..text.len().min(bytes_max)]
 }
 
 /// How a transfer ended. Only [`Outcome::Failed`] is an error of this side.
@@ -159,7 +175,10 @@ impl Outcome {
 pub enum Abort {
     /// ERROR 8 after the OACK: it only wanted to know the size (RFC 2347).
     OptionsProbe,
-    /// Any other ERROR from the phone, with its code.
+    /// ERROR from a phone of a make that reads the beginning of a file to compare versions, and had
+    /// that.
+    HeaderRead,
+    /// Any other ERROR from the phone, with its code: [`Record::words`] has its text.
     ByPhone(u16),
     /// The phone closed the connection before it had all: it had read what it wanted.
     Disconnected,
@@ -173,7 +192,11 @@ pub enum Refusal {
     /// The packet breaks the protocol.
     Malformed,
     /// The name leads out of the root or cannot be a file.
-    BadName,
+    BadName(BadName),
+    /// The name is hidden behind escapes that no client needs (HTTP).
+    BadEscape,
+    /// The path cannot be one, before it becomes a name (FTP).
+    BadPath(crate::content::files::BadPath),
     /// No root of the stack has the name.
     NoSuchFile,
     /// The client is outside the access list.
@@ -348,6 +371,8 @@ pub struct Record {
     pub took: Duration,
     /// Payload bytes acknowledged, or received.
     pub bytes: u64,
+    /// How many the whole has, where that is known.
+    pub of_bytes: Option<u64>,
     /// Blocks sent more than once.
     pub blocks_resent: u32,
     /// The status code of the answer, where the protocol has one.
@@ -356,8 +381,44 @@ pub struct Record {
     pub round_trip: Option<Duration>,
     /// What the connection is secured with, where it is.
     pub secured: Option<Secured>,
+    /// What the peer calls itself (`User-Agent`), cut to [`WORDS_BYTES_MAX`]. Shared, as one
+    /// connection carries many requests.
+    pub user_agent: Option<Arc<[u8]>>,
+    /// The peer's own words on how it ended (the text of an ERROR), or the command that was
+    /// refused; cut to [`WORDS_BYTES_MAX`].
+    pub words: Option<Box<[u8]>>,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+impl Record {
+    /// What every record has; the rest is filled in by those who know it.
+    #[must_use]
+    pub fn new(
+        protocol: Protocol,
+        peer: SocketAddr,
+        (verb, subject): (Verb, Subject),
+        began: Instant,
+        outcome: Outcome,
+    ) -> Record {
+        Record {
+            protocol,
+            peer,
+            subject,
+            verb,
+            began,
+            took: Duration::ZERO,
+            bytes: 0,
+            of_bytes: None,
+            blocks_resent: 0,
+            status: None,
+            round_trip: None,
+            secured: None,
+            user_agent: None,
+            words: None,
+            outcome,
+        }
+    }
 }
 
 /// What a connection is secured with, in the registered names.

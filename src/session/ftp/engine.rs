@@ -380,19 +380,12 @@ impl Engine {
         turn: &Turn<'_>,
     ) {
         outcome.count(turn.counters);
+        let about = (told.verb, told.subject);
         self.records.push_back(Record {
-            protocol: Protocol::Ftp,
-            peer,
-            subject: told.subject,
-            verb: told.verb,
-            began: told.began,
             took: turn.now.since(told.began),
             bytes: told.bytes,
-            blocks_resent: 0,
-            status: None,
-            round_trip: None,
             secured,
-            outcome,
+            ..Record::new(Protocol::Ftp, peer, about, told.began, outcome)
         });
     }
 

@@ -39,18 +39,26 @@ impl No {
 
 /// The name that the log tells.
 pub(super) fn subject(name: &[u8]) -> Subject {
-    match FileName::parse(name) {
-        Ok(name) => Subject::Name(Box::new(name)),
-        Err(_) => said(name),
-    }
+    said(name)
 }
 
 /// Where a name leads that was said in a directory.
 fn name_of(cwd: &TreePath, asked: &[u8]) -> Result<FileName, (Subject, No)> {
-    let bad = |text: String| (said(asked), No::new(Refusal::BadName, Code::NAME_DENIED, text));
-    let path = TreePath::parse(cwd, asked).map_err(|why| bad(capital(&why.to_string())))?;
+    let bad = |refusal: Refusal, text: String| {
+        (said(asked), No::new(refusal, Code::NAME_DENIED, capital(&text)))
+    };
+    let path = TreePath::parse(cwd, asked);
+    let path = path.map_err(|why| bad(Refusal::BadPath(why), why.to_string()))?;
     let parsed = FileName::parse(path.to_string().as_bytes());
-    parsed.map_err(|why| bad(capital(&why.to_string())))
+    parsed.map_err(|why| bad(Refusal::BadName(why), why.to_string()))
+}
+
+/// What the log tells of a path: as it was asked for, with the directory that it was asked in.
+fn path_said(cwd: &TreePath, asked: &[u8]) -> Subject {
+    match TreePath::parse(cwd, asked) {
+        Ok(path) if !cwd.is_top() => said(path.to_string().as_bytes()),
+        Ok(_) | Err(_) => said(asked),
+    }
 }
 
 /// A sentence of a reply.
@@ -72,7 +80,7 @@ pub(super) fn to_read(
         Err((subject, no)) => return (subject, Err(no)),
     };
     let policy = &turn.snapshot.policy;
-    let named = || Subject::Name(Box::new(name));
+    let named = || path_said(cwd, asked);
     if !policy.access.permits(Protocol::Ftp, client) {
         let fallback = avaya::override_for(&name);
         let fallback =
@@ -107,7 +115,7 @@ pub(super) fn to_store(
         Err((subject, no)) => return (subject, Err(no)),
     };
     let policy = &turn.snapshot.policy;
-    let subject = Subject::Name(Box::new(name));
+    let subject = path_said(cwd, asked);
     if !policy.access.permits(Protocol::Ftp, client) {
         return (subject, Err(No::denied()));
     }

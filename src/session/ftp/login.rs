@@ -11,7 +11,7 @@ use crate::session::ftp::engine::Engine;
 use crate::session::ftp::session::{Stage, State, Told, User, What, Who, Whose};
 use crate::session::snmp::{Asked, NoPassport, Passport};
 use crate::session::stream::ConnectionId;
-use crate::session::{Outcome, Protocol, Refusal, SAID_BYTES_MAX, Subject, Turn, Verb};
+use crate::session::{Outcome, Protocol, Refusal, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 use crate::vault::deed::{Denied, Login};
 use crate::vault::names::Item;
@@ -285,5 +285,5 @@ fn is_bypassed(policy: &crate::session::ftp::limits::FtpPolicy, client: IpAddr) 
 }
 
 pub(super) fn said(name: &[u8]) -> Subject {
-    Subject::Said(name[..name.len().min(SAID_BYTES_MAX)].into())
+    Subject::said(name)
 }

@@ -44,19 +44,13 @@ impl Engine {
         outcome.count(turn.counters);
         let (status, peer, at) = (connection.reply.status(), connection.peer, connection.listener);
         let secured = connection.secured;
+        let about = (told.verb, told.subject);
         self.records.push_back(Record {
-            protocol: self.protocol(at),
-            peer,
-            subject: told.subject,
-            verb: told.verb,
-            began: told.began,
             took: turn.now.since(told.began),
             bytes: told.bytes,
-            blocks_resent: 0,
             status,
-            round_trip: None,
             secured,
-            outcome,
+            ..Record::new(self.protocol(at), peer, about, told.began, outcome)
         });
     }
 
@@ -78,20 +72,8 @@ impl Engine {
         outcome: Outcome,
         now: Instant,
     ) {
-        self.records.push_back(Record {
-            protocol: self.protocol(at),
-            peer,
-            subject: Subject::Unreadable,
-            verb: Verb::Connect,
-            began: now,
-            took: Duration::ZERO,
-            bytes: 0,
-            blocks_resent: 0,
-            status: None,
-            round_trip: None,
-            secured: None,
-            outcome,
-        });
+        let told = (Verb::Connect, Subject::Unreadable);
+        self.records.push_back(Record::new(self.protocol(at), peer, told, now, outcome));
     }
 
     /// The answer is out: the next request may come, or the connection is over.

@@ -15,7 +15,7 @@ use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
 use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
 use crate::session::stream::ConnectionId;
-use crate::session::{Refusal, SAID_BYTES_MAX, Subject, Turn, Verb};
+use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::vault::deed::{Act, Auth, Deed, Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::route::{Destination, Stranger, quarantine, route};
@@ -228,15 +228,15 @@ impl Asked<'_> {
         };
         if head.unknown_expectation {
             let no = No::new(Status::EXPECTATION_FAILED, Refusal::ExpectationUnknown);
-            return (named(&name), Err(no));
+            return (said(head.target), Err(no));
         }
         match head.method {
             Method::Get | Method::Head => self.judge_read(&name, head, turn),
-            Method::Put => (named(&name), self.judge_put(&name, head, turn)),
-            Method::Delete => (named(&name), self.judge_delete(&name, head, turn)),
-            Method::Options => (named(&name), Ok(Judged::Options(self.allow(&name, turn)))),
+            Method::Put => (said(head.target), self.judge_put(&name, head, turn)),
+            Method::Delete => (said(head.target), self.judge_delete(&name, head, turn)),
+            Method::Options => (said(head.target), Ok(Judged::Options(self.allow(&name, turn)))),
             Method::Post | Method::Unknown => {
-                (named(&name), Err(No::method(self.allow(&name, turn))))
+                (said(head.target), Err(No::method(self.allow(&name, turn))))
             }
         }
     }
@@ -250,25 +250,25 @@ impl Asked<'_> {
         if !self.permits(turn) {
             let Some(entry) = self.fallback(name, turn) else {
                 let no = No::new(Status::FORBIDDEN, Refusal::AccessDenied);
-                return (named(name), Err(no));
+                return (said(head.target), Err(no));
             };
             return self.judge_entry(entry, head, turn);
         }
         if let Some(ca) = http.ca.as_ref().filter(|ca| *ca.path == *name.as_bytes()) {
-            return (named(name), Ok(Judged::Bytes(Arc::clone(&ca.pem))));
+            return (said(head.target), Ok(Judged::Bytes(Arc::clone(&ca.pem))));
         }
         let entry = self.find(name, turn);
         if let Some(item) = self.item(name, turn) {
             let auth = http.vault.as_ref().map(|vault| &vault.auth);
             if let Some(Err(no)) = auth.map(|auth| self.show_something(auth)) {
-                return (named(name), Err(no));
+                return (said(head.target), Err(no));
             }
             let what = What::Fetch { item, shown: self.shown, raw: self.raw.into(), entry };
-            return (named(name), Ok(Judged::Want(what)));
+            return (said(head.target), Ok(Judged::Want(what)));
         }
         match entry {
             Some(entry) => self.judge_entry(entry, head, turn),
-            None => (named(name), Err(No::new(Status::NOT_FOUND, Refusal::NoSuchFile))),
+            None => (said(head.target), Err(No::new(Status::NOT_FOUND, Refusal::NoSuchFile))),
         }
     }
 
@@ -411,7 +411,7 @@ fn verb(method: Method) -> Verb {
 
 /// A target that is no name, for the log.
 fn said(target: &[u8]) -> Subject {
-    Subject::Said(target[..target.len().min(SAID_BYTES_MAX)].into())
+    Subject::said(target)
 }
 
 /// What a request gets that does not get the bytes.
@@ -455,25 +455,21 @@ pub(super) fn terms(
     }
 }
 
-fn named(name: &FileName) -> Subject {
-    Subject::Name(Box::new(*name))
-}
-
 fn refuse_target(bad: BadTarget) -> No {
     match bad {
-        BadTarget::Escape
-        | BadTarget::Name(BadName::Parent | BadName::Control(_) | BadName::TooLong) => {
-            No::new(Status::BAD_REQUEST, Refusal::BadName)
+        BadTarget::Escape => No::new(Status::BAD_REQUEST, Refusal::BadEscape),
+        BadTarget::Name(bad @ (BadName::Parent | BadName::Control(_) | BadName::TooLong)) => {
+            No::new(Status::BAD_REQUEST, Refusal::BadName(bad))
         }
         // Never a listing, and nothing that only some systems would take for a file.
-        BadTarget::Directory => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+        BadTarget::Directory => No::new(Status::NOT_FOUND, Refusal::BadName(BadName::Directory)),
         BadTarget::Name(
-            BadName::Empty
+            bad @ (BadName::Empty
             | BadName::Hidden
             | BadName::Colon
             | BadName::Device
             | BadName::TrailingDotOrBlank
-            | BadName::Directory,
-        ) => No::new(Status::NOT_FOUND, Refusal::BadName),
+            | BadName::Directory),
+        ) => No::new(Status::NOT_FOUND, Refusal::BadName(bad)),
     }
 }

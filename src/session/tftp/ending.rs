@@ -137,19 +137,13 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
             (receiving.bytes_taken(), 0, receiving.rto().round_trip().smoothed())
         }
     };
+    let told = (transfer.file.verb(), transfer.file.subject());
     Record {
-        protocol: Protocol::Tftp,
-        peer: transfer.peer,
-        subject: transfer.file.subject(),
-        verb: transfer.file.verb(),
-        began: transfer.began,
         took: now.since(transfer.began),
         bytes,
         blocks_resent,
-        status: None,
         round_trip: trip,
-        secured: None,
-        outcome,
+        ..Record::new(Protocol::Tftp, transfer.peer, told, transfer.began, outcome)
     }
 }
 
@@ -158,7 +152,7 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
 pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
     match refusal {
         Refusal::Malformed => (ErrorCode::ILLEGAL, ""),
-        Refusal::BadName => (ErrorCode::ACCESS, "Bad name"),
+        Refusal::BadName(_) => (ErrorCode::ACCESS, "Bad name"),
         Refusal::NoSuchFile => (ErrorCode::NOT_FOUND, "Not found"),
         Refusal::AccessDenied | Refusal::UploadNotAllowed => (ErrorCode::ACCESS, "Denied"),
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
@@ -168,6 +162,8 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         // TFTP knows none of these.
         Refusal::MethodNotAllowed
         | Refusal::NotImplemented
+        | Refusal::BadEscape
+        | Refusal::BadPath(_)
         | Refusal::BadRequest(_)
         | Refusal::LengthRequired
         | Refusal::RangeNotSatisfiable

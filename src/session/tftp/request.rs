@@ -77,7 +77,7 @@ impl Engine {
             return;
         }
         let name = FileName::parse(request.name);
-        let subject = || name.map_or(Subject::Unreadable, |name| Subject::Name(Box::new(name)));
+        let subject = || Subject::said(request.name);
         if self.stopping {
             self.note_refusal(Refusal::Stopping, subject(), write, arrival, turn);
             return;
@@ -86,7 +86,7 @@ impl Engine {
         let judged = match (name, form_of(request.mode)) {
             (Ok(name), Some(_)) if !permitted && !write => fallback(&name, turn),
             _ if !permitted => Err(Refusal::AccessDenied),
-            (Err(_), _) => Err(Refusal::BadName),
+            (Err(bad), _) => Err(Refusal::BadName(bad)),
             (_, None) => Err(Refusal::ModeUnknown),
             (Ok(name), Some(_)) if write => writable(&name, arrival, turn),
             (Ok(name), Some(_)) => readable(&name, arrival.peer.ip(), turn),
@@ -353,20 +353,9 @@ impl Engine {
         arrival: Arrival<'_>,
         turn: &Turn<'_>,
     ) {
-        let record = Record {
-            protocol: Protocol::Tftp,
-            peer: arrival.peer,
-            subject,
-            verb: if write { Verb::Send } else { Verb::Fetch },
-            began: turn.now,
-            took: Duration::ZERO,
-            bytes: 0,
-            blocks_resent: 0,
-            status: None,
-            round_trip: None,
-            secured: None,
-            outcome: Outcome::Refused(refusal),
-        };
+        let verb = if write { Verb::Send } else { Verb::Fetch };
+        let (told, outcome) = ((verb, subject), Outcome::Refused(refusal));
+        let record = Record::new(Protocol::Tftp, arrival.peer, told, turn.now, outcome);
         self.note(record, turn.counters);
     }
 }

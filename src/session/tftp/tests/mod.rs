@@ -151,7 +151,8 @@ impl Bench {
         let name = match &record.subject {
             Subject::File(entry) => entry.path.to_string(),
             Subject::Name(name) => name.to_string(),
-            Subject::Said(_) | Subject::Unreadable => String::new(),
+            Subject::Said(asked) => String::from_utf8_lossy(asked).into_owned(),
+            Subject::Unreadable => String::new(),
         };
         (name, record.outcome)
     }

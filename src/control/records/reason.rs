@@ -1,0 +1,292 @@
+//! Why a request was not served or a transfer broke off, in words for the log.
+//!
+//! A table from outcomes to sentences and levels; it writes nothing.
+
+use tracing::Level;
+
+use crate::content::files::{BadPath, Fault, Why};
+use crate::content::{OpenError, StoreError};
+use crate::session::snmp::NoPassport;
+use crate::session::{Abort, Failure, Handshake, Outcome, Refusal, Verb};
+use crate::wire::http::request::Malformed;
+use crate::wire::name::BadName;
+
+/// An outcome as the log tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// One word, to search and count by.
+    pub(super) outcome: &'static str,
+    /// Why, in words; empty where all went well.
+    pub(super) reason: &'static str,
+    pub(super) level: Level,
+}
+
+impl Told {
+    pub(super) fn new(outcome: &Outcome, verb: Verb, bytes: u64) -> Self {
+        let told = |outcome, reason, level| Told { outcome, reason, level };
+        match outcome {
+            Outcome::Done => told("done", "", Level::INFO),
+            Outcome::DoneUnacknowledged => {
+                told("done", "the last acknowledgement is missing", Level::INFO)
+            }
+            Outcome::Aborted(abort) => {
+                let (reason, level) = abort_reason(*abort, verb, bytes);
+                told("aborted", reason, level)
+            }
+            Outcome::Superseded => told("superseded", "the phone asked again", Level::INFO),
+            Outcome::TimedOut if bytes == 0 => {
+                told("timed_out", "the phone never answered", Level::INFO)
+            }
+            Outcome::TimedOut => told("timed_out", "the phone fell silent", Level::WARN),
+            Outcome::Refused(refusal) => {
+                let (reason, level) = refusal_reason(*refusal);
+                told("refused", reason, level)
+            }
+            Outcome::Failed(failure) => told("failed", failure_reason(*failure), Level::ERROR),
+        }
+    }
+
+    /// Whether repeats are summed. What ended well and what failed on this side is always told.
+    pub(super) fn may_flood(self) -> bool {
+        !matches!(self.outcome, "done" | "failed")
+    }
+}
+
+fn abort_reason(abort: Abort, verb: Verb, bytes: u64) -> (&'static str, Level) {
+    match (abort, verb) {
+        (Abort::OptionsProbe, _) => ("the phone only wanted to know the size", Level::INFO),
+        (Abort::HeaderRead, _) => {
+            ("the phone had what it wanted: the beginning of the file", Level::INFO)
+        }
+        (Abort::ByPhone(code), _) => (phone_error(code), Level::WARN),
+        (Abort::Disconnected, Verb::Fetch) if bytes > 0 => {
+            ("the phone closed the connection: it had read what it wanted", Level::INFO)
+        }
+        (Abort::Asked, _) => ("the client broke it off (ABOR)", Level::INFO),
+        (Abort::Disconnected, Verb::Fetch | Verb::Ask | Verb::Connect | Verb::List) => {
+            ("the phone closed the connection before it was answered", Level::INFO)
+        }
+        (
+            Abort::Disconnected,
+            Verb::Send | Verb::Delete | Verb::LogIn | Verb::Make | Verb::Rename,
+        ) => ("the phone closed the connection before it was answered", Level::WARN),
+    }
+}
+
+/// What a phone's ERROR means (RFC 1350, section 5, and RFC 2347).
+fn phone_error(code: u16) -> &'static str {
+    match code {
+        0 => "the phone gave up (ERROR 0)",
+        1 => "the phone gave up: it lacks a file (ERROR 1)",
+        2 => "the phone gave up: it refuses the file (ERROR 2)",
+        3 => "the phone gave up: its disk is full (ERROR 3)",
+        4 => "the phone gave up: it calls the transfer illegal (ERROR 4)",
+        5 => "the phone gave up: it no longer knows the transfer (ERROR 5)",
+        6 => "the phone gave up: it has the file already (ERROR 6)",
+        7 => "the phone gave up: it knows no such user (ERROR 7)",
+        8 => "the phone gave up: it refuses the options (ERROR 8)",
+        9.. => "the phone gave up (an ERROR without a meaning)",
+    }
+}
+
+/// Why a name is none, in the words that `explain` has for it.
+fn name_reason(why: BadName) -> (&'static str, Level) {
+    match why {
+        BadName::Empty => ("the name is empty", Level::INFO),
+        BadName::TooLong => ("the name is longer than any file's (255 bytes)", Level::WARN),
+        BadName::Control(_) => ("the name holds a control byte", Level::WARN),
+        BadName::Parent => ("the name has a part `..`, which leads out of the root", Level::WARN),
+        BadName::Hidden => {
+            ("the name has a part that begins with a dot: such files are never served", Level::WARN)
+        }
+        BadName::Colon => {
+            ("the name holds a colon (a drive letter or a stream of Windows)", Level::WARN)
+        }
+        BadName::Device => ("the name has a part that Windows takes for a device", Level::WARN),
+        BadName::TrailingDotOrBlank => {
+            ("the name has a part that ends in a dot or a blank", Level::WARN)
+        }
+        BadName::Directory => ("the name is that of a directory, which is no file", Level::INFO),
+    }
+}
+
+fn path_reason(why: BadPath) -> &'static str {
+    match why {
+        BadPath::TooLong => "the path is too long",
+        BadPath::PartTooLong => "a name of the path is too long",
+        BadPath::NotUtf8 => "the path is not UTF-8",
+        BadPath::Control => "the path holds a control character",
+        BadPath::AboveTop => "the path leads above `/`",
+    }
+}
+
+fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
+    match refusal {
+        Refusal::Malformed => ("the request breaks the protocol", Level::WARN),
+        Refusal::BadName(why) => name_reason(why),
+        Refusal::BadEscape => {
+            ("the name is hidden behind escapes that no client needs", Level::WARN)
+        }
+        Refusal::BadPath(why) => (path_reason(why), Level::WARN),
+        // Phones ask for many files that need not exist: that is how they find those that do.
+        Refusal::NoSuchFile => ("no such file", Level::INFO),
+        Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
+        Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
+        Refusal::UploadTooLarge => {
+            ("larger than `max` of its [[upload]] row or of [vault]", Level::WARN)
+        }
+        Refusal::ModeUnknown => ("the mode is neither octet nor netascii", Level::WARN),
+        Refusal::NoSlot => ("all places are taken (clients_max)", Level::WARN),
+        Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
+        Refusal::Stopping => ("the server is about to stop", Level::INFO),
+        Refusal::MethodNotAllowed => ("the method is not for this file", Level::WARN),
+        Refusal::NotImplemented => ("the method is not served", Level::WARN),
+        Refusal::BadRequest(fault) => (fault_reason(fault), Level::WARN),
+        Refusal::LengthRequired => ("the body has no length", Level::WARN),
+        Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
+        Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
+        Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
+        Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
+        Refusal::CertificateNeeded => (
+            "the vault is for phones that show a client certificate (auth in [vault])",
+            Level::WARN,
+        ),
+        Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
+        Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
+        Refusal::TooManyConnections => {
+            ("too many connections (per_address or max in [connections])", Level::WARN)
+        }
+        Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
+        Refusal::Unidentified(why) => (passport_reason(why), Level::WARN),
+        Refusal::NobodyLoggedIn => ("nobody is logged in at the phone (SNMP)", Level::WARN),
+        Refusal::OtherExtension => {
+            ("another extension is logged in at the phone than the name carries", Level::WARN)
+        }
+        Refusal::ExtensionMissing => (
+            "the name carries no extension, and `bypass` keeps the phone from being asked",
+            Level::WARN,
+        ),
+        Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
+        Refusal::Files(fault) => (files_reason(fault), Level::INFO),
+        Refusal::ForeignHttp => {
+            ("what came is HTTP and no FTP: the session was ended", Level::WARN)
+        }
+        Refusal::ForeignTls => {
+            ("the client spoke TLS without AUTH TLS; give it the port of `tls_listen`", Level::WARN)
+        }
+    }
+}
+
+/// Why an administrator did not get what was asked for.
+fn files_reason(fault: Fault) -> &'static str {
+    match fault {
+        Fault::NotThere => "there is no such file or directory",
+        Fault::Exists => "there is one of this name already",
+        Fault::NotEmpty => "the directory is not empty",
+        Fault::IsDirectory => "it is a directory",
+        Fault::NotDirectory => "it is no directory",
+        Fault::Forbidden(Why::System) => {
+            "the system does not allow it: the user that Ringpost runs as lacks the right"
+        }
+        Fault::Forbidden(Why::Protected) => "it belongs to the server itself",
+        Fault::Forbidden(
+            Why::Virtual | Why::Root | Why::Hidden | Why::Name(_) | Why::Special | Why::IntoItself,
+        ) => "it is not for administrators either",
+        Fault::Full => "the disk or the quota is full",
+        Fault::TooLarge => "the file is larger than the configuration allows",
+        Fault::TooMany => "the directory holds too much for one listing",
+        Fault::BeyondEnd => "the file ends before the place to go on at",
+        Fault::BrokenOff => "an upload of it was broken off, and nothing was kept of it",
+        Fault::Busy => "the server or the file was busy",
+        Fault::Io => "the disk failed",
+        Fault::CrossArea => "the two places lie on two disks",
+    }
+}
+
+/// Why nobody knows who uses a phone, and what to do.
+fn passport_reason(why: NoPassport) -> &'static str {
+    match why {
+        NoPassport::Silent => {
+            "the phone does not answer by SNMP: set SNMPSTRING and SNMPADD on it, or name its \
+             network in `bypass`"
+        }
+        NoPassport::Stranger | NoPassport::Refused(_) | NoPassport::TooMany => why.words(),
+        NoPassport::NoCommunity => "no row of `communities` in [snmp] is for the phone's network",
+    }
+}
+
+/// Why what came is no request, and which limit stands in its way where one does.
+fn fault_reason(fault: Malformed) -> &'static str {
+    match fault {
+        Malformed::HeadTooLarge => "the head of the request is too large (head_max)",
+        Malformed::TooManyLines => "the head of the request has too many lines (head_lines_max)",
+        Malformed::TlsHello => {
+            "the phone spoke TLS to a port that speaks plain HTTP; give it the port of an [[https]]"
+        }
+        Malformed::BadRequest(_)
+        | Malformed::TargetTooLong
+        | Malformed::VersionUnknown
+        | Malformed::TransferCodingUnknown => fault.sentence(),
+    }
+}
+
+/// Why a connection was not secured, and what to do where something can be done.
+fn handshake_reason(why: Handshake) -> &'static str {
+    match why {
+        Handshake::Untrusted => {
+            "the phone does not trust this server's certificate; give it the CA (`ringpost \
+             certificate export`), or a certificate from a CA that it knows"
+        }
+        Handshake::CertificateRefused => {
+            "the phone refuses the certificate: its name or its dates (`ringpost certificate show`)"
+        }
+        Handshake::NoSharedVersion => {
+            "the phone speaks no TLS that this listener speaks; old phones need a listener with \
+             `legacy = true`"
+        }
+        Handshake::NoSharedSuite => {
+            "the phone has no cipher suite that this listener has; old phones need one with \
+             `legacy = true`, phones of today one without `authenticate_only`"
+        }
+        Handshake::PlainRequest => "the phone spoke plain HTTP to a port that speaks TLS",
+        Handshake::NotTls => "what came is no TLS",
+        Handshake::NoClientCertificate => "the phone showed no client certificate",
+        Handshake::ExpiredClientCertificate => {
+            "the phone's certificate has expired, or does not hold yet"
+        }
+        Handshake::RevokedClientCertificate => "the phone's certificate is revoked (client_crl)",
+        Handshake::StrangeClientCertificate => {
+            "the phone's certificate is issued by none of those in client_ca"
+        }
+        Handshake::BadClientCertificate => "the phone's certificate is not accepted",
+        Handshake::TooSlow => {
+            "the handshake was not through in time (head_timeout); where this is every phone of a \
+             network, large packets may be lost on the way (MTU)"
+        }
+        Handshake::Abandoned => "the phone closed the connection during the handshake",
+        Handshake::Failed => "the handshake failed",
+    }
+}
+
+fn failure_reason(failure: Failure) -> &'static str {
+    match failure {
+        Failure::Open(OpenError::Gone) => "the file has gone",
+        Failure::Open(OpenError::Forbidden) => "the server may not read the file",
+        Failure::Open(OpenError::NotServable) => "the file is no regular file beneath its root",
+        Failure::Open(OpenError::BeingWritten) => "somebody keeps writing to the file",
+        Failure::Open(OpenError::TooLarge) => "the file is too large for this mode",
+        Failure::Open(OpenError::Io) => "the disk failed",
+        Failure::Open(OpenError::Busy) => "the disks could not keep up",
+        Failure::Store(StoreError::Full) => "the disk or the quota is full",
+        Failure::Store(StoreError::Exists) => "the file exists and is never replaced",
+        Failure::Store(StoreError::Precondition) => "the file is not the one that was expected",
+        Failure::Store(StoreError::Forbidden) => {
+            "the server may not read or write there, or a directory has the file's place"
+        }
+        Failure::Store(StoreError::Io) => "the disk failed",
+        Failure::Store(StoreError::Busy) => "the disks could not keep up",
+        Failure::FileChanged => "the file was changed in place while it was sent",
+        Failure::SendRefused => "the system refused to send",
+        Failure::Stopped => "the server stopped",
+    }
+}

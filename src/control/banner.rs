@@ -10,9 +10,10 @@ use super::board::{Board, Listening};
 use super::sample;
 
 /// Says what is served where, with a command to try for each protocol.
-pub(super) fn show(board: &Board, made: bool) {
+pub(super) fn show(board: &Board, made: bool, moved: &[String]) {
     let dir = fs::canonicalize(sample::DIR).unwrap_or_else(|_| sample::DIR.into());
-    let text = text(&board.listeners, &dir, made);
+    let mut text = text(&board.listeners, &dir, made);
+    moved.iter().for_each(|sentence| text += &format!("note: {sentence}\n"));
     // Without standard error there is nobody to read it.
     let _ = io::stderr().write_all(text.as_bytes());
 }

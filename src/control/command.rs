@@ -39,7 +39,9 @@ pub fn check(config: Option<&Path>) -> ExitCode {
             }
             text += &match source {
                 Source::File(path) => format!("{} is valid\n", path.display()),
-                Source::BuiltIn => "no configuration was found; the built-in one is valid\n".into(),
+                Source::BuiltIn | Source::Trial(_) => {
+                    "no configuration was found; the built-in one is valid\n".into()
+                }
             };
             tell(&text)
         }

@@ -5,19 +5,25 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use super::config::{Log, LogFormat};
+use super::stderr_lines::StderrLines;
 
 /// How long a file that could not be opened is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// Names, addresses and User-Agents of phones are nobody else's business.
+const FILE_MODE: u32 = 0o640;
 
 /// The log while the daemon runs.
 pub struct LogHandle {
@@ -32,14 +38,25 @@ impl LogHandle {
     /// # Errors
     /// When the process has a log already.
     pub fn start(log: &Log) -> Result<Self, String> {
-        let output = Output(Arc::new(Mutex::new(Sink::Stderr)));
+        let output = Output::stderr();
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
         let colours = log.file.is_none() && io::stderr().is_terminal();
-        let writer = output.clone();
-        let lines = fmt::layer().with_writer(move || writer.clone()).with_ansi(colours);
-        let lines = match log.format {
-            LogFormat::Text => lines.with_target(false).boxed(),
-            LogFormat::Json => lines.json().flatten_event(true).with_target(false).boxed(),
+        let lines = fmt::layer().with_ansi(colours);
+        // The journal has its own time, and reads the priority from the line.
+        let to_journal = log.file.is_none() && is_journal();
+        let lines = match (log.format, to_journal) {
+            (LogFormat::Text, true) => lines
+                .with_writer(Prioritised(output.clone()))
+                .without_time()
+                .with_target(false)
+                .boxed(),
+            (LogFormat::Text, false) => {
+                lines.with_writer(output.clone()).with_target(false).boxed()
+            }
+            (LogFormat::Json, _) => {
+                let lines = lines.with_writer(output.clone()).json();
+                lines.flatten_event(true).with_target(false).boxed()
+            }
         };
         let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
         started.map_err(|fault| format!("the log cannot be set up: {fault}"))?;
@@ -50,7 +67,7 @@ impl LogHandle {
     #[cfg(test)]
     pub(crate) fn unheard() -> Self {
         let (_, level) = reload::Layer::new(LevelFilter::INFO);
-        LogHandle { output: Output(Arc::new(Mutex::new(Sink::Stderr))), level }
+        LogHandle { output: Output::stderr(), level }
     }
 
     /// Takes new settings, all but `format`.
@@ -65,6 +82,72 @@ impl LogHandle {
 #[derive(Clone)]
 struct Output(Arc<Mutex<Sink>>);
 
+impl Output {
+    fn stderr() -> Self {
+        Output(Arc::new(Mutex::new(Sink::Stderr(StderrLines::default()))))
+    }
+}
+
+impl<'a> MakeWriter<'a> for Output {
+    type Writer = Output;
+
+    fn make_writer(&'a self) -> Output {
+        self.clone()
+    }
+}
+
+/// Lines with the priority in front that the journal takes them by (sd-daemon(3)).
+struct Prioritised(Output);
+
+impl<'a> MakeWriter<'a> for Prioritised {
+    type Writer = PriorityWriter;
+
+    fn make_writer(&'a self) -> PriorityWriter {
+        PriorityWriter { output: self.0.clone(), priority: "<6>" }
+    }
+
+    fn make_writer_for(&'a self, of: &tracing::Metadata<'_>) -> PriorityWriter {
+        PriorityWriter { output: self.0.clone(), priority: priority(*of.level()) }
+    }
+}
+
+/// The priority of a level, as the journal reads it.
+fn priority(level: tracing::Level) -> &'static str {
+    if level == tracing::Level::ERROR {
+        "<3>"
+    } else if level == tracing::Level::WARN {
+        "<4>"
+    } else if level == tracing::Level::INFO {
+        "<6>"
+    } else {
+        "<7>"
+    }
+}
+
+/// One line on its way to the journal.
+struct PriorityWriter {
+    output: Output,
+    priority: &'static str,
+}
+
+impl Write for PriorityWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.output.write_all(&[self.priority.as_bytes(), line].concat())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whether standard error is the journal's own socket (systemd.exec(5), `JOURNAL_STREAM`).
+fn is_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(seen) = std::fs::metadata("/proc/self/fd/2") else { return false };
+    stream == format!("{}:{}", seen.dev(), seen.ino())
+}
+
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).write_line(line, SystemTime::now());
@@ -77,22 +160,21 @@ impl Write for Output {
 }
 
 enum Sink {
-    Stderr,
+    Stderr(StderrLines),
     File(Rotating),
 }
 
 impl Sink {
     fn new(log: &Log) -> Self {
         match &log.file {
-            None => Sink::Stderr,
+            None => Sink::Stderr(StderrLines::default()),
             Some(path) => Sink::File(Rotating::new(path, log)),
         }
     }
 
     fn write_line(&mut self, line: &[u8], now: SystemTime) {
         let written = match self {
-            // Where not even standard error takes a line, nobody is there to be told.
-            Sink::Stderr => return io::stderr().write_all(line).unwrap_or_default(),
+            Sink::Stderr(lines) => return lines.write_line(line),
             Sink::File(file) => file.write_line(line, now),
         };
         if let Some(trouble) = written {
@@ -204,7 +286,7 @@ fn reopen(path: &Path, tried_at: &mut Option<SystemTime>, now: SystemTime) -> io
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
     let seen = file.metadata()?;
     let since = if seen.len() == 0 { now } else { seen.created().unwrap_or(now) };
     *tried_at = None;
@@ -243,6 +325,21 @@ mod tests {
         assert_eq!(read(&path, ".1").as_deref(), Some("four4\n"));
         assert_eq!(read(&path, ".2").as_deref(), Some("three\n"));
         assert_eq!(read(&path, ".3"), None);
+    }
+
+    #[test]
+    fn a_log_file_is_for_its_owner_and_group_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let _ = log(&path, 1 << 20, Duration::ZERO).write_line(b"one\n", SystemTime::now());
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o137, 0);
+    }
+
+    #[test]
+    fn the_journal_is_told_the_priority_of_each_level() {
+        use tracing::Level;
+        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+        assert_eq!(levels.map(priority), ["<3>", "<4>", "<6>", "<7>", "<7>"]);
     }
 
     #[test]

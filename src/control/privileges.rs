@@ -1,14 +1,60 @@
-//! Becoming an ordinary user once the ports are bound.
+//! Becoming an ordinary user once the ports are bound, and giving up for good what a process could
+//! gain by starting another program.
+//!
+//! Never gains a privilege, and keeps none that it was told to give up.
 
-use nix::unistd::{Gid, Group, Uid, User, getgid, getuid, setgid, setgroups, setuid};
+use std::io;
+use std::path::Path;
+
+use caps::{CapSet, clear};
+use nix::sys::prctl;
+use nix::unistd::{Gid, Group, Uid, User, chown, getgid, getuid, setgid, setgroups, setuid};
+
+/// Gives up what only another program could use: nothing that this process starts, should it ever
+/// be made to, gains a privilege by a set-user-id bit or by file capabilities. To be called before
+/// the first thread is started, for threads inherit it and are not changed afterwards.
+pub(super) fn renounce() {
+    // A kernel that knows neither leaves things as they were.
+    let _ = prctl::set_no_new_privs();
+    // Without CAP_SETPCAP the set is the service manager's to keep small.
+    let _ = clear(None, CapSet::Bounding);
+}
+
+/// The user and group that the server becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Account {
+    /// Looks them up.
+    ///
+    /// # Errors
+    /// Who does not exist, and how to make them.
+    pub(super) fn find(user: &str, group: Option<&str>) -> Result<Self, String> {
+        let (uid, own_gid) = user_ids(user)?;
+        let gid = group.map_or(Ok(own_gid), group_id)?;
+        Ok(Account { uid, gid })
+    }
+
+    /// Makes it the owner of a directory.
+    pub(super) fn own(&self, dir: &Path) -> io::Result<()> {
+        Ok(chown(dir, Some(self.uid), Some(self.gid))?)
+    }
+}
+
+/// Whether this process may give files to others.
+pub(super) fn is_root() -> bool {
+    Uid::effective().is_root()
+}
 
 /// Becomes `user`, with `group` or else the user's own group and no other.
 ///
 /// # Errors
 /// Why not, and what to do.
 pub(super) fn drop_to(user: &str, group: Option<&str>) -> Result<(), String> {
-    let (uid, own_gid) = user_ids(user)?;
-    let gid = group.map_or(Ok(own_gid), group_id)?;
+    let Account { uid, gid } = Account::find(user, group)?;
     if getuid() == uid && getgid() == gid {
         return Ok(());
     }

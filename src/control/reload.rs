@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::config::{self, Settings};
+use super::trial::Trial;
 use crate::session::Protocol;
 use crate::session::ftp::limits::FtpListener;
 
@@ -25,6 +26,8 @@ pub enum Source {
     File(PathBuf),
     /// None was found.
     BuiltIn,
+    /// The built-in one, with the ports that this host has free.
+    Trial(Trial),
 }
 
 impl Source {
@@ -41,7 +44,8 @@ impl Source {
     pub fn load(&self) -> Result<Settings, config::Faults> {
         match self {
             Source::File(path) => config::load(path),
-            Source::BuiltIn => config::load_built_in(),
+            Source::BuiltIn => config::load_built_in(config::BUILT_IN),
+            Source::Trial(trial) => config::load_built_in(&trial.text),
         }
     }
 }

@@ -1,29 +1,30 @@
 //! The daemon's life: start, `ready`, reloads, drain, stop. Never runs in the data path.
 
 use std::collections::HashMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
-use std::{fs, io, thread};
+use std::{io, thread};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, RecvTimeoutError, unbounded};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
 use super::board::{Board, BoardParts, Listening, Reloaded};
 use super::certificates::Certificates;
 use super::config::Settings;
+use super::data_lock::DataLock;
 use super::descriptors::Descriptors;
 use super::inherit::Inherited;
 use super::log::LogHandle;
 use super::night::Night;
+use super::port_holder::{self, Transport};
+use super::privileges::Account;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
+use super::signals::{Signal, Signalled};
+use super::trial::Trial;
 use super::web::Web;
-use super::{banner, notify, privileges, sample};
+use super::{banner, notify, own_directories, privileges, sample};
 use crate::content::Catalog;
 use crate::content::published::Published;
 use crate::content::watch::{self, Watch, WatchConfig};
@@ -109,17 +110,21 @@ pub trait DataPath: Sized {
 /// # Errors
 /// Why it could not start, in sentences that say what to do.
 pub fn serve<D: DataPath>(source: &Source) -> Result<(), String> {
+    privileges::renounce();
     // From here on a signal waits until the daemon can heed it.
-    let signals = listen_for_signals().map_err(|fault| format!("cannot hear signals: {fault}"))?;
-    let made = match source {
-        Source::BuiltIn => sample::make(sample::DIR.as_ref())?,
-        Source::File(_) => false,
+    let signals = Signalled::listen(stops_at_hangup(source)).map_err(no_thread)?;
+    let (source, made) = match source {
+        Source::BuiltIn => {
+            let made = sample::make(sample::DIR.as_ref())?;
+            (Source::Trial(Trial::choose()), made)
+        }
+        Source::File(_) | Source::Trial(_) => (source.clone(), false),
     };
     let settings = source.load().map_err(|faults| faults.to_string())?;
     let log = LogHandle::start(&settings.log)?;
-    let mut daemon = Daemon::<D>::start(source, settings, log)?;
-    if *source == Source::BuiltIn {
-        banner::show(&daemon.board, made);
+    let mut daemon = Daemon::<D>::start(&source, settings, log)?;
+    if let Source::Trial(trial) = &source {
+        banner::show(&daemon.board, made, &trial.moved);
     }
     announce(&daemon.board);
     daemon.run(&signals);
@@ -141,6 +146,8 @@ struct Daemon<D> {
     night: Night,
     writer: RecordWriter,
     lists: Lists,
+    /// Held until the process ends.
+    _lock: DataLock,
 }
 
 impl<D: DataPath> Daemon<D> {
@@ -148,6 +155,9 @@ impl<D: DataPath> Daemon<D> {
     fn start(source: &Source, mut settings: Settings, log: LogHandle) -> Result<Self, String> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
+        let account = account(&settings)?;
+        own_directories::prepare(&settings, account.as_ref())?;
+        let lock = DataLock::take(&settings.data_dir)?;
         let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited)?;
@@ -165,7 +175,6 @@ impl<D: DataPath> Daemon<D> {
             settings = source.load().map_err(as_user)?;
         }
         log.change(&settings.log);
-        make_directories(&settings)?;
         certificates.make(now_unix_s())?;
         settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
@@ -213,18 +222,19 @@ impl<D: DataPath> Daemon<D> {
             web,
             writer,
             lists,
+            _lock: lock,
         })
     }
 
     /// Looks after everything until a signal says that it is time to stop.
-    fn run(&mut self, signals: &Receiver<i32>) {
+    fn run(&mut self, signals: &Signalled) {
         notify::ready();
         self.board.note_figures(self.data.figures());
         loop {
-            match signals.recv_timeout(TICK) {
-                Ok(SIGHUP) => self.reload("a signal"),
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {}
+            match signals.within(TICK) {
+                Some(Signal::Reload) => self.reload("a signal"),
+                Some(Signal::Stop) => return,
+                None => {}
             }
             self.tick();
         }
@@ -269,7 +279,7 @@ impl<D: DataPath> Daemon<D> {
     }
 
     fn take(&mut self, mut settings: Settings) -> (bool, String) {
-        let made = make_directories(&settings);
+        let made = own_directories::prepare(&settings, None);
         if let Err(trouble) = made.and_then(|()| self.certificates.take(&settings, now_unix_s())) {
             return (false, trouble);
         }
@@ -308,16 +318,16 @@ impl<D: DataPath> Daemon<D> {
     }
 
     /// Lets running transfers end, up to `drain` or until a second signal, and goes.
-    fn stop(self, signals: &Receiver<i32>) {
+    fn stop(self, signals: &Signalled) {
         notify::stopping();
         self.data.drain();
         let drain = self.board.settings.load().drain;
         tracing::info!("stopping: transfers under way have {drain:?} left");
         let end = self.board.clock.now() + drain;
         while self.open_transfers() > 0 && self.board.clock.now() < end {
-            match signals.recv_timeout(DRAIN_TICK) {
-                Ok(SIGHUP) | Err(RecvTimeoutError::Timeout) => {}
-                Ok(_) | Err(RecvTimeoutError::Disconnected) => break,
+            match signals.within(DRAIN_TICK) {
+                Some(Signal::Reload) | None => {}
+                Some(Signal::Stop) => break,
             }
             if self.board.stuck().is_empty() {
                 notify::alive();
@@ -357,19 +367,12 @@ fn no_thread(fault: io::Error) -> String {
     format!("cannot start a thread: {fault}; raise the limit of threads (ulimit -u, TasksMax)")
 }
 
-/// Makes the directories that nobody but the server writes to, for its own eyes.
-fn make_directories(settings: &Settings) -> Result<(), String> {
-    for dir in settings.own_dirs() {
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        made.map_err(|fault| {
-            let shown = dir.display();
-            format!(
-                "cannot make {shown} ({fault}); make it for the user that Ringpost runs as: \
-                 install -d -m 700 -o USER {shown}"
-            )
-        })?;
-    }
-    Ok(())
+/// The user that the server becomes; none where it stays who it is.
+fn account(settings: &Settings) -> Result<Option<Account>, String> {
+    let Some(user) = settings.user.as_deref().filter(|_| privileges::is_root()) else {
+        return Ok(None);
+    };
+    Account::find(user, settings.group.as_deref()).map(Some)
 }
 
 /// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is
@@ -403,11 +406,8 @@ fn bind_admin(
     bound.map_err(|fault| {
         let kind = fault.kind();
         let mend = if kind == io::ErrorKind::AddrInUse {
-            format!(
-                "another program has this port; stop it (`ss -tlpn 'sport = :{}'` shows which) or \
-                 choose another port for `listen` in [admin]",
-                address.port()
-            )
+            let choose = "choose another port for `listen` in [admin]";
+            port_holder::mend(Transport::Tcp, address.port(), choose)
         } else if kind == io::ErrorKind::PermissionDenied {
             "ports below 1024 need a privilege; choose one above for `listen` in [admin]".into()
         } else if kind == io::ErrorKind::AddrNotAvailable {
@@ -419,18 +419,13 @@ fn bind_admin(
     })
 }
 
-/// Signals as they come. The thread that waits for them ends with the process.
-fn listen_for_signals() -> io::Result<Receiver<i32>> {
-    let (sender, receiver) = unbounded();
-    let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
-    thread::Builder::new().name("signals".into()).spawn(move || {
-        for signal in signals.forever() {
-            if sender.send(signal).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(receiver)
+/// Whether the end of a terminal ends the server: a trial goes with it, and so does whoever was
+/// started by hand. A service has no terminal, and reloads.
+fn stops_at_hangup(source: &Source) -> bool {
+    match source {
+        Source::BuiltIn | Source::Trial(_) => true,
+        Source::File(_) => io::stdin().is_terminal(),
+    }
 }
 
 /// Says what is served where, warns, and prints the line that other programs wait for.

@@ -80,7 +80,7 @@ pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: b
 fn policy(community: Option<&str>, config: Option<&Path>) -> Result<SnmpPolicy, String> {
     let source = Source::find(config);
     let mut policy = match source {
-        Source::BuiltIn => SnmpPolicy::default(),
+        Source::BuiltIn | Source::Trial(_) => SnmpPolicy::default(),
         Source::File(_) => load(&source)?.policy.ftp.snmp.clone(),
     };
     if let Some(text) = community {

@@ -17,9 +17,12 @@ use crate::control::board::Listening;
 use crate::control::config::{Ports, Settings, TftpSockets};
 use crate::control::figures;
 use crate::control::inherit::Inherited;
+use crate::control::port_holder::{self, Transport};
 use crate::control::serve::{Bound, DataPath, Parts};
 use crate::count::Figure;
-use crate::net::listener::{AnswerPorts, BACKLOG, bind_inherited, bind_tcp, bind_udp, take_tcp};
+use crate::net::listener::{
+    AnswerPorts, BACKLOG, ListenError, bind_inherited, bind_tcp, bind_udp, take_tcp,
+};
 use crate::net::stream::StreamListener;
 use crate::net::tls::SharedTerms;
 use crate::net::{Orders, Seat, WAKE, Worker};
@@ -179,7 +182,7 @@ fn bind_datagrams(
                 bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
                 continue;
             }
-            other => other.map_err(|fault| fault.to_string())?,
+            other => other.map_err(|fault| trouble(&fault))?,
         };
         let listening = Listening { protocol: "tftp".into(), address: listener.address };
         bound.warnings.extend(listener.short_buffer.map(|granted| {
@@ -196,6 +199,21 @@ fn bind_datagrams(
         }
     }
     Ok(())
+}
+
+/// What keeps a listener from being bound, and what to do.
+fn trouble(fault: &ListenError) -> String {
+    if fault.cause.kind() != std::io::ErrorKind::AddrInUse {
+        return fault.to_string();
+    }
+    let transport = match fault.protocol {
+        Protocol::Tftp => Transport::Udp,
+        Protocol::Http | Protocol::Https | Protocol::Ftp => Transport::Tcp,
+    };
+    let port = fault.address.port();
+    let mend = port_holder::mend(transport, port, "choose another port in the configuration");
+    let name = fault.protocol.name().to_ascii_uppercase();
+    format!("cannot listen for {name} on {}: {mend}", fault.address)
 }
 
 /// Every address that connections come to.
@@ -244,7 +262,7 @@ fn bind_streams(
                 bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
                 continue;
             }
-            other => other.map_err(|fault| fault.to_string())?,
+            other => other.map_err(|fault| trouble(&fault))?,
         };
         short_backlog = short_backlog.or(listener.short_backlog);
         let protocol = match (protocol, tls) {
@@ -335,7 +353,8 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let told = bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap();
-        let start = format!("cannot listen for HTTPS on {address}: another program has this port");
+        // It is this process itself that has it.
+        let start = format!("cannot listen for HTTPS on {address}: this configuration has taken");
         assert!(told.starts_with(&start), "{told}");
     }
 

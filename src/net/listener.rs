@@ -62,18 +62,9 @@ impl fmt::Display for ListenError {
         let ListenError { protocol, address, cause } = self;
         let name = protocol.name().to_ascii_uppercase();
         write!(f, "cannot listen for {name} on {address}: ")?;
-        let port = address.port();
-        let transport = match protocol {
-            session::Protocol::Tftp => 'u',
-            session::Protocol::Http | session::Protocol::Https | session::Protocol::Ftp => 't',
-        };
         let kind = cause.kind();
         if kind == io::ErrorKind::AddrInUse {
-            write!(
-                f,
-                "another program has this port; stop it (`ss -{transport}lpn 'sport = :{port}'` \
-                 shows which) or choose another port in the configuration"
-            )
+            write!(f, "another program has this port")
         } else if kind == io::ErrorKind::PermissionDenied {
             write!(
                 f,
@@ -419,16 +410,8 @@ mod tests {
             let first = bind_tcp(any.parse().unwrap(), 2, HTTP).unwrap();
             let again = bind_tcp(first.address, 2, HTTP).unwrap_err();
             assert_eq!(again.cause.kind(), io::ErrorKind::AddrInUse);
-            let port = first.address.port();
-            assert_eq!(
-                again.to_string(),
-                format!(
-                    "cannot listen for HTTP on {}: another program has this port; stop it (`ss \
-                     -tlpn 'sport = :{port}'` shows which) or choose another port in the \
-                     configuration",
-                    first.address
-                )
-            );
+            let start = format!("cannot listen for HTTP on {}: another program has", first.address);
+            assert!(again.to_string().starts_with(&start), "{again}");
         }
     }
 

@@ -1,6 +1,8 @@
 //! The lists of who may ask: the configuration's and the classic's files, joined.
 
+use std::fs::OpenOptions;
 use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -95,7 +97,12 @@ fn classic_list(
 
 fn read_list(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    std::fs::File::open(path)?.take(LIST_BYTES_MAX + 1).read_to_end(&mut text)?;
+    // A pipe in its place would be waited for until somebody writes into it.
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file"));
+    }
+    file.take(LIST_BYTES_MAX + 1).read_to_end(&mut text)?;
     match text.len() as u64 > LIST_BYTES_MAX {
         true => Err(io::Error::other(format!("it is larger than {LIST_BYTES_MAX} bytes"))),
         false => Ok(text),

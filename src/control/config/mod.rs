@@ -54,12 +54,12 @@ pub fn load(path: &Path) -> Result<Settings, Faults> {
     parse(path, &text, Disk::Read)
 }
 
-/// The configuration for when there is no file.
+/// The configuration for when there is no file: [`BUILT_IN`], or what the trial has made of it.
 ///
 /// # Errors
 /// What is wrong with the directories that it names.
-pub fn load_built_in() -> Result<Settings, Faults> {
-    parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Read)
+pub fn load_built_in(text: &str) -> Result<Settings, Faults> {
+    parse(Path::new(BUILT_IN_NAME), text, Disk::Read)
 }
 
 /// The file to read: the one that was named, else the first that exists; none means the built-in.

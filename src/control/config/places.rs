@@ -117,7 +117,11 @@ fn pair(
 /// time, so nothing in it keeps phones from being served.
 fn administrators(file: &Path, phones: &[Spanned<String>], warnings: &mut Vec<String>) {
     let shown = file.display();
-    let text = match std::fs::read_to_string(file) {
+    let read = match std::fs::metadata(file) {
+        Ok(seen) if !seen.is_file() => Err(io::Error::other("it is no regular file")),
+        Ok(_) | Err(_) => std::fs::read_to_string(file),
+    };
+    let text = match read {
         Ok(text) => text,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
             warnings.push(format!(

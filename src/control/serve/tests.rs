@@ -93,7 +93,7 @@ impl Bench {
     }
 
     fn stop(self) {
-        self.daemon.stop(&unbounded().1);
+        self.daemon.stop(&Signalled::pretended().1);
     }
 }
 
@@ -219,7 +219,7 @@ fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let told = bench(&format!("{PLAIN}[admin]\nlisten = \"{address}\"")).err().unwrap();
-    let start = format!("cannot listen for administration on {address}: another program has this");
+    let start = format!("cannot listen for administration on {address}: this configuration has");
     assert!(told.starts_with(&start), "{told}");
 }
 
@@ -227,9 +227,9 @@ fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
 fn a_second_signal_ends_the_drain() {
     let bench = bench(&PLAIN.replace("1ms", "1h")).unwrap();
     bench.daemon.board.views[0].counters.transfers_open.set(3);
-    let (sender, signals) = unbounded();
-    sender.send(SIGHUP).unwrap();
-    sender.send(SIGTERM).unwrap();
+    let (sender, signals) = Signalled::pretended();
+    sender.send(Signal::Reload).unwrap();
+    sender.send(Signal::Stop).unwrap();
     bench.daemon.stop(&signals);
     assert!(signals.is_empty());
 }
@@ -237,9 +237,9 @@ fn a_second_signal_ends_the_drain() {
 #[test]
 fn a_signal_to_stop_ends_the_run_and_one_to_reload_does_not() {
     let mut bench = bench(PLAIN).unwrap();
-    let (sender, signals) = unbounded();
-    sender.send(SIGHUP).unwrap();
-    sender.send(SIGTERM).unwrap();
+    let (sender, signals) = Signalled::pretended();
+    sender.send(Signal::Reload).unwrap();
+    sender.send(Signal::Stop).unwrap();
     bench.daemon.run(&signals);
     assert!(bench.daemon.board.status().reload.unwrap().taken);
     bench.stop();

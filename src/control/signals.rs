@@ -1,0 +1,129 @@
+//! Signals as the daemon meets them: stop, or reload. Whatever the daemon waits for, a signal to
+//! stop ends it.
+//!
+//! Decides nothing else, and never stops a daemon that heeds its signals.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::time::Duration;
+
+/// How long the daemon may take to heed a signal to stop, before its process is ended. It is within
+/// a second unless it waits for something that never comes, such as a disk that hangs.
+const HEEDED_WITHIN: Duration = Duration::from_secs(10);
+/// How often is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What the process ends with when it had to be ended.
+const EXIT_CODE: i32 = 1;
+
+/// What somebody wants of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// That it takes a new configuration.
+    Reload,
+    /// That it stops.
+    Stop,
+}
+
+/// Signals that wait until the daemon heeds them. The thread that hears them ends with the process.
+#[derive(Debug)]
+pub(super) struct Signalled {
+    receiver: Receiver<Signal>,
+    heeded: Arc<AtomicBool>,
+}
+
+impl Signalled {
+    /// Begins to listen. `hangup_stops` says what SIGHUP means.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left.
+    pub(super) fn listen(hangup_stops: bool) -> io::Result<Self> {
+        let (sender, receiver) = unbounded();
+        let heeded = Arc::new(AtomicBool::new(false));
+        let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+        let seen = Arc::clone(&heeded);
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            let meaning = |number| match number {
+                SIGHUP if !hangup_stops => Signal::Reload,
+                _ => Signal::Stop,
+            };
+            for number in signals.forever() {
+                let signal = meaning(number);
+                if sender.send(signal).is_err() {
+                    return;
+                }
+                if signal == Signal::Stop && !seen.load(Ordering::Acquire) {
+                    break;
+                }
+            }
+            end_unless_heeded(&mut signals, &sender, &seen);
+            // Another signal cuts the drain short.
+            signals.forever().map(meaning).try_for_each(|signal| sender.send(signal)).ok();
+        })?;
+        Ok(Signalled { receiver, heeded })
+    }
+
+    /// Signals that a test sends.
+    #[cfg(test)]
+    pub(super) fn pretended() -> (Sender<Signal>, Self) {
+        let (sender, receiver) = unbounded();
+        (sender, Signalled { receiver, heeded: Arc::default() })
+    }
+
+    /// Whether none waits.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Returns the next signal, or `None` if there is none within this time.
+    pub(super) fn within(&self, timeout: Duration) -> Option<Signal> {
+        match self.receiver.recv_timeout(timeout) {
+            Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                self.heeded.store(true, Ordering::Release);
+                Some(Signal::Stop)
+            }
+            Ok(Signal::Reload) => Some(Signal::Reload),
+            Err(RecvTimeoutError::Timeout) => None,
+        }
+    }
+}
+
+/// Ends the process if the daemon waits for something else all the while.
+fn end_unless_heeded(signals: &mut Signals, sender: &Sender<Signal>, heeded: &AtomicBool) {
+    let looks = HEEDED_WITHIN.as_millis() / LOOK_EVERY.as_millis();
+    for _ in 0..looks {
+        if heeded.load(Ordering::Acquire) {
+            return;
+        }
+        if signals.pending().any(|number| number != SIGHUP) && sender.send(Signal::Stop).is_err() {
+            return;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    // Nothing is said: standard error may be what is waited for.
+    std::process::exit(EXIT_CODE);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_to_stop_is_heeded_by_whoever_takes_it() {
+        let (sender, signals) = Signalled::pretended();
+        assert_eq!(signals.within(Duration::ZERO), None);
+        sender.send(Signal::Reload).unwrap();
+        assert_eq!(signals.within(Duration::ZERO), Some(Signal::Reload));
+        assert!(!signals.heeded.load(Ordering::Acquire));
+        sender.send(Signal::Stop).unwrap();
+        assert_eq!(signals.within(Duration::ZERO), Some(Signal::Stop));
+        assert!(signals.heeded.load(Ordering::Acquire));
+    }
+}

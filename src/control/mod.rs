@@ -28,6 +28,7 @@ pub mod serve;
 mod signals;
 pub mod snmp_command;
 mod stderr_lines;
+mod thread_rehearsal;
 mod trial;
 pub mod vault_command;
 pub mod web;

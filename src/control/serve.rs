@@ -24,7 +24,7 @@ use super::reload::{self, Lists, Source};
 use super::signals::{Signal, Signalled};
 use super::trial::Trial;
 use super::web::Web;
-use super::{banner, notify, own_directories, privileges, sample};
+use super::{banner, notify, own_directories, privileges, sample, thread_rehearsal};
 use crate::content::Catalog;
 use crate::content::published::Published;
 use crate::content::watch::{self, Watch, WatchConfig};
@@ -155,6 +155,7 @@ impl<D: DataPath> Daemon<D> {
     fn start(source: &Source, mut settings: Settings, log: LogHandle) -> Result<Self, String> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
+        thread_rehearsal::rehearse(&settings, workers)?;
         let account = account(&settings)?;
         own_directories::prepare(&settings, account.as_ref())?;
         let lock = DataLock::take(&settings.data_dir)?;

@@ -2,8 +2,7 @@
 //!
 //! A mistake where nobody can have meant it, a warning in plain words where somebody may.
 
-use std::ops::Range;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use ipnet::IpNet;
 use toml::Spanned;
@@ -11,12 +10,12 @@ use toml::Spanned;
 use super::file::File;
 use super::ftp::Ftp;
 use super::http::{ClientAuth, Https};
+use super::overlaps::plain;
 use super::read::Found;
-use super::vault::{Strange, Vault, Who};
+use super::vault::{Vault, Who};
 
 /// Notes what is given away, and what keeps phones out that are meant to come in.
 pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
-    secrets_in_roots(file, data_dir, found);
     for row in &file.https {
         secured(row, found, warnings);
     }
@@ -29,85 +28,6 @@ pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &
         ftp_reach(ftp, file, found, warnings);
         administrators(ftp, file, data_dir, found, warnings);
     }
-}
-
-/// Something that no phone may fetch by its name.
-struct Secret {
-    path: PathBuf,
-    key: &'static str,
-    at: Range<usize>,
-    mend: &'static str,
-}
-
-/// Notes keys and user data that lie where files are served from, or where phones store files.
-fn secrets_in_roots(file: &File, data_dir: &Path, found: &mut Found) {
-    let here = |path: &Path| plain(&data_dir.join(path));
-    let mut secrets = Vec::new();
-    let mut note = |key, path: &Spanned<PathBuf>, mend| {
-        secrets.push(Secret { path: here(path.get_ref()), key, at: path.span(), mend });
-    };
-    for row in &file.https {
-        note("key", &row.key, "keep it in a directory that is not served, such as \"certs\"");
-    }
-    if let Some(ftp) = &file.ftp {
-        if *ftp.tls.get_ref() {
-            note("key", &ftp.key, "keep it in a directory that is not served, such as \"certs\"");
-        }
-        if let Some(users) = &ftp.users {
-            note("users", users, "keep it beside the served directories, not in them");
-        }
-    }
-    let secured = file.https.iter().map(|row| &row.http.at);
-    let ftp = file.ftp.iter().filter(|ftp| *ftp.tls.get_ref()).map(|ftp| &ftp.at);
-    if let Some(at) = secured.chain(ftp).next() {
-        let dir = Spanned::new(at.clone(), file.ca.dir.clone());
-        note("dir in [ca]", &dir, "serve another directory, or move the CA with `dir` in [ca]");
-    }
-    if let Some(vault) = &file.vault {
-        let mend = "name a directory that is not served, such as \"vault\"";
-        note("dir", &vault.dir, mend);
-        if *vault.auth.get_ref() == Who::Users {
-            note("users", &vault.users, "keep it beside the served directories, not in them");
-        }
-        if vault.unknown == Strange::Quarantine {
-            let mend = "name a directory that is not served, such as \"quarantine\"";
-            note("quarantine", &vault.quarantine, mend);
-        }
-    }
-    let tftp = file.tftp.iter().flat_map(|tftp| &tftp.root);
-    let http = file.http.iter().flat_map(|row| &row.root);
-    let https = file.https.iter().flat_map(|row| &row.http.root);
-    let ftp = file.ftp.iter().flat_map(|ftp| &ftp.root);
-    let rows = file.roots.iter().flat_map(|row| &row.root);
-    let roots: Vec<_> = tftp.chain(http).chain(https).chain(ftp).chain(rows).collect();
-    for Secret { path, key, at, mend } in secrets {
-        let holds = |root: &&&Spanned<PathBuf>| {
-            let root = here(root.get_ref());
-            path.starts_with(&root) || root.starts_with(&path)
-        };
-        if let Some(root) = roots.iter().find(holds) {
-            let (shown, line) = (path.display(), found.line(&root.span()));
-            let served = here(root.get_ref());
-            let text = format!(
-                "`{key}` means {shown}, and line {line} has {} served to every phone; {mend}",
-                served.display()
-            );
-            found.fault(at, text);
-        }
-    }
-}
-
-/// The same path without `.` and `..` parts, as far as the text alone tells.
-fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => drop(plain.pop()),
-            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => plain.push(part),
-        }
-    }
-    plain
 }
 
 /// Notes what is wrong or weak in how a listener is secured.

@@ -8,6 +8,7 @@ mod file;
 mod ftp;
 mod http;
 mod lists;
+mod overlaps;
 mod places;
 mod read;
 mod rows;

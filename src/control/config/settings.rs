@@ -14,6 +14,7 @@ use super::exposure;
 use super::file::{self, File};
 use super::http::{CaSettings, Http, Https, TlsSettings};
 use super::lists;
+use super::overlaps::{self, Places};
 use super::places;
 use super::read::Found;
 use super::rows;
@@ -204,7 +205,7 @@ pub(super) enum Disk {
 /// Makes settings of a file; mistakes go to `found`.
 pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> Settings {
     let data_dir = data_dir(path, &file);
-    let mut warnings = judge(&file, &data_dir, disk, found);
+    let mut warnings = judge(path, &file, &data_dir, disk, found);
     let here = |dir: &Path| normal(&data_dir.join(dir));
     let own = Own::of(&file, path, here);
     let secured = secured(&file, here, found);
@@ -263,7 +264,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
 }
 
 /// Notes what the keys must hold together; says what is worth a look.
-fn judge(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<String> {
+fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<String> {
     check::ports(file, found);
     let mut warnings = Vec::new();
     if disk == Disk::Read {
@@ -277,6 +278,8 @@ fn judge(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<Str
         check::subnets(tftp, found);
     }
     check::active_port(file, &mut warnings);
+    let places = Places { config: path, data_dir, disk };
+    overlaps::judge(file, &places, found, &mut warnings);
     exposure::judge(file, data_dir, found, &mut warnings);
     let streams = !file.http.is_empty() || !file.https.is_empty() || file.ftp.is_some();
     if file.tftp.is_none() && !streams && found.is_empty() {

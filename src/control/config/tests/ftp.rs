@@ -337,7 +337,9 @@ mod on_disk {
         let (dir, file) = place("users = \"boss.txt\"\nphones = [\"ann\"]");
         let hash = crate::vault::users::hash(&quick(), b"secret").unwrap();
         let ann = "Ann";
-        std::fs::write(dir.path().join("data/boss.txt"), format!("{ann}:{hash}\nbob:{hash}\n"))
+        let users = dir.path().join("data/boss.txt");
+        std::fs::write(&users, format!("{ann}:{hash}\nbob:{hash}\n")).unwrap();
+        std::fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .unwrap();
         let told = told(&file);
         assert_eq!(told.len(), 1, "{told:?}");

@@ -415,7 +415,10 @@ mod on_disk {
         let (dir, file) = place(&format!("{ROW}[vault]\nauth = \"users\""));
         let warnings = load(&file).unwrap().warnings;
         assert!(warnings[0].ends_with("ringpost passwd NAME"), "{warnings:?}");
-        std::fs::write(dir.path().join("data/users.txt"), "").unwrap();
+        let users = dir.path().join("data/users.txt");
+        std::fs::write(&users, "").unwrap();
+        std::fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+            .unwrap();
         assert_eq!(load(&file).unwrap().warnings, Vec::<String>::new());
     }
 

@@ -260,7 +260,8 @@ impl Disk {
     ) -> io::Result<Aside> {
         self.reach(Step::Create)?;
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
+        // Whoever has to begin anew reads again what it has written.
+        options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         if manner.mode != 0 {
             cap_std::fs::OpenOptionsExt::mode(&mut options, manner.mode);

@@ -15,6 +15,8 @@ pub mod keep;
 #[cfg(feature = "server")]
 pub mod months;
 pub mod names;
+#[cfg(feature = "server")]
+pub(crate) mod places;
 pub mod route;
 pub mod slow;
 #[cfg(feature = "server")]

@@ -1,6 +1,8 @@
 //! What phones store: rules for who may store what, and the writer that makes it durable.
 
 #[cfg(feature = "server")]
+mod append;
+#[cfg(feature = "server")]
 pub mod archive;
 #[cfg(feature = "server")]
 pub mod auth;

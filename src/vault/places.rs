@@ -2,8 +2,8 @@
 //!
 //! Several threads change one directory: the writer for phones, the one for administrators. Whoever
 //! makes a new version out of an old one (appends, goes on, tests a condition) notes what it saw
-//! when it began, and compares that under [`alone`] with what is there just before the rename. Where
-//! it is not the same any more, it begins anew or refuses. Nobody waits here longer than one
+//! when it began, and compares that under [`alone`] with what is there just before the rename.
+//! Where it is not the same any more, it begins anew or refuses. Nobody waits here longer than one
 //! rename takes, and nothing is written meanwhile.
 
 use std::io;

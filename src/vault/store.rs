@@ -9,14 +9,15 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, OpenOptions};
+use cap_std::fs::{Dir, Metadata};
 
+use super::append::append;
 use super::deed::{Deed, Denied, Done, Precondition, VaultPolicy, holds};
 pub use super::directories::Directories;
 use super::directories::bytes_in;
@@ -397,7 +398,7 @@ impl Writer {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             (Some(_), Existing::Append) => {
-                let (bytes, file) = append(place, upload)?;
+                let (bytes, file) = append(&place.dir, &place.name, upload)?;
                 old = Some(file);
                 Cow::Owned(bytes)
             }
@@ -408,11 +409,10 @@ impl Writer {
         if bytes.len() as u64 > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let name = Disk::aside_name();
         let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
         let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
         let to = Target { dir, path, name: place.name.clone() };
-        let aside = self.disk.write_aside((&place.dir, &name), to, &bytes, manner)?;
+        let aside = self.disk.write_beside(&to, &bytes, manner)?;
         if let Some(used) = self.used.get_mut(&upload.directory) {
             used.bytes = used.bytes.saturating_sub(before_bytes) + bytes.len() as u64;
         }
@@ -480,40 +480,6 @@ fn now() -> Stamp {
     Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// What is there and the upload behind it, as much of the newest end as the rule allows. What goes
-/// goes up to a line's end. Also the file that was there.
-fn append(place: &Place, upload: &Upload) -> io::Result<(Vec<u8>, std::fs::File)> {
-    let (mut file, before_bytes) = open_regular(place)?;
-    let room = upload.bytes_max.saturating_sub(upload.bytes.len() as u64);
-    let mut bytes = Vec::new();
-    if before_bytes <= room {
-        (&file).take(room).read_to_end(&mut bytes)?;
-    } else {
-        // One byte more, to see whether what stays begins a line.
-        file.seek(SeekFrom::Start(before_bytes - room - 1))?;
-        (&file).take(room + 1).read_to_end(&mut bytes)?;
-        let line_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(0);
-        let kept_from = (line_end + 1).min(bytes.len());
-        bytes.drain(..kept_from);
-    }
-    bytes.extend_from_slice(&upload.bytes);
-    Ok((bytes, file))
-}
-
-/// Opens what is there, and says how many bytes it has.
-fn open_regular(place: &Place) -> io::Result<(std::fs::File, u64)> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    cap_std::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = place.dir.open_with(&place.name, &options)?.into_std();
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    Ok((file, meta.len()))
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
@@ -523,6 +489,7 @@ mod tests {
     use crate::vault::deed::Precondition;
     use crate::wire::name::FileName;
     use std::fs;
+    use std::io::Read as _;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     impl Writer {

@@ -216,8 +216,8 @@ impl Files {
     /// An empty file aside.
     fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<Aside, Fault> {
         let manner = Manner { like, mode: 0o644, modified: None };
-        let (dir, full) = (Arc::clone(&to.dir), to.path.join(&to.name));
-        let aside = self.disk.claim_aside((&dir, &Disk::aside_name()), to, manner);
+        let full = to.path.join(&to.name);
+        let aside = self.disk.claim_beside(&to, manner);
         let aside = aside.map_err(|why| self.fault(&why, "write", &full))?;
         keep_owner(like, aside.file());
         if let Err(no_room) = self.reserve.spares(aside.file(), 0) {

@@ -31,6 +31,8 @@ const DURABLE_MAX: usize = 65_536;
 const SYNC_THREADS_MAX: usize = 16;
 /// Files or directories that one thread syncs as fast as several.
 const SYNCS_ALONE: usize = 4;
+/// Names that are tried for a file beside its place.
+const CLAIMS_MAX: usize = 8;
 /// How often the log is told of the same kind of trouble.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
@@ -230,8 +232,36 @@ impl Disk {
     }
 
     /// A name for a file aside that no other of this process has.
-    pub(crate) fn aside_name() -> String {
+    fn aside_name() -> String {
         format!("{ASIDE}{}-{}", std::process::id(), FILES_WRITTEN.fetch_add(1, Relaxed))
+    }
+
+    /// Makes an empty file beside its place. Whoever sweeps the directory at that very moment may
+    /// take it away before it is locked.
+    pub(crate) fn claim_beside(&self, to: &Target, manner: Manner<'_>) -> io::Result<Aside> {
+        let mut last = io::ErrorKind::ResourceBusy.into();
+        for _ in 0..CLAIMS_MAX {
+            match self.claim_aside((&to.dir, &Self::aside_name()), to.clone(), manner) {
+                Err(taken) if taken.kind() == io::ErrorKind::ResourceBusy => last = taken,
+                claimed => return claimed,
+            }
+        }
+        Err(last)
+    }
+
+    /// Writes a file beside its place. What fails is removed again.
+    pub(crate) fn write_beside(
+        &self,
+        to: &Target,
+        bytes: &[u8],
+        manner: Manner<'_>,
+    ) -> io::Result<Aside> {
+        let aside = self.claim_beside(to, manner)?;
+        if let Err(why) = self.fill(&aside, bytes, manner.modified) {
+            self.discard(aside);
+            return Err(why);
+        }
+        Ok(aside)
     }
 
     /// Writes a file aside in `dir`, under a name of its own. What fails is removed again.
@@ -260,7 +290,8 @@ impl Disk {
     ) -> io::Result<Aside> {
         self.reach(Step::Create)?;
         let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
+        // Whoever has to begin anew reads again what it has written.
+        options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         if manner.mode != 0 {
             cap_std::fs::OpenOptionsExt::mode(&mut options, manner.mode);

@@ -1,6 +1,8 @@
 //! What phones store: rules for who may store what, and the writer that makes it durable.
 
 #[cfg(feature = "server")]
+mod append;
+#[cfg(feature = "server")]
 pub mod archive;
 #[cfg(feature = "server")]
 pub mod auth;
@@ -15,6 +17,8 @@ pub mod keep;
 #[cfg(feature = "server")]
 pub mod months;
 pub mod names;
+#[cfg(feature = "server")]
+pub(crate) mod places;
 pub mod route;
 pub mod slow;
 #[cfg(feature = "server")]

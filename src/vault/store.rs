@@ -9,26 +9,27 @@
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, OpenOptions};
+use cap_std::fs::{Dir, Metadata};
 
-use super::deed::{Deed, Denied, Done, VaultPolicy, holds};
+use super::append::append;
+use super::deed::{Deed, Denied, Done, Precondition, VaultPolicy, holds};
 pub use super::directories::Directories;
 use super::directories::bytes_in;
 use super::durable::{Aside, Disk, Manner, Target};
 use super::keep;
 pub use super::keep::Imported;
 use super::names::Item;
+use super::places::{self, REDOS_MAX, Seen};
 use super::spelling::Spellings;
 use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
 use super::versions::VersionName;
-use crate::content::beneath::version_of;
 use crate::content::{StoreError, Stored};
 
 /// How often the sizes in a full directory are added up again: somebody may have made room.
@@ -79,19 +80,28 @@ struct Place {
     name: String,
     /// What is there now.
     existing: Option<Metadata>,
+    seen: Seen,
+}
+
+/// An upload that stands aside, and what was in its place when it was judged.
+struct Ready {
+    aside: Aside,
+    seen: Seen,
+    /// The old file where the new one is made of it. As long as it is open, no other file can have
+    /// its number.
+    _old: Option<std::fs::File>,
 }
 
 /// What was written aside.
 enum Begun {
-    /// Also whether there was nothing before.
-    Upload(Result<(Aside, bool), StoreError>),
+    Upload(Result<Ready, StoreError>),
     Deed(Result<keep::Begun, Denied>),
 }
 
 impl Begun {
     fn asides(&mut self) -> &mut [Aside] {
         match self {
-            Begun::Upload(Ok((aside, _))) => std::slice::from_mut(aside),
+            Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.aside),
             Begun::Deed(Ok(begun)) => &mut begun.asides,
             Begun::Upload(Err(_)) | Begun::Deed(Err(_)) => &mut [],
         }
@@ -222,8 +232,8 @@ impl Writer {
 
     fn place_begun(&mut self, job: &Job<'_>, begun: Begun) -> Placed {
         match (begun, job) {
-            (Begun::Upload(Ok((aside, new))), Job::Upload(upload)) => {
-                Placed::Upload(self.place_upload(upload, aside, new))
+            (Begun::Upload(Ok(ready)), Job::Upload(upload)) => {
+                Placed::Upload(self.place_upload(upload, ready))
             }
             (Begun::Upload(Ok(_)), Job::Deed(..)) => Placed::Upload(Err(StoreError::Io)),
             (Begun::Upload(Err(why)), _) => Placed::Upload(Err(why)),
@@ -246,35 +256,94 @@ impl Writer {
     }
 
     /// Judges an upload and writes it aside.
-    fn begin_upload(&mut self, upload: &Upload) -> Result<(Aside, bool), StoreError> {
+    fn begin_upload(&mut self, upload: &Upload) -> Result<Ready, StoreError> {
         let place = self.place(upload)?;
-        let there = place.existing.as_ref().map(version_of);
-        if !holds(&upload.precondition, there.as_ref()) {
+        if !holds(&upload.precondition, place.seen.version()) {
             return Err(StoreError::Precondition);
         }
         let written = self.write(upload, &place);
-        let aside = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
+        let (aside, old) =
+            written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
         // What stands aside is never served.
         self.spellings.still_hold(&place.dir, &place.path);
-        Ok((aside, there.is_none()))
+        Ok(Ready { aside, seen: place.seen, _old: old })
     }
 
-    /// Does all but sync the directory, whose path it returns.
+    /// Does all but sync the directory, whose path it returns. Where somebody else was faster, the
+    /// upload is judged and made anew of what is there now.
     fn place_upload(
         &mut self,
         upload: &Upload,
-        aside: Aside,
-        new: bool,
+        mut ready: Ready,
     ) -> Result<(PathBuf, Stored), StoreError> {
-        let place = aside.to().clone();
-        let placed = self.disk.place(aside);
+        for _ in 0..REDOS_MAX {
+            let to = ready.aside.to().clone();
+            let alone = places::alone();
+            let is_same = self.is_as_seen(&mut ready, upload);
+            match is_same {
+                Ok(true) => return self.place_seen(upload, ready),
+                Ok(false) => drop(alone),
+                Err(why) => {
+                    self.give_up(upload, ready.aside);
+                    return Err(self.refusal(&why, &to.path.join(&to.name)));
+                }
+            }
+            self.give_up(upload, ready.aside);
+            ready = self.begin_upload(upload)?;
+            self.disk.sync_asides(std::iter::once(&mut ready.aside));
+        }
+        let place = ready.aside.to().path.join(&ready.aside.to().name);
+        self.give_up(upload, ready.aside);
+        tracing::warn!("{} is changed all the time; an upload of it gave up", place.display());
+        Err(StoreError::Busy)
+    }
+
+    /// Whether the place holds what it held when the upload was judged. One that takes its place
+    /// whatever is there only learns what that is.
+    fn is_as_seen(&mut self, ready: &mut Ready, upload: &Upload) -> io::Result<bool> {
+        let to = ready.aside.to().clone();
+        let mut now = Seen::at(&to.dir, &to.name)?;
+        // It may have been put there in other letters meanwhile.
+        let other = match now.is_something() {
+            true => None,
+            false => self.spellings.find(&to.dir, &to.path, &to.name)?,
+        };
+        if let Some(other) = &other {
+            now = Seen::at(&to.dir, other)?;
+        }
+        let is_certain = matches!(upload.existing, Existing::Replace)
+            && matches!(upload.precondition, Precondition::None);
+        if !is_certain {
+            return Ok(now == ready.seen && other.is_none());
+        }
+        ready.seen = now;
+        if let Some(other) = other {
+            ready.aside.go_to(other);
+        }
+        Ok(true)
+    }
+
+    /// Puts an upload in its place, which nobody else changes just now.
+    fn place_seen(
+        &mut self,
+        upload: &Upload,
+        ready: Ready,
+    ) -> Result<(PathBuf, Stored), StoreError> {
+        let place = ready.aside.to().clone();
+        let placed = self.disk.place(ready.aside);
         let version = placed.map_err(|why| {
             // It was counted when it was written.
             self.used.remove(&upload.directory);
             self.refusal(&why, &place.path.join(&place.name))
         })?;
         self.spellings.note(&place.dir, &place.path, &place.name);
-        Ok((place.path, Stored { new, version }))
+        Ok((place.path, Stored { new: !ready.seen.is_something(), version }))
+    }
+
+    /// Takes away what was written aside and counted.
+    fn give_up(&mut self, upload: &Upload, aside: Aside) {
+        self.used.remove(&upload.directory);
+        self.disk.discard(aside);
     }
 
     /// Finds where an upload goes, and makes the directories on the way.
@@ -300,12 +369,13 @@ impl Writer {
         }
         let place = found.and_then(|dir| {
             let name = self.spelling(&dir, &path, last)?;
+            let seen = Seen::at(&dir, &name)?;
             let existing = match dir.symlink_metadata(&name) {
                 Ok(meta) => Some(meta),
                 Err(none) if none.kind() == io::ErrorKind::NotFound => None,
                 Err(why) => return Err(why),
             };
-            Ok(Place { dir, path: path.clone(), name, existing })
+            Ok(Place { dir, path: path.clone(), name, existing, seen })
         });
         place.map_err(|why| self.refusal(&why, &path))
     }
@@ -315,13 +385,23 @@ impl Writer {
         Ok(self.spellings.find(dir, path, folded)?.unwrap_or_else(|| folded.to_owned()))
     }
 
-    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Aside> {
+    /// Writes an upload aside, behind what is there where the rule says so.
+    fn write(
+        &mut self,
+        upload: &Upload,
+        place: &Place,
+    ) -> io::Result<(Aside, Option<std::fs::File>)> {
+        let mut old = None;
         let bytes = match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(meta), _) if !meta.is_file() && !meta.is_symlink() => {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
-            (Some(_), Existing::Append) => Cow::Owned(append(place, upload)?),
+            (Some(_), Existing::Append) => {
+                let (bytes, file) = append(&place.dir, &place.name, upload)?;
+                old = Some(file);
+                Cow::Owned(bytes)
+            }
             (Some(_), Existing::Replace) | (None, _) => Cow::Borrowed(&*upload.bytes),
         };
         let before_bytes = place.existing.as_ref().map_or(0, Metadata::len);
@@ -329,15 +409,14 @@ impl Writer {
         if bytes.len() as u64 > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let name = Disk::aside_name();
         let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
         let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
         let to = Target { dir, path, name: place.name.clone() };
-        let aside = self.disk.write_aside((&place.dir, &name), to, &bytes, manner)?;
+        let aside = self.disk.write_beside(&to, &bytes, manner)?;
         if let Some(used) = self.used.get_mut(&upload.directory) {
             used.bytes = used.bytes.saturating_sub(before_bytes) + bytes.len() as u64;
         }
-        Ok(aside)
+        Ok((aside, old))
     }
 
     /// Whether a directory takes so many bytes more. Adds up what lies in it the first time, and
@@ -401,40 +480,6 @@ fn now() -> Stamp {
     Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// What is there and the upload behind it, as much of the newest end as the rule allows. What goes
-/// goes up to a line's end.
-fn append(place: &Place, upload: &Upload) -> io::Result<Vec<u8>> {
-    let (mut file, before_bytes) = open_regular(place)?;
-    let room = upload.bytes_max.saturating_sub(upload.bytes.len() as u64);
-    let mut bytes = Vec::new();
-    if before_bytes <= room {
-        file.take(room).read_to_end(&mut bytes)?;
-    } else {
-        // One byte more, to see whether what stays begins a line.
-        file.seek(SeekFrom::Start(before_bytes - room - 1))?;
-        file.take(room + 1).read_to_end(&mut bytes)?;
-        let line_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(0);
-        let kept_from = (line_end + 1).min(bytes.len());
-        bytes.drain(..kept_from);
-    }
-    bytes.extend_from_slice(&upload.bytes);
-    Ok(bytes)
-}
-
-/// Opens what is there, and says how many bytes it has.
-fn open_regular(place: &Place) -> io::Result<(std::fs::File, u64)> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    cap_std::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
-    let file = place.dir.open_with(&place.name, &options)?.into_std();
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(io::ErrorKind::PermissionDenied.into());
-    }
-    Ok((file, meta.len()))
-}
-
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
@@ -444,6 +489,7 @@ mod tests {
     use crate::vault::deed::Precondition;
     use crate::wire::name::FileName;
     use std::fs;
+    use std::io::Read as _;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     impl Writer {
@@ -705,5 +751,32 @@ mod tests {
         assert_eq!(bench.text("log"), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n");
         let unknown = Upload { directory: 9, ..bench.upload("a", b"x", Existing::Replace) };
         assert_eq!(bench.upload_all(&[unknown]), [Err(StoreError::Io)]);
+    }
+
+    #[test]
+    fn an_upload_is_judged_by_what_is_in_its_place_at_the_end() {
+        let cases = [
+            (Existing::Keep, Precondition::None, Err(StoreError::Exists), "other\n"),
+            (Existing::Replace, Precondition::New, Err(StoreError::Precondition), "other\n"),
+            (Existing::Append, Precondition::None, Ok(false), "other\nmine\n"),
+            (Existing::Replace, Precondition::None, Ok(false), "mine\n"),
+        ];
+        for (existing, precondition, expected, text) in cases {
+            for spelled in ["log", "LOG"] {
+                let mut bench = Bench::new();
+                fs::create_dir_all(bench.at("")).unwrap();
+                let upload = Upload {
+                    precondition: precondition.clone(),
+                    ..bench.upload("log", b"mine\n", existing)
+                };
+                let mut ready = bench.writer.begin_upload(&upload).unwrap();
+                bench.writer.disk.sync_asides(std::iter::once(&mut ready.aside));
+                fs::write(bench.at(spelled), "other\n").unwrap();
+                let placed = bench.writer.place_upload(&upload, ready);
+                assert_eq!(placed.map(|(_, stored)| stored.new), expected, "{existing:?}");
+                assert_eq!(bench.text(spelled), text, "{existing:?}");
+                assert_eq!(bench.names(), [spelled]);
+            }
+        }
     }
 }

@@ -9,6 +9,7 @@ use super::seat::{Seat, canonical, must_stay, present};
 use super::thread::Files;
 use super::{Fault, Tree, TreePath, Why};
 use crate::vault::durable::{Step, make_directory, sweep};
+use crate::vault::places;
 
 impl Files {
     /// Makes a directory.
@@ -52,7 +53,9 @@ impl Files {
         if found.is_dir() {
             return Err(Fault::IsDirectory);
         }
+        let alone = places::alone();
         let removed = seat.dir.remove_file(&seat.name);
+        drop(alone);
         self.gone(&seat, removed)
     }
 
@@ -90,10 +93,12 @@ impl Files {
             Some(there) if is_directory || there.is_dir() => return Err(Fault::Exists),
             Some(_) | None => {}
         }
+        let alone = places::alone();
         let renamed = self
             .disk
             .reach(Step::Rename)
             .and_then(|()| old.dir.rename(&old.name, &new.dir, &new.name));
+        drop(alone);
         renamed.map_err(|why| match why.kind() == io::ErrorKind::InvalidInput {
             true => Fault::Forbidden(Why::IntoItself),
             false => self.fault(&why, "rename", &old.full()),

@@ -29,6 +29,8 @@ pub enum Fault {
     BeyondEnd,
     /// An upload of this file was broken off, and there is nothing to go on with.
     BrokenOff,
+    /// Somebody else changed the file since an upload that goes on with it began.
+    Changed,
     /// The file is being changed by somebody else, too many uploads are under way, or the queue is
     /// full.
     Busy,
@@ -80,6 +82,10 @@ impl fmt::Display for Fault {
             Fault::BrokenOff => {
                 "an upload of this file was broken off and nothing of it was kept; send the whole \
                  file"
+            }
+            Fault::Changed => {
+                "somebody else changed the file since this upload began; look at it and send the \
+                 whole file"
             }
             Fault::Busy => "the server or the file is busy just now; try again",
             Fault::Io => "the disk failed; the server's log says how",

@@ -183,6 +183,7 @@ impl Files {
             | Fault::TooMany
             | Fault::BeyondEnd
             | Fault::BrokenOff
+            | Fault::Changed
             | Fault::Busy
             | Fault::CrossArea => {}
         }

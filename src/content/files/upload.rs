@@ -5,7 +5,7 @@
 //! phones save is on it too.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -19,6 +19,7 @@ use super::{Fault, How, Part, Tree, TreePath, Why};
 use crate::content::Stored;
 use crate::content::blob::Version;
 use crate::vault::durable::{Aside, Disk, Manner, Step, Target};
+use crate::vault::places::{self, REDOS_MAX, Seen};
 
 /// Uploads under way at a time; each has a file and a directory open.
 pub(super) const UPLOADS_MAX: usize = 256;
@@ -51,11 +52,23 @@ pub(crate) struct Upload {
     /// None once it has found its place or is gone.
     aside: Option<Aside>,
     how: How,
+    /// None where it takes the place of whatever is there.
+    base: Option<Base>,
     bytes_max: u64,
     unflushed_bytes: u64,
     remains: Sender<Remains>,
     /// Counts it among those under way, and keeps its name for it.
     _under_way: (Arc<()>, Arc<()>),
+}
+
+/// What an upload goes on with.
+#[derive(Debug)]
+struct Base {
+    seen: Seen,
+    /// As much of it is at the start of the new file.
+    bytes: u64,
+    /// As long as it is open, no other file can have its number.
+    _old: Option<File>,
 }
 
 /// What is left of an upload that was given up.
@@ -95,19 +108,19 @@ impl Files {
         if how == How::Unique {
             self.make_unique(&mut seat)?;
         }
-        let keep_bytes = match (how, &seat.found) {
-            (How::Append, Some(_)) => Some(u64::MAX),
-            (How::Resume(offset), _) if offset > 0 => {
+        let keep_bytes = match how {
+            How::Append => Some(u64::MAX),
+            How::Resume(offset) if offset > 0 => {
                 if self.broken_off.contains(&seat.full()) {
                     return Err(Fault::BrokenOff);
                 }
                 Some(offset)
             }
-            (How::Replace | How::Append | How::Unique | How::Resume(_), _) => None,
+            How::Replace | How::Unique | How::Resume(_) => None,
         };
         let mut part = self.part(&seat, how, tree.bytes_max)?;
         if let Some(keep_bytes) = keep_bytes {
-            match self.copy_old(&seat, &part, keep_bytes) {
+            match self.take_base(&mut part, keep_bytes) {
                 Ok(bytes) => part.bytes = bytes,
                 Err(fault) => return Err(self.give_up(part, fault)),
             }
@@ -150,22 +163,26 @@ impl Files {
     /// Gives a file another time: as a new file, because a changed time is all that tells a file
     /// that is being sent from one that was written to.
     pub(super) fn touch(&mut self, tree: &Tree, at: &TreePath, unix_s: u64) -> Result<(), Fault> {
-        let seat = self.seat(tree, at)?;
-        let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
-        if found.is_dir() {
-            return Err(Fault::IsDirectory);
-        }
         let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
         let modified = modified.ok_or(Fault::Forbidden(Why::System))?;
-        let mut part = self.part(&seat, How::Replace, u64::MAX)?;
-        let copied = self.copy_old(&seat, &part, u64::MAX).and_then(|_| {
-            let dated = part.file().map_or(Ok(()), |file| file.set_modified(modified));
-            dated.map_err(|why| self.fault(&why, "date", &seat.full()))
-        });
-        if let Err(fault) = copied {
-            return Err(self.give_up(part, fault));
+        for _ in 0..REDOS_MAX {
+            let seat = self.seat(tree, at)?;
+            let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
+            if found.is_dir() {
+                return Err(Fault::IsDirectory);
+            }
+            let mut part = self.part(&seat, How::Replace, u64::MAX)?;
+            let copied = self.take_base(&mut part, u64::MAX).and_then(|_| {
+                let dated = part.file().map_or(Ok(()), |file| file.set_modified(modified));
+                dated.map_err(|why| self.fault(&why, "date", &seat.full()))
+            });
+            match copied.and_then(|()| self.place(&mut part)) {
+                Ok(_) => return Ok(()),
+                Err(Fault::Changed) => drop(self.give_up(part, Fault::Changed)),
+                Err(fault) => return Err(self.give_up(part, fault)),
+            }
         }
-        self.place(&mut part).map(drop)
+        Err(Fault::Busy)
     }
 
     /// Clears away what is left of an upload.
@@ -177,30 +194,37 @@ impl Files {
         self.disk.discard(remains);
     }
 
-    /// An empty file aside.
+    /// An upload of nothing yet.
     fn part(&mut self, seat: &Seat, how: How, bytes_max: u64) -> Result<Part, Fault> {
-        let like = seat.found.as_ref();
-        let manner = Manner { like, mode: 0o644, modified: None };
         let (dir, path) = (Arc::clone(&seat.dir), seat.path.clone());
         let to = Target { dir, path, name: seat.name.clone() };
-        let aside = self.disk.claim_aside((&seat.dir, &Disk::aside_name()), to, manner);
-        let aside = aside.map_err(|why| self.fault(&why, "write", &seat.full()))?;
-        keep_owner(like, aside.file());
-        if let Err(full) = self.reserve.spares(aside.file(), 0) {
-            self.disk.discard(aside);
-            return Err(self.fault(&full, "write", &seat.full()));
-        }
+        let aside = self.claim(to, seat.found.as_ref())?;
         let name = Arc::default();
         self.reserved.insert(seat.full(), Arc::downgrade(&name));
         let upload = Upload {
             aside: Some(aside),
             how,
+            base: None,
             bytes_max,
             unflushed_bytes: 0,
             remains: self.remains(),
             _under_way: (Arc::clone(&self.under_way), name),
         };
         Ok(Part { bytes: 0, upload: Some(Box::new(upload)) })
+    }
+
+    /// An empty file aside.
+    fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<Aside, Fault> {
+        let manner = Manner { like, mode: 0o644, modified: None };
+        let full = to.path.join(&to.name);
+        let aside = self.disk.claim_beside(&to, manner);
+        let aside = aside.map_err(|why| self.fault(&why, "write", &full))?;
+        keep_owner(like, aside.file());
+        if let Err(no_room) = self.reserve.spares(aside.file(), 0) {
+            self.disk.discard(aside);
+            return Err(self.fault(&no_room, "write", &full));
+        }
+        Ok(aside)
     }
 
     /// Takes away an upload of which nobody has heard yet.
@@ -213,17 +237,28 @@ impl Files {
         fault
     }
 
-    /// Copies the start of what is there, all of one version; says how many bytes that is.
-    fn copy_old(&mut self, seat: &Seat, part: &Part, keep_bytes: u64) -> Result<u64, Fault> {
-        let refuse = |why: &io::Error| self.fault(why, "read", &seat.full());
-        let (Some(upload), Some(mut file)) = (&part.upload, part.file()) else {
-            return Err(Fault::Io);
-        };
+    /// Has an upload go on with the start of what is there; says how many bytes that is.
+    fn take_base(&mut self, part: &mut Part, keep_bytes: u64) -> Result<u64, Fault> {
+        let Some(upload) = &mut part.upload else { return Err(Fault::Io) };
+        let Some(aside) = &upload.aside else { return Err(Fault::Io) };
+        let base = self.copy_old(aside, keep_bytes, upload.bytes_max)?;
+        Ok(upload.base.insert(base).bytes)
+    }
+
+    /// Copies the start of what is there, all of one version, into an empty file aside.
+    fn copy_old(&self, aside: &Aside, keep_bytes: u64, bytes_max: u64) -> Result<Base, Fault> {
+        let full = full(aside);
+        let refuse = |why: &io::Error| self.fault(why, "read", &full);
+        let Target { dir, name, .. } = aside.to();
+        let seen = Seen::at(dir, name).map_err(|why| refuse(&why))?;
+        if !seen.is_something() && keep_bytes == u64::MAX {
+            return Ok(Base { seen, bytes: 0, _old: None });
+        }
         let mut options = OpenOptions::new();
         options.read(true);
         #[cfg(unix)]
         cap_std::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
-        let old = seat.dir.open_with(&seat.name, &options).map_err(|why| refuse(&why))?.into_std();
+        let old = dir.open_with(name, &options).map_err(|why| refuse(&why))?.into_std();
         let before = old.metadata().map_err(|why| refuse(&why))?;
         if !before.is_file() {
             return Err(Fault::Forbidden(Why::Special));
@@ -232,50 +267,120 @@ impl Files {
             return Err(Fault::BeyondEnd);
         }
         let bytes = keep_bytes.min(before.len());
-        if bytes > upload.bytes_max {
+        if bytes > bytes_max {
             return Err(Fault::TooLarge);
         }
+        let mut file = aside.file();
         let room = self.reserve.spares(file, bytes);
-        room.map_err(|why| self.fault(&why, "write", &seat.full()))?;
+        room.map_err(|why| self.fault(&why, "write", &full))?;
         // By the kernel, from file to file.
         let copied = io::copy(&mut (&old).take(bytes), &mut file).map_err(|why| refuse(&why))?;
         let after = old.metadata().map_err(|why| refuse(&why))?;
         match copied == bytes && Version::of(&after) == Version::of(&before) {
-            true => Ok(bytes),
+            true => Ok(Base { seen, bytes, _old: Some(old) }),
             false => Err(Fault::Busy),
         }
     }
 
-    /// Makes the file durable, gives it its name, and has the catalog know of it.
+    /// Makes the file durable, gives it its name, and has the catalog know of it. What was appended
+    /// goes behind what is there by then, whatever that is.
     fn place(&mut self, part: &mut Part) -> Result<Stored, Fault> {
         let Some(upload) = &mut part.upload else { return Err(Fault::Io) };
-        let Some(aside) = &mut upload.aside else { return Err(Fault::Io) };
-        let there = self.there(aside).map_err(|why| self.fault(&why, "list", &aside.to().path))?;
-        let is_new = there.is_none();
-        if upload.how == How::Unique && !is_new {
-            return Err(Fault::Exists);
+        for _ in 0..REDOS_MAX {
+            let Some(aside) = &mut upload.aside else { return Err(Fault::Io) };
+            self.disk.sync_asides(std::iter::once(&mut *aside));
+            let alone = places::alone();
+            let there = self.there(aside).map_err(|why| self.fault(&why, "list", &full(aside)))?;
+            let is_new = !there.is_something();
+            if upload.how == How::Unique && !is_new {
+                return Err(Fault::Exists);
+            }
+            if upload.base.as_ref().is_some_and(|base| base.seen != there) {
+                drop(alone);
+                self.begin_anew(upload)?;
+                continue;
+            }
+            let (full, to) = (full(aside), aside.to().clone());
+            let Some(aside) = upload.aside.take() else { return Err(Fault::Io) };
+            let placed = self.disk.place(aside);
+            drop(alone);
+            let version = placed.map_err(|why| self.fault(&why, "store", &full))?;
+            self.broken_off.remove(&full);
+            self.spellings.note(&to.dir, &to.path, &to.name);
+            self.settle(&[full])?;
+            return Ok(Stored { new: is_new, version });
         }
-        if let Some(spelled) = there {
-            aside.go_to(spelled);
-        }
-        let (full, to) = (full(aside), aside.to().clone());
-        self.disk.sync_asides(std::iter::once(&mut *aside));
-        let Some(aside) = upload.aside.take() else { return Err(Fault::Io) };
-        let placed = self.disk.place(aside);
-        let version = placed.map_err(|why| self.fault(&why, "store", &full))?;
-        self.broken_off.remove(&full);
-        self.spellings.note(&to.dir, &to.path, &to.name);
-        self.settle(&[full])?;
-        Ok(Stored { new: is_new, version })
+        Err(Fault::Busy)
     }
 
-    /// How what an upload takes the place of is spelled; nothing where there is nothing. Another
-    /// upload may have brought the name in another spelling meanwhile.
-    fn there(&mut self, aside: &Aside) -> io::Result<Option<String>> {
-        let to = aside.to();
-        match present(to.dir.symlink_metadata(&to.name))? {
-            Some(_) => Ok(Some(to.name.clone())),
-            None => self.spellings.find(&to.dir, &to.path, &to.name),
+    /// What an upload is about to take the place of. Another upload may have brought the name in
+    /// another spelling meanwhile.
+    fn there(&mut self, aside: &mut Aside) -> io::Result<Seen> {
+        let Target { dir, path, name } = aside.to().clone();
+        let seen = Seen::at(&dir, &name)?;
+        if seen.is_something() {
+            return Ok(seen);
+        }
+        let Some(spelled) = self.spellings.find(&dir, &path, &name)? else { return Ok(seen) };
+        let seen = Seen::at(&dir, &spelled)?;
+        aside.go_to(spelled);
+        Ok(seen)
+    }
+
+    /// Puts what was appended behind what is there now. What goes on in the middle of a file that
+    /// is not there any more would make a file that nobody has sent.
+    fn begin_anew(&mut self, upload: &mut Upload) -> Result<(), Fault> {
+        let (Some(base), Some(aside)) = (&upload.base, &upload.aside) else {
+            return Err(Fault::Io);
+        };
+        match upload.how {
+            How::Append => {}
+            How::Replace | How::Unique | How::Resume(_) => return Err(Fault::Changed),
+        }
+        let full = full(aside);
+        let to = aside.to().clone();
+        let like = present(to.dir.symlink_metadata(&to.name));
+        let like = like.map_err(|why| self.fault(&why, "look at", &full))?;
+        let fresh = self.claim(to, like.as_ref())?;
+        let copied = self.copy_old(&fresh, u64::MAX, upload.bytes_max).and_then(|new_base| {
+            let copied = self.copy_rest((aside, base.bytes), (&fresh, new_base.bytes), upload);
+            copied.map(|()| new_base)
+        });
+        match copied {
+            Ok(new_base) => {
+                upload.base = Some(new_base);
+                if let Some(old) = upload.aside.replace(fresh) {
+                    self.disk.discard(old);
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                self.disk.discard(fresh);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Copies what lies in one file aside behind a place to the end of another, which has so many
+    /// bytes already.
+    fn copy_rest(
+        &self,
+        (from, start): (&Aside, u64),
+        (to, bytes): (&Aside, u64),
+        upload: &Upload,
+    ) -> Result<(), Fault> {
+        let refuse = |why: &io::Error| self.fault(why, "write", &full(to));
+        let (mut from, mut to) = (from.file(), to.file());
+        let end = from.metadata().map_err(|why| refuse(&why))?.len();
+        let more = end.saturating_sub(start);
+        if bytes.saturating_add(more) > upload.bytes_max {
+            return Err(Fault::TooLarge);
+        }
+        self.reserve.spares(to, more).map_err(|why| refuse(&why))?;
+        let moved = from.seek(SeekFrom::Start(start)).and_then(|_| io::copy(&mut from, &mut to));
+        match moved.map_err(|why| refuse(&why))? == more {
+            true => Ok(()),
+            false => Err(Fault::Io),
         }
     }
 

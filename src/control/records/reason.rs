@@ -197,6 +197,7 @@ fn files_reason(fault: Fault) -> &'static str {
         Fault::TooMany => "the directory holds too much for one listing",
         Fault::BeyondEnd => "the file ends before the place to go on at",
         Fault::BrokenOff => "an upload of it was broken off, and nothing was kept of it",
+        Fault::Changed => "somebody else changed the file since the upload began",
         Fault::Busy => "the server or the file was busy",
         Fault::Io => "the disk failed",
         Fault::CrossArea => "the two places lie on two disks",

@@ -238,6 +238,7 @@ fn code(fault: Fault) -> Code {
         | Fault::TooMany
         | Fault::BeyondEnd
         | Fault::BrokenOff
+        | Fault::Changed
         | Fault::CrossArea => Code::UNAVAILABLE,
     }
 }

@@ -243,3 +243,32 @@ fn a_phone_that_is_fetching_gets_the_version_that_it_began_with() {
     expect_same(&got, &old, "the old version");
     expect_same(&phone.fetch("RETR firmware.bin").unwrap(), &noise(50_000), "the new one");
 }
+
+#[test]
+fn two_sessions_that_append_to_one_file_at_once_lose_no_line() {
+    let server = server();
+    server.put("log.txt", b"zero\n");
+    let mut sessions = [log_in(&server), log_in(&server)];
+    let mut wires = Vec::new();
+    for (session, line) in sessions.iter_mut().zip(["one\n", "two\n"]) {
+        let mut data = session.begin("APPE root/log.txt").unwrap();
+        data.write_all(line.as_bytes()).unwrap();
+        wires.push(data);
+    }
+    for (session, data) in sessions.iter_mut().zip(wires) {
+        data.finish().unwrap();
+        assert_eq!(session.hear().code, 226);
+    }
+    assert_eq!(fetch(server.address(), "log.txt").unwrap(), b"zero\none\ntwo\n");
+    // Whoever goes on in the middle is told that the middle is another's now.
+    let [first, second] = &mut sessions;
+    first.expect("REST 5", 350);
+    let mut data = first.begin("STOR root/log.txt").unwrap();
+    data.write_all(b"more\n").unwrap();
+    assert_eq!(second.send("STOR root/log.txt", b"another one\n").code, 226);
+    data.finish().unwrap();
+    let refused = first.hear();
+    assert_eq!(refused.code, 550);
+    assert!(refused.text.contains("changed"), "{refused:?}");
+    assert_eq!(fetch(server.address(), "log.txt").unwrap(), b"another one\n");
+}

@@ -237,6 +237,7 @@ fn every_fault_is_a_sentence_of_its_own() {
         Fault::TooMany,
         Fault::BeyondEnd,
         Fault::BrokenOff,
+        Fault::Changed,
         Fault::Busy,
         Fault::Io,
         Fault::CrossArea,

@@ -6,8 +6,10 @@ use argon2::{Argon2, Params};
 
 use super::*;
 use crate::content::loader::{Loader, LoaderConfig, Replies};
-use crate::content::{Answer, OpenError};
-use crate::vault::deed::{Denied, Login};
+use crate::content::{Answer, OpenError, StoreError};
+use crate::vault::deed::{Denied, Login, Precondition};
+use crate::vault::store::{Directories, Job, Outcome, Writer};
+use crate::vault::upload::{Existing, Upload};
 use crate::vault::users;
 
 /// A loader whose worker is the test.
@@ -137,4 +139,54 @@ fn whoever_is_in_the_file_logs_in_and_nobody_else() {
         assert!(matches!(denied, Denied::Unauthorized | Denied::SlowedDown(_)));
     }
     assert!(matches!(asked.log_in("ann", "right"), Err(Denied::SlowedDown(_))));
+}
+
+#[test]
+fn no_line_of_phones_and_administrators_who_append_to_one_file_is_lost() {
+    const LINES: usize = 60;
+    let mut bench = Bench::new();
+    let directories = Arc::new(Directories::default());
+    let directory = directories.number(&bench.path("common")).unwrap();
+    let mut writers: Vec<_> = (0..2).map(|_| Writer::new(directories.clone(), 1 << 20)).collect();
+    std::thread::scope(|scope| {
+        for (number, writer) in writers.iter_mut().enumerate() {
+            scope.spawn(move || {
+                for line in 0..LINES {
+                    let upload = Upload {
+                        directory,
+                        name: FileName::parse(b"log").unwrap(),
+                        bytes_max: 1 << 20,
+                        existing: Existing::Append,
+                        precondition: Precondition::None,
+                        client: [10, 0, 0, 1].into(),
+                        bytes: format!("writer {number} {line}\n").into_bytes(),
+                    };
+                    // Whoever is told to try again does.
+                    let jobs = [Job::Upload(&upload)];
+                    let mut is_stored = || match &writer.run(&jobs)[..] {
+                        [Outcome::Upload(Ok(_))] => true,
+                        [Outcome::Upload(Err(StoreError::Busy))] => false,
+                        other => unreachable!("{other:?}"),
+                    };
+                    while !is_stored() {}
+                }
+            });
+        }
+        for line in 0..LINES {
+            let text = format!("administrator 0 {line}\n");
+            while let Err(fault) = bench.upload("/common/LOG", How::Append, &text) {
+                assert_eq!(fault, Fault::Busy);
+            }
+        }
+    });
+    assert!(bench.asides().is_empty());
+    let names: Vec<_> = fs::read_dir(bench.path("common")).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let name = names[0].as_ref().unwrap().file_name().into_string().unwrap();
+    let text = bench.text(&format!("common/{name}")).unwrap();
+    for who in ["writer 0", "writer 1", "administrator 0"] {
+        let found: Vec<_> = text.lines().filter(|line| line.starts_with(who)).collect();
+        let expected: Vec<_> = (0..LINES).map(|line| format!("{who} {line}")).collect();
+        assert_eq!(found, expected, "in the order in which they were acknowledged");
+    }
 }

@@ -264,3 +264,71 @@ fn a_part_that_was_made_up_is_refused_and_nothing_else() {
     assert_eq!(bench.write(Part::made_up(3), "x").err(), Some(Fault::Io));
     assert_eq!(bench.finish(Part::made_up(3)).err(), Some(Fault::Io));
 }
+
+#[test]
+fn two_who_append_at_once_both_find_their_lines_in_the_file() {
+    let mut bench = Bench::new();
+    for before in [None, Some("zero\n")] {
+        let there = before.inspect(|text| bench.put("common/log", text)).unwrap_or_default();
+        let (one, _) = bench.begin("/common/log", How::Append).unwrap();
+        let (two, _) = bench.begin("/common/LOG", How::Append).unwrap();
+        let one = bench.write(one, "one\n").unwrap();
+        let two = bench.write(two, "two\n").unwrap();
+        bench.finish(one).unwrap();
+        let two = bench.finish(two).unwrap();
+        let text = bench.text("common/log").unwrap_or_default();
+        assert!(!two.new || before.is_none());
+        assert_eq!(text, format!("{there}one\ntwo\n"));
+        assert!(bench.asides().is_empty());
+        bench.act(Act::Delete { at: at("/common/log") }).unwrap();
+    }
+}
+
+#[test]
+fn what_is_appended_goes_behind_whatever_is_there_by_then() {
+    let mut bench = Bench::new();
+    bench.put("common/log", "old\n");
+    let (part, _) = bench.begin("/common/log", How::Append).unwrap();
+    let part = bench.write(part, "more\n").unwrap();
+    bench.upload("/common/log", How::Replace, "new\n").unwrap();
+    bench.finish(part).unwrap();
+    assert_eq!(bench.text("common/log").as_deref(), Some("new\nmore\n"));
+    let (part, _) = bench.begin("/common/log", How::Append).unwrap();
+    let part = bench.write(part, "last\n").unwrap();
+    bench.act(Act::Delete { at: at("/common/log") }).unwrap();
+    assert!(bench.finish(part).unwrap().new);
+    assert_eq!(bench.text("common/log").as_deref(), Some("last\n"));
+    let (part, _) = bench.begin("/common/other", How::Append).unwrap();
+    let part = bench.write(part, "two\n").unwrap();
+    bench.put("common/OTHER", "one\n");
+    bench.finish(part).unwrap();
+    assert_eq!(bench.text("common/OTHER").as_deref(), Some("one\ntwo\n"));
+    assert!(bench.asides().is_empty());
+}
+
+#[test]
+fn no_upload_goes_on_in_the_middle_of_a_file_that_was_changed() {
+    for change in ["replaced", "deleted", "written in place"] {
+        let mut bench = Bench::new();
+        bench.put("common/a", "old version");
+        let (part, _) = bench.begin("/common/a", How::Resume(4)).unwrap();
+        let part = bench.write(part, "end").unwrap();
+        let expected = match change {
+            "replaced" => {
+                bench.upload("/common/a", How::Replace, "new version").unwrap();
+                Some("new version")
+            }
+            "deleted" => {
+                bench.act(Act::Delete { at: at("/common/a") }).unwrap();
+                None
+            }
+            _ => {
+                bench.put("common/a", "in place, and longer");
+                Some("in place, and longer")
+            }
+        };
+        assert_eq!(bench.finish(part).err(), Some(Fault::Changed), "{change}");
+        assert_eq!(bench.text("common/a").as_deref(), expected, "{change}");
+        assert!(bench.asides().is_empty());
+    }
+}

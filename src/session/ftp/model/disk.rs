@@ -323,6 +323,7 @@ fn files_fault(fault: u8) -> Option<Fault> {
         4 => Some(Fault::TooLarge),
         5 => Some(Fault::Io),
         6 => Some(Fault::BrokenOff),
-        7.. => Some(Fault::Busy),
+        7 => Some(Fault::Changed),
+        8.. => Some(Fault::Busy),
     }
 }

@@ -1,0 +1,44 @@
+//! Uploads that go behind what is there, as a phone's log does.
+//!
+//! Reads only; what comes of it is written aside by `store.rs`.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+
+use cap_std::fs::{Dir, OpenOptions};
+
+use super::upload::Upload;
+
+/// What is there and the upload behind it, as much of the newest end as the rule allows. What goes
+/// goes up to a line's end. Also the file that was there.
+pub(super) fn append(dir: &Dir, name: &str, upload: &Upload) -> io::Result<(Vec<u8>, File)> {
+    let (mut file, before_bytes) = open_regular(dir, name)?;
+    let room = upload.bytes_max.saturating_sub(upload.bytes.len() as u64);
+    let mut bytes = Vec::new();
+    if before_bytes <= room {
+        (&file).take(room).read_to_end(&mut bytes)?;
+    } else {
+        // One byte more, to see whether what stays begins a line.
+        file.seek(SeekFrom::Start(before_bytes - room - 1))?;
+        (&file).take(room + 1).read_to_end(&mut bytes)?;
+        let line_end = bytes.iter().position(|&byte| byte == b'\n').unwrap_or(0);
+        let kept_from = (line_end + 1).min(bytes.len());
+        bytes.drain(..kept_from);
+    }
+    bytes.extend_from_slice(&upload.bytes);
+    Ok((bytes, file))
+}
+
+/// Opens what is there, and says how many bytes it has.
+fn open_regular(dir: &Dir, name: &str) -> io::Result<(File, u64)> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    cap_std::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
+    let file = dir.open_with(name, &options)?.into_std();
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok((file, meta.len()))
+}

@@ -5,13 +5,13 @@
 use std::net::SocketAddr;
 
 use crate::session::http::connection::{State, Told};
-use crate::session::http::engine::Engine;
+use crate::session::http::engine::{Engine, due_by_rate};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
 use crate::session::{Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 
-/// How long an ended connection is read on, so that its phone reads the last answer.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long an ended connection is read on in which nothing comes.
+const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
@@ -62,7 +62,9 @@ impl Engine {
         }
         let (outcome, bytes) = (Outcome::Done, 0);
         let (began, moves_since) = (now, now);
-        connection.told = Some(Told { subject, verb, began, moves_since, bytes, outcome });
+        let of_bytes = None;
+        connection.told =
+            Some(Told { subject, verb, began, moves_since, bytes, of_bytes, outcome });
     }
 
     pub(super) fn note_lone(
@@ -84,8 +86,9 @@ impl Engine {
         let Some(connection) = self.connections.open_mut(id) else { return };
         connection.discarded = 0;
         if connection.reply.lingers() {
-            connection.state = State::Lingering { shut: false };
-            self.set_deadline(id, Some(turn.now + LINGER));
+            let until = turn.now + limits.discard_timeout;
+            connection.state = State::Lingering { shut: false, until };
+            self.set_deadline(id, Some(until.min(turn.now + LINGER_SILENCE_MAX)));
             self.resume(id, turn);
         } else if !connection.reply.keeps() || (stopping && connection.unread.is_empty()) {
             connection.state = State::Over;
@@ -123,7 +126,12 @@ impl Engine {
                     self.refuse_slow(id, turn);
                 }
                 State::Replying => self.stalled(id, turn),
-                State::Lingering { .. } => connection.state = State::Over,
+                State::Lingering { until, .. } => {
+                    connection.state = State::Over;
+                    if until <= turn.now {
+                        turn.counters.http_discards_cut.up();
+                    }
+                }
                 State::Parked(_) | State::Over | State::Stuck => {}
             }
             self.ready.push_back(id);
@@ -147,10 +155,45 @@ impl Engine {
         if !connection.reply.can_send() {
             return;
         }
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.arrivals.is_doubted = true;
+        }
+    }
+
+    /// When a phone that reads must have acknowledged more.
+    pub(super) fn reading_due(&self, id: ConnectionId, turn: &Turn<'_>) -> Option<Instant> {
+        let connection = self.connections.open(id)?;
+        let told = connection.told.as_ref()?;
+        let arrived = told.bytes.saturating_sub(connection.arrivals.unacknowledged);
+        let stall_timeout = turn.snapshot.policy.http.limits.stall_timeout;
+        let silent = connection.arrivals.moved_at + stall_timeout;
+        Some(due_by_rate(told.moves_since, arrived, turn).min(silent))
+    }
+
+    /// It is known what has arrived: the phone has more time, or has had it.
+    pub(super) fn go_on_or_give_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let due = self.reading_due(id, turn);
+        if due.is_some_and(|due| due > turn.now) {
+            return self.set_deadline(id, due);
+        }
         turn.counters.stream_too_slow.up();
         self.conclude(id, Some(Outcome::TimedOut), turn);
         if let Some(connection) = self.connections.open_mut(id) {
             connection.state = State::Stuck;
+        }
+    }
+
+    /// Throws away what a phone sends that has its answer already.
+    pub(super) fn discard(&mut self, id: ConnectionId, bytes: usize, turn: &Turn<'_>) {
+        let limits = &turn.snapshot.policy.http.limits;
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let State::Lingering { until, .. } = connection.state else { return };
+        connection.discarded += bytes as u64;
+        if connection.discarded > limits.discard_bytes_max {
+            turn.counters.http_discards_cut.up();
+            connection.state = State::Over;
+        } else {
+            self.set_deadline(id, Some(until.min(turn.now + LINGER_SILENCE_MAX)));
         }
     }
 

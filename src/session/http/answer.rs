@@ -124,7 +124,9 @@ impl Engine {
             StoreError::Precondition => {
                 No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }
-            StoreError::Exists => No::failed(Failure::Store(fault), false).with(Status::CONFLICT),
+            StoreError::Exists | StoreError::NotAFile => {
+                No::new(Status::CONFLICT, Refusal::Conflict(fault))
+            }
             StoreError::Full => {
                 No::failed(Failure::Store(fault), false).with(Status::INSUFFICIENT_STORAGE)
             }

@@ -94,7 +94,7 @@ impl Engine {
                 let now_s = turn.unix_s;
                 let reply = self.compose(id, Status::OK, turn, |out| match version {
                     _ if modified_s(&version) <= now_s => out.extend_from_slice(head),
-                    _ => out.extend_from_slice(&response::prepared_at(version, name, now_s)),
+                    _ => out.extend_from_slice(&response::prepared_at(&version, name, now_s)),
                 });
                 (reply.map(|reply| (reply, whole)), None)
             }

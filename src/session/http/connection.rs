@@ -10,7 +10,7 @@ use crate::session::http::body::Receiving;
 use crate::session::http::reply::Reply;
 use crate::session::stream::ListenerId;
 use crate::session::timer::Deadline;
-use crate::session::{Outcome, Secured, Subject, Verb};
+use crate::session::{Outcome, Secured, Subject, Verb, WORDS_BYTES_MAX, clip};
 use crate::time::Instant;
 use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
@@ -49,6 +49,19 @@ pub(super) struct Connection {
     pub(super) discarded: u64,
     /// How much of what was sent has arrived.
     pub(super) arrivals: Arrivals,
+    /// What the phone calls itself, cut to [`WORDS_BYTES_MAX`]; shared with the records of its
+    /// requests, so that only another name costs an allocation.
+    pub(super) user_agent: Option<Arc<[u8]>>,
+}
+
+impl Connection {
+    /// Notes what the phone calls itself in the request in hand.
+    pub(super) fn note_user_agent(&mut self, said: Option<&[u8]>) {
+        let said = said.map(|said| clip(said, WORDS_BYTES_MAX));
+        if self.user_agent.as_deref() != said {
+            self.user_agent = said.map(Arc::from);
+        }
+    }
 }
 
 /// What of everything that a connection was sent has arrived, as far as is known.

@@ -70,6 +70,7 @@ impl Connections for Engine {
             body_held: 0,
             discarded: 0,
             arrivals: Arrivals::default(),
+            user_agent: None,
         });
         self.set_deadline(id, Some(turn.now + limits.head_timeout));
         Some(id)

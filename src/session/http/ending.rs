@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use crate::session::http::connection::{State, Told};
 use crate::session::http::engine::{Engine, due_by_rate};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
-use crate::session::{Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
+use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
+use crate::vendor::header_reads;
 
 /// How long an ended connection is read on in which nothing comes.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
@@ -40,16 +41,28 @@ impl Engine {
         }
         let Some(told) = connection.told.take() else { return };
         self.requests_open -= 1;
-        let outcome = outcome.unwrap_or(told.outcome);
+        let mut outcome = outcome.unwrap_or(told.outcome);
+        let mut bytes = told.bytes;
+        if told.verb == Verb::Fetch
+            && matches!(outcome, Outcome::Aborted(Abort::Disconnected) | Outcome::TimedOut)
+        {
+            bytes = bytes.saturating_sub(connection.arrivals.unacknowledged);
+            if outcome != Outcome::TimedOut && reads_header(&told.subject) {
+                outcome = Outcome::Aborted(Abort::HeaderRead);
+            }
+        }
         outcome.count(turn.counters);
+        let user_agent = connection.user_agent.clone();
         let (status, peer, at) = (connection.reply.status(), connection.peer, connection.listener);
         let secured = connection.secured;
         let about = (told.verb, told.subject);
         self.records.push_back(Record {
             took: turn.now.since(told.began),
-            bytes: told.bytes,
+            bytes,
+            of_bytes: told.of_bytes,
             status,
             secured,
+            user_agent,
             ..Record::new(self.protocol(at), peer, about, told.began, outcome)
         });
     }
@@ -125,7 +138,7 @@ impl Engine {
                     turn.counters.stream_too_slow.up();
                     self.refuse_slow(id, turn);
                 }
-                State::Replying => self.stalled(id, turn),
+                State::Replying => self.stalled(id),
                 State::Lingering { until, .. } => {
                     connection.state = State::Over;
                     if until <= turn.now {
@@ -148,7 +161,7 @@ impl Engine {
     }
 
     /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
-    fn stalled(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn stalled(&mut self, id: ConnectionId) {
         self.prompt(id);
         let Some(connection) = self.connections.open(id) else { return };
         // Where there is nothing to send the loader is waited for, which always answers.
@@ -204,5 +217,13 @@ impl Engine {
             self.conclude(id, Some(Outcome::Failed(Failure::Stopped)), turn);
             self.handle_closed(id, turn);
         }
+    }
+}
+
+/// Whether the file is one of which phones of some make read only the beginning.
+fn reads_header(subject: &Subject) -> bool {
+    match subject {
+        Subject::File(entry) => header_reads::header_read(entry.path.as_bytes()).is_some(),
+        Subject::Name(_) | Subject::Said(_) | Subject::Unreadable => false,
     }
 }

@@ -198,6 +198,9 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) {
         turn.counters.http_malformed.up();
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.note_user_agent(None);
+        }
         self.tell(id, Subject::Unreadable, Verb::Connect, turn.now);
         self.refuse_bytes(id, fault, head_only, turn);
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
 use crate::content::blob::Version;
+use crate::content::files::BadPath;
 use crate::content::{Ask, Entry, Form};
 use crate::session::http::body::Receiving;
 use crate::session::http::connection::{Saved, State, Target, Want, What};
@@ -94,6 +95,7 @@ impl Engine {
         let Some(connection) = self.connections.open_mut(id) else { return };
         connection.head_begun = false;
         connection.requests += 1;
+        connection.note_user_agent(head.user_agent);
         let keep = head.keep_alive && connection.requests < requests_max && !stopping;
         connection.reply.begin(head, keep);
         let client = connection.peer.ip().to_canonical();
@@ -406,6 +408,10 @@ impl Asked<'_> {
                 self.show_something(&vault.auth)?;
                 return Ok((Target::Item(item, self.shown, precondition), vault.bytes_max));
             }
+            (Destination::Upload(_), _) if std::str::from_utf8(name.as_bytes()).is_err() => {
+                let bad = Refusal::BadPath(BadPath::NotUtf8);
+                return Err(No::new(Status::BAD_REQUEST, bad));
+            }
             (Destination::Upload(rule), _) => Some(Upload {
                 directory: rule.directory,
                 name: *name,
@@ -508,7 +514,6 @@ fn refuse_target(bad: BadTarget, method: Method) -> No {
         BadTarget::Name(bad @ (BadName::Parent | BadName::Control(_))) => {
             No::new(Status::BAD_REQUEST, Refusal::BadName(bad))
         }
-        BadTarget::Name(BadName::TooLong) => No::new(Status::URI_TOO_LONG, Refusal::BadName),
         // Never a listing, and nothing that only some systems would take for a file.
         BadTarget::Directory => No::new(Status::NOT_FOUND, Refusal::BadName(BadName::Directory)),
         BadTarget::Name(bad) if changes => No::new(Status::FORBIDDEN, Refusal::BadName(bad)),

@@ -240,7 +240,7 @@ fn what_cannot_be_stored_says_why() {
     let failed = |fault| Outcome::Failed(Failure::Store(fault));
     for (fault, status, outcome) in [
         (1, 507, failed(StoreError::Full)),
-        (2, 409, failed(StoreError::Exists)),
+        (2, 409, Outcome::Refused(Refusal::Conflict(StoreError::Exists))),
         (3, 500, failed(StoreError::Forbidden)),
         (4, 500, failed(StoreError::Io)),
         (5, 412, Outcome::Refused(Refusal::PreconditionFailed)),

@@ -177,9 +177,9 @@ fn a_phone_that_reads_as_fast_as_it_must_gets_everything() {
 fn what_the_system_holds_for_a_phone_that_reads_nothing_wins_it_no_time() {
     let mut bench = Bench::new();
     bench.room(100_000);
-    bench.send(&head("GET /huge.bin", &[]));
     let id = bench.id;
     bench.world.wires.get_mut(&id).unwrap().unacknowledged = 90_000;
+    bench.send(&head("GET /huge.bin", &[]));
     bench.wait(59_000);
     assert!(bench.is_open());
     // Room for more comes without an acknowledgement, and goes at once.
@@ -196,8 +196,9 @@ fn what_the_system_holds_for_a_phone_that_reads_nothing_wins_it_no_time() {
 fn a_phone_that_acknowledges_something_now_and_then_is_waited_for() {
     let mut bench = Bench::new();
     bench.room(100_000);
-    bench.send(&head("GET /huge.bin", &[]));
     let id = bench.id;
+    bench.world.wires.get_mut(&id).unwrap().unacknowledged = 95_000;
+    bench.send(&head("GET /huge.bin", &[]));
     for unacknowledged in [90_000, 80_000, 70_000, 60_000] {
         bench.world.wires.get_mut(&id).unwrap().unacknowledged = unacknowledged;
         bench.wait(59_000);

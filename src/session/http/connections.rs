@@ -171,7 +171,7 @@ impl Connections for Engine {
 
     fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let due = self.reading_due(id, turn);
-        self.set_deadline(id, due);
+        self.wait_for_reader(id, due, turn);
     }
 
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {

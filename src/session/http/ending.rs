@@ -11,6 +11,8 @@ use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Subje
 use crate::time::{Duration, Instant};
 use crate::vendor::header_reads;
 
+/// Looks at what a phone that reads has acknowledged, in the time that it has.
+const LOOKS: u32 = 4;
 /// How long an ended connection is read on in which nothing comes.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
 
@@ -183,11 +185,23 @@ impl Engine {
         Some(due_by_rate(told.moves_since, arrived, turn).min(silent))
     }
 
+    /// Waits for a phone that reads, and looks now and then whether anything has arrived: the kernel
+    /// tells of room alone.
+    pub(super) fn wait_for_reader(
+        &mut self,
+        id: ConnectionId,
+        due: Option<Instant>,
+        turn: &Turn<'_>,
+    ) {
+        let look = turn.now + turn.snapshot.policy.http.limits.stall_timeout / LOOKS;
+        self.set_deadline(id, due.map(|due| due.min(look)));
+    }
+
     /// It is known what has arrived: the phone has more time, or has had it.
     pub(super) fn go_on_or_give_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let due = self.reading_due(id, turn);
         if due.is_some_and(|due| due > turn.now) {
-            return self.set_deadline(id, due);
+            return self.wait_for_reader(id, due, turn);
         }
         turn.counters.stream_too_slow.up();
         self.conclude(id, Some(Outcome::TimedOut), turn);

@@ -99,7 +99,7 @@ impl Worker {
                 Next::Close | Next::Reset => {
                     return self.with(|engine, turn| engine.handle_closed(id, turn));
                 }
-                Next::Read | Next::Wait | Next::StartTls | Next::Shut => return,
+                Next::Read | Next::Wait | Next::Measure | Next::StartTls | Next::Shut => return,
             }
         }
     }

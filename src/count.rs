@@ -139,6 +139,8 @@ counters! {
     Total stream_received_bytes,
     /// Bytes that left on TCP connections, without TLS.
     Total stream_sent_bytes,
+    /// Refused uploads that went on beyond discard_max or discard_timeout and were cut off.
+    Total http_discards_cut,
     /// Writes that had to wait because the phone did not read on.
     Total stream_would_block,
     /// TLS handshakes that succeeded.

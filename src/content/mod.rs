@@ -386,6 +386,8 @@ pub enum StoreError {
     Full,
     /// The file exists, and the rule says that it is never replaced.
     Exists,
+    /// A directory has the file's place, or a file the place of a directory above it.
+    NotAFile,
     /// The file is not the one that the phone said it must be.
     Precondition,
     /// The system does not let this process write there.

@@ -426,15 +426,16 @@ mod tests {
         assert!(said(Malformed::TlsHello).contains("(400): the phone spoke TLS to a port"));
         assert!(said(Malformed::HeadTooLarge).ends_with("(head_max)"));
         assert!(said(Malformed::TooManyLines).ends_with("(head_lines_max)"));
-        assert!(said(Malformed::VersionUnknown).contains("neither HTTP/1.0 nor HTTP/1.1"));
+        assert!(said(Malformed::VersionUnknown).contains("is not one of HTTP/1"));
         assert!(said(Malformed::BadRequest("two lengths")).ends_with(": two lengths"));
     }
 
     #[test]
-    fn who_leaves_in_the_middle_has_read_enough_only_where_it_has_read() {
+    fn who_leaves_in_the_middle_is_a_warning_unless_nothing_was_read() {
         let gone = Outcome::Aborted(Abort::Disconnected);
         let read = said(gone, Some(200), Verb::Fetch, 64);
-        assert!(read.ends_with("it had read what it wanted"), "{read}");
+        assert!(read.ends_with("closed the connection in the middle"), "{read}");
+        assert_eq!(Told::new(&gone, Verb::Fetch, 64).level, Level::WARN);
         for verb in [Verb::Fetch, Verb::Send, Verb::Delete, Verb::Ask] {
             let bytes = u64::from(verb == Verb::Send) * 64;
             let left = said(gone, None, verb, bytes);

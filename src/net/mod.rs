@@ -30,12 +30,13 @@ use mio::{Events, Poll, Token};
 use crate::admission::Admission;
 use crate::content::Answer;
 use crate::content::loader::Loader;
+use crate::session::http::limits::StreamLimits;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::{Outcome, Turn, ftp, http, tftp};
-use crate::time::Instant;
+use crate::time::{Duration, Instant};
 use datagram::Datagrams;
 use ftp_data::Ftp;
-use stream::{StreamListener, Streams, TOKENS_MAX};
+use stream::{SocketTerms, StreamListener, Streams, TOKENS_MAX};
 use view::{Gauge, RecordSink, WorkerView};
 
 /// The token by which other threads wake a worker.
@@ -50,6 +51,8 @@ const WAIT_MAX: Wait = Wait::from_millis(500);
 const EVENTS_MAX: usize = 1_024;
 /// How long a send that the kernel had no room for waits before it is tried again.
 const BLOCKED_WAIT: Wait = Wait::from_millis(1);
+/// What the kernel waits longer than the machine, which knows the reason better.
+const KERNEL_SILENCE_MORE: Duration = Duration::from_secs(5);
 /// Answers of the loader taken in one turn.
 const ANSWERS_MAX: usize = 4_096;
 
@@ -302,6 +305,7 @@ impl Worker {
             self.admission.slots.adopt(&published.policy.slots);
             self.datagrams.fit(published.policy.tftp.blksize_max());
             self.http.engine.adopt(&published.policy.http);
+            self.http.adopt(socket_terms(&published.policy.http.limits));
             self.ftp.adopt(&published.policy.ftp);
         }
     }
@@ -370,6 +374,14 @@ fn deal_slots(
             () if ticket.is_stream() => connections.handle_granted(ticket, turn),
             () => transfers.handle_granted(ticket, turn),
         }
+    }
+}
+
+/// How the kernel treats connections of HTTP.
+fn socket_terms(limits: &StreamLimits) -> SocketTerms {
+    SocketTerms {
+        silence_max: limits.stall_timeout + KERNEL_SILENCE_MORE,
+        send_buffer_bytes: limits.send_buffer_bytes,
     }
 }
 

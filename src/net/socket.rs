@@ -4,11 +4,12 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
+use std::os::fd::AsFd as _;
 
 use mio::net::TcpStream;
 
-use crate::net::send;
-use crate::net::tls::TlsSession;
+use crate::net::tls::{QUEUE_BYTES_MAX, TlsSession};
+use crate::net::{send, udp};
 use crate::session::stream::{ConnectionId, Connections, DialFault, ListenerId, Security};
 use crate::session::{Handshake, Secured, Turn};
 use crate::time::{Duration, Instant};
@@ -70,6 +71,14 @@ pub(super) fn dial_fault(fault: &io::Error) -> DialFault {
     }
 }
 
+/// Tells the machine how much of what was sent has not arrived. What TLS may hold back counts.
+pub(super) fn measure<E: Connections>(socket: &Socket, engine: &mut E, turn: &mut Turn<'_>) {
+    let holds = socket.tls.as_ref().is_some_and(|tls| tls.has_unsent());
+    let held = if holds { QUEUE_BYTES_MAX as u64 } else { 0 };
+    let bytes = udp::unacknowledged(socket.stream.as_fd()) + held;
+    engine.handle_unacknowledged(socket.id, bytes, turn);
+}
+
 /// Reads once and hands over what came.
 pub(super) fn read<E: Connections>(
     socket: &mut Socket,
@@ -125,7 +134,10 @@ pub(super) fn read<E: Connections>(
                     }
                     engine.handle_handshake_failed(id, why, turn);
                 }
-                None => engine.handle_gone(id, turn),
+                None => {
+                    measure(socket, engine, turn);
+                    engine.handle_gone(id, turn);
+                }
             }
             Step::Gone
         }
@@ -163,11 +175,13 @@ pub(super) fn write<E: Connections>(
         Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
             turn.counters.stream_would_block.up();
             socket.writable = !socket.registered;
+            measure(socket, engine, turn);
             engine.handle_blocked(id, turn);
             Step::Blocked
         }
         Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
         Err(_) => {
+            measure(socket, engine, turn);
             engine.handle_gone(id, turn);
             Step::Gone
         }

@@ -13,7 +13,7 @@ use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
 use crate::net::socket::{
-    FLUSH_MAX, Socket, Step, close_in_peace, dial_fault, end, flush, read, write,
+    FLUSH_MAX, Socket, Step, close_in_peace, dial_fault, end, flush, measure, read, write,
 };
 use crate::net::tls::{SharedTerms, TlsSession};
 use crate::session::stream::{ConnectionId, Connections, ListenerId, Next};
@@ -52,6 +52,17 @@ pub struct StreamListener {
     pub in_clear: bool,
 }
 
+/// How the kernel treats the connections of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketTerms {
+    /// It gives a connection up whose other side has acknowledged nothing for so long, also one
+    /// that is closed and not yet empty.
+    pub silence_max: Duration,
+    /// It keeps about so many bytes of one connection for a phone that does not read, 0 as many as
+    /// it likes.
+    pub send_buffer_bytes: usize,
+}
+
 struct Listening {
     socket: mio::net::TcpListener,
     id: ListenerId,
@@ -74,6 +85,7 @@ pub struct Streams<E> {
     bulk: VecDeque<ConnectionId>,
     room: Box<[u8]>,
     resting_until: Option<Instant>,
+    terms: Option<SocketTerms>,
     registry: Registry,
 }
 
@@ -110,8 +122,25 @@ impl<E: Connections> Streams<E> {
             bulk: VecDeque::new(),
             room: vec![0; ROOM_BYTES].into_boxed_slice(),
             resting_until: None,
+            terms: None,
             registry,
         })
+    }
+
+    /// Takes terms for the sockets of connections that come from now on.
+    pub fn adopt(&mut self, terms: SocketTerms) {
+        if self.terms == Some(terms) {
+            return;
+        }
+        for listener in &self.listeners {
+            // What is accepted inherits them. A kernel that refuses serves all the same.
+            let socket = SockRef::from(&listener.socket);
+            let _ = socket.set_tcp_user_timeout(Some(terms.silence_max.into()));
+            if terms.send_buffer_bytes > 0 {
+                let _ = socket.set_send_buffer_size(terms.send_buffer_bytes);
+            }
+        }
+        self.terms = Some(terms);
     }
 
     /// Whether a token is that of one of these sockets.
@@ -293,6 +322,7 @@ impl<E: Connections> Streams<E> {
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.broken {
+            measure(socket, &mut self.engine, turn);
             self.engine.handle_gone(id, turn);
             return self.close(id, turn);
         }
@@ -312,6 +342,10 @@ impl<E: Connections> Streams<E> {
                     Step::Again
                 }
                 Next::Wait => flush(socket),
+                Next::Measure => {
+                    measure(socket, &mut self.engine, turn);
+                    Step::Again
+                }
                 Next::StartTls => self.secure(id, turn),
                 Next::Reset => {
                     // Else the kernel would go on offering it to the phone for minutes.

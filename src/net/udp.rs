@@ -343,6 +343,16 @@ pub fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> 
     set_raw(socket, level, name, &value)
 }
 
+/// Bytes that a TCP socket was given and the other side has not acknowledged (tcp(7), `SIOCOUTQ`).
+/// 0 where the kernel does not say.
+#[must_use]
+pub fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: the kernel writes one `int`, which lives until it has, and nothing else.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+    if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
+}
+
 /// Sets a socket option from a plain value.
 pub(super) fn set_raw<T>(
     socket: BorrowedFd<'_>,

@@ -251,6 +251,8 @@ pub enum Refusal {
     DataConnection(DataFault),
     /// An administrator asked for what cannot be done with files.
     Files(crate::content::files::Fault),
+    /// What is there is in the way of what was sent (HTTP 409).
+    Conflict(crate::content::StoreError),
     /// What came is HTTP and not FTP.
     ForeignHttp,
     /// What came is TLS where it had not been asked for.

@@ -50,6 +50,8 @@ pub enum Next {
     Write,
     /// Nothing: an answer or a moment is waited for.
     Wait,
+    /// Say by [`Connections::handle_unacknowledged`] how much of what was sent has not arrived.
+    Measure,
     /// Speak TLS from now on, as the listener's terms have it.
     StartTls,
     /// Send no more, but go on reading.
@@ -180,6 +182,10 @@ pub trait Connections {
 
     /// So many bytes of what was lent have left.
     fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>);
+
+    /// So many bytes of all that was sent has the other side not acknowledged. Said before
+    /// [`Connections::handle_blocked`] and [`Connections::handle_gone`], and where it is asked for.
+    fn handle_unacknowledged(&mut self, _: ConnectionId, _bytes: u64, _: &mut Turn<'_>) {}
 
     /// The socket has no room for more at the moment: the other side must read on in time.
     fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>);

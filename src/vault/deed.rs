@@ -120,6 +120,12 @@ pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
             tags.iter().any(|one| **one == *tag.opaque())
         }
         (Precondition::Matches(_), None) => false,
+        (Precondition::MatchesNone(tags), Some(there)) => {
+            let tag = EntityTag::of(there);
+            tags.iter().all(|one| **one != *tag.opaque())
+        }
+        (Precondition::MatchesNone(_), None) => true,
+        (Precondition::Both(both), there) => both.iter().all(|one| holds(one, there)),
         (Precondition::UnmodifiedSince(second), Some(there)) => {
             Stamp::from(there).modified_s() <= *second
         }

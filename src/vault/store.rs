@@ -394,6 +394,7 @@ impl Writer {
         let mut old = None;
         let bytes = match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(meta), _) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             (Some(meta), _) if !meta.is_file() && !meta.is_symlink() => {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
@@ -448,10 +449,14 @@ impl Writer {
 
     /// What the system's refusal means for the phone; logs what only an administrator can mend.
     fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
-        use io::ErrorKind::{AlreadyExists, PermissionDenied, QuotaExceeded};
+        use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded};
         use io::ErrorKind::{ReadOnlyFilesystem, StorageFull};
         if why.kind() == AlreadyExists {
             return StoreError::Exists;
+        }
+        if matches!(why.kind(), IsADirectory | NotADirectory) {
+            return StoreError::NotAFile;
         }
         self.disk.complaints.tell(why, "store", path);
         if matches!(why.kind(), StorageFull | QuotaExceeded) {
@@ -609,7 +614,8 @@ mod tests {
         assert_eq!(bench.store("A", "two", Existing::Keep), Err(StoreError::Exists));
         assert_eq!(bench.text("a"), "one");
         fs::create_dir(bench.at("d")).unwrap();
-        assert_eq!(bench.store("d", "x", Existing::Replace), Err(StoreError::Forbidden));
+        assert_eq!(bench.store("d", "x", Existing::Replace), Err(StoreError::NotAFile));
+        assert_eq!(bench.store("a/d", "x", Existing::Replace), Err(StoreError::NotAFile));
         let long = "x".repeat(101);
         assert_eq!(bench.store("a", &long, Existing::Replace), Err(StoreError::Full));
         assert_eq!(bench.text("a"), "one");

@@ -61,6 +61,7 @@ pub(super) struct File {
     pub(super) http: Vec<Http>,
     pub(super) https: Vec<Https>,
     pub(super) connections: StreamLimits,
+    pub(super) cache_control: Box<[u8]>,
     pub(super) ca: CaSettings,
     pub(super) ftp: Option<Ftp>,
     pub(super) snmp: SnmpPolicy,
@@ -130,6 +131,8 @@ impl File {
     /// Reads the whole file; what is wrong goes to `found`, and the rest is read on.
     pub(super) fn read(table: &Spanned<DeTable<'_>>, found: &mut Found) -> Self {
         let mut top = Section::top(table);
+        let (connections, cache_control) =
+            http::connections(top.section("connections", found), found);
         let file = File {
             data_dir: top.take("data_dir", found),
             workers: top
@@ -141,7 +144,8 @@ impl File {
             tftp: Tftp::read(top.section("tftp", found), found),
             http: rows(&mut top, "http", found, Http::read),
             https: rows(&mut top, "https", found, Https::read),
-            connections: http::connections(top.section("connections", found), found),
+            connections,
+            cache_control,
             ca: http::ca(top.section("ca", found), found),
             ftp: Ftp::read(top.section("ftp", found), found),
             snmp: snmp::read(top.section("snmp", found), found),

@@ -19,6 +19,13 @@ use crate::wire::name::FileName;
 const CONNECTIONS_LIMIT: u64 = 1_000_000;
 /// Sizes that the head of a request may be limited to, in bytes.
 const HEAD_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 10;
+/// Sizes that a connection's send buffer may have, in bytes.
+const SEND_BUFFER_BYTES: RangeInclusive<u64> = 0..=64 << 20;
+/// What caches are told of files when the file does not say (RFC 9111, 5.2.2.4): keep them, and ask
+/// each time whether they are still good.
+const CACHE_CONTROL: &str = "no-cache";
+/// Longest value of `cache_control`, in bytes.
+const CACHE_CONTROL_BYTES_MAX: usize = 200;
 /// Where the server's own CA lies when the file does not say, beneath `data_dir`.
 const CA_DIR: &str = "certs";
 /// What phones fetch the CA's certificate as when the file does not say.
@@ -95,6 +102,34 @@ pub struct CaSettings {
     pub dir: PathBuf,
     /// The folded path at which phones fetch its certificate by plain HTTP; none where they do not.
     pub serve_as: Option<Box<[u8]>>,
+}
+
+/// The value of a `Cache-Control`; empty where there is to be none.
+struct CacheControl(Box<str>);
+
+impl CacheControl {
+    fn line(self) -> Box<[u8]> {
+        match &*self.0 {
+            "" => Box::default(),
+            value => format!("Cache-Control: {value}\r\n").into_bytes().into(),
+        }
+    }
+}
+
+impl Read for CacheControl {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let is_plain = |text: &&str| {
+            text.len() <= CACHE_CONTROL_BYTES_MAX && text.bytes().all(|b| matches!(b, b' '..=b'~'))
+        };
+        let text = value.get_ref().as_str().map(str::trim).filter(is_plain);
+        if text.is_none() {
+            place.wrong(
+                value,
+                "what Cache-Control says, such as \"max-age=3600\", or \"\" for none",
+            );
+        }
+        text.map(|text| CacheControl(text.into()))
+    }
 }
 
 /// A name to serve something as, or `false`.
@@ -216,8 +251,11 @@ pub(super) fn pair(
     (path(certificate, "certs/server.pem"), path(key, "certs/server.key"))
 }
 
-/// Reads `[connections]`.
-pub(super) fn connections(mut section: Section<'_, '_>, found: &mut Found) -> StreamLimits {
+/// Reads `[connections]`: the limits, and the line that tells caches what they may do.
+pub(super) fn connections(
+    mut section: Section<'_, '_>,
+    found: &mut Found,
+) -> (StreamLimits, Box<[u8]>) {
     let otherwise = StreamLimits::default();
     let mut number = |key, range, otherwise, found: &mut Found| {
         section.number(key, range, "Ringpost", found).unwrap_or(otherwise)
@@ -249,10 +287,22 @@ pub(super) fn connections(mut section: Section<'_, '_>, found: &mut Found) -> St
             otherwise.body_memory_bytes_max,
             found,
         ),
+        discard_bytes_max: bytes(&mut section, "discard_max", otherwise.discard_bytes_max, found),
+        discard_timeout: positive(&mut section, "discard_timeout", found)
+            .unwrap_or(otherwise.discard_timeout),
+        send_buffer_bytes: bytes_within(
+            &mut section,
+            "send_buffer",
+            SEND_BUFFER_BYTES,
+            otherwise.send_buffer_bytes as u64,
+            found,
+        ) as usize,
         lone_lf: section.take("lone_lf", found).unwrap_or(otherwise.lone_lf),
+        lenient: section.take("lenient", found).unwrap_or(otherwise.lenient),
     };
+    let caching: Option<CacheControl> = section.take("cache_control", found);
     section.finish(found);
-    limits
+    (limits, caching.unwrap_or_else(|| CacheControl(CACHE_CONTROL.into())).line())
 }
 
 /// Reads `[ca]`.

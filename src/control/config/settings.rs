@@ -219,7 +219,12 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         uploads,
         paces: Arc::default(),
         tftp: TftpPolicy::default(),
-        http: HttpPolicy { limits: file.connections, vault, ..HttpPolicy::default() },
+        http: HttpPolicy {
+            limits: file.connections,
+            vault,
+            cache_control: file.cache_control.clone(),
+            ..HttpPolicy::default()
+        },
         ftp: FtpPolicy { snmp: file.snmp, ..FtpPolicy::default() },
     };
     if let Some(tftp) = &file.tftp {

@@ -60,7 +60,7 @@ fn abort_reason(abort: Abort, verb: Verb, bytes: u64) -> (&'static str, Level) {
         }
         (Abort::ByPhone(code), _) => (phone_error(code), Level::WARN),
         (Abort::Disconnected, Verb::Fetch) if bytes > 0 => {
-            ("the phone closed the connection: it had read what it wanted", Level::INFO)
+            ("the phone closed the connection in the middle", Level::WARN)
         }
         (Abort::Asked, _) => ("the client broke it off (ABOR)", Level::INFO),
         (Abort::Disconnected, Verb::Fetch | Verb::Ask | Verb::Connect | Verb::List) => {
@@ -168,6 +168,7 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         ),
         Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
         Refusal::Files(fault) => (files_reason(fault), Level::INFO),
+        Refusal::Conflict(fault) => (failure_reason(Failure::Store(fault)), Level::WARN),
         Refusal::ForeignHttp => {
             ("what came is HTTP and no FTP: the session was ended", Level::WARN)
         }
@@ -280,10 +281,11 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Open(OpenError::Busy) => "the disks could not keep up",
         Failure::Store(StoreError::Full) => "the disk or the quota is full",
         Failure::Store(StoreError::Exists) => "the file exists and is never replaced",
-        Failure::Store(StoreError::Precondition) => "the file is not the one that was expected",
-        Failure::Store(StoreError::Forbidden) => {
-            "the server may not read or write there, or a directory has the file's place"
+        Failure::Store(StoreError::NotAFile) => {
+            "a directory has the file's place, or a file that of a directory"
         }
+        Failure::Store(StoreError::Precondition) => "the file is not the one that was expected",
+        Failure::Store(StoreError::Forbidden) => "the server may not read or write there",
         Failure::Store(StoreError::Io) => "the disk failed",
         Failure::Store(StoreError::Busy) => "the disks could not keep up",
         Failure::FileChanged => "the file was changed in place while it was sent",

@@ -4,7 +4,7 @@
 
 use crate::content::blob::Version;
 use crate::content::{Answer, Ask, OpenError, StoreError, Stored, Ticket};
-use crate::session::http::connection::{State, What};
+use crate::session::http::connection::{Saved, State, What};
 use crate::session::http::engine::Engine;
 use crate::session::http::refusal::No;
 use crate::session::http::request::{Otherwise, terms};
@@ -34,8 +34,8 @@ impl Engine {
             Answer::Verified { .. } => {}
             Answer::Read { result, .. } => self.handle_part(id, result, turn),
             Answer::Stored { result, .. } => match (result, self.take_parked(id)) {
-                (Ok(stored), Some(What::Stored)) => self.stored(id, stored, turn),
-                (Err(fault), Some(What::Stored)) => self.refuse_store(id, fault, turn),
+                (Ok(stored), Some(What::Stored(saved))) => self.stored(id, stored, saved, turn),
+                (Err(fault), Some(What::Stored(_))) => self.refuse_store(id, fault, turn),
                 (_, other) => self.restore(id, other),
             },
             Answer::Vault { result, .. } => self.handle_vault(id, result, turn),
@@ -88,7 +88,9 @@ impl Engine {
     fn take_parked(&mut self, id: ConnectionId) -> Option<What> {
         let connection = self.connections.open_mut(id)?;
         match &mut connection.state {
-            State::Parked(want) => Some(std::mem::replace(&mut want.what, What::Stored)),
+            State::Parked(want) => {
+                Some(std::mem::replace(&mut want.what, What::Stored(Saved::Whole)))
+            }
             State::Head
             | State::Receiving(_)
             | State::Replying
@@ -122,7 +124,9 @@ impl Engine {
             StoreError::Precondition => {
                 No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }
-            StoreError::Exists => No::failed(Failure::Store(fault), false).with(Status::CONFLICT),
+            StoreError::Exists | StoreError::NotAFile => {
+                No::new(Status::CONFLICT, Refusal::Conflict(fault))
+            }
             StoreError::Full => {
                 No::failed(Failure::Store(fault), false).with(Status::INSUFFICIENT_STORAGE)
             }
@@ -132,10 +136,12 @@ impl Engine {
         self.refuse(id, no, turn);
     }
 
-    fn stored(&mut self, id: ConnectionId, stored: Stored, turn: &mut Turn<'_>) {
+    fn stored(&mut self, id: ConnectionId, stored: Stored, saved: Saved, turn: &mut Turn<'_>) {
         turn.counters.uploads_stored.up();
         let status = if stored.new { Status::CREATED } else { Status::NO_CONTENT };
-        self.reply_done(id, status, Some(&stored.version), turn);
+        // RFC 9110, 9.3.4: none where what is there now is not what the phone has sent.
+        let is_as_sent = stored.new || saved == Saved::Whole;
+        self.reply_done(id, status, Some(&stored.version).filter(|_| is_as_sent), turn);
     }
 
     fn handle_vault(
@@ -146,8 +152,10 @@ impl Engine {
     ) {
         let head_only = self.is_head_only(id);
         match (result, self.take_parked(id)) {
-            (Ok(Done::Kept(stored)), Some(What::Stored)) => self.stored(id, stored, turn),
-            (Ok(Done::Forgotten), Some(What::Stored)) => {
+            (Ok(Done::Kept(stored)), Some(What::Stored(saved))) => {
+                self.stored(id, stored, saved, turn);
+            }
+            (Ok(Done::Forgotten), Some(What::Stored(_))) => {
                 self.reply_done(id, Status::NO_CONTENT, None, turn);
             }
             (Ok(Done::Fetched(blob)), Some(What::Fetch { raw, item, .. })) => {
@@ -175,7 +183,7 @@ impl Engine {
                     Err(Otherwise::No(no)) => self.refuse(id, no, turn),
                 }
             }
-            (Err(denied), Some(What::Fetch { .. } | What::Stored)) => {
+            (Err(denied), Some(What::Fetch { .. } | What::Stored(_))) => {
                 self.refuse(id, No::denied(denied), turn);
             }
             (_, other) => self.restore(id, other),
@@ -186,7 +194,8 @@ impl Engine {
 /// What the conditions and ranges of a request that has waited come to.
 fn terms_of(raw: &[u8], version: &Version, turn: &Turn<'_>) -> Result<Ranges, Otherwise> {
     // It has been read before, perhaps by limits that a reload has made narrower since.
-    let limits = HeadLimits { bytes_max: raw.len(), lines_max: LINES_MAX, lone_lf: true };
+    let (bytes_max, lines_max) = (raw.len(), LINES_MAX);
+    let limits = HeadLimits { bytes_max, lines_max, lone_lf: true, lenient: true };
     match parse(raw, &limits) {
         Ok(Some((head, _))) => terms(&head, version, turn.snapshot.policy.http.limits.ranges_max),
         Ok(None) | Err(_) => Ok(Ranges::Whole),

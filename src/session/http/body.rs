@@ -3,13 +3,14 @@
 //! Never stores anything itself: a whole body is handed to the vault or to the writer.
 
 use crate::content::Ask;
-use crate::session::http::connection::{State, Target, Want, What};
+use crate::session::http::connection::{Saved, State, Target, Want, What};
 use crate::session::http::engine::{Engine, due_by_rate};
 use crate::session::http::refusal::{ALLOW_READ, No};
 use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Turn};
 use crate::time::Instant;
 use crate::vault::deed::Act;
+use crate::vault::upload::Existing;
 use crate::wire::http::chunk::{Decoder, Step};
 use crate::wire::http::request::{Framing, Malformed};
 use crate::wire::http::response::Status;
@@ -148,7 +149,11 @@ impl Engine {
         if !receiving.is_done() {
             return;
         }
-        let stored = Box::new(Want { what: What::Stored, head_only: false });
+        let saved = match &receiving.target {
+            Target::File(upload) if upload.existing == Existing::Append => Saved::Appended,
+            Target::File(_) | Target::Item(..) => Saved::Whole,
+        };
+        let stored = Box::new(Want { what: What::Stored(saved), head_only: false });
         let state = std::mem::replace(&mut connection.state, State::Parked(stored));
         let State::Receiving(receiving) = state else { return };
         let Receiving { target, bytes, .. } = *receiving;

@@ -15,13 +15,18 @@ use crate::session::stream::{ConnectionId, FilePart};
 use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::time::Duration;
 use crate::wire::http::range::{ByteRange, Ranges};
-use crate::wire::http::request::Malformed;
+use crate::wire::http::request::{Malformed, asks_for_head};
 use crate::wire::http::response::{
-    self, EntityTag, Status, content_type, field, number, status_line,
+    self, EntityTag, Stamp, Status, content_type, field, number, status_line,
 };
 
 /// When a question that the loader had no room for is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// What caches may do with what is in the vault (RFC 9111, 5.2.2).
+const PRIVATE: &[u8] = b"Cache-Control: private, no-store\r\n";
+/// What somebody gets who asks for no file at all.
+const PAGE: &[u8] =
+    b"This is Ringpost. It serves files to telephones, which ask for them by name.\n";
 
 impl Engine {
     /// Composes an answer's head: `write` adds all but what every head ends with.
@@ -33,18 +38,29 @@ impl Engine {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Option<&mut Reply> {
         turn.counters.note_answer(status.0);
+        let stopping = self.stopping;
         let connection = self.connections.open_mut(id)?;
         connection.state = State::Replying;
+        connection.arrivals.moved_at = turn.now;
         if let Some(told) = &mut connection.told {
             told.moves_since = turn.now;
         }
         let reply = &mut connection.reply;
+        reply.keep &= !stopping;
         reply.status = status.0;
         reply.body = Body::None;
         // What is left of an invitation leaves first.
         reply.out.drain(..reply.out_sent);
         reply.out_sent = 0;
         write(&mut reply.out);
+        let caching: &[u8] = match status {
+            _ if reply.is_private => PRIVATE,
+            Status::OK | Status::PARTIAL_CONTENT | Status::NOT_MODIFIED => {
+                &turn.snapshot.policy.http.cache_control
+            }
+            Status(_) => b"",
+        };
+        reply.out.extend_from_slice(caching);
         reply.out.extend_from_slice(self.dated.line(turn.unix_s));
         if !reply.keeps() {
             reply.out.extend_from_slice(b"Connection: close\r\n");
@@ -67,10 +83,19 @@ impl Engine {
         blob.touch(turn.now);
         let (version, size) = (blob.version(), blob.bytes());
         let whole = ByteRange { first: 0, bytes: size };
+        let bytes = match &ranges {
+            Ranges::Whole | Ranges::None => size,
+            Ranges::One(range) => range.bytes,
+            Ranges::Many(ranges) => ranges.iter().map(|range| range.bytes).sum(),
+        };
         let (range, parts) = match ranges {
             Ranges::Whole | Ranges::None => {
                 let head = blob.prepared(|version| response::prepared(version, name));
-                let reply = self.compose(id, Status::OK, turn, |out| out.extend_from_slice(head));
+                let now_s = turn.unix_s;
+                let reply = self.compose(id, Status::OK, turn, |out| match version {
+                    _ if modified_s(&version) <= now_s => out.extend_from_slice(head),
+                    _ => out.extend_from_slice(&response::prepared_at(&version, name, now_s)),
+                });
                 (reply.map(|reply| (reply, whole)), None)
             }
             Ranges::One(range) => {
@@ -80,7 +105,7 @@ impl Engine {
                     let last = range.first + range.bytes - 1;
                     response::content_range(out, range.first, last, size);
                     number(out, "Content-Length", range.bytes);
-                    validators(out, &version);
+                    validators(out, &version, turn.unix_s);
                 });
                 (reply.map(|reply| (reply, range)), None)
             }
@@ -92,7 +117,7 @@ impl Engine {
                     let kind = format!("multipart/byteranges; boundary={}", boundary(&version));
                     field(out, "Content-Type", kind.as_bytes());
                     number(out, "Content-Length", parts.bytes(&version, &ranges));
-                    validators(out, &version);
+                    validators(out, &version, turn.unix_s);
                 });
                 let parts = Box::new(Parts { later: ranges.into(), ..parts });
                 (reply.map(|reply| (reply, ByteRange { first: 0, bytes: 0 })), Some(parts))
@@ -105,6 +130,7 @@ impl Engine {
             parts.write_next(&mut reply.out, &mut part);
         }
         reply.body = Body::File(part, parts);
+        self.note_whole(id, bytes);
         self.prompt(id);
     }
 
@@ -120,9 +146,9 @@ impl Engine {
         self.compose(id, status, turn, |out| {
             if status == Status::NOT_MODIFIED {
                 status_line(out, status);
-                validators(out, version);
+                validators(out, version, turn.unix_s);
             } else {
-                out.extend_from_slice(&response::prepared(version, name));
+                out.extend_from_slice(&response::prepared_at(version, name, turn.unix_s));
             }
         });
     }
@@ -137,6 +163,18 @@ impl Engine {
         let Some(reply) = reply else { return };
         if !reply.head_only {
             reply.body = Body::Bytes(bytes, 0);
+        }
+    }
+
+    /// Answers with what this is, to somebody who asks for no file at all.
+    pub(super) fn reply_page(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let reply = self.compose(id, Status::OK, turn, |out| {
+            status_line(out, Status::OK);
+            field(out, "Content-Type", b"text/plain; charset=utf-8");
+            number(out, "Content-Length", PAGE.len() as u64);
+        });
+        if let Some(reply) = reply.filter(|reply| !reply.head_only) {
+            reply.out.extend_from_slice(PAGE);
         }
     }
 
@@ -198,9 +236,15 @@ impl Engine {
     }
 
     /// What came is no request.
-    pub(super) fn refuse_bytes(&mut self, id: ConnectionId, fault: Malformed, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_bytes(
+        &mut self,
+        id: ConnectionId,
+        fault: Malformed,
+        head_only: bool,
+        turn: &mut Turn<'_>,
+    ) {
         if let Some(connection) = self.connections.open_mut(id) {
-            connection.reply.forget_request();
+            connection.reply.forget_request(head_only);
         }
         self.refuse(id, No::malformed(fault).and_linger(), turn);
     }
@@ -210,10 +254,19 @@ impl Engine {
         let Some(connection) = self.connections.open_mut(id) else { return };
         if connection.told.is_none() {
             // The terms of the last request are not those of this one.
-            connection.reply.forget_request();
+            let head_only = asks_for_head(&connection.unread);
+            connection.reply.forget_request(head_only);
             self.tell(id, Subject::Unreadable, Verb::Connect, turn.now);
         }
         self.refuse(id, No::new(Status::REQUEST_TIMEOUT, Refusal::TooSlow).and_linger(), turn);
+    }
+
+    /// Payload bytes of the answer, for the log.
+    fn note_whole(&mut self, id: ConnectionId, bytes: u64) {
+        let told = self.connections.open_mut(id).and_then(|connection| connection.told.as_mut());
+        if let Some(told) = told {
+            told.of_bytes = Some(bytes);
+        }
     }
 
     /// Asks what must be known or read before more can leave.
@@ -256,9 +309,16 @@ impl Engine {
     }
 }
 
-fn validators(out: &mut Vec<u8>, version: &Version) {
+/// The second of a file's modification since 1970.
+fn modified_s(version: &Version) -> u64 {
+    Stamp::from(version).modified_s()
+}
+
+/// What tells this version from others. A modification that lies ahead is told as the moment of the
+/// answer (RFC 9110, 8.8.2.1).
+fn validators(out: &mut Vec<u8>, version: &Version, now_s: u64) {
     field(out, "ETag", EntityTag::of(version).as_bytes());
-    let modified_s = u64::try_from(version.modified_ns / 1_000_000_000).unwrap_or(0);
+    let modified_s = modified_s(version).min(now_s);
     field(out, "Last-Modified", response::http_date(modified_s).as_bytes());
     field(out, "Accept-Ranges", b"bytes");
 }

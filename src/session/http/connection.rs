@@ -10,7 +10,7 @@ use crate::session::http::body::Receiving;
 use crate::session::http::reply::Reply;
 use crate::session::stream::ListenerId;
 use crate::session::timer::Deadline;
-use crate::session::{Outcome, Secured, Subject, Verb};
+use crate::session::{Outcome, Secured, Subject, Verb, WORDS_BYTES_MAX, clip};
 use crate::time::Instant;
 use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
@@ -47,6 +47,36 @@ pub(super) struct Connection {
     pub(super) body_held: u64,
     /// Bytes thrown away since the last answer.
     pub(super) discarded: u64,
+    /// How much of what was sent has arrived.
+    pub(super) arrivals: Arrivals,
+    /// What the phone calls itself, cut to [`WORDS_BYTES_MAX`]; shared with the records of its
+    /// requests, so that only another name costs an allocation.
+    pub(super) user_agent: Option<Arc<[u8]>>,
+}
+
+impl Connection {
+    /// Notes what the phone calls itself in the request in hand.
+    pub(super) fn note_user_agent(&mut self, said: Option<&[u8]>) {
+        let said = said.map(|said| clip(said, WORDS_BYTES_MAX));
+        if self.user_agent.as_deref() != said {
+            self.user_agent = said.map(Arc::from);
+        }
+    }
+}
+
+/// What of everything that a connection was sent has arrived, as far as is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Arrivals {
+    /// Bytes that were given to the socket.
+    pub(super) sent: u64,
+    /// Bytes of them that the phone has acknowledged, at the last look.
+    pub(super) acknowledged: u64,
+    /// Bytes that it had not, at the last look.
+    pub(super) unacknowledged: u64,
+    /// When it acknowledged more than before, or the answer began.
+    pub(super) moved_at: Instant,
+    /// Time is up: a look has to tell whether anything arrived meanwhile.
+    pub(super) is_doubted: bool,
 }
 
 /// What a connection is at.
@@ -65,6 +95,8 @@ pub(super) enum State {
     Lingering {
         /// The phone has been told that nothing more comes.
         shut: bool,
+        /// When it is read no further.
+        until: Instant,
     },
     /// To be closed.
     Over,
@@ -99,7 +131,16 @@ pub(super) enum What {
     /// Have the vault forget an item.
     Forget(Item, Shown, Precondition),
     /// The vault or the writer is at it.
-    Stored,
+    Stored(Saved),
+}
+
+/// How the bytes of a PUT come to be what is there afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saved {
+    /// As they are.
+    Whole,
+    /// Behind what was there before, if anything was.
+    Appended,
 }
 
 /// Where a body goes.
@@ -121,5 +162,7 @@ pub(super) struct Told {
     pub(super) moves_since: Instant,
     /// Payload bytes that left, or came.
     pub(super) bytes: u64,
+    /// Payload bytes of the whole answer, where it has any.
+    pub(super) of_bytes: Option<u64>,
     pub(super) outcome: Outcome,
 }

@@ -4,8 +4,8 @@
 
 use std::net::SocketAddr;
 
-use crate::session::http::connection::{Connection, State};
-use crate::session::http::engine::{Engine, due_by_rate};
+use crate::session::http::connection::{Arrivals, Connection, State};
+use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
 use crate::session::http::reply::Reply;
 use crate::session::stream::{
@@ -13,10 +13,7 @@ use crate::session::stream::{
 };
 use crate::session::timer::Deadline;
 use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Refusal, Turn, Verb};
-use crate::time::{Duration, Instant};
-
-/// How long a phone that reads a file may take nothing at all: it may be busy with its flash.
-const SILENCE_MAX: Duration = Duration::from_secs(300);
+use crate::time::Instant;
 
 /// What a phone is told, in clear, that spoke plain HTTP to a port that speaks TLS.
 const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
@@ -72,6 +69,8 @@ impl Connections for Engine {
             has_slot: false,
             body_held: 0,
             discarded: 0,
+            arrivals: Arrivals::default(),
+            user_agent: None,
         });
         self.set_deadline(id, Some(turn.now + limits.head_timeout));
         Some(id)
@@ -142,6 +141,7 @@ impl Connections for Engine {
     fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
         turn.counters.stream_sent_bytes.add(bytes as u64);
         let Some(connection) = self.connections.open_mut(id) else { return };
+        connection.arrivals.sent += bytes as u64;
         let payload = connection.reply.advance(bytes);
         if let Some(told) = connection.told.as_mut().filter(|told| told.verb == Verb::Fetch) {
             told.bytes += payload;
@@ -156,11 +156,22 @@ impl Connections for Engine {
         }
     }
 
+    fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut Turn<'_>) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let arrivals = &mut connection.arrivals;
+        let acknowledged = arrivals.sent.saturating_sub(bytes);
+        if acknowledged > arrivals.acknowledged {
+            (arrivals.acknowledged, arrivals.moved_at) = (acknowledged, turn.now);
+        }
+        arrivals.unacknowledged = bytes;
+        if std::mem::take(&mut arrivals.is_doubted) && matches!(connection.state, State::Replying) {
+            self.go_on_or_give_up(id, turn);
+        }
+    }
+
     fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(connection) = self.connections.open(id) else { return };
-        let Some(told) = &connection.told else { return };
-        let due = due_by_rate(told.moves_since, told.bytes, turn);
-        self.set_deadline(id, Some(due.min(turn.now + SILENCE_MAX)));
+        let due = self.reading_due(id, turn);
+        self.wait_for_reader(id, due, turn);
     }
 
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
@@ -184,10 +195,11 @@ impl Connections for Engine {
             State::Receiving(_) => Next::Read,
             State::Parked(_) if connection.reply.has_head() => Next::Write,
             State::Parked(_) => Next::Wait,
+            State::Replying if connection.arrivals.is_doubted => Next::Measure,
             State::Replying if connection.reply.can_send() => Next::Write,
             State::Replying => Next::Wait,
-            State::Lingering { shut: true } => Next::Read,
-            State::Lingering { shut } => {
+            State::Lingering { shut: true, .. } => Next::Read,
+            State::Lingering { shut, .. } => {
                 *shut = true;
                 Next::Shut
             }

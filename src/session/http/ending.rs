@@ -5,13 +5,16 @@
 use std::net::SocketAddr;
 
 use crate::session::http::connection::{State, Told};
-use crate::session::http::engine::Engine;
+use crate::session::http::engine::{Engine, due_by_rate};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
-use crate::session::{Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
+use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
+use crate::vendor::header_reads;
 
-/// How long an ended connection is read on, so that its phone reads the last answer.
-const LINGER: Duration = Duration::from_secs(2);
+/// Looks at what a phone that reads has acknowledged, in the time that it has.
+const LOOKS: u32 = 4;
+/// How long an ended connection is read on in which nothing comes.
+const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
 
 impl Engine {
     /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
@@ -40,16 +43,28 @@ impl Engine {
         }
         let Some(told) = connection.told.take() else { return };
         self.requests_open -= 1;
-        let outcome = outcome.unwrap_or(told.outcome);
+        let mut outcome = outcome.unwrap_or(told.outcome);
+        let mut bytes = told.bytes;
+        if told.verb == Verb::Fetch
+            && matches!(outcome, Outcome::Aborted(Abort::Disconnected) | Outcome::TimedOut)
+        {
+            bytes = bytes.saturating_sub(connection.arrivals.unacknowledged);
+            if outcome != Outcome::TimedOut && reads_header(&told.subject) {
+                outcome = Outcome::Aborted(Abort::HeaderRead);
+            }
+        }
         outcome.count(turn.counters);
+        let user_agent = connection.user_agent.clone();
         let (status, peer, at) = (connection.reply.status(), connection.peer, connection.listener);
         let secured = connection.secured;
         let about = (told.verb, told.subject);
         self.records.push_back(Record {
             took: turn.now.since(told.began),
-            bytes: told.bytes,
+            bytes,
+            of_bytes: told.of_bytes,
             status,
             secured,
+            user_agent,
             ..Record::new(self.protocol(at), peer, about, told.began, outcome)
         });
     }
@@ -62,7 +77,9 @@ impl Engine {
         }
         let (outcome, bytes) = (Outcome::Done, 0);
         let (began, moves_since) = (now, now);
-        connection.told = Some(Told { subject, verb, began, moves_since, bytes, outcome });
+        let of_bytes = None;
+        connection.told =
+            Some(Told { subject, verb, began, moves_since, bytes, of_bytes, outcome });
     }
 
     pub(super) fn note_lone(
@@ -84,8 +101,9 @@ impl Engine {
         let Some(connection) = self.connections.open_mut(id) else { return };
         connection.discarded = 0;
         if connection.reply.lingers() {
-            connection.state = State::Lingering { shut: false };
-            self.set_deadline(id, Some(turn.now + LINGER));
+            let until = turn.now + limits.discard_timeout;
+            connection.state = State::Lingering { shut: false, until };
+            self.set_deadline(id, Some(until.min(turn.now + LINGER_SILENCE_MAX)));
             self.resume(id, turn);
         } else if !connection.reply.keeps() || (stopping && connection.unread.is_empty()) {
             connection.state = State::Over;
@@ -122,8 +140,13 @@ impl Engine {
                     turn.counters.stream_too_slow.up();
                     self.refuse_slow(id, turn);
                 }
-                State::Replying => self.stalled(id, turn),
-                State::Lingering { .. } => connection.state = State::Over,
+                State::Replying => self.stalled(id),
+                State::Lingering { until, .. } => {
+                    connection.state = State::Over;
+                    if until <= turn.now {
+                        turn.counters.http_discards_cut.up();
+                    }
+                }
                 State::Parked(_) | State::Over | State::Stuck => {}
             }
             self.ready.push_back(id);
@@ -140,17 +163,64 @@ impl Engine {
     }
 
     /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
-    fn stalled(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn stalled(&mut self, id: ConnectionId) {
         self.prompt(id);
         let Some(connection) = self.connections.open(id) else { return };
         // Where there is nothing to send the loader is waited for, which always answers.
         if !connection.reply.can_send() {
             return;
         }
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.arrivals.is_doubted = true;
+        }
+    }
+
+    /// When a phone that reads must have acknowledged more.
+    pub(super) fn reading_due(&self, id: ConnectionId, turn: &Turn<'_>) -> Option<Instant> {
+        let connection = self.connections.open(id)?;
+        let told = connection.told.as_ref()?;
+        let arrived = told.bytes.saturating_sub(connection.arrivals.unacknowledged);
+        let stall_timeout = turn.snapshot.policy.http.limits.stall_timeout;
+        let silent = connection.arrivals.moved_at + stall_timeout;
+        Some(due_by_rate(told.moves_since, arrived, turn).min(silent))
+    }
+
+    /// Waits for a phone that reads, and looks now and then whether anything has arrived: the kernel
+    /// tells of room alone.
+    pub(super) fn wait_for_reader(
+        &mut self,
+        id: ConnectionId,
+        due: Option<Instant>,
+        turn: &Turn<'_>,
+    ) {
+        let look = turn.now + turn.snapshot.policy.http.limits.stall_timeout / LOOKS;
+        self.set_deadline(id, due.map(|due| due.min(look)));
+    }
+
+    /// It is known what has arrived: the phone has more time, or has had it.
+    pub(super) fn go_on_or_give_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let due = self.reading_due(id, turn);
+        if due.is_some_and(|due| due > turn.now) {
+            return self.wait_for_reader(id, due, turn);
+        }
         turn.counters.stream_too_slow.up();
         self.conclude(id, Some(Outcome::TimedOut), turn);
         if let Some(connection) = self.connections.open_mut(id) {
             connection.state = State::Stuck;
+        }
+    }
+
+    /// Throws away what a phone sends that has its answer already.
+    pub(super) fn discard(&mut self, id: ConnectionId, bytes: usize, turn: &Turn<'_>) {
+        let limits = &turn.snapshot.policy.http.limits;
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let State::Lingering { until, .. } = connection.state else { return };
+        connection.discarded += bytes as u64;
+        if connection.discarded > limits.discard_bytes_max {
+            turn.counters.http_discards_cut.up();
+            connection.state = State::Over;
+        } else {
+            self.set_deadline(id, Some(until.min(turn.now + LINGER_SILENCE_MAX)));
         }
     }
 
@@ -161,5 +231,13 @@ impl Engine {
             self.conclude(id, Some(Outcome::Failed(Failure::Stopped)), turn);
             self.handle_closed(id, turn);
         }
+    }
+}
+
+/// Whether the file is one of which phones of some make read only the beginning.
+fn reads_header(subject: &Subject) -> bool {
+    match subject {
+        Subject::File(entry) => header_reads::header_read(entry.path.as_bytes()).is_some(),
+        Subject::Name(_) | Subject::Said(_) | Subject::Unreadable => false,
     }
 }

@@ -13,11 +13,8 @@ use crate::session::stream::{ConnectionId, ListenerId, Table};
 use crate::session::timer::Timers;
 use crate::session::{Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
-use crate::wire::http::request::{HeadLimits, Malformed, parse};
+use crate::wire::http::request::{HeadLimits, Malformed, asks_for_head, parse};
 use crate::wire::http::response::Dated;
-
-/// Most bytes that are thrown away meanwhile.
-const LINGER_BYTES_MAX: u64 = 1 << 20;
 
 /// The HTTP server of one worker.
 #[derive(Debug, Default)]
@@ -120,10 +117,7 @@ impl Engine {
                 }
                 State::Parked(_) | State::Replying => return used,
                 State::Lingering { .. } => {
-                    connection.discarded += rest.len() as u64;
-                    if connection.discarded > LINGER_BYTES_MAX {
-                        connection.state = State::Over;
-                    }
+                    self.discard(id, rest.len(), turn);
                     return bytes.len();
                 }
                 State::Over | State::Stuck => return bytes.len(),
@@ -139,6 +133,7 @@ impl Engine {
             bytes_max: limits.head_bytes_max,
             lines_max: limits.head_lines_max,
             lone_lf: limits.lone_lf,
+            lenient: limits.lenient,
         };
         match parse(bytes, &head_limits) {
             Ok(Some((head, taken))) => {
@@ -158,7 +153,7 @@ impl Engine {
             }
             Err(fault) => {
                 self.set_deadline(id, None);
-                self.refuse_malformed(id, fault, turn);
+                self.refuse_malformed(id, fault, asks_for_head(bytes), turn);
                 Some(bytes.len())
             }
         }
@@ -195,10 +190,19 @@ impl Engine {
         self.connections.open(id).map(|_| id)
     }
 
-    fn refuse_malformed(&mut self, id: ConnectionId, fault: Malformed, turn: &mut Turn<'_>) {
+    fn refuse_malformed(
+        &mut self,
+        id: ConnectionId,
+        fault: Malformed,
+        head_only: bool,
+        turn: &mut Turn<'_>,
+    ) {
         turn.counters.http_malformed.up();
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.note_user_agent(None);
+        }
         self.tell(id, Subject::Unreadable, Verb::Connect, turn.now);
-        self.refuse_bytes(id, fault, turn);
+        self.refuse_bytes(id, fault, head_only, turn);
     }
 }
 

@@ -20,6 +20,9 @@ pub struct HttpPolicy {
     /// The CA's certificate, served over plain HTTP, so that phones can learn whom to trust; none
     /// where it is not to be served.
     pub ca: Option<CaFile>,
+    /// The line that tells caches what they may do with files, with its end; empty where they are
+    /// told nothing. Those of the vault are never kept.
+    pub cache_control: Box<[u8]>,
 }
 
 /// The certificate of the server's own CA as a file that phones can fetch.
@@ -66,9 +69,11 @@ pub struct StreamLimits {
     pub head_lines_max: usize,
     /// Whole head, from the connection's or the request's first moment. Default 10 s.
     pub head_timeout: Duration,
-    /// A body, or a phone that reads a file, may be late by this much. Default 30 s.
+    /// A body may bring, and a phone that reads may acknowledge, nothing for this long. Default
+    /// 60 s: phones that write their flash while they read erase it first, a sector in up to five
+    /// seconds and the whole of it in up to a minute, and read nothing meanwhile.
     pub stall_timeout: Duration,
-    /// Beyond that, bytes per second that a body must come in with and a file be read with.
+    /// Beyond that, bytes per second that a body must come in with and a file be acknowledged with.
     /// Default 256.
     pub rate_min: u64,
     /// Between two requests. Default 60 s.
@@ -79,8 +84,18 @@ pub struct StreamLimits {
     pub ranges_max: usize,
     /// Bytes of bodies in memory per worker; one more body is refused. Default 64 MiB.
     pub body_memory_bytes_max: u64,
+    /// Bytes of a refused body that are read and thrown away, so that its phone reads why (RFC 9112,
+    /// 9.6). Default 64 MiB.
+    pub discard_bytes_max: u64,
+    /// How long that may take. Default 30 s.
+    pub discard_timeout: Duration,
+    /// Bytes that the kernel keeps of one connection for a phone that does not read, as far as the
+    /// system allows; 0 = as many as the kernel likes. Default 256 KiB.
+    pub send_buffer_bytes: usize,
     /// Bodyless requests may end their lines with LF alone, for old phones. Default false.
     pub lone_lf: bool,
+    /// Requests of HTTP/1.1 may come without `Host`, against RFC 9112, 3.2. Default false.
+    pub lenient: bool,
 }
 
 impl Default for StreamLimits {
@@ -91,13 +106,17 @@ impl Default for StreamLimits {
             head_bytes_max: 16 << 10,
             head_lines_max: 64,
             head_timeout: Duration::from_secs(10),
-            stall_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(60),
             rate_min: 256,
             idle_timeout: Duration::from_secs(60),
             requests_max: 10_000,
             ranges_max: 8,
             body_memory_bytes_max: 64 << 20,
+            discard_bytes_max: 64 << 20,
+            discard_timeout: Duration::from_secs(30),
+            send_buffer_bytes: 256 << 10,
             lone_lf: false,
+            lenient: false,
         }
     }
 }

@@ -56,6 +56,8 @@ pub(super) struct Wire {
     pub(super) room: usize,
     /// Everything that the phone has got.
     pub(super) out: Vec<u8>,
+    /// Bytes that have left and that the phone's system has not acknowledged.
+    pub(super) unacknowledged: u64,
     /// The server has said that it sends nothing any more.
     pub(super) shut: bool,
     /// The phone has cut the connection.
@@ -139,6 +141,7 @@ impl World {
             read_max: usize::MAX,
             room: usize::MAX,
             out: Vec::new(),
+            unacknowledged: 0,
             shut: false,
             reset: false,
             script: VecDeque::new(),
@@ -171,6 +174,7 @@ impl World {
     pub(super) fn reset(&mut self, id: ConnectionId) {
         if let Some(wire) = self.wires.get_mut(&id) {
             wire.reset = true;
+            self.measure(id);
             self.turn(|engine, turn| engine.handle_gone(id, turn));
             self.close(id);
         }
@@ -193,6 +197,7 @@ impl World {
                     }
                 }
                 Next::Wait => return,
+                Next::Measure => self.measure(id),
                 Next::StartTls => panic!("HTTP never begins TLS in the middle"),
                 Next::Close | Next::Reset => return self.close(id),
             }
@@ -219,6 +224,7 @@ impl World {
         let Some(wire) = self.wires.get(&id) else { return false };
         assert!(!wire.shut, "sent after the end");
         if wire.room == 0 {
+            self.measure(id);
             self.turn(|engine, turn| engine.handle_blocked(id, turn));
             return false;
         }
@@ -250,6 +256,13 @@ impl World {
         wire.out.extend(&bytes[..count]);
         self.turn(|engine, turn| engine.handle_sent(id, count, turn));
         true
+    }
+
+    /// Says how much of what was sent the phone has not acknowledged.
+    fn measure(&mut self, id: ConnectionId) {
+        let Some(wire) = self.wires.get(&id) else { return };
+        let bytes = wire.unacknowledged;
+        self.turn(|engine, turn| engine.handle_unacknowledged(id, bytes, turn));
     }
 
     fn close(&mut self, id: ConnectionId) {

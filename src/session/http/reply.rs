@@ -26,6 +26,8 @@ pub(super) struct Reply {
     /// The phone speaks HTTP/1.0.
     pub(super) old: bool,
     pub(super) head_only: bool,
+    /// What it is about is in the vault: no cache may keep it.
+    pub(super) is_private: bool,
     pub(super) expects_continue: bool,
     /// A body is on its way that nobody reads.
     pub(super) body_unread: bool,
@@ -72,10 +74,10 @@ impl Reply {
         };
     }
 
-    /// What comes next answers no request that could be read.
-    pub(super) fn forget_request(&mut self) {
+    /// What comes next answers no request that could be read; perhaps one for a head alone.
+    pub(super) fn forget_request(&mut self, head_only: bool) {
         let out = std::mem::take(&mut self.out);
-        *self = Reply { out, out_sent: self.out_sent, ..Reply::default() };
+        *self = Reply { out, out_sent: self.out_sent, head_only, ..Reply::default() };
     }
 
     /// Lets the body come.

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
 use crate::content::blob::Version;
+use crate::content::files::BadPath;
 use crate::content::{Ask, Entry, Form};
 use crate::session::http::body::Receiving;
-use crate::session::http::connection::{State, Target, Want, What};
+use crate::session::http::connection::{Saved, State, Target, Want, What};
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
 use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
@@ -42,6 +43,38 @@ enum Judged {
     Bytes(Arc<[u8]>),
     /// What may be asked.
     Options(&'static [u8]),
+    /// What this server is.
+    Page,
+}
+
+impl Judged {
+    /// Whether it is about what is in the vault, so that no cache may keep the answer.
+    fn is_private(&self) -> bool {
+        match self {
+            Judged::Want(What::Fetch { .. } | What::Forget(..)) => true,
+            Judged::Want(What::Take(Target::Item(..), ..)) => true,
+            Judged::Want(What::Take(Target::File(_), ..) | What::Read(..) | What::Stored(_))
+            | Judged::Head(..)
+            | Judged::Bytes(_)
+            | Judged::Options(_)
+            | Judged::Page => false,
+        }
+    }
+}
+
+/// What somebody gets who asks for `/`, which no file has for a name.
+fn at_root(head: &Head<'_>, no: No) -> Result<Judged, No> {
+    match head.method {
+        Method::Get | Method::Head if target::is_root(head.target) => Ok(Judged::Page),
+        Method::Options if target::is_root(head.target) => Ok(Judged::Options(ALLOW_READ)),
+        Method::Get
+        | Method::Head
+        | Method::Put
+        | Method::Delete
+        | Method::Options
+        | Method::Post
+        | Method::Unknown => Err(no),
+    }
 }
 
 /// A judgement and the name that it is about.
@@ -62,6 +95,7 @@ impl Engine {
         let Some(connection) = self.connections.open_mut(id) else { return };
         connection.head_begun = false;
         connection.requests += 1;
+        connection.note_user_agent(head.user_agent);
         let keep = head.keep_alive && connection.requests < requests_max && !stopping;
         connection.reply.begin(head, keep);
         let client = connection.peer.ip().to_canonical();
@@ -72,8 +106,18 @@ impl Engine {
         };
         let Some(listener) = self.listeners.get(usize::from(connection.listener.0)) else { return };
         let asked = Asked { listener, client, shown, raw };
+        let is_permitted = asked.permits(turn);
         let (subject, judged) = asked.judge(head, turn);
+        let judged = match judged {
+            Err(no) if is_permitted && no.status == Status::NOT_FOUND => at_root(head, no),
+            judged => judged,
+        };
         self.tell(id, subject, verb(head.method), turn.now);
+        if judged.as_ref().is_ok_and(Judged::is_private)
+            && let Some(connection) = self.connections.open_mut(id)
+        {
+            connection.reply.is_private = true;
+        }
         match judged {
             Ok(Judged::Want(what)) => {
                 let want = Want { what, head_only: head.method == Method::Head };
@@ -84,6 +128,7 @@ impl Engine {
             }
             Ok(Judged::Bytes(bytes)) => self.reply_bytes(id, bytes, turn),
             Ok(Judged::Options(allow)) => self.reply_options(id, allow, turn),
+            Ok(Judged::Page) => self.reply_page(id, turn),
             Err(no) => self.refuse(id, no, turn),
         }
     }
@@ -138,7 +183,7 @@ impl Engine {
                 let Some(deed) = self.deed(id, item, shown, act, turn) else {
                     return self.refuse(id, No::method(ALLOW_READ), turn);
                 };
-                self.park(id, Want { what: What::Stored, ..want });
+                self.park(id, Want { what: What::Stored(Saved::Whole), ..want });
                 self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
             }
             What::Take(target, framing, bytes_max) => {
@@ -148,7 +193,7 @@ impl Engine {
                 connection.reply.invite();
                 self.set_deadline(id, Some(due));
             }
-            What::Stored => {}
+            What::Stored(_) => {}
         }
     }
 
@@ -224,7 +269,7 @@ impl Asked<'_> {
         }
         let name = match target::parse(head.target) {
             Ok(name) => name,
-            Err(bad) => return no(refuse_target(bad)),
+            Err(bad) => return no(refuse_target(bad, head.method)),
         };
         if head.unknown_expectation {
             let no = No::new(Status::EXPECTATION_FAILED, Refusal::ExpectationUnknown);
@@ -363,6 +408,10 @@ impl Asked<'_> {
                 self.show_something(&vault.auth)?;
                 return Ok((Target::Item(item, self.shown, precondition), vault.bytes_max));
             }
+            (Destination::Upload(_), _) if std::str::from_utf8(name.as_bytes()).is_err() => {
+                let bad = Refusal::BadPath(BadPath::NotUtf8);
+                return Err(No::new(Status::BAD_REQUEST, bad));
+            }
             (Destination::Upload(rule), _) => Some(Upload {
                 directory: rule.directory,
                 name: *name,
@@ -455,14 +504,19 @@ pub(super) fn terms(
     }
 }
 
-fn refuse_target(bad: BadTarget) -> No {
+fn refuse_target(bad: BadTarget, method: Method) -> No {
+    let changes = matches!(method, Method::Put | Method::Delete | Method::Post);
     match bad {
         BadTarget::Escape => No::new(Status::BAD_REQUEST, Refusal::BadEscape),
-        BadTarget::Name(bad @ (BadName::Parent | BadName::Control(_) | BadName::TooLong)) => {
+        BadTarget::Name(bad @ BadName::TooLong) => {
+            No::new(Status::URI_TOO_LONG, Refusal::BadName(bad))
+        }
+        BadTarget::Name(bad @ (BadName::Parent | BadName::Control(_))) => {
             No::new(Status::BAD_REQUEST, Refusal::BadName(bad))
         }
         // Never a listing, and nothing that only some systems would take for a file.
         BadTarget::Directory => No::new(Status::NOT_FOUND, Refusal::BadName(BadName::Directory)),
+        BadTarget::Name(bad) if changes => No::new(Status::FORBIDDEN, Refusal::BadName(bad)),
         BadTarget::Name(
             bad @ (BadName::Empty
             | BadName::Hidden

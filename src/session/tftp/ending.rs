@@ -182,6 +182,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::DataConnection(_)
         | Refusal::Files(_)
         | Refusal::ForeignHttp
+        | Refusal::Conflict(_)
         | Refusal::ForeignTls => (ErrorCode::UNDEFINED, "Refused"),
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A decoder keeps nothing but where it stands, lends the payload out of its input, and can be cut
 //! anywhere. Readers that differ on where a chunk's line ends are how requests are smuggled, so
-//! only one spelling is taken: CR LF, at most eight digits, extensions without blanks or quotes.
+//! only one spelling is taken: CR LF, at most eight digits. Extensions mean nothing here and are
+//! passed over, with their blanks and quotes (7.1.1), and hold neither CR nor LF.
 
 use super::is_token;
 
@@ -29,8 +30,8 @@ pub struct Decoder {
 enum State {
     /// A digit of a size, or what ends it.
     Size { digits: u8, bytes: u32 },
-    /// The name or value of an extension.
-    Extension { bytes: u32, is_empty: bool, is_value: bool },
+    /// A byte of an extension.
+    Extension { bytes: u32, at: Extension },
     /// The LF behind a size; none is the last chunk.
     SizeEnd { bytes: u32 },
     /// So many bytes of payload.
@@ -53,6 +54,81 @@ enum State {
     Done,
     /// Nothing: what came was no chunk.
     Failed,
+}
+
+/// Where in the extensions of a chunk (RFC 9112, 7.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    /// Blanks, and the semicolon that must follow them.
+    Semicolon,
+    /// Blanks, and the name that must follow them.
+    BeforeName,
+    /// A name.
+    Name,
+    /// Blanks behind a name.
+    BehindName,
+    /// Blanks, and the value that must follow them.
+    BeforeValue,
+    /// A value without quotes.
+    Value,
+    /// A value between quotes.
+    Quoted,
+    /// The byte behind a backslash.
+    Escaped,
+    /// The end of a value between quotes.
+    BehindQuoted,
+}
+
+impl Extension {
+    /// Where a byte leads; nowhere where it must not stand.
+    fn after(self, byte: u8) -> Option<Extension> {
+        let is_blank = matches!(byte, b' ' | b'\t');
+        match (self, byte) {
+            (Extension::Semicolon | Extension::BehindName, b';')
+            | (Extension::Name | Extension::Value | Extension::BehindQuoted, b';') => {
+                Some(Extension::BeforeName)
+            }
+            (Extension::BeforeName | Extension::Name, byte) if is_token(byte) => {
+                Some(Extension::Name)
+            }
+            (Extension::Name | Extension::BehindName, b'=') => Some(Extension::BeforeValue),
+            (Extension::Name, _) if is_blank => Some(Extension::BehindName),
+            (Extension::BeforeValue, b'"') => Some(Extension::Quoted),
+            (Extension::BeforeValue | Extension::Value, byte) if is_token(byte) => {
+                Some(Extension::Value)
+            }
+            // Behind a value blanks lead to the next extension.
+            (Extension::Value | Extension::BehindQuoted, _) if is_blank => {
+                Some(Extension::Semicolon)
+            }
+            (Extension::Quoted, b'"') => Some(Extension::BehindQuoted),
+            (Extension::Quoted, b'\\') => Some(Extension::Escaped),
+            (Extension::Quoted | Extension::Escaped, b'\t' | b' '..=0x7e | 0x80..) => {
+                Some(Extension::Quoted)
+            }
+            (at, _) if is_blank && at.may_begin_with_blanks() => Some(at),
+            (_, 0..=u8::MAX) => None,
+        }
+    }
+
+    fn may_begin_with_blanks(self) -> bool {
+        match self {
+            Extension::Semicolon
+            | Extension::BeforeName
+            | Extension::BehindName
+            | Extension::BeforeValue => true,
+            Extension::Name
+            | Extension::Value
+            | Extension::Quoted
+            | Extension::Escaped
+            | Extension::BehindQuoted => false,
+        }
+    }
+
+    /// Whether the line may end here.
+    fn is_whole(self) -> bool {
+        matches!(self, Extension::Name | Extension::Value | Extension::BehindQuoted)
+    }
 }
 
 impl Default for State {
@@ -131,26 +207,19 @@ impl Decoder {
                     let bytes = bytes.checked_mul(16)?.checked_add(digit)?;
                     Some(State::Size { digits: digits + 1, bytes })
                 }
-                (b';', None) if digits > 0 => {
-                    Some(State::Extension { bytes, is_empty: true, is_value: false })
+                (b';' | b' ' | b'\t', None) if digits > 0 => {
+                    count(&mut self.extension_bytes, EXTENSION_BYTES_MAX)?;
+                    let at = Extension::Semicolon.after(byte)?;
+                    Some(State::Extension { bytes, at })
                 }
                 (b'\r', None) if digits > 0 => Some(State::SizeEnd { bytes }),
                 (_, Some(_) | None) => None,
             },
-            State::Extension { bytes, is_empty, is_value } => {
+            State::Extension { bytes, at } => {
                 count(&mut self.extension_bytes, EXTENSION_BYTES_MAX)?;
                 match byte {
-                    b';' if !is_empty => {
-                        Some(State::Extension { bytes, is_empty: true, is_value: false })
-                    }
-                    b'=' if !is_empty && !is_value => {
-                        Some(State::Extension { bytes, is_empty: true, is_value: true })
-                    }
-                    b'\r' if !is_empty => Some(State::SizeEnd { bytes }),
-                    byte if is_token(byte) => {
-                        Some(State::Extension { bytes, is_empty: false, is_value })
-                    }
-                    0..=u8::MAX => None,
+                    b'\r' if at.is_whole() => Some(State::SizeEnd { bytes }),
+                    byte => Some(State::Extension { bytes, at: at.after(byte)? }),
                 }
             }
             State::SizeEnd { bytes: 0 } => (byte == b'\n').then_some(State::Trailer),
@@ -331,8 +400,21 @@ mod tests {
     }
 
     #[test]
-    fn extensions_of_tokens_are_ignored() {
-        for line in ["1;a", "1;a=b", "1;a=b;c;d=e", "1;chunk-signature=0f9a"] {
+    fn extensions_are_ignored_with_their_blanks_and_quotes() {
+        for line in [
+            "1;a",
+            "1;a=b",
+            "1;a=b;c;d=e",
+            "1;chunk-signature=0f9a",
+            "1; a",
+            "1 ;a",
+            "1\t ; a = b ; c",
+            "1;a=\"b\"",
+            "1;a=\"\"",
+            "1; a = \"b; c=d, \\\" \\\\ \u{e4}\t\" ;e",
+            "1;a=\"b\";c=\"d\"",
+            "1;a ;b",
+        ] {
             let input = format!("{line}\r\nx\r\n0;last\r\n\r\n");
             assert_eq!(decoded(input.as_bytes()).unwrap().0, b"x", "{line}");
         }
@@ -342,15 +424,29 @@ mod tests {
     fn extensions_in_which_readers_see_different_lines_are_refused() {
         for line in [
             "1;",
+            "1 ",
+            "1\t",
+            "1; ",
             "1;;a",
-            "1; a",
-            "1 ;a",
+            "1 a",
             "1;a ",
+            "1;a b",
             "1;a=",
+            "1;a= ",
             "1;a=b=c",
+            "1;a=b c",
             "1;=b",
-            "1;a=\"b\"",
-            "1;a\tb",
+            "1;\"a\"",
+            "1;a=\"b",
+            "1;a=\"b\\\"",
+            "1;a=\"b\"c",
+            "1;a=b\"c\"",
+            "1;a=\"b\nc\"",
+            "1;a=\"b\rc\"",
+            "1;a=\"\\\n\"",
+            "1;a=\"\\\r\n\"",
+            "1;a=\"\0\"",
+            "1;a=\"\x7f\"",
             "1;a\nb",
             "1;a\0",
             "1;a\u{e4}",
@@ -363,7 +459,8 @@ mod tests {
 
     #[test]
     fn extensions_are_bounded_over_the_whole_body() {
-        let long = "a".repeat(usize::from(EXTENSION_BYTES_MAX) - 1);
+        // The semicolon and the CR count.
+        let long = "a".repeat(usize::from(EXTENSION_BYTES_MAX) - 2);
         assert!(!is_bad(format!("1;{long}\r\nx\r\n0\r\n\r\n").as_bytes()));
         assert!(is_bad(format!("1;{long}a\r\nx\r\n0\r\n\r\n").as_bytes()));
         assert!(is_bad(format!("1;{long}\r\nx\r\n0;a\r\n\r\n").as_bytes()));

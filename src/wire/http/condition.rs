@@ -32,8 +32,12 @@ pub enum Precondition {
     Exists,
     /// It must have one of these entity tags, without their quotes.
     Matches(Vec<Box<[u8]>>),
+    /// It must have none of these (`If-None-Match` with tags), or not be there.
+    MatchesNone(Vec<Box<[u8]>>),
     /// It must not have been modified after this second since 1970.
     UnmodifiedSince(u64),
+    /// Both of these must hold.
+    Both(Box<[Precondition; 2]>),
 }
 
 /// Whether a request asks for something only if a file is, or is not, of a certain version.
@@ -49,14 +53,14 @@ pub fn is_conditional(head: &Head<'_>) -> bool {
 pub fn judge(head: &Head<'_>, tag: &EntityTag, modified_s: u64) -> Verdict {
     let date = |value: Option<&[u8]>| value.and_then(parse_date);
     let is_wanted = match head.if_match {
-        Some(wanted) => List::new(wanted, head).has(tag, Comparison::Strong),
+        Some(wanted) => List::new(IF_MATCH, wanted, head).has(tag, Comparison::Strong),
         None => date(head.if_unmodified_since).is_none_or(|date| modified_s <= date),
     };
     if !is_wanted {
         return Verdict::Failed;
     }
     let is_known = match head.if_none_match {
-        Some(known) => List::new(known, head).has(tag, Comparison::Weak),
+        Some(known) => List::new(IF_NONE_MATCH, known, head).has(tag, Comparison::Weak),
         None => date(head.if_modified_since).is_some_and(|date| modified_s <= date),
     };
     if is_known { Verdict::NotModified } else { Verdict::Go }
@@ -76,30 +80,37 @@ pub fn range_holds(if_range: &[u8], tag: &EntityTag, modified_s: u64) -> bool {
     }
 }
 
-/// What PUT and DELETE demand of the version that they change. Where a [`Precondition`] cannot say
-/// all of it, it demands more, never less: `If-None-Match` with tags demands that there be none.
+/// What PUT and DELETE demand of the version that they change, in the order of RFC 9110, 13.2.2. An
+/// `If-None-Match` that cannot be read to its end demands that there be no version at all.
 #[must_use]
 pub fn precondition(head: &Head<'_>) -> Precondition {
-    let unwanted = head.if_none_match.map(|value| List::new(value, head));
-    match (head.if_match.map(|value| List::new(value, head)), unwanted) {
-        (None, Some(_)) => Precondition::New,
-        (None, None) => {
+    let opaque = |tag: Tag<'_>| tag.opaque.into();
+    let wanted = match head.if_match.map(|value| List::new(IF_MATCH, value, head)) {
+        Some(List::Any) => Precondition::Exists,
+        Some(list @ List::Tags(_)) => {
+            let strong = list.tags().filter(|tag| !tag.is_weak);
+            Precondition::Matches(strong.map(opaque).collect())
+        }
+        None => {
             let date = head.if_unmodified_since.and_then(parse_date);
             date.map_or(Precondition::None, Precondition::UnmodifiedSince)
         }
-        (Some(List::Any), None) => Precondition::Exists,
-        // It must exist and not exist, or be any but some: no list of tags says that.
-        (Some(_), Some(List::Any)) | (Some(List::Any), Some(_)) => {
-            Precondition::Matches(Vec::new())
+    };
+    let unwanted = match head.if_none_match.map(|value| List::new(IF_NONE_MATCH, value, head)) {
+        Some(List::Any) => Precondition::New,
+        Some(list @ List::Tags(_)) => {
+            let mut tags = list.tags();
+            let unwanted: Vec<Box<[u8]>> = tags.by_ref().map(opaque).collect();
+            match unwanted.is_empty() || !tags.is_at_end() {
+                true => Precondition::New,
+                false => Precondition::MatchesNone(unwanted),
+            }
         }
-        (Some(List::Tags(wanted)), unwanted) => {
-            let is_unwanted = |opaque: &[u8]| {
-                unwanted.is_some_and(|unwanted| unwanted.tags().any(|tag| tag.opaque == opaque))
-            };
-            let wanted = List::Tags(wanted);
-            let strong = wanted.tags().filter(|tag| !tag.is_weak && !is_unwanted(tag.opaque));
-            Precondition::Matches(strong.map(|tag| tag.opaque.into()).collect())
-        }
+        None => Precondition::None,
+    };
+    match (wanted, unwanted) {
+        (only, Precondition::None) | (Precondition::None, only) => only,
+        both => Precondition::Both(Box::new(both.into())),
     }
 }
 
@@ -112,20 +123,39 @@ enum Comparison {
     Weak,
 }
 
+const IF_MATCH: &str = "If-Match";
+const IF_NONE_MATCH: &str = "If-None-Match";
+
 /// The value of `If-Match` or `If-None-Match`.
 #[derive(Clone, Copy)]
 enum List<'a> {
     /// `*`.
     Any,
     /// Tags, as they stand there.
-    Tags(&'a [u8]),
+    Tags(Values<'a>),
+}
+
+/// The lines that make up one list (RFC 9110, 5.3).
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    name: &'static str,
+    first: &'a [u8],
+    /// The lines of the head behind the first line of the list.
+    behind: &'a [u8],
 }
 
 impl<'a> List<'a> {
-    fn new(value: &'a [u8], head: &Head<'_>) -> List<'a> {
-        match value.trim_ascii() {
-            b"*" if !head.lists_repeated => List::Any,
-            tags => List::Tags(tags),
+    fn new(name: &'static str, first: &'a [u8], head: &Head<'a>) -> List<'a> {
+        // The first of the lines is found again, and passed over.
+        let mut values = Values { name, first: b"", behind: head.repeated_lists };
+        let (_, is_alone) = (values.next(), values.next().is_none());
+        match first.trim_ascii() {
+            b"*" if is_alone => List::Any,
+            first => {
+                let mut values = Values { name, first: b"", behind: head.repeated_lists };
+                values.next();
+                List::Tags(Values { first, ..values })
+            }
         }
     }
 
@@ -138,17 +168,62 @@ impl<'a> List<'a> {
     }
 
     /// The tags up to the first thing that is none.
-    fn tags(self) -> impl Iterator<Item = Tag<'a>> {
-        let mut rest = match self {
-            List::Any => b"".as_slice(),
-            List::Tags(tags) => tags,
+    fn tags(self) -> Tags<'a> {
+        let values = match self {
+            List::Any => Values { name: IF_MATCH, first: b"", behind: b"" },
+            List::Tags(values) => values,
         };
-        std::iter::from_fn(move || {
-            let (tag, behind) = take_tag(rest)?;
-            rest = behind;
-            Some(tag)
-        })
-        .take(TAGS_MAX)
+        Tags { rest: values.first, values, left: TAGS_MAX }
+    }
+}
+
+impl<'a> Iterator for Values<'a> {
+    type Item = &'a [u8];
+
+    /// The value of the next line with the name.
+    fn next(&mut self) -> Option<&'a [u8]> {
+        while !self.behind.is_empty() {
+            let end = self.behind.iter().position(|byte| *byte == b'\n');
+            let (line, behind) = self.behind.split_at(end.map_or(self.behind.len(), |at| at + 1));
+            self.behind = behind;
+            if let Some((name, [b':', value @ ..])) = line.split_at_checked(self.name.len())
+                && name.eq_ignore_ascii_case(self.name.as_bytes())
+            {
+                return Some(value.trim_ascii());
+            }
+        }
+        None
+    }
+}
+
+/// The tags of a list, one after the other.
+struct Tags<'a> {
+    rest: &'a [u8],
+    values: Values<'a>,
+    left: usize,
+}
+
+impl Tags<'_> {
+    /// Whether the whole list has been read.
+    fn is_at_end(&mut self) -> bool {
+        while self.rest.iter().all(|byte| matches!(byte, b',' | b' ' | b'\t')) {
+            let Some(value) = self.values.next() else { return true };
+            self.rest = value;
+        }
+        false
+    }
+}
+
+impl<'a> Iterator for Tags<'a> {
+    type Item = Tag<'a>;
+
+    fn next(&mut self) -> Option<Tag<'a>> {
+        if self.is_at_end() || self.left == 0 {
+            return None;
+        }
+        let (tag, behind) = take_tag(self.rest)?;
+        (self.rest, self.left) = (behind, self.left - 1);
+        Some(tag)
     }
 }
 
@@ -187,7 +262,12 @@ pub fn check(bytes: &[u8]) {
     let tag = EntityTag::of(super::response::Stamp { bytes: u64::from(low), modified_ns: 7 });
     let mut lines = bytes.splitn(5, |byte| *byte == b'\n');
     let mut next = |bit: u8| lines.next().filter(|_| choice & bit != 0);
-    let limits = super::request::HeadLimits { bytes_max: 1_024, lines_max: 8, lone_lf: false };
+    let limits = super::request::HeadLimits {
+        bytes_max: 1_024,
+        lines_max: 8,
+        lone_lf: false,
+        lenient: false,
+    };
     let plain = super::request::parse(b"GET / HTTP/1.0\r\n\r\n", &limits);
     assert!(matches!(plain, Ok(Some(_))));
     let Ok(Some((plain, _))) = plain else { return };
@@ -197,9 +277,15 @@ pub fn check(bytes: &[u8]) {
         if_none_match: next(2),
         if_modified_since: next(4),
         if_unmodified_since: next(8),
-        lists_repeated: choice & 16 != 0,
         ..plain
     };
+    let in_lines = lines_of(&head);
+    if choice & 16 != 0 {
+        // The same lists in more lines come to the same.
+        let lines = Head { repeated_lists: &in_lines, ..head };
+        assert_eq!(judge(&lines, &tag, modified_s), judge(&head, &tag, modified_s));
+        assert_eq!(precondition(&lines), precondition(&head));
+    }
     let to_change = Head { if_modified_since: None, ..head };
     if allows(&precondition(&head), &tag, modified_s) {
         assert_eq!(judge(&to_change, &tag, modified_s), Verdict::Go, "{head:?}");
@@ -226,12 +312,29 @@ pub fn check(bytes: &[u8]) {
     }
 }
 
+/// The lists of a head as lines, each with an empty one behind it.
+fn lines_of(head: &Head<'_>) -> Vec<u8> {
+    let mut lines = Vec::new();
+    for (name, value) in [(IF_MATCH, head.if_match), (IF_NONE_MATCH, head.if_none_match)] {
+        if let Some(value) = value.filter(|value| !value.trim_ascii().eq(b"*")) {
+            lines.extend(
+                [name.as_bytes(), b": ", value, b"\r\n", name.as_bytes(), b":\r\n"].concat(),
+            );
+        } else if let Some(value) = value {
+            lines.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
+        }
+    }
+    lines
+}
+
 /// Whether an existing version may be changed.
 fn allows(precondition: &Precondition, tag: &EntityTag, modified_s: u64) -> bool {
     match precondition {
         Precondition::None | Precondition::Exists => true,
         Precondition::New => false,
         Precondition::Matches(tags) => tags.iter().any(|wanted| **wanted == *tag.opaque()),
+        Precondition::MatchesNone(tags) => tags.iter().all(|other| **other != *tag.opaque()),
+        Precondition::Both(both) => both.iter().all(|one| allows(one, tag, modified_s)),
         Precondition::UnmodifiedSince(date) => modified_s <= *date,
     }
 }
@@ -256,7 +359,8 @@ mod tests {
     fn with_head<T>(lines: &str, see: impl Fn(&Head<'_>) -> T) -> T {
         let own = String::from_utf8(tag().as_bytes().to_vec()).unwrap();
         let text = format!("GET / HTTP/1.0\r\n{}\r\n", lines.replace("TAG", &own));
-        let limits = HeadLimits { bytes_max: 65_536, lines_max: 64, lone_lf: false };
+        let limits =
+            HeadLimits { bytes_max: 65_536, lines_max: 64, lone_lf: false, lenient: false };
         see(&parse(text.as_bytes(), &limits).unwrap().unwrap().0)
     }
 
@@ -270,6 +374,14 @@ mod tests {
 
     fn tags(opaque: &[&str]) -> Precondition {
         Precondition::Matches(opaque.iter().map(|tag| tag.as_bytes().into()).collect())
+    }
+
+    fn none_of(opaque: &[&str]) -> Precondition {
+        Precondition::MatchesNone(opaque.iter().map(|tag| tag.as_bytes().into()).collect())
+    }
+
+    fn both(one: Precondition, other: Precondition) -> Precondition {
+        Precondition::Both(Box::new([one, other]))
     }
 
     #[test]
@@ -378,12 +490,26 @@ mod tests {
     }
 
     #[test]
-    fn a_list_in_several_lines_never_matches_more() {
+    fn a_list_in_several_lines_is_one_list() {
+        let known = "If-None-Match: \"x\"\r\nX: y\r\nif-none-match: \"y\", TAG\r\n";
+        assert_eq!(judged(known), Verdict::NotModified);
         assert_eq!(judged("If-None-Match: TAG\r\nIf-None-Match: \"x\"\r\n"), Verdict::NotModified);
+        assert_eq!(judged("If-Match: \"x\"\r\nIf-Match: TAG\r\n"), Verdict::Go);
+        assert_eq!(judged("If-Match: \"x\"\r\nIf-Match: \"y\"\r\n"), Verdict::Failed);
+        let lists = "If-Match: \"x\"\r\nIf-None-Match: TAG\r\nIf-Match: TAG\r\n";
+        assert_eq!(judged(lists), Verdict::NotModified);
+        let both = "If-Match: \"a\"\r\nIf-Match: \"b\",\r\nIf-Match:\r\nIf-Match: ,\"c\"\r\n";
+        assert_eq!(demanded(both), tags(&["a", "b", "c"]));
+    }
+
+    #[test]
+    fn a_star_among_tags_is_no_list() {
         assert_eq!(judged("If-None-Match: *\r\nIf-None-Match: \"x\"\r\n"), Verdict::Go);
         assert_eq!(judged("If-Match: *\r\nIf-Match: \"x\"\r\n"), Verdict::Failed);
         assert_eq!(demanded("If-Match: *\r\nIf-Match: \"x\"\r\n"), tags(&[]));
         assert_eq!(demanded("If-None-Match: \"x\"\r\nIf-None-Match: *\r\n"), Precondition::New);
+        let lists = "If-Match: *\r\nIf-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n";
+        assert_eq!(demanded(lists), both(Precondition::Exists, none_of(&["a", "b"])));
     }
 
     #[test]
@@ -407,8 +533,10 @@ mod tests {
             Precondition::None
         );
         assert_eq!(demanded("If-None-Match: *\r\n"), Precondition::New);
-        assert_eq!(demanded("If-None-Match: \"a\"\r\n"), Precondition::New);
+        assert_eq!(demanded("If-None-Match: \"a\", W/\"b\"\r\n"), none_of(&["a", "b"]));
         assert_eq!(demanded("If-None-Match: garbage\r\n"), Precondition::New);
+        assert_eq!(demanded("If-None-Match: \"a\", garbage\r\n"), Precondition::New);
+        assert_eq!(demanded("If-None-Match:\r\n"), Precondition::New);
         assert_eq!(demanded("If-Match: *\r\n"), Precondition::Exists);
         assert_eq!(demanded("If-Match: \"a\", W/\"b\" ,\"c,d\"\r\n"), tags(&["a", "c,d"]));
         assert_eq!(demanded("If-Match: garbage\r\n"), tags(&[]));
@@ -417,13 +545,23 @@ mod tests {
             demanded(&format!("If-Unmodified-Since: {MODIFIED}\r\n")),
             Precondition::UnmodifiedSince(MODIFIED_S)
         );
-        let both = format!("If-Unmodified-Since: {MODIFIED}\r\n");
-        assert_eq!(demanded(&format!("{both}If-Match: \"a\"\r\n")), tags(&["a"]));
-        assert_eq!(demanded(&format!("{both}If-None-Match: *\r\n")), Precondition::New);
-        assert_eq!(demanded("If-Match: *\r\nIf-None-Match: *\r\n"), tags(&[]));
-        assert_eq!(demanded("If-Match: \"a\"\r\nIf-None-Match: *\r\n"), tags(&[]));
-        assert_eq!(demanded("If-Match: *\r\nIf-None-Match: \"a\"\r\n"), tags(&[]));
-        assert_eq!(demanded("If-Match: \"a\",\"b\"\r\nIf-None-Match: W/\"b\"\r\n"), tags(&["a"]));
+        let dated = format!("If-Unmodified-Since: {MODIFIED}\r\n");
+        assert_eq!(demanded(&format!("{dated}If-Match: \"a\"\r\n")), tags(&["a"]));
+        let (at, new) = (Precondition::UnmodifiedSince(MODIFIED_S), Precondition::New);
+        assert_eq!(
+            demanded(&format!("{dated}If-None-Match: *\r\n")),
+            both(at.clone(), new.clone())
+        );
+        let other = demanded(&format!("{dated}If-None-Match: \"a\"\r\n"));
+        assert_eq!(other, both(at, none_of(&["a"])));
+        let lists = demanded("If-Match: *\r\nIf-None-Match: *\r\n");
+        assert_eq!(lists, both(Precondition::Exists, new.clone()));
+        let lists = demanded("If-Match: \"a\"\r\nIf-None-Match: *\r\n");
+        assert_eq!(lists, both(tags(&["a"]), new));
+        let lists = demanded("If-Match: *\r\nIf-None-Match: \"a\"\r\n");
+        assert_eq!(lists, both(Precondition::Exists, none_of(&["a"])));
+        let lists = demanded("If-Match: \"a\",\"b\"\r\nIf-None-Match: W/\"b\"\r\n");
+        assert_eq!(lists, both(tags(&["a", "b"]), none_of(&["b"])));
     }
 
     #[test]
@@ -431,6 +569,7 @@ mod tests {
         let many = |tags: usize| format!("If-None-Match: {}TAG\r\n", "\"x\",".repeat(tags - 1));
         assert_eq!(judged(&many(TAGS_MAX)), Verdict::NotModified);
         assert_eq!(judged(&many(TAGS_MAX + 1)), Verdict::Go);
+        assert_eq!(demanded(&many(TAGS_MAX + 1)), Precondition::New, "what lies beyond is unknown");
     }
 
     #[test]

@@ -4,8 +4,10 @@
 
 use httparse::EMPTY_HEADER;
 
-use super::request::{Framing, Head, Malformed, StartLine, Version, bad};
-use super::{decimal, list};
+use super::host::is_host;
+use super::request::{Framing, Head, Malformed, Version, bad};
+use super::start_line::StartLine;
+use super::{decimal, is_token, list};
 
 /// One field, as often as it stands there.
 #[derive(Clone, Copy, Default)]
@@ -118,13 +120,20 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Puts request line and fields together.
-    pub(super) fn judge(&self, start: StartLine<'a>) -> Result<Head<'a>, Malformed> {
+    /// Puts request line and fields together. `block` is what they were read from.
+    pub(super) fn judge(
+        &self,
+        start: StartLine<'a>,
+        block: &'a [u8],
+        lenient: bool,
+    ) -> Result<Head<'a>, Malformed> {
         // RFC 9112, 3.2 wants this for two of them in HTTP/1.0, too.
         match self.host.first {
             Some(_) if self.host.is_repeated() => return Err(bad("there are two Host fields")),
             Some(host) if !is_host(host) => return Err(bad("the Host field is no host")),
-            None if start.version == Version::Http11 => return Err(bad("there is no Host field")),
+            None if start.version == Version::Http11 && !lenient => {
+                return Err(bad("there is no Host field, which `lenient` allows"));
+            }
             Some(_) | None => {}
         }
         if self.authorization.is_repeated() {
@@ -133,6 +142,7 @@ impl<'a> Fields<'a> {
         let framing = self.framing(start.version)?;
         let is_old = start.version == Version::Http10;
         let range_alone = self.if_range.lines == 0;
+        let repeats = self.if_match.is_repeated() || self.if_none_match.is_repeated();
         Ok(Head {
             method: start.method,
             version: start.version,
@@ -145,7 +155,7 @@ impl<'a> Fields<'a> {
             if_range: self.if_range.once(),
             if_match: self.if_match.first,
             if_none_match: self.if_none_match.first,
-            lists_repeated: self.if_match.is_repeated() || self.if_none_match.is_repeated(),
+            repeated_lists: if repeats { block } else { b"" },
             if_modified_since: self.if_modified_since.once(),
             if_unmodified_since: self.if_unmodified_since.once(),
             authorization: self.authorization.first,
@@ -173,9 +183,29 @@ impl<'a> Fields<'a> {
             (Some(_), None) if self.transfer_encoding.is_repeated() => {
                 Err(bad("there are two Transfer-Encoding fields"))
             }
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(Framing::Chunked),
-            (Some(_), None) => Err(Malformed::TransferCodingUnknown),
+            (Some(coding), None) => transfer_coding(coding),
         }
+    }
+}
+
+/// A body whose last coding is not `chunked` has no end that all readers would see (RFC 9112, 6.3);
+/// one with another coding below its chunks is not understood here (6.1).
+fn transfer_coding(value: &[u8]) -> Result<Framing, Malformed> {
+    let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+    if is_chunked(value) {
+        return Ok(Framing::Chunked);
+    }
+    let (mut last, mut chunked) = (&b""[..], 0);
+    for coding in value.split(|byte| *byte == b',') {
+        last = coding.trim_ascii();
+        chunked += usize::from(is_chunked(last));
+        if last.is_empty() || !last.iter().all(|byte| is_token(*byte)) {
+            return Err(bad("the Transfer-Encoding is none"));
+        }
+    }
+    match is_chunked(last) && chunked == 1 {
+        true => Err(Malformed::TransferCodingUnknown),
+        false => Err(bad("the last transfer coding is not chunked, or it is not the only one")),
     }
 }
 
@@ -191,17 +221,4 @@ fn with_plain_user_agent(block: &[u8]) -> Vec<u8> {
         }
     }
     plain
-}
-
-/// Whether bytes may stand in a host with its port (RFC 3986, 3.2.2). An empty host is one, too:
-/// it is what clients send whose URI has none (RFC 9110, 7.2).
-pub(super) fn is_host(host: &[u8]) -> bool {
-    let is_part = |byte: &u8| {
-        matches!(
-            byte,
-            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'!' | b'$'..=b'.' | b':' | b';' | b'=' | b'['
-                | b']' | b'_' | b'~'
-        )
-    };
-    host.iter().all(is_part)
 }

@@ -8,9 +8,11 @@ pub mod auth;
 pub mod chunk;
 pub mod condition;
 mod fields;
+mod host;
 pub mod range;
 pub mod request;
 pub mod response;
+mod start_line;
 pub mod target;
 
 /// Whether a byte may stand in a token (RFC 9110, 5.6.2).

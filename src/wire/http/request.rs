@@ -4,9 +4,10 @@
 //! cheap, and what is wrong is told as soon as the bytes prove it; fields are read once the head is
 //! whole. Judges neither names nor conditions.
 
-use super::fields::{Fields, is_host};
+use super::fields::Fields;
 use super::is_token;
 use super::response::Status;
+use super::start_line::StartLine;
 
 /// Longest request line in bytes (RFC 9112, 3 asks for 8,000 at least).
 pub const REQUEST_LINE_BYTES_MAX: usize = 8_000;
@@ -14,6 +15,8 @@ pub const REQUEST_LINE_BYTES_MAX: usize = 8_000;
 pub const LINES_MAX: usize = 128;
 /// Field lines for which there is room in the usual case.
 const LINES_USUAL: usize = 16;
+/// Most empty lines in front of a head: what some clients send behind a body.
+pub const BLANK_LINES_MAX: usize = 4;
 /// Longest method that is waited for, in bytes.
 const METHOD_BYTES_MAX: usize = 32;
 
@@ -37,7 +40,7 @@ pub enum Method {
 }
 
 impl Method {
-    fn parse(word: &[u8]) -> Method {
+    pub(super) fn parse(word: &[u8]) -> Method {
         match word {
             b"GET" => Method::Get,
             b"HEAD" => Method::Head,
@@ -86,7 +89,7 @@ impl Framing {
 /// Where a field that has one value stands twice: `Range`, `If-Range`, `If-Modified-Since` and
 /// `If-Unmodified-Since` count as absent (RFC 9110, 13.1.3 and 13.1.4 ask for it), `If-Range` then
 /// takes `Range` with it; a second `Authorization` makes the request malformed; of others the first
-/// counts.
+/// counts, but for lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head<'a> {
     /// What is asked for.
@@ -113,9 +116,9 @@ pub struct Head<'a> {
     pub if_match: Option<&'a [u8]>,
     /// The first `If-None-Match`.
     pub if_none_match: Option<&'a [u8]>,
-    /// `If-Match` or `If-None-Match` stands in several lines. All but the first are left out, so
-    /// that fewer tags match, and a `*` among them counts as no match.
-    pub lists_repeated: bool,
+    /// All lines of fields where `If-Match` or `If-None-Match` stands in several: together they are
+    /// one list (RFC 9110, 5.3). Empty otherwise.
+    pub repeated_lists: &'a [u8],
     /// `If-Modified-Since`.
     pub if_modified_since: Option<&'a [u8]>,
     /// `If-Unmodified-Since`.
@@ -137,6 +140,8 @@ pub struct HeadLimits {
     pub lines_max: usize,
     /// Whether lines may end with LF alone where no body follows.
     pub lone_lf: bool,
+    /// Whether HTTP/1.1 may come without `Host`, which RFC 9112, 3.2 wants refused.
+    pub lenient: bool,
 }
 
 /// Why a head is refused. The connection is closed after the answer: where the next request would
@@ -151,9 +156,9 @@ pub enum Malformed {
     HeadTooLarge,
     /// The head has more lines than allowed.
     TooManyLines,
-    /// The version is neither HTTP/1.0 nor HTTP/1.1.
+    /// The version is not one of HTTP/1.
     VersionUnknown,
-    /// The body is coded in another way than `chunked` alone.
+    /// The body has another coding below its chunks (RFC 9112, 6.1).
     TransferCodingUnknown,
     /// A TLS handshake begins, on a port that speaks plain HTTP.
     TlsHello,
@@ -182,15 +187,18 @@ impl Malformed {
             Malformed::TargetTooLong => "the request line is too long",
             Malformed::HeadTooLarge => "the head is too large",
             Malformed::TooManyLines => "the head has too many lines",
-            Malformed::VersionUnknown => "the version is neither HTTP/1.0 nor HTTP/1.1",
-            Malformed::TransferCodingUnknown => "the body is coded in another way than chunked",
+            Malformed::VersionUnknown => "the version is not one of HTTP/1",
+            Malformed::TransferCodingUnknown => {
+                "the body is coded in another way than in chunks alone"
+            }
             Malformed::TlsHello => "this port speaks plain HTTP and a TLS handshake came",
         }
     }
 }
 
 /// Reads a head; nothing while it is not all here. The number is the bytes of the head, with the
-/// one empty line that may stand in front of it (RFC 9112, 2.2); the body begins behind them.
+/// [`BLANK_LINES_MAX`] empty lines at most that may stand in front of it (RFC 9112, 2.2); the body
+/// begins behind them.
 ///
 /// # Errors
 /// [`Malformed`], as soon as the bytes prove it.
@@ -201,16 +209,14 @@ pub fn parse<'a>(
     // Not a byte beyond the limit is looked at, so that what follows never changes the judgement.
     let is_full = bytes.len() >= limits.bytes_max;
     let bytes = &bytes[..bytes.len().min(limits.bytes_max)];
-    let blank = match bytes {
-        [b'\r', b'\n', ..] => 2,
-        [b'\n', ..] if limits.lone_lf => 1,
-        [b'\r'] if !is_full => return Ok(None),
-        [..] => 0,
-    };
+    let (blank, is_cut, saw_lone) = blank_lines(bytes, limits.lone_lf);
     let head = &bytes[blank..];
+    if is_cut && !is_full {
+        return Ok(None);
+    }
     let Some(line_end) = end_of_request_line(head, is_full)? else { return Ok(None) };
     let lone_lf = limits.lone_lf;
-    let mut lines = Lines { bytes: head, at: line_end, lone_lf, saw_lone: blank == 1 };
+    let mut lines = Lines { bytes: head, at: line_end, lone_lf, saw_lone };
     let line = lines.trimmed(0)?;
     let start = StartLine::parse(line)?;
     let lines_max = limits.lines_max.min(LINES_MAX);
@@ -224,11 +230,34 @@ pub fn parse<'a>(
     } else {
         fields.read::<LINES_MAX>(block)?;
     }
-    let parsed = fields.judge(start)?;
+    let parsed = fields.judge(start, block, limits.lenient)?;
     if lines.saw_lone && parsed.framing.has_body() {
         return Err(bad("lines end with LF alone and a body follows"));
     }
     Ok(Some((parsed, blank + fields_end)))
+}
+
+/// The empty lines in front of a head: their bytes, whether one of them may be cut off, and whether
+/// one ends with LF alone.
+fn blank_lines(bytes: &[u8], lone_lf: bool) -> (usize, bool, bool) {
+    let (mut at, mut saw_lone) = (0, false);
+    for _ in 0..BLANK_LINES_MAX {
+        match &bytes[at..] {
+            [b'\r', b'\n', ..] => at += 2,
+            [b'\n', ..] if lone_lf => (at, saw_lone) = (at + 1, true),
+            [b'\r'] => return (at, true, saw_lone),
+            [..] => break,
+        }
+    }
+    (at, false, saw_lone)
+}
+
+/// Whether what came begins with a request for a head alone, whatever else is wrong with it: the
+/// answer to that has no body (RFC 9110, 9.3.2).
+#[must_use]
+pub fn asks_for_head(bytes: &[u8]) -> bool {
+    let (blank, _, _) = blank_lines(bytes, true);
+    bytes[blank..].starts_with(b"HEAD ")
 }
 
 /// Where the request line ends, its line end included; nothing while it may still become one.
@@ -326,76 +355,6 @@ impl<'a> Lines<'a> {
     }
 }
 
-/// Method, target and version.
-pub(super) struct StartLine<'a> {
-    pub(super) method: Method,
-    pub(super) target: &'a [u8],
-    pub(super) version: Version,
-}
-
-impl<'a> StartLine<'a> {
-    /// Reads exactly `method SP target SP version` (RFC 9112, 3).
-    fn parse(line: &'a [u8]) -> Result<StartLine<'a>, Malformed> {
-        let mut words = line.split(|byte| *byte == b' ');
-        let method = words.next().unwrap_or_default();
-        let target = words.next().unwrap_or_default();
-        if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'#')) {
-            return Err(bad("the request has no target"));
-        }
-        // A request of HTTP/0.9 has no version at all.
-        let version = words.next().ok_or(Malformed::VersionUnknown)?;
-        if words.next().is_some() {
-            return Err(bad("the request line has too many blanks"));
-        }
-        let version = match version {
-            b"HTTP/1.1" => Version::Http11,
-            b"HTTP/1.0" => Version::Http10,
-            // RFC 9110, 2.5 would have HTTP/1.2 read as 1.1; there is no HTTP/1.2.
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', rest @ ..]
-                if rest.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.') =>
-            {
-                return Err(Malformed::VersionUnknown);
-            }
-            [..] => return Err(bad("the request line has no version")),
-        };
-        let method = Method::parse(method);
-        let target = match method {
-            Method::Unknown => target,
-            Method::Options if target == b"*" => target,
-            Method::Get
-            | Method::Head
-            | Method::Put
-            | Method::Delete
-            | Method::Options
-            | Method::Post => origin_form(target)?,
-        };
-        Ok(StartLine { method, target, version })
-    }
-}
-
-/// Path and query of a target in origin or absolute form (RFC 9112, 3.2).
-fn origin_form(target: &[u8]) -> Result<&[u8], Malformed> {
-    if let [b'/' | b'\\', ..] = target {
-        return Ok(target);
-    }
-    let behind = |scheme: &str| {
-        let (start, rest) = target.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
-    };
-    let no_form = bad("the target begins neither with a slash nor with http://");
-    let rest = behind("http://").or_else(|| behind("https://")).ok_or(no_form)?;
-    let authority = rest.iter().take_while(|byte| !b"/\\?".contains(byte)).count();
-    let (authority, path) = rest.split_at(authority);
-    // Two readers might see two hosts in `user@host` (RFC 9110, 4.2.4).
-    if authority.is_empty() || !is_host(authority) {
-        return Err(bad("the target's host is none"));
-    }
-    match path {
-        [] | [b'?', ..] => Ok(b"/"),
-        [..] => Ok(path),
-    }
-}
-
 pub(super) fn bad(why: &'static str) -> Malformed {
     Malformed::BadRequest(why)
 }
@@ -410,6 +369,7 @@ pub fn check(bytes: &[u8]) {
         bytes_max: if choice & 2 == 0 { 16_384 } else { 1_024 },
         lines_max: if choice & 4 == 0 { 64 } else { 8 },
         lone_lf: choice & 1 == 1,
+        lenient: choice & 8 != 0,
     };
     let mut judged = Ok(None);
     let step = bytes.len() / 256 + 1;
@@ -425,10 +385,12 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(parse(&bytes[..used], &limits), judged);
     assert_ne!(parse(&bytes[..used - 1], &limits), judged);
     check_one_reading(&bytes[..used], &limits, &head);
-    let roomy = HeadLimits { bytes_max: usize::MAX, lines_max: LINES_MAX, lone_lf: false };
+    let roomy =
+        HeadLimits { bytes_max: usize::MAX, lines_max: LINES_MAX, lone_lf: false, lenient: false };
     let written = write(&head);
-    let same = Head { lists_repeated: false, ..head };
+    let same = Head { repeated_lists: b"", ..head };
     assert_eq!(parse(&written, &roomy), Ok(Some((same, written.len()))));
+    assert_eq!(asks_for_head(&bytes[..used]), head.method == Method::Head);
     super::target::check(head.target);
     super::auth::check(head.authorization.unwrap_or_default());
 }
@@ -501,7 +463,8 @@ fn write(head: &Head<'_>) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    const LIMITS: HeadLimits = HeadLimits { bytes_max: 16_384, lines_max: 64, lone_lf: false };
+    const LIMITS: HeadLimits =
+        HeadLimits { bytes_max: 16_384, lines_max: 64, lone_lf: false, lenient: false };
     const LONE: HeadLimits = HeadLimits { lone_lf: true, ..LIMITS };
 
     fn read(text: &str) -> Head<'_> {
@@ -514,7 +477,7 @@ mod tests {
         bytes: &'a [u8],
         limits: &HeadLimits,
     ) -> Result<Option<(Head<'a>, usize)>, Malformed> {
-        for choice in 0..8 {
+        for choice in 0..16 {
             check(&[&[choice], bytes].concat());
         }
         parse(bytes, limits)
@@ -557,7 +520,7 @@ mod tests {
         assert_eq!(head.content_range, Some(&b"c"[..]));
         assert_eq!(head.user_agent, Some(&b"p"[..]));
         assert_eq!(head.framing, Framing::Length(u64::MAX));
-        assert!(head.expects_continue && !head.lists_repeated);
+        assert!(head.expects_continue && head.repeated_lists.is_empty());
     }
 
     #[test]
@@ -584,7 +547,6 @@ mod tests {
         let long = "A".repeat(METHOD_BYTES_MAX + 1);
         assert!(matches!(refused(&long), Malformed::BadRequest(_)));
         assert!(matches!(refused(&format!("{long} / HTTP/1.0\r\n\r\n")), Malformed::BadRequest(_)));
-        assert!(matches!(refused("\r\n\r\nGET / HTTP/1.0\r\n\r\n"), Malformed::BadRequest(_)));
         assert!(matches!(refused(" GET / HTTP/1.0\r\n\r\n"), Malformed::BadRequest(_)));
     }
 
@@ -616,7 +578,14 @@ mod tests {
             "http:/a",
             "http://",
             "http:///a",
+            "http://:80/a",
             "http://u:p@host/a",
+            "http://a:b/a",
+            "http://[::1/a",
+            "http://]/a",
+            "http://a:80:80/a",
+            "http://1.2.3.4:80x/a",
+            "http://a%zz/a",
             "ftp://host/a",
             "/a#b",
             "#",
@@ -659,22 +628,37 @@ mod tests {
 
     #[test]
     fn other_versions_are_told_as_soon_as_the_line_is_here() {
-        for line in [
-            "PRI * HTTP/2.0",
-            "GET / HTTP/2.0",
-            "GET / HTTP/2",
-            "GET / HTTP/0.9",
-            "GET / HTTP/1.2",
-            "GET / HTTP/1.10",
-            "GET / HTTP/11",
-            "GET /",
-            "GET / HTTP/9.9",
-        ] {
+        for line in ["PRI * HTTP/2.0", "GET / HTTP/2.0", "GET / HTTP/0.9", "GET / HTTP/9.9"] {
             let malformed = refused(&format!("{line}\r\n"));
             assert_eq!(malformed, Malformed::VersionUnknown, "{line}");
             assert_eq!(malformed.status().0, 505);
         }
         assert_eq!(refused("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), Malformed::VersionUnknown);
+        for line in ["GET /", "GET / HTTP/2", "GET / HTTP/1.10", "GET / HTTP/11", "GET / HTTP/01.1"]
+        {
+            assert_eq!(refused(&format!("{line}\r\n")).status().0, 400, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_later_minor_version_is_read_as_1_1() {
+        for version in ["1.2", "1.9"] {
+            let text = format!("GET / HTTP/{version}\r\nHost: a\r\n\r\n");
+            let head = read(&text);
+            assert_eq!((head.version, head.keep_alive), (Version::Http11, true));
+            assert_eq!(refused(&format!("GET / HTTP/{version}\r\n\r\n")).status().0, 400);
+        }
+    }
+
+    #[test]
+    fn a_request_of_1_1_without_a_host_is_taken_where_asked() {
+        let lenient = HeadLimits { lenient: true, ..LIMITS };
+        let text = b"GET / HTTP/1.1\r\n\r\n";
+        assert!(parsed(text, &LIMITS).is_err() && parsed(text, &lenient).unwrap().is_some());
+        for hosts in ["Host: a\r\nHost: a\r\n", "Host: a b\r\n", "Host: a:b\r\n"] {
+            let text = format!("GET / HTTP/1.1\r\n{hosts}\r\n");
+            assert!(parsed(text.as_bytes(), &lenient).is_err(), "{hosts:?}");
+        }
     }
 
     #[test]
@@ -683,7 +667,21 @@ mod tests {
         read("GET / HTTP/1.0\r\n\r\n");
         read("GET / HTTP/1.1\r\nHost:\r\n\r\n");
         for version in ["1.0", "1.1"] {
-            for host in ["a\r\nHost: a", "a\r\nhost:", "a b", "a, b", "a/b", "u@a", "\u{e4}"] {
+            for host in [
+                "a\r\nHost: a",
+                "a\r\nhost:",
+                "a b",
+                "a, b",
+                "a/b",
+                "u@a",
+                "\u{e4}",
+                "a:b",
+                "[::1",
+                "]",
+                "a:80:80",
+                "1.2.3.4:80x",
+                "a%zz",
+            ] {
                 let text = format!("GET / HTTP/{version}\r\nHost: {host}\r\n\r\n");
                 assert!(matches!(refused(&text), Malformed::BadRequest(_)), "{host:?}");
             }
@@ -753,11 +751,15 @@ mod tests {
         let text =
             |coding| format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n");
         assert_eq!(read(&text("Chunked")).framing, Framing::Chunked);
+        for coding in ["gzip, chunked", "gzip,Chunked", "identity, deflate , chunked"] {
+            assert_eq!(refused(&text(coding)), Malformed::TransferCodingUnknown, "{coding:?}");
+        }
+        assert_eq!(Malformed::TransferCodingUnknown.status().0, 501);
         for coding in [
             "gzip",
-            "gzip, chunked",
             "chunked, gzip",
             "chunked, chunked",
+            "chunked, gzip, chunked",
             "identity",
             "xchunked",
             "chunked;a=b",
@@ -768,9 +770,8 @@ mod tests {
             ",chunked",
             "ch unked",
         ] {
-            assert_eq!(refused(&text(coding)), Malformed::TransferCodingUnknown, "{coding:?}");
+            assert_eq!(refused(&text(coding)).status().0, 400, "{coding:?}");
         }
-        assert_eq!(Malformed::TransferCodingUnknown.status().0, 501);
     }
 
     #[test]
@@ -783,14 +784,28 @@ mod tests {
     }
 
     #[test]
-    fn one_empty_line_in_front_is_skipped_and_counted() {
-        let text = "\r\nGET / HTTP/1.0\r\n\r\n";
-        assert_eq!(read(text).method, Method::Get);
-        for start in ["\r", "\r\n", ""] {
+    fn empty_lines_in_front_are_skipped_and_counted() {
+        for lines in 0..=BLANK_LINES_MAX {
+            let text = format!("{}GET / HTTP/1.0\r\n\r\n", "\r\n".repeat(lines));
+            assert_eq!(read(&text).method, Method::Get);
+        }
+        for start in ["\r", "\r\n", "", "\r\n\r", "\r\n\r\n"] {
             assert_eq!(parsed(start.as_bytes(), &LIMITS), Ok(None));
         }
-        for start in ["\n", "\r\n\r", "\r\n\n", "\r\n\r\n", "\r\r"] {
+        for start in ["\n", "\r\n\n", "\r\r", "\r\n\r\r"] {
             assert!(parsed(start.as_bytes(), &LIMITS).is_err(), "{start:?}");
+        }
+        let many = "\r\n".repeat(BLANK_LINES_MAX + 1);
+        assert!(parsed(many.as_bytes(), &LIMITS).is_err());
+    }
+
+    #[test]
+    fn a_request_for_a_head_alone_is_known_whatever_else_is_wrong_with_it() {
+        for bytes in ["HEAD / HTTP/1.1\r\n\r\n", "\r\n\r\nHEAD /", "HEAD  ", "\nHEAD \0"] {
+            assert!(asks_for_head(bytes.as_bytes()), "{bytes:?}");
+        }
+        for bytes in ["", "HEAD", "HEADER / HTTP/1.1", "GET /HEAD ", "head / HTTP/1.1"] {
+            assert!(!asks_for_head(bytes.as_bytes()), "{bytes:?}");
         }
     }
 
@@ -816,7 +831,7 @@ mod tests {
             "PUT / HTTP/1.1\r\nHost: a\nTransfer-Encoding: chunked\r\n\r\n",
             "GET / HTTP/1.0\rX: y\n\n",
             "GET / HTTP/1.0\n\rX: y\n\n",
-            "\n\nGET / HTTP/1.0\n\n",
+            "\n\n\n\n\nGET / HTTP/1.0\n\n",
         ] {
             assert!(parsed(text.as_bytes(), &LONE).is_err(), "{text:?}");
         }
@@ -861,9 +876,13 @@ mod tests {
         let head = twice("If-Unmodified-Since: a\r\nIf-Unmodified-Since: b\r\n");
         assert_eq!(head.if_unmodified_since, None);
         let head = twice("If-Match: \"a\"\r\nIf-Match: *\r\n");
-        assert_eq!((head.if_match, head.lists_repeated), (Some(&b"\"a\""[..]), true));
+        assert_eq!(head.if_match, Some(&b"\"a\""[..]));
+        assert_eq!(head.repeated_lists, b"If-Match: \"a\"\r\nIf-Match: *\r\n\r\n");
         let head = twice("If-None-Match: \"a\"\r\nIf-None-Match: \"b\"\r\n");
-        assert_eq!((head.if_none_match, head.lists_repeated), (Some(&b"\"a\""[..]), true));
+        assert_eq!(
+            (head.if_none_match, head.repeated_lists.is_empty()),
+            (Some(&b"\"a\""[..]), false)
+        );
         assert_eq!(twice("User-Agent: a\r\nUser-Agent: b\r\n").user_agent, Some(&b"a"[..]));
         assert!(is_bad("Authorization: Basic a\r\nAuthorization: Basic a\r\n"));
     }

@@ -270,13 +270,20 @@ pub fn content_range(out: &mut Vec<u8>, first: u64, last: u64, size: u64) {
 /// `Connection` and the blank line: what is the same each time the version is sent.
 #[must_use]
 pub fn prepared(version: impl Into<Stamp>, name: &[u8]) -> Box<[u8]> {
+    prepared_at(version, name, DATE_MAX_S)
+}
+
+/// The same at a moment: a modification that lies ahead of it is told as that moment (RFC 9110,
+/// 8.8.2.1).
+#[must_use]
+pub fn prepared_at(version: impl Into<Stamp>, name: &[u8], now_s: u64) -> Box<[u8]> {
     let stamp: Stamp = version.into();
     let mut out = Vec::with_capacity(224);
     status_line(&mut out, Status::OK);
     field(&mut out, "Content-Type", content_type(name).as_bytes());
     number(&mut out, "Content-Length", stamp.bytes);
     field(&mut out, "ETag", EntityTag::of(stamp).as_bytes());
-    field(&mut out, "Last-Modified", http_date(stamp.modified_s()).as_bytes());
+    field(&mut out, "Last-Modified", http_date(stamp.modified_s().min(now_s)).as_bytes());
     field(&mut out, "Accept-Ranges", b"bytes");
     out.into_boxed_slice()
 }

@@ -41,6 +41,12 @@ pub fn parse(target: &[u8]) -> Result<FileName, BadTarget> {
     name(&decoded[..bytes_used])
 }
 
+/// Whether a target is that of the whole server and names nothing in it.
+#[must_use]
+pub fn is_root(target: &[u8]) -> bool {
+    matches!(target, [b'/'] | [b'/', b'?', ..])
+}
+
 /// The byte that two digits stand for.
 fn escaped(high: Option<&u8>, low: Option<&u8>) -> Result<u8, BadTarget> {
     let digit = |digit: Option<&u8>| char::from(*digit?).to_digit(16);

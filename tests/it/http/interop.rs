@@ -400,3 +400,18 @@ fn a_file_that_is_replaced_is_served_anew_to_connections_that_are_open() {
     fs::remove_file(server.path("root/a.txt")).unwrap();
     eventually("a file that is gone is not served", || line.ask(get("/a.txt")).status == 404);
 }
+
+#[test]
+fn curl_reads_why_its_upload_is_refused_in_clear_and_over_tls() {
+    if !has("curl") {
+        return;
+    }
+    let server = Server::start_web("");
+    give(&server, "big.bin", &noise(30 << 20));
+    for base in ["http://127.0.0.1:PORT", "--cacert ../certs/ca.pem https://127.0.0.1:TLSPORT"] {
+        for expect in ["-H 'Expect:'", "", "-H 'Transfer-Encoding: chunked' -H 'Expect:'"] {
+            let url = format!("{base}/forbidden.exe");
+            assert_eq!(status(&server, &format!("{expect} -T big.bin {url}")), "403", "{expect}");
+        }
+    }
+}

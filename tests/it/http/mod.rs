@@ -2,6 +2,7 @@
 
 mod endurance;
 mod interop;
+mod leaving;
 pub(crate) mod line;
 mod raw;
 mod storm;

@@ -115,15 +115,13 @@ fn request_lines_that_are_none_are_refused() {
         ("GET * HTTP/1.1", 400),
         ("G(T /a.txt HTTP/1.1", 400),
         ("GET /a.txt HTTP/2.0", 505),
-        ("GET /a.txt HTTP/1.2", 505),
         ("GET /a.txt HTTP/0.9", 505),
         ("GET /a.txt HTTP/11", 400),
         ("GET /a.txt http/1.1", 400),
         ("PRI * HTTP/2.0", 505),
     ] {
         let head = format!("{first}\r\n{HOST}\r\n");
-        // What is broken and what is merely not spoken lie close together.
-        expect_refused(&server, head.as_bytes(), &[status, 400, 505]);
+        expect_refused(&server, head.as_bytes(), &[status]);
     }
     let none = "GET /a.txt HTTP/1.1\r\n\r\n";
     expect_refused(&server, none.as_bytes(), &[400]);
@@ -331,7 +329,6 @@ fn no_spelling_of_a_path_leads_out_of_the_root() {
         "/certs/ca.key",
         "/../certs/ca.key",
         "http://x/../secret.txt",
-        "/",
         "/.",
     ] {
         let reply = line.ask(get(target));

@@ -81,7 +81,8 @@ fn every_limit_of_connections_has_a_key() {
         "[[http]]\n[connections]\nmax = 1\nper_address = 0\nhead_max = \"2KiB\"\n\
          head_lines_max = 8\nhead_timeout = \"1s\"\nstall_timeout = \"2s\"\nrate_min = \"1kB/s\"\n\
          idle_timeout = \"3s\"\nrequests_max = 4\nranges_max = 5\nbody_memory = \"6MiB\"\n\
-         lone_lf = true",
+         discard_max = \"7MiB\"\ndiscard_timeout = \"5s\"\nsend_buffer = \"8KiB\"\n\
+         lone_lf = true\nlenient = true\ncache_control = \"max-age=60, public\"",
     )
     .unwrap();
     let seconds = crate::time::Duration::from_secs;
@@ -97,9 +98,25 @@ fn every_limit_of_connections_has_a_key() {
         requests_max: 4,
         ranges_max: 5,
         body_memory_bytes_max: 6 << 20,
+        discard_bytes_max: 7 << 20,
+        discard_timeout: seconds(5),
+        send_buffer_bytes: 8 << 10,
         lone_lf: true,
+        lenient: true,
     };
     assert_eq!(settings.policy.http.limits, wanted);
+    let line = b"Cache-Control: max-age=60, public\r\n";
+    assert_eq!(*settings.policy.http.cache_control, *line);
+}
+
+#[test]
+fn caches_are_told_to_ask_again_unless_they_are_to_be_told_something_else_or_nothing() {
+    let line = |text: &str| {
+        let settings = judge(&format!("[[http]]\n[connections]\n{text}")).unwrap();
+        String::from_utf8(settings.policy.http.cache_control.to_vec()).unwrap()
+    };
+    assert_eq!(line(""), "Cache-Control: no-cache\r\n");
+    assert_eq!(line("cache_control = \"\""), "");
 }
 
 #[test]
@@ -116,6 +133,12 @@ fn limits_of_connections_have_limits() {
         ("requests_max = 0", "`requests_max` is 0; Ringpost allows 1 to"),
         ("head_timeout = \"0\"", "`head_timeout` is zero; write a time such as"),
         ("idle_timeout = 5", "`idle_timeout` is 5; write a time with its unit"),
+        ("discard_timeout = \"0\"", "`discard_timeout` is zero; write a time such as"),
+        ("send_buffer = \"1GiB\"", "`send_buffer` is 1073741824 bytes; Ringpost allows 0 to"),
+        (
+            "cache_control = \"a\\u0001\"",
+            "`cache_control` is \"a\\u{1}\"; write what Cache-Control",
+        ),
         (
             "per_adress = 1",
             "`per_adress` is no key of `[connections]`; did you mean `per_address`?",

@@ -24,6 +24,7 @@ impl World {
                 Next::Write if !is_there || !self.write(id) => return,
                 Next::Read | Next::Write => {}
                 Next::Shut => panic!("FTP never closes one direction alone"),
+                Next::Measure => panic!("FTP never asks what has arrived"),
                 Next::Wait => return,
                 Next::StartTls => self.start_tls(id),
                 Next::Close if !self.is_flushed(id) => return,

@@ -85,6 +85,12 @@ impl Disk {
         Arc::new(Root { entries, ..Root::default() })
     }
 
+    /// What is written from now on has dates that lie so far ahead.
+    #[cfg(test)]
+    pub(in crate::session::http) fn go_ahead(&mut self, seconds: i64) {
+        self.clock_s += seconds;
+    }
+
     /// Another version of a file, which the catalog does not know yet.
     pub(in crate::session::http) fn write(&mut self, path: &str, bytes: u64) -> Version {
         self.clock_s += 1;

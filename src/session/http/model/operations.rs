@@ -133,6 +133,7 @@ pub(in crate::session::http) fn policy() -> Policy {
             unknown: Unknown::Refuse,
         })),
         ca: None,
+        cache_control: (*b"Cache-Control: no-cache\r\n").into(),
     };
     let rules = [("*.log", Existing::Append), ("*.cal", Existing::Replace)];
     let rules = rules

@@ -110,15 +110,20 @@ fn check(reply: &Reply) {
     assert!(!matches!(status, 429 | 503) || has("retry-after"), "{reply:?}");
     // 15.4.5: a phone keeps what it has under these.
     assert!(!matches!(status, 200 | 206 | 304) || is_tagged(reply), "{reply:?}");
+    assert!(!matches!(status, 200 | 206 | 304) || has("cache-control"), "{reply:?}");
     assert!(!matches!(status, 200 | 206) || has("content-type"), "{reply:?}");
 }
 
-/// Whether the reply says which version it is of; only the CA's certificate is of none.
+/// What the page at `/` is.
+const PAGE_KIND: &str = "text/plain; charset=utf-8";
+
+/// Whether the reply says which version it is of; only the CA's certificate and what this server
+/// says of itself are of none.
 fn is_tagged(reply: &Reply) -> bool {
     let tag = reply.field("etag");
     let is_strong = tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"');
     is_strong && reply.field("last-modified").ends_with(" GMT")
-        || reply.field("content-type") == "application/x-pem-file"
+        || matches!(reply.field("content-type"), "application/x-pem-file" | PAGE_KIND)
 }
 
 /// The ranges of a reply, each with its first byte, and the size of the whole (RFC 9110, 14).

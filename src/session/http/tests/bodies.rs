@@ -46,6 +46,19 @@ fn what_was_not_there_before_is_created_and_what_was_is_replaced() {
 }
 
 #[test]
+fn what_was_appended_has_no_entity_tag_and_what_begins_a_file_has_one() {
+    let mut bench = Bench::new();
+    let (first, second) = (bench.put("/a.log", b"one"), bench.put("/a.log", b"two"));
+    // The model's disk takes every other upload for a new one.
+    for reply in [first, second] {
+        // RFC 9110, 9.3.4.
+        assert_eq!(reply.field("etag").is_empty(), reply.status == 204, "{reply:?}");
+    }
+    let replaced = [bench.put("/a.cal", b"one"), bench.put("/a.cal", b"two")];
+    assert!(replaced.iter().all(|reply| !reply.field("etag").is_empty()), "{replaced:?}");
+}
+
+#[test]
 fn a_body_in_chunks_is_put_together() {
     let mut bench = Bench::new();
     bench.send(&head("PUT /1_96xxdata.txt", &["Transfer-Encoding: chunked"]));
@@ -227,7 +240,7 @@ fn what_cannot_be_stored_says_why() {
     let failed = |fault| Outcome::Failed(Failure::Store(fault));
     for (fault, status, outcome) in [
         (1, 507, failed(StoreError::Full)),
-        (2, 409, failed(StoreError::Exists)),
+        (2, 409, Outcome::Refused(Refusal::Conflict(StoreError::Exists))),
         (3, 500, failed(StoreError::Forbidden)),
         (4, 500, failed(StoreError::Io)),
         (5, 412, Outcome::Refused(Refusal::PreconditionFailed)),
@@ -263,6 +276,7 @@ fn what_a_phone_demands_of_the_version_that_it_replaces_reaches_the_writer() {
     let matches = |tag: &[u8]| Precondition::Matches(vec![tag.into()]);
     for (fields, precondition) in [
         (&["If-None-Match: *"][..], Precondition::New),
+        (&["If-None-Match: \"abc\""], Precondition::MatchesNone(vec![(*b"abc").into()])),
         (&["If-Match: *"], Precondition::Exists),
         (&["If-Match: \"abc\""], matches(b"abc")),
         (&["If-Unmodified-Since: Thu, 01 Jan 1970 00:00:09 GMT"], Precondition::UnmodifiedSince(9)),

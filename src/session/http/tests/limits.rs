@@ -59,7 +59,7 @@ fn a_head_that_comes_too_slowly_is_refused_however_steadily_it_comes() {
     let reply = bench.one(false);
     assert!(reply.status == 408 && reply.is_last() && bench.is_shut());
     assert_eq!(bench.world.counters.stream_too_slow.value(), 1);
-    bench.wait(3_000);
+    bench.wait(5_100);
     assert!(!bench.is_open());
     assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::TooSlow)]);
 }
@@ -96,7 +96,7 @@ fn a_refusal_of_half_a_request_has_its_body_though_the_last_request_was_head() {
 fn a_body_of_one_byte_a_second_is_not_waited_for() {
     let mut bench = Bench::new();
     bench.send(&head("PUT /1_96xxdata.txt", &["Content-Length: 5000"]));
-    for _ in 0..40 {
+    for _ in 0..70 {
         bench.send(b"x");
         bench.wait(1_000);
     }
@@ -137,7 +137,7 @@ fn a_phone_that_reads_nothing_is_closed_in_time() {
         let mut bench = Bench::new();
         bench.room(1_000);
         bench.send(&head(&format!("GET {path}"), &[]));
-        bench.wait(29_000);
+        bench.wait(59_000);
         assert!(bench.is_open());
         bench.wait(5_000);
         assert!(!bench.is_open(), "{path}");
@@ -151,7 +151,7 @@ fn a_phone_that_reads_one_byte_a_second_is_closed_in_time() {
     let mut bench = Bench::new();
     bench.room(1_000);
     bench.send(&head("GET /huge.bin", &[]));
-    for _ in 0..60 {
+    for _ in 0..90 {
         bench.wait(1_000);
         if bench.is_open() {
             bench.room(1);
@@ -171,6 +171,41 @@ fn a_phone_that_reads_as_fast_as_it_must_gets_everything() {
         bench.room(250);
     }
     assert_eq!(bench.one(false).body.len(), 9_000);
+}
+
+#[test]
+fn what_the_system_holds_for_a_phone_that_reads_nothing_wins_it_no_time() {
+    let mut bench = Bench::new();
+    bench.room(100_000);
+    let id = bench.id;
+    bench.world.wires.get_mut(&id).unwrap().unacknowledged = 90_000;
+    bench.send(&head("GET /huge.bin", &[]));
+    bench.wait(59_000);
+    assert!(bench.is_open());
+    // Room for more comes without an acknowledgement, and goes at once.
+    bench.world.wires.get_mut(&id).unwrap().unacknowledged = 95_000;
+    bench.room(5_000);
+    bench.wait(1_500);
+    assert!(!bench.is_open());
+    assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
+    // What has not been acknowledged is not told as had, nor is the head.
+    assert!(bench.last().bytes < 10_000, "{:?}", bench.last());
+}
+
+#[test]
+fn a_phone_that_acknowledges_something_now_and_then_is_waited_for() {
+    let mut bench = Bench::new();
+    bench.room(100_000);
+    let id = bench.id;
+    bench.world.wires.get_mut(&id).unwrap().unacknowledged = 95_000;
+    bench.send(&head("GET /huge.bin", &[]));
+    for unacknowledged in [90_000, 80_000, 70_000, 60_000] {
+        bench.world.wires.get_mut(&id).unwrap().unacknowledged = unacknowledged;
+        bench.wait(59_000);
+        assert!(bench.is_open(), "{unacknowledged}");
+    }
+    bench.wait(61_000);
+    assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
 }
 
 #[test]
@@ -324,8 +359,45 @@ fn while_stopping_what_runs_is_finished_and_nothing_new_begins() {
     bench.on(half, 0).send(b"Host: x\r\n\r\n");
     let reply = bench.one(false);
     assert!(reply.status == 503 && reply.is_last() && !bench.is_open());
+    assert_eq!(bench.world.engine.requests_open(), 0);
     assert!(bench.world.connect(PHONE.parse().unwrap(), false).is_none());
     assert_eq!(bench.world.engine.connections_open(), 0);
+}
+
+#[test]
+fn an_answer_that_is_made_while_stopping_says_that_the_connection_is_closed() {
+    let mut bench = Bench::new();
+    bench.answers = false;
+    bench.send(&head("GET /a.txt", &[]));
+    bench.world.engine.stop();
+    bench.answers = true;
+    bench.settle();
+    let reply = bench.one(false);
+    assert!(reply.status == 200 && reply.is_last() && !bench.is_open(), "{reply:?}");
+}
+
+#[test]
+fn a_refused_upload_is_read_on_within_bounds_of_bytes_and_of_time() {
+    let mut bench = Bench::with(|policy| {
+        policy.http.limits.discard_bytes_max = 2_000_000;
+        policy.http.limits.discard_timeout = Duration::from_secs(30);
+    });
+    bench.send(&head("PUT /a.exe", &["Content-Length: 9000000"]));
+    assert_eq!(bench.one(false).status, 403);
+    // As slow as it likes, as long as something comes.
+    for _ in 0..7 {
+        bench.wait(4_000);
+        bench.send(&[b'x'; 100_000]);
+        assert!(bench.is_open());
+    }
+    bench.wait(2_100);
+    assert!(!bench.is_open(), "half a minute is enough");
+    bench.connect(PHONE).send(&head("PUT /a.exe", &["Content-Length: 9000000"]));
+    bench.send(&vec![b'x'; 2_000_000]);
+    assert!(bench.is_open());
+    bench.send(b"x");
+    assert!(!bench.is_open(), "and so are two megabytes");
+    assert_eq!(bench.world.counters.http_discards_cut.value(), 2);
 }
 
 #[test]

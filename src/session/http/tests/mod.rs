@@ -6,6 +6,7 @@ mod bodies;
 mod files;
 mod limits;
 mod requests;
+mod rfc;
 mod vault;
 
 use super::model::phone::{self, Reply};
@@ -154,7 +155,7 @@ impl Bench {
     /// The one reply that has come.
     fn one(&mut self, is_head: bool) -> Reply {
         let raw = self.raw();
-        let (mut replies, rest) = phone::read(&raw, |_, status| is_head && status != 400);
+        let (mut replies, rest) = phone::read(&raw, |_, _| is_head);
         assert_eq!((replies.len(), rest), (1, b"".as_slice()), "{}", raw.escape_ascii());
         replies.remove(0)
     }

@@ -91,3 +91,74 @@ fn is_told_what_is_wrong_by_its_status() {
          \x20       assert e.code == code, (path, method, e.code)\n",
     );
 }
+
+#[test]
+fn reads_why_its_upload_was_refused_after_it_has_sent_all_of_it() {
+    if !has("python3") {
+        return;
+    }
+    let server = Server::start_web("");
+    python(
+        &server,
+        r"
+x = ssl.create_default_context(cafile=ca)
+body = b'z' * (30 << 20)
+head = b'PUT /forbidden.exe HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n' % len(body)
+for port in (PORT, TLSPORT):
+    s = socket.create_connection(('127.0.0.1', port), 20)
+    if port == TLSPORT: s = x.wrap_socket(s, server_hostname='127.0.0.1')
+    s.sendall(head + body)
+    assert s.recv(4096).startswith(b'HTTP/1.1 403 '), port
+",
+    );
+}
+
+/// A client that begins an upload over TLS and dies.
+const DIES: &str = r"
+import os, socket, ssl, struct, sys
+port, way, name = sys.argv[1:]
+x = ssl.create_default_context(cafile='../certs/ca.pem')
+s = socket.create_connection(('127.0.0.1', int(port)), 20)
+t = x.wrap_socket(s, server_hostname='127.0.0.1')
+body = 'Content-Length: 9\r\n\r\nhalf'
+if way == 'chunks': body = 'Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'
+t.sendall(('PUT /%s HTTP/1.1\r\nHost: x\r\n%s' % (name, body)).encode())
+if way == 'notify': t.unwrap()
+if way == 'fin': socket.socket(fileno=t.detach()).shutdown(socket.SHUT_RDWR)
+if way == 'reset': t.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+os.kill(os.getpid(), 9)
+";
+
+#[test]
+fn leaves_the_old_version_however_it_dies_in_the_middle_of_an_upload_over_tls() {
+    if !has("python3") {
+        return;
+    }
+    let server = Server::start_web("");
+    give(&server, "dies.py", DIES.as_bytes());
+    python(
+        &server,
+        r"
+import subprocess, sys, time
+x = ssl.create_default_context(cafile=ca)
+def ask(method, path, body=None):
+    c = http.client.HTTPSConnection('127.0.0.1', TLSPORT, timeout=20, context=x)
+    c.request(method, path, body)
+    r = c.getresponse()
+    return r.status, r.read()
+for n, way in enumerate(('kill', 'fin', 'reset', 'chunks', 'notify')):
+    for name in ('%s.up' % way, '%d_96xxdata.txt' % (4000 + n)):
+        assert ask('PUT', '/' + name, b'good')[0] == 201
+        client = [sys.executable, 'dies.py', str(TLSPORT), way, name]
+        dead = subprocess.Popen(client)
+        end = time.time() + 20
+        while not any(name in line and 'aborted' in line for line in open('../log')):
+            assert time.time() < end, way
+            time.sleep(0.01)
+        dead.kill()
+        dead.wait()
+        if name.endswith('.up'): assert open('../uploads/' + name).read() == 'good'
+        else: assert ask('GET', '/' + name) == (200, b'good')
+",
+    );
+}

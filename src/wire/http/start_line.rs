@@ -1,0 +1,77 @@
+//! The request line (RFC 9112, 3): method, target and version.
+//!
+//! Reads one line that is whole; where it ends is found in `request.rs`. Judges no name.
+
+use super::host::is_host;
+use super::request::{Malformed, Method, Version, bad};
+
+/// Method, target and version.
+pub(super) struct StartLine<'a> {
+    pub(super) method: Method,
+    pub(super) target: &'a [u8],
+    pub(super) version: Version,
+}
+
+impl<'a> StartLine<'a> {
+    /// Reads exactly `method SP target SP version` (RFC 9112, 3).
+    pub(super) fn parse(line: &'a [u8]) -> Result<StartLine<'a>, Malformed> {
+        let mut words = line.split(|byte| *byte == b' ');
+        let method = words.next().unwrap_or_default();
+        let target = words.next().unwrap_or_default();
+        if target.is_empty() || target.iter().any(|byte| matches!(byte, 0..=b' ' | 0x7f | b'#')) {
+            return Err(bad("the request has no target"));
+        }
+        // A request of HTTP/0.9 has no version at all, and is not spoken to.
+        let version = words.next().ok_or(NO_VERSION)?;
+        if words.next().is_some() {
+            return Err(bad("the request line has too many blanks"));
+        }
+        let version = match version {
+            b"HTTP/1.0" => Version::Http10,
+            // A later minor version is read as the latest that is spoken (RFC 9110, 2.5).
+            [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1'..=b'9'] => Version::Http11,
+            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+                return Err(Malformed::VersionUnknown);
+            }
+            [..] => return Err(NO_VERSION),
+        };
+        let method = Method::parse(method);
+        let target = match method {
+            Method::Unknown => target,
+            Method::Options if target == b"*" => target,
+            Method::Get
+            | Method::Head
+            | Method::Put
+            | Method::Delete
+            | Method::Options
+            | Method::Post => origin_form(target)?,
+        };
+        Ok(StartLine { method, target, version })
+    }
+}
+
+const NO_VERSION: Malformed = Malformed::BadRequest("the request line has no version");
+
+/// Path and query of a target in origin or absolute form (RFC 9112, 3.2).
+fn origin_form(target: &[u8]) -> Result<&[u8], Malformed> {
+    if let [b'/' | b'\\', ..] = target {
+        return Ok(target);
+    }
+    let behind = |scheme: &str| {
+        let (start, rest) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
+    };
+    let no_form = bad("the target begins neither with a slash nor with http://");
+    let rest = behind("http://").or_else(|| behind("https://")).ok_or(no_form)?;
+    let authority = rest.iter().take_while(|byte| !b"/\\?".contains(byte)).count();
+    let (authority, path) = rest.split_at(authority);
+    // Two readers might see two hosts in `user@host` (RFC 9110, 4.2.4); without a host there is no
+    // such target (4.2.1).
+    if matches!(authority, [] | [b':', ..]) || !is_host(authority) {
+        return Err(bad("the target's host is none"));
+    }
+    match path {
+        [] | [b'?', ..] => Ok(b"/"),
+        [..] => Ok(path),
+    }
+}

@@ -35,7 +35,7 @@ fn together(count: usize) -> io::Result<()> {
     for _ in 0..count {
         let gathered = Arc::clone(&all);
         let thread = thread::Builder::new().name("rehearsal".into()).stack_size(64 << 10);
-        match thread.spawn(move || drop(gathered.wait())) {
+        match thread.spawn(move || gathered.wait()) {
             Ok(thread) => made.push(thread),
             // Those that wait end with the process, which ends by this.
             Err(fault) => return Err(fault),

@@ -135,7 +135,7 @@ impl<E: Connections> Streams<E> {
         for listener in &self.listeners {
             // What is accepted inherits them. A kernel that refuses serves all the same.
             let socket = SockRef::from(&listener.socket);
-            let _ = socket.set_tcp_user_timeout(Some(terms.silence_max.into()));
+            let _ = socket.set_tcp_user_timeout(Some(terms.silence_max));
             if terms.send_buffer_bytes > 0 {
                 let _ = socket.set_send_buffer_size(terms.send_buffer_bytes);
             }

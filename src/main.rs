@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use ringpost::control::certificate_command::{self, Deed};
-use ringpost::control::command;
+use ringpost::control::command::{self, CheckForm};
 use ringpost::control::explain::Question;
 use ringpost::control::passwd_command::{self, Account};
 use ringpost::control::snmp_command::{self, Phone};
@@ -16,15 +16,33 @@ use ringpost::session::Protocol;
 
 /// The file server that brings every IP telephone back.
 #[derive(Debug, Parser)]
-#[command(version, propagate_version = true)]
+#[command(version, propagate_version = true, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true)]
 struct Line {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Serve with this configuration, as `ringpost serve --config FILE` does.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
+
+const EXIT_CODES: &str = "\
+Examples:
+  ringpost                                  try it: loopback alone, sample files
+  ringpost config > ringpost.toml           begin with a commented configuration
+  ringpost check ringpost.toml              what is wrong with it, and the mend
+  ringpost --config ringpost.toml           serve
+
+Every command exits with 0: done, or yes; 1: not done, or no; 2: wrong command line;
+3: a port cannot be had; 4: no server runs; 5: something cannot be read.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until told to stop (the default).
+    #[command(after_help = "\
+Examples:
+  ringpost serve
+  ringpost serve --config /etc/ringpost/ringpost.toml")]
     Serve {
         /// The configuration; without it ./ringpost.toml, /etc/ringpost/ringpost.toml, or a trial
         /// on loopback with sample files.
@@ -32,12 +50,56 @@ enum Command {
         config: Option<PathBuf>,
     },
     /// Say whether a configuration is valid, and what is wrong with it.
+    #[command(after_help = "\
+Examples:
+  ringpost check
+  ringpost check /etc/ringpost/ringpost.toml
+  ringpost check --dump                     what counts, and which line says so
+  ringpost check --json")]
     Check {
         /// The configuration; found as for `serve` when left out.
+        #[arg(value_name = "FILE", conflicts_with = "config")]
+        file: Option<PathBuf>,
+        /// Print the configuration that counts, with the line or the default of each value.
+        #[arg(long)]
+        dump: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// The same.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Tell step by step what a phone would get.
+    /// Print a configuration with every key, its default, and what it is for.
+    #[command(after_help = "\
+Example:
+  ringpost config > ringpost.toml")]
+    Config,
+    /// Have the running server read its configuration again, and say what came of it.
+    #[command(after_help = "\
+Examples:
+  ringpost reload
+  ringpost reload --config /etc/ringpost/ringpost.toml && echo in force")]
+    Reload {
+        /// The configuration that the server was started with; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Stop the running server once the transfers that run have ended, and wait for that.
+    #[command(after_help = "\
+Example:
+  ringpost drain --config /etc/ringpost/ringpost.toml")]
+    Drain {
+        /// The configuration that the server was started with; found as for `serve` when left out.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Tell step by step what a phone would get. The running server is asked, if there is one.
+    #[command(after_help = "\
+Examples:
+  ringpost explain 46xxsettings.txt --from 10.1.2.3
+  ringpost explain 46xxsettings.txt --from 10.1.2.3 --protocol http --json
+  ringpost explain 46xxsettings.txt --from 10.1.2.3 --disk --config new.toml")]
     Explain {
         /// The file as the phone asks for it.
         name: String,
@@ -50,14 +112,29 @@ enum Command {
         /// At this address of the configuration alone, such as 0.0.0.0:80.
         #[arg(long, value_name = "ADDRESS")]
         listener: Option<SocketAddr>,
+        /// Judge from the disk, even if a server runs.
+        #[arg(long)]
+        disk: bool,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
         /// The configuration; found as for `serve` when left out.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
     /// See, renew, give out and replace the certificates of [[https]] and [ftp].
+    #[command(after_help = "\
+Examples:
+  ringpost certificate show
+  ringpost certificate export ca.pem
+  ringpost certificate csr request.pem
+  ringpost certificate import chain.pem")]
     Certificate {
         #[command(subcommand)]
         deed: Certificate,
+        /// Print JSON.
+        #[arg(long, global = true)]
+        json: bool,
         /// The listener whose certificate is meant, where there are several.
         #[arg(long, value_name = "ADDRESS:PORT", global = true)]
         listener: Option<SocketAddr>,
@@ -65,9 +142,14 @@ enum Command {
         #[arg(long, value_name = "FILE", global = true)]
         config: Option<PathBuf>,
     },
-    /// Ask a running Ringpost how it is.
+    /// Ask the running Ringpost how it is.
+    #[command(after_help = "\
+Examples:
+  ringpost status
+  ringpost status --json
+  ringpost status --url http://127.0.0.1:6090")]
     Status {
-        /// The configuration that names its [admin]; found as for `serve` when left out.
+        /// The configuration that the server was started with; found as for `serve` when left out.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         /// Where to ask, in place of a configuration.
@@ -78,6 +160,10 @@ enum Command {
         json: bool,
     },
     /// Ask a phone by SNMP who it is, and say what stands in the way when it does not tell.
+    #[command(after_help = "\
+Examples:
+  ringpost snmp 10.1.2.3
+  ringpost snmp 10.1.2.3:1161 --community secret --json")]
     Snmp {
         /// The phone's address, with a port where it is not that of [snmp].
         address: Phone,
@@ -92,6 +178,12 @@ enum Command {
         json: bool,
     },
     /// Look at what phones have kept, bring older versions back, copy and carry them.
+    #[command(after_help = "\
+Examples:
+  ringpost vault list
+  ringpost vault list 4711 --archived
+  ringpost vault restore 4711 96xxdata --at 2026-11-03T12:00
+  ringpost vault export backup.tar.gz")]
     Vault {
         #[command(subcommand)]
         command: VaultCommand,
@@ -101,6 +193,12 @@ enum Command {
     },
     /// Give somebody a password for the vault, or for managing the files by FTP. It is asked for,
     /// or read from standard input.
+    #[command(after_help = "\
+Examples:
+  ringpost passwd 4711
+  ringpost passwd reception --extensions 4711,4712
+  ringpost passwd --ftp alice
+  ringpost passwd --delete 4711")]
     Passwd {
         /// The name that the phone sends, or the administrator.
         user: String,
@@ -171,17 +269,25 @@ impl From<Certificate> for Deed {
 }
 
 fn main() -> ExitCode {
-    match Line::parse().command.unwrap_or(Command::Serve { config: None }) {
+    let Line { command, config } = Line::parse();
+    match command.unwrap_or(Command::Serve { config }) {
         Command::Serve { config } => command::serve::<Workers>(config.as_deref()),
-        Command::Check { config } => command::check(config.as_deref()),
-        Command::Explain { name, from, protocol, listener, config } => {
+        Command::Check { file, dump, json, config } => {
+            command::check(file.or(config).as_deref(), CheckForm { dump, json })
+        }
+        Command::Config => command::template(),
+        Command::Reload { config } => command::reload(config.as_deref()),
+        Command::Drain { config } => command::drain(config.as_deref()),
+        Command::Explain { name, from, protocol, listener, disk, json, config } => {
             let question = Question { asked: &name, client: from, protocol, listener };
-            command::explain(&question, config.as_deref())
+            command::explain(&question, config.as_deref(), disk, json)
         }
-        Command::Certificate { deed, listener, config } => {
-            certificate_command::run(&deed.into(), listener, config.as_deref())
+        Command::Certificate { deed, json, listener, config } => {
+            certificate_command::run(&deed.into(), listener, config.as_deref(), json)
         }
-        Command::Status { config, url, json } => command::status(config.as_deref(), url, json),
+        Command::Status { config, url, json } => {
+            command::status(config.as_deref(), url.as_deref(), json)
+        }
         Command::Snmp { address, community, config, json } => {
             snmp_command::run(address, community.as_deref(), config.as_deref(), json)
         }

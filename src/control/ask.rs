@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::board::{FtpStatus, Status, StreamStatus};
 use super::certificates::CertificateStatus;
+use super::health::HealthState;
 use super::words;
 
 /// How long an answer may take.
@@ -37,23 +38,27 @@ pub fn status_json(url: &str) -> Result<String, String> {
     })
 }
 
-/// The status in words.
+/// The status in words, and whether phones are served.
 ///
 /// # Errors
 /// Why this is no status.
-pub fn summary(json: &str) -> Result<String, String> {
+pub fn summary(json: &str) -> Result<(String, bool), String> {
     let status: Status = serde_json::from_str(json)
         .map_err(|fault| format!("what answered is no Ringpost of this version: {fault}"))?;
     let mut text = String::new();
     // Writing into a string does not fail.
     let _ = write_summary(&mut text, &status);
-    Ok(text)
+    Ok((text, status.healthy))
 }
 
 fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
-    let health = if status.healthy { "serving" } else { "A WORKER IS STUCK" };
+    let state = status.health.state;
+    let state = if state == HealthState::Serving { "serving".into() } else { shouted(state) };
     let up = words::span(status.uptime_s);
-    writeln!(text, "Ringpost {}, process {}, up {up}: {health}", status.version, status.pid)?;
+    writeln!(text, "Ringpost {}, process {}, up {up}: {state}", status.version, status.pid)?;
+    for reason in &status.health.reasons {
+        writeln!(text, "because    {reason}")?;
+    }
     let listeners: Vec<_> = status
         .listeners
         .iter()
@@ -81,6 +86,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
     write_streams(text, &status.streams)?;
     write_ftp(text, &status.ftp)?;
     write_vault(text, &status.figures)?;
+    write_places(text, status)?;
     for (number, worker) in status.workers.iter().enumerate() {
         writeln!(
             text,
@@ -101,10 +107,28 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
         let result = if reload.taken { "taken" } else { "REFUSED" };
         writeln!(text, "reload     {result}: {}", reload.message)?;
     }
+    if !status.needs_restart.is_empty() {
+        writeln!(text, "restart    is needed for {}", status.needs_restart.join(", "))?;
+    }
     for warning in &status.warnings {
         writeln!(text, "warning    {warning}")?;
     }
     Ok(())
+}
+
+fn shouted(state: HealthState) -> String {
+    state.name().to_ascii_uppercase()
+}
+
+/// How many phones have a place, where their number is limited: as many as the limit counts.
+fn write_places(text: &mut String, status: &Status) -> std::fmt::Result {
+    let most = status.limits.clients_max;
+    if most == 0 {
+        return Ok(());
+    }
+    let used: u64 = status.workers.iter().map(|worker| worker.slots_used).sum();
+    let waiting: u64 = status.workers.iter().map(|worker| worker.queue_waiting).sum();
+    writeln!(text, "places     {used} of {most}, and {waiting} requests wait for one")
 }
 
 fn write_certificate(text: &mut String, row: &CertificateStatus) -> std::fmt::Result {

@@ -10,7 +10,9 @@ use hdrhistogram::CreationError;
 use serde::{Deserialize, Serialize};
 
 use super::certificates::CertificateStatus;
-use super::config::Settings;
+use super::config::{FileCheck, Settings};
+use super::health::{self, ContentHealth, Health};
+pub use super::stream_status::{FtpStatus, StreamStatus};
 use crate::content::{Form, Root};
 use crate::count::Figure;
 use crate::net::Clock;
@@ -42,10 +44,18 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct Notes {
     warnings: Vec<String>,
+    /// What else is worth a look, as long as files are as they are.
+    of_files: Vec<String>,
     reload: Option<Reloaded>,
     certificates: Vec<CertificateStatus>,
     /// Of the threads beside the workers.
     beside: Vec<Figure>,
+    /// Of the directories that files are served from.
+    content: ContentHealth,
+    /// Transfers that run have so long to end; none while new ones begin.
+    draining: Option<Duration>,
+    /// What of the settings in force waits for a restart.
+    needs_restart: Vec<String>,
 }
 
 /// An address in use.
@@ -66,6 +76,12 @@ pub struct Reloaded {
     pub taken: bool,
     /// What changed, or what is wrong.
     pub message: String,
+    /// What is another than before, key by key; nothing where it was not taken.
+    #[serde(default)]
+    pub changes: Vec<String>,
+    /// What takes effect at the next restart.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
 }
 
 /// Everything that `/status.json` says.
@@ -77,8 +93,11 @@ pub struct Status {
     pub pid: u32,
     /// Seconds since the start.
     pub uptime_s: u64,
-    /// Whether every worker turns.
+    /// Whether phones are served: see `health` for why not.
     pub healthy: bool,
+    /// How well phones are served.
+    #[serde(default)]
+    pub health: Health,
     /// The workers.
     pub workers: Vec<WorkerStatus>,
     /// Transfers by how they ended.
@@ -105,6 +124,9 @@ pub struct Status {
     pub certificates: Vec<CertificateStatus>,
     /// The last reload, if there was one.
     pub reload: Option<Reloaded>,
+    /// What of the settings in force waits for a restart.
+    #[serde(default)]
+    pub needs_restart: Vec<String>,
     /// What is in force and yet worth a look.
     pub warnings: Vec<String>,
 }
@@ -145,114 +167,6 @@ pub struct Outcomes {
     pub stored: u64,
     /// Bytes sent, resends included.
     pub sent_bytes: u64,
-}
-
-/// Connections, with TLS and without, and the requests of HTTP that they carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamStatus {
-    /// Connections open now.
-    pub open: u64,
-    /// Connections that phones have opened.
-    pub connections: u64,
-    /// Connections closed at once, because of `max` or `per_address`, or at the end.
-    pub refused: u64,
-    /// Connections that waited for want of a descriptor.
-    pub no_descriptor: u64,
-    /// Connections closed because no request or command came in time.
-    pub idle_closed: u64,
-    /// Requests, bodies and answers that moved too slowly.
-    pub too_slow: u64,
-    /// Requests whose head could be read.
-    pub requests: u64,
-    /// Requests that break the protocol.
-    pub malformed: u64,
-    /// Answers 200 to 299.
-    pub answers_2xx: u64,
-    /// Answers 300 to 399.
-    pub answers_3xx: u64,
-    /// Answers 400 to 499.
-    pub answers_4xx: u64,
-    /// Answers 500 to 599.
-    pub answers_5xx: u64,
-    /// Bytes that came, without TLS.
-    pub received_bytes: u64,
-    /// Bytes that left, without TLS.
-    pub sent_bytes: u64,
-    /// Bytes of bodies in memory now.
-    pub bodies_held_bytes: u64,
-    /// Bodies refused because of `body_memory`.
-    pub bodies_refused: u64,
-    /// TLS handshakes that began anew.
-    pub handshakes_full: u64,
-    /// TLS handshakes that resumed an earlier session.
-    pub handshakes_resumed: u64,
-    /// TLS handshakes that failed.
-    pub handshakes_failed: u64,
-}
-
-impl StreamStatus {
-    /// From figures by their names.
-    fn of(figure: impl Fn(&str) -> u64) -> Self {
-        let resumed = figure("tls_resumed");
-        StreamStatus {
-            open: figure("stream_open"),
-            connections: figure("stream_connections"),
-            refused: figure("stream_refused"),
-            no_descriptor: figure("stream_no_descriptor"),
-            idle_closed: figure("stream_idle_closed"),
-            too_slow: figure("stream_too_slow"),
-            requests: figure("http_requests"),
-            malformed: figure("http_malformed"),
-            answers_2xx: figure("http_answers_2xx"),
-            answers_3xx: figure("http_answers_3xx"),
-            answers_4xx: figure("http_answers_4xx"),
-            answers_5xx: figure("http_answers_5xx"),
-            received_bytes: figure("stream_received_bytes"),
-            sent_bytes: figure("stream_sent_bytes"),
-            bodies_held_bytes: figure("http_bodies_held_bytes"),
-            bodies_refused: figure("http_bodies_refused"),
-            handshakes_full: figure("tls_handshakes").saturating_sub(resumed),
-            handshakes_resumed: resumed,
-            handshakes_failed: figure("tls_handshakes_failed"),
-        }
-    }
-}
-
-/// Sessions of FTP and what they carry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FtpStatus {
-    /// Sessions open now.
-    pub sessions_open: u64,
-    /// Commands that came.
-    pub commands: u64,
-    /// Commands that could not be read, or are none.
-    pub bad_commands: u64,
-    /// Log-ins, of phones and of administrators.
-    pub logins: u64,
-    /// Log-ins that failed.
-    pub logins_failed: u64,
-    /// Data connections that were made.
-    pub data_connections: u64,
-    /// Data connections that could not be made.
-    pub data_failed: u64,
-    /// Data connections refused because they led to, or came from, another host.
-    pub bounces: u64,
-}
-
-impl FtpStatus {
-    /// From figures by their names.
-    fn of(figure: impl Fn(&str) -> u64) -> Self {
-        FtpStatus {
-            sessions_open: figure("ftp_sessions_open"),
-            commands: figure("ftp_commands"),
-            bad_commands: figure("ftp_bad_commands"),
-            logins: figure("ftp_logins"),
-            logins_failed: figure("ftp_logins_failed"),
-            data_connections: figure("ftp_data_connections"),
-            data_failed: figure("ftp_data_failed"),
-            bounces: figure("ftp_bounces"),
-        }
-    }
 }
 
 /// Where the middle and the end of a distribution lie.
@@ -324,13 +238,15 @@ impl Board {
     /// # Errors
     /// As [`Histograms::new`].
     pub fn new(parts: BoardParts) -> Result<Self, CreationError> {
+        let of_files = of_files(&parts.settings);
+        let notes = Notes { warnings: parts.warnings, of_files, ..Notes::default() };
         Ok(Board {
             clock: parts.clock,
             views: parts.views,
             snapshot: parts.snapshot,
             settings: ArcSwap::new(parts.settings),
             listeners: parts.listeners,
-            notes: Mutex::new(Notes { warnings: parts.warnings, ..Notes::default() }),
+            notes: Mutex::new(notes),
             timings: Mutex::new(Histograms::new()?),
         })
     }
@@ -360,12 +276,42 @@ impl Board {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let settings = self.settings.load();
-        settings.warnings.iter().chain(&lock(&self.notes).warnings).cloned().collect()
+        let notes = lock(&self.notes);
+        settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned().collect()
     }
 
     /// Notes a reload that failed, or one that changed something.
     pub fn note_reload(&self, reload: Reloaded) {
         lock(&self.notes).reload = Some(reload);
+    }
+
+    /// Notes what of the settings in force waits for a restart.
+    pub fn note_restart(&self, keys: Vec<String>) {
+        lock(&self.notes).needs_restart = keys;
+    }
+
+    /// Looks at files that may come and go: what was mended since is told no more.
+    pub fn look_at_files(&self) {
+        let warnings = of_files(&self.settings.load());
+        lock(&self.notes).of_files = warnings;
+    }
+
+    /// Notes that nothing new begins, and how long what runs has to end.
+    pub fn note_draining(&self, drain: Duration) {
+        lock(&self.notes).draining = Some(drain);
+    }
+
+    /// Notes what of the files can be served.
+    pub fn note_content(&self, content: ContentHealth) {
+        lock(&self.notes).content = content;
+    }
+
+    /// How well phones are served.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let stuck = self.stuck();
+        let notes = lock(&self.notes);
+        health::judge(&stuck, notes.draining, &notes.content)
     }
 
     /// Notes the figures of the threads beside the workers.
@@ -412,12 +358,17 @@ impl Board {
         };
         let settings = self.settings.load();
         // The lock is taken again for the warnings, so it must be let go of here.
-        let reload = lock(&self.notes).reload.clone();
+        let (reload, needs_restart) = {
+            let notes = lock(&self.notes);
+            (notes.reload.clone(), notes.needs_restart.clone())
+        };
+        let health = self.health();
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime_s: now.since(crate::time::Instant::START).as_secs(),
-            healthy: self.stuck().is_empty(),
+            healthy: health.state.is_serving(),
+            health,
             workers: self.views.iter().map(|view| worker(view, now)).collect(),
             outcomes: Outcomes {
                 done: figure("transfers_done"),
@@ -438,9 +389,14 @@ impl Board {
             limits: limits(&settings),
             certificates: self.certificates(),
             reload,
+            needs_restart,
             warnings: self.warnings(),
         }
     }
+}
+
+fn of_files(settings: &Settings) -> Vec<String> {
+    settings.file_checks.iter().flat_map(FileCheck::warnings).collect()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

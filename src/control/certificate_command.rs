@@ -2,6 +2,8 @@
 //!
 //! Works on the files alone; a running server takes up what is put there. Never shows a key.
 
+mod report;
+
 use std::collections::HashSet;
 use std::fs;
 use std::io::{self, Write as _};
@@ -10,14 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use rustls::pki_types::CertificateDer;
-use time::OffsetDateTime;
 
+use self::report::date;
 use super::certificates::authority::{self, Authority};
 use super::certificates::files::{self, Eyes, Put};
 use super::certificates::names::Names;
-use super::certificates::{Facts, ca_certificate, issue_pairs, names_of, pair, second};
+use super::certificates::{Facts, ca_certificate, issue_pairs, names_of, pair};
 use super::command::{fail, load, tell};
 use super::config::{Settings, TlsSettings};
+use super::exit::{Exit, Failure};
 use super::reload::Source;
 use super::serve::now_unix_s;
 
@@ -62,17 +65,30 @@ struct Done {
 
 /// `ringpost certificate`. Exits with 0 when it is done.
 #[must_use]
-pub fn run(deed: &Deed, listener: Option<SocketAddr>, config: Option<&Path>) -> ExitCode {
+pub fn run(
+    deed: &Deed,
+    listener: Option<SocketAddr>,
+    config: Option<&Path>,
+    json: bool,
+) -> ExitCode {
     let now_unix_s = now_unix_s();
-    let done =
-        load(&Source::find(config)).and_then(|settings| act(deed, listener, &settings, now_unix_s));
+    let settings = load(&Source::find(config));
+    let done = match &settings {
+        Ok(settings) => act(deed, listener, settings, now_unix_s).map_err(Failure::from),
+        Err(failure) => Err(failure.clone()),
+    };
+    if json {
+        let report = report::json(deed, settings.as_ref().ok(), &done, now_unix_s);
+        tell(format!("{report:#}\n"));
+        return done.map_or_else(|failure| failure.exit, |_| Exit::Done).into();
+    }
     match done {
         Ok(Done { out, advice }) => {
             // Advice stays out of what is redirected into a file.
             let _ = io::stderr().write_all(advice.as_bytes());
             tell(&out)
         }
-        Err(trouble) => fail(&trouble),
+        Err(trouble) => fail(trouble),
     }
 }
 
@@ -83,7 +99,7 @@ fn act(
     now_unix_s: i64,
 ) -> Result<Done, String> {
     match deed {
-        Deed::Show => show(settings, now_unix_s),
+        Deed::Show => report::show(settings, now_unix_s),
         Deed::Renew => renew(settings, listener, now_unix_s),
         Deed::Export { der, file } => export(settings, *der, file.as_deref()),
         Deed::Request { file } => request(settings, chosen(settings, listener)?, file.as_deref()),
@@ -92,84 +108,6 @@ fn act(
             import(settings, row, chain, key.as_deref(), *any_name, now_unix_s)
         }
     }
-}
-
-fn show(settings: &Settings, now_unix_s: i64) -> Result<Done, String> {
-    let mut text = String::new();
-    for row in pairs(settings)? {
-        let listen: Vec<_> = listeners(settings, row).iter().map(ToString::to_string).collect();
-        text += &format!("{} for {}\n", row.certificate.display(), listen.join(", "));
-        let second = second(row);
-        let alone = !second.0.exists();
-        for (certificate, key) in [(&row.certificate, &row.key), (&second.0, &second.1)] {
-            if !certificate.exists() {
-                if certificate == &row.certificate {
-                    text += "  not made yet; the server makes it when it starts\n";
-                }
-                continue;
-            }
-            match pair::Pair::read(certificate, key) {
-                Ok(pair) => text += &described(&pair.facts, trust(&pair.facts, alone), now_unix_s),
-                Err(why) => text += &format!("  not usable: {why}\n"),
-            }
-        }
-    }
-    let path = authority::certificate_in(&settings.ca.dir);
-    if let Some(ca) = ca_certificate(&settings.ca) {
-        let facts = pair::facts(&ca).map_err(|why| format!("{} {why}", path.display()))?;
-        let trust = "phones whose TRUSTCERTS names it; give it to them with: ringpost certificate \
-                     export";
-        text += &format!(
-            "{} is the server's own CA\n{}",
-            path.display(),
-            described(&facts, trust, now_unix_s)
-        );
-    }
-    Ok(Done { out: text.into_bytes(), advice: String::new() })
-}
-
-fn described(facts: &Facts, trust: &str, now_unix_s: i64) -> String {
-    let days = (facts.not_after_unix_s - now_unix_s).div_euclid(DAY_S);
-    let left = match days {
-        0.. => format!("{days} days left"),
-        ..0 => "expired".into(),
-    };
-    let names = match facts.names.as_slice() {
-        [] => String::new(),
-        names => format!("    names        {}\n", names.join(", ")),
-    };
-    format!(
-        "  {}\n    subject      {}\n    issuer       {}\n{names}\
-         \x20   holds        {} to {} ({left})\n\
-         \x20   SHA-256      {}\n    trusted by   {trust}\n",
-        facts.key,
-        facts.subject,
-        facts.issuer,
-        date(facts.not_before_unix_s),
-        date(facts.not_after_unix_s),
-        facts.fingerprint,
-    )
-}
-
-/// Which phones can make use of it.
-fn trust(facts: &Facts, alone: bool) -> &'static str {
-    match (facts.key.starts_with("RSA"), alone) {
-        (true, _) => {
-            "phones that trust the issuer and speak TLS 1.2, the 96xx among them (RSA with SHA-256)"
-        }
-        (false, true) => {
-            "phones that trust the issuer and offer ECDSA; there is none for those that do not: \
-             old phones cannot connect"
-        }
-        (false, false) => {
-            "phones that trust the issuer and offer ECDSA; the others are shown the one with RSA"
-        }
-    }
-}
-
-fn date(unix_s: i64) -> String {
-    OffsetDateTime::from_unix_timestamp(unix_s)
-        .map_or_else(|_| unix_s.to_string(), |at| at.date().to_string())
 }
 
 fn renew(

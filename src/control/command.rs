@@ -6,11 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::config::Settings;
+use super::config::{self, Fault, Faults, Settings};
+use super::exit::{Exit, Failure};
 use super::explain::Question;
-use super::reload::Source;
+use super::reload::{self, Source};
+use super::running::{self, Said};
 use super::serve::{self, DataPath};
-use super::{ask, certificates, explain, sample};
+use super::{certificates, explain, sample};
 use crate::content::Catalog;
 use crate::content::watch::{self, WatchConfig};
 
@@ -18,24 +20,41 @@ use crate::content::watch::{self, WatchConfig};
 #[must_use]
 pub fn serve<D: DataPath>(config: Option<&Path>) -> ExitCode {
     match serve::serve::<D>(&Source::find(config)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(trouble) => fail(&trouble),
+        Ok(()) => Exit::Done.into(),
+        Err(trouble) => fail(trouble),
     }
 }
 
-/// `ringpost check`.
+/// How `ringpost check` tells what it has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckForm {
+    /// Print every key that counts, with where it comes from.
+    pub dump: bool,
+    /// Print JSON.
+    pub json: bool,
+}
+
+/// `ringpost check`. Exits with 0 when the configuration is valid.
 #[must_use]
-pub fn check(config: Option<&Path>) -> ExitCode {
+pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
     let source = Source::find(config);
-    let judged = load(&source).and_then(|settings| {
-        let of_certificates = certificates::judge(&settings, serve::now_unix_s())?;
-        Ok(settings.warnings.into_iter().chain(of_certificates).collect::<Vec<_>>())
-    });
+    let judged = judge(&source);
+    if form.json {
+        tell(format!("{:#}\n", check_json(&source, &judged, form.dump)));
+        return judged.map_or_else(|(failure, _)| failure.exit, |_| Exit::Done).into();
+    }
     match judged {
-        Ok(warnings) => {
+        Ok((settings, warnings)) => {
             let mut text = String::new();
             for warning in &warnings {
                 text += &format!("warning: {warning}\n");
+            }
+            if form.dump {
+                // What is redirected into a file is the configuration alone.
+                let _ = io::stderr().write_all(text.as_bytes());
+                let lists = reload::lists_in(&settings.data_dir);
+                let lists = lists.map(|path| format!("# also read: {}\n", path.display()));
+                return tell(settings.effective.toml(&settings.file) + &lists.collect::<String>());
             }
             text += &match source {
                 Source::File(path) => format!("{} is valid\n", path.display()),
@@ -45,53 +64,147 @@ pub fn check(config: Option<&Path>) -> ExitCode {
             };
             tell(&text)
         }
-        Err(trouble) => fail(&trouble),
+        Err((failure, _)) => fail(failure),
     }
 }
 
-/// `ringpost explain`. Exits with 0 when the phone would get a file.
-#[must_use]
-pub fn explain(question: &Question<'_>, config: Option<&Path>) -> ExitCode {
-    let explained = load(&Source::find(config)).and_then(|settings| {
-        let catalog = catalog(&settings)?;
-        Ok(explain::explain(question, &settings, &catalog))
-    });
-    match explained {
-        Ok(explained) if explained.served => tell(&explained.text),
-        Ok(explained) => {
-            tell(&explained.text);
-            ExitCode::FAILURE
+/// Settings and all warnings, or what is wrong with them.
+type Judged = Result<(Settings, Vec<String>), (Failure, Vec<Fault>)>;
+
+fn judge(source: &Source) -> Judged {
+    let faulty = |faults: Faults| (Failure::from(faults.clone()), faults.0);
+    let settings = match source {
+        // Its directories are made by the first start.
+        Source::BuiltIn if !Path::new(sample::DIR).is_dir() => config::judge_built_in(),
+        Source::BuiltIn | Source::Trial(_) | Source::File(_) => source.load(),
+    };
+    let settings = settings.map_err(faulty)?;
+    let of_certificates = certificates::judge(&settings, serve::now_unix_s())
+        .map_err(|trouble| (trouble.into(), Vec::new()))?;
+    let warnings = settings.warnings_now().chain(of_certificates).collect();
+    Ok((settings, warnings))
+}
+
+fn check_json(source: &Source, judged: &Judged, dump: bool) -> serde_json::Value {
+    let (faults, warnings, effective) = match judged {
+        Ok((settings, warnings)) => {
+            (Vec::new(), warnings.clone(), dump.then(|| settings.effective.json()))
         }
-        Err(trouble) => fail(&trouble),
-    }
+        Err((failure, faults)) if faults.is_empty() => {
+            (vec![serde_json::json!({ "text": failure.text })], Vec::new(), None)
+        }
+        Err((_, faults)) => {
+            let fault = |fault: &Fault| {
+                let Fault { file, line, text, unread: _ } = fault;
+                serde_json::json!({ "file": file, "line": line, "text": text })
+            };
+            (faults.iter().map(fault).collect(), Vec::new(), None)
+        }
+    };
+    let file = match source {
+        Source::File(path) => Some(path),
+        Source::BuiltIn | Source::Trial(_) => None,
+    };
+    serde_json::json!({
+        "file": file, "valid": judged.is_ok(), "mistakes": faults, "warnings": warnings,
+        "effective": effective,
+    })
 }
 
-/// `ringpost status`. Exits with 0 when a daemon answers.
+/// `ringpost explain`. Exits with 0 when the phone would get a file. The running server is asked,
+/// for it knows what it serves and what it may read; without one the disk is looked at.
 #[must_use]
-pub fn status(config: Option<&Path>, url: Option<String>, json: bool) -> ExitCode {
-    let url = url.map_or_else(|| admin_url(config), Ok);
-    let told = url.and_then(|url| ask::status_json(&url)).and_then(|answer| match json {
-        true => Ok(answer + "\n"),
-        false => ask::summary(&answer),
-    });
-    match told {
-        Ok(text) => tell(&text),
-        Err(trouble) => fail(&trouble),
+pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json: bool) -> ExitCode {
+    let asked = match disk {
+        true => Err(Failure::from("the disk was asked for")),
+        false => running::explain(question, config),
+    };
+    let explained = match asked {
+        Ok((explained, pid)) => {
+            let by = format!("answered by the running server, process {pid}");
+            Ok((explained, by, Some(pid)))
+        }
+        Err(silence) => running::from_disk(config).and_then(|settings| {
+            let catalog = catalog(&settings)?;
+            let explained = explain::explain(question, &settings, &catalog);
+            let judged_as = running::judged_as(&settings);
+            let why = match (disk, silence.exit) {
+                (true, _) => String::new(),
+                (false, Exit::NotRunning) => "no server runs; ".into(),
+                (false, _) => format!("{silence}; "),
+            };
+            Ok((explained, format!("{why}judged from the disk, {judged_as}"), None))
+        }),
+    };
+    match explained {
+        Ok((explained, by, pid)) => {
+            let text = match json {
+                false => format!("{by}\n{}", explained.text),
+                true => {
+                    let lines: Vec<_> = explained.text.lines().collect();
+                    let json = serde_json::json!({
+                        "name": question.asked, "from": question.client, "answered_by": by,
+                        "pid": pid, "served": explained.served, "steps": lines,
+                    });
+                    format!("{json:#}\n")
+                }
+            };
+            tell(&text);
+            if explained.served { Exit::Done.into() } else { Exit::No.into() }
+        }
+        Err(trouble) => fail(trouble),
     }
 }
 
-pub(super) fn load(source: &Source) -> Result<Settings, String> {
-    if *source == Source::BuiltIn {
-        sample::make(sample::DIR.as_ref())?;
-    }
-    source.load().map_err(|faults| faults.to_string())
+/// `ringpost status`. Exits with 0 when phones are served, with 1 when they are not, with 4 when no
+/// server runs.
+#[must_use]
+pub fn status(config: Option<&Path>, url: Option<&str>, json: bool) -> ExitCode {
+    end(running::status(config, url, json))
 }
 
-/// Where the configuration says that administration listens.
-fn admin_url(config: Option<&Path>) -> Result<String, String> {
-    let settings = load(&Source::find(config))?;
-    let none = "the configuration has no [admin], so there is nobody to ask; add it, or give --url";
-    settings.admin.map(ask::url).ok_or_else(|| none.into())
+/// `ringpost reload`. Exits with 0 when the configuration is in force.
+#[must_use]
+pub fn reload(config: Option<&Path>) -> ExitCode {
+    end(running::reload(config))
+}
+
+/// `ringpost drain`. Exits with 0 when every transfer came to its end.
+#[must_use]
+pub fn drain(config: Option<&Path>) -> ExitCode {
+    end(running::drain(config))
+}
+
+/// `ringpost config`: the commented template.
+#[must_use]
+pub fn template() -> ExitCode {
+    tell(config::TEMPLATE)
+}
+
+fn end(said: Result<Said, Failure>) -> ExitCode {
+    match said {
+        Ok(said) => {
+            tell(&said.text);
+            said.exit.into()
+        }
+        Err(trouble) => fail(trouble),
+    }
+}
+
+/// Settings for a command that only looks: it makes nothing.
+pub(super) fn load(source: &Source) -> Result<Settings, Failure> {
+    if *source == Source::BuiltIn && !Path::new(sample::DIR).is_dir() {
+        return Err(Failure::new(Exit::CannotRead, no_configuration()));
+    }
+    source.load().map_err(Failure::from)
+}
+
+fn no_configuration() -> String {
+    format!(
+        "no configuration was found (there is no {}), and no trial was started in this directory; \
+         name the configuration with --config",
+        config::PLACES.join(" and no ")
+    )
 }
 
 /// One look at the roots.
@@ -113,7 +226,9 @@ pub(super) fn tell(text: impl AsRef<[u8]>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-pub(super) fn fail(trouble: &str) -> ExitCode {
-    let _ = writeln!(io::stderr(), "{trouble}");
-    ExitCode::FAILURE
+pub(super) fn fail(trouble: impl Into<Failure>) -> ExitCode {
+    let Failure { exit, text } = trouble.into();
+    // Without standard error there is nobody to read it.
+    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+    exit.into()
 }

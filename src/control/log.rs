@@ -40,7 +40,9 @@ impl LogHandle {
     pub fn start(log: &Log) -> Result<Self, String> {
         let output = Output::stderr();
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
-        let colours = log.file.is_none() && io::stderr().is_terminal();
+        // https://no-color.org: whatever it is set to.
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colours = log.file.is_none() && io::stderr().is_terminal() && !plain;
         let lines = fmt::layer().with_ansi(colours);
         // The journal has its own time, and reads the priority from the line.
         let to_journal = log.file.is_none() && is_journal();

@@ -11,6 +11,7 @@ use argon2::Argon2;
 
 use super::command::{fail, load, tell};
 use super::config::Settings;
+use super::exit::Failure;
 use super::reload::Source;
 use crate::vault::deed::Auth;
 use crate::vault::users;
@@ -37,11 +38,11 @@ pub struct Account<'a> {
 pub fn run(account: &Account<'_>, config: Option<&Path>) -> ExitCode {
     match act(account, config) {
         Ok(text) => tell(&text),
-        Err(trouble) => fail(&trouble),
+        Err(trouble) => fail(trouble),
     }
 }
 
-fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, String> {
+fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> {
     let user = account.user;
     users::check_name(user)?;
     users::reach(account.extensions)?;
@@ -56,7 +57,9 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, String> {
     if account.delete {
         return match change(Change::Delete)? {
             true => Ok(format!("{user} is gone from {}; it holds at once\n", path.display())),
-            false => Err(format!("{user} is not in {}; nothing was changed", path.display())),
+            false => {
+                Err(format!("{user} is not in {}; nothing was changed", path.display()).into())
+            }
         };
     }
     let password = password(user)?;

@@ -77,6 +77,15 @@ pub(super) fn drop_to(user: &str, group: Option<&str>) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether there are such a user and such a group.
+///
+/// # Errors
+/// What is missing, and how to make it.
+pub(super) fn check(user: &str, group: Option<&str>) -> Result<(), String> {
+    user_ids(user)?;
+    group.map_or(Ok(()), |group| group_id(group).map(drop))
+}
+
 fn user_ids(user: &str) -> Result<(Uid, Gid), String> {
     match User::from_name(user) {
         Ok(Some(found)) => Ok((found.uid, found.gid)),

@@ -1,10 +1,12 @@
 //! A reload: the whole configuration is read and judged aside, then swapped in, or else the last
 //! good one stays. Transfers that run keep what they began with.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::board::Reloaded;
 use super::config::{self, Settings};
 use super::trial::Trial;
 use crate::session::Protocol;
@@ -50,6 +52,52 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Where data lies, whatever else is wrong with the configuration.
+    ///
+    /// # Errors
+    /// Why the file cannot be read.
+    pub fn data_dir(&self) -> Result<PathBuf, config::Faults> {
+        match self {
+            Source::File(path) => config::data_dir(path),
+            Source::BuiltIn | Source::Trial(_) => Ok(config::built_in_data_dir()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => write!(f, "{}", path.display()),
+            Source::BuiltIn | Source::Trial(_) => f.write_str("the built-in configuration"),
+        }
+    }
+}
+
+impl Reloaded {
+    /// The new configuration is in force, but for what waits for a restart.
+    #[must_use]
+    pub fn taken(changes: Vec<String>, needs_restart: Vec<String>) -> Reloaded {
+        let message = match needs_restart.as_slice() {
+            [] => "the new configuration is in force".to_owned(),
+            keys => format!(
+                "the new configuration is in force, but for what takes effect at the next \
+                 restart: {}",
+                keys.join(", ")
+            ),
+        };
+        Reloaded { at_unix_s: 0, taken: true, message, changes, needs_restart }
+    }
+
+    /// The configuration before stays in force.
+    #[must_use]
+    pub fn refused(why: String) -> Reloaded {
+        let message = format!("the configuration before stays in force:\n{why}");
+        let (changes, needs_restart) = (Vec::new(), Vec::new());
+        Reloaded { at_unix_s: 0, taken: false, message, changes, needs_restart }
+    }
+}
+
 /// What of new settings only counts after a restart, by the names of the keys.
 #[must_use]
 pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
@@ -79,6 +127,11 @@ fn ftp_listens(settings: &Settings) -> Vec<FtpListener> {
     let mut listens = settings.policy.ftp.listeners.clone();
     listens.sort_unstable_by_key(|listener| listener.address);
     listens
+}
+
+/// The classic's lists that are there.
+pub fn lists_in(data_dir: &Path) -> impl Iterator<Item = PathBuf> {
+    LISTS.into_iter().map(|name| data_dir.join(name)).filter(|path| path.exists())
 }
 
 /// Sizes and dates of the classic's lists, to see that one of them has changed.

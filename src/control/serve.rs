@@ -3,17 +3,23 @@
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 use std::{io, thread};
 
 use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, never, unbounded};
+use tokio::sync::oneshot;
 
 use super::board::{Board, BoardParts, Listening, Reloaded};
 use super::certificates::Certificates;
 use super::config::Settings;
+use super::control_socket::ControlSocket;
+use super::control_socket::server::{Commands, Order};
 use super::data_lock::DataLock;
 use super::descriptors::Descriptors;
+use super::exit::{Exit, Failure};
 use super::inherit::Inherited;
 use super::log::LogHandle;
 use super::night::Night;
@@ -21,7 +27,7 @@ use super::port_holder::{self, Transport};
 use super::privileges::Account;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
-use super::signals::{Signal, Signalled};
+use super::signals::{Signal, Signalled, Wake};
 use super::trial::Trial;
 use super::web::Web;
 use super::{banner, notify, own_directories, privileges, sample, thread_rehearsal};
@@ -109,7 +115,7 @@ pub trait DataPath: Sized {
 ///
 /// # Errors
 /// Why it could not start, in sentences that say what to do.
-pub fn serve<D: DataPath>(source: &Source) -> Result<(), String> {
+pub fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     privileges::renounce();
     // From here on a signal waits until the daemon can heed it.
     let signals = Signalled::listen(stops_at_hangup(source)).map_err(no_thread)?;
@@ -120,15 +126,15 @@ pub fn serve<D: DataPath>(source: &Source) -> Result<(), String> {
         }
         Source::File(_) | Source::Trial(_) => (source.clone(), false),
     };
-    let settings = source.load().map_err(|faults| faults.to_string())?;
+    let settings = source.load()?;
     let log = LogHandle::start(&settings.log)?;
     let mut daemon = Daemon::<D>::start(&source, settings, log)?;
     if let Source::Trial(trial) = &source {
         banner::show(&daemon.board, made, &trial.moved);
     }
     announce(&daemon.board);
-    daemon.run(&signals);
-    daemon.stop(&signals);
+    let end = daemon.run(&signals);
+    daemon.stop(&signals, end);
     Ok(())
 }
 
@@ -142,27 +148,39 @@ struct Daemon<D> {
     certificates: Certificates,
     /// None only while a reload changes it for another.
     watch: Option<Watch>,
-    web: Option<Web>,
+    web: Web,
     night: Night,
     writer: RecordWriter,
     lists: Lists,
     /// Held until the process ends.
     _lock: DataLock,
+    /// What the start has settled: whatever a reload says, this is so until a restart.
+    started: Arc<Settings>,
+    /// What commands ask for.
+    orders: Receiver<Order>,
+}
+
+/// Why a daemon's run has ended.
+enum RunEnd {
+    Signal,
+    /// Who asked wants to know how many transfers were cut off.
+    Command(oneshot::Sender<u64>),
 }
 
 impl<D: DataPath> Daemon<D> {
     /// Binds, gives privileges up, reads the files and starts every thread.
-    fn start(source: &Source, mut settings: Settings, log: LogHandle) -> Result<Self, String> {
+    fn start(source: &Source, mut settings: Settings, log: LogHandle) -> Result<Self, Failure> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
         thread_rehearsal::rehearse(&settings, workers)?;
         let account = account(&settings)?;
         own_directories::prepare(&settings, account.as_ref())?;
-        let lock = DataLock::take(&settings.data_dir)?;
+        let lock = DataLock::take(&settings.data_dir).map_err(cannot_bind)?;
         let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
-            D::bind(&settings, workers, &mut inherited)?;
-        let admin = settings.admin.map(|admin| bind_admin(admin, &mut inherited)).transpose()?;
+            D::bind(&settings, workers, &mut inherited).map_err(cannot_bind)?;
+        let admin = settings.admin.map(|admin| bind_admin(admin, &mut inherited)).transpose();
+        let admin = admin.map_err(cannot_bind)?;
         // A key may be readable for root alone.
         let mut certificates = Certificates::read(&settings)?;
         let left = inherited.left();
@@ -172,10 +190,12 @@ impl<D: DataPath> Daemon<D> {
         if let Some(user) = &settings.user {
             privileges::drop_to(user, settings.group.as_deref())?;
             // What root could read, this user may not.
-            let as_user = |faults| format!("as user `{user}`:\n{faults}");
+            let as_user = |faults| Failure::from(faults).of(&format!("as user `{user}`"));
             settings = source.load().map_err(as_user)?;
         }
         log.change(&settings.log);
+        let socket = ControlSocket::bind(&settings.data_dir);
+        let socket = socket.map_err(|trouble| warnings.push(trouble)).ok();
         certificates.make(now_unix_s())?;
         settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
@@ -204,11 +224,14 @@ impl<D: DataPath> Daemon<D> {
         let admins = admin.iter().map(|(address, _)| *address);
         listeners.extend(admins.map(|address| Listening { protocol: "admin".into(), address }));
         let lists = Lists::look(&settings.data_dir);
+        let started = settings.clone();
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
         let board = Board::new(parts).map_err(|fault| format!("cannot measure: {fault:?}"))?;
         let board = Arc::new(board);
-        let web = admin.map(|(_, listener)| Web::start(listener, board.clone())).transpose();
-        let web = web.map_err(no_thread)?;
+        let (sender, orders) = unbounded();
+        let commands = Commands::new(board.clone(), sender);
+        let listener = admin.map(|(_, listener)| listener);
+        let web = Web::start(listener, socket, commands, board.clone()).map_err(no_thread)?;
         board.note_certificates(certificates.report(now_unix_s()));
         Ok(Daemon {
             source: source.clone(),
@@ -224,18 +247,25 @@ impl<D: DataPath> Daemon<D> {
             writer,
             lists,
             _lock: lock,
+            started,
+            orders,
         })
     }
 
-    /// Looks after everything until a signal says that it is time to stop.
-    fn run(&mut self, signals: &Signalled) {
+    /// Looks after everything until a signal or a command says that it is time to stop.
+    fn run(&mut self, signals: &Signalled) -> RunEnd {
         notify::ready();
         self.board.note_figures(self.data.figures());
         loop {
-            match signals.within(TICK) {
-                Some(Signal::Reload) => self.reload("a signal"),
-                Some(Signal::Stop) => return,
-                None => {}
+            match signals.or_order(&self.orders, TICK) {
+                Wake::Signal(Signal::Reload) => drop(self.reload("a signal")),
+                Wake::Signal(Signal::Stop) => return RunEnd::Signal,
+                // Whoever asked may have gone.
+                Wake::Order(Order::Reload(answer)) => drop(answer.send(self.reload("a command"))),
+                Wake::Order(Order::Drain(answer)) => return RunEnd::Command(answer),
+                // The control thread has ended, and signals are still heard.
+                Wake::NoMoreOrders => self.orders = never(),
+                Wake::Nothing => {}
             }
             self.tick();
         }
@@ -243,6 +273,7 @@ impl<D: DataPath> Daemon<D> {
 
     fn tick(&mut self) {
         self.board.collect();
+        self.board.look_at_files();
         self.board.note_figures(self.data.figures());
         if self.board.stuck().is_empty() {
             notify::alive();
@@ -260,36 +291,36 @@ impl<D: DataPath> Daemon<D> {
     }
 
     /// Takes a new configuration whole, or keeps the last good one and says why.
-    fn reload(&mut self, why: &str) {
+    fn reload(&mut self, why: &str) -> Reloaded {
         notify::reloading();
         self.lists = Lists::look(&self.board.settings.load().data_dir);
-        let (taken, message) = match self.source.load() {
-            Ok(settings) => self.take(settings),
-            Err(faults) => (false, format!("the configuration before stays in force:\n{faults}")),
+        let mut reloaded = match self.source.load() {
+            Ok(settings) => self.take(settings).unwrap_or_else(Reloaded::refused),
+            Err(faults) => Reloaded::refused(faults.to_string()),
         };
-        for line in message.lines() {
-            if taken {
+        reloaded.at_unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        for line in reloaded.message.lines() {
+            if reloaded.taken {
                 tracing::info!("reload after {why}: {line}");
             } else {
                 tracing::error!("reload after {why}: {line}");
             }
         }
-        let at_unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
-        self.board.note_reload(Reloaded { at_unix_s, taken, message });
+        self.board.note_reload(reloaded.clone());
         notify::ready();
+        reloaded
     }
 
-    fn take(&mut self, mut settings: Settings) -> (bool, String) {
-        let made = own_directories::prepare(&settings, None);
-        if let Err(trouble) = made.and_then(|()| self.certificates.take(&settings, now_unix_s())) {
-            return (false, trouble);
-        }
+    fn take(&mut self, mut settings: Settings) -> Result<Reloaded, String> {
+        own_directories::prepare(&settings, None)?;
+        self.certificates.take(&settings, now_unix_s())?;
         settings.serve_ca(self.certificates.ca_file());
         self.board.note_certificates(self.certificates.report(now_unix_s()));
         let before = self.board.settings.load_full();
         self.descriptors.fit(&mut settings, self.board.views.len());
         settings.number_uploads(&self.directories);
-        let restart = reload::needs_restart(&before, &settings);
+        let restart = reload::needs_restart(&self.started, &settings);
+        let changes = settings.effective.changes_from(&before.effective);
         settings.keep_listeners(&before);
         let catalog = self.board.snapshot.load().catalog.clone();
         // The old watch knows the old roots by number, so it must not publish any more.
@@ -300,32 +331,41 @@ impl<D: DataPath> Daemon<D> {
             Err(fault) => {
                 // Without a thread the files stay as they were last seen.
                 self.watch = watch(&before, Some(&catalog), snapshot, published).ok();
-                return (false, format!("the files cannot be watched: {fault}"));
+                return Err(format!("the files cannot be watched: {fault}"));
             }
         }
         self.log.change(&settings.log);
-        settings.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        settings.warnings_now().for_each(|warning| tracing::warn!("{warning}"));
         self.lists = Lists::look(&settings.data_dir);
+        if settings.data_dir != before.data_dir {
+            self.move_socket(&settings.data_dir);
+        }
         self.board.settings.store(Arc::new(settings));
-        let message = match restart.as_slice() {
-            [] => "the new configuration is in force".to_owned(),
-            keys => format!(
-                "the new configuration is in force, but for what takes effect at the next \
-                 restart: {}",
-                keys.join(", ")
-            ),
-        };
-        (true, message)
+        let needs_restart: Vec<_> = restart.iter().map(|&key| key.to_owned()).collect();
+        self.board.note_restart(needs_restart.clone());
+        self.board.look_at_files();
+        Ok(Reloaded::taken(changes, needs_restart))
+    }
+
+    /// Has commands find the server in another data directory.
+    fn move_socket(&self, data_dir: &Path) {
+        match ControlSocket::bind(data_dir) {
+            Ok(socket) => self.web.move_socket(socket),
+            Err(trouble) => tracing::warn!("{trouble}"),
+        }
     }
 
     /// Lets running transfers end, up to `drain` or until a second signal, and goes.
-    fn stop(self, signals: &Signalled) {
+    fn stop(self, signals: &Signalled, end: RunEnd) {
         notify::stopping();
-        self.data.drain();
         let drain = self.board.settings.load().drain;
+        self.board.note_draining(drain);
+        self.data.drain();
+        // Who asks for more from here on is told that the server is stopping.
+        drop(self.orders);
         tracing::info!("stopping: transfers under way have {drain:?} left");
-        let end = self.board.clock.now() + drain;
-        while self.open_transfers() > 0 && self.board.clock.now() < end {
+        let over_at = self.board.clock.now() + drain;
+        while open_transfers(&self.board) > 0 && self.board.clock.now() < over_at {
             match signals.within(DRAIN_TICK) {
                 Some(Signal::Reload) | None => {}
                 Some(Signal::Stop) => break,
@@ -334,21 +374,30 @@ impl<D: DataPath> Daemon<D> {
                 notify::alive();
             }
         }
-        let cut_off = self.open_transfers();
+        let cut_off = open_transfers(&self.board);
         if cut_off > 0 {
             tracing::warn!("{cut_off} transfers were cut off");
         }
+        match end {
+            RunEnd::Signal => {}
+            // Whoever asked may have gone.
+            RunEnd::Command(answer) => drop(answer.send(cut_off)),
+        }
         self.data.stop();
         drop(self.watch);
-        self.web.into_iter().for_each(Web::stop);
+        self.web.stop();
         self.night.stop();
         self.writer.stop();
         tracing::info!("stopped");
     }
+}
 
-    fn open_transfers(&self) -> u64 {
-        self.board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
-    }
+fn open_transfers(board: &Board) -> u64 {
+    board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
+}
+
+fn cannot_bind(trouble: String) -> Failure {
+    Failure::new(Exit::CannotBind, trouble)
 }
 
 /// How many workers to start.

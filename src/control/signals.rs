@@ -31,6 +31,19 @@ pub(super) enum Signal {
     Stop,
 }
 
+/// What has come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wake<T> {
+    /// A signal.
+    Signal(Signal),
+    /// What somebody has ordered.
+    Order(T),
+    /// Nobody is left who could order anything.
+    NoMoreOrders,
+    /// Neither, within this time.
+    Nothing,
+}
+
 /// Signals that wait until the daemon heeds them. The thread that hears them ends with the process.
 #[derive(Debug)]
 pub(super) struct Signalled {
@@ -82,14 +95,27 @@ impl Signalled {
         self.receiver.is_empty()
     }
 
+    /// Waits for a signal or an order.
+    pub(super) fn or_order<T>(&self, orders: &Receiver<T>, timeout: Duration) -> Wake<T> {
+        crossbeam_channel::select! {
+            recv(self.receiver) -> signal => Wake::Signal(self.heed(signal.unwrap_or(Signal::Stop))),
+            recv(orders) -> order => order.map_or(Wake::NoMoreOrders, Wake::Order),
+            default(timeout) => Wake::Nothing,
+        }
+    }
+
+    fn heed(&self, signal: Signal) -> Signal {
+        if signal == Signal::Stop {
+            self.heeded.store(true, Ordering::Release);
+        }
+        signal
+    }
+
     /// Returns the next signal, or `None` if there is none within this time.
     pub(super) fn within(&self, timeout: Duration) -> Option<Signal> {
         match self.receiver.recv_timeout(timeout) {
-            Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => {
-                self.heeded.store(true, Ordering::Release);
-                Some(Signal::Stop)
-            }
-            Ok(Signal::Reload) => Some(Signal::Reload),
+            Ok(signal) => Some(self.heed(signal)),
+            Err(RecvTimeoutError::Disconnected) => Some(self.heed(Signal::Stop)),
             Err(RecvTimeoutError::Timeout) => None,
         }
     }

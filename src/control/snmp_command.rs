@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::time::Instant as Clock;
 
 use super::command::{fail, load, tell};
+use super::exit::Failure;
 use super::reload::Source;
 use crate::count::Counters;
 use crate::session::snmp::{Asked, Manner, NoPassport, Passport, Queries, SnmpPolicy};
@@ -62,7 +63,7 @@ pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: b
         };
         ask(phone, &policy).map_err(|why| {
             let ip = phone.address.ip();
-            format!("{ip} cannot be asked: {why}; is there a way to it from this machine?")
+            format!("{ip} cannot be asked: {why}; is there a way to it from this machine?").into()
         })
     });
     match told {
@@ -72,12 +73,12 @@ pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: b
         }
         Ok(told) if told.passport.is_ok() => tell(told.text()),
         Ok(told) => fail(told.text().trim_end()),
-        Err(trouble) => fail(&trouble),
+        Err(trouble) => fail(trouble),
     }
 }
 
 /// What is asked with: the configuration's, or one community in place of its.
-fn policy(community: Option<&str>, config: Option<&Path>) -> Result<SnmpPolicy, String> {
+fn policy(community: Option<&str>, config: Option<&Path>) -> Result<SnmpPolicy, Failure> {
     let source = Source::find(config);
     let mut policy = match source {
         Source::BuiltIn | Source::Trial(_) => SnmpPolicy::default(),

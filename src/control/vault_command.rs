@@ -25,6 +25,7 @@ use clap::Subcommand;
 use self::past::{Which, moment};
 use self::table::{Row, date};
 use super::command::{fail, load, tell};
+use super::exit::Failure;
 use super::reload::Source;
 use crate::vault::deed::VaultPolicy;
 use crate::vault::keep;
@@ -116,26 +117,29 @@ pub enum VaultCommand {
 /// Runs `ringpost vault`. Exits with 0 when what was asked for was done.
 #[must_use]
 pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
-    let done = policy(config).and_then(|policy| Vault { policy }.run(command));
+    let done = policy(config)
+        .and_then(|(policy, config)| Vault { policy, config }.run(command).map_err(Failure::from));
     match done {
         Ok(Done { out, advice }) => {
             // Advice stays out of what is redirected into a file.
             let _ = io::stderr().write_all(advice.as_bytes());
             tell(&out)
         }
-        Err(trouble) => fail(&trouble),
+        Err(trouble) => fail(trouble),
     }
 }
 
-fn policy(config: Option<&Path>) -> Result<Arc<VaultPolicy>, String> {
-    let settings = load(&Source::find(config))?;
+fn policy(config: Option<&Path>) -> Result<(Arc<VaultPolicy>, String), Failure> {
+    let source = Source::find(config);
+    let settings = load(&source)?;
     let vault = settings.policy.http.vault.clone();
-    vault.ok_or_else(|| {
+    vault.map(|vault| (vault, source.to_string())).ok_or_else(|| {
         format!(
             "{} has no [vault], so nothing is kept; add the section, or name the right file with \
              --config",
             settings.file.display()
         )
+        .into()
     })
 }
 
@@ -156,6 +160,8 @@ impl From<String> for Done {
 #[derive(Debug)]
 struct Vault {
     policy: Arc<VaultPolicy>,
+    /// The configuration that named it, for messages.
+    config: String,
 }
 
 impl Vault {
@@ -201,11 +207,19 @@ impl Vault {
             return Ok(table::json(&rows));
         }
         Ok(match (rows.is_empty(), &extension) {
-            (true, Some(extension)) => format!("nothing was ever kept of {extension}\n"),
-            (true, None) => format!("{} is empty\n", self.policy.dir.display()),
+            (true, Some(extension)) => {
+                format!("nothing was ever kept of {extension} in {}\n", self.place())
+            }
+            (true, None) => format!("nothing is kept in {}\n", self.place()),
             (false, Some(_)) => table::versions(&rows),
             (false, None) => table::items(&rows),
         })
+    }
+
+    /// Which vault this is, for who may have meant another.
+    fn place(&self) -> String {
+        let dir = self.policy.dir.display();
+        format!("{dir}, which is the vault of {}; name another with --config", self.config)
     }
 
     fn show(&self, item: &Item, version: Option<&str>) -> Result<Done, String> {

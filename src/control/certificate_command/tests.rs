@@ -7,6 +7,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair,
 };
+use time::OffsetDateTime;
 
 use super::*;
 use crate::control::certificates::Certificates;

@@ -105,7 +105,9 @@ fn claims(file: &File) -> Vec<Claim> {
     };
     file.http.iter().for_each(|row| tcp("`[[http]] listen`", &row.listen));
     file.https.iter().for_each(|row| tcp("`[[https]] listen`", &row.http.listen));
-    file.admin.iter().for_each(|admin| tcp("`[admin] listen`", std::slice::from_ref(admin)));
+    file.admin
+        .iter()
+        .for_each(|admin| tcp("`[admin] listen`", std::slice::from_ref(&admin.listen)));
     if let Some(ftp) = &file.ftp {
         tcp("`[ftp] listen`", &ftp.listen);
         tcp("`[ftp] tls_listen`", &ftp.tls_listen);

@@ -20,6 +20,7 @@ pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &
         secured(row, found, warnings);
     }
     shared_keys(file, data_dir, found, warnings);
+    admin_reach(file, found, warnings);
     match &file.vault {
         Some(vault) => vault_reach(vault, file, found, warnings),
         None => vault_absent(file, found),
@@ -69,6 +70,21 @@ fn secured(row: &Https, found: &mut Found, warnings: &mut Vec<String>) {
              fetch"
         ));
     }
+}
+
+/// Notes pages of administration that others than this host can reach.
+fn admin_reach(file: &File, found: &Found, warnings: &mut Vec<String>) {
+    let Some(listen) = file.admin.as_ref().map(|admin| &admin.listen) else { return };
+    let address = listen.get_ref();
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let (line, port) = (found.line(&listen.span()), address.port());
+    warnings.push(format!(
+        "[admin] listens on {address} (line {line}): whoever reaches it sees what the server does, \
+         for it asks for no password; write listen = \"127.0.0.1:{port}\" and come by `ssh -L`, or \
+         let the firewall admit only those who may"
+    ));
 }
 
 /// Notes listeners for old phones whose key is that of others: who breaks it there has it.

@@ -4,7 +4,7 @@
 //! them is in `settings.rs`.
 
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -55,6 +55,8 @@ pub(super) struct File {
     pub(super) data_dir: Option<Spanned<PathBuf>>,
     pub(super) workers: usize,
     pub(super) user: Option<String>,
+    /// Where the user is named.
+    pub(super) user_at: Range<usize>,
     pub(super) group: Option<String>,
     pub(super) drain: Duration,
     pub(super) tftp: Option<Tftp>,
@@ -66,7 +68,7 @@ pub(super) struct File {
     pub(super) ftp: Option<Ftp>,
     pub(super) snmp: SnmpPolicy,
     pub(super) vault: Option<Vault>,
-    pub(super) admin: Option<Spanned<SocketAddr>>,
+    pub(super) admin: Option<Admin>,
     pub(super) slots: SlotLimits,
     pub(super) access: Access,
     pub(super) remaps: Vec<Remap>,
@@ -74,6 +76,14 @@ pub(super) struct File {
     pub(super) uploads: Vec<Upload>,
     pub(super) content: Content,
     pub(super) log: Log,
+}
+
+/// `[admin]`: where the pages of administration are.
+#[derive(Debug)]
+pub(super) struct Admin {
+    pub(super) listen: Spanned<SocketAddr>,
+    /// Names that the pages may be reached by, beside addresses.
+    pub(super) hosts: Vec<String>,
 }
 
 /// `[access]`: for each protocol its own list, if the file has one.
@@ -139,6 +149,7 @@ impl File {
                 .number("workers", 0..=WORKERS_MAX, "Ringpost", found)
                 .map_or(0, |workers| workers as usize),
             user: top.take("user", found),
+            user_at: top.place("user"),
             group: top.take("group", found),
             drain: top.take("drain", found).unwrap_or(Duration::from_secs(30)),
             tftp: Tftp::read(top.section("tftp", found), found),
@@ -150,7 +161,7 @@ impl File {
             ftp: Ftp::read(top.section("ftp", found), found),
             snmp: snmp::read(top.section("snmp", found), found),
             vault: Vault::read(top.section("vault", found), found),
-            admin: admin(top.section("admin", found), found),
+            admin: Admin::read(top.section("admin", found), found),
             slots: sessions(top.section("sessions", found), found),
             access: Access::read(top.section("access", found), found),
             remaps: rows(&mut top, "remap", found, rows::remap),
@@ -268,12 +279,26 @@ pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Found) -> Vec<IpNet> {
     row.take("from", found).unwrap_or_default()
 }
 
-fn admin(mut section: Section<'_, '_>, found: &mut Found) -> Option<Spanned<SocketAddr>> {
-    let otherwise = Spanned::new(section.at(), SocketAddr::from(([127, 0, 0, 1], 6_090)));
-    let listen = section.take("listen", found).unwrap_or(otherwise);
-    let here = section.is_there();
-    section.finish(found);
-    here.then_some(listen)
+impl Admin {
+    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let otherwise = Spanned::new(section.at(), SocketAddr::from(([127, 0, 0, 1], 6_090)));
+        let listen = section.take("listen", found).unwrap_or(otherwise);
+        let hosts: Many<String> = section.take("hosts", found).unwrap_or_default();
+        for host in &hosts {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.' || c == '_';
+            if !host.get_ref().chars().all(is_name) {
+                let text = format!(
+                    "`hosts` has {:?}; write the name alone, without a scheme or a port",
+                    host.get_ref()
+                );
+                found.fault(host.span(), text);
+            }
+        }
+        let here = section.is_there();
+        section.finish(found);
+        let hosts = hosts.into_iter().map(Spanned::into_inner).collect();
+        here.then_some(Admin { listen, hosts })
+    }
 }
 
 fn sessions(mut section: Section<'_, '_>, found: &mut Found) -> SlotLimits {

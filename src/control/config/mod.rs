@@ -3,6 +3,7 @@
 //! Every mistake is told with its file, its line and its mend, all of them at once.
 
 mod check;
+mod effective;
 mod exposure;
 mod file;
 mod ftp;
@@ -14,6 +15,7 @@ mod read;
 mod rows;
 mod settings;
 mod snmp;
+mod syntax;
 mod tftp;
 mod tree;
 mod value;
@@ -25,8 +27,10 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
+pub use effective::Effective;
 pub use file::{Content, Log, LogFormat};
 pub use http::{CaSettings, ClientAuth, TlsSettings};
+pub use places::FileCheck;
 pub use read::{Fault, Faults};
 pub use settings::{Settings, TftpSockets};
 pub use tftp::Ports;
@@ -40,6 +44,8 @@ use settings::{Disk, settle};
 pub const PLACES: [&str; 2] = ["./ringpost.toml", "/etc/ringpost/ringpost.toml"];
 /// The configuration when there is no file.
 pub const BUILT_IN: &str = include_str!("../../../config/default.toml");
+/// Every key with its default and what it is for.
+pub const TEMPLATE: &str = include_str!("../../../config/ringpost.toml");
 /// What messages call it.
 pub const BUILT_IN_NAME: &str = "(built-in configuration)";
 /// Largest configuration file in bytes.
@@ -50,9 +56,27 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 /// # Errors
 /// Every mistake that was found.
 pub fn load(path: &Path) -> Result<Settings, Faults> {
-    let text = read_text(path)
-        .map_err(|text| Faults(vec![Fault { file: path.to_owned(), line: None, text }]))?;
-    parse(path, &text, Disk::Read)
+    parse(path, &read(path)?, Disk::Read)
+}
+
+/// Where a file says that data lies, whatever else is wrong with it: there a running server can be
+/// asked.
+///
+/// # Errors
+/// Why the file cannot be read.
+pub fn data_dir(path: &Path) -> Result<PathBuf, Faults> {
+    Ok(settings::data_dir_in(path, &read(path)?))
+}
+
+/// The same for when there is no file.
+#[must_use]
+pub fn built_in_data_dir() -> PathBuf {
+    settings::data_dir_in(Path::new(BUILT_IN_NAME), BUILT_IN)
+}
+
+fn read(path: &Path) -> Result<String, Faults> {
+    let unread = |text| Fault { file: path.to_owned(), line: None, text, unread: true };
+    read_text(path).map_err(|text| Faults(vec![unread(text)]))
 }
 
 /// The configuration for when there is no file: [`BUILT_IN`], or what the trial has made of it.
@@ -61,6 +85,14 @@ pub fn load(path: &Path) -> Result<Settings, Faults> {
 /// What is wrong with the directories that it names.
 pub fn load_built_in(text: &str) -> Result<Settings, Faults> {
     parse(Path::new(BUILT_IN_NAME), text, Disk::Read)
+}
+
+/// The same by its text alone, for when its directories were not made yet.
+///
+/// # Errors
+/// As above.
+pub fn judge_built_in() -> Result<Settings, Faults> {
+    parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Leave)
 }
 
 /// The file to read: the one that was named, else the first that exists; none means the built-in.
@@ -95,14 +127,22 @@ fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
     let (table, mistakes) = DeTable::parse_recoverable(text);
     for mistake in &mistakes {
         let at = mistake.span().unwrap_or(0..0);
-        found.fault(at, format!("{}; see https://toml.io for the form", mistake.message()));
+        found.fault(at.clone(), syntax::mend(text, &at, mistake.message()));
     }
     if !mistakes.is_empty() {
         // What follows a broken line is guesswork, and messages about it would mislead.
         return Err(Faults(found.into_faults(path)));
     }
+    if table.get_ref().is_empty() {
+        found.fault_anywhere(
+            "it sets nothing, so nothing would be served; begin with the commented template: \
+             ringpost config > ringpost.toml",
+        );
+        return Err(Faults(found.into_faults(path)));
+    }
     let file = File::read(&table, &mut found);
-    let settings = settle(path, file, disk, &mut found);
+    let mut settings = settle(path, file, disk, &mut found);
+    settings.effective = Effective::of(text, table.get_ref());
     match found.into_faults(path) {
         faults if faults.is_empty() => Ok(settings),
         faults => Err(Faults(faults)),

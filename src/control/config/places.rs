@@ -11,6 +11,7 @@ use super::http::Https;
 use super::read::Found;
 use super::settings::normal;
 use super::vault::{Strange, Who};
+use crate::control::privileges;
 use crate::vault::users::{BadLine, Users};
 
 /// Notes directories that are to be there and are not. Those that only the server writes to are
@@ -46,11 +47,60 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
     }
 }
 
-/// Notes files that are to be there and are not.
-pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
+/// Notes a user or a group that does not exist.
+pub(super) fn user(file: &File, found: &mut Found) {
+    let Some(user) = &file.user else { return };
+    if let Err(trouble) = privileges::check(user, file.group.as_deref()) {
+        found.fault(file.user_at.clone(), trouble);
+    }
+}
+
+/// Files that may come, go or change at any time, and what that means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FileCheck {
+    /// The server makes both or neither. Whether it can go on with what it has read before is found
+    /// when the certificates are read.
+    Pair {
+        /// One.
+        certificate: PathBuf,
+        /// The other.
+        key: PathBuf,
+    },
+    /// Those who manage the directories.
+    Administrators {
+        /// The file.
+        users: PathBuf,
+        /// Names that are phones'.
+        phones: Vec<String>,
+    },
+    /// Those who reach the vault.
+    Users(PathBuf),
+}
+
+impl FileCheck {
+    /// What is worth a look now. Nothing of it keeps phones from being served.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            FileCheck::Pair { certificate, key } => half(certificate, key).into_iter().collect(),
+            FileCheck::Administrators { users, phones } => administrators(users, phones),
+            FileCheck::Users(users) if !users.exists() => vec![format!(
+                "`auth` in [vault] is \"users\", but {} does not exist, so nobody can reach the \
+                 vault; add somebody with: ringpost passwd NAME",
+                users.display()
+            )],
+            FileCheck::Users(_) => Vec::new(),
+        }
+    }
+}
+
+/// Notes files that are to be there and are not; says which may come and go.
+pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<FileCheck> {
     let here = |path: &Spanned<PathBuf>| normal(&data_dir.join(path.get_ref()));
+    let mut checks = Vec::new();
+    let pair = |certificate, key| FileCheck::Pair { certificate, key };
     for row in &file.https {
-        pair(&row.certificate, &row.key, here, warnings);
+        checks.push(pair(here(&row.certificate), here(&row.key)));
         let named = [("client_ca", &row.client_ca), ("client_crl", &row.client_crl)];
         for (key, path) in named.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))) {
             let shown = here(path);
@@ -65,13 +115,14 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &
     if let Some(ftp) = &file.ftp {
         let same = |row: &Https| here(&row.certificate) == here(&ftp.certificate);
         if *ftp.tls.get_ref() && !file.https.iter().any(same) {
-            pair(&ftp.certificate, &ftp.key, here, warnings);
+            checks.push(pair(here(&ftp.certificate), here(&ftp.key)));
         }
         if let Some(users) = &ftp.users {
-            administrators(&here(users), &ftp.phones, warnings);
+            let phones = ftp.phones.iter().map(|phone| phone.get_ref().clone()).collect();
+            checks.push(FileCheck::Administrators { users: here(users), phones });
         }
     }
-    let Some(vault) = &file.vault else { return };
+    let Some(vault) = &file.vault else { return checks };
     let quarantine = (vault.unknown == Strange::Quarantine).then_some(&vault.quarantine);
     for (key, dir) in [("dir", Some(&vault.dir)), ("quarantine", quarantine)] {
         let Some(dir) = dir else { continue };
@@ -82,40 +133,28 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found, warnings: &
             found.fault(dir.span(), format!("`{key}` means {shown}, which {mend}"));
         }
     }
-    let users = here(&vault.users);
-    if *vault.auth.get_ref() == Who::Users && !users.exists() {
-        warnings.push(format!(
-            "`auth` in [vault] is \"users\", but {} does not exist, so nobody can reach the \
-             vault; add somebody with: ringpost passwd NAME",
-            users.display()
-        ));
+    if *vault.auth.get_ref() == Who::Users {
+        checks.push(FileCheck::Users(here(&vault.users)));
     }
+    checks
 }
 
-/// Notes half a pair: the server makes both or neither. Whether it can go on with what it has read
-/// before is found when the certificates are read.
-fn pair(
-    certificate: &Spanned<PathBuf>,
-    key: &Spanned<PathBuf>,
-    here: impl Fn(&Spanned<PathBuf>) -> PathBuf,
-    warnings: &mut Vec<String>,
-) {
-    let (certificate, key) = (here(certificate), here(key));
+/// Half a pair.
+fn half(certificate: &Path, key: &Path) -> Option<String> {
     let (there, absent, name) = match (certificate.exists(), key.exists()) {
         (true, false) => (certificate, key, "key"),
         (false, true) => (key, certificate, "certificate"),
-        (true, true) | (false, false) => return,
+        (true, true) | (false, false) => return None,
     };
     let (there, absent) = (there.display(), absent.display());
-    warnings.push(format!(
+    Some(format!(
         "there is {there}, but not {absent}; put the {name} there, or move the other away and the \
          server makes both"
-    ));
+    ))
 }
 
-/// Notes what is wrong with the file of those who manage the directories. It may change at any
-/// time, so nothing in it keeps phones from being served.
-fn administrators(file: &Path, phones: &[Spanned<String>], warnings: &mut Vec<String>) {
+/// What is wrong with the file of those who manage the directories.
+fn administrators(file: &Path, phones: &[String]) -> Vec<String> {
     let shown = file.display();
     let read = match std::fs::metadata(file) {
         Ok(seen) if !seen.is_file() => Err(io::Error::other("it is no regular file")),
@@ -124,24 +163,22 @@ fn administrators(file: &Path, phones: &[Spanned<String>], warnings: &mut Vec<St
     let text = match read {
         Ok(text) => text,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
-            warnings.push(format!(
+            return vec![format!(
                 "`users` in [ftp] means {shown}, which does not exist, so no administrator can log \
                  in; add one with: ringpost passwd --ftp NAME"
-            ));
-            return;
+            )];
         }
         Err(fault) => {
-            warnings.push(format!(
+            return vec![format!(
                 "{shown} cannot be read ({fault}), so no administrator can log in unless the user \
                  that Ringpost runs as can read it"
-            ));
-            return;
+            )];
         }
     };
     let (_, bad) = Users::parse(&text);
-    warnings.extend(bad.iter().map(|BadLine { line, why }| format!("{shown}:{line}: {why}")));
-    let is_phone =
-        |name: &&str| phones.iter().any(|phone| phone.get_ref().eq_ignore_ascii_case(name));
+    let bad = bad.iter().map(|BadLine { line, why }| format!("{shown}:{line}: {why}"));
+    let mut warnings: Vec<_> = bad.collect();
+    let is_phone = |name: &&str| phones.iter().any(|phone| phone.eq_ignore_ascii_case(name));
     let names = text.lines().filter_map(|line| line.trim().split(':').next());
     for name in names.filter(is_phone) {
         warnings.push(format!(
@@ -149,6 +186,7 @@ fn administrators(file: &Path, phones: &[Spanned<String>], warnings: &mut Vec<St
              phone (`phones` in [ftp]); take it out with: ringpost passwd --ftp --delete {name}"
         ));
     }
+    warnings
 }
 
 /// Notes a directory that is not there or cannot be listed.

@@ -24,6 +24,8 @@ pub struct Fault {
     pub line: Option<usize>,
     /// What is wrong and what to write instead.
     pub text: String,
+    /// Whether the file itself could not be read.
+    pub unread: bool,
 }
 
 impl fmt::Display for Fault {
@@ -38,6 +40,14 @@ impl fmt::Display for Fault {
 /// Every mistake that was found, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults(pub Vec<Fault>);
+
+impl Faults {
+    /// Whether the file could not be read at all.
+    #[must_use]
+    pub fn is_unread(&self) -> bool {
+        self.0.iter().any(|fault| fault.unread)
+    }
+}
 
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,6 +88,12 @@ impl Found {
         self.faults.is_empty()
     }
 
+    /// Every key that was asked for, with its section.
+    #[cfg(test)]
+    pub(super) fn known_keys(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.known.iter().map(|(section, key)| (section.as_str(), *key))
+    }
+
     /// The line, from 1, of a place in the text.
     pub(super) fn line(&self, at: &Range<usize>) -> usize {
         self.lines.partition_point(|start| *start <= at.start)
@@ -100,7 +116,13 @@ impl Found {
         let faults = std::mem::take(&mut self.faults).into_iter();
         let line = |at| self.line(&(at..at));
         let file = || file.to_owned();
-        faults.map(|(at, text)| Fault { file: file(), line: at.map(line), text }).collect()
+        let fault = |(at, text): (Option<usize>, _)| Fault {
+            file: file(),
+            line: at.map(line),
+            text,
+            unread: false,
+        };
+        faults.map(fault).collect()
     }
 
     fn judge_unknown_keys(&mut self) {

@@ -8,14 +8,16 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use toml::Spanned;
+use toml::de::DeTable;
 
 use super::check;
+use super::effective::Effective;
 use super::exposure;
 use super::file::{self, File};
 use super::http::{CaSettings, Http, Https, TlsSettings};
 use super::lists;
 use super::overlaps::{self, Places};
-use super::places;
+use super::places::{self, FileCheck};
 use super::read::Found;
 use super::rows;
 use super::tftp::{Ports, Tftp};
@@ -36,6 +38,12 @@ use crate::vault::keep::sweep_vault;
 use crate::vault::store::Directories;
 
 impl Settings {
+    /// What is worth a look now.
+    pub fn warnings_now(&self) -> impl Iterator<Item = String> {
+        let of_files = self.file_checks.iter().flat_map(FileCheck::warnings);
+        self.warnings.iter().cloned().chain(of_files)
+    }
+
     /// How the loader is to hold the files.
     #[must_use]
     pub fn loader(&self) -> LoaderConfig {
@@ -180,8 +188,14 @@ pub struct Settings {
     pub content: file::Content,
     /// Where log lines go.
     pub log: file::Log,
+    /// Names that the pages of administration may be reached by, beside addresses.
+    pub admin_hosts: Vec<String>,
     /// What is in force and yet worth a look.
     pub warnings: Vec<String>,
+    /// What else may be worth a look, as long as the files are as they are.
+    pub file_checks: Vec<FileCheck>,
+    /// Every key with where it comes from.
+    pub effective: Effective,
 }
 
 /// What the TFTP server listens on and sends from.
@@ -206,6 +220,7 @@ pub(super) enum Disk {
 pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> Settings {
     let data_dir = data_dir(path, &file);
     let mut warnings = judge(path, &file, &data_dir, disk, found);
+    let file_checks = file_checks(&file, &data_dir, disk, found);
     let here = |dir: &Path| normal(&data_dir.join(dir));
     let own = Own::of(&file, path, here);
     let secured = secured(&file, here, found);
@@ -260,10 +275,13 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         tftp: file.tftp.map(tftp_sockets),
         secured,
         ca,
-        admin: file.admin.map(Spanned::into_inner),
+        admin_hosts: file.admin.iter().flat_map(|admin| admin.hosts.clone()).collect(),
+        admin: file.admin.map(|admin| admin.listen.into_inner()),
         content: file.content,
         log,
         warnings,
+        file_checks,
+        effective: Effective::default(),
         data_dir,
     }
 }
@@ -274,9 +292,7 @@ fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Foun
     let mut warnings = Vec::new();
     if disk == Disk::Read {
         places::directories(file, data_dir, found);
-    }
-    if disk == Disk::Read && data_dir.exists() {
-        places::files(file, data_dir, found, &mut warnings);
+        places::user(file, found);
     }
     if let Some(tftp) = &file.tftp {
         check::times(tftp, found);
@@ -291,6 +307,14 @@ fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Foun
         found.fault_anywhere("nothing is served; add a section such as [tftp]");
     }
     warnings
+}
+
+/// What is to be looked at again while the server runs.
+fn file_checks(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<FileCheck> {
+    match disk {
+        Disk::Read if data_dir.exists() => places::files(file, data_dir, found),
+        Disk::Read | Disk::Leave => Vec::new(),
+    }
 }
 
 /// Directories that files are served from, each numbered once.
@@ -313,6 +337,13 @@ impl Roots {
 fn data_dir(path: &Path, file: &File) -> PathBuf {
     let named = file.data_dir.as_ref().map_or(Path::new(DATA_DIR), |dir| dir.get_ref().as_path());
     normal(&path.parent().unwrap_or(Path::new("")).join(named))
+}
+
+/// The same of a text, of which nothing else has to be right.
+pub(super) fn data_dir_in(path: &Path, text: &str) -> PathBuf {
+    let (table, _) = DeTable::parse_recoverable(text);
+    let named = table.get_ref().get("data_dir").and_then(|value| value.get_ref().as_str());
+    normal(&path.parent().unwrap_or(Path::new("")).join(named.unwrap_or(DATA_DIR)))
 }
 
 /// The same path without `.` parts, so that one directory has one spelling.

@@ -115,7 +115,7 @@ fn an_unknown_key_is_told_what_was_probably_meant() {
     );
     says(
         "[tftp]\n[admin]\nbeans = 1",
-        "3: `beans` is no key of `[admin]`; take it out, or write one of listen",
+        "3: `beans` is no key of `[admin]`; take it out, or write one of hosts, listen",
     );
 }
 
@@ -449,7 +449,7 @@ mod on_disk {
         let (dir, file) = place(PLAIN);
         let list = dir.path().join("data/TFTP_allow_IP.txt");
         std::fs::write(&list, "10.0.0.1\nany\n").unwrap();
-        let warnings = load(&file).unwrap().warnings;
+        let warnings = load(&file).unwrap().warnings_now().collect::<Vec<_>>();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].starts_with(&format!("{}:2: `any` is no address", list.display())));
         std::fs::write(&list, "any\n").unwrap();

@@ -69,15 +69,15 @@ fn bench(text: &str) -> Result<Bench, String> {
     std::fs::write(&file, text).unwrap();
     let source = Source::File(file.clone());
     let settings = source.load().map_err(|faults| faults.to_string())?;
-    let daemon = Daemon::<Fake>::start(&source, settings, LogHandle::unheard())?;
+    let daemon = Daemon::<Fake>::start(&source, settings, LogHandle::unheard());
+    let daemon = daemon.map_err(|failure| failure.text)?;
     Ok(Bench { _dir: dir, file, daemon })
 }
 
 impl Bench {
     fn rewrite(&mut self, text: &str) -> Reloaded {
         std::fs::write(&self.file, text).unwrap();
-        self.daemon.reload("a test");
-        self.daemon.board.status().reload.unwrap()
+        self.daemon.reload("a test")
     }
 
     /// Whether the snapshot in force has a file on its stack.
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     fn stop(self) {
-        self.daemon.stop(&Signalled::pretended().1);
+        self.daemon.stop(&Signalled::pretended().1, RunEnd::Signal);
     }
 }
 
@@ -150,6 +150,39 @@ fn a_reload_says_what_only_a_restart_changes() {
     let mut bench = bench(PLAIN).unwrap();
     let reload = bench.rewrite(&PLAIN.replace("workers = 2", "workers = 1"));
     assert!(reload.taken && reload.message.ends_with("next restart: workers"), "{reload:?}");
+    bench.stop();
+}
+
+#[test]
+fn back_to_what_runs_waits_for_no_restart() {
+    let mut bench = bench(PLAIN).unwrap();
+    let other = PLAIN.replace("workers = 2", "workers = 1");
+    for _ in 0..2 {
+        assert_eq!(bench.rewrite(&other).needs_restart, ["workers"], "until it is restarted");
+        assert_eq!(bench.daemon.board.status().needs_restart, ["workers"]);
+    }
+    let back = bench.rewrite(PLAIN);
+    assert_eq!(back.needs_restart, Vec::<String>::new());
+    assert_eq!(back.changes, ["workers: 1 is now 2"]);
+    assert!(bench.daemon.board.status().needs_restart.is_empty());
+    bench.stop();
+}
+
+#[test]
+fn a_warning_goes_when_what_it_was_about_is_mended() {
+    let text = format!(
+        "{PLAIN}[[http]]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"a\"]\n\
+         [vault]\nauth = \"users\"\n"
+    );
+    let mut bench = bench(&text).unwrap();
+    let told = |bench: &Bench| {
+        let warnings = bench.daemon.board.warnings();
+        warnings.iter().any(|warning| warning.contains("nobody can reach the vault"))
+    };
+    assert!(told(&bench));
+    std::fs::write(bench.file.with_file_name("data").join("users.txt"), "").unwrap();
+    bench.daemon.tick();
+    assert!(!told(&bench));
     bench.stop();
 }
 
@@ -230,7 +263,7 @@ fn a_second_signal_ends_the_drain() {
     let (sender, signals) = Signalled::pretended();
     sender.send(Signal::Reload).unwrap();
     sender.send(Signal::Stop).unwrap();
-    bench.daemon.stop(&signals);
+    bench.daemon.stop(&signals, RunEnd::Signal);
     assert!(signals.is_empty());
 }
 
@@ -240,7 +273,7 @@ fn a_signal_to_stop_ends_the_run_and_one_to_reload_does_not() {
     let (sender, signals) = Signalled::pretended();
     sender.send(Signal::Reload).unwrap();
     sender.send(Signal::Stop).unwrap();
-    bench.daemon.run(&signals);
+    assert!(matches!(bench.daemon.run(&signals), RunEnd::Signal));
     assert!(bench.daemon.board.status().reload.unwrap().taken);
     bench.stop();
 }

@@ -36,7 +36,7 @@ impl Bench {
             archive: None,
             unknown: Unknown::Refuse,
         };
-        Bench { top, vault: Vault { policy: Arc::new(policy) } }
+        Bench { top, vault: Vault { policy: Arc::new(policy), config: "ringpost.toml".into() } }
     }
 
     /// Two versions of 2001, and one of 2002 that was deleted.
@@ -102,7 +102,7 @@ fn a_list_of_one_extension_shows_each_version_the_newest_first() {
     let stamps = bench.stamps("2001");
     assert!(lines[1].contains(&stamps[1]) && lines[1].ends_with("  12"), "{list}");
     assert!(lines[2].contains(&stamps[0]) && lines[2].ends_with("   3"), "{list}");
-    assert_eq!(bench.run("list 4711"), "nothing was ever kept of 4711\n");
+    assert!(bench.run("list 4711").starts_with("nothing was ever kept of 4711 in "));
     assert!(Bench::new().run("list").ends_with("vault is empty\n"));
     assert!(bench.refused("list 47/11").contains("is no extension"));
 }
@@ -132,7 +132,7 @@ fn what_an_administrator_put_into_the_vault_is_not_taken_for_versions() {
     fs::create_dir_all(dir.join("ABC/96xxdata")).unwrap();
     fs::create_dir_all(dir.join("2001/96XXDATA")).unwrap();
     assert_eq!(bench.run("list").lines().count(), 3);
-    assert_eq!(bench.run("list 3000"), "nothing was ever kept of 3000\n");
+    assert!(bench.run("list 3000").starts_with("nothing was ever kept of 3000 in "));
 }
 
 #[test]

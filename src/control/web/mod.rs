@@ -1,21 +1,25 @@
-//! The status pages: one thread, one listener, read only. Never runs in the data path.
+//! The control thread: the status pages, read only, and commands. Never runs in the data path.
 
 mod limited;
 mod page;
 
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use super::board::Board;
+use super::control_socket::ControlSocket;
+use super::control_socket::server::Commands;
 use super::metrics;
 
 /// What browsers are told to take from here: the page's own style, and nothing else.
@@ -27,35 +31,50 @@ const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset
 pub struct Web {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
+    commands: mpsc::UnboundedSender<ControlSocket>,
 }
 
 impl Web {
-    /// Starts it on a listener that is already bound.
+    /// Starts it: the pages on a listener that is already bound, if there is one, and commands on
+    /// the socket, if there is one.
     ///
     /// # Errors
     /// The system's, where it gives no thread or no event queue.
-    pub fn start(listener: TcpListener, board: Arc<Board>) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
+    pub fn start(
+        listener: Option<TcpListener>,
+        socket: Option<ControlSocket>,
+        commands: Commands,
+        board: Arc<Board>,
+    ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = {
+        let listener = listener.map(|listener| {
             let _guard = runtime.enter();
-            tokio::net::TcpListener::from_std(listener)?
-        };
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener)
+        });
+        let listener = listener.transpose()?;
         let (stop, stopped) = oneshot::channel();
+        let (sender, sockets) = mpsc::unbounded_channel();
+        // The receiver is just above.
+        let _ = socket.map(|socket| sender.send(socket));
         let thread = thread::Builder::new().name("control".into()).spawn(move || {
-            let served = axum::serve(limited::Limited::new(listener), routes(board));
             runtime.block_on(async {
                 tokio::select! {
-                    ended = served => {
-                        if let Err(cause) = ended {
-                            tracing::error!(%cause, "the status pages have ended");
-                        }
-                    }
-                    _ = stopped => {}
+                    () = pages(listener, board) => {}
+                    () = answer_commands(sockets, &commands) => {}
+                    _ = stopped => commands.finish().await,
                 }
             });
+            // What waits for a disk must not keep the process.
+            runtime.shutdown_background();
         })?;
-        Ok(Web { stop, thread })
+        Ok(Web { stop, thread, commands: sender })
+    }
+
+    /// Answers commands at another socket from now on.
+    pub fn move_socket(&self, socket: ControlSocket) {
+        // Where the thread has gone nobody is left to answer.
+        let _ = self.commands.send(socket);
     }
 
     /// Ends it; pages under way are cut off.
@@ -66,6 +85,38 @@ impl Web {
     }
 }
 
+/// Serves the pages for ever.
+async fn pages(listener: Option<tokio::net::TcpListener>, board: Arc<Board>) {
+    if let Some(listener) = listener {
+        let served = axum::serve(limited::Limited::new(listener), routes(board)).await;
+        if let Err(cause) = served {
+            tracing::error!(%cause, "the status pages have ended");
+        }
+    }
+    std::future::pending().await
+}
+
+/// Answers commands for ever, at the newest of the sockets.
+async fn answer_commands(mut sockets: mpsc::UnboundedReceiver<ControlSocket>, commands: &Commands) {
+    let mut socket = sockets.recv().await;
+    while let Some(mut current) = socket {
+        let listener = current.listener().map(tokio::net::UnixListener::from_std);
+        let serve = async {
+            match listener {
+                Some(Ok(listener)) => commands.clone().serve(listener).await,
+                Some(Err(cause)) => tracing::error!(%cause, "commands cannot be answered"),
+                None => {}
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = serve => return,
+            next = sockets.recv() => socket = next,
+        }
+    }
+    std::future::pending().await
+}
+
 fn routes(board: Arc<Board>) -> Router {
     Router::new()
         .route("/", get(status_page))
@@ -73,7 +124,37 @@ fn routes(board: Arc<Board>) -> Router {
         .route("/metrics", get(metrics_page))
         .route("/healthz", get(health))
         .fallback(nowhere)
+        .layer(from_fn_with_state(board.clone(), known_host))
         .with_state(board)
+}
+
+/// Refuses a request that came by a name which is not this server's: a page of elsewhere has a name
+/// that leads here, and must not read what is here (DNS rebinding). An address is nobody's name.
+async fn known_host(State(board): State<Arc<Board>>, request: Request, next: Next) -> Response {
+    let named = request.uri().authority().map(ToString::to_string);
+    let header = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
+    let host = match (named, header) {
+        (Some(host), _) => host,
+        (None, Some(host)) => String::from_utf8_lossy(host).into_owned(),
+        // No browser leaves it out.
+        (None, None) => return next.run(request).await,
+    };
+    if is_known(&host, &board.settings.load().admin_hosts) {
+        return next.run(request).await;
+    }
+    let text = "these pages are not reached by that name: use the address, or add the name to \
+                `hosts` in [admin]\n";
+    answer(StatusCode::MISDIRECTED_REQUEST, "text/plain", text.into())
+}
+
+/// Whether a host, with a port or without, is an address or a name of this server.
+fn is_known(host: &str, names: &[String]) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    let is_name = |name: &String| name.eq_ignore_ascii_case(host.trim_end_matches('.'));
+    host.parse::<IpAddr>().is_ok()
+        || host.eq_ignore_ascii_case("localhost")
+        || names.iter().any(is_name)
 }
 
 async fn status_page(State(board): State<Arc<Board>>) -> Response {
@@ -96,13 +177,12 @@ async fn metrics_page(State(board): State<Arc<Board>>) -> Response {
 }
 
 async fn health(State(board): State<Arc<Board>>) -> Response {
-    let stuck = board.stuck();
-    if stuck.is_empty() {
-        return answer(StatusCode::OK, "text/plain", "ok\n".into());
-    }
-    let numbers: Vec<_> = stuck.iter().map(ToString::to_string).collect();
-    let said = format!("no turn of worker {} for some seconds\n", numbers.join(", "));
-    answer(StatusCode::SERVICE_UNAVAILABLE, "text/plain", said)
+    let health = board.health();
+    let status = match health.state.is_serving() {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    answer(status, "text/plain", health.line())
 }
 
 async fn nowhere() -> Response {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use crate::control::board::{FtpStatus, Status, StreamStatus};
+use crate::control::health::HealthState;
 use crate::control::words;
 
 /// How often a browser asks again, in seconds.
@@ -13,7 +14,9 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max
     h2{font-size:1.1em;margin-top:1.6em}table{border-collapse:collapse}\
     th,td{padding:.2em 1em .2em 0;text-align:left}th{border-bottom:1px solid #999}\
     td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}.bad{color:#a00;font-weight:bold}\
-    @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}.bad{color:#f77}}";
+    .note{color:#850}\
+    @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}.bad{color:#f77}\
+    .note{color:#eb5}}";
 
 /// The page.
 pub(super) fn render(status: &Status) -> String {
@@ -24,22 +27,26 @@ pub(super) fn render(status: &Status) -> String {
 }
 
 fn write_page(page: &mut String, status: &Status) -> fmt::Result {
-    let health = match status.healthy {
-        true => "serving",
-        false => "<span class=\"bad\">a worker is stuck</span>",
+    let state = status.health.state;
+    let class = match state {
+        HealthState::Serving => "",
+        HealthState::Degraded | HealthState::Draining => " class=\"note\"",
+        HealthState::Failing => " class=\"bad\"",
     };
     write!(
         page,
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta http-equiv=\"refresh\" content=\"{REFRESH_S}\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>Ringpost</title>\
-         <style>{STYLE}</style><h1>Ringpost {}: {health}</h1><p>Up {}, process {}. \
+         <style>{STYLE}</style><h1>Ringpost {}: <span{class}>{state}</span></h1>\
+         <p>Up {}, process {}. \
          As data: <a href=\"/status.json\">status.json</a>, <a href=\"/metrics\">metrics</a>.</p>",
         Escaped(&status.version),
         words::span(status.uptime_s),
         status.pid,
     )?;
-    warnings(page, status)?;
+    health(page, status)?;
+    reload(page, status)?;
     let outcomes = &status.outcomes;
     table(
         page,
@@ -115,17 +122,41 @@ fn certificates(page: &mut String, status: &Status) -> fmt::Result {
     table(page, "Certificates", &heads, &rows)
 }
 
-fn warnings(page: &mut String, status: &Status) -> fmt::Result {
-    for warning in &status.warnings {
-        write!(page, "<p class=\"bad\">{}</p>", Escaped(warning))?;
+/// What keeps phones from being served, and then what is merely worth a look.
+fn health(page: &mut String, status: &Status) -> fmt::Result {
+    let class = if status.healthy { "note" } else { "bad" };
+    for reason in &status.health.reasons {
+        write!(page, "<p class=\"{class}\">{}</p>", Escaped(reason))?;
     }
+    let most = status.limits.clients_max;
+    let used: u64 = status.workers.iter().map(|worker| worker.slots_used).sum();
+    let waiting: u64 = status.workers.iter().map(|worker| worker.queue_waiting).sum();
+    if most > 0 {
+        write!(page, "<p>{used} of {most} places taken, {waiting} requests wait for one.</p>")?;
+    }
+    if status.warnings.is_empty() {
+        return Ok(());
+    }
+    page.write_str("<h2>Worth a look</h2><ul>")?;
+    for warning in &status.warnings {
+        write!(page, "<li>{}</li>", Escaped(warning))?;
+    }
+    page.write_str("</ul>")
+}
+
+fn reload(page: &mut String, status: &Status) -> fmt::Result {
     if let Some(reload) = &status.reload {
         let class = if reload.taken { "" } else { " class=\"bad\"" };
         write!(page, "<p{class}>Last reload:")?;
-        for line in reload.message.lines() {
+        for line in reload.message.lines().chain(reload.changes.iter().map(String::as_str)) {
             write!(page, " {}<br>", Escaped(line))?;
         }
         page.write_str("</p>")?;
+    }
+    if !status.needs_restart.is_empty() {
+        let keys = status.needs_restart.join(", ");
+        let keys = Escaped(&keys);
+        write!(page, "<p class=\"note\">A restart is needed for {keys}.</p>")?;
     }
     Ok(())
 }

@@ -319,7 +319,7 @@ mod on_disk {
     }
 
     fn told(file: &Path) -> Vec<String> {
-        load(file).unwrap().warnings
+        load(file).unwrap().warnings_now().collect()
     }
 
     #[test]

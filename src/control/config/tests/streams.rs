@@ -406,7 +406,7 @@ mod on_disk {
     #[test]
     fn what_the_server_makes_itself_need_not_be_there() {
         let (_dir, file) = place(&format!("{ROW}[vault]\nunknown = \"quarantine\""));
-        assert_eq!(load(&file).unwrap().warnings, Vec::<String>::new());
+        assert_eq!(load(&file).unwrap().warnings_now().collect::<Vec<_>>(), Vec::<String>::new());
     }
 
     #[test]
@@ -415,10 +415,10 @@ mod on_disk {
         let certs = dir.path().join("data/certs");
         std::fs::create_dir(&certs).unwrap();
         std::fs::write(certs.join("server.pem"), "").unwrap();
-        let told = load(&file).unwrap().warnings.join(" ");
+        let told = load(&file).unwrap().warnings_now().collect::<Vec<_>>().join(" ");
         assert!(told.contains("there is ") && told.contains("put the key there"), "{told}");
         std::fs::rename(certs.join("server.pem"), certs.join("server.key")).unwrap();
-        let told = load(&file).unwrap().warnings.join(" ");
+        let told = load(&file).unwrap().warnings_now().collect::<Vec<_>>().join(" ");
         assert!(told.contains("put the certificate there"), "{told}");
     }
 
@@ -436,13 +436,13 @@ mod on_disk {
     #[test]
     fn users_without_a_file_are_told_how_to_make_one() {
         let (dir, file) = place(&format!("{ROW}[vault]\nauth = \"users\""));
-        let warnings = load(&file).unwrap().warnings;
+        let warnings = load(&file).unwrap().warnings_now().collect::<Vec<_>>();
         assert!(warnings[0].ends_with("ringpost passwd NAME"), "{warnings:?}");
         let users = dir.path().join("data/users.txt");
         std::fs::write(&users, "").unwrap();
         std::fs::set_permissions(&users, std::os::unix::fs::PermissionsExt::from_mode(0o600))
             .unwrap();
-        assert_eq!(load(&file).unwrap().warnings, Vec::<String>::new());
+        assert_eq!(load(&file).unwrap().warnings_now().collect::<Vec<_>>(), Vec::<String>::new());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -23,13 +23,12 @@ use super::exit::{Exit, Failure};
 use super::inherit::Inherited;
 use super::log::LogHandle;
 use super::night::Night;
-use super::port_holder::{self, Transport};
 use super::privileges::Account;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
 use super::signals::{Signal, Signalled, Wake};
 use super::trial::Trial;
-use super::web::Web;
+use super::web::{self, Web};
 use super::{banner, notify, own_directories, privileges, sample, thread_rehearsal};
 use crate::content::Catalog;
 use crate::content::published::Published;
@@ -179,7 +178,7 @@ impl<D: DataPath> Daemon<D> {
         let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited).map_err(cannot_bind)?;
-        let admin = settings.admin.map(|admin| bind_admin(admin, &mut inherited)).transpose();
+        let admin = settings.admin.map(|admin| web::bind(admin, &mut inherited)).transpose();
         let admin = admin.map_err(cannot_bind)?;
         // A key may be readable for root alone.
         let mut certificates = Certificates::read(&settings)?;
@@ -442,31 +441,6 @@ fn watch(
     config.rescan_every = settings.content.rescan;
     config.published = published;
     watch::start(config, previous, publish)
-}
-
-fn bind_admin(
-    address: SocketAddr,
-    inherited: &mut Inherited,
-) -> Result<(SocketAddr, TcpListener), String> {
-    let listener = match inherited.take_tcp(address).into_iter().next() {
-        Some(listener) => Ok(listener),
-        None => TcpListener::bind(address),
-    };
-    let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
-    bound.map_err(|fault| {
-        let kind = fault.kind();
-        let mend = if kind == io::ErrorKind::AddrInUse {
-            let choose = "choose another port for `listen` in [admin]";
-            port_holder::mend(Transport::Tcp, address.port(), choose)
-        } else if kind == io::ErrorKind::PermissionDenied {
-            "ports below 1024 need a privilege; choose one above for `listen` in [admin]".into()
-        } else if kind == io::ErrorKind::AddrNotAvailable {
-            "this host does not have the address; see `ip addr`".into()
-        } else {
-            fault.to_string()
-        };
-        format!("cannot listen for administration on {address}: {mend}")
-    })
 }
 
 /// Whether the end of a terminal ends the server: a trial goes with it, and so does whoever was

@@ -45,10 +45,8 @@ pub fn ask(
     let path = super::path(data_dir);
     let stream = connect(&path)?;
     let failed = |fault: io::Error| {
-        let why = match fault.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it takes too long".into(),
-            _ => fault.to_string(),
-        };
+        let is_late = [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut].contains(&fault.kind());
+        let why = if is_late { "it takes too long".into() } else { fault.to_string() };
         NoAnswer::Failed(format!("the server at {} does not answer: {why}", path.display()))
     };
     let wait = match request {

@@ -54,18 +54,16 @@ impl ControlSocket {
         check_length(&path)?;
         remove_stale(&path)?;
         let listener = listen(&path).map_err(|fault| {
-            let (shown, dir) = (path.display(), data_dir.display());
-            match fault.kind() {
-                io::ErrorKind::PermissionDenied => format!(
-                    "cannot make {shown} ({fault}), so `ringpost status`, `reload`, `drain` and \
-                     `explain` cannot ask this server; give the directory to the user that \
-                     Ringpost runs as: chown USER {dir}"
-                ),
-                _ => format!(
-                    "cannot make {shown} ({fault}), so `ringpost status`, `reload`, `drain` and \
-                     `explain` cannot ask this server"
-                ),
+            let mut told = format!(
+                "cannot make {} ({fault}), so `ringpost status`, `reload`, `drain` and `explain` \
+                 cannot ask this server",
+                path.display()
+            );
+            if fault.kind() == io::ErrorKind::PermissionDenied {
+                told += "; give the directory to the user that Ringpost runs as: chown USER ";
+                told += &data_dir.display().to_string();
             }
+            told
         })?;
         let identity = fs::symlink_metadata(&path).ok().map(|found| (found.dev(), found.ino()));
         Ok(ControlSocket { listener: Some(listener), path, identity })

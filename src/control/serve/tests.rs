@@ -249,7 +249,7 @@ fn a_port_that_is_taken_stops_the_start() {
 
 #[test]
 fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let told = bench(&format!("{PLAIN}[admin]\nlisten = \"{address}\"")).err().unwrap();
     let start = format!("cannot listen for administration on {address}: this configuration has");

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::yield_now;
 use tokio::time::{Duration, Instant, Sleep, sleep, sleep_until};
 
 /// Connections at once.
@@ -104,6 +105,8 @@ impl axum::serve::Listener for Limited {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let (stream, peer) = axum::serve::Listener::accept(&mut self.listener).await;
+            // Those that were told to leave do so once they have a turn.
+            yield_now().await;
             let Some(id) = self.open.insert(peer.ip().to_canonical(), Instant::now()) else {
                 continue;
             };

@@ -3,7 +3,7 @@
 mod limited;
 mod page;
 
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::{fmt, io};
@@ -20,7 +20,9 @@ use tokio::sync::{mpsc, oneshot};
 use super::board::Board;
 use super::control_socket::ControlSocket;
 use super::control_socket::server::Commands;
+use super::inherit::Inherited;
 use super::metrics;
+use super::port_holder::{self, Transport};
 
 /// What browsers are told to take from here: the page's own style, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -83,6 +85,35 @@ impl Web {
         let _ = self.stop.send(());
         let _ = self.thread.join();
     }
+}
+
+/// Binds the address of the pages, or takes it from the service manager.
+///
+/// # Errors
+/// Why it cannot be had, and what to do.
+pub(super) fn bind(
+    address: SocketAddr,
+    inherited: &mut Inherited,
+) -> Result<(SocketAddr, TcpListener), String> {
+    let listener = match inherited.take_tcp(address).into_iter().next() {
+        Some(listener) => Ok(listener),
+        None => TcpListener::bind(address),
+    };
+    let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
+    bound.map_err(|fault| {
+        let kind = fault.kind();
+        let mend = if kind == io::ErrorKind::AddrInUse {
+            let choose = "choose another port for `listen` in [admin]";
+            port_holder::mend(Transport::Tcp, address.port(), choose)
+        } else if kind == io::ErrorKind::PermissionDenied {
+            "ports below 1024 need a privilege; choose one above for `listen` in [admin]".into()
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            "this host does not have the address; see `ip addr`".into()
+        } else {
+            fault.to_string()
+        };
+        format!("cannot listen for administration on {address}: {mend}")
+    })
 }
 
 /// Serves the pages for ever.

@@ -1,7 +1,5 @@
 //! The pages over a loopback connection.
 
-use std::net::SocketAddr;
-
 use super::*;
 use crate::control::board::{BoardParts, Listening, Status};
 use crate::net::Clock;

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use ringpost::content::blob::Version;
 use ringpost::content::index::Index;
-use ringpost::content::remap::Remap;
-use ringpost::content::route::Routes;
 use ringpost::content::{Catalog, Entry, Root, RootId};
+use ringpost::policy::remap::Remap;
+use ringpost::policy::route::Routes;
 use ringpost::wire::name::FileName;
 
 const FILES: u32 = 200_000;

@@ -1,8 +1,8 @@
 //! Ringpost: the file server that brings every IP telephone back.
 //!
-//! A request travels `net` → [`wire`] → [`session`] → [`content`] → `net`; [`admission`] says who
-//! and how many, [`vault`] keeps what phones store, `control` hands snapshots to the data path and
-//! never runs in it. ARCHITECTURE.md has the map and the reasons.
+//! A request travels `net` → [`wire`] → [`session`] → [`content`] → `net`; [`policy`] decides who
+//! gets what, [`admission`] says how many, [`vault`] keeps what phones store, `control` hands
+//! snapshots to the data path and never runs in it. ARCHITECTURE.md has the map and the reasons.
 
 pub mod admission;
 pub mod content;
@@ -12,6 +12,7 @@ pub mod count;
 #[cfg(feature = "server")]
 pub mod net;
 pub mod phone;
+pub mod policy;
 pub mod session;
 pub mod sim;
 pub mod time;

@@ -20,8 +20,6 @@ pub mod omission;
 mod path;
 #[cfg(feature = "server")]
 pub mod published;
-pub mod remap;
-pub mod route;
 #[cfg(feature = "server")]
 pub mod scan;
 #[cfg(feature = "server")]

@@ -1,27 +1,26 @@
 //! What a phone would get, told step by step: `ringpost explain NAME --from IP`.
 //!
-//! Looks and tells; serves nothing and changes nothing.
+//! Asks the policy, as the server does, and prints the steps; has no rules of its own. Looks and
+//! tells; serves nothing and changes nothing.
 
-mod ftp;
+mod listeners;
+mod upload;
 
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-use super::certificates::speaks;
-use super::config::{ClientAuth, Settings, TlsSettings};
-use crate::content::route::Step;
-use crate::content::{Catalog, RootId};
+use serde::Serialize;
+
+use super::config::Settings;
+use crate::content::{Catalog, Entry};
+use crate::policy::snapshot::Snapshot;
+use crate::policy::trace::{Step, Trace};
+use crate::policy::{self, Action, Identification, Operation, Request, Resource, VaultOwner};
 use crate::session::Protocol;
-use crate::session::ftp::limits::FtpListener;
-use crate::session::http::limits::HttpListener;
-use crate::session::tftp::limits::{TftpLimits, WrapTo};
+use crate::session::http::limits::CaFile;
 use crate::vault::deed::{Auth, VaultPolicy};
-use crate::vault::names::Item;
-use crate::vault::route::{Destination, route};
-use crate::vault::upload::Rule;
-use crate::vendor::avaya;
-use crate::wire::http::target::{self, BadTarget};
-use crate::wire::name::FileName;
+use listeners::{Listener, doors};
 
 /// What is to be explained.
 #[derive(Clone, Copy, Debug)]
@@ -37,270 +36,245 @@ pub struct Question<'a> {
 }
 
 /// The steps in words, and whether a file would be served.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Explained {
     /// The steps, one a line.
+    #[serde(skip)]
     pub text: String,
     /// Whether the phone would get a file, of any listener that was asked about.
     pub served: bool,
+    /// The same by listener.
+    pub listeners: Vec<ListenerExplained>,
+}
+
+/// What listeners do that all do the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ListenerExplained {
+    /// Which they are.
+    pub listener: String,
+    /// The steps to the decision.
+    pub steps: Vec<StepExplained>,
+    /// What is decided about a request to read; a word that never changes.
+    pub decision: &'static str,
+    /// What is decided about a request to store.
+    pub upload: &'static str,
+    /// What the phone gets, or `None` if it gets nothing.
+    pub served: Option<String>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StepExplained {
+    /// What it is about.
+    pub step: &'static str,
+    /// What was found.
+    pub text: String,
+}
+
+impl Explained {
+    /// The same for programs.
+    #[must_use]
+    pub fn json(&self) -> String {
+        // Strings and flags are always written.
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
+    }
 }
 
 /// Explains a read request at every listener that the question is about. Listeners that do the same
 /// are told of once.
 #[must_use]
-pub fn explain(question: &Question<'_>, settings: &Settings, catalog: &Catalog) -> Explained {
-    let mut explained = Explained { text: String::new(), served: false };
+pub fn explain(question: &Question<'_>, settings: &Settings, catalog: &Arc<Catalog>) -> Explained {
+    let mut explained = Explained::default();
+    let snapshot = snapshot(settings, catalog);
     let doors = doors(question, settings);
     if doors.is_empty() {
-        explained.text = nobody(settings);
+        explained.text = listeners::nobody(settings);
     }
-    for door in doors {
+    for door in &doors {
+        let listener = Walk { question, settings, snapshot: &snapshot }.at(door);
         let (asked, client) = (question.asked.escape_debug(), question.client);
-        let mut told = Told { text: format!("{asked} asked by {client} over {door}\n") };
-        let walk = Walk { question, settings, catalog };
-        let served = match &door {
-            Door::Tftp => walk.tftp(&mut told),
-            Door::Http(listeners) => walk.http(listeners[0], &mut told),
-            Door::Ftp(_) => walk.ftp(&mut told),
-        };
-        told.step("served", served.as_deref().unwrap_or("nothing"));
-        explained.text += &told.text;
-        explained.served |= served.is_some();
+        // Writing into a string does not fail.
+        let _ = writeln!(explained.text, "{asked} asked by {client} over {}", listener.listener);
+        for StepExplained { step, text } in &listener.steps {
+            let _ = writeln!(explained.text, "  {step:<9} {text}");
+        }
+        explained.served |= listener.served.is_some();
+        explained.listeners.push(listener);
     }
     explained
 }
 
-/// Listeners that do the same with every request.
-enum Door<'a> {
-    Tftp,
-    /// At least one.
-    Http(Vec<&'a HttpListener>),
-    /// At least one; with TLS or without, phones get the same.
-    Ftp(Vec<&'a FtpListener>),
-}
-
-impl fmt::Display for Door<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Door::Tftp => f.write_str("TFTP"),
-            Door::Http(listeners) => {
-                let protocol = listeners[0].protocol.name().to_ascii_uppercase();
-                let at: Vec<_> = listeners.iter().map(|one| one.address.to_string()).collect();
-                write!(f, "{protocol} at {}", at.join(", "))
-            }
-            Door::Ftp(listeners) => {
-                let at: Vec<_> = listeners.iter().map(|one| one.address.to_string()).collect();
-                write!(f, "FTP at {}", at.join(", "))
-            }
-        }
-    }
-}
-
-/// Those that the question is about.
-fn doors<'a>(question: &Question<'_>, settings: &'a Settings) -> Vec<Door<'a>> {
-    let wanted = |protocol| question.protocol.is_none_or(|only| only == protocol);
-    let at = |address| question.listener.is_none_or(|only| only == address);
-    let mut doors = Vec::new();
-    if let Some(tftp) = &settings.tftp
-        && wanted(Protocol::Tftp)
-        && tftp.listen.iter().any(|address| at(*address))
+/// What the data path would see. Where the settings are not in use yet, the CA's certificate is
+/// taken from its place.
+fn snapshot(settings: &Settings, catalog: &Arc<Catalog>) -> Snapshot {
+    let mut policy = Arc::clone(&settings.policy);
+    if let (None, Some(path)) = (&policy.http.ca, &settings.ca.serve_as)
+        && !settings.secured.is_empty()
     {
-        doors.push(Door::Tftp);
+        let pem = std::fs::read(settings.ca.dir.join("ca.pem")).unwrap_or_default();
+        Arc::make_mut(&mut policy).http.ca = Some(CaFile { path: path.clone(), pem: pem.into() });
     }
-    let mut groups: Vec<Vec<&HttpListener>> = Vec::new();
-    let listeners = settings.policy.http.listeners.iter();
-    for listener in listeners.filter(|one| wanted(one.protocol) && at(one.address)) {
-        let does = |one: &HttpListener| {
-            (one.protocol, one.vault, one.stack.clone(), secured(one, settings))
-        };
-        match groups.iter_mut().find(|group| does(group[0]) == does(listener)) {
-            Some(group) => group.push(listener),
-            None => groups.push(vec![listener]),
-        }
-    }
-    doors.extend(groups.into_iter().map(Door::Http));
-    let ftp = settings.policy.ftp.listeners.iter().filter(|one| at(one.address));
-    let ftp: Vec<_> = ftp.filter(|_| wanted(Protocol::Ftp)).collect();
-    if !ftp.is_empty() {
-        doors.push(Door::Ftp(ftp));
-    }
-    doors
-}
-
-/// What is said where the configuration has nobody to ask.
-fn nobody(settings: &Settings) -> String {
-    let tftp = settings.tftp.iter().flat_map(|tftp| &tftp.listen);
-    let tftp = tftp.map(|address| format!("tftp {address}"));
-    let http = settings.policy.http.listeners.iter();
-    let http = http.map(|one| format!("{} {}", one.protocol.name(), one.address));
-    let ftp = settings.policy.ftp.listeners.iter();
-    let ftp = ftp.map(|one| {
-        let protocol = if one.implicit { "ftps" } else { "ftp" };
-        format!("{protocol} {}", one.address)
-    });
-    let there: Vec<_> = tftp.chain(http).chain(ftp).collect();
-    match there.is_empty() {
-        true => {
-            "the configuration has no [tftp], [[http]], [[https]] or [ftp], so nobody answers\n"
-                .into()
-        }
-        false => format!("nobody listens there; the configuration has {}\n", there.join(", ")),
-    }
+    Snapshot { policy, catalog: Arc::clone(catalog) }
 }
 
 /// What was told so far.
-struct Told {
-    text: String,
+struct Recorder {
+    steps: Vec<StepExplained>,
+    /// How the protocol meets who is denied.
+    denied: &'static str,
 }
 
-impl Told {
-    fn step(&mut self, name: &str, told: impl fmt::Display) {
-        // Writing into a string does not fail.
-        let _ = writeln!(self.text, "  {name:<9} {told}");
+impl Recorder {
+    fn tell(&mut self, step: &'static str, text: impl fmt::Display) {
+        self.steps.push(StepExplained { step, text: text.to_string() });
     }
 }
 
-/// One question to one kind of listener. Each method says which file is served, if one is.
+impl Trace for Recorder {
+    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>) {
+        let step = step();
+        match step {
+            Step::Denied { list } => {
+                let text = format!("denied, {}: the address is not on {list}", self.denied);
+                self.tell(step.label(), text);
+            }
+            Step::Permitted
+            | Step::Limits { .. }
+            | Step::BadName { .. }
+            | Step::Named { .. }
+            | Step::Override { .. }
+            | Step::CaCertificate
+            | Step::Vault { .. }
+            | Step::Identification(_)
+            | Step::RemapOfOthers { .. }
+            | Step::RemapUnmatched { .. }
+            | Step::Remapped { .. }
+            | Step::RemapRefused(_)
+            | Step::Protected { .. }
+            | Step::RootsOfNetwork { .. }
+            | Step::Looked { .. }
+            | Step::NotFound { .. }
+            | Step::UploadRule { .. }
+            | Step::Quarantine { .. }
+            | Step::NoUploadRule => self.tell(step.label(), step),
+        }
+    }
+}
+
+/// One question to one kind of listener.
 struct Walk<'a> {
     question: &'a Question<'a>,
     settings: &'a Settings,
-    catalog: &'a Catalog,
+    snapshot: &'a Snapshot,
 }
 
 impl Walk<'_> {
-    fn tftp(&self, told: &mut Told) -> Option<String> {
-        let (policy, client) = (&self.settings.policy, self.question.client);
-        let permitted = self.permitted(Protocol::Tftp, "in silence", told);
-        let row = policy.tftp.subnets.iter().find(|(net, _)| net.contains(&client));
-        let of = row.map_or("[tftp]".into(), |(net, _)| format!("[[tftp.subnet]] {net}"));
-        told.step("limits", format_args!("{of}: {}", limits(policy.tftp.limits_for(client))));
-        let asked = self.question.asked.as_bytes();
-        if !permitted {
-            return self.stand_in(&FileName::parse(asked).ok()?, &policy.tftp.stack, told);
-        }
-        self.routed(asked, &policy.tftp.stack, told)
+    fn at(&self, door: &Listener<'_>) -> ListenerExplained {
+        let mut told = Recorder { steps: Vec::new(), denied: door.denied() };
+        door.preface(self.settings, &mut told);
+        let (decision, upload, served) = match door.admits_phones(self.settings) {
+            true => self.decide(door.resource(self.question.asked), &mut told),
+            false => ("refuse", "refuse", None),
+        };
+        told.tell("served", served.as_deref().unwrap_or("nothing"));
+        let steps = told.steps;
+        ListenerExplained { listener: door.to_string(), steps, decision, upload, served }
     }
 
-    fn http(&self, listener: &HttpListener, told: &mut Told) -> Option<String> {
-        let http = &self.settings.policy.http;
-        if let Some(how) = secured(listener, self.settings) {
-            told.step("secured", how);
-        }
-        let permitted = self.permitted(listener.protocol, "with 403", told);
-        let name = match target::parse(self.question.asked.as_bytes()) {
-            Ok(name) => name,
-            Err(bad) => {
-                told.step("name", format_args!("refused: {}", bad_target(bad)));
-                return None;
-            }
+    fn decide(
+        &self,
+        resource: Resource<'_>,
+        told: &mut Recorder,
+    ) -> (&'static str, &'static str, Option<String>) {
+        let client = self.question.client;
+        let request = Request { client, resource, operation: Operation::Read, proven: None };
+        let decision = policy::resolve(&request, self.snapshot, told);
+        let served = self.served(&request, &decision.action, told);
+        let upload = match decision.name {
+            Some(_) => self.upload(&request, told),
+            None => "refuse",
         };
-        if !permitted {
-            return self.stand_in(&name, &listener.stack, told);
-        }
-        if self.settings.ca.serve_as.as_deref() == Some(name.as_bytes())
-            && !self.settings.secured.is_empty()
-        {
-            told.step("ca", "the certificate of the server's own CA, if it has one");
-            return Some(self.settings.ca.dir.join("ca.pem").display().to_string());
-        }
-        let vault = http.vault.as_deref().filter(|_| listener.vault);
-        self.stored("put", &name, vault, told);
-        let item = vault.and_then(|vault| Item::parse(&name, &vault.prefixes));
-        if let (Some(_), Some(vault)) = (&item, vault) {
-            told.step("vault", who(&vault.auth));
-            told.step("vault", "its newest version comes first; without one, the file below");
-        }
-        let file = self.routed(name.as_bytes(), &listener.stack, told);
-        match (item, vault) {
-            (Some(item), Some(vault)) => {
-                let or = file.map_or(String::new(), |file| format!(", or {file}"));
-                Some(format!("the newest {item} of {}{or}", vault.dir.display()))
-            }
-            (Some(_) | None, _) => file,
-        }
+        (decision.action.word(), upload, served)
     }
 
-    /// Where it would go if the phone stored under the name.
-    fn stored(&self, step: &str, name: &FileName, vault: Option<&VaultPolicy>, told: &mut Told) {
-        let rules = &self.settings.policy.uploads;
-        let dir = |place: u16| match self.settings.upload_dirs.get(usize::from(place)) {
-            Some(dir) => dir.display().to_string(),
-            None => "nowhere".into(),
-        };
-        let to = match route(name, self.question.client, vault, rules) {
-            Destination::Vault(_) => "kept as a new version of it in the vault".into(),
-            Destination::Upload(Rule { pattern, directory, bytes_max, .. }) => {
-                format!("row {pattern:?} of [[upload]]: {}, {bytes_max} bytes", dir(*directory))
+    /// What the phone gets.
+    fn served(
+        &self,
+        request: &Request<'_>,
+        action: &Action<'_>,
+        told: &mut Recorder,
+    ) -> Option<String> {
+        match action {
+            Action::Serve(entry) | Action::ServeOverride(entry) => self.file(entry),
+            Action::ServeCa(_) => Some(self.settings.ca.dir.join("ca.pem").display().to_string()),
+            Action::Vault { owner, fallback } => {
+                let vault = match request.resource {
+                    Resource::Http { .. } => self.snapshot.policy.http.vault.as_ref(),
+                    Resource::Ftp { .. } | Resource::Tftp { .. } => {
+                        self.snapshot.policy.ftp.vault.as_ref()
+                    }
+                };
+                self.of_vault(request, owner, vault?, *fallback, told)
             }
-            Destination::Quarantine { directory, bytes_max } => {
-                format!(
-                    "nobody knows the name, so quarantine: {}, {bytes_max} bytes",
-                    dir(directory)
-                )
-            }
-            Destination::Refused => {
-                "refused: neither the vault nor an [[upload]] row takes it".into()
-            }
-        };
-        told.step(step, to);
-    }
-
-    /// Whether the phone may ask at all.
-    fn permitted(&self, protocol: Protocol, how: &str, told: &mut Told) -> bool {
-        match self.settings.policy.access.denied_by(protocol, self.question.client) {
-            None => {
-                told.step("access", "allowed");
-                true
-            }
-            Some(list) => {
-                let name = &list.name;
-                told.step("access", format_args!("denied, {how}: the address is not on {name}"));
-                false
-            }
+            Action::Refuse(_)
+            | Action::NeedsCredentials { .. }
+            | Action::Store { .. }
+            | Action::Quarantine { .. } => None,
         }
     }
 
-    /// The override file for a phone that may not ask.
-    fn stand_in(&self, name: &FileName, stack: &[RootId], told: &mut Told) -> Option<String> {
-        let name = avaya::override_for(name)?;
-        let Some(entry) = self.catalog.find(stack, &name) else {
-            told.step("override", format_args!("{name} would be served, but no root has it"));
-            return None;
-        };
-        told.step("override", format_args!("{name} stands in for the file"));
-        let root = self.catalog.roots.get(usize::from(entry.root.0))?;
+    fn file(&self, entry: &Entry) -> Option<String> {
+        let root = self.snapshot.catalog.roots.get(usize::from(entry.root.0))?;
         Some(format!("{}/{}", root.dir.display(), entry.path))
     }
 
-    /// The file that the routes and a stack of roots have.
-    fn routed(&self, asked: &[u8], stack: &[RootId], told: &mut Told) -> Option<String> {
-        let routes = &self.settings.policy.routes;
-        let steps = routes.explain(asked, self.question.client, stack, self.catalog);
-        steps.iter().for_each(|step| told.step("name", step));
-        match steps.last() {
-            Some(Step::Looked { dir, file: Some((path, _)) }) => {
-                Some(format!("{}/{path}", dir.display()))
+    fn of_vault(
+        &self,
+        request: &Request<'_>,
+        owner: &VaultOwner,
+        vault: &VaultPolicy,
+        fallback: Option<&Arc<Entry>>,
+        told: &mut Recorder,
+    ) -> Option<String> {
+        let dir = vault.dir.display();
+        if let (Resource::Http { .. }, VaultOwner::Named(item)) = (request.resource, owner) {
+            told.tell("vault", who_may(&vault.auth));
+            told.tell("vault", "its newest version comes first; without one, the file above");
+            let or = fallback.and_then(|entry| self.file(entry));
+            let or = or.map_or(String::new(), |file| format!(", or {file}"));
+            return Some(format!("the newest {item} of {dir}{or}"));
+        }
+        let ftp = &self.snapshot.policy.ftp;
+        match (policy::identification(ftp, request.client.to_canonical()), owner) {
+            (Identification::NoCommunity, _) => None,
+            (Identification::Trusted(_), owner) => {
+                let VaultOwner::Named(item) = owner else { return None };
+                told.tell("vault", format_args!("{item}, whoever is logged in"));
+                Some(format!("the newest {item} of {dir}"))
             }
-            Some(_) | None => None,
+            (Identification::AsksPhone, owner) => {
+                let (port, client) = (ftp.snmp.port, self.question.client);
+                told.tell("who", format_args!("at port {port}; see: ringpost snmp {client}"));
+                match owner {
+                    VaultOwner::Named(item) => {
+                        let extension = &item.extension;
+                        let text = format!("{item}, if it says {extension}; else refused");
+                        told.tell("vault", text);
+                        Some(format!("the newest {item} of {dir}, if {extension} is logged in"))
+                    }
+                    VaultOwner::LoggedIn(family) => {
+                        let text = format!("<what it says>_{family}.txt; refused if nothing");
+                        told.tell("vault", text);
+                        Some(format!("the newest {family} of whoever is logged in, of {dir}"))
+                    }
+                }
+            }
         }
     }
 }
 
-/// What connections to a listener are secured with; nothing where they are not.
-fn secured(listener: &HttpListener, settings: &Settings) -> Option<String> {
-    let is_here = |row: &&TlsSettings| row.listen.contains(&listener.address);
-    let mut rows = settings.secured.iter().filter(|_| listener.protocol == Protocol::Https);
-    let row = rows.find(is_here)?;
-    let shows = match row.client_auth {
-        ClientAuth::Off => "",
-        ClientAuth::Optional => "; a phone may show a certificate (client_auth)",
-        ClientAuth::Required => "; a phone must show a certificate (client_auth)",
-    };
-    Some(format!("{}{shows}", speaks(row)))
-}
-
 /// Who may reach an item of the vault.
-fn who(auth: &Auth) -> String {
+fn who_may(auth: &Auth) -> String {
     match auth {
         Auth::Open => "open to every phone on the access list".into(),
         Auth::Users(file) => {
@@ -309,35 +283,6 @@ fn who(auth: &Auth) -> String {
         Auth::Pinned => "for whoever sends the secret that was first sent for the extension".into(),
         Auth::Certificate => "for phones that show a client certificate".into(),
     }
-}
-
-/// Why a target of HTTP names no file.
-fn bad_target(bad: BadTarget) -> String {
-    match bad {
-        BadTarget::Escape => {
-            "an escape (%) in it is broken, or hides a slash; write the name plainly".into()
-        }
-        BadTarget::Name(why) => why.to_string(),
-        BadTarget::Directory => "it names a directory, and none is ever listed".into(),
-    }
-}
-
-fn limits(limits: &TftpLimits) -> String {
-    let mut text = format!(
-        "blocks of up to {} bytes, windows of up to {}",
-        limits.blksize_max, limits.windowsize_max
-    );
-    if !limits.options {
-        text = "no options, so blocks of 512 bytes one at a time".into();
-    }
-    match limits.wrap_to {
-        WrapTo::Zero => {}
-        WrapTo::One => text += ", block 65535 is followed by 1",
-    }
-    if limits.phone_bytes_per_second > 0 {
-        let _ = write!(text, ", {} bytes/s for a phone", limits.phone_bytes_per_second);
-    }
-    text
 }
 
 #[cfg(test)]
@@ -366,7 +311,7 @@ mod tests {
         let empty = |dir: &std::path::PathBuf| Root { dir: dir.clone(), ..Root::default() };
         let mut roots: Vec<_> = dirs.map(empty).collect();
         roots[1].entries = entries;
-        let catalog = Catalog { roots: roots.into_iter().map(Arc::new).collect() };
+        let catalog = Arc::new(Catalog { roots: roots.into_iter().map(Arc::new).collect() });
         let listener = listener.map(|address| address.parse().unwrap());
         let client = client.parse().unwrap();
         explain(&Question { asked, client, protocol, listener }, &settings, &catalog)
@@ -386,6 +331,7 @@ mod tests {
              \x20 name      the name is read as dir/a.txt\n\
              \x20 name      not in /d/tftp\n\
              \x20 name      found in /d/common: Dir/A.txt, 77 bytes\n\
+             \x20 put       refused: neither the vault nor an [[upload]] row takes the name\n\
              \x20 served    /d/common/Dir/A.txt\n"
         );
         assert!(explained.served);
@@ -463,6 +409,49 @@ mod tests {
     }
 
     #[test]
+    fn a_phone_that_would_not_get_back_what_it_stores_is_told_why() {
+        let row = |dir| {
+            format!(
+                "data_dir = \"/d\"\n[tftp]\nroot = [\"tftp\", \"common\", \"up\"]\n\
+                 [[upload]]\nname = \"dir/*\"\ndir = \"{dir}\"\n\
+                 [[remap]]\npattern = '^polycom/(.*)$'\nreplace = \"$1\""
+            )
+        };
+        let put = |asked, dir| {
+            let text = told(asked, "10.1.2.3", &row(dir)).text;
+            let line = text.lines().find_map(|line| line.trim().strip_prefix("put"));
+            line.unwrap().trim().to_owned()
+        };
+        let stored = "row \"dir/*\" of [[upload]]: /d/up as dir/a.txt, 1048576 bytes";
+        assert_eq!(
+            put("polycom/dir/A.txt", "up"),
+            format!(
+                "{stored}; it is not what is read back: /d/common/Dir/A.txt comes first, in an earlier root"
+            )
+        );
+        let put_b = |dir| put("dir/b.txt", dir);
+        assert!(put_b("up").ends_with("1048576 bytes"), "{}", put_b("up"));
+        assert!(put_b("other").ends_with("no root of this listener is that directory"));
+    }
+
+    #[test]
+    fn programs_are_told_the_same() {
+        let explained = told("dir/a.txt", "::ffff:10.1.2.3", "data_dir = \"/d\"\n[tftp]\n");
+        let json: serde_json::Value = serde_json::from_str(&explained.json()).unwrap();
+        assert_eq!(json["served"], true);
+        let listener = &json["listeners"][0];
+        assert_eq!(
+            (&listener["listener"], &listener["decision"]),
+            (&"TFTP".into(), &"serve".into())
+        );
+        assert_eq!(
+            (&listener["upload"], &listener["served"]),
+            (&"refuse".into(), &"/d/common/Dir/A.txt".into())
+        );
+        assert_eq!(listener["steps"][0], serde_json::json!({"step": "access", "text": "allowed"}));
+    }
+
+    #[test]
     fn a_name_of_the_vault_is_told_where_the_vault_is_offered() {
         let at = |listener| told_at("/4711_96xxdata.txt", "10.1.2.3", BOTH, None, Some(listener));
         let offered = at("0.0.0.0:81");
@@ -482,11 +471,12 @@ mod tests {
         };
         let kept = "kept as a new version of it in the vault";
         assert_eq!(put("/backup/4711_96xxdata.txt", "0.0.0.0:80"), kept);
-        let row = "row \"*.log\" of [[upload]]: /d/up, 7 bytes";
+        let row = "row \"*.log\" of [[upload]]: /d/up, 7 bytes; it is not read back: no root of \
+                   this listener is that directory";
         assert_eq!(put("/A.log", "0.0.0.0:80"), row);
         let quarantine = "nobody knows the name, so quarantine: /d/quarantine, 1048576 bytes";
         assert_eq!(put("/core.dump", "0.0.0.0:80"), quarantine);
-        let refused = "refused: neither the vault nor an [[upload]] row takes it";
+        let refused = "refused: neither the vault nor an [[upload]] row takes the name";
         assert_eq!(put("/4711_96xxdata.txt", "0.0.0.0:6970"), refused);
     }
 

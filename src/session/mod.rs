@@ -3,13 +3,15 @@
 //! Nothing here sends, sleeps, opens or locks. What a machine needs of the world it finds in the
 //! [`Turn`] that it is handed; what it wants done it says when polled.
 
+mod denial;
 pub mod ftp;
 pub mod http;
-pub mod snapshot;
 pub mod snmp;
 pub mod stream;
 pub mod tftp;
 pub mod timer;
+
+pub use crate::policy::snapshot;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

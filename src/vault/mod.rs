@@ -19,7 +19,7 @@ pub mod months;
 pub mod names;
 #[cfg(feature = "server")]
 pub(crate) mod places;
-pub mod route;
+pub mod quarantine;
 pub mod slow;
 #[cfg(feature = "server")]
 pub(crate) mod spelling;

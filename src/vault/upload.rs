@@ -62,14 +62,14 @@ impl Rule {
 pub struct Rules(pub Vec<Rule>);
 
 impl Rules {
-    /// The row that allows this client to store this name.
+    /// The row that allows this client to store this name. A row may name it as the phone does, or
+    /// as the remap rows make it. `client` is canonical.
     #[must_use]
-    pub fn find(&self, name: &FileName, client: IpAddr) -> Option<&Rule> {
-        // An IPv4 phone that came to an IPv6 socket.
-        let client = client.to_canonical();
+    pub fn find(&self, asked: &FileName, renamed: &FileName, client: IpAddr) -> Option<&Rule> {
         self.0.iter().find(|rule| {
             (rule.from.is_empty() || rule.from.iter().any(|net| net.contains(&client)))
-                && rule.matcher.is_match(name.as_bytes())
+                && (rule.matcher.is_match(renamed.as_bytes())
+                    || rule.matcher.is_match(asked.as_bytes()))
         })
     }
 
@@ -127,7 +127,7 @@ mod tests {
         let rules = rules();
         let found = |name: &str, client: &str| {
             let name = FileName::parse(name.as_bytes()).unwrap();
-            rules.find(&name, client.parse().unwrap()).map(|rule| rule.directory)
+            rules.find(&name, &name, client.parse().unwrap()).map(|rule| rule.directory)
         };
         assert_eq!(found("A-BOOT.LOG", "10.1.2.3"), Some(0));
         assert_eq!(found("a-boot.log", "10.2.2.3"), Some(1));

@@ -40,7 +40,7 @@ fn http_head(bytes: &[u8]) {
 fn remap(bytes: &[u8]) {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n').map(String::from_utf8_lossy);
     let mut next = || lines.next().unwrap_or_default();
-    ringpost::content::remap::check(&next(), &next(), next().as_bytes());
+    ringpost::policy::remap::check(&next(), &next(), next().as_bytes());
 }
 
 fn upload_glob(bytes: &[u8]) {

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["session", "admission", "content", "vault", "vendor", "net", "control", "phone", "sim"],
     ),
     ("src/session/", &["net", "control", "phone", "sim"]),
+    ("src/policy/", &["net", "control", "phone", "sim"]),
     ("src/admission/", &["net", "control", "phone", "sim"]),
     ("src/content/", &["net", "control", "phone", "sim"]),
     ("src/vault/", &["net", "control", "phone", "sim"]),
@@ -28,6 +29,14 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("src/control/", &["phone", "sim"]),
 ];
 
+/// What the policy may import of `session`, which asks it: the settings, and no machine.
+const SETTINGS_OF_SESSION: &[&str] = &[
+    "session::Protocol",
+    "session::tftp::limits",
+    "session::http::limits",
+    "session::ftp::limits",
+];
+
 /// The parts of mixed folders that wait for a disk, and that only `net` and `control` may name.
 const WAITING: &[&str] = &["content::loader", "content::watch", "content::scan", "vault::store"];
 
@@ -35,8 +44,15 @@ const WAITING: &[&str] = &["content::loader", "content::watch", "content::scan",
 /// the build without the `server` feature leaves out.
 const WITH_THE_WORLD: &[&str] = &["src/main.rs", "src/content/blob.rs"];
 /// Folders in which no module may be left out of that build.
-const MACHINES: &[&str] =
-    &["src/wire/", "src/session/", "src/admission/", "src/vendor/", "src/phone/", "src/sim/"];
+const MACHINES: &[&str] = &[
+    "src/wire/",
+    "src/session/",
+    "src/policy/",
+    "src/admission/",
+    "src/vendor/",
+    "src/phone/",
+    "src/sim/",
+];
 const WORLD: &[&str] = &[
     "std::fs",
     "std::thread",
@@ -227,6 +243,17 @@ fn layers_import_only_what_lies_beneath_them() {
             broken
                 .extend(imported.iter().filter(hits).map(|hit| format!("{}: {hit}", source.path)));
         }
+        let is_policy = source.path.starts_with("src/policy/");
+        let is_machine_of_session = |path: &&String| {
+            path.starts_with("session")
+                && !SETTINGS_OF_SESSION.iter().any(|settings| path.starts_with(settings))
+        };
+        broken.extend(
+            imported
+                .iter()
+                .filter(|path| is_policy && is_machine_of_session(path))
+                .map(|hit| format!("{}: {hit}", source.path)),
+        );
         if is_machine(source, &shell) {
             let waits = |path: &&String| WAITING.iter().any(|waiting| path.starts_with(waiting));
             broken
@@ -234,6 +261,16 @@ fn layers_import_only_what_lies_beneath_them() {
         }
     }
     expect_none("dependencies point one way", &broken);
+}
+
+#[test]
+fn protocols_name_no_make_of_phone() {
+    let protocols = ["src/session/tftp/", "src/session/http/", "src/session/ftp/"];
+    let is_broken =
+        |source: &Source| source.is_under(&protocols) && names(source.before_tests(), "avaya");
+    let broken: Vec<_> =
+        sources().into_iter().filter(is_broken).map(|source| source.path).collect();
+    expect_none("a quirk is a row of a table", &broken);
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::value::Size;
 use super::vault::Vault;
 use crate::admission::access::Range as Clients;
 use crate::admission::slots::SlotLimits;
-use crate::content::remap::Remap;
+use crate::policy::remap::Remap;
 use crate::session::http::limits::StreamLimits;
 use crate::session::snmp::SnmpPolicy;
 use crate::time::Duration;

@@ -9,8 +9,8 @@ use super::file::{Many, from};
 use super::read::{Found, Section};
 use super::value::Size;
 use crate::content::RootId;
-use crate::content::remap::{BadRemap, Remap};
-use crate::content::route::SubnetRoots;
+use crate::policy::remap::{BadRemap, Remap};
+use crate::policy::route::SubnetRoots;
 use crate::vault::upload::{Existing, Rule, Rules};
 
 /// `[[roots]]`.

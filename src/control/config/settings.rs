@@ -25,8 +25,8 @@ use super::tree::Own;
 use crate::admission::pace::{Pace, Paces};
 use crate::content::RootId;
 use crate::content::loader::LoaderConfig;
-use crate::content::route::Routes;
 use crate::control::interfaces;
+use crate::policy::route::Routes;
 use crate::session::Protocol;
 use crate::session::ftp::limits::FtpPolicy;
 use crate::session::http::limits::{CaFile, HttpListener, HttpPolicy};
@@ -55,6 +55,16 @@ impl Settings {
         }
     }
 
+    /// The directory that has a number of a rule or of quarantine.
+    #[must_use]
+    pub fn upload_dir(&self, number: u16) -> Option<&Path> {
+        let place = match &self.upload_numbers {
+            Some(numbers) => numbers.iter().position(|known| *known == number)?,
+            None => usize::from(number),
+        };
+        self.upload_dirs.get(place).map(PathBuf::as_path)
+    }
+
     /// Takes the writer's numbers for the directories that receive uploads. To be called once, by
     /// the daemon, before the settings are used: it also clears what a crash has left in them and
     /// in the vault.
@@ -67,6 +77,7 @@ impl Settings {
         // Nobody else holds settings that were just made.
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
         policy.uploads.renumber(&numbers);
+        self.upload_numbers = Some(numbers.clone());
         let Some(mut vault) = policy.http.vault.as_deref().cloned() else { return };
         if let Unknown::Quarantine { directory, .. } = &mut vault.unknown {
             match numbers.get(usize::from(*directory)) {
@@ -85,11 +96,11 @@ impl Settings {
     pub fn own_dirs(&self) -> impl Iterator<Item = &Path> {
         let vault = self.policy.http.vault.as_deref();
         let quarantine = vault.and_then(|vault| match vault.unknown {
-            Unknown::Quarantine { directory, .. } => self.upload_dirs.get(usize::from(directory)),
+            Unknown::Quarantine { directory, .. } => self.upload_dir(directory),
             Unknown::Refuse => None,
         });
         let vault = vault.map(|vault| vault.dir.as_path());
-        vault.into_iter().chain(quarantine.map(PathBuf::as_path))
+        vault.into_iter().chain(quarantine)
     }
 
     /// Has phones served the CA's certificate. To be called by the daemon, before the settings are
@@ -176,6 +187,8 @@ pub struct Settings {
     pub roots: Vec<PathBuf>,
     /// The directories that receive uploads; a rule's directory is a place in this list.
     pub upload_dirs: Vec<PathBuf>,
+    /// The writer's numbers for them, in the same order, once it has given them.
+    pub upload_numbers: Option<Vec<u16>>,
     /// The TFTP server's sockets; none where the file has no `[tftp]`.
     pub tftp: Option<TftpSockets>,
     /// What the listeners with TLS are secured with, by row; that of `[ftp]` last.
@@ -230,10 +243,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     let mut policy = Policy {
         access: lists::access(&file.access, &data_dir, disk, found, &mut warnings),
         slots: file.slots,
-        routes: Routes::default(),
         uploads,
-        paces: Arc::default(),
-        tftp: TftpPolicy::default(),
         http: HttpPolicy {
             limits: file.connections,
             vault,
@@ -241,6 +251,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
             ..HttpPolicy::default()
         },
         ftp: FtpPolicy { snmp: file.snmp, ..FtpPolicy::default() },
+        ..Policy::default()
     };
     if let Some(tftp) = &file.tftp {
         policy.paces = Arc::new(paces(tftp));
@@ -272,6 +283,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         policy: Arc::new(policy),
         roots: roots.dirs,
         upload_dirs,
+        upload_numbers: None,
         tftp: file.tftp.map(tftp_sockets),
         secured,
         ca,

@@ -1,23 +1,20 @@
-//! Where a phone's name leads: to the vault, to a file of the catalog, or to where uploads go.
+//! Where a phone's name leads: what the policy decides about it, as a goal or a reply.
 //!
-//! Decides from memory alone, as for HTTP and TFTP, in this order: the name, the access list, the
-//! vault, the catalog.
+//! Works from memory alone.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::content::Entry;
 use crate::content::files::TreePath;
+use crate::policy::trace::NoTrace;
+use crate::policy::{self, Action, Decision, Denial, Operation, Resource};
 use crate::session::ftp::login::said;
-use crate::session::ftp::session::{Goal, Whose};
-use crate::session::{Protocol, Refusal, Subject, Turn};
+use crate::session::ftp::session::Goal;
+use crate::session::{Refusal, Subject, Turn};
 use crate::vault::deed::Precondition;
-use crate::vault::names::Item;
-use crate::vault::route::{Destination, Stranger, quarantine, route};
-use crate::vault::upload::{Existing, Upload};
-use crate::vendor::avaya;
+use crate::vault::quarantine::{Stranger, quarantine};
+use crate::vault::upload::Upload;
 use crate::wire::ftp::reply::Code;
-use crate::wire::name::FileName;
 
 /// A refusal, and what the client is told.
 pub(super) struct No {
@@ -31,26 +28,42 @@ impl No {
         No { refusal, code, text: text.into() }
     }
 
-    fn denied() -> No {
-        let text = "You are not on the access list of this server.";
-        No::new(Refusal::AccessDenied, Code::UNAVAILABLE, text)
+    fn password_needed() -> No {
+        No::new(Refusal::Unauthorized, Code::UNAVAILABLE, "That is served for a password alone.")
+    }
+}
+
+impl From<Denial<'_>> for No {
+    fn from(why: Denial<'_>) -> No {
+        let (code, text) = match why {
+            Denial::AccessList(_) => {
+                (Code::UNAVAILABLE, "You are not on the access list of this server.".into())
+            }
+            Denial::Name(why) => (Code::NAME_DENIED, capital(&why.to_string())),
+            Denial::Remap(_) | Denial::NotFound => {
+                (Code::UNAVAILABLE, "There is no file of this name.".into())
+            }
+            Denial::RemapOfUpload(_) | Denial::NoUploadRule | Denial::NotAppendable => {
+                (Code::NAME_DENIED, "No rule of this server allows this name to be stored.".into())
+            }
+            Denial::VaultAppend => {
+                (Code::NAME_DENIED, "A user's data is stored whole; say STOR.".into())
+            }
+            Denial::NotDeletable => {
+                (Code::UNAVAILABLE, "No rule of this server allows this name to be deleted.".into())
+            }
+            Denial::ExtensionMissing => (
+                Code::UNAVAILABLE,
+                "The name must begin with the extension: phones here are not asked.".into(),
+            ),
+        };
+        No { refusal: Refusal::from(why), code, text }
     }
 }
 
 /// The name that the log tells.
 pub(super) fn subject(name: &[u8]) -> Subject {
     said(name)
-}
-
-/// Where a name leads that was said in a directory.
-fn name_of(cwd: &TreePath, asked: &[u8]) -> Result<FileName, (Subject, No)> {
-    let bad = |refusal: Refusal, text: String| {
-        (said(asked), No::new(refusal, Code::NAME_DENIED, capital(&text)))
-    };
-    let path = TreePath::parse(cwd, asked);
-    let path = path.map_err(|why| bad(Refusal::BadPath(why), why.to_string()))?;
-    let parsed = FileName::parse(path.to_string().as_bytes());
-    parsed.map_err(|why| bad(Refusal::BadName(why), why.to_string()))
 }
 
 /// What the log tells of a path: as it was asked for, with the directory that it was asked in.
@@ -75,29 +88,17 @@ pub(super) fn to_read(
     client: IpAddr,
     turn: &Turn<'_>,
 ) -> (Subject, Result<Goal, No>) {
-    let name = match name_of(cwd, asked) {
-        Ok(name) => name,
-        Err((subject, no)) => return (subject, Err(no)),
-    };
-    let policy = &turn.snapshot.policy;
-    let named = || path_said(cwd, asked);
-    if !policy.access.permits(Protocol::Ftp, client) {
-        let fallback = avaya::override_for(&name);
-        let fallback =
-            fallback.and_then(|name| turn.snapshot.catalog.find(&policy.ftp.stack, &name));
-        return match fallback {
-            Some(entry) => (Subject::File(Arc::clone(entry)), Ok(Goal::Read(Arc::clone(entry)))),
-            None => (named(), Err(No::denied())),
-        };
-    }
-    if let Some(whose) = whose(&name, turn) {
-        return (named(), Ok(Goal::Fetch(whose)));
-    }
-    match find(&name, client, turn) {
-        Some(entry) => (Subject::File(Arc::clone(&entry)), Ok(Goal::Read(entry))),
-        None => {
-            let text = "There is no file of this name.";
-            (named(), Err(No::new(Refusal::NoSuchFile, Code::UNAVAILABLE, text)))
+    let Decision { action, .. } = decide(cwd, asked, client, Operation::Read, turn);
+    match action {
+        Action::Serve(entry) | Action::ServeOverride(entry) => {
+            (Subject::File(Arc::clone(entry)), Ok(Goal::Read(Arc::clone(entry))))
+        }
+        Action::Vault { owner, .. } => (path_said(cwd, asked), Ok(Goal::Fetch(owner))),
+        Action::NeedsCredentials { .. } => (path_said(cwd, asked), Err(No::password_needed())),
+        Action::Refuse(why) => (path_said(cwd, asked), Err(No::from(why))),
+        // Never decided for a phone that reads by FTP.
+        Action::ServeCa(_) | Action::Store { .. } | Action::Quarantine { .. } => {
+            (path_said(cwd, asked), Err(No::from(Denial::NotFound)))
         }
     }
 }
@@ -110,61 +111,46 @@ pub(super) fn to_store(
     appends: bool,
     turn: &Turn<'_>,
 ) -> (Subject, Result<Goal, No>) {
-    let name = match name_of(cwd, asked) {
-        Ok(name) => name,
-        Err((subject, no)) => return (subject, Err(no)),
-    };
-    let policy = &turn.snapshot.policy;
-    let subject = path_said(cwd, asked);
-    if !policy.access.permits(Protocol::Ftp, client) {
-        return (subject, Err(No::denied()));
-    }
-    if let Some(whose) = whose(&name, turn) {
-        return match appends {
-            false => (subject, Ok(Goal::Keep(whose))),
-            true => {
-                let text = "A user's data is stored whole; say STOR.";
-                (subject, Err(No::new(Refusal::UploadNotAllowed, Code::NAME_DENIED, text)))
-            }
-        };
-    }
-    let vault = policy.ftp.vault.as_deref();
-    let upload = match route(&name, client, vault, &policy.uploads) {
-        Destination::Upload(rule) if !appends || rule.existing == Existing::Append => {
-            Some(Upload {
-                directory: rule.directory,
-                name,
-                bytes_max: rule.bytes_max,
-                existing: rule.existing,
-                precondition: Precondition::None,
-                client,
-                bytes: Vec::new(),
-            })
+    let operation = if appends { Operation::Append } else { Operation::Write };
+    let Decision { client, name, action } = decide(cwd, asked, client, operation, turn);
+    let goal = match action {
+        Action::Vault { owner, .. } => Ok(Goal::Keep(owner)),
+        Action::Store { rule, name } => Ok(Goal::Upload(Box::new(Upload {
+            directory: rule.directory,
+            name: *name,
+            bytes_max: rule.bytes_max,
+            existing: rule.existing,
+            precondition: Precondition::None,
+            client,
+            bytes: Vec::new(),
+        }))),
+        Action::Quarantine { directory, bytes_max } => {
+            let upload = name.as_ref().and_then(|name| {
+                let serial = turn.now.as_micros();
+                let stranger = Stranger { client, name, unix_s: turn.unix_s, serial };
+                quarantine((directory, bytes_max), &stranger, Vec::new())
+            });
+            let upload = upload.map(|upload| Goal::Upload(Box::new(upload)));
+            upload.ok_or_else(|| No::from(Denial::NoUploadRule))
         }
-        Destination::Quarantine { directory, bytes_max } => {
-            let serial = turn.now.as_micros();
-            let stranger = Stranger { client, name: &name, unix_s: turn.unix_s, serial };
-            quarantine((directory, bytes_max), &stranger, Vec::new())
+        Action::NeedsCredentials { .. } => Err(No::password_needed()),
+        Action::Refuse(why) => Err(No::from(why)),
+        // Never decided for a phone that stores by FTP.
+        Action::Serve(_) | Action::ServeOverride(_) | Action::ServeCa(_) => {
+            Err(No::from(Denial::NoUploadRule))
         }
-        Destination::Upload(_) | Destination::Vault(_) | Destination::Refused => None,
     };
-    let text = "No rule of this server allows this name to be stored.";
-    let no = || No::new(Refusal::UploadNotAllowed, Code::NAME_DENIED, text);
-    (subject, upload.map(|upload| Goal::Upload(Box::new(upload))).ok_or_else(no))
+    (path_said(cwd, asked), goal)
 }
 
-/// Whose data of the vault a name means.
-fn whose(name: &FileName, turn: &Turn<'_>) -> Option<Whose> {
-    let vault = turn.snapshot.policy.ftp.vault.as_ref()?;
-    if let Some(item) = Item::parse(name, &vault.prefixes) {
-        return Some(Whose::Named(item));
-    }
-    Item::without_extension(name, &vault.prefixes).map(Whose::LoggedIn)
-}
-
-/// The file that a client gets for a name, by remap rules and stacked roots.
-fn find(name: &FileName, client: IpAddr, turn: &Turn<'_>) -> Option<Arc<Entry>> {
-    let policy = &turn.snapshot.policy;
-    let route = policy.routes.resolve(name, client, &policy.ftp.stack).ok()?;
-    turn.snapshot.catalog.find(&route.stack, &route.name).map(Arc::clone)
+fn decide<'a>(
+    cwd: &TreePath,
+    path: &[u8],
+    client: IpAddr,
+    operation: Operation,
+    turn: &Turn<'a>,
+) -> Decision<'a> {
+    let resource = Resource::Ftp { cwd, path };
+    let request = policy::Request { client, resource, operation, proven: None };
+    policy::resolve(&request, turn.snapshot, &mut NoTrace)
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use crate::content::Ask;
 use crate::content::files::TreePath;
+use crate::policy::{Identification, identification};
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::session::{Stage, State, Told, User, What, Who, Whose};
 use crate::session::snmp::{Asked, NoPassport, Passport};
@@ -281,7 +282,7 @@ fn is_phone(policy: &crate::session::ftp::limits::FtpPolicy, name: &[u8]) -> boo
 }
 
 fn is_bypassed(policy: &crate::session::ftp::limits::FtpPolicy, client: IpAddr) -> bool {
-    policy.bypass.iter().any(|net| net.contains(&client))
+    matches!(identification(policy, client), Identification::Trusted(_))
 }
 
 pub(super) fn said(name: &[u8]) -> Subject {

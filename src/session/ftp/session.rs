@@ -5,6 +5,7 @@
 use std::net::SocketAddr;
 
 use crate::content::files::TreePath;
+pub(super) use crate::policy::VaultOwner as Whose;
 use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
 use crate::session::snmp::{NoPassport, Passport};
@@ -12,7 +13,6 @@ use crate::session::stream::{ConnectionId, ListenerId};
 use crate::session::timer::Deadline;
 use crate::session::{Secured, Subject, Verb};
 use crate::time::{Duration, Instant};
-use crate::vault::names::{Family, Item};
 use crate::vault::upload::Upload;
 use crate::wire::ftp::command::{BadCommand, Type};
 use crate::wire::ftp::line::Lines;
@@ -243,15 +243,6 @@ pub(super) enum Goal {
     List(TreePath, Box<str>, crate::content::files::Form),
     /// It is under way.
     Begun,
-}
-
-/// Whose data a name means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// The name says it.
-    Named(Item),
-    /// The name leaves it open: whoever is logged in.
-    LoggedIn(Family),
 }
 
 /// How far a transfer has come.

@@ -7,6 +7,7 @@ use crate::content::RootId;
 use crate::session::Protocol;
 use crate::time::Duration;
 use crate::vault::deed::VaultPolicy;
+use crate::wire::name::FileName;
 
 /// Settings of the HTTP server, plain and over TLS.
 #[derive(Clone, Debug, Default)]
@@ -32,6 +33,14 @@ pub struct CaFile {
     pub path: Box<[u8]>,
     /// The certificate, PEM.
     pub pem: Arc<[u8]>,
+}
+
+impl CaFile {
+    /// Whether a name is that of the certificate.
+    #[must_use]
+    pub fn is_named(&self, name: &FileName) -> bool {
+        *self.path == *name.as_bytes()
+    }
 }
 
 /// One address that HTTP is served at.

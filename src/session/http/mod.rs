@@ -11,6 +11,7 @@ mod body;
 mod compose;
 mod connection;
 mod connections;
+mod denial;
 mod ending;
 mod engine;
 pub mod limits;

@@ -1,17 +1,19 @@
-//! Judges requests: may this phone have that, and what is it? In this order: the method, the name,
-//! the access list, the vault, the catalog, conditions, ranges, and last a session slot.
+//! Requests: what the policy decides about them becomes an answer, a transfer or a refusal. In this
+//! order: the method, the policy, what was shown, conditions, ranges, and last a session slot.
 //!
-//! Decides from memory alone; what needs a disk is asked for and the request parked.
+//! Works from memory alone; what needs a disk is asked for and the request parked.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
 use crate::content::blob::Version;
-use crate::content::files::BadPath;
 use crate::content::{Ask, Entry, Form};
+use crate::policy::trace::NoTrace;
+use crate::policy::{self, Action, Allowed, Decision, Denial, Operation, Resource, VaultOwner};
 use crate::session::http::body::Receiving;
 use crate::session::http::connection::{Saved, State, Target, Want, What};
+use crate::session::http::denial::refuse;
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
 use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
@@ -19,16 +21,15 @@ use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::vault::deed::{Act, Auth, Deed, Precondition, Shown};
 use crate::vault::names::Item;
-use crate::vault::route::{Destination, Stranger, quarantine, route};
+use crate::vault::quarantine::{Stranger, quarantine};
 use crate::vault::upload::Upload;
-use crate::vendor::avaya;
 use crate::wire::http::condition::{self, Verdict};
 use crate::wire::http::range::{self, Ranges};
 use crate::wire::http::request::{Framing, Head, Malformed, Method};
 use crate::wire::http::response::{EntityTag, Status};
-use crate::wire::http::target::{self, BadTarget};
+use crate::wire::http::target;
 use crate::wire::http::{auth, range::ByteRange};
-use crate::wire::name::{BadName, FileName};
+use crate::wire::name::FileName;
 
 const PARTIAL_PUT: Malformed =
     Malformed::BadRequest("a PUT with Content-Range would keep a part of a file for the whole");
@@ -98,7 +99,7 @@ impl Engine {
         connection.note_user_agent(head.user_agent);
         let keep = head.keep_alive && connection.requests < requests_max && !stopping;
         connection.reply.begin(head, keep);
-        let client = connection.peer.ip().to_canonical();
+        let client = connection.peer.ip();
         let shown = Shown {
             basic: head.authorization.and_then(auth::basic),
             certificate: connection.certificate,
@@ -106,10 +107,9 @@ impl Engine {
         };
         let Some(listener) = self.listeners.get(usize::from(connection.listener.0)) else { return };
         let asked = Asked { listener, client, shown, raw };
-        let is_permitted = asked.permits(turn);
         let (subject, judged) = asked.judge(head, turn);
         let judged = match judged {
-            Err(no) if is_permitted && no.status == Status::NOT_FOUND => at_root(head, no),
+            Err(no) if no.status == Status::NOT_FOUND => at_root(head, no),
             judged => judged,
         };
         self.tell(id, subject, verb(head.method), turn.now);
@@ -253,94 +253,83 @@ struct Asked<'a> {
 impl Asked<'_> {
     fn judge(self, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
         let no = |no| (said(head.target), Err(no));
-        match head.method {
+        let operation = match head.method {
             Method::Unknown => {
                 return no(No::new(Status::NOT_IMPLEMENTED, Refusal::NotImplemented));
             }
             Method::Options if head.target == b"*" => {
                 return (said(head.target), Ok(Judged::Options(ALLOW_ALL)));
             }
-            Method::Get
-            | Method::Head
-            | Method::Put
-            | Method::Delete
-            | Method::Options
-            | Method::Post => {}
-        }
-        let name = match target::parse(head.target) {
-            Ok(name) => name,
-            Err(bad) => return no(refuse_target(bad, head.method)),
+            Method::Get | Method::Head | Method::Options | Method::Post => Operation::Read,
+            Method::Put => Operation::Write,
+            Method::Delete => Operation::Delete,
         };
-        if head.unknown_expectation {
+        let resource = Resource::Http { listener: self.listener, target: head.target };
+        let request = policy::Request { client: self.client, resource, operation, proven: None };
+        let snapshot = turn.snapshot;
+        let decision = policy::resolve(&request, snapshot, &mut NoTrace);
+        let Decision { client, name, action } = decision;
+        let asked = Asked { client, ..self };
+        let subject = || said(head.target);
+        if head.unknown_expectation && name.is_some() {
             let no = No::new(Status::EXPECTATION_FAILED, Refusal::ExpectationUnknown);
-            return (said(head.target), Err(no));
+            return (subject(), Err(no));
         }
+        if let Action::Refuse(why @ (Denial::Name(_) | Denial::AccessList(_))) = action {
+            return (subject(), Err(refuse(why, head.method)));
+        }
+        let allow = || allow(&request, turn);
         match head.method {
-            Method::Get | Method::Head => self.judge_read(&name, head, turn),
-            Method::Put => (said(head.target), self.judge_put(&name, head, turn)),
-            Method::Delete => (said(head.target), self.judge_delete(&name, head, turn)),
-            Method::Options => (said(head.target), Ok(Judged::Options(self.allow(&name, turn)))),
-            Method::Post | Method::Unknown => {
-                (said(head.target), Err(No::method(self.allow(&name, turn))))
-            }
+            Method::Get | Method::Head => asked.judge_read(subject, action, head, turn),
+            Method::Put => (subject(), asked.judge_put(name, action, head, turn)),
+            Method::Delete => (subject(), asked.judge_delete(action, allow, head, turn)),
+            Method::Options => (subject(), Ok(Judged::Options(allow()))),
+            Method::Post | Method::Unknown => (subject(), Err(No::method(allow()))),
         }
     }
 
-    fn permits(&self, turn: &Turn<'_>) -> bool {
-        turn.snapshot.policy.access.permits(self.listener.protocol, self.client)
+    fn judge_read(
+        self,
+        subject: impl FnOnce() -> Subject,
+        action: Action<'_>,
+        head: &Head<'_>,
+        turn: &Turn<'_>,
+    ) -> Judgement {
+        match action {
+            Action::Serve(entry) | Action::ServeOverride(entry) => {
+                judge_entry(Arc::clone(entry), head, turn)
+            }
+            Action::ServeCa(ca) => (subject(), Ok(Judged::Bytes(Arc::clone(&ca.pem)))),
+            Action::Vault { owner: VaultOwner::Named(item), fallback } => {
+                if let Err(no) = self.show_something(turn) {
+                    return (subject(), Err(no));
+                }
+                let (shown, raw, entry) = (self.shown, self.raw.into(), fallback.map(Arc::clone));
+                let what = What::Fetch { item, shown, raw, entry };
+                (subject(), Ok(Judged::Want(what)))
+            }
+            Action::NeedsCredentials { .. } => (subject(), Err(No::unauthorized())),
+            Action::Refuse(why) => (subject(), Err(refuse(why, head.method))),
+            // Never decided for a read over HTTP.
+            Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
+            | Action::Store { .. }
+            | Action::Quarantine { .. } => (subject(), Err(refuse(Denial::NotFound, head.method))),
+        }
     }
 
-    fn judge_read(self, name: &FileName, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
-        let http = &turn.snapshot.policy.http;
-        if !self.permits(turn) {
-            let Some(entry) = self.fallback(name, turn) else {
-                let no = No::new(Status::FORBIDDEN, Refusal::AccessDenied);
-                return (said(head.target), Err(no));
-            };
-            return self.judge_entry(entry, head, turn);
-        }
-        if let Some(ca) = http.ca.as_ref().filter(|ca| *ca.path == *name.as_bytes()) {
-            return (said(head.target), Ok(Judged::Bytes(Arc::clone(&ca.pem))));
-        }
-        let entry = self.find(name, turn);
-        if let Some(item) = self.item(name, turn) {
-            let auth = http.vault.as_ref().map(|vault| &vault.auth);
-            if let Some(Err(no)) = auth.map(|auth| self.show_something(auth)) {
-                return (said(head.target), Err(no));
-            }
-            let what = What::Fetch { item, shown: self.shown, raw: self.raw.into(), entry };
-            return (said(head.target), Ok(Judged::Want(what)));
-        }
-        match entry {
-            Some(entry) => self.judge_entry(entry, head, turn),
-            None => (said(head.target), Err(No::new(Status::NOT_FOUND, Refusal::NoSuchFile))),
-        }
-    }
-
-    fn judge_entry(&self, entry: Arc<Entry>, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
-        let ranges_max = turn.snapshot.policy.http.limits.ranges_max;
-        let judged = match terms(head, &entry.version, ranges_max) {
-            Ok(_) if head.method == Method::Head => {
-                Ok(Judged::Head(Arc::clone(&entry), Status::OK))
-            }
-            Ok(ranges) => Ok(Judged::Want(What::Read(Arc::clone(&entry), ranges))),
-            Err(Otherwise::NotModified) => {
-                Ok(Judged::Head(Arc::clone(&entry), Status::NOT_MODIFIED))
-            }
-            Err(Otherwise::No(no)) => Err(no),
-        };
-        (Subject::File(entry), judged)
-    }
-
-    fn judge_put(self, name: &FileName, head: &Head<'_>, turn: &Turn<'_>) -> Result<Judged, No> {
-        if !self.permits(turn) {
-            return Err(No::new(Status::FORBIDDEN, Refusal::AccessDenied));
-        }
+    fn judge_put(
+        self,
+        name: Option<FileName>,
+        action: Action<'_>,
+        head: &Head<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Judged, No> {
         if head.content_range.is_some() {
             // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
             return Err(No::malformed(PARTIAL_PUT));
         }
-        let (target, bytes_max) = self.destination(name, condition::precondition(head), turn)?;
+        let precondition = condition::precondition(head);
+        let (target, bytes_max) = self.destination(name, action, precondition, turn)?;
         match head.framing {
             Framing::None => Err(No::new(Status::LENGTH_REQUIRED, Refusal::LengthRequired)),
             Framing::Length(bytes) if bytes > bytes_max => {
@@ -352,67 +341,60 @@ impl Asked<'_> {
         }
     }
 
-    fn judge_delete(self, name: &FileName, head: &Head<'_>, turn: &Turn<'_>) -> Result<Judged, No> {
-        if !self.permits(turn) {
-            return Err(No::new(Status::FORBIDDEN, Refusal::AccessDenied));
+    fn judge_delete(
+        self,
+        action: Action<'_>,
+        allow: impl FnOnce() -> &'static [u8],
+        head: &Head<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Judged, No> {
+        match action {
+            Action::Vault { owner: VaultOwner::Named(item), .. } => {
+                self.show_something(turn)?;
+                let what = What::Forget(item, self.shown, condition::precondition(head));
+                Ok(Judged::Want(what))
+            }
+            Action::NeedsCredentials { .. } => Err(No::unauthorized()),
+            Action::Refuse(Denial::NotDeletable) => Err(No::method(allow())),
+            Action::Refuse(why) => Err(refuse(why, head.method)),
+            // Never decided for a deletion over HTTP.
+            Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
+            | Action::Serve(_)
+            | Action::ServeOverride(_)
+            | Action::ServeCa(_)
+            | Action::Store { .. }
+            | Action::Quarantine { .. } => Err(No::method(allow())),
         }
-        let vault = turn.snapshot.policy.http.vault.as_ref();
-        let (Some(item), Some(vault)) = (self.item(name, turn), vault) else {
-            return Err(No::method(self.allow(name, turn)));
-        };
-        self.show_something(&vault.auth)?;
-        let what = What::Forget(item, self.shown, condition::precondition(head));
-        Ok(Judged::Want(what))
     }
 
     /// Whoever has shown nothing where something must be shown is told so before a body comes.
-    fn show_something(&self, auth: &Auth) -> Result<(), No> {
-        match auth {
-            Auth::Open => Ok(()),
-            Auth::Users(_) | Auth::Pinned if self.shown.basic.is_some() => Ok(()),
-            Auth::Users(_) | Auth::Pinned => Err(No::unauthorized()),
-            Auth::Certificate if self.shown.certificate => Ok(()),
+    fn show_something(&self, turn: &Turn<'_>) -> Result<(), No> {
+        match turn.snapshot.policy.http.vault.as_ref().map(|vault| &vault.auth) {
+            None | Some(Auth::Open) => Ok(()),
+            Some(Auth::Users(_) | Auth::Pinned) if self.shown.basic.is_some() => Ok(()),
+            Some(Auth::Users(_) | Auth::Pinned) => Err(No::unauthorized()),
+            Some(Auth::Certificate) if self.shown.certificate => Ok(()),
             // A challenge would have the phone ask its user for a password that helps nothing.
-            Auth::Certificate => Err(No::new(Status::FORBIDDEN, Refusal::CertificateNeeded)),
+            Some(Auth::Certificate) => Err(No::new(Status::FORBIDDEN, Refusal::CertificateNeeded)),
         }
-    }
-
-    /// What may be asked of a name (RFC 9110, 10.2.1).
-    fn allow(&self, name: &FileName, turn: &Turn<'_>) -> &'static [u8] {
-        let policy = &turn.snapshot.policy;
-        let vault = policy.http.vault.as_deref().filter(|_| self.listener.vault);
-        match route(name, self.client, vault, &policy.uploads) {
-            Destination::Vault(_) => ALLOW_ALL,
-            Destination::Upload(_) | Destination::Quarantine { .. } => ALLOW_PUT,
-            Destination::Refused => ALLOW_READ,
-        }
-    }
-
-    /// The item of the vault that a name means here.
-    fn item(&self, name: &FileName, turn: &Turn<'_>) -> Option<Item> {
-        let vault = turn.snapshot.policy.http.vault.as_ref().filter(|_| self.listener.vault)?;
-        Item::parse(name, &vault.prefixes)
     }
 
     /// Where the body of a PUT goes, and how large it may be.
     fn destination(
         self,
-        name: &FileName,
+        name: Option<FileName>,
+        action: Action<'_>,
         precondition: Precondition,
         turn: &Turn<'_>,
     ) -> Result<(Target, u64), No> {
-        let policy = &turn.snapshot.policy;
-        let vault = policy.http.vault.as_deref().filter(|_| self.listener.vault);
-        let upload = match (route(name, self.client, vault, &policy.uploads), vault) {
-            (Destination::Vault(item), Some(vault)) => {
-                self.show_something(&vault.auth)?;
-                return Ok((Target::Item(item, self.shown, precondition), vault.bytes_max));
+        let upload = match action {
+            Action::Vault { owner: VaultOwner::Named(item), .. } => {
+                self.show_something(turn)?;
+                let vault = turn.snapshot.policy.http.vault.as_ref();
+                let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
+                return Ok((Target::Item(item, self.shown, precondition), bytes_max));
             }
-            (Destination::Upload(_), _) if std::str::from_utf8(name.as_bytes()).is_err() => {
-                let bad = Refusal::BadPath(BadPath::NotUtf8);
-                return Err(No::new(Status::BAD_REQUEST, bad));
-            }
-            (Destination::Upload(rule), _) => Some(Upload {
+            Action::Store { rule, name } => Some(Upload {
                 directory: rule.directory,
                 name: *name,
                 bytes_max: rule.bytes_max,
@@ -421,30 +403,42 @@ impl Asked<'_> {
                 client: self.client,
                 bytes: Vec::new(),
             }),
-            (Destination::Quarantine { directory, bytes_max }, _) => {
+            Action::Quarantine { directory, bytes_max } => name.as_ref().and_then(|name| {
                 let serial = turn.now.as_micros();
                 let stranger = Stranger { client: self.client, name, unix_s: turn.unix_s, serial };
                 quarantine((directory, bytes_max), &stranger, Vec::new())
-            }
-            (Destination::Refused, _) | (Destination::Vault(_), None) => None,
+            }),
+            Action::NeedsCredentials { .. } => return Err(No::unauthorized()),
+            Action::Refuse(why) => return Err(refuse(why, Method::Put)),
+            // Never decided for a PUT.
+            Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
+            | Action::Serve(_)
+            | Action::ServeOverride(_)
+            | Action::ServeCa(_) => None,
         };
-        let upload = upload.ok_or(No::new(Status::FORBIDDEN, Refusal::UploadNotAllowed))?;
+        let upload = upload.ok_or_else(|| refuse(Denial::NoUploadRule, Method::Put))?;
         let bytes_max = upload.bytes_max;
         Ok((Target::File(Box::new(upload)), bytes_max))
     }
+}
 
-    /// The file that a client gets for a name, by remap rules and stacked roots.
-    fn find(&self, name: &FileName, turn: &Turn<'_>) -> Option<Arc<Entry>> {
-        let routes = &turn.snapshot.policy.routes;
-        let route = routes.resolve(name, self.client, &self.listener.stack).ok()?;
-        turn.snapshot.catalog.find(&route.stack, &route.name).map(Arc::clone)
-    }
+fn judge_entry(entry: Arc<Entry>, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
+    let ranges_max = turn.snapshot.policy.http.limits.ranges_max;
+    let judged = match terms(head, &entry.version, ranges_max) {
+        Ok(_) if head.method == Method::Head => Ok(Judged::Head(Arc::clone(&entry), Status::OK)),
+        Ok(ranges) => Ok(Judged::Want(What::Read(Arc::clone(&entry), ranges))),
+        Err(Otherwise::NotModified) => Ok(Judged::Head(Arc::clone(&entry), Status::NOT_MODIFIED)),
+        Err(Otherwise::No(no)) => Err(no),
+    };
+    (Subject::File(entry), judged)
+}
 
-    /// The override file that a phone outside the access list gets for an upgrade script or its
-    /// settings, if the administrator has put one there.
-    fn fallback(&self, name: &FileName, turn: &Turn<'_>) -> Option<Arc<Entry>> {
-        let name = avaya::override_for(name)?;
-        turn.snapshot.catalog.find(&self.listener.stack, &name).map(Arc::clone)
+/// What may be asked of a name (RFC 9110, 10.2.1).
+fn allow(request: &policy::Request<'_>, turn: &Turn<'_>) -> &'static [u8] {
+    match policy::allowed(request, turn.snapshot) {
+        Allowed { delete: true, .. } => ALLOW_ALL,
+        Allowed { write: true, delete: false } => ALLOW_PUT,
+        Allowed { write: false, delete: false } => ALLOW_READ,
     }
 }
 
@@ -501,29 +495,5 @@ pub(super) fn terms(
     match range::parse(range, version.bytes, ranges_max) {
         Ranges::None => Err(Otherwise::No(No::range(version.bytes))),
         ranges @ (Ranges::Whole | Ranges::One(ByteRange { .. }) | Ranges::Many(_)) => Ok(ranges),
-    }
-}
-
-fn refuse_target(bad: BadTarget, method: Method) -> No {
-    let changes = matches!(method, Method::Put | Method::Delete | Method::Post);
-    match bad {
-        BadTarget::Escape => No::new(Status::BAD_REQUEST, Refusal::BadEscape),
-        BadTarget::Name(bad @ BadName::TooLong) => {
-            No::new(Status::URI_TOO_LONG, Refusal::BadName(bad))
-        }
-        BadTarget::Name(bad @ (BadName::Parent | BadName::Control(_))) => {
-            No::new(Status::BAD_REQUEST, Refusal::BadName(bad))
-        }
-        // Never a listing, and nothing that only some systems would take for a file.
-        BadTarget::Directory => No::new(Status::NOT_FOUND, Refusal::BadName(BadName::Directory)),
-        BadTarget::Name(bad) if changes => No::new(Status::FORBIDDEN, Refusal::BadName(bad)),
-        BadTarget::Name(
-            bad @ (BadName::Empty
-            | BadName::Hidden
-            | BadName::Colon
-            | BadName::Device
-            | BadName::TrailingDotOrBlank
-            | BadName::Directory),
-        ) => No::new(Status::NOT_FOUND, Refusal::BadName(bad)),
     }
 }

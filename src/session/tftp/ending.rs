@@ -154,7 +154,9 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::Malformed => (ErrorCode::ILLEGAL, ""),
         Refusal::BadName(_) => (ErrorCode::ACCESS, "Bad name"),
         Refusal::NoSuchFile => (ErrorCode::NOT_FOUND, "Not found"),
-        Refusal::AccessDenied | Refusal::UploadNotAllowed => (ErrorCode::ACCESS, "Denied"),
+        Refusal::AccessDenied | Refusal::UploadNotAllowed | Refusal::Unauthorized => {
+            (ErrorCode::ACCESS, "Denied")
+        }
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
         Refusal::NoSlot | Refusal::TooManyTransfers => (ErrorCode::UNDEFINED, "Busy"),
@@ -169,7 +171,6 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::RangeNotSatisfiable
         | Refusal::PreconditionFailed
         | Refusal::ExpectationUnknown
-        | Refusal::Unauthorized
         | Refusal::CertificateNeeded
         | Refusal::SlowedDown
         | Refusal::TooSlow

@@ -11,6 +11,8 @@ use std::sync::Arc;
 use crate::admission::slots::{Admitted, Overflow};
 use crate::content::blob::Blob;
 use crate::content::{Ask, Form};
+use crate::policy::trace::NoTrace;
+use crate::policy::{self, Action, Operation, Resource};
 use crate::session::snapshot::TftpPolicy;
 use crate::session::tftp::ending::refusal_text;
 use crate::session::tftp::engine::{Arrival, Engine};
@@ -22,8 +24,6 @@ use crate::session::tftp::transfer::{Asked, Caps, File, State, Target, Transfer,
 use crate::session::timer::Deadline;
 use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
 use crate::time::Duration;
-use crate::vendor::avaya;
-use crate::wire::name::FileName;
 use crate::wire::tftp::{Control, Malformed, Mode, Request};
 
 /// How long an equal request from the same port counts as a repeat of the one being served.
@@ -76,22 +76,14 @@ impl Engine {
             turn.counters.tftp_repeated_requests.up();
             return;
         }
-        let name = FileName::parse(request.name);
+        let snapshot = turn.snapshot;
+        let decision = policy::resolve(&wanted(&request, write, arrival), snapshot, &mut NoTrace);
         let subject = || Subject::said(request.name);
         if self.stopping {
             self.note_refusal(Refusal::Stopping, subject(), write, arrival, turn);
             return;
         }
-        let permitted = turn.snapshot.policy.access.permits(Protocol::Tftp, arrival.peer.ip());
-        let judged = match (name, form_of(request.mode)) {
-            (Ok(name), Some(_)) if !permitted && !write => fallback(&name, turn),
-            _ if !permitted => Err(Refusal::AccessDenied),
-            (Err(bad), _) => Err(Refusal::BadName(bad)),
-            (_, None) => Err(Refusal::ModeUnknown),
-            (Ok(name), Some(_)) if write => writable(&name, arrival, turn),
-            (Ok(name), Some(_)) => readable(&name, arrival.peer.ip(), turn),
-        };
-        let file = match judged {
+        let file = match file_of(&decision.action, form_of(request.mode).is_some()) {
             Ok(file) => file,
             Err(Refusal::AccessDenied) => {
                 turn.counters.tftp_denied.up();
@@ -360,34 +352,40 @@ impl Engine {
     }
 }
 
-/// The file that a client gets for a name, by remap rules and stacked roots.
-fn readable(name: &FileName, client: IpAddr, turn: &Turn<'_>) -> Result<File, Refusal> {
-    let policy = &turn.snapshot.policy;
-    let route = policy.routes.resolve(name, client, &policy.tftp.stack);
-    let route = route.map_err(|_| Refusal::NoSuchFile)?;
-    let entry = turn.snapshot.catalog.find(&route.stack, &route.name);
-    entry.map(|entry| File::Read(Arc::clone(entry))).ok_or(Refusal::NoSuchFile)
+/// The request, as the policy is asked about it.
+fn wanted<'a>(request: &Request<'a>, write: bool, arrival: Arrival<'_>) -> policy::Request<'a> {
+    policy::Request {
+        client: arrival.peer.ip(),
+        resource: Resource::Tftp { name: request.name },
+        operation: if write { Operation::Write } else { Operation::Read },
+        proven: None,
+    }
 }
 
-/// The override file that a phone outside the access list gets for an upgrade script or its
-/// settings, if the administrator has put one there.
-fn fallback(name: &FileName, turn: &Turn<'_>) -> Result<File, Refusal> {
-    let override_name = avaya::override_for(name).ok_or(Refusal::AccessDenied)?;
-    let entry = turn.snapshot.catalog.find(&turn.snapshot.policy.tftp.stack, &override_name);
-    entry.map(|entry| File::Read(Arc::clone(entry))).ok_or(Refusal::AccessDenied)
-}
-
-/// The rule that lets a client store a name.
-fn writable(name: &FileName, arrival: Arrival<'_>, turn: &Turn<'_>) -> Result<File, Refusal> {
-    let client = arrival.peer.ip();
-    let rule = turn.snapshot.policy.uploads.find(name, client);
-    let rule = rule.ok_or(Refusal::UploadNotAllowed)?;
-    Ok(File::Write(Box::new(Target {
-        name: *name,
-        directory: rule.directory,
-        bytes_max: rule.bytes_max,
-        existing: rule.existing,
-    })))
+/// The file of the transfer that a decision leads to, if the request is for a form that is served.
+fn file_of(action: &Action<'_>, has_form: bool) -> Result<File, Refusal> {
+    let file = match action {
+        Action::Refuse(why) => Err(Refusal::from(*why)),
+        // A client off the access list is never answered with an ERROR.
+        Action::ServeOverride(_) if !has_form => Err(Refusal::AccessDenied),
+        Action::Serve(entry) | Action::ServeOverride(entry) => Ok(File::Read(Arc::clone(entry))),
+        Action::Store { rule, name } => Ok(File::Write(Box::new(Target {
+            name: **name,
+            directory: rule.directory,
+            bytes_max: rule.bytes_max,
+            existing: rule.existing,
+        }))),
+        // TFTP has no passwords.
+        Action::NeedsCredentials { .. } => Err(Refusal::Unauthorized),
+        // Never decided for TFTP: neither the CA's certificate nor the vault is reached by it.
+        Action::ServeCa(_) | Action::Vault { .. } | Action::Quarantine { .. } => {
+            Err(Refusal::NoSuchFile)
+        }
+    };
+    match file {
+        Ok(_) if !has_form => Err(Refusal::ModeUnknown),
+        file => file,
+    }
 }
 
 fn terms_for(asked: &Asked, client: IpAddr, limits: &TftpLimits, policy: &TftpPolicy) -> Terms {

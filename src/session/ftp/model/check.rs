@@ -15,6 +15,7 @@ use crate::session::snmp::SnmpPolicy;
 use crate::session::stream::{ConnectionId, Connections as _, Payload};
 use crate::time::{Duration, Instant};
 use crate::vault::deed::Act;
+use crate::vault::names::families;
 use crate::wire::ftp::reply;
 
 /// Most bytes of commands that wait: what is looked at, and one more read.
@@ -105,7 +106,9 @@ impl World {
         // A reload changes nothing of what is believed already.
         let wait = self.snapshot.policy.slots.queue_wait + SnmpPolicy::default().cache;
         let since = self.now.as_micros().saturating_sub(wait.as_micros() as u64 + 1_000);
-        let extension = item.rsplit_once("_46").map_or(item, |(extension, _)| extension);
+        let mut families = families();
+        let of = |family| item.strip_suffix(&format!("_{family}.txt"));
+        let extension = families.find_map(of).unwrap_or(item);
         let told = self.phones.has_told(client, extension, Instant::from_micros(since));
         assert!(told, "{item} for {client}, which has not said that it is its user's");
     }

@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::protect::Protections;
+use super::route::Routes;
 use crate::admission::access::Access;
 use crate::admission::pace::Paces;
 use crate::admission::slots::SlotLimits;
-use crate::content::route::Routes;
 use crate::content::{Catalog, RootId};
 use crate::session::ftp::limits::FtpPolicy;
 use crate::session::http::limits::HttpPolicy;
@@ -37,6 +38,8 @@ pub struct Policy {
     pub routes: Routes,
     /// Which uploads are allowed.
     pub uploads: Rules,
+    /// What is served for a password alone.
+    pub protections: Protections,
     /// Caps on bytes per second.
     pub paces: Arc<Paces>,
     /// The TFTP server.

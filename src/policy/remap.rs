@@ -118,17 +118,17 @@ impl Remap {
         self.from.is_empty() || self.from.iter().any(|net| net.contains(&client))
     }
 
-    /// What a name becomes; nothing when it does not match. Allocates only when it does.
+    /// What a name becomes, or `None` if it does not match. Allocates only when it does.
     #[must_use]
-    pub fn apply(&self, name: &FileName, client: IpAddr) -> Option<Result<FileName, BadName>> {
-        if !self.matcher.is_match(name.as_bytes()) {
+    pub fn apply(&self, name: &[u8], client: IpAddr) -> Option<Result<FileName, BadName>> {
+        if !self.matcher.is_match(name) {
             return None;
         }
-        let groups = self.matcher.captures(name.as_bytes())?;
+        let groups = self.matcher.captures(name)?;
         let whole = groups.get(0)?;
-        let mut becomes = name.as_bytes()[..whole.start()].to_vec();
+        let mut becomes = name[..whole.start()].to_vec();
         self.expand(&groups, client, &mut becomes);
-        becomes.extend_from_slice(&name.as_bytes()[whole.end()..]);
+        becomes.extend_from_slice(&name[whole.end()..]);
         Some(FileName::parse(&becomes))
     }
 
@@ -216,7 +216,7 @@ pub fn check(pattern: &str, replacement: &str, asked: &[u8]) {
     };
     let Ok(name) = FileName::parse(asked) else { return };
     let client = IpAddr::from([10, 1, 2, 3]);
-    if let Some(Ok(becomes)) = row.apply(&name, client) {
+    if let Some(Ok(becomes)) = row.apply(name.as_bytes(), client) {
         // It was parsed, so it lies beneath the root.
         crate::wire::name::check(becomes.as_bytes());
     }
@@ -231,7 +231,7 @@ mod tests {
         let row = Remap::new(pattern, replacement).unwrap();
         let name = FileName::parse(asked.as_bytes()).unwrap();
         let client: IpAddr = client.parse().unwrap();
-        let becomes = row.apply(&name, client.to_canonical())?;
+        let becomes = row.apply(name.as_bytes(), client.to_canonical())?;
         Some(becomes.map_or_else(|why| format!("{why:?}"), |name| name.to_string()))
     }
 

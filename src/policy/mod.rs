@@ -1,0 +1,336 @@
+//! Who gets what: the one decision about every read, write and delete, of every protocol.
+//!
+//! Decides from memory alone; opens, locks and allocates nothing on the way to a file. Sessions turn
+//! a [`Decision`] into the answers of their protocols, and `ringpost explain` prints the [`Trace`] of
+//! the same walk, so that it cannot say anything else than the server does.
+
+mod decision;
+pub mod protect;
+pub mod remap;
+mod request;
+pub mod route;
+pub mod snapshot;
+#[cfg(test)]
+mod tests;
+pub mod trace;
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::content::files::BadPath;
+use crate::content::{Catalog, Entry, RootId};
+use crate::session::ftp::limits::FtpPolicy;
+use crate::vault::deed::Unknown;
+use crate::vault::names::Item;
+use crate::vault::upload::Existing;
+use crate::vendor;
+use crate::wire::name::FileName;
+pub use decision::{Action, Decision, Denial, VaultOwner};
+pub use request::{NameError, Operation, Request, Resource};
+use route::Unroutable;
+use snapshot::{Policy, Snapshot};
+use trace::{NoTrace, Step, Trace};
+
+/// Decides about a request. The trace is told every step.
+pub fn resolve<'a>(
+    request: &Request<'_>,
+    snapshot: &'a Snapshot,
+    trace: &mut impl Trace,
+) -> Decision<'a> {
+    // An IPv4 phone may come to an IPv6 socket. Nothing behind this line has to know.
+    let client = request.client.to_canonical();
+    let (policy, catalog) = (&*snapshot.policy, &*snapshot.catalog);
+    let (name, action) = Resolver { request, client, policy, catalog, trace }.resolve();
+    Decision { client, name, action }
+}
+
+/// What may be done with a name besides reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowed {
+    /// A client may store it.
+    pub write: bool,
+    /// A client may delete it.
+    pub delete: bool,
+}
+
+/// What a client may do with the resource of a request besides reading it.
+#[must_use]
+pub fn allowed(request: &Request<'_>, snapshot: &Snapshot) -> Allowed {
+    let is_allowed = |operation| {
+        let request = Request { operation, ..*request };
+        !matches!(resolve(&request, snapshot, &mut NoTrace).action, Action::Refuse(_))
+    };
+    Allowed { write: is_allowed(Operation::Write), delete: is_allowed(Operation::Delete) }
+}
+
+/// The roots that the file of a request is looked for in, first match first.
+#[must_use]
+pub fn stack<'a>(request: &'a Request<'_>, policy: &'a Policy) -> Cow<'a, [RootId]> {
+    let stack = request.resource.stack(policy);
+    policy.routes.stack_for(request.client.to_canonical(), stack, &mut NoTrace)
+}
+
+/// How the server learns who uses a phone that wants a user's data by FTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identification {
+    /// It need not: the phone's network is trusted with everybody's data.
+    Trusted(ipnet::IpNet),
+    /// It asks the phone by SNMP.
+    AsksPhone,
+    /// It cannot ask: no community is for the phone's address.
+    NoCommunity,
+}
+
+/// How the server learns who uses the phone at a canonical address.
+#[must_use]
+pub fn identification(ftp: &FtpPolicy, client: IpAddr) -> Identification {
+    match ftp.bypass.iter().find(|net| net.contains(&client)) {
+        Some(net) => Identification::Trusted(*net),
+        None if ftp.snmp.communities_for(client).next().is_none() => Identification::NoCommunity,
+        None => Identification::AsksPhone,
+    }
+}
+
+/// One walk from a request to an action.
+struct Resolver<'a, 'r, T> {
+    request: &'r Request<'r>,
+    client: IpAddr,
+    policy: &'a Policy,
+    catalog: &'a Catalog,
+    trace: &'r mut T,
+}
+
+/// A name as it was asked for, and as the remap rows make it.
+struct Names<'n> {
+    asked: &'n FileName,
+    renamed: Result<Cow<'n, FileName>, Unroutable>,
+}
+
+impl<'a, T: Trace> Resolver<'a, '_, T> {
+    fn resolve(mut self) -> (Option<FileName>, Action<'a>) {
+        let denied_by = self.denied_by();
+        self.tell_limits();
+        let name = match self.request.resource.name() {
+            Ok(name) => name,
+            Err(why) => {
+                self.trace.step(|| Step::BadName { why });
+                let denial = denied_by.map_or(Denial::Name(why), Denial::AccessList);
+                return (None, Action::Refuse(denial));
+            }
+        };
+        self.trace.step(|| Step::Named { name: &name });
+        if let Some(list) = denied_by {
+            return (Some(name), self.override_file(&name, list));
+        }
+        let action = match self.request.operation {
+            Operation::Read => self.read(&name),
+            Operation::Write => self.write(&name, false),
+            Operation::Append => self.write(&name, true),
+            Operation::Delete => self.delete(&name),
+        };
+        (Some(name), action)
+    }
+
+    /// The name of the access list that keeps the client out.
+    fn denied_by(&mut self) -> Option<&'a str> {
+        let protocol = self.request.resource.protocol();
+        let list = self.policy.access.denied_by(protocol, self.client).map(|list| &*list.name);
+        self.trace.step(|| match list {
+            None => Step::Permitted,
+            Some(list) => Step::Denied { list },
+        });
+        list
+    }
+
+    /// The row of limits that holds for the client, which decides how it is served.
+    fn tell_limits(&mut self) {
+        if let Resource::Tftp { .. } = self.request.resource {
+            let (tftp, client) = (&self.policy.tftp, self.client);
+            self.trace.step(|| {
+                let row = tftp.subnets.iter().find(|(net, _)| net.contains(&client));
+                Step::Limits { net: row.map(|(net, _)| net), limits: tftp.limits_for(client) }
+            });
+        }
+    }
+
+    /// The file that a client off the access list gets for what would keep it asking for ever.
+    fn override_file(&mut self, name: &FileName, list: &'a str) -> Action<'a> {
+        let denied = Action::Refuse(Denial::AccessList(list));
+        if self.request.operation != Operation::Read {
+            return denied;
+        }
+        let Some(name) = vendor::override_for(name) else { return denied };
+        let entry = self.catalog.find(self.request.resource.stack(self.policy), &name);
+        self.trace.step(|| Step::Override { name: &name, found: entry.is_some() });
+        entry.map_or(denied, Action::ServeOverride)
+    }
+
+    fn read(&mut self, asked: &FileName) -> Action<'a> {
+        if let Resource::Http { .. } = self.request.resource
+            && let Some(ca) = self.policy.http.ca.as_ref().filter(|ca| ca.is_named(asked))
+        {
+            self.trace.step(|| Step::CaCertificate);
+            return Action::ServeCa(ca);
+        }
+        let names = self.rename(asked);
+        if let Some(owner) = self.vault_owner(&names) {
+            return self.read_vault(owner, &names);
+        }
+        let name = match names.renamed {
+            Ok(name) => name,
+            Err(why) => return self.refuse_remapped(why, Denial::Remap(why)),
+        };
+        if let Some(row) = self.protection([asked, &name], None) {
+            return Action::NeedsCredentials { row };
+        }
+        match self.find(&name) {
+            Some(entry) => match self.protection([asked, &name], Some(entry.root)) {
+                Some(row) => Action::NeedsCredentials { row },
+                None => Action::Serve(entry),
+            },
+            None => Action::Refuse(Denial::NotFound),
+        }
+    }
+
+    /// A user's data comes from the vault; over HTTP, a file of the roots is for those who have
+    /// none.
+    fn read_vault(&mut self, owner: VaultOwner, names: &Names<'_>) -> Action<'a> {
+        match self.request.resource {
+            Resource::Http { .. } => {
+                let fallback = match &names.renamed {
+                    Ok(name) => self.find(name),
+                    Err(_) => None,
+                };
+                Action::Vault { owner, fallback }
+            }
+            Resource::Ftp { .. } | Resource::Tftp { .. } => self.identified(owner),
+        }
+    }
+
+    /// A user's data, where it can be known whose it is.
+    fn identified(&mut self, owner: VaultOwner) -> Action<'a> {
+        let identification = identification(&self.policy.ftp, self.client);
+        self.trace.step(|| Step::Identification(identification));
+        match (identification, &owner) {
+            (Identification::Trusted(_), VaultOwner::LoggedIn(_)) => {
+                Action::Refuse(Denial::ExtensionMissing)
+            }
+            (Identification::Trusted(_), VaultOwner::Named(_))
+            | (Identification::AsksPhone | Identification::NoCommunity, _) => {
+                Action::Vault { owner, fallback: None }
+            }
+        }
+    }
+
+    fn write(&mut self, asked: &FileName, append: bool) -> Action<'a> {
+        let names = self.rename(asked);
+        if let Some(owner) = self.vault_owner(&names) {
+            return match self.request.resource {
+                Resource::Http { .. } => Action::Vault { owner, fallback: None },
+                Resource::Ftp { .. } | Resource::Tftp { .. } if append => {
+                    Action::Refuse(Denial::VaultAppend)
+                }
+                Resource::Ftp { .. } | Resource::Tftp { .. } => self.identified(owner),
+            };
+        }
+        let name = match names.renamed {
+            Ok(name) => name,
+            Err(why) => return self.refuse_remapped(why, Denial::RemapOfUpload(why)),
+        };
+        if let Some(row) = self.protection([asked, &name], None) {
+            return Action::NeedsCredentials { row };
+        }
+        if let Some(rule) = self.policy.uploads.find(asked, &name, self.client) {
+            self.trace.step(|| Step::UploadRule { rule, name: &name });
+            if std::str::from_utf8(name.as_bytes()).is_err() {
+                let why = NameError::Path(BadPath::NotUtf8);
+                self.trace.step(|| Step::BadName { why });
+                return Action::Refuse(Denial::Name(why));
+            }
+            if append && rule.existing != Existing::Append {
+                return Action::Refuse(Denial::NotAppendable);
+            }
+            return Action::Store { rule, name: Box::new(name.into_owned()) };
+        }
+        let vault = self.request.resource.vault(self.policy);
+        match vault.map(|vault| &vault.unknown) {
+            Some(&Unknown::Quarantine { directory, bytes_max }) => {
+                self.trace.step(|| Step::Quarantine { directory, bytes_max });
+                Action::Quarantine { directory, bytes_max }
+            }
+            Some(Unknown::Refuse) | None => {
+                self.trace.step(|| Step::NoUploadRule);
+                Action::Refuse(Denial::NoUploadRule)
+            }
+        }
+    }
+
+    fn delete(&mut self, asked: &FileName) -> Action<'a> {
+        let names = self.rename(asked);
+        match (self.vault_owner(&names), self.request.resource) {
+            (Some(owner), Resource::Http { .. }) => Action::Vault { owner, fallback: None },
+            (Some(_), Resource::Ftp { .. } | Resource::Tftp { .. }) | (None, _) => {
+                Action::Refuse(Denial::NotDeletable)
+            }
+        }
+    }
+
+    fn rename<'n>(&mut self, asked: &'n FileName) -> Names<'n> {
+        Names { asked, renamed: self.policy.routes.rename(asked, self.client, self.trace) }
+    }
+
+    fn refuse_remapped(&mut self, why: Unroutable, denial: Denial<'a>) -> Action<'a> {
+        self.trace.step(|| Step::RemapRefused(why));
+        Action::Refuse(denial)
+    }
+
+    /// Whose data of the vault a request means: by the name that was asked for, else by what the
+    /// remap rows make of it.
+    fn vault_owner(&mut self, names: &Names<'_>) -> Option<VaultOwner> {
+        let vault = self.request.resource.vault(self.policy)?;
+        let is_ftp = matches!(self.request.resource, Resource::Ftp { .. });
+        let of = |name: &FileName| {
+            if let Some(item) = Item::parse(name, &vault.prefixes) {
+                return Some(VaultOwner::Named(item));
+            }
+            // Only by FTP is it known who is logged in at a phone.
+            let family = is_ftp.then(|| Item::without_extension(name, &vault.prefixes)).flatten();
+            family.map(VaultOwner::LoggedIn)
+        };
+        let renamed = || names.renamed.as_deref().ok().and_then(of);
+        let owner = of(names.asked).or_else(renamed)?;
+        self.trace.step(|| Step::Vault { owner: &owner });
+        Some(owner)
+    }
+
+    /// The `[[protect]]` row whose password is still missing.
+    fn protection(&mut self, names: [&FileName; 2], root: Option<RootId>) -> Option<usize> {
+        let protocol = self.request.resource.protocol();
+        let row = self.policy.protections.find(names, root, protocol, self.client)?;
+        let proven = self.request.proven == Some(row);
+        self.trace.step(|| Step::Protected { row, proven });
+        (!proven).then_some(row)
+    }
+
+    /// The file that the stacked roots have for a name.
+    fn find(&mut self, name: &FileName) -> Option<&'a Arc<Entry>> {
+        let stack = self.request.resource.stack(self.policy);
+        let stack = self.policy.routes.stack_for(self.client, stack, self.trace);
+        for id in stack.iter() {
+            let Some(root) = self.catalog.roots.get(usize::from(id.0)) else { continue };
+            let found = self.catalog.find(std::slice::from_ref(id), name);
+            self.trace.step(|| Step::Looked {
+                root: *id,
+                dir: &root.dir,
+                name,
+                file: found.map(|entry| &**entry),
+            });
+            if found.is_some() {
+                return found;
+            }
+        }
+        self.trace.step(|| Step::NotFound { name });
+        None
+    }
+}

@@ -1,0 +1,309 @@
+//! What is decided, by protocol, name, client and rows; and that a trace changes nothing.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::protect::Protection;
+use super::remap::Remap;
+use super::route::SubnetRoots;
+use super::*;
+use crate::admission::access::{Access, List, NamedList, Range};
+use crate::content::Root;
+use crate::content::blob::Version;
+use crate::content::files::TreePath;
+use crate::session::Protocol;
+use crate::session::http::limits::HttpListener;
+use crate::time::Duration;
+use crate::vault::deed::{Auth, VaultPolicy};
+use crate::vault::upload::Rule;
+
+/// Keeps the steps as lines.
+#[derive(Default)]
+struct Lines(String);
+
+impl Trace for Lines {
+    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>) {
+        let step = step();
+        writeln!(self.0, "{} {step}", step.label()).unwrap();
+    }
+}
+
+struct Bench {
+    policy: Policy,
+    catalog: Arc<Catalog>,
+}
+
+fn listener(protocol: Protocol) -> HttpListener {
+    let stack = vec![RootId(0), RootId(1)];
+    HttpListener { address: "127.0.0.1:80".parse().unwrap(), protocol, stack, vault: true }
+}
+
+impl Bench {
+    /// Two roots, a vault, and no rows.
+    fn new() -> Bench {
+        let root = |id: u16, paths: &[&str]| {
+            let entries = paths.iter().map(|path| {
+                let version = Version { bytes: 7, ..Version::default() };
+                let entry = Arc::new(Entry::new(RootId(id), path, version));
+                (FileName::parse(path.as_bytes()).unwrap().as_bytes().into(), entry)
+            });
+            Arc::new(Root { dir: PathBuf::from(format!("/srv/{id}")), entries: entries.collect() })
+        };
+        let roots = vec![
+            root(0, &["other", "4711_96xxdata.txt", "fxd_settings.txt"]),
+            root(1, &["Site/A.txt", "x-directory.xml", "secret.cfg"]),
+        ];
+        let mut policy = Policy::default();
+        let vault = Some(Arc::new(VaultPolicy {
+            dir: "/vault".into(),
+            prefixes: vec![b"".as_slice().into()],
+            auth: Auth::Open,
+            bytes_max: 1 << 20,
+            versions_max: 20,
+            age_max: Duration::from_secs(1),
+            archive: None,
+            unknown: Unknown::Refuse,
+        }));
+        policy.tftp.stack = vec![RootId(0), RootId(1)];
+        policy.ftp.stack = policy.tftp.stack.clone();
+        (policy.http.vault, policy.ftp.vault) = (vault.clone(), vault);
+        Bench { policy, catalog: Arc::new(Catalog { roots }) }
+    }
+
+    fn remap(mut self, pattern: &str, replacement: &str) -> Bench {
+        self.policy.routes.remaps.push(Remap::new(pattern, replacement).unwrap());
+        self
+    }
+
+    fn upload(mut self, pattern: &str, existing: Existing) -> Bench {
+        self.policy.uploads.0.push(Rule::new(pattern, 3, 9, existing).unwrap());
+        self
+    }
+
+    fn allow(mut self, range: &str) -> Bench {
+        let list = List::new([Range::parse(range).unwrap()]);
+        self.policy.access = Access::default();
+        let list = Arc::new(NamedList { name: "`allow`".into(), list });
+        for protocol in [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp] {
+            self.policy.access.limit(protocol, Arc::clone(&list));
+        }
+        self
+    }
+
+    /// The decision in a few words, and the steps to it.
+    fn walk(&self, resource: Resource<'_>, operation: Operation, from: &str) -> (String, String) {
+        let client: IpAddr = from.parse().unwrap();
+        let request = Request { client, resource, operation, proven: None };
+        let policy = Arc::new(self.policy.clone());
+        let snapshot = Snapshot { policy, catalog: Arc::clone(&self.catalog) };
+        let mut lines = Lines::default();
+        let traced = in_words(&resolve(&request, &snapshot, &mut lines));
+        let plain = in_words(&resolve(&request, &snapshot, &mut NoTrace));
+        assert_eq!(traced, plain, "a trace changes nothing");
+        (traced, lines.0)
+    }
+
+    fn tftp(&self, name: &str, operation: Operation, from: &str) -> String {
+        self.walk(Resource::Tftp { name: name.as_bytes() }, operation, from).0
+    }
+
+    fn http(&self, target: &str, operation: Operation) -> String {
+        let listener = listener(Protocol::Http);
+        let resource = Resource::Http { listener: &listener, target: target.as_bytes() };
+        self.walk(resource, operation, "10.0.0.1").0
+    }
+
+    fn ftp(&self, path: &str, operation: Operation, from: &str) -> String {
+        let resource = Resource::Ftp { cwd: &TreePath::default(), path: path.as_bytes() };
+        self.walk(resource, operation, from).0
+    }
+}
+
+fn in_words(decision: &Decision<'_>) -> String {
+    match &decision.action {
+        Action::Serve(entry) => format!("serve {}", entry.path),
+        Action::ServeOverride(entry) => format!("override {}", entry.path),
+        Action::ServeCa(_) => "ca".into(),
+        Action::Vault { owner, fallback } => {
+            let fallback = fallback.map_or(String::new(), |entry| format!(" or {}", entry.path));
+            match owner {
+                VaultOwner::Named(item) => format!("vault {item}{fallback}"),
+                VaultOwner::LoggedIn(family) => format!("vault {family}"),
+            }
+        }
+        Action::Store { rule, name } => format!("store {}/{name}", rule.directory),
+        Action::Quarantine { directory, .. } => format!("quarantine {directory}"),
+        Action::NeedsCredentials { row } => format!("credentials {row}"),
+        Action::Refuse(why) => format!("refuse: {why}"),
+    }
+}
+
+const READ: Operation = Operation::Read;
+const WRITE: Operation = Operation::Write;
+
+#[test]
+fn a_trace_tells_every_step_to_a_file() {
+    let mut bench = Bench::new().remap("^a", "site/a").remap("^no.*", "").remap("x", "y");
+    bench.policy.routes.remaps[0].stop = true;
+    bench.policy.routes.remaps[2].from = vec!["192.168.0.0/16".parse().unwrap()];
+    let from = vec!["10.0.0.0/8".parse().unwrap()];
+    bench.policy.routes.subnets = vec![SubnetRoots { from, stack: vec![RootId(1)], only: false }];
+    let steps = |name: &str, from| bench.walk(Resource::Tftp { name: name.as_bytes() }, READ, from);
+    assert_eq!(
+        steps("\\A.TXT", "::ffff:10.0.0.1").1,
+        "access allowed\n\
+         limits [tftp]: blocks of up to 1468 bytes, windows of up to 64\n\
+         name the name is read as a.txt\n\
+         name remap row 1 makes it site/a.txt, and no further row is tried\n\
+         name roots row 1 is for the client, and its roots come first\n\
+         name found in /srv/1: Site/A.txt, 7 bytes\n"
+    );
+    let refused = steps("none", "172.16.0.1");
+    assert_eq!(refused.0, "refuse: remap row 2 refuses the name");
+    assert!(refused.1.ends_with("name refused: remap row 2 refuses the name\n"));
+    assert!(steps("zzz", "172.16.0.1").1.ends_with(
+        "name remap row 1 does not match\nname remap row 2 does not match\n\
+         name remap row 3 is for other clients\nname not in /srv/0\nname not in /srv/1\n\
+         name not found: no root has zzz\n"
+    ));
+    assert!(steps("../x", "10.0.0.1").1.contains("name refused: the name has a part"));
+}
+
+#[test]
+fn an_ipv4_phone_at_an_ipv6_socket_is_decided_about_as_any_other() {
+    let bench = Bench::new().allow("10.0.0.0/8").upload("*.log", Existing::Replace);
+    for (name, operation) in [("other", READ), ("none", READ), ("x.log", WRITE), ("x", WRITE)] {
+        for (plain, mapped) in [("10.0.0.1", "::ffff:10.0.0.1"), ("11.0.0.1", "::ffff:11.0.0.1")] {
+            let decided = |from| bench.tftp(name, operation, from);
+            assert_eq!(decided(plain), decided(mapped), "{name} {mapped}");
+        }
+    }
+}
+
+#[test]
+fn what_is_stored_goes_the_way_that_it_is_read_back_by() {
+    let config = || Bench::new().remap("^polycom/(.*)$", "$1");
+    for rows in ["polycom/*-directory.xml", "*-directory.xml"] {
+        let bench = config().upload(rows, Existing::Replace);
+        let name = "polycom/X-directory.xml";
+        assert_eq!(bench.tftp(name, WRITE, "10.0.0.1"), "store 3/x-directory.xml");
+        assert_eq!(bench.http(&format!("/{name}"), WRITE), "store 3/x-directory.xml");
+        assert_eq!(bench.ftp(name, WRITE, "10.0.0.1"), "store 3/x-directory.xml");
+        assert_eq!(bench.http(&format!("/{name}"), READ), "serve x-directory.xml");
+    }
+    let refusing = Bench::new().remap("^boot.*", "").upload("*", Existing::Replace);
+    let denied = "refuse: remap row 1 refuses the name";
+    assert_eq!(refusing.tftp("boot.cfg", WRITE, "10.0.0.1"), denied);
+    assert_eq!(refusing.tftp("boot.cfg", READ, "10.0.0.1"), denied);
+}
+
+#[test]
+fn the_vault_comes_before_the_rows_and_the_rows_before_the_unknown() {
+    let mut bench = Bench::new().upload("*_96xxdata.txt", Existing::Append);
+    let item = "vault 4711_96xxdata.txt";
+    assert_eq!(bench.http("/4711_96XXdata.txt", WRITE), item);
+    assert_eq!(bench.http("/4711_96XXdata.txt", Operation::Delete), item);
+    assert_eq!(bench.http("/4711_96xxdata.txt", READ), format!("{item} or 4711_96xxdata.txt"));
+    assert_eq!(bench.tftp("4711_96xxdata.txt", READ, "10.0.0.1"), "serve 4711_96xxdata.txt");
+    assert_eq!(bench.tftp("4711_96xxdata.txt", WRITE, "10.0.0.1"), "store 3/4711_96xxdata.txt");
+    assert_eq!(bench.http("/_96xxdata.txt", WRITE), "store 3/_96xxdata.txt");
+    let nobody = "refuse: neither the vault nor an [[upload]] row takes the name";
+    assert_eq!(bench.http("/core.dump", WRITE), nobody);
+    let vault = Arc::make_mut(bench.policy.http.vault.as_mut().unwrap());
+    vault.unknown = Unknown::Quarantine { directory: 7, bytes_max: 99 };
+    assert_eq!(bench.http("/core.dump", WRITE), "quarantine 7");
+    assert_eq!(bench.tftp("core.dump", WRITE, "10.0.0.1"), nobody);
+}
+
+#[test]
+fn a_remap_row_may_lead_into_the_vault_and_out_of_nothing() {
+    let bench = Bench::new().remap("^users/(.*)$", "$1").remap("^4.*", "");
+    let item = "vault 3_96xxdata.txt";
+    for operation in [READ, WRITE, Operation::Delete] {
+        assert_eq!(bench.http("/users/3_96xxdata.txt", operation), item);
+    }
+    // What is in the vault by its own name stays there, whatever rows make of it.
+    assert_eq!(bench.http("/4711_96xxdata.txt", READ), "vault 4711_96xxdata.txt");
+}
+
+#[test]
+fn by_ftp_whoever_is_logged_in_at_the_phone_is_meant() {
+    let mut bench = Bench::new().upload("*.log", Existing::Replace);
+    bench.policy.ftp.bypass = vec!["10.9.0.0/16".parse().unwrap()];
+    let from = "10.0.0.1";
+    assert_eq!(bench.ftp("4621data.txt", READ, from), "vault 4620data");
+    assert_eq!(bench.ftp("4621data.txt", WRITE, from), "vault 4620data");
+    assert!(bench.ftp("4621data.txt", READ, "10.9.0.1").contains("begin with the extension"));
+    assert_eq!(bench.ftp("1_4621data.txt", READ, "10.9.0.1"), "vault 1_4620data.txt");
+    assert!(bench.ftp("1_4621data.txt", Operation::Append, from).contains("stored whole"));
+    assert!(bench.ftp("a.log", Operation::Append, from).contains("does not append"));
+    assert_eq!(bench.ftp("a.log", WRITE, from), "store 3/a.log");
+    assert_eq!(bench.http("/4621data.txt", READ), "refuse: no root has the name");
+}
+
+#[test]
+fn a_client_off_the_list_gets_override_files_and_nothing_else() {
+    let bench = Bench::new().allow("10.0.0.0/8").upload("*", Existing::Replace);
+    let from = "192.168.0.1";
+    let denied = "refuse: the address is not on `allow`";
+    assert_eq!(bench.tftp("46xxSettings.txt", READ, from), "override fxd_settings.txt");
+    assert_eq!(bench.ftp("46xxSettings.txt", READ, from), "override fxd_settings.txt");
+    for (name, operation) in [
+        ("other", READ),
+        ("46xxupgrade.scr", READ),
+        ("46xxsettings.txt", WRITE),
+        ("46xxsettings.txt", Operation::Delete),
+        ("../x", READ),
+    ] {
+        assert_eq!(bench.tftp(name, operation, from), denied, "{name}");
+        assert_eq!(bench.ftp(name, operation, from), denied, "{name}");
+    }
+    assert_eq!(bench.tftp("other", READ, "10.1.2.3"), "serve other");
+}
+
+#[test]
+fn a_protected_name_needs_its_password_whatever_rows_make_of_it() {
+    let mut bench = Bench::new().remap("^open$", "secret.cfg").upload("*", Existing::Replace);
+    bench.policy.protections.0.push(Protection::new("secret.*").unwrap());
+    for name in ["secret.cfg", "open", "secret.none"] {
+        for operation in [READ, WRITE] {
+            let target = format!("/{name}");
+            assert_eq!(bench.http(&target, operation), "credentials 0", "{name}");
+            assert_eq!(bench.tftp(name, operation, "10.0.0.1"), "credentials 0", "{name}");
+        }
+    }
+    assert_eq!(bench.http("/other", READ), "serve other");
+    bench.policy.protections.0.push(Protection::of_roots(vec![RootId(0)]));
+    assert_eq!(bench.http("/other", READ), "credentials 1");
+    let request = |proven| {
+        let policy = Arc::new(bench.policy.clone());
+        let snapshot = Snapshot { policy, catalog: Arc::clone(&bench.catalog) };
+        let resource = Resource::Tftp { name: b"other" };
+        let client = "10.0.0.1".parse().unwrap();
+        let request = Request { client, resource, operation: READ, proven };
+        in_words(&resolve(&request, &snapshot, &mut NoTrace))
+    };
+    assert_eq!(request(Some(1)), "serve other");
+    assert_eq!(request(Some(0)), "credentials 1", "a password is good for its row alone");
+}
+
+#[test]
+fn what_may_be_done_with_a_name_is_what_would_be_done() {
+    let bench = Bench::new().upload("*.log", Existing::Keep);
+    let listener = listener(Protocol::Https);
+    let policy = Arc::new(bench.policy.clone());
+    let snapshot = Snapshot { policy, catalog: Arc::clone(&bench.catalog) };
+    for (target, write, delete) in [
+        ("/other", false, false),
+        ("/none", false, false),
+        ("/a.log", true, false),
+        ("/3_96xxdata.txt", true, true),
+    ] {
+        let resource = Resource::Http { listener: &listener, target: target.as_bytes() };
+        let client = "10.0.0.1".parse().unwrap();
+        let request = Request { client, resource, operation: READ, proven: None };
+        assert_eq!(allowed(&request, &snapshot), Allowed { write, delete }, "{target}");
+    }
+}

@@ -30,7 +30,7 @@ impl Walk<'_> {
                 let dir = self.settings.upload_dir(rule.directory);
                 let shown = dir.map_or("nowhere".into(), |dir| dir.display().to_string());
                 let other_name = decision.name.is_some_and(|asked| asked != **name);
-                let other_name = other_name.then(|| format!(" as {name}")).unwrap_or_default();
+                let other_name = if other_name { format!(" as {name}") } else { String::new() };
                 let (pattern, bytes_max) = (&rule.pattern, rule.bytes_max);
                 let back = dir.and_then(|dir| self.read_back(&request, dir, name));
                 let back = back.map_or(String::new(), |why| format!("; {why}"));

@@ -12,6 +12,9 @@ use ringpost::content::index::Index;
 use ringpost::content::{Catalog, Entry, Root, RootId};
 use ringpost::policy::remap::Remap;
 use ringpost::policy::route::Routes;
+use ringpost::policy::snapshot::{Policy, Snapshot};
+use ringpost::policy::trace::NoTrace;
+use ringpost::policy::{self, Action, Operation, Request, Resource};
 use ringpost::wire::name::FileName;
 
 const FILES: u32 = 200_000;
@@ -66,12 +69,34 @@ fn resolve(c: &mut Criterion) {
         c.bench_function(&format!("content/resolve/{case}"), |b| {
             b.iter(|| {
                 let name = name.as_ref().ok()?;
-                let route = routes.resolve(black_box(name), client, STACK).ok()?;
-                Some(black_box(route).name.as_bytes().len())
+                let renamed = routes.rename(black_box(name), client, &mut NoTrace).ok()?;
+                let stack = routes.stack_for(client, STACK, &mut NoTrace);
+                Some(black_box(renamed).as_bytes().len() + black_box(stack).len())
             });
         });
     }
 }
 
-criterion_group!(benches, find, change, resolve);
+/// The whole decision about a read by TFTP, from the bytes of the name to the entry.
+fn decide(c: &mut Criterion) {
+    let mut policy = Policy::default();
+    policy.tftp.stack = STACK.to_vec();
+    let catalog = Arc::new(Catalog { roots: vec![root(0, 10), root(1, FILES)] });
+    let snapshot = Snapshot { policy: Arc::new(policy), catalog };
+    let name = asked(4_711);
+    let request = Request {
+        client: IpAddr::from([10, 1, 2, 3]),
+        resource: Resource::Tftp { name: &name },
+        operation: Operation::Read,
+        proven: None,
+    };
+    c.bench_function("policy/resolve/read", |b| {
+        b.iter(|| {
+            let decision = policy::resolve(black_box(&request), &snapshot, &mut NoTrace);
+            matches!(decision.action, Action::Serve(_))
+        });
+    });
+}
+
+criterion_group!(benches, find, change, resolve, decide);
 criterion_main!(benches);

@@ -1,8 +1,8 @@
 //! Who gets what: the one decision about every read, write and delete, of every protocol.
 //!
-//! Decides from memory alone; opens, locks and allocates nothing on the way to a file. Sessions turn
-//! a [`Decision`] into the answers of their protocols, and `ringpost explain` prints the [`Trace`] of
-//! the same walk, so that it cannot say anything else than the server does.
+//! Decides from memory alone; opens, locks and allocates nothing on the way to a file. Sessions
+//! turn a [`Decision`] into the answers of their protocols, and `ringpost explain` prints the
+//! [`Trace`] of the same walk, so that it cannot say anything else than the server does.
 
 mod decision;
 pub mod protect;

@@ -145,6 +145,7 @@ pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json:
                     let json = serde_json::json!({
                         "name": question.asked, "from": question.client, "answered_by": by,
                         "pid": pid, "served": explained.served, "steps": lines,
+                        "listeners": explained.listeners,
                     });
                     format!("{json:#}\n")
                 }

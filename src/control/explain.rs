@@ -6,11 +6,12 @@
 mod listeners;
 mod upload;
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::config::Settings;
 use crate::content::{Catalog, Entry};
@@ -36,10 +37,9 @@ pub struct Question<'a> {
 }
 
 /// The steps in words, and whether a file would be served.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     /// The steps, one a line.
-    #[serde(skip)]
     pub text: String,
     /// Whether the phone would get a file, of any listener that was asked about.
     pub served: bool,
@@ -48,36 +48,27 @@ pub struct Explained {
 }
 
 /// What listeners do that all do the same.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListenerExplained {
     /// Which they are.
     pub listener: String,
     /// The steps to the decision.
     pub steps: Vec<StepExplained>,
     /// What is decided about a request to read; a word that never changes.
-    pub decision: &'static str,
+    pub decision: Cow<'static, str>,
     /// What is decided about a request to store.
-    pub upload: &'static str,
+    pub upload: Cow<'static, str>,
     /// What the phone gets, or `None` if it gets nothing.
     pub served: Option<String>,
 }
 
 /// One step.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepExplained {
     /// What it is about.
-    pub step: &'static str,
+    pub step: Cow<'static, str>,
     /// What was found.
     pub text: String,
-}
-
-impl Explained {
-    /// The same for programs.
-    #[must_use]
-    pub fn json(&self) -> String {
-        // Strings and flags are always written.
-        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
-    }
 }
 
 /// Explains a read request at every listener that the question is about. Listeners that do the same
@@ -126,7 +117,7 @@ struct Recorder {
 
 impl Recorder {
     fn tell(&mut self, step: &'static str, text: impl fmt::Display) {
-        self.steps.push(StepExplained { step, text: text.to_string() });
+        self.steps.push(StepExplained { step: step.into(), text: text.to_string() });
     }
 }
 
@@ -178,6 +169,7 @@ impl Walk<'_> {
         };
         told.tell("served", served.as_deref().unwrap_or("nothing"));
         let steps = told.steps;
+        let (decision, upload) = (decision.into(), upload.into());
         ListenerExplained { listener: door.to_string(), steps, decision, upload, served }
     }
 
@@ -426,7 +418,8 @@ mod tests {
         assert_eq!(
             put("polycom/dir/A.txt", "up"),
             format!(
-                "{stored}; it is not what is read back: /d/common/Dir/A.txt comes first, in an earlier root"
+                "{stored}; it is not what is read back: /d/common/Dir/A.txt comes first, in an \
+                 earlier root"
             )
         );
         let put_b = |dir| put("dir/b.txt", dir);
@@ -437,7 +430,7 @@ mod tests {
     #[test]
     fn programs_are_told_the_same() {
         let explained = told("dir/a.txt", "::ffff:10.1.2.3", "data_dir = \"/d\"\n[tftp]\n");
-        let json: serde_json::Value = serde_json::from_str(&explained.json()).unwrap();
+        let json = serde_json::to_value(&explained).unwrap();
         assert_eq!(json["served"], true);
         let listener = &json["listeners"][0];
         assert_eq!(

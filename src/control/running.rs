@@ -190,10 +190,10 @@ pub(super) fn explain(
         listener: question.listener,
     };
     let reply = server.ask(&request).map_err(|why| server.silence(&why))?;
-    let Answer::Explained { text, served } = reply.answer else {
+    let Answer::Explained(explained) = reply.answer else {
         return Err(server.odd(&reply.answer));
     };
-    Ok((Explained { text, served }, reply.pid))
+    Ok((explained, reply.pid))
 }
 
 /// As whom the disk is judged where no server is asked.

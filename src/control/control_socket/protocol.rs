@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::control::board::{Reloaded, Status};
+use crate::control::explain::Explained;
 
 /// Longest request in bytes, its line end included.
 pub const REQUEST_BYTES_MAX: u64 = 16 << 10;
@@ -64,12 +65,7 @@ pub enum Answer {
     /// What came of a reload.
     Reloaded(Reloaded),
     /// What a phone would get.
-    Explained {
-        /// The steps.
-        text: String,
-        /// Whether the phone would get a file.
-        served: bool,
-    },
+    Explained(Explained),
     /// All that ran has ended.
     Drained {
         /// Transfers that were cut off, for they took too long.

@@ -132,7 +132,7 @@ impl Commands {
                     explain::explain(&question, &board.settings.load(), &catalog)
                 });
                 let explained = explained.await.map_err(io::Error::other)?;
-                Ok(Answer::Explained { text: explained.text, served: explained.served })
+                Ok(Answer::Explained(explained))
             }
         }
     }

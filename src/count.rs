@@ -121,6 +121,14 @@ counters! {
     Total tftp_sent_bytes,
     /// Acknowledgements that said nothing new.
     Total tftp_stale_acks,
+    /// Uploads ended because those under way held all of `upload_memory`.
+    Total tftp_upload_memory_spent,
+    /// Uploads that a client sent again because it had not heard that they were stored.
+    Total tftp_uploads_repeated,
+    /// Stored uploads whose last ACK will not be repeated any more, because there were too many.
+    Total tftp_last_acks_forgotten,
+    /// Datagrams that came to a port of a phone where nobody listens any more (ICMP).
+    Total tftp_unreachable,
     /// ERROR packets sent.
     Total tftp_errors_sent,
     /// TCP connections that phones have opened.

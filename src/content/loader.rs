@@ -191,7 +191,7 @@ impl Loader {
             | Ask::Login { .. } => {
                 queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
             }
-            Ask::Store { .. } => queues
+            Ask::Store { .. } | Ask::Upload { .. } => queues
                 .writes
                 .try_send((worker, ask, None))
                 .map_err(|refused| refused.into_inner().1),
@@ -303,6 +303,9 @@ impl Shared {
             // The writer has a queue of its own.
             Ask::Store { ticket, .. } => {
                 self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
+            }
+            Ask::Upload { ticket, .. } => {
+                self.answer(worker, Answer::Upload { ticket, result: Err(StoreError::Busy) });
             }
             Ask::Read { ticket, blob, offset, bytes, buffer } => {
                 let result = read_part(&blob, offset, bytes, buffer);
@@ -822,6 +825,7 @@ mod tests {
                 existing: crate::vault::upload::Existing::Replace,
                 precondition: crate::vault::deed::Precondition::None,
                 client: [10, 0, 0, 1].into(),
+                spool: None,
                 bytes: b"stored".to_vec(),
             });
             bench.loader.ask(0, Ask::Store { ticket: Ticket(ticket), upload }).unwrap();

@@ -35,7 +35,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 
 use crate::vault::deed::{Deed, Denied, Done, Login};
-use crate::vault::upload::Upload;
+use crate::vault::upload::{PartDone, PartOp, Upload};
 use crate::wire::name::FileName;
 #[cfg(feature = "server")]
 use beneath::Beneath;
@@ -225,6 +225,15 @@ pub enum Ask {
         /// The bytes and where they belong.
         upload: Box<Upload>,
     },
+    /// Do something for an upload that is not whole yet.
+    Upload {
+        /// Who asks.
+        ticket: Ticket,
+        /// The directory that the upload goes to: the rule's.
+        directory: u16,
+        /// What.
+        op: PartOp,
+    },
     /// Read a part of a mapped file into this process: for whoever must see the bytes, as TLS must.
     Read {
         /// Who asks.
@@ -287,6 +296,13 @@ pub enum Answer {
         /// Once file and directory are synced.
         result: Result<Stored, StoreError>,
     },
+    /// What was done for an upload that is not whole yet, or why not.
+    Upload {
+        /// Who asked.
+        ticket: Ticket,
+        /// What was done.
+        result: Result<PartDone, StoreError>,
+    },
     /// A part of a file.
     Read {
         /// Who asked.
@@ -325,6 +341,7 @@ impl Ask {
             Ask::Open { ticket, .. }
             | Ask::Verify { ticket, .. }
             | Ask::Store { ticket, .. }
+            | Ask::Upload { ticket, .. }
             | Ask::Read { ticket, .. }
             | Ask::Vault { ticket, .. }
             | Ask::Files { ticket, .. }
@@ -341,6 +358,7 @@ impl Answer {
             Answer::Opened { ticket, .. }
             | Answer::Verified { ticket, .. }
             | Answer::Stored { ticket, .. }
+            | Answer::Upload { ticket, .. }
             | Answer::Read { ticket, .. }
             | Answer::Vault { ticket, .. }
             | Answer::Files { ticket, .. }
@@ -394,6 +412,8 @@ pub enum StoreError {
     Io,
     /// The writer's queue was full.
     Busy,
+    /// The uploads that are under way hold all the memory that they may.
+    NoMemory,
 }
 
 #[cfg(test)]

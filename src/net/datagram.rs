@@ -11,6 +11,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::net::listener::allow_fragments;
 use crate::net::udp::{Inbox, Outbox, RECEIVE_BATCH};
+use crate::net::udp_errors;
 use crate::session::Turn;
 use crate::session::tftp::{Arrival, Engine, Lane, PortId, SendFault};
 use crate::wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
@@ -159,8 +160,10 @@ impl Datagrams {
                 // A fault other than emptiness is that of an earlier send, told once: the next call
                 // gets on. One that lasts must not keep the worker turning for nothing.
                 let told = fault.kind() != io::ErrorKind::WouldBlock;
-                port.readable = told && !port.faulty;
-                port.faulty = told;
+                let taken = told && self.take_errors(place, turn);
+                let port = &mut self.ports[place];
+                port.readable = taken || (told && !port.faulty);
+                port.faulty = told && !taken;
                 return;
             }
         };
@@ -186,6 +189,14 @@ impl Datagrams {
             };
             self.engine.handle_datagram(arrival, turn);
         }
+    }
+
+    /// Takes what the network has said of earlier sends; whether there was anything.
+    fn take_errors(&mut self, place: usize, turn: &mut Turn<'_>) -> bool {
+        let (port, engine) = (&self.ports[place], &mut self.engine);
+        udp_errors::drain(port.socket.as_fd(), |peer| {
+            engine.handle_unreachable(PortId(place as u16), peer, turn);
+        })
     }
 
     /// Sends what is due: lone packets and small files whole, then a bounded part of the rest.
@@ -243,6 +254,7 @@ impl Datagrams {
         }
         self.engine.handle_transmitted(id, lane, sent.count, turn);
         let Some(fault) = sent.fault else { return Some(bytes) };
+        let told = self.take_errors(place, turn);
         match fault.raw_os_error() {
             Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
                 turn.counters.send_would_block.up();
@@ -259,6 +271,8 @@ impl Datagrams {
                 self.engine.handle_send_fault(id, lane, SendFault::FileCut, turn);
                 Some(0)
             }
+            // What was told of another send.
+            Some(_) if told => Some(0),
             Some(_) | None => {
                 self.engine.handle_send_fault(id, lane, SendFault::Refused, turn);
                 Some(0)

@@ -15,6 +15,7 @@ pub mod steer;
 pub mod stream;
 pub mod tls;
 pub mod udp;
+mod udp_errors;
 pub mod view;
 
 use std::io;

@@ -10,6 +10,8 @@ pub mod random;
 mod snmp;
 pub mod tftp;
 #[cfg(test)]
+mod tftp_lossy;
+#[cfg(test)]
 mod toy;
 
 use std::cmp::Ordering;
@@ -20,7 +22,7 @@ use std::sync::Arc;
 use crate::phone::boot::{Boot, FileResult, Plan};
 use crate::phone::tftp::Piece;
 use crate::time::{Duration, Instant};
-use crate::wire::tftp::{Mode, Options, Request};
+use crate::wire::tftp::{Block, Control, Mode, Options, Request};
 use ledger::{Cause, Ledger};
 use link::Link;
 use random::Random;
@@ -72,6 +74,8 @@ struct Phone {
     alarm: Option<Instant>,
     /// Bytes of the current file that were right so far.
     bytes_right: u64,
+    /// ACKs to it that [`World::lose_acks`] has lost.
+    acks_lost: u32,
     /// When the latest datagram arrives that keeps its place in the queue, up and down.
     arrives: [Instant; 2],
     results: Vec<FileResult>,
@@ -129,6 +133,8 @@ pub struct World<S: Server> {
     queue: BinaryHeap<Scheduled>,
     sequence: u64,
     ledger: Ledger,
+    /// The ACK of which the first so many to each phone get lost.
+    lost_ack: Option<(Block, u32)>,
     scratch: Vec<u8>,
 }
 
@@ -155,6 +161,7 @@ impl<S: Server> World<S> {
             queue: BinaryHeap::new(),
             sequence: 0,
             ledger: Ledger::new(up.delay + down.delay),
+            lost_ack: None,
             scratch: Vec::new(),
         }
     }
@@ -163,6 +170,11 @@ impl<S: Server> World<S> {
     /// receive buffer that holds everything.
     pub fn set_service(&mut self, service: Duration) {
         self.service = service;
+    }
+
+    /// Loses the first `times` ACKs of a block on their way to each phone.
+    pub fn lose_acks(&mut self, block: Block, times: u32) {
+        self.lost_ack = Some((block, times));
     }
 
     /// A phone that gets power at `start`. With `may_fail` its failure is no fault of the server.
@@ -175,6 +187,7 @@ impl<S: Server> World<S> {
             may_fail,
             alarm: None,
             bytes_right: 0,
+            acks_lost: 0,
             arrives: [Instant::START; 2],
             results: Vec::new(),
         });
@@ -353,12 +366,24 @@ impl<S: Server> World<S> {
             self.ledger.sent(&datagram, cause, self.now);
             let Datagram { port, peer, bytes } = datagram;
             let Some((phone, phone_port)) = phone_of(peer) else { continue };
+            if self.is_lost_ack(phone, &bytes) {
+                self.ledger.dropped(port, peer, self.now);
+                continue;
+            }
             let from = SocketAddr::new(SERVER.ip(), port);
             for at in self.carry(phone, Way::Down, peer, port) {
                 let (port, bytes) = (phone_port, bytes.clone());
                 self.schedule(at, Event::ToPhone { phone, port, from, bytes });
             }
         }
+    }
+
+    fn is_lost_ack(&mut self, phone: usize, bytes: &[u8]) -> bool {
+        let Some((block, times)) = self.lost_ack else { return false };
+        let Some(phone) = self.phones.get_mut(phone) else { return false };
+        let is_meant = Control::ack(block).as_bytes() == bytes && phone.acks_lost < times;
+        phone.acks_lost += u32::from(is_meant);
+        is_meant
     }
 
     /// When a datagram and its double arrive. A network is a queue: only what is late by chance is

@@ -20,7 +20,7 @@ use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::tftp::{Arrival, Engine, Lane, Payload, PortId, Transmit};
 use crate::session::{Outcome, Turn};
 use crate::time::{Duration, Instant};
-use crate::vault::upload::Upload;
+use crate::vault::upload::{PartDone, PartOp, Spool, Upload};
 use crate::wire::name::FileName;
 
 /// The first port of the pool that transfers are answered from.
@@ -169,6 +169,15 @@ impl TftpServer {
                 self.uploads.push(*upload);
                 let stored = Stored { new: true, version: Version::default() };
                 Answer::Stored { ticket, result: Ok(stored) }
+            }
+            Ask::Upload { ticket, op: PartOp::Find { .. }, .. } => {
+                Answer::Upload { ticket, result: Ok(PartDone::Found(false)) }
+            }
+            Ask::Upload { op: PartOp::Forget { .. }, .. } => return None,
+            Ask::Upload { ticket, op: PartOp::Write { spool, bytes }, .. } => {
+                let mut spool = spool.unwrap_or_else(Spool::in_memory);
+                spool.extend(&bytes);
+                Answer::Upload { ticket, result: Ok(PartDone::Written { spool, room: Vec::new() }) }
             }
             // TFTP never asks for these.
             Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => {

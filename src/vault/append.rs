@@ -9,11 +9,11 @@ use cap_std::fs::{Dir, OpenOptions};
 
 use super::upload::Upload;
 
-/// What is there and the upload behind it, as much of the newest end as the rule allows. What goes
-/// goes up to a line's end. Also the file that was there.
-pub(super) fn append(dir: &Dir, name: &str, upload: &Upload) -> io::Result<(Vec<u8>, File)> {
+/// What stays of what is there before an upload: as much of the newest end as the rule allows. What
+/// goes goes up to a line's end. Also the file that was there.
+pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<(Vec<u8>, File)> {
     let (mut file, before_bytes) = open_regular(dir, name)?;
-    let room = upload.bytes_max.saturating_sub(upload.bytes.len() as u64);
+    let room = upload.bytes_max.saturating_sub(upload.bytes_all());
     let mut bytes = Vec::new();
     if before_bytes <= room {
         (&file).take(room).read_to_end(&mut bytes)?;
@@ -25,7 +25,6 @@ pub(super) fn append(dir: &Dir, name: &str, upload: &Upload) -> io::Result<(Vec<
         let kept_from = (line_end + 1).min(bytes.len());
         bytes.drain(..kept_from);
     }
-    bytes.extend_from_slice(&upload.bytes);
     Ok((bytes, file))
 }
 

@@ -232,7 +232,7 @@ impl Disk {
     }
 
     /// A name for a file aside that no other of this process has.
-    fn aside_name() -> String {
+    pub(super) fn aside_name() -> String {
         format!("{ASIDE}{}-{}", std::process::id(), FILES_WRITTEN.fetch_add(1, Relaxed))
     }
 

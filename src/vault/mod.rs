@@ -18,11 +18,14 @@ pub mod keep;
 pub mod months;
 pub mod names;
 #[cfg(feature = "server")]
+mod parts;
+#[cfg(feature = "server")]
 pub(crate) mod places;
 pub mod quarantine;
 pub mod slow;
 #[cfg(feature = "server")]
 pub(crate) mod spelling;
+pub mod spool;
 pub mod stamp;
 #[cfg(feature = "server")]
 pub mod store;

@@ -48,6 +48,7 @@ pub fn quarantine(
         existing: Existing::Keep,
         precondition: Precondition::None,
         client: stranger.client,
+        spool: None,
         bytes,
     })
 }

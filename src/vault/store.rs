@@ -7,7 +7,6 @@
 //! leaves the directories it was given, and never changes a file in place: phones that are being
 //! sent the old version finish it.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata};
 
-use super::append::append;
+use super::append::kept_part;
 use super::deed::{Deed, Denied, Done, Precondition, VaultPolicy, holds};
 pub use super::directories::Directories;
 use super::directories::bytes_in;
@@ -31,6 +30,7 @@ use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
 use super::versions::VersionName;
 use crate::content::{StoreError, Stored};
+use crate::wire::name::FileName;
 
 /// How often the sizes in a full directory are added up again: somebody may have made room.
 const RECOUNT_EVERY: Duration = Duration::from_secs(10);
@@ -57,13 +57,13 @@ pub enum Outcome {
 /// Writes uploads and versions.
 #[derive(Debug)]
 pub struct Writer {
-    directories: Arc<Directories>,
+    pub(super) directories: Arc<Directories>,
     /// Most bytes that may lie in one of the directories.
     directory_bytes_max: u64,
     spellings: Spellings,
     used: HashMap<u16, Used>,
     versions_pruned: u64,
-    disk: Disk,
+    pub(super) disk: Disk,
 }
 
 /// How many bytes lie in a directory, as far as this process knows.
@@ -74,12 +74,12 @@ struct Used {
 }
 
 /// Where an upload goes: an open directory, its path for messages, and the name in it.
-struct Place {
+pub(super) struct Place {
     dir: Arc<Dir>,
     path: PathBuf,
     name: String,
     /// What is there now.
-    existing: Option<Metadata>,
+    pub(super) existing: Option<Metadata>,
     seen: Seen,
 }
 
@@ -257,7 +257,7 @@ impl Writer {
 
     /// Judges an upload and writes it aside.
     fn begin_upload(&mut self, upload: &Upload) -> Result<Ready, StoreError> {
-        let place = self.place(upload)?;
+        let place = self.place(upload.directory, &upload.name)?;
         if !holds(&upload.precondition, place.seen.version()) {
             return Err(StoreError::Precondition);
         }
@@ -347,13 +347,13 @@ impl Writer {
     }
 
     /// Finds where an upload goes, and makes the directories on the way.
-    fn place(&mut self, upload: &Upload) -> Result<Place, StoreError> {
-        let Some(top) = self.directories.path(upload.directory) else {
-            tracing::error!("an upload of {} has no directory", upload.name);
+    pub(super) fn place(&mut self, directory: u16, name: &FileName) -> Result<Place, StoreError> {
+        let Some(top) = self.directories.path(directory) else {
+            tracing::error!("an upload of {name} has no directory");
             return Err(StoreError::Io);
         };
-        let Ok(name) = std::str::from_utf8(upload.name.as_bytes()) else {
-            tracing::warn!("{} cannot be stored: its name is not UTF-8", upload.name);
+        let Ok(name) = std::str::from_utf8(name.as_bytes()) else {
+            tracing::warn!("{name} cannot be stored: its name is not UTF-8");
             return Err(StoreError::Forbidden);
         };
         let mut path = top.clone();
@@ -391,38 +391,38 @@ impl Writer {
         upload: &Upload,
         place: &Place,
     ) -> io::Result<(Aside, Option<std::fs::File>)> {
-        let mut old = None;
-        let bytes = match (&place.existing, upload.existing) {
+        let (mut kept, mut old) = (Vec::new(), None);
+        match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(meta), _) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             (Some(meta), _) if !meta.is_file() && !meta.is_symlink() => {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             (Some(_), Existing::Append) => {
-                let (bytes, file) = append(&place.dir, &place.name, upload)?;
-                old = Some(file);
-                Cow::Owned(bytes)
+                let (bytes, file) = kept_part(&place.dir, &place.name, upload)?;
+                (kept, old) = (bytes, Some(file));
             }
-            (Some(_), Existing::Replace) | (None, _) => Cow::Borrowed(&*upload.bytes),
-        };
+            (Some(_), Existing::Replace) | (None, _) => {}
+        }
+        let bytes = kept.len() as u64 + upload.bytes_all();
         let before_bytes = place.existing.as_ref().map_or(0, Metadata::len);
-        let more_bytes = (bytes.len() as u64).saturating_sub(before_bytes);
-        if bytes.len() as u64 > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
+        let more_bytes = bytes.saturating_sub(before_bytes);
+        if bytes > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
         let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
         let to = Target { dir, path, name: place.name.clone() };
-        let aside = self.disk.write_beside(&to, &bytes, manner)?;
+        let aside = self.write_pieces(&to, kept, upload, manner)?;
         if let Some(used) = self.used.get_mut(&upload.directory) {
-            used.bytes = used.bytes.saturating_sub(before_bytes) + bytes.len() as u64;
+            used.bytes = used.bytes.saturating_sub(before_bytes) + bytes;
         }
         Ok((aside, old))
     }
 
     /// Whether a directory takes so many bytes more. Adds up what lies in it the first time, and
     /// again when it seems full.
-    fn has_room(&mut self, directory: u16, more_bytes: u64) -> bool {
+    pub(super) fn has_room(&mut self, directory: u16, more_bytes: u64) -> bool {
         let fits = |used: &Used| used.bytes.saturating_add(more_bytes) <= self.directory_bytes_max;
         let known = self.used.get(&directory);
         if known.is_some_and(|used| fits(used) || used.counted_at.elapsed() < RECOUNT_EVERY) {
@@ -448,7 +448,7 @@ impl Writer {
     }
 
     /// What the system's refusal means for the phone; logs what only an administrator can mend.
-    fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
+    pub(super) fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
         use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
         use io::ErrorKind::{PermissionDenied, QuotaExceeded};
         use io::ErrorKind::{ReadOnlyFilesystem, StorageFull};
@@ -492,7 +492,6 @@ mod tests {
     use super::*;
     use crate::content::blob::Version;
     use crate::vault::deed::Precondition;
-    use crate::wire::name::FileName;
     use std::fs;
     use std::io::Read as _;
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -531,6 +530,7 @@ mod tests {
                 existing,
                 precondition: Precondition::None,
                 client: [10, 0, 0, 1].into(),
+                spool: None,
                 bytes: bytes.to_vec(),
             }
         }

@@ -16,6 +16,7 @@ use super::deed::{Act, Deed, Denied, Done, Login};
 use super::durable::Complaints;
 use super::keep::denied;
 use super::store::{Job, Outcome, Writer};
+use super::upload::PartOp;
 use super::versions;
 use crate::content::{Answer, Ask, Ticket};
 use crate::time::Instant;
@@ -225,7 +226,12 @@ impl Vault {
                 && let Some(task) = all.next()
             {
                 bytes += bytes_of(&task);
-                batch.push(task);
+                if let (worker, Ask::Upload { ticket, directory, op }, _) = task {
+                    let result = writer.handle_part(directory, op);
+                    answer(worker, Answer::Upload { ticket, result });
+                } else {
+                    batch.push(task);
+                }
             }
             let jobs: Vec<_> = batch.iter().filter_map(job).collect();
             let outcomes = writer.run(&jobs);
@@ -290,7 +296,9 @@ fn bytes_of((_, ask, _): &Task) -> usize {
             Act::Keep { bytes, .. } => bytes.len(),
             Act::Fetch | Act::Forget { .. } => 0,
         },
-        Ask::Open { .. }
+        Ask::Upload { op: PartOp::Write { bytes, .. }, .. } => bytes.len(),
+        Ask::Upload { op: PartOp::Find { .. } | PartOp::Forget { .. }, .. }
+        | Ask::Open { .. }
         | Ask::Verify { .. }
         | Ask::Read { .. }
         | Ask::Files { .. }
@@ -303,7 +311,8 @@ fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
     match ask {
         Ask::Store { upload, .. } => Some(Job::Upload(upload)),
         Ask::Vault { deed, .. } => Some(Job::Deed(deed, secret.as_deref())),
-        Ask::Open { .. }
+        Ask::Upload { .. }
+        | Ask::Open { .. }
         | Ask::Verify { .. }
         | Ask::Read { .. }
         | Ask::Files { .. }

@@ -9,6 +9,7 @@ use regex::bytes::Regex;
 
 use super::deed::Precondition;
 use super::glob::{self, BadPattern};
+pub use super::spool::{PartDone, PartOp, Spool};
 use crate::wire::name::FileName;
 
 /// What happens to a file that is already there.
@@ -102,8 +103,18 @@ pub struct Upload {
     pub precondition: Precondition,
     /// Who sent it, for the log.
     pub client: IpAddr,
-    /// The bytes as they came.
+    /// The bytes that came first, where they are too many for memory.
+    pub spool: Option<Spool>,
+    /// The bytes as they came, behind those of `spool`.
     pub bytes: Vec<u8>,
+}
+
+impl Upload {
+    /// Bytes of the whole.
+    #[must_use]
+    pub fn bytes_all(&self) -> u64 {
+        self.spool.as_ref().map_or(0, Spool::bytes) + self.bytes.len() as u64
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod avaya;
 pub mod header_reads;
 pub mod objects;
+pub mod probes;
 
 use crate::wire::name::FileName;
 

@@ -7,7 +7,9 @@
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
+use crate::relay::{Loss, Relay};
 use crate::server::Server;
 
 mod openssl;
@@ -321,4 +323,113 @@ fn noise_has_no_two_blocks_alike() {
     blocks.sort_unstable();
     blocks.dedup();
     assert_eq!((file.len(), blocks.len()), (10_000, 20));
+}
+
+/// A server whose `*.log` grow, on a network that loses the first last ACKs of uploads.
+fn losing_last_acks(most: u32) -> (Server, Relay) {
+    let server = Server::start_with(
+        "[[upload]]\nname = \"*.log\"\ndir = \"uploads\"\nmax = \"1MiB\"\nexisting = \"append\"\n",
+    );
+    let relay = Relay::start(server.address(), Loss::LastAcks(most));
+    (server, relay)
+}
+
+/// Runs a client that uploads `one.log` through the network and should hear that it is stored.
+fn expect_stored_once(command: &str, lost: u32) {
+    let (server, relay) = losing_last_acks(lost);
+    give(&server, "one.log", b"one line\n");
+    succeed(&server, &command.replace("RELAY", &relay.port().to_string()));
+    assert_eq!(relay.last_acks_lost(), lost);
+    expect_same(&server.uploaded("one.log").unwrap(), b"one line\n", "stored once");
+}
+
+#[test]
+fn tftp_hears_of_its_upload_when_last_acks_are_lost() {
+    if has("tftp") {
+        let said = "printf 'mode octet\\nrexmt 1\\ntimeout 20\\nput one.log one.log\\n'";
+        expect_stored_once(&format!("{said} | tftp 127.0.0.1 RELAY"), 5);
+    }
+}
+
+#[test]
+fn atftp_hears_of_its_upload_when_last_acks_are_lost() {
+    if has("atftp") {
+        let options = "--tftp-timeout 1 --option 'timeout 1'";
+        expect_stored_once(&format!("atftp {options} -p -l one.log 127.0.0.1 RELAY"), 4);
+    }
+}
+
+#[test]
+fn curl_hears_of_its_upload_when_last_acks_are_lost() {
+    if has("curl") {
+        let curl = "curl -sS --connect-timeout 5 -T one.log tftp://127.0.0.1:RELAY/one.log";
+        expect_stored_once(curl, 2);
+    }
+}
+
+#[test]
+fn python3_tftpy_hears_of_its_upload_when_last_acks_are_lost() {
+    if !has("python3") {
+        return;
+    }
+    let is_there = Command::new("python3").args(["-c", "import tftpy"]).output().unwrap();
+    if !is_there.status.success() {
+        let _ = writeln!(std::io::stderr(), "skipped: tftpy is not installed (pip)");
+        return;
+    }
+    let upload =
+        "tftpy.TftpClient(\"127.0.0.1\", RELAY).upload(\"one.log\", \"one.log\", timeout=1)";
+    expect_stored_once(&format!("python3 -c 'import tftpy; {upload}'"), 2);
+}
+
+#[test]
+fn tftp_that_gives_up_and_tries_again_stores_its_log_once() {
+    if !has("tftp") {
+        return;
+    }
+    let (server, relay) = losing_last_acks(1_000);
+    give(&server, "one.log", b"one line\n");
+    let say = "printf 'mode octet\\nrexmt 1\\ntimeout 2\\nput one.log one.log\\n'";
+    // It says what it thinks in words alone, not by its status.
+    run(&server, &format!("{say} | tftp 127.0.0.1 {}", relay.port()));
+    assert!(relay.last_acks_lost() >= 2, "{}", relay.last_acks_lost());
+    run(&server, &format!("{say} | tftp 127.0.0.1 PORT"));
+    expect_same(&server.uploaded("one.log").unwrap(), b"one line\n", "stored once");
+    // A line that says the same, from one that was told of the last one, is a second line.
+    run(&server, &format!("{say} | tftp 127.0.0.1 PORT"));
+    expect_same(&server.uploaded("one.log").unwrap(), b"one line\none line\n", "stored twice");
+}
+
+#[test]
+fn curl_fetches_a_mebibyte_over_a_bad_network_whatever_timeout_it_names() {
+    if !has("curl") {
+        return;
+    }
+    let server = Server::start();
+    let file = noise(1 << 20);
+    server.put("firmware.bin", &file);
+    let relay = Relay::start(server.address(), Loss::Share(100));
+    let (url, began) = (format!("tftp://127.0.0.1:{}/firmware.bin", relay.port()), Instant::now());
+    succeed(&server, &format!("curl -sS -o got {url}"));
+    expect_same(&take(&server, "got"), &file, "over a bad network");
+    // Some forty losses: at six seconds each, as curl names, this could not be.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn curl_stores_more_than_the_memory_for_uploads() {
+    if !has("curl") {
+        return;
+    }
+    let server = Server::start_with(
+        "upload_memory = \"1MiB\"\n\
+         [[upload]]\nname = \"*.big\"\ndir = \"uploads\"\nmax = \"100MB\"\n",
+    );
+    let file = noise(48 << 20);
+    give(&server, "firmware.big", &file);
+    let url = format!("tftp://127.0.0.1:{}/firmware.big", server.address().port());
+    succeed(&server, &format!("curl -sS --tftp-blksize 1468 -T firmware.big {url}"));
+    expect_same(&server.uploaded("firmware.big").unwrap(), &file, "48 MiB");
+    let names = fs::read_dir(server.path("uploads")).unwrap();
+    assert_eq!(names.count(), 1, "something is left behind");
 }

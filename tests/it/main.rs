@@ -11,6 +11,7 @@ mod http;
 mod interop;
 mod limits;
 mod raw;
+mod relay;
 mod reload;
 mod server;
 mod snmp;

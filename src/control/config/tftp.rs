@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::file::{Many, TRANSFERS_LIMIT, bytes, listen, positive, root};
+use super::file::{Many, TRANSFERS_LIMIT, bytes, bytes_within, listen, positive, root};
 use super::read::{Found, Section};
 use super::value::Rate;
 use crate::session::tftp::limits::{
@@ -63,7 +63,9 @@ impl Tftp {
             let number = section.number(key, 1..=TRANSFERS_LIMIT, "Ringpost", found);
             number.unwrap_or(otherwise) as usize
         };
-        let upload_memory = bytes(&mut section, "upload_memory", 64 << 20, found);
+        // Less than that holds no window.
+        let memory = 1 << 20..=1 << 40;
+        let upload_memory = bytes_within(&mut section, "upload_memory", memory, 64 << 20, found);
         let receive_buffer = bytes(&mut section, "receive_buffer", 4 << 20, found);
         let tftp = Tftp {
             at: section.at(),

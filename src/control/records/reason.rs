@@ -288,6 +288,9 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Store(StoreError::Forbidden) => "the server may not read or write there",
         Failure::Store(StoreError::Io) => "the disk failed",
         Failure::Store(StoreError::Busy) => "the disks could not keep up",
+        Failure::Store(StoreError::NoMemory) => {
+            "the uploads under way hold all the memory that they may (upload_memory)"
+        }
         Failure::FileChanged => "the file was changed in place while it was sent",
         Failure::SendRefused => "the system refused to send",
         Failure::Stopped => "the server stopped",

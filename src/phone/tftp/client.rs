@@ -61,6 +61,8 @@ pub struct Behaviour {
     pub extra_request_gap: Duration,
     /// What the timer makes it do in the middle of a transfer.
     pub on_timer: OnTimer,
+    /// It acknowledges every block of a window, not the window.
+    pub acks_every_block: bool,
     /// ACKs sent beyond the one that is due.
     pub extra_acks: u8,
     /// It leaves once it has this many bytes: it only wanted the header.

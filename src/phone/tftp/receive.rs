@@ -86,7 +86,7 @@ impl Receiver {
         };
         self.unacked += 1;
         let ends_file = payload_bytes < usize::from(self.blksize);
-        let ends_window = self.unacked == self.window_blocks;
+        let ends_window = behaviour.acks_every_block || self.unacked == self.window_blocks;
         if ends_window || ends_file {
             self.unacked = 0;
         }

@@ -46,7 +46,10 @@ impl Engine {
             },
             Answer::Files { result, .. } => self.handle_files(id, result, turn),
             Answer::Login { result, .. } => self.logged_in(id, result, turn),
-            Answer::Opened { .. } | Answer::Verified { .. } | Answer::Stored { .. } => return,
+            Answer::Opened { .. }
+            | Answer::Verified { .. }
+            | Answer::Stored { .. }
+            | Answer::Upload { .. } => return,
         }
         self.rearm(id, turn);
         self.wake(id);
@@ -167,7 +170,7 @@ impl Engine {
         let (ticket, id) = (ask.ticket(), ConnectionId::from(ask.ticket()));
         let answer = match ask {
             Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
-            Ask::Verify { .. } => return,
+            Ask::Verify { .. } | Ask::Upload { .. } => return,
             Ask::Read { .. } => {
                 let transfer = self.session_mut(id).and_then(|one| one.transfer_mut());
                 if let Some(Stage::Data(Way::Out(source)) | Stage::Moving(Way::Out(source))) =

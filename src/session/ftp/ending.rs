@@ -42,7 +42,9 @@ impl Engine {
         let (code, text) = match fault {
             StoreError::Full => (Code::NO_SPACE, Code::NO_SPACE.text()),
             StoreError::Exists => (Code::NAME_DENIED, "There is a file of this name already."),
-            StoreError::Busy => (Code::BUSY, "Too many uploads are being stored; try again."),
+            StoreError::Busy | StoreError::NoMemory => {
+                (Code::BUSY, "Too many uploads are being stored; try again.")
+            }
             StoreError::NotAFile => (Code::NAME_DENIED, "A directory is in the way."),
             StoreError::Precondition | StoreError::Forbidden | StoreError::Io => {
                 (Code::LOCAL_ERROR, "The server could not store it; its log says why.")

@@ -122,6 +122,7 @@ pub(super) fn to_store(
             existing: rule.existing,
             precondition: Precondition::None,
             client,
+            spool: None,
             bytes: Vec::new(),
         }))),
         Action::Quarantine { directory, bytes_max } => {

@@ -40,7 +40,7 @@ impl Engine {
             },
             Answer::Vault { result, .. } => self.handle_vault(id, result, turn),
             // HTTP never asks for these.
-            Answer::Files { .. } | Answer::Login { .. } => {}
+            Answer::Upload { .. } | Answer::Files { .. } | Answer::Login { .. } => {}
         }
         self.note_ready(id);
     }
@@ -54,7 +54,7 @@ impl Engine {
             Ask::Verify { .. } | Ask::Read { .. } => return self.ask_again(&ask, turn),
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
-            Ask::Files { .. } | Ask::Login { .. } => return,
+            Ask::Upload { .. } | Ask::Files { .. } | Ask::Login { .. } => return,
         };
         self.handle_answer(answer, turn);
     }
@@ -130,7 +130,7 @@ impl Engine {
             StoreError::Full => {
                 No::failed(Failure::Store(fault), false).with(Status::INSUFFICIENT_STORAGE)
             }
-            StoreError::Busy => No::failed(Failure::Store(fault), true),
+            StoreError::Busy | StoreError::NoMemory => No::failed(Failure::Store(fault), true),
             StoreError::Forbidden | StoreError::Io => No::failed(Failure::Store(fault), false),
         };
         self.refuse(id, no, turn);

@@ -414,6 +414,7 @@ fn is_write(ask: &Ask) -> bool {
         Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
         Ask::Open { .. }
         | Ask::Verify { .. }
+        | Ask::Upload { .. }
         | Ask::Read { .. }
         | Ask::Files { .. }
         | Ask::Login { .. } => false,

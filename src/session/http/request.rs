@@ -401,6 +401,7 @@ impl Asked<'_> {
                 existing: rule.existing,
                 precondition,
                 client: self.client,
+                spool: None,
                 bytes: Vec::new(),
             }),
             Action::Quarantine { directory, bytes_max } => name.as_ref().and_then(|name| {

@@ -6,9 +6,10 @@ use crate::content::{OpenError, StoreError};
 use crate::count::Counters;
 use crate::session::tftp::engine::{Arrival, Engine};
 use crate::session::tftp::lanes::Reply;
-use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId};
-use crate::session::{Failure, Outcome, Protocol, Record, Refusal, Turn};
+use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId};
+use crate::session::{Abort, Failure, Outcome, Protocol, Record, Refusal, Turn, WORDS_BYTES_MAX};
 use crate::time::Instant;
+use crate::vendor::{header_reads, probes};
 use crate::wire::tftp::{Control, ErrorCode};
 
 impl Engine {
@@ -22,6 +23,51 @@ impl Engine {
         }
     }
 
+    /// The phone ends its transfer. It is told nothing: an ERROR is never answered.
+    pub(super) fn handle_error(
+        &mut self,
+        code: ErrorCode,
+        text: &[u8],
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(id) = self.transfers.find(arrival.peer) else { return };
+        let Some(transfer) = self.transfers.open(id) else { return };
+        if transfer.port != arrival.port || transfer.from != arrival.from {
+            return;
+        }
+        let (is_opening, asked_size) = match &transfer.state {
+            // Nothing was sent that an ERROR could answer, so this one is forged or from the past.
+            State::Waiting | State::Opening => return,
+            State::Sending(sending, _) if !sending.has_sent() => return,
+            State::Sending(sending, _) => {
+                (sending.is_opening(), transfer.asked.options.tsize.is_some())
+            }
+            State::Receiving(receiving) if receiving.unproven_sends() == 0 => return,
+            // All that was sent is stored, and the log has it.
+            State::Receiving(receiving) if receiving.is_stored() => return,
+            State::Receiving(receiving) => (!receiving.is_proven(), false),
+        };
+        let is_probe = code == ErrorCode::OPTIONS
+            || (asked_size && code == ErrorCode::UNDEFINED && probes::is_probe_text(text));
+        let abort = if is_opening && is_probe {
+            Abort::OptionsProbe
+        } else if code == ErrorCode::UNDEFINED && text.is_empty() && is_header_read(transfer) {
+            Abort::HeaderRead
+        } else {
+            Abort::ByPhone(code.0)
+        };
+        let words = (!text.is_empty()).then(|| &text[..text.len().min(WORDS_BYTES_MAX)]);
+        let _ended = self.end_told(id, Outcome::Aborted(abort), words, turn);
+    }
+
+    /// The phone that reads has fallen silent.
+    pub(super) fn give_up(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let is_header = self.transfers.open(id).is_some_and(is_header_read);
+        let header = Outcome::Aborted(Abort::HeaderRead);
+        self.finish(id, if is_header { header } else { Outcome::TimedOut }, turn);
+    }
+
     /// Ends a transfer with an ERROR to its phone that says what to do.
     pub(super) fn fail(&mut self, id: TransferId, failure: Failure, turn: &mut Turn<'_>) {
         let (code, text) = match failure {
@@ -33,7 +79,9 @@ impl Engine {
             Failure::Open(_) => (ErrorCode::ACCESS, "File cannot be read"),
             Failure::Store(StoreError::Full) => (ErrorCode::FULL, "Disk full"),
             Failure::Store(StoreError::Exists) => (ErrorCode::EXISTS, "File exists"),
-            Failure::Store(StoreError::Busy) => (ErrorCode::UNDEFINED, "Busy, try again"),
+            Failure::Store(StoreError::Busy | StoreError::NoMemory) => {
+                (ErrorCode::UNDEFINED, "Busy, try again")
+            }
             Failure::Store(_) => (ErrorCode::ACCESS, "File cannot be stored"),
             Failure::SendRefused | Failure::Stopped => (ErrorCode::UNDEFINED, "Server stops"),
         };
@@ -81,25 +129,42 @@ impl Engine {
 
     /// Ends a transfer and says so in the log.
     fn end(&mut self, id: TransferId, outcome: Outcome, turn: &mut Turn<'_>) -> Option<Transfer> {
+        self.end_told(id, outcome, None, turn)
+    }
+
+    /// The same, with what the phone has said.
+    fn end_told(
+        &mut self,
+        id: TransferId,
+        outcome: Outcome,
+        words: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> Option<Transfer> {
         let transfer = self.forget(id, turn)?;
         let (began, told) = match &transfer.state {
             State::Waiting => (false, false),
             State::Opening | State::Sending(..) => (true, false),
-            // A dallying upload has had its record, and its slot is free already.
-            State::Receiving(receiving) => (!receiving.is_dallying(), receiving.is_dallying()),
+            // A stored upload has had its record, and its slot is free already.
+            State::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
         };
         if began {
             turn.admission.slots.end(transfer.peer.ip(), turn.now);
         }
         if !told {
-            self.note(record(&transfer, outcome, turn.now), turn.counters);
+            let record = record(&transfer, outcome, turn.now);
+            self.note(Record { words: words.map(Box::from), ..record }, turn.counters);
         }
         Some(transfer)
     }
 
     /// Takes a transfer out of every list.
-    fn forget(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Transfer> {
-        let transfer = self.transfers.remove(id)?;
+    pub(super) fn forget(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Transfer> {
+        let mut transfer = self.transfers.remove(id)?;
+        if let File::Write(target) = &mut transfer.file
+            && let Some(spool) = target.spool.take()
+        {
+            self.forget_spool(id, spool);
+        }
         if transfer.is_half_open() {
             self.half_open.count -= 1;
         }
@@ -125,22 +190,35 @@ impl Engine {
     }
 }
 
+/// Whether a phone has read the beginning of a file of which that is all it wants.
+fn is_header_read(transfer: &Transfer) -> bool {
+    let (State::Sending(sending, blob), File::Read(entry)) = (&transfer.state, &transfer.file)
+    else {
+        return false;
+    };
+    sending.bytes_acked(blob.bytes()) > 0
+        && header_reads::header_read(entry.path.as_bytes()).is_some()
+}
+
 pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Record {
-    let (bytes, blocks_resent, trip) = match &transfer.state {
-        State::Waiting | State::Opening => (0, 0, None),
+    let announced = transfer.asked.options.tsize.filter(|bytes| *bytes > 0);
+    let (bytes, of_bytes, blocks_resent, trip) = match &transfer.state {
+        State::Waiting | State::Opening => (0, None, 0, None),
         State::Sending(sending, blob) => (
             sending.bytes_acked(blob.bytes()),
+            Some(blob.bytes()),
             sending.blocks_resent(),
             sending.rto().round_trip().smoothed(),
         ),
         State::Receiving(receiving) => {
-            (receiving.bytes_taken(), 0, receiving.rto().round_trip().smoothed())
+            (receiving.bytes_taken(), announced, 0, receiving.rto().round_trip().smoothed())
         }
     };
     let told = (transfer.file.verb(), transfer.file.subject());
     Record {
         took: now.since(transfer.began),
         bytes,
+        of_bytes,
         blocks_resent,
         round_trip: trip,
         ..Record::new(Protocol::Tftp, transfer.peer, told, transfer.began, outcome)

@@ -7,18 +7,16 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::content::{Answer, Ask, OpenError, StoreError, Ticket};
-use crate::session::tftp::ending::record;
+use crate::session::tftp::finished::FinishedUploads;
 use crate::session::tftp::lanes::Lanes;
 use crate::session::tftp::past::Past;
-use crate::session::tftp::receive::{self, Received};
+use crate::session::tftp::receive;
 use crate::session::tftp::rto::SubnetMemory;
 use crate::session::tftp::send::{self, Acked};
-use crate::session::tftp::transfer::{File, PortId, State, Table, Transfer, TransferId};
+use crate::session::tftp::transfer::{PortId, State, Table, Transfer, TransferId};
 use crate::session::timer::Timers;
-use crate::session::{Abort, Failure, Outcome, Record, Refusal, Turn};
+use crate::session::{Failure, Outcome, Record, Refusal, Turn};
 use crate::time::Instant;
-use crate::vault::deed::Precondition;
-use crate::vault::upload::Upload;
 use crate::wire::tftp::{Block, Control, ErrorCode, Packet, parse};
 
 /// A datagram as it came.
@@ -53,6 +51,7 @@ pub struct Engine {
     pub(super) transfers: Table,
     pub(super) half_open: HalfOpen,
     pub(super) past: Past,
+    pub(super) finished: FinishedUploads,
     pub(super) memory: SubnetMemory,
     pub(super) upload_bytes_held: u64,
     pub(super) stopping: bool,
@@ -120,7 +119,7 @@ impl Engine {
             Ok(Packet::Data { block, payload }) => self.handle_data(block, payload, arrival, turn),
             Ok(Packet::ReadRequest(request)) => self.handle_request(request, false, arrival, turn),
             Ok(Packet::WriteRequest(request)) => self.handle_request(request, true, arrival, turn),
-            Ok(Packet::Error { code, .. }) => self.handle_error(code, arrival, turn),
+            Ok(Packet::Error { code, message }) => self.handle_error(code, message, arrival, turn),
             // Only servers acknowledge options.
             Ok(Packet::OptionAck(_)) => turn.counters.tftp_malformed.up(),
             Err(fault) => self.handle_malformed(fault, arrival, turn),
@@ -153,69 +152,10 @@ impl Engine {
         }
     }
 
-    fn handle_data(
-        &mut self,
-        block: Block,
-        payload: &[u8],
-        arrival: Arrival<'_>,
-        turn: &mut Turn<'_>,
-    ) {
-        turn.counters.tftp_blocks_received.up();
-        let Some(id) = self.find(arrival, turn) else { return };
-        let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let State::Receiving(receiving) = &mut transfer.state else {
-            // DATA to a phone that reads: a confused or forged packet, which must do no harm.
-            turn.counters.tftp_unknown_tid.up();
-            return;
-        };
-        let (was_proven, held) = (receiving.is_proven(), receiving.bytes_held());
-        let received = receiving.handle_data(block, payload, turn.now);
-        self.upload_bytes_held = self.upload_bytes_held + receiving.bytes_held() - held;
-        if !was_proven && receiving.is_proven() {
-            let sends = u32::from(receiving.unproven_sends());
-            turn.admission.budget.give_back(arrival.peer.ip(), sends);
-            self.half_open.count -= 1;
-        }
-        let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
-        match received {
-            Received::Taken if self.upload_bytes_held > memory_max => {
-                self.fail(id, Failure::Store(StoreError::Busy), turn);
-            }
-            Received::Taken => self.ready(id, turn),
-            Received::Whole => self.store(id),
-            Received::TooLarge => self.refuse_open(id, Refusal::UploadTooLarge, turn),
-            Received::SizeDiffers => self.refuse_open(id, Refusal::Malformed, turn),
-            Received::Stale => turn.counters.tftp_stale_acks.up(),
-        }
-    }
-
-    /// The phone ends its transfer. It is told nothing: an ERROR is never answered.
-    fn handle_error(&mut self, code: ErrorCode, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
-        let Some(id) = self.transfers.find(arrival.peer) else { return };
-        let Some(transfer) = self.transfers.open(id) else { return };
-        if transfer.port != arrival.port || transfer.from != arrival.from {
-            return;
-        }
-        let opening = match &transfer.state {
-            // Nothing was sent that an ERROR could answer, so this one is forged or from the past.
-            State::Waiting | State::Opening => return,
-            State::Sending(sending, _) if !sending.has_sent() => return,
-            State::Sending(sending, _) => sending.is_opening(),
-            State::Receiving(receiving) if receiving.unproven_sends() == 0 => return,
-            State::Receiving(receiving) => !receiving.is_proven(),
-        };
-        let abort = if opening && code == ErrorCode::OPTIONS {
-            Abort::OptionsProbe
-        } else {
-            Abort::ByPhone(code.0)
-        };
-        self.finish(id, Outcome::Aborted(abort), turn);
-    }
-
     /// The transfer that a packet belongs to: the right phone, socket and address. What belongs to
     /// none gets ERROR 5 (RFC 1350, section 4), unless it is a late packet of a phone that is
     /// known: the phone might take that for the answer to its next request.
-    fn find(&mut self, arrival: Arrival<'_>, turn: &Turn<'_>) -> Option<TransferId> {
+    pub(super) fn find(&mut self, arrival: Arrival<'_>, turn: &Turn<'_>) -> Option<TransferId> {
         let id = self.transfers.find(arrival.peer);
         let fits =
             |transfer: &Transfer| transfer.port == arrival.port && transfer.from == arrival.from;
@@ -250,8 +190,12 @@ impl Engine {
                 self.fail(ticket.into(), Failure::FileChanged, turn);
             }
             Answer::Stored { ticket, result: Ok(_) } => self.stored(ticket.into(), turn),
-            Answer::Stored { ticket, result: Err(fault) } => {
+            Answer::Stored { ticket, result: Err(fault) }
+            | Answer::Upload { ticket, result: Err(fault) } => {
                 self.fail(ticket.into(), Failure::Store(fault), turn);
+            }
+            Answer::Upload { ticket, result: Ok(done) } => {
+                self.handle_upload(ticket.into(), done, turn);
             }
             // A transfer never asks for these.
             Answer::Read { .. }
@@ -275,7 +219,7 @@ impl Engine {
                     self.arm(id);
                 }
             }
-            Ask::Store { ticket, .. } => {
+            Ask::Store { ticket, .. } | Ask::Upload { ticket, .. } => {
                 self.fail(ticket.into(), Failure::Store(StoreError::Busy), turn);
             }
             // A transfer never asks for these.
@@ -296,38 +240,6 @@ impl Engine {
         }
     }
 
-    fn store(&mut self, id: TransferId) {
-        let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let (State::Receiving(receiving), File::Write(target)) =
-            (&mut transfer.state, &transfer.file)
-        else {
-            return;
-        };
-        self.upload_bytes_held -= receiving.bytes_held();
-        let upload = Upload {
-            directory: target.directory,
-            name: target.name,
-            bytes_max: target.bytes_max,
-            existing: target.existing,
-            precondition: Precondition::None,
-            client: transfer.peer.ip(),
-            bytes: receiving.take_bytes(),
-        };
-        self.asks.push_back(Ask::Store { ticket: id.into(), upload: Box::new(upload) });
-    }
-
-    /// The upload is durable. The row stays a little, to acknowledge the last block again.
-    fn stored(&mut self, id: TransferId, turn: &mut Turn<'_>) {
-        let Some(transfer) = self.transfers.open_mut(id) else { return };
-        let State::Receiving(receiving) = &mut transfer.state else { return };
-        receiving.handle_stored(turn.now);
-        turn.admission.slots.end(transfer.peer.ip(), turn.now);
-        turn.counters.uploads_stored.up();
-        let record = record(transfer, Outcome::Done, turn.now);
-        self.note(record, turn.counters);
-        self.ready(id, turn);
-    }
-
     /// Time has passed: resends, phones given up, sends that pacing had kept back.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         while let Some(id) = self.timers.pop_due(turn.now) {
@@ -343,12 +255,11 @@ impl Engine {
                     Some(send::Late::AllSent) => {
                         self.finish(id, Outcome::DoneUnacknowledged, turn);
                     }
-                    Some(send::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
+                    Some(send::Late::Silent) => self.give_up(id, turn),
                 },
                 State::Receiving(receiving) => match receiving.handle_timeout(turn.now) {
                     None | Some(receive::Late::Again) => self.ready(id, turn),
                     Some(receive::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
-                    Some(receive::Late::Over) => self.finish(id, Outcome::Done, turn),
                 },
             }
         }
@@ -385,7 +296,7 @@ impl Engine {
     /// upload is stored has nothing to be told.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) {
         let is_stored = |transfer: &Transfer| match &transfer.state {
-            State::Receiving(receiving) => receiving.is_dallying(),
+            State::Receiving(receiving) => receiving.is_stored(),
             State::Waiting | State::Opening | State::Sending(..) => false,
         };
         let rows = self.transfers.iter().map(|(id, transfer)| (id, is_stored(transfer)));

@@ -3,12 +3,16 @@
 //! `engine` takes what happened and keeps the transfers; `send` and `receive` are the machines of
 //! one transfer; `outgoing` says what leaves next. None of them does I/O or reads a clock.
 
+mod bursts;
 mod ending;
 pub mod engine;
+mod finished;
 pub mod lanes;
+mod last_block;
 pub mod limits;
 #[doc(hidden)]
 pub mod model;
+pub mod numbers;
 pub mod options;
 pub mod outgoing;
 pub mod past;
@@ -17,6 +21,7 @@ pub mod request;
 pub mod rto;
 pub mod send;
 pub mod transfer;
+mod uploads;
 
 pub use engine::{Arrival, Engine};
 pub use lanes::Lane;

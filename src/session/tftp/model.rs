@@ -19,7 +19,7 @@ use crate::session::tftp::transfer::{State, Transfer, TransferId};
 use crate::session::tftp::{Arrival, Engine, Lane, Payload, PortId, SendFault};
 use crate::session::{Protocol, Record, Turn};
 use crate::time::{Duration, Instant};
-use crate::vault::upload::{Existing, Rule, Rules};
+use crate::vault::upload::{Existing, PartDone, PartOp, Rule, Rules, Spool};
 use crate::wire::name::FileName;
 use crate::wire::tftp::{Block, Control, ErrorCode, data_header};
 
@@ -215,15 +215,22 @@ impl World {
                 Answer::Opened { ticket, result }
             }
             Ask::Verify { ticket, .. } => Answer::Verified { ticket, unchanged: fault == 0 },
-            Ask::Store { ticket, .. } => {
-                let result = match fault {
-                    0 => Ok(Stored { new: true, version: Version::default() }),
-                    1 => Err(StoreError::Full),
-                    2 => Err(StoreError::Exists),
-                    3 => Err(StoreError::Forbidden),
-                    4 => Err(StoreError::Io),
-                    5.. => Err(StoreError::Busy),
+            Ask::Upload { ticket, op, .. } => {
+                let result = match (store_fault(fault), op) {
+                    (Some(fault), _) => Err(fault),
+                    (None, PartOp::Find { .. }) => Ok(PartDone::Found(false)),
+                    (None, PartOp::Forget { .. }) => Ok(PartDone::Forgotten),
+                    (None, PartOp::Write { spool, bytes }) => {
+                        let mut spool = spool.unwrap_or_else(Spool::in_memory);
+                        spool.extend(&bytes);
+                        Ok(PartDone::Written { spool, room: Vec::new() })
+                    }
                 };
+                Answer::Upload { ticket, result }
+            }
+            Ask::Store { ticket, .. } => {
+                let stored = Stored { new: true, version: Version::default() };
+                let result = store_fault(fault).map_or(Ok(stored), Err);
                 Answer::Stored { ticket, result }
             }
             Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => return,
@@ -264,6 +271,17 @@ impl World {
             };
             assert!(has_future, "{} is forgotten: {:?}", transfer.peer, transfer.state);
         }
+    }
+}
+
+fn store_fault(fault: u8) -> Option<StoreError> {
+    match fault {
+        0 => None,
+        1 => Some(StoreError::Full),
+        2 => Some(StoreError::Exists),
+        3 => Some(StoreError::Forbidden),
+        4 => Some(StoreError::Io),
+        5.. => Some(StoreError::Busy),
     }
 }
 
@@ -334,9 +352,9 @@ fn policy_of(bits: u8) -> Policy {
     let list = NamedList { name: "list".into(), list: List::new(ranges) };
     policy.access.limit(Protocol::Tftp, Arc::new(list));
     policy.uploads = Rules(
-        [("*.log", Existing::Append), ("d", Existing::Replace)]
+        [("*.log", Existing::Append), ("d", Existing::Keep)]
             .into_iter()
-            .filter_map(|(pattern, existing)| Rule::new(pattern, 0, 2_000, existing).ok())
+            .filter_map(|(pattern, existing)| Rule::new(pattern, 0, 9_000, existing).ok())
             .collect(),
     );
     policy.tftp.stack = vec![RootId(0)];

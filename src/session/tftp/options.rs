@@ -4,9 +4,13 @@
 //! an error. Decides only.
 
 use crate::session::tftp::limits::{BLKSIZE_DEFAULT, BLKSIZE_MIN, TftpLimits, WINDOW_BLOCKS_LIMIT};
+use crate::session::tftp::rto::Rto;
 use crate::time::Duration;
 use crate::wire::tftp::{DATA_HEADER_BYTES, Options};
 
+/// How long a phone that has never answered is waited for, at least, after all sends to it. Where
+/// its neighbours answer in a millisecond they follow each other fast, but it may still be busy.
+const UNPROVEN_WAIT: Duration = Duration::from_secs(7);
 /// UDP and IPv4 headers, in bytes.
 const IPV4_UDP_HEADERS: u32 = 28;
 /// UDP and IPv6 headers, in bytes.
@@ -87,6 +91,25 @@ impl Terms {
             utimeout: named(self.answered.utimeout, timeout.as_micros() as u64),
             tsize: named(self.answered.tsize, tsize_bytes),
         })
+    }
+
+    /// The retransmission timeout to start with: never above what the client asked for.
+    #[must_use]
+    pub fn first_rto(&self, first: Duration) -> Rto {
+        self.timeout.map_or_else(|| Rto::new(first), |ceiling| Rto::capped(first, ceiling))
+    }
+
+    /// How long a phone that has never answered is waited for: also for three of its own timeouts,
+    /// as it may expect.
+    #[must_use]
+    pub fn unproven_wait(&self) -> Duration {
+        self.timeout.map_or(UNPROVEN_WAIT, |timeout| UNPROVEN_WAIT.max(timeout * 3))
+    }
+
+    /// Silence after which a phone is given up: never less than four of its own timeouts.
+    #[must_use]
+    pub fn silence_max(&self, usual: Duration) -> Duration {
+        self.timeout.map_or(usual, |timeout| usual.max(timeout * 4))
     }
 }
 

@@ -11,8 +11,9 @@ use crate::content::blob::{Blob, Span};
 use crate::session::tftp::engine::Engine;
 use crate::session::tftp::lanes::Lane;
 use crate::session::tftp::limits::WrapTo;
+use crate::session::tftp::numbers::{BlockIndex, number_of};
 use crate::session::tftp::options::Terms;
-use crate::session::tftp::send::{BlockIndex, Burst, Sending, number_of};
+use crate::session::tftp::send::{Burst, Sending};
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId};
 use crate::session::{Failure, Outcome, Refusal, Turn};
 use crate::time::Instant;
@@ -253,7 +254,13 @@ impl Engine {
                     turn.counters.tftp_sent_bytes.add(u64::from(count) * blksize);
                 }
             }
-            State::Receiving(receiving) => receiving.handle_transmitted(turn.now),
+            State::Receiving(receiving) => {
+                receiving.handle_transmitted(turn.now);
+                if receiving.is_stored() {
+                    self.keep_finished(id, turn);
+                    return;
+                }
+            }
         }
         self.ready(id, turn);
     }

@@ -1,19 +1,25 @@
 //! A file on its way from a phone: which block is next, when to acknowledge, when it is whole.
 //!
-//! Collects the bytes within a bound; never writes them. The last block is acknowledged only once
-//! the caller says that the upload is durable, and then again for as long as the phone repeats it.
+//! Collects the bytes and gives them away in parts, one under way at a time; never writes them.
+//! While a part is under way and the next one is full, nothing is acknowledged, so that a phone is
+//! never faster than the disk. The last block is acknowledged only once the caller says that the
+//! upload is durable.
+
+use std::hash::{DefaultHasher, Hasher};
 
 use crate::session::tftp::limits::WrapTo;
+use crate::session::tftp::numbers::{BlockIndex, ahead_of, number_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::rto::Rto;
-use crate::session::tftp::send::{
-    BlockIndex, UNPROVEN_SENDS_MAX, UNPROVEN_WAIT, ahead_of, number_of,
-};
+use crate::session::tftp::send::UNPROVEN_SENDS_MAX;
 use crate::time::{Duration, Instant};
 use crate::wire::tftp::Block;
 
-/// How long the last block is still acknowledged after the transfer is done (RFC 1350, section 6).
-const DALLY: Duration = Duration::from_secs(3);
+/// Bytes of an upload that stay in memory; what is larger goes to a file aside, in parts of this
+/// size.
+pub const PART_BYTES: usize = 256 << 10;
+/// Where memory is scarce, so small a part of that goes there, too.
+const SCARCE_PARTS: usize = 16;
 
 /// What a DATA packet meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +43,6 @@ pub enum Late {
     Again,
     /// The phone is given up.
     Silent,
-    /// The transfer was done, and the last ACK has been repeated long enough.
-    Over,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,8 @@ enum Stage {
     Opening,
     Collecting,
     Storing,
-    Dallying,
+    /// The last ACK is to leave.
+    Stored,
 }
 
 /// The machine of one write request.
@@ -69,10 +74,16 @@ pub struct Receiving {
     since_ack: u16,
     received: BlockIndex,
     bytes: Vec<u8>,
-    bytes_stored: u64,
+    /// Bytes given away, and how many of them somebody still has in memory for this upload.
+    bytes_given: u64,
+    bytes_under_way: u64,
+    hash: DefaultHasher,
     bytes_max: u64,
+    part_bytes: usize,
     announced: Option<u64>,
     heard_at: Instant,
+    /// How often the phone repeats what it sends, as far as its last block has shown.
+    interval: Duration,
     timed: Option<Instant>,
     silence_max: Duration,
     rto: Rto,
@@ -84,6 +95,8 @@ pub struct Receiving {
 pub struct Start {
     /// Most bytes taken.
     pub bytes_max: u64,
+    /// Bytes that stay in memory: [`PART_BYTES`], or fewer where there is little of it.
+    pub part_bytes: usize,
     /// Size in bytes that the phone announced; 0 and none mean unknown.
     pub announced: Option<u64>,
     /// Turn NVT text back into LF lines.
@@ -114,13 +127,17 @@ impl Receiving {
             since_ack: 0,
             received: 0,
             bytes: Vec::new(),
-            bytes_stored: 0,
+            bytes_given: 0,
+            bytes_under_way: 0,
+            hash: DefaultHasher::new(),
             bytes_max: start.bytes_max,
+            part_bytes: start.part_bytes,
             announced: start.announced.filter(|bytes| *bytes > 0 && !start.netascii),
             heard_at: now,
+            interval: terms.timeout.unwrap_or_default(),
             timed: None,
-            silence_max: terms.timeout.map_or(start.silence_max, |t| start.silence_max.max(t * 4)),
-            rto: terms.timeout.map_or_else(|| Rto::new(start.first_timeout), Rto::fixed),
+            silence_max: terms.silence_max(start.silence_max),
+            rto: terms.first_rto(start.first_timeout),
             deadline: None,
         }
     }
@@ -158,7 +175,7 @@ impl Receiving {
         if is_last && std::mem::take(&mut self.after_cr) {
             self.bytes.push(b'\r');
         }
-        let bytes = self.bytes.len() as u64;
+        let bytes = self.bytes_taken();
         if bytes > self.bytes_max {
             return Received::TooLarge;
         }
@@ -202,16 +219,19 @@ impl Receiving {
         let behind = ahead.map(|ahead| (circle - ahead) % circle);
         let known = behind.is_some_and(|behind| behind < window && self.received > 0);
         match self.stage {
-            Stage::Collecting | Stage::Dallying if known => {
+            Stage::Storing if behind == Some(0) => {
+                self.interval = self.interval.max(now.since(self.heard_at));
+                self.heard_at = now;
+                Received::Stale
+            }
+            Stage::Collecting | Stage::Stored if known => {
                 self.heard_at = now;
                 // Only the newest block asks for its ACK. The older ones of a window come with it.
                 self.ack_due |= behind == Some(0);
                 self.repeats = true;
                 Received::Taken
             }
-            Stage::Opening | Stage::Collecting | Stage::Storing | Stage::Dallying => {
-                Received::Stale
-            }
+            Stage::Opening | Stage::Collecting | Stage::Storing | Stage::Stored => Received::Stale,
         }
     }
 
@@ -224,6 +244,11 @@ impl Receiving {
             match (std::mem::take(&mut self.after_cr), *byte) {
                 (true, b'\n') => self.bytes.push(b'\n'),
                 (true, 0) => self.bytes.push(b'\r'),
+                // A bare CR; this one may still begin a line's end.
+                (true, b'\r') => {
+                    self.bytes.push(b'\r');
+                    self.after_cr = true;
+                }
                 (true, other) => self.bytes.extend([b'\r', other]),
                 (false, b'\r') => self.after_cr = true,
                 (false, other) => self.bytes.push(other),
@@ -232,19 +257,51 @@ impl Receiving {
     }
 
     /// The upload is durable: the phone may be told.
-    pub fn handle_stored(&mut self, now: Instant) {
-        self.stage = Stage::Dallying;
+    pub fn handle_stored(&mut self) {
+        self.stage = Stage::Stored;
         self.ack_due = true;
-        self.heard_at = now;
-        self.deadline = Some(now + DALLY);
+        self.bytes_under_way = 0;
+        self.deadline = None;
         self.check();
     }
 
-    /// The bytes, once [`Received::Whole`] was returned.
+    /// The bytes that have come since they were last taken: a part of the upload, or what is left
+    /// of it once [`Received::Whole`] was returned.
     #[must_use]
     pub fn take_bytes(&mut self) -> Vec<u8> {
-        self.bytes_stored = self.bytes.len() as u64;
+        self.hash.write(&self.bytes);
+        self.bytes_given += self.bytes.len() as u64;
+        self.bytes_under_way = self.bytes.len() as u64;
         std::mem::take(&mut self.bytes)
+    }
+
+    /// The part that was taken is in its file; its room can be used again. There may be an ACK to
+    /// send that was held back.
+    pub fn handle_part_written(&mut self, room: Vec<u8>) {
+        self.bytes_under_way = 0;
+        if self.bytes.is_empty() {
+            self.bytes = room;
+        }
+        self.check();
+    }
+
+    /// Whether a part of the upload has been given away and has not come to its file yet.
+    #[must_use]
+    pub fn is_part_under_way(&self) -> bool {
+        self.bytes_under_way > 0
+    }
+
+    /// Whether so many bytes have come that they are better off in a file: all that a part may
+    /// have, or anything worth a file where memory is `scarce`.
+    #[must_use]
+    pub fn has_part(&self, scarce: bool) -> bool {
+        let part_bytes = self.part_bytes / if scarce { SCARCE_PARTS } else { 1 };
+        self.stage == Stage::Collecting && self.bytes.len() >= part_bytes.max(1)
+    }
+
+    /// Whether nothing more may come before the part under way is in its file.
+    fn is_held(&self) -> bool {
+        self.is_part_under_way() && self.bytes.len() >= self.part_bytes
     }
 
     /// The moment that [`Receiving::poll_timeout`] named has come.
@@ -253,11 +310,11 @@ impl Receiving {
             return None;
         }
         self.deadline = None;
-        if self.stage == Stage::Dallying {
-            return Some(Late::Over);
+        if self.is_held() {
+            return None;
         }
         let spent = self.stage == Stage::Opening && self.unproven_sends >= UNPROVEN_SENDS_MAX;
-        let until = self.heard_at + UNPROVEN_WAIT.min(self.silence_max);
+        let until = self.heard_at + self.terms.unproven_wait().min(self.silence_max);
         if spent && now < until {
             self.deadline = Some(until);
             return None;
@@ -275,7 +332,8 @@ impl Receiving {
     #[must_use]
     pub fn poll_transmit(&self) -> Option<(Block, bool)> {
         let by_option_ack = self.stage == Stage::Opening && self.has_options;
-        self.ack_due.then(|| (number_of(self.received, self.wrap), by_option_ack))
+        let is_due = self.ack_due && !self.is_held();
+        is_due.then(|| (number_of(self.received, self.wrap), by_option_ack))
     }
 
     /// What [`Receiving::poll_transmit`] gave has been handed to the kernel.
@@ -289,7 +347,7 @@ impl Receiving {
                 self.timed = (!self.repeats).then_some(now);
                 self.deadline = Some(now + self.rto.timeout());
             }
-            Stage::Storing | Stage::Dallying => {}
+            Stage::Storing | Stage::Stored => {}
         }
         self.check();
     }
@@ -312,22 +370,46 @@ impl Receiving {
         self.unproven_sends
     }
 
-    /// Whether the upload is stored and only its last ACK may still have to be repeated.
+    /// Whether the upload has come whole and is not stored yet.
     #[must_use]
-    pub fn is_dallying(&self) -> bool {
-        self.stage == Stage::Dallying
+    pub fn is_whole(&self) -> bool {
+        self.stage == Stage::Storing
     }
 
-    /// Bytes held in memory.
+    /// Whether the upload is stored and only its last ACK is to leave.
+    #[must_use]
+    pub fn is_stored(&self) -> bool {
+        self.stage == Stage::Stored
+    }
+
+    /// Bytes held in memory for the upload, here or on their way to the disk.
     #[must_use]
     pub fn bytes_held(&self) -> u64 {
-        self.bytes.capacity() as u64
+        self.bytes.len() as u64 + self.bytes_under_way
     }
 
-    /// Bytes taken so far.
+    /// Bytes taken so far, in the form in which they are stored.
     #[must_use]
     pub fn bytes_taken(&self) -> u64 {
-        self.bytes_stored.max(self.bytes.len() as u64)
+        self.bytes_given + self.bytes.len() as u64
+    }
+
+    /// Hash of all bytes that were given away.
+    #[must_use]
+    pub fn hash(&self) -> u64 {
+        self.hash.finish()
+    }
+
+    /// The number of the last block in order.
+    #[must_use]
+    pub fn last(&self) -> Block {
+        number_of(self.received, self.wrap)
+    }
+
+    /// How often the phone repeats what it sends, as far as is known, and when it was last heard.
+    #[must_use]
+    pub fn pace(&self) -> (Duration, Instant) {
+        (self.interval, self.heard_at)
     }
 
     /// The timeout and round trip so far.

@@ -28,6 +28,8 @@ use crate::wire::tftp::{Control, Malformed, Mode, Request};
 
 /// How long an equal request from the same port counts as a repeat of the one being served.
 const REPEAT: Duration = Duration::from_secs(1);
+/// How long an answer may be on its way to a phone that repeats its request.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
 
 impl Engine {
     /// A datagram that is no TFTP packet. Only a broken request is answered.
@@ -117,7 +119,12 @@ impl Engine {
             self.ask_for_slot(id, turn);
             return true;
         }
-        if turn.now.since(transfer.began) >= REPEAT {
+        // An answer that has just been sent again meets the repeated request on its way.
+        let has_just_answered = match &transfer.state {
+            State::Sending(sending, _) => sending.has_just_answered(turn.now, ON_ITS_WAY),
+            State::Waiting | State::Opening | State::Receiving(_) => false,
+        };
+        if turn.now.since(transfer.began) >= REPEAT && !has_just_answered {
             return false;
         }
         if let State::Sending(sending, _) = &transfer.state {
@@ -279,19 +286,27 @@ impl Engine {
     }
 
     fn start_write(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open(id) else { return };
+        let File::Write(target) = &transfer.file else { return };
+        if transfer.asked.options.tsize.is_some_and(|bytes| bytes > target.bytes_max) {
+            self.refuse_open(id, Refusal::UploadTooLarge, turn);
+        } else if !self.asks_first(id, turn) {
+            self.invite(id, turn);
+        }
+    }
+
+    /// The upload may begin.
+    pub(super) fn invite(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let File::Write(target) = &transfer.file else { return };
         let announced = transfer.asked.options.tsize;
-        if announced.is_some_and(|bytes| bytes > target.bytes_max) {
-            self.refuse_open(id, Refusal::UploadTooLarge, turn);
-            return;
-        }
         let client = transfer.peer.ip();
         let policy = &turn.snapshot.policy.tftp;
         let limits = policy.limits_for(client);
         let terms = terms_for(&transfer.asked, client, limits, policy);
         let start = receive::Start {
             bytes_max: target.bytes_max,
+            part_bytes: receive::PART_BYTES.min(policy.upload_memory_bytes_max as usize / 8),
             announced,
             netascii: transfer.asked.form == Form::Netascii,
             wrap: limits.wrap_to,
@@ -374,6 +389,7 @@ fn file_of(action: &Action<'_>, has_form: bool) -> Result<File, Refusal> {
             directory: rule.directory,
             bytes_max: rule.bytes_max,
             existing: rule.existing,
+            spool: None,
         }))),
         // TFTP has no passwords.
         Action::NeedsCredentials { .. } => Err(Refusal::Unauthorized),

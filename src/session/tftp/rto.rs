@@ -56,8 +56,9 @@ impl RoundTrip {
 #[derive(Clone, Copy, Debug)]
 pub struct Rto {
     trip: RoundTrip,
-    first: Duration,
-    fixed: bool,
+    first_us: u32,
+    /// Never longer than this, however often it was doubled.
+    ceiling_us: u32,
     doublings: u8,
 }
 
@@ -65,18 +66,28 @@ impl Rto {
     /// Starts from a first guess.
     #[must_use]
     pub fn new(first: Duration) -> Self {
-        Rto { trip: RoundTrip::default(), first, fixed: false, doublings: 0 }
+        Rto::capped(first, RTO_MAX.max(first))
     }
 
-    /// Stays at what the client asked for by `timeout` or `utimeout` (RFC 2349).
+    /// Starts from a first guess and never waits longer than the client asked for by `timeout` or
+    /// `utimeout` (RFC 2349). RFC 1123, 4.2.3.2, wants the timeout to adapt below that: clients
+    /// name whole seconds, and one lost block of a thousand is not worth five of them.
     #[must_use]
-    pub fn fixed(timeout: Duration) -> Self {
-        Rto { trip: RoundTrip::default(), first: timeout, fixed: true, doublings: 0 }
+    pub fn capped(first: Duration, ceiling: Duration) -> Self {
+        let us = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        let (first_us, ceiling_us) = (us(first.min(ceiling)), us(ceiling));
+        Rto { trip: RoundTrip::default(), first_us, ceiling_us, doublings: 0 }
     }
 
     /// A block that was sent once was acknowledged after `took` (Karn: never one sent twice).
     pub fn sample(&mut self, took: Duration) {
         self.trip.sample(took);
+        self.doublings = 0;
+    }
+
+    /// Something new was acknowledged: the path is not dead, and a loss is not a reason to wait
+    /// longer for the next one.
+    pub fn handle_progress(&mut self) {
         self.doublings = 0;
     }
 
@@ -88,16 +99,21 @@ impl Rto {
     /// How long to wait for an answer now.
     #[must_use]
     pub fn timeout(&self) -> Duration {
-        if self.fixed {
-            return self.first;
-        }
-        (self.unhurried() * (1 << self.doublings)).min(RTO_MAX.max(self.first))
+        (self.unhurried() * (1 << self.doublings)).min(micros(self.ceiling_us))
     }
 
     /// The timeout without its doublings: the time after which an answer is late.
     #[must_use]
     pub fn unhurried(&self) -> Duration {
-        self.trip.timeout().unwrap_or(self.first)
+        self.trip.timeout().unwrap_or(micros(self.first_us))
+    }
+
+    /// The time in which an answer usually comes; where none has been measured, the shortest
+    /// timeout.
+    #[must_use]
+    pub fn usual_answer(&self) -> Duration {
+        let Some(smoothed) = self.trip.smoothed() else { return RTO_MIN };
+        (smoothed + micros(self.trip.variation_us) * 2).min(self.unhurried())
     }
 
     /// The round trip as measured so far.
@@ -105,6 +121,10 @@ impl Rto {
     pub fn round_trip(&self) -> RoundTrip {
         self.trip
     }
+}
+
+fn micros(us: u32) -> Duration {
+    Duration::from_micros(u64::from(us))
 }
 
 /// Least wait for a phone's first answer, whatever its neighbours showed: when all of them start at
@@ -194,11 +214,20 @@ mod tests {
     }
 
     #[test]
-    fn a_negotiated_timeout_is_the_retransmission_timeout() {
-        let mut rto = Rto::fixed(ms(3_000));
+    fn a_negotiated_timeout_is_a_ceiling_and_no_floor() {
+        let mut rto = Rto::capped(ms(1_000), ms(6_000));
+        assert_eq!(rto.timeout(), ms(1_000));
         rto.sample(ms(1));
+        assert!(rto.timeout() <= ms(60), "{:?}", rto.timeout());
+        for _ in 0..10 {
+            rto.back_off();
+        }
+        assert_eq!(rto.timeout(), ms(6_000).min(rto.unhurried() * 1_024));
+        let mut rto = Rto::capped(ms(1_000), ms(250));
+        assert_eq!(rto.timeout(), ms(250));
         rto.back_off();
-        assert_eq!(rto.timeout(), ms(3_000));
+        assert_eq!(rto.timeout(), ms(250));
+        assert_eq!(Rto::capped(ms(1_000), ms(200_000)).timeout(), ms(1_000));
     }
 
     #[test]

@@ -3,7 +3,10 @@
 //! Knows numbers, not bytes: the caller turns a [`Burst`] into datagrams straight from the blob.
 //! One loss costs one resend. Never answers a mere duplicate (RFC 1123, 4.2.3.1).
 
+use crate::session::tftp::bursts::Bursts;
+use crate::session::tftp::last_block::LastBlock;
 use crate::session::tftp::limits::WrapTo;
+use crate::session::tftp::numbers::{BlockIndex, ahead_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::rto::Rto;
 use crate::time::{Duration, Instant};
@@ -12,34 +15,9 @@ use crate::wire::tftp::Block;
 /// Sends to a phone that has never answered; then it is forgotten. This bounds what a forged
 /// request can make this server send to its victim.
 pub const UNPROVEN_SENDS_MAX: u8 = 3;
-/// How long a phone that has never answered is waited for, at least, after all those sends. Where
-/// its neighbours answer in a millisecond they follow each other fast, but it may still be busy.
-pub const UNPROVEN_WAIT: Duration = Duration::from_secs(7);
-
-/// Blocks counted from 1 as they lie in the file; 0 is the OACK's place.
-pub type BlockIndex = u64;
-
-/// The number that a block has on the wire.
-#[must_use]
-pub fn number_of(block: BlockIndex, wrap: WrapTo) -> Block {
-    match wrap {
-        WrapTo::Zero => Block((block & 0xffff) as u16),
-        WrapTo::One if block == 0 => Block(0),
-        WrapTo::One => Block(((block - 1) % 0xffff) as u16 + 1),
-    }
-}
-
-/// How far `number` lies ahead of `block` on the circle of block numbers; `None` for the number 0
-/// where the circle has none.
-#[must_use]
-pub fn ahead_of(block: BlockIndex, number: Block, wrap: WrapTo) -> Option<u64> {
-    let base = number_of(block, wrap).0;
-    match wrap {
-        WrapTo::Zero => Some(u64::from(number.0.wrapping_sub(base))),
-        WrapTo::One if number.0 == 0 => (block == 0).then_some(0),
-        WrapTo::One => Some((u64::from(number.0) + 0xffff - u64::from(base)) % 0xffff),
-    }
-}
+/// Least time for which the next word of a phone is waited for that acknowledges inside a window:
+/// some acknowledge every block, and only who then says nothing more tells a gap.
+const GAP_WAIT_MIN: Duration = Duration::from_millis(1);
 
 /// What an acknowledgement meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +68,10 @@ pub struct Sending {
     /// The phone has answered validly at least once.
     proven: bool,
     last_block: LastBlock,
-    copy_due: bool,
+    /// What the deadline is for.
+    wait: Wait,
+    /// The phone acknowledges blocks inside a window, also where nothing is lost.
+    acks_within: bool,
     unproven_sends: u8,
     resent: u32,
     last: BlockIndex,
@@ -98,10 +79,15 @@ pub struct Sending {
     sent: BlockIndex,
     /// Highest block ever sent; an ACK beyond it is forged.
     top: BlockIndex,
+    /// Blocks of the burst that have not left: more leave only once nobody has told a gap in it.
+    burst_left: u16,
+    bursts: Bursts,
     /// The block whose round trip is being measured, and when it left.
     timed: Option<(BlockIndex, Instant)>,
     heard_at: Instant,
     sent_at: Instant,
+    /// When the first block behind the acknowledged ones left.
+    window_at: Instant,
     /// When a hole in the phone's window last sent us back.
     rewound_at: Instant,
     second_copy_after: Duration,
@@ -110,21 +96,17 @@ pub struct Sending {
     deadline: Option<Instant>,
 }
 
-/// Whether the last block may leave. A mapped file is asked for its version once all else has left,
-/// so that no phone ever completes a mixture of two.
+/// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LastBlock {
-    /// It leaves when its turn comes: the bytes cannot change.
-    Free,
-    /// It is kept back until the file was looked at.
-    Kept,
-    /// The file is being looked at.
-    Asked,
-    /// The file is being looked at, but blocks were sent again meanwhile: the answer comes too
-    /// early to speak for them.
-    AskedTooEarly,
-    /// The file was looked at after all else had left. A resend takes this back.
-    Released,
+enum Wait {
+    /// The phone's answer is overdue then.
+    Answer,
+    /// The second copy of a burst is due then.
+    Copy,
+    /// Nobody has told a gap in the burst by then, and the next one may leave.
+    Pause,
+    /// The phone has said nothing more by then, so its last ACK told a gap.
+    Gap,
 }
 
 /// What a transfer is started with, beside its terms.
@@ -148,30 +130,34 @@ impl Sending {
     /// A transfer that has something to send at once.
     #[must_use]
     pub fn new(terms: Terms, has_options: bool, start: Start, now: Instant) -> Sending {
-        let silence = terms.timeout.map_or(start.silence_max, |t| start.silence_max.max(t * 4));
-        let sending = Sending {
+        let mut sending = Sending {
             terms,
             wrap: start.wrap,
             opening: has_options,
             opening_sent: false,
             proven: false,
             last_block: if start.verify { LastBlock::Kept } else { LastBlock::Free },
-            copy_due: false,
+            wait: Wait::Answer,
+            acks_within: false,
             unproven_sends: 0,
             resent: 0,
             last: start.bytes / u64::from(terms.blksize) + 1,
             acked: 0,
             sent: 0,
             top: 0,
+            burst_left: 0,
+            bursts: Bursts::default(),
             timed: None,
             heard_at: now,
             sent_at: now,
+            window_at: now,
             rewound_at: now,
             second_copy_after: start.second_copy_after,
-            silence_max: silence,
-            rto: terms.timeout.map_or_else(|| Rto::new(start.first_timeout), Rto::fixed),
+            silence_max: terms.silence_max(start.silence_max),
+            rto: terms.first_rto(start.first_timeout),
             deadline: None,
         };
+        sending.open_burst();
         sending.check();
         sending
     }
@@ -210,46 +196,61 @@ impl Sending {
         Acked::Progress
     }
 
-    /// The phone says again what it said before. If its answer to what was sent last is overdue, it
-    /// asks for a resend; if not, the ACK was merely doubled on its way.
+    /// The phone says again what it said before. If its answer to what was sent last is overdue, or
+    /// it could tell that the first block of a window is missing, it asks for a resend; if not, the
+    /// ACK was merely doubled on its way.
     fn handle_repeated_ack(&mut self, now: Instant) -> Acked {
         let overdue = now.since(self.sent_at) >= self.rto.unhurried();
-        if self.sent == self.acked || !self.proven || !overdue {
+        let trip = self.round_trip() * 7 / 8;
+        let gap = self.terms.window > 1
+            && now.since(self.window_at) >= trip
+            && now.since(self.rewound_at) >= trip;
+        if self.sent == self.acked || !self.proven || !(overdue || gap) {
             return Acked::Stale;
         }
-        self.rewind();
+        self.go_back(now);
         Acked::Again
     }
 
     fn handle_progress(&mut self, acked: BlockIndex, now: Instant) -> Acked {
         self.proven = true;
+        self.bursts.handle_progress(acked - self.acked);
+        self.rto.handle_progress();
         self.acked = acked;
         // The ACK may be for what was about to be sent again.
-        let is_ahead = self.sent > acked;
+        let is_inside = self.sent > acked;
         self.sent = self.sent.max(acked);
         if let Some((block, left)) = self.timed.filter(|(block, _)| *block <= acked) {
             debug_assert!(block <= self.top);
             self.rto.sample(now.since(left));
             self.timed = None;
         }
-        self.copy_due = false;
+        let before = std::mem::replace(&mut self.wait, Wait::Answer);
         if self.acked == self.last {
             self.deadline = None;
             return Acked::Done;
         }
-        if !is_ahead {
+        if !is_inside {
             self.deadline = None;
+            self.open_burst();
             return Acked::Progress;
         }
         // A phone acknowledges the last block it has in order, so all beyond it was lost (RFC 7440,
-        // section 4). Whatever it says within a round trip of our going back is about the past.
-        let trip = self.rto.round_trip().smoothed().unwrap_or(self.rto.unhurried());
-        if self.resent > 0 && now.since(self.rewound_at) < trip * 3 / 4 {
+        // section 4). Whatever it says within a round trip of our going back is about the past; and
+        // one that then says more had told no gap.
+        let is_past = self.resent > 0 && now.since(self.rewound_at) < self.round_trip() * 3 / 4;
+        self.acks_within |= is_past || before == Wait::Gap;
+        if self.acks_within {
+            // What is in flight when one gets lost is lost with it, not half of it as in a burst.
+            let in_flight = u16::try_from(self.sent - self.acked).unwrap_or(u16::MAX);
+            let blocks = self.bursts.blocks(self.terms.window).div_ceil(2);
+            self.burst_left = blocks.saturating_sub(in_flight);
+            self.deadline = Some(now + self.rto.timeout());
             return Acked::Progress;
         }
-        self.rewound_at = now;
-        self.rewind();
-        Acked::Again
+        self.wait = Wait::Gap;
+        self.deadline = Some(now + GAP_WAIT_MIN.max(self.rto.usual_answer() / 4));
+        Acked::Progress
     }
 
     /// The moment that [`Sending::poll_timeout`] named has come.
@@ -258,14 +259,21 @@ impl Sending {
             return None;
         }
         self.deadline = None;
-        if self.copy_due {
-            self.copy_due = false;
-            self.rewind();
-            return Some(Late::Again);
+        match std::mem::replace(&mut self.wait, Wait::Answer) {
+            Wait::Copy => self.rewind(),
+            Wait::Pause => self.open_burst(),
+            Wait::Gap => self.go_back(now),
+            Wait::Answer => return self.handle_silence(now),
         }
+        self.check();
+        Some(Late::Again)
+    }
+
+    /// No answer came in time.
+    fn handle_silence(&mut self, now: Instant) -> Option<Late> {
         let silent = now.since(self.heard_at) >= self.silence_max;
         let spent = !self.proven && self.unproven_sends >= UNPROVEN_SENDS_MAX;
-        let until = self.heard_at + UNPROVEN_WAIT.min(self.silence_max);
+        let until = self.heard_at + self.terms.unproven_wait().min(self.silence_max);
         if spent && now < until {
             self.deadline = Some(until);
             return None;
@@ -275,6 +283,7 @@ impl Sending {
             return Some(if all_sent { Late::AllSent } else { Late::Silent });
         }
         self.rto.back_off();
+        self.bursts.handle_loss();
         self.rewind();
         self.check();
         Some(Late::Again)
@@ -286,11 +295,11 @@ impl Sending {
         if self.opening {
             return (!self.opening_sent).then_some(Burst::OptionAck);
         }
-        // Nobody gets more than one block before it has answered once.
-        let window = if self.proven { self.terms.window } else { 1 };
-        let last = if self.may_end() { self.last } else { self.last - 1 };
-        let until = last.min(self.acked + u64::from(window));
-        let count = until.saturating_sub(self.sent).min(u64::from(blocks_max)) as u16;
+        if self.wait == Wait::Gap {
+            return None;
+        }
+        let blocks_max = u64::from(blocks_max.min(self.burst_left));
+        let count = self.window_end().saturating_sub(self.sent).min(blocks_max) as u16;
         (count > 0).then_some(Burst::Blocks { first: self.sent + 1, count })
     }
 
@@ -308,17 +317,34 @@ impl Sending {
                 let fresh = end.saturating_sub(self.top.max(first - 1));
                 self.resent = self.resent.saturating_add(u32::from(count) - fresh as u32);
                 self.sent = end;
+                self.burst_left = self.burst_left.saturating_sub(count);
+                if first == self.acked + 1 {
+                    self.window_at = now;
+                }
                 if fresh > 0 {
                     self.top = end;
-                    if self.timed.is_none() {
+                    // Other blocks have no answer of their own.
+                    let is_answered = self.acks_within || end == self.window_end();
+                    if self.timed.is_none() && is_answered {
                         self.timed = Some((end, now));
                     }
-                    self.copy_due = !self.second_copy_after.is_zero();
+                    if !self.second_copy_after.is_zero() {
+                        self.wait = Wait::Copy;
+                    }
                 }
             }
         }
-        let wait = if self.copy_due { self.second_copy_after } else { self.rto.timeout() };
-        self.deadline = Some(now + wait);
+        if self.wait != Wait::Copy {
+            let is_part = self.burst_left == 0 && self.sent < self.window_end();
+            self.wait = if is_part && !self.acks_within { Wait::Pause } else { Wait::Answer };
+        }
+        self.deadline = Some(
+            now + match self.wait {
+                Wait::Copy => self.second_copy_after,
+                Wait::Pause => self.rto.usual_answer(),
+                Wait::Answer | Wait::Gap => self.rto.timeout(),
+            },
+        );
         self.check();
     }
 
@@ -340,24 +366,33 @@ impl Sending {
 
     /// The file was looked at and had not changed.
     pub fn handle_verified(&mut self) {
-        self.last_block = match self.last_block {
-            LastBlock::Asked => LastBlock::Released,
-            LastBlock::AskedTooEarly => LastBlock::Kept,
-            other @ (LastBlock::Free | LastBlock::Kept | LastBlock::Released) => other,
-        };
+        self.last_block.handle_verified();
+        if self.burst_left == 0 {
+            self.open_burst();
+        }
     }
 
     /// Nobody could look at the file just now: it is asked for again a little later.
     pub fn handle_unverified(&mut self, now: Instant) {
-        self.last_block = match self.last_block {
-            LastBlock::Asked | LastBlock::AskedTooEarly => LastBlock::Kept,
-            other @ (LastBlock::Free | LastBlock::Kept | LastBlock::Released) => other,
-        };
+        self.last_block.handle_unverified();
         self.deadline = self.deadline.or(Some(now + self.rto.timeout()));
     }
 
-    fn may_end(&self) -> bool {
-        matches!(self.last_block, LastBlock::Free | LastBlock::Released)
+    /// The last block that the phone expects before it answers.
+    fn window_end(&self) -> BlockIndex {
+        // Nobody gets more than one block before it has answered once.
+        let window = if self.proven { self.terms.window } else { 1 };
+        let last = if self.last_block.may_leave() { self.last } else { self.last - 1 };
+        last.min(self.acked + u64::from(window))
+    }
+
+    /// Lets the next burst leave.
+    fn open_burst(&mut self) {
+        self.burst_left = self.bursts.blocks(self.terms.window);
+    }
+
+    fn round_trip(&self) -> Duration {
+        self.rto.round_trip().smoothed().unwrap_or(self.rto.unhurried())
     }
 
     /// Whether the phone has answered validly once, and so is who it says it is.
@@ -414,6 +449,12 @@ impl Sending {
         self.proven && now.since(self.heard_at) >= self.rto.unhurried()
     }
 
+    /// Whether a phone that has not answered yet was sent something a moment ago.
+    #[must_use]
+    pub fn has_just_answered(&self, now: Instant, within: Duration) -> bool {
+        !self.proven && self.has_sent() && now.since(self.sent_at) < within
+    }
+
     /// Whether every block has been sent, so that the phone may be through.
     #[must_use]
     pub fn has_sent_all(&self) -> bool {
@@ -426,22 +467,23 @@ impl Sending {
         &self.terms
     }
 
+    /// Goes back because of a gap that the phone has told.
+    fn go_back(&mut self, now: Instant) {
+        self.rewound_at = now;
+        self.bursts.handle_loss();
+        self.rewind();
+    }
+
     /// Goes back to the first block that is not acknowledged. Karn: what is sent twice tells no
     /// round trip.
     fn rewind(&mut self) {
         self.sent = self.acked;
+        self.open_burst();
         self.opening_sent = false;
         self.timed = None;
+        self.wait = Wait::Answer;
         self.deadline = None;
-        self.last_block = match self.last_block {
-            LastBlock::Asked => LastBlock::AskedTooEarly,
-            // Only the last block is sent again, and that one cannot change.
-            LastBlock::Released if self.acked + 1 < self.last => LastBlock::Kept,
-            other @ (LastBlock::Free
-            | LastBlock::Kept
-            | LastBlock::AskedTooEarly
-            | LastBlock::Released) => other,
-        };
+        self.last_block.handle_resend(self.acked + 1 == self.last);
     }
 
     fn check(&self) {
@@ -449,6 +491,7 @@ impl Sending {
         debug_assert!(self.sent <= self.top.max(self.acked));
         debug_assert!(self.top <= self.last);
         debug_assert!(self.sent - self.acked <= u64::from(self.terms.window));
+        debug_assert!(self.wait != Wait::Gap || self.deadline.is_some());
         debug_assert!(!self.opening || self.top == 0);
         debug_assert!(self.unproven_sends <= UNPROVEN_SENDS_MAX);
         debug_assert!(self.timed.is_none_or(|(block, _)| block <= self.top));

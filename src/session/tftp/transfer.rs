@@ -14,7 +14,7 @@ use crate::session::tftp::send::Sending;
 use crate::session::timer::Deadline;
 use crate::session::{Subject, Verb};
 use crate::time::{Duration, Instant};
-use crate::vault::upload::Existing;
+use crate::vault::upload::{Existing, Spool};
 use crate::wire::name::FileName;
 use crate::wire::tftp::Options;
 
@@ -63,6 +63,8 @@ pub struct Target {
     pub bytes_max: u64,
     /// What happens to a file that is there.
     pub existing: Existing,
+    /// The file aside that parts of it are in; none while all is in memory, or a part is under way.
+    pub spool: Option<Spool>,
 }
 
 /// The file of a transfer.

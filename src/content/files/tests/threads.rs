@@ -159,6 +159,7 @@ fn no_line_of_phones_and_administrators_who_append_to_one_file_is_lost() {
                         existing: Existing::Append,
                         precondition: Precondition::None,
                         client: [10, 0, 0, 1].into(),
+                        spool: None,
                         bytes: format!("writer {number} {line}\n").into_bytes(),
                     };
                     // Whoever is told to try again does.

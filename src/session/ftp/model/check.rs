@@ -29,7 +29,11 @@ pub(super) fn is_write(ask: &Ask) -> bool {
         Ask::Store { .. } => true,
         Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
         Ask::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
-        Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } | Ask::Login { .. } => false,
+        Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Upload { .. }
+        | Ask::Read { .. }
+        | Ask::Login { .. } => false,
     }
 }
 

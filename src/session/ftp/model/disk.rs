@@ -148,6 +148,7 @@ impl Disk {
                 };
                 Answer::Stored { ticket, result }
             }
+            Ask::Upload { .. } => unreachable!("TFTP asks for it alone"),
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
             Ask::Files { ticket, act, .. } => self.files(ticket, *act, fault),
             Ask::Login { ticket, login } => {
@@ -295,6 +296,7 @@ pub(super) fn is_done(answer: &Answer) -> bool {
         Answer::Opened { result, .. } => result.is_ok(),
         Answer::Verified { unchanged, .. } => *unchanged,
         Answer::Stored { result, .. } => result.is_ok(),
+        Answer::Upload { result, .. } => result.is_ok(),
         Answer::Read { result, .. } => result.is_ok(),
         Answer::Vault { result, .. } => result.is_ok(),
         Answer::Files { result, .. } => result.is_ok(),

@@ -171,7 +171,9 @@ impl Disk {
                 Answer::Stored { ticket, result }
             }
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
-            Ask::Files { .. } | Ask::Login { .. } => unreachable!("HTTP asks for files alone"),
+            Ask::Upload { .. } | Ask::Files { .. } | Ask::Login { .. } => {
+                unreachable!("HTTP asks for files alone")
+            }
         }
     }
 

@@ -170,17 +170,61 @@ fn a_phone_that_never_sends_its_last_ack_is_done() {
 }
 
 #[test]
-fn a_phone_that_drops_the_file_after_its_header_is_no_failure() {
+fn a_phone_that_drops_the_file_after_its_header_is_no_failure_where_its_make_does_so() {
+    for (name, listed) in [("440hd.img", true), ("huge", false)] {
+        let mut bench = Bench::new();
+        bench.read(name, "");
+        bench.ack(1);
+        assert_eq!(bench.error(0), SILENCE);
+        let header = Outcome::Aborted(Abort::HeaderRead);
+        let told = if listed { header } else { Outcome::Aborted(Abort::ByPhone(0)) };
+        assert_eq!(bench.last(), (name.into(), told));
+        bench.read(name, "");
+        bench.ack(1);
+        bench.wait(60_000);
+        assert_eq!(bench.last(), (name.into(), if listed { header } else { Outcome::TimedOut }));
+        assert_eq!(bench.world.counters.transfers_failed.value(), 0);
+    }
+}
+
+#[test]
+fn a_phone_s_own_reason_is_told_with_code_and_text_and_the_bytes_that_it_has() {
+    for (code, text) in [(0, "signature check failed"), (2, "no\nroom\u{1b}[2J"), (4, "")] {
+        let mut bench = Bench::new();
+        bench.read("440hd.img", "");
+        (1..20).for_each(|number| drop(bench.ack(number)));
+        let error = Control::error(ErrorCode(code), text);
+        bench.tell(bench.from, error.as_bytes());
+        let record = bench.world.records.last().unwrap();
+        assert_eq!(record.outcome, Outcome::Aborted(Abort::ByPhone(code)));
+        assert_eq!(record.words.as_deref().unwrap_or_default(), text.as_bytes());
+        assert_eq!((record.bytes, record.of_bytes), (19 * 512, Some(150_000)));
+    }
+}
+
+#[test]
+fn a_phone_s_words_are_cut_to_what_a_line_holds() {
     let mut bench = Bench::new();
     bench.read("huge", "");
     bench.ack(1);
-    assert_eq!(bench.error(0), SILENCE);
-    assert_eq!(bench.last(), ("huge".into(), Outcome::Aborted(Abort::ByPhone(0))));
-    bench.read("huge", "");
+    let error = [b"\0\x05\0\0", &[b'x'; 500][..], b"\0"].concat();
+    bench.tell(bench.from, &error);
+    let words = bench.world.records.last().unwrap().words.clone();
+    assert_eq!(words.unwrap().len(), crate::session::WORDS_BYTES_MAX);
+}
+
+#[test]
+fn a_boot_rom_that_ends_its_probe_with_a_text_ends_in_peace() {
+    let mut bench = Bench::new();
+    bench.read("huge", "tsize 0");
+    let error = Control::error(ErrorCode::UNDEFINED, "TFTP Aborted");
+    bench.tell(bench.from, error.as_bytes());
+    assert_eq!(bench.outcomes(), [Outcome::Aborted(Abort::OptionsProbe)]);
+    bench.read("huge", "tsize 0");
+    bench.ack(0);
     bench.ack(1);
-    bench.wait(60_000);
-    assert_eq!(bench.last(), ("huge".into(), Outcome::TimedOut));
-    assert_eq!(bench.world.counters.transfers_failed.value(), 0);
+    bench.tell(bench.from, error.as_bytes());
+    assert_eq!(bench.outcomes()[1], Outcome::Aborted(Abort::ByPhone(0)));
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Files on their way from a phone.
 
 use super::*;
-use crate::content::Ask;
+use crate::content::{Answer, Ask, StoreError};
 use crate::session::{Failure, Refusal};
+use crate::vault::upload::{PartDone, PartOp};
 
 /// The bytes that are to be stored.
 fn stored(bench: &Bench) -> &[u8] {
@@ -43,16 +44,206 @@ fn an_ack_that_was_due_before_the_last_block_is_not_given_for_it() {
 }
 
 #[test]
-fn the_last_block_of_a_stored_upload_is_acknowledged_again_for_a_while() {
+fn the_last_block_of_a_stored_upload_is_acknowledged_again_at_no_transfer_s_cost() {
     let mut bench = Bench::new();
     bench.write("a.log", "");
     assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
-    bench.wait(1_000);
-    assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
-    assert_eq!(bench.open(), 1);
-    bench.wait(5_000);
     assert_eq!(bench.open(), 0);
+    for _ in 0..3 {
+        bench.wait(24_000);
+        assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
+    }
+    // Its client repeats itself every 24 s, so that is how patient the server is.
+    bench.wait(71_000);
+    assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
+    bench.wait(300_000);
+    assert_eq!(bench.data(1, b"end"), ["ERROR 5"]);
     assert_eq!(bench.outcomes(), [Outcome::Done]);
+}
+
+#[test]
+fn a_client_that_names_its_interval_is_acknowledged_again_for_three_of_them() {
+    let mut bench = Bench::new();
+    bench.write("a.log", "timeout 60");
+    bench.data(1, b"end");
+    bench.wait(179_000);
+    assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
+}
+
+/// A server whose logs grow.
+fn appending() -> Bench {
+    let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = Existing::Append);
+    bench.answers = false;
+    bench
+}
+
+/// Uploads one line; says whether it was stored.
+fn line(bench: &mut Bench, text: &[u8]) -> bool {
+    assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
+    let told = bench.data(1, text);
+    let is_stored = !bench.world.asks.is_empty();
+    assert_eq!(if is_stored { bench.answer(0) } else { told }, ["ACK 1"]);
+    is_stored
+}
+
+#[test]
+fn a_log_whose_client_heard_nothing_of_its_end_is_not_stored_twice() {
+    let mut bench = appending();
+    assert!(line(&mut bench, b"one"));
+    bench.wait(5_000);
+    assert_eq!(bench.data(1, b"one"), ["ACK 1"]);
+    // It gives up, and tries again by another port.
+    bench.wait(20_000);
+    assert!(!line(bench.phone("10.0.0.1:2001"), b"one"));
+    assert_eq!(bench.world.counters.tftp_uploads_repeated.value(), 1);
+    // What comes then is new, also where it says the same.
+    assert!(line(bench.phone("10.0.0.1:2002"), b"one"));
+}
+
+#[test]
+fn a_log_whose_client_had_gone_before_its_last_ack_is_not_stored_twice() {
+    let mut bench = appending();
+    bench.write("a.log", "");
+    bench.data(1, b"one");
+    bench.wait(40_000);
+    assert_eq!(bench.answer(0), ["ACK 1"]);
+    let (port, peer) = (bench.from, bench.phone);
+    bench.world.turn(|engine, turn| engine.handle_unreachable(port, peer, turn));
+    assert!(!line(bench.phone("10.0.0.1:2001"), b"one"));
+}
+
+#[test]
+fn a_second_line_that_says_the_same_is_a_second_line() {
+    let mut bench = appending();
+    assert!(line(&mut bench, b"one"));
+    // The same port within a second of the end, and another one later.
+    assert!(line(&mut bench, b"one"));
+    bench.wait(30_000);
+    assert!(line(bench.phone("10.0.0.1:2001"), b"one"));
+}
+
+#[test]
+fn another_line_after_one_that_was_not_heard_of_is_stored() {
+    let mut bench = appending();
+    assert!(line(&mut bench, b"one"));
+    bench.wait(5_000);
+    bench.data(1, b"one");
+    assert!(line(bench.phone("10.0.0.1:2001"), b"two"));
+    assert!(line(bench.phone(OTHER), b"one"));
+}
+
+#[test]
+fn a_last_block_that_was_doubled_on_its_way_is_no_sign_of_a_lost_ack() {
+    let mut bench = appending();
+    bench.write("a.log", "");
+    bench.world.now = bench.world.now + Duration::from_millis(10);
+    bench.data(1, b"one");
+    bench.answer(0);
+    assert_eq!(bench.data(1, b"one"), ["ACK 1"]);
+    assert!(line(bench.phone("10.0.0.1:2001"), b"one"));
+}
+
+#[test]
+fn a_write_from_the_same_port_within_a_second_of_a_finished_upload_is_served() {
+    let mut bench = Bench::new();
+    for text in [&b"one"[..], b"two", b"two"] {
+        assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
+        assert_eq!(bench.data(1, text), ["ACK 1"]);
+    }
+    assert_eq!(bench.outcomes(), [Outcome::Done; 3]);
+}
+
+/// The directory's answer to whether the file is there.
+fn find(bench: &mut Bench, there: bool) -> Vec<String> {
+    let ask = bench.world.asks.remove(0);
+    let Ask::Upload { ticket, op: PartOp::Find { .. }, .. } = ask else { panic!("{ask:?}") };
+    let answer = Answer::Upload { ticket, result: Ok(PartDone::Found(there)) };
+    bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
+    bench.settle()
+}
+
+#[test]
+fn a_file_that_must_stay_is_refused_before_its_upload_begins() {
+    let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = Existing::Keep);
+    bench.answers = false;
+    assert_eq!(bench.write("a.log", ""), SILENCE);
+    assert_eq!(find(&mut bench, true), ["ERROR 6"]);
+    assert_eq!(bench.open(), 0);
+    assert_eq!(bench.write("a.log", "blksize 1024"), SILENCE);
+    assert_eq!(find(&mut bench, false), ["OACK blksize 1024"]);
+    assert_eq!(bench.data(1, b"end"), SILENCE);
+    assert_eq!(bench.answer(0), ["ACK 1"]);
+    // Its client has not heard that, and is not told that a file is in its way: it is its own.
+    bench.wait(5_000);
+    bench.data(1, b"end");
+    bench.phone("10.0.0.1:2001");
+    assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
+    assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
+}
+
+#[test]
+fn a_large_upload_goes_to_a_file_aside_and_not_to_memory() {
+    const MAX: u64 = 64 << 20;
+    let mut bench = Bench::with(|policy| {
+        policy.uploads.0[0].bytes_max = MAX;
+        policy.tftp.upload_memory_bytes_max = 1 << 20;
+    });
+    bench.write("a.log", "blksize 1468 windowsize 64");
+    let mut most = 0;
+    let mut number = 0_u16;
+    for _ in 0..20_000 {
+        number = number.wrapping_add(1);
+        bench.world.deliver(bench.phone, bench.from, &data(number, &[7; 1_468]));
+        bench.settle();
+        most = most.max(bench.world.engine.upload_bytes_held);
+        bench.world.sent.clear();
+        bench.told = 0;
+    }
+    assert!(most <= 512 << 10, "{most}");
+    bench.answers = false;
+    bench.data(number.wrapping_add(1), b"end");
+    let Ask::Store { upload, .. } = &bench.world.asks[0] else { panic!() };
+    assert_eq!(upload.bytes_all(), 20_000 * 1_468 + 3);
+    assert!(upload.spool.as_ref().is_some_and(|spool| spool.as_slice().iter().all(|b| *b == 7)));
+    bench.answer(0);
+    assert_eq!(bench.world.records[0].bytes, 20_000 * 1_468 + 3);
+    assert_eq!(bench.world.engine.upload_bytes_held, 0);
+}
+
+#[test]
+fn a_disk_that_is_slower_than_its_phone_holds_the_acks_back_and_loses_nothing() {
+    let mut bench = Bench::with(|policy| policy.uploads.0[0].bytes_max = 64 << 20);
+    bench.answers = false;
+    bench.write("a.log", "blksize 1468");
+    let mut sent = 0;
+    while bench.data(sent + 1, &[7; 1_468]) == [format!("ACK {}", sent + 1)] {
+        sent += 1;
+    }
+    // One part is under way and the next one is full. The phone repeats what is not acknowledged.
+    assert_eq!(usize::from(sent) + 1, 2 * (256_usize << 10).div_ceil(1_468));
+    assert_eq!(bench.data(sent + 1, &[7; 1_468]), SILENCE);
+    assert_eq!(bench.wait(120_000), SILENCE);
+    assert_eq!(bench.answer(0), [format!("ACK {}", sent + 1)]);
+    assert_eq!(bench.data(sent + 2, b"end"), SILENCE);
+    // The last part is still on its way, so the whole is not stored yet.
+    assert_eq!(bench.answer(0), SILENCE);
+    let Ask::Store { upload, .. } = &bench.world.asks[0] else { panic!() };
+    assert_eq!(upload.bytes_all(), u64::from(sent + 1) * 1_468 + 3);
+}
+
+#[test]
+fn a_disk_that_fails_in_the_middle_of_an_upload_ends_it_at_once() {
+    let mut bench = Bench::with(|policy| policy.uploads.0[0].bytes_max = 64 << 20);
+    bench.answers = false;
+    bench.write("a.log", "blksize 1468");
+    let mut number = 0;
+    while bench.world.asks.is_empty() {
+        number += 1;
+        bench.data(number, &[7; 1_468]);
+    }
+    assert_eq!(bench.answer(1), ["ERROR 3"]);
+    assert_eq!(bench.outcomes(), [Outcome::Failed(Failure::Store(StoreError::Full))]);
+    assert_eq!(bench.world.engine.upload_bytes_held, 0);
 }
 
 #[test]
@@ -120,13 +311,15 @@ fn a_store_that_fails_is_told_to_the_phone() {
 #[test]
 fn uploads_together_hold_no_more_memory_than_allowed() {
     let mut bench = Bench::with(|policy| policy.tftp.upload_memory_bytes_max = 1_500);
+    bench.answers = false;
     bench.write("a.log", "");
     bench.data(1, &[7; 512]);
     bench.phone(OTHER).write("b.log", "");
     let told: Vec<String> = (1..5).flat_map(|number| bench.data(number, &[7; 512])).collect();
     assert!(told.contains(&"ERROR 0".into()), "{told:?}");
     assert!(bench.world.engine.upload_bytes_held <= 1_500);
-    assert!(bench.outcomes().iter().all(|end| matches!(end, Outcome::Failed(Failure::Store(_)))));
+    let full = Outcome::Failed(Failure::Store(StoreError::NoMemory));
+    assert!(bench.outcomes().iter().all(|end| *end == full));
 }
 
 #[test]
@@ -194,6 +387,15 @@ fn a_block_larger_than_agreed_is_no_block_of_the_upload() {
     bench.write("a.log", "");
     assert_eq!(bench.data(1, &[7; 513]), SILENCE);
     assert_eq!(bench.data(1, &[7; 512]), ["ACK 1"]);
+}
+
+#[test]
+fn a_bare_cr_before_a_line_s_end_is_one_byte() {
+    let mut bench = waiting();
+    bench.tell(PortId(0), &request(2, "a.log", "netascii", "blksize 8"));
+    bench.data(1, b"a\r\r\nbc\r\r");
+    bench.data(2, b"\r\n\rx");
+    assert_eq!(stored(&bench), b"a\r\nbc\r\r\n\rx");
 }
 
 #[test]

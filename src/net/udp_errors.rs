@@ -1,0 +1,90 @@
+//! What the network says of datagrams that were sent: that nobody listens there any more.
+//!
+//! The kernel keeps such words in a queue of each socket that asks for them. Read on that rare path
+//! alone; never read as datagrams.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
+
+use crate::net::udp;
+
+/// Words taken at a time; what is left is taken with the next one.
+const WORDS_MAX: usize = 64;
+
+/// Has the kernel keep them for a socket of this family.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
+    };
+    udp::set_option(socket, level, option, 1)
+}
+
+/// Takes what is kept, and tells `unreachable` the peers at which nobody listens. Says whether
+/// there was anything: then the fault that a call on the socket has just met was no fault of that
+/// call.
+pub(super) fn drain(socket: BorrowedFd<'_>, mut unreachable: impl FnMut(SocketAddr)) -> bool {
+    for taken in 0..WORDS_MAX {
+        match take(socket) {
+            Ok(peer) => peer.into_iter().for_each(&mut unreachable),
+            Err(_) => return taken > 0,
+        }
+    }
+    true
+}
+
+/// The next word; the peer that it is about, where nobody listens there.
+fn take(socket: BorrowedFd<'_>) -> nix::Result<Option<SocketAddr>> {
+    let mut control =
+        nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6, libc::in6_pktinfo, u32);
+    let mut pieces: [io::IoSliceMut<'_>; 0] = [];
+    let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
+    let word =
+        recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut pieces, Some(&mut control), flags)?;
+    let refused = word.cmsgs()?.any(|message| {
+        use ControlMessageOwned::{Ipv4RecvErr, Ipv6RecvErr};
+        matches!(message, Ipv4RecvErr(error, _) | Ipv6RecvErr(error, _)
+            if error.ee_errno == libc::ECONNREFUSED as u32)
+    });
+    Ok(word.address.filter(|_| refused).and_then(|peer| address(&peer)))
+}
+
+fn address(peer: &SockaddrStorage) -> Option<SocketAddr> {
+    let v4 = peer.as_sockaddr_in().map(|peer| SocketAddrV4::from(*peer).into());
+    v4.or_else(|| peer.as_sockaddr_in6().map(|peer| SocketAddrV6::from(*peer).into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::os::fd::AsFd as _;
+
+    use super::*;
+
+    #[test]
+    fn a_port_at_which_nobody_listens_is_told_and_the_socket_goes_on() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let Ok(socket) = UdpSocket::bind(any) else { continue };
+            enable(socket.as_fd(), socket.local_addr().unwrap()).unwrap();
+            let gone = UdpSocket::bind(any).unwrap().local_addr().unwrap();
+            let other = UdpSocket::bind(any).unwrap();
+            socket.send_to(b"x", gone).unwrap();
+            let mut told = Vec::new();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while !drain(socket.as_fd(), |peer| told.push(peer)) {
+                assert!(std::time::Instant::now() < deadline, "nothing was told");
+                std::thread::yield_now();
+            }
+            assert_eq!(told, [gone]);
+            // The word was taken, so it is no fault of the next send.
+            socket.send_to(b"y", other.local_addr().unwrap()).unwrap();
+            assert!(!drain(socket.as_fd(), |_| {}));
+        }
+    }
+}

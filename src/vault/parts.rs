@@ -1,0 +1,207 @@
+//! What the writer does for an upload that is not whole yet: looks whether its file is there, and
+//! takes its parts into a file aside.
+//!
+//! Nothing here is durable, or meant to be: the whole is stored by `store.rs`.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+
+use cap_std::fs::OpenOptions;
+
+use super::durable::{Aside, Disk, Manner, Step, Target};
+use super::spool::{PartDone, PartOp, Spool};
+use super::store::Writer;
+use super::upload::Upload;
+use crate::content::StoreError;
+
+/// A file without a name.
+#[derive(Debug)]
+pub(super) struct SpoolFile(File);
+
+impl Spool {
+    /// Adds bytes. Where that fails, what the file has is not known any more.
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match &mut self.file {
+            Some(SpoolFile(file)) => {
+                file.write_all(bytes)?;
+                self.bytes += bytes.len() as u64;
+            }
+            None => self.extend(bytes),
+        }
+        Ok(())
+    }
+
+    /// Writes all of it to a file, by the kernel where that can.
+    pub(super) fn copy_to(&self, mut to: &File) -> io::Result<()> {
+        let copied = match &self.file {
+            Some(SpoolFile(file)) => {
+                let mut from = file;
+                from.seek(SeekFrom::Start(0))?;
+                io::copy(&mut from.take(self.bytes), &mut to)?
+            }
+            None => to.write_all(&self.memory).map(|()| self.bytes)?,
+        };
+        match copied == self.bytes {
+            true => Ok(()),
+            false => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+impl Writer {
+    /// Writes an upload aside, behind what is kept of what was there.
+    pub(super) fn write_pieces(
+        &self,
+        to: &Target,
+        mut kept: Vec<u8>,
+        upload: &Upload,
+        manner: Manner<'_>,
+    ) -> io::Result<Aside> {
+        let Some(spool) = &upload.spool else {
+            if kept.is_empty() {
+                return self.disk.write_beside(to, &upload.bytes, manner);
+            }
+            kept.extend_from_slice(&upload.bytes);
+            return self.disk.write_beside(to, &kept, manner);
+        };
+        let aside = self.disk.write_beside(to, &kept, manner)?;
+        let filled = self.disk.fill_with(&aside, |mut file| {
+            spool.copy_to(file)?;
+            file.write_all(&upload.bytes)
+        });
+        match filled {
+            Ok(()) => Ok(aside),
+            Err(why) => {
+                self.disk.discard(aside);
+                Err(why)
+            }
+        }
+    }
+
+    /// Does one thing for an upload to a directory.
+    pub(super) fn handle_part(
+        &mut self,
+        directory: u16,
+        op: PartOp,
+    ) -> Result<PartDone, StoreError> {
+        match op {
+            PartOp::Find { name } => {
+                let place = self.place(directory, &name)?;
+                Ok(PartDone::Found(place.existing.is_some()))
+            }
+            PartOp::Write { spool, bytes } => self.write_part(directory, spool, bytes),
+            PartOp::Forget { spool } => {
+                drop(spool);
+                Ok(PartDone::Forgotten)
+            }
+        }
+    }
+
+    fn write_part(
+        &mut self,
+        directory: u16,
+        spool: Option<Spool>,
+        mut bytes: Vec<u8>,
+    ) -> Result<PartDone, StoreError> {
+        let top = self.directories.path(directory).ok_or(StoreError::Io)?;
+        let before_bytes = spool.as_ref().map_or(0, Spool::bytes);
+        if !self.has_room(directory, before_bytes + bytes.len() as u64) {
+            return Err(self.refusal(&io::ErrorKind::StorageFull.into(), &top));
+        }
+        let spool = match spool {
+            Some(spool) => Ok(spool),
+            None => self.new_spool(&top),
+        };
+        let written = spool.and_then(|mut spool| {
+            self.disk.reach(Step::Write)?;
+            spool.write(&bytes).map(|()| spool)
+        });
+        let spool = written.map_err(|why| self.refusal(&why, &top))?;
+        bytes.clear();
+        Ok(PartDone::Written { spool, room: bytes })
+    }
+
+    /// An empty file without a name in the file system of a directory.
+    fn new_spool(&mut self, top: &Path) -> io::Result<Spool> {
+        self.disk.reach(Step::Create)?;
+        let dir = self.disk.top(top)?;
+        let name = Disk::aside_name();
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        #[cfg(unix)]
+        cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = dir.open_with(&name, &options)?.into_std();
+        // A crash in between leaves what the next start removes.
+        dir.remove_file(&name)?;
+        Ok(Spool { file: Some(SpoolFile(file)), ..Spool::default() })
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::vault::deed::Precondition;
+    use crate::vault::store::{Directories, Job, Outcome};
+    use crate::vault::upload::Existing;
+    use crate::wire::name::FileName;
+
+    #[test]
+    fn an_upload_in_parts_is_stored_whole_and_leaves_nothing_else() {
+        let top = tempfile::tempdir().unwrap();
+        let directories = Arc::new(Directories::default());
+        let directory = directories.number(&top.path().join("uploads")).unwrap();
+        let mut writer = Writer::new(directories, 1 << 20);
+        let name = FileName::parse(b"a.log").unwrap();
+        for (existing, text) in [
+            (Existing::Append, "one two end"),
+            (Existing::Append, "one two endone two end"),
+            (Existing::Replace, "one two end"),
+        ] {
+            let mut spool = None;
+            for part in ["one ", "two "] {
+                let op = PartOp::Write { spool, bytes: part.as_bytes().to_vec() };
+                let done = writer.handle_part(directory, op);
+                let Ok(PartDone::Written { spool: written, room }) = done else { panic!() };
+                assert!(room.is_empty());
+                spool = Some(written);
+            }
+            let upload = Upload {
+                directory,
+                name,
+                bytes_max: 100,
+                existing,
+                precondition: Precondition::None,
+                client: [10, 0, 0, 1].into(),
+                spool,
+                bytes: b"end".to_vec(),
+            };
+            let stored = writer.run(&[Job::Upload(&upload)]).remove(0);
+            assert!(matches!(stored, Outcome::Upload(Ok(_))), "{stored:?}");
+            let uploads = top.path().join("uploads");
+            assert_eq!(fs::read_to_string(uploads.join("a.log")).unwrap(), text);
+            assert_eq!(fs::read_dir(&uploads).unwrap().count(), 1);
+        }
+        let find = |writer: &mut Writer, name: &[u8]| {
+            let name = Box::new(FileName::parse(name).unwrap());
+            writer.handle_part(directory, PartOp::Find { name })
+        };
+        assert!(matches!(find(&mut writer, b"A.LOG"), Ok(PartDone::Found(true))));
+        assert!(matches!(find(&mut writer, b"b.log"), Ok(PartDone::Found(false))));
+    }
+
+    #[test]
+    fn parts_that_no_directory_has_room_for_are_refused_before_the_end() {
+        let top = tempfile::tempdir().unwrap();
+        let directories = Arc::new(Directories::default());
+        let directory = directories.number(top.path()).unwrap();
+        let mut writer = Writer::new(directories, 10);
+        let op = PartOp::Write { spool: None, bytes: vec![7; 11] };
+        assert!(matches!(writer.handle_part(directory, op), Err(StoreError::Full)));
+        assert_eq!(fs::read_dir(top.path()).unwrap().count(), 0);
+    }
+}

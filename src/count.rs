@@ -209,6 +209,8 @@ counters! {
     Total ftp_data_failed,
     /// FTP data connections from or to somebody else than the session's client, refused.
     Total ftp_bounces,
+    /// FTP data connections refused because their address, or all strangers, await too many.
+    Total ftp_ports_refused,
     /// Bytes of FTP uploads in memory now.
     Gauge ftp_uploads_held_bytes,
     /// Reads that ended with the last block acknowledged, or sent and only its ACK missing.

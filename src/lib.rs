@@ -5,6 +5,7 @@
 //! snapshots to the data path and never runs in it. ARCHITECTURE.md has the map and the reasons.
 
 pub mod admission;
+pub mod cancel;
 pub mod content;
 #[cfg(feature = "server")]
 pub mod control;

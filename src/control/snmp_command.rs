@@ -159,10 +159,12 @@ impl Told {
             write!(text, " by {} to the community {community:?}", version.name())?;
         }
         writeln!(text, ", after {} ms", self.took.as_millis())?;
-        let Passport { set, extension, model, firmware, mac, serial } = passport;
-        let nobody = "none: nobody is logged in there, or the phone does not tell";
+        let Passport { set, extension, unnamable, model, firmware, mac, serial } = passport;
+        let nobody = "none: nobody is logged in there, or the phone does not tell".to_owned();
+        let unfit = |said| format!("{said:?}, which the vault cannot keep data of: no file name");
+        let missing = unnamable.as_ref().map_or(nobody, unfit);
         writeln!(text, "  set        {set}")?;
-        writeln!(text, "  extension  {}", extension.as_deref().unwrap_or(nobody))?;
+        writeln!(text, "  extension  {}", extension.as_deref().unwrap_or(&missing))?;
         for (name, value) in
             [("model", model), ("firmware", firmware), ("MAC", mac), ("serial", serial)]
         {
@@ -288,6 +290,7 @@ mod tests {
         let passport = Passport {
             set: "4600",
             extension: None,
+            unnamable: None,
             model: Some("4620".into()),
             firmware: None,
             mac: None,

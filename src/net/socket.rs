@@ -31,6 +31,8 @@ pub(super) struct Socket {
     pub(super) writable: bool,
     /// The phone has ended its side: reading tells, sooner or later.
     pub(super) ended: bool,
+    /// That was told.
+    pub(super) hung_up: bool,
     /// The last read left nothing.
     pub(super) emptied: bool,
     /// It stands in a queue already.
@@ -108,7 +110,10 @@ pub(super) fn read<E: Connections>(
     };
     match result {
         Ok(0) => {
-            engine.handle_end(id, turn);
+            match socket.tls.as_ref().is_some_and(|tls| tls.is_truncated()) {
+                true => engine.handle_truncated(id, turn),
+                false => engine.handle_end(id, turn),
+            }
             Step::Again
         }
         Ok(count) => {

@@ -262,6 +262,7 @@ impl<E: Connections> Streams<E> {
             readable: true,
             writable: true,
             ended: false,
+            hung_up: false,
             emptied: false,
             queued: true,
             broken: false,
@@ -362,9 +363,22 @@ impl<E: Connections> Streams<E> {
             };
             match step {
                 Step::Again => {}
-                Step::Blocked => return self.wait_for(id, turn),
+                Step::Blocked => {
+                    self.tell_hangup(id, turn);
+                    return self.wait_for(id, turn);
+                }
                 Step::Gone => return self.close(id, turn),
             }
+        }
+    }
+
+    /// Tells a machine that reads no further at the moment that nothing more will come.
+    fn tell_hangup(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        if let Some(Some(socket)) = self.sockets.get_mut(id.row as usize)
+            && socket.ended
+            && !std::mem::replace(&mut socket.hung_up, true)
+        {
+            self.engine.handle_hangup(id, turn);
         }
     }
 

@@ -67,6 +67,8 @@ pub struct TlsSession {
     tls: Library,
     opening: Opening,
     fault: Option<Handshake>,
+    /// The phone ended its side without the word for it.
+    truncated: bool,
 }
 
 impl TlsSession {
@@ -75,7 +77,7 @@ impl TlsSession {
     /// # Errors
     /// When the system gives no random bytes.
     pub fn accept(terms: &TlsTerms) -> io::Result<TlsSession> {
-        Ok(TlsSession { tls: Library::accept(terms)?, opening: Opening::default(), fault: None })
+        Ok(TlsSession::new(Library::accept(terms)?))
     }
 
     /// The same for a connection whose client sends and reads nothing.
@@ -83,8 +85,11 @@ impl TlsSession {
     /// # Errors
     /// As [`TlsSession::accept`].
     pub fn accept_one_way(terms: &TlsTerms) -> io::Result<TlsSession> {
-        let tls = Library::accept_one_way(terms)?;
-        Ok(TlsSession { tls, opening: Opening::default(), fault: None })
+        Ok(TlsSession::new(Library::accept_one_way(terms)?))
+    }
+
+    fn new(tls: Library) -> TlsSession {
+        TlsSession { tls, opening: Opening::default(), fault: None, truncated: false }
     }
 
     /// Whoever resumes the session later shows this mark. Meant for before the handshake.
@@ -111,7 +116,10 @@ impl TlsSession {
             match self.tls.read_plain(into) {
                 Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {}
                 // Old phones close without close_notify. HTTP says itself where a message ends.
-                Err(cut) if cut.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                Err(cut) if cut.kind() == io::ErrorKind::UnexpectedEof => {
+                    self.truncated = true;
+                    return Ok(0);
+                }
                 Ok(read) => return Ok(read),
                 Err(error) => return Err(self.refuse(None, error, socket)),
             }
@@ -199,6 +207,13 @@ impl TlsSession {
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
+    }
+
+    /// Whether the phone ended its side without `close_notify`: what came may have been cut short
+    /// by anybody.
+    #[must_use]
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
     }
 
     /// Why the connection was never secured. Nothing once it is.

@@ -245,6 +245,11 @@ pub enum Refusal {
     Unidentified(NoPassport),
     /// Nobody is logged in at the phone.
     NobodyLoggedIn,
+    /// The client wants to store from the middle on what is stored whole, appended or new (FTP,
+    /// `REST`).
+    NoMiddle,
+    /// The extension that is logged in at the phone is none that the vault can keep data of.
+    ExtensionUnnamable,
     /// Another extension is logged in at the phone than the name carries.
     OtherExtension,
     /// The name carries no extension, and the phone is not asked for it.
@@ -266,10 +271,14 @@ pub enum Refusal {
 pub enum DataFault {
     /// The client never came to this port.
     NeverCame(u16),
+    /// Nor did others of its network lately, and none has come since.
+    NetworkNeverComes(u16),
     /// The client could not be reached where it said that it listens.
     NotReached(DialFault),
     /// No port of `passive_ports` is free.
     NoPort,
+    /// Data connections of the address are awaited at as many ports as one address may have.
+    TooManyPorts,
     /// The system gave no socket.
     NoSocket,
     /// It was closed before it was used.
@@ -283,6 +292,24 @@ pub enum DataFault {
 }
 
 impl DataFault {
+    /// Which port of the server, or which address, it is about.
+    #[must_use]
+    pub fn place(self) -> Option<String> {
+        match self {
+            DataFault::NeverCame(port) | DataFault::NetworkNeverComes(port) => {
+                Some(format!("port {port}"))
+            }
+            DataFault::Elsewhere(to) => Some(to.to_string()),
+            DataFault::NotReached(_)
+            | DataFault::NoPort
+            | DataFault::TooManyPorts
+            | DataFault::NoSocket
+            | DataFault::Lost
+            | DataFault::Handshake(_)
+            | DataFault::OtherSession => None,
+        }
+    }
+
     /// Without a capital and a full stop.
     #[must_use]
     pub fn words(self) -> &'static str {
@@ -290,6 +317,11 @@ impl DataFault {
             DataFault::NeverCame(_) => {
                 "the data connection never came: let `passive_ports` through every firewall, and \
                  set `passive_address` where a NAT stands before the server"
+            }
+            DataFault::NetworkNeverComes(_) => {
+                "no client of this network comes for its data: a firewall on the way to the server \
+                 must let all of `passive_ports` in [ftp] through, or a NAT before it wants \
+                 `passive_address`"
             }
             DataFault::NotReached(DialFault::Refused) => {
                 "nobody listens where PORT said: a NAT between may have changed the address"
@@ -299,6 +331,10 @@ impl DataFault {
             }
             DataFault::NotReached(DialFault::Other) => "the data connection cannot be made",
             DataFault::NoPort => "no port is free for data; try again in a moment",
+            DataFault::TooManyPorts => {
+                "data connections of this address are awaited at too many ports already \
+                 (`passive_per_address` in [ftp]); try again in a moment"
+            }
             DataFault::NoSocket => "the system gives no socket; try again in a moment",
             DataFault::Lost => "the data connection was closed before it was used",
             DataFault::Handshake(_) => "the data connection could not be secured",

@@ -171,6 +171,16 @@ pub trait Connections {
     /// The other side sends nothing any more; it may still read.
     fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
+    /// The same without the word that TLS has for it: what came may not be all. It is, where the
+    /// protocol says itself how much that is.
+    fn handle_truncated(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.handle_end(id, turn);
+    }
+
+    /// The other side will send nothing any more, though the machine has not read yet all that it
+    /// sent before.
+    fn handle_hangup(&mut self, _: ConnectionId, _: &mut Turn<'_>) {}
+
     /// The connection broke, or the other side closed it before it had everything.
     fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 

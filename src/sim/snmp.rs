@@ -133,6 +133,7 @@ fn a_phone_is_known_by_one_datagram_and_its_answer() {
     let expected = Passport {
         set: "4600",
         extension: Some("2001".into()),
+        unnamable: None,
         model: Some("4620D01A".into()),
         firmware: Some("a20d01b2_9_1.bin".into()),
         mac: Some("00:04:0d:ec:11:22".into()),

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::names::Item;
+use crate::cancel::CancelToken;
 use crate::content::Stored;
 use crate::content::blob::{Blob, Version};
 use crate::time::Duration;
@@ -112,6 +113,7 @@ impl fmt::Debug for Login {
 #[must_use]
 pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
     match (precondition, there) {
+        (Precondition::Unless(token), _) => !token.is_cancelled(),
         (Precondition::None, _) => true,
         (Precondition::New, there) => there.is_none(),
         (Precondition::Exists, there) => there.is_some(),
@@ -132,6 +134,13 @@ pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
         // What has no date cannot have been modified since (RFC 9110, 13.1.4).
         (Precondition::UnmodifiedSince(_), None) => true,
     }
+}
+
+/// The token that takes a change back, if there is one.
+#[must_use]
+pub fn cancel_token(precondition: &Precondition) -> Option<&CancelToken> {
+    let Precondition::Unless(token) = precondition else { return None };
+    Some(token)
 }
 
 /// Something that the vault is to do.

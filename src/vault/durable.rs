@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
+use crate::cancel::CancelToken;
 use crate::content::blob::Version;
 
 /// How the names of files begin that are being written. A dot keeps them from being served.
@@ -104,6 +105,8 @@ pub(crate) struct Aside {
     from: Arc<Dir>,
     to: Target,
     synced: io::Result<()>,
+    /// Who may still take it back.
+    cancel: Option<CancelToken>,
 }
 
 /// Where a file is to go.
@@ -140,6 +143,11 @@ impl Aside {
     /// Has it go to another name.
     pub(crate) fn go_to(&mut self, name: String) {
         self.to.name = name;
+    }
+
+    /// Has it placed only if nobody has taken it back by then.
+    pub(crate) fn place_unless(&mut self, cancel: Option<&CancelToken>) {
+        self.cancel = cancel.cloned();
     }
 
     /// Locks the file. Fails when somebody takes it for what a crash left, or took it away: from
@@ -303,8 +311,14 @@ impl Disk {
         }
         let file = file.into_std();
         let unsynced = Err(io::Error::other("it was not synced"));
-        let aside =
-            Aside { file, name: name.to_owned(), from: Arc::clone(dir), to, synced: unsynced };
+        let aside = Aside {
+            file,
+            name: name.to_owned(),
+            from: Arc::clone(dir),
+            to,
+            synced: unsynced,
+            cancel: None,
+        };
         aside.hold()?;
         give_to_owner_of(dir, &aside.file);
         Ok(aside)
@@ -348,10 +362,15 @@ impl Disk {
     }
 
     /// Puts a file that is synced in its place, whatever is there, and says which version it is. It
-    /// outlives a crash once the batch is synced. What fails is removed again.
+    /// outlives a crash once the batch is synced. What fails is removed again; `ConnectionAborted`
+    /// says that the client took it back.
     pub(crate) fn place(&mut self, mut aside: Aside) -> io::Result<Version> {
         let synced = std::mem::replace(&mut aside.synced, Ok(()));
         let renamed = synced.and_then(|()| self.reach(Step::Rename));
+        let renamed = renamed.and_then(|()| match &aside.cancel {
+            Some(cancel) if !cancel.commit() => Err(io::ErrorKind::ConnectionAborted.into()),
+            Some(_) | None => Ok(()),
+        });
         let Target { dir, path, name } = &aside.to;
         if let Err(why) = renamed.and_then(|()| aside.from.rename(&aside.name, dir, name)) {
             self.discard(aside);
@@ -458,6 +477,10 @@ pub(crate) struct Complaints(Mutex<HashMap<io::ErrorKind, (Instant, u64)>>);
 impl Complaints {
     /// Writes `cannot … …: why`, at most once a minute for each kind of reason.
     pub(crate) fn tell(&self, why: &io::Error, verb: &str, path: &Path) {
+        // The client took it back: nothing is to be mended.
+        if why.kind() == io::ErrorKind::ConnectionAborted {
+            return;
+        }
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let (told_at, untold) = told.entry(why.kind()).or_insert((now, 0));

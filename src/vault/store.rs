@@ -45,6 +45,20 @@ pub enum Job<'a> {
     Deed(&'a Deed, Option<&'a str>),
 }
 
+impl Job<'_> {
+    /// What takes it back, if anything does.
+    fn cancel_token(&self) -> Option<&crate::cancel::CancelToken> {
+        use super::deed::{Act, cancel_token};
+        match self {
+            Job::Upload(upload) => cancel_token(&upload.precondition),
+            Job::Deed(deed, _) => match &deed.act {
+                Act::Keep { precondition, .. } => cancel_token(precondition),
+                Act::Fetch | Act::Forget { .. } => None,
+            },
+        }
+    }
+}
+
 /// What came of it.
 #[derive(Debug)]
 pub enum Outcome {
@@ -144,6 +158,9 @@ impl Writer {
             let (round, later) = waiting.split_at(independent(waiting));
             waiting = later;
             let mut begun: Vec<_> = round.iter().map(|job| self.begin(job)).collect();
+            for (job, begun) in round.iter().zip(&mut begun) {
+                begun.asides().iter_mut().for_each(|aside| aside.place_unless(job.cancel_token()));
+            }
             self.disk.sync_asides(begun.iter_mut().flat_map(Begun::asides));
             let all = round.iter().zip(begun);
             placed.extend(all.map(|(job, begun)| self.place_begun(job, begun)));

@@ -7,18 +7,22 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cap_std::fs::Metadata;
+use cap_std::fs::{Dir, Metadata};
+#[cfg(unix)]
+use nix::fcntl::AtFlags;
+#[cfg(unix)]
+use nix::unistd::AccessFlags;
 use regex::bytes::Regex;
 
 use super::path::is_part;
-use super::seat::{Found, Spot, canonical, is_protected, open_dir};
+use super::seat::{Found, Spot, canonical, is_protected, must_stay, open_dir};
 use super::thread::Files;
 use super::{Fault, Form, Member, Tree, TreePath, Why};
 use crate::content::beneath::{Beneath, version_of};
 use crate::content::path::{is_access_list, is_hidden, join};
 use crate::content::{Entry, RootId};
 use crate::vault::glob;
-use crate::wire::ftp::listing::{self, Kind};
+use crate::wire::ftp::listing::{self, Kind, Rights};
 use crate::wire::name::FileName;
 
 /// Bytes of memory that one listing may take, lines and names together. Some 150,000 files.
@@ -140,12 +144,19 @@ impl Files {
                     Some(meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_secs())
                 });
                 let modified_s = times.max().unwrap_or(0);
-                Ok(Member { is_directory: true, bytes: 0, modified_s, is_writable: false })
+                Ok(Member { is_directory: true, bytes: 0, modified_s, rights: Rights::READ })
             }
             Found::Spot(spot) => {
                 let meta = spot.found.as_ref().ok_or(Fault::NotThere)?;
                 let followed = follow(tree, &spot.beneath, &spot.area.dir, &spot.path, meta);
-                followed.ok_or(Fault::Forbidden(Why::Special))
+                let member = followed.ok_or(Fault::Forbidden(Why::Special))?;
+                let parent = spot.path.rsplit_once('/').map_or(".", |(parent, _)| parent);
+                let above = !spot.is_area() && may(spot.beneath.dir(), parent, CHANGE);
+                let (dir, path) = match spot.path.as_str() {
+                    "" => (spot.beneath.dir(), "."),
+                    path => (spot.beneath.dir(), path),
+                };
+                Ok(member.with_rights(tree, (dir, path), &canonical(&spot.real), above))
             }
         }
     }
@@ -155,6 +166,7 @@ impl Files {
         let refuse = |why| self.fault(&why, "list", &spot.real);
         let dir = open_dir(&spot.beneath, &spot.path).map_err(refuse)?;
         let real = canonical(&spot.real);
+        let above = may(&dir, ".", CHANGE);
         let (mut members, mut bytes) = (Vec::new(), 0);
         for entry in dir.entries().map_err(refuse)? {
             let entry = entry.map_err(refuse)?;
@@ -175,6 +187,7 @@ impl Files {
             if bytes > self.listing_bytes_max {
                 return Err(Fault::TooMany);
             }
+            let member = member.with_rights(tree, (&dir, &name), &real.join(&name), above);
             members.push((name, member));
         }
         Ok(members)
@@ -205,7 +218,55 @@ fn member(meta: &Metadata) -> Option<Member> {
         return None;
     }
     let modified_s = u64::try_from(version_of(meta).modified_ns / 1_000_000_000).unwrap_or(0);
-    Some(Member { is_directory, bytes: meta.len(), modified_s, is_writable: true })
+    Some(Member { is_directory, bytes: meta.len(), modified_s, rights: Rights::READ })
+}
+
+impl Member {
+    /// The same with what this process may do there: `above` says whether it may change the
+    /// directory that holds it, for a file is never changed in place.
+    fn with_rights(
+        self,
+        tree: &Tree,
+        (dir, name): (&Dir, &str),
+        real: &Path,
+        above: bool,
+    ) -> Member {
+        let rights = match self.is_directory {
+            true => Rights {
+                read: may(dir, name, ENTER),
+                write: may(dir, name, CHANGE),
+                remove: above && must_stay(tree, real).is_none(),
+            },
+            false => Rights { read: may(dir, name, READ), write: above, remove: above },
+        };
+        Member { rights, ..self }
+    }
+}
+
+/// What is asked of the system: to read a file, to read and enter a directory, to change one.
+#[cfg(unix)]
+const READ: AccessFlags = AccessFlags::R_OK;
+#[cfg(unix)]
+const ENTER: AccessFlags = AccessFlags::R_OK.union(AccessFlags::X_OK);
+#[cfg(unix)]
+const CHANGE: AccessFlags = AccessFlags::W_OK.union(AccessFlags::X_OK);
+
+/// Whether the system lets this process do that.
+#[cfg(unix)]
+fn may(dir: &Dir, name: &str, access: AccessFlags) -> bool {
+    nix::unistd::faccessat(dir, name, access, AtFlags::AT_EACCESS).is_ok()
+}
+
+#[cfg(not(unix))]
+const READ: () = ();
+#[cfg(not(unix))]
+const ENTER: () = ();
+#[cfg(not(unix))]
+const CHANGE: () = ();
+
+#[cfg(not(unix))]
+fn may(_: &Dir, _: &str, (): ()) -> bool {
+    true
 }
 
 /// What stands before each name of a listing, so that a client can ask for it as it is.
@@ -224,7 +285,7 @@ fn write_line(lines: &mut Vec<u8>, name: &str, member: Member, form: Form, now_s
         kind: if member.is_directory { Kind::Directory } else { Kind::File },
         bytes: member.bytes,
         modified_s: member.modified_s,
-        is_writable: member.is_writable,
+        rights: member.rights,
     };
     match form {
         Form::List => listing::list(lines, &entry, now_s),

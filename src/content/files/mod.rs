@@ -24,7 +24,8 @@ pub use path::{BadPath, TreePath};
 pub use tree::{Area, Tree};
 
 use super::Stored;
-use crate::wire::ftp::listing::Facts;
+use crate::cancel::CancelToken;
+use crate::wire::ftp::listing::{Facts, Rights};
 
 /// Something to be done in the tree.
 #[derive(Debug)]
@@ -100,6 +101,8 @@ pub enum Act {
     Finish {
         /// The upload.
         part: Part,
+        /// Unless the client takes it back before.
+        cancel: CancelToken,
     },
     /// Forget what was uploaded. To drop the part does the same, without an answer.
     Discard {
@@ -143,8 +146,8 @@ pub struct Member {
     pub bytes: u64,
     /// Modification time, seconds since 1970.
     pub modified_s: u64,
-    /// Whether it may be changed.
-    pub is_writable: bool,
+    /// What may be done with it.
+    pub rights: Rights,
 }
 
 /// What was done. Whatever changed is durable and in the catalog.

@@ -124,7 +124,14 @@ impl Files {
             Act::Write { part, bytes } => {
                 self.write(part, bytes).map(|(part, buffer)| Done::Written { part, buffer })
             }
-            Act::Finish { part } => self.finish(part).map(Done::Stored),
+            Act::Finish { mut part, cancel } => {
+                let place = part.place_unless(&cancel);
+                let stored = self.finish(part);
+                if cancel.is_cancelled() {
+                    self.broken_off.extend(place);
+                }
+                stored.map(Done::Stored)
+            }
             Act::Discard { part } => {
                 // The dropped part leaves its remains where this thread finds them next.
                 drop(part);
@@ -203,7 +210,8 @@ impl std::fmt::Display for Shown<'_> {
 
 fn fault_of(why: &io::Error) -> Fault {
     use io::ErrorKind::StorageFull;
-    use io::ErrorKind::{AlreadyExists, CrossesDevices, DirectoryNotEmpty, FileTooLarge};
+    use io::ErrorKind::{AlreadyExists, ConnectionAborted, CrossesDevices};
+    use io::ErrorKind::{DirectoryNotEmpty, FileTooLarge};
     use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy};
     match why.kind() {
@@ -215,7 +223,8 @@ fn fault_of(why: &io::Error) -> Fault {
         StorageFull | QuotaExceeded => Fault::Full,
         FileTooLarge => Fault::TooLarge,
         CrossesDevices => Fault::CrossArea,
-        ResourceBusy => Fault::Busy,
+        // Whoever took it back waits for no answer.
+        ResourceBusy | ConnectionAborted => Fault::Busy,
         InvalidFilename => Fault::Forbidden(Why::Name(BadName::TooLong)),
         // The refusal of a path that leads out carries no number of the system.
         PermissionDenied if why.raw_os_error().is_none() => Fault::Forbidden(Why::Special),

@@ -16,6 +16,7 @@ use crossbeam_channel::Sender;
 use super::seat::{Seat, present};
 use super::thread::Files;
 use super::{Fault, How, Part, Tree, TreePath, Why};
+use crate::cancel::CancelToken;
 use crate::content::Stored;
 use crate::content::blob::Version;
 use crate::vault::durable::{Aside, Disk, Manner, Step, Target};
@@ -82,6 +83,15 @@ impl Drop for Upload {
         if let Err(left) = self.remains.send(aside) {
             Disk::default().discard(left.0);
         }
+    }
+}
+
+impl Part {
+    /// Has it put in its place only unless that is taken back; says which place that is.
+    pub(super) fn place_unless(&mut self, cancel: &CancelToken) -> Option<PathBuf> {
+        let aside = self.upload.as_mut()?.aside.as_mut()?;
+        aside.place_unless(Some(cancel));
+        Some(full(aside))
     }
 }
 

@@ -17,6 +17,7 @@ use super::read::{Found, Place, Read, Section, shown};
 use crate::content::RootId;
 use crate::session::Protocol;
 use crate::session::ftp::limits::{Administrators, FtpLimits, FtpListener, FtpPolicy};
+use crate::time::Duration;
 
 /// Where requests come to when the file does not say, as the classic has it.
 const LISTEN: &str = "0.0.0.0:21";
@@ -30,6 +31,10 @@ const PHONES: [&str; 2] = ["anonymous", "ftp"];
 const SESSIONS_LIMIT: u64 = 1_000_000;
 /// Lengths that lines may be limited to, in bytes.
 const LINE_BYTES: RangeInclusive<u64> = 512..=16 << 10;
+/// Most passive ports that anybody can have.
+const PORTS_LIMIT: u64 = 65_535;
+/// Longest time that an upload may wait before it is stored.
+const COMMIT_DELAY_MAX: Duration = Duration::from_secs(5);
 /// Longest name to log in by, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
@@ -273,6 +278,9 @@ fn limits(section: &mut Section<'_, '_>, found: &mut Found) -> FtpLimits {
     let (rate, logins) = (otherwise.commands_per_second, otherwise.failed_logins_max);
     let rate = number(section, "commands_per_second", 1..=100_000, rate.into(), found);
     let logins = number(section, "failed_logins_max", 1..=100, logins.into(), found);
+    let (ports, strangers) = (otherwise.passive_per_address_max, otherwise.strangers_ports_max);
+    let ports = number(section, "passive_per_address", 0..=PORTS_LIMIT, ports.into(), found);
+    let strangers = number(section, "passive_strangers", 1..=PORTS_LIMIT, strangers.into(), found);
     let line = otherwise.line_bytes_max as u64;
     let memory = otherwise.upload_memory_bytes_max;
     FtpLimits {
@@ -285,8 +293,24 @@ fn limits(section: &mut Section<'_, '_>, found: &mut Found) -> FtpLimits {
         idle_timeout: positive(section, "idle_timeout", found).unwrap_or(otherwise.idle_timeout),
         data_timeout: positive(section, "data_timeout", found).unwrap_or(otherwise.data_timeout),
         stall_timeout: positive(section, "stall_timeout", found).unwrap_or(otherwise.stall_timeout),
+        commit_delay: commit_delay(section, found).unwrap_or(otherwise.commit_delay),
+        passive_per_address_max: ports as u32,
+        strangers_ports_max: strangers as u32,
         upload_memory_bytes_max: bytes(section, "upload_memory", memory, found),
     }
+}
+
+/// How long an upload that ended in clear waits for the control connection to end as well.
+fn commit_delay(section: &mut Section<'_, '_>, found: &mut Found) -> Option<Duration> {
+    let delay = positive(section, "commit_delay", found)?;
+    if delay > COMMIT_DELAY_MAX {
+        let text = format!(
+            "`commit_delay` is {delay:?}, and every upload in clear would be acknowledged so much \
+             later; write {COMMIT_DELAY_MAX:?} or less, such as \"100ms\""
+        );
+        found.fault(section.place("commit_delay"), text);
+    }
+    Some(delay)
 }
 
 impl Read for Ipv4Addr {

@@ -159,6 +159,15 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
         Refusal::Unidentified(why) => (passport_reason(why), Level::WARN),
         Refusal::NobodyLoggedIn => ("nobody is logged in at the phone (SNMP)", Level::WARN),
+        Refusal::NoMiddle => (
+            "REST came before a command that stores whole files, appends or makes new ones",
+            Level::WARN,
+        ),
+        Refusal::ExtensionUnnamable => (
+            "the extension that is logged in at the phone can be no file name, so the vault keeps \
+             no data of it",
+            Level::WARN,
+        ),
         Refusal::OtherExtension => {
             ("another extension is logged in at the phone than the name carries", Level::WARN)
         }

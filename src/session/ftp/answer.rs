@@ -215,7 +215,7 @@ impl Engine {
             (files::Act::Write { part, bytes }, Stage::Moving(Way::In(sink))) => {
                 sink.handle_held_back(part, bytes);
             }
-            (files::Act::Finish { part }, stage @ Stage::Storing) => {
+            (files::Act::Finish { part, .. }, stage @ Stage::Storing) => {
                 let into = Into::Tree { part: Some(part), spare: Vec::new() };
                 let mut sink = Sink::new(into, Type::Image);
                 sink.end();

@@ -8,7 +8,7 @@ use crate::content::files::TreePath;
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::limits::FtpListener;
 use crate::session::ftp::session::{
-    Closing, Connection, DataStage, Pace, Session, Stage, State, Tls, User, Way, Who,
+    Closing, Connection, DataStage, Pace, Pending, Session, Stage, State, Tls, User, Way, Who,
 };
 use crate::session::stream::{
     ConnectionId, Connections, DialFault, ListenerId, Mark, Next, Outgoing, Payload, Security,
@@ -53,7 +53,7 @@ impl Connections for Engine {
             secured: None,
             lines: Lines::new(limits.line_bytes_max),
             unread: Vec::new(),
-            pending: None,
+            pending: Pending::default(),
             out: Vec::new(),
             out_sent: 0,
             state: State::Idle,
@@ -74,8 +74,10 @@ impl Connections for Engine {
             deadline: Deadline::default(),
             owed: 0,
             heard: turn.now,
+            login_since: turn.now,
             stuck_since: None,
             ended: false,
+            hung_up: false,
         }));
         let refusal = match () {
             () if self.stopping => Some((Refusal::Stopping, "The server is about to stop.")),
@@ -190,10 +192,13 @@ impl Connections for Engine {
             Some(Connection::Control(session)) => {
                 session.ended = true;
                 self.read_on(id, turn);
+                self.handle_hangup(id, turn);
             }
             Some(Connection::Data(data)) => {
                 let control = data.control;
-                match self.is_receiving(control) {
+                // Before the handshake is through nothing was said that could end.
+                let is_open = matches!(data.tls, Tls::None | Tls::Secured);
+                match is_open && self.is_receiving(control) {
                     true => self.taken(control, turn),
                     false => self.handle_gone(id, turn),
                 }
@@ -202,10 +207,26 @@ impl Connections for Engine {
         }
     }
 
+    fn handle_truncated(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        match self.connections.open(id) {
+            // Many clients leave without a word.
+            Some(Connection::Control(_)) => self.handle_end(id, turn),
+            Some(Connection::Data(_)) => self.handle_gone(id, turn),
+            None => {}
+        }
+    }
+
+    fn handle_hangup(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        if let Some(session) = self.session_mut(id) {
+            session.hung_up = true;
+            self.take_back(id, turn);
+        }
+    }
+
     fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         match self.connections.open_mut(id) {
             Some(Connection::Control(_)) => {
-                self.conclude(id, Outcome::Aborted(Abort::Disconnected), turn);
+                self.lose(id, turn);
                 self.end_session(id, State::Over);
             }
             Some(Connection::Data(data)) => {
@@ -274,6 +295,7 @@ impl Connections for Engine {
             }
             Some(Connection::Data(data)) => {
                 let control = data.control;
+                self.free_port(id);
                 self.connections.remove(id);
                 if let Some(session) = self.session_mut(control)
                     && session.data == Some(id)

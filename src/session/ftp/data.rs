@@ -66,7 +66,11 @@ impl Engine {
             }
             Some(Epsv::Same | Epsv::V4 | Epsv::V6) | None => {}
         }
+        if !self.may_have_data(id, true, turn) {
+            return;
+        }
         let Some(data) = self.plan(id, DataStage::Wanted, turn) else { return };
+        self.take_port(data, turn);
         self.doors.push_back(Door::Await { data, control: id });
         self.take_up(id, What::Port { extended: extended.is_some() }, None);
     }
@@ -78,6 +82,10 @@ impl Engine {
             return self.refuse_epsv_all(id);
         }
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
+        if to.is_ipv4() != session.peer.ip().to_canonical().is_ipv4() {
+            let text = if to.is_ipv4() { "Use 2 for IPv6 (2)." } else { "Use 1 for IPv4 (1)." };
+            return self.reply(id, Code::NETWORK_NOT_SERVED, text);
+        }
         if !turn.snapshot.policy.ftp.active {
             let text = "Say PASV or EPSV: this server never calls.";
             return self.reply(id, Code::NOT_SERVED, text);
@@ -91,6 +99,7 @@ impl Engine {
                 turn.counters.ftp_bounces.up();
                 "Data goes to ports from 1024 on alone."
             }
+            () if !self.may_have_data(id, false, turn) => return,
             () => {
                 self.plan(id, DataStage::Planned(to), turn);
                 return self.reply(id, Code::OK, "Data will be sent there.");
@@ -117,6 +126,7 @@ impl Engine {
             control: id,
             listener,
             stage,
+            port_of: None,
             tls: Tls::None,
             closing: Closing::No,
             deadline: Deadline::default(),
@@ -193,6 +203,7 @@ impl Engine {
             turn.counters.ftp_bounces.up();
             return false;
         }
+        self.never_came.forget(from.ip());
         self.data_is_there(id, turn);
         true
     }
@@ -201,6 +212,7 @@ impl Engine {
         let Some(data) = self.data_mut(id) else { return };
         data.stage = DataStage::Open;
         let control = data.control;
+        self.free_port(id);
         self.set_deadline(id, None);
         turn.counters.ftp_data_connections.up();
         self.move_on(control, turn);
@@ -249,7 +261,14 @@ impl Engine {
         let Some(data) = self.data(id) else { return };
         match data.stage {
             DataStage::Wanted | DataStage::Planned(_) | DataStage::Open => {}
-            DataStage::Awaited(port) => self.data_failed(id, DataFault::NeverCame(port), turn),
+            DataStage::Awaited(port) => {
+                let client = self.session(data.control).map(|session| session.peer.ip());
+                let fault = match client.is_some_and(|client| self.never_came.note(client)) {
+                    true => DataFault::NetworkNeverComes(port),
+                    false => DataFault::NeverCame(port),
+                };
+                self.data_failed(id, fault, turn);
+            }
             DataStage::Dialing => {
                 let fault = DataFault::NotReached(DialFault::Silent);
                 self.data_failed(id, fault, turn);
@@ -266,12 +285,16 @@ impl Engine {
     }
 
     pub(super) fn discard_data(&mut self, id: ConnectionId, how: Closing) {
-        let Some(data) = self.data_mut(id) else { return };
-        let (stage, control) = (data.stage, data.control);
+        let Some((stage, control)) = self.data(id).map(|data| (data.stage, data.control)) else {
+            return;
+        };
+        self.free_port(id);
         match stage {
             // The socket is closed first.
             DataStage::Open | DataStage::Dialing => {
-                data.closing = how;
+                if let Some(data) = self.data_mut(id) {
+                    data.closing = how;
+                }
                 self.ready.push_back(id);
             }
             DataStage::Wanted | DataStage::Awaited(_) => {
@@ -293,12 +316,13 @@ impl Engine {
 /// What the client is told.
 pub(super) fn text(fault: DataFault) -> String {
     match fault {
-        DataFault::NeverCame(port) => format!(
+        DataFault::NeverCame(port) | DataFault::NetworkNeverComes(port) => format!(
             "The data connection never came to port {port}: a firewall or NAT between may not let \
              it through."
         ),
         DataFault::NotReached(_)
         | DataFault::NoPort
+        | DataFault::TooManyPorts
         | DataFault::NoSocket
         | DataFault::Lost
         | DataFault::Handshake(_)

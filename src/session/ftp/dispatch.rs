@@ -4,13 +4,14 @@
 
 use crate::content::files::{Act, Form, How, TreePath};
 use crate::session::ftp::engine::Engine;
-use crate::session::ftp::judge::{capital, to_read, to_store};
-use crate::session::ftp::session::{Closing, State, Then, Told, User, Who};
+use crate::session::ftp::judge::{capital, subject, to_read, to_store};
+use crate::session::ftp::login::said;
+use crate::session::ftp::manage::is_chmod;
+use crate::session::ftp::session::{State, Then, Told, User};
 use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Turn, Verb};
-use crate::wire::ftp::command::{self, BadCommand, Command, Foreign, Mechanism, Protection, Type};
-use crate::wire::ftp::listing::Facts;
-use crate::wire::ftp::reply::{self, Code, Feature};
+use crate::wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
+use crate::wire::ftp::reply::{self, Code};
 
 /// Bytes of replies that may wait for the client; no command is obeyed while there are more.
 const OUT_BYTES_MAX: usize = 16 << 10;
@@ -27,24 +28,29 @@ impl Engine {
     pub(super) fn read_on(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let rate = turn.snapshot.policy.ftp.limits.commands_per_second;
         loop {
+            while self.hear_abort(id, turn) {}
             let Some(session) = self.session_mut(id) else { return };
+            session.pace.until = session.pace.until.filter(|until| *until > turn.now);
             let is_busy = match session.state {
                 State::Idle => session.owed > 0,
                 State::Busy(_) => true,
                 State::StartingTls | State::Closing | State::Over | State::Stuck => return,
             };
-            let has_enough = is_busy && session.pending.is_some();
+            let has_enough = is_busy && session.pending.is_full();
+            if has_enough {
+                turn.counters.ftp_paced.up();
+            }
             if has_enough || session.out.len() - session.out_sent > OUT_BYTES_MAX {
                 session.pace.until = None;
                 return;
             }
-            let is_new = session.pending.is_none() && !session.unread.is_empty();
+            let is_new = (is_busy || session.pending.is_empty()) && !session.unread.is_empty();
             if is_new && !session.pace.take(rate, turn.now) {
                 turn.counters.ftp_paced.up();
                 return;
             }
             let mut line = std::mem::take(&mut self.line);
-            let came = self.next_line(id, &mut line);
+            let came = self.next_line(id, is_busy, &mut line);
             match came {
                 Came::Line if is_busy => self.overhear(id, &line, turn),
                 Came::Line => self.obey(id, &line, turn),
@@ -70,10 +76,12 @@ impl Engine {
         }
     }
 
-    fn next_line(&mut self, id: ConnectionId, into: &mut Vec<u8>) -> Came {
+    /// The next line: of those that came while another command was in hand, unless that still is.
+    fn next_line(&mut self, id: ConnectionId, is_busy: bool, into: &mut Vec<u8>) -> Came {
         into.clear();
         let Some(session) = self.session_mut(id) else { return Came::Nothing };
-        match session.pending.take() {
+        let pending = if is_busy { None } else { session.pending.pop() };
+        match pending {
             Some(Ok(pending)) => {
                 into.extend_from_slice(&pending);
                 return Came::Line;
@@ -100,14 +108,39 @@ impl Engine {
         came
     }
 
-    /// A command came while another one is in hand: it waits, unless it is to end that.
+    /// A command came while another one is in hand: it waits.
     fn overhear(&mut self, id: ConnectionId, line: &[u8], turn: &mut Turn<'_>) {
         self.last_heard(id, turn.now);
-        if matches!(command::parse(line), Ok(Command::Abor)) && self.abort(id, turn) {
-            turn.counters.ftp_commands.up();
-        } else if let Some(session) = self.session_mut(id) {
-            session.pending = Some(Ok(line.into()));
+        let (is_abor, is_quit) = match command::parse(line) {
+            Ok(command) => (command == Command::Abor, command == Command::Quit),
+            Err(_) => (false, false),
+        };
+        if let Some(session) = self.session_mut(id) {
+            session.pending.push(Ok(line.into()), is_abor);
         }
+        if is_quit {
+            self.confirm(id, turn);
+        }
+    }
+
+    /// `ABOR` ends the transfer in hand, whatever waits before it; it is answered in its turn. Says
+    /// whether that was done.
+    fn hear_abort(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
+        let Some(session) = self.session(id).filter(|one| one.pending.has_abort()) else {
+            return false;
+        };
+        let is_next = session.pending.begins_with_abort();
+        if !self.break_off(id, turn) {
+            return false;
+        }
+        if is_next {
+            turn.counters.ftp_commands.up();
+            if let Some(session) = self.session_mut(id) {
+                session.pending.pop();
+            }
+            self.reply(id, Code::TRANSFER_DONE, "It is broken off, as you asked.");
+        }
+        true
     }
 
     fn obey(&mut self, id: ConnectionId, line: &[u8], turn: &mut Turn<'_>) {
@@ -130,7 +163,7 @@ impl Engine {
         if is_busy {
             // Its reply has its place behind that of the command in hand.
             if let Some(session) = self.session_mut(id) {
-                session.pending = Some(Err(bad));
+                session.pending.push(Err(bad), false);
             }
             return;
         }
@@ -154,7 +187,7 @@ impl Engine {
         match command {
             Command::User(name) => self.user(id, name, turn),
             Command::Pass(password) => self.pass(id, password, turn),
-            Command::Auth(mechanism) => self.auth(id, mechanism),
+            Command::Auth(mechanism) => self.auth(id, mechanism, turn),
             Command::Pbsz(_) => self.pbsz(id),
             Command::Prot(protection) => self.prot(id, protection),
             Command::Ccc => self.reply_usual(id, Code::CLEAR_DENIED),
@@ -169,10 +202,8 @@ impl Engine {
             }
             Command::Acct(_) | Command::Allo(_) => self.reply_usual(id, Code::SUPERFLUOUS),
             Command::Stru | Command::Mode => self.reply_usual(id, Code::OK),
-            Command::Rein => self.begin_anew(id),
-            Command::Abor => {
-                self.abort(id, turn);
-            }
+            Command::Rein => self.begin_anew(id, turn),
+            Command::Abor => self.abort(id),
             _ if !self.session(id).is_some_and(|session| session.is_logged_in()) => {
                 self.reply_usual(id, Code::NOT_LOGGED_IN);
             }
@@ -197,15 +228,21 @@ impl Engine {
                 }
             }
             Command::Cwd(b"") => self.reply_usual(id, Code::FILE_ACTION_DONE),
-            Command::Cwd(asked) => self.enter(id, asked),
-            Command::Cdup => self.enter(id, b".."),
+            Command::Cwd(asked) => self.enter(id, asked, turn),
+            Command::Cdup => self.enter(id, b"..", turn),
             Command::Rest(at) => self.rest(id, at),
             Command::OptsMlst(facts) => self.choose_facts(id, facts),
             Command::Pasv => self.listen(id, None, turn),
             Command::Epsv(which) => self.listen(id, Some(which), turn),
             Command::Port(to) | Command::Eprt(to) => self.port(id, to, turn),
-            Command::Size(name) => self.look(id, name, Then::Size, turn),
-            Command::Mdtm(name) => self.look(id, name, Then::Modified, turn),
+            Command::Size(name) => {
+                self.note_look(id, name, turn);
+                self.look(id, name, Then::Size, turn);
+            }
+            Command::Mdtm(name) => {
+                self.note_look(id, name, turn);
+                self.look(id, name, Then::Modified, turn);
+            }
             Command::Stat(b"") => self.status(id),
             Command::Retr(_)
             | Command::Stor(_)
@@ -237,9 +274,9 @@ impl Engine {
             Command::Nlst(name) => self.list(id, name, Form::Names, turn),
             Command::Mlsd(name) => self.list(id, name, Form::Facts(facts), turn),
             Command::Mlst(name) => {
-                self.lines(id, name, Form::Itself(facts), Code::FILE_ACTION_DONE)
+                self.lines(id, name, Form::Itself(facts), Code::FILE_ACTION_DONE, turn);
             }
-            Command::Stat(name) => self.lines(id, name, Form::List, Code::DIRECTORY_STATUS),
+            Command::Stat(name) => self.lines(id, name, Form::List, Code::DIRECTORY_STATUS, turn),
             Command::Mkd(name) => {
                 self.change(id, name, Verb::Make, |at| Act::MakeDirectory { at }, turn);
             }
@@ -249,21 +286,19 @@ impl Engine {
             Command::Dele(name) => {
                 self.change(id, name, Verb::Delete, |at| Act::Delete { at }, turn)
             }
-            Command::Rnfr(name) => self.rename_from(id, name),
+            Command::Rnfr(name) => self.rename_from(id, name, turn),
             Command::Rnto(name) => self.rename_to(id, name, turn),
-            Command::Mfmt(moment, name) => self.touch(id, moment, name),
-            // Clients that copy modes send one for each file, and stop where it is refused.
-            Command::Site(words) if is_chmod(words) => {
-                self.reply(id, Code::SUPERFLUOUS, "Modes are the server's own.");
-            }
+            Command::Mfmt(moment, name) => self.touch(id, moment, name, turn),
+            Command::Site(words) if is_chmod(words) => self.change_mode(id, words, turn),
             _ => self.reply_usual(id, Code::NOT_SERVED),
         }
     }
 
-    fn lines(&mut self, id: ConnectionId, asked: &[u8], form: Form, code: Code) {
-        let Some(at) = self.path(id, asked) else { return };
+    fn lines(&mut self, id: ConnectionId, asked: &[u8], form: Form, code: Code, turn: &Turn<'_>) {
+        let Some(at) = self.known_path(id, asked, Verb::Ask, turn) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Ask, turn.now);
         let asked = super::manage::text(asked);
-        self.act(id, Act::List { at, asked, form }, Then::Lines(code), None);
+        self.act(id, Act::List { at, asked, form }, Then::Lines(code), Some(told));
     }
 
     fn is_phone(&self, id: ConnectionId) -> bool {
@@ -307,7 +342,7 @@ impl Engine {
                 if let Some(session) = self.session_mut(id) {
                     session.rest = 0;
                 }
-                self.note_refused(id, told, Refusal::UploadNotAllowed, turn);
+                self.note_refused(id, told, Refusal::NoMiddle, turn);
                 self.reply(id, Code::UNAVAILABLE, text);
             }
             Ok(goal) => self.start(id, goal, told, turn),
@@ -330,13 +365,15 @@ impl Engine {
         self.reply(id, Code::UNAVAILABLE, text);
     }
 
-    fn enter(&mut self, id: ConnectionId, asked: &[u8]) {
+    fn enter(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
         let Some(session) = self.session_mut(id) else { return };
         match TreePath::parse(&session.cwd, asked) {
-            Err(bad) => self.reply(id, Code::UNAVAILABLE, &capital(&bad.to_string())),
-            Ok(at) if session.is_administrator() => {
-                self.act(id, Act::Look { at }, Then::Enter, None);
+            Err(bad) => {
+                let told = Told::new(said(asked), Verb::Ask, turn.now);
+                self.note_refused(id, told, Refusal::BadPath(bad), turn);
+                self.reply(id, Code::UNAVAILABLE, &capital(&bad.to_string()));
             }
+            Ok(at) if session.is_administrator() => self.look_at(id, at, Then::Enter),
             // A phone's FTPDIR need not be there: what matters is whether its files are.
             Ok(at) => {
                 session.cwd = at;
@@ -353,122 +390,4 @@ impl Engine {
         session.rest = at;
         self.reply(id, Code::MORE_NEEDED, &format!("The next transfer starts at byte {at}."));
     }
-
-    fn choose_facts(&mut self, id: ConnectionId, facts: Facts) {
-        let Some(session) = self.session_mut(id) else { return };
-        session.facts = facts;
-        let mut text = Vec::new();
-        facts.write(&mut text);
-        reply::line(&mut session.out, Code::OK, &text);
-    }
-
-    fn features(&mut self, id: ConnectionId, turn: &Turn<'_>) {
-        let Some(session) = self.session(id) else { return };
-        let tls = self.has_tls(session.listener);
-        // Nothing is announced that is not served; who has not logged in may be either.
-        let is_phone = session.user == User::Phone;
-        let manages = turn.snapshot.policy.ftp.administrators.is_some() && !is_phone;
-        let active = turn.snapshot.policy.ftp.active;
-        let facts = session.facts;
-        let features = [
-            (tls, Feature::AuthTls),
-            (active, Feature::Eprt),
-            (true, Feature::Epsv),
-            (true, Feature::Mdtm),
-            (manages, Feature::Mfmt),
-            (manages, Feature::Mlst(facts)),
-            (tls, Feature::Pbsz),
-            (tls, Feature::Prot),
-            (true, Feature::RestStream),
-            (true, Feature::Size),
-            (true, Feature::Tvfs),
-            (true, Feature::Utf8),
-        ];
-        let features: Vec<_> =
-            features.into_iter().filter(|(is, _)| *is).map(|(_, feature)| feature).collect();
-        if let Some(session) = self.session_mut(id) {
-            reply::features(&mut session.out, &features);
-        }
-    }
-
-    fn status(&mut self, id: ConnectionId) {
-        let Some(session) = self.session_mut(id) else { return };
-        let user = match &session.user {
-            User::Administrator(name) => format!("Logged in as {name}."),
-            User::Phone => "Logged in as a telephone.".to_owned(),
-            User::Nobody | User::Named(_) => "Nobody is logged in.".to_owned(),
-        };
-        let commands = match &session.secured {
-            Some(secured) => format!("Commands travel over {}.", secured.version),
-            None => "Commands travel in clear.".to_owned(),
-        };
-        let data = match session.private {
-            true => "Data is protected.",
-            false => "Data travels in clear.",
-        };
-        let lines = [user.as_bytes(), commands.as_bytes(), data.as_bytes()];
-        reply::lines(&mut session.out, Code::STATUS, b"Ringpost:", lines, b"End");
-    }
-
-    /// `AUTH`: TLS once the reply has left.
-    fn auth(&mut self, id: ConnectionId, mechanism: Mechanism) {
-        let Some(listener) = self.session(id).map(|session| session.listener) else { return };
-        let has_tls = self.has_tls(listener);
-        let Some(session) = self.session_mut(id) else { return };
-        if session.secured.is_some() {
-            return self.reply(id, Code::WRONG_ORDER, "TLS is there already.");
-        }
-        if !has_tls {
-            return self.reply(id, Code::POLICY_DENIED, "There is no TLS here.");
-        }
-        // RFC 4217, 4: whoever was logged in is not any more. What came in clear behind the command
-        // is dropped, for anybody could have put it there.
-        session.user = User::Nobody;
-        session.who = Who::Unknown;
-        session.private = mechanism == Mechanism::Ssl;
-        session.unread = Vec::new();
-        session.pending = None;
-        session.state = State::StartingTls;
-        self.drop_data(id, Closing::Reset);
-        self.reply_usual(id, Code::TLS_BEGINS);
-    }
-
-    fn pbsz(&mut self, id: ConnectionId) {
-        let Some(session) = self.session_mut(id) else { return };
-        if session.secured.is_none() {
-            return self.reply(id, Code::WRONG_ORDER, "Say AUTH TLS first.");
-        }
-        session.pbsz = true;
-        self.reply(id, Code::OK, "PBSZ=0");
-    }
-
-    fn prot(&mut self, id: ConnectionId, protection: Protection) {
-        let Some(session) = self.session_mut(id) else { return };
-        if !session.pbsz {
-            let text = "Say AUTH TLS and PBSZ 0 first.";
-            return self.reply(id, Code::WRONG_ORDER, text);
-        }
-        session.private = protection == Protection::Private;
-        self.reply_usual(id, Code::OK);
-    }
-
-    /// `REIN`.
-    fn begin_anew(&mut self, id: ConnectionId) {
-        self.drop_data(id, Closing::Reset);
-        if let Some(session) = self.session_mut(id) {
-            session.user = User::Nobody;
-            session.who = Who::Unknown;
-            session.cwd = TreePath::default();
-            session.kind = Type::default();
-            session.rest = 0;
-            session.renaming = None;
-            session.facts = Facts::ALL;
-            session.epsv_all = false;
-        }
-        self.reply(id, Code::READY, "Begin anew.");
-    }
-}
-
-fn is_chmod(words: &[u8]) -> bool {
-    words.get(..6).is_some_and(|word| word.eq_ignore_ascii_case(b"CHMOD "))
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use crate::content::{OpenError, StoreError, Stored};
 use crate::session::ftp::engine::Engine;
-use crate::session::ftp::session::{Closing, Stage, State, Transfer, Way};
+use crate::session::ftp::session::{Closing, Stage, Transfer, Way};
 use crate::session::ftp::sink::Into;
 use crate::session::stream::{ConnectionId, Payload};
 use crate::session::{Abort, Failure, Outcome, Refusal, Turn};
@@ -73,29 +73,73 @@ impl Engine {
         }
     }
 
-    /// `ABOR`. Says whether it was done: what is on its way to the disk, or out, comes first.
-    pub(super) fn abort(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
-        let Some(session) = self.session(id) else { return true };
-        match session.transfer().map(|transfer| &transfer.stage) {
-            // It is done in a moment, and is told first.
-            None if matches!(session.state, State::Busy(_)) => return false,
-            None => {
-                let had_data = session.data.is_some();
-                self.drop_data(id, Closing::Reset);
-                let code = if had_data { Code::DATA_OPEN } else { Code::TRANSFER_DONE };
-                self.reply(id, code, "No transfer was running.");
+    /// `ABOR` where nothing is in hand.
+    pub(super) fn abort(&mut self, id: ConnectionId) {
+        let had_data = self.session(id).is_some_and(|session| session.data.is_some());
+        self.drop_data(id, Closing::Reset);
+        let code = if had_data { Code::DATA_OPEN } else { Code::TRANSFER_DONE };
+        self.reply(id, code, "No transfer was running.");
+    }
+
+    /// Breaks the transfer in hand off, because the client asks for it. Says whether that was
+    /// done: what is in its place on the disk, or on its way out as a whole, stays.
+    pub(super) fn break_off(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
+        let Some(transfer) = self.session(id).and_then(|session| session.transfer()) else {
+            return false;
+        };
+        let is_in_time = match &transfer.stage {
+            Stage::Closing => false,
+            Stage::Storing => transfer.cancel.cancel(),
+            Stage::Passport | Stage::Slot | Stage::Opening | Stage::Data(_) | Stage::Moving(_) => {
+                true
             }
-            Some(Stage::Storing | Stage::Closing) => return false,
-            Some(
-                Stage::Passport | Stage::Slot | Stage::Opening | Stage::Data(_) | Stage::Moving(_),
-            ) => {
-                let outcome = Outcome::Aborted(Abort::Asked);
-                let text = Code::TRANSFER_ABORTED.text();
-                self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
-                self.reply(id, Code::TRANSFER_DONE, "It is broken off, as you asked.");
-            }
+        };
+        if is_in_time {
+            let outcome = Outcome::Aborted(Abort::Asked);
+            let text = Code::TRANSFER_ABORTED.text();
+            self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
         }
-        true
+        is_in_time
+    }
+
+    /// The client will say nothing any more: an upload that is not in its place yet is taken back,
+    /// for the client may have died in the middle of it (RFC 959, 4.1.1, `QUIT`).
+    pub(super) fn take_back(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id).filter(|session| session.is_storing()) else { return };
+        let is_taken_back = session.transfer().is_some_and(|transfer| match &transfer.stage {
+            _ if transfer.is_confirmed => false,
+            Stage::Storing => transfer.cancel.cancel(),
+            Stage::Passport
+            | Stage::Slot
+            | Stage::Opening
+            | Stage::Data(_)
+            | Stage::Moving(_)
+            | Stage::Closing => true,
+        });
+        if is_taken_back {
+            let outcome = Outcome::Aborted(Abort::Disconnected);
+            let text = "You left before the file was stored: the old one stays.";
+            self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
+        }
+    }
+
+    /// The control connection is lost, with the command that is in hand.
+    pub(super) fn lose(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let transfer = self.session(id).and_then(|session| session.transfer());
+        let is_stored = transfer.is_some_and(|transfer| match &transfer.stage {
+            Stage::Storing => transfer.is_confirmed || !transfer.cancel.cancel(),
+            Stage::Passport
+            | Stage::Slot
+            | Stage::Opening
+            | Stage::Data(_)
+            | Stage::Moving(_)
+            | Stage::Closing => false,
+        });
+        let outcome = match is_stored {
+            true => Outcome::DoneUnacknowledged,
+            false => Outcome::Aborted(Abort::Disconnected),
+        };
+        self.conclude(id, outcome, turn);
     }
 
     /// The data connection of a transfer is closed.
@@ -209,8 +253,20 @@ impl Engine {
         if transfer.has_slot {
             turn.admission.slots.end(peer.ip(), turn.now);
         }
-        let (Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink))) = transfer.stage else {
-            return;
+        let sink = match transfer.stage {
+            Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink)) => sink,
+            // What is told to have failed has changed nothing; where it is done, this does nothing.
+            Stage::Storing if !transfer.is_confirmed => {
+                transfer.cancel.cancel();
+                return;
+            }
+            Stage::Passport
+            | Stage::Slot
+            | Stage::Opening
+            | Stage::Data(_)
+            | Stage::Moving(_)
+            | Stage::Storing
+            | Stage::Closing => return,
         };
         self.uploads_held -= sink.bytes_held();
         if let Into::Tree { part: Some(part), .. } = sink.into {

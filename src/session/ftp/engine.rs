@@ -10,7 +10,10 @@ use crate::content::Ask;
 use crate::content::files::{Act, Part, Tree};
 use crate::session::ftp::data::Door;
 use crate::session::ftp::limits::{FtpListener, FtpPolicy};
-use crate::session::ftp::session::{Closing, Connection, Data, Job, Session, State, Told, What};
+use crate::session::ftp::ports::NeverCame;
+use crate::session::ftp::session::{
+    Closing, Connection, Data, Job, Pending, PortOwner, Session, State, Told, What,
+};
 use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Table};
 use crate::session::timer::Timers;
@@ -51,6 +54,12 @@ pub struct Engine {
     pub(super) line: Vec<u8>,
     /// Sessions that wait to be told who uses their phone.
     pub(super) asking: HashMap<IpAddr, Vec<ConnectionId>>,
+    /// Passive ports that are open, by whose they are.
+    pub(super) ports: HashMap<PortOwner, u32>,
+    /// Those of them that strangers have.
+    pub(super) strangers_ports: u32,
+    /// Clients that never came for their data.
+    pub(super) never_came: NeverCame,
 }
 
 impl Default for Engine {
@@ -73,6 +82,9 @@ impl Default for Engine {
             queries: Queries::default(),
             line: Vec::new(),
             asking: HashMap::new(),
+            ports: HashMap::new(),
+            strangers_ports: 0,
+            never_came: NeverCame::default(),
         }
     }
 }
@@ -248,7 +260,7 @@ impl Engine {
         if let Some(session) = self.session_mut(id) {
             session.state = State::Closing;
             session.unread = Vec::new();
-            session.pending = None;
+            session.pending = Pending::default();
         }
         self.set_deadline(id, Some(until));
     }
@@ -261,7 +273,7 @@ impl Engine {
             State::Idle | State::StartingTls if session.is_logged_in() => {
                 Some(session.heard + limits.idle_timeout)
             }
-            State::Idle | State::StartingTls => Some(session.heard + limits.login_timeout),
+            State::Idle | State::StartingTls => Some(session.login_since + limits.login_timeout),
             State::Busy(_) => session.transfer().and_then(|transfer| transfer.due),
             State::Closing | State::Over | State::Stuck => return,
         };
@@ -309,7 +321,7 @@ impl Engine {
     fn session_due(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let limits = turn.snapshot.policy.ftp.limits;
         let Some(session) = self.session_mut(id) else { return };
-        if session.securing && turn.now.since(session.heard) >= limits.login_timeout {
+        if session.securing && turn.now.since(session.login_since) >= limits.login_timeout {
             self.handle_handshake_failed(id, Handshake::TooSlow, turn);
             return;
         }
@@ -318,18 +330,22 @@ impl Engine {
             self.conclude(id, Outcome::TimedOut, turn);
             return self.end_session(id, State::Stuck);
         }
-        let wait = match session.is_logged_in() {
-            true => limits.idle_timeout,
-            false => limits.login_timeout,
+        let end = match session.is_logged_in() {
+            true => session.heard + limits.idle_timeout,
+            false => session.login_since + limits.login_timeout,
         };
         match session.state {
             State::Closing => session.state = State::Stuck,
             State::Over | State::Stuck => {}
             State::Busy(_) if session.transfer().is_some() => self.transfer_due(id, turn),
             State::Busy(_) => {}
-            State::Idle | State::StartingTls if turn.now.since(session.heard) >= wait => {
+            State::Idle | State::StartingTls if turn.now >= end => {
                 turn.counters.stream_idle_closed.up();
-                self.bid_farewell(id, Code::CLOSING, "No command came for too long.", turn);
+                let text = match session.is_logged_in() {
+                    true => "No command came for too long.",
+                    false => "Nobody has logged in for too long.",
+                };
+                self.bid_farewell(id, Code::CLOSING, text, turn);
             }
             State::Idle | State::StartingTls => {}
         }
@@ -381,10 +397,22 @@ impl Engine {
     ) {
         outcome.count(turn.counters);
         let about = (told.verb, told.subject);
+        let words = match outcome {
+            Outcome::Refused(Refusal::DataConnection(fault)) => fault.place(),
+            Outcome::Done
+            | Outcome::DoneUnacknowledged
+            | Outcome::Aborted(_)
+            | Outcome::Superseded
+            | Outcome::TimedOut
+            | Outcome::Refused(_)
+            | Outcome::Failed(_) => None,
+        };
+        let words = words.map(|words| words.into_bytes().into());
         self.records.push_back(Record {
             took: turn.now.since(told.began),
             bytes: told.bytes,
             secured,
+            words,
             ..Record::new(Protocol::Ftp, peer, about, told.began, outcome)
         });
     }

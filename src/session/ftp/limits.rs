@@ -1,6 +1,6 @@
 //! What holds for FTP: listeners, who may log in, where data connections go, and the limits.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -109,6 +109,17 @@ pub struct FtpLimits {
     /// How long a data connection, or one for commands, may take nothing or bring nothing. Default
     /// 60 s: a phone may be busy with its flash.
     pub stall_timeout: Duration,
+    /// How long the control connection is watched after the end of an upload that came in clear,
+    /// before the file is stored: a client that was killed loses both connections, and nothing else
+    /// tells half a file from a whole one. Default 100 ms.
+    pub commit_delay: Duration,
+    /// Passive ports at which data connections of one client address are awaited at a time, of one
+    /// /64 with IPv6; 0 = no limit. Default 100: an address may be that of a site behind NAT, whose
+    /// phones connect within a moment.
+    pub passive_per_address_max: u32,
+    /// Passive ports that all clients outside the access list have together, one each, for
+    /// override files. Default 16.
+    pub strangers_ports_max: u32,
     /// Bytes of phones' uploads in memory per worker; one more upload is refused. Default 64 MiB.
     pub upload_memory_bytes_max: u64,
 }
@@ -125,7 +136,21 @@ impl Default for FtpLimits {
             idle_timeout: Duration::from_secs(300),
             data_timeout: Duration::from_secs(20),
             stall_timeout: Duration::from_secs(60),
+            commit_delay: Duration::from_millis(100),
+            passive_per_address_max: 100,
+            strangers_ports_max: 16,
             upload_memory_bytes_max: 64 << 20,
         }
+    }
+}
+
+/// What counts as one client where clients are limited: an address of IPv4, in whichever spelling;
+/// of IPv6 the network of a link, for every host there has as many addresses as it likes.
+#[must_use]
+pub fn client_key(address: IpAddr) -> IpAddr {
+    const LINK_BITS: u32 = 64;
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> LINK_BITS << LINK_BITS)),
     }
 }

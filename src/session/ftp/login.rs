@@ -42,7 +42,7 @@ impl Engine {
         let is_phone = is_phone(policy, name);
         let needs_tls = policy.administrators.as_ref().is_some_and(|admins| !admins.cleartext);
         let Some(session) = self.session_mut(id) else { return };
-        session.user = User::Nobody;
+        session.log_out(turn.now);
         if !is_phone && needs_tls && session.secured.is_none() {
             // Before the password is sent, not after.
             let text = "Administrators log in over TLS: say AUTH TLS first. Phones log in as \
@@ -58,7 +58,9 @@ impl Engine {
     pub(super) fn pass(&mut self, id: ConnectionId, password: Secret<'_>, turn: &mut Turn<'_>) {
         let policy = &turn.snapshot.policy;
         let Some(session) = self.session_mut(id) else { return };
-        let User::Named(name) = std::mem::replace(&mut session.user, User::Nobody) else {
+        let before = session.user.clone();
+        session.log_out(turn.now);
+        let User::Named(name) = before else {
             return self.reply(id, Code::WRONG_ORDER, "Say USER first.");
         };
         if is_phone(&policy.ftp, &name) {
@@ -85,9 +87,11 @@ impl Engine {
         session.cwd = TreePath::default();
         let client = session.peer.ip().to_canonical();
         turn.counters.ftp_logins.up();
+        let permitted = turn.snapshot.policy.access.permits(Protocol::Ftp, client);
         let policy = &turn.snapshot.policy.ftp;
-        // Asked now, so that the answer is here when the first file is named.
-        if policy.vault.is_some() && !is_bypassed(policy, client) {
+        // Asked now, so that the answer is here when the first file is named. Whoever is not served
+        // is asked nothing.
+        if permitted && policy.vault.is_some() && !is_bypassed(policy, client) {
             self.ask_who(id, false, turn);
         }
         self.reply(id, Code::LOGGED_IN, "Welcome, telephone.");
@@ -260,8 +264,19 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &Whose) 
         }
     };
     let Some(extension) = &passport.extension else {
-        let text = format!("Nobody is logged in at the telephone at {client}.");
-        return Verdict::No(Refusal::NobodyLoggedIn, text);
+        return match &passport.unnamable {
+            Some(said) => {
+                let text = format!(
+                    "The telephone at {client} says that {said:?} is logged in, which can be no \
+                     file name: the vault keeps no data of it."
+                );
+                Verdict::No(Refusal::ExtensionUnnamable, text)
+            }
+            None => {
+                let text = format!("Nobody is logged in at the telephone at {client}.");
+                Verdict::No(Refusal::NobodyLoggedIn, text)
+            }
+        };
     };
     match whose {
         Whose::LoggedIn(family) => Verdict::Item(Item { extension: extension.clone(), family }),

@@ -16,6 +16,9 @@ use crate::wire::ftp::reply::{self, Code};
 /// Longest listing that is told in a reply, in bytes; a longer one is for a data connection.
 const LINES_BYTES_MAX: usize = 64 << 10;
 
+/// The one word of `SITE` that is taken.
+const CHMOD: &[u8] = b"CHMOD";
+
 impl Engine {
     /// A path of the tree, as an administrator said it; nothing, and a reply, where it is none.
     pub(super) fn path(&mut self, id: ConnectionId, asked: &[u8]) -> Option<TreePath> {
@@ -29,8 +32,20 @@ impl Engine {
         }
     }
 
+    /// Looks at something. That leaves a line in the log only where it is refused.
+    pub(super) fn look_at(&mut self, id: ConnectionId, at: TreePath, then: Then) {
+        self.act(id, Act::Look { at }, then, None);
+    }
+
     /// Has something done, and tells so.
     pub(super) fn act(&mut self, id: ConnectionId, act: Act, then: Then, told: Option<Told>) {
+        let told = match (&act, self.session(id)) {
+            (Act::Look { at }, Some(session)) if told.is_none() => {
+                let subject = subject(at.to_string().as_bytes());
+                Some(Told::new(subject, Verb::Ask, session.heard))
+            }
+            (_, _) => told,
+        };
         self.ask_files(id, act);
         self.take_up(id, What::Act(then), told);
     }
@@ -44,19 +59,19 @@ impl Engine {
         act: fn(TreePath) -> Act,
         turn: &Turn<'_>,
     ) {
-        let Some(at) = self.path(id, asked) else { return };
+        let Some(at) = self.known_path(id, asked, verb, turn) else { return };
         let told = Told::new(subject(at.to_string().as_bytes()), verb, turn.now);
         let then = if verb == Verb::Make { Then::Made } else { Then::Done };
         self.act(id, act(at), then, Some(told));
     }
 
     /// `RNFR`.
-    pub(super) fn rename_from(&mut self, id: ConnectionId, asked: &[u8]) {
-        let Some(at) = self.path(id, asked) else { return };
+    pub(super) fn rename_from(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
+        let Some(at) = self.known_path(id, asked, Verb::Rename, turn) else { return };
         if let Some(session) = self.session_mut(id) {
             session.renaming = Some(at.clone());
         }
-        self.act(id, Act::Look { at }, Then::RenameFrom, None);
+        self.look_at(id, at, Then::RenameFrom);
     }
 
     /// `RNTO`.
@@ -65,45 +80,113 @@ impl Engine {
         let Some(from) = renaming else {
             return self.reply(id, Code::WRONG_ORDER, "Say RNFR first.");
         };
-        let Some(to) = self.path(id, asked) else { return };
+        let Some(to) = self.known_path(id, asked, Verb::Rename, turn) else { return };
         let told = Told::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, turn.now);
         self.act(id, Act::Rename { from, to }, Then::Done, Some(told));
     }
 
     /// `MFMT`.
-    pub(super) fn touch(&mut self, id: ConnectionId, moment: Moment, asked: &[u8]) {
-        let Some(at) = self.path(id, asked) else { return };
+    pub(super) fn touch(
+        &mut self,
+        id: ConnectionId,
+        moment: Moment,
+        asked: &[u8],
+        turn: &Turn<'_>,
+    ) {
+        let Some(at) = self.known_path(id, asked, Verb::Send, turn) else { return };
         let then = Then::Touched(moment.unix_s, at.clone());
         self.act(id, Act::Touch { at, unix_s: moment.unix_s }, then, None);
     }
 
     /// `LIST`, `NLST`, `MLSD`.
     pub(super) fn list(&mut self, id: ConnectionId, asked: &[u8], form: Form, turn: &mut Turn<'_>) {
-        let Some(at) = self.path(id, asked) else { return };
+        let Some(at) = self.known_path(id, asked, Verb::List, turn) else { return };
         let told = Told::new(subject(at.to_string().as_bytes()), Verb::List, turn.now);
         self.start(id, Goal::List(at, text(asked), form), told, turn);
     }
 
     /// `RETR` of an administrator.
     pub(super) fn fetch(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
-        let Some(at) = self.path(id, asked) else { return };
+        let Some(at) = self.known_path(id, asked, Verb::Fetch, turn) else { return };
         let told = Told::new(subject(at.to_string().as_bytes()), Verb::Fetch, turn.now);
         self.start(id, Goal::Open(at), told, turn);
     }
 
     /// `STOR`, `APPE` and `STOU` of an administrator.
     pub(super) fn put(&mut self, id: ConnectionId, asked: &[u8], how: How, turn: &mut Turn<'_>) {
-        let Some(at) = self.path(id, asked) else { return };
-        let rest = self.session(id).map_or(0, |session| session.rest);
-        let how = if rest > 0 { How::Resume(rest) } else { how };
+        let Some(at) = self.known_path(id, asked, Verb::Send, turn) else { return };
+        let Some(session) = self.session_mut(id) else { return };
         let told = Told::new(subject(at.to_string().as_bytes()), Verb::Send, turn.now);
+        let how = match (how, session.rest) {
+            (_, 0) => how,
+            (How::Replace, rest) => How::Resume(rest),
+            (How::Append | How::Unique | How::Resume(_), _) => {
+                session.rest = 0;
+                self.note_refused(id, told, Refusal::NoMiddle, turn);
+                let text = "REST is for RETR and STOR: this has no middle to start at.";
+                return self.reply(id, Code::UNAVAILABLE, text);
+            }
+        };
         self.start(id, Goal::Begin(at, how), told, turn);
+    }
+
+    /// `SITE CHMOD` is taken, and changes nothing: clients that copy modes send one for each file,
+    /// and stop where it is refused.
+    pub(super) fn change_mode(&mut self, id: ConnectionId, words: &[u8], turn: &Turn<'_>) {
+        let words = words.get(CHMOD.len()..).unwrap_or_default().trim_ascii_start();
+        let path =
+            words.iter().position(|byte| *byte == b' ').map(|at| words[at..].trim_ascii_start());
+        let Some(path) = path.filter(|path| !path.is_empty()) else {
+            return self.reply(id, Code::BAD_ARGUMENT, "Say SITE CHMOD, a mode and a file.");
+        };
+        let Some(at) = self.known_path(id, path, Verb::Ask, turn) else { return };
+        self.look_at(id, at, Then::Mode);
+    }
+
+    /// The same, and the log is told where it is none.
+    pub(super) fn known_path(
+        &mut self,
+        id: ConnectionId,
+        asked: &[u8],
+        verb: Verb,
+        turn: &Turn<'_>,
+    ) -> Option<TreePath> {
+        if let Err(bad) = TreePath::parse(&self.session(id)?.cwd, asked) {
+            let told = Told::new(said(asked), verb, turn.now);
+            self.note_refused(id, told, Refusal::BadPath(bad), turn);
+        }
+        self.path(id, asked)
+    }
+
+    /// Tells the log of a look that will be refused: `SIZE`, `MDTM`.
+    pub(super) fn note_look(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let cwd = session.cwd.clone();
+        let (said, no) = match TreePath::parse(&cwd, asked) {
+            Err(bad) => (said(asked), Refusal::BadPath(bad)),
+            Ok(_) if session.is_administrator() => return,
+            Ok(_) => {
+                let client = session.peer.ip().to_canonical();
+                match super::judge::to_read(&cwd, asked, client, turn) {
+                    (_, Ok(_)) => return,
+                    (said, Err(no)) => (said, no.refusal),
+                }
+            }
+        };
+        let told = Told::new(said, Verb::Ask, turn.now);
+        self.note_refused(id, told, no, turn);
     }
 
     /// A transfer of the tree came to nothing.
     pub(super) fn refuse_file(&mut self, id: ConnectionId, fault: Fault, turn: &mut Turn<'_>) {
         let no = Outcome::Refused(Refusal::Files(fault));
-        self.end_transfer(id, no, code(fault), &capital(&fault.to_string()), turn);
+        let job = self.session_mut(id).and_then(|session| session.job_mut());
+        let lists =
+            job.and_then(|job| job.told.as_ref()).is_some_and(|told| told.verb == Verb::List);
+        // RFC 3659, 7.2.1.
+        let is_no_directory = lists && fault == Fault::NotDirectory;
+        let code = if is_no_directory { Code::BAD_ARGUMENT } else { code(fault) };
+        self.end_transfer(id, no, code, &capital(&fault.to_string()), turn);
     }
 
     /// An act was done, or was not.
@@ -117,8 +200,13 @@ impl Engine {
         let State::Busy(job) = &session.state else { return };
         let What::Act(then) = &job.what else { return };
         let then = then.clone();
-        match result {
+        match result.and_then(|done| then.fits(done)) {
             Ok(done) => {
+                if then.is_look()
+                    && let Some(job) = self.session_mut(id).and_then(|session| session.job_mut())
+                {
+                    job.told = None;
+                }
                 self.conclude(id, Outcome::Done, turn);
                 self.tell_act(id, then, &done);
             }
@@ -136,20 +224,17 @@ impl Engine {
         let Some(session) = self.session_mut(id) else { return };
         let out = &mut session.out;
         match (then, done) {
-            (Then::Enter, Done::Looked { at, member }) if member.is_directory => {
+            (Then::Enter, Done::Looked { at, .. }) => {
                 session.cwd = at.clone();
                 reply::usual(out, Code::FILE_ACTION_DONE);
             }
-            (Then::Enter, _) => reply::line(out, Code::UNAVAILABLE, b"That is no directory."),
-            (Then::Size, Done::Looked { member, .. }) if !member.is_directory => {
+            (Then::Size, Done::Looked { member, .. }) => {
                 reply::line(out, Code::FILE_STATUS, member.bytes.to_string().as_bytes());
             }
-            (Then::Modified, Done::Looked { member, .. }) if !member.is_directory => {
+            (Then::Modified, Done::Looked { member, .. }) => {
                 tell_moment(out, "", member.modified_s, "");
             }
-            (Then::Size | Then::Modified, _) => {
-                reply::line(out, Code::UNAVAILABLE, b"That is no file.");
-            }
+            (Then::Mode, _) => reply::line(out, Code::SUPERFLUOUS, b"Modes are the server's own."),
             (Then::Lines(code), Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
                 let lines = bytes.split(|byte| *byte == b'\n');
                 let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -164,7 +249,9 @@ impl Engine {
             (Then::Touched(unix_s, at), _) => {
                 tell_moment(out, "Modify=", unix_s, &format!("; {at}"));
             }
-            (Then::Done | Then::Made, _) => reply::usual(out, Code::FILE_ACTION_DONE),
+            (Then::Done | Then::Made | Then::Enter | Then::Size | Then::Modified, _) => {
+                reply::usual(out, Code::FILE_ACTION_DONE)
+            }
         }
     }
 
@@ -198,6 +285,7 @@ impl Engine {
             }
             Then::Enter
             | Then::Size
+            | Then::Mode
             | Then::Lines(_)
             | Then::RenameFrom
             | Then::Made
@@ -206,6 +294,40 @@ impl Engine {
                 let bytes = entry.version.bytes.to_string();
                 reply::line(&mut session.out, Code::FILE_STATUS, bytes.as_bytes());
             }
+        }
+    }
+}
+
+/// Whether the words of `SITE` are to change a mode.
+pub(super) fn is_chmod(words: &[u8]) -> bool {
+    words.get(..CHMOD.len()).is_some_and(|word| word.eq_ignore_ascii_case(CHMOD))
+        && words.get(CHMOD.len()).is_none_or(|byte| *byte == b' ')
+}
+
+impl Then {
+    /// Whether nothing is changed: what went well leaves no line in the log.
+    fn is_look(&self) -> bool {
+        match self {
+            Then::Enter
+            | Then::Size
+            | Then::Modified
+            | Then::Mode
+            | Then::Lines(_)
+            | Then::RenameFrom => true,
+            Then::Made | Then::Done | Then::Touched(..) => false,
+        }
+    }
+
+    /// What was done, unless it is not of the kind that was asked for.
+    fn fits(&self, done: Done) -> Result<Done, Fault> {
+        match (self, &done) {
+            (Then::Enter, Done::Looked { member, .. }) if !member.is_directory => {
+                Err(Fault::NotDirectory)
+            }
+            (Then::Size | Then::Modified, Done::Looked { member, .. }) if member.is_directory => {
+                Err(Fault::IsDirectory)
+            }
+            (_, _) => Ok(done),
         }
     }
 }

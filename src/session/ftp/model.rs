@@ -6,12 +6,13 @@
 
 mod check;
 mod cuts;
+mod deaths;
 mod disk;
 mod operations;
 mod phones;
 mod sockets;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ use crate::session::stream::{ConnectionId, Connections as _, DialFault, Listener
 use crate::session::{Handshake, Protocol, Record, Secured, Turn};
 use crate::time::Instant;
 pub use cuts::check_cuts;
+#[cfg(test)]
+pub(super) use deaths::Death;
 use disk::Disk;
 pub use operations::check_operations;
 #[cfg(test)]
@@ -62,6 +65,10 @@ pub(super) struct Wire {
     pub(super) inbox: VecDeque<u8>,
     /// The client sends nothing any more.
     pub(super) ended: bool,
+    /// It did not say so, though TLS has a word for it.
+    pub(super) truncated: bool,
+    /// The server was told that it ended, read or not.
+    hung_up: bool,
     /// Most bytes that the server reads at once.
     pub(super) read_max: usize,
     /// Bytes that can leave before the client has read on.
@@ -107,6 +114,8 @@ pub(super) struct World {
     cleared: BTreeMap<ConnectionId, String>,
     /// How often something of a session was stored for good.
     durable: BTreeMap<ConnectionId, usize>,
+    /// Sessions whose client was killed in the middle of an upload.
+    doomed: BTreeSet<ConnectionId>,
 }
 
 impl World {
@@ -137,6 +146,7 @@ impl World {
             cannot_dial: false,
             cleared: BTreeMap::new(),
             durable: BTreeMap::new(),
+            doomed: BTreeSet::new(),
         }
     }
 
@@ -183,6 +193,8 @@ impl World {
             link,
             inbox: VecDeque::new(),
             ended: false,
+            truncated: false,
+            hung_up: false,
             read_max: ROOM_BYTES,
             room: usize::MAX,
             out: Vec::new(),
@@ -332,6 +344,8 @@ impl World {
         let (ticket, is_write) = (ask.ticket(), check::is_write(&ask));
         let answer = self.disk.answer(ask, fault);
         if is_write && disk::is_done(&answer) {
+            let is_doomed = self.doomed.contains(&ticket.into());
+            assert!(!is_doomed, "half a file was stored: its client was killed");
             *self.durable.entry(ticket.into()).or_default() += 1;
         }
         self.turn(|engine, turn| engine.handle_answer(answer, turn));

@@ -2,8 +2,10 @@
 //!
 //! Plain values; what happens to them is in the files beside.
 
-use std::net::SocketAddr;
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
 
+use crate::cancel::CancelToken;
 use crate::content::files::TreePath;
 pub(super) use crate::policy::VaultOwner as Whose;
 use crate::session::ftp::sink::Sink;
@@ -37,8 +39,8 @@ pub(super) struct Session {
     pub(super) lines: Lines,
     /// Bytes that came and were not wanted yet.
     pub(super) unread: Vec<u8>,
-    /// A command that waits for the one before it, or what came in its place.
-    pub(super) pending: Option<Result<Box<[u8]>, BadCommand>>,
+    /// Commands that wait for the one in hand.
+    pub(super) pending: Pending,
     /// Replies, and how many of their bytes have left.
     pub(super) out: Vec<u8>,
     pub(super) out_sent: usize,
@@ -66,10 +68,70 @@ pub(super) struct Session {
     pub(super) owed: u32,
     /// When the last command came.
     pub(super) heard: Instant,
+    /// Since when nobody is logged in.
+    pub(super) login_since: Instant,
     /// Since when the client has not taken a reply.
     pub(super) stuck_since: Option<Instant>,
     /// The client sends nothing any more.
     pub(super) ended: bool,
+    /// Nor will it, though what it sent before is not read yet.
+    pub(super) hung_up: bool,
+}
+
+/// What came in place of a line, or the line.
+pub(super) type Came = Result<Box<[u8]>, BadCommand>;
+
+/// Commands that came while another was in hand, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Each with whether it is `ABOR`.
+    commands: VecDeque<(Came, bool)>,
+    bytes: usize,
+    aborts: usize,
+}
+
+/// Bytes of commands that wait, with what it takes to remember each. A client that keeps its
+/// session alive with NOOP once a minute can do so for half a day.
+const PENDING_BYTES_MAX: usize = 16 << 10;
+/// What it takes to remember a command beside its bytes.
+const PENDING_OVERHEAD: usize = 16;
+
+impl Pending {
+    pub(super) fn push(&mut self, command: Came, is_abor: bool) {
+        self.bytes += cost(&command);
+        self.aborts += usize::from(is_abor);
+        self.commands.push_back((command, is_abor));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Came> {
+        let (command, is_abor) = self.commands.pop_front()?;
+        self.bytes -= cost(&command);
+        self.aborts -= usize::from(is_abor);
+        Some(command)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Whether no more may come: one that is too long for the rest is taken all the same.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= PENDING_BYTES_MAX
+    }
+
+    /// Whether `ABOR` is among them.
+    pub(super) fn has_abort(&self) -> bool {
+        self.aborts > 0
+    }
+
+    /// Whether `ABOR` is the next of them.
+    pub(super) fn begins_with_abort(&self) -> bool {
+        self.commands.front().is_some_and(|(_, is_abor)| *is_abor)
+    }
+}
+
+fn cost(command: &Came) -> usize {
+    PENDING_OVERHEAD + command.as_ref().map_or(0, |line| line.len())
 }
 
 /// What a session is at.
@@ -200,6 +262,8 @@ pub(super) enum Then {
     Size,
     /// `MDTM`.
     Modified,
+    /// `SITE CHMOD`.
+    Mode,
     /// `MLST` and `STAT`: the lines, in a reply of this code.
     Lines(Code),
     /// `RNFR`.
@@ -222,6 +286,14 @@ pub(super) struct Transfer {
     pub(super) has_slot: bool,
     /// Its data connection.
     pub(super) data: Option<ConnectionId>,
+    /// Until then the control connection is watched before an upload that ended in clear is stored.
+    pub(super) commit_at: Instant,
+    /// Takes an upload back while it is being stored.
+    pub(super) cancel: CancelToken,
+    /// The client has said QUIT after all bytes were here: no broken connection means anything now.
+    pub(super) is_confirmed: bool,
+    /// The name that the server chose (`STOU`) is to be told.
+    pub(super) tells_name: bool,
 }
 
 /// What a transfer is to do, until it can.
@@ -277,9 +349,20 @@ pub(super) struct Data {
     pub(super) control: ConnectionId,
     pub(super) listener: ListenerId,
     pub(super) stage: DataStage,
+    /// Whose share of the passive ports it takes, while it is awaited.
+    pub(super) port_of: Option<PortOwner>,
     pub(super) tls: Tls,
     pub(super) closing: Closing,
     pub(super) deadline: Deadline,
+}
+
+/// Whose passive port it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum PortOwner {
+    /// That of a client that is permitted.
+    Client(IpAddr),
+    /// That of one outside the access list, who may only have an override file.
+    Stranger(IpAddr),
 }
 
 /// How far a data connection has come.
@@ -338,7 +421,26 @@ impl Session {
 
     /// Whether commands have come that were not read yet.
     pub(super) fn has_more(&self) -> bool {
-        self.pending.is_some() || !self.unread.is_empty()
+        !self.pending.is_empty() || !self.unread.is_empty()
+    }
+
+    /// Nobody is logged in from now on.
+    pub(super) fn log_out(&mut self, now: Instant) {
+        if self.is_logged_in() {
+            self.login_since = now;
+        }
+        self.user = User::Nobody;
+    }
+
+    /// Whether a file of the client's is on its way here.
+    pub(super) fn is_storing(&self) -> bool {
+        match &self.state {
+            State::Busy(job) => {
+                let sends = job.told.as_ref().is_some_and(|told| told.verb == Verb::Send);
+                sends && matches!(job.what, What::Transfer(_))
+            }
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => false,
+        }
     }
 
     pub(super) fn transfer(&self) -> Option<&Transfer> {

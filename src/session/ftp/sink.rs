@@ -79,19 +79,26 @@ impl Sink {
         }
     }
 
-    /// What is to be written now: a part of a large file, or that all of it is there.
+    /// What is to be written now: a part of a large file.
     pub(super) fn ask(&mut self) -> Option<Act> {
         let Into::Tree { part, spare } = &mut self.into else { return None };
         let is_enough = self.bytes.len() >= PART_BYTES || self.ended;
-        let part = if is_enough { part.take()? } else { return None };
-        Some(match self.bytes.is_empty() {
-            true => Act::Finish { part },
-            false => {
-                spare.clear();
-                let bytes = std::mem::replace(&mut self.bytes, std::mem::take(spare));
-                Act::Write { part, bytes }
+        if !is_enough || self.bytes.is_empty() {
+            return None;
+        }
+        let part = part.take()?;
+        spare.clear();
+        let bytes = std::mem::replace(&mut self.bytes, std::mem::take(spare));
+        Some(Act::Write { part, bytes })
+    }
+
+    /// Whether all bytes are here, and nothing is left but to put them in their place.
+    pub(super) fn is_whole(&self) -> bool {
+        self.ended
+            && match &self.into {
+                Into::Vault(..) | Into::Rule(_) => true,
+                Into::Tree { part, .. } => part.is_some() && self.bytes.is_empty(),
             }
-        })
     }
 
     /// A part could not be handed over: it is written later.

@@ -4,6 +4,7 @@
 //! for what is stored, the disk. Whatever is not known yet is waited for, nothing is guessed.
 
 use crate::admission::slots::{Admitted, Overflow};
+use crate::cancel::CancelToken;
 use crate::content::blob::Blob;
 use crate::content::{Ask, Form, files};
 use crate::session::ftp::data::Door;
@@ -15,10 +16,11 @@ use crate::session::ftp::session::{
 use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
 use crate::session::stream::ConnectionId;
-use crate::session::{Outcome, Refusal, Turn, Verb};
+use crate::session::{Outcome, Refusal, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 use crate::vault::deed::{Act, Deed, Precondition, Shown};
 use crate::vault::names::Item;
+use crate::vault::upload::Upload;
 use crate::wire::ftp::reply::Code;
 use std::sync::Arc;
 
@@ -35,10 +37,23 @@ impl Engine {
             let text = "Say PASV, EPSV, PORT or EPRT first.";
             return self.reply(id, Code::NO_DATA_CONNECTION, text);
         };
-        let transfer =
-            Transfer { goal, stage: Stage::Passport, due: None, has_slot: false, data: Some(data) };
+        let transfer = Transfer {
+            tells_name: matches!(goal, Goal::Begin(_, files::How::Unique)),
+            goal,
+            stage: Stage::Passport,
+            due: None,
+            has_slot: false,
+            data: Some(data),
+            commit_at: Instant::START,
+            cancel: CancelToken::default(),
+            is_confirmed: false,
+        };
+        let has_gone = session.ended || session.hung_up;
         self.take_up(id, What::Transfer(transfer), Some(told));
         self.identify(id, turn);
+        if has_gone {
+            self.take_back(id, turn);
+        }
     }
 
     /// Says whose data is meant, where that is to be told by the phone.
@@ -181,10 +196,17 @@ impl Engine {
             let no = Outcome::Refused(Refusal::DataConnection(crate::session::DataFault::Lost));
             return self.end_transfer(id, no, Code::NO_DATA_CONNECTION, text, turn);
         };
+        let code = match data.1 {
+            DataStage::Open => Code::DATA_CONNECTED,
+            DataStage::Planned(_)
+            | DataStage::Wanted
+            | DataStage::Awaited(_)
+            | DataStage::Dialing => Code::DATA_AWAITED,
+        };
+        self.tell_begin(id, code);
         match data {
-            (_, DataStage::Open) => self.reply_usual(id, Code::DATA_CONNECTED),
+            (_, DataStage::Open) => {}
             (data, DataStage::Planned(to)) => {
-                self.reply_usual(id, Code::DATA_AWAITED);
                 if let Some(row) = self.data_mut(data) {
                     row.stage = DataStage::Dialing;
                 }
@@ -192,11 +214,27 @@ impl Engine {
                 self.doors.push_back(Door::Dial { data, control: id, to });
             }
             (data, DataStage::Wanted | DataStage::Awaited(_) | DataStage::Dialing) => {
-                self.reply_usual(id, Code::DATA_AWAITED);
                 self.await_data(data, turn);
             }
         }
         self.move_on(id, turn);
+    }
+
+    /// Says that a transfer begins, in the words that RFC 1123, 4.1.2.9 has where the server chose
+    /// the name.
+    fn tell_begin(&mut self, id: ConnectionId, code: Code) {
+        let Some(session) = self.session_mut(id) else { return };
+        let Some(job) = session.job_mut() else { return };
+        let name = match (&job.what, &job.told) {
+            (What::Transfer(transfer), Some(told)) if transfer.tells_name => told.subject.clone(),
+            (_, _) => return self.reply_usual(id, code),
+        };
+        let name = match &name {
+            Subject::Name(name) => format!("/{name}"),
+            Subject::Said(said) => String::from_utf8_lossy(said).into_owned(),
+            Subject::File(_) | Subject::Unreadable => return self.reply_usual(id, code),
+        };
+        self.reply(id, code, &format!("FILE: {name}"));
     }
 
     /// Lets bytes move once both ends are there.
@@ -253,13 +291,15 @@ impl Engine {
                 }
                 is_sent
             }
-            Way::In(sink) => {
-                let act = sink.ask();
-                if matches!(act, Some(files::Act::Finish { .. })) {
-                    transfer.stage = Stage::Storing;
-                    transfer.due = None;
+            Way::In(sink) if sink.is_whole() => {
+                if transfer.commit_at <= turn.now {
+                    return self.commit(id, turn);
                 }
-                if let Some(act) = act {
+                transfer.due = Some(transfer.commit_at);
+                false
+            }
+            Way::In(sink) => {
+                if let Some(act) = sink.ask() {
                     self.ask_files(id, act);
                 }
                 false
@@ -303,36 +343,78 @@ impl Engine {
         self.end_transfer(id, Outcome::Refused(no), code, text, turn);
     }
 
-    /// The client has sent all of a file.
+    /// The client has sent all of a file: over TLS it has said so. In clear a client that died
+    /// looks the same, but for its other connection, which dies with it.
     pub(super) fn taken(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let delay = turn.snapshot.policy.ftp.limits.commit_delay;
+        let Some(session) = self.session(id) else { return };
+        let row = session.data.and_then(|data| self.data(data));
+        let is_clear = row.is_none_or(|row| row.tls != Tls::Secured);
         let Some(session) = self.session_mut(id) else { return };
         let Some(transfer) = session.transfer_mut() else { return };
         let Stage::Moving(Way::In(sink)) = &mut transfer.stage else { return };
+        let before = sink.bytes_held();
         sink.end();
-        let held = sink.bytes_held();
-        let bytes = match &sink.into {
-            Into::Vault(..) | Into::Rule(_) => std::mem::take(&mut sink.bytes),
-            Into::Tree { .. } => {
+        let grown = sink.bytes_held() - before;
+        if is_clear {
+            transfer.commit_at = turn.now + delay;
+        }
+        self.uploads_held += grown;
+        self.drop_data(id, Closing::InPeace);
+        self.keep_moving(id, turn);
+        self.rearm(id, turn);
+    }
+
+    /// The client has said `QUIT` behind a transfer. It lives: what it sent before is all.
+    pub(super) fn confirm(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.session_mut(id).and_then(|one| one.transfer_mut()) else {
+            return;
+        };
+        match &transfer.stage {
+            Stage::Moving(Way::In(sink)) if sink.ended => {
+                transfer.is_confirmed = true;
+                transfer.commit_at = turn.now;
                 self.keep_moving(id, turn);
-                return self.drop_data(id, Closing::InPeace);
+                self.rearm(id, turn);
             }
+            Stage::Storing => transfer.is_confirmed = true,
+            Stage::Passport
+            | Stage::Slot
+            | Stage::Opening
+            | Stage::Data(_)
+            | Stage::Moving(_)
+            | Stage::Closing => {}
+        }
+    }
+
+    /// Has a file that is here as a whole put in its place.
+    fn commit(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.session_mut(id).and_then(|one| one.transfer_mut()) else {
+            return;
+        };
+        let stage = std::mem::replace(&mut transfer.stage, Stage::Storing);
+        let Stage::Moving(Way::In(sink)) = stage else {
+            transfer.stage = stage;
+            return;
         };
         transfer.due = None;
-        let stage = std::mem::replace(&mut transfer.stage, Stage::Storing);
-        self.uploads_held -= held;
-        let Stage::Moving(Way::In(sink)) = stage else { return };
-        self.drop_data(id, Closing::InPeace);
+        let cancel = transfer.cancel.clone();
+        self.uploads_held -= sink.bytes_held();
         self.rearm(id, turn);
+        let precondition = Precondition::Unless(cancel.clone());
         match sink.into {
             Into::Vault(Whose::Named(item), _) => {
-                let act = Act::Keep { bytes, precondition: Precondition::None };
+                let act = Act::Keep { bytes: sink.bytes, precondition };
                 self.ask_vault(id, item, act, turn);
             }
-            Into::Rule(mut upload) => {
-                upload.bytes = bytes;
+            Into::Rule(upload) => {
+                let upload = Box::new(Upload { bytes: sink.bytes, precondition, ..*upload });
                 self.ask(id, Ask::Store { ticket: id.into(), upload });
             }
-            Into::Vault(Whose::LoggedIn(_), _) | Into::Tree { .. } => {}
+            Into::Tree { part: Some(part), .. } => {
+                self.ask_files(id, files::Act::Finish { part, cancel });
+            }
+            Into::Vault(Whose::LoggedIn(_), _) | Into::Tree { part: None, .. } => {}
         }
     }
 

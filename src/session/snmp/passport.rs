@@ -55,6 +55,8 @@ pub struct Passport {
     /// The extension that is logged in, as the vault writes it; none where nobody is, or where no
     /// item of the vault could have it.
     pub extension: Option<Box<str>>,
+    /// The extension that is logged in, where no item of the vault could have it.
+    pub unnamable: Option<Box<str>>,
     /// The model.
     pub model: Option<Box<str>>,
     /// The firmware that runs.
@@ -98,6 +100,7 @@ impl NoPassport {
 #[derive(Clone, Debug, Default)]
 struct Told {
     extension: Option<Box<str>>,
+    unnamable: Option<Box<str>>,
     model: Option<Box<str>>,
     firmware: Option<Box<str>>,
     mac: Option<Box<str>>,
@@ -108,6 +111,9 @@ impl Told {
     /// Takes a value, unless an earlier object has told the same.
     fn hear(&mut self, field: Field, value: Value<'_>) {
         let Value::Octets(bytes) = value else { return };
+        if field == Field::Extension && extension(bytes).is_none() && self.unnamable.is_none() {
+            self.unnamable = text(bytes);
+        }
         let (place, told) = match field {
             Field::Extension => (&mut self.extension, extension(bytes)),
             Field::Model => (&mut self.model, text(bytes)),
@@ -122,9 +128,10 @@ impl Told {
 
     /// The passport of a set, if it has told anything by which a phone is known.
     fn passport(self, set: &'static str) -> Option<Passport> {
-        let Told { extension, model, firmware, mac, serial } = self;
-        extension.as_ref().or(model.as_ref())?;
-        Some(Passport { set, extension, model, firmware, mac, serial })
+        let Told { extension, unnamable, model, firmware, mac, serial } = self;
+        extension.as_ref().or(unnamable.as_ref()).or(model.as_ref())?;
+        let unnamable = unnamable.filter(|_| extension.is_none());
+        Some(Passport { set, extension, unnamable, model, firmware, mac, serial })
     }
 }
 

@@ -256,6 +256,8 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::Handshake(_)
         | Refusal::Unidentified(_)
         | Refusal::NobodyLoggedIn
+        | Refusal::ExtensionUnnamable
+        | Refusal::NoMiddle
         | Refusal::OtherExtension
         | Refusal::ExtensionMissing
         | Refusal::DataConnection(_)

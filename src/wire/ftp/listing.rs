@@ -25,6 +25,24 @@ pub enum Kind {
     Parent,
 }
 
+/// What a client may do with an entry (RFC 3659, 7.5.5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rights {
+    /// Read it; of a directory, enter and list it.
+    pub read: bool,
+    /// Give a file other bytes; of a directory, make and remove something in it.
+    pub write: bool,
+    /// Delete it, or give it another name.
+    pub remove: bool,
+}
+
+impl Rights {
+    /// Everything.
+    pub const ALL: Rights = Rights { read: true, write: true, remove: true };
+    /// To look.
+    pub const READ: Rights = Rights { read: true, write: false, remove: false };
+}
+
 /// A file or directory, as a client sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
@@ -36,8 +54,8 @@ pub struct Entry<'a> {
     pub bytes: u64,
     /// Modification time in seconds since 1970.
     pub modified_s: u64,
-    /// Whether this client may change it.
-    pub is_writable: bool,
+    /// What this client may do with it.
+    pub rights: Rights,
 }
 
 impl Entry<'_> {
@@ -53,14 +71,24 @@ impl Entry<'_> {
     }
 
     /// What may be done with it (RFC 3659, 7.5.5): read, append, delete, rename, write; enter,
-    /// list, create, make directories, purge.
-    fn perm(&self) -> &'static str {
-        match (self.is_file(), self.is_writable) {
-            (true, false) => "r",
-            (true, true) => "adfrw",
-            (false, false) => "el",
-            (false, true) => "cdeflmp",
-        }
+    /// list, create, make directories, purge. What is appended to is read first.
+    fn perm(&self) -> String {
+        let Rights { read, write, remove } = self.rights;
+        let letters: &[(bool, char)] = match self.is_file() {
+            true => {
+                &[(read && write, 'a'), (remove, 'd'), (remove, 'f'), (read, 'r'), (write, 'w')]
+            }
+            false => &[
+                (write, 'c'),
+                (remove, 'd'),
+                (read, 'e'),
+                (remove, 'f'),
+                (read, 'l'),
+                (write, 'm'),
+                (write, 'p'),
+            ],
+        };
+        letters.iter().filter(|(is, _)| *is).map(|(_, letter)| *letter).collect()
     }
 }
 
@@ -71,7 +99,7 @@ pub fn list(out: &mut Vec<u8>, entry: &Entry<'_>, now_s: u64) {
     if !entry.fits_a_line() {
         return;
     }
-    let (mode, links) = match (entry.is_file(), entry.is_writable) {
+    let (mode, links) = match (entry.is_file(), entry.rights.write) {
         (true, false) => ("-r--r--r--", 1),
         (true, true) => ("-rw-r--r--", 1),
         (false, false) => ("dr-xr-xr-x", 2),
@@ -202,7 +230,7 @@ pub fn check(bytes: &[u8]) {
         kind: kinds[usize::from(choice % 4)],
         bytes: seed.rotate_left(u32::from(scale)),
         modified_s: seed,
-        is_writable: choice & 4 != 0,
+        rights: Rights { read: b & 1 == 0, write: choice & 4 != 0, remove: b & 2 == 0 },
     };
     let flag = |bit: u8| choice & bit != 0;
     let facts = Facts { kind: flag(8), size: flag(16), modify: flag(32), perm: flag(64) };
@@ -251,13 +279,13 @@ mod tests {
         kind: Kind::File,
         bytes: 4_497,
         modified_s: 784_111_777,
-        is_writable: true,
+        rights: Rights::ALL,
     };
     const DIRECTORY: Entry<'_> = Entry {
         name: b"firm ware",
         kind: Kind::Directory,
         bytes: 4_096,
-        is_writable: false,
+        rights: Rights::READ,
         ..FILE
     };
 
@@ -285,8 +313,8 @@ mod tests {
             "dr-xr-xr-x   2 ftp ftp         4096 Nov  6 08:49 firm ware\r\n"
         );
         let other = |file: Entry<'_>| listed(&file, now_s)[..10].to_owned();
-        assert_eq!(other(Entry { is_writable: false, ..FILE }), "-r--r--r--");
-        assert_eq!(other(Entry { is_writable: true, ..DIRECTORY }), "drwxr-xr-x");
+        assert_eq!(other(Entry { rights: Rights::READ, ..FILE }), "-r--r--r--");
+        assert_eq!(other(Entry { rights: Rights::ALL, ..DIRECTORY }), "drwxr-xr-x");
         let large = Entry { bytes: u64::MAX, ..FILE };
         assert!(listed(&large, now_s).contains(" 18446744073709551615 Nov "));
     }
@@ -325,8 +353,16 @@ mod tests {
         let of = |kind| facts(&Entry { kind, ..DIRECTORY }, Facts::parse(b"type;"));
         assert_eq!(of(Kind::Current), "type=cdir; firm ware\r\n");
         assert_eq!(of(Kind::Parent), "type=pdir; firm ware\r\n");
-        let read_only = Entry { is_writable: false, ..FILE };
+        let read_only = Entry { rights: Rights::READ, ..FILE };
         assert_eq!(facts(&read_only, Facts::parse(b"perm")), "perm=r; 46xxsettings.txt\r\n");
+        let perm = |rights, entry| {
+            let line = facts(&Entry { rights, ..entry }, Facts::parse(b"perm"));
+            line.split(';').next().unwrap_or_default().to_owned()
+        };
+        assert_eq!(perm(Rights::ALL, DIRECTORY), "perm=cdeflmp");
+        // A data directory stays where it is, and takes files.
+        assert_eq!(perm(Rights { remove: false, ..Rights::ALL }, DIRECTORY), "perm=celmp");
+        assert_eq!(perm(Rights { read: false, ..Rights::ALL }, FILE), "perm=dfw");
     }
 
     #[test]

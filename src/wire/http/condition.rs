@@ -5,6 +5,7 @@
 
 use super::request::Head;
 use super::response::{EntityTag, parse_date};
+use crate::cancel::CancelToken;
 
 /// Tags of one list that are looked at; the others match nothing.
 pub const TAGS_MAX: usize = 64;
@@ -26,6 +27,9 @@ pub enum Precondition {
     /// Nothing.
     #[default]
     None,
+    /// The client must still want it when the change is made: one that dies before the end of a
+    /// protocol in which that end means nothing by itself (FTP) has changed nothing.
+    Unless(CancelToken),
     /// There must be none (`If-None-Match: *`).
     New,
     /// There must be one (`If-Match: *`).
@@ -330,6 +334,7 @@ fn lines_of(head: &Head<'_>) -> Vec<u8> {
 /// Whether an existing version may be changed.
 fn allows(precondition: &Precondition, tag: &EntityTag, modified_s: u64) -> bool {
     match precondition {
+        Precondition::Unless(token) => !token.is_cancelled(),
         Precondition::None | Precondition::Exists => true,
         Precondition::New => false,
         Precondition::Matches(tags) => tags.iter().any(|wanted| **wanted == *tag.opaque()),

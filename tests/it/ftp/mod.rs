@@ -10,6 +10,7 @@ use ringpost::vendor::objects::Field;
 use crate::server::Server;
 
 mod administrators;
+mod deaths;
 mod interop;
 mod life;
 mod phones;

@@ -121,7 +121,8 @@ fn data_goes_to_nobody_else_and_to_no_port_of_a_service() {
     session.expect("PORT 127,0,0,2,20,20", 501);
     session.expect("PORT 127,0,0,1,0,22", 501);
     session.expect("EPRT |1|127.0.0.2|5555|", 501);
-    session.expect("EPRT |2|::1|5555|", 501);
+    // Another family than the session's (RFC 2428, 2).
+    session.expect("EPRT |2|::1|5555|", 522);
     session.expect("RETR firmware.bin", 425);
     // Somebody who guesses a port gets nothing, and takes nothing from whom it is for.
     let text = session.expect("EPSV", 229);

@@ -1,6 +1,7 @@
 //! Tests of what administrators do with files: on a disk of its own, with a watch that publishes,
 //! and with steps that fail.
 
+mod cancels;
 mod changes;
 mod looks;
 mod threads;
@@ -14,6 +15,7 @@ use crossbeam_channel::{Receiver, unbounded};
 
 use super::thread::Files;
 use super::{Act, Done, Fault, Form, How, Part, Tree, TreePath, Why};
+use crate::cancel::CancelToken;
 use crate::content::published::Published;
 use crate::content::watch::{self, Watch, WatchConfig};
 use crate::content::{Ask, RootId, Stored, Ticket};
@@ -104,7 +106,7 @@ impl Bench {
     }
 
     fn finish(&mut self, part: Part) -> Result<Stored, Fault> {
-        let done = self.act(Act::Finish { part })?;
+        let done = self.act(Act::Finish { part, cancel: CancelToken::default() })?;
         let Done::Stored(stored) = done else { unreachable!("it was to end") };
         Ok(stored)
     }

@@ -72,7 +72,10 @@ fn an_upload_goes_its_way_through_the_threads_and_back() {
         let Ok(Done::Written { part: its, .. }) = written else { panic!("not written") };
         part = its;
     }
-    assert!(matches!(asked.act(Act::Finish { part }), Ok(Done::Stored(_))));
+    assert!(matches!(
+        asked.act(Act::Finish { part, cancel: CancelToken::default() }),
+        Ok(Done::Stored(_))
+    ));
     let (ticket, tree) = (Ticket(7), asked.tree.clone());
     let act = Box::new(Act::Open { at: at("/common/FW.bin") });
     let opened = asked.answer(Ask::Files { ticket, tree, act });

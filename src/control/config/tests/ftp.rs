@@ -65,7 +65,8 @@ fn every_limit_of_sessions_has_a_key_and_a_limit() {
     let limits =
         ftp("sessions_max = 1\nper_address = 0\nline_max = \"1KiB\"\ncommands_per_second = 2\n\
          failed_logins_max = 3\nlogin_timeout = \"4s\"\nidle_timeout = \"5s\"\n\
-         data_timeout = \"6s\"\nstall_timeout = \"7s\"\nupload_memory = \"8MiB\"")
+         data_timeout = \"6s\"\nstall_timeout = \"7s\"\ncommit_delay = \"8ms\"\n\
+         passive_per_address = 0\npassive_strangers = 9\nupload_memory = \"8MiB\"")
         .limits;
     let seconds = crate::time::Duration::from_secs;
     let wanted = FtpLimits {
@@ -78,6 +79,9 @@ fn every_limit_of_sessions_has_a_key_and_a_limit() {
         idle_timeout: seconds(5),
         data_timeout: seconds(6),
         stall_timeout: seconds(7),
+        commit_delay: crate::time::Duration::from_millis(8),
+        passive_per_address_max: 0,
+        strangers_ports_max: 9,
         upload_memory_bytes_max: 8 << 20,
     };
     assert_eq!(limits, wanted);
@@ -87,6 +91,8 @@ fn every_limit_of_sessions_has_a_key_and_a_limit() {
         ("commands_per_second = 0", "`commands_per_second` is 0; Ringpost allows 1 to 100000;"),
         ("failed_logins_max = 0", "`failed_logins_max` is 0; Ringpost allows 1 to 100;"),
         ("data_timeout = \"0\"", "`data_timeout` is zero; write a time such as"),
+        ("commit_delay = \"6s\"", "`commit_delay` is 6s, and every upload in clear would be"),
+        ("passive_strangers = 0", "`passive_strangers` is 0; Ringpost allows 1 to 65535;"),
         ("active_port = 65536", "`active_port` is 65536; TCP allows 0 to 65535;"),
         ("max_sessions = 5", "`max_sessions` is no key of `[ftp]`;"),
     ] {

@@ -123,13 +123,14 @@ impl World {
         self.forget();
         let engine = &self.engine;
         assert!(!engine.has_ready(), "somebody was not driven");
-        let (mut sessions, mut transfers, mut held, mut waiting) = (0, 0, 0, 0);
+        let (mut sessions, mut transfers, mut held, mut waiting, mut awaited) = (0, 0, 0, 0, 0);
         let mut addresses = BTreeMap::new();
         for (id, connection) in engine.connections.iter() {
             let session = match connection {
                 Connection::Control(session) => session,
                 Connection::Data(data) => {
                     self.check_data(id, data);
+                    awaited += usize::from(data.port_of.is_some());
                     continue;
                 }
             };
@@ -151,6 +152,8 @@ impl World {
         assert_eq!(waiting, self.admission.slots.waiting(), "transfers that wait for a slot");
         let counted = engine.per_address.iter().map(|(address, count)| (*address, *count));
         assert_eq!(addresses, counted.collect());
+        let ports = engine.ports.values().map(|count| *count as usize).sum::<usize>();
+        assert_eq!(ports, awaited, "passive ports");
         for id in self.wires.keys() {
             assert!(engine.connections.open(*id).is_some(), "a socket of nobody");
         }
@@ -194,7 +197,7 @@ impl World {
         let reads = is_open && !is_blocked && !is_full && session.pace.until.is_none();
         let has_future = match &session.state {
             State::Idle => {
-                let has_more = session.pending.is_some() || !session.unread.is_empty();
+                let has_more = !session.pending.is_empty() || !session.unread.is_empty();
                 let waits = session.pace.until.is_some() || asked > 0 || is_blocked;
                 let is_left = session.ended && !has_more && asked == 0;
                 has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
@@ -261,6 +264,8 @@ impl World {
         let has_wire = self.wires.contains_key(&id);
         let is_ours = self.engine.session(control).is_some_and(|one| one.data == Some(id));
         let is_held = |door: &Door| self.held_doors.contains(door);
+        let is_awaited = matches!(data.stage, DataStage::Wanted | DataStage::Awaited(_));
+        assert_eq!(data.port_of.is_some(), is_awaited, "a port that is not counted: {data:?}");
         let has_future = match data.stage {
             DataStage::Wanted => is_held(&Door::Await { data: id, control }),
             DataStage::Awaited(_) => self.doors.contains_key(&id),

@@ -6,11 +6,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::cancel::CancelToken;
 use crate::content::blob::{Blob, Version};
 use crate::content::files::{self, Fault, How, Member, Part, TreePath, Why};
 use crate::content::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored, Ticket};
 use crate::time::Duration;
-use crate::vault::deed::{Act, Deed, Denied, Done};
+use crate::vault::deed::{Act, Deed, Denied, Done, Precondition, cancel_token};
+use crate::wire::ftp::listing::Rights;
 use crate::wire::name::FileName;
 
 /// Larger files are mapped, so that this process may not read them.
@@ -134,6 +136,7 @@ impl Disk {
             }
             Ask::Store { ticket, upload } => {
                 let result = match fault {
+                    0 if !may_commit(&upload.precondition) => Err(StoreError::Precondition),
                     0 => {
                         let (path, bytes) = (format!("{AREA}{}", upload.name), upload.bytes);
                         let version = self.write(&path, bytes.len() as u64, Some(bytes));
@@ -189,6 +192,9 @@ impl Disk {
                 let blob = self.vault.get(&name).ok_or(Denied::NotThere)?;
                 Ok(Done::Fetched(Arc::clone(blob)))
             }
+            Act::Keep { precondition, .. } if !may_commit(&precondition) => {
+                Err(Denied::Precondition)
+            }
             Act::Keep { bytes, .. } => Ok(Done::Kept(self.keep(&name, &bytes))),
             Act::Forget { .. } => {
                 self.vault.remove(&name).map(|_| Done::Forgotten).ok_or(Denied::NotThere)
@@ -211,19 +217,14 @@ impl Disk {
             return Ok(files::Done::Discarded);
         }
         if let Some(fault) = files_fault(fault) {
-            if let files::Act::Write { part, .. } | files::Act::Finish { part } = act {
+            if let files::Act::Write { part, .. } | files::Act::Finish { part, .. } = act {
                 self.uploads.remove(&part.bytes());
             }
             return Err(fault);
         }
         let path = |at: &TreePath| at.to_string().to_lowercase();
         Ok(match act {
-            files::Act::List { at, .. } => {
-                let above = path(&at);
-                let names = self.files.keys().filter(|name| name.starts_with(&above));
-                let lines: String = names.map(|name| format!("{name}\r\n")).collect();
-                files::Done::Listed(lines.into_bytes())
-            }
+            files::Act::List { at, form, .. } => return self.list(&path(&at), form),
             files::Act::Look { at } => {
                 let member = self.member(&path(&at))?;
                 files::Done::Looked { at, member }
@@ -266,13 +267,26 @@ impl Disk {
                 upload.1.append(&mut bytes);
                 files::Done::Written { part, buffer: bytes }
             }
-            files::Act::Finish { part } => {
+            files::Act::Finish { part, cancel } if !cancel.commit() => {
+                self.uploads.remove(&part.bytes());
+                return Err(Fault::Busy);
+            }
+            files::Act::Finish { part, .. } => {
                 let (path, bytes) = self.uploads.remove(&part.bytes()).ok_or(Fault::Io)?;
                 let version = self.write(&path, bytes.len() as u64, Some(bytes));
                 files::Done::Stored(Stored { new: true, version })
             }
             files::Act::Discard { .. } => files::Done::Discarded,
         })
+    }
+
+    fn list(&self, above: &str, form: files::Form) -> Result<files::Done, Fault> {
+        if self.files.contains_key(above) && matches!(form, files::Form::Facts(_)) {
+            return Err(Fault::NotDirectory);
+        }
+        let names = self.files.keys().filter(|name| name.starts_with(above));
+        let lines: String = names.map(|name| format!("{name}\r\n")).collect();
+        Ok(files::Done::Listed(lines.into_bytes()))
     }
 
     fn member(&self, path: &str) -> Result<Member, Fault> {
@@ -285,9 +299,14 @@ impl Disk {
             is_directory,
             bytes: file.map_or(0, |version| version.bytes),
             modified_s: file.map_or(0, |version| (version.modified_ns / 1_000_000_000) as u64),
-            is_writable: true,
+            rights: Rights::ALL,
         })
     }
+}
+
+/// Whether nobody has taken a change back.
+fn may_commit(precondition: &Precondition) -> bool {
+    cancel_token(precondition).is_none_or(CancelToken::commit)
 }
 
 /// Whether an answer says that something was done.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::deaths::Death;
 use super::{IMPLICIT, Link, PLAIN, World};
 use crate::admission::access::{List, NamedList, Range};
 use crate::admission::slots::Overflow;
@@ -69,6 +70,8 @@ static COMMANDS: &[&[u8]] = &[
     b"STOR /common/new\r\n",
     b"APPE /common/a\r\n",
     b"STOU\r\n",
+    b"SITE CHMOD 644 a\r\n",
+    b"MLSD a\r\n",
     b"LIST /common\r\n",
     b"NLST\r\n",
     b"MLSD\r\n",
@@ -165,6 +168,7 @@ fn adjust(policy: &mut Policy, bits: u8) {
     limits.per_address_max = if bits & 2 == 0 { 0 } else { 2 };
     limits.upload_memory_bytes_max = if bits & 4 == 0 { 20_000 } else { 12 };
     limits.commands_per_second = if bits & 4 == 0 { 50 } else { 1 };
+    limits.passive_per_address_max = if bits & 2 == 0 { 100 } else { 1 };
     policy.slots.clients_max = usize::from(bits >> 3 & 3);
     policy.slots.hold = Duration::from_secs(2);
     policy.slots.overflow = match bits >> 5 & 3 {
@@ -313,7 +317,8 @@ fn move_data(world: &mut World, data: ConnectionId, more: u8, last: u8) {
             world.send(data, &text);
         }
         3 => world.send(data, &vec![b'\r'; usize::from(last) << 12]),
-        4..=6 => world.end(data),
+        4 | 5 => world.end(data),
+        6 => world.cut(data),
         _ => world.reset(data),
     }
 }
@@ -358,8 +363,12 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
         10 | 11 => world.reload(|policy| {
             policy.ftp.snmp.communities.clear();
         }),
+        15.. => {
+            let longest = world.ftp().limits.commit_delay;
+            world.kill(id, Death::numbered(value, longest));
+        }
         // Those who have gone are spoken of once more.
-        12.. => {
+        12..=14 => {
             let past = usize::from(value).checked_rem(world.past.len());
             let Some((past, _)) = past.and_then(|at| world.past.get(at)) else { return };
             let past = *past;
@@ -368,6 +377,8 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
                 engine.handle_sent(past, 0, turn);
                 engine.handle_blocked(past, turn);
                 engine.handle_end(past, turn);
+                engine.handle_truncated(past, turn);
+                engine.handle_hangup(past, turn);
                 engine.handle_gone(past, turn);
                 engine.handle_cut(past, turn);
                 engine.handle_closed(past, turn);

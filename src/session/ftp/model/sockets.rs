@@ -16,6 +16,11 @@ const FLUSH_MAX: Duration = Duration::from_secs(30);
 impl World {
     /// Does what can be done with a connection, as the loop does it.
     pub(in crate::session::ftp) fn drive(&mut self, id: ConnectionId) {
+        self.step(id);
+        self.tell_hangup(id);
+    }
+
+    fn step(&mut self, id: ConnectionId) {
         for _ in 0..STEPS_MAX {
             let Some(wire) = self.wires.get(&id) else { return };
             let is_there = wire.link != Link::Dialing;
@@ -71,8 +76,11 @@ impl World {
         let count = wire.inbox.len().min(wire.read_max).min(ROOM_BYTES);
         let bytes: Vec<u8> = wire.inbox.drain(..count).collect();
         wire.taken.extend(&bytes);
-        let ended = wire.ended;
+        let (ended, truncated) = (wire.ended, wire.truncated);
         match bytes.is_empty() {
+            true if ended && truncated => {
+                self.turn(|engine, turn| engine.handle_truncated(id, turn));
+            }
             true if ended => self.turn(|engine, turn| engine.handle_end(id, turn)),
             true => {}
             false => self.turn(|engine, turn| engine.handle_bytes(id, &bytes, turn)),

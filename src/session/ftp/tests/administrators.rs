@@ -110,7 +110,7 @@ fn a_queue_that_is_full_loses_nothing_of_an_upload() {
     bench.world.refuse(ask);
     bench.world.end(bench.data.unwrap());
     bench.answers = true;
-    assert_eq!(bench.wait(30), [226]);
+    assert_eq!(bench.wait(30 + COMMIT_MS), [226]);
     assert_eq!(bench.file("new"), bytes);
 }
 
@@ -144,4 +144,46 @@ fn rein_and_user_log_out() {
     assert_eq!(bench.say("DELE /common/a.txt"), [530]);
     assert_eq!(bench.say("PASS x"), [230]);
     assert_eq!(bench.say("DELE /common/a.txt"), [550]);
+}
+
+#[test]
+fn what_is_looked_at_in_vain_leaves_a_line_and_what_is_found_none() {
+    let mut bench = Bench::administrator();
+    let before = bench.world.records.len();
+    assert_eq!(bench.say("CWD /common"), [250]);
+    assert_eq!(bench.say("SIZE a.txt"), [213]);
+    assert_eq!(bench.say("MDTM a.txt"), [213]);
+    assert_eq!(bench.say("MLST a.txt"), [250]);
+    assert_eq!(bench.say("RNFR a.txt"), [350]);
+    assert_eq!(bench.world.records.len(), before);
+    for no in ["SIZE none", "MDTM none", "CWD none", "CWD a.txt", "SIZE /", "RNFR none"] {
+        let before = bench.world.records.len();
+        assert_eq!(bench.say(no), [550], "{no}");
+        assert_eq!(bench.world.records.len(), before + 1, "{no}");
+        assert!(matches!(bench.refused(), Some(Refusal::Files(_))), "{no}");
+    }
+    assert_eq!(bench.say("SIZE ../../x"), [553]);
+    assert!(matches!(bench.refused(), Some(Refusal::BadPath(_))));
+    let mut bench = Bench::phone();
+    assert_eq!((bench.say("SIZE none"), bench.refused()), (vec![550], Some(Refusal::NoSuchFile)));
+    assert_eq!((bench.say("MDTM none"), bench.outcomes().len()), (vec![550], 2));
+    assert_eq!(bench.say("CWD ../../etc"), [550]);
+    assert!(matches!(bench.refused(), Some(Refusal::BadPath(_))));
+}
+
+#[test]
+fn what_cannot_be_done_with_a_path_is_told_by_the_code_that_the_rfc_has_for_it() {
+    let mut bench = Bench::administrator();
+    assert_eq!(bench.say("SITE CHMOD 644 /common/a.txt"), [202]);
+    assert_eq!(bench.say("SITE CHMOD 644 /common/none"), [550]);
+    assert_eq!(bench.say("SITE CHMOD 644"), [501]);
+    assert_eq!(bench.say("SITE CHMODX 644 a"), [502]);
+    // RFC 3659, 7.2.1.
+    bench.passive();
+    assert_eq!(bench.say("MLSD /common/a.txt"), [501]);
+    // RFC 2428, 2.
+    assert_eq!(bench.say("EPRT |2|fd00::1|2048|"), [522]);
+    let mut bench = Bench::with("[fd00::9]:2000", |_| {}).logged_in();
+    assert_eq!(bench.say("EPRT |1|10.0.0.1|2048|"), [522]);
+    assert!(bench.world.counters.ftp_bounces.value() == 0);
 }

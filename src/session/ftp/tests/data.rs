@@ -48,6 +48,35 @@ fn a_data_connection_that_never_comes_is_given_up() {
 }
 
 #[test]
+fn several_clients_of_a_network_that_never_come_are_the_networks_fault() {
+    let mut bench = Bench::phone();
+    let mut faults = Vec::new();
+    for host in [1, 1, 2, 3, 4] {
+        bench.peer = SocketAddr::from(([10, 0, 7, host], 3_000));
+        (bench.id, bench.heard) = (bench.world.connect(bench.peer, false).unwrap(), 0);
+        bench.hear();
+        bench = bench.logged_in();
+        bench.send(b"PASV\r\nRETR a.txt\r\n");
+        bench.wait(20_100);
+        faults.extend(bench.refused());
+    }
+    let is_network = |no: &Refusal| {
+        matches!(no, Refusal::DataConnection(DataFault::NetworkNeverComes(50_000..=50_999)))
+    };
+    assert_eq!(
+        faults.iter().map(is_network).collect::<Vec<_>>(),
+        [false, false, false, true, true]
+    );
+    let told = bench.world.records.last().and_then(|record| record.words.clone()).unwrap();
+    assert!(told.starts_with(b"port 50"), "{}", told.escape_ascii());
+    // One that comes shows that the others could.
+    assert_eq!(bench.fetch("a.txt").0, [125, 226]);
+    bench.send(b"PASV\r\nRETR a.txt\r\n");
+    bench.wait(20_100);
+    assert!(!is_network(&bench.refused().unwrap()));
+}
+
+#[test]
 fn strangers_are_not_let_in_and_do_not_keep_the_client_out() {
     let mut bench = Bench::phone();
     assert_eq!(bench.say("PASV"), [227]);
@@ -119,15 +148,16 @@ fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.world.send(bench.data.unwrap(), b"half");
     assert_eq!((bench.stage(), bench.say("ABOR")), ("in", told.to_vec()));
-    // On its way to the disk: the store is told first.
+    // On its way to the disk, and not in its place yet.
     bench.passive();
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.answers = false;
     bench.give(b"whole");
-    assert_eq!((bench.stage(), bench.say("ABOR")), ("storing", vec![]));
-    assert_eq!(bench.answer(0), [226, 226]);
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("storing", told.to_vec()));
+    assert_eq!(bench.answer(0), SILENCE);
+    assert_eq!(bench.world.disk.vault_has(DATA), None);
     let ends = bench.outcomes().into_iter().filter(|end| *end == Outcome::Aborted(Abort::Asked));
-    assert_eq!((ends.count(), bench.world.engine.transfers_open()), (5, 0));
+    assert_eq!((ends.count(), bench.world.engine.transfers_open()), (6, 0));
     assert_eq!(bench.say("ABOR"), [226]);
 }
 

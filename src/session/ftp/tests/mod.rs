@@ -2,8 +2,10 @@
 
 mod administrators;
 mod data;
+mod deaths;
 mod limits;
 mod phones;
+mod ports;
 mod sessions;
 
 use std::net::SocketAddr;
@@ -19,10 +21,14 @@ use crate::wire::ftp::reply;
 
 const PHONE: &str = "10.0.0.1:2000";
 const OTHER: &str = "10.0.7.2:3000";
+/// Outside the access list.
+const STRANGER: &str = "11.0.0.1:7000";
 /// In a network whose phones are not asked.
 const BYPASSED: &str = "10.9.0.1:2000";
 const FILES: &[(&str, u64)] = &[("a.txt", 700), ("firmware.bin", 200_000), ("empty", 0)];
 const DATA: &str = "2001_4620data.txt";
+/// From the end of an upload in clear to its place on the disk.
+const COMMIT_MS: u64 = 100;
 /// No reply.
 const SILENCE: [u16; 0] = [];
 
@@ -152,7 +158,12 @@ impl Bench {
         self.world.send(data, bytes);
         self.world.end(data);
         self.settle();
-        self.hear()
+        let mut heard = self.hear();
+        if self.stage() == "in" {
+            // In clear the end is not believed at once.
+            heard.extend(self.wait(COMMIT_MS));
+        }
+        heard
     }
 
     /// What has come over the data connection.

@@ -59,7 +59,12 @@ fn a_phone_waits_for_the_answer_and_is_refused_without_one() {
 
 #[test]
 fn another_extension_and_nobody_are_refused_in_words() {
-    for (user, no) in [(Some("2002"), Refusal::OtherExtension), (None, Refusal::NobodyLoggedIn)] {
+    for (user, no) in [
+        (Some("2002"), Refusal::OtherExtension),
+        (None, Refusal::NobodyLoggedIn),
+        (Some("20/01"), Refusal::ExtensionUnnamable),
+        (Some("*21#"), Refusal::ExtensionUnnamable),
+    ] {
         let mut bench = Bench::new();
         bench.world.phones.seat(bench.peer.ip(), user);
         let mut bench = bench.logged_in();
@@ -72,6 +77,7 @@ fn another_extension_and_nobody_are_refused_in_words() {
         bench.settle();
         let text = bench.text();
         assert!(text.starts_with("550 ") && text.contains("10.0.0.1"), "{text}");
+        assert_eq!(text.contains("Nobody"), user.is_none(), "{text}");
         assert!(bench.taken().is_empty());
     }
 }
@@ -155,8 +161,8 @@ fn an_upload_that_is_too_large_or_breaks_off_is_not_kept() {
 
 #[test]
 fn whoever_is_not_on_the_access_list_gets_nothing_of_the_vault() {
-    let mut bench = Bench::with("11.0.0.1:7000", |_| {}).logged_in();
-    bench.passive();
+    let mut bench = Bench::with(STRANGER, |_| {}).logged_in();
+    assert!(bench.world.phones.questions.is_empty(), "whoever is not served is not asked");
     assert_eq!(bench.say(&format!("RETR {DATA}")), [550]);
     assert_eq!(bench.say("STOR my.log"), [550]);
     assert_eq!(bench.refused(), Some(Refusal::AccessDenied));

@@ -71,10 +71,12 @@ fn a_session_that_breaks_while_its_upload_is_stored_leaves_nothing_behind() {
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.answers = false;
     bench.give(b"whole");
+    assert_eq!(bench.stage(), "storing");
     bench.world.reset(bench.id);
     bench.answers = true;
     bench.settle();
-    assert_eq!(bench.world.disk.vault_has(DATA).unwrap(), b"whole");
+    assert_eq!(bench.outcomes(), [Outcome::Aborted(Abort::Disconnected)]);
+    assert_eq!(bench.world.disk.vault_has(DATA), None);
     assert!(bench.world.wires.is_empty());
     bench.world.run_out();
 }
@@ -87,6 +89,24 @@ fn who_is_silent_is_sent_away() {
     assert!(!bench.is_open());
     let mut bench = Bench::phone();
     assert_eq!(bench.wait(299_000), SILENCE);
+    assert_eq!(bench.wait(1_100), [421]);
+}
+
+#[test]
+fn noop_does_not_put_the_log_in_off() {
+    let mut bench = Bench::new();
+    for _ in 0..5 {
+        assert_eq!(bench.wait(11_000), SILENCE);
+        assert_eq!(bench.say("NOOP"), [200]);
+    }
+    assert_eq!(bench.wait(5_100), [421]);
+    assert!(!bench.is_open());
+    // Whoever logs out has as long from then on.
+    let mut bench = Bench::phone();
+    assert_eq!(bench.wait(200_000), SILENCE);
+    assert_eq!(bench.say("REIN"), [220]);
+    assert_eq!(bench.wait(59_000), SILENCE);
+    assert_eq!(bench.say("REIN"), [220]);
     assert_eq!(bench.wait(1_100), [421]);
 }
 

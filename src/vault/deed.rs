@@ -158,6 +158,17 @@ pub struct Deed {
     pub act: Act,
 }
 
+impl Deed {
+    /// The token that takes it back, if there is one.
+    #[must_use]
+    pub fn cancel_token(&self) -> Option<&CancelToken> {
+        match &self.act {
+            Act::Keep { precondition, .. } => cancel_token(precondition),
+            Act::Fetch | Act::Forget { .. } => None,
+        }
+    }
+}
+
 /// What to do with an item.
 #[derive(Debug)]
 pub enum Act {

@@ -145,6 +145,11 @@ impl Aside {
         self.to.name = name;
     }
 
+    /// What takes it back, if anything does.
+    pub(crate) fn cancel(&self) -> Option<&CancelToken> {
+        self.cancel.as_ref()
+    }
+
     /// Has it placed only if nobody has taken it back by then.
     pub(crate) fn place_unless(&mut self, cancel: Option<&CancelToken>) {
         self.cancel = cancel.cloned();

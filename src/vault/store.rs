@@ -48,13 +48,9 @@ pub enum Job<'a> {
 impl Job<'_> {
     /// What takes it back, if anything does.
     fn cancel_token(&self) -> Option<&crate::cancel::CancelToken> {
-        use super::deed::{Act, cancel_token};
         match self {
-            Job::Upload(upload) => cancel_token(&upload.precondition),
-            Job::Deed(deed, _) => match &deed.act {
-                Act::Keep { precondition, .. } => cancel_token(precondition),
-                Act::Fetch | Act::Forget { .. } => None,
-            },
+            Job::Upload(upload) => super::deed::cancel_token(&upload.precondition),
+            Job::Deed(deed, _) => deed.cancel_token(),
         }
     }
 }
@@ -307,6 +303,7 @@ impl Writer {
             }
             self.give_up(upload, ready.aside);
             ready = self.begin_upload(upload)?;
+            ready.aside.place_unless(super::deed::cancel_token(&upload.precondition));
             self.disk.sync_asides(std::iter::once(&mut ready.aside));
         }
         let place = ready.aside.to().path.join(&ready.aside.to().name);

@@ -351,7 +351,8 @@ impl Files {
         let to = aside.to().clone();
         let like = present(to.dir.symlink_metadata(&to.name));
         let like = like.map_err(|why| self.fault(&why, "look at", &full))?;
-        let fresh = self.claim(to, like.as_ref())?;
+        let mut fresh = self.claim(to, like.as_ref())?;
+        fresh.place_unless(aside.cancel());
         let copied = self.copy_old(&fresh, u64::MAX, upload.bytes_max).and_then(|new_base| {
             let copied = self.copy_rest((aside, base.bytes), (&fresh, new_base.bytes), upload);
             copied.map(|()| new_base)

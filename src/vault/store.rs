@@ -45,16 +45,6 @@ pub enum Job<'a> {
     Deed(&'a Deed, Option<&'a str>),
 }
 
-impl Job<'_> {
-    /// What takes it back, if anything does.
-    fn cancel_token(&self) -> Option<&crate::cancel::CancelToken> {
-        match self {
-            Job::Upload(upload) => super::deed::cancel_token(&upload.precondition),
-            Job::Deed(deed, _) => deed.cancel_token(),
-        }
-    }
-}
-
 /// What came of it.
 #[derive(Debug)]
 pub enum Outcome {
@@ -109,6 +99,15 @@ enum Begun {
 }
 
 impl Begun {
+    /// Has it placed only if its client has not taken it back by then.
+    fn place_unless(&mut self, job: &Job<'_>) {
+        let cancel = match job {
+            Job::Upload(upload) => super::deed::cancel_token(&upload.precondition),
+            Job::Deed(deed, _) => deed.cancel_token(),
+        };
+        self.asides().iter_mut().for_each(|aside| aside.place_unless(cancel));
+    }
+
     fn asides(&mut self) -> &mut [Aside] {
         match self {
             Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.aside),
@@ -154,9 +153,7 @@ impl Writer {
             let (round, later) = waiting.split_at(independent(waiting));
             waiting = later;
             let mut begun: Vec<_> = round.iter().map(|job| self.begin(job)).collect();
-            for (job, begun) in round.iter().zip(&mut begun) {
-                begun.asides().iter_mut().for_each(|aside| aside.place_unless(job.cancel_token()));
-            }
+            round.iter().zip(&mut begun).for_each(|(job, begun)| begun.place_unless(job));
             self.disk.sync_asides(begun.iter_mut().flat_map(Begun::asides));
             let all = round.iter().zip(begun);
             placed.extend(all.map(|(job, begun)| self.place_begun(job, begun)));

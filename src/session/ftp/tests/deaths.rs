@@ -30,7 +30,7 @@ fn midway(command: &str, is_administrator: bool, is_private: bool) -> Bench {
     if is_private {
         assert_eq!(bench.secure(data), SILENCE);
     }
-    bench.world.send(data, &vec![b'x'; 1_900]);
+    bench.world.send(data, &[b'x'; 1_900]);
     bench.settle();
     bench
 }

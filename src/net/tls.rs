@@ -9,8 +9,10 @@ use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
 use rustls::{
-    AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, ServerConfig,
+    AlertDescription, CertificateError, Error, InvalidMessage, OtherError, PeerIncompatible,
+    ServerConfig,
 };
 
 use crate::session::Handshake;
@@ -27,6 +29,9 @@ pub struct TlsTerms {
     /// handshake. Unread bytes make its system reset the connection when it closes, and what it
     /// sent last is lost.
     pub one_way: Arc<ServerConfig>,
+    /// Judges certificates again where bad ones are served as none; `None` if whoever was let in
+    /// has shown a good one.
+    pub trust: Option<Arc<dyn CertificateTrust>>,
     /// OpenSSL's in their place, where the listener is for old phones.
     #[cfg(feature = "legacy-tls")]
     pub legacy: Option<super::legacy::LegacyTerms>,
@@ -41,11 +46,30 @@ impl TlsTerms {
         TlsTerms {
             config,
             one_way: Arc::new(one_way),
+            trust: None,
             #[cfg(feature = "legacy-tls")]
             legacy: None,
         }
     }
 }
+
+/// Judges the certificates of phones that were served although theirs may be bad.
+pub trait CertificateTrust: std::fmt::Debug + Send + Sync {
+    /// Whether a chain, the phone's own certificate first, is one that counts.
+    fn is_trusted(&self, chain: &[CertificateDer<'_>]) -> bool;
+}
+
+/// What a verifier of phones' certificates has found that rustls has no word for.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientCertificateFault(pub Handshake);
+
+impl std::fmt::Display for ClientCertificateFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the phone's certificate is not accepted: {:?}", self.0)
+    }
+}
+
+impl std::error::Error for ClientCertificateFault {}
 
 /// The place of a listener's terms, shared by workers and control.
 pub type SharedTerms = Arc<ArcSwap<TlsTerms>>;
@@ -65,6 +89,7 @@ const PLAIN_BEGINNINGS: [&[u8; 4]; 9] =
 #[derive(Debug)]
 pub struct TlsSession {
     tls: Library,
+    trust: Option<Arc<dyn CertificateTrust>>,
     opening: Opening,
     fault: Option<Handshake>,
     /// The phone ended its side without the word for it.
@@ -77,7 +102,7 @@ impl TlsSession {
     /// # Errors
     /// When the system gives no random bytes.
     pub fn accept(terms: &TlsTerms) -> io::Result<TlsSession> {
-        Ok(TlsSession::new(Library::accept(terms)?))
+        Ok(TlsSession::new(Library::accept(terms)?, terms))
     }
 
     /// The same for a connection whose client sends and reads nothing.
@@ -85,11 +110,12 @@ impl TlsSession {
     /// # Errors
     /// As [`TlsSession::accept`].
     pub fn accept_one_way(terms: &TlsTerms) -> io::Result<TlsSession> {
-        Ok(TlsSession::new(Library::accept_one_way(terms)?))
+        Ok(TlsSession::new(Library::accept_one_way(terms)?, terms))
     }
 
-    fn new(tls: Library) -> TlsSession {
-        TlsSession { tls, opening: Opening::default(), fault: None, truncated: false }
+    fn new(tls: Library, terms: &TlsTerms) -> Self {
+        let (trust, opening) = (terms.trust.clone(), Opening::default());
+        TlsSession { tls, trust, opening, fault: None, truncated: false }
     }
 
     /// Whoever resumes the session later shows this mark. Meant for before the handshake.
@@ -226,7 +252,8 @@ impl TlsSession {
     /// it resumed.
     #[must_use]
     pub fn shows_certificate(&self) -> bool {
-        !self.tls.is_handshaking() && self.tls.shows_certificate()
+        let trust = self.trust.as_deref();
+        !self.tls.is_handshaking() && self.tls.shows_certificate(trust)
     }
 
     /// Whether an earlier session was resumed, which costs a fraction of a whole handshake.
@@ -362,6 +389,12 @@ fn reason(error: &Error, opening: &Opening) -> Handshake {
     }
 }
 
+/// What is wrong with a phone's certificate, by rustls' word for it.
+#[must_use]
+pub fn client_certificate_fault(error: &Error) -> Handshake {
+    reason(error, &Opening::default())
+}
+
 /// What is wrong with a phone's certificate.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
 fn certificate_reason(fault: &CertificateError) -> Handshake {
@@ -370,6 +403,13 @@ fn certificate_reason(fault: &CertificateError) -> Handshake {
         | CertificateError::ExpiredContext { .. }
         | CertificateError::NotValidYet
         | CertificateError::NotValidYetContext { .. } => Handshake::ExpiredClientCertificate,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            Handshake::WrongUsageClientCertificate
+        }
+        CertificateError::Other(OtherError(fault)) => {
+            let ours = fault.downcast_ref::<ClientCertificateFault>();
+            ours.map_or(Handshake::BadClientCertificate, |fault| fault.0)
+        }
         CertificateError::Revoked => Handshake::RevokedClientCertificate,
         // Whoever has a name of theirs and not their key is as strange.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {

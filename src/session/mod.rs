@@ -369,6 +369,14 @@ pub enum Handshake {
     RevokedClientCertificate,
     /// Nobody in `client_ca` has issued the phone's certificate.
     StrangeClientCertificate,
+    /// The phone's certificate is of X.509 version 1.
+    Version1ClientCertificate,
+    /// The phone's certificate is signed with SHA-1 or MD5.
+    Sha1ClientCertificate,
+    /// The phone's certificate has an RSA key of less than 2048 bits.
+    ShortKeyClientCertificate,
+    /// The phone's certificate is meant for something else than clients.
+    WrongUsageClientCertificate,
     /// Something else is wrong with the phone's certificate.
     BadClientCertificate,
     /// It was not through in time.

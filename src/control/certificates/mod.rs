@@ -11,6 +11,7 @@ pub(super) mod files;
 mod legacy;
 pub(super) mod names;
 pub(super) mod pair;
+mod phones;
 mod row;
 mod terms;
 

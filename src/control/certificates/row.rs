@@ -50,7 +50,9 @@ impl Row {
     pub(super) fn has_files_of(&self, new: &TlsSettings) -> bool {
         let of = |settings: &TlsSettings| {
             let TlsSettings { certificate, key, client_auth, client_ca, client_crl, .. } = settings;
-            (certificate.clone(), key.clone(), *client_auth, client_ca.clone(), client_crl.clone())
+            let accepts = settings.client_accept.clone();
+            let phones = (*client_auth, client_ca.clone(), client_crl.clone(), accepts);
+            (certificate.clone(), key.clone(), phones)
         };
         self.used.is_some()
             && of(&self.settings) == of(new)
@@ -206,6 +208,7 @@ impl Judgement {
             client_auth: settings.client_auth,
             client_ca: ca.unwrap_or_default(),
             client_crl: crl,
+            client_accept: settings.client_accept.clone(),
             authenticate_only: settings.authenticate_only,
             legacy: settings.legacy,
         })

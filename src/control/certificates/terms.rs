@@ -8,17 +8,18 @@ use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::server::{
     ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache,
-    StoresServerSessions, WebPkiClientVerifier, danger::ClientCertVerifier,
+    StoresServerSessions, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
 use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
 use super::pair::{self, Pair};
-use crate::control::config::ClientAuth;
+use super::phones::PhoneVerifier;
+use crate::control::config::{ClientAccept, ClientAuth};
 use crate::net::integrity;
 #[cfg(feature = "legacy-tls")]
 use crate::net::legacy::LegacySessions;
-use crate::net::tls::TlsTerms;
+use crate::net::tls::{CertificateTrust, TlsTerms};
 use crate::session::Protocol;
 
 /// Sessions that are remembered for phones that take no tickets, on TLS 1.2: a reboot storm of a
@@ -40,6 +41,8 @@ pub(super) struct Judgement {
     pub(super) client_ca: Vec<u8>,
     /// What is revoked, PEM.
     pub(super) client_crl: Option<Vec<u8>>,
+    /// What is forgiven in phones' certificates.
+    pub(super) client_accept: Vec<ClientAccept>,
     pub(super) authenticate_only: bool,
     /// For phones of long ago.
     pub(super) legacy: bool,
@@ -104,6 +107,7 @@ impl Judgement {
         let builder = builder.with_protocol_versions(versions).map_err(|why| why.to_string())?;
         // Where OpenSSL secures, it also judges phones, whose old certificates rustls refuses.
         let verifier = if self.legacy { None } else { self.verifier(provider)? };
+        let trust = verifier.clone().filter(|verifier| verifier.is_optional);
         let builder = match verifier {
             None => builder.with_no_client_auth(),
             Some(verifier) => builder.with_client_cert_verifier(verifier),
@@ -121,6 +125,7 @@ impl Judgement {
         Ok(TlsTerms {
             #[cfg(feature = "legacy-tls")]
             legacy: self.legacy_terms(pairs, sessions)?,
+            trust: trust.map(|trust| trust as Arc<dyn CertificateTrust>),
             ..TlsTerms::new(Arc::new(config))
         })
     }
@@ -138,7 +143,7 @@ impl Judgement {
     fn verifier(
         &self,
         provider: Arc<CryptoProvider>,
-    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, String> {
+    ) -> Result<Option<Arc<PhoneVerifier>>, String> {
         let is_required = match self.client_auth {
             ClientAuth::Off => return Ok(None),
             ClientAuth::Optional => false,
@@ -146,7 +151,7 @@ impl Judgement {
         };
         let mut roots = RootCertStore::empty();
         let chain = pair::chain(&self.client_ca).map_err(|why| format!("`client_ca` {why}"))?;
-        for certificate in chain {
+        for certificate in chain.iter().cloned() {
             roots.add(certificate).map_err(|why| {
                 format!(
                     "`client_ca` has a certificate that cannot vouch for phones ({why}); put a \
@@ -154,7 +159,9 @@ impl Judgement {
                 )
             })?;
         }
-        let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        let roots = Arc::new(roots);
+        let mut verifier =
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
         if let Some(crl) = &self.client_crl {
             // Whoever gives a list of the phones' CA alone has said all that there is to say.
             verifier = verifier.with_crls(lists(crl)?).only_check_end_entity_revocation();
@@ -162,10 +169,16 @@ impl Judgement {
         if !is_required {
             verifier = verifier.allow_unauthenticated();
         }
-        let built = verifier.build();
-        built.map(Some).map_err(|why| {
+        let strict = verifier.build().map_err(|why| {
             format!("`client_ca` and `client_crl` cannot be used ({why}); put the CA's there")
-        })
+        })?;
+        Ok(Some(Arc::new(PhoneVerifier {
+            strict,
+            issuers: chain,
+            accepts: self.client_accept.clone(),
+            is_optional: !is_required,
+            provider,
+        })))
     }
 }
 

@@ -46,6 +46,11 @@ fn secured(row: &Https, found: &mut Found, warnings: &mut Vec<String>) {
              `client_auth` is \"off\""
         ));
     }
+    if let Some(first) = row.client_accept.first().filter(|_| asked == ClientAuth::Off) {
+        let text = "`client_accept` forgives faults of certificates that nobody asks for; write \
+                    client_auth = \"optional\" or \"required\", or take the line out";
+        found.fault(first.span(), text);
+    }
     let legacy = *row.legacy.get_ref();
     if legacy && !cfg!(feature = "legacy-tls") {
         let text = "`legacy` is true, but this program was built without TLS for old phones; take \

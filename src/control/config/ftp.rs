@@ -132,6 +132,7 @@ impl Ftp {
             client_auth: ClientAuth::Off,
             client_ca: None,
             client_crl: None,
+            client_accept: Vec::new(),
             authenticate_only: false,
             legacy: false,
         })

@@ -52,6 +52,7 @@ pub(super) struct Https {
     pub(super) client_auth: Spanned<ClientAuth>,
     pub(super) client_ca: Option<Spanned<PathBuf>>,
     pub(super) client_crl: Option<Spanned<PathBuf>>,
+    pub(super) client_accept: Many<ClientAccept>,
     pub(super) authenticate_only: bool,
     pub(super) legacy: Spanned<bool>,
 }
@@ -66,6 +67,17 @@ pub enum ClientAuth {
     Optional,
     /// It is asked, and must have one.
     Required,
+}
+
+/// What an administrator forgives in phones' certificates. Who issued one always counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAccept {
+    /// That its time is over.
+    Expired,
+    /// That it is of X.509 version 1.
+    V1,
+    /// That it is signed with SHA-1.
+    Sha1,
 }
 
 /// One `[[https]]`, or `[ftp]`: what its connections are secured with. Its roots and whether it
@@ -89,6 +101,8 @@ pub struct TlsSettings {
     pub client_ca: Option<PathBuf>,
     /// Which of the phones' certificates are revoked, PEM.
     pub client_crl: Option<PathBuf>,
+    /// What is forgiven in phones' certificates.
+    pub client_accept: Vec<ClientAccept>,
     /// Integrity without encryption.
     pub authenticate_only: bool,
     /// TLS 1.0 and up for old phones.
@@ -194,6 +208,7 @@ impl Https {
                 .unwrap_or_else(|| Spanned::new(at.clone(), ClientAuth::Off)),
             client_ca: row.take("client_ca", found),
             client_crl: row.take("client_crl", found),
+            client_accept: row.take("client_accept", found).unwrap_or_default(),
             authenticate_only: row.take("authenticate_only", found).unwrap_or(false),
             legacy: row.take("legacy", found).unwrap_or_else(|| Spanned::new(at.clone(), false)),
         };
@@ -221,6 +236,7 @@ impl Https {
             client_auth: *self.client_auth.get_ref(),
             client_ca: maybe(&self.client_ca),
             client_crl: maybe(&self.client_crl),
+            client_accept: self.client_accept.iter().map(|one| *one.get_ref()).collect(),
             authenticate_only: self.authenticate_only,
             legacy: *self.legacy.get_ref(),
         }

@@ -29,7 +29,7 @@ use toml::de::DeTable;
 
 pub use effective::Effective;
 pub use file::{Content, Log, LogFormat};
-pub use http::{CaSettings, ClientAuth, TlsSettings};
+pub use http::{CaSettings, ClientAccept, ClientAuth, TlsSettings};
 pub use places::FileCheck;
 pub use read::{Fault, Faults};
 pub use settings::{Settings, TftpSockets};

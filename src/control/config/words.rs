@@ -5,7 +5,7 @@ use toml::de::DeValue;
 use tracing::Level;
 
 use super::file::LogFormat;
-use super::http::ClientAuth;
+use super::http::{ClientAccept, ClientAuth};
 use super::read::{Place, Read};
 use super::tftp::Ports;
 use super::value::parse_ports;
@@ -46,6 +46,17 @@ impl Read for ClientAuth {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
         let (off, required) = (ClientAuth::Off, ClientAuth::Required);
         let words = [("off", off), ("optional", ClientAuth::Optional), ("required", required)];
+        word(value, place, &words)
+    }
+}
+
+impl Read for ClientAccept {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let words = [
+            ("expired", ClientAccept::Expired),
+            ("v1", ClientAccept::V1),
+            ("sha1", ClientAccept::Sha1),
+        ];
         word(value, place, &words)
     }
 }

@@ -269,6 +269,19 @@ fn handshake_reason(why: Handshake) -> &'static str {
         Handshake::StrangeClientCertificate => {
             "the phone's certificate is issued by none of those in client_ca"
         }
+        Handshake::Version1ClientCertificate => {
+            "the phone's certificate is of X.509 version 1; forgive that with client_accept = [\"v1\"]"
+        }
+        Handshake::Sha1ClientCertificate => {
+            "the phone's certificate is signed with SHA-1; forgive that with client_accept = \
+             [\"sha1\"]"
+        }
+        Handshake::ShortKeyClientCertificate => {
+            "the phone's certificate has an RSA key of less than 2048 bits"
+        }
+        Handshake::WrongUsageClientCertificate => {
+            "the phone's certificate is not meant for clients (extended key usage)"
+        }
         Handshake::BadClientCertificate => "the phone's certificate is not accepted",
         Handshake::TooSlow => {
             "the handshake was not through in time (head_timeout); where this is every phone of a \

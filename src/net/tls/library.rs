@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 
-use super::{Opening, QUEUE_BYTES_MAX, TlsTerms, reason};
+use super::{CertificateTrust, Opening, QUEUE_BYTES_MAX, TlsTerms, reason};
 #[cfg(feature = "legacy-tls")]
 use crate::net::legacy::LegacySession;
 use crate::session::Handshake;
@@ -131,9 +131,11 @@ impl Library {
     }
 
     /// Whether the phone showed a certificate that is trusted.
-    pub(super) fn shows_certificate(&self) -> bool {
+    pub(super) fn shows_certificate(&self, trust: Option<&dyn CertificateTrust>) -> bool {
         match self {
-            Library::Rustls(tls) => tls.peer_certificates().is_some(),
+            Library::Rustls(tls) => tls
+                .peer_certificates()
+                .is_some_and(|chain| trust.is_none_or(|trust| trust.is_trusted(chain))),
             #[cfg(feature = "legacy-tls")]
             Library::OpenSsl(tls) => tls.shows_certificate(),
         }

@@ -185,8 +185,8 @@ impl Engine {
         Some(due_by_rate(told.moves_since, arrived, turn).min(silent))
     }
 
-    /// Waits for a phone that reads, and looks now and then whether anything has arrived: the kernel
-    /// tells of room alone.
+    /// Waits for a phone that reads, and looks now and then whether anything has arrived: the
+    /// kernel tells of room alone.
     pub(super) fn wait_for_reader(
         &mut self,
         id: ConnectionId,

@@ -93,8 +93,8 @@ pub struct StreamLimits {
     pub ranges_max: usize,
     /// Bytes of bodies in memory per worker; one more body is refused. Default 64 MiB.
     pub body_memory_bytes_max: u64,
-    /// Bytes of a refused body that are read and thrown away, so that its phone reads why (RFC 9112,
-    /// 9.6). Default 64 MiB.
+    /// Bytes of a refused body that are read and thrown away, so that its phone reads why (RFC
+    /// 9112, 9.6). Default 64 MiB.
     pub discard_bytes_max: u64,
     /// How long that may take. Default 30 s.
     pub discard_timeout: Duration,

@@ -146,8 +146,9 @@ def ask(method, path, body=None):
     c.request(method, path, body)
     r = c.getresponse()
     return r.status, r.read()
+# Fewer than the lines that the log gives one address in a while.
 for n, way in enumerate(('kill', 'fin', 'reset', 'chunks', 'notify')):
-    for name in ('%s.up' % way, '%d_96xxdata.txt' % (4000 + n)):
+    for name in ('%s.up' % way, '%d_96xxdata.txt' % (4000 + n))[:1 + (n in (0, 3))]:
         assert ask('PUT', '/' + name, b'good')[0] == 201
         client = [sys.executable, 'dies.py', str(TLSPORT), way, name]
         dead = subprocess.Popen(client)

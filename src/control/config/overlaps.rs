@@ -4,12 +4,12 @@
 //! Looks at paths and modes; never at what a file holds.
 
 use std::ops::Range;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use toml::Spanned;
 
 use super::file::File;
+use super::places::FileCheck;
 use super::read::Found;
 use super::settings::Disk;
 use super::vault::{Strange, Who};
@@ -46,20 +46,24 @@ impl Places<'_> {
     }
 }
 
-/// Notes keys and user data that lie where files are served from, or where phones store files, and
-/// those that others on this host can read.
-pub(super) fn judge(
-    file: &File,
-    places: &Places<'_>,
-    found: &mut Found,
-    warnings: &mut Vec<String>,
-) {
+/// Notes keys and user data that lie where files are served from, or where phones store files.
+pub(super) fn judge(file: &File, places: &Places<'_>, found: &mut Found) {
     let secrets = secrets(file, places);
     served(file, &secrets, places, found);
     written(file, &secrets, places, found);
-    if places.disk == Disk::Read {
-        readable(&secrets, warnings);
+}
+
+/// Keys and passwords, which only the server's user should be able to read.
+pub(super) fn private_files(file: &File, places: &Places<'_>) -> Vec<FileCheck> {
+    let mut checks = Vec::new();
+    let secrets = secrets(file, places).into_iter();
+    for secret in secrets.filter(|secret| secret.kind == Kind::Private) {
+        let check = FileCheck::Private { file: secret.path, key: secret.key.to_string() };
+        if !checks.contains(&check) {
+            checks.push(check);
+        }
     }
+    checks
 }
 
 /// What a secret is to the disk.
@@ -182,24 +186,6 @@ fn written(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Fou
     }
 }
 
-/// Warns of keys and passwords that everybody on this host can read.
-fn readable(secrets: &[Secret], warnings: &mut Vec<String>) {
-    for secret in secrets.iter().filter(|secret| secret.kind == Kind::Private) {
-        let Ok(seen) = std::fs::metadata(&secret.path) else { continue };
-        if seen.is_file() && seen.mode() & 0o007 != 0 {
-            let shown = secret.path.display();
-            let warning = format!(
-                "{shown} (`{}`) can be read by everybody on this host; take that away with: \
-                 chmod o= {shown}",
-                secret.key
-            );
-            if !warnings.contains(&warning) {
-                warnings.push(warning);
-            }
-        }
-    }
-}
-
 /// The same path without `.` and `..` parts, as far as the text alone tells.
 pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
@@ -236,7 +222,7 @@ mod tests {
         let config = dir.path().join("ringpost.toml");
         fs::write(&config, format!("data_dir = \"data\"\n{text}")).unwrap();
         match load(&config) {
-            Ok(settings) => settings.warnings.join("\n"),
+            Ok(settings) => settings.warnings_now().collect::<Vec<_>>().join("\n"),
             Err(faults) => faults.to_string(),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -75,6 +76,13 @@ pub enum FileCheck {
     },
     /// Those who reach the vault.
     Users(PathBuf),
+    /// A key or passwords, for the server's user alone.
+    Private {
+        /// The file.
+        file: PathBuf,
+        /// The key of the configuration that names it.
+        key: String,
+    },
 }
 
 impl FileCheck {
@@ -90,6 +98,7 @@ impl FileCheck {
                 users.display()
             )],
             FileCheck::Users(_) => Vec::new(),
+            FileCheck::Private { file, key } => readable(file, key).into_iter().collect(),
         }
     }
 }
@@ -137,6 +146,18 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<File
         checks.push(FileCheck::Users(here(&vault.users)));
     }
     checks
+}
+
+/// A key or passwords that everybody on this host can read.
+fn readable(file: &Path, key: &str) -> Option<String> {
+    let seen = std::fs::metadata(file).ok()?;
+    let shown = file.display();
+    (seen.is_file() && seen.mode() & 0o007 != 0).then(|| {
+        format!(
+            "{shown} (`{key}`) can be read by everybody on this host; take that away with: \
+             chmod o= {shown}"
+        )
+    })
 }
 
 /// Half a pair.

@@ -233,7 +233,7 @@ pub(super) enum Disk {
 pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> Settings {
     let data_dir = data_dir(path, &file);
     let mut warnings = judge(path, &file, &data_dir, disk, found);
-    let file_checks = file_checks(&file, &data_dir, disk, found);
+    let file_checks = file_checks(path, &file, &data_dir, disk, found);
     let here = |dir: &Path| normal(&data_dir.join(dir));
     let own = Own::of(&file, path, here);
     let secured = secured(&file, here, found);
@@ -312,7 +312,7 @@ fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Foun
     }
     check::active_port(file, &mut warnings);
     let places = Places { config: path, data_dir, disk };
-    overlaps::judge(file, &places, found, &mut warnings);
+    overlaps::judge(file, &places, found);
     exposure::judge(file, data_dir, found, &mut warnings);
     let streams = !file.http.is_empty() || !file.https.is_empty() || file.ftp.is_some();
     if file.tftp.is_none() && !streams && found.is_empty() {
@@ -322,11 +322,21 @@ fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Foun
 }
 
 /// What is to be looked at again while the server runs.
-fn file_checks(file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<FileCheck> {
-    match disk {
-        Disk::Read if data_dir.exists() => places::files(file, data_dir, found),
-        Disk::Read | Disk::Leave => Vec::new(),
+fn file_checks(
+    path: &Path,
+    file: &File,
+    data_dir: &Path,
+    disk: Disk,
+    found: &mut Found,
+) -> Vec<FileCheck> {
+    if disk == Disk::Leave {
+        return Vec::new();
     }
+    let mut checks = overlaps::private_files(file, &Places { config: path, data_dir, disk });
+    if data_dir.exists() {
+        checks.extend(places::files(file, data_dir, found));
+    }
+    checks
 }
 
 /// Directories that files are served from, each numbered once.

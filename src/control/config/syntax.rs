@@ -25,7 +25,9 @@ pub(super) fn mend(text: &str, at: &Range<usize>, message: &str) -> String {
 /// A section or a key that is there a second time.
 fn twice(text: &str, start: usize, line: &str) -> String {
     let name = |line: &str| line.split(['=', '#']).next().unwrap_or_default().trim().to_owned();
-    let this = name(line);
+    // One that was never closed is a section all the same.
+    let closed = if line.starts_with('[') && !line.contains(']') { "]" } else { "" };
+    let this = name(line) + closed;
     let number = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
     let mut at = 0;
     let mut first = None;
@@ -102,6 +104,8 @@ mod tests {
             "c:4: duplicate key: [tftp] is in line 2, too; move its lines there; for networks of \
              their own write [[tftp.subnet]]"
         );
+        let open = told("[tftp]\nroot = [\"a\"]\n[tftp\n");
+        assert!(open.starts_with("c:3: duplicate key: [tftp] is in line 1, too;"), "{open}");
         let key = told("[tftp]\nroot = [\"a\"]\nroot = [\"b\"]\n");
         assert!(key.contains("root is in line 2, too; take one of them out"), "{key}");
     }

@@ -13,7 +13,7 @@ mod administrators;
 mod interop;
 mod life;
 mod phones;
-mod raw;
+pub(crate) mod raw;
 mod tls;
 mod transfers;
 

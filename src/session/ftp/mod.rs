@@ -20,6 +20,8 @@ mod manage;
 #[doc(hidden)]
 pub mod model;
 mod session;
+#[cfg(test)]
+pub(crate) mod single;
 mod sink;
 mod source;
 mod transfer;

@@ -3,12 +3,16 @@
 //! Asks the policy, as the server does, and prints the steps; has no rules of its own. Looks and
 //! tells; serves nothing and changes nothing.
 
+#[cfg(test)]
+mod agreement;
+mod disk;
 mod listeners;
 mod upload;
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -21,6 +25,7 @@ use crate::policy::{self, Action, Identification, Operation, Request, Resource, 
 use crate::session::Protocol;
 use crate::session::http::limits::CaFile;
 use crate::vault::deed::{Auth, VaultPolicy};
+use disk::Disk;
 use listeners::{Listener, doors};
 
 /// What is to be explained.
@@ -75,6 +80,16 @@ pub struct StepExplained {
 /// are told of once.
 #[must_use]
 pub fn explain(question: &Question<'_>, settings: &Settings, catalog: &Arc<Catalog>) -> Explained {
+    explain_with(question, settings, catalog, Some(&Disk::of(settings)))
+}
+
+/// The same by a disk that may not be there.
+fn explain_with(
+    question: &Question<'_>,
+    settings: &Settings,
+    catalog: &Arc<Catalog>,
+    disk: Option<&Disk>,
+) -> Explained {
     let mut explained = Explained::default();
     let snapshot = snapshot(settings, catalog);
     let doors = doors(question, settings);
@@ -82,7 +97,7 @@ pub fn explain(question: &Question<'_>, settings: &Settings, catalog: &Arc<Catal
         explained.text = listeners::nobody(settings);
     }
     for door in &doors {
-        let listener = Walk { question, settings, snapshot: &snapshot }.at(door);
+        let listener = Walk { question, settings, snapshot: &snapshot, disk }.at(door);
         let (asked, client) = (question.asked.escape_debug(), question.client);
         // Writing into a string does not fail.
         let _ = writeln!(explained.text, "{asked} asked by {client} over {}", listener.listener);
@@ -109,25 +124,44 @@ fn snapshot(settings: &Settings, catalog: &Arc<Catalog>) -> Snapshot {
 }
 
 /// What was told so far.
-struct Recorder {
+struct Recorder<'a> {
     steps: Vec<StepExplained>,
+    /// Says what lies on it under a name that a root does not have.
+    disk: Option<&'a Disk>,
     /// How the protocol meets who is denied.
     denied: &'static str,
 }
 
-impl Recorder {
+impl Recorder<'_> {
     fn tell(&mut self, step: &'static str, text: impl fmt::Display) {
         self.steps.push(StepExplained { step: step.into(), text: text.to_string() });
     }
 }
 
-impl Trace for Recorder {
+impl Trace for Recorder<'_> {
     fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>) {
         let step = step();
         match step {
             Step::Denied { list } => {
                 let text = format!("denied, {}: the address is not on {list}", self.denied);
                 self.tell(step.label(), text);
+            }
+            Step::Looked { dir, name, file: None, .. } => {
+                self.tell(step.label(), step);
+                if let Some(why) = self.disk.and_then(|disk| disk.why_left_out(dir, name)) {
+                    self.tell("disk", why);
+                }
+            }
+            Step::Looked { dir, file: Some(entry), .. } => {
+                self.tell(step.label(), step);
+                let served = dir.join(&*entry.path);
+                for twin in self.disk.map(|disk| disk.shadowed(&served)).unwrap_or_default() {
+                    let twin = twin.display();
+                    self.tell(
+                        "disk",
+                        format_args!("{twin} differs in capitals alone, and is not it"),
+                    );
+                }
             }
             Step::Permitted
             | Step::Limits { .. }
@@ -143,7 +177,6 @@ impl Trace for Recorder {
             | Step::RemapRefused(_)
             | Step::Protected { .. }
             | Step::RootsOfNetwork { .. }
-            | Step::Looked { .. }
             | Step::NotFound { .. }
             | Step::UploadRule { .. }
             | Step::Quarantine { .. }
@@ -157,11 +190,12 @@ struct Walk<'a> {
     question: &'a Question<'a>,
     settings: &'a Settings,
     snapshot: &'a Snapshot,
+    disk: Option<&'a Disk>,
 }
 
 impl Walk<'_> {
     fn at(&self, door: &Listener<'_>) -> ListenerExplained {
-        let mut told = Recorder { steps: Vec::new(), denied: door.denied() };
+        let mut told = Recorder { steps: Vec::new(), disk: self.disk, denied: door.denied() };
         door.preface(self.settings, &mut told);
         let (decision, upload, served) = match door.admits_phones(self.settings) {
             true => self.decide(door.resource(self.question.asked), &mut told),
@@ -176,7 +210,7 @@ impl Walk<'_> {
     fn decide(
         &self,
         resource: Resource<'_>,
-        told: &mut Recorder,
+        told: &mut Recorder<'_>,
     ) -> (&'static str, &'static str, Option<String>) {
         let client = self.question.client;
         let request = Request { client, resource, operation: Operation::Read, proven: None };
@@ -194,10 +228,10 @@ impl Walk<'_> {
         &self,
         request: &Request<'_>,
         action: &Action<'_>,
-        told: &mut Recorder,
+        told: &mut Recorder<'_>,
     ) -> Option<String> {
         match action {
-            Action::Serve(entry) | Action::ServeOverride(entry) => self.file(entry),
+            Action::Serve(entry) | Action::ServeOverride(entry) => self.file(entry, told),
             Action::ServeCa(_) => Some(self.settings.ca.dir.join("ca.pem").display().to_string()),
             Action::Vault { owner, fallback } => {
                 let vault = match request.resource {
@@ -215,9 +249,18 @@ impl Walk<'_> {
         }
     }
 
-    fn file(&self, entry: &Entry) -> Option<String> {
+    /// A file that the catalog has, if it can be read.
+    fn file(&self, entry: &Entry, told: &mut Recorder<'_>) -> Option<String> {
         let root = self.snapshot.catalog.roots.get(usize::from(entry.root.0))?;
-        Some(format!("{}/{}", root.dir.display(), entry.path))
+        let path = format!("{}/{}", root.dir.display(), entry.path);
+        let unreadable = self.disk.and_then(|disk| disk.why_unreadable(Path::new(&path)));
+        match unreadable {
+            Some(why) => {
+                told.tell("disk", why);
+                None
+            }
+            None => Some(path),
+        }
     }
 
     fn of_vault(
@@ -226,15 +269,29 @@ impl Walk<'_> {
         owner: &VaultOwner,
         vault: &VaultPolicy,
         fallback: Option<&Arc<Entry>>,
-        told: &mut Recorder,
+        told: &mut Recorder<'_>,
     ) -> Option<String> {
         let dir = vault.dir.display();
+        let is_stored = match owner {
+            VaultOwner::Named(item) => {
+                self.disk.and_then(|disk| disk.has_version(&vault.dir, item))
+            }
+            VaultOwner::LoggedIn(_) => None,
+        };
         if let (Resource::Http { .. }, VaultOwner::Named(item)) = (request.resource, owner) {
             told.tell("vault", who_may(&vault.auth));
             told.tell("vault", "its newest version comes first; without one, the file above");
-            let or = fallback.and_then(|entry| self.file(entry));
+            let or = fallback.and_then(|entry| self.file(entry, told));
+            if is_stored == Some(false) {
+                told.tell("vault", "nothing of it is stored now");
+                return or;
+            }
             let or = or.map_or(String::new(), |file| format!(", or {file}"));
             return Some(format!("the newest {item} of {dir}{or}"));
+        }
+        if is_stored == Some(false) {
+            told.tell("vault", "nothing of it is stored now");
+            return None;
         }
         let ftp = &self.snapshot.policy.ftp;
         match (policy::identification(ftp, request.client.to_canonical()), owner) {
@@ -306,7 +363,8 @@ mod tests {
         let catalog = Arc::new(Catalog { roots: roots.into_iter().map(Arc::new).collect() });
         let listener = listener.map(|address| address.parse().unwrap());
         let client = client.parse().unwrap();
-        explain(&Question { asked, client, protocol, listener }, &settings, &catalog)
+        let question = Question { asked, client, protocol, listener };
+        explain_with(&question, &settings, &catalog, None)
     }
 
     #[test]

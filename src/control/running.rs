@@ -202,9 +202,10 @@ pub(super) fn judged_as(settings: &Settings) -> String {
     let name = nix::unistd::User::from_uid(me).ok().flatten().map(|user| user.name);
     let name = name.unwrap_or_else(|| format!("the user with the number {me}"));
     match &settings.user {
-        Some(user) if *user != name => {
-            format!("as {name}; the server is {user}, who may not be able to read the same files")
-        }
+        Some(user) if *user != name => match nix::unistd::User::from_name(user) {
+            Ok(Some(_)) => format!("as {user}, who the server is (looked at by {name})"),
+            Ok(None) | Err(_) => format!("as {name}, for there is no user {user}"),
+        },
         None if me.is_root() => {
             "as root; the server may be a user who cannot read the same files".into()
         }

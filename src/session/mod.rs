@@ -6,6 +6,8 @@
 mod denial;
 pub mod ftp;
 pub mod http;
+#[cfg(test)]
+pub(crate) mod single;
 pub mod snmp;
 pub mod stream;
 pub mod tftp;

@@ -13,3 +13,21 @@ use crate::wire::name::FileName;
 pub fn override_for(name: &FileName) -> Option<FileName> {
     avaya::override_for(name)
 }
+
+/// Names that phones of several makes are served from, as examples: what one phone may store under
+/// such a name, all others may be given.
+pub static SERVED_NAMES: &[&str] = &[
+    "46xxsettings.txt",
+    "46xxupgrade.scr",
+    "000000000000.cfg",
+    "sip.cfg",
+    "SEP001122334455.cnf.xml",
+    "spa504g.cfg",
+    "snom370.htm",
+    "y000000000000.cfg",
+    "cfg001122334455.xml",
+    "firmware.bin",
+    "sip.ld",
+    "ringlist.xml",
+    "ca.pem",
+];

@@ -18,6 +18,7 @@ mod snmp;
 mod syntax;
 mod tftp;
 mod tree;
+mod uploads;
 mod value;
 mod vault;
 mod words;

@@ -22,6 +22,7 @@ use super::read::Found;
 use super::rows;
 use super::tftp::{Ports, Tftp};
 use super::tree::Own;
+use super::uploads;
 use crate::admission::pace::{Pace, Paces};
 use crate::content::RootId;
 use crate::content::loader::LoaderConfig;
@@ -273,6 +274,8 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         ));
     }
     policy.ftp.tree = Arc::new(own.tree(&data_dir, &roots.dirs));
+    let dirs = uploads::Dirs { roots: &roots.dirs, uploads: &upload_dirs, disk };
+    uploads::judge(&policy, &dirs, &mut warnings);
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
     Settings {

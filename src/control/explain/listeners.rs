@@ -67,7 +67,7 @@ impl Listener<'_> {
     }
 
     /// What stands before any request.
-    pub(super) fn preface(&self, settings: &Settings, told: &mut Recorder) {
+    pub(super) fn preface(&self, settings: &Settings, told: &mut Recorder<'_>) {
         match self {
             Listener::Tftp => {}
             Listener::Http(listeners) => {

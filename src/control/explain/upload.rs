@@ -9,7 +9,7 @@ use crate::wire::name::FileName;
 
 impl Walk<'_> {
     /// Tells what is decided about a request to store; says the word for it.
-    pub(super) fn upload(&self, request: &Request<'_>, told: &mut Recorder) -> &'static str {
+    pub(super) fn upload(&self, request: &Request<'_>, told: &mut Recorder<'_>) -> &'static str {
         let request = Request { operation: Operation::Write, ..*request };
         let decision = policy::resolve(&request, self.snapshot, &mut NoTrace);
         let label = match request.resource {

@@ -22,6 +22,8 @@ pub mod model;
 mod ports;
 mod session;
 mod settings;
+#[cfg(test)]
+pub(crate) mod single;
 mod sink;
 mod source;
 mod transfer;

@@ -20,6 +20,8 @@ pub mod model;
 mod refusal;
 mod reply;
 mod request;
+#[cfg(test)]
+pub(crate) mod single;
 
 pub use engine::Engine;
 #[doc(hidden)]

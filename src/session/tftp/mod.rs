@@ -20,6 +20,8 @@ pub mod receive;
 pub mod request;
 pub mod rto;
 pub mod send;
+#[cfg(test)]
+pub(crate) mod single;
 pub mod transfer;
 mod uploads;
 

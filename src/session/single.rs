@@ -1,0 +1,32 @@
+//! One request to an engine, for tests: what is decided about it is seen in what the engine does.
+
+use crate::content::Ask;
+
+/// What an engine does for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// It wants the bytes of a file: the root, and the path in it.
+    Serves(u16, String),
+    /// It asks the vault for an item.
+    AsksVault(String),
+    /// It has a file stored: the directory's number, and the name.
+    Stores(u16, String),
+    /// It answers from memory.
+    Answers,
+    /// It refuses.
+    Refuses,
+}
+
+impl Seen {
+    /// What a question to the threads that wait says of the decision.
+    pub(crate) fn of(ask: &Ask) -> Seen {
+        match ask {
+            Ask::Open { entry, .. } => Seen::Serves(entry.root.0, entry.path.to_string()),
+            Ask::Vault { deed, .. } => Seen::AsksVault(deed.item.to_string()),
+            Ask::Store { upload, .. } => Seen::Stores(upload.directory, upload.name.to_string()),
+            Ask::Verify { .. } | Ask::Read { .. } | Ask::Files { .. } | Ask::Login { .. } => {
+                Seen::Refuses
+            }
+        }
+    }
+}

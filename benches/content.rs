@@ -3,7 +3,6 @@
 
 use std::hint::black_box;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -31,7 +30,7 @@ fn root(id: u16, files: u32) -> Arc<Root> {
         let entry = Arc::new(Entry::new(RootId(id), &path, Version::default()));
         Some((name.as_bytes().into(), entry))
     });
-    Arc::new(Root { dir: PathBuf::new(), entries: entries.collect() })
+    Arc::new(Root { entries: entries.collect(), ..Root::default() })
 }
 
 fn find(c: &mut Criterion) {

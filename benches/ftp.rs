@@ -2,7 +2,6 @@
 
 use std::hint::black_box;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -58,7 +57,7 @@ impl Worker {
         entry.keep(Form::Octet, Some(Arc::new(blob)));
         let name = FileName::parse(FILE.as_bytes()).ok()?;
         let entries = [(name.as_bytes().into(), entry)].into_iter().collect();
-        let catalog = Catalog { roots: vec![Arc::new(Root { dir: PathBuf::new(), entries })] };
+        let catalog = Catalog { roots: vec![Arc::new(Root { entries, ..Root::default() })] };
         Some(Worker {
             engine,
             listener,

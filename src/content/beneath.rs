@@ -1,8 +1,9 @@
 //! One root's directory, held open: the only way to a file of the catalog.
 //!
 //! Never leaves the directory: the kernel resolves every path beneath the handle (`openat2`), and a
-//! symbolic link that leads out, or that is absolute, is refused. Never waits for a pipe or a
-//! device: files are opened without blocking, and the opened descriptor must be a regular file.
+//! symbolic link that leads out is refused. One that is absolute and stays inside is followed: its
+//! path is rewritten as one from here, and goes the same way. Never waits for a pipe or a device:
+//! files are opened without blocking, and the opened descriptor must be a regular file.
 
 use std::fs::File;
 use std::io;
@@ -11,10 +12,13 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, Metadata, OpenOptions};
+use cap_std::fs::{Dir, Metadata, OpenOptions, ReadDir};
 
 use super::OpenError;
 use super::blob::Version;
+
+/// Links on the way to one file, as the kernel counts them.
+const LINKS_MAX: usize = 40;
 
 /// A directory that files are opened beneath.
 #[derive(Debug)]
@@ -63,9 +67,104 @@ impl Beneath {
         if path.is_empty() {
             return Some(String::new());
         }
-        let real = self.dir.canonicalize(path).ok()?;
-        let real = real.to_str()?;
-        Some(if real == "." { String::new() } else { real.to_owned() })
+        let real = match self.dir.canonicalize(path) {
+            Ok(real) => real.to_str()?.to_owned(),
+            Err(why) if leads_out(&why) => self.resolve(path).ok()?,
+            Err(_) => return None,
+        };
+        Some(if real == "." { String::new() } else { real })
+    }
+
+    /// What is at a path, behind all links.
+    ///
+    /// # Errors
+    /// The system's; for a link that leads out, its reason in words.
+    pub fn metadata(&self, path: &str) -> io::Result<Metadata> {
+        match self.dir.metadata(path) {
+            Err(why) if leads_out(&why) => self.dir.metadata(here(&self.resolve(path)?)),
+            other => other,
+        }
+    }
+
+    /// What is at a path, a link itself where it is one.
+    ///
+    /// # Errors
+    /// The system's; for a link that leads out, its reason in words.
+    pub fn symlink_metadata(&self, path: &str) -> io::Result<Metadata> {
+        match self.dir.symlink_metadata(path) {
+            Err(why) if leads_out(&why) => {
+                let (parent, name) = path.rsplit_once('/').ok_or(why)?;
+                let parent = self.resolve(parent)?;
+                self.dir.symlink_metadata(if parent.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{parent}/{name}")
+                })
+            }
+            other => other,
+        }
+    }
+
+    /// The members of a directory, "" for this one.
+    ///
+    /// # Errors
+    /// The system's; for a link that leads out, its reason in words.
+    pub fn entries(&self, path: &str) -> io::Result<ReadDir> {
+        match self.dir.read_dir(here(path)) {
+            Err(why) if leads_out(&why) => self.dir.read_dir(here(&self.resolve(path)?)),
+            other => other,
+        }
+    }
+
+    /// Where a link leads, as it says itself.
+    #[must_use]
+    pub fn link_target(&self, path: &str) -> Option<PathBuf> {
+        self.dir.read_link_contents(path).ok()
+    }
+
+    /// The same path without links, where an absolute link on it leads to what is beneath this
+    /// directory after all.
+    fn resolve(&self, path: &str) -> io::Result<String> {
+        let mut left: Vec<String> = parts(path);
+        let mut done: Vec<String> = Vec::new();
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            if part == ".." {
+                done.pop().ok_or_else(|| escape(Path::new(path)))?;
+                continue;
+            }
+            done.push(part);
+            let at = done.join("/");
+            if !self.dir.symlink_metadata(&at)?.is_symlink() {
+                continue;
+            }
+            links += 1;
+            if links > LINKS_MAX {
+                return Err(io::Error::other("it leads in circles"));
+            }
+            let target = self.dir.read_link_contents(&at)?;
+            done.pop();
+            let further = if target.is_absolute() {
+                done.clear();
+                self.strip(&target).ok_or_else(|| escape(&target))?
+            } else {
+                target.clone()
+            };
+            left.extend(parts(further.to_str().ok_or_else(|| escape(&target))?));
+        }
+        Ok(done.join("/"))
+    }
+
+    /// An absolute path as one from here.
+    fn strip(&self, target: &Path) -> Option<PathBuf> {
+        let here = std::path::absolute(&self.path).ok()?;
+        if let Ok(rest) = target.strip_prefix(&here) {
+            return Some(rest.to_path_buf());
+        }
+        // The root, or the way to the target, may have names of its own: only what the system says
+        // of both counts.
+        let (target, here) = (target.canonicalize().ok()?, here.canonicalize().ok()?);
+        target.strip_prefix(&here).ok().map(Path::to_path_buf)
     }
 
     /// Opens a regular file for reading and says which version it is.
@@ -74,7 +173,14 @@ impl Beneath {
     /// [`OpenError`] says what stands in the way.
     pub fn file(&self, path: &str) -> Result<(File, Version), OpenError> {
         let refuse = |why| self.refuse(path, &why);
-        let file = self.dir.open_with(path, &without_waiting()).map_err(refuse)?.into_std();
+        let opened = match self.dir.open_with(path, &without_waiting()) {
+            Err(why) if leads_out(&why) => {
+                let real = self.resolve(path).map_err(refuse)?;
+                self.dir.open_with(here(&real), &without_waiting())
+            }
+            other => other,
+        };
+        let file = opened.map_err(refuse)?.into_std();
         let meta = file.metadata().map_err(refuse)?;
         if !meta.is_file() {
             return Err(OpenError::NotServable);
@@ -107,9 +213,51 @@ fn without_waiting() -> OpenOptions {
     options
 }
 
-/// Whether a refusal says something about the path, rather than that the disk cannot be asked.
+/// Whether a refusal says that there is nothing to be served at a path, rather than that it cannot
+/// be looked at now.
 pub(super) fn is_answer(why: &io::Error) -> bool {
-    refusal(why) != OpenError::Io
+    matches!(refusal(why), OpenError::Gone | OpenError::NotServable)
+}
+
+/// Whether this process may read a file. Asks the system only where the mode does not tell.
+#[cfg(unix)]
+pub(super) fn may_read(beneath: &Beneath, path: &str, meta: &Metadata) -> bool {
+    use cap_std::fs::MetadataExt;
+    let user = nix::unistd::geteuid();
+    if meta.mode() & 0o444 == 0o444 || user.is_root() {
+        return true;
+    }
+    if meta.uid() == user.as_raw() {
+        return meta.mode() & 0o400 != 0;
+    }
+    beneath.file(path).is_ok()
+}
+
+/// Whether this process may read a file.
+#[cfg(not(unix))]
+pub(super) fn may_read(_: &Beneath, _: &str, _: &Metadata) -> bool {
+    true
+}
+
+/// The parts of a path, the last one first.
+fn parts(path: &str) -> Vec<String> {
+    let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
+    parts.rev().map(str::to_owned).collect()
+}
+
+fn here(path: &str) -> &str {
+    if path.is_empty() { "." } else { path }
+}
+
+/// Whether a path was refused because it leads out: cap-std's own refusal carries no number of the
+/// system.
+fn leads_out(why: &io::Error) -> bool {
+    why.kind() == io::ErrorKind::PermissionDenied && why.raw_os_error().is_none()
+}
+
+fn escape(target: &Path) -> io::Error {
+    let why = format!("it leads out of the root, to {}", target.display());
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
 fn refusal(why: &io::Error) -> OpenError {
@@ -140,6 +288,7 @@ pub(crate) fn version_of(meta: &Metadata) -> Version {
         modified_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
         changed_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
         file: (meta.dev(), meta.ino()),
+        digest: None,
     }
 }
 
@@ -149,7 +298,7 @@ pub(crate) fn version_of(meta: &Metadata) -> Version {
     let modified = meta.modified().ok().map(cap_std::time::SystemTime::into_std);
     let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
     let modified_ns = since.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
-    Version { bytes: meta.len(), modified_ns, changed_ns: 0, file: (0, 0) }
+    Version { bytes: meta.len(), modified_ns, changed_ns: 0, file: (0, 0), digest: None }
 }
 
 #[cfg(test)]
@@ -173,12 +322,33 @@ mod tests {
         symlink("../secret", root.path().join("up")).unwrap();
         symlink("/proc/self/root", root.path().join("magic")).unwrap();
         symlink("loop", root.path().join("loop")).unwrap();
+        symlink(root.path().join("v2/image"), root.path().join("absolute")).unwrap();
+        symlink(root.path().join("v2"), root.path().join("absolute-dir")).unwrap();
+        symlink("absolute-dir/image", root.path().join("over-both")).unwrap();
+        symlink(root.path().join("../x"), root.path().join("absolute-up")).unwrap();
+        let by_another_name = outside.path().join("also-root");
+        symlink(root.path(), &by_another_name).unwrap();
+        symlink(by_another_name.join("v2/image"), root.path().join("detour")).unwrap();
 
         let beneath = Beneath::open(root.path()).unwrap();
         let mut read = String::new();
         beneath.file("image").unwrap().0.read_to_string(&mut read).unwrap();
         assert_eq!(read, "image");
-        for path in ["out", "up", "loop", "magic/etc/passwd", "../secret"] {
+        for path in ["absolute", "absolute-dir/image", "over-both", "detour"] {
+            let mut read = String::new();
+            beneath.file(path).unwrap().0.read_to_string(&mut read).unwrap();
+            assert_eq!(read, "image", "{path}");
+            assert_eq!(beneath.real_path(path).as_deref(), Some("v2/image"), "{path}");
+            assert!(beneath.metadata(path).unwrap().is_file(), "{path}");
+        }
+        assert!(beneath.symlink_metadata("absolute-dir/image").unwrap().is_file());
+        assert_eq!(beneath.entries("absolute-dir").unwrap().count(), 1);
+        let why = beneath.metadata("out").unwrap_err().to_string();
+        assert_eq!(
+            why,
+            format!("it leads out of the root, to {}/secret", outside.path().display())
+        );
+        for path in ["out", "up", "absolute-up", "loop", "magic/etc/passwd", "../secret"] {
             assert_eq!(beneath.file(path).unwrap_err(), OpenError::NotServable, "{path}");
         }
         assert_eq!(beneath.file("none").unwrap_err(), OpenError::Gone);

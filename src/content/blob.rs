@@ -29,13 +29,14 @@ use std::marker::PhantomData;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
+use super::digest::Digest;
 #[cfg(feature = "server")]
 use super::sealed::sealed_copy;
 use crate::time::Instant;
 use crate::wire::http::response::Stamp;
 
 /// What tells one version of a file from the next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Version {
     /// Size in bytes.
     pub bytes: u64,
@@ -45,7 +46,20 @@ pub struct Version {
     pub changed_ns: i64,
     /// Device and inode; 0 where there is none.
     pub file: (u64, u64),
+    /// What the bytes are, where that is known. No part of what makes two versions equal.
+    pub digest: Option<Digest>,
 }
+
+impl PartialEq for Version {
+    fn eq(&self, other: &Self) -> bool {
+        let all = |version: &Version| {
+            (version.bytes, version.modified_ns, version.changed_ns, version.file)
+        };
+        all(self) == all(other)
+    }
+}
+
+impl Eq for Version {}
 
 impl Version {
     /// The version that an open file's metadata tells of.
@@ -58,6 +72,7 @@ impl Version {
             modified_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
             changed_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
             file: (meta.dev(), meta.ino()),
+            digest: None,
         }
     }
 
@@ -68,7 +83,7 @@ impl Version {
         let modified = meta.modified().ok();
         let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
         let modified_ns = since.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
-        Version { bytes: meta.len(), modified_ns, changed_ns: 0, file: (0, 0) }
+        Version { bytes: meta.len(), modified_ns, changed_ns: 0, file: (0, 0), digest: None }
     }
 
     /// Whether both are the same inode, so that one is a later state of the other.
@@ -86,7 +101,7 @@ impl Version {
 
 impl From<&Version> for Stamp {
     fn from(version: &Version) -> Stamp {
-        Stamp { bytes: version.bytes, modified_ns: version.modified_ns }
+        Stamp { bytes: version.bytes, modified_ns: version.modified_ns, tag: version.into() }
     }
 }
 
@@ -114,7 +129,9 @@ pub struct Blob {
     version: Version,
     stale: AtomicBool,
     used_at_us: AtomicU64,
-    prepared: OnceLock<Box<[u8]>>,
+    digest: OnceLock<Digest>,
+    /// Before the bytes have been hashed, and after.
+    prepared: [OnceLock<Box<[u8]>>; 2],
     /// Bytes on the heap that this process pretends not to be allowed to read.
     as_if_mapped: bool,
 }
@@ -183,7 +200,8 @@ impl Blob {
             version,
             stale: AtomicBool::new(false),
             used_at_us: AtomicU64::new(0),
-            prepared: OnceLock::new(),
+            digest: version.digest.map(OnceLock::from).unwrap_or_default(),
+            prepared: [OnceLock::new(), OnceLock::new()],
             as_if_mapped: false,
         }
     }
@@ -242,15 +260,22 @@ impl Blob {
         self.file().map_or(Ok(()), |file| read_exact_at(file, buffer, offset))
     }
 
+    /// Notes what the bytes are.
+    pub fn learn(&self, digest: Digest) {
+        let _ = self.digest.set(digest);
+    }
+
     /// What a protocol wants to have at hand with the bytes, as a head: made when it is first
-    /// asked for, and kept for as long as the bytes.
+    /// asked for, and kept for as long as the bytes; made once more when they have been hashed.
     pub fn prepared(&self, make: impl FnOnce(&Version) -> Box<[u8]>) -> &[u8] {
-        if let Some(prepared) = self.prepared.get() {
+        let version = self.version();
+        let prepared = &self.prepared[usize::from(version.digest.is_some())];
+        if let Some(prepared) = prepared.get() {
             return prepared;
         }
         // Made before the cell is entered, so that no other worker waits while it is made.
-        let made = make(&self.version);
-        self.prepared.get_or_init(|| made)
+        let made = make(&version);
+        prepared.get_or_init(|| made)
     }
 
     /// Whether the bytes still are those of [`Blob::version`], by one system call where they are
@@ -313,10 +338,10 @@ impl Blob {
         }
     }
 
-    /// Which version of the file this is.
+    /// Which version of the file this is, and what its bytes are once they have been hashed.
     #[must_use]
     pub fn version(&self) -> Version {
-        self.version
+        Version { digest: self.digest.get().copied(), ..self.version }
     }
 
     /// Whether the file was changed in place under a mapping, so that its bytes can no longer be
@@ -569,5 +594,9 @@ mod tests {
         let head = blob.prepared(|version| format!("{} bytes", version.bytes).into_bytes().into());
         assert_eq!(head, b"3 bytes");
         assert_eq!(blob.prepared(|_| panic!("made again")), b"3 bytes");
+        blob.learn(Digest::of(b"abc"));
+        let head = blob.prepared(|version| version.digest.unwrap().to_bytes().into());
+        assert_eq!(head, Digest::of(b"abc").to_bytes(), "made once more when the hash is known");
+        assert_eq!(blob.prepared(|_| panic!("made again")), head);
     }
 }

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -18,67 +18,27 @@ use argon2::Argon2;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::blob::Blob;
+use super::disks::Gates;
 use super::files::Fault;
 use super::files::thread::Files;
-use super::look::{Look, look, read_part};
+use super::hasher::Hasher;
+pub use super::loader_config::{LoaderConfig, LoaderFigures};
+use super::look::{Look, look};
 use super::memory::{Key, Limits, Memory, key};
-use super::published::Published;
+use super::published::{Placed, Published};
 use super::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket};
 use crate::time::Instant;
 use crate::vault::store::{Directories, Writer};
-use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures, Ways};
+use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, Ways};
 
 /// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
 pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the threads' end is waited for while they answer nobody: they may hang at a disk.
+const END_WAIT: Duration = Duration::from_secs(10);
+/// How long the writer waits for the catalog before it acknowledges what is durable.
+const PUBLISH_WAIT: Duration = Duration::from_secs(2);
 /// How long a thread waits for asks when no file is due to be looked at again.
 const IDLE: Duration = Duration::from_secs(3_600);
-
-/// Sizes of the loader.
-#[derive(Clone, Copy, Debug)]
-pub struct LoaderConfig {
-    /// Threads that read, at least 1. Default 2.
-    pub threads: usize,
-    /// Asks that wait for a thread; one more is given back to the worker. Default 16,384.
-    pub asks_max: usize,
-    /// Uploads that wait for the writer; one more is given back to the worker. Default 8,192.
-    pub uploads_max: usize,
-    /// Acts of administrators that wait for their thread; one more is given back to the worker.
-    /// Default 1,024.
-    pub acts_max: usize,
-    /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
-    pub upload_directory_bytes_max: u64,
-    /// Octet files up to this size are copied to memory in any case, larger ones only while there
-    /// is room for them; others are mapped. Default 1 MiB.
-    pub heap_file_bytes_max: u64,
-    /// Octet files beyond this size are mapped in any case. Default 128 MiB.
-    pub sealed_file_bytes_max: u64,
-    /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
-    pub netascii_file_bytes_max: u64,
-    /// Bytes of files kept on the heap and in sealed memory. Default 256 MiB.
-    pub heap_bytes_max: u64,
-    /// Files kept in sealed memory; each has a descriptor open. Default 1,024.
-    pub sealed_files_max: usize,
-    /// Mapped files kept; each has a descriptor open. Default 256.
-    pub mapped_files_max: usize,
-}
-
-impl Default for LoaderConfig {
-    fn default() -> Self {
-        LoaderConfig {
-            threads: 2,
-            asks_max: 16_384,
-            uploads_max: 8_192,
-            acts_max: 1_024,
-            upload_directory_bytes_max: 4 << 30,
-            heap_file_bytes_max: 1 << 20,
-            sealed_file_bytes_max: 128 << 20,
-            netascii_file_bytes_max: 16 << 20,
-            heap_bytes_max: 256 << 20,
-            sealed_files_max: 1_024,
-            mapped_files_max: 256,
-        }
-    }
-}
 
 /// How the loader reaches one worker.
 pub struct Replies {
@@ -88,25 +48,6 @@ pub struct Replies {
     pub wake: Box<dyn Fn() + Send + Sync>,
 }
 
-/// What the loader has done, and what it keeps.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LoaderFigures {
-    /// Files read or mapped.
-    pub loads: u64,
-    /// Looks at a file that was being written, each followed by another one later.
-    pub unsettled: u64,
-    /// Blobs forgotten to make room.
-    pub forgotten: u64,
-    /// Bytes of files kept on the heap and in sealed memory.
-    pub heap_bytes: u64,
-    /// Files kept in sealed memory.
-    pub sealed_files: u64,
-    /// Mapped files kept.
-    pub mapped_files: u64,
-    /// What the vault has done.
-    pub vault: VaultFigures,
-}
-
 /// The threads, until it is dropped.
 pub struct Loader {
     /// None once the threads are to stop.
@@ -114,9 +55,15 @@ pub struct Loader {
     directories: Arc<Directories>,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
+    /// Disconnected once all threads are through.
+    ended: Receiver<()>,
+    /// Hashes what is sent, and all else that is served.
+    hasher: Option<Hasher>,
 }
 
 struct Queues {
+    /// Ends the thread that looks after disks.
+    _running: Sender<()>,
     asks: Sender<(usize, Ask)>,
     writes: Sender<Task>,
     acts: Sender<(usize, Ask)>,
@@ -138,42 +85,55 @@ impl Loader {
         let (asks, received) = bounded(config.asks_max);
         let (writes, written) = bounded(config.uploads_max);
         let (acts, wanted) = bounded(config.acts_max);
-        let files = Files::new(published, Sender::clone(&asks));
-        let queues = Some(Queues { asks, writes: Sender::clone(&writes), acts });
+        let files = Files::new(Arc::clone(&published), Sender::clone(&asks));
+        let hasher = Hasher::start(Arc::clone(published.digests()), Arc::clone(&published))?;
+        let (running, end) = bounded(0);
+        let queues = Some(Queues { _running: running, asks, writes: Sender::clone(&writes), acts });
         let (secrets, unproven) = bounded(SECRETS_MAX);
         let ways = Ways { writer: writes, secrets };
         let vault = Vault::new(Argon2::default())?;
-        let shared = Arc::new(Shared::new(config, started, replies, vault));
-        let mut loader = Loader { queues, directories, shared, threads: Vec::new() };
+        let shared = Arc::new(Shared::new(config, started, replies, vault, published));
+        let (ending, ended) = bounded(0);
+        let hasher = Some(hasher);
+        let mut loader = Loader { queues, directories, shared, threads: Vec::new(), ended, hasher };
+        // Goes before the loader does, where a thread cannot be had: nobody waits for its end then.
+        let ending = ending;
+        let start = |name: String, work: Box<dyn FnOnce() + Send>| {
+            let ending = Sender::clone(&ending);
+            std::thread::Builder::new().name(name).spawn(move || {
+                work();
+                drop(ending);
+            })
+        };
         let writer =
             Writer::new(Arc::clone(&loader.directories), config.upload_directory_bytes_max);
         let shared = Arc::clone(&loader.shared);
-        let thread = std::thread::Builder::new().name("writer".into());
-        loader.threads.push(thread.spawn(move || {
-            shared
-                .vault
-                .run_writer(writer, &written, |worker, answer| shared.answer(worker, answer));
-        })?);
+        let work = Box::new(move || shared.run_writer(writer, &written));
+        loader.threads.push(start("writer".into(), work)?);
         let shared = Arc::clone(&loader.shared);
-        let thread = std::thread::Builder::new().name("files".into());
-        loader.threads.push(thread.spawn(move || {
-            files.run(&wanted, |worker, answer| shared.answer(worker, answer));
-        })?);
+        let work = Box::new(move || files.run(&wanted, |worker, one| shared.answer(worker, one)));
+        loader.threads.push(start("files".into(), work)?);
         for number in 0..SECRETS_THREADS {
             let (shared, unproven) = (Arc::clone(&loader.shared), Receiver::clone(&unproven));
             let writer = Sender::clone(&ways.writer);
-            let thread = std::thread::Builder::new().name(format!("secrets-{number}"));
-            loader.threads.push(thread.spawn(move || {
-                let answer = |worker, answer| shared.answer(worker, answer);
-                shared.vault.run_secrets(&unproven, &writer, || shared.now(), answer);
-            })?);
+            loader.threads.push(start(
+                format!("secrets-{number}"),
+                Box::new(move || {
+                    let answer = |worker, answer| shared.answer(worker, answer);
+                    shared.vault.run_secrets(&unproven, &writer, || shared.now(), answer);
+                }),
+            )?);
         }
-        for number in 0..config.threads.max(1) {
+        // One more than may wait for one disk.
+        for number in 0..=config.threads.max(1) {
             let (shared, received) = (Arc::clone(&loader.shared), Receiver::clone(&received));
             let ways = Ways::clone(&ways);
-            let thread = std::thread::Builder::new().name(format!("loader-{number}"));
-            loader.threads.push(thread.spawn(move || shared.run(&received, &ways))?);
+            let work = Box::new(move || shared.run(&received, &ways));
+            loader.threads.push(start(format!("loader-{number}"), work)?);
         }
+        let (shared, end) = (Arc::clone(&loader.shared), end);
+        let work = Box::new(move || shared.watch_disks(&end, &received, &ways));
+        loader.threads.push(start("loader-timer".into(), work)?);
         Ok(loader)
     }
 
@@ -212,6 +172,8 @@ impl Loader {
             heap_bytes: memory.heap_bytes(),
             sealed_files: memory.sealed_files() as u64,
             mapped_files: memory.mapped_files() as u64,
+            disk_timeouts: self.shared.disk_timeouts.load(Relaxed),
+            digests: self.shared.published.digests().figures(),
             vault: self.shared.vault.figures(),
         }
     }
@@ -221,6 +183,16 @@ impl Drop for Loader {
     /// Lets the threads finish what they have in hand, and stops them.
     fn drop(&mut self) {
         self.queues = None;
+        self.hasher = None;
+        // Those that hang at a disk are left behind.
+        let answered = || self.shared.answered.load(Relaxed);
+        let mut before = answered();
+        while self.ended.recv_timeout(END_WAIT) == Err(RecvTimeoutError::Timeout) {
+            if answered() == before {
+                return tracing::error!("a disk does not answer; what waits for it is given up");
+            }
+            before = answered();
+        }
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
                 tracing::error!("a loader thread panicked");
@@ -230,25 +202,46 @@ impl Drop for Loader {
 }
 
 /// A file on its way into memory.
-struct Load {
-    entry: Arc<Entry>,
-    form: Form,
-    asked_at: std::time::Instant,
+pub(super) struct Load {
+    pub(super) entry: Arc<Entry>,
+    pub(super) form: Form,
+    pub(super) asked_at: std::time::Instant,
 }
 
-/// Who waits for a file: workers and their tickets.
-type Waiting = Vec<(usize, Ticket)>;
+/// Who waits for a file, and since when.
+pub(super) struct Waiting {
+    pub(super) since: std::time::Instant,
+    /// Workers and their tickets.
+    pub(super) who: Vec<(usize, Ticket)>,
+}
 
-struct Shared {
-    config: LoaderConfig,
+/// Something that a thread does at a disk.
+pub(super) enum Job {
+    Load(Load),
+    Ask(usize, Ask),
+}
+
+pub(super) struct Shared {
+    pub(super) config: LoaderConfig,
     started: std::time::Instant,
     replies: Vec<Replies>,
     /// Who waits for which file; a key is here from its first ask to its answer.
-    waiting: Mutex<HashMap<Key, Waiting>>,
+    pub(super) waiting: Mutex<HashMap<Key, Waiting>>,
     /// Files to be looked at again, by when; the number tells two of one moment apart.
     later: Mutex<BTreeMap<(std::time::Instant, u64), Load>>,
     memory: Mutex<Memory>,
+    /// Who waits for what else than a file, since when, and whether it is bytes.
+    pub(super) asked: Mutex<HashMap<(usize, Ticket), (std::time::Instant, bool)>>,
+    pub(super) gates: Gates<Job>,
+    /// Threads that wait for asks.
+    pub(super) idle: AtomicUsize,
+    published: Arc<Published>,
     vault: Vault,
+    /// A disk that a test has hang.
+    #[cfg(test)]
+    hung: Mutex<Option<u64>>,
+    pub(super) disk_timeouts: AtomicU64,
+    answered: AtomicU64,
     loads: AtomicU64,
     unsettled: AtomicU64,
     forgotten: AtomicU64,
@@ -260,6 +253,7 @@ impl Shared {
         started: std::time::Instant,
         replies: Vec<Replies>,
         vault: Vault,
+        published: Arc<Published>,
     ) -> Self {
         let limits = Limits {
             heap_bytes_max: config.heap_bytes_max,
@@ -273,19 +267,40 @@ impl Shared {
             waiting: Mutex::default(),
             later: Mutex::default(),
             memory: Mutex::new(Memory::new(limits)),
+            asked: Mutex::default(),
+            gates: Gates::new(config.threads.max(1), config.asks_max),
+            idle: AtomicUsize::new(0),
+            published,
             vault,
+            #[cfg(test)]
+            hung: Mutex::default(),
+            disk_timeouts: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
             loads: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
         }
     }
 
-    fn run(&self, asks: &Receiver<(usize, Ask)>, ways: &Ways) {
+    fn run_writer(&self, writer: Writer, tasks: &Receiver<Task>) {
+        let publish = |placed: &[Placed]| {
+            if !self.published.publish(placed, PUBLISH_WAIT) {
+                tracing::warn!("what was just stored is not in the catalog yet");
+            }
+        };
+        let answer = |worker, answer| self.answer(worker, answer);
+        self.vault.run_writer(writer, tasks, publish, answer);
+    }
+
+    pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, ways: &Ways) {
         loop {
             while let Some(load) = self.take_due() {
                 self.look(load);
             }
-            match asks.recv_timeout(self.until_due()) {
+            self.idle.fetch_add(1, Relaxed);
+            let asked = asks.recv_timeout(self.until_due());
+            self.idle.fetch_sub(1, Relaxed);
+            match asked {
                 Ok((worker, ask)) => self.handle(worker, ask, ways),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -296,9 +311,12 @@ impl Shared {
     fn handle(&self, worker: usize, ask: Ask, ways: &Ways) {
         match ask {
             Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
-            Ask::Verify { ticket, blob } => {
-                let unchanged = blob.verify();
-                self.answer(worker, Answer::Verified { ticket, unchanged });
+            Ask::Verify { ref blob, .. } | Ask::Read { ref blob, .. } => {
+                let device = blob.version().file.0;
+                let is_read = matches!(ask, Ask::Read { .. });
+                let since = std::time::Instant::now();
+                lock(&self.asked).insert((worker, ask.ticket()), (since, is_read));
+                self.at_disk(device, Job::Ask(worker, ask));
             }
             // The writer has a queue of its own.
             Ask::Store { ticket, .. } => {
@@ -306,10 +324,6 @@ impl Shared {
             }
             Ask::Upload { ticket, .. } => {
                 self.answer(worker, Answer::Upload { ticket, result: Err(StoreError::Busy) });
-            }
-            Ask::Read { ticket, blob, offset, bytes, buffer } => {
-                let result = read_part(&blob, offset, bytes, buffer);
-                self.answer(worker, Answer::Read { ticket, result });
             }
             // Administrators' files have a thread of their own.
             Ask::Files { ticket, .. } => {
@@ -337,9 +351,10 @@ impl Shared {
             drop(waiting);
             return self.answer(worker, Answer::Opened { ticket, result: Ok(blob) });
         }
-        let others = waiting.entry(key(&load.entry, load.form)).or_default();
-        others.push((worker, ticket));
-        let is_first = others.len() == 1;
+        let others = waiting.entry(key(&load.entry, load.form));
+        let others = others.or_insert_with(|| Waiting { since: load.asked_at, who: Vec::new() });
+        others.who.push((worker, ticket));
+        let is_first = others.who.len() == 1;
         drop(waiting);
         if is_first {
             self.look(load);
@@ -347,6 +362,26 @@ impl Shared {
     }
 
     fn look(&self, load: Load) {
+        self.at_disk(load.entry.version.file.0, Job::Load(load));
+    }
+
+    /// Gives the bytes their hash, or has them hashed.
+    fn identify(&self, entry: &Arc<Entry>, blob: &Arc<Blob>) {
+        let (digests, version) = (self.published.digests(), blob.version());
+        let Some(digest) = version.digest.or_else(|| digests.find(&version)) else {
+            return digests.want(entry, blob);
+        };
+        blob.learn(digest);
+        if entry.version == version {
+            entry.learn(digest);
+        }
+    }
+
+    pub(super) fn load(&self, load: Load) {
+        #[cfg(test)]
+        while lock(&self.hung).is_some_and(|device| device == load.entry.version.file.0) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let may_seal = |bytes, is_large| lock(&self.memory).may_seal(bytes, is_large);
         let wait = match look(&self.config, &load.entry, load.form, may_seal) {
             Ok(Look::Loaded(blob)) => {
@@ -355,6 +390,9 @@ impl Shared {
                 let now = self.now();
                 let forgotten = lock(&self.memory).keep(&load.entry, load.form, &blob, now);
                 self.forgotten.fetch_add(forgotten as u64, Relaxed);
+                if load.form == Form::Octet {
+                    self.identify(&load.entry, &blob);
+                }
                 return self.finish(&load, &Ok(blob));
             }
             Ok(Look::Unsettled(wait)) => wait,
@@ -367,12 +405,16 @@ impl Shared {
         lock(&self.later).insert((std::time::Instant::now() + wait, number), load);
     }
 
-    fn finish(&self, load: &Load, result: &Result<Arc<Blob>, OpenError>) {
+    pub(super) fn finish(&self, load: &Load, result: &Result<Arc<Blob>, OpenError>) {
         let Some(waiting) = lock(&self.waiting).remove(&key(&load.entry, load.form)) else {
             return;
         };
+        self.tell(waiting, result);
+    }
+
+    pub(super) fn tell(&self, waiting: Waiting, result: &Result<Arc<Blob>, OpenError>) {
         let mut to_wake = vec![false; self.replies.len()];
-        for (worker, ticket) in waiting {
+        for (worker, ticket) in waiting.who {
             let Some(replies) = self.replies.get(worker) else { continue };
             let answer = Answer::Opened { ticket, result: result.clone() };
             to_wake[worker] |= replies.sender.send(answer).is_ok();
@@ -382,7 +424,8 @@ impl Shared {
         }
     }
 
-    fn answer(&self, worker: usize, answer: Answer) {
+    pub(super) fn answer(&self, worker: usize, answer: Answer) {
+        self.answered.fetch_add(1, Relaxed);
         let Some(replies) = self.replies.get(worker) else { return };
         // A worker that has gone has nobody left who waits for the answer.
         if replies.sender.send(answer).is_ok() {
@@ -409,7 +452,7 @@ impl Shared {
 }
 
 /// A thread that panicked left nothing half done that the others could trip over.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -790,6 +833,45 @@ mod tests {
         fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
         assert_eq!(blob.read_by_kernel().unwrap_err().raw_os_error(), Some(libc::EFAULT));
         assert!(!bench.verify(&blob));
+    }
+
+    #[test]
+    fn a_disk_that_hangs_keeps_nobody_waiting_for_ever_and_no_other_disk_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let beneath = Arc::new(super::super::beneath::Beneath::open(root.path()).unwrap());
+        let entry_on = |device: u64, name: &str| {
+            fs::write(root.path().join(name), name).unwrap();
+            let version = Version { file: (device, 1), ..Version::default() };
+            Arc::new(Entry::found(RootId(0), name, version, &beneath))
+        };
+        let disk_wait = Duration::from_millis(300);
+        let config = LoaderConfig { disk_wait, threads: 2, ..LoaderConfig::default() };
+        let mut bench = Bench::new(config);
+        *lock(&bench.loader.shared.hung) = Some(7);
+        let hanging: Vec<_> = (0..10).map(|n| entry_on(7, &format!("hangs-{n}"))).collect();
+        hanging.iter().for_each(|entry| bench.ask_open(entry, Form::Octet));
+        let well = bench.open(&entry_on(8, "well"), Form::Octet).unwrap();
+        assert_eq!(well.as_slice(), Some(b"well".as_slice()), "the other disk is served first");
+        for _ in &hanging {
+            assert_eq!(bench.opened().unwrap_err(), OpenError::Unavailable);
+        }
+        assert_eq!(bench.loader.figures().disk_timeouts, 10);
+        assert!(bench.open(&entry_on(8, "well-too"), Form::Octet).is_ok());
+        *lock(&bench.loader.shared.hung) = None;
+        assert!(bench.open(&hanging[9], Form::Octet).is_ok(), "it has come back");
+    }
+
+    #[test]
+    fn what_this_process_has_placed_is_read_at_once_and_known_by_its_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let mut bench = Bench::new(LoaderConfig::default());
+        fs::write(&path, "bytes").unwrap();
+        let entry = entry(&catalog(root.path()), "file");
+        entry.note_whole(None);
+        let blob = bench.open(&entry, Form::Octet).unwrap();
+        assert_eq!(bench.loader.figures().unsettled, 0);
+        assert_eq!(blob.version().digest, Some(super::super::digest::Digest::of(b"bytes")));
     }
 
     #[test]

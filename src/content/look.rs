@@ -10,11 +10,16 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::blob::{Blob, SEALED_BYTES_MIN, Version, mappable, read_exact_at};
+use super::digest::Digest;
 use super::loader::LoaderConfig;
 use super::{Entry, Form, OpenError, netascii};
 
 /// How long an inode must have been left alone before its file is read.
 const SETTLED_MS: u64 = 50;
+
+/// Largest file in bytes that is read at once where this process has just put it there: it is
+/// hashed in that moment, which must not take longer than the pause that is saved.
+const WHOLE_BYTES_MAX: u64 = 16 << 20;
 
 /// What came of one look at a file.
 pub(super) enum Look {
@@ -34,8 +39,15 @@ pub(super) fn look(
     may_seal: impl FnOnce(u64, bool) -> bool,
 ) -> Result<Look, OpenError> {
     let beneath = entry.beneath().ok_or(OpenError::Gone)?;
-    let (file, version) = beneath.file(&entry.path)?;
-    if let Some(wait) = until_settled(&version, SystemTime::now()) {
+    let (file, version) = match beneath.file(&entry.path) {
+        // Where the whole root is away, no file of it is missing.
+        Err(OpenError::Gone) if !beneath.is_in_place() => return Err(OpenError::Unavailable),
+        opened => opened?,
+    };
+    let wait = until_settled(&version, SystemTime::now());
+    if let Some(wait) = wait
+        && !is_whole(entry, &version)
+    {
         return Ok(Look::Unsettled(wait));
     }
     let refuse = |why| beneath.refuse(&entry.path, &why);
@@ -60,10 +72,26 @@ pub(super) fn look(
         None => read(&file, version, form).map_err(refuse)?,
     };
     let after = file.metadata().map(|meta| Version::of(&meta)).map_err(refuse)?;
-    match blob {
-        Some(blob) if after == version => Ok(Look::Loaded(blob)),
-        Some(_) | None => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS))),
+    match (blob, wait) {
+        (Some(blob), None) if after == version => Ok(Look::Loaded(blob)),
+        // Its times may not tell it from what it becomes next, but its bytes do.
+        (Some(blob), Some(wait)) if after == version => match blob.as_slice() {
+            Some(bytes) => {
+                if form == Form::Octet {
+                    blob.learn(Digest::of(bytes));
+                }
+                Ok(Look::Loaded(blob))
+            }
+            None => Ok(Look::Unsettled(wait)),
+        },
+        (Some(_) | None, _) => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS))),
     }
+}
+
+/// Whether a file is the very one that this process has put there, whole, so that nobody needs to
+/// wait for the end of its writing.
+fn is_whole(entry: &Entry, version: &Version) -> bool {
+    entry.is_whole() && entry.version == *version && version.bytes <= WHOLE_BYTES_MAX
 }
 
 /// Maps a large file; nothing where its file system cannot, and it must be read after all.
@@ -119,7 +147,7 @@ pub(super) fn read_part(
 ///
 /// Where there is no time of the inode's last change, the modification time must do. A time that
 /// lies ahead tells of another host's clock and is no reason to wait.
-fn until_settled(version: &Version, now: SystemTime) -> Option<Duration> {
+pub(super) fn until_settled(version: &Version, now: SystemTime) -> Option<Duration> {
     let changed_ns = if version.changed_ns == 0 { version.modified_ns } else { version.changed_ns };
     let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
     let age_ns = i64::try_from(now_ns).ok()?.checked_sub(changed_ns)?;

@@ -6,10 +6,19 @@
 #[cfg(feature = "server")]
 pub mod beneath;
 pub mod blob;
+pub mod digest;
+#[cfg(feature = "server")]
+mod disks;
+#[cfg(feature = "server")]
+mod ears;
 pub mod files;
+#[cfg(feature = "server")]
+pub mod hasher;
 pub mod index;
 #[cfg(feature = "server")]
 pub mod loader;
+#[cfg(feature = "server")]
+mod loader_config;
 #[cfg(feature = "server")]
 mod look;
 #[cfg(feature = "server")]
@@ -17,9 +26,13 @@ mod memory;
 pub mod netascii;
 pub mod omission;
 #[cfg(feature = "server")]
+mod pass;
+#[cfg(feature = "server")]
 mod path;
 #[cfg(feature = "server")]
 pub mod published;
+#[cfg(feature = "server")]
+mod rounds;
 #[cfg(feature = "server")]
 pub mod scan;
 #[cfg(feature = "server")]
@@ -30,7 +43,8 @@ mod seen;
 pub mod watch;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
@@ -40,7 +54,9 @@ use crate::wire::name::FileName;
 #[cfg(feature = "server")]
 use beneath::Beneath;
 use blob::{Blob, Version};
+use digest::Digest;
 use index::Index;
+use omission::OmissionList;
 
 /// One directory that files are served from, as its place in the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +80,11 @@ pub struct Entry {
     pub path: Box<str>,
     /// Size, date and identity when the loader last looked.
     pub version: Version,
+    /// What the bytes of this version are, once they have been hashed.
+    digest: OnceLock<Digest>,
+    /// How the file came to be there: one of [`Entry::UNKNOWN`], [`Entry::WHOLE`] and
+    /// [`Entry::WRITTEN`].
+    origin: AtomicU8,
     octet: ArcSwapOption<Blob>,
     netascii: ArcSwapOption<Blob>,
     /// The directory that `path` is opened beneath. An entry brings its own, because after a reload
@@ -73,6 +94,13 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// Nobody knows.
+    const UNKNOWN: u8 = 0;
+    /// This process has put it there, whole, by rename.
+    const WHOLE: u8 = 1;
+    /// Somebody has written to it in place.
+    const WRITTEN: u8 = 2;
+
     /// A file just found, not loaded yet.
     #[must_use]
     pub fn new(root: RootId, path: &str, version: Version) -> Self {
@@ -80,6 +108,8 @@ impl Entry {
             root,
             path: path.into(),
             version,
+            digest: OnceLock::new(),
+            origin: AtomicU8::new(Entry::UNKNOWN),
             octet: ArcSwapOption::empty(),
             netascii: ArcSwapOption::empty(),
             #[cfg(feature = "server")]
@@ -106,6 +136,45 @@ impl Entry {
     #[must_use]
     pub fn lies_beneath(&self, beneath: &Arc<Beneath>) -> bool {
         self.beneath.as_ref().is_some_and(|its| Arc::ptr_eq(its, beneath))
+    }
+
+    /// The version with what is known of its bytes.
+    #[must_use]
+    pub fn known_version(&self) -> Version {
+        Version { digest: self.digest().or(self.version.digest), ..self.version }
+    }
+
+    /// What the bytes of this version are, if that is known.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        self.digest.get().copied()
+    }
+
+    /// Notes what the bytes of this version are.
+    pub fn learn(&self, digest: Digest) {
+        let _ = self.digest.set(digest);
+    }
+
+    /// Notes that this process has put the file there, whole, by rename, unless somebody has
+    /// written to it since.
+    pub fn note_whole(&self, digest: Option<Digest>) {
+        let was = Entry::UNKNOWN;
+        if self.origin.compare_exchange(was, Entry::WHOLE, Relaxed, Relaxed).is_ok()
+            && let Some(digest) = digest
+        {
+            self.learn(digest);
+        }
+    }
+
+    /// Notes that somebody has written to the file in place.
+    pub fn note_written(&self) {
+        self.origin.store(Entry::WRITTEN, Relaxed);
+    }
+
+    /// Whether this process has put the file there, whole, and nobody has written to it since.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.origin.load(Relaxed) == Entry::WHOLE
     }
 
     /// Marks mappings of a file that now is another version in place. `written` says that its bytes
@@ -156,6 +225,12 @@ pub struct Root {
     pub dir: PathBuf,
     /// Every file that may be served, by its folded name.
     pub entries: Index,
+    /// What is not served, and why.
+    pub omitted: Arc<OmissionList>,
+    /// Why the root cannot be read now; the entries are those of the last time that it could.
+    pub fault: Option<Arc<str>>,
+    /// Whether the root could never be read: nobody knows which files it has.
+    pub is_unknown: bool,
 }
 
 /// An immutable view of every root. A change makes a new one.
@@ -166,13 +241,23 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The file that a stack of roots has for a name: the first root that has it wins.
+    /// The file that a stack of roots has for a name: the first root that has it wins, and of names
+    /// in it that differ in case only the one that is spelled as it was asked for.
     #[must_use]
     pub fn find(&self, stack: &[RootId], name: &FileName) -> Option<&Arc<Entry>> {
         stack
             .iter()
             .filter_map(|root| self.roots.get(usize::from(root.0)))
-            .find_map(|root| root.entries.get(name.as_bytes()))
+            .find_map(|root| root.entries.find(name))
+    }
+
+    /// Whether a name that [`Catalog::find`] does not find may yet be a file: a root of the stack
+    /// could never be read, or the name lies where nothing can be looked at now. Such a name is
+    /// not told to be missing.
+    #[must_use]
+    pub fn may_have(&self, stack: &[RootId], name: &FileName) -> bool {
+        let roots = stack.iter().filter_map(|root| self.roots.get(usize::from(root.0)));
+        roots.into_iter().any(|root| root.is_unknown || root.omitted.may_hide(name.as_bytes()))
     }
 }
 
@@ -391,6 +476,8 @@ pub enum OpenError {
     TooLarge,
     /// The disk failed; the loader has logged how.
     Io,
+    /// The disk does not answer, or the root is away.
+    Unavailable,
     /// The loader's queue was full.
     Busy,
 }
@@ -434,7 +521,7 @@ mod tests {
                     (name(path).as_bytes().into(), entry)
                 })
                 .collect();
-            Arc::new(Root { dir: PathBuf::new(), entries })
+            Arc::new(Root { entries, ..Root::default() })
         };
         let catalog = Catalog { roots: vec![root(0, &["a", "b"]), root(1, &["b", "c"])] };
         let found = |text| catalog.find(&[RootId(1), RootId(0)], &name(text)).map(|e| e.root.0);

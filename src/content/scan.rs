@@ -1,7 +1,8 @@
-//! What is on the disk, as an index: whole roots, and single paths that were touched.
+//! What is on the disk, as an index: single paths that were touched, and in `pass.rs` everything.
 //!
-//! Looks only beneath the root's handle, and opens directories alone, never a file. A file keeps
-//! its entry, and with it its loaded bytes, for as long as its version stays the same.
+//! Looks only beneath the root's handle, and opens directories alone. A file keeps its entry, and
+//! with it its loaded bytes, for as long as its version stays the same; what cannot be looked at
+//! stays as it was last seen.
 //!
 //! Not in the index: names that begin with a dot, access lists (`allow_IP.txt` and their kind),
 //! names that [`FileName`] refuses or that are not UTF-8, and whatever is no regular file.
@@ -9,16 +10,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
-use cap_std::fs::DirEntry;
+use cap_std::fs::{DirEntry, FileType, Metadata, ReadDir};
 
-use super::beneath::{Beneath, is_answer, version_of};
+use super::beneath::{Beneath, is_answer, may_read, version_of};
 use super::blob::Version;
+use super::hasher::Digests;
 use super::index::Index;
 use super::omission::{Omission, Omissions, Omitted};
+use super::pass::Pass;
 use super::path::{alias, is_access_list, is_hidden, is_within, join};
-use super::seen::Seen;
+use super::seen::{Seen, parent};
 use super::{Catalog, Entry, Root, RootId};
 use crate::wire::name::FileName;
 
@@ -30,9 +32,6 @@ pub const LINKED_DIRS_MAX: usize = 4;
 pub const FILES_MAX: usize = 2_000_000;
 /// Links that are looked at after every change, because a watch hears of the link alone.
 const LINKS_FOLLOWED_MAX: usize = 1_024;
-/// Files between two pauses of a gentle scan, and how long each is: about half of one core.
-const GENTLE_FILES: usize = 1_000;
-const GENTLE_PAUSE: Duration = Duration::from_millis(2);
 
 /// Looks at every root once.
 #[must_use]
@@ -50,28 +49,40 @@ pub fn scan(roots: &[PathBuf]) -> (Catalog, Vec<Omissions>) {
 #[derive(Debug)]
 pub struct Scanner {
     id: RootId,
-    path: PathBuf,
-    /// Sleep now and then, so that a scan in the background leaves the machine to the phones.
-    pub gentle: bool,
-    beneath: Option<Arc<Beneath>>,
-    seen: Seen,
-    /// Entries made anew or taken away, ever.
-    changes: u64,
-    files_looked_at: usize,
-    /// Why the last whole look came to nothing: the disk's doing, not the files'.
-    fault: Option<String>,
+    pub(super) path: PathBuf,
+    pub(super) beneath: Option<Arc<Beneath>>,
+    pub(super) seen: Seen,
+    /// Entries made anew or taken away, and other changes of what is published, ever.
+    pub(super) changes: u64,
+    /// A look at everything that is under way.
+    pub(super) pass: Option<Pass>,
+    /// Why the root cannot be read now.
+    pub(super) fault: Option<Arc<str>>,
+    /// Whether everything has been looked at once.
+    pub(super) is_known: bool,
+    digests: Arc<Digests>,
     /// A test has the disk fail.
     #[cfg(test)]
     disk_fails: bool,
 }
 
 /// A directory to be read.
-struct Visit {
+#[derive(Debug)]
+pub(super) struct Visit {
     /// The path that led there.
-    path: String,
+    pub(super) path: String,
     /// The same without links.
-    real: String,
-    links: usize,
+    pub(super) real: String,
+    pub(super) links: usize,
+}
+
+/// What is known of a touch beside its path.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Touch {
+    /// Bytes were written to the file in place.
+    pub written: bool,
+    /// This process has put the file there, whole, by rename.
+    pub placed: Option<Version>,
 }
 
 /// Told of every directory, without links in its path, before it is read.
@@ -82,99 +93,67 @@ impl Scanner {
     /// still is true.
     #[must_use]
     pub fn new(id: RootId, path: &Path, previous: Option<&Root>) -> Self {
+        let previous = previous.filter(|root| root.dir == path);
         let index = previous.map(|root| root.entries.clone()).unwrap_or_default();
         let known = index.iter().next().and_then(|(_, entry)| entry.beneath().cloned());
         Scanner {
             id,
             path: path.to_path_buf(),
-            gentle: false,
             beneath: known.filter(|beneath| beneath.path() == path),
-            seen: Seen { index, ..Seen::default() },
+            seen: Seen::of(index),
             changes: 0,
-            files_looked_at: 0,
+            pass: None,
             fault: None,
+            is_known: previous.is_some_and(|root| !root.is_unknown),
+            digests: Arc::default(),
             #[cfg(test)]
             disk_fails: false,
         }
     }
 
+    /// The same, with what is known of files' bytes.
+    #[must_use]
+    pub fn with_digests(self, digests: Arc<Digests>) -> Self {
+        Scanner { digests, ..self }
+    }
+
     /// The root as a part of a catalog.
     #[must_use]
     pub fn root(&self) -> Arc<Root> {
-        Arc::new(Root { dir: self.path.clone(), entries: self.seen.index.clone() })
+        Arc::new(Root {
+            dir: self.path.clone(),
+            entries: self.seen.index.clone(),
+            omitted: Arc::clone(&self.seen.omitted),
+            fault: self.fault.clone(),
+            is_unknown: !self.is_known,
+        })
     }
 
     /// What was left out.
     #[must_use]
     pub fn omissions(&self) -> Omissions {
-        self.seen.all_omissions()
-    }
-
-    /// Whether the root's path leads to another directory than the one that was looked at.
-    #[must_use]
-    pub fn has_moved(&self) -> bool {
-        match &self.beneath {
-            Some(beneath) => !beneath.is_in_place(),
-            None => self.path.is_dir(),
+        let mut omissions = self.seen.all_omissions();
+        if let Some(fault) = &self.fault {
+            let first = format!("{} ({fault})", self.path.display());
+            omissions.insert(Omission::Root, Omitted { count: 1, first });
         }
+        omissions
     }
 
-    /// Looks at everything. True when anything is not as it was.
-    ///
-    /// Where the disk fails, nothing is: a root is not taken for empty because its server is away
-    /// for a moment, or because the process has no descriptor left.
-    pub fn rescan(&mut self, on_directory: OnDirectory<'_>) -> bool {
-        let before = std::mem::take(&mut self.seen);
+    /// Looks at one path that was touched, and at everything that it is also known as. True when
+    /// anything is not as it was.
+    pub fn touch(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
-        self.fault = None;
-        self.open();
-        let top = Visit { path: String::new(), real: String::new(), links: 0 };
-        self.walk(top, Some(&before.index), on_directory);
-        if let Some(fault) = self.fault.take() {
-            let is_first = before.index.is_empty();
-            if !is_first {
-                self.seen = before;
-            }
-            let omitted = Omitted { count: 1, first: fault };
-            self.seen.omissions.insert(Omission::Unreadable, omitted);
-            return is_first && self.changes != changes_before;
-        }
-        if self.changes == changes_before && self.seen.index.len() == before.index.len() {
-            // Nothing of what was just built says anything new, and the old one is shared already.
-            self.seen.index = before.index;
-            return false;
-        }
-        true
-    }
-
-    /// Opens the root's directory where it is another one than before.
-    fn open(&mut self) {
-        if self.beneath.as_ref().is_some_and(|beneath| beneath.is_in_place()) {
-            return;
-        }
-        match Beneath::open(&self.path) {
-            Ok(beneath) => self.beneath = Some(Arc::new(beneath)),
-            Err(why) if is_answer(&why) => {
-                self.beneath = None;
-                self.omit_unless_gone("", &why);
-            }
-            Err(why) => self.omit_unless_gone("", &why),
-        }
-    }
-
-    /// Looks at one path that was touched, and at everything that it is also known as. `written`
-    /// says that bytes were written to the file in place. True when anything is not as it was.
-    pub fn touch(&mut self, path: &str, written: bool, on_directory: OnDirectory<'_>) -> bool {
-        let changes_before = self.changes;
+        let omitted_before = Arc::clone(&self.seen.omitted);
         if !is_hidden(path) {
-            self.look(path, written, on_directory);
+            self.look(path, touch, on_directory);
         }
         let aliases: Vec<String> =
             self.seen.dir_links.iter().filter_map(|(link, real)| alias(path, link, real)).collect();
         for alias in aliases {
-            self.look(&alias, written, on_directory);
+            self.look(&alias, touch, on_directory);
         }
-        self.changes != changes_before
+        self.changes != changes_before || !Arc::ptr_eq(&omitted_before, &self.seen.omitted)
     }
 
     /// Looks at what links lead to, of which no watch tells. True when anything is not as it was.
@@ -186,96 +165,129 @@ impl Scanner {
             let leads_to = self.beneath.as_ref().and_then(|beneath| beneath.real_path(&link));
             // What changes inside the directory is told of by its own path.
             if real.is_none() || real.map(|real| &**real) != leads_to.as_deref() {
-                self.look(&link, false, on_directory);
+                self.look(&link, Touch::default(), on_directory);
             }
         }
         self.changes != changes_before
     }
 
-    fn look(&mut self, path: &str, written: bool, on_directory: OnDirectory<'_>) {
+    pub(super) fn look(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) {
         let Some(beneath) = self.beneath.clone() else { return };
-        let meta = match beneath.dir().symlink_metadata(path) {
+        let meta = match beneath.symlink_metadata(path) {
             Ok(meta) => meta,
-            Err(why) if is_answer(&why) => return self.forget(path, on_directory),
-            // The next look at everything will tell.
-            Err(_) => return,
+            // What goes with the whole root is not missing, but away.
+            Err(why) if is_answer(&why) && !beneath.is_in_place() => return,
+            Err(why) if is_answer(&why) => {
+                self.pardon(path);
+                return self.forget(path);
+            }
+            // It stays as it was known.
+            Err(why) => return self.cannot_read(path, &why),
         };
         if meta.is_file() {
             if self.seen.dirs.contains(path) {
-                self.forget(path, on_directory);
+                self.forget(path);
             }
             self.seen.links.remove(path);
             self.seen.dir_links.remove(path);
-            return self.place(path, version_of(&meta), written, None);
+            return self.place(path, &meta, touch, None);
         }
         if meta.is_symlink() && !self.seen.dirs.contains(path) {
-            let target = beneath.dir().metadata(path).ok().filter(|target| target.is_file());
+            let target = beneath.metadata(path).ok().filter(Metadata::is_file);
             if let Some(target) = target {
-                self.seen.links.insert(path.into());
+                self.note_link(path);
                 self.seen.dir_links.remove(path);
-                return self.place(path, version_of(&target), written, None);
+                return self.place(path, &target, touch, None);
             }
         }
+        self.pardon(path);
         let before = self.seen.index.clone();
-        self.forget(path, on_directory);
-        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        self.forget(path);
+        let above = parent(path);
         let visit = if meta.is_symlink() {
-            let Some(real) = beneath.real_path(parent) else { return };
-            let links = if real == parent { 0 } else { 1 };
-            let parent = Visit { path: parent.to_owned(), real, links };
-            self.follow(&beneath, path, &parent, Some(&before))
+            let Some(real) = beneath.real_path(above) else { return };
+            let links = if real == above { 0 } else { 1 };
+            let above = Visit { path: above.to_owned(), real, links };
+            self.follow(&beneath, path, &above, Some(&before))
         } else if meta.is_dir() {
             beneath.real_path(path).map(|real| Visit { path: path.to_owned(), real, links: 0 })
         } else {
-            return self.seen.omit(Omission::Special, path, "");
+            return self.omit(Omission::Special, path, "");
         };
         if let Some(visit) = visit {
-            self.walk(visit, Some(&before), on_directory);
+            self.walk(visit, &before, on_directory);
         }
     }
 
-    fn walk(&mut self, top: Visit, before: Option<&Index>, on_directory: OnDirectory<'_>) {
+    /// Reads a directory and all beneath it, at once.
+    fn walk(&mut self, top: Visit, before: &Index, on_directory: OnDirectory<'_>) {
         let Some(beneath) = self.beneath.clone() else { return };
         let mut visits = vec![top];
         while let Some(visit) = visits.pop() {
-            // Watched first and read then, so that no change falls between the two.
-            on_directory(&visit.real);
-            if visit.path.split('/').count() > DEPTH_MAX {
-                self.seen.omit(Omission::BeyondLimits, &visit.path, "");
-                continue;
-            }
-            let listing = match visit.path.as_str() {
-                "" => beneath.dir().entries(),
-                path => beneath.dir().read_dir(path),
-            };
-            #[cfg(test)]
-            let listing = match self.disk_fails && visit.path == "broken" {
-                true => Err(io::Error::from(io::ErrorKind::StaleNetworkFileHandle)),
-                false => listing,
-            };
-            let listing = match listing {
-                Ok(listing) => listing,
-                Err(why) => {
-                    self.omit_unless_gone(&visit.path, &why);
-                    continue;
-                }
-            };
-            self.seen.dirs.insert(visit.path.as_str().into());
-            for entry in listing {
-                let further = match entry {
-                    Ok(entry) => self.visit(&beneath, &visit, &entry, before),
+            let Some(listing) = self.read(&beneath, &visit, on_directory) else { continue };
+            for member in listing {
+                let further = match member {
+                    Ok(member) => self.visit(&beneath, &visit, &member, Some(before)),
                     Err(why) => {
-                        self.omit_unless_gone(&visit.path, &why);
-                        continue;
+                        self.cannot_read(&visit.path, &why);
+                        break;
                     }
                 };
                 visits.extend(further);
             }
         }
+        self.keep_known(before);
+    }
+
+    /// Opens a directory for reading.
+    pub(super) fn read(
+        &mut self,
+        beneath: &Arc<Beneath>,
+        visit: &Visit,
+        on_directory: OnDirectory<'_>,
+    ) -> Option<ReadDir> {
+        // Watched first and read then, so that no change falls between the two.
+        on_directory(&visit.real);
+        if visit.path.split('/').count() > DEPTH_MAX {
+            self.omit(Omission::BeyondLimits, &visit.path, "");
+            return None;
+        }
+        let listing = beneath.entries(&visit.path);
+        #[cfg(test)]
+        let listing = match self.disk_fails && visit.path == "broken" {
+            true => Err(io::Error::from(io::ErrorKind::StaleNetworkFileHandle)),
+            false => listing,
+        };
+        match listing {
+            Ok(listing) => {
+                self.seen.dirs.insert(visit.path.as_str().into());
+                Some(listing)
+            }
+            Err(why) => {
+                self.cannot_read(&visit.path, &why);
+                None
+            }
+        }
+    }
+
+    /// Puts back what was known of what cannot be looked at now.
+    fn keep_known(&mut self, before: &Index) {
+        if !self.seen.omitted.hides_any() {
+            return;
+        }
+        let lost = before.iter().filter(|(name, entry)| {
+            self.seen.omitted.is_unreadable(&entry.path)
+                && self.seen.index.at(name, &entry.path).is_none()
+        });
+        let lost: Vec<_> = lost.map(|(name, entry)| (name.to_vec(), Arc::clone(entry))).collect();
+        for (name, entry) in lost {
+            self.meet(&entry);
+            self.seen.insert(&name, entry);
+        }
     }
 
     /// Takes one member of a directory in. Returns it where it must be read in its turn.
-    fn visit(
+    pub(super) fn visit(
         &mut self,
         beneath: &Arc<Beneath>,
         parent: &Visit,
@@ -284,22 +296,25 @@ impl Scanner {
     ) -> Option<Visit> {
         let name = entry.file_name();
         let Some(name) = name.to_str() else {
-            self.seen.omit(
-                Omission::BadName,
-                &join(&parent.path, &name.to_string_lossy()),
-                "not UTF-8",
-            );
+            let path = join(&parent.path, &name.to_string_lossy());
+            self.omit(Omission::BadName, &path, "not UTF-8");
             return None;
         };
         if is_hidden(name) {
             return None;
         }
-        self.breathe();
         let path = join(&parent.path, name);
+        let is_told = |kind: &FileType| kind.is_dir() || kind.is_symlink() || kind.is_file();
         let kind = match entry.file_type() {
+            Ok(kind) if is_told(&kind) => Ok(kind),
+            // Some file systems, FUSE among them, do not tell in a directory what its members are.
+            Ok(_) => entry.metadata().map(|meta| meta.file_type()),
+            Err(why) => Err(why),
+        };
+        let kind = match kind {
             Ok(kind) => kind,
             Err(why) => {
-                self.omit_unless_gone(&path, &why);
+                self.cannot_read(&path, &why);
                 return None;
             }
         };
@@ -310,12 +325,12 @@ impl Scanner {
             return self.follow(beneath, &path, parent, before);
         }
         if !kind.is_file() {
-            self.seen.omit(Omission::Special, &path, "");
+            self.omit(Omission::Special, &path, "");
             return None;
         }
         match entry.metadata() {
-            Ok(meta) => self.place(&path, version_of(&meta), false, before),
-            Err(why) => self.omit_unless_gone(&path, &why),
+            Ok(meta) => self.place(&path, &meta, Touch::default(), before),
+            Err(why) => self.cannot_read(&path, &why),
         }
         None
     }
@@ -328,26 +343,31 @@ impl Scanner {
         parent: &Visit,
         before: Option<&Index>,
     ) -> Option<Visit> {
-        self.seen.links.insert(path.into());
+        self.note_link(path);
         self.seen.dir_links.remove(path);
-        let meta = match beneath.dir().metadata(path) {
+        let meta = match beneath.metadata(path) {
             Ok(meta) => meta,
+            Err(why) if is_answer(&why) => {
+                let why = link_fault(beneath, path, &why);
+                self.omit(Omission::BadLink, path, &why);
+                return None;
+            }
             Err(why) => {
-                self.seen.omit(Omission::BadLink, path, &why.to_string());
+                self.cannot_read(path, &why);
                 return None;
             }
         };
         if meta.is_file() {
-            self.place(path, version_of(&meta), false, before);
+            self.place(path, &meta, Touch::default(), before);
             return None;
         }
         if !meta.is_dir() {
-            self.seen.omit(Omission::Special, path, "");
+            self.omit(Omission::Special, path, "");
             return None;
         }
         let real = beneath.real_path(path)?;
         if is_within(&parent.real, &real) || parent.links >= LINKED_DIRS_MAX {
-            self.seen.omit(Omission::BadLink, path, "in circles");
+            self.omit(Omission::BadLink, path, "it leads in circles");
             return None;
         }
         self.seen.dir_links.insert(path.into(), real.as_str().into());
@@ -355,92 +375,127 @@ impl Scanner {
     }
 
     /// Puts a file into the index, as the entry that it had where nothing about it has changed.
-    fn place(&mut self, path: &str, version: Version, written: bool, before: Option<&Index>) {
+    fn place(&mut self, path: &str, meta: &Metadata, touch: Touch, before: Option<&Index>) {
         let Some(beneath) = self.beneath.clone() else { return };
+        let version = version_of(meta);
         let name = match FileName::parse(path.as_bytes()) {
             Ok(name) if is_access_list(name.as_bytes()) => return,
             Ok(name) => name,
-            Err(refused) => return self.seen.omit(Omission::BadName, path, &refused.to_string()),
+            Err(refused) => return self.omit(Omission::BadName, path, &refused.to_string()),
         };
         let name = name.as_bytes();
-        if let Some(other) = self.seen.index.get(name).filter(|other| *other.path != *path) {
-            let shadowed = if *path < *other.path { other.path.clone() } else { path.into() };
-            let is_shadowed = *shadowed == *path;
-            self.seen.shadowed.entry(name.into()).or_default().insert(shadowed);
-            if is_shadowed {
-                return;
-            }
-        }
-        self.seen.unshadow(name, path);
-        let before = before.unwrap_or(&self.seen.index).get(name).filter(|old| *old.path == *path);
-        let entry = match before {
-            Some(old) if old.version == version && old.lies_beneath(&beneath) => Arc::clone(old),
-            Some(_) | None => {
-                if let Some(old) = before {
-                    old.doubt(&version, written);
+        let before = before.unwrap_or(&self.seen.index).at(name, path).cloned();
+        let same = before.as_ref().filter(|old| {
+            old.version == version
+                && old.lies_beneath(&beneath)
+                && !(touch.written && old.is_whole())
+        });
+        let entry = match same {
+            Some(old) => Arc::clone(old),
+            None => {
+                if let Some(old) = &before {
+                    old.doubt(&version, touch.written);
                 }
-                self.changes += 1;
-                Arc::new(Entry::found(self.id, path, version, &beneath))
+                let entry = Entry::found(self.id, path, version, &beneath);
+                if let Some(digest) = self.digests.find(&version) {
+                    entry.learn(digest);
+                }
+                Arc::new(entry)
             }
         };
-        if self.seen.index.len() >= FILES_MAX && self.seen.index.get(name).is_none() {
-            return self.seen.omit(Omission::BeyondLimits, path, "");
+        if touch.written {
+            entry.note_written();
         }
-        if self.seen.index.get(name).is_none_or(|there| !Arc::ptr_eq(there, &entry)) {
-            self.seen.index.insert(name, entry);
+        if let Some(placed) = touch.placed.filter(|placed| *placed == version) {
+            entry.note_whole(placed.digest);
+        }
+        let there = self.seen.index.at(name, path);
+        if self.seen.index.len() >= FILES_MAX && there.is_none() {
+            return self.omit(Omission::BeyondLimits, path, "");
+        }
+        let is_new = there.is_none_or(|there| !Arc::ptr_eq(there, &entry));
+        if may_read(&beneath, path, meta) {
+            self.pardon(path);
+        } else {
+            self.omit(Omission::Unreadable, path, "its mode does not let this process read it");
+        }
+        self.meet(&entry);
+        if is_new {
+            self.changes += 1;
+            self.seen.insert(name, entry);
         }
     }
 
     /// Takes a path out of the index, with everything under it where it was a directory.
-    fn forget(&mut self, path: &str, on_directory: OnDirectory<'_>) {
-        if self.seen.dirs.contains(path) {
-            for name in self.seen.forget_directory(path) {
-                self.changes += 1;
-                self.look_at_shadows(&name, on_directory);
-            }
+    fn forget(&mut self, path: &str) {
+        if self.seen.dirs.contains(path) || self.seen.has_files_within(path) {
+            self.changes += self.seen.forget_directory(path);
         }
         self.seen.links.remove(path);
         self.seen.dir_links.remove(path);
         let Ok(name) = FileName::parse(path.as_bytes()) else { return };
-        let name = name.as_bytes();
-        if self.seen.index.get(name).is_none_or(|entry| *entry.path != *path) {
-            return self.seen.unshadow(name, path);
-        }
-        self.seen.index.remove(name);
-        self.changes += 1;
-        self.look_at_shadows(name, on_directory);
+        self.changes += u64::from(self.seen.remove(name.as_bytes(), path));
     }
 
-    /// Looks at the files that a name's former owner stood in front of.
-    fn look_at_shadows(&mut self, name: &[u8], on_directory: OnDirectory<'_>) {
-        for path in self.seen.shadowed.remove(name).unwrap_or_default() {
-            self.look(&path, false, on_directory);
-        }
-    }
-
-    /// What vanishes while it is looked at was not left out: it is not there.
-    fn omit_unless_gone(&mut self, path: &str, why: &io::Error) {
-        if !is_answer(why) {
-            self.fault.get_or_insert_with(|| format!("{path} ({why})"));
-        } else if path.is_empty() {
-            let root = self.path.display().to_string();
-            self.seen.omit(Omission::Root, &root, &why.to_string());
+    /// Notes that a path cannot be looked at, unless it has gone: then it was not left out.
+    pub(super) fn cannot_read(&mut self, path: &str, why: &io::Error) {
+        if path.is_empty() {
+            let fault = Some(Arc::from(why.to_string()));
+            self.changes += u64::from(self.fault != fault);
+            self.fault = fault;
+            // Nothing that was known is looked at by itself.
+            self.pass = None;
         } else if !matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
-            self.seen.omit(Omission::Unreadable, path, &why.to_string());
+            self.omit(Omission::Unreadable, path, &why.to_string());
         }
     }
 
-    fn breathe(&mut self) {
-        self.files_looked_at = self.files_looked_at.wrapping_add(1);
-        if self.gentle && self.files_looked_at.is_multiple_of(GENTLE_FILES) {
-            std::thread::sleep(GENTLE_PAUSE);
+    fn omit(&mut self, omission: Omission, path: &str, why: &str) {
+        self.seen.omit(omission, path, why);
+        if let Some(pass) = &mut self.pass {
+            pass.omitted.insert(path, omission, why);
         }
+    }
+
+    fn pardon(&mut self, path: &str) {
+        self.seen.pardon(path);
+        if let Some(pass) = &mut self.pass {
+            pass.omitted.remove(path);
+        }
+    }
+
+    fn note_link(&mut self, path: &str) {
+        self.seen.links.insert(path.into());
+        if let Some(pass) = &mut self.pass {
+            pass.links.insert(path.into());
+        }
+    }
+
+    fn meet(&mut self, entry: &Arc<Entry>) {
+        if let Some(pass) = &mut self.pass {
+            pass.met.insert(address(entry));
+        }
+    }
+}
+
+pub(super) fn address(entry: &Arc<Entry>) -> usize {
+    Arc::as_ptr(entry) as usize
+}
+
+/// Why nothing can be served through a link, in words.
+fn link_fault(beneath: &Beneath, path: &str, why: &io::Error) -> String {
+    match beneath.link_target(path) {
+        Some(target) if why.kind() == io::ErrorKind::NotFound => {
+            format!("it leads to {}, which is not there", target.display())
+        }
+        Some(_) | None => why.to_string(),
     }
 }
 
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
+    use super::super::pass::STEP_FILES;
     use super::*;
     use std::collections::BTreeMap;
     use std::fs;
@@ -502,19 +557,29 @@ mod tests {
     }
 
     #[test]
-    fn of_two_spellings_the_first_in_byte_order_is_served() {
+    fn every_spelling_is_served_as_it_is_spelled_and_another_as_the_first() {
         let root = tempfile::tempdir().unwrap();
         for path in ["settings.txt", "SETTINGS.txt", "Settings.txt"] {
             fs::write(root.path().join(path), path).unwrap();
         }
         let mut scanner = scanner(root.path());
-        assert_eq!(served(&scanner)["settings.txt"], "SETTINGS.txt");
+        let found = |scanner: &Scanner, asked: &str| {
+            let name = FileName::parse(asked.as_bytes()).unwrap();
+            scanner.seen.index.find(&name).unwrap().path.to_string()
+        };
+        for path in ["settings.txt", "SETTINGS.txt", "Settings.txt"] {
+            assert_eq!(found(&scanner, path), path);
+        }
+        assert_eq!(found(&scanner, "SeTTings.txt"), "SETTINGS.txt");
         let omitted = scanner.omissions().remove(&Omission::Shadowed).unwrap();
         assert_eq!(omitted.count, 2);
-        assert_eq!(omitted.first, "Settings.txt (served: SETTINGS.txt)");
+        assert_eq!(omitted.first, "Settings.txt (else served: SETTINGS.txt)");
         fs::remove_file(root.path().join("SETTINGS.txt")).unwrap();
-        scanner.touch("SETTINGS.txt", false, &mut |_| {});
-        assert_eq!(served(&scanner)["settings.txt"], "Settings.txt");
+        scanner.touch("SETTINGS.txt", Touch::default(), &mut |_| {});
+        assert_eq!(found(&scanner, "SETTINGS.txt"), "Settings.txt");
+        fs::remove_file(root.path().join("settings.txt")).unwrap();
+        scanner.touch("settings.txt", Touch::default(), &mut |_| {});
+        assert_eq!(found(&scanner, "settings.txt"), "Settings.txt");
     }
 
     #[test]
@@ -533,7 +598,7 @@ mod tests {
         };
         assert!(same(b"same") && !same(b"other"));
         assert!(!scanner.rescan(&mut |_| {}), "nothing has changed");
-        assert!(!scanner.touch("same", true, &mut |_| {}));
+        assert!(!scanner.touch("same", Touch { written: true, placed: None }, &mut |_| {}));
 
         let again = Scanner::new(RootId(0), root.path(), Some(&after));
         let mut again = again;
@@ -541,19 +606,85 @@ mod tests {
     }
 
     #[test]
-    fn a_root_that_is_away_is_empty_and_comes_back() {
+    fn a_root_that_is_away_stays_as_it_was_and_comes_back() {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("root");
         let mut scanner = scanner(&root);
-        assert!(names(&scanner).is_empty());
+        assert!(names(&scanner).is_empty() && scanner.root().is_unknown);
         assert!(scanner.omissions().contains_key(&Omission::Root) && !scanner.has_moved());
         fs::create_dir(&root).unwrap();
         fs::write(root.join("a"), "x").unwrap();
         assert!(scanner.has_moved() && scanner.rescan(&mut |_| {}));
         assert_eq!(names(&scanner), ["a"]);
+        assert!(!scanner.root().is_unknown && scanner.root().fault.is_none());
         fs::rename(&root, parent.path().join("away")).unwrap();
         assert!(scanner.has_moved() && scanner.rescan(&mut |_| {}));
-        assert!(names(&scanner).is_empty());
+        assert_eq!(names(&scanner), ["a"], "the last good state");
+        assert!(scanner.root().fault.is_some() && scanner.serves());
+        assert!(!scanner.rescan(&mut |_| {}), "told once");
+        fs::create_dir(&root).unwrap();
+        fs::write(root.join("b"), "x").unwrap();
+        assert!(scanner.has_moved() && scanner.rescan(&mut |_| {}));
+        assert_eq!(names(&scanner), ["b"]);
+        assert!(scanner.root().fault.is_none());
+    }
+
+    #[test]
+    fn a_pass_may_be_cut_into_steps_and_touched_in_between() {
+        let root = tempfile::tempdir().unwrap();
+        for n in 0..3 * STEP_FILES {
+            fs::write(root.path().join(format!("{n}.cfg")), "x").unwrap();
+        }
+        let mut scanner = scanner(root.path());
+        fs::remove_file(root.path().join("7.cfg")).unwrap();
+        assert!(!scanner.begin_pass());
+        let mut steps = 0;
+        while scanner.is_passing() {
+            scanner.step(&mut |_| {});
+            let name = format!("new-{steps}");
+            fs::write(root.path().join(&name), "x").unwrap();
+            assert!(scanner.touch(&name, Touch::default(), &mut |_| {}));
+            steps += 1;
+        }
+        assert!(steps > 3);
+        assert_eq!(scanner.seen.index.len(), 3 * STEP_FILES - 1 + steps);
+        assert_eq!(served(&scanner), served(&self::scanner(root.path())));
+    }
+
+    #[test]
+    fn a_directory_that_goes_takes_what_lies_beneath_it_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        for path in ["dir/sub", "dir-2", "dira"] {
+            fs::create_dir_all(at(path)).unwrap();
+        }
+        for path in ["dir/a", "dir/sub/b", "dir-2/c", "dira/d"] {
+            fs::write(at(path), "x").unwrap();
+        }
+        let mut scanner = scanner(root.path());
+        fs::remove_dir_all(at("dir")).unwrap();
+        scanner.touch("dir", Touch::default(), &mut |_| {});
+        assert_eq!(names(&scanner), ["dir-2/c", "dira/d"]);
+    }
+
+    #[test]
+    fn absolute_links_that_stay_inside_are_served_and_others_say_where_they_lead() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir(at("v2")).unwrap();
+        fs::write(at("v2/image"), "x").unwrap();
+        symlink(at("v2"), at("current")).unwrap();
+        symlink(at("v2/image"), at("image")).unwrap();
+        symlink("/etc/passwd", at("out")).unwrap();
+        symlink("nowhere", at("dangling")).unwrap();
+        let scanner = scanner(root.path());
+        assert_eq!(names(&scanner), ["current/image", "image", "v2/image"]);
+        let root = scanner.root();
+        let why = |path| root.omitted.find(path).unwrap();
+        let out = "it leads out of the root, to /etc/passwd";
+        assert_eq!(why("out"), (Omission::BadLink, out));
+        let nowhere = "it leads to nowhere, which is not there";
+        assert_eq!(why("dangling"), (Omission::BadLink, nowhere));
     }
 
     #[test]
@@ -564,14 +695,16 @@ mod tests {
             fs::write(root.path().join(path), "x").unwrap();
         }
         let mut scanner = scanner(root.path());
-        let before = served(&scanner);
         scanner.disk_fails = true;
         fs::write(root.path().join("c"), "x").unwrap();
-        assert!(!scanner.rescan(&mut |_| {}));
-        assert_eq!(served(&scanner), before, "as it was");
+        scanner.rescan(&mut |_| {});
+        assert_eq!(names(&scanner), ["a", "broken/b", "c"], "what was known stays");
+        assert!(scanner.root().omitted.may_hide(b"broken/new"));
         assert!(scanner.omissions()[&Omission::Unreadable].first.starts_with("broken ("));
+        scanner.touch("broken", Touch::default(), &mut |_| {});
+        assert_eq!(names(&scanner), ["a", "broken/b", "c"]);
         scanner.disk_fails = false;
-        assert!(scanner.rescan(&mut |_| {}));
+        assert!(scanner.rescan(&mut |_| {}), "it is no omission any more");
         assert_eq!(names(&scanner), ["a", "broken/b", "c"]);
 
         let mut first = Scanner::new(RootId(0), root.path(), None);
@@ -609,7 +742,7 @@ mod tests {
             |scanner: &Scanner, name: &[u8]| scanner.seen.index.get(name).unwrap().version.bytes;
 
         fs::write(at(".store/v1/image"), "22").unwrap();
-        scanner.touch(".store/v1/image", true, &mut |_| {});
+        scanner.touch(".store/v1/image", Touch { written: true, placed: None }, &mut |_| {});
         scanner.touch_links(&mut |_| {});
         assert_eq!(size(&scanner, b"current/image"), 2);
         assert_eq!(size(&scanner, b"image.bin"), 2);
@@ -618,7 +751,7 @@ mod tests {
         fs::write(at(".store/v2/image"), "333").unwrap();
         fs::remove_file(at("current")).unwrap();
         symlink(".store/v2", at("current")).unwrap();
-        scanner.touch("current", false, &mut |_| {});
+        scanner.touch("current", Touch::default(), &mut |_| {});
         scanner.touch_links(&mut |_| {});
         assert_eq!(size(&scanner, b"current/image"), 3);
         assert_eq!(size(&scanner, b"image.bin"), 3);
@@ -667,7 +800,7 @@ mod tests {
                 dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
                 let places = change(root.path(), step, dice >> 32);
                 for place in &places {
-                    touched.touch(place, false, &mut |_| {});
+                    touched.touch(place, Touch::default(), &mut |_| {});
                 }
                 touched.touch_links(&mut |_| {});
                 let afresh = scanner(root.path());

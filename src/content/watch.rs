@@ -1,49 +1,49 @@
 //! Keeps the catalog as the disk is: hears of changes, looks at what was touched, publishes.
 //!
-//! One thread. It hears of changes through inotify where there is one, looks at whole roots now and
-//! then as the net for what it did not hear, and every second whether a root is still the directory
-//! that it was. Work in the background is rationed: however fast a disk changes, most of a core is
-//! left to others. It never opens a file and never touches the data path.
+//! One thread for each root, so that a disk that hangs holds up nothing but its own. It hears of
+//! changes through inotify where there is one, looks at the whole root now and then as the net for
+//! what it did not hear, and every second whether the root is still the directory that it was. What
+//! is touched while it looks at everything is looked at in between. Work in the background is
+//! rationed: however fast a disk changes, most of a core is left to others. It never touches the
+//! data path.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
-use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::omission::{Omission, Omissions};
-use super::published::Published;
+use super::blob::Version;
+use super::ears::Ears;
+use super::omission::Omissions;
+use super::published::{Listener, Published, RootState};
+use super::rounds::Rounds;
 use super::scan::Scanner;
-use super::{Catalog, RootId};
+use super::{Catalog, Root, RootId};
 
-/// Notices that wait for the thread; more than that, and whole roots are looked at instead.
+/// Notices that wait for a thread; more than that, and the whole root is looked at instead.
 const NOTICES_MAX: usize = 65_536;
-/// Touched paths in one round; more than that, and the whole root is looked at instead.
-const TOUCHED_MAX: usize = 20_000;
-/// How often the thread looks whether a root has moved.
-const ROOT_CHECK: Duration = Duration::from_secs(1);
-/// After a round the thread rests this many times as long as the round took.
-const REST_FACTOR: u32 = 2;
 /// How long a catalog is held after the next one is out: by then no worker's turn uses it, and
-/// taking 200,000 entries apart falls to this thread and not to a worker.
+/// taking 200,000 entries apart falls to a thread of the watch and not to a worker.
 const RETIRED_FOR: Duration = Duration::from_secs(1);
 /// Catalogs held so, at most.
 const RETIRED_MAX: usize = 8;
-/// How often whole roots are looked at while changes cannot be heard.
-const DEAF_RESCAN: Duration = Duration::from_secs(10);
+/// The start waits for the first look at a root only while that gets on: a disk that is silent for
+/// so long hangs.
+const FIRST_LOOK_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long a thread's end is waited for: it may hang at a disk.
+const END_WAIT: Duration = Duration::from_secs(2);
 
 /// What is watched, and how.
 #[derive(Clone, Debug)]
 pub struct WatchConfig {
     /// The roots; a [`RootId`] is a place in this list.
     pub roots: Vec<PathBuf>,
-    /// How long changes are collected before they are looked at. Default 100 ms.
+    /// How long changes are collected before they are looked at. Default 10 ms.
     pub collect: Duration,
     /// How often whole roots are looked at, as the net for what was not heard. Default 60 s.
     pub rescan_every: Duration,
@@ -57,7 +57,7 @@ impl WatchConfig {
     pub fn new(roots: Vec<PathBuf>) -> Self {
         WatchConfig {
             roots,
-            collect: Duration::from_millis(100),
+            collect: Duration::from_millis(10),
             rescan_every: Duration::from_secs(60),
             published: Arc::default(),
         }
@@ -70,59 +70,106 @@ pub type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
 /// The watch, until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    notices: Sender<Notice>,
     published: Arc<Published>,
     stopping: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<WatchThread>,
+}
+
+#[derive(Debug)]
+struct WatchThread {
+    notices: Sender<Notice>,
+    /// Disconnected once the thread is through.
+    ended: Receiver<()>,
+    handle: JoinHandle<()>,
 }
 
 /// Looks at every root, publishes the first catalog before it returns, and each further one from a
-/// thread of its own. A root that `previous` has at the same place keeps its entries. The watch
+/// thread of each root. A root that `previous` has at the same place keeps its entries. The watch
 /// before this one is dropped first: whoever publishes last decides what is served.
 ///
 /// # Errors
-/// The system's, when it gives no thread. A root that cannot be read is no error: it is empty until
-/// it can be.
+/// The system's, when it gives no thread. A root that cannot be read is no error: it stays as it
+/// was known until it can be.
 pub fn start(
     config: WatchConfig,
     previous: Option<&Catalog>,
     publish: Publish,
 ) -> io::Result<Watch> {
-    let (notices, received) = bounded(NOTICES_MAX);
-    let lost = Arc::new(AtomicBool::new(false));
-    let roots = (0..)
-        .zip(&config.roots)
-        .map(|(id, path)| {
-            let known = previous.and_then(|catalog| catalog.roots.get(usize::from(id)));
-            let ears = Ears::new(usize::from(id), path, &notices, &lost);
-            let scanner = Scanner::new(RootId(id), path, known.map(|root| &**root));
-            let told = Omissions::new();
-            WatchedRoot { scanner, ears, told, is_due: true, has_been_touched: false }
-        })
-        .collect();
     let stopping = Arc::new(AtomicBool::new(false));
     let published = Arc::clone(&config.published);
-    let mut round = Round {
-        config,
-        roots,
-        received,
-        lost,
-        stopping: Arc::clone(&stopping),
-        touched: HashMap::new(),
-        prompts: Vec::new(),
-        publish,
-        published: VecDeque::new(),
-        rescanned_at: Instant::now(),
+    let known = |id: u16, path: &Path| {
+        let root = previous.and_then(|catalog| catalog.roots.get(usize::from(id)));
+        root.filter(|root| root.dir == *path).cloned()
     };
-    round.look();
-    round.publish();
-    for root in &mut round.roots {
-        root.scanner.gentle = true;
+    let unknown =
+        |path: &PathBuf| Arc::new(Root { dir: path.clone(), is_unknown: true, ..Root::default() });
+    let roots = (0..).zip(&config.roots);
+    let roots: Vec<_> =
+        roots.map(|(id, path)| known(id, path).unwrap_or_else(|| unknown(path))).collect();
+    let shared = Arc::new(Shared {
+        publish: Mutex::new(Publishing { publish, roots, retired: VecDeque::new(), waits: true }),
+        published: Arc::clone(&published),
+        stopping: Arc::clone(&stopping),
+    });
+    let mut watch = Watch { published: Arc::clone(&published), stopping, threads: Vec::new() };
+    let (mut states, mut listeners, mut first_looks) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, path) in (0..).zip(&config.roots) {
+        let (notices, received) = bounded(NOTICES_MAX);
+        let (looked, first_look) = bounded::<()>(0);
+        let (ending, ended) = bounded::<()>(0);
+        let state = Arc::new(RootState::new(path));
+        let lost = Arc::new(AtomicBool::new(false));
+        let scanner = Scanner::new(RootId(id), path, known(id, path).as_deref());
+        let mut rounds = Rounds {
+            collect: config.collect,
+            rescan_every: config.rescan_every,
+            id,
+            scanner: scanner.with_digests(Arc::clone(published.digests())),
+            ears: Ears::new(path, &notices, &lost),
+            told: Omissions::new(),
+            received,
+            lost,
+            touched: HashMap::new(),
+            prompts: Vec::new(),
+            state: Arc::clone(&state),
+            shared: Arc::clone(&shared),
+            is_due: true,
+            must_finish: false,
+            rescanned_at: Instant::now(),
+            checked_at: Instant::now(),
+        };
+        let handle = std::thread::Builder::new().name(format!("watch-{id}")).spawn(move || {
+            rounds.look_first();
+            drop(looked);
+            rounds.run();
+            drop(ending);
+        })?;
+        listeners.push(Listener::new(&state, &notices));
+        watch.threads.push(WatchThread { notices, ended, handle });
+        first_looks.push((Arc::clone(&state), first_look));
+        states.push(state);
     }
-    let thread = std::thread::Builder::new().name("watch".into());
-    let thread = Some(thread.spawn(move || round.run())?);
-    published.watched_by(Some(Sender::clone(&notices)));
-    Ok(Watch { notices, published, stopping, thread })
+    for (state, first_look) in first_looks {
+        wait_for(&state, &first_look);
+    }
+    shared.start_publishing();
+    published.watched_by(listeners, states);
+    Ok(watch)
+}
+
+/// Waits until a root has been looked at, or its disk is silent for too long.
+fn wait_for(state: &RootState, first_look: &Receiver<()>) {
+    loop {
+        let before = state.progress();
+        let waited = first_look.recv_timeout(FIRST_LOOK_SILENCE_MAX);
+        if waited == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
+        if state.progress() == before {
+            let dir = state.dir().display();
+            return tracing::error!("{dir}: the disk does not answer; starting without its files");
+        }
+    }
 }
 
 impl Watch {
@@ -135,343 +182,104 @@ impl Watch {
 
     /// Has every root looked at soon.
     pub fn rescan(&self) {
-        // A full queue leads to a rescan anyway.
-        let _ = self.notices.try_send(Notice::Rescan(None));
+        for thread in &self.threads {
+            // A full queue leads to a rescan anyway.
+            let _ = thread.notices.try_send(Notice::Rescan);
+        }
     }
 }
 
 impl Drop for Watch {
-    /// Stops the thread; nothing is published afterwards.
+    /// Stops the threads; nothing is published afterwards.
     fn drop(&mut self) {
-        self.published.watched_by(None);
+        self.published.unwatched();
         self.stopping.store(true, Relaxed);
         self.rescan();
-        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("the watch thread panicked");
+        let until = Instant::now() + END_WAIT;
+        for thread in self.threads.drain(..) {
+            // One that hangs at a disk is left behind.
+            if thread.ended.recv_deadline(until) == Err(RecvTimeoutError::Disconnected)
+                && thread.handle.join().is_err()
+            {
+                tracing::error!("a watch thread panicked");
+            }
         }
     }
 }
 
-/// What the thread hears.
+/// What a thread hears.
 #[derive(Debug)]
 pub(super) enum Notice {
-    /// Something happened to a path of a root.
-    Touched { root: usize, path: PathBuf, written: bool },
-    /// Some changes of a root, or of all, went unheard.
-    Rescan(Option<usize>),
-    /// Somebody has changed these paths of the whole system, and waits for the catalog.
-    Prompt { paths: Vec<PathBuf>, done: Sender<()> },
+    /// Something happened to a path of the root.
+    Touched { path: PathBuf, written: bool },
+    /// Some changes went unheard.
+    Rescan,
+    /// Somebody has changed these paths beneath the root, and waits for the catalog. A version
+    /// says that this process has put the file there, whole.
+    Prompt { paths: Vec<(PathBuf, Option<Version>)>, done: Sender<()> },
 }
 
-struct WatchedRoot {
-    scanner: Scanner,
-    ears: Ears,
-    /// What the log was last told about omissions.
-    told: Omissions,
-    /// Whether the whole root is to be looked at.
-    is_due: bool,
-    /// Whether links have to be looked at.
-    has_been_touched: bool,
+/// What the threads share.
+pub(super) struct Shared {
+    publish: Mutex<Publishing>,
+    published: Arc<Published>,
+    pub(super) stopping: Arc<AtomicBool>,
 }
 
-/// The thread's work: collect, look, publish.
-struct Round {
-    config: WatchConfig,
-    roots: Vec<WatchedRoot>,
-    received: Receiver<Notice>,
-    /// Set when a notice found the queue full.
-    lost: Arc<AtomicBool>,
-    stopping: Arc<AtomicBool>,
-    /// What was touched, by root and path, and whether bytes were written in place.
-    touched: HashMap<(usize, String), bool>,
-    /// Who waits for the next catalog: nothing is collected and nobody rests meanwhile.
-    prompts: Vec<Sender<()>>,
+struct Publishing {
     publish: Publish,
+    roots: Vec<Arc<Root>>,
     /// The catalogs that were published last, and when; the last one is the current one.
-    published: VecDeque<(Instant, Arc<Catalog>)>,
-    rescanned_at: Instant,
+    retired: VecDeque<(Instant, Arc<Catalog>)>,
+    /// Nothing is published before all roots have been looked at.
+    waits: bool,
 }
 
-impl Round {
-    fn run(mut self) {
-        while !self.stopping.load(Relaxed) {
-            self.collect();
-            self.let_go();
-            let began = Instant::now();
-            if self.stopping.load(Relaxed) {
-                return;
-            }
-            let is_due = self.mark_due();
-            if self.look() {
-                self.publish();
-            }
-            // Whoever has waited for too long has gone.
-            for done in self.prompts.drain(..) {
-                let _ = done.try_send(());
-            }
-            // What is looked at in due time is looked at gently, and seldom.
-            if !is_due {
-                self.rest(began.elapsed() * REST_FACTOR);
-            }
+impl Shared {
+    pub(super) fn publish(&self, id: u16, root: Arc<Root>) {
+        let mut publishing = self.lock();
+        if let Some(slot) = publishing.roots.get_mut(usize::from(id)) {
+            *slot = root;
+        }
+        if !publishing.waits {
+            self.put_out(&mut publishing);
         }
     }
 
-    /// Waits for the first notice, then goes on collecting for a while.
-    fn collect(&mut self) {
-        if !self.prompts.is_empty() {
-            return;
-        }
-        match self.received.recv_timeout(ROOT_CHECK) {
-            Ok(notice) => self.take(notice),
-            Err(RecvTimeoutError::Timeout) => return,
-            Err(RecvTimeoutError::Disconnected) => return std::thread::sleep(ROOT_CHECK),
-        }
-        let until = Instant::now() + self.config.collect;
-        self.take_until(until);
+    fn start_publishing(&self) {
+        let mut publishing = self.lock();
+        publishing.waits = false;
+        self.put_out(&mut publishing);
     }
 
-    fn rest(&mut self, rest: Duration) {
-        self.take_until(Instant::now() + rest);
-    }
-
-    fn take_until(&mut self, until: Instant) {
-        while !self.stopping.load(Relaxed) && self.prompts.is_empty() {
-            match self.received.recv_deadline(until) {
-                Ok(notice) => self.take(notice),
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn take(&mut self, notice: Notice) {
-        match notice {
-            Notice::Rescan(Some(root)) => {
-                if let Some(root) = self.roots.get_mut(root) {
-                    root.is_due = true;
-                }
-            }
-            Notice::Rescan(None) => self.roots.iter_mut().for_each(|root| root.is_due = true),
-            Notice::Prompt { paths, done } => {
-                let beneath: Vec<_> = paths.iter().flat_map(|path| self.beneath(path)).collect();
-                for (number, path) in beneath {
-                    self.take(Notice::Touched { root: number, path, written: false });
-                }
-                self.prompts.push(done);
-            }
-            Notice::Touched { root, path, written } => {
-                let Some(watched) = self.roots.get_mut(root) else { return };
-                match path.to_str() {
-                    // The root itself was touched: its mode perhaps, or it moved.
-                    Some("") => watched.is_due = true,
-                    Some(path) if self.touched.len() < TOUCHED_MAX => {
-                        *self.touched.entry((root, path.to_owned())).or_default() |= written;
-                    }
-                    Some(_) => watched.is_due = true,
-                    // Such a name is not served anyway.
-                    None => {}
-                }
-            }
-        }
-    }
-
-    /// The roots that a path of the whole system lies in, and what it is called there.
-    fn beneath(&self, path: &Path) -> Vec<(usize, PathBuf)> {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let roots = self.roots.iter().enumerate();
-        roots
-            .filter_map(|(number, root)| {
-                Some((number, path.strip_prefix(&root.ears.path).ok()?.to_path_buf()))
-            })
-            .collect()
-    }
-
-    /// Marks every root when it is time to look at all of them, and says whether it is.
-    fn mark_due(&mut self) -> bool {
-        let is_deaf = self.roots.iter().any(|root| root.ears.is_deaf);
-        let every = match is_deaf {
-            true => self.config.rescan_every.min(DEAF_RESCAN),
-            false => self.config.rescan_every,
-        };
-        let is_due = self.rescanned_at.elapsed() >= every;
-        if is_due {
-            self.rescanned_at = Instant::now();
-            self.take(Notice::Rescan(None));
-        }
-        is_due
-    }
-
-    /// Looks at whatever was touched and at the roots that are marked. True when anything has
-    /// changed.
-    fn look(&mut self) -> bool {
-        if self.lost.swap(false, Relaxed) {
-            tracing::warn!(
-                "files change faster than they can be looked at; looking at all of them"
-            );
-            self.take(Notice::Rescan(None));
-        }
-        let mut changed = false;
-        for root in &mut self.roots {
-            if root.scanner.has_moved() {
-                root.ears.restart();
-                root.is_due = true;
-            }
-        }
-        for ((number, path), written) in self.touched.drain() {
-            // Only a single look sees that bytes were written where size and time were put back.
-            let root = self.roots.get_mut(number).filter(|root| written || !root.is_due);
-            let Some(root) = root else { continue };
-            let ears = &mut root.ears;
-            changed |= root.scanner.touch(&path, written, &mut |dir| ears.hear(dir));
-            root.has_been_touched = true;
-        }
-        for root in &mut self.roots {
-            changed |= root.look();
-        }
-        changed
-    }
-
-    fn publish(&mut self) {
+    fn put_out(&self, publishing: &mut Publishing) {
         if self.stopping.load(Relaxed) {
             return;
         }
-        let roots = self.roots.iter().map(|root| root.scanner.root()).collect();
-        let catalog = Arc::new(Catalog { roots });
-        self.published.push_back((Instant::now(), Arc::clone(&catalog)));
-        self.config.published.store(Arc::clone(&catalog));
-        (self.publish)(catalog);
+        let catalog = Arc::new(Catalog { roots: publishing.roots.clone() });
+        publishing.retired.push_back((Instant::now(), Arc::clone(&catalog)));
+        self.published.store(Arc::clone(&catalog));
+        (publishing.publish)(catalog);
     }
 
     /// Lets go of catalogs that nobody should be using any more.
-    fn let_go(&mut self) {
-        while let Some((next_out_at, _)) = self.published.get(1) {
-            if self.published.len() <= RETIRED_MAX && next_out_at.elapsed() < RETIRED_FOR {
+    pub(super) fn let_go(&self) {
+        loop {
+            let mut publishing = self.lock();
+            let Some((next_out_at, _)) = publishing.retired.get(1) else { return };
+            if publishing.retired.len() <= RETIRED_MAX && next_out_at.elapsed() < RETIRED_FOR {
                 return;
             }
-            self.published.pop_front();
-        }
-    }
-}
-
-impl WatchedRoot {
-    fn look(&mut self) -> bool {
-        let ears = &mut self.ears;
-        let has_been_touched = std::mem::take(&mut self.has_been_touched);
-        if !std::mem::take(&mut self.is_due) {
-            return has_been_touched && self.scanner.touch_links(&mut |dir| ears.hear(dir));
-        }
-        let changed = self.scanner.rescan(&mut |dir| ears.hear(dir));
-        let omissions = self.scanner.omissions();
-        let root = self.ears.path.display();
-        for (omission, omitted) in &omissions {
-            if self.told.get(omission) != Some(omitted) {
-                let (count, first) = (omitted.count, &omitted.first);
-                tracing::warn!("{root}: not served: {omission} ({count}, the first is {first})");
-            }
-        }
-        if self.told.contains_key(&Omission::Root) && !omissions.contains_key(&Omission::Root) {
-            tracing::info!("{root}: served again");
-        }
-        self.told = omissions;
-        changed
-    }
-}
-
-/// Hears of changes under one root.
-struct Ears {
-    root: usize,
-    /// Absolute, as the notices bring it.
-    path: PathBuf,
-    watcher: Option<RecommendedWatcher>,
-    /// Whether some directory is not watched, so that only looking finds its changes.
-    is_deaf: bool,
-    notices: Sender<Notice>,
-    lost: Arc<AtomicBool>,
-}
-
-impl Ears {
-    fn new(root: usize, path: &Path, notices: &Sender<Notice>, lost: &Arc<AtomicBool>) -> Self {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let (notices, lost) = (notices.clone(), Arc::clone(lost));
-        let mut ears = Ears { root, path, watcher: None, is_deaf: false, notices, lost };
-        ears.restart();
-        ears
-    }
-
-    /// Forgets every directory: the root has become another one.
-    fn restart(&mut self) {
-        let (root, path) = (self.root, self.path.clone());
-        let (notices, lost) = (self.notices.clone(), Arc::clone(&self.lost));
-        let handler = move |event: notify::Result<notify::Event>| {
-            for notice in heard(root, &path, event) {
-                if notices.try_send(notice).is_err() {
-                    lost.store(true, Relaxed);
-                }
-            }
-        };
-        // The old one first: the system gives few of them.
-        self.watcher = None;
-        match notify::recommended_watcher(handler) {
-            Ok(watcher) => {
-                self.watcher = Some(watcher);
-                self.is_deaf = false;
-            }
-            Err(why) => self.go_deaf(&format!(
-                "{why}; raise the sysctl fs.inotify.max_user_instances to hear of all"
-            )),
+            let old = publishing.retired.pop_front();
+            drop(publishing);
+            // Not under the lock: it may be the last to have 200,000 entries.
+            drop(old);
         }
     }
 
-    /// Watches one directory, given by its path beneath the root; again is no harm.
-    fn hear(&mut self, dir: &str) {
-        let Some(watcher) = &mut self.watcher else { return };
-        let path = if dir.is_empty() { self.path.clone() } else { self.path.join(dir) };
-        let Err(why) = watcher.watch(&path, RecursiveMode::NonRecursive) else { return };
-        match why.kind {
-            // It has gone already, and whoever took it away made a notice of that.
-            ErrorKind::PathNotFound => {}
-            ErrorKind::MaxFilesWatch => self.go_deaf(
-                "too many directories; raise the sysctl fs.inotify.max_user_watches to hear of all",
-            ),
-            ErrorKind::Generic(_)
-            | ErrorKind::Io(_)
-            | ErrorKind::WatchNotFound
-            | ErrorKind::InvalidConfig(_) => self.go_deaf(&why.to_string()),
-        }
+    fn lock(&self) -> MutexGuard<'_, Publishing> {
+        self.publish.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn go_deaf(&mut self, why: &str) {
-        if !self.is_deaf {
-            let (root, every) = (self.path.display(), DEAF_RESCAN.as_secs());
-            tracing::warn!("changes under {root} are only found every {every} s: {why}");
-        }
-        self.is_deaf = true;
-    }
-}
-
-/// What an event of the system means here.
-fn heard(root: usize, path: &Path, event: notify::Result<notify::Event>) -> Vec<Notice> {
-    let event = match event {
-        Ok(event) if event.need_rescan() => return vec![Notice::Rescan(Some(root))],
-        Ok(event) => event,
-        Err(_) => return vec![Notice::Rescan(Some(root))],
-    };
-    let written = match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Data(_)) => true,
-        // Reading is no change, and the loader reads a lot.
-        EventKind::Access(_) => return Vec::new(),
-        EventKind::Modify(_)
-        | EventKind::Create(_)
-        | EventKind::Remove(_)
-        | EventKind::Any
-        | EventKind::Other => false,
-    };
-    let beneath = event.paths.iter().filter_map(|full| full.strip_prefix(path).ok());
-    let served = beneath.filter(|path| {
-        let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
-        name.is_none_or(|name| !name.starts_with(b"."))
-    });
-    served.map(|path| Notice::Touched { root, path: path.to_path_buf(), written }).collect()
 }
 
 #[cfg(test)]
@@ -565,11 +373,14 @@ mod tests {
         for round in 0..2 {
             fs::create_dir(&root).unwrap();
             fs::write(root.join("file"), "x").unwrap();
-            latest.wait_until("the root is back", |now| now.entry("file").is_some());
+            latest.wait_until("the root is back", |now| {
+                now.catalog().roots[0].fault.is_none() && now.entry("file").is_some()
+            });
             fs::write(root.join("more"), "x").unwrap();
             latest.wait_until("it is heard", |now| now.entry("more").is_some());
             fs::rename(&root, parent.path().join(format!("away-{round}"))).unwrap();
-            latest.wait_until("the root is away", |now| now.entry("file").is_none());
+            latest.wait_until("the root is away", |now| now.catalog().roots[0].fault.is_some());
+            assert!(latest.entry("file").is_some(), "the last good state stays");
         }
     }
 
@@ -657,5 +468,53 @@ mod tests {
             fs::remove_file(root.path().join(format!("{n}.cfg"))).unwrap();
         }
         latest.wait_until("half are gone", |now| now.catalog().roots[0].entries.len() == 15_000);
+    }
+
+    #[test]
+    fn what_this_process_has_placed_is_published_before_it_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        for n in 0..50 {
+            let path = root.path().join(format!("{}.cfg", n % 5));
+            let aside = root.path().join(".aside");
+            fs::write(&aside, n.to_string()).unwrap();
+            fs::rename(&aside, &path).unwrap();
+            let version = Some(Version::of(&fs::metadata(&path).unwrap()));
+            let placed = [super::super::published::Placed { path, version }];
+            assert!(watch.published().publish(&placed, Duration::from_secs(20)));
+            let entry = latest.entry(&format!("{}.cfg", n % 5)).unwrap();
+            assert_eq!(Some(entry.version), version);
+            assert!(entry.is_whole());
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_answered_while_everything_is_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        for n in 0..20_000 {
+            fs::write(root.path().join(format!("{n}.cfg")), "").unwrap();
+        }
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        watch.rescan();
+        for n in 0..20 {
+            let path = root.path().join(format!("new-{n}"));
+            fs::write(&path, "x").unwrap();
+            let placed = [super::super::published::Placed { path, version: None }];
+            assert!(watch.published().publish(&placed, Duration::from_secs(20)));
+            assert!(latest.entry(&format!("new-{n}")).is_some());
+        }
+    }
+
+    #[test]
+    fn what_is_written_in_place_after_it_was_placed_is_not_taken_for_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        fs::write(&path, "1").unwrap();
+        let version = Some(Version::of(&fs::metadata(&path).unwrap()));
+        let placed = [super::super::published::Placed { path: path.clone(), version }];
+        assert!(watch.published().publish(&placed, Duration::from_secs(20)));
+        fs::write(&path, "2").unwrap();
+        latest.wait_until("the write is heard", |now| !now.entry("file").unwrap().is_whole());
     }
 }

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::content::published::RootHealth;
 use crate::time::Duration;
 
 /// How well phones are served, and why not better.
@@ -40,6 +41,20 @@ pub struct ContentHealth {
     pub degraded: Vec<String>,
     /// Whether nothing at all can be served.
     pub nothing_served: bool,
+}
+
+impl ContentHealth {
+    /// What the roots come to. Nothing is served where each of them fails and has nothing in
+    /// memory.
+    #[must_use]
+    pub fn of(roots: &[RootHealth]) -> Self {
+        let faults = roots.iter().filter_map(|root| Some((root, root.fault.as_ref()?)));
+        let words = |(root, fault): (&RootHealth, &String)| {
+            format!("{} cannot be read: {fault}", root.dir.display())
+        };
+        let nothing_served = !roots.is_empty() && roots.iter().all(|root| !root.serves);
+        ContentHealth { degraded: faults.map(words).collect(), nothing_served }
+    }
 }
 
 impl HealthState {

@@ -20,6 +20,7 @@ use super::control_socket::server::{Commands, Order};
 use super::data_lock::DataLock;
 use super::descriptors::Descriptors;
 use super::exit::{Exit, Failure};
+use super::health::ContentHealth;
 use super::inherit::Inherited;
 use super::log::LogHandle;
 use super::night::Night;
@@ -31,6 +32,7 @@ use super::trial::Trial;
 use super::web::{self, Web};
 use super::{banner, notify, own_directories, privileges, sample, thread_rehearsal};
 use crate::content::Catalog;
+use crate::content::hasher::Digests;
 use crate::content::published::Published;
 use crate::content::watch::{self, Watch, WatchConfig};
 use crate::count::Figure;
@@ -208,7 +210,7 @@ impl<D: DataPath> Daemon<D> {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
         let writer = RecordWriter::start(records.clone(), clock).map_err(no_thread)?;
-        let watch = watch(&settings, None, &snapshot, Arc::default()).map_err(no_thread)?;
+        let watch = watch(&settings, None, &snapshot, published(&settings)).map_err(no_thread)?;
         let parts = Parts {
             settings: settings.clone(),
             clock,
@@ -273,6 +275,9 @@ impl<D: DataPath> Daemon<D> {
     fn tick(&mut self) {
         self.board.collect();
         self.board.look_at_files();
+        if let Some(watch) = &self.watch {
+            self.board.note_content(ContentHealth::of(&watch.published().health()));
+        }
         self.board.note_figures(self.data.figures());
         if self.board.stuck().is_empty() {
             notify::alive();
@@ -422,6 +427,11 @@ fn account(settings: &Settings) -> Result<Option<Account>, String> {
         return Ok(None);
     };
     Account::find(user, settings.group.as_deref()).map(Some)
+}
+
+/// What the watch publishes to, with what is known of files' bytes from earlier.
+fn published(settings: &Settings) -> Arc<Published> {
+    Arc::new(Published::new(Arc::new(Digests::of(&settings.data_dir))))
 }
 
 /// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is

@@ -9,16 +9,20 @@ use std::thread;
 
 use super::config::Settings;
 
-/// Threads beside the workers and the loader: log, watch and the one that hears of changes, writer,
-/// files, two for passwords, control, archiver, and some for what uploads sync at once.
-const OTHERS: usize = 16;
+/// Threads beside the workers, the loader and the roots: log, writer, files, hasher, the loader's
+/// timer and its thread for other disks, two for passwords, control, archiver, and some for what
+/// uploads sync at once.
+const OTHERS: usize = 18;
+/// Threads of each root: the watch and the one that hears of changes.
+const PER_ROOT: usize = 2;
 
 /// Makes the threads that the settings need and lets them go.
 ///
 /// # Errors
 /// The sentence that says how many there must be.
 pub(super) fn rehearse(settings: &Settings, workers: usize) -> Result<(), String> {
-    let count = workers + settings.content.threads + OTHERS;
+    let roots = settings.roots.len() * PER_ROOT;
+    let count = workers + settings.content.threads + roots + OTHERS;
     together(count).map_err(|fault| {
         format!(
             "cannot start {count} threads: {fault}; raise the limit of threads (ulimit -u, \

@@ -448,7 +448,6 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::TcpStream as Client;
-    use std::path::PathBuf;
     use std::sync::Arc;
 
     use crate::admission::Admission;
@@ -489,7 +488,7 @@ mod tests {
                 let entry = Entry::new(RootId(0), path, blob.version());
                 (name.as_bytes().into(), Arc::new(entry))
             });
-            let root = Root { dir: PathBuf::new(), entries: entries.collect() };
+            let root = Root { entries: entries.collect(), ..Root::default() };
             let catalog = Catalog { roots: vec![Arc::new(root)] };
             let poll = mio::Poll::new().unwrap();
             let listener = StreamListener {

@@ -101,6 +101,8 @@ pub enum Denial<'a> {
     RemapOfUpload(Unroutable),
     /// No root has the name.
     NotFound,
+    /// The name may be one of those in a root or directory that cannot be read now.
+    Unavailable,
     /// Neither the vault nor an `[[upload]]` row takes the name.
     NoUploadRule,
     /// The `[[upload]]` row does not append.
@@ -120,6 +122,9 @@ impl fmt::Display for Denial<'_> {
             Denial::Name(why) => why.fmt(f),
             Denial::Remap(why) | Denial::RemapOfUpload(why) => why.fmt(f),
             Denial::NotFound => f.write_str("no root has the name"),
+            Denial::Unavailable => {
+                f.write_str("the name may be in a directory that cannot be read now")
+            }
             Denial::NoUploadRule => {
                 f.write_str("neither the vault nor an [[upload]] row takes the name")
             }

@@ -189,6 +189,9 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
                 Some(row) => Action::NeedsCredentials { row },
                 None => Action::Serve(entry),
             },
+            None if self.catalog.may_have(&stack(self.request, self.policy), &name) => {
+                Action::Refuse(Denial::Unavailable)
+            }
             None => Action::Refuse(Denial::NotFound),
         }
     }

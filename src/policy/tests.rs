@@ -49,7 +49,11 @@ impl Bench {
                 let entry = Arc::new(Entry::new(RootId(id), path, version));
                 (FileName::parse(path.as_bytes()).unwrap().as_bytes().into(), entry)
             });
-            Arc::new(Root { dir: PathBuf::from(format!("/srv/{id}")), entries: entries.collect() })
+            Arc::new(Root {
+                dir: PathBuf::from(format!("/srv/{id}")),
+                entries: entries.collect(),
+                ..Root::default()
+            })
         };
         let roots = vec![
             root(0, &["other", "4711_96xxdata.txt", "fxd_settings.txt"]),

@@ -22,6 +22,7 @@ impl From<Denial<'_>> for Refusal {
             | Denial::NoUploadRule
             | Denial::NotAppendable
             | Denial::VaultAppend => Refusal::UploadNotAllowed,
+            Denial::Unavailable => Refusal::Unavailable,
             Denial::NotDeletable => Refusal::MethodNotAllowed,
             Denial::ExtensionMissing => Refusal::ExtensionMissing,
         }

@@ -201,6 +201,8 @@ pub enum Refusal {
     BadPath(crate::content::files::BadPath),
     /// No root of the stack has the name.
     NoSuchFile,
+    /// The name may be one of those in a root or directory that cannot be read now.
+    Unavailable,
     /// The client is outside the access list.
     AccessDenied,
     /// No rule allows this upload.

@@ -8,6 +8,10 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::upload::Upload;
+use crate::content::digest::Digest;
+
+/// Largest upload in bytes that is hashed while it is stored.
+const HASHED_BYTES_MAX: usize = 16 << 20;
 
 /// What stays of what is there before an upload: as much of the newest end as the rule allows. What
 /// goes goes up to a line's end. Also the file that was there.
@@ -26,6 +30,19 @@ pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<(V
         bytes.drain(..kept_from);
     }
     Ok((bytes, file))
+}
+
+/// What the bytes of a file are; none where they cannot be read.
+pub(super) fn digest_of(dir: &Dir, name: &str) -> Option<Digest> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(open_regular(dir, name).ok()?.0).ok()?;
+    Some(Digest::from_hash(&hasher.finalize()))
+}
+
+/// What the bytes of an upload are; none where it would take long to tell.
+pub(super) fn digest_of_upload(upload: &Upload) -> Option<Digest> {
+    let is_cheap = upload.spool.is_none() && upload.bytes.len() <= HASHED_BYTES_MAX;
+    is_cheap.then(|| Digest::of(&upload.bytes))
 }
 
 /// Opens what is there, and says how many bytes it has.

@@ -23,6 +23,7 @@ use super::stamp::Stamp;
 use super::versions::{self, VersionName};
 use crate::content::Stored;
 use crate::content::blob::{Blob, Version};
+use crate::content::digest::Digest;
 
 /// The directory in the vault in which files are written.
 const ASIDE_DIRECTORY: &str = ".aside";
@@ -64,7 +65,7 @@ pub(super) struct Placed {
 #[derive(Debug)]
 enum Intent {
     Fetch(Arc<Blob>),
-    Keep { new: bool, name: VersionName },
+    Keep { new: bool, name: VersionName, digest: Digest },
     Forget,
 }
 
@@ -119,8 +120,9 @@ pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
     let done = match (intent, last?) {
         (Intent::Fetch(blob), _) => Done::Fetched(blob),
         (Intent::Forget, _) => Done::Forgotten,
-        (Intent::Keep { new, name }, last) => {
-            let version = name.version(last.ok_or_else(unwritten)?);
+        (Intent::Keep { new, name, digest }, last) => {
+            let placed = Version { digest: Some(digest), ..last.ok_or_else(unwritten)? };
+            let version = name.version(placed);
             Done::Kept(Stored { new, version })
         }
     };
@@ -299,7 +301,10 @@ fn keep(
         Some(dir) => newest(&dir)?,
         None => None,
     };
-    let version = there.and_then(|(_, version)| version);
+    let mut version = there.and_then(|(_, version)| version);
+    if let (Precondition::Matches(_), Some(version)) = (change.precondition, &mut version) {
+        version.digest = versions::fetch(vault, item)?.and_then(|blob| blob.version().digest);
+    }
     if change.bytes.is_none() && version.is_none() {
         return Err(Trouble::Denied(Denied::NotThere));
     }
@@ -324,7 +329,7 @@ fn keep(
     };
     asides.push(aside);
     let intent = match change.bytes {
-        Some(_) => Intent::Keep { new: version.is_none(), name },
+        Some(bytes) => Intent::Keep { new: version.is_none(), name, digest: Digest::of(bytes) },
         None => Intent::Forget,
     };
     Ok(Begun { asides, place, intent })

@@ -18,6 +18,8 @@ pub mod keep;
 pub mod months;
 pub mod names;
 #[cfg(feature = "server")]
+mod order;
+#[cfg(feature = "server")]
 mod parts;
 #[cfg(feature = "server")]
 pub(crate) mod places;

@@ -45,6 +45,22 @@ impl Spellings {
         Ok(self.0.get(path).and_then(|known| known.spellings.get(&fold(name))).cloned())
     }
 
+    /// How a member of a directory is spelled there: as it was asked for if there is such a one,
+    /// else as the first in byte order. What is not there is spelled as it is folded.
+    pub(crate) fn resolve(
+        &mut self,
+        dir: &Dir,
+        path: &Path,
+        (folded, asked): (&str, &str),
+    ) -> io::Result<String> {
+        let first = self.find(dir, path, folded)?;
+        if first.as_ref().is_some_and(|first| first != asked && dir.symlink_metadata(asked).is_ok())
+        {
+            return Ok(asked.to_owned());
+        }
+        Ok(first.unwrap_or_else(|| folded.to_owned()))
+    }
+
     /// Notes that nothing but a file aside has come or gone.
     pub(crate) fn still_hold(&mut self, dir: &Dir, path: &Path) {
         if let (Some(known), Ok(state)) = (self.0.get_mut(path), state(dir)) {

@@ -7,7 +7,7 @@
 //! leaves the directories it was given, and never changes a file in place: phones that are being
 //! sent the old version finish it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata};
 
-use super::append::kept_part;
+use super::append::{digest_of, digest_of_upload, kept_part};
 use super::deed::{Deed, Denied, Done, Precondition, VaultPolicy, holds};
 pub use super::directories::Directories;
 use super::directories::bytes_in;
@@ -24,11 +24,15 @@ use super::durable::{Aside, Disk, Manner, Target};
 use super::keep;
 pub use super::keep::Imported;
 use super::names::Item;
+use super::order::independent;
 use super::places::{self, REDOS_MAX, Seen};
 use super::spelling::Spellings;
 use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
 use super::versions::VersionName;
+use crate::content::blob::Version;
+use crate::content::digest::Digest;
+use crate::content::published;
 use crate::content::{StoreError, Stored};
 use crate::wire::name::FileName;
 
@@ -63,6 +67,8 @@ pub struct Writer {
     spellings: Spellings,
     used: HashMap<u16, Used>,
     versions_pruned: u64,
+    /// Uploads that are in their places and not published yet.
+    placed: Vec<published::Placed>,
     pub(super) disk: Disk,
 }
 
@@ -87,6 +93,8 @@ pub(super) struct Place {
 struct Ready {
     aside: Aside,
     seen: Seen,
+    /// What the bytes are.
+    digest: Option<Digest>,
     /// The old file where the new one is made of it. As long as it is open, no other file can have
     /// its number.
     _old: Option<std::fs::File>,
@@ -123,13 +131,6 @@ enum Placed {
     Deed(Result<keep::Placed, Denied>),
 }
 
-/// What a job changes: two that change the same are done one after the other.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Changes<'a> {
-    File(u16, &'a [u8]),
-    Extension(&'a Path, &'a str),
-}
-
 impl Writer {
     /// A writer into numbered directories, each of which takes so many bytes.
     #[must_use]
@@ -140,6 +141,7 @@ impl Writer {
             spellings: Spellings::default(),
             used: HashMap::new(),
             versions_pruned: 0,
+            placed: Vec::new(),
             disk: Disk::default(),
         }
     }
@@ -225,6 +227,11 @@ impl Writer {
         }
     }
 
+    /// The uploads that are in their places since this was last asked, durable or not.
+    pub fn take_placed(&mut self) -> Vec<published::Placed> {
+        std::mem::take(&mut self.placed)
+    }
+
     /// Old versions that were removed so far.
     #[must_use]
     pub fn versions_pruned(&self) -> u64 {
@@ -268,15 +275,20 @@ impl Writer {
     /// Judges an upload and writes it aside.
     fn begin_upload(&mut self, upload: &Upload) -> Result<Ready, StoreError> {
         let place = self.place(upload.directory, &upload.name)?;
-        if !holds(&upload.precondition, place.seen.version()) {
+        let mut there = place.seen.version().copied();
+        if let (Precondition::Matches(_), Some(there)) = (&upload.precondition, &mut there) {
+            // The tag may be of the bytes, and nobody else has this moment's.
+            there.digest = digest_of(&place.dir, &place.name);
+        }
+        if !holds(&upload.precondition, there.as_ref()) {
             return Err(StoreError::Precondition);
         }
         let written = self.write(upload, &place);
-        let (aside, old) =
+        let (aside, old, digest) =
             written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
         // What stands aside is never served.
         self.spellings.still_hold(&place.dir, &place.path);
-        Ok(Ready { aside, seen: place.seen, _old: old })
+        Ok(Ready { aside, seen: place.seen, digest, _old: old })
     }
 
     /// Does all but sync the directory, whose path it returns. Where somebody else was faster, the
@@ -347,6 +359,9 @@ impl Writer {
             self.used.remove(&upload.directory);
             self.refusal(&why, &place.path.join(&place.name))
         })?;
+        let version = Version { digest: ready.digest, ..version };
+        let path = place.path.join(&place.name);
+        self.placed.push(published::Placed { path, version: Some(version) });
         self.spellings.note(&place.dir, &place.path, &place.name);
         Ok((place.path, Stored { new: !ready.seen.is_something(), version }))
     }
@@ -363,23 +378,27 @@ impl Writer {
             tracing::error!("an upload of {name} has no directory");
             return Err(StoreError::Io);
         };
-        let Ok(name) = std::str::from_utf8(name.as_bytes()) else {
+        let (spelling, folded) = (name.spelling(), name.as_bytes());
+        let (Ok(name), Ok(asked)) = (str::from_utf8(folded), str::from_utf8(spelling.as_bytes()))
+        else {
             tracing::warn!("{name} cannot be stored: its name is not UTF-8");
             return Err(StoreError::Forbidden);
         };
         let mut path = top.clone();
         let mut found = self.disk.top(&top);
         let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
-        for part in parents.split('/').filter(|part| !part.is_empty()) {
+        let (asked_parents, asked_last) = asked.rsplit_once('/').unwrap_or(("", asked));
+        let parts = parents.split('/').zip(asked_parents.split('/'));
+        for part in parts.filter(|(part, _)| !part.is_empty()) {
             found = found.and_then(|dir| {
-                let spelled = self.spelling(&dir, &path, part)?;
+                let spelled = self.spellings.resolve(&dir, &path, part)?;
                 let inner = self.disk.inner(&dir, &path, &spelled, 0);
                 path.push(&spelled);
                 inner
             });
         }
         let place = found.and_then(|dir| {
-            let name = self.spelling(&dir, &path, last)?;
+            let name = self.spellings.resolve(&dir, &path, (last, asked_last))?;
             let seen = Seen::at(&dir, &name)?;
             let existing = match dir.symlink_metadata(&name) {
                 Ok(meta) => Some(meta),
@@ -391,17 +410,12 @@ impl Writer {
         place.map_err(|why| self.refusal(&why, &path))
     }
 
-    /// How a member of a directory is spelled there; what is not there is spelled as it is folded.
-    fn spelling(&mut self, dir: &Dir, path: &Path, folded: &str) -> io::Result<String> {
-        Ok(self.spellings.find(dir, path, folded)?.unwrap_or_else(|| folded.to_owned()))
-    }
-
     /// Writes an upload aside, behind what is there where the rule says so.
     fn write(
         &mut self,
         upload: &Upload,
         place: &Place,
-    ) -> io::Result<(Aside, Option<std::fs::File>)> {
+    ) -> io::Result<(Aside, Option<std::fs::File>, Option<Digest>)> {
         let (mut kept, mut old) = (Vec::new(), None);
         match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
@@ -424,11 +438,12 @@ impl Writer {
         let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
         let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
         let to = Target { dir, path, name: place.name.clone() };
+        let digest = if kept.is_empty() { digest_of_upload(upload) } else { None };
         let aside = self.write_pieces(&to, kept, upload, manner)?;
         if let Some(used) = self.used.get_mut(&upload.directory) {
             used.bytes = used.bytes.saturating_sub(before_bytes) + bytes;
         }
-        Ok((aside, old))
+        Ok((aside, old, digest))
     }
 
     /// Whether a directory takes so many bytes more. Adds up what lies in it the first time, and
@@ -480,16 +495,6 @@ impl Writer {
     }
 }
 
-/// How many of the first jobs change different things, so that none must see what another did.
-fn independent(jobs: &[Job<'_>]) -> usize {
-    let mut changed = HashSet::new();
-    let changes = jobs.iter().map(|job| match job {
-        Job::Upload(upload) => Changes::File(upload.directory, upload.name.as_bytes()),
-        Job::Deed(deed, _) => Changes::Extension(&deed.policy.dir, &deed.item.extension),
-    });
-    changes.take_while(|one| changed.insert(*one)).count()
-}
-
 /// The moment that a new version is named by.
 fn now() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -501,7 +506,6 @@ fn now() -> Stamp {
 mod tests {
     use super::super::durable::{Fault, Step};
     use super::*;
-    use crate::content::blob::Version;
     use crate::vault::deed::Precondition;
     use std::fs;
     use std::io::Read as _;

@@ -18,6 +18,7 @@ use super::keep::denied;
 use super::store::{Job, Outcome, Writer};
 use super::upload::PartOp;
 use super::versions;
+use crate::content::published::Placed;
 use crate::content::{Answer, Ask, Ticket};
 use crate::time::Instant;
 
@@ -210,11 +211,13 @@ impl Vault {
         }
     }
 
-    /// Writes until all senders are gone, as much at a time as has come meanwhile.
+    /// Writes until all senders are gone, as much at a time as has come meanwhile. What is in its
+    /// place is published before anybody is answered.
     pub fn run_writer(
         &self,
         mut writer: Writer,
         tasks: &Receiver<Task>,
+        publish: impl Fn(&[Placed]),
         answer: impl Fn(usize, Answer),
     ) {
         while let Ok(first) = tasks.recv() {
@@ -236,6 +239,11 @@ impl Vault {
             let jobs: Vec<_> = batch.iter().filter_map(job).collect();
             let outcomes = writer.run(&jobs);
             self.pruned.store(writer.versions_pruned(), Relaxed);
+            // Whoever is told that it is stored finds it at once.
+            let placed = writer.take_placed();
+            if !placed.is_empty() {
+                publish(&placed);
+            }
             let asked = batch.iter().filter(|task| job(task).is_some());
             for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
                 let ticket = ask.ticket();

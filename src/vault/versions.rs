@@ -20,6 +20,7 @@ use cap_std::fs::{Dir, OpenOptions};
 use super::names::{self, Item};
 use super::stamp::Stamp;
 use crate::content::blob::{Blob, Version};
+use crate::content::digest::Digest;
 
 /// Largest version in bytes that is read: no configuration allows a larger one to be kept.
 pub const VERSION_BYTES_LIMIT: u64 = 1 << 30;
@@ -148,7 +149,11 @@ pub fn read(dir: &Dir, name: VersionName) -> io::Result<Option<Blob>> {
     if bytes.len() as u64 > VERSION_BYTES_LIMIT {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    let version = Version { bytes: bytes.len() as u64, ..name.version(Version::of(&meta)) };
+    let version = Version {
+        bytes: bytes.len() as u64,
+        digest: Some(Digest::of(&bytes)),
+        ..name.version(Version::of(&meta))
+    };
     Ok(Some(Blob::heap(bytes.into_boxed_slice(), version)))
 }
 

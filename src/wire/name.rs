@@ -1,6 +1,8 @@
 //! File names as phones ask for them, to the one folded form in which the catalog keeps them.
 //!
 //! The only way from bytes of a peer to a [`FileName`]; nothing downstream looks for `..` again.
+//! A name remembers which of its letters were upper case, for directories that hold two names
+//! which differ in case only; names are equal whatever their case.
 //! `?`, `*` and `%` are ordinary bytes here: such a name is simply not found.
 
 use std::fmt;
@@ -9,11 +11,37 @@ use std::hash::{Hash, Hasher};
 /// Longest name in bytes, directories included, as it is after folding.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// Bits in one word of [`FileName::upper`].
+const WORD_BITS: usize = u64::BITS as usize;
+
 /// A name beneath a root: lower case, `/` between the parts, no part that leads elsewhere.
 #[derive(Clone, Copy)]
 pub struct FileName {
     bytes_used: u8,
     bytes: [u8; NAME_BYTES_MAX],
+    /// One bit for each byte: whether it was an upper-case letter.
+    upper: [u64; NAME_BYTES_MAX.div_ceil(WORD_BITS)],
+}
+
+/// A name in the spelling in which it was asked for: see [`FileName::spelling`].
+#[derive(Clone, Copy)]
+pub struct Spelling {
+    bytes_used: u8,
+    bytes: [u8; NAME_BYTES_MAX],
+}
+
+impl Spelling {
+    /// The bytes, as many as the folded name has.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.bytes_used)]
+    }
+}
+
+impl fmt::Display for Spelling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.as_bytes().escape_ascii())
+    }
 }
 
 /// Why a name is refused.
@@ -46,7 +74,11 @@ impl FileName {
     /// # Errors
     /// [`BadName`] says what in the name leads out of the root or cannot be a file.
     pub fn parse(asked: &[u8]) -> Result<FileName, BadName> {
-        let mut name = FileName { bytes_used: 0, bytes: [0; NAME_BYTES_MAX] };
+        let mut name = FileName {
+            bytes_used: 0,
+            bytes: [0; NAME_BYTES_MAX],
+            upper: [0; NAME_BYTES_MAX.div_ceil(WORD_BITS)],
+        };
         let mut names_directory = false;
         for part in asked.split(|&byte| byte == b'/' || byte == b'\\') {
             names_directory = part.is_empty() || part == b".";
@@ -70,6 +102,32 @@ impl FileName {
         &self.bytes[..usize::from(self.bytes_used)]
     }
 
+    /// The name in the case in which it was asked for; otherwise the same bytes.
+    #[must_use]
+    pub fn spelling(&self) -> Spelling {
+        let mut bytes = self.bytes;
+        for (at, byte) in self.as_bytes().iter().enumerate() {
+            if self.is_upper(at) {
+                bytes[at] = byte.to_ascii_uppercase();
+            }
+        }
+        Spelling { bytes_used: self.bytes_used, bytes }
+    }
+
+    /// Whether a path is this name in exactly the case in which it was asked for.
+    #[must_use]
+    pub fn is_spelled(&self, path: &[u8]) -> bool {
+        path.len() == self.as_bytes().len()
+            && path.iter().zip(self.as_bytes()).enumerate().all(|(at, (there, folded))| {
+                let asked = if self.is_upper(at) { folded.to_ascii_uppercase() } else { *folded };
+                asked == *there
+            })
+    }
+
+    fn is_upper(&self, at: usize) -> bool {
+        self.upper[at / WORD_BITS] >> (at % WORD_BITS) & 1 == 1
+    }
+
     /// The parts between the slashes, at least one.
     pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
         self.as_bytes().split(|&byte| byte == b'/')
@@ -82,8 +140,10 @@ impl FileName {
         };
         let end = start + part.len();
         let Some(room) = self.bytes.get_mut(start..end) else { return Err(BadName::TooLong) };
-        room.copy_from_slice(part);
-        room.make_ascii_lowercase();
+        for (at, (byte, asked)) in (start..).zip(room.iter_mut().zip(part)) {
+            *byte = asked.to_ascii_lowercase();
+            self.upper[at / WORD_BITS] |= u64::from(*byte != *asked) << (at % WORD_BITS);
+        }
         if start > 0 {
             self.bytes[start - 1] = b'/';
         }
@@ -218,6 +278,13 @@ pub fn check(bytes: &[u8]) {
         let longer = [before, folded.to_ascii_uppercase().as_slice()].concat();
         assert_eq!(FileName::parse(&longer), Ok(name), "{name} has two meanings");
     }
+    let spelling = name.spelling();
+    assert!(
+        spelling.as_bytes().eq_ignore_ascii_case(folded) && name.is_spelled(spelling.as_bytes())
+    );
+    assert!(name.is_spelled(folded) == (spelling.as_bytes() == folded));
+    let again = FileName::parse(spelling.as_bytes()).map(|name| name.spelling());
+    assert!(again.is_ok_and(|again| again.as_bytes() == spelling.as_bytes()), "{name}");
 }
 
 #[cfg(test)]
@@ -248,6 +315,19 @@ mod tests {
         }
         assert_eq!(folded("Communicator\\Ringlist.xml"), "communicator/ringlist.xml");
         assert_eq!(folded("a//b/./c"), "a/b/c");
+    }
+
+    #[test]
+    fn a_name_remembers_its_spelling_and_equals_every_other() {
+        let name = FileName::parse(b"//Communicator\\.\\RINGLIST.xml").unwrap();
+        assert_eq!(name.spelling().as_bytes(), b"Communicator/RINGLIST.xml");
+        assert!(name.is_spelled(b"Communicator/RINGLIST.xml"));
+        assert!(!name.is_spelled(b"communicator/ringlist.xml"));
+        assert!(!name.is_spelled(b"Communicator/RINGLIST.xm"));
+        assert_eq!(name, FileName::parse(b"communicator/ringlist.xml").unwrap());
+        let long = "aB".repeat(127);
+        let name = FileName::parse(long.as_bytes()).unwrap();
+        assert_eq!(name.spelling().to_string(), long);
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Files {
         let known = catalog.roots.iter().find_map(|root| {
             let path = full.strip_prefix(&root.dir).ok()?.to_str()?;
             let name = FileName::parse(path.as_bytes()).ok()?;
-            root.entries.get(name.as_bytes()).filter(|entry| *entry.path == *path)
+            root.entries.at(name.as_bytes(), path)
         });
         if let Some(entry) = known {
             return Ok(Arc::clone(entry));

@@ -108,6 +108,8 @@ pub struct Content {
     pub rescan: Duration,
     /// Threads that may wait for a disk.
     pub threads: usize,
+    /// How long phones wait for a disk that does not answer.
+    pub disk_wait: Duration,
 }
 
 /// The form of log lines.
@@ -337,6 +339,7 @@ impl Content {
             heap_budget_bytes: bytes(&mut section, "heap_budget", 256 << 20, found),
             rescan: positive(&mut section, "rescan", found).unwrap_or(Duration::from_secs(60)),
             threads: threads.map_or(2, |threads| threads as usize),
+            disk_wait: positive(&mut section, "disk_wait", found).unwrap_or(Duration::from_secs(5)),
         };
         section.finish(found);
         content

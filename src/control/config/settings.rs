@@ -49,6 +49,7 @@ impl Settings {
     pub fn loader(&self) -> LoaderConfig {
         LoaderConfig {
             threads: self.content.threads,
+            disk_wait: self.content.disk_wait,
             heap_file_bytes_max: self.content.heap_file_bytes_max,
             heap_bytes_max: self.content.heap_budget_bytes,
             ..LoaderConfig::default()

@@ -130,6 +130,9 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::BadPath(why) => (path_reason(why), Level::WARN),
         // Phones ask for many files that need not exist: that is how they find those that do.
         Refusal::NoSuchFile => ("no such file", Level::INFO),
+        Refusal::Unavailable => {
+            ("the name may be in a directory that cannot be read now", Level::ERROR)
+        }
         Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
         Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
         Refusal::UploadTooLarge => {
@@ -284,6 +287,7 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Open(OpenError::Gone) => "the file has gone",
         Failure::Open(OpenError::Forbidden) => "the server may not read the file",
         Failure::Open(OpenError::NotServable) => "the file is no regular file beneath its root",
+        Failure::Open(OpenError::Unavailable) => "the disk of the file does not answer",
         Failure::Open(OpenError::BeingWritten) => "somebody keeps writing to the file",
         Failure::Open(OpenError::TooLarge) => "the file is too large for this mode",
         Failure::Open(OpenError::Io) => "the disk failed",

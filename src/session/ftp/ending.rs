@@ -23,10 +23,13 @@ impl Engine {
     pub(super) fn refuse_open(&mut self, id: ConnectionId, fault: OpenError, turn: &mut Turn<'_>) {
         let (outcome, code) = match fault {
             OpenError::Gone => (Outcome::Refused(Refusal::NoSuchFile), Code::UNAVAILABLE),
-            OpenError::BeingWritten | OpenError::Busy => {
-                (Outcome::Failed(Failure::Open(fault)), Code::BUSY)
-            }
-            OpenError::Forbidden | OpenError::NotServable | OpenError::TooLarge | OpenError::Io => {
+            // What cannot be read now is not told to be missing, and may well be there later.
+            OpenError::BeingWritten
+            | OpenError::Busy
+            | OpenError::Unavailable
+            | OpenError::Forbidden
+            | OpenError::Io => (Outcome::Failed(Failure::Open(fault)), Code::BUSY),
+            OpenError::NotServable | OpenError::TooLarge => {
                 (Outcome::Failed(Failure::Open(fault)), Code::UNAVAILABLE)
             }
         };

@@ -43,6 +43,9 @@ impl From<Denial<'_>> for No {
             Denial::Remap(_) | Denial::NotFound => {
                 (Code::UNAVAILABLE, "There is no file of this name.".into())
             }
+            Denial::Unavailable => {
+                (Code::BUSY, "The file cannot be read now; try again in a moment.".into())
+            }
             Denial::RemapOfUpload(_) | Denial::NoUploadRule | Denial::NotAppendable => {
                 (Code::NAME_DENIED, "No rule of this server allows this name to be stored.".into())
             }

@@ -23,7 +23,7 @@ impl Engine {
             Answer::Opened { result, .. } => match (result, self.take_parked(id)) {
                 (Ok(blob), Some(What::Read(entry, ranges))) => {
                     // Ranges were judged for the version that the catalog knew.
-                    let same = blob.version().has_same_bytes(&entry.version);
+                    let same = blob.version() == entry.version;
                     let ranges = if same { ranges } else { Ranges::Whole };
                     self.reply_file(id, blob, entry.path.as_bytes(), ranges, turn);
                 }
@@ -111,10 +111,13 @@ impl Engine {
     fn refuse_open(&mut self, id: ConnectionId, fault: OpenError, turn: &mut Turn<'_>) {
         let no = match fault {
             OpenError::Gone => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
-            OpenError::BeingWritten | OpenError::Busy => No::failed(Failure::Open(fault), true),
-            OpenError::Forbidden | OpenError::NotServable | OpenError::TooLarge | OpenError::Io => {
-                No::failed(Failure::Open(fault), false)
-            }
+            // What cannot be read now is not told to be missing, and may well be there later.
+            OpenError::BeingWritten
+            | OpenError::Busy
+            | OpenError::Unavailable
+            | OpenError::Forbidden
+            | OpenError::Io => No::failed(Failure::Open(fault), true),
+            OpenError::NotServable | OpenError::TooLarge => No::failed(Failure::Open(fault), false),
         };
         self.refuse(id, no, turn);
     }
@@ -173,7 +176,7 @@ impl Engine {
             }
             // An administrator's own file for everybody, or for a set that never stores.
             (Err(Denied::NotThere), Some(What::Fetch { raw, entry: Some(entry), .. })) => {
-                let (version, name) = (&entry.version, entry.path.as_bytes());
+                let (version, name) = (&entry.known_version(), entry.path.as_bytes());
                 match terms_of(&raw, version, turn) {
                     Ok(_) if head_only => self.reply_head(id, version, name, Status::OK, turn),
                     Ok(ranges) => self.read(id, entry, ranges, turn),

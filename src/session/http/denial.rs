@@ -19,6 +19,8 @@ pub(super) fn refuse(why: Denial<'_>, method: Method) -> No {
         Denial::Name(NameError::Target(bad)) => status_of(bad, method),
         Denial::Name(NameError::Name(_) | NameError::Path(_)) => Status::BAD_REQUEST,
         Denial::Remap(_) | Denial::NotFound | Denial::ExtensionMissing => Status::NOT_FOUND,
+        // It is not told to be missing, and may well be there later.
+        Denial::Unavailable => return No::unavailable(),
         Denial::NotDeletable => Status::METHOD_NOT_ALLOWED,
     };
     No::new(status, Refusal::from(why))

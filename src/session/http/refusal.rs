@@ -39,6 +39,12 @@ impl No {
         No { status, outcome: Outcome::Refused(refusal), extra: Extra::None, linger: false }
     }
 
+    /// What was asked for cannot be read now.
+    pub(super) fn unavailable() -> No {
+        let no = No::new(Status::SERVICE_UNAVAILABLE, Refusal::Unavailable);
+        No { extra: Extra::Retry(1), ..no }
+    }
+
     /// The method is not for this name.
     pub(super) fn method(allow: &'static [u8]) -> No {
         let no = No::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);

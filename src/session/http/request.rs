@@ -124,7 +124,7 @@ impl Engine {
                 self.admit(id, want, turn);
             }
             Ok(Judged::Head(entry, status)) => {
-                self.reply_head(id, &entry.version, entry.path.as_bytes(), status, turn);
+                self.reply_head(id, &entry.known_version(), entry.path.as_bytes(), status, turn);
             }
             Ok(Judged::Bytes(bytes)) => self.reply_bytes(id, bytes, turn),
             Ok(Judged::Options(allow)) => self.reply_options(id, allow, turn),
@@ -208,7 +208,7 @@ impl Engine {
         match entry.blob(Form::Octet) {
             Some(blob) => {
                 // Ranges were judged for the version that the catalog knows.
-                let same = blob.version().has_same_bytes(&entry.version);
+                let same = blob.version() == entry.version;
                 let ranges = if same { ranges } else { Ranges::Whole };
                 self.reply_file(id, blob, entry.path.as_bytes(), ranges, turn);
             }
@@ -425,7 +425,7 @@ impl Asked<'_> {
 
 fn judge_entry(entry: Arc<Entry>, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
     let ranges_max = turn.snapshot.policy.http.limits.ranges_max;
-    let judged = match terms(head, &entry.version, ranges_max) {
+    let judged = match terms(head, &entry.known_version(), ranges_max) {
         Ok(_) if head.method == Method::Head => Ok(Judged::Head(Arc::clone(&entry), Status::OK)),
         Ok(ranges) => Ok(Judged::Want(What::Read(Arc::clone(&entry), ranges))),
         Err(Otherwise::NotModified) => Ok(Judged::Head(Arc::clone(&entry), Status::NOT_MODIFIED)),

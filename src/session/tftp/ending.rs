@@ -75,6 +75,10 @@ impl Engine {
             Failure::Open(OpenError::BeingWritten) => {
                 (ErrorCode::UNDEFINED, "File is being written, ask again")
             }
+            // What cannot be read now is not told to be missing, and may well be there later.
+            Failure::Open(OpenError::Forbidden | OpenError::Io | OpenError::Unavailable) => {
+                (ErrorCode::UNDEFINED, "Cannot be read now, try again")
+            }
             Failure::Open(OpenError::TooLarge) => (ErrorCode::ACCESS, "Too large for netascii"),
             Failure::Open(_) => (ErrorCode::ACCESS, "File cannot be read"),
             Failure::Store(StoreError::Full) => (ErrorCode::FULL, "Disk full"),
@@ -238,6 +242,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
         Refusal::NoSlot | Refusal::TooManyTransfers => (ErrorCode::UNDEFINED, "Busy"),
+        Refusal::Unavailable => (ErrorCode::UNDEFINED, "Try again"),
         Refusal::Stopping => (ErrorCode::UNDEFINED, "Stopping"),
         // TFTP knows none of these.
         Refusal::MethodNotAllowed

@@ -236,6 +236,7 @@ impl Engine {
             | OpenError::NotServable
             | OpenError::BeingWritten
             | OpenError::TooLarge
+            | OpenError::Unavailable
             | OpenError::Io => self.fail(id, Failure::Open(fault), turn),
         }
     }

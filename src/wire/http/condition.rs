@@ -263,7 +263,7 @@ fn take_tag(value: &[u8]) -> Option<(Tag<'_>, &[u8])> {
 pub fn check(bytes: &[u8]) {
     let Some((&[choice, low], bytes)) = bytes.split_first_chunk() else { return };
     let modified_s = 784_111_777 + u64::from(low);
-    let tag = EntityTag::of(super::response::Stamp { bytes: u64::from(low), modified_ns: 7 });
+    let tag = EntityTag::of(super::response::Stamp::made_up(u64::from(low), 7));
     let mut lines = bytes.splitn(5, |byte| *byte == b'\n');
     let mut next = |bit: u8| lines.next().filter(|_| choice & bit != 0);
     let limits = super::request::HeadLimits {
@@ -357,7 +357,7 @@ mod tests {
 
     fn tag() -> EntityTag {
         let modified_ns = MODIFIED_S as i64 * 1_000_000_000 + 5;
-        EntityTag::of(Stamp { bytes: 0x2a, modified_ns })
+        EntityTag::of(Stamp::made_up(0x2a, modified_ns))
     }
 
     /// Fills in the file's own tag for `TAG`.
@@ -579,9 +579,7 @@ mod tests {
 
     #[test]
     fn what_must_hold_holds_for_odd_values() {
-        let own = String::from_utf8(
-            EntityTag::of(Stamp { bytes: 9, modified_ns: 7 }).as_bytes().to_vec(),
-        );
+        let own = String::from_utf8(EntityTag::of(Stamp::made_up(9, 7)).as_bytes().to_vec());
         let own = own.unwrap();
         let values =
             ["*", "", "\"x\"", &own, "W/\"7-9\"", "x", MODIFIED, "Sun, 06 Nov 1994 08:49:46 GMT"];

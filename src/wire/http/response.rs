@@ -125,9 +125,28 @@ pub struct Stamp {
     pub bytes: u64,
     /// Modification time, nanoseconds since 1970.
     pub modified_ns: i64,
+    /// What tells the version from all others.
+    pub tag: Tag,
+}
+
+/// What an entity tag is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tag {
+    /// The bytes themselves, hashed: the same on every server.
+    Content([u8; 16]),
+    /// This server's name for the version while its bytes have not been hashed.
+    Provisional([u8; 16]),
 }
 
 impl Stamp {
+    /// A version that only a test or a simulation knows of.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn made_up(bytes: u64, modified_ns: i64) -> Stamp {
+        let number = (modified_ns.cast_unsigned() as u128) << 64 | bytes as u128;
+        Stamp { bytes, modified_ns, tag: Tag::Provisional(number.to_be_bytes()) }
+    }
+
     /// Modification time in whole seconds since 1970; 0 for all earlier ones.
     #[must_use]
     pub fn modified_s(&self) -> u64 {
@@ -135,26 +154,35 @@ impl Stamp {
     }
 }
 
-/// The strong validator of a version: other bytes have another tag (RFC 9110, 8.8.3). Time and size
-/// make it, so it is the same in every worker and after a restart.
+/// The strong validator of a version: other bytes have another tag (RFC 9110, 8.8.3). Equal bytes
+/// have the same one once they have been hashed, here and on every other server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct EntityTag {
     bytes_used: u8,
     bytes: [u8; EntityTag::BYTES_MAX],
 }
 
+impl From<Stamp> for Tag {
+    fn from(stamp: Stamp) -> Tag {
+        stamp.tag
+    }
+}
+
 impl EntityTag {
-    /// Two numbers of 64 bits, the dash between them, and the quotes.
-    pub const BYTES_MAX: usize = 16 + 1 + 16 + 2;
+    /// A letter, 32 digits, and the quotes.
+    pub const BYTES_MAX: usize = 1 + 32 + 2;
 
     /// The tag of a version.
     #[must_use]
-    pub fn of(version: impl Into<Stamp>) -> EntityTag {
-        let stamp: Stamp = version.into();
+    pub fn of(version: impl Into<Tag>) -> EntityTag {
+        let (kind, number) = match version.into() {
+            Tag::Content(number) => ('c', number),
+            Tag::Provisional(number) => ('v', number),
+        };
         let mut bytes = [0; EntityTag::BYTES_MAX];
         let mut rest = &mut bytes[..];
-        // It always fits. A time before 1970 counts down from the largest number.
-        let _ = write!(rest, "\"{:x}-{:x}\"", stamp.modified_ns.cast_unsigned(), stamp.bytes);
+        // It always fits.
+        let _ = write!(rest, "\"{kind}{:032x}\"", u128::from_be_bytes(number));
         let left = rest.len();
         EntityTag { bytes_used: (EntityTag::BYTES_MAX - left) as u8, bytes }
     }
@@ -391,7 +419,7 @@ pub fn check(bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    const STAMP: Stamp = Stamp { bytes: 4_497, modified_ns: 784_111_777_123_456_789 };
+    const STAMP: Stamp = Stamp::made_up(4_497, 784_111_777_123_456_789);
 
     #[test]
     fn every_status_has_its_words() {
@@ -508,7 +536,7 @@ mod tests {
 
     #[test]
     fn the_tag_changes_with_time_and_size_and_always_fits() {
-        let tag = |bytes, modified_ns| EntityTag::of(Stamp { bytes, modified_ns });
+        let tag = |bytes, modified_ns| EntityTag::of(Stamp::made_up(bytes, modified_ns));
         assert_eq!(tag(5, 0x10).as_bytes(), b"\"10-5\"");
         assert_eq!(tag(5, 0x10).opaque(), b"10-5");
         assert_ne!(tag(5, 0x10), tag(5, 0x11));

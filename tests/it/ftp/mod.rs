@@ -14,7 +14,7 @@ mod deaths;
 mod interop;
 mod life;
 mod phones;
-mod raw;
+pub(crate) mod raw;
 mod tls;
 mod transfers;
 

@@ -214,9 +214,9 @@ fn parts_of_a_version_that_the_catalog_does_not_know_yet_are_not_cut_out_of_it()
 fn a_file_that_cannot_be_read_says_why() {
     for (fault, status, outcome) in [
         (1, 404, Outcome::Refused(Refusal::NoSuchFile)),
-        (2, 500, Outcome::Failed(Failure::Open(OpenError::Forbidden))),
+        (2, 503, Outcome::Failed(Failure::Open(OpenError::Forbidden))),
         (3, 503, Outcome::Failed(Failure::Open(OpenError::BeingWritten))),
-        (5, 500, Outcome::Failed(Failure::Open(OpenError::Io))),
+        (5, 503, Outcome::Failed(Failure::Open(OpenError::Io))),
         (6, 503, Outcome::Failed(Failure::Open(OpenError::Busy))),
     ] {
         let mut bench = Bench::new();

@@ -1,0 +1,125 @@
+//! Hears of changes under one root, through inotify where there is one.
+//!
+//! Only tells which paths were touched; never looks at them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use crossbeam_channel::Sender;
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::rounds::DEAF_RESCAN;
+use super::watch::Notice;
+
+/// Hears of changes under one root.
+#[derive(Debug)]
+pub(super) struct Ears {
+    /// Absolute, as the notices bring it.
+    pub(super) path: PathBuf,
+    watcher: Option<RecommendedWatcher>,
+    /// Whether some directory is not watched, so that only looking finds its changes.
+    pub(super) is_deaf: bool,
+    /// Whether the log has been told of that.
+    is_told: bool,
+    notices: Sender<Notice>,
+    lost: Arc<AtomicBool>,
+}
+
+impl Ears {
+    pub(super) fn new(path: &Path, notices: &Sender<Notice>, lost: &Arc<AtomicBool>) -> Self {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+        let (notices, lost) = (notices.clone(), Arc::clone(lost));
+        let mut ears = Ears { path, watcher: None, is_deaf: false, is_told: false, notices, lost };
+        ears.restart();
+        ears
+    }
+
+    /// Forgets every directory: the root has become another one.
+    pub(super) fn restart(&mut self) {
+        let path = self.path.clone();
+        let (notices, lost) = (self.notices.clone(), Arc::clone(&self.lost));
+        let handler = move |event: notify::Result<notify::Event>| {
+            for notice in heard(&path, event) {
+                if notices.try_send(notice).is_err() {
+                    lost.store(true, Relaxed);
+                }
+            }
+        };
+        // The old one first: the system gives few of them.
+        self.watcher = None;
+        match notify::recommended_watcher(handler) {
+            Ok(watcher) => {
+                self.watcher = Some(watcher);
+                self.is_deaf = false;
+            }
+            Err(why) => self.go_deaf(&format!(
+                "{why}; raise the sysctl fs.inotify.max_user_instances to hear of all"
+            )),
+        }
+    }
+
+    /// Watches one directory, given by its path beneath the root; again is no harm.
+    pub(super) fn hear(&mut self, dir: &str) {
+        let Some(watcher) = &mut self.watcher else { return };
+        let path = if dir.is_empty() { self.path.clone() } else { self.path.join(dir) };
+        let Err(why) = watcher.watch(&path, RecursiveMode::NonRecursive) else { return };
+        match why.kind {
+            // It has gone already, and whoever took it away made a notice of that.
+            ErrorKind::PathNotFound => {}
+            ErrorKind::MaxFilesWatch => self.go_deaf(
+                "too many directories; raise the sysctl fs.inotify.max_user_watches to hear of all",
+            ),
+            ErrorKind::Generic(_)
+            | ErrorKind::Io(_)
+            | ErrorKind::WatchNotFound
+            | ErrorKind::InvalidConfig(_) => self.go_deaf(&why.to_string()),
+        }
+    }
+
+    fn go_deaf(&mut self, why: &str) {
+        if !self.is_told {
+            let (root, every) = (self.path.display(), DEAF_RESCAN.as_secs());
+            tracing::warn!("changes under {root} are only found every {every} s: {why}");
+        }
+        self.is_deaf = true;
+        self.is_told = true;
+    }
+
+    /// Every directory is about to be watched: what could not be may have changed.
+    pub(super) fn begin(&mut self) {
+        self.is_deaf = self.watcher.is_none();
+    }
+
+    /// Every directory has been watched, or could not be.
+    pub(super) fn end(&mut self) {
+        self.is_told &= self.is_deaf;
+    }
+}
+
+/// What an event of the system means here.
+fn heard(path: &Path, event: notify::Result<notify::Event>) -> Vec<Notice> {
+    let event = match event {
+        Ok(event) if event.need_rescan() => return vec![Notice::Rescan],
+        Ok(event) => event,
+        Err(_) => return vec![Notice::Rescan],
+    };
+    let written = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        | EventKind::Modify(ModifyKind::Data(_)) => true,
+        // Reading is no change, and the loader reads a lot.
+        EventKind::Access(_) => return Vec::new(),
+        EventKind::Modify(_)
+        | EventKind::Create(_)
+        | EventKind::Remove(_)
+        | EventKind::Any
+        | EventKind::Other => false,
+    };
+    let beneath = event.paths.iter().filter_map(|full| full.strip_prefix(path).ok());
+    let served = beneath.filter(|path| {
+        let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
+        name.is_none_or(|name| !name.starts_with(b"."))
+    });
+    served.map(|path| Notice::Touched { path: path.to_path_buf(), written }).collect()
+}

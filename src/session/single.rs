@@ -1,6 +1,7 @@
 //! One request to an engine, for tests: what is decided about it is seen in what the engine does.
 
 use crate::content::Ask;
+use crate::vault::spool::PartOp;
 
 /// What an engine does for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,10 +24,15 @@ impl Seen {
         match ask {
             Ask::Open { entry, .. } => Seen::Serves(entry.root.0, entry.path.to_string()),
             Ask::Vault { deed, .. } => Seen::AsksVault(deed.item.to_string()),
-            Ask::Store { upload, .. } => Seen::Stores(upload.directory, upload.name.to_string()),
-            Ask::Verify { .. } | Ask::Read { .. } | Ask::Files { .. } | Ask::Login { .. } => {
-                Seen::Refuses
+            Ask::Upload { directory, op: PartOp::Find { name }, .. } => {
+                Seen::Stores(*directory, name.to_string())
             }
+            Ask::Store { upload, .. } => Seen::Stores(upload.directory, upload.name.to_string()),
+            Ask::Upload { .. }
+            | Ask::Verify { .. }
+            | Ask::Read { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. } => Seen::Refuses,
         }
     }
 }

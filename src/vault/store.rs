@@ -67,7 +67,6 @@ pub struct Writer {
     spellings: Spellings,
     used: HashMap<u16, Used>,
     versions_pruned: u64,
-    /// Uploads that are in their places and not published yet.
     placed: Vec<published::Placed>,
     pub(super) disk: Disk,
 }
@@ -93,7 +92,6 @@ pub(super) struct Place {
 struct Ready {
     aside: Aside,
     seen: Seen,
-    /// What the bytes are.
     digest: Option<Digest>,
     /// The old file where the new one is made of it. As long as it is open, no other file can have
     /// its number.
@@ -277,7 +275,6 @@ impl Writer {
         let place = self.place(upload.directory, &upload.name)?;
         let mut there = place.seen.version().copied();
         if let (Precondition::Matches(_), Some(there)) = (&upload.precondition, &mut there) {
-            // The tag may be of the bytes, and nobody else has this moment's.
             there.digest = digest_of(&place.dir, &place.name);
         }
         if !holds(&upload.precondition, there.as_ref()) {

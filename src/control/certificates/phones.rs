@@ -52,13 +52,15 @@ impl PhoneVerifier {
         let Err(error) = self.strict.verify_client_cert(leaf, others, now) else { return Ok(()) };
         let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return Err(error) };
         let fault = fault(&parsed, &error);
-        let accepted = match fault {
-            Handshake::ExpiredClientCertificate => self.accepts(ClientAccept::Expired),
-            Handshake::Version1ClientCertificate => self.accepts(ClientAccept::V1),
-            Handshake::Sha1ClientCertificate => self.accepts(ClientAccept::Sha1),
-            _ => false,
-        };
-        let accepted = accepted && self.is_acceptable(leaf, &parsed, others, now);
+        let forgivable = [
+            (Handshake::ExpiredClientCertificate, ClientAccept::Expired),
+            (Handshake::Version1ClientCertificate, ClientAccept::V1),
+            (Handshake::Sha1ClientCertificate, ClientAccept::Sha1),
+        ];
+        let forgiven =
+            |(of, accept): &(Handshake, ClientAccept)| *of == fault && self.accepts(*accept);
+        let accepted =
+            forgivable.iter().any(forgiven) && self.is_acceptable(leaf, &parsed, others, now);
         if accepted { Ok(()) } else { Err(told(fault, error)) }
     }
 
@@ -123,7 +125,7 @@ impl PhoneVerifier {
         let is_its = |algorithm: &&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
             algorithm.verify_signature(key, message, signed.signature()).is_ok()
         };
-        match algorithms.any(|algorithm| is_its(algorithm)) {
+        match algorithms.any(is_its) {
             true => Ok(HandshakeSignatureValid::assertion()),
             false => Err(bad()),
         }
@@ -234,16 +236,17 @@ fn has_usage(leaf: &X509Certificate<'_>) -> bool {
 
 /// The error that says so in the log; the phone hears the alert that fits.
 fn told(fault: Handshake, error: Error) -> Error {
-    match fault {
-        Handshake::Version1ClientCertificate
-        | Handshake::Sha1ClientCertificate
-        | Handshake::ShortKeyClientCertificate
-        | Handshake::WrongUsageClientCertificate => {
-            let other = OtherError(Arc::new(ClientCertificateFault(fault)));
-            Error::InvalidCertificate(CertificateError::Other(other))
-        }
-        _ => error,
+    let without_a_word = [
+        Handshake::Version1ClientCertificate,
+        Handshake::Sha1ClientCertificate,
+        Handshake::ShortKeyClientCertificate,
+        Handshake::WrongUsageClientCertificate,
+    ];
+    if !without_a_word.contains(&fault) {
+        return error;
     }
+    let other = OtherError(Arc::new(ClientCertificateFault(fault)));
+    Error::InvalidCertificate(CertificateError::Other(other))
 }
 
 #[cfg(test)]

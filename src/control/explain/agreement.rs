@@ -142,7 +142,7 @@ fn files(dice: &mut Dice, settings: &Settings) -> Arc<Catalog> {
             let entry = Arc::new(Entry::new(RootId(id), path, version));
             (FileName::parse(path.as_bytes()).unwrap().as_bytes().into(), entry)
         });
-        Arc::new(Root { dir: dir.clone(), entries: entries.collect() })
+        Arc::new(Root { dir: dir.clone(), entries: entries.collect(), ..Root::default() })
     });
     Arc::new(Catalog { roots: roots.collect() })
 }

@@ -95,12 +95,10 @@ impl Disk {
     }
 
     fn cannot(&self, path: &Path, why: &io::Error) -> String {
-        match why.kind() {
-            io::ErrorKind::PermissionDenied => {
-                format!("user {} may not read {}", self.name, path.display())
-            }
-            _ => format!("{}: {why}", path.display()),
+        if why.kind() == io::ErrorKind::PermissionDenied {
+            return format!("user {} may not read {}", self.name, path.display());
         }
+        format!("{}: {why}", path.display())
     }
 
     /// Why a root does not serve a name that something on the disk has: the first reason found.

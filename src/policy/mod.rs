@@ -111,7 +111,16 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     fn resolve(mut self) -> (Option<FileName>, Action<'a>) {
         let denied_by = self.denied_by();
         self.tell_limits();
-        let name = match self.request.resource.name() {
+        let by_uri = match denied_by {
+            None => self.name_of_uri(),
+            Some(_) => None,
+        };
+        let name = match by_uri {
+            Some(Err(why)) => return (None, self.refuse_uri(why)),
+            Some(Ok(name)) => Ok(name),
+            None => self.request.resource.name(),
+        };
+        let name = match name {
             Ok(name) => name,
             Err(why) => {
                 self.trace.step(|| Step::BadName { why });
@@ -130,6 +139,23 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             Operation::Delete => self.delete(&name),
         };
         (Some(name), action)
+    }
+
+    /// The name that a remap row makes of the request as it was asked, if one does.
+    fn name_of_uri(&mut self) -> Option<Result<FileName, Unroutable>> {
+        let routes = &self.policy.routes;
+        if !routes.sees_request_uri() {
+            return None;
+        }
+        routes.name_of_uri(&self.request.resource.uri(), self.client, self.trace)
+    }
+
+    fn refuse_uri(&mut self, why: Unroutable) -> Action<'a> {
+        let denial = match self.request.operation {
+            Operation::Read => Denial::Remap(why),
+            Operation::Write | Operation::Append | Operation::Delete => Denial::RemapOfUpload(why),
+        };
+        self.refuse_remapped(why, denial)
     }
 
     /// The name of the access list that keeps the client out.

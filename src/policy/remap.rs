@@ -26,8 +26,21 @@ pub struct Remap {
     pub from: Vec<IpNet>,
     /// No further row is tried once this one has matched.
     pub stop: bool,
+    /// What the expression is tried on.
+    pub on: MatchOn,
     matcher: Regex,
     template: Vec<Piece>,
+}
+
+/// What the expression of a row is tried on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MatchOn {
+    /// The folded name, as the rows before have made it.
+    #[default]
+    Name,
+    /// What was asked for: with the query, a slash at the end, and colons. Such rows come first,
+    /// and the first that matches makes the name.
+    RequestUri,
 }
 
 /// A piece of a replacement.
@@ -107,9 +120,28 @@ impl Remap {
             replacement: replacement.into(),
             from: Vec::new(),
             stop: false,
+            on: MatchOn::Name,
             matcher,
             template,
         })
+    }
+
+    /// What in the pattern keeps it from ever matching a name, or `None` if nothing was found.
+    #[must_use]
+    pub fn never_matches(&self) -> Option<&'static str> {
+        if self.on == MatchOn::RequestUri {
+            return None;
+        }
+        let plain = self.pattern.replace("(?:", "").replace("[:", "").replace(":]", "");
+        if self.pattern.contains(r"\?") || self.pattern.contains("[?]") {
+            Some("a question mark, and names have no query")
+        } else if plain.contains(':') {
+            Some("a colon, and no name has one")
+        } else if self.pattern.ends_with("/$") {
+            Some("a slash at the end, and no name ends in one")
+        } else {
+            None
+        }
     }
 
     /// Whether the row is for a client.

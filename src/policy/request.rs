@@ -97,6 +97,23 @@ impl Resource<'_> {
         }
     }
 
+    /// What was asked for, with its query, colons and a slash at the end, escapes decoded; `\`
+    /// means `/`, and there is no slash in front.
+    pub(super) fn uri(&self) -> Vec<u8> {
+        let mut uri = match self {
+            Resource::Tftp { name } => name.to_vec(),
+            Resource::Http { target, .. } => target::decode(target),
+            Resource::Ftp { cwd, path } if !cwd.is_top() && !path.starts_with(b"/") => {
+                [cwd.to_string().as_bytes(), b"/", path].concat()
+            }
+            Resource::Ftp { path, .. } => path.to_vec(),
+        };
+        uri.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
+        let slashes = uri.iter().take_while(|byte| **byte == b'/').count();
+        uri.drain(..slashes);
+        uri
+    }
+
     /// The roots of the listener.
     pub(super) fn stack<'s>(&'s self, policy: &'s Policy) -> &'s [RootId] {
         match self {

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::remap::Remap;
+use super::remap::{MatchOn, Remap};
 use super::trace::{Step, Trace};
 use crate::content::RootId;
 use crate::wire::name::{BadName, FileName};
@@ -62,6 +62,38 @@ impl fmt::Display for Unroutable {
 impl std::error::Error for Unroutable {}
 
 impl Routes {
+    /// Whether a row wants to see what was asked for, as it was asked for.
+    #[must_use]
+    pub fn sees_request_uri(&self) -> bool {
+        self.remaps.iter().any(|remap| remap.on == MatchOn::RequestUri)
+    }
+
+    /// The name that the first row makes that matches what was asked for, or `None` if none does.
+    /// `client` is canonical.
+    pub fn name_of_uri(
+        &self,
+        uri: &[u8],
+        client: IpAddr,
+        trace: &mut impl Trace,
+    ) -> Option<Result<FileName, Unroutable>> {
+        let rows = (1..).zip(&self.remaps).filter(|(_, row)| row.on == MatchOn::RequestUri);
+        for (row, remap) in rows {
+            if !remap.is_for(client) {
+                trace.step(|| Step::RemapOfOthers { row });
+                continue;
+            }
+            let Some(becomes) = remap.apply(uri, client) else {
+                trace.step(|| Step::RemapUnmatched { row });
+                continue;
+            };
+            if let Ok(name) = &becomes {
+                trace.step(|| Step::Remapped { row, name, stop: false });
+            }
+            return Some(becomes.map_err(|why| Unroutable { row, why }));
+        }
+        None
+    }
+
     /// The name of a file after all rows. `client` is canonical.
     ///
     /// # Errors
@@ -73,7 +105,8 @@ impl Routes {
         trace: &mut impl Trace,
     ) -> Result<Cow<'a, FileName>, Unroutable> {
         let mut name = Cow::Borrowed(name);
-        for (row, remap) in (1..).zip(&self.remaps) {
+        let rows = (1..).zip(&self.remaps).filter(|(_, row)| row.on == MatchOn::Name);
+        for (row, remap) in rows {
             if !remap.is_for(client) {
                 trace.step(|| Step::RemapOfOthers { row });
                 continue;

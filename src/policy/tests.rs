@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::protect::Protection;
-use super::remap::Remap;
+use super::remap::{MatchOn, Remap};
 use super::route::SubnetRoots;
 use super::*;
 use crate::admission::access::{Access, List, NamedList, Range};
@@ -291,6 +291,34 @@ fn a_protected_name_needs_its_password_whatever_rows_make_of_it() {
     };
     assert_eq!(request(Some(1)), "serve other");
     assert_eq!(request(Some(0)), "credentials 1", "a password is good for its row alone");
+}
+
+#[test]
+fn a_row_may_see_the_query_a_slash_at_the_end_and_colons() {
+    let mut bench = Bench::new()
+        .remap(r"^config\?cisco(.*)$", "site/$1.txt")
+        .remap("^prov/(..):(..)/$", "$1$2.cfg")
+        .remap(r"^get\?name=(.*)$", "$1")
+        .remap("^aabb", "secret");
+    for row in &mut bench.policy.routes.remaps[..3] {
+        row.on = MatchOn::RequestUri;
+    }
+    assert_eq!(bench.http("/config?ciscoA", READ), "serve Site/A.txt");
+    assert_eq!(bench.http("/config%3FciscoA", READ), "serve Site/A.txt");
+    assert_eq!(bench.http("/config", READ), "refuse: no root has the name");
+    assert_eq!(bench.http("/other?x=1", READ), "serve other", "a query is nothing else");
+    assert_eq!(bench.http("/prov/AA:BB/", READ), "serve secret.cfg");
+    assert_eq!(bench.tftp("prov\\aa:bb/", READ, "10.0.0.1"), "serve secret.cfg");
+    assert_eq!(bench.ftp("/prov/aa:bb/", READ, "10.0.0.1"), "serve secret.cfg");
+    assert!(bench.http("/get?name=../x", READ).starts_with("refuse: remap row 3 makes a name"));
+    assert!(bench.tftp("a:b", READ, "10.0.0.1").contains("colon"), "and nothing else changes");
+}
+
+#[test]
+fn a_pattern_that_no_name_can_match_is_known() {
+    let never = |pattern| Remap::new(pattern, "x").unwrap().never_matches().is_some();
+    assert!(never(r"^config\?mac=(.*)$") && never("^..:..$") && never("^dir/$"));
+    assert!(!never("^(?:a|b)[[:digit:]]?$") && !never(r"^(\d+)\.cfg$"));
 }
 
 #[test]

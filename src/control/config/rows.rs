@@ -9,7 +9,7 @@ use super::file::{Many, from};
 use super::read::{Found, Section};
 use super::value::Size;
 use crate::content::RootId;
-use crate::policy::remap::{BadRemap, Remap};
+use crate::policy::remap::{BadRemap, MatchOn, Remap};
 use crate::policy::route::SubnetRoots;
 use crate::vault::upload::{Existing, Rule, Rules};
 
@@ -37,11 +37,12 @@ pub(super) fn remap(mut row: Section<'_, '_>, found: &mut Found) -> Option<Remap
     let replace: Option<Spanned<String>> = row.need("replace", "\"phones/$1.cfg\"", found);
     let from = from(&mut row, found);
     let stop = row.take("stop", found).unwrap_or(false);
+    let on = row.take("match", found).unwrap_or(MatchOn::Name);
     row.finish(found);
     let (pattern, replace) = (pattern?, replace?);
     match Remap::new(pattern.get_ref(), replace.get_ref()) {
         Ok(mut remap) => {
-            (remap.from, remap.stop) = (from, stop);
+            (remap.from, remap.stop, remap.on) = (from, stop, on);
             Some(remap)
         }
         Err(why) => {

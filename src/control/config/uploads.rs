@@ -26,6 +26,15 @@ pub(super) struct Dirs<'a> {
 /// Warns of rows whose files would not be read back under their names, and of those by which a
 /// phone may replace what others are served.
 pub(super) fn judge(policy: &Policy, dirs: &Dirs<'_>, warnings: &mut Vec<String>) {
+    for remap in &policy.routes.remaps {
+        if let Some(why) = remap.never_matches() {
+            warnings.push(format!(
+                "[[remap]] {:?} can never match: it holds {why}; write match = \"request_uri\" to \
+                 have it see what was asked for as it was asked for",
+                remap.pattern
+            ));
+        }
+    }
     let stacks = stacks(policy);
     for rule in &policy.uploads.0 {
         let Some(dir) = dirs.uploads.get(usize::from(rule.directory)) else { continue };

@@ -11,6 +11,7 @@ use super::tftp::Ports;
 use super::value::parse_ports;
 use super::vault::{Strange, Who};
 use crate::admission::slots::Overflow;
+use crate::policy::remap::MatchOn;
 use crate::vault::upload::Existing;
 
 /// A word out of a few.
@@ -39,6 +40,13 @@ impl Read for Existing {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
         let (replace, append, keep) = (Existing::Replace, Existing::Append, Existing::Keep);
         word(value, place, &[("replace", replace), ("append", append), ("keep", keep)])
+    }
+}
+
+impl Read for MatchOn {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let words = [("name", MatchOn::Name), ("request_uri", MatchOn::RequestUri)];
+        word(value, place, &words)
     }
 }
 

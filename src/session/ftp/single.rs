@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::model::World;
 use crate::session::single::Seen;
 use crate::session::snapshot::Snapshot;
+use crate::time::Duration;
 
 /// What the engine does for a command of a phone at which `user` is logged in.
 pub(crate) fn ask(
@@ -15,7 +16,10 @@ pub(crate) fn ask(
     command: &str,
     path: &[u8],
 ) -> Seen {
-    let mut world = World::new((*snapshot.policy).clone());
+    let mut policy = (*snapshot.policy).clone();
+    // What has come whole is stored at once.
+    policy.ftp.limits.commit_delay = Duration::ZERO;
+    let mut world = World::new(policy);
     world.snapshot.catalog = Arc::clone(&snapshot.catalog);
     let peer = SocketAddr::new(client, 2_000);
     world.phones.seat(client.to_canonical(), Some(user));

@@ -47,6 +47,25 @@ pub fn is_root(target: &[u8]) -> bool {
     matches!(target, [b'/'] | [b'/', b'?', ..])
 }
 
+/// The whole target, its query included, with every escape decoded that is one. For people's
+/// patterns alone: what they make of it is read as a name like any other.
+#[must_use]
+pub fn decode(target: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(target.len());
+    let mut rest = target;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        if let (b'%', Some(high), Some(low)) = (byte, digit(0), digit(1)) {
+            out.push((high * 16 + low) as u8);
+            rest = &after[2..];
+        } else {
+            out.push(byte);
+            rest = after;
+        }
+    }
+    out
+}
+
 /// The byte that two digits stand for.
 fn escaped(high: Option<&u8>, low: Option<&u8>) -> Result<u8, BadTarget> {
     let digit = |digit: Option<&u8>| char::from(*digit?).to_digit(16);

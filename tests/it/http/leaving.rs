@@ -17,10 +17,10 @@ fn tells(server: &Server, words: &[&str]) -> bool {
 
 #[test]
 fn an_upload_whose_client_dies_in_the_middle_leaves_the_old_version() {
-    let half = "Content-Length: 100000\r\n\r\nhalf";
-    let chunked = "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n";
-    let cut = "Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n0\r\n";
-    for (number, (body, is_reset)) in
+    let half = ("Content-Length: 100000", "half");
+    let chunked = ("Transfer-Encoding: chunked", "4\r\nhalf\r\n");
+    let cut = ("Transfer-Encoding: chunked", "4\r\nhalf\r\n0\r\n");
+    for (number, ((length, body), is_reset)) in
         [(half, false), (half, true), (chunked, false), (chunked, true), (cut, false), (cut, true)]
             .into_iter()
             .enumerate()
@@ -31,7 +31,11 @@ fn an_upload_whose_client_dies_in_the_middle_leaves_the_old_version() {
             let mut line = Line::open(server.address());
             let stored = line.ask(put(&format!("/{name}"), b"good"));
             assert_eq!(stored.status, 201);
-            line.say(format!("PUT /{name} HTTP/1.1\r\n{HOST}{body}"));
+            // A reset throws away what the server has not read, so its leave is waited for.
+            let expects = "Expect: 100-continue\r\n\r\n";
+            line.say(format!("PUT /{name} HTTP/1.1\r\n{HOST}{length}\r\n{expects}"));
+            assert_eq!(line.hear_leave(), b"HTTP/1.1 100 Continue\r\n\r\n");
+            line.say(body);
             match is_reset {
                 true => line.reset(),
                 false => drop(line),
@@ -98,9 +102,8 @@ fn a_refused_upload_is_read_to_its_end_before_its_client_reads_why() {
 fn an_upload_in_the_place_of_a_directory_is_409_and_a_name_that_is_no_text_400() {
     let server = Server::start_web("");
     fs::create_dir(server.path("uploads/dir.up")).unwrap();
-    fs::write(server.path("uploads/file.up"), b"x").unwrap();
     let mut line = Line::open(server.address());
-    for (target, status) in [("/dir.up", 409), ("/file.up/in.up", 409), ("/%99.up", 400)] {
+    for (target, status) in [("/dir.up", 409), ("/%99.up", 400)] {
         let reply = line.ask(put(target, b"x"));
         assert_eq!(reply.status, status, "{target}");
         if reply.closes() {

@@ -81,6 +81,12 @@ impl Line {
         self.listen(false).expect("an answer")
     }
 
+    /// What comes before an answer, where leave to send a body was asked for.
+    pub(crate) fn hear_leave(&mut self) -> Vec<u8> {
+        while !self.unread.ends_with(b"\r\n\r\n") && self.more() {}
+        std::mem::take(&mut self.unread)
+    }
+
     /// The next answer, to a HEAD.
     pub(crate) fn hear_head(&mut self) -> Reply {
         self.listen(true).expect("an answer")

@@ -120,9 +120,13 @@ port, way, name = sys.argv[1:]
 x = ssl.create_default_context(cafile='../certs/ca.pem')
 s = socket.create_connection(('127.0.0.1', int(port)), 20)
 t = x.wrap_socket(s, server_hostname='127.0.0.1')
-body = 'Content-Length: 9\r\n\r\nhalf'
-if way == 'chunks': body = 'Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n'
-t.sendall(('PUT /%s HTTP/1.1\r\nHost: x\r\n%s' % (name, body)).encode())
+length, body = 'Content-Length: 9', b'half'
+if way == 'chunks': length, body = 'Transfer-Encoding: chunked', b'4\r\nhalf\r\n'
+# A reset throws away what the server has not read, so its leave is waited for.
+head = 'PUT /%s HTTP/1.1\r\nHost: x\r\n%s\r\nExpect: 100-continue\r\n\r\n' % (name, length)
+t.sendall(head.encode())
+assert b'100' in t.recv(100)
+t.sendall(body)
 if way == 'notify': t.unwrap()
 if way == 'fin': socket.socket(fileno=t.detach()).shutdown(socket.SHUT_RDWR)
 if way == 'reset': t.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))

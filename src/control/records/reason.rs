@@ -130,6 +130,11 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::BadPath(why) => (path_reason(why), Level::WARN),
         // Phones ask for many files that need not exist: that is how they find those that do.
         Refusal::NoSuchFile => ("no such file", Level::INFO),
+        Refusal::TooManyMisses { first: _ } => (
+            "the address asks for too many names that do not exist, and is stopped for a while \
+             (misses_max in [guesses])",
+            Level::WARN,
+        ),
         Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
         Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
         Refusal::UploadTooLarge => {

@@ -152,13 +152,12 @@ impl Engine {
                         turn.counters.http_discards_cut.up();
                     }
                 }
-                State::Parked(_) => match connection.held.take() {
-                    Some(no) => {
+                State::Parked(_) => {
+                    if let Some(no) = connection.held.take() {
                         self.refuse(id, no, turn);
                         self.resume(id, turn);
                     }
-                    None => {}
-                },
+                }
                 State::Over | State::Stuck => {}
             }
             self.ready.push_back(id);

@@ -221,6 +221,10 @@ counters! {
     Total transfers_timed_out,
     /// Requests refused (no such file, access, limits).
     Total transfers_refused,
+    /// Answers held back because their address asks for too many names that do not exist.
+    Total misses_delayed,
+    /// Requests refused because their address asks for too many names that do not exist.
+    Total misses_refused,
     /// Transfers that failed on this side (file changed, disk full).
     Total transfers_failed,
     /// Uploads stored, each durable before its last ACK.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::is_ipv4;
+use super::address::is_ipv4;
 use crate::content::Ticket;
 use crate::time::Instant;
 
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn client(text: &str) -> Client {
-        Client(super::super::address_bits(text.parse().unwrap()))
+        Client(super::super::address::address_bits(text.parse().unwrap()))
     }
 
     fn order(queue: &mut Queue) -> Vec<u64> {

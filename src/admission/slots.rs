@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use super::address_bits;
+use super::address::address_bits;
 use super::queue::{Client, Queue};
 use crate::content::Ticket;
 use crate::time::{Duration, Instant};

@@ -192,7 +192,8 @@ impl RecordSink {
     /// Leaves a record; one that finds no room is lost and counted among the worker's figures. What
     /// ended well is left only if somebody reads it.
     pub fn push(&self, record: Record, counters: &Counters) {
-        if record.outcome == Outcome::Done && !self.tells_done.load(Relaxed) {
+        let is_unread = record.outcome == Outcome::Done && !self.tells_done.load(Relaxed);
+        if is_unread || !record.outcome.is_told() {
             return;
         }
         if self.queue.push(record).is_err() {

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::protect::Protections;
 use super::route::Routes;
 use crate::admission::access::Access;
+use crate::admission::guesses::GuessLimits;
 use crate::admission::pace::Paces;
 use crate::admission::slots::SlotLimits;
 use crate::content::{Catalog, RootId};
@@ -34,6 +35,8 @@ pub struct Policy {
     pub access: Access,
     /// Session control.
     pub slots: SlotLimits,
+    /// How many names that do not exist one address may ask for.
+    pub guesses: GuessLimits,
     /// What each name becomes, and where it is looked for.
     pub routes: Routes,
     /// Which uploads are allowed.

@@ -162,6 +162,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether the log is told: what repeats by the thousand is told once.
+    #[must_use]
+    pub fn is_told(self) -> bool {
+        self != Outcome::Refused(Refusal::TooManyMisses { first: false })
+    }
+
     /// Counts one transfer that ended so.
     pub fn count(self, counters: &Counters) {
         match self {
@@ -205,6 +211,11 @@ pub enum Refusal {
     NoSuchFile,
     /// The name may be one of those in a root or directory that cannot be read now.
     Unavailable,
+    /// The address asks for too many names that do not exist.
+    TooManyMisses {
+        /// The log is told once, and not at every request.
+        first: bool,
+    },
     /// The client is outside the access list.
     AccessDenied,
     /// No rule allows this upload.

@@ -4,8 +4,9 @@
 //! right in between changes nothing: else whoever has a secret of their own could guess others'.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use crate::admission::address::AddressKey;
 use crate::time::{Duration, Instant};
 
 /// Wrong secrets that cost no wait.
@@ -23,7 +24,7 @@ const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
 /// The addresses that have sent wrong secrets.
 #[derive(Debug, Default)]
 pub struct Slow {
-    rows: HashMap<IpAddr, Row>,
+    rows: HashMap<AddressKey, Row>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -37,14 +38,14 @@ impl Slow {
     /// How long an address still has to wait; nothing when it may try.
     #[must_use]
     pub fn wait(&self, client: IpAddr, now: Instant) -> Option<Duration> {
-        let row = self.rows.get(&network(client))?;
+        let row = self.rows.get(&AddressKey::from(client))?;
         let wait = row.until - now;
         (!wait.is_zero()).then_some(wait)
     }
 
     /// Notes a wrong secret. Says how many those are, when it has to wait from now on.
     pub fn wrong(&mut self, client: IpAddr, now: Instant) -> Option<u32> {
-        let client = network(client);
+        let client = AddressKey::from(client);
         if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
             self.make_room(now);
         }
@@ -65,16 +66,6 @@ impl Slow {
         if self.rows.len() >= ADDRESSES_MAX {
             let quietest = self.rows.iter().min_by_key(|(_, row)| row.last).map(|(at, _)| *at);
             quietest.and_then(|at| self.rows.remove(&at));
-        }
-    }
-}
-
-/// What one guesser has at hand: an IPv4 address, or the 64 bits that an IPv6 host cannot choose.
-fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
         }
     }
 }

@@ -21,6 +21,7 @@ use super::tftp::Tftp;
 use super::value::Size;
 use super::vault::Vault;
 use crate::admission::access::Range as Clients;
+use crate::admission::guesses::GuessLimits;
 use crate::admission::slots::SlotLimits;
 use crate::policy::remap::Remap;
 use crate::session::http::limits::StreamLimits;
@@ -31,6 +32,8 @@ use crate::time::Duration;
 const WORKERS_MAX: u64 = 256;
 /// Most transfers that a worker may hold.
 pub(super) const TRANSFERS_LIMIT: u64 = 4_000_000;
+/// Most misses that one address may be allowed.
+const MISSES_LIMIT: u64 = 1_000_000;
 /// Most threads that may wait for disks.
 const THREADS_MAX: u64 = 64;
 /// Smallest size in bytes at which a new log file begins.
@@ -70,6 +73,7 @@ pub(super) struct File {
     pub(super) vault: Option<Vault>,
     pub(super) admin: Option<Admin>,
     pub(super) slots: SlotLimits,
+    pub(super) guesses: GuessLimits,
     pub(super) access: Access,
     pub(super) remaps: Vec<Remap>,
     pub(super) roots: Vec<Roots>,
@@ -165,6 +169,7 @@ impl File {
             vault: Vault::read(top.section("vault", found), found),
             admin: Admin::read(top.section("admin", found), found),
             slots: sessions(top.section("sessions", found), found),
+            guesses: guesses(top.section("guesses", found), found),
             access: Access::read(top.section("access", found), found),
             remaps: rows(&mut top, "remap", found, rows::remap),
             roots: rows(&mut top, "roots", found, Roots::read),
@@ -314,6 +319,21 @@ fn sessions(mut section: Section<'_, '_>, found: &mut Found) -> SlotLimits {
     };
     section.finish(found);
     limits
+}
+
+fn guesses(mut section: Section<'_, '_>, found: &mut Found) -> GuessLimits {
+    let otherwise = GuessLimits::default();
+    let most = 0..=MISSES_LIMIT;
+    let misses_max = section.number("misses_max", most.clone(), "Ringpost", found);
+    let misses_per_hour = section.number("misses_per_hour", most, "Ringpost", found);
+    let trusted: Option<Many<IpNet>> = section.take("trusted_networks", found);
+    let trusted = trusted.unwrap_or_default();
+    section.finish(found);
+    GuessLimits {
+        misses_max: misses_max.map_or(otherwise.misses_max, |misses| misses as u32),
+        misses_per_hour: misses_per_hour.map_or(otherwise.misses_per_hour, |misses| misses as u32),
+        trusted: trusted.iter().map(|net| *net.get_ref()).collect(),
+    }
 }
 
 impl Access {

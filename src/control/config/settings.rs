@@ -245,6 +245,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     let mut policy = Policy {
         access: lists::access(&file.access, &data_dir, disk, found, &mut warnings),
         slots: file.slots,
+        guesses: file.guesses,
         uploads,
         http: HttpPolicy {
             limits: file.connections,

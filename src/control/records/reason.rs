@@ -133,6 +133,11 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::Unavailable => {
             ("the name may be in a directory that cannot be read now", Level::ERROR)
         }
+        Refusal::TooManyMisses { first: _ } => (
+            "the address asks for too many names that do not exist, and is stopped for a while \
+             (misses_max in [guesses])",
+            Level::WARN,
+        ),
         Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
         Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
         Refusal::UploadTooLarge => {

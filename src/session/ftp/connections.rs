@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use crate::admission::address::AddressKey;
 use crate::content::files::TreePath;
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::limits::FtpListener;
@@ -42,7 +43,7 @@ impl Connections for Engine {
         turn.counters.stream_connections.up();
         let limits = turn.snapshot.policy.ftp.limits;
         let implicit = self.is_implicit(listener);
-        let here = self.per_address.entry(peer.ip()).or_default();
+        let here = self.per_address.entry(peer.ip().into()).or_default();
         *here += 1;
         let crowded = limits.per_address_max > 0 && *here as usize > limits.per_address_max;
         let full = self.sessions >= limits.sessions_max;
@@ -281,7 +282,7 @@ impl Connections for Engine {
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         match self.connections.open(id) {
             Some(Connection::Control(session)) => {
-                let address = session.peer.ip();
+                let address = AddressKey::from(session.peer.ip());
                 self.conclude(id, Outcome::Aborted(Abort::Disconnected), turn);
                 self.drop_data(id, Closing::Reset);
                 self.connections.remove(id);

@@ -322,6 +322,7 @@ impl Engine {
         let client = session.peer.ip().to_canonical();
         let (subject, goal) = to_read(&session.cwd, asked, client, turn);
         let told = Told::new(subject, Verb::Fetch, turn.now);
+        let goal = self.judge_guess(id, asked, goal, turn);
         match goal {
             Ok(goal) => self.start(id, goal, told, turn),
             Err(no) => {

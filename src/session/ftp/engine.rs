@@ -6,6 +6,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::admission::address::AddressKey;
 use crate::content::Ask;
 use crate::content::files::{Act, Part, Tree};
 use crate::session::ftp::data::Door;
@@ -32,7 +33,7 @@ pub struct Engine {
     pub(super) listeners: Vec<FtpListener>,
     pub(super) connections: Table<Connection>,
     pub(super) sessions: usize,
-    pub(super) per_address: HashMap<IpAddr, u32>,
+    pub(super) per_address: HashMap<AddressKey, u32>,
     /// Bytes of phones' uploads in memory.
     pub(super) uploads_held: u64,
     pub(super) stopping: bool,

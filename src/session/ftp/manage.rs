@@ -256,7 +256,7 @@ impl Engine {
     }
 
     /// `SIZE` and `MDTM`.
-    pub(super) fn look(&mut self, id: ConnectionId, asked: &[u8], then: Then, turn: &Turn<'_>) {
+    pub(super) fn look(&mut self, id: ConnectionId, asked: &[u8], then: Then, turn: &mut Turn<'_>) {
         let Some(session) = self.session(id) else { return };
         if matches!(then, Then::Size) && session.kind == Type::Ascii {
             let text = "SIZE is known for TYPE I alone.";
@@ -267,7 +267,8 @@ impl Engine {
             return self.act(id, Act::Look { at }, then, None);
         }
         let (cwd, client) = (session.cwd.clone(), session.peer.ip().to_canonical());
-        let entry = match super::judge::to_read(&cwd, asked, client, turn).1 {
+        let goal = super::judge::to_read(&cwd, asked, client, turn).1;
+        let entry = match self.judge_guess(id, asked, goal, turn) {
             Ok(Goal::Read(entry)) => entry,
             // Clients that hear 550 here never say RETR.
             Ok(_) => {

@@ -13,6 +13,7 @@ mod data;
 mod dispatch;
 mod ending;
 mod engine;
+mod guess;
 mod judge;
 pub mod limits;
 mod login;

@@ -198,12 +198,18 @@ impl Pace {
         }
         if self.milli < 1_000 {
             let wait = Duration::from_micros((1_000 - self.milli) * 1_000 / rate + 1);
-            self.until = Some(now + wait);
+            self.until = Some(now.max(self.at) + wait);
             return false;
         }
         self.milli -= 1_000;
         self.until = None;
         true
+    }
+
+    /// No command is read before then.
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.milli = 0;
+        self.at = until;
     }
 
     /// What was read was no whole command.

@@ -18,6 +18,9 @@ use crate::wire::http::response::Status;
 /// Room that a body of known length is given at once, in bytes; more as it comes.
 const ROOM_MAX: u64 = 64 << 10;
 
+/// One address may have one in so many bytes of `body_memory` for several bodies together.
+const ADDRESS_SHARE: u64 = 2;
+
 const BAD_CHUNK: Malformed = Malformed::BadRequest("a chunk of the body is none");
 
 /// A body on its way in.
@@ -116,11 +119,16 @@ impl Engine {
         let (began, bytes) = (receiving.began, receiving.bytes.len() as u64);
         connection.body_held += grown;
         self.bodies_held += grown;
+        let own = connection.body_held;
+        let here = self.per_address.entry(connection.peer.ip().into()).or_default();
+        here.bodies_held += grown;
+        // One address may fill its share with many bodies, or go beyond it with a single one.
+        let crowded = here.bodies_held > memory_max / ADDRESS_SHARE && here.bodies_held > own;
         if let Some(told) = &mut connection.told {
             told.bytes += grown;
         }
         let no = match taken {
-            Ok(taken) if self.bodies_held <= memory_max => {
+            Ok(taken) if self.bodies_held <= memory_max && !crowded => {
                 // Bytes are seen here as they come, so silence shows at once: what came fast before
                 // it wins a phone no time.
                 let silent = turn.now + turn.snapshot.policy.http.limits.stall_timeout;

@@ -213,6 +213,7 @@ impl Engine {
 
     /// Answers that it will not be, with a sentence for whoever looks.
     pub(super) fn refuse(&mut self, id: ConnectionId, no: No, turn: &mut Turn<'_>) {
+        let Some(no) = self.judge_miss(id, no, turn) else { return };
         let Some(connection) = self.connections.open_mut(id) else { return };
         if let Some(told) = &mut connection.told {
             told.outcome = no.outcome;

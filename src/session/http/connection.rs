@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::content::Entry;
 use crate::session::http::body::Receiving;
+use crate::session::http::refusal::No;
 use crate::session::http::reply::Reply;
 use crate::session::stream::ListenerId;
 use crate::session::timer::Deadline;
@@ -47,6 +48,10 @@ pub(super) struct Connection {
     pub(super) body_held: u64,
     /// Bytes thrown away since the last answer.
     pub(super) discarded: u64,
+    /// It counts among the handshakes of its address.
+    pub(super) handshaking: bool,
+    /// A refusal that is told after a while: its address asks for too much that does not exist.
+    pub(super) held: Option<No>,
     /// How much of what was sent has arrived.
     pub(super) arrivals: Arrivals,
     /// What the phone calls itself, cut to [`WORDS_BYTES_MAX`]; shared with the records of its

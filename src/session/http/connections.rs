@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 
+use crate::admission::address::AddressKey;
 use crate::session::http::connection::{Arrivals, Connection, State};
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
@@ -40,11 +41,17 @@ impl Connections for Engine {
     ) -> Option<ConnectionId> {
         turn.counters.stream_connections.up();
         let limits = &turn.snapshot.policy.http.limits;
-        let here = self.per_address.entry(peer.ip()).or_default();
-        let crowded = limits.per_address_max > 0 && *here as usize >= limits.per_address_max;
+        let handshaking = self.protocol(listener) == Protocol::Https;
+        let client = AddressKey::from(peer.ip());
+        let here = self.per_address.entry(client).or_default();
+        // Half of the connections of an address may be at their handshakes, which cost the most.
+        let each = limits.per_address_max;
+        let crowded = each > 0
+            && (here.connections as usize >= each
+                || (handshaking && here.handshakes as usize >= each.div_ceil(2)));
         if crowded || self.connections.len() >= limits.connections_max || self.stopping {
-            if *here == 0 {
-                self.per_address.remove(&peer.ip());
+            if here.connections == 0 {
+                self.per_address.remove(&client);
             }
             turn.counters.stream_refused.up();
             let refusal =
@@ -52,7 +59,8 @@ impl Connections for Engine {
             self.note_lone(peer, listener, Outcome::Refused(refusal), turn.now);
             return None;
         }
-        *here += 1;
+        here.connections += 1;
+        here.handshakes += u32::from(handshaking);
         let id = self.connections.insert(Connection {
             peer,
             listener,
@@ -71,6 +79,8 @@ impl Connections for Engine {
             discarded: 0,
             arrivals: Arrivals::default(),
             user_agent: None,
+            handshaking,
+            held: None,
         });
         self.set_deadline(id, Some(turn.now + limits.head_timeout));
         Some(id)
@@ -82,9 +92,12 @@ impl Connections for Engine {
     }
 
     fn handle_secured(&mut self, id: ConnectionId, security: Security, _: &mut Turn<'_>) {
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.secured = security.secured;
-            connection.certificate = security.certificate;
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        connection.secured = security.secured;
+        connection.certificate = security.certificate;
+        let was = std::mem::take(&mut connection.handshaking);
+        if let Some(here) = self.per_address.get_mut(&connection.peer.ip().into()) {
+            here.handshakes -= u32::from(was);
         }
     }
 
@@ -177,10 +190,11 @@ impl Connections for Engine {
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
         let Some(connection) = self.connections.remove(id) else { return };
-        let address = connection.peer.ip();
+        let address = AddressKey::from(connection.peer.ip());
         if let Some(here) = self.per_address.get_mut(&address) {
-            *here -= 1;
-            if *here == 0 {
+            here.connections -= 1;
+            here.handshakes -= u32::from(connection.handshaking);
+            if here.connections == 0 {
                 self.per_address.remove(&address);
             }
         }

@@ -34,7 +34,12 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) {
         let Some(connection) = self.connections.open_mut(id) else { return };
-        self.bodies_held -= std::mem::take(&mut connection.body_held);
+        let held = std::mem::take(&mut connection.body_held);
+        connection.held = None;
+        self.bodies_held -= held;
+        if let Some(here) = self.per_address.get_mut(&connection.peer.ip().into()) {
+            here.bodies_held -= held;
+        }
         if matches!(connection.state, State::Parked(_)) && !connection.has_slot {
             turn.admission.slots.cancel(id.into());
         }
@@ -147,7 +152,13 @@ impl Engine {
                         turn.counters.http_discards_cut.up();
                     }
                 }
-                State::Parked(_) | State::Over | State::Stuck => {}
+                State::Parked(_) => {
+                    if let Some(no) = connection.held.take() {
+                        self.refuse(id, no, turn);
+                        self.resume(id, turn);
+                    }
+                }
+                State::Over | State::Stuck => {}
             }
             self.ready.push_back(id);
         }

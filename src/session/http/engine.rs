@@ -4,8 +4,8 @@
 //! answers however the bytes were cut on the way.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 
+use crate::admission::address::AddressKey;
 use crate::content::{Ask, Ticket};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
@@ -16,12 +16,23 @@ use crate::time::{Duration, Instant};
 use crate::wire::http::request::{HeadLimits, Malformed, asks_for_head, parse};
 use crate::wire::http::response::Dated;
 
+/// What one client address has of what all share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Share {
+    /// Open connections.
+    pub(super) connections: u32,
+    /// Of them, those that are not secured yet and have to be.
+    pub(super) handshakes: u32,
+    /// Bytes of bodies in memory.
+    pub(super) bodies_held: u64,
+}
+
 /// The HTTP server of one worker.
 #[derive(Debug, Default)]
 pub struct Engine {
     pub(super) listeners: Vec<HttpListener>,
     pub(super) connections: Table<Connection>,
-    pub(super) per_address: HashMap<IpAddr, u32>,
+    pub(super) per_address: HashMap<AddressKey, Share>,
     /// Bytes of bodies in memory.
     pub(super) bodies_held: u64,
     pub(super) dated: Dated,

@@ -14,6 +14,7 @@ mod connections;
 mod denial;
 mod ending;
 mod engine;
+mod guess;
 pub mod limits;
 #[doc(hidden)]
 pub mod model;

@@ -347,7 +347,12 @@ impl World {
             let Some(wire) = self.wires.get(&id) else { continue };
             told += usize::from(connection.told.is_some());
             held += connection.body_held;
-            *addresses.entry(connection.peer.ip()).or_insert(0) += 1;
+            let here =
+                addresses.entry(crate::admission::address::AddressKey::from(connection.peer.ip()));
+            let here = here.or_insert(crate::session::http::engine::Share::default());
+            here.connections += 1;
+            here.handshakes += u32::from(connection.handshaking);
+            here.bodies_held += connection.body_held;
             let asked = self.asks.iter().any(|ask| ask.ticket() == id.into());
             let has_deadline = connection.deadline.at().is_some();
             let has_news = !wire.inbox.is_empty() || wire.ended;
@@ -355,6 +360,7 @@ impl World {
                 State::Head | State::Lingering { .. } => has_deadline && !has_news,
                 State::Receiving(_) if connection.reply.has_head() => has_deadline,
                 State::Receiving(_) => has_deadline && !has_news,
+                State::Parked(_) if connection.held.is_some() => has_deadline,
                 State::Parked(_) if connection.has_slot => asked,
                 State::Parked(_) => {
                     waiting += 1;

@@ -2,6 +2,7 @@
 
 use crate::content::StoreError;
 use crate::session::{Failure, Outcome, Refusal};
+use crate::time::Duration;
 use crate::vault::deed::{Denied, REALM};
 use crate::wire::http::request::Malformed;
 use crate::wire::http::response::{Status, field, number};
@@ -61,6 +62,12 @@ impl No {
         No { extra: Extra::Retry(1), ..No::new(Status::SERVICE_UNAVAILABLE, refusal) }
     }
 
+    /// The client has to wait.
+    pub(super) fn too_many(refusal: Refusal, wait: Duration) -> No {
+        let no = No::new(Status::TOO_MANY_REQUESTS, refusal);
+        No { extra: Extra::Retry(wait.as_secs().max(1)), ..no }
+    }
+
     pub(super) fn unauthorized() -> No {
         No { extra: Extra::Challenge, ..No::new(Status::UNAUTHORIZED, Refusal::Unauthorized) }
     }
@@ -86,10 +93,7 @@ impl No {
         match denied {
             Denied::NotThere => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
             Denied::Unauthorized => No::unauthorized(),
-            Denied::SlowedDown(wait) => {
-                let no = No::new(Status::TOO_MANY_REQUESTS, Refusal::SlowedDown);
-                No { extra: Extra::Retry(wait.as_secs().max(1)), ..no }
-            }
+            Denied::SlowedDown(wait) => No::too_many(Refusal::SlowedDown, wait),
             Denied::Precondition => {
                 No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }

@@ -35,7 +35,7 @@ const PARTIAL_PUT: Malformed =
     Malformed::BadRequest("a PUT with Content-Range would keep a part of a file for the whole");
 
 /// What a request comes to.
-enum Judged {
+pub(super) enum Judged {
     /// It needs a slot, and then this.
     Want(What),
     /// The head of a file, without its bytes.
@@ -112,6 +112,7 @@ impl Engine {
             Err(no) if no.status == Status::NOT_FOUND => at_root(head, no),
             judged => judged,
         };
+        let judged = judged.and_then(|judged| self.judge_hit(id, &subject, judged, turn));
         self.tell(id, subject, verb(head.method), turn.now);
         if judged.as_ref().is_ok_and(Judged::is_private)
             && let Some(connection) = self.connections.open_mut(id)

@@ -241,6 +241,8 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         }
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
+        // Met with silence, or with this where it is not.
+        Refusal::TooManyMisses { first: _ } => (ErrorCode::UNDEFINED, "Busy"),
         Refusal::NoSlot | Refusal::TooManyTransfers => (ErrorCode::UNDEFINED, "Busy"),
         Refusal::Unavailable => (ErrorCode::UNDEFINED, "Try again"),
         Refusal::Stopping => (ErrorCode::UNDEFINED, "Stopping"),

@@ -7,6 +7,7 @@ mod bursts;
 mod ending;
 pub mod engine;
 mod finished;
+mod guess;
 pub mod lanes;
 mod last_block;
 pub mod limits;

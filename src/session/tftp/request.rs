@@ -85,11 +85,13 @@ impl Engine {
             self.note_refusal(Refusal::Stopping, subject(), write, arrival, turn);
             return;
         }
-        let file = match file_of(&decision.action, form_of(request.mode).is_some()) {
+        let file = file_of(&decision.action, form_of(request.mode).is_some());
+        let Some(file) = self.judge_guess(file, request.name, arrival, turn) else { return };
+        let file = match file {
             Ok(file) => file,
-            Err(Refusal::AccessDenied) => {
-                turn.counters.tftp_denied.up();
-                self.note_refusal(Refusal::AccessDenied, subject(), write, arrival, turn);
+            Err(refusal @ (Refusal::AccessDenied | Refusal::TooManyMisses { first: _ })) => {
+                turn.counters.tftp_denied.add(u64::from(refusal == Refusal::AccessDenied));
+                self.note_refusal(refusal, subject(), write, arrival, turn);
                 return;
             }
             Err(refusal) => {

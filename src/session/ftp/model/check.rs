@@ -135,7 +135,8 @@ impl World {
                 }
             };
             sessions += 1;
-            *addresses.entry(session.peer.ip()).or_insert(0) += 1;
+            let address = crate::admission::address::AddressKey::from(session.peer.ip());
+            *addresses.entry(address).or_insert(0) += 1;
             if let Some(transfer) = session.transfer() {
                 transfers += 1;
                 let waits = matches!(transfer.stage, Stage::Slot) && !transfer.has_slot;

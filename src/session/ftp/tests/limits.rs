@@ -95,3 +95,15 @@ fn uploads_that_are_under_way_have_so_much_memory_and_no_more() {
     assert_eq!(bench.world.engine.uploads_held(), 0);
     assert_eq!(bench.store("STOR my.log", &[b'x'; 1_000]), [125, 226]);
 }
+
+#[test]
+fn names_that_do_not_exist_are_answered_slowly_and_then_not_at_all() {
+    let mut bench = Bench::with(PHONE, |policy| policy.guesses.misses_max = 8).logged_in();
+    for mac in 0..8 {
+        assert_eq!(bench.send(format!("MDTM SEP0004F200000{mac}.cnf.xml\r\n").as_bytes()), [550]);
+    }
+    assert!(bench.send(b"NOOP\r\n").is_empty(), "the next command waits");
+    assert_eq!(bench.wait(1_100), [200]);
+    assert_eq!(bench.send(b"MDTM SEP0004F2000008.cnf.xml\r\n"), [450]);
+    assert_eq!(bench.world.counters.misses_refused.value(), 1);
+}

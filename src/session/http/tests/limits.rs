@@ -471,3 +471,35 @@ fn a_handshake_that_is_never_through_is_told_and_silence_afterwards_is_not() {
     // The first connection of all, a plain one, was as silent.
     assert_eq!((bench.outcomes().len(), bench.world.counters.stream_idle_closed.value()), (1, 2));
 }
+
+#[test]
+fn names_that_do_not_exist_are_answered_late_and_then_not_at_all() {
+    let mut bench = Bench::with(|policy| policy.guesses.misses_max = 8);
+    for mac in 0..7 {
+        assert_eq!(bench.get(&format!("/SEP0004F200000{mac}.cnf.xml")).status, 404);
+    }
+    bench.send(&head("GET /SEP0004F2000007.cnf.xml", &[]));
+    assert_eq!(bench.raw(), b"", "it waits");
+    bench.wait(1_010);
+    assert_eq!(bench.one(false).status, 404);
+    for mac in 8..10 {
+        let stopped = bench.get(&format!("/SEP0004F200000{mac}.cnf.xml"));
+        assert_eq!((stopped.status, stopped.field("retry-after")), (429, "60"));
+    }
+    assert_eq!(bench.get("/SEP0004F2000006.cnf.xml").status, 404, "what was told is told again");
+    assert_eq!(bench.get("/a.txt").status, 200, "common files are everybody's");
+    let stopped = |first| Outcome::Refused(Refusal::TooManyMisses { first });
+    let outcomes = bench.outcomes();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == stopped(true)).count(), 1);
+    let counters = &bench.world.counters;
+    assert_eq!((counters.misses_delayed.value(), counters.misses_refused.value()), (1, 2));
+}
+
+#[test]
+fn a_64_of_ipv6_is_one_address_and_so_is_ipv4_in_both_spellings() {
+    let mut bench = Bench::with(|policy| policy.http.limits.per_address_max = 1);
+    assert!(bench.world.connect("[::ffff:10.0.0.1]:2001".parse().unwrap(), false).is_none());
+    assert!(bench.world.connect("[2001:db8::1]:1".parse().unwrap(), false).is_some());
+    assert!(bench.world.connect("[2001:db8::2]:1".parse().unwrap(), false).is_none());
+    assert!(bench.world.connect("[2001:db8:0:1::2]:1".parse().unwrap(), false).is_some());
+}

@@ -166,3 +166,21 @@ fn a_reload_that_lifts_the_limit_serves_who_waits() {
     bench.world.settle();
     assert_eq!(bench.settle(), ["DATA 1 512"]);
 }
+
+#[test]
+fn names_that_do_not_exist_are_answered_at_the_second_request_and_then_not_at_all() {
+    let mut bench = Bench::with(|policy| policy.guesses.misses_max = 8);
+    let name = |mac: u32| format!("SEP0004F200000{mac}.cnf.xml");
+    for mac in 0..7 {
+        assert_eq!(bench.read(&name(mac), "").len(), 1);
+    }
+    assert!(bench.read(&name(7), "").is_empty());
+    assert_eq!(bench.read(&name(7), "").len(), 1, "a phone asks again");
+    for mac in 8..10 {
+        assert!(bench.read(&name(mac), "").is_empty());
+        assert!(bench.read(&name(mac), "").is_empty());
+    }
+    assert_eq!(bench.read("two", "").len(), 1, "common files are everybody's");
+    let counters = &bench.world.counters;
+    assert_eq!((counters.misses_delayed.value(), counters.misses_refused.value()), (1, 4));
+}

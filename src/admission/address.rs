@@ -1,0 +1,53 @@
+//! One client as limits per address count it.
+//!
+//! An IPv4 address is one client, however it is written. Of IPv6 a /64 is: that is the least that
+//! anybody is given, so whoever has one could else count as many clients as there are addresses.
+
+use std::net::IpAddr;
+
+/// A client as limits per address know it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AddressKey(u128);
+
+impl From<IpAddr> for AddressKey {
+    fn from(address: IpAddr) -> Self {
+        let bits = address_bits(address);
+        AddressKey(if is_ipv4(bits) { bits } else { bits & !u128::from(u64::MAX) })
+    }
+}
+
+/// An address as one number: IPv4 is written as IPv4-mapped IPv6, so that both spellings of one
+/// client are the same client.
+pub(super) fn address_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// Whether [`address_bits`] came from an IPv4 address.
+pub(super) fn is_ipv4(bits: u128) -> bool {
+    bits >> 32 == 0xffff
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(address: &str) -> AddressKey {
+        address.parse::<IpAddr>().unwrap().into()
+    }
+
+    #[test]
+    fn an_ipv4_address_is_one_client_in_both_spellings() {
+        assert_eq!(key("10.9.0.7"), key("::ffff:10.9.0.7"));
+        assert_ne!(key("10.9.0.7"), key("10.9.0.8"));
+        assert_ne!(key("0.0.0.1"), key("::1"));
+    }
+
+    #[test]
+    fn a_64_of_ipv6_is_one_client() {
+        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff:ffff:ffff:ffff"));
+        assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
+    }
+}

@@ -67,6 +67,7 @@ fn a_window_on_a_bad_line_costs_at_most_half_as_many_blocks_again() {
         for link in [Link::LAN, Link::WAN] {
             let (cost, took) = fetch(&windowed(64, false), losing(loss, link));
             assert!(cost <= most, "{cost} at {loss}, {took:?}");
+            assert!(took < Duration::from_secs(25), "{cost} at {loss}, {took:?}");
         }
     }
 }

@@ -37,15 +37,19 @@ impl Bursts {
     /// A block was lost behind those that got through.
     pub(super) fn handle_loss(&mut self) {
         let (run, usual) = (self.run_blocks, self.usual_blocks);
-        self.usual_blocks =
-            if run < usual { usual / 2 + run / 2 } else { usual.saturating_add((run - usual) / 8) };
+        self.usual_blocks = if run < usual {
+            usual / 4 + run / 4 * 3
+        } else {
+            usual.saturating_add((run - usual) / 8)
+        };
         self.run_blocks = 0;
     }
 
     /// Blocks of the next burst, of a window of `window`.
     #[must_use]
     pub(super) fn blocks(&self, window: u16) -> u16 {
-        let run = self.run_blocks.max(self.usual_blocks);
+        // Only a run of twice the usual length is a better line and not luck.
+        let run = (self.run_blocks / 2).max(self.usual_blocks);
         (run / RUN_PARTS).max(BLOCKS_MIN).min(window)
     }
 }
@@ -61,7 +65,7 @@ mod tests {
             assert_eq!(bursts.blocks(64), 64);
             bursts.handle_progress(64);
         }
-        assert_eq!(bursts.blocks(4_096), 1_600);
+        assert_eq!(bursts.blocks(4_096), 800);
     }
 
     #[test]
@@ -71,8 +75,8 @@ mod tests {
             bursts.handle_progress(30);
             bursts.handle_loss();
         }
-        assert!((6..=8).contains(&bursts.blocks(64)), "{bursts:?}");
-        bursts.handle_progress(300);
+        assert!((5..=8).contains(&bursts.blocks(64)), "{bursts:?}");
+        bursts.handle_progress(600);
         assert_eq!(bursts.blocks(64), 64);
     }
 

@@ -236,11 +236,11 @@ impl Sending {
             return Acked::Progress;
         }
         // A phone acknowledges the last block it has in order, so all beyond it was lost (RFC 7440,
-        // section 4). Whatever it says within a round trip of our going back is about the past; and
-        // one that then says more had told no gap.
-        let is_past = self.resent > 0 && now.since(self.rewound_at) < self.round_trip() * 3 / 4;
-        self.acks_within |= is_past || before == Wait::Gap;
-        if self.acks_within {
+        // section 4). Whatever it says within half a round trip of our going back is about the past;
+        // and one that says more while we wait to hear so had told no gap.
+        let is_past = self.resent > 0 && now.since(self.rewound_at) < self.round_trip() / 2;
+        self.acks_within |= before == Wait::Gap;
+        if self.acks_within || is_past {
             // What is in flight when one gets lost is lost with it, not half of it as in a burst.
             let in_flight = u16::try_from(self.sent - self.acked).unwrap_or(u16::MAX);
             let blocks = self.bursts.blocks(self.terms.window).div_ceil(2);
@@ -284,6 +284,7 @@ impl Sending {
         }
         self.rto.back_off();
         self.bursts.handle_loss();
+        self.acks_within = false;
         self.rewind();
         self.check();
         Some(Late::Again)

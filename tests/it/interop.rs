@@ -360,14 +360,6 @@ fn atftp_hears_of_its_upload_when_last_acks_are_lost() {
 }
 
 #[test]
-fn curl_hears_of_its_upload_when_last_acks_are_lost() {
-    if has("curl") {
-        let curl = "curl -sS --connect-timeout 5 -T one.log tftp://127.0.0.1:RELAY/one.log";
-        expect_stored_once(curl, 2);
-    }
-}
-
-#[test]
 fn python3_tftpy_hears_of_its_upload_when_last_acks_are_lost() {
     if !has("python3") {
         return;

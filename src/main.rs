@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use ringpost::control::certificate_command::{self, Deed};
 use ringpost::control::command::{self, CheckForm};
 use ringpost::control::explain::Question;
-use ringpost::control::passwd_command::{self, Account};
+use ringpost::control::passwd_command::{self, Account, AccountChange};
 use ringpost::control::snmp_command::{self, Phone};
 use ringpost::control::vault_command::{self, VaultCommand};
 use ringpost::control::workers::Workers;
@@ -209,8 +209,17 @@ Examples:
         /// what it was, or the extension of the same name.
         #[arg(long, value_name = "LIST")]
         extensions: Option<String>,
+        /// Add a password beside those that hold already, for the days of a change.
+        #[arg(long)]
+        add: bool,
+        /// The day with which the older passwords end, in UTC: 2026-12-31.
+        #[arg(long, value_name = "DAY", requires = "add")]
+        old_until: Option<String>,
+        /// Of several passwords, leave the newest.
+        #[arg(long, conflicts_with_all = ["add", "extensions"])]
+        expire_old: bool,
         /// Take the user out of the file.
-        #[arg(long, conflicts_with = "extensions")]
+        #[arg(long, conflicts_with_all = ["extensions", "add", "expire_old"])]
         delete: bool,
         /// The configuration; found as for `serve` when left out.
         #[arg(long, value_name = "FILE")]
@@ -292,8 +301,14 @@ fn main() -> ExitCode {
             snmp_command::run(address, community.as_deref(), config.as_deref(), json)
         }
         Command::Vault { command, config } => vault_command::run(&command, config.as_deref()),
-        Command::Passwd { user, ftp, extensions, delete, config } => {
-            let account = Account { user: &user, ftp, extensions: extensions.as_deref(), delete };
+        Command::Passwd { user, ftp, extensions, add, old_until, expire_old, delete, config } => {
+            let change = match () {
+                () if delete => AccountChange::Delete,
+                () if expire_old => AccountChange::ExpireOld,
+                () if add => AccountChange::Add { old_until: old_until.as_deref() },
+                () => AccountChange::Set,
+            };
+            let account = Account { user: &user, ftp, extensions: extensions.as_deref(), change };
             passwd_command::run(&account, config.as_deref())
         }
     }

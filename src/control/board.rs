@@ -277,7 +277,8 @@ impl Board {
     pub fn warnings(&self) -> Vec<String> {
         let settings = self.settings.load();
         let notes = lock(&self.notes);
-        settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned().collect()
+        let told = settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned();
+        told.chain(super::figures::warnings(&notes.beside)).collect()
     }
 
     /// Notes a reload that failed, or one that changed something.

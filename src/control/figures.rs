@@ -8,6 +8,9 @@ use crate::count::{Figure, Kind};
 use crate::vault::auth::GateFigures;
 use crate::vault::threads::VaultFigures;
 
+/// From so many percent on the vault is nearly full.
+const VAULT_WARN_PERCENT: u64 = 80;
+
 /// The figures of the loader and of the vault.
 #[must_use]
 pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
@@ -23,7 +26,8 @@ pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
         vault,
     } = *loader;
     let DigestFigures { hashed, hashed_bytes, refused: hashes_refused, known: hashes } = digests;
-    let VaultFigures { kept, fetched, forgotten: deleted, pruned, failed, secrets } = vault;
+    let VaultFigures { kept, fetched, forgotten: deleted, pruned, failed, .. } = vault;
+    let VaultFigures { fill, clock_leaps, secrets, .. } = vault;
     let GateFigures { checked, refused, slowed, pinned } = secrets;
     let total = |name, value, help| Figure { name, kind: Kind::Total, help, value };
     let gauge = |name, value, help| Figure { name, kind: Kind::Gauge, help, value };
@@ -44,6 +48,11 @@ pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
         total("vault_deleted", deleted, "Items that phones have deleted."),
         total("vault_pruned", pruned, "Old versions removed, by their number or their age."),
         total("vault_failed", failed, "Requests to the vault that the disk did not allow."),
+        gauge("vault_bytes", fill.bytes, "Bytes in the vault, as last added up."),
+        gauge("vault_bytes_max", fill.bytes_max, "Most bytes that the vault may hold."),
+        total("vault_full", fill.full, "Stores refused because the vault or its disk was full."),
+        total("vault_too_much", fill.too_much, "Stores refused to addresses that stored too much."),
+        total("vault_clock_leaps", clock_leaps, "Leaps of the clock that storing has shown."),
         total("vault_secrets_checked", checked, "Secrets hashed: those met before are not."),
         total("vault_secrets_wrong", refused, "Requests to the vault with a wrong secret."),
         total("vault_secrets_slowed", slowed, "Requests refused after too many wrong secrets."),
@@ -51,17 +60,61 @@ pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
     ]
 }
 
+/// What is to be looked at before it is too late, in sentences.
+#[must_use]
+pub fn warnings(figures: &[Figure]) -> Vec<String> {
+    let value = |name: &str| {
+        figures.iter().find(|figure| figure.name == name).map_or(0, |figure| figure.value)
+    };
+    let mut warnings = Vec::new();
+    let (bytes, most) = (value("vault_bytes"), value("vault_bytes_max"));
+    if most > 0 && bytes >= most / 100 * VAULT_WARN_PERCENT {
+        let percent = bytes.saturating_mul(100) / most;
+        warnings.push(format!(
+            "the vault is {percent} % full, and keeps nothing more at 100 %; raise `total_max` in \
+             [vault], or keep versions and archives for less long"
+        ));
+    }
+    if value("vault_clock_leaps") > 0 {
+        warnings.push(
+            "the clock of this host has leapt since the start; see the log, and whether it is right \
+             now (NTP)"
+                .into(),
+        );
+    }
+    warnings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::count::Counters;
+    use crate::vault::limits::Fill;
+
+    #[test]
+    fn a_vault_that_is_nearly_full_is_told_of_before_it_is() {
+        let told = |bytes| {
+            let gauge = |name, value| Figure { name, kind: Kind::Gauge, help: "", value };
+            warnings(&[gauge("vault_bytes", bytes), gauge("vault_bytes_max", 1_000)])
+        };
+        assert_eq!(told(799), Vec::<String>::new());
+        assert!(told(810)[0].contains("81 % full"));
+    }
 
     #[test]
     fn every_figure_has_a_name_of_its_own() {
-        let secrets = GateFigures { checked: 17, refused: 18, slowed: 19, pinned: 20 };
-        let vault =
-            VaultFigures { kept: 12, fetched: 13, forgotten: 14, pruned: 15, failed: 16, secrets };
+        let secrets = GateFigures { checked: 22, refused: 23, slowed: 24, pinned: 25 };
         let digests = DigestFigures { hashed: 8, hashed_bytes: 9, refused: 10, known: 11 };
+        let vault = VaultFigures {
+            kept: 12,
+            fetched: 13,
+            forgotten: 14,
+            pruned: 15,
+            failed: 16,
+            fill: Fill { bytes: 17, bytes_max: 18, full: 19, too_much: 20 },
+            clock_leaps: 21,
+            secrets,
+        };
         let figures = of(&LoaderFigures {
             loads: 1,
             unsettled: 2,
@@ -74,7 +127,7 @@ mod tests {
             vault,
         });
         let values: Vec<u64> = figures.iter().map(|figure| figure.value).collect();
-        assert_eq!(values, (1..=20).collect::<Vec<u64>>());
+        assert_eq!(values, (1..=25).collect::<Vec<u64>>());
         let workers = Counters::default().figures();
         let mut names: Vec<_> = figures.iter().chain(&workers).map(|one| one.name).collect();
         names.sort_unstable();

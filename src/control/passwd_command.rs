@@ -29,8 +29,24 @@ pub struct Account<'a> {
     pub ftp: bool,
     /// What it may reach; what it was where nothing is said.
     pub extensions: Option<&'a str>,
-    /// Whether it is to be no more.
-    pub delete: bool,
+    /// What becomes of it.
+    pub change: AccountChange<'a>,
+}
+
+/// What becomes of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountChange<'a> {
+    /// It has a new password, and no other.
+    Set,
+    /// It has one password more; the older ones end with this day where one is said.
+    Add {
+        /// As 2026-12-31.
+        old_until: Option<&'a str>,
+    },
+    /// Of several passwords it keeps the newest.
+    ExpireOld,
+    /// It is to be no more.
+    Delete,
 }
 
 /// Runs `ringpost passwd`. Exits with 0 when the change holds.
@@ -54,20 +70,41 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> 
     let change = |change| {
         users_file::change(&path, user, change, &beside).map_err(|why| unchanged(&path, &why))
     };
-    if account.delete {
-        return match change(Change::Delete)? {
-            true => Ok(format!("{user} is gone from {}; it holds at once\n", path.display())),
-            false => {
-                Err(format!("{user} is not in {}; nothing was changed", path.display()).into())
-            }
-        };
-    }
+    let shown = path.display();
+    let old_until = match account.change {
+        AccountChange::Delete => {
+            return match change(Change::Delete)? {
+                true => Ok(format!("{user} is gone from {shown}; it holds at once\n")),
+                false => Err(format!("{user} is not in {shown}; nothing was changed").into()),
+            };
+        }
+        AccountChange::ExpireOld => {
+            return match change(Change::ExpireOld)? {
+                true => Ok(format!("{user} has the newest password alone in {shown}\n")),
+                false => Err(format!("{user} has no older password in {shown}").into()),
+            };
+        }
+        AccountChange::Set => None,
+        AccountChange::Add { old_until } => {
+            old_until.map(users::check_day).transpose()?;
+            old_until
+        }
+    };
     let password = password(user)?;
     check(&password).map_err(|why| format!("{why}; nothing was changed"))?;
     let hash = users::hash(&Argon2::default(), password.as_bytes())?;
-    let was_there = change(Change::Password { hash: &hash, extensions: account.extensions })?;
-    let done = if was_there { "has a new password" } else { "is a user now" };
-    Ok(format!("{user} {done} in {}; it holds at once\n", path.display()))
+    let (hash, extensions) = (&*hash, account.extensions);
+    let is_added = matches!(account.change, AccountChange::Add { .. });
+    let was_there = change(match is_added {
+        true => Change::Beside { hash, extensions, old_until },
+        false => Change::Password { hash, extensions },
+    })?;
+    let done = match (was_there, is_added) {
+        (true, true) => "has one password more",
+        (true, false) => "has a new password",
+        (false, _) => "is a user now",
+    };
+    Ok(format!("{user} {done} in {shown}; it holds at once\n"))
 }
 
 /// The users' file that the configuration names, and the vault, whose owner a new one has.
@@ -99,7 +136,9 @@ fn administrators_path(
         )
     })?;
     let user = account.user;
-    if !account.delete && policy.ftp.phones.iter().any(|phone| phone.eq_ignore_ascii_case(user)) {
+    if account.change != AccountChange::Delete
+        && policy.ftp.phones.iter().any(|phone| phone.eq_ignore_ascii_case(user))
+    {
         return Err(format!(
             "{user} is the name of every phone (`phones` in [ftp] in {file}); choose another"
         ));
@@ -174,7 +213,8 @@ mod tests {
     fn who_manages_files_is_in_the_file_of_ftp_and_has_no_phones_name() {
         let of = |text: &str, user, delete| {
             let settings = parse_for_tests(&format!("data_dir = \"/d\"\n{text}"));
-            administrators_path(&settings, &Account { user, ftp: true, extensions: None, delete })
+            let change = if delete { AccountChange::Delete } else { AccountChange::Set };
+            administrators_path(&settings, &Account { user, ftp: true, extensions: None, change })
         };
         let ftp = "[ftp]\nusers = \"boss.txt\"";
         assert_eq!(of(ftp, "ann", false), Ok(("/d/boss.txt".into(), "/d".into())));

@@ -69,6 +69,7 @@ impl Bench {
             age_max: Duration::from_secs(1),
             archive: None,
             unknown: Unknown::Refuse,
+            bounds: Default::default(),
         }));
         policy.tftp.stack = vec![RootId(0), RootId(1)];
         policy.ftp.stack = policy.tftp.stack.clone();

@@ -250,6 +250,8 @@ pub enum Refusal {
     CertificateNeeded,
     /// Too many wrong secrets came from the address; it has to wait.
     SlowedDown,
+    /// The address has stored as much in the vault as it may within an hour.
+    VaultBound,
     /// Head or body came too slowly.
     TooSlow,
     /// The address has too many connections, or all addresses together have.

@@ -18,12 +18,17 @@ use flate2::write::GzEncoder;
 use tar::{Archive, Builder, Header};
 
 use super::names::{self, Item};
+use super::note::{self, Note};
 use super::stamp::Stamp;
 use super::store::{Imported, Writer};
 use super::versions::{self, VersionName};
 
 /// Versions that are made durable together.
 const BATCH_MAX: usize = 256;
+/// The key of a member's note among its pax extensions.
+const NOTE_KEY: &str = "RINGPOST.note";
+/// Bytes of pax extensions that are looked through for a note.
+const NOTES_BYTES_MAX: u64 = 4_096;
 /// Mode of the members.
 const MEMBER_MODE: u32 = 0o640;
 /// Bytes that may follow the mark of the end: tar fills its last record up.
@@ -95,9 +100,11 @@ pub fn export(vault: &Path, items: &[Item], out: impl Write) -> io::Result<u64> 
     let mut written = 0;
     for item in items {
         let Some(dir) = versions::open(vault, item)? else { continue };
+        let notes = note::read(&dir);
         for name in versions::list(&dir)? {
             let Some(blob) = versions::read(&dir, name)? else { continue };
-            packer.add(item, name, blob.as_slice().unwrap_or_default())?;
+            let bytes = blob.as_slice().unwrap_or_default();
+            packer.add(item, name, bytes, notes.get(&name.stamp))?;
             written += 1;
         }
     }
@@ -113,7 +120,18 @@ impl<W: Write> Packer<W> {
         Packer(Builder::new(GzEncoder::new(out, Compression::default())))
     }
 
-    pub(super) fn add(&mut self, item: &Item, name: VersionName, bytes: &[u8]) -> io::Result<()> {
+    pub(super) fn add(
+        &mut self,
+        item: &Item,
+        name: VersionName,
+        bytes: &[u8],
+        note: Option<&Note>,
+    ) -> io::Result<()> {
+        if let Some(note) = note {
+            // Whoever does not know it skips it.
+            let text = note.to_string();
+            self.0.append_pax_extensions([(NOTE_KEY, text.as_bytes())])?;
+        }
         let mut header = Header::new_gnu();
         header.set_mode(MEMBER_MODE);
         header.set_mtime(name.stamp.0 / 1_000_000_000);
@@ -134,7 +152,7 @@ impl<W: Write> Packer<W> {
 /// [`Unfit`] names the first member that is no version, or what is wrong with the file.
 pub fn examine(archive: impl Read, limits: Limits) -> Result<u64, Unfit> {
     let mut versions = 0;
-    each(archive, limits, |_, _, _| {
+    each(archive, limits, |_, _, _, _| {
         versions += 1;
         Ok(())
     })?;
@@ -155,8 +173,8 @@ pub fn import(
     intake: &mut Intake,
 ) -> Result<(), Unfit> {
     let mut unsynced = 0;
-    let taken = each(archive, limits, |item, name, bytes| {
-        match writer.import(vault, item, name, bytes)? {
+    let taken = each(archive, limits, |item, name, bytes, note| {
+        match writer.import(vault, item, (name, note), bytes)? {
             Imported::Added => intake.added += 1,
             Imported::There => intake.there += 1,
             Imported::Differs => {
@@ -184,10 +202,11 @@ pub fn import(
 pub(super) fn each(
     archive: impl Read,
     limits: Limits,
-    mut take: impl FnMut(&Item, VersionName, &[u8]) -> io::Result<()>,
+    mut take: impl FnMut(&Item, VersionName, &[u8], Option<&Note>) -> io::Result<()>,
 ) -> Result<(), Unfit> {
     let tail = Tail { from: MultiGzDecoder::new(archive), is_over: false };
     let mut archive = Archive::new(tail);
+    let mut note = None;
     for entry in archive.entries().map_err(unreadable)?.raw(true) {
         let mut entry = entry.map_err(unreadable)?;
         let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
@@ -195,8 +214,11 @@ pub(super) fn each(
         let unfit = |why| Err(Unfit::Member { path: path.clone(), why });
         let kind = entry.header().entry_type();
         // What other programs note of the member behind it: times to the nanosecond, owners.
-        let is_note = kind.is_pax_local_extensions() || kind.is_pax_global_extensions();
-        if is_note || (kind.is_dir() && is_directory(&path)) {
+        if kind.is_pax_local_extensions() {
+            note = note_in(&mut entry, size_bytes).map_err(unreadable)?;
+            continue;
+        }
+        if kind.is_pax_global_extensions() || (kind.is_dir() && is_directory(&path)) {
             continue;
         }
         if !kind.is_file() && !kind.is_contiguous() {
@@ -220,7 +242,8 @@ pub(super) fn each(
         if bytes.len() as u64 != size_bytes {
             return Err(Unfit::Damaged(CUT_SHORT));
         }
-        take(&item, name, &bytes).map_err(Unfit::Vault)?;
+        let note = note.take().filter(|note: &Note| note.version == name.stamp);
+        take(&item, name, &bytes, note.as_ref()).map_err(Unfit::Vault)?;
     }
     let mut tail = archive.into_inner();
     if tail.is_over {
@@ -231,6 +254,18 @@ pub(super) fn each(
         0..=TAIL_BYTES_MAX => Ok(()),
         _ => Err(Unfit::Damaged("there is more behind its end; export it again")),
     }
+}
+
+/// The note among the pax extensions of the next member: `LENGTH KEY=VALUE` and a line's end, each.
+fn note_in(entry: &mut impl Read, size_bytes: u64) -> io::Result<Option<Note>> {
+    let mut text = Vec::new();
+    entry.take(NOTES_BYTES_MAX).read_to_end(&mut text)?;
+    if (text.len() as u64) < size_bytes.min(NOTES_BYTES_MAX) {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let text = String::from_utf8_lossy(&text);
+    let mut pairs = text.lines().filter_map(|line| line.split_once(' ')?.1.split_once('='));
+    Ok(pairs.find(|(key, _)| *key == NOTE_KEY).and_then(|(_, value)| Note::parse(value)))
 }
 
 const CUT_SHORT: &str = "it is cut short; copy it again, or export it again";

@@ -26,11 +26,13 @@ use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use aws_lc_rs::{constant_time, hmac};
 
+use super::bounds::Brought;
 use super::deed::{Act, Auth, Deed, Denied, Login};
 use super::durable::Complaints;
 use super::keep::SECRET;
 use super::slow::Slow;
-use super::users::{self, Users};
+use super::stamp::Stamp;
+use super::users::{self, User, Users};
 use super::versions;
 use crate::content::blob::Version;
 use crate::time::Instant;
@@ -103,6 +105,8 @@ struct State {
     right: Remembered,
     wrong: Remembered,
     slow: Slow,
+    /// New secrets within the hour, by address.
+    pins: Brought,
     /// Secrets that are on their way to be pinned, by extension's directory.
     pinning: HashMap<PathBuf, Pinning>,
 }
@@ -127,10 +131,9 @@ struct Pinning {
 
 /// What a secret is to be compared with.
 struct Trial {
-    /// Hash, and whether it is that of a user who may.
-    hash: Box<str>,
+    /// The hashes of which one will do, each with the digest of the secret for it.
+    hashes: Vec<(Box<str>, Digest)>,
     secret: Vec<u8>,
-    digest: Digest,
 }
 
 /// What has to be found out about a deed.
@@ -261,22 +264,18 @@ impl Gate {
         }
         self.wait_over(deed.client, now)?;
         let whole = secret_of(user, password);
-        let (hash, secret) = match &deed.policy.auth {
+        let (hashes, secret) = match &deed.policy.auth {
             Auth::Users(file) => {
                 let users = self.users(file);
-                let known = users.find(user);
-                let known = known.filter(|known| known.reaches(user, &deed.item.extension));
-                let hash = known.map_or_else(|| self.decoy(), |known| known.hash.clone());
-                (hash, password.clone())
+                let reaches = |known: &&User| known.reaches(user, &deed.item.extension);
+                (self.hashes(users.find(user).iter().filter(reaches)), password.clone())
             }
             Auth::Open | Auth::Certificate | Auth::Pinned => match self.pin_of(deed)? {
-                Some(hash) => (hash, whole.clone()),
+                Some(hash) => (vec![hash], whole.clone()),
                 None => return Ok(Question::First(whole)),
             },
         };
-        // With the name, so that no two unknown ones tell by their haste that they are.
-        let digest = self.digest(&hash, &whole);
-        Ok(Question::Compare(Trial { hash, secret, digest }))
+        Ok(Question::Compare(self.trial(hashes, secret, &whole)))
     }
 
     /// What a login has to be compared with, once all is looked at that costs nothing.
@@ -286,9 +285,28 @@ impl Gate {
         }
         self.wait_over(login.client, now)?;
         let users = self.users(&login.users);
-        let hash = users.find(&login.name).map_or_else(|| self.decoy(), |known| known.hash.clone());
-        let digest = self.digest(&hash, &secret_of(&login.name, &login.password));
-        Ok(Trial { hash, secret: login.password.clone(), digest })
+        let hashes = self.hashes(users.find(&login.name).iter());
+        let whole = secret_of(&login.name, &login.password);
+        Ok(self.trial(hashes, login.password.clone(), &whole))
+    }
+
+    /// The hashes of those passwords that hold today; where there is none, one that nobody knows.
+    fn hashes<'a>(&self, users: impl Iterator<Item = &'a User>) -> Vec<Box<str>> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        let hashes: Vec<_> =
+            users.filter(|user| user.holds(now)).map(|user| user.hash.clone()).collect();
+        if hashes.is_empty() { vec![self.decoy()] } else { hashes }
+    }
+
+    /// The digests have the name in them, so that no two unknown ones tell by their haste that they
+    /// are.
+    fn trial(&self, hashes: Vec<Box<str>>, secret: Vec<u8>, whole: &[u8]) -> Trial {
+        let with_digest = |hash: Box<str>| {
+            let digest = self.digest(&hash, whole);
+            (hash, digest)
+        };
+        Trial { hashes: hashes.into_iter().map(with_digest).collect(), secret }
     }
 
     fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), Denied> {
@@ -299,12 +317,18 @@ impl Gate {
 
     /// Runs argon2, and remembers what it said.
     fn compare(&self, trial: &Trial) -> bool {
-        self.checked.fetch_add(1, Relaxed);
-        let is_right = self.argon2.verify_password(&trial.secret, &*trial.hash).is_ok();
-        let mut state = self.lock();
-        let remembered = if is_right { &mut state.right } else { &mut state.wrong };
-        remembered.insert(trial.digest);
-        is_right
+        // The newest stands last, and is the one that is asked for the longest.
+        trial.hashes.iter().rev().any(|(hash, digest)| {
+            if self.lock().wrong.contains(digest) {
+                return false;
+            }
+            self.checked.fetch_add(1, Relaxed);
+            let is_right = self.argon2.verify_password(&trial.secret, &**hash).is_ok();
+            let mut state = self.lock();
+            let remembered = if is_right { &mut state.right } else { &mut state.wrong };
+            remembered.insert(*digest);
+            is_right
+        })
     }
 
     /// Extensions whose first secret is on its way.
@@ -322,10 +346,10 @@ impl Gate {
     /// What is known of a secret from before.
     fn remember(&self, trial: &Trial) -> Judgement {
         let state = self.lock();
-        if state.right.contains(&trial.digest) {
+        if trial.hashes.iter().any(|(_, digest)| state.right.contains(digest)) {
             return Judgement::Permitted;
         }
-        if !state.wrong.contains(&trial.digest) {
+        if !trial.hashes.iter().all(|(_, digest)| state.wrong.contains(digest)) {
             return Judgement::Unproven;
         }
         // A phone that keeps on sending the same old secret guesses nothing, so it is not slowed
@@ -361,6 +385,7 @@ impl Gate {
         let digest = self.digest("", secret);
         let place = deed.policy.dir.join(&*deed.item.extension);
         if !self.lock().pinning.contains_key(&place) {
+            self.may_pin(deed, now)?;
             self.checked.fetch_add(1, Relaxed);
             let hashed = users::hash(&self.argon2, secret);
             let hash: Box<str> = hashed
@@ -381,6 +406,21 @@ impl Gate {
         }
         pinning.deeds += 1;
         Ok(Pass::ToPin(pinning.hash.clone()))
+    }
+
+    /// Whoever invents extensions must not pin all of them before their users come.
+    fn may_pin(&self, deed: &Deed, now: Instant) -> Result<(), Denied> {
+        let counted = self.lock().pins.count(deed.client, (true, 0), &deed.policy.bounds, now);
+        counted.map_err(|(_, wait, is_first)| {
+            if is_first {
+                tracing::warn!(
+                    "{} has brought the first secret of as many extensions as `new_per_hour` in \
+                     [vault] allows; more are refused for a while",
+                    deed.client.to_canonical()
+                );
+            }
+            Denied::TooMuch(wait)
+        })
     }
 
     fn refuse_deed(&self, deed: &Deed, now: Instant) -> Denied {

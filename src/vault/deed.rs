@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::bounds::VaultBounds;
 use super::names::Item;
 use crate::cancel::CancelToken;
 use crate::content::Stored;
@@ -76,6 +77,8 @@ pub struct VaultPolicy {
     pub archive: Option<ArchivePolicy>,
     /// What becomes of uploads that nobody knows.
     pub unknown: Unknown,
+    /// How much it may hold, and how much of that one address may bring.
+    pub bounds: VaultBounds,
 }
 
 /// What somebody showed to be let in.
@@ -210,9 +213,11 @@ pub enum Denied {
     Unauthorized,
     /// The address has sent too many wrong secrets; after this long it may try again.
     SlowedDown(Duration),
+    /// The address has brought as much as it may within an hour; after this long it may go on.
+    TooMuch(Duration),
     /// The precondition does not hold.
     Precondition,
-    /// The disk is full.
+    /// The disk is full, or the vault is.
     Full,
     /// The system does not let this process write there.
     Forbidden,

@@ -43,19 +43,29 @@ impl Directories {
     }
 }
 
-/// The sizes of all files in a directory and in those below.
-pub(super) fn bytes_in(dir: &Dir) -> u64 {
-    bytes_within(dir, DEPTH_MAX)
+/// What lies in a directory and in those below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct InUse {
+    pub(super) bytes: u64,
+    pub(super) files: u64,
 }
 
-fn bytes_within(dir: &Dir, depth: usize) -> u64 {
-    let Ok(entries) = dir.entries() else { return 0 };
-    let bytes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(meta) if meta.is_file() => meta.len(),
+/// The sizes and the number of all files in a directory and in those below.
+pub(super) fn used_in(dir: &Dir) -> InUse {
+    used_within(dir, DEPTH_MAX)
+}
+
+fn used_within(dir: &Dir, depth: usize) -> InUse {
+    let Ok(entries) = dir.entries() else { return InUse::default() };
+    let all = entries.flatten().map(|entry| match entry.metadata() {
+        Ok(meta) if meta.is_file() => InUse { bytes: meta.len(), files: 1 },
         Ok(meta) if meta.is_dir() && depth > 0 => {
-            entry.open_dir().map_or(0, |inner| bytes_within(&inner, depth - 1))
+            entry.open_dir().map_or(InUse::default(), |inner| used_within(&inner, depth - 1))
         }
-        Ok(_) | Err(_) => 0,
+        Ok(_) | Err(_) => InUse::default(),
     });
-    bytes.fold(0, u64::saturating_add)
+    all.fold(InUse::default(), |sum, one| InUse {
+        bytes: sum.bytes.saturating_add(one.bytes),
+        files: sum.files + one.files,
+    })
 }

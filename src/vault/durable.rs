@@ -19,6 +19,7 @@ use std::time::{Duration, Instant, SystemTime};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
+use super::sequence::Sequences;
 use crate::cancel::CancelToken;
 use crate::content::blob::Version;
 
@@ -63,6 +64,10 @@ pub(crate) struct Disk {
     named: Vec<PathBuf>,
     /// Vaults in which what a crash left was looked for.
     swept: HashSet<PathBuf>,
+    /// Files that were added to and are to be synced, with the directories that they are in.
+    appended: Vec<(PathBuf, std::fs::File)>,
+    /// The numbers of changes to vaults.
+    pub(crate) sequences: Sequences,
     pub(crate) complaints: Complaints,
     /// Where a test has the disk fail.
     #[cfg(test)]
@@ -402,14 +407,26 @@ impl Disk {
         }
     }
 
+    /// Has a file that was added to synced at the end of the batch, with what lies in `path`.
+    pub(crate) fn appended(&mut self, path: &Path, file: std::fs::File) {
+        self.appended.push((path.to_path_buf(), file));
+    }
+
     /// Syncs every directory that was changed; says which could not be. Nothing beneath one of
     /// those is durable.
     pub(crate) fn sync(&mut self) -> Vec<PathBuf> {
         self.tops.clear();
-        let unsynced: Vec<_> = std::mem::take(&mut self.unsynced).into_iter().collect();
-        let synced = in_parallel(&unsynced, |(_, dir)| {
-            self.reach(Step::SyncDirectory)?;
-            sync_directory(dir)
+        let dirs = std::mem::take(&mut self.unsynced).into_iter();
+        let dirs = dirs.map(|(path, dir)| (path, Unsynced::Directory(dir)));
+        let files = std::mem::take(&mut self.appended).into_iter();
+        let files = files.map(|(path, file)| (path, Unsynced::File(file)));
+        let unsynced: Vec<_> = dirs.chain(files).collect();
+        let synced = in_parallel(&unsynced, |(_, unsynced)| match unsynced {
+            Unsynced::Directory(dir) => {
+                self.reach(Step::SyncDirectory)?;
+                sync_directory(dir)
+            }
+            Unsynced::File(file) => file.sync_data(),
         });
         let mut failed = Vec::new();
         for ((path, _), synced) in unsynced.into_iter().zip(synced) {
@@ -439,6 +456,12 @@ impl Disk {
         let _ = step;
         Ok(())
     }
+}
+
+/// What is synced at the end of a batch.
+enum Unsynced {
+    Directory(Arc<Dir>),
+    File(std::fs::File),
 }
 
 /// Syncs things, from several threads where there are many, and says in their order how it went.
@@ -505,7 +528,7 @@ impl Complaints {
 
 /// What root makes in a directory of somebody else's belongs to them: the server, which is not
 /// root, must be able to go on there after an administrator's command.
-fn give_to_owner_of(dir: &Dir, file: &std::fs::File) {
+pub(crate) fn give_to_owner_of(dir: &Dir, file: &std::fs::File) {
     #[cfg(unix)]
     {
         use cap_std::fs::MetadataExt;

@@ -12,13 +12,17 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 
+use super::bounds::thinned;
 use super::deed::{Act, Deed, Denied, Done, Precondition, VaultPolicy, holds};
 use super::durable::{ASIDE, Aside, Disk, Manner, Target, sweep, sync_directory};
 use super::names::Item;
+use super::note::{self, Note};
+use super::sequence::{self, ClockStep};
 use super::stamp::Stamp;
 use super::versions::{self, VersionName};
 use crate::content::Stored;
@@ -38,6 +42,8 @@ pub const SECRET: &str = "secret";
 const WAITING_MAX: usize = 1_000;
 /// How many names are tried when others keep versions of the same item at the same moment.
 const CLAIMS_MAX: usize = 64;
+/// Leaps of the clock that were noticed.
+static CLOCK_LEAPS: AtomicU64 = AtomicU64::new(0);
 /// How long another process is waited for that holds the name of a version from elsewhere, each
 /// time of [`CLAIMS_MAX`].
 const HELD_WAIT: Duration = Duration::from_millis(20);
@@ -49,6 +55,19 @@ pub(super) struct Begun {
     pub(super) asides: Vec<Aside>,
     place: Place,
     intent: Intent,
+    change: Option<Numbered>,
+}
+
+/// A change that gets a number once it is in its place.
+#[derive(Debug)]
+struct Numbered {
+    top: Arc<Dir>,
+    vault: PathBuf,
+    name: VersionName,
+    /// What was the newest until then.
+    parent: Option<Stamp>,
+    /// What the clock shows.
+    now: Stamp,
 }
 
 /// A change that is done once its directory is synced.
@@ -107,7 +126,7 @@ pub(super) fn begin(
 /// # Errors
 /// The system's; none of the files is left aside.
 pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
-    let Begun { asides, place, intent } = begun;
+    let Begun { asides, place, intent, change } = begun;
     let mut last = Ok(None);
     for aside in asides {
         match last {
@@ -117,7 +136,11 @@ pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
         }
     }
     let unwritten = || io::Error::other("there was no file to be placed");
-    let done = match (intent, last?) {
+    let last = last?;
+    if let Some(change) = change {
+        note_change(disk, &place, &change);
+    }
+    let done = match (intent, last) {
         (Intent::Fetch(blob), _) => Done::Fetched(blob),
         (Intent::Forget, _) => Done::Forgotten,
         (Intent::Keep { new, name, digest }, last) => {
@@ -166,14 +189,23 @@ fn prune_directory(
     policy: &VaultPolicy,
     now: Stamp,
 ) -> io::Result<u64> {
-    let over = over(&versions::list(&placed.dir)?, policy, now);
-    let waiting_max = if policy.archive.is_some() { WAITING_MAX } else { 0 };
-    let removed = &over[..over.len().saturating_sub(waiting_max)];
-    for name in removed {
+    let over = over(&placed.dir, policy, now)?;
+    let removed = match policy.archive {
+        Some(_) => {
+            let stamps: Vec<_> = over.iter().map(|name| name.stamp).collect();
+            let thinned = thinned(&stamps, over.len().saturating_sub(WAITING_MAX));
+            thinned.into_iter().map(|place| over[place]).collect()
+        }
+        None => over,
+    };
+    for name in &removed {
         disk.remove(&placed.dir, &name.to_string())?;
     }
+    if !removed.is_empty() {
+        note::tidy(&placed.dir, &versions::list(&placed.dir)?)?;
+    }
     if policy.archive.is_some() && !removed.is_empty() {
-        let why = "so many old ones wait for the archive that the oldest had to go; run \
+        let why = "so many old ones wait for the archive that some had to go; run \
                    `ringpost vault archive`, and see which phone stores so often";
         disk.complaints.tell(&io::Error::other(why), "keep all versions in", &placed.path);
     }
@@ -181,14 +213,75 @@ fn prune_directory(
 }
 
 /// Those of an item's versions whose time in their place is over: beyond so many or older than so
-/// long, never the newest. Both in order.
-pub(super) fn over(names: &[VersionName], policy: &VaultPolicy, now: Stamp) -> Vec<VersionName> {
+/// long, never the newest. In order. Beyond so many, those of a flood go before what is older than
+/// it; and while it is not certain what time it is, nothing is too old.
+pub(super) fn over(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<Vec<VersionName>> {
+    let names = versions::list(dir)?;
     let age_max_ns = u64::try_from(policy.age_max.as_nanos()).unwrap_or(u64::MAX);
-    let Some((_newest, older)) = names.split_last() else { return Vec::new() };
-    let beyond = names.len().saturating_sub(policy.versions_max);
-    let is_old = |name: &VersionName| now.0.saturating_sub(name.stamp.0) > age_max_ns;
-    let all = older.iter().enumerate();
-    all.filter(|(place, name)| *place < beyond || is_old(name)).map(|(_, name)| *name).collect()
+    let surplus = names.len().saturating_sub(policy.versions_max);
+    let Some((_newest, older)) = names.split_last() else { return Ok(Vec::new()) };
+    let is_old = |moment: Stamp| now.0.saturating_sub(moment.0) > age_max_ns;
+    if surplus == 0 && !older.first().is_some_and(|name| is_old(name.stamp)) {
+        return Ok(Vec::new());
+    }
+    let moments = note::moments(&names, &note::read(dir), now);
+    let is_steady = sequence::is_steady(&policy.dir, now);
+    let mut gone = thinned(&moments, surplus);
+    if is_steady {
+        gone.extend((0..older.len()).filter(|place| is_old(moments[*place])));
+    }
+    gone.sort_unstable();
+    gone.dedup();
+    Ok(gone.into_iter().map(|place| names[place]).collect())
+}
+
+/// Gives a change its number, and writes down what is known of it. What fails is told and no more:
+/// the version itself is there.
+fn note_change(disk: &mut Disk, place: &Place, change: &Numbered) {
+    let Numbered { top, vault, name, parent, now } = change;
+    let noted = disk.sequences.next((top, vault), *now).and_then(|(number, counted)| {
+        disk.appended(&place.path, counted);
+        tell_step(number.step, vault);
+        let note = Note {
+            version: name.stamp,
+            sequence: number.sequence,
+            kept_at: *now,
+            origin: number.origin,
+            parent: *parent,
+            tenant: Box::default(),
+        };
+        note::add(&place.dir, &note)
+    });
+    match noted {
+        Ok(index) => disk.appended(&place.path, index),
+        Err(why) => disk.complaints.tell(&why, "number a version in", &place.path),
+    }
+}
+
+/// Tells the log what the clock did. Each leap is told once.
+fn tell_step(step: Option<ClockStep>, vault: &Path) {
+    let (leap_ns, text) = match step {
+        None => return,
+        Some(ClockStep::Back(ns)) => {
+            (ns, "the clock was ahead when something was last stored, by about")
+        }
+        Some(ClockStep::Ahead(ns)) => {
+            (ns, "the clock is further on than when something was last stored, by about")
+        }
+    };
+    CLOCK_LEAPS.fetch_add(1, Relaxed);
+    let hours = leap_ns / 3_600_000_000_000;
+    tracing::warn!(
+        "{text} {hours} hours ({}). If it is wrong, mend it (NTP): versions are in the order in \
+         which they came, and `ringpost vault restore --at` goes by that",
+        vault.display()
+    );
+}
+
+/// How often the clock leapt since the process began, as far as storing has shown.
+#[must_use]
+pub fn clock_leaps() -> u64 {
+    CLOCK_LEAPS.load(Relaxed)
 }
 
 /// Whether somebody keeps a version at this moment.
@@ -286,7 +379,7 @@ fn fetch(
     }
     let path = vault.join(&*item.extension).join(item.family);
     let place = Place { item: item.clone(), dir: Arc::new(dir), path };
-    Ok(Begun { asides, place, intent: Intent::Fetch(blob) })
+    Ok(Begun { asides, place, intent: Intent::Fetch(blob), change: None })
 }
 
 /// Puts a version, or the word that there is none, behind the newest.
@@ -332,7 +425,9 @@ fn keep(
         Some(bytes) => Intent::Keep { new: version.is_none(), name, digest: Digest::of(bytes) },
         None => Intent::Forget,
     };
-    Ok(Begun { asides, place, intent })
+    let parent = there.map(|(newest, _)| newest.stamp);
+    let change = Numbered { top, vault: vault.to_path_buf(), name, parent, now };
+    Ok(Begun { asides, place, intent, change: Some(change) })
 }
 
 /// The name of what is newest, and the version where it is one.
@@ -407,7 +502,7 @@ pub(super) fn import(
     disk: &mut Disk,
     vault: &Path,
     item: &Item,
-    name: VersionName,
+    (name, note): (VersionName, Option<&Note>),
     bytes: &[u8],
 ) -> io::Result<Imported> {
     let top = disk.top(vault)?;
@@ -422,6 +517,11 @@ pub(super) fn import(
         if let Some(mut aside) = claim(disk, (&top, vault), &place, name, bytes)? {
             disk.sync_asides(std::iter::once(&mut aside));
             disk.place(aside)?;
+            // It keeps the number of whoever kept it first.
+            if let Some(note) = note {
+                let index = note::add(&place.dir, note)?;
+                disk.appended(&place.path, index);
+            }
             return Ok(Imported::Added);
         }
         // Somebody keeps a version of that very moment: perhaps another import of the same file.

@@ -6,6 +6,7 @@ mod append;
 pub mod archive;
 #[cfg(feature = "server")]
 pub mod auth;
+pub mod bounds;
 pub mod deed;
 #[cfg(feature = "server")]
 mod directories;
@@ -15,8 +16,12 @@ pub mod glob;
 #[cfg(feature = "server")]
 pub mod keep;
 #[cfg(feature = "server")]
+pub mod limits;
+#[cfg(feature = "server")]
 pub mod months;
 pub mod names;
+#[cfg(feature = "server")]
+pub mod note;
 #[cfg(feature = "server")]
 mod order;
 #[cfg(feature = "server")]
@@ -24,6 +29,8 @@ mod parts;
 #[cfg(feature = "server")]
 pub(crate) mod places;
 pub mod quarantine;
+#[cfg(feature = "server")]
+pub(crate) mod sequence;
 pub mod slow;
 #[cfg(feature = "server")]
 pub(crate) mod spelling;
@@ -33,6 +40,8 @@ pub mod stamp;
 pub mod store;
 #[cfg(feature = "server")]
 pub mod threads;
+#[cfg(feature = "server")]
+mod total;
 pub mod upload;
 #[cfg(feature = "server")]
 pub mod users;

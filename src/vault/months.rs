@@ -27,6 +27,8 @@ use super::deed::{ArchivePolicy, VaultPolicy};
 use super::durable::{ASIDE, Aside, Disk, Manner, Target};
 use super::keep::{self, DIRECTORY_MODE, VERSION_MODE};
 use super::names::Item;
+use super::note::{self, Note};
+use super::sequence;
 use super::stamp::Stamp;
 use super::versions::{self, VERSION_BYTES_LIMIT, VersionName};
 
@@ -144,6 +146,12 @@ pub(super) fn gather_with(
             }
         }
     }
+    if !sequence::is_steady(vault, now) {
+        let text = "the clock leapt ahead, so nothing is removed or gathered for its age until it \
+                    has been steady for a day";
+        gathered.troubles.push(text.into());
+        return gathered;
+    }
     match expire(vault, archive, now) {
         Ok(expired) => gathered.expired = expired,
         Err(why) => {
@@ -165,13 +173,13 @@ fn due(
 ) -> BTreeMap<Month, Due> {
     let mut months: BTreeMap<_, Due> = BTreeMap::new();
     for item in items {
-        let names = versions::open(&policy.dir, item)
-            .and_then(|dir| dir.map_or(Ok(Vec::new()), |dir| versions::list(&dir)));
-        let names = names.unwrap_or_else(|why| {
+        let over = versions::open(&policy.dir, item)
+            .and_then(|dir| dir.map_or(Ok(Vec::new()), |dir| keep::over(&dir, policy, now)));
+        let over = over.unwrap_or_else(|why| {
             gathered.troubles.push(format!("cannot read the versions of {item}: {why}"));
             Vec::new()
         });
-        for name in keep::over(&names, policy, now) {
+        for name in over {
             months.entry(Month::of(name.stamp)).or_default().push((item.clone(), name));
         }
     }
@@ -240,9 +248,9 @@ impl Gathering<'_> {
         disk.fill_with(aside, |file| {
             let mut packer = Packer::new(BufWriter::new(file));
             let mut there = HashSet::new();
-            each(self.vault, self.month, self.extension, |item, name, bytes| {
+            each(self.vault, self.month, self.extension, |item, name, bytes, note| {
                 there.insert((item.clone(), name));
-                packer.add(item, name, bytes)
+                packer.add(item, name, bytes, note)
             })?;
             let mut written = 0;
             for (item, name) in self.due {
@@ -251,7 +259,8 @@ impl Gathering<'_> {
                 }
                 let Some(dir) = versions::open(self.vault, item)? else { continue };
                 let Some(blob) = versions::read(&dir, *name)? else { continue };
-                packer.add(item, *name, blob.as_slice().unwrap_or_default())?;
+                let note = note::read(&dir).remove(&name.stamp);
+                packer.add(item, *name, blob.as_slice().unwrap_or_default(), note.as_ref())?;
                 written += 1;
             }
             packer.finish()?;
@@ -263,7 +272,7 @@ impl Gathering<'_> {
     fn remove(&self, disk: &Disk) -> io::Result<u64> {
         let due: HashSet<_> = self.due.iter().map(|(item, name)| (item, *name)).collect();
         let mut safe = Vec::new();
-        each(self.vault, self.month, self.extension, |item, name, bytes| {
+        each(self.vault, self.month, self.extension, |item, name, bytes, _| {
             if !due.contains(&(item, name)) {
                 return Ok(());
             }
@@ -286,7 +295,7 @@ fn each(
     vault: &Path,
     month: Month,
     extension: &str,
-    take: impl FnMut(&Item, VersionName, &[u8]) -> io::Result<()>,
+    take: impl FnMut(&Item, VersionName, &[u8], Option<&Note>) -> io::Result<()>,
 ) -> io::Result<()> {
     let dir = Dir::open_ambient_dir(vault, ambient_authority())
         .and_then(|top| top.open_dir(ARCHIVE))
@@ -347,7 +356,7 @@ pub fn list(
 ) -> io::Result<Vec<(Item, VersionName, u64)>> {
     let mut rows = Vec::new();
     for month in months(vault)?.into_iter().filter(|month| within(*month, from, to)) {
-        each(vault, month, extension, |item, name, bytes| {
+        each(vault, month, extension, |item, name, bytes, _| {
             if *item.extension == *extension {
                 rows.push((item.clone(), name, bytes.len() as u64));
             }
@@ -364,13 +373,30 @@ pub fn list(
 /// The system's, or what is wrong with the archive.
 pub fn read(vault: &Path, item: &Item, name: VersionName) -> io::Result<Option<Vec<u8>>> {
     let mut found = None;
-    each(vault, Month::of(name.stamp), &item.extension, |of, there, bytes| {
+    each(vault, Month::of(name.stamp), &item.extension, |of, there, bytes, _| {
         if of == item && there == name {
             found = Some(bytes.to_vec());
         }
         Ok(())
     })?;
     Ok(found)
+}
+
+/// An item's versions in archives, with what is known of each.
+///
+/// # Errors
+/// The system's, or what is wrong with an archive, which it names.
+pub fn notes(vault: &Path, item: &Item) -> io::Result<Vec<(VersionName, Option<Note>)>> {
+    let mut rows = Vec::new();
+    for month in months(vault)? {
+        each(vault, month, &item.extension, |of, name, _, note| {
+            if of == item {
+                rows.push((name, note.cloned()));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(rows)
 }
 
 fn within(month: Month, from: Stamp, to: Stamp) -> bool {

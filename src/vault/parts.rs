@@ -9,6 +9,7 @@ use std::path::Path;
 
 use cap_std::fs::OpenOptions;
 
+use super::directories::InUse;
 use super::durable::{Aside, Disk, Manner, Step, Target};
 use super::spool::{PartDone, PartOp, Spool};
 use super::store::Writer;
@@ -106,7 +107,8 @@ impl Writer {
     ) -> Result<PartDone, StoreError> {
         let top = self.directories.path(directory).ok_or(StoreError::Io)?;
         let before_bytes = spool.as_ref().map_or(0, Spool::bytes);
-        if !self.has_room(directory, before_bytes + bytes.len() as u64) {
+        let more = InUse { bytes: before_bytes + bytes.len() as u64, files: 0 };
+        if !self.has_room(directory, more) {
             return Err(self.refusal(&io::ErrorKind::StorageFull.into(), &top));
         }
         let spool = match spool {

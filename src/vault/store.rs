@@ -19,11 +19,13 @@ use cap_std::fs::{Dir, Metadata};
 use super::append::{digest_of, digest_of_upload, kept_part};
 use super::deed::{Deed, Denied, Done, Precondition, VaultPolicy, holds};
 pub use super::directories::Directories;
-use super::directories::bytes_in;
+use super::directories::{InUse, used_in};
 use super::durable::{Aside, Disk, Manner, Target};
 use super::keep;
 pub use super::keep::Imported;
+use super::limits::Limits;
 use super::names::Item;
+use super::note::Note;
 use super::order::independent;
 use super::places::{self, REDOS_MAX, Seen};
 use super::spelling::Spellings;
@@ -38,6 +40,10 @@ use crate::wire::name::FileName;
 
 /// How often the sizes in a full directory are added up again: somebody may have made room.
 const RECOUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// Files in one of the directories that receive uploads, the quarantine among them: whoever invents
+/// names runs out of them before the disk runs out of inodes.
+pub const DIRECTORY_FILES_MAX: u64 = 50_000;
 
 /// Something to be made durable.
 #[derive(Debug)]
@@ -66,6 +72,7 @@ pub struct Writer {
     directory_bytes_max: u64,
     spellings: Spellings,
     used: HashMap<u16, Used>,
+    limits: Limits,
     versions_pruned: u64,
     placed: Vec<published::Placed>,
     pub(super) disk: Disk,
@@ -74,7 +81,7 @@ pub struct Writer {
 /// How many bytes lie in a directory, as far as this process knows.
 #[derive(Clone, Copy, Debug)]
 struct Used {
-    bytes: u64,
+    lies: InUse,
     counted_at: Instant,
 }
 
@@ -138,6 +145,7 @@ impl Writer {
             directory_bytes_max,
             spellings: Spellings::default(),
             used: HashMap::new(),
+            limits: Limits::default(),
             versions_pruned: 0,
             placed: Vec::new(),
             disk: Disk::default(),
@@ -171,6 +179,7 @@ impl Writer {
                     Outcome::Deed(Err(Denied::Io))
                 }
                 Placed::Deed(Ok(placed)) => {
+                    self.limits.stored(job_deed(job));
                     self.prune(job, &placed);
                     Outcome::Deed(Ok(placed.done))
                 }
@@ -208,10 +217,10 @@ impl Writer {
         &mut self,
         vault: &Path,
         item: &Item,
-        name: VersionName,
+        (name, note): (VersionName, Option<&Note>),
         bytes: &[u8],
     ) -> io::Result<Imported> {
-        keep::import(&mut self.disk, vault, item, name, bytes)
+        keep::import(&mut self.disk, vault, item, (name, note), bytes)
     }
 
     /// Has everything that was added outlive a crash.
@@ -230,6 +239,12 @@ impl Writer {
         std::mem::take(&mut self.placed)
     }
 
+    /// How full the vaults are that were stored in, and what was refused for that.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
     /// Old versions that were removed so far.
     #[must_use]
     pub fn versions_pruned(&self) -> u64 {
@@ -240,7 +255,8 @@ impl Writer {
         match job {
             Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
             Job::Deed(deed, secret) => {
-                Begun::Deed(keep::begin(&mut self.disk, deed, *secret, now()))
+                let within = self.limits.count(&self.disk, deed);
+                Begun::Deed(within.and_then(|()| keep::begin(&mut self.disk, deed, *secret, now())))
             }
         }
     }
@@ -428,8 +444,11 @@ impl Writer {
         }
         let bytes = kept.len() as u64 + upload.bytes_all();
         let before_bytes = place.existing.as_ref().map_or(0, Metadata::len);
-        let more_bytes = bytes.saturating_sub(before_bytes);
-        if bytes > upload.bytes_max || !self.has_room(upload.directory, more_bytes) {
+        let more = InUse {
+            bytes: bytes.saturating_sub(before_bytes),
+            files: u64::from(place.existing.is_none()),
+        };
+        if bytes > upload.bytes_max || !self.has_room(upload.directory, more) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
@@ -438,23 +457,28 @@ impl Writer {
         let digest = if kept.is_empty() { digest_of_upload(upload) } else { None };
         let aside = self.write_pieces(&to, kept, upload, manner)?;
         if let Some(used) = self.used.get_mut(&upload.directory) {
-            used.bytes = used.bytes.saturating_sub(before_bytes) + bytes;
+            let lies = &mut used.lies;
+            lies.bytes = lies.bytes.saturating_sub(before_bytes) + bytes;
+            lies.files += more.files;
         }
         Ok((aside, old, digest))
     }
 
-    /// Whether a directory takes so many bytes more. Adds up what lies in it the first time, and
+    /// Whether a directory takes so much more. Adds up what lies in it the first time, and
     /// again when it seems full.
-    pub(super) fn has_room(&mut self, directory: u16, more_bytes: u64) -> bool {
-        let fits = |used: &Used| used.bytes.saturating_add(more_bytes) <= self.directory_bytes_max;
+    pub(super) fn has_room(&mut self, directory: u16, more: InUse) -> bool {
+        let fits = |used: &Used| {
+            used.lies.bytes.saturating_add(more.bytes) <= self.directory_bytes_max
+                && (more.files == 0 || used.lies.files < DIRECTORY_FILES_MAX)
+        };
         let known = self.used.get(&directory);
         if known.is_some_and(|used| fits(used) || used.counted_at.elapsed() < RECOUNT_EVERY) {
             return known.is_some_and(fits);
         }
         let path = self.directories.path(directory);
         let top = path.and_then(|path| Dir::open_ambient_dir(path, ambient_authority()).ok());
-        let bytes = top.map_or(0, |top| bytes_in(&top));
-        let used = Used { bytes, counted_at: Instant::now() };
+        let lies = top.map_or(InUse::default(), |top| used_in(&top));
+        let used = Used { lies, counted_at: Instant::now() };
         let has_room = fits(&used);
         self.used.insert(directory, used);
         has_room
@@ -492,6 +516,13 @@ impl Writer {
     }
 }
 
+fn job_deed<'a>(job: &Job<'a>) -> Option<&'a Deed> {
+    match job {
+        Job::Deed(deed, _) => Some(deed),
+        Job::Upload(_) => None,
+    }
+}
+
 /// The moment that a new version is named by.
 fn now() -> Stamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -509,6 +540,11 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     impl Writer {
+        /// Waits until what lies in the vaults is added up.
+        pub(in crate::vault) fn settle(&mut self) {
+            self.limits.settle();
+        }
+
         /// Has a step fail from now on.
         pub(in crate::vault) fn fail(&mut self, fault: Option<Fault>) {
             self.disk.fault = fault;

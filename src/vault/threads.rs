@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 
 use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
@@ -14,7 +15,8 @@ use crossbeam_channel::{Receiver, Sender};
 use super::auth::{Gate, GateFigures, Judgement, Pass};
 use super::deed::{Act, Deed, Denied, Done, Login};
 use super::durable::Complaints;
-use super::keep::denied;
+use super::keep::{self, denied};
+use super::limits::Fill;
 use super::store::{Job, Outcome, Writer};
 use super::upload::PartOp;
 use super::versions;
@@ -71,6 +73,10 @@ pub struct VaultFigures {
     pub pruned: u64,
     /// Deeds that the disk did not allow.
     pub failed: u64,
+    /// How full it is, and what was refused for that.
+    pub fill: Fill,
+    /// Leaps of the clock that storing has shown.
+    pub clock_leaps: u64,
     /// What was said of secrets.
     pub secrets: GateFigures,
 }
@@ -85,6 +91,7 @@ pub struct Vault {
     forgotten: AtomicU64,
     pruned: AtomicU64,
     failed: AtomicU64,
+    fill: Mutex<Fill>,
 }
 
 impl Vault {
@@ -101,6 +108,7 @@ impl Vault {
             forgotten: AtomicU64::new(0),
             pruned: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            fill: Mutex::default(),
         })
     }
 
@@ -113,6 +121,8 @@ impl Vault {
             forgotten: self.forgotten.load(Relaxed),
             pruned: self.pruned.load(Relaxed),
             failed: self.failed.load(Relaxed),
+            fill: *self.fill.lock().unwrap_or_else(PoisonError::into_inner),
+            clock_leaps: keep::clock_leaps(),
             secrets: self.gate.figures(),
         }
     }
@@ -244,6 +254,7 @@ impl Vault {
             if !placed.is_empty() {
                 publish(&placed);
             }
+            *self.fill.lock().unwrap_or_else(PoisonError::into_inner) = writer.limits().fill();
             let asked = batch.iter().filter(|task| job(task).is_some());
             for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
                 let ticket = ask.ticket();
@@ -285,6 +296,7 @@ impl Vault {
                 Denied::NotThere
                 | Denied::Unauthorized
                 | Denied::SlowedDown(_)
+                | Denied::TooMuch(_)
                 | Denied::Precondition
                 | Denied::Busy,
             ) => None,

@@ -1,8 +1,9 @@
-//! The users' file: `name:hash[:extensions]`, a line for each who may reach the vault.
+//! The users' file: `name:hash[:extensions[:until]]`, a line for each who may reach the vault.
 //!
 //! The hash is argon2's, in the PHC form that `ringpost passwd` writes. Without extensions a user
-//! reaches the extension of the same name; with a list, those; with `*`, all. Reads and writes
-//! text; opens no file.
+//! reaches the extension of the same name; with a list, those; with `*`, all. A user with several
+//! lines has several passwords, for the days of a change; one that has a day behind it, as
+//! `2026-12-31`, holds until the end of that day, in UTC. Reads and writes text; opens no file.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,8 +12,13 @@ use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, Params};
 
+use super::stamp::Stamp;
+
 /// Longest name of a user, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
+/// Passwords that a user may have at a time.
+pub const PASSWORDS_MAX: usize = 4;
+const DAY_NS: u64 = 86_400_000_000_000;
 /// Most memory that checking one hash may take, in KiB.
 const MEMORY_KIB_MAX: u32 = 256 << 10;
 
@@ -33,12 +39,13 @@ pub struct User {
     /// The hash of the password, in PHC form.
     pub hash: Box<str>,
     reach: Reach,
-    line: usize,
+    /// The first moment at which it does not hold any more.
+    until: Option<Stamp>,
 }
 
 /// All lines that can be used, by name.
 #[derive(Clone, Debug, Default)]
-pub struct Users(HashMap<Box<str>, User>);
+pub struct Users(HashMap<Box<str>, Vec<User>>);
 
 /// A line that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,14 +74,14 @@ impl Users {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if let Err(why) = users.add(number, line) {
+            if let Err(why) = users.add(line) {
                 bad.push(BadLine { line: number, why });
             }
         }
         (users, bad)
     }
 
-    fn add(&mut self, number: usize, line: &str) -> Result<(), String> {
+    fn add(&mut self, line: &str) -> Result<(), String> {
         let mut fields = line.split(':');
         let (name, hash) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         check_name(name)
@@ -83,25 +90,53 @@ impl Users {
             format!("{name:?} {why}; set the password anew with `ringpost passwd {name}`")
         })?;
         let reach = reach(fields.next())?;
+        let until = fields.next().map(day_after).transpose()?;
         if fields.next().is_some() {
             return Err("there is a colon too many; write name:hash or name:hash:extensions".into());
         }
-        if let Some(first) = self.0.get(name) {
-            let first = first.line;
-            return Err(format!("{name:?} stands on line {first} already; take one of them out"));
+        let passwords = self.0.entry(name.into()).or_default();
+        if passwords.len() >= PASSWORDS_MAX {
+            return Err(format!(
+                "{name:?} has {PASSWORDS_MAX} passwords already; `ringpost passwd {name} \
+                 --expire-old` leaves the newest"
+            ));
         }
-        self.0.insert(name.into(), User { hash: hash.into(), reach, line: number });
+        passwords.push(User { hash: hash.into(), reach, until });
         Ok(())
     }
 
-    /// The line of a user.
+    /// The lines of a user, one for each password.
     #[must_use]
-    pub fn find(&self, name: &[u8]) -> Option<&User> {
-        self.0.get(std::str::from_utf8(name).ok()?)
+    pub fn find(&self, name: &[u8]) -> &[User] {
+        let name = std::str::from_utf8(name).unwrap_or_default();
+        self.0.get(name).map_or(&[], |passwords| passwords)
     }
 }
 
+/// The moment at which a day is over.
+fn day_after(day: &str) -> Result<Stamp, String> {
+    let digits = day.trim().replace('-', "");
+    let is_day = day.trim().len() == "2026-12-31".len() && digits.len() == 8;
+    let begins = Stamp::parse(&format!("{digits}T000000.000000000Z")).filter(|_| is_day);
+    let begins = begins.ok_or_else(|| format!("{day:?} is no day; write it as 2026-12-31"))?;
+    Ok(Stamp(begins.0.saturating_add(DAY_NS)))
+}
+
+/// Refuses what is no day.
+///
+/// # Errors
+/// What is wrong, and what mends it.
+pub fn check_day(day: &str) -> Result<(), String> {
+    day_after(day).map(drop)
+}
+
 impl User {
+    /// Whether the password holds at a moment.
+    #[must_use]
+    pub fn holds(&self, now: Stamp) -> bool {
+        self.until.is_none_or(|until| now < until)
+    }
+
     /// Whether the user, whose name this is, reaches an extension.
     #[must_use]
     pub fn reaches(&self, name: &[u8], extension: &str) -> bool {
@@ -120,16 +155,68 @@ pub fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&str>) -
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let is_his = |line: &String| line.trim().split(':').next() == Some(name);
     let place = lines.iter().position(is_his);
-    let before = place.and_then(|at| lines[at].trim().splitn(3, ':').nth(2)).map(str::to_owned);
+    let before = place.and_then(|at| lines[at].trim().split(':').nth(2)).map(str::to_owned);
     let line = match extensions.map(str::to_owned).or(before) {
         Some(extensions) if !extensions.trim().is_empty() => format!("{name}:{hash}:{extensions}"),
         Some(_) | None => format!("{name}:{hash}"),
     };
     match place {
-        Some(at) => lines[at] = line,
+        Some(at) => {
+            lines[at] = line;
+            // Further passwords go as well.
+            let mut number = 0;
+            lines.retain(|line| {
+                number += 1;
+                number <= at + 1 || !is_his(line)
+            });
+        }
         None => lines.push(line),
     }
     lines.join("\n") + "\n"
+}
+
+/// The text of a users' file in which a user has one password more, behind the others. Those end
+/// with a day where one is said.
+#[must_use]
+pub fn with_password(
+    text: &str,
+    name: &str,
+    (hash, old_until): (&str, Option<&str>),
+    extensions: Option<&str>,
+) -> String {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let is_his = |line: &String| line.trim().split(':').next() == Some(name);
+    let Some(last) = lines.iter().rposition(is_his) else {
+        return with_user(text, name, hash, extensions);
+    };
+    let field = |line: &str, number| line.trim().split(':').nth(number).map(str::to_owned);
+    let extensions = extensions.map(str::to_owned).or_else(|| field(&lines[last], 2));
+    for line in lines.iter_mut().filter(|line| is_his(line)) {
+        if let (Some(until), Some(hash)) = (old_until, field(line, 1)) {
+            *line = format!("{name}:{hash}:{}:{until}", field(line, 2).unwrap_or_default());
+        }
+    }
+    let new = match extensions.filter(|extensions| !extensions.trim().is_empty()) {
+        Some(extensions) => format!("{name}:{hash}:{extensions}"),
+        None => format!("{name}:{hash}"),
+    };
+    lines.insert(last + 1, new);
+    lines.join("\n") + "\n"
+}
+
+/// The text of a users' file in which a user has the newest password alone; nothing where there is
+/// no older one.
+#[must_use]
+pub fn without_old(text: &str, name: &str) -> Option<String> {
+    let is_his = |line: &str| line.trim().split(':').next() == Some(name);
+    let last = text.lines().filter(|line| is_his(line)).count().checked_sub(1)?;
+    let mut passed = 0;
+    let kept = text.lines().filter(|line| {
+        let is_old = is_his(line) && passed < last;
+        passed += usize::from(is_his(line));
+        !is_old
+    });
+    (last > 0).then(|| kept.flat_map(|line| [line, "\n"]).collect())
 }
 
 /// The text of a users' file without the lines of a user; nothing where there is none.
@@ -220,29 +307,30 @@ mod tests {
         let (users, bad) = Users::parse(&text);
         assert_eq!(bad, []);
         let reaches = |name: &str, extension: &str| {
-            users.find(name.as_bytes()).is_some_and(|user| user.reaches(name.as_bytes(), extension))
+            let mut lines = users.find(name.as_bytes()).iter();
+            lines.any(|user| user.reaches(name.as_bytes(), extension))
         };
         assert!(reaches("4711", "4711") && !reaches("4711", "4712"));
         assert!(reaches("ann", "4711") && reaches("ann", "b+1") && !reaches("ann", "ann"));
         assert!(reaches("boss", "1") && reaches("C", "c") && !reaches("c", "c"));
-        assert!(users.find(b"nobody").is_none() && users.find(b"\xff").is_none());
+        assert!(users.find(b"nobody").is_empty() && users.find(b"\xff").is_empty());
     }
 
     #[test]
     fn a_line_that_cannot_be_used_says_why_and_the_others_hold() {
         let hash = cheap(b"x");
         let text = format!(
-            "ann:{hash}\nbob\ncat:$1$abc$def\ndan:{hash}:a/b\nann:{hash}\n:{hash}\neve:{hash}:*:x\n\
+            "ann:{hash}\nbob\ncat:$1$abc$def\ndan:{hash}:a/b\nann:{hash}::soon\n:{hash}\neve:{hash}:*:2026-12-31:x\n\
              fay:$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ\n\
              gus:$argon2id$v=19$m=4194304,t=1,p=1$YWFhYWFhYWFhYWE$YWFhYWFhYWFhYWFhYWFhYWFhYWE\n"
         );
         let (users, bad) = Users::parse(&text);
-        assert!(users.find(b"ann").is_some() && users.0.len() == 1);
+        assert!(users.find(b"ann").len() == 1 && users.0.values().flatten().count() == 1);
         let said = |line: usize| bad.iter().find(|bad| bad.line == line).unwrap().to_string();
         assert!(said(2).contains("ringpost passwd bob"), "{}", said(2));
         assert!(said(3).contains("none of argon2's"));
         assert!(said(4).contains("\"a/b\" is no extension"));
-        assert!(said(5).contains("line 1 already"));
+        assert!(said(5).contains("\"soon\" is no day"));
         assert!(said(6).contains("1 to 128 bytes"));
         assert!(said(7).contains("colon too many"));
         assert!(said(8).contains("none of argon2's"));
@@ -258,6 +346,33 @@ mod tests {
         assert_eq!(with_user(text, "ann", "new", Some("")).lines().nth(1), Some("ann:new"));
         assert_eq!(with_user("", "cat", "new", None), "cat:new\n");
         assert_eq!(with_user("x:y", "cat", "new", Some("1")), "x:y\ncat:new:1\n");
+    }
+
+    #[test]
+    fn a_second_password_stands_beside_the_first_and_the_first_ends_with_its_day() {
+        let (one, two) = (cheap(b"one"), cheap(b"two"));
+        let text = format!("# keep\nann:{one}:4711\nbob:{one}\n");
+        let both = with_password(&text, "ann", (&two, Some("2026-12-31")), None);
+        let expected = format!("# keep\nann:{one}:4711:2026-12-31\nann:{two}:4711\nbob:{one}\n");
+        assert_eq!(both, expected);
+        let (users, bad) = Users::parse(&both);
+        assert_eq!(bad, []);
+        let holds = |day: &str| {
+            let now = Stamp::parse(&format!("{day}T120000.000000000Z")).unwrap();
+            users.find(b"ann").iter().map(|user| user.holds(now)).collect::<Vec<_>>()
+        };
+        assert_eq!(holds("20261231"), [true, true]);
+        assert_eq!(holds("20270101"), [false, true]);
+        let newest = format!("# keep\nann:{two}:4711\nbob:{one}\n");
+        assert_eq!(without_old(&both, "ann").as_deref(), Some(&*newest));
+        assert_eq!(without_old(&newest, "ann"), None);
+        assert_eq!(without_old(&newest, "nobody"), None);
+        // A password that is set takes the place of all of them.
+        assert_eq!(with_user(&both, "ann", &two, Some("4711")), newest);
+        assert_eq!(with_password("", "cat", (&one, None), Some("*")), format!("cat:{one}:*\n"));
+        let many = format!("ann:{one}\n").repeat(PASSWORDS_MAX + 1);
+        assert!(Users::parse(&many).1[0].to_string().contains("--expire-old"));
+        assert!(check_day("2026-02-30").is_err() && check_day("20261231").is_err());
     }
 
     #[test]

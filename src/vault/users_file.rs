@@ -27,6 +27,17 @@ pub enum Change<'a> {
         /// As `users::reach` reads them.
         extensions: Option<&'a str>,
     },
+    /// The user has one password more.
+    Beside {
+        /// In PHC form.
+        hash: &'a str,
+        /// As `users::reach` reads them.
+        extensions: Option<&'a str>,
+        /// The day with which the others end, as `users::check_day` has it.
+        old_until: Option<&'a str>,
+    },
+    /// Of several passwords the newest is left.
+    ExpireOld,
     /// The user is no more.
     Delete,
 }
@@ -50,11 +61,18 @@ pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io:
     let claim = format!("{ASIDE}{file_name}");
     for _ in 0..TRIES_MAX {
         let text = text_of(&dir, file_name)?;
+        let is_there = || !users::Users::parse(&text).0.find(name.as_bytes()).is_empty();
         let (was_there, changed) = match change {
             Change::Password { hash, extensions } => {
-                let was_there = users::Users::parse(&text).0.find(name.as_bytes()).is_some();
-                (was_there, users::with_user(&text, name, hash, extensions))
+                (is_there(), users::with_user(&text, name, hash, extensions))
             }
+            Change::Beside { hash, extensions, old_until } => {
+                (is_there(), users::with_password(&text, name, (hash, old_until), extensions))
+            }
+            Change::ExpireOld => match users::without_old(&text, name) {
+                Some(changed) => (true, changed),
+                None => return Ok(false),
+            },
             Change::Delete => match users::without_user(&text, name) {
                 Some(changed) => (true, changed),
                 None => return Ok(false),

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 
-use super::file::{Many, bytes_within, positive};
+use super::file::{Many, bytes, bytes_within, positive};
 use super::read::{Found, Section};
 use super::rows;
 use crate::time::Duration;
+use crate::vault::bounds::VaultBounds;
 use crate::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use crate::wire::name::FileName;
 
@@ -51,6 +52,7 @@ pub(super) struct Vault {
     pub(super) unknown: Strange,
     pub(super) quarantine: Spanned<PathBuf>,
     pub(super) quarantine_bytes_max: u64,
+    pub(super) bounds: VaultBounds,
 }
 
 impl Vault {
@@ -66,7 +68,9 @@ impl Vault {
         let sizes = 1..=BODY_BYTES_LIMIT;
         let bytes_max = bytes_within(&mut section, "max", sizes.clone(), 1 << 20, found);
         let keep = positive(&mut section, "keep", found).unwrap_or(AGE_MAX);
+        let total = section.place("total_max");
         let vault = Vault {
+            bounds: bounds(&mut section, found),
             dir: path(&mut section, "dir", "vault", found),
             prefixes: prefixes(section.take("prefixes", found), found),
             auth: section
@@ -88,6 +92,11 @@ impl Vault {
             ),
         };
         section.finish(found);
+        if vault.bounds.total_bytes_max < *vault.bytes_max.get_ref() {
+            let text = "`total_max` is smaller than `max`, so that not one version of that size \
+                        has room; write a larger one";
+            found.fault(total, text);
+        }
         here.then_some(vault)
     }
 
@@ -117,7 +126,20 @@ impl Vault {
                     bytes_max: self.quarantine_bytes_max,
                 },
             },
+            bounds: self.bounds,
         }
+    }
+}
+
+/// How much it may hold, and what one address may bring within an hour.
+fn bounds(section: &mut Section<'_, '_>, found: &mut Found) -> VaultBounds {
+    let usual = VaultBounds::default();
+    let new_max = section.number("new_per_hour", 1..=1_000_000, "Ringpost", found);
+    VaultBounds {
+        total_bytes_max: bytes(section, "total_max", usual.total_bytes_max, found),
+        reserve_bytes: bytes(section, "reserve", usual.reserve_bytes, found),
+        new_max: new_max.map_or(usual.new_max, |new| new as u32),
+        bytes_max: bytes(section, "bytes_per_hour", usual.bytes_max, found),
     }
 }
 

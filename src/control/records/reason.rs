@@ -159,6 +159,11 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
             "the vault is for phones that show a client certificate (auth in [vault])",
             Level::WARN,
         ),
+        Refusal::VaultBound => (
+            "the address has stored as much as it may within an hour: see `bytes_per_hour` and \
+             `new_per_hour` in [vault]",
+            Level::WARN,
+        ),
         Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
         Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
         Refusal::TooManyConnections => {

@@ -10,6 +10,7 @@ use super::table::{Row, date};
 use super::{Vault, writer};
 use crate::vault::months;
 use crate::vault::names::Item;
+use crate::vault::note;
 use crate::vault::stamp::Stamp;
 use crate::vault::versions::{self, VersionName};
 
@@ -74,7 +75,8 @@ impl Vault {
         months::read(vault, item, name).map_err(|why| self.trouble(&why))
     }
 
-    /// The names of an item's versions in archives of the months from one moment to another.
+    /// The names of an item's versions in archives of the months from one moment to another, as
+    /// the names have them.
     fn archived(&self, item: &Item, span: (Stamp, Stamp)) -> Result<Vec<VersionName>, String> {
         let rows = months::list(&self.policy.dir, &item.extension, span);
         let rows = rows.map_err(|why| self.trouble(&why))?;
@@ -83,12 +85,21 @@ impl Vault {
 
     /// What was the newest of an item at a moment, which may be that there was nothing any more.
     fn newest_at(&self, item: &Item, at: Stamp) -> Result<Option<VersionName>, String> {
-        let not_after = |name: &VersionName| name.stamp <= at;
-        let here = self.names(item)?.into_iter().rfind(not_after);
-        // Nothing older than what is here can be meant.
-        let from = here.map_or(EVER.0, |here| here.stamp);
-        let archived = self.archived(item, (from, at))?.into_iter().rfind(not_after);
-        Ok(here.max(archived))
+        let vault = &self.policy.dir;
+        let archived = months::notes(vault, item).map_err(|why| self.trouble(&why))?;
+        let dir = versions::open(vault, item).map_err(|why| self.trouble(&why))?;
+        let mut notes = dir.map(|dir| note::read(&dir)).unwrap_or_default();
+        let mut names = self.names(item)?;
+        for (name, noted) in archived {
+            names.push(name);
+            notes.extend(noted.map(|noted| (name.stamp, noted)));
+        }
+        names.sort_unstable();
+        names.dedup();
+        // A clock that was wrong once must not hide what was kept since.
+        let moments = note::moments(&names, &notes, clock());
+        let until = moments.iter().zip(&names).filter(|(moment, _)| **moment <= at);
+        Ok(until.max().map(|(_, name)| *name))
     }
 
     /// Adds the versions that are in archives alone, in order.
@@ -168,14 +179,18 @@ impl Vault {
                     .into(),
             );
         }
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let now = Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
-        let gathered = months::gather(&self.policy, now, || true);
+        let gathered = months::gather(&self.policy, clock(), || true);
         match gathered.troubles[..] {
             [] => Ok(format!("{gathered}\n")),
             _ => Err(format!("{gathered}, but:\n{}", gathered.troubles.join("\n"))),
         }
     }
+}
+
+/// What the clock shows.
+fn clock() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Reads `2026-11-03T12:00`, with seconds or without, or the name of a version.

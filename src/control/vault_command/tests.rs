@@ -35,6 +35,7 @@ impl Bench {
             age_max: Duration::from_secs(90 * 86_400),
             archive: None,
             unknown: Unknown::Refuse,
+            bounds: Default::default(),
         };
         Bench { top, vault: Vault { policy: Arc::new(policy), config: "ringpost.toml".into() } }
     }

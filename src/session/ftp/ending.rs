@@ -69,6 +69,11 @@ impl Engine {
             Denied::Forbidden => self.refuse_store(id, StoreError::Forbidden, turn),
             Denied::Io => self.refuse_store(id, StoreError::Io, turn),
             Denied::Precondition => self.refuse_store(id, StoreError::Precondition, turn),
+            Denied::TooMuch(_) => {
+                let no = Outcome::Refused(Refusal::VaultBound);
+                let text = "This address has stored as much as it may for now; try again later.";
+                self.end_transfer(id, no, Code::NO_SPACE, text, turn);
+            }
             Denied::Unauthorized | Denied::SlowedDown(_) => {
                 let no = Outcome::Refused(Refusal::Unauthorized);
                 self.end_transfer(id, no, Code::UNAVAILABLE, Code::UNAVAILABLE.text(), turn);

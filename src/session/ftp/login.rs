@@ -139,7 +139,7 @@ impl Engine {
                 let text = format!("Too many wrong passwords from here; wait {wait_s} seconds.");
                 (Refusal::SlowedDown, text)
             }
-            Denied::Busy | Denied::Io | Denied::Full | Denied::Forbidden => {
+            Denied::Busy | Denied::Io | Denied::Full | Denied::TooMuch(_) | Denied::Forbidden => {
                 (Refusal::Unauthorized, "The password cannot be checked now.".to_owned())
             }
             Denied::NotThere | Denied::Unauthorized | Denied::Precondition => {

@@ -94,6 +94,7 @@ impl No {
             Denied::NotThere => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
             Denied::Unauthorized => No::unauthorized(),
             Denied::SlowedDown(wait) => No::too_many(Refusal::SlowedDown, wait),
+            Denied::TooMuch(wait) => No::too_many(Refusal::VaultBound, wait),
             Denied::Precondition => {
                 No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }

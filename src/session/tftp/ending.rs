@@ -258,6 +258,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::ExpectationUnknown
         | Refusal::CertificateNeeded
         | Refusal::SlowedDown
+        | Refusal::VaultBound
         | Refusal::TooSlow
         | Refusal::TooManyConnections
         | Refusal::Handshake(_)

@@ -319,3 +319,31 @@ fn what_is_remembered_is_bounded() {
     }
     assert_eq!(guarded.gate.pinning(), 0);
 }
+
+#[test]
+fn two_passwords_of_a_user_hold_at_once_and_one_whose_day_is_over_does_not() {
+    let mut guarded = Guarded::users("ann=old:4711\nann=new:4711\n");
+    assert_eq!(guarded.act("4711", "ann:old", keeping()), Ok(()));
+    assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
+    assert_eq!(guarded.act("4711", "ann:wrong", keeping()), Err(Denied::Unauthorized));
+    let text = fs::read_to_string(guarded.users_path()).unwrap();
+    let over = text.replacen(":4711\n", ":4711:2020-01-01\n", 1);
+    fs::write(guarded.users_path(), over).unwrap();
+    assert_eq!(guarded.act("4711", "ann:old", keeping()), Err(Denied::Unauthorized));
+    assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
+}
+
+fn keeping() -> Act {
+    Act::Keep { bytes: b"x".to_vec(), precondition: Precondition::None }
+}
+
+#[test]
+fn whoever_invents_extensions_pins_no_more_of_them_than_an_hour_allows() {
+    let mut guarded = Guarded::pinned();
+    guarded.bench.policy.bounds.new_max = 2;
+    for number in 0..2 {
+        assert_eq!(guarded.act(&number.to_string(), "a:x", keeping()), Ok(()));
+    }
+    assert!(matches!(guarded.act("2", "a:x", keeping()), Err(Denied::TooMuch(_))));
+    assert_eq!(guarded.act("1", "a:x", keeping()), Ok(()), "a secret that is known still holds");
+}

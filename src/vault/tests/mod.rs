@@ -40,6 +40,7 @@ impl Bench {
             age_max: Duration::from_secs(90 * 86_400),
             archive: None,
             unknown: Unknown::Refuse,
+            bounds: Default::default(),
         };
         Bench { top, policy, writer: writer() }
     }
@@ -129,7 +130,9 @@ impl Bench {
                 let name = path.file_name().unwrap().to_str().unwrap();
                 if path.is_dir() {
                     open.push(path);
-                } else if VersionName::parse(name).is_none() {
+                } else if VersionName::parse(name).is_none()
+                    && ![".sequence", "index"].contains(&name)
+                {
                     strays.push(path);
                 }
             }

@@ -147,6 +147,7 @@ pub(in crate::session::ftp) fn policy() -> Policy {
             age_max: Duration::from_secs(1_000),
             archive: None,
             unknown: Unknown::Refuse,
+            bounds: Default::default(),
         })),
         ..FtpPolicy::default()
     };

@@ -131,6 +131,7 @@ pub(in crate::session::http) fn policy() -> Policy {
             age_max: Duration::from_secs(1_000),
             archive: None,
             unknown: Unknown::Refuse,
+            bounds: Default::default(),
         })),
         ca: None,
         cache_control: (*b"Cache-Control: no-cache\r\n").into(),

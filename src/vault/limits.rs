@@ -1,0 +1,132 @@
+//! Whether the vault takes any more: of all together, and of one address within the hour.
+//!
+//! Looks at the disk, and tells the log what only an administrator can mend; writes nothing.
+
+use std::io;
+use std::path::Path;
+
+use super::bounds::{Brought, Reached};
+use super::deed::{Act, Deed, Denied};
+use super::durable::Disk;
+use super::total::Totals;
+use crate::time::Instant;
+
+/// The reserve is no more than one part in so many of a small disk.
+const RESERVE_SHARE: u64 = 20;
+
+/// How full it is, and what was refused for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Bytes in the vault, archives included; 0 until they are added up.
+    pub bytes: u64,
+    /// Most that it may hold; 0 until something was stored.
+    pub bytes_max: u64,
+    /// Stores refused because the vault, or what is free of its disk, had no room.
+    pub full: u64,
+    /// Stores refused because their address had brought too much within the hour.
+    pub too_much: u64,
+}
+
+/// Counts and refuses.
+#[derive(Debug)]
+pub struct Limits {
+    started: std::time::Instant,
+    brought: Brought,
+    totals: Totals,
+    fill: Fill,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            started: std::time::Instant::now(),
+            brought: Brought::default(),
+            totals: Totals::default(),
+            fill: Fill::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// How full it is.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.fill
+    }
+
+    /// Counts what a deed brings.
+    ///
+    /// # Errors
+    /// [`Denied::Full`] where there is no room, [`Denied::TooMuch`] where its address has to wait.
+    pub(super) fn count(&mut self, disk: &Disk, deed: &Deed) -> Result<(), Denied> {
+        let Act::Keep { bytes, .. } = &deed.act else { return Ok(()) };
+        let (vault, bounds) = (&deed.policy.dir, &deed.policy.bounds);
+        let more = bytes.len() as u64;
+        let total = self.totals.bytes(vault, bounds.total_bytes_max);
+        (self.fill.bytes, self.fill.bytes_max) = (total.unwrap_or(0), bounds.total_bytes_max);
+        if total.is_some_and(|bytes| bytes.saturating_add(more) > bounds.total_bytes_max) {
+            self.fill.full += 1;
+            let why = "it holds as much as `total_max` in [vault] allows; raise that, or make room";
+            let why = io::Error::new(io::ErrorKind::QuotaExceeded, why);
+            disk.complaints.tell(&why, "keep any more in", vault);
+            return Err(Denied::Full);
+        }
+        if !spares(vault, bounds.reserve_bytes, more) {
+            self.fill.full += 1;
+            let why = "what is left free of its disk is the `reserve` of [vault]; make room";
+            let why = io::Error::new(io::ErrorKind::StorageFull, why);
+            disk.complaints.tell(&why, "keep any more in", vault);
+            return Err(Denied::Full);
+        }
+        let is_new = vault.join(&*deed.item.extension).symlink_metadata().is_err();
+        let now = Instant::START + self.started.elapsed();
+        let counted = self.brought.count(deed.client, (is_new, more), bounds, now);
+        counted.map_err(|(reached, wait, is_first)| {
+            self.fill.too_much += 1;
+            if is_first {
+                let text = match reached {
+                    Reached::New => "begun as many extensions as `new_per_hour`",
+                    Reached::Bytes => "stored as much as `bytes_per_hour`",
+                };
+                let client = deed.client.to_canonical();
+                tracing::warn!(
+                    "{client} has {text} in [vault] allows; more is refused for a while"
+                );
+            }
+            Denied::TooMuch(wait)
+        })
+    }
+
+    /// Notes that a deed is done.
+    pub(super) fn stored(&mut self, deed: Option<&Deed>) {
+        let Some(deed) = deed else { return };
+        if let Act::Keep { bytes, .. } = &deed.act {
+            self.totals.add(&deed.policy.dir, bytes.len() as u64);
+            self.fill.bytes = self.fill.bytes.saturating_add(bytes.len() as u64);
+        }
+    }
+
+    /// Waits until all is added up.
+    #[cfg(test)]
+    pub(in crate::vault) fn settle(&mut self) {
+        self.totals.settle();
+    }
+}
+
+/// Whether so many bytes more leave the reserve of a disk.
+#[cfg(unix)]
+fn spares(path: &Path, reserve_bytes: u64, more: u64) -> bool {
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let Ok(disk) = nix::sys::statvfs::statvfs(there) else { return true };
+    let block_bytes = disk.fragment_size();
+    let free = disk.blocks_available().saturating_mul(block_bytes);
+    let all = disk.blocks().saturating_mul(block_bytes);
+    // A file system that tells no size has no end either.
+    all == 0 || free >= reserve_bytes.min(all / RESERVE_SHARE).saturating_add(more)
+}
+
+#[cfg(not(unix))]
+fn spares(_: &Path, _: u64, _: u64) -> bool {
+    true
+}

@@ -1,0 +1,86 @@
+//! How much lies in a vault.
+//!
+//! Added up by a thread of its own, for a vault may have a million files; what is stored meanwhile
+//! is added. Until the first sum is there nothing is known, and nothing is refused for it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use super::directories::used_in;
+
+/// How often it is added up again: versions go, and somebody may have made room.
+const RECOUNT_EVERY: Duration = Duration::from_secs(600);
+/// How often where it is nearly full.
+const RECOUNT_FULL_EVERY: Duration = Duration::from_secs(30);
+
+/// The vaults that were stored in.
+#[derive(Debug, Default)]
+pub(super) struct Totals(HashMap<PathBuf, Total>);
+
+#[derive(Debug)]
+struct Total {
+    bytes: Option<u64>,
+    /// Bytes that were stored since the sum under way was begun.
+    added: u64,
+    counting: Option<JoinHandle<u64>>,
+    begun_at: Instant,
+}
+
+impl Totals {
+    /// Bytes in a vault, as far as is known; begins to add them up where that is due.
+    pub(super) fn bytes(&mut self, vault: &Path, bytes_max: u64) -> Option<u64> {
+        let now = Instant::now();
+        let fresh = || Total { bytes: None, added: 0, counting: count(vault), begun_at: now };
+        let total = self.0.entry(vault.to_path_buf()).or_insert_with(fresh);
+        total.look();
+        let is_full = total.bytes.is_some_and(|bytes| bytes >= bytes_max / 10 * 9);
+        let every = if is_full { RECOUNT_FULL_EVERY } else { RECOUNT_EVERY };
+        if total.counting.is_none() && now.duration_since(total.begun_at) >= every {
+            (total.added, total.counting, total.begun_at) = (0, count(vault), now);
+        }
+        total.bytes
+    }
+
+    /// Notes what was stored.
+    pub(super) fn add(&mut self, vault: &Path, bytes: u64) {
+        let Some(total) = self.0.get_mut(vault) else { return };
+        total.added += bytes;
+        total.bytes = total.bytes.map(|known| known.saturating_add(bytes));
+    }
+
+    /// Waits for the sums under way.
+    #[cfg(test)]
+    pub(super) fn settle(&mut self) {
+        for total in self.0.values_mut() {
+            while total.counting.as_ref().is_some_and(|counting| !counting.is_finished()) {
+                std::thread::yield_now();
+            }
+            total.look();
+        }
+    }
+}
+
+impl Total {
+    fn look(&mut self) {
+        let Some(counting) = self.counting.take_if(|counting| counting.is_finished()) else {
+            return;
+        };
+        // What was stored while it was added up may be in the sum already, or not.
+        self.bytes = counting.join().ok().map(|bytes| bytes.saturating_add(self.added));
+    }
+}
+
+fn count(vault: &Path) -> Option<JoinHandle<u64>> {
+    let vault = vault.to_path_buf();
+    let thread = std::thread::Builder::new().name("vault-size".into());
+    let counted = thread.spawn(move || {
+        let top = Dir::open_ambient_dir(&vault, ambient_authority());
+        top.map_or(0, |top| used_in(&top).bytes)
+    });
+    counted.ok()
+}

@@ -12,17 +12,15 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 
-use super::bounds::thinned;
-use super::deed::{Act, Deed, Denied, Done, Precondition, VaultPolicy, holds};
+use super::deed::{Act, Deed, Denied, Done, Precondition, holds};
 use super::durable::{ASIDE, Aside, Disk, Manner, Target, sweep, sync_directory};
 use super::names::Item;
 use super::note::{self, Note};
-use super::sequence::{self, ClockStep};
+use super::numbered::Numbered;
 use super::stamp::Stamp;
 use super::versions::{self, VersionName};
 use crate::content::Stored;
@@ -37,13 +35,8 @@ pub(super) const VERSION_MODE: u32 = 0o640;
 const SECRET_MODE: u32 = 0o600;
 /// The file beside an extension's families that holds the hash of its secret.
 pub const SECRET: &str = "secret";
-/// Versions of an item whose time is over and that wait for the archive, which is written at
-/// night. Beyond, the oldest are removed: a phone that stores without end must not fill the disk.
-const WAITING_MAX: usize = 1_000;
 /// How many names are tried when others keep versions of the same item at the same moment.
 const CLAIMS_MAX: usize = 64;
-/// Leaps of the clock that were noticed.
-static CLOCK_LEAPS: AtomicU64 = AtomicU64::new(0);
 /// How long another process is waited for that holds the name of a version from elsewhere, each
 /// time of [`CLAIMS_MAX`].
 const HELD_WAIT: Duration = Duration::from_millis(20);
@@ -58,18 +51,6 @@ pub(super) struct Begun {
     change: Option<Numbered>,
 }
 
-/// A change that gets a number once it is in its place.
-#[derive(Debug)]
-struct Numbered {
-    top: Arc<Dir>,
-    vault: PathBuf,
-    name: VersionName,
-    /// What was the newest until then.
-    parent: Option<Stamp>,
-    /// What the clock shows.
-    now: Stamp,
-}
-
 /// A change that is done once its directory is synced.
 #[derive(Debug)]
 pub(super) struct Placed {
@@ -77,7 +58,7 @@ pub(super) struct Placed {
     pub(super) path: PathBuf,
     /// What can be said then.
     pub(super) done: Done,
-    dir: Arc<Dir>,
+    pub(super) dir: Arc<Dir>,
 }
 
 /// What a change comes to.
@@ -138,7 +119,7 @@ pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
     let unwritten = || io::Error::other("there was no file to be placed");
     let last = last?;
     if let Some(change) = change {
-        note_change(disk, &place, &change);
+        change.note(disk, (&place.dir, &place.path));
     }
     let done = match (intent, last) {
         (Intent::Fetch(blob), _) => Done::Fetched(blob),
@@ -172,116 +153,6 @@ pub(super) fn add(
     };
     disk.sync_asides(begun.asides.iter_mut());
     place(disk, begun).map(Some)
-}
-
-/// Removes versions whose time is over, never the newest; where they are archived, only those that
-/// are more than can wait for that. Says how many went.
-pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Stamp) -> u64 {
-    prune_directory(disk, placed, policy, now).unwrap_or_else(|why| {
-        disk.complaints.tell(&why, "remove old versions in", &placed.path);
-        0
-    })
-}
-
-fn prune_directory(
-    disk: &Disk,
-    placed: &Placed,
-    policy: &VaultPolicy,
-    now: Stamp,
-) -> io::Result<u64> {
-    let over = over(&placed.dir, policy, now)?;
-    let removed = match policy.archive {
-        Some(_) => {
-            let stamps: Vec<_> = over.iter().map(|name| name.stamp).collect();
-            let thinned = thinned(&stamps, over.len().saturating_sub(WAITING_MAX));
-            thinned.into_iter().map(|place| over[place]).collect()
-        }
-        None => over,
-    };
-    for name in &removed {
-        disk.remove(&placed.dir, &name.to_string())?;
-    }
-    if !removed.is_empty() {
-        note::tidy(&placed.dir, &versions::list(&placed.dir)?)?;
-    }
-    if policy.archive.is_some() && !removed.is_empty() {
-        let why = "so many old ones wait for the archive that some had to go; run \
-                   `ringpost vault archive`, and see which phone stores so often";
-        disk.complaints.tell(&io::Error::other(why), "keep all versions in", &placed.path);
-    }
-    Ok(removed.len() as u64)
-}
-
-/// Those of an item's versions whose time in their place is over: beyond so many or older than so
-/// long, never the newest. In order. Beyond so many, those of a flood go before what is older than
-/// it; and while it is not certain what time it is, nothing is too old.
-pub(super) fn over(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<Vec<VersionName>> {
-    let names = versions::list(dir)?;
-    let age_max_ns = u64::try_from(policy.age_max.as_nanos()).unwrap_or(u64::MAX);
-    let surplus = names.len().saturating_sub(policy.versions_max);
-    let Some((_newest, older)) = names.split_last() else { return Ok(Vec::new()) };
-    let is_old = |moment: Stamp| now.0.saturating_sub(moment.0) > age_max_ns;
-    if surplus == 0 && !older.first().is_some_and(|name| is_old(name.stamp)) {
-        return Ok(Vec::new());
-    }
-    let moments = note::moments(&names, &note::read(dir), now);
-    let is_steady = sequence::is_steady(&policy.dir, now);
-    let mut gone = thinned(&moments, surplus);
-    if is_steady {
-        gone.extend((0..older.len()).filter(|place| is_old(moments[*place])));
-    }
-    gone.sort_unstable();
-    gone.dedup();
-    Ok(gone.into_iter().map(|place| names[place]).collect())
-}
-
-/// Gives a change its number, and writes down what is known of it. What fails is told and no more:
-/// the version itself is there.
-fn note_change(disk: &mut Disk, place: &Place, change: &Numbered) {
-    let Numbered { top, vault, name, parent, now } = change;
-    let noted = disk.sequences.next((top, vault), *now).and_then(|(number, counted)| {
-        disk.appended(&place.path, counted);
-        tell_step(number.step, vault);
-        let note = Note {
-            version: name.stamp,
-            sequence: number.sequence,
-            kept_at: *now,
-            origin: number.origin,
-            parent: *parent,
-            tenant: Box::default(),
-        };
-        note::add(&place.dir, &note)
-    });
-    match noted {
-        Ok(index) => disk.appended(&place.path, index),
-        Err(why) => disk.complaints.tell(&why, "number a version in", &place.path),
-    }
-}
-
-/// Tells the log what the clock did. Each leap is told once.
-fn tell_step(step: Option<ClockStep>, vault: &Path) {
-    let (leap_ns, text) = match step {
-        None => return,
-        Some(ClockStep::Back(ns)) => {
-            (ns, "the clock was ahead when something was last stored, by about")
-        }
-        Some(ClockStep::Ahead(ns)) => {
-            (ns, "the clock is further on than when something was last stored, by about")
-        }
-    };
-    CLOCK_LEAPS.fetch_add(1, Relaxed);
-    let hours = leap_ns / 3_600_000_000_000;
-    tracing::warn!(
-        "{text} {hours} hours ({}). If it is wrong, mend it (NTP): versions are in the order in \
-         which they came, and `ringpost vault restore --at` goes by that",
-        vault.display()
-    );
-}
-
-/// How often the clock leapt since the process began, as far as storing has shown.
-#[must_use]
-pub fn clock_leaps() -> u64 {
-    CLOCK_LEAPS.load(Relaxed)
 }
 
 /// Whether somebody keeps a version at this moment.

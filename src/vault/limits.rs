@@ -8,6 +8,7 @@ use std::path::Path;
 use super::bounds::{Brought, Reached};
 use super::deed::{Act, Deed, Denied};
 use super::durable::Disk;
+use super::jobs::Job;
 use super::total::Totals;
 use crate::time::Instant;
 
@@ -98,8 +99,8 @@ impl Limits {
     }
 
     /// Notes that a deed is done.
-    pub(super) fn stored(&mut self, deed: Option<&Deed>) {
-        let Some(deed) = deed else { return };
+    pub(super) fn stored(&mut self, job: &Job<'_>) {
+        let Job::Deed(deed, _) = job else { return };
         if let Act::Keep { bytes, .. } = &deed.act {
             self.totals.add(&deed.policy.dir, bytes.len() as u64);
             self.fill.bytes = self.fill.bytes.saturating_add(bytes.len() as u64);

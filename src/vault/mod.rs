@@ -14,6 +14,8 @@ mod directories;
 pub(crate) mod durable;
 pub mod glob;
 #[cfg(feature = "server")]
+pub(crate) mod jobs;
+#[cfg(feature = "server")]
 pub mod keep;
 #[cfg(feature = "server")]
 pub mod limits;
@@ -23,12 +25,16 @@ pub mod names;
 #[cfg(feature = "server")]
 pub mod note;
 #[cfg(feature = "server")]
-mod order;
+mod numbered;
 #[cfg(feature = "server")]
 mod parts;
 #[cfg(feature = "server")]
 pub(crate) mod places;
+#[cfg(feature = "server")]
+mod prune;
 pub mod quarantine;
+#[cfg(feature = "server")]
+mod refusals;
 #[cfg(feature = "server")]
 pub(crate) mod sequence;
 pub mod slow;

@@ -28,9 +28,9 @@ use super::durable::{ASIDE, Aside, Disk, Manner, Target};
 use super::keep::{self, DIRECTORY_MODE, VERSION_MODE};
 use super::names::Item;
 use super::note::{self, Note};
-use super::sequence;
 use super::stamp::Stamp;
 use super::versions::{self, VERSION_BYTES_LIMIT, VersionName};
+use super::{prune, sequence};
 
 /// The directory in the vault that has the months.
 pub const ARCHIVE: &str = "archive";
@@ -174,7 +174,7 @@ fn due(
     let mut months: BTreeMap<_, Due> = BTreeMap::new();
     for item in items {
         let over = versions::open(&policy.dir, item)
-            .and_then(|dir| dir.map_or(Ok(Vec::new()), |dir| keep::over(&dir, policy, now)));
+            .and_then(|dir| dir.map_or(Ok(Vec::new()), |dir| prune::over(&dir, policy, now)));
         let over = over.unwrap_or_else(|why| {
             gathered.troubles.push(format!("cannot read the versions of {item}: {why}"));
             Vec::new()

@@ -17,17 +17,19 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata};
 
 use super::append::{digest_of, digest_of_upload, kept_part};
-use super::deed::{Deed, Denied, Done, Precondition, VaultPolicy, holds};
+use super::deed::{Denied, Done, Precondition, VaultPolicy, holds};
 pub use super::directories::Directories;
 use super::directories::{InUse, used_in};
 use super::durable::{Aside, Disk, Manner, Target};
+use super::jobs::independent;
+pub use super::jobs::{Job, Outcome};
 use super::keep;
 pub use super::keep::Imported;
 use super::limits::Limits;
 use super::names::Item;
 use super::note::Note;
-use super::order::independent;
 use super::places::{self, REDOS_MAX, Seen};
+use super::prune;
 use super::spelling::Spellings;
 use super::stamp::Stamp;
 use super::upload::{Existing, Upload};
@@ -44,25 +46,6 @@ const RECOUNT_EVERY: Duration = Duration::from_secs(10);
 /// Files in one of the directories that receive uploads, the quarantine among them: whoever invents
 /// names runs out of them before the disk runs out of inodes.
 pub const DIRECTORY_FILES_MAX: u64 = 50_000;
-
-/// Something to be made durable.
-#[derive(Debug)]
-pub enum Job<'a> {
-    /// An upload by a rule.
-    Upload(&'a Upload),
-    /// A deed of the vault that is permitted, and the hash of the secret that holds for its
-    /// extension from then on.
-    Deed(&'a Deed, Option<&'a str>),
-}
-
-/// What came of it.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The upload is durable, or why it is not.
-    Upload(Result<Stored, StoreError>),
-    /// The deed is done, durably, or why it is not.
-    Deed(Result<Done, Denied>),
-}
 
 /// Writes uploads and versions.
 #[derive(Debug)]
@@ -179,7 +162,7 @@ impl Writer {
                     Outcome::Deed(Err(Denied::Io))
                 }
                 Placed::Deed(Ok(placed)) => {
-                    self.limits.stored(job_deed(job));
+                    self.limits.stored(job);
                     self.prune(job, &placed);
                     Outcome::Deed(Ok(placed.done))
                 }
@@ -204,7 +187,7 @@ impl Writer {
             return Ok(false);
         };
         self.sync_added()?;
-        self.versions_pruned += keep::prune(&self.disk, &placed, policy, now());
+        self.versions_pruned += prune::prune(&self.disk, &placed, policy, now());
         Ok(true)
     }
 
@@ -280,7 +263,7 @@ impl Writer {
     fn prune(&mut self, job: &Job<'_>, placed: &keep::Placed) {
         match (job, &placed.done) {
             (Job::Deed(deed, _), Done::Kept(_) | Done::Forgotten) => {
-                self.versions_pruned += keep::prune(&self.disk, placed, &deed.policy, now());
+                self.versions_pruned += prune::prune(&self.disk, placed, &deed.policy, now());
             }
             (Job::Deed(..), Done::Fetched(_)) | (Job::Upload(_), _) => {}
         }
@@ -482,44 +465,6 @@ impl Writer {
         let has_room = fits(&used);
         self.used.insert(directory, used);
         has_room
-    }
-
-    /// What the system's refusal to place a version means for the phone; the log is told.
-    fn denial(&self, job: &Job<'_>, why: &io::Error) -> Denied {
-        let vault = match job {
-            Job::Deed(deed, _) => &deed.policy.dir,
-            Job::Upload(_) => Path::new("the vault"),
-        };
-        self.disk.complaints.tell(why, "keep versions in", vault);
-        keep::denied(why)
-    }
-
-    /// What the system's refusal means for the phone; logs what only an administrator can mend.
-    pub(super) fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
-        use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
-        use io::ErrorKind::{PermissionDenied, QuotaExceeded};
-        use io::ErrorKind::{ReadOnlyFilesystem, StorageFull};
-        if why.kind() == AlreadyExists {
-            return StoreError::Exists;
-        }
-        if matches!(why.kind(), IsADirectory | NotADirectory) {
-            return StoreError::NotAFile;
-        }
-        self.disk.complaints.tell(why, "store", path);
-        if matches!(why.kind(), StorageFull | QuotaExceeded) {
-            StoreError::Full
-        } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
-            StoreError::Forbidden
-        } else {
-            StoreError::Io
-        }
-    }
-}
-
-fn job_deed<'a>(job: &Job<'a>) -> Option<&'a Deed> {
-    match job {
-        Job::Deed(deed, _) => Some(deed),
-        Job::Upload(_) => None,
     }
 }
 

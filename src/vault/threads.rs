@@ -15,8 +15,9 @@ use crossbeam_channel::{Receiver, Sender};
 use super::auth::{Gate, GateFigures, Judgement, Pass};
 use super::deed::{Act, Deed, Denied, Done, Login};
 use super::durable::Complaints;
-use super::keep::{self, denied};
+use super::keep::denied;
 use super::limits::Fill;
+use super::numbered;
 use super::store::{Job, Outcome, Writer};
 use super::upload::PartOp;
 use super::versions;
@@ -122,7 +123,7 @@ impl Vault {
             pruned: self.pruned.load(Relaxed),
             failed: self.failed.load(Relaxed),
             fill: *self.fill.lock().unwrap_or_else(PoisonError::into_inner),
-            clock_leaps: keep::clock_leaps(),
+            clock_leaps: numbered::clock_leaps(),
             secrets: self.gate.figures(),
         }
     }

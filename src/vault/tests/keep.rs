@@ -8,7 +8,7 @@ use super::super::durable::{Disk, Fault, Step};
 use super::super::stamp::Stamp;
 use super::super::store::{Job, Outcome};
 use super::super::versions::{self, VersionName};
-use super::super::{keep, note};
+use super::super::{keep, note, numbered, prune};
 use super::{Bench, item};
 use crate::time::Duration;
 use crate::wire::http::response::EntityTag;
@@ -512,7 +512,7 @@ fn what_was_kept_while_the_clock_was_ahead_hides_nothing_and_expels_nothing() {
     let (start, year) = (1_800_000_000, 365 * 86_400);
     let mut disk = Disk::default();
     let vault = bench.policy.dir.clone();
-    let leaps = keep::clock_leaps();
+    let leaps = numbered::clock_leaps();
     for (text, second) in [
         ("one", start),
         ("two", start + 600 + year),
@@ -523,9 +523,9 @@ fn what_was_kept_while_the_clock_was_ahead_hides_nothing_and_expels_nothing() {
         let placed = keep::add(&mut disk, &vault, &item("1"), Some(text.as_bytes()), now);
         let placed = placed.unwrap().unwrap();
         assert_eq!(disk.sync(), Vec::<std::path::PathBuf>::new());
-        assert_eq!(keep::prune(&disk, &placed, &bench.policy, now), 0, "{text}");
+        assert_eq!(prune::prune(&disk, &placed, &bench.policy, now), 0, "{text}");
     }
-    assert!(keep::clock_leaps() >= leaps + 2);
+    assert!(numbered::clock_leaps() >= leaps + 2);
     assert_eq!(bench.fetch(&item("1")).as_deref(), Some("four"));
     let dir = versions::open(&vault, &item("1")).unwrap().unwrap();
     let names = bench.names(&item("1"));

@@ -1,11 +1,32 @@
-//! Which jobs of a batch may be done together: those of which none sees what another does.
+//! What the writer is given to do, and what came of it.
 //!
-//! Compares; does none of them.
+//! Values only.
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::store::Job;
+use super::deed::{Deed, Denied, Done};
+use super::upload::Upload;
+use crate::content::{StoreError, Stored};
+
+/// Something to be made durable.
+#[derive(Debug)]
+pub enum Job<'a> {
+    /// An upload by a rule.
+    Upload(&'a Upload),
+    /// A deed of the vault that is permitted, and the hash of the secret that holds for its
+    /// extension from then on.
+    Deed(&'a Deed, Option<&'a str>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The upload is durable, or why it is not.
+    Upload(Result<Stored, StoreError>),
+    /// The deed is done, durably, or why it is not.
+    Deed(Result<Done, Denied>),
+}
 
 /// What a job changes: two that change the same are done one after the other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]

@@ -57,7 +57,10 @@ fn commands_exit_by_one_table() {
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("bad.toml", "[tftp]\nlisten = [127.0.0.1:69]\n");
     write("taken.toml", &format!("{PLAIN}[admin]\nlisten = \"127.0.0.1:{port}\"\n"));
-    write("vault.toml", &format!("{PLAIN}[ftp]\nlisten = [\"127.0.0.1:0\"]\n[vault]\n"));
+    write(
+        "vault.toml",
+        &format!("{PLAIN}[ftp]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"root\"]\n[vault]\n"),
+    );
     let all = [
         (0, "config"),
         (0, "check c.toml"),
@@ -154,7 +157,8 @@ fn a_command_that_only_asks_leaves_nothing_behind() {
 
 #[test]
 fn an_empty_vault_is_told_with_the_configuration_that_names_it() {
-    let dir = place(&format!("{PLAIN}[ftp]\nlisten = [\"127.0.0.1:0\"]\n[vault]\n"));
+    let dir =
+        place(&format!("{PLAIN}[ftp]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"root\"]\n[vault]\n"));
     let told = said(&run(dir.path(), "vault list --config c.toml"));
     assert!(told.contains("nothing is kept in vault, which is the vault of c.toml;"), "{told}");
 }

@@ -44,11 +44,13 @@ impl Connections for Engine {
         let handshaking = self.protocol(listener) == Protocol::Https;
         let client = AddressKey::from(peer.ip());
         let here = self.per_address.entry(client).or_default();
-        // Half of the connections of an address may be at their handshakes, which cost the most.
+        // Handshakes cost the most, so one address never has more than half of all places at
+        // theirs. A site behind one address that boots at once has no more than its own share.
         let each = limits.per_address_max;
+        let half = limits.connections_max.div_ceil(2);
         let crowded = each > 0
             && (here.connections as usize >= each
-                || (handshaking && here.handshakes as usize >= each.div_ceil(2)));
+                || (handshaking && here.handshakes as usize >= half));
         if crowded || self.connections.len() >= limits.connections_max || self.stopping {
             if here.connections == 0 {
                 self.per_address.remove(&client);

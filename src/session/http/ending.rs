@@ -15,6 +15,10 @@ use crate::vendor::header_reads;
 const LOOKS: u32 = 4;
 /// How long an ended connection is read on in which nothing comes.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// What says that something was no request: 400, 408, 414, 431.
+const NO_REQUEST: [u16; 4] = [400, 408, 414, 431];
+/// Most bytes that are read on behind it, so that the answer arrives.
+const NO_REQUEST_BYTES_MAX: u64 = 256 << 10;
 
 impl Engine {
     /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
@@ -104,8 +108,11 @@ impl Engine {
         let limits = &turn.snapshot.policy.http.limits;
         let stopping = self.stopping;
         let Some(connection) = self.connections.open_mut(id) else { return };
-        connection.discarded = 0;
         if connection.reply.lingers() {
+            // Only a body is worth reading to its end: what is no request may have none.
+            let has_body = !NO_REQUEST.contains(&connection.reply.status().unwrap_or(0));
+            let room = if has_body { limits.discard_bytes_max } else { NO_REQUEST_BYTES_MAX };
+            connection.discarded = limits.discard_bytes_max.saturating_sub(room);
             let until = turn.now + limits.discard_timeout;
             connection.state = State::Lingering { shut: false, until };
             self.set_deadline(id, Some(until.min(turn.now + LINGER_SILENCE_MAX)));

@@ -83,6 +83,10 @@ fn whoever_dies_in_the_middle_of_an_upload_has_stored_nothing() {
             let end = |bit: u8| if bits & bit > 0 { End::Reset } else { End::Fin };
             let is_private = bits & 8 > 0;
             let mut session = log_in(&server, is_administrator, is_private);
+            if is_administrator {
+                // Whoever goes on behind what was broken off is told to send it whole first.
+                assert_eq!(session.send("STOR /root/fw.bin", &good).code, 226);
+            }
             let (last, first) = commands.split_last().unwrap();
             for command in first {
                 session.ask(command);

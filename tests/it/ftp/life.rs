@@ -89,9 +89,9 @@ fn a_second_server_on_the_port_says_what_is_wrong_and_ends() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(output.status.code(), Some(3), "{said}");
     assert!(
-        said.contains(&port.to_string()) && said.contains("another program has this port"),
+        said.contains(&port.to_string()) && said.contains("another Ringpost, process"),
         "{said}"
     );
     Session::open(server.ftp_address()).log_in();

@@ -77,8 +77,8 @@ pub fn warnings(figures: &[Figure]) -> Vec<String> {
     }
     if value("vault_clock_leaps") > 0 {
         warnings.push(
-            "the clock of this host has leapt since the start; see the log, and whether it is right \
-             now (NTP)"
+            "the clock of this host has leapt since the start; see the log, and whether it is \
+             right now (NTP)"
                 .into(),
         );
     }

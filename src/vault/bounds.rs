@@ -4,7 +4,8 @@
 //! Counts by what one sender has at hand: an IPv4 address, or the 64 bits that an IPv6 host cannot
 //! choose. Decides only.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::net::IpAddr;
 
 use super::stamp::Stamp;
@@ -111,26 +112,42 @@ impl Brought {
     }
 }
 
-/// Which of the moments go, so many, the last never: of the longest flood the oldest, again and
-/// again; where no two are close together, the oldest of all.
+/// Which of the moments go, so many, the last never: of those in floods the one that came soonest
+/// after the one before it, again and again, so that what began a flood or is older stays; where no
+/// two are close together, the oldest of all.
 #[must_use]
 pub fn thinned(moments: &[Stamp], surplus: usize) -> Vec<usize> {
-    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
-    for place in 0..moments.len() {
-        let is_close =
-            |before: usize| moments[place].0.saturating_sub(moments[before].0) < FLOOD_GAP_NS;
-        match runs.last_mut() {
-            Some(run) if is_close(place - 1) => run.end = place + 1,
-            Some(_) | None => runs.push(place..place + 1),
+    let Some(last) = moments.len().checked_sub(1) else { return Vec::new() };
+    let mut before: Vec<_> = (0..=last).map(|place| place.checked_sub(1)).collect();
+    let mut after: Vec<_> = (1..=last + 1).collect();
+    let gap = |from: usize, to: usize| moments[to].0.saturating_sub(moments[from].0);
+    let mut gaps: BinaryHeap<_> =
+        (1..last).map(|place| Reverse((gap(place - 1, place), place))).collect();
+    let mut is_gone = vec![false; moments.len()];
+    let (mut gone, mut oldest) = (Vec::new(), 0);
+    while gone.len() < surplus.min(last) {
+        let place = match gaps.pop() {
+            Some(Reverse((_, place))) if is_gone[place] => continue,
+            Some(Reverse((ns, place))) if before[place].is_none_or(|it| gap(it, place) != ns) => {
+                continue;
+            }
+            Some(Reverse((ns, place))) if ns < FLOOD_GAP_NS => place,
+            Some(_) | None => {
+                gaps.clear();
+                oldest
+            }
+        };
+        is_gone[place] = true;
+        gone.push(place);
+        let next = after[place];
+        before[next] = before[place];
+        match before[place] {
+            Some(it) => after[it] = next,
+            None => oldest = next,
         }
-    }
-    let mut gone = Vec::new();
-    for _ in 0..surplus.min(moments.len().saturating_sub(1)) {
-        // Of several that are as long, the oldest.
-        let longest = runs.iter_mut().rev().max_by_key(|run| run.len());
-        let Some(run) = longest else { break };
-        gone.extend(run.next());
-        runs.retain(|run| !run.is_empty());
+        if let Some(it) = before[place].filter(|_| next != last) {
+            gaps.push(Reverse((gap(it, next), next)));
+        }
     }
     gone.sort_unstable();
     gone
@@ -199,12 +216,19 @@ mod tests {
         let flood = (0..1_025).map(|n| Stamp(day(20).0 + n * 1_000_000));
         let all: Vec<_> = old.iter().copied().chain(flood).collect();
         let gone = thinned(&all, all.len() - 20);
-        assert_eq!(gone, (10..1_025).collect::<Vec<_>>(), "the newest ten of the flood stay");
+        assert_eq!(gone.len(), 1_015);
+        assert!(gone.iter().all(|place| (11..1_034).contains(place)), "its ends stay as well");
+        // Nor what came minutes or a second before it.
+        let just = [Stamp::of_second(20 * 86_400 - 301), Stamp::of_second(20 * 86_400 - 1)];
+        let flood = (0..1_025).map(|n| Stamp(day(20).0 + n * 1_000_000));
+        let all: Vec<_> = old.iter().copied().chain(just).chain(flood).collect();
+        let gone = thinned(&all, all.len() - 20);
+        assert!(gone.len() == 1_017 && gone.iter().all(|place| *place > 11), "{:?}", gone[0]);
         // Without a flood it is the oldest that go, and the last never does.
         assert_eq!(thinned(&old, 3), [0, 1, 2]);
         assert_eq!(thinned(&old, 100), (0..9).collect::<Vec<_>>());
         assert_eq!(thinned(&[], 1), Vec::<usize>::new());
         let close: Vec<_> = (0..6).map(Stamp).collect();
-        assert_eq!(thinned(&close, 3), [0, 1, 2]);
+        assert_eq!(thinned(&close, 3), [1, 2, 3]);
     }
 }

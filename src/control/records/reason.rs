@@ -120,6 +120,13 @@ fn path_reason(why: BadPath) -> &'static str {
     }
 }
 
+const MISSES: &str = "the address asks for too many names that do not exist, and is stopped for \
+     a while (misses_max in [guesses])";
+const CERTIFICATE_NEEDED: &str =
+    "the vault is for phones that show a client certificate (auth in [vault])";
+const VAULT_BOUND: &str = "the address has stored as much as it may within an hour: see \
+     `bytes_per_hour` and `new_per_hour` in [vault]";
+
 fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
     match refusal {
         Refusal::Malformed => ("the request breaks the protocol", Level::WARN),
@@ -133,11 +140,7 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::Unavailable => {
             ("the name may be in a directory that cannot be read now", Level::ERROR)
         }
-        Refusal::TooManyMisses { first: _ } => (
-            "the address asks for too many names that do not exist, and is stopped for a while \
-             (misses_max in [guesses])",
-            Level::WARN,
-        ),
+        Refusal::TooManyMisses { first: _ } => (MISSES, Level::WARN),
         Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
         Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
         Refusal::UploadTooLarge => {
@@ -155,15 +158,8 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
         Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
         Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
-        Refusal::CertificateNeeded => (
-            "the vault is for phones that show a client certificate (auth in [vault])",
-            Level::WARN,
-        ),
-        Refusal::VaultBound => (
-            "the address has stored as much as it may within an hour: see `bytes_per_hour` and \
-             `new_per_hour` in [vault]",
-            Level::WARN,
-        ),
+        Refusal::CertificateNeeded => (CERTIFICATE_NEEDED, Level::WARN),
+        Refusal::VaultBound => (VAULT_BOUND, Level::WARN),
         Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
         Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
         Refusal::TooManyConnections => {
@@ -283,7 +279,8 @@ fn handshake_reason(why: Handshake) -> &'static str {
             "the phone's certificate is issued by none of those in client_ca"
         }
         Handshake::Version1ClientCertificate => {
-            "the phone's certificate is of X.509 version 1; forgive that with client_accept = [\"v1\"]"
+            "the phone's certificate is of X.509 version 1; forgive that with client_accept = \
+             [\"v1\"]"
         }
         Handshake::Sha1ClientCertificate => {
             "the phone's certificate is signed with SHA-1; forgive that with client_accept = \

@@ -2,6 +2,7 @@
 
 mod archive;
 mod auth;
+mod bounds;
 mod cancels;
 mod keep;
 mod months;

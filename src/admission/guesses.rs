@@ -27,7 +27,8 @@ const SLOW_PART: u32 = 8;
 /// Each file served pays for one miss, up to so many budgets in an hour: who fetches a file that
 /// everybody may have between any two guesses is not to go on for ever.
 const EARNED_BUDGETS_MAX: u32 = 8;
-/// How long an unknown name is known for one that was asked before: at least so long, at most twice.
+/// How long an unknown name is known for one that was asked before: at least so long, at most
+/// twice.
 const EPOCH: Duration = Duration::from_secs(3_600);
 /// Addresses that are told apart.
 const ROWS: usize = 8_192;

@@ -3,7 +3,6 @@
 //! Looking a name up here makes no system call, also when the name does not exist. Opening, reading
 //! and watching files is the loader's work, asked for by [`Ask`] and answered by [`Answer`].
 
-#[cfg(feature = "server")]
 pub mod beneath;
 pub mod blob;
 pub mod digest;
@@ -40,7 +39,11 @@ mod sealed;
 #[cfg(feature = "server")]
 mod seen;
 #[cfg(feature = "server")]
+mod store_error;
+#[cfg(feature = "server")]
 pub mod watch;
+
+pub use store_error::StoreError;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -480,27 +483,6 @@ pub enum OpenError {
     Unavailable,
     /// The loader's queue was full.
     Busy,
-}
-
-/// Why an upload was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// The disk or the quota is full.
-    Full,
-    /// The file exists, and the rule says that it is never replaced.
-    Exists,
-    /// A directory has the file's place, or a file the place of a directory above it.
-    NotAFile,
-    /// The file is not the one that the phone said it must be.
-    Precondition,
-    /// The system does not let this process write there.
-    Forbidden,
-    /// The disk failed; the writer has logged how.
-    Io,
-    /// The writer's queue was full.
-    Busy,
-    /// The uploads that are under way hold all the memory that they may.
-    NoMemory,
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The lock on `data_dir`: two servers never write to one.
 //!
-//! Holds a descriptor with an advisory lock (flock); the kernel lets go of it when the process ends,
-//! however it ends. Commands that are safe beside a server do not ask for it.
+//! Holds a descriptor with an advisory lock (flock); the kernel lets go of it when the process
+//! ends, however it ends. Commands that are safe beside a server do not ask for it.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};

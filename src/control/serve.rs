@@ -184,10 +184,7 @@ impl<D: DataPath> Daemon<D> {
         let admin = admin.map_err(cannot_bind)?;
         // A key may be readable for root alone.
         let mut certificates = Certificates::read(&settings)?;
-        let left = inherited.left();
-        warnings.extend(left.iter().map(|address| {
-            format!("the service manager gave a socket for {address}, which no section listens on")
-        }));
+        warnings.extend(inherited.left().iter().map(nobody_listens));
         if let Some(user) = &settings.user {
             privileges::drop_to(user, settings.group.as_deref())?;
             // What root could read, this user may not.
@@ -204,9 +201,7 @@ impl<D: DataPath> Daemon<D> {
         settings.number_uploads(&directories);
         let settings = Arc::new(settings);
         let clock = Clock::start();
-        let views: Result<Vec<_>, _> =
-            (0..workers).map(|_| WorkerView::new().map(Arc::new)).collect();
-        let views = views.map_err(|fault| format!("cannot keep histograms: {fault:?}"))?;
+        let views = views(workers)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
         let writer = RecordWriter::start(records.clone(), clock).map_err(no_thread)?;
@@ -222,8 +217,7 @@ impl<D: DataPath> Daemon<D> {
             terms: certificates.terms(),
         };
         let data = D::start(sockets, parts)?;
-        let admins = admin.iter().map(|(address, _)| *address);
-        listeners.extend(admins.map(|address| Listening { protocol: "admin".into(), address }));
+        listeners.extend(admin.iter().map(|(address, _)| listening_admin(*address)));
         let lists = Lists::look(&settings.data_dir);
         let started = settings.clone();
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
@@ -402,6 +396,20 @@ fn open_transfers(board: &Board) -> u64 {
 
 fn cannot_bind(trouble: String) -> Failure {
     Failure::new(Exit::CannotBind, trouble)
+}
+
+/// Where each worker's figures go.
+fn views(workers: usize) -> Result<Vec<Arc<WorkerView>>, String> {
+    let views: Result<Vec<_>, _> = (0..workers).map(|_| WorkerView::new().map(Arc::new)).collect();
+    views.map_err(|fault| format!("cannot keep histograms: {fault:?}"))
+}
+
+fn nobody_listens(address: &SocketAddr) -> String {
+    format!("the service manager gave a socket for {address}, which no section listens on")
+}
+
+fn listening_admin(address: SocketAddr) -> Listening {
+    Listening { protocol: "admin".into(), address }
 }
 
 /// How many workers to start.

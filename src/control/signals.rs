@@ -98,7 +98,9 @@ impl Signalled {
     /// Waits for a signal or an order.
     pub(super) fn or_order<T>(&self, orders: &Receiver<T>, timeout: Duration) -> Wake<T> {
         crossbeam_channel::select! {
-            recv(self.receiver) -> signal => Wake::Signal(self.heed(signal.unwrap_or(Signal::Stop))),
+            recv(self.receiver) -> signal => {
+                Wake::Signal(self.heed(signal.unwrap_or(Signal::Stop)))
+            }
             recv(orders) -> order => order.map_or(Wake::NoMoreOrders, Wake::Order),
             default(timeout) => Wake::Nothing,
         }

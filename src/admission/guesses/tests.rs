@@ -1,6 +1,9 @@
+//! Boot traces of every make behind one address, and those who guess.
+
 use super::*;
 
-/// What each make asks for when it boots, one phone after the other (`{mac}`, `{MAC}`, `{ext}`); what
+/// What each make asks for when it boots, one phone after the other (`{mac}`, `{MAC}`, `{ext}`);
+/// what
 /// begins with `+` is there.
 const BOOTS: &[(&str, &[&str])] = &[
     (

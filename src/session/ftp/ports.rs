@@ -11,7 +11,7 @@ use crate::session::ftp::limits::client_key;
 use crate::session::ftp::session::PortOwner;
 use crate::session::stream::ConnectionId;
 use crate::session::{DataFault, Protocol, Refusal, Turn};
-use crate::vendor::avaya;
+use crate::vendor;
 use crate::wire::ftp::reply::Code;
 use crate::wire::name::FileName;
 
@@ -138,6 +138,6 @@ fn network_of(client: IpAddr) -> IpAddr {
 fn has_override(turn: &Turn<'_>) -> bool {
     let policy = &turn.snapshot.policy.ftp;
     let names = OVERRIDDEN.iter().filter_map(|name| FileName::parse(name).ok());
-    let mut files = names.filter_map(|name| avaya::override_for(&name));
+    let mut files = names.filter_map(|name| vendor::override_for(&name));
     files.any(|file| turn.snapshot.catalog.find(&policy.stack, &file).is_some())
 }

@@ -7,7 +7,7 @@ use crate::content::{Answer, Ask, OpenError, StoreError, Stored, Ticket};
 use crate::session::http::connection::{Saved, State, What};
 use crate::session::http::engine::Engine;
 use crate::session::http::refusal::No;
-use crate::session::http::request::{Otherwise, terms};
+use crate::session::http::terms::{Otherwise, terms};
 use crate::session::stream::ConnectionId;
 use crate::session::{Failure, Refusal, Turn};
 use crate::vault::deed::{Denied, Done};

@@ -23,6 +23,7 @@ mod reply;
 mod request;
 #[cfg(test)]
 pub(crate) mod single;
+mod terms;
 
 pub use engine::Engine;
 #[doc(hidden)]

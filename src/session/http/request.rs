@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
-use crate::content::blob::Version;
 use crate::content::{Ask, Entry, Form};
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Allowed, Decision, Denial, Operation, Resource, VaultOwner};
@@ -17,18 +16,19 @@ use crate::session::http::denial::refuse;
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
 use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
+use crate::session::http::terms::{Otherwise, terms};
 use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::vault::deed::{Act, Auth, Deed, Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::quarantine::{Stranger, quarantine};
 use crate::vault::upload::Upload;
-use crate::wire::http::condition::{self, Verdict};
-use crate::wire::http::range::{self, Ranges};
+use crate::wire::http::auth;
+use crate::wire::http::condition;
+use crate::wire::http::range::Ranges;
 use crate::wire::http::request::{Framing, Head, Malformed, Method};
-use crate::wire::http::response::{EntityTag, Status};
+use crate::wire::http::response::Status;
 use crate::wire::http::target;
-use crate::wire::http::{auth, range::ByteRange};
 use crate::wire::name::FileName;
 
 const PARTIAL_PUT: Malformed =
@@ -457,45 +457,4 @@ fn verb(method: Method) -> Verb {
 /// A target that is no name, for the log.
 fn said(target: &[u8]) -> Subject {
     Subject::said(target)
-}
-
-/// What a request gets that does not get the bytes.
-pub(super) enum Otherwise {
-    /// It has them already.
-    NotModified,
-    /// A refusal.
-    No(No),
-}
-
-/// What the conditions and ranges of a request come to for a version of a file.
-pub(super) fn terms(
-    head: &Head<'_>,
-    version: &Version,
-    ranges_max: usize,
-) -> Result<Ranges, Otherwise> {
-    if !condition::is_conditional(head) && head.range.is_none() {
-        return Ok(Ranges::Whole);
-    }
-    let tag = EntityTag::of(version);
-    let modified_s = u64::try_from(version.modified_ns / 1_000_000_000).unwrap_or(0);
-    match condition::judge(head, &tag, modified_s) {
-        Verdict::Go => {}
-        Verdict::NotModified => return Err(Otherwise::NotModified),
-        Verdict::Failed => {
-            let no = No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed);
-            return Err(Otherwise::No(no));
-        }
-    }
-    // RFC 9110, 14.2: ranges are for GET alone.
-    let Some(range) = head.range.filter(|_| head.method == Method::Get) else {
-        return Ok(Ranges::Whole);
-    };
-    let holds = head.if_range.is_none_or(|tagged| condition::range_holds(tagged, &tag, modified_s));
-    if !holds {
-        return Ok(Ranges::Whole);
-    }
-    match range::parse(range, version.bytes, ranges_max) {
-        Ranges::None => Err(Otherwise::No(No::range(version.bytes))),
-        ranges @ (Ranges::Whole | Ranges::One(ByteRange { .. }) | Ranges::Many(_)) => Ok(ranges),
-    }
 }

@@ -236,8 +236,8 @@ impl Sending {
             return Acked::Progress;
         }
         // A phone acknowledges the last block it has in order, so all beyond it was lost (RFC 7440,
-        // section 4). Whatever it says within half a round trip of our going back is about the past;
-        // and one that says more while we wait to hear so had told no gap.
+        // section 4). Whatever it says within half a round trip of our going back is about the
+        // past; and one that says more while we wait to hear so had told no gap.
         let is_past = self.resent > 0 && now.since(self.rewound_at) < self.round_trip() / 2;
         self.acks_within |= before == Wait::Gap;
         if self.acks_within || is_past {

@@ -251,8 +251,8 @@ impl Rounds {
             let (count, first) = (omitted.count, &omitted.first);
             if *omission == Omission::Root {
                 tracing::error!(
-                    "{first}: what was known of it is served as far as it can be read; nothing \
-                     of it is told to be missing"
+                    "{first} cannot be read now: what was known of it is served as far as it \
+                     can be; nothing of it is told to be missing"
                 );
             } else {
                 tracing::warn!("{root}: not served: {omission} ({count}, the first is {first})");

@@ -102,20 +102,25 @@ fn files_of_equal_size_and_time_have_two_tags_and_a_download_never_goes_on_in_an
 #[test]
 fn a_root_that_is_away_leaves_what_it_had_and_no_name_is_told_to_be_missing() {
     let server = server();
+    let (root, elsewhere) = (server.path("root"), server.path("elsewhere"));
+    // Found before the next one, and asked for by nobody: its bytes are not in memory.
+    fs::write(root.join("later.cfg"), "later").unwrap();
     server.put("loaded.cfg", b"loaded");
-    server.put("later.cfg", b"later");
-    assert!(fetch(server.address(), "loaded.cfg").is_ok());
-    // As if the share had gone: nothing can be opened any more.
-    let root = server.path("root");
-    fs::rename(&root, server.path("elsewhere")).unwrap();
-    fs::remove_file(server.path("elsewhere").join("later.cfg")).unwrap();
-    eventually("it is noticed", || server.log().contains("root"));
     assert_eq!(fetch(server.address(), "loaded.cfg"), Ok(b"loaded".to_vec()));
-    eventually("try again", || body(&server, "/later.cfg").0 != 200);
+    // As if the share had gone: nothing can be opened any more.
+    fs::rename(&root, &elsewhere).unwrap();
+    for name in ["later.cfg", "loaded.cfg"] {
+        fs::remove_file(elsewhere.join(name)).unwrap();
+    }
+    eventually("it is noticed", || server.log().contains("cannot be read now"));
+    assert_eq!(fetch(server.address(), "loaded.cfg"), Ok(b"loaded".to_vec()), "from memory");
+    assert_eq!(body(&server, "/loaded.cfg"), (200, b"loaded".to_vec()));
     assert_eq!(body(&server, "/later.cfg").0, 503);
     assert_eq!(fetch(server.address(), "later.cfg"), Err(0));
-    fs::rename(server.path("elsewhere"), &root).unwrap();
-    fs::write(root.join("later.cfg"), "back").unwrap();
+    fs::write(elsewhere.join("later.cfg"), "back").unwrap();
+    fs::rename(&elsewhere, &root).unwrap();
+    eventually("it is told", || server.log().contains("served again"));
+    eventually("what is missing now is", || fetch(server.address(), "loaded.cfg") == Err(1));
     eventually("it is back", || fetch(server.address(), "later.cfg") == Ok(b"back".to_vec()));
 }
 

@@ -320,7 +320,8 @@ mod tests {
     fn a_line_that_cannot_be_used_says_why_and_the_others_hold() {
         let hash = cheap(b"x");
         let text = format!(
-            "ann:{hash}\nbob\ncat:$1$abc$def\ndan:{hash}:a/b\nann:{hash}::soon\n:{hash}\neve:{hash}:*:2026-12-31:x\n\
+            "ann:{hash}\nbob\ncat:$1$abc$def\ndan:{hash}:a/b\nann:{hash}::soon\n:{hash}\n\
+             eve:{hash}:*:2026-12-31:x\n\
              fay:$argon2id$v=19$m=19456,t=2,p=1$c29tZXNhbHQ\n\
              gus:$argon2id$v=19$m=4194304,t=1,p=1$YWFhYWFhYWFhYWE$YWFhYWFhYWFhYWFhYWFhYWFhYWE\n"
         );

@@ -123,6 +123,12 @@ fn spares(path: &Path, reserve_bytes: u64, more: u64) -> bool {
     let block_bytes = disk.fragment_size();
     let free = disk.blocks_available().saturating_mul(block_bytes);
     let all = disk.blocks().saturating_mul(block_bytes);
+    leaves_reserve((free, all), reserve_bytes, more)
+}
+
+/// Whether so many bytes more leave the reserve of a disk that has so many free of so many.
+#[cfg(unix)]
+fn leaves_reserve((free, all): (u64, u64), reserve_bytes: u64, more: u64) -> bool {
     // A file system that tells no size has no end either.
     all == 0 || free >= reserve_bytes.min(all / RESERVE_SHARE).saturating_add(more)
 }
@@ -130,4 +136,18 @@ fn spares(path: &Path, reserve_bytes: u64, more: u64) -> bool {
 #[cfg(not(unix))]
 fn spares(_: &Path, _: u64, _: u64) -> bool {
     true
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_never_more_than_a_twentieth_of_the_disk() {
+        assert!(leaves_reserve((51, 1_000), u64::MAX, 1));
+        assert!(!leaves_reserve((50, 1_000), u64::MAX, 1));
+        assert!(leaves_reserve((11, 1_000), 10, 1) && !leaves_reserve((10, 1_000), 10, 1));
+        assert!(leaves_reserve((0, 0), u64::MAX, 1), "a file system that tells no size");
+    }
 }

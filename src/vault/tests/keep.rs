@@ -87,21 +87,26 @@ fn a_clock_that_is_set_back_makes_no_new_version_an_old_one() {
 fn versions_beyond_the_number_go_and_the_newest_stay() {
     let mut bench = Bench::new();
     bench.policy.versions_max = 3;
-    for number in 0..6 {
-        bench.keep(&item("1"), &number.to_string()).unwrap();
-    }
+    bench.keep(&item("1"), "5").unwrap();
     let dir = bench.directory(&item("1"));
+    let now_s = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    for number in 0..5 {
+        let stamp = Stamp::of_second(now_s - (5 - number) * 86_400);
+        let name = VersionName { stamp, gone: false };
+        fs::write(dir.join(name.to_string()), number.to_string()).unwrap();
+    }
+    bench.keep(&item("1"), "6").unwrap();
     let texts: Vec<_> = bench
         .names(&item("1"))
         .iter()
         .map(|name| fs::read_to_string(dir.join(name.to_string())).unwrap())
         .collect();
-    assert_eq!(texts, ["3", "4", "5"]);
+    assert_eq!(texts, ["4", "5", "6"]);
     bench.policy.versions_max = 0;
     bench.keep(&item("1"), "last").unwrap();
     assert_eq!(bench.names(&item("1")).len(), 1, "never less than the newest");
     assert_eq!(bench.fetch(&item("1")).as_deref(), Some("last"));
-    assert_eq!(bench.writer.versions_pruned(), 6);
+    assert_eq!(bench.writer.versions_pruned(), 7);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Ringpost: the file server that brings every IP telephone back.
 //!
-//! A request travels `net` to [`wire`] to [`session`] to [`content`] and back; [`policy`] decides who
+//! A request travels `net`, [`wire`], [`session`], [`content`], `net`; [`policy`] decides who
 //! gets what, [`admission`] says how many, [`vault`] keeps what phones store, `control` hands
 //! snapshots to the data path and never runs in it. ARCHITECTURE.md has the map and the reasons.
 

@@ -3,6 +3,7 @@
 //! Looking a name up here makes no system call, also when the name does not exist. Opening, reading
 //! and watching files is the loader's work, asked for by [`Ask`] and answered by [`Answer`].
 
+#[cfg(feature = "server")]
 pub mod beneath;
 pub mod blob;
 pub mod digest;
@@ -38,7 +39,6 @@ pub mod scan;
 mod sealed;
 #[cfg(feature = "server")]
 mod seen;
-#[cfg(feature = "server")]
 mod store_error;
 #[cfg(feature = "server")]
 pub mod watch;

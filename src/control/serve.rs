@@ -180,20 +180,17 @@ impl<D: DataPath> Daemon<D> {
         let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited).map_err(cannot_bind)?;
-        let admin = settings.admin.map(|admin| web::bind(admin, &mut inherited)).transpose();
-        let admin = admin.map_err(cannot_bind)?;
+        let admin = bind_admin(&settings, &mut inherited)?;
         // A key may be readable for root alone.
         let mut certificates = Certificates::read(&settings)?;
         warnings.extend(inherited.left().iter().map(nobody_listens));
         if let Some(user) = &settings.user {
             privileges::drop_to(user, settings.group.as_deref())?;
             // What root could read, this user may not.
-            let as_user = |faults| Failure::from(faults).of(&format!("as user `{user}`"));
-            settings = source.load().map_err(as_user)?;
+            settings = load_as(source, user)?;
         }
         log.change(&settings.log);
-        let socket = ControlSocket::bind(&settings.data_dir);
-        let socket = socket.map_err(|trouble| warnings.push(trouble)).ok();
+        let socket = control_socket(&settings, &mut warnings);
         certificates.make(now_unix_s())?;
         settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
@@ -221,8 +218,7 @@ impl<D: DataPath> Daemon<D> {
         let lists = Lists::look(&settings.data_dir);
         let started = settings.clone();
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
-        let board = Board::new(parts).map_err(|fault| format!("cannot measure: {fault:?}"))?;
-        let board = Arc::new(board);
+        let board = Arc::new(Board::new(parts).map_err(cannot_measure)?);
         let (sender, orders) = unbounded();
         let commands = Commands::new(board.clone(), sender);
         let listener = admin.map(|(_, listener)| listener);
@@ -396,6 +392,28 @@ fn open_transfers(board: &Board) -> u64 {
 
 fn cannot_bind(trouble: String) -> Failure {
     Failure::new(Exit::CannotBind, trouble)
+}
+
+/// The configuration as the user reads it that the server has become.
+fn load_as(source: &Source, user: &str) -> Result<Settings, Failure> {
+    source.load().map_err(|faults| Failure::from(faults).of(&format!("as user `{user}`")))
+}
+
+/// The listener of [admin], if there is one.
+fn bind_admin(
+    settings: &Settings,
+    inherited: &mut Inherited,
+) -> Result<Option<(SocketAddr, std::net::TcpListener)>, Failure> {
+    settings.admin.map(|admin| web::bind(admin, inherited)).transpose().map_err(cannot_bind)
+}
+
+/// Where commands reach the daemon; without it the server serves all the same, and says so.
+fn control_socket(settings: &Settings, warnings: &mut Vec<String>) -> Option<ControlSocket> {
+    ControlSocket::bind(&settings.data_dir).map_err(|trouble| warnings.push(trouble)).ok()
+}
+
+fn cannot_measure(fault: impl std::fmt::Debug) -> String {
+    format!("cannot measure: {fault:?}")
 }
 
 /// Where each worker's figures go.

@@ -49,8 +49,15 @@ impl PhoneVerifier {
         others: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), Error> {
-        let Err(error) = self.strict.verify_client_cert(leaf, others, now) else { return Ok(()) };
-        let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return Err(error) };
+        let strict = self.strict.verify_client_cert(leaf, others, now);
+        let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return strict.map(drop) };
+        // Nobody could prove to have a short key: its signature is not verified.
+        let is_short = rsa_bits(&parsed).is_some_and(|bits| bits < RSA_BITS_MIN);
+        let error = match strict {
+            Ok(_) if !is_short => return Ok(()),
+            Ok(_) => Error::InvalidCertificate(CertificateError::BadSignature),
+            Err(error) => error,
+        };
         let fault = fault(&parsed, &error);
         let forgivable = [
             (Handshake::ExpiredClientCertificate, ClientAccept::Expired),

@@ -494,12 +494,3 @@ fn names_that_do_not_exist_are_answered_late_and_then_not_at_all() {
     let counters = &bench.world.counters;
     assert_eq!((counters.misses_delayed.value(), counters.misses_refused.value()), (1, 2));
 }
-
-#[test]
-fn a_64_of_ipv6_is_one_address_and_so_is_ipv4_in_both_spellings() {
-    let mut bench = Bench::with(|policy| policy.http.limits.per_address_max = 1);
-    assert!(bench.world.connect("[::ffff:10.0.0.1]:2001".parse().unwrap(), false).is_none());
-    assert!(bench.world.connect("[2001:db8::1]:1".parse().unwrap(), false).is_some());
-    assert!(bench.world.connect("[2001:db8::2]:1".parse().unwrap(), false).is_none());
-    assert!(bench.world.connect("[2001:db8:0:1::2]:1".parse().unwrap(), false).is_some());
-}

@@ -2,6 +2,7 @@
 //!
 //! Requests are told by their lines, without line ends: `GET /a HTTP/1.1` and the fields behind it.
 
+mod addresses;
 mod bodies;
 mod files;
 mod limits;

@@ -86,6 +86,8 @@ pub struct Sending {
     timed: Option<(BlockIndex, Instant)>,
     heard_at: Instant,
     sent_at: Instant,
+    /// When the first block behind the acknowledged ones left.
+    window_at: Instant,
     /// When a hole in the phone's window last sent us back.
     rewound_at: Instant,
     second_copy_after: Duration,
@@ -148,6 +150,7 @@ impl Sending {
             timed: None,
             heard_at: now,
             sent_at: now,
+            window_at: now,
             rewound_at: now,
             second_copy_after: start.second_copy_after,
             silence_max: terms.silence_max(start.silence_max),
@@ -193,11 +196,16 @@ impl Sending {
         Acked::Progress
     }
 
-    /// The phone says again what it said before. If its answer to what was sent last is overdue, it
-    /// asks for a resend; if not, the ACK was merely doubled on its way.
+    /// The phone says again what it said before. If its answer to what was sent last is overdue, or
+    /// it could tell that the first block of a window is missing, it asks for a resend; if not, the
+    /// ACK was merely doubled on its way.
     fn handle_repeated_ack(&mut self, now: Instant) -> Acked {
         let overdue = now.since(self.sent_at) >= self.rto.unhurried();
-        if self.sent == self.acked || !self.proven || !overdue {
+        let trip = self.round_trip() * 7 / 8;
+        let gap = self.terms.window > 1
+            && now.since(self.window_at) >= trip
+            && now.since(self.rewound_at) >= trip;
+        if self.sent == self.acked || !self.proven || !(overdue || gap) {
             return Acked::Stale;
         }
         self.go_back(now);
@@ -311,6 +319,9 @@ impl Sending {
                 self.resent = self.resent.saturating_add(u32::from(count) - fresh as u32);
                 self.sent = end;
                 self.burst_left = self.burst_left.saturating_sub(count);
+                if first == self.acked + 1 {
+                    self.window_at = now;
+                }
                 if fresh > 0 {
                     self.top = end;
                     // Other blocks have no answer of their own.

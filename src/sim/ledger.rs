@@ -151,12 +151,12 @@ impl Ledger {
         }
         let Ok(Packet::Data { block, payload }) = tftp::parse(bytes) else { return };
         let Some(peer) = self.peers.get(to) else { return };
-        if payload.len() > peer.payload_bytes_max {
-            let most = peer.payload_bytes_max;
+        let (most, has_windows) = (peer.payload_bytes_max, peer.has_windows);
+        if payload.len() > most {
             let bytes = bytes.len() - DATA_HEADER_BYTES;
             self.complain(format!("{to}: a payload of {bytes} bytes where {most} was agreed"));
         }
-        if cause == Cause::DoubledAck(*to) && !peer.has_windows {
+        if cause == Cause::DoubledAck(*to) && !has_windows {
             self.complain(format!("{to}: {block:?} because of a doubled ACK, at {now:?}"));
         }
         self.count_block(*to, *port, block.0, now);

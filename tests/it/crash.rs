@@ -102,6 +102,10 @@ fn kept(server: &Server, extensions: &[String]) -> HashMap<String, Vec<Vec<u8>>>
 fn strays(vault: &Path) -> Vec<String> {
     let mut strays = Vec::new();
     for extension in fs::read_dir(vault).unwrap().map(Result::unwrap) {
+        // The number of the last version of all is kept beside the extensions.
+        if extension.file_name() == ".sequence" {
+            continue;
+        }
         for inner in fs::read_dir(extension.path()).unwrap().map(Result::unwrap) {
             let is_family = inner.file_name() == "96xxdata" && extension.file_name() != ".aside";
             if !is_family {
@@ -113,7 +117,13 @@ fn strays(vault: &Path) -> Vec<String> {
                 let name = path.file_name().and_then(|name| name.to_str());
                 name.is_some_and(|name| VersionName::parse(name).is_some())
             };
-            strays.extend(names.filter(|path| !is_version(path)).map(|p| p.display().to_string()));
+            // Each item has an index of its versions' numbers.
+            let is_index = |path: &Path| path.ends_with("index");
+            strays.extend(
+                names
+                    .filter(|path| !is_version(path) && !is_index(path))
+                    .map(|p| p.display().to_string()),
+            );
         }
     }
     strays

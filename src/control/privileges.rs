@@ -10,6 +10,8 @@ use caps::{CapSet, clear};
 use nix::sys::prctl;
 use nix::unistd::{Gid, Group, Uid, User, chown, getgid, getuid, setgid, setgroups, setuid};
 
+use super::config::Settings;
+
 /// Gives up what only another program could use: nothing that this process starts, should it ever
 /// be made to, gains a privilege by a set-user-id bit or by file capabilities. To be called before
 /// the first thread is started, for threads inherit it and are not changed afterwards.
@@ -44,9 +46,15 @@ impl Account {
     }
 }
 
-/// Whether this process may give files to others.
-pub(super) fn is_root() -> bool {
-    Uid::effective().is_root()
+/// The user that the server becomes; `None` if it stays who it is.
+///
+/// # Errors
+/// As [`Account::find`].
+pub(super) fn account(settings: &Settings) -> Result<Option<Account>, String> {
+    let Some(user) = settings.user.as_deref().filter(|_| Uid::effective().is_root()) else {
+        return Ok(None);
+    };
+    Account::find(user, settings.group.as_deref()).map(Some)
 }
 
 /// Becomes `user`, with `group` or else the user's own group and no other.

@@ -24,7 +24,6 @@ use super::health::ContentHealth;
 use super::inherit::Inherited;
 use super::log::LogHandle;
 use super::night::Night;
-use super::privileges::Account;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
 use super::signals::{Signal, Signalled, Wake};
@@ -174,7 +173,7 @@ impl<D: DataPath> Daemon<D> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
         thread_rehearsal::rehearse(&settings, workers)?;
-        let account = account(&settings)?;
+        let account = privileges::account(&settings)?;
         own_directories::prepare(&settings, account.as_ref())?;
         let lock = DataLock::take(&settings.data_dir).map_err(cannot_bind)?;
         let descriptors = Descriptors::raise();
@@ -445,14 +444,6 @@ pub(super) fn now_unix_s() -> i64 {
 
 fn no_thread(fault: io::Error) -> String {
     format!("cannot start a thread: {fault}; raise the limit of threads (ulimit -u, TasksMax)")
-}
-
-/// The user that the server becomes; none where it stays who it is.
-fn account(settings: &Settings) -> Result<Option<Account>, String> {
-    let Some(user) = settings.user.as_deref().filter(|_| privileges::is_root()) else {
-        return Ok(None);
-    };
-    Account::find(user, settings.group.as_deref()).map(Some)
 }
 
 /// What the watch publishes to, with what is known of files' bytes from earlier.

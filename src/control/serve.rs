@@ -183,11 +183,7 @@ impl<D: DataPath> Daemon<D> {
         // A key may be readable for root alone.
         let mut certificates = Certificates::read(&settings)?;
         warnings.extend(inherited.left().iter().map(nobody_listens));
-        if let Some(user) = &settings.user {
-            privileges::drop_to(user, settings.group.as_deref())?;
-            // What root could read, this user may not.
-            settings = load_as(source, user)?;
-        }
+        settings = give_privileges_up(source, settings)?;
         log.change(&settings.log);
         let socket = control_socket(&settings, &mut warnings);
         certificates.make(now_unix_s())?;
@@ -393,8 +389,11 @@ fn cannot_bind(trouble: String) -> Failure {
     Failure::new(Exit::CannotBind, trouble)
 }
 
-/// The configuration as the user reads it that the server has become.
-fn load_as(source: &Source, user: &str) -> Result<Settings, Failure> {
+/// Becomes the user of the settings, and reads them again as that user, who may not read what root
+/// could.
+fn give_privileges_up(source: &Source, settings: Settings) -> Result<Settings, Failure> {
+    let Some(user) = &settings.user else { return Ok(settings) };
+    privileges::drop_to(user, settings.group.as_deref())?;
     source.load().map_err(|faults| Failure::from(faults).of(&format!("as user `{user}`")))
 }
 

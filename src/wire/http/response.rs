@@ -440,7 +440,7 @@ mod tests {
         let expected = "HTTP/1.1 200 OK\r\n\
                         Content-Type: text/plain\r\n\
                         Content-Length: 4497\r\n\
-                        ETag: \"ae1b981c3a4d715-1191\"\r\n\
+                        ETag: \"v0ae1b981c3a4d7150000000000001191\"\r\n\
                         Last-Modified: Sun, 06 Nov 1994 08:49:37 GMT\r\n\
                         Accept-Ranges: bytes\r\n";
         assert_eq!(String::from_utf8(head.to_vec()).unwrap(), expected);
@@ -535,14 +535,16 @@ mod tests {
     }
 
     #[test]
-    fn the_tag_changes_with_time_and_size_and_always_fits() {
+    fn the_tag_changes_with_the_version_and_always_fits() {
         let tag = |bytes, modified_ns| EntityTag::of(Stamp::made_up(bytes, modified_ns));
-        assert_eq!(tag(5, 0x10).as_bytes(), b"\"10-5\"");
-        assert_eq!(tag(5, 0x10).opaque(), b"10-5");
+        assert_eq!(tag(5, 0x10).as_bytes(), b"\"v00000000000000100000000000000005\"");
+        assert_eq!(tag(5, 0x10).opaque(), b"v00000000000000100000000000000005");
         assert_ne!(tag(5, 0x10), tag(5, 0x11));
         assert_ne!(tag(5, 0x10), tag(6, 0x10));
-        assert_eq!(tag(u64::MAX, -1).as_bytes(), b"\"ffffffffffffffff-ffffffffffffffff\"");
-        assert_eq!(format!("{:?}", tag(0, 0)), "\\\"0-0\\\"");
+        let (content, provisional) = (Tag::Content([0xff; 16]), Tag::Provisional([0xff; 16]));
+        assert_eq!(EntityTag::of(content).as_bytes(), b"\"cffffffffffffffffffffffffffffffff\"");
+        assert_ne!(EntityTag::of(content), EntityTag::of(provisional), "what is known is not said");
+        assert_eq!(format!("{:?}", tag(0, 0)), format!("\\\"v{}\\\"", "0".repeat(32)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What holds for FTP: listeners, who may log in, where data connections go, and the limits.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -141,16 +141,5 @@ impl Default for FtpLimits {
             strangers_ports_max: 16,
             upload_memory_bytes_max: 64 << 20,
         }
-    }
-}
-
-/// What counts as one client where clients are limited: an address of IPv4, in whichever spelling;
-/// of IPv6 the network of a link, for every host there has as many addresses as it likes.
-#[must_use]
-pub fn client_key(address: IpAddr) -> IpAddr {
-    const LINK_BITS: u32 = 64;
-    match address.to_canonical() {
-        v4 @ IpAddr::V4(_) => v4,
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> LINK_BITS << LINK_BITS)),
     }
 }

@@ -6,8 +6,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::admission::address::AddressKey;
 use crate::session::ftp::engine::Engine;
-use crate::session::ftp::limits::client_key;
 use crate::session::ftp::session::PortOwner;
 use crate::session::stream::ConnectionId;
 use crate::session::{DataFault, Protocol, Refusal, Turn};
@@ -81,8 +81,8 @@ impl Engine {
     fn port_owner(&self, control: ConnectionId, turn: &Turn<'_>) -> Option<PortOwner> {
         let client = self.session(control)?.peer.ip().to_canonical();
         Some(match turn.snapshot.policy.access.permits(Protocol::Ftp, client) {
-            true => PortOwner::Client(client_key(client)),
-            false => PortOwner::Stranger(client_key(client)),
+            true => PortOwner::Client(client.into()),
+            false => PortOwner::Stranger(client.into()),
         })
     }
 
@@ -96,7 +96,7 @@ impl Engine {
 /// Clients that never came for their data, by network: where it is several and none comes, it is
 /// the network's fault and not a phone's.
 #[derive(Debug, Default)]
-pub(super) struct NeverCame(HashMap<IpAddr, Vec<IpAddr>>);
+pub(super) struct NeverCame(HashMap<AddressKey, Vec<IpAddr>>);
 
 /// So many clients of a network, and it is the network.
 const CLIENTS_MEAN_NETWORK: usize = 3;
@@ -124,14 +124,15 @@ impl NeverCame {
 }
 
 /// The network that a site gives its phones, as far as an address tells: a /24, a /64 of IPv6.
-fn network_of(client: IpAddr) -> IpAddr {
-    match client_key(client) {
+fn network_of(client: IpAddr) -> AddressKey {
+    let network = match client.to_canonical() {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
             IpAddr::from([a, b, c, 0])
         }
-        link @ IpAddr::V6(_) => link,
-    }
+        v6 @ IpAddr::V6(_) => v6,
+    };
+    network.into()
 }
 
 /// Whether there is anything that a stranger may have.

@@ -3,8 +3,9 @@
 //! Plain values; what happens to them is in the files beside.
 
 use std::collections::VecDeque;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
+use crate::admission::address::AddressKey;
 use crate::cancel::CancelToken;
 use crate::content::files::TreePath;
 pub(super) use crate::policy::VaultOwner as Whose;
@@ -366,9 +367,9 @@ pub(super) struct Data {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum PortOwner {
     /// That of a client that is permitted.
-    Client(IpAddr),
+    Client(AddressKey),
     /// That of one outside the access list, who may only have an override file.
-    Stranger(IpAddr),
+    Stranger(AddressKey),
 }
 
 /// How far a data connection has come.

@@ -135,17 +135,27 @@ impl Found {
 
     fn mend_unknown(&self, section: &str, key: &str) -> String {
         let here = |(of, _): &&(String, &str)| of == section;
+        let mut places: Vec<&str> = Vec::new();
+        for (of, _) in self.known.iter().filter(|(_, known)| *known == key) {
+            let place = if of.is_empty() { "above the first section" } else { of };
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
+        if !places.is_empty() {
+            let place = |place: &&str| match place.starts_with('[') {
+                true => format!("in {place}"),
+                false => (*place).to_owned(),
+            };
+            let places: Vec<_> = places.iter().map(place).collect();
+            return format!("it belongs {}; move it there", places.join(" or "));
+        }
         let distance = |known: &str| strsim::damerau_levenshtein(known, key);
         let nearest = self.known.iter().filter(here).min_by_key(|(_, known)| distance(known));
         if let Some((_, known)) = nearest
             && distance(known) <= 1 + known.len() / 4
         {
             return format!("did you mean `{known}`?");
-        }
-        if let Some((of, _)) = self.known.iter().find(|(_, known)| *known == key) {
-            let place = if of.is_empty() { "above the first section" } else { of };
-            return format!("it belongs {place}; move it there")
-                .replace("belongs [", "belongs in [");
         }
         let mut keys: Vec<_> = self.known.iter().filter(here).map(|(_, known)| *known).collect();
         keys.sort_unstable();

@@ -104,6 +104,10 @@ fn an_unknown_key_is_told_what_was_probably_meant() {
         "data_dri = \"x\"\n[tftp]",
         "1: `data_dri` is no key of the top; did you mean `data_dir`?",
     );
+    says(
+        "root = [\"x\"]\n[tftp]\n[ftp]",
+        "1: `root` is no key of the top; it belongs in [tftp] or in [ftp]; move it there",
+    );
     says("[tftpd]\n[tftp]", "1: `tftpd` is no key of the top; did you mean `tftp`?");
     says(
         "[tftp]\nworkers = 1",

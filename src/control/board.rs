@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::UNIX_EPOCH;
 
 use arc_swap::ArcSwap;
 use hdrhistogram::CreationError;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::certificates::CertificateStatus;
 use super::config::{FileCheck, Settings};
+use super::disk_space::DiskStatus;
 use super::health::{self, ContentHealth, Health};
 pub use super::stream_status::{FtpStatus, StreamStatus};
 use crate::content::{Form, Root};
@@ -47,7 +49,13 @@ struct Notes {
     /// What else is worth a look, as long as files are as they are.
     of_files: Vec<String>,
     reload: Option<Reloaded>,
+    /// Whether the last reload was refused.
+    reload_refused: bool,
+    /// When the settings in force were taken, in seconds since 1970.
+    taken_at_unix_s: u64,
     certificates: Vec<CertificateStatus>,
+    /// Of the directories that the server writes to.
+    disks: Vec<DiskStatus>,
     /// Of the threads beside the workers.
     beside: Vec<Figure>,
     /// Of the directories that files are served from.
@@ -117,6 +125,9 @@ pub struct Status {
     pub roots: Vec<RootStatus>,
     /// What is listened on.
     pub listeners: Vec<Listening>,
+    /// Room on the disks that the server writes to.
+    #[serde(default)]
+    pub disks: Vec<DiskStatus>,
     /// Limits in force.
     pub limits: Limits,
     /// Certificates of the listeners with TLS.
@@ -239,7 +250,12 @@ impl Board {
     /// As [`Histograms::new`].
     pub fn new(parts: BoardParts) -> Result<Self, CreationError> {
         let of_files = of_files(&parts.settings);
-        let notes = Notes { warnings: parts.warnings, of_files, ..Notes::default() };
+        let notes = Notes {
+            warnings: parts.warnings,
+            of_files,
+            taken_at_unix_s: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+            ..Notes::default()
+        };
         Ok(Board {
             clock: parts.clock,
             views: parts.views,
@@ -278,12 +294,37 @@ impl Board {
         let settings = self.settings.load();
         let notes = lock(&self.notes);
         let told = settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned();
-        told.chain(super::figures::warnings(&notes.beside)).collect()
+        let told = told.chain(super::figures::warnings(&notes.beside));
+        told.chain(notes.disks.iter().filter_map(DiskStatus::warning)).collect()
     }
 
-    /// Notes a reload that failed, or one that changed something.
+    /// Notes what became of a reload.
     pub fn note_reload(&self, reload: Reloaded) {
-        lock(&self.notes).reload = Some(reload);
+        let mut notes = lock(&self.notes);
+        notes.reload_refused = !reload.taken;
+        if reload.taken {
+            notes.taken_at_unix_s = reload.at_unix_s;
+        }
+        notes.reload = Some(reload);
+    }
+
+    /// Whether the last reload was taken, and when the settings in force were, in seconds since
+    /// 1970. The start counts as one.
+    #[must_use]
+    pub fn last_reload(&self) -> (bool, u64) {
+        let notes = lock(&self.notes);
+        (!notes.reload_refused, notes.taken_at_unix_s)
+    }
+
+    /// Notes how much room the disks have.
+    pub fn note_disks(&self, disks: Vec<DiskStatus>) {
+        lock(&self.notes).disks = disks;
+    }
+
+    /// How much room the disks have that the server writes to.
+    #[must_use]
+    pub fn disks(&self) -> Vec<DiskStatus> {
+        lock(&self.notes).disks.clone()
     }
 
     /// Notes what of the settings in force waits for a restart.
@@ -387,6 +428,7 @@ impl Board {
             transfer_ms: quantiles(&timings.transfer_ms.histogram),
             roots: self.snapshot.load().catalog.roots.iter().map(|dir| root(dir)).collect(),
             listeners: self.listeners.clone(),
+            disks: self.disks(),
             limits: limits(&settings),
             certificates: self.certificates(),
             reload,

@@ -60,6 +60,13 @@ pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
     ]
 }
 
+/// Lines of the log that could not be written.
+#[must_use]
+pub fn log_lines_lost(value: u64) -> Figure {
+    let help = "Lines of the log that could not be written: a full disk, or nobody reads them.";
+    Figure { name: "log_lines_lost", kind: Kind::Total, help, value }
+}
+
 /// What is to be looked at before it is too late, in sentences.
 #[must_use]
 pub fn warnings(figures: &[Figure]) -> Vec<String> {
@@ -73,6 +80,13 @@ pub fn warnings(figures: &[Figure]) -> Vec<String> {
         warnings.push(format!(
             "the vault is {percent} % full, and keeps nothing more at 100 %; raise `total_max` in \
              [vault], or keep versions and archives for less long"
+        ));
+    }
+    let lost = value("log_lines_lost");
+    if lost > 0 {
+        warnings.push(format!(
+            "{lost} lines of the log were lost since the start: its disk was full, or nobody read \
+             standard error"
         ));
     }
     if value("vault_clock_leaps") > 0 {

@@ -1,12 +1,13 @@
 //! Where log lines go: standard error, or a file that begins anew by size and by age.
 //!
 //! A disk that is full or a file that cannot be written is told once on standard error, and the
-//! daemon goes on.
+//! daemon goes on. A line is written whole or counted as lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +19,7 @@ use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use super::config::{Log, LogFormat};
 use super::stderr_lines::StderrLines;
+use super::whole_lines::WholeLines;
 
 /// How long a file that could not be opened is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -38,7 +40,7 @@ impl LogHandle {
     /// # Errors
     /// When the process has a log already.
     pub fn start(log: &Log) -> Result<Self, String> {
-        let output = Output::stderr();
+        let output = Output::default();
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
         // https://no-color.org: whatever it is set to.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -69,25 +71,45 @@ impl LogHandle {
     #[cfg(test)]
     pub(crate) fn unheard() -> Self {
         let (_, level) = reload::Layer::new(LevelFilter::INFO);
-        LogHandle { output: Output::stderr(), level }
+        LogHandle { output: Output::default(), level }
     }
 
     /// Takes new settings, all but `format`.
     pub fn change(&self, log: &Log) {
         // It fails only when there is no log any more, and then there is nobody to tell.
         let _ = self.level.reload(LevelFilter::from_level(log.level));
-        *self.output.0.lock().unwrap_or_else(PoisonError::into_inner) = Sink::new(log);
+        *self.output.0.sink.lock().unwrap_or_else(PoisonError::into_inner) = Sink::new(log);
+    }
+
+    /// Lines that could not be written since the start.
+    #[must_use]
+    pub fn lines_lost(&self) -> u64 {
+        self.output.0.lost.load(Relaxed)
+    }
+
+    /// How many lines were lost since this was last asked, once lines are written again.
+    pub fn gap(&self) -> Option<u64> {
+        let shared = &*self.output.0;
+        let lost = shared.lost.load(Relaxed);
+        if lost == shared.told.load(Relaxed) || !shared.writes.load(Relaxed) {
+            return None;
+        }
+        Some(lost - shared.told.swap(lost, Relaxed))
     }
 }
 
 /// The log's output, shared by all threads that write lines.
-#[derive(Clone)]
-struct Output(Arc<Mutex<Sink>>);
+#[derive(Clone, Default)]
+struct Output(Arc<Shared>);
 
-impl Output {
-    fn stderr() -> Self {
-        Output(Arc::new(Mutex::new(Sink::Stderr(StderrLines::default()))))
-    }
+#[derive(Default)]
+struct Shared {
+    sink: Mutex<Sink>,
+    /// Lines that could not be written, and how many of them the log knows of.
+    lost: AtomicU64,
+    told: AtomicU64,
+    /// Whether the last line was written.
+    writes: AtomicBool,
 }
 
 impl<'a> MakeWriter<'a> for Output {
@@ -152,7 +174,12 @@ fn is_journal() -> bool {
 
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).write_line(line, SystemTime::now());
+        let mut sink = self.0.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_written = sink.write_line(line, SystemTime::now());
+        self.0.writes.store(is_written, Relaxed);
+        if !is_written {
+            self.0.lost.fetch_add(1, Relaxed);
+        }
         Ok(line.len())
     }
 
@@ -166,21 +193,34 @@ enum Sink {
     File(Rotating),
 }
 
+impl Default for Sink {
+    fn default() -> Self {
+        Sink::Stderr(StderrLines::default())
+    }
+}
+
 impl Sink {
     fn new(log: &Log) -> Self {
         match &log.file {
-            None => Sink::Stderr(StderrLines::default()),
+            None => Sink::default(),
             Some(path) => Sink::File(Rotating::new(path, log)),
         }
     }
 
-    fn write_line(&mut self, line: &[u8], now: SystemTime) {
-        let written = match self {
-            Sink::Stderr(lines) => return lines.write_line(line),
-            Sink::File(file) => file.write_line(line, now),
-        };
-        if let Some(trouble) = written {
-            let _ = writeln!(io::stderr(), "ringpost: {trouble}");
+    /// Writes a line, or loses it, and says which.
+    fn write_line(&mut self, line: &[u8], now: SystemTime) -> bool {
+        match self {
+            Sink::Stderr(lines) => lines.write_line(line),
+            Sink::File(file) => match file.write_line(line, now) {
+                Ok(()) => true,
+                Err(trouble) => {
+                    if let Some(trouble) = trouble {
+                        let told = format!("ringpost: {trouble}\n");
+                        StderrLines::default().write_line(told.as_bytes());
+                    }
+                    false
+                }
+            },
         }
     }
 }
@@ -201,6 +241,7 @@ struct Open {
     file: File,
     bytes: u64,
     since: SystemTime,
+    lines: WholeLines,
 }
 
 impl Rotating {
@@ -216,12 +257,15 @@ impl Rotating {
         }
     }
 
-    /// Writes a line, or says once what is in the way.
-    fn write_line(&mut self, line: &[u8], now: SystemTime) -> Option<String> {
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// What is in the way, once.
+    fn write_line(&mut self, line: &[u8], now: SystemTime) -> Result<(), Option<String>> {
         match self.try_line(line, now) {
             Ok(()) => {
                 self.told = false;
-                None
+                Ok(())
             }
             Err(fault) => {
                 let path = self.path.display();
@@ -231,7 +275,7 @@ impl Rotating {
                 );
                 let first = !self.told;
                 self.told = true;
-                first.then_some(trouble)
+                Err(first.then_some(trouble))
             }
         }
     }
@@ -250,9 +294,9 @@ impl Rotating {
             Some(open) => open,
             none => none.insert(reopen(&self.path, &mut self.tried_at, now)?),
         };
-        open.file.write_all(line)?;
+        let written = open.lines.write(&mut open.file, line);
         open.bytes += line.len() as u64;
-        Ok(())
+        written
     }
 
     /// Makes room for a new file: each old one goes one number up, the last one goes away.
@@ -292,7 +336,17 @@ fn reopen(path: &Path, tried_at: &mut Option<SystemTime>, now: SystemTime) -> io
     let seen = file.metadata()?;
     let since = if seen.len() == 0 { now } else { seen.created().unwrap_or(now) };
     *tried_at = None;
-    Ok(Open { file, bytes: seen.len(), since })
+    let lines = WholeLines { is_cut: ends_cut(path, seen.len()) };
+    Ok(Open { file, bytes: seen.len(), since, lines })
+}
+
+/// Whether a file ends in the middle of a line, as one does whose disk was full when the server
+/// stopped. What cannot be read is taken for whole.
+fn ends_cut(path: &Path, bytes: u64) -> bool {
+    let Some(at) = bytes.checked_sub(1) else { return false };
+    let mut last = [b'\n'];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut last, at));
+    read.is_ok() && last != *b"\n"
 }
 
 #[cfg(test)]
@@ -321,7 +375,7 @@ mod tests {
         let path = dir.path().join("logs/a.log");
         let mut log = log(&path, 8, Duration::ZERO);
         for line in ["one1\n", "two\n", "three\n", "four4\n", "five5\n"] {
-            assert_eq!(log.write_line(line.as_bytes(), SystemTime::now()), None);
+            assert_eq!(log.write_line(line.as_bytes(), SystemTime::now()), Ok(()));
         }
         assert_eq!(read(&path, "").as_deref(), Some("five5\n"));
         assert_eq!(read(&path, ".1").as_deref(), Some("four4\n"));
@@ -365,11 +419,38 @@ mod tests {
         std::fs::create_dir(&path).unwrap();
         let mut log = log(&path, 1 << 20, Duration::ZERO);
         let start = SystemTime::now();
-        let trouble = log.write_line(b"lost\n", start).unwrap();
+        let trouble = log.write_line(b"lost\n", start).unwrap_err().unwrap();
         assert!(trouble.contains("a.log cannot be written"), "{trouble}");
-        assert_eq!(log.write_line(b"lost\n", start), None);
+        assert_eq!(log.write_line(b"lost\n", start), Err(None));
         std::fs::remove_dir(&path).unwrap();
-        assert_eq!(log.write_line(b"kept\n", start + RETRY_AFTER), None);
+        assert_eq!(log.write_line(b"kept\n", start + RETRY_AFTER), Ok(()));
         assert_eq!(read(&path, "").as_deref(), Some("kept\n"));
+    }
+
+    #[test]
+    fn a_part_of_a_line_that_the_run_before_left_is_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        std::fs::write(&path, "whole\nhal").unwrap();
+        let mut log = log(&path, 1 << 20, Duration::ZERO);
+        assert_eq!(log.write_line(b"next\n", SystemTime::now()), Ok(()));
+        assert_eq!(read(&path, "").as_deref(), Some("whole\nhal\nnext\n"));
+    }
+
+    #[test]
+    fn lines_that_are_lost_are_counted_and_told_once_lines_are_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let handle = LogHandle::unheard();
+        let mut output = handle.output.clone();
+        let mut broken = log(dir.path(), 1 << 20, Duration::ZERO);
+        broken.told = true;
+        *handle.output.0.sink.lock().unwrap() = Sink::File(broken);
+        output.write_all(b"lost\n").unwrap();
+        output.write_all(b"lost too\n").unwrap();
+        assert_eq!((handle.lines_lost(), handle.gap()), (2, None));
+        let whole = log(&dir.path().join("a.log"), 1 << 20, Duration::ZERO);
+        *handle.output.0.sink.lock().unwrap() = Sink::File(whole);
+        output.write_all(b"kept\n").unwrap();
+        assert_eq!((handle.gap(), handle.gap(), handle.lines_lost()), (Some(2), None, 2));
     }
 }

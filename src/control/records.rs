@@ -110,6 +110,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
         ) => Some(Shown(subject).to_string()),
     };
     let file = file.as_deref();
+    let reason = record.outcome.label().reason();
     let ip = record.peer.ip().to_canonical();
     if told.may_flood() && !floods.admits(ip, told, file.unwrap_or_default(), now) {
         return;
@@ -140,6 +141,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
                 user_agent = agent,
                 words,
                 outcome = told.outcome,
+                reason = (!reason.is_empty()).then_some(reason),
                 "{ip} {text}",
             )
         };

@@ -1,5 +1,7 @@
 //! The daemon's life: start, `ready`, reloads, drain, stop. Never runs in the data path.
 
+mod files;
+
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -19,6 +21,7 @@ use super::control_socket::ControlSocket;
 use super::control_socket::server::{Commands, Order};
 use super::data_lock::DataLock;
 use super::descriptors::Descriptors;
+use super::disk_space::DiskSpace;
 use super::exit::{Exit, Failure};
 use super::health::ContentHealth;
 use super::inherit::Inherited;
@@ -29,18 +32,17 @@ use super::reload::{self, Lists, Source};
 use super::signals::{Signal, Signalled, Wake};
 use super::trial::Trial;
 use super::web::{self, Web};
-use super::{banner, notify, own_directories, privileges, sample, thread_rehearsal};
-use crate::content::Catalog;
-use crate::content::hasher::Digests;
+use super::{banner, figures, notify, own_directories, privileges, sample, thread_rehearsal};
 use crate::content::published::Published;
-use crate::content::watch::{self, Watch, WatchConfig};
+use crate::content::watch::Watch;
 use crate::count::Figure;
 use crate::net::Clock;
 use crate::net::tls::SharedTerms;
 use crate::net::view::{RecordSink, WorkerView};
-use crate::session::snapshot::{Policy, Snapshot};
+use crate::session::snapshot::Snapshot;
 use crate::time::Duration;
 use crate::vault::store::Directories;
+use files::{published, watch};
 
 /// How often the daemon looks after itself.
 const TICK: Duration = Duration::from_secs(1);
@@ -152,6 +154,7 @@ struct Daemon<D> {
     night: Night,
     writer: RecordWriter,
     lists: Lists,
+    disks: DiskSpace,
     /// Held until the process ends.
     _lock: DataLock,
     /// What the start has settled: whatever a reload says, this is so until a restart.
@@ -232,6 +235,7 @@ impl<D: DataPath> Daemon<D> {
             web,
             writer,
             lists,
+            disks: DiskSpace::new(),
             _lock: lock,
             started,
             orders,
@@ -241,7 +245,7 @@ impl<D: DataPath> Daemon<D> {
     /// Looks after everything until a signal or a command says that it is time to stop.
     fn run(&mut self, signals: &Signalled) -> RunEnd {
         notify::ready();
-        self.board.note_figures(self.data.figures());
+        self.tick();
         loop {
             match signals.or_order(&self.orders, TICK) {
                 Wake::Signal(Signal::Reload) => drop(self.reload("a signal")),
@@ -260,10 +264,15 @@ impl<D: DataPath> Daemon<D> {
     fn tick(&mut self) {
         self.board.collect();
         self.board.look_at_files();
+        let disks = self.disks.look(&self.board.settings.load(), self.board.clock.now());
+        self.board.note_disks(disks);
         if let Some(watch) = &self.watch {
             self.board.note_content(ContentHealth::of(&watch.published().health()));
         }
-        self.board.note_figures(self.data.figures());
+        self.note_figures();
+        if let Some(gap) = self.log.gap() {
+            tracing::warn!("{gap} lines of the log were lost before this one");
+        }
         if self.board.stuck().is_empty() {
             notify::alive();
         }
@@ -277,6 +286,12 @@ impl<D: DataPath> Daemon<D> {
         } else if looked.ca_changed {
             self.reload("a changed CA certificate");
         }
+    }
+
+    fn note_figures(&self) {
+        let mut figures = self.data.figures();
+        figures.push(figures::log_lines_lost(self.log.lines_lost()));
+        self.board.note_figures(figures);
     }
 
     /// Takes a new configuration whole, or keeps the last good one and says why.
@@ -443,30 +458,6 @@ pub(super) fn now_unix_s() -> i64 {
 
 fn no_thread(fault: io::Error) -> String {
     format!("cannot start a thread: {fault}; raise the limit of threads (ulimit -u, TasksMax)")
-}
-
-/// What the watch publishes to, with what is known of files' bytes from earlier.
-fn published(settings: &Settings) -> Arc<Published> {
-    Arc::new(Published::new(Arc::new(Digests::of(&settings.data_dir))))
-}
-
-/// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is
-/// known to both by its number.
-fn watch(
-    settings: &Settings,
-    previous: Option<&Catalog>,
-    snapshot: &Arc<ArcSwap<Snapshot>>,
-    published: Arc<Published>,
-) -> io::Result<Watch> {
-    let policy: Arc<Policy> = settings.policy.clone();
-    let snapshot = snapshot.clone();
-    let publish = Box::new(move |catalog| {
-        snapshot.store(Arc::new(Snapshot { policy: policy.clone(), catalog }));
-    });
-    let mut config = WatchConfig::new(settings.roots.clone());
-    config.rescan_every = settings.content.rescan;
-    config.published = published;
-    watch::start(config, previous, publish)
 }
 
 /// Whether the end of a terminal ends the server: a trial goes with it, and so does whoever was

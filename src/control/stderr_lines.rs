@@ -4,10 +4,12 @@
 //! A pipe takes up to PIPE_BUF bytes at once or says that it cannot (POSIX, write), so a piece is
 //! only written once the pipe has said that it can.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::os::fd::AsFd as _;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use super::whole_lines::WholeLines;
 
 /// What a pipe takes without waiting once it has said that it takes something, in bytes.
 const PIECE_BYTES: usize = 4_096;
@@ -20,41 +22,41 @@ const PATIENCE_MS: u16 = 200;
 pub(super) struct StderrLines {
     /// Lines lost since one was last written.
     lost: u64,
-    /// The last line that went out was cut.
-    is_cut: bool,
+    out: WholeLines,
 }
 
 impl StderrLines {
-    /// Writes a line whole, or loses it.
-    pub(super) fn write_line(&mut self, line: &[u8]) {
-        let patience = if self.lost == 0 { PATIENCE_MS } else { 0 };
-        if !takes_bytes(patience) {
+    /// Writes a line whole, or loses it, and says which.
+    pub(super) fn write_line(&mut self, line: &[u8]) -> bool {
+        let is_written = self.try_line(line);
+        if !is_written {
             self.lost += 1;
-            return;
         }
-        if self.is_cut || self.lost > 0 {
-            let end = if self.is_cut { "\n" } else { "" };
-            let told = match self.lost {
-                0 => String::new(),
-                lost => format!("ringpost: {lost} lines were lost: nobody read standard error\n"),
-            };
-            // Where not even standard error takes a line, nobody is there to be told.
-            let _ = io::stderr().write_all(format!("{end}{told}").as_bytes());
-            (self.is_cut, self.lost) = (false, 0);
-        }
-        for (number, piece) in line.chunks(PIECE_BYTES).enumerate() {
-            if (number > 0 && !takes_bytes(PATIENCE_MS)) || io::stderr().write_all(piece).is_err() {
-                self.lost += 1;
-                self.is_cut = number > 0;
-                return;
-            }
-        }
+        is_written
     }
 
-    /// Lines lost since one was last written.
-    #[cfg(test)]
-    pub(super) fn lost(&self) -> u64 {
-        self.lost
+    fn try_line(&mut self, line: &[u8]) -> bool {
+        let patience = if self.lost == 0 { PATIENCE_MS } else { 0 };
+        if !takes_bytes(patience) {
+            return false;
+        }
+        if self.lost > 0 {
+            let lost = self.lost;
+            let told = format!("ringpost: {lost} lines were lost: nobody read standard error\n");
+            if self.out.write(&mut io::stderr(), told.as_bytes()).is_err() {
+                return false;
+            }
+            self.lost = 0;
+        }
+        // A piece is no line: what was begun is gone on with.
+        for (number, piece) in line.chunks(PIECE_BYTES).enumerate() {
+            let takes = number == 0 || takes_bytes(PATIENCE_MS);
+            if !takes || self.out.write(&mut io::stderr(), piece).is_err() {
+                self.out.is_cut |= number > 0;
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -76,7 +78,6 @@ mod tests {
     #[test]
     fn what_somebody_reads_is_not_lost() {
         let mut lines = StderrLines::default();
-        lines.write_line(b"");
-        assert_eq!(lines.lost(), 0);
+        assert!(lines.write_line(b"") && lines.lost == 0);
     }
 }

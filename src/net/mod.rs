@@ -33,7 +33,7 @@ use crate::content::Answer;
 use crate::content::loader::Loader;
 use crate::session::http::limits::StreamLimits;
 use crate::session::snapshot::{Policy, Snapshot};
-use crate::session::{Outcome, Turn, ftp, http, tftp};
+use crate::session::{Turn, ftp, http, tftp};
 use crate::time::{Duration, Instant};
 use datagram::Datagrams;
 use ftp_data::Ftp;
@@ -318,9 +318,7 @@ impl Worker {
         let requests = std::iter::from_fn(|| self.http.engine.poll_record());
         let sessions = std::iter::from_fn(|| self.ftp.streams.engine.poll_record());
         for record in transfers.chain(requests).chain(sessions) {
-            if record.outcome == Outcome::Done {
-                self.gauge.transfer_done(record.took);
-            }
+            self.gauge.transfer_ended(&record);
             self.records.push(record, counters);
         }
         let sessions = &self.ftp.streams.engine;

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use crossbeam_queue::ArrayQueue;
 use hdrhistogram::{CreationError, Histogram};
 
-use crate::count::Counters;
-use crate::session::{Outcome, Record};
+use crate::count::{Counter, Counters};
+use crate::session::outcome::Label;
+use crate::session::{Outcome, Protocol, Record};
 use crate::time::{Duration, Instant};
 
 /// How often a worker hands its histograms over.
@@ -83,6 +84,8 @@ impl Histograms {
 pub struct WorkerView {
     /// The worker's figures.
     pub counters: Counters,
+    /// Transfers by protocol and by how they ended and why.
+    ended: Box<[[Counter; Label::COUNT]; Protocol::ALL.len()]>,
     turned_at_us: AtomicU64,
     handed: Mutex<Handed>,
 }
@@ -101,7 +104,19 @@ impl WorkerView {
     /// As [`Histograms::new`].
     pub fn new() -> Result<Self, CreationError> {
         let handed = Mutex::new(Handed { histograms: Histograms::new()?, collected: true });
-        Ok(WorkerView { counters: Counters::default(), turned_at_us: AtomicU64::new(0), handed })
+        let none = || std::array::from_fn(|_| Counter::default());
+        Ok(WorkerView {
+            counters: Counters::default(),
+            ended: Box::new(std::array::from_fn(|_| none())),
+            turned_at_us: AtomicU64::new(0),
+            handed,
+        })
+    }
+
+    /// How many transfers and refused requests of a protocol ended so.
+    #[must_use]
+    pub fn ended(&self, protocol: Protocol, label: Label) -> u64 {
+        self.ended[protocol as usize][label as usize].value()
     }
 
     /// When the worker last ended a turn.
@@ -165,6 +180,14 @@ impl Gauge {
         if now.since(self.handed_at) >= HAND_OVER_EVERY {
             self.handed_at = now;
             self.view.exchange(&mut self.own);
+        }
+    }
+
+    /// A transfer ended, or a request was refused.
+    pub fn transfer_ended(&mut self, record: &Record) {
+        self.view.ended[record.protocol as usize][record.outcome.label() as usize].up();
+        if record.outcome == Outcome::Done {
+            self.transfer_done(record.took);
         }
     }
 

@@ -6,6 +6,7 @@
 mod denial;
 pub mod ftp;
 pub mod http;
+pub mod outcome;
 #[cfg(test)]
 pub(crate) mod single;
 pub mod snmp;

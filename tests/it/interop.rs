@@ -13,6 +13,7 @@ use crate::relay::{Loss, Relay};
 use crate::server::Server;
 
 mod openssl;
+mod promtool;
 pub(crate) mod snmpd;
 
 /// More than 65,535 blocks of 512 bytes.

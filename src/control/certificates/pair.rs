@@ -16,7 +16,7 @@ use x509_parser::public_key::PublicKey;
 use super::files;
 
 /// What a certificate says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
     /// Whom it is for.
     pub subject: String,

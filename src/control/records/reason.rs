@@ -23,27 +23,17 @@ pub(super) struct Told {
 
 impl Told {
     pub(super) fn new(outcome: &Outcome, verb: Verb, bytes: u64) -> Self {
-        let told = |outcome, reason, level| Told { outcome, reason, level };
-        match outcome {
-            Outcome::Done => told("done", "", Level::INFO),
-            Outcome::DoneUnacknowledged => {
-                told("done", "the last acknowledgement is missing", Level::INFO)
-            }
-            Outcome::Aborted(abort) => {
-                let (reason, level) = abort_reason(*abort, verb, bytes);
-                told("aborted", reason, level)
-            }
-            Outcome::Superseded => told("superseded", "the phone asked again", Level::INFO),
-            Outcome::TimedOut if bytes == 0 => {
-                told("timed_out", "the phone never answered", Level::INFO)
-            }
-            Outcome::TimedOut => told("timed_out", "the phone fell silent", Level::WARN),
-            Outcome::Refused(refusal) => {
-                let (reason, level) = refusal_reason(*refusal);
-                told("refused", reason, level)
-            }
-            Outcome::Failed(failure) => told("failed", failure_reason(*failure), Level::ERROR),
-        }
+        let (reason, level) = match outcome {
+            Outcome::Done => ("", Level::INFO),
+            Outcome::DoneUnacknowledged => ("the last acknowledgement is missing", Level::INFO),
+            Outcome::Aborted(abort) => abort_reason(*abort, verb, bytes),
+            Outcome::Superseded => ("the phone asked again", Level::INFO),
+            Outcome::TimedOut if bytes == 0 => ("the phone never answered", Level::WARN),
+            Outcome::TimedOut => ("the phone fell silent", Level::WARN),
+            Outcome::Refused(refusal) => refusal_reason(*refusal),
+            Outcome::Failed(failure) => (failure_reason(*failure), Level::ERROR),
+        };
+        Told { outcome: outcome.label().outcome(), reason, level }
     }
 
     /// Whether repeats are summed. What ended well and what failed on this side is always told.

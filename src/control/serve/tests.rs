@@ -116,7 +116,8 @@ fn what_the_loader_has_done_is_told_with_what_the_workers_have() {
     let status = bench.daemon.board.status();
     assert_eq!(status.figures["files_loaded"], 3);
     assert!(status.figures.contains_key("turns"));
-    let page = crate::control::metrics::page(&bench.daemon.board).unwrap();
+    let text = crate::control::metrics::Exposition::Text;
+    let page = crate::control::metrics::page(&bench.daemon.board, text).unwrap();
     assert!(page.contains("ringpost_files_loaded_total 3\n"), "{page}");
     assert!(page.contains("ringpost_vault_secrets_slowed_total 0\n"), "{page}");
 }

@@ -11,7 +11,7 @@ use std::{fmt, io};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::uri::Authority;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -26,7 +26,6 @@ use super::port_holder::{self, Transport};
 
 /// What browsers are told to take from here: the page's own style, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The thread, until it is stopped.
 #[derive(Debug)]
@@ -200,11 +199,15 @@ async fn status_json(State(board): State<Arc<Board>>) -> Response {
     }
 }
 
-async fn metrics_page(State(board): State<Arc<Board>>) -> Response {
-    match metrics::page(&board) {
-        Ok(page) => answer(StatusCode::OK, OPEN_METRICS, page),
+async fn metrics_page(State(board): State<Arc<Board>>, headers: HeaderMap) -> Response {
+    let accept = headers.get_all(header::ACCEPT).iter().map(HeaderValue::as_bytes);
+    let exposition = metrics::negotiate(accept);
+    let mut response = match metrics::page(&board, exposition) {
+        Ok(page) => answer(StatusCode::OK, exposition.content_type(), page),
         Err(fault) => failed(&fault),
-    }
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
+    response
 }
 
 async fn health(State(board): State<Arc<Board>>) -> Response {

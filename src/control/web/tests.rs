@@ -4,7 +4,7 @@ use super::*;
 use crate::control::board::{BoardParts, Listening, Status};
 use crate::net::Clock;
 use crate::net::view::{Gauge, WorkerView};
-use crate::time::{Duration, Instant};
+use crate::time::Duration;
 
 fn board(workers: usize) -> Arc<Board> {
     let views = (0..workers).map(|_| Arc::new(WorkerView::new().unwrap())).collect();
@@ -60,29 +60,26 @@ fn the_status_can_be_read_back() {
 }
 
 #[test]
-fn the_metrics_have_every_figure_and_their_histograms_add_up() {
+fn the_metrics_come_in_the_form_that_is_asked_for() {
     let board = board(2);
-    board.views[0].counters.tftp_denied.add(5);
-    let mut gauge = Gauge::new(board.views[1].clone()).unwrap();
-    gauge.transfer_done(Duration::from_millis(70));
-    gauge.turn_ended(Instant::START, Instant::from_millis(2_000));
-    let (status, _, body) = ask(&board, "/metrics");
-    assert_eq!(status, 200);
-    let has = |line: &str| assert!(body.lines().any(|found| found == line), "{line}\n{body}");
-    has("ringpost_tftp_denied_total 5");
-    has("ringpost_turns_total{worker=\"0\"} 0");
-    has("ringpost_turns_total{worker=\"1\"} 1");
-    has("ringpost_transfers_open 0");
-    has("ringpost_transfer_seconds_bucket{le=\"0.05\"} 0");
-    has("ringpost_transfer_seconds_bucket{le=\"0.1\"} 1");
-    has("ringpost_transfer_seconds_bucket{le=\"+Inf\"} 1");
-    has("ringpost_transfer_seconds_sum 0.07");
-    has("ringpost_turn_seconds_bucket{le=\"1.0\"} 0");
-    has("ringpost_turn_seconds_count 1");
-    has("# EOF");
+    let (status, kind, body) = ask(&board, "/metrics");
+    assert_eq!((status, &*kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
     for figure in board.figures() {
-        assert!(body.contains(&format!("# HELP ringpost_{} {}", figure.name, figure.help)));
+        // Those of how transfers ended are told with their reasons.
+        let told = body.contains(&format!(" {}\n", figure.help));
+        assert!(told || figure.name.starts_with("transfers_"), "{}", figure.name);
     }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let web = start(listener, &board);
+    let accept = "text/plain;q=0.5, application/openmetrics-text;version=1.0.0";
+    let asked = ureq::get(format!("http://{address}/metrics")).header("accept", accept);
+    let mut response = asked.call().unwrap();
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(response.headers()["content-type"], kind);
+    assert_eq!(response.headers()["vary"], "accept");
+    assert!(response.body_mut().read_to_string().unwrap().ends_with("# EOF\n"));
+    web.stop();
 }
 
 #[test]

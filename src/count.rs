@@ -201,6 +201,12 @@ counters! {
     Total ftp_logins,
     /// FTP log-ins that failed.
     Total ftp_logins_failed,
+    /// Requests over HTTP for what is protected, without a password.
+    Total credentials_missing,
+    /// Requests over HTTP for what is protected, with a wrong password or by another user.
+    Total credentials_wrong,
+    /// Nonces of Digest that were forgotten because too many are in use.
+    Total digest_nonces_forgotten,
     /// FTP sessions open now.
     Gauge ftp_sessions_open,
     /// FTP data connections.

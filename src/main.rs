@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 use ringpost::control::certificate_command::{self, Deed};
 use ringpost::control::command::{self, CheckForm};
 use ringpost::control::explain::Question;
-use ringpost::control::passwd_command::{self, Account, AccountChange};
+use ringpost::control::passwd_command::{self, Account, AccountChange, AccountKind};
 use ringpost::control::snmp_command::{self, Phone};
 use ringpost::control::vault_command::{self, VaultCommand};
 use ringpost::control::workers::Workers;
@@ -191,13 +191,14 @@ Examples:
         #[arg(long, value_name = "FILE", global = true)]
         config: Option<PathBuf>,
     },
-    /// Give somebody a password for the vault, or for managing the files by FTP. It is asked for,
-    /// or read from standard input.
+    /// Give somebody a password for the vault, for what [[protect]] covers, or for managing the
+    /// files by FTP. It is asked for, or read from standard input.
     #[command(after_help = "\
 Examples:
   ringpost passwd 4711
   ringpost passwd reception --extensions 4711,4712
   ringpost passwd --ftp alice
+  ringpost passwd --protect PlcmSpIp --add --old-until 2026-12-31
   ringpost passwd --delete 4711")]
     Passwd {
         /// The name that the phone sends, or the administrator.
@@ -205,6 +206,19 @@ Examples:
         /// For managing the files: the `users` of [ftp] in place of those of [vault].
         #[arg(long, conflicts_with = "extensions")]
         ftp: bool,
+        /// For what [[protect]] covers: the `users` of its rows; of several, FILE.
+        #[arg(
+            long,
+            value_name = "FILE",
+            num_args = 0..=1,
+            require_equals = true,
+            conflicts_with_all = ["ftp", "extensions"]
+        )]
+        protect: Option<Option<PathBuf>>,
+        /// Keep what Digest needs as well. It is as good as the password, and done unasked where a
+        /// row of [[protect]] offers Digest.
+        #[arg(long, requires = "protect")]
+        digest: bool,
         /// What the user may reach: extensions with commas between them, or * for all. Without it,
         /// what it was, or the extension of the same name.
         #[arg(long, value_name = "LIST")]
@@ -301,14 +315,31 @@ fn main() -> ExitCode {
             snmp_command::run(address, community.as_deref(), config.as_deref(), json)
         }
         Command::Vault { command, config } => vault_command::run(&command, config.as_deref()),
-        Command::Passwd { user, ftp, extensions, add, old_until, expire_old, delete, config } => {
+        Command::Passwd {
+            user,
+            ftp,
+            protect,
+            digest,
+            extensions,
+            add,
+            old_until,
+            expire_old,
+            delete,
+            config,
+        } => {
             let change = match () {
                 () if delete => AccountChange::Delete,
                 () if expire_old => AccountChange::ExpireOld,
                 () if add => AccountChange::Add { old_until: old_until.as_deref() },
                 () => AccountChange::Set,
             };
-            let account = Account { user: &user, ftp, extensions: extensions.as_deref(), change };
+            let kind = match &protect {
+                Some(file) => AccountKind::Protected { file: file.as_deref() },
+                None if ftp => AccountKind::Administrator,
+                None => AccountKind::Vault,
+            };
+            let extensions = extensions.as_deref();
+            let account = Account { user: &user, kind, digest, extensions, change };
             passwd_command::run(&account, config.as_deref())
         }
     }

@@ -416,8 +416,8 @@ pub enum Answer {
     Login {
         /// Who asked.
         ticket: Ticket,
-        /// Why not, where not.
-        result: Result<(), Denied>,
+        /// Which of the users' files they are in; why not, where not.
+        result: Result<usize, Denied>,
     },
 }
 

@@ -19,8 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Settings;
 use crate::content::{Catalog, Entry};
+use crate::policy::protect::Proof;
 use crate::policy::snapshot::Snapshot;
-use crate::policy::trace::{Step, Trace};
+use crate::policy::trace::{NoTrace, Step, Trace};
 use crate::policy::{self, Action, Identification, Operation, Request, Resource, VaultOwner};
 use crate::session::Protocol;
 use crate::session::http::limits::CaFile;
@@ -216,11 +217,30 @@ impl Walk<'_> {
         let request = Request { client, resource, operation: Operation::Read, proven: None };
         let decision = policy::resolve(&request, self.snapshot, told);
         let served = self.served(&request, &decision.action, told);
+        if let Action::NeedsCredentials { row } = decision.action {
+            self.tell_protected(&request, row, told);
+        }
         let upload = match decision.name {
             Some(_) => self.upload(&request, told),
             None => "refuse",
         };
         (decision.action.word(), upload, served)
+    }
+
+    /// Tells what a phone gets that shows the password which a row asks for.
+    fn tell_protected(&self, request: &Request<'_>, row: usize, told: &mut Recorder<'_>) {
+        let rows = &self.snapshot.policy.protections.0;
+        let Some(requirement) = rows.get(row).map(|row| &row.requirement) else { return };
+        if let Resource::Tftp { .. } = request.resource {
+            return;
+        }
+        let user = requirement.allowed.first().map_or(&b""[..], |user| user.as_bytes());
+        let proof = Proof { users: requirement.users.clone(), user: user.into() };
+        let request = Request { proven: Some(&proof), ..*request };
+        let decision = policy::resolve(&request, self.snapshot, &mut NoTrace);
+        let served = self.served(&request, &decision.action, told);
+        let served = served.as_deref().unwrap_or("nothing");
+        told.tell("protect", format_args!("with the password: {served}"));
     }
 
     /// What the phone gets.

@@ -1,11 +1,12 @@
-//! `ringpost passwd`: gives somebody a password for the vault or for managing files, or takes it
-//! away.
+//! `ringpost passwd`: gives somebody a password for the vault, for managing files or for what is
+//! protected, or takes it away.
 //!
 //! Never prints a password, and never takes one from the command line, where others can see it.
 
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use argon2::Argon2;
 
@@ -13,7 +14,9 @@ use super::command::{fail, load, tell};
 use super::config::Settings;
 use super::exit::Failure;
 use super::reload::Source;
+use crate::policy::protect::Requirement;
 use crate::vault::deed::Auth;
+use crate::vault::ha1::Ha1;
 use crate::vault::users;
 use crate::vault::users_file::{self, Change};
 
@@ -25,12 +28,28 @@ const PASSWORD_BYTES_MAX: usize = 256;
 pub struct Account<'a> {
     /// The name that the phone sends, or the administrator.
     pub user: &'a str,
-    /// Whether it manages files by FTP, and is nobody for the vault.
-    pub ftp: bool,
+    /// What it is for.
+    pub kind: AccountKind<'a>,
+    /// Whether what Digest needs of the password is kept as well, even if no row offers that yet.
+    pub digest: bool,
     /// What it may reach; what it was where nothing is said.
     pub extensions: Option<&'a str>,
     /// What becomes of it.
     pub change: AccountChange<'a>,
+}
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountKind<'a> {
+    /// The data of users in the vault.
+    Vault,
+    /// Managing files by FTP.
+    Administrator,
+    /// What rows of `[[protect]]` cover.
+    Protected {
+        /// The users' file of the rows, where they have several.
+        file: Option<&'a Path>,
+    },
 }
 
 /// What becomes of an account.
@@ -63,9 +82,10 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> 
     users::check_name(user)?;
     users::reach(account.extensions)?;
     let settings = load(&Source::find(config))?;
-    let (path, beside) = match account.ftp {
-        true => administrators_path(&settings, account)?,
-        false => users_path(&settings)?,
+    let (path, beside) = match account.kind {
+        AccountKind::Administrator => administrators_path(&settings, account)?,
+        AccountKind::Vault => users_path(&settings)?,
+        AccountKind::Protected { file } => protected_path(&settings, file)?,
     };
     let change = |change| {
         users_file::change(&path, user, change, &beside).map_err(|why| unchanged(&path, &why))
@@ -93,6 +113,11 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> 
     let password = password(user)?;
     check(&password).map_err(|why| format!("{why}; nothing was changed"))?;
     let hash = users::hash(&Argon2::default(), password.as_bytes())?;
+    let realm = digest_realm(&settings, account, &path);
+    let hash = match realm {
+        Some(realm) => users::with_ha1(&hash, &Ha1::new(user, realm, password.as_bytes())),
+        None => hash,
+    };
     let (hash, extensions) = (&*hash, account.extensions);
     let is_added = matches!(account.change, AccountChange::Add { .. });
     let was_there = change(match is_added {
@@ -104,7 +129,58 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> 
         (true, false) => "has a new password",
         (false, _) => "is a user now",
     };
-    Ok(format!("{user} {done} in {shown}; it holds at once\n"))
+    let digest = realm.map_or(String::new(), |realm| {
+        format!(
+            "What Digest needs is kept as well: whoever reads it can pose as {user} in realm \
+             {realm:?}, as with the password\n"
+        )
+    });
+    Ok(format!("{user} {done} in {shown}; it holds at once\n{digest}"))
+}
+
+/// The realm for which Digest needs hashes of a password, if it is wanted.
+fn digest_realm<'s>(settings: &'s Settings, account: &Account<'_>, path: &Path) -> Option<&'s str> {
+    let AccountKind::Protected { .. } = account.kind else { return None };
+    let rows = settings.policy.protections.0.iter().map(|row| &row.requirement);
+    let mut of_file = rows.filter(|requirement| requirement.users == path);
+    let wants = |requirement: &&Arc<Requirement>| account.digest || requirement.digest;
+    of_file.find(wants).map(|requirement| &*requirement.realm)
+}
+
+/// The users' file of the `[[protect]]` rows, and whose owner a new one has.
+fn protected_path(settings: &Settings, named: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
+    let shown = settings.file.display();
+    let mut files: Vec<&Path> = Vec::new();
+    for row in &settings.policy.protections.0 {
+        if !files.contains(&&*row.requirement.users) {
+            files.push(&row.requirement.users);
+        }
+    }
+    let list =
+        || files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    let of = |named: &Path| files.iter().find(|file| **file == settings.data_dir.join(named));
+    let file = match (named, &*files) {
+        (_, []) => {
+            return Err(format!(
+                "{shown} has no [[protect]], so no password is asked for; add a row first, with \
+                 what it covers"
+            ));
+        }
+        (Some(named), [..]) => of(named).ok_or_else(|| {
+            let named = named.display();
+            format!("no [[protect]] in {shown} has {named} for its `users`; there is {}", list())
+        })?,
+        (None, [file]) => file,
+        (None, [..]) => {
+            return Err(format!(
+                "the rows of [[protect]] in {shown} have several files; say which one is meant: \
+                 --protect=FILE, with one of {}",
+                list()
+            ));
+        }
+    };
+    let vault = settings.policy.http.vault.as_ref().map(|vault| vault.dir.clone());
+    Ok((file.to_path_buf(), vault.unwrap_or_else(|| settings.data_dir.clone())))
 }
 
 /// The users' file that the configuration names, and the vault, whose owner a new one has.
@@ -214,7 +290,9 @@ mod tests {
         let of = |text: &str, user, delete| {
             let settings = parse_for_tests(&format!("data_dir = \"/d\"\n{text}"));
             let change = if delete { AccountChange::Delete } else { AccountChange::Set };
-            administrators_path(&settings, &Account { user, ftp: true, extensions: None, change })
+            let kind = AccountKind::Administrator;
+            let account = Account { user, kind, digest: false, extensions: None, change };
+            administrators_path(&settings, &account)
         };
         let ftp = "[ftp]\nusers = \"boss.txt\"";
         assert_eq!(of(ftp, "ann", false), Ok(("/d/boss.txt".into(), "/d".into())));
@@ -225,6 +303,41 @@ mod tests {
         assert!(of(ftp, "anonymous", true).is_ok(), "it can be taken out");
         let told = of("[ftp]", "ann", false).unwrap_err();
         assert!(told.contains("write users = \"administrators.txt\" in it first"), "{told}");
+    }
+
+    #[test]
+    fn a_password_for_what_is_protected_is_in_the_file_of_its_row() {
+        let of = |text: &str, named: Option<&str>| {
+            let settings = parse_for_tests(&format!("data_dir = \"/d\"\n[tftp]\n{text}"));
+            protected_path(&settings, named.map(Path::new)).map(|(file, _)| file)
+        };
+        let one = "[[protect]]\nname = \"*.cfg\"\n";
+        let two = format!("{one}[[protect]]\nname = \"*.xml\"\nusers = \"b.txt\"\n");
+        assert_eq!(of(one, None), Ok("/d/passwords.txt".into()));
+        assert_eq!(of(&two, Some("b.txt")), Ok("/d/b.txt".into()));
+        assert_eq!(of(&two, Some("/d/b.txt")), Ok("/d/b.txt".into()));
+        let told = of(&two, None).unwrap_err();
+        assert!(told.contains("--protect=FILE") && told.contains("/d/b.txt"), "{told}");
+        assert!(of(&two, Some("c.txt")).unwrap_err().contains("has c.txt for its `users`"));
+        assert!(of("", None).unwrap_err().contains("add a row first"));
+    }
+
+    #[test]
+    fn what_digest_needs_is_kept_where_a_row_offers_it_or_it_is_asked_for() {
+        let realm = |scheme: &str, digest: bool| {
+            let text = format!(
+                "data_dir = \"/d\"\n[tftp]\n[[protect]]\nrealm = \"R\"\nscheme = {scheme}\n"
+            );
+            let settings = parse_for_tests(&text);
+            let kind = AccountKind::Protected { file: None };
+            let change = AccountChange::Set;
+            let account = Account { user: "ann", kind, digest, extensions: None, change };
+            let path = Path::new("/d/passwords.txt");
+            digest_realm(&settings, &account, path).map(str::to_owned)
+        };
+        assert_eq!(realm("[\"basic\"]", false), None);
+        assert_eq!(realm("[\"basic\"]", true).as_deref(), Some("R"));
+        assert_eq!(realm("[\"digest\", \"basic\"]", false).as_deref(), Some("R"));
     }
 
     #[test]

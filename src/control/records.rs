@@ -119,6 +119,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
     let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
     let words = record.words.as_deref().map(|words| Escaped(words).to_string());
     let agent = record.user_agent.as_deref().map(|agent| Escaped(agent).to_string());
+    let user = record.user.as_deref().map(|user| Escaped(user).to_string());
     let rtt_us = record.round_trip.and_then(|rtt| u64::try_from(rtt.as_micros()).ok());
     macro_rules! line {
         ($level:expr) => {
@@ -139,6 +140,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
                 tls = record.secured.map(|secured| secured.version),
                 suite = record.secured.map(|secured| secured.suite),
                 user_agent = agent,
+                user,
                 words,
                 outcome = told.outcome,
                 reason = (!reason.is_empty()).then_some(reason),

@@ -194,6 +194,7 @@ impl<D: DataPath> Daemon<D> {
         descriptors.fit(&mut settings, workers);
         let directories = Arc::new(Directories::default());
         settings.number_uploads(&directories);
+        settings.make_challenge_key()?;
         let settings = Arc::new(settings);
         let clock = Clock::start();
         let views = views(workers)?;

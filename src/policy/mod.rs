@@ -21,12 +21,13 @@ use std::sync::Arc;
 use crate::content::files::BadPath;
 use crate::content::{Catalog, Entry, RootId};
 use crate::session::ftp::limits::FtpPolicy;
-use crate::vault::deed::Unknown;
+use crate::vault::deed::{Auth, Unknown};
 use crate::vault::names::Item;
 use crate::vault::upload::Existing;
 use crate::vendor;
 use crate::wire::name::FileName;
 pub use decision::{Action, Decision, Denial, VaultOwner};
+use protect::Location;
 pub use request::{NameError, Operation, Request, Resource};
 use route::Unroutable;
 use snapshot::{Policy, Snapshot};
@@ -90,6 +91,10 @@ pub fn identification(ftp: &FtpPolicy, client: IpAddr) -> Identification {
         None if ftp.snmp.communities_for(client).next().is_none() => Identification::NoCommunity,
         None => Identification::AsksPhone,
     }
+}
+
+fn location(entry: Option<&Arc<Entry>>) -> Location {
+    entry.map_or(Location::Unknown, |entry| Location::Root(entry.root))
 }
 
 /// One walk from a request to an action.
@@ -181,15 +186,22 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     }
 
     /// The file that a client off the access list gets for what would keep it asking for ever.
-    fn override_file(&mut self, name: &FileName, list: &'a str) -> Action<'a> {
+    fn override_file(&mut self, asked: &FileName, list: &'a str) -> Action<'a> {
         let denied = Action::Refuse(Denial::AccessList(list));
         if self.request.operation != Operation::Read {
             return denied;
         }
-        let Some(name) = vendor::override_for(name) else { return denied };
+        let Some(name) = vendor::override_for(asked) else { return denied };
         let entry = self.catalog.find(self.request.resource.stack(self.policy), &name);
         self.trace.step(|| Step::Override { name: &name, found: entry.is_some() });
-        entry.map_or(denied, Action::ServeOverride)
+        match entry {
+            // Who may not even ask cannot be asked for a password either.
+            Some(entry) if self.protection([asked, &name], location(Some(entry))).is_some() => {
+                denied
+            }
+            Some(entry) => Action::ServeOverride(entry),
+            None => denied,
+        }
     }
 
     fn read(&mut self, asked: &FileName) -> Action<'a> {
@@ -207,14 +219,12 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             Ok(name) => name,
             Err(why) => return self.refuse_remapped(why, Denial::Remap(why)),
         };
-        if let Some(row) = self.protection([asked, &name], None) {
+        let found = self.find(&name);
+        if let Some(row) = self.protection([asked, &name], location(found)) {
             return Action::NeedsCredentials { row };
         }
-        match self.find(&name) {
-            Some(entry) => match self.protection([asked, &name], Some(entry.root)) {
-                Some(row) => Action::NeedsCredentials { row },
-                None => Action::Serve(entry),
-            },
+        match found {
+            Some(entry) => Action::Serve(entry),
             None if self.catalog.may_have(&stack(self.request, self.policy), &name) => {
                 Action::Refuse(Denial::Unavailable)
             }
@@ -231,9 +241,43 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
                     Ok(name) => self.find(name),
                     Err(_) => None,
                 };
-                Action::Vault { owner, fallback }
+                match self.vault_protection(names, fallback) {
+                    // What the vault asks for is not what the row asks for.
+                    Some(_) if self.vault_asks() => Action::Vault { owner, fallback: None },
+                    Some(row) => Action::NeedsCredentials { row },
+                    None => Action::Vault { owner, fallback },
+                }
             }
-            Resource::Ftp { .. } | Resource::Tftp { .. } => self.identified(owner),
+            Resource::Ftp { .. } | Resource::Tftp { .. } => {
+                match self.vault_protection(names, None) {
+                    Some(row) => Action::NeedsCredentials { row },
+                    None => self.identified(owner),
+                }
+            }
+        }
+    }
+
+    /// The `[[protect]]` row that covers a user's data.
+    fn vault_protection(&mut self, names: &Names<'_>, file: Option<&Arc<Entry>>) -> Option<usize> {
+        let renamed = names.renamed.as_deref().unwrap_or(names.asked);
+        self.protection([names.asked, renamed], location(file))
+    }
+
+    /// Whether the vault asks for passwords of its own, which rows cannot add to: a request carries
+    /// one.
+    fn vault_asks(&self) -> bool {
+        let Resource::Http { .. } = self.request.resource else { return false };
+        match self.policy.http.vault.as_ref().map(|vault| &vault.auth) {
+            Some(Auth::Users(_) | Auth::Pinned) => true,
+            Some(Auth::Open | Auth::Certificate) | None => false,
+        }
+    }
+
+    /// What becomes of a request to change a user's data over HTTP.
+    fn change_vault(&mut self, owner: VaultOwner, names: &Names<'_>) -> Action<'a> {
+        match self.vault_protection(names, None) {
+            Some(row) if !self.vault_asks() => Action::NeedsCredentials { row },
+            Some(_) | None => Action::Vault { owner, fallback: None },
         }
     }
 
@@ -256,21 +300,28 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         let names = self.rename(asked);
         if let Some(owner) = self.vault_owner(&names) {
             return match self.request.resource {
-                Resource::Http { .. } => Action::Vault { owner, fallback: None },
+                Resource::Http { .. } => self.change_vault(owner, &names),
                 Resource::Ftp { .. } | Resource::Tftp { .. } if append => {
                     Action::Refuse(Denial::VaultAppend)
                 }
-                Resource::Ftp { .. } | Resource::Tftp { .. } => self.identified(owner),
+                Resource::Ftp { .. } | Resource::Tftp { .. } => {
+                    match self.vault_protection(&names, None) {
+                        Some(row) => Action::NeedsCredentials { row },
+                        None => self.identified(owner),
+                    }
+                }
             };
         }
         let name = match names.renamed {
             Ok(name) => name,
             Err(why) => return self.refuse_remapped(why, Denial::RemapOfUpload(why)),
         };
-        if let Some(row) = self.protection([asked, &name], None) {
+        let rule = self.policy.uploads.find(asked, &name, self.client);
+        let location = rule.map_or(Location::Unknown, |rule| Location::Directory(rule.directory));
+        if let Some(row) = self.protection([asked, &name], location) {
             return Action::NeedsCredentials { row };
         }
-        if let Some(rule) = self.policy.uploads.find(asked, &name, self.client) {
+        if let Some(rule) = rule {
             self.trace.step(|| Step::UploadRule { rule, name: &name });
             if std::str::from_utf8(name.as_bytes()).is_err() {
                 let why = NameError::Path(BadPath::NotUtf8);
@@ -298,7 +349,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     fn delete(&mut self, asked: &FileName) -> Action<'a> {
         let names = self.rename(asked);
         match (self.vault_owner(&names), self.request.resource) {
-            (Some(owner), Resource::Http { .. }) => Action::Vault { owner, fallback: None },
+            (Some(owner), Resource::Http { .. }) => self.change_vault(owner, &names),
             (Some(_), Resource::Ftp { .. } | Resource::Tftp { .. }) | (None, _) => {
                 Action::Refuse(Denial::NotDeletable)
             }
@@ -334,11 +385,16 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     }
 
     /// The `[[protect]]` row whose password is still missing.
-    fn protection(&mut self, names: [&FileName; 2], root: Option<RootId>) -> Option<usize> {
+    fn protection(&mut self, names: [&FileName; 2], location: Location) -> Option<usize> {
+        let rows = &self.policy.protections;
+        if rows.0.is_empty() {
+            return None;
+        }
         let protocol = self.request.resource.protocol();
-        let row = self.policy.protections.find(names, root, protocol, self.client)?;
-        let proven = self.request.proven == Some(row);
-        self.trace.step(|| Step::Protected { row, proven });
+        let row = rows.find(names, location, protocol, self.client)?;
+        let requirement = &*rows.0.get(row)?.requirement;
+        let proven = self.request.proven.is_some_and(|proof| requirement.accepts(proof));
+        self.trace.step(|| Step::Protected { row, requirement, protocol, proven });
         (!proven).then_some(row)
     }
 

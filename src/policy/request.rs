@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::protect::Proof;
 use super::snapshot::Policy;
 use crate::content::RootId;
 use crate::content::files::{BadPath, TreePath};
@@ -22,8 +23,8 @@ pub struct Request<'a> {
     pub resource: Resource<'a>,
     /// What is to be done with it.
     pub operation: Operation,
-    /// The `[[protect]]` row for which the client has shown a valid password.
-    pub proven: Option<usize>,
+    /// Whose password the client has shown; it counts for the `[[protect]]` rows that accept it.
+    pub proven: Option<&'a Proof>,
 }
 
 /// What is to be done with a name.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::protect::Protection;
+use super::protect::{Proof, Protection, Requirement};
 use super::remap::{MatchOn, Remap};
 use super::route::SubnetRoots;
 use super::*;
@@ -282,7 +282,12 @@ fn a_protected_name_needs_its_password_whatever_rows_make_of_it() {
     assert_eq!(bench.http("/other", READ), "serve other");
     bench.policy.protections.0.push(Protection::of_roots(vec![RootId(0)]));
     assert_eq!(bench.http("/other", READ), "credentials 1");
-    let request = |proven| {
+    for (row, users) in bench.policy.protections.0.iter_mut().zip(["/a", "/b"]) {
+        row.requirement = Arc::new(Requirement { users: users.into(), ..Requirement::default() });
+    }
+    let request = |users: &str| {
+        let proof = Proof { users: users.into(), user: (*b"ann").into() };
+        let proven = Some(&proof);
         let policy = Arc::new(bench.policy.clone());
         let snapshot = Snapshot { policy, catalog: Arc::clone(&bench.catalog) };
         let resource = Resource::Tftp { name: b"other" };
@@ -290,8 +295,8 @@ fn a_protected_name_needs_its_password_whatever_rows_make_of_it() {
         let request = Request { client, resource, operation: READ, proven };
         in_words(&resolve(&request, &snapshot, &mut NoTrace))
     };
-    assert_eq!(request(Some(1)), "serve other");
-    assert_eq!(request(Some(0)), "credentials 1", "a password is good for its row alone");
+    assert_eq!(request("/b"), "serve other");
+    assert_eq!(request("/a"), "credentials 1", "a password is good for its users' file alone");
 }
 
 #[test]

@@ -9,9 +9,11 @@ use ipnet::IpNet;
 
 use super::Identification;
 use super::decision::VaultOwner;
+use super::protect::Requirement;
 use super::request::NameError;
 use super::route::Unroutable;
 use crate::content::{Entry, RootId};
+use crate::session::Protocol;
 use crate::session::tftp::limits::{TftpLimits, WrapTo};
 use crate::vault::upload::Rule;
 use crate::wire::name::FileName;
@@ -99,6 +101,10 @@ pub enum Step<'s> {
     Protected {
         /// The row, counted from 0.
         row: usize,
+        /// What it asks for.
+        requirement: &'s Requirement,
+        /// The protocol that the request came by.
+        protocol: Protocol,
         /// Whether its password was shown.
         proven: bool,
     },
@@ -199,10 +205,15 @@ impl fmt::Display for Step<'_> {
                 write!(f, "remap row {row} makes it {name}{then}")
             }
             Step::RemapRefused(why) => write!(f, "refused: {why}"),
-            Step::Protected { row, proven: false } => {
-                write!(f, "row {} of [[protect]] asks for a password", row + 1)
+            Step::Protected { row, requirement, protocol, proven: false } => {
+                write!(f, "row {} of [[protect]] asks for a password: {requirement}, ", row + 1)?;
+                match protocol {
+                    Protocol::Http | Protocol::Https => f.write_str(requirement.schemes()),
+                    Protocol::Ftp => f.write_str("at the log-in (USER, PASS)"),
+                    Protocol::Tftp => f.write_str("and TFTP has no passwords"),
+                }
             }
-            Step::Protected { row, proven: true } => {
+            Step::Protected { row, proven: true, .. } => {
                 write!(f, "the password for row {} of [[protect]] is right", row + 1)
             }
             Step::RootsOfNetwork { row, only: true } => {

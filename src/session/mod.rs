@@ -247,6 +247,20 @@ pub enum Refusal {
     ExpectationUnknown,
     /// No secret was sent, or a wrong one.
     Unauthorized,
+    /// A `[[protect]]` row asks for a password, and none was shown.
+    CredentialsMissing,
+    /// What was shown is no credentials that could be read, or not in a way that the row offers.
+    CredentialsUnusable,
+    /// The password is wrong, or the user is unknown.
+    CredentialsWrong,
+    /// The user's password is right, and the row is for others.
+    UserNotAllowed,
+    /// The response was made for an older challenge (HTTP, Digest).
+    ChallengeStale,
+    /// Too many passwords wait to be checked.
+    CredentialsUnchecked,
+    /// A `[[protect]]` row asks for a password, and TFTP has none.
+    PasswordOverTftp,
     /// The vault is for phones with a client certificate.
     CertificateNeeded,
     /// Too many wrong secrets came from the address; it has to wait.
@@ -450,6 +464,8 @@ pub struct Record {
     /// What the peer calls itself (`User-Agent`), cut to [`WORDS_BYTES_MAX`]. Shared, as one
     /// connection carries many requests.
     pub user_agent: Option<Arc<[u8]>>,
+    /// Who the peer says it is, where it has shown a password; cut to [`WORDS_BYTES_MAX`].
+    pub user: Option<Box<[u8]>>,
     /// The peer's own words on how it ended (the text of an ERROR), or the command that was
     /// refused; cut to [`WORDS_BYTES_MAX`].
     pub words: Option<Box<[u8]>>,
@@ -481,6 +497,7 @@ impl Record {
             round_trip: None,
             secured: None,
             user_agent: None,
+            user: None,
             words: None,
             outcome,
         }

@@ -27,22 +27,27 @@ use argon2::password_hash::PasswordVerifier;
 use aws_lc_rs::{constant_time, hmac};
 
 use super::bounds::Brought;
-use super::deed::{Act, Auth, Deed, Denied, Login};
+use super::deed::{Act, Auth, Deed, Denied, Login, LoginSecret};
 use super::durable::Complaints;
 use super::keep::SECRET;
 use super::slow::Slow;
 use super::stamp::Stamp;
 use super::users::{self, User, Users};
 use super::versions;
+use crate::admission::address::AddressKey;
 use crate::content::blob::Version;
 use crate::time::Instant;
+use crate::wire::http::authorization::DigestCredentials;
 
 /// Digests that are remembered, of right secrets and of wrong ones each.
 const DIGESTS_MAX: usize = 65_536;
+/// How long a digest is remembered at least; twice as long at most. Phones that restart each night
+/// cost argon2 once a week.
+const DIGESTS_TURN: crate::time::Duration = crate::time::Duration::from_secs(7 * 86_400);
 /// A users' file that was changed less than this before it was read is read again.
 const SETTLED: Duration = Duration::from_secs(2);
 /// Users' files that are remembered.
-const USERS_FILES_MAX: usize = 4;
+const USERS_FILES_MAX: usize = 32;
 /// Largest users' file, in bytes.
 const USERS_BYTES_MAX: u64 = 64 << 20;
 
@@ -105,6 +110,8 @@ struct State {
     right: Remembered,
     wrong: Remembered,
     slow: Slow,
+    /// The same for users of an address, where no two secrets are equal.
+    slow_users: Slow<Digest>,
     /// New secrets within the hour, by address.
     pins: Brought,
     /// Secrets that are on their way to be pinned, by extension's directory.
@@ -133,6 +140,8 @@ struct Pinning {
 struct Trial {
     /// The hashes of which one will do, each with the digest of the secret for it.
     hashes: Vec<(Box<str>, Digest)>,
+    /// Which of a login's files each is from.
+    places: Vec<usize>,
     secret: Vec<u8>,
 }
 
@@ -186,7 +195,7 @@ impl Gate {
             Auth::Certificate => deed.shown.certificate,
             Auth::Users(_) | Auth::Pinned => {
                 return match self.question(deed, now) {
-                    Ok(Question::Compare(trial)) => self.remember(&trial),
+                    Ok(Question::Compare(trial)) => self.remember(&trial, now),
                     Ok(Question::First(_)) => Judgement::Unproven,
                     Err(denied) => Judgement::Denied(denied),
                 };
@@ -214,28 +223,102 @@ impl Gate {
         }
     }
 
-    /// Says of a login what can be said without argon2.
-    pub fn judge_login(&self, login: &Login, now: Instant) -> Judgement {
-        match self.trial_of(login, now) {
-            Ok(trial) => self.remember(&trial),
-            Err(denied) => Judgement::Denied(denied),
+    /// Says of a login what can be said without argon2: in which of its files the user is, or
+    /// why nobody is let in. Returns `None` if [`Gate::prove_login`] has to say.
+    pub fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
+        let password = match &login.secret {
+            LoginSecret::Password(password) => password,
+            LoginSecret::Digest(shown, method) => {
+                return Some(self.judge_digest(login, shown, method, now));
+            }
+        };
+        let trial = match self.trial_of(login, password, now) {
+            Ok(trial) => trial,
+            Err(denied) => return Some(Err(denied)),
+        };
+        match self.remember(&trial, now) {
+            Judgement::Permitted => self.place_of(&trial).map(Ok),
+            Judgement::Denied(denied) => Some(Err(denied)),
+            Judgement::Unproven => None,
         }
     }
 
-    /// Says of a login that was [`Judgement::Unproven`] whether somebody is let in. Takes its time.
+    /// Says of a login whether somebody is let in, and in which of its files they are. Takes its
+    /// time.
     ///
     /// # Errors
     /// [`Denied::Unauthorized`] and the other refusals of secrets.
-    pub fn prove_login(&self, login: &Login, now: Instant) -> Result<(), Denied> {
-        match self.judge_login(login, now) {
-            Judgement::Permitted => return Ok(()),
-            Judgement::Denied(denied) => return Err(denied),
-            Judgement::Unproven => {}
+    pub fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, Denied> {
+        if let Some(judged) = self.judge_login(login, now) {
+            return judged;
         }
-        if self.compare(&self.trial_of(login, now)?) {
-            return Ok(());
+        let LoginSecret::Password(password) = &login.secret else {
+            return Err(Denied::Unauthorized);
+        };
+        let trial = self.trial_of(login, password, now)?;
+        let place = if self.compare(&trial) { self.place_of(&trial) } else { None };
+        place.ok_or_else(|| {
+            self.refuse(login.client, &format!("user {}", login.name.escape_ascii()), now)
+        })
+    }
+
+    /// What tells a login with a password from all others, so that it is proven once however many
+    /// bring it at a time.
+    #[must_use]
+    pub fn flight(&self, login: &Login) -> Option<[u8; 32]> {
+        let LoginSecret::Password(password) = &login.secret else { return None };
+        let files: Vec<_> = login.users.iter().map(|file| file.to_string_lossy()).collect();
+        Some(self.digest(&files.join("\0"), &secret_of(&login.name, password)))
+    }
+
+    /// Which file the right password of a trial is from.
+    fn place_of(&self, trial: &Trial) -> Option<usize> {
+        let state = self.lock();
+        let right = trial.hashes.iter().position(|(_, digest)| state.right.contains(digest))?;
+        trial.places.get(right).copied()
+    }
+
+    /// Says whether a response is that of a user of one of the files.
+    fn judge_digest(
+        &self,
+        login: &Login,
+        shown: &DigestCredentials,
+        method: &[u8],
+        now: Instant,
+    ) -> Result<usize, Denied> {
+        // No two responses are equal, so a phone that keeps on sending an old password cannot be
+        // told from one that guesses. Only that user has to wait then, and not all that are behind
+        // the address, unless other names are tried there.
+        let address = AddressKey::from(login.client);
+        let pair = self.digest(&format!("{address:?}"), &login.name);
+        self.wait_over(login.client, now)?;
+        if let Some(wait) = self.lock().slow_users.wait(pair, now) {
+            self.slowed.fetch_add(1, Relaxed);
+            return Err(Denied::SlowedDown(wait));
         }
-        Err(self.refuse(login.client, &format!("user {}", login.name.escape_ascii()), now))
+        let today = today();
+        for (place, file) in login.users.iter().enumerate() {
+            let users = self.users(file);
+            let mut passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
+            let is_it =
+                |user: &User| user.ha1.as_ref().is_some_and(|ha1| ha1.is_shown_by(shown, method));
+            if passwords.any(is_it) {
+                return Ok(place);
+            }
+        }
+        let mut state = self.lock();
+        let is_new = state.slow_users.is_new(pair, now);
+        state.slow_users.wrong(pair, now);
+        drop(state);
+        if is_new {
+            return Err(self.refuse(
+                login.client,
+                &format!("user {}", login.name.escape_ascii()),
+                now,
+            ));
+        }
+        self.refused.fetch_add(1, Relaxed);
+        Err(Denied::Unauthorized)
     }
 
     /// Takes note of what became of a deed that brought a secret to be pinned.
@@ -279,23 +362,32 @@ impl Gate {
     }
 
     /// What a login has to be compared with, once all is looked at that costs nothing.
-    fn trial_of(&self, login: &Login, now: Instant) -> Result<Trial, Denied> {
-        if login.password.is_empty() {
+    fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, Denied> {
+        if password.is_empty() {
             return Err(Denied::Unauthorized);
         }
         self.wait_over(login.client, now)?;
-        let users = self.users(&login.users);
-        let hashes = self.hashes(users.find(&login.name).iter());
-        let whole = secret_of(&login.name, &login.password);
-        Ok(self.trial(hashes, login.password.clone(), &whole))
+        let (mut hashes, mut places) = (Vec::new(), Vec::new());
+        let today = today();
+        for (place, file) in login.users.iter().enumerate() {
+            let users = self.users(file);
+            let passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
+            hashes.extend(passwords.map(|user| user.hash.clone()));
+            places.resize(hashes.len(), place);
+        }
+        if hashes.is_empty() {
+            // Without a place: whoever finds its secret is nobody.
+            hashes.push(self.decoy());
+        }
+        let whole = secret_of(&login.name, password);
+        Ok(Trial { places, ..self.trial(hashes, password.to_vec(), &whole) })
     }
 
     /// The hashes of those passwords that hold today; where there is none, one that nobody knows.
     fn hashes<'a>(&self, users: impl Iterator<Item = &'a User>) -> Vec<Box<str>> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX));
+        let today = today();
         let hashes: Vec<_> =
-            users.filter(|user| user.holds(now)).map(|user| user.hash.clone()).collect();
+            users.filter(|user| user.holds(today)).map(|user| user.hash.clone()).collect();
         if hashes.is_empty() { vec![self.decoy()] } else { hashes }
     }
 
@@ -306,7 +398,8 @@ impl Gate {
             let digest = self.digest(&hash, whole);
             (hash, digest)
         };
-        Trial { hashes: hashes.into_iter().map(with_digest).collect(), secret }
+        let hashes = hashes.into_iter().map(with_digest).collect();
+        Trial { hashes, places: Vec::new(), secret }
     }
 
     fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), Denied> {
@@ -344,8 +437,10 @@ impl Gate {
     }
 
     /// What is known of a secret from before.
-    fn remember(&self, trial: &Trial) -> Judgement {
-        let state = self.lock();
+    fn remember(&self, trial: &Trial, now: Instant) -> Judgement {
+        let mut state = self.lock();
+        state.right.forget_old(now);
+        state.wrong.forget_old(now);
         if trial.hashes.iter().any(|(_, digest)| state.right.contains(digest)) {
             return Judgement::Permitted;
         }
@@ -497,16 +592,31 @@ impl Gate {
     }
 }
 
-/// Digests of which the older half is forgotten when there are too many.
+/// Digests of which the older half is forgotten when there are too many, or after a while.
 #[derive(Debug, Default)]
 struct Remembered {
     recent: HashSet<Digest>,
     older: HashSet<Digest>,
+    /// When the older half was forgotten last.
+    turned_at: Instant,
 }
 
 impl Remembered {
     fn contains(&self, digest: &Digest) -> bool {
         self.recent.contains(digest) || self.older.contains(digest)
+    }
+
+    /// Forgets what has been known for so long that it is to be looked at again.
+    fn forget_old(&mut self, now: Instant) {
+        let since = now - self.turned_at;
+        if since < DIGESTS_TURN {
+            return;
+        }
+        self.older = mem::take(&mut self.recent);
+        if since >= DIGESTS_TURN * 2 {
+            self.older = HashSet::new();
+        }
+        self.turned_at = now;
     }
 
     /// Whether it is new.
@@ -518,6 +628,12 @@ impl Remembered {
         self.recent.insert(digest);
         is_new
     }
+}
+
+/// The moment by the calendar, by which passwords end.
+fn today() -> Stamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// User and password as one secret, such that no other two make the same.

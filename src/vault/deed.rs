@@ -12,6 +12,7 @@ use crate::cancel::CancelToken;
 use crate::content::Stored;
 use crate::content::blob::{Blob, Version};
 use crate::time::Duration;
+use crate::wire::http::authorization::DigestCredentials;
 pub use crate::wire::http::condition::Precondition;
 use crate::wire::http::response::{EntityTag, Stamp};
 
@@ -98,12 +99,22 @@ pub struct Shown {
 pub struct Login {
     /// Where they are.
     pub client: IpAddr,
-    /// The users' file; whoever is in it may, whatever extensions the line names.
-    pub users: PathBuf,
+    /// The users' files, first match first; whoever is in one may, whatever extensions the line
+    /// names.
+    pub users: Vec<PathBuf>,
     /// Who they say they are.
     pub name: Vec<u8>,
-    /// Never shown, not even here.
-    pub password: Vec<u8>,
+    /// What they prove it by. Never shown, not even here.
+    pub secret: LoginSecret,
+}
+
+/// What somebody proves by who they are.
+#[derive(Clone)]
+pub enum LoginSecret {
+    /// The password itself.
+    Password(Vec<u8>),
+    /// A hash that it went into (RFC 7616), and the method of the request.
+    Digest(Box<DigestCredentials>, &'static [u8]),
 }
 
 impl fmt::Debug for Login {

@@ -14,6 +14,8 @@ mod directories;
 pub(crate) mod durable;
 pub mod glob;
 #[cfg(feature = "server")]
+pub mod ha1;
+#[cfg(feature = "server")]
 pub(crate) mod jobs;
 #[cfg(feature = "server")]
 pub mod keep;

@@ -4,7 +4,7 @@
 //! right in between changes nothing: else whoever has a secret of their own could guess others'.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::hash::Hash;
 
 use crate::admission::address::AddressKey;
 use crate::time::{Duration, Instant};
@@ -21,10 +21,16 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
 pub const ADDRESSES_MAX: usize = 16_384;
 const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
 
-/// The addresses that have sent wrong secrets.
-#[derive(Debug, Default)]
-pub struct Slow {
-    rows: HashMap<AddressKey, Row>,
+/// The addresses that have sent wrong secrets, or whatever else they are told apart by.
+#[derive(Debug)]
+pub struct Slow<K = AddressKey> {
+    rows: HashMap<K, Row>,
+}
+
+impl<K> Default for Slow<K> {
+    fn default() -> Self {
+        Slow { rows: HashMap::new() }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -34,18 +40,18 @@ struct Row {
     until: Instant,
 }
 
-impl Slow {
+impl<K: Copy + Eq + Hash> Slow<K> {
     /// How long an address still has to wait; nothing when it may try.
     #[must_use]
-    pub fn wait(&self, client: IpAddr, now: Instant) -> Option<Duration> {
-        let row = self.rows.get(&AddressKey::from(client))?;
+    pub fn wait(&self, client: impl Into<K>, now: Instant) -> Option<Duration> {
+        let row = self.rows.get(&client.into())?;
         let wait = row.until - now;
         (!wait.is_zero()).then_some(wait)
     }
 
     /// Notes a wrong secret. Says how many those are, when it has to wait from now on.
-    pub fn wrong(&mut self, client: IpAddr, now: Instant) -> Option<u32> {
-        let client = AddressKey::from(client);
+    pub fn wrong(&mut self, client: impl Into<K>, now: Instant) -> Option<u32> {
+        let client = client.into();
         if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
             self.make_room(now);
         }
@@ -61,6 +67,12 @@ impl Slow {
         Some(row.wrong)
     }
 
+    /// Whether it has sent nothing wrong lately.
+    #[must_use]
+    pub fn is_new(&self, client: impl Into<K>, now: Instant) -> bool {
+        self.rows.get(&client.into()).is_none_or(|row| now - row.last > FORGET_AFTER)
+    }
+
     fn make_room(&mut self, now: Instant) {
         self.rows.retain(|_, row| now - row.last <= FORGET_AFTER);
         if self.rows.len() >= ADDRESSES_MAX {
@@ -72,6 +84,8 @@ impl Slow {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const GUESSER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
@@ -86,7 +100,7 @@ mod tests {
 
     #[test]
     fn five_are_free_and_then_each_wait_is_twice_the_one_before() {
-        let mut slow = Slow::default();
+        let mut slow: Slow = Slow::default();
         for _ in 0..5 {
             assert_eq!(slow.wrong(GUESSER, at(0)), None);
             assert_eq!(slow.wait(GUESSER, at(0)), None);
@@ -102,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_address_that_was_quiet_begins_anew() {
-        let mut slow = Slow::default();
+        let mut slow: Slow = Slow::default();
         for _ in 0..9 {
             slow.wrong(GUESSER, at(0));
         }
@@ -112,14 +126,14 @@ mod tests {
 
     #[test]
     fn others_do_not_wait_and_neighbours_in_a_network_of_64_bits_do() {
-        let mut slow = Slow::default();
+        let mut slow: Slow = Slow::default();
         let [one, same, other] =
             ["fd00::1", "fd00::ffff:1", "fd00:0:0:1::1"].map(|ip| ip.parse().unwrap());
         for _ in 0..6 {
             slow.wrong(GUESSER, at(0));
             slow.wrong(one, at(0));
         }
-        assert_eq!(slow.wait("10.0.0.2".parse().unwrap(), at(0)), None);
+        assert_eq!(slow.wait("10.0.0.2".parse::<IpAddr>().unwrap(), at(0)), None);
         assert_eq!(seconds(&slow, "::ffff:10.0.0.1".parse().unwrap(), at(0)), Some(1));
         assert_eq!(seconds(&slow, same, at(0)), Some(1));
         assert_eq!(slow.wait(other, at(0)), None);
@@ -127,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_table_is_bounded_and_forgets_the_quietest() {
-        let mut slow = Slow::default();
+        let mut slow: Slow = Slow::default();
         for number in 0..(ADDRESSES_MAX as u32 + 10) {
             let client = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
             for _ in 0..6 {
@@ -135,7 +149,7 @@ mod tests {
             }
         }
         assert_eq!(slow.rows.len(), ADDRESSES_MAX);
-        assert_eq!(slow.wait([10, 0, 0, 9].into(), at(0)), None);
-        assert!(slow.wait([10, 0, 0, 10].into(), at(0)).is_some());
+        assert_eq!(slow.wait(IpAddr::from([10, 0, 0, 9]), at(0)), None);
+        assert!(slow.wait(IpAddr::from([10, 0, 0, 10]), at(0)).is_some());
     }
 }

@@ -5,6 +5,7 @@
 //! log in at once, files are read meanwhile. Decides nothing by itself: who may is `auth.rs`, what
 //! is durable `store.rs`.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -34,6 +35,9 @@ pub const SECRETS_THREADS: usize = 2;
 /// Deeds whose secrets wait to be checked; one more is refused.
 pub const SECRETS_MAX: usize = 4_096;
 
+/// Logins that wait for the same one that is being checked; one more is refused.
+pub const WAITERS_MAX: usize = 65_536;
+
 /// Something for the writer: the worker that asks, what it asks, and the hash of the secret that
 /// holds for the extension from then on.
 pub type Task = (usize, Ask, Option<Box<str>>);
@@ -48,7 +52,24 @@ pub struct Unproven {
 /// Who brings the secret.
 enum Whose {
     Deed(Box<Deed>),
-    Login(Box<Login>),
+    /// With what tells it from all others.
+    Login(Box<Login>, [u8; 32]),
+}
+
+/// Somebody who brings a secret that is being checked already.
+#[derive(Debug)]
+struct Waiter {
+    worker: usize,
+    ticket: Ticket,
+    login: Box<Login>,
+}
+
+/// Logins that are being proven, and who else brought the same.
+#[derive(Debug, Default)]
+struct Flights {
+    waiting: HashMap<[u8; 32], Vec<Waiter>>,
+    /// All who wait, at most [`WAITERS_MAX`].
+    waiters: usize,
 }
 
 /// The ways on from the threads that read. Each thread has its own, so that those behind it stop
@@ -93,6 +114,7 @@ pub struct Vault {
     pruned: AtomicU64,
     failed: AtomicU64,
     fill: Mutex<Fill>,
+    flights: Mutex<Flights>,
 }
 
 impl Vault {
@@ -110,6 +132,7 @@ impl Vault {
             pruned: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             fill: Mutex::default(),
+            flights: Mutex::default(),
         })
     }
 
@@ -158,16 +181,44 @@ impl Vault {
         now: Instant,
     ) -> Option<Answer> {
         let result = match self.gate.judge_login(&login, now) {
-            Judgement::Permitted => Ok(()),
-            Judgement::Denied(denied) => Err(denied),
-            Judgement::Unproven => {
-                let whose = Whose::Login(login);
-                let refused = ways.secrets.try_send(Unproven { worker, ticket, whose });
-                refused.err()?;
-                Err(Denied::Busy)
-            }
+            Some(result) => result,
+            None => match self.board(Waiter { worker, ticket, login }, ways) {
+                true => return None,
+                false => Err(Denied::Busy),
+            },
         };
         Some(Answer::Login { ticket, result })
+    }
+
+    /// Has a login proven, or wait for the same one where that is being proven already. Says
+    /// whether there was room.
+    fn board(&self, waiter: Waiter, ways: &Ways) -> bool {
+        let Some(flight) = self.gate.flight(&waiter.login) else { return false };
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.waiting.contains_key(&flight) && flights.waiters >= WAITERS_MAX {
+            return false;
+        }
+        if let Some(waiting) = flights.waiting.get_mut(&flight) {
+            waiting.push(waiter);
+            flights.waiters += 1;
+            return true;
+        }
+        let Waiter { worker, ticket, login } = waiter;
+        let whose = Whose::Login(login, flight);
+        // Under the lock, so that who proves it finds all who have come to wait.
+        let sent = ways.secrets.try_send(Unproven { worker, ticket, whose }).is_ok();
+        if sent {
+            flights.waiting.insert(flight, Vec::new());
+        }
+        sent
+    }
+
+    /// Those who waited for a login that has been proven, or was not.
+    fn land(&self, flight: &[u8; 32]) -> Vec<Waiter> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = flights.waiting.remove(flight).unwrap_or_default();
+        flights.waiters -= waiting.len();
+        waiting
     }
 
     /// Checks secrets until all senders are gone.
@@ -181,9 +232,15 @@ impl Vault {
         while let Ok(Unproven { worker, ticket, whose }) = unproven.recv() {
             let deed = match whose {
                 Whose::Deed(deed) => deed,
-                Whose::Login(login) => {
+                Whose::Login(login, flight) => {
                     let result = self.gate.prove_login(&login, now());
                     answer(worker, Answer::Login { ticket, result });
+                    for Waiter { worker, ticket, login } in self.land(&flight) {
+                        // Each from its own address, which may have to wait.
+                        let result = self.gate.judge_login(&login, now());
+                        let result = result.unwrap_or(Err(Denied::Busy));
+                        answer(worker, Answer::Login { ticket, result });
+                    }
                     continue;
                 }
             };

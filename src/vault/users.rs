@@ -1,6 +1,7 @@
 //! The users' file: `name:hash[:extensions[:until]]`, a line for each who may reach the vault.
 //!
-//! The hash is argon2's, in the PHC form that `ringpost passwd` writes. Without extensions a user
+//! The hash is argon2's, in the PHC form that `ringpost passwd` writes. What Digest needs of the
+//! same password may stand behind it: `hash;ha1=…`. Without extensions a user
 //! reaches the extension of the same name; with a list, those; with `*`, all. A user with several
 //! lines has several passwords, for the days of a change; one that has a day behind it, as
 //! `2026-12-31`, holds until the end of that day, in UTC. Reads and writes text; opens no file.
@@ -12,12 +13,15 @@ use argon2::password_hash::PasswordHasher;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, Params};
 
+use super::ha1::Ha1;
 use super::stamp::Stamp;
 
 /// Longest name of a user, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Passwords that a user may have at a time.
 pub const PASSWORDS_MAX: usize = 4;
+/// What stands before what Digest needs.
+const HA1: &str = ";ha1=";
 const DAY_NS: u64 = 86_400_000_000_000;
 /// Most memory that checking one hash may take, in KiB.
 const MEMORY_KIB_MAX: u32 = 256 << 10;
@@ -38,6 +42,8 @@ pub enum Reach {
 pub struct User {
     /// The hash of the password, in PHC form.
     pub hash: Box<str>,
+    /// What Digest needs of the same password, where it was kept.
+    pub ha1: Option<Ha1>,
     reach: Reach,
     /// The first moment at which it does not hold any more.
     until: Option<Stamp>,
@@ -86,9 +92,15 @@ impl Users {
         let (name, hash) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
         check_name(name)
             .map_err(|why| format!("{why}, and write name:hash or name:hash:extensions"))?;
-        check_hash(hash).map_err(|why| {
-            format!("{name:?} {why}; set the password anew with `ringpost passwd {name}`")
-        })?;
+        let bad =
+            |why| format!("{name:?} {why}; set the password anew with `ringpost passwd {name}`");
+        let (hash, ha1) = match hash.split_once(HA1) {
+            Some((hash, ha1)) => (hash, Some(ha1)),
+            None => (hash, None),
+        };
+        check_hash(hash).map_err(bad)?;
+        let unreadable = || bad("has hashes for Digest that cannot be read");
+        let ha1 = ha1.map(|ha1| Ha1::parse(ha1).ok_or_else(unreadable)).transpose()?;
         let reach = reach(fields.next())?;
         let until = fields.next().map(day_after).transpose()?;
         if fields.next().is_some() {
@@ -101,8 +113,21 @@ impl Users {
                  --expire-old` leaves the newest"
             ));
         }
-        passwords.push(User { hash: hash.into(), reach, until });
+        passwords.push(User { hash: hash.into(), ha1, reach, until });
         Ok(())
+    }
+
+    /// Whether nobody is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether some password can be shown by Digest in a realm.
+    #[must_use]
+    pub fn has_digest(&self, realm: &str) -> bool {
+        let has = |user: &User| user.ha1.as_ref().is_some_and(|ha1| *ha1.realm == *realm);
+        self.0.values().flatten().any(has)
     }
 
     /// The lines of a user, one for each password.
@@ -277,6 +302,12 @@ pub fn hash(argon2: &Argon2<'_>, secret: &[u8]) -> Result<String, String> {
     hashed.map(|hash| hash.to_string()).map_err(|why| format!("cannot hash the secret: {why}"))
 }
 
+/// The hash with what Digest needs of the same password behind it.
+#[must_use]
+pub fn with_ha1(hash: &str, ha1: &Ha1) -> String {
+    format!("{hash}{HA1}{ha1}")
+}
+
 fn check_hash(hash: &str) -> Result<(), &'static str> {
     let unreadable = "has a hash that is none of argon2's";
     let parsed = PasswordHash::new(hash).map_err(|_| unreadable)?;
@@ -336,6 +367,18 @@ mod tests {
         assert!(said(7).contains("colon too many"));
         assert!(said(8).contains("none of argon2's"));
         assert!(said(9).contains("256 MiB"), "{}", said(9));
+    }
+
+    #[test]
+    fn what_digest_needs_stands_behind_the_hash_of_the_same_password() {
+        let ha1 = Ha1::new("ann", "Ringpost", b"x");
+        let both = with_ha1(&cheap(b"x"), &ha1);
+        let (users, bad) = Users::parse(&format!("ann:{both}:*:2026-12-31\nbob:{both}x\n"));
+        assert_eq!(bad.len(), 1);
+        assert!(bad[0].why.contains("for Digest that cannot be read"), "{}", bad[0].why);
+        let ann = &users.find(b"ann")[0];
+        assert!(ann.ha1.as_ref() == Some(&ha1) && check_hash(&ann.hash).is_ok());
+        assert!(users.has_digest("Ringpost") && !users.has_digest("Other"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::http::{ClientAuth, Https};
 use super::overlaps::plain;
 use super::read::Found;
 use super::vault::{Vault, Who};
+use crate::session::Protocol;
 
 /// Notes what is given away, and what keeps phones out that are meant to come in.
 pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
@@ -171,7 +172,8 @@ fn vault_absent(file: &File, found: &mut Found) {
 /// Notes whose data whoever comes by FTP can reach, and how little is asked of them.
 fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Found, warnings: &mut Vec<String>) {
     let (shown, line) = (ftp.shown(), found.line(&ftp.at));
-    if ftp.phones.is_empty() && ftp.users.is_none() {
+    let has_passwords = file.protects.iter().any(|row| row.is_for(Protocol::Ftp));
+    if ftp.phones.is_empty() && ftp.users.is_none() && !has_passwords {
         let text = "`phones` names nobody and there are no `users`, so nobody could log in; write \
                     phones = [\"anonymous\"], or take the section out";
         found.fault(ftp.at.clone(), text);

@@ -14,6 +14,7 @@ use tracing::Level;
 
 use super::ftp::Ftp;
 use super::http::{self, CaSettings, Http, Https};
+use super::protect::Protect;
 use super::read::{Found, Section};
 use super::rows::{self, Roots, Upload};
 use super::snmp;
@@ -78,6 +79,7 @@ pub(super) struct File {
     pub(super) remaps: Vec<Remap>,
     pub(super) roots: Vec<Roots>,
     pub(super) uploads: Vec<Upload>,
+    pub(super) protects: Vec<Protect>,
     pub(super) content: Content,
     pub(super) log: Log,
 }
@@ -174,6 +176,7 @@ impl File {
             remaps: rows(&mut top, "remap", found, rows::remap),
             roots: rows(&mut top, "roots", found, Roots::read),
             uploads: rows(&mut top, "upload", found, Upload::read),
+            protects: rows(&mut top, "protect", found, Protect::read),
             content: Content::read(top.section("content", found), found),
             log: Log::read(top.section("log", found), found),
         };

@@ -11,6 +11,7 @@ mod http;
 mod lists;
 mod overlaps;
 mod places;
+mod protect;
 mod read;
 mod rows;
 mod settings;

@@ -104,6 +104,9 @@ fn secrets(file: &File, places: &Places<'_>) -> Vec<Secret> {
             note("users", users.get_ref(), Some(users.span()), beside, Kind::Private);
         }
     }
+    for row in &file.protects {
+        note("users", row.users.get_ref(), Some(row.users.span()), beside, Kind::Private);
+    }
     let secured = file.https.iter().map(|row| &row.http.at);
     let ftp = file.ftp.iter().filter(|ftp| *ftp.tls.get_ref()).map(|ftp| &ftp.at);
     if let Some(at) = secured.chain(ftp).next() {

@@ -76,6 +76,15 @@ pub enum FileCheck {
     },
     /// Those who reach the vault.
     Users(PathBuf),
+    /// Those who have passwords for what `[[protect]]` covers.
+    Passwords {
+        /// The file.
+        users: PathBuf,
+        /// The realm for which Digest needs hashes, where a row offers it.
+        realm: Option<Box<str>>,
+        /// Those whom a row asks for; empty means anybody.
+        allowed: Vec<Box<str>>,
+    },
     /// A key or passwords, for the server's user alone.
     Private {
         /// The file.
@@ -98,6 +107,9 @@ impl FileCheck {
                 users.display()
             )],
             FileCheck::Users(_) => Vec::new(),
+            FileCheck::Passwords { users, realm, allowed } => {
+                passwords(users, realm.as_deref(), allowed)
+            }
             FileCheck::Private { file, key } => readable(file, key).into_iter().collect(),
         }
     }
@@ -129,6 +141,12 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<File
         if let Some(users) = &ftp.users {
             let phones = ftp.phones.iter().map(|phone| phone.get_ref().clone()).collect();
             checks.push(FileCheck::Administrators { users: here(users), phones });
+        }
+    }
+    for row in &file.protects {
+        let check = row.file_check(|path| normal(&data_dir.join(path)));
+        if !checks.contains(&check) {
+            checks.push(check);
         }
     }
     let Some(vault) = &file.vault else { return checks };
@@ -205,6 +223,51 @@ fn administrators(file: &Path, phones: &[String]) -> Vec<String> {
         warnings.push(format!(
             "{name:?} in {shown} can never log in as an administrator: whoever has this name is a \
              phone (`phones` in [ftp]); take it out with: ringpost passwd --ftp --delete {name}"
+        ));
+    }
+    warnings
+}
+
+/// What is wrong with a file of passwords for what is served.
+fn passwords(file: &Path, realm: Option<&str>, allowed: &[Box<str>]) -> Vec<String> {
+    let shown = file.display();
+    let nobody = |why: String| {
+        vec![format!(
+            "{why}, so nothing that [[protect]] covers with it is served to anybody; add somebody \
+             with: ringpost passwd --protect NAME"
+        )]
+    };
+    let text = match std::fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
+            return nobody(format!("`users` in [[protect]] means {shown}, which does not exist"));
+        }
+        Err(fault) => {
+            return vec![format!(
+                "{shown} cannot be read ({fault}), so nothing that [[protect]] covers with it is \
+                 served unless the user that Ringpost runs as can read it"
+            )];
+        }
+    };
+    let (users, bad) = Users::parse(&text);
+    let bad = bad.iter().map(|BadLine { line, why }| format!("{shown}:{line}: {why}"));
+    let mut warnings: Vec<_> = bad.collect();
+    if users.is_empty() {
+        warnings.extend(nobody(format!("{shown} holds nobody (`users` in [[protect]])")));
+        return warnings;
+    }
+    for user in allowed.iter().filter(|user| users.find(user.as_bytes()).is_empty()) {
+        warnings.push(format!(
+            "`allow_users` in [[protect]] has {user:?}, who is not in {shown}; add them with: \
+             ringpost passwd --protect {user}"
+        ));
+    }
+    if let Some(realm) = realm
+        && !users.has_digest(realm)
+    {
+        warnings.push(format!(
+            "{shown} has no hashes for Digest and realm {realm:?}, so nobody can show a password \
+             that way; set one anew with: ringpost passwd --protect NAME"
         ));
     }
     warnings

@@ -18,6 +18,7 @@ use super::http::{CaSettings, Http, Https, TlsSettings};
 use super::lists;
 use super::overlaps::{self, Places};
 use super::places::{self, FileCheck};
+use super::protect;
 use super::read::Found;
 use super::rows;
 use super::tftp::{Ports, Tftp};
@@ -30,7 +31,7 @@ use crate::control::interfaces;
 use crate::policy::route::Routes;
 use crate::session::Protocol;
 use crate::session::ftp::limits::FtpPolicy;
-use crate::session::http::limits::{CaFile, HttpListener, HttpPolicy};
+use crate::session::http::limits::{CaFile, ChallengeKey, HttpListener, HttpPolicy};
 use crate::session::snapshot::{Policy, TftpPolicy};
 use crate::session::tftp::limits::TftpLimits;
 use crate::time::Duration;
@@ -79,6 +80,7 @@ impl Settings {
         // Nobody else holds settings that were just made.
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
         policy.uploads.renumber(&numbers);
+        policy.protections.renumber(&numbers);
         self.upload_numbers = Some(numbers.clone());
         let Some(mut vault) = policy.http.vault.as_deref().cloned() else { return };
         if let Unknown::Quarantine { directory, .. } = &mut vault.unknown {
@@ -105,6 +107,21 @@ impl Settings {
         vault.into_iter().chain(quarantine)
     }
 
+    /// Has challenges sealed with a key that nobody knows. To be called by the daemon, before the
+    /// settings are used; what follows a reload has the key of before.
+    ///
+    /// # Errors
+    /// That the system has no random numbers.
+    pub fn make_challenge_key(&mut self) -> Result<(), String> {
+        let mut bytes = [0; 32];
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system has no random numbers")?;
+        // Nobody else holds settings that were just made.
+        if let Some(policy) = Arc::get_mut(&mut self.policy) {
+            policy.http.challenge_key = ChallengeKey::new(bytes);
+        }
+        Ok(())
+    }
+
     /// Has phones served the CA's certificate. To be called by the daemon, before the settings are
     /// used.
     pub fn serve_ca(&mut self, ca: Option<CaFile>) {
@@ -118,6 +135,7 @@ impl Settings {
     /// what is bound is asked until then.
     pub fn keep_listeners(&mut self, before: &Settings) {
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
+        policy.http.challenge_key = before.policy.http.challenge_key.clone();
         let listeners = &mut policy.http.listeners;
         for old in &before.policy.http.listeners {
             if listeners.iter().any(|new| new.is_same(old)) {
@@ -274,6 +292,8 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
             "there are more than {ROOTS_MAX} root directories; name fewer"
         ));
     }
+    let dirs = (&*roots.dirs, &*upload_dirs);
+    policy.protections = protect::rows(&file.protects, here, dirs, found);
     policy.ftp.tree = Arc::new(own.tree(&data_dir, &roots.dirs));
     let dirs = uploads::Dirs { roots: &roots.dirs, uploads: &upload_dirs, disk };
     uploads::judge(&policy, &dirs, &mut warnings);
@@ -319,6 +339,7 @@ fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Foun
     let places = Places { config: path, data_dir, disk };
     overlaps::judge(file, &places, found);
     exposure::judge(file, data_dir, found, &mut warnings);
+    protect::judge(file, data_dir, found, &mut warnings);
     let streams = !file.http.is_empty() || !file.https.is_empty() || file.ftp.is_some();
     if file.tftp.is_none() && !streams && found.is_empty() {
         found.fault_anywhere("nothing is served; add a section such as [tftp]");

@@ -24,6 +24,7 @@ impl Own {
             let phones = row.client_ca.iter().chain(&row.client_crl);
             phones.for_each(|path| own(path.get_ref()));
         }
+        file.protects.iter().for_each(|row| own(row.users.get_ref()));
         if let Some(vault) = &file.vault {
             own(vault.dir.get_ref());
             own(vault.users.get_ref());

@@ -6,12 +6,14 @@ use tracing::Level;
 
 use super::file::LogFormat;
 use super::http::{ClientAccept, ClientAuth};
+use super::protect::Scheme;
 use super::read::{Place, Read};
 use super::tftp::Ports;
 use super::value::parse_ports;
 use super::vault::{Strange, Who};
 use crate::admission::slots::Overflow;
 use crate::policy::remap::MatchOn;
+use crate::session::Protocol;
 use crate::vault::upload::Existing;
 
 /// A word out of a few.
@@ -74,6 +76,19 @@ impl Read for Who {
         let (open, users) = (("open", Who::Open), ("users", Who::Users));
         let (pinned, certificate) = (("pinned", Who::Pinned), ("certificate", Who::Certificate));
         word(value, place, &[open, users, pinned, certificate])
+    }
+}
+
+impl Read for Scheme {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        word(value, place, &[("basic", Scheme::Basic), ("digest", Scheme::Digest)])
+    }
+}
+
+impl Read for Protocol {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let protocols = [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp];
+        word(value, place, &protocols.map(|protocol| (protocol.name(), protocol)))
     }
 }
 

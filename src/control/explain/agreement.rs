@@ -130,6 +130,20 @@ fn configuration(dice: &mut Dice) -> String {
             let _ = writeln!(text, "from = [\"{}\"]", dice.pick(NETS));
         }
     }
+    for _ in 0..dice.roll(2) {
+        let name = dice.pick(&["*", "*.txt", "sub/*", "phone.log", "*_96xxdata.txt", "46xx*"]);
+        let _ = writeln!(text, "[[protect]]\nname = \"{name}\"");
+        if dice.roll(2) == 0 {
+            let _ = writeln!(text, "from = [\"{}\"]", dice.pick(NETS));
+        }
+        if dice.roll(2) == 0 {
+            let protocols = dice.pick(&["\"http\"", "\"tftp\", \"ftp\"", "\"https\", \"ftp\""]);
+            let _ = writeln!(text, "protocols = [{protocols}]");
+        }
+        if dice.roll(2) == 0 {
+            let _ = writeln!(text, "root = {http}");
+        }
+    }
     text
 }
 
@@ -209,7 +223,7 @@ fn tells_write(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bo
         (Seen::Refuses, "vault") => {
             told.listener.starts_with("FTP") && (told.served.is_none() || tells_other(told))
         }
-        (Seen::Refuses, upload) => upload == "refuse",
+        (Seen::Refuses, upload) => matches!(upload, "refuse" | "needs_credentials"),
         (Seen::Serves(..) | Seen::AsksVault(_) | Seen::Stores(..) | Seen::Answers, _) => false,
     }
 }

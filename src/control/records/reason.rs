@@ -114,6 +114,8 @@ const MISSES: &str = "the address asks for too many names that do not exist, and
      a while (misses_max in [guesses])";
 const CERTIFICATE_NEEDED: &str =
     "the vault is for phones that show a client certificate (auth in [vault])";
+const CREDENTIALS_UNUSABLE: &str = "the credentials cannot be read, or are of a scheme, realm or \
+     target that was not asked for";
 const VAULT_BOUND: &str = "the address has stored as much as it may within an hour: see \
      `bytes_per_hour` and `new_per_hour` in [vault]";
 
@@ -148,6 +150,21 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
         Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
         Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
+        // What every client asks first that does not send its password at once.
+        Refusal::CredentialsMissing => ("credentials missing", Level::INFO),
+        Refusal::CredentialsUnusable => (CREDENTIALS_UNUSABLE, Level::WARN),
+        Refusal::CredentialsWrong => ("wrong password, or no such user", Level::WARN),
+        Refusal::UserNotAllowed => ("the user is none that [[protect]] asks for", Level::WARN),
+        Refusal::ChallengeStale => {
+            ("the challenge is too old: the phone gets another", Level::INFO)
+        }
+        Refusal::CredentialsUnchecked => {
+            ("too many passwords wait to be checked; the phone is told to come again", Level::WARN)
+        }
+        Refusal::PasswordOverTftp => (
+            "[[protect]] covers the name, and TFTP has no passwords: see `protocols` there",
+            Level::WARN,
+        ),
         Refusal::CertificateNeeded => (CERTIFICATE_NEEDED, Level::WARN),
         Refusal::VaultBound => (VAULT_BOUND, Level::WARN),
         Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),

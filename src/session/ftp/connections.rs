@@ -59,6 +59,7 @@ impl Connections for Engine {
             out_sent: 0,
             state: State::Idle,
             user: User::Nobody,
+            proof: None,
             failed_logins: 0,
             cwd: TreePath::default(),
             kind: Type::default(),

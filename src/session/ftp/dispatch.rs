@@ -319,8 +319,7 @@ impl Engine {
 
     fn phone_reads(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
         let Some(session) = self.session(id) else { return };
-        let client = session.peer.ip().to_canonical();
-        let (subject, goal) = to_read(&session.cwd, asked, client, turn);
+        let (subject, goal) = to_read(session, asked, turn);
         let told = Told::new(subject, Verb::Fetch, turn.now);
         let goal = self.judge_guess(id, asked, goal, turn);
         match goal {
@@ -334,8 +333,7 @@ impl Engine {
 
     fn phone_stores(&mut self, id: ConnectionId, asked: &[u8], appends: bool, turn: &mut Turn<'_>) {
         let Some(session) = self.session(id) else { return };
-        let client = session.peer.ip().to_canonical();
-        let (subject, goal) = to_store(&session.cwd, asked, client, appends, turn);
+        let (subject, goal) = to_store(session, asked, appends, turn);
         let told = Told::new(subject, Verb::Send, turn.now);
         match goal {
             Ok(_) if session.rest > 0 => {

@@ -2,14 +2,13 @@
 //!
 //! Works from memory alone.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::content::files::TreePath;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Decision, Denial, Operation, Resource};
 use crate::session::ftp::login::said;
-use crate::session::ftp::session::Goal;
+use crate::session::ftp::session::{Goal, Session};
 use crate::session::{Refusal, Subject, Turn};
 use crate::vault::deed::Precondition;
 use crate::vault::quarantine::{Stranger, quarantine};
@@ -28,8 +27,20 @@ impl No {
         No { refusal, code, text: text.into() }
     }
 
-    fn password_needed() -> No {
-        No::new(Refusal::Unauthorized, Code::UNAVAILABLE, "That is served for a password alone.")
+    /// What a phone is told that has not logged in by a password, or not by one that will do.
+    fn password_needed(session: &Session) -> No {
+        match &session.proof {
+            None => No::new(
+                Refusal::CredentialsMissing,
+                Code::NOT_LOGGED_IN,
+                "That is served for a password alone: log in as somebody who has one.",
+            ),
+            Some(_) => No::new(
+                Refusal::UserNotAllowed,
+                Code::UNAVAILABLE,
+                "That is served to other users alone.",
+            ),
+        }
     }
 }
 
@@ -86,18 +97,20 @@ pub(super) fn capital(text: &str) -> String {
 
 /// What a phone gets for a name.
 pub(super) fn to_read(
-    cwd: &TreePath,
+    session: &Session,
     asked: &[u8],
-    client: IpAddr,
     turn: &Turn<'_>,
 ) -> (Subject, Result<Goal, No>) {
-    let Decision { action, .. } = decide(cwd, asked, client, Operation::Read, turn);
+    let cwd = &session.cwd;
+    let Decision { action, .. } = decide(session, asked, Operation::Read, turn);
     match action {
         Action::Serve(entry) | Action::ServeOverride(entry) => {
             (Subject::File(Arc::clone(entry)), Ok(Goal::Read(Arc::clone(entry))))
         }
         Action::Vault { owner, .. } => (path_said(cwd, asked), Ok(Goal::Fetch(owner))),
-        Action::NeedsCredentials { .. } => (path_said(cwd, asked), Err(No::password_needed())),
+        Action::NeedsCredentials { .. } => {
+            (path_said(cwd, asked), Err(No::password_needed(session)))
+        }
         Action::Refuse(why) => (path_said(cwd, asked), Err(No::from(why))),
         // Never decided for a phone that reads by FTP.
         Action::ServeCa(_) | Action::Store { .. } | Action::Quarantine { .. } => {
@@ -108,14 +121,14 @@ pub(super) fn to_read(
 
 /// What becomes of a phone's upload.
 pub(super) fn to_store(
-    cwd: &TreePath,
+    session: &Session,
     asked: &[u8],
-    client: IpAddr,
     appends: bool,
     turn: &Turn<'_>,
 ) -> (Subject, Result<Goal, No>) {
     let operation = if appends { Operation::Append } else { Operation::Write };
-    let Decision { client, name, action } = decide(cwd, asked, client, operation, turn);
+    let cwd = &session.cwd;
+    let Decision { client, name, action } = decide(session, asked, operation, turn);
     let goal = match action {
         Action::Vault { owner, .. } => Ok(Goal::Keep(owner)),
         Action::Store { rule, name } => Ok(Goal::Upload(Box::new(Upload {
@@ -137,7 +150,7 @@ pub(super) fn to_store(
             let upload = upload.map(|upload| Goal::Upload(Box::new(upload)));
             upload.ok_or_else(|| No::from(Denial::NoUploadRule))
         }
-        Action::NeedsCredentials { .. } => Err(No::password_needed()),
+        Action::NeedsCredentials { .. } => Err(No::password_needed(session)),
         Action::Refuse(why) => Err(No::from(why)),
         // Never decided for a phone that stores by FTP.
         Action::Serve(_) | Action::ServeOverride(_) | Action::ServeCa(_) => {
@@ -148,13 +161,13 @@ pub(super) fn to_store(
 }
 
 fn decide<'a>(
-    cwd: &TreePath,
+    session: &Session,
     path: &[u8],
-    client: IpAddr,
     operation: Operation,
     turn: &Turn<'a>,
 ) -> Decision<'a> {
-    let resource = Resource::Ftp { cwd, path };
-    let request = policy::Request { client, resource, operation, proven: None };
+    let resource = Resource::Ftp { cwd: &session.cwd, path };
+    let (client, proven) = (session.peer.ip(), session.proof.as_ref());
+    let request = policy::Request { client, resource, operation, proven };
     policy::resolve(&request, turn.snapshot, &mut NoTrace)
 }

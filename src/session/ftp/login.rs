@@ -4,17 +4,20 @@
 //! Fails closed: nobody's data is reached by a phone that does not say whose phone it is.
 
 use std::net::IpAddr;
+use std::path::Path;
 
 use crate::content::Ask;
 use crate::content::files::TreePath;
+use crate::policy::protect::Proof;
 use crate::policy::{Identification, identification};
 use crate::session::ftp::engine::Engine;
+use crate::session::ftp::limits::Administrators;
 use crate::session::ftp::session::{Stage, State, Told, User, What, Who, Whose};
 use crate::session::snmp::{Asked, NoPassport, Passport};
 use crate::session::stream::ConnectionId;
 use crate::session::{Outcome, Protocol, Refusal, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
-use crate::vault::deed::{Denied, Login};
+use crate::vault::deed::{Denied, Login, LoginSecret};
 use crate::vault::names::Item;
 use crate::wire::ftp::command::Secret;
 use crate::wire::ftp::reply::Code;
@@ -38,9 +41,13 @@ pub(super) enum Verdict {
 impl Engine {
     /// `USER`.
     pub(super) fn user(&mut self, id: ConnectionId, name: &[u8], turn: &mut Turn<'_>) {
+        let rows = &turn.snapshot.policy.protections;
         let policy = &turn.snapshot.policy.ftp;
         let is_phone = is_phone(policy, name);
-        let needs_tls = policy.administrators.as_ref().is_some_and(|admins| !admins.cleartext);
+        // A phone that has a password may have no TLS.
+        let may_be_phones = rows.may_log_in(name);
+        let needs_tls = policy.administrators.as_ref().is_some_and(|admins| !admins.cleartext)
+            && !may_be_phones;
         let Some(session) = self.session_mut(id) else { return };
         session.log_out(turn.now);
         if !is_phone && needs_tls && session.secured.is_none() {
@@ -67,18 +74,23 @@ impl Engine {
             return self.welcome_phone(id, turn);
         }
         let client = session.peer.ip().to_canonical();
-        let administrators = policy.ftp.administrators.as_ref();
+        // What came in clear is no administrator's, unless they may do so.
+        let is_safe = |one: &&Administrators| one.cleartext || session.secured.is_some();
+        let administrators = policy.ftp.administrators.as_ref().filter(is_safe);
+        let mut users: Vec<_> = administrators.iter().map(|one| one.users.clone()).collect();
+        let of_rows = policy.protections.users_files(Protocol::Ftp);
+        users.extend(of_rows.into_iter().map(Path::to_path_buf));
+        let manages = administrators.is_some();
         let permitted = policy.access.permits(Protocol::Ftp, client);
-        let is_short = password.0.len() <= SECRET_BYTES_MAX;
-        let Some(administrators) = administrators.filter(|_| permitted && is_short) else {
+        if !permitted || users.is_empty() || password.0.len() > SECRET_BYTES_MAX {
             return self.refuse_login(id, &name, Denied::Unauthorized, turn);
-        };
-        let (users, name) = (administrators.users.clone(), name.to_vec());
-        let password = password.0.to_vec();
+        }
+        let name = name.to_vec();
+        let secret = LoginSecret::Password(password.0.to_vec());
         session.user = User::Named(name.as_slice().into());
-        let login = Box::new(Login { client, users, name, password });
+        let login = Box::new(Login { client, users: users.clone(), name, secret });
         self.ask(id, Ask::Login { ticket: id.into(), login });
-        self.take_up(id, What::Login, None);
+        self.take_up(id, What::Login { manages, users }, None);
     }
 
     fn welcome_phone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
@@ -101,20 +113,31 @@ impl Engine {
     pub(super) fn logged_in(
         &mut self,
         id: ConnectionId,
-        result: Result<(), Denied>,
+        result: Result<usize, Denied>,
         turn: &mut Turn<'_>,
     ) {
         let Some(session) = self.session_mut(id) else { return };
-        if !matches!(&session.state, State::Busy(job) if matches!(job.what, What::Login)) {
-            return;
-        }
+        let State::Busy(job) = &mut session.state else { return };
+        let What::Login { manages, users } = &mut job.what else { return };
+        let (manages, mut users) = (*manages, std::mem::take(users));
         session.state = State::Idle;
         session.heard = turn.now;
         self.resumed.push_back(id);
         let Some(session) = self.session_mut(id) else { return };
         let User::Named(name) = std::mem::replace(&mut session.user, User::Nobody) else { return };
         match result {
-            Ok(()) => {
+            Ok(place) if place > 0 || !manages => {
+                session.failed_logins = 0;
+                let (peer, secured) = (session.peer, session.secured);
+                if place < users.len() {
+                    let users = users.swap_remove(place);
+                    session.proof = Some(Proof { users, user: (&*name).into() });
+                }
+                let told = Told::new(said(&name), Verb::LogIn, turn.now);
+                self.note(peer, secured, told, Outcome::Done, turn);
+                self.welcome_phone(id, turn);
+            }
+            Ok(_) => {
                 session.user = User::Administrator(String::from_utf8_lossy(&name).into());
                 session.cwd = TreePath::default();
                 session.failed_logins = 0;
@@ -140,10 +163,10 @@ impl Engine {
                 (Refusal::SlowedDown, text)
             }
             Denied::Busy | Denied::Io | Denied::Full | Denied::TooMuch(_) | Denied::Forbidden => {
-                (Refusal::Unauthorized, "The password cannot be checked now.".to_owned())
+                (Refusal::CredentialsUnchecked, "The password cannot be checked now.".to_owned())
             }
             Denied::NotThere | Denied::Unauthorized | Denied::Precondition => {
-                (Refusal::Unauthorized, "Name or password is wrong.".to_owned())
+                (Refusal::CredentialsWrong, "Name or password is wrong.".to_owned())
             }
         };
         let ends = session.failed_logins >= most || no == Refusal::SlowedDown;

@@ -165,13 +165,10 @@ impl Engine {
         let (said, no) = match TreePath::parse(&cwd, asked) {
             Err(bad) => (said(asked), Refusal::BadPath(bad)),
             Ok(_) if session.is_administrator() => return,
-            Ok(_) => {
-                let client = session.peer.ip().to_canonical();
-                match super::judge::to_read(&cwd, asked, client, turn) {
-                    (_, Ok(_)) => return,
-                    (said, Err(no)) => (said, no.refusal),
-                }
-            }
+            Ok(_) => match super::judge::to_read(session, asked, turn) {
+                (_, Ok(_)) => return,
+                (said, Err(no)) => (said, no.refusal),
+            },
         };
         let told = Told::new(said, Verb::Ask, turn.now);
         self.note_refused(id, told, no, turn);
@@ -266,8 +263,7 @@ impl Engine {
             let Some(at) = self.path(id, asked) else { return };
             return self.act(id, Act::Look { at }, then, None);
         }
-        let (cwd, client) = (session.cwd.clone(), session.peer.ip().to_canonical());
-        let goal = super::judge::to_read(&cwd, asked, client, turn).1;
+        let goal = super::judge::to_read(session, asked, turn).1;
         let entry = match self.judge_guess(id, asked, goal, turn) {
             Ok(Goal::Read(entry)) => entry,
             // Clients that hear 550 here never say RETR.

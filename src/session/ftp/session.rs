@@ -4,11 +4,13 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use crate::admission::address::AddressKey;
 use crate::cancel::CancelToken;
 use crate::content::files::TreePath;
 pub(super) use crate::policy::VaultOwner as Whose;
+use crate::policy::protect::Proof;
 use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
 use crate::session::snmp::{NoPassport, Passport};
@@ -47,6 +49,8 @@ pub(super) struct Session {
     pub(super) out_sent: usize,
     pub(super) state: State,
     pub(super) user: User,
+    /// Whose password a phone has logged in by, where it was asked for one.
+    pub(super) proof: Option<Proof>,
     pub(super) failed_logins: u32,
     pub(super) cwd: TreePath,
     pub(super) kind: Type,
@@ -253,7 +257,12 @@ pub(super) enum What {
     /// A port to listen at; whether `EPSV` asked.
     Port { extended: bool },
     /// Whether the password is right.
-    Login,
+    Login {
+        /// Whether the first of the files is that of administrators.
+        manages: bool,
+        /// The users' files that are looked in.
+        users: Vec<PathBuf>,
+    },
     /// What became of an act, which is told so.
     Act(Then),
     /// A transfer.
@@ -437,6 +446,7 @@ impl Session {
             self.login_since = now;
         }
         self.user = User::Nobody;
+        self.proof = None;
     }
 
     /// Whether a file of the client's is on its way here.
@@ -454,7 +464,7 @@ impl Session {
         match &self.state {
             State::Busy(job) => match &job.what {
                 What::Transfer(transfer) => Some(transfer),
-                What::Port { .. } | What::Login | What::Act(_) => None,
+                What::Port { .. } | What::Login { .. } | What::Act(_) => None,
             },
             State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
         }
@@ -463,7 +473,7 @@ impl Session {
     pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
         self.job_mut().and_then(|job| match &mut job.what {
             What::Transfer(transfer) => Some(transfer),
-            What::Port { .. } | What::Login | What::Act(_) => None,
+            What::Port { .. } | What::Login { .. } | What::Act(_) => None,
         })
     }
 

@@ -53,7 +53,10 @@ impl Engine {
         let Some(session) = self.session_mut(id) else { return };
         let user = match &session.user {
             User::Administrator(name) => format!("Logged in as {name}."),
-            User::Phone => "Logged in as a telephone.".to_owned(),
+            User::Phone => match &session.proof {
+                Some(proof) => format!("Logged in as {}.", proof.user.escape_ascii()),
+                None => "Logged in as a telephone.".to_owned(),
+            },
             User::Nobody | User::Named(_) => "Nobody is logged in.".to_owned(),
         };
         let commands = match &session.secured {

@@ -39,8 +39,12 @@ impl Engine {
                 (_, other) => self.restore(id, other),
             },
             Answer::Vault { result, .. } => self.handle_vault(id, result, turn),
+            Answer::Login { result, .. } => match self.take_parked(id) {
+                Some(What::Prove(proving)) => self.proved(id, &proving, result, turn),
+                other => self.restore(id, other),
+            },
             // HTTP never asks for these.
-            Answer::Upload { .. } | Answer::Files { .. } | Answer::Login { .. } => {}
+            Answer::Upload { .. } | Answer::Files { .. } => {}
         }
         self.note_ready(id);
     }
@@ -54,7 +58,8 @@ impl Engine {
             Ask::Verify { .. } | Ask::Read { .. } => return self.ask_again(&ask, turn),
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
-            Ask::Upload { .. } | Ask::Files { .. } | Ask::Login { .. } => return,
+            Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
+            Ask::Upload { .. } | Ask::Files { .. } => return,
         };
         self.handle_answer(answer, turn);
     }

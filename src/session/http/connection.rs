@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::content::Entry;
 use crate::session::http::body::Receiving;
+use crate::session::http::credentials::Proving;
 use crate::session::http::refusal::No;
 use crate::session::http::reply::Reply;
 use crate::session::stream::ListenerId;
@@ -135,6 +136,8 @@ pub(super) enum What {
     Take(Target, Framing, u64),
     /// Have the vault forget an item.
     Forget(Item, Shown, Precondition),
+    /// See whether a password is right.
+    Prove(Box<Proving>),
     /// The vault or the writer is at it.
     Stored(Saved),
 }
@@ -170,4 +173,6 @@ pub(super) struct Told {
     /// Payload bytes of the whole answer, where it has any.
     pub(super) of_bytes: Option<u64>,
     pub(super) outcome: Outcome,
+    /// Who the client says it is, cut to [`WORDS_BYTES_MAX`].
+    pub(super) user: Option<Box<[u8]>>,
 }

@@ -74,6 +74,7 @@ impl Engine {
             status,
             secured,
             user_agent,
+            user: told.user,
             ..Record::new(self.protocol(at), peer, about, told.began, outcome)
         });
     }
@@ -86,9 +87,9 @@ impl Engine {
         }
         let (outcome, bytes) = (Outcome::Done, 0);
         let (began, moves_since) = (now, now);
-        let of_bytes = None;
+        let (of_bytes, user) = (None, None);
         connection.told =
-            Some(Told { subject, verb, began, moves_since, bytes, of_bytes, outcome });
+            Some(Told { subject, verb, began, moves_since, bytes, of_bytes, outcome, user });
     }
 
     pub(super) fn note_lone(

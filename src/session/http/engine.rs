@@ -9,6 +9,7 @@ use crate::admission::address::AddressKey;
 use crate::content::{Ask, Ticket};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
+use crate::session::http::nonces::Nonces;
 use crate::session::stream::{ConnectionId, ListenerId, Table};
 use crate::session::timer::Timers;
 use crate::session::{Protocol, Record, Subject, Turn, Verb};
@@ -44,6 +45,8 @@ pub struct Engine {
     pub(super) ready: VecDeque<ConnectionId>,
     /// Requests in hand.
     pub(super) requests_open: usize,
+    /// What challenges were made with.
+    pub(super) nonces: Nonces,
 }
 
 impl Engine {

@@ -1,5 +1,6 @@
 //! What holds for HTTP: the limits of connections and the listeners with their roots.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -24,6 +25,30 @@ pub struct HttpPolicy {
     /// The line that tells caches what they may do with files, with its end; empty where they are
     /// told nothing. Those of the vault are never kept.
     pub cache_control: Box<[u8]>,
+    /// What challenges are sealed with. It lives as long as the process.
+    pub challenge_key: ChallengeKey,
+}
+
+/// A key that nobody else knows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ChallengeKey([u8; 32]);
+
+impl ChallengeKey {
+    /// A key of these bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> ChallengeKey {
+        ChallengeKey(bytes)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ChallengeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChallengeKey")
+    }
 }
 
 /// The certificate of the server's own CA as a file that phones can fetch.

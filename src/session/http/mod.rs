@@ -1,8 +1,8 @@
 //! HTTP for phones: connections as machines, told bytes and moments, asked for pieces to send.
 //!
 //! `engine.rs` owns a worker's connections, `connections.rs` speaks with their sockets;
-//! `request.rs` judges requests; `answer.rs` hears the loader and the vault; `body.rs` takes what
-//! phones send; `compose.rs` makes answers, `reply.rs` lends them in pieces; `ending.rs` ends. None
+//! `request.rs` judges requests; `credentials.rs` asks for passwords; `answer.rs` hears the
+//! loader and the vault; `body.rs` takes what phones send; `compose.rs` makes answers, `reply.rs` lends them in pieces; `ending.rs` ends. None
 //! of them opens, sends, waits or reads a clock, and nothing depends on how bytes were cut on the
 //! way.
 
@@ -11,6 +11,7 @@ mod body;
 mod compose;
 mod connection;
 mod connections;
+mod credentials;
 mod denial;
 mod ending;
 mod engine;
@@ -18,6 +19,7 @@ mod guess;
 pub mod limits;
 #[doc(hidden)]
 pub mod model;
+mod nonces;
 mod refusal;
 mod reply;
 mod request;

@@ -1,6 +1,7 @@
 //! Refusals: the status that a phone is told, and what the log is told.
 
 use crate::content::StoreError;
+use crate::session::http::credentials::Challenge;
 use crate::session::{Failure, Outcome, Refusal};
 use crate::time::Duration;
 use crate::vault::deed::{Denied, REALM};
@@ -15,7 +16,7 @@ pub(super) const ALLOW_PUT: &[u8] = b"GET, HEAD, PUT, OPTIONS";
 pub(super) const ALLOW_READ: &[u8] = b"GET, HEAD, OPTIONS";
 
 /// A refusal, as it is answered and as it is told.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct No {
     pub(super) status: Status,
     pub(super) outcome: Outcome,
@@ -24,13 +25,16 @@ pub(super) struct No {
 }
 
 /// A field that goes with a refusal.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Extra {
     None,
     Allow(&'static [u8]),
     /// Come again after so many seconds.
     Retry(u64),
+    /// To show a secret to the vault.
     Challenge,
+    /// To show a password for a row of `[[protect]]`.
+    Protected(Box<Challenge>),
     /// The size of the file.
     Size(u64),
 }
@@ -70,6 +74,12 @@ impl No {
 
     pub(super) fn unauthorized() -> No {
         No { extra: Extra::Challenge, ..No::new(Status::UNAUTHORIZED, Refusal::Unauthorized) }
+    }
+
+    /// What a row of `[[protect]]` asks for was not shown.
+    pub(super) fn challenge(refusal: Refusal, challenge: Challenge) -> No {
+        let no = No::new(Status::UNAUTHORIZED, refusal);
+        No { extra: Extra::Protected(Box::new(challenge)), ..no }
     }
 
     /// None of the ranges lies in a file of this size.
@@ -116,14 +126,15 @@ impl No {
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        match self.extra {
+        match &self.extra {
             Extra::None => {}
             Extra::Allow(allow) => field(out, "Allow", allow),
-            Extra::Retry(seconds) => number(out, "Retry-After", seconds),
+            Extra::Retry(seconds) => number(out, "Retry-After", *seconds),
             Extra::Challenge => {
                 let challenge = format!("Basic realm=\"{REALM}\"");
                 field(out, "WWW-Authenticate", challenge.as_bytes());
             }
+            Extra::Protected(challenge) => challenge.write(out),
             Extra::Size(bytes) => {
                 field(out, "Content-Range", format!("bytes */{bytes}").as_bytes());
             }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
 use crate::content::{Ask, Entry, Form};
+use crate::policy::protect::Proof;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Allowed, Decision, Denial, Operation, Resource, VaultOwner};
 use crate::session::http::body::Receiving;
 use crate::session::http::connection::{Saved, State, Target, Want, What};
+use crate::session::http::credentials::Proving;
 use crate::session::http::denial::refuse;
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
@@ -19,7 +21,7 @@ use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
 use crate::session::http::terms::{Otherwise, terms};
 use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Subject, Turn, Verb};
-use crate::vault::deed::{Act, Auth, Deed, Precondition, Shown};
+use crate::vault::deed::{Act, Auth, Deed, Login, Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::quarantine::{Stranger, quarantine};
 use crate::vault::upload::Upload;
@@ -46,6 +48,10 @@ pub(super) enum Judged {
     Options(&'static [u8]),
     /// What this server is.
     Page,
+    /// It needs a password for this row of `[[protect]]`.
+    NeedsCredentials(usize),
+    /// Its password is to be checked.
+    Prove(Box<Proving>, Box<Login>),
 }
 
 impl Judged {
@@ -54,11 +60,15 @@ impl Judged {
         match self {
             Judged::Want(What::Fetch { .. } | What::Forget(..)) => true,
             Judged::Want(What::Take(Target::Item(..), ..)) => true,
-            Judged::Want(What::Take(Target::File(_), ..) | What::Read(..) | What::Stored(_))
+            Judged::Want(
+                What::Take(Target::File(_), ..) | What::Read(..) | What::Stored(_) | What::Prove(_),
+            )
             | Judged::Head(..)
             | Judged::Bytes(_)
             | Judged::Options(_)
-            | Judged::Page => false,
+            | Judged::Page
+            | Judged::NeedsCredentials(_)
+            | Judged::Prove(..) => false,
         }
     }
 }
@@ -99,6 +109,20 @@ impl Engine {
         connection.note_user_agent(head.user_agent);
         let keep = head.keep_alive && connection.requests < requests_max && !stopping;
         connection.reply.begin(head, keep);
+        self.decide(id, (head, raw), None, turn);
+    }
+
+    /// Does what the policy decides about a request; `proof` says whose password it has shown.
+    pub(super) fn decide(
+        &mut self,
+        id: ConnectionId,
+        (head, raw): (&Head<'_>, &[u8]),
+        proof: Option<&Proof>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        // The time that its password took to be checked is part of a request's.
+        let began = connection.told.as_ref().map_or(turn.now, |told| told.began);
         let client = connection.peer.ip();
         let shown = Shown {
             basic: head.authorization.and_then(auth::basic),
@@ -106,15 +130,23 @@ impl Engine {
             passport: false,
         };
         let Some(listener) = self.listeners.get(usize::from(connection.listener.0)) else { return };
-        let asked = Asked { listener, client, shown, raw };
+        let asked = Asked { listener, client, shown, proof, raw };
         let (subject, judged) = asked.judge(head, turn);
         let judged = match judged {
             Err(no) if no.status == Status::NOT_FOUND => at_root(head, no),
             judged => judged,
         };
         let judged = judged.and_then(|judged| self.judge_hit(id, &subject, judged, turn));
-        self.tell(id, subject, verb(head.method), turn.now);
-        if judged.as_ref().is_ok_and(Judged::is_private)
+        self.tell(id, subject, verb(head.method), began);
+        if let Some(proof) = proof {
+            self.note_user(id, &proof.user);
+        }
+        let judged = match judged {
+            Ok(Judged::NeedsCredentials(row)) => self.check_credentials(id, row, (head, raw), turn),
+            judged => judged,
+        };
+        let is_private = |judged: &Judged| judged.is_private() || proof.is_some();
+        if judged.as_ref().is_ok_and(is_private)
             && let Some(connection) = self.connections.open_mut(id)
         {
             connection.reply.is_private = true;
@@ -130,6 +162,11 @@ impl Engine {
             Ok(Judged::Bytes(bytes)) => self.reply_bytes(id, bytes, turn),
             Ok(Judged::Options(allow)) => self.reply_options(id, allow, turn),
             Ok(Judged::Page) => self.reply_page(id, turn),
+            Ok(Judged::Prove(proving, login)) => {
+                self.prove(id, proving, login, head.method == Method::Head);
+            }
+            // Made to be something else above.
+            Ok(Judged::NeedsCredentials(_)) => self.refuse(id, No::unauthorized(), turn),
             Err(no) => self.refuse(id, no, turn),
         }
     }
@@ -194,7 +231,8 @@ impl Engine {
                 connection.reply.invite();
                 self.set_deadline(id, Some(due));
             }
-            What::Stored(_) => {}
+            // Neither takes a slot.
+            What::Stored(_) | What::Prove(_) => {}
         }
     }
 
@@ -248,6 +286,7 @@ struct Asked<'a> {
     listener: &'a HttpListener,
     client: IpAddr,
     shown: Shown,
+    proof: Option<&'a Proof>,
     raw: &'a [u8],
 }
 
@@ -266,7 +305,8 @@ impl Asked<'_> {
             Method::Delete => Operation::Delete,
         };
         let resource = Resource::Http { listener: self.listener, target: head.target };
-        let request = policy::Request { client: self.client, resource, operation, proven: None };
+        let proven = self.proof;
+        let request = policy::Request { client: self.client, resource, operation, proven };
         let snapshot = turn.snapshot;
         let decision = policy::resolve(&request, snapshot, &mut NoTrace);
         let Decision { client, name, action } = decision;
@@ -309,7 +349,7 @@ impl Asked<'_> {
                 let what = What::Fetch { item, shown, raw, entry };
                 (subject(), Ok(Judged::Want(what)))
             }
-            Action::NeedsCredentials { .. } => (subject(), Err(No::unauthorized())),
+            Action::NeedsCredentials { row } => (subject(), Ok(Judged::NeedsCredentials(row))),
             Action::Refuse(why) => (subject(), Err(refuse(why, head.method))),
             // Never decided for a read over HTTP.
             Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
@@ -325,6 +365,9 @@ impl Asked<'_> {
         head: &Head<'_>,
         turn: &Turn<'_>,
     ) -> Result<Judged, No> {
+        if let Action::NeedsCredentials { row } = action {
+            return Ok(Judged::NeedsCredentials(row));
+        }
         if head.content_range.is_some() {
             // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
             return Err(No::malformed(PARTIAL_PUT));
@@ -355,7 +398,7 @@ impl Asked<'_> {
                 let what = What::Forget(item, self.shown, condition::precondition(head));
                 Ok(Judged::Want(what))
             }
-            Action::NeedsCredentials { .. } => Err(No::unauthorized()),
+            Action::NeedsCredentials { row } => Ok(Judged::NeedsCredentials(row)),
             Action::Refuse(Denial::NotDeletable) => Err(No::method(allow())),
             Action::Refuse(why) => Err(refuse(why, head.method)),
             // Never decided for a deletion over HTTP.
@@ -410,10 +453,10 @@ impl Asked<'_> {
                 let stranger = Stranger { client: self.client, name, unix_s: turn.unix_s, serial };
                 quarantine((directory, bytes_max), &stranger, Vec::new())
             }),
-            Action::NeedsCredentials { .. } => return Err(No::unauthorized()),
             Action::Refuse(why) => return Err(refuse(why, Method::Put)),
-            // Never decided for a PUT.
-            Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
+            // Never decided for a PUT, or answered before.
+            Action::NeedsCredentials { .. }
+            | Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
             | Action::Serve(_)
             | Action::ServeOverride(_)
             | Action::ServeCa(_) => None,

@@ -239,6 +239,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::AccessDenied | Refusal::UploadNotAllowed | Refusal::Unauthorized => {
             (ErrorCode::ACCESS, "Denied")
         }
+        Refusal::PasswordOverTftp => (ErrorCode::ACCESS, "No TFTP"),
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
         // Met with silence, or with this where it is not.
@@ -256,6 +257,12 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::RangeNotSatisfiable
         | Refusal::PreconditionFailed
         | Refusal::ExpectationUnknown
+        | Refusal::CredentialsMissing
+        | Refusal::CredentialsUnusable
+        | Refusal::CredentialsWrong
+        | Refusal::UserNotAllowed
+        | Refusal::ChallengeStale
+        | Refusal::CredentialsUnchecked
         | Refusal::CertificateNeeded
         | Refusal::SlowedDown
         | Refusal::VaultBound

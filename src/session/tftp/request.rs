@@ -394,7 +394,7 @@ fn file_of(action: &Action<'_>, has_form: bool) -> Result<File, Refusal> {
             spool: None,
         }))),
         // TFTP has no passwords.
-        Action::NeedsCredentials { .. } => Err(Refusal::Unauthorized),
+        Action::NeedsCredentials { .. } => Err(Refusal::PasswordOverTftp),
         // Never decided for TFTP: neither the CA's certificate nor the vault is reached by it.
         Action::ServeCa(_) | Action::Vault { .. } | Action::Quarantine { .. } => {
             Err(Refusal::NoSuchFile)

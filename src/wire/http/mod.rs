@@ -5,6 +5,7 @@
 //! 127 and backslashes in paths, no `Host` in HTTP/1.0. Knows neither connections nor files.
 
 pub mod auth;
+pub mod authorization;
 pub mod chunk;
 pub mod condition;
 mod fields;

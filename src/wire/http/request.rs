@@ -393,6 +393,7 @@ pub fn check(bytes: &[u8]) {
     assert_eq!(asks_for_head(&bytes[..used]), head.method == Method::Head);
     super::target::check(head.target);
     super::auth::check(head.authorization.unwrap_or_default());
+    super::authorization::check(head.authorization.unwrap_or_default());
 }
 
 /// What the laxest and the strictest reader would see is the same.

@@ -7,7 +7,7 @@ use argon2::{Argon2, Params};
 use super::*;
 use crate::content::loader::{Loader, LoaderConfig, Replies};
 use crate::content::{Answer, OpenError, StoreError};
-use crate::vault::deed::{Denied, Login, Precondition};
+use crate::vault::deed::{Denied, Login, LoginSecret, Precondition};
 use crate::vault::store::{Directories, Job, Outcome, Writer};
 use crate::vault::upload::{Existing, Upload};
 use crate::vault::users;
@@ -49,16 +49,16 @@ impl Asked {
     fn log_in(&self, name: &str, password: &str) -> Result<(), Denied> {
         let login = Box::new(Login {
             client: [10, 0, 0, 1].into(),
-            users: self.bench.path("users.txt"),
+            users: vec![self.bench.path("users.txt")],
             name: name.into(),
-            password: password.into(),
+            secret: LoginSecret::Password(password.into()),
         });
         assert!(!format!("{login:?}").contains(password));
         let answer = self.answer(Ask::Login { ticket: Ticket(6), login });
         let Answer::Login { ticket: Ticket(6), result } = answer else {
             unreachable!("another answer")
         };
-        result
+        result.map(|place| assert_eq!(place, 0))
     }
 }
 

@@ -204,14 +204,14 @@ impl World {
                 has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
             }
             State::Busy(job) => {
-                assert!(session.is_logged_in() || matches!(job.what, What::Login));
+                assert!(session.is_logged_in() || matches!(job.what, What::Login { .. }));
                 let is_awaited = |data| Door::Await { data, control: id };
                 let has_door =
                     session.data.is_some_and(|data| self.held_doors.contains(&is_awaited(data)));
                 !(reads && has_news)
                     && match &job.what {
                         What::Port { .. } => has_door,
-                        What::Login | What::Act(_) => asked == 1,
+                        What::Login { .. } | What::Act(_) => asked == 1,
                         What::Transfer(transfer) => self.has_future(id, session, transfer, asked),
                     }
             }

@@ -4,6 +4,7 @@
 //! Keeps the bytes of what was stored; what another version holds follows from its time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cancel::CancelToken;
@@ -11,7 +12,7 @@ use crate::content::blob::{Blob, Version};
 use crate::content::files::{self, Fault, How, Member, Part, TreePath, Why};
 use crate::content::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored, Ticket};
 use crate::time::Duration;
-use crate::vault::deed::{Act, Deed, Denied, Done, Precondition, cancel_token};
+use crate::vault::deed::{Act, Deed, Denied, Done, LoginSecret, Precondition, cancel_token};
 use crate::wire::ftp::listing::Rights;
 use crate::wire::name::FileName;
 
@@ -21,6 +22,10 @@ const HEAP_BYTES_MAX: u64 = 10_000;
 const AREA: &str = "/common/";
 /// The one name and password of an administrator.
 pub(in crate::session::ftp) const ADMINISTRATOR: (&[u8], &[u8]) = (b"root", b"secret");
+/// The one name and password of a phone that has one.
+pub(in crate::session::ftp) const PHONE: (&[u8], &[u8]) = (b"PlcmSpIp", b"secret2");
+/// The files that they are in.
+pub(in crate::session::ftp) const USERS: [&str; 2] = ["/users", "/passwords"];
 
 /// What lies on the disk.
 #[derive(Debug, Default)]
@@ -155,9 +160,19 @@ impl Disk {
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
             Ask::Files { ticket, act, .. } => self.files(ticket, *act, fault),
             Ask::Login { ticket, login } => {
-                let is_right = (&*login.name, &*login.password) == ADMINISTRATOR;
+                let LoginSecret::Password(password) = &login.secret else {
+                    unreachable!("FTP has passwords alone")
+                };
+                let shown = (&*login.name, &**password);
+                let accounts = [ADMINISTRATOR, PHONE];
+                // The file of whoever it is, if it was asked for at all.
+                let is_right = |file: &&PathBuf| {
+                    let place = USERS.iter().position(|known| **file == Path::new(known));
+                    place.is_some_and(|place| accounts.get(place) == Some(&shown))
+                };
+                let found = login.users.iter().position(|file| is_right(&file));
                 let result = match fault {
-                    0 if is_right => Ok(()),
+                    0 if found.is_some() => found.ok_or(Denied::Unauthorized),
                     0 | 1 => Err(Denied::Unauthorized),
                     2 => Err(Denied::SlowedDown(Duration::from_secs(3))),
                     3.. => Err(Denied::Busy),

@@ -137,7 +137,7 @@ pub(in crate::session::ftp) fn policy() -> Policy {
         listeners: vec![listener(PLAIN, false), listener(IMPLICIT, true)],
         stack: vec![RootId(0)],
         bypass: bypass.collect(),
-        administrators: Some(Administrators { users: PathBuf::new(), cleartext: true }),
+        administrators: Some(Administrators { users: "/users".into(), cleartext: true }),
         vault: Some(Arc::new(VaultPolicy {
             dir: PathBuf::new(),
             prefixes: vec![(*b"").into(), (*b"backup").into()],

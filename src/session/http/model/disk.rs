@@ -9,7 +9,7 @@ use super::kernel;
 use crate::content::blob::{Blob, Version};
 use crate::content::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored};
 use crate::time::Duration;
-use crate::vault::deed::{Act, Deed, Denied, Done};
+use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret};
 use crate::wire::http::response::EntityTag;
 use crate::wire::name::FileName;
 
@@ -171,7 +171,8 @@ impl Disk {
                 Answer::Stored { ticket, result }
             }
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
-            Ask::Upload { .. } | Ask::Files { .. } | Ask::Login { .. } => {
+            Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
+            Ask::Upload { .. } | Ask::Files { .. } => {
                 unreachable!("HTTP asks for files alone")
             }
         }
@@ -237,5 +238,20 @@ fn open_fault(fault: u8) -> Option<OpenError> {
         4 => Some(OpenError::TooLarge),
         5 => Some(OpenError::Io),
         6.. => Some(OpenError::Busy),
+    }
+}
+
+/// What is said to whoever brings a password: any user's is `secret`. Responses of Digest are taken
+/// for right.
+fn log_in(login: &Login, fault: u8) -> Result<usize, Denied> {
+    let is_right = match &login.secret {
+        LoginSecret::Password(password) => password == b"secret",
+        LoginSecret::Digest(..) => true,
+    };
+    match fault {
+        0 if is_right => Ok(0),
+        0 | 1 => Err(Denied::Unauthorized),
+        2 => Err(Denied::SlowedDown(Duration::from_secs(3))),
+        3.. => Err(Denied::Busy),
     }
 }

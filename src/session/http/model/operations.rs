@@ -10,7 +10,7 @@ use crate::admission::access::{List, NamedList, Range};
 use crate::admission::slots::Overflow;
 use crate::content::RootId;
 use crate::session::http::connection::State;
-use crate::session::http::limits::{HttpListener, HttpPolicy, StreamLimits};
+use crate::session::http::limits::{ChallengeKey, HttpListener, HttpPolicy, StreamLimits};
 use crate::session::snapshot::Policy;
 use crate::session::stream::{ConnectionId, Connections as _, Security};
 use crate::session::{Handshake, Protocol};
@@ -134,6 +134,7 @@ pub(in crate::session::http) fn policy() -> Policy {
             bounds: Default::default(),
         })),
         ca: None,
+        challenge_key: ChallengeKey::default(),
         cache_control: (*b"Cache-Control: no-cache\r\n").into(),
     };
     let rules = [("*.log", Existing::Append), ("*.cal", Existing::Replace)];

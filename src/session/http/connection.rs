@@ -18,7 +18,7 @@ use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::upload::Upload;
 use crate::wire::http::range::Ranges;
-use crate::wire::http::request::Framing;
+use crate::wire::http::request::{Framing, Method};
 
 /// One connection.
 #[derive(Debug)]
@@ -175,4 +175,14 @@ pub(super) struct Told {
     pub(super) outcome: Outcome,
     /// Who the client says it is, cut to [`WORDS_BYTES_MAX`].
     pub(super) user: Option<Box<[u8]>>,
+}
+
+/// What a request does, as the log tells it.
+pub(super) fn verb(method: Method) -> Verb {
+    match method {
+        Method::Get => Verb::Fetch,
+        Method::Put | Method::Post => Verb::Send,
+        Method::Delete => Verb::Delete,
+        Method::Head | Method::Options | Method::Unknown => Verb::Ask,
+    }
 }

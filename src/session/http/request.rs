@@ -12,7 +12,7 @@ use crate::policy::protect::Proof;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Allowed, Decision, Denial, Operation, Resource, VaultOwner};
 use crate::session::http::body::Receiving;
-use crate::session::http::connection::{Saved, State, Target, Want, What};
+use crate::session::http::connection::{Saved, State, Target, Want, What, verb};
 use crate::session::http::credentials::Proving;
 use crate::session::http::denial::refuse;
 use crate::session::http::engine::Engine;
@@ -20,7 +20,7 @@ use crate::session::http::limits::HttpListener;
 use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
 use crate::session::http::terms::{Otherwise, terms};
 use crate::session::stream::ConnectionId;
-use crate::session::{Refusal, Subject, Turn, Verb};
+use crate::session::{Refusal, Subject, Turn};
 use crate::vault::deed::{Act, Auth, Deed, Login, Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::quarantine::{Stranger, quarantine};
@@ -484,16 +484,6 @@ fn allow(request: &policy::Request<'_>, turn: &Turn<'_>) -> &'static [u8] {
         Allowed { delete: true, .. } => ALLOW_ALL,
         Allowed { write: true, delete: false } => ALLOW_PUT,
         Allowed { write: false, delete: false } => ALLOW_READ,
-    }
-}
-
-/// What a request does, as the log tells it.
-fn verb(method: Method) -> Verb {
-    match method {
-        Method::Get => Verb::Fetch,
-        Method::Put | Method::Post => Verb::Send,
-        Method::Delete => Verb::Delete,
-        Method::Head | Method::Options | Method::Unknown => Verb::Ask,
     }
 }
 

@@ -239,7 +239,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::AccessDenied | Refusal::UploadNotAllowed | Refusal::Unauthorized => {
             (ErrorCode::ACCESS, "Denied")
         }
-        Refusal::PasswordOverTftp => (ErrorCode::ACCESS, "No TFTP"),
+        Refusal::PasswordOverTftp => (ErrorCode::ACCESS, "Protected"),
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
         // Met with silence, or with this where it is not.

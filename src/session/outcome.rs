@@ -98,6 +98,17 @@ labels! {
     Precondition "refused" "precondition_failed": Outcome::Refused(Refusal::PreconditionFailed),
     Expectation "refused" "expectation_unknown": Outcome::Refused(Refusal::ExpectationUnknown),
     Unauthorized "refused" "unauthorized": Outcome::Refused(Refusal::Unauthorized),
+    CredentialsMissing "refused" "credentials_missing":
+        Outcome::Refused(Refusal::CredentialsMissing),
+    CredentialsUnusable "refused" "credentials_unusable":
+        Outcome::Refused(Refusal::CredentialsUnusable),
+    CredentialsWrong "refused" "wrong_password": Outcome::Refused(Refusal::CredentialsWrong),
+    UserNotAllowed "refused" "user_not_allowed": Outcome::Refused(Refusal::UserNotAllowed),
+    ChallengeStale "refused" "challenge_stale": Outcome::Refused(Refusal::ChallengeStale),
+    CredentialsUnchecked "refused" "credentials_unchecked":
+        Outcome::Refused(Refusal::CredentialsUnchecked),
+    PasswordOverTftp "refused" "password_over_tftp":
+        Outcome::Refused(Refusal::PasswordOverTftp),
     CertificateNeeded "refused" "certificate_needed":
         Outcome::Refused(Refusal::CertificateNeeded),
     SlowedDown "refused" "too_many_wrong_secrets": Outcome::Refused(Refusal::SlowedDown),

@@ -12,6 +12,7 @@ pub mod model;
 pub mod pace;
 mod queue;
 pub mod slots;
+pub mod strangers;
 
 use std::sync::Arc;
 

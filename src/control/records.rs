@@ -154,8 +154,11 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
 /// What the phone did and what became of it, for people. HTTP's logs are searched by status.
 fn sentence(record: &Record, told: Told, file: Option<&str>) -> String {
     let mut text = String::from(record.verb.word());
-    if let Some(file) = file {
-        text.extend([" ", file]);
+    match file {
+        // A name must not look like fields of the line.
+        Some(file) if file.contains([' ', '=', '"']) => text.extend([" \"", file, "\""]),
+        Some(file) => text.extend([" ", file]),
+        None => {}
     }
     text.extend([": ", told.outcome]);
     if let Some(status) = record.status {

@@ -271,6 +271,8 @@ pub enum Refusal {
     TooSlow,
     /// The address has too many connections, or all addresses together have.
     TooManyConnections,
+    /// Clients outside the access list have all the connections that they may have.
+    TooManyStrangers,
     /// The connection could not be secured.
     Handshake(Handshake),
     /// The phone does not say by SNMP who uses it.

@@ -116,6 +116,8 @@ labels! {
     TooSlow "refused" "too_slow": Outcome::Refused(Refusal::TooSlow),
     TooManyConnections "refused" "too_many_connections":
         Outcome::Refused(Refusal::TooManyConnections),
+    TooManyStrangers "refused" "too_many_strangers":
+        Outcome::Refused(Refusal::TooManyStrangers),
 
     TlsUntrusted "refused" "tls_server_untrusted":
         Outcome::Refused(Refusal::Handshake(Handshake::Untrusted)),

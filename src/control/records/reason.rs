@@ -112,6 +112,8 @@ fn path_reason(why: BadPath) -> &'static str {
 
 const MISSES: &str = "the address asks for too many names that do not exist, and is stopped for \
      a while (misses_max in [guesses])";
+const TOO_MANY_CONNECTIONS: &str = "too many connections (`per_address` or `max` in \
+     [connections]; of FTP, `per_address` or `sessions_max` in [ftp])";
 const CERTIFICATE_NEEDED: &str =
     "the vault is for phones that show a client certificate (auth in [vault])";
 const CREDENTIALS_UNUSABLE: &str = "the credentials cannot be read, or are of a scheme, realm or \
@@ -169,9 +171,12 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::VaultBound => (VAULT_BOUND, Level::WARN),
         Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
         Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
-        Refusal::TooManyConnections => {
-            ("too many connections (per_address or max in [connections])", Level::WARN)
-        }
+        Refusal::TooManyConnections => (TOO_MANY_CONNECTIONS, Level::WARN),
+        Refusal::TooManyStrangers => (
+            "clients outside the access list have all the connections that they may have: an \
+             eighth",
+            Level::WARN,
+        ),
         Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
         Refusal::Unidentified(why) => (passport_reason(why), Level::WARN),
         Refusal::NobodyLoggedIn => ("nobody is logged in at the phone (SNMP)", Level::WARN),

@@ -47,6 +47,9 @@ impl Connections for Engine {
         *here += 1;
         let crowded = limits.per_address_max > 0 && *here as usize > limits.per_address_max;
         let full = self.sessions >= limits.sessions_max;
+        let client = peer.ip().to_canonical();
+        let stranger = !turn.snapshot.policy.access.permits(Protocol::Ftp, client);
+        let has_place = !stranger || self.strangers.take(limits.sessions_max);
         self.sessions += 1;
         let id = self.connections.insert(Connection::Control(Session {
             peer,
@@ -80,12 +83,17 @@ impl Connections for Engine {
             stuck_since: None,
             ended: false,
             hung_up: false,
+            is_stranger: stranger && has_place,
         }));
         let refusal = match () {
             () if self.stopping => Some((Refusal::Stopping, "The server is about to stop.")),
             () if crowded || full => {
                 let text = "Too many sessions are open; come back in a moment.";
                 Some((Refusal::TooManyConnections, text))
+            }
+            () if !has_place => {
+                let text = "Too many clients outside the access list are here.";
+                Some((Refusal::TooManyStrangers, text))
             }
             () => None,
         };
@@ -284,6 +292,9 @@ impl Connections for Engine {
         match self.connections.open(id) {
             Some(Connection::Control(session)) => {
                 let address = AddressKey::from(session.peer.ip());
+                if session.is_stranger {
+                    self.strangers.give_back();
+                }
                 self.conclude(id, Outcome::Aborted(Abort::Disconnected), turn);
                 self.drop_data(id, Closing::Reset);
                 self.connections.remove(id);

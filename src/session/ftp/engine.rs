@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::admission::address::AddressKey;
+use crate::admission::strangers::Strangers;
 use crate::content::Ask;
 use crate::content::files::{Act, Part, Tree};
 use crate::session::ftp::data::Door;
@@ -34,6 +35,7 @@ pub struct Engine {
     pub(super) connections: Table<Connection>,
     pub(super) sessions: usize,
     pub(super) per_address: HashMap<AddressKey, u32>,
+    pub(super) strangers: Strangers,
     /// Bytes of phones' uploads in memory.
     pub(super) uploads_held: u64,
     pub(super) stopping: bool,
@@ -70,6 +72,7 @@ impl Default for Engine {
             connections: Table::new(crate::content::Ticket::FTP),
             sessions: 0,
             per_address: HashMap::new(),
+            strangers: Strangers::default(),
             uploads_held: 0,
             stopping: false,
             tree: FtpPolicy::default().tree,

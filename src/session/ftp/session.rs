@@ -81,6 +81,8 @@ pub(super) struct Session {
     pub(super) ended: bool,
     /// Nor will it, though what it sent before is not read yet.
     pub(super) hung_up: bool,
+    /// It counts as one of a client outside the access list.
+    pub(super) is_stranger: bool,
 }
 
 /// What came in place of a line, or the line.

@@ -51,6 +51,8 @@ pub(super) struct Connection {
     pub(super) discarded: u64,
     /// It counts among the handshakes of its address.
     pub(super) handshaking: bool,
+    /// It counts as one of a client outside the access list.
+    pub(super) stranger: bool,
     /// A refusal that is told after a while: its address asks for too much that does not exist.
     pub(super) held: Option<No>,
     /// How much of what was sent has arrived.

@@ -41,7 +41,8 @@ impl Connections for Engine {
     ) -> Option<ConnectionId> {
         turn.counters.stream_connections.up();
         let limits = &turn.snapshot.policy.http.limits;
-        let handshaking = self.protocol(listener) == Protocol::Https;
+        let protocol = self.protocol(listener);
+        let handshaking = protocol == Protocol::Https;
         let client = AddressKey::from(peer.ip());
         let here = self.per_address.entry(client).or_default();
         // Handshakes cost the most, so one address never has more than half of all places at
@@ -51,13 +52,22 @@ impl Connections for Engine {
         let crowded = each > 0
             && (here.connections as usize >= each
                 || (handshaking && here.handshakes as usize >= half));
-        if crowded || self.connections.len() >= limits.connections_max || self.stopping {
+        let stranger = !turn.snapshot.policy.access.permits(protocol, peer.ip().to_canonical());
+        let refusal = match () {
+            () if self.stopping => Some(Refusal::Stopping),
+            () if crowded || self.connections.len() >= limits.connections_max => {
+                Some(Refusal::TooManyConnections)
+            }
+            () if stranger && !self.strangers.take(limits.connections_max) => {
+                Some(Refusal::TooManyStrangers)
+            }
+            () => None,
+        };
+        if let Some(refusal) = refusal {
             if here.connections == 0 {
                 self.per_address.remove(&client);
             }
             turn.counters.stream_refused.up();
-            let refusal =
-                if self.stopping { Refusal::Stopping } else { Refusal::TooManyConnections };
             self.note_lone(peer, listener, Outcome::Refused(refusal), turn.now);
             return None;
         }
@@ -82,6 +92,7 @@ impl Connections for Engine {
             arrivals: Arrivals::default(),
             user_agent: None,
             handshaking,
+            stranger,
             held: None,
         });
         self.set_deadline(id, Some(turn.now + limits.head_timeout));
@@ -192,6 +203,9 @@ impl Connections for Engine {
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
         let Some(connection) = self.connections.remove(id) else { return };
+        if connection.stranger {
+            self.strangers.give_back();
+        }
         let address = AddressKey::from(connection.peer.ip());
         if let Some(here) = self.per_address.get_mut(&address) {
             here.connections -= 1;

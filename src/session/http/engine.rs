@@ -6,6 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::admission::address::AddressKey;
+use crate::admission::strangers::Strangers;
 use crate::content::{Ask, Ticket};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
@@ -34,6 +35,7 @@ pub struct Engine {
     pub(super) listeners: Vec<HttpListener>,
     pub(super) connections: Table<Connection>,
     pub(super) per_address: HashMap<AddressKey, Share>,
+    pub(super) strangers: Strangers,
     /// Bytes of bodies in memory.
     pub(super) bodies_held: u64,
     pub(super) dated: Dated,

@@ -340,12 +340,13 @@ impl World {
         assert_eq!(ids.len(), engine.connections_open());
         assert!(ids.iter().eq(self.wires.keys()) || same(&ids, &self.wires), "not the same ones");
         assert!(!engine.has_ready(), "somebody was not driven");
-        let (mut told, mut held, mut waiting) = (0, 0, 0);
+        let (mut told, mut held, mut waiting, mut strangers) = (0, 0, 0, 0);
         let mut addresses = BTreeMap::new();
         for id in ids {
             let Some(connection) = engine.connections.open(id) else { continue };
             let Some(wire) = self.wires.get(&id) else { continue };
             told += usize::from(connection.told.is_some());
+            strangers += usize::from(connection.stranger);
             held += connection.body_held;
             let here =
                 addresses.entry(crate::admission::address::AddressKey::from(connection.peer.ip()));
@@ -372,6 +373,7 @@ impl World {
             };
             assert!(has_future, "{} is forgotten: {connection:?}", wire.peer);
         }
+        assert_eq!(strangers, engine.strangers.open());
         assert_eq!(told, engine.requests_open());
         assert_eq!(held, engine.bodies_held());
         assert_eq!(waiting, self.admission.slots.waiting(), "requests that wait for a slot");

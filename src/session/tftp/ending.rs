@@ -268,6 +268,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::VaultBound
         | Refusal::TooSlow
         | Refusal::TooManyConnections
+        | Refusal::TooManyStrangers
         | Refusal::Handshake(_)
         | Refusal::Unidentified(_)
         | Refusal::NobodyLoggedIn

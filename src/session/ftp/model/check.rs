@@ -124,7 +124,7 @@ impl World {
         let engine = &self.engine;
         assert!(!engine.has_ready(), "somebody was not driven");
         let (mut sessions, mut transfers, mut held, mut waiting, mut awaited) = (0, 0, 0, 0, 0);
-        let mut addresses = BTreeMap::new();
+        let (mut addresses, mut strangers) = (BTreeMap::new(), 0);
         for (id, connection) in engine.connections.iter() {
             let session = match connection {
                 Connection::Control(session) => session,
@@ -135,6 +135,7 @@ impl World {
                 }
             };
             sessions += 1;
+            strangers += usize::from(session.is_stranger);
             let address = crate::admission::address::AddressKey::from(session.peer.ip());
             *addresses.entry(address).or_insert(0) += 1;
             if let Some(transfer) = session.transfer() {
@@ -148,6 +149,7 @@ impl World {
             self.check_session(id, session);
         }
         assert_eq!(sessions, engine.sessions_open());
+        assert_eq!(strangers, engine.strangers.open());
         assert_eq!(transfers, engine.transfers_open());
         assert_eq!(held, engine.uploads_held());
         assert_eq!(waiting, self.admission.slots.waiting(), "transfers that wait for a slot");

@@ -15,6 +15,22 @@ fn one_session_too_many_is_told_so() {
 }
 
 #[test]
+fn strangers_never_have_all_sessions() {
+    let mut bench = Bench::with(PHONE, |policy| policy.ftp.limits.sessions_max = 16);
+    let mut connect = |from: &str| bench.world.connect(from.parse().unwrap(), false).unwrap();
+    let first = connect("192.0.2.1:1");
+    connect("192.0.2.2:1");
+    let third = connect("192.0.2.3:1");
+    bench.settle();
+    assert!(!bench.world.wires.contains_key(&third), "an eighth of 16");
+    assert_eq!(bench.refused(), Some(Refusal::TooManyStrangers));
+    bench.world.reset(first);
+    let next = bench.world.connect("192.0.2.3:2".parse().unwrap(), false).unwrap();
+    bench.settle();
+    assert!(bench.world.wires.contains_key(&next));
+}
+
+#[test]
 fn commands_come_no_faster_than_is_allowed_and_none_is_lost() {
     let mut bench = Bench::new();
     let heard = bench.send(&b"NOOP\r\n".repeat(600)).len();

@@ -7,7 +7,9 @@ use crate::count::Counters;
 use crate::session::tftp::engine::{Arrival, Engine};
 use crate::session::tftp::lanes::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId};
-use crate::session::{Abort, Failure, Outcome, Protocol, Record, Refusal, Turn, WORDS_BYTES_MAX};
+use crate::session::{
+    Abort, Failure, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb, WORDS_BYTES_MAX, clip,
+};
 use crate::time::Instant;
 use crate::vendor::{header_reads, probes};
 use crate::wire::tftp::{Control, ErrorCode};
@@ -18,6 +20,9 @@ impl Engine {
     pub(super) fn finish_read(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let again = self.transfers.open(id).is_some_and(|transfer| transfer.asked_again(turn.now));
         let done = self.end(id, Outcome::Done, turn);
+        if let Some(Transfer { peer, file: File::Read(entry), .. }) = &done {
+            self.past.note_read(*peer, entry);
+        }
         if let Some(done) = done.filter(|_| again) {
             self.restart(done, turn);
         }
@@ -31,9 +36,20 @@ impl Engine {
         arrival: Arrival<'_>,
         turn: &mut Turn<'_>,
     ) {
-        let Some(id) = self.transfers.find(arrival.peer) else { return };
-        let Some(transfer) = self.transfers.open(id) else { return };
-        if transfer.port != arrival.port || transfer.from != arrival.from {
+        let words = (!text.is_empty()).then(|| clip(text, WORDS_BYTES_MAX));
+        let id = self.transfers.find(arrival.peer);
+        let is_here = |transfer: &&mut Transfer| {
+            transfer.port == arrival.port && transfer.from == arrival.from
+        };
+        let Some(id) = id else { return self.handle_late_error(code, words, arrival, turn) };
+        let Some(transfer) = self.transfers.open_mut(id).filter(is_here) else { return };
+        if let (State::Receiving(receiving), File::Write(target)) =
+            (&transfer.state, &mut transfer.file)
+            && receiving.is_whole()
+            && !target.cancel.cancel()
+        {
+            // It is in its place, and nobody else knows yet: what the log tells is that.
+            target.words = words.map(Box::from);
             return;
         }
         let (is_opening, asked_size) = match &transfer.state {
@@ -57,8 +73,27 @@ impl Engine {
         } else {
             Abort::ByPhone(code.0)
         };
-        let words = (!text.is_empty()).then(|| &text[..text.len().min(WORDS_BYTES_MAX)]);
         let _ended = self.end_told(id, Outcome::Aborted(abort), words, turn);
+    }
+
+    /// A phone that had acknowledged a whole file says what it thinks of it: told once.
+    fn handle_late_error(
+        &mut self,
+        code: ErrorCode,
+        words: Option<&[u8]>,
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        // Without a word it tells nothing: many phones end so what they have read.
+        let (Some(words), Arrival { peer, port, .. }) = (words, arrival) else { return };
+        let Some(entry) = self.past.take_read(peer, port, turn.now) else { return };
+        let bytes = entry.version.bytes;
+        let told = (Verb::Fetch, Subject::File(entry));
+        let outcome = Outcome::Aborted(Abort::ByPhone(code.0));
+        let record = Record::new(Protocol::Tftp, peer, told, turn.now, outcome);
+        let words = Some(words.into());
+        let record = Record { bytes, of_bytes: Some(bytes), words, ..record };
+        self.note(record, turn.counters);
     }
 
     /// The phone that reads has fallen silent.

@@ -4,7 +4,9 @@
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
 
+use crate::content::Entry;
 use crate::session::tftp::transfer::PortId;
 use crate::time::{Duration, Instant};
 
@@ -13,12 +15,14 @@ const ECHO: Duration = Duration::from_secs(10);
 /// Places in the table.
 const PEERS: usize = 4_096;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Row {
     peer_hash: u32,
     turn: u16,
     port: Option<PortId>,
     ended: Instant,
+    /// What it has read to the end; not kept for this.
+    read: Weak<Entry>,
 }
 
 /// The ports and ends of recent transfers, by peer.
@@ -39,7 +43,8 @@ impl Past {
     /// Remembers nobody yet. `seed` must not be known to peers.
     #[must_use]
     pub fn new(seed: u64) -> Past {
-        let row = Row { peer_hash: 0, turn: 0, port: None, ended: Instant::START };
+        let (ended, read) = (Instant::START, Weak::new());
+        let row = Row { peer_hash: 0, turn: 0, port: None, ended, read };
         Past { rows: vec![row; PEERS].into_boxed_slice(), seed }
     }
 
@@ -57,6 +62,27 @@ impl Past {
         row.peer_hash = peer_hash;
         row.port = Some(port);
         row.ended = now;
+        row.read = Weak::new();
+    }
+
+    /// Notes that the transfer of a peer that has just ended was that of a whole file.
+    pub fn note_read(&mut self, peer: SocketAddr, entry: &Arc<Entry>) {
+        let (row, peer_hash) = self.row(peer);
+        if row.peer_hash == peer_hash {
+            row.read = Arc::downgrade(entry);
+        }
+    }
+
+    /// The file that a peer had read to the end a moment ago, once.
+    pub fn take_read(
+        &mut self,
+        peer: SocketAddr,
+        port: PortId,
+        now: Instant,
+    ) -> Option<Arc<Entry>> {
+        let is_echo = self.is_echo(peer, port, now);
+        let (row, _) = self.row(peer);
+        std::mem::take(&mut row.read).upgrade().filter(|_| is_echo)
     }
 
     /// Whether a packet that belongs to no transfer is a late one of the peer's past.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
+use crate::cancel::CancelToken;
 use crate::content::blob::Blob;
 use crate::content::{Ask, Form};
 use crate::policy::trace::NoTrace;
@@ -392,6 +393,8 @@ fn file_of(action: &Action<'_>, has_form: bool) -> Result<File, Refusal> {
             bytes_max: rule.bytes_max,
             existing: rule.existing,
             spool: None,
+            cancel: CancelToken::default(),
+            words: None,
         }))),
         // TFTP has no passwords.
         Action::NeedsCredentials { .. } => Err(Refusal::PasswordOverTftp),

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::admission::pace::PhonePace;
+use crate::cancel::CancelToken;
 use crate::content::blob::Blob;
 use crate::content::{Entry, Form, Ticket};
 use crate::session::tftp::receive::Receiving;
@@ -65,6 +66,10 @@ pub struct Target {
     pub existing: Existing,
     /// The file aside that parts of it are in; none while all is in memory, or a part is under way.
     pub spool: Option<Spool>,
+    /// Takes the file back, as long as it has not been put in its place.
+    pub cancel: CancelToken,
+    /// What the phone said in an ERROR that came too late for that.
+    pub words: Option<Box<[u8]>>,
 }
 
 /// The file of a transfer.

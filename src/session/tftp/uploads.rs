@@ -12,7 +12,7 @@ use crate::session::tftp::finished::{Content, Finished};
 use crate::session::tftp::lanes::Reply;
 use crate::session::tftp::receive::{Received, Receiving};
 use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId};
-use crate::session::{Failure, Outcome, Refusal, Turn};
+use crate::session::{Failure, Outcome, Record, Refusal, Turn};
 use crate::vault::deed::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
 use crate::wire::name::FileName;
@@ -166,7 +166,7 @@ impl Engine {
             name: target.name,
             bytes_max: target.bytes_max,
             existing: target.existing,
-            precondition: Precondition::None,
+            precondition: Precondition::Unless(target.cancel.clone()),
             client: transfer.peer.ip(),
             spool: target.spool.take(),
             bytes,
@@ -182,8 +182,12 @@ impl Engine {
         receiving.handle_stored();
         turn.admission.slots.end(transfer.peer.ip(), turn.now);
         turn.counters.uploads_stored.up();
+        let words = match &mut transfer.file {
+            File::Write(target) => target.words.take(),
+            File::Read(_) => None,
+        };
         let record = record(transfer, Outcome::Done, turn.now);
-        self.note(record, turn.counters);
+        self.note(Record { words, ..record }, turn.counters);
         self.ready(id, turn);
     }
 

@@ -203,6 +203,24 @@ fn a_phone_s_own_reason_is_told_with_code_and_text_and_the_bytes_that_it_has() {
 }
 
 #[test]
+fn what_a_phone_says_of_a_file_that_it_has_whole_is_told_once() {
+    let mut bench = Bench::new();
+    bench.read("two", "");
+    bench.ack(1);
+    bench.ack(2);
+    assert_eq!(bench.outcomes(), [Outcome::Done]);
+    let (empty, error) = (Control::error(ErrorCode(0), ""), Control::error(ErrorCode(0), "bad"));
+    bench.tell(bench.from, empty.as_bytes());
+    assert_eq!(bench.outcomes().len(), 1, "no word, no news");
+    bench.tell(bench.from, error.as_bytes());
+    bench.tell(bench.from, error.as_bytes());
+    assert_eq!(bench.outcomes()[1..], [Outcome::Aborted(Abort::ByPhone(0))]);
+    let record = bench.world.records.last().unwrap();
+    assert_eq!(record.words.as_deref(), Some(&b"bad"[..]));
+    assert_eq!(Some(record.bytes), record.of_bytes);
+}
+
+#[test]
 fn a_phone_s_words_are_cut_to_what_a_line_holds() {
     let mut bench = Bench::new();
     bench.read("huge", "");

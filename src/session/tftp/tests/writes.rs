@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::content::{Answer, Ask, StoreError};
-use crate::session::{Failure, Refusal};
+use crate::session::{Abort, Failure, Refusal};
+use crate::vault::deed::Precondition;
 use crate::vault::upload::{PartDone, PartOp};
 
 /// The bytes that are to be stored.
@@ -244,6 +245,29 @@ fn a_disk_that_fails_in_the_middle_of_an_upload_ends_it_at_once() {
     assert_eq!(bench.answer(1), ["ERROR 3"]);
     assert_eq!(bench.outcomes(), [Outcome::Failed(Failure::Store(StoreError::Full))]);
     assert_eq!(bench.world.engine.upload_bytes_held, 0);
+}
+
+#[test]
+fn a_phone_takes_its_upload_back_until_it_is_in_its_place() {
+    for was_placed in [false, true] {
+        let mut bench = waiting();
+        bench.write("a.log", "");
+        bench.data(1, b"half");
+        let Ask::Store { upload, .. } = &bench.world.asks[0] else { panic!() };
+        let Precondition::Unless(token) = upload.precondition.clone() else { panic!() };
+        assert!(!was_placed || token.commit());
+        let error = Control::error(ErrorCode(0), "user abort");
+        bench.tell(bench.from, error.as_bytes());
+        assert_eq!(token.is_cancelled(), !was_placed);
+        bench.answer(0);
+        let expected = match was_placed {
+            true => Outcome::Done,
+            false => Outcome::Aborted(Abort::ByPhone(0)),
+        };
+        assert_eq!(bench.outcomes(), [expected]);
+        let record = bench.world.records.last().unwrap();
+        assert_eq!(record.words.as_deref(), Some(&b"user abort"[..]));
+    }
 }
 
 #[test]

@@ -43,13 +43,7 @@ impl Connections for Engine {
         turn.counters.stream_connections.up();
         let limits = turn.snapshot.policy.ftp.limits;
         let implicit = self.is_implicit(listener);
-        let here = self.per_address.entry(peer.ip().into()).or_default();
-        *here += 1;
-        let crowded = limits.per_address_max > 0 && *here as usize > limits.per_address_max;
-        let full = self.sessions >= limits.sessions_max;
-        let client = peer.ip().to_canonical();
-        let stranger = !turn.snapshot.policy.access.permits(Protocol::Ftp, client);
-        let has_place = !stranger || self.strangers.take(limits.sessions_max);
+        let (refusal, is_stranger) = self.judge_session(peer, turn);
         self.sessions += 1;
         let id = self.connections.insert(Connection::Control(Session {
             peer,
@@ -83,20 +77,8 @@ impl Connections for Engine {
             stuck_since: None,
             ended: false,
             hung_up: false,
-            is_stranger: stranger && has_place,
+            is_stranger,
         }));
-        let refusal = match () {
-            () if self.stopping => Some((Refusal::Stopping, "The server is about to stop.")),
-            () if crowded || full => {
-                let text = "Too many sessions are open; come back in a moment.";
-                Some((Refusal::TooManyConnections, text))
-            }
-            () if !has_place => {
-                let text = "Too many clients outside the access list are here.";
-                Some((Refusal::TooManyStrangers, text))
-            }
-            () => None,
-        };
         match refusal {
             None => {
                 self.reply(id, Code::READY, "Ringpost serves telephones.");
@@ -389,6 +371,36 @@ fn next_of_session(session: &mut Session) -> Next {
 }
 
 impl Engine {
+    /// Counts a new session; says why there is no room for it, and whether it takes one of the
+    /// places of clients outside the access list.
+    fn judge_session(
+        &mut self,
+        peer: SocketAddr,
+        turn: &Turn<'_>,
+    ) -> (Option<(Refusal, &'static str)>, bool) {
+        let limits = turn.snapshot.policy.ftp.limits;
+        let here = self.per_address.entry(peer.ip().into()).or_default();
+        *here += 1;
+        let crowded = limits.per_address_max > 0 && *here as usize > limits.per_address_max;
+        let full = self.sessions >= limits.sessions_max;
+        let client = peer.ip().to_canonical();
+        let stranger = !turn.snapshot.policy.access.permits(Protocol::Ftp, client);
+        let has_place = !stranger || self.strangers.take(limits.sessions_max);
+        let refusal = match () {
+            () if self.stopping => Some((Refusal::Stopping, "The server is about to stop.")),
+            () if crowded || full => {
+                let text = "Too many sessions are open; come back in a moment.";
+                Some((Refusal::TooManyConnections, text))
+            }
+            () if !has_place => {
+                let text = "Too many clients outside the access list are here.";
+                Some((Refusal::TooManyStrangers, text))
+            }
+            () => None,
+        };
+        (refusal, stranger && has_place)
+    }
+
     fn next_of_data(&mut self, id: ConnectionId) -> Next {
         let Some(data) = self.data(id) else { return Next::Close };
         match (data.closing, data.stage) {

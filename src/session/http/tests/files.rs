@@ -363,6 +363,26 @@ fn a_phone_outside_the_access_list_gets_a_refusal_or_the_override_file() {
 }
 
 #[test]
+fn strangers_never_have_all_connections() {
+    let mut bench = Bench::with(|policy| {
+        policy.http.limits.connections_max = 16;
+        let range = crate::admission::access::Range::parse("10.0").unwrap();
+        let list = crate::admission::access::List::new([range]);
+        let list = crate::admission::access::NamedList { name: "list".into(), list };
+        policy.access.limit(crate::session::Protocol::Http, Arc::new(list));
+    });
+    let mut connect = |from: &str| bench.world.connect(from.parse().unwrap(), false);
+    let first = connect("192.0.2.1:1").unwrap();
+    assert!(connect("192.0.2.2:1").is_some());
+    assert!(connect("192.0.2.3:1").is_none(), "an eighth of 16");
+    assert!((0..13).all(|place| connect(&format!("10.0.0.7:{}", 1 + place)).is_some()));
+    bench.world.settle();
+    assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::TooManyStrangers)]);
+    bench.world.reset(first);
+    assert!(bench.world.connect("192.0.2.3:1".parse().unwrap(), false).is_some());
+}
+
+#[test]
 fn the_certificate_of_the_own_authority_can_be_fetched() {
     let pem: Arc<[u8]> = (*b"-----BEGIN CERTIFICATE-----").into();
     let mut bench = Bench::with(|policy| {

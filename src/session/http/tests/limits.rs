@@ -27,26 +27,6 @@ fn one_connection_too_many_of_an_address_is_closed_at_once() {
 }
 
 #[test]
-fn strangers_never_have_all_connections() {
-    let mut bench = Bench::with(|policy| {
-        policy.http.limits.connections_max = 16;
-        let range = crate::admission::access::Range::parse("10.0").unwrap();
-        let list = crate::admission::access::List::new([range]);
-        let list = crate::admission::access::NamedList { name: "list".into(), list };
-        policy.access.limit(Protocol::Http, std::sync::Arc::new(list));
-    });
-    let mut connect = |from: &str| bench.world.connect(from.parse().unwrap(), false);
-    let first = connect("192.0.2.1:1").unwrap();
-    assert!(connect("192.0.2.2:1").is_some());
-    assert!(connect("192.0.2.3:1").is_none(), "an eighth of 16");
-    assert!((0..13).all(|place| connect(&format!("10.0.0.7:{}", 1 + place)).is_some()));
-    bench.world.settle();
-    assert_eq!(bench.outcomes(), [Outcome::Refused(Refusal::TooManyStrangers)]);
-    bench.world.reset(first);
-    assert!(bench.world.connect("192.0.2.3:1".parse().unwrap(), false).is_some());
-}
-
-#[test]
 fn a_phone_that_asks_nothing_is_closed_in_time_without_a_word() {
     let mut bench = Bench::new();
     bench.wait(9_900);

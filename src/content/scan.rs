@@ -417,7 +417,7 @@ impl Scanner {
         if may_read(&beneath, path, meta) {
             self.pardon(path);
         } else {
-            self.omit(Omission::Unreadable, path, "its mode does not let this process read it");
+            self.omit(Omission::Unreadable, path, &mode_fault(meta));
         }
         self.meet(&entry);
         if is_new {
@@ -480,6 +480,13 @@ impl Scanner {
 
 pub(super) fn address(entry: &Arc<Entry>) -> usize {
     Arc::as_ptr(entry) as usize
+}
+
+/// Why a file's mode keeps this process from reading it.
+fn mode_fault(meta: &Metadata) -> String {
+    use cap_std::fs::MetadataExt as _;
+    let (mode, owner, me) = (meta.mode() & 0o7777, meta.uid(), nix::unistd::geteuid());
+    format!("its mode is {mode:04o}, its owner is user {owner}, and this process is user {me}")
 }
 
 /// Why nothing can be served through a link, in words.

@@ -3,7 +3,9 @@
 //! Workers push records into a bounded queue and never wait; one thread writes them. The same
 //! thing again from the same phone is counted and told in one line at the end of a while.
 
+mod cause;
 mod reason;
+mod silence;
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
@@ -20,7 +22,11 @@ use crate::net::view::RecordSink;
 use crate::session::{Outcome, Record, SAID_BYTES_MAX, Subject, Verb};
 use crate::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
+
+use crate::session::snapshot::Snapshot;
 use reason::Told;
+use silence::{Silence, SilentNetwork};
 
 /// How often the queue is looked at.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
@@ -43,16 +49,25 @@ impl RecordWriter {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(sink: Arc<RecordSink>, clock: Clock) -> std::io::Result<Self> {
+    pub fn start(
+        sink: Arc<RecordSink>,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        clock: Clock,
+    ) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new().name("log".into()).spawn(move || {
-            let mut floods = Floods::default();
+            let (mut floods, mut silence) = (Floods::default(), Silence::default());
             loop {
                 let last = stopped.load(Relaxed);
-                sink.tell_done(LevelFilter::current() >= LevelFilter::INFO);
+                let tells_done = LevelFilter::current() >= LevelFilter::INFO;
+                sink.tell_done(tells_done);
                 while let Some(record) = sink.pop() {
-                    write(&record, &mut floods, clock.now());
+                    write(&record, &mut floods, &snapshot, clock.now());
+                    // Without those that ended well it would seem that nobody answers.
+                    if tells_done && let Some(silent) = silence.note(&record, clock.now()) {
+                        tell_silent(&silent);
+                    }
                 }
                 floods.tell(if last { clock.now() + WHILE } else { clock.now() });
                 if last {
@@ -79,7 +94,6 @@ impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Subject::File(entry) => Escaped(entry.path.as_bytes()).fmt(f),
-            Subject::Name(name) => Escaped(name.as_bytes()).fmt(f),
             Subject::Said(bytes) => {
                 let cut = if bytes.len() < SAID_BYTES_MAX { "" } else { "..." };
                 write!(f, "{}{cut}", Escaped(bytes))
@@ -89,7 +103,7 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-fn write(record: &Record, floods: &mut Floods, now: Instant) {
+fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now: Instant) {
     let told = Told::new(&record.outcome, record.verb, record.bytes);
     if !is_written(told.level) {
         return;
@@ -106,7 +120,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
             | Verb::LogIn
             | Verb::Make
             | Verb::Rename,
-            subject @ (Subject::File(_) | Subject::Name(_) | Subject::Said(_)),
+            subject @ (Subject::File(_) | Subject::Said(_)),
         ) => Some(Shown(subject).to_string()),
     };
     let file = file.as_deref();
@@ -115,7 +129,8 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
     if told.may_flood() && !floods.admits(ip, told, file.unwrap_or_default(), now) {
         return;
     }
-    let text = sentence(record, told, file);
+    let cause = cause::cause(record, &snapshot.load().catalog);
+    let text = sentence(record, told, cause.as_deref(), file);
     let ms = u64::try_from(record.took.as_millis()).unwrap_or(u64::MAX);
     let words = record.words.as_deref().map(|words| Escaped(words).to_string());
     let agent = record.user_agent.as_deref().map(|agent| Escaped(agent).to_string());
@@ -128,6 +143,7 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
                 $level,
                 ip = %ip,
                 port = record.peer.port(),
+                server_port = record.server_port,
                 protocol = record.protocol.name(),
                 verb = record.verb.word(),
                 file,
@@ -151,8 +167,21 @@ fn write(record: &Record, floods: &mut Floods, now: Instant) {
     at_level!(told.level, line);
 }
 
+/// Tells once what the lines about single phones hide.
+fn tell_silent(silent: &SilentNetwork) {
+    let SilentNetwork { network, phones } = silent;
+    tracing::warn!(
+        target: "transfer",
+        %network,
+        phones,
+        "none of {phones} phones of {network} answered what was sent to them: a firewall may let \
+         through what comes to the port for requests and nothing else; let answers through, or \
+         set `ports` in [tftp] to \"single\" or to a range that is open there",
+    );
+}
+
 /// What the phone did and what became of it, for people. HTTP's logs are searched by status.
-fn sentence(record: &Record, told: Told, file: Option<&str>) -> String {
+fn sentence(record: &Record, told: Told, cause: Option<&str>, file: Option<&str>) -> String {
     let mut text = String::from(record.verb.word());
     match file {
         // A name must not look like fields of the line.
@@ -171,6 +200,12 @@ fn sentence(record: &Record, told: Told, file: Option<&str>) -> String {
     }
     if !told.reason.is_empty() {
         text.extend([": ", told.reason]);
+    }
+    if let Some(cause) = cause {
+        text.extend([": ", cause]);
+    }
+    if let Some(port) = record.server_port {
+        let _ = write!(text, " what was sent to it from port {port} of this server");
     }
     if let Some(words) = &record.words {
         let _ = write!(text, ": \"{}\"", Escaped(words));
@@ -421,7 +456,7 @@ mod tests {
     fn said(outcome: Outcome, status: Option<u16>, verb: Verb, bytes: u64) -> String {
         let record = Record { status, verb, bytes, ..record("10.0.0.1:5", b"a.txt", outcome) };
         let file = (verb != Verb::Connect).then_some("a.txt");
-        sentence(&record, Told::new(&outcome, verb, bytes), file)
+        sentence(&record, Told::new(&outcome, verb, bytes), None, file)
     }
 
     #[test]
@@ -485,9 +520,24 @@ mod tests {
         let told = Told::new(&outcome, record.verb, record.bytes);
         assert_eq!(told.level, Level::WARN);
         assert_eq!(
-            sentence(&record, told, Some("a.txt")),
+            sentence(&record, told, None, Some("a.txt")),
             "fetches a.txt: aborted after 9728 of 3000000 bytes: the phone gave up (ERROR 0): \
              \"signature check failed\\n\\u{1b}[2J\"",
+        );
+    }
+
+    #[test]
+    fn a_phone_that_never_answered_is_a_warning_with_the_port_that_it_was_sent_to_from() {
+        let record = Record {
+            server_port: Some(40_123),
+            ..record("10.0.0.1:5", b"a.txt", Outcome::TimedOut)
+        };
+        let told = Told::new(&record.outcome, record.verb, record.bytes);
+        assert_eq!(told.level, Level::WARN);
+        assert_eq!(
+            sentence(&record, told, None, Some("a.txt")),
+            "fetches a.txt: timed_out: the phone never answered what was sent to it from port 40123 \
+             of this server"
         );
     }
 

@@ -200,7 +200,8 @@ impl<D: DataPath> Daemon<D> {
         let views = views(workers)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
-        let writer = RecordWriter::start(records.clone(), clock).map_err(no_thread)?;
+        let writer =
+            RecordWriter::start(records.clone(), snapshot.clone(), clock).map_err(no_thread)?;
         let watch = watch(&settings, None, &snapshot, published(&settings)).map_err(no_thread)?;
         let parts = Parts {
             settings: settings.clone(),

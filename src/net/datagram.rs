@@ -94,8 +94,17 @@ impl Datagrams {
         self.order.splice(0..0, pool.iter().map(|port| usize::from(port.0)));
         self.order.push(usize::from(asked.0));
         let answers = if pool.is_empty() { vec![asked] } else { pool };
+        let numbers: Vec<_> = answers.iter().map(|port| (*port, self.number(*port))).collect();
         self.engine.set_answers(asked, answers);
+        for (port, number) in numbers {
+            number.into_iter().for_each(|number| self.engine.set_number(port, number));
+        }
         Ok(())
+    }
+
+    /// The number that a socket is bound to.
+    fn number(&self, port: PortId) -> Option<u16> {
+        Some(self.ports.get(usize::from(port.0))?.socket.local_addr().ok()?.port())
     }
 
     fn add(&mut self, socket: UdpSocket, registry: &Registry) -> io::Result<PortId> {

@@ -217,6 +217,10 @@ labels! {
             | StoreError::Busy
             | StoreError::NoMemory
     )),
+    SizeOfText "refused" "size_of_text": Outcome::Refused(Refusal::SizeOfText),
+    SizeOfVault "refused" "size_of_vault": Outcome::Refused(Refusal::SizeOfVault),
+    AdministratorsOnly "refused" "administrators_only":
+        Outcome::Refused(Refusal::AdministratorsOnly),
     ForeignHttp "refused" "http_to_ftp_port": Outcome::Refused(Refusal::ForeignHttp),
     ForeignTls "refused" "tls_to_ftp_port": Outcome::Refused(Refusal::ForeignTls),
 
@@ -258,6 +262,24 @@ impl Label {
     #[must_use]
     pub fn is_always_shown(self) -> bool {
         self == Label::Done || self == Label::TimedOut || self.outcome() == "failed"
+    }
+}
+
+impl Outcome {
+    /// That of an upload that could not be stored. What is there already is in the client's way,
+    /// and no fault of this side.
+    #[must_use]
+    pub fn of_store(fault: StoreError) -> Outcome {
+        match fault {
+            StoreError::Exists | StoreError::NotAFile | StoreError::Precondition => {
+                Outcome::Refused(Refusal::Conflict(fault))
+            }
+            StoreError::Full
+            | StoreError::Forbidden
+            | StoreError::Io
+            | StoreError::Busy
+            | StoreError::NoMemory => Outcome::Failed(Failure::Store(fault)),
+        }
     }
 }
 

@@ -131,9 +131,7 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::BadPath(why) => (path_reason(why), Level::WARN),
         // Phones ask for many files that need not exist: that is how they find those that do.
         Refusal::NoSuchFile => ("no such file", Level::INFO),
-        Refusal::Unavailable => {
-            ("the name may be in a directory that cannot be read now", Level::ERROR)
-        }
+        Refusal::Unavailable => ("the name may be one of what cannot be read now", Level::ERROR),
         Refusal::TooManyMisses { first: _ } => (MISSES, Level::WARN),
         Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
         Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
@@ -199,6 +197,15 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
         Refusal::Files(fault) => (files_reason(fault), Level::INFO),
         Refusal::Conflict(fault) => (failure_reason(Failure::Store(fault)), Level::WARN),
+        Refusal::SizeOfText => {
+            ("SIZE was asked for in TYPE A: how long a text is then is not known", Level::INFO)
+        }
+        Refusal::SizeOfVault => {
+            ("the vault tells size and date of what it keeps with the file alone", Level::INFO)
+        }
+        Refusal::AdministratorsOnly => {
+            ("the command is for administrators, and a phone is logged in", Level::WARN)
+        }
         Refusal::ForeignHttp => {
             ("what came is HTTP and no FTP: the session was ended", Level::WARN)
         }
@@ -319,7 +326,9 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Open(OpenError::Gone) => "the file has gone",
         Failure::Open(OpenError::Forbidden) => "the server may not read the file",
         Failure::Open(OpenError::NotServable) => "the file is no regular file beneath its root",
-        Failure::Open(OpenError::Unavailable) => "the disk of the file does not answer",
+        Failure::Open(OpenError::Unavailable) => {
+            "its directory is away, or the disk does not answer"
+        }
         Failure::Open(OpenError::BeingWritten) => "somebody keeps writing to the file",
         Failure::Open(OpenError::TooLarge) => "the file is too large for this mode",
         Failure::Open(OpenError::Io) => "the disk failed",

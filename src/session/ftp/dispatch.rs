@@ -9,7 +9,7 @@ use crate::session::ftp::login::said;
 use crate::session::ftp::manage::is_chmod;
 use crate::session::ftp::session::{State, Then, Told, User};
 use crate::session::stream::ConnectionId;
-use crate::session::{Refusal, Turn, Verb};
+use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
 use crate::wire::ftp::reply::{self, Code};
 
@@ -236,11 +236,11 @@ impl Engine {
             Command::Epsv(which) => self.listen(id, Some(which), turn),
             Command::Port(to) | Command::Eprt(to) => self.port(id, to, turn),
             Command::Size(name) => {
-                self.note_look(id, name, turn);
+                self.note_look(id, name, true, turn);
                 self.look(id, name, Then::Size, turn);
             }
             Command::Mdtm(name) => {
-                self.note_look(id, name, turn);
+                self.note_look(id, name, false, turn);
                 self.look(id, name, Then::Modified, turn);
             }
             Command::Stat(b"") => self.status(id),
@@ -258,7 +258,7 @@ impl Engine {
             Command::Retr(name) => self.fetch(id, name, turn),
             Command::Stor(name) => self.put(id, name, How::Replace, turn),
             Command::Appe(name) => self.put(id, name, How::Append, turn),
-            other if self.is_phone(id) => self.refuse_phone(id, other),
+            other if self.is_phone(id) => self.refuse_phone(id, other, turn),
             other => self.manage(id, other, turn),
         }
     }
@@ -353,7 +353,22 @@ impl Engine {
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
-    fn refuse_phone(&mut self, id: ConnectionId, command: Command<'_>) {
+    fn refuse_phone(&mut self, id: ConnectionId, command: Command<'_>, turn: &Turn<'_>) {
+        let refused = match command {
+            Command::List(name) | Command::Nlst(name) | Command::Mlsd(name) => {
+                Some((Verb::List, name))
+            }
+            Command::Dele(name) | Command::Rmd(name) => Some((Verb::Delete, name)),
+            Command::Mkd(name) => Some((Verb::Make, name)),
+            Command::Rnfr(name) | Command::Rnto(name) => Some((Verb::Rename, name)),
+            Command::Stou(name) => Some((Verb::Send, name)),
+            Command::Mlst(name) | Command::Stat(name) => Some((Verb::Ask, name)),
+            _ => None,
+        };
+        if let Some((verb, name)) = refused {
+            let told = Told::new(self.said_in(id, name), verb, turn.now);
+            self.note_refused(id, told, Refusal::AdministratorsOnly, turn);
+        }
         let text = match command {
             Command::List(_) | Command::Nlst(_) | Command::Mlsd(_) | Command::Mlst(_) => {
                 "Directories are shown to administrators alone."
@@ -362,6 +377,15 @@ impl Engine {
             _ => "That is for administrators alone.",
         };
         self.reply(id, Code::UNAVAILABLE, text);
+    }
+
+    /// What the log tells of a path that was asked for in the session's directory.
+    fn said_in(&self, id: ConnectionId, asked: &[u8]) -> Subject {
+        let path = self.session(id).map(|session| TreePath::parse(&session.cwd, asked));
+        match path {
+            Some(Ok(path)) => subject(path.to_string().as_bytes()),
+            Some(Err(_)) | None => said(asked),
+        }
     }
 
     fn enter(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {

@@ -53,8 +53,7 @@ impl Engine {
                 (Code::LOCAL_ERROR, "The server could not store it; its log says why.")
             }
         };
-        let outcome = Outcome::Failed(Failure::Store(fault));
-        self.end_transfer(id, outcome, code, text, turn);
+        self.end_transfer(id, Outcome::of_store(fault), code, text, turn);
     }
 
     pub(super) fn refuse_deed(&mut self, id: ConnectionId, denied: Denied, turn: &mut Turn<'_>) {

@@ -159,14 +159,22 @@ impl Engine {
     }
 
     /// Tells the log of a look that will be refused: `SIZE`, `MDTM`.
-    pub(super) fn note_look(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
+    pub(super) fn note_look(
+        &mut self,
+        id: ConnectionId,
+        asked: &[u8],
+        is_size: bool,
+        turn: &Turn<'_>,
+    ) {
         let Some(session) = self.session(id) else { return };
-        let cwd = session.cwd.clone();
-        let (said, no) = match TreePath::parse(&cwd, asked) {
+        let is_text = is_size && session.kind == Type::Ascii;
+        let (said, no) = match TreePath::parse(&session.cwd, asked) {
             Err(bad) => (said(asked), Refusal::BadPath(bad)),
+            Ok(at) if is_text => (subject(at.to_string().as_bytes()), Refusal::SizeOfText),
             Ok(_) if session.is_administrator() => return,
             Ok(_) => match super::judge::to_read(session, asked, turn) {
-                (_, Ok(_)) => return,
+                (_, Ok(Goal::Read(_))) => return,
+                (said, Ok(_)) => (said, Refusal::SizeOfVault),
                 (said, Err(no)) => (said, no.refusal),
             },
         };

@@ -230,7 +230,6 @@ impl Engine {
             (_, _) => return self.reply_usual(id, code),
         };
         let name = match &name {
-            Subject::Name(name) => format!("/{name}"),
             Subject::Said(said) => String::from_utf8_lossy(said).into_owned(),
             Subject::File(_) | Subject::Unreadable => return self.reply_usual(id, code),
         };

@@ -257,6 +257,6 @@ impl Engine {
 fn reads_header(subject: &Subject) -> bool {
     match subject {
         Subject::File(entry) => header_reads::header_read(entry.path.as_bytes()).is_some(),
-        Subject::Name(_) | Subject::Said(_) | Subject::Unreadable => false,
+        Subject::Said(_) | Subject::Unreadable => false,
     }
 }

@@ -69,7 +69,6 @@ fn stopped(first: bool, turn: &Turn<'_>) -> No {
 fn name(subject: &Subject) -> &[u8] {
     match subject {
         Subject::File(entry) => entry.path.as_bytes(),
-        Subject::Name(name) => name.as_bytes(),
         // What stands behind `?` makes no other name.
         Subject::Said(asked) => asked.split(|byte| *byte == b'?').next().unwrap_or_default(),
         Subject::Unreadable => b"",

@@ -124,7 +124,13 @@ impl Engine {
             Failure::Store(_) => (ErrorCode::ACCESS, "File cannot be stored"),
             Failure::SendRefused | Failure::Stopped => (ErrorCode::UNDEFINED, "Server stops"),
         };
-        self.end_with_error(id, Outcome::Failed(failure), code, text, turn);
+        let outcome = match failure {
+            Failure::Store(fault) => Outcome::of_store(fault),
+            Failure::Open(_) | Failure::FileChanged | Failure::SendRefused | Failure::Stopped => {
+                Outcome::Failed(failure)
+            }
+        };
+        self.end_with_error(id, outcome, code, text, turn);
     }
 
     pub(super) fn refuse_open(&mut self, id: TransferId, refusal: Refusal, turn: &mut Turn<'_>) {
@@ -190,8 +196,12 @@ impl Engine {
             turn.admission.slots.end(transfer.peer.ip(), turn.now);
         }
         if !told {
-            let record = record(&transfer, outcome, turn.now);
-            self.note(Record { words: words.map(Box::from), ..record }, turn.counters);
+            let mut record = record(&transfer, outcome, turn.now);
+            record.words = words.map(Box::from);
+            if outcome == Outcome::TimedOut && record.bytes == 0 {
+                record.server_port = self.ports[usize::from(transfer.port.0)].number;
+            }
+            self.note(record, turn.counters);
         }
         Some(transfer)
     }
@@ -313,6 +323,9 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::ExtensionMissing
         | Refusal::DataConnection(_)
         | Refusal::Files(_)
+        | Refusal::SizeOfText
+        | Refusal::SizeOfVault
+        | Refusal::AdministratorsOnly
         | Refusal::ForeignHttp
         | Refusal::Conflict(_)
         | Refusal::ForeignTls => (ErrorCode::UNDEFINED, "Refused"),

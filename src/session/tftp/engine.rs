@@ -41,6 +41,8 @@ pub struct Arrival<'a> {
 pub(super) struct Port {
     /// The sockets that answer requests which come here; none for a socket that takes no requests.
     pub(super) answers: Vec<PortId>,
+    /// Its number, for the log; none in simulations.
+    pub(super) number: Option<u16>,
     pub(super) lanes: Lanes,
 }
 
@@ -84,6 +86,13 @@ impl Engine {
             self.ports.resize_with(needed, Port::default);
         }
         self.ports[usize::from(port.0)].answers = answers;
+    }
+
+    /// Says which number a socket's port has: the log tells it where nobody answers.
+    pub fn set_number(&mut self, port: PortId, number: u16) {
+        if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
+            port.number = Some(number);
+        }
     }
 
     /// Takes no new requests from now on. They are met with silence, so that phones ask again and

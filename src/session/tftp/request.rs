@@ -86,7 +86,7 @@ impl Engine {
             self.note_refusal(Refusal::Stopping, subject(), write, arrival, turn);
             return;
         }
-        let file = file_of(&decision.action, form_of(request.mode).is_some());
+        let file = file_of(&decision.action, request.name, form_of(request.mode).is_some());
         let Some(file) = self.judge_guess(file, request.name, arrival, turn) else { return };
         let file = match file {
             Ok(file) => file,
@@ -381,7 +381,7 @@ fn wanted<'a>(request: &Request<'a>, write: bool, arrival: Arrival<'_>) -> polic
 }
 
 /// The file of the transfer that a decision leads to, if the request is for a form that is served.
-fn file_of(action: &Action<'_>, has_form: bool) -> Result<File, Refusal> {
+fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Refusal> {
     let file = match action {
         Action::Refuse(why) => Err(Refusal::from(*why)),
         // A client off the access list is never answered with an ERROR.
@@ -389,6 +389,7 @@ fn file_of(action: &Action<'_>, has_form: bool) -> Result<File, Refusal> {
         Action::Serve(entry) | Action::ServeOverride(entry) => Ok(File::Read(Arc::clone(entry))),
         Action::Store { rule, name } => Ok(File::Write(Box::new(Target {
             name: **name,
+            asked: asked.into(),
             directory: rule.directory,
             bytes_max: rule.bytes_max,
             existing: rule.existing,

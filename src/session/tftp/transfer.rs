@@ -58,6 +58,8 @@ pub struct Asked {
 pub struct Target {
     /// The name to store.
     pub name: FileName,
+    /// The name as it was asked for.
+    pub asked: Box<[u8]>,
     /// The rule's directory.
     pub directory: u16,
     /// Largest size of the stored file.
@@ -87,7 +89,7 @@ impl File {
     pub fn subject(&self) -> Subject {
         match self {
             File::Read(entry) => Subject::File(Arc::clone(entry)),
-            File::Write(target) => Subject::Name(Box::new(target.name)),
+            File::Write(target) => Subject::said(&target.asked),
         }
     }
 

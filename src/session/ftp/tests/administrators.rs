@@ -172,6 +172,27 @@ fn what_is_looked_at_in_vain_leaves_a_line_and_what_is_found_none() {
 }
 
 #[test]
+fn a_size_that_is_not_told_and_what_phones_may_not_say_leave_a_line() {
+    let mut bench = Bench::phone();
+    assert_eq!(bench.say("SIZE 2001_4620data.txt"), [504]);
+    assert_eq!(bench.refused(), Some(Refusal::SizeOfVault));
+    assert_eq!(bench.say("MDTM 2001_4620data.txt"), [504]);
+    assert_eq!((bench.refused(), bench.outcomes().len()), (Some(Refusal::SizeOfVault), 2));
+    assert_eq!((bench.say("TYPE A"), bench.say("SIZE a.txt")), (vec![200], vec![550]));
+    assert_eq!((bench.refused(), bench.outcomes().len()), (Some(Refusal::SizeOfText), 3));
+    assert_eq!(bench.say("MDTM a.txt"), [213]);
+    assert_eq!(bench.outcomes().len(), 3);
+    for (number, no) in ["LIST", "MLSD /", "MLST a", "DELE a.txt", "MKD x"].iter().enumerate() {
+        assert_eq!(bench.say(no), [550], "{no}");
+        let told = (Some(Refusal::AdministratorsOnly), 4 + number);
+        assert_eq!((bench.refused(), bench.outcomes().len()), told, "{no}");
+    }
+    let mut bench = Bench::administrator();
+    assert_eq!((bench.say("TYPE A"), bench.say("SIZE /common/a.txt")), (vec![200], vec![550]));
+    assert_eq!(bench.refused(), Some(Refusal::SizeOfText));
+}
+
+#[test]
 fn what_cannot_be_done_with_a_path_is_told_by_the_code_that_the_rfc_has_for_it() {
     let mut bench = Bench::administrator();
     assert_eq!(bench.say("SITE CHMOD 644 /common/a.txt"), [202]);

@@ -323,7 +323,7 @@ fn a_path_that_is_no_name_is_told_as_it_came() {
         bench.connect(PHONE).send(&head(&format!("GET {target}"), &[]));
         match &bench.last().subject {
             Subject::Said(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
-            other @ (Subject::File(_) | Subject::Name(_) | Subject::Unreadable) => {
+            other @ (Subject::File(_) | Subject::Unreadable) => {
                 panic!("{other:?}")
             }
         }

@@ -151,7 +151,6 @@ impl Bench {
         let record = self.world.records.last().unwrap();
         let name = match &record.subject {
             Subject::File(entry) => entry.path.to_string(),
-            Subject::Name(name) => name.to_string(),
             Subject::Said(asked) => String::from_utf8_lossy(asked).into_owned(),
             Subject::Unreadable => String::new(),
         };

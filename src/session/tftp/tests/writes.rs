@@ -170,6 +170,9 @@ fn a_file_that_must_stay_is_refused_before_its_upload_begins() {
     assert_eq!(bench.write("a.log", ""), SILENCE);
     assert_eq!(find(&mut bench, true), ["ERROR 6"]);
     assert_eq!(bench.open(), 0);
+    // The client's doing, and no fault of the server.
+    let conflict = Outcome::Refused(Refusal::Conflict(StoreError::Exists));
+    assert_eq!(bench.outcomes(), [conflict]);
     assert_eq!(bench.write("a.log", "blksize 1024"), SILENCE);
     assert_eq!(find(&mut bench, false), ["OACK blksize 1024"]);
     assert_eq!(bench.data(1, b"end"), SILENCE);
@@ -328,7 +331,10 @@ fn a_store_that_fails_is_told_to_the_phone() {
         bench.data(1, b"end");
         assert_eq!(bench.answer(fault), [told]);
         assert_eq!(bench.open(), 0);
-        assert_eq!(bench.world.counters.transfers_failed.value(), 1);
+        // What is there already is in the client's way, and no fault of this side.
+        let failed = u64::from(fault != 2);
+        assert_eq!(bench.world.counters.transfers_failed.value(), failed);
+        assert_eq!(bench.world.counters.transfers_refused.value(), 1 - failed);
     }
 }
 
@@ -441,4 +447,12 @@ fn a_server_that_stops_for_good_does_not_deny_what_is_stored() {
     bench.world.turn(|engine, turn| engine.abandon(turn));
     assert_eq!(bench.settle(), SILENCE);
     assert_eq!(bench.outcomes(), [Outcome::Done]);
+}
+
+#[test]
+fn the_log_tells_an_upload_in_the_spelling_that_it_was_asked_in() {
+    let mut bench = Bench::new();
+    bench.write("Phone-Report.LOG", "");
+    bench.data(1, b"end");
+    assert_eq!(bench.last(), ("Phone-Report.LOG".to_owned(), Outcome::Done));
 }

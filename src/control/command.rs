@@ -6,13 +6,15 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tracing::Level;
+
 use super::config::{self, Fault, Faults, Settings};
 use super::exit::{Exit, Failure};
 use super::explain::Question;
 use super::reload::{self, Source};
 use super::running::{self, Said};
 use super::serve::{self, DataPath};
-use super::{certificates, explain, sample};
+use super::{certificates, explain, journal, sample};
 use crate::content::Catalog;
 use crate::content::watch::{self, WatchConfig};
 
@@ -230,6 +232,6 @@ pub(super) fn tell(text: impl AsRef<[u8]>) -> ExitCode {
 pub(super) fn fail(trouble: impl Into<Failure>) -> ExitCode {
     let Failure { exit, text } = trouble.into();
     // Without standard error there is nobody to read it.
-    let _ = writeln!(io::stderr(), "{}", text.trim_end());
+    let _ = io::stderr().write_all(journal::lines(Level::ERROR, &text).as_bytes());
     exit.into()
 }

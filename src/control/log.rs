@@ -5,19 +5,23 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tracing::level_filters::LevelFilter;
+use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime as SystemClock};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use super::config::{Log, LogFormat};
+use super::journal;
 use super::stderr_lines::StderrLines;
 use super::whole_lines::WholeLines;
 
@@ -41,26 +45,16 @@ impl LogHandle {
     /// When the process has a log already.
     pub fn start(log: &Log) -> Result<Self, String> {
         let output = Output::default();
+        output.0.to_journal.store(journal::is_reading(), Relaxed);
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
         // https://no-color.org: whatever it is set to.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = log.file.is_none() && io::stderr().is_terminal() && !plain;
         let lines = fmt::layer().with_ansi(colours);
-        // The journal has its own time, and reads the priority from the line.
-        let to_journal = log.file.is_none() && is_journal();
-        let lines = match (log.format, to_journal) {
-            (LogFormat::Text, true) => lines
-                .with_writer(Prioritised(output.clone()))
-                .without_time()
-                .with_target(false)
-                .boxed(),
-            (LogFormat::Text, false) => {
-                lines.with_writer(output.clone()).with_target(false).boxed()
-            }
-            (LogFormat::Json, _) => {
-                let lines = lines.with_writer(output.clone()).json();
-                lines.flatten_event(true).with_target(false).boxed()
-            }
+        let lines = lines.with_target(false).with_writer(Prioritised(output.clone()));
+        let lines = match log.format {
+            LogFormat::Text => lines.with_timer(LineTime(output.clone())).boxed(),
+            LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
         started.map_err(|fault| format!("the log cannot be set up: {fault}"))?;
@@ -78,7 +72,9 @@ impl LogHandle {
     pub fn change(&self, log: &Log) {
         // It fails only when there is no log any more, and then there is nobody to tell.
         let _ = self.level.reload(LevelFilter::from_level(log.level));
-        *self.output.0.sink.lock().unwrap_or_else(PoisonError::into_inner) = Sink::new(log);
+        let shared = &*self.output.0;
+        *shared.sink.lock().unwrap_or_else(PoisonError::into_inner) = Sink::new(log);
+        shared.to_journal.store(log.file.is_none() && journal::is_reading(), Relaxed);
     }
 
     /// Lines that could not be written since the start.
@@ -110,66 +106,61 @@ struct Shared {
     told: AtomicU64,
     /// Whether the last line was written.
     writes: AtomicBool,
+    /// Whether the journal reads the lines: it has a time of its own and wants their priority.
+    to_journal: AtomicBool,
 }
 
-impl<'a> MakeWriter<'a> for Output {
-    type Writer = Output;
-
-    fn make_writer(&'a self) -> Output {
-        self.clone()
+impl Output {
+    fn is_journal(&self) -> bool {
+        self.0.to_journal.load(Relaxed)
     }
 }
 
-/// Lines with the priority in front that the journal takes them by (sd-daemon(3)).
+/// The time in front of a line, where the journal gives it none.
+struct LineTime(Output);
+
+impl FormatTime for LineTime {
+    fn format_time(&self, line: &mut Writer<'_>) -> std::fmt::Result {
+        if self.0.is_journal() { Ok(()) } else { SystemClock.format_time(line) }
+    }
+}
+
+/// Lines that know their level: the journal takes them by the priority in front.
 struct Prioritised(Output);
 
 impl<'a> MakeWriter<'a> for Prioritised {
     type Writer = PriorityWriter;
 
     fn make_writer(&'a self) -> PriorityWriter {
-        PriorityWriter { output: self.0.clone(), priority: "<6>" }
+        PriorityWriter { output: self.0.clone(), level: Level::INFO }
     }
 
-    fn make_writer_for(&'a self, of: &tracing::Metadata<'_>) -> PriorityWriter {
-        PriorityWriter { output: self.0.clone(), priority: priority(*of.level()) }
-    }
-}
-
-/// The priority of a level, as the journal reads it.
-fn priority(level: tracing::Level) -> &'static str {
-    if level == tracing::Level::ERROR {
-        "<3>"
-    } else if level == tracing::Level::WARN {
-        "<4>"
-    } else if level == tracing::Level::INFO {
-        "<6>"
-    } else {
-        "<7>"
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> PriorityWriter {
+        PriorityWriter { output: self.0.clone(), level: *of.level() }
     }
 }
 
-/// One line on its way to the journal.
+/// One line on its way out.
 struct PriorityWriter {
     output: Output,
-    priority: &'static str,
+    level: Level,
 }
 
 impl Write for PriorityWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.output.write_all(&[self.priority.as_bytes(), line].concat())?;
+        if self.output.is_journal() {
+            // Without a time the line begins with what would stand behind it.
+            let priority = journal::priority(self.level).as_bytes();
+            self.output.write_all(&[priority, line.trim_ascii_start()].concat())?;
+        } else {
+            self.output.write_all(line)?;
+        }
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Whether standard error is the journal's own socket (systemd.exec(5), `JOURNAL_STREAM`).
-fn is_journal() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    let Ok(seen) = std::fs::metadata("/proc/self/fd/2") else { return false };
-    stream == format!("{}:{}", seen.dev(), seen.ino())
 }
 
 impl Write for Output {
@@ -215,7 +206,8 @@ impl Sink {
                 Ok(()) => true,
                 Err(trouble) => {
                     if let Some(trouble) = trouble {
-                        let told = format!("ringpost: {trouble}\n");
+                        let told = format!("ringpost: {trouble}");
+                        let told = journal::lines(Level::ERROR, &told);
                         StderrLines::default().write_line(told.as_bytes());
                     }
                     false
@@ -352,6 +344,7 @@ fn ends_cut(path: &Path, bytes: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::MetadataExt as _;
 
     fn log(path: &Path, file_bytes_max: u64, age_max: Duration) -> Rotating {
         let log = Log {
@@ -392,10 +385,22 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_is_told_the_priority_of_each_level() {
-        use tracing::Level;
-        let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
-        assert_eq!(levels.map(priority), ["<3>", "<4>", "<6>", "<7>", "<7>"]);
+    fn a_line_has_a_priority_for_the_journal_and_a_time_for_everybody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        let output = Output::default();
+        *output.0.sink.lock().unwrap() = Sink::File(log(&path, 1 << 20, Duration::ZERO));
+        for (to_journal, wanted) in [(true, "<4>WARN late\n"), (false, "Z  WARN late\n")] {
+            output.0.to_journal.store(to_journal, Relaxed);
+            let mut line = String::new();
+            LineTime(output.clone()).format_time(&mut Writer::new(&mut line)).unwrap();
+            line += "  WARN late\n";
+            let mut writer = PriorityWriter { output: output.clone(), level: Level::WARN };
+            writer.write_all(line.as_bytes()).unwrap();
+            let text = read(&path, "").unwrap();
+            assert!(text.ends_with(wanted), "{text}");
+            assert_eq!(text.contains("Z  WARN"), !to_journal);
+        }
     }
 
     #[test]

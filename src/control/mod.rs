@@ -17,6 +17,7 @@ pub mod figures;
 pub mod health;
 pub mod inherit;
 pub mod interfaces;
+mod journal;
 pub mod log;
 pub mod metrics;
 mod night;

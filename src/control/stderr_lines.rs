@@ -8,7 +8,9 @@ use std::io;
 use std::os::fd::AsFd as _;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tracing::Level;
 
+use super::journal;
 use super::whole_lines::WholeLines;
 
 /// What a pipe takes without waiting once it has said that it takes something, in bytes.
@@ -42,7 +44,8 @@ impl StderrLines {
         }
         if self.lost > 0 {
             let lost = self.lost;
-            let told = format!("ringpost: {lost} lines were lost: nobody read standard error\n");
+            let told = format!("ringpost: {lost} lines were lost: nobody read standard error");
+            let told = journal::lines(Level::WARN, &told);
             if self.out.write(&mut io::stderr(), told.as_bytes()).is_err() {
                 return false;
             }

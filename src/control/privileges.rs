@@ -3,7 +3,9 @@
 //!
 //! Never gains a privilege, and keeps none that it was told to give up.
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::fchown;
 use std::path::Path;
 
 use caps::{CapSet, clear};
@@ -40,9 +42,19 @@ impl Account {
         Ok(Account { uid, gid })
     }
 
+    /// Its numbers.
+    pub(super) fn ids(&self) -> (Uid, Gid) {
+        (self.uid, self.gid)
+    }
+
     /// Makes it the owner of a directory.
     pub(super) fn own(&self, dir: &Path) -> io::Result<()> {
         Ok(chown(dir, Some(self.uid), Some(self.gid))?)
+    }
+
+    /// Makes it the owner of an open file.
+    pub(super) fn own_open(&self, file: &File) -> io::Result<()> {
+        fchown(file, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
     }
 }
 

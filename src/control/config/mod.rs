@@ -23,6 +23,7 @@ mod uploads;
 mod value;
 mod vault;
 mod words;
+mod writable;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};

@@ -12,11 +12,12 @@ use super::http::Https;
 use super::read::Found;
 use super::settings::normal;
 use super::vault::{Strange, Who};
+use super::writable::Receiving;
 use crate::control::privileges;
 use crate::vault::users::{BadLine, Users};
 
-/// Notes directories that are to be there and are not. Those that only the server writes to are
-/// made by it.
+/// Notes directories that are to be there and are not. Those that the server writes to are made by
+/// it, as far as they lie in its data directory.
 pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
     let served = file.tftp.iter().map(|tftp| &tftp.root);
     let served = served.chain(file.http.iter().map(|http| &http.root));
@@ -38,13 +39,22 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
         found.fault(at, format!("`data_dir` means {shown}, which does not exist; {mend}"));
         return;
     }
+    let inside = normal(data_dir);
+    let uploads =
+        file.uploads.iter().map(|row| (&row.dir, normal(&data_dir.join(row.dir.get_ref()))));
+    let uploads: Vec<_> = uploads.collect();
+    let is_made = |dir: &Path| {
+        dir.starts_with(&inside) && !dir.exists() && uploads.iter().any(|(_, made)| made == dir)
+    };
     for root in named {
         let dir = normal(&data_dir.join(root.get_ref()));
-        directory("root", root.span(), &dir, found);
+        if !is_made(&dir) {
+            directory("root", root.span(), &dir, "mkdir -p", found);
+        }
     }
-    for upload in &file.uploads {
-        let dir = normal(&data_dir.join(upload.dir.get_ref()));
-        directory("dir", upload.dir.span(), &dir, found);
+    for (row, dir) in uploads.iter().filter(|(_, dir)| !is_made(dir)) {
+        let user = file.user.as_deref().unwrap_or("USER");
+        directory("dir", row.span(), dir, &format!("install -d -o {user}"), found);
     }
 }
 
@@ -92,6 +102,8 @@ pub enum FileCheck {
         /// The key of the configuration that names it.
         key: String,
     },
+    /// Where phones' uploads go.
+    Receiving(Receiving),
 }
 
 impl FileCheck {
@@ -111,6 +123,7 @@ impl FileCheck {
                 passwords(users, realm.as_deref(), allowed)
             }
             FileCheck::Private { file, key } => readable(file, key).into_iter().collect(),
+            FileCheck::Receiving(receiving) => receiving.warning().into_iter().collect(),
         }
     }
 }
@@ -119,6 +132,12 @@ impl FileCheck {
 pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<FileCheck> {
     let here = |path: &Spanned<PathBuf>| normal(&data_dir.join(path.get_ref()));
     let mut checks = Vec::new();
+    for row in &file.uploads {
+        let check = FileCheck::Receiving(Receiving::new(here(&row.dir), data_dir, file));
+        if !checks.contains(&check) {
+            checks.push(check);
+        }
+    }
     let pair = |certificate, key| FileCheck::Pair { certificate, key };
     for row in &file.https {
         checks.push(pair(here(&row.certificate), here(&row.key)));
@@ -274,12 +293,12 @@ fn passwords(file: &Path, realm: Option<&str>, allowed: &[Box<str>]) -> Vec<Stri
 }
 
 /// Notes a directory that is not there or cannot be listed.
-fn directory(key: &str, at: Range<usize>, dir: &Path, found: &mut Found) {
+fn directory(key: &str, at: Range<usize>, dir: &Path, making: &str, found: &mut Found) {
     let shown = dir.display();
     let mend = match std::fs::read_dir(dir) {
         Ok(_) => return,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
-            format!("does not exist; make it with: mkdir -p {shown}")
+            format!("does not exist; make it with: {making} {shown}")
         }
         Err(fault) if fault.kind() == io::ErrorKind::NotADirectory => {
             "is no directory; name one that is, or move the file away".into()

@@ -9,6 +9,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use super::privileges::Account;
+
 /// Its file in `data_dir`.
 pub const LOCK_FILE: &str = "ringpost.lock";
 /// Most that is read of what another server has written into it, in bytes.
@@ -52,6 +54,15 @@ impl DataLock {
                  locks"
             )),
         }
+    }
+
+    /// Gives the file to the user that the server becomes, so that a later start as that user can
+    /// take the lock.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub(super) fn give_to(&self, account: &Account) -> io::Result<()> {
+        account.own_open(&self.0)
     }
 
     /// The descriptor that holds the lock, for a successor that takes over without a gap.

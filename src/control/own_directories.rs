@@ -1,7 +1,8 @@
 //! The directories that the server itself writes to: made before privileges are given up, and given
 //! to the user that it becomes.
 //!
-//! Never touches what lies inside them, nor a directory that somebody else owns.
+//! With a directory of root's goes what root has made in it for the server: passwords, keys, an
+//! imported vault. Never touches what somebody else owns, nor what is served.
 
 use std::fs;
 use std::io;
@@ -13,6 +14,8 @@ use super::privileges::Account;
 
 /// For the server's eyes alone.
 const PRIVATE: u32 = 0o700;
+/// Group or everybody may put something there.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// What others may look at: the data directory itself, and the log's.
 const SHARED: u32 = 0o750;
 
@@ -24,11 +27,12 @@ const SHARED: u32 = 0o750;
 pub(super) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<(), String> {
     let private = settings.own_dirs().map(|dir| (dir, PRIVATE));
     let certificates = (!settings.secured.is_empty()).then_some((&*settings.ca.dir, PRIVATE));
-    let shared = std::iter::once((&*settings.data_dir, SHARED));
-    for (dir, mode) in shared.chain(private).chain(certificates) {
+    let shared = std::iter::once((&*settings.data_dir, SHARED, Content::Files));
+    let private = private.chain(certificates).map(|(dir, mode)| (dir, mode, Content::Tree));
+    for (dir, mode, content) in shared.chain(private) {
         let made = make(dir, mode, account).map_err(|fault| cannot_make(dir, mode, &fault))?;
         if !made && let Some(account) = account {
-            give(dir, account).map_err(|fault| cannot_make(dir, mode, &fault))?;
+            give(dir, content, account).map_err(|fault| cannot_make(dir, mode, &fault))?;
         }
     }
     let log = settings.log.file.as_deref().and_then(Path::parent);
@@ -37,6 +41,15 @@ pub(super) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<
         make(dir, SHARED, account).map_err(|fault| cannot_make(dir, SHARED, &fault))?;
     }
     Ok(())
+}
+
+/// What goes with a directory of root's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// The files in it: its directories may be roots.
+    Files,
+    /// All that is below it.
+    Tree,
 }
 
 /// Where phones' files go, as far as it lies in the data directory.
@@ -72,14 +85,34 @@ fn make(dir: &Path, mode: u32, account: Option<&Account>) -> io::Result<bool> {
 }
 
 /// Gives a directory of root's to the server's user. One that is a link, or that lies at the top of
-/// the file system, was not made for a server alone.
-fn give(dir: &Path, account: &Account) -> io::Result<()> {
+/// the file system, was not made for a server alone. What others could have put there stays: it may
+/// be a second name of something else.
+fn give(dir: &Path, content: Content, account: &Account) -> io::Result<()> {
     let seen = fs::symlink_metadata(dir)?;
     let is_at_top = dir.components().count() <= 2;
-    match seen.is_dir() && seen.uid() == 0 && !is_at_top {
-        true => account.own(dir),
-        false => Ok(()),
+    if !seen.is_dir() || seen.uid() != 0 || is_at_top {
+        return Ok(());
     }
+    if seen.mode() & WRITABLE_BY_OTHERS == 0 {
+        give_content(dir, content, account)?;
+    }
+    account.own(dir)
+}
+
+fn give_content(dir: &Path, content: Content, account: &Account) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let seen = fs::symlink_metadata(&path)?;
+        if seen.uid() != 0 {
+            continue;
+        }
+        if seen.is_file() && seen.nlink() == 1 {
+            account.own(&path)?;
+        } else if seen.is_dir() && content == Content::Tree {
+            give(&path, content, account)?;
+        }
+    }
+    Ok(())
 }
 
 fn cannot_make(dir: &Path, mode: u32, fault: &io::Error) -> String {
@@ -120,6 +153,41 @@ mod tests {
     }
 
     #[test]
+    fn what_root_made_before_the_first_start_goes_with_its_directory() {
+        if !nix::unistd::Uid::effective().is_root() {
+            return;
+        }
+        let account = Account::find("nobody", None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        for inner in ["data/common", "data/vault/4711"] {
+            fs::create_dir_all(dir.path().join(inner)).unwrap();
+        }
+        for file in ["users.txt", "common/a.txt", "vault/4711/index", "twin", "stranger"] {
+            fs::write(data.join(file), "x").unwrap();
+        }
+        fs::hard_link(data.join("twin"), dir.path().join("other-name")).unwrap();
+        std::os::unix::fs::symlink("users.txt", data.join("link")).unwrap();
+        nix::unistd::chown(&data.join("stranger"), Some(4711.into()), None).unwrap();
+        give(&data, Content::Files, &account).unwrap();
+        give(&data.join("vault"), Content::Tree, &account).unwrap();
+        let uid = |path: &str| fs::symlink_metadata(data.join(path)).unwrap().uid();
+        let nobody = uid("");
+        assert!(nobody != 0);
+        for given in ["users.txt", "vault", "vault/4711", "vault/4711/index"] {
+            assert_eq!(uid(given), nobody, "{given}");
+        }
+        for kept in ["common", "common/a.txt", "twin", "link"] {
+            assert_eq!(uid(kept), 0, "{kept}");
+        }
+        assert_eq!(uid("stranger"), 4711);
+        // What the server owns already is not walked again.
+        fs::write(data.join("later"), "x").unwrap();
+        give(&data, Content::Files, &account).unwrap();
+        assert_eq!(uid("later"), 0);
+    }
+
+    #[test]
     fn only_roots_own_directories_are_given_away() {
         if !nix::unistd::Uid::effective().is_root() {
             return;
@@ -130,8 +198,8 @@ mod tests {
             (dir.path().join("mine"), dir.path().join("linked"), dir.path().join("made"));
         fs::create_dir(&mine).unwrap();
         std::os::unix::fs::symlink(dir.path(), &linked).unwrap();
-        give(&mine, &account).unwrap();
-        give(&linked, &account).unwrap();
+        give(&mine, Content::Tree, &account).unwrap();
+        give(&linked, Content::Tree, &account).unwrap();
         assert!(make(&made, PRIVATE, Some(&account)).unwrap());
         let uid = |path: &Path| fs::metadata(path).unwrap().uid();
         assert_eq!((uid(dir.path()), uid(&mine) == 0, uid(&made) == 0), (0, false, false));

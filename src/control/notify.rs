@@ -4,6 +4,11 @@ use std::sync::OnceLock;
 
 use sd_notify::NotifyState;
 
+use crate::time::Duration;
+
+/// How long the server takes to end once the last transfer has, at most.
+const END_WITHIN: Duration = Duration::from_secs(30);
+
 /// Everything is bound and the files are there; also after a reload.
 pub(super) fn ready() {
     tell(&[NotifyState::Ready]);
@@ -17,9 +22,12 @@ pub(super) fn reloading() {
     }
 }
 
-/// Transfers under way may still end.
-pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+/// Transfers under way may still end, for as long as this: the manager's own patience with a stop
+/// may be shorter.
+pub(super) fn stopping(drain: Duration) {
+    let micros = drain.saturating_add(END_WITHIN).as_micros();
+    let micros = u32::try_from(micros).unwrap_or(u32::MAX);
+    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
 /// Every worker turns. Where the manager keeps no watch, it is not told.

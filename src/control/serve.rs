@@ -29,7 +29,7 @@ use super::log::LogHandle;
 use super::night::Night;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
-use super::signals::{Signal, Signalled, Wake};
+use super::signals::{self, Signal, Signalled, Wake};
 use super::trial::Trial;
 use super::web::{self, Web};
 use super::{banner, figures, notify, own_directories, privileges, sample, thread_rehearsal};
@@ -179,6 +179,8 @@ impl<D: DataPath> Daemon<D> {
         let account = privileges::account(&settings)?;
         own_directories::prepare(&settings, account.as_ref())?;
         let lock = DataLock::take(&settings.data_dir).map_err(cannot_bind)?;
+        // On a file system without owners nothing needs to be done.
+        let _ = account.map(|account| lock.give_to(&account));
         let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited).map_err(cannot_bind)?;
@@ -363,8 +365,8 @@ impl<D: DataPath> Daemon<D> {
 
     /// Lets running transfers end, up to `drain` or until a second signal, and goes.
     fn stop(self, signals: &Signalled, end: RunEnd) {
-        notify::stopping();
         let drain = self.board.settings.load().drain;
+        notify::stopping(drain);
         self.board.note_draining(drain);
         self.data.drain();
         // Who asks for more from here on is told that the server is stopping.
@@ -463,12 +465,13 @@ fn no_thread(fault: io::Error) -> String {
 }
 
 /// Whether the end of a terminal ends the server: a trial goes with it, and so does whoever was
-/// started by hand. A service has no terminal, and reloads.
+/// started by hand, unless by `nohup`. A service has no terminal, and reloads.
 fn stops_at_hangup(source: &Source) -> bool {
-    match source {
+    let is_by_hand = match source {
         Source::BuiltIn | Source::Trial(_) => true,
         Source::File(_) => io::stdin().is_terminal(),
-    }
+    };
+    is_by_hand && !signals::hangup_is_ignored()
 }
 
 /// Says what is served where, warns, and prints the line that other programs wait for.

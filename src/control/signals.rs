@@ -123,6 +123,19 @@ impl Signalled {
     }
 }
 
+/// Whether whoever started this process has it ignore the end of its terminal, as `nohup` does. To be
+/// asked before signals are listened to.
+pub(super) fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_ignored(&status, SIGHUP)
+}
+
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
 /// Ends the process if the daemon waits for something else all the while.
 fn end_unless_heeded(signals: &mut Signals, sender: &Sender<Signal>, heeded: &AtomicBool) {
     let looks = HEEDED_WITHIN.as_millis() / LOOK_EVERY.as_millis();
@@ -142,6 +155,14 @@ fn end_unless_heeded(signals: &mut Signals, sender: &Sender<Signal>, heeded: &At
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_signal_that_the_starter_ignores_is_known_by_the_kernels_word() {
+        let status = "Name:\tringpost\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
+        assert!(is_ignored(status, SIGHUP));
+        assert!(!is_ignored(status, SIGINT) && !is_ignored("SigIgn:\t0000000000001000\n", SIGHUP));
+        assert!(!is_ignored("", SIGHUP));
+    }
 
     #[test]
     fn a_signal_to_stop_is_heeded_by_whoever_takes_it() {

@@ -62,7 +62,7 @@ fn resolve(c: &mut Criterion) {
     let remaps: Vec<_> = (0..10)
         .filter_map(|n| Remap::new(&format!(r"^model{n}-(.*)\.cfg$"), "models/$1.cfg").ok())
         .collect();
-    let rows = Routes { remaps, subnets: Vec::new() };
+    let rows = Routes { remaps, ..Routes::default() };
     for (case, routes) in [("no-rows", Routes::default()), ("ten-remaps", rows)] {
         let name = FileName::parse(b"46xxsettings.txt");
         c.bench_function(&format!("content/resolve/{case}"), |b| {

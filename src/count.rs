@@ -235,6 +235,10 @@ counters! {
     Total transfers_failed,
     /// Uploads stored, each durable before its last ACK.
     Total uploads_stored,
+    /// Files deleted by clients, where an `[[upload]]` row allows it.
+    Total uploads_deleted,
+    /// Requests over HTTP that were sent elsewhere by a `[[redirect]]` row.
+    Total http_redirects,
     /// Transfers open now, half-open ones included.
     Gauge transfers_open,
     /// Transfers whose phone has not answered once yet.

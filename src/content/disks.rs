@@ -124,6 +124,7 @@ impl Shared {
             Ask::Open { .. }
             | Ask::Upload { .. }
             | Ask::Store { .. }
+            | Ask::Delete { .. }
             | Ask::Vault { .. }
             | Ask::Files { .. }
             | Ask::Login { .. } => return,

@@ -151,7 +151,7 @@ impl Loader {
             | Ask::Login { .. } => {
                 queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
             }
-            Ask::Store { .. } | Ask::Upload { .. } => queues
+            Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } => queues
                 .writes
                 .try_send((worker, ask, None))
                 .map_err(|refused| refused.into_inner().1),
@@ -321,6 +321,9 @@ impl Shared {
             // The writer has a queue of its own.
             Ask::Store { ticket, .. } => {
                 self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
+            }
+            Ask::Delete { ticket, .. } => {
+                self.answer(worker, Answer::Deleted { ticket, result: Err(StoreError::Busy) });
             }
             Ask::Upload { ticket, .. } => {
                 self.answer(worker, Answer::Upload { ticket, result: Err(StoreError::Busy) });

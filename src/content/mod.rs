@@ -52,7 +52,7 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwapOption;
 
 use crate::vault::deed::{Deed, Denied, Done, Login};
-use crate::vault::upload::{PartDone, PartOp, Upload};
+use crate::vault::upload::{Deletion, PartDone, PartOp, Upload};
 use crate::wire::name::FileName;
 #[cfg(feature = "server")]
 use beneath::Beneath;
@@ -313,6 +313,13 @@ pub enum Ask {
         /// The bytes and where they belong.
         upload: Box<Upload>,
     },
+    /// Delete a file that an upload stored, and sync its directory.
+    Delete {
+        /// Who asks.
+        ticket: Ticket,
+        /// Which.
+        deletion: Box<Deletion>,
+    },
     /// Do something for an upload that is not whole yet.
     Upload {
         /// Who asks.
@@ -384,6 +391,13 @@ pub enum Answer {
         /// Once file and directory are synced.
         result: Result<Stored, StoreError>,
     },
+    /// The file is gone, or why it is not.
+    Deleted {
+        /// Who asked.
+        ticket: Ticket,
+        /// Once the directory is synced.
+        result: Result<(), StoreError>,
+    },
     /// What was done for an upload that is not whole yet, or why not.
     Upload {
         /// Who asked.
@@ -429,6 +443,7 @@ impl Ask {
             Ask::Open { ticket, .. }
             | Ask::Verify { ticket, .. }
             | Ask::Store { ticket, .. }
+            | Ask::Delete { ticket, .. }
             | Ask::Upload { ticket, .. }
             | Ask::Read { ticket, .. }
             | Ask::Vault { ticket, .. }
@@ -446,6 +461,7 @@ impl Answer {
             Answer::Opened { ticket, .. }
             | Answer::Verified { ticket, .. }
             | Answer::Stored { ticket, .. }
+            | Answer::Deleted { ticket, .. }
             | Answer::Upload { ticket, .. }
             | Answer::Read { ticket, .. }
             | Answer::Vault { ticket, .. }

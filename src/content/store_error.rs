@@ -1,6 +1,6 @@
-//! Why an upload was not stored, for whoever answers its phone. Holds nothing else.
+//! Why an upload was not stored or deleted, for whoever answers its phone. Holds nothing else.
 
-/// Why an upload was not stored.
+/// Why an upload was not stored, or not deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// The disk or the quota is full.
@@ -9,6 +9,8 @@ pub enum StoreError {
     Exists,
     /// A directory has the file's place, or a file the place of a directory above it.
     NotAFile,
+    /// There is no file to be deleted.
+    NotThere,
     /// The file is not the one that the phone said it must be.
     Precondition,
     /// The system does not let this process write there.

@@ -64,6 +64,8 @@ pub struct ListenerExplained {
     pub decision: Cow<'static, str>,
     /// What is decided about a request to store.
     pub upload: Cow<'static, str>,
+    /// What is decided about a request to delete.
+    pub delete: Cow<'static, str>,
     /// What the phone gets, or `None` if it gets nothing.
     pub served: Option<String>,
 }
@@ -172,6 +174,11 @@ impl Trace for Recorder<'_> {
             | Step::CaCertificate
             | Step::Vault { .. }
             | Step::Identification(_)
+            | Step::AcmeChallenge { .. }
+            | Step::RedirectOfOthers { .. }
+            | Step::RedirectOfReads { .. }
+            | Step::RedirectUnmatched { .. }
+            | Step::Redirected { .. }
             | Step::RemapOfOthers { .. }
             | Step::RemapUnmatched { .. }
             | Step::Remapped { .. }
@@ -186,6 +193,14 @@ impl Trace for Recorder<'_> {
     }
 }
 
+/// The words for what is decided, and what the phone gets.
+struct Decided {
+    read: &'static str,
+    upload: &'static str,
+    delete: &'static str,
+    served: Option<String>,
+}
+
 /// One question to one kind of listener.
 struct Walk<'a> {
     question: &'a Question<'a>,
@@ -198,21 +213,23 @@ impl Walk<'_> {
     fn at(&self, door: &Listener<'_>) -> ListenerExplained {
         let mut told = Recorder { steps: Vec::new(), disk: self.disk, denied: door.denied() };
         door.preface(self.settings, &mut told);
-        let (decision, upload, served) = match door.admits_phones(self.settings) {
+        let decided = match door.admits_phones(self.settings) {
             true => self.decide(door.resource(self.question.asked), &mut told),
-            false => ("refuse", "refuse", None),
+            false => Decided { read: "refuse", upload: "refuse", delete: "refuse", served: None },
         };
+        let Decided { read, upload, delete, served } = decided;
         told.tell("served", served.as_deref().unwrap_or("nothing"));
-        let steps = told.steps;
-        let (decision, upload) = (decision.into(), upload.into());
-        ListenerExplained { listener: door.to_string(), steps, decision, upload, served }
+        ListenerExplained {
+            listener: door.to_string(),
+            steps: told.steps,
+            decision: read.into(),
+            upload: upload.into(),
+            delete: delete.into(),
+            served,
+        }
     }
 
-    fn decide(
-        &self,
-        resource: Resource<'_>,
-        told: &mut Recorder<'_>,
-    ) -> (&'static str, &'static str, Option<String>) {
+    fn decide(&self, resource: Resource<'_>, told: &mut Recorder<'_>) -> Decided {
         let client = self.question.client;
         let request = Request { client, resource, operation: Operation::Read, proven: None };
         let decision = policy::resolve(&request, self.snapshot, told);
@@ -220,11 +237,12 @@ impl Walk<'_> {
         if let Action::NeedsCredentials { row } = decision.action {
             self.tell_protected(&request, row, told);
         }
-        let upload = match decision.name {
-            Some(_) => self.upload(&request, told),
-            None => "refuse",
+        let is_name = decision.name.is_some() || matches!(decision.action, Action::Redirect(_));
+        let (upload, delete) = match is_name {
+            true => (self.upload(&request, told), self.delete(&request, told)),
+            false => ("refuse", "refuse"),
         };
-        (decision.action.word(), upload, served)
+        Decided { read: decision.action.word(), upload, delete, served }
     }
 
     /// Tells what a phone gets that shows the password which a row asks for.
@@ -265,7 +283,11 @@ impl Walk<'_> {
             Action::Refuse(_)
             | Action::NeedsCredentials { .. }
             | Action::Store { .. }
-            | Action::Quarantine { .. } => None,
+            | Action::Quarantine { .. }
+            | Action::Delete { .. } => None,
+            Action::Redirect(to) => {
+                Some(format!("{} to {}", to.status.code(), to.location.escape_ascii()))
+            }
         }
     }
 

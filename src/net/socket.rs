@@ -135,7 +135,8 @@ pub(super) fn read<E: Connections>(
                 Some(why) => {
                     if why == Handshake::PlainRequest {
                         // So that whoever typed http:// where https:// belongs is told.
-                        let _ = socket.stream.write(E::PLAIN_ANSWER);
+                        let for_head = socket.tls.as_ref().is_some_and(|tls| tls.asks_for_head());
+                        let _ = socket.stream.write(plain_answer(E::PLAIN_ANSWER, for_head));
                     }
                     engine.handle_handshake_failed(id, why, turn);
                 }
@@ -147,6 +148,14 @@ pub(super) fn read<E: Connections>(
             Step::Gone
         }
     }
+}
+
+/// What is said in clear, as far as it is to be said: HEAD is answered without a body (RFC 9110,
+/// 9.3.2).
+fn plain_answer(answer: &[u8], for_head: bool) -> &[u8] {
+    let blank = answer.windows(4).position(|four| four == b"\r\n\r\n");
+    let end = blank.filter(|_| for_head).map_or(answer.len(), |at| at + 4);
+    &answer[..end]
 }
 
 /// Sends once, at most `left` bytes of a body.

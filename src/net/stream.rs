@@ -482,6 +482,7 @@ mod tests {
                 protocol: Protocol::Http,
                 stack: vec![RootId(0)],
                 vault: false,
+                acme: None,
             }];
             let entries = files.iter().map(|(path, blob)| {
                 let name = FileName::parse(path.as_bytes()).unwrap();

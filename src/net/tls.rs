@@ -242,6 +242,13 @@ impl TlsSession {
         self.truncated
     }
 
+    /// Whether a request for a head alone came in clear, as far as its first bytes tell.
+    #[must_use]
+    pub fn asks_for_head(&self) -> bool {
+        let came = self.opening.bytes();
+        came.starts_with(b"HEAD") || matches!(came, b"H" | b"HE" | b"HEA")
+    }
+
     /// Why the connection was never secured. Nothing once it is.
     #[must_use]
     pub fn fault(&self) -> Option<Handshake> {

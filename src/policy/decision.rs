@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::redirect::Redirection;
 use super::request::NameError;
 use super::route::Unroutable;
 use crate::content::Entry;
@@ -53,6 +54,15 @@ pub enum Action<'a> {
         /// Largest size in bytes.
         bytes_max: u64,
     },
+    /// Delete a file that a row of `[[upload]]` owns.
+    Delete {
+        /// The row.
+        rule: &'a Rule,
+        /// Which, in the row's directory: the name after the remap rows.
+        name: Box<FileName>,
+    },
+    /// Send the client elsewhere. Decided for HTTP alone.
+    Redirect(Box<Redirection>),
     /// Ask the client for a password.
     NeedsCredentials {
         /// For this row of `[[protect]]`, counted from 0.
@@ -63,6 +73,23 @@ pub enum Action<'a> {
 }
 
 impl Action<'_> {
+    /// Whether what is to be stored may come by POST.
+    #[must_use]
+    pub fn takes_post(&self) -> bool {
+        match self {
+            Action::Store { rule, .. } => rule.post,
+            Action::Redirect(_) => true,
+            Action::Serve(_)
+            | Action::ServeOverride(_)
+            | Action::ServeCa(_)
+            | Action::Vault { .. }
+            | Action::Quarantine { .. }
+            | Action::Delete { .. }
+            | Action::NeedsCredentials { .. }
+            | Action::Refuse(_) => false,
+        }
+    }
+
     /// A word for it that never changes, for programs.
     #[must_use]
     pub fn word(&self) -> &'static str {
@@ -73,6 +100,8 @@ impl Action<'_> {
             Action::Vault { .. } => "vault",
             Action::Store { .. } => "store",
             Action::Quarantine { .. } => "quarantine",
+            Action::Delete { .. } => "delete",
+            Action::Redirect(_) => "redirect",
             Action::NeedsCredentials { .. } => "needs_credentials",
             Action::Refuse(_) => "refuse",
         }

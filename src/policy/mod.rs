@@ -6,10 +6,12 @@
 
 mod decision;
 pub mod protect;
+pub mod redirect;
 pub mod remap;
 mod request;
 pub mod route;
 pub mod snapshot;
+mod template;
 #[cfg(test)]
 mod tests;
 pub mod trace;
@@ -25,9 +27,12 @@ use crate::vault::deed::{Auth, Unknown};
 use crate::vault::names::Item;
 use crate::vault::upload::Existing;
 use crate::vendor;
-use crate::wire::name::FileName;
+use crate::wire::http::target;
+use crate::wire::name::{BadName, FileName};
 pub use decision::{Action, Decision, Denial, VaultOwner};
 use protect::Location;
+use redirect::LOCATION_BYTES_MAX;
+use remap::MatchOn;
 pub use request::{NameError, Operation, Request, Resource};
 use route::Unroutable;
 use snapshot::{Policy, Snapshot};
@@ -53,16 +58,24 @@ pub struct Allowed {
     pub write: bool,
     /// A client may delete it.
     pub delete: bool,
+    /// A client may store it by POST.
+    pub post: bool,
 }
 
 /// What a client may do with the resource of a request besides reading it.
 #[must_use]
 pub fn allowed(request: &Request<'_>, snapshot: &Snapshot) -> Allowed {
-    let is_allowed = |operation| {
+    let action = |operation| {
         let request = Request { operation, ..*request };
-        !matches!(resolve(&request, snapshot, &mut NoTrace).action, Action::Refuse(_))
+        resolve(&request, snapshot, &mut NoTrace).action
     };
-    Allowed { write: is_allowed(Operation::Write), delete: is_allowed(Operation::Delete) }
+    let write = action(Operation::Write);
+    let delete = action(Operation::Delete);
+    Allowed {
+        write: !matches!(write, Action::Refuse(_)),
+        delete: !matches!(delete, Action::Refuse(_)),
+        post: write.takes_post(),
+    }
 }
 
 /// The roots that the file of a request is looked for in, first match first.
@@ -114,10 +127,16 @@ struct Names<'n> {
 
 impl<'a, T: Trace> Resolver<'a, '_, T> {
     fn resolve(mut self) -> (Option<FileName>, Action<'a>) {
+        if let Some(action) = self.acme_challenge() {
+            return (None, action);
+        }
         let denied_by = self.denied_by();
         self.tell_limits();
         let by_uri = match denied_by {
-            None => self.name_of_uri(),
+            None => match self.redirect_of_uri() {
+                Some(action) => return (None, action),
+                None => self.name_of_uri(),
+            },
             Some(_) => None,
         };
         let name = match by_uri {
@@ -137,6 +156,9 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         if let Some(list) = denied_by {
             return (Some(name), self.override_file(&name, list));
         }
+        if let Some(action) = self.redirect_of_name(&name) {
+            return (Some(name), action);
+        }
         let action = match self.request.operation {
             Operation::Read => self.read(&name),
             Operation::Write => self.write(&name, false),
@@ -144,6 +166,55 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             Operation::Delete => self.delete(&name),
         };
         (Some(name), action)
+    }
+
+    /// What an ACME server asks for, who comes from wherever it likes: no list keeps it out. The
+    /// spelling counts, for two tokens may differ in case alone.
+    fn acme_challenge(&mut self) -> Option<Action<'a>> {
+        let Resource::Http { listener, target } = self.request.resource else { return None };
+        let (root, Operation::Read) = (listener.acme?, self.request.operation) else { return None };
+        let token = target::acme_token(target)?;
+        let stack = [root];
+        let name = FileName::parse(token).ok();
+        let found = name.as_ref().and_then(|name| self.catalog.find(&stack, name));
+        let found = found.filter(|entry| entry.path.as_bytes() == token);
+        let dir = self.catalog.roots.get(usize::from(root.0)).map(|root| &*root.dir);
+        self.trace.step(|| Step::AcmeChallenge { dir, found: found.is_some() });
+        let may_be = || name.is_some_and(|name| self.catalog.may_have(&stack, &name));
+        Some(match found {
+            Some(entry) => Action::Serve(entry),
+            None if may_be() => Action::Refuse(Denial::Unavailable),
+            None => Action::Refuse(Denial::NotFound),
+        })
+    }
+
+    /// Where a row that sees what was asked for sends the client.
+    fn redirect_of_uri(&mut self) -> Option<Action<'a>> {
+        let Resource::Http { .. } = self.request.resource else { return None };
+        if !self.policy.routes.redirects_request_uri() {
+            return None;
+        }
+        self.redirect(MatchOn::RequestUri, &self.request.resource.uri())
+    }
+
+    /// Where a row that sees the name sends the client.
+    fn redirect_of_name(&mut self, name: &FileName) -> Option<Action<'a>> {
+        let Resource::Http { .. } = self.request.resource else { return None };
+        if self.policy.routes.redirects.is_empty() {
+            return None;
+        }
+        self.redirect(MatchOn::Name, name.spelling().as_bytes())
+    }
+
+    fn redirect(&mut self, on: MatchOn, asked: &[u8]) -> Option<Action<'a>> {
+        let writes = self.request.operation != Operation::Read;
+        let routes = &self.policy.routes;
+        let to = routes.redirect(on, asked, (self.client, writes), self.trace)?;
+        if to.location.len() > LOCATION_BYTES_MAX {
+            let why = NameError::Name(BadName::TooLong);
+            return Some(Action::Refuse(Denial::Name(why)));
+        }
+        Some(Action::Redirect(Box::new(to)))
     }
 
     /// The name that a remap row makes of the request as it was asked, if one does.
@@ -349,11 +420,28 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
     fn delete(&mut self, asked: &FileName) -> Action<'a> {
         let names = self.rename(asked);
         match (self.vault_owner(&names), self.request.resource) {
-            (Some(owner), Resource::Http { .. }) => self.change_vault(owner, &names),
-            (Some(_), Resource::Ftp { .. } | Resource::Tftp { .. }) | (None, _) => {
-                Action::Refuse(Denial::NotDeletable)
+            (Some(owner), Resource::Http { .. }) => return self.change_vault(owner, &names),
+            (Some(_), Resource::Ftp { .. } | Resource::Tftp { .. }) => {
+                return Action::Refuse(Denial::NotDeletable);
             }
+            (None, _) => {}
         }
+        let name = match names.renamed {
+            Ok(name) => name,
+            Err(why) => return self.refuse_remapped(why, Denial::RemapOfUpload(why)),
+        };
+        let Some(rule) = self.policy.uploads.find(asked, &name, self.client) else {
+            return Action::Refuse(Denial::NotDeletable);
+        };
+        if !rule.delete || std::str::from_utf8(name.as_bytes()).is_err() {
+            return Action::Refuse(Denial::NotDeletable);
+        }
+        let location = Location::Directory(rule.directory);
+        if let Some(row) = self.protection([asked, &name], location) {
+            return Action::NeedsCredentials { row };
+        }
+        self.trace.step(|| Step::UploadRule { rule, name: &name });
+        Action::Delete { rule, name: Box::new(name.into_owned()) }
     }
 
     fn rename<'n>(&mut self, asked: &'n FileName) -> Names<'n> {

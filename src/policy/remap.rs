@@ -1,4 +1,4 @@
-//! One remap row: a regular expression over folded names, and what a name that matches becomes.
+//! One remap row: a regular expression over names, and what a name that matches becomes.
 //!
 //! The result goes through [`FileName::parse`] like any other name, so no row leaves the root.
 
@@ -6,8 +6,9 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
-use regex::bytes::{Captures, Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 
+use super::template::Template;
 use crate::wire::name::{BadName, FileName};
 
 /// Longest replacement as it is written, in bytes.
@@ -29,7 +30,7 @@ pub struct Remap {
     /// What the expression is tried on.
     pub on: MatchOn,
     matcher: Regex,
-    template: Vec<Piece>,
+    template: Template,
 }
 
 /// What the expression of a row is tried on.
@@ -41,16 +42,6 @@ pub enum MatchOn {
     /// What was asked for: with the query, a slash at the end, and colons. Such rows come first,
     /// and the first that matches makes the name.
     RequestUri,
-}
-
-/// A piece of a replacement.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(Box<[u8]>),
-    /// What a group of the expression matched.
-    Group(usize),
-    /// The client's address.
-    Client,
 }
 
 /// Why a row cannot be used.
@@ -94,27 +85,19 @@ impl fmt::Display for BadRemap {
 impl std::error::Error for BadRemap {}
 
 impl Remap {
-    /// A row for all clients. The expression is tried on folded names (lower case, no leading
-    /// slash), itself without regard to case; the first match is replaced. In the replacement `$1`,
+    /// A row for all clients. The expression is tried on names in the spelling in which they were
+    /// asked for, without a leading slash and without regard to case; the first match is replaced. In the replacement `$1`,
     /// `${1}` and `${name}` stand for groups, `$$` for a dollar sign, and `{ip}` for the client's
     /// address, in which `-` stands for each `:`.
     ///
     /// # Errors
     /// [`BadRemap`] says what to mend.
     pub fn new(pattern: &str, replacement: &str) -> Result<Self, BadRemap> {
-        if pattern.starts_with("^/") {
-            return Err(BadRemap::LeadingSlash);
-        }
         if replacement.len() > REPLACEMENT_BYTES_MAX {
             return Err(BadRemap::TooLong);
         }
-        let matcher = RegexBuilder::new(pattern)
-            .case_insensitive(true)
-            .unicode(false)
-            .size_limit(EXPRESSION_BYTES_MAX)
-            .build()
-            .map_err(|why| BadRemap::Pattern(why.to_string()))?;
-        let template = read_template(replacement, &matcher)?;
+        let matcher = compile(pattern)?;
+        let template = Template::read(replacement, &matcher)?;
         Ok(Remap {
             pattern: pattern.into(),
             replacement: replacement.into(),
@@ -129,19 +112,7 @@ impl Remap {
     /// What in the pattern keeps it from ever matching a name, or `None` if nothing was found.
     #[must_use]
     pub fn never_matches(&self) -> Option<&'static str> {
-        if self.on == MatchOn::RequestUri {
-            return None;
-        }
-        let plain = self.pattern.replace("(?:", "").replace("[:", "").replace(":]", "");
-        if self.pattern.contains(r"\?") || self.pattern.contains("[?]") {
-            Some("a question mark, and names have no query")
-        } else if plain.contains(':') {
-            Some("a colon, and no name has one")
-        } else if self.pattern.ends_with("/$") {
-            Some("a slash at the end, and no name ends in one")
-        } else {
-            None
-        }
+        never_matches(&self.pattern, self.on)
     }
 
     /// Whether the row is for a client.
@@ -159,81 +130,40 @@ impl Remap {
         let groups = self.matcher.captures(name)?;
         let whole = groups.get(0)?;
         let mut becomes = name[..whole.start()].to_vec();
-        self.expand(&groups, client, &mut becomes);
+        self.template.expand(&groups, client, &mut becomes, <[u8]>::to_vec);
         becomes.extend_from_slice(&name[whole.end()..]);
         Some(FileName::parse(&becomes))
     }
-
-    fn expand(&self, groups: &Captures<'_>, client: IpAddr, into: &mut Vec<u8>) {
-        for piece in &self.template {
-            match piece {
-                Piece::Text(text) => into.extend_from_slice(text),
-                Piece::Group(group) => {
-                    into.extend_from_slice(
-                        groups.get(*group).map_or(b"", |found| found.as_bytes()),
-                    );
-                }
-                Piece::Client => {
-                    let address = client.to_string().replace(':', "-");
-                    into.extend_from_slice(address.as_bytes());
-                }
-            }
-        }
-    }
 }
 
-fn read_template(written: &str, matcher: &Regex) -> Result<Vec<Piece>, BadRemap> {
-    let mut pieces = Vec::new();
-    let mut rest = written;
-    while !rest.is_empty() {
-        let plain = rest.find(['$', '{']).unwrap_or(rest.len());
-        let (text, special) = rest.split_at(plain);
-        if !text.is_empty() {
-            pieces.push(Piece::Text(text.as_bytes().into()));
-        }
-        let (piece, length) = if special.is_empty() {
-            break;
-        } else if special.starts_with("$$") {
-            (Piece::Text(b"$".as_slice().into()), 2)
-        } else if special.starts_with('$') {
-            read_group(special, matcher)?
-        } else {
-            read_variable(special)?
-        };
-        pieces.push(piece);
-        rest = &special[length..];
+/// Compiles an expression over names.
+pub(super) fn compile(pattern: &str) -> Result<Regex, BadRemap> {
+    if pattern.starts_with("^/") {
+        return Err(BadRemap::LeadingSlash);
     }
-    Ok(pieces)
+    RegexBuilder::new(pattern)
+        .case_insensitive(true)
+        .unicode(false)
+        .size_limit(EXPRESSION_BYTES_MAX)
+        .build()
+        .map_err(|why| BadRemap::Pattern(why.to_string()))
 }
 
-/// Reads `$1`, `${1}` or `${name}` and says how long it is. In `$1a`, the group is 1.
-fn read_group(special: &str, matcher: &Regex) -> Result<(Piece, usize), BadRemap> {
-    let after = &special[1..];
-    let (name, length) = match after.strip_prefix('{') {
-        Some(inner) => {
-            let name = inner.split('}').next().unwrap_or(inner);
-            (name, name.len() + "${}".len())
-        }
-        None => {
-            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
-            (&after[..digits], digits + "$".len())
-        }
-    };
-    let numbered = name.parse().ok().filter(|number| *number < matcher.captures_len());
-    let named = || matcher.capture_names().position(|one| one == Some(name));
-    match numbered.or_else(named) {
-        Some(group) if length <= special.len() => Ok((Piece::Group(group), length)),
-        Some(_) | None => Err(BadRemap::NoSuchGroup(name.to_owned())),
+/// What in a pattern keeps it from ever matching, or `None` if nothing was found.
+pub(super) fn never_matches(pattern: &str, on: MatchOn) -> Option<&'static str> {
+    if on == MatchOn::RequestUri {
+        return None;
     }
-}
-
-/// Reads `{ip}` and says how long it is.
-fn read_variable(special: &str) -> Result<(Piece, usize), BadRemap> {
-    if special.starts_with("{ip}") {
-        return Ok((Piece::Client, "{ip}".len()));
+    let plain = pattern.replace("(?:", "").replace("[:", "").replace(":]", "");
+    if pattern.contains(r"\?") || pattern.contains("[?]") {
+        Some("a question mark, and names have no query")
+    } else if plain.contains(':') {
+        Some("a colon, and no name has one")
+    } else if pattern.ends_with("/$") {
+        Some("a slash at the end, and no name ends in one")
+    } else {
+        None
     }
-    let inner = special[1..].split('}').next().unwrap_or_default();
-    Err(BadRemap::NoSuchVariable(inner.to_owned()))
 }
 
 /// What must hold for any row and any name: for unit tests and fuzzing.
@@ -248,7 +178,7 @@ pub fn check(pattern: &str, replacement: &str, asked: &[u8]) {
     };
     let Ok(name) = FileName::parse(asked) else { return };
     let client = IpAddr::from([10, 1, 2, 3]);
-    if let Some(Ok(becomes)) = row.apply(name.as_bytes(), client) {
+    if let Some(Ok(becomes)) = row.apply(name.spelling().as_bytes(), client) {
         // It was parsed, so it lies beneath the root.
         crate::wire::name::check(becomes.as_bytes());
     }
@@ -263,7 +193,7 @@ mod tests {
         let row = Remap::new(pattern, replacement).unwrap();
         let name = FileName::parse(asked.as_bytes()).unwrap();
         let client: IpAddr = client.parse().unwrap();
-        let becomes = row.apply(name.as_bytes(), client.to_canonical())?;
+        let becomes = row.apply(name.spelling().as_bytes(), client.to_canonical())?;
         Some(becomes.map_or_else(|why| format!("{why:?}"), |name| name.to_string()))
     }
 

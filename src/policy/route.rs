@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use super::redirect::{Redirect, Redirection};
 use super::remap::{MatchOn, Remap};
 use super::trace::{Step, Trace};
 use crate::content::RootId;
@@ -34,6 +35,8 @@ impl SubnetRoots {
 /// The rows of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
+    /// The first that matches sends the client elsewhere, before anything else is done.
+    pub redirects: Vec<Redirect>,
     /// Each is tried in turn, on what the ones before it made of the name.
     pub remaps: Vec<Remap>,
     /// Each that is for the client adds its roots, in turn, until one is for `only`.
@@ -62,6 +65,41 @@ impl fmt::Display for Unroutable {
 impl std::error::Error for Unroutable {}
 
 impl Routes {
+    /// Whether a redirect row wants to see what was asked for, as it was asked for.
+    #[must_use]
+    pub fn redirects_request_uri(&self) -> bool {
+        self.redirects.iter().any(|row| row.on == MatchOn::RequestUri)
+    }
+
+    /// Where the first redirect row that is tried on this and matches sends a client, who `writes`
+    /// or reads. The client's address is canonical.
+    pub fn redirect(
+        &self,
+        on: MatchOn,
+        asked: &[u8],
+        (client, writes): (IpAddr, bool),
+        trace: &mut impl Trace,
+    ) -> Option<Redirection> {
+        for (row, redirect) in (1..).zip(&self.redirects).filter(|(_, row)| row.on == on) {
+            if !redirect.is_for(client) {
+                trace.step(|| Step::RedirectOfOthers { row });
+                continue;
+            }
+            if writes && !redirect.uploads {
+                trace.step(|| Step::RedirectOfReads { row });
+                continue;
+            }
+            match redirect.apply(asked, client) {
+                Some(to) => {
+                    trace.step(|| Step::Redirected { row, to: &to });
+                    return Some(to);
+                }
+                None => trace.step(|| Step::RedirectUnmatched { row }),
+            }
+        }
+        None
+    }
+
     /// Whether a row wants to see what was asked for, as it was asked for.
     #[must_use]
     pub fn sees_request_uri(&self) -> bool {
@@ -111,7 +149,7 @@ impl Routes {
                 trace.step(|| Step::RemapOfOthers { row });
                 continue;
             }
-            let Some(becomes) = remap.apply(name.as_bytes(), client) else {
+            let Some(becomes) = remap.apply(name.spelling().as_bytes(), client) else {
                 trace.step(|| Step::RemapUnmatched { row });
                 continue;
             };
@@ -198,7 +236,7 @@ mod tests {
                 remap("^b$", "c", &["10.0.0.0/8"], true),
                 remap("^c$", "d", &[], false),
             ],
-            subnets: Vec::new(),
+            ..Routes::default()
         };
         let becomes =
             |asked, client| *routes.rename(&name(asked), ip(client), &mut NoTrace).unwrap();
@@ -210,7 +248,7 @@ mod tests {
     #[test]
     fn a_row_that_makes_nothing_of_a_name_refuses_it() {
         let remaps = vec![remap("secret", "x", &[], false), remap("^x.*", "", &[], false)];
-        let routes = Routes { remaps, subnets: Vec::new() };
+        let routes = Routes { remaps, ..Routes::default() };
         let refused = |routes: &Routes, asked| {
             routes.rename(&name(asked), ip("10.0.0.1"), &mut NoTrace).unwrap_err()
         };
@@ -229,7 +267,7 @@ mod tests {
             roots(&["192.168.0.0/16"], &[8], true),
             roots(&["192.168.1.0/24"], &[9], false),
         ];
-        let routes = Routes { remaps: Vec::new(), subnets };
+        let routes = Routes { subnets, ..Routes::default() };
         let stack = |client| {
             let stack = routes.stack_for(ip(client), STACK, &mut NoTrace);
             stack.iter().map(|id| id.0).collect::<Vec<_>>()

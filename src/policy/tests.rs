@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::protect::{Proof, Protection, Requirement};
+use super::redirect::{Redirect, RedirectStatus};
 use super::remap::{MatchOn, Remap};
 use super::route::SubnetRoots;
 use super::*;
@@ -37,7 +38,13 @@ struct Bench {
 
 fn listener(protocol: Protocol) -> HttpListener {
     let stack = vec![RootId(0), RootId(1)];
-    HttpListener { address: "127.0.0.1:80".parse().unwrap(), protocol, stack, vault: true }
+    HttpListener {
+        address: "127.0.0.1:80".parse().unwrap(),
+        protocol,
+        stack,
+        vault: true,
+        acme: None,
+    }
 }
 
 impl Bench {
@@ -140,6 +147,8 @@ fn in_words(decision: &Decision<'_>) -> String {
         }
         Action::Store { rule, name } => format!("store {}/{name}", rule.directory),
         Action::Quarantine { directory, .. } => format!("quarantine {directory}"),
+        Action::Delete { rule, name } => format!("delete {}/{name}", rule.directory),
+        Action::Redirect(to) => format!("{} {}", to.status.code(), to.location.escape_ascii()),
         Action::NeedsCredentials { row } => format!("credentials {row}"),
         Action::Refuse(why) => format!("refuse: {why}"),
     }
@@ -329,19 +338,117 @@ fn a_pattern_that_no_name_can_match_is_known() {
 
 #[test]
 fn what_may_be_done_with_a_name_is_what_would_be_done() {
-    let bench = Bench::new().upload("*.log", Existing::Keep);
+    let mut bench = Bench::new().upload("*.log", Existing::Keep).upload("*.up", Existing::Keep);
+    let row = &mut bench.policy.uploads.0[1];
+    (row.delete, row.post) = (true, true);
     let listener = listener(Protocol::Https);
     let policy = Arc::new(bench.policy.clone());
     let snapshot = Snapshot { policy, catalog: Arc::clone(&bench.catalog) };
-    for (target, write, delete) in [
-        ("/other", false, false),
-        ("/none", false, false),
-        ("/a.log", true, false),
-        ("/3_96xxdata.txt", true, true),
+    for (target, write, delete, post) in [
+        ("/other", false, false, false),
+        ("/none", false, false, false),
+        ("/a.log", true, false, false),
+        ("/a.up", true, true, true),
+        ("/3_96xxdata.txt", true, true, false),
     ] {
         let resource = Resource::Http { listener: &listener, target: target.as_bytes() };
         let client = "10.0.0.1".parse().unwrap();
         let request = Request { client, resource, operation: READ, proven: None };
-        assert_eq!(allowed(&request, &snapshot), Allowed { write, delete }, "{target}");
+        assert_eq!(allowed(&request, &snapshot), Allowed { write, delete, post }, "{target}");
     }
+}
+
+/// A bench with a redirect row.
+fn redirecting(pattern: &str, target: &str, change: impl Fn(&mut Redirect)) -> Bench {
+    let mut bench = Bench::new().upload("*.log", Existing::Replace);
+    let mut row = Redirect::new(pattern, target).unwrap();
+    change(&mut row);
+    bench.policy.routes.redirects.push(row);
+    bench
+}
+
+#[test]
+fn a_redirect_is_for_those_who_read_by_http_unless_the_row_says_more() {
+    let bench = redirecting("^(.*)$", "https://new.example.com/$1", |_| {});
+    assert_eq!(bench.http("/A.log", READ), "302 https://new.example.com/A.log");
+    assert_eq!(bench.http("/4711_96xxdata.txt", READ).get(..3), Some("302"));
+    assert_eq!(bench.http("/A.log", WRITE), "store 3/a.log");
+    assert_eq!(bench.tftp("other", READ, "10.0.0.1"), "serve other");
+    assert_eq!(bench.ftp("other", READ, "10.0.0.1"), "serve other");
+    let bench = redirecting("^(.*)$", "/new/$1", |row| {
+        (row.uploads, row.status) = (true, RedirectStatus::Temporary);
+        row.from = vec!["10.0.0.0/8".parse().unwrap()];
+    });
+    assert_eq!(bench.http("/a.log", WRITE), "307 /new/a.log");
+    assert_eq!(bench.http("/a.log", Operation::Delete), "307 /new/a.log");
+    let listener = listener(Protocol::Http);
+    let resource = Resource::Http { listener: &listener, target: b"/other" };
+    assert_eq!(bench.walk(resource, READ, "192.168.0.1").0, "serve other");
+    assert!(bench.walk(resource, READ, "10.0.0.1").1.ends_with(
+        "name the name is read as other\n\
+         redirect redirect row 1 sends the phone to /new/other (307)\n"
+    ));
+}
+
+#[test]
+fn whoever_is_off_the_list_is_not_redirected() {
+    let bench = redirecting("^(.*)$", "/new/$1", |row| row.on = MatchOn::RequestUri);
+    let bench = bench.allow("192.168.0.0/16");
+    assert!(bench.http("/other", READ).contains("not on `allow`"));
+}
+
+#[test]
+fn a_location_that_would_be_too_long_is_refused() {
+    let bench = redirecting("^(.*)$", "/$1$1", |row| row.on = MatchOn::RequestUri);
+    let long = format!("/{}", "a".repeat(redirect::LOCATION_BYTES_MAX / 2));
+    assert!(bench.http(&long, READ).starts_with("refuse: the name is longer"));
+}
+
+#[test]
+fn a_remap_keeps_the_spelling_that_was_asked_for() {
+    let bench = Bench::new().remap("^get/(.*)$", "site/$1").upload("*", Existing::Replace);
+    let resource = Resource::Tftp { name: b"get/A.TXT" };
+    assert!(bench.walk(resource, READ, "10.0.0.1").0.ends_with("Site/A.txt"));
+    let client = "10.0.0.1".parse().unwrap();
+    let name = FileName::parse(b"GET/aB.Txt").unwrap();
+    let renamed = bench.policy.routes.rename(&name, client, &mut NoTrace).unwrap();
+    assert_eq!(renamed.spelling().to_string(), "site/aB.Txt");
+}
+
+#[test]
+fn only_a_row_that_says_so_has_its_files_deleted() {
+    let mut bench = Bench::new().upload("*.log", Existing::Replace);
+    let delete = |bench: &Bench, name: &str| {
+        let by_ftp = bench.ftp(name, Operation::Delete, "10.0.0.1");
+        assert_eq!(bench.http(&format!("/{name}"), Operation::Delete), by_ftp);
+        by_ftp
+    };
+    assert_eq!(delete(&bench, "a.log"), "refuse: nobody may delete the name");
+    bench.policy.uploads.0[0].delete = true;
+    assert_eq!(delete(&bench, "A.log"), "delete 3/a.log");
+    assert_eq!(delete(&bench, "other"), "refuse: nobody may delete the name");
+    let bench = bench.remap("^b.*$", "");
+    assert_eq!(delete(&bench, "b.log"), "refuse: remap row 1 refuses the name");
+}
+
+#[test]
+fn a_token_of_acme_is_for_everybody_and_its_case_counts() {
+    let bench = Bench::new().allow("10.0.0.0/8");
+    let mut listener = listener(Protocol::Http);
+    let ask = |listener: &HttpListener, target: &str, operation| {
+        let resource = Resource::Http { listener, target: target.as_bytes() };
+        bench.walk(resource, operation, "203.0.113.5").0
+    };
+    let token = "/.well-known/acme-challenge/other";
+    let denied = "refuse: the address is not on `allow`";
+    assert_eq!(ask(&listener, token, READ), denied);
+    listener.acme = Some(RootId(0));
+    assert_eq!(ask(&listener, token, READ), "serve other");
+    let none = "refuse: no root has the name";
+    for target in ["OTHER", "othe", "", "../other", "fxd_settings.txt"] {
+        let target = format!("/.well-known/acme-challenge/{target}");
+        assert_eq!(ask(&listener, &target, READ), none, "{target}");
+    }
+    assert_eq!(ask(&listener, token, WRITE), denied);
+    assert_eq!(ask(&listener, "/other", READ), denied);
 }

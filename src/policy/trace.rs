@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::Identification;
 use super::decision::VaultOwner;
 use super::protect::Requirement;
+use super::redirect::Redirection;
 use super::request::NameError;
 use super::route::Unroutable;
 use crate::content::{Entry, RootId};
@@ -76,6 +77,35 @@ pub enum Step<'s> {
     },
     /// How the server learns who uses the phone.
     Identification(Identification),
+    /// An ACME server asks for its token, which no access list keeps from it.
+    AcmeChallenge {
+        /// Where it is looked for.
+        dir: Option<&'s Path>,
+        /// Whether it is there.
+        found: bool,
+    },
+    /// A redirect row is for other clients.
+    RedirectOfOthers {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A redirect row is for those who read.
+    RedirectOfReads {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A redirect row does not match.
+    RedirectUnmatched {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A redirect row sends the client elsewhere.
+    Redirected {
+        /// The row, counted from 1.
+        row: usize,
+        /// Where.
+        to: &'s Redirection,
+    },
     /// A remap row is for other clients.
     RemapOfOthers {
         /// The row, counted from 1.
@@ -158,9 +188,14 @@ impl Step<'_> {
             Step::Limits { .. } => "limits",
             Step::Override { .. } => "override",
             Step::CaCertificate => "ca",
+            Step::AcmeChallenge { .. } => "acme",
             Step::Vault { .. } => "vault",
             Step::Identification(_) => "who",
             Step::Protected { .. } => "protect",
+            Step::RedirectOfOthers { .. }
+            | Step::RedirectOfReads { .. }
+            | Step::RedirectUnmatched { .. }
+            | Step::Redirected { .. } => "redirect",
             Step::BadName { .. }
             | Step::Named { .. }
             | Step::RemapOfOthers { .. }
@@ -198,6 +233,20 @@ impl fmt::Display for Step<'_> {
                 write!(f, "the {family} of whoever is logged in at the phone")
             }
             Step::Identification(how) => how.fmt(f),
+            Step::AcmeChallenge { dir, found } => {
+                let dir = dir.unwrap_or(Path::new("nowhere")).display();
+                let is_there = if *found { "" } else { "not " };
+                write!(f, "a token of ACME, for everybody: {is_there}in {dir}")
+            }
+            Step::RedirectOfOthers { row } => write!(f, "redirect row {row} is for other clients"),
+            Step::RedirectOfReads { row } => {
+                write!(f, "redirect row {row} is for those who read; see `uploads`")
+            }
+            Step::RedirectUnmatched { row } => write!(f, "redirect row {row} does not match"),
+            Step::Redirected { row, to } => {
+                let (code, location) = (to.status.code(), to.location.escape_ascii());
+                write!(f, "redirect row {row} sends the phone to {location} ({code})")
+            }
             Step::RemapOfOthers { row } => write!(f, "remap row {row} is for other clients"),
             Step::RemapUnmatched { row } => write!(f, "remap row {row} does not match"),
             Step::Remapped { row, name, stop } => {

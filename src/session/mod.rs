@@ -237,6 +237,8 @@ pub enum Refusal {
     BadRequest(crate::wire::http::request::Malformed),
     /// The body has no length (HTTP 411).
     LengthRequired,
+    /// The body is a form with files in it, and not a file (HTTP 415).
+    Multipart,
     /// None of the ranges lies in the file (HTTP 416).
     RangeNotSatisfiable,
     /// A condition of the request does not hold (HTTP 412).

@@ -93,6 +93,7 @@ labels! {
             | Malformed::VersionUnknown
             | Malformed::TransferCodingUnknown
     )),
+    Multipart "refused" "multipart": Outcome::Refused(Refusal::Multipart),
     LengthRequired "refused" "length_required": Outcome::Refused(Refusal::LengthRequired),
     Range "refused" "range_not_satisfiable": Outcome::Refused(Refusal::RangeNotSatisfiable),
     Precondition "refused" "precondition_failed": Outcome::Refused(Refusal::PreconditionFailed),
@@ -211,6 +212,7 @@ labels! {
     Conflict "refused" "conflict": Outcome::Refused(Refusal::Conflict(
         StoreError::Full
             | StoreError::NotAFile
+            | StoreError::NotThere
             | StoreError::Precondition
             | StoreError::Forbidden
             | StoreError::Io
@@ -243,6 +245,8 @@ labels! {
     StoreExists "failed" "file_exists": Outcome::Failed(Failure::Store(StoreError::Exists)),
     StoreNotAFile "failed" "path_of_other_kind":
         Outcome::Failed(Failure::Store(StoreError::NotAFile)),
+    StoreNotThere "failed" "file_not_there":
+        Outcome::Failed(Failure::Store(StoreError::NotThere)),
     StorePrecondition "failed" "file_changed_meanwhile":
         Outcome::Failed(Failure::Store(StoreError::Precondition)),
     StoreForbidden "failed" "directory_not_writable":
@@ -271,6 +275,7 @@ impl Outcome {
     #[must_use]
     pub fn of_store(fault: StoreError) -> Outcome {
         match fault {
+            StoreError::NotThere => Outcome::Refused(Refusal::NoSuchFile),
             StoreError::Exists | StoreError::NotAFile | StoreError::Precondition => {
                 Outcome::Refused(Refusal::Conflict(fault))
             }

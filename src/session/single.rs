@@ -12,6 +12,10 @@ pub(crate) enum Seen {
     AsksVault(String),
     /// It has a file stored: the directory's number, and the name.
     Stores(u16, String),
+    /// It has a file deleted: the directory's number, and the name.
+    Deletes(u16, String),
+    /// It sends the client to this place.
+    Redirects(String),
     /// It answers from memory.
     Answers,
     /// It refuses.
@@ -28,6 +32,9 @@ impl Seen {
                 Seen::Stores(*directory, name.to_string())
             }
             Ask::Store { upload, .. } => Seen::Stores(upload.directory, upload.name.to_string()),
+            Ask::Delete { deletion, .. } => {
+                Seen::Deletes(deletion.directory, deletion.name.to_string())
+            }
             Ask::Upload { .. }
             | Ask::Verify { .. }
             | Ask::Read { .. }

@@ -180,9 +180,11 @@ impl TftpServer {
                 Answer::Upload { ticket, result: Ok(PartDone::Written { spool, room: Vec::new() }) }
             }
             // TFTP never asks for these.
-            Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => {
-                return None;
-            }
+            Ask::Delete { .. }
+            | Ask::Read { .. }
+            | Ask::Vault { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. } => return None,
         })
     }
 

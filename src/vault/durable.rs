@@ -359,6 +359,14 @@ impl Disk {
         }
     }
 
+    /// Removes a file of `dir`, whose path is `path`. It is gone for good once the batch is synced.
+    pub(super) fn take_away(&mut self, path: &Path, dir: &Arc<Dir>, name: &str) -> io::Result<()> {
+        self.reach(Step::Remove)?;
+        dir.remove_file(name)?;
+        self.changed(path, dir);
+        Ok(())
+    }
+
     /// Has the bytes of files aside outlive a crash. What fails is told when it is to be placed.
     pub(crate) fn sync_asides<'a>(&self, asides: impl Iterator<Item = &'a mut Aside>) {
         let mut asides: Vec<_> = asides.collect();

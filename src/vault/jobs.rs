@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::deed::{Deed, Denied, Done};
-use super::upload::Upload;
+use super::upload::{Deletion, Upload};
 use crate::content::{StoreError, Stored};
 
 /// Something to be made durable.
@@ -14,6 +14,8 @@ use crate::content::{StoreError, Stored};
 pub enum Job<'a> {
     /// An upload by a rule.
     Upload(&'a Upload),
+    /// A file that an upload stored and that is to go.
+    Delete(&'a Deletion),
     /// A deed of the vault that is permitted, and the hash of the secret that holds for its
     /// extension from then on.
     Deed(&'a Deed, Option<&'a str>),
@@ -24,6 +26,8 @@ pub enum Job<'a> {
 pub enum Outcome {
     /// The upload is durable, or why it is not.
     Upload(Result<Stored, StoreError>),
+    /// The file is gone, durably, or why it is not.
+    Deleted(Result<(), StoreError>),
     /// The deed is done, durably, or why it is not.
     Deed(Result<Done, Denied>),
 }
@@ -40,6 +44,7 @@ pub(super) fn independent(jobs: &[Job<'_>]) -> usize {
     let mut changed = HashSet::new();
     let changes = jobs.iter().map(|job| match job {
         Job::Upload(upload) => Changes::File(upload.directory, upload.name.as_bytes()),
+        Job::Delete(deletion) => Changes::File(deletion.directory, deletion.name.as_bytes()),
         Job::Deed(deed, _) => Changes::Extension(&deed.policy.dir, &deed.item.extension),
     });
     changes.take_while(|one| changed.insert(*one)).count()

@@ -9,6 +9,8 @@ pub mod auth;
 pub mod bounds;
 pub mod deed;
 #[cfg(feature = "server")]
+mod delete;
+#[cfg(feature = "server")]
 mod directories;
 #[cfg(feature = "server")]
 pub(crate) mod durable;

@@ -16,7 +16,7 @@ impl Writer {
     pub(super) fn denial(&self, job: &Job<'_>, why: &io::Error) -> Denied {
         let vault = match job {
             Job::Deed(deed, _) => &deed.policy.dir,
-            Job::Upload(_) => Path::new("the vault"),
+            Job::Upload(_) | Job::Delete(_) => Path::new("the vault"),
         };
         self.disk.complaints.tell(why, "keep versions in", vault);
         keep::denied(why)

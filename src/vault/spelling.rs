@@ -68,6 +68,12 @@ impl Spellings {
         }
     }
 
+    /// Notes that a member of a directory is gone: perhaps too soon for the directory's time to
+    /// tell.
+    pub(crate) fn forget(&mut self, path: &Path) {
+        self.0.remove(path);
+    }
+
     /// Notes that a member of this name has just been put there: what was remembered of the
     /// directory still holds, but for this one name.
     pub(crate) fn note(&mut self, dir: &Dir, path: &Path, name: &str) {

@@ -53,18 +53,18 @@ pub struct Writer {
     pub(super) directories: Arc<Directories>,
     /// Most bytes that may lie in one of the directories.
     directory_bytes_max: u64,
-    spellings: Spellings,
-    used: HashMap<u16, Used>,
+    pub(super) spellings: Spellings,
+    pub(super) used: HashMap<u16, Used>,
     limits: Limits,
     versions_pruned: u64,
-    placed: Vec<published::Placed>,
+    pub(super) placed: Vec<published::Placed>,
     pub(super) disk: Disk,
 }
 
 /// How many bytes lie in a directory, as far as this process knows.
 #[derive(Clone, Copy, Debug)]
-struct Used {
-    lies: InUse,
+pub(super) struct Used {
+    pub(super) lies: InUse,
     counted_at: Instant,
 }
 
@@ -90,6 +90,8 @@ struct Ready {
 
 /// What was written aside.
 enum Begun {
+    /// Nothing: what is to go needs nothing aside.
+    Deletion,
     Upload(Result<Ready, StoreError>),
     Deed(Result<keep::Begun, Denied>),
 }
@@ -99,6 +101,7 @@ impl Begun {
     fn place_unless(&mut self, job: &Job<'_>) {
         let cancel = match job {
             Job::Upload(upload) => super::deed::cancel_token(&upload.precondition),
+            Job::Delete(_) => None,
             Job::Deed(deed, _) => deed.cancel_token(),
         };
         self.asides().iter_mut().for_each(|aside| aside.place_unless(cancel));
@@ -108,13 +111,14 @@ impl Begun {
         match self {
             Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.aside),
             Begun::Deed(Ok(begun)) => &mut begun.asides,
-            Begun::Upload(Err(_)) | Begun::Deed(Err(_)) => &mut [],
+            Begun::Deletion | Begun::Upload(Err(_)) | Begun::Deed(Err(_)) => &mut [],
         }
     }
 }
 
 /// What is in its place and waits for the sync of the directories.
 enum Placed {
+    Deletion(Result<PathBuf, StoreError>),
     Upload(Result<(PathBuf, Stored), StoreError>),
     Deed(Result<keep::Placed, Denied>),
 }
@@ -157,6 +161,10 @@ impl Writer {
                 Placed::Upload(Ok((path, _))) if !is_durable(&path) => {
                     Outcome::Upload(Err(StoreError::Io))
                 }
+                Placed::Deletion(Ok(path)) if !is_durable(&path) => {
+                    Outcome::Deleted(Err(StoreError::Io))
+                }
+                Placed::Deletion(gone) => Outcome::Deleted(gone.map(|_| ())),
                 Placed::Upload(placed) => Outcome::Upload(placed.map(|(_, stored)| stored)),
                 Placed::Deed(Ok(placed)) if !is_durable(&placed.path) => {
                     Outcome::Deed(Err(Denied::Io))
@@ -237,6 +245,7 @@ impl Writer {
     fn begin(&mut self, job: &Job<'_>) -> Begun {
         match job {
             Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
+            Job::Delete(_) => Begun::Deletion,
             Job::Deed(deed, secret) => {
                 let within = self.limits.count(&self.disk, deed);
                 Begun::Deed(within.and_then(|()| keep::begin(&mut self.disk, deed, *secret, now())))
@@ -246,6 +255,10 @@ impl Writer {
 
     fn place_begun(&mut self, job: &Job<'_>, begun: Begun) -> Placed {
         match (begun, job) {
+            (_, Job::Delete(deletion)) => Placed::Deletion(self.delete(deletion)),
+            (Begun::Deletion, Job::Upload(_) | Job::Deed(..)) => {
+                Placed::Upload(Err(StoreError::Io))
+            }
             (Begun::Upload(Ok(ready)), Job::Upload(upload)) => {
                 Placed::Upload(self.place_upload(upload, ready))
             }
@@ -265,7 +278,7 @@ impl Writer {
             (Job::Deed(deed, _), Done::Kept(_) | Done::Forgotten) => {
                 self.versions_pruned += prune::prune(&self.disk, placed, &deed.policy, now());
             }
-            (Job::Deed(..), Done::Fetched(_)) | (Job::Upload(_), _) => {}
+            (Job::Deed(..), Done::Fetched(_)) | (Job::Upload(_) | Job::Delete(_), _) => {}
         }
     }
 
@@ -538,7 +551,9 @@ mod tests {
             let outcomes = self.writer.run(&jobs).into_iter();
             let stored = outcomes.map(|outcome| match outcome {
                 Outcome::Upload(result) => result,
-                Outcome::Deed(_) => unreachable!("nothing but uploads was asked for"),
+                Outcome::Deed(_) | Outcome::Deleted(_) => {
+                    unreachable!("nothing but uploads was asked for")
+                }
             });
             stored.collect()
         }

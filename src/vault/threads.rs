@@ -325,6 +325,7 @@ impl Vault {
                     *worker,
                     match outcome {
                         Outcome::Upload(result) => Answer::Stored { ticket, result },
+                        Outcome::Deleted(result) => Answer::Deleted { ticket, result },
                         Outcome::Deed(result) => self.answer(ticket, result),
                     },
                 );
@@ -375,7 +376,8 @@ fn bytes_of((_, ask, _): &Task) -> usize {
             Act::Fetch | Act::Forget { .. } => 0,
         },
         Ask::Upload { op: PartOp::Write { bytes, .. }, .. } => bytes.len(),
-        Ask::Upload { op: PartOp::Find { .. } | PartOp::Forget { .. }, .. }
+        Ask::Delete { .. }
+        | Ask::Upload { op: PartOp::Find { .. } | PartOp::Forget { .. }, .. }
         | Ask::Open { .. }
         | Ask::Verify { .. }
         | Ask::Read { .. }
@@ -388,6 +390,7 @@ fn bytes_of((_, ask, _): &Task) -> usize {
 fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
     match ask {
         Ask::Store { upload, .. } => Some(Job::Upload(upload)),
+        Ask::Delete { deletion, .. } => Some(Job::Delete(deletion)),
         Ask::Vault { deed, .. } => Some(Job::Deed(deed, secret.as_deref())),
         Ask::Upload { .. }
         | Ask::Open { .. }

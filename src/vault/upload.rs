@@ -39,6 +39,10 @@ pub struct Rule {
     pub existing: Existing,
     /// Clients that the row is for; empty means all.
     pub from: Vec<IpNet>,
+    /// Whether clients may delete what it stores.
+    pub delete: bool,
+    /// Whether POST stores as PUT does.
+    pub post: bool,
 }
 
 impl Rule {
@@ -53,8 +57,16 @@ impl Rule {
         existing: Existing,
     ) -> Result<Self, BadPattern> {
         let matcher = glob::compile(pattern)?;
-        let from = Vec::new();
-        Ok(Rule { pattern: pattern.into(), matcher, directory, bytes_max, existing, from })
+        Ok(Rule {
+            pattern: pattern.into(),
+            matcher,
+            directory,
+            bytes_max,
+            existing,
+            from: Vec::new(),
+            delete: false,
+            post: false,
+        })
     }
 }
 
@@ -86,6 +98,19 @@ impl Rules {
             None => false,
         });
     }
+}
+
+/// A file that is to be deleted by the row that stores it.
+#[derive(Debug)]
+pub struct Deletion {
+    /// Where it lies: the rule's directory.
+    pub directory: u16,
+    /// Its name, beneath that directory.
+    pub name: FileName,
+    /// What the client said that must hold of it.
+    pub precondition: Precondition,
+    /// Who asks.
+    pub client: IpAddr,
 }
 
 /// A whole upload on its way to the disk.

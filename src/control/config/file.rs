@@ -16,6 +16,7 @@ use super::ftp::Ftp;
 use super::http::{self, CaSettings, Http, Https};
 use super::protect::Protect;
 use super::read::{Found, Section};
+use super::redirects;
 use super::rows::{self, Roots, Upload};
 use super::snmp;
 use super::tftp::Tftp;
@@ -24,6 +25,7 @@ use super::vault::Vault;
 use crate::admission::access::Range as Clients;
 use crate::admission::guesses::GuessLimits;
 use crate::admission::slots::SlotLimits;
+use crate::policy::redirect::Redirect;
 use crate::policy::remap::Remap;
 use crate::session::http::limits::StreamLimits;
 use crate::session::snmp::SnmpPolicy;
@@ -76,6 +78,7 @@ pub(super) struct File {
     pub(super) slots: SlotLimits,
     pub(super) guesses: GuessLimits,
     pub(super) access: Access,
+    pub(super) redirects: Vec<Redirect>,
     pub(super) remaps: Vec<Remap>,
     pub(super) roots: Vec<Roots>,
     pub(super) uploads: Vec<Upload>,
@@ -173,6 +176,7 @@ impl File {
             slots: sessions(top.section("sessions", found), found),
             guesses: guesses(top.section("guesses", found), found),
             access: Access::read(top.section("access", found), found),
+            redirects: rows(&mut top, "redirect", found, redirects::read),
             remaps: rows(&mut top, "remap", found, rows::remap),
             roots: rows(&mut top, "roots", found, Roots::read),
             uploads: rows(&mut top, "upload", found, Upload::read),

@@ -40,6 +40,8 @@ pub(super) struct Http {
     pub(super) root: Many<PathBuf>,
     /// Whether the vault can be reached there, where the row says.
     pub(super) vault: Option<Spanned<bool>>,
+    /// The directory of what ACME servers ask for. Without TLS alone.
+    pub(super) acme_challenge: Option<Spanned<PathBuf>>,
 }
 
 /// `[[https]]`.
@@ -152,7 +154,8 @@ struct ServeAs(Option<FileName>);
 impl Http {
     pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
         let listen = ["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:6970"];
-        let http = Http::shared(&mut row, &listen, &["http", "common"], found);
+        let mut http = Http::shared(&mut row, &listen, &["http", "common"], found);
+        http.acme_challenge = row.take("acme_challenge", found);
         row.finish(found);
         Some(http)
     }
@@ -168,6 +171,7 @@ impl Http {
             listen: listen(row, addresses, found),
             root: root(row, roots, found),
             vault: row.take("vault", found),
+            acme_challenge: None,
         }
     }
 
@@ -182,7 +186,9 @@ impl Http {
         let stack: Vec<RootId> = self.root.iter().map(|dir| number(dir.get_ref())).collect();
         let vault = self.vault.as_ref().map_or(vault, |said| *said.get_ref());
         let addresses = self.listen.iter().map(|address| *address.get_ref());
-        let listener = |address| HttpListener { address, protocol, stack: stack.clone(), vault };
+        let acme = self.acme_challenge.as_ref().map(|dir| number(dir.get_ref()));
+        let stack = || stack.clone();
+        let listener = |address| HttpListener { address, protocol, stack: stack(), vault, acme };
         addresses.map(listener).collect()
     }
 

@@ -13,6 +13,7 @@ mod overlaps;
 mod places;
 mod protect;
 mod read;
+mod redirects;
 mod rows;
 mod settings;
 mod snmp;

@@ -139,7 +139,7 @@ fn secrets(file: &File, places: &Places<'_>) -> Vec<Secret> {
 /// Every directory that files are served from.
 fn roots(file: &File) -> impl Iterator<Item = &Spanned<PathBuf>> {
     let tftp = file.tftp.iter().flat_map(|tftp| &tftp.root);
-    let http = file.http.iter().flat_map(|row| &row.root);
+    let http = file.http.iter().flat_map(|row| row.root.iter().chain(&row.acme_challenge));
     let https = file.https.iter().flat_map(|row| &row.http.root);
     let ftp = file.ftp.iter().flat_map(|ftp| &ftp.root);
     let rows = file.roots.iter().flat_map(|row| &row.root);

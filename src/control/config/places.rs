@@ -52,6 +52,10 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
             directory("root", root.span(), &dir, "mkdir -p", found);
         }
     }
+    for acme in file.http.iter().filter_map(|row| row.acme_challenge.as_ref()) {
+        let dir = normal(&data_dir.join(acme.get_ref()));
+        directory("acme_challenge", acme.span(), &dir, "mkdir -p", found);
+    }
     for (row, dir) in uploads.iter().filter(|(_, dir)| !is_made(dir)) {
         let user = file.user.as_deref().unwrap_or("USER");
         directory("dir", row.span(), dir, &format!("install -d -o {user}"), found);

@@ -7,7 +7,7 @@ use toml::Spanned;
 
 use super::file::{Many, from};
 use super::read::{Found, Section};
-use super::value::Size;
+use super::value::{Size, Text};
 use crate::content::RootId;
 use crate::policy::remap::{BadRemap, MatchOn, Remap};
 use crate::policy::route::SubnetRoots;
@@ -29,18 +29,20 @@ pub(super) struct Upload {
     pub(super) bytes_max: u64,
     pub(super) existing: Existing,
     pub(super) from: Vec<IpNet>,
+    pub(super) delete: bool,
+    pub(super) post: bool,
 }
 
 /// Reads `[[remap]]`.
 pub(super) fn remap(mut row: Section<'_, '_>, found: &mut Found) -> Option<Remap> {
     let pattern: Option<Spanned<String>> = row.need("pattern", "'^(\\d+)\\.cfg$'", found);
-    let replace: Option<Spanned<String>> = row.need("replace", "\"phones/$1.cfg\"", found);
+    let replace: Option<Spanned<Text>> = row.need("replace", "\"phones/$1.cfg\"", found);
     let from = from(&mut row, found);
     let stop = row.take("stop", found).unwrap_or(false);
     let on = row.take("match", found).unwrap_or(MatchOn::Name);
     row.finish(found);
     let (pattern, replace) = (pattern?, replace?);
-    match Remap::new(pattern.get_ref(), replace.get_ref()) {
+    match Remap::new(pattern.get_ref(), &replace.get_ref().0) {
         Ok(mut remap) => {
             (remap.from, remap.stop, remap.on) = (from, stop, on);
             Some(remap)
@@ -52,13 +54,18 @@ pub(super) fn remap(mut row: Section<'_, '_>, found: &mut Found) -> Option<Remap
                     ("replace", replace.span())
                 }
             };
-            // The regular expression's own message draws a picture over several lines.
-            let why = why.to_string();
-            let why: Vec<_> = why.split_whitespace().collect();
-            found.fault(at, format!("`{key}` will not do: {}", why.join(" ")));
+            found.fault(at, will_not_do(key, &why));
             None
         }
     }
+}
+
+/// What is wrong with an expression, or with what is made of it.
+pub(super) fn will_not_do(key: &str, why: &impl std::fmt::Display) -> String {
+    // The regular expression's own message draws a picture over several lines.
+    let why = why.to_string();
+    let why: Vec<_> = why.split_whitespace().collect();
+    format!("`{key}` will not do: {}", why.join(" "))
 }
 
 impl Roots {
@@ -84,8 +91,10 @@ impl Upload {
         let bytes_max = row.take("max", found).unwrap_or(Size(1 << 20)).0;
         let existing = row.take("existing", found).unwrap_or(Existing::Replace);
         let from = from(&mut row, found);
+        let delete = row.take("delete", found).unwrap_or(false);
+        let post = row.take("post", found).unwrap_or(false);
         row.finish(found);
-        Some(Upload { name: name?, dir: dir?, bytes_max, existing, from })
+        Some(Upload { name: name?, dir: dir?, bytes_max, existing, from, delete, post })
     }
 }
 
@@ -107,7 +116,7 @@ pub(super) fn uploads(
         let directory = place(dir, &mut dirs);
         match Rule::new(row.name.get_ref(), directory, row.bytes_max, row.existing) {
             Ok(mut rule) => {
-                rule.from = row.from;
+                (rule.from, rule.delete, rule.post) = (row.from, row.delete, row.post);
                 rules.0.push(rule);
             }
             Err(why) => {

@@ -20,6 +20,7 @@ use super::overlaps::{self, Places};
 use super::places::{self, FileCheck};
 use super::protect;
 use super::read::Found;
+use super::redirects;
 use super::rows;
 use super::tftp::{Ports, Tftp};
 use super::tree::Own;
@@ -143,7 +144,9 @@ impl Settings {
             }
             let dirs = old.stack.iter().filter_map(|root| before.roots.get(usize::from(root.0)));
             let stack = dirs.map(|dir| place(dir, &mut self.roots)).collect();
-            listeners.push(HttpListener { stack, ..old.clone() });
+            let acme = old.acme.and_then(|root| before.roots.get(usize::from(root.0)));
+            let acme = acme.map(|dir| place(dir, &mut self.roots));
+            listeners.push(HttpListener { stack, acme, ..old.clone() });
         }
         self.keep_ftp(before);
     }
@@ -286,7 +289,8 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     }
     let ca = CaSettings { dir: here(&file.ca.dir), serve_as: file.ca.serve_as };
     let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
-    policy.routes = Routes { subnets: subnets.collect(), remaps: file.remaps };
+    policy.routes =
+        Routes { redirects: file.redirects, subnets: subnets.collect(), remaps: file.remaps };
     if roots.dirs.len() > ROOTS_MAX {
         found.fault_anywhere(format!(
             "there are more than {ROOTS_MAX} root directories; name fewer"
@@ -297,6 +301,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     policy.ftp.tree = Arc::new(own.tree(&data_dir, &roots.dirs));
     let dirs = uploads::Dirs { roots: &roots.dirs, uploads: &upload_dirs, disk };
     uploads::judge(&policy, &dirs, &mut warnings);
+    redirects::judge(&policy, &mut warnings);
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
     Settings {

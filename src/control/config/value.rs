@@ -126,6 +126,19 @@ impl Read for String {
     }
 }
 
+/// Text that may be empty.
+pub(super) struct Text(pub(super) String);
+
+impl Read for Text {
+    fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
+        let text = value.get_ref().as_str().filter(|text| !text.contains('\0'));
+        if text.is_none() {
+            place.wrong(value, "text in double quotes");
+        }
+        text.map(|text| Text(text.to_owned()))
+    }
+}
+
 impl Read for PathBuf {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
         match value.get_ref().as_str() {

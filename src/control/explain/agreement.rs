@@ -12,7 +12,7 @@ use crate::session::single::Seen;
 use crate::session::{ftp, http, tftp};
 use crate::wire::name::FileName;
 
-const WORLDS: u64 = 150;
+const WORLDS: u64 = 200;
 const QUESTIONS: u64 = 12;
 
 const PATHS: &[&str] = &[
@@ -126,6 +126,7 @@ fn configuration(dice: &mut Dice) -> String {
             text,
             "[[upload]]\nname = \"{name}\"\ndir = \"{dir}\"\nexisting = \"{existing}\""
         );
+        let _ = writeln!(text, "delete = {}\npost = {}", dice.roll(2) == 0, dice.roll(2) == 0);
         if dice.roll(2) == 0 {
             let _ = writeln!(text, "from = [\"{}\"]", dice.pick(NETS));
         }
@@ -142,6 +143,32 @@ fn configuration(dice: &mut Dice) -> String {
         }
         if dice.roll(2) == 0 {
             let _ = writeln!(text, "root = {http}");
+        }
+    }
+    text += &redirects(dice);
+    text
+}
+
+/// Any rows that send clients elsewhere.
+fn redirects(dice: &mut Dice) -> String {
+    let mut text = String::new();
+    for _ in 0..dice.roll(3) {
+        let (pattern, target) = [
+            ("^polycom/(.*)$", "https://new.example.com/$1"),
+            ("^(sub)(/.*)$", "/$2/$1"),
+            ("^(.*[.]log)$", "/logs/$1"),
+            ("^none$", "https://new.example.com/{ip}?x=1"),
+        ][dice.roll(4)];
+        let on = dice.pick(&["name", "request_uri"]);
+        let (status, uploads) =
+            [(301, false), (302, false), (307, true), (308, true)][dice.roll(4)];
+        let _ = writeln!(
+            text,
+            "[[redirect]]\npattern = '{pattern}'\ntarget = \"{target}\"\nmatch = \"{on}\"\n\
+             status = {status}\nuploads = {uploads}"
+        );
+        if dice.roll(2) == 0 {
+            let _ = writeln!(text, "from = [\"{}\"]", dice.pick(NETS));
         }
     }
     text
@@ -161,24 +188,25 @@ fn files(dice: &mut Dice, settings: &Settings) -> Arc<Catalog> {
     Arc::new(Catalog { roots: roots.collect() })
 }
 
-/// What the server does with a request to read and with one to store.
-fn served(snapshot: &Snapshot, protocol: Protocol, client: IpAddr, name: &str) -> (Seen, Seen) {
+/// What the server does with a request to read, with one to store and with one to delete.
+fn served(snapshot: &Snapshot, protocol: Protocol, client: IpAddr, name: &str) -> [Seen; 3] {
     let bytes = name.as_bytes();
     match protocol {
-        Protocol::Tftp => (
+        Protocol::Tftp => [
             tftp::single::ask(snapshot, client, bytes, false),
             tftp::single::ask(snapshot, client, bytes, true),
-        ),
+            Seen::Refuses,
+        ],
         Protocol::Http | Protocol::Https => {
             let ask = |method| {
                 let target = format!("/{}", name.replace(' ', "%20"));
                 http::single::ask(snapshot, protocol, client, method, target.as_bytes())
             };
-            (ask("GET"), ask("PUT"))
+            [ask("GET"), ask("PUT"), ask("DELETE")]
         }
         Protocol::Ftp => {
             let ask = |command| ftp::single::ask(snapshot, client, "2001", command, bytes);
-            (ask("RETR"), ask("STOR"))
+            [ask("RETR"), ask("STOR"), ask("DELE")]
         }
     }
 }
@@ -197,11 +225,14 @@ fn tells_read(told: &ListenerExplained, seen: &Seen, snapshot: &Snapshot) -> boo
         // It depends on who is logged in: 2001.
         (Seen::Refuses, "vault", Some(served)) => served.contains("if 2002 is logged in"),
         (Seen::Answers, "serve_ca", Some(_)) => true,
+        (Seen::Redirects(to), "redirect", Some(served)) => served.ends_with(to),
         (Seen::Refuses, _, None) => true,
         (
             Seen::Serves(..)
             | Seen::AsksVault(_)
             | Seen::Stores(..)
+            | Seen::Deletes(..)
+            | Seen::Redirects(_)
             | Seen::Answers
             | Seen::Refuses,
             _,
@@ -223,8 +254,41 @@ fn tells_write(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bo
         (Seen::Refuses, "vault") => {
             told.listener.starts_with("FTP") && (told.served.is_none() || tells_other(told))
         }
+        (Seen::Redirects(to), "redirect") => put.contains(to.as_str()),
         (Seen::Refuses, upload) => matches!(upload, "refuse" | "needs_credentials"),
-        (Seen::Serves(..) | Seen::AsksVault(_) | Seen::Stores(..) | Seen::Answers, _) => false,
+        (
+            Seen::Serves(..)
+            | Seen::AsksVault(_)
+            | Seen::Stores(..)
+            | Seen::Deletes(..)
+            | Seen::Redirects(_)
+            | Seen::Answers,
+            _,
+        ) => false,
+    }
+}
+
+/// Whether an explanation tells what the server did with a request to delete.
+fn tells_delete(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bool {
+    let text = told.steps.iter().find(|step| step.step == "delete");
+    let text = text.map_or("", |step| &step.text);
+    match (seen, &*told.delete) {
+        (Seen::Deletes(directory, name), "delete") => {
+            let dir = settings.upload_dir(*directory).unwrap().display().to_string();
+            text.ends_with(&format!("{name} in {dir}"))
+        }
+        (Seen::AsksVault(_), "vault") => true,
+        (Seen::Redirects(to), "redirect") => text.contains(to.as_str()),
+        (Seen::Refuses, delete) => matches!(delete, "refuse" | "needs_credentials"),
+        (
+            Seen::Serves(..)
+            | Seen::AsksVault(_)
+            | Seen::Stores(..)
+            | Seen::Deletes(..)
+            | Seen::Redirects(_)
+            | Seen::Answers,
+            _,
+        ) => false,
     }
 }
 
@@ -236,7 +300,7 @@ fn tells_other(told: &ListenerExplained) -> bool {
 #[test]
 fn the_server_and_explain_say_the_same() {
     let protocols = [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp];
-    let mut counts = [0; 5];
+    let mut counts = [0; 7];
     for seed in 0..WORLDS {
         let mut dice = Dice(seed * 7_919 + 1);
         let text = configuration(&mut dice);
@@ -259,17 +323,20 @@ fn the_server_and_explain_say_the_same() {
             let question = Question { asked, client, protocol: Some(protocol), listener: None };
             let explained = explain_with(&question, &settings, &snapshot.catalog, None);
             let told = &explained.listeners[0];
-            let (read, write) = served(&snapshot, protocol, client, asked);
-            let about = format!("{text}\n{}\n{read:?} {write:?}", explained.text);
+            let [read, write, delete] = served(&snapshot, protocol, client, asked);
+            let about = format!("{text}\n{}\n{read:?} {write:?} {delete:?}", explained.text);
             assert!(tells_read(told, &read, &snapshot), "{about}");
             assert!(tells_write(told, &write, &settings), "{about}");
-            for seen in [&read, &write] {
+            assert!(tells_delete(told, &delete, &settings), "{about}");
+            for seen in [&read, &write, &delete] {
                 counts[match seen {
                     Seen::Serves(..) => 0,
                     Seen::AsksVault(_) => 1,
                     Seen::Stores(..) => 2,
                     Seen::Answers => 3,
                     Seen::Refuses => 4,
+                    Seen::Deletes(..) => 5,
+                    Seen::Redirects(_) => 6,
                 }] += 1;
             }
         }

@@ -113,7 +113,7 @@ pub(super) fn doors<'a>(question: &Question<'_>, settings: &'a Settings) -> Vec<
     let listeners = settings.policy.http.listeners.iter();
     for listener in listeners.filter(|one| wanted(one.protocol) && at(one.address)) {
         let does = |one: &HttpListener| {
-            (one.protocol, one.vault, one.stack.clone(), secured(one, settings))
+            (one.protocol, one.vault, one.acme, one.stack.clone(), secured(one, settings))
         };
         match groups.iter_mut().find(|group| does(group[0]) == does(listener)) {
             Some(group) => group.push(listener),

@@ -48,11 +48,50 @@ impl Walk<'_> {
             Action::NeedsCredentials { row } => {
                 format!("row {} of [[protect]] asks for a password", row + 1)
             }
+            Action::Redirect(to) => {
+                let (code, location) = (to.status.code(), to.location.escape_ascii());
+                format!("sent to {location} ({code})")
+            }
             // Never decided for a request to store.
-            Action::Serve(_) | Action::ServeOverride(_) | Action::ServeCa(_) => return "refuse",
+            Action::Serve(_)
+            | Action::ServeOverride(_)
+            | Action::ServeCa(_)
+            | Action::Delete { .. } => return "refuse",
         };
         told.tell(label, text);
         decision.action.word()
+    }
+
+    /// Tells that a name may be deleted, where it may; says the word for what is decided.
+    pub(super) fn delete(&self, request: &Request<'_>, told: &mut Recorder<'_>) -> &'static str {
+        if let Resource::Tftp { .. } = request.resource {
+            return "refuse";
+        }
+        let request = Request { operation: Operation::Delete, ..*request };
+        let decision = policy::resolve(&request, self.snapshot, &mut NoTrace);
+        let word = decision.action.word();
+        match decision.action {
+            Action::Delete { rule, name } => {
+                let dir = self.settings.upload_dir(rule.directory);
+                let dir = dir.map_or("nowhere".into(), |dir| dir.display().to_string());
+                let pattern = &rule.pattern;
+                told.tell("delete", format_args!("row {pattern:?} of [[upload]]: {name} in {dir}"));
+            }
+            Action::Redirect(to) => {
+                let (code, location) = (to.status.code(), to.location.escape_ascii());
+                told.tell("delete", format_args!("sent to {location} ({code})"));
+            }
+            // What is in the vault has its own words, and nothing else is ever deleted.
+            Action::Vault { .. }
+            | Action::NeedsCredentials { .. }
+            | Action::Refuse(_)
+            | Action::Serve(_)
+            | Action::ServeOverride(_)
+            | Action::ServeCa(_)
+            | Action::Store { .. }
+            | Action::Quarantine { .. } => {}
+        }
+        word
     }
 
     /// Why a phone does not get what it stores, where it does not.

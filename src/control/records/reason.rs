@@ -145,6 +145,7 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::MethodNotAllowed => ("the method is not for this file", Level::WARN),
         Refusal::NotImplemented => ("the method is not served", Level::WARN),
         Refusal::BadRequest(fault) => (fault_reason(fault), Level::WARN),
+        Refusal::Multipart => ("the body is multipart, and not the bytes of a file", Level::WARN),
         Refusal::LengthRequired => ("the body has no length", Level::WARN),
         Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
         Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
@@ -338,6 +339,7 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Store(StoreError::NotAFile) => {
             "a directory has the file's place, or a file that of a directory"
         }
+        Failure::Store(StoreError::NotThere) => "there is no such file",
         Failure::Store(StoreError::Precondition) => "the file is not the one that was expected",
         Failure::Store(StoreError::Forbidden) => "the server may not read or write there",
         Failure::Store(StoreError::Io) => "the disk failed",

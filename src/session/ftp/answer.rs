@@ -44,6 +44,7 @@ impl Engine {
                 }
                 Ok(_) | Err(_) => return,
             },
+            Answer::Deleted { result, .. } => self.handle_deleted(id, result, turn),
             Answer::Files { result, .. } => self.handle_files(id, result, turn),
             Answer::Login { result, .. } => self.logged_in(id, result, turn),
             Answer::Opened { .. }
@@ -182,6 +183,7 @@ impl Engine {
                 return self.ask_again(id, turn);
             }
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
+            Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
             Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
             Ask::Files { act, .. } => match *act {

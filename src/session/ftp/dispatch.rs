@@ -2,12 +2,13 @@
 //!
 //! While a transfer runs the next command waits; `ABOR` alone does not.
 
+use crate::content::Ask;
 use crate::content::files::{Act, Form, How, TreePath};
 use crate::session::ftp::engine::Engine;
-use crate::session::ftp::judge::{capital, subject, to_read, to_store};
+use crate::session::ftp::judge::{capital, subject, to_delete, to_read, to_store};
 use crate::session::ftp::login::said;
 use crate::session::ftp::manage::is_chmod;
-use crate::session::ftp::session::{State, Then, Told, User};
+use crate::session::ftp::session::{State, Then, Told, User, What};
 use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
@@ -258,6 +259,7 @@ impl Engine {
             Command::Retr(name) => self.fetch(id, name, turn),
             Command::Stor(name) => self.put(id, name, How::Replace, turn),
             Command::Appe(name) => self.put(id, name, How::Append, turn),
+            Command::Dele(name) if self.is_phone(id) => self.phone_deletes(id, name, turn),
             other if self.is_phone(id) => self.refuse_phone(id, other, turn),
             other => self.manage(id, other, turn),
         }
@@ -345,6 +347,22 @@ impl Engine {
                 self.reply(id, Code::UNAVAILABLE, text);
             }
             Ok(goal) => self.start(id, goal, told, turn),
+            Err(no) => {
+                self.note_refused(id, told, no.refusal, turn);
+                self.reply(id, no.code, &no.text);
+            }
+        }
+    }
+
+    fn phone_deletes(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        let (subject, deletion) = to_delete(session, asked, turn);
+        let told = Told::new(subject, Verb::Delete, turn.now);
+        match deletion {
+            Ok(deletion) => {
+                self.ask(id, Ask::Delete { ticket: id.into(), deletion });
+                self.take_up(id, What::Act(Then::Done), Some(told));
+            }
             Err(no) => {
                 self.note_refused(id, told, no.refusal, turn);
                 self.reply(id, no.code, &no.text);

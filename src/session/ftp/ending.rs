@@ -49,7 +49,10 @@ impl Engine {
                 (Code::BUSY, "Too many uploads are being stored; try again.")
             }
             StoreError::NotAFile => (Code::NAME_DENIED, "A directory is in the way."),
-            StoreError::Precondition | StoreError::Forbidden | StoreError::Io => {
+            StoreError::NotThere
+            | StoreError::Precondition
+            | StoreError::Forbidden
+            | StoreError::Io => {
                 (Code::LOCAL_ERROR, "The server could not store it; its log says why.")
             }
         };

@@ -12,7 +12,7 @@ use crate::session::ftp::session::{Goal, Session};
 use crate::session::{Refusal, Subject, Turn};
 use crate::vault::deed::Precondition;
 use crate::vault::quarantine::{Stranger, quarantine};
-use crate::vault::upload::Upload;
+use crate::vault::upload::{Deletion, Upload};
 use crate::wire::ftp::reply::Code;
 
 /// A refusal, and what the client is told.
@@ -113,9 +113,11 @@ pub(super) fn to_read(
         }
         Action::Refuse(why) => (path_said(cwd, asked), Err(No::from(why))),
         // Never decided for a phone that reads by FTP.
-        Action::ServeCa(_) | Action::Store { .. } | Action::Quarantine { .. } => {
-            (path_said(cwd, asked), Err(No::from(Denial::NotFound)))
-        }
+        Action::ServeCa(_)
+        | Action::Store { .. }
+        | Action::Quarantine { .. }
+        | Action::Delete { .. }
+        | Action::Redirect(_) => (path_said(cwd, asked), Err(No::from(Denial::NotFound))),
     }
 }
 
@@ -153,11 +155,41 @@ pub(super) fn to_store(
         Action::NeedsCredentials { .. } => Err(No::password_needed(session)),
         Action::Refuse(why) => Err(No::from(why)),
         // Never decided for a phone that stores by FTP.
-        Action::Serve(_) | Action::ServeOverride(_) | Action::ServeCa(_) => {
-            Err(No::from(Denial::NoUploadRule))
-        }
+        Action::Serve(_)
+        | Action::ServeOverride(_)
+        | Action::ServeCa(_)
+        | Action::Delete { .. }
+        | Action::Redirect(_) => Err(No::from(Denial::NoUploadRule)),
     };
     (path_said(cwd, asked), goal)
+}
+
+/// What becomes of a name that a phone wants deleted.
+pub(super) fn to_delete(
+    session: &Session,
+    asked: &[u8],
+    turn: &Turn<'_>,
+) -> (Subject, Result<Box<Deletion>, No>) {
+    let Decision { client, action, .. } = decide(session, asked, Operation::Delete, turn);
+    let deletion = match action {
+        Action::Delete { rule, name } => Ok(Box::new(Deletion {
+            directory: rule.directory,
+            name: *name,
+            precondition: Precondition::None,
+            client,
+        })),
+        Action::NeedsCredentials { .. } => Err(No::password_needed(session)),
+        Action::Refuse(why) => Err(No::from(why)),
+        // Never decided for a phone that deletes by FTP.
+        Action::Serve(_)
+        | Action::ServeOverride(_)
+        | Action::ServeCa(_)
+        | Action::Vault { .. }
+        | Action::Store { .. }
+        | Action::Quarantine { .. }
+        | Action::Redirect(_) => Err(No::from(Denial::NotDeletable)),
+    };
+    (path_said(&session.cwd, asked), deletion)
 }
 
 fn decide<'a>(

@@ -2,13 +2,14 @@
 //!
 //! Every change leaves a line in the log that says who made it.
 
+use crate::content::StoreError;
 use crate::content::files::{Act, Done, Fault, Form, How, TreePath};
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::judge::{capital, subject};
 use crate::session::ftp::login::said;
 use crate::session::ftp::session::{Goal, State, Then, Told, What};
 use crate::session::stream::ConnectionId;
-use crate::session::{Outcome, Refusal, Turn, Verb};
+use crate::session::{Failure, Outcome, Refusal, Turn, Verb};
 use crate::wire::ftp::calendar::{self, Moment};
 use crate::wire::ftp::command::Type;
 use crate::wire::ftp::reply::{self, Code};
@@ -223,6 +224,49 @@ impl Engine {
                 self.reply(id, code(fault), &capital(&fault.to_string()));
             }
         }
+    }
+
+    /// A phone's file is gone, or is not.
+    pub(super) fn handle_deleted(
+        &mut self,
+        id: ConnectionId,
+        result: Result<(), StoreError>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(session) = self.session(id) else { return };
+        let State::Busy(job) = &session.state else { return };
+        let What::Act(Then::Done) = &job.what else { return };
+        let (outcome, code, text) = match result {
+            Ok(()) => {
+                turn.counters.uploads_deleted.up();
+                (Outcome::Done, Code::FILE_ACTION_DONE, Code::FILE_ACTION_DONE.text())
+            }
+            Err(StoreError::NotThere) => {
+                let text = "There is no file of this name.";
+                (Outcome::Refused(Refusal::NoSuchFile), Code::UNAVAILABLE, text)
+            }
+            Err(fault @ StoreError::NotAFile) => {
+                let text = "That is a directory.";
+                (Outcome::Refused(Refusal::Conflict(fault)), Code::UNAVAILABLE, text)
+            }
+            Err(fault @ StoreError::Busy) => {
+                let text = "The disks cannot keep up; try again.";
+                (Outcome::Failed(Failure::Store(fault)), Code::BUSY, text)
+            }
+            Err(
+                fault @ (StoreError::Full
+                | StoreError::Exists
+                | StoreError::Precondition
+                | StoreError::Forbidden
+                | StoreError::Io
+                | StoreError::NoMemory),
+            ) => {
+                let text = "The server could not delete it; its log says why.";
+                (Outcome::Failed(Failure::Store(fault)), Code::UNAVAILABLE, text)
+            }
+        };
+        self.conclude(id, outcome, turn);
+        self.reply(id, code, text);
     }
 
     fn tell_act(&mut self, id: ConnectionId, then: Then, done: &Done) {

@@ -38,6 +38,14 @@ impl Engine {
                 (Err(fault), Some(What::Stored(_))) => self.refuse_store(id, fault, turn),
                 (_, other) => self.restore(id, other),
             },
+            Answer::Deleted { result, .. } => match (result, self.take_parked(id)) {
+                (Ok(()), Some(What::Stored(_))) => {
+                    turn.counters.uploads_deleted.up();
+                    self.reply_done(id, Status::NO_CONTENT, None, turn);
+                }
+                (Err(fault), Some(What::Stored(_))) => self.refuse_store(id, fault, turn),
+                (_, other) => self.restore(id, other),
+            },
             Answer::Vault { result, .. } => self.handle_vault(id, result, turn),
             Answer::Login { result, .. } => match self.take_parked(id) {
                 Some(What::Prove(proving)) => self.proved(id, &proving, result, turn),
@@ -57,6 +65,7 @@ impl Engine {
             // A phone that is nearly through is not cut off for that: it is asked again.
             Ask::Verify { .. } | Ask::Read { .. } => return self.ask_again(&ask, turn),
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
+            Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
             Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
             Ask::Upload { .. } | Ask::Files { .. } => return,
@@ -132,6 +141,7 @@ impl Engine {
             StoreError::Precondition => {
                 No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }
+            StoreError::NotThere => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
             StoreError::Exists | StoreError::NotAFile => {
                 No::new(Status::CONFLICT, Refusal::Conflict(fault))
             }

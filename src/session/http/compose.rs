@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::content::blob::{Blob, Version};
 use crate::content::{Ask, OpenError};
+use crate::policy::redirect::Redirection;
 use crate::session::http::connection::State;
 use crate::session::http::engine::Engine;
 use crate::session::http::refusal::No;
@@ -24,6 +25,9 @@ use crate::wire::http::response::{
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// What caches may do with what is in the vault (RFC 9111, 5.2.2).
 const PRIVATE: &[u8] = b"Cache-Control: private, no-store\r\n";
+/// How long caches may keep that something has moved for good. Without a word they might for ever
+/// (RFC 9111, 4.2.2), and a mistake in a row would never end.
+const CACHED_REDIRECT: &[u8] = b"Cache-Control: max-age=86400\r\n";
 /// What somebody gets who asks for no file at all.
 const PAGE: &[u8] =
     b"This is Ringpost. It serves files to telephones, which ask for them by name.\n";
@@ -178,6 +182,30 @@ impl Engine {
         }
     }
 
+    /// Answers that what was asked for is elsewhere (RFC 9110, 15.4).
+    pub(super) fn reply_redirect(
+        &mut self,
+        id: ConnectionId,
+        to: &Redirection,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.counters.http_redirects.up();
+        let status = Status(to.status.code());
+        let text = format!("{} {}\n", status.0, status.reason());
+        let reply = self.compose(id, status, turn, |out| {
+            status_line(out, status);
+            field(out, "Location", &to.location);
+            if to.status.is_permanent() {
+                out.extend_from_slice(CACHED_REDIRECT);
+            }
+            field(out, "Content-Type", b"text/plain");
+            number(out, "Content-Length", text.len() as u64);
+        });
+        if let Some(reply) = reply.filter(|reply| !reply.head_only) {
+            reply.out.extend_from_slice(text.as_bytes());
+        }
+    }
+
     /// Answers that what was asked for is done.
     pub(super) fn reply_done(
         &mut self,
@@ -222,7 +250,8 @@ impl Engine {
             connection.reply.keep = false;
             connection.reply.linger = true;
         }
-        let text = format!("{} {}\n", no.status.0, no.status.reason());
+        let words = if no.words.is_empty() { String::new() } else { format!(": {}", no.words) };
+        let text = format!("{} {}{words}\n", no.status.0, no.status.reason());
         let reply = self.compose(id, no.status, turn, |out| {
             status_line(out, no.status);
             no.write(out);

@@ -16,7 +16,7 @@ use crate::session::{Outcome, Secured, Subject, Verb, WORDS_BYTES_MAX, clip};
 use crate::time::Instant;
 use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
-use crate::vault::upload::Upload;
+use crate::vault::upload::{Deletion, Upload};
 use crate::wire::http::range::Ranges;
 use crate::wire::http::request::{Framing, Method};
 
@@ -140,6 +140,8 @@ pub(super) enum What {
     Forget(Item, Shown, Precondition),
     /// See whether a password is right.
     Prove(Box<Proving>),
+    /// Delete a file that an upload stored.
+    Delete(Box<Deletion>),
     /// The vault or the writer is at it.
     Stored(Saved),
 }

@@ -29,7 +29,13 @@ impl Connections for Engine {
 
     fn add_listener(&mut self, address: SocketAddr, protocol: Protocol) -> ListenerId {
         let id = ListenerId(u16::try_from(self.listeners.len()).unwrap_or(u16::MAX));
-        self.listeners.push(HttpListener { address, protocol, stack: Vec::new(), vault: false });
+        self.listeners.push(HttpListener {
+            address,
+            protocol,
+            stack: Vec::new(),
+            vault: false,
+            acme: None,
+        });
         id
     }
 

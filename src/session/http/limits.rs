@@ -79,6 +79,8 @@ pub struct HttpListener {
     pub stack: Vec<RootId>,
     /// Whether the vault can be reached here.
     pub vault: bool,
+    /// The root that holds what ACME servers ask for, whoever they are.
+    pub acme: Option<RootId>,
 }
 
 impl HttpListener {

@@ -8,6 +8,7 @@
 
 mod answer;
 mod body;
+mod changes;
 mod compose;
 mod connection;
 mod connections;

@@ -418,7 +418,7 @@ fn same(ids: &[ConnectionId], wires: &BTreeMap<ConnectionId, Wire>) -> bool {
 /// Whether a question is one to store something.
 fn is_write(ask: &Ask) -> bool {
     match ask {
-        Ask::Store { .. } => true,
+        Ask::Store { .. } | Ask::Delete { .. } => true,
         Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
         Ask::Open { .. }
         | Ask::Verify { .. }

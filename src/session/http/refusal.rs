@@ -1,6 +1,7 @@
 //! Refusals: the status that a phone is told, and what the log is told.
 
 use crate::content::StoreError;
+use crate::policy::Allowed;
 use crate::session::http::credentials::Challenge;
 use crate::session::{Failure, Outcome, Refusal};
 use crate::time::Duration;
@@ -8,12 +9,24 @@ use crate::vault::deed::{Denied, REALM};
 use crate::wire::http::request::Malformed;
 use crate::wire::http::response::{Status, field, number};
 
-/// What may be asked where everything may.
-pub(super) const ALLOW_ALL: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
-/// What may be asked where phones store what they never delete.
-pub(super) const ALLOW_PUT: &[u8] = b"GET, HEAD, PUT, OPTIONS";
+/// What may be asked of some name or other.
+pub(super) const ALLOW_SERVER: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
+/// What whoever sends a form with files in it is told.
+const MULTIPART: &str = "send the bytes of the file alone, not multipart/form-data";
 /// What may be asked of an administrator's files.
 pub(super) const ALLOW_READ: &[u8] = b"GET, HEAD, OPTIONS";
+
+/// What may be asked of a name of which this is allowed (RFC 9110, 10.2.1).
+pub(super) fn allow_of(allowed: Allowed) -> &'static [u8] {
+    match (allowed.write, allowed.post, allowed.delete) {
+        (false, _, false) => ALLOW_READ,
+        (true, false, false) => b"GET, HEAD, PUT, OPTIONS",
+        (true, true, false) => b"GET, HEAD, PUT, POST, OPTIONS",
+        (true, false, true) => b"GET, HEAD, PUT, DELETE, OPTIONS",
+        (true, true, true) => b"GET, HEAD, PUT, POST, DELETE, OPTIONS",
+        (false, _, true) => b"GET, HEAD, DELETE, OPTIONS",
+    }
+}
 
 /// A refusal, as it is answered and as it is told.
 #[derive(Clone, Debug)]
@@ -22,6 +35,8 @@ pub(super) struct No {
     pub(super) outcome: Outcome,
     extra: Extra,
     pub(super) linger: bool,
+    /// What the answer's body says beside the status.
+    pub(super) words: &'static str,
 }
 
 /// A field that goes with a refusal.
@@ -41,7 +56,13 @@ enum Extra {
 
 impl No {
     pub(super) fn new(status: Status, refusal: Refusal) -> No {
-        No { status, outcome: Outcome::Refused(refusal), extra: Extra::None, linger: false }
+        No {
+            status,
+            outcome: Outcome::Refused(refusal),
+            extra: Extra::None,
+            linger: false,
+            words: "",
+        }
     }
 
     /// What was asked for cannot be read now.
@@ -54,6 +75,12 @@ impl No {
     pub(super) fn method(allow: &'static [u8]) -> No {
         let no = No::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);
         No { extra: Extra::Allow(allow), ..no }
+    }
+
+    /// A form with files in it is not a file.
+    pub(super) fn multipart() -> No {
+        let no = No::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Multipart);
+        No { words: MULTIPART, ..no }
     }
 
     /// What came is no request.
@@ -95,7 +122,7 @@ impl No {
             true => (Status::SERVICE_UNAVAILABLE, Extra::Retry(1)),
             false => (Status::INTERNAL_SERVER_ERROR, Extra::None),
         };
-        No { status, outcome, extra, linger: false }
+        No { status, outcome, extra, linger: false, words: "" }
     }
 
     pub(super) fn denied(denied: Denied) -> No {

@@ -9,32 +9,26 @@ use std::sync::Arc;
 use crate::admission::slots::{Admitted, Overflow};
 use crate::content::{Ask, Entry, Form};
 use crate::policy::protect::Proof;
+use crate::policy::redirect::Redirection;
 use crate::policy::trace::NoTrace;
-use crate::policy::{self, Action, Allowed, Decision, Denial, Operation, Resource, VaultOwner};
+use crate::policy::{self, Action, Decision, Denial, Operation, Resource, VaultOwner};
 use crate::session::http::body::Receiving;
 use crate::session::http::connection::{Saved, State, Target, Want, What, verb};
 use crate::session::http::credentials::Proving;
 use crate::session::http::denial::refuse;
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
-use crate::session::http::refusal::{ALLOW_ALL, ALLOW_PUT, ALLOW_READ, No};
+use crate::session::http::refusal::{ALLOW_READ, ALLOW_SERVER, No, allow_of};
 use crate::session::http::terms::{Otherwise, terms};
 use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Subject, Turn};
-use crate::vault::deed::{Act, Auth, Deed, Login, Precondition, Shown};
+use crate::vault::deed::{Act, Deed, Login, Shown};
 use crate::vault::names::Item;
-use crate::vault::quarantine::{Stranger, quarantine};
-use crate::vault::upload::Upload;
 use crate::wire::http::auth;
-use crate::wire::http::condition;
 use crate::wire::http::range::Ranges;
-use crate::wire::http::request::{Framing, Head, Malformed, Method};
+use crate::wire::http::request::{Head, Method};
 use crate::wire::http::response::Status;
 use crate::wire::http::target;
-use crate::wire::name::FileName;
-
-const PARTIAL_PUT: Malformed =
-    Malformed::BadRequest("a PUT with Content-Range would keep a part of a file for the whole");
 
 /// What a request comes to.
 pub(super) enum Judged {
@@ -46,6 +40,8 @@ pub(super) enum Judged {
     Bytes(Arc<[u8]>),
     /// What may be asked.
     Options(&'static [u8]),
+    /// The word that it is elsewhere.
+    Redirect(Box<Redirection>),
     /// What this server is.
     Page,
     /// It needs a password for this row of `[[protect]]`.
@@ -60,9 +56,9 @@ impl Judged {
         match self {
             Judged::Want(What::Fetch { .. } | What::Forget(..)) => true,
             Judged::Want(What::Take(Target::Item(..), ..)) => true,
-            Judged::Want(
-                What::Take(Target::File(_), ..) | What::Read(..) | What::Stored(_) | What::Prove(_),
-            )
+            Judged::Want(What::Take(Target::File(_), ..) | What::Read(..) | What::Delete(_))
+            | Judged::Want(What::Stored(_) | What::Prove(_))
+            | Judged::Redirect(_)
             | Judged::Head(..)
             | Judged::Bytes(_)
             | Judged::Options(_)
@@ -161,6 +157,7 @@ impl Engine {
             }
             Ok(Judged::Bytes(bytes)) => self.reply_bytes(id, bytes, turn),
             Ok(Judged::Options(allow)) => self.reply_options(id, allow, turn),
+            Ok(Judged::Redirect(to)) => self.reply_redirect(id, &to, turn),
             Ok(Judged::Page) => self.reply_page(id, turn),
             Ok(Judged::Prove(proving, login)) => {
                 self.prove(id, proving, login, head.method == Method::Head);
@@ -224,6 +221,10 @@ impl Engine {
                 self.park(id, Want { what: What::Stored(Saved::Whole), ..want });
                 self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
             }
+            What::Delete(deletion) => {
+                self.park(id, Want { what: What::Stored(Saved::Whole), ..want });
+                self.asks.push_back(Ask::Delete { ticket: id.into(), deletion });
+            }
             What::Take(target, framing, bytes_max) => {
                 let receiving = Receiving::new(target, framing, bytes_max, turn.now);
                 let due = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
@@ -282,10 +283,10 @@ impl Engine {
 }
 
 /// Who asks, and where.
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     listener: &'a HttpListener,
-    client: IpAddr,
-    shown: Shown,
+    pub(super) client: IpAddr,
+    pub(super) shown: Shown,
     proof: Option<&'a Proof>,
     raw: &'a [u8],
 }
@@ -298,10 +299,10 @@ impl Asked<'_> {
                 return no(No::new(Status::NOT_IMPLEMENTED, Refusal::NotImplemented));
             }
             Method::Options if head.target == b"*" => {
-                return (said(head.target), Ok(Judged::Options(ALLOW_ALL)));
+                return (said(head.target), Ok(Judged::Options(ALLOW_SERVER)));
             }
-            Method::Get | Method::Head | Method::Options | Method::Post => Operation::Read,
-            Method::Put => Operation::Write,
+            Method::Get | Method::Head | Method::Options => Operation::Read,
+            Method::Put | Method::Post => Operation::Write,
             Method::Delete => Operation::Delete,
         };
         let resource = Resource::Http { listener: self.listener, target: head.target };
@@ -324,8 +325,9 @@ impl Asked<'_> {
             Method::Get | Method::Head => asked.judge_read(subject, action, head, turn),
             Method::Put => (subject(), asked.judge_put(name, action, head, turn)),
             Method::Delete => (subject(), asked.judge_delete(action, allow, head, turn)),
+            Method::Post => (subject(), asked.judge_post(name, action, allow, head, turn)),
             Method::Options => (subject(), Ok(Judged::Options(allow()))),
-            Method::Post | Method::Unknown => (subject(), Err(No::method(allow()))),
+            Method::Unknown => (subject(), Err(No::method(allow()))),
         }
     }
 
@@ -349,121 +351,15 @@ impl Asked<'_> {
                 let what = What::Fetch { item, shown, raw, entry };
                 (subject(), Ok(Judged::Want(what)))
             }
+            Action::Redirect(to) => (subject(), Ok(Judged::Redirect(to))),
             Action::NeedsCredentials { row } => (subject(), Ok(Judged::NeedsCredentials(row))),
             Action::Refuse(why) => (subject(), Err(refuse(why, head.method))),
             // Never decided for a read over HTTP.
             Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
             | Action::Store { .. }
+            | Action::Delete { .. }
             | Action::Quarantine { .. } => (subject(), Err(refuse(Denial::NotFound, head.method))),
         }
-    }
-
-    fn judge_put(
-        self,
-        name: Option<FileName>,
-        action: Action<'_>,
-        head: &Head<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<Judged, No> {
-        if let Action::NeedsCredentials { row } = action {
-            return Ok(Judged::NeedsCredentials(row));
-        }
-        if head.content_range.is_some() {
-            // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
-            return Err(No::malformed(PARTIAL_PUT));
-        }
-        let precondition = condition::precondition(head);
-        let (target, bytes_max) = self.destination(name, action, precondition, turn)?;
-        match head.framing {
-            Framing::None => Err(No::new(Status::LENGTH_REQUIRED, Refusal::LengthRequired)),
-            Framing::Length(bytes) if bytes > bytes_max => {
-                Err(No::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge))
-            }
-            framing @ (Framing::Length(_) | Framing::Chunked) => {
-                Ok(Judged::Want(What::Take(target, framing, bytes_max)))
-            }
-        }
-    }
-
-    fn judge_delete(
-        self,
-        action: Action<'_>,
-        allow: impl FnOnce() -> &'static [u8],
-        head: &Head<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<Judged, No> {
-        match action {
-            Action::Vault { owner: VaultOwner::Named(item), .. } => {
-                self.show_something(turn)?;
-                let what = What::Forget(item, self.shown, condition::precondition(head));
-                Ok(Judged::Want(what))
-            }
-            Action::NeedsCredentials { row } => Ok(Judged::NeedsCredentials(row)),
-            Action::Refuse(Denial::NotDeletable) => Err(No::method(allow())),
-            Action::Refuse(why) => Err(refuse(why, head.method)),
-            // Never decided for a deletion over HTTP.
-            Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
-            | Action::Serve(_)
-            | Action::ServeOverride(_)
-            | Action::ServeCa(_)
-            | Action::Store { .. }
-            | Action::Quarantine { .. } => Err(No::method(allow())),
-        }
-    }
-
-    /// Whoever has shown nothing where something must be shown is told so before a body comes.
-    fn show_something(&self, turn: &Turn<'_>) -> Result<(), No> {
-        match turn.snapshot.policy.http.vault.as_ref().map(|vault| &vault.auth) {
-            None | Some(Auth::Open) => Ok(()),
-            Some(Auth::Users(_) | Auth::Pinned) if self.shown.basic.is_some() => Ok(()),
-            Some(Auth::Users(_) | Auth::Pinned) => Err(No::unauthorized()),
-            Some(Auth::Certificate) if self.shown.certificate => Ok(()),
-            // A challenge would have the phone ask its user for a password that helps nothing.
-            Some(Auth::Certificate) => Err(No::new(Status::FORBIDDEN, Refusal::CertificateNeeded)),
-        }
-    }
-
-    /// Where the body of a PUT goes, and how large it may be.
-    fn destination(
-        self,
-        name: Option<FileName>,
-        action: Action<'_>,
-        precondition: Precondition,
-        turn: &Turn<'_>,
-    ) -> Result<(Target, u64), No> {
-        let upload = match action {
-            Action::Vault { owner: VaultOwner::Named(item), .. } => {
-                self.show_something(turn)?;
-                let vault = turn.snapshot.policy.http.vault.as_ref();
-                let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
-                return Ok((Target::Item(item, self.shown, precondition), bytes_max));
-            }
-            Action::Store { rule, name } => Some(Upload {
-                directory: rule.directory,
-                name: *name,
-                bytes_max: rule.bytes_max,
-                existing: rule.existing,
-                precondition,
-                client: self.client,
-                spool: None,
-                bytes: Vec::new(),
-            }),
-            Action::Quarantine { directory, bytes_max } => name.as_ref().and_then(|name| {
-                let serial = turn.now.as_micros();
-                let stranger = Stranger { client: self.client, name, unix_s: turn.unix_s, serial };
-                quarantine((directory, bytes_max), &stranger, Vec::new())
-            }),
-            Action::Refuse(why) => return Err(refuse(why, Method::Put)),
-            // Never decided for a PUT, or answered before.
-            Action::NeedsCredentials { .. }
-            | Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
-            | Action::Serve(_)
-            | Action::ServeOverride(_)
-            | Action::ServeCa(_) => None,
-        };
-        let upload = upload.ok_or_else(|| refuse(Denial::NoUploadRule, Method::Put))?;
-        let bytes_max = upload.bytes_max;
-        Ok((Target::File(Box::new(upload)), bytes_max))
     }
 }
 
@@ -480,11 +376,7 @@ fn judge_entry(entry: Arc<Entry>, head: &Head<'_>, turn: &Turn<'_>) -> Judgement
 
 /// What may be asked of a name (RFC 9110, 10.2.1).
 fn allow(request: &policy::Request<'_>, turn: &Turn<'_>) -> &'static [u8] {
-    match policy::allowed(request, turn.snapshot) {
-        Allowed { delete: true, .. } => ALLOW_ALL,
-        Allowed { write: true, delete: false } => ALLOW_PUT,
-        Allowed { write: false, delete: false } => ALLOW_READ,
-    }
+    allow_of(policy::allowed(request, turn.snapshot))
 }
 
 /// A target that is no name, for the log.

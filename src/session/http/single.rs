@@ -29,5 +29,9 @@ pub(crate) fn ask(
     }
     let past = world.past.iter().find(|(past, _)| *past == id).map(|(_, wire)| wire);
     let out = &world.wires.get(&id).or(past).unwrap().out;
+    let text = String::from_utf8_lossy(out);
+    if let Some(to) = text.lines().find_map(|line| line.strip_prefix("Location: ")) {
+        return Seen::Redirects(to.to_owned());
+    }
     if out.starts_with(b"HTTP/1.1 2") { Seen::Answers } else { Seen::Refuses }
 }

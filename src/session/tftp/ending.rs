@@ -299,6 +299,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::BadPath(_)
         | Refusal::BadRequest(_)
         | Refusal::LengthRequired
+        | Refusal::Multipart
         | Refusal::RangeNotSatisfiable
         | Refusal::PreconditionFailed
         | Refusal::ExpectationUnknown

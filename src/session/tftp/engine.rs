@@ -207,7 +207,8 @@ impl Engine {
                 self.handle_upload(ticket.into(), done, turn);
             }
             // A transfer never asks for these.
-            Answer::Read { .. }
+            Answer::Deleted { .. }
+            | Answer::Read { .. }
             | Answer::Vault { .. }
             | Answer::Files { .. }
             | Answer::Login { .. } => {}
@@ -232,7 +233,11 @@ impl Engine {
                 self.fail(ticket.into(), Failure::Store(StoreError::Busy), turn);
             }
             // A transfer never asks for these.
-            Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => {}
+            Ask::Delete { .. }
+            | Ask::Read { .. }
+            | Ask::Vault { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. } => {}
         }
     }
 

@@ -233,7 +233,11 @@ impl World {
                 let result = store_fault(fault).map_or(Ok(stored), Err);
                 Answer::Stored { ticket, result }
             }
-            Ask::Read { .. } | Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => return,
+            Ask::Delete { .. }
+            | Ask::Read { .. }
+            | Ask::Vault { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. } => return,
         };
         self.turn(|engine, turn| engine.handle_answer(answer, turn));
         self.settle();

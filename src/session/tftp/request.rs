@@ -399,10 +399,13 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
         }))),
         // TFTP has no passwords.
         Action::NeedsCredentials { .. } => Err(Refusal::PasswordOverTftp),
-        // Never decided for TFTP: neither the CA's certificate nor the vault is reached by it.
-        Action::ServeCa(_) | Action::Vault { .. } | Action::Quarantine { .. } => {
-            Err(Refusal::NoSuchFile)
-        }
+        // Never decided for TFTP: it reaches neither the CA's certificate nor the vault, deletes
+        // nothing, and cannot send anybody elsewhere.
+        Action::ServeCa(_)
+        | Action::Vault { .. }
+        | Action::Quarantine { .. }
+        | Action::Delete { .. }
+        | Action::Redirect(_) => Err(Refusal::NoSuchFile),
     };
     match file {
         Ok(_) if !has_form => Err(Refusal::ModeUnknown),

@@ -65,7 +65,9 @@ impl Bench {
         let deed = self.deed(item, act);
         match self.writer.run(&[Job::Deed(&deed, None)]).remove(0) {
             Outcome::Deed(result) => result,
-            Outcome::Upload(_) => unreachable!("nothing but a deed was asked for"),
+            Outcome::Upload(_) | Outcome::Deleted(_) => {
+                unreachable!("nothing but a deed was asked for")
+            }
         }
     }
 
@@ -80,7 +82,9 @@ impl Bench {
         let jobs: Vec<_> = deeds.iter().map(|deed| Job::Deed(deed, None)).collect();
         let results = self.writer.run(&jobs).into_iter().map(|outcome| match outcome {
             Outcome::Deed(result) => result,
-            Outcome::Upload(_) => unreachable!("nothing but deeds was asked for"),
+            Outcome::Upload(_) | Outcome::Deleted(_) => {
+                unreachable!("nothing but deeds was asked for")
+            }
         });
         results.collect()
     }

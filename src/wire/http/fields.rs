@@ -45,6 +45,7 @@ pub(super) struct Fields<'a> {
     if_unmodified_since: Field<'a>,
     authorization: Field<'a>,
     content_range: Field<'a>,
+    content_type: Field<'a>,
     user_agent: Field<'a>,
 }
 
@@ -98,6 +99,7 @@ impl<'a> Fields<'a> {
             () if is("If-Unmodified-Since") => &mut self.if_unmodified_since,
             () if is("Authorization") => &mut self.authorization,
             () if is("Content-Range") => &mut self.content_range,
+            () if is("Content-Type") => &mut self.content_type,
             () => return,
         };
         field.first.get_or_insert(value);
@@ -160,6 +162,7 @@ impl<'a> Fields<'a> {
             if_unmodified_since: self.if_unmodified_since.once(),
             authorization: self.authorization.first,
             content_range: self.content_range.first,
+            content_type: self.content_type.first,
             user_agent: self.user_agent.first,
         })
     }

@@ -127,6 +127,8 @@ pub struct Head<'a> {
     pub authorization: Option<&'a [u8]>,
     /// `Content-Range`, which no PUT here may have.
     pub content_range: Option<&'a [u8]>,
+    /// `Content-Type`.
+    pub content_type: Option<&'a [u8]>,
     /// `User-Agent`, with whatever bytes the phone has put there.
     pub user_agent: Option<&'a [u8]>,
 }
@@ -455,6 +457,7 @@ fn write(head: &Head<'_>) -> Vec<u8> {
     field("if-unmodified-since", head.if_unmodified_since);
     field("authorization", head.authorization);
     field("content-range", head.content_range);
+    field("content-type", head.content_type);
     field("user-agent", head.user_agent);
     out.extend_from_slice(b"\r\n");
     out
@@ -508,7 +511,7 @@ mod tests {
         let head = read(
             "PUT /a HTTP/1.1\r\nhOST: a\r\nRANGE: bytes=0-1\r\nif-range: \"r\"\r\nIF-MATCH: *\r\n\
              if-None-match: \"n\"\r\nIf-Modified-Since: m\r\nIf-Unmodified-Since:\tu \r\n\
-             Authorization:Basic x\r\nContent-Range: c\r\nUser-Agent: p\r\nX-Other: y\r\n\
+             Authorization:Basic x\r\nContent-Range: c\r\nContent-Type: t\r\nUser-Agent: p\r\nX-Other: y\r\n\
              Content-Length: 18446744073709551615\r\nExpect: 100-Continue\r\n\r\n",
         );
         assert_eq!(head.range, Some(&b"bytes=0-1"[..]));
@@ -519,6 +522,7 @@ mod tests {
         assert_eq!(head.if_unmodified_since, Some(&b"u"[..]));
         assert_eq!(head.authorization, Some(&b"Basic x"[..]));
         assert_eq!(head.content_range, Some(&b"c"[..]));
+        assert_eq!(head.content_type, Some(&b"t"[..]));
         assert_eq!(head.user_agent, Some(&b"p"[..]));
         assert_eq!(head.framing, Framing::Length(u64::MAX));
         assert!(head.expects_continue && head.repeated_lists.is_empty());

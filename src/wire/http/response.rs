@@ -45,7 +45,11 @@ statuses! {
     CREATED 201 "Created",
     NO_CONTENT 204 "No Content",
     PARTIAL_CONTENT 206 "Partial Content",
+    MOVED_PERMANENTLY 301 "Moved Permanently",
+    FOUND 302 "Found",
     NOT_MODIFIED 304 "Not Modified",
+    TEMPORARY_REDIRECT 307 "Temporary Redirect",
+    PERMANENT_REDIRECT 308 "Permanent Redirect",
     BAD_REQUEST 400 "Bad Request",
     UNAUTHORIZED 401 "Unauthorized",
     FORBIDDEN 403 "Forbidden",
@@ -57,6 +61,7 @@ statuses! {
     PRECONDITION_FAILED 412 "Precondition Failed",
     CONTENT_TOO_LARGE 413 "Content Too Large",
     URI_TOO_LONG 414 "URI Too Long",
+    UNSUPPORTED_MEDIA_TYPE 415 "Unsupported Media Type",
     RANGE_NOT_SATISFIABLE 416 "Range Not Satisfiable",
     EXPECTATION_FAILED 417 "Expectation Failed",
     TOO_MANY_REQUESTS 429 "Too Many Requests",
@@ -424,7 +429,7 @@ mod tests {
     #[test]
     fn every_status_has_its_words() {
         let known = (100..600).map(Status).filter(|status| !status.reason().is_empty());
-        assert_eq!(known.count(), 26);
+        assert_eq!(known.count(), 31);
         for status in [Status::CONTINUE, Status::NOT_FOUND, Status::INSUFFICIENT_STORAGE] {
             let mut line = Vec::new();
             status_line(&mut line, status);

@@ -7,6 +7,9 @@ use crate::wire::name::{BadName, FileName};
 /// Longest decoded path in bytes, slashes that mean nothing included.
 pub const PATH_BYTES_MAX: usize = 1_024;
 
+/// Longest token of ACME in bytes; those of today have 43.
+const TOKEN_BYTES_MAX: usize = 128;
+
 /// Why a target names no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadTarget {
@@ -45,6 +48,21 @@ pub fn parse(target: &[u8]) -> Result<FileName, BadTarget> {
 #[must_use]
 pub fn is_root(target: &[u8]) -> bool {
     matches!(target, [b'/'] | [b'/', b'?', ..])
+}
+
+/// The token that an ACME server asks for (RFC 8555, 8.3), or `None` if it is not that. What stands
+/// there in place of a token is one of no bytes.
+#[must_use]
+pub fn acme_token(target: &[u8]) -> Option<&[u8]> {
+    const PLACE: &[u8] = b".well-known/acme-challenge/";
+    let slashes = target.iter().take_while(|byte| **byte == b'/').count();
+    let token = target[slashes..].strip_prefix(PLACE)?;
+    let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if token.len() <= TOKEN_BYTES_MAX && token.iter().all(is_token) {
+        Some(token)
+    } else {
+        Some(b"")
+    }
 }
 
 /// The whole target, its query included, with every escape decoded that is one. For people's
@@ -201,6 +219,21 @@ mod tests {
         assert_eq!(refused(&format!("/{long}")), BadTarget::Name(BadName::TooLong));
         let slashes = "/".repeat(PATH_BYTES_MAX);
         assert_eq!(refused(&format!("{slashes}%61")), BadTarget::Name(BadName::TooLong));
+    }
+
+    #[test]
+    fn a_token_of_acme_has_its_own_letters_and_nothing_else() {
+        let token = |target: &str| {
+            let token = acme_token(target.as_bytes())?;
+            Some(token.escape_ascii().to_string())
+        };
+        let at = |token: &str| format!("/.well-known/acme-challenge/{token}");
+        assert_eq!(token(&at("Ab-_9")).as_deref(), Some("Ab-_9"));
+        for none in ["", "a/b", "../x", "a%2e", "a.txt", "a?b", "a b", &"a".repeat(129)] {
+            assert_eq!(token(&at(none)).as_deref(), Some(""), "{none}");
+        }
+        assert_eq!(token("/.well-known/acme-challenge"), None);
+        assert_eq!(token("/x/.well-known/acme-challenge/a"), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ const OUT_BYTES_MAX: usize = 160 << 10;
 /// Whether a question is one to store something for good.
 pub(super) fn is_write(ask: &Ask) -> bool {
     match ask {
-        Ask::Store { .. } => true,
+        Ask::Store { .. } | Ask::Delete { .. } => true,
         Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
         Ask::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
         Ask::Open { .. }

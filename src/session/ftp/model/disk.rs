@@ -156,6 +156,17 @@ impl Disk {
                 };
                 Answer::Stored { ticket, result }
             }
+            Ask::Delete { ticket, deletion } => {
+                let path = format!("{AREA}{}", deletion.name);
+                let result = match fault {
+                    0 => self.files.remove(&path).map(|_| ()).ok_or(StoreError::NotThere),
+                    1 => Err(StoreError::NotAFile),
+                    2 => Err(StoreError::Forbidden),
+                    3 => Err(StoreError::Io),
+                    4.. => Err(StoreError::Busy),
+                };
+                Answer::Deleted { ticket, result }
+            }
             Ask::Upload { .. } => unreachable!("TFTP asks for it alone"),
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
             Ask::Files { ticket, act, .. } => self.files(ticket, *act, fault),
@@ -330,6 +341,7 @@ pub(super) fn is_done(answer: &Answer) -> bool {
         Answer::Opened { result, .. } => result.is_ok(),
         Answer::Verified { unchanged, .. } => *unchanged,
         Answer::Stored { result, .. } => result.is_ok(),
+        Answer::Deleted { result, .. } => result.is_ok(),
         Answer::Upload { result, .. } => result.is_ok(),
         Answer::Read { result, .. } => result.is_ok(),
         Answer::Vault { result, .. } => result.is_ok(),

@@ -170,6 +170,18 @@ impl Disk {
                 };
                 Answer::Stored { ticket, result }
             }
+            Ask::Delete { ticket, .. } => {
+                let result = match fault {
+                    0 => Ok(()),
+                    1 => Err(StoreError::NotThere),
+                    2 => Err(StoreError::NotAFile),
+                    3 => Err(StoreError::Forbidden),
+                    4 => Err(StoreError::Io),
+                    5 => Err(StoreError::Precondition),
+                    6.. => Err(StoreError::Busy),
+                };
+                Answer::Deleted { ticket, result }
+            }
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
             Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
             Ask::Upload { .. } | Ask::Files { .. } => {

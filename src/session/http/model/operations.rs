@@ -117,8 +117,13 @@ pub fn check_operations(operations: &[u8]) {
 /// The settings of these models: one root, two listeners, a vault and a rule for logs.
 pub(in crate::session::http) fn policy() -> Policy {
     let mut policy = Policy::default();
-    let listener =
-        |address, protocol| HttpListener { address, protocol, stack: vec![RootId(0)], vault: true };
+    let listener = |address, protocol| HttpListener {
+        address,
+        protocol,
+        stack: vec![RootId(0)],
+        vault: true,
+        acme: None,
+    };
     policy.http = HttpPolicy {
         listeners: vec![listener(PLAIN, Protocol::Http), listener(SECURE, Protocol::Https)],
         limits: StreamLimits::default(),

@@ -25,6 +25,7 @@ mod look;
 mod memory;
 pub mod netascii;
 pub mod omission;
+mod open_error;
 #[cfg(feature = "server")]
 mod pass;
 #[cfg(feature = "server")]
@@ -43,6 +44,7 @@ mod store_error;
 #[cfg(feature = "server")]
 pub mod watch;
 
+pub use open_error::OpenError;
 pub use store_error::StoreError;
 
 use std::path::PathBuf;
@@ -478,27 +480,6 @@ pub struct Stored {
     pub new: bool,
     /// What is there now.
     pub version: Version,
-}
-
-/// Why a file in the catalog could not be opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OpenError {
-    /// It has gone since the catalog was made.
-    Gone,
-    /// The system does not let this process read it.
-    Forbidden,
-    /// It is no regular file, or leads out of its root.
-    NotServable,
-    /// Somebody keeps writing to it, so there is no one version to send.
-    BeingWritten,
-    /// Too large for the form that was asked for.
-    TooLarge,
-    /// The disk failed; the loader has logged how.
-    Io,
-    /// The disk does not answer, or the root is away.
-    Unavailable,
-    /// The loader's queue was full.
-    Busy,
 }
 
 #[cfg(test)]

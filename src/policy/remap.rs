@@ -86,9 +86,9 @@ impl std::error::Error for BadRemap {}
 
 impl Remap {
     /// A row for all clients. The expression is tried on names in the spelling in which they were
-    /// asked for, without a leading slash and without regard to case; the first match is replaced. In the replacement `$1`,
-    /// `${1}` and `${name}` stand for groups, `$$` for a dollar sign, and `{ip}` for the client's
-    /// address, in which `-` stands for each `:`.
+    /// asked for, without a leading slash and without regard to case; the first match is replaced.
+    /// In the replacement `$1`, `${1}` and `${name}` stand for groups, `$$` for a dollar sign, and
+    /// `{ip}` for the client's address, in which `-` stands for each `:`.
     ///
     /// # Errors
     /// [`BadRemap`] says what to mend.

@@ -20,7 +20,6 @@ use super::overlaps::{self, Places};
 use super::places::{self, FileCheck};
 use super::protect;
 use super::read::Found;
-use super::redirects;
 use super::rows;
 use super::tftp::{Ports, Tftp};
 use super::tree::Own;
@@ -287,10 +286,9 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         policy.ftp = FtpPolicy { snmp, ..ftp.policy(here, |dir| roots.place(here(dir))) };
         policy.ftp.vault = policy.http.vault.clone().filter(|_| ftp.offers_vault());
     }
-    let ca = CaSettings { dir: here(&file.ca.dir), serve_as: file.ca.serve_as };
     let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
-    policy.routes =
-        Routes { redirects: file.redirects, subnets: subnets.collect(), remaps: file.remaps };
+    let (redirects, remaps) = (file.redirects, file.remaps);
+    policy.routes = Routes { redirects, subnets: subnets.collect(), remaps };
     if roots.dirs.len() > ROOTS_MAX {
         found.fault_anywhere(format!(
             "there are more than {ROOTS_MAX} root directories; name fewer"
@@ -301,7 +299,6 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     policy.ftp.tree = Arc::new(own.tree(&data_dir, &roots.dirs));
     let dirs = uploads::Dirs { roots: &roots.dirs, uploads: &upload_dirs, disk };
     uploads::judge(&policy, &dirs, &mut warnings);
-    redirects::judge(&policy, &mut warnings);
     let mut log = file.log;
     log.file = log.file.map(|file| here(&file));
     Settings {
@@ -316,7 +313,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         upload_numbers: None,
         tftp: file.tftp.map(tftp_sockets),
         secured,
-        ca,
+        ca: CaSettings { dir: here(&file.ca.dir), serve_as: file.ca.serve_as },
         admin_hosts: file.admin.iter().flat_map(|admin| admin.hosts.clone()).collect(),
         admin: file.admin.map(|admin| admin.listen.into_inner()),
         content: file.content,

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::redirects;
 use super::settings::Disk;
 use crate::content::RootId;
 use crate::policy::snapshot::Policy;
@@ -35,6 +36,7 @@ pub(super) fn judge(policy: &Policy, dirs: &Dirs<'_>, warnings: &mut Vec<String>
             ));
         }
     }
+    redirects::judge(policy, warnings);
     let stacks = stacks(policy);
     for rule in &policy.uploads.0 {
         let Some(dir) = dirs.uploads.get(usize::from(rule.directory)) else { continue };

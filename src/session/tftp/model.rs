@@ -233,11 +233,8 @@ impl World {
                 let result = store_fault(fault).map_or(Ok(stored), Err);
                 Answer::Stored { ticket, result }
             }
-            Ask::Delete { .. }
-            | Ask::Read { .. }
-            | Ask::Vault { .. }
-            | Ask::Files { .. }
-            | Ask::Login { .. } => return,
+            Ask::Delete { .. } | Ask::Read { .. } => return,
+            Ask::Vault { .. } | Ask::Files { .. } | Ask::Login { .. } => return,
         };
         self.turn(|engine, turn| engine.handle_answer(answer, turn));
         self.settle();

@@ -511,8 +511,8 @@ mod tests {
         let head = read(
             "PUT /a HTTP/1.1\r\nhOST: a\r\nRANGE: bytes=0-1\r\nif-range: \"r\"\r\nIF-MATCH: *\r\n\
              if-None-match: \"n\"\r\nIf-Modified-Since: m\r\nIf-Unmodified-Since:\tu \r\n\
-             Authorization:Basic x\r\nContent-Range: c\r\nContent-Type: t\r\nUser-Agent: p\r\nX-Other: y\r\n\
-             Content-Length: 18446744073709551615\r\nExpect: 100-Continue\r\n\r\n",
+             Authorization:Basic x\r\nContent-Range: c\r\nContent-Type: t\r\nUser-Agent: p\r\n\
+             X-Other: y\r\nContent-Length: 18446744073709551615\r\nExpect: 100-Continue\r\n\r\n",
         );
         assert_eq!(head.range, Some(&b"bytes=0-1"[..]));
         assert_eq!(head.if_range, Some(&b"\"r\""[..]));

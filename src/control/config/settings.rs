@@ -289,11 +289,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
     let subnets = file.roots.into_iter().map(|row| row.number(|dir| roots.place(here(dir))));
     let (redirects, remaps) = (file.redirects, file.remaps);
     policy.routes = Routes { redirects, subnets: subnets.collect(), remaps };
-    if roots.dirs.len() > ROOTS_MAX {
-        found.fault_anywhere(format!(
-            "there are more than {ROOTS_MAX} root directories; name fewer"
-        ));
-    }
+    roots.judge(found);
     let dirs = (&*roots.dirs, &*upload_dirs);
     policy.protections = protect::rows(&file.protects, here, dirs, found);
     policy.ftp.tree = Arc::new(own.tree(&data_dir, &roots.dirs));
@@ -380,6 +376,13 @@ impl Roots {
             self.dirs.push(dir.clone());
             next
         })
+    }
+
+    fn judge(&self, found: &mut Found) {
+        if self.dirs.len() > ROOTS_MAX {
+            let text = format!("there are more than {ROOTS_MAX} root directories; name fewer");
+            found.fault_anywhere(text);
+        }
     }
 }
 

@@ -131,6 +131,14 @@ fn configuration(dice: &mut Dice) -> String {
             let _ = writeln!(text, "from = [\"{}\"]", dice.pick(NETS));
         }
     }
+    text += &protections(dice, &http);
+    text += &redirects(dice);
+    text
+}
+
+/// Any rows that ask for passwords.
+fn protections(dice: &mut Dice, http: &str) -> String {
+    let mut text = String::new();
     for _ in 0..dice.roll(2) {
         let name = dice.pick(&["*", "*.txt", "sub/*", "phone.log", "*_96xxdata.txt", "46xx*"]);
         let _ = writeln!(text, "[[protect]]\nname = \"{name}\"");
@@ -145,7 +153,6 @@ fn configuration(dice: &mut Dice) -> String {
             let _ = writeln!(text, "root = {http}");
         }
     }
-    text += &redirects(dice);
     text
 }
 

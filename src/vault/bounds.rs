@@ -4,8 +4,7 @@
 //! Counts by what one sender has at hand: an IPv4 address, or the 64 bits that an IPv6 host cannot
 //! choose. Decides only.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::stamp::Stamp;
@@ -16,7 +15,7 @@ use crate::time::{Duration, Instant};
 pub const HOUR: Duration = Duration::from_secs(3_600);
 /// Addresses that are counted; beyond, those that began longest ago begin anew.
 pub const ADDRESSES_MAX: usize = 16_384;
-/// Two versions that are closer together belong to one flood: a quarter of an hour.
+/// A version that comes sooner after the one before it is of the same flood: a quarter of an hour.
 const FLOOD_GAP_NS: u64 = 900_000_000_000;
 
 /// Bounds of the vault, `[vault]` in the configuration.
@@ -112,43 +111,64 @@ impl Brought {
     }
 }
 
-/// Which of the moments go, so many, the last never: of those in floods the one that came soonest
-/// after the one before it, again and again, so that what began a flood or is older stays; where no
-/// two are close together, the oldest of all.
+/// A version as far as thinning looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// When it was kept.
+    pub at: Stamp,
+    /// Whether it is within a flood: neither its first version nor its last.
+    pub is_within_flood: bool,
+}
+
+/// Versions in order, each with how long after the one that was the newest before it it came. One
+/// that came and was replaced within [`FLOOD_GAP_NS`] is within a flood. What lay between two
+/// versions and went for a flood makes nothing slower.
 #[must_use]
-pub fn thinned(moments: &[Stamp], surplus: usize) -> Vec<usize> {
-    let Some(last) = moments.len().checked_sub(1) else { return Vec::new() };
-    let mut before: Vec<_> = (0..=last).map(|place| place.checked_sub(1)).collect();
-    let mut after: Vec<_> = (1..=last + 1).collect();
-    let gap = |from: usize, to: usize| moments[to].0.saturating_sub(moments[from].0);
-    let mut gaps: BinaryHeap<_> =
-        (1..last).map(|place| Reverse((gap(place - 1, place), place))).collect();
-    let mut is_gone = vec![false; moments.len()];
-    let (mut gone, mut oldest) = (Vec::new(), 0);
-    while gone.len() < surplus.min(last) {
-        let place = match gaps.pop() {
-            Some(Reverse((_, place))) if is_gone[place] => continue,
-            Some(Reverse((ns, place))) if before[place].is_none_or(|it| gap(it, place) != ns) => {
-                continue;
+pub fn within_floods(versions: &[(Stamp, u64)]) -> Vec<Kept> {
+    let is_quick = |place: usize| versions.get(place).is_some_and(|it| it.1 < FLOOD_GAP_NS);
+    let kept = versions.iter().enumerate().map(|(place, &(at, _))| Kept {
+        at,
+        is_within_flood: place > 0 && is_quick(place) && is_quick(place + 1),
+    });
+    kept.collect()
+}
+
+/// Which versions go, so many, the last never: the latest one within a flood that leaves no wider
+/// gap than [`FLOOD_GAP_NS`] between its neighbours, again and again; where there is none, one that
+/// leaves no wider gap than twice that, and so on; where no version is within a flood, the oldest.
+///
+/// So a flood counts as its first and its last version, and what it is thinned to within a quarter
+/// of an hour is what came first: everything that is older than it.
+#[must_use]
+pub fn thinned(versions: &[Kept], surplus: usize) -> Vec<usize> {
+    let Some(last) = versions.len().checked_sub(1) else { return Vec::new() };
+    let surplus = surplus.min(last);
+    let mut left: Vec<_> = (0..=last).collect();
+    let mut gone = Vec::with_capacity(surplus);
+    let mut gap_max = FLOOD_GAP_NS;
+    let is_within = |place: &usize| *place < last && versions[*place].is_within_flood;
+    while gone.len() < surplus && left.iter().any(is_within) {
+        // From the latest on: what is later only gets farther from its neighbours meanwhile.
+        let mut later: Vec<usize> = Vec::with_capacity(left.len());
+        while let Some(place) = left.pop() {
+            let around = left.last().zip(later.last());
+            let goes = gone.len() < surplus
+                && is_within(&place)
+                && around.is_none_or(|(&before, &after)| {
+                    versions[after].at.0.saturating_sub(versions[before].at.0) <= gap_max
+                });
+            if goes {
+                gone.push(place);
+            } else {
+                later.push(place);
             }
-            Some(Reverse((ns, place))) if ns < FLOOD_GAP_NS => place,
-            Some(_) | None => {
-                gaps.clear();
-                oldest
-            }
-        };
-        is_gone[place] = true;
-        gone.push(place);
-        let next = after[place];
-        before[next] = before[place];
-        match before[place] {
-            Some(it) => after[it] = next,
-            None => oldest = next,
         }
-        if let Some(it) = before[place].filter(|_| next != last) {
-            gaps.push(Reverse((gap(it, next), next)));
-        }
+        later.reverse();
+        left = later;
+        gap_max = gap_max.saturating_mul(2);
     }
+    let more = surplus - gone.len();
+    gone.extend(&left[..more]);
     gone.sort_unstable();
     gone
 }
@@ -156,6 +176,7 @@ pub fn thinned(moments: &[Stamp], surplus: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::random::Random;
 
     fn at(seconds: u64) -> Instant {
         Instant::START + Duration::from_secs(seconds)
@@ -209,26 +230,104 @@ mod tests {
         assert!(brought.rows.len() <= ADDRESSES_MAX);
     }
 
+    const SECOND_NS: u64 = 1_000_000_000;
+    const DAY_NS: u64 = 86_400 * SECOND_NS;
+
+    /// The moments of what is left when each store is followed by thinning, as a vault does it.
+    fn left(stores: &[u64], versions_max: usize) -> Vec<u64> {
+        let mut rows: Vec<(Stamp, u64)> = Vec::new();
+        let mut before = None;
+        for &at in stores {
+            rows.push((Stamp(at), before.map_or(u64::MAX, |before| at - before)));
+            before = Some(at);
+            let gone = thinned(&within_floods(&rows), rows.len().saturating_sub(versions_max));
+            assert!(gone.is_sorted() && !gone.contains(&(rows.len() - 1)));
+            for place in gone.iter().rev() {
+                rows.remove(*place);
+            }
+            assert!(rows.len() <= versions_max.max(1));
+        }
+        rows.iter().map(|row| row.0.0).collect()
+    }
+
     #[test]
-    fn what_is_thinned_is_the_flood_and_nothing_older() {
-        let day = |day: u64| Stamp::of_second(day * 86_400);
-        let old: Vec<_> = (0..10).map(day).collect();
-        let flood = (0..1_025).map(|n| Stamp(day(20).0 + n * 1_000_000));
-        let all: Vec<_> = old.iter().copied().chain(flood).collect();
-        let gone = thinned(&all, all.len() - 20);
-        assert_eq!(gone.len(), 1_015);
-        assert!(gone.iter().all(|place| (11..1_034).contains(place)), "its ends stay as well");
-        // Nor what came minutes or a second before it.
-        let just = [Stamp::of_second(20 * 86_400 - 301), Stamp::of_second(20 * 86_400 - 1)];
-        let flood = (0..1_025).map(|n| Stamp(day(20).0 + n * 1_000_000));
-        let all: Vec<_> = old.iter().copied().chain(just).chain(flood).collect();
-        let gone = thinned(&all, all.len() - 20);
-        assert!(gone.len() == 1_017 && gone.iter().all(|place| *place > 11), "{:?}", gone[0]);
-        // Without a flood it is the oldest that go, and the last never does.
-        assert_eq!(thinned(&old, 3), [0, 1, 2]);
-        assert_eq!(thinned(&old, 100), (0..9).collect::<Vec<_>>());
+    fn stores_in_seconds_push_out_nothing_that_was_stored_before_them() {
+        // A second apart, and then a thousand within a minute: from one store to the next it is
+        // thinned, so that what is left of the flood is seconds apart in the end.
+        let older = (0..12).map(|n| DAY_NS + n * SECOND_NS);
+        let begin = DAY_NS + 12 * SECOND_NS;
+        let flood = (0..1_030).map(|n| begin + n * (SECOND_NS / 17) + n % 7 * 1_000_000);
+        let stores: Vec<_> = older.clone().chain(flood).collect();
+        let left = left(&stores, 20);
+        assert_eq!(left[..12], older.collect::<Vec<_>>());
+        assert!(left.len() == 20 && left.last() == stores.last());
+    }
+
+    /// Sittings of a few stores each, minutes to days apart, behind a moment.
+    fn sittings(random: &mut Random, mut at: u64) -> Vec<u64> {
+        let mut stores = Vec::new();
+        for _ in 0..random.below(20) {
+            at += FLOOD_GAP_NS + random.below(3 * DAY_NS);
+            for _ in 0..=random.below(6) {
+                at += 1 + random.below(FLOOD_GAP_NS / 2);
+                stores.push(at);
+            }
+        }
+        stores
+    }
+
+    #[test]
+    fn whatever_is_older_than_a_flood_survives_as_if_it_were_two_stores() {
+        for seed in 0..400 {
+            let random = &mut Random::new(seed);
+            let older = sittings(random, DAY_NS);
+            let begin = older.last().unwrap_or(&0) + 1 + random.below(DAY_NS);
+            let gap = FLOOD_GAP_NS / 1_000;
+            let flood: Vec<_> = (0..1_000).map(|n| begin + n * gap + random.below(gap)).collect();
+            let versions_max = 2 + random.below(30) as usize;
+            let with = left(&[&older[..], &flood].concat(), versions_max);
+            let two = left(&[&older[..], &[flood[0], flood[999]]].concat(), versions_max);
+            let older_in = |left: &[u64]| -> Vec<_> {
+                left.iter().copied().filter(|at| *at < begin).collect()
+            };
+            assert_eq!(older_in(&with), older_in(&two), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_phone_that_never_stops_storing_leaves_its_history_spread_and_what_is_older() {
+        let older = (0..10).map(|n| n * DAY_NS);
+        let minute = 60 * SECOND_NS;
+        let stores: Vec<_> =
+            older.clone().chain((0..3 * 1_440).map(|n| 20 * DAY_NS + n * minute)).collect();
+        let left = left(&stores, 20);
+        assert_eq!(left[..10], older.collect::<Vec<_>>());
+        let gaps: Vec<_> = left[10..].windows(2).map(|two| two[1] - two[0]).collect();
+        assert!(gaps.iter().all(|gap| *gap <= DAY_NS), "{gaps:?}");
+    }
+
+    #[test]
+    fn what_a_phone_had_when_it_was_left_alone_is_not_within_a_flood() {
+        // Three edits on each of ten days: the last of each day is what the user knows.
+        let stores: Vec<_> =
+            (1..=10).flat_map(|day| [0, 60, 120].map(|s| day * DAY_NS + s * SECOND_NS)).collect();
+        let left = left(&stores, 20);
+        assert!((1..=10).all(|day| left.contains(&(day * DAY_NS + 120 * SECOND_NS))));
+        assert_eq!(left.len(), 20);
+    }
+
+    #[test]
+    fn where_there_is_no_flood_the_oldest_go_and_never_the_newest() {
+        let days: Vec<_> = (0..10).map(|day| (Stamp(day * DAY_NS), DAY_NS)).collect();
+        let days = within_floods(&days);
+        assert_eq!(thinned(&days, 3), [0, 1, 2]);
+        assert_eq!(thinned(&days, 100), (0..9).collect::<Vec<_>>());
         assert_eq!(thinned(&[], 1), Vec::<usize>::new());
-        let close: Vec<_> = (0..6).map(Stamp).collect();
-        assert_eq!(thinned(&close, 3), [1, 2, 3]);
+        let quick: Vec<_> = (0..6).map(|n| (Stamp(n), 1)).collect();
+        let quick = within_floods(&quick);
+        assert_eq!(thinned(&quick, 3), [2, 3, 4]);
+        assert_eq!(thinned(&quick[1..], 100), [0, 1, 2, 3]);
+        let wide = [(Stamp(0), 1), (Stamp(1), 1), (Stamp(u64::MAX), 1)];
+        assert_eq!(thinned(&within_floods(&wide), 1), [1]);
     }
 }

@@ -6,10 +6,11 @@ use std::io;
 
 use cap_std::fs::Dir;
 
-use super::bounds::thinned;
+use super::bounds::{Kept, thinned, within_floods};
 use super::deed::VaultPolicy;
 use super::durable::Disk;
 use super::keep::Placed;
+use super::note::Notes;
 use super::stamp::Stamp;
 use super::versions::{self, VersionName};
 use super::{note, sequence};
@@ -33,14 +34,14 @@ fn prune_directory(
     policy: &VaultPolicy,
     now: Stamp,
 ) -> io::Result<u64> {
-    let over = over(&placed.dir, policy, now)?;
-    let removed = match policy.archive {
+    let over = over_with_floods(&placed.dir, policy, now)?;
+    let removed: Vec<_> = match policy.archive {
         Some(_) => {
-            let stamps: Vec<_> = over.iter().map(|name| name.stamp).collect();
-            let thinned = thinned(&stamps, over.len().saturating_sub(WAITING_MAX));
-            thinned.into_iter().map(|place| over[place]).collect()
+            let kept: Vec<_> = over.iter().map(|one| one.1).collect();
+            let thinned = thinned(&kept, over.len().saturating_sub(WAITING_MAX));
+            thinned.into_iter().map(|place| over[place].0).collect()
         }
-        None => over,
+        None => over.into_iter().map(|one| one.0).collect(),
     };
     for name in &removed {
         disk.remove(&placed.dir, &name.to_string())?;
@@ -60,6 +61,15 @@ fn prune_directory(
 /// long, never the newest. In order. Beyond so many, those of a flood go before what is older than
 /// it; and while it is not certain what time it is, nothing is too old.
 pub(super) fn over(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<Vec<VersionName>> {
+    let over = over_with_floods(dir, policy, now)?;
+    Ok(over.into_iter().map(|one| one.0).collect())
+}
+
+fn over_with_floods(
+    dir: &Dir,
+    policy: &VaultPolicy,
+    now: Stamp,
+) -> io::Result<Vec<(VersionName, Kept)>> {
     let names = versions::list(dir)?;
     let age_max_ns = u64::try_from(policy.age_max.as_nanos()).unwrap_or(u64::MAX);
     let surplus = names.len().saturating_sub(policy.versions_max);
@@ -68,13 +78,31 @@ pub(super) fn over(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<Ve
     if surplus == 0 && !older.first().is_some_and(|name| is_old(name.stamp)) {
         return Ok(Vec::new());
     }
-    let moments = note::moments(&names, &note::read(dir), now);
+    let kept = kept(&names, &note::read(dir), now);
     let is_steady = sequence::is_steady(&policy.dir, now);
-    let mut gone = thinned(&moments, surplus);
+    let mut gone = thinned(&kept, surplus);
     if is_steady {
-        gone.extend((0..older.len()).filter(|place| is_old(moments[*place])));
+        gone.extend((0..older.len()).filter(|place| is_old(kept[*place].at)));
     }
     gone.sort_unstable();
     gone.dedup();
-    Ok(gone.into_iter().map(|place| names[place]).collect())
+    Ok(gone.into_iter().map(|place| (names[place], kept[place])).collect())
+}
+
+/// When each version was kept, and whether it is within a flood. How long a version came after the
+/// one that was the newest then is known from its line, wherever that one is now.
+fn kept(names: &[VersionName], notes: &Notes, now: Stamp) -> Vec<Kept> {
+    let moments = note::moments(names, notes, now);
+    let gaps = names.iter().enumerate().map(|(place, name)| {
+        let note = notes.get(&name.stamp);
+        // Where a clock was set back, names tell no time.
+        let parent = note.filter(|note| note.kept_at == name.stamp).and_then(|note| note.parent);
+        let gap_ns = match (parent, place.checked_sub(1)) {
+            (Some(parent), _) => name.stamp.0.saturating_sub(parent.0),
+            (None, Some(before)) => moments[place].0.saturating_sub(moments[before].0),
+            (None, None) => u64::MAX,
+        };
+        (moments[place], gap_ns)
+    });
+    within_floods(&gaps.collect::<Vec<_>>())
 }

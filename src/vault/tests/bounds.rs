@@ -40,6 +40,28 @@ fn a_flood_of_one_item_pushes_out_nothing_that_is_older() {
 }
 
 #[test]
+fn what_is_left_of_a_flood_counts_by_how_soon_it_came() {
+    let mut bench = Bench::new();
+    let mut disk = Disk::default();
+    let vault = bench.policy.dir.clone();
+    let start = Stamp::of_second(1_800_000_000).0;
+    let older = (0..12).map(|n| n * 1_000_000_000);
+    let flood = (0..60).map(|n| 12_000_000_000 + n * 700_000_000);
+    for (n, at) in older.chain(flood).enumerate() {
+        let (text, now) = (n.to_string(), Stamp(start + at));
+        let placed = keep::add(&mut disk, &vault, &item("1"), Some(text.as_bytes()), now);
+        prune::prune(&disk, &placed.unwrap().unwrap(), &bench.policy, now);
+    }
+    let dir = bench.directory(&item("1"));
+    let names = bench.names(&item("1"));
+    let texts: Vec<_> =
+        names.iter().map(|name| fs::read_to_string(dir.join(name.to_string())).unwrap()).collect();
+    assert_eq!(texts[..12], (0..12).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert!(texts.len() == 20 && texts[19] == "71", "{texts:?}");
+    bench.restart();
+}
+
+#[test]
 fn a_full_vault_takes_nothing_more_and_says_so() {
     let mut bench = Bench::new();
     bench.policy.bounds.total_bytes_max = 100;

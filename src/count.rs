@@ -123,6 +123,8 @@ counters! {
     Total tftp_stale_acks,
     /// Uploads ended because those under way held all of `upload_memory`.
     Total tftp_upload_memory_spent,
+    /// Uploads ended because too many had a file aside, of one address or of all.
+    Total tftp_uploads_aside_refused,
     /// Uploads that a client sent again because it had not heard that they were stored.
     Total tftp_uploads_repeated,
     /// Stored uploads whose last ACK will not be repeated any more, because there were too many.

@@ -21,4 +21,8 @@ pub enum StoreError {
     Busy,
     /// The uploads that are under way hold all the memory that they may.
     NoMemory,
+    /// The address, or all together, has as many large uploads under way as it may.
+    TooManyAside,
+    /// The system gives this process no more descriptors.
+    NoDescriptor,
 }

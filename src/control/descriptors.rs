@@ -33,10 +33,14 @@ impl Descriptors {
     /// Lowers the limit of connections to what there is room for: a connection more would leave
     /// none for the file that it asks for. Says so.
     pub(super) fn fit(self, settings: &mut Settings, workers: usize) {
-        let room = self.limit - RESERVED.min(self.limit / 2);
+        let kept = RESERVED.min(self.limit / 2);
+        let room = self.limit - kept;
         let room = usize::try_from(room).unwrap_or(usize::MAX) / workers.max(1);
         // Nobody else holds settings that were just made.
         let Some(policy) = Arc::get_mut(&mut settings.policy) else { return };
+        // Half of them are for large uploads by TFTP, the others for what is opened to be read.
+        let aside = usize::try_from(kept / 2).unwrap_or(usize::MAX) / workers.max(1);
+        policy.tftp.uploads_aside_max = aside.max(1);
         let mut wishes = Vec::new();
         if !policy.http.listeners.is_empty() {
             let max = &mut policy.http.limits.connections_max;

@@ -73,6 +73,8 @@ pub struct TftpPolicy {
     pub half_open_max: usize,
     /// Uploads' bytes in memory per worker; one more upload is refused.
     pub upload_memory_bytes_max: u64,
+    /// Uploads per worker that have a file aside, and so a descriptor; one more is refused.
+    pub uploads_aside_max: usize,
 }
 
 /// What an interface can carry without fragments.

@@ -218,6 +218,8 @@ labels! {
             | StoreError::Io
             | StoreError::Busy
             | StoreError::NoMemory
+            | StoreError::TooManyAside
+            | StoreError::NoDescriptor
     )),
     SizeOfText "refused" "size_of_text": Outcome::Refused(Refusal::SizeOfText),
     SizeOfVault "refused" "size_of_vault": Outcome::Refused(Refusal::SizeOfVault),
@@ -252,6 +254,10 @@ labels! {
     StoreForbidden "failed" "directory_not_writable":
         Outcome::Failed(Failure::Store(StoreError::Forbidden)),
     StoreNoMemory "failed" "upload_memory": Outcome::Failed(Failure::Store(StoreError::NoMemory)),
+    StoreTooManyAside "failed" "too_many_large_uploads":
+        Outcome::Failed(Failure::Store(StoreError::TooManyAside)),
+    StoreNoDescriptor "failed" "no_descriptor":
+        Outcome::Failed(Failure::Store(StoreError::NoDescriptor)),
     FileChanged "failed" "file_changed": Outcome::Failed(Failure::FileChanged),
     SendRefused "failed" "send_refused": Outcome::Failed(Failure::SendRefused),
     Stopped "failed" "stopped": Outcome::Failed(Failure::Stopped),
@@ -283,7 +289,9 @@ impl Outcome {
             | StoreError::Forbidden
             | StoreError::Io
             | StoreError::Busy
-            | StoreError::NoMemory => Outcome::Failed(Failure::Store(fault)),
+            | StoreError::NoMemory
+            | StoreError::TooManyAside
+            | StoreError::NoDescriptor => Outcome::Failed(Failure::Store(fault)),
         }
     }
 }

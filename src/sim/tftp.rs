@@ -45,6 +45,7 @@ impl Default for Setup {
         policy.tftp.transfers_max = 100_000;
         policy.tftp.half_open_max = 50_000;
         policy.tftp.upload_memory_bytes_max = 1 << 30;
+        policy.tftp.uploads_aside_max = 1_024;
         Setup { policy, pool_ports: 8, loader_delay: Duration::from_millis(3), preloaded: true }
     }
 }

@@ -130,6 +130,7 @@ fn upload(client: &Client, lost: u32, attempts: u8) -> World<TftpServer> {
     policy.tftp.transfers_max = 100;
     policy.tftp.half_open_max = 100;
     policy.tftp.upload_memory_bytes_max = 1 << 20;
+    policy.tftp.uploads_aside_max = 1_024;
     policy.uploads = Rules(vec![Rule::new("*.log", 0, 10_000, Existing::Append).unwrap()]);
     let files = Files::new();
     let server = TftpServer::new(&files, Setup { policy, ..Setup::default() });

@@ -34,6 +34,9 @@ impl Writer {
             return StoreError::NotAFile;
         }
         self.disk.complaints.tell(why, "store", path);
+        if is_descriptors(why) {
+            return StoreError::NoDescriptor;
+        }
         if matches!(why.kind(), StorageFull | QuotaExceeded) {
             StoreError::Full
         } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
@@ -42,4 +45,10 @@ impl Writer {
             StoreError::Io
         }
     }
+}
+
+/// Whether the process, or the system, has as many files open as it may.
+fn is_descriptors(why: &io::Error) -> bool {
+    use nix::errno::Errno::{EMFILE, ENFILE};
+    why.raw_os_error().is_some_and(|code| code == EMFILE as i32 || code == ENFILE as i32)
 }

@@ -184,6 +184,7 @@ fn place(dir: &Path, roots: &mut Vec<PathBuf>) -> RootId {
 }
 
 /// Where data lies when the file does not say.
+const UPLOADS_ASIDE_MAX: usize = 512;
 const DATA_DIR: &str = "/var/lib/ringpost";
 /// Most directories that files are served from.
 const ROOTS_MAX: usize = 1_000;
@@ -450,6 +451,8 @@ fn tftp_policy(
     policy.transfers_max = tftp.transfers_max;
     policy.half_open_max = tftp.half_open_max.min(tftp.transfers_max);
     policy.upload_memory_bytes_max = tftp.upload_memory;
+    // A start lowers it to what the system allows.
+    policy.uploads_aside_max = UPLOADS_ASIDE_MAX;
     policy.interfaces = match disk {
         Disk::Read => interfaces::read(),
         Disk::Leave => Vec::new(),

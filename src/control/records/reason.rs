@@ -347,6 +347,12 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Store(StoreError::NoMemory) => {
             "the uploads under way hold all the memory that they may (upload_memory)"
         }
+        Failure::Store(StoreError::TooManyAside) => {
+            "too many large uploads are under way, from this address or from all"
+        }
+        Failure::Store(StoreError::NoDescriptor) => {
+            "the system gives this process no more descriptors (LimitNOFILE, `ulimit -n`)"
+        }
         Failure::FileChanged => "the file was changed in place while it was sent",
         Failure::SendRefused => "the system refused to send",
         Failure::Stopped => "the server stopped",

@@ -45,7 +45,10 @@ impl Engine {
         let (code, text) = match fault {
             StoreError::Full => (Code::NO_SPACE, Code::NO_SPACE.text()),
             StoreError::Exists => (Code::NAME_DENIED, "There is a file of this name already."),
-            StoreError::Busy | StoreError::NoMemory => {
+            StoreError::Busy
+            | StoreError::NoMemory
+            | StoreError::TooManyAside
+            | StoreError::NoDescriptor => {
                 (Code::BUSY, "Too many uploads are being stored; try again.")
             }
             StoreError::NotAFile => (Code::NAME_DENIED, "A directory is in the way."),

@@ -148,7 +148,10 @@ impl Engine {
             StoreError::Full => {
                 No::failed(Failure::Store(fault), false).with(Status::INSUFFICIENT_STORAGE)
             }
-            StoreError::Busy | StoreError::NoMemory => No::failed(Failure::Store(fault), true),
+            StoreError::Busy
+            | StoreError::NoMemory
+            | StoreError::TooManyAside
+            | StoreError::NoDescriptor => No::failed(Failure::Store(fault), true),
             StoreError::Forbidden | StoreError::Io => No::failed(Failure::Store(fault), false),
         };
         self.refuse(id, no, turn);

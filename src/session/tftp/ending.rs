@@ -118,9 +118,12 @@ impl Engine {
             Failure::Open(_) => (ErrorCode::ACCESS, "File cannot be read"),
             Failure::Store(StoreError::Full) => (ErrorCode::FULL, "Disk full"),
             Failure::Store(StoreError::Exists) => (ErrorCode::EXISTS, "File exists"),
-            Failure::Store(StoreError::Busy | StoreError::NoMemory) => {
-                (ErrorCode::UNDEFINED, "Busy, try again")
-            }
+            Failure::Store(
+                StoreError::Busy
+                | StoreError::NoMemory
+                | StoreError::TooManyAside
+                | StoreError::NoDescriptor,
+            ) => (ErrorCode::UNDEFINED, "Busy, try again"),
             Failure::Store(_) => (ErrorCode::ACCESS, "File cannot be stored"),
             Failure::SendRefused | Failure::Stopped => (ErrorCode::UNDEFINED, "Server stops"),
         };
@@ -209,10 +212,11 @@ impl Engine {
     /// Takes a transfer out of every list.
     pub(super) fn forget(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Transfer> {
         let mut transfer = self.transfers.remove(id)?;
-        if let File::Write(target) = &mut transfer.file
-            && let Some(spool) = target.spool.take()
-        {
-            self.forget_spool(id, spool);
+        if let File::Write(target) = &mut transfer.file {
+            target.spool.take().into_iter().for_each(|spool| self.forget_spool(id, spool));
+            if target.is_aside {
+                self.aside.give_back(transfer.peer.ip());
+            }
         }
         if transfer.is_half_open() {
             self.half_open.count -= 1;

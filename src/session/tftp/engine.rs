@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::content::{Answer, Ask, OpenError, StoreError, Ticket};
+use crate::session::tftp::aside::Aside;
 use crate::session::tftp::finished::FinishedUploads;
 use crate::session::tftp::lanes::Lanes;
 use crate::session::tftp::past::Past;
@@ -60,6 +61,8 @@ pub struct Engine {
     pub(super) asks: VecDeque<Ask>,
     pub(super) timers: Timers<TransferId>,
     pub(super) records: VecDeque<Record>,
+    /// Uploads that have a file aside.
+    pub(super) aside: Aside,
 }
 
 /// The transfers whose phone has not answered yet, oldest first.
@@ -275,6 +278,9 @@ impl Engine {
                 State::Receiving(receiving) => match receiving.handle_timeout(turn.now) {
                     None | Some(receive::Late::Again) => self.ready(id, turn),
                     Some(receive::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
+                    Some(receive::Late::TooSlow) => {
+                        self.refuse_open(id, Refusal::TooSlow, turn);
+                    }
                 },
             }
         }

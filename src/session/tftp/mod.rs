@@ -3,6 +3,7 @@
 //! `engine` takes what happened and keeps the transfers; `send` and `receive` are the machines of
 //! one transfer; `outgoing` says what leaves next. None of them does I/O or reads a clock.
 
+mod aside;
 mod bursts;
 mod ending;
 pub mod engine;

@@ -368,6 +368,7 @@ fn adjust(policy: &mut Policy, bits: u8) {
     policy.tftp.transfers_max = if bits & 1 == 0 { 100 } else { 3 };
     policy.tftp.half_open_max = if bits & 2 == 0 { 50 } else { 2 };
     policy.tftp.upload_memory_bytes_max = if bits & 4 == 0 { 10_000 } else { 600 };
+    policy.tftp.uploads_aside_max = if bits & 8 == 0 { 512 } else { 1 };
     policy.slots.clients_max = usize::from(bits >> 3 & 3);
     policy.slots.hold = Duration::from_secs(2);
     let slow = bits & 32 != 0;

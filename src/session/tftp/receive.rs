@@ -20,6 +20,10 @@ use crate::wire::tftp::Block;
 pub const PART_BYTES: usize = 256 << 10;
 /// Where memory is scarce, so small a part of that goes there, too.
 const SCARCE_PARTS: usize = 16;
+/// How long the pace of an upload is watched before it is judged, at least.
+const PACE_WATCH: Duration = Duration::from_secs(60);
+/// Blocks that must come in that time: whoever waits for 15 s after each is no phone.
+const PACE_BLOCKS_MIN: u64 = 4;
 
 /// What a DATA packet meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,8 @@ pub enum Late {
     Again,
     /// The phone is given up.
     Silent,
+    /// It sends too few blocks, however steadily.
+    TooSlow,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +88,8 @@ pub struct Receiving {
     part_bytes: usize,
     announced: Option<u64>,
     heard_at: Instant,
+    /// Since when the pace is watched, and how many blocks had come then.
+    watched: (Instant, u64),
     /// How often the phone repeats what it sends, as far as its last block has shown.
     interval: Duration,
     timed: Option<Instant>,
@@ -134,6 +142,7 @@ impl Receiving {
             part_bytes: start.part_bytes,
             announced: start.announced.filter(|bytes| *bytes > 0 && !start.netascii),
             heard_at: now,
+            watched: (now, 0),
             interval: terms.timeout.unwrap_or_default(),
             timed: None,
             silence_max: terms.silence_max(start.silence_max),
@@ -322,10 +331,23 @@ impl Receiving {
         if spent || now.since(self.heard_at) >= self.silence_max {
             return Some(Late::Silent);
         }
+        if self.is_too_slow(now) {
+            return Some(Late::TooSlow);
+        }
         self.rto.back_off();
         self.repeats = true;
         self.ack_due = true;
         Some(Late::Again)
+    }
+
+    /// Whether too little has come since this was looked at last: a transfer costs a place.
+    fn is_too_slow(&mut self, now: Instant) -> bool {
+        let (since, from) = self.watched;
+        if now.since(since) < PACE_WATCH.max(self.silence_max * 2) {
+            return false;
+        }
+        self.watched = (now, self.received);
+        self.stage == Stage::Collecting && self.received - from < PACE_BLOCKS_MIN
     }
 
     /// The number to acknowledge now, and whether by OACK.

@@ -394,6 +394,7 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
             bytes_max: rule.bytes_max,
             existing: rule.existing,
             spool: None,
+            is_aside: false,
             cancel: CancelToken::default(),
             words: None,
         }))),

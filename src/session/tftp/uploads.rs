@@ -60,7 +60,7 @@ impl Engine {
                 self.fail(id, Failure::Store(StoreError::NoMemory), turn);
             }
             Received::Taken => {
-                self.give_part(id, self.upload_bytes_held > memory_max / 2);
+                self.give_part(id, self.upload_bytes_held > memory_max / 2, turn);
                 self.ready(id, turn);
             }
             Received::Whole => self.store(id, turn),
@@ -72,7 +72,8 @@ impl Engine {
 
     /// Hands what has come to the file aside where it is enough for a part, and no other part is
     /// under way.
-    fn give_part(&mut self, id: TransferId, scarce: bool) {
+    fn give_part(&mut self, id: TransferId, scarce: bool, turn: &mut Turn<'_>) {
+        let aside_max = turn.snapshot.policy.tftp.uploads_aside_max;
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let (State::Receiving(receiving), File::Write(target)) =
             (&mut transfer.state, &mut transfer.file)
@@ -82,6 +83,11 @@ impl Engine {
         if !receiving.has_part(scarce) || receiving.is_part_under_way() {
             return;
         }
+        if !target.is_aside && !self.aside.take(transfer.peer.ip(), aside_max) {
+            turn.counters.tftp_uploads_aside_refused.up();
+            return self.fail(id, Failure::Store(StoreError::TooManyAside), turn);
+        }
+        target.is_aside = true;
         let op = PartOp::Write { spool: target.spool.take(), bytes: receiving.take_bytes() };
         self.asks.push_back(Ask::Upload { ticket: id.into(), directory: target.directory, op });
     }
@@ -108,7 +114,7 @@ impl Engine {
                     self.store(id, turn);
                     return;
                 }
-                self.give_part(id, self.upload_bytes_held > memory_max / 2);
+                self.give_part(id, self.upload_bytes_held > memory_max / 2, turn);
                 self.ready(id, turn);
             }
             // The upload has ended meanwhile.

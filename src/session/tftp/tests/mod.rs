@@ -58,6 +58,7 @@ impl Bench {
         policy.tftp.transfers_max = 1_000;
         policy.tftp.half_open_max = 1_000;
         policy.tftp.upload_memory_bytes_max = 10_000_000;
+        policy.tftp.uploads_aside_max = 512;
         policy.uploads = Rules(vec![Rule::new("*.log", 0, 1_000_000, Existing::Replace).unwrap()]);
         change(&mut policy);
         let mut world = World::new(policy, pool, budget);

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::address::AddressKey;
+use super::served::Served;
 use crate::time::{Duration, Instant};
 
 /// Unknown MAC addresses and names that one address may ask for at once, where nothing else is
@@ -115,9 +116,9 @@ struct Row {
 pub struct Guesses {
     sets: Box<[[Row; WAYS]]>,
     filters: Vec<Filter>,
+    /// What was served to those whose address may be forged, and to the others.
+    served: [Served; 2],
     seed: u64,
-    /// Rows that were ever taken: while there is none, a file that is there costs nothing here.
-    rows_used: usize,
 }
 
 impl Default for Guesses {
@@ -132,7 +133,7 @@ impl Guesses {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let sets = vec![[Row::default(); WAYS]; SETS].into_boxed_slice();
-        Guesses { sets, filters: Vec::new(), seed, rows_used: 0 }
+        Guesses { sets, filters: Vec::new(), served: Default::default(), seed }
     }
 
     /// A name was asked for that does not exist.
@@ -168,51 +169,44 @@ impl Guesses {
         limits: &GuessLimits,
         now: Instant,
     ) -> Verdict {
-        if self.rows_used == 0 || !counts(asked.client, limits) {
+        if !counts(asked.client, limits) {
             return Verdict::Free;
         }
         let key = (AddressKey::from(asked.client), asked.proven);
+        let unit = is_personal(asked.name).then(|| self.served_unit(key, asked.name));
+        let kind = usize::from(asked.proven);
         let set = self.set_of(key);
-        let Some(way) = self.sets[set].iter().position(|row| row.key == Some(key)) else {
-            return Verdict::Free;
-        };
-        let row = &mut self.sets[set][way];
-        row.forgive(limits, now);
-        let is_over = row.spent_milli + 1_000 > u64::from(limits.misses_max) * 1_000;
-        let filter = row.filter;
-        if is_personal(asked.name) {
-            let unit = self.served_unit(asked.name);
-            let is_known = |filters: &mut Vec<Filter>| {
-                let filter = filter.and_then(|at| filters.get_mut(usize::from(at)));
-                filter.is_some_and(|filter| !filter.is_new(unit, now))
-            };
+        let rows = &mut self.sets[set];
+        if let Some(row) = rows.iter_mut().find(|row| row.key == Some(key)) {
+            row.forgive(limits, now);
+            let is_over = row.spent_milli + 1_000 > u64::from(limits.misses_max) * 1_000;
             // Whoever is stopped learns of no name that it did not have before.
-            if is_over && !is_known(&mut self.filters) {
-                return self.sets[set][way].stop(now);
+            if is_over && unit.is_some_and(|unit| !self.served[kind].has(unit)) {
+                return row.stop(now);
             }
-            if let Some(filter) = filter.and_then(|at| self.filters.get_mut(usize::from(at))) {
-                filter.set(unit);
+            if serves {
+                row.earn(limits, now);
             }
         }
-        if serves {
-            self.sets[set][way].earn(limits, now);
+        if let Some(unit) = unit {
+            self.served[kind].note(unit, now);
         }
         Verdict::Free
     }
 
     /// What a name counts as: the MAC address in it, or else the whole of it.
     fn unit(&self, name: &[u8]) -> u64 {
-        self.hash(0, name)
+        self.hash(None, name)
     }
 
-    fn served_unit(&self, name: &[u8]) -> u64 {
-        self.hash(1, name)
+    fn served_unit(&self, (address, _): (AddressKey, bool), name: &[u8]) -> u64 {
+        self.hash(Some(address), name)
     }
 
-    fn hash(&self, kind: u8, name: &[u8]) -> u64 {
+    fn hash(&self, of: Option<AddressKey>, name: &[u8]) -> u64 {
         let mut hasher = DefaultHasher::new();
         hasher.write_u64(self.seed);
-        hasher.write_u8(kind);
+        std::hash::Hash::hash(&of, &mut hasher);
         let mac = mac_of(name);
         for byte in mac.unwrap_or(name) {
             match byte {
@@ -244,7 +238,6 @@ impl Guesses {
         let least = (0..WAYS).min_by_key(|way| (rows[*way].key.is_some(), rows[*way].spent_milli));
         let way = least.unwrap_or(0);
         let filter = rows[way].filter;
-        self.rows_used += usize::from(rows[way].key.is_none());
         rows[way] = Row { key: Some(key), at: now, earned_at: now, ..Row::default() };
         if let Some(filter) = filter.and_then(|at| self.filters.get_mut(usize::from(at))) {
             filter.owner = None;

@@ -11,6 +11,7 @@ pub mod guesses;
 pub mod model;
 pub mod pace;
 mod queue;
+mod served;
 pub mod slots;
 pub mod strangers;
 

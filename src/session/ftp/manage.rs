@@ -259,7 +259,9 @@ impl Engine {
                 | StoreError::Precondition
                 | StoreError::Forbidden
                 | StoreError::Io
-                | StoreError::NoMemory),
+                | StoreError::NoMemory
+                | StoreError::TooManyAside
+                | StoreError::NoDescriptor),
             ) => {
                 let text = "The server could not delete it; its log says why.";
                 (Outcome::Failed(Failure::Store(fault)), Code::UNAVAILABLE, text)

@@ -10,7 +10,9 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::config::Settings;
-use super::privileges::Account;
+use super::data_lock::DataLock;
+use super::exit::{Exit, Failure};
+use super::privileges::{self, Account};
 
 /// For the server's eyes alone.
 const PRIVATE: u32 = 0o700;
@@ -18,6 +20,20 @@ const PRIVATE: u32 = 0o700;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// What others may look at: the data directory itself, and the log's.
 const SHARED: u32 = 0o750;
+
+/// Prepares them for the user that the server becomes, and takes the lock of the data directory.
+///
+/// # Errors
+/// What is in the way, with the mend.
+pub(super) fn take(settings: &Settings) -> Result<DataLock, Failure> {
+    let account = privileges::account(settings)?;
+    prepare(settings, account.as_ref())?;
+    let locked = DataLock::take(&settings.data_dir);
+    let lock = locked.map_err(|trouble| Failure::new(Exit::CannotBind, trouble))?;
+    // On a file system without owners nothing needs to be done.
+    let _ = account.map(|account| lock.give_to(&account));
+    Ok(lock)
+}
 
 /// Makes what is missing, and gives root's to `account`, where this process is root and will not
 /// stay it.

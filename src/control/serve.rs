@@ -176,11 +176,7 @@ impl<D: DataPath> Daemon<D> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
         thread_rehearsal::rehearse(&settings, workers)?;
-        let account = privileges::account(&settings)?;
-        own_directories::prepare(&settings, account.as_ref())?;
-        let lock = DataLock::take(&settings.data_dir).map_err(cannot_bind)?;
-        // On a file system without owners nothing needs to be done.
-        let _ = account.map(|account| lock.give_to(&account));
+        let lock = own_directories::take(&settings)?;
         let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited).map_err(cannot_bind)?;

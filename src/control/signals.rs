@@ -123,8 +123,8 @@ impl Signalled {
     }
 }
 
-/// Whether whoever started this process has it ignore the end of its terminal, as `nohup` does. To be
-/// asked before signals are listened to.
+/// Whether whoever started this process has it ignore the end of its terminal, as `nohup` does. To
+/// be asked before signals are listened to.
 pub(super) fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     is_ignored(&status, SIGHUP)

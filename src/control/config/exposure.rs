@@ -54,8 +54,10 @@ fn secured(row: &Https, found: &mut Found, warnings: &mut Vec<String>) {
     }
     let legacy = *row.legacy.get_ref();
     if legacy && !cfg!(feature = "legacy-tls") {
-        let text = "`legacy` is true, but this program was built without TLS for old phones; take \
-                    one that was built with `--features legacy-tls`, or write legacy = false";
+        let text = "`legacy` is true, but this program was built without TLS for old phones; start \
+                    `ringpost-legacy-tls` of the package in its place, or build one with `cargo \
+                    build --release --features legacy-tls` (docs/tls-for-old-phones.md), or write \
+                    legacy = false";
         found.fault(row.legacy.span(), text);
     }
     if legacy && row.authenticate_only {

@@ -25,6 +25,9 @@ impl Told {
     pub(super) fn new(outcome: &Outcome, verb: Verb, bytes: u64) -> Self {
         let (reason, level) = match outcome {
             Outcome::Done => ("", Level::INFO),
+            Outcome::DoneUnacknowledged if matches!(verb, Verb::Send | Verb::Delete) => {
+                ("it was done, but the phone had left before it was told", Level::INFO)
+            }
             Outcome::DoneUnacknowledged => ("the last acknowledgement is missing", Level::INFO),
             Outcome::Aborted(abort) => abort_reason(*abort, verb, bytes),
             Outcome::Superseded => ("the phone asked again", Level::INFO),

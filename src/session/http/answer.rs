@@ -11,6 +11,7 @@ use crate::session::http::terms::{Otherwise, terms};
 use crate::session::stream::ConnectionId;
 use crate::session::{Failure, Refusal, Turn};
 use crate::vault::deed::{Denied, Done};
+use crate::vault::upload::PartOp;
 use crate::wire::http::range::Ranges;
 use crate::wire::http::request::{HeadLimits, LINES_MAX, parse};
 use crate::wire::http::response::Status;
@@ -18,7 +19,11 @@ use crate::wire::http::response::Status;
 impl Engine {
     /// The loader or the vault has answered.
     pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
-        let Some(id) = self.find(answer.ticket()) else { return };
+        let ticket = answer.ticket();
+        if let Answer::Upload { result, .. } = answer {
+            return self.handle_body_part(ticket, result, turn);
+        }
+        let Some(id) = self.find(ticket) else { return self.handle_late(&answer, turn) };
         match answer {
             Answer::Opened { result, .. } => match (result, self.take_parked(id)) {
                 (Ok(blob), Some(What::Read(entry, ranges))) => {
@@ -68,6 +73,17 @@ impl Engine {
             Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
             Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
+            Ask::Upload { op: PartOp::Write { spool, .. }, .. } => {
+                // What has come is lost with it; the file is closed by whoever may wait.
+                if let Some(spool) = spool {
+                    self.asks.push_back(Ask::Upload {
+                        ticket,
+                        directory: 0,
+                        op: PartOp::Forget { spool },
+                    });
+                }
+                Answer::Upload { ticket, result: Err(StoreError::Busy) }
+            }
             Ask::Upload { .. } | Ask::Files { .. } => return,
         };
         self.handle_answer(answer, turn);
@@ -136,7 +152,12 @@ impl Engine {
         self.refuse(id, no, turn);
     }
 
-    fn refuse_store(&mut self, id: ConnectionId, fault: StoreError, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_store(
+        &mut self,
+        id: ConnectionId,
+        fault: StoreError,
+        turn: &mut Turn<'_>,
+    ) {
         let no = match fault {
             StoreError::Precondition => {
                 No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)

@@ -1,8 +1,9 @@
-//! Bodies on their way in: counted, bounded, kept whole until they are durable.
+//! Bodies on their way in: counted, bounded, kept until they are durable. What is much for memory
+//! goes to a file aside in parts, one under way at a time; a phone is never faster than the disk.
 //!
 //! Never stores anything itself: a whole body is handed to the vault or to the writer.
 
-use crate::content::Ask;
+use crate::content::{Ask, StoreError, Ticket};
 use crate::session::http::connection::{Saved, State, Target, Want, What};
 use crate::session::http::engine::{Engine, due_by_rate};
 use crate::session::http::refusal::{ALLOW_READ, No};
@@ -10,13 +11,19 @@ use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Turn};
 use crate::time::Instant;
 use crate::vault::deed::Act;
-use crate::vault::upload::Existing;
+use crate::vault::upload::{Existing, PartDone, PartOp, Spool};
 use crate::wire::http::chunk::{Decoder, Step};
 use crate::wire::http::request::{Framing, Malformed};
 use crate::wire::http::response::Status;
 
 /// Room that a body of known length is given at once, in bytes; more as it comes.
 const ROOM_MAX: u64 = 64 << 10;
+
+/// Bytes of a body that stay in memory; what is larger, and is no user's data, goes to a file aside,
+/// in parts of this size.
+const PART_BYTES: usize = 256 << 10;
+/// Where memory is scarce, so small a part of that goes there, too.
+const SCARCE_PARTS: usize = 16;
 
 /// One address may have one in so many bytes of `body_memory` for several bodies together.
 const ADDRESS_SHARE: u64 = 2;
@@ -29,6 +36,10 @@ pub(super) struct Receiving {
     target: Target,
     rest: Rest,
     bytes: Vec<u8>,
+    /// Bytes given away, and how many of them are on their way to the file aside.
+    bytes_given: u64,
+    bytes_under_way: u64,
+    spool: Option<Spool>,
     bytes_max: u64,
     began: Instant,
 }
@@ -59,7 +70,16 @@ impl Receiving {
             Framing::Chunked => (Rest::Chunks(Decoder::default()), 0),
         };
         let bytes = Vec::with_capacity(room as usize);
-        Receiving { target, rest, bytes, bytes_max, began: now }
+        Receiving {
+            target,
+            rest,
+            bytes,
+            bytes_given: 0,
+            bytes_under_way: 0,
+            spool: None,
+            bytes_max,
+            began: now,
+        }
     }
 
     /// Takes what belongs to the body; says how many bytes that was.
@@ -80,7 +100,8 @@ impl Receiving {
                 loop {
                     match decoder.decode(&input[used..]).map_err(|_| Fault::BadChunk)? {
                         Step::Data { bytes, consumed } => {
-                            if (self.bytes.len() + bytes.len()) as u64 > self.bytes_max {
+                            let taken = self.bytes_given + self.bytes.len() as u64;
+                            if taken + bytes.len() as u64 > self.bytes_max {
                                 return Err(Fault::TooLarge);
                             }
                             self.bytes.extend_from_slice(bytes);
@@ -100,6 +121,44 @@ impl Receiving {
     fn is_done(&self) -> bool {
         matches!(self.rest, Rest::Done)
     }
+
+    /// Bytes that have come.
+    fn bytes_taken(&self) -> u64 {
+        self.bytes_given + self.bytes.len() as u64
+    }
+
+    /// Whether nothing more is read before the part under way is in its file.
+    pub(super) fn is_held(&self) -> bool {
+        self.bytes_under_way > 0 && (self.is_done() || self.bytes.len() >= PART_BYTES)
+    }
+
+    /// A part for the file aside, if enough has come for one, and where it goes: all that a part
+    /// may have, or anything worth a file where memory is `scarce`.
+    fn take_part(&mut self, scarce: bool) -> Option<(u16, PartOp)> {
+        let Target::File(upload) = &self.target else { return None };
+        let part_bytes = PART_BYTES / if scarce { SCARCE_PARTS } else { 1 };
+        if self.is_done() || self.bytes_under_way > 0 || self.bytes.len() < part_bytes {
+            return None;
+        }
+        let bytes = std::mem::take(&mut self.bytes);
+        self.bytes_under_way = bytes.len() as u64;
+        self.bytes_given += self.bytes_under_way;
+        Some((upload.directory, PartOp::Write { spool: self.spool.take(), bytes }))
+    }
+
+    /// The part under way is in its file; says how many bytes of memory that frees.
+    fn handle_part_written(&mut self, spool: Spool, room: Vec<u8>) -> u64 {
+        self.spool = Some(spool);
+        if self.bytes.is_empty() {
+            self.bytes = room;
+        }
+        std::mem::take(&mut self.bytes_under_way)
+    }
+
+    /// The file aside, if there is one here: its end may take a disk a while.
+    pub(super) fn take_spool(&mut self) -> Option<Spool> {
+        self.spool.take()
+    }
 }
 
 impl Engine {
@@ -113,10 +172,13 @@ impl Engine {
         let memory_max = turn.snapshot.policy.http.limits.body_memory_bytes_max;
         let Some(connection) = self.connections.open_mut(id) else { return input.len() };
         let State::Receiving(receiving) = &mut connection.state else { return 0 };
+        if receiving.is_held() {
+            return 0;
+        }
         let before = receiving.bytes.len();
         let taken = receiving.take(input);
         let grown = (receiving.bytes.len() - before) as u64;
-        let (began, bytes) = (receiving.began, receiving.bytes.len() as u64);
+        let (began, bytes) = (receiving.began, receiving.bytes_taken());
         connection.body_held += grown;
         self.bodies_held += grown;
         let own = connection.body_held;
@@ -134,6 +196,7 @@ impl Engine {
                 let silent = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
                 let due = due_by_rate(began, bytes, turn).min(silent);
                 self.set_deadline(id, Some(due));
+                self.give_part(id, memory_max);
                 self.received(id, turn);
                 return taken;
             }
@@ -154,6 +217,10 @@ impl Engine {
     pub(super) fn received(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let Some(connection) = self.connections.open_mut(id) else { return };
         let State::Receiving(receiving) = &mut connection.state else { return };
+        if receiving.is_held() {
+            // The disk is waited for, and not the phone.
+            return self.set_deadline(id, None);
+        }
         if !receiving.is_done() {
             return;
         }
@@ -164,7 +231,7 @@ impl Engine {
         let stored = Box::new(Want { what: What::Stored(saved), head_only: false });
         let state = std::mem::replace(&mut connection.state, State::Parked(stored));
         let State::Receiving(receiving) = state else { return };
-        let Receiving { target, bytes, .. } = *receiving;
+        let Receiving { target, bytes, spool, .. } = *receiving;
         connection.reply.body_read();
         self.set_deadline(id, None);
         match target {
@@ -178,9 +245,77 @@ impl Engine {
                 }
             }
             Target::File(mut upload) => {
-                upload.bytes = bytes;
+                (upload.spool, upload.bytes) = (spool, bytes);
                 self.asks.push_back(Ask::Store { ticket: id.into(), upload });
             }
         }
+    }
+
+    /// Hands what has come to the file aside where it is enough for a part.
+    fn give_part(&mut self, id: ConnectionId, memory_max: u64) {
+        let scarce = self.bodies_held > memory_max / 2;
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let State::Receiving(receiving) = &mut connection.state else { return };
+        if let Some((directory, op)) = receiving.take_part(scarce) {
+            self.asks.push_back(Ask::Upload { ticket: id.into(), directory, op });
+        }
+    }
+
+    /// A part of a body is in its file, or is lost.
+    pub(super) fn handle_body_part(
+        &mut self,
+        ticket: Ticket,
+        result: Result<PartDone, StoreError>,
+        turn: &mut Turn<'_>,
+    ) {
+        let id = ConnectionId::from(ticket);
+        let memory_max = turn.snapshot.policy.http.limits.body_memory_bytes_max;
+        let state = self.connections.open_mut(id).map(|connection| &mut connection.state);
+        match (result, state) {
+            (Ok(PartDone::Written { spool, room }), Some(State::Receiving(receiving))) => {
+                let freed = receiving.handle_part_written(spool, room);
+                self.free_body(id, freed);
+                let due = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
+                self.set_deadline(id, Some(due));
+                self.give_part(id, memory_max);
+                self.received(id, turn);
+                self.resume(id, turn);
+                self.note_ready(id);
+            }
+            // The request has ended meanwhile.
+            (Ok(PartDone::Written { spool, .. }), _) => self.forget_spool(ticket, spool),
+            (Ok(PartDone::Found(_) | PartDone::Forgotten), _) => {}
+            (Err(fault), Some(State::Receiving(_))) => {
+                self.refuse_store(id, fault, turn);
+                self.note_ready(id);
+            }
+            (Err(_), _) => {}
+        }
+    }
+
+    /// So many bytes of a body are not in memory any more.
+    fn free_body(&mut self, id: ConnectionId, bytes: u64) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        connection.body_held -= bytes;
+        self.bodies_held -= bytes;
+        if let Some(here) = self.per_address.get_mut(&connection.peer.ip().into()) {
+            here.bodies_held -= bytes;
+        }
+    }
+
+    /// Forgets a body that will not be stored.
+    pub(super) fn forget_body(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let State::Receiving(receiving) = &mut connection.state else { return };
+        if let Some(spool) = receiving.take_spool() {
+            self.forget_spool(id.into(), spool);
+        }
+    }
+
+    /// Has a file aside forgotten by whoever may wait for a disk.
+    fn forget_spool(&mut self, ticket: Ticket, spool: Spool) {
+        let op = PartOp::Forget { spool };
+        // It has no name, so any directory will do.
+        self.asks.push_back(Ask::Upload { ticket, directory: 0, op });
     }
 }

@@ -42,6 +42,7 @@ impl Engine {
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Option<&mut Reply> {
         turn.counters.note_answer(status.0);
+        self.forget_body(id);
         let stopping = self.stopping;
         let connection = self.connections.open_mut(id)?;
         connection.state = State::Replying;
@@ -214,7 +215,7 @@ impl Engine {
         version: Option<&Version>,
         turn: &mut Turn<'_>,
     ) {
-        self.compose(id, status, turn, |out| {
+        let reply = self.compose(id, status, turn, |out| {
             status_line(out, status);
             if let Some(version) = version {
                 field(out, "ETag", EntityTag::of(version).as_bytes());
@@ -224,6 +225,9 @@ impl Engine {
                 number(out, "Content-Length", 0);
             }
         });
+        if let Some(reply) = reply {
+            reply.is_done = true;
+        }
     }
 
     /// Answers with what may be asked.

@@ -112,6 +112,13 @@ pub(super) enum State {
     Stuck,
 }
 
+impl State {
+    /// Whether the vault or the writer is changing something.
+    pub(super) fn is_at_writer(&self) -> bool {
+        matches!(self, State::Parked(want) if matches!(want.what, What::Stored(_)))
+    }
+}
+
 /// A request that has been judged and may be served.
 #[derive(Debug)]
 pub(super) struct Want {

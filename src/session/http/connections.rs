@@ -228,6 +228,7 @@ impl Connections for Engine {
             State::Head => Next::Read,
             // "100 Continue" may have to leave first.
             State::Receiving(_) if connection.reply.has_head() => Next::Write,
+            State::Receiving(receiving) if receiving.is_held() => Next::Wait,
             State::Receiving(_) => Next::Read,
             State::Parked(_) if connection.reply.has_head() => Next::Write,
             State::Parked(_) => Next::Wait,

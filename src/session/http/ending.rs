@@ -37,6 +37,7 @@ impl Engine {
         outcome: Option<Outcome>,
         turn: &mut Turn<'_>,
     ) {
+        self.forget_body(id);
         let Some(connection) = self.connections.open_mut(id) else { return };
         let held = std::mem::take(&mut connection.body_held);
         connection.held = None;
@@ -44,6 +45,7 @@ impl Engine {
         if let Some(here) = self.per_address.get_mut(&connection.peer.ip().into()) {
             here.bodies_held -= held;
         }
+        let is_at_writer = connection.has_slot && connection.state.is_at_writer();
         if matches!(connection.state, State::Parked(_)) && !connection.has_slot {
             turn.admission.slots.cancel(id.into());
         }
@@ -54,20 +56,21 @@ impl Engine {
         self.requests_open -= 1;
         let mut outcome = outcome.unwrap_or(told.outcome);
         let mut bytes = told.bytes;
-        if told.verb == Verb::Fetch
-            && matches!(outcome, Outcome::Aborted(Abort::Disconnected) | Outcome::TimedOut)
-        {
+        let has_left = matches!(outcome, Outcome::Aborted(Abort::Disconnected) | Outcome::TimedOut);
+        if has_left && connection.reply.says_done() {
+            outcome = Outcome::DoneUnacknowledged;
+        }
+        if told.verb == Verb::Fetch && has_left {
             bytes = bytes.saturating_sub(connection.arrivals.unacknowledged);
             if outcome != Outcome::TimedOut && reads_header(&told.subject) {
                 outcome = Outcome::Aborted(Abort::HeaderRead);
             }
         }
-        outcome.count(turn.counters);
         let user_agent = connection.user_agent.clone();
         let (status, peer, at) = (connection.reply.status(), connection.peer, connection.listener);
         let secured = connection.secured;
         let about = (told.verb, told.subject);
-        self.records.push_back(Record {
+        let record = Record {
             took: turn.now.since(told.began),
             bytes,
             of_bytes: told.of_bytes,
@@ -76,7 +79,12 @@ impl Engine {
             user_agent,
             user: told.user,
             ..Record::new(self.protocol(at), peer, about, told.began, outcome)
-        });
+        };
+        if is_at_writer && has_left {
+            return self.tell_later(id.into(), record);
+        }
+        outcome.count(turn.counters);
+        self.records.push_back(record);
     }
 
     /// Begins to tell the log of a request.
@@ -250,6 +258,7 @@ impl Engine {
             self.conclude(id, Some(Outcome::Failed(Failure::Stopped)), turn);
             self.handle_closed(id, turn);
         }
+        self.abandon_left(turn);
     }
 }
 

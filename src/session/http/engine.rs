@@ -47,6 +47,8 @@ pub struct Engine {
     pub(super) ready: VecDeque<ConnectionId>,
     /// Requests in hand.
     pub(super) requests_open: usize,
+    /// What the log is to be told of those whose client left while something was stored for it.
+    pub(super) left: HashMap<Ticket, Record>,
     /// What challenges were made with.
     pub(super) nonces: Nonces,
 }

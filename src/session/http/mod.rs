@@ -1,10 +1,11 @@
 //! HTTP for phones: connections as machines, told bytes and moments, asked for pieces to send.
 //!
 //! `engine.rs` owns a worker's connections, `connections.rs` speaks with their sockets;
-//! `request.rs` judges requests; `credentials.rs` asks for passwords; `answer.rs` hears the
-//! loader and the vault; `body.rs` takes what phones send; `compose.rs` makes answers, `reply.rs` lends them in pieces; `ending.rs` ends. None
-//! of them opens, sends, waits or reads a clock, and nothing depends on how bytes were cut on the
-//! way.
+//! `request.rs` judges requests, `changes.rs` those that change something; `credentials.rs` asks
+//! for passwords; `answer.rs` hears the loader and the vault, `late.rs` for those who have left;
+//! `body.rs` takes what phones send; `compose.rs` makes answers, `reply.rs` lends them in pieces;
+//! `ending.rs` ends. None of them opens, sends, waits or reads a clock, and nothing depends on how
+//! bytes were cut on the way.
 
 mod answer;
 mod body;
@@ -17,6 +18,7 @@ mod denial;
 mod ending;
 mod engine;
 mod guess;
+mod late;
 pub mod limits;
 #[doc(hidden)]
 pub mod model;

@@ -360,6 +360,7 @@ impl World {
             let has_future = match &connection.state {
                 State::Head | State::Lingering { .. } => has_deadline && !has_news,
                 State::Receiving(_) if connection.reply.has_head() => has_deadline,
+                State::Receiving(receiving) if receiving.is_held() => asked,
                 State::Receiving(_) => has_deadline && !has_news,
                 State::Parked(_) if connection.held.is_some() => has_deadline,
                 State::Parked(_) if connection.has_slot => asked,
@@ -374,7 +375,7 @@ impl World {
             assert!(has_future, "{} is forgotten: {connection:?}", wire.peer);
         }
         assert_eq!(strangers, engine.strangers.open());
-        assert_eq!(told, engine.requests_open());
+        assert_eq!(told + engine.left.len(), engine.requests_open());
         assert_eq!(held, engine.bodies_held());
         assert_eq!(waiting, self.admission.slots.waiting(), "requests that wait for a slot");
         let counted = engine.per_address.iter().map(|(address, count)| (*address, *count));

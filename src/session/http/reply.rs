@@ -32,6 +32,8 @@ pub(super) struct Reply {
     /// A body is on its way that nobody reads.
     pub(super) body_unread: bool,
     pub(super) linger: bool,
+    /// It says that something was stored or deleted.
+    pub(super) is_done: bool,
 }
 
 #[derive(Debug, Default)]
@@ -104,6 +106,11 @@ impl Reply {
     /// The status of the answer, once it is known.
     pub(super) fn status(&self) -> Option<u16> {
         (self.status != 0).then_some(self.status)
+    }
+
+    /// Whether it says that something was stored or deleted.
+    pub(super) fn says_done(&self) -> bool {
+        self.is_done
     }
 
     pub(super) fn keeps(&self) -> bool {

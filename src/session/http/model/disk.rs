@@ -10,6 +10,7 @@ use crate::content::blob::{Blob, Version};
 use crate::content::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored};
 use crate::time::Duration;
 use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret};
+use crate::vault::upload::{PartDone, PartOp, Spool};
 use crate::wire::http::response::EntityTag;
 use crate::wire::name::FileName;
 
@@ -157,7 +158,7 @@ impl Disk {
             Ask::Store { ticket, upload } => {
                 let result = match fault {
                     0 => {
-                        let bytes = upload.bytes.len() as u64;
+                        let bytes = upload.bytes_all();
                         let version = self.write(&upload.name.to_string(), bytes);
                         Ok(Stored { new: version.modified_ns & 1 == 0, version })
                     }
@@ -184,7 +185,21 @@ impl Disk {
             }
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
             Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
-            Ask::Upload { .. } | Ask::Files { .. } => {
+            Ask::Upload { ticket, op, .. } => {
+                let result = match (fault, op) {
+                    (_, PartOp::Forget { .. }) => Ok(PartDone::Forgotten),
+                    (_, PartOp::Find { .. }) => Ok(PartDone::Found(false)),
+                    (0, PartOp::Write { spool, bytes }) => {
+                        let mut spool = spool.unwrap_or_else(Spool::in_memory);
+                        spool.extend(&bytes);
+                        Ok(PartDone::Written { spool, room: Vec::new() })
+                    }
+                    (1, PartOp::Write { .. }) => Err(StoreError::Full),
+                    (2.., PartOp::Write { .. }) => Err(StoreError::Io),
+                };
+                Answer::Upload { ticket, result }
+            }
+            Ask::Files { .. } => {
                 unreachable!("HTTP asks for files alone")
             }
         }

@@ -4,7 +4,7 @@ use super::*;
 use crate::content::StoreError;
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::deed::Precondition;
-use crate::vault::upload::{Existing, Upload};
+use crate::vault::upload::{Existing, PartOp, Upload};
 
 /// The upload that the server asks to be stored.
 fn upload(bench: &Bench) -> &Upload {
@@ -293,5 +293,112 @@ fn what_a_phone_demands_of_the_version_that_it_replaces_reaches_the_writer() {
             panic!()
         };
         assert_eq!(*demanded, precondition, "{fields:?}");
+    }
+}
+
+/// A body far larger than what stays in memory.
+fn large() -> Vec<u8> {
+    (0..1_500_000_u32).flat_map(|n| [n as u8]).collect()
+}
+
+/// Room for it.
+fn roomy(policy: &mut Policy) {
+    policy.http.limits.body_memory_bytes_max = 700 << 10;
+    policy.uploads.0.iter_mut().for_each(|rule| rule.bytes_max = 100 << 20);
+}
+
+impl Bench {
+    /// The disk does what it was asked for last.
+    fn work(&mut self, fault: u8) {
+        let ask = self.world.asks.remove(0);
+        self.world.answer(ask, fault);
+    }
+}
+
+#[test]
+fn a_large_body_goes_to_a_file_aside_and_is_never_in_memory_as_a_whole() {
+    let body = large();
+    let chunked = [format!("{:x}\r\n", body.len()).as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+    let length = format!("Content-Length: {}", body.len());
+    for (field, sent) in [(&*length, &body), ("Transfer-Encoding: chunked", &chunked)] {
+        let mut bench = Bench::with(roomy);
+        bench.answers = false;
+        bench.send(&head("PUT /a.log", &[field]));
+        let mut most = 0;
+        for piece in sent.chunks(60_000) {
+            bench.send(piece);
+            most = most.max(bench.world.engine.bodies_held());
+            // A disk that is slower than the phone: one part is under way at a time.
+            assert!(bench.world.asks.len() <= 1, "{:?}", bench.world.asks);
+            if bench.world.engine.bodies_held() > 500 << 10 {
+                bench.work(0);
+            }
+        }
+        while matches!(bench.world.asks[0], Ask::Upload { .. }) {
+            bench.work(0);
+        }
+        assert!(most < 700 << 10, "{most}");
+        let upload = upload(&bench);
+        let aside = upload.spool.as_ref().unwrap().as_slice();
+        assert!([aside, &upload.bytes].concat() == body, "{field}");
+        bench.answer(0);
+        assert!(matches!(bench.one(false).status, 201 | 204));
+        assert_eq!((bench.last().bytes, bench.world.engine.bodies_held()), (1_500_000, 0));
+        assert!(bench.is_open());
+    }
+}
+
+#[test]
+fn a_phone_that_dies_in_the_middle_of_a_large_body_leaves_nothing_behind() {
+    for is_under_way in [false, true] {
+        let mut bench = Bench::with(roomy);
+        bench.answers = false;
+        bench.send(&head("PUT /a.log", &["Content-Length: 1500000"]));
+        bench.send(&large()[..300_000]);
+        if !is_under_way {
+            bench.work(0);
+        }
+        let id = bench.id;
+        bench.world.reset(id);
+        if is_under_way {
+            bench.work(0);
+        }
+        let [Ask::Upload { op: PartOp::Forget { .. }, .. }] = &*bench.world.asks else {
+            panic!("{:?}", bench.world.asks)
+        };
+        assert_eq!(bench.last().outcome, Outcome::Aborted(Abort::Disconnected));
+        assert_eq!(bench.world.engine.bodies_held(), 0);
+    }
+}
+
+#[test]
+fn a_disk_that_takes_no_part_is_told_and_the_rest_of_the_body_is_thrown_away() {
+    let mut bench = Bench::with(roomy);
+    bench.answers = false;
+    bench.send(&head("PUT /a.log", &["Content-Length: 1500000"]));
+    bench.send(&large()[..300_000]);
+    bench.work(1);
+    assert_eq!(bench.one(false).status, 507);
+    bench.send(&large()[300_000..600_000]);
+    assert_eq!(bench.world.engine.bodies_held(), 0);
+    assert_eq!(bench.last().outcome, Outcome::Failed(Failure::Store(StoreError::Full)));
+}
+
+#[test]
+fn whether_it_was_stored_is_told_of_a_phone_that_left_before_it_was_answered() {
+    let stored = Outcome::DoneUnacknowledged;
+    for (fault, outcome) in [(0, stored), (1, Outcome::Failed(Failure::Store(StoreError::Full)))] {
+        for path in ["/a.log", "/1_96xxdata.txt"] {
+            let mut bench = Bench::new();
+            bench.answers = false;
+            let request = head(&format!("PUT {path}"), &["Content-Length: 5"]);
+            bench.send(&[&*request, b"hello"].concat());
+            let id = bench.id;
+            bench.world.reset(id);
+            assert!(bench.world.records.is_empty(), "nobody knows yet");
+            bench.work(if path == "/a.log" || fault == 0 { fault } else { 5 });
+            assert_eq!((bench.last().bytes, bench.last().outcome), (5, outcome), "{path}");
+            assert_eq!(bench.world.engine.requests_open(), 0);
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::interop::{self, expect_same, give, has, noise, take};
 use crate::raw::fetch;
 use crate::server::Server;
 
+mod deleting;
 mod killed;
 mod python3;
 

@@ -5,6 +5,7 @@
 
 mod openssl;
 mod python3;
+mod rows;
 
 use std::fs;
 use std::process::Output;

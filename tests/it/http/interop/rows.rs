@@ -6,7 +6,7 @@ use crate::server::Server;
 
 const ROWS: &str = "[[redirect]]\npattern = '^old/(.*)$'\ntarget = \"/$1\"\nstatus = 301\n\
      [[redirect]]\npattern = '^move/(.*)$'\ntarget = \"/$1\"\nstatus = 307\nuploads = true\n\
-     [[upload]]\nname = \"*.up\"\ndir = \"root\"\nmax = \"100MB\"\ndelete = true\npost = true\n";
+     [[upload]]\nname = \"*.bak\"\ndir = \"root\"\nmax = \"100MB\"\ndelete = true\npost = true\n";
 
 fn follows(client: &str, command: &str) {
     if !has(client) {
@@ -43,19 +43,19 @@ fn curl_stores_deletes_and_posts_where_rows_say_so() {
     let here = "http://127.0.0.1:PORT";
     let file = noise(5_000_000);
     give(&server, "file", &file);
-    assert_eq!(status(&server, &format!("-L -T file {here}/move/a.up")), "201");
-    assert_eq!(status(&server, &format!("{here}/a.up")), "200");
+    assert_eq!(status(&server, &format!("-L -T file {here}/move/a.bak")), "201");
+    assert_eq!(status(&server, &format!("{here}/a.bak")), "200");
     expect_same(&take(&server, "got"), &file, "a large body");
-    assert_eq!(status(&server, &format!("--data-binary @file {here}/b.up")), "201");
-    assert_eq!(status(&server, &format!("-F f=@file {here}/b.up")), "415");
-    assert_eq!(status(&server, &format!("-X DELETE -H 'If-Match: \"no\"' {here}/b.up")), "412");
-    for name in ["a.up", "b.up"] {
+    assert_eq!(status(&server, &format!("--data-binary @file {here}/b.bak")), "201");
+    assert_eq!(status(&server, &format!("-F f=@file {here}/b.bak")), "415");
+    assert_eq!(status(&server, &format!("-X DELETE -H 'If-Match: \"no\"' {here}/b.bak")), "412");
+    for name in ["a.bak", "b.bak"] {
         assert_eq!(status(&server, &format!("-X DELETE {here}/{name}")), "204");
         assert_eq!(status(&server, &format!("{here}/{name}")), "404");
         assert_eq!(status(&server, &format!("-X DELETE {here}/{name}")), "404");
     }
     assert_eq!(status(&server, &format!("-X DELETE {here}/Fw.bin")), "405");
-    assert!(said(&server, &format!("curl -si -X OPTIONS {here}/a.up")).contains("PUT, POST, DEL"));
+    assert!(said(&server, &format!("curl -si -X OPTIONS {here}/a.bak")).contains("PUT, POST, DEL"));
 }
 
 #[test]
@@ -65,9 +65,9 @@ fn curl_that_is_killed_in_a_large_upload_leaves_the_old_file_and_nothing_else() 
     }
     let server = Server::start_web(ROWS);
     let good = noise(5_000);
-    server.put("fw.up", &good);
+    server.put("fw.bak", &good);
     give(&server, "file", &noise(8_000_000));
-    let url = "http://127.0.0.1:PORT/fw.up";
+    let url = "http://127.0.0.1:PORT/fw.bak";
     // Slow enough to be in the middle for certain.
     run(&server, &format!("timeout -s KILL 1 curl -s --limit-rate 2M -T file {url}"));
     succeed(&server, &format!("curl -sSf -o got {url}"));

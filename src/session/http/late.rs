@@ -7,6 +7,7 @@ use crate::content::{Answer, Ticket};
 use crate::session::http::engine::Engine;
 use crate::session::http::refusal::No;
 use crate::session::{Failure, Outcome, Record, Turn};
+use crate::vault::deed::Done;
 
 impl Engine {
     /// Keeps what the log is to be told until the writer or the vault has answered.
@@ -20,10 +21,13 @@ impl Engine {
     pub(super) fn handle_late(&mut self, answer: &Answer, turn: &mut Turn<'_>) {
         let Some(record) = self.left.remove(&answer.ticket()) else { return };
         self.requests_open -= 1;
-        let mut is_upload = false;
         let outcome = match answer {
-            Answer::Stored { result: Ok(_), .. } => {
-                is_upload = true;
+            Answer::Stored { result: Ok(_), .. }
+            | Answer::Vault { result: Ok(Done::Kept(_)), .. } => {
+                turn.counters.uploads_stored.up();
+                Outcome::DoneUnacknowledged
+            }
+            Answer::Vault { result: Ok(Done::Fetched(_) | Done::Forgotten), .. } => {
                 Outcome::DoneUnacknowledged
             }
             Answer::Deleted { result: Ok(()), .. } => {
@@ -32,10 +36,6 @@ impl Engine {
             }
             Answer::Stored { result: Err(fault), .. }
             | Answer::Deleted { result: Err(fault), .. } => Outcome::of_store(*fault),
-            Answer::Vault { result: Ok(_), .. } => {
-                is_upload = true;
-                Outcome::DoneUnacknowledged
-            }
             Answer::Vault { result: Err(denied), .. } => No::denied(*denied).outcome,
             // Nobody is left for these.
             Answer::Opened { .. }
@@ -45,16 +45,13 @@ impl Engine {
             | Answer::Files { .. }
             | Answer::Login { .. } => record.outcome,
         };
-        if is_upload {
-            turn.counters.uploads_stored.up();
-        }
         outcome.count(turn.counters);
         self.records.push_back(Record { took: turn.now.since(record.began), outcome, ..record });
     }
 
     /// Nobody will answer any more.
     pub(super) fn abandon_left(&mut self, turn: &mut Turn<'_>) {
-        for (_, record) in std::mem::take(&mut self.left) {
+        for record in std::mem::take(&mut self.left).into_values() {
             self.requests_open -= 1;
             let outcome = Outcome::Failed(Failure::Stopped);
             outcome.count(turn.counters);

@@ -53,6 +53,14 @@ impl Beneath {
         &self.dir
     }
 
+    /// Whether this directory lies on another disk than that one, and holds nothing at all: so a
+    /// place looks whose share is not mounted.
+    #[must_use]
+    pub fn is_bare_beside(&self, other: &Beneath) -> bool {
+        let is_empty = || self.dir.entries().is_ok_and(|mut entries| entries.next().is_none());
+        self.identity.0 != other.identity.0 && is_empty()
+    }
+
     /// Whether the path still leads to this directory: it may be moved, mounted over or replaced.
     #[must_use]
     pub fn is_in_place(&self) -> bool {

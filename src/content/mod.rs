@@ -257,12 +257,14 @@ impl Catalog {
     }
 
     /// Whether a name that [`Catalog::find`] does not find may yet be a file: a root of the stack
-    /// could never be read, or the name lies where nothing can be looked at now. Such a name is
-    /// not told to be missing.
+    /// cannot be read now, so that nobody knows what was put there since, or the name lies where
+    /// nothing can be looked at. Such a name is not told to be missing.
     #[must_use]
     pub fn may_have(&self, stack: &[RootId], name: &FileName) -> bool {
         let roots = stack.iter().filter_map(|root| self.roots.get(usize::from(root.0)));
-        roots.into_iter().any(|root| root.is_unknown || root.omitted.may_hide(name.as_bytes()))
+        roots.into_iter().any(|root| {
+            root.is_unknown || root.fault.is_some() || root.omitted.may_hide(name.as_bytes())
+        })
     }
 }
 

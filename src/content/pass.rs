@@ -35,6 +35,9 @@ pub(super) struct Pass {
     missed: Option<Vec<Box<str>>>,
 }
 
+/// Why a root is not taken for empty that was full a moment ago.
+const NOT_MOUNTED: &str = "another disk is there now, with nothing on it, so the share seems not to be mounted; restart \
+     the server if it is to be empty";
 /// Files that are tried where a root cannot be read: whether any can still be served.
 const TRIED_MAX: usize = 8;
 
@@ -107,7 +110,13 @@ impl Scanner {
         if self.beneath.as_ref().is_some_and(|beneath| beneath.is_in_place()) {
             return Ok(());
         }
-        self.beneath = Some(Arc::new(Beneath::open(&self.path)?));
+        let beneath = Beneath::open(&self.path)?;
+        let had_files = self.seen.index.iter().next().is_some();
+        let before = self.beneath.as_ref().filter(|_| had_files);
+        if before.is_some_and(|before| beneath.is_bare_beside(before)) {
+            return Err(io::Error::other(NOT_MOUNTED));
+        }
+        self.beneath = Some(Arc::new(beneath));
         Ok(())
     }
 

@@ -613,6 +613,38 @@ mod tests {
     }
 
     #[test]
+    fn a_mount_point_without_its_share_is_not_taken_for_an_empty_root() {
+        let parent = tempfile::tempdir().unwrap();
+        let Ok(bare) = tempfile::tempdir_in("/dev/shm") else { return };
+        let (root, share) = (parent.path().join("root"), parent.path().join("share"));
+        let device =
+            |path: &Path| version_of(&Beneath::open(path).unwrap().dir().dir_metadata().unwrap());
+        fs::create_dir(&share).unwrap();
+        if device(&share).file.0 == device(bare.path()).file.0 {
+            return;
+        }
+        fs::write(share.join("a"), "x").unwrap();
+        let lead_to = |place: &Path| {
+            let _ = fs::remove_file(&root);
+            std::os::unix::fs::symlink(place, &root).unwrap();
+        };
+        lead_to(&share);
+        let mut scanner = scanner(&root);
+        lead_to(bare.path());
+        assert!(scanner.rescan(&mut |_| {}) && scanner.has_moved());
+        assert_eq!(names(&scanner), ["a"], "the last good state");
+        assert!(scanner.root().fault.as_deref().unwrap().contains("not to be mounted"));
+        let name = FileName::parse(b"never-there").unwrap();
+        let catalog = super::super::Catalog { roots: vec![scanner.root()] };
+        assert!(catalog.may_have(&[RootId(0)], &name), "nobody knows what is there now");
+        fs::write(bare.path().join("b"), "x").unwrap();
+        assert!(scanner.rescan(&mut |_| {}));
+        assert_eq!(names(&scanner), ["b"], "another share is mounted");
+        let catalog = super::super::Catalog { roots: vec![scanner.root()] };
+        assert!(!catalog.may_have(&[RootId(0)], &name));
+    }
+
+    #[test]
     fn a_root_that_is_away_stays_as_it_was_and_comes_back() {
         let parent = tempfile::tempdir().unwrap();
         let root = parent.path().join("root");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::board::{FtpStatus, Status, StreamStatus};
 use super::certificates::CertificateStatus;
 use super::health::HealthState;
-use super::words;
+use super::{limits_status, words};
 
 /// How long an answer may take.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
@@ -87,6 +87,15 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
     write_ftp(text, &status.ftp)?;
     write_vault(text, &status.figures)?;
     write_places(text, status)?;
+    for reached in limits_status::reached(&status.figures) {
+        writeln!(text, "limit      {reached}")?;
+    }
+    for disk in &status.disks {
+        if let Some(space) = disk.space {
+            let (free, size) = (words::bytes(space.free_bytes), words::bytes(space.size_bytes));
+            writeln!(text, "disk       {free} of {size} free for {}", disk.dir)?;
+        }
+    }
     for (number, worker) in status.workers.iter().enumerate() {
         writeln!(
             text,
@@ -192,13 +201,6 @@ fn write_streams(text: &mut String, streams: &StreamStatus) -> std::fmt::Result 
         "tls        {} full handshakes, {} resumed, {} failed",
         streams.handshakes_full, streams.handshakes_resumed, streams.handshakes_failed
     )?;
-    if streams.bodies_refused > 0 || streams.no_descriptor > 0 {
-        writeln!(
-            text,
-            "limits     {} bodies refused (body_memory), {} connections waited for a descriptor",
-            streams.bodies_refused, streams.no_descriptor
-        )?;
-    }
     Ok(())
 }
 
@@ -291,7 +293,6 @@ mod tests {
         assert!(told(one).contains("0 connections open of 1,") && !told(one).contains("http"));
         assert!(told(StreamStatus { requests: 2, ..one }).contains(" 2 4xx,"));
         assert!(!told(one).contains("body_memory"));
-        assert!(told(StreamStatus { bodies_refused: 3, ..one }).contains("3 bodies refused"));
     }
 
     #[test]

@@ -14,7 +14,9 @@ use super::certificates::CertificateStatus;
 use super::config::{FileCheck, Settings};
 use super::disk_space::DiskStatus;
 use super::health::{self, ContentHealth, Health};
+pub use super::limits_status::Limits;
 pub use super::stream_status::{FtpStatus, StreamStatus};
+use super::web::AdminConnections;
 use crate::content::{Form, Root};
 use crate::count::Figure;
 use crate::net::Clock;
@@ -38,6 +40,8 @@ pub struct Board {
     pub settings: ArcSwap<Settings>,
     /// What is listened on, as bound.
     pub listeners: Vec<Listening>,
+    /// The connections to the pages of administration.
+    pub admin: Arc<AdminConnections>,
     notes: Mutex<Notes>,
     timings: Mutex<Histograms>,
 }
@@ -204,28 +208,6 @@ pub struct RootStatus {
     pub heap_bytes: u64,
 }
 
-/// Limits in force.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    /// Distinct phones served at once; 0 = no limit.
-    pub clients_max: u64,
-    /// Open transfers per worker.
-    pub transfers_max: u64,
-    /// Half-open transfers per worker.
-    pub half_open_max: u64,
-    /// Largest block in bytes.
-    pub blksize_max: u16,
-    /// Largest window in blocks.
-    pub windowsize_max: u16,
-    /// Open connections per worker.
-    pub connections_max: u64,
-    /// Open connections of one address; 0 = no limit.
-    pub per_address_max: u64,
-    /// Open sessions of FTP per worker.
-    #[serde(default)]
-    pub ftp_sessions_max: u64,
-}
-
 /// What a board is made of.
 #[derive(Debug)]
 pub struct BoardParts {
@@ -262,6 +244,7 @@ impl Board {
             snapshot: parts.snapshot,
             settings: ArcSwap::new(parts.settings),
             listeners: parts.listeners,
+            admin: Arc::default(),
             notes: Mutex::new(notes),
             timings: Mutex::new(Histograms::new()?),
         })
@@ -385,6 +368,7 @@ impl Board {
             }
         }
         sums.extend(lock(&self.notes).beside.iter().copied());
+        sums.extend(self.admin.figures());
         sums
     }
 
@@ -429,7 +413,7 @@ impl Board {
             roots: self.snapshot.load().catalog.roots.iter().map(|dir| root(dir)).collect(),
             listeners: self.listeners.clone(),
             disks: self.disks(),
-            limits: limits(&settings),
+            limits: Limits::of(&settings),
             certificates: self.certificates(),
             reload,
             needs_restart,
@@ -470,21 +454,6 @@ fn root(root: &Root) -> RootStatus {
         dir: root.dir.display().to_string(),
         files: root.entries.len() as u64,
         heap_bytes: root.entries.iter().map(|(_, entry)| held(entry)).sum(),
-    }
-}
-
-fn limits(settings: &Settings) -> Limits {
-    let tftp = &settings.policy.tftp;
-    let streams = &settings.policy.http.limits;
-    Limits {
-        clients_max: settings.policy.slots.clients_max as u64,
-        transfers_max: tftp.transfers_max as u64,
-        half_open_max: tftp.half_open_max as u64,
-        blksize_max: tftp.limits.blksize_max,
-        windowsize_max: tftp.limits.windowsize_max,
-        connections_max: streams.connections_max as u64,
-        per_address_max: streams.per_address_max as u64,
-        ftp_sessions_max: settings.policy.ftp.limits.sessions_max as u64,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod health;
 pub mod inherit;
 pub mod interfaces;
 mod journal;
+mod limits_status;
 pub mod log;
 pub mod metrics;
 mod night;

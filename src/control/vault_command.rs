@@ -25,7 +25,7 @@ use clap::Subcommand;
 use self::past::{Which, moment};
 use self::table::{Row, date};
 use super::command::{fail, load, tell};
-use super::exit::Failure;
+use super::exit::{Exit, Failure};
 use super::reload::Source;
 use crate::vault::deed::VaultPolicy;
 use crate::vault::keep;
@@ -117,8 +117,10 @@ pub enum VaultCommand {
 /// Runs `ringpost vault`. Exits with 0 when what was asked for was done.
 #[must_use]
 pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
-    let done = policy(config)
-        .and_then(|(policy, config)| Vault { policy, config }.run(command).map_err(Failure::from));
+    let done = policy(config).and_then(|(policy, config)| {
+        readable(&policy.dir)?;
+        Vault { policy, config }.run(command).map_err(Failure::from)
+    });
     match done {
         Ok(Done { out, advice }) => {
             // Advice stays out of what is redirected into a file.
@@ -126,6 +128,21 @@ pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
             tell(&out)
         }
         Err(trouble) => fail(trouble),
+    }
+}
+
+/// Whether the vault can be looked into. One that is not there yet is empty.
+fn readable(dir: &Path) -> Result<(), Failure> {
+    match std::fs::read_dir(dir) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
+            let text = format!(
+                "{} cannot be read ({fault}); run the command as root, or as the user that \
+                 Ringpost runs as",
+                dir.display()
+            );
+            Err(Failure::new(Exit::CannotRead, text))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

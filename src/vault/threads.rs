@@ -336,8 +336,13 @@ impl Vault {
     fn fetch(&self, deed: &Deed) -> Result<Done, Denied> {
         match versions::fetch(&deed.policy.dir, &deed.item) {
             Ok(Some(blob)) => Ok(Done::Fetched(blob)),
-            Ok(None) => Err(Denied::NotThere),
-            Err(why) => {
+            // A vault that is away is not taken for one that is empty.
+            Ok(None) if deed.policy.dir.is_dir() => Err(Denied::NotThere),
+            found => {
+                let why = match found {
+                    Err(why) => why,
+                    Ok(_) => io::Error::from(io::ErrorKind::NotFound),
+                };
                 self.complaints.tell(&why, "read versions in", &deed.policy.dir);
                 Err(denied(&why))
             }

@@ -128,7 +128,13 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec
     }
     let who = *vault.auth.get_ref();
     match who {
-        Who::Open => {}
+        Who::Open if plain.is_empty() && secured.is_empty() => {}
+        Who::Open => warnings.push(
+            "[vault] has auth = \"open\": by HTTP every address on the access list reads, replaces \
+             and deletes every user's data; write auth = \"pinned\", \"users\" or \"certificate\", \
+             or let [access] admit the telephones' networks alone"
+                .into(),
+        ),
         Who::Users | Who::Pinned => {
             for (section, row) in
                 plain.iter().copied().chain(open.map(|row| ("[[https]]", &row.http)))

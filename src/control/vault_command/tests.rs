@@ -368,3 +368,16 @@ fn all_are_restored_to_a_moment_and_those_that_had_nothing_then_stay() {
 fn without_archives_the_command_says_what_to_write() {
     assert!(Bench::used().refused("archive").contains("archive = true"));
 }
+
+#[test]
+fn a_vault_that_cannot_be_read_ends_the_command_with_the_status_for_that() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(super::readable(dir.path()), Ok(()));
+    assert_eq!(super::readable(&dir.path().join("not made yet")), Ok(()));
+    // Root may read whatever there is, but not what is no directory.
+    let file = dir.path().join("file");
+    fs::write(&file, "").unwrap();
+    let failure = super::readable(&file).unwrap_err();
+    assert_eq!(failure.exit, crate::control::exit::Exit::CannotRead);
+    assert!(failure.text.contains("run the command as root"), "{}", failure.text);
+}

@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::yield_now;
 use tokio::time::{Duration, Instant, Sleep, sleep, sleep_until};
 
+use crate::count::{Counter, Figure, Kind};
+
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 64;
 /// Of them, those of one address: the host itself, where nothing else is configured.
@@ -28,6 +30,44 @@ const IDLE_MAX: Duration = Duration::from_secs(5);
 const LIFE_MAX: Duration = Duration::from_secs(30);
 const _: () = assert!(PER_ADDRESS_MAX < CONNECTIONS_MAX);
 
+/// What became of connections beyond the limits. One thread writes it.
+#[derive(Debug, Default)]
+pub struct AdminConnections {
+    displaced: Counter,
+    refused: Counter,
+    timed_out: Counter,
+}
+
+impl AdminConnections {
+    /// The counts, for status and metrics.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        let total = |name, counter: &Counter, help| Figure {
+            name,
+            kind: Kind::Total,
+            help,
+            value: counter.value(),
+        };
+        vec![
+            total(
+                "admin_displaced",
+                &self.displaced,
+                "Idle connections to the pages of administration closed to make room for newer ones.",
+            ),
+            total(
+                "admin_refused",
+                &self.refused,
+                "Connections to the pages of administration turned away because of too many at once.",
+            ),
+            total(
+                "admin_timed_out",
+                &self.timed_out,
+                "Connections to the pages of administration closed because their time was over.",
+            ),
+        ]
+    }
+}
+
 /// The listener.
 pub(super) struct Limited {
     listener: TcpListener,
@@ -36,7 +76,10 @@ pub(super) struct Limited {
 
 /// The connections that are open.
 #[derive(Default)]
-struct Open(Mutex<Rows>);
+struct Open {
+    rows: Mutex<Rows>,
+    counted: Arc<AdminConnections>,
+}
 
 #[derive(Default)]
 struct Rows {
@@ -54,7 +97,7 @@ struct Row {
 
 impl Open {
     fn lock(&self) -> MutexGuard<'_, Rows> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one more, for whom another may have to leave; `None` if there are too many of those.
@@ -65,12 +108,17 @@ impl Open {
             rows.rows.values().filter(is_meant).count()
         };
         if rows.rows.len() - staying(&rows, None) >= LEAVING_MAX {
+            self.counted.refused.up();
             return None;
         }
-        if staying(&rows, Some(address)) >= PER_ADDRESS_MAX {
-            rows.dismiss_idlest(Some(address));
-        } else if staying(&rows, None) >= CONNECTIONS_MAX {
-            rows.dismiss_idlest(None);
+        let full_of = if staying(&rows, Some(address)) >= PER_ADDRESS_MAX {
+            Some(Some(address))
+        } else {
+            (staying(&rows, None) >= CONNECTIONS_MAX).then_some(None)
+        };
+        if let Some(of) = full_of {
+            self.counted.displaced.up();
+            rows.dismiss_idlest(of);
         }
         let id = rows.next;
         rows.next += 1;
@@ -93,8 +141,9 @@ impl Rows {
 
 impl Limited {
     /// The same listener with limits.
-    pub(super) fn new(listener: TcpListener) -> Self {
-        Limited { listener, open: Arc::default() }
+    pub(super) fn new(listener: TcpListener, counted: Arc<AdminConnections>) -> Self {
+        let open = Open { counted, ..Open::default() };
+        Limited { listener, open: Arc::new(open) }
     }
 }
 
@@ -135,7 +184,11 @@ impl Connection {
             || self.idle.as_mut().poll(context).is_ready();
         let mut rows = self.open.lock();
         let Some(row) = rows.rows.get_mut(&self.id) else { return Ok(()) };
-        if over || row.leaving {
+        if over && !row.leaving {
+            self.open.counted.timed_out.up();
+            row.leaving = true;
+        }
+        if row.leaving {
             return Err(io::ErrorKind::TimedOut.into());
         }
         row.waker = Some(context.waker().clone());
@@ -225,8 +278,10 @@ mod tests {
             assert!(open.insert(address(2), at(3_000 + n)).is_some());
         }
         assert_eq!(leaving(&open), [1]);
+        assert_eq!(open.counted.displaced.value(), 1);
         assert!(open.insert(address(3), at(9_000)).is_some());
         assert_eq!(leaving(&open), [1, 2]);
+        assert_eq!((open.counted.displaced.value(), open.counted.refused.value()), (2, 0));
     }
 
     #[test]
@@ -235,5 +290,7 @@ mod tests {
         let now = Instant::now();
         let taken = (0..10_000).filter(|_| open.insert([10, 0, 0, 1].into(), now).is_some());
         assert_eq!(taken.count(), PER_ADDRESS_MAX + LEAVING_MAX);
+        let refused = 10_000 - PER_ADDRESS_MAX - LEAVING_MAX;
+        assert_eq!(open.counted.refused.value(), refused as u64);
     }
 }

@@ -23,6 +23,7 @@ use super::control_socket::server::Commands;
 use super::inherit::Inherited;
 use super::metrics;
 use super::port_holder::{self, Transport};
+pub use limited::AdminConnections;
 
 /// What browsers are told to take from here: the page's own style, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
@@ -118,7 +119,8 @@ pub(super) fn bind(
 /// Serves the pages for ever.
 async fn pages(listener: Option<tokio::net::TcpListener>, board: Arc<Board>) {
     if let Some(listener) = listener {
-        let served = axum::serve(limited::Limited::new(listener), routes(board)).await;
+        let served =
+            axum::serve(limited::Limited::new(listener, board.admin.clone()), routes(board)).await;
         if let Err(cause) = served {
             tracing::error!(%cause, "the status pages have ended");
         }

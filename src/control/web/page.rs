@@ -4,7 +4,7 @@ use std::fmt::{self, Write};
 
 use crate::control::board::{FtpStatus, Status, StreamStatus};
 use crate::control::health::HealthState;
-use crate::control::words;
+use crate::control::{limits_status, words};
 
 /// How often a browser asks again, in seconds.
 const REFRESH_S: u32 = 5;
@@ -133,6 +133,14 @@ fn health(page: &mut String, status: &Status) -> fmt::Result {
     let waiting: u64 = status.workers.iter().map(|worker| worker.queue_waiting).sum();
     if most > 0 {
         write!(page, "<p>{used} of {most} places taken, {waiting} requests wait for one.</p>")?;
+    }
+    let reached = limits_status::reached(&status.figures);
+    if !reached.is_empty() {
+        page.write_str("<h2>Limits reached since the start</h2><ul>")?;
+        for limit in &reached {
+            write!(page, "<li>{}</li>", Escaped(limit))?;
+        }
+        page.write_str("</ul>")?;
     }
     if status.warnings.is_empty() {
         return Ok(());

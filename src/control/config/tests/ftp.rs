@@ -8,7 +8,8 @@ use crate::session::Protocol;
 use crate::session::ftp::limits::{FtpLimits, FtpListener, FtpPolicy};
 
 fn warnings(text: &str) -> Vec<String> {
-    judge(text).unwrap_or_else(|faults| panic!("{faults}\n{text}")).warnings
+    let settings = judge(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));
+    exposure::but_open_vault(settings.warnings)
 }
 
 fn ftp(text: &str) -> FtpPolicy {

@@ -194,7 +194,8 @@ fn sentence(record: &Record, told: Told, cause: Option<&str>, file: Option<&str>
         // Writing into a string does not fail.
         let _ = write!(text, " ({status})");
     }
-    let broke_off = matches!(record.outcome, Outcome::Aborted(_) | Outcome::TimedOut);
+    let broke_off =
+        matches!(record.outcome, Outcome::Aborted(_) | Outcome::TimedOut | Outcome::Stalled(_));
     if let Some(of_bytes) = record.of_bytes.filter(|_| broke_off) {
         let _ = write!(text, " after {} of {of_bytes} bytes", record.bytes);
     }

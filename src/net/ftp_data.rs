@@ -14,6 +14,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::net::listener::enlarge;
+use crate::net::orphans::SocketTerms;
 use crate::net::stream::{StreamListener, Streams, TOKENS_MAX};
 use crate::session::ftp::limits::FtpPolicy;
 use crate::session::ftp::{Door, Engine};
@@ -117,6 +118,8 @@ impl Ftp {
     pub fn adopt(&mut self, policy: &FtpPolicy) {
         self.passive_ports = policy.passive_ports.clone();
         self.active_port = policy.active_port;
+        let silence_max = policy.limits.stall_timeout;
+        self.streams.adopt(SocketTerms { silence_max, ..SocketTerms::default() });
         self.streams.engine.adopt(policy);
     }
 

@@ -9,6 +9,7 @@ pub mod integrity;
 #[cfg(feature = "legacy-tls")]
 pub mod legacy;
 pub mod listener;
+mod orphans;
 pub mod send;
 mod socket;
 pub mod steer;
@@ -34,10 +35,11 @@ use crate::content::loader::Loader;
 use crate::session::http::limits::StreamLimits;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::{Turn, ftp, http, tftp};
-use crate::time::{Duration, Instant};
+use crate::time::Instant;
 use datagram::Datagrams;
 use ftp_data::Ftp;
-use stream::{SocketTerms, StreamListener, Streams, TOKENS_MAX};
+use orphans::SocketTerms;
+use stream::{StreamListener, Streams, TOKENS_MAX};
 use view::{Gauge, RecordSink, WorkerView};
 
 /// The token by which other threads wake a worker.
@@ -52,8 +54,6 @@ const WAIT_MAX: Wait = Wait::from_millis(500);
 const EVENTS_MAX: usize = 1_024;
 /// How long a send that the kernel had no room for waits before it is tried again.
 const BLOCKED_WAIT: Wait = Wait::from_millis(1);
-/// What the kernel waits longer than the machine, which knows the reason better.
-const KERNEL_SILENCE_MORE: Duration = Duration::from_secs(5);
 /// Answers of the loader taken in one turn.
 const ANSWERS_MAX: usize = 4_096;
 
@@ -379,7 +379,8 @@ fn deal_slots(
 /// How the kernel treats connections of HTTP.
 fn socket_terms(limits: &StreamLimits) -> SocketTerms {
     SocketTerms {
-        silence_max: limits.stall_timeout + KERNEL_SILENCE_MORE,
+        silence_max: limits.stall_timeout,
+        rate_min: limits.rate_min,
         send_buffer_bytes: limits.send_buffer_bytes,
     }
 }

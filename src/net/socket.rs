@@ -8,14 +8,15 @@ use std::os::fd::AsFd as _;
 
 use mio::net::TcpStream;
 
+use crate::net::orphans::{Rest, SocketTerms};
 use crate::net::tls::{QUEUE_BYTES_MAX, TlsSession};
 use crate::net::{send, udp};
 use crate::session::stream::{ConnectionId, Connections, DialFault, ListenerId, Security};
 use crate::session::{Handshake, Secured, Turn};
 use crate::time::{Duration, Instant};
 
-/// How long the end of what TLS has encrypted may take to leave.
-pub(super) const FLUSH_MAX: Duration = Duration::from_secs(30);
+/// How long before the end of what TLS has encrypted is looked after again.
+pub(super) const FLUSH_LOOK: Duration = Duration::from_secs(5);
 
 /// A socket and what is known of it.
 pub(super) struct Socket {
@@ -39,8 +40,8 @@ pub(super) struct Socket {
     pub(super) queued: bool,
     /// It broke, or was closed from the other side in both directions.
     pub(super) broken: bool,
-    /// It is to be closed once what TLS has encrypted has left, and that since then.
-    pub(super) closing: Option<Instant>,
+    /// It is to be closed once what TLS has encrypted has left; what the client lacks since then.
+    pub(super) closing: Option<Rest>,
 }
 
 /// What came of one step with a socket.
@@ -129,7 +130,7 @@ pub(super) fn read<E: Connections>(
             if is_news { Step::Again } else { flush(socket) }
         }
         Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
-        Err(_) => {
+        Err(fault) => {
             let why = socket.tls.as_ref().and_then(|tls| tls.fault());
             match why {
                 Some(why) => {
@@ -140,10 +141,7 @@ pub(super) fn read<E: Connections>(
                     }
                     engine.handle_handshake_failed(id, why, turn);
                 }
-                None => {
-                    measure(socket, engine, turn);
-                    engine.handle_gone(id, turn);
-                }
+                None => break_off(socket, engine, Some(&fault), turn),
             }
             Step::Gone
         }
@@ -194,9 +192,8 @@ pub(super) fn write<E: Connections>(
             Step::Blocked
         }
         Err(fault) if fault.kind() == io::ErrorKind::Interrupted => Step::Again,
-        Err(_) => {
-            measure(socket, engine, turn);
-            engine.handle_gone(id, turn);
+        Err(fault) => {
+            break_off(socket, engine, Some(&fault), turn);
             Step::Gone
         }
     }
@@ -228,14 +225,35 @@ pub(super) fn end(socket: &mut Socket) {
 }
 
 /// Whether a connection can be closed without losing what was encrypted and has not left.
-pub(super) fn close_in_peace(socket: &mut Socket, now: Instant) -> bool {
+pub(super) fn close_in_peace(socket: &mut Socket, terms: &SocketTerms, now: Instant) -> bool {
     let Some(tls) = &mut socket.tls else { return true };
-    let since = *socket.closing.get_or_insert_with(|| {
+    let left = udp::unacknowledged(socket.stream.as_fd());
+    let rest = socket.closing.get_or_insert_with(|| {
         tls.end();
-        now
+        Rest::new(left, now)
     });
     match tls.flush(&mut socket.stream) {
-        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => now.since(since) >= FLUSH_MAX,
+        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+            rest.note(left, now);
+            rest.is_given_up(terms, now)
+        }
         Ok(()) | Err(_) => true,
+    }
+}
+
+/// Tells the machine that the connection is no more, and whose doing that is: what the other side
+/// has acknowledged until then is told first.
+pub(super) fn break_off<E: Connections>(
+    socket: &Socket,
+    engine: &mut E,
+    fault: Option<&io::Error>,
+    turn: &mut Turn<'_>,
+) {
+    measure(socket, engine, turn);
+    let silent = [libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN];
+    let code = fault.and_then(io::Error::raw_os_error);
+    match code.is_some_and(|code| silent.contains(&code)) {
+        true => engine.handle_given_up(socket.id, turn),
+        false => engine.handle_gone(socket.id, turn),
     }
 }

@@ -12,8 +12,10 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use crate::net::orphans::{Orphans, SocketTerms};
 use crate::net::socket::{
-    FLUSH_MAX, Socket, Step, close_in_peace, dial_fault, end, flush, measure, read, write,
+    FLUSH_LOOK, Socket, Step, break_off, close_in_peace, dial_fault, end, flush, measure, read,
+    write,
 };
 use crate::net::tls::{SharedTerms, TlsSession};
 use crate::session::stream::{ConnectionId, Connections, ListenerId, Next};
@@ -52,17 +54,6 @@ pub struct StreamListener {
     pub in_clear: bool,
 }
 
-/// How the kernel treats the connections of a protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketTerms {
-    /// It gives a connection up whose other side has acknowledged nothing for so long, also one
-    /// that is closed and not yet empty.
-    pub silence_max: Duration,
-    /// It keeps about so many bytes of one connection for a phone that does not read, 0 as many as
-    /// it likes.
-    pub send_buffer_bytes: usize,
-}
-
 struct Listening {
     socket: mio::net::TcpListener,
     id: ListenerId,
@@ -85,7 +76,8 @@ pub struct Streams<E> {
     bulk: VecDeque<ConnectionId>,
     room: Box<[u8]>,
     resting_until: Option<Instant>,
-    terms: Option<SocketTerms>,
+    terms: SocketTerms,
+    orphans: Orphans,
     registry: Registry,
 }
 
@@ -122,25 +114,22 @@ impl<E: Connections> Streams<E> {
             bulk: VecDeque::new(),
             room: vec![0; ROOM_BYTES].into_boxed_slice(),
             resting_until: None,
-            terms: None,
+            terms: SocketTerms::default(),
+            orphans: Orphans::default(),
             registry,
         })
     }
 
     /// Takes terms for the sockets of connections that come from now on.
     pub fn adopt(&mut self, terms: SocketTerms) {
-        if self.terms == Some(terms) {
-            return;
-        }
-        for listener in &self.listeners {
-            // What is accepted inherits them. A kernel that refuses serves all the same.
-            let socket = SockRef::from(&listener.socket);
-            let _ = socket.set_tcp_user_timeout(Some(terms.silence_max));
-            if terms.send_buffer_bytes > 0 {
+        if terms.send_buffer_bytes > 0 && self.terms != terms {
+            for listener in &self.listeners {
+                // What is accepted inherits it. A kernel that refuses serves all the same.
+                let socket = SockRef::from(&listener.socket);
                 let _ = socket.set_send_buffer_size(terms.send_buffer_bytes);
             }
         }
-        self.terms = Some(terms);
+        self.terms = terms;
     }
 
     /// Whether a token is that of one of these sockets.
@@ -178,7 +167,7 @@ impl<E: Connections> Streams<E> {
     /// When to turn again at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let timers = [self.engine.poll_timeout(), self.resting_until];
+        let timers = [self.engine.poll_timeout(), self.resting_until, self.orphans.poll_timeout()];
         timers.into_iter().flatten().min()
     }
 
@@ -204,6 +193,8 @@ impl<E: Connections> Streams<E> {
 
     /// Goes on with what others have answered, and sends a bounded part of what is large.
     pub fn send(&mut self, turn: &mut Turn<'_>) {
+        let given_up = self.orphans.look(&self.terms, turn.now);
+        turn.counters.stream_too_slow.add(given_up);
         while let Some(id) = self.engine.poll_ready() {
             self.drive(id, turn);
         }
@@ -323,8 +314,8 @@ impl<E: Connections> Streams<E> {
         }
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.broken {
-            measure(socket, &mut self.engine, turn);
-            self.engine.handle_gone(id, turn);
+            let fault = socket.stream.take_error().ok().flatten();
+            break_off(socket, &mut self.engine, fault.as_ref(), turn);
             return self.close(id, turn);
         }
         let (mut reads, mut left) = (READS_MAX, PART_BYTES);
@@ -353,10 +344,10 @@ impl<E: Connections> Streams<E> {
                     let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
                     Step::Gone
                 }
-                Next::Close => match close_in_peace(socket, turn.now) {
-                    true => Step::Gone,
+                Next::Close => match close_in_peace(socket, &self.terms, turn.now) {
+                    true => return self.leave(id, turn),
                     false => {
-                        self.engine.handle_flushing(id, turn.now + FLUSH_MAX);
+                        self.engine.handle_flushing(id, turn.now + FLUSH_LOOK);
                         Step::Blocked
                     }
                 },
@@ -432,6 +423,16 @@ impl<E: Connections> Streams<E> {
         {
             self.bulk.push_back(id);
         }
+    }
+
+    /// Closes a connection that is over; what its client has not acknowledged yet still leaves.
+    fn leave(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let place = self.sockets.get_mut(id.row as usize);
+        if let Some(socket) = place.and_then(Option::take) {
+            let registry = socket.registered.then_some(&self.registry);
+            self.orphans.take(socket.stream, registry, &self.terms, turn.now);
+        }
+        self.engine.handle_closed(id, turn);
     }
 
     fn close(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
@@ -625,6 +626,75 @@ mod tests {
         bench.now = bench.now + Duration::from_secs(3_600);
         bench.turn();
         assert_eq!(bench.streams.engine.connections_open(), 0);
+        let heard = client.read_to_end(&mut Vec::new());
+        assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    /// A client whose own system keeps only a few bytes for it.
+    fn narrow_client(bench: &Bench) -> Client {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        socket.connect(&bench.address.into()).unwrap();
+        socket.into()
+    }
+
+    #[test]
+    fn no_clock_of_the_kernel_runs_against_a_phone_that_reads() {
+        let mut bench = Bench::new(&[("fw.bin", blob(9_000_000))]).keep("fw.bin", blob(9_000_000));
+        bench.streams.adopt(SocketTerms::default());
+        let mut client = Client::connect(bench.address).unwrap();
+        client.write_all(b"GET /fw.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        let socket = bench.streams.sockets.iter().flatten().next().unwrap();
+        assert_eq!(SockRef::from(&socket.stream).tcp_user_timeout().unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_closed_connection_reaches_a_client_that_reads_slowly() {
+        let bytes = 300_000;
+        let mut bench = Bench::new(&[("a.bin", blob(bytes))]).keep("a.bin", blob(bytes));
+        let mut client = narrow_client(&bench);
+        client.write_all(b"GET /a.bin HTTP/1.0\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+        client.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let mut heard = Vec::new();
+        let mut room = vec![0; 20_000];
+        loop {
+            let count = client.read(&mut room).unwrap();
+            if count == 0 {
+                break;
+            }
+            heard.extend_from_slice(&room[..count]);
+            // 500 bytes in a second.
+            bench.now = bench.now + Duration::from_millis(2 * count as u64);
+            bench.turn();
+        }
+        assert!(body(&heard) == blob(bytes).as_slice().unwrap());
+        assert!(bench.now > Instant::START + SocketTerms::default().silence_max * 5);
+        assert_eq!(bench.counters.stream_too_slow.value(), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_a_closed_connection_is_not_kept_for_a_client_that_reads_nothing() {
+        let bytes = 300_000;
+        let mut bench = Bench::new(&[("a.bin", blob(bytes))]).keep("a.bin", blob(bytes));
+        let mut client = narrow_client(&bench);
+        client.write_all(b"GET /a.bin HTTP/1.0\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        for _ in 0..70 {
+            bench.now = bench.now + Duration::from_secs(1);
+            bench.turn();
+        }
+        assert_eq!(bench.counters.stream_too_slow.value(), 1);
+        assert_eq!(bench.streams.poll_timeout(), None);
         let heard = client.read_to_end(&mut Vec::new());
         assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }

@@ -3,6 +3,7 @@
 //! Nothing here sends, sleeps, opens or locks. What a machine needs of the world it finds in the
 //! [`Turn`] that it is handed; what it wants done it says when polled.
 
+mod arrivals;
 mod denial;
 mod faults;
 pub mod ftp;
@@ -16,6 +17,7 @@ pub mod tftp;
 pub mod timer;
 
 pub use crate::policy::snapshot;
+pub use arrivals::Stall;
 pub use faults::{DataFault, Handshake};
 
 use std::net::SocketAddr;
@@ -154,6 +156,8 @@ pub enum Outcome {
     Superseded,
     /// The phone fell silent.
     TimedOut,
+    /// The other side of a connection let it stand still.
+    Stalled(Stall),
     /// The request was not served.
     Refused(Refusal),
     /// This side could not go on.
@@ -172,7 +176,7 @@ impl Outcome {
         match self {
             Outcome::Done | Outcome::DoneUnacknowledged => counters.transfers_done.up(),
             Outcome::Aborted(_) | Outcome::Superseded => counters.transfers_aborted.up(),
-            Outcome::TimedOut => counters.transfers_timed_out.up(),
+            Outcome::TimedOut | Outcome::Stalled(_) => counters.transfers_timed_out.up(),
             Outcome::Refused(_) => counters.transfers_refused.up(),
             Outcome::Failed(_) => counters.transfers_failed.up(),
         }

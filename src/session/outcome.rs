@@ -3,7 +3,7 @@
 //! A closed table, so that no peer can make a label; it counts and writes nothing.
 
 use super::snmp::NoPassport;
-use super::{Abort, DataFault, Failure, Handshake, Outcome, Protocol, Refusal};
+use super::{Abort, DataFault, Failure, Handshake, Outcome, Protocol, Refusal, Stall};
 use crate::content::files::Fault;
 use crate::content::{OpenError, StoreError};
 use crate::wire::http::request::Malformed;
@@ -54,6 +54,11 @@ labels! {
     Asked "aborted" "abor": Outcome::Aborted(Abort::Asked),
     Superseded "superseded" "asked_again": Outcome::Superseded,
     TimedOut "timed_out" "silent": Outcome::TimedOut,
+    Unread "timed_out" "acknowledged_nothing": Outcome::Stalled(Stall::Unread),
+    ReadSlowly "timed_out" "acknowledged_too_slowly": Outcome::Stalled(Stall::ReadSlowly),
+    Unsent "timed_out" "sent_nothing": Outcome::Stalled(Stall::Unsent),
+    SentSlowly "timed_out" "sent_too_slowly": Outcome::Stalled(Stall::SentSlowly),
+    GivenUp "timed_out" "given_up_by_system": Outcome::Stalled(Stall::GivenUp),
 
     Malformed "refused" "malformed": Outcome::Refused(Refusal::Malformed),
     NameEmpty "refused" "name_empty": Outcome::Refused(Refusal::BadName(BadName::Empty)),

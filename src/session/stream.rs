@@ -184,6 +184,9 @@ pub trait Connections {
     /// The connection broke, or the other side closed it before it had everything.
     fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
+    /// The system gave the connection up: the other side acknowledged nothing for too long.
+    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
+
     /// The socket is closed once what is on its way out has left, or at that moment.
     fn handle_flushing(&mut self, id: ConnectionId, until: Instant);
 

@@ -24,6 +24,7 @@ pub(super) fn cause(record: &Record, catalog: &Catalog) -> Option<String> {
             | Outcome::Aborted(_)
             | Outcome::Superseded
             | Outcome::TimedOut
+            | Outcome::Stalled(_)
             | Outcome::Refused(_)
             | Outcome::Failed(_),
             Subject::File(_) | Subject::Said(_) | Subject::Unreadable,

@@ -7,7 +7,7 @@ use tracing::Level;
 use crate::content::files::{BadPath, Fault, Why};
 use crate::content::{OpenError, StoreError};
 use crate::session::snmp::NoPassport;
-use crate::session::{Abort, Failure, Handshake, Outcome, Refusal, Verb};
+use crate::session::{Abort, Failure, Handshake, Outcome, Refusal, Stall, Verb};
 use crate::wire::http::request::Malformed;
 use crate::wire::name::BadName;
 
@@ -33,6 +33,7 @@ impl Told {
             Outcome::Superseded => ("the phone asked again", Level::INFO),
             Outcome::TimedOut if bytes == 0 => ("the phone never answered", Level::WARN),
             Outcome::TimedOut => ("the phone fell silent", Level::WARN),
+            Outcome::Stalled(stall) => (stall_reason(*stall), Level::WARN),
             Outcome::Refused(refusal) => refusal_reason(*refusal),
             Outcome::Failed(failure) => (failure_reason(*failure), Level::ERROR),
         };
@@ -63,6 +64,17 @@ fn abort_reason(abort: Abort, verb: Verb, bytes: u64) -> (&'static str, Level) {
             Abort::Disconnected,
             Verb::Send | Verb::Delete | Verb::LogIn | Verb::Make | Verb::Rename,
         ) => ("the phone closed the connection before it was answered", Level::WARN),
+    }
+}
+
+/// How a connection came to a standstill, by which key it was given up.
+fn stall_reason(stall: Stall) -> &'static str {
+    match stall {
+        Stall::Unread => "the phone acknowledged nothing for stall_timeout",
+        Stall::ReadSlowly => "the phone acknowledged less than rate_min",
+        Stall::Unsent => "the phone sent nothing for stall_timeout",
+        Stall::SentSlowly => "the phone sent less than rate_min",
+        Stall::GivenUp => "the phone acknowledged nothing until the system gave it up",
     }
 }
 

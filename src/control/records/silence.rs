@@ -47,7 +47,10 @@ impl Silence {
         let has_answered = match record.outcome {
             Outcome::TimedOut => record.bytes > 0,
             Outcome::Done | Outcome::DoneUnacknowledged | Outcome::Aborted(_) => true,
-            Outcome::Superseded | Outcome::Refused(_) | Outcome::Failed(_) => return None,
+            Outcome::Superseded
+            | Outcome::Stalled(_)
+            | Outcome::Refused(_)
+            | Outcome::Failed(_) => return None,
         };
         if now.since(self.since) >= WHILE {
             self.networks.clear();

@@ -15,7 +15,9 @@ use crate::session::stream::{
     ConnectionId, Connections, DialFault, ListenerId, Mark, Next, Outgoing, Payload, Security,
 };
 use crate::session::timer::Deadline;
-use crate::session::{Abort, DataFault, Failure, Handshake, Outcome, Protocol, Refusal, Turn};
+use crate::session::{
+    Abort, DataFault, Failure, Handshake, Outcome, Protocol, Refusal, Stall, Turn,
+};
 use crate::time::Instant;
 use crate::wire::ftp::command::Type;
 use crate::wire::ftp::line::Lines;
@@ -216,18 +218,11 @@ impl Connections for Engine {
     }
 
     fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        match self.connections.open_mut(id) {
-            Some(Connection::Control(_)) => {
-                self.lose(id, turn);
-                self.end_session(id, State::Over);
-            }
-            Some(Connection::Data(data)) => {
-                let control = data.control;
-                data.closing = Closing::Reset;
-                self.data_gone(control, id, turn);
-            }
-            None => {}
-        }
+        self.broken(id, Outcome::Aborted(Abort::Disconnected), turn);
+    }
+
+    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.broken(id, Outcome::Stalled(Stall::GivenUp), turn);
     }
 
     fn handle_flushing(&mut self, id: ConnectionId, until: Instant) {
@@ -256,10 +251,20 @@ impl Connections for Engine {
                 }
             }
             Some(Connection::Data(data)) => {
+                data.arrivals.sent += bytes as u64;
                 let control = data.control;
                 self.sent(control, bytes, turn);
             }
             None => {}
+        }
+    }
+
+    fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut Turn<'_>) {
+        let Some(data) = self.data_mut(id) else { return };
+        data.arrivals.note(bytes, turn.now);
+        if std::mem::take(&mut data.arrivals.is_doubted) {
+            let control = data.control;
+            self.go_on_or_give_up(control, turn);
         }
     }
 
@@ -415,6 +420,9 @@ impl Engine {
                 | DataStage::Dialing,
             ) => return Next::Wait,
         }
+        if data.arrivals.is_doubted {
+            return Next::Measure;
+        }
         let transfer = self.session(data.control).and_then(|session| session.transfer());
         let Some(Stage::Moving(way)) = transfer.map(|transfer| &transfer.stage) else {
             return Next::Wait;
@@ -444,8 +452,30 @@ impl Engine {
         transfer.is_some_and(|transfer| matches!(transfer.stage, Stage::Moving(Way::In(_))))
     }
 
+    /// A connection is no more: what was under way on it ends so.
+    fn broken(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
+        match self.connections.open_mut(id) {
+            Some(Connection::Control(_)) => {
+                self.lose(id, outcome, turn);
+                self.end_session(id, State::Over);
+            }
+            Some(Connection::Data(data)) => {
+                let control = data.control;
+                data.closing = Closing::Reset;
+                self.data_gone(control, id, outcome, turn);
+            }
+            None => {}
+        }
+    }
+
     /// A data connection broke, or was closed too early.
-    fn data_gone(&mut self, control: ConnectionId, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn data_gone(
+        &mut self,
+        control: ConnectionId,
+        id: ConnectionId,
+        outcome: Outcome,
+        turn: &mut Turn<'_>,
+    ) {
         let transfer = self.session(control).and_then(|session| session.transfer());
         let is_hit = transfer.is_some_and(|transfer| match &transfer.stage {
             // Nothing is missing any more.
@@ -456,7 +486,7 @@ impl Engine {
             }
         });
         if is_hit {
-            self.data_lost(control, turn);
+            self.data_lost(control, outcome, turn);
         }
     }
 

@@ -4,6 +4,7 @@
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
+use crate::session::arrivals::Arrivals;
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::judge::capital;
 use crate::session::ftp::session::{Closing, Connection, Data, DataStage, Stage, State, Tls, What};
@@ -130,6 +131,7 @@ impl Engine {
             tls: Tls::None,
             closing: Closing::No,
             deadline: Deadline::default(),
+            arrivals: Arrivals::default(),
         }));
         self.session_mut(id)?.data = Some(data);
         self.await_data(data, turn);

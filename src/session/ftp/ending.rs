@@ -5,11 +5,12 @@
 use std::net::SocketAddr;
 
 use crate::content::{OpenError, StoreError, Stored};
+use crate::session::arrivals::LOOKS;
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::session::{Closing, Stage, Transfer, Way};
 use crate::session::ftp::sink::Into;
 use crate::session::stream::{ConnectionId, Payload};
-use crate::session::{Abort, Failure, Outcome, Refusal, Turn};
+use crate::session::{Abort, Failure, Outcome, Refusal, Stall, Turn};
 use crate::vault::deed::Denied;
 use crate::wire::ftp::reply::Code;
 
@@ -137,7 +138,7 @@ impl Engine {
     }
 
     /// The control connection is lost, with the command that is in hand.
-    pub(super) fn lose(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    pub(super) fn lose(&mut self, id: ConnectionId, how: Outcome, turn: &mut Turn<'_>) {
         let transfer = self.session(id).and_then(|session| session.transfer());
         let is_stored = transfer.is_some_and(|transfer| match &transfer.stage {
             Stage::Storing => transfer.is_confirmed || !transfer.cancel.cancel(),
@@ -150,7 +151,7 @@ impl Engine {
         });
         let outcome = match is_stored {
             true => Outcome::DoneUnacknowledged,
-            false => Outcome::Aborted(Abort::Disconnected),
+            false => how,
         };
         self.conclude(id, outcome, turn);
     }
@@ -174,14 +175,15 @@ impl Engine {
                 self.end_transfer(id, Outcome::Done, Code::TRANSFER_DONE, text, turn);
             }
             Stage::Moving(Way::In(sink)) if sink.ended => {}
-            Stage::Moving(_) | Stage::Data(_) => self.data_lost(id, turn),
+            Stage::Moving(_) | Stage::Data(_) => {
+                self.data_lost(id, Outcome::Aborted(Abort::Disconnected), turn);
+            }
             Stage::Passport | Stage::Slot | Stage::Opening | Stage::Storing => {}
         }
     }
 
-    /// The client broke the data connection before all had moved.
-    pub(super) fn data_lost(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let outcome = Outcome::Aborted(Abort::Disconnected);
+    /// The data connection broke before all had moved.
+    pub(super) fn data_lost(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
         let text = "The data connection was lost before all had come through.";
         self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
     }
@@ -193,9 +195,11 @@ impl Engine {
         if transfer.due.is_none_or(|due| turn.now < due) {
             return;
         }
+        let (data, mut reads) = (transfer.data, false);
         let waits_for_us = match &transfer.stage {
             Stage::Moving(Way::Out(source)) => {
-                matches!(source.payload(), Payload::None) && !source.is_sent()
+                reads = !matches!(source.payload(), Payload::None) || source.is_sent();
+                !reads
             }
             Stage::Moving(Way::In(sink)) => !sink.has_room() || sink.ended,
             Stage::Passport
@@ -205,6 +209,18 @@ impl Engine {
             | Stage::Storing
             | Stage::Closing => true,
         };
+        if reads && let Some(data) = data {
+            // Only a look tells whether anything has arrived meanwhile.
+            if let Some(transfer) = self.session_mut(id).and_then(|one| one.transfer_mut()) {
+                transfer.due =
+                    Some(turn.now + turn.snapshot.policy.ftp.limits.stall_timeout / LOOKS);
+            }
+            if let Some(row) = self.data_mut(data) {
+                row.arrivals.is_doubted = true;
+            }
+            return self.ready.push_back(data);
+        }
+        let stall = self.sending_stall(id, turn);
         let told = self.session_mut(id).and_then(|one| one.job_mut()?.told.as_mut());
         if let Some(told) = told.filter(|_| waits_for_us) {
             // The client is not slow meanwhile.
@@ -215,9 +231,14 @@ impl Engine {
         if waits_for_us || self.asks.len() > asked {
             return;
         }
+        self.stalled(id, stall, turn);
+    }
+
+    /// The client lets a transfer stand still.
+    pub(super) fn stalled(&mut self, id: ConnectionId, stall: Stall, turn: &mut Turn<'_>) {
         turn.counters.stream_too_slow.up();
         let text = "Nothing has moved for too long.";
-        self.end_transfer(id, Outcome::TimedOut, Code::TRANSFER_ABORTED, text, turn);
+        self.end_transfer(id, Outcome::Stalled(stall), Code::TRANSFER_ABORTED, text, turn);
     }
 
     /// Ends a transfer with its last reply.

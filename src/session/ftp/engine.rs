@@ -20,7 +20,8 @@ use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Table};
 use crate::session::timer::Timers;
 use crate::session::{
-    Abort, Failure, Handshake, Outcome, Protocol, Record, Refusal, Secured, Subject, Turn, Verb,
+    Abort, Failure, Handshake, Outcome, Protocol, Record, Refusal, Secured, Stall, Subject, Turn,
+    Verb,
 };
 use crate::time::{Duration, Instant};
 use crate::wire::ftp::reply::{self, Code};
@@ -331,7 +332,7 @@ impl Engine {
         }
         if session.stuck_since.is_some_and(|since| turn.now.since(since) >= limits.stall_timeout) {
             turn.counters.stream_too_slow.up();
-            self.conclude(id, Outcome::TimedOut, turn);
+            self.conclude(id, Outcome::Stalled(Stall::Unread), turn);
             return self.end_session(id, State::Stuck);
         }
         let end = match session.is_logged_in() {
@@ -377,11 +378,20 @@ impl Engine {
     /// A command is done: the log is told, the next one may come.
     pub(super) fn conclude(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
         let Some(session) = self.session_mut(id) else { return };
-        let State::Busy(job) = std::mem::replace(&mut session.state, State::Idle) else { return };
+        let State::Busy(mut job) = std::mem::replace(&mut session.state, State::Idle) else {
+            return;
+        };
         let (peer, secured) = (session.peer, session.secured);
         session.heard = turn.now;
         self.resumed.push_back(id);
         if let What::Transfer(transfer) = job.what {
+            let data = transfer.data.and_then(|data| self.data(data));
+            let broke_off = matches!(outcome, Outcome::Aborted(_) | Outcome::Stalled(_));
+            if let Some(told) = job.told.as_mut().filter(|told| told.verb == Verb::Fetch)
+                && let Some(data) = data.filter(|_| broke_off)
+            {
+                told.bytes = told.bytes.saturating_sub(data.arrivals.unacknowledged);
+            }
             self.transfers_open -= 1;
             self.release(id, transfer, peer, turn);
         }
@@ -408,6 +418,7 @@ impl Engine {
             | Outcome::Aborted(_)
             | Outcome::Superseded
             | Outcome::TimedOut
+            | Outcome::Stalled(_)
             | Outcome::Refused(_)
             | Outcome::Failed(_) => None,
         };

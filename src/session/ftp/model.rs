@@ -73,6 +73,8 @@ pub(super) struct Wire {
     pub(super) read_max: usize,
     /// Bytes that can leave before the client has read on.
     pub(super) room: usize,
+    /// Bytes that have left and that the client's system has not acknowledged.
+    pub(super) unacknowledged: u64,
     /// Everything that the client has got.
     pub(super) out: Vec<u8>,
     /// Everything that the server has read.
@@ -197,6 +199,7 @@ impl World {
             hung_up: false,
             read_max: ROOM_BYTES,
             room: usize::MAX,
+            unacknowledged: 0,
             out: Vec::new(),
             taken: Vec::new(),
             flushing: None,

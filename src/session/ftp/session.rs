@@ -11,6 +11,7 @@ use crate::cancel::CancelToken;
 use crate::content::files::TreePath;
 pub(super) use crate::policy::VaultOwner as Whose;
 use crate::policy::protect::Proof;
+use crate::session::arrivals::Arrivals;
 use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
 use crate::session::snmp::{NoPassport, Passport};
@@ -372,6 +373,8 @@ pub(super) struct Data {
     pub(super) tls: Tls,
     pub(super) closing: Closing,
     pub(super) deadline: Deadline,
+    /// How much of what was sent on it has arrived.
+    pub(super) arrivals: Arrivals,
 }
 
 /// Whose passive port it is.
@@ -477,6 +480,13 @@ impl Session {
             What::Transfer(transfer) => Some(transfer),
             What::Port { .. } | What::Login { .. } | What::Act(_) => None,
         })
+    }
+
+    pub(super) fn job(&self) -> Option<&Job> {
+        match &self.state {
+            State::Busy(job) => Some(job),
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+        }
     }
 
     pub(super) fn job_mut(&mut self) -> Option<&mut Job> {

@@ -7,6 +7,7 @@ use crate::admission::slots::{Admitted, Overflow};
 use crate::cancel::CancelToken;
 use crate::content::blob::Blob;
 use crate::content::{Ask, Form, files};
+use crate::session::arrivals::{LOOKS, Patience, Stall};
 use crate::session::ftp::data::Door;
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::login::Verdict;
@@ -262,8 +263,11 @@ impl Engine {
         if let Some(told) = &mut job.told {
             told.moves_since = turn.now;
         }
-        if is_private && let Some(row) = self.data_mut(data) {
-            row.tls = Tls::Wanted;
+        if let Some(row) = self.data_mut(data) {
+            row.arrivals.moved_at = turn.now;
+            if is_private {
+                row.tls = Tls::Wanted;
+            }
         }
         self.keep_moving(id, turn);
         self.ready.push_back(data);
@@ -278,8 +282,12 @@ impl Engine {
         let told = job.told.as_ref();
         let (since, bytes) = told.map_or((turn.now, 0), |told| (told.moves_since, told.bytes));
         let What::Transfer(transfer) = &mut job.what else { return };
-        let by_rate = since + stall + Duration::from_secs(bytes / RATE_MIN);
-        transfer.due = Some((turn.now + stall).min(by_rate));
+        let patience = Patience { stall_timeout: stall, rate_min: RATE_MIN };
+        let by_rate = patience.due_by_rate(since, bytes);
+        let is_out = matches!(transfer.stage, Stage::Moving(Way::Out(_)));
+        // What leaves is looked at more often: the kernel tells of room alone.
+        let each = if is_out { stall / LOOKS } else { stall };
+        transfer.due = Some((turn.now + each).min(by_rate));
         let Stage::Moving(way) = &mut transfer.stage else { return };
         let is_sent = match way {
             Way::Out(source) => {
@@ -440,6 +448,50 @@ impl Engine {
                 None => {}
             }
             self.keep_moving(id, turn);
+        }
+    }
+
+    /// When a client that reads must have acknowledged more, or how it has stood still since.
+    fn reading_due(&self, id: ConnectionId, turn: &Turn<'_>) -> Option<(Instant, Stall)> {
+        let session = self.session(id)?;
+        let arrivals = self.data(session.data?)?.arrivals;
+        let job = session.job()?;
+        let (since, left) = match &job.told {
+            Some(told) if told.verb != Verb::List => (told.moves_since, told.bytes),
+            // So few bytes that no rate is asked of them.
+            Some(_) | None => (arrivals.moved_at, 0),
+        };
+        let stall_timeout = turn.snapshot.policy.ftp.limits.stall_timeout;
+        Some(arrivals.due(since, left, Patience { stall_timeout, rate_min: RATE_MIN }))
+    }
+
+    /// It is known what has arrived of what is sent: the client has more time, or has had it.
+    pub(super) fn go_on_or_give_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let due = self.reading_due(id, turn);
+        let stall_timeout = turn.snapshot.policy.ftp.limits.stall_timeout;
+        let Some(transfer) = self.session_mut(id).and_then(|one| one.transfer_mut()) else {
+            return;
+        };
+        let Stage::Moving(Way::Out(_)) = &transfer.stage else { return };
+        match due {
+            Some((at, stall)) if at <= turn.now => self.stalled(id, stall, turn),
+            Some((at, _)) => {
+                transfer.due = Some((turn.now + stall_timeout / LOOKS).min(at));
+                self.rearm(id, turn);
+            }
+            None => {}
+        }
+    }
+
+    /// What a client brings has come to a standstill: how.
+    pub(super) fn sending_stall(&self, id: ConnectionId, turn: &Turn<'_>) -> Stall {
+        let stall_timeout = turn.snapshot.policy.ftp.limits.stall_timeout;
+        let told = self.session(id).and_then(|session| session.job()?.told.as_ref());
+        let Some(told) = told.filter(|told| told.bytes > 0) else { return Stall::Unsent };
+        let patience = Patience { stall_timeout, rate_min: RATE_MIN };
+        match turn.now < patience.due_by_rate(told.moves_since, told.bytes) {
+            true => Stall::Unsent,
+            false => Stall::SentSlowly,
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::content::Entry;
+use crate::session::arrivals::Arrivals;
 use crate::session::http::body::Receiving;
 use crate::session::http::credentials::Proving;
 use crate::session::http::refusal::No;
@@ -70,21 +71,6 @@ impl Connection {
             self.user_agent = said.map(Arc::from);
         }
     }
-}
-
-/// What of everything that a connection was sent has arrived, as far as is known.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Arrivals {
-    /// Bytes that were given to the socket.
-    pub(super) sent: u64,
-    /// Bytes of them that the phone has acknowledged, at the last look.
-    pub(super) acknowledged: u64,
-    /// Bytes that it had not, at the last look.
-    pub(super) unacknowledged: u64,
-    /// When it acknowledged more than before, or the answer began.
-    pub(super) moved_at: Instant,
-    /// Time is up: a look has to tell whether anything arrived meanwhile.
-    pub(super) is_doubted: bool,
 }
 
 /// What a connection is at.

@@ -5,7 +5,8 @@
 use std::net::SocketAddr;
 
 use crate::admission::address::AddressKey;
-use crate::session::http::connection::{Arrivals, Connection, State};
+use crate::session::arrivals::Arrivals;
+use crate::session::http::connection::{Connection, State};
 use crate::session::http::engine::Engine;
 use crate::session::http::limits::HttpListener;
 use crate::session::http::reply::Reply;
@@ -13,7 +14,7 @@ use crate::session::stream::{
     ConnectionId, Connections, ListenerId, Mark, Next, Outgoing, Security,
 };
 use crate::session::timer::Deadline;
-use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Refusal, Turn, Verb};
+use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Refusal, Stall, Turn, Verb};
 use crate::time::Instant;
 
 /// What a phone is told, in clear, that spoke plain HTTP to a port that speaks TLS.
@@ -153,10 +154,11 @@ impl Connections for Engine {
     }
 
     fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        self.conclude(id, Some(Outcome::Aborted(Abort::Disconnected)), turn);
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.state = State::Over;
-        }
+        self.break_off(id, Outcome::Aborted(Abort::Disconnected), turn);
+    }
+
+    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.break_off(id, Outcome::Stalled(Stall::GivenUp), turn);
     }
 
     fn handle_flushing(&mut self, id: ConnectionId, until: Instant) {
@@ -190,20 +192,16 @@ impl Connections for Engine {
 
     fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut Turn<'_>) {
         let Some(connection) = self.connections.open_mut(id) else { return };
-        let arrivals = &mut connection.arrivals;
-        let acknowledged = arrivals.sent.saturating_sub(bytes);
-        if acknowledged > arrivals.acknowledged {
-            (arrivals.acknowledged, arrivals.moved_at) = (acknowledged, turn.now);
-        }
-        arrivals.unacknowledged = bytes;
-        if std::mem::take(&mut arrivals.is_doubted) && matches!(connection.state, State::Replying) {
+        connection.arrivals.note(bytes, turn.now);
+        let is_doubted = std::mem::take(&mut connection.arrivals.is_doubted);
+        if is_doubted && matches!(connection.state, State::Replying) {
             self.go_on_or_give_up(id, turn);
         }
     }
 
     fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let due = self.reading_due(id, turn);
-        self.wait_for_reader(id, due, turn);
+        self.wait_for_reader(id, due.map(|(at, _)| at), turn);
     }
 
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {

@@ -4,15 +4,16 @@
 
 use std::net::SocketAddr;
 
+use crate::session::arrivals::{LOOKS, Patience};
 use crate::session::http::connection::{State, Told};
-use crate::session::http::engine::{Engine, due_by_rate};
+use crate::session::http::engine::Engine;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
-use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Subject, Turn, Verb};
+use crate::session::{
+    Abort, Failure, Handshake, Outcome, Protocol, Record, Stall, Subject, Turn, Verb,
+};
 use crate::time::{Duration, Instant};
 use crate::vendor::header_reads;
 
-/// Looks at what a phone that reads has acknowledged, in the time that it has.
-const LOOKS: u32 = 4;
 /// How long an ended connection is read on in which nothing comes.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// What says that something was no request: 400, 408, 414, 431.
@@ -27,6 +28,14 @@ impl Engine {
         if let Some(connection) = self.connections.open_mut(id) {
             connection.state = State::Over;
             self.ready.push_back(id);
+        }
+    }
+
+    /// The connection is no more: what was under way ends so.
+    pub(super) fn break_off(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
+        self.conclude(id, Some(outcome), turn);
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.state = State::Over;
         }
     }
 
@@ -56,13 +65,14 @@ impl Engine {
         self.requests_open -= 1;
         let mut outcome = outcome.unwrap_or(told.outcome);
         let mut bytes = told.bytes;
-        let has_left = matches!(outcome, Outcome::Aborted(Abort::Disconnected) | Outcome::TimedOut);
+        let has_left =
+            matches!(outcome, Outcome::Aborted(Abort::Disconnected) | Outcome::Stalled(_));
         if has_left && connection.reply.says_done() {
             outcome = Outcome::DoneUnacknowledged;
         }
         if told.verb == Verb::Fetch && has_left {
             bytes = bytes.saturating_sub(connection.arrivals.unacknowledged);
-            if outcome != Outcome::TimedOut && reads_header(&told.subject) {
+            if matches!(outcome, Outcome::Aborted(_)) && reads_header(&told.subject) {
                 outcome = Outcome::Aborted(Abort::HeaderRead);
             }
         }
@@ -203,13 +213,16 @@ impl Engine {
     }
 
     /// When a phone that reads must have acknowledged more.
-    pub(super) fn reading_due(&self, id: ConnectionId, turn: &Turn<'_>) -> Option<Instant> {
+    pub(super) fn reading_due(
+        &self,
+        id: ConnectionId,
+        turn: &Turn<'_>,
+    ) -> Option<(Instant, Stall)> {
         let connection = self.connections.open(id)?;
         let told = connection.told.as_ref()?;
-        let arrived = told.bytes.saturating_sub(connection.arrivals.unacknowledged);
-        let stall_timeout = turn.snapshot.policy.http.limits.stall_timeout;
-        let silent = connection.arrivals.moved_at + stall_timeout;
-        Some(due_by_rate(told.moves_since, arrived, turn).min(silent))
+        let limits = &turn.snapshot.policy.http.limits;
+        let patience = Patience { stall_timeout: limits.stall_timeout, rate_min: limits.rate_min };
+        Some(connection.arrivals.due(told.moves_since, told.bytes, patience))
     }
 
     /// Waits for a phone that reads, and looks now and then whether anything has arrived: the
@@ -227,11 +240,12 @@ impl Engine {
     /// It is known what has arrived: the phone has more time, or has had it.
     pub(super) fn go_on_or_give_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         let due = self.reading_due(id, turn);
-        if due.is_some_and(|due| due > turn.now) {
-            return self.wait_for_reader(id, due, turn);
+        if let Some((at, _)) = due.filter(|(at, _)| *at > turn.now) {
+            return self.wait_for_reader(id, Some(at), turn);
         }
         turn.counters.stream_too_slow.up();
-        self.conclude(id, Some(Outcome::TimedOut), turn);
+        let stall = due.map_or(Stall::Unread, |(_, stall)| stall);
+        self.conclude(id, Some(Outcome::Stalled(stall)), turn);
         if let Some(connection) = self.connections.open_mut(id) {
             connection.state = State::Stuck;
         }

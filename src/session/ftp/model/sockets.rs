@@ -29,7 +29,7 @@ impl World {
                 Next::Write if !is_there || !self.write(id) => return,
                 Next::Read | Next::Write => {}
                 Next::Shut => panic!("FTP never closes one direction alone"),
-                Next::Measure => panic!("FTP never asks what has arrived"),
+                Next::Measure => self.measure(id),
                 Next::Wait => return,
                 Next::StartTls => self.start_tls(id),
                 Next::Close if !self.is_flushed(id) => return,
@@ -93,6 +93,7 @@ impl World {
         let Some(wire) = self.wires.get(&id) else { return false };
         assert_ne!(wire.link, Link::Handshaking, "sent in the middle of a handshake");
         if wire.room == 0 {
+            self.measure(id);
             self.turn(|engine, turn| engine.handle_blocked(id, turn));
             return false;
         }
@@ -120,6 +121,13 @@ impl World {
         }
         self.turn(|engine, turn| engine.handle_sent(id, count, turn));
         true
+    }
+
+    /// Says how much of what was sent the client has not acknowledged.
+    pub(super) fn measure(&mut self, id: ConnectionId) {
+        let Some(wire) = self.wires.get(&id) else { return };
+        let bytes = wire.unacknowledged;
+        self.turn(|engine, turn| engine.handle_unacknowledged(id, bytes, turn));
     }
 
     pub(super) fn close(&mut self, id: ConnectionId) {

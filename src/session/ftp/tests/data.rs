@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::stream::DialFault;
-use crate::session::{Abort, DataFault};
+use crate::session::{Abort, DataFault, Stall};
 
 #[test]
 fn nobody_is_called_but_the_client_at_ports_from_1024_on() {
@@ -249,15 +249,48 @@ fn http_behind_a_transfer_ends_the_session_and_leaks_nothing() {
 
 #[test]
 fn a_client_that_takes_nothing_or_brings_nothing_is_given_up() {
-    for command in ["RETR firmware.bin", "STOR my.log"] {
+    let cases = [("RETR firmware.bin", Stall::Unread), ("STOR my.log", Stall::Unsent)];
+    for (command, stall) in cases {
         let mut bench = Bench::phone();
         let data = bench.passive();
         bench.world.wires.get_mut(&data).unwrap().room = 10;
         assert_eq!(bench.say(command), [125]);
         assert_eq!(bench.wait(59_000), SILENCE);
         assert_eq!(bench.wait(1_100), [426]);
-        assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
+        assert_eq!(bench.outcomes(), [Outcome::Stalled(stall)]);
     }
+}
+
+#[test]
+fn a_client_that_acknowledges_something_now_and_then_is_waited_for() {
+    let mut bench = Bench::phone();
+    let data = bench.passive();
+    bench.world.wires.get_mut(&data).unwrap().room = 100_000;
+    bench.world.wires.get_mut(&data).unwrap().unacknowledged = 95_000;
+    assert_eq!(bench.say("RETR firmware.bin"), [125]);
+    for unacknowledged in [60_000, 40_000, 20_000, 1_000] {
+        bench.world.wires.get_mut(&data).unwrap().unacknowledged = unacknowledged;
+        assert_eq!(bench.wait(59_000), SILENCE, "{unacknowledged}");
+    }
+    assert_eq!(bench.wait(75_100), [426]);
+    let record = bench.world.records.pop().unwrap();
+    assert_eq!((record.outcome, record.bytes), (Outcome::Stalled(Stall::Unread), 99_000));
+}
+
+#[test]
+fn what_the_system_holds_for_a_client_that_reads_nothing_wins_it_no_time() {
+    let mut bench = Bench::phone();
+    let data = bench.passive();
+    bench.world.wires.get_mut(&data).unwrap().room = 100_000;
+    bench.world.wires.get_mut(&data).unwrap().unacknowledged = 90_000;
+    assert_eq!(bench.say("RETR firmware.bin"), [125]);
+    assert_eq!(bench.wait(55_000), SILENCE);
+    let wire = bench.world.wires.get_mut(&data).unwrap();
+    (wire.room, wire.unacknowledged) = (5_000, 95_000);
+    bench.world.drive(data);
+    bench.settle();
+    assert_eq!(bench.wait(16_000), [426]);
+    assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::Unread)]);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! Clients that die, leave, or take back what they asked for, in the middle of an upload.
 
 use super::*;
-use crate::session::Abort;
 use crate::session::ftp::model::Death;
+use crate::session::{Abort, Stall};
 
 /// What is stored, and by whom: a phone or an administrator.
 const UPLOADS: [(&str, bool); 6] = [
@@ -70,7 +70,7 @@ fn where_the_network_is_gone_an_upload_is_given_up_and_nothing_stored() {
         let before = disk(&bench);
         assert_eq!(bench.wait(61_000), [426], "{command}");
         assert_eq!((disk(&bench), bench.world.disk.uploads()), (before, 0), "{command}");
-        assert_eq!(bench.outcomes().pop(), Some(Outcome::TimedOut));
+        assert_eq!(bench.outcomes().pop(), Some(Outcome::Stalled(Stall::Unsent)));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::admission::slots::Overflow;
-use crate::session::{Handshake, Protocol, Refusal};
+use crate::session::{Handshake, Protocol, Refusal, Stall};
 
 #[test]
 fn one_connection_too_many_of_all_is_closed_at_once() {
@@ -141,7 +141,7 @@ fn a_phone_that_reads_nothing_is_closed_in_time() {
         assert!(bench.is_open());
         bench.wait(5_000);
         assert!(!bench.is_open(), "{path}");
-        assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
+        assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::Unread)]);
         assert_eq!(bench.world.counters.stream_too_slow.value(), 1);
     }
 }
@@ -158,7 +158,7 @@ fn a_phone_that_reads_one_byte_a_second_is_closed_in_time() {
         }
     }
     assert!(!bench.is_open());
-    assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
+    assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::ReadSlowly)]);
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn what_the_system_holds_for_a_phone_that_reads_nothing_wins_it_no_time() {
     bench.room(5_000);
     bench.wait(1_500);
     assert!(!bench.is_open());
-    assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
+    assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::Unread)]);
     // What has not been acknowledged is not told as had, nor is the head.
     assert!(bench.last().bytes < 10_000, "{:?}", bench.last());
 }
@@ -205,7 +205,24 @@ fn a_phone_that_acknowledges_something_now_and_then_is_waited_for() {
         assert!(bench.is_open(), "{unacknowledged}");
     }
     bench.wait(61_000);
-    assert_eq!(bench.outcomes(), [Outcome::TimedOut]);
+    assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::Unread)]);
+}
+
+#[test]
+fn a_phone_that_the_system_gives_up_is_not_said_to_have_closed_anything() {
+    let mut bench = Bench::new();
+    bench.room(100_000);
+    bench.send(&head("GET /huge.bin", &[]));
+    let id = bench.id;
+    bench.world.turn(|engine, turn| {
+        engine.handle_unacknowledged(id, 30_000, turn);
+        engine.handle_given_up(id, turn);
+        engine.handle_closed(id, turn);
+    });
+    bench.world.wires.remove(&id);
+    bench.world.settle();
+    assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::GivenUp)]);
+    assert!((69_000..70_001).contains(&bench.last().bytes), "{:?}", bench.last());
 }
 
 #[test]

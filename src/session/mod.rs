@@ -243,6 +243,16 @@ pub enum Refusal {
     LengthRequired,
     /// The body is a form with files in it, and not a file (HTTP 415).
     Multipart,
+    /// The body is compressed or coded in another way (HTTP 415).
+    Coded,
+    /// The target is for the other kind of connection, with TLS or without (HTTP 421).
+    Misdirected,
+    /// The bodies on their way in hold all the memory that they may (HTTP).
+    BodyMemory,
+    /// Those of one address hold all that one address may.
+    BodyMemoryShare,
+    /// The uploads on their way in hold all the memory that they may (FTP).
+    UploadMemory,
     /// None of the ranges lies in the file (HTTP 416).
     RangeNotSatisfiable,
     /// A condition of the request does not hold (HTTP 412).

@@ -99,6 +99,11 @@ labels! {
             | Malformed::TransferCodingUnknown
     )),
     Multipart "refused" "multipart": Outcome::Refused(Refusal::Multipart),
+    Coded "refused" "content_coding": Outcome::Refused(Refusal::Coded),
+    Misdirected "refused" "misdirected": Outcome::Refused(Refusal::Misdirected),
+    BodyMemory "refused" "body_memory": Outcome::Refused(Refusal::BodyMemory),
+    BodyMemoryShare "refused" "body_memory_of_address": Outcome::Refused(Refusal::BodyMemoryShare),
+    UploadMemory "refused" "upload_memory": Outcome::Refused(Refusal::UploadMemory),
     LengthRequired "refused" "length_required": Outcome::Refused(Refusal::LengthRequired),
     Range "refused" "range_not_satisfiable": Outcome::Refused(Refusal::RangeNotSatisfiable),
     Precondition "refused" "precondition_failed": Outcome::Refused(Refusal::PreconditionFailed),

@@ -129,6 +129,12 @@ const MISSES: &str = "the address asks for too many names that do not exist, and
      a while (misses_max in [guesses])";
 const TOO_MANY_CONNECTIONS: &str = "too many connections (`per_address` or `max` in \
      [connections]; of FTP, `per_address` or `sessions_max` in [ftp])";
+const BODY_MEMORY: &str =
+    "the uploads under way hold all the memory that they may (body_memory in [connections])";
+const BODY_MEMORY_SHARE: &str = "the uploads under way of this address hold half of body_memory in \
+     [connections], which is all that one address may";
+const UPLOAD_MEMORY: &str =
+    "the uploads under way hold all the memory that they may (upload_memory in [ftp])";
 const CERTIFICATE_NEEDED: &str =
     "the vault is for phones that show a client certificate (auth in [vault])";
 const CREDENTIALS_UNUSABLE: &str = "the credentials cannot be read, or are of a scheme, realm or \
@@ -161,6 +167,15 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::NotImplemented => ("the method is not served", Level::WARN),
         Refusal::BadRequest(fault) => (fault_reason(fault), Level::WARN),
         Refusal::Multipart => ("the body is multipart, and not the bytes of a file", Level::WARN),
+        Refusal::Coded => {
+            ("the body is compressed (Content-Encoding), and would be served so", Level::WARN)
+        }
+        Refusal::Misdirected => {
+            ("the target is for the other kind of connection, with TLS or without", Level::WARN)
+        }
+        Refusal::BodyMemory => (BODY_MEMORY, Level::WARN),
+        Refusal::BodyMemoryShare => (BODY_MEMORY_SHARE, Level::WARN),
+        Refusal::UploadMemory => (UPLOAD_MEMORY, Level::WARN),
         Refusal::LengthRequired => ("the body has no length", Level::WARN),
         Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
         Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),

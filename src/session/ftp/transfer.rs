@@ -343,7 +343,7 @@ impl Engine {
             () if !fits => (Code::TOO_LARGE, Refusal::UploadTooLarge, Code::TOO_LARGE.text()),
             () if self.uploads_held > memory_max => {
                 let text = "Too many uploads are under way; try again in a moment.";
-                (Code::NO_SPACE, Refusal::TooManyTransfers, text)
+                (Code::NO_SPACE, Refusal::UploadMemory, text)
             }
             () => return self.keep_moving(id, turn),
         };

@@ -202,7 +202,9 @@ impl Engine {
             }
             Ok(_) => {
                 turn.counters.http_bodies_refused.up();
-                No::busy(Refusal::TooManyTransfers).and_linger()
+                let is_all = self.bodies_held > memory_max;
+                let no = if is_all { Refusal::BodyMemory } else { Refusal::BodyMemoryShare };
+                No::busy(no).and_linger()
             }
             Err(Fault::BadChunk) => No::malformed(BAD_CHUNK).and_linger(),
             Err(Fault::TooLarge) => {

@@ -37,6 +37,9 @@ impl Asked<'_> {
             // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
             return Err(No::malformed(PARTIAL_PUT));
         }
+        if head.is_coded {
+            return Err(No::coded());
+        }
         let precondition = condition::precondition(head);
         let (target, bytes_max) = self.destination(name, action, precondition, turn)?;
         match head.framing {

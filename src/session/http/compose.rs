@@ -16,7 +16,7 @@ use crate::session::stream::{ConnectionId, FilePart};
 use crate::session::{Refusal, Subject, Turn, Verb};
 use crate::time::Duration;
 use crate::wire::http::range::{ByteRange, Ranges};
-use crate::wire::http::request::{Malformed, asks_for_head};
+use crate::wire::http::request::asks_for_head;
 use crate::wire::http::response::{
     self, EntityTag, Stamp, Status, content_type, field, number, status_line,
 };
@@ -267,20 +267,6 @@ impl Engine {
             reply.out.extend_from_slice(text.as_bytes());
         }
         self.set_deadline(id, None);
-    }
-
-    /// What came is no request.
-    pub(super) fn refuse_bytes(
-        &mut self,
-        id: ConnectionId,
-        fault: Malformed,
-        head_only: bool,
-        turn: &mut Turn<'_>,
-    ) {
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.reply.forget_request(head_only);
-        }
-        self.refuse(id, No::malformed(fault).and_linger(), turn);
     }
 
     /// Head or body came too slowly.

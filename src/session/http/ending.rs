@@ -16,9 +16,8 @@ use crate::vendor::header_reads;
 
 /// How long an ended connection is read on in which nothing comes.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
-/// What says that something was no request: 400, 408, 414, 431.
-const NO_REQUEST: [u16; 4] = [400, 408, 414, 431];
-/// Most bytes that are read on behind it, so that the answer arrives.
+/// Most bytes that are read on behind what is no request and has no end that could be known, so that
+/// the answer arrives.
 const NO_REQUEST_BYTES_MAX: u64 = 256 << 10;
 
 impl Engine {
@@ -129,7 +128,7 @@ impl Engine {
         let Some(connection) = self.connections.open_mut(id) else { return };
         if connection.reply.lingers() {
             // Only a body is worth reading to its end: what is no request may have none.
-            let has_body = !NO_REQUEST.contains(&connection.reply.status().unwrap_or(0));
+            let has_body = connection.reply.body_unread;
             let room = if has_body { limits.discard_bytes_max } else { NO_REQUEST_BYTES_MAX };
             connection.discarded = limits.discard_bytes_max.saturating_sub(room);
             let until = turn.now + limits.discard_timeout;

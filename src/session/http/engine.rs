@@ -11,11 +11,14 @@ use crate::content::{Ask, Ticket};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
 use crate::session::http::nonces::Nonces;
+use crate::session::http::refusal::No;
 use crate::session::stream::{ConnectionId, ListenerId, Table};
 use crate::session::timer::Timers;
 use crate::session::{Protocol, Record, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
-use crate::wire::http::request::{HeadLimits, Malformed, asks_for_head, parse};
+use crate::wire::http::request::{
+    Framing, HeadLimits, Malformed, asks_for_head, framing_of_refused, parse,
+};
 use crate::wire::http::response::Dated;
 
 /// What one client address has of what all share.
@@ -171,7 +174,9 @@ impl Engine {
             }
             Err(fault) => {
                 self.set_deadline(id, None);
-                self.refuse_malformed(id, fault, asks_for_head(bytes), turn);
+                let framing = framing_of_refused(bytes, &head_limits);
+                let has_body = framing.is_some_and(Framing::has_body);
+                self.refuse_malformed(id, fault, (asks_for_head(bytes), has_body), turn);
                 Some(bytes.len())
             }
         }
@@ -212,7 +217,7 @@ impl Engine {
         &mut self,
         id: ConnectionId,
         fault: Malformed,
-        head_only: bool,
+        (head_only, has_body): (bool, bool),
         turn: &mut Turn<'_>,
     ) {
         turn.counters.http_malformed.up();
@@ -220,7 +225,11 @@ impl Engine {
             connection.note_user_agent(None);
         }
         self.tell(id, Subject::Unreadable, Verb::Connect, turn.now);
-        self.refuse_bytes(id, fault, head_only, turn);
+        if let Some(connection) = self.connections.open_mut(id) {
+            connection.reply.forget_request(head_only);
+            connection.reply.body_unread = has_body;
+        }
+        self.refuse(id, No::malformed(fault).and_linger(), turn);
     }
 }
 

@@ -13,6 +13,10 @@ use crate::wire::http::response::{Status, field, number};
 pub(super) const ALLOW_SERVER: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
 /// What whoever sends a form with files in it is told.
 const MULTIPART: &str = "send the bytes of the file alone, not multipart/form-data";
+/// What whoever sends a compressed file is told.
+const CODED: &str = "send the file as it is, without Content-Encoding";
+/// What whoever asks for `https:` without TLS is told, or for `http:` with it.
+const MISDIRECTED: &str = "ask for https: over TLS and for http: without it";
 /// What may be asked of an administrator's files.
 pub(super) const ALLOW_READ: &[u8] = b"GET, HEAD, OPTIONS";
 
@@ -52,6 +56,8 @@ enum Extra {
     Protected(Box<Challenge>),
     /// The size of the file.
     Size(u64),
+    /// Which codings a body may have (RFC 9110, 12.5.3).
+    AcceptEncoding,
 }
 
 impl No {
@@ -81,6 +87,18 @@ impl No {
     pub(super) fn multipart() -> No {
         let no = No::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Multipart);
         No { words: MULTIPART, ..no }
+    }
+
+    /// A body that is compressed would be stored so, and served as if it were not (RFC 9110, 8.4).
+    pub(super) fn coded() -> No {
+        let no = No::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Coded);
+        No { words: CODED, extra: Extra::AcceptEncoding, ..no }
+    }
+
+    /// The target is for another connection than it came on.
+    pub(super) fn misdirected() -> No {
+        let no = No::new(Status::MISDIRECTED_REQUEST, Refusal::Misdirected);
+        No { words: MISDIRECTED, ..no }
     }
 
     /// What came is no request.
@@ -162,6 +180,7 @@ impl No {
                 field(out, "WWW-Authenticate", challenge.as_bytes());
             }
             Extra::Protected(challenge) => challenge.write(out),
+            Extra::AcceptEncoding => field(out, "Accept-Encoding", b"identity"),
             Extra::Size(bytes) => {
                 field(out, "Content-Range", format!("bytes */{bytes}").as_bytes());
             }

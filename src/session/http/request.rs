@@ -21,12 +21,12 @@ use crate::session::http::limits::HttpListener;
 use crate::session::http::refusal::{ALLOW_READ, ALLOW_SERVER, No, allow_of};
 use crate::session::http::terms::{Otherwise, terms};
 use crate::session::stream::ConnectionId;
-use crate::session::{Refusal, Subject, Turn};
+use crate::session::{Protocol, Refusal, Subject, Turn};
 use crate::vault::deed::{Act, Deed, Login, Shown};
 use crate::vault::names::Item;
 use crate::wire::http::auth;
 use crate::wire::http::range::Ranges;
-use crate::wire::http::request::{Head, Method};
+use crate::wire::http::request::{Head, Method, Scheme};
 use crate::wire::http::response::Status;
 use crate::wire::http::target;
 
@@ -103,8 +103,16 @@ impl Engine {
         connection.head_begun = false;
         connection.requests += 1;
         connection.note_user_agent(head.user_agent);
+        let listener = connection.listener;
         let keep = head.keep_alive && connection.requests < requests_max && !stopping;
         connection.reply.begin(head, keep);
+        if let Some(scheme) = head.scheme
+            && (scheme == Scheme::Https) != (self.protocol(listener) == Protocol::Https)
+        {
+            // RFC 9110, 7.4.
+            self.tell(id, said(head.target), verb(head.method), turn.now);
+            return self.refuse(id, No::misdirected(), turn);
+        }
         self.decide(id, (head, raw), None, turn);
     }
 

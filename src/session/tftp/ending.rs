@@ -304,6 +304,11 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::BadRequest(_)
         | Refusal::LengthRequired
         | Refusal::Multipart
+        | Refusal::Coded
+        | Refusal::Misdirected
+        | Refusal::BodyMemory
+        | Refusal::BodyMemoryShare
+        | Refusal::UploadMemory
         | Refusal::RangeNotSatisfiable
         | Refusal::PreconditionFailed
         | Refusal::ExpectationUnknown

@@ -46,6 +46,7 @@ pub(super) struct Fields<'a> {
     authorization: Field<'a>,
     content_range: Field<'a>,
     content_type: Field<'a>,
+    is_coded: bool,
     user_agent: Field<'a>,
 }
 
@@ -90,6 +91,7 @@ impl<'a> Fields<'a> {
             () if is("Content-Length") => &mut self.content_length,
             () if is("Transfer-Encoding") => &mut self.transfer_encoding,
             () if is("Connection") => return self.add_connection(value),
+            () if is("Content-Encoding") => return self.add_coding(value),
             () if is("Expect") => return self.add_expectation(value),
             () if is("Range") => &mut self.range,
             () if is("If-Range") => &mut self.if_range,
@@ -111,6 +113,10 @@ impl<'a> Fields<'a> {
             self.close |= option.eq_ignore_ascii_case(b"close");
             self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
         }
+    }
+
+    fn add_coding(&mut self, value: &[u8]) {
+        self.is_coded |= list(value).any(|coding| !coding.eq_ignore_ascii_case(b"identity"));
     }
 
     fn add_expectation(&mut self, value: &[u8]) {
@@ -149,6 +155,7 @@ impl<'a> Fields<'a> {
             method: start.method,
             version: start.version,
             target: start.target,
+            scheme: start.scheme,
             framing,
             keep_alive: !self.close && (self.keep_alive || !is_old),
             expects_continue: self.expects_continue && !is_old && framing.has_body(),
@@ -163,13 +170,14 @@ impl<'a> Fields<'a> {
             authorization: self.authorization.first,
             content_range: self.content_range.first,
             content_type: self.content_type.first,
+            is_coded: self.is_coded,
             user_agent: self.user_agent.first,
         })
     }
 
     /// How long the body is (RFC 9112, 6.3), refusing all that two readers might read in two ways:
     /// also a length that stands twice with the same value, which the RFC would let pass.
-    fn framing(&self, version: Version) -> Result<Framing, Malformed> {
+    pub(super) fn framing(&self, version: Version) -> Result<Framing, Malformed> {
         match (self.transfer_encoding.first, self.content_length.first) {
             (None, None) => Ok(Framing::None),
             (None, Some(_)) if self.content_length.is_repeated() => {
@@ -199,14 +207,18 @@ fn transfer_coding(value: &[u8]) -> Result<Framing, Malformed> {
         return Ok(Framing::Chunked);
     }
     let (mut last, mut chunked) = (&b""[..], 0);
-    for coding in value.split(|byte| *byte == b',') {
-        last = coding.trim_ascii();
+    let mut codings = 0;
+    // Elements of a list may be empty (RFC 9110, 5.6.1.2).
+    for coding in list(value) {
+        last = coding;
+        codings += 1;
         chunked += usize::from(is_chunked(last));
-        if last.is_empty() || !last.iter().all(|byte| is_token(*byte)) {
+        if !last.iter().all(|byte| is_token(*byte)) {
             return Err(bad("the Transfer-Encoding is none"));
         }
     }
     match is_chunked(last) && chunked == 1 {
+        true if codings == 1 => Ok(Framing::Chunked),
         true => Err(Malformed::TransferCodingUnknown),
         false => Err(bad("the last transfer coding is not chunked, or it is not the only one")),
     }

@@ -62,6 +62,15 @@ pub enum Version {
     Http11,
 }
 
+/// The scheme of a target in absolute form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scheme {
+    /// `http:`.
+    Http,
+    /// `https:`.
+    Https,
+}
+
 /// How long the body is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Framing {
@@ -99,6 +108,8 @@ pub struct Head<'a> {
     /// Path and query, beginning with `/` or `\`; or `*`, with `OPTIONS` alone. A scheme and an
     /// authority in front are taken away. With [`Method::Unknown`] whatever stood there.
     pub target: &'a [u8],
+    /// The scheme that stood before the target, where one did.
+    pub scheme: Option<Scheme>,
     /// How long the body is.
     pub framing: Framing,
     /// Whether the client would use the connection again.
@@ -129,6 +140,8 @@ pub struct Head<'a> {
     pub content_range: Option<&'a [u8]>,
     /// `Content-Type`.
     pub content_type: Option<&'a [u8]>,
+    /// Whether `Content-Encoding` says that the body is coded: compressed, as a rule.
+    pub is_coded: bool,
     /// `User-Agent`, with whatever bytes the phone has put there.
     pub user_agent: Option<&'a [u8]>,
 }
@@ -208,6 +221,29 @@ pub fn parse<'a>(
     bytes: &'a [u8],
     limits: &HeadLimits,
 ) -> Result<Option<(Head<'a>, usize)>, Malformed> {
+    read_head(bytes, limits, |fields, start, block| {
+        let head = fields.judge(start, block, limits.lenient)?;
+        Ok((head.framing, head))
+    })
+}
+
+/// How long the body behind a head is that [`parse`] refuses, where the fault leaves no doubt of
+/// that: so long may be read on for, in order that the client reads why.
+#[must_use]
+pub fn framing_of_refused(bytes: &[u8], limits: &HeadLimits) -> Option<Framing> {
+    let read = read_head(bytes, limits, |fields, start, _| {
+        let framing = fields.framing(start.version)?;
+        Ok((framing, framing))
+    });
+    read.ok()?.map(|(framing, _)| framing)
+}
+
+/// Reads a head, and has `judge` put request line and fields together.
+fn read_head<'a, T>(
+    bytes: &'a [u8],
+    limits: &HeadLimits,
+    judge: impl FnOnce(&Fields<'a>, StartLine<'a>, &'a [u8]) -> Result<(Framing, T), Malformed>,
+) -> Result<Option<(T, usize)>, Malformed> {
     // Not a byte beyond the limit is looked at, so that what follows never changes the judgement.
     let is_full = bytes.len() >= limits.bytes_max;
     let bytes = &bytes[..bytes.len().min(limits.bytes_max)];
@@ -232,8 +268,8 @@ pub fn parse<'a>(
     } else {
         fields.read::<LINES_MAX>(block)?;
     }
-    let parsed = fields.judge(start, block, limits.lenient)?;
-    if lines.saw_lone && parsed.framing.has_body() {
+    let (framing, parsed) = judge(&fields, start, block)?;
+    if lines.saw_lone && framing.has_body() {
         return Err(bad("lines end with LF alone and a body follows"));
     }
     Ok(Some((parsed, blank + fields_end)))
@@ -390,7 +426,7 @@ pub fn check(bytes: &[u8]) {
     let roomy =
         HeadLimits { bytes_max: usize::MAX, lines_max: LINES_MAX, lone_lf: false, lenient: false };
     let written = write(&head);
-    let same = Head { repeated_lists: b"", ..head };
+    let same = Head { repeated_lists: b"", scheme: None, is_coded: false, ..head };
     assert_eq!(parse(&written, &roomy), Ok(Some((same, written.len()))));
     assert_eq!(asks_for_head(&bytes[..used]), head.method == Method::Head);
     super::target::check(head.target);
@@ -752,10 +788,28 @@ mod tests {
     }
 
     #[test]
+    fn where_only_the_host_is_wrong_it_is_known_how_long_the_body_is() {
+        let framing = |text: &str| {
+            refused(text);
+            framing_of_refused(text.as_bytes(), &LIMITS)
+        };
+        let length = "PUT /a HTTP/1.1\r\nHost: a\r\nHost: b\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(framing(length), Some(Framing::Length(5)));
+        let none = "PUT /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert_eq!(framing(none), Some(Framing::Chunked));
+        let odd = "PUT /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(framing(odd), None);
+        assert_eq!(framing("PUT /a HTTP/1.1\nHost: a\nHost: b\nContent-Length: 5\n\n"), None);
+    }
+
+    #[test]
     fn only_chunked_alone_is_a_transfer_coding() {
         let text =
             |coding| format!("PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: {coding}\r\n\r\n");
-        assert_eq!(read(&text("Chunked")).framing, Framing::Chunked);
+        // Elements of a list may be empty (RFC 9110, 5.6.1.2).
+        for coding in ["Chunked", "chunked,", ",chunked", ", , chunked ,"] {
+            assert_eq!(read(&text(coding)).framing, Framing::Chunked, "{coding:?}");
+        }
         for coding in ["gzip, chunked", "gzip,Chunked", "identity, deflate , chunked"] {
             assert_eq!(refused(&text(coding)), Malformed::TransferCodingUnknown, "{coding:?}");
         }
@@ -768,11 +822,10 @@ mod tests {
             "identity",
             "xchunked",
             "chunked;a=b",
-            "chunked,",
+            ",",
             "",
             "\"chunked\"",
             "chunked\u{a0}",
-            ",chunked",
             "ch unked",
         ] {
             assert_eq!(refused(&text(coding)).status().0, 400, "{coding:?}");

@@ -3,13 +3,14 @@
 //! Reads one line that is whole; where it ends is found in `request.rs`. Judges no name.
 
 use super::host::is_host;
-use super::request::{Malformed, Method, Version, bad};
+use super::request::{Malformed, Method, Scheme, Version, bad};
 
 /// Method, target and version.
 pub(super) struct StartLine<'a> {
     pub(super) method: Method,
     pub(super) target: &'a [u8],
     pub(super) version: Version,
+    pub(super) scheme: Option<Scheme>,
 }
 
 impl<'a> StartLine<'a> {
@@ -36,9 +37,9 @@ impl<'a> StartLine<'a> {
             [..] => return Err(NO_VERSION),
         };
         let method = Method::parse(method);
-        let target = match method {
-            Method::Unknown => target,
-            Method::Options if target == b"*" => target,
+        let (scheme, target) = match method {
+            Method::Unknown => (None, target),
+            Method::Options if target == b"*" => (None, target),
             Method::Get
             | Method::Head
             | Method::Put
@@ -46,23 +47,25 @@ impl<'a> StartLine<'a> {
             | Method::Options
             | Method::Post => origin_form(target)?,
         };
-        Ok(StartLine { method, target, version })
+        Ok(StartLine { method, target, version, scheme })
     }
 }
 
 const NO_VERSION: Malformed = Malformed::BadRequest("the request line has no version");
 
-/// Path and query of a target in origin or absolute form (RFC 9112, 3.2).
-fn origin_form(target: &[u8]) -> Result<&[u8], Malformed> {
+/// Path and query of a target in origin or absolute form (RFC 9112, 3.2), and the scheme of the
+/// latter.
+fn origin_form(target: &[u8]) -> Result<(Option<Scheme>, &[u8]), Malformed> {
     if let [b'/' | b'\\', ..] = target {
-        return Ok(target);
+        return Ok((None, target));
     }
-    let behind = |scheme: &str| {
-        let (start, rest) = target.split_at_checked(scheme.len())?;
-        start.eq_ignore_ascii_case(scheme.as_bytes()).then_some(rest)
+    let behind = |prefix: &str, scheme: Scheme| {
+        let (start, rest) = target.split_at_checked(prefix.len())?;
+        start.eq_ignore_ascii_case(prefix.as_bytes()).then_some((scheme, rest))
     };
     let no_form = bad("the target begins neither with a slash nor with http://");
-    let rest = behind("http://").or_else(|| behind("https://")).ok_or(no_form)?;
+    let found = behind("http://", Scheme::Http).or_else(|| behind("https://", Scheme::Https));
+    let (scheme, rest) = found.ok_or(no_form)?;
     let authority = rest.iter().take_while(|byte| !b"/\\?".contains(byte)).count();
     let (authority, path) = rest.split_at(authority);
     // Two readers might see two hosts in `user@host` (RFC 9110, 4.2.4); without a host there is no
@@ -71,7 +74,7 @@ fn origin_form(target: &[u8]) -> Result<&[u8], Malformed> {
         return Err(bad("the target's host is none"));
     }
     match path {
-        [] | [b'?', ..] => Ok(b"/"),
-        [..] => Ok(path),
+        [] | [b'?', ..] => Ok((Some(scheme), b"/")),
+        [..] => Ok((Some(scheme), path)),
     }
 }

@@ -107,7 +107,7 @@ fn uploads_that_are_under_way_have_so_much_memory_and_no_more() {
     let mut bench =
         Bench::with(PHONE, |policy| policy.ftp.limits.upload_memory_bytes_max = 1_000).logged_in();
     assert_eq!(bench.store("STOR my.log", &[b'x'; 1_001]), [125, 452]);
-    assert_eq!(bench.refused(), Some(Refusal::TooManyTransfers));
+    assert_eq!(bench.refused(), Some(Refusal::UploadMemory));
     assert_eq!(bench.world.engine.uploads_held(), 0);
     assert_eq!(bench.store("STOR my.log", &[b'x'; 1_000]), [125, 226]);
 }

@@ -229,10 +229,36 @@ fn bodies_in_memory_are_bounded_for_all_phones_together() {
     assert_eq!((reply.status, reply.field("retry-after")), (503, "1"));
     assert_eq!(bench.world.counters.http_bodies_refused.value(), 1);
     assert_eq!(bench.world.engine.bodies_held(), 3_999, "what was refused is not kept");
+    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::BodyMemory));
     bench.answers = true;
     bench.on(first, 0).send(b"x");
     assert_eq!(bench.statuses(), [201]);
     assert_eq!(bench.world.engine.bodies_held(), 0);
+}
+
+#[test]
+fn an_address_whose_bodies_hold_its_half_of_the_memory_is_told_so() {
+    let mut bench = Bench::with(|policy| policy.http.limits.body_memory_bytes_max = 6_000);
+    bench.send(&head("PUT /1_96xxdata.txt", &["Content-Length: 4000"]));
+    bench.send(&[b'x'; 2_000]);
+    bench.connect(PHONE).send(&head("PUT /2_96xxdata.txt", &["Content-Length: 4000"]));
+    bench.send(&[b'x'; 1_001]);
+    assert_eq!(bench.statuses(), [503]);
+    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::BodyMemoryShare));
+}
+
+#[test]
+fn a_body_that_is_compressed_is_refused_in_words_and_one_that_is_not_is_taken() {
+    for coding in ["gzip", "identity, deflate", "br"] {
+        let mut bench = Bench::new();
+        let reply = bench.put_with("/a.log", &[&format!("Content-Encoding: {coding}")], b"hello");
+        assert_eq!((reply.status, reply.field("accept-encoding")), (415, "identity"), "{coding}");
+        assert!(reply.body.ends_with(b"without Content-Encoding\n"));
+        assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::Coded));
+    }
+    for fields in [&["Content-Encoding: identity"][..], &["Content-Encoding:"], &[]] {
+        assert_eq!(Bench::new().put_with("/a.log", fields, b"hello").status, 201);
+    }
 }
 
 #[test]

@@ -247,6 +247,26 @@ fn a_phone_that_speaks_tls_to_a_plain_port_gets_an_answer_in_plain_words() {
 }
 
 #[test]
+fn a_target_for_the_other_kind_of_connection_is_misdirected() {
+    for (is_secure, target, status) in [
+        (false, "http://server/a.txt", 200),
+        (false, "HTTPS://server/a.txt", 421),
+        (true, "https://server/a.txt", 200),
+        (true, "http://server/a.txt", 421),
+    ] {
+        let mut bench = if is_secure { Bench::secure() } else { Bench::new() };
+        if is_secure {
+            bench.secured(false);
+        }
+        let reply = bench.get(target);
+        assert_eq!(reply.status, status, "{target}");
+        assert!(bench.is_open() && !reply.is_last(), "{target}");
+        let misdirected = Outcome::Refused(Refusal::Misdirected);
+        assert_eq!(bench.last().outcome == misdirected, status == 421);
+    }
+}
+
+#[test]
 fn what_is_still_coming_behind_a_refusal_is_thrown_away_for_a_while() {
     let mut bench = Bench::with(|policy| policy.http.limits.discard_bytes_max = 1 << 20);
     bench.send(b"NO REQUEST AT ALL\r\n\r\n");

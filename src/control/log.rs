@@ -24,6 +24,7 @@ use super::config::{Log, LogFormat};
 use super::journal;
 use super::stderr_lines::StderrLines;
 use super::whole_lines::WholeLines;
+use crate::vault::regular;
 
 /// How long a file that could not be opened is left alone.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -324,7 +325,8 @@ fn reopen(path: &Path, tried_at: &mut Option<SystemTime>, now: SystemTime) -> io
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+    let mut options = OpenOptions::new();
+    let file = regular::open(path, options.append(true).create(true).mode(FILE_MODE))?;
     let seen = file.metadata()?;
     let since = if seen.len() == 0 { now } else { seen.created().unwrap_or(now) };
     *tried_at = None;

@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::net::Clock;
 use crate::net::view::RecordSink;
-use crate::session::{Outcome, Record, SAID_BYTES_MAX, Subject, Verb};
+use crate::session::{Outcome, Record, Refusal, SAID_BYTES_MAX, Subject, Verb};
 use crate::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -194,8 +194,13 @@ fn sentence(record: &Record, told: Told, cause: Option<&str>, file: Option<&str>
         // Writing into a string does not fail.
         let _ = write!(text, " ({status})");
     }
-    let broke_off =
-        matches!(record.outcome, Outcome::Aborted(_) | Outcome::TimedOut | Outcome::Stalled(_));
+    let broke_off = matches!(
+        record.outcome,
+        Outcome::Aborted(_)
+            | Outcome::TimedOut
+            | Outcome::Stalled(_)
+            | Outcome::Refused(Refusal::SizeDiffers)
+    );
     if let Some(of_bytes) = record.of_bytes.filter(|_| broke_off) {
         let _ = write!(text, " after {} of {of_bytes} bytes", record.bytes);
     }

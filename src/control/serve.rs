@@ -131,6 +131,7 @@ pub fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     let settings = source.load()?;
     let log = LogHandle::start(&settings.log)?;
     let mut daemon = Daemon::<D>::start(&source, settings, log)?;
+    signals.note_serving();
     if let Source::Trial(trial) = &source {
         banner::show(&daemon.board, made, &trial.moved);
     }

@@ -16,11 +16,15 @@ use crate::time::Duration;
 
 /// How long the daemon may take to heed a signal to stop, before its process is ended. It is within
 /// a second unless it waits for something that never comes, such as a disk that hangs.
-const HEEDED_WITHIN: Duration = Duration::from_secs(10);
+const HEEDED_WITHIN: Duration = Duration::from_secs(5);
+/// The same before anybody is served.
+const START_HEEDED_WITHIN: Duration = Duration::from_secs(1);
 /// How often is looked whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What the process ends with when it had to be ended.
+/// What the process ends with when it had to be ended: transfers may have been cut off.
 const EXIT_CODE: i32 = 1;
+/// The same before anybody was served, when nothing is lost.
+const START_EXIT_CODE: i32 = 0;
 
 /// What somebody wants of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub(super) enum Wake<T> {
 pub(super) struct Signalled {
     receiver: Receiver<Signal>,
     heeded: Arc<AtomicBool>,
+    serves: Arc<AtomicBool>,
 }
 
 impl Signalled {
@@ -58,9 +63,9 @@ impl Signalled {
     /// The system has no thread or descriptor left.
     pub(super) fn listen(hangup_stops: bool) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
-        let heeded = Arc::new(AtomicBool::new(false));
+        let (heeded, serves) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
-        let seen = Arc::clone(&heeded);
+        let (seen, is_serving) = (Arc::clone(&heeded), Arc::clone(&serves));
         thread::Builder::new().name("signals".into()).spawn(move || {
             let meaning = |number| match number {
                 SIGHUP if !hangup_stops => Signal::Reload,
@@ -75,18 +80,23 @@ impl Signalled {
                     break;
                 }
             }
-            end_unless_heeded(&mut signals, &sender, &seen);
+            end_unless_heeded(&mut signals, &sender, &seen, &is_serving);
             // Another signal cuts the drain short.
             signals.forever().map(meaning).try_for_each(|signal| sender.send(signal)).ok();
         })?;
-        Ok(Signalled { receiver, heeded })
+        Ok(Signalled { receiver, heeded, serves })
     }
 
     /// Signals that a test sends.
     #[cfg(test)]
     pub(super) fn pretended() -> (Sender<Signal>, Self) {
         let (sender, receiver) = unbounded();
-        (sender, Signalled { receiver, heeded: Arc::default() })
+        (sender, Signalled { receiver, heeded: Arc::default(), serves: Arc::default() })
+    }
+
+    /// Somebody may be served from now on.
+    pub(super) fn note_serving(&self) {
+        self.serves.store(true, Ordering::Release);
     }
 
     /// Whether none waits.
@@ -137,9 +147,17 @@ fn is_ignored(status: &str, signal: i32) -> bool {
 }
 
 /// Ends the process if the daemon waits for something else all the while.
-fn end_unless_heeded(signals: &mut Signals, sender: &Sender<Signal>, heeded: &AtomicBool) {
-    let looks = HEEDED_WITHIN.as_millis() / LOOK_EVERY.as_millis();
-    for _ in 0..looks {
+fn end_unless_heeded(
+    signals: &mut Signals,
+    sender: &Sender<Signal>,
+    heeded: &AtomicBool,
+    serves: &AtomicBool,
+) {
+    let (within, code) = match serves.load(Ordering::Acquire) {
+        true => (HEEDED_WITHIN, EXIT_CODE),
+        false => (START_HEEDED_WITHIN, START_EXIT_CODE),
+    };
+    for _ in 0..within.as_millis() / LOOK_EVERY.as_millis() {
         if heeded.load(Ordering::Acquire) {
             return;
         }
@@ -149,7 +167,7 @@ fn end_unless_heeded(signals: &mut Signals, sender: &Sender<Signal>, heeded: &At
         thread::sleep(LOOK_EVERY);
     }
     // Nothing is said: standard error may be what is waited for.
-    std::process::exit(EXIT_CODE);
+    std::process::exit(code);
 }
 
 #[cfg(test)]

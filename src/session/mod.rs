@@ -204,6 +204,10 @@ pub enum Abort {
 pub enum Refusal {
     /// The packet breaks the protocol.
     Malformed,
+    /// The request is longer than any may be (TFTP).
+    RequestTooLong,
+    /// The upload has another size than it had announced (TFTP).
+    SizeDiffers,
     /// The name leads out of the root or cannot be a file.
     BadName(BadName),
     /// The name is hidden behind escapes that no client needs (HTTP).

@@ -61,6 +61,8 @@ labels! {
     GivenUp "timed_out" "given_up_by_system": Outcome::Stalled(Stall::GivenUp),
 
     Malformed "refused" "malformed": Outcome::Refused(Refusal::Malformed),
+    RequestTooLong "refused" "request_too_long": Outcome::Refused(Refusal::RequestTooLong),
+    SizeDiffers "refused" "size_differs": Outcome::Refused(Refusal::SizeDiffers),
     NameEmpty "refused" "name_empty": Outcome::Refused(Refusal::BadName(BadName::Empty)),
     NameTooLong "refused" "name_too_long": Outcome::Refused(Refusal::BadName(BadName::TooLong)),
     NameControl "refused" "name_control_byte":

@@ -30,6 +30,7 @@ use super::bounds::Brought;
 use super::deed::{Act, Auth, Deed, Denied, Login, LoginSecret};
 use super::durable::Complaints;
 use super::keep::SECRET;
+use super::regular;
 use super::slow::Slow;
 use super::stamp::Stamp;
 use super::users::{self, User, Users};
@@ -49,7 +50,7 @@ const SETTLED: Duration = Duration::from_secs(2);
 /// Users' files that are remembered.
 const USERS_FILES_MAX: usize = 32;
 /// Largest users' file, in bytes.
-const USERS_BYTES_MAX: u64 = 64 << 20;
+pub const USERS_BYTES_MAX: u64 = 64 << 20;
 
 /// A secret's digest under the key of this process.
 type Digest = [u8; 32];
@@ -648,7 +649,7 @@ fn read_users(path: &Path, version: Version) -> io::Result<String> {
     if version.bytes > USERS_BYTES_MAX {
         return Err(io::ErrorKind::FileTooLarge.into());
     }
-    std::fs::read_to_string(path)
+    regular::read_text(path, USERS_BYTES_MAX)
 }
 
 /// Whether a file had been left alone for a while.

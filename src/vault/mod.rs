@@ -40,6 +40,8 @@ pub mod quarantine;
 #[cfg(feature = "server")]
 mod refusals;
 #[cfg(feature = "server")]
+pub mod regular;
+#[cfg(feature = "server")]
 pub(crate) mod sequence;
 pub mod slow;
 #[cfg(feature = "server")]

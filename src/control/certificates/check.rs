@@ -19,10 +19,11 @@ pub fn judge(settings: &Settings, now_unix_s: i64) -> Result<Vec<String>, String
     let (mut warnings, mut troubles) = (Vec::new(), Vec::new());
     for settings_row in &settings.secured {
         let mut row = Row::new(settings_row.clone());
+        let located = |what: &str| located(&settings.file, settings_row.line, what);
         if row.is_to_be_made() {
+            troubles.extend(row.read_phones().err().as_deref().map(located));
             continue;
         }
-        let located = |what: &str| located(&settings.file, settings_row.line, what);
         let keys = [settings_row.key.clone(), second(settings_row).1];
         match row.read(None) {
             Ok(()) => {
@@ -55,7 +56,7 @@ mod tests {
 
     use super::*;
     use crate::control::certificates::Certificates;
-    use crate::control::config::parse_for_tests;
+    use crate::control::config::{ClientAuth, parse_for_tests};
 
     const NOW: i64 = 1_800_000_000;
     const DAY_S: i64 = 86_400;
@@ -74,6 +75,24 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(judge(&settings(dir.path()), NOW), Ok(Vec::new()));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_phones_are_judged_by_is_read_though_the_certificate_is_still_to_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path());
+        let ca = dir.path().join("phones.pem");
+        fs::write(&ca, "no certificate").unwrap();
+        settings.secured[0].client_ca = Some(ca);
+        for (client_auth, is_bad) in
+            [(ClientAuth::Off, false), (ClientAuth::Optional, true), (ClientAuth::Required, true)]
+        {
+            settings.secured[0].client_auth = client_auth;
+            let told = judge(&settings, NOW).err().unwrap_or_default();
+            assert_eq!(told.contains(":1: `client_ca` "), is_bad, "{told}");
+            let begun = Certificates::read(&settings).and_then(|mut row| row.make(NOW));
+            assert_eq!(begun.is_err(), is_bad, "what check says is what serve does");
+        }
     }
 
     #[test]

@@ -101,6 +101,14 @@ impl Row {
         Ok(())
     }
 
+    /// Reads what phones' certificates are judged by, and nothing else.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(super) fn read_phones(&self) -> Result<(), String> {
+        Judgement::read(&self.settings)?.check()
+    }
+
     /// Reads everything anew.
     ///
     /// # Errors

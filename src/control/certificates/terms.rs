@@ -130,6 +130,21 @@ impl Judgement {
         })
     }
 
+    /// Whether phones' certificates can be judged by what is given.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !self.legacy {
+            return self.verifier(Arc::new(self.provider())).map(drop);
+        }
+        if self.client_auth != ClientAuth::Off {
+            pair::chain(&self.client_ca).map_err(|why| format!("`client_ca` {why}"))?;
+            self.client_crl.as_deref().map(lists).transpose()?;
+        }
+        Ok(())
+    }
+
     fn provider(&self) -> CryptoProvider {
         if self.authenticate_only {
             return integrity::provider();

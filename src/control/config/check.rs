@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 use super::file::File;
 use super::read::Found;
 use super::tftp::{Ports, Tftp};
+use crate::net::listener::POOL_PORTS;
 use crate::session::tftp::limits::TftpLimits;
 
 /// Whether a port belongs to UDP or to TCP: the same number may serve both.
@@ -140,6 +141,33 @@ pub(super) fn active_port(file: &File, warnings: &mut Vec<String>) {
              user `{user}`, so active data connections fail; write active_port = 0, or let systemd \
              set the user and give CAP_NET_BIND_SERVICE"
         ));
+    }
+}
+
+/// Notes a range of ports that has not one for each worker.
+pub(super) fn port_range(file: &File, found: &mut Found) {
+    let ports = file.tftp.as_ref().and_then(|tftp| tftp.ports.as_ref());
+    let Some(ports) = ports else { return };
+    let Ports::Range(range) = ports.get_ref() else { return };
+    let workers = match file.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        asked => asked,
+    };
+    let count = range.len();
+    if count < workers {
+        let (first, wanted) = (*range.start(), workers * POOL_PORTS);
+        let last = usize::from(first) + wanted - 1;
+        let mend = match last <= usize::from(u16::MAX) {
+            true => format!("write \"{first}-{last}\", or fewer `workers`"),
+            false => format!("name one of {wanted} ports, or write fewer `workers`"),
+        };
+        found.fault(
+            ports.span(),
+            format!(
+                "`ports` has {count} of them, and each of {workers} workers needs one of its own; \
+                 {mend}"
+            ),
+        );
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use super::read::Found;
 use super::settings::{Disk, join};
 use crate::admission::access::{Access, List, NamedList, Range};
 use crate::session::Protocol;
+use crate::vault::regular;
 
 /// Largest list of addresses that is read, in bytes.
 const LIST_BYTES_MAX: u64 = 16 << 20;
@@ -97,11 +97,7 @@ fn classic_list(
 
 fn read_list(path: &Path) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    // A pipe in its place would be waited for until somebody writes into it.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
+    let file = regular::open(path, OpenOptions::new().read(true))?;
     file.take(LIST_BYTES_MAX + 1).read_to_end(&mut text)?;
     match text.len() as u64 > LIST_BYTES_MAX {
         true => Err(io::Error::other(format!("it is larger than {LIST_BYTES_MAX} bytes"))),

@@ -1,5 +1,6 @@
 //! Whether the directories and files that the configuration names are there.
 
+use std::fs::OpenOptions;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,6 +15,8 @@ use super::settings::normal;
 use super::vault::{Strange, Who};
 use super::writable::Receiving;
 use crate::control::privileges;
+use crate::vault::auth::USERS_BYTES_MAX;
+use crate::vault::regular;
 use crate::vault::users::{BadLine, Users};
 
 /// Notes directories that are to be there and are not. Those that the server writes to are made by
@@ -122,7 +125,15 @@ impl FileCheck {
                  vault; add somebody with: ringpost passwd NAME",
                 users.display()
             )],
-            FileCheck::Users(_) => Vec::new(),
+            FileCheck::Users(users) => match regular::open(users, OpenOptions::new().read(true)) {
+                // Whoever looks may have other rights than the server.
+                Err(fault) if fault.kind() == io::ErrorKind::Other => vec![format!(
+                    "{} (`users` in [vault]) cannot be read ({fault}), so nobody can reach the \
+                     vault; put the file there that `ringpost passwd` makes",
+                    users.display()
+                )],
+                Ok(_) | Err(_) => Vec::new(),
+            },
             FileCheck::Passwords { users, realm, allowed } => {
                 passwords(users, realm.as_deref(), allowed)
             }
@@ -172,6 +183,15 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<File
             checks.push(check);
         }
     }
+    if let Some(log) = file.log.file.as_ref().map(|log| normal(&data_dir.join(log)))
+        && std::fs::metadata(&log).is_ok_and(|seen| !seen.is_file())
+    {
+        found.fault_anywhere(format!(
+            "`file` in [log] means {}, which is no regular file; name one, or take the line out and \
+             lines go to standard error",
+            log.display()
+        ));
+    }
     let Some(vault) = &file.vault else { return checks };
     let quarantine = (vault.unknown == Strange::Quarantine).then_some(&vault.quarantine);
     for (key, dir) in [("dir", Some(&vault.dir)), ("quarantine", quarantine)] {
@@ -218,11 +238,7 @@ fn half(certificate: &Path, key: &Path) -> Option<String> {
 /// What is wrong with the file of those who manage the directories.
 fn administrators(file: &Path, phones: &[String]) -> Vec<String> {
     let shown = file.display();
-    let read = match std::fs::metadata(file) {
-        Ok(seen) if !seen.is_file() => Err(io::Error::other("it is no regular file")),
-        Ok(_) | Err(_) => std::fs::read_to_string(file),
-    };
-    let text = match read {
+    let text = match regular::read_text(file, USERS_BYTES_MAX) {
         Ok(text) => text,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
             return vec![format!(
@@ -260,7 +276,7 @@ fn passwords(file: &Path, realm: Option<&str>, allowed: &[Box<str>]) -> Vec<Stri
              with: ringpost passwd --protect NAME"
         )]
     };
-    let text = match std::fs::read_to_string(file) {
+    let text = match regular::read_text(file, USERS_BYTES_MAX) {
         Ok(text) => text,
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
             return nobody(format!("`users` in [[protect]] means {shown}, which does not exist"));

@@ -325,6 +325,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
 /// Notes what the keys must hold together; says what is worth a look.
 fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<String> {
     check::ports(file, found);
+    check::port_range(file, found);
     let mut warnings = Vec::new();
     if disk == Disk::Read {
         places::directories(file, data_dir, found);

@@ -192,8 +192,30 @@ impl Read for SocketAddr {
             let mend = "address and port, such as \"0.0.0.0:69\" or \"[::]:69\" (no host names)";
             place.wrong(value, mend);
         }
-        address
+        address.filter(|address| match bindable(*address) {
+            Ok(()) => true,
+            Err(mend) => {
+                place.wrong(value, mend);
+                false
+            }
+        })
     }
+}
+
+/// Whether a socket can be bound to an address; what to write instead.
+fn bindable(address: SocketAddr) -> Result<(), String> {
+    let SocketAddr::V6(v6) = address else { return Ok(()) };
+    if let Some(v4) = v6.ip().to_ipv4_mapped() {
+        return Err(format!("it as \"{v4}:{}\", which is the same address", v6.port()));
+    }
+    if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 {
+        let (ip, port) = (v6.ip(), v6.port());
+        return Err(format!(
+            "the number of its interface behind it, such as \"[{ip}%2]:{port}\" (ip link shows \
+             it), or listen on \"[::]:{port}\""
+        ));
+    }
+    Ok(())
 }
 
 impl Read for IpNet {

@@ -145,6 +145,12 @@ const VAULT_BOUND: &str = "the address has stored as much as it may within an ho
 fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
     match refusal {
         Refusal::Malformed => ("the request breaks the protocol", Level::WARN),
+        Refusal::RequestTooLong => {
+            ("the request is longer than the 512 bytes that RFC 2347 allows", Level::WARN)
+        }
+        Refusal::SizeDiffers => {
+            ("the phone sent another number of bytes than its tsize had said", Level::WARN)
+        }
         Refusal::BadName(why) => name_reason(why),
         Refusal::BadEscape => {
             ("the name is hidden behind escapes that no client needs", Level::WARN)

@@ -141,6 +141,15 @@ impl Engine {
         self.end_with_error(id, Outcome::Refused(refusal), code, text, turn);
     }
 
+    /// An upload has another size than its `tsize` had announced: the phone is told both.
+    pub(super) fn refuse_size(&mut self, id: TransferId, announced: u64, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open(id) else { return };
+        let State::Receiving(receiving) = &transfer.state else { return };
+        let text = format!("{} bytes came, tsize was {announced}", receiving.bytes_taken());
+        let outcome = Outcome::Refused(Refusal::SizeDiffers);
+        self.end_with_error(id, outcome, ErrorCode::ILLEGAL, &text, turn);
+    }
+
     fn end_with_error(
         &mut self,
         id: TransferId,
@@ -282,7 +291,9 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
 /// that a refusal never amplifies.
 pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
     match refusal {
-        Refusal::Malformed => (ErrorCode::ILLEGAL, ""),
+        Refusal::Malformed | Refusal::RequestTooLong | Refusal::SizeDiffers => {
+            (ErrorCode::ILLEGAL, "")
+        }
         Refusal::BadName(_) => (ErrorCode::ACCESS, "Bad name"),
         Refusal::NoSuchFile => (ErrorCode::NOT_FOUND, "Not found"),
         Refusal::AccessDenied | Refusal::UploadNotAllowed | Refusal::Unauthorized => {

@@ -37,7 +37,10 @@ pub enum Received {
     /// More bytes than are allowed.
     TooLarge,
     /// Fewer or more bytes than the phone had announced.
-    SizeDiffers,
+    SizeDiffers {
+        /// So many it had.
+        announced: u64,
+    },
 }
 
 /// What a deadline brought.
@@ -189,8 +192,8 @@ impl Receiving {
             return Received::TooLarge;
         }
         if is_last {
-            if self.announced.is_some_and(|announced| announced != bytes) {
-                return Received::SizeDiffers;
+            if let Some(announced) = self.announced.filter(|announced| *announced != bytes) {
+                return Received::SizeDiffers { announced };
             }
             self.stage = Stage::Storing;
             self.deadline = None;

@@ -49,7 +49,19 @@ impl Engine {
         if !broken_request || !self.may_answer(arrival, turn) {
             return;
         }
-        self.refuse(Refusal::Malformed, Subject::Unreadable, false, arrival, turn);
+        // The name stands first, whatever is wrong behind it.
+        let name = arrival.bytes.get(2..).and_then(|rest| {
+            let end = rest.iter().position(|byte| *byte == 0)?;
+            Some(Subject::said(&rest[..end]))
+        });
+        let is_write = matches!(arrival.bytes.first_chunk(), Some([0, 2]));
+        let refusal = match fault {
+            Malformed::RequestTooLong => Refusal::RequestTooLong,
+            Malformed::Unterminated | Malformed::Short | Malformed::UnknownOpcode(_) => {
+                Refusal::Malformed
+            }
+        };
+        self.refuse(refusal, name.unwrap_or(Subject::Unreadable), is_write, arrival, turn);
     }
 
     /// A request, at a socket that takes them, from someone who may ask, to this host alone.

@@ -65,7 +65,7 @@ impl Engine {
             }
             Received::Whole => self.store(id, turn),
             Received::TooLarge => self.refuse_open(id, Refusal::UploadTooLarge, turn),
-            Received::SizeDiffers => self.refuse_open(id, Refusal::Malformed, turn),
+            Received::SizeDiffers { announced } => self.refuse_size(id, announced, turn),
             Received::Stale => turn.counters.tftp_stale_acks.up(),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::content::{Answer, Ask, StoreError};
-use crate::session::{Abort, Failure, Refusal};
+use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::deed::Precondition;
 use crate::vault::upload::{PartDone, PartOp};
 
@@ -350,6 +350,11 @@ fn a_declared_size_is_checked_against_what_arrives() {
         assert_eq!(bench.write("a.log", "tsize 5"), ["OACK tsize 5"]);
         assert_eq!(bench.data(1, payload), ["ERROR 4"]);
         assert!(bench.world.asks.is_empty());
+        let told = format!("{} bytes came, tsize was 5\0", payload.len());
+        assert!(bench.world.sent.last().unwrap().bytes.ends_with(told.as_bytes()));
+        let record = bench.world.records.last().unwrap();
+        assert_eq!(record.outcome, Outcome::Refused(Refusal::SizeDiffers));
+        assert_eq!((record.bytes, record.of_bytes), (payload.len() as u64, Some(5)));
     }
     let mut bench = waiting();
     bench.write("a.log", "tsize 5");
@@ -489,4 +494,19 @@ fn the_log_tells_an_upload_in_the_spelling_that_it_was_asked_in() {
     bench.write("Phone-Report.LOG", "");
     bench.data(1, b"end");
     assert_eq!(bench.last(), ("Phone-Report.LOG".to_owned(), Outcome::Done));
+}
+
+#[test]
+fn a_request_that_is_too_long_is_told_with_its_name_and_direction() {
+    let options = "x\0y\0".repeat(150);
+    for (opcode, verb) in [(1, Verb::Fetch), (2, Verb::Send)] {
+        let mut bench = Bench::new();
+        let bytes = [&[0, opcode][..], b"Long Name.cfg\0octet\0", options.as_bytes()].concat();
+        assert_eq!(bench.tell(PortId(0), &bytes), ["ERROR 4"]);
+        let record = bench.world.records.last().unwrap();
+        assert_eq!(record.outcome, Outcome::Refused(Refusal::RequestTooLong));
+        assert_eq!(record.verb, verb);
+        let Subject::Said(said) = &record.subject else { panic!("{record:?}") };
+        assert_eq!(**said, *b"Long Name.cfg");
+    }
 }

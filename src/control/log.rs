@@ -435,6 +435,16 @@ mod tests {
     }
 
     #[test]
+    fn a_pipe_that_nobody_reads_is_no_log_and_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.log");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let mut log = log(&path, 1 << 20, Duration::ZERO);
+        let trouble = log.write_line(b"lost\n", SystemTime::now()).unwrap_err().unwrap();
+        assert!(trouble.contains("(it is no regular file)"), "{trouble}");
+    }
+
+    #[test]
     fn a_part_of_a_line_that_the_run_before_left_is_ended() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");

@@ -57,6 +57,11 @@ fn commands_exit_by_one_table() {
     let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
     write("bad.toml", "[tftp]\nlisten = [127.0.0.1:69]\n");
     write("taken.toml", &format!("{PLAIN}[admin]\nlisten = \"127.0.0.1:{port}\"\n"));
+    let pipe = Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap();
+    assert!(pipe.success());
+    write("log.toml", &format!("{PLAIN}[log]\nfile = \"pipe\"\n"));
+    let row = "[[http]]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"root\"]\n[[protect]]\n";
+    write("users.toml", &format!("{PLAIN}{row}name = [\"a.*\"]\nusers = \"pipe\"\n"));
     write(
         "vault.toml",
         &format!("{PLAIN}[ftp]\nlisten = [\"127.0.0.1:0\"]\nroot = [\"root\"]\n[vault]\n"),
@@ -73,6 +78,9 @@ fn commands_exit_by_one_table() {
         (5, "check --json absent.toml"),
         (2, "check --dance"),
         (2, "check c.toml --config c.toml"),
+        (1, "check log.toml"),
+        (1, "serve --config log.toml"),
+        (0, "check users.toml"),
         (1, "serve --config bad.toml"),
         (1, "--config bad.toml"),
         (5, "serve --config absent.toml"),

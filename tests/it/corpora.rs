@@ -16,6 +16,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("ftp_listing", ringpost::wire::ftp::listing::check),
     ("ftp_reply", ringpost::wire::ftp::reply::check),
     ("ftp_session", ringpost::session::ftp::check_cuts),
+    ("http_authorization", http_authorization),
     ("http_chunked", ringpost::wire::http::chunk::check),
     ("http_conditions", ringpost::wire::http::condition::check),
     ("http_connection", ringpost::session::http::check_cuts),
@@ -31,6 +32,11 @@ const TARGETS: &[(&str, Check)] = &[
     ("upload_glob", upload_glob),
     ("vault_name", ringpost::vault::names::check),
 ];
+
+fn http_authorization(bytes: &[u8]) {
+    ringpost::wire::http::auth::check(bytes);
+    ringpost::wire::http::authorization::check(bytes);
+}
 
 fn http_head(bytes: &[u8]) {
     ringpost::wire::http::request::check(bytes);

@@ -415,6 +415,7 @@ fn a_directory_has_one_number_however_it_is_spelt() {
 
 mod exposure;
 mod ftp;
+mod protect;
 mod streams;
 
 mod on_disk {

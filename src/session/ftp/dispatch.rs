@@ -322,7 +322,7 @@ impl Engine {
     fn phone_reads(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
         let Some(session) = self.session(id) else { return };
         let (subject, goal) = to_read(session, asked, turn);
-        let told = Told::new(subject, Verb::Fetch, turn.now);
+        let told = Told::of(session, subject, Verb::Fetch, turn.now);
         let goal = self.judge_guess(id, asked, goal, turn);
         match goal {
             Ok(goal) => self.start(id, goal, told, turn),
@@ -336,7 +336,7 @@ impl Engine {
     fn phone_stores(&mut self, id: ConnectionId, asked: &[u8], appends: bool, turn: &mut Turn<'_>) {
         let Some(session) = self.session(id) else { return };
         let (subject, goal) = to_store(session, asked, appends, turn);
-        let told = Told::new(subject, Verb::Send, turn.now);
+        let told = Told::of(session, subject, Verb::Send, turn.now);
         match goal {
             Ok(_) if session.rest > 0 => {
                 let text = "What a phone stores is stored whole, from its first byte.";

@@ -427,6 +427,7 @@ impl Engine {
             took: turn.now.since(told.began),
             bytes: told.bytes,
             secured,
+            user: told.user,
             words,
             ..Record::new(Protocol::Ftp, peer, about, told.began, outcome)
         });

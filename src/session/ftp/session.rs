@@ -246,11 +246,19 @@ pub(super) struct Told {
     pub(super) moves_since: Instant,
     /// Bytes of the file that left, or came.
     pub(super) bytes: u64,
+    /// Who has logged in by a password.
+    pub(super) user: Option<Box<[u8]>>,
 }
 
 impl Told {
     pub(super) fn new(subject: Subject, verb: Verb, now: Instant) -> Told {
-        Told { subject, verb, began: now, moves_since: now, bytes: 0 }
+        Told { subject, verb, began: now, moves_since: now, bytes: 0, user: None }
+    }
+
+    /// The same of a session.
+    pub(super) fn of(session: &Session, subject: Subject, verb: Verb, now: Instant) -> Told {
+        let user = session.proof.as_ref().map(|proof| proof.user.clone());
+        Told { user, ..Told::new(subject, verb, now) }
     }
 }
 

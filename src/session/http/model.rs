@@ -19,7 +19,7 @@ use crate::content::blob::Blob;
 use crate::content::{Answer, Ask, Catalog, Ticket};
 use crate::count::Counters;
 use crate::session::http::Engine;
-use crate::session::http::connection::State;
+use crate::session::http::connection::{State, What};
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
 use crate::session::{Protocol, Record, Turn};
@@ -364,6 +364,7 @@ impl World {
                 State::Receiving(_) => has_deadline && !has_news,
                 State::Parked(_) if connection.held.is_some() => has_deadline,
                 State::Parked(_) if connection.has_slot => asked,
+                State::Parked(want) if matches!(want.what, What::Prove(_)) => asked,
                 State::Parked(_) => {
                     waiting += 1;
                     true

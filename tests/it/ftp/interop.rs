@@ -13,6 +13,7 @@ use crate::server::Server;
 
 mod deleting;
 mod killed;
+mod passwords;
 mod python3;
 
 /// Logs in as an administrator.

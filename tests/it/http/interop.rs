@@ -4,6 +4,7 @@
 //! A client that is not installed takes its tests with it, as in `interop.rs`.
 
 mod openssl;
+mod passwords;
 mod python3;
 mod rows;
 

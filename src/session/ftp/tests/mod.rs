@@ -4,6 +4,7 @@ mod administrators;
 mod data;
 mod deaths;
 mod limits;
+mod passwords;
 mod phones;
 mod ports;
 mod sessions;

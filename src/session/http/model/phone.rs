@@ -84,8 +84,13 @@ fn read_head(head: &[u8]) -> Reply {
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         assert!(!name.is_empty() && name.bytes().all(is_token), "field: {line:?}");
         assert!(value == value.trim() && value.bytes().all(|byte| byte >= b' '), "field: {line:?}");
-        let before = fields.insert(name.to_ascii_lowercase(), value.to_owned());
-        assert!(before.is_none(), "{name} stands there twice");
+        let name = name.to_ascii_lowercase();
+        // Each way to show a password has a line of its own, the first being the strongest.
+        if name == "www-authenticate" && fields.contains_key(&name) {
+            continue;
+        }
+        let before = fields.insert(name, value.to_owned());
+        assert!(before.is_none(), "a field stands there twice");
     }
     Reply { status, fields, body: Vec::new(), is_whole: false }
 }

@@ -6,6 +6,7 @@ mod addresses;
 mod bodies;
 mod files;
 mod limits;
+mod protect;
 mod requests;
 mod rfc;
 mod vault;

@@ -14,6 +14,7 @@ use regex::bytes::Regex;
 use crate::content::RootId;
 use crate::session::Protocol;
 use crate::vault::glob::{self, BadPattern};
+use crate::wire::http::authorization::Algorithm;
 use crate::wire::name::FileName;
 
 /// A row that asks for a password.
@@ -45,6 +46,8 @@ pub struct Requirement {
     pub basic: bool,
     /// It may be proven without being sent (RFC 7616).
     pub digest: bool,
+    /// Not only by MD5, but by SHA-256 as well.
+    pub sha256: bool,
     /// What the challenges call it. A phone keeps passwords by this name.
     pub realm: Box<str>,
 }
@@ -80,6 +83,12 @@ impl Requirement {
     #[must_use]
     pub fn allows(&self, user: &[u8]) -> bool {
         self.allowed.is_empty() || self.allowed.iter().any(|one| one.as_bytes() == user)
+    }
+
+    /// Whether a password may be proven by Digest with a hash.
+    #[must_use]
+    pub fn offers(&self, algorithm: Algorithm) -> bool {
+        self.digest && (self.sha256 || algorithm == Algorithm::Md5)
     }
 
     /// The ways in which a password may be shown over HTTP, in words.

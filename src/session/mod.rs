@@ -265,20 +265,8 @@ pub enum Refusal {
     ExpectationUnknown,
     /// No secret was sent, or a wrong one.
     Unauthorized,
-    /// A `[[protect]]` row asks for a password, and none was shown.
-    CredentialsMissing,
-    /// What was shown is no credentials that could be read, or not in a way that the row offers.
-    CredentialsUnusable,
-    /// The password is wrong, or the user is unknown.
-    CredentialsWrong,
-    /// The user's password is right, and the row is for others.
-    UserNotAllowed,
-    /// The response was made for an older challenge (HTTP, Digest).
-    ChallengeStale,
-    /// Too many passwords wait to be checked.
-    CredentialsUnchecked,
-    /// A `[[protect]]` row asks for a password, and TFTP has none.
-    PasswordOverTftp,
+    /// What a `[[protect]]` row asks for was not shown.
+    Credentials(CredentialFault),
     /// The vault is for phones with a client certificate.
     CertificateNeeded,
     /// Too many wrong secrets came from the address; it has to wait.
@@ -322,6 +310,25 @@ pub enum Refusal {
     ForeignHttp,
     /// What came is TLS where it had not been asked for.
     ForeignTls,
+}
+
+/// Why a client does not get what a `[[protect]]` row covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialFault {
+    /// No password was shown.
+    Missing,
+    /// What was shown cannot be read, or not in a way that the row offers.
+    Unusable,
+    /// The password is wrong, or the user is unknown.
+    Wrong,
+    /// The user's password is right, and the row is for others.
+    UserNotAllowed,
+    /// The response was made for an older challenge (HTTP, Digest).
+    Stale,
+    /// Too many passwords wait to be checked.
+    Unchecked,
+    /// TFTP has no passwords.
+    OverTftp,
 }
 
 /// Why this side could not go on.

@@ -3,7 +3,9 @@
 //! A closed table, so that no peer can make a label; it counts and writes nothing.
 
 use super::snmp::NoPassport;
-use super::{Abort, DataFault, Failure, Handshake, Outcome, Protocol, Refusal, Stall};
+use super::{
+    Abort, CredentialFault, DataFault, Failure, Handshake, Outcome, Protocol, Refusal, Stall,
+};
 use crate::content::files::Fault;
 use crate::content::{OpenError, StoreError};
 use crate::wire::http::request::Malformed;
@@ -112,16 +114,19 @@ labels! {
     Expectation "refused" "expectation_unknown": Outcome::Refused(Refusal::ExpectationUnknown),
     Unauthorized "refused" "unauthorized": Outcome::Refused(Refusal::Unauthorized),
     CredentialsMissing "refused" "credentials_missing":
-        Outcome::Refused(Refusal::CredentialsMissing),
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Missing)),
     CredentialsUnusable "refused" "credentials_unusable":
-        Outcome::Refused(Refusal::CredentialsUnusable),
-    CredentialsWrong "refused" "wrong_password": Outcome::Refused(Refusal::CredentialsWrong),
-    UserNotAllowed "refused" "user_not_allowed": Outcome::Refused(Refusal::UserNotAllowed),
-    ChallengeStale "refused" "challenge_stale": Outcome::Refused(Refusal::ChallengeStale),
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Unusable)),
+    CredentialsWrong "refused" "wrong_password":
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Wrong)),
+    UserNotAllowed "refused" "user_not_allowed":
+        Outcome::Refused(Refusal::Credentials(CredentialFault::UserNotAllowed)),
+    ChallengeStale "refused" "challenge_stale":
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Stale)),
     CredentialsUnchecked "refused" "credentials_unchecked":
-        Outcome::Refused(Refusal::CredentialsUnchecked),
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Unchecked)),
     PasswordOverTftp "refused" "password_over_tftp":
-        Outcome::Refused(Refusal::PasswordOverTftp),
+        Outcome::Refused(Refusal::Credentials(CredentialFault::OverTftp)),
     CertificateNeeded "refused" "certificate_needed":
         Outcome::Refused(Refusal::CertificateNeeded),
     SlowedDown "refused" "too_many_wrong_secrets": Outcome::Refused(Refusal::SlowedDown),

@@ -1,8 +1,8 @@
 //! What Digest needs of a password (RFC 7616, 3.4.2): the hash of user, realm and password, and
 //! whether a response was made with it.
 //!
-//! Whoever has this hash can pose as the user in its realm: it is as good as the password there, and
-//! quickly guessed from. So it is kept only where Digest is wanted.
+//! Whoever has this hash can pose as the user in its realm: it is as good as the password there,
+//! and quickly guessed from. So it is kept only where Digest is wanted.
 
 use std::fmt;
 

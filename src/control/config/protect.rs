@@ -27,7 +27,10 @@ const REALM_BYTES_MAX: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Basic,
+    /// By SHA-256 and by MD5.
     Digest,
+    /// By MD5 alone, for clients that look at the first challenge and know no other hash.
+    DigestMd5,
 }
 
 /// One text, or a list of them.
@@ -97,7 +100,7 @@ impl Protect {
         let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\';
         if realm.len() > REALM_BYTES_MAX || !realm.bytes().all(is_plain) {
             let text = format!(
-                "`realm` is {realm:?}; write up to {REALM_BYTES_MAX} plain letters without \" and \\"
+                "`realm` is {realm:?}; write up to {REALM_BYTES_MAX} letters without \" and \\"
             );
             found.fault(protect.realm.span(), text);
         }
@@ -128,6 +131,10 @@ impl Protect {
             && protocols.iter().all(|one| earlier.is_for(*one) || !self.is_for(*one))
     }
 
+    fn has_digest(&self) -> bool {
+        self.has(Scheme::Digest) || self.has(Scheme::DigestMd5)
+    }
+
     fn has(&self, scheme: Scheme) -> bool {
         self.schemes.contains(&scheme)
     }
@@ -136,7 +143,7 @@ impl Protect {
     pub(super) fn file_check(&self, here: impl Fn(&Path) -> PathBuf) -> FileCheck {
         FileCheck::Passwords {
             users: here(self.users.get_ref()),
-            realm: self.has(Scheme::Digest).then(|| self.realm.get_ref().as_str().into()),
+            realm: self.has_digest().then(|| self.realm.get_ref().as_str().into()),
             allowed: self.allowed.iter().map(|user| user.get_ref().as_str().into()).collect(),
         }
     }
@@ -158,7 +165,8 @@ pub(super) fn rows(
             users: here(row.users.get_ref()),
             allowed: row.allowed.iter().map(|user| user.get_ref().as_str().into()).collect(),
             basic: row.has(Scheme::Basic),
-            digest: row.has(Scheme::Digest),
+            digest: row.has(Scheme::Digest) || row.has(Scheme::DigestMd5),
+            sha256: row.has(Scheme::Digest),
             realm: row.realm.get_ref().as_str().into(),
         });
         for name in &row.names {
@@ -209,8 +217,8 @@ pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &
         };
         if let Some(earlier) = before().find(other_realm) {
             let text = format!(
-                "`realm` is not that of line {}, and `users` is the same file: what Digest needs of \
-                 it holds for one realm alone; name another file, or the same realm",
+                "`realm` is not that of line {}, and `users` is the same file: what Digest needs \
+                 of it holds for one realm alone; name another file, or the same realm",
                 found.line(&earlier.at)
             );
             found.fault(row.realm.span(), text);

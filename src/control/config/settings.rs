@@ -380,6 +380,7 @@ impl Roots {
         })
     }
 
+    /// Notes that there are too many.
     fn judge(&self, found: &mut Found) {
         if self.dirs.len() > ROOTS_MAX {
             let text = format!("there are more than {ROOTS_MAX} root directories; name fewer");

@@ -81,7 +81,8 @@ impl Read for Who {
 
 impl Read for Scheme {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
-        word(value, place, &[("basic", Scheme::Basic), ("digest", Scheme::Digest)])
+        let (basic, digest) = (("basic", Scheme::Basic), ("digest", Scheme::Digest));
+        word(value, place, &[basic, digest, ("digest-md5", Scheme::DigestMd5)])
     }
 }
 

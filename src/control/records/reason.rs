@@ -7,7 +7,7 @@ use tracing::Level;
 use crate::content::files::{BadPath, Fault, Why};
 use crate::content::{OpenError, StoreError};
 use crate::session::snmp::NoPassport;
-use crate::session::{Abort, Failure, Handshake, Outcome, Refusal, Stall, Verb};
+use crate::session::{Abort, CredentialFault, Failure, Handshake, Outcome, Refusal, Stall, Verb};
 use crate::wire::http::request::Malformed;
 use crate::wire::name::BadName;
 
@@ -187,21 +187,7 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
         Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
         Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
-        // What every client asks first that does not send its password at once.
-        Refusal::CredentialsMissing => ("credentials missing", Level::INFO),
-        Refusal::CredentialsUnusable => (CREDENTIALS_UNUSABLE, Level::WARN),
-        Refusal::CredentialsWrong => ("wrong password, or no such user", Level::WARN),
-        Refusal::UserNotAllowed => ("the user is none that [[protect]] asks for", Level::WARN),
-        Refusal::ChallengeStale => {
-            ("the challenge is too old: the phone gets another", Level::INFO)
-        }
-        Refusal::CredentialsUnchecked => {
-            ("too many passwords wait to be checked; the phone is told to come again", Level::WARN)
-        }
-        Refusal::PasswordOverTftp => (
-            "[[protect]] covers the name, and TFTP has no passwords: see `protocols` there",
-            Level::WARN,
-        ),
+        Refusal::Credentials(fault) => credentials_reason(fault),
         Refusal::CertificateNeeded => (CERTIFICATE_NEEDED, Level::WARN),
         Refusal::VaultBound => (VAULT_BOUND, Level::WARN),
         Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
@@ -249,6 +235,27 @@ fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
         Refusal::ForeignTls => {
             ("the client spoke TLS without AUTH TLS; give it the port of `tls_listen`", Level::WARN)
         }
+    }
+}
+
+/// Why a client does not get what is protected.
+fn credentials_reason(fault: CredentialFault) -> (&'static str, Level) {
+    match fault {
+        // What every client asks first that does not send its password at once.
+        CredentialFault::Missing => ("credentials missing", Level::INFO),
+        CredentialFault::Unusable => (CREDENTIALS_UNUSABLE, Level::WARN),
+        CredentialFault::Wrong => ("wrong password, or no such user", Level::WARN),
+        CredentialFault::UserNotAllowed => {
+            ("the user is none that [[protect]] asks for", Level::WARN)
+        }
+        CredentialFault::Stale => ("the challenge is too old: the phone gets another", Level::INFO),
+        CredentialFault::Unchecked => {
+            ("too many passwords wait to be checked; the phone is told to come again", Level::WARN)
+        }
+        CredentialFault::OverTftp => (
+            "[[protect]] covers the name, and TFTP has no passwords: see `protocols` there",
+            Level::WARN,
+        ),
     }
 }
 

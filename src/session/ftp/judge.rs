@@ -9,7 +9,7 @@ use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Decision, Denial, Operation, Resource};
 use crate::session::ftp::login::said;
 use crate::session::ftp::session::{Goal, Session};
-use crate::session::{Refusal, Subject, Turn};
+use crate::session::{CredentialFault, Refusal, Subject, Turn};
 use crate::vault::deed::Precondition;
 use crate::vault::quarantine::{Stranger, quarantine};
 use crate::vault::upload::{Deletion, Upload};
@@ -31,12 +31,12 @@ impl No {
     fn password_needed(session: &Session) -> No {
         match &session.proof {
             None => No::new(
-                Refusal::CredentialsMissing,
+                Refusal::Credentials(CredentialFault::Missing),
                 Code::NOT_LOGGED_IN,
                 "That is served for a password alone: log in as somebody who has one.",
             ),
             Some(_) => No::new(
-                Refusal::UserNotAllowed,
+                Refusal::Credentials(CredentialFault::UserNotAllowed),
                 Code::UNAVAILABLE,
                 "That is served to other users alone.",
             ),

@@ -15,7 +15,7 @@ use crate::session::ftp::limits::Administrators;
 use crate::session::ftp::session::{Stage, State, Told, User, What, Who, Whose};
 use crate::session::snmp::{Asked, NoPassport, Passport};
 use crate::session::stream::ConnectionId;
-use crate::session::{Outcome, Protocol, Refusal, Subject, Turn, Verb};
+use crate::session::{CredentialFault, Outcome, Protocol, Refusal, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
 use crate::vault::deed::{Denied, Login, LoginSecret};
 use crate::vault::names::Item;
@@ -162,12 +162,14 @@ impl Engine {
                 let text = format!("Too many wrong passwords from here; wait {wait_s} seconds.");
                 (Refusal::SlowedDown, text)
             }
-            Denied::Busy | Denied::Io | Denied::Full | Denied::TooMuch(_) | Denied::Forbidden => {
-                (Refusal::CredentialsUnchecked, "The password cannot be checked now.".to_owned())
-            }
-            Denied::NotThere | Denied::Unauthorized | Denied::Precondition => {
-                (Refusal::CredentialsWrong, "Name or password is wrong.".to_owned())
-            }
+            Denied::Busy | Denied::Io | Denied::Full | Denied::TooMuch(_) | Denied::Forbidden => (
+                Refusal::Credentials(CredentialFault::Unchecked),
+                "The password cannot be checked now.".to_owned(),
+            ),
+            Denied::NotThere | Denied::Unauthorized | Denied::Precondition => (
+                Refusal::Credentials(CredentialFault::Wrong),
+                "Name or password is wrong.".to_owned(),
+            ),
         };
         let ends = session.failed_logins >= most || no == Refusal::SlowedDown;
         let told = Told::new(said(name), Verb::LogIn, turn.now);

@@ -14,7 +14,7 @@ use crate::session::http::nonces::{Nonce, NonceId, Nonces};
 use crate::session::http::refusal::No;
 use crate::session::http::request::Judged;
 use crate::session::stream::ConnectionId;
-use crate::session::{Refusal, Turn, WORDS_BYTES_MAX, clip};
+use crate::session::{CredentialFault, Refusal, Turn, WORDS_BYTES_MAX, clip};
 use crate::vault::deed::{Denied, Login, LoginSecret};
 use crate::wire::http::auth;
 use crate::wire::http::authorization::{self, Algorithm, DigestCredentials};
@@ -36,9 +36,9 @@ pub(super) struct Challenge {
 impl Challenge {
     /// The strongest way first (RFC 7616, 3.7).
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        let Requirement { realm, digest, basic, .. } = &*self.requirement;
-        let algorithms = [Algorithm::Sha256, Algorithm::Md5].into_iter().filter(|_| *digest);
-        for algorithm in algorithms {
+        let Requirement { realm, digest, sha256, basic, .. } = &*self.requirement;
+        let algorithms = [(Algorithm::Sha256, *sha256), (Algorithm::Md5, true)];
+        for (algorithm, _) in algorithms.into_iter().filter(|(_, offered)| *digest && *offered) {
             let stale = if self.stale { ", stale=true" } else { "" };
             let (algorithm, nonce) = (algorithm.name(), &self.nonce.0);
             let challenge = format!(
@@ -82,10 +82,15 @@ impl Engine {
         };
         let Some(value) = head.authorization else {
             turn.counters.credentials_missing.up();
-            return Err(self.challenge(id, &requirement, Refusal::CredentialsMissing, turn));
+            return Err(self.challenge(
+                id,
+                &requirement,
+                Refusal::Credentials(CredentialFault::Missing),
+                turn,
+            ));
         };
         let shown = match authorization::digest(value) {
-            Some(Ok(shown)) if requirement.digest => Shown::Digest(shown),
+            Some(Ok(shown)) if requirement.offers(shown.algorithm) => Shown::Digest(shown),
             Some(_) => Shown::Nothing,
             None => match auth::basic(value) {
                 Some((name, password)) if requirement.basic => Shown::Basic(name, password),
@@ -94,7 +99,7 @@ impl Engine {
         };
         let (name, secret, nonce) = match shown {
             Shown::Nothing => {
-                let no = Refusal::CredentialsUnusable;
+                let no = Refusal::Credentials(CredentialFault::Unusable);
                 return Err(self.challenge(id, &requirement, no, turn));
             }
             Shown::Basic(name, password) => (name, LoginSecret::Password(password), None),
@@ -103,14 +108,17 @@ impl Engine {
                 let key = &turn.snapshot.policy.http.challenge_key;
                 if !is_target(&shown.uri, head.target) {
                     // RFC 7616, 3.4.6.
-                    return Err(No::new(Status::BAD_REQUEST, Refusal::CredentialsUnusable));
+                    return Err(No::new(
+                        Status::BAD_REQUEST,
+                        Refusal::Credentials(CredentialFault::Unusable),
+                    ));
                 }
                 if *shown.realm != *requirement.realm.as_bytes() {
-                    let no = Refusal::CredentialsUnusable;
+                    let no = Refusal::Credentials(CredentialFault::Unusable);
                     return Err(self.challenge(id, &requirement, no, turn));
                 }
                 let Some(nonce) = Nonces::read(key, client, &shown.nonce, turn.now) else {
-                    let no = Refusal::ChallengeStale;
+                    let no = Refusal::Credentials(CredentialFault::Stale);
                     return Err(self.challenge(id, &requirement, no, turn));
                 };
                 let (name, count) = (shown.username.clone(), shown.count());
@@ -121,7 +129,12 @@ impl Engine {
         self.note_user(id, &name);
         if !requirement.allows(&name) {
             turn.counters.credentials_wrong.up();
-            return Err(self.challenge(id, &requirement, Refusal::UserNotAllowed, turn));
+            return Err(self.challenge(
+                id,
+                &requirement,
+                Refusal::Credentials(CredentialFault::UserNotAllowed),
+                turn,
+            ));
         }
         let users = requirement.users.clone();
         let proof = Proof { users: users.clone(), user: (&*name).into() };
@@ -158,7 +171,12 @@ impl Engine {
             },
             Err(Denied::Unauthorized | Denied::NotThere) => {
                 turn.counters.credentials_wrong.up();
-                self.challenge(id, &proving.requirement, Refusal::CredentialsWrong, turn)
+                self.challenge(
+                    id,
+                    &proving.requirement,
+                    Refusal::Credentials(CredentialFault::Wrong),
+                    turn,
+                )
             }
             Err(Denied::SlowedDown(wait)) => No::too_many(Refusal::SlowedDown, wait),
             Err(
@@ -168,7 +186,7 @@ impl Engine {
                 | Denied::TooMuch(_)
                 | Denied::Forbidden
                 | Denied::Precondition,
-            ) => No::busy(Refusal::CredentialsUnchecked),
+            ) => No::busy(Refusal::Credentials(CredentialFault::Unchecked)),
         };
         self.refuse(id, no, turn);
         self.resume(id, turn);
@@ -183,7 +201,12 @@ impl Engine {
         if let Some((nonce, count)) = proving.nonce
             && !self.nonces.take(nonce, count, turn.counters, turn.now)
         {
-            return Err(self.challenge(id, &proving.requirement, Refusal::ChallengeStale, turn));
+            return Err(self.challenge(
+                id,
+                &proving.requirement,
+                Refusal::Credentials(CredentialFault::Stale),
+                turn,
+            ));
         }
         // It has been read before, perhaps by limits that a reload has made narrower since.
         let raw = &*proving.raw;
@@ -209,7 +232,7 @@ impl Engine {
         };
         let key = &turn.snapshot.policy.http.challenge_key;
         let nonce = self.nonces.make(key, client, turn.now);
-        let stale = refusal == Refusal::ChallengeStale;
+        let stale = refusal == Refusal::Credentials(CredentialFault::Stale);
         No::challenge(refusal, Challenge { requirement: Arc::clone(requirement), nonce, stale })
     }
 

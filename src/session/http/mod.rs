@@ -2,10 +2,10 @@
 //!
 //! `engine.rs` owns a worker's connections, `connections.rs` speaks with their sockets;
 //! `request.rs` judges requests, `changes.rs` those that change something; `credentials.rs` asks
-//! for passwords; `answer.rs` hears the loader and the vault, `late.rs` for those who have left;
-//! `body.rs` takes what phones send; `compose.rs` makes answers, `reply.rs` lends them in pieces;
-//! `ending.rs` ends. None of them opens, sends, waits or reads a clock, and nothing depends on how
-//! bytes were cut on the way.
+//! for passwords, `nonces.rs` seals its challenges; `answer.rs` hears the loader and the vault,
+//! `late.rs` for those who have left; `body.rs` takes what phones send; `compose.rs` makes answers,
+//! `reply.rs` lends them in pieces; `ending.rs` ends. None of them opens, sends, waits or reads a
+//! clock, and nothing depends on how bytes were cut on the way.
 
 mod answer;
 mod body;

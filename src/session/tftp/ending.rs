@@ -299,7 +299,7 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::AccessDenied | Refusal::UploadNotAllowed | Refusal::Unauthorized => {
             (ErrorCode::ACCESS, "Denied")
         }
-        Refusal::PasswordOverTftp => (ErrorCode::ACCESS, "Protected"),
+        Refusal::Credentials(_) => (ErrorCode::ACCESS, "Protected"),
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
         // Met with silence, or with this where it is not.
@@ -323,12 +323,6 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         | Refusal::RangeNotSatisfiable
         | Refusal::PreconditionFailed
         | Refusal::ExpectationUnknown
-        | Refusal::CredentialsMissing
-        | Refusal::CredentialsUnusable
-        | Refusal::CredentialsWrong
-        | Refusal::UserNotAllowed
-        | Refusal::ChallengeStale
-        | Refusal::CredentialsUnchecked
         | Refusal::CertificateNeeded
         | Refusal::SlowedDown
         | Refusal::VaultBound

@@ -411,7 +411,7 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
             words: None,
         }))),
         // TFTP has no passwords.
-        Action::NeedsCredentials { .. } => Err(Refusal::PasswordOverTftp),
+        Action::NeedsCredentials { .. } => Err(Refusal::Credentials(CredentialFault::OverTftp)),
         // Never decided for TFTP: it reaches neither the CA's certificate nor the vault, deletes
         // nothing, and cannot send anybody elsewhere.
         Action::ServeCa(_)

@@ -149,7 +149,7 @@ fn parse(list: &[u8]) -> Result<DigestCredentials, BadDigest> {
     if response.len() != algorithm.hex_len() || !response.iter().all(u8::is_ascii_hexdigit) {
         return Err(BadDigest::Syntax);
     }
-    // The form of RFC 2069, without `qop`, was not offered: who sees one response can send it again.
+    // The form of RFC 2069, without `qop`, was not offered: what was seen once could be sent again.
     if !parameters.need("qop")?.eq_ignore_ascii_case(b"auth") {
         return Err(BadDigest::NotOffered);
     }

@@ -31,6 +31,7 @@ fn a_row_has_the_defaults_that_the_template_tells() {
         allowed: Vec::new(),
         basic: true,
         digest: false,
+        sha256: false,
         realm: "Ringpost".into(),
     };
     assert_eq!(*rows[0].requirement, expected);
@@ -62,10 +63,10 @@ fn what_a_row_cannot_hold_is_told_with_its_mend() {
     for (row, message) in [
         ("protocols = [\"telnet\"]", "\"tftp\" or \"http\" or \"https\" or \"ftp\""),
         ("protocols = []", "`protocols` is empty; write [\"http\", \"https\", \"ftp\"]"),
-        ("scheme = [\"ntlm\"]", "\"basic\" or \"digest\""),
+        ("scheme = [\"ntlm\"]", "\"basic\" or \"digest\" or \"digest-md5\""),
         ("root = [\"other\"]", "no listener has for a root, so nothing would be protected"),
         ("name = [\"../x\"]", "will not do"),
-        ("realm = \"a\\\"b\"", "plain letters"),
+        ("realm = \"a\\\"b\"", "letters without"),
         ("allow_users = [\"a:b\"]", "cannot hold ':'"),
         ("users = \"common/p\"", "served to every phone"),
         ("password = \"x\"", "`password` is no key of `[[protect]]`"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::policy::protect::{Protection, Requirement};
-use crate::session::Record;
+use crate::session::{CredentialFault, Record};
 
 /// A row for names of which the users' file is that of phones, in the model.
 fn row(pattern: &str, allowed: &[&str]) -> Protection {
@@ -40,7 +40,10 @@ fn a_protected_file_is_for_those_who_logged_in_by_a_password() {
     let mut anonymous = bench(|_| {}).logged_in();
     for command in ["RETR a.txt", "SIZE a.txt", "MDTM a.txt", "STOR x.log", "APPE x.log"] {
         assert_eq!(anonymous.say(command), [530], "{command}");
-        assert_eq!(last(&anonymous).outcome, Outcome::Refused(Refusal::CredentialsMissing));
+        assert_eq!(
+            last(&anonymous).outcome,
+            Outcome::Refused(Refusal::Credentials(CredentialFault::Missing))
+        );
     }
     assert_eq!(anonymous.fetch("empty").0, [125, 226]);
     let mut phone = with_password(bench(|_| {}));
@@ -70,7 +73,10 @@ fn a_wrong_password_is_refused_and_counted_as_an_administrators_is() {
     let mut bench = bench(|_| {});
     bench.say("USER PlcmSpIp");
     assert_eq!(bench.say("PASS secret"), [530]);
-    assert_eq!(last(&bench).outcome, Outcome::Refused(Refusal::CredentialsWrong));
+    assert_eq!(
+        last(&bench).outcome,
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Wrong))
+    );
     bench.say("USER nobody");
     assert_eq!(bench.say("PASS secret2"), [530]);
     bench.say("USER PlcmSpIp");
@@ -84,7 +90,10 @@ fn another_user_than_the_row_asks_for_is_told_so() {
         policy.protections.0 = vec![row("a.txt", &["other"])];
     }));
     assert_eq!(phone.say("RETR a.txt"), [550]);
-    assert_eq!(last(&phone).outcome, Outcome::Refused(Refusal::UserNotAllowed));
+    assert_eq!(
+        last(&phone).outcome,
+        Outcome::Refused(Refusal::Credentials(CredentialFault::UserNotAllowed))
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::admission::access::{List, NamedList, Range};
 use crate::content::RootId;
 use crate::policy::protect::{Protection, Requirement};
 use crate::session::http::nonces::NONCE_LIFE;
-use crate::session::{Protocol, Refusal};
+use crate::session::{CredentialFault, Protocol, Refusal};
 use crate::vault::deed::{Auth, Login, LoginSecret};
 use crate::vault::upload::{Existing, Rule};
 
@@ -21,6 +21,7 @@ fn row(pattern: &str, users: &str) -> Protection {
         allowed: Vec::new(),
         basic: true,
         digest: true,
+        sha256: true,
         realm: "Here".into(),
     };
     let mut row = Protection::new(pattern).unwrap();
@@ -70,7 +71,10 @@ fn a_protected_name_is_served_for_its_password_alone_whether_it_is_there_or_not(
     let mut bench = bench();
     for path in ["/a.txt", "/A.TXT?x=1", "/none.log"] {
         assert_eq!(bench.get(path).status, 401, "{path}");
-        assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::CredentialsMissing));
+        assert_eq!(
+            bench.last().outcome,
+            Outcome::Refused(Refusal::Credentials(CredentialFault::Missing))
+        );
     }
     assert_eq!(bench.get("/none.txt").status, 404);
     assert_eq!(bench.get("/b.bin").status, 200);
@@ -81,7 +85,10 @@ fn a_protected_name_is_served_for_its_password_alone_whether_it_is_there_or_not(
     assert_eq!(bench.ask_with("GET /none.log", &[&right]).status, 404);
     let wrong = bench.ask_with("GET /a.txt", &[&basic("ann", "other")]);
     assert_eq!(wrong.status, 401);
-    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::CredentialsWrong));
+    assert_eq!(
+        bench.last().outcome,
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Wrong))
+    );
     assert_eq!(bench.last().user.as_deref(), Some(b"ann".as_slice()));
     let counters = &bench.world.counters;
     assert_eq!((counters.credentials_missing.value(), counters.credentials_wrong.value()), (3, 1));
@@ -89,11 +96,11 @@ fn a_protected_name_is_served_for_its_password_alone_whether_it_is_there_or_not(
 
 #[test]
 fn the_strongest_way_is_offered_first_and_none_that_the_row_does_not_have() {
-    let offered = |has_basic: bool, has_digest: bool| {
+    let offered = |has_basic: bool, has_digest: bool, has_sha256: bool| {
         let mut bench = bench();
         bench.world.reload(|policy| {
             let row = Arc::make_mut(&mut policy.protections.0[0].requirement);
-            (row.basic, row.digest) = (has_basic, has_digest);
+            (row.basic, row.digest, row.sha256) = (has_basic, has_digest, has_sha256);
         });
         bench.send(&head("GET /a.txt", &[]));
         let raw = String::from_utf8(bench.raw()).unwrap();
@@ -107,9 +114,10 @@ fn the_strongest_way_is_offered_first_and_none_that_the_row_does_not_have() {
         let by_basic = bench.ask_with("GET /a.txt", &[&basic("ann", "secret")]).status;
         (kinds, by_basic)
     };
-    assert_eq!(offered(true, true), ("Digest SHA-256; Digest MD5; Basic ".into(), 200));
-    assert_eq!(offered(true, false), ("Basic ".into(), 200));
-    assert_eq!(offered(false, true), ("Digest SHA-256; Digest MD5".into(), 401));
+    assert_eq!(offered(true, true, true), ("Digest SHA-256; Digest MD5; Basic ".into(), 200));
+    assert_eq!(offered(true, true, false), ("Digest MD5; Basic ".into(), 200));
+    assert_eq!(offered(true, false, true), ("Basic ".into(), 200));
+    assert_eq!(offered(false, true, true), ("Digest SHA-256; Digest MD5".into(), 401));
 }
 
 #[test]
@@ -219,7 +227,7 @@ fn who_guesses_waits_and_who_cannot_be_checked_comes_again() {
     let mut bench = bench();
     bench.answers = false;
     for (fault, status, refusal) in
-        [(2, 429, Refusal::SlowedDown), (3, 503, Refusal::CredentialsUnchecked)]
+        [(2, 429, Refusal::SlowedDown), (3, 503, Refusal::Credentials(CredentialFault::Unchecked))]
     {
         bench.send(&get("/a.txt", "secret"));
         bench.answer(fault);
@@ -244,7 +252,10 @@ fn a_right_password_of_another_user_is_not_one_that_the_row_asks_for() {
         row.allowed = vec!["bob".into()];
     });
     assert_eq!(bench.ask_with("GET /a.txt", &[&basic("ann", "secret")]).status, 401);
-    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::UserNotAllowed));
+    assert_eq!(
+        bench.last().outcome,
+        Outcome::Refused(Refusal::Credentials(CredentialFault::UserNotAllowed))
+    );
     assert_eq!(bench.ask_with("GET /a.txt", &[&basic("bob", "secret")]).status, 200);
 }
 
@@ -261,7 +272,10 @@ fn a_digest_is_good_for_its_own_target_and_once() {
     let again = bench.ask_with(&format!("GET {target}"), &[&digest(target, &nonce, 1)]);
     assert_eq!(again.status, 401);
     assert!(again.field("www-authenticate").ends_with("stale=true"), "it was used");
-    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::ChallengeStale));
+    assert_eq!(
+        bench.last().outcome,
+        Outcome::Refused(Refusal::Credentials(CredentialFault::Stale))
+    );
     assert_eq!(ask(&mut bench, &digest(target, &nonce, 2)), 200);
     assert_eq!(ask(&mut bench, &digest("http://server/a.txt?mac=1", &nonce, 3)), 200);
 }
@@ -314,7 +328,10 @@ fn credentials_that_cannot_be_read_are_answered_with_a_challenge() {
     for value in ["Basic !", "Digest username", "Digest x=y", "Bearer x", "Negotiate abc="] {
         let reply = bench.ask_with("GET /a.txt", &[&format!("Authorization: {value}")]);
         assert_eq!(reply.status, 401, "{value}");
-        assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::CredentialsUnusable));
+        assert_eq!(
+            bench.last().outcome,
+            Outcome::Refused(Refusal::Credentials(CredentialFault::Unusable))
+        );
     }
 }
 

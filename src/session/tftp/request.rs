@@ -23,7 +23,7 @@ use crate::session::tftp::receive::{self, Receiving};
 use crate::session::tftp::send::{self, Sending};
 use crate::session::tftp::transfer::{Asked, Caps, File, State, Target, Transfer, TransferId};
 use crate::session::timer::Deadline;
-use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
+use crate::session::{CredentialFault, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
 use crate::time::Duration;
 use crate::wire::tftp::{Control, Malformed, Mode, Request};
 

@@ -515,9 +515,11 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     let results = answers.into_inner().unwrap();
     let results: HashMap<_, _> = results
         .into_iter()
-        .map(|answer| match answer {
-            Answer::Login { ticket: Ticket(ticket), result } => (ticket, result),
-            other => panic!("{other:?}"),
+        .map(|answer| {
+            let Answer::Login { ticket: Ticket(ticket), result } = answer else {
+                panic!("{answer:?}")
+            };
+            (ticket, result)
         })
         .collect();
     assert_eq!(results.len(), 1_500);

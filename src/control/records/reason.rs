@@ -142,100 +142,109 @@ const CREDENTIALS_UNUSABLE: &str = "the credentials cannot be read, or are of a 
 const VAULT_BOUND: &str = "the address has stored as much as it may within an hour: see \
      `bytes_per_hour` and `new_per_hour` in [vault]";
 
-fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
-    match refusal {
-        Refusal::Malformed => ("the request breaks the protocol", Level::WARN),
-        Refusal::RequestTooLong => {
-            ("the request is longer than the 512 bytes that RFC 2347 allows", Level::WARN)
+/// A table of refusals: what each says in the log, and how loudly.
+macro_rules! refusals {
+    ($($refusal:pat => $told:expr),* $(,)?) => {
+        fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
+            match refusal {
+                $($refusal => $told),*
+            }
         }
-        Refusal::SizeDiffers => {
-            ("the phone sent another number of bytes than its tsize had said", Level::WARN)
-        }
-        Refusal::BadName(why) => name_reason(why),
-        Refusal::BadEscape => {
-            ("the name is hidden behind escapes that no client needs", Level::WARN)
-        }
-        Refusal::BadPath(why) => (path_reason(why), Level::WARN),
-        // Phones ask for many files that need not exist: that is how they find those that do.
-        Refusal::NoSuchFile => ("no such file", Level::INFO),
-        Refusal::Unavailable => ("the name may be one of what cannot be read now", Level::ERROR),
-        Refusal::TooManyMisses { first: _ } => (MISSES, Level::WARN),
-        Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
-        Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
-        Refusal::UploadTooLarge => {
-            ("larger than `max` of its [[upload]] row or of [vault]", Level::WARN)
-        }
-        Refusal::ModeUnknown => ("the mode is neither octet nor netascii", Level::WARN),
-        Refusal::NoSlot => ("all places are taken (clients_max)", Level::WARN),
-        Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
-        Refusal::Stopping => ("the server is about to stop", Level::INFO),
-        Refusal::MethodNotAllowed => ("the method is not for this file", Level::WARN),
-        Refusal::NotImplemented => ("the method is not served", Level::WARN),
-        Refusal::BadRequest(fault) => (fault_reason(fault), Level::WARN),
-        Refusal::Multipart => ("the body is multipart, and not the bytes of a file", Level::WARN),
-        Refusal::Coded => {
-            ("the body is compressed (Content-Encoding), and would be served so", Level::WARN)
-        }
-        Refusal::Misdirected => {
-            ("the target is for the other kind of connection, with TLS or without", Level::WARN)
-        }
-        Refusal::BodyMemory => (BODY_MEMORY, Level::WARN),
-        Refusal::BodyMemoryShare => (BODY_MEMORY_SHARE, Level::WARN),
-        Refusal::UploadMemory => (UPLOAD_MEMORY, Level::WARN),
-        Refusal::LengthRequired => ("the body has no length", Level::WARN),
-        Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
-        Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
-        Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
-        Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
-        Refusal::Credentials(fault) => credentials_reason(fault),
-        Refusal::CertificateNeeded => (CERTIFICATE_NEEDED, Level::WARN),
-        Refusal::VaultBound => (VAULT_BOUND, Level::WARN),
-        Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
-        Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
-        Refusal::TooManyConnections => (TOO_MANY_CONNECTIONS, Level::WARN),
-        Refusal::TooManyStrangers => (
-            "clients outside the access list have all the connections that they may have: an \
-             eighth",
-            Level::WARN,
-        ),
-        Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
-        Refusal::Unidentified(why) => (passport_reason(why), Level::WARN),
-        Refusal::NobodyLoggedIn => ("nobody is logged in at the phone (SNMP)", Level::WARN),
-        Refusal::NoMiddle => (
-            "REST came before a command that stores whole files, appends or makes new ones",
-            Level::WARN,
-        ),
-        Refusal::ExtensionUnnamable => (
-            "the extension that is logged in at the phone can be no file name, so the vault keeps \
-             no data of it",
-            Level::WARN,
-        ),
-        Refusal::OtherExtension => {
-            ("another extension is logged in at the phone than the name carries", Level::WARN)
-        }
-        Refusal::ExtensionMissing => (
-            "the name carries no extension, and `bypass` keeps the phone from being asked",
-            Level::WARN,
-        ),
-        Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
-        Refusal::Files(fault) => (files_reason(fault), Level::INFO),
-        Refusal::Conflict(fault) => (failure_reason(Failure::Store(fault)), Level::WARN),
-        Refusal::SizeOfText => {
-            ("SIZE was asked for in TYPE A: how long a text is then is not known", Level::INFO)
-        }
-        Refusal::SizeOfVault => {
-            ("the vault tells size and date of what it keeps with the file alone", Level::INFO)
-        }
-        Refusal::AdministratorsOnly => {
-            ("the command is for administrators, and a phone is logged in", Level::WARN)
-        }
-        Refusal::ForeignHttp => {
-            ("what came is HTTP and no FTP: the session was ended", Level::WARN)
-        }
-        Refusal::ForeignTls => {
-            ("the client spoke TLS without AUTH TLS; give it the port of `tls_listen`", Level::WARN)
-        }
-    }
+    };
+}
+
+refusals! {
+    Refusal::Malformed => ("the request breaks the protocol", Level::WARN),
+    Refusal::RequestTooLong => {
+        ("the request is longer than the 512 bytes that RFC 2347 allows", Level::WARN)
+    },
+    Refusal::SizeDiffers => {
+        ("the phone sent another number of bytes than its tsize had said", Level::WARN)
+    },
+    Refusal::BadName(why) => name_reason(why),
+    Refusal::BadEscape => {
+        ("the name is hidden behind escapes that no client needs", Level::WARN)
+    },
+    Refusal::BadPath(why) => (path_reason(why), Level::WARN),
+    // Phones ask for many files that need not exist: that is how they find those that do.
+    Refusal::NoSuchFile => ("no such file", Level::INFO),
+    Refusal::Unavailable => ("the name may be one of what cannot be read now", Level::ERROR),
+    Refusal::TooManyMisses { first: _ } => (MISSES, Level::WARN),
+    Refusal::AccessDenied => ("the phone is not on the access list", Level::WARN),
+    Refusal::UploadNotAllowed => ("no [[upload]] row allows this name", Level::WARN),
+    Refusal::UploadTooLarge => {
+        ("larger than `max` of its [[upload]] row or of [vault]", Level::WARN)
+    },
+    Refusal::ModeUnknown => ("the mode is neither octet nor netascii", Level::WARN),
+    Refusal::NoSlot => ("all places are taken (clients_max)", Level::WARN),
+    Refusal::TooManyTransfers => ("too many transfers are open (transfers_max)", Level::WARN),
+    Refusal::Stopping => ("the server is about to stop", Level::INFO),
+    Refusal::MethodNotAllowed => ("the method is not for this file", Level::WARN),
+    Refusal::NotImplemented => ("the method is not served", Level::WARN),
+    Refusal::BadRequest(fault) => (fault_reason(fault), Level::WARN),
+    Refusal::Multipart => ("the body is multipart, and not the bytes of a file", Level::WARN),
+    Refusal::Coded => {
+        ("the body is compressed (Content-Encoding), and would be served so", Level::WARN)
+    },
+    Refusal::Misdirected => {
+        ("the target is for the other kind of connection, with TLS or without", Level::WARN)
+    },
+    Refusal::BodyMemory => (BODY_MEMORY, Level::WARN),
+    Refusal::BodyMemoryShare => (BODY_MEMORY_SHARE, Level::WARN),
+    Refusal::UploadMemory => (UPLOAD_MEMORY, Level::WARN),
+    Refusal::LengthRequired => ("the body has no length", Level::WARN),
+    Refusal::RangeNotSatisfiable => ("no such range in the file", Level::INFO),
+    Refusal::PreconditionFailed => ("a condition of the request does not hold", Level::INFO),
+    Refusal::ExpectationUnknown => ("the phone expects what is not offered", Level::WARN),
+    Refusal::Unauthorized => ("no secret was sent, or a wrong one", Level::WARN),
+    Refusal::Credentials(fault) => credentials_reason(fault),
+    Refusal::CertificateNeeded => (CERTIFICATE_NEEDED, Level::WARN),
+    Refusal::VaultBound => (VAULT_BOUND, Level::WARN),
+    Refusal::SlowedDown => ("too many wrong secrets came from the address", Level::WARN),
+    Refusal::TooSlow => ("the request or its body came too slowly", Level::WARN),
+    Refusal::TooManyConnections => (TOO_MANY_CONNECTIONS, Level::WARN),
+    Refusal::TooManyStrangers => (
+        "clients outside the access list have all the connections that they may have: an \
+         eighth",
+        Level::WARN,
+    ),
+    Refusal::Handshake(why) => (handshake_reason(why), Level::WARN),
+    Refusal::Unidentified(why) => (passport_reason(why), Level::WARN),
+    Refusal::NobodyLoggedIn => ("nobody is logged in at the phone (SNMP)", Level::WARN),
+    Refusal::NoMiddle => (
+        "REST came before a command that stores whole files, appends or makes new ones",
+        Level::WARN,
+    ),
+    Refusal::ExtensionUnnamable => (
+        "the extension that is logged in at the phone can be no file name, so the vault keeps \
+         no data of it",
+        Level::WARN,
+    ),
+    Refusal::OtherExtension => {
+        ("another extension is logged in at the phone than the name carries", Level::WARN)
+    },
+    Refusal::ExtensionMissing => (
+        "the name carries no extension, and `bypass` keeps the phone from being asked",
+        Level::WARN,
+    ),
+    Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
+    Refusal::Files(fault) => (files_reason(fault), Level::INFO),
+    Refusal::Conflict(fault) => (failure_reason(Failure::Store(fault)), Level::WARN),
+    Refusal::SizeOfText => {
+        ("SIZE was asked for in TYPE A: how long a text is then is not known", Level::INFO)
+    },
+    Refusal::SizeOfVault => {
+        ("the vault tells size and date of what it keeps with the file alone", Level::INFO)
+    },
+    Refusal::AdministratorsOnly => {
+        ("the command is for administrators, and a phone is logged in", Level::WARN)
+    },
+    Refusal::ForeignHttp => {
+        ("what came is HTTP and no FTP: the session was ended", Level::WARN)
+    },
+    Refusal::ForeignTls => {
+        ("the client spoke TLS without AUTH TLS; give it the port of `tls_listen`", Level::WARN)
+    },
 }
 
 /// Why a client does not get what is protected.

@@ -16,6 +16,8 @@ pub mod files;
 pub mod hasher;
 pub mod index;
 #[cfg(feature = "server")]
+mod links;
+#[cfg(feature = "server")]
 pub mod loader;
 #[cfg(feature = "server")]
 mod loader_config;

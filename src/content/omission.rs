@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Paths that are remembered one by one; of those beyond only the number is known.
+/// Paths that are remembered one by one for each reason; of those beyond only the number is known.
 pub const OMITTED_MAX: usize = 4_096;
 
 /// Why something on the disk is not in the index.
@@ -89,6 +89,8 @@ pub type Omissions = BTreeMap<Omission, Omitted>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OmissionList {
     by_path: BTreeMap<Box<str>, (Omission, Box<str>)>,
+    /// How many of them there are, by reason.
+    remembered: BTreeMap<Omission, usize>,
     /// How many there are beyond [`OMITTED_MAX`], by reason.
     beyond: BTreeMap<Omission, usize>,
     /// Folded paths of what cannot be read; a name beneath one of them may well be a file.
@@ -98,10 +100,13 @@ pub struct OmissionList {
 impl OmissionList {
     /// Notes that a path is left out.
     pub fn insert(&mut self, path: &str, omission: Omission, why: &str) {
-        if self.by_path.len() >= OMITTED_MAX && !self.by_path.contains_key(path) {
+        let of_reason = self.remembered.get(&omission).copied().unwrap_or_default();
+        if of_reason >= OMITTED_MAX && !self.by_path.contains_key(path) {
             *self.beyond.entry(omission).or_default() += 1;
             return;
         }
+        self.remove(path);
+        *self.remembered.entry(omission).or_default() += 1;
         if omission == Omission::Unreadable {
             self.unreadable.insert(fold(path));
         }
@@ -110,11 +115,13 @@ impl OmissionList {
 
     /// Notes that a path is not left out any more, and says whether it was.
     pub fn remove(&mut self, path: &str) -> bool {
-        let was_there = self.by_path.remove(path).is_some();
-        if was_there {
-            self.unreadable.remove(&fold(path));
+        let Some((omission, _)) = self.by_path.remove(path) else { return false };
+        self.unreadable.remove(&fold(path));
+        match self.remembered.get_mut(&omission) {
+            Some(of_reason) if *of_reason > 1 => *of_reason -= 1,
+            Some(_) | None => drop(self.remembered.remove(&omission)),
         }
-        was_there
+        true
     }
 
     /// Why a path is left out, and what else there is to say about it.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use cap_std::fs::ReadDir;
 
 use super::beneath::Beneath;
+use super::links::{Chain, LinkedReads};
 use super::omission::OmissionList;
 use super::scan::{OnDirectory, Scanner, Touch, Visit, address};
 use super::{Entry, Form};
@@ -76,7 +77,7 @@ impl Scanner {
     /// Looks at everything. True when anything is not as it was.
     pub fn rescan(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let mut changed = self.begin_pass();
-        while self.pass.is_some() {
+        while self.pass.is_some() && !self.is_stopping() {
             changed |= self.step(on_directory);
         }
         changed
@@ -97,7 +98,9 @@ impl Scanner {
         self.pass = None;
         match self.open() {
             Ok(()) => {
-                let top = Visit { path: String::new(), real: String::new(), links: 0 };
+                let top =
+                    Visit { path: String::new(), real: String::new(), chain: Chain::default() };
+                self.linked = LinkedReads::default();
                 self.pass = Some(Pass { visits: vec![top], ..Pass::default() });
             }
             Err(why) => self.cannot_read("", &why),
@@ -125,6 +128,9 @@ impl Scanner {
         let changes_before = self.changes;
         let Some(beneath) = self.beneath.clone() else { return false };
         for _ in 0..STEP_FILES {
+            if self.is_stopping() {
+                break;
+            }
             let Some(pass) = &mut self.pass else { break };
             if let Some(missed) = &mut pass.missed {
                 match missed.pop() {

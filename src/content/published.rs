@@ -19,6 +19,8 @@ use super::{Catalog, Form};
 
 /// How long nobody may be listening, because a reload changes the watch, before it is tried again.
 const RETRY: Duration = Duration::from_millis(20);
+/// Paths that are remembered for a new watch; beyond, it has to hear of them itself.
+const OVERLAP_MAX: usize = 10_000;
 /// A disk that has not answered for so long hangs.
 pub const HUNG_AFTER: Duration = Duration::from_secs(5);
 
@@ -36,6 +38,8 @@ pub struct Placed {
 pub struct Published {
     catalog: ArcSwap<Catalog>,
     watch: Mutex<Listening>,
+    /// What was published since a new watch has begun to look.
+    overlap: Mutex<Option<Vec<Placed>>>,
     states: Mutex<Vec<Arc<RootState>>>,
     digests: Arc<Digests>,
 }
@@ -114,6 +118,11 @@ impl Published {
     /// is nobody's business.
     pub fn publish(&self, placed: &[Placed], wait: Duration) -> bool {
         let until = Instant::now() + wait;
+        // Before anybody is asked: who is told that it is published is told so of both watches.
+        if let Some(overlap) = &mut *lock(&self.overlap) {
+            let room = OVERLAP_MAX.saturating_sub(overlap.len());
+            overlap.extend(placed.iter().take(room).cloned());
+        }
         while Instant::now() < until {
             match lock(&self.watch).clone() {
                 Listening::Never => return true,
@@ -131,6 +140,12 @@ impl Published {
         self.catalog.store(catalog);
     }
 
+    /// From now on what is published is remembered for a new watch.
+    pub(super) fn begin_overlap(self: &Arc<Self>) -> Overlap {
+        *lock(&self.overlap) = Some(Vec::new());
+        Overlap(Arc::clone(self))
+    }
+
     /// From now on these are asked.
     pub(super) fn watched_by(&self, listeners: Vec<Listener>, states: Vec<Arc<RootState>>) {
         *lock(&self.states) = states;
@@ -143,8 +158,24 @@ impl Published {
     }
 }
 
+/// While a new watch looks at its roots and an old one publishes.
+pub(super) struct Overlap(Arc<Published>);
+
+impl Overlap {
+    /// What was published meanwhile.
+    pub(super) fn end(self) -> Vec<Placed> {
+        lock(&self.0.overlap).take().unwrap_or_default()
+    }
+}
+
+impl Drop for Overlap {
+    fn drop(&mut self) {
+        lock(&self.0.overlap).take();
+    }
+}
+
 /// Asks every root that a path lies in, and waits until all have looked.
-fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) -> bool {
+pub(super) fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) -> bool {
     let (done, looked) = bounded(listeners.len());
     let mut asked = 0;
     for listener in listeners {

@@ -10,6 +10,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use cap_std::fs::{DirEntry, FileType, Metadata, ReadDir};
 
@@ -17,17 +18,17 @@ use super::beneath::{Beneath, is_answer, may_read, version_of};
 use super::blob::Version;
 use super::hasher::Digests;
 use super::index::Index;
+use super::links::{Chain, LinkedReads, TOO_MANY};
+pub use super::links::{KNOT_READS_MAX, LINKED_DIRS_MAX, LINKED_READS_MAX};
 use super::omission::{Omission, Omissions, Omitted};
 use super::pass::Pass;
-use super::path::{alias, is_access_list, is_hidden, is_within, join};
+use super::path::{alias, is_access_list, is_hidden, join};
 use super::seen::{Seen, parent};
 use super::{Catalog, Entry, Root, RootId};
 use crate::wire::name::FileName;
 
 /// Directories inside directories.
 pub const DEPTH_MAX: usize = 32;
-/// Links to directories on the way to one file: more are a knot.
-pub const LINKED_DIRS_MAX: usize = 4;
 /// Files under one root.
 pub const FILES_MAX: usize = 2_000_000;
 /// Links that are looked at after every change, because a watch hears of the link alone.
@@ -61,6 +62,10 @@ pub struct Scanner {
     /// Whether everything has been looked at once.
     pub(super) is_known: bool,
     digests: Arc<Digests>,
+    /// Set when nobody waits for what is found any more.
+    stopping: Arc<AtomicBool>,
+    /// What was read through links since the look under way was begun.
+    pub(super) linked: LinkedReads,
     /// A test has the disk fail.
     #[cfg(test)]
     disk_fails: bool,
@@ -73,7 +78,8 @@ pub(super) struct Visit {
     pub(super) path: String,
     /// The same without links.
     pub(super) real: String,
-    pub(super) links: usize,
+    /// The links on the way.
+    pub(super) chain: Chain,
 }
 
 /// What is known of a touch beside its path.
@@ -106,6 +112,8 @@ impl Scanner {
             fault: None,
             is_known: previous.is_some_and(|root| !root.is_unknown),
             digests: Arc::default(),
+            stopping: Arc::default(),
+            linked: LinkedReads::default(),
             #[cfg(test)]
             disk_fails: false,
         }
@@ -115,6 +123,16 @@ impl Scanner {
     #[must_use]
     pub fn with_digests(self, digests: Arc<Digests>) -> Self {
         Scanner { digests, ..self }
+    }
+
+    /// The same, ending early once that is set. What it has found by then is not whole.
+    #[must_use]
+    pub fn with_end(self, stopping: Arc<AtomicBool>) -> Self {
+        Scanner { stopping, ..self }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
     }
 
     /// The root as a part of a catalog.
@@ -145,6 +163,8 @@ impl Scanner {
     pub fn touch(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
         let omitted_before = Arc::clone(&self.seen.omitted);
+        // A look at everything that is under way goes on with its own count.
+        let linked = std::mem::take(&mut self.linked);
         if !is_hidden(path) {
             self.look(path, touch, on_directory);
         }
@@ -153,12 +173,14 @@ impl Scanner {
         for alias in aliases {
             self.look(&alias, touch, on_directory);
         }
+        self.linked = linked;
         self.changes != changes_before || !Arc::ptr_eq(&omitted_before, &self.seen.omitted)
     }
 
     /// Looks at what links lead to, of which no watch tells. True when anything is not as it was.
     pub fn touch_links(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
+        let linked = std::mem::take(&mut self.linked);
         let links: Vec<_> = self.seen.links.iter().take(LINKS_FOLLOWED_MAX).cloned().collect();
         for link in links {
             let real = self.seen.dir_links.get(&link);
@@ -168,6 +190,7 @@ impl Scanner {
                 self.look(&link, Touch::default(), on_directory);
             }
         }
+        self.linked = linked;
         self.changes != changes_before
     }
 
@@ -205,12 +228,10 @@ impl Scanner {
         self.forget(path);
         let above = parent(path);
         let visit = if meta.is_symlink() {
-            let Some(real) = beneath.real_path(above) else { return };
-            let links = if real == above { 0 } else { 1 };
-            let above = Visit { path: above.to_owned(), real, links };
+            let Some(above) = self.way_to(&beneath, above) else { return };
             self.follow(&beneath, path, &above, Some(&before))
         } else if meta.is_dir() {
-            beneath.real_path(path).map(|real| Visit { path: path.to_owned(), real, links: 0 })
+            self.way_to(&beneath, path)
         } else {
             return self.omit(Omission::Special, path, "");
         };
@@ -224,6 +245,9 @@ impl Scanner {
         let Some(beneath) = self.beneath.clone() else { return };
         let mut visits = vec![top];
         while let Some(visit) = visits.pop() {
+            if self.is_stopping() {
+                return;
+            }
             let Some(listing) = self.read(&beneath, &visit, on_directory) else { continue };
             for member in listing {
                 let further = match member {
@@ -246,6 +270,12 @@ impl Scanner {
         visit: &Visit,
         on_directory: OnDirectory<'_>,
     ) -> Option<ReadDir> {
+        let links = visit.chain.len();
+        if !self.linked.has_room(links) {
+            self.omit(Omission::BeyondLimits, &visit.path, TOO_MANY);
+            return None;
+        }
+        self.linked.count(links);
         // Watched first and read then, so that no change falls between the two.
         on_directory(&visit.real);
         if visit.path.split('/').count() > DEPTH_MAX {
@@ -319,7 +349,8 @@ impl Scanner {
             }
         };
         if kind.is_dir() {
-            return Some(Visit { real: join(&parent.real, name), path, links: parent.links });
+            let chain = parent.chain.clone();
+            return Some(Visit { real: join(&parent.real, name), path, chain });
         }
         if kind.is_symlink() {
             return self.follow(beneath, &path, parent, before);
@@ -335,47 +366,14 @@ impl Scanner {
         None
     }
 
-    /// Takes in what a link leads to. Returns it where it is a directory to be read.
-    fn follow(
-        &mut self,
-        beneath: &Arc<Beneath>,
-        path: &str,
-        parent: &Visit,
-        before: Option<&Index>,
-    ) -> Option<Visit> {
-        self.note_link(path);
-        self.seen.dir_links.remove(path);
-        let meta = match beneath.metadata(path) {
-            Ok(meta) => meta,
-            Err(why) if is_answer(&why) => {
-                let why = link_fault(beneath, path, &why);
-                self.omit(Omission::BadLink, path, &why);
-                return None;
-            }
-            Err(why) => {
-                self.cannot_read(path, &why);
-                return None;
-            }
-        };
-        if meta.is_file() {
-            self.place(path, &meta, Touch::default(), before);
-            return None;
-        }
-        if !meta.is_dir() {
-            self.omit(Omission::Special, path, "");
-            return None;
-        }
-        let real = beneath.real_path(path)?;
-        if is_within(&parent.real, &real) || parent.links >= LINKED_DIRS_MAX {
-            self.omit(Omission::BadLink, path, "it leads in circles");
-            return None;
-        }
-        self.seen.dir_links.insert(path.into(), real.as_str().into());
-        Some(Visit { path: path.to_owned(), real, links: parent.links + 1 })
-    }
-
     /// Puts a file into the index, as the entry that it had where nothing about it has changed.
-    fn place(&mut self, path: &str, meta: &Metadata, touch: Touch, before: Option<&Index>) {
+    pub(super) fn place(
+        &mut self,
+        path: &str,
+        meta: &Metadata,
+        touch: Touch,
+        before: Option<&Index>,
+    ) {
         let Some(beneath) = self.beneath.clone() else { return };
         let version = version_of(meta);
         let name = match FileName::parse(path.as_bytes()) {
@@ -450,7 +448,7 @@ impl Scanner {
         }
     }
 
-    fn omit(&mut self, omission: Omission, path: &str, why: &str) {
+    pub(super) fn omit(&mut self, omission: Omission, path: &str, why: &str) {
         self.seen.omit(omission, path, why);
         if let Some(pass) = &mut self.pass {
             pass.omitted.insert(path, omission, why);
@@ -464,7 +462,7 @@ impl Scanner {
         }
     }
 
-    fn note_link(&mut self, path: &str) {
+    pub(super) fn note_link(&mut self, path: &str) {
         self.seen.links.insert(path.into());
         if let Some(pass) = &mut self.pass {
             pass.links.insert(path.into());
@@ -487,16 +485,6 @@ fn mode_fault(meta: &Metadata) -> String {
     use cap_std::fs::MetadataExt as _;
     let (mode, owner, me) = (meta.mode() & 0o7777, meta.uid(), nix::unistd::geteuid());
     format!("its mode is {mode:04o}, its owner is user {owner}, and this process is user {me}")
-}
-
-/// Why nothing can be served through a link, in words.
-fn link_fault(beneath: &Beneath, path: &str, why: &io::Error) -> String {
-    match beneath.link_target(path) {
-        Some(target) if why.kind() == io::ErrorKind::NotFound => {
-            format!("it leads to {}, which is not there", target.display())
-        }
-        Some(_) | None => why.to_string(),
-    }
 }
 
 #[cfg(test)]
@@ -764,7 +752,70 @@ mod tests {
         }
         let scanner = scanner(root.path());
         assert!(names(&scanner).contains(&"a/l/l/file".to_owned()));
-        assert!(names(&scanner).len() <= 3 * (LINKED_DIRS_MAX + 1));
+        let ways = ["file", "l/file", "l/l/file"];
+        let wanted: Vec<_> =
+            ["a", "b", "c"].iter().flat_map(|dir| ways.map(|way| format!("{dir}/{way}"))).collect();
+        assert_eq!(names(&scanner), wanted, "each directory once on a way");
+    }
+
+    #[test]
+    fn directories_that_all_link_to_each_other_are_read_so_often_and_no_more() {
+        const DIRS: usize = 12;
+        let root = tempfile::tempdir().unwrap();
+        for dir in 0..DIRS {
+            fs::create_dir(root.path().join(format!("d{dir}"))).unwrap();
+            fs::write(root.path().join(format!("d{dir}/f")), "x").unwrap();
+            for to in (0..DIRS).filter(|to| *to != dir) {
+                symlink(format!("../d{to}"), root.path().join(format!("d{dir}/l{to}"))).unwrap();
+            }
+        }
+        let mut scanner = scanner(root.path());
+        let served = names(&scanner);
+        assert!(served.len() <= DIRS + DIRS * DIRS + KNOT_READS_MAX, "{}", served.len());
+        let is_there = |name: &str| served.binary_search(&name.to_owned()).is_ok();
+        for dir in 0..DIRS {
+            assert!(is_there(&format!("d{dir}/f")));
+            assert!((0..DIRS).all(|to| to == dir || is_there(&format!("d{dir}/l{to}/f"))));
+        }
+        let omissions = scanner.omissions();
+        assert!(omissions[&Omission::BeyondLimits].first.contains("through links"));
+        // Nor by what is touched.
+        let read = std::cell::Cell::new(0);
+        scanner.touch("d0", Touch::default(), &mut |_| read.set(read.get() + 1));
+        assert!(read.get() <= DIRS + DIRS * DIRS + KNOT_READS_MAX, "{}", read.get());
+        assert!(names(&scanner).binary_search(&"d0/f".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn what_is_touched_behind_links_is_what_a_look_at_everything_finds() {
+        let root = tempfile::tempdir().unwrap();
+        for dir in ["a", "b", "c", "d", "e", "f"] {
+            fs::create_dir(root.path().join(dir)).unwrap();
+        }
+        for (link, to) in [("a/l", "../b"), ("b/l", "../c"), ("c/l", "../d"), ("d/l", "../e")] {
+            symlink(to, root.path().join(link)).unwrap();
+        }
+        let mut touched = scanner(root.path());
+        symlink("../f", root.path().join("e/l")).unwrap();
+        fs::write(root.path().join("f/file"), "x").unwrap();
+        for path in ["e/l", "f/file"] {
+            touched.touch(path, Touch::default(), &mut |_| {});
+        }
+        assert_eq!(names(&touched), names(&scanner(root.path())));
+    }
+
+    #[test]
+    fn a_look_that_nobody_waits_for_ends() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/b/c")).unwrap();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let mut scanner = Scanner::new(RootId(0), root.path(), None).with_end(stopping.clone());
+        let mut read = 0;
+        scanner.rescan(&mut |_| {
+            read += 1;
+            stopping.store(true, Relaxed);
+        });
+        assert_eq!(read, 1);
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use super::blob::Version;
 use super::ears::Ears;
 use super::omission::Omissions;
-use super::published::{Listener, Published, RootState};
+use super::published::{Listener, Published, RootState, prompt};
 use super::rounds::Rounds;
 use super::scan::Scanner;
 use super::{Catalog, Root, RootId};
@@ -35,6 +35,10 @@ const RETIRED_MAX: usize = 8;
 /// The start waits for the first look at a root only while that gets on: a disk that is silent for
 /// so long hangs.
 const FIRST_LOOK_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How often somebody who waits for the first look is asked whether he still does.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long the first catalog of a new watch may wait for what the old one published last.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
 /// How long a thread's end is waited for: it may hang at a disk.
 const END_WAIT: Duration = Duration::from_secs(2);
 
@@ -73,6 +77,8 @@ pub struct Watch {
     published: Arc<Published>,
     stopping: Arc<AtomicBool>,
     threads: Vec<WatchThread>,
+    /// Whether it is the one that publishes.
+    is_heard: bool,
 }
 
 #[derive(Debug)]
@@ -84,8 +90,7 @@ struct WatchThread {
 }
 
 /// Looks at every root, publishes the first catalog before it returns, and each further one from a
-/// thread of each root. A root that `previous` has at the same place keeps its entries. The watch
-/// before this one is dropped first: whoever publishes last decides what is served.
+/// thread of each root. A root that `previous` has at the same place keeps its entries.
 ///
 /// # Errors
 /// The system's, when it gives no thread. A root that cannot be read is no error: it stays as it
@@ -95,6 +100,23 @@ pub fn start(
     previous: Option<&Catalog>,
     publish: Publish,
 ) -> io::Result<Watch> {
+    let watch = replace(config, previous, publish, &mut None, &|| true)?;
+    watch.ok_or_else(|| io::ErrorKind::Interrupted.into())
+}
+
+/// The same in the place of an old watch, which publishes until the new one has looked at every
+/// root. Nothing is changed, and nothing returned, where `go_on` says before that nobody waits for
+/// it any more.
+///
+/// # Errors
+/// The system's, when it gives no thread; the old watch goes on then.
+pub fn replace(
+    config: WatchConfig,
+    previous: Option<&Catalog>,
+    publish: Publish,
+    old: &mut Option<Watch>,
+    go_on: &dyn Fn() -> bool,
+) -> io::Result<Option<Watch>> {
     let stopping = Arc::new(AtomicBool::new(false));
     let published = Arc::clone(&config.published);
     let known = |id: u16, path: &Path| {
@@ -111,7 +133,9 @@ pub fn start(
         published: Arc::clone(&published),
         stopping: Arc::clone(&stopping),
     });
-    let mut watch = Watch { published: Arc::clone(&published), stopping, threads: Vec::new() };
+    let overlap = published.begin_overlap();
+    let threads = Vec::new();
+    let mut watch = Watch { published: Arc::clone(&published), stopping, threads, is_heard: false };
     let (mut states, mut listeners, mut first_looks) = (Vec::new(), Vec::new(), Vec::new());
     for (id, path) in (0..).zip(&config.roots) {
         let (notices, received) = bounded(NOTICES_MAX);
@@ -124,7 +148,9 @@ pub fn start(
             collect: config.collect,
             rescan_every: config.rescan_every,
             id,
-            scanner: scanner.with_digests(Arc::clone(published.digests())),
+            scanner: scanner
+                .with_digests(Arc::clone(published.digests()))
+                .with_end(Arc::clone(&shared.stopping)),
             ears: Ears::new(path, &notices, &lost),
             told: Omissions::new(),
             received,
@@ -150,26 +176,37 @@ pub fn start(
         states.push(state);
     }
     for (state, first_look) in first_looks {
-        wait_for(&state, &first_look);
+        if !wait_for(&state, &first_look, go_on) {
+            return Ok(None);
+        }
     }
+    // The old watch knows the old roots by number, so it must not publish any more.
+    drop(old.take());
+    // What it has published meanwhile, the new one may not have met.
+    prompt(&listeners, &overlap.end(), Instant::now() + CATCH_UP_MAX);
     shared.start_publishing();
     published.watched_by(listeners, states);
-    Ok(watch)
+    watch.is_heard = true;
+    Ok(Some(watch))
 }
 
-/// Waits until a root has been looked at, or its disk is silent for too long.
-fn wait_for(state: &RootState, first_look: &Receiver<()>) {
-    loop {
-        let before = state.progress();
-        let waited = first_look.recv_timeout(FIRST_LOOK_SILENCE_MAX);
-        if waited == Err(RecvTimeoutError::Disconnected) {
-            return;
+/// Waits until a root has been looked at, or its disk is silent for too long. False where nobody
+/// waits for it any more.
+fn wait_for(state: &RootState, first_look: &Receiver<()>, go_on: &dyn Fn() -> bool) -> bool {
+    let (mut progress, mut since) = (state.progress(), Instant::now());
+    while go_on() {
+        if first_look.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Disconnected) {
+            return true;
         }
-        if state.progress() == before {
+        if state.progress() != progress {
+            (progress, since) = (state.progress(), Instant::now());
+        } else if since.elapsed() >= FIRST_LOOK_SILENCE_MAX {
             let dir = state.dir().display();
-            return tracing::error!("{dir}: the disk does not answer; starting without its files");
+            tracing::error!("{dir}: the disk does not answer; starting without its files");
+            return true;
         }
     }
+    false
 }
 
 impl Watch {
@@ -192,7 +229,9 @@ impl Watch {
 impl Drop for Watch {
     /// Stops the threads; nothing is published afterwards.
     fn drop(&mut self) {
-        self.published.unwatched();
+        if self.is_heard {
+            self.published.unwatched();
+        }
         self.stopping.store(true, Relaxed);
         self.rescan();
         let until = Instant::now() + END_WAIT;
@@ -503,6 +542,62 @@ mod tests {
             assert!(watch.published().publish(&placed, Duration::from_secs(20)));
             assert!(latest.entry(&format!("new-{n}")).is_some());
         }
+    }
+
+    #[test]
+    fn a_look_that_nobody_waits_for_any_more_leaves_the_old_watch_as_it_is() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for n in 0..20_000 {
+            fs::write(other.path().join(format!("{n}.cfg")), "").unwrap();
+        }
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        let published = watch.published();
+        let mut old = Some(watch);
+        let mut config = WatchConfig::new(vec![other.path().to_path_buf()]);
+        config.published = Arc::clone(&published);
+        let publish = Box::new(|_| panic!("nobody waits for this"));
+        let replaced = replace(config, None, publish, &mut old, &|| false).unwrap();
+        assert!(replaced.is_none() && old.is_some());
+        let path = root.path().join("new");
+        fs::write(&path, "x").unwrap();
+        assert!(published.look_again(&[path], Duration::from_secs(20)));
+        assert!(latest.entry("new").is_some());
+    }
+
+    #[test]
+    fn what_is_published_while_a_new_watch_looks_is_in_its_first_catalog() {
+        let root = tempfile::tempdir().unwrap();
+        for n in 0..2_000 {
+            fs::write(root.path().join(format!("{n}.cfg")), "").unwrap();
+        }
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        let published = watch.published();
+        let mut old = Some(watch);
+        for round in 0..5 {
+            let mut config = WatchConfig::new(vec![root.path().to_path_buf()]);
+            config.published = Arc::clone(&published);
+            let newest = Arc::clone(&latest.0);
+            let publish = Box::new(move |catalog| *newest.lock().unwrap() = catalog);
+            let stored = Mutex::new(Vec::new());
+            let store = || {
+                let name = format!("new-{round}-{}", stored.lock().unwrap().len());
+                let path = root.path().join(&name);
+                fs::write(&path, "x").unwrap();
+                if old_publishes(&published, &path) {
+                    stored.lock().unwrap().push(name);
+                }
+                true
+            };
+            let replaced = replace(config, None, publish, &mut old, &store).unwrap();
+            old = replaced;
+            let names = stored.into_inner().unwrap();
+            assert!(!names.is_empty());
+            assert!(names.iter().all(|name| latest.entry(name).is_some()), "{names:?}");
+        }
+    }
+
+    fn old_publishes(published: &Published, path: &Path) -> bool {
+        published.look_again(&[path.to_path_buf()], Duration::from_secs(20))
     }
 
     #[test]

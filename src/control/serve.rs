@@ -29,7 +29,7 @@ use super::log::LogHandle;
 use super::night::Night;
 use super::records::RecordWriter;
 use super::reload::{self, Lists, Source};
-use super::signals::{self, Signal, Signalled, Wake};
+use super::signals::{self, Signal, Signalled, Waiting, Wake};
 use super::trial::Trial;
 use super::web::{self, Web};
 use super::{banner, figures, notify, own_directories, privileges, sample, thread_rehearsal};
@@ -130,7 +130,10 @@ pub fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     };
     let settings = source.load()?;
     let log = LogHandle::start(&settings.log)?;
-    let mut daemon = Daemon::<D>::start(&source, settings, log)?;
+    let Some(mut daemon) = Daemon::<D>::start(&source, settings, log, signals.waiting())? else {
+        tracing::info!("stopped before all files had been looked at");
+        return Ok(());
+    };
     signals.note_serving();
     if let Source::Trial(trial) = &source {
         banner::show(&daemon.board, made, &trial.moved);
@@ -162,6 +165,8 @@ struct Daemon<D> {
     started: Arc<Settings>,
     /// What commands ask for.
     orders: Receiver<Order>,
+    /// What signals ask for.
+    signals: Waiting,
 }
 
 /// Why a daemon's run has ended.
@@ -172,8 +177,14 @@ enum RunEnd {
 }
 
 impl<D: DataPath> Daemon<D> {
-    /// Binds, gives privileges up, reads the files and starts every thread.
-    fn start(source: &Source, mut settings: Settings, log: LogHandle) -> Result<Self, Failure> {
+    /// Binds, gives privileges up, reads the files and starts every thread. Returns `None` if a
+    /// signal says meanwhile that it is time to stop.
+    fn start(
+        source: &Source,
+        mut settings: Settings,
+        log: LogHandle,
+        signals: Waiting,
+    ) -> Result<Option<Self>, Failure> {
         let mut inherited = Inherited::from_environment();
         let workers = workers(&settings);
         thread_rehearsal::rehearse(&settings, workers)?;
@@ -201,7 +212,9 @@ impl<D: DataPath> Daemon<D> {
         let records = Arc::new(RecordSink::default());
         let writer =
             RecordWriter::start(records.clone(), snapshot.clone(), clock).map_err(no_thread)?;
-        let watch = watch(&settings, None, &snapshot, published(&settings)).map_err(no_thread)?;
+        let (published, go_on) = (published(&settings), || !signals.is_stop());
+        let watch = watch(&settings, None, &snapshot, published, &mut None, &go_on);
+        let Some(watch) = watch.map_err(no_thread)? else { return Ok(None) };
         let parts = Parts {
             settings: settings.clone(),
             clock,
@@ -223,7 +236,7 @@ impl<D: DataPath> Daemon<D> {
         let listener = admin.map(|(_, listener)| listener);
         let web = Web::start(listener, socket, commands, board.clone()).map_err(no_thread)?;
         board.note_certificates(certificates.report(now_unix_s()));
-        Ok(Daemon {
+        Ok(Some(Daemon {
             source: source.clone(),
             night: Night::start(board.clone()).map_err(no_thread)?,
             board,
@@ -240,7 +253,8 @@ impl<D: DataPath> Daemon<D> {
             _lock: lock,
             started,
             orders,
-        })
+            signals,
+        }))
     }
 
     /// Looks after everything until a signal or a command says that it is time to stop.
@@ -327,18 +341,7 @@ impl<D: DataPath> Daemon<D> {
         let restart = reload::needs_restart(&self.started, &settings);
         let changes = settings.effective.changes_from(&before.effective);
         settings.keep_listeners(&before);
-        let catalog = self.board.snapshot.load().catalog.clone();
-        // The old watch knows the old roots by number, so it must not publish any more.
-        let published = self.watch.take().map(|watch| watch.published()).unwrap_or_default();
-        let snapshot = &self.board.snapshot;
-        match watch(&settings, Some(&catalog), snapshot, published.clone()) {
-            Ok(watch) => self.watch = Some(watch),
-            Err(fault) => {
-                // Without a thread the files stay as they were last seen.
-                self.watch = watch(&before, Some(&catalog), snapshot, published).ok();
-                return Err(format!("the files cannot be watched: {fault}"));
-            }
-        }
+        self.change_watch(&settings, &before)?;
         self.log.change(&settings.log);
         settings.warnings_now().for_each(|warning| tracing::warn!("{warning}"));
         self.lists = Lists::look(&settings.data_dir);

@@ -52,8 +52,28 @@ pub(super) enum Wake<T> {
 #[derive(Debug)]
 pub(super) struct Signalled {
     receiver: Receiver<Signal>,
+    waiting: Waiting,
     heeded: Arc<AtomicBool>,
     serves: Arc<AtomicBool>,
+}
+
+/// Tells of signals that nobody has heeded yet.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    signals: Receiver<Signal>,
+    is_stop: Arc<AtomicBool>,
+}
+
+impl Waiting {
+    /// Whether there is any.
+    pub(super) fn is_any(&self) -> bool {
+        !self.signals.is_empty()
+    }
+
+    /// Whether one to stop has come, now or earlier.
+    pub(super) fn is_stop(&self) -> bool {
+        self.is_stop.load(Ordering::Acquire)
+    }
 }
 
 impl Signalled {
@@ -64,6 +84,8 @@ impl Signalled {
     pub(super) fn listen(hangup_stops: bool) -> io::Result<Self> {
         let (sender, receiver) = unbounded();
         let (heeded, serves) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let is_stop = Arc::new(AtomicBool::new(false));
+        let waiting = Waiting { signals: receiver.clone(), is_stop: is_stop.clone() };
         let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
         let (seen, is_serving) = (Arc::clone(&heeded), Arc::clone(&serves));
         thread::Builder::new().name("signals".into()).spawn(move || {
@@ -73,6 +95,7 @@ impl Signalled {
             };
             for number in signals.forever() {
                 let signal = meaning(number);
+                is_stop.fetch_or(signal == Signal::Stop, Ordering::Release);
                 if sender.send(signal).is_err() {
                     return;
                 }
@@ -84,14 +107,21 @@ impl Signalled {
             // Another signal cuts the drain short.
             signals.forever().map(meaning).try_for_each(|signal| sender.send(signal)).ok();
         })?;
-        Ok(Signalled { receiver, heeded, serves })
+        Ok(Signalled { receiver, waiting, heeded, serves })
     }
 
     /// Signals that a test sends.
     #[cfg(test)]
     pub(super) fn pretended() -> (Sender<Signal>, Self) {
         let (sender, receiver) = unbounded();
-        (sender, Signalled { receiver, heeded: Arc::default(), serves: Arc::default() })
+        let waiting = Waiting { signals: receiver.clone(), is_stop: Arc::default() };
+        let (heeded, serves) = (Arc::default(), Arc::default());
+        (sender, Signalled { receiver, waiting, heeded, serves })
+    }
+
+    /// What tells of those that wait.
+    pub(super) fn waiting(&self) -> Waiting {
+        self.waiting.clone()
     }
 
     /// Somebody may be served from now on.

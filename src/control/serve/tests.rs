@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
+use super::files::SUPERSEDED;
 use super::*;
 use crate::content::RootId;
 use crate::content::loader::LoaderFigures;
@@ -69,8 +70,13 @@ fn bench(text: &str) -> Result<Bench, String> {
     std::fs::write(&file, text).unwrap();
     let source = Source::File(file.clone());
     let settings = source.load().map_err(|faults| faults.to_string())?;
-    let daemon = Daemon::<Fake>::start(&source, settings, LogHandle::unheard());
-    let daemon = daemon.map_err(|failure| failure.text)?;
+    let daemon = Daemon::<Fake>::start(
+        &source,
+        settings,
+        LogHandle::unheard(),
+        Signalled::pretended().1.waiting(),
+    );
+    let daemon = daemon.map_err(|failure| failure.text)?.ok_or("it was stopped")?;
     Ok(Bench { _dir: dir, file, daemon })
 }
 
@@ -276,5 +282,21 @@ fn a_signal_to_stop_ends_the_run_and_one_to_reload_does_not() {
     sender.send(Signal::Stop).unwrap();
     assert!(matches!(bench.daemon.run(&signals), RunEnd::Signal));
     assert!(bench.daemon.board.status().reload.unwrap().taken);
+    bench.stop();
+}
+
+#[test]
+fn a_reload_that_something_newer_waits_behind_is_given_up_and_changes_nothing() {
+    let mut bench = bench(PLAIN).unwrap();
+    let (sender, signals) = Signalled::pretended();
+    bench.daemon.signals = signals.waiting();
+    sender.send(Signal::Reload).unwrap();
+    let other = PLAIN.replace("\"a\"", "\"b\"");
+    let reloaded = bench.rewrite(&other);
+    assert!(!reloaded.taken && reloaded.message.contains(SUPERSEDED), "{}", reloaded.message);
+    assert!(bench.has("one") && !bench.has("two"));
+    assert_eq!(signals.within(Duration::ZERO), Some(Signal::Reload));
+    assert!(bench.rewrite(&other).taken);
+    assert!(bench.has("two") && !bench.has("one"));
     bench.stop();
 }

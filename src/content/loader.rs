@@ -8,6 +8,7 @@
 //! waited for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -206,6 +207,8 @@ pub(super) struct Load {
     pub(super) entry: Arc<Entry>,
     pub(super) form: Form,
     pub(super) asked_at: std::time::Instant,
+    /// The file as it was opened at the last look.
+    held: Option<File>,
 }
 
 /// Who waits for a file, and since when.
@@ -347,7 +350,7 @@ impl Shared {
     }
 
     fn open(&self, worker: usize, ticket: Ticket, entry: Arc<Entry>, form: Form) {
-        let load = Load { entry, form, asked_at: std::time::Instant::now() };
+        let load = Load { entry, form, asked_at: std::time::Instant::now(), held: None };
         let mut waiting = lock(&self.waiting);
         // Under the lock, because whoever loads puts the blob there before it takes the lock.
         if let Some(blob) = load.entry.blob(form) {
@@ -380,13 +383,13 @@ impl Shared {
         }
     }
 
-    pub(super) fn load(&self, load: Load) {
+    pub(super) fn load(&self, mut load: Load) {
         #[cfg(test)]
         while lock(&self.hung).is_some_and(|device| device == load.entry.version.file.0) {
             std::thread::sleep(Duration::from_millis(1));
         }
         let may_seal = |bytes, is_large| lock(&self.memory).may_seal(bytes, is_large);
-        let wait = match look(&self.config, &load.entry, load.form, may_seal) {
+        let wait = match look(&self.config, &load.entry, load.form, load.held.take(), may_seal) {
             Ok(Look::Loaded(blob)) => {
                 self.loads.fetch_add(1, Relaxed);
                 let blob = Arc::new(blob);
@@ -398,7 +401,10 @@ impl Shared {
                 }
                 return self.finish(&load, &Ok(blob));
             }
-            Ok(Look::Unsettled(wait)) => wait,
+            Ok(Look::Unsettled(wait, file)) => {
+                load.held = Some(file);
+                wait
+            }
             Err(refused) => return self.finish(&load, &Err(refused)),
         };
         let number = self.unsettled.fetch_add(1, Relaxed);
@@ -982,6 +988,31 @@ mod tests {
                 file.set_len(bytes as u64).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_all_the_time_is_read_whole_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, numbered(0, 8_192)).unwrap();
+        let entry = entry(&catalog(root.path()), "image");
+        let mut bench = Bench::new(small());
+        let (through, is_through) = bounded::<()>(0);
+        let writer = std::thread::spawn(move || {
+            let mut number = 0;
+            while is_through.recv_timeout(Duration::from_millis(5)).is_err_and(|e| e.is_timeout()) {
+                number += 3;
+                write_version(&path, number, 8_192);
+            }
+        });
+        for _ in 0..20 {
+            let blob = bench.open(&entry, Form::Octet).unwrap();
+            let bytes = blob.read_by_kernel().unwrap();
+            assert!(bytes.chunks(4).all(|chunk| chunk == &bytes[..4]), "a mixture");
+            entry.keep(Form::Octet, None);
+        }
+        drop(through);
+        writer.join().unwrap();
     }
 
     /// Replaces and rewrites a file a thousand times while it is loaded and verified, as a transfer

@@ -3,7 +3,9 @@
 //! A file is taken for one version when nothing about its inode has changed for [`SETTLED_MS`]
 //! before it was read, and nothing changes while it is read. The kernel stamps a write with a clock
 //! that may lag by some milliseconds; the pause is far above that, so a write that comes after the
-//! first look always shows in the second. Waits for the disk, never for a writer.
+//! first look always shows in the second. A file that another one takes the place of
+//! while it is waited for stays the one that is looked at: whoever replaces files all the time leaves
+//! whole versions behind. Waits for the disk, never for a writer.
 
 use std::fs::File;
 use std::io;
@@ -24,18 +26,19 @@ const WHOLE_BYTES_MAX: u64 = 16 << 20;
 /// What came of one look at a file.
 pub(super) enum Look {
     Loaded(Blob),
-    /// It changed a moment ago; look again after this long.
-    Unsettled(Duration),
+    /// It changed a moment ago; look again after this long, at this one if it was replaced by then.
+    Unsettled(Duration, File),
 }
 
 /// Looks at a file once: one version of it, or when to look again.
 ///
-/// `may_seal` says whether there is room for one more sealed file of so many bytes, and is told
+/// `held` was opened at an earlier look. `may_seal` says whether there is room for one more sealed file of so many bytes, and is told
 /// whether it would be mapped otherwise.
 pub(super) fn look(
     config: &LoaderConfig,
     entry: &Entry,
     form: Form,
+    held: Option<File>,
     may_seal: impl FnOnce(u64, bool) -> bool,
 ) -> Result<Look, OpenError> {
     let beneath = entry.beneath().ok_or(OpenError::Gone)?;
@@ -44,11 +47,13 @@ pub(super) fn look(
         Err(OpenError::Gone) if !beneath.is_in_place() => return Err(OpenError::Unavailable),
         opened => opened?,
     };
+    let replaced = held.and_then(|held| Some((replaced(&held)?, held)));
+    let (file, version) = replaced.map_or((file, version), |(version, held)| (held, version));
     let wait = until_settled(&version, SystemTime::now());
     if let Some(wait) = wait
         && !is_whole(entry, &version)
     {
-        return Ok(Look::Unsettled(wait));
+        return Ok(Look::Unsettled(wait, file));
     }
     let refuse = |why| beneath.refuse(&entry.path, &why);
     if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
@@ -82,9 +87,9 @@ pub(super) fn look(
                 }
                 Ok(Look::Loaded(blob))
             }
-            None => Ok(Look::Unsettled(wait)),
+            None => Ok(Look::Unsettled(wait, file)),
         },
-        (Some(_) | None, _) => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS))),
+        (Some(_) | None, _) => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS), file)),
     }
 }
 
@@ -92,6 +97,17 @@ pub(super) fn look(
 /// wait for the end of its writing.
 fn is_whole(entry: &Entry, version: &Version) -> bool {
     entry.is_whole() && entry.version == *version && version.bytes <= WHOLE_BYTES_MAX
+}
+
+/// Which version an open file is that has no name any more, because another one has taken its place.
+/// Nothing where it has one.
+fn replaced(file: &File) -> Option<Version> {
+    let meta = file.metadata().ok()?;
+    #[cfg(unix)]
+    let names = std::os::unix::fs::MetadataExt::nlink(&meta);
+    #[cfg(not(unix))]
+    let names = 1;
+    (names == 0).then(|| Version::of(&meta))
 }
 
 /// Maps a large file; nothing where its file system cannot, and it must be read after all.

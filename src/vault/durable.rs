@@ -123,6 +123,25 @@ pub(crate) struct Target {
     pub(crate) name: String,
 }
 
+impl Target {
+    /// Whether the directory is still the one that its path leads to.
+    pub(crate) fn is_in_place(&self) -> bool {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let there = std::fs::metadata(&self.path).map(|meta| (meta.dev(), meta.ino()));
+            let dir = self.dir.dir_metadata();
+            let dir = dir.map(|meta| {
+                use cap_std::fs::MetadataExt as _;
+                (meta.dev(), meta.ino())
+            });
+            matches!((there, dir), (Ok(there), Ok(dir)) if there == dir)
+        }
+        #[cfg(not(unix))]
+        self.path.is_dir()
+    }
+}
+
 /// What a file beside is to be like.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Manner<'a> {
@@ -158,6 +177,16 @@ impl Aside {
     /// Has it placed only if nobody has taken it back by then.
     pub(crate) fn place_unless(&mut self, cancel: Option<&CancelToken>) {
         self.cancel = cancel.cloned();
+    }
+
+    /// Closes the file for writing. The end of one that is open for writing is heard as a write to
+    /// it, under the name that it has by then, and this one is never written to under that name.
+    fn end_writing(&mut self) -> io::Result<()> {
+        // Whoever may not read it is left with what was open.
+        let Ok(file) = self.from.open(&self.name) else { return Ok(()) };
+        // The lock goes with what held it.
+        drop(std::mem::replace(&mut self.file, file.into_std()));
+        self.hold()
     }
 
     /// Locks the file. Fails when somebody takes it for what a crash left, or took it away: from
@@ -242,6 +271,11 @@ impl Disk {
         }
         self.named.push(inner_path);
         dir.open_dir(name).map(Arc::new)
+    }
+
+    /// Opens directories anew from now on.
+    pub(crate) fn forget_tops(&mut self) {
+        self.tops.clear();
     }
 
     /// Whether nobody has asked so of this path before.
@@ -389,6 +423,7 @@ impl Disk {
             Some(cancel) if !cancel.commit() => Err(io::ErrorKind::ConnectionAborted.into()),
             Some(_) | None => Ok(()),
         });
+        let renamed = renamed.and_then(|()| aside.end_writing());
         let Target { dir, path, name } = &aside.to;
         if let Err(why) = renamed.and_then(|()| aside.from.rename(&aside.name, dir, name)) {
             self.discard(aside);

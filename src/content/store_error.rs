@@ -5,6 +5,10 @@
 pub enum StoreError {
     /// The disk or the quota is full.
     Full,
+    /// The vault holds as much as `total_max` allows.
+    TotalMax,
+    /// What is left free of the vault's disk is its `reserve`.
+    Reserve,
     /// The file exists, and the rule says that it is never replaced.
     Exists,
     /// A directory has the file's place, or a file the place of a directory above it.

@@ -27,7 +27,7 @@ pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
     } = *loader;
     let DigestFigures { hashed, hashed_bytes, refused: hashes_refused, known: hashes } = digests;
     let VaultFigures { kept, fetched, forgotten: deleted, pruned, failed, .. } = vault;
-    let VaultFigures { fill, clock_leaps, secrets, .. } = vault;
+    let VaultFigures { fill, cut_bytes, clock_leaps, secrets, .. } = vault;
     let GateFigures { checked, refused, slowed, pinned } = secrets;
     let total = |name, value, help| Figure { name, kind: Kind::Total, help, value };
     let gauge = |name, value, help| Figure { name, kind: Kind::Gauge, help, value };
@@ -50,8 +50,15 @@ pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
         total("vault_failed", failed, "Requests to the vault that the disk did not allow."),
         gauge("vault_bytes", fill.bytes, "Bytes in the vault, as last added up."),
         gauge("vault_bytes_max", fill.bytes_max, "Most bytes that the vault may hold."),
+        gauge("vault_bytes_left", fill.left, "Bytes that it may still take: total_max, reserve."),
         total("vault_full", fill.full, "Stores refused because the vault or its disk was full."),
+        total(
+            "vault_reserved",
+            fill.reserved,
+            "Those of them refused for the reserve of its disk.",
+        ),
         total("vault_too_much", fill.too_much, "Stores refused to addresses that stored too much."),
+        total("uploads_cut_bytes", cut_bytes, "Oldest bytes cut off files that are appended to."),
         total("vault_clock_leaps", clock_leaps, "Leaps of the clock that storing has shown."),
         total("vault_secrets_checked", checked, "Secrets hashed: those met before are not."),
         total("vault_secrets_wrong", refused, "Requests to the vault with a wrong secret."),
@@ -74,12 +81,18 @@ pub fn warnings(figures: &[Figure]) -> Vec<String> {
         figures.iter().find(|figure| figure.name == name).map_or(0, |figure| figure.value)
     };
     let mut warnings = Vec::new();
-    let (bytes, most) = (value("vault_bytes"), value("vault_bytes_max"));
+    let (bytes, left) = (value("vault_bytes"), value("vault_bytes_left"));
+    let by_total = value("vault_bytes_max");
+    let most = bytes.saturating_add(left).min(by_total);
     if most > 0 && bytes >= most / 100 * VAULT_WARN_PERCENT {
         let percent = bytes.saturating_mul(100) / most;
+        let mend = match most < by_total {
+            true => "what is free of its disk is nearly the `reserve` of [vault]; make room there",
+            false => "raise `total_max` in [vault]",
+        };
         warnings.push(format!(
-            "the vault is {percent} % full, and keeps nothing more at 100 %; raise `total_max` in \
-             [vault], or keep versions and archives for less long"
+            "the vault is {percent} % full, and keeps nothing more at 100 %; {mend}, or keep \
+             versions and archives for less long"
         ));
     }
     let lost = value("log_lines_lost");
@@ -107,17 +120,22 @@ mod tests {
 
     #[test]
     fn a_vault_that_is_nearly_full_is_told_of_before_it_is() {
-        let told = |bytes| {
+        let told = |bytes, left| {
             let gauge = |name, value| Figure { name, kind: Kind::Gauge, help: "", value };
-            warnings(&[gauge("vault_bytes", bytes), gauge("vault_bytes_max", 1_000)])
+            let (bytes, left) = (gauge("vault_bytes", bytes), gauge("vault_bytes_left", left));
+            warnings(&[bytes, gauge("vault_bytes_max", 1_000), left]).pop().unwrap_or_default()
         };
-        assert_eq!(told(799), Vec::<String>::new());
-        assert!(told(810)[0].contains("81 % full"));
+        assert_eq!(told(799, 201), "");
+        let total = told(810, 190);
+        assert!(total.contains("81 % full") && total.contains("`total_max`"), "{total}");
+        let reserve = told(90, 10);
+        assert!(reserve.contains("90 % full") && reserve.contains("`reserve`"), "{reserve}");
+        assert_eq!(told(0, 500), "", "an empty vault on a small disk");
     }
 
     #[test]
     fn every_figure_has_a_name_of_its_own() {
-        let secrets = GateFigures { checked: 22, refused: 23, slowed: 24, pinned: 25 };
+        let secrets = GateFigures { checked: 25, refused: 26, slowed: 27, pinned: 28 };
         let digests = DigestFigures { hashed: 8, hashed_bytes: 9, refused: 10, known: 11 };
         let vault = VaultFigures {
             kept: 12,
@@ -125,8 +143,9 @@ mod tests {
             forgotten: 14,
             pruned: 15,
             failed: 16,
-            fill: Fill { bytes: 17, bytes_max: 18, full: 19, too_much: 20 },
-            clock_leaps: 21,
+            fill: Fill { bytes: 17, bytes_max: 18, left: 19, full: 20, reserved: 21, too_much: 22 },
+            cut_bytes: 23,
+            clock_leaps: 24,
             secrets,
         };
         let figures = of(&LoaderFigures {
@@ -141,7 +160,7 @@ mod tests {
             vault,
         });
         let values: Vec<u64> = figures.iter().map(|figure| figure.value).collect();
-        assert_eq!(values, (1..=25).collect::<Vec<u64>>());
+        assert_eq!(values, (1..=28).collect::<Vec<u64>>());
         let workers = Counters::default().figures();
         let mut names: Vec<_> = figures.iter().chain(&workers).map(|one| one.name).collect();
         names.sort_unstable();

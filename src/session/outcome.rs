@@ -228,6 +228,8 @@ labels! {
         Outcome::Refused(Refusal::Conflict(StoreError::Exists)),
     Conflict "refused" "conflict": Outcome::Refused(Refusal::Conflict(
         StoreError::Full
+            | StoreError::TotalMax
+            | StoreError::Reserve
             | StoreError::NotAFile
             | StoreError::NotThere
             | StoreError::Precondition
@@ -261,6 +263,9 @@ labels! {
         Failure::Open(OpenError::Busy) | Failure::Store(StoreError::Busy)
     ),
     StoreFull "failed" "disk_full": Outcome::Failed(Failure::Store(StoreError::Full)),
+    StoreTotalMax "failed" "vault_total_max":
+        Outcome::Failed(Failure::Store(StoreError::TotalMax)),
+    StoreReserve "failed" "vault_reserve": Outcome::Failed(Failure::Store(StoreError::Reserve)),
     StoreExists "failed" "file_exists": Outcome::Failed(Failure::Store(StoreError::Exists)),
     StoreNotAFile "failed" "path_of_other_kind":
         Outcome::Failed(Failure::Store(StoreError::NotAFile)),
@@ -303,6 +308,8 @@ impl Outcome {
                 Outcome::Refused(Refusal::Conflict(fault))
             }
             StoreError::Full
+            | StoreError::TotalMax
+            | StoreError::Reserve
             | StoreError::Forbidden
             | StoreError::Io
             | StoreError::Busy

@@ -102,6 +102,7 @@ pub struct Gate {
     refused: AtomicU64,
     slowed: AtomicU64,
     pinned: AtomicU64,
+    pins_refused: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -173,6 +174,7 @@ impl Gate {
             refused: AtomicU64::new(0),
             slowed: AtomicU64::new(0),
             pinned: AtomicU64::new(0),
+            pins_refused: AtomicU64::new(0),
         })
     }
 
@@ -185,6 +187,12 @@ impl Gate {
             slowed: self.slowed.load(Relaxed),
             pinned: self.pinned.load(Relaxed),
         }
+    }
+
+    /// First secrets refused because their address had brought too many within the hour.
+    #[must_use]
+    pub fn pins_refused(&self) -> u64 {
+        self.pins_refused.load(Relaxed)
     }
 
     /// Says what can be said without argon2.
@@ -511,6 +519,7 @@ impl Gate {
     fn may_pin(&self, deed: &Deed, now: Instant) -> Result<(), Denied> {
         let counted = self.lock().pins.count(deed.client, (true, 0), &deed.policy.bounds, now);
         counted.map_err(|(_, wait, is_first)| {
+            self.pins_refused.fetch_add(1, Relaxed);
             if is_first {
                 tracing::warn!(
                     "{} has brought the first secret of as many extensions as `new_per_hour` in \

@@ -176,7 +176,6 @@ pub fn thinned(versions: &[Kept], surplus: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sim::random::Random;
 
     fn at(seconds: u64) -> Instant {
         Instant::START + Duration::from_secs(seconds)
@@ -230,6 +229,17 @@ mod tests {
         assert!(brought.rows.len() <= ADDRESSES_MAX);
     }
 
+    /// Numbers by chance, the same for each seed.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, limit: u64) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            (mixed ^ (mixed >> 29)) % limit
+        }
+    }
+
     const SECOND_NS: u64 = 1_000_000_000;
     const DAY_NS: u64 = 86_400 * SECOND_NS;
 
@@ -279,7 +289,7 @@ mod tests {
     #[test]
     fn whatever_is_older_than_a_flood_survives_as_if_it_were_two_stores() {
         for seed in 0..400 {
-            let random = &mut Random::new(seed);
+            let random = &mut Random(seed);
             let older = sittings(random, DAY_NS);
             let begin = older.last().unwrap_or(&0) + 1 + random.below(DAY_NS);
             let gap = FLOOD_GAP_NS / 1_000;

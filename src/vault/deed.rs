@@ -226,6 +226,10 @@ pub enum Denied {
     SlowedDown(Duration),
     /// The address has brought as much as it may within an hour; after this long it may go on.
     TooMuch(Duration),
+    /// The vault holds as much as `total_max` allows.
+    TotalMax,
+    /// What is left free of its disk is the `reserve`.
+    Reserve,
     /// The precondition does not hold.
     Precondition,
     /// The disk is full, or the vault is.

@@ -16,6 +16,7 @@ use super::store::Writer;
 use super::upload::Deletion;
 use crate::content::StoreError;
 use crate::content::published;
+use crate::wire::name::FileName;
 
 /// Where a file lies: an open directory, its path for messages, and the name in it.
 struct Found {
@@ -28,7 +29,7 @@ impl Writer {
     /// Does all but sync the directory, whose path it returns.
     pub(super) fn delete(&mut self, deletion: &Deletion) -> Result<PathBuf, StoreError> {
         for _ in 0..REDOS_MAX {
-            let found = match self.find(deletion) {
+            let found = match self.find(deletion.directory, &deletion.name) {
                 Ok(found) => found,
                 Err(why) => return Err(self.failed(&why, deletion)),
             };
@@ -46,12 +47,27 @@ impl Writer {
         Err(StoreError::Busy)
     }
 
-    /// Finds the file; makes nothing on the way.
-    fn find(&mut self, deletion: &Deletion) -> io::Result<Found> {
+    /// Whether there is anything of a name; makes nothing on the way.
+    pub(super) fn is_there(&mut self, directory: u16, name: &FileName) -> io::Result<bool> {
+        let top = self.directories.path(directory);
+        if top.is_none_or(|top| !top.is_dir()) {
+            return Ok(false);
+        }
+        let found = self.find(directory, name);
+        let seen = found.and_then(|found| Seen::at(&found.dir, &found.name));
+        match seen {
+            Ok(seen) => Ok(seen.is_something()),
+            Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Finds a file; makes nothing on the way.
+    fn find(&mut self, directory: u16, name: &FileName) -> io::Result<Found> {
         let none = || io::Error::from(io::ErrorKind::NotFound);
-        let mut path = self.directories.path(deletion.directory).ok_or_else(none)?;
-        let spelling = deletion.name.spelling();
-        let (folded, asked) = (deletion.name.as_bytes(), spelling.as_bytes());
+        let mut path = self.directories.path(directory).ok_or_else(none)?;
+        let spelling = name.spelling();
+        let (folded, asked) = (name.as_bytes(), spelling.as_bytes());
         let (Ok(name), Ok(asked)) = (str::from_utf8(folded), str::from_utf8(asked)) else {
             return Err(none());
         };
@@ -131,7 +147,6 @@ mod tests {
     use super::*;
     use crate::content::StoreError::{Io, NotAFile, NotThere, Precondition as Unmet};
     use crate::vault::upload::{Existing, Upload};
-    use crate::wire::name::FileName;
     use std::fs;
 
     struct Bench {

@@ -22,8 +22,12 @@ pub struct Fill {
     pub bytes: u64,
     /// Most that it may hold; 0 until something was stored.
     pub bytes_max: u64,
+    /// Bytes that it may still take, by `total_max` or by `reserve`, whichever is nearer.
+    pub left: u64,
     /// Stores refused because the vault, or what is free of its disk, had no room.
     pub full: u64,
+    /// Those of them that what is free of the disk was too little for.
+    pub reserved: u64,
     /// Stores refused because their address had brought too much within the hour.
     pub too_much: u64,
 }
@@ -58,26 +62,31 @@ impl Limits {
     /// Counts what a deed brings.
     ///
     /// # Errors
-    /// [`Denied::Full`] where there is no room, [`Denied::TooMuch`] where its address has to wait.
+    /// [`Denied::TotalMax`] and [`Denied::Reserve`] where there is no room, [`Denied::TooMuch`] where
+    /// its address has to wait.
     pub(super) fn count(&mut self, disk: &Disk, deed: &Deed) -> Result<(), Denied> {
         let Act::Keep { bytes, .. } = &deed.act else { return Ok(()) };
         let (vault, bounds) = (&deed.policy.dir, &deed.policy.bounds);
         let more = bytes.len() as u64;
         let total = self.totals.bytes(vault, bounds.total_bytes_max);
         (self.fill.bytes, self.fill.bytes_max) = (total.unwrap_or(0), bounds.total_bytes_max);
-        if total.is_some_and(|bytes| bytes.saturating_add(more) > bounds.total_bytes_max) {
+        let by_total = bounds.total_bytes_max.saturating_sub(total.unwrap_or(0));
+        let by_reserve = beyond_reserve(vault, bounds.reserve_bytes);
+        self.fill.left = by_total.min(by_reserve);
+        if total.is_some() && more > by_total {
             self.fill.full += 1;
             let why = "it holds as much as `total_max` in [vault] allows; raise that, or make room";
             let why = io::Error::new(io::ErrorKind::QuotaExceeded, why);
             disk.complaints.tell(&why, "keep any more in", vault);
-            return Err(Denied::Full);
+            return Err(Denied::TotalMax);
         }
-        if !spares(vault, bounds.reserve_bytes, more) {
+        if more > by_reserve {
             self.fill.full += 1;
+            self.fill.reserved += 1;
             let why = "what is left free of its disk is the `reserve` of [vault]; make room";
             let why = io::Error::new(io::ErrorKind::StorageFull, why);
             disk.complaints.tell(&why, "keep any more in", vault);
-            return Err(Denied::Full);
+            return Err(Denied::Reserve);
         }
         let is_new = vault.join(&*deed.item.extension).symlink_metadata().is_err();
         let now = Instant::START + self.started.elapsed();
@@ -104,6 +113,7 @@ impl Limits {
         if let Act::Keep { bytes, .. } = &deed.act {
             self.totals.add(&deed.policy.dir, bytes.len() as u64);
             self.fill.bytes = self.fill.bytes.saturating_add(bytes.len() as u64);
+            self.fill.left = self.fill.left.saturating_sub(bytes.len() as u64);
         }
     }
 
@@ -114,28 +124,31 @@ impl Limits {
     }
 }
 
-/// Whether so many bytes more leave the reserve of a disk.
+/// How much is free of a disk beyond its reserve.
 #[cfg(unix)]
-fn spares(path: &Path, reserve_bytes: u64, more: u64) -> bool {
+fn beyond_reserve(path: &Path, reserve_bytes: u64) -> u64 {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
     let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
-    let Ok(disk) = nix::sys::statvfs::statvfs(there) else { return true };
+    let Ok(disk) = nix::sys::statvfs::statvfs(there) else { return u64::MAX };
     let block_bytes = disk.fragment_size();
     let free = disk.blocks_available().saturating_mul(block_bytes);
     let all = disk.blocks().saturating_mul(block_bytes);
-    leaves_reserve((free, all), reserve_bytes, more)
+    free_beyond((free, all), reserve_bytes)
 }
 
-/// Whether so many bytes more leave the reserve of a disk that has so many free of so many.
+/// How much is free beyond the reserve of a disk that has so many bytes free of so many.
 #[cfg(unix)]
-fn leaves_reserve((free, all): (u64, u64), reserve_bytes: u64, more: u64) -> bool {
-    // A file system that tells no size has no end either.
-    all == 0 || free >= reserve_bytes.min(all / RESERVE_SHARE).saturating_add(more)
+fn free_beyond((free, all): (u64, u64), reserve_bytes: u64) -> u64 {
+    match all {
+        // A file system that tells no size has no end either.
+        0 => u64::MAX,
+        _ => free.saturating_sub(reserve_bytes.min(all / RESERVE_SHARE)),
+    }
 }
 
 #[cfg(not(unix))]
-fn spares(_: &Path, _: u64, _: u64) -> bool {
-    true
+fn beyond_reserve(_: &Path, _: u64) -> u64 {
+    u64::MAX
 }
 
 #[cfg(unix)]
@@ -145,9 +158,9 @@ mod tests {
 
     #[test]
     fn the_reserve_is_never_more_than_a_twentieth_of_the_disk() {
-        assert!(leaves_reserve((51, 1_000), u64::MAX, 1));
-        assert!(!leaves_reserve((50, 1_000), u64::MAX, 1));
-        assert!(leaves_reserve((11, 1_000), 10, 1) && !leaves_reserve((10, 1_000), 10, 1));
-        assert!(leaves_reserve((0, 0), u64::MAX, 1), "a file system that tells no size");
+        assert_eq!(free_beyond((51, 1_000), u64::MAX), 1);
+        assert_eq!(free_beyond((50, 1_000), u64::MAX), 0);
+        assert_eq!((free_beyond((11, 1_000), 10), free_beyond((9, 1_000), 10)), (1, 0));
+        assert_eq!(free_beyond((0, 0), u64::MAX), u64::MAX, "a file system that tells no size");
     }
 }

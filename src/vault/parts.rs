@@ -6,13 +6,15 @@
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
+use std::time::Instant;
 
-use cap_std::fs::OpenOptions;
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
 
-use super::directories::InUse;
+use super::directories::{InUse, used_in};
 use super::durable::{Aside, Disk, Manner, Step, Target};
 use super::spool::{PartDone, PartOp, Spool};
-use super::store::Writer;
+use super::store::{DIRECTORY_FILES_MAX, RECOUNT_EVERY, Used, Writer};
 use super::upload::Upload;
 use crate::content::StoreError;
 
@@ -88,8 +90,10 @@ impl Writer {
     ) -> Result<PartDone, StoreError> {
         match op {
             PartOp::Find { name } => {
-                let place = self.place(directory, &name)?;
-                Ok(PartDone::Found(place.existing.is_some()))
+                let found = self.is_there(directory, &name);
+                found
+                    .map(PartDone::Found)
+                    .map_err(|why| self.refusal(&why, Path::new(&*name.to_string())))
             }
             PartOp::Write { spool, bytes } => self.write_part(directory, spool, bytes),
             PartOp::Forget { spool } => {
@@ -97,6 +101,26 @@ impl Writer {
                 Ok(PartDone::Forgotten)
             }
         }
+    }
+
+    /// Whether a directory takes so much more. Adds up what lies in it the first time, and
+    /// again when it seems full.
+    pub(super) fn has_room(&mut self, directory: u16, more: InUse) -> bool {
+        let fits = |used: &Used| {
+            used.lies.bytes.saturating_add(more.bytes) <= self.directory_bytes_max
+                && (more.files == 0 || used.lies.files < DIRECTORY_FILES_MAX)
+        };
+        let known = self.used.get(&directory);
+        if known.is_some_and(|used| fits(used) || used.counted_at.elapsed() < RECOUNT_EVERY) {
+            return known.is_some_and(fits);
+        }
+        let path = self.directories.path(directory);
+        let top = path.and_then(|path| Dir::open_ambient_dir(path, ambient_authority()).ok());
+        let lies = top.map_or(InUse::default(), |top| used_in(&top));
+        let used = Used { lies, counted_at: Instant::now() };
+        let has_room = fits(&used);
+        self.used.insert(directory, used);
+        has_room
     }
 
     fn write_part(
@@ -194,6 +218,8 @@ mod tests {
         };
         assert!(matches!(find(&mut writer, b"A.LOG"), Ok(PartDone::Found(true))));
         assert!(matches!(find(&mut writer, b"b.log"), Ok(PartDone::Found(false))));
+        assert!(matches!(find(&mut writer, b"new/dir/b.log"), Ok(PartDone::Found(false))));
+        assert!(!top.path().join("uploads/new").exists(), "who asks makes nothing");
     }
 
     #[test]

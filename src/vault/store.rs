@@ -13,13 +13,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata};
 
-use super::append::{digest_of, digest_of_upload, kept_part};
+use super::append::{Cuts, Kept, digest_of, digest_of_upload, kept_part};
 use super::deed::{Denied, Done, Precondition, VaultPolicy, holds};
 pub use super::directories::Directories;
-use super::directories::{InUse, used_in};
+use super::directories::InUse;
 use super::durable::{Aside, Disk, Manner, Target};
 use super::jobs::independent;
 pub use super::jobs::{Job, Outcome};
@@ -41,7 +40,7 @@ use crate::content::{StoreError, Stored};
 use crate::wire::name::FileName;
 
 /// How often the sizes in a full directory are added up again: somebody may have made room.
-const RECOUNT_EVERY: Duration = Duration::from_secs(10);
+pub(super) const RECOUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Files in one of the directories that receive uploads, the quarantine among them: whoever invents
 /// names runs out of them before the disk runs out of inodes.
@@ -52,11 +51,12 @@ pub const DIRECTORY_FILES_MAX: u64 = 50_000;
 pub struct Writer {
     pub(super) directories: Arc<Directories>,
     /// Most bytes that may lie in one of the directories.
-    directory_bytes_max: u64,
+    pub(super) directory_bytes_max: u64,
     pub(super) spellings: Spellings,
     pub(super) used: HashMap<u16, Used>,
     limits: Limits,
     versions_pruned: u64,
+    cuts: Cuts,
     pub(super) placed: Vec<published::Placed>,
     pub(super) disk: Disk,
 }
@@ -65,7 +65,7 @@ pub struct Writer {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Used {
     pub(super) lies: InUse,
-    counted_at: Instant,
+    pub(super) counted_at: Instant,
 }
 
 /// Where an upload goes: an open directory, its path for messages, and the name in it.
@@ -83,6 +83,8 @@ struct Ready {
     aside: Aside,
     seen: Seen,
     digest: Option<Digest>,
+    /// Bytes of the old file that went.
+    cut_bytes: u64,
     /// The old file where the new one is made of it. As long as it is open, no other file can have
     /// its number.
     _old: Option<std::fs::File>,
@@ -134,6 +136,7 @@ impl Writer {
             used: HashMap::new(),
             limits: Limits::default(),
             versions_pruned: 0,
+            cuts: Cuts::default(),
             placed: Vec::new(),
             disk: Disk::default(),
         }
@@ -242,6 +245,12 @@ impl Writer {
         self.versions_pruned
     }
 
+    /// Oldest bytes that went from files that are appended to.
+    #[must_use]
+    pub fn cut_bytes(&self) -> u64 {
+        self.cuts.bytes
+    }
+
     fn begin(&mut self, job: &Job<'_>) -> Begun {
         match job {
             Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
@@ -293,11 +302,10 @@ impl Writer {
             return Err(StoreError::Precondition);
         }
         let written = self.write(upload, &place);
-        let (aside, old, digest) =
-            written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
+        let ready = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
         // What stands aside is never served.
         self.spellings.still_hold(&place.dir, &place.path);
-        Ok(Ready { aside, seen: place.seen, digest, _old: old })
+        Ok(ready)
     }
 
     /// Does all but sync the directory, whose path it returns. Where somebody else was faster, the
@@ -334,6 +342,11 @@ impl Writer {
     /// whatever is there only learns what that is.
     fn is_as_seen(&mut self, ready: &mut Ready, upload: &Upload) -> io::Result<bool> {
         let to = ready.aside.to().clone();
+        if !to.is_in_place() {
+            // Somebody has moved the directory: what is sent there belongs where its name says.
+            self.disk.forget_tops();
+            return Ok(false);
+        }
         let mut now = Seen::at(&to.dir, &to.name)?;
         // It may have been put there in other letters meanwhile.
         let other = match now.is_something() {
@@ -370,6 +383,8 @@ impl Writer {
         })?;
         let version = Version { digest: ready.digest, ..version };
         let path = place.path.join(&place.name);
+        let cut = self.cuts.note(&path, ready.cut_bytes, upload.bytes_max, Instant::now());
+        cut.inspect(|cut| tracing::warn!("{cut}"));
         self.placed.push(published::Placed { path, version: Some(version) });
         self.spellings.note(&place.dir, &place.path, &place.name);
         Ok((place.path, Stored { new: !ready.seen.is_something(), version }))
@@ -420,12 +435,8 @@ impl Writer {
     }
 
     /// Writes an upload aside, behind what is there where the rule says so.
-    fn write(
-        &mut self,
-        upload: &Upload,
-        place: &Place,
-    ) -> io::Result<(Aside, Option<std::fs::File>, Option<Digest>)> {
-        let (mut kept, mut old) = (Vec::new(), None);
+    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Ready> {
+        let (mut kept, mut cut_bytes, mut old) = (Vec::new(), 0, None);
         match (&place.existing, upload.existing) {
             (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
             (Some(meta), _) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
@@ -433,8 +444,9 @@ impl Writer {
                 return Err(io::ErrorKind::PermissionDenied.into());
             }
             (Some(_), Existing::Append) => {
-                let (bytes, file) = kept_part(&place.dir, &place.name, upload)?;
-                (kept, old) = (bytes, Some(file));
+                let part = kept_part(&place.dir, &place.name, upload)?;
+                let Kept { bytes, file, .. } = part;
+                (kept, cut_bytes, old) = (bytes, part.cut_bytes, Some(file));
             }
             (Some(_), Existing::Replace) | (None, _) => {}
         }
@@ -457,27 +469,7 @@ impl Writer {
             lies.bytes = lies.bytes.saturating_sub(before_bytes) + bytes;
             lies.files += more.files;
         }
-        Ok((aside, old, digest))
-    }
-
-    /// Whether a directory takes so much more. Adds up what lies in it the first time, and
-    /// again when it seems full.
-    pub(super) fn has_room(&mut self, directory: u16, more: InUse) -> bool {
-        let fits = |used: &Used| {
-            used.lies.bytes.saturating_add(more.bytes) <= self.directory_bytes_max
-                && (more.files == 0 || used.lies.files < DIRECTORY_FILES_MAX)
-        };
-        let known = self.used.get(&directory);
-        if known.is_some_and(|used| fits(used) || used.counted_at.elapsed() < RECOUNT_EVERY) {
-            return known.is_some_and(fits);
-        }
-        let path = self.directories.path(directory);
-        let top = path.and_then(|path| Dir::open_ambient_dir(path, ambient_authority()).ok());
-        let lies = top.map_or(InUse::default(), |top| used_in(&top));
-        let used = Used { lies, counted_at: Instant::now() };
-        let has_room = fits(&used);
-        self.used.insert(directory, used);
-        has_room
+        Ok(Ready { aside, seen: place.seen, digest, cut_bytes, _old: old })
     }
 }
 
@@ -661,6 +653,20 @@ mod tests {
         assert!(log.len() <= 100 && log.ends_with("line 19 ..........\n"), "{log}");
         assert_eq!(log.lines().count(), 5);
         assert!(log.starts_with("line 15"));
+        assert_eq!(bench.writer.cut_bytes(), 15 * 19, "what went is counted");
+    }
+
+    #[test]
+    fn an_upload_whose_directory_was_moved_meanwhile_is_stored_where_its_name_says() {
+        let mut bench = Bench::new();
+        bench.store("logs/a", "one\n", Existing::Append).unwrap();
+        let upload = bench.upload("logs/a", b"two\n", Existing::Replace);
+        let ready = bench.writer.begin_upload(&upload).unwrap();
+        fs::rename(bench.at("logs"), bench.at("moved")).unwrap();
+        let mut ready = ready;
+        bench.writer.disk.sync_asides(std::iter::once(&mut ready.aside));
+        bench.writer.place_upload(&upload, ready).unwrap();
+        assert_eq!((bench.text("moved/a"), bench.text("logs/a")), ("one\n".into(), "two\n".into()));
     }
 
     #[test]

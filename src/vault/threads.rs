@@ -97,6 +97,8 @@ pub struct VaultFigures {
     pub failed: u64,
     /// How full it is, and what was refused for that.
     pub fill: Fill,
+    /// Oldest bytes that went from files that grow by what phones append.
+    pub cut_bytes: u64,
     /// Leaps of the clock that storing has shown.
     pub clock_leaps: u64,
     /// What was said of secrets.
@@ -113,6 +115,7 @@ pub struct Vault {
     forgotten: AtomicU64,
     pruned: AtomicU64,
     failed: AtomicU64,
+    cut_bytes: AtomicU64,
     fill: Mutex<Fill>,
     flights: Mutex<Flights>,
 }
@@ -131,6 +134,7 @@ impl Vault {
             forgotten: AtomicU64::new(0),
             pruned: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            cut_bytes: AtomicU64::new(0),
             fill: Mutex::default(),
             flights: Mutex::default(),
         })
@@ -145,10 +149,17 @@ impl Vault {
             forgotten: self.forgotten.load(Relaxed),
             pruned: self.pruned.load(Relaxed),
             failed: self.failed.load(Relaxed),
-            fill: *self.fill.lock().unwrap_or_else(PoisonError::into_inner),
+            fill: self.fill(),
+            cut_bytes: self.cut_bytes.load(Relaxed),
             clock_leaps: numbered::clock_leaps(),
             secrets: self.gate.figures(),
         }
+    }
+
+    /// How full it is. What the writer never sees is refused for the same bound.
+    fn fill(&self) -> Fill {
+        let fill = *self.fill.lock().unwrap_or_else(PoisonError::into_inner);
+        Fill { too_much: fill.too_much + self.gate.pins_refused(), ..fill }
     }
 
     /// Does a deed, or hands it on; what can be answered at once is.
@@ -307,6 +318,7 @@ impl Vault {
             let jobs: Vec<_> = batch.iter().filter_map(job).collect();
             let outcomes = writer.run(&jobs);
             self.pruned.store(writer.versions_pruned(), Relaxed);
+            self.cut_bytes.store(writer.cut_bytes(), Relaxed);
             // Whoever is told that it is stored finds it at once.
             let placed = writer.take_placed();
             if !placed.is_empty() {
@@ -355,7 +367,9 @@ impl Vault {
             Ok(Done::Kept(_)) => Some(&self.kept),
             Ok(Done::Fetched(_)) => Some(&self.fetched),
             Ok(Done::Forgotten) => Some(&self.forgotten),
-            Err(Denied::Full | Denied::Forbidden | Denied::Io) => Some(&self.failed),
+            Err(
+                Denied::Full | Denied::TotalMax | Denied::Reserve | Denied::Forbidden | Denied::Io,
+            ) => Some(&self.failed),
             Err(
                 Denied::NotThere
                 | Denied::Unauthorized

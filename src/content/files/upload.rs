@@ -300,6 +300,9 @@ impl Files {
             let Some(aside) = &mut upload.aside else { return Err(Fault::Io) };
             self.disk.sync_asides(std::iter::once(&mut *aside));
             let alone = places::alone();
+            if !aside.to().is_in_place() {
+                return Err(Fault::NotThere);
+            }
             let there = self.there(aside).map_err(|why| self.fault(&why, "list", &full(aside)))?;
             let is_new = !there.is_something();
             if upload.how == How::Unique && !is_new {

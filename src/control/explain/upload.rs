@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Recorder, Walk};
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Denial, Operation, Request, Resource, VaultOwner};
+use crate::vault::upload::Existing;
 use crate::wire::name::FileName;
 
 impl Walk<'_> {
@@ -32,10 +33,14 @@ impl Walk<'_> {
                 let other_name = decision.name.is_some_and(|asked| asked != **name);
                 let other_name = if other_name { format!(" as {name}") } else { String::new() };
                 let (pattern, bytes_max) = (&rule.pattern, rule.bytes_max);
+                let beyond = match rule.existing {
+                    Existing::Append => " at most, beyond which its oldest lines go",
+                    Existing::Replace | Existing::Keep => "",
+                };
                 let back = dir.and_then(|dir| self.read_back(&request, dir, name));
                 let back = back.map_or(String::new(), |why| format!("; {why}"));
                 format!(
-                    "row {pattern:?} of [[upload]]: {shown}{other_name}, {bytes_max} bytes{back}"
+                    "row {pattern:?} of [[upload]]: {shown}{other_name}, {bytes_max} bytes{beyond}{back}"
                 )
             }
             Action::Quarantine { directory, bytes_max } => {

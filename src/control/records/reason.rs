@@ -387,6 +387,12 @@ fn failure_reason(failure: Failure) -> &'static str {
         Failure::Open(OpenError::Io) => "the disk failed",
         Failure::Open(OpenError::Busy) => "the disks could not keep up",
         Failure::Store(StoreError::Full) => "the disk or the quota is full",
+        Failure::Store(StoreError::TotalMax) => {
+            "the vault holds as much as `total_max` in [vault] allows"
+        }
+        Failure::Store(StoreError::Reserve) => {
+            "what is left free of the vault's disk is the `reserve` of [vault]"
+        }
         Failure::Store(StoreError::Exists) => "the file exists and is never replaced",
         Failure::Store(StoreError::NotAFile) => {
             "a directory has the file's place, or a file that of a directory"

@@ -44,7 +44,9 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) {
         let (code, text) = match fault {
-            StoreError::Full => (Code::NO_SPACE, Code::NO_SPACE.text()),
+            StoreError::Full | StoreError::TotalMax | StoreError::Reserve => {
+                (Code::NO_SPACE, Code::NO_SPACE.text())
+            }
             StoreError::Exists => (Code::NAME_DENIED, "There is a file of this name already."),
             StoreError::Busy
             | StoreError::NoMemory
@@ -71,6 +73,8 @@ impl Engine {
                 self.end_transfer(id, no, Code::UNAVAILABLE, text, turn);
             }
             Denied::Full => self.refuse_store(id, StoreError::Full, turn),
+            Denied::TotalMax => self.refuse_store(id, StoreError::TotalMax, turn),
+            Denied::Reserve => self.refuse_store(id, StoreError::Reserve, turn),
             Denied::Busy => self.refuse_store(id, StoreError::Busy, turn),
             Denied::Forbidden => self.refuse_store(id, StoreError::Forbidden, turn),
             Denied::Io => self.refuse_store(id, StoreError::Io, turn),

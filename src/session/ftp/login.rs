@@ -162,7 +162,13 @@ impl Engine {
                 let text = format!("Too many wrong passwords from here; wait {wait_s} seconds.");
                 (Refusal::SlowedDown, text)
             }
-            Denied::Busy | Denied::Io | Denied::Full | Denied::TooMuch(_) | Denied::Forbidden => (
+            Denied::Busy
+            | Denied::Io
+            | Denied::Full
+            | Denied::TotalMax
+            | Denied::Reserve
+            | Denied::TooMuch(_)
+            | Denied::Forbidden => (
                 Refusal::Credentials(CredentialFault::Unchecked),
                 "The password cannot be checked now.".to_owned(),
             ),

@@ -255,6 +255,8 @@ impl Engine {
             }
             Err(
                 fault @ (StoreError::Full
+                | StoreError::TotalMax
+                | StoreError::Reserve
                 | StoreError::Exists
                 | StoreError::Precondition
                 | StoreError::Forbidden

@@ -166,7 +166,7 @@ impl Engine {
             StoreError::Exists | StoreError::NotAFile => {
                 No::new(Status::CONFLICT, Refusal::Conflict(fault))
             }
-            StoreError::Full => {
+            StoreError::Full | StoreError::TotalMax | StoreError::Reserve => {
                 No::failed(Failure::Store(fault), false).with(Status::INSUFFICIENT_STORAGE)
             }
             StoreError::Busy

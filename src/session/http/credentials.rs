@@ -183,6 +183,8 @@ impl Engine {
                 Denied::Busy
                 | Denied::Io
                 | Denied::Full
+                | Denied::TotalMax
+                | Denied::Reserve
                 | Denied::TooMuch(_)
                 | Denied::Forbidden
                 | Denied::Precondition,

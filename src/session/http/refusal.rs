@@ -154,6 +154,8 @@ impl No {
                 No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }
             Denied::Full => failed(StoreError::Full).with(Status::INSUFFICIENT_STORAGE),
+            Denied::TotalMax => failed(StoreError::TotalMax).with(Status::INSUFFICIENT_STORAGE),
+            Denied::Reserve => failed(StoreError::Reserve).with(Status::INSUFFICIENT_STORAGE),
             Denied::Forbidden => failed(StoreError::Forbidden),
             Denied::Io => failed(StoreError::Io),
             Denied::Busy => No::failed(Failure::Store(StoreError::Busy), true),

@@ -68,8 +68,10 @@ fn a_full_vault_takes_nothing_more_and_says_so() {
     bench.keep(&item("1"), &"x".repeat(60)).unwrap();
     bench.writer.settle();
     // What numbers and orders versions takes room as well.
-    assert_eq!(bench.keep(&item("2"), &"x".repeat(60)), Err(Denied::Full));
-    assert_eq!(bench.writer.limits().fill().full, 1);
+    assert_eq!(bench.keep(&item("2"), &"x".repeat(60)), Err(Denied::TotalMax));
+    let fill = bench.writer.limits().fill();
+    assert_eq!((fill.full, fill.reserved), (1, 0));
+    assert!(fill.bytes + fill.left <= fill.bytes_max);
     assert_eq!(bench.forget(&item("1")), Ok(()), "what makes room later is welcome");
 }
 

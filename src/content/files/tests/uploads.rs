@@ -41,6 +41,18 @@ fn an_upload_in_other_letters_replaces_what_is_there() {
 }
 
 #[test]
+fn an_upload_into_a_directory_that_is_renamed_meanwhile_is_refused() {
+    let mut bench = Bench::new();
+    bench.put("common/new/other", "x");
+    let (part, _) = bench.begin("/common/new/a", How::Replace).unwrap();
+    let part = bench.write(part, "one").unwrap();
+    let at = |name: &str| bench.path(&format!("common/{name}"));
+    std::fs::rename(at("new"), at("moved")).unwrap();
+    assert_eq!(bench.finish(part), Err(Fault::NotThere));
+    assert_eq!(bench.text("common/moved/a"), None);
+}
+
+#[test]
 fn of_two_uploads_of_one_name_the_later_end_wins_whole() {
     let mut bench = Bench::new();
     let (mut first, _) = bench.begin("/common/a", How::Replace).unwrap();

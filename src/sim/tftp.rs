@@ -171,8 +171,9 @@ impl TftpServer {
                 let stored = Stored { new: true, version: Version::default() };
                 Answer::Stored { ticket, result: Ok(stored) }
             }
-            Ask::Upload { ticket, op: PartOp::Find { .. }, .. } => {
-                Answer::Upload { ticket, result: Ok(PartDone::Found(false)) }
+            Ask::Upload { ticket, op: PartOp::Find { name }, .. } => {
+                let is_there = self.uploads.iter().any(|upload| upload.name == *name);
+                Answer::Upload { ticket, result: Ok(PartDone::Found(is_there)) }
             }
             Ask::Upload { op: PartOp::Forget { .. }, .. } => return None,
             Ask::Upload { ticket, op: PartOp::Write { spool, bytes }, .. } => {

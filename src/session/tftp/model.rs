@@ -48,6 +48,8 @@ pub(super) struct World {
     pub(super) ports: u16,
     /// Questions that have no answer yet.
     pub(super) asks: Vec<Ask>,
+    /// Whether the disk has a file of every name.
+    pub(super) is_found: bool,
     pub(super) records: Vec<Record>,
     /// What has left, in order.
     pub(super) sent: Vec<Sent>,
@@ -71,6 +73,7 @@ impl World {
             now: Instant::from_millis(1_000),
             ports: pool + 1,
             asks: Vec::new(),
+            is_found: false,
             records: Vec::new(),
             sent: Vec::new(),
             unproven: BTreeMap::new(),
@@ -218,7 +221,7 @@ impl World {
             Ask::Upload { ticket, op, .. } => {
                 let result = match (store_fault(fault), op) {
                     (Some(fault), _) => Err(fault),
-                    (None, PartOp::Find { .. }) => Ok(PartDone::Found(false)),
+                    (None, PartOp::Find { .. }) => Ok(PartDone::Found(self.is_found)),
                     (None, PartOp::Forget { .. }) => Ok(PartDone::Forgotten),
                     (None, PartOp::Write { spool, bytes }) => {
                         let mut spool = spool.unwrap_or_else(Spool::in_memory);

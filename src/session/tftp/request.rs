@@ -406,6 +406,7 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
             bytes_max: rule.bytes_max,
             existing: rule.existing,
             spool: None,
+            rest: Vec::new(),
             is_aside: false,
             cancel: CancelToken::default(),
             words: None,

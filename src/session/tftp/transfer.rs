@@ -68,6 +68,8 @@ pub struct Target {
     pub existing: Existing,
     /// The file aside that parts of it are in; none while all is in memory, or a part is under way.
     pub spool: Option<Spool>,
+    /// The last bytes, while the disk is asked whether what they repeat is still there.
+    pub rest: Vec<u8>,
     /// It counts among those that have a file aside.
     pub is_aside: bool,
     /// Takes the file back, as long as it has not been put in its place.

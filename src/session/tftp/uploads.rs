@@ -102,6 +102,11 @@ impl Engine {
             (PartDone::Found(true), Some((State::Opening, _))) => {
                 self.fail(id, Failure::Store(StoreError::Exists), turn);
             }
+            (PartDone::Found(is_there), Some((State::Receiving(receiving), _)))
+                if receiving.is_whole() =>
+            {
+                self.handle_repeat(id, is_there, turn);
+            }
             (
                 PartDone::Written { spool, room },
                 Some((State::Receiving(receiving), File::Write(target))),
@@ -146,7 +151,7 @@ impl Engine {
     }
 
     /// Has a whole upload stored, once all parts of it are in their file. One that is stored
-    /// already, and whose client has only not heard so, is not stored again.
+    /// already, and whose client has only not heard so, is not stored again, if it is still there.
     fn store(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let (State::Receiving(receiving), File::Write(target)) =
@@ -157,16 +162,36 @@ impl Engine {
         if receiving.is_part_under_way() {
             return;
         }
-        let bytes = receiving.take_bytes();
+        target.rest = receiving.take_bytes();
         let keeps = matches!(target.existing, Existing::Append | Existing::Keep);
         let content = content_of(target, receiving);
         if keeps && self.finished.take_repeat(transfer.peer.ip(), content, turn.now) {
-            turn.counters.tftp_uploads_repeated.up();
-            let spool = target.spool.take();
-            spool.into_iter().for_each(|spool| self.forget_spool(id, spool));
-            self.stored(id, turn);
+            let op = PartOp::Find { name: Box::new(target.name) };
+            self.asks.push_back(Ask::Upload { ticket: id.into(), directory: target.directory, op });
             return;
         }
+        self.store_anew(id);
+    }
+
+    /// A whole upload seems to repeat one that is stored; the disk says whether there is a file of
+    /// the name.
+    fn handle_repeat(&mut self, id: TransferId, is_there: bool, turn: &mut Turn<'_>) {
+        if !is_there {
+            return self.store_anew(id);
+        }
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let File::Write(target) = &mut transfer.file else { return };
+        target.rest = Vec::new();
+        turn.counters.tftp_uploads_repeated.up();
+        let spool = target.spool.take();
+        spool.into_iter().for_each(|spool| self.forget_spool(id, spool));
+        self.stored(id, turn);
+    }
+
+    fn store_anew(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let File::Write(target) = &mut transfer.file else { return };
+        let bytes = std::mem::take(&mut target.rest);
         let upload = Upload {
             directory: target.directory,
             name: target.name,

@@ -75,13 +75,17 @@ fn a_client_that_names_its_interval_is_acknowledged_again_for_three_of_them() {
 fn appending() -> Bench {
     let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = Existing::Append);
     bench.answers = false;
+    bench.world.is_found = true;
     bench
 }
 
 /// Uploads one line; says whether it was stored.
 fn line(bench: &mut Bench, text: &[u8]) -> bool {
     assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
-    let told = bench.data(1, text);
+    let mut told = bench.data(1, text);
+    if matches!(bench.world.asks.first(), Some(Ask::Upload { .. })) {
+        told = bench.answer(0);
+    }
     let is_stored = !bench.world.asks.is_empty();
     assert_eq!(if is_stored { bench.answer(0) } else { told }, ["ACK 1"]);
     is_stored
@@ -99,6 +103,17 @@ fn a_log_whose_client_heard_nothing_of_its_end_is_not_stored_twice() {
     assert_eq!(bench.world.counters.tftp_uploads_repeated.value(), 1);
     // What comes then is new, also where it says the same.
     assert!(line(bench.phone("10.0.0.1:2002"), b"one"));
+}
+
+#[test]
+fn a_log_that_was_moved_since_its_client_heard_nothing_is_stored_anew() {
+    let mut bench = appending();
+    assert!(line(&mut bench, b"one"));
+    bench.wait(5_000);
+    assert_eq!(bench.data(1, b"one"), ["ACK 1"]);
+    bench.world.is_found = false;
+    assert!(line(bench.phone("10.0.0.1:2001"), b"one"));
+    assert_eq!(bench.world.counters.tftp_uploads_repeated.value(), 0);
 }
 
 #[test]
@@ -182,7 +197,8 @@ fn a_file_that_must_stay_is_refused_before_its_upload_begins() {
     bench.data(1, b"end");
     bench.phone("10.0.0.1:2001");
     assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
-    assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
+    assert_eq!(bench.data(1, b"end"), SILENCE);
+    assert_eq!(find(&mut bench, true), ["ACK 1"]);
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn one_address_has_half_of_the_memory_for_bodies_and_others_have_the_rest() {
     // A single body may go beyond the half.
     assert_eq!(begin(&mut bench, "[2001:db8::1]:1", 510), SILENCE);
     assert_eq!(begin(&mut bench, "[2001:db8::2]:2", 10), [503], "a /64 is one address");
-    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::TooManyTransfers));
+    assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::BodyMemoryShare));
     assert_eq!(begin(&mut bench, "10.0.0.9:1", 300), SILENCE);
     assert_eq!(begin(&mut bench, "10.0.0.8:1", 300), [503], "all memory is taken");
     assert_eq!(bench.world.counters.http_bodies_refused.value(), 2);

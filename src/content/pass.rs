@@ -37,8 +37,9 @@ pub(super) struct Pass {
 }
 
 /// Why a root is not taken for empty that was full a moment ago.
-const NOT_MOUNTED: &str = "another disk is there now, with nothing on it, so the share seems not to be mounted; restart \
-     the server if it is to be empty";
+const NOT_MOUNTED: &str = "another disk is there now, with nothing on it, so the share seems not \
+     to be mounted; restart the server if it is to be empty";
+
 /// Files that are tried where a root cannot be read: whether any can still be served.
 const TRIED_MAX: usize = 8;
 

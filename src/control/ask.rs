@@ -87,15 +87,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
     write_ftp(text, &status.ftp)?;
     write_vault(text, &status.figures)?;
     write_places(text, status)?;
-    for reached in limits_status::reached(&status.figures) {
-        writeln!(text, "limit      {reached}")?;
-    }
-    for disk in &status.disks {
-        if let Some(space) = disk.space {
-            let (free, size) = (words::bytes(space.free_bytes), words::bytes(space.size_bytes));
-            writeln!(text, "disk       {free} of {size} free for {}", disk.dir)?;
-        }
-    }
+    write_limits(text, status)?;
     for (number, worker) in status.workers.iter().enumerate() {
         writeln!(
             text,
@@ -121,6 +113,20 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
     }
     for warning in &status.warnings {
         writeln!(text, "warning    {warning}")?;
+    }
+    Ok(())
+}
+
+/// Limits that were reached, and how far the disks are from theirs.
+fn write_limits(text: &mut String, status: &Status) -> std::fmt::Result {
+    for reached in limits_status::reached(&status.figures) {
+        writeln!(text, "limit      {reached}")?;
+    }
+    for disk in &status.disks {
+        if let Some(space) = disk.space {
+            let (free, size) = (words::bytes(space.free_bytes), words::bytes(space.size_bytes));
+            writeln!(text, "disk       {free} of {size} free for {}", disk.dir)?;
+        }
     }
     Ok(())
 }

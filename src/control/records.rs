@@ -545,8 +545,8 @@ mod tests {
         assert_eq!(told.level, Level::WARN);
         assert_eq!(
             sentence(&record, told, None, Some("a.txt")),
-            "fetches a.txt: timed_out: the phone never answered what was sent to it from port 40123 \
-             of this server"
+            "fetches a.txt: timed_out: the phone never answered what was sent to it from port \
+             40123 of this server"
         );
     }
 

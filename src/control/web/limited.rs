@@ -52,12 +52,12 @@ impl AdminConnections {
             total(
                 "admin_displaced",
                 &self.displaced,
-                "Idle connections to the pages of administration closed to make room for newer ones.",
+                "Idle connections to the pages of administration closed for newer ones.",
             ),
             total(
                 "admin_refused",
                 &self.refused,
-                "Connections to the pages of administration turned away because of too many at once.",
+                "Connections to the pages of administration turned away: too many at once.",
             ),
             total(
                 "admin_timed_out",

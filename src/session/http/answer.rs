@@ -84,6 +84,9 @@ impl Engine {
                 }
                 Answer::Upload { ticket, result: Err(StoreError::Busy) }
             }
+            Ask::Upload { op: PartOp::Find { .. }, .. } => {
+                Answer::Upload { ticket, result: Err(StoreError::Busy) }
+            }
             Ask::Upload { .. } | Ask::Files { .. } => return,
         };
         self.handle_answer(answer, turn);
@@ -115,7 +118,7 @@ impl Engine {
     }
 
     /// What a parked connection waits for.
-    fn take_parked(&mut self, id: ConnectionId) -> Option<What> {
+    pub(super) fn take_parked(&mut self, id: ConnectionId) -> Option<What> {
         let connection = self.connections.open_mut(id)?;
         match &mut connection.state {
             State::Parked(want) => {
@@ -131,7 +134,7 @@ impl Engine {
     }
 
     /// Gives back what [`Engine::take_parked`] took.
-    fn restore(&mut self, id: ConnectionId, what: Option<What>) {
+    pub(super) fn restore(&mut self, id: ConnectionId, what: Option<What>) {
         let Some(connection) = self.connections.open_mut(id) else { return };
         if let (State::Parked(want), Some(what)) = (&mut connection.state, what) {
             want.what = what;

@@ -10,7 +10,7 @@ use crate::session::http::refusal::{ALLOW_READ, No};
 use crate::session::stream::ConnectionId;
 use crate::session::{Refusal, Turn};
 use crate::time::Instant;
-use crate::vault::deed::Act;
+use crate::vault::deed::{Act, Precondition};
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool};
 use crate::wire::http::chunk::{Decoder, Step};
 use crate::wire::http::request::{Framing, Malformed};
@@ -161,7 +161,61 @@ impl Receiving {
     }
 }
 
+impl Target {
+    /// What tells whether there is a file already that has the upload refused, for a client that
+    /// waits to hear so before it sends anything; nothing where none would.
+    pub(super) fn look_first(&self) -> Option<(u16, PartOp)> {
+        let Target::File(upload) = self else { return None };
+        let is_new = matches!(upload.precondition, Precondition::New);
+        let asks = is_new || upload.existing == Existing::Keep;
+        asks.then(|| (upload.directory, PartOp::Find { name: Box::new(upload.name) }))
+    }
+
+    /// Why it is refused where there is one.
+    fn refusal(&self) -> StoreError {
+        match self {
+            // The condition of the client comes first (RFC 9110, 13.2.1).
+            Target::File(upload) if !matches!(upload.precondition, Precondition::New) => {
+                StoreError::Exists
+            }
+            Target::File(_) | Target::Item(..) => StoreError::Precondition,
+        }
+    }
+}
+
 impl Engine {
+    /// Lets a body come.
+    pub(super) fn receive(
+        &mut self,
+        id: ConnectionId,
+        target: Target,
+        (framing, bytes_max): (Framing, u64),
+        turn: &Turn<'_>,
+    ) {
+        let Some(connection) = self.connections.open_mut(id) else { return };
+        let receiving = Receiving::new(target, framing, bytes_max, turn.now);
+        let due = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
+        connection.state = State::Receiving(Box::new(receiving));
+        connection.reply.invite();
+        self.set_deadline(id, Some(due));
+    }
+
+    /// It is known whether a file is there already that has an upload refused.
+    fn looked(&mut self, id: ConnectionId, result: Result<bool, StoreError>, turn: &mut Turn<'_>) {
+        match (result, self.take_parked(id)) {
+            (Ok(false), Some(What::Take(target, framing, bytes_max))) => {
+                self.receive(id, target, (framing, bytes_max), turn);
+                self.resume(id, turn);
+            }
+            (Ok(true), Some(What::Take(target, ..))) => {
+                self.refuse_store(id, target.refusal(), turn);
+            }
+            (Err(fault), Some(What::Take(..))) => self.refuse_store(id, fault, turn),
+            (_, other) => return self.restore(id, other),
+        }
+        self.note_ready(id);
+    }
+
     /// Takes bytes of a body; says how many, 0 where it is over.
     pub(super) fn take_body(
         &mut self,
@@ -286,6 +340,10 @@ impl Engine {
             }
             // The request has ended meanwhile.
             (Ok(PartDone::Written { spool, .. }), _) => self.forget_spool(ticket, spool),
+            (Ok(PartDone::Found(found)), Some(State::Parked(_))) => {
+                self.looked(id, Ok(found), turn);
+            }
+            (Err(fault), Some(State::Parked(_))) => self.looked(id, Err(fault), turn),
             (Ok(PartDone::Found(_) | PartDone::Forgotten), _) => {}
             (Err(fault), Some(State::Receiving(_))) => {
                 self.refuse_store(id, fault, turn);

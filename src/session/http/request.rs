@@ -12,7 +12,6 @@ use crate::policy::protect::Proof;
 use crate::policy::redirect::Redirection;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Decision, Denial, Operation, Resource, VaultOwner};
-use crate::session::http::body::Receiving;
 use crate::session::http::connection::{Saved, State, Target, Want, What, verb};
 use crate::session::http::credentials::Proving;
 use crate::session::http::denial::refuse;
@@ -234,11 +233,15 @@ impl Engine {
                 self.asks.push_back(Ask::Delete { ticket: id.into(), deletion });
             }
             What::Take(target, framing, bytes_max) => {
-                let receiving = Receiving::new(target, framing, bytes_max, turn.now);
-                let due = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
-                connection.state = State::Receiving(Box::new(receiving));
-                connection.reply.invite();
-                self.set_deadline(id, Some(due));
+                let waits = connection.reply.expects_continue;
+                match target.look_first().filter(|_| waits) {
+                    Some((directory, op)) => {
+                        let what = What::Take(target, framing, bytes_max);
+                        self.park(id, Want { what, ..want });
+                        self.asks.push_back(Ask::Upload { ticket: id.into(), directory, op });
+                    }
+                    None => self.receive(id, target, (framing, bytes_max), turn),
+                }
             }
             // Neither takes a slot.
             What::Stored(_) | What::Prove(_) => {}

@@ -1,10 +1,10 @@
 //! What phones send: taken whole, bounded, and never acknowledged before it is durable.
 
 use super::*;
-use crate::content::StoreError;
+use crate::content::{Answer, StoreError};
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::deed::Precondition;
-use crate::vault::upload::{Existing, PartOp, Upload};
+use crate::vault::upload::{Existing, PartDone, PartOp, Upload};
 
 /// The upload that the server asks to be stored.
 fn upload(bench: &Bench) -> &Upload {
@@ -138,6 +138,46 @@ fn a_phone_that_asks_leave_to_send_is_refused_at_once_where_its_body_would_be() 
     let fields = ["Content-Length: 5", "Expect: 100-continue", "Expect: more"];
     bench.send(&head("PUT /1_96xxdata.txt", &fields));
     assert_eq!(bench.one(false).status, 417);
+}
+
+#[test]
+fn a_phone_that_asks_leave_to_send_is_refused_where_the_file_is_there_and_must_not_be() {
+    let found = |bench: &mut Bench, result| {
+        let ask = bench.world.asks.remove(0);
+        assert!(matches!(ask, Ask::Upload { op: PartOp::Find { .. }, .. }));
+        let answer = Answer::Upload { ticket: ask.ticket(), result };
+        bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
+        bench.world.settle();
+    };
+    let waiting = |existing, condition: &str| {
+        let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = existing);
+        bench.answers = false;
+        let fields = ["Content-Length: 5", "Expect: 100-continue", condition];
+        bench.send(&head("PUT /a.log", &fields));
+        bench
+    };
+    let cases = [
+        (Existing::Keep, "X: y", 409),
+        (Existing::Replace, "If-None-Match: *", 412),
+        (Existing::Keep, "If-None-Match: *", 412),
+    ];
+    for (existing, condition, status) in cases {
+        let mut bench = waiting(existing, condition);
+        assert_eq!(bench.raw(), b"", "nothing is said before it is known");
+        found(&mut bench, Ok(PartDone::Found(true)));
+        assert_eq!(bench.statuses(), [status]);
+        let mut bench = waiting(existing, condition);
+        found(&mut bench, Ok(PartDone::Found(false)));
+        assert_eq!(bench.raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
+        bench.answers = true;
+        bench.send(b"hello");
+        assert_eq!(bench.statuses(), [201]);
+        let mut bench = waiting(existing, condition);
+        let ask = bench.world.asks.remove(0);
+        bench.world.refuse(ask);
+        assert_eq!(bench.statuses(), [503]);
+    }
+    assert_eq!(waiting(Existing::Replace, "X: y").raw(), b"HTTP/1.1 100 Continue\r\n\r\n");
 }
 
 #[test]

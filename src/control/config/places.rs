@@ -187,8 +187,8 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<File
         && std::fs::metadata(&log).is_ok_and(|seen| !seen.is_file())
     {
         found.fault_anywhere(format!(
-            "`file` in [log] means {}, which is no regular file; name one, or take the line out and \
-             lines go to standard error",
+            "`file` in [log] means {}, which is no regular file; name one, or take the line out \
+             and lines go to standard error",
             log.display()
         ));
     }

@@ -19,8 +19,8 @@ use crate::wire::http::response::Status;
 /// Room that a body of known length is given at once, in bytes; more as it comes.
 const ROOM_MAX: u64 = 64 << 10;
 
-/// Bytes of a body that stay in memory; what is larger, and is no user's data, goes to a file aside,
-/// in parts of this size.
+/// Bytes of a body that stay in memory; what is larger, and is no user's data, goes to a file
+/// aside, in parts of this size.
 const PART_BYTES: usize = 256 << 10;
 /// Where memory is scarce, so small a part of that goes there, too.
 const SCARCE_PARTS: usize = 16;

@@ -16,8 +16,8 @@ use crate::vendor::header_reads;
 
 /// How long an ended connection is read on in which nothing comes.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Most bytes that are read on behind what is no request and has no end that could be known, so that
-/// the answer arrives.
+/// Most bytes that are read on behind what is no request and has no end that could be known, so
+/// that the answer arrives.
 const NO_REQUEST_BYTES_MAX: u64 = 256 << 10;
 
 impl Engine {

@@ -149,7 +149,7 @@ fn http_1_0_needs_no_host_and_http_1_1_does() {
 fn a_target_may_name_scheme_and_host() {
     let mut bench = Bench::new();
     assert_eq!(bench.get("http://10.0.0.250:80/a.txt").status, 200);
-    assert_eq!(bench.get("HTTPS://server/A.TXT?x").status, 200);
+    assert_eq!(bench.get("HTTP://server/A.TXT?x").status, 200);
     assert_eq!(bench.get("ftp://server/a.txt").status, 400);
 }
 

@@ -3,9 +3,9 @@
 //! A file is taken for one version when nothing about its inode has changed for [`SETTLED_MS`]
 //! before it was read, and nothing changes while it is read. The kernel stamps a write with a clock
 //! that may lag by some milliseconds; the pause is far above that, so a write that comes after the
-//! first look always shows in the second. A file that another one takes the place of
-//! while it is waited for stays the one that is looked at: whoever replaces files all the time leaves
-//! whole versions behind. Waits for the disk, never for a writer.
+//! first look always shows in the second. A file that another one takes the place of while it is
+//! waited for stays the one that is looked at: whoever replaces files all the time leaves whole
+//! versions behind. Waits for the disk, never for a writer.
 
 use std::fs::File;
 use std::io;
@@ -32,8 +32,8 @@ pub(super) enum Look {
 
 /// Looks at a file once: one version of it, or when to look again.
 ///
-/// `held` was opened at an earlier look. `may_seal` says whether there is room for one more sealed file of so many bytes, and is told
-/// whether it would be mapped otherwise.
+/// `held` was opened at an earlier look. `may_seal` says whether there is room for one more sealed
+/// file of so many bytes, and is told whether it would be mapped otherwise.
 pub(super) fn look(
     config: &LoaderConfig,
     entry: &Entry,
@@ -99,8 +99,8 @@ fn is_whole(entry: &Entry, version: &Version) -> bool {
     entry.is_whole() && entry.version == *version && version.bytes <= WHOLE_BYTES_MAX
 }
 
-/// Which version an open file is that has no name any more, because another one has taken its place.
-/// Nothing where it has one.
+/// Which version an open file is that has no name any more, because another one has taken its
+/// place. Nothing where it has one.
 fn replaced(file: &File) -> Option<Version> {
     let meta = file.metadata().ok()?;
     #[cfg(unix)]

@@ -119,15 +119,12 @@ pub fn replace(
 ) -> io::Result<Option<Watch>> {
     let stopping = Arc::new(AtomicBool::new(false));
     let published = Arc::clone(&config.published);
-    let known = |id: u16, path: &Path| {
-        let root = previous.and_then(|catalog| catalog.roots.get(usize::from(id)));
-        root.filter(|root| root.dir == *path).cloned()
-    };
-    let unknown =
-        |path: &PathBuf| Arc::new(Root { dir: path.clone(), is_unknown: true, ..Root::default() });
     let roots = (0..).zip(&config.roots);
-    let roots: Vec<_> =
-        roots.map(|(id, path)| known(id, path).unwrap_or_else(|| unknown(path))).collect();
+    let unknown = |path: &Path| Root { dir: path.into(), is_unknown: true, ..Root::default() };
+    let or_unknown = |(id, path): (u16, &PathBuf)| {
+        known(previous, id, path).unwrap_or_else(|| Arc::new(unknown(path)))
+    };
+    let roots = roots.map(or_unknown).collect();
     let shared = Arc::new(Shared {
         publish: Mutex::new(Publishing { publish, roots, retired: VecDeque::new(), waits: true }),
         published: Arc::clone(&published),
@@ -143,7 +140,7 @@ pub fn replace(
         let (ending, ended) = bounded::<()>(0);
         let state = Arc::new(RootState::new(path));
         let lost = Arc::new(AtomicBool::new(false));
-        let scanner = Scanner::new(RootId(id), path, known(id, path).as_deref());
+        let scanner = Scanner::new(RootId(id), path, known(previous, id, path).as_deref());
         let mut rounds = Rounds {
             collect: config.collect,
             rescan_every: config.rescan_every,
@@ -188,6 +185,12 @@ pub fn replace(
     published.watched_by(listeners, states);
     watch.is_heard = true;
     Ok(Some(watch))
+}
+
+/// What the last catalog had of a root.
+fn known(previous: Option<&Catalog>, id: u16, path: &Path) -> Option<Arc<Root>> {
+    let root = previous.and_then(|catalog| catalog.roots.get(usize::from(id)));
+    root.filter(|root| root.dir == *path).cloned()
 }
 
 /// Waits until a root has been looked at, or its disk is silent for too long. False where nobody

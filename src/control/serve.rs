@@ -202,16 +202,15 @@ impl<D: DataPath> Daemon<D> {
         certificates.make(now_unix_s())?;
         settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
-        let directories = Arc::new(Directories::default());
-        settings.number_uploads(&directories);
+        let directories = number_uploads(&mut settings);
         settings.make_challenge_key()?;
         let settings = Arc::new(settings);
         let clock = Clock::start();
         let views = views(workers)?;
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
-        let writer =
-            RecordWriter::start(records.clone(), snapshot.clone(), clock).map_err(no_thread)?;
+        let writer = RecordWriter::start(records.clone(), snapshot.clone(), clock);
+        let writer = writer.map_err(no_thread)?;
         let (published, go_on) = (published(&settings), || !signals.is_stop());
         let watch = watch(&settings, None, &snapshot, published, &mut None, &go_on);
         let Some(watch) = watch.map_err(no_thread)? else { return Ok(None) };
@@ -231,10 +230,7 @@ impl<D: DataPath> Daemon<D> {
         let started = settings.clone();
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
         let board = Arc::new(Board::new(parts).map_err(cannot_measure)?);
-        let (sender, orders) = unbounded();
-        let commands = Commands::new(board.clone(), sender);
-        let listener = admin.map(|(_, listener)| listener);
-        let web = Web::start(listener, socket, commands, board.clone()).map_err(no_thread)?;
+        let (web, orders) = start_web(&board, admin.map(|(_, listener)| listener), socket)?;
         board.note_certificates(certificates.report(now_unix_s()));
         Ok(Some(Daemon {
             source: source.clone(),
@@ -427,6 +423,25 @@ fn bind_admin(
 /// Where commands reach the daemon; without it the server serves all the same, and says so.
 fn control_socket(settings: &Settings, warnings: &mut Vec<String>) -> Option<ControlSocket> {
     ControlSocket::bind(&settings.data_dir).map_err(|trouble| warnings.push(trouble)).ok()
+}
+
+/// The directories of the settings' uploads, by the numbers that the settings then have.
+fn number_uploads(settings: &mut Settings) -> Arc<Directories> {
+    let directories = Arc::new(Directories::default());
+    settings.number_uploads(&directories);
+    directories
+}
+
+/// Starts the thread of the pages and commands; what commands ask for comes by the channel.
+fn start_web(
+    board: &Arc<Board>,
+    listener: Option<std::net::TcpListener>,
+    socket: Option<ControlSocket>,
+) -> Result<(Web, Receiver<Order>), Failure> {
+    let (sender, orders) = unbounded();
+    let commands = Commands::new(board.clone(), sender);
+    let web = Web::start(listener, socket, commands, board.clone()).map_err(no_thread)?;
+    Ok((web, orders))
 }
 
 fn cannot_measure(fault: impl std::fmt::Debug) -> String {

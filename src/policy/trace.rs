@@ -234,9 +234,8 @@ impl fmt::Display for Step<'_> {
             }
             Step::Identification(how) => how.fmt(f),
             Step::AcmeChallenge { dir, found } => {
-                let dir = dir.unwrap_or(Path::new("nowhere")).display();
-                let is_there = if *found { "" } else { "not " };
-                write!(f, "a token of ACME, for everybody: {is_there}in {dir}")
+                let place = place_of_token(*dir, *found);
+                write!(f, "a token of ACME, for everybody: {place}")
             }
             Step::RedirectOfOthers { row } => write!(f, "redirect row {row} is for other clients"),
             Step::RedirectOfReads { row } => {
@@ -255,12 +254,12 @@ impl fmt::Display for Step<'_> {
             }
             Step::RemapRefused(why) => write!(f, "refused: {why}"),
             Step::Protected { row, requirement, protocol, proven: false } => {
-                write!(f, "row {} of [[protect]] asks for a password: {requirement}, ", row + 1)?;
-                match protocol {
-                    Protocol::Http | Protocol::Https => f.write_str(requirement.schemes()),
-                    Protocol::Ftp => f.write_str("at the log-in (USER, PASS)"),
-                    Protocol::Tftp => f.write_str("and TFTP has no passwords"),
-                }
+                let how = how_to_prove(requirement, *protocol);
+                write!(
+                    f,
+                    "row {} of [[protect]] asks for a password: {requirement}, {how}",
+                    row + 1
+                )
             }
             Step::Protected { row, proven: true, .. } => {
                 write!(f, "the password for row {} of [[protect]] is right", row + 1)
@@ -286,6 +285,20 @@ impl fmt::Display for Step<'_> {
             }
         }
     }
+}
+
+/// How a password is shown over a protocol, in words.
+fn how_to_prove(requirement: &Requirement, protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http | Protocol::Https => requirement.schemes(),
+        Protocol::Ftp => "at the log-in (USER, PASS)",
+        Protocol::Tftp => "and TFTP has no passwords",
+    }
+}
+
+fn place_of_token(dir: Option<&Path>, found: bool) -> String {
+    let dir = dir.unwrap_or(Path::new("nowhere")).display();
+    format!("{}in {dir}", if found { "" } else { "not " })
 }
 
 impl fmt::Display for Identification {

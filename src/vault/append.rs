@@ -1,7 +1,7 @@
 //! Uploads that go behind what is there, as a phone's log does.
 //!
-//! Where the file has no room for both, its oldest lines go: a phone's log goes on. Reads only; what
-//! comes of it is written aside by `store.rs`.
+//! Where the file has no room for both, its oldest lines go: a phone's log goes on. Reads only;
+//! what comes of it is written aside by `store.rs`.
 
 use std::collections::HashMap;
 use std::fs::File;

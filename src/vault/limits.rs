@@ -62,8 +62,8 @@ impl Limits {
     /// Counts what a deed brings.
     ///
     /// # Errors
-    /// [`Denied::TotalMax`] and [`Denied::Reserve`] where there is no room, [`Denied::TooMuch`] where
-    /// its address has to wait.
+    /// [`Denied::TotalMax`] and [`Denied::Reserve`] where there is no room, [`Denied::TooMuch`]
+    /// where its address has to wait.
     pub(super) fn count(&mut self, disk: &Disk, deed: &Deed) -> Result<(), Denied> {
         let Act::Keep { bytes, .. } = &deed.act else { return Ok(()) };
         let (vault, bounds) = (&deed.policy.dir, &deed.policy.bounds);

@@ -39,9 +39,8 @@ impl Walk<'_> {
                 };
                 let back = dir.and_then(|dir| self.read_back(&request, dir, name));
                 let back = back.map_or(String::new(), |why| format!("; {why}"));
-                format!(
-                    "row {pattern:?} of [[upload]]: {shown}{other_name}, {bytes_max} bytes{beyond}{back}"
-                )
+                let row = format!("row {pattern:?} of [[upload]]");
+                format!("{row}: {shown}{other_name}, {bytes_max} bytes{beyond}{back}")
             }
             Action::Quarantine { directory, bytes_max } => {
                 let dir = self.settings.upload_dir(*directory);

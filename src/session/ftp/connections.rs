@@ -376,36 +376,6 @@ fn next_of_session(session: &mut Session) -> Next {
 }
 
 impl Engine {
-    /// Counts a new session; says why there is no room for it, and whether it takes one of the
-    /// places of clients outside the access list.
-    fn judge_session(
-        &mut self,
-        peer: SocketAddr,
-        turn: &Turn<'_>,
-    ) -> (Option<(Refusal, &'static str)>, bool) {
-        let limits = turn.snapshot.policy.ftp.limits;
-        let here = self.per_address.entry(peer.ip().into()).or_default();
-        *here += 1;
-        let crowded = limits.per_address_max > 0 && *here as usize > limits.per_address_max;
-        let full = self.sessions >= limits.sessions_max;
-        let client = peer.ip().to_canonical();
-        let stranger = !turn.snapshot.policy.access.permits(Protocol::Ftp, client);
-        let has_place = !stranger || self.strangers.take(limits.sessions_max);
-        let refusal = match () {
-            () if self.stopping => Some((Refusal::Stopping, "The server is about to stop.")),
-            () if crowded || full => {
-                let text = "Too many sessions are open; come back in a moment.";
-                Some((Refusal::TooManyConnections, text))
-            }
-            () if !has_place => {
-                let text = "Too many clients outside the access list are here.";
-                Some((Refusal::TooManyStrangers, text))
-            }
-            () => None,
-        };
-        (refusal, stranger && has_place)
-    }
-
     fn next_of_data(&mut self, id: ConnectionId) -> Next {
         let Some(data) = self.data(id) else { return Next::Close };
         match (data.closing, data.stage) {

@@ -12,9 +12,9 @@ use crate::content::Ask;
 use crate::content::files::{Act, Part, Tree};
 use crate::session::ftp::data::Door;
 use crate::session::ftp::limits::{FtpListener, FtpPolicy};
-use crate::session::ftp::ports::NeverCame;
+use crate::session::ftp::ports::{NeverCame, PortOwner};
 use crate::session::ftp::session::{
-    Closing, Connection, Data, Job, Pending, PortOwner, Session, State, Told, What,
+    Closing, Connection, Data, Job, Pending, Session, State, Told, What,
 };
 use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Table};
@@ -95,6 +95,36 @@ impl Default for Engine {
 }
 
 impl Engine {
+    /// Counts a new session; says why there is no room for it, and whether it takes one of the
+    /// places of clients outside the access list.
+    pub(super) fn judge_session(
+        &mut self,
+        peer: SocketAddr,
+        turn: &Turn<'_>,
+    ) -> (Option<(Refusal, &'static str)>, bool) {
+        let limits = turn.snapshot.policy.ftp.limits;
+        let here = self.per_address.entry(peer.ip().into()).or_default();
+        *here += 1;
+        let crowded = limits.per_address_max > 0 && *here as usize > limits.per_address_max;
+        let full = self.sessions >= limits.sessions_max;
+        let client = peer.ip().to_canonical();
+        let stranger = !turn.snapshot.policy.access.permits(Protocol::Ftp, client);
+        let has_place = !stranger || self.strangers.take(limits.sessions_max);
+        let refusal = match () {
+            () if self.stopping => Some((Refusal::Stopping, "The server is about to stop.")),
+            () if crowded || full => {
+                let text = "Too many sessions are open; come back in a moment.";
+                Some((Refusal::TooManyConnections, text))
+            }
+            () if !has_place => {
+                let text = "Too many clients outside the access list are here.";
+                Some((Refusal::TooManyStrangers, text))
+            }
+            () => None,
+        };
+        (refusal, stranger && has_place)
+    }
+
     /// Takes new settings. An address that they do not have any more keeps what it had.
     pub fn adopt(&mut self, policy: &FtpPolicy) {
         self.tree = Arc::clone(&policy.tree);

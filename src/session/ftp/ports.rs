@@ -8,12 +8,20 @@ use std::net::IpAddr;
 
 use crate::admission::address::AddressKey;
 use crate::session::ftp::engine::Engine;
-use crate::session::ftp::session::PortOwner;
 use crate::session::stream::ConnectionId;
 use crate::session::{DataFault, Protocol, Refusal, Turn};
 use crate::vendor;
 use crate::wire::ftp::reply::Code;
 use crate::wire::name::FileName;
+
+/// Whose passive port it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum PortOwner {
+    /// That of a client that is permitted.
+    Client(AddressKey),
+    /// That of one outside the access list, who may only have an override file.
+    Stranger(AddressKey),
+}
 
 /// Names in whose place strangers may get an override file, one of each kind.
 const OVERRIDDEN: [&[u8]; 2] = [b"46xxupgrade.scr", b"46xxsettings.txt"];

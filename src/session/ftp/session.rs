@@ -6,12 +6,12 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use crate::admission::address::AddressKey;
 use crate::cancel::CancelToken;
 use crate::content::files::TreePath;
 pub(super) use crate::policy::VaultOwner as Whose;
 use crate::policy::protect::Proof;
 use crate::session::arrivals::Arrivals;
+use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
 use crate::session::snmp::{NoPassport, Passport};
@@ -383,15 +383,6 @@ pub(super) struct Data {
     pub(super) deadline: Deadline,
     /// How much of what was sent on it has arrived.
     pub(super) arrivals: Arrivals,
-}
-
-/// Whose passive port it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum PortOwner {
-    /// That of a client that is permitted.
-    Client(AddressKey),
-    /// That of one outside the access list, who may only have an override file.
-    Stranger(AddressKey),
 }
 
 /// How far a data connection has come.

@@ -8,14 +8,12 @@ use crate::cancel::CancelToken;
 use crate::content::blob::Blob;
 use crate::content::{Ask, Form, files};
 use crate::session::arrivals::{LOOKS, Patience, Stall};
-use crate::session::ftp::data::Door;
-use crate::session::ftp::engine::Engine;
-use crate::session::ftp::login::Verdict;
 use crate::session::ftp::session::{
     Closing, DataStage, Goal, Stage, Tls, Told, Transfer, Way, What, Whose,
 };
 use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
+use crate::session::ftp::{data::Door, engine::Engine, login::Verdict};
 use crate::session::stream::ConnectionId;
 use crate::session::{Outcome, Refusal, Subject, Turn, Verb};
 use crate::time::{Duration, Instant};
@@ -59,9 +57,8 @@ impl Engine {
 
     /// Says whose data is meant, where that is to be told by the phone.
     pub(super) fn identify(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(transfer) = self.session(id).and_then(|session| session.transfer()) else {
-            return;
-        };
+        let transfer = self.session(id).and_then(|session| session.transfer());
+        let Some(transfer) = transfer else { return };
         let (Goal::Fetch(whose) | Goal::Keep(whose)) = &transfer.goal else {
             return self.admit(id, turn);
         };

@@ -82,12 +82,8 @@ impl Engine {
         };
         let Some(value) = head.authorization else {
             turn.counters.credentials_missing.up();
-            return Err(self.challenge(
-                id,
-                &requirement,
-                Refusal::Credentials(CredentialFault::Missing),
-                turn,
-            ));
+            let no = Refusal::Credentials(CredentialFault::Missing);
+            return Err(self.challenge(id, &requirement, no, turn));
         };
         let shown = match authorization::digest(value) {
             Some(Ok(shown)) if requirement.offers(shown.algorithm) => Shown::Digest(shown),
@@ -108,10 +104,8 @@ impl Engine {
                 let key = &turn.snapshot.policy.http.challenge_key;
                 if !is_target(&shown.uri, head.target) {
                     // RFC 7616, 3.4.6.
-                    return Err(No::new(
-                        Status::BAD_REQUEST,
-                        Refusal::Credentials(CredentialFault::Unusable),
-                    ));
+                    let no = Refusal::Credentials(CredentialFault::Unusable);
+                    return Err(No::new(Status::BAD_REQUEST, no));
                 }
                 if *shown.realm != *requirement.realm.as_bytes() {
                     let no = Refusal::Credentials(CredentialFault::Unusable);
@@ -129,12 +123,8 @@ impl Engine {
         self.note_user(id, &name);
         if !requirement.allows(&name) {
             turn.counters.credentials_wrong.up();
-            return Err(self.challenge(
-                id,
-                &requirement,
-                Refusal::Credentials(CredentialFault::UserNotAllowed),
-                turn,
-            ));
+            let no = Refusal::Credentials(CredentialFault::UserNotAllowed);
+            return Err(self.challenge(id, &requirement, no, turn));
         }
         let users = requirement.users.clone();
         let proof = Proof { users: users.clone(), user: (&*name).into() };

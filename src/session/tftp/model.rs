@@ -159,9 +159,9 @@ impl World {
                 }
             };
             if lane != Lane::Replies {
-                let id = self.engine.transfers.find(peer);
-                let id = id.filter(|id| self.engine.transfers.open(*id).is_some_and(is_unproven));
-                if let Some(id) = id {
+                let all = &self.engine.transfers;
+                let is_new = |id: &TransferId| all.open(*id).is_some_and(Transfer::is_half_open);
+                if let Some(id) = all.find(peer).filter(is_new) {
                     let sends = self.unproven.entry(id).or_default();
                     *sends += datagrams;
                     assert!(*sends <= UNPROVEN_MAX, "{peer} got more before it had answered");
@@ -289,15 +289,9 @@ fn store_fault(fault: u8) -> Option<StoreError> {
     }
 }
 
-fn is_unproven(transfer: &Transfer) -> bool {
-    transfer.is_half_open()
-}
-
 fn bytes_held(transfer: &Transfer) -> u64 {
-    match &transfer.state {
-        State::Receiving(receiving) => receiving.bytes_held(),
-        State::Waiting | State::Opening | State::Sending(..) => 0,
-    }
+    let State::Receiving(receiving) = &transfer.state else { return 0 };
+    receiving.bytes_held()
 }
 
 /// The bytes of every file of its size.
@@ -308,7 +302,6 @@ pub(super) fn bytes_of(count: u64) -> Vec<u8> {
 fn blob_of(entry: &Entry) -> Arc<Blob> {
     Arc::new(Blob::heap(bytes_of(entry.version.bytes).into(), entry.version))
 }
-
 /// Names that phones ask for in [`check_operations`], with their sizes.
 const FILES: &[(&str, u64)] =
     &[("a", 700), ("b", 0), ("c", 512), ("d", 9_000), ("firmware", 100_000), ("long", 40_000)];

@@ -242,16 +242,18 @@ impl Engine {
         transfer.paid = false;
         match &mut transfer.state {
             State::Waiting | State::Opening => {}
-            State::Sending(sending, _) => {
+            State::Sending(sending, blob) => {
                 let Some(burst) = next_burst(sending) else { return };
                 let before = sending.blocks_resent();
                 sending.handle_transmitted(burst, turn.now);
                 let resent = u64::from(sending.blocks_resent() - before);
                 turn.counters.tftp_blocks_resent.add(resent);
-                if let Burst::Blocks { count, .. } = burst {
-                    let blksize = u64::from(sending.terms().blksize);
-                    turn.counters.tftp_blocks_sent.add(u64::from(count));
-                    turn.counters.tftp_sent_bytes.add(u64::from(count) * blksize);
+                if let Burst::Blocks { first, count } = burst {
+                    let (blksize, count) = (u64::from(sending.terms().blksize), u64::from(count));
+                    // The last block is shorter.
+                    let left = blob.bytes().saturating_sub((first - 1) * blksize);
+                    turn.counters.tftp_blocks_sent.add(count);
+                    turn.counters.tftp_sent_bytes.add((count * blksize).min(left));
                 }
             }
             State::Receiving(receiving) => {

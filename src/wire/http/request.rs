@@ -19,7 +19,6 @@ const LINES_USUAL: usize = 16;
 pub const BLANK_LINES_MAX: usize = 4;
 /// Longest method that is waited for, in bytes.
 const METHOD_BYTES_MAX: usize = 32;
-
 /// What a request asks for. Methods know no case but their own (RFC 9110, 9.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {

@@ -12,7 +12,7 @@ use crate::content::blob::{Blob, Version};
 use crate::content::files::{self, Fault, How, Member, Part, TreePath, Why};
 use crate::content::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored, Ticket};
 use crate::time::Duration;
-use crate::vault::deed::{Act, Deed, Denied, Done, LoginSecret, Precondition, cancel_token};
+use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret, Precondition, cancel_token};
 use crate::wire::ftp::listing::Rights;
 use crate::wire::name::FileName;
 
@@ -170,26 +170,7 @@ impl Disk {
             Ask::Upload { .. } => unreachable!("TFTP asks for it alone"),
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
             Ask::Files { ticket, act, .. } => self.files(ticket, *act, fault),
-            Ask::Login { ticket, login } => {
-                let LoginSecret::Password(password) = &login.secret else {
-                    unreachable!("FTP has passwords alone")
-                };
-                let shown = (&*login.name, &**password);
-                let accounts = [ADMINISTRATOR, PHONE];
-                // The file of whoever it is, if it was asked for at all.
-                let is_right = |file: &&PathBuf| {
-                    let place = USERS.iter().position(|known| **file == Path::new(known));
-                    place.is_some_and(|place| accounts.get(place) == Some(&shown))
-                };
-                let found = login.users.iter().position(|file| is_right(&file));
-                let result = match fault {
-                    0 if found.is_some() => found.ok_or(Denied::Unauthorized),
-                    0 | 1 => Err(Denied::Unauthorized),
-                    2 => Err(Denied::SlowedDown(Duration::from_secs(3))),
-                    3.. => Err(Denied::Busy),
-                };
-                Answer::Login { ticket, result }
-            }
+            Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
         }
     }
 
@@ -327,6 +308,27 @@ impl Disk {
             modified_s: file.map_or(0, |version| (version.modified_ns / 1_000_000_000) as u64),
             rights: Rights::ALL,
         })
+    }
+}
+
+/// Which of the files has the user, if the password is right.
+fn log_in(login: &Login, fault: u8) -> Result<usize, Denied> {
+    let LoginSecret::Password(password) = &login.secret else {
+        unreachable!("FTP has passwords alone")
+    };
+    let shown = (&*login.name, password.as_ref());
+    let accounts = [ADMINISTRATOR, PHONE];
+    // The file of whoever it is, if it was asked for at all.
+    let is_right = |file: &&PathBuf| {
+        let place = USERS.iter().position(|known| **file == Path::new(known));
+        place.is_some_and(|place| accounts.get(place) == Some(&shown))
+    };
+    let found = login.users.iter().position(|file| is_right(&file));
+    match fault {
+        0 => found.ok_or(Denied::Unauthorized),
+        1 => Err(Denied::Unauthorized),
+        2 => Err(Denied::SlowedDown(Duration::from_secs(3))),
+        3.. => Err(Denied::Busy),
     }
 }
 

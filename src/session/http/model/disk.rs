@@ -185,20 +185,7 @@ impl Disk {
             }
             Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
             Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
-            Ask::Upload { ticket, op, .. } => {
-                let result = match (fault, op) {
-                    (_, PartOp::Forget { .. }) => Ok(PartDone::Forgotten),
-                    (_, PartOp::Find { .. }) => Ok(PartDone::Found(false)),
-                    (0, PartOp::Write { spool, bytes }) => {
-                        let mut spool = spool.unwrap_or_else(Spool::in_memory);
-                        spool.extend(&bytes);
-                        Ok(PartDone::Written { spool, room: Vec::new() })
-                    }
-                    (1, PartOp::Write { .. }) => Err(StoreError::Full),
-                    (2.., PartOp::Write { .. }) => Err(StoreError::Io),
-                };
-                Answer::Upload { ticket, result }
-            }
+            Ask::Upload { ticket, op, .. } => Answer::Upload { ticket, result: upload(op, fault) },
             Ask::Files { .. } => {
                 unreachable!("HTTP asks for files alone")
             }
@@ -265,6 +252,21 @@ fn open_fault(fault: u8) -> Option<OpenError> {
         4 => Some(OpenError::TooLarge),
         5 => Some(OpenError::Io),
         6.. => Some(OpenError::Busy),
+    }
+}
+
+/// What a part of a body comes to.
+fn upload(op: PartOp, fault: u8) -> Result<PartDone, StoreError> {
+    match (fault, op) {
+        (_, PartOp::Forget { .. }) => Ok(PartDone::Forgotten),
+        (_, PartOp::Find { .. }) => Ok(PartDone::Found(false)),
+        (0, PartOp::Write { spool, bytes }) => {
+            let mut spool = spool.unwrap_or_else(Spool::in_memory);
+            spool.extend(&bytes);
+            Ok(PartDone::Written { spool, room: Vec::new() })
+        }
+        (1, PartOp::Write { .. }) => Err(StoreError::Full),
+        (2.., PartOp::Write { .. }) => Err(StoreError::Io),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod addresses;
 mod bodies;
+mod discards;
 mod files;
 mod limits;
 mod protect;

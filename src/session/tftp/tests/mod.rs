@@ -2,6 +2,7 @@
 //!
 //! Packets are told in words: `DATA 1 512` is block 1 with 512 bytes.
 
+mod bounds;
 mod limits;
 mod reads;
 mod requests;

@@ -1,0 +1,184 @@
+//! Passwords for what is served: which file has the user, and what a right one costs again.
+
+use super::*;
+
+/// A users' file beside the vault's, with what Digest needs where a line has `digest`.
+fn write_phones(guarded: &Guarded, lines: &[(&str, &str, bool)]) -> PathBuf {
+    let path = guarded.bench.top.path().join("passwords.txt");
+    let line = |(name, password, digest): &(&str, &str, bool)| {
+        let hash = users::hash(&cheap(), password.as_bytes()).unwrap();
+        let ha1 = Ha1::new(name, "Ringpost", password.as_bytes());
+        let hash = if *digest { users::with_ha1(&hash, &ha1) } else { hash };
+        format!("{name}:{hash}\n")
+    };
+    fs::write(&path, lines.iter().map(line).collect::<String>()).unwrap();
+    path
+}
+
+fn login(guarded: &Guarded, users: &[&PathBuf], name: &str, password: &str) -> Login {
+    Login {
+        client: guarded.client,
+        users: users.iter().map(|users| (*users).clone()).collect(),
+        name: name.into(),
+        secret: LoginSecret::Password(password.into()),
+    }
+}
+
+/// A client's response to a challenge.
+fn respond(name: &str, password: &str, algorithm: &str) -> LoginSecret {
+    let hex = |parts: &[&str]| {
+        // The hash of user, realm and password is one of three parts, too.
+        let [one, two, three] = parts else { unreachable!("three parts") };
+        let ha1 = Ha1::new(one, two, three.as_bytes()).to_string();
+        let place = if algorithm == "MD5" { 1 } else { 2 };
+        ha1.split('$').nth(place).unwrap().to_owned()
+    };
+    let ha1 = hex(&[name, "Ringpost", password]);
+    // H(method:uri) as H(a:b:c), for a target with a colon in it.
+    let ha2 = hex(&["GET", "/a", "b"]);
+    let response = hex(&[&ha1, "n", &format!("00000001:c:auth:{ha2}")]);
+    let value = format!(
+        "Digest username=\"{name}\", realm=\"Ringpost\", nonce=\"n\", uri=\"/a:b\", qop=auth, \
+         nc=00000001, cnonce=\"c\", algorithm={algorithm}, response=\"{response}\""
+    );
+    LoginSecret::Digest(Box::new(digest(value.as_bytes()).unwrap().unwrap()), b"GET")
+}
+
+#[test]
+fn a_login_says_in_which_file_the_user_is() {
+    let guarded = Guarded::users("root=secret");
+    let phones = write_phones(&guarded, &[("PlcmSpIp", "secret", false)]);
+    let admins = guarded.users_path();
+    let prove = |files: &[&PathBuf], name: &str, password: &str| {
+        let login = login(&guarded, files, name, password);
+        let first = guarded.gate.prove_login(&login, guarded.now);
+        assert_eq!(guarded.gate.judge_login(&login, guarded.now), Some(first), "it is remembered");
+        first
+    };
+    assert_eq!(prove(&[&admins, &phones], "root", "secret"), Ok(0));
+    assert_eq!(prove(&[&admins, &phones], "PlcmSpIp", "secret"), Ok(1));
+    assert_eq!(prove(&[&phones, &admins], "PlcmSpIp", "secret"), Ok(0));
+    assert_eq!(prove(&[&admins], "PlcmSpIp", "secret"), Err(Denied::Unauthorized));
+    assert_eq!(prove(&[&admins, &phones], "nobody", "secret"), Err(Denied::Unauthorized));
+    assert_eq!(prove(&[&admins, &phones], "root", ""), Err(Denied::Unauthorized));
+}
+
+#[test]
+fn a_password_that_was_taken_out_of_its_file_opens_nothing_though_it_is_remembered() {
+    let guarded = Guarded::users("");
+    let phones = write_phones(&guarded, &[("ann", "old", true), ("ann", "new", true)]);
+    let judge = |secret: LoginSecret| {
+        let login = Login { secret, ..login(&guarded, &[&phones], "ann", "") };
+        guarded.gate.prove_login(&login, guarded.now)
+    };
+    let password = |text: &str| LoginSecret::Password(text.into());
+    for text in ["old", "new"] {
+        assert_eq!(judge(password(text)), Ok(0), "both hold in the days of a change");
+        assert_eq!(judge(respond("ann", text, "MD5")), Ok(0));
+    }
+    let checked = guarded.checked();
+    assert_eq!((judge(password("old")), guarded.checked()), (Ok(0), checked));
+    write_phones(&guarded, &[("ann", "new", true)]);
+    assert_eq!(judge(password("old")), Err(Denied::Unauthorized));
+    assert_eq!(judge(respond("ann", "old", "SHA-256")), Err(Denied::Unauthorized));
+    assert_eq!(judge(respond("ann", "new", "SHA-256")), Ok(0));
+}
+
+#[test]
+fn a_response_is_checked_without_argon2_by_either_hash_and_for_its_own_user() {
+    let guarded = Guarded::users("");
+    let phones = write_phones(&guarded, &[("ann", "secret", true), ("bob", "secret", false)]);
+    let judge = |name: &str, secret: LoginSecret| {
+        let login = Login { secret, ..login(&guarded, &[&phones], name, "") };
+        guarded.gate.judge_login(&login, guarded.now).expect("no argon2")
+    };
+    for algorithm in ["MD5", "SHA-256"] {
+        assert_eq!(judge("ann", respond("ann", "secret", algorithm)), Ok(0));
+        assert_eq!(judge("bob", respond("bob", "secret", algorithm)), Err(Denied::Unauthorized));
+    }
+    assert_eq!(guarded.checked(), 0);
+}
+
+#[test]
+fn wrong_responses_make_their_user_wait_and_not_all_behind_the_address() {
+    let mut guarded = Guarded::users("");
+    let phones = write_phones(&guarded, &[("ann", "secret", true), ("bob", "secret", true)]);
+    let judge = |guarded: &Guarded, name: &str, password: &str| {
+        let secret = respond(name, password, "MD5");
+        let login = Login { secret, ..login(guarded, &[&phones], name, "") };
+        guarded.gate.judge_login(&login, guarded.now).expect("no argon2")
+    };
+    for _ in 0..6 {
+        assert_eq!(judge(&guarded, "ann", "wrong"), Err(Denied::Unauthorized));
+    }
+    let wait = Denied::SlowedDown(Duration::from_secs(1));
+    assert_eq!(judge(&guarded, "ann", "secret"), Err(wait));
+    assert_eq!(judge(&guarded, "bob", "secret"), Ok(0), "a neighbour behind the same NAT");
+    guarded.now = guarded.now + Duration::from_secs(1);
+    assert_eq!(judge(&guarded, "ann", "secret"), Ok(0));
+    // Phones that know the password pay for one that does not.
+    for _ in 0..10 {
+        assert_eq!(judge(&guarded, "bob", "wrong"), Err(Denied::Unauthorized));
+        assert_eq!(judge(&guarded, "bob", "secret"), Ok(0));
+    }
+    // Whoever tries one name after another is slowed down as for any wrong secret.
+    for name in ["c", "d", "e", "f"] {
+        assert_eq!(judge(&guarded, name, "x"), Err(Denied::Unauthorized));
+    }
+    assert!(matches!(judge(&guarded, "bob", "secret"), Err(Denied::SlowedDown(_))));
+}
+
+#[test]
+fn what_is_remembered_of_passwords_is_looked_at_again_after_two_weeks_at_most() {
+    let mut guarded = Guarded::users("");
+    let phones = write_phones(&guarded, &[("ann", "secret", false)]);
+    let judge = |guarded: &Guarded| {
+        let login = login(guarded, &[&phones], "ann", "secret");
+        guarded.gate.judge_login(&login, guarded.now)
+    };
+    let first = login(&guarded, &[&phones], "ann", "secret");
+    assert_eq!(guarded.gate.prove_login(&first, guarded.now), Ok(0));
+    let day = Duration::from_secs(86_400);
+    guarded.now = guarded.now + day * 6;
+    assert_eq!(judge(&guarded), Some(Ok(0)));
+    guarded.now = guarded.now + day * 8;
+    assert_eq!(judge(&guarded), None);
+}
+
+#[test]
+fn one_password_that_comes_many_times_at_once_is_hashed_once() {
+    let guarded = Guarded::users("");
+    let phones = write_phones(&guarded, &[("ann", "secret", false)]);
+    let vault = Vault::new(cheap()).unwrap();
+    let (writer, _tasks) = crossbeam_channel::unbounded();
+    let (secrets, unproven) = crossbeam_channel::bounded(2);
+    let ways = Ways { writer: writer.clone(), secrets };
+    let bring = |ticket: u64, password: &str| {
+        let login = Box::new(login(&guarded, &[&phones], "ann", password));
+        vault.handle_login(0, Ticket(ticket), login, &ways, guarded.now)
+    };
+    // Many with the same password take one place of two.
+    assert!((0..1_000).all(|ticket| bring(ticket, "secret").is_none()));
+    assert!((1_000..1_500).all(|ticket| bring(ticket, "wrong").is_none()));
+    let refused = bring(2_000, "other");
+    assert!(matches!(refused, Some(Answer::Login { result: Err(Denied::Busy), .. })));
+    drop(ways);
+    let answers = std::sync::Mutex::new(Vec::new());
+    let answer = |_, answer| answers.lock().unwrap().push(answer);
+    vault.run_secrets(&unproven, &writer, || guarded.now, answer);
+    let results = answers.into_inner().unwrap();
+    let results: HashMap<_, _> = results
+        .into_iter()
+        .map(|answer| {
+            let Answer::Login { ticket: Ticket(ticket), result } = answer else {
+                panic!("{answer:?}")
+            };
+            (ticket, result)
+        })
+        .collect();
+    assert_eq!(results.len(), 1_500);
+    assert!((0..1_000).all(|ticket| results[&ticket] == Ok(0)));
+    assert!((1_000..1_500).all(|ticket| results[&ticket] == Err(Denied::Unauthorized)));
+    let figures = vault.figures().secrets;
+    assert_eq!((figures.checked, figures.slowed), (2, 0), "a password repeated guesses nothing");
+}

@@ -152,13 +152,10 @@ impl Shared {
         let (mut spares, mut told_at) = (0, None::<Instant>);
         while end.recv_timeout(DISK_CHECK) == Err(RecvTimeoutError::Timeout) {
             let over = self.give_up_late();
-            if over > 0 {
-                self.disk_timeouts.fetch_add(over as u64, Relaxed);
-                if told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                    told_at = Some(Instant::now());
-                    let wait = self.config.disk_wait.as_secs_f32();
-                    tracing::error!("a disk has not answered for {wait} s: phones are told so");
-                }
+            if over > 0 && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                told_at = Some(Instant::now());
+                let wait = self.config.disk_wait.as_secs_f32();
+                tracing::error!("a disk has not answered for {wait} s: phones are told so");
             }
             if self.idle.load(Relaxed) == 0 && spares < SPARE_THREADS_MAX && self.is_waiting() {
                 let (shared, asks) = (Arc::clone(self), Receiver::clone(asks));
@@ -186,6 +183,8 @@ impl Shared {
         let mut over = 0;
         for waiting in late {
             over += waiting.who.len();
+            // Whoever is told finds itself counted.
+            self.disk_timeouts.fetch_add(waiting.who.len() as u64, Relaxed);
             self.tell(waiting, &Err(OpenError::Unavailable));
         }
         let mut asked = lock(&self.asked);
@@ -193,6 +192,7 @@ impl Shared {
         let late: Vec<_> = late.into_iter().map(|(who, (_, is_read))| (*who, *is_read)).collect();
         asked.retain(|who, _| late.iter().all(|(late, _)| late != who));
         drop(asked);
+        self.disk_timeouts.fetch_add(late.len() as u64, Relaxed);
         for ((worker, ticket), is_read) in &late {
             self.answer(*worker, given_up(*ticket, *is_read));
         }

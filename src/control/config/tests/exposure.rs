@@ -36,7 +36,6 @@ fn pages_of_administration_beyond_this_host_are_warned_of_with_the_mend() {
         ("127.0.0.1:6090", false),
         ("127.1.2.3:6090", false),
         ("[::1]:6090", false),
-        ("[::ffff:127.0.0.1]:6090", false),
     ] {
         let settings = judge(&format!("[tftp]\n[admin]\nlisten = \"{listen}\"\n")).unwrap();
         let told = settings.warnings.join("\n");

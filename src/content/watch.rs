@@ -119,12 +119,7 @@ pub fn replace(
 ) -> io::Result<Option<Watch>> {
     let stopping = Arc::new(AtomicBool::new(false));
     let published = Arc::clone(&config.published);
-    let roots = (0..).zip(&config.roots);
-    let unknown = |path: &Path| Root { dir: path.into(), is_unknown: true, ..Root::default() };
-    let or_unknown = |(id, path): (u16, &PathBuf)| {
-        known(previous, id, path).unwrap_or_else(|| Arc::new(unknown(path)))
-    };
-    let roots = roots.map(or_unknown).collect();
+    let roots = known_roots(previous, &config.roots);
     let shared = Arc::new(Shared {
         publish: Mutex::new(Publishing { publish, roots, retired: VecDeque::new(), waits: true }),
         published: Arc::clone(&published),
@@ -172,10 +167,8 @@ pub fn replace(
         first_looks.push((Arc::clone(&state), first_look));
         states.push(state);
     }
-    for (state, first_look) in first_looks {
-        if !wait_for(&state, &first_look, go_on) {
-            return Ok(None);
-        }
+    if !first_looks.iter().all(|(state, first_look)| wait_for(state, first_look, go_on)) {
+        return Ok(None);
     }
     // The old watch knows the old roots by number, so it must not publish any more.
     drop(old.take());
@@ -185,6 +178,15 @@ pub fn replace(
     published.watched_by(listeners, states);
     watch.is_heard = true;
     Ok(Some(watch))
+}
+
+/// Every root as the last catalog had it.
+fn known_roots(previous: Option<&Catalog>, dirs: &[PathBuf]) -> Vec<Arc<Root>> {
+    let unknown = |path: &Path| Root { dir: path.into(), is_unknown: true, ..Root::default() };
+    let or_unknown = |(id, path): (u16, &PathBuf)| {
+        known(previous, id, path).unwrap_or_else(|| Arc::new(unknown(path)))
+    };
+    (0..).zip(dirs).map(or_unknown).collect()
 }
 
 /// What the last catalog had of a root.

@@ -11,14 +11,14 @@ use std::time::UNIX_EPOCH;
 use std::{io, thread};
 
 use arc_swap::ArcSwap;
-use crossbeam_channel::{Receiver, never, unbounded};
+use crossbeam_channel::{Receiver, never};
 use tokio::sync::oneshot;
 
 use super::board::{Board, BoardParts, Listening, Reloaded};
 use super::certificates::Certificates;
 use super::config::Settings;
 use super::control_socket::ControlSocket;
-use super::control_socket::server::{Commands, Order};
+use super::control_socket::server::Order;
 use super::data_lock::DataLock;
 use super::descriptors::Descriptors;
 use super::disk_space::DiskSpace;
@@ -202,8 +202,7 @@ impl<D: DataPath> Daemon<D> {
         certificates.make(now_unix_s())?;
         settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
-        let directories = number_uploads(&mut settings);
-        settings.make_challenge_key()?;
+        let directories = complete(&mut settings)?;
         let settings = Arc::new(settings);
         let clock = Clock::start();
         let views = views(workers)?;
@@ -226,11 +225,11 @@ impl<D: DataPath> Daemon<D> {
         };
         let data = D::start(sockets, parts)?;
         listeners.extend(admin.iter().map(|(address, _)| listening_admin(*address)));
-        let lists = Lists::look(&settings.data_dir);
         let started = settings.clone();
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
         let board = Arc::new(Board::new(parts).map_err(cannot_measure)?);
-        let (web, orders) = start_web(&board, admin.map(|(_, listener)| listener), socket)?;
+        let web = web::serve(&board, admin.map(|(_, listener)| listener), socket);
+        let (web, orders) = web.map_err(no_thread)?;
         board.note_certificates(certificates.report(now_unix_s()));
         Ok(Some(Daemon {
             source: source.clone(),
@@ -244,7 +243,7 @@ impl<D: DataPath> Daemon<D> {
             watch: Some(watch),
             web,
             writer,
-            lists,
+            lists: Lists::look(&started.data_dir),
             disks: DiskSpace::new(),
             _lock: lock,
             started,
@@ -425,23 +424,13 @@ fn control_socket(settings: &Settings, warnings: &mut Vec<String>) -> Option<Con
     ControlSocket::bind(&settings.data_dir).map_err(|trouble| warnings.push(trouble)).ok()
 }
 
-/// The directories of the settings' uploads, by the numbers that the settings then have.
-fn number_uploads(settings: &mut Settings) -> Arc<Directories> {
+/// Gives settings what no file has: a key for challenges, and numbers for their uploads' directories,
+/// which are returned.
+fn complete(settings: &mut Settings) -> Result<Arc<Directories>, String> {
+    settings.make_challenge_key()?;
     let directories = Arc::new(Directories::default());
     settings.number_uploads(&directories);
-    directories
-}
-
-/// Starts the thread of the pages and commands; what commands ask for comes by the channel.
-fn start_web(
-    board: &Arc<Board>,
-    listener: Option<std::net::TcpListener>,
-    socket: Option<ControlSocket>,
-) -> Result<(Web, Receiver<Order>), Failure> {
-    let (sender, orders) = unbounded();
-    let commands = Commands::new(board.clone(), sender);
-    let web = Web::start(listener, socket, commands, board.clone()).map_err(no_thread)?;
-    Ok((web, orders))
+    Ok(directories)
 }
 
 fn cannot_measure(fault: impl std::fmt::Debug) -> String {

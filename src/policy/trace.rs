@@ -264,11 +264,10 @@ impl fmt::Display for Step<'_> {
             Step::Protected { row, proven: true, .. } => {
                 write!(f, "the password for row {} of [[protect]] is right", row + 1)
             }
-            Step::RootsOfNetwork { row, only: true } => {
-                write!(f, "roots row {row} is for the client, and only its roots are looked in")
-            }
-            Step::RootsOfNetwork { row, only: false } => {
-                write!(f, "roots row {row} is for the client, and its roots come first")
+            Step::RootsOfNetwork { row, only } => {
+                let how =
+                    if *only { "only its roots are looked in" } else { "its roots come first" };
+                write!(f, "roots row {row} is for the client, and {how}")
             }
             Step::Looked { dir, file: Some(entry), .. } => {
                 let (path, bytes) = (&entry.path, entry.version.bytes);
@@ -280,12 +279,12 @@ impl fmt::Display for Step<'_> {
                 write!(f, "row {:?} of [[upload]] stores it as {name}", rule.pattern)
             }
             Step::Quarantine { .. } => f.write_str("nobody knows the name: quarantine"),
-            Step::NoUploadRule => {
-                f.write_str("refused: neither the vault nor an [[upload]] row takes it")
-            }
+            Step::NoUploadRule => f.write_str(NO_UPLOAD_RULE),
         }
     }
 }
+
+const NO_UPLOAD_RULE: &str = "refused: neither the vault nor an [[upload]] row takes it";
 
 /// How a password is shown over a protocol, in words.
 fn how_to_prove(requirement: &Requirement, protocol: Protocol) -> &'static str {

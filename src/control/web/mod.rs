@@ -15,11 +15,12 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use crossbeam_channel::{Receiver, unbounded};
 use tokio::sync::{mpsc, oneshot};
 
 use super::board::Board;
 use super::control_socket::ControlSocket;
-use super::control_socket::server::Commands;
+use super::control_socket::server::{Commands, Order};
 use super::inherit::Inherited;
 use super::metrics;
 use super::port_holder::{self, Transport};
@@ -85,6 +86,20 @@ impl Web {
         let _ = self.stop.send(());
         let _ = self.thread.join();
     }
+}
+
+/// Starts the thread of a server: what commands ask the daemon for comes by the channel.
+///
+/// # Errors
+/// The system's, where it gives no thread or no event queue.
+pub(super) fn serve(
+    board: &Arc<Board>,
+    listener: Option<TcpListener>,
+    socket: Option<ControlSocket>,
+) -> io::Result<(Web, Receiver<Order>)> {
+    let (sender, orders) = unbounded();
+    let commands = Commands::new(board.clone(), sender);
+    Ok((Web::start(listener, socket, commands, board.clone())?, orders))
 }
 
 /// Binds the address of the pages, or takes it from the service manager.

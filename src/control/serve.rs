@@ -202,10 +202,9 @@ impl<D: DataPath> Daemon<D> {
         certificates.make(now_unix_s())?;
         settings.serve_ca(certificates.ca_file());
         descriptors.fit(&mut settings, workers);
-        let directories = complete(&mut settings)?;
+        let directories = settings.complete()?;
         let settings = Arc::new(settings);
-        let clock = Clock::start();
-        let views = views(workers)?;
+        let (clock, views) = (Clock::start(), views(workers)?);
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
         let writer = RecordWriter::start(records.clone(), snapshot.clone(), clock);
@@ -228,8 +227,7 @@ impl<D: DataPath> Daemon<D> {
         let started = settings.clone();
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
         let board = Arc::new(Board::new(parts).map_err(cannot_measure)?);
-        let web = web::serve(&board, admin.map(|(_, listener)| listener), socket);
-        let (web, orders) = web.map_err(no_thread)?;
+        let (web, orders) = web::serve(&board, admin, socket).map_err(no_thread)?;
         board.note_certificates(certificates.report(now_unix_s()));
         Ok(Some(Daemon {
             source: source.clone(),
@@ -422,15 +420,6 @@ fn bind_admin(
 /// Where commands reach the daemon; without it the server serves all the same, and says so.
 fn control_socket(settings: &Settings, warnings: &mut Vec<String>) -> Option<ControlSocket> {
     ControlSocket::bind(&settings.data_dir).map_err(|trouble| warnings.push(trouble)).ok()
-}
-
-/// Gives settings what no file has: a key for challenges, and numbers for their uploads' directories,
-/// which are returned.
-fn complete(settings: &mut Settings) -> Result<Arc<Directories>, String> {
-    settings.make_challenge_key()?;
-    let directories = Arc::new(Directories::default());
-    settings.number_uploads(&directories);
-    Ok(directories)
 }
 
 fn cannot_measure(fault: impl std::fmt::Debug) -> String {

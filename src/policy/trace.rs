@@ -269,10 +269,7 @@ impl fmt::Display for Step<'_> {
                     if *only { "only its roots are looked in" } else { "its roots come first" };
                 write!(f, "roots row {row} is for the client, and {how}")
             }
-            Step::Looked { dir, file: Some(entry), .. } => {
-                let (path, bytes) = (&entry.path, entry.version.bytes);
-                write!(f, "found in {}: {path}, {bytes} bytes", dir.display())
-            }
+            Step::Looked { dir, file: Some(entry), .. } => write_found(f, dir, entry),
             Step::Looked { dir, file: None, .. } => write!(f, "not in {}", dir.display()),
             Step::NotFound { name } => write!(f, "not found: no root has {name}"),
             Step::UploadRule { rule, name } => {
@@ -282,6 +279,10 @@ impl fmt::Display for Step<'_> {
             Step::NoUploadRule => f.write_str(NO_UPLOAD_RULE),
         }
     }
+}
+
+fn write_found(f: &mut fmt::Formatter<'_>, dir: &Path, entry: &Entry) -> fmt::Result {
+    write!(f, "found in {}: {}, {} bytes", dir.display(), entry.path, entry.version.bytes)
 }
 
 const NO_UPLOAD_RULE: &str = "refused: neither the vault nor an [[upload]] row takes it";

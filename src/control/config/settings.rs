@@ -107,6 +107,18 @@ impl Settings {
         vault.into_iter().chain(quarantine)
     }
 
+    /// Gives what no file has: a key for challenges, and numbers for the directories of uploads,
+    /// which are returned.
+    ///
+    /// # Errors
+    /// When the system has no random numbers.
+    pub fn complete(&mut self) -> Result<Arc<Directories>, String> {
+        self.make_challenge_key()?;
+        let directories = Arc::new(Directories::default());
+        self.number_uploads(&directories);
+        Ok(directories)
+    }
+
     /// Has challenges sealed with a key that nobody knows. To be called by the daemon, before the
     /// settings are used; what follows a reload has the key of before.
     ///

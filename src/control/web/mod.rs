@@ -94,10 +94,11 @@ impl Web {
 /// The system's, where it gives no thread or no event queue.
 pub(super) fn serve(
     board: &Arc<Board>,
-    listener: Option<TcpListener>,
+    admin: Option<(SocketAddr, TcpListener)>,
     socket: Option<ControlSocket>,
 ) -> io::Result<(Web, Receiver<Order>)> {
     let (sender, orders) = unbounded();
+    let listener = admin.map(|(_, listener)| listener);
     let commands = Commands::new(board.clone(), sender);
     Ok((Web::start(listener, socket, commands, board.clone())?, orders))
 }

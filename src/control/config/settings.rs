@@ -113,25 +113,15 @@ impl Settings {
     /// # Errors
     /// When the system has no random numbers.
     pub fn complete(&mut self) -> Result<Arc<Directories>, String> {
-        self.make_challenge_key()?;
-        let directories = Arc::new(Directories::default());
-        self.number_uploads(&directories);
-        Ok(directories)
-    }
-
-    /// Has challenges sealed with a key that nobody knows. To be called by the daemon, before the
-    /// settings are used; what follows a reload has the key of before.
-    ///
-    /// # Errors
-    /// That the system has no random numbers.
-    pub fn make_challenge_key(&mut self) -> Result<(), String> {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system has no random numbers")?;
         // Nobody else holds settings that were just made.
         if let Some(policy) = Arc::get_mut(&mut self.policy) {
             policy.http.challenge_key = ChallengeKey::new(bytes);
         }
-        Ok(())
+        let directories = Arc::new(Directories::default());
+        self.number_uploads(&directories);
+        Ok(directories)
     }
 
     /// Has phones served the CA's certificate. To be called by the daemon, before the settings are

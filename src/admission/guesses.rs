@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 use super::address::AddressKey;
+use super::bloom;
 use super::served::Served;
 use crate::time::{Duration, Instant};
 
@@ -119,6 +120,8 @@ pub struct Guesses {
     /// What was served to those whose address may be forged, and to the others.
     served: [Served; 2],
     seed: u64,
+    /// Rows that were ever taken: while there is none, nobody's row is looked for.
+    rows_used: usize,
 }
 
 impl Default for Guesses {
@@ -133,7 +136,7 @@ impl Guesses {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let sets = vec![[Row::default(); WAYS]; SETS].into_boxed_slice();
-        Guesses { sets, filters: Vec::new(), served: Default::default(), seed }
+        Guesses { sets, filters: Vec::new(), served: Default::default(), seed, rows_used: 0 }
     }
 
     /// A name was asked for that does not exist.
@@ -175,8 +178,8 @@ impl Guesses {
         let key = (AddressKey::from(asked.client), asked.proven);
         let unit = is_personal(asked.name).then(|| self.served_unit(key, asked.name));
         let kind = usize::from(asked.proven);
-        let set = self.set_of(key);
-        let rows = &mut self.sets[set];
+        let set = (self.rows_used > 0).then(|| self.set_of(key));
+        let rows = set.map_or(&mut [][..], |set| &mut self.sets[set][..]);
         if let Some(row) = rows.iter_mut().find(|row| row.key == Some(key)) {
             row.forgive(limits, now);
             let is_over = row.spent_milli + 1_000 > u64::from(limits.misses_max) * 1_000;
@@ -238,6 +241,7 @@ impl Guesses {
         let least = (0..WAYS).min_by_key(|way| (rows[*way].key.is_some(), rows[*way].spent_milli));
         let way = least.unwrap_or(0);
         let filter = rows[way].filter;
+        self.rows_used += usize::from(rows[way].key.is_none());
         rows[way] = Row { key: Some(key), at: now, earned_at: now, ..Row::default() };
         if let Some(filter) = filter.and_then(|at| self.filters.get_mut(usize::from(at))) {
             filter.owner = None;
@@ -357,11 +361,10 @@ impl Filter {
             }
             self.since = now;
         }
-        let has = |bits: &[u64]| places(unit).all(|(word, bit)| bits[word] & bit != 0);
-        if has(&self.now) {
+        if bloom::has(&self.now, unit) {
             return false;
         }
-        let was_there = has(&self.before);
+        let was_there = bloom::has(&self.before, unit);
         if was_there {
             self.set(unit);
         }
@@ -369,18 +372,8 @@ impl Filter {
     }
 
     fn set(&mut self, unit: u64) {
-        for (word, bit) in places(unit) {
-            self.now[word] |= bit;
-        }
+        bloom::set(&mut self.now, unit);
     }
-}
-
-/// The bits of a name, as in a Bloom filter.
-fn places(unit: u64) -> impl Iterator<Item = (usize, u64)> {
-    (0..3).map(move |place| {
-        let bit = (unit >> (place * 20)) as usize % FILTER_BITS;
-        (bit / 64, 1 << (bit % 64))
-    })
 }
 
 /// Never zero, which stands for nothing.

@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod address;
+mod bloom;
 pub mod budget;
 pub mod guesses;
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 //!
 //! A Bloom filter in two halves, never larger. What is forgotten is what was noted longest ago.
 
+use super::bloom;
 use crate::time::{Duration, Instant};
 
 /// Bits of one half: 512 KiB.
@@ -31,7 +32,7 @@ impl Default for Served {
 impl Served {
     /// Notes a name of an address, by the hash of both.
     pub(super) fn note(&mut self, unit: u64, now: Instant) {
-        if has(&self.now, unit) {
+        if bloom::has(&self.now, unit) {
             return;
         }
         if self.noted >= NOTED_MAX || now.since(self.since) >= EPOCH {
@@ -40,24 +41,13 @@ impl Served {
             (self.noted, self.since) = (0, now);
         }
         self.noted += 1;
-        places(unit).for_each(|(word, bit)| self.now[word] |= bit);
+        bloom::set(&mut self.now, unit);
     }
 
     /// Whether it was noted.
     pub(super) fn has(&self, unit: u64) -> bool {
-        has(&self.now, unit) || has(&self.before, unit)
+        bloom::has(&self.now, unit) || bloom::has(&self.before, unit)
     }
-}
-
-fn has(bits: &[u64], unit: u64) -> bool {
-    places(unit).all(|(word, bit)| bits[word] & bit != 0)
-}
-
-fn places(unit: u64) -> impl Iterator<Item = (usize, u64)> {
-    (0..3).map(move |place| {
-        let bit = (unit >> (place * 21)) as usize % BITS;
-        (bit / 64, 1 << (bit % 64))
-    })
 }
 
 #[cfg(test)]

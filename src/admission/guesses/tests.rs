@@ -70,10 +70,6 @@ fn is_about(answered: u32, expected: u32) -> bool {
     (expected..=expected + 60).contains(&answered)
 }
 
-fn rows_used(guesses: &Guesses) -> usize {
-    guesses.sets.iter().flatten().filter(|row| row.key.is_some()).count()
-}
-
 fn minutes(minutes: u64) -> Instant {
     Instant::from_millis(minutes * 60_000)
 }
@@ -263,7 +259,7 @@ fn trusted_networks_are_not_counted_and_zero_is_no_limit() {
     assert_eq!(bench.guess(0..9_000), (9_000, 0));
     bench.limits = GuessLimits { misses_max: 0, ..GuessLimits::default() };
     assert_eq!(bench.guess(0..9_000), (9_000, 0));
-    assert_eq!(rows_used(&bench.guesses), 0);
+    assert_eq!(bench.guesses.rows_used, 0);
 }
 
 #[test]
@@ -276,7 +272,7 @@ fn a_flood_of_addresses_wipes_no_guesser_out_and_grows_nothing() {
     }
     bench.client = ip("198.51.100.7");
     assert!(is_about(bench.guess(10_000..10_100).0, 0));
-    assert!(rows_used(&bench.guesses) <= ROWS && bench.guesses.filters.len() <= FILTERS_MAX);
+    assert!(bench.guesses.rows_used <= ROWS && bench.guesses.filters.len() <= FILTERS_MAX);
 }
 
 #[test]

@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 /// A client as limits per address know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressKey(u128);
@@ -14,6 +16,12 @@ impl From<IpAddr> for AddressKey {
         let bits = address_bits(address);
         AddressKey(if is_ipv4(bits) { bits } else { bits & !u128::from(u64::MAX) })
     }
+}
+
+/// Whether a row with these networks is for a client; one without networks is for all.
+#[must_use]
+pub fn is_for(networks: &[IpNet], client: IpAddr) -> bool {
+    networks.is_empty() || networks.iter().any(|network| network.contains(&client))
 }
 
 /// An address as one number: IPv4 is written as IPv4-mapped IPv6, so that both spellings of one

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use regex::bytes::Regex;
 
+use crate::admission::address::is_for;
 use crate::content::RootId;
 use crate::session::Protocol;
 use crate::vault::glob::{self, BadPattern};
@@ -172,8 +173,7 @@ impl Protection {
     }
 
     fn is_for(&self, protocol: Protocol, client: IpAddr) -> bool {
-        self.is_for_protocol(protocol)
-            && (self.from.is_empty() || self.from.iter().any(|net| net.contains(&client)))
+        self.is_for_protocol(protocol) && is_for(&self.from, client)
     }
 }
 

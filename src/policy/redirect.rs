@@ -12,6 +12,7 @@ use regex::bytes::Regex;
 
 use super::remap::{BadRemap, MatchOn, REPLACEMENT_BYTES_MAX, compile, never_matches};
 use super::template::Template;
+use crate::admission::address::is_for;
 
 /// Longest location that is told, in bytes.
 pub const LOCATION_BYTES_MAX: usize = 4_096;
@@ -166,7 +167,7 @@ impl Redirect {
     /// Whether the row is for a client.
     #[must_use]
     pub fn is_for(&self, client: IpAddr) -> bool {
-        self.from.is_empty() || self.from.iter().any(|net| net.contains(&client))
+        is_for(&self.from, client)
     }
 
     /// Where whoever asks for this is sent, or `None` if the row does not match, or would send it

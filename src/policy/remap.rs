@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::template::Template;
+use crate::admission::address::is_for;
 use crate::wire::name::{BadName, FileName};
 
 /// Longest replacement as it is written, in bytes.
@@ -118,7 +119,7 @@ impl Remap {
     /// Whether the row is for a client.
     #[must_use]
     pub fn is_for(&self, client: IpAddr) -> bool {
-        self.from.is_empty() || self.from.iter().any(|net| net.contains(&client))
+        is_for(&self.from, client)
     }
 
     /// What a name becomes, or `None` if it does not match. Allocates only when it does.

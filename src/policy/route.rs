@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use super::redirect::{Redirect, Redirection};
 use super::remap::{MatchOn, Remap};
 use super::trace::{Step, Trace};
+use crate::admission::address::is_for;
 use crate::content::RootId;
 use crate::wire::name::{BadName, FileName};
 
@@ -28,7 +29,7 @@ pub struct SubnetRoots {
 
 impl SubnetRoots {
     fn is_for(&self, client: IpAddr) -> bool {
-        self.from.is_empty() || self.from.iter().any(|net| net.contains(&client))
+        is_for(&self.from, client)
     }
 }
 

@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 use super::deed::Precondition;
 use super::glob::{self, BadPattern};
 pub use super::spool::{PartDone, PartOp, Spool};
+use crate::admission::address::is_for;
 use crate::wire::name::FileName;
 
 /// What happens to a file that is already there.
@@ -80,7 +81,7 @@ impl Rules {
     #[must_use]
     pub fn find(&self, asked: &FileName, renamed: &FileName, client: IpAddr) -> Option<&Rule> {
         self.0.iter().find(|rule| {
-            (rule.from.is_empty() || rule.from.iter().any(|net| net.contains(&client)))
+            is_for(&rule.from, client)
                 && (rule.matcher.is_match(renamed.as_bytes())
                     || rule.matcher.is_match(asked.as_bytes()))
         })

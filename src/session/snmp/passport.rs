@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::admission::address::is_for;
 use crate::time::Duration;
 use crate::vault::names;
 use crate::vendor::objects::{self, Field, SETS};
@@ -38,10 +39,7 @@ impl SnmpPolicy {
     /// What a phone is asked with, at most [`COMMUNITIES_MAX`].
     pub fn communities_for(&self, phone: IpAddr) -> impl Iterator<Item = &Community> {
         let phone = phone.to_canonical();
-        let is_for = move |from: &[IpNet]| {
-            from.is_empty() || from.iter().any(|network| network.contains(&phone))
-        };
-        let rows = self.communities.iter().filter(move |(_, from)| is_for(from));
+        let rows = self.communities.iter().filter(move |(_, from)| is_for(from, phone));
         rows.map(|(community, _)| community).take(COMMUNITIES_MAX)
     }
 }

@@ -1,7 +1,7 @@
 //! How many connections clients outside the access list have open.
 //!
-//! They are served override files or nothing, and whoever is permitted must find a place however
-//! many of them come. Counts only.
+//! They are served override files or nothing. However many of them come, permitted clients find a
+//! place. Counts only.
 
 /// Strangers have one place of so many.
 const SHARE: usize = 8;

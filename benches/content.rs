@@ -6,15 +6,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use ringpost::content::blob::Version;
-use ringpost::content::index::Index;
-use ringpost::content::{Catalog, Entry, Root, RootId};
-use ringpost::policy::remap::Remap;
-use ringpost::policy::route::Routes;
-use ringpost::policy::snapshot::{Policy, Snapshot};
-use ringpost::policy::trace::NoTrace;
-use ringpost::policy::{self, Action, Operation, Request, Resource};
-use ringpost::wire::name::FileName;
+use engine::catalog::blob::Version;
+use engine::catalog::index::Index;
+use engine::catalog::{Catalog, Entry, Root, RootId};
+use engine::policy::remap::Remap;
+use engine::policy::route::Routes;
+use engine::policy::snapshot::{Policy, Snapshot};
+use engine::policy::trace::NoTrace;
+use engine::policy::{self, Action, Operation, Request, Resource};
+use wire::name::FileName;
 
 const FILES: u32 = 200_000;
 const STACK: &[RootId] = &[RootId(0), RootId(1)];

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use ringpost::sim::tftp::{Setup, TftpServer};
-use ringpost::sim::{Files, SERVER, Server};
-use ringpost::time::{Duration, Instant};
-use ringpost::wire::name::FileName;
-use ringpost::wire::tftp::{Block, Control, Mode, Options, Request, parse};
+use phones::sim::tftp::{Setup, TftpServer};
+use phones::sim::{Files, SERVER, Server};
+use wire::name::FileName;
+use wire::tftp::{Block, Control, Mode, Options, Request, parse};
+use wire::time::{Duration, Instant};
 
 const BLOCKS: u16 = 64;
 const FILE_BYTES: usize = BLOCKS as usize * 512 - 1;

@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    ringpost::wire::http::auth::check(bytes);
-    ringpost::wire::http::authorization::check(bytes);
+    wire::http::auth::check(bytes);
+    wire::http::authorization::check(bytes);
 });

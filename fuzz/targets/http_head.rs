@@ -2,6 +2,6 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
-    ringpost::wire::http::request::check(bytes);
-    ringpost::wire::http::response::check(bytes);
+    wire::http::request::check(bytes);
+    wire::http::response::check(bytes);
 });

@@ -4,5 +4,5 @@
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n').map(String::from_utf8_lossy);
     let mut next = || lines.next().unwrap_or_default();
-    ringpost::policy::remap::check(&next(), &next(), next().as_bytes());
+    engine::policy::remap::check(&next(), &next(), next().as_bytes());
 });

@@ -3,5 +3,5 @@
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let (pattern, name) = bytes.split_at(bytes.iter().position(|b| *b == b'\n').unwrap_or(0));
-    ringpost::vault::glob::check(&String::from_utf8_lossy(pattern), name.get(1..).unwrap_or(b""));
+    engine::vault::glob::check(&String::from_utf8_lossy(pattern), name.get(1..).unwrap_or(b""));
 });

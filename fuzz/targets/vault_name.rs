@@ -1,4 +1,4 @@
 //! Any name as that of a user's data.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ringpost::vault::names::check(bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| engine::vault::names::check(bytes));

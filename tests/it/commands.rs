@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use ringpost::wire::tftp::Options;
+use wire::tftp::Options;
 
 use crate::raw::{Came, Phone};
 use crate::server::{PATIENCE, Server, eventually};

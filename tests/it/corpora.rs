@@ -7,55 +7,55 @@ type Check = fn(&[u8]);
 
 /// Each target of `fuzz/` with its check.
 const TARGETS: &[(&str, Check)] = &[
-    ("allow_list", ringpost::admission::access::check),
+    ("allow_list", engine::admission::access::check),
     ("configuration", ringpost::control::config::check),
-    ("file_name", ringpost::wire::name::check),
-    ("ftp_address", ringpost::wire::ftp::address::check),
-    ("ftp_command", ringpost::wire::ftp::line::check),
-    ("ftp_engine", ringpost::session::ftp::check_operations),
-    ("ftp_listing", ringpost::wire::ftp::listing::check),
-    ("ftp_reply", ringpost::wire::ftp::reply::check),
-    ("ftp_session", ringpost::session::ftp::check_cuts),
+    ("file_name", wire::name::check),
+    ("ftp_address", wire::ftp::address::check),
+    ("ftp_command", wire::ftp::line::check),
+    ("ftp_engine", engine::session::ftp::check_operations),
+    ("ftp_listing", wire::ftp::listing::check),
+    ("ftp_reply", wire::ftp::reply::check),
+    ("ftp_session", engine::session::ftp::check_cuts),
     ("http_authorization", http_authorization),
-    ("http_chunked", ringpost::wire::http::chunk::check),
-    ("http_conditions", ringpost::wire::http::condition::check),
-    ("http_connection", ringpost::session::http::check_cuts),
-    ("http_engine", ringpost::session::http::check_operations),
+    ("http_chunked", wire::http::chunk::check),
+    ("http_conditions", wire::http::condition::check),
+    ("http_connection", engine::session::http::check_cuts),
+    ("http_engine", engine::session::http::check_operations),
     ("http_head", http_head),
-    ("http_range", ringpost::wire::http::range::check),
+    ("http_range", wire::http::range::check),
     ("integrity_records", ringpost::net::integrity::check),
     ("remap", remap),
-    ("slots", ringpost::admission::model::check_operations),
-    ("snmp_reply", ringpost::wire::snmp::check),
-    ("tftp_datagram", ringpost::wire::tftp::check),
-    ("tftp_engine", ringpost::session::tftp::check_operations),
+    ("slots", engine::admission::model::check_operations),
+    ("snmp_reply", wire::snmp::check),
+    ("tftp_datagram", wire::tftp::check),
+    ("tftp_engine", engine::session::tftp::check_operations),
     ("upload_glob", upload_glob),
-    ("vault_name", ringpost::vault::names::check),
+    ("vault_name", engine::vault::names::check),
 ];
 
 fn http_authorization(bytes: &[u8]) {
-    ringpost::wire::http::auth::check(bytes);
-    ringpost::wire::http::authorization::check(bytes);
+    wire::http::auth::check(bytes);
+    wire::http::authorization::check(bytes);
 }
 
 fn http_head(bytes: &[u8]) {
-    ringpost::wire::http::request::check(bytes);
-    ringpost::wire::http::response::check(bytes);
+    wire::http::request::check(bytes);
+    wire::http::response::check(bytes);
 }
 
 fn remap(bytes: &[u8]) {
     let mut lines = bytes.splitn(3, |byte| *byte == b'\n').map(String::from_utf8_lossy);
     let mut next = || lines.next().unwrap_or_default();
-    ringpost::policy::remap::check(&next(), &next(), next().as_bytes());
+    engine::policy::remap::check(&next(), &next(), next().as_bytes());
 }
 
 fn upload_glob(bytes: &[u8]) {
     let (pattern, name) = bytes.split_at(bytes.iter().position(|b| *b == b'\n').unwrap_or(0));
-    ringpost::vault::glob::check(&String::from_utf8_lossy(pattern), name.get(1..).unwrap_or(b""));
+    engine::vault::glob::check(&String::from_utf8_lossy(pattern), name.get(1..).unwrap_or(b""));
 }
 
 fn fuzz() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz"))
 }
 
 #[test]

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
-use ringpost::sim::random::Random;
-use ringpost::vault::versions::VersionName;
+use phones::sim::random::Random;
+use store::vault::versions::VersionName;
 
 use crate::http::line::{Line, get, put};
 use crate::server::{PATIENCE, Server};

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::process::Command;
 
-use ringpost::wire::tftp::Options;
+use wire::tftp::Options;
 
 use crate::raw::{Came, Phone, fetch, size_of};
 use crate::server::{Server, eventually};

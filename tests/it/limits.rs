@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::UdpSocket;
 
-use ringpost::wire::tftp::{Block, Control, ErrorCode, Options};
+use wire::tftp::{Block, Control, ErrorCode, Options};
 
 use crate::files::{expect_honest, firmware, honest};
 use crate::raw::{Came, Phone, store};

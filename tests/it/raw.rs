@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use ringpost::wire::tftp::{self, Block, Control, ErrorCode, Mode, Options, Packet, Request};
+use wire::tftp::{self, Block, Control, ErrorCode, Mode, Options, Packet, Request};
 
 use crate::server::PATIENCE;
 

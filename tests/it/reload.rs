@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ringpost::wire::tftp::Options;
+use wire::tftp::Options;
 
 use crate::raw::{Came, Phone, fetch, size_of};
 use crate::server::{Server, eventually};

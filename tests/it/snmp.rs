@@ -5,8 +5,8 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ringpost::phone::snmp::Agent;
-use ringpost::vendor::objects::Field;
+use phones::phone::snmp::Agent;
+use vendor::objects::Field;
 
 fn agent(extension: &[u8]) -> Agent {
     Agent::new("9600 H.323", &[(Field::Extension, extension), (Field::Model, b"9620")]).unwrap()

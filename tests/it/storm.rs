@@ -1,21 +1,21 @@
 //! Thousands of simulated phones against the TFTP engine: every kind, every edge, one seed each.
 //!
-//! The world's ledger holds what may never happen; see `ringpost::sim`.
+//! The world's ledger holds what may never happen; see `phones::sim`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ringpost::phone::boot::{Action, Plan, Step};
-use ringpost::phone::tftp::{Behaviour, Client, Leave, OnTimer};
-use ringpost::session::tftp::limits::WrapTo;
-use ringpost::sim::link::Link;
-use ringpost::sim::random::Random;
-use ringpost::sim::tftp::{Setup, TftpServer};
-use ringpost::sim::{Files, SERVER, World};
-use ringpost::time::{Duration, Instant};
-use ringpost::vault::upload::{Existing, Rule, Rules};
-use ringpost::wire::tftp::{Block, Control, Options};
+use engine::session::tftp::limits::WrapTo;
+use engine::vault::upload::{Existing, Rule, Rules};
+use phones::phone::boot::{Action, Plan, Step};
+use phones::phone::tftp::{Behaviour, Client, Leave, OnTimer};
+use phones::sim::link::Link;
+use phones::sim::random::Random;
+use phones::sim::tftp::{Setup, TftpServer};
+use phones::sim::{Files, SERVER, World};
+use wire::tftp::{Block, Control, Options};
+use wire::time::{Duration, Instant};
 
 const ROUGH: Link =
     Link { loss: 0.02, twice: 0.02, late: 0.02, late_by: Duration::from_millis(3), ..Link::LAN };

@@ -9,24 +9,19 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 100;
 
-/// What the files of a folder never import.
-const LAYERS: &[(&str, &[&str])] = &[
-    ("src/time.rs", &["wire", "session", "admission", "content", "vault", "net", "control"]),
-    ("src/count.rs", &["wire", "session", "admission", "content", "vault", "net", "control"]),
-    (
-        "src/wire/",
-        &["session", "admission", "content", "vault", "vendor", "net", "control", "phone", "sim"],
-    ),
-    ("src/session/", &["net", "control", "phone", "sim"]),
-    ("src/policy/", &["net", "control", "phone", "sim"]),
-    ("src/admission/", &["net", "control", "phone", "sim"]),
-    ("src/content/", &["net", "control", "phone", "sim"]),
-    ("src/vault/", &["net", "control", "phone", "sim"]),
-    ("src/vendor/", &["session", "content", "vault", "net", "control", "phone", "sim"]),
-    ("src/phone/", &["session", "admission", "vault", "net", "control", "sim"]),
-    ("src/sim/", &["net", "control"]),
-    ("src/net/", &["phone", "sim"]),
-    ("src/control/", &["phone", "sim"]),
+/// The crates that never meet the world: no sockets, files, threads or clocks.
+const PURE: &[&str] = &["src/wire/", "src/vendor/", "src/engine/", "src/phones/"];
+const WORLD: &[&str] = &[
+    "std::fs",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "UdpSocket",
+    "SyncSession",
+    "TcpStream",
+    "TcpListener",
+    "Instant::now",
+    "SystemTime::now",
 ];
 
 /// What the policy may import of `session`, which asks it: the settings, and no machine.
@@ -37,40 +32,11 @@ const SETTINGS_OF_SESSION: &[&str] = &[
     "session::ftp::limits",
 ];
 
-/// The parts of mixed folders that wait for a disk, and that only `net` and `control` may name.
-const WAITING: &[&str] = &["content::loader", "content::watch", "content::scan", "vault::store"];
-
-/// The only files that may name a socket, a file, a thread or the system, beside the modules that
-/// the build without the `server` feature leaves out.
-const WITH_THE_WORLD: &[&str] = &["src/main.rs", "src/content/blob.rs"];
-/// Folders in which no module may be left out of that build.
-const MACHINES: &[&str] = &[
-    "src/wire/",
-    "src/session/",
-    "src/policy/",
-    "src/admission/",
-    "src/vendor/",
-    "src/phone/",
-    "src/sim/",
+const WITH_UNSAFE: &[&str] = &[
+    "src/engine/src/catalog/blob.rs",
+    "src/ringpost/src/net/udp.rs",
+    "src/store/src/content/blob.rs",
 ];
-const WORLD: &[&str] = &[
-    "std::fs",
-    "std::thread",
-    "std::process",
-    "std::env",
-    "UdpSocket",
-    "SyncSession",
-    "TcpStream",
-    "TcpListener",
-    "mio::",
-    "libc::",
-    "socket2::",
-    "tokio::",
-    "axum::",
-    "cap_std::",
-];
-
-const WITH_UNSAFE: &[&str] = &["src/net/udp.rs", "src/content/blob.rs"];
 
 /// One source file: its text, and the same with comments and texts blanked out.
 struct Source {
@@ -86,36 +52,13 @@ impl Source {
         &self.code[..end]
     }
 
-    /// The modules declared here that need the `server` feature, as the start of their paths.
-    fn server_modules(&self) -> Vec<String> {
-        let folder = self.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-        let name_of = |declaration: &str| {
-            let declaration = declaration.trim_start().split(';').next()?;
-            Some(declaration.rsplit_once("mod ")?.1.to_owned())
-        };
-        let gated = self.text.split("#[cfg(feature = \"server\")]").skip(1);
-        gated.filter_map(name_of).map(|name| format!("{folder}/{name}")).collect()
-    }
-
     fn is_under(&self, places: &[&str]) -> bool {
         places.iter().any(|place| self.path.starts_with(place))
     }
 }
 
-/// The start of the paths of everything that may wait, read a clock and name the system.
-fn shell(sources: &[Source]) -> Vec<String> {
-    let fixed = WITH_THE_WORLD.iter().map(|path| (*path).to_owned());
-    let gated = sources.iter().filter(|source| source.path.starts_with("src/"));
-    fixed.chain(gated.flat_map(Source::server_modules)).collect()
-}
-
-fn is_machine(source: &Source, shell: &[String]) -> bool {
-    source.path.starts_with("src/")
-        && !shell.iter().any(|place| source.path.starts_with(place.as_str()))
-}
-
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
 }
 
 fn sources() -> Vec<Source> {
@@ -229,67 +172,44 @@ fn expect_none(rule: &str, broken: &[String]) {
 }
 
 #[test]
-fn layers_import_only_what_lies_beneath_them() {
-    let sources = sources();
-    let shell = shell(&sources);
+fn the_policy_knows_the_settings_of_sessions_and_no_machine() {
     let mut broken = Vec::new();
-    for source in &sources {
-        let imported = imports(source.before_tests());
-        for (layer, forbidden) in LAYERS {
-            let hits = |path: &&String| {
-                let first = path.split("::").next().unwrap_or_default();
-                source.path.starts_with(layer) && forbidden.contains(&first)
-            };
-            broken
-                .extend(imported.iter().filter(hits).map(|hit| format!("{}: {hit}", source.path)));
-        }
-        let is_policy = source.path.starts_with("src/policy/");
-        let is_machine_of_session = |path: &&String| {
+    for source in sources().iter().filter(|source| source.is_under(&["src/engine/src/policy/"])) {
+        let is_machine = |path: &&String| {
             path.starts_with("session")
                 && !SETTINGS_OF_SESSION.iter().any(|settings| path.starts_with(settings))
         };
-        broken.extend(
-            imported
-                .iter()
-                .filter(|path| is_policy && is_machine_of_session(path))
-                .map(|hit| format!("{}: {hit}", source.path)),
-        );
-        if is_machine(source, &shell) {
-            let waits = |path: &&String| WAITING.iter().any(|waiting| path.starts_with(waiting));
-            broken
-                .extend(imported.iter().filter(waits).map(|hit| format!("{}: {hit}", source.path)));
-        }
+        let imported = imports(source.before_tests());
+        let hits = imported.iter().filter(is_machine);
+        broken.extend(hits.map(|hit| format!("{}: {hit}", source.path)));
     }
     expect_none("dependencies point one way", &broken);
 }
 
 #[test]
 fn protocols_name_no_make_of_phone() {
-    let protocols = ["src/session/tftp/", "src/session/http/", "src/session/ftp/"];
+    let protocols =
+        ["tftp/", "http/", "ftp/"].map(|folder| format!("src/engine/src/session/{folder}"));
+    let is_protocol = |path: &str| protocols.iter().any(|folder| path.starts_with(folder));
     let is_broken =
-        |source: &Source| source.is_under(&protocols) && names(source.before_tests(), "avaya");
+        |source: &Source| is_protocol(&source.path) && names(source.before_tests(), "avaya");
     let broken: Vec<_> =
         sources().into_iter().filter(is_broken).map(|source| source.path).collect();
     expect_none("a quirk is a row of a table", &broken);
 }
 
 #[test]
-fn only_the_shell_can_name_a_socket_a_file_or_a_thread() {
-    let sources = sources();
-    let shell = shell(&sources);
+fn pure_crates_name_no_socket_no_file_no_thread_and_no_clock() {
     let mut broken = Vec::new();
-    for source in sources.iter().filter(|source| is_machine(source, &shell)) {
+    for source in sources().iter().filter(|source| source.is_under(PURE)) {
         let named = WORLD.iter().filter(|word| names(source.before_tests(), word));
         broken.extend(named.map(|word| format!("{}: {word}", source.path)));
     }
-    let machines_left_out =
-        shell.iter().filter(|path| MACHINES.iter().any(|folder| path.starts_with(folder)));
-    broken.extend(machines_left_out.map(|path| format!("{path} needs the server feature")));
     expect_none("machines are told what happened", &broken);
 }
 
 #[test]
-fn unsafe_stands_in_two_files_alone() {
+fn unsafe_stands_in_three_files_alone() {
     let is_broken = |source: &Source| {
         names(&source.code, "unsafe")
             && !source.is_under(WITH_UNSAFE)
@@ -302,20 +222,15 @@ fn unsafe_stands_in_two_files_alone() {
 }
 
 #[test]
-fn machines_read_no_clock_and_workers_read_it_in_their_loop() {
-    let sources = sources();
-    let shell = shell(&sources);
-    let is_broken = |source: &&Source| {
+fn workers_read_the_clock_in_their_loop_alone() {
+    let is_broken = |source: &Source| {
         let code = source.before_tests();
         let reads = names(code, "Instant::now") || names(code, "SystemTime::now");
-        let may_read = match source.path.strip_prefix("src/net/") {
-            Some(file) => file == "mod.rs",
-            None => !is_machine(source, &shell),
-        };
-        source.path.starts_with("src/") && reads && !may_read
+        let file = source.path.strip_prefix("src/ringpost/src/net/");
+        reads && file.is_some_and(|file| file != "mod.rs")
     };
     let broken: Vec<_> =
-        sources.iter().filter(is_broken).map(|source| source.path.clone()).collect();
+        sources().into_iter().filter(is_broken).map(|source| source.path).collect();
     expect_none("time is an argument", &broken);
 }
 

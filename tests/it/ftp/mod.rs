@@ -4,8 +4,8 @@
 use std::net::UdpSocket;
 use std::thread;
 
-use ringpost::phone::snmp::Agent;
-use ringpost::vendor::objects::Field;
+use ::phones::phone::snmp::Agent;
+use vendor::objects::Field;
 
 use crate::server::Server;
 

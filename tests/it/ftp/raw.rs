@@ -5,11 +5,11 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
-use ringpost::wire::ftp::address;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned};
 use socket2::{Domain, Socket, Type};
+use wire::ftp::address;
 
 use crate::server::{PATIENCE, Server};
 

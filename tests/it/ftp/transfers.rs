@@ -126,7 +126,7 @@ fn data_goes_to_nobody_else_and_to_no_port_of_a_service() {
     session.expect("RETR firmware.bin", 425);
     // Somebody who guesses a port gets nothing, and takes nothing from whom it is for.
     let text = session.expect("EPSV", 229);
-    let port = ringpost::wire::ftp::address::read_epsv(text.as_bytes()).unwrap();
+    let port = wire::ftp::address::read_epsv(text.as_bytes()).unwrap();
     let at = SocketAddr::new(server.ftp_address().ip(), port);
     let mut thief = connect([127, 0, 0, 9].into(), at).unwrap();
     let mut owner = connect([127, 0, 0, 1].into(), at).unwrap();

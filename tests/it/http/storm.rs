@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use ringpost::phone::http::{Act, Client, Ending, Phone, Plan, Presence, Step};
-use ringpost::time::Instant;
+use phones::phone::http::{Act, Client, Ending, Phone, Plan, Presence, Step};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use wire::time::Instant;
 
 use crate::interop::{expect_same, noise};
 use crate::server::{PATIENCE, Server, eventually};

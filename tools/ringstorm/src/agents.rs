@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use ringpost::phone::snmp::{Agent, Habits};
-use ringpost::sim::random::Random;
-use ringpost::time::Instant;
-use ringpost::vendor::objects::Field;
+use phones::phone::snmp::{Agent, Habits};
+use phones::sim::random::Random;
 use serde::Serialize;
+use vendor::objects::Field;
+use wire::time::Instant;
 
 use crate::clock::Clock;
 use crate::ftp::spec::FtpArgs;
@@ -269,7 +269,7 @@ impl Desk {
 mod tests {
     use std::time::Instant as Moment;
 
-    use ringpost::wire::snmp::{Community, Value, Version, parse_reply, write_get};
+    use wire::snmp::{Community, Value, Version, parse_reply, write_get};
 
     use super::*;
     use crate::network::address_of;

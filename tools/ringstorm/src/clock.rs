@@ -1,6 +1,6 @@
 //! The clock of the run, and what the system says of CPU time and memory of a process.
 
-use ringpost::time::Instant;
+use wire::time::Instant;
 
 /// Reads a monotonic clock that starts at zero.
 #[derive(Clone, Copy, Debug)]

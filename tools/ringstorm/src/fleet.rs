@@ -1,16 +1,16 @@
 //! The phones on the air: who has which address and port, whose timer is next, what each received.
 //!
-//! Drives the machines of `ringpost::phone` and checks every byte; datagrams to send are gathered
+//! Drives the machines of `phones::phone` and checks every byte; datagrams to send are gathered
 //! in an [`Outgoing`]. Touches no socket.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::net::SocketAddr;
 
-use ringpost::phone::boot::{Action, Boot, FileResult};
-use ringpost::phone::tftp::{Ending, Piece};
-use ringpost::sim::random::Random;
-use ringpost::time::{Duration, Instant};
+use phones::phone::boot::{Action, Boot, FileResult};
+use phones::phone::tftp::{Ending, Piece};
+use phones::sim::random::Random;
+use wire::time::{Duration, Instant};
 
 use crate::group::{Group, Start};
 use crate::network::Place;

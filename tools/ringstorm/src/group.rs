@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringpost::phone::boot::{Action, Plan, Step};
-use ringpost::phone::tftp::Client;
-use ringpost::sim::random::Random;
-use ringpost::time::Instant;
+use phones::phone::boot::{Action, Plan, Step};
+use phones::phone::tftp::Client;
+use phones::sim::random::Random;
+use wire::time::Instant;
 
 use crate::spec::GroupArgs;
 

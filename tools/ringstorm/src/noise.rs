@@ -6,9 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringpost::sim::random::Random;
-use ringpost::time::Instant;
-use ringpost::wire::tftp::{Mode, Options, Request};
+use phones::sim::random::Random;
+use wire::tftp::{Mode, Options, Request};
+use wire::time::Instant;
 
 use crate::network::{Network, Place};
 

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use ringpost::phone::tftp::{Behaviour, Client, Leave, OnTimer};
-use ringpost::wire::tftp::Options;
+use phones::phone::tftp::{Behaviour, Client, Leave, OnTimer};
+use wire::tftp::Options;
 
 use crate::ftp::spec::FtpArgs;
 use crate::target::{Protocol, Target};

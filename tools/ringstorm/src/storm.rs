@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use ringpost::time::Instant;
+use wire::time::Instant;
 
 use crate::clock::Clock;
 use crate::fleet::Fleet;

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use ringpost::phone::boot::FileResult;
-use ringpost::phone::tftp::{Ending, Fault};
+use phones::phone::boot::FileResult;
+use phones::phone::tftp::{Ending, Fault};
 
 /// Longest time that is told apart: an hour, in microseconds.
 const TIME_MAX_US: u64 = 3_600_000_000;

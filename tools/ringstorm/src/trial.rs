@@ -4,10 +4,10 @@ use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use clap::Parser;
-use ringpost::sim::random::Random;
-use ringpost::sim::tftp::{Setup, TftpServer};
-use ringpost::sim::{Files, SERVER, Server};
-use ringpost::vault::upload::{Existing, Rule, Rules};
+use engine::vault::upload::{Existing, Rule, Rules};
+use phones::sim::random::Random;
+use phones::sim::tftp::{Setup, TftpServer};
+use phones::sim::{Files, SERVER, Server};
 
 use crate::clock::Clock;
 use crate::prepare;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use mio::event::Event;
 use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
-use ringpost::phone::ftp::{Act, Ending, FileResult, Loss, Phone, Presence};
-use ringpost::time::Instant;
-use ringpost::wire::ftp::reply::Code;
+use phones::phone::ftp::{Act, Ending, FileResult, Loss, Phone, Presence};
 use rustls::{ClientConfig, ClientConnection};
+use wire::ftp::reply::Code;
+use wire::time::Instant;
 
 use super::fleet::World;
 use super::plan::{FtpGroup, Start};

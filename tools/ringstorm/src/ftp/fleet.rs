@@ -1,6 +1,6 @@
 //! All phones: whose connection is whose, whose timer is next, who may begin.
 //!
-//! Drives the machines of `ringpost::phone::ftp` over real connections, on one thread.
+//! Drives the machines of `phones::phone::ftp` over real connections, on one thread.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use mio::Registry;
 use mio::event::Event;
-use ringpost::time::{Duration, Instant};
+use wire::time::{Duration, Instant};
 
 use super::caller::{Caller, SOCKETS};
 use super::plan::FtpGroup;

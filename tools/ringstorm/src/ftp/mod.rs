@@ -15,7 +15,7 @@ use std::io;
 use std::time::Duration;
 
 use mio::{Events, Poll};
-use ringpost::time::Instant;
+use wire::time::Instant;
 
 use crate::agents::{Agents, Answers, Manners};
 use crate::clock::{self, Clock};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringpost::phone::ftp::{Action, Client, Meeting, Plan, Presence, Security, Step};
+use phones::phone::ftp::{Action, Client, Meeting, Plan, Presence, Security, Step};
 
 use crate::agents::{Manners, Told};
 use crate::group::{Contents, contents};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use ringpost::phone::ftp::{Ending, FileResult, Loss, Refusal};
+use phones::phone::ftp::{Ending, FileResult, Loss, Refusal};
 use rustls::HandshakeKind;
 
 use crate::tally::{COLUMN, histogram};
@@ -262,7 +262,7 @@ mod tests {
     fn refusals_that_differ_in_numbers_alone_are_counted_together_and_kinds_have_a_limit() {
         let mut tally = FtpTally::new("", Role::Load);
         let mut refuse = |text: &str| {
-            let code = ringpost::wire::ftp::reply::Code(550);
+            let code = wire::ftp::reply::Code(550);
             tally.refused(&Refusal { code, text: text.as_bytes().into() });
         };
         refuse("127.0.0.9 is 2001's, not 2002's");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use clap::Parser;
-use ringpost::wire::ftp::address::{parse_eprt, parse_port};
+use wire::ftp::address::{parse_eprt, parse_port};
 
 use super::tally::FtpRun;
 use super::{prepare, run};

@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use mio::event::Event;
 use mio::{Registry, Token};
-use ringpost::phone::http::{Ending, FileResult, Loss, Phone};
-use ringpost::phone::tftp::Piece;
-use ringpost::time::Instant;
+use phones::phone::http::{Ending, FileResult, Loss, Phone};
+use phones::phone::tftp::Piece;
 use rustls::ClientConfig;
+use wire::time::Instant;
 
 use super::connection::{Connection, Scratch, Stage, Trouble};
 use super::fleet::World;

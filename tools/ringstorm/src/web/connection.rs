@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
-use ringpost::phone::http::Loss;
+use phones::phone::http::Loss;
 use rustls::{ClientConnection, HandshakeKind};
 use socket2::{Domain, Socket, Type};
 

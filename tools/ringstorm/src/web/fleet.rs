@@ -1,6 +1,6 @@
 //! The phones of one thread: whose connection is whose, whose timer is next, what each received.
 //!
-//! Drives the machines of `ringpost::phone::http` over real connections and checks every byte.
+//! Drives the machines of `phones::phone::http` over real connections and checks every byte.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use mio::Registry;
 use mio::event::Event;
-use ringpost::phone::http::Act;
-use ringpost::time::{Duration, Instant};
+use phones::phone::http::Act;
+use wire::time::{Duration, Instant};
 
 use super::Gate;
 use super::caller::Caller;

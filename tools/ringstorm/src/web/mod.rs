@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use mio::{Events, Poll};
-use ringpost::time::Instant;
+use wire::time::Instant;
 
 use crate::clock::{self, Clock};
 use crate::page::{Curve, page};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ringpost::phone::http::{Action, Client, Pace, Plan, Presence, Secret, Step};
+use phones::phone::http::{Action, Client, Pace, Plan, Presence, Secret, Step};
 
 use super::vault::{self, Version};
 use crate::group::{Contents, contents};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use ringpost::phone::http::{Ending, FileResult, Loss};
+use phones::phone::http::{Ending, FileResult, Loss};
 use rustls::HandshakeKind;
 
 use super::plan::Role;

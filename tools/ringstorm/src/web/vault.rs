@@ -8,9 +8,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use ringpost::sim::random::Random;
-use ringpost::time::{Duration, Instant};
+use phones::sim::random::Random;
 use serde::{Deserialize, Serialize};
+use wire::time::{Duration, Instant};
 
 /// The file of acknowledgements is made durable this often, and at the end.
 const SYNC_EVERY: Duration = Duration::from_millis(100);

@@ -1,0 +1,51 @@
+//! Who may be served, and how many at a time.
+//!
+//! Decides only. One [`Admission`] belongs to one worker; a phone always meets the same worker,
+//! because the kernel is told to choose by the client's address.
+
+pub mod access;
+pub mod address;
+mod bloom;
+pub mod budget;
+pub mod guesses;
+#[cfg(any(test, feature = "model"))]
+#[doc(hidden)]
+pub mod model;
+pub mod pace;
+mod queue;
+mod served;
+pub mod slots;
+pub mod strangers;
+
+use std::sync::Arc;
+
+use budget::Budget;
+use guesses::Guesses;
+use pace::Paces;
+use slots::{SharedSlots, Slots};
+
+/// One worker's share of admission.
+#[derive(Debug)]
+pub struct Admission {
+    /// Which clients hold a session slot, and who waits for one.
+    pub slots: Slots,
+    /// Sends to peers that have not answered yet, by subnet.
+    pub budget: Budget,
+    /// Who asks for names that do not exist.
+    pub guesses: Guesses,
+    /// Caps on bytes per second, shared by all workers.
+    pub paces: Arc<Paces>,
+}
+
+impl Admission {
+    /// A fresh share for worker number `worker`.
+    #[must_use]
+    pub fn new(worker: usize, shared: Arc<SharedSlots>, paces: Arc<Paces>) -> Self {
+        Admission {
+            slots: Slots::new(worker, shared),
+            budget: Budget::default(),
+            guesses: Guesses::default(),
+            paces,
+        }
+    }
+}

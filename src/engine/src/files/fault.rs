@@ -1,0 +1,120 @@
+//! Why something was not done to a file, as a sentence for the administrator.
+
+use std::fmt;
+
+use wire::name::BadName;
+
+/// Why nothing was done, or why it is not certain that it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no such file or directory.
+    NotThere,
+    /// There is a file or directory of the name already.
+    Exists,
+    /// The directory is not empty.
+    NotEmpty,
+    /// It is a directory, and a file was asked for.
+    IsDirectory,
+    /// It is no directory, and one was asked for.
+    NotDirectory,
+    /// It is not allowed.
+    Forbidden(Why),
+    /// The disk or the quota is full, or what is left is kept for the phones' data.
+    Full,
+    /// The file would be larger than is allowed.
+    TooLarge,
+    /// The directory holds more than one listing may.
+    TooMany,
+    /// The place to go on at lies beyond the end of what is there.
+    BeyondEnd,
+    /// An upload of this file was broken off, and there is nothing to go on with.
+    BrokenOff,
+    /// Somebody else changed the file since an upload that goes on with it began.
+    Changed,
+    /// The file is being changed by somebody else, too many uploads are under way, or the queue is
+    /// full.
+    Busy,
+    /// The disk failed; the log says how.
+    Io,
+    /// The two places lie on two file systems.
+    CrossArea,
+}
+
+/// Why something is not allowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The system does not let this process do it.
+    System,
+    /// The directory is there in the tree alone and not on the disk.
+    Virtual,
+    /// It is one of the directories that files are served from.
+    Root,
+    /// It belongs to the server itself: the vault, keys, the log, users, access lists.
+    Protected,
+    /// The name is kept from phones, and so from here.
+    Hidden,
+    /// No phone could ask for the name.
+    Name(BadName),
+    /// It is a pipe, a socket or a device, or a link that leads out of the data directories.
+    Special,
+    /// A directory cannot be moved into itself.
+    IntoItself,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fault::NotThere => "there is no such file or directory",
+            Fault::Exists => "there is a file or directory of this name already",
+            Fault::NotEmpty => {
+                "the directory is not empty; it may hold hidden files or an upload under way"
+            }
+            Fault::IsDirectory => "this is a directory; name a file",
+            Fault::NotDirectory => "this is no directory; name one",
+            Fault::Forbidden(why) => return why.fmt(f),
+            Fault::Full => {
+                "the disk or the quota is full, or what is left is kept for the phones' data; \
+                 make room and try again"
+            }
+            Fault::TooLarge => "the file is larger than the configuration allows",
+            Fault::TooMany => "the directory holds too much for one listing; list a part of it",
+            Fault::BeyondEnd => "the file ends before the place to go on at; send the whole file",
+            Fault::BrokenOff => {
+                "an upload of this file was broken off and nothing of it was kept; send the whole \
+                 file"
+            }
+            Fault::Changed => {
+                "somebody else changed the file since this upload began; look at it and send the \
+                 whole file"
+            }
+            Fault::Busy => "the server or the file is busy just now; try again",
+            Fault::Io => "the disk failed; the server's log says how",
+            Fault::CrossArea => {
+                "the two places lie on two disks; upload the file to the new one instead"
+            }
+        })
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Why::System => {
+                "the system does not allow it; give the user that Ringpost runs as the right to"
+            }
+            Why::Virtual => {
+                "this directory only holds the data directories; change to one of them first"
+            }
+            Why::Root => "this is a data directory of the configuration; it stays where it is",
+            Why::Protected => "this belongs to the server itself and is not for FTP",
+            Why::Hidden => "files of such names are never served; choose another name",
+            Why::Name(refused) => return refused.fmt(f),
+            Why::Special => {
+                "this is no regular file, or a link that leads out of the data directories"
+            }
+            Why::IntoItself => "a directory cannot be moved into itself",
+        })
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,336 @@
+//! The steps of a decision in words, for `ringpost explain`.
+//!
+//! A session hands in [`NoTrace`], and nothing of this is done.
+
+use std::fmt::{self, Write as _};
+use std::path::Path;
+
+use ipnet::IpNet;
+
+use super::Identification;
+use super::decision::VaultOwner;
+use super::protect::Requirement;
+use super::redirect::Redirection;
+use super::request::NameError;
+use super::route::Unroutable;
+use crate::catalog::{Entry, RootId};
+use crate::session::Protocol;
+use crate::session::tftp::limits::{TftpLimits, WrapTo};
+use crate::vault::upload::Rule;
+use wire::name::FileName;
+
+/// Is told the steps of a decision.
+pub trait Trace {
+    /// A step was taken. It is made only for whoever wants to know.
+    fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>);
+}
+
+/// Wants to know nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct NoTrace;
+
+impl Trace for NoTrace {
+    #[inline(always)]
+    fn step<'s>(&mut self, _: impl FnOnce() -> Step<'s>) {}
+}
+
+/// A step on the way from a request to a decision.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'s> {
+    /// The client is on the access list.
+    Permitted,
+    /// The client is off it.
+    Denied {
+        /// Which list.
+        list: &'s str,
+    },
+    /// What holds for a client's transfers.
+    Limits {
+        /// The row of `[[tftp.subnet]]`, or `None` if it is `[tftp]` itself.
+        net: Option<&'s IpNet>,
+        /// The limits.
+        limits: &'s TftpLimits,
+    },
+    /// What was asked for is no name.
+    BadName {
+        /// What is wrong with it.
+        why: NameError,
+    },
+    /// The name, folded.
+    Named {
+        /// As it is looked for.
+        name: &'s FileName,
+    },
+    /// A client off the list asks for what an override file stands in for.
+    Override {
+        /// The override file.
+        name: &'s FileName,
+        /// Whether a root has it.
+        found: bool,
+    },
+    /// The name is that of the CA's certificate.
+    CaCertificate,
+    /// The name is that of a user's data.
+    Vault {
+        /// Whose.
+        owner: &'s VaultOwner,
+    },
+    /// How the server learns who uses the phone.
+    Identification(Identification),
+    /// An ACME server asks for its token, which no access list keeps from it.
+    AcmeChallenge {
+        /// Where it is looked for.
+        dir: Option<&'s Path>,
+        /// Whether it is there.
+        found: bool,
+    },
+    /// A redirect row is for other clients.
+    RedirectOfOthers {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A redirect row is for those who read.
+    RedirectOfReads {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A redirect row does not match.
+    RedirectUnmatched {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A redirect row sends the client elsewhere.
+    Redirected {
+        /// The row, counted from 1.
+        row: usize,
+        /// Where.
+        to: &'s Redirection,
+    },
+    /// A remap row is for other clients.
+    RemapOfOthers {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A remap row does not match.
+    RemapUnmatched {
+        /// The row, counted from 1.
+        row: usize,
+    },
+    /// A remap row matched.
+    Remapped {
+        /// The row, counted from 1.
+        row: usize,
+        /// What it made of the name.
+        name: &'s FileName,
+        /// Whether no further row is tried.
+        stop: bool,
+    },
+    /// A remap row refuses the name.
+    RemapRefused(Unroutable),
+    /// A row of `[[protect]]` covers the name.
+    Protected {
+        /// The row, counted from 0.
+        row: usize,
+        /// What it asks for.
+        requirement: &'s Requirement,
+        /// The protocol that the request came by.
+        protocol: Protocol,
+        /// Whether its password was shown.
+        proven: bool,
+    },
+    /// A row of roots is for the client.
+    RootsOfNetwork {
+        /// The row, counted from 1.
+        row: usize,
+        /// Whether nothing is looked in behind its roots.
+        only: bool,
+    },
+    /// A root was looked in.
+    Looked {
+        /// Which one.
+        root: RootId,
+        /// Its directory.
+        dir: &'s Path,
+        /// What was looked for.
+        name: &'s FileName,
+        /// What was found.
+        file: Option<&'s Entry>,
+    },
+    /// No root has the name.
+    NotFound {
+        /// What was looked for.
+        name: &'s FileName,
+    },
+    /// A row of `[[upload]]` takes the name.
+    UploadRule {
+        /// The row.
+        rule: &'s Rule,
+        /// As what it is stored.
+        name: &'s FileName,
+    },
+    /// Nobody knows the name, and it is kept aside.
+    Quarantine {
+        /// The writer's number for the directory.
+        directory: u16,
+        /// Largest size in bytes.
+        bytes_max: u64,
+    },
+    /// Nobody takes the name.
+    NoUploadRule,
+}
+
+impl Step<'_> {
+    /// What the step is about, in a word.
+    #[must_use]
+    pub fn label(&self) -> &'static str {
+        match self {
+            Step::Permitted | Step::Denied { .. } => "access",
+            Step::Limits { .. } => "limits",
+            Step::Override { .. } => "override",
+            Step::CaCertificate => "ca",
+            Step::AcmeChallenge { .. } => "acme",
+            Step::Vault { .. } => "vault",
+            Step::Identification(_) => "who",
+            Step::Protected { .. } => "protect",
+            Step::RedirectOfOthers { .. }
+            | Step::RedirectOfReads { .. }
+            | Step::RedirectUnmatched { .. }
+            | Step::Redirected { .. } => "redirect",
+            Step::BadName { .. }
+            | Step::Named { .. }
+            | Step::RemapOfOthers { .. }
+            | Step::RemapUnmatched { .. }
+            | Step::Remapped { .. }
+            | Step::RemapRefused(_)
+            | Step::RootsOfNetwork { .. }
+            | Step::Looked { .. }
+            | Step::NotFound { .. } => "name",
+            Step::UploadRule { .. } | Step::Quarantine { .. } | Step::NoUploadRule => "upload",
+        }
+    }
+}
+
+impl fmt::Display for Step<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Step::Permitted => f.write_str("allowed"),
+            Step::Denied { list } => write!(f, "denied: the address is not on {list}"),
+            Step::Limits { net: Some(net), limits } => {
+                write!(f, "[[tftp.subnet]] {net}: {}", in_words(limits))
+            }
+            Step::Limits { net: None, limits } => write!(f, "[tftp]: {}", in_words(limits)),
+            Step::BadName { why } => write!(f, "refused: {why}"),
+            Step::Named { name } => write!(f, "the name is read as {name}"),
+            Step::Override { name, found: true } => write!(f, "{name} stands in for the file"),
+            Step::Override { name, found: false } => {
+                write!(f, "{name} would be served, but no root has it")
+            }
+            Step::CaCertificate => f.write_str("the certificate of the server's own CA"),
+            Step::Vault { owner: VaultOwner::Named(item) } => {
+                write!(f, "a user's data: {item}")
+            }
+            Step::Vault { owner: VaultOwner::LoggedIn(family) } => {
+                write!(f, "the {family} of whoever is logged in at the phone")
+            }
+            Step::Identification(how) => how.fmt(f),
+            Step::AcmeChallenge { dir, found } => {
+                let place = place_of_token(*dir, *found);
+                write!(f, "a token of ACME, for everybody: {place}")
+            }
+            Step::RedirectOfOthers { row } => write!(f, "redirect row {row} is for other clients"),
+            Step::RedirectOfReads { row } => {
+                write!(f, "redirect row {row} is for those who read; see `uploads`")
+            }
+            Step::RedirectUnmatched { row } => write!(f, "redirect row {row} does not match"),
+            Step::Redirected { row, to } => {
+                let (code, location) = (to.status.code(), to.location.escape_ascii());
+                write!(f, "redirect row {row} sends the phone to {location} ({code})")
+            }
+            Step::RemapOfOthers { row } => write!(f, "remap row {row} is for other clients"),
+            Step::RemapUnmatched { row } => write!(f, "remap row {row} does not match"),
+            Step::Remapped { row, name, stop } => {
+                let then = if *stop { ", and no further row is tried" } else { "" };
+                write!(f, "remap row {row} makes it {name}{then}")
+            }
+            Step::RemapRefused(why) => write!(f, "refused: {why}"),
+            Step::Protected { row, requirement, protocol, proven: false } => {
+                let how = how_to_prove(requirement, *protocol);
+                write!(
+                    f,
+                    "row {} of [[protect]] asks for a password: {requirement}, {how}",
+                    row + 1
+                )
+            }
+            Step::Protected { row, proven: true, .. } => {
+                write!(f, "the password for row {} of [[protect]] is right", row + 1)
+            }
+            Step::RootsOfNetwork { row, only } => {
+                let how =
+                    if *only { "only its roots are looked in" } else { "its roots come first" };
+                write!(f, "roots row {row} is for the client, and {how}")
+            }
+            Step::Looked { dir, file: Some(entry), .. } => write_found(f, dir, entry),
+            Step::Looked { dir, file: None, .. } => write!(f, "not in {}", dir.display()),
+            Step::NotFound { name } => write!(f, "not found: no root has {name}"),
+            Step::UploadRule { rule, name } => {
+                write!(f, "row {:?} of [[upload]] stores it as {name}", rule.pattern)
+            }
+            Step::Quarantine { .. } => f.write_str("nobody knows the name: quarantine"),
+            Step::NoUploadRule => f.write_str(NO_UPLOAD_RULE),
+        }
+    }
+}
+
+fn write_found(f: &mut fmt::Formatter<'_>, dir: &Path, entry: &Entry) -> fmt::Result {
+    write!(f, "found in {}: {}, {} bytes", dir.display(), entry.path, entry.version.bytes)
+}
+
+const NO_UPLOAD_RULE: &str = "refused: neither the vault nor an [[upload]] row takes it";
+
+/// How a password is shown over a protocol, in words.
+fn how_to_prove(requirement: &Requirement, protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http | Protocol::Https => requirement.schemes(),
+        Protocol::Ftp => "at the log-in (USER, PASS)",
+        Protocol::Tftp => "and TFTP has no passwords",
+    }
+}
+
+fn place_of_token(dir: Option<&Path>, found: bool) -> String {
+    let dir = dir.unwrap_or(Path::new("nowhere")).display();
+    format!("{}in {dir}", if found { "" } else { "not " })
+}
+
+impl fmt::Display for Identification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Identification::Trusted(net) => {
+                write!(f, "not asked: {net} of `bypass` in [ftp] may have anybody's data")
+            }
+            Identification::AsksPhone => f.write_str("the phone is asked by SNMP who is logged in"),
+            Identification::NoCommunity => f.write_str(
+                "nobody: no community of [snmp] is for this address, so the phone cannot be \
+                 asked and is refused; add one, or the address to `bypass` in [ftp]",
+            ),
+        }
+    }
+}
+
+fn in_words(limits: &TftpLimits) -> String {
+    let mut text = format!(
+        "blocks of up to {} bytes, windows of up to {}",
+        limits.blksize_max, limits.windowsize_max
+    );
+    if !limits.options {
+        text = "no options, so blocks of 512 bytes one at a time".into();
+    }
+    match limits.wrap_to {
+        WrapTo::Zero => {}
+        WrapTo::One => text += ", block 65535 is followed by 1",
+    }
+    if limits.phone_bytes_per_second > 0 {
+        // Writing into a string does not fail.
+        let _ = write!(text, ", {} bytes/s for a phone", limits.phone_bytes_per_second);
+    }
+    text
+}

@@ -1,0 +1,206 @@
+//! Where a phone's name leads: what the policy decides about it, as a goal or a reply.
+//!
+//! Works from memory alone.
+
+use std::sync::Arc;
+
+use crate::files::TreePath;
+use crate::policy::trace::NoTrace;
+use crate::policy::{self, Action, Decision, Denial, Operation, Resource};
+use crate::session::ftp::login::said;
+use crate::session::ftp::session::{Goal, Session};
+use crate::session::{CredentialFault, Refusal, Subject, Turn};
+use crate::vault::deed::Precondition;
+use crate::vault::quarantine::{Stranger, quarantine};
+use crate::vault::upload::{Deletion, Upload};
+use wire::ftp::reply::Code;
+
+/// A refusal, and what the client is told.
+pub(super) struct No {
+    pub(super) refusal: Refusal,
+    pub(super) code: Code,
+    pub(super) text: String,
+}
+
+impl No {
+    pub(super) fn new(refusal: Refusal, code: Code, text: impl Into<String>) -> No {
+        No { refusal, code, text: text.into() }
+    }
+
+    /// What a phone is told that has not logged in by a password, or not by one that will do.
+    fn password_needed(session: &Session) -> No {
+        match &session.proof {
+            None => No::new(
+                Refusal::Credentials(CredentialFault::Missing),
+                Code::NOT_LOGGED_IN,
+                "That is served for a password alone: log in as somebody who has one.",
+            ),
+            Some(_) => No::new(
+                Refusal::Credentials(CredentialFault::UserNotAllowed),
+                Code::UNAVAILABLE,
+                "That is served to other users alone.",
+            ),
+        }
+    }
+}
+
+impl From<Denial<'_>> for No {
+    fn from(why: Denial<'_>) -> No {
+        let (code, text) = match why {
+            Denial::AccessList(_) => {
+                (Code::UNAVAILABLE, "You are not on the access list of this server.".into())
+            }
+            Denial::Name(why) => (Code::NAME_DENIED, capital(&why.to_string())),
+            Denial::Remap(_) | Denial::NotFound => {
+                (Code::UNAVAILABLE, "There is no file of this name.".into())
+            }
+            Denial::Unavailable => {
+                (Code::BUSY, "The file cannot be read now; try again in a moment.".into())
+            }
+            Denial::RemapOfUpload(_) | Denial::NoUploadRule | Denial::NotAppendable => {
+                (Code::NAME_DENIED, "No rule of this server allows this name to be stored.".into())
+            }
+            Denial::VaultAppend => {
+                (Code::NAME_DENIED, "A user's data is stored whole; say STOR.".into())
+            }
+            Denial::NotDeletable => {
+                (Code::UNAVAILABLE, "No rule of this server allows this name to be deleted.".into())
+            }
+            Denial::ExtensionMissing => (
+                Code::UNAVAILABLE,
+                "The name must begin with the extension: phones here are not asked.".into(),
+            ),
+        };
+        No { refusal: Refusal::from(why), code, text }
+    }
+}
+
+/// The name that the log tells.
+pub(super) fn subject(name: &[u8]) -> Subject {
+    said(name)
+}
+
+/// What the log tells of a path: as it was asked for, with the directory that it was asked in.
+fn path_said(cwd: &TreePath, asked: &[u8]) -> Subject {
+    match TreePath::parse(cwd, asked) {
+        Ok(path) if !cwd.is_top() => said(path.to_string().as_bytes()),
+        Ok(_) | Err(_) => said(asked),
+    }
+}
+
+/// A sentence of a reply.
+pub(super) fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
+}
+
+/// What a phone gets for a name.
+pub(super) fn to_read(
+    session: &Session,
+    asked: &[u8],
+    turn: &Turn<'_>,
+) -> (Subject, Result<Goal, No>) {
+    let cwd = &session.cwd;
+    let Decision { action, .. } = decide(session, asked, Operation::Read, turn);
+    match action {
+        Action::Serve(entry) | Action::ServeOverride(entry) => {
+            (Subject::File(Arc::clone(entry)), Ok(Goal::Read(Arc::clone(entry))))
+        }
+        Action::Vault { owner, .. } => (path_said(cwd, asked), Ok(Goal::Fetch(owner))),
+        Action::NeedsCredentials { .. } => {
+            (path_said(cwd, asked), Err(No::password_needed(session)))
+        }
+        Action::Refuse(why) => (path_said(cwd, asked), Err(No::from(why))),
+        // Never decided for a phone that reads by FTP.
+        Action::ServeCa(_)
+        | Action::Store { .. }
+        | Action::Quarantine { .. }
+        | Action::Delete { .. }
+        | Action::Redirect(_) => (path_said(cwd, asked), Err(No::from(Denial::NotFound))),
+    }
+}
+
+/// What becomes of a phone's upload.
+pub(super) fn to_store(
+    session: &Session,
+    asked: &[u8],
+    appends: bool,
+    turn: &Turn<'_>,
+) -> (Subject, Result<Goal, No>) {
+    let operation = if appends { Operation::Append } else { Operation::Write };
+    let cwd = &session.cwd;
+    let Decision { client, name, action } = decide(session, asked, operation, turn);
+    let goal = match action {
+        Action::Vault { owner, .. } => Ok(Goal::Keep(owner)),
+        Action::Store { rule, name } => Ok(Goal::Upload(Box::new(Upload {
+            directory: rule.directory,
+            name: *name,
+            bytes_max: rule.bytes_max,
+            existing: rule.existing,
+            precondition: Precondition::None,
+            cancel: None,
+            client,
+            spool: None,
+            bytes: Vec::new(),
+        }))),
+        Action::Quarantine { directory, bytes_max } => {
+            let upload = name.as_ref().and_then(|name| {
+                let serial = turn.now.as_micros();
+                let stranger = Stranger { client, name, unix_s: turn.unix_s, serial };
+                quarantine((directory, bytes_max), &stranger, Vec::new())
+            });
+            let upload = upload.map(|upload| Goal::Upload(Box::new(upload)));
+            upload.ok_or_else(|| No::from(Denial::NoUploadRule))
+        }
+        Action::NeedsCredentials { .. } => Err(No::password_needed(session)),
+        Action::Refuse(why) => Err(No::from(why)),
+        // Never decided for a phone that stores by FTP.
+        Action::Serve(_)
+        | Action::ServeOverride(_)
+        | Action::ServeCa(_)
+        | Action::Delete { .. }
+        | Action::Redirect(_) => Err(No::from(Denial::NoUploadRule)),
+    };
+    (path_said(cwd, asked), goal)
+}
+
+/// What becomes of a name that a phone wants deleted.
+pub(super) fn to_delete(
+    session: &Session,
+    asked: &[u8],
+    turn: &Turn<'_>,
+) -> (Subject, Result<Box<Deletion>, No>) {
+    let Decision { client, action, .. } = decide(session, asked, Operation::Delete, turn);
+    let deletion = match action {
+        Action::Delete { rule, name } => Ok(Box::new(Deletion {
+            directory: rule.directory,
+            name: *name,
+            precondition: Precondition::None,
+            client,
+        })),
+        Action::NeedsCredentials { .. } => Err(No::password_needed(session)),
+        Action::Refuse(why) => Err(No::from(why)),
+        // Never decided for a phone that deletes by FTP.
+        Action::Serve(_)
+        | Action::ServeOverride(_)
+        | Action::ServeCa(_)
+        | Action::Vault { .. }
+        | Action::Store { .. }
+        | Action::Quarantine { .. }
+        | Action::Redirect(_) => Err(No::from(Denial::NotDeletable)),
+    };
+    (path_said(&session.cwd, asked), deletion)
+}
+
+fn decide<'a>(
+    session: &Session,
+    path: &[u8],
+    operation: Operation,
+    turn: &Turn<'a>,
+) -> Decision<'a> {
+    let resource = Resource::Ftp { cwd: &session.cwd, path };
+    let (client, proven) = (session.peer.ip(), session.proof.as_ref());
+    let request = policy::Request { client, resource, operation, proven };
+    policy::resolve(&request, turn.snapshot, &mut NoTrace)
+}

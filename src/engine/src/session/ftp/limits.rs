@@ -1,0 +1,145 @@
+//! What holds for FTP: listeners, who may log in, where data connections go, and the limits.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::catalog::RootId;
+use crate::files::Tree;
+use crate::session::snmp::SnmpPolicy;
+use crate::vault::deed::VaultPolicy;
+use wire::time::Duration;
+
+/// Settings of the FTP server.
+#[derive(Clone, Debug)]
+pub struct FtpPolicy {
+    /// Every address that is listened on, in the order of the configuration.
+    pub listeners: Vec<FtpListener>,
+    /// The stack of roots that files for phones are looked for in.
+    pub stack: Vec<RootId>,
+    /// Names that phones log in by, with any password; `anonymous` and `ftp` by default.
+    pub phones: Vec<Box<str>>,
+    /// Networks whose phones are not asked by SNMP: they may reach the data of any extension.
+    pub bypass: Vec<IpNet>,
+    /// Administrators; none where no users' file is set.
+    pub administrators: Option<Administrators>,
+    /// What administrators see.
+    pub tree: Arc<Tree>,
+    /// The vault; none where the configuration has no `[vault]`.
+    pub vault: Option<Arc<VaultPolicy>>,
+    /// How phones are asked who they are.
+    pub snmp: SnmpPolicy,
+    /// Whether data connections may be made from here (`PORT`, `EPRT`). Default true.
+    pub active: bool,
+    /// The port that they are made from; 0 = any. The classic used 20. Default 0.
+    pub active_port: u16,
+    /// Ports that data connections are awaited at (`PASV`, `EPSV`). Default 50,000 to 50,999.
+    pub passive_ports: RangeInclusive<u16>,
+    /// What `PASV` calls this server, by the peer's network; the first row that contains it
+    /// decides. For servers behind NAT. Where no row does, the address that the peer connected to.
+    pub passive_addresses: Vec<(IpNet, IpAddr)>,
+    /// What holds for every session.
+    pub limits: FtpLimits,
+}
+
+impl Default for FtpPolicy {
+    fn default() -> Self {
+        FtpPolicy {
+            listeners: Vec::new(),
+            stack: Vec::new(),
+            phones: vec!["anonymous".into(), "ftp".into()],
+            bypass: Vec::new(),
+            administrators: None,
+            tree: Arc::new(Tree::new(Path::new("/"), &[], &[])),
+            vault: None,
+            snmp: SnmpPolicy::default(),
+            active: true,
+            active_port: 0,
+            passive_ports: 50_000..=50_999,
+            passive_addresses: Vec::new(),
+            limits: FtpLimits::default(),
+        }
+    }
+}
+
+/// One address that FTP is served at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FtpListener {
+    /// The address as configured: what a bound socket finds its settings by.
+    pub address: SocketAddr,
+    /// TLS from the first byte on, and data protected unless the client says otherwise (port 990).
+    pub implicit: bool,
+    /// Whether TLS can be had here.
+    pub tls: bool,
+}
+
+/// Who may manage the data directories.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Administrators {
+    /// The users' file, as `ringpost passwd` writes it.
+    pub users: PathBuf,
+    /// They may log in without TLS. Default false.
+    pub cleartext: bool,
+}
+
+/// Limits of FTP's sessions, `[ftp]` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FtpLimits {
+    /// Open sessions per worker; one more is told to come again. Default 10,000.
+    pub sessions_max: usize,
+    /// Open sessions of one client address; one more is told so, 0 = no limit. Default 512: an
+    /// address may be that of a site behind NAT.
+    pub per_address_max: usize,
+    /// Bytes of a line. 512 to 16,384, default 4,096.
+    pub line_bytes_max: usize,
+    /// Commands of a session per second, and ten seconds' worth at once; beyond that its lines
+    /// wait. Default 50.
+    pub commands_per_second: u32,
+    /// Failed log-ins of a session; then it is closed. Default 3.
+    pub failed_logins_max: u32,
+    /// From the connection to the log-in. Default 60 s.
+    pub login_timeout: Duration,
+    /// Between two commands. Default 300 s.
+    pub idle_timeout: Duration,
+    /// Until a data connection is there. Default 20 s.
+    pub data_timeout: Duration,
+    /// How long a data connection, or one for commands, may take nothing or bring nothing. Default
+    /// 60 s: a phone may be busy with its flash.
+    pub stall_timeout: Duration,
+    /// How long the control connection is watched after the end of an upload that came in clear,
+    /// before the file is stored: a client that was killed loses both connections, and nothing else
+    /// tells half a file from a whole one. Default 100 ms.
+    pub commit_delay: Duration,
+    /// Passive ports at which data connections of one client address are awaited at a time, of one
+    /// /64 with IPv6; 0 = no limit. Default 100: an address may be that of a site behind NAT, whose
+    /// phones connect within a moment.
+    pub passive_per_address_max: u32,
+    /// Passive ports that all clients outside the access list have together, one each, for
+    /// override files. Default 16.
+    pub strangers_ports_max: u32,
+    /// Bytes of phones' uploads in memory per worker; one more upload is refused. Default 64 MiB.
+    pub upload_memory_bytes_max: u64,
+}
+
+impl Default for FtpLimits {
+    fn default() -> Self {
+        FtpLimits {
+            sessions_max: 10_000,
+            per_address_max: 512,
+            line_bytes_max: 4_096,
+            commands_per_second: 50,
+            failed_logins_max: 3,
+            login_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_secs(300),
+            data_timeout: Duration::from_secs(20),
+            stall_timeout: Duration::from_secs(60),
+            commit_delay: Duration::from_millis(100),
+            passive_per_address_max: 100,
+            strangers_ports_max: 16,
+            upload_memory_bytes_max: 64 << 20,
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! Who is there: phones by a name that all of them share, administrators by a password, and the
+//! user of a phone by what the phone itself says over SNMP.
+//!
+//! Fails closed: nobody's data is reached by a phone that does not say whose phone it is.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::catalog::Ask;
+use crate::files::TreePath;
+use crate::policy::protect::Proof;
+use crate::policy::{Identification, identification};
+use crate::session::ftp::engine::Engine;
+use crate::session::ftp::limits::Administrators;
+use crate::session::ftp::session::{Stage, State, Told, User, What, Who, Whose};
+use crate::session::snmp::{Asked, NoPassport, Passport};
+use crate::session::stream::ConnectionId;
+use crate::session::{CredentialFault, Outcome, Protocol, Refusal, Subject, Turn, Verb};
+use crate::vault::deed::{Denied, Login, LoginSecret};
+use crate::vault::names::Item;
+use wire::ftp::command::Secret;
+use wire::ftp::reply::Code;
+use wire::time::{Duration, Instant};
+
+/// How long ago a phone may have told who uses it, where its word decides whose data it gets: the
+/// user may have changed since.
+const FRESH: Duration = Duration::from_secs(5);
+/// Longest name and password that are looked at, in bytes.
+const SECRET_BYTES_MAX: usize = 256;
+
+/// What comes of a name in the vault.
+pub(super) enum Verdict {
+    /// It is this user's data.
+    Item(Item),
+    /// The phone is being asked.
+    Wait,
+    /// It is nobody's, or not theirs.
+    No(Refusal, String),
+}
+
+impl Engine {
+    /// `USER`.
+    pub(super) fn user(&mut self, id: ConnectionId, name: &[u8], turn: &mut Turn<'_>) {
+        let rows = &turn.snapshot.policy.protections;
+        let policy = &turn.snapshot.policy.ftp;
+        let is_phone = is_phone(policy, name);
+        // A phone that has a password may have no TLS.
+        let may_be_phones = rows.may_log_in(name);
+        let needs_tls = policy.administrators.as_ref().is_some_and(|admins| !admins.cleartext)
+            && !may_be_phones;
+        let Some(session) = self.session_mut(id) else { return };
+        session.log_out(turn.now);
+        if !is_phone && needs_tls && session.secured.is_none() {
+            // Before the password is sent, not after.
+            let text = "Administrators log in over TLS: say AUTH TLS first. Phones log in as \
+                        anonymous.";
+            return self.reply(id, Code::NOT_LOGGED_IN, text);
+        }
+        session.user = User::Named(name[..name.len().min(SECRET_BYTES_MAX)].into());
+        let text = if is_phone { "Any password will do." } else { Code::PASSWORD_NEEDED.text() };
+        self.reply(id, Code::PASSWORD_NEEDED, text);
+    }
+
+    /// `PASS`.
+    pub(super) fn pass(&mut self, id: ConnectionId, password: Secret<'_>, turn: &mut Turn<'_>) {
+        let policy = &turn.snapshot.policy;
+        let Some(session) = self.session_mut(id) else { return };
+        let before = session.user.clone();
+        session.log_out(turn.now);
+        let User::Named(name) = before else {
+            return self.reply(id, Code::WRONG_ORDER, "Say USER first.");
+        };
+        if is_phone(&policy.ftp, &name) {
+            return self.welcome_phone(id, turn);
+        }
+        let client = session.peer.ip().to_canonical();
+        // What came in clear is no administrator's, unless they may do so.
+        let is_safe = |one: &&Administrators| one.cleartext || session.secured.is_some();
+        let administrators = policy.ftp.administrators.as_ref().filter(is_safe);
+        let mut users: Vec<_> = administrators.iter().map(|one| one.users.clone()).collect();
+        let of_rows = policy.protections.users_files(Protocol::Ftp);
+        users.extend(of_rows.into_iter().map(Path::to_path_buf));
+        let manages = administrators.is_some();
+        let permitted = policy.access.permits(Protocol::Ftp, client);
+        if !permitted || users.is_empty() || password.0.len() > SECRET_BYTES_MAX {
+            return self.refuse_login(id, &name, Denied::Unauthorized, turn);
+        }
+        let name = name.to_vec();
+        let secret = LoginSecret::Password(password.0.to_vec());
+        session.user = User::Named(name.as_slice().into());
+        let login = Box::new(Login { client, users: users.clone(), name, secret });
+        self.ask(id, Ask::Login { ticket: id.into(), login });
+        self.take_up(id, What::Login { manages, users }, None);
+    }
+
+    fn welcome_phone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(session) = self.session_mut(id) else { return };
+        session.user = User::Phone;
+        session.cwd = TreePath::default();
+        let client = session.peer.ip().to_canonical();
+        turn.counters.ftp_logins.up();
+        let permitted = turn.snapshot.policy.access.permits(Protocol::Ftp, client);
+        let policy = &turn.snapshot.policy.ftp;
+        // Asked now, so that the answer is here when the first file is named. Whoever is not served
+        // is asked nothing.
+        if permitted && policy.vault.is_some() && !is_bypassed(policy, client) {
+            self.ask_who(id, false, turn);
+        }
+        self.reply(id, Code::LOGGED_IN, "Welcome, telephone.");
+    }
+
+    /// Whether the password was right is known.
+    pub(super) fn logged_in(
+        &mut self,
+        id: ConnectionId,
+        result: Result<usize, Denied>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(session) = self.session_mut(id) else { return };
+        let State::Busy(job) = &mut session.state else { return };
+        let What::Login { manages, users } = &mut job.what else { return };
+        let (manages, mut users) = (*manages, std::mem::take(users));
+        session.state = State::Idle;
+        session.heard = turn.now;
+        self.resumed.push_back(id);
+        let Some(session) = self.session_mut(id) else { return };
+        let User::Named(name) = std::mem::replace(&mut session.user, User::Nobody) else { return };
+        match result {
+            Ok(place) if place > 0 || !manages => {
+                session.failed_logins = 0;
+                let (peer, secured) = (session.peer, session.secured);
+                if place < users.len() {
+                    let users = users.swap_remove(place);
+                    session.proof = Some(Proof { users, user: (&*name).into() });
+                }
+                let told = Told::new(said(&name), Verb::LogIn, turn.now);
+                self.note(peer, secured, told, Outcome::Done, turn);
+                self.welcome_phone(id, turn);
+            }
+            Ok(_) => {
+                session.user = User::Administrator(String::from_utf8_lossy(&name).into());
+                session.cwd = TreePath::default();
+                session.failed_logins = 0;
+                turn.counters.ftp_logins.up();
+                let (peer, secured) = (session.peer, session.secured);
+                let told = Told::new(said(&name), Verb::LogIn, turn.now);
+                self.note(peer, secured, told, Outcome::Done, turn);
+                self.reply(id, Code::LOGGED_IN, "Welcome. CWD into a directory; LIST shows them.");
+            }
+            Err(denied) => self.refuse_login(id, &name, denied, turn),
+        }
+    }
+
+    fn refuse_login(&mut self, id: ConnectionId, name: &[u8], why: Denied, turn: &mut Turn<'_>) {
+        turn.counters.ftp_logins_failed.up();
+        let most = turn.snapshot.policy.ftp.limits.failed_logins_max;
+        let Some(session) = self.session_mut(id) else { return };
+        session.failed_logins += 1;
+        let (no, text) = match why {
+            Denied::SlowedDown(wait) => {
+                let wait_s = wait.as_secs() + 1;
+                let text = format!("Too many wrong passwords from here; wait {wait_s} seconds.");
+                (Refusal::SlowedDown, text)
+            }
+            Denied::Busy
+            | Denied::Io
+            | Denied::Full
+            | Denied::TotalMax
+            | Denied::Reserve
+            | Denied::TooMuch(_)
+            | Denied::Forbidden => (
+                Refusal::Credentials(CredentialFault::Unchecked),
+                "The password cannot be checked now.".to_owned(),
+            ),
+            Denied::NotThere | Denied::Unauthorized | Denied::Precondition => (
+                Refusal::Credentials(CredentialFault::Wrong),
+                "Name or password is wrong.".to_owned(),
+            ),
+        };
+        let ends = session.failed_logins >= most || no == Refusal::SlowedDown;
+        let told = Told::new(said(name), Verb::LogIn, turn.now);
+        self.note_refused(id, told, no, turn);
+        match ends {
+            true => self.bid_farewell(id, Code::CLOSING, &text, turn),
+            false => self.reply(id, Code::NOT_LOGGED_IN, &text),
+        }
+    }
+
+    /// Has the phone say who uses it; `anew` where what it said before does not count.
+    fn ask_who(&mut self, id: ConnectionId, anew: bool, turn: &mut Turn<'_>) {
+        let Some(peer) = self.session(id).map(|session| session.peer) else { return };
+        let policy = &turn.snapshot.policy.ftp.snmp;
+        if anew {
+            self.queries.forget(peer, policy);
+        }
+        let who = match self.queries.ask(peer, policy, turn.counters, turn.now) {
+            Asked::Known(known) => {
+                let at = if anew { turn.now } else { Instant::START };
+                Who::Known(known, at)
+            }
+            Asked::Pending => {
+                self.asking.entry(peer.ip().to_canonical()).or_default().push(id);
+                Who::Asked
+            }
+        };
+        if let Some(session) = self.session_mut(id) {
+            session.who = who;
+        }
+    }
+
+    /// Takes what phones have said meanwhile.
+    pub fn handle_passports(&mut self, turn: &mut Turn<'_>) {
+        while let Some((phone, passport)) = self.queries.poll_answer() {
+            for id in self.asking.remove(&phone.to_canonical()).unwrap_or_default() {
+                let Some(session) = self.session_mut(id) else { continue };
+                session.who = Who::Known(passport.clone(), turn.now);
+                let waits = session.transfer().map(|transfer| &transfer.stage);
+                if matches!(waits, Some(Stage::Passport)) {
+                    self.identify(id, turn);
+                    self.rearm(id, turn);
+                    self.wake(id);
+                }
+            }
+        }
+    }
+
+    /// Whose data a name means, by what the phone says.
+    pub(super) fn judge_whose(
+        &mut self,
+        id: ConnectionId,
+        whose: &Whose,
+        turn: &mut Turn<'_>,
+    ) -> Verdict {
+        let Some(session) = self.session(id) else { return Verdict::Wait };
+        let client = session.peer.ip().to_canonical();
+        if is_bypassed(&turn.snapshot.policy.ftp, client) {
+            return match whose {
+                Whose::Named(item) => Verdict::Item(item.clone()),
+                Whose::LoggedIn(_) => Verdict::No(
+                    Refusal::ExtensionMissing,
+                    "The name must begin with the extension: phones here are not asked.".to_owned(),
+                ),
+            };
+        }
+        let fresh = FRESH.min(turn.snapshot.policy.ftp.snmp.cache);
+        match &session.who {
+            Who::Asked => return Verdict::Wait,
+            Who::Known(known, at) if turn.now.since(*at) <= fresh => {
+                return verdict(client, known, whose);
+            }
+            Who::Known(..) | Who::Unknown => {}
+        }
+        // What was said before counts as long as the cache keeps it, where it is the same.
+        self.ask_who(id, false, turn);
+        match self.session(id).map(|session| &session.who) {
+            Some(Who::Known(known, _)) if fits(known, whose) => verdict(client, known, whose),
+            Some(Who::Known(..)) => self.judge_anew(id, client, whose, turn),
+            Some(Who::Asked | Who::Unknown) | None => Verdict::Wait,
+        }
+    }
+
+    fn judge_anew(
+        &mut self,
+        id: ConnectionId,
+        client: IpAddr,
+        whose: &Whose,
+        turn: &mut Turn<'_>,
+    ) -> Verdict {
+        self.ask_who(id, true, turn);
+        match self.session(id).map(|session| &session.who) {
+            Some(Who::Known(known, _)) => verdict(client, known, whose),
+            Some(Who::Asked | Who::Unknown) | None => Verdict::Wait,
+        }
+    }
+}
+
+/// Whether a phone said before what a name says, too: then its word may be older.
+fn fits(known: &Result<Passport, NoPassport>, whose: &Whose) -> bool {
+    match (known, whose) {
+        (Ok(passport), Whose::Named(item)) => passport.extension.as_ref() == Some(&item.extension),
+        (Ok(_) | Err(_), Whose::LoggedIn(_)) | (Err(_), Whose::Named(_)) => false,
+    }
+}
+
+fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &Whose) -> Verdict {
+    let passport = match known {
+        Ok(passport) => passport,
+        Err(why) => {
+            let text = format!(
+                "The telephone at {client} {}, so nobody knows whose data it may have. Set \
+                 SNMPSTRING on it, and SNMPADD to this server.",
+                why.words()
+            );
+            return Verdict::No(Refusal::Unidentified(*why), text);
+        }
+    };
+    let Some(extension) = &passport.extension else {
+        return match &passport.unnamable {
+            Some(said) => {
+                let text = format!(
+                    "The telephone at {client} says that {said:?} is logged in, which can be no \
+                     file name: the vault keeps no data of it."
+                );
+                Verdict::No(Refusal::ExtensionUnnamable, text)
+            }
+            None => {
+                let text = format!("Nobody is logged in at the telephone at {client}.");
+                Verdict::No(Refusal::NobodyLoggedIn, text)
+            }
+        };
+    };
+    match whose {
+        Whose::LoggedIn(family) => Verdict::Item(Item { extension: extension.clone(), family }),
+        Whose::Named(item) if item.extension == *extension => Verdict::Item(item.clone()),
+        Whose::Named(item) => {
+            let text = format!(
+                "Extension {extension} is logged in at the telephone at {client}: the data of {} \
+                 is not for it.",
+                item.extension
+            );
+            Verdict::No(Refusal::OtherExtension, text)
+        }
+    }
+}
+
+fn is_phone(policy: &crate::session::ftp::limits::FtpPolicy, name: &[u8]) -> bool {
+    policy.phones.iter().any(|phone| phone.as_bytes().eq_ignore_ascii_case(name))
+}
+
+fn is_bypassed(policy: &crate::session::ftp::limits::FtpPolicy, client: IpAddr) -> bool {
+    matches!(identification(policy, client), Identification::Trusted(_))
+}
+
+pub(super) fn said(name: &[u8]) -> Subject {
+    Subject::said(name)
+}

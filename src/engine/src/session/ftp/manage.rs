@@ -1,0 +1,419 @@
+//! What administrators may do with the data directories beside moving files, and how they are told.
+//!
+//! Every change leaves a line in the log that says who made it.
+
+use crate::catalog::StoreError;
+use crate::files::{Act, Done, Fault, Form, How, TreePath};
+use crate::session::ftp::engine::Engine;
+use crate::session::ftp::judge::{capital, subject};
+use crate::session::ftp::login::said;
+use crate::session::ftp::session::{Goal, State, Then, Told, What};
+use crate::session::stream::ConnectionId;
+use crate::session::{Failure, Outcome, Refusal, Turn, Verb};
+use wire::ftp::calendar::{self, Moment};
+use wire::ftp::command::Type;
+use wire::ftp::reply::{self, Code};
+
+/// Longest listing that is told in a reply, in bytes; a longer one is for a data connection.
+const LINES_BYTES_MAX: usize = 64 << 10;
+
+/// The one word of `SITE` that is taken.
+const CHMOD: &[u8] = b"CHMOD";
+
+impl Engine {
+    /// A path of the tree, as an administrator said it; nothing, and a reply, where it is none.
+    pub(super) fn path(&mut self, id: ConnectionId, asked: &[u8]) -> Option<TreePath> {
+        let cwd = &self.session(id)?.cwd;
+        match TreePath::parse(cwd, asked) {
+            Ok(path) => Some(path),
+            Err(bad) => {
+                self.reply(id, Code::NAME_DENIED, &capital(&bad.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Looks at something. That leaves a line in the log only where it is refused.
+    pub(super) fn look_at(&mut self, id: ConnectionId, at: TreePath, then: Then) {
+        self.act(id, Act::Look { at }, then, None);
+    }
+
+    /// Has something done, and tells so.
+    pub(super) fn act(&mut self, id: ConnectionId, act: Act, then: Then, told: Option<Told>) {
+        let told = match (&act, self.session(id)) {
+            (Act::Look { at }, Some(session)) if told.is_none() => {
+                let subject = subject(at.to_string().as_bytes());
+                Some(Told::new(subject, Verb::Ask, session.heard))
+            }
+            (_, _) => told,
+        };
+        self.ask_files(id, act);
+        self.take_up(id, What::Act(then), told);
+    }
+
+    /// `DELE`, `RMD`, `MKD`.
+    pub(super) fn change(
+        &mut self,
+        id: ConnectionId,
+        asked: &[u8],
+        verb: Verb,
+        act: fn(TreePath) -> Act,
+        turn: &Turn<'_>,
+    ) {
+        let Some(at) = self.known_path(id, asked, verb, turn) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), verb, turn.now);
+        let then = if verb == Verb::Make { Then::Made } else { Then::Done };
+        self.act(id, act(at), then, Some(told));
+    }
+
+    /// `RNFR`.
+    pub(super) fn rename_from(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
+        let Some(at) = self.known_path(id, asked, Verb::Rename, turn) else { return };
+        if let Some(session) = self.session_mut(id) {
+            session.renaming = Some(at.clone());
+        }
+        self.look_at(id, at, Then::RenameFrom);
+    }
+
+    /// `RNTO`.
+    pub(super) fn rename_to(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
+        let renaming = self.session_mut(id).and_then(|session| session.renaming.take());
+        let Some(from) = renaming else {
+            return self.reply(id, Code::WRONG_ORDER, "Say RNFR first.");
+        };
+        let Some(to) = self.known_path(id, asked, Verb::Rename, turn) else { return };
+        let told = Told::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, turn.now);
+        self.act(id, Act::Rename { from, to }, Then::Done, Some(told));
+    }
+
+    /// `MFMT`.
+    pub(super) fn touch(
+        &mut self,
+        id: ConnectionId,
+        moment: Moment,
+        asked: &[u8],
+        turn: &Turn<'_>,
+    ) {
+        let Some(at) = self.known_path(id, asked, Verb::Send, turn) else { return };
+        let then = Then::Touched(moment.unix_s, at.clone());
+        self.act(id, Act::Touch { at, unix_s: moment.unix_s }, then, None);
+    }
+
+    /// `LIST`, `NLST`, `MLSD`.
+    pub(super) fn list(&mut self, id: ConnectionId, asked: &[u8], form: Form, turn: &mut Turn<'_>) {
+        let Some(at) = self.known_path(id, asked, Verb::List, turn) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::List, turn.now);
+        self.start(id, Goal::List(at, text(asked), form), told, turn);
+    }
+
+    /// `RETR` of an administrator.
+    pub(super) fn fetch(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
+        let Some(at) = self.known_path(id, asked, Verb::Fetch, turn) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Fetch, turn.now);
+        self.start(id, Goal::Open(at), told, turn);
+    }
+
+    /// `STOR`, `APPE` and `STOU` of an administrator.
+    pub(super) fn put(&mut self, id: ConnectionId, asked: &[u8], how: How, turn: &mut Turn<'_>) {
+        let Some(at) = self.known_path(id, asked, Verb::Send, turn) else { return };
+        let Some(session) = self.session_mut(id) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Send, turn.now);
+        let how = match (how, session.rest) {
+            (_, 0) => how,
+            (How::Replace, rest) => How::Resume(rest),
+            (How::Append | How::Unique | How::Resume(_), _) => {
+                session.rest = 0;
+                self.note_refused(id, told, Refusal::NoMiddle, turn);
+                let text = "REST is for RETR and STOR: this has no middle to start at.";
+                return self.reply(id, Code::UNAVAILABLE, text);
+            }
+        };
+        self.start(id, Goal::Begin(at, how), told, turn);
+    }
+
+    /// `SITE CHMOD` is taken, and changes nothing: clients that copy modes send one for each file,
+    /// and stop where it is refused.
+    pub(super) fn change_mode(&mut self, id: ConnectionId, words: &[u8], turn: &Turn<'_>) {
+        let words = words.get(CHMOD.len()..).unwrap_or_default().trim_ascii_start();
+        let path =
+            words.iter().position(|byte| *byte == b' ').map(|at| words[at..].trim_ascii_start());
+        let Some(path) = path.filter(|path| !path.is_empty()) else {
+            return self.reply(id, Code::BAD_ARGUMENT, "Say SITE CHMOD, a mode and a file.");
+        };
+        let Some(at) = self.known_path(id, path, Verb::Ask, turn) else { return };
+        self.look_at(id, at, Then::Mode);
+    }
+
+    /// The same, and the log is told where it is none.
+    pub(super) fn known_path(
+        &mut self,
+        id: ConnectionId,
+        asked: &[u8],
+        verb: Verb,
+        turn: &Turn<'_>,
+    ) -> Option<TreePath> {
+        if let Err(bad) = TreePath::parse(&self.session(id)?.cwd, asked) {
+            let told = Told::new(said(asked), verb, turn.now);
+            self.note_refused(id, told, Refusal::BadPath(bad), turn);
+        }
+        self.path(id, asked)
+    }
+
+    /// Tells the log of a look that will be refused: `SIZE`, `MDTM`.
+    pub(super) fn note_look(
+        &mut self,
+        id: ConnectionId,
+        asked: &[u8],
+        is_size: bool,
+        turn: &Turn<'_>,
+    ) {
+        let Some(session) = self.session(id) else { return };
+        let is_text = is_size && session.kind == Type::Ascii;
+        let (said, no) = match TreePath::parse(&session.cwd, asked) {
+            Err(bad) => (said(asked), Refusal::BadPath(bad)),
+            Ok(at) if is_text => (subject(at.to_string().as_bytes()), Refusal::SizeOfText),
+            Ok(_) if session.is_administrator() => return,
+            Ok(_) => match super::judge::to_read(session, asked, turn) {
+                (_, Ok(Goal::Read(_))) => return,
+                (said, Ok(_)) => (said, Refusal::SizeOfVault),
+                (said, Err(no)) => (said, no.refusal),
+            },
+        };
+        let told = Told::new(said, Verb::Ask, turn.now);
+        self.note_refused(id, told, no, turn);
+    }
+
+    /// A transfer of the tree came to nothing.
+    pub(super) fn refuse_file(&mut self, id: ConnectionId, fault: Fault, turn: &mut Turn<'_>) {
+        let no = Outcome::Refused(Refusal::Files(fault));
+        let job = self.session_mut(id).and_then(|session| session.job_mut());
+        let lists =
+            job.and_then(|job| job.told.as_ref()).is_some_and(|told| told.verb == Verb::List);
+        // RFC 3659, 7.2.1.
+        let is_no_directory = lists && fault == Fault::NotDirectory;
+        let code = if is_no_directory { Code::BAD_ARGUMENT } else { code(fault) };
+        self.end_transfer(id, no, code, &capital(&fault.to_string()), turn);
+    }
+
+    /// An act was done, or was not.
+    pub(super) fn handle_act(
+        &mut self,
+        id: ConnectionId,
+        result: Result<Done, Fault>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(session) = self.session(id) else { return };
+        let State::Busy(job) = &session.state else { return };
+        let What::Act(then) = &job.what else { return };
+        let then = then.clone();
+        match result.and_then(|done| then.fits(done)) {
+            Ok(done) => {
+                if then.is_look()
+                    && let Some(job) = self.session_mut(id).and_then(|session| session.job_mut())
+                {
+                    job.told = None;
+                }
+                self.conclude(id, Outcome::Done, turn);
+                self.tell_act(id, then, &done);
+            }
+            Err(fault) => {
+                self.conclude(id, Outcome::Refused(Refusal::Files(fault)), turn);
+                if let Some(session) = self.session_mut(id) {
+                    session.renaming = None;
+                }
+                self.reply(id, code(fault), &capital(&fault.to_string()));
+            }
+        }
+    }
+
+    /// A phone's file is gone, or is not.
+    pub(super) fn handle_deleted(
+        &mut self,
+        id: ConnectionId,
+        result: Result<(), StoreError>,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(session) = self.session(id) else { return };
+        let State::Busy(job) = &session.state else { return };
+        let What::Act(Then::Done) = &job.what else { return };
+        let (outcome, code, text) = match result {
+            Ok(()) => {
+                turn.counters.uploads_deleted.up();
+                (Outcome::Done, Code::FILE_ACTION_DONE, Code::FILE_ACTION_DONE.text())
+            }
+            Err(StoreError::NotThere) => {
+                let text = "There is no file of this name.";
+                (Outcome::Refused(Refusal::NoSuchFile), Code::UNAVAILABLE, text)
+            }
+            Err(fault @ StoreError::NotAFile) => {
+                let text = "That is a directory.";
+                (Outcome::Refused(Refusal::Conflict(fault)), Code::UNAVAILABLE, text)
+            }
+            Err(fault @ StoreError::Busy) => {
+                let text = "The disks cannot keep up; try again.";
+                (Outcome::Failed(Failure::Store(fault)), Code::BUSY, text)
+            }
+            Err(
+                fault @ (StoreError::Full
+                | StoreError::TotalMax
+                | StoreError::Reserve
+                | StoreError::Exists
+                | StoreError::Precondition
+                | StoreError::Forbidden
+                | StoreError::Io
+                | StoreError::NoMemory
+                | StoreError::TooManyAside
+                | StoreError::NoDescriptor),
+            ) => {
+                let text = "The server could not delete it; its log says why.";
+                (Outcome::Failed(Failure::Store(fault)), Code::UNAVAILABLE, text)
+            }
+        };
+        self.conclude(id, outcome, turn);
+        self.reply(id, code, text);
+    }
+
+    fn tell_act(&mut self, id: ConnectionId, then: Then, done: &Done) {
+        let Some(session) = self.session_mut(id) else { return };
+        let out = &mut session.out;
+        match (then, done) {
+            (Then::Enter, Done::Looked { at, .. }) => {
+                session.cwd = at.clone();
+                reply::usual(out, Code::FILE_ACTION_DONE);
+            }
+            (Then::Size, Done::Looked { member, .. }) => {
+                reply::line(out, Code::FILE_STATUS, member.bytes.to_string().as_bytes());
+            }
+            (Then::Modified, Done::Looked { member, .. }) => {
+                tell_moment(out, "", member.modified_s, "");
+            }
+            (Then::Mode, _) => reply::line(out, Code::SUPERFLUOUS, b"Modes are the server's own."),
+            (Then::Lines(code), Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
+                let lines = bytes.split(|byte| *byte == b'\n');
+                let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+                let lines = lines.filter(|line| !line.is_empty());
+                reply::lines(out, code, b"Here it is:", lines, b"End");
+            }
+            (Then::Lines(_), _) => reply::line(out, Code::BUSY, b"That is too much; say LIST."),
+            (Then::RenameFrom, _) => reply::usual(out, Code::MORE_NEEDED),
+            (Then::Made, Done::Made { at }) => {
+                reply::path(out, at.to_string().as_bytes(), "was made.");
+            }
+            (Then::Touched(unix_s, at), _) => {
+                tell_moment(out, "Modify=", unix_s, &format!("; {at}"));
+            }
+            (Then::Done | Then::Made | Then::Enter | Then::Size | Then::Modified, _) => {
+                reply::usual(out, Code::FILE_ACTION_DONE)
+            }
+        }
+    }
+
+    /// `SIZE` and `MDTM`.
+    pub(super) fn look(&mut self, id: ConnectionId, asked: &[u8], then: Then, turn: &mut Turn<'_>) {
+        let Some(session) = self.session(id) else { return };
+        if matches!(then, Then::Size) && session.kind == Type::Ascii {
+            let text = "SIZE is known for TYPE I alone.";
+            return self.reply(id, Code::UNAVAILABLE, text);
+        }
+        if session.is_administrator() {
+            let Some(at) = self.path(id, asked) else { return };
+            return self.act(id, Act::Look { at }, then, None);
+        }
+        let goal = super::judge::to_read(session, asked, turn).1;
+        let entry = match self.judge_guess(id, asked, goal, turn) {
+            Ok(Goal::Read(entry)) => entry,
+            // Clients that hear 550 here never say RETR.
+            Ok(_) => {
+                let text = "The vault tells that with the file; say RETR.";
+                return self.reply(id, Code::PARAMETER_NOT_SERVED, text);
+            }
+            Err(no) => return self.reply(id, no.code, &no.text),
+        };
+        let Some(session) = self.session_mut(id) else { return };
+        match then {
+            Then::Modified => {
+                let modified_s = entry.version.modified_ns / 1_000_000_000;
+                let modified_s = u64::try_from(modified_s).unwrap_or(0);
+                tell_moment(&mut session.out, "", modified_s, "");
+            }
+            Then::Enter
+            | Then::Size
+            | Then::Mode
+            | Then::Lines(_)
+            | Then::RenameFrom
+            | Then::Made
+            | Then::Done
+            | Then::Touched(..) => {
+                let bytes = entry.version.bytes.to_string();
+                reply::line(&mut session.out, Code::FILE_STATUS, bytes.as_bytes());
+            }
+        }
+    }
+}
+
+/// Whether the words of `SITE` are to change a mode.
+pub(super) fn is_chmod(words: &[u8]) -> bool {
+    words.get(..CHMOD.len()).is_some_and(|word| word.eq_ignore_ascii_case(CHMOD))
+        && words.get(CHMOD.len()).is_none_or(|byte| *byte == b' ')
+}
+
+impl Then {
+    /// Whether nothing is changed: what went well leaves no line in the log.
+    fn is_look(&self) -> bool {
+        match self {
+            Then::Enter
+            | Then::Size
+            | Then::Modified
+            | Then::Mode
+            | Then::Lines(_)
+            | Then::RenameFrom => true,
+            Then::Made | Then::Done | Then::Touched(..) => false,
+        }
+    }
+
+    /// What was done, unless it is not of the kind that was asked for.
+    fn fits(&self, done: Done) -> Result<Done, Fault> {
+        match (self, &done) {
+            (Then::Enter, Done::Looked { member, .. }) if !member.is_directory => {
+                Err(Fault::NotDirectory)
+            }
+            (Then::Size | Then::Modified, Done::Looked { member, .. }) if member.is_directory => {
+                Err(Fault::IsDirectory)
+            }
+            (_, _) => Ok(done),
+        }
+    }
+}
+
+/// What was asked for, once it is known to be a path, and so to be UTF-8.
+pub(super) fn text(asked: &[u8]) -> Box<str> {
+    String::from_utf8_lossy(asked).into()
+}
+
+fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: u64, behind: &str) {
+    let mut text = before.as_bytes().to_vec();
+    calendar::write(&mut text, unix_s);
+    text.extend_from_slice(behind.as_bytes());
+    reply::line(out, Code::FILE_STATUS, &text);
+}
+
+/// The code for what was not done.
+fn code(fault: Fault) -> Code {
+    match fault {
+        Fault::Full => Code::NO_SPACE,
+        Fault::TooLarge => Code::TOO_LARGE,
+        Fault::Busy => Code::BUSY,
+        Fault::Io => Code::LOCAL_ERROR,
+        Fault::NotThere
+        | Fault::Exists
+        | Fault::NotEmpty
+        | Fault::IsDirectory
+        | Fault::NotDirectory
+        | Fault::Forbidden(_)
+        | Fault::TooMany
+        | Fault::BeyondEnd
+        | Fault::BrokenOff
+        | Fault::Changed
+        | Fault::CrossArea => Code::UNAVAILABLE,
+    }
+}

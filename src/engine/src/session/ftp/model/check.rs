@@ -1,0 +1,330 @@
+//! What must hold between any two events of a model: nothing forgotten, nothing counted wrongly,
+//! nobody's data for anybody else.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::{Link, ROOM_BYTES, World};
+use crate::catalog::Ask;
+use crate::files;
+use crate::session::ftp::data::Door;
+use crate::session::ftp::session::{
+    Closing, Connection, Data, DataStage, Goal, Session, Stage, State, Transfer, Way, What, Whose,
+};
+use crate::session::ftp::sink::Into;
+use crate::session::snmp::SnmpPolicy;
+use crate::session::stream::{ConnectionId, Connections as _, Payload};
+use crate::vault::deed::Act;
+use crate::vault::names::families;
+use wire::ftp::reply;
+use wire::time::{Duration, Instant};
+
+/// Most bytes of commands that wait: what is looked at, and one more read.
+const UNREAD_BYTES_MAX: usize = (16 << 10) + ROOM_BYTES;
+/// Most bytes of replies that wait: what may wait, and the longest reply behind it.
+const OUT_BYTES_MAX: usize = 160 << 10;
+
+/// Whether a question is one to store something for good.
+pub(super) fn is_write(ask: &Ask) -> bool {
+    match ask {
+        Ask::Store { .. } | Ask::Delete { .. } => true,
+        Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
+        Ask::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
+        Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Upload { .. }
+        | Ask::Read { .. }
+        | Ask::Login { .. } => false,
+    }
+}
+
+/// Whether nobody waits for the answer to a question.
+fn is_discard(ask: &Ask) -> bool {
+    matches!(ask, Ask::Files { act, .. } if matches!(**act, files::Act::Discard { .. }))
+}
+
+impl World {
+    /// Bytes are about to leave: to the client of the session alone, and nothing is called stored
+    /// that is not.
+    pub(super) fn judge_sent(&mut self, id: ConnectionId, bytes: &[u8]) {
+        let World { engine, wires, durable, .. } = self;
+        let Some(wire) = wires.get_mut(&id) else { return };
+        if let Some(data) = engine.data(id) {
+            let control = engine.session(data.control).map(|one| one.peer.ip().to_canonical());
+            assert_eq!(control, Some(wire.peer.ip().to_canonical()), "data for somebody else");
+            return;
+        }
+        for byte in bytes {
+            wire.line.push(*byte);
+            if *byte == b'\n' {
+                wire.stored += usize::from(wire.line.starts_with(b"226 Stored"));
+                wire.line.clear();
+            }
+        }
+        let durable = durable.get(&id).copied().unwrap_or_default();
+        assert!(wire.stored <= durable, "told that it is stored, and it is not");
+    }
+
+    /// The server is about to call a client.
+    pub(super) fn judge_dial(&self, data: ConnectionId, control: ConnectionId, to: SocketAddr) {
+        let row = self.engine.data(data);
+        assert_eq!(row.map(|row| row.control), Some(control));
+        assert!(to.port() >= 1_024, "a call to {to}");
+        if let Some(session) = self.engine.session(control) {
+            assert_eq!(session.peer.ip().to_canonical(), to.ip(), "a call to somebody else");
+        }
+    }
+
+    /// A question is asked: nobody's data is touched but by whom the phone has named.
+    pub(super) fn judge_ask(&self, ask: &Ask) {
+        let Ask::Vault { ticket, deed } = ask else { return };
+        let id = ConnectionId::from(*ticket);
+        let Some(session) = self.engine.session(id) else { panic!("asked for nobody") };
+        assert_eq!(deed.client, session.peer.ip().to_canonical());
+        let item = deed.item.to_string();
+        match &deed.act {
+            Act::Fetch => self.assert_cleared(id, &item),
+            Act::Forget { .. } => panic!("FTP deletes nobody's data"),
+            Act::Keep { bytes, .. } => {
+                match self.cleared.get(&id) {
+                    Some(cleared) => assert_eq!(*cleared, item, "kept for somebody else"),
+                    // It was known and sent in one moment.
+                    None => self.assert_cleared(id, &item),
+                }
+                let data = session.transfer().and_then(|transfer| transfer.data);
+                let past = self.past.iter().rev().find(|(past, _)| Some(*past) == data);
+                let wire = data.and_then(|data| self.wires.get(&data));
+                let wire = wire.or(past.map(|(_, wire)| wire));
+                assert_eq!(wire.map(|wire| &wire.taken), Some(bytes), "not what was sent");
+            }
+        }
+    }
+
+    /// The phone of a session has said not long ago that an item is its user's.
+    fn assert_cleared(&self, id: ConnectionId, item: &str) {
+        let policy = self.ftp();
+        let Some(session) = self.engine.session(id) else { return };
+        let client = session.peer.ip().to_canonical();
+        if policy.bypass.iter().any(|net| net.contains(&client)) {
+            return;
+        }
+        // A reload changes nothing of what is believed already.
+        let wait = self.snapshot.policy.slots.queue_wait + SnmpPolicy::default().cache;
+        let since = self.now.as_micros().saturating_sub(wait.as_micros() as u64 + 1_000);
+        let mut families = families();
+        let of = |family| item.strip_suffix(&format!("_{family}.txt"));
+        let extension = families.find_map(of).unwrap_or(item);
+        let told = self.phones.has_told(client, extension, Instant::from_micros(since));
+        assert!(told, "{item} for {client}, which has not said that it is its user's");
+    }
+
+    /// What must hold between any two events.
+    pub(in crate::session::ftp) fn check(&mut self) {
+        self.note_cleared();
+        self.forget();
+        let engine = &self.engine;
+        assert!(!engine.has_ready(), "somebody was not driven");
+        let (mut sessions, mut transfers, mut held, mut waiting, mut awaited) = (0, 0, 0, 0, 0);
+        let (mut addresses, mut strangers) = (BTreeMap::new(), 0);
+        for (id, connection) in engine.connections.iter() {
+            let session = match connection {
+                Connection::Control(session) => session,
+                Connection::Data(data) => {
+                    self.check_data(id, data);
+                    awaited += usize::from(data.port_of.is_some());
+                    continue;
+                }
+            };
+            sessions += 1;
+            strangers += usize::from(session.is_stranger);
+            let address = crate::admission::address::AddressKey::from(session.peer.ip());
+            *addresses.entry(address).or_insert(0) += 1;
+            if let Some(transfer) = session.transfer() {
+                transfers += 1;
+                let waits = matches!(transfer.stage, Stage::Slot) && !transfer.has_slot;
+                waiting += usize::from(waits);
+                if let Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink)) = &transfer.stage {
+                    held += sink.bytes_held();
+                }
+            }
+            self.check_session(id, session);
+        }
+        assert_eq!(sessions, engine.sessions_open());
+        assert_eq!(strangers, engine.strangers.open());
+        assert_eq!(transfers, engine.transfers_open());
+        assert_eq!(held, engine.uploads_held());
+        assert_eq!(waiting, self.admission.slots.waiting(), "transfers that wait for a slot");
+        let counted = engine.per_address.iter().map(|(address, count)| (*address, *count));
+        assert_eq!(addresses, counted.collect());
+        let ports = engine.ports.values().map(|count| *count as usize).sum::<usize>();
+        assert_eq!(ports, awaited, "passive ports");
+        for id in self.wires.keys() {
+            assert!(engine.connections.open(*id).is_some(), "a socket of nobody");
+        }
+        for id in self.doors.keys() {
+            let is_awaited = engine.data(*id).map(|row| row.stage);
+            let is_shut = self.held_doors.contains(&Door::Shut { data: *id });
+            assert!(matches!(is_awaited, Some(DataStage::Awaited(_))) || is_shut, "an open door");
+        }
+    }
+
+    /// Notes whose data each transfer was let store, when that is known.
+    fn note_cleared(&mut self) {
+        let mut cleared = std::mem::take(&mut self.cleared);
+        let mut seen = BTreeMap::new();
+        for (id, connection) in self.engine.connections.iter() {
+            let Connection::Control(session) = connection else { continue };
+            let Some(item) = session.transfer().and_then(kept) else { continue };
+            let before = cleared.remove(&id).filter(|before| *before == item);
+            if before.is_none() {
+                self.assert_cleared(id, &item);
+            }
+            seen.insert(id, item);
+        }
+        self.cleared = seen;
+    }
+
+    fn check_session(&self, id: ConnectionId, session: &Session) {
+        let Some(wire) = self.wires.get(&id) else { panic!("a session without a socket") };
+        let ours = |ask: &&Ask| ask.ticket() == id.into() && !is_discard(ask);
+        let asked = self.asks.iter().filter(ours).count();
+        assert!(asked <= 1, "several answers to wait for");
+        assert!(session.unread.len() <= UNREAD_BYTES_MAX);
+        assert!(session.out.len() - session.out_sent <= OUT_BYTES_MAX, "replies without end");
+        let has_deadline = session.deadline.at().is_some();
+        let is_blocked = session.has_reply();
+        let is_open = wire.link != Link::Handshaking;
+        assert_eq!(session.securing, !is_open);
+        assert!(!is_blocked || wire.room == 0 || !is_open, "a reply that was not sent");
+        let has_news = !wire.inbox.is_empty() || wire.ended && !session.ended;
+        let is_full = session.unread.len() >= 16 << 10;
+        let reads = is_open && !is_blocked && !is_full && session.pace.until.is_none();
+        let has_future = match &session.state {
+            State::Idle => {
+                let has_more = !session.pending.is_empty() || !session.unread.is_empty();
+                let waits = session.pace.until.is_some() || asked > 0 || is_blocked;
+                let is_left = session.ended && !has_more && asked == 0;
+                has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
+            }
+            State::Busy(job) => {
+                assert!(session.is_logged_in() || matches!(job.what, What::Login { .. }));
+                let is_awaited = |data| Door::Await { data, control: id };
+                let has_door =
+                    session.data.is_some_and(|data| self.held_doors.contains(&is_awaited(data)));
+                !(reads && has_news)
+                    && match &job.what {
+                        What::Port { .. } => has_door,
+                        What::Login { .. } | What::Act(_) => asked == 1,
+                        What::Transfer(transfer) => self.has_future(id, session, transfer, asked),
+                    }
+            }
+            State::StartingTls | State::Closing => has_deadline && (is_blocked || wire.room == 0),
+            State::Over | State::Stuck => false,
+        };
+        assert!(has_future, "{} is forgotten: {session:#?} {wire:?}", wire.peer);
+    }
+
+    /// Whether something will go on with a transfer.
+    fn has_future(
+        &self,
+        id: ConnectionId,
+        session: &Session,
+        transfer: &Transfer,
+        asked: usize,
+    ) -> bool {
+        let row = transfer.data.and_then(|data| self.engine.data(data));
+        let wire = transfer.data.and_then(|data| self.wires.get(&data));
+        let is_due = transfer.due.is_some() && session.deadline.at().is_some();
+        match &transfer.stage {
+            Stage::Passport => {
+                let asking = self.engine.asking.get(&session.peer.ip().to_canonical());
+                let is_asking = asking.is_some_and(|asking| asking.contains(&id));
+                is_asking && self.engine.queries.poll_timeout().is_some()
+            }
+            // How many wait is counted elsewhere.
+            Stage::Slot => !transfer.has_slot,
+            Stage::Opening => asked == 1,
+            Stage::Data(_) => row.is_some_and(|row| match row.stage {
+                DataStage::Awaited(_) | DataStage::Dialing => row.deadline.at().is_some(),
+                DataStage::Wanted | DataStage::Planned(_) | DataStage::Open => false,
+            }),
+            Stage::Moving(Way::In(sink)) if sink.ended => asked == 1 || is_due,
+            Stage::Moving(way) => {
+                let is_still = wire.is_some_and(|wire| match way {
+                    _ if wire.link == Link::Handshaking => true,
+                    Way::Out(source) => wire.room == 0 || matches!(source.payload(), Payload::None),
+                    Way::In(sink) => !sink.has_room() || wire.inbox.is_empty() && !wire.ended,
+                });
+                let is_open = row.is_some_and(|row| row.stage == DataStage::Open);
+                is_due && is_still && is_open
+            }
+            Stage::Storing => asked == 1,
+            Stage::Closing => row.is_some_and(|row| row.closing == Closing::InPeace),
+        }
+    }
+
+    fn check_data(&self, id: ConnectionId, data: &Data) {
+        let control = data.control;
+        let has_wire = self.wires.contains_key(&id);
+        let is_ours = self.engine.session(control).is_some_and(|one| one.data == Some(id));
+        let is_held = |door: &Door| self.held_doors.contains(door);
+        let is_awaited = matches!(data.stage, DataStage::Wanted | DataStage::Awaited(_));
+        assert_eq!(data.port_of.is_some(), is_awaited, "a port that is not counted: {data:?}");
+        let has_future = match data.stage {
+            DataStage::Wanted => is_held(&Door::Await { data: id, control }),
+            DataStage::Awaited(_) => self.doors.contains_key(&id),
+            DataStage::Planned(_) => true,
+            DataStage::Dialing | DataStage::Open => {
+                let is_dial = |door: &Door| matches!(door, Door::Dial { data, .. } if *data == id);
+                has_wire || self.held_doors.iter().any(is_dial)
+            }
+        };
+        assert!(has_future, "a data connection is forgotten: {data:?}");
+        match data.closing {
+            Closing::No => assert!(is_ours, "a data connection of nobody: {data:?}"),
+            Closing::InPeace | Closing::Reset => {
+                let flushes = self.wires.get(&id).is_none_or(|wire| wire.flushing.is_some());
+                assert!(flushes, "a data connection stays: {data:?}");
+            }
+        }
+    }
+
+    /// Everybody has gone, and nothing is kept of them.
+    pub(super) fn check_nothing_is_left(&self) {
+        let engine = &self.engine;
+        assert_eq!(engine.connections.len(), 0, "a connection for ever");
+        assert_eq!((engine.sessions_open(), engine.transfers_open()), (0, 0));
+        assert_eq!(engine.uploads_held(), 0);
+        assert!(engine.asking.is_empty(), "a question that nobody answers");
+        assert_eq!(engine.poll_timeout(), None);
+        assert!(self.doors.is_empty(), "an open door");
+        assert_eq!(self.admission.slots.used_here(), 0, "a slot that nobody frees");
+        assert_eq!(self.admission.slots.waiting(), 0);
+        let is_session = |wire: &&super::Wire| wire.out.starts_with(b"220 ");
+        for wire in self.past.iter().map(|(_, wire)| wire).filter(is_session) {
+            let mut rest = wire.out.as_slice();
+            while let Ok(Some((_, used))) = reply::parse(rest) {
+                rest = &rest[used..];
+            }
+            assert_eq!(reply::parse(rest), Ok(None), "{}", rest.escape_ascii());
+        }
+        assert!(self.now < Instant::START + Duration::from_secs(10_000_000));
+    }
+}
+
+/// The item that a transfer is let store.
+fn kept(transfer: &Transfer) -> Option<String> {
+    let whose = match (&transfer.goal, &transfer.stage) {
+        (_, Stage::Passport) => return None,
+        (Goal::Keep(whose), _) => whose,
+        (_, Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink))) => match &sink.into {
+            Into::Vault(whose, _) => whose,
+            Into::Rule(_) | Into::Tree { .. } => return None,
+        },
+        (_, _) => return None,
+    };
+    match whose {
+        Whose::Named(item) => Some(item.to_string()),
+        Whose::LoggedIn(_) => None,
+    }
+}

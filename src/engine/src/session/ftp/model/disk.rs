@@ -1,0 +1,377 @@
+//! The files, the vault and the uploads of a model: what the threads that wait for disks would
+//! answer.
+//!
+//! Keeps the bytes of what was stored; what another version holds follows from its time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cancel::CancelToken;
+use crate::catalog::blob::{Blob, Version};
+use crate::catalog::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored, Ticket};
+use crate::files::{self, Fault, How, Member, Part, TreePath, Why};
+use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret};
+use wire::ftp::listing::Rights;
+use wire::name::FileName;
+use wire::time::Duration;
+
+/// Larger files are mapped, so that this process may not read them.
+const HEAP_BYTES_MAX: u64 = 10_000;
+/// The directory of the tree that the root is.
+const AREA: &str = "/common/";
+/// The one name and password of an administrator.
+pub(in crate::session::ftp) const ADMINISTRATOR: (&[u8], &[u8]) = (b"root", b"secret");
+/// The one name and password of a phone that has one.
+pub(in crate::session::ftp) const PHONE: (&[u8], &[u8]) = (b"PlcmSpIp", b"secret2");
+/// The files that they are in.
+pub(in crate::session::ftp) const USERS: [&str; 2] = ["/users", "/passwords"];
+
+/// What lies on the disk.
+#[derive(Debug, Default)]
+pub(in crate::session::ftp) struct Disk {
+    /// Counts everything that is ever written: two versions differ in it.
+    clock_s: i64,
+    files: BTreeMap<String, Version>,
+    /// The bytes of files that were stored.
+    stored: BTreeMap<i64, Vec<u8>>,
+    directories: BTreeSet<String>,
+    vault: BTreeMap<String, Arc<Blob>>,
+    /// Uploads under way, each by a number that its part carries in place of its size.
+    uploads: BTreeMap<u64, (String, Vec<u8>)>,
+    /// Uploads that ever began.
+    begun: u64,
+}
+
+impl Disk {
+    pub(super) fn publish<'a>(
+        &mut self,
+        files: impl IntoIterator<Item = (&'a str, u64)>,
+    ) -> Arc<Root> {
+        let entries = files.into_iter().filter_map(|(path, bytes)| {
+            let version = self.write(&format!("{AREA}{path}"), bytes, None);
+            let name = FileName::parse(path.as_bytes()).ok()?;
+            Some((name.as_bytes().into(), Arc::new(Entry::new(RootId(0), path, version))))
+        });
+        let entries = entries.collect();
+        Arc::new(Root { entries, ..Root::default() })
+    }
+
+    fn version(&mut self, bytes: u64) -> Version {
+        self.clock_s += 1;
+        Version { bytes, modified_ns: self.clock_s * 1_000_000_000, ..Version::default() }
+    }
+
+    fn write(&mut self, path: &str, bytes: u64, stored: Option<Vec<u8>>) -> Version {
+        let version = self.version(bytes);
+        self.files.insert(path.to_lowercase(), version);
+        if let Some(stored) = stored {
+            self.stored.insert(version.modified_ns, stored);
+        }
+        version
+    }
+
+    /// The bytes that a path of the tree has now.
+    pub(in crate::session::ftp) fn bytes_of(&self, path: &str) -> Option<Vec<u8>> {
+        let version = self.files.get(&path.to_lowercase())?;
+        Some(self.part(version, 0, version.bytes))
+    }
+
+    /// What the vault has now.
+    #[cfg(test)]
+    pub(in crate::session::ftp) fn vault_has(&self, name: &str) -> Option<Vec<u8>> {
+        Some(self.vault.get(name)?.as_slice()?.to_vec())
+    }
+
+    /// Puts something into the vault.
+    pub(in crate::session::ftp) fn keep(&mut self, name: &str, bytes: &[u8]) -> Stored {
+        let version = self.version(bytes.len() as u64);
+        let blob = Arc::new(Blob::heap(bytes.into(), version));
+        let new = self.vault.insert(name.to_owned(), blob).is_none();
+        Stored { new, version }
+    }
+
+    /// How many uploads are under way.
+    #[cfg(test)]
+    pub(in crate::session::ftp) fn uploads(&self) -> usize {
+        self.uploads.len()
+    }
+
+    /// Some of the bytes of a version of a file.
+    fn part(&self, version: &Version, offset: u64, bytes: u64) -> Vec<u8> {
+        let range = offset.min(version.bytes)..(offset + bytes).min(version.bytes);
+        if let Some(stored) = self.stored.get(&version.modified_ns) {
+            return stored[range.start as usize..range.end as usize].to_vec();
+        }
+        let seed = (version.modified_ns / 1_000_000_000) as u64;
+        range.map(|at| (at * 7 + (at >> 8) + seed * 31) as u8).collect()
+    }
+
+    /// What the kernel sends of a blob.
+    pub(super) fn read(&self, blob: &Blob, offset: u64, bytes: u64) -> Vec<u8> {
+        match blob.as_slice() {
+            Some(all) => all[offset as usize..(offset + bytes) as usize].to_vec(),
+            None => self.part(&blob.version(), offset, bytes),
+        }
+    }
+
+    /// What the threads that may wait say to a question.
+    pub(super) fn answer(&mut self, ask: Ask, fault: u8) -> Answer {
+        match ask {
+            Ask::Open { ticket, entry, form } => {
+                let path = format!("{AREA}{}", entry.path).to_lowercase();
+                let version = self.files.get(&path).copied().unwrap_or(entry.version);
+                let result = open_fault(fault).map_or_else(|| Ok(self.blob(version)), Err);
+                if let Ok(blob) = &result {
+                    entry.keep(form, Some(Arc::clone(blob)));
+                }
+                Answer::Opened { ticket, result }
+            }
+            Ask::Verify { ticket, .. } => Answer::Verified { ticket, unchanged: fault == 0 },
+            Ask::Read { ticket, blob, offset, bytes, mut buffer } => {
+                let result = open_fault(fault).map_or_else(
+                    || {
+                        buffer.clear();
+                        buffer.extend(self.part(&blob.version(), offset, bytes as u64));
+                        Ok(buffer)
+                    },
+                    Err,
+                );
+                Answer::Read { ticket, result }
+            }
+            Ask::Store { ticket, upload } => {
+                let result = match fault {
+                    0 if !may_commit(upload.cancel.as_ref()) => Err(StoreError::Precondition),
+                    0 => {
+                        let (path, bytes) = (format!("{AREA}{}", upload.name), upload.bytes);
+                        let version = self.write(&path, bytes.len() as u64, Some(bytes));
+                        Ok(Stored { new: true, version })
+                    }
+                    1 => Err(StoreError::Full),
+                    2 => Err(StoreError::Exists),
+                    3 => Err(StoreError::Forbidden),
+                    4 => Err(StoreError::Io),
+                    5 => Err(StoreError::Precondition),
+                    6.. => Err(StoreError::Busy),
+                };
+                Answer::Stored { ticket, result }
+            }
+            Ask::Delete { ticket, deletion } => {
+                let path = format!("{AREA}{}", deletion.name);
+                let result = match fault {
+                    0 => self.files.remove(&path).map(|_| ()).ok_or(StoreError::NotThere),
+                    1 => Err(StoreError::NotAFile),
+                    2 => Err(StoreError::Forbidden),
+                    3 => Err(StoreError::Io),
+                    4.. => Err(StoreError::Busy),
+                };
+                Answer::Deleted { ticket, result }
+            }
+            Ask::Upload { .. } => unreachable!("TFTP asks for it alone"),
+            Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
+            Ask::Files { ticket, act, .. } => self.files(ticket, *act, fault),
+            Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
+        }
+    }
+
+    fn blob(&mut self, version: Version) -> Arc<Blob> {
+        if version.bytes <= HEAP_BYTES_MAX {
+            return Arc::new(Blob::heap(self.part(&version, 0, version.bytes).into(), version));
+        }
+        // Nobody looks at them but through `read`.
+        Arc::new(Blob::as_if_mapped(vec![0; version.bytes as usize].into(), version))
+    }
+
+    fn act(&mut self, deed: Deed, fault: u8) -> Result<Done, Denied> {
+        match fault {
+            0 => {}
+            1 => return Err(Denied::NotThere),
+            2 => return Err(Denied::Unauthorized),
+            3 => return Err(Denied::Forbidden),
+            4 => return Err(Denied::Precondition),
+            5 => return Err(Denied::Full),
+            6 => return Err(Denied::Io),
+            7.. => return Err(Denied::Busy),
+        }
+        let name = deed.item.to_string();
+        match deed.act {
+            Act::Fetch => {
+                let blob = self.vault.get(&name).ok_or(Denied::NotThere)?;
+                Ok(Done::Fetched(Arc::clone(blob)))
+            }
+            Act::Keep { cancel, .. } if !may_commit(cancel.as_ref()) => Err(Denied::Precondition),
+            Act::Keep { bytes, .. } => Ok(Done::Kept(self.keep(&name, &bytes))),
+            Act::Forget { .. } => {
+                self.vault.remove(&name).map(|_| Done::Forgotten).ok_or(Denied::NotThere)
+            }
+        }
+    }
+
+    fn files(&mut self, ticket: Ticket, act: files::Act, fault: u8) -> Answer {
+        if let (files::Act::Open { at }, 0) = (&act, fault)
+            && let Some(version) = self.files.get(&at.to_string().to_lowercase()).copied()
+        {
+            return Answer::Opened { ticket, result: Ok(self.blob(version)) };
+        }
+        Answer::Files { ticket, result: self.manage(act, fault) }
+    }
+
+    fn manage(&mut self, act: files::Act, fault: u8) -> Result<files::Done, Fault> {
+        if let files::Act::Discard { part } = act {
+            self.uploads.remove(&part.bytes());
+            return Ok(files::Done::Discarded);
+        }
+        if let Some(fault) = files_fault(fault) {
+            if let files::Act::Write { part, .. } | files::Act::Finish { part, .. } = act {
+                self.uploads.remove(&part.bytes());
+            }
+            return Err(fault);
+        }
+        let path = |at: &TreePath| at.to_string().to_lowercase();
+        Ok(match act {
+            files::Act::List { at, form, .. } => return self.list(&path(&at), form),
+            files::Act::Look { at } => {
+                let member = self.member(&path(&at))?;
+                files::Done::Looked { at, member }
+            }
+            files::Act::MakeDirectory { at } => match self.directories.insert(path(&at)) {
+                true => files::Done::Made { at },
+                false => return Err(Fault::Exists),
+            },
+            files::Act::RemoveDirectory { at } => match self.directories.remove(&path(&at)) {
+                true => files::Done::Removed,
+                false => return Err(Fault::NotThere),
+            },
+            files::Act::Delete { at } => {
+                self.files.remove(&path(&at)).ok_or(Fault::NotThere)?;
+                files::Done::Removed
+            }
+            files::Act::Rename { from, to } => {
+                let version = self.files.remove(&path(&from)).ok_or(Fault::NotThere)?;
+                self.files.insert(path(&to), version);
+                files::Done::Renamed
+            }
+            files::Act::Touch { .. } => files::Done::Touched,
+            files::Act::Open { .. } => return Err(Fault::NotThere),
+            files::Act::Begin { at, how } => {
+                self.begun += 1;
+                let before = self.bytes_of(&path(&at)).unwrap_or_default();
+                let bytes = match how {
+                    How::Replace | How::Unique => Vec::new(),
+                    How::Append => before,
+                    How::Resume(from) if from > before.len() as u64 => {
+                        return Err(Fault::BeyondEnd);
+                    }
+                    How::Resume(from) => before[..from as usize].to_vec(),
+                };
+                self.uploads.insert(self.begun, (path(&at), bytes));
+                files::Done::Begun { part: Part::made_up(self.begun), at }
+            }
+            files::Act::Write { part, mut bytes } => {
+                let upload = self.uploads.get_mut(&part.bytes()).ok_or(Fault::Io)?;
+                upload.1.append(&mut bytes);
+                files::Done::Written { part, buffer: bytes }
+            }
+            files::Act::Finish { part, cancel } if !cancel.commit() => {
+                self.uploads.remove(&part.bytes());
+                return Err(Fault::Busy);
+            }
+            files::Act::Finish { part, .. } => {
+                let (path, bytes) = self.uploads.remove(&part.bytes()).ok_or(Fault::Io)?;
+                let version = self.write(&path, bytes.len() as u64, Some(bytes));
+                files::Done::Stored(Stored { new: true, version })
+            }
+            files::Act::Discard { .. } => files::Done::Discarded,
+        })
+    }
+
+    fn list(&self, above: &str, form: files::Form) -> Result<files::Done, Fault> {
+        if self.files.contains_key(above) && matches!(form, files::Form::Facts(_)) {
+            return Err(Fault::NotDirectory);
+        }
+        let names = self.files.keys().filter(|name| name.starts_with(above));
+        let lines: String = names.map(|name| format!("{name}\r\n")).collect();
+        Ok(files::Done::Listed(lines.into_bytes()))
+    }
+
+    fn member(&self, path: &str) -> Result<Member, Fault> {
+        let file = self.files.get(path);
+        let is_directory = matches!(path, "/" | "/common") || self.directories.contains(path);
+        if file.is_none() && !is_directory {
+            return Err(Fault::NotThere);
+        }
+        Ok(Member {
+            is_directory,
+            bytes: file.map_or(0, |version| version.bytes),
+            modified_s: file.map_or(0, |version| (version.modified_ns / 1_000_000_000) as u64),
+            rights: Rights::ALL,
+        })
+    }
+}
+
+/// Which of the files has the user, if the password is right.
+fn log_in(login: &Login, fault: u8) -> Result<usize, Denied> {
+    let LoginSecret::Password(password) = &login.secret else {
+        unreachable!("FTP has passwords alone")
+    };
+    let shown = (&*login.name, password.as_ref());
+    let accounts = [ADMINISTRATOR, PHONE];
+    // The file of whoever it is, if it was asked for at all.
+    let is_right = |file: &&PathBuf| {
+        let place = USERS.iter().position(|known| **file == Path::new(known));
+        place.is_some_and(|place| accounts.get(place) == Some(&shown))
+    };
+    let found = login.users.iter().position(|file| is_right(&file));
+    match fault {
+        0 => found.ok_or(Denied::Unauthorized),
+        1 => Err(Denied::Unauthorized),
+        2 => Err(Denied::SlowedDown(Duration::from_secs(3))),
+        3.. => Err(Denied::Busy),
+    }
+}
+
+/// Whether nobody has taken a change back.
+fn may_commit(cancel: Option<&CancelToken>) -> bool {
+    cancel.is_none_or(CancelToken::commit)
+}
+
+/// Whether an answer says that something was done.
+pub(super) fn is_done(answer: &Answer) -> bool {
+    match answer {
+        Answer::Opened { result, .. } => result.is_ok(),
+        Answer::Verified { unchanged, .. } => *unchanged,
+        Answer::Stored { result, .. } => result.is_ok(),
+        Answer::Deleted { result, .. } => result.is_ok(),
+        Answer::Upload { result, .. } => result.is_ok(),
+        Answer::Read { result, .. } => result.is_ok(),
+        Answer::Vault { result, .. } => result.is_ok(),
+        Answer::Files { result, .. } => result.is_ok(),
+        Answer::Login { result, .. } => result.is_ok(),
+    }
+}
+
+fn open_fault(fault: u8) -> Option<OpenError> {
+    match fault {
+        0 => None,
+        1 => Some(OpenError::Gone),
+        2 => Some(OpenError::Forbidden),
+        3 => Some(OpenError::BeingWritten),
+        4 => Some(OpenError::TooLarge),
+        5 => Some(OpenError::Io),
+        6.. => Some(OpenError::Busy),
+    }
+}
+
+fn files_fault(fault: u8) -> Option<Fault> {
+    match fault {
+        0 => None,
+        1 => Some(Fault::Full),
+        2 => Some(Fault::NotThere),
+        3 => Some(Fault::Forbidden(Why::System)),
+        4 => Some(Fault::TooLarge),
+        5 => Some(Fault::Io),
+        6 => Some(Fault::BrokenOff),
+        7 => Some(Fault::Changed),
+        8.. => Some(Fault::Busy),
+    }
+}

@@ -1,0 +1,497 @@
+//! What is remembered of a session and of its data connection between two events.
+//!
+//! Plain values; what happens to them is in the files beside.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::cancel::CancelToken;
+use crate::files::TreePath;
+pub(super) use crate::policy::VaultOwner as Whose;
+use crate::policy::protect::Proof;
+use crate::session::arrivals::Arrivals;
+use crate::session::ftp::ports::PortOwner;
+use crate::session::ftp::sink::Sink;
+use crate::session::ftp::source::Source;
+use crate::session::snmp::{NoPassport, Passport};
+use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::timer::Deadline;
+use crate::session::{Secured, Subject, Verb};
+use crate::vault::upload::Upload;
+use wire::ftp::command::{BadCommand, Type};
+use wire::ftp::line::Lines;
+use wire::ftp::listing::Facts;
+use wire::ftp::reply::Code;
+use wire::time::{Duration, Instant};
+
+/// One connection: a session's, or one for its data.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the table boxes each, and most are sessions")]
+pub(super) enum Connection {
+    Control(Session),
+    Data(Data),
+}
+
+/// A control connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) peer: SocketAddr,
+    pub(super) listener: ListenerId,
+    /// What it is secured with, once it is.
+    pub(super) secured: Option<Secured>,
+    pub(super) lines: Lines,
+    /// Bytes that came and were not wanted yet.
+    pub(super) unread: Vec<u8>,
+    /// Commands that wait for the one in hand.
+    pub(super) pending: Pending,
+    /// Replies, and how many of their bytes have left.
+    pub(super) out: Vec<u8>,
+    pub(super) out_sent: usize,
+    pub(super) state: State,
+    pub(super) user: User,
+    /// Whose password a phone has logged in by, where it was asked for one.
+    pub(super) proof: Option<Proof>,
+    pub(super) failed_logins: u32,
+    pub(super) cwd: TreePath,
+    pub(super) kind: Type,
+    /// Where the next transfer starts, in bytes.
+    pub(super) rest: u64,
+    pub(super) renaming: Option<TreePath>,
+    pub(super) facts: Facts,
+    pub(super) epsv_all: bool,
+    pub(super) pbsz: bool,
+    /// The handshake is under way.
+    pub(super) securing: bool,
+    /// Data connections are protected.
+    pub(super) private: bool,
+    pub(super) data: Option<ConnectionId>,
+    pub(super) who: Who,
+    pub(super) pace: Pace,
+    pub(super) deadline: Deadline,
+    /// Questions that were asked and not answered yet. Their answers bring no number of their own,
+    /// so no command is obeyed while one is on its way that nobody waits for any more.
+    pub(super) owed: u32,
+    /// When the last command came.
+    pub(super) heard: Instant,
+    /// Since when nobody is logged in.
+    pub(super) login_since: Instant,
+    /// Since when the client has not taken a reply.
+    pub(super) stuck_since: Option<Instant>,
+    /// The client sends nothing any more.
+    pub(super) ended: bool,
+    /// Nor will it, though what it sent before is not read yet.
+    pub(super) hung_up: bool,
+    /// It counts as one of a client outside the access list.
+    pub(super) is_stranger: bool,
+}
+
+/// What came in place of a line, or the line.
+pub(super) type Came = Result<Box<[u8]>, BadCommand>;
+
+/// Commands that came while another was in hand, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// Each with whether it is `ABOR`.
+    commands: VecDeque<(Came, bool)>,
+    bytes: usize,
+    aborts: usize,
+}
+
+/// Bytes of commands that wait, with what it takes to remember each. A client that keeps its
+/// session alive with NOOP once a minute can do so for half a day.
+const PENDING_BYTES_MAX: usize = 16 << 10;
+/// What it takes to remember a command beside its bytes.
+const PENDING_OVERHEAD: usize = 16;
+
+impl Pending {
+    pub(super) fn push(&mut self, command: Came, is_abor: bool) {
+        self.bytes += cost(&command);
+        self.aborts += usize::from(is_abor);
+        self.commands.push_back((command, is_abor));
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Came> {
+        let (command, is_abor) = self.commands.pop_front()?;
+        self.bytes -= cost(&command);
+        self.aborts -= usize::from(is_abor);
+        Some(command)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.is_empty()
+    }
+
+    /// Whether no more may come: one that is too long for the rest is taken all the same.
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes >= PENDING_BYTES_MAX
+    }
+
+    /// Whether `ABOR` is among them.
+    pub(super) fn has_abort(&self) -> bool {
+        self.aborts > 0
+    }
+
+    /// Whether `ABOR` is the next of them.
+    pub(super) fn begins_with_abort(&self) -> bool {
+        self.commands.front().is_some_and(|(_, is_abor)| *is_abor)
+    }
+}
+
+fn cost(command: &Came) -> usize {
+    PENDING_OVERHEAD + command.as_ref().map_or(0, |line| line.len())
+}
+
+/// What a session is at.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Waits for a command.
+    Idle,
+    /// A command is in hand.
+    Busy(Box<Job>),
+    /// The leave to begin TLS is on its way out.
+    StartingTls,
+    /// The last reply is on its way out.
+    Closing,
+    /// To be closed.
+    Over,
+    /// To be closed with all that still waits for the client, which does not read it.
+    Stuck,
+}
+
+/// Who is logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum User {
+    Nobody,
+    /// A name was said, and no password yet.
+    Named(Box<[u8]>),
+    Phone,
+    Administrator(Box<str>),
+}
+
+/// What is known of who uses the phone.
+#[derive(Clone, Debug)]
+pub(super) enum Who {
+    /// It was never asked.
+    Unknown,
+    /// It is being asked.
+    Asked,
+    /// What it said, and when.
+    Known(Result<Passport, NoPassport>, Instant),
+}
+
+/// How many commands may still come at once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Commands that may come now, in thousandths.
+    pub(super) milli: u64,
+    /// When that was.
+    pub(super) at: Instant,
+    /// Lines wait until then.
+    pub(super) until: Option<Instant>,
+}
+
+impl Pace {
+    pub(super) fn new(per_second: u32, now: Instant) -> Pace {
+        Pace { milli: u64::from(per_second) * BURST_S * 1_000, at: now, until: None }
+    }
+
+    /// Whether a command may be read now. If not, `until` says when.
+    pub(super) fn take(&mut self, per_second: u32, now: Instant) -> bool {
+        let rate = u64::from(per_second.max(1));
+        let gained = now.since(self.at).as_micros() as u64 * rate / 1_000;
+        if gained > 0 {
+            self.milli = (self.milli + gained).min(rate * BURST_S * 1_000);
+            self.at = now;
+        }
+        if self.milli < 1_000 {
+            let wait = Duration::from_micros((1_000 - self.milli) * 1_000 / rate + 1);
+            self.until = Some(now.max(self.at) + wait);
+            return false;
+        }
+        self.milli -= 1_000;
+        self.until = None;
+        true
+    }
+
+    /// No command is read before then.
+    pub(super) fn hold(&mut self, until: Instant) {
+        self.milli = 0;
+        self.at = until;
+    }
+
+    /// What was read was no whole command.
+    pub(super) fn give_back(&mut self) {
+        self.milli += 1_000;
+    }
+}
+
+/// So many seconds' worth of commands may come at once.
+const BURST_S: u64 = 10;
+
+/// A command in hand, and what the log is told of it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) what: What,
+    pub(super) told: Option<Told>,
+}
+
+/// What the log is told of a command.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) subject: Subject,
+    pub(super) verb: Verb,
+    pub(super) began: Instant,
+    /// When its bytes began to move.
+    pub(super) moves_since: Instant,
+    /// Bytes of the file that left, or came.
+    pub(super) bytes: u64,
+    /// Who has logged in by a password.
+    pub(super) user: Option<Box<[u8]>>,
+}
+
+impl Told {
+    pub(super) fn new(subject: Subject, verb: Verb, now: Instant) -> Told {
+        Told { subject, verb, began: now, moves_since: now, bytes: 0, user: None }
+    }
+
+    /// The same of a session.
+    pub(super) fn of(session: &Session, subject: Subject, verb: Verb, now: Instant) -> Told {
+        let user = session.proof.as_ref().map(|proof| proof.user.clone());
+        Told { user, ..Told::new(subject, verb, now) }
+    }
+}
+
+/// What is waited for.
+#[derive(Debug)]
+pub(super) enum What {
+    /// A port to listen at; whether `EPSV` asked.
+    Port { extended: bool },
+    /// Whether the password is right.
+    Login {
+        /// Whether the first of the files is that of administrators.
+        manages: bool,
+        /// The users' files that are looked in.
+        users: Vec<PathBuf>,
+    },
+    /// What became of an act, which is told so.
+    Act(Then),
+    /// A transfer.
+    Transfer(Transfer),
+}
+
+/// How the answer to an act is told.
+#[derive(Clone, Debug)]
+pub(super) enum Then {
+    /// `CWD` and `CDUP`.
+    Enter,
+    /// `SIZE`.
+    Size,
+    /// `MDTM`.
+    Modified,
+    /// `SITE CHMOD`.
+    Mode,
+    /// `MLST` and `STAT`: the lines, in a reply of this code.
+    Lines(Code),
+    /// `RNFR`.
+    RenameFrom,
+    /// `MKD`.
+    Made,
+    /// `DELE`, `RMD`, `RNTO`.
+    Done,
+    /// `MFMT`, with the second that was set.
+    Touched(u64, TreePath),
+}
+
+/// A file on its way, or about to be.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) goal: Goal,
+    pub(super) stage: Stage,
+    /// When it is given up.
+    pub(super) due: Option<Instant>,
+    pub(super) has_slot: bool,
+    /// Its data connection.
+    pub(super) data: Option<ConnectionId>,
+    /// Until then the control connection is watched before an upload that ended in clear is stored.
+    pub(super) commit_at: Instant,
+    /// Takes an upload back while it is being stored.
+    pub(super) cancel: CancelToken,
+    /// The client has said QUIT after all bytes were here: no broken connection means anything now.
+    pub(super) is_confirmed: bool,
+    /// The name that the server chose (`STOU`) is to be told.
+    pub(super) tells_name: bool,
+}
+
+/// What a transfer is to do, until it can.
+#[derive(Debug)]
+pub(super) enum Goal {
+    /// Send a file of the catalog.
+    Read(std::sync::Arc<crate::catalog::Entry>),
+    /// Send the newest version of somebody's data.
+    Fetch(Whose),
+    /// Keep somebody's data.
+    Keep(Whose),
+    /// Store a file by a rule.
+    Upload(Box<Upload>),
+    /// Send a file of the tree.
+    Open(TreePath),
+    /// Store a file in the tree.
+    Begin(TreePath, crate::files::How),
+    /// Send a listing.
+    List(TreePath, Box<str>, crate::files::Form),
+    /// It is under way.
+    Begun,
+}
+
+/// How far a transfer has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// It waits to be told who uses the phone.
+    Passport,
+    /// It waits for a session slot.
+    Slot,
+    /// It waits for the file.
+    Opening,
+    /// It waits for its data connection, with what it will move.
+    Data(Way),
+    /// Bytes move.
+    Moving(Way),
+    /// All bytes are here, and become durable.
+    Storing,
+    /// All bytes have left, and the data connection closes.
+    Closing,
+}
+
+/// Which way bytes move.
+#[derive(Debug)]
+pub(super) enum Way {
+    Out(Source),
+    In(Sink),
+}
+
+/// A data connection.
+#[derive(Debug)]
+pub(super) struct Data {
+    pub(super) control: ConnectionId,
+    pub(super) listener: ListenerId,
+    pub(super) stage: DataStage,
+    /// Whose share of the passive ports it takes, while it is awaited.
+    pub(super) port_of: Option<PortOwner>,
+    pub(super) tls: Tls,
+    pub(super) closing: Closing,
+    pub(super) deadline: Deadline,
+    /// How much of what was sent on it has arrived.
+    pub(super) arrivals: Arrivals,
+}
+
+/// How far a data connection has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DataStage {
+    /// A port is being looked for.
+    Wanted,
+    /// It is awaited at this port.
+    Awaited(u16),
+    /// The client waits for it there.
+    Planned(SocketAddr),
+    /// It is being made.
+    Dialing,
+    /// It is there.
+    Open,
+}
+
+/// What protects a data connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    /// Nothing, or nothing yet.
+    None,
+    /// TLS is to begin.
+    Wanted,
+    /// The handshake is under way.
+    Handshaking,
+    /// TLS.
+    Secured,
+}
+
+/// Whether and how a data connection is to be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    No,
+    /// With all that has not left yet.
+    InPeace,
+    /// At once.
+    Reset,
+}
+
+impl Session {
+    pub(super) fn is_logged_in(&self) -> bool {
+        match self.user {
+            User::Nobody | User::Named(_) => false,
+            User::Phone | User::Administrator(_) => true,
+        }
+    }
+
+    pub(super) fn is_administrator(&self) -> bool {
+        matches!(self.user, User::Administrator(_))
+    }
+
+    pub(super) fn has_reply(&self) -> bool {
+        self.out_sent < self.out.len()
+    }
+
+    /// Whether commands have come that were not read yet.
+    pub(super) fn has_more(&self) -> bool {
+        !self.pending.is_empty() || !self.unread.is_empty()
+    }
+
+    /// Nobody is logged in from now on.
+    pub(super) fn log_out(&mut self, now: Instant) {
+        if self.is_logged_in() {
+            self.login_since = now;
+        }
+        self.user = User::Nobody;
+        self.proof = None;
+    }
+
+    /// Whether a file of the client's is on its way here.
+    pub(super) fn is_storing(&self) -> bool {
+        match &self.state {
+            State::Busy(job) => {
+                let sends = job.told.as_ref().is_some_and(|told| told.verb == Verb::Send);
+                sends && matches!(job.what, What::Transfer(_))
+            }
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => false,
+        }
+    }
+
+    pub(super) fn transfer(&self) -> Option<&Transfer> {
+        match &self.state {
+            State::Busy(job) => match &job.what {
+                What::Transfer(transfer) => Some(transfer),
+                What::Port { .. } | What::Login { .. } | What::Act(_) => None,
+            },
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+        }
+    }
+
+    pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
+        self.job_mut().and_then(|job| match &mut job.what {
+            What::Transfer(transfer) => Some(transfer),
+            What::Port { .. } | What::Login { .. } | What::Act(_) => None,
+        })
+    }
+
+    pub(super) fn job(&self) -> Option<&Job> {
+        match &self.state {
+            State::Busy(job) => Some(job),
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+        }
+    }
+
+    pub(super) fn job_mut(&mut self) -> Option<&mut Job> {
+        match &mut self.state {
+            State::Busy(job) => Some(job),
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! One request by FTP to an engine of its own, for tests.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::model::World;
+use crate::session::single::Seen;
+use crate::session::snapshot::Snapshot;
+use wire::time::Duration;
+
+/// What the engine does for a command of a phone at which `user` is logged in.
+pub fn ask(snapshot: &Snapshot, client: IpAddr, user: &str, command: &str, path: &[u8]) -> Seen {
+    let mut policy = (*snapshot.policy).clone();
+    // What has come whole is stored at once.
+    policy.ftp.limits.commit_delay = Duration::ZERO;
+    let mut world = World::new(policy);
+    world.snapshot.catalog = Arc::clone(&snapshot.catalog);
+    let peer = SocketAddr::new(client, 2_000);
+    world.phones.seat(client.to_canonical(), Some(user));
+    let id = world.connect(peer, false).unwrap();
+    for line in [b"USER anonymous".as_slice(), b"PASS x", b"TYPE I", b"EPSV"] {
+        world.send(id, &[line, b"\r\n"].concat());
+        world.hear_all();
+    }
+    world.send(id, &[command.as_bytes(), b" ", path, b"\r\n"].concat());
+    world.hear_all();
+    // What is stored has to come before anybody is asked.
+    if let (true, Some(data)) = (world.asks.is_empty(), world.doors.keys().next().copied()) {
+        world.knock(data, peer);
+        world.send(data, b"bytes");
+        world.end(data);
+    }
+    world.asks.first().map_or(Seen::Refuses, Seen::of)
+}

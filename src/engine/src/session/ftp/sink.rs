@@ -1,0 +1,119 @@
+//! What comes on a data connection: into memory for a phone's data, in parts for an administrator's
+//! files, which may be larger than memory.
+//!
+//! Never stores anything itself: it says what is to be asked of the threads that wait for disks.
+
+use crate::files::{Act, Part};
+use crate::session::ftp::session::Whose;
+use crate::vault::upload::Upload;
+use wire::ftp::command::Type;
+use wire::ftp::text;
+
+/// Bytes of a part that is written at a time.
+pub(super) const PART_BYTES: usize = 256 << 10;
+
+/// Where bytes go.
+#[derive(Debug)]
+pub(super) struct Sink {
+    pub(super) into: Into,
+    pub(super) bytes: Vec<u8>,
+    text: Option<text::Incoming>,
+    /// No byte comes any more.
+    pub(super) ended: bool,
+}
+
+/// What becomes of them.
+#[derive(Debug)]
+pub(super) enum Into {
+    /// A user's data, of at most so many bytes.
+    Vault(Whose, u64),
+    /// An upload by a rule.
+    Rule(Box<Upload>),
+    /// A file of the tree; the part is away while it is written to. What is written next, where
+    /// nothing is, waits in `spare`.
+    Tree { part: Option<Part>, spare: Vec<u8> },
+}
+
+impl Sink {
+    /// Nothing has come yet. What phones store is never changed, whatever the type.
+    pub(super) fn new(into: Into, kind: Type) -> Sink {
+        let is_text = kind == Type::Ascii && !matches!(into, Into::Vault(..));
+        Sink { into, bytes: Vec::new(), text: is_text.then(text::Incoming::default), ended: false }
+    }
+
+    /// Takes bytes; whether they are not too many.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
+        match &mut self.text {
+            Some(text) => text.convert(bytes, &mut self.bytes),
+            None => self.bytes.extend_from_slice(bytes),
+        }
+        match &self.into {
+            Into::Vault(_, bytes_max) => self.bytes.len() as u64 <= *bytes_max,
+            Into::Rule(upload) => self.bytes.len() as u64 <= upload.bytes_max,
+            Into::Tree { .. } => true,
+        }
+    }
+
+    /// No byte comes any more.
+    pub(super) fn end(&mut self) {
+        if let Some(text) = self.text.take() {
+            text.finish(&mut self.bytes);
+        }
+        self.ended = true;
+    }
+
+    /// Whether more bytes may come now: as many as are being written may wait behind them.
+    pub(super) fn has_room(&self) -> bool {
+        match self.into {
+            Into::Vault(..) | Into::Rule(_) => true,
+            Into::Tree { .. } => self.bytes.len() < 2 * PART_BYTES,
+        }
+    }
+
+    /// Bytes that count against the worker's memory.
+    pub(super) fn bytes_held(&self) -> u64 {
+        match self.into {
+            Into::Vault(..) | Into::Rule(_) => self.bytes.len() as u64,
+            // Bounded by `has_room`.
+            Into::Tree { .. } => 0,
+        }
+    }
+
+    /// What is to be written now: a part of a large file.
+    pub(super) fn ask(&mut self) -> Option<Act> {
+        let Into::Tree { part, spare } = &mut self.into else { return None };
+        let is_enough = self.bytes.len() >= PART_BYTES || self.ended;
+        if !is_enough || self.bytes.is_empty() {
+            return None;
+        }
+        let part = part.take()?;
+        spare.clear();
+        let bytes = std::mem::replace(&mut self.bytes, std::mem::take(spare));
+        Some(Act::Write { part, bytes })
+    }
+
+    /// Whether all bytes are here, and nothing is left but to put them in their place.
+    pub(super) fn is_whole(&self) -> bool {
+        self.ended
+            && match &self.into {
+                Into::Vault(..) | Into::Rule(_) => true,
+                Into::Tree { part, .. } => part.is_some() && self.bytes.is_empty(),
+            }
+    }
+
+    /// A part could not be handed over: it is written later.
+    pub(super) fn handle_held_back(&mut self, held: Part, mut bytes: Vec<u8>) {
+        bytes.extend_from_slice(&self.bytes);
+        self.bytes = bytes;
+        if let Into::Tree { part, .. } = &mut self.into {
+            *part = Some(held);
+        }
+    }
+
+    /// A part was written.
+    pub(super) fn handle_written(&mut self, written: Part, buffer: Vec<u8>) {
+        if let Into::Tree { part, spare } = &mut self.into {
+            (*part, *spare) = (Some(written), buffer);
+        }
+    }
+}

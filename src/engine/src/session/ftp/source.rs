@@ -1,0 +1,135 @@
+//! What leaves on a data connection: a file, the same as text, or the lines of a listing.
+//!
+//! Lends bytes and is told how many have left; never holds more than a part of a file.
+
+use std::sync::Arc;
+
+use crate::catalog::blob::Blob;
+use crate::catalog::{Ask, OpenError};
+use crate::session::Failure;
+use crate::session::stream::{ConnectionId, FilePart, Payload};
+use wire::ftp::command::Type;
+use wire::ftp::text;
+
+/// Bytes of a file that become text at a time.
+const TEXT_BYTES: usize = 32 << 10;
+
+/// Where bytes come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A file as it is.
+    File(FilePart),
+    /// A file as text.
+    Text { part: FilePart, lines: text::Outgoing, ready: Vec<u8>, sent: usize },
+    /// Bytes in memory, and how many have left.
+    Bytes(Vec<u8>, usize),
+}
+
+impl Source {
+    /// A file from this byte on; nothing where it has fewer.
+    pub(super) fn file(blob: Arc<Blob>, first: u64, kind: Type) -> Option<Source> {
+        let bytes = blob.version().bytes.checked_sub(first)?;
+        let part = FilePart::new(blob, first, bytes);
+        Some(match kind {
+            Type::Image => Source::File(part),
+            Type::Ascii => {
+                let lines = text::Outgoing::default();
+                let mut source = Source::Text { part, lines, ready: Vec::new(), sent: 0 };
+                source.convert();
+                source
+            }
+        })
+    }
+
+    /// What can leave now.
+    pub(super) fn payload(&self) -> Payload<'_> {
+        match self {
+            Source::File(part) => part.payload(),
+            Source::Text { ready, sent, .. } | Source::Bytes(ready, sent)
+                if *sent < ready.len() =>
+            {
+                Payload::Bytes(&ready[*sent..])
+            }
+            Source::Text { .. } | Source::Bytes(..) => Payload::None,
+        }
+    }
+
+    /// So many bytes have left.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        match self {
+            Source::File(part) => part.advance(bytes as u64),
+            Source::Text { ready, sent, .. } => {
+                *sent += bytes;
+                if *sent == ready.len() {
+                    self.convert();
+                }
+            }
+            Source::Bytes(_, sent) => *sent += bytes,
+        }
+    }
+
+    /// Makes text of the next bytes that are there.
+    fn convert(&mut self) {
+        let Source::Text { part, lines, ready, sent } = self else { return };
+        ready.clear();
+        *sent = 0;
+        let taken = match part.payload() {
+            Payload::None => return,
+            Payload::Bytes(bytes) => {
+                lines.convert(bytes, ready);
+                bytes.len()
+            }
+            Payload::File { blob, offset, bytes } => {
+                let all = blob.as_slice().unwrap_or_default();
+                let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
+                let count = usize::try_from(bytes).unwrap_or(usize::MAX).min(TEXT_BYTES);
+                let piece = &all[start..start.saturating_add(count).min(all.len())];
+                lines.convert(piece, ready);
+                piece.len()
+            }
+        };
+        part.advance(taken as u64);
+    }
+
+    /// Whether all of it has left.
+    pub(super) fn is_sent(&self) -> bool {
+        match self {
+            Source::File(part) => part.is_sent(),
+            Source::Text { part, ready, sent, .. } => part.is_sent() && *sent == ready.len(),
+            Source::Bytes(bytes, sent) => *sent == bytes.len(),
+        }
+    }
+
+    /// What must be read before more can leave.
+    pub(super) fn ask(&mut self, id: ConnectionId) -> Option<Ask> {
+        match self {
+            Source::Text { ready, sent, .. } if *sent < ready.len() => None,
+            Source::File(part) | Source::Text { part, .. } => part.ask(id),
+            Source::Bytes(..) => None,
+        }
+    }
+
+    /// The loader had no room for the question.
+    pub(super) fn handle_refused(&mut self) {
+        match self {
+            Source::File(part) | Source::Text { part, .. } => part.handle_refused(),
+            Source::Bytes(..) => {}
+        }
+    }
+
+    /// The loader has answered.
+    pub(super) fn handle_read(
+        &mut self,
+        result: Result<Vec<u8>, OpenError>,
+    ) -> Result<(), Failure> {
+        match self {
+            Source::File(part) => part.handle_read(result),
+            Source::Text { part, .. } => {
+                part.handle_read(result)?;
+                self.convert();
+                Ok(())
+            }
+            Source::Bytes(..) => Ok(()),
+        }
+    }
+}

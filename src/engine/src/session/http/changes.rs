@@ -1,0 +1,185 @@
+//! Requests that change something: PUT, POST and DELETE, as the policy has decided about them.
+//!
+//! Works from memory alone; stores and deletes nothing.
+
+use crate::policy::{Action, Denial, VaultOwner};
+use crate::session::http::connection::{Target, What};
+use crate::session::http::denial::refuse;
+use crate::session::http::refusal::No;
+use crate::session::http::request::{Asked, Judged};
+use crate::session::{Refusal, Turn};
+use crate::vault::deed::{Auth, Precondition};
+use crate::vault::quarantine::{Stranger, quarantine};
+use crate::vault::upload::{Deletion, Upload};
+use wire::http::condition;
+use wire::http::request::{Framing, Head, Malformed, Method};
+use wire::http::response::Status;
+use wire::name::FileName;
+
+const PARTIAL_PUT: Malformed =
+    Malformed::BadRequest("a PUT with Content-Range would keep a part of a file for the whole");
+
+impl Asked<'_> {
+    pub(super) fn judge_put(
+        self,
+        name: Option<FileName>,
+        action: Action<'_>,
+        head: &Head<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Judged, No> {
+        if let Action::Redirect(to) = action {
+            return Ok(Judged::Redirect(to));
+        }
+        if let Action::NeedsCredentials { row } = action {
+            return Ok(Judged::NeedsCredentials(row));
+        }
+        if head.content_range.is_some() {
+            // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
+            return Err(No::malformed(PARTIAL_PUT));
+        }
+        if head.is_coded {
+            return Err(No::coded());
+        }
+        let precondition = condition::precondition(head);
+        let (target, bytes_max) = self.destination(name, action, precondition, turn)?;
+        match head.framing {
+            Framing::None => Err(No::new(Status::LENGTH_REQUIRED, Refusal::LengthRequired)),
+            Framing::Length(bytes) if bytes > bytes_max => {
+                Err(No::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge))
+            }
+            framing @ (Framing::Length(_) | Framing::Chunked) => {
+                Ok(Judged::Want(What::Take(target, framing, bytes_max)))
+            }
+        }
+    }
+
+    /// POST stores as PUT does where a row says so, and nowhere else.
+    pub(super) fn judge_post(
+        self,
+        name: Option<FileName>,
+        action: Action<'_>,
+        allow: impl FnOnce() -> &'static [u8],
+        head: &Head<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Judged, No> {
+        if !action.takes_post() {
+            return match action {
+                Action::Refuse(why @ Denial::Unavailable) => Err(refuse(why, head.method)),
+                Action::NeedsCredentials { row } => Ok(Judged::NeedsCredentials(row)),
+                Action::Serve(_)
+                | Action::ServeOverride(_)
+                | Action::ServeCa(_)
+                | Action::Vault { .. }
+                | Action::Store { .. }
+                | Action::Quarantine { .. }
+                | Action::Delete { .. }
+                | Action::Redirect(_)
+                | Action::Refuse(_) => Err(No::method(allow())),
+            };
+        }
+        if head.content_type.is_some_and(is_multipart) {
+            return Err(No::multipart());
+        }
+        self.judge_put(name, action, head, turn)
+    }
+
+    pub(super) fn judge_delete(
+        self,
+        action: Action<'_>,
+        allow: impl FnOnce() -> &'static [u8],
+        head: &Head<'_>,
+        turn: &Turn<'_>,
+    ) -> Result<Judged, No> {
+        match action {
+            Action::Vault { owner: VaultOwner::Named(item), .. } => {
+                self.show_something(turn)?;
+                let what = What::Forget(item, self.shown, condition::precondition(head));
+                Ok(Judged::Want(what))
+            }
+            Action::Delete { rule, name } => {
+                let deletion = Deletion {
+                    directory: rule.directory,
+                    name: *name,
+                    precondition: condition::precondition(head),
+                    client: self.client,
+                };
+                Ok(Judged::Want(What::Delete(Box::new(deletion))))
+            }
+            Action::Redirect(to) => Ok(Judged::Redirect(to)),
+            Action::NeedsCredentials { row } => Ok(Judged::NeedsCredentials(row)),
+            Action::Refuse(Denial::NotDeletable) => Err(No::method(allow())),
+            Action::Refuse(why) => Err(refuse(why, head.method)),
+            // Never decided for a deletion over HTTP.
+            Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
+            | Action::Serve(_)
+            | Action::ServeOverride(_)
+            | Action::ServeCa(_)
+            | Action::Store { .. }
+            | Action::Quarantine { .. } => Err(No::method(allow())),
+        }
+    }
+
+    /// Whoever has shown nothing where something must be shown is told so before a body comes.
+    pub(super) fn show_something(&self, turn: &Turn<'_>) -> Result<(), No> {
+        match turn.snapshot.policy.http.vault.as_ref().map(|vault| &vault.auth) {
+            None | Some(Auth::Open) => Ok(()),
+            Some(Auth::Users(_) | Auth::Pinned) if self.shown.basic.is_some() => Ok(()),
+            Some(Auth::Users(_) | Auth::Pinned) => Err(No::unauthorized()),
+            Some(Auth::Certificate) if self.shown.certificate => Ok(()),
+            // A challenge would have the phone ask its user for a password that helps nothing.
+            Some(Auth::Certificate) => Err(No::new(Status::FORBIDDEN, Refusal::CertificateNeeded)),
+        }
+    }
+
+    /// Where the body of a PUT goes, and how large it may be.
+    fn destination(
+        self,
+        name: Option<FileName>,
+        action: Action<'_>,
+        precondition: Precondition,
+        turn: &Turn<'_>,
+    ) -> Result<(Target, u64), No> {
+        let upload = match action {
+            Action::Vault { owner: VaultOwner::Named(item), .. } => {
+                self.show_something(turn)?;
+                let vault = turn.snapshot.policy.http.vault.as_ref();
+                let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
+                return Ok((Target::Item(item, self.shown, precondition), bytes_max));
+            }
+            Action::Store { rule, name } => Some(Upload {
+                directory: rule.directory,
+                name: *name,
+                bytes_max: rule.bytes_max,
+                existing: rule.existing,
+                precondition,
+                cancel: None,
+                client: self.client,
+                spool: None,
+                bytes: Vec::new(),
+            }),
+            Action::Quarantine { directory, bytes_max } => name.as_ref().and_then(|name| {
+                let serial = turn.now.as_micros();
+                let stranger = Stranger { client: self.client, name, unix_s: turn.unix_s, serial };
+                quarantine((directory, bytes_max), &stranger, Vec::new())
+            }),
+            Action::Refuse(why) => return Err(refuse(why, Method::Put)),
+            // Never decided for a PUT, or answered before.
+            Action::NeedsCredentials { .. }
+            | Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
+            | Action::Serve(_)
+            | Action::ServeOverride(_)
+            | Action::ServeCa(_)
+            | Action::Delete { .. }
+            | Action::Redirect(_) => None,
+        };
+        let upload = upload.ok_or_else(|| refuse(Denial::NoUploadRule, Method::Put))?;
+        let bytes_max = upload.bytes_max;
+        Ok((Target::File(Box::new(upload)), bytes_max))
+    }
+}
+
+/// Whether a body is several parts, of which none is the file.
+fn is_multipart(content_type: &[u8]) -> bool {
+    const MULTIPART: &[u8] = b"multipart/";
+    content_type.get(..MULTIPART.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART))
+}

@@ -1,0 +1,158 @@
+//! What holds for HTTP: the limits of connections and the listeners with their roots.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::catalog::RootId;
+use crate::session::Protocol;
+use crate::vault::deed::VaultPolicy;
+use wire::name::FileName;
+use wire::time::Duration;
+
+/// Settings of the HTTP server, plain and over TLS.
+#[derive(Clone, Debug, Default)]
+pub struct HttpPolicy {
+    /// Every address that is listened on, in the order of the configuration.
+    pub listeners: Vec<HttpListener>,
+    /// What holds for every connection.
+    pub limits: StreamLimits,
+    /// The vault; none where the configuration has no `[vault]`.
+    pub vault: Option<Arc<VaultPolicy>>,
+    /// The CA's certificate, served over plain HTTP, so that phones can learn whom to trust; none
+    /// where it is not to be served.
+    pub ca: Option<CaFile>,
+    /// The line that tells caches what they may do with files, with its end; empty where they are
+    /// told nothing. Those of the vault are never kept.
+    pub cache_control: Box<[u8]>,
+    /// What challenges are sealed with. It lives as long as the process.
+    pub challenge_key: ChallengeKey,
+}
+
+/// A key that nobody else knows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ChallengeKey([u8; 32]);
+
+impl ChallengeKey {
+    /// A key of these bytes.
+    #[must_use]
+    pub fn new(bytes: [u8; 32]) -> ChallengeKey {
+        ChallengeKey(bytes)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ChallengeKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ChallengeKey")
+    }
+}
+
+/// The certificate of the server's own CA as a file that phones can fetch.
+#[derive(Clone, Debug)]
+pub struct CaFile {
+    /// The folded path, without a slash in front.
+    pub path: Box<[u8]>,
+    /// The certificate, PEM.
+    pub pem: Arc<[u8]>,
+}
+
+impl CaFile {
+    /// Whether a name is that of the certificate.
+    #[must_use]
+    pub fn is_named(&self, name: &FileName) -> bool {
+        *self.path == *name.as_bytes()
+    }
+}
+
+/// One address that HTTP is served at.
+#[derive(Clone, Debug)]
+pub struct HttpListener {
+    /// The address as configured: what a bound socket finds its settings by.
+    pub address: SocketAddr,
+    /// [`Protocol::Http`] or [`Protocol::Https`].
+    pub protocol: Protocol,
+    /// The stack of roots that files are looked for in.
+    pub stack: Vec<RootId>,
+    /// Whether the vault can be reached here.
+    pub vault: bool,
+    /// The root that holds what ACME servers ask for, whoever they are.
+    pub acme: Option<RootId>,
+}
+
+impl HttpListener {
+    /// Whether both are one socket: address and protocol are what it is known by.
+    #[must_use]
+    pub fn is_same(&self, other: &HttpListener) -> bool {
+        (self.address, self.protocol) == (other.address, other.protocol)
+    }
+}
+
+/// Limits of connections, `[connections]` in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Open connections per worker; one more is closed at once. Default 20,000.
+    pub connections_max: usize,
+    /// Open connections of one client address; one more is closed at once, 0 = no limit.
+    /// Default 512: an address may be that of a site behind NAT.
+    pub per_address_max: usize,
+    /// Bytes of a request's head, request line included. 1 KiB to 64 KiB, default 16 KiB.
+    pub head_bytes_max: usize,
+    /// Lines in a head. 8 to 128, default 64.
+    pub head_lines_max: usize,
+    /// Whole head, from the connection's or the request's first moment. Default 10 s.
+    pub head_timeout: Duration,
+    /// A body may bring, and a phone that reads may acknowledge, nothing for this long. Default
+    /// 60 s: phones that write their flash while they read erase it first, a sector in up to five
+    /// seconds and the whole of it in up to a minute, and read nothing meanwhile.
+    pub stall_timeout: Duration,
+    /// Beyond that, bytes per second that a body must come in with and a file be acknowledged with.
+    /// Default 256.
+    pub rate_min: u64,
+    /// Between two requests. Default 60 s.
+    pub idle_timeout: Duration,
+    /// Requests of one connection; the last one's answer says that it is closed. Default 10,000.
+    pub requests_max: u32,
+    /// Ranges in one request; more are answered with the whole file. 1 to 64, default 8.
+    pub ranges_max: usize,
+    /// Bytes of bodies in memory per worker; one more body is refused. Default 64 MiB.
+    pub body_memory_bytes_max: u64,
+    /// Bytes of a refused body that are read and thrown away, so that its phone reads why (RFC
+    /// 9112, 9.6). Default 64 MiB.
+    pub discard_bytes_max: u64,
+    /// How long that may take. Default 30 s.
+    pub discard_timeout: Duration,
+    /// Bytes that the kernel keeps of one connection for a phone that does not read, as far as the
+    /// system allows; 0 = as many as the kernel likes. Default 256 KiB.
+    pub send_buffer_bytes: usize,
+    /// Bodyless requests may end their lines with LF alone, for old phones. Default false.
+    pub lone_lf: bool,
+    /// Requests of HTTP/1.1 may come without `Host`, against RFC 9112, 3.2. Default false.
+    pub lenient: bool,
+}
+
+impl Default for StreamLimits {
+    fn default() -> Self {
+        StreamLimits {
+            connections_max: 20_000,
+            per_address_max: 512,
+            head_bytes_max: 16 << 10,
+            head_lines_max: 64,
+            head_timeout: Duration::from_secs(10),
+            stall_timeout: Duration::from_secs(60),
+            rate_min: 256,
+            idle_timeout: Duration::from_secs(60),
+            requests_max: 10_000,
+            ranges_max: 8,
+            body_memory_bytes_max: 64 << 20,
+            discard_bytes_max: 64 << 20,
+            discard_timeout: Duration::from_secs(30),
+            send_buffer_bytes: 256 << 10,
+            lone_lf: false,
+            lenient: false,
+        }
+    }
+}

@@ -1,0 +1,437 @@
+//! A world around the engine without sockets, disks or time of its own, and what must hold in it.
+//!
+//! Never part of a running server: unit tests and the fuzz targets drive the engine in it.
+
+#![allow(clippy::panic, reason = "a broken promise is told by a panic")]
+
+mod cuts;
+mod disk;
+mod operations;
+pub(super) mod phone;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use crate::admission::Admission;
+use crate::admission::slots::SharedSlots;
+use crate::catalog::blob::Blob;
+use crate::catalog::{Answer, Ask, Catalog, Ticket};
+use crate::metrics::Counters;
+use crate::session::http::Engine;
+use crate::session::http::connection::{State, What};
+use crate::session::snapshot::{Policy, Snapshot};
+use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
+use crate::session::{Protocol, Record, Turn};
+use crate::vault::deed::Act;
+pub use cuts::check_cuts;
+use disk::Disk;
+#[cfg(test)]
+pub(super) use disk::content;
+pub use operations::check_operations;
+#[cfg(test)]
+pub(super) use operations::policy;
+use wire::time::Instant;
+
+/// The address of the listener that speaks plain HTTP.
+pub(super) const PLAIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
+/// The address of the listener that speaks HTTP over TLS.
+pub(super) const SECURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
+/// The second of the calendar at which a world begins.
+const BEGINS_S: u64 = 1_700_000_000;
+/// Most steps of one connection between two events: far more than its bytes can need.
+const STEPS_MAX: usize = 200_000;
+
+/// One connection as the network and the phone see it.
+#[derive(Debug)]
+pub(super) struct Wire {
+    pub(super) peer: SocketAddr,
+    /// Sent by the phone, and not yet read by the server.
+    pub(super) inbox: VecDeque<u8>,
+    /// The phone sends nothing any more.
+    pub(super) ended: bool,
+    /// Most bytes that the server reads at once.
+    pub(super) read_max: usize,
+    /// Bytes that can leave before the phone has read on.
+    pub(super) room: usize,
+    /// Everything that the phone has got.
+    pub(super) out: Vec<u8>,
+    /// Bytes that have left and that the phone's system has not acknowledged.
+    pub(super) unacknowledged: u64,
+    /// The server has said that it sends nothing any more.
+    pub(super) shut: bool,
+    /// The phone has cut the connection.
+    pub(super) reset: bool,
+    /// What the phone has yet to send, in the model of many operations.
+    script: VecDeque<u8>,
+    /// What it asks for in it, in order.
+    asked: Vec<&'static operations::Request>,
+}
+
+/// The engine and everything around it.
+pub(super) struct World {
+    pub(super) engine: Engine,
+    pub(super) snapshot: Snapshot,
+    pub(super) admission: Admission,
+    pub(super) counters: Counters,
+    pub(super) now: Instant,
+    /// Questions that have no answer yet.
+    pub(super) asks: Vec<Ask>,
+    pub(super) records: Vec<Record>,
+    pub(super) disk: Disk,
+    pub(super) wires: BTreeMap<ConnectionId, Wire>,
+    /// Connections that have gone.
+    pub(super) past: Vec<(ConnectionId, Wire)>,
+}
+
+impl World {
+    pub(super) fn new(policy: Policy) -> World {
+        let shared = Arc::new(SharedSlots::new(1));
+        let mut admission = Admission::new(0, shared, Arc::clone(&policy.paces));
+        admission.slots.adopt(&policy.slots);
+        let mut engine = Engine::default();
+        engine.add_listener(PLAIN, Protocol::Http);
+        engine.add_listener(SECURE, Protocol::Https);
+        engine.adopt(&policy.http);
+        World {
+            engine,
+            snapshot: Snapshot { policy: Arc::new(policy), ..Snapshot::default() },
+            admission,
+            counters: Counters::default(),
+            now: Instant::from_millis(1_000),
+            asks: Vec::new(),
+            records: Vec::new(),
+            disk: Disk::default(),
+            wires: BTreeMap::new(),
+            past: Vec::new(),
+        }
+    }
+
+    /// Puts new versions of files of these sizes in the one root, none of them in memory.
+    pub(super) fn publish<'a>(&mut self, files: impl IntoIterator<Item = (&'a str, u64)>) {
+        let root = self.disk.publish(files);
+        self.snapshot.catalog = Arc::new(Catalog { roots: vec![root] });
+    }
+
+    pub(super) fn reload(&mut self, change: impl FnOnce(&mut Policy)) {
+        change(Arc::make_mut(&mut self.snapshot.policy));
+        self.admission.slots.adopt(&self.snapshot.policy.slots);
+        self.engine.adopt(&self.snapshot.policy.http);
+    }
+
+    pub(super) fn turn<T>(&mut self, act: impl FnOnce(&mut Engine, &mut Turn<'_>) -> T) -> T {
+        let mut turn = Turn {
+            snapshot: &self.snapshot,
+            admission: &mut self.admission,
+            counters: &self.counters,
+            now: self.now,
+            unix_s: BEGINS_S + self.now.as_micros() / 1_000_000,
+        };
+        act(&mut self.engine, &mut turn)
+    }
+
+    /// A phone connects, and may have been turned away.
+    pub(super) fn connect(&mut self, peer: SocketAddr, is_secure: bool) -> Option<ConnectionId> {
+        let listener = ListenerId(u16::from(is_secure));
+        let id = self.turn(|engine, turn| engine.handle_connected(peer, listener, turn))?;
+        let wire = Wire {
+            peer,
+            inbox: VecDeque::new(),
+            ended: false,
+            read_max: usize::MAX,
+            room: usize::MAX,
+            out: Vec::new(),
+            unacknowledged: 0,
+            shut: false,
+            reset: false,
+            script: VecDeque::new(),
+            asked: Vec::new(),
+        };
+        assert!(self.wires.insert(id, wire).is_none(), "an id twice");
+        self.drive(id);
+        Some(id)
+    }
+
+    /// Bytes of the phone reach the server's socket.
+    pub(super) fn send(&mut self, id: ConnectionId, bytes: &[u8]) {
+        if let Some(wire) = self.wires.get_mut(&id) {
+            wire.inbox.extend(bytes);
+        }
+        self.drive(id);
+        self.settle();
+    }
+
+    /// The phone sends nothing any more.
+    pub(super) fn end(&mut self, id: ConnectionId) {
+        if let Some(wire) = self.wires.get_mut(&id) {
+            wire.ended = true;
+        }
+        self.drive(id);
+        self.settle();
+    }
+
+    /// The connection breaks.
+    pub(super) fn reset(&mut self, id: ConnectionId) {
+        if let Some(wire) = self.wires.get_mut(&id) {
+            wire.reset = true;
+            self.measure(id);
+            self.turn(|engine, turn| engine.handle_gone(id, turn));
+            self.close(id);
+        }
+        self.settle();
+    }
+
+    /// Does what can be done with a connection, as the loop does it.
+    pub(super) fn drive(&mut self, id: ConnectionId) {
+        for _ in 0..STEPS_MAX {
+            if !self.wires.contains_key(&id) {
+                return;
+            }
+            match self.engine.next(id) {
+                Next::Read if !self.read(id) => return,
+                Next::Write if !self.write(id) => return,
+                Next::Read | Next::Write => {}
+                Next::Shut => {
+                    if let Some(wire) = self.wires.get_mut(&id) {
+                        wire.shut = true;
+                    }
+                }
+                Next::Wait => return,
+                Next::Measure => self.measure(id),
+                Next::StartTls => panic!("HTTP never begins TLS in the middle"),
+                Next::Close | Next::Reset => return self.close(id),
+            }
+        }
+        panic!("a connection that never rests");
+    }
+
+    /// Reads once; says whether anything was there, the end included.
+    fn read(&mut self, id: ConnectionId) -> bool {
+        let Some(wire) = self.wires.get_mut(&id) else { return false };
+        let count = wire.inbox.len().min(wire.read_max);
+        let bytes: Vec<u8> = wire.inbox.drain(..count).collect();
+        let ended = wire.ended;
+        match bytes.is_empty() {
+            true if ended => self.turn(|engine, turn| engine.handle_end(id, turn)),
+            true => {}
+            false => self.turn(|engine, turn| engine.handle_bytes(id, &bytes, turn)),
+        }
+        ended || !bytes.is_empty()
+    }
+
+    /// Sends once; says whether anything could leave.
+    fn write(&mut self, id: ConnectionId) -> bool {
+        let Some(wire) = self.wires.get(&id) else { return false };
+        assert!(!wire.shut, "sent after the end");
+        if wire.room == 0 {
+            self.measure(id);
+            self.turn(|engine, turn| engine.handle_blocked(id, turn));
+            return false;
+        }
+        let outgoing = self.engine.outgoing(id);
+        let is_answer = outgoing.head.starts_with(b"HTTP/1.1 20");
+        let is_stored = |ask: &Ask| ask.ticket() == id.into() && is_write(ask);
+        assert!(!(is_answer && self.asks.iter().any(is_stored)), "not durable yet");
+        let mut bytes = outgoing.head.to_vec();
+        let from_file = match outgoing.payload {
+            Payload::None => None,
+            Payload::Bytes(more) => {
+                bytes.extend(more);
+                None
+            }
+            Payload::File { blob, offset, bytes: count } => {
+                let read = self.disk.read(blob, offset, count);
+                bytes.extend(&read);
+                Some(read.len())
+            }
+        };
+        if from_file == Some(0) && outgoing.head.is_empty() {
+            self.turn(|engine, turn| engine.handle_cut(id, turn));
+            return true;
+        }
+        assert!(!bytes.is_empty(), "there was nothing to write");
+        let Some(wire) = self.wires.get_mut(&id) else { return false };
+        let count = bytes.len().min(wire.room);
+        wire.room -= count;
+        wire.out.extend(&bytes[..count]);
+        self.turn(|engine, turn| engine.handle_sent(id, count, turn));
+        true
+    }
+
+    /// Says how much of what was sent the phone has not acknowledged.
+    fn measure(&mut self, id: ConnectionId) {
+        let Some(wire) = self.wires.get(&id) else { return };
+        let bytes = wire.unacknowledged;
+        self.turn(|engine, turn| engine.handle_unacknowledged(id, bytes, turn));
+    }
+
+    fn close(&mut self, id: ConnectionId) {
+        self.turn(|engine, turn| engine.handle_closed(id, turn));
+        if let Some(wire) = self.wires.remove(&id) {
+            self.past.push((id, wire));
+        }
+    }
+
+    /// What a worker does turn by turn, until nothing more comes of it.
+    pub(super) fn settle(&mut self) {
+        self.take_turn();
+        // A request that was driven may have taken another one's place in the queue of its client.
+        while self.admission.slots.poll_timeout() == Some(Instant::START) {
+            self.take_turn();
+        }
+    }
+
+    fn take_turn(&mut self) {
+        let now = self.now;
+        while let Some(ticket) = self.admission.slots.poll_expired(now) {
+            self.turn(|engine, turn| engine.handle_expired(ticket, turn));
+        }
+        while let Some(ticket) = self.admission.slots.poll_granted(now) {
+            self.turn(|engine, turn| engine.handle_granted(ticket, turn));
+        }
+        self.turn(|engine, turn| engine.handle_timeout(turn));
+        while let Some(id) = self.engine.poll_ready() {
+            self.drive(id);
+        }
+        while let Some(ask) = self.engine.poll_ask() {
+            self.asks.push(ask);
+        }
+        while let Some(record) = self.engine.poll_record() {
+            self.records.push(record);
+        }
+    }
+
+    /// Answers a question; `fault` 0 is success, others are the faults in their order.
+    pub(super) fn answer(&mut self, ask: Ask, fault: u8) {
+        let answer = self.disk.answer(ask, fault);
+        self.turn(|engine, turn| engine.handle_answer(answer, turn));
+        self.settle();
+    }
+
+    /// Gives a question back, because the queue was full.
+    pub(super) fn refuse(&mut self, ask: Ask) {
+        self.turn(|engine, turn| engine.handle_refused(ask, turn));
+        self.settle();
+    }
+
+    /// An answer that nobody has asked for.
+    pub(super) fn answer_nobody(&mut self, ticket: Ticket) {
+        for answer in [
+            Answer::Verified { ticket, unchanged: false },
+            Answer::Read { ticket, result: Ok(vec![0; 10]) },
+        ] {
+            self.turn(|engine, turn| engine.handle_answer(answer, turn));
+        }
+        self.turn(|engine, turn| engine.handle_granted(ticket, turn));
+        self.turn(|engine, turn| engine.handle_expired(ticket, turn));
+        self.settle();
+    }
+
+    /// The next moment at which something is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let timers = [self.engine.poll_timeout(), self.admission.slots.poll_timeout()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// What must hold between any two events.
+    pub(super) fn check(&self) {
+        let engine = &self.engine;
+        let ids: Vec<ConnectionId> = engine.connections.ids().collect();
+        assert_eq!(ids.len(), engine.connections_open());
+        assert!(ids.iter().eq(self.wires.keys()) || same(&ids, &self.wires), "not the same ones");
+        assert!(!engine.has_ready(), "somebody was not driven");
+        let (mut told, mut held, mut waiting, mut strangers) = (0, 0, 0, 0);
+        let mut addresses = BTreeMap::new();
+        for id in ids {
+            let Some(connection) = engine.connections.open(id) else { continue };
+            let Some(wire) = self.wires.get(&id) else { continue };
+            told += usize::from(connection.told.is_some());
+            strangers += usize::from(connection.stranger);
+            held += connection.body_held;
+            let here =
+                addresses.entry(crate::admission::address::AddressKey::from(connection.peer.ip()));
+            let here = here.or_insert(crate::session::http::engine::Share::default());
+            here.connections += 1;
+            here.handshakes += u32::from(connection.handshaking);
+            here.bodies_held += connection.body_held;
+            let asked = self.asks.iter().any(|ask| ask.ticket() == id.into());
+            let has_deadline = connection.deadline.at().is_some();
+            let has_news = !wire.inbox.is_empty() || wire.ended;
+            let has_future = match &connection.state {
+                State::Head | State::Lingering { .. } => has_deadline && !has_news,
+                State::Receiving(_) if connection.reply.has_head() => has_deadline,
+                State::Receiving(receiving) if receiving.is_held() => asked,
+                State::Receiving(_) => has_deadline && !has_news,
+                State::Parked(_) if connection.held.is_some() => has_deadline,
+                State::Parked(_) if connection.has_slot => asked,
+                State::Parked(want) if matches!(want.what, What::Prove(_)) => asked,
+                State::Parked(_) => {
+                    waiting += 1;
+                    true
+                }
+                State::Replying if connection.reply.can_send() => has_deadline && wire.room == 0,
+                State::Replying => asked || has_deadline,
+                State::Over | State::Stuck => false,
+            };
+            assert!(has_future, "{} is forgotten: {connection:?}", wire.peer);
+        }
+        assert_eq!(strangers, engine.strangers.open());
+        assert_eq!(told + engine.left.len(), engine.requests_open());
+        assert_eq!(held, engine.bodies_held());
+        assert_eq!(waiting, self.admission.slots.waiting(), "requests that wait for a slot");
+        let counted = engine.per_address.iter().map(|(address, count)| (*address, *count));
+        assert_eq!(addresses, counted.collect());
+    }
+
+    /// Lets all time pass: answers come, phones read everything. Nothing may be left.
+    pub(super) fn run_out(&mut self) {
+        for _ in 0..20_000 {
+            let ids: Vec<ConnectionId> = self.wires.keys().copied().collect();
+            for id in ids {
+                if let Some(wire) = self.wires.get_mut(&id) {
+                    wire.room = usize::MAX;
+                }
+                self.drive(id);
+            }
+            self.settle();
+            while let Some(ask) = self.asks.pop() {
+                self.answer(ask, 0);
+            }
+            self.check();
+            let Some(due) = self.due() else { break };
+            let rests = self.engine.poll_timeout().is_none_or(|at| at > self.now);
+            assert!(rests, "a timer that never rests");
+            self.now = self.now.max(due);
+            self.settle();
+        }
+        assert_eq!(self.engine.connections_open(), 0, "a connection for ever");
+        assert_eq!(self.engine.requests_open(), 0);
+        assert_eq!(self.engine.bodies_held(), 0);
+        assert_eq!(self.engine.poll_timeout(), None);
+        assert_eq!(self.admission.slots.used_here(), 0, "a slot that nobody frees");
+        assert_eq!(self.admission.slots.waiting(), 0);
+    }
+}
+
+fn same(ids: &[ConnectionId], wires: &BTreeMap<ConnectionId, Wire>) -> bool {
+    ids.len() == wires.len() && ids.iter().all(|id| wires.contains_key(id))
+}
+
+/// Whether a question is one to store something.
+fn is_write(ask: &Ask) -> bool {
+    match ask {
+        Ask::Store { .. } | Ask::Delete { .. } => true,
+        Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
+        Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Upload { .. }
+        | Ask::Read { .. }
+        | Ask::Files { .. }
+        | Ask::Login { .. } => false,
+    }
+}
+
+/// What a slice of a blob is to the kernel.
+fn kernel(blob: &Blob) -> usize {
+    std::ptr::from_ref(blob) as usize
+}

@@ -1,0 +1,191 @@
+//! Refusals: the status that a phone is told, and what the log is told.
+
+use crate::catalog::StoreError;
+use crate::policy::Allowed;
+use crate::session::http::credentials::Challenge;
+use crate::session::{Failure, Outcome, Refusal};
+use crate::vault::deed::{Denied, REALM};
+use wire::http::request::Malformed;
+use wire::http::response::{Status, field, number};
+use wire::time::Duration;
+
+/// What may be asked of some name or other.
+pub(super) const ALLOW_SERVER: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
+/// What whoever sends a form with files in it is told.
+const MULTIPART: &str = "send the bytes of the file alone, not multipart/form-data";
+/// What whoever sends a compressed file is told.
+const CODED: &str = "send the file as it is, without Content-Encoding";
+/// What whoever asks for `https:` without TLS is told, or for `http:` with it.
+const MISDIRECTED: &str = "ask for https: over TLS and for http: without it";
+/// What may be asked of an administrator's files.
+pub(super) const ALLOW_READ: &[u8] = b"GET, HEAD, OPTIONS";
+
+/// What may be asked of a name of which this is allowed (RFC 9110, 10.2.1).
+pub(super) fn allow_of(allowed: Allowed) -> &'static [u8] {
+    match (allowed.write, allowed.post, allowed.delete) {
+        (false, _, false) => ALLOW_READ,
+        (true, false, false) => b"GET, HEAD, PUT, OPTIONS",
+        (true, true, false) => b"GET, HEAD, PUT, POST, OPTIONS",
+        (true, false, true) => b"GET, HEAD, PUT, DELETE, OPTIONS",
+        (true, true, true) => b"GET, HEAD, PUT, POST, DELETE, OPTIONS",
+        (false, _, true) => b"GET, HEAD, DELETE, OPTIONS",
+    }
+}
+
+/// A refusal, as it is answered and as it is told.
+#[derive(Clone, Debug)]
+pub(super) struct No {
+    pub(super) status: Status,
+    pub(super) outcome: Outcome,
+    extra: Extra,
+    pub(super) linger: bool,
+    /// What the answer's body says beside the status.
+    pub(super) words: &'static str,
+}
+
+/// A field that goes with a refusal.
+#[derive(Clone, Debug)]
+enum Extra {
+    None,
+    Allow(&'static [u8]),
+    /// Come again after so many seconds.
+    Retry(u64),
+    /// To show a secret to the vault.
+    Challenge,
+    /// To show a password for a row of `[[protect]]`.
+    Protected(Box<Challenge>),
+    /// The size of the file.
+    Size(u64),
+    /// Which codings a body may have (RFC 9110, 12.5.3).
+    AcceptEncoding,
+}
+
+impl No {
+    pub(super) fn new(status: Status, refusal: Refusal) -> No {
+        No {
+            status,
+            outcome: Outcome::Refused(refusal),
+            extra: Extra::None,
+            linger: false,
+            words: "",
+        }
+    }
+
+    /// What was asked for cannot be read now.
+    pub(super) fn unavailable() -> No {
+        let no = No::new(Status::SERVICE_UNAVAILABLE, Refusal::Unavailable);
+        No { extra: Extra::Retry(1), ..no }
+    }
+
+    /// The method is not for this name.
+    pub(super) fn method(allow: &'static [u8]) -> No {
+        let no = No::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);
+        No { extra: Extra::Allow(allow), ..no }
+    }
+
+    /// A form with files in it is not a file.
+    pub(super) fn multipart() -> No {
+        let no = No::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Multipart);
+        No { words: MULTIPART, ..no }
+    }
+
+    /// A body that is compressed would be stored so, and served as if it were not (RFC 9110, 8.4).
+    pub(super) fn coded() -> No {
+        let no = No::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Coded);
+        No { words: CODED, extra: Extra::AcceptEncoding, ..no }
+    }
+
+    /// The target is for another connection than it came on.
+    pub(super) fn misdirected() -> No {
+        let no = No::new(Status::MISDIRECTED_REQUEST, Refusal::Misdirected);
+        No { words: MISDIRECTED, ..no }
+    }
+
+    /// What came is no request.
+    pub(super) fn malformed(fault: Malformed) -> No {
+        No::new(fault.status(), Refusal::BadRequest(fault))
+    }
+
+    /// There is no room now.
+    pub(super) fn busy(refusal: Refusal) -> No {
+        No { extra: Extra::Retry(1), ..No::new(Status::SERVICE_UNAVAILABLE, refusal) }
+    }
+
+    /// The client has to wait.
+    pub(super) fn too_many(refusal: Refusal, wait: Duration) -> No {
+        let no = No::new(Status::TOO_MANY_REQUESTS, refusal);
+        No { extra: Extra::Retry(wait.as_secs().max(1)), ..no }
+    }
+
+    pub(super) fn unauthorized() -> No {
+        No { extra: Extra::Challenge, ..No::new(Status::UNAUTHORIZED, Refusal::Unauthorized) }
+    }
+
+    /// What a row of `[[protect]]` asks for was not shown.
+    pub(super) fn challenge(refusal: Refusal, challenge: Challenge) -> No {
+        let no = No::new(Status::UNAUTHORIZED, refusal);
+        No { extra: Extra::Protected(Box::new(challenge)), ..no }
+    }
+
+    /// None of the ranges lies in a file of this size.
+    pub(super) fn range(size: u64) -> No {
+        let no = No::new(Status::RANGE_NOT_SATISFIABLE, Refusal::RangeNotSatisfiable);
+        No { extra: Extra::Size(size), ..no }
+    }
+
+    /// This side could not do it; perhaps a moment later it can.
+    pub(super) fn failed(failure: Failure, later: bool) -> No {
+        let outcome = Outcome::Failed(failure);
+        let (status, extra) = match later {
+            true => (Status::SERVICE_UNAVAILABLE, Extra::Retry(1)),
+            false => (Status::INTERNAL_SERVER_ERROR, Extra::None),
+        };
+        No { status, outcome, extra, linger: false, words: "" }
+    }
+
+    pub(super) fn denied(denied: Denied) -> No {
+        let failed = |fault| No::failed(Failure::Store(fault), false);
+        match denied {
+            Denied::NotThere => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+            Denied::Unauthorized => No::unauthorized(),
+            Denied::SlowedDown(wait) => No::too_many(Refusal::SlowedDown, wait),
+            Denied::TooMuch(wait) => No::too_many(Refusal::VaultBound, wait),
+            Denied::Precondition => {
+                No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
+            }
+            Denied::Full => failed(StoreError::Full).with(Status::INSUFFICIENT_STORAGE),
+            Denied::TotalMax => failed(StoreError::TotalMax).with(Status::INSUFFICIENT_STORAGE),
+            Denied::Reserve => failed(StoreError::Reserve).with(Status::INSUFFICIENT_STORAGE),
+            Denied::Forbidden => failed(StoreError::Forbidden),
+            Denied::Io => failed(StoreError::Io),
+            Denied::Busy => No::failed(Failure::Store(StoreError::Busy), true),
+        }
+    }
+
+    /// The same, by another status.
+    pub(super) fn with(self, status: Status) -> No {
+        No { status, ..self }
+    }
+
+    /// What the phone still sends belongs to nothing: the connection ends behind the answer.
+    pub(super) fn and_linger(self) -> No {
+        No { linger: true, ..self }
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        match &self.extra {
+            Extra::None => {}
+            Extra::Allow(allow) => field(out, "Allow", allow),
+            Extra::Retry(seconds) => number(out, "Retry-After", *seconds),
+            Extra::Challenge => {
+                let challenge = format!("Basic realm=\"{REALM}\"");
+                field(out, "WWW-Authenticate", challenge.as_bytes());
+            }
+            Extra::Protected(challenge) => challenge.write(out),
+            Extra::AcceptEncoding => field(out, "Accept-Encoding", b"identity"),
+            Extra::Size(bytes) => {
+                field(out, "Content-Range", format!("bytes */{bytes}").as_bytes());
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Answers: composed once, lent in pieces, counted as they leave.
+//!
+//! Judges nothing, and holds no more of a file than `session/stream.rs` does.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::catalog::blob::Version;
+use crate::session::stream::{FilePart, Outgoing, Payload};
+use wire::http::range::ByteRange;
+use wire::http::request::{Framing, Head, Method, Version as HttpVersion};
+use wire::http::response::{self, field};
+
+/// What is sent before a body that its phone asks leave for.
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// The answer to one request.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) out: Vec<u8>,
+    pub(super) out_sent: usize,
+    pub(super) body: Body,
+    pub(super) status: u16,
+    /// The connection stays open behind it.
+    pub(super) keep: bool,
+    /// The phone speaks HTTP/1.0.
+    pub(super) old: bool,
+    pub(super) head_only: bool,
+    /// What it is about is in the vault: no cache may keep it.
+    pub(super) is_private: bool,
+    pub(super) expects_continue: bool,
+    /// A body is on its way that nobody reads.
+    pub(super) body_unread: bool,
+    pub(super) linger: bool,
+    /// It says that something was stored or deleted.
+    pub(super) is_done: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) enum Body {
+    #[default]
+    None,
+    /// Bytes in memory, and how many have left.
+    Bytes(Arc<[u8]>, usize),
+    /// A part of a file, and the parts behind it.
+    File(FilePart, Option<Box<Parts>>),
+}
+
+/// The parts of a multipart answer that are still to come (RFC 9110, 14.6).
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) later: VecDeque<ByteRange>,
+    pub(super) kind: &'static str,
+    pub(super) size: u64,
+}
+
+/// Between the parts. No file is searched for it: it is long, and nobody knows it beforehand.
+pub(super) fn boundary(version: &Version) -> String {
+    format!("ringpost-{:016x}-{:016x}", version.modified_ns, version.changed_ns.rotate_left(17))
+}
+
+impl Reply {
+    /// A new request has come.
+    pub(super) fn begin(&mut self, head: &Head<'_>, keep: bool) {
+        let old = head.version == HttpVersion::Http10;
+        self.out.drain(..self.out_sent);
+        *self = Reply {
+            out: std::mem::take(&mut self.out),
+            keep,
+            old,
+            head_only: head.method == Method::Head,
+            // RFC 9110, 10.1.1: HTTP/1.0 knows no expectations.
+            expects_continue: head.expects_continue && !old,
+            body_unread: !matches!(head.framing, Framing::None | Framing::Length(0)),
+            ..Reply::default()
+        };
+    }
+
+    /// What comes next answers no request that could be read; perhaps one for a head alone.
+    pub(super) fn forget_request(&mut self, head_only: bool) {
+        let out = std::mem::take(&mut self.out);
+        *self = Reply { out, out_sent: self.out_sent, head_only, ..Reply::default() };
+    }
+
+    /// Lets the body come.
+    pub(super) fn invite(&mut self) {
+        if std::mem::take(&mut self.expects_continue) {
+            self.out.extend_from_slice(CONTINUE);
+        }
+    }
+
+    /// The body has been read to its end.
+    pub(super) fn body_read(&mut self) {
+        self.body_unread = false;
+    }
+
+    pub(super) fn has_head(&self) -> bool {
+        self.out_sent < self.out.len()
+    }
+
+    pub(super) fn can_send(&self) -> bool {
+        let outgoing = self.outgoing();
+        !outgoing.head.is_empty() || !matches!(outgoing.payload, Payload::None)
+    }
+
+    /// The status of the answer, once it is known.
+    pub(super) fn status(&self) -> Option<u16> {
+        (self.status != 0).then_some(self.status)
+    }
+
+    /// Whether it says that something was stored or deleted.
+    pub(super) fn says_done(&self) -> bool {
+        self.is_done
+    }
+
+    pub(super) fn keeps(&self) -> bool {
+        self.keep && !self.body_unread
+    }
+
+    pub(super) fn lingers(&self) -> bool {
+        self.linger || self.body_unread
+    }
+
+    pub(super) fn outgoing(&self) -> Outgoing<'_> {
+        let payload = match &self.body {
+            Body::None => Payload::None,
+            Body::Bytes(bytes, sent) if *sent < bytes.len() => Payload::Bytes(&bytes[*sent..]),
+            Body::Bytes(..) => Payload::None,
+            Body::File(part, _) => part.payload(),
+        };
+        let more_parts = matches!(&self.body, Body::File(_, Some(_)));
+        let is_last = self.status != 0 && !more_parts && !self.keeps() && !self.lingers();
+        Outgoing { head: &self.out[self.out_sent..], payload, is_last }
+    }
+
+    /// So many bytes have left; says how many of them were a body's.
+    pub(super) fn advance(&mut self, bytes: usize) -> u64 {
+        let head = bytes.min(self.out.len() - self.out_sent);
+        self.out_sent += head;
+        let payload = bytes - head;
+        match &mut self.body {
+            Body::None => debug_assert_eq!(payload, 0),
+            Body::Bytes(_, sent) => *sent += payload,
+            Body::File(part, more) => {
+                part.advance(payload as u64);
+                if part.is_sent()
+                    && let Some(parts) = more
+                {
+                    self.out.clear();
+                    self.out_sent = 0;
+                    if parts.write_next(&mut self.out, part) {
+                        *more = None;
+                    }
+                }
+            }
+        }
+        payload as u64
+    }
+
+    /// Whether all of it has left.
+    pub(super) fn is_sent(&self) -> bool {
+        let body_sent = match &self.body {
+            Body::None => true,
+            Body::Bytes(bytes, sent) => *sent == bytes.len(),
+            Body::File(part, more) => part.is_sent() && more.is_none(),
+        };
+        body_sent && !self.has_head()
+    }
+}
+
+impl Parts {
+    /// Writes what stands before the next part and makes it the current one; or what stands behind
+    /// the last, and says that that was it.
+    pub(super) fn write_next(&mut self, out: &mut Vec<u8>, part: &mut FilePart) -> bool {
+        let version = part.blob().version();
+        let Some(range) = self.later.pop_front() else {
+            out.extend_from_slice(format!("\r\n--{}--\r\n", boundary(&version)).as_bytes());
+            return true;
+        };
+        self.write_head(&version, range, out);
+        *part = FilePart::new(Arc::clone(part.blob()), range.first, range.bytes);
+        false
+    }
+
+    fn write_head(&self, version: &Version, range: ByteRange, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("\r\n--{}\r\n", boundary(version)).as_bytes());
+        field(out, "Content-Type", self.kind.as_bytes());
+        response::content_range(out, range.first, range.first + range.bytes - 1, self.size);
+        out.extend_from_slice(b"\r\n");
+    }
+
+    /// Bytes of the whole body.
+    pub(super) fn bytes(&self, version: &Version, ranges: &[ByteRange]) -> u64 {
+        let mut text = Vec::new();
+        ranges.iter().for_each(|range| self.write_head(version, *range, &mut text));
+        text.extend_from_slice(format!("\r\n--{}--\r\n", boundary(version)).as_bytes());
+        text.len() as u64 + ranges.iter().map(|range| range.bytes).sum::<u64>()
+    }
+}

@@ -1,0 +1,37 @@
+//! One request by HTTP to an engine of its own, for tests.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::model::World;
+use crate::session::Protocol;
+use crate::session::single::Seen;
+use crate::session::snapshot::Snapshot;
+
+/// What the engine does for a request of a client at one of its two listeners.
+pub fn ask(
+    snapshot: &Snapshot,
+    protocol: Protocol,
+    client: IpAddr,
+    method: &str,
+    target: &[u8],
+) -> Seen {
+    let mut world = World::new((*snapshot.policy).clone());
+    world.snapshot.catalog = Arc::clone(&snapshot.catalog);
+    let is_secure = protocol == Protocol::Https;
+    let id = world.connect(SocketAddr::new(client, 2_000), is_secure).unwrap();
+    let body: &[u8] = if method == "PUT" { b"bytes" } else { b"" };
+    let length = format!("Host: x\r\nContent-Length: {}\r\n\r\n", body.len());
+    let line = [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"].concat();
+    world.send(id, &[&*line, length.as_bytes(), body].concat());
+    if let Some(ask) = world.asks.first() {
+        return Seen::of(ask);
+    }
+    let past = world.past.iter().find(|(past, _)| *past == id).map(|(_, wire)| wire);
+    let out = &world.wires.get(&id).or(past).unwrap().out;
+    let text = String::from_utf8_lossy(out);
+    if let Some(to) = text.lines().find_map(|line| line.strip_prefix("Location: ")) {
+        return Seen::Redirects(to.to_owned());
+    }
+    if out.starts_with(b"HTTP/1.1 2") { Seen::Answers } else { Seen::Refuses }
+}

@@ -1,0 +1,225 @@
+//! The rules of the RFCs, of the field and of this house, one test each.
+//!
+//! Requests are told by their lines, without line ends: `GET /a HTTP/1.1` and the fields behind it.
+
+mod addresses;
+mod bodies;
+mod discards;
+mod files;
+mod limits;
+mod protect;
+mod requests;
+mod rfc;
+mod vault;
+
+use super::model::phone::{self, Reply};
+use super::model::{World, content, policy};
+use crate::catalog::Ask;
+use crate::session::Secured;
+use crate::session::snapshot::Policy;
+use crate::session::stream::{ConnectionId, Connections as _, Security};
+use crate::session::{Outcome, Record};
+use wire::time::Duration;
+
+const PHONE: &str = "10.0.0.1:2000";
+const OTHER: &str = "10.0.7.2:3000";
+const FILES: &[(&str, u64)] = &[
+    ("a.txt", 700),
+    ("b.bin", 9_000),
+    ("Sub/Firmware.BIN", 300),
+    ("empty", 0),
+    ("huge.bin", 200_000),
+    ("46xxsettings.txt", 90),
+    ("fxd_settings.txt", 20),
+    ("3_96xxdata.txt", 33),
+];
+
+/// A server, and one phone that has connected to it.
+struct Bench {
+    world: World,
+    id: ConnectionId,
+    /// Bytes that the phone has looked at, of each connection's.
+    heard: usize,
+    /// The loader answers at once.
+    answers: bool,
+}
+
+impl Bench {
+    fn new() -> Bench {
+        Bench::with(|_| {})
+    }
+
+    fn with(change: impl FnOnce(&mut Policy)) -> Bench {
+        let mut policy = policy();
+        change(&mut policy);
+        let mut world = World::new(policy);
+        world.publish(FILES.iter().copied());
+        let id = world.connect(PHONE.parse().unwrap(), false).unwrap();
+        Bench { world, id, heard: 0, answers: true }
+    }
+
+    /// The same over TLS.
+    fn secure() -> Bench {
+        let mut bench = Bench::new();
+        bench.id = bench.world.connect(PHONE.parse().unwrap(), true).unwrap();
+        bench
+    }
+
+    /// Another connection is spoken on from now on.
+    fn connect(&mut self, peer: &str) -> &mut Bench {
+        self.id = self.world.connect(peer.parse().unwrap(), false).expect("a connection");
+        self.heard = 0;
+        self
+    }
+
+    /// Goes back to a connection that has heard so many bytes.
+    fn on(&mut self, id: ConnectionId, heard: usize) -> &mut Bench {
+        (self.id, self.heard) = (id, heard);
+        self
+    }
+
+    /// Asks with a head and no body, as HTTP/1.1 with a host, and hears the one reply.
+    fn ask(&mut self, request: &str) -> Reply {
+        self.ask_with(request, &[])
+    }
+
+    fn get(&mut self, path: &str) -> Reply {
+        self.ask(&format!("GET {path}"))
+    }
+
+    fn ask_with(&mut self, request: &str, fields: &[&str]) -> Reply {
+        self.send(&head(request, fields));
+        self.one(request.starts_with("HEAD "))
+    }
+
+    /// Sends a body behind a head that tells its length.
+    fn put(&mut self, path: &str, body: &[u8]) -> Reply {
+        self.put_with(path, &[], body)
+    }
+
+    fn put_with(&mut self, path: &str, fields: &[&str], body: &[u8]) -> Reply {
+        let length = format!("Content-Length: {}", body.len());
+        let fields = [&[&*length], fields].concat();
+        self.send(&[&head(&format!("PUT {path}"), &fields), body].concat());
+        self.one(false)
+    }
+
+    /// Bytes reach the server.
+    fn send(&mut self, bytes: &[u8]) {
+        self.world.send(self.id, bytes);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while self.answers && !self.world.asks.is_empty() {
+            let ask = self.world.asks.remove(0);
+            self.world.answer(ask, 0);
+        }
+        self.world.check();
+    }
+
+    /// Answers the oldest question of the server.
+    fn answer(&mut self, fault: u8) {
+        let ask = self.world.asks.remove(0);
+        self.world.answer(ask, fault);
+        self.settle();
+    }
+
+    /// The connection is secured, and a certificate was shown or not.
+    fn secured(&mut self, certificate: bool) {
+        let secured = Some(Secured { version: "TLS 1.2", suite: "any" });
+        let (id, security) = (self.id, Security { secured, certificate, resumes: None });
+        self.world.turn(|engine, turn| engine.handle_secured(id, security, turn));
+    }
+
+    /// The oldest question of the server, which stays unanswered.
+    fn asked(&self) -> &Ask {
+        &self.world.asks[0]
+    }
+
+    /// What has come and was not yet heard, as bytes.
+    fn raw(&mut self) -> Vec<u8> {
+        let past = self.world.past.iter().find(|(id, _)| *id == self.id).map(|(_, wire)| wire);
+        let out = &self.world.wires.get(&self.id).or(past).unwrap().out;
+        let fresh = out[self.heard..].to_vec();
+        self.heard = out.len();
+        fresh
+    }
+
+    /// Replies that have come and were not yet heard, all of them whole.
+    fn hear(&mut self) -> Vec<Reply> {
+        let raw = self.raw();
+        let (replies, rest) = phone::read(&raw, |_, _| false);
+        assert_eq!(rest, b"", "half a reply");
+        assert!(replies.iter().all(|reply| reply.is_whole), "{replies:?}");
+        replies
+    }
+
+    /// The one reply that has come.
+    fn one(&mut self, is_head: bool) -> Reply {
+        let raw = self.raw();
+        let (mut replies, rest) = phone::read(&raw, |_, _| is_head);
+        assert_eq!((replies.len(), rest), (1, b"".as_slice()), "{}", raw.escape_ascii());
+        replies.remove(0)
+    }
+
+    fn statuses(&mut self) -> Vec<u16> {
+        self.hear().iter().map(|reply| reply.status).collect()
+    }
+
+    /// Whether the connection still is one.
+    fn is_open(&self) -> bool {
+        self.world.wires.contains_key(&self.id)
+    }
+
+    /// Whether the server has said that it sends nothing more.
+    fn is_shut(&self) -> bool {
+        self.world.wires.get(&self.id).is_none_or(|wire| wire.shut)
+    }
+
+    /// The phone reads no further than so many bytes more.
+    fn room(&mut self, bytes: usize) {
+        self.world.wires.get_mut(&self.id).unwrap().room = bytes;
+        self.world.drive(self.id);
+        self.world.settle();
+        self.settle();
+    }
+
+    /// Lets time pass.
+    fn wait(&mut self, ms: u64) {
+        let end = self.world.now + Duration::from_millis(ms);
+        while let Some(due) = self.world.due().filter(|due| *due <= end) {
+            self.world.now = self.world.now.max(due);
+            self.world.settle();
+            self.settle();
+        }
+        self.world.now = end;
+        self.world.settle();
+        self.settle();
+    }
+
+    /// The bytes that the catalog's version of a file has.
+    fn bytes_of(&self, path: &str) -> Vec<u8> {
+        let name = wire::name::FileName::parse(path.as_bytes()).unwrap();
+        let entry = self.world.snapshot.catalog.find(&[crate::catalog::RootId(0)], &name).unwrap();
+        content(&entry.version)
+    }
+
+    fn outcomes(&self) -> Vec<Outcome> {
+        self.world.records.iter().map(|record| record.outcome).collect()
+    }
+
+    fn last(&self) -> &Record {
+        self.world.records.last().unwrap()
+    }
+}
+
+/// A head: `GET /a` becomes one of HTTP/1.1 with a host; what names a version stands as it is.
+fn head(request: &str, fields: &[&str]) -> Vec<u8> {
+    let mut lines = match request.contains(" HTTP/") {
+        true => vec![request.to_owned()],
+        false => vec![format!("{request} HTTP/1.1"), "Host: server".to_owned()],
+    };
+    lines.extend(fields.iter().map(|field| (*field).to_owned()));
+    (lines.join("\r\n") + "\r\n\r\n").into_bytes()
+}

@@ -1,0 +1,45 @@
+//! One request to an engine, for tests: what is decided about it is seen in what the engine does.
+
+use crate::catalog::Ask;
+use crate::vault::spool::PartOp;
+
+/// What an engine does for a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It wants the bytes of a file: the root, and the path in it.
+    Serves(u16, String),
+    /// It asks the vault for an item.
+    AsksVault(String),
+    /// It has a file stored: the directory's number, and the name.
+    Stores(u16, String),
+    /// It has a file deleted: the directory's number, and the name.
+    Deletes(u16, String),
+    /// It sends the client to this place.
+    Redirects(String),
+    /// It answers from memory.
+    Answers,
+    /// It refuses.
+    Refuses,
+}
+
+impl Seen {
+    /// What a question to the threads that wait says of the decision.
+    pub fn of(ask: &Ask) -> Seen {
+        match ask {
+            Ask::Open { entry, .. } => Seen::Serves(entry.root.0, entry.path.to_string()),
+            Ask::Vault { deed, .. } => Seen::AsksVault(deed.item.to_string()),
+            Ask::Upload { directory, op: PartOp::Find { name }, .. } => {
+                Seen::Stores(*directory, name.to_string())
+            }
+            Ask::Store { upload, .. } => Seen::Stores(upload.directory, upload.name.to_string()),
+            Ask::Delete { deletion, .. } => {
+                Seen::Deletes(deletion.directory, deletion.name.to_string())
+            }
+            Ask::Upload { .. }
+            | Ask::Verify { .. }
+            | Ask::Read { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. } => Seen::Refuses,
+        }
+    }
+}

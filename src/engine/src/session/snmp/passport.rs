@@ -1,0 +1,280 @@
+//! What a phone tells about itself, cleaned: nothing in it can break a line of a log or a name.
+//!
+//! Judges values; asks nobody.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::admission::address::is_for;
+use crate::vault::names;
+use vendor::objects::{self, Field, SETS};
+use wire::snmp::{Community, Oid, Status, Value, Varbind};
+use wire::time::Duration;
+
+/// Longest text that is kept of what a phone tells, in characters.
+pub const TEXT_CHARS_MAX: usize = 64;
+/// Most communities that one phone is asked with.
+pub const COMMUNITIES_MAX: usize = 4;
+
+/// Settings of the questions, `[snmp]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnmpPolicy {
+    /// The phones' port. Default 161.
+    pub port: u16,
+    /// What phones are asked with, and in which networks; in the order in which they are tried.
+    pub communities: Vec<(Community, Vec<IpNet>)>,
+    /// How long a passport is believed. Default 30 s; zero: phones are asked each time.
+    pub cache: Duration,
+}
+
+impl Default for SnmpPolicy {
+    fn default() -> Self {
+        let public = Community::new("public").into_iter().map(|public| (public, Vec::new()));
+        SnmpPolicy { port: 161, communities: public.collect(), cache: Duration::from_secs(30) }
+    }
+}
+
+impl SnmpPolicy {
+    /// What a phone is asked with, at most [`COMMUNITIES_MAX`].
+    pub fn communities_for(&self, phone: IpAddr) -> impl Iterator<Item = &Community> {
+        let phone = phone.to_canonical();
+        let rows = self.communities.iter().filter(move |(_, from)| is_for(from, phone));
+        rows.map(|(community, _)| community).take(COMMUNITIES_MAX)
+    }
+}
+
+/// Who a phone is, by its own word. A text is never empty, has at most [`TEXT_CHARS_MAX`]
+/// characters, and no control character.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passport {
+    /// What kind of set it is: a name of `vendor/objects.rs`.
+    pub set: &'static str,
+    /// The extension that is logged in, as the vault writes it; none where nobody is, or where no
+    /// item of the vault could have it.
+    pub extension: Option<Box<str>>,
+    /// The extension that is logged in, where no item of the vault could have it.
+    pub unnamable: Option<Box<str>>,
+    /// The model.
+    pub model: Option<Box<str>>,
+    /// The firmware that runs.
+    pub firmware: Option<Box<str>>,
+    /// The MAC address, `00:04:0d:ec:11:22`.
+    pub mac: Option<Box<str>>,
+    /// The serial number.
+    pub serial: Option<Box<str>>,
+}
+
+/// Why there is no passport.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPassport {
+    /// The phone did not answer, or not to the communities that it was asked with.
+    Silent,
+    /// It answers, and has none of the objects by which sets are known.
+    Stranger,
+    /// It answers with an error alone.
+    Refused(Status),
+    /// There is no community for its address.
+    NoCommunity,
+    /// Too many phones are being asked.
+    TooMany,
+}
+
+impl NoPassport {
+    /// What the phone did, as a sentence goes on.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            NoPassport::Silent => "does not answer by SNMP",
+            NoPassport::Stranger => "answers by SNMP, but not as a telephone",
+            NoPassport::Refused(_) => "answers by SNMP with an error",
+            NoPassport::NoCommunity => "cannot be asked by SNMP: no community is for its address",
+            NoPassport::TooMany => "was not asked by SNMP: too many others are being asked",
+        }
+    }
+}
+
+/// What has been told of one kind of set so far.
+#[derive(Clone, Debug, Default)]
+struct Told {
+    extension: Option<Box<str>>,
+    unnamable: Option<Box<str>>,
+    model: Option<Box<str>>,
+    firmware: Option<Box<str>>,
+    mac: Option<Box<str>>,
+    serial: Option<Box<str>>,
+}
+
+impl Told {
+    /// Takes a value, unless an earlier object has told the same.
+    fn hear(&mut self, field: Field, value: Value<'_>) {
+        let Value::Octets(bytes) = value else { return };
+        if field == Field::Extension && extension(bytes).is_none() && self.unnamable.is_none() {
+            self.unnamable = text(bytes);
+        }
+        let (place, told) = match field {
+            Field::Extension => (&mut self.extension, extension(bytes)),
+            Field::Model => (&mut self.model, text(bytes)),
+            Field::Firmware => (&mut self.firmware, text(bytes)),
+            Field::Mac => (&mut self.mac, mac(bytes)),
+            Field::Serial => (&mut self.serial, text(bytes)),
+        };
+        if place.is_none() {
+            *place = told;
+        }
+    }
+
+    /// The passport of a set, if it has told anything by which a phone is known.
+    fn passport(self, set: &'static str) -> Option<Passport> {
+        let Told { extension, unnamable, model, firmware, mac, serial } = self;
+        extension.as_ref().or(unnamable.as_ref()).or(model.as_ref())?;
+        let unnamable = unnamable.filter(|_| extension.is_none());
+        Some(Passport { set, extension, unnamable, model, firmware, mac, serial })
+    }
+}
+
+/// The kind of set, a place in [`SETS`], whose `sysObjectID` this is.
+pub(super) fn kind(value: Value<'_>) -> Option<usize> {
+    let Value::Oid(oid) = value else { return None };
+    let is_kind = |oid: &Oid<'_>, place: &usize| {
+        SETS.get(*place).is_some_and(|set| set.kinds.iter().any(|kind| oid.is_beneath(kind)))
+    };
+    (0..SETS.len()).find(|place| is_kind(&oid, place))
+}
+
+/// The passport from the answer to the question for everything: `sysObjectID`, then the objects of
+/// all sets. The set that the phone says it is counts before others.
+pub(super) fn of_everything<'a>(
+    mut varbinds: impl Iterator<Item = Varbind<'a>>,
+) -> Option<Passport> {
+    let own = varbinds.next().and_then(|varbind| kind(varbind.value));
+    let mut told = vec![Told::default(); SETS.len()];
+    for ((set, field, _), varbind) in objects::objects().zip(varbinds) {
+        if let Some(told) = told.get_mut(set) {
+            told.hear(field, varbind.value);
+        }
+    }
+    let mut of = |set: usize| std::mem::take(told.get_mut(set)?).passport(SETS.get(set)?.name);
+    own.into_iter().chain(0..SETS.len()).find_map(&mut of)
+}
+
+/// The passport from what some objects of one set hold.
+pub(super) fn of_set<'a>(
+    set: usize,
+    fields: impl Iterator<Item = (Field, Varbind<'a>)>,
+) -> Option<Passport> {
+    let mut told = Told::default();
+    fields.for_each(|(field, varbind)| told.hear(field, varbind.value));
+    told.passport(SETS.get(set)?.name)
+}
+
+/// The extension as the vault writes it. It is taken whole or not at all: a repaired one would be
+/// somebody else's.
+fn extension(bytes: &[u8]) -> Option<Box<str>> {
+    let text = std::str::from_utf8(unpadded(bytes)).ok()?.trim_matches(' ');
+    names::extension(text)
+}
+
+/// A text for people.
+fn text(bytes: &[u8]) -> Option<Box<str>> {
+    let text = String::from_utf8_lossy(unpadded(bytes));
+    let plain: String = text.chars().filter(|c| !is_unfit(*c)).take(TEXT_CHARS_MAX).collect();
+    Some(plain.trim()).filter(|text| !text.is_empty()).map(Box::from)
+}
+
+/// What would confuse a reader: control characters, and those that turn the direction of writing.
+fn is_unfit(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A MAC address from its octets, or from its digits in any common spelling.
+fn mac(bytes: &[u8]) -> Option<Box<str>> {
+    let mut octets = [0; 6];
+    if bytes.len() == octets.len() {
+        octets.copy_from_slice(bytes);
+    } else {
+        let is_between = |byte: &u8| matches!(byte, b':' | b'-' | b'.' | b' ');
+        let digits = unpadded(bytes).iter().filter(|byte| !is_between(byte));
+        let digits: Vec<u8> = digits
+            .map(|byte| char::from(*byte).to_digit(16).map(|digit| digit as u8))
+            .take(13)
+            .collect::<Option<_>>()?;
+        if digits.len() != 2 * octets.len() {
+            return None;
+        }
+        for (octet, pair) in octets.iter_mut().zip(digits.chunks_exact(2)) {
+            *octet = pair.iter().fold(0, |octet, digit| octet << 4 | digit);
+        }
+    }
+    let words = octets.map(|octet| format!("{octet:02x}"));
+    (octets != [0; 6]).then(|| words.join(":").into())
+}
+
+/// What stands before the first NUL, with which some sets fill up their texts.
+fn unpadded(bytes: &[u8]) -> &[u8] {
+    bytes.split(|byte| *byte == 0).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_is_what_the_vault_takes_and_nothing_else() {
+        let is = |bytes: &[u8], expected: Option<&str>| {
+            assert_eq!(extension(bytes).as_deref(), expected, "{bytes:?}");
+        };
+        is(b"2001", Some("2001"));
+        is(b"2001\0\0\0\0", Some("2001"));
+        is(b"  2001 ", Some("2001"));
+        is(b"Ann@Example.com", Some("ann@example.com"));
+        for none in [&b""[..], b"\0", b" ", b"..", b"20/01", b"20\n01", b"con", b"2001.", b"\xff"] {
+            is(none, None);
+        }
+        is(&[b'1'; 33], None);
+    }
+
+    #[test]
+    fn a_text_is_short_and_cannot_break_a_line() {
+        let is = |bytes: &[u8], expected: Option<&str>| {
+            assert_eq!(text(bytes).as_deref(), expected, "{bytes:?}");
+        };
+        is(b"4620D01A\0\0", Some("4620D01A"));
+        is(b" a\r\n\x1b[31mb\x7f ", Some("a[31mb"));
+        is("a\u{202e}b\u{85}c".as_bytes(), Some("abc"));
+        is(b"\xff\xfe", Some("\u{fffd}\u{fffd}"));
+        is(b" \n ", None);
+        assert_eq!(text(&[b'm'; 300]).unwrap().len(), TEXT_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_mac_address_has_one_spelling() {
+        let is = |bytes: &[u8], expected: Option<&str>| {
+            assert_eq!(mac(bytes).as_deref(), expected, "{bytes:?}");
+        };
+        is(&[0, 4, 0x0d, 0xec, 0x11, 0x22], Some("00:04:0d:ec:11:22"));
+        for text in ["00040DEC1122", "00:04:0d:ec:11:22", "00-04-0D-EC-11-22", "0004.0dec.1122\0"] {
+            is(text.as_bytes(), Some("00:04:0d:ec:11:22"));
+        }
+        for none in [&[0; 6][..], b"", b"00040DEC112", b"00040DEC11223", b"00040DEC112g"] {
+            is(none, None);
+        }
+    }
+
+    #[test]
+    fn communities_are_those_of_the_phones_network_in_their_order() {
+        let row = |text: &str, from: &[&str]| {
+            let from = from.iter().map(|network| network.parse().unwrap());
+            (Community::new(text).unwrap(), from.collect())
+        };
+        let communities =
+            vec![row("a", &["10.1.0.0/16", "fd00::/8"]), row("b", &[]), row("c", &["10.1.2.0/24"])];
+        let policy = SnmpPolicy { communities, ..SnmpPolicy::default() };
+        let of = |phone: &str| -> String {
+            policy.communities_for(phone.parse().unwrap()).map(Community::as_str).collect()
+        };
+        assert_eq!(of("10.1.2.3"), "abc");
+        assert_eq!(of("::ffff:10.1.9.3"), "ab");
+        assert_eq!((of("fd00::1"), of("192.168.0.1")), ("ab".into(), "b".into()));
+    }
+}

@@ -1,0 +1,235 @@
+//! The questions to one phone: with each community, in each version, until one has the answer.
+//!
+//! Decides what is asked next; when that is sent, and again, is for [`super::Queries`].
+
+use std::net::SocketAddr;
+
+use super::passport::{self, NoPassport, Passport};
+use crate::session::timer::Deadline;
+use vendor::objects::{self, Field, KIND, ObjectId, SETS, Set};
+use wire::snmp::{Community, Message, Status, Version};
+use wire::time::{Duration, Instant};
+
+/// A phone that is being asked.
+#[derive(Debug)]
+pub(super) struct Query {
+    /// Each community in each version, in the order in which they are preferred.
+    pub(super) attempts: Vec<Attempt>,
+    /// Rounds of sending so far.
+    pub(super) rounds: u32,
+    /// When it was asked for.
+    pub(super) began: Instant,
+    /// The next round, or the end.
+    pub(super) deadline: Deadline,
+    /// How long the answer will be believed.
+    pub(super) cache: Duration,
+    /// Why there may be no passport, as far as known.
+    pub(super) trouble: NoPassport,
+}
+
+impl Query {
+    /// What may be sent in this round: the one that the phone answers to, as soon as there is one.
+    /// The first round is one datagram.
+    pub(super) fn to_send(&self) -> impl Iterator<Item = usize> + use<'_> {
+        let is_open = |attempt: &Attempt| !attempt.is_over;
+        let answered = self.attempts.iter().position(|own| is_open(own) && own.is_answered);
+        let is_meant = move |place: usize| answered.is_none_or(|only| only == place);
+        let meant = self.attempts.iter().enumerate();
+        let meant = meant.filter(move |(place, own)| is_open(own) && is_meant(*place));
+        meant.map(|(place, _)| place).take(if self.rounds <= 1 { 1 } else { usize::MAX })
+    }
+
+    /// Which attempt a message from the phone answers.
+    pub(super) fn answered_by(&self, message: &Message<'_>) -> Option<usize> {
+        self.attempts.iter().position(|own| {
+            !own.is_over
+                && own.request_id == message.request_id
+                && own.version == message.version
+                && own.community.as_str().as_bytes() == message.community
+        })
+    }
+
+    /// Gives up a community in both versions: they show the same objects.
+    pub(super) fn give_up(&mut self, community: &Community, trouble: NoPassport) {
+        for attempt in self.attempts.iter_mut().filter(|own| own.community == *community) {
+            attempt.is_over = true;
+        }
+        self.trouble = trouble;
+    }
+
+    /// Whether nothing is left to ask.
+    pub(super) fn is_exhausted(&self) -> bool {
+        self.attempts.iter().all(|attempt| attempt.is_over)
+    }
+}
+
+/// One community in one version.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    pub(super) community: Community,
+    pub(super) version: Version,
+    /// Of the question that stands.
+    pub(super) request_id: i32,
+    question: Question,
+    /// Whether the phone has answered it once.
+    pub(super) is_answered: bool,
+    /// Whether it waits to be sent.
+    pub(super) is_queued: bool,
+    /// Whether it can lead to nothing any more.
+    pub(super) is_over: bool,
+}
+
+/// What is asked. In version 1 an object that is not there spoils the whole answer (RFC 1157,
+/// 4.1.2), so there the kinds of sets are gone through instead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    /// The kind and all objects of all sets.
+    Everything,
+    /// The kind.
+    Kind,
+    /// Whether the phone has the model of this set.
+    Model { set: usize },
+    /// The objects of a set; `gone` has a bit for each that is not there.
+    Objects { set: usize, gone: u32 },
+}
+
+/// What an answer leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It is no answer to what was asked.
+    Stray,
+    /// The next question stands, and is to be sent.
+    Ask,
+    /// The phone is known.
+    Known(Passport),
+    /// It will not be, in this way.
+    GiveUp(NoPassport),
+}
+
+impl Attempt {
+    pub(super) fn new(community: Community, version: Version, request_id: i32) -> Attempt {
+        let question = match version {
+            Version::V2c => Question::Everything,
+            Version::V1 => Question::Kind,
+        };
+        Attempt {
+            community,
+            version,
+            request_id,
+            question,
+            is_answered: false,
+            is_queued: false,
+            is_over: false,
+        }
+    }
+
+    /// The objects that are asked for, into `objects` in place of what it held.
+    pub(super) fn objects(&self, objects: &mut Vec<ObjectId>) {
+        objects.clear();
+        match self.question {
+            Question::Everything => {
+                objects.push(KIND);
+                objects.extend(objects::objects().map(|(_, _, object)| object));
+            }
+            Question::Kind => objects.push(KIND),
+            Question::Model { set } => objects.extend(model_of(set)),
+            Question::Objects { set, gone } => {
+                objects.extend(left(set, gone).map(|(_, (_, object))| object));
+            }
+        }
+    }
+
+    /// Hears an answer to what stands; `asked` are its objects.
+    pub(super) fn hear(&mut self, message: &Message<'_>, asked: &[ObjectId]) -> Step {
+        let varbinds = || message.varbinds.iter();
+        let is_same = message.varbinds.count() == asked.len()
+            && varbinds().zip(asked).all(|(varbind, object)| varbind.oid.is(object));
+        if message.status == Status::OK && !is_same {
+            return Step::Stray;
+        }
+        self.is_answered = true;
+        let passport = match (self.question, message.status) {
+            (Question::Everything, Status::OK) => passport::of_everything(varbinds()),
+            // It is too long for the phone, or has an object that it stumbles over.
+            (Question::Everything, _) => return self.ask(Question::Kind),
+            (Question::Kind, Status::OK) => {
+                let kind = varbinds().next().and_then(|varbind| passport::kind(varbind.value));
+                return self.ask(match kind {
+                    Some(set) => Question::Objects { set, gone: 0 },
+                    None => Question::Model { set: 0 },
+                });
+            }
+            (Question::Kind, _) => return self.ask(Question::Model { set: 0 }),
+            (Question::Model { set }, status) => {
+                let is_there = status == Status::OK && varbinds().any(|varbind| varbind.is_there());
+                return match is_there {
+                    true => self.ask(Question::Objects { set, gone: 0 }),
+                    false if set + 1 < SETS.len() => self.ask(Question::Model { set: set + 1 }),
+                    false => Step::GiveUp(NoPassport::Stranger),
+                };
+            }
+            (Question::Objects { set, gone }, Status::OK) => {
+                let fields = left(set, gone).map(|(_, (field, _))| *field);
+                passport::of_set(set, fields.zip(varbinds()))
+            }
+            (Question::Objects { set, gone }, status) => {
+                return self.miss(set, gone, message, status);
+            }
+        };
+        passport.map_or(Step::GiveUp(NoPassport::Stranger), Step::Known)
+    }
+
+    /// Leaves out the object that spoils the answer.
+    fn miss(&mut self, set: usize, gone: u32, message: &Message<'_>, status: Status) -> Step {
+        let place = usize::try_from(message.error_index).unwrap_or(usize::MAX);
+        let blamed = place.checked_sub(1).and_then(|place| left(set, gone).nth(place));
+        let Some((bit, _)) = blamed else { return Step::GiveUp(NoPassport::Refused(status)) };
+        let gone = gone | 1 << bit;
+        match left(set, gone).next() {
+            Some(_) => self.ask(Question::Objects { set, gone }),
+            None => Step::GiveUp(NoPassport::Stranger),
+        }
+    }
+
+    fn ask(&mut self, question: Question) -> Step {
+        self.question = question;
+        Step::Ask
+    }
+}
+
+/// The objects of a set that are not known to be missing, each with its place.
+fn left(set: usize, gone: u32) -> impl Iterator<Item = (usize, &'static (Field, ObjectId))> {
+    let objects = SETS.get(set).map(|set: &Set| set.objects).unwrap_or_default();
+    objects.iter().enumerate().filter(move |(bit, _)| gone & 1 << bit == 0)
+}
+
+fn model_of(set: usize) -> Option<ObjectId> {
+    let mut objects = left(set, 0).map(|(_, object)| *object);
+    objects.find_map(|(field, object)| (field == Field::Model).then_some(object))
+}
+
+/// Where a phone is asked that has this address: its port is SNMP's.
+pub(super) fn agent(phone: SocketAddr, port: u16) -> SocketAddr {
+    plain(SocketAddr::new(phone.ip(), port), scope(phone))
+}
+
+/// An address in the one spelling that is compared: a phone of IPv4 is one however it came.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    plain(address, scope(address))
+}
+
+fn scope(address: SocketAddr) -> u32 {
+    match address {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(address) => address.scope_id(),
+    }
+}
+
+fn plain(address: SocketAddr, scope: u32) -> SocketAddr {
+    let mut plain = SocketAddr::new(address.ip().to_canonical(), address.port());
+    if let SocketAddr::V6(address) = &mut plain {
+        // Without it an address that is valid on one link alone cannot be reached.
+        address.set_scope_id(scope);
+    }
+    plain
+}

@@ -1,0 +1,348 @@
+//! How transfers end: the phone told, the row forgotten, the log given its record.
+//!
+//! Decides nothing; others say that a transfer is over, and why.
+
+use crate::catalog::{OpenError, StoreError};
+use crate::metrics::Counters;
+use crate::session::tftp::engine::{Arrival, Engine};
+use crate::session::tftp::lanes::Reply;
+use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId};
+use crate::session::{
+    Abort, Failure, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb, WORDS_BYTES_MAX, clip,
+};
+use vendor::{header_reads, probes};
+use wire::tftp::{Control, ErrorCode};
+use wire::time::Instant;
+
+impl Engine {
+    /// The last block is acknowledged. Where the phone has asked for the same file again a moment
+    /// ago, that was its next request, and its own last ACK was still on the way.
+    pub(super) fn finish_read(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let again = self.transfers.open(id).is_some_and(|transfer| transfer.asked_again(turn.now));
+        let done = self.end(id, Outcome::Done, turn);
+        if let Some(Transfer { peer, file: File::Read(entry), .. }) = &done {
+            self.past.note_read(*peer, entry);
+        }
+        if let Some(done) = done.filter(|_| again) {
+            self.restart(done, turn);
+        }
+    }
+
+    /// The phone ends its transfer. It is told nothing: an ERROR is never answered.
+    pub(super) fn handle_error(
+        &mut self,
+        code: ErrorCode,
+        text: &[u8],
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let words = (!text.is_empty()).then(|| clip(text, WORDS_BYTES_MAX));
+        let id = self.transfers.find(arrival.peer);
+        let is_here = |transfer: &&mut Transfer| {
+            transfer.port == arrival.port && transfer.from == arrival.from
+        };
+        let Some(id) = id else { return self.handle_late_error(code, words, arrival, turn) };
+        let Some(transfer) = self.transfers.open_mut(id).filter(is_here) else { return };
+        if let (State::Receiving(receiving), File::Write(target)) =
+            (&transfer.state, &mut transfer.file)
+            && receiving.is_whole()
+            && !target.cancel.cancel()
+        {
+            // It is in its place, and nobody else knows yet: what the log tells is that.
+            target.words = words.map(Box::from);
+            return;
+        }
+        let (is_opening, asked_size) = match &transfer.state {
+            // Nothing was sent that an ERROR could answer, so this one is forged or from the past.
+            State::Waiting | State::Opening => return,
+            State::Sending(sending, _) if !sending.has_sent() => return,
+            State::Sending(sending, _) => {
+                (sending.is_opening(), transfer.asked.options.tsize.is_some())
+            }
+            State::Receiving(receiving) if receiving.unproven_sends() == 0 => return,
+            // All that was sent is stored, and the log has it.
+            State::Receiving(receiving) if receiving.is_stored() => return,
+            State::Receiving(receiving) => (!receiving.is_proven(), false),
+        };
+        let is_probe = code == ErrorCode::OPTIONS
+            || (asked_size && code == ErrorCode::UNDEFINED && probes::is_probe_text(text));
+        let abort = if is_opening && is_probe {
+            Abort::OptionsProbe
+        } else if code == ErrorCode::UNDEFINED && text.is_empty() && is_header_read(transfer) {
+            Abort::HeaderRead
+        } else {
+            Abort::ByPhone(code.0)
+        };
+        let _ended = self.end_told(id, Outcome::Aborted(abort), words, turn);
+    }
+
+    /// A phone that had acknowledged a whole file says what it thinks of it: told once.
+    fn handle_late_error(
+        &mut self,
+        code: ErrorCode,
+        words: Option<&[u8]>,
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        // Without a word it tells nothing: many phones end so what they have read.
+        let (Some(words), Arrival { peer, port, .. }) = (words, arrival) else { return };
+        let Some(entry) = self.past.take_read(peer, port, turn.now) else { return };
+        let bytes = entry.version.bytes;
+        let told = (Verb::Fetch, Subject::File(entry));
+        let outcome = Outcome::Aborted(Abort::ByPhone(code.0));
+        let record = Record::new(Protocol::Tftp, peer, told, turn.now, outcome);
+        let words = Some(words.into());
+        let record = Record { bytes, of_bytes: Some(bytes), words, ..record };
+        self.note(record, turn.counters);
+    }
+
+    /// The phone that reads has fallen silent.
+    pub(super) fn give_up(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let is_header = self.transfers.open(id).is_some_and(is_header_read);
+        let header = Outcome::Aborted(Abort::HeaderRead);
+        self.finish(id, if is_header { header } else { Outcome::TimedOut }, turn);
+    }
+
+    /// Ends a transfer with an ERROR to its phone that says what to do.
+    pub(super) fn fail(&mut self, id: TransferId, failure: Failure, turn: &mut Turn<'_>) {
+        let (code, text) = match failure {
+            Failure::FileChanged => (ErrorCode::UNDEFINED, "File changed, ask again"),
+            Failure::Open(OpenError::BeingWritten) => {
+                (ErrorCode::UNDEFINED, "File is being written, ask again")
+            }
+            // What cannot be read now is not told to be missing, and may well be there later.
+            Failure::Open(OpenError::Forbidden | OpenError::Io | OpenError::Unavailable) => {
+                (ErrorCode::UNDEFINED, "Cannot be read now, try again")
+            }
+            Failure::Open(OpenError::TooLarge) => (ErrorCode::ACCESS, "Too large for netascii"),
+            Failure::Open(_) => (ErrorCode::ACCESS, "File cannot be read"),
+            Failure::Store(StoreError::Full) => (ErrorCode::FULL, "Disk full"),
+            Failure::Store(StoreError::Exists) => (ErrorCode::EXISTS, "File exists"),
+            Failure::Store(
+                StoreError::Busy
+                | StoreError::NoMemory
+                | StoreError::TooManyAside
+                | StoreError::NoDescriptor,
+            ) => (ErrorCode::UNDEFINED, "Busy, try again"),
+            Failure::Store(_) => (ErrorCode::ACCESS, "File cannot be stored"),
+            Failure::SendRefused | Failure::Stopped => (ErrorCode::UNDEFINED, "Server stops"),
+        };
+        let outcome = match failure {
+            Failure::Store(fault) => Outcome::of_store(fault),
+            Failure::Open(_) | Failure::FileChanged | Failure::SendRefused | Failure::Stopped => {
+                Outcome::Failed(failure)
+            }
+        };
+        self.end_with_error(id, outcome, code, text, turn);
+    }
+
+    pub(super) fn refuse_open(&mut self, id: TransferId, refusal: Refusal, turn: &mut Turn<'_>) {
+        let (code, text) = refusal_text(refusal);
+        self.end_with_error(id, Outcome::Refused(refusal), code, text, turn);
+    }
+
+    /// An upload has another size than its `tsize` had announced: the phone is told both.
+    pub(super) fn refuse_size(&mut self, id: TransferId, announced: u64, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open(id) else { return };
+        let State::Receiving(receiving) = &transfer.state else { return };
+        let text = format!("{} bytes came, tsize was {announced}", receiving.bytes_taken());
+        let outcome = Outcome::Refused(Refusal::SizeDiffers);
+        self.end_with_error(id, outcome, ErrorCode::ILLEGAL, &text, turn);
+    }
+
+    fn end_with_error(
+        &mut self,
+        id: TransferId,
+        outcome: Outcome,
+        code: ErrorCode,
+        text: &str,
+        turn: &mut Turn<'_>,
+    ) {
+        let Some(transfer) = self.end(id, outcome, turn) else { return };
+        let (peer, from) = (transfer.peer, transfer.from);
+        self.send_lone(
+            transfer.port,
+            Reply { peer, from, packet: Control::error(code, text) },
+            turn.counters,
+        );
+    }
+
+    /// Answers a datagram that belongs to no transfer.
+    pub(super) fn reply(&mut self, arrival: Arrival<'_>, packet: Control, counters: &Counters) {
+        let reply = Reply { peer: arrival.peer, from: arrival.from, packet };
+        self.send_lone(arrival.port, reply, counters);
+    }
+
+    fn send_lone(&mut self, port: PortId, reply: Reply, counters: &Counters) {
+        if self.ports[usize::from(port.0)].lanes.reply(reply) {
+            counters.tftp_errors_sent.up();
+        }
+    }
+
+    /// Ends a transfer without a word to its phone.
+    pub(super) fn finish(&mut self, id: TransferId, outcome: Outcome, turn: &mut Turn<'_>) {
+        let _ended = self.end(id, outcome, turn);
+    }
+
+    /// Ends a transfer and says so in the log.
+    fn end(&mut self, id: TransferId, outcome: Outcome, turn: &mut Turn<'_>) -> Option<Transfer> {
+        self.end_told(id, outcome, None, turn)
+    }
+
+    /// The same, with what the phone has said.
+    fn end_told(
+        &mut self,
+        id: TransferId,
+        outcome: Outcome,
+        words: Option<&[u8]>,
+        turn: &mut Turn<'_>,
+    ) -> Option<Transfer> {
+        let transfer = self.forget(id, turn)?;
+        let (began, told) = match &transfer.state {
+            State::Waiting => (false, false),
+            State::Opening | State::Sending(..) => (true, false),
+            // A stored upload has had its record, and its slot is free already.
+            State::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
+        };
+        if began {
+            turn.admission.slots.end(transfer.peer.ip(), turn.now);
+        }
+        if !told {
+            let mut record = record(&transfer, outcome, turn.now);
+            record.words = words.map(Box::from);
+            if outcome == Outcome::TimedOut && record.bytes == 0 {
+                record.server_port = self.ports[usize::from(transfer.port.0)].number;
+            }
+            self.note(record, turn.counters);
+        }
+        Some(transfer)
+    }
+
+    /// Takes a transfer out of every list.
+    pub(super) fn forget(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Transfer> {
+        let mut transfer = self.transfers.remove(id)?;
+        if let File::Write(target) = &mut transfer.file {
+            target.spool.take().into_iter().for_each(|spool| self.forget_spool(id, spool));
+            if target.is_aside {
+                self.aside.give_back(transfer.peer.ip());
+            }
+        }
+        if transfer.is_half_open() {
+            self.half_open.count -= 1;
+        }
+        match &transfer.state {
+            State::Waiting => turn.admission.slots.cancel(id.into()),
+            State::Opening => {}
+            State::Sending(sending, _) => {
+                self.memory.note(transfer.peer.ip(), sending.rto().round_trip());
+            }
+            State::Receiving(receiving) => {
+                self.upload_bytes_held -= receiving.bytes_held();
+                self.memory.note(transfer.peer.ip(), receiving.rto().round_trip());
+            }
+        }
+        self.past.note(transfer.peer, transfer.port, turn.now);
+        Some(transfer)
+    }
+
+    /// Counts an outcome and hands it to the log.
+    pub(super) fn note(&mut self, record: Record, counters: &Counters) {
+        record.outcome.count(counters);
+        self.records.push_back(record);
+    }
+}
+
+/// Whether a phone has read the beginning of a file of which that is all it wants.
+fn is_header_read(transfer: &Transfer) -> bool {
+    let (State::Sending(sending, blob), File::Read(entry)) = (&transfer.state, &transfer.file)
+    else {
+        return false;
+    };
+    sending.bytes_acked(blob.bytes()) > 0
+        && header_reads::header_read(entry.path.as_bytes()).is_some()
+}
+
+pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Record {
+    let announced = transfer.asked.options.tsize.filter(|bytes| *bytes > 0);
+    let (bytes, of_bytes, blocks_resent, trip) = match &transfer.state {
+        State::Waiting | State::Opening => (0, None, 0, None),
+        State::Sending(sending, blob) => (
+            sending.bytes_acked(blob.bytes()),
+            Some(blob.bytes()),
+            sending.blocks_resent(),
+            sending.rto().round_trip().smoothed(),
+        ),
+        State::Receiving(receiving) => {
+            (receiving.bytes_taken(), announced, 0, receiving.rto().round_trip().smoothed())
+        }
+    };
+    let told = (transfer.file.verb(), transfer.file.subject());
+    Record {
+        took: now.since(transfer.began),
+        bytes,
+        of_bytes,
+        blocks_resent,
+        round_trip: trip,
+        ..Record::new(Protocol::Tftp, transfer.peer, told, transfer.began, outcome)
+    }
+}
+
+/// What a refused phone is told. No text is longer than the shortest request that it answers, so
+/// that a refusal never amplifies.
+pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
+    match refusal {
+        Refusal::Malformed | Refusal::RequestTooLong | Refusal::SizeDiffers => {
+            (ErrorCode::ILLEGAL, "")
+        }
+        Refusal::BadName(_) => (ErrorCode::ACCESS, "Bad name"),
+        Refusal::NoSuchFile => (ErrorCode::NOT_FOUND, "Not found"),
+        Refusal::AccessDenied | Refusal::UploadNotAllowed | Refusal::Unauthorized => {
+            (ErrorCode::ACCESS, "Denied")
+        }
+        Refusal::Credentials(_) => (ErrorCode::ACCESS, "Protected"),
+        Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
+        Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
+        // Met with silence, or with this where it is not.
+        Refusal::TooManyMisses { first: _ } => (ErrorCode::UNDEFINED, "Busy"),
+        Refusal::NoSlot | Refusal::TooManyTransfers => (ErrorCode::UNDEFINED, "Busy"),
+        Refusal::Unavailable => (ErrorCode::UNDEFINED, "Try again"),
+        Refusal::Stopping => (ErrorCode::UNDEFINED, "Stopping"),
+        // TFTP knows none of these.
+        Refusal::MethodNotAllowed
+        | Refusal::NotImplemented
+        | Refusal::BadEscape
+        | Refusal::BadPath(_)
+        | Refusal::BadRequest(_)
+        | Refusal::LengthRequired
+        | Refusal::Multipart
+        | Refusal::Coded
+        | Refusal::Misdirected
+        | Refusal::BodyMemory
+        | Refusal::BodyMemoryShare
+        | Refusal::UploadMemory
+        | Refusal::RangeNotSatisfiable
+        | Refusal::PreconditionFailed
+        | Refusal::ExpectationUnknown
+        | Refusal::CertificateNeeded
+        | Refusal::SlowedDown
+        | Refusal::VaultBound
+        | Refusal::TooSlow
+        | Refusal::TooManyConnections
+        | Refusal::TooManyStrangers
+        | Refusal::Handshake(_)
+        | Refusal::Unidentified(_)
+        | Refusal::NobodyLoggedIn
+        | Refusal::ExtensionUnnamable
+        | Refusal::NoMiddle
+        | Refusal::OtherExtension
+        | Refusal::ExtensionMissing
+        | Refusal::DataConnection(_)
+        | Refusal::Files(_)
+        | Refusal::SizeOfText
+        | Refusal::SizeOfVault
+        | Refusal::AdministratorsOnly
+        | Refusal::ForeignHttp
+        | Refusal::Conflict(_)
+        | Refusal::ForeignTls => (ErrorCode::UNDEFINED, "Refused"),
+    }
+}

@@ -1,0 +1,332 @@
+//! All transfers of a worker: told datagrams, answers and time; asked for sends and questions.
+//!
+//! Requests are judged in `request.rs`. Never answers a packet with more than it may, never lets
+//! one phone's packet touch another's transfer.
+
+use std::collections::VecDeque;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::catalog::{Answer, Ask, OpenError, StoreError, Ticket};
+use crate::session::tftp::aside::Aside;
+use crate::session::tftp::finished::FinishedUploads;
+use crate::session::tftp::lanes::Lanes;
+use crate::session::tftp::past::Past;
+use crate::session::tftp::receive;
+use crate::session::tftp::rto::SubnetMemory;
+use crate::session::tftp::send::{self, Acked};
+use crate::session::tftp::transfer::{PortId, State, Table, Transfer, TransferId};
+use crate::session::timer::Timers;
+use crate::session::{Failure, Outcome, Record, Refusal, Turn};
+use wire::tftp::{Block, Control, ErrorCode, Packet, parse};
+use wire::time::Instant;
+
+/// A datagram as it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// The socket.
+    pub port: PortId,
+    /// Who sent it.
+    pub peer: SocketAddr,
+    /// The address that it was sent to; `None` where the kernel does not say.
+    pub to: Option<IpAddr>,
+    /// The address of this host to answer from.
+    pub from: Option<IpAddr>,
+    /// The interface that it came by; 0 where the kernel does not say.
+    pub interface: u32,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// One socket as the engine sees it.
+#[derive(Debug, Default)]
+pub(super) struct Port {
+    /// The sockets that answer requests which come here; none for a socket that takes no requests.
+    pub(super) answers: Vec<PortId>,
+    /// Its number, for the log; none in simulations.
+    pub(super) number: Option<u16>,
+    pub(super) lanes: Lanes,
+}
+
+/// The TFTP server of one worker.
+#[derive(Debug, Default)]
+pub struct Engine {
+    pub(super) ports: Vec<Port>,
+    pub(super) transfers: Table,
+    pub(super) half_open: HalfOpen,
+    pub(super) past: Past,
+    pub(super) finished: FinishedUploads,
+    pub(super) memory: SubnetMemory,
+    pub(super) upload_bytes_held: u64,
+    pub(super) stopping: bool,
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) timers: Timers<TransferId>,
+    pub(super) records: VecDeque<Record>,
+    /// Uploads that have a file aside.
+    pub(super) aside: Aside,
+}
+
+/// The transfers whose phone has not answered yet, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct HalfOpen {
+    pub(super) count: usize,
+    pub(super) queue: VecDeque<TransferId>,
+}
+
+impl Engine {
+    /// An engine in which the same events always have the same end: for simulations. What a real
+    /// one makes up at random must not be known to peers.
+    #[must_use]
+    pub fn seeded(seed: u64) -> Engine {
+        Engine { past: Past::new(seed), ..Engine::default() }
+    }
+
+    /// Sets which sockets answer the requests that come to `port`: itself, or a pool. None takes
+    /// no requests there any more; transfers that run go on.
+    pub fn set_answers(&mut self, port: PortId, answers: Vec<PortId>) {
+        let highest = answers.iter().chain([&port]).map(|port| usize::from(port.0)).max();
+        let needed = highest.unwrap_or(0) + 1;
+        if self.ports.len() < needed {
+            self.ports.resize_with(needed, Port::default);
+        }
+        self.ports[usize::from(port.0)].answers = answers;
+    }
+
+    /// Says which number a socket's port has: the log tells it where nobody answers.
+    pub fn set_number(&mut self, port: PortId, number: u16) {
+        if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
+            port.number = Some(number);
+        }
+    }
+
+    /// Takes no new requests from now on. They are met with silence, so that phones ask again and
+    /// find whoever serves next.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Open transfers.
+    #[must_use]
+    pub fn transfers_open(&self) -> usize {
+        self.transfers.len()
+    }
+
+    /// Transfers whose phone has not answered yet.
+    #[must_use]
+    pub fn transfers_half_open(&self) -> usize {
+        self.half_open.count
+    }
+
+    /// Whether a socket has transfers, so that it cannot be closed yet.
+    #[must_use]
+    pub fn uses(&self, port: PortId) -> bool {
+        self.transfers.iter().any(|(_, transfer)| transfer.port == port)
+    }
+
+    /// A datagram came.
+    pub fn handle_datagram(&mut self, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
+        turn.counters.tftp_datagrams.up();
+        turn.counters.tftp_received_bytes.add(arrival.bytes.len() as u64);
+        match parse(arrival.bytes) {
+            Ok(Packet::Ack(block)) => self.handle_ack(block, arrival, turn),
+            Ok(Packet::Data { block, payload }) => self.handle_data(block, payload, arrival, turn),
+            Ok(Packet::ReadRequest(request)) => self.handle_request(request, false, arrival, turn),
+            Ok(Packet::WriteRequest(request)) => self.handle_request(request, true, arrival, turn),
+            Ok(Packet::Error { code, message }) => self.handle_error(code, message, arrival, turn),
+            // Only servers acknowledge options.
+            Ok(Packet::OptionAck(_)) => turn.counters.tftp_malformed.up(),
+            Err(fault) => self.handle_malformed(fault, arrival, turn),
+        }
+    }
+
+    fn handle_ack(&mut self, block: Block, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
+        let Some(id) = self.find(arrival, turn) else { return };
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let State::Sending(sending, blob) = &mut transfer.state else {
+            turn.counters.tftp_stale_acks.up();
+            return;
+        };
+        let was_proven = sending.is_proven();
+        let acked = sending.handle_ack(block, turn.now);
+        if !was_proven && sending.is_proven() {
+            let sends = u32::from(sending.unproven_sends());
+            turn.admission.budget.give_back(arrival.peer.ip(), sends);
+            self.half_open.count -= 1;
+        }
+        // Who has the last block has one version: it left once the file had been looked at.
+        if blob.is_stale() && acked != Acked::Done {
+            self.fail(id, Failure::FileChanged, turn);
+            return;
+        }
+        match acked {
+            Acked::Progress | Acked::Again => self.ready(id, turn),
+            Acked::Done => self.finish_read(id, turn),
+            Acked::Stale => turn.counters.tftp_stale_acks.up(),
+        }
+    }
+
+    /// The transfer that a packet belongs to: the right phone, socket and address. What belongs to
+    /// none gets ERROR 5 (RFC 1350, section 4), unless it is a late packet of a phone that is
+    /// known: the phone might take that for the answer to its next request.
+    pub(super) fn find(&mut self, arrival: Arrival<'_>, turn: &Turn<'_>) -> Option<TransferId> {
+        let id = self.transfers.find(arrival.peer);
+        let fits =
+            |transfer: &Transfer| transfer.port == arrival.port && transfer.from == arrival.from;
+        if id.and_then(|id| self.transfers.open(id)).is_some_and(fits) {
+            return id;
+        }
+        turn.counters.tftp_unknown_tid.up();
+        let is_known = id.is_some() || self.past.is_echo(arrival.peer, arrival.port, turn.now);
+        if !is_known && self.may_answer(arrival, turn) {
+            self.reply(arrival, Control::error(ErrorCode::UNKNOWN_TID, ""), turn.counters);
+        }
+        None
+    }
+
+    /// The loader has answered.
+    pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+        match answer {
+            Answer::Opened { ticket, result: Ok(blob) } => {
+                self.start_read(ticket.into(), blob, turn);
+            }
+            Answer::Opened { ticket, result: Err(fault) } => {
+                self.open_failed(ticket.into(), fault, turn);
+            }
+            Answer::Verified { ticket, unchanged: true } => {
+                let id = ticket.into();
+                let Some(transfer) = self.transfers.open_mut(id) else { return };
+                let State::Sending(sending, _) = &mut transfer.state else { return };
+                sending.handle_verified();
+                self.ready(id, turn);
+            }
+            Answer::Verified { ticket, unchanged: false } => {
+                self.fail(ticket.into(), Failure::FileChanged, turn);
+            }
+            Answer::Stored { ticket, result: Ok(_) } => self.stored(ticket.into(), turn),
+            Answer::Stored { ticket, result: Err(fault) }
+            | Answer::Upload { ticket, result: Err(fault) } => {
+                self.fail(ticket.into(), Failure::Store(fault), turn);
+            }
+            Answer::Upload { ticket, result: Ok(done) } => {
+                self.handle_upload(ticket.into(), done, turn);
+            }
+            // A transfer never asks for these.
+            Answer::Deleted { .. }
+            | Answer::Read { .. }
+            | Answer::Vault { .. }
+            | Answer::Files { .. }
+            | Answer::Login { .. } => {}
+        }
+    }
+
+    /// The loader has no room for a question. Who asked for a file or a place asks again; a phone
+    /// that is nearly through is not to be cut off for that, and the question comes again.
+    pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+        match ask {
+            Ask::Open { ticket, .. } => self.open_failed(ticket.into(), OpenError::Busy, turn),
+            Ask::Verify { ticket, .. } => {
+                let id = ticket.into();
+                let Some(transfer) = self.transfers.open_mut(id) else { return };
+                let State::Sending(sending, _) = &mut transfer.state else { return };
+                sending.handle_unverified(turn.now);
+                if !transfer.queued {
+                    self.arm(id);
+                }
+            }
+            Ask::Store { ticket, .. } | Ask::Upload { ticket, .. } => {
+                self.fail(ticket.into(), Failure::Store(StoreError::Busy), turn);
+            }
+            // A transfer never asks for these.
+            Ask::Delete { .. }
+            | Ask::Read { .. }
+            | Ask::Vault { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. } => {}
+        }
+    }
+
+    fn open_failed(&mut self, id: TransferId, fault: OpenError, turn: &mut Turn<'_>) {
+        match fault {
+            OpenError::Gone => self.refuse_open(id, Refusal::NoSuchFile, turn),
+            // Silence: the phone asks again, and then there may be room.
+            OpenError::Busy => self.finish(id, Outcome::Failed(Failure::Open(fault)), turn),
+            OpenError::Forbidden
+            | OpenError::NotServable
+            | OpenError::BeingWritten
+            | OpenError::TooLarge
+            | OpenError::Unavailable
+            | OpenError::Io => self.fail(id, Failure::Open(fault), turn),
+        }
+    }
+
+    /// Time has passed: resends, phones given up, sends that pacing had kept back.
+    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.timers.pop_due(turn.now) {
+            let Some(transfer) = self.transfers.open_mut(id) else { continue };
+            if !transfer.deadline.is_due(turn.now, id, &mut self.timers) {
+                continue;
+            }
+            transfer.paced_until = transfer.paced_until.filter(|at| *at > turn.now);
+            match &mut transfer.state {
+                State::Waiting | State::Opening => {}
+                State::Sending(sending, _) => match sending.handle_timeout(turn.now) {
+                    None | Some(send::Late::Again) => self.ready(id, turn),
+                    Some(send::Late::AllSent) => {
+                        self.finish(id, Outcome::DoneUnacknowledged, turn);
+                    }
+                    Some(send::Late::Silent) => self.give_up(id, turn),
+                },
+                State::Receiving(receiving) => match receiving.handle_timeout(turn.now) {
+                    None | Some(receive::Late::Again) => self.ready(id, turn),
+                    Some(receive::Late::Silent) => self.finish(id, Outcome::TimedOut, turn),
+                    Some(receive::Late::TooSlow) => {
+                        self.refuse_open(id, Refusal::TooSlow, turn);
+                    }
+                },
+            }
+        }
+    }
+
+    /// When to call [`Engine::handle_timeout`].
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next question for the loader or the writer.
+    pub fn poll_ask(&mut self) -> Option<Ask> {
+        self.asks.pop_front()
+    }
+
+    /// The next finished or refused transfer.
+    pub fn poll_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// A request that waited for a session slot has one now.
+    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.begin(ticket.into(), turn);
+    }
+
+    /// A request waited for a session slot in vain. Silence: the phone asks again.
+    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        turn.counters.queue_expired.up();
+        self.finish(ticket.into(), Outcome::Refused(Refusal::NoSlot), turn);
+    }
+
+    /// The server stops for good: what still runs is ended, and each phone is told. A phone whose
+    /// upload is stored has nothing to be told.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+        let is_stored = |transfer: &Transfer| match &transfer.state {
+            State::Receiving(receiving) => receiving.is_stored(),
+            State::Waiting | State::Opening | State::Sending(..) => false,
+        };
+        let rows = self.transfers.iter().map(|(id, transfer)| (id, is_stored(transfer)));
+        for (id, is_stored) in rows.collect::<Vec<(TransferId, bool)>>() {
+            if is_stored {
+                self.finish(id, Outcome::Done, turn);
+            } else {
+                self.fail(id, Failure::Stopped, turn);
+            }
+        }
+    }
+}

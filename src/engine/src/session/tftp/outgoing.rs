@@ -1,0 +1,365 @@
+//! What leaves next, and what becomes of it: sends of a lane, straight from the blobs.
+//!
+//! Borrows headers and bytes; the caller hands them to the kernel and says how many it took. Every
+//! send is paid for before it stands in a lane.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::catalog::Ask;
+use crate::catalog::blob::{Blob, Span};
+use crate::session::tftp::engine::Engine;
+use crate::session::tftp::lanes::Lane;
+use crate::session::tftp::limits::WrapTo;
+use crate::session::tftp::numbers::{BlockIndex, number_of};
+use crate::session::tftp::options::Terms;
+use crate::session::tftp::send::{Burst, Sending};
+use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId};
+use crate::session::{Failure, Outcome, Refusal, Turn};
+use wire::tftp::{Block, Control, DATA_HEADER_BYTES, data_header};
+use wire::time::Instant;
+
+/// Most blocks in one burst: what kernels take as segments of one send.
+pub const BURST_BLOCKS_MAX: u16 = 64;
+/// Most bytes in one burst, so that it fits one UDP send before it is cut into segments.
+pub const BURST_BYTES_MAX: usize = 65_000;
+/// Files up to this size leave before all others, and so do lone packets.
+pub const SMALL_FILE_BYTES_MAX: u64 = 65_536;
+/// One send: a packet, or the datagrams of a burst to one peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Transmit<'a> {
+    /// Where it goes.
+    pub peer: SocketAddr,
+    /// Which address it leaves from; the kernel's choice if unknown.
+    pub from: Option<IpAddr>,
+    /// What it is.
+    pub payload: Payload<'a>,
+}
+
+/// The bytes of one send.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    /// One packet.
+    Control(Lone<'a>),
+    /// DATA blocks, each a datagram, all but the last of equal size.
+    Blocks(Blocks<'a>),
+}
+
+/// A packet without payload, made only when it is sent: a send is passed on several times, and
+/// should be no larger than what it names.
+#[derive(Clone, Copy, Debug)]
+pub enum Lone<'a> {
+    /// Made already.
+    Made(&'a Control),
+    /// ACK.
+    Ack(Block),
+    /// OACK: the terms, and the size in bytes that it tells.
+    OptionAck(&'a Terms, u64),
+}
+
+impl Lone<'_> {
+    /// The packet.
+    #[must_use]
+    pub fn packet(&self) -> Control {
+        match self {
+            Lone::Made(packet) => **packet,
+            Lone::Ack(block) => Control::ack(*block),
+            Lone::OptionAck(terms, tsize_bytes) => {
+                Control::option_ack(&terms.option_ack(*tsize_bytes).unwrap_or_default())
+            }
+        }
+    }
+}
+
+impl Payload<'_> {
+    /// Bytes of all datagrams together.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Payload::Control(lone) => lone.packet().as_bytes().len(),
+            Payload::Blocks(blocks) => blocks.bytes(),
+        }
+    }
+}
+
+/// DATA blocks that follow one another.
+#[derive(Clone, Copy, Debug)]
+pub struct Blocks<'a> {
+    /// Where the bytes are.
+    pub blob: &'a Blob,
+    /// The first block.
+    pub first: BlockIndex,
+    /// How many.
+    pub count: u16,
+    /// Bytes of each but the last of the file.
+    pub blksize: u16,
+    /// What follows block 65,535.
+    pub wrap: WrapTo,
+}
+
+impl<'a> Blocks<'a> {
+    /// Header and bytes of each datagram.
+    pub fn datagrams(self) -> impl Iterator<Item = ([u8; DATA_HEADER_BYTES], Span<'a>)> {
+        let blksize = usize::from(self.blksize);
+        (self.first..self.first + u64::from(self.count)).map(move |block| {
+            let span = self.blob.span((block - 1) * blksize as u64, blksize);
+            (data_header(number_of(block, self.wrap)), span)
+        })
+    }
+
+    /// The same blocks one by one.
+    pub fn singly(self) -> impl Iterator<Item = Blocks<'a>> {
+        let end = self.first + u64::from(self.count);
+        (self.first..end).map(move |first| Blocks { first, count: 1, ..self })
+    }
+
+    /// Bytes of all datagrams together, headers included.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        let start = (self.first - 1) * u64::from(self.blksize);
+        let most = u64::from(self.count) * u64::from(self.blksize);
+        let payload = self.blob.bytes().saturating_sub(start).min(most) as usize;
+        payload + usize::from(self.count) * DATA_HEADER_BYTES
+    }
+}
+
+/// Most blocks of this size that one burst may hold.
+#[must_use]
+pub fn burst_blocks_max(blksize: u16) -> u16 {
+    let fit = BURST_BYTES_MAX / (usize::from(blksize) + DATA_HEADER_BYTES);
+    (fit as u16).clamp(1, BURST_BLOCKS_MAX)
+}
+
+/// Why the kernel did not take a send, for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendFault {
+    /// The bytes could not be read: the mapped file was cut short.
+    FileCut,
+    /// Anything else: no route, a datagram too long.
+    Refused,
+}
+
+impl Engine {
+    /// Puts a transfer that has something to send into its lane, or arms its deadline.
+    pub(super) fn ready(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        if transfer.queued {
+            return;
+        }
+        let (bytes, lane) = match &mut transfer.state {
+            State::Waiting | State::Opening => return,
+            State::Sending(sending, blob) => {
+                if sending.poll_verify() {
+                    let blob = Arc::clone(blob);
+                    self.asks.push_back(Ask::Verify { ticket: id.into(), blob });
+                }
+                let small = blob.bytes() <= SMALL_FILE_BYTES_MAX;
+                let bytes = match next_burst(sending) {
+                    None => 0,
+                    Some(Burst::OptionAck) => 1,
+                    Some(Burst::Blocks { count, .. }) => {
+                        u32::from(count) * u32::from(sending.terms().blksize)
+                    }
+                };
+                (bytes, if small { Lane::Prompt } else { Lane::Bulk })
+            }
+            State::Receiving(receiving) => {
+                (u32::from(receiving.poll_transmit().is_some()), Lane::Prompt)
+            }
+        };
+        if bytes > 0 && !transfer.paid {
+            match pay(transfer, bytes, turn) {
+                Ok(()) => transfer.paid = true,
+                Err(Unpaid::Budget) => {
+                    turn.counters.tftp_budget_spent.up();
+                    self.finish(id, Outcome::Refused(Refusal::TooManyTransfers), turn);
+                    return;
+                }
+                Err(Unpaid::Pace(at)) => transfer.paced_until = Some(at),
+            }
+        }
+        if transfer.paid {
+            transfer.queued = true;
+            let port = usize::from(transfer.port.0);
+            self.ports[port].lanes.queue(lane, id);
+        } else {
+            self.arm(id);
+        }
+    }
+
+    pub(super) fn arm(&mut self, id: TransferId) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let own = match &transfer.state {
+            State::Waiting | State::Opening => None,
+            State::Sending(sending, _) => sending.poll_timeout(),
+            State::Receiving(receiving) => receiving.poll_timeout(),
+        };
+        let at = [own, transfer.paced_until].into_iter().flatten().min();
+        transfer.deadline.set(at, id, &mut self.timers);
+    }
+
+    /// What a lane of a socket would send, in order.
+    pub fn outgoing(&self, port: PortId, lane: Lane) -> impl Iterator<Item = Transmit<'_>> {
+        let lanes = self.ports.get(usize::from(port.0)).map(|port| &port.lanes);
+        let replies = lanes.filter(|_| lane == Lane::Replies).into_iter().flat_map(|lanes| {
+            lanes.replies().map(|reply| Transmit {
+                peer: reply.peer,
+                from: reply.from,
+                payload: Payload::Control(Lone::Made(&reply.packet)),
+            })
+        });
+        let transfers = lanes.into_iter().flat_map(move |lanes| lanes.transfers(lane));
+        replies.chain(transfers.filter_map(|id| transmit(self.transfers.open(id)?)))
+    }
+
+    /// Whether a lane of a socket has anything to send.
+    #[must_use]
+    pub fn has_outgoing(&self, port: PortId, lane: Lane) -> bool {
+        self.ports.get(usize::from(port.0)).is_some_and(|port| !port.lanes.is_empty(lane))
+    }
+
+    /// The kernel has taken the first `count` sends that [`Engine::outgoing`] gave.
+    pub fn handle_transmitted(
+        &mut self,
+        port: PortId,
+        lane: Lane,
+        count: usize,
+        turn: &mut Turn<'_>,
+    ) {
+        if lane == Lane::Replies {
+            self.ports[usize::from(port.0)].lanes.drop_replies(count);
+            return;
+        }
+        for _ in 0..count {
+            let Some(id) = self.pop_sendable(port, lane) else { return };
+            self.transmitted(id, turn);
+        }
+    }
+
+    fn transmitted(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        transfer.queued = false;
+        transfer.paid = false;
+        match &mut transfer.state {
+            State::Waiting | State::Opening => {}
+            State::Sending(sending, blob) => {
+                let Some(burst) = next_burst(sending) else { return };
+                let before = sending.blocks_resent();
+                sending.handle_transmitted(burst, turn.now);
+                let resent = u64::from(sending.blocks_resent() - before);
+                turn.counters.tftp_blocks_resent.add(resent);
+                if let Burst::Blocks { first, count } = burst {
+                    let (blksize, count) = (u64::from(sending.terms().blksize), u64::from(count));
+                    // The last block is shorter.
+                    let left = blob.bytes().saturating_sub((first - 1) * blksize);
+                    turn.counters.tftp_blocks_sent.add(count);
+                    turn.counters.tftp_sent_bytes.add((count * blksize).min(left));
+                }
+            }
+            State::Receiving(receiving) => {
+                receiving.handle_transmitted(turn.now);
+                if receiving.is_stored() {
+                    self.keep_finished(id, turn);
+                    return;
+                }
+            }
+        }
+        self.ready(id, turn);
+    }
+
+    /// The kernel refuses the first send of a lane for good.
+    pub fn handle_send_fault(
+        &mut self,
+        port: PortId,
+        lane: Lane,
+        fault: SendFault,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.counters.send_errors.up();
+        if lane == Lane::Replies {
+            self.ports[usize::from(port.0)].lanes.drop_replies(1);
+            return;
+        }
+        let Some(id) = self.pop_sendable(port, lane) else { return };
+        let is_half_open = self.transfers.open(id).is_some_and(Transfer::is_half_open);
+        match fault {
+            SendFault::FileCut => self.fail(id, Failure::FileChanged, turn),
+            SendFault::Refused if is_half_open => {
+                self.finish(id, Outcome::Failed(Failure::SendRefused), turn);
+            }
+            // A route may be gone for a moment, and a phone cut off while flashing may be dead. To
+            // the machine the send was lost on its way: it comes again, until the phone is given
+            // up.
+            SendFault::Refused => self.transmitted(id, turn),
+        }
+    }
+
+    /// Empties a lane in which nothing has anything to send any more.
+    pub fn sweep(&mut self, port: PortId, lane: Lane) {
+        let idle = self.pop_sendable(port, lane);
+        debug_assert!(idle.is_none(), "a lane with something to send was swept");
+    }
+
+    /// Takes the first transfer of a lane that really has something to send.
+    fn pop_sendable(&mut self, port: PortId, lane: Lane) -> Option<TransferId> {
+        loop {
+            let id = self.ports[usize::from(port.0)].lanes.pop(lane)?;
+            let Some(transfer) = self.transfers.open_mut(id) else { continue };
+            if transmit(transfer).is_some() {
+                return Some(id);
+            }
+            transfer.queued = false;
+            self.arm(id);
+        }
+    }
+}
+
+enum Unpaid {
+    Budget,
+    Pace(Instant),
+}
+
+/// Pays for a send: from the budget of the unproven, or under the caps on bytes per second.
+fn pay(transfer: &mut Transfer, bytes: u32, turn: &mut Turn<'_>) -> Result<(), Unpaid> {
+    if transfer.is_half_open() {
+        let paid = turn.admission.budget.spend(transfer.peer.ip(), turn.now);
+        return if paid { Ok(()) } else { Err(Unpaid::Budget) };
+    }
+    let caps = transfer.caps;
+    let own_rate = caps.phone_bytes_per_second;
+    transfer.pace.take(bytes, own_rate, turn.now).map_err(Unpaid::Pace)?;
+    let shared = turn.admission.paces.take(caps.subnet_bucket, bytes, turn.now);
+    shared.map_err(|at| {
+        transfer.pace.give_back(bytes, own_rate);
+        Unpaid::Pace(at)
+    })
+}
+
+fn next_burst(sending: &Sending) -> Option<Burst> {
+    sending.poll_transmit(burst_blocks_max(sending.terms().blksize))
+}
+
+/// What a transfer would send now.
+fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
+    let payload = match &transfer.state {
+        State::Waiting | State::Opening => return None,
+        State::Sending(sending, blob) => match next_burst(sending)? {
+            Burst::OptionAck => Payload::Control(Lone::OptionAck(sending.terms(), blob.bytes())),
+            Burst::Blocks { first, count } => Payload::Blocks(Blocks {
+                blob,
+                first,
+                count,
+                blksize: sending.terms().blksize,
+                wrap: sending.wrap(),
+            }),
+        },
+        State::Receiving(receiving) => Payload::Control(match receiving.poll_transmit()? {
+            (block, false) => Lone::Ack(block),
+            (_, true) => {
+                let announced = transfer.asked.options.tsize.unwrap_or_default();
+                Lone::OptionAck(receiving.terms(), announced)
+            }
+        }),
+    };
+    Some(Transmit { peer: transfer.peer, from: transfer.from, payload })
+}

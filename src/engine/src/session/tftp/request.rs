@@ -1,0 +1,457 @@
+//! Requests: who may have what, and how a transfer begins.
+//!
+//! Judges and answers; opens nothing itself. A request that cannot be served is refused by an
+//! ERROR, or met with silence where an answer would help an attacker or where the phone had better
+//! ask again.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::admission::slots::{Admitted, Overflow};
+use crate::cancel::CancelToken;
+use crate::catalog::blob::Blob;
+use crate::catalog::{Ask, Form};
+use crate::policy::trace::NoTrace;
+use crate::policy::{self, Action, Operation, Resource};
+use crate::session::snapshot::TftpPolicy;
+use crate::session::tftp::ending::refusal_text;
+use crate::session::tftp::engine::{Arrival, Engine};
+use crate::session::tftp::limits::TftpLimits;
+use crate::session::tftp::options::Terms;
+use crate::session::tftp::receive::{self, Receiving};
+use crate::session::tftp::send::{self, Sending};
+use crate::session::tftp::transfer::{Asked, Caps, File, State, Target, Transfer, TransferId};
+use crate::session::timer::Deadline;
+use crate::session::{CredentialFault, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
+use wire::tftp::{Control, Malformed, Mode, Request};
+use wire::time::Duration;
+
+/// How long an equal request from the same port counts as a repeat of the one being served.
+const REPEAT: Duration = Duration::from_secs(1);
+/// How long an answer may be on its way to a phone that repeats its request.
+const ON_ITS_WAY: Duration = Duration::from_millis(200);
+
+impl Engine {
+    /// A datagram that is no TFTP packet. Only a broken request is answered.
+    pub(super) fn handle_malformed(
+        &mut self,
+        fault: Malformed,
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        turn.counters.tftp_malformed.up();
+        let broken_request = match fault {
+            Malformed::RequestTooLong => true,
+            Malformed::Unterminated => matches!(arrival.bytes.first_chunk(), Some([0, 1 | 2])),
+            Malformed::Short | Malformed::UnknownOpcode(_) => false,
+        };
+        if !broken_request || !self.may_answer(arrival, turn) {
+            return;
+        }
+        // The name stands first, whatever is wrong behind it.
+        let name = arrival.bytes.get(2..).and_then(|rest| {
+            let end = rest.iter().position(|byte| *byte == 0)?;
+            Some(Subject::said(&rest[..end]))
+        });
+        let is_write = matches!(arrival.bytes.first_chunk(), Some([0, 2]));
+        let refusal = match fault {
+            Malformed::RequestTooLong => Refusal::RequestTooLong,
+            Malformed::Unterminated | Malformed::Short | Malformed::UnknownOpcode(_) => {
+                Refusal::Malformed
+            }
+        };
+        self.refuse(refusal, name.unwrap_or(Subject::Unreadable), is_write, arrival, turn);
+    }
+
+    /// A request, at a socket that takes them, from someone who may ask, to this host alone.
+    pub(super) fn handle_request(
+        &mut self,
+        request: Request<'_>,
+        write: bool,
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        if write {
+            turn.counters.tftp_write_requests.up();
+        } else {
+            turn.counters.tftp_read_requests.up();
+        }
+        let listens = self.ports.get(usize::from(arrival.port.0));
+        if listens.is_none_or(|port| port.answers.is_empty()) {
+            turn.counters.tftp_unknown_tid.up();
+            return;
+        }
+        if is_broadcast(arrival) && !turn.snapshot.policy.tftp.answer_broadcast {
+            turn.counters.tftp_broadcast.up();
+            return;
+        }
+        let request_hash = hash_of(arrival.bytes);
+        if self.is_repeat(request_hash, arrival, turn) {
+            turn.counters.tftp_repeated_requests.up();
+            return;
+        }
+        let snapshot = turn.snapshot;
+        let decision = policy::resolve(&wanted(&request, write, arrival), snapshot, &mut NoTrace);
+        let subject = || Subject::said(request.name);
+        if self.stopping {
+            self.note_refusal(Refusal::Stopping, subject(), write, arrival, turn);
+            return;
+        }
+        let file = file_of(&decision.action, request.name, form_of(request.mode).is_some());
+        let Some(file) = self.judge_guess(file, request.name, arrival, turn) else { return };
+        let file = match file {
+            Ok(file) => file,
+            Err(refusal @ (Refusal::AccessDenied | Refusal::TooManyMisses { first: _ })) => {
+                turn.counters.tftp_denied.add(u64::from(refusal == Refusal::AccessDenied));
+                self.note_refusal(refusal, subject(), write, arrival, turn);
+                return;
+            }
+            Err(refusal) => {
+                self.refuse(refusal, subject(), write, arrival, turn);
+                return;
+            }
+        };
+        let asked = Asked {
+            options: request.options,
+            form: form_of(request.mode).unwrap_or(Form::Octet),
+            interface: arrival.interface,
+        };
+        self.supersede(arrival, turn);
+        self.admit(file, asked, request_hash, arrival, turn);
+    }
+
+    /// Whether this request only says again what is being served already, or waits to be. If the
+    /// phone may just have finished, that is remembered: see `finish_read`.
+    fn is_repeat(&mut self, request_hash: u64, arrival: Arrival<'_>, turn: &mut Turn<'_>) -> bool {
+        let Some(id) = self.transfers.find(arrival.peer) else { return false };
+        let Some(transfer) = self.transfers.open_mut(id) else { return false };
+        if transfer.request_hash != request_hash {
+            return false;
+        }
+        if matches!(transfer.state, State::Waiting) {
+            // Who asks again while it waits keeps its place, and is waited with that much longer.
+            self.ask_for_slot(id, turn);
+            return true;
+        }
+        // An answer that has just been sent again meets the repeated request on its way.
+        let has_just_answered = match &transfer.state {
+            State::Sending(sending, _) => sending.has_just_answered(turn.now, ON_ITS_WAY),
+            State::Waiting | State::Opening | State::Receiving(_) => false,
+        };
+        if turn.now.since(transfer.began) >= REPEAT && !has_just_answered {
+            return false;
+        }
+        if let State::Sending(sending, _) = &transfer.state {
+            if sending.has_sent_all() {
+                transfer.asked_again_at = Some(turn.now);
+            } else if sending.is_silent(turn.now) {
+                // It had begun and fell silent: it has started anew, and would take an old block
+                // for the answer.
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The phone asks for something else from the port of a transfer: that one is over.
+    fn supersede(&mut self, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
+        let Some(id) = self.transfers.find(arrival.peer) else { return };
+        let Some(transfer) = self.transfers.open(id) else { return };
+        let outcome = match &transfer.state {
+            State::Sending(sending, _) if sending.is_proven() && sending.has_sent_all() => {
+                Outcome::DoneUnacknowledged
+            }
+            State::Sending(..) | State::Receiving(_) | State::Waiting | State::Opening => {
+                Outcome::Superseded
+            }
+        };
+        self.finish(id, outcome, turn);
+    }
+
+    /// Finds room for a transfer, and a session slot for its phone.
+    fn admit(
+        &mut self,
+        file: File,
+        asked: Asked,
+        request_hash: u64,
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let policy = &turn.snapshot.policy;
+        let write = matches!(file, File::Write(_));
+        if self.transfers.len() >= policy.tftp.transfers_max {
+            // Silence: the phone asks again, and then there may be room.
+            let subject = file.subject();
+            self.note_refusal(Refusal::TooManyTransfers, subject, write, arrival, turn);
+            return;
+        }
+        let client = arrival.peer.ip();
+        let limits = policy.tftp.limits_for(client);
+        let answers = &self.ports[usize::from(arrival.port.0)].answers;
+        let port = self.past.next_port(arrival.peer, answers).unwrap_or(arrival.port);
+        let id = self.transfers.insert(Transfer {
+            peer: arrival.peer,
+            from: arrival.from,
+            port,
+            asked_at: arrival.port,
+            request_hash,
+            began: turn.now,
+            asked_again_at: None,
+            asked,
+            file,
+            state: State::Waiting,
+            deadline: Deadline::default(),
+            paced_until: None,
+            caps: Caps {
+                phone_bytes_per_second: limits.phone_bytes_per_second,
+                subnet_bucket: limits.subnet_bucket,
+            },
+            pace: Default::default(),
+            queued: false,
+            paid: false,
+        });
+        if self.ask_for_slot(id, turn) == Some(Admitted::Waiting) {
+            turn.counters.queue_entered.up();
+        }
+    }
+
+    fn ask_for_slot(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Admitted> {
+        let client = self.transfers.open(id)?.peer.ip();
+        let limits = &turn.snapshot.policy.slots;
+        let admitted = turn.admission.slots.ask(client, id.into(), limits, turn.now);
+        match admitted {
+            Admitted::Yes => self.begin(id, turn),
+            Admitted::Waiting => {}
+            Admitted::No(Overflow::Refuse) => self.refuse_open(id, Refusal::NoSlot, turn),
+            Admitted::No(Overflow::Queue | Overflow::Drop) => {
+                self.finish(id, Outcome::Refused(Refusal::NoSlot), turn);
+            }
+        }
+        Some(admitted)
+    }
+
+    /// The phone has its slot: the file is opened, or the upload is invited.
+    pub(super) fn begin(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        if !matches!(transfer.state, State::Waiting) {
+            return;
+        }
+        turn.admission.slots.begin(transfer.peer.ip());
+        transfer.state = State::Opening;
+        self.half_open.count += 1;
+        self.half_open.queue.push_back(id);
+        self.evict(turn);
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        match &transfer.file {
+            File::Read(entry) => match entry.blob(transfer.asked.form) {
+                Some(blob) => self.start_read(id, blob, turn),
+                None => {
+                    turn.counters.loads_asked.up();
+                    let (entry, form) = (Arc::clone(entry), transfer.asked.form);
+                    self.asks.push_back(Ask::Open { ticket: id.into(), entry, form });
+                }
+            },
+            File::Write(_) => self.start_write(id, turn),
+        }
+    }
+
+    /// Keeps the half-open pool in its bounds: the oldest goes first, and nothing is lost with it
+    /// but a request that its phone repeats, if there is a phone.
+    fn evict(&mut self, turn: &mut Turn<'_>) {
+        let most = turn.snapshot.policy.tftp.half_open_max.max(1);
+        while self.half_open.count > most {
+            let Some(id) = self.half_open.queue.pop_front() else { return };
+            if self.transfers.open(id).is_some_and(Transfer::is_half_open) {
+                turn.counters.tftp_half_open_evicted.up();
+                self.finish(id, Outcome::Refused(Refusal::TooManyTransfers), turn);
+            }
+        }
+        // Those that have answered since stand in the queue still; now and then they are swept out.
+        if self.half_open.queue.len() > 2 * most + 64 {
+            let transfers = &self.transfers;
+            let waits = |id: &TransferId| transfers.open(*id).is_some_and(Transfer::is_half_open);
+            self.half_open.queue.retain(waits);
+        }
+    }
+
+    /// The bytes are in memory: the terms are settled and the first packet is due.
+    pub(super) fn start_read(&mut self, id: TransferId, blob: Arc<Blob>, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        if !matches!(transfer.state, State::Opening) {
+            return;
+        }
+        blob.touch(turn.now);
+        let client = transfer.peer.ip();
+        let policy = &turn.snapshot.policy.tftp;
+        let limits = policy.limits_for(client);
+        let terms = terms_for(&transfer.asked, client, limits, policy);
+        let start = send::Start {
+            bytes: blob.bytes(),
+            wrap: limits.wrap_to,
+            first_timeout: self.memory.first_timeout(client, limits.first_timeout),
+            silence_max: limits.silence_max,
+            second_copy_after: limits.second_copy_after,
+            verify: blob.is_mapped(),
+        };
+        let has_options = terms.option_ack(blob.bytes()).is_some();
+        let sending = Sending::new(terms, has_options, start, turn.now);
+        transfer.state = State::Sending(sending, blob);
+        self.ready(id, turn);
+    }
+
+    fn start_write(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open(id) else { return };
+        let File::Write(target) = &transfer.file else { return };
+        if transfer.asked.options.tsize.is_some_and(|bytes| bytes > target.bytes_max) {
+            self.refuse_open(id, Refusal::UploadTooLarge, turn);
+        } else if !self.asks_first(id, turn) {
+            self.invite(id, turn);
+        }
+    }
+
+    /// The upload may begin.
+    pub(super) fn invite(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+        let Some(transfer) = self.transfers.open_mut(id) else { return };
+        let File::Write(target) = &transfer.file else { return };
+        let announced = transfer.asked.options.tsize;
+        let client = transfer.peer.ip();
+        let policy = &turn.snapshot.policy.tftp;
+        let limits = policy.limits_for(client);
+        let terms = terms_for(&transfer.asked, client, limits, policy);
+        let start = receive::Start {
+            bytes_max: target.bytes_max,
+            part_bytes: receive::PART_BYTES.min(policy.upload_memory_bytes_max as usize / 8),
+            announced,
+            netascii: transfer.asked.form == Form::Netascii,
+            wrap: limits.wrap_to,
+            first_timeout: self.memory.first_timeout(client, limits.first_timeout),
+            silence_max: limits.silence_max,
+        };
+        let has_options = terms.option_ack(0).is_some();
+        let receiving = Receiving::new(terms, has_options, start, turn.now);
+        transfer.state = State::Receiving(Box::new(receiving));
+        self.ready(id, turn);
+    }
+
+    /// Serves again what a phone asked again in the very moment in which it was through.
+    pub(super) fn restart(&mut self, done: Transfer, turn: &mut Turn<'_>) {
+        let arrival = Arrival {
+            port: done.asked_at,
+            peer: done.peer,
+            to: None,
+            from: done.from,
+            interface: done.asked.interface,
+            bytes: &[],
+        };
+        self.admit(done.file, done.asked, done.request_hash, arrival, turn);
+    }
+
+    /// Whether a packet that belongs to no transfer may be answered at all.
+    pub(super) fn may_answer(&self, arrival: Arrival<'_>, turn: &Turn<'_>) -> bool {
+        let policy = &turn.snapshot.policy;
+        policy.access.permits(Protocol::Tftp, arrival.peer.ip())
+            && (!is_broadcast(arrival) || policy.tftp.answer_broadcast)
+    }
+
+    fn refuse(
+        &mut self,
+        refusal: Refusal,
+        subject: Subject,
+        write: bool,
+        arrival: Arrival<'_>,
+        turn: &mut Turn<'_>,
+    ) {
+        let (code, text) = refusal_text(refusal);
+        self.reply(arrival, Control::error(code, text), turn.counters);
+        self.note_refusal(refusal, subject, write, arrival, turn);
+    }
+
+    fn note_refusal(
+        &mut self,
+        refusal: Refusal,
+        subject: Subject,
+        write: bool,
+        arrival: Arrival<'_>,
+        turn: &Turn<'_>,
+    ) {
+        let verb = if write { Verb::Send } else { Verb::Fetch };
+        let (told, outcome) = ((verb, subject), Outcome::Refused(refusal));
+        let record = Record::new(Protocol::Tftp, arrival.peer, told, turn.now, outcome);
+        self.note(record, turn.counters);
+    }
+}
+
+/// The request, as the policy is asked about it.
+fn wanted<'a>(request: &Request<'a>, write: bool, arrival: Arrival<'_>) -> policy::Request<'a> {
+    policy::Request {
+        client: arrival.peer.ip(),
+        resource: Resource::Tftp { name: request.name },
+        operation: if write { Operation::Write } else { Operation::Read },
+        proven: None,
+    }
+}
+
+/// The file of the transfer that a decision leads to, if the request is for a form that is served.
+fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Refusal> {
+    let file = match action {
+        Action::Refuse(why) => Err(Refusal::from(*why)),
+        // A client off the access list is never answered with an ERROR.
+        Action::ServeOverride(_) if !has_form => Err(Refusal::AccessDenied),
+        Action::Serve(entry) | Action::ServeOverride(entry) => Ok(File::Read(Arc::clone(entry))),
+        Action::Store { rule, name } => Ok(File::Write(Box::new(Target {
+            name: **name,
+            asked: asked.into(),
+            directory: rule.directory,
+            bytes_max: rule.bytes_max,
+            existing: rule.existing,
+            spool: None,
+            rest: Vec::new(),
+            is_aside: false,
+            cancel: CancelToken::default(),
+            words: None,
+        }))),
+        // TFTP has no passwords.
+        Action::NeedsCredentials { .. } => Err(Refusal::Credentials(CredentialFault::OverTftp)),
+        // Never decided for TFTP: it reaches neither the CA's certificate nor the vault, deletes
+        // nothing, and cannot send anybody elsewhere.
+        Action::ServeCa(_)
+        | Action::Vault { .. }
+        | Action::Quarantine { .. }
+        | Action::Delete { .. }
+        | Action::Redirect(_) => Err(Refusal::NoSuchFile),
+    };
+    match file {
+        Ok(_) if !has_form => Err(Refusal::ModeUnknown),
+        file => file,
+    }
+}
+
+fn terms_for(asked: &Asked, client: IpAddr, limits: &TftpLimits, policy: &TftpPolicy) -> Terms {
+    let interface = policy.interfaces.iter().find(|row| row.index == asked.interface);
+    let v6 = matches!(client.to_canonical(), IpAddr::V6(_));
+    Terms::negotiate(&asked.options, limits, interface.map(|row| row.mtu_bytes), v6)
+}
+
+fn form_of(mode: Mode) -> Option<Form> {
+    match mode {
+        Mode::Octet => Some(Form::Octet),
+        Mode::Netascii => Some(Form::Netascii),
+        Mode::Mail | Mode::Unknown => None,
+    }
+}
+
+/// Whether a datagram was sent to more hosts than this one.
+fn is_broadcast(arrival: Arrival<'_>) -> bool {
+    match (arrival.to, arrival.from) {
+        (Some(to), _) if to.is_multicast() => true,
+        (Some(to @ IpAddr::V4(_)), Some(from)) => to != from,
+        (Some(_), _) | (None, _) => false,
+    }
+}
+
+fn hash_of(request: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    request.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,281 @@
+//! The open transfers of a worker: one row each, found by the phone's address and port.
+//!
+//! Keeps, finds and forgets. What a transfer does is decided in `engine.rs` and its machines.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::admission::pace::PhonePace;
+use crate::cancel::CancelToken;
+use crate::catalog::blob::Blob;
+use crate::catalog::{Entry, Form, Ticket};
+use crate::session::tftp::receive::Receiving;
+use crate::session::tftp::send::Sending;
+use crate::session::timer::Deadline;
+use crate::session::{Subject, Verb};
+use crate::vault::upload::{Existing, Spool};
+use wire::name::FileName;
+use wire::tftp::Options;
+use wire::time::{Duration, Instant};
+
+/// A socket of the worker, as its place in the worker's list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PortId(pub u16);
+
+/// A row of the table. A row used again has another generation, so an old id finds nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransferId {
+    row: u32,
+    generation: u32,
+}
+
+impl From<TransferId> for Ticket {
+    fn from(id: TransferId) -> Ticket {
+        Ticket(u64::from(id.generation) << 32 | u64::from(id.row))
+    }
+}
+
+impl From<Ticket> for TransferId {
+    fn from(ticket: Ticket) -> TransferId {
+        TransferId { row: ticket.0 as u32, generation: (ticket.0 >> 32) as u32 }
+    }
+}
+
+/// What a request asked for, kept until the transfer can start.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The options as they came.
+    pub options: Options,
+    /// How the bytes travel.
+    pub form: Form,
+    /// The interface that the request came by, as the kernel numbers them; 0 when unknown.
+    pub interface: u32,
+}
+
+/// Where an upload will go.
+#[derive(Debug)]
+pub struct Target {
+    /// The name to store.
+    pub name: FileName,
+    /// The name as it was asked for.
+    pub asked: Box<[u8]>,
+    /// The rule's directory.
+    pub directory: u16,
+    /// Largest size of the stored file.
+    pub bytes_max: u64,
+    /// What happens to a file that is there.
+    pub existing: Existing,
+    /// The file aside that parts of it are in; none while all is in memory, or a part is under way.
+    pub spool: Option<Spool>,
+    /// The last bytes, while the disk is asked whether what they repeat is still there.
+    pub rest: Vec<u8>,
+    /// It counts among those that have a file aside.
+    pub is_aside: bool,
+    /// Takes the file back, as long as it has not been put in its place.
+    pub cancel: CancelToken,
+    /// What the phone said in an ERROR that came too late for that.
+    pub words: Option<Box<[u8]>>,
+}
+
+/// The file of a transfer.
+#[derive(Debug)]
+pub enum File {
+    /// Being read.
+    Read(Arc<Entry>),
+    /// Being written. Boxed, since uploads are few and reads are many.
+    Write(Box<Target>),
+}
+
+impl File {
+    /// The file as a log record names it.
+    #[must_use]
+    pub fn subject(&self) -> Subject {
+        match self {
+            File::Read(entry) => Subject::File(Arc::clone(entry)),
+            File::Write(target) => Subject::said(&target.asked),
+        }
+    }
+
+    /// What the phone does with it.
+    #[must_use]
+    pub fn verb(&self) -> Verb {
+        match self {
+            File::Read(_) => Verb::Fetch,
+            File::Write(_) => Verb::Send,
+        }
+    }
+}
+
+/// Caps on bytes per second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caps {
+    /// For this phone; 0 = none.
+    pub phone_bytes_per_second: u64,
+    /// For its subnet, as a place in the list of paces.
+    pub subnet_bucket: Option<u16>,
+}
+
+/// How far a transfer has come.
+#[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly every row is a read; boxing it would cost")]
+pub enum State {
+    /// It waits for a session slot.
+    Waiting,
+    /// It waits for the loader.
+    Opening,
+    /// Blocks go out.
+    Sending(Sending, Arc<Blob>),
+    /// Blocks come in. Boxed like its target.
+    Receiving(Box<Receiving>),
+}
+
+/// One open transfer.
+#[derive(Debug)]
+pub struct Transfer {
+    /// The phone.
+    pub peer: SocketAddr,
+    /// The address that was asked and so must answer.
+    pub from: Option<IpAddr>,
+    /// The socket that answers.
+    pub port: PortId,
+    /// The socket that was asked.
+    pub asked_at: PortId,
+    /// Hash of the request, to know a repeated one by.
+    pub request_hash: u64,
+    /// When the request came.
+    pub began: Instant,
+    /// When the same request came again, if it did.
+    pub asked_again_at: Option<Instant>,
+    /// What was asked for.
+    pub asked: Asked,
+    /// The file.
+    pub file: File,
+    /// How far it has come.
+    pub state: State,
+    /// When it must be looked at again.
+    pub deadline: Deadline,
+    /// Until when pacing keeps it from sending.
+    pub paced_until: Option<Instant>,
+    /// The caps on bytes per second that hold for it.
+    pub caps: Caps,
+    /// What this phone has been sent lately.
+    pub pace: PhonePace,
+    /// Whether it stands in a lane.
+    pub queued: bool,
+    /// Whether the coming send is paid for, by the budget of the unproven and by pacing.
+    pub paid: bool,
+}
+
+/// How shortly before its end a repeated request counts as the phone's next one: what may lie
+/// between two packets that left a phone together but came by different sockets.
+const ASKED_AGAIN: Duration = Duration::from_millis(5);
+
+const _: () = assert!(size_of::<Transfer>() <= 512, "the bar is 512 bytes per open transfer");
+
+impl Transfer {
+    /// Whether the phone asked for the same again just now.
+    #[must_use]
+    pub fn asked_again(&self, now: Instant) -> bool {
+        self.asked_again_at.is_some_and(|at| now.since(at) <= ASKED_AGAIN)
+    }
+
+    /// Whether the phone has not answered yet, so that the row is one of the half-open pool.
+    #[must_use]
+    pub fn is_half_open(&self) -> bool {
+        match &self.state {
+            State::Waiting => false,
+            State::Opening => true,
+            State::Sending(sending, _) => !sending.is_proven(),
+            State::Receiving(receiving) => !receiving.is_proven(),
+        }
+    }
+}
+
+/// A ticket's highest bit is that of connections.
+const GENERATION_MASK: u32 = (Ticket::STREAM >> 32) as u32 - 1;
+
+/// All open transfers.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Row>,
+    free: Vec<u32>,
+    index: HashMap<SocketAddr, TransferId>,
+}
+
+#[derive(Debug)]
+struct Row {
+    generation: u32,
+    transfer: Option<Transfer>,
+}
+
+impl Table {
+    /// Open transfers.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// The transfer of a phone's address and port.
+    #[must_use]
+    pub fn find(&self, peer: SocketAddr) -> Option<TransferId> {
+        self.index.get(&peer).copied()
+    }
+
+    /// The transfer with this id, if it is still open.
+    #[must_use]
+    pub fn open(&self, id: TransferId) -> Option<&Transfer> {
+        let row = self.rows.get(id.row as usize)?;
+        row.transfer.as_ref().filter(|_| row.generation == id.generation)
+    }
+
+    /// The same, to change it.
+    pub fn open_mut(&mut self, id: TransferId) -> Option<&mut Transfer> {
+        let row = self.rows.get_mut(id.row as usize)?;
+        row.transfer.as_mut().filter(|_| row.generation == id.generation)
+    }
+
+    /// Adds a transfer. The caller has removed the one that the peer had before.
+    pub fn insert(&mut self, transfer: Transfer) -> TransferId {
+        let peer = transfer.peer;
+        let id = match self.free.pop() {
+            Some(row) => {
+                let place = &mut self.rows[row as usize];
+                place.transfer = Some(transfer);
+                TransferId { row, generation: place.generation }
+            }
+            None => {
+                self.rows.push(Row { generation: 0, transfer: Some(transfer) });
+                TransferId { row: (self.rows.len() - 1) as u32, generation: 0 }
+            }
+        };
+        let before = self.index.insert(peer, id);
+        debug_assert!(before.is_none(), "{peer} had a transfer already");
+        id
+    }
+
+    /// Forgets a transfer.
+    pub fn remove(&mut self, id: TransferId) -> Option<Transfer> {
+        let row =
+            self.rows.get_mut(id.row as usize).filter(|row| row.generation == id.generation)?;
+        let transfer = row.transfer.take()?;
+        row.generation = row.generation.wrapping_add(1) & GENERATION_MASK;
+        self.free.push(id.row);
+        self.index.remove(&transfer.peer);
+        Some(transfer)
+    }
+
+    /// Every open transfer, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (TransferId, &Transfer)> {
+        self.rows.iter().enumerate().filter_map(|(row, place)| {
+            let id = TransferId { row: row as u32, generation: place.generation };
+            place.transfer.as_ref().map(|transfer| (id, transfer))
+        })
+    }
+}

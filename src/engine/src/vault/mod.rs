@@ -1,0 +1,13 @@
+//! What phones store, as values: whose it is, who may, which rules there are, what is asked of the
+//! threads that make it durable.
+//!
+//! Names and decisions only; nothing here is written.
+
+pub mod bounds;
+pub mod deed;
+pub mod glob;
+pub mod names;
+pub mod quarantine;
+pub mod spool;
+pub mod stamp;
+pub mod upload;

@@ -1,0 +1,90 @@
+//! How an upload that nobody knows is named in quarantine.
+//!
+//! Names only: `policy` decides what goes there, and `store.rs` writes it.
+
+use std::net::IpAddr;
+
+use super::deed::Precondition;
+use super::stamp::Stamp;
+use super::upload::{Existing, Upload};
+use wire::name::{FileName, NAME_BYTES_MAX};
+
+/// An upload on its way to quarantine.
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger<'a> {
+    /// Who sent it.
+    pub client: IpAddr,
+    /// As what.
+    pub name: &'a FileName,
+    /// When, in seconds since 1970.
+    pub unix_s: u64,
+    /// A number that no other upload of the client has in that second, such as its ticket.
+    pub serial: u64,
+}
+
+/// The upload that puts a stranger's bytes into quarantine. Its name says when, from whom and as
+/// what they came, cannot lead into another directory, and never takes the place of another.
+#[must_use]
+pub fn quarantine(
+    (directory, bytes_max): (u16, u64),
+    stranger: &Stranger<'_>,
+    bytes: Vec<u8>,
+) -> Option<Upload> {
+    let client = stranger.client.to_canonical();
+    let when = Stamp::of_second(stranger.unix_s).to_string();
+    let mut name = format!("{}z-{client}-{:x}-", &when[..15], stranger.serial).replace(':', "-");
+    let plain = |byte: u8| match byte {
+        b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte),
+        _ => '_',
+    };
+    // The end of a long name says more than its beginning: it has the kind of the file.
+    let room = NAME_BYTES_MAX - name.len();
+    let asked = stranger.name.as_bytes();
+    name.extend(asked[asked.len().saturating_sub(room)..].iter().copied().map(plain));
+    Some(Upload {
+        directory,
+        name: FileName::parse(name.as_bytes()).ok()?,
+        bytes_max,
+        existing: Existing::Keep,
+        precondition: Precondition::None,
+        cancel: None,
+        client: stranger.client,
+        spool: None,
+        bytes,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> FileName {
+        FileName::parse(text.as_bytes()).unwrap()
+    }
+
+    fn quarantined(client: &str, asked: &str, serial: u64) -> String {
+        let asked = name(asked);
+        let client = client.parse().unwrap();
+        let stranger = Stranger { client, name: &asked, unix_s: 1_795_237_241, serial };
+        let upload = quarantine((7, 99), &stranger, b"bytes".to_vec()).unwrap();
+        assert_eq!((upload.directory, upload.bytes_max, upload.existing), (7, 99, Existing::Keep));
+        upload.name.to_string()
+    }
+
+    #[test]
+    fn what_is_quarantined_says_when_from_whom_and_as_what_it_came() {
+        let stored = quarantined("::ffff:10.0.0.1", "Logs\\Phone Report.TGZ", 0x1f);
+        assert_eq!(stored, "20261121t050041z-10.0.0.1-1f-logs_phone_report.tgz");
+        let stored = quarantined("fe80::1", "r\u{e9}sum\u{e9}", u64::MAX);
+        assert_eq!(stored, "20261121t050041z-fe80--1-ffffffffffffffff-r__sum__");
+    }
+
+    #[test]
+    fn a_name_too_long_for_quarantine_keeps_its_end() {
+        let asked = format!("{}/{}.log", "d".repeat(120), "x".repeat(130));
+        let longest = "1111:2222:3333:4444:5555:6666:7777:8888";
+        let stored = quarantined(longest, &asked, u64::MAX);
+        assert_eq!(stored.len(), NAME_BYTES_MAX);
+        assert!(stored.ends_with("xxx.log") && stored.contains("_xxx"));
+    }
+}

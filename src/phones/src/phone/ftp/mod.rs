@@ -1,0 +1,354 @@
+//! The FTP side of a phone: it logs in, stores and reads files over data connections that it opens
+//! or waits for, and leaves.
+//!
+//! Told bytes, losses and moments; asked for connections, bytes and deadlines. Never opens a socket
+//! and speaks no TLS; keeps nothing of what it reads: [`Phone::handle_data`] hands each piece back.
+
+mod client;
+mod state;
+mod talk;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::tftp::Piece;
+pub use client::{
+    Act, Action, Client, Ending, Fault, FileResult, Loss, Meeting, Plan, Presence, Refusal,
+    Security, Step, Tally,
+};
+use state::{Asked, Line, State, Transfer};
+use wire::ftp::address::{write_eprt, write_port};
+use wire::ftp::reply::parse;
+use wire::time::Instant;
+
+/// Longest reply that a phone reads, in bytes.
+pub const REPLY_BYTES_MAX: usize = 16 << 10;
+
+/// One phone.
+#[derive(Debug)]
+pub struct Phone {
+    plan: Arc<Plan>,
+    step: usize,
+    state: State,
+    /// Whether there is a control connection, or one that is being opened.
+    link: bool,
+    is_logged_in: bool,
+    acts: VecDeque<Act>,
+    /// The line that leaves, and how much of it has.
+    line: Line,
+    /// The part of a reply that has come.
+    heard: Vec<u8>,
+    transfer: Transfer,
+    heard_at: Instant,
+    began: Instant,
+    /// The wait is one within a file, whose beginning stays what it was.
+    is_again: bool,
+    died: u8,
+    is_lost: bool,
+    was_ended: bool,
+    tally: Tally,
+    refusal: Option<Refusal>,
+    result: Option<FileResult>,
+}
+
+impl Phone {
+    /// A phone whose user presses Save, or which looks for its data, at `start`.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, start: Instant) -> Phone {
+        Phone {
+            plan,
+            step: 0,
+            state: State::Waiting(start),
+            link: false,
+            is_logged_in: false,
+            acts: VecDeque::new(),
+            line: Line::default(),
+            heard: Vec::new(),
+            transfer: Transfer::default(),
+            heard_at: start,
+            began: start,
+            is_again: false,
+            died: 0,
+            is_lost: false,
+            was_ended: false,
+            tally: Tally::default(),
+            refusal: None,
+            result: None,
+        }
+    }
+
+    /// Whether the phone has done all it will do and has no connection any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over) && self.acts.is_empty()
+    }
+
+    /// Whether a file ended in a way that the phone cannot live with, or it was not let in.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// Whether it has done all and stays logged in.
+    #[must_use]
+    pub fn is_staying(&self) -> bool {
+        matches!(self.state, State::Staying(_))
+    }
+
+    /// Whether the server put an end to its staying.
+    #[must_use]
+    pub fn was_ended(&self) -> bool {
+        self.was_ended
+    }
+
+    /// Whether data connections are to be secured, by the phone as the client, whoever opens them.
+    #[must_use]
+    pub fn protects_data(&self) -> bool {
+        self.plan.client.security != Security::Clear
+    }
+
+    /// The step of the plan that runs, or that would come next.
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// The control connection is open, and secured where it has to be.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.heard_at = now;
+        match self.state {
+            State::Connecting => self.state = State::Asked(Asked::Greeting),
+            State::Securing => self.log_in(),
+            State::Waiting(_) | State::Asked(_) | State::Staying(_) | State::Over => {}
+        }
+        self.check();
+    }
+
+    /// This many of the bytes of [`Phone::poll_transmit`] have left.
+    pub fn handle_sent(&mut self, bytes: usize, now: Instant) {
+        self.line.sent += bytes;
+        self.heard_at = now;
+        self.check();
+    }
+
+    /// Bytes came over the control connection.
+    pub fn handle_bytes(&mut self, bytes: &[u8], now: Instant) {
+        self.heard_at = now;
+        let mut heard = std::mem::take(&mut self.heard);
+        heard.extend_from_slice(bytes);
+        let mut used = 0;
+        // What came in clear behind the reply to AUTH TLS is nobody's.
+        while self.link && !matches!(self.state, State::Securing) {
+            match parse(heard.get(used..).unwrap_or_default()) {
+                Ok(Some((reply, bytes))) => {
+                    used += bytes;
+                    self.handle_reply(reply, now);
+                }
+                Ok(None) if heard.len() - used > REPLY_BYTES_MAX => {
+                    self.fail(Ending::Fault(Fault::EndlessReply), now);
+                }
+                Ok(None) => {
+                    heard.drain(..used);
+                    self.heard = heard;
+                    break;
+                }
+                Err(_) => self.fail(Ending::Fault(Fault::BadReply), now),
+            }
+        }
+        self.check();
+    }
+
+    /// The control connection is gone.
+    pub fn handle_lost(&mut self, loss: Loss, now: Instant) {
+        // What the phone has hung up on may go.
+        if !self.link {
+            return;
+        }
+        self.count(loss);
+        self.hang_up();
+        match self.state {
+            State::Asked(Asked::Quit) => self.state = State::Over,
+            State::Staying(_) => {
+                self.was_ended = true;
+                self.state = State::Over;
+            }
+            // It will be opened again when the time has come.
+            State::Waiting(_) | State::Over => {}
+            State::Connecting | State::Securing | State::Asked(_) => {
+                self.fail(Ending::Lost(loss), now);
+            }
+        }
+        self.check();
+    }
+
+    /// After [`Act::Listen`]: where the server may come to.
+    pub fn handle_listening(&mut self, place: SocketAddr) {
+        if !matches!(self.state, State::Asked(Asked::Place)) {
+            return;
+        }
+        let mut words = Vec::new();
+        let verb: &[u8] = match (self.plan.client.meeting, place) {
+            (Meeting::Active, SocketAddr::V4(place)) => {
+                write_port(&mut words, place);
+                b"PORT"
+            }
+            (_, place) => {
+                write_eprt(&mut words, place);
+                b"EPRT"
+            }
+        };
+        self.line.set(verb, &words);
+    }
+
+    /// The data connection stands; it need not be secured yet.
+    pub fn handle_data_opened(&mut self, now: Instant) {
+        self.heard_at = now;
+        self.transfer.is_open = true;
+        if matches!(self.state, State::Asked(Asked::Data)) {
+            self.ask_transfer();
+        }
+        self.end_if_sent();
+        self.check();
+    }
+
+    /// Bytes came over the data connection. Hands them back with their place in the file.
+    pub fn handle_data<'d>(&mut self, bytes: &'d [u8], now: Instant) -> Option<Piece<'d>> {
+        self.heard_at = now;
+        if !matches!(self.state, State::Asked(Asked::Transfer)) || bytes.is_empty() {
+            return None;
+        }
+        let offset = self.transfer.moved;
+        match self.plan.steps.get(self.step).map(|step| &step.action) {
+            Some(Action::Fetch(expected)) => {
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                let is_part =
+                    |all: &Arc<[u8]>| all.get(start..).is_some_and(|rest| rest.starts_with(bytes));
+                self.transfer.is_wrong |= !expected.as_ref().is_none_or(is_part);
+            }
+            Some(Action::Store(_)) | None => {
+                self.fail(Ending::Fault(Fault::Surplus), now);
+                return None;
+            }
+        }
+        self.transfer.moved += bytes.len() as u64;
+        self.tally.bytes_read += bytes.len() as u64;
+        self.check();
+        Some(Piece { offset, bytes })
+    }
+
+    /// This many of the bytes of [`Phone::poll_data_transmit`] have left.
+    pub fn handle_data_sent(&mut self, bytes: usize, now: Instant) {
+        self.heard_at = now;
+        self.transfer.moved += bytes as u64;
+        self.tally.bytes_stored += bytes as u64;
+        self.end_if_sent();
+        self.check();
+    }
+
+    /// The data connection has come to its end, was lost, or never came about.
+    pub fn handle_data_ended(&mut self, loss: Loss, now: Instant) {
+        self.heard_at = now;
+        match self.state {
+            State::Asked(Asked::Data) => {
+                self.count(loss);
+                self.fail(Ending::DataLost(loss), now);
+            }
+            State::Asked(Asked::Transfer) if self.transfer.ended.is_none() => {
+                self.count(loss);
+                self.transfer.ended = Some(loss);
+                self.complete(now);
+            }
+            State::Waiting(_) | State::Connecting | State::Securing => {}
+            State::Asked(_) | State::Staying(_) | State::Over => {}
+        }
+        self.check();
+    }
+
+    /// A deadline of [`Phone::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let is_silent = self.heard_at + self.plan.client.timer <= now;
+        match self.state {
+            State::Waiting(at) if at <= now => {
+                if !std::mem::take(&mut self.is_again) {
+                    // From when it was due, so that a driver that is late does not look quick.
+                    self.began = at;
+                }
+                self.go_on(now);
+            }
+            State::Asked(Asked::Quit) if is_silent => {
+                self.tally.timeouts += 1;
+                self.end();
+            }
+            State::Connecting | State::Securing | State::Asked(_) if is_silent => {
+                self.tally.timeouts += 1;
+                self.fail(Ending::TimedOut, now);
+            }
+            State::Staying(until) if until <= now => self.quit(now),
+            State::Waiting(_) | State::Connecting | State::Securing => {}
+            State::Asked(_) | State::Staying(_) | State::Over => {}
+        }
+        self.check();
+    }
+
+    /// When [`Phone::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Waiting(at) | State::Staying(at) => Some(at),
+            State::Connecting | State::Securing | State::Asked(_) => {
+                Some(self.heard_at + self.plan.client.timer)
+            }
+            State::Over => None,
+        }
+    }
+
+    /// What is to be done with the connections, in this order.
+    pub fn poll_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    /// The bytes that wait to leave over the control connection.
+    #[must_use]
+    pub fn poll_transmit(&self) -> &[u8] {
+        match self.state {
+            State::Asked(_) => self.line.rest(),
+            State::Waiting(_) | State::Connecting | State::Securing => &[],
+            State::Staying(_) | State::Over => &[],
+        }
+    }
+
+    /// The bytes that wait to leave over the data connection.
+    #[must_use]
+    pub fn poll_data_transmit(&self) -> &[u8] {
+        let may = self.transfer.is_begun && self.transfer.ended.is_none();
+        if !may || !matches!(self.state, State::Asked(Asked::Transfer)) {
+            return &[];
+        }
+        self.stored().and_then(|all| all.get(self.transfer.moved as usize..)).unwrap_or_default()
+    }
+
+    /// What the server refused last, for the moment or for good. To be asked after every
+    /// `handle_*`, or it is lost.
+    pub fn poll_refusal(&mut self) -> Option<Refusal> {
+        self.refusal.take()
+    }
+
+    /// How the file that just ended went. To be asked after every `handle_*`, or it is lost.
+    pub fn poll_result(&mut self) -> Option<FileResult> {
+        self.result.take()
+    }
+
+    /// What holds after every method that changes the phone.
+    fn check(&self) {
+        debug_assert!(self.heard.len() <= REPLY_BYTES_MAX);
+        debug_assert!(!matches!(self.state, State::Asked(_)) || self.link);
+        debug_assert!(!matches!(self.state, State::Over) || !self.link);
+        debug_assert!(!self.is_logged_in || self.link);
+        let stored = self.stored().map_or(u64::MAX, |content| content.len() as u64);
+        debug_assert!(self.transfer.moved <= stored);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+//! How a kind of phone talks HTTP, what it does from power-on to being back, and how that went.
+
+use std::sync::Arc;
+
+use wire::time::{Duration, Instant};
+
+/// How a kind of phone talks; thousands may share one.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// The value of `Host`.
+    pub host: Box<str>,
+    /// The value of `User-Agent`.
+    pub user_agent: Box<str>,
+    /// Whether it opens a connection for each request instead of keeping one.
+    pub closes: bool,
+    /// The longest silence that it bears, while it connects and while it waits for bytes.
+    pub timer: Duration,
+    /// How often it tries a file before it gives up, the first time included: a connection that
+    /// failed is opened again. At least 1.
+    pub attempts: u8,
+    /// How long it waits before it opens a connection again that failed.
+    pub again_after: Duration,
+    /// How often it obeys a `Retry-After` for one file.
+    pub waits: u32,
+    /// How fast it is.
+    pub pace: Pace,
+}
+
+impl Client {
+    /// A phone that keeps its connection, for a server with this `Host`.
+    #[must_use]
+    pub fn new(host: &str) -> Client {
+        Client {
+            host: host.into(),
+            user_agent: "Mozilla/4.0 (compatible; MSIE 6.0) ringstorm".into(),
+            closes: false,
+            timer: Duration::from_secs(30),
+            attempts: 1,
+            again_after: Duration::from_secs(1),
+            waits: 10,
+            pace: Pace::Full,
+        }
+    }
+}
+
+/// How fast a phone writes and reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// As fast as the network.
+    Full,
+    /// One byte of its request at a time, this far apart.
+    SlowToAsk(Duration),
+    /// The head of its request at once, then one byte of the body at a time, this far apart.
+    SlowToStore(Duration),
+    /// It asks at once and reads one byte at a time, this far apart.
+    SlowToRead(Duration),
+}
+
+impl Pace {
+    /// The time between two bytes, where they come one at a time.
+    pub(super) fn every(self) -> Option<Duration> {
+        match self {
+            Pace::Full => None,
+            Pace::SlowToAsk(every) | Pace::SlowToStore(every) | Pace::SlowToRead(every) => {
+                Some(every)
+            }
+        }
+    }
+
+    /// What may leave now of a head and a body, when `may` bytes are due.
+    pub(super) fn part<'d>(self, head: &'d [u8], body: &'d [u8], may: usize) -> [&'d [u8]; 2] {
+        let head_may = match self {
+            Pace::Full | Pace::SlowToRead(_) => return [head, body],
+            Pace::SlowToAsk(_) => may.min(head.len()),
+            Pace::SlowToStore(_) => head.len(),
+        };
+        let body_may = may.saturating_sub(self.paid(head.len(), head_may));
+        [&head[..head_may], &body[..body.len().min(body_may)]]
+    }
+
+    /// How many of the bytes that left were due ones, when the head had `head_left` before.
+    pub(super) fn paid(self, head_left: usize, bytes: usize) -> usize {
+        match self {
+            Pace::Full | Pace::SlowToRead(_) => 0,
+            Pace::SlowToAsk(_) => bytes,
+            Pace::SlowToStore(_) => bytes.saturating_sub(head_left),
+        }
+    }
+}
+
+/// What a phone does with one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It reads it.
+    Fetch,
+    /// It asks whether what it has of an earlier step is still the newest (`If-None-Match`), and
+    /// reads it where that is not so or where it has none.
+    Revalidate,
+    /// It reads the first bytes and drops the connection, as phones do that look at the version in
+    /// a firmware's header.
+    FetchHeader {
+        /// How many bytes it wants.
+        bytes: u64,
+        /// Whether it asks for those alone (`Range`).
+        asks_range: bool,
+    },
+    /// It writes these bytes.
+    Store(Arc<[u8]>),
+    /// It removes it.
+    Remove,
+}
+
+impl Action {
+    /// What it sends behind the head of its request.
+    pub(super) fn body(&self) -> &[u8] {
+        match self {
+            Action::Store(content) => content,
+            Action::Fetch | Action::Revalidate | Action::FetchHeader { .. } | Action::Remove => &[],
+        }
+    }
+
+    /// How many bytes of the file are wanted, where it is not all.
+    pub(super) fn header_bytes(&self) -> Option<u64> {
+        match self {
+            Action::FetchHeader { bytes, .. } => Some(*bytes),
+            Action::Fetch | Action::Revalidate | Action::Store(_) | Action::Remove => None,
+        }
+    }
+}
+
+/// Whether a file has to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// 404 ends the boot.
+    Must,
+    /// 404 is the normal way to the next name.
+    May,
+    /// Anything else than 404 ends the boot.
+    MustNot,
+}
+
+/// One step of a boot.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The path as the phone spells it, from its `/`.
+    pub path: Arc<[u8]>,
+    /// What it does.
+    pub action: Action,
+    /// Whether the file has to be there.
+    pub presence: Presence,
+}
+
+impl Step {
+    /// A read of a file that must exist.
+    #[must_use]
+    pub fn fetch(path: &str) -> Step {
+        Step { path: path.as_bytes().into(), action: Action::Fetch, presence: Presence::Must }
+    }
+
+    /// What an answer with this status means.
+    pub(super) fn judge(&self, status: u16) -> Ending {
+        match (&self.action, status) {
+            (Action::Revalidate, 304) => Ending::Unchanged,
+            (Action::Fetch | Action::Revalidate, 200) => Ending::Done,
+            // The file is shorter than what the phone wanted of it.
+            (Action::FetchHeader { .. }, 200 | 206) => Ending::Left,
+            (Action::Store(_), 200 | 201 | 204) => Ending::Done,
+            (Action::Remove, 200 | 204) => Ending::Done,
+            (_, status) => Ending::Refused(status),
+        }
+    }
+
+    /// How a step that ended so is told of, and whether the phone can live with it.
+    pub(super) fn lived_with(&self, ending: Ending) -> (Ending, bool) {
+        match (self.presence, ending) {
+            (Presence::May | Presence::MustNot, Ending::Refused(404)) => (ending, true),
+            (Presence::MustNot, Ending::Done) => (Ending::Fault(Fault::Present), false),
+            (_, Ending::Done | Ending::Unchanged | Ending::Left) => (ending, true),
+            (_, _) => (ending, false),
+        }
+    }
+}
+
+/// A user and a password that a phone shows (Basic).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret {
+    /// The value of `Authorization`.
+    pub(super) authorization: Box<str>,
+    /// Whether the phone shows it before it was asked to.
+    pub(super) shows_at_once: bool,
+}
+
+impl Secret {
+    /// A user, which holds no colon, and a password.
+    #[must_use]
+    pub fn basic(user: &str, password: &str, shows_at_once: bool) -> Secret {
+        use base64::Engine as _;
+        let pair = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+        Secret { authorization: format!("Basic {pair}").into(), shows_at_once }
+    }
+}
+
+/// What a phone does from power-on to being back.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How it talks.
+    pub client: Arc<Client>,
+    /// What it shows to be let in.
+    pub secret: Option<Secret>,
+    /// The files, in order.
+    pub steps: Vec<Step>,
+    /// Time between two files.
+    pub pause: Duration,
+    /// How long its connection stays open, idle, after the last file.
+    pub stays: Duration,
+}
+
+/// What a phone counts while it deals with one file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Bytes of the file, each counted once for each time that it came.
+    pub bytes: u64,
+    /// Answers read to their end.
+    pub answers: u32,
+    /// Connections begun.
+    pub connects: u32,
+    /// Connections that were not taken.
+    pub unreachable: u32,
+    /// Connections that the server reset.
+    pub resets: u32,
+    /// Silences longer than the phone bears.
+    pub timeouts: u32,
+    /// Kept connections that were found closed, and opened again.
+    pub reopened: u32,
+    /// Times that the phone was told to come back later, and did.
+    pub waits: u32,
+    /// Kept connections on which bytes came that nobody had asked for.
+    pub unasked: u32,
+}
+
+/// Why a connection is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The server closed it in order.
+    Closed,
+    /// The server reset it.
+    Reset,
+    /// It was never taken: refused, or there is no way.
+    Unreachable,
+    /// It could not be secured.
+    Unsecured,
+}
+
+/// How one file ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It was read whole, stored, or removed.
+    Done,
+    /// What the phone has is still the newest (304).
+    Unchanged,
+    /// The phone had read what it wanted, and left.
+    Left,
+    /// The server said this status.
+    Refused(u16),
+    /// The connection went before the answer was whole.
+    Lost(Loss),
+    /// The connection was not taken in time.
+    ConnectTimedOut,
+    /// The server fell silent.
+    TimedOut,
+    /// The server broke a rule.
+    Fault(Fault),
+}
+
+/// What a server may not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// The head of an answer cannot be read.
+    BadHead,
+    /// The head of an answer does not end.
+    EndlessHead,
+    /// A chunk of an answer cannot be read.
+    BadChunk,
+    /// Bytes follow the end of an answer.
+    Surplus,
+    /// The part that came is not the part that was asked for.
+    WrongRange,
+    /// There is a file where none should be.
+    Present,
+}
+
+impl Fault {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Fault::BadHead => "head that cannot be read",
+            Fault::EndlessHead => "head that does not end",
+            Fault::BadChunk => "chunk that cannot be read",
+            Fault::Surplus => "bytes behind the answer's end",
+            Fault::WrongRange => "range that was not asked for",
+            Fault::Present => "file where none should be",
+        }
+    }
+}
+
+/// How one file of a boot went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileResult {
+    /// Which step of the plan.
+    pub step: usize,
+    /// When it was due.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
+    /// Bytes, resets and the like.
+    pub tally: Tally,
+    /// The status of the last answer; 0 where none came.
+    pub status: u16,
+    /// How it ended.
+    pub ending: Ending,
+    /// Whether the phone can live with that ending.
+    pub is_good: bool,
+}
+
+/// What a phone wants of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Open one.
+    Connect,
+    /// Close the one that there is.
+    Close,
+}

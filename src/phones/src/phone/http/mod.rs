@@ -1,0 +1,501 @@
+//! The HTTP side of a phone: files read, stored and removed one after the other, over a connection
+//! that it keeps or over one for each.
+//!
+//! Told bytes, losses and moments; asked for connections, bytes and deadlines. Never opens a
+//! socket, never keeps what it reads: [`Phone::handle_bytes`] hands each piece back to its caller.
+
+mod answer;
+mod client;
+mod request;
+mod state;
+
+use std::sync::Arc;
+
+use super::tftp::Piece;
+use answer::Answer;
+pub use client::{
+    Act, Action, Client, Ending, Fault, FileResult, Loss, Pace, Plan, Presence, Secret, Step, Tally,
+};
+use state::{Link, State};
+use wire::time::{Duration, Instant};
+
+/// Longest head of an answer that a phone reads, in bytes.
+pub const HEAD_BYTES_MAX: usize = 16 << 10;
+
+/// One phone.
+#[derive(Debug)]
+pub struct Phone {
+    plan: Arc<Plan>,
+    step: usize,
+    state: State,
+    link: Link,
+    wants_connect: bool,
+    wants_close: bool,
+    /// The head of the request, and how much of it and of the body behind it has left.
+    request: Vec<u8>,
+    sent: usize,
+    /// The part of an answer's head that has come.
+    head: Vec<u8>,
+    /// Entity tags, by the step that they came with.
+    tags: Vec<(usize, Box<[u8]>)>,
+    /// Steps of a slow phone that are due, in bytes, and when the next one is.
+    may: usize,
+    next_byte_at: Instant,
+    heard_at: Instant,
+    began: Instant,
+    /// The wait is one within a file, whose beginning stays what it was.
+    is_again: bool,
+    died: u8,
+    was_challenged: bool,
+    is_lost: bool,
+    status: u16,
+    tally: Tally,
+    result: Option<FileResult>,
+}
+
+impl Phone {
+    /// A phone that gets power at `start`.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, start: Instant) -> Phone {
+        let state = if plan.steps.is_empty() { State::Over } else { State::Waiting(start) };
+        Phone {
+            plan,
+            step: 0,
+            state,
+            link: Link::Down,
+            wants_connect: false,
+            wants_close: false,
+            request: Vec::new(),
+            sent: 0,
+            head: Vec::new(),
+            tags: Vec::new(),
+            may: 0,
+            next_byte_at: start,
+            heard_at: start,
+            began: start,
+            is_again: false,
+            died: 0,
+            was_challenged: false,
+            is_lost: false,
+            status: 0,
+            tally: Tally::default(),
+            result: None,
+        }
+    }
+
+    /// Whether the phone has done all it will do and has no connection any more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Over) && !self.wants_close
+    }
+
+    /// Whether every file ended well, or one did not and the phone gave up.
+    #[must_use]
+    pub fn has_booted_or_failed(&self) -> bool {
+        matches!(self.state, State::Staying(_) | State::Over)
+    }
+
+    /// Whether a file ended in a way that the phone cannot live with.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.is_lost
+    }
+
+    /// Whether it has done all and keeps its connection open.
+    #[must_use]
+    pub fn is_staying(&self) -> bool {
+        matches!(self.state, State::Staying(_))
+    }
+
+    /// The step of the plan that runs, or that would come next.
+    #[must_use]
+    pub fn step(&self) -> usize {
+        self.step
+    }
+
+    /// How many bytes may be read for the phone now; `None` = as many as there are.
+    #[must_use]
+    pub fn may_read(&self) -> Option<usize> {
+        match (self.plan.client.pace, &self.state) {
+            (Pace::SlowToRead(_), State::Asking | State::Reading(_)) => Some(self.may),
+            (_, _) => None,
+        }
+    }
+
+    /// The connection is open, and secured where it has to be.
+    pub fn handle_connected(&mut self, now: Instant) {
+        self.link = Link::Fresh;
+        self.heard_at = now;
+        if matches!(self.state, State::Connecting) {
+            self.state = State::Asking;
+        }
+        self.check();
+    }
+
+    /// This many of the bytes of [`Phone::poll_transmit`] have left.
+    pub fn handle_sent(&mut self, bytes: usize, now: Instant) {
+        let head_left = self.request.len().saturating_sub(self.sent);
+        self.sent += bytes;
+        self.heard_at = now;
+        let paid = self.plan.client.pace.paid(head_left, bytes);
+        self.may = self.may.saturating_sub(paid);
+        self.check();
+    }
+
+    /// This many bytes were read off the socket for the phone; secured ones need not bring any yet.
+    pub fn handle_read(&mut self, bytes: usize, now: Instant) {
+        self.heard_at = now;
+        if let Pace::SlowToRead(_) = self.plan.client.pace {
+            self.may = self.may.saturating_sub(bytes);
+        }
+    }
+
+    /// Bytes came. Says how many were taken, at least one, and hands back what they bring of the
+    /// file; to be called again with what is left.
+    pub fn handle_bytes<'d>(
+        &mut self,
+        bytes: &'d [u8],
+        now: Instant,
+    ) -> (usize, Option<Piece<'d>>) {
+        self.heard_at = now;
+        let taken = match self.state {
+            State::Asking => (self.read_head(bytes, now), None),
+            State::Reading(_) => self.read_body(bytes, now),
+            State::Waiting(_) | State::Staying(_) => {
+                // A server may say 408 before it closes a connection that was idle for too long.
+                self.tally.unasked += u32::from(!bytes.starts_with(b"HTTP/1.1 408"));
+                self.hang_up();
+                (bytes.len(), None)
+            }
+            State::Connecting | State::Over => (bytes.len(), None),
+        };
+        self.check();
+        taken
+    }
+
+    /// The connection is gone.
+    pub fn handle_lost(&mut self, loss: Loss, now: Instant) {
+        // What the phone has hung up on may go: the next connection is another one.
+        if std::mem::take(&mut self.wants_close) {
+            return;
+        }
+        let was = std::mem::replace(&mut self.link, Link::Down);
+        match loss {
+            Loss::Reset => self.tally.resets += 1,
+            Loss::Unreachable => self.tally.unreachable += 1,
+            Loss::Closed | Loss::Unsecured => {}
+        }
+        match &self.state {
+            State::Waiting(_) | State::Over => {}
+            State::Staying(_) => self.state = State::Over,
+            State::Connecting => self.fail(Ending::Lost(loss), now),
+            // The server closed it while the request was on its way (RFC 9112, section 9.3.1).
+            State::Asking if was == Link::Used && self.head.is_empty() => {
+                self.tally.reopened += 1;
+                self.ask(now);
+            }
+            State::Reading(answer) if answer.ends_with_connection() && loss == Loss::Closed => {
+                self.complete(now);
+            }
+            State::Asking | State::Reading(_) => self.fail(Ending::Lost(loss), now),
+        }
+        self.check();
+    }
+
+    /// Whoever drives the phone wants no more of it: its connection is to be closed, and no result
+    /// comes.
+    pub fn leave(&mut self) {
+        self.hang_up();
+        self.state = State::Over;
+        self.check();
+    }
+
+    /// A deadline of [`Phone::poll_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let silent = self.heard_at + self.plan.client.timer <= now;
+        match self.state {
+            State::Waiting(at) if at <= now => {
+                if !std::mem::take(&mut self.is_again) {
+                    // From when it was due, so that a driver that is late does not look quick.
+                    self.began = at;
+                }
+                self.ask(now);
+            }
+            State::Connecting if silent => {
+                self.tally.timeouts += 1;
+                self.fail(Ending::ConnectTimedOut, now);
+            }
+            State::Asking | State::Reading(_) if silent => {
+                self.tally.timeouts += 1;
+                self.fail(Ending::TimedOut, now);
+            }
+            State::Asking | State::Reading(_) => self.step_on(now),
+            State::Staying(until) if until <= now => {
+                self.hang_up();
+                self.state = State::Over;
+            }
+            State::Waiting(_) | State::Connecting | State::Staying(_) | State::Over => {}
+        }
+        self.check();
+    }
+
+    /// When [`Phone::handle_timeout`] wants to be called.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let silent = self.heard_at + self.plan.client.timer;
+        match self.state {
+            State::Waiting(at) | State::Staying(at) => Some(at),
+            State::Connecting => Some(silent),
+            State::Asking | State::Reading(_) => match self.plan.client.pace.every() {
+                Some(_) if self.may == 0 => Some(self.next_byte_at.min(silent)),
+                Some(_) | None => Some(silent),
+            },
+            State::Over => None,
+        }
+    }
+
+    /// What is to be done with the connection, in this order.
+    pub fn poll_act(&mut self) -> Option<Act> {
+        if std::mem::take(&mut self.wants_close) {
+            return Some(Act::Close);
+        }
+        std::mem::take(&mut self.wants_connect).then_some(Act::Connect)
+    }
+
+    /// The bytes that wait to leave: the rest of a head, and the rest of a body.
+    #[must_use]
+    pub fn poll_transmit(&self) -> [&[u8]; 2] {
+        if !matches!(self.state, State::Asking) {
+            return [&[], &[]];
+        }
+        let head = self.request.get(self.sent..).unwrap_or_default();
+        let body_sent = self.sent.saturating_sub(self.request.len());
+        let body = self.body().get(body_sent..).unwrap_or_default();
+        self.plan.client.pace.part(head, body, self.may)
+    }
+
+    /// How the file that just ended went. To be asked after every `handle_*`, or it is lost.
+    pub fn poll_result(&mut self) -> Option<FileResult> {
+        self.result.take()
+    }
+
+    fn current(&self) -> Option<&Step> {
+        self.plan.steps.get(self.step)
+    }
+
+    fn body(&self) -> &[u8] {
+        self.current().map_or(&[], |step| step.action.body())
+    }
+
+    /// A slow phone's next byte is due.
+    fn step_on(&mut self, now: Instant) {
+        let Some(every) = self.plan.client.pace.every() else { return };
+        if self.next_byte_at <= now {
+            self.may += 1;
+            self.next_byte_at = now + every;
+        }
+    }
+
+    /// Begins the request of the step, over the connection that there is or over a new one.
+    fn ask(&mut self, now: Instant) {
+        let shows_secret = self.shows_secret();
+        let Phone { plan, request, tags, .. } = self;
+        request::write(request, plan, self.step, tags, shows_secret);
+        self.sent = 0;
+        self.may = 0;
+        self.head.clear();
+        self.heard_at = now;
+        self.next_byte_at = now;
+        if self.link == Link::Down {
+            self.tally.connects += 1;
+            self.wants_connect = true;
+            self.state = State::Connecting;
+        } else {
+            self.state = State::Asking;
+        }
+    }
+
+    /// Takes bytes of an answer's head. How many.
+    fn read_head(&mut self, bytes: &[u8], now: Instant) -> usize {
+        let before = self.head.len();
+        let read = if before == 0 {
+            Answer::read(bytes)
+        } else {
+            let room = HEAD_BYTES_MAX.saturating_sub(before).min(bytes.len());
+            self.head.extend_from_slice(&bytes[..room]);
+            Answer::read(&self.head)
+        };
+        let (mut answer, used) = match read {
+            Ok(Some(whole)) => whole,
+            Ok(None) => {
+                if before == 0 {
+                    self.head.extend_from_slice(&bytes[..bytes.len().min(HEAD_BYTES_MAX)]);
+                }
+                if self.head.len() >= HEAD_BYTES_MAX {
+                    self.fail(Ending::Fault(Fault::EndlessHead), now);
+                }
+                return bytes.len();
+            }
+            Err(fault) => {
+                self.fail(Ending::Fault(fault), now);
+                return bytes.len();
+            }
+        };
+        self.head.clear();
+        if answer.is_interim() {
+            return used - before;
+        }
+        self.link = Link::Used;
+        self.status = answer.status;
+        if let Some(tag) = answer.tag.take() {
+            self.tags.retain(|(step, _)| *step != self.step);
+            self.tags.push((self.step, tag));
+        }
+        let is_whole = answer.is_whole();
+        let is_wrong = self.current().is_some_and(|step| answer.is_wrong_part(&step.action));
+        self.state = State::Reading(answer);
+        if is_wrong {
+            self.fail(Ending::Fault(Fault::WrongRange), now);
+        } else if is_whole && bytes.len() > used - before {
+            self.fail(Ending::Fault(Fault::Surplus), now);
+            return bytes.len();
+        } else if is_whole {
+            self.complete(now);
+        }
+        used - before
+    }
+
+    /// Takes bytes of an answer's body. How many, and what they are of the file.
+    fn read_body<'d>(&mut self, bytes: &'d [u8], now: Instant) -> (usize, Option<Piece<'d>>) {
+        let State::Reading(answer) = &mut self.state else { return (bytes.len(), None) };
+        let (used, mut body) = match answer.take(bytes) {
+            Ok(taken) => taken,
+            Err(fault) => {
+                self.fail(Ending::Fault(fault), now);
+                return (bytes.len(), None);
+            }
+        };
+        if !matches!(answer.status, 200 | 206) {
+            body = &[];
+        }
+        let (offset, is_whole) = (answer.taken, answer.is_whole());
+        let wanted = self.plan.steps.get(self.step).and_then(|step| step.action.header_bytes());
+        if let Some(wanted) = wanted {
+            let room = wanted.saturating_sub(offset).min(body.len() as u64) as usize;
+            body = &body[..room];
+        }
+        answer.taken += body.len() as u64;
+        let has_enough = wanted.is_some_and(|wanted| answer.taken >= wanted);
+        self.tally.bytes += body.len() as u64;
+        let piece = (!body.is_empty()).then_some(Piece { offset, bytes: body });
+        if has_enough {
+            self.finish(Ending::Left, now);
+            return (bytes.len(), piece);
+        }
+        if is_whole && used < bytes.len() {
+            self.fail(Ending::Fault(Fault::Surplus), now);
+            return (bytes.len(), piece);
+        }
+        if is_whole {
+            self.complete(now);
+        }
+        (used, piece)
+    }
+
+    /// An answer is whole.
+    fn complete(&mut self, now: Instant) {
+        self.tally.answers += 1;
+        let State::Reading(answer) = &self.state else { return };
+        let (status, is_kept, after) = (answer.status, answer.is_kept, answer.retry_after);
+        let is_early = self.sent < self.request.len() + self.body().len();
+        if self.plan.client.closes || !is_kept || is_early {
+            self.hang_up();
+        }
+        if let (503 | 429, Some(after)) = (status, after)
+            && self.tally.waits < self.plan.client.waits
+        {
+            self.tally.waits += 1;
+            return self.wait(after, now);
+        }
+        if status == 401 && self.plan.secret.is_some() && !self.shows_secret() {
+            self.was_challenged = true;
+            return self.ask(now);
+        }
+        let ending = self.current().map_or(Ending::Refused(status), |step| step.judge(status));
+        self.finish(ending, now);
+    }
+
+    fn shows_secret(&self) -> bool {
+        self.was_challenged || self.plan.secret.as_ref().is_some_and(|it| it.shows_at_once)
+    }
+
+    /// The connection failed, or the server did: begins the file again or gives it up.
+    fn fail(&mut self, ending: Ending, now: Instant) {
+        self.hang_up();
+        let may_try_again = match ending {
+            Ending::Lost(_) | Ending::ConnectTimedOut | Ending::TimedOut => true,
+            Ending::Done | Ending::Unchanged | Ending::Left => false,
+            Ending::Refused(_) | Ending::Fault(_) => false,
+        };
+        if may_try_again && self.died + 1 < self.plan.client.attempts {
+            self.died += 1;
+            return self.wait(self.plan.client.again_after, now);
+        }
+        self.finish(ending, now);
+    }
+
+    fn wait(&mut self, time: Duration, now: Instant) {
+        self.is_again = true;
+        self.state = State::Waiting(now + time);
+    }
+
+    fn hang_up(&mut self) {
+        self.wants_close |= self.link != Link::Down || matches!(self.state, State::Connecting);
+        self.wants_connect = false;
+        self.link = Link::Down;
+    }
+
+    /// The step is over.
+    fn finish(&mut self, ending: Ending, now: Instant) {
+        if ending == Ending::Left {
+            self.hang_up();
+        }
+        let (ending, is_good) =
+            self.current().map_or((ending, false), |step| step.lived_with(ending));
+        self.result = Some(FileResult {
+            step: self.step,
+            began: self.began,
+            took: now - self.began,
+            tally: std::mem::take(&mut self.tally),
+            status: std::mem::take(&mut self.status),
+            ending,
+            is_good,
+        });
+        self.died = 0;
+        self.is_lost |= !is_good;
+        self.step += 1;
+        if is_good && self.step < self.plan.steps.len() {
+            if self.plan.pause.is_zero() {
+                self.began = now;
+                return self.ask(now);
+            }
+            self.state = State::Waiting(now + self.plan.pause);
+        } else if is_good && !self.plan.stays.is_zero() && self.link != Link::Down {
+            self.state = State::Staying(now + self.plan.stays);
+        } else {
+            self.hang_up();
+            self.state = State::Over;
+        }
+    }
+
+    /// What holds after every method that changes the phone.
+    fn check(&self) {
+        debug_assert!(self.head.len() <= HEAD_BYTES_MAX);
+        debug_assert!(!matches!(self.state, State::Asking) || self.link != Link::Down);
+        debug_assert!(!matches!(self.state, State::Over) || self.link == Link::Down);
+        debug_assert!(!(self.wants_connect && self.link != Link::Down));
+    }
+}
+
+#[cfg(test)]
+mod tests;

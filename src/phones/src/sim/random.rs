@@ -1,0 +1,78 @@
+//! A small generator of numbers that look random: the same seed gives the same numbers for ever.
+//!
+//! For simulations and load; never for anything that an attacker must not guess.
+
+use wire::time::Duration;
+
+/// SplitMix64: one word of state, every seed is good.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// A generator for a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Random {
+        Random(seed)
+    }
+
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `limit`; 0 when the limit is 0.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        // The high half of the product is spread evenly enough: the error is below limit / 2^64.
+        ((u128::from(self.next_u64()) * u128::from(limit)) >> 64) as u64
+    }
+
+    /// True in `share` of all cases, 0 to 1.
+    pub fn chance(&mut self, share: f64) -> bool {
+        share > 0.0 && ((self.next_u64() >> 11) as f64) < share * (1_u64 << 53) as f64
+    }
+
+    /// A time below `limit`, in whole microseconds.
+    pub fn time_below(&mut self, limit: Duration) -> Duration {
+        Duration::from_micros(self.below(u64::try_from(limit.as_micros()).unwrap_or(u64::MAX)))
+    }
+
+    /// One of several; `None` when there is none.
+    pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        from.get(self.below(from.len() as u64) as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_seed_gives_the_same_numbers() {
+        let numbers = |seed| {
+            let mut random = Random::new(seed);
+            std::array::from_fn::<u64, 8, _>(|_| random.next_u64())
+        };
+        assert_eq!(numbers(7), numbers(7));
+        assert_ne!(numbers(7), numbers(8));
+    }
+
+    #[test]
+    fn chances_come_out_about_as_often_as_they_say() {
+        let mut random = Random::new(1);
+        let hits = (0..100_000).filter(|_| random.chance(0.05)).count();
+        assert!((4_500..5_500).contains(&hits), "{hits}");
+        assert!(!(0..1_000).any(|_| random.chance(0.0)));
+        assert!((0..1_000).all(|_| random.chance(1.0)));
+    }
+
+    #[test]
+    fn numbers_stay_below_their_limit() {
+        let mut random = Random::new(3);
+        assert!((0..1_000).all(|_| random.below(7) < 7));
+        assert_eq!(random.below(0), 0);
+        assert_eq!(random.pick::<u8>(&[]), None);
+    }
+}

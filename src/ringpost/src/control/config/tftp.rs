@@ -1,0 +1,135 @@
+//! `[tftp]` and its rows by subnet.
+
+use std::net::SocketAddr;
+use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
+
+use ipnet::IpNet;
+use toml::Spanned;
+
+use super::file::{Many, TRANSFERS_LIMIT, bytes, bytes_within, listen, positive, root};
+use super::read::{Found, Section};
+use super::value::Rate;
+use engine::session::tftp::limits::{
+    BLKSIZE_LIMIT, BLKSIZE_MIN, TftpLimits, WINDOW_BLOCKS_LIMIT, WrapTo,
+};
+
+/// Which server ports answers leave from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Ports {
+    /// A few sockets per worker with ports that the system chooses.
+    #[default]
+    Pool,
+    /// The port that was asked, for NAT and Kubernetes.
+    Single,
+    /// Ports of this range, for firewalls.
+    Range(RangeInclusive<u16>),
+}
+
+/// `[tftp]`.
+#[derive(Debug)]
+pub(super) struct Tftp {
+    /// Where the section begins.
+    pub(super) at: Range<usize>,
+    pub(super) listen: Many<SocketAddr>,
+    pub(super) root: Many<PathBuf>,
+    pub(super) limits: TftpLimits,
+    pub(super) subnets: Vec<Subnet>,
+    pub(super) ports: Option<Spanned<Ports>>,
+    pub(super) answer_broadcast: bool,
+    pub(super) transfers_max: usize,
+    pub(super) half_open_max: usize,
+    pub(super) upload_memory: u64,
+    pub(super) receive_buffer: u64,
+    pub(super) pace: u64,
+}
+
+/// `[[tftp.subnet]]`.
+#[derive(Debug)]
+pub(super) struct Subnet {
+    /// Where the row begins.
+    pub(super) at: Range<usize>,
+    pub(super) net: Many<IpNet>,
+    pub(super) limits: TftpLimits,
+    pub(super) pace: u64,
+}
+
+impl Tftp {
+    pub(super) fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+        let here = section.is_there();
+        let (limits, pace) = tftp_limits(&mut section, TftpLimits::default(), found);
+        let rows = section.rows("subnet", "tftp.subnet", found);
+        let number = |section: &mut Section<'_, '_>, key, otherwise, found: &mut Found| {
+            let number = section.number(key, 1..=TRANSFERS_LIMIT, "Ringpost", found);
+            number.unwrap_or(otherwise) as usize
+        };
+        // Less than that holds no window.
+        let memory = 1 << 20..=1 << 40;
+        let upload_memory = bytes_within(&mut section, "upload_memory", memory, 64 << 20, found);
+        let receive_buffer = bytes(&mut section, "receive_buffer", 4 << 20, found);
+        let tftp = Tftp {
+            at: section.at(),
+            listen: listen(&mut section, &["0.0.0.0:69", "[::]:69"], found),
+            root: root(&mut section, &["tftp", "common"], found),
+            ports: section.take("ports", found),
+            answer_broadcast: section.take("answer_broadcast", found).unwrap_or(false),
+            transfers_max: number(&mut section, "transfers_max", 100_000, found),
+            half_open_max: number(&mut section, "half_open_max", 20_000, found),
+            upload_memory,
+            receive_buffer,
+            pace,
+            limits,
+            subnets: rows.into_iter().filter_map(|row| Subnet::read(row, limits, found)).collect(),
+        };
+        section.finish(found);
+        here.then_some(tftp)
+    }
+}
+
+impl Subnet {
+    pub(super) fn read(
+        mut row: Section<'_, '_>,
+        outer: TftpLimits,
+        found: &mut Found,
+    ) -> Option<Self> {
+        let net = row.need("net", "[\"10.1.0.0/16\"]", found);
+        let (limits, pace) = tftp_limits(&mut row, outer, found);
+        let at = row.at();
+        row.finish(found);
+        Some(Subnet { at, net: net?, limits, pace })
+    }
+}
+
+/// The keys that `[tftp]` and `[[tftp.subnet]]` share, and the cap for all their phones together.
+fn tftp_limits(
+    section: &mut Section<'_, '_>,
+    outer: TftpLimits,
+    found: &mut Found,
+) -> (TftpLimits, u64) {
+    let blksizes = u64::from(BLKSIZE_MIN)..=u64::from(BLKSIZE_LIMIT);
+    let windows = 1..=u64::from(WINDOW_BLOCKS_LIMIT);
+    let blksize = section.number("blksize_max", blksizes, "RFC 2348", found);
+    let window = section.number("windowsize_max", windows, "Ringpost", found);
+    let wrap = section.number("wrap", 0..=1, "the field", found);
+    let limits = TftpLimits {
+        blksize_max: blksize.map_or(outer.blksize_max, |blksize| blksize as u16),
+        windowsize_max: window.map_or(outer.windowsize_max, |window| window as u16),
+        beyond_mtu: section.take("beyond_mtu", found).unwrap_or(outer.beyond_mtu),
+        wrap_to: match wrap {
+            Some(0) => WrapTo::Zero,
+            Some(_) => WrapTo::One,
+            None => outer.wrap_to,
+        },
+        options: section.take("options", found).unwrap_or(outer.options),
+        second_copy_after: section
+            .take("second_copy_after", found)
+            .unwrap_or(outer.second_copy_after),
+        first_timeout: positive(section, "first_timeout", found).unwrap_or(outer.first_timeout),
+        silence_max: positive(section, "silence_max", found).unwrap_or(outer.silence_max),
+        phone_bytes_per_second: section
+            .take("phone_pace", found)
+            .map_or(outer.phone_bytes_per_second, |rate: Rate| rate.0),
+        subnet_bucket: None,
+    };
+    (limits, section.take("pace", found).map_or(0, |rate: Rate| rate.0))
+}

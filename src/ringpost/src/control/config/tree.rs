@@ -1,0 +1,49 @@
+//! What administrators see of the disk: the directories that files are served from, without what
+//! belongs to the server itself.
+
+use std::path::{Path, PathBuf};
+
+use super::file::File;
+use engine::files::Tree;
+
+/// What belongs to the server: never seen and never changed over the network.
+#[derive(Debug)]
+pub(super) struct Own {
+    paths: Vec<PathBuf>,
+    log: Option<PathBuf>,
+}
+
+impl Own {
+    /// What `file`, which lies at `path`, names.
+    pub(super) fn of(file: &File, path: &Path, here: impl Fn(&Path) -> PathBuf) -> Own {
+        let mut paths = vec![path.to_owned(), here(&file.ca.dir)];
+        let mut own = |path: &Path| paths.push(here(path));
+        for row in &file.https {
+            own(row.certificate.get_ref());
+            own(row.key.get_ref());
+            let phones = row.client_ca.iter().chain(&row.client_crl);
+            phones.for_each(|path| own(path.get_ref()));
+        }
+        file.protects.iter().for_each(|row| own(row.users.get_ref()));
+        if let Some(vault) = &file.vault {
+            own(vault.dir.get_ref());
+            own(vault.users.get_ref());
+        }
+        if let Some(ftp) = &file.ftp {
+            own(ftp.certificate.get_ref());
+            own(ftp.key.get_ref());
+            ftp.users.iter().for_each(|users| own(users.get_ref()));
+        }
+        Own { paths, log: file.log.file.as_deref().map(here) }
+    }
+
+    /// The tree without it.
+    pub(super) fn tree(mut self, data_dir: &Path, roots: &[PathBuf]) -> Tree {
+        if let Some(log) = self.log {
+            // Older files lie beside it. Where files are served from there, too, it goes alone.
+            let dir = log.parent().filter(|dir| !roots.iter().any(|root| root.starts_with(dir)));
+            self.paths.push(dir.unwrap_or(&log).to_owned());
+        }
+        Tree::new(data_dir, roots, &self.paths)
+    }
+}

@@ -1,0 +1,154 @@
+//! Whether phones are served: for load balancers and monitors, and for `ringpost status`.
+//!
+//! A server that can serve anything stays in service: two servers over one share that fails must
+//! not both leave it, for a phone that reaches nobody does not come back.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use store::content::published::RootHealth;
+use wire::time::Duration;
+
+/// How well phones are served, and why not better.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// In one word.
+    pub state: HealthState,
+    /// What stands in the way, in sentences.
+    pub reasons: Vec<String>,
+}
+
+/// How well phones are served, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthState {
+    /// As they should be.
+    #[default]
+    Serving,
+    /// Some files cannot be served.
+    Degraded,
+    /// Nothing new begins, for the server is about to stop.
+    Draining,
+    /// Not at all, or not all of them.
+    Failing,
+}
+
+/// What of the files can be served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ContentHealth {
+    /// What cannot be read, in sentences.
+    pub degraded: Vec<String>,
+    /// Whether nothing at all can be served.
+    pub nothing_served: bool,
+}
+
+impl ContentHealth {
+    /// What the roots come to. Nothing is served where each of them fails and has nothing in
+    /// memory.
+    #[must_use]
+    pub fn of(roots: &[RootHealth]) -> Self {
+        let faults = roots.iter().filter_map(|root| Some((root, root.fault.as_ref()?)));
+        let words = |(root, fault): (&RootHealth, &String)| {
+            format!("{} cannot be read: {fault}", root.dir.display())
+        };
+        let nothing_served = !roots.is_empty() && roots.iter().all(|root| !root.serves);
+        ContentHealth { degraded: faults.map(words).collect(), nothing_served }
+    }
+}
+
+impl HealthState {
+    /// Whether phones should be sent here.
+    #[must_use]
+    pub fn is_serving(self) -> bool {
+        match self {
+            HealthState::Serving | HealthState::Degraded => true,
+            HealthState::Draining | HealthState::Failing => false,
+        }
+    }
+
+    /// The word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            HealthState::Serving => "serving",
+            HealthState::Degraded => "degraded",
+            HealthState::Draining => "draining",
+            HealthState::Failing => "failing",
+        }
+    }
+}
+
+impl fmt::Display for HealthState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Health {
+    /// What `/healthz` says.
+    #[must_use]
+    pub fn line(&self) -> String {
+        match (self.state, self.reasons.as_slice()) {
+            (HealthState::Serving, _) => "ok\n".into(),
+            (state, []) => format!("{state}\n"),
+            (state, reasons) => format!("{state}: {}\n", reasons.join("; ")),
+        }
+    }
+}
+
+/// The worst that is known decides the word; every reason is told.
+#[must_use]
+pub fn judge(stuck: &[usize], draining: Option<Duration>, content: &ContentHealth) -> Health {
+    let mut reasons = Vec::new();
+    if !stuck.is_empty() {
+        let numbers: Vec<_> = stuck.iter().map(ToString::to_string).collect();
+        reasons.push(format!("no turn of worker {} for some seconds", numbers.join(", ")));
+    }
+    if let Some(drain) = draining {
+        let seconds = drain.as_secs();
+        reasons.push(format!(
+            "the server is stopping: nothing new begins, and what runs has {seconds} s to end"
+        ));
+    }
+    reasons.extend(content.degraded.iter().cloned());
+    let state = if !stuck.is_empty() || content.nothing_served {
+        HealthState::Failing
+    } else if draining.is_some() {
+        HealthState::Draining
+    } else if reasons.is_empty() {
+        HealthState::Serving
+    } else {
+        HealthState::Degraded
+    };
+    Health { state, reasons }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_can_serve_anything_stays_in_service() {
+        let degraded = ContentHealth {
+            degraded: vec!["/d/firmware cannot be read".into()],
+            nothing_served: false,
+        };
+        let health = judge(&[], None, &degraded);
+        assert!(health.state.is_serving());
+        assert_eq!(health.line(), "degraded: /d/firmware cannot be read\n");
+        let nothing = ContentHealth { nothing_served: true, ..degraded };
+        assert_eq!(judge(&[], None, &nothing).state, HealthState::Failing);
+    }
+
+    #[test]
+    fn who_stops_or_is_stuck_is_not_serving() {
+        let well = ContentHealth::default();
+        assert_eq!(judge(&[], None, &well).line(), "ok\n");
+        let draining = judge(&[], Some(Duration::from_secs(30)), &well);
+        assert!(!draining.state.is_serving() && draining.line().starts_with("draining: "));
+        let stuck = judge(&[1, 3], None, &well);
+        assert_eq!(stuck.line(), "failing: no turn of worker 1, 3 for some seconds\n");
+        assert!(!stuck.state.is_serving());
+    }
+}

@@ -1,0 +1,122 @@
+//! What exactly keeps a file from being read, as the scan has found it.
+//!
+//! Looks at the catalog in memory alone: the log never waits for a disk.
+
+use engine::catalog::omission::Omission;
+use engine::catalog::{Catalog, Entry, OpenError, Root};
+use engine::session::{Failure, Outcome, Record, Refusal, Subject};
+use wire::name::FileName;
+
+/// The directory or file that is in the way, and what is wrong with it; `None` where that is not
+/// known, or nothing is.
+pub(super) fn cause(record: &Record, catalog: &Catalog) -> Option<String> {
+    match (record.outcome, &record.subject) {
+        (Outcome::Refused(Refusal::Unavailable), Subject::Said(asked)) => of_name(asked, catalog),
+        (
+            Outcome::Failed(Failure::Open(
+                OpenError::Forbidden | OpenError::Unavailable | OpenError::Io,
+            )),
+            Subject::File(entry),
+        ) => of_entry(entry, catalog),
+        (
+            Outcome::Done
+            | Outcome::DoneUnacknowledged
+            | Outcome::Aborted(_)
+            | Outcome::Superseded
+            | Outcome::TimedOut
+            | Outcome::Stalled(_)
+            | Outcome::Refused(_)
+            | Outcome::Failed(_),
+            Subject::File(_) | Subject::Said(_) | Subject::Unreadable,
+        ) => None,
+    }
+}
+
+/// The first root or directory that a name could lie in and that cannot be read.
+fn of_name(asked: &[u8], catalog: &Catalog) -> Option<String> {
+    let path = asked.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let name = FileName::parse(path).ok();
+    let inside = |root: &Root| {
+        let (path, omission, why) = root.omitted.find_name(name.as_ref()?.as_bytes())?;
+        let place = root.dir.join(path);
+        (omission == Omission::Unreadable)
+            .then(|| format!("{} cannot be read: {why}", place.display()))
+    };
+    let roots = || catalog.roots.iter().map(|root| &**root);
+    roots().find_map(inside).or_else(|| roots().find_map(of_root))
+}
+
+fn of_entry(entry: &Entry, catalog: &Catalog) -> Option<String> {
+    let root = catalog.roots.get(usize::from(entry.root.0))?;
+    let itself = || {
+        let (path, omission, why) = root.omitted.find_name(entry.path.as_bytes())?;
+        let place = root.dir.join(path);
+        (omission == Omission::Unreadable)
+            .then(|| format!("{} cannot be read: {why}", place.display()))
+    };
+    of_root(root).or_else(itself)
+}
+
+fn of_root(root: &Root) -> Option<String> {
+    let dir = root.dir.display();
+    match &root.fault {
+        Some(fault) => Some(format!("{dir} cannot be read: {fault}")),
+        None if root.is_unknown => Some(format!("{dir} was not read yet")),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use engine::catalog::RootId;
+    use engine::catalog::blob::Version;
+    use engine::catalog::omission::OmissionList;
+    use engine::session::{Protocol, Verb};
+    use wire::time::Instant;
+
+    fn record(subject: Subject, outcome: Outcome) -> Record {
+        let peer = std::net::SocketAddr::from(([10, 0, 0, 1], 9));
+        Record::new(Protocol::Http, peer, (Verb::Fetch, subject), Instant::START, outcome)
+    }
+
+    fn catalog(fault: Option<&str>) -> Catalog {
+        let mut omitted = OmissionList::default();
+        omitted.insert("Firmware", Omission::Unreadable, "Permission denied (os error 13)");
+        omitted.insert("key.pem", Omission::Unreadable, "its mode is 0600");
+        let root = Root {
+            dir: "/srv".into(),
+            omitted: Arc::new(omitted),
+            fault: fault.map(Into::into),
+            ..Root::default()
+        };
+        Catalog { roots: vec![Arc::new(root)] }
+    }
+
+    #[test]
+    fn the_directory_that_hides_a_name_is_named_with_its_fault() {
+        let unavailable = Outcome::Refused(Refusal::Unavailable);
+        let asked = |name: &[u8]| record(Subject::said(name), unavailable);
+        let told = cause(&asked(b"/firmware/S20.ebin?x=1"), &catalog(None)).unwrap();
+        assert_eq!(told, "/srv/Firmware cannot be read: Permission denied (os error 13)");
+        assert_eq!(cause(&asked(b"elsewhere"), &catalog(None)), None);
+        let told = cause(&asked(b"elsewhere"), &catalog(Some("it is not mounted"))).unwrap();
+        assert_eq!(told, "/srv cannot be read: it is not mounted");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_with_its_mode_and_an_absent_root_with_its_fault() {
+        let entry = Arc::new(Entry::new(RootId(0), "key.pem", Version::default()));
+        let failed = |fault| {
+            record(Subject::File(Arc::clone(&entry)), Outcome::Failed(Failure::Open(fault)))
+        };
+        let told = cause(&failed(OpenError::Forbidden), &catalog(None)).unwrap();
+        assert_eq!(told, "/srv/key.pem cannot be read: its mode is 0600");
+        let away = catalog(Some("No such file or directory (os error 2)"));
+        let told = cause(&failed(OpenError::Unavailable), &away).unwrap();
+        assert_eq!(told, "/srv cannot be read: No such file or directory (os error 2)");
+        assert_eq!(cause(&failed(OpenError::BeingWritten), &away), None);
+    }
+}

@@ -1,0 +1,139 @@
+//! Networks in which nobody answers: not the fault of one phone, but of what stands between.
+//!
+//! Remembers a bounded number of networks for a while; writes nothing.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use engine::session::{Outcome, Protocol, Record};
+use wire::time::{Duration, Instant};
+
+/// So many phones of a network that never answered, while none did, are a fault of the network.
+const PHONES_MIN: usize = 3;
+/// How long is looked back, and how long a network that was told of is not told of again.
+const WHILE: Duration = Duration::from_secs(600);
+/// Networks that are remembered in a while; those beyond are not looked at.
+const NETWORKS_MAX: usize = 1_024;
+
+/// What was seen of each network.
+#[derive(Debug, Default)]
+pub(super) struct Silence {
+    since: Instant,
+    networks: HashMap<IpNet, Network>,
+}
+
+#[derive(Debug, Default)]
+struct Network {
+    silent: HashSet<IpAddr>,
+    /// Somebody there has answered, or it was told of.
+    is_settled: bool,
+}
+
+/// A network that is to be told of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SilentNetwork {
+    pub(super) network: IpNet,
+    pub(super) phones: usize,
+}
+
+impl Silence {
+    /// Notes what became of a transfer; returns its network where all of it is meant.
+    pub(super) fn note(&mut self, record: &Record, now: Instant) -> Option<SilentNetwork> {
+        if record.protocol != Protocol::Tftp {
+            return None;
+        }
+        let has_answered = match record.outcome {
+            Outcome::TimedOut => record.bytes > 0,
+            Outcome::Done | Outcome::DoneUnacknowledged | Outcome::Aborted(_) => true,
+            Outcome::Superseded
+            | Outcome::Stalled(_)
+            | Outcome::Refused(_)
+            | Outcome::Failed(_) => return None,
+        };
+        if now.since(self.since) >= WHILE {
+            self.networks.clear();
+            self.since = now;
+        }
+        let phone = record.peer.ip().to_canonical();
+        let network = network_of(phone)?;
+        if self.networks.len() >= NETWORKS_MAX && !self.networks.contains_key(&network) {
+            return None;
+        }
+        let seen = self.networks.entry(network).or_default();
+        if seen.is_settled || has_answered {
+            seen.is_settled = true;
+            seen.silent = HashSet::new();
+            return None;
+        }
+        seen.silent.insert(phone);
+        let phones = seen.silent.len();
+        if phones < PHONES_MIN {
+            return None;
+        }
+        seen.is_settled = true;
+        seen.silent = HashSet::new();
+        Some(SilentNetwork { network, phones })
+    }
+}
+
+/// A /24 of IPv4, or a /64 of IPv6.
+fn network_of(phone: IpAddr) -> Option<IpNet> {
+    Some(match phone {
+        IpAddr::V4(phone) => IpNet::V4(Ipv4Net::new(phone, 24).ok()?.trunc()),
+        IpAddr::V6(phone) => IpNet::V6(Ipv6Net::new(phone, 64).ok()?.trunc()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use engine::session::{Subject, Verb};
+
+    fn record(peer: &str, outcome: Outcome) -> Record {
+        let told = (Verb::Fetch, Subject::Unreadable);
+        Record::new(Protocol::Tftp, peer.parse().unwrap(), told, Instant::START, outcome)
+    }
+
+    #[test]
+    fn a_network_in_which_nobody_answers_is_told_of_once() {
+        let mut silence = Silence::default();
+        let mut note = |peer: &str| silence.note(&record(peer, Outcome::TimedOut), Instant::START);
+        assert_eq!(note("10.1.2.3:1"), None);
+        assert_eq!(note("10.1.2.3:2"), None, "the same phone");
+        assert_eq!(note("10.1.2.4:1"), None);
+        assert_eq!(note("10.1.3.5:1"), None, "another network");
+        let network = "10.1.2.0/24".parse().unwrap();
+        assert_eq!(note("[::ffff:10.1.2.5]:1"), Some(SilentNetwork { network, phones: 3 }));
+        assert_eq!(note("10.1.2.6:1"), None);
+        let _ = ["[2001:db8::1]:9", "[2001:db8::2]:9"].map(&mut note);
+        let network = "2001:db8::/64".parse().unwrap();
+        assert_eq!(note("[2001:db8::3]:9"), Some(SilentNetwork { network, phones: 3 }));
+    }
+
+    #[test]
+    fn one_phone_that_answers_clears_its_network_for_a_while() {
+        let mut silence = Silence::default();
+        let now = Instant::START;
+        assert_eq!(silence.note(&record("10.1.2.3:1", Outcome::Done), now), None);
+        let mut all = |now| {
+            let peers = (4..20).map(|host| format!("10.1.2.{host}:1"));
+            let told =
+                peers.filter_map(|peer| silence.note(&record(&peer, Outcome::TimedOut), now));
+            told.count()
+        };
+        assert_eq!(all(now), 0);
+        assert_eq!(all(now + WHILE), 1);
+    }
+
+    #[test]
+    fn a_flood_of_forged_networks_is_bounded_in_memory() {
+        let mut silence = Silence::default();
+        for host in 0..100_000_u32 {
+            let peer = format!("{}:1", std::net::Ipv4Addr::from(host << 8));
+            silence.note(&record(&peer, Outcome::TimedOut), Instant::START);
+        }
+        assert_eq!(silence.networks.len(), NETWORKS_MAX);
+    }
+}

@@ -1,0 +1,226 @@
+//! `ringpost vault export` and `import`: the vault's versions into a file and out of one.
+//!
+//! Never leaves half a file under the name that was asked for, never writes over one that is there,
+//! and takes in nothing before it has read all of it.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::{Done, Vault, checked, owner, writer};
+use engine::vault::names::Item;
+use engine::vault::stamp::Stamp;
+use store::vault::archive::{self, Intake, Limits, Unfit};
+use store::vault::versions;
+
+/// How far the clock of another host may be ahead of ours: a day.
+const AHEAD_NS: u64 = 86_400_000_000_000;
+
+impl Vault {
+    pub(super) fn export(&self, file: &Path, extensions: &[String]) -> Result<Done, String> {
+        let items = self.chosen_items(extensions)?;
+        if is_dash(file) {
+            return self.export_out(&items);
+        }
+        let unwritten = |why: io::Error| unwritten(file, &why);
+        if fs::symlink_metadata(file).is_ok() {
+            return Err(there_already(file));
+        }
+        let mut aside = file.as_os_str().to_owned();
+        aside.push(format!(".part-{}", std::process::id()));
+        let aside = PathBuf::from(aside);
+        let out = create_new(&aside).map_err(unwritten)?;
+        let mut buffered = BufWriter::new(&out);
+        let exported = archive::export(&self.policy.dir, &items, &mut buffered);
+        drop(buffered);
+        let placed = exported.and_then(|versions| {
+            out.sync_all()?;
+            place(&aside, file)?;
+            Ok(versions)
+        });
+        // Half of it would be of no use; a whole one has its own name by now.
+        let _ = fs::remove_file(&aside);
+        match placed {
+            Ok(versions) => {
+                let said = "pinned secrets and passwords are not";
+                Ok(format!("{versions} versions are in {}; {said}\n", file.display()).into())
+            }
+            Err(there) if there.kind() == io::ErrorKind::AlreadyExists => Err(there_already(file)),
+            Err(why) => Err(unwritten(why)),
+        }
+    }
+
+    fn export_out(&self, items: &[Item]) -> Result<Done, String> {
+        let out = io::stdout();
+        if out.is_terminal() {
+            return Err("this is no text for a terminal; redirect it, or name a file".into());
+        }
+        let versions = archive::export(&self.policy.dir, items, out.lock());
+        let versions = versions.map_err(|why| {
+            format!("what was written to standard output is not whole and of no use: {why}")
+        })?;
+        Ok(Done { out: Vec::new(), advice: format!("{versions} versions were written\n") })
+    }
+
+    /// All items of some extensions, or of all.
+    fn chosen_items(&self, extensions: &[String]) -> Result<Vec<Item>, String> {
+        if extensions.is_empty() {
+            return self.items(None);
+        }
+        let mut items = Vec::new();
+        for extension in extensions {
+            let extension = checked(extension)?;
+            let found = self.items(Some(&extension))?;
+            if found.is_empty() {
+                return Err(format!("nothing was ever kept of {extension}; leave it out"));
+            }
+            items.extend(found);
+        }
+        items.sort_unstable();
+        items.dedup();
+        Ok(items)
+    }
+
+    pub(super) fn import(&self, file: &Path, restore: bool) -> Result<Done, String> {
+        let shown = match is_dash(file) {
+            true => "standard input".into(),
+            false => file.display().to_string(),
+        };
+        let unread = |why: io::Error| format!("cannot read {shown}: {why}; nothing was changed");
+        let mut archive = seekable(file).map_err(unread)?;
+        let latest = Stamp(now_ns().saturating_add(AHEAD_NS));
+        let limits = Limits { bytes_max: self.policy.bytes_max, latest };
+        archive::examine(BufReader::new(&archive), limits)
+            .map_err(|unfit| format!("{shown} was not taken in: {unfit}; nothing was changed"))?;
+        archive.rewind().map_err(unread)?;
+        let is_new = !self.policy.dir.exists();
+        let mut intake = Intake::default();
+        let (from, vault) = (BufReader::new(&archive), &self.policy.dir);
+        let taken = archive::import(&mut writer(), vault, from, limits, &mut intake);
+        taken.map_err(|unfit| {
+            let why = match &unfit {
+                Unfit::Vault(why) => self.trouble(why),
+                Unfit::Unreadable(_) | Unfit::Damaged(_) | Unfit::Member { .. } => {
+                    format!("{shown} has changed meanwhile: {unfit}")
+                }
+            };
+            let added = intake.added;
+            format!("{why}; {added} versions were added before, and the same command goes on there")
+        })?;
+        let mut text = told(&intake);
+        if restore {
+            text += &self.restore_all(&intake)?;
+        }
+        let mut advice = String::new();
+        if is_new && intake.added > 0 {
+            advice = format!(
+                "{} is new and belongs to {}; the server must be able to write there\n",
+                vault.display(),
+                owner(vault)
+            );
+        }
+        Ok(Done { out: text.into_bytes(), advice })
+    }
+
+    /// Makes the archive's newest version of each item the newest here.
+    fn restore_all(&self, intake: &Intake) -> Result<String, String> {
+        let mut restored = 0_u64;
+        for (item, &name) in &intake.newest {
+            if self.names(item)?.last() == Some(&name) {
+                continue;
+            }
+            let dir = versions::open(&self.policy.dir, item).map_err(|why| self.trouble(&why))?;
+            let read = dir.map(|dir| versions::read(&dir, name)).transpose();
+            let Some(blob) = read.map_err(|why| self.trouble(&why))?.flatten() else { continue };
+            let bytes = if name.gone { None } else { blob.as_slice() };
+            restored += u64::from(self.add(item, bytes)?);
+        }
+        Ok(format!("{restored} older ones are the newest again\n"))
+    }
+}
+
+fn told(intake: &Intake) -> String {
+    let mut text = format!("{} versions are new, {} were there\n", intake.added, intake.there);
+    for path in &intake.differing_paths {
+        let _ = writeln!(text, "{path} is there with other bytes, which stay");
+    }
+    let untold = intake.differing - intake.differing_paths.len() as u64;
+    if untold > 0 {
+        let _ = writeln!(text, "and so are {untold} more");
+    }
+    text
+}
+
+fn is_dash(file: &Path) -> bool {
+    file.as_os_str() == "-"
+}
+
+fn there_already(file: &Path) -> String {
+    format!("{} exists already; name a file that does not", file.display())
+}
+
+fn unwritten(file: &Path, why: &io::Error) -> String {
+    format!("cannot write {}: {why}; nothing is left of it", file.display())
+}
+
+/// Makes a file for whoever runs the command alone: it has what users keep.
+fn create_new(file: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(file)
+}
+
+/// Gives a file its name, unless there is one of that name; durably.
+fn place(aside: &Path, file: &Path) -> io::Result<()> {
+    match fs::hard_link(aside, file) {
+        Err(there) if there.kind() == io::ErrorKind::AlreadyExists => return Err(there),
+        Ok(()) => {}
+        // A file system without such links.
+        Err(_) if fs::symlink_metadata(file).is_err() => fs::rename(aside, file)?,
+        Err(why) => return Err(why),
+    }
+    #[cfg(unix)]
+    {
+        let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// A file that can be read twice: what comes through a pipe is laid aside first, where nobody else
+/// finds it.
+fn seekable(file: &Path) -> io::Result<File> {
+    let opened = if is_dash(file) { None } else { Some(File::open(file)?) };
+    if let Some(opened) = opened {
+        return match opened.metadata()? {
+            meta if meta.is_file() => Ok(opened),
+            meta if meta.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            _ => laid_aside(opened),
+        };
+    }
+    laid_aside(io::stdin().lock())
+}
+
+fn laid_aside(mut from: impl Read) -> io::Result<File> {
+    let name = format!("ringpost-import-{}-{}", std::process::id(), now_ns());
+    let path = std::env::temp_dir().join(name);
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut aside = options.open(&path)?;
+    #[cfg(unix)]
+    fs::remove_file(&path)?;
+    io::copy(&mut from, &mut aside)?;
+    aside.rewind()?;
+    Ok(aside)
+}
+
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,231 @@
+//! `ringpost vault archive`, and whatever looks back: versions in archives, and what was the newest
+//! at a moment.
+//!
+//! A version in its place comes before the same one in an archive.
+
+use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::table::{Row, date};
+use super::{Vault, writer};
+use engine::vault::names::Item;
+use engine::vault::stamp::Stamp;
+use store::vault::months;
+use store::vault::note;
+use store::vault::versions::{self, VersionName};
+
+/// The beginning of time and its end.
+const EVER: (Stamp, Stamp) = (Stamp(0), Stamp(u64::MAX));
+
+/// Which version of an item is meant.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which<'a> {
+    /// The newest.
+    Newest,
+    /// The one whose name is this, or begins so.
+    Named(&'a str),
+    /// The one that was the newest at this moment.
+    At(Stamp),
+}
+
+impl Vault {
+    /// The bytes of a version, from wherever it is.
+    pub(super) fn bytes(
+        &self,
+        item: &Item,
+        which: Which<'_>,
+    ) -> Result<(VersionName, Vec<u8>), String> {
+        let never = || format!("nothing was ever kept of {item}");
+        let name = match which {
+            Which::Newest => *self.names(item)?.last().ok_or_else(never)?,
+            Which::Named(asked) => {
+                let mut names = self.names(item)?;
+                names.extend(self.archived(item, EVER)?);
+                names.sort_unstable();
+                names.dedup();
+                match names[..] {
+                    [] => return Err(never()),
+                    _ => chosen(item, &names, asked)?,
+                }
+            }
+            Which::At(at) => self
+                .newest_at(item, at)?
+                .ok_or_else(|| format!("nothing had been kept of {item} by {}", date(at)))?,
+        };
+        if name.gone {
+            return Err(format!(
+                "{item} was deleted on {}; `ringpost vault list {} --archived` shows older \
+                 versions",
+                date(name.stamp),
+                item.extension
+            ));
+        }
+        let bytes = self.read(item, name)?;
+        let gone = || format!("{name} of {item} was removed a moment ago; try again");
+        Ok((name, bytes.ok_or_else(gone)?))
+    }
+
+    fn read(&self, item: &Item, name: VersionName) -> Result<Option<Vec<u8>>, String> {
+        let vault = &self.policy.dir;
+        let dir = versions::open(vault, item).map_err(|why| self.trouble(&why))?;
+        let blob = dir.map(|dir| versions::read(&dir, name)).transpose();
+        if let Some(blob) = blob.map_err(|why| self.trouble(&why))?.flatten() {
+            return Ok(blob.as_slice().map(<[u8]>::to_vec));
+        }
+        months::read(vault, item, name).map_err(|why| self.trouble(&why))
+    }
+
+    /// The names of an item's versions in archives of the months from one moment to another, as
+    /// the names have them.
+    fn archived(&self, item: &Item, span: (Stamp, Stamp)) -> Result<Vec<VersionName>, String> {
+        let rows = months::list(&self.policy.dir, &item.extension, span);
+        let rows = rows.map_err(|why| self.trouble(&why))?;
+        Ok(rows.into_iter().filter(|row| row.0 == *item).map(|row| row.1).collect())
+    }
+
+    /// What was the newest of an item at a moment, which may be that there was nothing any more.
+    fn newest_at(&self, item: &Item, at: Stamp) -> Result<Option<VersionName>, String> {
+        let vault = &self.policy.dir;
+        let archived = months::notes(vault, item).map_err(|why| self.trouble(&why))?;
+        let dir = versions::open(vault, item).map_err(|why| self.trouble(&why))?;
+        let mut notes = dir.map(|dir| note::read(&dir)).unwrap_or_default();
+        let mut names = self.names(item)?;
+        for (name, noted) in archived {
+            names.push(name);
+            notes.extend(noted.map(|noted| (name.stamp, noted)));
+        }
+        names.sort_unstable();
+        names.dedup();
+        // A clock that was wrong once must not hide what was kept since.
+        let moments = note::moments(&names, &notes, clock());
+        let until = moments.iter().zip(&names).filter(|(moment, _)| **moment <= at);
+        Ok(until.max().map(|(_, name)| *name))
+    }
+
+    /// Adds the versions that are in archives alone, in order.
+    pub(super) fn add_archived(
+        &self,
+        extension: Option<&str>,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), String> {
+        let here: HashSet<_> = rows.iter().map(|row| (row.0.clone(), row.1)).collect();
+        let extensions = match extension {
+            Some(extension) => vec![extension.into()],
+            None => self.archived_extensions()?,
+        };
+        for extension in extensions {
+            let archived = months::list(&self.policy.dir, &extension, EVER);
+            let archived = archived.map_err(|why| self.trouble(&why))?.into_iter();
+            let only = archived.filter(|row| !here.contains(&(row.0.clone(), row.1)));
+            rows.extend(only.map(|(item, name, bytes)| (item, name, bytes, true)));
+        }
+        rows.sort_unstable();
+        Ok(())
+    }
+
+    fn archived_extensions(&self) -> Result<Vec<Box<str>>, String> {
+        months::extensions(&self.policy.dir).map_err(|why| self.trouble(&why))
+    }
+
+    /// Makes of every item what was the newest at a moment the newest again. What was not there
+    /// then stays as it is.
+    pub(super) fn restore_moment(&self, at: Stamp, dry_run: bool) -> Result<String, String> {
+        let mut items = self.items(None)?;
+        for extension in self.archived_extensions()? {
+            let rows = months::list(&self.policy.dir, &extension, (EVER.0, at));
+            let rows = rows.map_err(|why| self.trouble(&why))?;
+            items.extend(rows.into_iter().map(|row| row.0));
+        }
+        items.sort_unstable();
+        items.dedup();
+        let (mut restored, mut same, mut absent) = (0_u64, 0_u64, 0_u64);
+        let mut writer = writer();
+        for item in &items {
+            let then = self.newest_at(item, at)?.filter(|then| !then.gone);
+            let Some(then) = then else {
+                absent += 1;
+                continue;
+            };
+            let now = self.names(item)?.pop();
+            let bytes = self.read(item, then)?;
+            let newest = now.filter(|now| !now.gone).map(|now| self.read(item, now)).transpose()?;
+            if now == Some(then) || bytes.is_none() || newest.flatten() == bytes {
+                same += 1;
+                continue;
+            }
+            if !dry_run {
+                let added = writer.add(&self.policy, item, bytes.as_deref());
+                added.map_err(|why| {
+                    let why = self.trouble(&why);
+                    format!("{why}; {restored} were restored, and the same command goes on there")
+                })?;
+            }
+            restored += 1;
+        }
+        let are = if dry_run { "would be" } else { "are" };
+        Ok(format!(
+            "{restored} {are} again what they were on {}; {same} are so anyway, and {absent} had \
+             nothing then and stay as they are\n",
+            date(at)
+        ))
+    }
+
+    /// Gathers old versions.
+    pub(super) fn archive(&self) -> Result<String, String> {
+        if self.policy.archive.is_none() {
+            return Err(
+                "`archive` in [vault] is false, so old versions are removed, not gathered; \
+                        write archive = true"
+                    .into(),
+            );
+        }
+        let gathered = months::gather(&self.policy, clock(), || true);
+        match gathered.troubles[..] {
+            [] => Ok(format!("{gathered}\n")),
+            _ => Err(format!("{gathered}, but:\n{}", gathered.troubles.join("\n"))),
+        }
+    }
+}
+
+/// What the clock shows.
+fn clock() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Reads `2026-11-03T12:00`, with seconds or without, or the name of a version.
+pub(super) fn moment(text: &str) -> Result<Stamp, String> {
+    let plain = text.trim().trim_end_matches(['Z', 'z']).replacen([' ', 't'], "T", 1);
+    let seconds = match plain.len() {
+        16 => ":00",
+        _ => "",
+    };
+    let is_date = plain.len() + seconds.len() == "2026-11-03T12:00:00".len();
+    let marks = [(4, b'-'), (7, b'-'), (13, b':'), (16, b':')];
+    let whole = format!("{plain}{seconds}");
+    let has_marks = marks.iter().all(|(at, mark)| whole.as_bytes().get(*at) == Some(mark));
+    let digits = whole.replace(['-', ':'], "");
+    let read = match is_date && has_marks {
+        true => Stamp::parse(&format!("{digits}.000000000Z")),
+        false => Stamp::parse(text),
+    };
+    read.ok_or_else(|| format!("{text:?} is no moment; write it as 2026-11-03T12:00, in UTC"))
+}
+
+/// The version that is meant by a name, or by the beginning of one.
+fn chosen(item: &Item, names: &[VersionName], asked: &str) -> Result<VersionName, String> {
+    let matching: Vec<_> =
+        names.iter().filter(|name| name.to_string().starts_with(asked)).collect();
+    match matching[..] {
+        [one] => Ok(*one),
+        [] => Err(format!(
+            "{item} has no version {asked}; `ringpost vault list {} --archived` shows those that \
+             it has",
+            item.extension
+        )),
+        [first, .., last] => Err(format!(
+            "{asked} may be any of {} versions from {first} to {last}; give more of the name",
+            matching.len()
+        )),
+    }
+}

@@ -1,0 +1,300 @@
+//! TFTP over sockets: what came goes to the engine, what the engine wants sent goes to the kernel.
+//!
+//! Decides nothing but order and amounts: queues are drained before anything else, small files
+//! leave before firmware, and neither takes more than its share of a turn.
+
+use std::io;
+use std::net::{IpAddr, UdpSocket};
+use std::os::fd::AsFd;
+
+use mio::{Interest, Registry, Token};
+
+use crate::net::listener::allow_fragments;
+use crate::net::udp::{Inbox, Outbox, RECEIVE_BATCH};
+use crate::net::udp_errors;
+use engine::session::Turn;
+use engine::session::tftp::{Arrival, Engine, Lane, PortId, SendFault};
+use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
+
+/// Batches taken from one socket in a turn, at most: 4,096 datagrams.
+const RECEIVE_BATCHES_MAX: usize = 32;
+/// Bytes of firmware sent in a turn, from all sockets together. What comes in meanwhile, a small
+/// file's request among it, waits for no more than that.
+const BULK_BYTES_MAX: usize = 2 << 20;
+/// Bytes of firmware that one socket sends at a time, so that none waits for the whole of another.
+const BULK_BATCH_BYTES: usize = 256 << 10;
+
+/// One UDP socket of a worker.
+struct Port {
+    socket: mio::net::UdpSocket,
+    /// The kernel has said that something waits, and has not yet said that nothing does.
+    readable: bool,
+    /// The last try to read failed.
+    faulty: bool,
+    /// The kernel took no more; tried again in the next turn.
+    blocked: bool,
+    /// The only address that it is bound to, if there is one.
+    address: Option<IpAddr>,
+    /// Datagrams may leave in fragments, since some path was too narrow for them.
+    fragments: bool,
+    /// Datagrams that the kernel had dropped when it last told.
+    drops: u32,
+}
+
+/// The TFTP server of one worker with its sockets.
+pub struct Datagrams {
+    pub(super) engine: Engine,
+    ports: Vec<Port>,
+    /// The order in which sockets are read: those that answer first, so that a phone's last ACK is
+    /// known before its next request.
+    order: Vec<usize>,
+    /// The socket whose firmware was sent last.
+    bulk_next: usize,
+    inbox: Inbox,
+    outbox: Outbox,
+}
+
+impl Datagrams {
+    /// No sockets yet. `blksize_max` is the largest block that a phone may send, in bytes.
+    #[must_use]
+    pub fn new(blksize_max: u16) -> Self {
+        Datagrams {
+            engine: Engine::default(),
+            ports: Vec::new(),
+            order: Vec::new(),
+            bulk_next: 0,
+            inbox: Inbox::new(room_for(blksize_max)),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Makes room for larger blocks than before. Allocates, and so is for reloads alone.
+    pub fn fit(&mut self, blksize_max: u16) {
+        let room = room_for(blksize_max);
+        if self.inbox.datagram_bytes_max() < room {
+            self.inbox = Inbox::new(room);
+        }
+    }
+
+    /// Serves requests that come to `listener`; answers leave from `pool`, or from the same socket
+    /// where that is empty.
+    ///
+    /// # Errors
+    /// What the kernel says when a socket cannot be waited for.
+    pub fn listen(
+        &mut self,
+        listener: UdpSocket,
+        pool: Vec<UdpSocket>,
+        registry: &Registry,
+    ) -> io::Result<()> {
+        let asked = self.add(listener, registry)?;
+        let pool: io::Result<Vec<PortId>> =
+            pool.into_iter().map(|socket| self.add(socket, registry)).collect();
+        let pool = pool?;
+        self.order.splice(0..0, pool.iter().map(|port| usize::from(port.0)));
+        self.order.push(usize::from(asked.0));
+        let answers = if pool.is_empty() { vec![asked] } else { pool };
+        let numbers: Vec<_> = answers.iter().map(|port| (*port, self.number(*port))).collect();
+        self.engine.set_answers(asked, answers);
+        for (port, number) in numbers {
+            number.into_iter().for_each(|number| self.engine.set_number(port, number));
+        }
+        Ok(())
+    }
+
+    /// The number that a socket is bound to.
+    fn number(&self, port: PortId) -> Option<u16> {
+        Some(self.ports.get(usize::from(port.0))?.socket.local_addr().ok()?.port())
+    }
+
+    fn add(&mut self, socket: UdpSocket, registry: &Registry) -> io::Result<PortId> {
+        let place = self.ports.len();
+        let mut socket = mio::net::UdpSocket::from_std(socket);
+        let address = socket.local_addr()?.ip();
+        let address = Some(address).filter(|address| !address.is_unspecified());
+        registry.register(&mut socket, Token(place), Interest::READABLE)?;
+        self.ports.push(Port {
+            socket,
+            address,
+            faulty: false,
+            readable: true,
+            blocked: false,
+            fragments: false,
+            drops: 0,
+        });
+        u16::try_from(place).map(PortId).map_err(io::Error::other)
+    }
+
+    /// The kernel says that something waits at a socket.
+    pub fn note_readable(&mut self, place: usize) {
+        if let Some(port) = self.ports.get_mut(place) {
+            port.readable = true;
+        }
+    }
+
+    /// Whether the next turn has work without waiting for anything.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.ports.iter().any(|port| port.readable)
+            || self.places().any(|(place, port)| {
+                !self.ports[place].blocked
+                    && Lane::ALL.iter().any(|lane| self.engine.has_outgoing(port, *lane))
+            })
+    }
+
+    /// Whether a send waits for the kernel to have room.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.ports.iter().any(|port| port.blocked)
+    }
+
+    /// Takes what waits at the sockets.
+    pub fn receive(&mut self, turn: &mut Turn<'_>) {
+        for at in 0..self.order.len() {
+            let place = self.order[at];
+            for _ in 0..RECEIVE_BATCHES_MAX {
+                if !self.ports[place].readable {
+                    break;
+                }
+                self.receive_batch(place, turn);
+            }
+        }
+    }
+
+    fn receive_batch(&mut self, place: usize, turn: &mut Turn<'_>) {
+        let port = &mut self.ports[place];
+        let count = match self.inbox.receive(port.socket.as_fd()) {
+            Ok(count) => count,
+            Err(fault) => {
+                // A fault other than emptiness is that of an earlier send, told once: the next call
+                // gets on. One that lasts must not keep the worker turning for nothing.
+                let told = fault.kind() != io::ErrorKind::WouldBlock;
+                let taken = told && self.take_errors(place, turn);
+                let port = &mut self.ports[place];
+                port.readable = taken || (told && !port.faulty);
+                port.faulty = told && !taken;
+                return;
+            }
+        };
+        port.faulty = false;
+        // Fewer than asked for: the queue is empty, and the kernel will tell when it is not.
+        port.readable = count == RECEIVE_BATCH;
+        for index in 0..count {
+            let Some(datagram) = self.inbox.datagram(index) else {
+                turn.counters.tftp_malformed.up();
+                continue;
+            };
+            if let Some(drops) = datagram.drops {
+                turn.counters.kernel_drops.add(u64::from(drops.wrapping_sub(port.drops)));
+                port.drops = drops;
+            }
+            let arrival = Arrival {
+                port: PortId(place as u16),
+                peer: datagram.peer,
+                to: datagram.to,
+                from: datagram.from.or(port.address),
+                interface: datagram.interface,
+                bytes: datagram.bytes,
+            };
+            self.engine.handle_datagram(arrival, turn);
+        }
+    }
+
+    /// Takes what the network has said of earlier sends; whether there was anything.
+    fn take_errors(&mut self, place: usize, turn: &mut Turn<'_>) -> bool {
+        let (port, engine) = (&self.ports[place], &mut self.engine);
+        udp_errors::drain(port.socket.as_fd(), |peer| {
+            engine.handle_unreachable(PortId(place as u16), peer, turn);
+        })
+    }
+
+    /// Sends what is due: lone packets and small files whole, then a bounded part of the rest.
+    pub fn send(&mut self, turn: &mut Turn<'_>) {
+        for port in &mut self.ports {
+            port.blocked = false;
+        }
+        for lane in [Lane::Replies, Lane::Prompt] {
+            for place in 0..self.ports.len() {
+                while self.send_batch(place, lane, usize::MAX, turn).is_some() {}
+            }
+        }
+        let (mut left, mut idle) = (BULK_BYTES_MAX, 0);
+        while left > 0 && idle < self.ports.len() {
+            self.bulk_next = (self.bulk_next + 1) % self.ports.len();
+            let sent = self.send_batch(self.bulk_next, Lane::Bulk, BULK_BATCH_BYTES, turn);
+            idle = if sent.is_some() { 0 } else { idle + 1 };
+            left = left.saturating_sub(sent.unwrap_or_default());
+        }
+    }
+
+    /// Tells phones that their transfers are over, for the last time.
+    pub fn send_last(&mut self, turn: &mut Turn<'_>) {
+        for place in 0..self.ports.len() {
+            self.ports[place].blocked = false;
+            while self.send_batch(place, Lane::Replies, usize::MAX, turn).is_some() {}
+        }
+    }
+
+    /// Sends one batch of a lane, but no new send once `bytes_max` is passed; says how many bytes
+    /// that were, if there may be more.
+    fn send_batch(
+        &mut self,
+        place: usize,
+        lane: Lane,
+        bytes_max: usize,
+        turn: &mut Turn<'_>,
+    ) -> Option<usize> {
+        let id = PortId(place as u16);
+        let port = &mut self.ports[place];
+        if port.blocked || !self.engine.has_outgoing(id, lane) {
+            return None;
+        }
+        let mut bytes = 0;
+        let transmits = self.engine.outgoing(id, lane).take_while(|transmit| {
+            let room = bytes < bytes_max;
+            bytes += transmit.payload.bytes();
+            room
+        });
+        let sent = self.outbox.send(port.socket.as_fd(), transmits, port.address.is_some());
+        if sent.count == 0 && sent.fault.is_none() {
+            // All that stood in the lane has ended meanwhile.
+            self.engine.sweep(id, lane);
+            return None;
+        }
+        self.engine.handle_transmitted(id, lane, sent.count, turn);
+        let Some(fault) = sent.fault else { return Some(bytes) };
+        let told = self.take_errors(place, turn);
+        match fault.raw_os_error() {
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
+                turn.counters.send_would_block.up();
+                self.ports[place].blocked = true;
+                None
+            }
+            Some(libc::EINTR) => Some(0),
+            Some(libc::EMSGSIZE) if !self.ports[place].fragments => {
+                let port = &mut self.ports[place];
+                port.fragments = true;
+                allow_fragments(port.socket.as_fd()).ok().map(|()| 0)
+            }
+            Some(libc::EFAULT) => {
+                self.engine.handle_send_fault(id, lane, SendFault::FileCut, turn);
+                Some(0)
+            }
+            // What was told of another send.
+            Some(_) if told => Some(0),
+            Some(_) | None => {
+                self.engine.handle_send_fault(id, lane, SendFault::Refused, turn);
+                Some(0)
+            }
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = (usize, PortId)> {
+        (0..self.ports.len()).map(|place| (place, PortId(place as u16)))
+    }
+}
+
+/// Bytes of the longest datagram that may come: DATA of this size, or a request with a long tail.
+fn room_for(blksize_max: u16) -> usize {
+    usize::from(blksize_max).max(REQUEST_BYTES_MAX * 2) + DATA_HEADER_BYTES
+}

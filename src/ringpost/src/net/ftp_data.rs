@@ -1,0 +1,371 @@
+//! The doors of FTP: ports at which a data connection is awaited, and connections that this side
+//! makes; and the sockets that phones are asked by SNMP with.
+//!
+//! Lets in what the machine says, once, and nobody else; decides nothing.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::net::listener::enlarge;
+use crate::net::orphans::SocketTerms;
+use crate::net::stream::{StreamListener, Streams, TOKENS_MAX};
+use engine::session::ftp::limits::FtpPolicy;
+use engine::session::ftp::{Door, Engine};
+use engine::session::stream::{ConnectionId, Connections as _, DialFault};
+use engine::session::{DataFault, Turn};
+use wire::snmp::MESSAGE_BYTES_MAX;
+use wire::time::Instant;
+
+/// Ports that are tried before none is said to be free.
+const TRIES_MAX: usize = 64;
+/// Connections that may wait at a door: one is let in, and strangers do not keep it out.
+const BACKLOG: i32 = 8;
+/// How often in a turn what was done may lead to more; the rest is for the next turn.
+const ROUNDS_MAX: usize = 16;
+/// Strangers who are turned away at a door in one turn.
+const STRANGERS_MAX: usize = 16;
+/// Answers of phones taken in a turn.
+const ANSWERS_MAX: usize = 4_096;
+/// Questions that leave in a turn, at most.
+const ASKS_MAX: usize = 2_048;
+/// Room for answers that wait to be read, in bytes; the kernel may give less.
+const ANSWERS_BYTES: usize = 4 << 20;
+/// What an answer takes of it, with the kernel's own bookkeeping.
+const ANSWER_BYTES: usize = 2_048;
+
+/// A port at which a data connection is awaited.
+struct Awaited {
+    data: ConnectionId,
+    socket: TcpListener,
+}
+
+/// The FTP server of one worker with its sockets.
+pub struct Ftp {
+    pub(super) streams: Streams<Engine>,
+    /// The first token of the doors.
+    tokens: usize,
+    /// By the row of their data connection.
+    doors: HashMap<u32, Awaited>,
+    /// Doors with news.
+    knocked: Vec<u32>,
+    passive_ports: RangeInclusive<u16>,
+    active_port: u16,
+    /// Where the next port is looked for.
+    random: u64,
+    /// By IPv4 and by IPv6; absent where the host has none.
+    askers: [Option<UdpSocket>; 2],
+    /// Questions that leave in one turn: no more than their answers find room until the next.
+    asks_max: usize,
+    /// The kernel has told of answers.
+    answered: bool,
+    room: Box<[u8]>,
+    registry: Registry,
+}
+
+impl Ftp {
+    /// Serves what comes to these sockets. Tokens from `tokens` on, of three times [`TOKENS_MAX`],
+    /// are theirs.
+    ///
+    /// # Errors
+    /// What the kernel says when a socket cannot be waited for.
+    pub fn new(
+        tokens: usize,
+        listeners: Vec<StreamListener>,
+        registry: Registry,
+    ) -> io::Result<Self> {
+        let asks = !listeners.is_empty();
+        for listener in &listeners {
+            // Clients send the last byte of ABOR as urgent; connections have this from their
+            // listener.
+            SockRef::from(&listener.socket).set_out_of_band_inline(true)?;
+        }
+        let streams = Streams::new(Engine::default(), tokens, listeners, registry.try_clone()?)?;
+        let (mut askers, mut asks_max) = ([None, None], ASKS_MAX);
+        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+        for (place, ip) in any.into_iter().enumerate().filter(|_| asks) {
+            // A host without IPv6 asks nobody by it.
+            let Ok(mut socket) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
+            let token = Token(tokens + 2 * TOKENS_MAX + place);
+            let room_bytes = enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
+            asks_max = asks_max.min(room_bytes / ANSWER_BYTES);
+            registry.register(&mut socket, token, Interest::READABLE)?;
+            askers[place] = Some(socket);
+        }
+        Ok(Ftp {
+            streams,
+            tokens,
+            doors: HashMap::new(),
+            knocked: Vec::new(),
+            passive_ports: 0..=0,
+            active_port: 0,
+            random: 0,
+            askers,
+            asks_max,
+            answered: false,
+            room: vec![0; MESSAGE_BYTES_MAX + 1].into_boxed_slice(),
+            registry,
+        })
+    }
+
+    /// Takes new settings.
+    pub fn adopt(&mut self, policy: &FtpPolicy) {
+        self.passive_ports = policy.passive_ports.clone();
+        self.active_port = policy.active_port;
+        let silence_max = policy.limits.stall_timeout;
+        self.streams.adopt(SocketTerms { silence_max, ..SocketTerms::default() });
+        self.streams.engine.adopt(policy);
+    }
+
+    /// Whether a token is that of one of these sockets.
+    #[must_use]
+    pub fn owns(&self, token: Token) -> bool {
+        (self.tokens..self.tokens + 3 * TOKENS_MAX).contains(&token.0)
+    }
+
+    /// The kernel has news of a socket.
+    pub fn note(&mut self, event: &Event) {
+        if self.streams.owns(event.token()) {
+            return self.streams.note(event);
+        }
+        match (event.token().0 - self.tokens - TOKENS_MAX).checked_sub(TOKENS_MAX) {
+            Some(_) => self.answered = true,
+            None => self.knocked.push((event.token().0 - self.tokens - TOKENS_MAX) as u32),
+        }
+    }
+
+    /// Whether the next turn has work without waiting for anything.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.answered || self.streams.is_busy()
+    }
+
+    /// When to turn again at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.streams.poll_timeout()
+    }
+
+    /// Takes phones' answers, data connections, new sessions, and what came on those that are
+    /// there.
+    pub fn receive(&mut self, turn: &mut Turn<'_>) {
+        if std::mem::take(&mut self.answered) {
+            self.hear(turn);
+        }
+        for row in std::mem::take(&mut self.knocked) {
+            self.let_in(row, turn);
+        }
+        self.streams.receive(turn);
+    }
+
+    /// Goes on with what others have answered, sends a bounded part of what is large, and asks
+    /// phones.
+    pub fn send(&mut self, turn: &mut Turn<'_>) {
+        for _ in 0..ROUNDS_MAX {
+            self.streams.engine.resume(turn);
+            while let Some(door) = self.streams.engine.poll_door() {
+                self.open(door, turn);
+            }
+            self.streams.send(turn);
+            if !self.streams.engine.has_ready() {
+                break;
+            }
+        }
+        self.ask(turn);
+    }
+
+    fn open(&mut self, door: Door, turn: &mut Turn<'_>) {
+        match door {
+            Door::Await { data, control } => {
+                let at = self.streams.local_address(control);
+                let result = at.ok_or(DataFault::NoSocket);
+                let result = result.and_then(|at| self.await_at(data, at));
+                self.streams.engine.handle_awaited(data, result, turn);
+            }
+            Door::Dial { data, control, to } => {
+                let Some(listener) = self.streams.engine.listener_of(data) else { return };
+                let from = self.streams.local_address(control);
+                let from = from.map(|local| beside(local, self.active_port));
+                match from.map(|from| dial(plain(from), plain(on_link_of(to, from)))) {
+                    Some(Ok(stream)) => self.streams.insert(data, listener, stream, true),
+                    Some(Err(_)) | None => {
+                        let fault = DialFault::Other;
+                        self.streams.engine.handle_dialed(data, Err(fault), turn);
+                        self.streams.engine.handle_closed(data, turn);
+                    }
+                }
+            }
+            Door::Shut { data } => {
+                if self.doors.get(&data.row).is_some_and(|door| door.data == data) {
+                    self.doors.remove(&data.row);
+                }
+            }
+        }
+    }
+
+    /// Listens at a free port of the range, from a random one on: it is not to be guessed.
+    fn await_at(&mut self, data: ConnectionId, local: SocketAddr) -> Result<SocketAddr, DataFault> {
+        let (low, high) = (*self.passive_ports.start(), *self.passive_ports.end());
+        let count = u64::from(high - low) + 1;
+        let mut seed = [0; 8];
+        if getrandom(&mut seed) {
+            self.random = u64::from_le_bytes(seed);
+        }
+        for _ in 0..TRIES_MAX {
+            self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let port = low + ((self.random >> 33) % count) as u16;
+            let at = beside(local, port);
+            match listen(at) {
+                Ok(mut socket) => {
+                    let token = Token(self.tokens + TOKENS_MAX + data.row as usize);
+                    let watched = self.registry.register(&mut socket, token, Interest::READABLE);
+                    watched.map_err(|_| DataFault::NoSocket)?;
+                    self.doors.insert(data.row, Awaited { data, socket });
+                    return Ok(at);
+                }
+                Err(fault) if fault.kind() == io::ErrorKind::AddrInUse => {}
+                Err(_) => return Err(DataFault::NoSocket),
+            }
+        }
+        Err(DataFault::NoPort)
+    }
+
+    /// Somebody knocks at a door: the client of its session is let in, and the door closed.
+    fn let_in(&mut self, row: u32, turn: &mut Turn<'_>) {
+        for _ in 0..STRANGERS_MAX {
+            let Some(door) = self.doors.get(&row) else { return };
+            let data = door.data;
+            let (stream, peer) = match door.socket.accept() {
+                Ok(accepted) => accepted,
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return,
+                // No descriptor left, perhaps: there may be one later.
+                Err(_) => break,
+            };
+            let engine = &mut self.streams.engine;
+            let Some(listener) = engine.listener_of(data) else {
+                self.doors.remove(&row);
+                return;
+            };
+            if engine.handle_data_connected(data, peer, turn) {
+                self.doors.remove(&row);
+                self.streams.insert(data, listener, stream, false);
+                return;
+            }
+        }
+        self.knocked.push(row);
+    }
+
+    /// Hears what phones say of themselves.
+    fn hear(&mut self, turn: &mut Turn<'_>) {
+        for socket in self.askers.iter().flatten() {
+            for taken in 0.. {
+                // What is left is told of by nobody any more.
+                self.answered |= taken == ANSWERS_MAX;
+                if taken == ANSWERS_MAX {
+                    break;
+                }
+                let Ok((bytes, from)) = socket.recv_from(&mut self.room) else { break };
+                let queries = &mut self.streams.engine.queries;
+                queries.handle_datagram(from, &self.room[..bytes], turn.counters, turn.now);
+            }
+        }
+        self.streams.engine.handle_passports(turn);
+    }
+
+    /// Asks phones who they are.
+    fn ask(&mut self, turn: &mut Turn<'_>) {
+        let queries = &mut self.streams.engine.queries;
+        for _ in 0..self.asks_max {
+            let Some((phone, bytes)) = queries.poll_send(turn.counters, turn.now) else { break };
+            let Some(socket) = &self.askers[usize::from(phone.is_ipv6())] else { continue };
+            match socket.send_to(bytes, phone) {
+                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
+                    queries.handle_blocked(turn.now);
+                    break;
+                }
+                // Whoever cannot be reached does not answer either.
+                Ok(_) | Err(_) => {}
+            }
+        }
+        self.streams.engine.handle_passports(turn);
+    }
+}
+
+fn getrandom(into: &mut [u8]) -> bool {
+    aws_lc_rs::rand::fill(into).is_ok()
+}
+
+/// Another port of the same address, on the same link.
+fn beside(mut local: SocketAddr, port: u16) -> SocketAddr {
+    local.set_port(port);
+    local
+}
+
+/// An address as it is reached from there: one of a link alone means nothing without the link.
+fn on_link_of(mut to: SocketAddr, local: SocketAddr) -> SocketAddr {
+    if let (SocketAddr::V6(to), SocketAddr::V6(local)) = (&mut to, local) {
+        to.set_scope_id(local.scope_id());
+    }
+    to
+}
+
+/// An address of IPv4 in its own spelling.
+fn plain(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
+
+fn listen(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(at), Type::STREAM, Some(Protocol::TCP))?;
+    if at.is_ipv6() {
+        socket.set_only_v6(matches!(at.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none()))?;
+    }
+    // A port that a connection before has used is free again at once.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+fn dial(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
+    // Many connections may leave from one port, to different clients.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&from.into())?;
+    match socket.connect(&to.into()) {
+        Err(fault) if fault.raw_os_error() != Some(libc::EINPROGRESS) => return Err(fault),
+        Ok(()) | Err(_) => {}
+    }
+    socket.set_tcp_nodelay(true)?;
+    Ok(TcpStream::from_std(socket.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_data_connection_stays_on_the_link_of_its_session() {
+        let local = address("[fe80::1%3]:21");
+        assert_eq!(beside(local, 50_000), address("[fe80::1%3]:50000"));
+        assert_eq!(on_link_of(address("[fe80::9]:2000"), local), address("[fe80::9%3]:2000"));
+        let mapped = address("[::ffff:10.0.0.1]:21");
+        assert_eq!(plain(beside(mapped, 0)), address("10.0.0.1:0"));
+        let phone = address("10.0.0.2:2000");
+        assert_eq!(plain(on_link_of(phone, mapped)), phone);
+    }
+}

@@ -1,0 +1,474 @@
+//! Sockets: bound once, one per worker, set up so that nothing is lost before it is read.
+//!
+//! Binds and sets options; never reads or writes. A refusal of the system becomes a sentence that
+//! says what to do.
+
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::net::{steer, udp, udp_errors};
+use engine::session;
+
+/// Sockets that answer requests of one listener, per worker, where a pool is wanted.
+pub const POOL_PORTS: usize = 3;
+/// Connections of one worker's listener that may wait to be accepted: what a mass reboot brings
+/// before the worker turns again.
+pub const BACKLOG: i32 = 4_096;
+/// Where the kernel says how many of them it allows.
+const BACKLOG_MAX_FILE: &str = "/proc/sys/net/core/somaxconn";
+
+/// Which port answers come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnswerPorts {
+    /// A few sockets with ports of the kernel's choice.
+    Pool,
+    /// The port that was asked.
+    Single,
+    /// A few sockets with ports of this range.
+    Range(RangeInclusive<u16>),
+}
+
+/// A listener could not be made, and the daemon cannot go on without it.
+#[derive(Debug)]
+pub struct ListenError {
+    /// What was to be spoken there.
+    pub protocol: session::Protocol,
+    /// The address that was wanted.
+    pub address: SocketAddr,
+    /// What the system said.
+    pub cause: io::Error,
+}
+
+impl ListenError {
+    /// Whether the address asks for IPv6 in general, and this host has none.
+    #[must_use]
+    pub fn lacks_ipv6(&self) -> bool {
+        let general = self.address.ip().is_unspecified() || self.address.ip().is_loopback();
+        let absent = self.cause.raw_os_error() == Some(libc::EAFNOSUPPORT)
+            || self.cause.kind() == io::ErrorKind::AddrNotAvailable;
+        self.address.is_ipv6() && general && absent
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ListenError { protocol, address, cause } = self;
+        let name = protocol.name().to_ascii_uppercase();
+        write!(f, "cannot listen for {name} on {address}: ")?;
+        let kind = cause.kind();
+        if kind == io::ErrorKind::AddrInUse {
+            write!(f, "another program has this port")
+        } else if kind == io::ErrorKind::PermissionDenied {
+            write!(
+                f,
+                "ports below 1024 need a privilege; start as root with `user` set in the \
+                 configuration, let systemd give AmbientCapabilities=CAP_NET_BIND_SERVICE, or run \
+                 `setcap cap_net_bind_service=+ep` on the program"
+            )
+        } else if kind == io::ErrorKind::AddrNotAvailable {
+            write!(f, "this host does not have the address; see `ip addr`, or listen on 0.0.0.0")
+        } else {
+            write!(f, "{cause}")
+        }
+    }
+}
+
+/// One listener, bound for every worker.
+#[derive(Debug)]
+pub struct UdpListener {
+    /// The address as bound, with the port that the kernel chose if 0 was asked.
+    pub address: SocketAddr,
+    /// For each worker: the socket for requests, and those that answer (none: the same one).
+    pub workers: Vec<(UdpSocket, Vec<UdpSocket>)>,
+    /// Receive buffer in bytes that the kernel granted, if it is less than what was asked.
+    pub short_buffer: Option<usize>,
+}
+
+/// Binds one address for all workers.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn bind_udp(
+    address: SocketAddr,
+    workers: usize,
+    answers: &AnswerPorts,
+    receive_buffer_bytes: usize,
+) -> Result<UdpListener, ListenError> {
+    let error = |cause| ListenError { protocol: session::Protocol::Tftp, address, cause };
+    let asked = Wish { address, shared: false, receive_buffer_bytes };
+    // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
+    // make sure that nobody is there.
+    let (probe, _) = bind_one(&asked).map_err(error)?;
+    let address = probe.local_addr().map_err(error)?;
+    drop(probe);
+    let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
+    for worker in 0..workers {
+        let (socket, granted) =
+            bind_one(&Wish { address, shared: true, ..asked }).map_err(error)?;
+        if granted < receive_buffer_bytes {
+            listener.short_buffer = Some(granted);
+        }
+        let pool = bind_pool(worker, workers, address.ip(), answers, receive_buffer_bytes);
+        listener.workers.push((socket, pool.map_err(error)?));
+    }
+    if let Some((first, _)) = listener.workers.first() {
+        let steered = steer::steer_by_client(first.as_fd(), workers as u32, address.is_ipv6());
+        // Without it the kernel spreads by address and port. Session control then counts a phone
+        // once per worker, which is a looser limit but serves everybody.
+        if let Err(cause) = steered {
+            tracing::warn!(%address, %cause, "cannot steer phones to workers by address");
+        }
+    }
+    Ok(listener)
+}
+
+/// Takes sockets that the service manager has bound. They cannot be steered, so that each goes to
+/// one worker alone.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn bind_inherited(
+    given: Vec<UdpSocket>,
+    address: SocketAddr,
+    workers: usize,
+    answers: &AnswerPorts,
+    receive_buffer_bytes: usize,
+) -> Result<UdpListener, ListenError> {
+    let error = |cause| ListenError { protocol: session::Protocol::Tftp, address, cause };
+    let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
+    for (worker, socket) in given.into_iter().take(workers).enumerate() {
+        let socket = Socket::from(socket);
+        let granted = prepare(&socket, address, receive_buffer_bytes).map_err(error)?;
+        if granted < receive_buffer_bytes {
+            listener.short_buffer = Some(granted);
+        }
+        let pool = bind_pool(worker, workers, address.ip(), answers, receive_buffer_bytes);
+        listener.workers.push((socket.into(), pool.map_err(error)?));
+    }
+    Ok(listener)
+}
+
+/// One listener for connections, bound for every worker.
+#[derive(Debug)]
+pub struct TcpListeners {
+    /// The address as bound, with the port that the kernel chose if 0 was asked.
+    pub address: SocketAddr,
+    /// One for each worker, not blocking.
+    pub workers: Vec<TcpListener>,
+    /// Connections that may wait to be accepted, if the kernel allows fewer than [`BACKLOG`].
+    pub short_backlog: Option<i32>,
+}
+
+/// Binds one address for the connections of all workers: a phone meets the same one always.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn bind_tcp(
+    address: SocketAddr,
+    workers: usize,
+    protocol: session::Protocol,
+) -> Result<TcpListeners, ListenError> {
+    let error = |cause| ListenError { protocol, address, cause };
+    // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
+    // make sure that nobody is there.
+    let probe = bind_stream(address, false).map_err(error)?;
+    let bound = probe.local_addr().map_err(error)?;
+    let bound = bound.as_socket().unwrap_or(address);
+    drop(probe);
+    let mut listeners = Vec::new();
+    for _ in 0..workers {
+        let socket = bind_stream(bound, true).map_err(error)?;
+        socket.listen(BACKLOG).map_err(error)?;
+        listeners.push(socket.into());
+    }
+    Ok(steered(bound, listeners))
+}
+
+/// Takes listeners that the service manager has bound, one for each worker.
+///
+/// # Errors
+/// [`ListenError`] with what to do.
+pub fn take_tcp(
+    given: Vec<TcpListener>,
+    address: SocketAddr,
+    workers: usize,
+    protocol: session::Protocol,
+) -> Result<TcpListeners, ListenError> {
+    for listener in &given {
+        let ready = listener.set_nonblocking(true);
+        ready.map_err(|cause| ListenError { protocol, address, cause })?;
+    }
+    Ok(steered(address, given.into_iter().take(workers).collect()))
+}
+
+fn steered(address: SocketAddr, workers: Vec<TcpListener>) -> TcpListeners {
+    if let [first, _, ..] = workers.as_slice() {
+        let count = workers.len() as u32;
+        // Without it the kernel spreads by address and port, which is a looser session control.
+        if let Err(cause) = steer::steer_by_client(first.as_fd(), count, address.is_ipv6()) {
+            tracing::warn!(%address, %cause, "cannot steer phones to workers by address");
+        }
+    }
+    let allowed = std::fs::read_to_string(BACKLOG_MAX_FILE).ok();
+    let allowed = allowed.and_then(|text| text.trim().parse().ok());
+    TcpListeners { address, workers, short_backlog: allowed.filter(|most| *most < BACKLOG) }
+}
+
+/// Binds one socket for connections, and does not listen yet.
+fn bind_stream(address: SocketAddr, shared: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // IPv4 has listeners of its own; one socket for both would blur which address was asked.
+        socket.set_only_v6(true)?;
+    }
+    // Connections of a server that has just ended must not keep the next from starting.
+    socket.set_reuse_address(true)?;
+    if shared {
+        socket.set_reuse_port(true)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn bind_pool(
+    worker: usize,
+    workers: usize,
+    ip: IpAddr,
+    answers: &AnswerPorts,
+    receive_buffer_bytes: usize,
+) -> io::Result<Vec<UdpSocket>> {
+    let wish =
+        |port| Wish { address: SocketAddr::new(ip, port), shared: false, receive_buffer_bytes };
+    match answers {
+        AnswerPorts::Single => Ok(Vec::new()),
+        AnswerPorts::Pool => {
+            (0..POOL_PORTS).map(|_| bind_one(&wish(0)).map(|(socket, _)| socket)).collect()
+        }
+        AnswerPorts::Range(ports) => {
+            let own = ports.clone().skip(worker).step_by(workers);
+            let free = own.filter_map(|port| bind_one(&wish(port)).ok());
+            let pool: Vec<UdpSocket> = free.map(|(socket, _)| socket).take(POOL_PORTS).collect();
+            if pool.is_empty() {
+                return Err(io::Error::other(format!(
+                    "no free port for worker {worker} in the range {}-{}; widen `ports`",
+                    ports.start(),
+                    ports.end()
+                )));
+            }
+            Ok(pool)
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Wish {
+    address: SocketAddr,
+    /// Whether other workers bind the same address.
+    shared: bool,
+    receive_buffer_bytes: usize,
+}
+
+/// Binds one socket; says how large its receive buffer became.
+fn bind_one(wish: &Wish) -> io::Result<(UdpSocket, usize)> {
+    let socket = Socket::new(Domain::for_address(wish.address), Type::DGRAM, Some(Protocol::UDP))?;
+    if wish.address.is_ipv6() {
+        // IPv4 has listeners of its own; one socket for both would blur which address was asked.
+        socket.set_only_v6(true)?;
+    }
+    if wish.shared {
+        socket.set_reuse_port(true)?;
+    }
+    let granted = prepare(&socket, wish.address, wish.receive_buffer_bytes)?;
+    socket.bind(&wish.address.into())?;
+    Ok((socket.into(), granted))
+}
+
+/// Sets what every socket of ours needs; says how large its receive buffer became.
+fn prepare(socket: &Socket, address: SocketAddr, buffer_bytes: usize) -> io::Result<usize> {
+    socket.set_nonblocking(true)?;
+    let (level, option) = match address {
+        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+    };
+    udp::set_option(socket.as_fd(), level, option, 1)?;
+    udp::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
+    udp_errors::enable(socket.as_fd(), address)?;
+    if address.is_ipv4() {
+        udp::set_option(socket.as_fd(), level, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
+    }
+    enlarge(socket, buffer_bytes)
+}
+
+/// Lets a socket send fragments from now on. Until then packets are never cut, which spares the
+/// kernel a unique number for each; where a path turns out narrower than its interface, phones
+/// behind it must be served all the same.
+///
+/// # Errors
+/// What the kernel says.
+pub fn allow_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let (level, option) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+    udp::set_option(socket, level, option, libc::IP_PMTUDISC_WANT)
+}
+
+/// Makes the buffers large: a mass reboot is lost in the kernel before any code runs, if at all.
+/// Says how many bytes may wait to be read.
+///
+/// # Errors
+/// What the kernel says.
+pub fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
+    let wanted = i32::try_from(bytes).unwrap_or(i32::MAX);
+    let fd = socket.as_fd();
+    if udp::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    if udp::set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted).is_err() {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    // The kernel doubles what it is asked for, to have room for its own bookkeeping.
+    Ok(socket.recv_buffer_size()? / 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: &str = "127.0.0.1:0";
+
+    #[test]
+    fn a_second_instance_is_told_that_the_port_is_taken() {
+        let first = bind_udp(ANY.parse().unwrap(), 2, &AnswerPorts::Single, 65_536).unwrap();
+        let again = bind_udp(first.address, 2, &AnswerPorts::Single, 65_536).unwrap_err();
+        assert_eq!(again.cause.kind(), io::ErrorKind::AddrInUse);
+        assert!(again.to_string().contains("another program has this port"), "{again}");
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_and_a_pool_of_its_own() {
+        let bound = bind_udp(ANY.parse().unwrap(), 3, &AnswerPorts::Pool, 65_536).unwrap();
+        assert_eq!(bound.workers.len(), 3);
+        let mut ports: Vec<u16> = bound
+            .workers
+            .iter()
+            .flat_map(|(_, pool)| pool)
+            .map(|socket| socket.local_addr().unwrap().port())
+            .collect();
+        ports.sort_unstable();
+        ports.dedup();
+        assert_eq!(ports.len(), 3 * POOL_PORTS);
+    }
+
+    #[test]
+    fn a_host_without_ipv6_is_told_from_one_without_an_address() {
+        let lacks = |address: &str, code| {
+            let cause = io::Error::from_raw_os_error(code);
+            let (protocol, address) = (session::Protocol::Tftp, address.parse().unwrap());
+            ListenError { protocol, address, cause }.lacks_ipv6()
+        };
+        assert!(lacks("[::1]:69", libc::EADDRNOTAVAIL) && lacks("[::]:69", libc::EAFNOSUPPORT));
+        assert!(!lacks("[fe80::1]:69", libc::EADDRNOTAVAIL));
+        assert!(!lacks("127.0.0.1:69", libc::EADDRNOTAVAIL));
+        assert!(!lacks("[::]:69", libc::EADDRINUSE));
+    }
+
+    #[test]
+    fn an_address_that_this_host_lacks_is_told_in_words() {
+        let error = bind_udp("192.0.2.1:0".parse().unwrap(), 1, &AnswerPorts::Pool, 65_536);
+        assert!(error.unwrap_err().to_string().contains("does not have the address"));
+    }
+
+    #[test]
+    fn a_phone_meets_the_same_worker_from_any_port() {
+        let bound = bind_udp(ANY.parse().unwrap(), 2, &AnswerPorts::Single, 65_536).unwrap();
+        for phone in ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.3.2.1"] {
+            for _ in 0..20 {
+                let socket = UdpSocket::bind((phone, 0)).unwrap();
+                socket.send_to(b"x", bound.address).unwrap();
+            }
+            let counts: Vec<usize> =
+                bound.workers.iter().map(|(socket, _)| count_waiting(socket)).collect();
+            assert!(counts.contains(&20) && counts.contains(&0), "{phone}: {counts:?}");
+        }
+    }
+
+    fn count_waiting(socket: &UdpSocket) -> usize {
+        let mut buffer = [0; 16];
+        std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
+    }
+
+    const HTTP: session::Protocol = session::Protocol::Http;
+
+    #[test]
+    fn a_second_instance_is_told_that_the_tcp_port_is_taken() {
+        for any in [ANY, "[::1]:0"] {
+            let first = bind_tcp(any.parse().unwrap(), 2, HTTP).unwrap();
+            let again = bind_tcp(first.address, 2, HTTP).unwrap_err();
+            assert_eq!(again.cause.kind(), io::ErrorKind::AddrInUse);
+            let start = format!("cannot listen for HTTP on {}: another program has", first.address);
+            assert!(again.to_string().starts_with(&start), "{again}");
+        }
+    }
+
+    #[test]
+    fn a_port_can_be_bound_again_while_its_last_connections_linger() {
+        let first = bind_tcp(ANY.parse().unwrap(), 1, HTTP).unwrap();
+        let client = std::net::TcpStream::connect(first.address).unwrap();
+        // Whoever closes first is the one whose end lingers.
+        drop(accept(&first.workers[0]).unwrap());
+        let address = first.address;
+        drop(first);
+        drop(client);
+        bind_tcp(address, 2, HTTP).unwrap();
+    }
+
+    #[test]
+    fn the_same_port_of_both_address_families_is_no_clash() {
+        let v4 = bind_tcp("0.0.0.0:0".parse().unwrap(), 2, HTTP).unwrap();
+        let v6 = SocketAddr::new("::".parse().unwrap(), v4.address.port());
+        bind_tcp(v6, 2, session::Protocol::Https).unwrap();
+    }
+
+    #[test]
+    fn a_phone_connects_to_the_same_worker_from_any_port() {
+        let bound = bind_tcp(ANY.parse().unwrap(), 2, HTTP).unwrap();
+        let mut met = [false; 2];
+        for phone in ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.3.2.1"] {
+            let clients: Vec<_> = (0..20).map(|_| connect(phone, bound.address)).collect();
+            let counts: Vec<usize> = bound
+                .workers
+                .iter()
+                .map(|listener| std::iter::from_fn(|| accept(listener)).count())
+                .collect();
+            assert!(counts.contains(&20) && counts.contains(&0), "{phone}: {counts:?}");
+            met[usize::from(counts[1] == clients.len())] = true;
+        }
+        assert_eq!(met, [true, true], "no worker is left without phones");
+    }
+
+    #[test]
+    fn listeners_of_the_service_manager_go_to_a_worker_each() {
+        let given = || bind_tcp(ANY.parse().unwrap(), 3, HTTP).unwrap();
+        let taken = take_tcp(given().workers, ANY.parse().unwrap(), 2, HTTP).unwrap();
+        assert_eq!(taken.workers.len(), 2);
+        assert!(accept(&taken.workers[0]).is_none(), "they do not block");
+    }
+
+    fn connect(from: &str, to: SocketAddr) -> Socket {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let from: SocketAddr = format!("{from}:0").parse().unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&to.into()).unwrap();
+        socket
+    }
+
+    fn accept(listener: &TcpListener) -> Option<std::net::TcpStream> {
+        listener.accept().ok().map(|(stream, _)| stream)
+    }
+}

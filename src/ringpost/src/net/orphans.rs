@@ -1,0 +1,146 @@
+//! Sockets whose connections are over, and whose clients have not acknowledged all of it yet.
+//!
+//! The kernel would let them go by `TCP_USER_TIMEOUT`, whose clock goes on while a client reads in
+//! steps that are smaller than what it sends at once. Here only silence cuts, and slowness beyond
+//! all bounds. Never reads, and sends nothing.
+
+use std::collections::VecDeque;
+use std::net::Shutdown;
+use std::os::fd::AsFd as _;
+
+use mio::Registry;
+use mio::net::TcpStream;
+use socket2::SockRef;
+
+use crate::net::udp;
+use wire::time::{Duration, Instant};
+
+/// Most of them in a worker, for each protocol; what is beyond is left to the kernel.
+const ORPHANS_MAX: usize = 1_024;
+/// What a socket may leave to the kernel, in bytes: that much is through soon, or soon given up.
+const REST_BYTES_MAX: u64 = 16 << 10;
+/// How long before a client is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How the sockets of a protocol treat clients that read slowly, or not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketTerms {
+    /// A connection that is over is kept for a client that acknowledges nothing for so long.
+    pub silence_max: Duration,
+    /// Beyond that, bytes per second that a client must acknowledge.
+    pub rate_min: u64,
+    /// The kernel keeps about so many bytes of one connection for a phone that does not read, 0 as
+    /// many as it likes.
+    pub send_buffer_bytes: usize,
+}
+
+impl Default for SocketTerms {
+    fn default() -> Self {
+        let silence_max = Duration::from_secs(60);
+        SocketTerms { silence_max, rate_min: 256, send_buffer_bytes: 0 }
+    }
+}
+
+/// What a client has not acknowledged yet of a connection that is over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    began: Instant,
+    bytes: u64,
+    left: u64,
+    moved_at: Instant,
+}
+
+impl Rest {
+    pub(super) fn new(bytes: u64, now: Instant) -> Self {
+        Rest { began: now, bytes, left: bytes, moved_at: now }
+    }
+
+    /// So many bytes are left.
+    pub(super) fn note(&mut self, left: u64, now: Instant) {
+        if left < self.left {
+            (self.left, self.moved_at) = (left, now);
+        }
+    }
+
+    /// Whether the client has had its time.
+    pub(super) fn is_given_up(&self, terms: &SocketTerms, now: Instant) -> bool {
+        let arrived = Duration::from_secs((self.bytes - self.left) / terms.rate_min.max(1));
+        let slow = self.began + terms.silence_max + arrived;
+        now >= slow.min(self.moved_at + terms.silence_max)
+    }
+}
+
+#[derive(Debug)]
+struct Orphan {
+    stream: TcpStream,
+    rest: Rest,
+    look_at: Instant,
+}
+
+/// The orphans of one protocol in a worker.
+#[derive(Debug, Default)]
+pub(super) struct Orphans {
+    /// In the order of their looks, each as long after the last as that of all others.
+    rows: VecDeque<Orphan>,
+}
+
+impl Orphans {
+    /// Takes a socket whose connection is over, or leaves it to the kernel.
+    /// `registry` tells of its news until now.
+    pub(super) fn take(
+        &mut self,
+        mut stream: TcpStream,
+        registry: Option<&Registry>,
+        terms: &SocketTerms,
+        now: Instant,
+    ) {
+        let bytes = udp::unacknowledged(stream.as_fd());
+        let is_kept = bytes > REST_BYTES_MAX
+            && self.rows.len() < ORPHANS_MAX
+            && registry.is_none_or(|registry| registry.deregister(&mut stream).is_ok());
+        if is_kept {
+            // The client reads the end of the connection as if it were closed.
+            let _ = stream.shutdown(Shutdown::Write);
+            let rest = Rest::new(bytes, now);
+            self.rows.push_back(Orphan { stream, rest, look_at: now + LOOK_AGAIN });
+        } else {
+            leave(&stream, bytes, terms);
+        }
+    }
+
+    /// Looks at those whose time has come; says how many were given up.
+    pub(super) fn look(&mut self, terms: &SocketTerms, now: Instant) -> u64 {
+        let mut given_up = 0;
+        while self.rows.front().is_some_and(|row| row.look_at <= now) {
+            let Some(mut row) = self.rows.pop_front() else { break };
+            let left = udp::unacknowledged(row.stream.as_fd());
+            row.rest.note(left, now);
+            let is_broken = !matches!(row.stream.take_error(), Ok(None));
+            if is_broken || left <= REST_BYTES_MAX {
+                leave(&row.stream, left, terms);
+            } else if row.rest.is_given_up(terms, now) {
+                given_up += 1;
+                // Else the kernel would go on offering it to the phone for minutes.
+                let _ = SockRef::from(&row.stream).set_linger(Some(Duration::ZERO));
+            } else {
+                row.look_at = now + LOOK_AGAIN;
+                self.rows.push_back(row);
+            }
+        }
+        given_up
+    }
+
+    /// When to look again.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.rows.front().map(|row| row.look_at)
+    }
+}
+
+/// Leaves what is left of a socket that is closed now to the kernel, in bounds.
+fn leave(stream: &TcpStream, left: u64, terms: &SocketTerms) {
+    if left > 0 {
+        let slow = Duration::from_secs(left / terms.rate_min.max(1));
+        // A kernel that refuses has bounds of its own.
+        let _ = SockRef::from(stream).set_tcp_user_timeout(Some(terms.silence_max + slow));
+    }
+}

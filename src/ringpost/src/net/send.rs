@@ -1,0 +1,86 @@
+//! One send of one connection: a head and what follows it, by as few calls as the kernel allows.
+//!
+//! Decides nothing; says how many bytes left.
+
+use std::io::{self, IoSlice};
+use std::os::fd::AsFd;
+
+use mio::net::TcpStream;
+use nix::errno::Errno;
+use nix::sys::sendfile::sendfile;
+use socket2::SockRef;
+
+use crate::net::tls::TlsSession;
+use engine::catalog::blob::Blob;
+use engine::session::stream::{Outgoing, Payload};
+use store::content::blob::BlobExt as _;
+
+/// Sends at most so many bytes of a body, and the head before it. Where `closes` says that the
+/// connection is closed as soon as all of it has been taken, it leaves together with the end of the
+/// connection: one segment less for the phone and for us.
+///
+/// # Errors
+/// The kernel's; [`io::ErrorKind::WouldBlock`] where nothing left.
+pub fn plain(
+    stream: &mut TcpStream,
+    outgoing: Outgoing<'_>,
+    most: usize,
+    closes: bool,
+) -> io::Result<usize> {
+    let Outgoing { head, payload, .. } = outgoing;
+    let flags = if closes { libc::MSG_MORE } else { 0 };
+    let socket = SockRef::from(&*stream);
+    let send = |body| socket.send_vectored_with_flags(&[IoSlice::new(head), body], flags);
+    let (blob, offset, bytes) = match payload {
+        Payload::None => return send(IoSlice::new(&[])),
+        Payload::Bytes(bytes) => return send(IoSlice::new(&bytes[..bytes.len().min(most)])),
+        Payload::File { blob, offset, bytes } => {
+            (blob, offset, usize::try_from(bytes).unwrap_or(usize::MAX).min(most))
+        }
+    };
+    let Some(file) = blob.file() else {
+        return send(IoSlice::new(part(blob, offset, bytes)));
+    };
+    if !head.is_empty() {
+        // The kernel joins it with what follows.
+        let sent = socket.send_with_flags(head, libc::MSG_MORE)?;
+        if sent < head.len() {
+            return Ok(sent);
+        }
+    }
+    let mut at = i64::try_from(offset).map_err(io::Error::other)?;
+    match sendfile(stream.as_fd(), file.as_fd(), Some(&mut at), bytes) {
+        Ok(sent) if sent == 0 && !head.is_empty() => Ok(head.len()),
+        Ok(sent) => Ok(head.len() + sent),
+        Err(Errno::EAGAIN) if !head.is_empty() => Ok(head.len()),
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// The same through TLS.
+///
+/// # Errors
+/// As [`plain`].
+pub fn tls(
+    tls: &mut TlsSession,
+    stream: &mut TcpStream,
+    outgoing: Outgoing<'_>,
+    most: usize,
+) -> io::Result<usize> {
+    let Outgoing { head, payload, .. } = outgoing;
+    let body = match payload {
+        Payload::None => &[],
+        Payload::Bytes(bytes) => &bytes[..bytes.len().min(most)],
+        Payload::File { blob, offset, bytes } => {
+            part(blob, offset, usize::try_from(bytes).unwrap_or(usize::MAX).min(most))
+        }
+    };
+    tls.write_vectored(stream, &[IoSlice::new(head), IoSlice::new(body)])
+}
+
+/// Bytes of a file that this process may read; none of one that is mapped.
+fn part(blob: &Blob, offset: u64, bytes: usize) -> &[u8] {
+    let all = blob.as_slice().unwrap_or_default();
+    let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
+    &all[start..start.saturating_add(bytes).min(all.len())]
+}

@@ -1,0 +1,725 @@
+//! TCP for phones: accepts, reads and writes in bounded parts, plain or through TLS.
+//!
+//! Decides nothing about requests; never waits, and never lets one connection have a whole turn:
+//! what is large is sent in parts, between which everybody else is served.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use socket2::SockRef;
+
+use crate::net::orphans::{Orphans, SocketTerms};
+use crate::net::socket::{
+    FLUSH_LOOK, Socket, Step, break_off, close_in_peace, dial_fault, end, flush, measure, read,
+    write,
+};
+use crate::net::tls::{SharedTerms, TlsSession};
+use engine::session::stream::{ConnectionId, Connections, ListenerId, Next};
+use engine::session::{Protocol, Turn};
+use wire::time::{Duration, Instant};
+
+/// From the first token of a protocol's listening sockets to the first of its connections.
+const LISTENERS_MAX: usize = 1 << 16;
+/// Tokens of one protocol's listeners and connections.
+pub const TOKENS_MAX: usize = 1 << 28;
+/// Connections taken from one listener in a turn.
+const ACCEPTS_MAX: usize = 512;
+/// Bytes that one connection sends before the others have their turn.
+const PART_BYTES: usize = 512 << 10;
+/// Bytes that all connections together send in a turn beyond their first part.
+const BULK_BYTES_MAX: usize = 4 << 20;
+/// Reads of one connection before the others have their turn.
+const READS_MAX: usize = 8;
+/// Room for what is read at a time, in bytes.
+const ROOM_BYTES: usize = 64 << 10;
+/// How long no connection is taken when the system has no descriptor left for one.
+const REST: Duration = Duration::from_millis(100);
+
+/// One listening socket of a worker.
+#[derive(Debug)]
+pub struct StreamListener {
+    /// The socket, not blocking.
+    pub socket: TcpListener,
+    /// The address as configured: what its settings are found by.
+    pub address: SocketAddr,
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// What connections are secured with; none where they are not.
+    pub terms: Option<SharedTerms>,
+    /// They begin in clear all the same, and are secured when their machine says so.
+    pub in_clear: bool,
+}
+
+struct Listening {
+    socket: mio::net::TcpListener,
+    id: ListenerId,
+    terms: Option<SharedTerms>,
+    in_clear: bool,
+    readable: bool,
+}
+
+/// The connections of one protocol in a worker with their sockets.
+pub struct Streams<E> {
+    pub(super) engine: E,
+    /// The first of its tokens.
+    tokens: usize,
+    listeners: Vec<Listening>,
+    /// By the row of their connections.
+    sockets: Vec<Option<Socket>>,
+    /// Connections with news.
+    fresh: VecDeque<ConnectionId>,
+    /// Connections with more to send than one part.
+    bulk: VecDeque<ConnectionId>,
+    room: Box<[u8]>,
+    resting_until: Option<Instant>,
+    terms: SocketTerms,
+    orphans: Orphans,
+    registry: Registry,
+}
+
+impl<E: Connections> Streams<E> {
+    /// Serves what comes to these sockets. Tokens from `tokens` to [`TOKENS_MAX`] behind it are
+    /// theirs.
+    ///
+    /// # Errors
+    /// What the kernel says when a socket cannot be waited for.
+    pub fn new(
+        mut engine: E,
+        tokens: usize,
+        listeners: Vec<StreamListener>,
+        registry: Registry,
+    ) -> io::Result<Self> {
+        let mut listening = Vec::new();
+        for (place, listener) in listeners.into_iter().enumerate() {
+            // Whatever is accepted inherits it.
+            let options = SockRef::from(&listener.socket);
+            options.set_tcp_nodelay(true)?;
+            listener.socket.set_nonblocking(true)?;
+            let mut socket = mio::net::TcpListener::from_std(listener.socket);
+            registry.register(&mut socket, Token(tokens + place), Interest::READABLE)?;
+            let id = engine.add_listener(listener.address, listener.protocol);
+            let (terms, in_clear) = (listener.terms, listener.in_clear);
+            listening.push(Listening { socket, id, terms, in_clear, readable: true });
+        }
+        Ok(Streams {
+            engine,
+            tokens,
+            listeners: listening,
+            sockets: Vec::new(),
+            fresh: VecDeque::new(),
+            bulk: VecDeque::new(),
+            room: vec![0; ROOM_BYTES].into_boxed_slice(),
+            resting_until: None,
+            terms: SocketTerms::default(),
+            orphans: Orphans::default(),
+            registry,
+        })
+    }
+
+    /// Takes terms for the sockets of connections that come from now on.
+    pub fn adopt(&mut self, terms: SocketTerms) {
+        if terms.send_buffer_bytes > 0 && self.terms != terms {
+            for listener in &self.listeners {
+                // What is accepted inherits it. A kernel that refuses serves all the same.
+                let socket = SockRef::from(&listener.socket);
+                let _ = socket.set_send_buffer_size(terms.send_buffer_bytes);
+            }
+        }
+        self.terms = terms;
+    }
+
+    /// Whether a token is that of one of these sockets.
+    #[must_use]
+    pub fn owns(&self, token: Token) -> bool {
+        (self.tokens..self.tokens + TOKENS_MAX).contains(&token.0)
+    }
+
+    /// The kernel has news of a socket.
+    pub fn note(&mut self, event: &Event) {
+        let place = event.token().0 - self.tokens;
+        let Some(row) = place.checked_sub(LISTENERS_MAX) else {
+            if let Some(listener) = self.listeners.get_mut(place) {
+                listener.readable = true;
+            }
+            return;
+        };
+        let Some(Some(socket)) = self.sockets.get_mut(row) else { return };
+        socket.ended |= event.is_read_closed();
+        socket.readable |= event.is_readable() || socket.ended;
+        socket.writable |= event.is_writable();
+        socket.broken |= event.is_error() || event.is_write_closed();
+        if !std::mem::replace(&mut socket.queued, true) {
+            self.fresh.push_back(socket.id);
+        }
+    }
+
+    /// Whether the next turn has work without waiting for anything.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let accepts = self.resting_until.is_none() && self.listeners.iter().any(|one| one.readable);
+        accepts || !self.fresh.is_empty() || !self.bulk.is_empty() || self.engine.has_ready()
+    }
+
+    /// When to turn again at the latest.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let timers = [self.engine.poll_timeout(), self.resting_until, self.orphans.poll_timeout()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Takes new connections, and what came on those that are there. What is asked and is small is
+    /// answered at once.
+    pub fn receive(&mut self, turn: &mut Turn<'_>) {
+        if self.resting_until.is_some_and(|until| until <= turn.now) {
+            self.resting_until = None;
+        }
+        for place in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_MAX {
+                if self.resting_until.is_some() || !self.listeners[place].readable {
+                    break;
+                }
+                self.accept(place, turn);
+            }
+        }
+        for _ in 0..self.fresh.len() {
+            let Some(id) = self.fresh.pop_front() else { break };
+            self.drive(id, turn);
+        }
+    }
+
+    /// Goes on with what others have answered, and sends a bounded part of what is large.
+    pub fn send(&mut self, turn: &mut Turn<'_>) {
+        let given_up = self.orphans.look(&self.terms, turn.now);
+        turn.counters.stream_too_slow.add(given_up);
+        while let Some(id) = self.engine.poll_ready() {
+            self.drive(id, turn);
+        }
+        let mut left = BULK_BYTES_MAX / PART_BYTES;
+        while left > 0 {
+            let Some(id) = self.bulk.pop_front() else { break };
+            self.drive(id, turn);
+            left -= 1;
+        }
+    }
+
+    fn accept(&mut self, place: usize, turn: &mut Turn<'_>) {
+        let listener = &mut self.listeners[place];
+        let (stream, peer) = match listener.socket.accept() {
+            Ok(accepted) => accepted,
+            Err(fault) => {
+                match fault.raw_os_error() {
+                    // What was to be accepted has gone meanwhile.
+                    Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => {}
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                        turn.counters.stream_no_descriptor.up();
+                        self.resting_until = Some(turn.now + REST);
+                    }
+                    Some(_) | None => listener.readable = false,
+                }
+                return;
+            }
+        };
+        let (listener, secures) = (listener.id, listener.terms.is_some() && !listener.in_clear);
+        let Some(id) = self.engine.handle_connected(peer, listener, turn) else { return };
+        self.insert(id, listener, stream, false);
+        if secures {
+            self.secure(id, turn);
+        }
+    }
+
+    /// Drives one more socket from now on; `dialing` says that it is still being connected.
+    pub fn insert(
+        &mut self,
+        id: ConnectionId,
+        listener: ListenerId,
+        stream: TcpStream,
+        dialing: bool,
+    ) {
+        let row = id.row as usize;
+        if self.sockets.len() <= row {
+            self.sockets.resize_with(row + 1, || None);
+        }
+        self.sockets[row] = Some(Socket {
+            id,
+            listener,
+            stream,
+            tls: None,
+            dialing,
+            registered: false,
+            readable: true,
+            writable: true,
+            ended: false,
+            hung_up: false,
+            emptied: false,
+            queued: true,
+            broken: false,
+            closing: None,
+        });
+        self.fresh.push_back(id);
+    }
+
+    /// The address at this side of a connection.
+    #[must_use]
+    pub fn local_address(&self, id: ConnectionId) -> Option<SocketAddr> {
+        let socket = self.sockets.get(id.row as usize)?.as_ref()?;
+        socket.stream.local_addr().ok().filter(|_| socket.id == id)
+    }
+
+    /// Speaks TLS on a connection from now on.
+    fn secure(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> Step {
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return Step::Gone };
+        let listener = self.listeners.iter().find(|one| one.id == socket.listener);
+        let terms = listener.and_then(|listener| listener.terms.as_ref());
+        let accept = match self.engine.is_one_way(id) {
+            true => TlsSession::accept_one_way,
+            false => TlsSession::accept,
+        };
+        match terms.map(|terms| accept(&terms.load())) {
+            Some(Ok(mut tls)) => {
+                if let Some(mark) = self.engine.mark(id) {
+                    tls.mark(mark);
+                }
+                socket.tls = Some(Box::new(tls));
+                socket.readable = true;
+                Step::Again
+            }
+            // Never in clear what is to be secured.
+            Some(Err(_)) | None => {
+                self.engine.handle_gone(id, turn);
+                self.close(id, turn);
+                Step::Gone
+            }
+        }
+    }
+
+    /// Does what can be done with a connection, within the bounds of its share.
+    fn drive(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
+        if socket.id != id {
+            return;
+        }
+        socket.queued = false;
+        if socket.dialing {
+            // Nobody waits for a connection that was given up, and the kernel would for minutes.
+            if matches!(self.engine.next(id), Next::Close | Next::Reset) {
+                return self.close(id, turn);
+            }
+            if !self.dialed(id, turn) {
+                return;
+            }
+        }
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
+        if socket.broken {
+            let fault = socket.stream.take_error().ok().flatten();
+            break_off(socket, &mut self.engine, fault.as_ref(), turn);
+            return self.close(id, turn);
+        }
+        let (mut reads, mut left) = (READS_MAX, PART_BYTES);
+        loop {
+            let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
+            let step = match self.engine.next(id) {
+                Next::Read if reads == 0 => return self.queue(id),
+                Next::Read => {
+                    reads -= 1;
+                    read(socket, &mut self.engine, &mut self.room, turn)
+                }
+                Next::Write if left == 0 => return self.queue(id),
+                Next::Write => write(socket, &mut self.engine, &mut left, turn),
+                Next::Shut => {
+                    end(socket);
+                    Step::Again
+                }
+                Next::Wait => flush(socket),
+                Next::Measure => {
+                    measure(socket, &mut self.engine, turn);
+                    Step::Again
+                }
+                Next::StartTls => self.secure(id, turn),
+                Next::Reset => {
+                    // Else the kernel would go on offering it to the phone for minutes.
+                    let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
+                    Step::Gone
+                }
+                Next::Close => match close_in_peace(socket, &self.terms, turn.now) {
+                    true => return self.leave(id, turn),
+                    false => {
+                        self.engine.handle_flushing(id, turn.now + FLUSH_LOOK);
+                        Step::Blocked
+                    }
+                },
+            };
+            match step {
+                Step::Again => {}
+                Step::Blocked => {
+                    self.tell_hangup(id, turn);
+                    return self.wait_for(id, turn);
+                }
+                Step::Gone => return self.close(id, turn),
+            }
+        }
+    }
+
+    /// Tells a machine that reads no further at the moment that nothing more will come.
+    fn tell_hangup(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        if let Some(Some(socket)) = self.sockets.get_mut(id.row as usize)
+            && socket.ended
+            && !std::mem::replace(&mut socket.hung_up, true)
+        {
+            self.engine.handle_hangup(id, turn);
+        }
+    }
+
+    /// Whether a connection that this side makes is there now.
+    fn dialed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return false };
+        let result = match socket.stream.take_error() {
+            Ok(None) => socket.stream.peer_addr().map(drop),
+            Ok(Some(fault)) | Err(fault) => Err(fault),
+        };
+        let result = match result {
+            Err(fault) if fault.kind() == io::ErrorKind::NotConnected => {
+                self.wait_for(id, turn);
+                return false;
+            }
+            Ok(()) => {
+                (socket.dialing, socket.broken) = (false, false);
+                Ok(())
+            }
+            Err(fault) => Err(dial_fault(&fault)),
+        };
+        let is_there = result.is_ok();
+        self.engine.handle_dialed(id, result, turn);
+        if !is_there {
+            self.close(id, turn);
+        }
+        is_there
+    }
+
+    /// Lets the kernel tell of news.
+    fn wait_for(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
+        if socket.registered {
+            return;
+        }
+        let token = Token(self.tokens + LISTENERS_MAX + id.row as usize);
+        let both = Interest::READABLE | Interest::WRITABLE;
+        match self.registry.register(&mut socket.stream, token, both) {
+            // Whatever came before is told of now.
+            Ok(()) => socket.registered = true,
+            Err(_) => {
+                self.engine.handle_gone(id, turn);
+                self.close(id, turn);
+            }
+        }
+    }
+
+    fn queue(&mut self, id: ConnectionId) {
+        if let Some(Some(socket)) = self.sockets.get_mut(id.row as usize)
+            && !std::mem::replace(&mut socket.queued, true)
+        {
+            self.bulk.push_back(id);
+        }
+    }
+
+    /// Closes a connection that is over; what its client has not acknowledged yet still leaves.
+    fn leave(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let place = self.sockets.get_mut(id.row as usize);
+        if let Some(socket) = place.and_then(Option::take) {
+            let registry = socket.registered.then_some(&self.registry);
+            self.orphans.take(socket.stream, registry, &self.terms, turn.now);
+        }
+        self.engine.handle_closed(id, turn);
+    }
+
+    fn close(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        if let Some(place) = self.sockets.get_mut(id.row as usize) {
+            // The kernel forgets what it was to tell of a descriptor that is closed.
+            *place = None;
+        }
+        self.engine.handle_closed(id, turn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream as Client;
+    use std::sync::Arc;
+
+    use engine::admission::Admission;
+    use engine::admission::slots::SharedSlots;
+    use engine::catalog::blob::{Blob, Version};
+    use engine::catalog::{Catalog, Entry, Form, Root, RootId};
+    use engine::metrics::Counters;
+    use engine::session::Outcome;
+    use engine::session::http::Engine;
+    use engine::session::http::limits::HttpListener;
+    use engine::session::snapshot::{Policy, Snapshot};
+    use wire::name::FileName;
+
+    /// One worker's connections, turned by hand.
+    struct Bench {
+        streams: Streams<Engine>,
+        poll: mio::Poll,
+        snapshot: Snapshot,
+        admission: Admission,
+        counters: Counters,
+        now: Instant,
+        address: SocketAddr,
+    }
+
+    impl Bench {
+        fn new(files: &[(&str, Blob)]) -> Bench {
+            let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = socket.local_addr().unwrap();
+            let mut policy = Policy::default();
+            policy.http.listeners = vec![HttpListener {
+                address,
+                protocol: Protocol::Http,
+                stack: vec![RootId(0)],
+                vault: false,
+                acme: None,
+            }];
+            let entries = files.iter().map(|(path, blob)| {
+                let name = FileName::parse(path.as_bytes()).unwrap();
+                let entry = Entry::new(RootId(0), path, blob.version());
+                (name.as_bytes().into(), Arc::new(entry))
+            });
+            let root = Root { entries: entries.collect(), ..Root::default() };
+            let catalog = Catalog { roots: vec![Arc::new(root)] };
+            let poll = mio::Poll::new().unwrap();
+            let listener = StreamListener {
+                socket,
+                address,
+                protocol: Protocol::Http,
+                terms: None,
+                in_clear: false,
+            };
+            let registry = poll.registry().try_clone().unwrap();
+            let mut streams =
+                Streams::new(Engine::default(), 1 << 20, vec![listener], registry).unwrap();
+            streams.engine.adopt(&policy.http);
+            Bench {
+                streams,
+                poll,
+                snapshot: Snapshot { policy: Arc::new(policy), catalog: Arc::new(catalog) },
+                admission: Admission::new(0, Arc::new(SharedSlots::new(1)), Arc::default()),
+                counters: Counters::default(),
+                now: Instant::from_millis(1_000),
+                address,
+            }
+        }
+
+        fn keep(self, path: &str, blob: Blob) -> Bench {
+            let name = FileName::parse(path.as_bytes()).unwrap();
+            let entry = self.snapshot.catalog.find(&[RootId(0)], &name).unwrap();
+            entry.keep(Form::Octet, Some(Arc::new(blob)));
+            self
+        }
+
+        /// One turn, as the worker does it.
+        fn turn(&mut self) {
+            let mut events = mio::Events::with_capacity(64);
+            let wait = if self.streams.is_busy() { 0 } else { 2 };
+            self.poll.poll(&mut events, Some(std::time::Duration::from_millis(wait))).unwrap();
+            events.iter().for_each(|event| self.streams.note(event));
+            let mut turn = Turn {
+                snapshot: &self.snapshot,
+                admission: &mut self.admission,
+                counters: &self.counters,
+                now: self.now,
+                unix_s: 0,
+            };
+            self.streams.receive(&mut turn);
+            self.streams.engine.handle_timeout(&mut turn);
+            self.streams.send(&mut turn);
+        }
+
+        /// Everything that the server sends until it closes, or has been silent for some turns.
+        fn hear(&mut self, client: &mut Client) -> Vec<u8> {
+            client.set_nonblocking(true).unwrap();
+            let (mut heard, mut silent) = (Vec::new(), 0);
+            let mut room = [0; 1 << 16];
+            while silent < 20 {
+                self.turn();
+                match client.read(&mut room) {
+                    Ok(0) => break,
+                    Ok(count) => {
+                        heard.extend_from_slice(&room[..count]);
+                        silent = 0;
+                    }
+                    Err(_) => silent += 1,
+                }
+            }
+            heard
+        }
+    }
+
+    fn blob(bytes: usize) -> Blob {
+        let content: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
+        let version = Version { bytes: bytes as u64, modified_ns: 7, ..Version::default() };
+        Blob::heap(content.into(), version)
+    }
+
+    fn body(reply: &[u8]) -> &[u8] {
+        let at = reply.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+        &reply[at + 4..]
+    }
+
+    #[test]
+    fn a_small_file_leaves_whole_and_the_connection_stays() {
+        let mut bench = Bench::new(&[("a.txt", blob(2_000))]).keep("a.txt", blob(2_000));
+        let mut client = Client::connect(bench.address).unwrap();
+        for _ in 0..3 {
+            client.set_nonblocking(false).unwrap();
+            client.write_all(b"GET /A.TXT HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            let reply = bench.hear(&mut client);
+            assert!(reply.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", reply.escape_ascii());
+            assert_eq!(body(&reply), blob(2_000).as_slice().unwrap());
+        }
+        assert_eq!(bench.streams.engine.connections_open(), 1);
+        assert_eq!(bench.counters.http_answers_2xx.value(), 3);
+    }
+
+    #[test]
+    fn a_large_file_leaves_in_parts_while_its_phone_reads() {
+        let bytes = 9_000_000;
+        let mut bench = Bench::new(&[("fw.bin", blob(bytes))]).keep("fw.bin", blob(bytes));
+        let mut client = Client::connect(bench.address).unwrap();
+        client.write_all(b"GET /fw.bin HTTP/1.0\r\n\r\n").unwrap();
+        let reply = bench.hear(&mut client);
+        assert!(body(&reply) == blob(bytes).as_slice().unwrap());
+        assert!(bench.counters.stream_would_block.value() > 0);
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+    }
+
+    #[test]
+    fn a_phone_that_closes_after_the_header_of_a_firmware_is_no_error() {
+        let mut bench = Bench::new(&[("fw.bin", blob(9_000_000))]).keep("fw.bin", blob(9_000_000));
+        let mut client = Client::connect(bench.address).unwrap();
+        client.write_all(b"GET /fw.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        drop(client);
+        for _ in 0..10 {
+            bench.turn();
+        }
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+        let record = bench.streams.engine.poll_record().unwrap();
+        assert!(matches!(record.outcome, Outcome::Aborted(_)), "{:?}", record.outcome);
+    }
+
+    #[test]
+    fn what_a_phone_does_not_read_is_not_kept_for_it_when_its_time_is_up() {
+        let mut bench = Bench::new(&[("fw.bin", blob(9_000_000))]).keep("fw.bin", blob(9_000_000));
+        let mut client = Client::connect(bench.address).unwrap();
+        client.write_all(b"GET /fw.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        bench.now = bench.now + Duration::from_secs(3_600);
+        bench.turn();
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+        let heard = client.read_to_end(&mut Vec::new());
+        assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    /// A client whose own system keeps only a few bytes for it.
+    fn narrow_client(bench: &Bench) -> Client {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_recv_buffer_size(4 << 10).unwrap();
+        socket.connect(&bench.address.into()).unwrap();
+        socket.into()
+    }
+
+    #[test]
+    fn no_clock_of_the_kernel_runs_against_a_phone_that_reads() {
+        let mut bench = Bench::new(&[("fw.bin", blob(9_000_000))]).keep("fw.bin", blob(9_000_000));
+        bench.streams.adopt(SocketTerms::default());
+        let mut client = Client::connect(bench.address).unwrap();
+        client.write_all(b"GET /fw.bin HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        let socket = bench.streams.sockets.iter().flatten().next().unwrap();
+        assert_eq!(SockRef::from(&socket.stream).tcp_user_timeout().unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_left_of_a_closed_connection_reaches_a_client_that_reads_slowly() {
+        let bytes = 300_000;
+        let mut bench = Bench::new(&[("a.bin", blob(bytes))]).keep("a.bin", blob(bytes));
+        let mut client = narrow_client(&bench);
+        client.write_all(b"GET /a.bin HTTP/1.0\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+        client.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
+        let mut heard = Vec::new();
+        let mut room = vec![0; 20_000];
+        loop {
+            let count = client.read(&mut room).unwrap();
+            if count == 0 {
+                break;
+            }
+            heard.extend_from_slice(&room[..count]);
+            // 500 bytes in a second.
+            bench.now = bench.now + Duration::from_millis(2 * count as u64);
+            bench.turn();
+        }
+        assert!(body(&heard) == blob(bytes).as_slice().unwrap());
+        assert!(bench.now > Instant::START + SocketTerms::default().silence_max * 5);
+        assert_eq!(bench.counters.stream_too_slow.value(), 0);
+    }
+
+    #[test]
+    fn what_is_left_of_a_closed_connection_is_not_kept_for_a_client_that_reads_nothing() {
+        let bytes = 300_000;
+        let mut bench = Bench::new(&[("a.bin", blob(bytes))]).keep("a.bin", blob(bytes));
+        let mut client = narrow_client(&bench);
+        client.write_all(b"GET /a.bin HTTP/1.0\r\n\r\n").unwrap();
+        for _ in 0..10 {
+            bench.turn();
+        }
+        for _ in 0..70 {
+            bench.now = bench.now + Duration::from_secs(1);
+            bench.turn();
+        }
+        assert_eq!(bench.counters.stream_too_slow.value(), 1);
+        assert_eq!(bench.streams.poll_timeout(), None);
+        let heard = client.read_to_end(&mut Vec::new());
+        assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
+    }
+
+    #[test]
+    fn a_request_cut_in_pieces_is_answered_once() {
+        let mut bench = Bench::new(&[("a.txt", blob(10))]).keep("a.txt", blob(10));
+        let mut client = Client::connect(bench.address).unwrap();
+        for byte in b"GET /a.txt HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" {
+            client.write_all(&[*byte]).unwrap();
+            bench.turn();
+        }
+        let reply = bench.hear(&mut client);
+        assert_eq!(body(&reply), blob(10).as_slice().unwrap());
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+    }
+
+    #[test]
+    fn a_connection_in_which_nothing_is_asked_is_closed() {
+        let mut bench = Bench::new(&[]);
+        let mut client = Client::connect(bench.address).unwrap();
+        assert!(bench.hear(&mut client).is_empty());
+        assert_eq!(bench.streams.engine.connections_open(), 1);
+        bench.now = bench.now + Duration::from_secs(11);
+        bench.turn();
+        assert_eq!(bench.streams.engine.connections_open(), 0);
+    }
+}

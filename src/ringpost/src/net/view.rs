@@ -1,0 +1,291 @@
+//! What control sees of a worker: its figures, when it last turned, how long things took.
+//!
+//! A worker writes plain numbers and hands its histograms over once a second by swapping a pointer;
+//! where control holds the lock at that moment, it does so a second later. It never waits.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+use crossbeam_queue::ArrayQueue;
+use hdrhistogram::{CreationError, Histogram};
+
+use engine::metrics::{Counter, Counters};
+use engine::session::outcome::Label;
+use engine::session::{Outcome, Protocol, Record};
+use wire::time::{Duration, Instant};
+
+/// How often a worker hands its histograms over.
+pub const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
+/// Records that may wait to be written; more are lost and counted.
+pub const RECORDS_MAX: usize = 4_096;
+/// Longest turn that is told from longer ones, in microseconds.
+const TURN_US_MAX: u64 = 60_000_000;
+/// Longest transfer that is told from longer ones, in milliseconds.
+const TRANSFER_MS_MAX: u64 = 86_400_000;
+/// Significant digits kept: one part in a hundred.
+const DIGITS: u8 = 2;
+
+/// How long things of one kind took.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// How often each value was seen, to two significant digits.
+    pub histogram: Histogram<u64>,
+    /// All values added up.
+    pub sum: u64,
+}
+
+impl Timing {
+    fn new(value_max: u64) -> Result<Self, CreationError> {
+        Ok(Timing { histogram: Histogram::new_with_bounds(1, value_max, DIGITS)?, sum: 0 })
+    }
+
+    /// Notes one value; one beyond the largest counts as the largest.
+    pub fn record(&mut self, value: u64) {
+        self.histogram.saturating_record(value);
+        self.sum = self.sum.wrapping_add(value);
+    }
+
+    fn take_from(&mut self, other: &mut Timing) {
+        // Both have the same bounds, and adding fails only where the other's are wider.
+        let _ = self.histogram.add(&other.histogram);
+        self.sum = self.sum.wrapping_add(other.sum);
+        other.histogram.reset();
+        other.sum = 0;
+    }
+}
+
+/// What is measured of one worker.
+#[derive(Clone, Debug)]
+pub struct Histograms {
+    /// Microseconds that turns took, from waking to going back to wait.
+    pub turn_us: Timing,
+    /// Milliseconds that transfers took which ended well.
+    pub transfer_ms: Timing,
+}
+
+impl Histograms {
+    /// Nothing measured yet.
+    ///
+    /// # Errors
+    /// When the bounds above make no histogram.
+    pub fn new() -> Result<Self, CreationError> {
+        let (turn_us, transfer_ms) = (Timing::new(TURN_US_MAX)?, Timing::new(TRANSFER_MS_MAX)?);
+        Ok(Histograms { turn_us, transfer_ms })
+    }
+
+    fn take_from(&mut self, other: &mut Histograms) {
+        self.turn_us.take_from(&mut other.turn_us);
+        self.transfer_ms.take_from(&mut other.transfer_ms);
+    }
+}
+
+/// One worker as control sees it.
+#[derive(Debug)]
+pub struct WorkerView {
+    /// The worker's figures.
+    pub counters: Counters,
+    /// Transfers by protocol and by how they ended and why.
+    ended: Box<[[Counter; Label::COUNT]; Protocol::ALL.len()]>,
+    turned_at_us: AtomicU64,
+    handed: Mutex<Handed>,
+}
+
+#[derive(Debug)]
+struct Handed {
+    histograms: Histograms,
+    /// Whether the histograms were collected, and so are empty and free to be swapped.
+    collected: bool,
+}
+
+impl WorkerView {
+    /// A worker that has not turned yet.
+    ///
+    /// # Errors
+    /// As [`Histograms::new`].
+    pub fn new() -> Result<Self, CreationError> {
+        let handed = Mutex::new(Handed { histograms: Histograms::new()?, collected: true });
+        let none = || std::array::from_fn(|_| Counter::default());
+        Ok(WorkerView {
+            counters: Counters::default(),
+            ended: Box::new(std::array::from_fn(|_| none())),
+            turned_at_us: AtomicU64::new(0),
+            handed,
+        })
+    }
+
+    /// How many transfers and refused requests of a protocol ended so.
+    #[must_use]
+    pub fn ended(&self, protocol: Protocol, label: Label) -> u64 {
+        self.ended[protocol as usize][label as usize].value()
+    }
+
+    /// When the worker last ended a turn.
+    #[must_use]
+    pub fn turned_at(&self) -> Instant {
+        Instant::from_micros(self.turned_at_us.load(Relaxed))
+    }
+
+    /// Adds what the worker handed over to `into`: control's side of the exchange.
+    pub fn collect(&self, into: &mut Histograms) {
+        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        if !handed.collected {
+            into.take_from(&mut handed.histograms);
+            handed.collected = true;
+        }
+    }
+
+    /// Gives full histograms for empty ones, if the last ones were collected.
+    fn exchange(&self, own: &mut Histograms) {
+        let mut handed = match self.handed.try_lock() {
+            Ok(handed) => handed,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if handed.collected {
+            std::mem::swap(&mut handed.histograms, own);
+            handed.collected = false;
+        }
+    }
+}
+
+/// A worker's own side: what it measures until it hands it over.
+#[derive(Debug)]
+pub struct Gauge {
+    view: Arc<WorkerView>,
+    own: Histograms,
+    handed_at: Instant,
+}
+
+impl Gauge {
+    /// For the worker that `view` shows.
+    ///
+    /// # Errors
+    /// As [`Histograms::new`].
+    pub fn new(view: Arc<WorkerView>) -> Result<Self, CreationError> {
+        Ok(Gauge { view, own: Histograms::new()?, handed_at: Instant::START })
+    }
+
+    /// The worker's figures.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.view.counters
+    }
+
+    /// A turn that woke at `woke` ends now. To be called at least once a second, also when idle.
+    pub fn turn_ended(&mut self, woke: Instant, now: Instant) {
+        let turn_us = u64::try_from(now.since(woke).as_micros()).unwrap_or(u64::MAX);
+        self.own.turn_us.record(turn_us);
+        self.view.counters.turns.up();
+        self.view.turned_at_us.store(now.as_micros(), Relaxed);
+        if now.since(self.handed_at) >= HAND_OVER_EVERY {
+            self.handed_at = now;
+            self.view.exchange(&mut self.own);
+        }
+    }
+
+    /// A transfer ended, or a request was refused.
+    pub fn transfer_ended(&mut self, record: &Record) {
+        self.view.ended[record.protocol as usize][record.outcome.label() as usize].up();
+        if record.outcome == Outcome::Done {
+            self.transfer_done(record.took);
+        }
+    }
+
+    /// A transfer ended well after so long.
+    pub fn transfer_done(&mut self, took: Duration) {
+        self.own.transfer_ms.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    }
+}
+
+/// Where workers leave what became of their transfers.
+#[derive(Debug)]
+pub struct RecordSink {
+    queue: ArrayQueue<Record>,
+    /// Whether anybody reads what ended well.
+    tells_done: AtomicBool,
+}
+
+impl Default for RecordSink {
+    fn default() -> Self {
+        RecordSink { queue: ArrayQueue::new(RECORDS_MAX), tells_done: AtomicBool::new(true) }
+    }
+}
+
+impl RecordSink {
+    /// Leaves a record; one that finds no room is lost and counted among the worker's figures. What
+    /// ended well is left only if somebody reads it.
+    pub fn push(&self, record: Record, counters: &Counters) {
+        let is_unread = record.outcome == Outcome::Done && !self.tells_done.load(Relaxed);
+        if is_unread || !record.outcome.is_told() {
+            return;
+        }
+        if self.queue.push(record).is_err() {
+            counters.records_lost.up();
+        }
+    }
+
+    /// Whether what ends well is to be left here, too: the log's to say.
+    pub fn tell_done(&self, wanted: bool) {
+        self.tells_done.store(wanted, Relaxed);
+    }
+
+    /// Takes the oldest record: the log's to call.
+    pub fn pop(&self) -> Option<Record> {
+        self.queue.pop()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turns(histograms: &Histograms) -> u64 {
+        histograms.turn_us.histogram.len()
+    }
+
+    #[test]
+    fn nothing_measured_is_lost_or_counted_twice() {
+        let view = Arc::new(WorkerView::new().unwrap());
+        let mut gauge = Gauge::new(view.clone()).unwrap();
+        let mut all = Histograms::new().unwrap();
+        for turn in 0..10_000_u64 {
+            let now = Instant::from_millis(turn * 7);
+            gauge.turn_ended(now, now + Duration::from_micros(turn));
+            if turn % 500 == 0 {
+                view.collect(&mut all);
+            }
+        }
+        view.collect(&mut all);
+        gauge.turn_ended(Instant::from_millis(100_000), Instant::from_millis(100_000));
+        view.collect(&mut all);
+        assert_eq!(turns(&all), 10_001);
+        assert_eq!(all.turn_us.sum, (0..10_000).sum::<u64>());
+        assert_eq!(view.counters.turns.value(), 10_001);
+    }
+
+    #[test]
+    fn a_worker_goes_on_while_control_holds_the_histograms() {
+        let view = Arc::new(WorkerView::new().unwrap());
+        let mut gauge = Gauge::new(view.clone()).unwrap();
+        let mut all = Histograms::new().unwrap();
+        let held = view.handed.lock().unwrap();
+        gauge.turn_ended(Instant::START, Instant::from_millis(2_000));
+        drop(held);
+        view.collect(&mut all);
+        assert_eq!(turns(&all), 0);
+        gauge.turn_ended(Instant::START, Instant::from_millis(3_000));
+        view.collect(&mut all);
+        assert_eq!(turns(&all), 2);
+    }
+
+    #[test]
+    fn what_took_longer_than_can_be_told_counts_as_the_longest() {
+        let view = Arc::new(WorkerView::new().unwrap());
+        let mut gauge = Gauge::new(view.clone()).unwrap();
+        gauge.transfer_done(Duration::MAX);
+        gauge.turn_ended(Instant::START, Instant::from_millis(u64::MAX / 1_000));
+        let mut all = Histograms::new().unwrap();
+        view.collect(&mut all);
+        assert!(all.transfer_ms.histogram.max() >= TRANSFER_MS_MAX);
+    }
+}

@@ -1,0 +1,393 @@
+//! Files on the disk as blobs: sealed in memory, or mapped.
+//!
+//! Opens nothing and decides nothing: the loader has opened the file and says which way it goes.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::fs::{File, Metadata};
+use std::io;
+
+use engine::catalog::blob::{Blob, Storage, Version};
+
+use super::sealed::sealed_copy;
+
+/// What [`Version`] is on a disk.
+pub trait VersionExt {
+    /// The version that an open file's metadata tells of.
+    #[must_use]
+    fn of(meta: &Metadata) -> Self;
+}
+
+impl VersionExt for Version {
+    #[cfg(unix)]
+    fn of(meta: &Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        Version {
+            bytes: meta.len(),
+            modified_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
+            changed_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
+            file: (meta.dev(), meta.ino()),
+            digest: None,
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn of(meta: &Metadata) -> Self {
+        let modified = meta.modified().ok();
+        let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        let modified_ns = since.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
+        Version { bytes: meta.len(), modified_ns, changed_ns: 0, file: (0, 0), digest: None }
+    }
+}
+
+/// Nanoseconds since 1970 of a time as the kernel tells it; the year 2262 and later are one moment.
+pub(super) fn nanoseconds(seconds: i64, rest_ns: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest_ns)
+}
+
+/// Bytes at the end of a mapped file that are kept on the heap: at least one block of any size.
+const TAIL_BYTES: usize = 65_536;
+const _: () = assert!(TAIL_BYTES >= wire::tftp::BLKSIZE_LIMIT as usize);
+/// A file of as many bytes or more is worth a descriptor. Over a loopback connection `sendfile`
+/// costs a tenth more than `writev` from the heap for 8 KiB, a tenth less for 16 KiB, a seventh
+/// less for 32 KiB and half as much for 1 MiB.
+pub(super) const SEALED_BYTES_MIN: u64 = 24 << 10;
+
+/// Memory that nobody can change or shorten any more.
+#[derive(Debug)]
+struct Sealed {
+    /// All of `file`, read only.
+    mapping: memmap2::Mmap,
+    /// For sendfile.
+    file: File,
+}
+
+// SAFETY: the mapping lives as long as the value, and its file's seals forbid everybody to write
+// to it and to shorten it.
+unsafe impl Storage for Sealed {
+    fn bytes(&self) -> usize {
+        self.mapping.len()
+    }
+
+    fn start(&self, offset: usize) -> *const u8 {
+        self.mapping.as_ptr().wrapping_add(offset)
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        Some(&self.mapping)
+    }
+}
+
+/// A file of a disk, which others may change or shorten.
+#[derive(Debug)]
+struct Mapped {
+    mapping: memmap2::MmapRaw,
+    /// Open as long as the mapping, so that its state can be asked for, and for sendfile.
+    file: File,
+    /// The end of the file as it was when it was mapped. A transfer's last block comes from
+    /// here: between the last look at the file and that block's way to the kernel, and when it
+    /// is sent again, nothing can change it any more.
+    tail: Box<[u8]>,
+}
+
+// SAFETY: mapping and tail live as long as the value. Where the file was cut short, the kernel
+// answers with EFAULT; nobody else is lent the bytes.
+unsafe impl Storage for Mapped {
+    fn bytes(&self) -> usize {
+        self.mapping.len()
+    }
+
+    fn start(&self, offset: usize) -> *const u8 {
+        match offset.checked_sub(self.mapping.len() - self.tail.len()) {
+            Some(into) => self.tail.as_ptr().wrapping_add(into),
+            None => self.mapping.as_ptr().wrapping_add(offset),
+        }
+    }
+
+    fn as_slice(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// What [`Blob`] is on a disk.
+pub trait BlobExt: Sized {
+    /// Copies a file of `version.bytes` bytes, at least one, to sealed memory. The copy is as good
+    /// as one on the heap, and has a [`Blob::file`].
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where the file is shorter; the system's, when it has no such memory, or no
+    /// descriptor for it, or cannot read the file.
+    fn seal(original: &File, version: Version) -> io::Result<Self>;
+
+    /// Maps a file of `version.bytes` bytes and has the kernel read them in.
+    ///
+    /// # Errors
+    /// The kernel's, when it cannot map the file.
+    fn map(file: File, version: Version) -> io::Result<Self>;
+
+    /// Reads the `bytes` bytes from `offset` into `buffer`, which then holds nothing else. May wait
+    /// for a disk: the loader's to call. What was read of a mapping is one version with what else
+    /// was read of it only if [`Blob::verify`] says so afterwards.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` where there are not as many bytes, the disk's own otherwise.
+    fn read(&self, offset: u64, bytes: usize, buffer: &mut Vec<u8>) -> io::Result<()>;
+
+    /// Whether the bytes still are those of [`Blob::version`], by one system call where they are
+    /// mapped. Marks the blob as stale where they are not. The loader's to call.
+    fn verify(&self) -> bool;
+
+    /// The open file that has the bytes, for sendfile; none where they are on the heap. Where they
+    /// are mapped it shows what is in the file now, and where it is cut short, less.
+    #[must_use]
+    fn file(&self) -> Option<&File>;
+}
+
+impl BlobExt for Blob {
+    fn seal(original: &File, version: Version) -> io::Result<Self> {
+        let bytes = mappable(version.bytes)?;
+        let file = sealed_copy(original, bytes)?;
+        #[cfg(target_os = "linux")]
+        collapse(&file, bytes);
+        let mut options = memmap2::MmapOptions::new();
+        options.len(bytes).populate();
+        // SAFETY: the mapping is read as a slice, so its bytes must never change and never go. The
+        // file's seals forbid everybody, this process included, to write to it and to shorten it.
+        let mapping = unsafe { options.map_copy_read_only(&file) }?;
+        Ok(Blob::stored(Box::new(Sealed { mapping, file }), version))
+    }
+
+    fn map(file: File, version: Version) -> io::Result<Self> {
+        let bytes = mappable(version.bytes)?;
+        let mapping = memmap2::MmapOptions::new().len(bytes).map_raw_read_only(&file)?;
+        fault_in(&mapping);
+        let mut tail = vec![0; bytes.min(TAIL_BYTES)].into_boxed_slice();
+        let tail_at = version.bytes - tail.len() as u64;
+        read_exact_at(&file, &mut tail, tail_at)?;
+        Ok(Blob::stored(Box::new(Mapped { mapping, file, tail }), version))
+    }
+
+    fn read(&self, offset: u64, bytes: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
+        if offset.checked_add(bytes as u64).is_none_or(|end| end > self.bytes()) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.resize(bytes, 0);
+        if let Some(all) = self.as_slice() {
+            buffer.copy_from_slice(&all[offset as usize..][..bytes]);
+            return Ok(());
+        }
+        self.file().map_or(Ok(()), |file| read_exact_at(file, buffer, offset))
+    }
+
+    fn verify(&self) -> bool {
+        let unchanged = match as_mapped(self) {
+            None => true,
+            Some(Mapped { file, .. }) => {
+                let now = file.metadata().map(|meta| Version::of(&meta));
+                !self.is_stale() && now.is_ok_and(|now| now.has_same_bytes(&self.version()))
+            }
+        };
+        if !unchanged {
+            self.mark_stale();
+        }
+        unchanged
+    }
+
+    fn file(&self) -> Option<&File> {
+        let storage: &dyn Any = self.storage()?;
+        let sealed = storage.downcast_ref().map(|Sealed { file, .. }| file);
+        sealed.or_else(|| as_mapped(self).map(|mapped| &mapped.file))
+    }
+}
+
+/// Returns the mapping, or `None` if the bytes are on the heap or sealed.
+fn as_mapped(blob: &Blob) -> Option<&Mapped> {
+    let storage: &dyn Any = blob.storage()?;
+    storage.downcast_ref()
+}
+
+/// Has the kernel read a mapping in, so that no send waits for a disk. It may fail: the file may
+/// have been cut short, or the kernel be older than 5.14; then sends wait, no more than that.
+fn fault_in(mapping: &memmap2::MmapRaw) {
+    #[cfg(target_os = "linux")]
+    let populated = mapping.advise(memmap2::Advice::PopulateRead).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    let populated = false;
+    #[cfg(unix)]
+    if !populated {
+        let _ = mapping.advise(memmap2::Advice::WillNeed);
+    }
+    #[cfg(not(unix))]
+    let _ = (mapping, populated);
+}
+
+/// A number of bytes that this process can address.
+pub(super) fn mappable(bytes: u64) -> io::Result<usize> {
+    usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+/// Fills the buffer with what the file has from `offset`, wherever the file's own place is.
+#[cfg(unix)]
+pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+/// Fills the buffer with what the file has from `offset`; moves the file's own place.
+#[cfg(windows)]
+pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    use std::os::windows::fs::FileExt;
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match file.seek_read(&mut buffer[filled..], offset + filled as u64)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => filled += more,
+        }
+    }
+    Ok(())
+}
+
+/// Has the kernel put memory together into large pages where it can (`MADV_COLLAPSE`, Linux 6.1):
+/// sending from them costs little more than half as much. Where it cannot, nothing changes.
+#[cfg(target_os = "linux")]
+fn collapse(memory: &File, bytes: usize) {
+    use std::os::fd::AsRawFd as _;
+
+    const LARGE_PAGE_BYTES: usize = 2 << 20;
+    if bytes < LARGE_PAGE_BYTES {
+        return;
+    }
+    // Large pages must lie at addresses that are multiples of their size: here is room for that.
+    let mut options = memmap2::MmapOptions::new();
+    let room = options.len(bytes.saturating_add(LARGE_PAGE_BYTES)).no_reserve_swap().map_anon();
+    let Ok(mut room) = room else { return };
+    let at = room.as_mut_ptr().map_addr(|start| start.next_multiple_of(LARGE_PAGE_BYTES)).cast();
+    let (fd, flags) = (memory.as_raw_fd(), libc::MAP_SHARED | libc::MAP_FIXED);
+    // SAFETY: the mapping lies within `room`, which nobody else knows and which takes it along.
+    let mapping = unsafe { libc::mmap(at, bytes, libc::PROT_READ, flags, fd, 0) };
+    // SAFETY: the call changes where bytes lie and never what they are; on no mapping it fails.
+    let _ = unsafe { libc::madvise(mapping, bytes, libc::MADV_COLLAPSE) };
+}
+
+/// The bytes as a socket would get them: copied by the kernel, which refuses where the file was
+/// cut short.
+#[cfg(all(test, unix))]
+pub(crate) fn read_by_kernel(blob: &Blob) -> io::Result<Vec<u8>> {
+    use std::os::fd::AsRawFd;
+    let copy = tempfile::tempfile()?;
+    let mut bytes = 0;
+    while bytes < blob.bytes() {
+        let span = blob.span(bytes, 1 << 16);
+        let start = span.start().cast();
+        // SAFETY: the kernel only reads the span, which is mapped or on the heap while `blob`
+        // lives, and answers with EFAULT where there is no page behind it.
+        let written = unsafe { libc::write(copy.as_raw_fd(), start, span.bytes()) };
+        bytes += u64::try_from(written).map_err(|_| io::Error::last_os_error())?;
+    }
+    let mut read = vec![0; blob.bytes() as usize];
+    std::os::unix::fs::FileExt::read_exact_at(&copy, &mut read, 0)?;
+    Ok(read)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    fn pattern(bytes: usize) -> Vec<u8> {
+        (0..bytes as u32).map(|n| (n % 251) as u8).collect()
+    }
+
+    fn on_disk(bytes: &[u8]) -> (File, Version) {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        let version = Version::of(&file.metadata().unwrap());
+        (file, version)
+    }
+
+    fn sealed(bytes: &[u8]) -> Blob {
+        let (file, version) = on_disk(bytes);
+        Blob::seal(&file, version).unwrap()
+    }
+
+    #[test]
+    fn sealed_bytes_read_as_those_of_the_heap_do() {
+        let bytes = pattern(100_000);
+        let blob = sealed(&bytes);
+        assert_eq!(blob.as_slice(), Some(&*bytes));
+        assert_eq!(read_by_kernel(&blob).unwrap(), bytes);
+        assert!(blob.is_sealed() && !blob.is_mapped() && blob.verify());
+        let mut sent = vec![0; 1_000];
+        blob.file().unwrap().read_exact_at(&mut sent, 99_000).unwrap();
+        assert_eq!(sent, bytes[99_000..]);
+        assert_eq!((blob.span(99_999, 9).bytes(), blob.span(200_000, 9).bytes()), (1, 0));
+    }
+
+    #[test]
+    fn putting_memory_together_changes_no_byte_and_no_seal() {
+        for bytes in [2 << 20, (2 << 20) + 1, (5 << 20) - 1] {
+            let bytes = pattern(bytes);
+            let blob = sealed(&bytes);
+            // Once more, now that it is mapped.
+            collapse(blob.file().unwrap(), bytes.len());
+            assert!(blob.as_slice() == Some(&bytes), "{} bytes", bytes.len());
+            assert!(read_by_kernel(&blob).unwrap() == bytes, "{} bytes", bytes.len());
+            assert!(blob.file().unwrap().write_all_at(b"x", 0).is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_is_sealed_whole_or_not_at_all() {
+        for bytes in [1, 4_096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, 3 << 20] {
+            let bytes = pattern(bytes);
+            assert!(sealed(&bytes).as_slice() == Some(&bytes), "{} bytes", bytes.len());
+        }
+        let (file, version) = on_disk(&pattern(3 << 20));
+        file.set_len(version.bytes - 1).unwrap();
+        let short = Blob::seal(&file, version).unwrap_err();
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[test]
+    fn nobody_can_change_sealed_bytes() {
+        let blob = sealed(&pattern(50_000));
+        let file = blob.file().unwrap();
+        let refusals = [
+            file.write_all_at(b"x", 0).unwrap_err(),
+            file.write_all_at(b"x", 50_000).unwrap_err(),
+            file.set_len(0).unwrap_err(),
+            file.set_len(60_000).unwrap_err(),
+        ];
+        for refusal in refusals {
+            assert_eq!(refusal.raw_os_error(), Some(libc::EPERM), "{refusal}");
+        }
+        let again = std::os::fd::AsRawFd::as_raw_fd(file);
+        let path = format!("/proc/self/fd/{again}");
+        let reopened = std::fs::File::options().write(true).open(path);
+        assert!(reopened.and_then(|file| file.set_len(1)).is_err());
+        assert_eq!(blob.as_slice(), Some(&*pattern(50_000)));
+    }
+
+    #[test]
+    fn any_part_of_any_blob_can_be_read_and_nothing_beyond_it() {
+        let bytes = pattern(150_000);
+        let (file, version) = on_disk(&bytes);
+        let blobs = [
+            Blob::heap(bytes.clone().into(), version),
+            Blob::seal(&file, version).unwrap(),
+            Blob::map(file, version).unwrap(),
+        ];
+        for blob in blobs {
+            let mut buffer = vec![7; 10];
+            for (offset, length) in [(0, 150_000), (149_999, 1), (100, 0), (80_000, 30_000)] {
+                blob.read(offset as u64, length, &mut buffer).unwrap();
+                assert_eq!(buffer, bytes[offset..][..length]);
+            }
+            for (offset, length) in [(149_999, 2), (150_001, 0), (u64::MAX, 1), (0, usize::MAX)] {
+                let beyond = blob.read(offset, length, &mut buffer).map_err(|why| why.kind());
+                assert_eq!(beyond, Err(io::ErrorKind::UnexpectedEof), "{offset} {length}");
+            }
+        }
+    }
+}

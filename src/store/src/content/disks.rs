@@ -1,0 +1,238 @@
+//! Disks that hang: no more threads than may wait for one, and nobody for longer than they may.
+//!
+//! Whoever waits for a disk that does not answer is told so in time; what the disk says later is
+//! kept for the next one who asks.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+use super::blob::BlobExt as _;
+use super::loader::{Job, Shared, Waiting, lock};
+use super::look::read_part;
+use super::memory::Key;
+use crate::vault::threads::Ways;
+use engine::catalog::{Answer, Ask, OpenError, Ticket};
+
+/// How often it is looked whether a disk still answers.
+const DISK_CHECK: Duration = Duration::from_millis(500);
+/// Threads beside the configured ones, for disks that hang: as many may hang at once.
+const SPARE_THREADS_MAX: usize = 16;
+/// How often the log is told of disks that do not answer.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// The disks, by device number. `J` is something to be done at one.
+#[derive(Debug)]
+pub(super) struct Gates<J> {
+    threads_max: usize,
+    waiting_max: usize,
+    gates: Mutex<HashMap<u64, Gate<J>>>,
+}
+
+#[derive(Debug)]
+struct Gate<J> {
+    /// Threads at the disk.
+    inside: usize,
+    /// What one of them does next.
+    waiting: VecDeque<J>,
+}
+
+impl<J> Gates<J> {
+    /// So many threads may be at one disk, and so many jobs wait for them.
+    pub(super) fn new(threads_max: usize, waiting_max: usize) -> Self {
+        Gates { threads_max, waiting_max, gates: Mutex::default() }
+    }
+
+    /// Gives the job back where the thread may do it; else keeps it for one that is there already.
+    /// Whoever gets it calls [`Gates::leave`] when it is done.
+    ///
+    /// # Errors
+    /// Gives the job back when too many wait.
+    pub(super) fn enter(&self, device: u64, job: J) -> Result<Option<J>, J> {
+        let mut gates = self.lock();
+        let gate =
+            gates.entry(device).or_insert_with(|| Gate { inside: 0, waiting: VecDeque::new() });
+        if gate.inside < self.threads_max {
+            gate.inside += 1;
+            Ok(Some(job))
+        } else if gate.waiting.len() < self.waiting_max {
+            gate.waiting.push_back(job);
+            Ok(None)
+        } else {
+            Err(job)
+        }
+    }
+
+    /// A job is done: the next one for the same thread, which leaves where there is none.
+    pub(super) fn leave(&self, device: u64) -> Option<J> {
+        let mut gates = self.lock();
+        let gate = gates.get_mut(&device)?;
+        let next = gate.waiting.pop_front();
+        if next.is_none() {
+            gate.inside -= 1;
+            if gate.inside == 0 {
+                gates.remove(&device);
+            }
+        }
+        next
+    }
+
+    /// Takes out the jobs that wait and are given up.
+    pub(super) fn take_if(&self, is_over: impl Fn(&J) -> bool) -> Vec<J> {
+        let mut over = Vec::new();
+        for gate in self.lock().values_mut() {
+            let (gone, stay) = std::mem::take(&mut gate.waiting).into_iter().partition(&is_over);
+            gate.waiting = stay;
+            let mut gone: VecDeque<J> = gone;
+            over.extend(gone.drain(..));
+        }
+        over
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, Gate<J>>> {
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    /// Does a job where no more threads than may are at its disk; else one of those does it.
+    pub(super) fn at_disk(&self, device: u64, job: Job) {
+        let mut next = match self.gates.enter(device, job) {
+            Ok(next) => next,
+            Err(Job::Load(load)) => return self.finish(&load, &Err(OpenError::Busy)),
+            Err(Job::Ask(worker, ask)) => return self.give_up(worker, ask.ticket(), &ask),
+        };
+        while let Some(job) = next {
+            match job {
+                Job::Load(load) => self.load(load),
+                Job::Ask(worker, ask) => self.do_ask(worker, ask),
+            }
+            next = self.gates.leave(device);
+        }
+    }
+
+    fn do_ask(&self, worker: usize, ask: Ask) {
+        let ticket = ask.ticket();
+        let answer = match ask {
+            Ask::Verify { blob, .. } => Answer::Verified { ticket, unchanged: blob.verify() },
+            Ask::Read { blob, offset, bytes, buffer, .. } => {
+                Answer::Read { ticket, result: read_part(&blob, offset, bytes, buffer) }
+            }
+            // Nothing else is asked of a disk in this way.
+            Ask::Open { .. }
+            | Ask::Upload { .. }
+            | Ask::Store { .. }
+            | Ask::Delete { .. }
+            | Ask::Vault { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. } => return,
+        };
+        if lock(&self.asked).remove(&(worker, ticket)).is_some() {
+            self.answer(worker, answer);
+        }
+    }
+
+    /// Answers for a disk that does not.
+    fn give_up(&self, worker: usize, ticket: Ticket, ask: &Ask) {
+        lock(&self.asked).remove(&(worker, ticket));
+        let is_read = matches!(ask, Ask::Read { .. });
+        self.answer(worker, given_up(ticket, is_read));
+    }
+
+    /// Looks after disks that do not answer: nobody waits longer than they may, and others find a
+    /// thread. Ends with its channel.
+    pub(super) fn watch_disks(
+        self: &Arc<Self>,
+        end: &Receiver<()>,
+        asks: &Receiver<(usize, Ask)>,
+        ways: &Ways,
+    ) {
+        let (mut spares, mut told_at) = (0, None::<Instant>);
+        while end.recv_timeout(DISK_CHECK) == Err(RecvTimeoutError::Timeout) {
+            let over = self.give_up_late();
+            if over > 0 && told_at.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                told_at = Some(Instant::now());
+                let wait = self.config.disk_wait.as_secs_f32();
+                tracing::error!("a disk has not answered for {wait} s: phones are told so");
+            }
+            if self.idle.load(Relaxed) == 0 && spares < SPARE_THREADS_MAX && self.is_waiting() {
+                let (shared, asks) = (Arc::clone(self), Receiver::clone(asks));
+                let ways = Ways::clone(ways);
+                let thread = std::thread::Builder::new().name(format!("loader-spare-{spares}"));
+                spares += usize::from(thread.spawn(move || shared.run(&asks, &ways)).is_ok());
+            }
+        }
+    }
+
+    /// Whether some file has been waited for since the last look.
+    fn is_waiting(&self) -> bool {
+        let waits = lock(&self.waiting).values().any(|one| one.since.elapsed() > DISK_CHECK);
+        waits || lock(&self.asked).values().any(|(since, _)| since.elapsed() > DISK_CHECK)
+    }
+
+    /// Answers those who have waited for a disk for too long, and says how many.
+    fn give_up_late(&self) -> usize {
+        let is_late = |since: &Instant| since.elapsed() > self.config.disk_wait;
+        let mut waiting = lock(&self.waiting);
+        let late: Vec<Key> =
+            waiting.iter().filter(|(_, one)| is_late(&one.since)).map(|(key, _)| *key).collect();
+        let late: Vec<Waiting> = late.iter().filter_map(|key| waiting.remove(key)).collect();
+        drop(waiting);
+        let mut over = 0;
+        for waiting in late {
+            over += waiting.who.len();
+            // Whoever is told finds itself counted.
+            self.disk_timeouts.fetch_add(waiting.who.len() as u64, Relaxed);
+            self.tell(waiting, &Err(OpenError::Unavailable));
+        }
+        let mut asked = lock(&self.asked);
+        let late: Vec<_> = asked.iter().filter(|(_, (since, _))| is_late(since)).collect();
+        let late: Vec<_> = late.into_iter().map(|(who, (_, is_read))| (*who, *is_read)).collect();
+        asked.retain(|who, _| late.iter().all(|(late, _)| late != who));
+        drop(asked);
+        self.disk_timeouts.fetch_add(late.len() as u64, Relaxed);
+        for ((worker, ticket), is_read) in &late {
+            self.answer(*worker, given_up(*ticket, *is_read));
+        }
+        // What nobody waits for any more is not done.
+        let asked = lock(&self.asked);
+        let is_over = |job: &Job| match job {
+            Job::Load(load) => is_late(&load.asked_at),
+            Job::Ask(worker, ask) => !asked.contains_key(&(*worker, ask.ticket())),
+        };
+        drop(self.gates.take_if(is_over));
+        over + late.len()
+    }
+}
+
+/// The answer in place of one that a disk does not give.
+fn given_up(ticket: Ticket, is_read: bool) -> Answer {
+    match is_read {
+        true => Answer::Read { ticket, result: Err(OpenError::Unavailable) },
+        false => Answer::Verified { ticket, unchanged: false },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_threads_than_may_are_at_one_disk_and_every_job_is_done() {
+        let gates = Gates::new(2, 3);
+        assert_eq!((gates.enter(1, 'a'), gates.enter(1, 'b')), (Ok(Some('a')), Ok(Some('b'))));
+        assert_eq!(gates.enter(2, 'x'), Ok(Some('x')), "another disk");
+        for job in ['c', 'd', 'e'] {
+            assert_eq!(gates.enter(1, job), Ok(None));
+        }
+        assert_eq!(gates.enter(1, 'f'), Err('f'), "too many wait");
+        assert_eq!(gates.take_if(|job| *job == 'd'), ['d']);
+        assert_eq!(gates.leave(1), Some('c'));
+        assert_eq!(gates.leave(1), Some('e'));
+        assert_eq!((gates.leave(1), gates.leave(1)), (None, None));
+        assert_eq!(gates.enter(1, 'g'), Ok(Some('g')));
+    }
+}

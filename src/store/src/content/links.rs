@@ -1,0 +1,147 @@
+//! The way through links to a directory, and how many directories are read through links in all.
+//!
+//! Directories that link to one another can be reached by more ways than there are atoms: each real
+//! directory is met at most once on a way, and of all ways only so many are gone. Never reads a
+//! directory.
+
+use std::io;
+use std::sync::Arc;
+
+use super::beneath::{Beneath, is_answer};
+use super::path::is_within;
+use super::scan::{Scanner, Touch, Visit};
+use super::seen::parent;
+use engine::catalog::index::Index;
+use engine::catalog::omission::Omission;
+
+/// Links to directories on the way to one file: more are a knot.
+pub const LINKED_DIRS_MAX: usize = 4;
+/// Directories that are read through links in one look at everything.
+pub const LINKED_READS_MAX: usize = 100_000;
+/// Those of them that lie behind two links or more.
+pub const KNOT_READS_MAX: usize = 5_000;
+/// What is said of those beyond.
+pub(super) const TOO_MANY: &str = "too many directories are reached through links already";
+
+/// The links on the way to a directory, the last one first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Chain(Option<Arc<Link>>);
+
+#[derive(Debug)]
+struct Link {
+    /// The directory that it lies in, without links.
+    lies_in: Box<str>,
+    before: Chain,
+}
+
+impl Chain {
+    /// The same with one link more, which lies in a directory.
+    pub(super) fn with(&self, lies_in: &str) -> Chain {
+        Chain(Some(Arc::new(Link { lies_in: lies_in.into(), before: self.clone() })))
+    }
+
+    /// How many links there are.
+    pub(super) fn len(&self) -> usize {
+        self.links().count()
+    }
+
+    /// Whether going on to a directory leads back to where a link was followed from.
+    pub(super) fn leads_back(&self, real: &str) -> bool {
+        self.links().any(|link| is_within(&link.lies_in, real))
+    }
+
+    fn links(&self) -> impl Iterator<Item = &Link> {
+        std::iter::successors(self.0.as_deref(), |link| link.before.0.as_deref())
+    }
+}
+
+/// Directories that were read through links.
+#[derive(Debug, Default)]
+pub(super) struct LinkedReads {
+    all: usize,
+    knotted: usize,
+}
+
+impl LinkedReads {
+    /// Whether one more behind so many links may be read.
+    pub(super) fn has_room(&self, links: usize) -> bool {
+        match links {
+            0 => true,
+            1 => self.all < LINKED_READS_MAX,
+            _ => self.all < LINKED_READS_MAX && self.knotted < KNOT_READS_MAX,
+        }
+    }
+
+    /// Notes that one behind so many links is read.
+    pub(super) fn count(&mut self, links: usize) {
+        self.all += usize::from(links > 0);
+        self.knotted += usize::from(links > 1);
+    }
+}
+
+impl Scanner {
+    /// A directory with the links on the way to it.
+    pub(super) fn way_to(&self, beneath: &Beneath, path: &str) -> Option<Visit> {
+        let mut chain = Chain::default();
+        let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
+        for link in ends.map(|end| &path[..end]).filter(|it| self.seen.dir_links.contains_key(*it))
+        {
+            chain = chain.with(&beneath.real_path(parent(link))?);
+        }
+        Some(Visit { path: path.to_owned(), real: beneath.real_path(path)?, chain })
+    }
+
+    /// Takes in what a link leads to. Returns it where it is a directory to be read.
+    pub(super) fn follow(
+        &mut self,
+        beneath: &Arc<Beneath>,
+        path: &str,
+        parent: &Visit,
+        before: Option<&Index>,
+    ) -> Option<Visit> {
+        self.note_link(path);
+        self.seen.dir_links.remove(path);
+        let meta = match beneath.metadata(path) {
+            Ok(meta) => meta,
+            Err(why) if is_answer(&why) => {
+                let why = link_fault(beneath, path, &why);
+                self.omit(Omission::BadLink, path, &why);
+                return None;
+            }
+            Err(why) => {
+                self.cannot_read(path, &why);
+                return None;
+            }
+        };
+        if meta.is_file() {
+            self.place(path, &meta, Touch::default(), before);
+            return None;
+        }
+        if !meta.is_dir() {
+            self.omit(Omission::Special, path, "");
+            return None;
+        }
+        let real = beneath.real_path(path)?;
+        let chain = parent.chain.with(&parent.real);
+        if chain.leads_back(&real) || chain.len() > LINKED_DIRS_MAX {
+            self.omit(Omission::BadLink, path, "it leads in circles");
+            return None;
+        }
+        if !self.linked.has_room(chain.len()) {
+            self.omit(Omission::BeyondLimits, path, TOO_MANY);
+            return None;
+        }
+        self.seen.dir_links.insert(path.into(), real.as_str().into());
+        Some(Visit { path: path.to_owned(), real, chain })
+    }
+}
+
+/// Why nothing can be served through a link, in words.
+fn link_fault(beneath: &Beneath, path: &str, why: &io::Error) -> String {
+    match beneath.link_target(path) {
+        Some(target) if why.kind() == io::ErrorKind::NotFound => {
+            format!("it leads to {}, which is not there", target.display())
+        }
+        Some(_) | None => why.to_string(),
+    }
+}

@@ -1,0 +1,1087 @@
+//! The threads that may wait for a disk: they open, read, map and check files for the workers, and
+//! one of them stores what phones upload.
+//!
+//! [`Loader::ask`] never waits. Each ask that it takes is answered once, through the [`Replies`] of
+//! the worker that asked. A file that many ask for at once is read once.
+//!
+//! An ask for a file that was changed a moment ago is put aside until the file has settled, not
+//! waited for.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use argon2::Argon2;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::disks::Gates;
+use super::hasher::Hasher;
+pub use super::loader_config::{LoaderConfig, LoaderFigures};
+use super::look::{Look, look};
+use super::memory::{Key, Limits, Memory, key};
+use super::published::{Placed, Published};
+use crate::files::thread::Files;
+use crate::vault::store::{Directories, Writer};
+use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, Ways};
+use engine::catalog::blob::Blob;
+use engine::catalog::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket};
+use engine::files::Fault;
+use wire::time::Instant;
+
+/// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
+pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
+/// How long the threads' end is waited for while they answer nobody: they may hang at a disk.
+const END_WAIT: Duration = Duration::from_secs(10);
+/// How long the writer waits for the catalog before it acknowledges what is durable.
+const PUBLISH_WAIT: Duration = Duration::from_secs(2);
+/// How long a thread waits for asks when no file is due to be looked at again.
+const IDLE: Duration = Duration::from_secs(3_600);
+
+/// How the loader reaches one worker.
+pub struct Replies {
+    /// Takes the answers. Unbounded, or wide enough for every ask that the worker has open.
+    pub sender: Sender<Answer>,
+    /// Ends the worker's wait after answers were sent.
+    pub wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// The threads, until it is dropped.
+pub struct Loader {
+    /// None once the threads are to stop.
+    queues: Option<Queues>,
+    directories: Arc<Directories>,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    /// Disconnected once all threads are through.
+    ended: Receiver<()>,
+    /// Hashes what is sent, and all else that is served.
+    hasher: Option<Hasher>,
+}
+
+struct Queues {
+    /// Ends the thread that looks after disks.
+    _running: Sender<()>,
+    asks: Sender<(usize, Ask)>,
+    writes: Sender<Task>,
+    acts: Sender<(usize, Ask)>,
+}
+
+impl Loader {
+    /// Starts the threads. `started` is the moment that the process's [`Instant`]s count from;
+    /// `replies` has one member per worker; `published` is what the watch publishes to.
+    ///
+    /// # Errors
+    /// The system's, when it gives no thread.
+    pub fn start(
+        config: LoaderConfig,
+        started: std::time::Instant,
+        replies: Vec<Replies>,
+        directories: Arc<Directories>,
+        published: Arc<Published>,
+    ) -> io::Result<Loader> {
+        let (asks, received) = bounded(config.asks_max);
+        let (writes, written) = bounded(config.uploads_max);
+        let (acts, wanted) = bounded(config.acts_max);
+        let files = Files::new(Arc::clone(&published), Sender::clone(&asks));
+        let hasher = Hasher::start(Arc::clone(published.digests()), Arc::clone(&published))?;
+        let (running, end) = bounded(0);
+        let queues = Some(Queues { _running: running, asks, writes: Sender::clone(&writes), acts });
+        let (secrets, unproven) = bounded(SECRETS_MAX);
+        let ways = Ways { writer: writes, secrets };
+        let vault = Vault::new(Argon2::default())?;
+        let shared = Arc::new(Shared::new(config, started, replies, vault, published));
+        let (ending, ended) = bounded(0);
+        let hasher = Some(hasher);
+        let mut loader = Loader { queues, directories, shared, threads: Vec::new(), ended, hasher };
+        // Goes before the loader does, where a thread cannot be had: nobody waits for its end then.
+        let ending = ending;
+        let start = |name: String, work: Box<dyn FnOnce() + Send>| {
+            let ending = Sender::clone(&ending);
+            std::thread::Builder::new().name(name).spawn(move || {
+                work();
+                drop(ending);
+            })
+        };
+        let writer =
+            Writer::new(Arc::clone(&loader.directories), config.upload_directory_bytes_max);
+        let shared = Arc::clone(&loader.shared);
+        let work = Box::new(move || shared.run_writer(writer, &written));
+        loader.threads.push(start("writer".into(), work)?);
+        let shared = Arc::clone(&loader.shared);
+        let work = Box::new(move || files.run(&wanted, |worker, one| shared.answer(worker, one)));
+        loader.threads.push(start("files".into(), work)?);
+        for number in 0..SECRETS_THREADS {
+            let (shared, unproven) = (Arc::clone(&loader.shared), Receiver::clone(&unproven));
+            let writer = Sender::clone(&ways.writer);
+            loader.threads.push(start(
+                format!("secrets-{number}"),
+                Box::new(move || {
+                    let answer = |worker, answer| shared.answer(worker, answer);
+                    shared.vault.run_secrets(&unproven, &writer, || shared.now(), answer);
+                }),
+            )?);
+        }
+        // One more than may wait for one disk.
+        for number in 0..=config.threads.max(1) {
+            let (shared, received) = (Arc::clone(&loader.shared), Receiver::clone(&received));
+            let ways = Ways::clone(&ways);
+            let work = Box::new(move || shared.run(&received, &ways));
+            loader.threads.push(start(format!("loader-{number}"), work)?);
+        }
+        let (shared, end) = (Arc::clone(&loader.shared), end);
+        let work = Box::new(move || shared.watch_disks(&end, &received, &ways));
+        loader.threads.push(start("loader-timer".into(), work)?);
+        Ok(loader)
+    }
+
+    /// Hands over an ask of a worker; never waits.
+    ///
+    /// # Errors
+    /// Gives the ask back when its queue is full: the worker answers itself, with `Busy`.
+    pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
+        let Some(queues) = &self.queues else { return Err(ask) };
+        match ask {
+            Ask::Open { .. }
+            | Ask::Verify { .. }
+            | Ask::Read { .. }
+            | Ask::Vault { .. }
+            | Ask::Login { .. } => {
+                queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+            }
+            Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } => queues
+                .writes
+                .try_send((worker, ask, None))
+                .map_err(|refused| refused.into_inner().1),
+            Ask::Files { .. } => {
+                queues.acts.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+            }
+        }
+    }
+
+    /// What was done, and what is kept now.
+    #[must_use]
+    pub fn figures(&self) -> LoaderFigures {
+        let memory = lock(&self.shared.memory);
+        LoaderFigures {
+            loads: self.shared.loads.load(Relaxed),
+            unsettled: self.shared.unsettled.load(Relaxed),
+            forgotten: self.shared.forgotten.load(Relaxed),
+            heap_bytes: memory.heap_bytes(),
+            sealed_files: memory.sealed_files() as u64,
+            mapped_files: memory.mapped_files() as u64,
+            disk_timeouts: self.shared.disk_timeouts.load(Relaxed),
+            digests: self.shared.published.digests().figures(),
+            vault: self.shared.vault.figures(),
+        }
+    }
+}
+
+impl Drop for Loader {
+    /// Lets the threads finish what they have in hand, and stops them.
+    fn drop(&mut self) {
+        self.queues = None;
+        self.hasher = None;
+        // Those that hang at a disk are left behind.
+        let answered = || self.shared.answered.load(Relaxed);
+        let mut before = answered();
+        while self.ended.recv_timeout(END_WAIT) == Err(RecvTimeoutError::Timeout) {
+            if answered() == before {
+                return tracing::error!("a disk does not answer; what waits for it is given up");
+            }
+            before = answered();
+        }
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a loader thread panicked");
+            }
+        }
+    }
+}
+
+/// A file on its way into memory.
+pub(super) struct Load {
+    pub(super) entry: Arc<Entry>,
+    pub(super) form: Form,
+    pub(super) asked_at: std::time::Instant,
+    /// The file as it was opened at the last look.
+    held: Option<File>,
+}
+
+/// Who waits for a file, and since when.
+pub(super) struct Waiting {
+    pub(super) since: std::time::Instant,
+    /// Workers and their tickets.
+    pub(super) who: Vec<(usize, Ticket)>,
+}
+
+/// Something that a thread does at a disk.
+pub(super) enum Job {
+    Load(Load),
+    Ask(usize, Ask),
+}
+
+pub(super) struct Shared {
+    pub(super) config: LoaderConfig,
+    started: std::time::Instant,
+    replies: Vec<Replies>,
+    /// Who waits for which file; a key is here from its first ask to its answer.
+    pub(super) waiting: Mutex<HashMap<Key, Waiting>>,
+    /// Files to be looked at again, by when; the number tells two of one moment apart.
+    later: Mutex<BTreeMap<(std::time::Instant, u64), Load>>,
+    memory: Mutex<Memory>,
+    /// Who waits for what else than a file, since when, and whether it is bytes.
+    pub(super) asked: Mutex<HashMap<(usize, Ticket), (std::time::Instant, bool)>>,
+    pub(super) gates: Gates<Job>,
+    /// Threads that wait for asks.
+    pub(super) idle: AtomicUsize,
+    published: Arc<Published>,
+    vault: Vault,
+    /// A disk that a test has hang.
+    #[cfg(test)]
+    hung: Mutex<Option<u64>>,
+    pub(super) disk_timeouts: AtomicU64,
+    answered: AtomicU64,
+    loads: AtomicU64,
+    unsettled: AtomicU64,
+    forgotten: AtomicU64,
+}
+
+impl Shared {
+    fn new(
+        config: LoaderConfig,
+        started: std::time::Instant,
+        replies: Vec<Replies>,
+        vault: Vault,
+        published: Arc<Published>,
+    ) -> Self {
+        let limits = Limits {
+            heap_bytes_max: config.heap_bytes_max,
+            sealed_files_max: config.sealed_files_max,
+            mapped_files_max: config.mapped_files_max,
+        };
+        Shared {
+            config,
+            started,
+            replies,
+            waiting: Mutex::default(),
+            later: Mutex::default(),
+            memory: Mutex::new(Memory::new(limits)),
+            asked: Mutex::default(),
+            gates: Gates::new(config.threads.max(1), config.asks_max),
+            idle: AtomicUsize::new(0),
+            published,
+            vault,
+            #[cfg(test)]
+            hung: Mutex::default(),
+            disk_timeouts: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            loads: AtomicU64::new(0),
+            unsettled: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+        }
+    }
+
+    fn run_writer(&self, writer: Writer, tasks: &Receiver<Task>) {
+        let publish = |placed: &[Placed]| {
+            if !self.published.publish(placed, PUBLISH_WAIT) {
+                tracing::warn!("what was just stored is not in the catalog yet");
+            }
+        };
+        let answer = |worker, answer| self.answer(worker, answer);
+        self.vault.run_writer(writer, tasks, publish, answer);
+    }
+
+    pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, ways: &Ways) {
+        loop {
+            while let Some(load) = self.take_due() {
+                self.look(load);
+            }
+            self.idle.fetch_add(1, Relaxed);
+            let asked = asks.recv_timeout(self.until_due());
+            self.idle.fetch_sub(1, Relaxed);
+            match asked {
+                Ok((worker, ask)) => self.handle(worker, ask, ways),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    fn handle(&self, worker: usize, ask: Ask, ways: &Ways) {
+        match ask {
+            Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
+            Ask::Verify { ref blob, .. } | Ask::Read { ref blob, .. } => {
+                let device = blob.version().file.0;
+                let is_read = matches!(ask, Ask::Read { .. });
+                let since = std::time::Instant::now();
+                lock(&self.asked).insert((worker, ask.ticket()), (since, is_read));
+                self.at_disk(device, Job::Ask(worker, ask));
+            }
+            // The writer has a queue of its own.
+            Ask::Store { ticket, .. } => {
+                self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
+            }
+            Ask::Delete { ticket, .. } => {
+                self.answer(worker, Answer::Deleted { ticket, result: Err(StoreError::Busy) });
+            }
+            Ask::Upload { ticket, .. } => {
+                self.answer(worker, Answer::Upload { ticket, result: Err(StoreError::Busy) });
+            }
+            // Administrators' files have a thread of their own.
+            Ask::Files { ticket, .. } => {
+                self.answer(worker, Answer::Files { ticket, result: Err(Fault::Busy) });
+            }
+            Ask::Login { ticket, login } => {
+                let answer = self.vault.handle_login(worker, ticket, login, ways, self.now());
+                if let Some(answer) = answer {
+                    self.answer(worker, answer);
+                }
+            }
+            Ask::Vault { ticket, deed } => {
+                if let Some(answer) = self.vault.handle(worker, ticket, deed, ways, self.now()) {
+                    self.answer(worker, answer);
+                }
+            }
+        }
+    }
+
+    fn open(&self, worker: usize, ticket: Ticket, entry: Arc<Entry>, form: Form) {
+        let load = Load { entry, form, asked_at: std::time::Instant::now(), held: None };
+        let mut waiting = lock(&self.waiting);
+        // Under the lock, because whoever loads puts the blob there before it takes the lock.
+        if let Some(blob) = load.entry.blob(form) {
+            drop(waiting);
+            return self.answer(worker, Answer::Opened { ticket, result: Ok(blob) });
+        }
+        let others = waiting.entry(key(&load.entry, load.form));
+        let others = others.or_insert_with(|| Waiting { since: load.asked_at, who: Vec::new() });
+        others.who.push((worker, ticket));
+        let is_first = others.who.len() == 1;
+        drop(waiting);
+        if is_first {
+            self.look(load);
+        }
+    }
+
+    fn look(&self, load: Load) {
+        self.at_disk(load.entry.version.file.0, Job::Load(load));
+    }
+
+    /// Gives the bytes their hash, or has them hashed.
+    fn identify(&self, entry: &Arc<Entry>, blob: &Arc<Blob>) {
+        let (digests, version) = (self.published.digests(), blob.version());
+        let Some(digest) = version.digest.or_else(|| digests.find(&version)) else {
+            return digests.want(entry, blob);
+        };
+        blob.learn(digest);
+        if entry.version == version {
+            entry.learn(digest);
+        }
+    }
+
+    pub(super) fn load(&self, mut load: Load) {
+        #[cfg(test)]
+        while lock(&self.hung).is_some_and(|device| device == load.entry.version.file.0) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let may_seal = |bytes, is_large| lock(&self.memory).may_seal(bytes, is_large);
+        let wait = match look(&self.config, &load.entry, load.form, load.held.take(), may_seal) {
+            Ok(Look::Loaded(blob)) => {
+                self.loads.fetch_add(1, Relaxed);
+                let blob = Arc::new(blob);
+                let now = self.now();
+                let forgotten = lock(&self.memory).keep(&load.entry, load.form, &blob, now);
+                self.forgotten.fetch_add(forgotten as u64, Relaxed);
+                if load.form == Form::Octet {
+                    self.identify(&load.entry, &blob);
+                }
+                return self.finish(&load, &Ok(blob));
+            }
+            Ok(Look::Unsettled(wait, file)) => {
+                load.held = Some(file);
+                wait
+            }
+            Err(refused) => return self.finish(&load, &Err(refused)),
+        };
+        let number = self.unsettled.fetch_add(1, Relaxed);
+        if load.asked_at.elapsed() + wait > SETTLE_WAIT_MAX {
+            return self.finish(&load, &Err(OpenError::BeingWritten));
+        }
+        lock(&self.later).insert((std::time::Instant::now() + wait, number), load);
+    }
+
+    pub(super) fn finish(&self, load: &Load, result: &Result<Arc<Blob>, OpenError>) {
+        let Some(waiting) = lock(&self.waiting).remove(&key(&load.entry, load.form)) else {
+            return;
+        };
+        self.tell(waiting, result);
+    }
+
+    pub(super) fn tell(&self, waiting: Waiting, result: &Result<Arc<Blob>, OpenError>) {
+        let mut to_wake = vec![false; self.replies.len()];
+        for (worker, ticket) in waiting.who {
+            let Some(replies) = self.replies.get(worker) else { continue };
+            let answer = Answer::Opened { ticket, result: result.clone() };
+            to_wake[worker] |= replies.sender.send(answer).is_ok();
+        }
+        for (replies, _) in self.replies.iter().zip(to_wake).filter(|(_, wake)| *wake) {
+            (replies.wake)();
+        }
+    }
+
+    pub(super) fn answer(&self, worker: usize, answer: Answer) {
+        self.answered.fetch_add(1, Relaxed);
+        let Some(replies) = self.replies.get(worker) else { return };
+        // A worker that has gone has nobody left who waits for the answer.
+        if replies.sender.send(answer).is_ok() {
+            (replies.wake)();
+        }
+    }
+
+    fn take_due(&self) -> Option<Load> {
+        let mut later = lock(&self.later);
+        let first = later.first_entry()?;
+        (first.key().0 <= std::time::Instant::now()).then(|| first.remove())
+    }
+
+    fn until_due(&self) -> Duration {
+        let later = lock(&self.later);
+        later
+            .first_key_value()
+            .map_or(IDLE, |((due, _), _)| due.saturating_duration_since(std::time::Instant::now()))
+    }
+
+    fn now(&self) -> Instant {
+        Instant::START + self.started.elapsed()
+    }
+}
+
+/// A thread that panicked left nothing half done that the others could trip over.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::blob::SEALED_BYTES_MIN;
+    use super::super::blob::{BlobExt as _, VersionExt as _, read_by_kernel};
+    use super::super::scan::scan;
+    use super::*;
+    use engine::catalog::blob::Version;
+    use engine::catalog::{Catalog, RootId};
+    use engine::vault::upload::Upload;
+    use std::fs;
+    use std::path::Path;
+    use std::sync::atomic::AtomicUsize;
+    use wire::name::FileName;
+
+    /// A loader with one worker, which is the test itself.
+    struct Bench {
+        loader: Loader,
+        answers: Receiver<Answer>,
+        wakes: Arc<AtomicUsize>,
+        tickets: u64,
+    }
+
+    impl Bench {
+        fn new(config: LoaderConfig) -> Self {
+            let (sender, answers) = crossbeam_channel::unbounded();
+            let wakes = Arc::new(AtomicUsize::new(0));
+            let woken = Arc::clone(&wakes);
+            let wake = Box::new(move || {
+                woken.fetch_add(1, Relaxed);
+            });
+            let replies = vec![Replies { sender, wake }];
+            let loader = Loader::start(
+                config,
+                std::time::Instant::now(),
+                replies,
+                Arc::default(),
+                Arc::default(),
+            )
+            .unwrap();
+            Bench { loader, answers, wakes, tickets: 0 }
+        }
+
+        fn ask_open(&mut self, entry: &Arc<Entry>, form: Form) {
+            self.tickets += 1;
+            let (ticket, entry) = (Ticket(self.tickets), Arc::clone(entry));
+            self.loader.ask(0, Ask::Open { ticket, entry, form }).unwrap();
+        }
+
+        fn opened(&self) -> Result<Arc<Blob>, OpenError> {
+            let Answer::Opened { result, .. } = self.answers.recv().unwrap() else {
+                panic!("an answer to another question");
+            };
+            result
+        }
+
+        fn open(&mut self, entry: &Arc<Entry>, form: Form) -> Result<Arc<Blob>, OpenError> {
+            self.ask_open(entry, form);
+            self.opened()
+        }
+
+        fn verify(&self, blob: &Arc<Blob>) -> bool {
+            let ask = Ask::Verify { ticket: Ticket(0), blob: Arc::clone(blob) };
+            self.loader.ask(0, ask).unwrap();
+            let Answer::Verified { unchanged, .. } = self.answers.recv().unwrap() else {
+                panic!("an answer to another question");
+            };
+            unchanged
+        }
+
+        fn read_into(
+            &self,
+            blob: &Arc<Blob>,
+            offset: u64,
+            bytes: usize,
+            buffer: Vec<u8>,
+        ) -> Result<Vec<u8>, OpenError> {
+            let (ticket, blob) = (Ticket(Ticket::STREAM), Arc::clone(blob));
+            self.loader.ask(0, Ask::Read { ticket, blob, offset, bytes, buffer }).unwrap();
+            let Answer::Read { ticket: Ticket(Ticket::STREAM), result } =
+                self.answers.recv().unwrap()
+            else {
+                panic!("an answer to another question");
+            };
+            result
+        }
+
+        fn read(&self, blob: &Arc<Blob>, offset: u64, bytes: usize) -> Result<Vec<u8>, OpenError> {
+            self.read_into(blob, offset, bytes, Vec::new())
+        }
+    }
+
+    fn catalog(root: &Path) -> Catalog {
+        scan(&[root.to_path_buf()]).0
+    }
+
+    fn entry(catalog: &Catalog, name: &str) -> Arc<Entry> {
+        let name = FileName::parse(name.as_bytes()).unwrap();
+        Arc::clone(catalog.find(&[RootId(0)], &name).unwrap())
+    }
+
+    fn small() -> LoaderConfig {
+        LoaderConfig {
+            heap_file_bytes_max: 4_096,
+            sealed_file_bytes_max: 0,
+            ..LoaderConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_small_file_is_copied_and_a_large_one_mapped() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("small"), "small").unwrap();
+        fs::write(root.path().join("empty"), "").unwrap();
+        let large: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
+        fs::write(root.path().join("large"), &large).unwrap();
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(small());
+
+        let blob = bench.open(&entry(&catalog, "small"), Form::Octet).unwrap();
+        assert_eq!(blob.as_slice(), Some(b"small".as_slice()));
+        assert!(!blob.is_mapped());
+        let blob = bench.open(&entry(&catalog, "empty"), Form::Octet).unwrap();
+        assert_eq!(blob.as_slice(), Some(b"".as_slice()));
+        let blob = bench.open(&entry(&catalog, "large"), Form::Octet).unwrap();
+        assert!(blob.is_mapped() && blob.as_slice().is_none() && blob.file().is_some());
+        assert_eq!(read_by_kernel(&blob).unwrap(), large);
+        assert!(bench.verify(&blob));
+        assert!(entry(&catalog, "large").blob(Form::Octet).is_some(), "kept for the next phone");
+        let figures = bench.loader.figures();
+        assert_eq!((figures.loads, figures.heap_bytes, figures.mapped_files), (3, 5, 1));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_middling_file_is_sealed_while_there_are_descriptors_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        let content: Vec<u8> = (0..SEALED_BYTES_MIN as u32).map(|n| n as u8).collect();
+        fs::write(root.path().join("below"), &content[1..]).unwrap();
+        for name in ["a", "b", "c"] {
+            fs::write(root.path().join(name), &content).unwrap();
+        }
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(LoaderConfig { sealed_files_max: 2, ..LoaderConfig::default() });
+        for (name, is_sealed) in [("below", false), ("a", true), ("b", true), ("c", false)] {
+            let blob = bench.open(&entry(&catalog, name), Form::Octet).unwrap();
+            assert_eq!(blob.is_sealed(), is_sealed, "{name}");
+            assert!(blob.as_slice().is_some_and(|bytes| content.ends_with(bytes)), "{name}");
+            assert_eq!(blob.file().is_some(), is_sealed, "{name}");
+        }
+        let text = bench.open(&entry(&catalog, "c"), Form::Netascii).unwrap();
+        assert!(!text.is_sealed(), "TFTP's own form needs no descriptor");
+        assert_eq!(bench.loader.figures().sealed_files, 2);
+        let bytes = 4 * SEALED_BYTES_MIN - 1 + text.bytes();
+        assert_eq!(bench.loader.figures().heap_bytes, bytes);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_large_file_is_sealed_while_there_is_room_and_mapped_beyond() {
+        let root = tempfile::tempdir().unwrap();
+        for (name, bytes) in [("a", 300_000), ("b", 300_000), ("c", 300_000), ("huge", 500_001)] {
+            fs::write(root.path().join(name), vec![name.len() as u8; bytes]).unwrap();
+        }
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(LoaderConfig {
+            heap_file_bytes_max: 4_096,
+            sealed_file_bytes_max: 500_000,
+            heap_bytes_max: 600_000,
+            ..LoaderConfig::default()
+        });
+        for (name, is_sealed) in [("huge", false), ("a", true), ("b", true), ("c", false)] {
+            let blob = bench.open(&entry(&catalog, name), Form::Octet).unwrap();
+            assert_eq!((blob.is_sealed(), blob.is_mapped()), (is_sealed, !is_sealed), "{name}");
+        }
+        let figures = bench.loader.figures();
+        assert_eq!((figures.heap_bytes, figures.mapped_files), (600_000, 2));
+        assert_eq!((figures.sealed_files, figures.forgotten), (2, 0));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_sealed_file_stays_what_it_was_when_its_original_is_changed_in_place() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        fs::write(&path, vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(LoaderConfig::default());
+        let entry = entry(&catalog(root.path()), "file");
+        let blob = bench.open(&entry, Form::Octet).unwrap();
+        fs::write(&path, vec![2; 90_000]).unwrap();
+        entry.doubt(&Version::of(&fs::metadata(&path).unwrap()), true);
+        assert!(blob.is_sealed() && !blob.is_stale() && bench.verify(&blob));
+        assert_eq!(bench.read(&blob, 0, 100_000).unwrap(), vec![1; 100_000]);
+        assert_eq!(read_by_kernel(&blob).unwrap(), vec![1; 100_000]);
+    }
+
+    #[test]
+    fn parts_of_a_mapped_file_are_read_into_the_room_that_is_handed_in() {
+        let root = tempfile::tempdir().unwrap();
+        let large: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
+        fs::write(root.path().join("large"), &large).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "large"), Form::Octet).unwrap();
+        assert!(blob.is_mapped());
+        let mut buffer = Vec::with_capacity(16_384);
+        let room = buffer.as_ptr();
+        for offset in (0..large.len()).step_by(16_384) {
+            let bytes = 16_384.min(large.len() - offset);
+            buffer = bench.read_into(&blob, offset as u64, bytes, buffer).unwrap();
+            assert_eq!((&*buffer, buffer.as_ptr()), (&large[offset..][..bytes], room));
+        }
+    }
+
+    #[test]
+    fn no_part_is_read_of_a_file_that_was_changed_under_its_mapping() {
+        use std::os::unix::fs::FileExt;
+        let root = tempfile::tempdir().unwrap();
+        let mut bench = Bench::new(small());
+        for name in ["cut", "emptied", "rewritten", "grown"] {
+            let path = root.path().join(name);
+            fs::write(&path, vec![1; 100_000]).unwrap();
+            let entry = entry(&catalog(root.path()), name);
+            let blob = bench.open(&entry, Form::Octet).unwrap();
+            assert_eq!(bench.read(&blob, 5, 3), Ok(vec![1; 3]));
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            match name {
+                "cut" => file.set_len(9).unwrap(),
+                "emptied" => file.set_len(0).unwrap(),
+                "rewritten" => file.write_all_at(&[2; 100_000], 0).unwrap(),
+                _ => file.write_all_at(&[2], 100_000).unwrap(),
+            }
+            assert_eq!(bench.read(&blob, 5, 3), Err(OpenError::BeingWritten), "{name}");
+            assert!(blob.is_stale() && entry.blob(Form::Octet).is_none(), "{name}");
+            assert_eq!(bench.read(&blob, 5, 3), Err(OpenError::BeingWritten), "{name}");
+            assert_eq!(bench.open(&entry, Form::Octet).err(), None, "{name}: the new version");
+        }
+    }
+
+    #[test]
+    fn a_file_that_was_replaced_or_removed_is_read_to_its_end() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        fs::write(&path, vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "file"), Form::Octet).unwrap();
+        fs::write(root.path().join("next"), vec![2; 100_000]).unwrap();
+        fs::rename(root.path().join("next"), &path).unwrap();
+        assert_eq!(bench.read(&blob, 50_000, 50_000), Ok(vec![1; 50_000]));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(bench.read(&blob, 0, 50_000), Ok(vec![1; 50_000]));
+    }
+
+    #[test]
+    fn a_part_beyond_the_end_is_refused_without_making_room_for_it() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "file"), Form::Octet).unwrap();
+        assert_eq!(bench.read(&blob, 99_999, usize::MAX), Err(OpenError::BeingWritten));
+    }
+
+    #[test]
+    fn a_file_that_many_ask_for_at_once_is_read_once() {
+        const PHONES: usize = 5_000;
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("settings"), "SET A 1").unwrap();
+        let catalog = catalog(root.path());
+        let mut bench = Bench::new(LoaderConfig::default());
+        for _ in 0..PHONES {
+            bench.ask_open(&entry(&catalog, "settings"), Form::Octet);
+        }
+        let blobs: Vec<_> = (0..PHONES).map(|_| bench.opened().unwrap()).collect();
+        assert!(blobs.iter().all(|blob| Arc::ptr_eq(blob, &blobs[0])));
+        assert_eq!(bench.loader.figures().loads, 1);
+        // Once the threads have stopped, they have woken whom they answered.
+        drop(bench.loader);
+        assert!(bench.wakes.load(Relaxed) > 0);
+    }
+
+    #[test]
+    fn text_is_converted_and_kept_apart_from_the_file_itself() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("text"), "a\nb").unwrap();
+        fs::write(root.path().join("long"), vec![b'x'; 5_000]).unwrap();
+        let catalog = catalog(root.path());
+        let config = LoaderConfig { netascii_file_bytes_max: 4_999, ..small() };
+        let mut bench = Bench::new(config);
+        let text = entry(&catalog, "text");
+        let blob = bench.open(&text, Form::Netascii).unwrap();
+        assert_eq!(blob.as_slice(), Some(b"a\r\nb".as_slice()));
+        assert!(text.blob(Form::Octet).is_none());
+        let long = entry(&catalog, "long");
+        assert_eq!(bench.open(&long, Form::Netascii).unwrap_err(), OpenError::TooLarge);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["gone", "replaced"] {
+            fs::write(root.path().join(name), "x").unwrap();
+        }
+        let catalog = catalog(root.path());
+        fs::remove_file(root.path().join("gone")).unwrap();
+        fs::remove_file(root.path().join("replaced")).unwrap();
+        fs::create_dir(root.path().join("replaced")).unwrap();
+        let mut bench = Bench::new(LoaderConfig::default());
+        let gone = bench.open(&entry(&catalog, "gone"), Form::Octet);
+        assert_eq!(gone.unwrap_err(), OpenError::Gone);
+        let replaced = bench.open(&entry(&catalog, "replaced"), Form::Octet);
+        assert_eq!(replaced.unwrap_err(), OpenError::NotServable);
+        let made_up = Arc::new(Entry::new(RootId(0), "x", Version::default()));
+        assert_eq!(bench.open(&made_up, Form::Octet).unwrap_err(), OpenError::Gone);
+    }
+
+    #[test]
+    fn a_file_that_somebody_keeps_writing_to_is_refused_in_the_end() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("log");
+        fs::write(&path, "0").unwrap();
+        let log = entry(&catalog(root.path()), "log");
+        let stop = Arc::new(AtomicU64::new(0));
+        let writer = std::thread::spawn({
+            let stop = Arc::clone(&stop);
+            move || {
+                while stop.load(Relaxed) == 0 {
+                    fs::write(&path, "1").unwrap();
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+        });
+        let mut bench = Bench::new(LoaderConfig::default());
+        // On a busy machine the writer may pause for long enough to settle the file.
+        let began = std::time::Instant::now();
+        let mut refused = None;
+        while refused.is_none() && began.elapsed() < Duration::from_secs(60) {
+            log.keep(Form::Octet, None);
+            refused = bench.open(&log, Form::Octet).err();
+        }
+        stop.store(1, Relaxed);
+        writer.join().unwrap();
+        assert_eq!(refused, Some(OpenError::BeingWritten));
+        assert!(bench.open(&log, Form::Octet).is_ok(), "settled at last");
+    }
+
+    #[test]
+    fn a_change_in_place_ends_a_mapping_and_a_replacement_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, vec![1; 10_000]).unwrap();
+        let image = entry(&catalog(root.path()), "image");
+        let mut bench = Bench::new(small());
+        let first = bench.open(&image, Form::Octet).unwrap();
+
+        fs::write(root.path().join("new"), vec![2; 10_000]).unwrap();
+        fs::rename(root.path().join("new"), &path).unwrap();
+        assert!(bench.verify(&first), "replaced: the old version lives on");
+        assert_eq!(read_by_kernel(&first).unwrap(), vec![1; 10_000]);
+
+        let image = entry(&catalog(root.path()), "image");
+        let second = bench.open(&image, Form::Octet).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(bench.verify(&second), "its mode is not its bytes");
+        fs::write(&path, vec![3; 10_000]).unwrap();
+        assert!(!bench.verify(&second));
+        assert!(second.is_stale() && image.blob(Form::Octet).is_none());
+        let third = bench.open(&image, Form::Octet).unwrap();
+        assert_eq!(read_by_kernel(&third).unwrap(), vec![3; 10_000]);
+    }
+
+    #[test]
+    fn a_mapping_cut_short_fails_to_be_read_and_nothing_else_happens() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, vec![1; 100_000]).unwrap();
+        let mut bench = Bench::new(small());
+        let blob = bench.open(&entry(&catalog(root.path()), "image"), Form::Octet).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(10).unwrap();
+        assert_eq!(read_by_kernel(&blob).unwrap_err().raw_os_error(), Some(libc::EFAULT));
+        assert!(!bench.verify(&blob));
+    }
+
+    #[test]
+    fn a_disk_that_hangs_keeps_nobody_waiting_for_ever_and_no_other_disk_at_all() {
+        let root = tempfile::tempdir().unwrap();
+        let beneath = Arc::new(super::super::beneath::Beneath::open(root.path()).unwrap());
+        let entry_on = |device: u64, name: &str| {
+            fs::write(root.path().join(name), name).unwrap();
+            let version = Version { file: (device, 1), ..Version::default() };
+            Arc::new(Entry::found(RootId(0), name, version, beneath.clone()))
+        };
+        let disk_wait = Duration::from_millis(300);
+        let config = LoaderConfig { disk_wait, threads: 2, ..LoaderConfig::default() };
+        let mut bench = Bench::new(config);
+        *lock(&bench.loader.shared.hung) = Some(7);
+        let hanging: Vec<_> = (0..10).map(|n| entry_on(7, &format!("hangs-{n}"))).collect();
+        hanging.iter().for_each(|entry| bench.ask_open(entry, Form::Octet));
+        let well = bench.open(&entry_on(8, "well"), Form::Octet).unwrap();
+        assert_eq!(well.as_slice(), Some(b"well".as_slice()), "the other disk is served first");
+        for _ in &hanging {
+            assert_eq!(bench.opened().unwrap_err(), OpenError::Unavailable);
+        }
+        assert_eq!(bench.loader.figures().disk_timeouts, 10);
+        assert!(bench.open(&entry_on(8, "well-too"), Form::Octet).is_ok());
+        *lock(&bench.loader.shared.hung) = None;
+        assert!(bench.open(&hanging[9], Form::Octet).is_ok(), "it has come back");
+    }
+
+    #[test]
+    fn what_this_process_has_placed_is_read_at_once_and_known_by_its_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let mut bench = Bench::new(LoaderConfig::default());
+        fs::write(&path, "bytes").unwrap();
+        let entry = entry(&catalog(root.path()), "file");
+        entry.note_whole(None);
+        let blob = bench.open(&entry, Form::Octet).unwrap();
+        assert_eq!(bench.loader.figures().unsettled, 0);
+        assert_eq!(blob.version().digest, Some(engine::catalog::digest::Digest::of(b"bytes")));
+    }
+
+    #[test]
+    fn a_full_queue_gives_the_ask_back() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "x").unwrap();
+        let entry = entry(&catalog(root.path()), "file");
+        let config = LoaderConfig { asks_max: 1, threads: 1, ..LoaderConfig::default() };
+        let bench = Bench::new(config);
+        let mut given_back = 0;
+        for ticket in 0..100_000 {
+            let (ticket, entry) = (Ticket(ticket), Arc::clone(&entry));
+            let ask = Ask::Open { ticket, entry, form: Form::Octet };
+            given_back += usize::from(bench.loader.ask(0, ask).is_err());
+        }
+        for _ in given_back..100_000 {
+            bench.opened().unwrap();
+        }
+        assert!(given_back > 0, "a queue of one was never full");
+    }
+
+    #[test]
+    fn an_upload_is_stored_and_answered() {
+        let root = tempfile::tempdir().unwrap();
+        let bench = Bench::new(LoaderConfig::default());
+        let directory = bench.loader.directories.number(root.path()).unwrap();
+        let names = ["a", "b", "c"].map(|name| FileName::parse(name.as_bytes()).unwrap());
+        for (ticket, name) in (0..).zip(names) {
+            let upload = Box::new(Upload {
+                directory,
+                name,
+                bytes_max: 10,
+                existing: engine::vault::upload::Existing::Replace,
+                precondition: engine::vault::deed::Precondition::None,
+                cancel: None,
+                client: [10, 0, 0, 1].into(),
+                spool: None,
+                bytes: b"stored".to_vec(),
+            });
+            bench.loader.ask(0, Ask::Store { ticket: Ticket(ticket), upload }).unwrap();
+        }
+        for number in 0..3 {
+            let Answer::Stored { ticket, result } = bench.answers.recv().unwrap() else {
+                panic!("an answer to another question");
+            };
+            assert_eq!((ticket, result.map(drop)), (Ticket(number), Ok(())));
+        }
+        assert_eq!(fs::read(root.path().join("c")).unwrap(), b"stored");
+    }
+
+    /// Content that tells which version it is: the number, over and over.
+    fn numbered(number: u32, bytes: usize) -> Vec<u8> {
+        number.to_le_bytes().iter().copied().cycle().take(bytes).collect()
+    }
+
+    /// What a writer has done: the number of the version that is whole on the disk, and those in
+    /// whose middle it was kept from the processor so long that nobody can tell them from whole.
+    #[derive(Default)]
+    struct Written {
+        number: std::sync::atomic::AtomicU32,
+        halted: Mutex<Vec<u32>>,
+    }
+
+    impl Written {
+        fn write(&self, path: &Path, number: u32, bytes: usize) {
+            let began = std::time::Instant::now();
+            write_version(path, number, bytes);
+            if began.elapsed() > Duration::from_millis(30) {
+                self.halted.lock().unwrap().push(number);
+            }
+            self.number.store(number, Relaxed);
+        }
+
+        /// Whether bytes are of one version, or of one in whose middle the writer halted.
+        fn can_be(&self, bytes: &[u8]) -> bool {
+            if bytes.chunks(4).all(|part| bytes.starts_with(part)) {
+                return true;
+            }
+            let numbers = bytes.chunks_exact(4).map(|part| part.try_into().unwrap());
+            let newest = numbers.map(u32::from_le_bytes).max().unwrap();
+            while self.number.load(Relaxed) < newest {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            self.halted.lock().unwrap().contains(&newest)
+        }
+    }
+
+    /// Puts another version in a file's place: by rename, cut short and written anew, or over the
+    /// old one piece by piece.
+    fn write_version(path: &Path, number: u32, bytes: usize) {
+        use std::os::unix::fs::FileExt;
+        let content = numbered(number, bytes);
+        match number % 3 {
+            0 => {
+                let aside = path.with_file_name(".aside");
+                fs::write(&aside, content).unwrap();
+                fs::rename(&aside, path).unwrap();
+            }
+            1 => fs::write(path, content).unwrap(),
+            _ => {
+                let file = fs::File::options().write(true).open(path).unwrap();
+                for (place, piece) in content.chunks(bytes.div_ceil(4)).enumerate() {
+                    file.write_all_at(piece, (place * bytes.div_ceil(4)) as u64).unwrap();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                file.set_len(bytes as u64).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_all_the_time_is_read_whole_all_the_same() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, numbered(0, 8_192)).unwrap();
+        let entry = entry(&catalog(root.path()), "image");
+        let mut bench = Bench::new(small());
+        let (through, is_through) = bounded::<()>(0);
+        let writer = std::thread::spawn(move || {
+            let mut number = 0;
+            while is_through.recv_timeout(Duration::from_millis(5)).is_err_and(|e| e.is_timeout()) {
+                number += 3;
+                write_version(&path, number, 8_192);
+            }
+        });
+        for _ in 0..20 {
+            let blob = bench.open(&entry, Form::Octet).unwrap();
+            let bytes = read_by_kernel(&blob).unwrap();
+            assert!(bytes.chunks(4).all(|chunk| chunk == &bytes[..4]), "a mixture");
+            entry.keep(Form::Octet, None);
+        }
+        drop(through);
+        writer.join().unwrap();
+    }
+
+    /// Replaces and rewrites a file a thousand times while it is loaded and verified, as a transfer
+    /// does it.
+    fn no_read_is_a_mixture(bytes: usize, config: LoaderConfig) {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, numbered(0, bytes)).unwrap();
+        let entry = entry(&catalog(root.path()), "image");
+        let mut bench = Bench::new(config);
+        let written = Arc::new(Written::default());
+        let writer = std::thread::spawn({
+            let written = Arc::clone(&written);
+            move || {
+                for number in 1..=1_000_u32 {
+                    // Another size now and then, so that files are also cut short and grown.
+                    written.write(&path, number, bytes + (number as usize / 3 % 3) * 4_096);
+                    if number % 20 == 0 {
+                        std::thread::sleep(Duration::from_millis(60));
+                    }
+                }
+            }
+        });
+        let (mut whole, mut refused, mut stale) = (0, 0, 0);
+        while !writer.is_finished() || whole == 0 {
+            let blob = match bench.open(&entry, Form::Octet) {
+                Ok(blob) => blob,
+                Err(OpenError::BeingWritten | OpenError::Gone) => {
+                    refused += 1;
+                    continue;
+                }
+                Err(other) => panic!("{other:?}"),
+            };
+            let read = read_by_kernel(&blob);
+            let half = blob.bytes() as usize / 8 * 4;
+            let parts = [(0, half), (half, blob.bytes() as usize - half)];
+            let parts = parts.map(|(offset, bytes)| bench.read(&blob, offset as u64, bytes));
+            if let [Ok(first), Ok(second)] = parts {
+                assert!(written.can_be(&[first, second].concat()), "two parts of two versions");
+            }
+            if bench.verify(&blob) {
+                let read = read.unwrap();
+                assert_eq!(read.len() as u64, blob.bytes());
+                assert!(written.can_be(&read), "a mixture was called one version");
+                whole += 1;
+            } else {
+                stale += 1;
+            }
+            entry.keep(Form::Octet, None);
+        }
+        writer.join().unwrap();
+        assert!(whole > 0, "{stale} stale, {refused} refused");
+    }
+
+    #[test]
+    fn no_read_of_a_copied_file_is_a_mixture_of_versions() {
+        // Large enough for a write to begin while it is read.
+        no_read_is_a_mixture(1 << 20, LoaderConfig { heap_file_bytes_max: 2 << 20, ..small() });
+    }
+
+    #[test]
+    fn no_read_of_a_sealed_file_is_a_mixture_of_versions() {
+        no_read_is_a_mixture(1 << 20, LoaderConfig { sealed_file_bytes_max: 2 << 20, ..small() });
+    }
+
+    #[test]
+    fn no_read_of_a_mapped_file_is_a_mixture_of_versions() {
+        no_read_is_a_mixture(300_000, small());
+    }
+}

@@ -1,0 +1,85 @@
+//! The sizes of the loader, and its figures.
+//!
+//! Values only.
+
+use std::time::Duration;
+
+use super::hasher::DigestFigures;
+use crate::vault::threads::VaultFigures;
+#[cfg(doc)]
+use engine::catalog::OpenError;
+
+/// Sizes of the loader.
+#[derive(Clone, Copy, Debug)]
+pub struct LoaderConfig {
+    /// Threads that may wait for one disk, at least 1. Default 2. There is always one more, for
+    /// the other disks.
+    pub threads: usize,
+    /// How long a worker waits for a disk before it is answered [`OpenError::Unavailable`].
+    /// Default 5 s.
+    pub disk_wait: Duration,
+    /// Asks that wait for a thread; one more is given back to the worker. Default 16,384.
+    pub asks_max: usize,
+    /// Uploads that wait for the writer; one more is given back to the worker. Default 8,192.
+    pub uploads_max: usize,
+    /// Acts of administrators that wait for their thread; one more is given back to the worker.
+    /// Default 1,024.
+    pub acts_max: usize,
+    /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
+    pub upload_directory_bytes_max: u64,
+    /// Octet files up to this size are copied to memory in any case, larger ones only while there
+    /// is room for them; others are mapped. Default 1 MiB.
+    pub heap_file_bytes_max: u64,
+    /// Octet files beyond this size are mapped in any case. Default 128 MiB.
+    pub sealed_file_bytes_max: u64,
+    /// Largest file that is converted to netascii, in bytes on the disk. Default 16 MiB.
+    pub netascii_file_bytes_max: u64,
+    /// Bytes of files kept on the heap and in sealed memory. Default 256 MiB.
+    pub heap_bytes_max: u64,
+    /// Files kept in sealed memory; each has a descriptor open. Default 1,024.
+    pub sealed_files_max: usize,
+    /// Mapped files kept; each has a descriptor open. Default 256.
+    pub mapped_files_max: usize,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        LoaderConfig {
+            threads: 2,
+            disk_wait: Duration::from_secs(5),
+            asks_max: 16_384,
+            uploads_max: 8_192,
+            acts_max: 1_024,
+            upload_directory_bytes_max: 4 << 30,
+            heap_file_bytes_max: 1 << 20,
+            sealed_file_bytes_max: 128 << 20,
+            netascii_file_bytes_max: 16 << 20,
+            heap_bytes_max: 256 << 20,
+            sealed_files_max: 1_024,
+            mapped_files_max: 256,
+        }
+    }
+}
+
+/// What the loader has done, and what it keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoaderFigures {
+    /// Files read or mapped.
+    pub loads: u64,
+    /// Looks at a file that was being written, each followed by another one later.
+    pub unsettled: u64,
+    /// Blobs forgotten to make room.
+    pub forgotten: u64,
+    /// Bytes of files kept on the heap and in sealed memory.
+    pub heap_bytes: u64,
+    /// Files kept in sealed memory.
+    pub sealed_files: u64,
+    /// Mapped files kept.
+    pub mapped_files: u64,
+    /// Answers that a disk did not give in time.
+    pub disk_timeouts: u64,
+    /// What is known of files' bytes.
+    pub digests: DigestFigures,
+    /// What the vault has done.
+    pub vault: VaultFigures,
+}

@@ -1,0 +1,193 @@
+//! A look at everything under a root, step by step, so that what is touched meanwhile need not wait
+//! for its end.
+//!
+//! What a pass does not meet is looked at by itself before it is forgotten: a directory that cannot
+//! be read takes nothing along.
+
+use std::collections::{BTreeSet, HashSet};
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cap_std::fs::ReadDir;
+
+use super::beneath::Beneath;
+use super::beneath::beneath_of;
+use super::links::{Chain, LinkedReads};
+use super::scan::{OnDirectory, Scanner, Touch, Visit, address};
+use engine::catalog::omission::OmissionList;
+use engine::catalog::{Entry, Form};
+
+/// Members of directories that are looked at in one step.
+pub(super) const STEP_FILES: usize = 500;
+/// How long a pass in the background pauses after each step: it takes about half of one core.
+pub(super) const STEP_PAUSE: Duration = Duration::from_millis(1);
+
+/// A look at everything, step by step.
+#[derive(Debug, Default)]
+pub(super) struct Pass {
+    pub(super) visits: Vec<Visit>,
+    reading: Option<(Visit, ReadDir)>,
+    /// The addresses of entries that were met, and of those that were made meanwhile.
+    pub(super) met: HashSet<usize>,
+    dirs: BTreeSet<Box<str>>,
+    pub(super) links: BTreeSet<Box<str>>,
+    pub(super) omitted: OmissionList,
+    /// What was not met and is to be looked at by itself; none while directories are read.
+    missed: Option<Vec<Box<str>>>,
+}
+
+/// Why a root is not taken for empty that was full a moment ago.
+const NOT_MOUNTED: &str = "another disk is there now, with nothing on it, so the share seems not \
+     to be mounted; restart the server if it is to be empty";
+
+/// Files that are tried where a root cannot be read: whether any can still be served.
+const TRIED_MAX: usize = 8;
+
+impl Scanner {
+    /// Why the root cannot be read now.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Arc<str>> {
+        self.fault.as_ref()
+    }
+
+    /// Whether the root's path leads to another directory than the one that was looked at.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        match &self.beneath {
+            Some(beneath) => !beneath.is_in_place(),
+            None => self.path.is_dir(),
+        }
+    }
+
+    /// Which handle files are opened beneath, as a number that is nobody else's while it is used.
+    pub(super) fn handle(&self) -> Option<usize> {
+        self.beneath.as_ref().map(|beneath| Arc::as_ptr(beneath) as usize)
+    }
+
+    /// Whether any file can still be served: from memory, or beneath the handle.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        let entries = || self.seen.index.iter().map(|(_, entry)| entry);
+        let opens = |entry: &Arc<Entry>| {
+            beneath_of(entry).is_some_and(|beneath| beneath.file(&entry.path).is_ok())
+        };
+        entries().any(|entry| entry.blob(Form::Octet).is_some())
+            || entries().take(TRIED_MAX).any(opens)
+    }
+
+    /// Looks at everything. True when anything is not as it was.
+    pub fn rescan(&mut self, on_directory: OnDirectory<'_>) -> bool {
+        let mut changed = self.begin_pass();
+        while self.pass.is_some() && !self.is_stopping() {
+            changed |= self.step(on_directory);
+        }
+        changed
+    }
+
+    /// Whether a look at everything is under way.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    /// Begins to look at everything, from the start. True when anything is not as it was.
+    ///
+    /// A root that cannot be read stays as it was: it is not taken for empty because its server is
+    /// away for a moment, or because the process has no descriptor left.
+    pub fn begin_pass(&mut self) -> bool {
+        let changes_before = self.changes;
+        self.pass = None;
+        match self.open() {
+            Ok(()) => {
+                let top =
+                    Visit { path: String::new(), real: String::new(), chain: Chain::default() };
+                self.linked = LinkedReads::default();
+                self.pass = Some(Pass { visits: vec![top], ..Pass::default() });
+            }
+            Err(why) => self.cannot_read("", &why),
+        }
+        self.changes != changes_before
+    }
+
+    /// Opens the root's directory where it is another one than before.
+    fn open(&mut self) -> io::Result<()> {
+        if self.beneath.as_ref().is_some_and(|beneath| beneath.is_in_place()) {
+            return Ok(());
+        }
+        let beneath = Beneath::open(&self.path)?;
+        let had_files = self.seen.index.iter().next().is_some();
+        let before = self.beneath.as_ref().filter(|_| had_files);
+        if before.is_some_and(|before| beneath.is_bare_beside(before)) {
+            return Err(io::Error::other(NOT_MOUNTED));
+        }
+        self.beneath = Some(Arc::new(beneath));
+        Ok(())
+    }
+
+    /// Goes on with a look at everything. True when anything is not as it was.
+    pub fn step(&mut self, on_directory: OnDirectory<'_>) -> bool {
+        let changes_before = self.changes;
+        let Some(beneath) = self.beneath.clone() else { return false };
+        for _ in 0..STEP_FILES {
+            if self.is_stopping() {
+                break;
+            }
+            let Some(pass) = &mut self.pass else { break };
+            if let Some(missed) = &mut pass.missed {
+                match missed.pop() {
+                    Some(path) => self.look(&path, Touch::default(), on_directory),
+                    None => self.end_pass(),
+                }
+                continue;
+            }
+            if let Some((visit, mut reading)) = pass.reading.take() {
+                match reading.next() {
+                    Some(Ok(member)) => {
+                        let further = self.visit(&beneath, &visit, &member, None);
+                        let Some(pass) = &mut self.pass else { break };
+                        pass.visits.extend(further);
+                        pass.reading = Some((visit, reading));
+                    }
+                    Some(Err(why)) => self.cannot_read(&visit.path, &why),
+                    None => {}
+                }
+            } else if let Some(visit) = pass.visits.pop() {
+                let listing = self.read(&beneath, &visit, on_directory);
+                if let (Some(pass), Some(listing)) = (&mut self.pass, listing) {
+                    pass.dirs.insert(visit.path.as_str().into());
+                    pass.reading = Some((visit, listing));
+                }
+            } else {
+                self.find_missed();
+            }
+        }
+        self.changes != changes_before
+    }
+
+    /// Finds what was known and was not met: it has gone, or could not be looked at.
+    fn find_missed(&mut self) {
+        let Some(pass) = &mut self.pass else { return };
+        let entries = self.seen.index.iter().map(|(_, entry)| entry);
+        let entries = entries.filter(|entry| !pass.met.contains(&address(entry)));
+        let mut missed: Vec<Box<str>> = entries.map(|entry| entry.path.clone()).collect();
+        missed.extend(self.seen.links.difference(&pass.links).cloned());
+        // Taken from the end: what lies in a directory that has gone goes along with it.
+        let dirs: Vec<_> = self.seen.dirs.difference(&pass.dirs).cloned().collect();
+        missed.extend(dirs.into_iter().rev());
+        // What lies where nothing can be looked at stays as it was known.
+        missed.retain(|path| !pass.omitted.is_unreadable(path));
+        pass.missed = Some(missed);
+    }
+
+    fn end_pass(&mut self) {
+        let Some(pass) = self.pass.take() else { return };
+        if *self.seen.omitted != pass.omitted {
+            self.seen.omitted = Arc::new(pass.omitted);
+            self.changes += 1;
+        }
+        self.changes += u64::from(!self.is_known) + u64::from(self.fault.is_some());
+        self.is_known = true;
+        self.fault = None;
+    }
+}

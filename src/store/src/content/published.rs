@@ -1,0 +1,309 @@
+//! What the watch has published last, and the way to have it look again at once.
+//!
+//! For those who change files themselves and must not tell anybody before phones see the change.
+//! Outlives the watch, which a reload changes for another. Also says how the roots are.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Sender, bounded};
+
+use super::hasher::Digests;
+use super::watch::Notice;
+use engine::catalog::blob::Version;
+use engine::catalog::omission::Omissions;
+use engine::catalog::{Catalog, Form};
+
+/// How long nobody may be listening, because a reload changes the watch, before it is tried again.
+const RETRY: Duration = Duration::from_millis(20);
+/// Paths that are remembered for a new watch; beyond, it has to hear of them itself.
+const OVERLAP_MAX: usize = 10_000;
+/// A disk that has not answered for so long hangs.
+pub const HUNG_AFTER: Duration = Duration::from_secs(5);
+
+/// A file that this process has just changed.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// Its path in the whole system.
+    pub path: PathBuf,
+    /// Which version was put there, whole, by rename; none for any other change.
+    pub version: Option<Version>,
+}
+
+/// The newest catalog, and the watch of the moment.
+#[derive(Debug, Default)]
+pub struct Published {
+    catalog: ArcSwap<Catalog>,
+    watch: Mutex<Listening>,
+    /// What was published since a new watch has begun to look.
+    overlap: Mutex<Option<Vec<Placed>>>,
+    states: Mutex<Vec<Arc<RootState>>>,
+    digests: Arc<Digests>,
+}
+
+/// Who hears of changes.
+#[derive(Clone, Debug, Default)]
+enum Listening {
+    /// Nobody ever did.
+    #[default]
+    Never,
+    /// Nobody until the next watch is there.
+    Soon,
+    /// These, one for each root.
+    Now(Vec<Listener>),
+}
+
+/// The way to one root's thread.
+#[derive(Clone, Debug)]
+pub(super) struct Listener {
+    root: Arc<RootState>,
+    notices: Sender<Notice>,
+}
+
+impl Listener {
+    pub(super) fn new(root: &Arc<RootState>, notices: &Sender<Notice>) -> Self {
+        Listener { root: Arc::clone(root), notices: Sender::clone(notices) }
+    }
+}
+
+impl Published {
+    /// Nothing yet, with what is known of files' bytes.
+    #[must_use]
+    pub fn new(digests: Arc<Digests>) -> Self {
+        Published { digests, ..Published::default() }
+    }
+
+    /// The catalog that was published last.
+    #[must_use]
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.load_full()
+    }
+
+    /// What is known of files' bytes.
+    #[must_use]
+    pub fn digests(&self) -> &Arc<Digests> {
+        &self.digests
+    }
+
+    /// How the roots are, in their order.
+    #[must_use]
+    pub fn health(&self) -> Vec<RootHealth> {
+        let states = lock(&self.states).clone();
+        let catalog = self.catalog();
+        let roots = states.iter().enumerate();
+        roots
+            .map(|(at, state)| {
+                let root = catalog.roots.get(at).filter(|root| root.dir == state.dir);
+                let is_in_memory = || {
+                    root.is_some_and(|root| {
+                        root.entries.iter().any(|(_, entry)| entry.blob(Form::Octet).is_some())
+                    })
+                };
+                state.health(is_in_memory)
+            })
+            .collect()
+    }
+
+    /// Has paths of the whole system looked at, and waits until a catalog with what is there is
+    /// published. False when that takes longer than `wait`; it happens later then.
+    pub fn look_again(&self, paths: &[PathBuf], wait: Duration) -> bool {
+        let placed = paths.iter().map(|path| Placed { path: path.clone(), version: None });
+        self.publish(&placed.collect::<Vec<_>>(), wait)
+    }
+
+    /// The same for files of which this process knows what it has put there. What lies in no root
+    /// is nobody's business.
+    pub fn publish(&self, placed: &[Placed], wait: Duration) -> bool {
+        let until = Instant::now() + wait;
+        // Before anybody is asked: who is told that it is published is told so of both watches.
+        if let Some(overlap) = &mut *lock(&self.overlap) {
+            let room = OVERLAP_MAX.saturating_sub(overlap.len());
+            overlap.extend(placed.iter().take(room).cloned());
+        }
+        while Instant::now() < until {
+            match lock(&self.watch).clone() {
+                Listening::Never => return true,
+                Listening::Now(listeners) if prompt(&listeners, placed, until) => return true,
+                // A watch that ends has forgotten what it was asked, and the next one is asked
+                // again.
+                Listening::Soon | Listening::Now(_) => {}
+            }
+            std::thread::sleep(RETRY.min(until.saturating_duration_since(Instant::now())));
+        }
+        false
+    }
+
+    pub(super) fn store(&self, catalog: Arc<Catalog>) {
+        self.catalog.store(catalog);
+    }
+
+    /// From now on what is published is remembered for a new watch.
+    pub(super) fn begin_overlap(self: &Arc<Self>) -> Overlap {
+        *lock(&self.overlap) = Some(Vec::new());
+        Overlap(Arc::clone(self))
+    }
+
+    /// From now on these are asked.
+    pub(super) fn watched_by(&self, listeners: Vec<Listener>, states: Vec<Arc<RootState>>) {
+        *lock(&self.states) = states;
+        *lock(&self.watch) = Listening::Now(listeners);
+    }
+
+    /// From now on nobody is asked until somebody watches again.
+    pub(super) fn unwatched(&self) {
+        *lock(&self.watch) = Listening::Soon;
+    }
+}
+
+/// While a new watch looks at its roots and an old one publishes.
+pub(super) struct Overlap(Arc<Published>);
+
+impl Overlap {
+    /// What was published meanwhile.
+    pub(super) fn end(self) -> Vec<Placed> {
+        lock(&self.0.overlap).take().unwrap_or_default()
+    }
+}
+
+impl Drop for Overlap {
+    fn drop(&mut self) {
+        lock(&self.0.overlap).take();
+    }
+}
+
+/// Asks every root that a path lies in, and waits until all have looked.
+pub(super) fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) -> bool {
+    let (done, looked) = bounded(listeners.len());
+    let mut asked = 0;
+    for listener in listeners {
+        let beneath = |placed: &Placed| {
+            let path = listener.root.beneath(&placed.path)?;
+            Some((path, placed.version))
+        };
+        let paths: Vec<_> = placed.iter().filter_map(beneath).collect();
+        if paths.is_empty() {
+            continue;
+        }
+        let notice = Notice::Prompt { paths, done: Sender::clone(&done) };
+        if listener.notices.send_deadline(notice, until).is_err() {
+            return false;
+        }
+        asked += 1;
+    }
+    drop(done);
+    (0..asked).all(|_| looked.recv_deadline(until).is_ok())
+}
+
+/// How one root is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RootHealth {
+    /// The directory.
+    pub dir: PathBuf,
+    /// Why it cannot be read now.
+    pub fault: Option<String>,
+    /// Whether any file of it can be served all the same.
+    pub serves: bool,
+    /// What of it is not served.
+    pub omissions: Omissions,
+}
+
+/// One root as its thread knows it.
+#[derive(Debug)]
+pub(super) struct RootState {
+    dir: PathBuf,
+    /// The same from the top, and without links.
+    absolute: PathBuf,
+    real: OnceLock<PathBuf>,
+    started: Instant,
+    /// Since when the thread waits for the disk, in milliseconds since `started`, plus one; zero
+    /// where it does not.
+    busy_since_ms: AtomicU64,
+    progress: AtomicU64,
+    noted: Mutex<(Option<Arc<str>>, bool, Omissions)>,
+}
+
+impl RootState {
+    pub(super) fn new(dir: &Path) -> Self {
+        RootState {
+            dir: dir.to_path_buf(),
+            absolute: std::path::absolute(dir).unwrap_or_else(|_| dir.to_path_buf()),
+            real: OnceLock::new(),
+            started: Instant::now(),
+            busy_since_ms: AtomicU64::new(0),
+            progress: AtomicU64::new(0),
+            noted: Mutex::new((None, true, Omissions::new())),
+        }
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// How often the disk has answered.
+    pub(super) fn progress(&self) -> u64 {
+        self.progress.load(Relaxed)
+    }
+
+    /// Finds out what the directory is really called; asks the disk.
+    pub(super) fn learn_real_path(&self) {
+        self.enter();
+        if let Ok(real) = self.dir.canonicalize() {
+            let _ = self.real.set(real);
+        }
+        self.leave();
+    }
+
+    /// From now on the disk is asked.
+    pub(super) fn enter(&self) {
+        let now_ms = self.started.elapsed().as_millis() as u64;
+        self.busy_since_ms.store(now_ms + 1, Relaxed);
+    }
+
+    /// The disk has answered.
+    pub(super) fn leave(&self) {
+        self.busy_since_ms.store(0, Relaxed);
+        self.progress.fetch_add(1, Relaxed);
+    }
+
+    pub(super) fn note(&self, fault: Option<Arc<str>>, serves: bool, omissions: Omissions) {
+        *lock(&self.noted) = (fault, serves, omissions);
+    }
+
+    /// What a path of the whole system is called beneath the root.
+    fn beneath(&self, path: &Path) -> Option<PathBuf> {
+        let path = std::path::absolute(path).ok()?;
+        if let Ok(rest) = path.strip_prefix(&self.absolute) {
+            return Some(rest.to_path_buf());
+        }
+        let real = path.parent()?.canonicalize().ok()?.join(path.file_name()?);
+        real.strip_prefix(self.real.get()?).ok().map(Path::to_path_buf)
+    }
+
+    fn health(&self, is_in_memory: impl Fn() -> bool) -> RootHealth {
+        let (fault, serves, omissions) = lock(&self.noted).clone();
+        let mut health = RootHealth {
+            dir: self.dir.clone(),
+            fault: fault.map(|fault| fault.to_string()),
+            serves,
+            omissions,
+        };
+        let busy_since_ms = self.busy_since_ms.load(Relaxed);
+        if let Some(since_ms) = busy_since_ms.checked_sub(1) {
+            let now_ms = self.started.elapsed().as_millis() as u64;
+            let silent = Duration::from_millis(now_ms.saturating_sub(since_ms));
+            if silent >= HUNG_AFTER {
+                let seconds = silent.as_secs();
+                health.fault = Some(format!("the disk has not answered for {seconds} s"));
+                health.serves = is_in_memory();
+            }
+        }
+        health
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

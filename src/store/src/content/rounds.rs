@@ -1,0 +1,266 @@
+//! The work of one root's thread: collects what was touched, looks at it, publishes.
+//!
+//! What is touched while everything is looked at is looked at in between, and whoever waits for it
+//! is answered then.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+
+use super::ears::Ears;
+use super::pass::STEP_PAUSE;
+use super::published::RootState;
+use super::scan::{Scanner, Touch};
+use super::watch::{Notice, Shared};
+use engine::catalog::omission::{Omission, Omissions};
+
+/// Touched paths in one round; more than that, and the whole root is looked at instead.
+const TOUCHED_MAX: usize = 20_000;
+/// How often a thread looks whether its root has moved.
+const ROOT_CHECK: Duration = Duration::from_secs(1);
+/// After a round the thread rests this many times as long as the round took.
+const REST_FACTOR: u32 = 2;
+/// How often whole roots are looked at while changes cannot be heard.
+pub(super) const DEAF_RESCAN: Duration = Duration::from_secs(10);
+
+/// One root's thread: collect, look, publish.
+pub(super) struct Rounds {
+    pub(super) collect: Duration,
+    pub(super) rescan_every: Duration,
+    pub(super) id: u16,
+    pub(super) scanner: Scanner,
+    pub(super) ears: Ears,
+    /// What the log was last told about omissions.
+    pub(super) told: Omissions,
+    pub(super) received: Receiver<Notice>,
+    /// Set when a notice found the queue full.
+    pub(super) lost: Arc<AtomicBool>,
+    /// What was touched, by path.
+    pub(super) touched: HashMap<String, Touch>,
+    /// Who waits for the next catalog: nothing is collected and nobody rests meanwhile.
+    pub(super) prompts: Vec<Sender<()>>,
+    pub(super) state: Arc<RootState>,
+    pub(super) shared: Arc<Shared>,
+    /// Whether everything is to be looked at.
+    pub(super) is_due: bool,
+    /// Whether who waits, waits for the end of a look at everything.
+    pub(super) must_finish: bool,
+    pub(super) rescanned_at: Instant,
+    pub(super) checked_at: Instant,
+}
+
+impl Rounds {
+    pub(super) fn look_first(&mut self) {
+        self.state.learn_real_path();
+        self.is_due = false;
+        self.state.enter();
+        self.begin_pass();
+        self.state.leave();
+        self.finish_pass();
+        self.note_health();
+        self.shared.publish(self.id, self.scanner.root());
+        self.tell();
+    }
+
+    pub(super) fn run(&mut self) {
+        while !self.is_stopping() {
+            self.collect();
+            self.shared.let_go();
+            if self.is_stopping() {
+                return;
+            }
+            let began = Instant::now();
+            let was_passing = self.scanner.is_passing();
+            let changed = self.look();
+            if changed {
+                self.shared.publish(self.id, self.scanner.root());
+            }
+            // Whoever has waited for too long has gone.
+            for done in self.prompts.drain(..) {
+                let _ = done.try_send(());
+            }
+            if changed || was_passing && !self.scanner.is_passing() {
+                self.tell();
+            }
+            match self.scanner.is_passing() {
+                true => self.take_until(Instant::now() + STEP_PAUSE.max(began.elapsed())),
+                false => self.take_until(Instant::now() + began.elapsed() * REST_FACTOR),
+            }
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.shared.stopping.load(Relaxed)
+    }
+
+    /// Waits for the first notice, then goes on collecting for a while.
+    fn collect(&mut self) {
+        if !self.prompts.is_empty() || self.scanner.is_passing() {
+            return;
+        }
+        match self.received.recv_timeout(ROOT_CHECK) {
+            Ok(notice) => self.take(notice),
+            Err(RecvTimeoutError::Timeout) => return,
+            Err(RecvTimeoutError::Disconnected) => return std::thread::sleep(ROOT_CHECK),
+        }
+        let until = Instant::now() + self.collect;
+        self.take_until(until);
+    }
+
+    fn take_until(&mut self, until: Instant) {
+        while !self.is_stopping() && self.prompts.is_empty() {
+            match self.received.recv_deadline(until) {
+                Ok(notice) => self.take(notice),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, notice: Notice) {
+        match notice {
+            Notice::Rescan => self.is_due = true,
+            Notice::Prompt { paths, done } => {
+                for (path, placed) in paths {
+                    self.must_finish |= path.as_os_str().is_empty();
+                    self.take_touched(&path, Touch { written: false, placed });
+                }
+                self.prompts.push(done);
+            }
+            Notice::Touched { path, written } => {
+                self.take_touched(&path, Touch { written, placed: None });
+            }
+        }
+    }
+
+    fn take_touched(&mut self, path: &Path, touch: Touch) {
+        match path.to_str() {
+            // The root itself was touched: its mode perhaps, or it moved.
+            Some("") => self.is_due = true,
+            Some(path) if self.touched.len() < TOUCHED_MAX => {
+                let known = self.touched.entry(path.to_owned()).or_default();
+                known.written |= touch.written;
+                known.placed = touch.placed.or(known.placed);
+            }
+            Some(_) => self.is_due = true,
+            // Such a name is not served anyway.
+            None => {}
+        }
+    }
+
+    /// Looks at whatever was touched, and goes on with the look at everything. True when anything
+    /// has changed.
+    fn look(&mut self) -> bool {
+        if self.lost.swap(false, Relaxed) {
+            tracing::warn!(
+                "files change faster than they can be looked at; looking at all of them"
+            );
+            self.is_due = true;
+        }
+        self.state.enter();
+        let mut changed = self.look_at_touched();
+        if self.is_time() && !self.scanner.is_passing() {
+            self.is_due = false;
+            self.rescanned_at = Instant::now();
+            changed |= self.begin_pass();
+        }
+        changed |= self.step();
+        if std::mem::take(&mut self.must_finish) {
+            changed |= self.finish_pass();
+        }
+        self.state.leave();
+        if changed || self.scanner.fault().is_some() {
+            self.note_health();
+        }
+        changed
+    }
+
+    fn look_at_touched(&mut self) -> bool {
+        let (mut changed, mut any) = (false, false);
+        for (path, touch) in self.touched.drain() {
+            let ears = &mut self.ears;
+            changed |= self.scanner.touch(&path, touch, &mut |dir| ears.hear(dir));
+            any = true;
+        }
+        let ears = &mut self.ears;
+        changed | (any && self.scanner.touch_links(&mut |dir| ears.hear(dir)))
+    }
+
+    /// Whether it is time to look at everything.
+    fn is_time(&mut self) -> bool {
+        let every = match self.ears.is_deaf {
+            true => self.rescan_every.min(DEAF_RESCAN),
+            false => self.rescan_every,
+        };
+        if self.checked_at.elapsed() >= ROOT_CHECK {
+            self.checked_at = Instant::now();
+            self.is_due |= self.scanner.fault().is_some() || self.scanner.has_moved();
+        }
+        self.is_due || self.rescanned_at.elapsed() >= every
+    }
+
+    fn begin_pass(&mut self) -> bool {
+        let handle = self.scanner.handle();
+        let changed = self.scanner.begin_pass();
+        if self.scanner.handle() != handle {
+            self.ears.restart();
+        }
+        self.ears.begin();
+        changed
+    }
+
+    fn step(&mut self) -> bool {
+        if !self.scanner.is_passing() {
+            return false;
+        }
+        let ears = &mut self.ears;
+        let changed = self.scanner.step(&mut |dir| ears.hear(dir));
+        if !self.scanner.is_passing() {
+            self.ears.end();
+        }
+        changed
+    }
+
+    fn finish_pass(&mut self) -> bool {
+        let mut changed = false;
+        while self.scanner.is_passing() && !self.is_stopping() {
+            self.state.enter();
+            changed |= self.step();
+            self.state.leave();
+        }
+        changed
+    }
+
+    fn note_health(&self) {
+        let fault = self.scanner.fault().cloned();
+        let serves = fault.is_none() || self.scanner.serves();
+        self.state.note(fault, serves, self.scanner.omissions());
+    }
+
+    fn tell(&mut self) {
+        let omissions = self.scanner.omissions();
+        let root = self.ears.path.display();
+        for (omission, omitted) in &omissions {
+            let told = self.told.get(omission);
+            if told == Some(omitted) {
+                continue;
+            }
+            let (count, first) = (omitted.count, &omitted.first);
+            if *omission == Omission::Root {
+                tracing::error!(
+                    "{first} cannot be read now: what was known of it is served as far as it \
+                     can be; nothing of it is told to be missing"
+                );
+            } else {
+                tracing::warn!("{root}: not served: {omission} ({count}, the first is {first})");
+            }
+        }
+        if self.told.contains_key(&Omission::Root) && !omissions.contains_key(&Omission::Root) {
+            tracing::info!("{root}: served again");
+        }
+        self.told = omissions;
+    }
+}

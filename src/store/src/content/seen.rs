@@ -1,0 +1,154 @@
+//! What a scan has found of one root: the index, and what has to be known to keep it up.
+//!
+//! Keeps books; never looks at a disk.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+use super::path::is_within;
+use engine::catalog::Entry;
+use engine::catalog::index::Index;
+use engine::catalog::omission::{Omission, OmissionList, Omissions, Omitted};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) index: Index,
+    /// Directories that were read, by the path that led there.
+    pub(super) dirs: BTreeSet<Box<str>>,
+    /// Links of every kind, broken ones too.
+    pub(super) links: BTreeSet<Box<str>>,
+    /// Links to directories, and where each leads.
+    pub(super) dir_links: BTreeMap<Box<str>, Box<str>>,
+    /// How many files of the index lie in each directory itself, where there are any.
+    files_in: BTreeMap<Box<str>, usize>,
+    /// What was left out, but for what is served under its exact spelling only.
+    pub(super) omitted: Arc<OmissionList>,
+}
+
+impl Seen {
+    /// What an index of an earlier scan tells.
+    pub(super) fn of(index: Index) -> Self {
+        let mut files_in: BTreeMap<Box<str>, usize> = BTreeMap::new();
+        for (_, entry) in index.iter() {
+            match files_in.get_mut(parent(&entry.path)) {
+                Some(files) => *files += 1,
+                None => drop(files_in.insert(parent(&entry.path).into(), 1)),
+            }
+        }
+        Seen { index, files_in, ..Seen::default() }
+    }
+
+    /// Puts a file into the index.
+    pub(super) fn insert(&mut self, name: &[u8], entry: Arc<Entry>) {
+        let path = entry.path.clone();
+        if self.index.insert(name, entry).is_some() {
+            return;
+        }
+        match self.files_in.get_mut(parent(&path)) {
+            Some(files) => *files += 1,
+            None => drop(self.files_in.insert(parent(&path).into(), 1)),
+        }
+    }
+
+    /// Takes a file out of the index, and says whether it was there.
+    pub(super) fn remove(&mut self, name: &[u8], path: &str) -> bool {
+        if self.index.remove(name, path).is_none() {
+            return false;
+        }
+        if let Some(files) = self.files_in.get_mut(parent(path)) {
+            *files -= 1;
+            if *files == 0 {
+                self.files_in.remove(parent(path));
+            }
+        }
+        true
+    }
+
+    /// Whether a file of the index lies in a directory or beneath it.
+    pub(super) fn has_files_within(&self, path: &str) -> bool {
+        within(&self.files_in, path).next().is_some()
+    }
+
+    /// Every file of the index in a directory and in those beneath it. Looks through all of the
+    /// index only where there are any.
+    pub(super) fn files_within(&self, path: &str) -> Vec<(Box<[u8]>, Arc<Entry>)> {
+        if !self.has_files_within(path) {
+            return Vec::new();
+        }
+        let entries = self.index.iter().filter(|(_, entry)| is_within(&entry.path, path));
+        entries.map(|(name, entry)| (name.into(), Arc::clone(entry))).collect()
+    }
+
+    /// Takes out everything under a directory, and says how many files it served.
+    pub(super) fn forget_directory(&mut self, path: &str) -> u64 {
+        let omitted = self.omitted.iter().filter(|(omitted, ..)| is_within(omitted, path));
+        let omitted: Vec<_> = omitted.map(|(omitted, ..)| omitted.to_owned()).collect();
+        omitted.iter().for_each(|omitted| self.pardon(omitted));
+        let gone = self.files_within(path);
+        for (name, entry) in &gone {
+            self.remove(name, &entry.path);
+        }
+        forget_within(&mut self.links, path);
+        forget_within(&mut self.dirs, path);
+        let links = within(&self.dir_links, path).map(|(link, _)| link.clone());
+        for link in links.collect::<Vec<_>>() {
+            self.dir_links.remove(&link);
+        }
+        gone.len() as u64
+    }
+
+    /// Notes that a path is left out.
+    pub(super) fn omit(&mut self, omission: Omission, path: &str, why: &str) {
+        if self.omitted.find(path) != Some((omission, why)) {
+            Arc::make_mut(&mut self.omitted).insert(path, omission, why);
+        }
+    }
+
+    /// Notes that a path is not left out any more.
+    pub(super) fn pardon(&mut self, path: &str) {
+        if self.omitted.find(path).is_some() {
+            Arc::make_mut(&mut self.omitted).remove(path);
+        }
+    }
+
+    /// What was left out, what has several spellings included.
+    pub(super) fn all_omissions(&self) -> Omissions {
+        let mut omissions = self.omitted.by_reason();
+        let count = self.index.others_len();
+        if count > 0 {
+            let hidden = self.index.others_iter().flat_map(|(name, others)| {
+                let served = self.index.get(name).map_or("another file", |entry| &*entry.path);
+                others.iter().map(move |other| format!("{} (else served: {served})", other.path))
+            });
+            let first = hidden.min().unwrap_or_default();
+            omissions.insert(Omission::Shadowed, Omitted { count, first });
+        }
+        omissions
+    }
+}
+
+/// The directory of a path; that of the root's members is "".
+pub(super) fn parent(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(parent, _)| parent)
+}
+
+/// The members whose keys lie in a directory or are it.
+pub(super) fn within<'a, V>(
+    map: &'a BTreeMap<Box<str>, V>,
+    path: &'a str,
+) -> impl Iterator<Item = (&'a Box<str>, &'a V)> {
+    let from = (Bound::Included(path), Bound::Unbounded);
+    let members = map.range::<str, _>(from).take_while(move |(key, _)| key.starts_with(path));
+    members.filter(move |(key, _)| is_within(key, path))
+}
+
+fn forget_within(set: &mut BTreeSet<Box<str>>, path: &str) {
+    let from = (Bound::Included(path), Bound::Unbounded);
+    let members = set.range::<str, _>(from).take_while(|key| key.starts_with(path));
+    let gone: Vec<_> = members.filter(|key| is_within(key, path)).cloned().collect();
+    for key in gone {
+        set.remove(&key);
+    }
+}

@@ -1,0 +1,621 @@
+//! Keeps the catalog as the disk is: hears of changes, looks at what was touched, publishes.
+//!
+//! One thread for each root, so that a disk that hangs holds up nothing but its own. It hears of
+//! changes through inotify where there is one, looks at the whole root now and then as the net for
+//! what it did not hear, and every second whether the root is still the directory that it was. What
+//! is touched while it looks at everything is looked at in between. Work in the background is
+//! rationed: however fast a disk changes, most of a core is left to others. It never touches the
+//! data path.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use super::ears::Ears;
+use super::published::{Listener, Published, RootState, prompt};
+use super::rounds::Rounds;
+use super::scan::Scanner;
+use engine::catalog::blob::Version;
+use engine::catalog::omission::Omissions;
+use engine::catalog::{Catalog, Root, RootId};
+
+/// Notices that wait for a thread; more than that, and the whole root is looked at instead.
+const NOTICES_MAX: usize = 65_536;
+/// How long a catalog is held after the next one is out: by then no worker's turn uses it, and
+/// taking 200,000 entries apart falls to a thread of the watch and not to a worker.
+const RETIRED_FOR: Duration = Duration::from_secs(1);
+/// Catalogs held so, at most.
+const RETIRED_MAX: usize = 8;
+/// The start waits for the first look at a root only while that gets on: a disk that is silent for
+/// so long hangs.
+const FIRST_LOOK_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How often somebody who waits for the first look is asked whether he still does.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+/// How long the first catalog of a new watch may wait for what the old one published last.
+const CATCH_UP_MAX: Duration = Duration::from_secs(2);
+/// How long a thread's end is waited for: it may hang at a disk.
+const END_WAIT: Duration = Duration::from_secs(2);
+
+/// What is watched, and how.
+#[derive(Clone, Debug)]
+pub struct WatchConfig {
+    /// The roots; a [`RootId`] is a place in this list.
+    pub roots: Vec<PathBuf>,
+    /// How long changes are collected before they are looked at. Default 10 ms.
+    pub collect: Duration,
+    /// How often whole roots are looked at, as the net for what was not heard. Default 60 s.
+    pub rescan_every: Duration,
+    /// Where whoever changes files finds the newest catalog, and this watch.
+    pub published: Arc<Published>,
+}
+
+impl WatchConfig {
+    /// Roots watched with the usual times.
+    #[must_use]
+    pub fn new(roots: Vec<PathBuf>) -> Self {
+        WatchConfig {
+            roots,
+            collect: Duration::from_millis(10),
+            rescan_every: Duration::from_secs(60),
+            published: Arc::default(),
+        }
+    }
+}
+
+/// Takes each new catalog.
+pub type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
+
+/// The watch, until it is dropped.
+#[derive(Debug)]
+pub struct Watch {
+    published: Arc<Published>,
+    stopping: Arc<AtomicBool>,
+    threads: Vec<WatchThread>,
+    /// Whether it is the one that publishes.
+    is_heard: bool,
+}
+
+#[derive(Debug)]
+struct WatchThread {
+    notices: Sender<Notice>,
+    /// Disconnected once the thread is through.
+    ended: Receiver<()>,
+    handle: JoinHandle<()>,
+}
+
+/// Looks at every root, publishes the first catalog before it returns, and each further one from a
+/// thread of each root. A root that `previous` has at the same place keeps its entries.
+///
+/// # Errors
+/// The system's, when it gives no thread. A root that cannot be read is no error: it stays as it
+/// was known until it can be.
+pub fn start(
+    config: WatchConfig,
+    previous: Option<&Catalog>,
+    publish: Publish,
+) -> io::Result<Watch> {
+    let watch = replace(config, previous, publish, &mut None, &|| true)?;
+    watch.ok_or_else(|| io::ErrorKind::Interrupted.into())
+}
+
+/// The same in the place of an old watch, which publishes until the new one has looked at every
+/// root. Nothing is changed, and nothing returned, where `go_on` says before that nobody waits for
+/// it any more.
+///
+/// # Errors
+/// The system's, when it gives no thread; the old watch goes on then.
+pub fn replace(
+    config: WatchConfig,
+    previous: Option<&Catalog>,
+    publish: Publish,
+    old: &mut Option<Watch>,
+    go_on: &dyn Fn() -> bool,
+) -> io::Result<Option<Watch>> {
+    let stopping = Arc::new(AtomicBool::new(false));
+    let published = Arc::clone(&config.published);
+    let roots = known_roots(previous, &config.roots);
+    let shared = Arc::new(Shared {
+        publish: Mutex::new(Publishing { publish, roots, retired: VecDeque::new(), waits: true }),
+        published: Arc::clone(&published),
+        stopping: Arc::clone(&stopping),
+    });
+    let overlap = published.begin_overlap();
+    let threads = Vec::new();
+    let mut watch = Watch { published: Arc::clone(&published), stopping, threads, is_heard: false };
+    let (mut states, mut listeners, mut first_looks) = (Vec::new(), Vec::new(), Vec::new());
+    for (id, path) in (0..).zip(&config.roots) {
+        let (notices, received) = bounded(NOTICES_MAX);
+        let (looked, first_look) = bounded::<()>(0);
+        let (ending, ended) = bounded::<()>(0);
+        let state = Arc::new(RootState::new(path));
+        let lost = Arc::new(AtomicBool::new(false));
+        let scanner = Scanner::new(RootId(id), path, known(previous, id, path).as_deref());
+        let mut rounds = Rounds {
+            collect: config.collect,
+            rescan_every: config.rescan_every,
+            id,
+            scanner: scanner
+                .with_digests(Arc::clone(published.digests()))
+                .with_end(Arc::clone(&shared.stopping)),
+            ears: Ears::new(path, &notices, &lost),
+            told: Omissions::new(),
+            received,
+            lost,
+            touched: HashMap::new(),
+            prompts: Vec::new(),
+            state: Arc::clone(&state),
+            shared: Arc::clone(&shared),
+            is_due: true,
+            must_finish: false,
+            rescanned_at: Instant::now(),
+            checked_at: Instant::now(),
+        };
+        let handle = std::thread::Builder::new().name(format!("watch-{id}")).spawn(move || {
+            rounds.look_first();
+            drop(looked);
+            rounds.run();
+            drop(ending);
+        })?;
+        listeners.push(Listener::new(&state, &notices));
+        watch.threads.push(WatchThread { notices, ended, handle });
+        first_looks.push((Arc::clone(&state), first_look));
+        states.push(state);
+    }
+    if !first_looks.iter().all(|(state, first_look)| wait_for(state, first_look, go_on)) {
+        return Ok(None);
+    }
+    // The old watch knows the old roots by number, so it must not publish any more.
+    drop(old.take());
+    // What it has published meanwhile, the new one may not have met.
+    prompt(&listeners, &overlap.end(), Instant::now() + CATCH_UP_MAX);
+    shared.start_publishing();
+    published.watched_by(listeners, states);
+    watch.is_heard = true;
+    Ok(Some(watch))
+}
+
+/// Every root as the last catalog had it.
+fn known_roots(previous: Option<&Catalog>, dirs: &[PathBuf]) -> Vec<Arc<Root>> {
+    let unknown = |path: &Path| Root { dir: path.into(), is_unknown: true, ..Root::default() };
+    let or_unknown = |(id, path): (u16, &PathBuf)| {
+        known(previous, id, path).unwrap_or_else(|| Arc::new(unknown(path)))
+    };
+    (0..).zip(dirs).map(or_unknown).collect()
+}
+
+/// What the last catalog had of a root.
+fn known(previous: Option<&Catalog>, id: u16, path: &Path) -> Option<Arc<Root>> {
+    let root = previous.and_then(|catalog| catalog.roots.get(usize::from(id)));
+    root.filter(|root| root.dir == *path).cloned()
+}
+
+/// Waits until a root has been looked at, or its disk is silent for too long. False where nobody
+/// waits for it any more.
+fn wait_for(state: &RootState, first_look: &Receiver<()>, go_on: &dyn Fn() -> bool) -> bool {
+    let (mut progress, mut since) = (state.progress(), Instant::now());
+    while go_on() {
+        if first_look.recv_timeout(ASK_EVERY) == Err(RecvTimeoutError::Disconnected) {
+            return true;
+        }
+        if state.progress() != progress {
+            (progress, since) = (state.progress(), Instant::now());
+        } else if since.elapsed() >= FIRST_LOOK_SILENCE_MAX {
+            let dir = state.dir().display();
+            tracing::error!("{dir}: the disk does not answer; starting without its files");
+            return true;
+        }
+    }
+    false
+}
+
+impl Watch {
+    /// Where the newest catalog is found, and the watch that publishes it: this one, until it is
+    /// dropped.
+    #[must_use]
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published)
+    }
+
+    /// Has every root looked at soon.
+    pub fn rescan(&self) {
+        for thread in &self.threads {
+            // A full queue leads to a rescan anyway.
+            let _ = thread.notices.try_send(Notice::Rescan);
+        }
+    }
+}
+
+impl Drop for Watch {
+    /// Stops the threads; nothing is published afterwards.
+    fn drop(&mut self) {
+        if self.is_heard {
+            self.published.unwatched();
+        }
+        self.stopping.store(true, Relaxed);
+        self.rescan();
+        let until = Instant::now() + END_WAIT;
+        for thread in self.threads.drain(..) {
+            // One that hangs at a disk is left behind.
+            if thread.ended.recv_deadline(until) == Err(RecvTimeoutError::Disconnected)
+                && thread.handle.join().is_err()
+            {
+                tracing::error!("a watch thread panicked");
+            }
+        }
+    }
+}
+
+/// What a thread hears.
+#[derive(Debug)]
+pub(super) enum Notice {
+    /// Something happened to a path of the root.
+    Touched { path: PathBuf, written: bool },
+    /// Some changes went unheard.
+    Rescan,
+    /// Somebody has changed these paths beneath the root, and waits for the catalog. A version
+    /// says that this process has put the file there, whole.
+    Prompt { paths: Vec<(PathBuf, Option<Version>)>, done: Sender<()> },
+}
+
+/// What the threads share.
+pub(super) struct Shared {
+    publish: Mutex<Publishing>,
+    published: Arc<Published>,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+struct Publishing {
+    publish: Publish,
+    roots: Vec<Arc<Root>>,
+    /// The catalogs that were published last, and when; the last one is the current one.
+    retired: VecDeque<(Instant, Arc<Catalog>)>,
+    /// Nothing is published before all roots have been looked at.
+    waits: bool,
+}
+
+impl Shared {
+    pub(super) fn publish(&self, id: u16, root: Arc<Root>) {
+        let mut publishing = self.lock();
+        if let Some(slot) = publishing.roots.get_mut(usize::from(id)) {
+            *slot = root;
+        }
+        if !publishing.waits {
+            self.put_out(&mut publishing);
+        }
+    }
+
+    fn start_publishing(&self) {
+        let mut publishing = self.lock();
+        publishing.waits = false;
+        self.put_out(&mut publishing);
+    }
+
+    fn put_out(&self, publishing: &mut Publishing) {
+        if self.stopping.load(Relaxed) {
+            return;
+        }
+        let catalog = Arc::new(Catalog { roots: publishing.roots.clone() });
+        publishing.retired.push_back((Instant::now(), Arc::clone(&catalog)));
+        self.published.store(Arc::clone(&catalog));
+        (publishing.publish)(catalog);
+    }
+
+    /// Lets go of catalogs that nobody should be using any more.
+    pub(super) fn let_go(&self) {
+        loop {
+            let mut publishing = self.lock();
+            let Some((next_out_at, _)) = publishing.retired.get(1) else { return };
+            if publishing.retired.len() <= RETIRED_MAX && next_out_at.elapsed() < RETIRED_FOR {
+                return;
+            }
+            let old = publishing.retired.pop_front();
+            drop(publishing);
+            // Not under the lock: it may be the last to have 200,000 entries.
+            drop(old);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Publishing> {
+        self.publish.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+mod tests {
+    use super::super::blob::{BlobExt as _, VersionExt as _};
+    use super::*;
+    use engine::catalog::blob::{Blob, Version};
+    use engine::catalog::{Entry, Form};
+    use std::fs;
+    use std::sync::Mutex;
+
+    /// The catalogs as they are published; the last one.
+    struct Latest(Arc<Mutex<Arc<Catalog>>>);
+
+    impl Latest {
+        /// Starts a watch that looks at everything so rarely that only what it hears can count.
+        fn watch(roots: &[&Path], previous: Option<&Catalog>) -> (Latest, Watch) {
+            let latest = Latest(Arc::default());
+            let published = Arc::clone(&latest.0);
+            let roots = roots.iter().map(|root| root.to_path_buf()).collect();
+            let rescan_every = Duration::from_secs(3_600);
+            let config = WatchConfig { rescan_every, ..WatchConfig::new(roots) };
+            let publish = Box::new(move |catalog| *published.lock().unwrap() = catalog);
+            let watch = start(config, previous, publish).unwrap();
+            (latest, watch)
+        }
+
+        fn catalog(&self) -> Arc<Catalog> {
+            Arc::clone(&self.0.lock().unwrap())
+        }
+
+        fn entry(&self, name: &str) -> Option<Arc<Entry>> {
+            self.catalog().roots[0].entries.get(name.as_bytes()).cloned()
+        }
+
+        fn wait_until(&self, what: &str, holds: impl Fn(&Latest) -> bool) {
+            for _ in 0..1_000 {
+                if holds(self) {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            panic!("never: {what}");
+        }
+    }
+
+    #[test]
+    fn the_first_catalog_is_there_when_start_returns() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a"), "x").unwrap();
+        let (latest, _watch) = Latest::watch(&[root.path()], None);
+        assert!(latest.entry("a").is_some());
+    }
+
+    #[test]
+    fn every_kind_of_change_is_heard() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::write(at("old"), "x").unwrap();
+        let (latest, _watch) = Latest::watch(&[root.path()], None);
+
+        fs::write(at("new"), "x").unwrap();
+        latest.wait_until("a new file", |now| now.entry("new").is_some());
+        fs::write(at("new"), "longer").unwrap();
+        latest.wait_until("a rewritten file", |now| now.entry("new").unwrap().version.bytes == 6);
+        fs::rename(at("new"), at("old")).unwrap();
+        latest.wait_until("a replaced file", |now| {
+            now.entry("new").is_none() && now.entry("old").unwrap().version.bytes == 6
+        });
+        fs::create_dir_all(at("deep/er")).unwrap();
+        fs::write(at("deep/er/file"), "x").unwrap();
+        latest.wait_until("a new tree", |now| now.entry("deep/er/file").is_some());
+        fs::write(at("deep/er/second"), "x").unwrap();
+        latest.wait_until("a file in a new tree", |now| now.entry("deep/er/second").is_some());
+        fs::rename(at("deep"), at("moved")).unwrap();
+        latest.wait_until("a moved tree", |now| {
+            now.entry("deep/er/file").is_none() && now.entry("moved/er/file").is_some()
+        });
+        fs::write(at("moved/er/third"), "x").unwrap();
+        latest.wait_until("a file in a moved tree", |now| now.entry("moved/er/third").is_some());
+        fs::remove_dir_all(at("moved")).unwrap();
+        latest.wait_until("a removed tree", |now| now.catalog().roots[0].entries.len() == 1);
+    }
+
+    #[test]
+    fn a_root_that_is_replaced_is_looked_at_again_and_heard_again() {
+        let parent = tempfile::tempdir().unwrap();
+        let root = parent.path().join("root");
+        let (latest, _watch) = Latest::watch(&[&root], None);
+        assert!(latest.catalog().roots[0].entries.is_empty());
+        for round in 0..2 {
+            fs::create_dir(&root).unwrap();
+            fs::write(root.join("file"), "x").unwrap();
+            latest.wait_until("the root is back", |now| {
+                now.catalog().roots[0].fault.is_none() && now.entry("file").is_some()
+            });
+            fs::write(root.join("more"), "x").unwrap();
+            latest.wait_until("it is heard", |now| now.entry("more").is_some());
+            fs::rename(&root, parent.path().join(format!("away-{round}"))).unwrap();
+            latest.wait_until("the root is away", |now| now.catalog().roots[0].fault.is_some());
+            assert!(latest.entry("file").is_some(), "the last good state stays");
+        }
+    }
+
+    #[test]
+    fn files_that_did_not_change_keep_their_entries_over_a_restart() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a"), "x").unwrap();
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        let before = latest.catalog();
+        drop(watch);
+        let (latest, _watch) = Latest::watch(&[root.path()], Some(&before));
+        let before = before.roots[0].entries.get(b"a").unwrap();
+        assert!(Arc::ptr_eq(before, &latest.entry("a").unwrap()));
+    }
+
+    #[test]
+    fn bytes_written_in_place_are_noticed_though_size_and_time_were_put_back() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, vec![1; 10_000]).unwrap();
+        let (latest, _watch) = Latest::watch(&[root.path()], None);
+        let entry = latest.entry("image").unwrap();
+        let file = fs::File::open(&path).unwrap();
+        let version = Version::of(&file.metadata().unwrap());
+        let blob = Arc::new(Blob::map(file, version).unwrap());
+        entry.keep(Form::Octet, Some(Arc::clone(&blob)));
+
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        let file = fs::File::options().write(true).open(&path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, &[2; 10_000], 0).unwrap();
+        file.set_modified(modified).unwrap();
+        assert!(blob.verify(), "size and time alone do not tell");
+        latest.wait_until("the write is heard", |_| blob.is_stale());
+    }
+
+    #[test]
+    fn a_change_of_mode_or_name_leaves_a_mapping_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("image");
+        fs::write(&path, vec![1; 10_000]).unwrap();
+        let (latest, _watch) = Latest::watch(&[root.path()], None);
+        let entry = latest.entry("image").unwrap();
+        let file = fs::File::open(&path).unwrap();
+        let blob = Arc::new(Blob::map(file, entry.version).unwrap());
+        entry.keep(Form::Octet, Some(Arc::clone(&blob)));
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o640)).unwrap();
+        latest.wait_until("the mode is heard", |now| {
+            !Arc::ptr_eq(&now.entry("image").unwrap(), &entry)
+        });
+        fs::rename(&path, root.path().join("other")).unwrap();
+        latest.wait_until("the name is heard", |now| now.entry("other").is_some());
+        assert!(!blob.is_stale() && blob.verify());
+    }
+
+    #[test]
+    fn what_lies_behind_a_link_to_a_hidden_directory_is_heard() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |path: &str| root.path().join(path);
+        fs::create_dir_all(at(".versions/1")).unwrap();
+        fs::write(at(".versions/1/image"), "1").unwrap();
+        std::os::unix::fs::symlink(".versions/1", at("current")).unwrap();
+        let (latest, _watch) = Latest::watch(&[root.path()], None);
+        let bytes = |now: &Latest| now.entry("current/image").map(|entry| entry.version.bytes);
+        assert_eq!(bytes(&latest), Some(1));
+        fs::write(at(".versions/1/image"), "22").unwrap();
+        latest.wait_until("a change behind the link", |now| bytes(now) == Some(2));
+        fs::create_dir_all(at(".versions/2")).unwrap();
+        fs::write(at(".versions/2/image"), "333").unwrap();
+        std::os::unix::fs::symlink(".versions/2", at(".next")).unwrap();
+        fs::rename(at(".next"), at("current")).unwrap();
+        latest.wait_until("the link itself", |now| bytes(now) == Some(3));
+        fs::write(at(".versions/2/image"), "4444").unwrap();
+        latest.wait_until("a change behind the new link", |now| bytes(now) == Some(4));
+    }
+
+    #[test]
+    fn a_burst_of_changes_loses_none() {
+        let root = tempfile::tempdir().unwrap();
+        let (latest, _watch) = Latest::watch(&[root.path()], None);
+        for n in 0..30_000 {
+            fs::write(root.path().join(format!("{n}.cfg")), "x").unwrap();
+        }
+        latest.wait_until("all are there", |now| now.catalog().roots[0].entries.len() == 30_000);
+        for n in 0..15_000 {
+            fs::remove_file(root.path().join(format!("{n}.cfg"))).unwrap();
+        }
+        latest.wait_until("half are gone", |now| now.catalog().roots[0].entries.len() == 15_000);
+    }
+
+    #[test]
+    fn what_this_process_has_placed_is_published_before_it_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        for n in 0..50 {
+            let path = root.path().join(format!("{}.cfg", n % 5));
+            let aside = root.path().join(".aside");
+            fs::write(&aside, n.to_string()).unwrap();
+            fs::rename(&aside, &path).unwrap();
+            let version = Some(Version::of(&fs::metadata(&path).unwrap()));
+            let placed = [super::super::published::Placed { path, version }];
+            assert!(watch.published().publish(&placed, Duration::from_secs(20)));
+            let entry = latest.entry(&format!("{}.cfg", n % 5)).unwrap();
+            assert_eq!(Some(entry.version), version);
+            assert!(entry.is_whole());
+        }
+    }
+
+    #[test]
+    fn a_prompt_is_answered_while_everything_is_looked_at() {
+        let root = tempfile::tempdir().unwrap();
+        for n in 0..20_000 {
+            fs::write(root.path().join(format!("{n}.cfg")), "").unwrap();
+        }
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        watch.rescan();
+        for n in 0..20 {
+            let path = root.path().join(format!("new-{n}"));
+            fs::write(&path, "x").unwrap();
+            let placed = [super::super::published::Placed { path, version: None }];
+            assert!(watch.published().publish(&placed, Duration::from_secs(20)));
+            assert!(latest.entry(&format!("new-{n}")).is_some());
+        }
+    }
+
+    #[test]
+    fn a_look_that_nobody_waits_for_any_more_leaves_the_old_watch_as_it_is() {
+        let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for n in 0..20_000 {
+            fs::write(other.path().join(format!("{n}.cfg")), "").unwrap();
+        }
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        let published = watch.published();
+        let mut old = Some(watch);
+        let mut config = WatchConfig::new(vec![other.path().to_path_buf()]);
+        config.published = Arc::clone(&published);
+        let publish = Box::new(|_| panic!("nobody waits for this"));
+        let replaced = replace(config, None, publish, &mut old, &|| false).unwrap();
+        assert!(replaced.is_none() && old.is_some());
+        let path = root.path().join("new");
+        fs::write(&path, "x").unwrap();
+        assert!(published.look_again(&[path], Duration::from_secs(20)));
+        assert!(latest.entry("new").is_some());
+    }
+
+    #[test]
+    fn what_is_published_while_a_new_watch_looks_is_in_its_first_catalog() {
+        let root = tempfile::tempdir().unwrap();
+        for n in 0..2_000 {
+            fs::write(root.path().join(format!("{n}.cfg")), "").unwrap();
+        }
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        let published = watch.published();
+        let mut old = Some(watch);
+        for round in 0..5 {
+            let mut config = WatchConfig::new(vec![root.path().to_path_buf()]);
+            config.published = Arc::clone(&published);
+            let newest = Arc::clone(&latest.0);
+            let publish = Box::new(move |catalog| *newest.lock().unwrap() = catalog);
+            let stored = Mutex::new(Vec::new());
+            let store = || {
+                let name = format!("new-{round}-{}", stored.lock().unwrap().len());
+                let path = root.path().join(&name);
+                fs::write(&path, "x").unwrap();
+                if old_publishes(&published, &path) {
+                    stored.lock().unwrap().push(name);
+                }
+                true
+            };
+            let replaced = replace(config, None, publish, &mut old, &store).unwrap();
+            old = replaced;
+            let names = stored.into_inner().unwrap();
+            assert!(!names.is_empty());
+            assert!(names.iter().all(|name| latest.entry(name).is_some()), "{names:?}");
+        }
+    }
+
+    fn old_publishes(published: &Published, path: &Path) -> bool {
+        published.look_again(&[path.to_path_buf()], Duration::from_secs(20))
+    }
+
+    #[test]
+    fn what_is_written_in_place_after_it_was_placed_is_not_taken_for_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("file");
+        let (latest, watch) = Latest::watch(&[root.path()], None);
+        fs::write(&path, "1").unwrap();
+        let version = Some(Version::of(&fs::metadata(&path).unwrap()));
+        let placed = [super::super::published::Placed { path: path.clone(), version }];
+        assert!(watch.published().publish(&placed, Duration::from_secs(20)));
+        fs::write(&path, "2").unwrap();
+        latest.wait_until("the write is heard", |now| !now.entry("file").unwrap().is_whole());
+    }
+}

@@ -1,0 +1,112 @@
+//! What an administrator changes beside uploads: directories, names, times.
+//!
+//! Never replaces or removes a directory that holds anything, never touches what belongs to the
+//! server or to the configuration, and never changes a file in place.
+
+use std::io;
+
+use super::seat::{Seat, canonical, must_stay, present};
+use super::thread::Files;
+use crate::vault::durable::{Step, make_directory, sweep};
+use crate::vault::places;
+use engine::files::{Fault, Tree, TreePath, Why};
+
+impl Files {
+    /// Makes a directory.
+    pub(super) fn make_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<TreePath, Fault> {
+        let seat = self.new_seat(tree, at)?;
+        if seat.found.is_some() {
+            return Err(Fault::Exists);
+        }
+        let made = self
+            .disk
+            .reach(Step::MakeDirectory)
+            .and_then(|()| make_directory(&seat.dir, &seat.name, 0));
+        made.map_err(|why| self.fault(&why, "make", &seat.full()))?;
+        self.disk.changed(&seat.path, &seat.dir);
+        self.spellings.note(&seat.dir, &seat.path, &seat.name);
+        self.settle(&[seat.full()])?;
+        Ok(seat.at)
+    }
+
+    /// Removes a directory in which nothing is left but what a crash left of uploads.
+    pub(super) fn remove_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
+        let seat = self.seat(tree, at)?;
+        let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
+        if !found.is_dir() {
+            return Err(Fault::NotDirectory);
+        }
+        if let Some(why) = must_stay(tree, &canonical(&seat.full())) {
+            return Err(Fault::Forbidden(why));
+        }
+        if let Ok(dir) = seat.dir.open_dir(&seat.name) {
+            sweep(&dir, 0);
+        }
+        let removed = seat.dir.remove_dir(&seat.name);
+        self.gone(&seat, removed)
+    }
+
+    /// Removes a file; of a link, the link.
+    pub(super) fn delete(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
+        let seat = self.seat(tree, at)?;
+        let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
+        if found.is_dir() {
+            return Err(Fault::IsDirectory);
+        }
+        let alone = places::alone();
+        let removed = seat.dir.remove_file(&seat.name);
+        drop(alone);
+        self.gone(&seat, removed)
+    }
+
+    fn gone(&mut self, seat: &Seat, removed: io::Result<()>) -> Result<(), Fault> {
+        removed.map_err(|why| self.fault(&why, "remove", &seat.full()))?;
+        self.disk.changed(&seat.path, &seat.dir);
+        self.broken_off.remove(&seat.full());
+        self.settle(&[seat.full()])
+    }
+
+    /// Gives something another name or place.
+    pub(super) fn rename(
+        &mut self,
+        tree: &Tree,
+        from: &TreePath,
+        to: &TreePath,
+    ) -> Result<(), Fault> {
+        let old = self.seat(tree, from)?;
+        let found = old.found.as_ref().ok_or(Fault::NotThere)?;
+        let is_directory = found.is_dir();
+        if is_directory && let Some(why) = must_stay(tree, &canonical(&old.full())) {
+            return Err(Fault::Forbidden(why));
+        }
+        let mut new = self.new_seat(tree, to)?;
+        // Only the letters of its name change.
+        if new.full() == old.full() {
+            new.name = to.name().to_owned();
+            let spelled_so = present(new.dir.symlink_metadata(&new.name));
+            if new.name == old.name {
+                return Ok(());
+            }
+            new.found = spelled_so.map_err(|why| self.fault(&why, "look at", &new.full()))?;
+        }
+        match &new.found {
+            Some(there) if is_directory || there.is_dir() => return Err(Fault::Exists),
+            Some(_) | None => {}
+        }
+        let alone = places::alone();
+        let renamed = self
+            .disk
+            .reach(Step::Rename)
+            .and_then(|()| old.dir.rename(&old.name, &new.dir, &new.name));
+        drop(alone);
+        renamed.map_err(|why| match why.kind() == io::ErrorKind::InvalidInput {
+            true => Fault::Forbidden(Why::IntoItself),
+            false => self.fault(&why, "rename", &old.full()),
+        })?;
+        self.disk.changed(&old.path, &old.dir);
+        self.disk.changed(&new.path, &new.dir);
+        self.broken_off.remove(&new.full());
+        self.spellings.note(&new.dir, &new.path, &new.name);
+        self.settle(&[old.full(), new.full()])
+    }
+}

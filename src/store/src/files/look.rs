@@ -1,0 +1,296 @@
+//! What an administrator sees: listings, single looks, and the way to a file's bytes.
+//!
+//! Changes nothing. What is hidden, belongs to the server, or is no file and no directory is not
+//! there; a link shows as what it leads to.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cap_std::fs::{Dir, Metadata};
+#[cfg(unix)]
+use nix::fcntl::AtFlags;
+#[cfg(unix)]
+use nix::unistd::AccessFlags;
+use regex::bytes::Regex;
+
+use super::seat::{Found, Spot, canonical, is_protected, must_stay, open_dir};
+use super::thread::Files;
+use crate::content::beneath::{Beneath, version_of};
+use crate::content::path::{is_access_list, is_hidden, join};
+use engine::catalog::{Entry, RootHandle, RootId};
+use engine::files::path::is_part;
+use engine::files::{Fault, Form, Member, Tree, TreePath, Why};
+use engine::vault::glob;
+use wire::ftp::listing::{self, Kind, Rights};
+use wire::name::FileName;
+
+/// Bytes of memory that one listing may take, lines and names together. Some 150,000 files.
+pub(super) const LISTING_BYTES_MAX: usize = 32 << 20;
+/// What a line takes beside its name, at most.
+const LINE_BYTES: usize = 128;
+/// The number of a root that is none of the catalog's.
+const NO_ROOT: RootId = RootId(u16::MAX);
+
+impl Files {
+    /// Lists a directory, one file, or what a pattern matches.
+    pub(super) fn list(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+        asked: &str,
+        form: Form,
+    ) -> Result<Vec<u8>, Fault> {
+        let now_s = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let mut lines = Vec::new();
+        let (found, itself, pattern) = self.find_some(tree, at, form)?;
+        if let Form::Itself(_) = form {
+            write_line(&mut lines, &at.to_string(), itself, form, now_s);
+            return Ok(lines);
+        }
+        let mut members = match found {
+            Found::Virtual(names) => {
+                let directory = Member { is_directory: true, ..itself };
+                names.into_iter().map(|name| (name.to_owned(), directory)).collect()
+            }
+            // MLSD is for directories alone (RFC 3659, 7.2.1).
+            Found::Spot(_) if !itself.is_directory && matches!(form, Form::Facts(_)) => {
+                return Err(Fault::NotDirectory);
+            }
+            Found::Spot(_) if !itself.is_directory => vec![(at.name().to_owned(), itself)],
+            Found::Spot(spot) => self.members(tree, &spot)?,
+        };
+        members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        let is_meant = |name: &str| {
+            let folded = name.to_ascii_lowercase();
+            pattern.as_ref().is_none_or(|pattern| pattern.is_match(folded.as_bytes()))
+        };
+        let before = match form {
+            Form::Names => before(asked, itself.is_directory && pattern.is_none()),
+            Form::List | Form::Facts(_) | Form::Itself(_) => String::new(),
+        };
+        for (name, member) in members.iter().filter(|(name, _)| is_meant(name)) {
+            write_line(&mut lines, &format!("{before}{name}"), *member, form, now_s);
+            if lines.len() > self.listing_bytes_max {
+                return Err(Fault::TooMany);
+            }
+        }
+        Ok(lines)
+    }
+
+    /// What a path leads to; where it leads to nothing, the directory whose members its last name
+    /// matches as a pattern.
+    fn find_some<'a>(
+        &mut self,
+        tree: &'a Tree,
+        at: &TreePath,
+        form: Form,
+    ) -> Result<(Found<'a>, Member, Option<Regex>), Fault> {
+        let takes_patterns = match form {
+            Form::List | Form::Names => at.name().contains(['*', '?']),
+            Form::Facts(_) | Form::Itself(_) => false,
+        };
+        match self.find(tree, at).and_then(|found| Ok((self.member(tree, &found)?, found))) {
+            Err(Fault::NotThere) if takes_patterns => {}
+            found => return found.map(|(itself, found)| (found, itself, None)),
+        }
+        let pattern = glob::compile(at.name()).map_err(|_| Fault::NotThere)?;
+        let found = self.find(tree, &at.parent())?;
+        let itself = self.member(tree, &found)?;
+        match itself.is_directory {
+            true => Ok((found, itself, Some(pattern))),
+            false => Err(Fault::NotDirectory),
+        }
+    }
+
+    /// Says what one thing is, and how it is spelled.
+    pub(super) fn look(&mut self, tree: &Tree, at: &TreePath) -> Result<(TreePath, Member), Fault> {
+        let found = self.find(tree, at)?;
+        let member = self.member(tree, &found)?;
+        Ok(match found {
+            Found::Virtual(_) => (at.clone(), member),
+            Found::Spot(spot) => (spot.at(), member),
+        })
+    }
+
+    /// The file of the catalog; where that has none of the name, one that is made up.
+    pub(super) fn entry(&mut self, tree: &Tree, at: &TreePath) -> Result<Arc<Entry>, Fault> {
+        let found = self.find(tree, at)?;
+        if self.member(tree, &found)?.is_directory {
+            return Err(Fault::IsDirectory);
+        }
+        let Found::Spot(spot) = found else { return Err(Fault::IsDirectory) };
+        let full = spot.area.dir.join(&spot.path);
+        let catalog = self.published.catalog();
+        let known = catalog.roots.iter().find_map(|root| {
+            let path = full.strip_prefix(&root.dir).ok()?.to_str()?;
+            let name = FileName::parse(path.as_bytes()).ok()?;
+            root.entries.at(name.as_bytes(), path)
+        });
+        if let Some(entry) = known {
+            return Ok(Arc::clone(entry));
+        }
+        let meta = spot.beneath.dir().metadata(&spot.path);
+        let version = version_of(&meta.map_err(|why| self.fault(&why, "look at", &full))?);
+        Ok({
+            let root_dir: RootHandle = spot.beneath.clone();
+            Arc::new(Entry::found(NO_ROOT, &spot.path, version, root_dir))
+        })
+    }
+
+    /// What something is.
+    fn member(&self, tree: &Tree, found: &Found<'_>) -> Result<Member, Fault> {
+        match found {
+            Found::Virtual(_) => {
+                let dirs = tree.areas().iter().filter_map(|area| area.dir.metadata().ok());
+                let times = dirs.filter_map(|meta| {
+                    Some(meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_secs())
+                });
+                let modified_s = times.max().unwrap_or(0);
+                Ok(Member { is_directory: true, bytes: 0, modified_s, rights: Rights::READ })
+            }
+            Found::Spot(spot) => {
+                let meta = spot.found.as_ref().ok_or(Fault::NotThere)?;
+                let followed = follow(tree, &spot.beneath, &spot.area.dir, &spot.path, meta);
+                let member = followed.ok_or(Fault::Forbidden(Why::Special))?;
+                let parent = spot.path.rsplit_once('/').map_or(".", |(parent, _)| parent);
+                let above = !spot.is_area() && may(spot.beneath.dir(), parent, CHANGE);
+                let (dir, path) = match spot.path.as_str() {
+                    "" => (spot.beneath.dir(), "."),
+                    path => (spot.beneath.dir(), path),
+                };
+                Ok(with_rights(member, tree, (dir, path), &canonical(&spot.real), above))
+            }
+        }
+    }
+
+    /// The members of a directory that are to be seen, in no order.
+    fn members(&self, tree: &Tree, spot: &Spot<'_>) -> Result<Vec<(String, Member)>, Fault> {
+        let refuse = |why| self.fault(&why, "list", &spot.real);
+        let dir = open_dir(&spot.beneath, &spot.path).map_err(refuse)?;
+        let real = canonical(&spot.real);
+        let above = may(&dir, ".", CHANGE);
+        let (mut members, mut bytes) = (Vec::new(), 0);
+        for entry in dir.entries().map_err(refuse)? {
+            let entry = entry.map_err(refuse)?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let is_list = is_access_list(name.to_ascii_lowercase().as_bytes());
+            if is_hidden(&name) || is_list || !is_part(&name) {
+                continue;
+            }
+            if is_protected(tree, &real.join(&name)) {
+                continue;
+            }
+            // What vanishes meanwhile is not there.
+            let Ok(meta) = entry.metadata() else { continue };
+            let path = join(&spot.path, &name);
+            let member = follow(tree, &spot.beneath, &spot.area.dir, &path, &meta);
+            let Some(member) = member else { continue };
+            bytes += LINE_BYTES + 2 * name.len();
+            if bytes > self.listing_bytes_max {
+                return Err(Fault::TooMany);
+            }
+            let member = with_rights(member, tree, (&dir, &name), &real.join(&name), above);
+            members.push((name, member));
+        }
+        Ok(members)
+    }
+}
+
+/// What something is, or what the link leads to; nothing where that is not to be seen.
+fn follow(
+    tree: &Tree,
+    beneath: &Beneath,
+    top: &Path,
+    path: &str,
+    meta: &Metadata,
+) -> Option<Member> {
+    if !meta.is_symlink() {
+        return member(meta);
+    }
+    let real = beneath.real_path(path)?;
+    if is_hidden(&real) || is_protected(tree, &canonical(&top.join(real))) {
+        return None;
+    }
+    member(&beneath.dir().metadata(path).ok()?)
+}
+
+fn member(meta: &Metadata) -> Option<Member> {
+    let is_directory = meta.is_dir();
+    if !is_directory && !meta.is_file() {
+        return None;
+    }
+    let modified_s = u64::try_from(version_of(meta).modified_ns / 1_000_000_000).unwrap_or(0);
+    Some(Member { is_directory, bytes: meta.len(), modified_s, rights: Rights::READ })
+}
+
+/// A member with what this process may do there: `above` says whether it may change the directory
+/// that holds it, for a file is never changed in place.
+fn with_rights(
+    member: Member,
+    tree: &Tree,
+    (dir, name): (&Dir, &str),
+    real: &Path,
+    above: bool,
+) -> Member {
+    let rights = match member.is_directory {
+        true => Rights {
+            read: may(dir, name, ENTER),
+            write: may(dir, name, CHANGE),
+            remove: above && must_stay(tree, real).is_none(),
+        },
+        false => Rights { read: may(dir, name, READ), write: above, remove: above },
+    };
+    Member { rights, ..member }
+}
+
+/// What is asked of the system: to read a file, to read and enter a directory, to change one.
+#[cfg(unix)]
+const READ: AccessFlags = AccessFlags::R_OK;
+#[cfg(unix)]
+const ENTER: AccessFlags = AccessFlags::R_OK.union(AccessFlags::X_OK);
+#[cfg(unix)]
+const CHANGE: AccessFlags = AccessFlags::W_OK.union(AccessFlags::X_OK);
+
+/// Whether the system lets this process do that.
+#[cfg(unix)]
+fn may(dir: &Dir, name: &str, access: AccessFlags) -> bool {
+    nix::unistd::faccessat(dir, name, access, AtFlags::AT_EACCESS).is_ok()
+}
+
+#[cfg(not(unix))]
+const READ: () = ();
+#[cfg(not(unix))]
+const ENTER: () = ();
+#[cfg(not(unix))]
+const CHANGE: () = ();
+
+#[cfg(not(unix))]
+fn may(_: &Dir, _: &str, (): ()) -> bool {
+    true
+}
+
+/// What stands before each name of a listing, so that a client can ask for it as it is.
+fn before(asked: &str, is_directory: bool) -> String {
+    let slashes = ['/', '\\'];
+    match is_directory {
+        true if matches!(asked, "" | ".") => String::new(),
+        true => format!("{}/", asked.trim_end_matches(slashes)),
+        false => asked.rfind(slashes).map_or_else(String::new, |slash| asked[..=slash].to_owned()),
+    }
+}
+
+fn write_line(lines: &mut Vec<u8>, name: &str, member: Member, form: Form, now_s: u64) {
+    let entry = listing::Entry {
+        name: name.as_bytes(),
+        kind: if member.is_directory { Kind::Directory } else { Kind::File },
+        bytes: member.bytes,
+        modified_s: member.modified_s,
+        rights: member.rights,
+    };
+    match form {
+        Form::List => listing::list(lines, &entry, now_s),
+        Form::Names => listing::nlst(lines, &entry),
+        Form::Facts(facts) | Form::Itself(facts) => listing::mlsd(lines, &entry, facts),
+    }
+}

@@ -1,0 +1,15 @@
+//! What an administrator wants done with the data directories, done: in a thread of its own, so
+//! that neither phones nor what they save wait for it.
+//!
+//! Nothing here reaches beyond the data directories, and no file is ever changed in place: phones
+//! that are being sent the old version finish it.
+
+mod change;
+mod look;
+mod seat;
+pub mod thread;
+mod upload;
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! From a path of the tree to its place on the disk: how it is spelled there, and whether it may be
+//! touched at all.
+//!
+//! Looks only beneath the area's handle: no link leads out of it. Changes nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::{Dir, Metadata};
+
+use super::thread::Files;
+use crate::content::beneath::Beneath;
+use crate::content::path::{is_access_list, is_hidden, join};
+use engine::files::tree::Place;
+use engine::files::{Area, Fault, Tree, TreePath, Why};
+use wire::name::FileName;
+
+/// Something in an area, or a place for it.
+pub(super) struct Spot<'a> {
+    pub(super) area: &'a Area,
+    pub(super) beneath: Arc<Beneath>,
+    /// Its path beneath the area as it is spelled there; "" for the area itself.
+    pub(super) path: String,
+    /// What is there, links not followed; nothing where there is only the directory above.
+    pub(super) found: Option<Metadata>,
+    /// Where it is, all links before its last name resolved, by the area's own path.
+    pub(super) real: PathBuf,
+}
+
+/// What a path leads to.
+pub(super) enum Found<'a> {
+    /// A directory of the tree alone, with these members.
+    Virtual(Vec<&'a str>),
+    /// Somewhere in an area.
+    Spot(Box<Spot<'a>>),
+}
+
+/// A place in a directory that may be changed.
+pub(super) struct Seat {
+    /// The directory.
+    pub(super) dir: Arc<Dir>,
+    /// Its path.
+    pub(super) path: PathBuf,
+    /// The name in it.
+    pub(super) name: String,
+    /// What is there, links not followed.
+    pub(super) found: Option<Metadata>,
+    /// The same in the tree.
+    pub(super) at: TreePath,
+}
+
+impl Seat {
+    pub(super) fn full(&self) -> PathBuf {
+        self.path.join(&self.name)
+    }
+}
+
+impl Spot<'_> {
+    pub(super) fn at(&self) -> TreePath {
+        TreePath::below(&self.area.name, &self.path)
+    }
+
+    pub(super) fn is_area(&self) -> bool {
+        self.path.is_empty()
+    }
+}
+
+impl Files {
+    /// Finds what a path leads to, whatever its spelling. What is hidden is not there.
+    pub(super) fn find<'a>(&mut self, tree: &'a Tree, at: &TreePath) -> Result<Found<'a>, Fault> {
+        let (area, rest) = match tree.find(at) {
+            Place::Virtual(members) => return Ok(Found::Virtual(members)),
+            Place::Nothing => return Err(Fault::NotThere),
+            Place::In(area, rest) => (area, rest),
+        };
+        self.sweep(&area.dir);
+        let beneath = Beneath::open(&area.dir);
+        let beneath = beneath.map_err(|why| self.fault(&why, "open", &area.dir))?;
+        let (path, found) = self.spelled(&beneath, &area.dir, &rest)?;
+        let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+        let real = beneath.real_path(parent).ok_or(Fault::Forbidden(Why::Special))?;
+        let name = path.rsplit('/').next().unwrap_or_default();
+        // A path joined with nothing would end in a slash.
+        let real = match join(&real, name) {
+            real if path.is_empty() || real.is_empty() => area.dir.clone(),
+            real => area.dir.join(real),
+        };
+        let spot = Spot { area, beneath: Arc::new(beneath), path, found, real };
+        if is_hidden(&spot.path) || is_access_list(spot.path.to_ascii_lowercase().as_bytes()) {
+            return Err(Fault::NotThere);
+        }
+        if is_protected(tree, &canonical(&spot.real)) {
+            return Err(Fault::Forbidden(Why::Protected));
+        }
+        Ok(Found::Spot(Box::new(spot)))
+    }
+
+    /// The same for what must be in an area.
+    pub(super) fn spot<'a>(&mut self, tree: &'a Tree, at: &TreePath) -> Result<Spot<'a>, Fault> {
+        match self.find(tree, at)? {
+            Found::Virtual(_) => Err(Fault::Forbidden(Why::Virtual)),
+            Found::Spot(spot) => Ok(*spot),
+        }
+    }
+
+    /// A place that is to be changed: what is there, or what may be put there. Never an area
+    /// itself.
+    pub(super) fn seat(&mut self, tree: &Tree, at: &TreePath) -> Result<Seat, Fault> {
+        match tree.find(at) {
+            Place::In(_, rest) if is_hidden(&rest) => return Err(Fault::Forbidden(Why::Hidden)),
+            // There can be nothing new where only data directories are.
+            Place::Nothing if matches!(tree.find(&at.parent()), Place::Virtual(_)) => {
+                return Err(Fault::Forbidden(Why::Virtual));
+            }
+            Place::In(..) | Place::Virtual(_) | Place::Nothing => {}
+        }
+        if is_access_list(at.name().to_ascii_lowercase().as_bytes()) {
+            return Err(Fault::Forbidden(Why::Protected));
+        }
+        let spot = self.spot(tree, at)?;
+        if spot.is_area() {
+            return Err(Fault::Forbidden(Why::Root));
+        }
+        let (parent, name) = spot.path.rsplit_once('/').unwrap_or(("", &spot.path));
+        let dir = open_dir(&spot.beneath, parent);
+        let dir = Arc::new(dir.map_err(|why| self.fault(&why, "open", &spot.real))?);
+        let path = spot.real.parent().unwrap_or(&spot.area.dir).to_path_buf();
+        Ok(Seat { dir, path, name: name.to_owned(), at: spot.at(), found: spot.found })
+    }
+
+    /// The same for something new: its name must be one that a phone can ask for.
+    pub(super) fn new_seat(&mut self, tree: &Tree, at: &TreePath) -> Result<Seat, Fault> {
+        let seat = self.seat(tree, at)?;
+        if seat.found.is_none()
+            && let Place::In(_, rest) = tree.find(&seat.at)
+            && let Err(refused) = FileName::parse(rest.as_bytes())
+        {
+            return Err(Fault::Forbidden(Why::Name(refused)));
+        }
+        Ok(seat)
+    }
+
+    /// A path as it is spelled on the disk, and what is there. The exact spelling counts first;
+    /// only the last name may be one that is not there.
+    fn spelled(
+        &mut self,
+        beneath: &Beneath,
+        top: &Path,
+        rest: &str,
+    ) -> Result<(String, Option<Metadata>), Fault> {
+        let mut path = String::new();
+        let meta = |path: &str| match path {
+            "" => beneath.dir().dir_metadata().map(Some),
+            path => present(beneath.dir().symlink_metadata(path)),
+        };
+        let mut found = meta("").map_err(|why| self.fault(&why, "look at", top))?;
+        for part in rest.split('/').filter(|part| !part.is_empty()) {
+            if found.is_none() {
+                return Err(Fault::NotThere);
+            }
+            let exact = join(&path, part);
+            let looked = meta(&exact).and_then(|found| match found {
+                Some(_) => Ok((exact.clone(), found)),
+                None => {
+                    let dir = open_dir(beneath, &path)?;
+                    let other = self.spellings.find(&dir, &top.join(&path), part)?;
+                    let other = other.map(|name| join(&path, &name)).unwrap_or(exact.clone());
+                    meta(&other).map(|found| (other, found))
+                }
+            });
+            (path, found) = looked.map_err(|why| self.fault(&why, "look at", &top.join(&exact)))?;
+        }
+        Ok((path, found))
+    }
+}
+
+/// Opens a directory beneath an area.
+pub(super) fn open_dir(beneath: &Beneath, path: &str) -> io::Result<Dir> {
+    match path {
+        "" => beneath.dir().try_clone(),
+        path => beneath.dir().open_dir(path),
+    }
+}
+
+/// What there is; nothing where there is nothing.
+pub(super) fn present(looked: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
+    match looked {
+        Ok(meta) => Ok(Some(meta)),
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// Whether a path without links belongs to the server itself.
+pub(super) fn is_protected(tree: &Tree, path: &Path) -> bool {
+    tree.protected().iter().any(|own| path.starts_with(canonical(own)))
+}
+
+/// Whether something that must stay where it is lies at or below a path without links.
+pub(super) fn must_stay(tree: &Tree, path: &Path) -> Option<Why> {
+    let lies_there = |own: &PathBuf| canonical(own).starts_with(path);
+    if tree.protected().iter().any(lies_there) {
+        return Some(Why::Protected);
+    }
+    tree.roots().iter().any(lies_there).then_some(Why::Root)
+}
+
+/// A path without links; of what is not there, the directory above without links.
+pub(super) fn canonical(path: &Path) -> PathBuf {
+    if let Ok(real) = std::fs::canonicalize(path) {
+        return real;
+    }
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return path.to_path_buf();
+    };
+    std::fs::canonicalize(parent).map_or_else(|_| path.to_path_buf(), |parent| parent.join(name))
+}

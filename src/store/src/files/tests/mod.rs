@@ -1,0 +1,160 @@
+//! Tests of what administrators do with files: on a disk of its own, with a watch that publishes,
+//! and with steps that fail.
+
+mod cancels;
+mod changes;
+mod looks;
+mod threads;
+mod uploads;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, unbounded};
+
+use super::thread::Files;
+use crate::content::published::Published;
+use crate::content::watch::{self, Watch, WatchConfig};
+use crate::vault::durable;
+use engine::cancel::CancelToken;
+use engine::catalog::{Ask, RootId, Stored, Ticket};
+use engine::files::{Act, Done, Fault, Form, How, Part, Tree, TreePath, Why};
+use wire::name::FileName;
+
+/// Two data directories, and whoever changes them.
+struct Bench {
+    top: tempfile::TempDir,
+    tree: Tree,
+    files: Files,
+    asks: Receiver<(usize, Ask)>,
+    published: Arc<Published>,
+    _watch: Watch,
+}
+
+fn at(path: &str) -> TreePath {
+    TreePath::parse(&TreePath::default(), path.as_bytes()).unwrap()
+}
+
+impl Bench {
+    fn new() -> Self {
+        Bench::with(&["common", "tftp"], &[])
+    }
+
+    fn with(roots: &[&str], protected: &[&str]) -> Self {
+        let top = tempfile::tempdir().unwrap();
+        let below = |names: &[&str]| names.iter().map(|name| top.path().join(name)).collect();
+        let (roots, protected): (Vec<PathBuf>, Vec<PathBuf>) = (below(roots), below(protected));
+        roots.iter().chain(&protected).for_each(|dir| fs::create_dir_all(dir).unwrap());
+        let tree = Tree::new(top.path(), &roots, &protected);
+        let published = Arc::<Published>::default();
+        let config = WatchConfig { published: published.clone(), ..WatchConfig::new(roots) };
+        let watch = watch::start(config, None, Box::new(drop)).unwrap();
+        let (opens, asks) = unbounded();
+        let files = Files::new(published.clone(), opens);
+        Bench { top, tree, files, asks, published, _watch: watch }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.top.path().join(path)
+    }
+
+    fn put(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn text(&self, path: &str) -> Option<String> {
+        fs::read_to_string(self.path(path)).ok()
+    }
+
+    fn act(&mut self, act: Act) -> Result<Done, Fault> {
+        self.files.handle(0, Ticket(1), &self.tree, act).expect("another thread answers")
+    }
+
+    fn fault(&mut self, act: Act) -> Option<Fault> {
+        self.act(act).err()
+    }
+
+    fn list(&mut self, path: &str, form: Form) -> Result<String, Fault> {
+        self.list_from("/", path, form)
+    }
+
+    fn list_from(&mut self, cwd: &str, asked: &str, form: Form) -> Result<String, Fault> {
+        let at = TreePath::parse(&at(cwd), asked.as_bytes()).unwrap();
+        let done = self.act(Act::List { at, asked: asked.into(), form })?;
+        let Done::Listed(lines) = done else { unreachable!("a listing was asked for") };
+        Ok(String::from_utf8(lines).unwrap())
+    }
+
+    fn names(&mut self, path: &str) -> String {
+        self.list_from(path, "", Form::Names).unwrap().replace("\r\n", " ").trim_end().to_owned()
+    }
+
+    fn begin(&mut self, path: &str, how: How) -> Result<(Part, String), Fault> {
+        let done = self.act(Act::Begin { at: at(path), how })?;
+        let Done::Begun { part, at } = done else { unreachable!("an upload was to begin") };
+        Ok((part, at.to_string()))
+    }
+
+    fn write(&mut self, part: Part, text: &str) -> Result<Part, Fault> {
+        let done = self.act(Act::Write { part, bytes: text.into() })?;
+        let Done::Written { part, buffer } = done else { unreachable!("it was to go on") };
+        assert!(buffer.is_empty() && buffer.capacity() >= text.len());
+        Ok(part)
+    }
+
+    fn finish(&mut self, part: Part) -> Result<Stored, Fault> {
+        let done = self.act(Act::Finish { part, cancel: CancelToken::default() })?;
+        let Done::Stored(stored) = done else { unreachable!("it was to end") };
+        Ok(stored)
+    }
+
+    fn upload(&mut self, path: &str, how: How, text: &str) -> Result<Stored, Fault> {
+        let (part, _) = self.begin(path, how)?;
+        let half = text.len() / 2;
+        let part = self.write(part, &text[..half])?;
+        let part = self.write(part, &text[half..])?;
+        assert!(part.bytes() >= text.len() as u64);
+        self.finish(part)
+    }
+
+    fn rename(&mut self, from: &str, to: &str) -> Result<(), Fault> {
+        self.act(Act::Rename { from: at(from), to: at(to) }).map(drop)
+    }
+
+    /// The path of what the catalog has for a name in a root, and its size.
+    fn served(&self, root: u16, name: &str) -> Option<(String, u64)> {
+        let name = FileName::parse(name.as_bytes()).unwrap();
+        let catalog = self.published.catalog();
+        let entry = catalog.find(&[RootId(root)], &name)?;
+        Some((entry.path.to_string(), entry.version.bytes))
+    }
+
+    fn fail(&mut self, step: durable::Step, crash: bool) {
+        self.files.disk.fault = Some(durable::Fault { step, crash, nth: None });
+    }
+
+    /// Every file aside that is left.
+    fn asides(&mut self) -> Vec<PathBuf> {
+        self.files.clear_all();
+        let mut found = Vec::new();
+        collect(self.top.path(), &mut found);
+        found
+    }
+}
+
+fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
+    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() && !path.is_symlink() {
+            collect(&path, found);
+        } else if path.file_name().unwrap().to_str().unwrap().starts_with(durable::ASIDE) {
+            found.push(path);
+        }
+    }
+}
+
+fn forbidden(why: Why) -> Option<Fault> {
+    Some(Fault::Forbidden(why))
+}

@@ -1,0 +1,197 @@
+//! Files and logins behind the loader's queues, as a worker sees them.
+
+use std::time::Duration;
+
+use argon2::{Argon2, Params};
+
+use super::*;
+use crate::content::loader::{Loader, LoaderConfig, Replies};
+use crate::vault::store::{Directories, Job, Outcome, Writer};
+use crate::vault::users;
+use engine::catalog::{Answer, OpenError, StoreError};
+use engine::vault::deed::{Denied, Login, LoginSecret, Precondition};
+use engine::vault::upload::{Existing, Upload};
+
+/// A loader whose worker is the test.
+struct Asked {
+    bench: Bench,
+    tree: Arc<Tree>,
+    loader: Loader,
+    answers: Receiver<Answer>,
+}
+
+impl Asked {
+    fn new() -> Self {
+        let bench = Bench::new();
+        bench.put("common/.ringpost-1-1", "left by a crash");
+        let (sender, answers) = unbounded();
+        let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
+        let (config, now) = (LoaderConfig::default(), std::time::Instant::now());
+        let published = bench.published.clone();
+        let loader = Loader::start(config, now, replies, Arc::default(), published).unwrap();
+        Asked { tree: Arc::new(bench.tree.clone()), bench, loader, answers }
+    }
+
+    fn answer(&self, ask: Ask) -> Answer {
+        self.loader.ask(0, ask).unwrap();
+        self.answers.recv_timeout(Duration::from_secs(60)).unwrap()
+    }
+
+    fn act(&self, act: Act) -> Result<Done, Fault> {
+        let (ticket, tree) = (Ticket(5), self.tree.clone());
+        let ask = Ask::Files { ticket, tree, act: Box::new(act) };
+        let Answer::Files { ticket: Ticket(5), result } = self.answer(ask) else {
+            unreachable!("another answer")
+        };
+        result
+    }
+
+    fn log_in(&self, name: &str, password: &str) -> Result<(), Denied> {
+        let login = Box::new(Login {
+            client: [10, 0, 0, 1].into(),
+            users: vec![self.bench.path("users.txt")],
+            name: name.into(),
+            secret: LoginSecret::Password(password.into()),
+        });
+        assert!(!format!("{login:?}").contains(password));
+        let answer = self.answer(Ask::Login { ticket: Ticket(6), login });
+        let Answer::Login { ticket: Ticket(6), result } = answer else {
+            unreachable!("another answer")
+        };
+        result.map(|place| assert_eq!(place, 0))
+    }
+}
+
+#[test]
+fn an_upload_goes_its_way_through_the_threads_and_back() {
+    let asked = Asked::new();
+    let begin = Act::Begin { at: at("/common/fw.bin"), how: How::Replace };
+    let Ok(Done::Begun { mut part, .. }) = asked.act(begin) else { panic!("not begun") };
+    for piece in ["by", "tes"] {
+        let written = asked.act(Act::Write { part, bytes: piece.into() });
+        let Ok(Done::Written { part: its, .. }) = written else { panic!("not written") };
+        part = its;
+    }
+    assert!(matches!(
+        asked.act(Act::Finish { part, cancel: CancelToken::default() }),
+        Ok(Done::Stored(_))
+    ));
+    let (ticket, tree) = (Ticket(7), asked.tree.clone());
+    let act = Box::new(Act::Open { at: at("/common/FW.bin") });
+    let opened = asked.answer(Ask::Files { ticket, tree, act });
+    let Answer::Opened { ticket: Ticket(7), result: Ok(blob) } = opened else { panic!("closed") };
+    assert_eq!(blob.as_slice(), Some(b"bytes".as_slice()));
+    let gone = asked.act(Act::Open { at: at("/common/none") });
+    assert_eq!(gone.err(), Some(Fault::NotThere));
+    assert!(!asked.bench.path("common/.ringpost-1-1").exists(), "swept at the start");
+}
+
+#[test]
+fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() {
+    let mut asked = Asked::new();
+    let begin = |asked: &Asked, name: &str| {
+        let begun = asked.act(Act::Begin { at: at(name), how: How::Replace });
+        let Ok(Done::Begun { part, .. }) = begun else { panic!("not begun") };
+        part
+    };
+    let (early, late) = (begin(&asked, "/common/a"), begin(&asked, "/common/b"));
+    drop(early);
+    let resume = || Act::Begin { at: at("/common/a"), how: How::Resume(1) };
+    while asked.act(resume()).err() != Some(Fault::BrokenOff) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(asked.bench.asides().len(), 1);
+    drop(asked.loader);
+    drop(late);
+    assert!(asked.bench.asides().is_empty());
+}
+
+#[test]
+fn a_file_that_goes_away_under_the_loader_is_gone() {
+    let asked = Asked::new();
+    asked.bench.put("common/odd:name", "x");
+    let (ticket, tree) = (Ticket(7), asked.tree.clone());
+    let act = Box::new(Act::Open { at: at("/common/odd:name") });
+    let mut files = Files::new(asked.bench.published.clone(), unbounded().0);
+    let entry = files.entry(&tree, &at("/common/odd:name")).unwrap();
+    fs::remove_file(asked.bench.path("common/odd:name")).unwrap();
+    let form = engine::catalog::Form::Octet;
+    let opened = asked.answer(Ask::Open { ticket, entry, form });
+    assert!(matches!(opened, Answer::Opened { result: Err(OpenError::Gone), .. }));
+    let found = asked.answer(Ask::Files { ticket, tree, act });
+    assert!(matches!(found, Answer::Files { result: Err(Fault::NotThere), .. }));
+}
+
+#[test]
+fn whoever_is_in_the_file_logs_in_and_nobody_else() {
+    let asked = Asked::new();
+    let cheap = Argon2::from(Params::new(8, 1, 1, None).unwrap());
+    let hash = users::hash(&cheap, b"right").unwrap();
+    fs::write(asked.bench.path("users.txt"), format!("ann:{hash}\nbob:{hash}:4711\n")).unwrap();
+    assert_eq!(asked.log_in("ann", "right"), Ok(()));
+    assert_eq!(asked.log_in("bob", "right"), Ok(()));
+    assert_eq!(asked.log_in("ann", "wrong"), Err(Denied::Unauthorized));
+    assert_eq!(asked.log_in("Ann", "right"), Err(Denied::Unauthorized));
+    assert_eq!(asked.log_in("eve", "right"), Err(Denied::Unauthorized));
+    let figures = asked.loader.figures().vault.secrets;
+    assert_eq!(figures.checked, 5, "an unknown name costs as much");
+    assert_eq!(asked.log_in("ann", "right"), Ok(()), "remembered");
+    assert_eq!(asked.loader.figures().vault.secrets.checked, 5);
+    for guess in 0..4 {
+        let denied = asked.log_in("ann", &format!("guess {guess}")).unwrap_err();
+        assert!(matches!(denied, Denied::Unauthorized | Denied::SlowedDown(_)));
+    }
+    assert!(matches!(asked.log_in("ann", "right"), Err(Denied::SlowedDown(_))));
+}
+
+#[test]
+fn no_line_of_phones_and_administrators_who_append_to_one_file_is_lost() {
+    const LINES: usize = 60;
+    let mut bench = Bench::new();
+    let directories = Arc::new(Directories::default());
+    let directory = directories.number(&bench.path("common")).unwrap();
+    let mut writers: Vec<_> = (0..2).map(|_| Writer::new(directories.clone(), 1 << 20)).collect();
+    std::thread::scope(|scope| {
+        for (number, writer) in writers.iter_mut().enumerate() {
+            scope.spawn(move || {
+                for line in 0..LINES {
+                    let upload = Upload {
+                        directory,
+                        name: FileName::parse(b"log").unwrap(),
+                        bytes_max: 1 << 20,
+                        existing: Existing::Append,
+                        precondition: Precondition::None,
+                        cancel: None,
+                        client: [10, 0, 0, 1].into(),
+                        spool: None,
+                        bytes: format!("writer {number} {line}\n").into_bytes(),
+                    };
+                    // Whoever is told to try again does.
+                    let jobs = [Job::Upload(&upload)];
+                    let mut is_stored = || match &writer.run(&jobs)[..] {
+                        [Outcome::Upload(Ok(_))] => true,
+                        [Outcome::Upload(Err(StoreError::Busy))] => false,
+                        other => unreachable!("{other:?}"),
+                    };
+                    while !is_stored() {}
+                }
+            });
+        }
+        for line in 0..LINES {
+            let text = format!("administrator 0 {line}\n");
+            while let Err(fault) = bench.upload("/common/LOG", How::Append, &text) {
+                assert_eq!(fault, Fault::Busy);
+            }
+        }
+    });
+    assert!(bench.asides().is_empty());
+    let names: Vec<_> = fs::read_dir(bench.path("common")).unwrap().collect();
+    assert_eq!(names.len(), 1, "{names:?}");
+    let name = names[0].as_ref().unwrap().file_name().into_string().unwrap();
+    let text = bench.text(&format!("common/{name}")).unwrap();
+    for who in ["writer 0", "writer 1", "administrator 0"] {
+        let found: Vec<_> = text.lines().filter(|line| line.starts_with(who)).collect();
+        let expected: Vec<_> = (0..LINES).map(|line| format!("{who} {line}")).collect();
+        assert_eq!(found, expected, "in the order in which they were acknowledged");
+    }
+}

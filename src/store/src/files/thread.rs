@@ -1,0 +1,236 @@
+//! The thread that does what administrators want done with the data directories, one thing after
+//! the other.
+//!
+//! Never serves a phone, and nothing of a phone waits for it. Whatever it answers is durable, and
+//! in the catalog unless that took longer than [`CATALOG_WAIT`].
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
+
+use super::upload::{Remains, Reserve, place_unless};
+use crate::content::published::Published;
+use crate::vault::durable::{Disk, sweep};
+use crate::vault::spelling::Spellings;
+use engine::catalog::{Answer, Ask, Ticket};
+use engine::files::{Act, Done, Fault, Tree, Why};
+use wire::name::BadName;
+
+/// How long an answer waits for the catalog. The watch may be looking at everything just then.
+pub const CATALOG_WAIT: Duration = Duration::from_secs(2);
+/// Directories inside directories in which remains of a crash are looked for.
+const SWEEP_DEPTH_MAX: usize = 32;
+
+/// What the thread keeps.
+#[derive(Debug)]
+pub struct Files {
+    pub(super) disk: Disk,
+    pub(super) spellings: Spellings,
+    pub(super) published: Arc<Published>,
+    /// To the threads that read.
+    opens: Sender<(usize, Ask)>,
+    /// Uploads that were dropped on the way.
+    remains: (Sender<Remains>, Receiver<Remains>),
+    /// Every upload under way has one.
+    pub(super) under_way: Arc<()>,
+    /// Names that uploads under way are to have and that no other one may take.
+    pub(super) reserved: HashMap<PathBuf, Weak<()>>,
+    /// Files whose upload was broken off since they were last stored.
+    pub(super) broken_off: HashSet<PathBuf>,
+    /// Bytes of a listing; a test has few.
+    pub(super) listing_bytes_max: usize,
+    pub(super) reserve: Reserve,
+}
+
+impl Files {
+    /// Nothing done yet. What is to be read goes to `opens`.
+    #[must_use]
+    pub fn new(published: Arc<Published>, opens: Sender<(usize, Ask)>) -> Self {
+        Files {
+            disk: Disk::default(),
+            spellings: Spellings::default(),
+            published,
+            opens,
+            remains: unbounded(),
+            under_way: Arc::default(),
+            reserved: HashMap::new(),
+            broken_off: HashSet::new(),
+            listing_bytes_max: super::look::LISTING_BYTES_MAX,
+            reserve: Reserve::default(),
+        }
+    }
+
+    /// Removes what a crash left in the directories that files are served from; then does what
+    /// comes until all senders are gone.
+    pub fn run(mut self, asks: &Receiver<(usize, Ask)>, answer: impl Fn(usize, Answer)) {
+        let roots = self.published.catalog();
+        roots.roots.iter().for_each(|root| self.sweep(&root.dir));
+        let dropped = Receiver::clone(&self.remains.1);
+        loop {
+            select! {
+                recv(asks) -> asked => match asked {
+                    Ok((worker, Ask::Files { ticket, tree, act })) => {
+                        if let Some(result) = self.handle(worker, ticket, &tree, *act) {
+                            answer(worker, Answer::Files { ticket, result });
+                        }
+                    }
+                    // What is not asked of this thread is not sent to it.
+                    Ok(_) => {}
+                    Err(_) => return,
+                },
+                recv(dropped) -> remains => {
+                    if let Ok(remains) = remains {
+                        self.clear(remains);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does one thing; nothing where another thread answers.
+    pub(super) fn handle(
+        &mut self,
+        worker: usize,
+        ticket: Ticket,
+        tree: &Tree,
+        act: Act,
+    ) -> Option<Result<Done, Fault>> {
+        Some(match act {
+            Act::List { at, asked, form } => self.list(tree, &at, &asked, form).map(Done::Listed),
+            Act::Look { at } => {
+                self.look(tree, &at).map(|(at, member)| Done::Looked { at, member })
+            }
+            Act::MakeDirectory { at } => self.make_directory(tree, &at).map(|at| Done::Made { at }),
+            Act::RemoveDirectory { at } => self.remove_directory(tree, &at).map(|()| Done::Removed),
+            Act::Delete { at } => self.delete(tree, &at).map(|()| Done::Removed),
+            Act::Rename { from, to } => self.rename(tree, &from, &to).map(|()| Done::Renamed),
+            Act::Touch { at, unix_s } => self.touch(tree, &at, unix_s).map(|()| Done::Touched),
+            Act::Open { at } => match self.entry(tree, &at) {
+                Ok(entry) => {
+                    let ask = Ask::Open { ticket, entry, form: engine::catalog::Form::Octet };
+                    return self.opens.try_send((worker, ask)).err().map(|_| Err(Fault::Busy));
+                }
+                Err(fault) => Err(fault),
+            },
+            Act::Begin { at, how } => {
+                self.begin(tree, &at, how).map(|(part, at)| Done::Begun { part, at })
+            }
+            Act::Write { part, bytes } => {
+                self.write(part, bytes).map(|(part, buffer)| Done::Written { part, buffer })
+            }
+            Act::Finish { mut part, cancel } => {
+                let place = place_unless(&mut part, &cancel);
+                let stored = self.finish(part);
+                if cancel.is_cancelled() {
+                    self.broken_off.extend(place);
+                }
+                stored.map(Done::Stored)
+            }
+            Act::Discard { part } => {
+                // The dropped part leaves its remains where this thread finds them next.
+                drop(part);
+                Ok(Done::Discarded)
+            }
+        })
+    }
+
+    /// The way for what is left of uploads.
+    pub(super) fn remains(&self) -> Sender<Remains> {
+        Sender::clone(&self.remains.0)
+    }
+
+    /// Clears away what uploads have left so far.
+    #[cfg(test)]
+    pub(super) fn clear_all(&mut self) {
+        while let Ok(remains) = self.remains.1.try_recv() {
+            self.clear(remains);
+        }
+    }
+
+    /// Removes what a crash left in a directory, the first time that it is met.
+    pub(super) fn sweep(&mut self, dir: &Path) {
+        if !self.disk.is_first_use(dir) {
+            return;
+        }
+        if let Ok(dir) = Dir::open_ambient_dir(dir, ambient_authority()) {
+            sweep(&dir, SWEEP_DEPTH_MAX);
+        }
+    }
+
+    /// Has everything that was changed outlive a crash, and the catalog know of it.
+    pub(super) fn settle(&mut self, changed: &[PathBuf]) -> Result<(), Fault> {
+        let failed = self.disk.sync();
+        // The catalog says what is there, durable or not.
+        if !self.published.look_again(changed, CATALOG_WAIT) {
+            tracing::warn!("{} is not in the catalog yet", Shown(changed));
+        }
+        if failed.is_empty() { Ok(()) } else { Err(Fault::Io) }
+    }
+
+    /// What the system's refusal means; tells the log what only it can mend.
+    pub(super) fn fault(&self, why: &io::Error, verb: &str, path: &Path) -> Fault {
+        let fault = fault_of(why);
+        match fault {
+            Fault::Io | Fault::Full | Fault::Forbidden(Why::System) => {
+                self.disk.complaints.tell(why, verb, path);
+            }
+            Fault::NotThere
+            | Fault::Exists
+            | Fault::NotEmpty
+            | Fault::IsDirectory
+            | Fault::NotDirectory
+            | Fault::Forbidden(_)
+            | Fault::TooLarge
+            | Fault::TooMany
+            | Fault::BeyondEnd
+            | Fault::BrokenOff
+            | Fault::Changed
+            | Fault::Busy
+            | Fault::CrossArea => {}
+        }
+        fault
+    }
+}
+
+/// Paths as a message has them.
+struct Shown<'a>(&'a [PathBuf]);
+
+impl std::fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown: Vec<_> = self.0.iter().map(|path| path.display().to_string()).collect();
+        f.write_str(&shown.join(", "))
+    }
+}
+
+fn fault_of(why: &io::Error) -> Fault {
+    use io::ErrorKind::StorageFull;
+    use io::ErrorKind::{AlreadyExists, ConnectionAborted, CrossesDevices};
+    use io::ErrorKind::{DirectoryNotEmpty, FileTooLarge};
+    use io::ErrorKind::{InvalidFilename, IsADirectory, NotADirectory, NotFound};
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, ResourceBusy};
+    match why.kind() {
+        NotFound => Fault::NotThere,
+        AlreadyExists => Fault::Exists,
+        DirectoryNotEmpty => Fault::NotEmpty,
+        IsADirectory => Fault::IsDirectory,
+        NotADirectory => Fault::NotDirectory,
+        StorageFull | QuotaExceeded => Fault::Full,
+        FileTooLarge => Fault::TooLarge,
+        CrossesDevices => Fault::CrossArea,
+        // Whoever took it back waits for no answer.
+        ResourceBusy | ConnectionAborted => Fault::Busy,
+        InvalidFilename => Fault::Forbidden(Why::Name(BadName::TooLong)),
+        // The refusal of a path that leads out carries no number of the system.
+        PermissionDenied if why.raw_os_error().is_none() => Fault::Forbidden(Why::Special),
+        PermissionDenied | ReadOnlyFilesystem => Fault::Forbidden(Why::System),
+        #[cfg(unix)]
+        _ if why.raw_os_error() == Some(libc::ELOOP) => Fault::Forbidden(Why::Special),
+        _ => Fault::Io,
+    }
+}

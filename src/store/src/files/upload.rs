@@ -1,0 +1,472 @@
+//! Uploads of administrators: written aside piece by piece, and put in their place whole.
+//!
+//! Never changes a file in place: the old version stays what it is for whoever is being sent it,
+//! and stays the only one until the new one is whole. Never fills a disk to the last byte: what
+//! phones save is on it too.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use cap_std::fs::{Metadata, OpenOptions};
+use crossbeam_channel::Sender;
+
+use super::seat::{Seat, present};
+use super::thread::Files;
+use crate::content::blob::VersionExt as _;
+use crate::vault::durable::{Aside, Disk, Manner, Step, Target};
+use crate::vault::places::{self, REDOS_MAX, Seen};
+use engine::cancel::CancelToken;
+use engine::catalog::Stored;
+use engine::catalog::blob::Version;
+use engine::files::{Fault, How, Part, Tree, TreePath, Why};
+
+/// Uploads under way at a time; each has a file and a directory open.
+pub(super) const UPLOADS_MAX: usize = 256;
+/// Bytes after which the disk is made to catch up, so that the end of a large upload is not kept
+/// waiting for all of it.
+const FLUSH_BYTES: u64 = 32 << 20;
+/// Names that are tried for an upload that is to have one of its own.
+const NAMES_MAX: u32 = 10_000;
+/// Files of which is remembered that an upload was broken off.
+const BROKEN_OFF_MAX: usize = 1_024;
+
+/// What is left free of every file system.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reserve {
+    /// Bytes, at most. Default 64 MiB.
+    pub(super) bytes_max: u64,
+    /// What part of a small file system: one in so many. Default 20.
+    pub(super) share: u64,
+}
+
+impl Default for Reserve {
+    fn default() -> Self {
+        Reserve { bytes_max: 64 << 20, share: 20 }
+    }
+}
+
+/// A file that stands aside and waits for its place.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    /// None once it has found its place or is gone.
+    aside: Option<Aside>,
+    how: How,
+    /// None where it takes the place of whatever is there.
+    base: Option<Base>,
+    bytes_max: u64,
+    unflushed_bytes: u64,
+    remains: Sender<Remains>,
+    /// Counts it among those under way, and keeps its name for it.
+    _under_way: (Arc<()>, Arc<()>),
+}
+
+/// What an upload goes on with.
+#[derive(Debug)]
+struct Base {
+    seen: Seen,
+    /// As much of it is at the start of the new file.
+    bytes: u64,
+    /// As long as it is open, no other file can have its number.
+    _old: Option<File>,
+}
+
+/// What is left of an upload that was given up.
+pub(super) type Remains = Aside;
+
+impl Drop for Upload {
+    /// Whoever drops it must not wait for a disk.
+    fn drop(&mut self) {
+        let Some(aside) = self.aside.take() else { return };
+        // The thread is gone only when the server stops, and then nothing waits any more.
+        if let Err(left) = self.remains.send(aside) {
+            Disk::default().discard(left.0);
+        }
+    }
+}
+
+/// What this thread keeps of a part.
+fn upload_of(part: &mut Part) -> Option<&mut Upload> {
+    part.file_mut()?.downcast_mut()
+}
+
+/// Has a part put in its place only unless that is taken back; says which place that is.
+pub(super) fn place_unless(part: &mut Part, cancel: &CancelToken) -> Option<PathBuf> {
+    let aside = upload_of(part)?.aside.as_mut()?;
+    aside.place_unless(Some(cancel));
+    Some(full(aside))
+}
+
+impl Files {
+    /// Begins an upload, with what stays of what is there.
+    pub(super) fn begin(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+        how: How,
+    ) -> Result<(Part, TreePath), Fault> {
+        let mut seat = self.new_seat(tree, at)?;
+        match &seat.found {
+            Some(there) if there.is_dir() => return Err(Fault::IsDirectory),
+            Some(there) if !there.is_file() && !there.is_symlink() => {
+                return Err(Fault::Forbidden(Why::Special));
+            }
+            Some(_) | None => {}
+        }
+        if Arc::strong_count(&self.under_way) > UPLOADS_MAX {
+            return Err(Fault::Busy);
+        }
+        self.reserved.retain(|_, name| name.strong_count() > 0);
+        if how == How::Unique {
+            self.make_unique(&mut seat)?;
+        }
+        let keep_bytes = match how {
+            How::Append => Some(u64::MAX),
+            How::Resume(offset) if offset > 0 => {
+                if self.broken_off.contains(&seat.full()) {
+                    return Err(Fault::BrokenOff);
+                }
+                Some(offset)
+            }
+            How::Replace | How::Unique | How::Resume(_) => None,
+        };
+        let mut part = self.part(&seat, how, tree.bytes_max)?;
+        if let Some(keep_bytes) = keep_bytes {
+            match self.take_base(&mut part, keep_bytes) {
+                Ok(bytes) => part.set_bytes(bytes),
+                Err(fault) => return Err(self.give_up(part, fault)),
+            }
+        }
+        Ok((part, seat.at))
+    }
+
+    /// Takes more bytes, and gives their room back.
+    pub(super) fn write(
+        &mut self,
+        mut part: Part,
+        mut bytes: Vec<u8>,
+    ) -> Result<(Part, Vec<u8>), Fault> {
+        let taken = part.bytes();
+        let Some(upload) = upload_of(&mut part) else { return Err(Fault::Io) };
+        let Some(aside) = &upload.aside else { return Err(Fault::Io) };
+        let more = bytes.len() as u64;
+        if taken.saturating_add(more) > upload.bytes_max {
+            return Err(Fault::TooLarge);
+        }
+        let mut file = aside.file();
+        let is_due = upload.unflushed_bytes.saturating_add(more) >= FLUSH_BYTES;
+        let written = self
+            .disk
+            .reach(Step::Write)
+            .and_then(|()| self.reserve.spares(file, more))
+            .and_then(|()| file.write_all(&bytes))
+            .and_then(|()| if is_due { file.sync_data() } else { Ok(()) });
+        written.map_err(|why| self.fault(&why, "write", &full(aside)))?;
+        upload.unflushed_bytes = if is_due { 0 } else { upload.unflushed_bytes + more };
+        part.set_bytes(taken + more);
+        bytes.clear();
+        Ok((part, bytes))
+    }
+
+    /// Puts an upload in its place.
+    pub(super) fn finish(&mut self, mut part: Part) -> Result<Stored, Fault> {
+        self.place(&mut part)
+    }
+
+    /// Gives a file another time: as a new file, because a changed time is all that tells a file
+    /// that is being sent from one that was written to.
+    pub(super) fn touch(&mut self, tree: &Tree, at: &TreePath, unix_s: u64) -> Result<(), Fault> {
+        let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
+        let modified = modified.ok_or(Fault::Forbidden(Why::System))?;
+        for _ in 0..REDOS_MAX {
+            let seat = self.seat(tree, at)?;
+            let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
+            if found.is_dir() {
+                return Err(Fault::IsDirectory);
+            }
+            let mut part = self.part(&seat, How::Replace, u64::MAX)?;
+            let copied = self.take_base(&mut part, u64::MAX).and_then(|_| {
+                let dated = file_of(&mut part).map_or(Ok(()), |file| file.set_modified(modified));
+                dated.map_err(|why| self.fault(&why, "date", &seat.full()))
+            });
+            match copied.and_then(|()| self.place(&mut part)) {
+                Ok(_) => return Ok(()),
+                Err(Fault::Changed) => drop(self.give_up(part, Fault::Changed)),
+                Err(fault) => return Err(self.give_up(part, fault)),
+            }
+        }
+        Err(Fault::Busy)
+    }
+
+    /// Clears away what is left of an upload.
+    pub(super) fn clear(&mut self, remains: Remains) {
+        if self.broken_off.len() >= BROKEN_OFF_MAX {
+            self.broken_off.clear();
+        }
+        self.broken_off.insert(full(&remains));
+        self.disk.discard(remains);
+    }
+
+    /// An upload of nothing yet.
+    fn part(&mut self, seat: &Seat, how: How, bytes_max: u64) -> Result<Part, Fault> {
+        let (dir, path) = (Arc::clone(&seat.dir), seat.path.clone());
+        let to = Target { dir, path, name: seat.name.clone() };
+        let aside = self.claim(to, seat.found.as_ref())?;
+        let name = Arc::default();
+        self.reserved.insert(seat.full(), Arc::downgrade(&name));
+        let upload = Upload {
+            aside: Some(aside),
+            how,
+            base: None,
+            bytes_max,
+            unflushed_bytes: 0,
+            remains: self.remains(),
+            _under_way: (Arc::clone(&self.under_way), name),
+        };
+        Ok(Part::new(0, Box::new(upload)))
+    }
+
+    /// An empty file aside.
+    fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<Aside, Fault> {
+        let manner = Manner { like, mode: 0o644, modified: None };
+        let full = to.path.join(&to.name);
+        let aside = self.disk.claim_beside(&to, manner);
+        let aside = aside.map_err(|why| self.fault(&why, "write", &full))?;
+        keep_owner(like, aside.file());
+        if let Err(no_room) = self.reserve.spares(aside.file(), 0) {
+            self.disk.discard(aside);
+            return Err(self.fault(&no_room, "write", &full));
+        }
+        Ok(aside)
+    }
+
+    /// Takes away an upload of which nobody has heard yet.
+    fn give_up(&mut self, mut part: Part, fault: Fault) -> Fault {
+        if let Some(upload) = upload_of(&mut part)
+            && let Some(aside) = upload.aside.take()
+        {
+            self.disk.discard(aside);
+        }
+        fault
+    }
+
+    /// Has an upload go on with the start of what is there; says how many bytes that is.
+    fn take_base(&mut self, part: &mut Part, keep_bytes: u64) -> Result<u64, Fault> {
+        let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
+        let Some(aside) = &upload.aside else { return Err(Fault::Io) };
+        let base = self.copy_old(aside, keep_bytes, upload.bytes_max)?;
+        Ok(upload.base.insert(base).bytes)
+    }
+
+    /// Copies the start of what is there, all of one version, into an empty file aside.
+    fn copy_old(&self, aside: &Aside, keep_bytes: u64, bytes_max: u64) -> Result<Base, Fault> {
+        let full = full(aside);
+        let refuse = |why: &io::Error| self.fault(why, "read", &full);
+        let Target { dir, name, .. } = aside.to();
+        let seen = Seen::at(dir, name).map_err(|why| refuse(&why))?;
+        if !seen.is_something() && keep_bytes == u64::MAX {
+            return Ok(Base { seen, bytes: 0, _old: None });
+        }
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        cap_std::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
+        let old = dir.open_with(name, &options).map_err(|why| refuse(&why))?.into_std();
+        let before = old.metadata().map_err(|why| refuse(&why))?;
+        if !before.is_file() {
+            return Err(Fault::Forbidden(Why::Special));
+        }
+        if keep_bytes != u64::MAX && keep_bytes > before.len() {
+            return Err(Fault::BeyondEnd);
+        }
+        let bytes = keep_bytes.min(before.len());
+        if bytes > bytes_max {
+            return Err(Fault::TooLarge);
+        }
+        let mut file = aside.file();
+        let room = self.reserve.spares(file, bytes);
+        room.map_err(|why| self.fault(&why, "write", &full))?;
+        // By the kernel, from file to file.
+        let copied = io::copy(&mut (&old).take(bytes), &mut file).map_err(|why| refuse(&why))?;
+        let after = old.metadata().map_err(|why| refuse(&why))?;
+        match copied == bytes && Version::of(&after) == Version::of(&before) {
+            true => Ok(Base { seen, bytes, _old: Some(old) }),
+            false => Err(Fault::Busy),
+        }
+    }
+
+    /// Makes the file durable, gives it its name, and has the catalog know of it. What was appended
+    /// goes behind what is there by then, whatever that is.
+    fn place(&mut self, part: &mut Part) -> Result<Stored, Fault> {
+        let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
+        for _ in 0..REDOS_MAX {
+            let Some(aside) = &mut upload.aside else { return Err(Fault::Io) };
+            self.disk.sync_asides(std::iter::once(&mut *aside));
+            let alone = places::alone();
+            if !aside.to().is_in_place() {
+                return Err(Fault::NotThere);
+            }
+            let there = self.there(aside).map_err(|why| self.fault(&why, "list", &full(aside)))?;
+            let is_new = !there.is_something();
+            if upload.how == How::Unique && !is_new {
+                return Err(Fault::Exists);
+            }
+            if upload.base.as_ref().is_some_and(|base| base.seen != there) {
+                drop(alone);
+                self.begin_anew(upload)?;
+                continue;
+            }
+            let (full, to) = (full(aside), aside.to().clone());
+            let Some(aside) = upload.aside.take() else { return Err(Fault::Io) };
+            let placed = self.disk.place(aside);
+            drop(alone);
+            let version = placed.map_err(|why| self.fault(&why, "store", &full))?;
+            self.broken_off.remove(&full);
+            self.spellings.note(&to.dir, &to.path, &to.name);
+            self.settle(&[full])?;
+            return Ok(Stored { new: is_new, version });
+        }
+        Err(Fault::Busy)
+    }
+
+    /// What an upload is about to take the place of. Another upload may have brought the name in
+    /// another spelling meanwhile.
+    fn there(&mut self, aside: &mut Aside) -> io::Result<Seen> {
+        let Target { dir, path, name } = aside.to().clone();
+        let seen = Seen::at(&dir, &name)?;
+        if seen.is_something() {
+            return Ok(seen);
+        }
+        let Some(spelled) = self.spellings.find(&dir, &path, &name)? else { return Ok(seen) };
+        let seen = Seen::at(&dir, &spelled)?;
+        aside.go_to(spelled);
+        Ok(seen)
+    }
+
+    /// Puts what was appended behind what is there now. What goes on in the middle of a file that
+    /// is not there any more would make a file that nobody has sent.
+    fn begin_anew(&mut self, upload: &mut Upload) -> Result<(), Fault> {
+        let (Some(base), Some(aside)) = (&upload.base, &upload.aside) else {
+            return Err(Fault::Io);
+        };
+        match upload.how {
+            How::Append => {}
+            How::Replace | How::Unique | How::Resume(_) => return Err(Fault::Changed),
+        }
+        let full = full(aside);
+        let to = aside.to().clone();
+        let like = present(to.dir.symlink_metadata(&to.name));
+        let like = like.map_err(|why| self.fault(&why, "look at", &full))?;
+        let mut fresh = self.claim(to, like.as_ref())?;
+        fresh.place_unless(aside.cancel());
+        let copied = self.copy_old(&fresh, u64::MAX, upload.bytes_max).and_then(|new_base| {
+            let copied = self.copy_rest((aside, base.bytes), (&fresh, new_base.bytes), upload);
+            copied.map(|()| new_base)
+        });
+        match copied {
+            Ok(new_base) => {
+                upload.base = Some(new_base);
+                if let Some(old) = upload.aside.replace(fresh) {
+                    self.disk.discard(old);
+                }
+                Ok(())
+            }
+            Err(fault) => {
+                self.disk.discard(fresh);
+                Err(fault)
+            }
+        }
+    }
+
+    /// Copies what lies in one file aside behind a place to the end of another, which has so many
+    /// bytes already.
+    fn copy_rest(
+        &self,
+        (from, start): (&Aside, u64),
+        (to, bytes): (&Aside, u64),
+        upload: &Upload,
+    ) -> Result<(), Fault> {
+        let refuse = |why: &io::Error| self.fault(why, "write", &full(to));
+        let (mut from, mut to) = (from.file(), to.file());
+        let end = from.metadata().map_err(|why| refuse(&why))?.len();
+        let more = end.saturating_sub(start);
+        if bytes.saturating_add(more) > upload.bytes_max {
+            return Err(Fault::TooLarge);
+        }
+        self.reserve.spares(to, more).map_err(|why| refuse(&why))?;
+        let moved = from.seek(SeekFrom::Start(start)).and_then(|_| io::copy(&mut from, &mut to));
+        match moved.map_err(|why| refuse(&why))? == more {
+            true => Ok(()),
+            false => Err(Fault::Io),
+        }
+    }
+
+    /// Chooses a name that nobody has and nobody is about to have.
+    fn make_unique(&mut self, seat: &mut Seat) -> Result<(), Fault> {
+        let wished = seat.name.clone();
+        let parent = seat.at.parent();
+        for number in 0..NAMES_MAX {
+            let name = match number {
+                0 => wished.clone(),
+                number => format!("{wished}.{number}"),
+            };
+            let is_reserved = |path: &PathBuf| {
+                path.parent() == Some(&seat.path)
+                    && path.file_name().is_some_and(|taken| taken.eq_ignore_ascii_case(&name))
+            };
+            let there = self.spellings.find(&seat.dir, &seat.path, &name);
+            let there = there.map_err(|why| self.fault(&why, "list", &seat.path))?;
+            if there.is_none() && !self.reserved.keys().any(is_reserved) {
+                let parts = parent.parts().chain([&*name]).collect::<Vec<_>>();
+                seat.at = TreePath::below(&parts.join("/"), "");
+                (seat.name, seat.found) = (name, None);
+                return Ok(());
+            }
+        }
+        Err(Fault::Exists)
+    }
+}
+
+/// What an upload is to become.
+fn full(aside: &Aside) -> PathBuf {
+    aside.to().path.join(&aside.to().name)
+}
+
+fn file_of(part: &mut Part) -> Option<&File> {
+    upload_of(part)?.aside.as_ref().map(Aside::file)
+}
+
+impl Reserve {
+    /// Fails as a full disk does when so many bytes more would not leave the reserve.
+    #[cfg(unix)]
+    fn spares(self, file: &File, more: u64) -> io::Result<()> {
+        let disk = nix::sys::statvfs::fstatvfs(file)?;
+        let block_bytes = disk.fragment_size();
+        let (free, all) = (disk.blocks_available(), disk.blocks());
+        let (free, all) = (free.saturating_mul(block_bytes), all.saturating_mul(block_bytes));
+        let reserve = self.bytes_max.min(all / self.share);
+        // A file system that tells no size has no end either.
+        match all == 0 || free >= reserve.saturating_add(more) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn spares(self, _: &File, _: u64) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A file that takes another one's place belongs to whom that one belonged to, where the system
+/// allows it.
+fn keep_owner(like: Option<&Metadata>, file: &File) {
+    #[cfg(unix)]
+    if let Some(like) = like.filter(|like| like.is_file()) {
+        use cap_std::fs::MetadataExt;
+        let _ = std::os::unix::fs::fchown(file, Some(like.uid()), Some(like.gid()));
+    }
+    let _ = (like, file);
+}

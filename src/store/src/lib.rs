@@ -1,0 +1,8 @@
+//! What may wait: threads that scan, watch, read, hash and write, so that the data path never does.
+//!
+//! Asked by the values of the crate `engine` and answering with them; decides nothing about who gets
+//! what.
+
+pub mod content;
+pub mod files;
+pub mod vault;

@@ -1,0 +1,673 @@
+//! Who may reach an extension's data.
+//!
+//! Secrets are kept as argon2 hashes, and checking one takes tens of milliseconds on purpose. So
+//! what was right once is remembered as a digest under a key that lives as long as the process, and
+//! what was wrong too. [`Gate::judge`] answers what needs no argon2; [`Gate::prove`] the rest, in
+//! threads of its own. An unknown user costs as much as a wrong password.
+//!
+//! # When a secret is pinned
+//! The first time that it obtains something: with the first PUT, with a DELETE, or with a GET of
+//! data that is there already, from before secrets were asked for or by an import. A phone that
+//! logs in asks with GET first and finds nothing; that pins nothing, or else anybody could lock all
+//! users out by asking for each extension once. Call server and password together are the secret.
+//!
+//! Never writes; a new pin is the writer's to make durable.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::mem;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use argon2::Argon2;
+use argon2::password_hash::PasswordVerifier;
+use aws_lc_rs::{constant_time, hmac};
+
+use super::durable::Complaints;
+use super::keep::SECRET;
+use super::regular;
+use super::slow::Slow;
+use super::users::{self, User, Users};
+use super::versions;
+use crate::content::blob::VersionExt as _;
+use engine::admission::address::AddressKey;
+use engine::catalog::blob::Version;
+use engine::vault::bounds::Brought;
+use engine::vault::deed::{Act, Auth, Deed, Denied, Login, LoginSecret};
+use engine::vault::stamp::Stamp;
+use wire::http::authorization::DigestCredentials;
+use wire::time::Instant;
+
+/// Digests that are remembered, of right secrets and of wrong ones each.
+const DIGESTS_MAX: usize = 65_536;
+/// How long a digest is remembered at least; twice as long at most. Phones that restart each night
+/// cost argon2 once a week.
+const DIGESTS_TURN: wire::time::Duration = wire::time::Duration::from_secs(7 * 86_400);
+/// A users' file that was changed less than this before it was read is read again.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Users' files that are remembered.
+const USERS_FILES_MAX: usize = 32;
+/// Largest users' file, in bytes.
+pub const USERS_BYTES_MAX: u64 = 64 << 20;
+
+/// A secret's digest under the key of this process.
+type Digest = [u8; 32];
+
+/// What can be said without argon2.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// The deed may be done.
+    Permitted,
+    /// It may not.
+    Denied(Denied),
+    /// [`Gate::prove`] has to say.
+    Unproven,
+}
+
+/// That a deed may be done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// As it is.
+    Known,
+    /// If this hash of the secret holds for its extension from then on. Whoever gets this calls
+    /// [`Gate::pinned`] once the deed is done, or was not.
+    ToPin(Box<str>),
+}
+
+/// What was said of secrets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GateFigures {
+    /// Runs of argon2.
+    pub checked: u64,
+    /// Deeds refused because the secret was wrong.
+    pub refused: u64,
+    /// Deeds refused because the address had sent too many wrong ones.
+    pub slowed: u64,
+    /// Secrets pinned.
+    pub pinned: u64,
+}
+
+/// Judges who may.
+#[derive(Debug)]
+pub struct Gate {
+    key: hmac::Key,
+    argon2: Argon2<'static>,
+    /// The hash of what nobody knows, for users that do not exist.
+    decoy: OnceLock<Box<str>>,
+    state: Mutex<State>,
+    complaints: Complaints,
+    checked: AtomicU64,
+    refused: AtomicU64,
+    slowed: AtomicU64,
+    pinned: AtomicU64,
+    pins_refused: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// At most [`USERS_FILES_MAX`].
+    users: Vec<UsersFile>,
+    right: Remembered,
+    wrong: Remembered,
+    slow: Slow,
+    /// The same for users of an address, where no two secrets are equal.
+    slow_users: Slow<Digest>,
+    /// New secrets within the hour, by address.
+    pins: Brought,
+    /// Secrets that are on their way to be pinned, by extension's directory.
+    pinning: HashMap<PathBuf, Pinning>,
+}
+
+/// A users' file as it was read.
+#[derive(Clone, Debug)]
+struct UsersFile {
+    path: PathBuf,
+    version: Version,
+    /// Whether it cannot have been changed since without showing.
+    settled: bool,
+    users: Arc<Users>,
+}
+
+/// A secret on its way to be pinned, and how many deeds bring it.
+#[derive(Debug)]
+struct Pinning {
+    digest: Digest,
+    hash: Box<str>,
+    deeds: usize,
+}
+
+/// What a secret is to be compared with.
+struct Trial {
+    /// The hashes of which one will do, each with the digest of the secret for it.
+    hashes: Vec<(Box<str>, Digest)>,
+    /// Which of a login's files each is from.
+    places: Vec<usize>,
+    secret: Vec<u8>,
+}
+
+/// What has to be found out about a deed.
+enum Question {
+    /// Whether the secret is this one.
+    Compare(Trial),
+    /// Nothing: it is the first one of its extension.
+    First(Vec<u8>),
+}
+
+impl Gate {
+    /// A gate that hashes new secrets so.
+    ///
+    /// # Errors
+    /// That the system has no random numbers.
+    pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
+        let random = aws_lc_rs::rand::SystemRandom::new();
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
+        let key = key.map_err(|_| io::Error::other("the system has no random numbers"))?;
+        Ok(Gate {
+            key,
+            argon2,
+            decoy: OnceLock::new(),
+            state: Mutex::default(),
+            complaints: Complaints::default(),
+            checked: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+            slowed: AtomicU64::new(0),
+            pinned: AtomicU64::new(0),
+            pins_refused: AtomicU64::new(0),
+        })
+    }
+
+    /// What was said so far.
+    #[must_use]
+    pub fn figures(&self) -> GateFigures {
+        GateFigures {
+            checked: self.checked.load(Relaxed),
+            refused: self.refused.load(Relaxed),
+            slowed: self.slowed.load(Relaxed),
+            pinned: self.pinned.load(Relaxed),
+        }
+    }
+
+    /// First secrets refused because their address had brought too many within the hour.
+    #[must_use]
+    pub fn pins_refused(&self) -> u64 {
+        self.pins_refused.load(Relaxed)
+    }
+
+    /// Says what can be said without argon2.
+    pub fn judge(&self, deed: &Deed, now: Instant) -> Judgement {
+        let permitted = match &deed.policy.auth {
+            // The phone itself has said whose it is: that is worth more than a password.
+            _ if deed.shown.passport => true,
+            Auth::Open => true,
+            Auth::Certificate => deed.shown.certificate,
+            Auth::Users(_) | Auth::Pinned => {
+                return match self.question(deed, now) {
+                    Ok(Question::Compare(trial)) => self.remember(&trial, now),
+                    Ok(Question::First(_)) => Judgement::Unproven,
+                    Err(denied) => Judgement::Denied(denied),
+                };
+            }
+        };
+        if permitted { Judgement::Permitted } else { Judgement::Denied(Denied::Unauthorized) }
+    }
+
+    /// Says of a deed that was [`Judgement::Unproven`] whether it may be done. Takes its time.
+    ///
+    /// # Errors
+    /// [`Denied::Unauthorized`] and the other refusals of secrets.
+    pub fn prove(&self, deed: &Deed, now: Instant) -> Result<Pass, Denied> {
+        match self.judge(deed, now) {
+            Judgement::Permitted => return Ok(Pass::Known),
+            Judgement::Denied(denied) => return Err(denied),
+            Judgement::Unproven => {}
+        }
+        match self.question(deed, now)? {
+            Question::Compare(trial) => match self.compare(&trial) {
+                true => Ok(Pass::Known),
+                false => Err(self.refuse_deed(deed, now)),
+            },
+            Question::First(secret) => self.first(deed, &secret, now),
+        }
+    }
+
+    /// Says of a login what can be said without argon2: in which of its files the user is, or
+    /// why nobody is let in. Returns `None` if [`Gate::prove_login`] has to say.
+    pub fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
+        let password = match &login.secret {
+            LoginSecret::Password(password) => password,
+            LoginSecret::Digest(shown, method) => {
+                return Some(self.judge_digest(login, shown, method, now));
+            }
+        };
+        let trial = match self.trial_of(login, password, now) {
+            Ok(trial) => trial,
+            Err(denied) => return Some(Err(denied)),
+        };
+        match self.remember(&trial, now) {
+            Judgement::Permitted => self.place_of(&trial).map(Ok),
+            Judgement::Denied(denied) => Some(Err(denied)),
+            Judgement::Unproven => None,
+        }
+    }
+
+    /// Says of a login whether somebody is let in, and in which of its files they are. Takes its
+    /// time.
+    ///
+    /// # Errors
+    /// [`Denied::Unauthorized`] and the other refusals of secrets.
+    pub fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, Denied> {
+        if let Some(judged) = self.judge_login(login, now) {
+            return judged;
+        }
+        let LoginSecret::Password(password) = &login.secret else {
+            return Err(Denied::Unauthorized);
+        };
+        let trial = self.trial_of(login, password, now)?;
+        let place = if self.compare(&trial) { self.place_of(&trial) } else { None };
+        place.ok_or_else(|| {
+            self.refuse(login.client, &format!("user {}", login.name.escape_ascii()), now)
+        })
+    }
+
+    /// What tells a login with a password from all others, so that it is proven once however many
+    /// bring it at a time.
+    #[must_use]
+    pub fn flight(&self, login: &Login) -> Option<[u8; 32]> {
+        let LoginSecret::Password(password) = &login.secret else { return None };
+        let files: Vec<_> = login.users.iter().map(|file| file.to_string_lossy()).collect();
+        Some(self.digest(&files.join("\0"), &secret_of(&login.name, password)))
+    }
+
+    /// Which file the right password of a trial is from.
+    fn place_of(&self, trial: &Trial) -> Option<usize> {
+        let state = self.lock();
+        let right = trial.hashes.iter().position(|(_, digest)| state.right.contains(digest))?;
+        trial.places.get(right).copied()
+    }
+
+    /// Says whether a response is that of a user of one of the files.
+    fn judge_digest(
+        &self,
+        login: &Login,
+        shown: &DigestCredentials,
+        method: &[u8],
+        now: Instant,
+    ) -> Result<usize, Denied> {
+        // No two responses are equal, so a phone that keeps on sending an old password cannot be
+        // told from one that guesses. Only that user has to wait then, and not all that are behind
+        // the address, unless other names are tried there.
+        let address = AddressKey::from(login.client);
+        let pair = self.digest(&format!("{address:?}"), &login.name);
+        self.wait_over(login.client, now)?;
+        if let Some(wait) = self.lock().slow_users.wait(pair, now) {
+            self.slowed.fetch_add(1, Relaxed);
+            return Err(Denied::SlowedDown(wait));
+        }
+        let today = today();
+        for (place, file) in login.users.iter().enumerate() {
+            let users = self.users(file);
+            let mut passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
+            let is_it =
+                |user: &User| user.ha1.as_ref().is_some_and(|ha1| ha1.is_shown_by(shown, method));
+            if passwords.any(is_it) {
+                // Who knows the password need not guess it: phones that have it pay for one behind
+                // the same address that has another.
+                self.lock().slow_users.forgive(pair);
+                return Ok(place);
+            }
+        }
+        let mut state = self.lock();
+        let is_new = state.slow_users.is_new(pair, now);
+        state.slow_users.wrong(pair, now);
+        drop(state);
+        if is_new {
+            return Err(self.refuse(
+                login.client,
+                &format!("user {}", login.name.escape_ascii()),
+                now,
+            ));
+        }
+        self.refused.fetch_add(1, Relaxed);
+        Err(Denied::Unauthorized)
+    }
+
+    /// Takes note of what became of a deed that brought a secret to be pinned.
+    pub fn pinned(&self, deed: &Deed, is_done: bool) {
+        let Some((user, password)) = &deed.shown.basic else { return };
+        let secret = secret_of(user, password);
+        let mut state = self.lock();
+        let place = deed.policy.dir.join(&*deed.item.extension);
+        let Some(pinning) = state.pinning.get_mut(&place) else { return };
+        pinning.deeds = pinning.deeds.saturating_sub(1);
+        let (deeds, hash) = (pinning.deeds, pinning.hash.clone());
+        if deeds == 0 {
+            state.pinning.remove(&place);
+        }
+        if is_done && state.right.insert(self.digest(&hash, &secret)) {
+            self.pinned.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// What is left to be found out, once all is looked at that costs nothing.
+    fn question(&self, deed: &Deed, now: Instant) -> Result<Question, Denied> {
+        let shown = deed.shown.basic.as_ref();
+        let (user, password) = shown.ok_or(Denied::Unauthorized)?;
+        if password.is_empty() {
+            return Err(Denied::Unauthorized);
+        }
+        self.wait_over(deed.client, now)?;
+        let whole = secret_of(user, password);
+        let (hashes, secret) = match &deed.policy.auth {
+            Auth::Users(file) => {
+                let users = self.users(file);
+                let reaches = |known: &&User| known.reaches(user, &deed.item.extension);
+                (self.hashes(users.find(user).iter().filter(reaches)), password.clone())
+            }
+            Auth::Open | Auth::Certificate | Auth::Pinned => match self.pin_of(deed)? {
+                Some(hash) => (vec![hash], whole.clone()),
+                None => return Ok(Question::First(whole)),
+            },
+        };
+        Ok(Question::Compare(self.trial(hashes, secret, &whole)))
+    }
+
+    /// What a login has to be compared with, once all is looked at that costs nothing.
+    fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, Denied> {
+        if password.is_empty() {
+            return Err(Denied::Unauthorized);
+        }
+        self.wait_over(login.client, now)?;
+        let (mut hashes, mut places) = (Vec::new(), Vec::new());
+        let today = today();
+        for (place, file) in login.users.iter().enumerate() {
+            let users = self.users(file);
+            let passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
+            hashes.extend(passwords.map(|user| user.hash.clone()));
+            places.resize(hashes.len(), place);
+        }
+        if hashes.is_empty() {
+            // Without a place: whoever finds its secret is nobody.
+            hashes.push(self.decoy());
+        }
+        let whole = secret_of(&login.name, password);
+        Ok(Trial { places, ..self.trial(hashes, password.to_vec(), &whole) })
+    }
+
+    /// The hashes of those passwords that hold today; where there is none, one that nobody knows.
+    fn hashes<'a>(&self, users: impl Iterator<Item = &'a User>) -> Vec<Box<str>> {
+        let today = today();
+        let hashes: Vec<_> =
+            users.filter(|user| user.holds(today)).map(|user| user.hash.clone()).collect();
+        if hashes.is_empty() { vec![self.decoy()] } else { hashes }
+    }
+
+    /// The digests have the name in them, so that no two unknown ones tell by their haste that they
+    /// are.
+    fn trial(&self, hashes: Vec<Box<str>>, secret: Vec<u8>, whole: &[u8]) -> Trial {
+        let with_digest = |hash: Box<str>| {
+            let digest = self.digest(&hash, whole);
+            (hash, digest)
+        };
+        let hashes = hashes.into_iter().map(with_digest).collect();
+        Trial { hashes, places: Vec::new(), secret }
+    }
+
+    fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), Denied> {
+        let Some(wait) = self.lock().slow.wait(client, now) else { return Ok(()) };
+        self.slowed.fetch_add(1, Relaxed);
+        Err(Denied::SlowedDown(wait))
+    }
+
+    /// Runs argon2, and remembers what it said.
+    fn compare(&self, trial: &Trial) -> bool {
+        // The newest stands last, and is the one that is asked for the longest.
+        trial.hashes.iter().rev().any(|(hash, digest)| {
+            if self.lock().wrong.contains(digest) {
+                return false;
+            }
+            self.checked.fetch_add(1, Relaxed);
+            let is_right = self.argon2.verify_password(&trial.secret, &**hash).is_ok();
+            let mut state = self.lock();
+            let remembered = if is_right { &mut state.right } else { &mut state.wrong };
+            remembered.insert(*digest);
+            is_right
+        })
+    }
+
+    /// Extensions whose first secret is on its way.
+    #[cfg(test)]
+    pub(super) fn pinning(&self) -> usize {
+        self.lock().pinning.len()
+    }
+
+    fn decoy(&self) -> Box<str> {
+        let nobodys = || hmac::sign(&self.key, b"nobody's secret");
+        let hash = || users::hash(&self.argon2, nobodys().as_ref()).unwrap_or_default().into();
+        self.decoy.get_or_init(hash).clone()
+    }
+
+    /// What is known of a secret from before.
+    fn remember(&self, trial: &Trial, now: Instant) -> Judgement {
+        let mut state = self.lock();
+        state.right.forget_old(now);
+        state.wrong.forget_old(now);
+        if trial.hashes.iter().any(|(_, digest)| state.right.contains(digest)) {
+            return Judgement::Permitted;
+        }
+        if !trial.hashes.iter().all(|(_, digest)| state.wrong.contains(digest)) {
+            return Judgement::Unproven;
+        }
+        // A phone that keeps on sending the same old secret guesses nothing, so it is not slowed
+        // down, nor are its neighbours.
+        self.refused.fetch_add(1, Relaxed);
+        Judgement::Denied(Denied::Unauthorized)
+    }
+
+    /// The hash that is pinned for an extension; nothing where the first secret is still to come.
+    fn pin_of(&self, deed: &Deed) -> Result<Option<Box<str>>, Denied> {
+        let (vault, item) = (&deed.policy.dir, &deed.item);
+        let path = vault.join(&*item.extension).join(SECRET);
+        let trouble = |why: io::Error, path: &Path| {
+            self.complaints.tell(&why, "read", path);
+            super::keep::denied(&why)
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(hash) => return Ok(Some(hash.trim_end().into())),
+            Err(none) if none.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => return Err(trouble(why, &path)),
+        }
+        // Nothing is to be had that would have to be guarded.
+        let is_keep = matches!(deed.act, Act::Keep { .. });
+        match versions::is_there(vault, item) {
+            Ok(false) if !is_keep => Err(Denied::NotThere),
+            Ok(_) => Ok(None),
+            Err(why) => Err(trouble(why, &path)),
+        }
+    }
+
+    /// The first secret of an extension is on its way to be pinned; of several at once, one.
+    fn first(&self, deed: &Deed, secret: &[u8], now: Instant) -> Result<Pass, Denied> {
+        let digest = self.digest("", secret);
+        let place = deed.policy.dir.join(&*deed.item.extension);
+        if !self.lock().pinning.contains_key(&place) {
+            self.may_pin(deed, now)?;
+            self.checked.fetch_add(1, Relaxed);
+            let hashed = users::hash(&self.argon2, secret);
+            let hash: Box<str> = hashed
+                .map_err(|why| {
+                    self.complaints.tell(&io::Error::other(why), "pin a secret in", &place);
+                    Denied::Io
+                })?
+                .into();
+            let fresh = || Pinning { digest, hash, deeds: 0 };
+            self.lock().pinning.entry(place.clone()).or_insert_with(fresh);
+        }
+        let mut state = self.lock();
+        // Gone again where the deeds that brought it are done: it is looked up from the start.
+        let pinning = state.pinning.get_mut(&place).ok_or(Denied::Busy)?;
+        if constant_time::verify_slices_are_equal(&pinning.digest, &digest).is_err() {
+            drop(state);
+            return Err(self.refuse_deed(deed, now));
+        }
+        pinning.deeds += 1;
+        Ok(Pass::ToPin(pinning.hash.clone()))
+    }
+
+    /// Whoever invents extensions must not pin all of them before their users come.
+    fn may_pin(&self, deed: &Deed, now: Instant) -> Result<(), Denied> {
+        let counted = self.lock().pins.count(deed.client, (true, 0), &deed.policy.bounds, now);
+        counted.map_err(|(_, wait, is_first)| {
+            self.pins_refused.fetch_add(1, Relaxed);
+            if is_first {
+                tracing::warn!(
+                    "{} has brought the first secret of as many extensions as `new_per_hour` in \
+                     [vault] allows; more are refused for a while",
+                    deed.client.to_canonical()
+                );
+            }
+            Denied::TooMuch(wait)
+        })
+    }
+
+    fn refuse_deed(&self, deed: &Deed, now: Instant) -> Denied {
+        self.refuse(deed.client, &deed.item.extension, now)
+    }
+
+    /// A new wrong secret for somebody.
+    fn refuse(&self, client: IpAddr, whom: &str, now: Instant) -> Denied {
+        self.refused.fetch_add(1, Relaxed);
+        if let Some(wrong) = self.lock().slow.wrong(client, now) {
+            let client = client.to_canonical();
+            // Doubling waits bound how often this is said of an address.
+            tracing::warn!(
+                "{client} has sent {wrong} wrong secrets, the last one for {whom}, and is slowed \
+                 down"
+            );
+        }
+        Denied::Unauthorized
+    }
+
+    /// The users' file as it is now; it is read again when it was changed.
+    fn users(&self, path: &Path) -> Arc<Users> {
+        let known = self.lock().users.iter().find(|known| known.path == path).cloned();
+        let version = match std::fs::metadata(path) {
+            Ok(meta) => Version::of(&meta),
+            Err(why) => {
+                self.complaints.tell(&why, "read the users' file", path);
+                return Arc::default();
+            }
+        };
+        let is_same = |known: &UsersFile| known.settled && known.version == version;
+        if let Some(known) = known.as_ref().filter(|known| is_same(known)) {
+            return Arc::clone(&known.users);
+        }
+        let now = SystemTime::now();
+        let text = match read_users(path, version) {
+            Ok(text) => text,
+            Err(why) => {
+                self.complaints.tell(&why, "read the users' file", path);
+                return Arc::default();
+            }
+        };
+        let (users, bad) = Users::parse(&text);
+        if known.is_none_or(|known| known.version != version) {
+            for bad in bad {
+                tracing::error!("{}, {bad}", path.display());
+            }
+        }
+        let users = Arc::new(users);
+        let settled = is_settled(version, now);
+        let read = UsersFile { path: path.to_path_buf(), version, settled, users: users.clone() };
+        let mut state = self.lock();
+        state.users.retain(|known| known.path != path);
+        if state.users.len() >= USERS_FILES_MAX {
+            state.users.remove(0);
+        }
+        state.users.push(read);
+        users
+    }
+
+    /// What tells a secret and what it is compared with from all others.
+    fn digest(&self, hash: &str, secret: &[u8]) -> Digest {
+        let mut context = hmac::Context::with_key(&self.key);
+        context.update(&(hash.len() as u64).to_le_bytes());
+        context.update(hash.as_bytes());
+        context.update(secret);
+        let mut digest = Digest::default();
+        digest.copy_from_slice(context.sign().as_ref());
+        digest
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Digests of which the older half is forgotten when there are too many, or after a while.
+#[derive(Debug, Default)]
+struct Remembered {
+    recent: HashSet<Digest>,
+    older: HashSet<Digest>,
+    /// When the older half was forgotten last.
+    turned_at: Instant,
+}
+
+impl Remembered {
+    fn contains(&self, digest: &Digest) -> bool {
+        self.recent.contains(digest) || self.older.contains(digest)
+    }
+
+    /// Forgets what has been known for so long that it is to be looked at again.
+    fn forget_old(&mut self, now: Instant) {
+        let since = now - self.turned_at;
+        if since < DIGESTS_TURN {
+            return;
+        }
+        self.older = mem::take(&mut self.recent);
+        if since >= DIGESTS_TURN * 2 {
+            self.older = HashSet::new();
+        }
+        self.turned_at = now;
+    }
+
+    /// Whether it is new.
+    fn insert(&mut self, digest: Digest) -> bool {
+        let is_new = !self.contains(&digest);
+        if self.recent.len() >= DIGESTS_MAX / 2 {
+            self.older = mem::take(&mut self.recent);
+        }
+        self.recent.insert(digest);
+        is_new
+    }
+}
+
+/// The moment by the calendar, by which passwords end.
+fn today() -> Stamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// User and password as one secret, such that no other two make the same.
+fn secret_of(user: &[u8], password: &[u8]) -> Vec<u8> {
+    let mut secret = (user.len() as u64).to_le_bytes().to_vec();
+    secret.extend_from_slice(user);
+    secret.extend_from_slice(password);
+    secret
+}
+
+fn read_users(path: &Path, version: Version) -> io::Result<String> {
+    if version.bytes > USERS_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    regular::read_text(path, USERS_BYTES_MAX)
+}
+
+/// Whether a file had been left alone for a while.
+fn is_settled(version: Version, now: SystemTime) -> bool {
+    let changed_ns = version.changed_ns.max(version.modified_ns);
+    let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
+    i128::from(changed_ns) + (SETTLED.as_nanos() as i128) < now_ns as i128
+}

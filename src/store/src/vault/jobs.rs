@@ -1,0 +1,51 @@
+//! What the writer is given to do, and what came of it.
+//!
+//! Values only.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use engine::catalog::{StoreError, Stored};
+use engine::vault::deed::{Deed, Denied, Done};
+use engine::vault::upload::{Deletion, Upload};
+
+/// Something to be made durable.
+#[derive(Debug)]
+pub enum Job<'a> {
+    /// An upload by a rule.
+    Upload(&'a Upload),
+    /// A file that an upload stored and that is to go.
+    Delete(&'a Deletion),
+    /// A deed of the vault that is permitted, and the hash of the secret that holds for its
+    /// extension from then on.
+    Deed(&'a Deed, Option<&'a str>),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The upload is durable, or why it is not.
+    Upload(Result<Stored, StoreError>),
+    /// The file is gone, durably, or why it is not.
+    Deleted(Result<(), StoreError>),
+    /// The deed is done, durably, or why it is not.
+    Deed(Result<Done, Denied>),
+}
+
+/// What a job changes: two that change the same are done one after the other.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Changes<'a> {
+    File(u16, &'a [u8]),
+    Extension(&'a Path, &'a str),
+}
+
+/// How many of the first jobs change different things, so that none must see what another did.
+pub(super) fn independent(jobs: &[Job<'_>]) -> usize {
+    let mut changed = HashSet::new();
+    let changes = jobs.iter().map(|job| match job {
+        Job::Upload(upload) => Changes::File(upload.directory, upload.name.as_bytes()),
+        Job::Delete(deletion) => Changes::File(deletion.directory, deletion.name.as_bytes()),
+        Job::Deed(deed, _) => Changes::Extension(&deed.policy.dir, &deed.item.extension),
+    });
+    changes.take_while(|one| changed.insert(*one)).count()
+}

@@ -1,0 +1,466 @@
+//! Changes to the vault: a new version, or the word that there is nothing any more.
+//!
+//! Each change is a file of its own, written in `<vault>/.aside` and renamed to the greatest name
+//! in its item's directory. Two processes may do so at once, the server and an administrator's
+//! command: the file aside is made new and bears the name that it is to have, so whoever makes it
+//! holds that name, and looks for a version of the name only then. It is locked while it stands
+//! there, so neither process takes it for what a crash left. Of two changes at the same moment the
+//! one with the later name is the newest, and both are there.
+//! Never touches a version that is there, but for removing it when its time is over and a newer one
+//! is durable.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use cap_std::fs::Dir;
+
+use super::durable::{ASIDE, Aside, Disk, Manner, Target, sweep, sync_directory};
+use super::note::{self, Note};
+use super::numbered::Numbered;
+use super::versions::{self, VersionName};
+use engine::catalog::Stored;
+use engine::catalog::blob::{Blob, Version};
+use engine::catalog::digest::Digest;
+use engine::vault::deed::{Act, Deed, Denied, Done, Precondition, holds};
+use engine::vault::names::Item;
+use engine::vault::stamp::Stamp;
+
+/// The directory in the vault in which files are written.
+const ASIDE_DIRECTORY: &str = ".aside";
+/// What phones keep is their users' business.
+pub(super) const DIRECTORY_MODE: u32 = 0o750;
+pub(super) const VERSION_MODE: u32 = 0o640;
+const SECRET_MODE: u32 = 0o600;
+/// The file beside an extension's families that holds the hash of its secret.
+pub const SECRET: &str = "secret";
+/// How many names are tried when others keep versions of the same item at the same moment.
+const CLAIMS_MAX: usize = 64;
+/// How long another process is waited for that holds the name of a version from elsewhere, each
+/// time of [`CLAIMS_MAX`].
+const HELD_WAIT: Duration = Duration::from_millis(20);
+
+/// A change whose files stand aside.
+#[derive(Debug)]
+pub(super) struct Begun {
+    /// Its files, in the order in which they are placed: a secret, a version.
+    pub(super) asides: Vec<Aside>,
+    place: Place,
+    intent: Intent,
+    change: Option<Numbered>,
+}
+
+/// A change that is done once its directory is synced.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Nothing beneath a directory that cannot be synced is durable.
+    pub(super) path: PathBuf,
+    /// What can be said then.
+    pub(super) done: Done,
+    pub(super) dir: Arc<Dir>,
+}
+
+/// What a change comes to.
+#[derive(Debug)]
+enum Intent {
+    Fetch(Arc<Blob>),
+    Keep { new: bool, name: VersionName, digest: Digest },
+    Forget,
+}
+
+/// Begins what a deed asks for: judges it, and writes its files aside. `secret` is the hash of the
+/// secret that is to hold for the extension from now on.
+///
+/// # Errors
+/// [`Denied`] says why nothing was done; the log, what an administrator can mend.
+pub(super) fn begin(
+    disk: &mut Disk,
+    deed: &Deed,
+    secret: Option<&str>,
+    now: Stamp,
+) -> Result<Begun, Denied> {
+    let vault = &deed.policy.dir;
+    let begun = match &deed.act {
+        Act::Fetch => fetch(disk, vault, &deed.item, secret),
+        Act::Keep { cancel: Some(cancel), .. } if cancel.is_cancelled() => {
+            Err(Trouble::Denied(Denied::Precondition))
+        }
+        Act::Keep { bytes, precondition, .. } => {
+            let change = Change { bytes: Some(bytes), precondition, secret };
+            keep(disk, vault, &deed.item, &change, now)
+        }
+        Act::Forget { precondition } => {
+            let change = Change { bytes: None, precondition, secret };
+            keep(disk, vault, &deed.item, &change, now)
+        }
+    };
+    begun.map_err(|trouble| match trouble {
+        Trouble::Denied(denied) => denied,
+        Trouble::System(why) => {
+            disk.complaints.tell(&why, "keep versions in", vault);
+            denied(&why)
+        }
+    })
+}
+
+/// Puts the files of a change, which were synced, in their places. It is durable after the sync at
+/// the end of the batch.
+///
+/// # Errors
+/// The system's; none of the files is left aside.
+pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
+    let Begun { asides, place, intent, change } = begun;
+    let mut last = Ok(None);
+    for aside in asides {
+        match last {
+            // A version whose secret could not be pinned is nobody's.
+            Err(_) => disk.discard(aside),
+            Ok(_) => last = disk.place(aside).map(Some),
+        }
+    }
+    let unwritten = || io::Error::other("there was no file to be placed");
+    let last = last?;
+    if let Some(change) = change {
+        change.note(disk, (&place.dir, &place.path));
+    }
+    let done = match (intent, last) {
+        (Intent::Fetch(blob), _) => Done::Fetched(blob),
+        (Intent::Forget, _) => Done::Forgotten,
+        (Intent::Keep { new, name, digest }, last) => {
+            let placed = Version { digest: Some(digest), ..last.ok_or_else(unwritten)? };
+            let version = name.version(placed);
+            Done::Kept(Stored { new, version })
+        }
+    };
+    Ok(Placed { path: place.path, done, dir: place.dir })
+}
+
+/// Puts a version, or the word that there is nothing, behind the newest, whatever that is, but for
+/// the sync. Nothing where there is nothing already.
+///
+/// # Errors
+/// The system's.
+pub(super) fn add(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    bytes: Option<&[u8]>,
+    now: Stamp,
+) -> io::Result<Option<Placed>> {
+    let change = Change { bytes, precondition: &Precondition::None, secret: None };
+    let mut begun = match keep(disk, vault, item, &change, now) {
+        Ok(begun) => begun,
+        Err(Trouble::Denied(_)) => return Ok(None),
+        Err(Trouble::System(why)) => return Err(why),
+    };
+    disk.sync_asides(begun.asides.iter_mut());
+    place(disk, begun).map(Some)
+}
+
+/// Whether somebody keeps a version at this moment.
+pub(super) fn is_being_written(vault: &Path) -> bool {
+    let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
+    let names =
+        top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)).and_then(|dir| versions::members(&dir));
+    names.is_ok_and(|names| names.iter().any(|name| name.starts_with(ASIDE)))
+}
+
+/// Removes what a crash left of files that were being written. The vault need not exist yet.
+pub fn sweep_vault(vault: &Path) {
+    let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
+    if let Ok(aside) = top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)) {
+        sweep(&aside, 0);
+    }
+}
+
+/// Why a change was not made.
+enum Trouble {
+    Denied(Denied),
+    System(io::Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(why: io::Error) -> Self {
+        Trouble::System(why)
+    }
+}
+
+/// What became of a version from elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Imported {
+    /// It is there now.
+    Added,
+    /// It was there already.
+    There,
+    /// Another version of that moment is there, and stays.
+    Differs,
+}
+
+/// What is to change.
+struct Change<'a> {
+    /// The new version; none where there is to be nothing.
+    bytes: Option<&'a [u8]>,
+    precondition: &'a Precondition,
+    secret: Option<&'a str>,
+}
+
+/// An item's directory.
+#[derive(Debug)]
+struct Place {
+    item: Item,
+    dir: Arc<Dir>,
+    path: PathBuf,
+}
+
+impl Place {
+    /// The directory of an item in an extension's; made where it is missing.
+    fn open(disk: &mut Disk, vault: &Path, item: &Item, extension: &Arc<Dir>) -> io::Result<Self> {
+        let extension_path = vault.join(&*item.extension);
+        let dir = disk.inner(extension, &extension_path, item.family, DIRECTORY_MODE)?;
+        Ok(Place { item: item.clone(), dir, path: extension_path.join(item.family) })
+    }
+}
+
+/// What the system's refusal means for the phone.
+#[must_use]
+pub fn denied(why: &io::Error) -> Denied {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    if matches!(why.kind(), StorageFull | QuotaExceeded) {
+        Denied::Full
+    } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
+        Denied::Forbidden
+    } else {
+        Denied::Io
+    }
+}
+
+/// The newest version, for a phone whose secret is pinned with it.
+fn fetch(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    secret: Option<&str>,
+) -> Result<Begun, Trouble> {
+    let nothing = || Trouble::Denied(Denied::NotThere);
+    let blob = versions::fetch(vault, item)?.ok_or_else(nothing)?;
+    let dir = versions::open(vault, item)?.ok_or_else(nothing)?;
+    let mut asides = Vec::new();
+    if let Some(secret) = secret {
+        let top = disk.top(vault)?;
+        let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
+        asides.extend(pin(disk, (&top, vault), &extension, &item.extension, secret)?);
+    }
+    let path = vault.join(&*item.extension).join(item.family);
+    let place = Place { item: item.clone(), dir: Arc::new(dir), path };
+    Ok(Begun { asides, place, intent: Intent::Fetch(blob), change: None })
+}
+
+/// Puts a version, or the word that there is none, behind the newest.
+fn keep(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    change: &Change<'_>,
+    now: Stamp,
+) -> Result<Begun, Trouble> {
+    let there = match versions::open(vault, item)? {
+        Some(dir) => newest(&dir)?,
+        None => None,
+    };
+    let mut version = there.and_then(|(_, version)| version);
+    if let (Precondition::Matches(_), Some(version)) = (change.precondition, &mut version) {
+        version.digest = versions::fetch(vault, item)?.and_then(|blob| blob.version().digest);
+    }
+    if change.bytes.is_none() && version.is_none() {
+        return Err(Trouble::Denied(Denied::NotThere));
+    }
+    if !holds(change.precondition, version.as_ref()) {
+        return Err(Trouble::Denied(Denied::Precondition));
+    }
+    let top = disk.top(vault)?;
+    let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
+    let place = Place::open(disk, vault, item, &extension)?;
+    // A clock that was set back makes no new version an old one.
+    let behind = there.map_or(Stamp(0), |(newest, _)| newest.stamp.next());
+    let name = VersionName { stamp: now.max(behind), gone: change.bytes.is_none() };
+    let (aside, name) = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
+    let secret =
+        change.secret.map(|secret| pin(disk, (&top, vault), &extension, &item.extension, secret));
+    let mut asides = match secret.transpose() {
+        Ok(secret) => Vec::from_iter(secret.flatten()),
+        Err(trouble) => {
+            disk.discard(aside);
+            return Err(trouble);
+        }
+    };
+    asides.push(aside);
+    let intent = match change.bytes {
+        Some(bytes) => Intent::Keep { new: version.is_none(), name, digest: Digest::of(bytes) },
+        None => Intent::Forget,
+    };
+    let parent = there.map(|(newest, _)| newest.stamp);
+    let change = Numbered { top, vault: vault.to_path_buf(), name, parent, now };
+    Ok(Begun { asides, place, intent, change: Some(change) })
+}
+
+/// The name of what is newest, and the version where it is one.
+fn newest(dir: &Dir) -> io::Result<Option<(VersionName, Option<Version>)>> {
+    let Some(name) = versions::list(dir)?.pop() else { return Ok(None) };
+    let version = if name.gone { None } else { versions::version(dir, name)? };
+    Ok(Some((name, version)))
+}
+
+/// Writes a version aside, under the next name that nobody else takes.
+fn put(
+    disk: &mut Disk,
+    (top, vault): (&Arc<Dir>, &Path),
+    place: &Place,
+    mut name: VersionName,
+    bytes: &[u8],
+) -> io::Result<(Aside, VersionName)> {
+    for _ in 0..CLAIMS_MAX {
+        if let Some(aside) = claim(disk, (top, vault), place, name, bytes)? {
+            return Ok((aside, name));
+        }
+        name.stamp = name.stamp.next();
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Writes a version aside; nothing where somebody else has the name.
+fn claim(
+    disk: &mut Disk,
+    (top, vault): (&Arc<Dir>, &Path),
+    place: &Place,
+    name: VersionName,
+    bytes: &[u8],
+) -> io::Result<Option<Aside>> {
+    let from = aside_directory(disk, top, vault)?;
+    let claim = format!("{ASIDE}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
+    let modified = Some(UNIX_EPOCH + Duration::from_nanos(name.stamp.0));
+    let manner = Manner { like: None, mode: VERSION_MODE, modified };
+    let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
+    let to = Target { dir, path, name: name.to_string() };
+    match disk.write_aside((&from, &claim), to, bytes, manner) {
+        // Whoever held the name before may have put a version there.
+        Ok(aside) if is_taken(&place.dir, name) => {
+            disk.discard(aside);
+            Ok(None)
+        }
+        Ok(aside) => Ok(Some(aside)),
+        Err(held) if is_held(&held) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// Removes the secret of an extension, so that the next one that comes is pinned. Says whether
+/// there was one.
+///
+/// # Errors
+/// The system's.
+pub fn unpin(vault: &Path, extension: &str) -> io::Result<bool> {
+    let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
+    let removed = top.and_then(|top| top.open_dir(extension)).and_then(|dir| {
+        dir.remove_file(SECRET)?;
+        sync_directory(&dir)
+    });
+    match removed {
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(false),
+        removed => removed.map(|()| true),
+    }
+}
+
+/// Puts a version from elsewhere in its place, unless there is one of the same name.
+pub(super) fn import(
+    disk: &mut Disk,
+    vault: &Path,
+    item: &Item,
+    (name, note): (VersionName, Option<&Note>),
+    bytes: &[u8],
+) -> io::Result<Imported> {
+    let top = disk.top(vault)?;
+    let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
+    let place = Place::open(disk, vault, item, &extension)?;
+    for _ in 0..CLAIMS_MAX {
+        if is_taken(&place.dir, name) {
+            let there = versions::read(&place.dir, name)?;
+            let is_same = there.is_some_and(|there| there.as_slice() == Some(bytes));
+            return Ok(if is_same { Imported::There } else { Imported::Differs });
+        }
+        if let Some(mut aside) = claim(disk, (&top, vault), &place, name, bytes)? {
+            disk.sync_asides(std::iter::once(&mut aside));
+            disk.place(aside)?;
+            // It keeps the number of whoever kept it first.
+            if let Some(note) = note {
+                let index = note::add(&place.dir, note)?;
+                disk.appended(&place.path, index);
+            }
+            return Ok(Imported::Added);
+        }
+        // Somebody keeps a version of that very moment: perhaps another import of the same file.
+        std::thread::sleep(HELD_WAIT);
+    }
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Whether somebody else has the name just now.
+pub(super) fn is_held(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy)
+}
+
+/// Whether there may be a version of this moment.
+fn is_taken(dir: &Dir, name: VersionName) -> bool {
+    let may_be_there = |gone| {
+        let meta = dir.symlink_metadata(VersionName { gone, ..name }.to_string());
+        !meta.is_err_and(|none| none.kind() == io::ErrorKind::NotFound)
+    };
+    may_be_there(false) || may_be_there(true)
+}
+
+/// Writes the hash of a secret aside that is to lie beside an extension's families; nothing where
+/// it is there already.
+fn pin(
+    disk: &mut Disk,
+    (top, vault): (&Arc<Dir>, &Path),
+    dir: &Arc<Dir>,
+    extension: &str,
+    secret: &str,
+) -> Result<Option<Aside>, Trouble> {
+    let from = aside_directory(disk, top, vault)?;
+    let claim = format!("{ASIDE}{extension}_{SECRET}");
+    let manner = Manner { mode: SECRET_MODE, ..Manner::default() };
+    let line = format!("{secret}\n");
+    // Another process may be doing the same; whose secret holds is known when the phone asks again.
+    let busy = Trouble::Denied(Denied::Busy);
+    let to = Target { dir: Arc::clone(dir), path: vault.join(extension), name: SECRET.into() };
+    let aside = match disk.write_aside((&from, &claim), to, line.as_bytes(), manner) {
+        Err(held) if is_held(&held) => return Err(busy),
+        aside => aside?,
+    };
+    match dir.read_to_string(SECRET) {
+        Ok(there) => {
+            disk.discard(aside);
+            if there == line { Ok(None) } else { Err(busy) }
+        }
+        // Whoever else were to pin one would have to hold the same name aside.
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(Some(aside)),
+        Err(why) => {
+            disk.discard(aside);
+            Err(why.into())
+        }
+    }
+}
+
+/// The directory in which files are written. What a crash left in it is removed at first use.
+pub(super) fn aside_directory(
+    disk: &mut Disk,
+    top: &Arc<Dir>,
+    vault: &Path,
+) -> io::Result<Arc<Dir>> {
+    let dir = disk.inner(top, vault, ASIDE_DIRECTORY, DIRECTORY_MODE)?;
+    if disk.is_first_use(vault) {
+        sweep(&dir, 0);
+    }
+    Ok(dir)
+}

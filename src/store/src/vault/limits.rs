@@ -1,0 +1,166 @@
+//! Whether the vault takes any more: of all together, and of one address within the hour.
+//!
+//! Looks at the disk, and tells the log what only an administrator can mend; writes nothing.
+
+use std::io;
+use std::path::Path;
+
+use super::durable::Disk;
+use super::jobs::Job;
+use super::total::Totals;
+use engine::vault::bounds::{Brought, Reached};
+use engine::vault::deed::{Act, Deed, Denied};
+use wire::time::Instant;
+
+/// The reserve is no more than one part in so many of a small disk.
+const RESERVE_SHARE: u64 = 20;
+
+/// How full it is, and what was refused for that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fill {
+    /// Bytes in the vault, archives included; 0 until they are added up.
+    pub bytes: u64,
+    /// Most that it may hold; 0 until something was stored.
+    pub bytes_max: u64,
+    /// Bytes that it may still take, by `total_max` or by `reserve`, whichever is nearer.
+    pub left: u64,
+    /// Stores refused because the vault, or what is free of its disk, had no room.
+    pub full: u64,
+    /// Those of them that what is free of the disk was too little for.
+    pub reserved: u64,
+    /// Stores refused because their address had brought too much within the hour.
+    pub too_much: u64,
+}
+
+/// Counts and refuses.
+#[derive(Debug)]
+pub struct Limits {
+    started: std::time::Instant,
+    brought: Brought,
+    totals: Totals,
+    fill: Fill,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            started: std::time::Instant::now(),
+            brought: Brought::default(),
+            totals: Totals::default(),
+            fill: Fill::default(),
+        }
+    }
+}
+
+impl Limits {
+    /// How full it is.
+    #[must_use]
+    pub fn fill(&self) -> Fill {
+        self.fill
+    }
+
+    /// Counts what a deed brings.
+    ///
+    /// # Errors
+    /// [`Denied::TotalMax`] and [`Denied::Reserve`] where there is no room, [`Denied::TooMuch`]
+    /// where its address has to wait.
+    pub(super) fn count(&mut self, disk: &Disk, deed: &Deed) -> Result<(), Denied> {
+        let Act::Keep { bytes, .. } = &deed.act else { return Ok(()) };
+        let (vault, bounds) = (&deed.policy.dir, &deed.policy.bounds);
+        let more = bytes.len() as u64;
+        let total = self.totals.bytes(vault, bounds.total_bytes_max);
+        (self.fill.bytes, self.fill.bytes_max) = (total.unwrap_or(0), bounds.total_bytes_max);
+        let by_total = bounds.total_bytes_max.saturating_sub(total.unwrap_or(0));
+        let by_reserve = beyond_reserve(vault, bounds.reserve_bytes);
+        self.fill.left = by_total.min(by_reserve);
+        if total.is_some() && more > by_total {
+            self.fill.full += 1;
+            let why = "it holds as much as `total_max` in [vault] allows; raise that, or make room";
+            let why = io::Error::new(io::ErrorKind::QuotaExceeded, why);
+            disk.complaints.tell(&why, "keep any more in", vault);
+            return Err(Denied::TotalMax);
+        }
+        if more > by_reserve {
+            self.fill.full += 1;
+            self.fill.reserved += 1;
+            let why = "what is left free of its disk is the `reserve` of [vault]; make room";
+            let why = io::Error::new(io::ErrorKind::StorageFull, why);
+            disk.complaints.tell(&why, "keep any more in", vault);
+            return Err(Denied::Reserve);
+        }
+        let is_new = vault.join(&*deed.item.extension).symlink_metadata().is_err();
+        let now = Instant::START + self.started.elapsed();
+        let counted = self.brought.count(deed.client, (is_new, more), bounds, now);
+        counted.map_err(|(reached, wait, is_first)| {
+            self.fill.too_much += 1;
+            if is_first {
+                let text = match reached {
+                    Reached::New => "begun as many extensions as `new_per_hour`",
+                    Reached::Bytes => "stored as much as `bytes_per_hour`",
+                };
+                let client = deed.client.to_canonical();
+                tracing::warn!(
+                    "{client} has {text} in [vault] allows; more is refused for a while"
+                );
+            }
+            Denied::TooMuch(wait)
+        })
+    }
+
+    /// Notes that a deed is done.
+    pub(super) fn stored(&mut self, job: &Job<'_>) {
+        let Job::Deed(deed, _) = job else { return };
+        if let Act::Keep { bytes, .. } = &deed.act {
+            self.totals.add(&deed.policy.dir, bytes.len() as u64);
+            self.fill.bytes = self.fill.bytes.saturating_add(bytes.len() as u64);
+            self.fill.left = self.fill.left.saturating_sub(bytes.len() as u64);
+        }
+    }
+
+    /// Waits until all is added up.
+    #[cfg(test)]
+    pub(in crate::vault) fn settle(&mut self) {
+        self.totals.settle();
+    }
+}
+
+/// How much is free of a disk beyond its reserve.
+#[cfg(unix)]
+fn beyond_reserve(path: &Path, reserve_bytes: u64) -> u64 {
+    let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
+    let there = if there.as_os_str().is_empty() { Path::new(".") } else { there };
+    let Ok(disk) = nix::sys::statvfs::statvfs(there) else { return u64::MAX };
+    let block_bytes = disk.fragment_size();
+    let free = disk.blocks_available().saturating_mul(block_bytes);
+    let all = disk.blocks().saturating_mul(block_bytes);
+    free_beyond((free, all), reserve_bytes)
+}
+
+/// How much is free beyond the reserve of a disk that has so many bytes free of so many.
+#[cfg(unix)]
+fn free_beyond((free, all): (u64, u64), reserve_bytes: u64) -> u64 {
+    match all {
+        // A file system that tells no size has no end either.
+        0 => u64::MAX,
+        _ => free.saturating_sub(reserve_bytes.min(all / RESERVE_SHARE)),
+    }
+}
+
+#[cfg(not(unix))]
+fn beyond_reserve(_: &Path, _: u64) -> u64 {
+    u64::MAX
+}
+
+#[cfg(unix)]
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reserve_is_never_more_than_a_twentieth_of_the_disk() {
+        assert_eq!(free_beyond((51, 1_000), u64::MAX), 1);
+        assert_eq!(free_beyond((50, 1_000), u64::MAX), 0);
+        assert_eq!((free_beyond((11, 1_000), 10), free_beyond((9, 1_000), 10)), (1, 0));
+        assert_eq!(free_beyond((0, 0), u64::MAX), u64::MAX, "a file system that tells no size");
+    }
+}

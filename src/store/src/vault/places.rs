@@ -1,0 +1,99 @@
+//! Who puts a file in its place: one at a time, and only after a look at what the place holds.
+//!
+//! Several threads change one directory: the writer for phones, the one for administrators. Whoever
+//! makes a new version out of an old one (appends, goes on, tests a condition) notes what it saw
+//! when it began, and compares that under [`alone`] with what is there just before the rename.
+//! Where it is not the same any more, it begins anew or refuses. Nobody waits here longer than one
+//! rename takes, and nothing is written meanwhile.
+
+use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use cap_std::fs::Dir;
+
+use crate::content::beneath::version_of;
+use engine::catalog::blob::Version;
+
+/// How often a change begins anew that others are always faster than.
+pub(crate) const REDOS_MAX: usize = 32;
+
+/// Held from the last look at a place to the rename, removal or creation there.
+static PLACES: Mutex<()> = Mutex::new(());
+
+/// Waits until nobody else in this process puts anything in its place.
+pub(crate) fn alone() -> MutexGuard<'static, ()> {
+    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a name in a directory stood for at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// What is there, a link itself; nothing where there is nothing.
+    itself: Option<Version>,
+    /// What a link leads to, as far as it may be followed.
+    target: Option<Version>,
+}
+
+impl Seen {
+    /// Looks at a name.
+    pub(crate) fn at(dir: &Dir, name: &str) -> io::Result<Seen> {
+        let meta = match dir.symlink_metadata(name) {
+            Ok(meta) => meta,
+            Err(none) if none.kind() == io::ErrorKind::NotFound => return Ok(Seen::default()),
+            Err(why) => return Err(why),
+        };
+        let target = match meta.is_symlink() {
+            true => dir.metadata(name).ok().map(|meta| version_of(&meta)),
+            false => None,
+        };
+        Ok(Seen { itself: Some(version_of(&meta)), target })
+    }
+
+    /// Whether there was anything.
+    pub(crate) fn is_something(&self) -> bool {
+        self.itself.is_some()
+    }
+
+    /// What is there, a link itself.
+    pub(crate) fn version(&self) -> Option<&Version> {
+        self.itself.as_ref()
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use cap_std::ambient_authority;
+    use std::fs;
+
+    #[test]
+    fn whatever_changes_at_a_name_is_seen() {
+        let top = tempfile::tempdir().unwrap();
+        let dir = Dir::open_ambient_dir(top.path(), ambient_authority()).unwrap();
+        let see = || Seen::at(&dir, "a").unwrap();
+        let path = top.path().join("a");
+        let mut before = see();
+        assert!(!before.is_something());
+        let mut changed = |what: &str| {
+            let now = see();
+            assert!(now != before, "{what} was not seen");
+            before = now;
+        };
+        fs::write(&path, "one").unwrap();
+        changed("a new file");
+        fs::write(top.path().join("b"), "two").unwrap();
+        let date = fs::metadata(&path).unwrap().modified().unwrap();
+        let other = fs::File::options().write(true).open(top.path().join("b")).unwrap();
+        other.set_modified(date).unwrap();
+        fs::rename(top.path().join("b"), &path).unwrap();
+        changed("another file of the same size and date");
+        fs::rename(&path, top.path().join("c")).unwrap();
+        std::os::unix::fs::symlink("c", &path).unwrap();
+        changed("a link");
+        fs::write(top.path().join("c"), "three").unwrap();
+        changed("what the link leads to");
+        fs::remove_file(&path).unwrap();
+        changed("that it is gone");
+    }
+}

@@ -1,0 +1,162 @@
+//! Slows down addresses that send wrong secrets, so that nobody guesses one.
+//!
+//! A few are free, for people mistype; then each costs twice the wait of the one before. What was
+//! right in between changes nothing: else whoever has a secret of their own could guess others'.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use engine::admission::address::AddressKey;
+use wire::time::{Duration, Instant};
+
+/// Wrong secrets that cost no wait.
+pub const FREE_MAX: u32 = 5;
+/// The first wait; each later one is twice as long.
+pub const WAIT_MIN: Duration = Duration::from_secs(1);
+/// The longest wait.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// An address that has sent nothing wrong for so long is forgotten.
+pub const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Addresses that are remembered; beyond, the one that has been quiet the longest is forgotten.
+pub const ADDRESSES_MAX: usize = 16_384;
+const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
+
+/// The addresses that have sent wrong secrets, or whatever else they are told apart by.
+#[derive(Debug)]
+pub struct Slow<K = AddressKey> {
+    rows: HashMap<K, Row>,
+}
+
+impl<K> Default for Slow<K> {
+    fn default() -> Self {
+        Slow { rows: HashMap::new() }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    wrong: u32,
+    last: Instant,
+    until: Instant,
+}
+
+impl<K: Copy + Eq + Hash> Slow<K> {
+    /// How long an address still has to wait; nothing when it may try.
+    #[must_use]
+    pub fn wait(&self, client: impl Into<K>, now: Instant) -> Option<Duration> {
+        let row = self.rows.get(&client.into())?;
+        let wait = row.until - now;
+        (!wait.is_zero()).then_some(wait)
+    }
+
+    /// Notes a wrong secret. Says how many those are, when it has to wait from now on.
+    pub fn wrong(&mut self, client: impl Into<K>, now: Instant) -> Option<u32> {
+        let client = client.into();
+        if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
+            self.make_room(now);
+        }
+        let row = self.rows.entry(client).or_insert(Row { wrong: 0, last: now, until: now });
+        if now - row.last > FORGET_AFTER {
+            row.wrong = 0;
+        }
+        row.wrong = row.wrong.saturating_add(1);
+        row.last = now;
+        let doublings = row.wrong.checked_sub(FREE_MAX + 1)?;
+        let wait = WAIT_MIN.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX);
+        row.until = now + wait;
+        Some(row.wrong)
+    }
+
+    /// Counts from the start again. For whoever knows a secret that nobody else has to guess.
+    pub fn forgive(&mut self, client: impl Into<K>) {
+        if let Some(row) = self.rows.get_mut(&client.into()) {
+            row.wrong = 0;
+        }
+    }
+
+    /// Whether it has sent nothing wrong lately.
+    #[must_use]
+    pub fn is_new(&self, client: impl Into<K>, now: Instant) -> bool {
+        self.rows.get(&client.into()).is_none_or(|row| now - row.last > FORGET_AFTER)
+    }
+
+    fn make_room(&mut self, now: Instant) {
+        self.rows.retain(|_, row| now - row.last <= FORGET_AFTER);
+        if self.rows.len() >= ADDRESSES_MAX {
+            let quietest = self.rows.iter().min_by_key(|(_, row)| row.last).map(|(at, _)| *at);
+            quietest.and_then(|at| self.rows.remove(&at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    const GUESSER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    fn at(seconds: u64) -> Instant {
+        Instant::START + Duration::from_secs(seconds)
+    }
+
+    fn seconds(slow: &Slow, client: IpAddr, now: Instant) -> Option<u64> {
+        slow.wait(client, now).map(|wait| wait.as_secs())
+    }
+
+    #[test]
+    fn five_are_free_and_then_each_wait_is_twice_the_one_before() {
+        let mut slow: Slow = Slow::default();
+        for _ in 0..5 {
+            assert_eq!(slow.wrong(GUESSER, at(0)), None);
+            assert_eq!(slow.wait(GUESSER, at(0)), None);
+        }
+        let mut now = 0;
+        for expected in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+            assert!(slow.wrong(GUESSER, at(now)).is_some());
+            assert_eq!(seconds(&slow, GUESSER, at(now)), Some(expected));
+            now += expected;
+            assert_eq!(seconds(&slow, GUESSER, at(now)), None, "the wait is over");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_quiet_begins_anew() {
+        let mut slow: Slow = Slow::default();
+        for _ in 0..9 {
+            slow.wrong(GUESSER, at(0));
+        }
+        assert_eq!(slow.wrong(GUESSER, at(901)), None);
+        assert_eq!(slow.wait(GUESSER, at(901)), None);
+    }
+
+    #[test]
+    fn others_do_not_wait_and_neighbours_in_a_network_of_64_bits_do() {
+        let mut slow: Slow = Slow::default();
+        let [one, same, other] =
+            ["fd00::1", "fd00::ffff:1", "fd00:0:0:1::1"].map(|ip| ip.parse().unwrap());
+        for _ in 0..6 {
+            slow.wrong(GUESSER, at(0));
+            slow.wrong(one, at(0));
+        }
+        assert_eq!(slow.wait("10.0.0.2".parse::<IpAddr>().unwrap(), at(0)), None);
+        assert_eq!(seconds(&slow, "::ffff:10.0.0.1".parse().unwrap(), at(0)), Some(1));
+        assert_eq!(seconds(&slow, same, at(0)), Some(1));
+        assert_eq!(slow.wait(other, at(0)), None);
+    }
+
+    #[test]
+    fn the_table_is_bounded_and_forgets_the_quietest() {
+        let mut slow: Slow = Slow::default();
+        for number in 0..(ADDRESSES_MAX as u32 + 10) {
+            let client = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
+            for _ in 0..6 {
+                slow.wrong(client, Instant::START + Duration::from_micros(u64::from(number)));
+            }
+        }
+        assert_eq!(slow.rows.len(), ADDRESSES_MAX);
+        assert_eq!(slow.wait(IpAddr::from([10, 0, 0, 9]), at(0)), None);
+        assert!(slow.wait(IpAddr::from([10, 0, 0, 10]), at(0)).is_some());
+    }
+}

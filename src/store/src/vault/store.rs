@@ -1,0 +1,807 @@
+//! The writer: puts uploads and the vault's versions on the disk so that a crash at any point loses
+//! neither the old version nor an acknowledged new one.
+//!
+//! Every upload is written aside in the directory that it belongs in, under a name that is never
+//! served, synced, renamed into place, and the directory synced; only then is it answered. What
+//! came together takes these steps together. One that fails fails alone. It never
+//! leaves the directories it was given, and never changes a file in place: phones that are being
+//! sent the old version finish it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use cap_std::fs::{Dir, Metadata};
+
+use super::append::{Cuts, Kept, digest_of, digest_of_upload, kept_part};
+pub use super::directories::Directories;
+use super::directories::InUse;
+use super::durable::{Aside, Disk, Manner, Target};
+use super::jobs::independent;
+pub use super::jobs::{Job, Outcome};
+use super::keep;
+pub use super::keep::Imported;
+use super::limits::Limits;
+use super::note::Note;
+use super::places::{self, REDOS_MAX, Seen};
+use super::prune;
+use super::spelling::Spellings;
+use super::versions::VersionName;
+use crate::content::published;
+use engine::cancel::CancelToken;
+use engine::catalog::blob::Version;
+use engine::catalog::digest::Digest;
+use engine::catalog::{StoreError, Stored};
+use engine::vault::deed::{Denied, Done, Precondition, VaultPolicy, holds};
+use engine::vault::names::Item;
+use engine::vault::stamp::Stamp;
+use engine::vault::upload::{Existing, Upload};
+use wire::name::FileName;
+
+/// How often the sizes in a full directory are added up again: somebody may have made room.
+pub(super) const RECOUNT_EVERY: Duration = Duration::from_secs(10);
+
+/// Files in one of the directories that receive uploads, the quarantine among them: whoever invents
+/// names runs out of them before the disk runs out of inodes.
+pub const DIRECTORY_FILES_MAX: u64 = 50_000;
+
+/// Writes uploads and versions.
+#[derive(Debug)]
+pub struct Writer {
+    pub(super) directories: Arc<Directories>,
+    /// Most bytes that may lie in one of the directories.
+    pub(super) directory_bytes_max: u64,
+    pub(super) spellings: Spellings,
+    pub(super) used: HashMap<u16, Used>,
+    limits: Limits,
+    versions_pruned: u64,
+    cuts: Cuts,
+    pub(super) placed: Vec<published::Placed>,
+    pub(super) disk: Disk,
+}
+
+/// How many bytes lie in a directory, as far as this process knows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Used {
+    pub(super) lies: InUse,
+    pub(super) counted_at: Instant,
+}
+
+/// Where an upload goes: an open directory, its path for messages, and the name in it.
+pub(super) struct Place {
+    dir: Arc<Dir>,
+    path: PathBuf,
+    name: String,
+    /// What is there now.
+    pub(super) existing: Option<Metadata>,
+    seen: Seen,
+}
+
+/// An upload that stands aside, and what was in its place when it was judged.
+struct Ready {
+    aside: Aside,
+    seen: Seen,
+    digest: Option<Digest>,
+    /// Bytes of the old file that went.
+    cut_bytes: u64,
+    /// The old file where the new one is made of it. As long as it is open, no other file can have
+    /// its number.
+    _old: Option<std::fs::File>,
+}
+
+/// What was written aside.
+enum Begun {
+    /// Nothing: what is to go needs nothing aside.
+    Deletion,
+    Upload(Result<Ready, StoreError>),
+    Deed(Result<keep::Begun, Denied>),
+}
+
+impl Begun {
+    /// Has it placed only if its client has not taken it back by then.
+    fn place_unless(&mut self, job: &Job<'_>) {
+        let cancel = match job {
+            Job::Upload(upload) => upload.cancel.as_ref(),
+            Job::Delete(_) => None,
+            Job::Deed(deed, _) => deed.cancel_token(),
+        };
+        self.asides().iter_mut().for_each(|aside| aside.place_unless(cancel));
+    }
+
+    fn asides(&mut self) -> &mut [Aside] {
+        match self {
+            Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.aside),
+            Begun::Deed(Ok(begun)) => &mut begun.asides,
+            Begun::Deletion | Begun::Upload(Err(_)) | Begun::Deed(Err(_)) => &mut [],
+        }
+    }
+}
+
+/// What is in its place and waits for the sync of the directories.
+enum Placed {
+    Deletion(Result<PathBuf, StoreError>),
+    Upload(Result<(PathBuf, Stored), StoreError>),
+    Deed(Result<keep::Placed, Denied>),
+}
+
+impl Writer {
+    /// A writer into numbered directories, each of which takes so many bytes.
+    #[must_use]
+    pub fn new(directories: Arc<Directories>, directory_bytes_max: u64) -> Self {
+        Writer {
+            directories,
+            directory_bytes_max,
+            spellings: Spellings::default(),
+            used: HashMap::new(),
+            limits: Limits::default(),
+            versions_pruned: 0,
+            cuts: Cuts::default(),
+            placed: Vec::new(),
+            disk: Disk::default(),
+        }
+    }
+
+    /// Does jobs in their order and says of each whether it is durable. Several at once are far
+    /// cheaper than one by one: their files are synced together, and each directory once.
+    pub fn run(&mut self, jobs: &[Job<'_>]) -> Vec<Outcome> {
+        let mut placed = Vec::with_capacity(jobs.len());
+        let mut waiting = jobs;
+        while !waiting.is_empty() {
+            let (round, later) = waiting.split_at(independent(waiting));
+            waiting = later;
+            let mut begun: Vec<_> = round.iter().map(|job| self.begin(job)).collect();
+            round.iter().zip(&mut begun).for_each(|(job, begun)| begun.place_unless(job));
+            self.disk.sync_asides(begun.iter_mut().flat_map(Begun::asides));
+            let all = round.iter().zip(begun);
+            placed.extend(all.map(|(job, begun)| self.place_begun(job, begun)));
+        }
+        let failed = self.disk.sync();
+        let is_durable = |path: &Path| !failed.iter().any(|failed| path.starts_with(failed));
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for (job, placed) in jobs.iter().zip(placed) {
+            outcomes.push(match placed {
+                Placed::Upload(Ok((path, _))) if !is_durable(&path) => {
+                    Outcome::Upload(Err(StoreError::Io))
+                }
+                Placed::Deletion(Ok(path)) if !is_durable(&path) => {
+                    Outcome::Deleted(Err(StoreError::Io))
+                }
+                Placed::Deletion(gone) => Outcome::Deleted(gone.map(|_| ())),
+                Placed::Upload(placed) => Outcome::Upload(placed.map(|(_, stored)| stored)),
+                Placed::Deed(Ok(placed)) if !is_durable(&placed.path) => {
+                    Outcome::Deed(Err(Denied::Io))
+                }
+                Placed::Deed(Ok(placed)) => {
+                    self.limits.stored(job);
+                    self.prune(job, &placed);
+                    Outcome::Deed(Ok(placed.done))
+                }
+                Placed::Deed(Err(denied)) => Outcome::Deed(Err(denied)),
+            });
+        }
+        outcomes
+    }
+
+    /// Keeps a version, or the word that there is nothing, whatever is there, and removes versions
+    /// whose time is over. Says whether anything changed; nothing that is deleted twice does.
+    ///
+    /// # Errors
+    /// The system's, in place of a line in the log.
+    pub fn add(
+        &mut self,
+        policy: &VaultPolicy,
+        item: &Item,
+        bytes: Option<&[u8]>,
+    ) -> io::Result<bool> {
+        let Some(placed) = keep::add(&mut self.disk, &policy.dir, item, bytes, now())? else {
+            return Ok(false);
+        };
+        self.sync_added()?;
+        self.versions_pruned += prune::prune(&self.disk, &placed, policy, now());
+        Ok(true)
+    }
+
+    /// Puts a version from elsewhere in its place, unless there is one of the same name. It is
+    /// durable after [`Writer::sync_added`].
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn import(
+        &mut self,
+        vault: &Path,
+        item: &Item,
+        (name, note): (VersionName, Option<&Note>),
+        bytes: &[u8],
+    ) -> io::Result<Imported> {
+        keep::import(&mut self.disk, vault, item, (name, note), bytes)
+    }
+
+    /// Has everything that was added outlive a crash.
+    ///
+    /// # Errors
+    /// That a directory cannot be synced.
+    pub fn sync_added(&mut self) -> io::Result<()> {
+        match self.disk.sync().first() {
+            Some(path) => Err(io::Error::other(format!("{} cannot be synced", path.display()))),
+            None => Ok(()),
+        }
+    }
+
+    /// The uploads that are in their places since this was last asked, durable or not.
+    pub fn take_placed(&mut self) -> Vec<published::Placed> {
+        std::mem::take(&mut self.placed)
+    }
+
+    /// How full the vaults are that were stored in, and what was refused for that.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Old versions that were removed so far.
+    #[must_use]
+    pub fn versions_pruned(&self) -> u64 {
+        self.versions_pruned
+    }
+
+    /// Oldest bytes that went from files that are appended to.
+    #[must_use]
+    pub fn cut_bytes(&self) -> u64 {
+        self.cuts.bytes
+    }
+
+    fn begin(&mut self, job: &Job<'_>) -> Begun {
+        match job {
+            Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
+            Job::Delete(_) => Begun::Deletion,
+            Job::Deed(deed, secret) => {
+                let within = self.limits.count(&self.disk, deed);
+                Begun::Deed(within.and_then(|()| keep::begin(&mut self.disk, deed, *secret, now())))
+            }
+        }
+    }
+
+    fn place_begun(&mut self, job: &Job<'_>, begun: Begun) -> Placed {
+        match (begun, job) {
+            (_, Job::Delete(deletion)) => Placed::Deletion(self.delete(deletion)),
+            (Begun::Deletion, Job::Upload(_) | Job::Deed(..)) => {
+                Placed::Upload(Err(StoreError::Io))
+            }
+            (Begun::Upload(Ok(ready)), Job::Upload(upload)) => {
+                Placed::Upload(self.place_upload(upload, ready))
+            }
+            (Begun::Upload(Ok(_)), Job::Deed(..)) => Placed::Upload(Err(StoreError::Io)),
+            (Begun::Upload(Err(why)), _) => Placed::Upload(Err(why)),
+            (Begun::Deed(Ok(begun)), _) => {
+                let placed = keep::place(&mut self.disk, begun);
+                Placed::Deed(placed.map_err(|why| self.denial(job, &why)))
+            }
+            (Begun::Deed(Err(denied)), _) => Placed::Deed(Err(denied)),
+        }
+    }
+
+    /// Removes versions whose time is over, now that a newer one is durable.
+    fn prune(&mut self, job: &Job<'_>, placed: &keep::Placed) {
+        match (job, &placed.done) {
+            (Job::Deed(deed, _), Done::Kept(_) | Done::Forgotten) => {
+                self.versions_pruned += prune::prune(&self.disk, placed, &deed.policy, now());
+            }
+            (Job::Deed(..), Done::Fetched(_)) | (Job::Upload(_) | Job::Delete(_), _) => {}
+        }
+    }
+
+    /// Judges an upload and writes it aside.
+    fn begin_upload(&mut self, upload: &Upload) -> Result<Ready, StoreError> {
+        let place = self.place(upload.directory, &upload.name)?;
+        let mut there = place.seen.version().copied();
+        if let (Precondition::Matches(_), Some(there)) = (&upload.precondition, &mut there) {
+            there.digest = digest_of(&place.dir, &place.name);
+        }
+        let is_cancelled = upload.cancel.as_ref().is_some_and(CancelToken::is_cancelled);
+        if is_cancelled || !holds(&upload.precondition, there.as_ref()) {
+            return Err(StoreError::Precondition);
+        }
+        let written = self.write(upload, &place);
+        let ready = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
+        // What stands aside is never served.
+        self.spellings.still_hold(&place.dir, &place.path);
+        Ok(ready)
+    }
+
+    /// Does all but sync the directory, whose path it returns. Where somebody else was faster, the
+    /// upload is judged and made anew of what is there now.
+    fn place_upload(
+        &mut self,
+        upload: &Upload,
+        mut ready: Ready,
+    ) -> Result<(PathBuf, Stored), StoreError> {
+        for _ in 0..REDOS_MAX {
+            let to = ready.aside.to().clone();
+            let alone = places::alone();
+            let is_same = self.is_as_seen(&mut ready, upload);
+            match is_same {
+                Ok(true) => return self.place_seen(upload, ready),
+                Ok(false) => drop(alone),
+                Err(why) => {
+                    self.give_up(upload, ready.aside);
+                    return Err(self.refusal(&why, &to.path.join(&to.name)));
+                }
+            }
+            self.give_up(upload, ready.aside);
+            ready = self.begin_upload(upload)?;
+            ready.aside.place_unless(upload.cancel.as_ref());
+            self.disk.sync_asides(std::iter::once(&mut ready.aside));
+        }
+        let place = ready.aside.to().path.join(&ready.aside.to().name);
+        self.give_up(upload, ready.aside);
+        tracing::warn!("{} is changed all the time; an upload of it gave up", place.display());
+        Err(StoreError::Busy)
+    }
+
+    /// Whether the place holds what it held when the upload was judged. One that takes its place
+    /// whatever is there only learns what that is.
+    fn is_as_seen(&mut self, ready: &mut Ready, upload: &Upload) -> io::Result<bool> {
+        let to = ready.aside.to().clone();
+        if !to.is_in_place() {
+            // Somebody has moved the directory: what is sent there belongs where its name says.
+            self.disk.forget_tops();
+            return Ok(false);
+        }
+        let mut now = Seen::at(&to.dir, &to.name)?;
+        // It may have been put there in other letters meanwhile.
+        let other = match now.is_something() {
+            true => None,
+            false => self.spellings.find(&to.dir, &to.path, &to.name)?,
+        };
+        if let Some(other) = &other {
+            now = Seen::at(&to.dir, other)?;
+        }
+        let is_certain = matches!(upload.existing, Existing::Replace)
+            && matches!(upload.precondition, Precondition::None)
+            && upload.cancel.is_none();
+        if !is_certain {
+            return Ok(now == ready.seen && other.is_none());
+        }
+        ready.seen = now;
+        if let Some(other) = other {
+            ready.aside.go_to(other);
+        }
+        Ok(true)
+    }
+
+    /// Puts an upload in its place, which nobody else changes just now.
+    fn place_seen(
+        &mut self,
+        upload: &Upload,
+        ready: Ready,
+    ) -> Result<(PathBuf, Stored), StoreError> {
+        let place = ready.aside.to().clone();
+        let placed = self.disk.place(ready.aside);
+        let version = placed.map_err(|why| {
+            // It was counted when it was written.
+            self.used.remove(&upload.directory);
+            self.refusal(&why, &place.path.join(&place.name))
+        })?;
+        let version = Version { digest: ready.digest, ..version };
+        let path = place.path.join(&place.name);
+        let cut = self.cuts.note(&path, ready.cut_bytes, upload.bytes_max, Instant::now());
+        cut.inspect(|cut| tracing::warn!("{cut}"));
+        self.placed.push(published::Placed { path, version: Some(version) });
+        self.spellings.note(&place.dir, &place.path, &place.name);
+        Ok((place.path, Stored { new: !ready.seen.is_something(), version }))
+    }
+
+    /// Takes away what was written aside and counted.
+    fn give_up(&mut self, upload: &Upload, aside: Aside) {
+        self.used.remove(&upload.directory);
+        self.disk.discard(aside);
+    }
+
+    /// Finds where an upload goes, and makes the directories on the way.
+    pub(super) fn place(&mut self, directory: u16, name: &FileName) -> Result<Place, StoreError> {
+        let Some(top) = self.directories.path(directory) else {
+            tracing::error!("an upload of {name} has no directory");
+            return Err(StoreError::Io);
+        };
+        let (spelling, folded) = (name.spelling(), name.as_bytes());
+        let (Ok(name), Ok(asked)) = (str::from_utf8(folded), str::from_utf8(spelling.as_bytes()))
+        else {
+            tracing::warn!("{name} cannot be stored: its name is not UTF-8");
+            return Err(StoreError::Forbidden);
+        };
+        let mut path = top.clone();
+        let mut found = self.disk.top(&top);
+        let (parents, last) = name.rsplit_once('/').unwrap_or(("", name));
+        let (asked_parents, asked_last) = asked.rsplit_once('/').unwrap_or(("", asked));
+        let parts = parents.split('/').zip(asked_parents.split('/'));
+        for part in parts.filter(|(part, _)| !part.is_empty()) {
+            found = found.and_then(|dir| {
+                let spelled = self.spellings.resolve(&dir, &path, part)?;
+                let inner = self.disk.inner(&dir, &path, &spelled, 0);
+                path.push(&spelled);
+                inner
+            });
+        }
+        let place = found.and_then(|dir| {
+            let name = self.spellings.resolve(&dir, &path, (last, asked_last))?;
+            let seen = Seen::at(&dir, &name)?;
+            let existing = match dir.symlink_metadata(&name) {
+                Ok(meta) => Some(meta),
+                Err(none) if none.kind() == io::ErrorKind::NotFound => None,
+                Err(why) => return Err(why),
+            };
+            Ok(Place { dir, path: path.clone(), name, existing, seen })
+        });
+        place.map_err(|why| self.refusal(&why, &path))
+    }
+
+    /// Writes an upload aside, behind what is there where the rule says so.
+    fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Ready> {
+        let (mut kept, mut cut_bytes, mut old) = (Vec::new(), 0, None);
+        match (&place.existing, upload.existing) {
+            (Some(_), Existing::Keep) => return Err(io::ErrorKind::AlreadyExists.into()),
+            (Some(meta), _) if meta.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
+            (Some(meta), _) if !meta.is_file() && !meta.is_symlink() => {
+                return Err(io::ErrorKind::PermissionDenied.into());
+            }
+            (Some(_), Existing::Append) => {
+                let part = kept_part(&place.dir, &place.name, upload)?;
+                let Kept { bytes, file, .. } = part;
+                (kept, cut_bytes, old) = (bytes, part.cut_bytes, Some(file));
+            }
+            (Some(_), Existing::Replace) | (None, _) => {}
+        }
+        let bytes = kept.len() as u64 + upload.bytes_all();
+        let before_bytes = place.existing.as_ref().map_or(0, Metadata::len);
+        let more = InUse {
+            bytes: bytes.saturating_sub(before_bytes),
+            files: u64::from(place.existing.is_none()),
+        };
+        if bytes > upload.bytes_max || !self.has_room(upload.directory, more) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
+        let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
+        let to = Target { dir, path, name: place.name.clone() };
+        let digest = if kept.is_empty() { digest_of_upload(upload) } else { None };
+        let aside = self.write_pieces(&to, kept, upload, manner)?;
+        if let Some(used) = self.used.get_mut(&upload.directory) {
+            let lies = &mut used.lies;
+            lies.bytes = lies.bytes.saturating_sub(before_bytes) + bytes;
+            lies.files += more.files;
+        }
+        Ok(Ready { aside, seen: place.seen, digest, cut_bytes, _old: old })
+    }
+}
+
+/// The moment that a new version is named by.
+fn now() -> Stamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::super::durable::{Fault, Step};
+    use super::*;
+    use crate::content::blob::VersionExt as _;
+    use engine::vault::deed::Precondition;
+    use std::fs;
+    use std::io::Read as _;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    impl Writer {
+        /// Waits until what lies in the vaults is added up.
+        pub(in crate::vault) fn settle(&mut self) {
+            self.limits.settle();
+        }
+
+        /// Has a step fail from now on.
+        pub(in crate::vault) fn fail(&mut self, fault: Option<Fault>) {
+            self.disk.fault = fault;
+        }
+
+        /// The steps of the disk that were reached.
+        pub(in crate::vault) fn reached(&self) -> Vec<Step> {
+            self.disk.reached.lock().unwrap().clone()
+        }
+    }
+
+    struct Bench {
+        top: tempfile::TempDir,
+        writer: Writer,
+        number: u16,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let top = tempfile::tempdir().unwrap();
+            let directories = Arc::new(Directories::default());
+            let number = directories.number(&top.path().join("uploads")).unwrap();
+            Bench { writer: Writer::new(directories, 1_000), top, number }
+        }
+
+        fn upload(&self, name: &str, bytes: &[u8], existing: Existing) -> Upload {
+            Upload {
+                directory: self.number,
+                name: FileName::parse(name.as_bytes()).unwrap(),
+                bytes_max: 100,
+                existing,
+                precondition: Precondition::None,
+                cancel: None,
+                client: [10, 0, 0, 1].into(),
+                spool: None,
+                bytes: bytes.to_vec(),
+            }
+        }
+
+        fn store(&mut self, name: &str, text: &str, rule: Existing) -> Result<(), StoreError> {
+            let upload = self.upload(name, text.as_bytes(), rule);
+            self.upload_all(&[upload]).remove(0).map(|_| ())
+        }
+
+        fn upload_all(&mut self, uploads: &[Upload]) -> Vec<Result<Stored, StoreError>> {
+            let jobs: Vec<_> = uploads.iter().map(Job::Upload).collect();
+            let outcomes = self.writer.run(&jobs).into_iter();
+            let stored = outcomes.map(|outcome| match outcome {
+                Outcome::Upload(result) => result,
+                Outcome::Deed(_) | Outcome::Deleted(_) => {
+                    unreachable!("nothing but uploads was asked for")
+                }
+            });
+            stored.collect()
+        }
+
+        fn at(&self, path: &str) -> PathBuf {
+            self.top.path().join("uploads").join(path)
+        }
+
+        fn text(&self, path: &str) -> String {
+            fs::read_to_string(self.at(path)).unwrap()
+        }
+
+        /// Every name in the directory, also those that are never served.
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.at("")).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    #[test]
+    fn an_upload_is_stored_under_its_folded_name_in_directories_made_for_it() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.store("Logs/0004F2-App.log", "one", Existing::Replace), Ok(()));
+        assert_eq!(bench.text("logs/0004f2-app.log"), "one");
+        assert_eq!(bench.store("logs/0004f2-app.log", "two", Existing::Replace), Ok(()));
+        assert_eq!(bench.text("logs/0004f2-app.log"), "two");
+        assert_eq!(bench.names(), ["logs"]);
+    }
+
+    #[test]
+    fn a_file_spelled_otherwise_is_the_one_that_is_replaced() {
+        let mut bench = Bench::new();
+        fs::create_dir_all(bench.at("Logs")).unwrap();
+        fs::write(bench.at("Logs/ABC.cfg"), "old").unwrap();
+        assert_eq!(bench.store("logs/abc.cfg", "new", Existing::Replace), Ok(()));
+        assert_eq!(bench.text("Logs/ABC.cfg"), "new");
+        assert_eq!(bench.names(), ["Logs"]);
+        // Somebody else changes the directory behind the writer's back.
+        fs::rename(bench.at("Logs/ABC.cfg"), bench.at("Logs/Abc.cfg")).unwrap();
+        assert_eq!(bench.store("logs/abc.cfg", "newer", Existing::Replace), Ok(()));
+        assert_eq!(bench.text("Logs/Abc.cfg"), "newer");
+        assert_eq!(fs::read_dir(bench.at("Logs")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_replaced_file_keeps_its_mode_and_its_readers() {
+        let mut bench = Bench::new();
+        bench.store("a", "old", Existing::Replace).unwrap();
+        fs::set_permissions(bench.at("a"), fs::Permissions::from_mode(0o600)).unwrap();
+        let mut reader = fs::File::open(bench.at("a")).unwrap();
+        bench.store("a", "new", Existing::Replace).unwrap();
+        let mode = fs::metadata(bench.at("a")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut read = String::new();
+        reader.read_to_string(&mut read).unwrap();
+        assert_eq!(read, "old");
+    }
+
+    #[test]
+    fn what_must_not_be_replaced_stays() {
+        let mut bench = Bench::new();
+        assert_eq!(bench.store("a", "one", Existing::Keep), Ok(()));
+        assert_eq!(bench.store("A", "two", Existing::Keep), Err(StoreError::Exists));
+        assert_eq!(bench.text("a"), "one");
+        fs::create_dir(bench.at("d")).unwrap();
+        assert_eq!(bench.store("d", "x", Existing::Replace), Err(StoreError::NotAFile));
+        assert_eq!(bench.store("a/d", "x", Existing::Replace), Err(StoreError::NotAFile));
+        let long = "x".repeat(101);
+        assert_eq!(bench.store("a", &long, Existing::Replace), Err(StoreError::Full));
+        assert_eq!(bench.text("a"), "one");
+    }
+
+    #[test]
+    fn an_upload_tells_what_it_replaced_and_is_judged_by_what_is_there() {
+        let mut bench = Bench::new();
+        let given = |bench: &Bench, precondition| Upload {
+            precondition,
+            ..bench.upload("a", b"one", Existing::Replace)
+        };
+        let new = given(&bench, Precondition::New);
+        let again = given(&bench, Precondition::New);
+        let stored = bench.upload_all(&[new, again]);
+        let first = stored[0].unwrap();
+        assert!(first.new && first.version == Version::of(&fs::metadata(bench.at("a")).unwrap()));
+        assert_eq!(stored[1], Err(StoreError::Precondition));
+        let other = Precondition::Matches(vec![b"other".as_slice().into()]);
+        let other = given(&bench, other);
+        let there = given(&bench, Precondition::Exists);
+        let stored = bench.upload_all(&[other, there]);
+        assert_eq!(stored[0], Err(StoreError::Precondition));
+        assert!(!stored[1].unwrap().new);
+    }
+
+    #[test]
+    fn a_log_grows_and_keeps_its_newest_lines() {
+        let mut bench = Bench::new();
+        for line in 0..20 {
+            let line = format!("line {line:02} ..........\n");
+            bench.store("log", &line, Existing::Append).unwrap();
+        }
+        let log = bench.text("log");
+        assert!(log.len() <= 100 && log.ends_with("line 19 ..........\n"), "{log}");
+        assert_eq!(log.lines().count(), 5);
+        assert!(log.starts_with("line 15"));
+        assert_eq!(bench.writer.cut_bytes(), 15 * 19, "what went is counted");
+    }
+
+    #[test]
+    fn an_upload_whose_directory_was_moved_meanwhile_is_stored_where_its_name_says() {
+        let mut bench = Bench::new();
+        bench.store("logs/a", "one\n", Existing::Append).unwrap();
+        let upload = bench.upload("logs/a", b"two\n", Existing::Replace);
+        let ready = bench.writer.begin_upload(&upload).unwrap();
+        fs::rename(bench.at("logs"), bench.at("moved")).unwrap();
+        let mut ready = ready;
+        bench.writer.disk.sync_asides(std::iter::once(&mut ready.aside));
+        bench.writer.place_upload(&upload, ready).unwrap();
+        assert_eq!((bench.text("moved/a"), bench.text("logs/a")), ("one\n".into(), "two\n".into()));
+    }
+
+    #[test]
+    fn a_log_without_lines_keeps_its_newest_bytes() {
+        let mut bench = Bench::new();
+        bench.store("log", &"a".repeat(90), Existing::Append).unwrap();
+        bench.store("log", &"b".repeat(20), Existing::Append).unwrap();
+        assert_eq!(bench.text("log"), "a".repeat(80) + &"b".repeat(20));
+        bench.store("log", &"c".repeat(100), Existing::Append).unwrap();
+        assert_eq!(bench.text("log"), "c".repeat(100));
+    }
+
+    #[test]
+    fn a_full_directory_takes_nothing_more_until_room_is_made() {
+        let mut bench = Bench::new();
+        for n in 0..10 {
+            let name = format!("sub/{n}");
+            assert_eq!(bench.store(&name, &"x".repeat(100), Existing::Replace), Ok(()));
+        }
+        assert_eq!(bench.store("more", "x", Existing::Replace), Err(StoreError::Full));
+        let shorter = bench.store("sub/3", "x", Existing::Replace);
+        assert_eq!(shorter, Ok(()), "what makes it smaller is welcome");
+        assert_eq!(bench.store("more", &"x".repeat(99), Existing::Replace), Ok(()));
+        assert_eq!(bench.store("again", "x", Existing::Replace), Err(StoreError::Full));
+        fs::remove_file(bench.at("sub/4")).unwrap();
+        bench.writer.used.clear();
+        assert_eq!(bench.store("again", "x", Existing::Replace), Ok(()));
+    }
+
+    #[test]
+    fn no_link_leads_an_upload_out_of_its_directory() {
+        let mut bench = Bench::new();
+        fs::create_dir_all(bench.at("")).unwrap();
+        let outside = bench.top.path().join("outside");
+        fs::create_dir(&outside).unwrap();
+        fs::write(outside.join("secret"), "secret").unwrap();
+        symlink(&outside, bench.at("out")).unwrap();
+        symlink(outside.join("secret"), bench.at("secret")).unwrap();
+        assert_eq!(bench.store("out/file", "x", Existing::Replace), Err(StoreError::Forbidden));
+        assert_eq!(bench.store("secret", "x", Existing::Append), Err(StoreError::Forbidden));
+        // The link itself is replaced, and what it led to is not touched.
+        assert_eq!(bench.store("secret", "x", Existing::Replace), Ok(()));
+        assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "secret");
+        assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_step_that_fails_leaves_the_old_version_and_nothing_else() {
+        for step in [Step::Create, Step::Write, Step::Sync, Step::Rename] {
+            for rule in [Existing::Replace, Existing::Append] {
+                let mut bench = Bench::new();
+                bench.store("a", "old", Existing::Replace).unwrap();
+                bench.writer.fail(Some(Fault { step, crash: false, nth: None }));
+                assert_eq!(bench.store("a", "new", rule), Err(StoreError::Io), "{step:?}");
+                assert_eq!(bench.text("a"), "old", "{step:?}");
+                assert_eq!(bench.names(), ["a"], "{step:?}");
+                bench.writer.fail(None);
+                assert_eq!(bench.store("a", "new", Existing::Replace), Ok(()));
+            }
+        }
+    }
+
+    #[test]
+    fn an_upload_whose_directory_was_not_synced_is_not_acknowledged() {
+        let mut bench = Bench::new();
+        bench.store("a", "old", Existing::Replace).unwrap();
+        bench.writer.disk.fault =
+            Some(Fault { step: Step::SyncDirectory, crash: false, nth: None });
+        assert_eq!(bench.store("a", "new", Existing::Replace), Err(StoreError::Io));
+        assert_eq!(bench.names(), ["a"]);
+    }
+
+    #[test]
+    fn what_a_crash_left_is_removed_and_what_is_being_written_is_not() {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir(top.path().join("sub")).unwrap();
+        for path in [".ringpost-1-1", "sub/.ringpost-1-2", ".other", "a"] {
+            fs::write(top.path().join(path), "half").unwrap();
+        }
+        let writing = fs::File::create(top.path().join(".ringpost-2-1")).unwrap();
+        writing.lock().unwrap();
+        let directories = Directories::default();
+        assert_eq!(directories.number(top.path()), Some(0));
+        let left = |path: &str| top.path().join(path).exists();
+        assert!(!left(".ringpost-1-1") && !left("sub/.ringpost-1-2"));
+        assert!(left(".ringpost-2-1") && left(".other") && left("a"));
+        assert_eq!(directories.number(&top.path().join("sub")), Some(1));
+        assert_eq!(directories.number(top.path()), Some(0));
+    }
+
+    #[test]
+    fn uploads_of_one_batch_are_stored_in_their_order() {
+        let mut bench = Bench::new();
+        let uploads: Vec<_> = (0..10)
+            .map(|n| bench.upload("log", format!("{n}\n").as_bytes(), Existing::Append))
+            .chain([bench.upload("d/x", b"x", Existing::Replace)])
+            .chain([bench.upload("d/x", b"y", Existing::Keep)])
+            .collect();
+        let results = bench.upload_all(&uploads);
+        assert!(results[..11].iter().all(Result::is_ok));
+        assert_eq!(results[11], Err(StoreError::Exists));
+        assert_eq!(bench.text("log"), "0\n1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+        let unknown = Upload { directory: 9, ..bench.upload("a", b"x", Existing::Replace) };
+        assert_eq!(bench.upload_all(&[unknown]), [Err(StoreError::Io)]);
+    }
+
+    #[test]
+    fn an_upload_is_judged_by_what_is_in_its_place_at_the_end() {
+        let cases = [
+            (Existing::Keep, Precondition::None, Err(StoreError::Exists), "other\n"),
+            (Existing::Replace, Precondition::New, Err(StoreError::Precondition), "other\n"),
+            (Existing::Append, Precondition::None, Ok(false), "other\nmine\n"),
+            (Existing::Replace, Precondition::None, Ok(false), "mine\n"),
+        ];
+        for (existing, precondition, expected, text) in cases {
+            for spelled in ["log", "LOG"] {
+                let mut bench = Bench::new();
+                fs::create_dir_all(bench.at("")).unwrap();
+                let upload = Upload {
+                    precondition: precondition.clone(),
+                    ..bench.upload("log", b"mine\n", existing)
+                };
+                let mut ready = bench.writer.begin_upload(&upload).unwrap();
+                bench.writer.disk.sync_asides(std::iter::once(&mut ready.aside));
+                fs::write(bench.at(spelled), "other\n").unwrap();
+                let placed = bench.writer.place_upload(&upload, ready);
+                assert_eq!(placed.map(|(_, stored)| stored.new), expected, "{existing:?}");
+                assert_eq!(bench.text(spelled), text, "{existing:?}");
+                assert_eq!(bench.names(), [spelled]);
+            }
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! Who is let in, who is not, and what it costs.
+
+mod logins;
+
+use std::collections::HashMap;
+use std::fs;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use argon2::{Argon2, Params};
+
+use super::super::auth::{Gate, Judgement, Pass};
+use super::super::ha1::Ha1;
+use super::super::store::{Job, Outcome};
+use super::super::threads::{Vault, Ways};
+use super::super::users;
+use super::{Bench, item};
+use engine::catalog::{Answer, Ticket};
+use engine::vault::deed::{Act, Auth, Deed, Denied, Login, LoginSecret, Precondition, Shown};
+use engine::vault::names::Item;
+use wire::http::authorization::digest;
+use wire::time::{Duration, Instant};
+
+/// Costs next to nothing.
+fn cheap() -> Argon2<'static> {
+    Argon2::from(Params::new(8, 1, 1, None).unwrap())
+}
+
+/// A vault with a gate in front.
+struct Guarded {
+    bench: Bench,
+    gate: Gate,
+    client: IpAddr,
+    now: Instant,
+}
+
+impl Guarded {
+    fn new(auth: impl Fn(&Bench) -> Auth) -> Self {
+        let mut bench = Bench::new();
+        bench.policy.auth = auth(&bench);
+        let gate = Gate::new(cheap()).unwrap();
+        Guarded { bench, gate, client: [10, 0, 0, 1].into(), now: Instant::START }
+    }
+
+    fn pinned() -> Self {
+        Guarded::new(|_| Auth::Pinned)
+    }
+
+    fn users(lines: &str) -> Self {
+        let guarded = Guarded::new(|bench| Auth::Users(bench.top.path().join("users.txt")));
+        guarded.write_users(lines);
+        guarded
+    }
+
+    fn users_path(&self) -> PathBuf {
+        self.bench.top.path().join("users.txt")
+    }
+
+    /// `name=password:extensions` for each line.
+    fn write_users(&self, lines: &str) {
+        let hashed = lines.lines().map(|line| {
+            let (name, rest) = line.split_once('=').unwrap();
+            let (password, extensions) = rest.split_once(':').unwrap_or((rest, ""));
+            let hash = users::hash(&cheap(), password.as_bytes()).unwrap();
+            format!("{name}:{hash}:{extensions}\n")
+        });
+        fs::write(self.users_path(), hashed.collect::<String>()).unwrap();
+    }
+
+    fn deed(&self, item: &Item, secret: &str, act: Act) -> Deed {
+        let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
+        Deed {
+            client: self.client,
+            shown: Shown { basic, ..Shown::default() },
+            ..self.bench.deed(item, act)
+        }
+    }
+
+    fn pass(&self, deed: &Deed) -> Result<Pass, Denied> {
+        match self.gate.judge(deed, self.now) {
+            Judgement::Permitted => Ok(Pass::Known),
+            Judgement::Denied(denied) => Err(denied),
+            Judgement::Unproven => self.gate.prove(deed, self.now),
+        }
+    }
+
+    fn act(&mut self, extension: &str, secret: &str, act: Act) -> Result<(), Denied> {
+        let deed = self.deed(&item(extension), secret, act);
+        let hash = match self.pass(&deed)? {
+            Pass::Known => None,
+            Pass::ToPin(hash) => Some(hash),
+        };
+        let outcome = self.bench.writer.run(&[Job::Deed(&deed, hash.as_deref())]).remove(0);
+        let Outcome::Deed(result) = outcome else { unreachable!("a deed was asked for") };
+        if hash.is_some() {
+            self.gate.pinned(&deed, result.is_ok());
+        }
+        result.map(drop)
+    }
+
+    fn put(&mut self, extension: &str, secret: &str) -> Result<(), Denied> {
+        self.act(extension, secret, put())
+    }
+
+    fn get(&mut self, extension: &str, secret: &str) -> Result<(), Denied> {
+        self.act(extension, secret, Act::Fetch)
+    }
+
+    fn checked(&self) -> u64 {
+        self.gate.figures().checked
+    }
+}
+
+fn put() -> Act {
+    Act::Keep { bytes: b"data".to_vec(), precondition: Precondition::None, cancel: None }
+}
+
+const DENIED: Result<(), Denied> = Err(Denied::Unauthorized);
+
+#[test]
+fn a_certificate_opens_what_asks_for_one() {
+    let guarded = Guarded::new(|_| Auth::Certificate);
+    let mut deed = guarded.deed(&item("1"), "any:thing", Act::Fetch);
+    assert_eq!(guarded.pass(&deed), Err(Denied::Unauthorized));
+    deed.shown.certificate = true;
+    assert_eq!(guarded.pass(&deed), Ok(Pass::Known));
+}
+
+#[test]
+fn a_user_reaches_the_extensions_of_the_line_and_no_others() {
+    let mut guarded = Guarded::users("4711=a\nann=b:1,2\nboss=c:*");
+    assert_eq!(guarded.put("4711", "4711:a"), Ok(()));
+    assert_eq!(guarded.put("4712", "4711:a"), DENIED);
+    assert_eq!(guarded.put("1", "ann:b"), Ok(()));
+    assert_eq!(guarded.put("ann", "ann:b"), DENIED);
+    assert_eq!(guarded.get("4711", "boss:c"), Ok(()));
+    guarded.client = [10, 0, 0, 2].into();
+    assert_eq!(guarded.get("4711", "4711:b"), DENIED);
+    assert_eq!(guarded.get("4711", ""), DENIED);
+    assert_eq!(guarded.get("4711", "4711:"), DENIED);
+    assert_eq!(guarded.get("4711", ":a"), DENIED);
+}
+
+#[test]
+fn names_that_nobody_has_cost_as_much_each() {
+    let mut guarded = Guarded::users("4711=a");
+    for (name, checked) in [("eve", 1), ("mallory", 2), ("4711", 3), ("eve", 3)] {
+        assert_eq!(guarded.get("4711", &format!("{name}:guess")), DENIED);
+        assert_eq!(guarded.checked(), checked, "{name}");
+    }
+}
+
+#[test]
+fn a_secret_that_was_right_once_costs_nothing_again() {
+    let mut guarded = Guarded::users("ann=b:*");
+    for extension in 0..50 {
+        assert_eq!(guarded.put(&extension.to_string(), "ann:b"), Ok(()));
+    }
+    assert_eq!(guarded.checked(), 1);
+}
+
+#[test]
+fn an_unknown_user_costs_as_much_as_a_wrong_password() {
+    let mut guarded = Guarded::users("ann=b:*");
+    assert_eq!(guarded.get("1", "ann:x"), DENIED);
+    assert_eq!(guarded.checked(), 1);
+    assert_eq!(guarded.get("1", "nobody:x"), DENIED);
+    assert_eq!(guarded.checked(), 2);
+}
+
+#[test]
+fn a_changed_users_file_holds_at_once() {
+    let mut guarded = Guarded::users("ann=b:*");
+    assert_eq!(guarded.put("1", "ann:b"), Ok(()));
+    guarded.write_users("ann=c:*");
+    assert_eq!(guarded.put("1", "ann:b"), DENIED);
+    assert_eq!(guarded.put("1", "ann:c"), Ok(()));
+    fs::remove_file(guarded.users_path()).unwrap();
+    assert_eq!(guarded.put("1", "ann:c"), DENIED);
+    guarded.write_users("ann=c");
+    assert_eq!(guarded.put("1", "ann:c"), DENIED, "what the user reaches has changed");
+}
+
+#[test]
+fn the_first_secret_that_stores_something_is_compared_ever_after() {
+    let mut guarded = Guarded::pinned();
+    assert_eq!(guarded.put("1", "10.9.9.9:123"), Ok(()));
+    assert_eq!(guarded.put("1", "10.9.9.9:123"), Ok(()));
+    assert_eq!(guarded.put("1", "10.9.9.9:124"), DENIED);
+    assert_eq!(guarded.get("1", "10.9.9.8:123"), DENIED, "the call server is part of it");
+    assert_eq!(guarded.get("1", "10.9.9.91:23"), DENIED);
+    assert_eq!(guarded.get("1", ""), DENIED);
+    // A restart forgets digests and no pins.
+    guarded.gate = Gate::new(cheap()).unwrap();
+    guarded.bench.restart();
+    assert_eq!(guarded.get("1", "10.9.9.9:123"), Ok(()));
+    assert_eq!(guarded.get("1", "10.9.9.9:124"), DENIED);
+    let secret = fs::read_to_string(guarded.bench.policy.dir.join("1/secret")).unwrap();
+    assert!(secret.starts_with("$argon2id$") && !secret.contains("123"));
+}
+
+#[test]
+fn asking_for_what_is_not_there_pins_nothing() {
+    let mut guarded = Guarded::pinned();
+    assert_eq!(guarded.get("1", "a:guess"), Err(Denied::NotThere));
+    let forget = Act::Forget { precondition: Precondition::None };
+    assert_eq!(guarded.act("1", "a:guess", forget), Err(Denied::NotThere));
+    assert_eq!(guarded.checked(), 0, "and costs nothing");
+    assert_eq!(guarded.put("1", "a:right"), Ok(()));
+    assert_eq!(guarded.get("1", "a:guess"), DENIED);
+}
+
+#[test]
+fn the_first_secret_that_obtains_older_data_is_pinned() {
+    let mut guarded = Guarded::pinned();
+    guarded.bench.keep(&item("1"), "from open days").unwrap();
+    assert_eq!(guarded.get("1", "a:first"), Ok(()));
+    assert_eq!(guarded.get("1", "a:second"), DENIED);
+    assert_eq!(guarded.gate.figures().pinned, 1);
+}
+
+#[test]
+fn a_store_that_failed_pins_nothing() {
+    let mut guarded = Guarded::pinned();
+    let demanding =
+        Act::Keep { bytes: b"x".to_vec(), precondition: Precondition::Exists, cancel: None };
+    assert_eq!(guarded.act("1", "a:first", demanding), Err(Denied::Precondition));
+    assert_eq!(guarded.put("1", "a:second"), Ok(()));
+    assert_eq!(guarded.put("1", "a:first"), DENIED);
+}
+
+#[test]
+fn of_two_first_secrets_at_once_one_is_pinned_and_the_other_refused() {
+    let mut guarded = Guarded::pinned();
+    let [one, same, other] =
+        ["a:one", "a:one", "a:other"].map(|secret| guarded.deed(&item("1"), secret, put()));
+    let Ok(Pass::ToPin(hash)) = guarded.pass(&one) else { panic!("it is the first") };
+    assert_eq!(guarded.pass(&same), Ok(Pass::ToPin(hash.clone())), "with the same hash");
+    assert_eq!(guarded.pass(&other), Err(Denied::Unauthorized));
+    let jobs = [Job::Deed(&one, Some(&hash)), Job::Deed(&same, Some(&hash))];
+    for outcome in guarded.bench.writer.run(&jobs) {
+        assert!(matches!(outcome, Outcome::Deed(Ok(_))));
+    }
+    guarded.gate.pinned(&one, true);
+    guarded.gate.pinned(&same, true);
+    assert_eq!(guarded.pass(&other), Err(Denied::Unauthorized));
+    assert_eq!(guarded.pass(&one), Ok(Pass::Known));
+}
+
+#[test]
+fn a_secret_pinned_by_another_process_meanwhile_is_not_replaced() {
+    let mut guarded = Guarded::pinned();
+    let deed = guarded.deed(&item("1"), "a:late", put());
+    let Ok(Pass::ToPin(hash)) = guarded.pass(&deed) else { panic!("it is the first") };
+    let early = guarded.deed(&item("1"), "a:early", put());
+    guarded.bench.writer.run(&[Job::Deed(&early, Some("another hash"))]);
+    let outcome = guarded.bench.writer.run(&[Job::Deed(&deed, Some(&hash))]).remove(0);
+    assert!(matches!(outcome, Outcome::Deed(Err(Denied::Busy))));
+    assert_eq!(guarded.bench.names(&item("1")).len(), 1);
+}
+
+#[test]
+fn guessing_is_slowed_down_for_the_address_and_nobody_else() {
+    let mut guarded = Guarded::pinned();
+    guarded.put("1", "a:right").unwrap();
+    for guess in 0..6 {
+        assert_eq!(guarded.get("1", &format!("a:{guess}")), DENIED);
+    }
+    let slowed = Err(Denied::SlowedDown(Duration::from_secs(1)));
+    let checked = guarded.checked();
+    assert_eq!(guarded.get("1", "a:6"), slowed);
+    assert_eq!(guarded.get("1", "a:right"), slowed, "or else guessing would go on");
+    assert_eq!(guarded.checked(), checked);
+    assert_eq!(guarded.gate.figures().slowed, 2);
+    guarded.client = [10, 0, 0, 2].into();
+    assert_eq!(guarded.get("1", "a:right"), Ok(()));
+    guarded.client = [10, 0, 0, 1].into();
+    guarded.now = Instant::from_millis(1_000);
+    assert_eq!(guarded.get("1", "a:right"), Ok(()));
+}
+
+#[test]
+fn a_phone_that_repeats_its_old_secret_is_no_guesser() {
+    let mut guarded = Guarded::pinned();
+    guarded.put("1", "a:right").unwrap();
+    for _ in 0..100 {
+        assert_eq!(guarded.get("1", "a:old"), DENIED);
+    }
+    assert_eq!(guarded.get("1", "a:right"), Ok(()), "nor does it slow its neighbours down");
+    assert!(guarded.checked() <= 2);
+    assert_eq!(guarded.gate.figures().refused, 100);
+}
+
+#[test]
+fn no_secret_fits_another_extension() {
+    let mut guarded = Guarded::pinned();
+    guarded.put("1", "a:one").unwrap();
+    guarded.put("2", "a:two").unwrap();
+    assert_eq!(guarded.get("2", "a:one"), DENIED);
+    assert_eq!(guarded.get("1", "a:two"), DENIED);
+    assert_eq!(guarded.get("1", "a:one"), Ok(()));
+}
+
+#[test]
+fn a_broken_pin_lets_nobody_in() {
+    let mut guarded = Guarded::pinned();
+    guarded.put("1", "a:one").unwrap();
+    let pin = guarded.bench.policy.dir.join("1/secret");
+    for broken in ["", "a:one", "$argon2id$v=19$"] {
+        fs::write(&pin, broken).unwrap();
+        assert_eq!(guarded.get("1", "a:one"), DENIED, "{broken:?}");
+    }
+    fs::remove_file(&pin).unwrap();
+    fs::create_dir(&pin).unwrap();
+    assert_eq!(guarded.get("1", "a:one"), Err(Denied::Io));
+}
+
+#[test]
+fn what_is_remembered_is_bounded() {
+    let guarded = Arc::new(Guarded::pinned());
+    let deeds: Vec<_> =
+        (0..100).map(|number| guarded.deed(&item(&number.to_string()), "a:b", put())).collect();
+    for deed in &deeds {
+        let Ok(Pass::ToPin(_)) = guarded.pass(deed) else { panic!("it is the first") };
+        guarded.gate.pinned(deed, false);
+    }
+    assert_eq!(guarded.gate.pinning(), 0);
+}
+
+#[test]
+fn two_passwords_of_a_user_hold_at_once_and_one_whose_day_is_over_does_not() {
+    let mut guarded = Guarded::users("ann=old:4711\nann=new:4711\n");
+    assert_eq!(guarded.act("4711", "ann:old", keeping()), Ok(()));
+    assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
+    assert_eq!(guarded.act("4711", "ann:wrong", keeping()), Err(Denied::Unauthorized));
+    let text = fs::read_to_string(guarded.users_path()).unwrap();
+    let over = text.replacen(":4711\n", ":4711:2020-01-01\n", 1);
+    fs::write(guarded.users_path(), over).unwrap();
+    assert_eq!(guarded.act("4711", "ann:old", keeping()), Err(Denied::Unauthorized));
+    assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
+}
+
+fn keeping() -> Act {
+    Act::Keep { bytes: b"x".to_vec(), precondition: Precondition::None, cancel: None }
+}
+
+#[test]
+fn whoever_invents_extensions_pins_no_more_of_them_than_an_hour_allows() {
+    let mut guarded = Guarded::pinned();
+    guarded.bench.policy.bounds.new_max = 2;
+    for number in 0..2 {
+        assert_eq!(guarded.act(&number.to_string(), "a:x", keeping()), Ok(()));
+    }
+    for refused in 1..=3 {
+        assert!(matches!(guarded.act("2", "a:x", keeping()), Err(Denied::TooMuch(_))));
+        assert_eq!(guarded.gate.pins_refused(), refused);
+    }
+    assert_eq!(guarded.act("1", "a:x", keeping()), Ok(()), "a secret that is known still holds");
+}

@@ -1,0 +1,170 @@
+//! Tests of the vault as a whole: on a disk of its own, with steps that fail.
+
+mod archive;
+mod auth;
+mod bounds;
+mod cancels;
+mod keep;
+mod months;
+mod threads;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::store::{Job, Outcome, Writer};
+use super::versions::{self, VersionName};
+use engine::cancel::CancelToken;
+use engine::catalog::Stored;
+use engine::vault::deed::{
+    Act, Auth, Deed, Denied, Done, Precondition, Shown, Unknown, VaultPolicy,
+};
+use engine::vault::names::Item;
+use wire::time::Duration;
+
+/// A vault, and whoever writes to it.
+pub(super) struct Bench {
+    top: tempfile::TempDir,
+    pub(super) policy: VaultPolicy,
+    pub(super) writer: Writer,
+}
+
+pub(super) fn item(extension: &str) -> Item {
+    Item::new(extension, "96xxdata").unwrap()
+}
+
+impl Bench {
+    pub(super) fn new() -> Self {
+        let top = tempfile::tempdir().unwrap();
+        let policy = VaultPolicy {
+            dir: top.path().join("data/vault"),
+            prefixes: vec![Box::default()],
+            auth: Auth::Open,
+            bytes_max: 1 << 20,
+            versions_max: 20,
+            age_max: Duration::from_secs(90 * 86_400),
+            archive: None,
+            unknown: Unknown::Refuse,
+            bounds: Default::default(),
+        };
+        Bench { top, policy, writer: writer() }
+    }
+
+    /// As after a crash: nothing is remembered.
+    pub(super) fn restart(&mut self) {
+        self.writer = writer();
+    }
+
+    pub(super) fn deed(&self, item: &Item, act: Act) -> Deed {
+        Deed {
+            client: [10, 0, 0, 1].into(),
+            item: item.clone(),
+            shown: Shown::default(),
+            policy: Arc::new(self.policy.clone()),
+            act,
+        }
+    }
+
+    pub(super) fn act(&mut self, item: &Item, act: Act) -> Result<Done, Denied> {
+        let deed = self.deed(item, act);
+        match self.writer.run(&[Job::Deed(&deed, None)]).remove(0) {
+            Outcome::Deed(result) => result,
+            Outcome::Upload(_) | Outcome::Deleted(_) => {
+                unreachable!("nothing but a deed was asked for")
+            }
+        }
+    }
+
+    /// The deed of a phone that keeps "new".
+    pub(super) fn keeping(&self, extension: &str) -> Deed {
+        let act =
+            Act::Keep { bytes: b"new".to_vec(), precondition: Precondition::None, cancel: None };
+        self.deed(&item(extension), act)
+    }
+
+    /// Does deeds in one batch.
+    pub(super) fn run(&mut self, deeds: &[Deed]) -> Vec<Result<Done, Denied>> {
+        let jobs: Vec<_> = deeds.iter().map(|deed| Job::Deed(deed, None)).collect();
+        let results = self.writer.run(&jobs).into_iter().map(|outcome| match outcome {
+            Outcome::Deed(result) => result,
+            Outcome::Upload(_) | Outcome::Deleted(_) => {
+                unreachable!("nothing but deeds was asked for")
+            }
+        });
+        results.collect()
+    }
+
+    pub(super) fn keep_if(
+        &mut self,
+        item: &Item,
+        text: &str,
+        precondition: Precondition,
+    ) -> Result<Stored, Denied> {
+        self.store(item, Act::Keep { bytes: text.into(), precondition, cancel: None })
+    }
+
+    /// Keeps a version unless that is taken back.
+    pub(super) fn keep_unless(
+        &mut self,
+        item: &Item,
+        text: &str,
+        cancel: CancelToken,
+    ) -> Result<Stored, Denied> {
+        let (bytes, precondition) = (text.into(), Precondition::None);
+        self.store(item, Act::Keep { bytes, precondition, cancel: Some(cancel) })
+    }
+
+    fn store(&mut self, item: &Item, act: Act) -> Result<Stored, Denied> {
+        match self.act(item, act)? {
+            Done::Kept(stored) => Ok(stored),
+            Done::Fetched(_) | Done::Forgotten => unreachable!("a version was to be kept"),
+        }
+    }
+
+    pub(super) fn keep(&mut self, item: &Item, text: &str) -> Result<Stored, Denied> {
+        self.keep_if(item, text, Precondition::None)
+    }
+
+    pub(super) fn forget(&mut self, item: &Item) -> Result<(), Denied> {
+        self.act(item, Act::Forget { precondition: Precondition::None }).map(drop)
+    }
+
+    pub(super) fn fetch(&self, item: &Item) -> Option<String> {
+        let blob = versions::fetch(&self.policy.dir, item).unwrap()?;
+        Some(String::from_utf8(blob.as_slice().unwrap().to_vec()).unwrap())
+    }
+
+    pub(super) fn directory(&self, item: &Item) -> PathBuf {
+        self.policy.dir.join(&*item.extension).join(item.family)
+    }
+
+    pub(super) fn names(&self, item: &Item) -> Vec<VersionName> {
+        match versions::open(&self.policy.dir, item).unwrap() {
+            Some(dir) => versions::list(&dir).unwrap(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Every file beneath the vault that is no version.
+    pub(super) fn strays(&self) -> Vec<PathBuf> {
+        let mut strays = Vec::new();
+        let mut open = vec![self.policy.dir.clone()];
+        while let Some(dir) = open.pop() {
+            let Ok(entries) = std::fs::read_dir(&dir) else { continue };
+            for path in entries.map(|entry| entry.unwrap().path()) {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                if path.is_dir() {
+                    open.push(path);
+                } else if VersionName::parse(name).is_none()
+                    && ![".sequence", "index"].contains(&name)
+                {
+                    strays.push(path);
+                }
+            }
+        }
+        strays
+    }
+}
+
+fn writer() -> Writer {
+    Writer::new(Arc::default(), 1 << 30)
+}

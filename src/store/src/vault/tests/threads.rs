@@ -1,0 +1,122 @@
+//! The vault behind the loader's queues, as a worker sees it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Receiver;
+
+use super::{Bench, item};
+use crate::content::loader::{Loader, LoaderConfig, Replies};
+use engine::catalog::{Answer, Ask, Ticket};
+use engine::vault::deed::{Act, Auth, Deed, Denied, Done, Precondition, Shown};
+
+/// A loader whose worker is the test.
+struct Asked {
+    bench: Bench,
+    loader: Loader,
+    answers: Receiver<Answer>,
+}
+
+impl Asked {
+    fn new(auth: Auth) -> Self {
+        let mut bench = Bench::new();
+        bench.policy.auth = auth;
+        let (sender, answers) = crossbeam_channel::unbounded();
+        let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
+        let loader = Loader::start(
+            LoaderConfig::default(),
+            Instant::now(),
+            replies,
+            Arc::default(),
+            Arc::default(),
+        );
+        Asked { bench, loader: loader.unwrap(), answers }
+    }
+
+    fn ask(&self, ticket: u64, extension: &str, secret: &str, act: Act) {
+        let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
+        let deed = Deed {
+            shown: Shown { basic, ..Shown::default() },
+            ..self.bench.deed(&item(extension), act)
+        };
+        let ask = Ask::Vault { ticket: Ticket(ticket), deed: Box::new(deed) };
+        assert!(self.loader.ask(0, ask).is_ok());
+    }
+
+    fn answer(&self) -> (u64, Result<Done, Denied>) {
+        let Answer::Vault { ticket, result } = self.answers.recv().unwrap() else {
+            panic!("an answer to another question");
+        };
+        (ticket.0, result)
+    }
+
+    fn answers(&self, number: usize) -> HashMap<u64, Result<Done, Denied>> {
+        (0..number).map(|_| self.answer()).collect()
+    }
+}
+
+fn put(text: &str) -> Act {
+    Act::Keep { bytes: text.into(), precondition: Precondition::None, cancel: None }
+}
+
+#[test]
+fn what_a_worker_has_kept_it_can_fetch_and_forget() {
+    let asked = Asked::new(Auth::Open);
+    // The server makes its vault at the start: one that is away is not one that is empty.
+    asked.ask(1, "1", "", Act::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), Denied::Io);
+    std::fs::create_dir_all(&asked.bench.policy.dir).unwrap();
+    asked.ask(1, "1", "", Act::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), Denied::NotThere);
+    asked.ask(2, "1", "", put("text"));
+    assert!(matches!(asked.answer(), (2, Ok(Done::Kept(stored))) if stored.new));
+    asked.ask(3, "1", "", Act::Fetch);
+    let (3, Ok(Done::Fetched(blob))) = asked.answer() else { panic!("not fetched") };
+    assert_eq!(blob.as_slice(), Some(b"text".as_slice()));
+    asked.ask(4, "1", "", Act::Forget { precondition: Precondition::None });
+    assert!(matches!(asked.answer(), (4, Ok(Done::Forgotten))));
+    asked.ask(5, "1", "", Act::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), Denied::NotThere);
+    let figures = asked.loader.figures().vault;
+    assert_eq!((figures.kept, figures.fetched, figures.forgotten), (1, 1, 1));
+}
+
+#[test]
+fn many_phones_that_store_at_once_are_all_answered() {
+    let asked = Asked::new(Auth::Open);
+    for ticket in 0..300 {
+        asked.ask(ticket, &(ticket % 50).to_string(), "", put(&ticket.to_string()));
+    }
+    let answers = asked.answers(300);
+    assert!(answers.values().all(|answer| matches!(answer, Ok(Done::Kept(_)))));
+    assert_eq!(asked.loader.figures().vault.kept, 300);
+}
+
+#[test]
+fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
+    let asked = Asked::new(Auth::Pinned);
+    for ticket in 0..8 {
+        asked.ask(ticket, "1", "cs:secret", put("text"));
+    }
+    let answers = asked.answers(8);
+    let kept = answers.values().filter(|answer| answer.is_ok()).count();
+    let busy = answers.values().filter(|answer| matches!(answer, Err(Denied::Busy))).count();
+    assert!(kept >= 1 && kept + busy == 8, "{answers:?}");
+    asked.ask(9, "1", "cs:secret", Act::Fetch);
+    assert!(asked.answer().1.is_ok());
+    asked.ask(10, "1", "cs:guess", Act::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), Denied::Unauthorized);
+}
+
+#[test]
+fn a_loader_that_ends_answers_all_that_it_took() {
+    let asked = Asked::new(Auth::Pinned);
+    for ticket in 0..20 {
+        asked.ask(ticket, &ticket.to_string(), "cs:secret", put("text"));
+    }
+    let Asked { loader, answers, bench } = asked;
+    drop(loader);
+    assert_eq!(answers.try_iter().count(), 20);
+    drop(bench);
+}

@@ -1,0 +1,421 @@
+//! What the threads that may wait do for the vault: those that read answer what can be answered by
+//! reading, a few check secrets, and one writes.
+//!
+//! Secrets have threads of their own, because each takes tens of milliseconds: however many phones
+//! log in at once, files are read meanwhile. Decides nothing by itself: who may is `auth.rs`, what
+//! is durable `store.rs`.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use argon2::Argon2;
+use crossbeam_channel::{Receiver, Sender};
+
+use super::auth::{Gate, GateFigures, Judgement, Pass};
+use super::durable::Complaints;
+use super::keep::denied;
+use super::limits::Fill;
+use super::numbered;
+use super::store::{Job, Outcome, Writer};
+use super::versions;
+use crate::content::published::Placed;
+use engine::catalog::{Answer, Ask, Ticket};
+use engine::vault::deed::{Act, Deed, Denied, Done, Login};
+use engine::vault::upload::PartOp;
+use wire::time::Instant;
+
+/// Jobs that are made durable together. Each has three descriptors open meanwhile.
+const BATCH_MAX: usize = 256;
+/// Bytes of a batch, but for its last job: what waits for all of them is not to wait for long.
+const BATCH_BYTES_MAX: usize = 32 << 20;
+/// Threads that check secrets: so many cores at most are busy with it.
+pub const SECRETS_THREADS: usize = 2;
+/// Deeds whose secrets wait to be checked; one more is refused.
+pub const SECRETS_MAX: usize = 4_096;
+
+/// Logins that wait for the same one that is being checked; one more is refused.
+pub const WAITERS_MAX: usize = 65_536;
+
+/// Something for the writer: the worker that asks, what it asks, and the hash of the secret that
+/// holds for the extension from then on.
+pub type Task = (usize, Ask, Option<Box<str>>);
+
+/// A secret that is to be checked.
+pub struct Unproven {
+    worker: usize,
+    ticket: Ticket,
+    whose: Whose,
+}
+
+/// Who brings the secret.
+enum Whose {
+    Deed(Box<Deed>),
+    /// With what tells it from all others.
+    Login(Box<Login>, [u8; 32]),
+}
+
+/// Somebody who brings a secret that is being checked already.
+#[derive(Debug)]
+struct Waiter {
+    worker: usize,
+    ticket: Ticket,
+    login: Box<Login>,
+}
+
+/// Logins that are being proven, and who else brought the same.
+#[derive(Debug, Default)]
+struct Flights {
+    waiting: HashMap<[u8; 32], Vec<Waiter>>,
+    /// All who wait, at most [`WAITERS_MAX`].
+    waiters: usize,
+}
+
+/// The ways on from the threads that read. Each thread has its own, so that those behind it stop
+/// when all before them have.
+#[derive(Clone)]
+pub struct Ways {
+    /// To the writer.
+    pub writer: Sender<Task>,
+    /// To the threads that check secrets.
+    pub secrets: Sender<Unproven>,
+}
+
+/// What the vault has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct VaultFigures {
+    /// New versions that are durable.
+    pub kept: u64,
+    /// Versions given out.
+    pub fetched: u64,
+    /// Items that were forgotten.
+    pub forgotten: u64,
+    /// Old versions removed.
+    pub pruned: u64,
+    /// Deeds that the disk did not allow.
+    pub failed: u64,
+    /// How full it is, and what was refused for that.
+    pub fill: Fill,
+    /// Oldest bytes that went from files that grow by what phones append.
+    pub cut_bytes: u64,
+    /// Leaps of the clock that storing has shown.
+    pub clock_leaps: u64,
+    /// What was said of secrets.
+    pub secrets: GateFigures,
+}
+
+/// What all threads share.
+#[derive(Debug)]
+pub struct Vault {
+    gate: Gate,
+    complaints: Complaints,
+    kept: AtomicU64,
+    fetched: AtomicU64,
+    forgotten: AtomicU64,
+    pruned: AtomicU64,
+    failed: AtomicU64,
+    cut_bytes: AtomicU64,
+    fill: Mutex<Fill>,
+    flights: Mutex<Flights>,
+}
+
+impl Vault {
+    /// A vault that has done nothing yet, and hashes secrets so.
+    ///
+    /// # Errors
+    /// That the system has no random numbers.
+    pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
+        Ok(Vault {
+            gate: Gate::new(argon2)?,
+            complaints: Complaints::default(),
+            kept: AtomicU64::new(0),
+            fetched: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
+            pruned: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            cut_bytes: AtomicU64::new(0),
+            fill: Mutex::default(),
+            flights: Mutex::default(),
+        })
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn figures(&self) -> VaultFigures {
+        VaultFigures {
+            kept: self.kept.load(Relaxed),
+            fetched: self.fetched.load(Relaxed),
+            forgotten: self.forgotten.load(Relaxed),
+            pruned: self.pruned.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            fill: self.fill(),
+            cut_bytes: self.cut_bytes.load(Relaxed),
+            clock_leaps: numbered::clock_leaps(),
+            secrets: self.gate.figures(),
+        }
+    }
+
+    /// How full it is. What the writer never sees is refused for the same bound.
+    fn fill(&self) -> Fill {
+        let fill = *self.fill.lock().unwrap_or_else(PoisonError::into_inner);
+        Fill { too_much: fill.too_much + self.gate.pins_refused(), ..fill }
+    }
+
+    /// Does a deed, or hands it on; what can be answered at once is.
+    pub fn handle(
+        &self,
+        worker: usize,
+        ticket: Ticket,
+        deed: Box<Deed>,
+        ways: &Ways,
+        now: Instant,
+    ) -> Option<Answer> {
+        match self.gate.judge(&deed, now) {
+            Judgement::Permitted => self.go_on(worker, ticket, deed, &ways.writer),
+            Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
+            Judgement::Unproven => {
+                let whose = Whose::Deed(deed);
+                let refused = ways.secrets.try_send(Unproven { worker, ticket, whose });
+                refused.is_err().then(|| self.answer(ticket, Err(Denied::Busy)))
+            }
+        }
+    }
+
+    /// Says whether somebody is let in, or has the secret checked first.
+    pub fn handle_login(
+        &self,
+        worker: usize,
+        ticket: Ticket,
+        login: Box<Login>,
+        ways: &Ways,
+        now: Instant,
+    ) -> Option<Answer> {
+        let result = match self.gate.judge_login(&login, now) {
+            Some(result) => result,
+            None => match self.board(Waiter { worker, ticket, login }, ways) {
+                true => return None,
+                false => Err(Denied::Busy),
+            },
+        };
+        Some(Answer::Login { ticket, result })
+    }
+
+    /// Has a login proven, or wait for the same one where that is being proven already. Says
+    /// whether there was room.
+    fn board(&self, waiter: Waiter, ways: &Ways) -> bool {
+        let Some(flight) = self.gate.flight(&waiter.login) else { return false };
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        if flights.waiting.contains_key(&flight) && flights.waiters >= WAITERS_MAX {
+            return false;
+        }
+        if let Some(waiting) = flights.waiting.get_mut(&flight) {
+            waiting.push(waiter);
+            flights.waiters += 1;
+            return true;
+        }
+        let Waiter { worker, ticket, login } = waiter;
+        let whose = Whose::Login(login, flight);
+        // Under the lock, so that who proves it finds all who have come to wait.
+        let sent = ways.secrets.try_send(Unproven { worker, ticket, whose }).is_ok();
+        if sent {
+            flights.waiting.insert(flight, Vec::new());
+        }
+        sent
+    }
+
+    /// Those who waited for a login that has been proven, or was not.
+    fn land(&self, flight: &[u8; 32]) -> Vec<Waiter> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = flights.waiting.remove(flight).unwrap_or_default();
+        flights.waiters -= waiting.len();
+        waiting
+    }
+
+    /// Checks secrets until all senders are gone.
+    pub fn run_secrets(
+        &self,
+        unproven: &Receiver<Unproven>,
+        writer: &Sender<Task>,
+        now: impl Fn() -> Instant,
+        answer: impl Fn(usize, Answer),
+    ) {
+        while let Ok(Unproven { worker, ticket, whose }) = unproven.recv() {
+            let deed = match whose {
+                Whose::Deed(deed) => deed,
+                Whose::Login(login, flight) => {
+                    let result = self.gate.prove_login(&login, now());
+                    answer(worker, Answer::Login { ticket, result });
+                    for Waiter { worker, ticket, login } in self.land(&flight) {
+                        // Each from its own address, which may have to wait.
+                        let result = self.gate.judge_login(&login, now());
+                        let result = result.unwrap_or(Err(Denied::Busy));
+                        answer(worker, Answer::Login { ticket, result });
+                    }
+                    continue;
+                }
+            };
+            let answered = match self.gate.prove(&deed, now()) {
+                Ok(Pass::Known) => self.go_on(worker, ticket, deed, writer),
+                Ok(Pass::ToPin(hash)) => {
+                    let task = (worker, Ask::Vault { ticket, deed }, Some(hash));
+                    let refused = writer.try_send(task).err().map(|refused| refused.into_inner());
+                    if let Some((_, Ask::Vault { deed, .. }, _)) = &refused {
+                        self.gate.pinned(deed, false);
+                    }
+                    refused.map(|_| self.answer(ticket, Err(Denied::Busy)))
+                }
+                Err(denied) => Some(self.answer(ticket, Err(denied))),
+            };
+            if let Some(answered) = answered {
+                answer(worker, answered);
+            }
+        }
+    }
+
+    /// Does a deed that is permitted, or hands it to the writer.
+    fn go_on(
+        &self,
+        worker: usize,
+        ticket: Ticket,
+        deed: Box<Deed>,
+        writer: &Sender<Task>,
+    ) -> Option<Answer> {
+        match deed.act {
+            Act::Fetch => Some(self.answer(ticket, self.fetch(&deed))),
+            Act::Keep { .. } | Act::Forget { .. } => {
+                let refused = writer.try_send((worker, Ask::Vault { ticket, deed }, None));
+                refused.is_err().then(|| self.answer(ticket, Err(Denied::Busy)))
+            }
+        }
+    }
+
+    /// Writes until all senders are gone, as much at a time as has come meanwhile. What is in its
+    /// place is published before anybody is answered.
+    pub fn run_writer(
+        &self,
+        mut writer: Writer,
+        tasks: &Receiver<Task>,
+        publish: impl Fn(&[Placed]),
+        answer: impl Fn(usize, Answer),
+    ) {
+        while let Ok(first) = tasks.recv() {
+            let mut bytes = 0;
+            let more = tasks.try_iter().take(BATCH_MAX - 1);
+            let mut all = std::iter::once(first).chain(more);
+            let mut batch = Vec::new();
+            while bytes < BATCH_BYTES_MAX
+                && let Some(task) = all.next()
+            {
+                bytes += bytes_of(&task);
+                if let (worker, Ask::Upload { ticket, directory, op }, _) = task {
+                    let result = writer.handle_part(directory, op);
+                    answer(worker, Answer::Upload { ticket, result });
+                } else {
+                    batch.push(task);
+                }
+            }
+            let jobs: Vec<_> = batch.iter().filter_map(job).collect();
+            let outcomes = writer.run(&jobs);
+            self.pruned.store(writer.versions_pruned(), Relaxed);
+            self.cut_bytes.store(writer.cut_bytes(), Relaxed);
+            // Whoever is told that it is stored finds it at once.
+            let placed = writer.take_placed();
+            if !placed.is_empty() {
+                publish(&placed);
+            }
+            *self.fill.lock().unwrap_or_else(PoisonError::into_inner) = writer.limits().fill();
+            let asked = batch.iter().filter(|task| job(task).is_some());
+            for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
+                let ticket = ask.ticket();
+                if let (Ask::Vault { deed, .. }, Some(_), Outcome::Deed(result)) =
+                    (ask, secret, &outcome)
+                {
+                    self.gate.pinned(deed, result.is_ok());
+                }
+                answer(
+                    *worker,
+                    match outcome {
+                        Outcome::Upload(result) => Answer::Stored { ticket, result },
+                        Outcome::Deleted(result) => Answer::Deleted { ticket, result },
+                        Outcome::Deed(result) => self.answer(ticket, result),
+                    },
+                );
+            }
+        }
+    }
+
+    fn fetch(&self, deed: &Deed) -> Result<Done, Denied> {
+        match versions::fetch(&deed.policy.dir, &deed.item) {
+            Ok(Some(blob)) => Ok(Done::Fetched(blob)),
+            // A vault that is away is not taken for one that is empty.
+            Ok(None) if deed.policy.dir.is_dir() => Err(Denied::NotThere),
+            found => {
+                let why = match found {
+                    Err(why) => why,
+                    Ok(_) => io::Error::from(io::ErrorKind::NotFound),
+                };
+                self.complaints.tell(&why, "read versions in", &deed.policy.dir);
+                Err(denied(&why))
+            }
+        }
+    }
+
+    /// The answer, counted.
+    fn answer(&self, ticket: Ticket, result: Result<Done, Denied>) -> Answer {
+        let counter = match &result {
+            Ok(Done::Kept(_)) => Some(&self.kept),
+            Ok(Done::Fetched(_)) => Some(&self.fetched),
+            Ok(Done::Forgotten) => Some(&self.forgotten),
+            Err(
+                Denied::Full | Denied::TotalMax | Denied::Reserve | Denied::Forbidden | Denied::Io,
+            ) => Some(&self.failed),
+            Err(
+                Denied::NotThere
+                | Denied::Unauthorized
+                | Denied::SlowedDown(_)
+                | Denied::TooMuch(_)
+                | Denied::Precondition
+                | Denied::Busy,
+            ) => None,
+        };
+        if let Some(counter) = counter {
+            counter.fetch_add(1, Relaxed);
+        }
+        Answer::Vault { ticket, result }
+    }
+}
+
+/// Bytes that a task has the writer write.
+fn bytes_of((_, ask, _): &Task) -> usize {
+    match ask {
+        Ask::Store { upload, .. } => upload.bytes.len(),
+        Ask::Vault { deed, .. } => match &deed.act {
+            Act::Keep { bytes, .. } => bytes.len(),
+            Act::Fetch | Act::Forget { .. } => 0,
+        },
+        Ask::Upload { op: PartOp::Write { bytes, .. }, .. } => bytes.len(),
+        Ask::Delete { .. }
+        | Ask::Upload { op: PartOp::Find { .. } | PartOp::Forget { .. }, .. }
+        | Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Read { .. }
+        | Ask::Files { .. }
+        | Ask::Login { .. } => 0,
+    }
+}
+
+/// What the writer is to do; nothing where it was asked for something that is not its work.
+fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
+    match ask {
+        Ask::Store { upload, .. } => Some(Job::Upload(upload)),
+        Ask::Delete { deletion, .. } => Some(Job::Delete(deletion)),
+        Ask::Vault { deed, .. } => Some(Job::Deed(deed, secret.as_deref())),
+        Ask::Upload { .. }
+        | Ask::Open { .. }
+        | Ask::Verify { .. }
+        | Ask::Read { .. }
+        | Ask::Files { .. }
+        | Ask::Login { .. } => None,
+    }
+}

@@ -1,0 +1,203 @@
+//! The versions of one item as they lie on the disk, for whoever reads them.
+//!
+//! `<vault>/4711/96xxdata/20261121T045401.123456789Z.txt` holds the bytes of one version as they
+//! were sent; a name that ends in `.gone` says that from that moment on there was nothing. The
+//! greatest name is the newest. Nothing here is ever changed in place, so a reader needs no lock;
+//! names of any other kind are left alone. The directories are not sharded: file systems of today
+//! index a directory of a hundred thousand names, and `cd 4711` is what an administrator types.
+//!
+//! Never writes.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, OpenOptions};
+
+use crate::content::blob::VersionExt as _;
+use engine::catalog::blob::{Blob, Version};
+use engine::catalog::digest::Digest;
+use engine::vault::names::{self, Item};
+use engine::vault::stamp::Stamp;
+
+/// Largest version in bytes that is read: no configuration allows a larger one to be kept.
+pub const VERSION_BYTES_LIMIT: u64 = 1 << 30;
+/// How often a reader looks again when the version that it was about to open has been removed.
+const LOOKS_MAX: usize = 4;
+
+/// The name of one version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VersionName {
+    /// When it was kept. No two versions of an item have the same.
+    pub stamp: Stamp,
+    /// Whether it says that there is nothing any more.
+    pub gone: bool,
+}
+
+impl VersionName {
+    /// Reads the name of a file.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let (stamp, ending) = name.split_once("Z.")?;
+        let gone = match ending {
+            "txt" => false,
+            "gone" => true,
+            _ => return None,
+        };
+        Some(VersionName { stamp: Stamp::parse(&format!("{stamp}Z"))?, gone })
+    }
+
+    /// The version that phones see, of a file of so many bytes. Its time is that of the name: two
+    /// versions never have the same, however coarse the times of the file system are, and a copy
+    /// from elsewhere keeps it.
+    pub(super) fn version(self, file: Version) -> Version {
+        Version { modified_ns: i64::try_from(self.stamp.0).unwrap_or(i64::MAX), ..file }
+    }
+}
+
+impl fmt::Display for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.stamp, if self.gone { "gone" } else { "txt" })
+    }
+}
+
+/// The directory of an item; nothing where nothing was ever kept of it.
+///
+/// # Errors
+/// The system's, when there is one that cannot be opened.
+pub fn open(vault: &Path, item: &Item) -> io::Result<Option<Dir>> {
+    let top = Dir::open_ambient_dir(vault, ambient_authority());
+    let opened = top
+        .and_then(|top| top.open_dir(&*item.extension))
+        .and_then(|dir| dir.open_dir(item.family));
+    found(opened)
+}
+
+/// All items of a vault, or of one extension in it, in order; none where there is no vault.
+///
+/// # Errors
+/// The system's, when a directory cannot be read.
+pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
+    let top = Dir::open_ambient_dir(vault, ambient_authority());
+    let Some(top) = found(top)? else { return Ok(Vec::new()) };
+    let extensions = match of {
+        Some(extension) => vec![extension.to_owned()],
+        None => members(&top)?,
+    };
+    let mut items = Vec::new();
+    // What an administrator put there is none of the vault's.
+    for extension in extensions {
+        if names::extension(&extension).is_none_or(|folded| *folded != *extension) {
+            continue;
+        }
+        let dir = match top.open_dir(&extension) {
+            Err(other) if other.kind() == io::ErrorKind::NotADirectory => None,
+            opened => found(opened)?,
+        };
+        let Some(dir) = dir else { continue };
+        items.extend(members(&dir)?.iter().filter_map(|family| {
+            Item::new(&extension, family).filter(|item| item.family == family)
+        }));
+    }
+    items.sort_unstable();
+    Ok(items)
+}
+
+/// The members of a directory that have readable names.
+pub(super) fn members(dir: &Dir) -> io::Result<Vec<String>> {
+    let names = dir.entries()?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    names.filter_map(Result::transpose).collect()
+}
+
+/// The names of all versions in an item's directory, the oldest first.
+///
+/// # Errors
+/// The system's, when the directory cannot be read.
+pub fn list(dir: &Dir) -> io::Result<Vec<VersionName>> {
+    let mut names = Vec::new();
+    for entry in dir.entries()? {
+        let name = entry?.file_name();
+        names.extend(name.to_str().and_then(VersionName::parse));
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Size and time of a version; nothing when it was removed meanwhile.
+///
+/// # Errors
+/// The system's.
+pub fn version(dir: &Dir, name: VersionName) -> io::Result<Option<Version>> {
+    let file = found(open_file(dir, name))?;
+    file.map(|file| Ok(name.version(Version::of(&file.metadata()?)))).transpose()
+}
+
+/// The bytes of a version; nothing when it was removed meanwhile.
+///
+/// # Errors
+/// The system's, or that what is there is no file of a version's size.
+pub fn read(dir: &Dir, name: VersionName) -> io::Result<Option<Blob>> {
+    let Some(file) = found(open_file(dir, name))? else { return Ok(None) };
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    let mut bytes = Vec::with_capacity(meta.len().min(VERSION_BYTES_LIMIT) as usize);
+    (&file).take(VERSION_BYTES_LIMIT + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > VERSION_BYTES_LIMIT {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let version = Version {
+        bytes: bytes.len() as u64,
+        digest: Some(Digest::of(&bytes)),
+        ..name.version(Version::of(&meta))
+    };
+    Ok(Some(Blob::heap(bytes.into_boxed_slice(), version)))
+}
+
+/// The newest version's bytes; nothing where there is none or it says that there is nothing. Beside
+/// a writer, this is what was newest before or after, whole.
+///
+/// # Errors
+/// The system's.
+pub fn fetch(vault: &Path, item: &Item) -> io::Result<Option<Arc<Blob>>> {
+    let Some(dir) = open(vault, item)? else { return Ok(None) };
+    for _ in 0..LOOKS_MAX {
+        let newest = list(&dir)?.pop();
+        let Some(newest) = newest.filter(|newest| !newest.gone) else { return Ok(None) };
+        if let Some(blob) = read(&dir, newest)? {
+            return Ok(Some(Arc::new(blob)));
+        }
+    }
+    // Versions come and go faster than they can be read.
+    Err(io::ErrorKind::ResourceBusy.into())
+}
+
+/// Whether there is something to be fetched.
+///
+/// # Errors
+/// The system's.
+pub fn is_there(vault: &Path, item: &Item) -> io::Result<bool> {
+    let Some(dir) = open(vault, item)? else { return Ok(false) };
+    Ok(list(&dir)?.pop().is_some_and(|newest| !newest.gone))
+}
+
+fn open_file(dir: &Dir, name: VersionName) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    cap_std::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK | libc::O_NOCTTY);
+    dir.open_with(name.to_string(), &options).map(cap_std::fs::File::into_std)
+}
+
+/// Nothing, where what was looked for is not there.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(found) => Ok(Some(found)),
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(why) => Err(why),
+    }
+}

@@ -1,0 +1,173 @@
+//! What each kind of set tells about itself by SNMP: which object holds what, as rows.
+//!
+//! Knows names of objects; what was answered it never sees. All are scalars that are read alone.
+//! From Avaya's MIBs of the 4600 and 9600; what no MIB says is marked, and asked for because an
+//! object that is not there costs nothing.
+
+/// The name of an object.
+pub type ObjectId = &'static [u32];
+
+/// What an object says of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Field {
+    /// The extension that is logged in.
+    Extension,
+    /// The model, up to 8 characters on Avaya's sets.
+    Model,
+    /// The firmware that runs.
+    Firmware,
+    /// The MAC address: six octets, or text.
+    Mac,
+    /// The serial number.
+    Serial,
+}
+
+/// One kind of sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Set {
+    /// What people call them.
+    pub name: &'static str,
+    /// Beneath which names the set's own `sysObjectID` lies.
+    pub kinds: &'static [ObjectId],
+    /// What it tells; where a field has several objects, the first that holds something counts.
+    pub objects: &'static [(Field, ObjectId)],
+}
+
+/// `sysObjectID.0` (RFC 3418): which kind of set it is.
+pub const KIND: ObjectId = &[1, 3, 6, 1, 2, 1, 1, 2, 0];
+
+/// An object of Avaya's sets.
+macro_rules! avaya {
+    ($($part:literal),+) => { &[1, 3, 6, 1, 4, 1, 6889, 2, 69, $($part,)+ 0] };
+}
+
+/// Beneath which a kind of Avaya's sets lies.
+macro_rules! kind {
+    ($set:literal) => {
+        &[&[1, 3, 6, 1, 4, 1, 6889, 1, 69, $set]]
+    };
+}
+
+/// An object of Yealink's sets.
+macro_rules! yealink {
+    ($part:literal) => {
+        &[1, 3, 6, 1, 2, 1, 37459, 2, 1, $part, 0]
+    };
+}
+
+use Field::{Extension, Firmware, Mac, Model, Serial};
+
+/// Every kind that is known. The last part of a kind, one for each model, is in no MIB; the model
+/// is read instead.
+pub static SETS: &[Set] = &[
+    Set {
+        name: "4600",
+        kinds: kind!(1),
+        objects: &[
+            (Extension, avaya!(1, 4, 9)),
+            (Model, avaya!(1, 1, 2)),
+            (Firmware, avaya!(1, 3, 2)),
+            (Mac, avaya!(1, 1, 9)),
+            (Serial, avaya!(1, 1, 6)),
+        ],
+    },
+    Set {
+        name: "9600 H.323",
+        kinds: kind!(2),
+        objects: &[
+            (Extension, avaya!(2, 6, 3)),
+            (Model, avaya!(2, 1, 43)),
+            (Firmware, avaya!(2, 1, 4)),
+            (Mac, avaya!(2, 1, 42)),
+            (Serial, avaya!(2, 1, 46)),
+        ],
+    },
+    Set {
+        name: "1600",
+        kinds: kind!(3),
+        objects: &[
+            (Extension, avaya!(3, 6, 3)),
+            (Model, avaya!(3, 1, 43)),
+            // The layout is that of the 9600; others have read the firmware at 58.
+            (Firmware, avaya!(3, 1, 4)),
+            (Firmware, avaya!(3, 1, 58)),
+            (Mac, avaya!(3, 1, 42)),
+            (Serial, avaya!(3, 1, 46)),
+        ],
+    },
+    Set {
+        name: "96x1 H.323",
+        kinds: kind!(5),
+        objects: &[
+            // All but the serial number by the layout of the 9600.
+            (Extension, avaya!(5, 6, 3)),
+            (Model, avaya!(5, 1, 43)),
+            (Firmware, avaya!(5, 1, 4)),
+            (Mac, avaya!(5, 1, 42)),
+            (Serial, avaya!(5, 1, 79)),
+        ],
+    },
+    Set {
+        name: "96x1 SIP or J100",
+        kinds: kind!(6),
+        objects: &[
+            // The account, else the user that logged in.
+            (Extension, avaya!(6, 7, 26)),
+            (Extension, avaya!(6, 7, 27)),
+            (Model, avaya!(6, 1, 52)),
+            (Firmware, avaya!(6, 1, 4)),
+            (Serial, avaya!(6, 1, 57)),
+        ],
+    },
+    Set {
+        name: "Yealink",
+        kinds: &[],
+        objects: &[(Firmware, yealink!(5)), (Model, yealink!(7)), (Mac, yealink!(8))],
+    },
+];
+
+/// Every object that any set tells, with its place in [`SETS`], in the order of the rows.
+pub fn objects() -> impl Iterator<Item = (usize, Field, ObjectId)> {
+    let of = |(place, set): (usize, &'static Set)| {
+        set.objects.iter().map(move |(field, object)| (place, *field, *object))
+    };
+    SETS.iter().enumerate().flat_map(of)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wire::snmp::{Community, Version, write_get};
+
+    #[test]
+    fn no_object_and_no_kind_is_said_twice() {
+        let all: Vec<ObjectId> = objects().map(|(_, _, object)| object).collect();
+        for (place, object) in all.iter().enumerate() {
+            assert!(!all[..place].contains(object), "{object:?}");
+        }
+        let kinds: Vec<&ObjectId> = SETS.iter().flat_map(|set| set.kinds).collect();
+        assert!(kinds.iter().all(|kind| kinds.iter().filter(|k| k.starts_with(kind)).count() == 1));
+    }
+
+    #[test]
+    fn every_avaya_set_tells_its_extension_and_model_beneath_its_own_number() {
+        for set in SETS.iter().filter(|set| !set.kinds.is_empty()) {
+            for field in [Extension, Model, Firmware, Serial] {
+                assert!(set.objects.iter().any(|(of, _)| *of == field), "{} {field:?}", set.name);
+            }
+            let number = set.kinds[0].last();
+            assert!(set.objects.iter().all(|(_, object)| object.get(9) == number), "{}", set.name);
+        }
+    }
+
+    #[test]
+    fn one_question_for_all_objects_fits_any_datagram_that_is_not_cut() {
+        let all: Vec<&[u32]> =
+            std::iter::once(KIND).chain(objects().map(|(_, _, object)| object)).collect();
+        let mut out = Vec::new();
+        let longest = Community::new(&"c".repeat(64)).unwrap();
+        write_get(Version::V2c, &longest, i32::MAX, &all, &mut out).unwrap();
+        // The least that IPv6 carries in one piece, and room for what the answer adds.
+        assert!(out.len() + 300 <= 1_280 - 48, "{}", out.len());
+    }
+}

@@ -1,7 +1,0 @@
-//! Bytes to values and back: borrows, keeps no state, does no I/O, cannot panic.
-
-pub mod ftp;
-pub mod http;
-pub mod name;
-pub mod snmp;
-pub mod tftp;

@@ -1,0 +1,8 @@
+//! Bytes to values and back: borrows, keeps no state, does no I/O, cannot panic.
+
+pub mod ftp;
+pub mod http;
+pub mod name;
+pub mod snmp;
+pub mod tftp;
+pub mod time;

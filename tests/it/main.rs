@@ -6,6 +6,7 @@ mod commands;
 mod content;
 mod corpora;
 mod crash;
+mod docs;
 mod files;
 mod ftp;
 mod http;

@@ -353,10 +353,13 @@ fn names_say_what_a_thing_is() {
 fn the_top_level_holds_what_it_should() {
     let expected = [
         "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
         "Cargo.lock",
         "Cargo.toml",
         "LICENSE",
         "README.md",
+        "SECURITY.md",
         "benches",
         "clippy.toml",
         "config",

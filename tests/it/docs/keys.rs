@@ -166,7 +166,8 @@ fn kind(mend: &str) -> String {
         ("true or false", "`true`, `false`"),
         ("a path", "path"),
         ("text", "text"),
-        ("address and port", "address and port"),
+        ("a name such as", "name, or `false`"),
+        ("address and port", "address with port"),
         ("a network, an address or a range", "network, address or range"),
         ("a network", "network"),
         ("the IPv4 address", "IPv4 address"),
@@ -187,6 +188,27 @@ fn quoted(word: &str) -> String {
         Some((word, rest)) => format!("`\"{word}\"`{rest}"),
         None => bare.to_owned(),
     }
+}
+
+/// What a list holds.
+fn list(element: &str) -> String {
+    let plurals = [
+        ("path", "paths"),
+        ("text", "texts"),
+        ("network", "networks"),
+        ("address with port", "addresses with ports"),
+        ("network, address or range", "networks, addresses and ranges"),
+    ];
+    let known = plurals.iter().find(|(one, _)| *one == element);
+    format!("list of {}", known.map_or(element, |(_, several)| several))
+}
+
+/// A number of bytes as one would write it.
+fn size(text: &str) -> String {
+    let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let Ok(bytes) = text.parse::<u64>() else { return text.to_owned() };
+    let unit = units.iter().find(|(_, bits)| bytes > 0 && bytes % (1_u64 << bits) == 0);
+    unit.map_or(text.to_owned(), |(unit, bits)| format!("{}{unit}", bytes >> bits))
 }
 
 /// What is told of a key, if it speaks of its value.
@@ -219,7 +241,7 @@ fn page() -> String {
         let title = if section.head.is_empty() { "Above all sections" } else { &section.head };
         let _ = write!(page, "\n## {title}\n\n");
         if !section.intro.is_empty() {
-            let _ = write!(page, "{}\n\n", section.intro);
+            let _ = write!(page, "{}\n\n", section.intro.replace('<', "&lt;"));
         }
         page += "| key | default | value | what it is for |\n|---|---|---|---|\n";
         for (place, key) in section.keys.iter().enumerate() {
@@ -227,13 +249,19 @@ fn page() -> String {
             let said = mend(&about(&types, place));
             let said = said.unwrap_or_else(|| panic!("{} {}", section.head, key.name));
             let mut value = match said.starts_with("a list") {
-                true => {
-                    let element = mend(&about(&elements, place)).unwrap();
-                    format!("list of {}", kind(&element))
-                }
+                true => list(&kind(&mend(&about(&elements, place)).unwrap())),
                 false => kind(&said),
             };
+            let numbers = about(&huge, place).into_iter().find_map(|t| t.split("; write ").nth(1));
+            if let Some(numbers) = numbers.filter(|mend| mend.starts_with(char::is_numeric)) {
+                value = numbers.to_owned();
+            }
             if let Some(range) = range(place) {
+                let words = range.split(' ').map(|word| match value.starts_with("size") {
+                    true => size(word),
+                    false => word.to_owned(),
+                });
+                let range = words.collect::<Vec<_>>().join(" ");
                 let _ = write!(value, ", {range}");
             }
             let (default, comment) = default_of(section, key);
@@ -261,7 +289,8 @@ fn default_of(section: &Section, key: &Key) -> (String, String) {
         }
     }
     let own = || if section.is_example { "-".into() } else { format!("`{}`", key.value) };
-    (default.unwrap_or_else(own), rest.join(" ").replace('|', "\\|"))
+    let comment = rest.join(" ").replace('|', "\\|").replace('<', "&lt;");
+    (default.unwrap_or_else(own), comment)
 }
 
 #[test]

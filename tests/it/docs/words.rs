@@ -113,12 +113,16 @@ fn every_command_and_option_of_every_page_exists() {
                 if let Some(option) = word.strip_prefix("--") {
                     let option = option.split('=').next().unwrap();
                     let is_known = help(&mut known, &path).contains(&format!("--{option}"));
+                    is_command = false;
                     if !is_known {
                         broken.push(format!("{}: ringpost {command}: --{option}", page.path));
                     }
                 } else if is_command && lists(help(&mut known, &path), word) {
                     path = format!("{path} {word}").trim_start().to_owned();
-                } else if path.is_empty() && word.starts_with(|c: char| c.is_ascii_lowercase()) {
+                } else if is_command
+                    && path.is_empty()
+                    && word.starts_with(|c: char| c.is_ascii_lowercase())
+                {
                     broken.push(format!("{}: ringpost {command}: {word}", page.path));
                     is_command = false;
                 } else {

@@ -15,12 +15,12 @@ const PAGE: &str = "docs/configuration-keys.md";
 const HEAD: &str = "\
 # Every key
 
-Made from the program by `tests/it/docs/keys.rs`; do not edit it by hand. How a configuration is written
-and checked is told in [the configuration](configuration.md).
+Made from the program by `tests/it/docs/keys.rs`; do not edit it by hand. How a configuration is
+written and checked is on a page of its own: [configuration](configuration.md).
 
-Times carry their unit: `\"250ms\"`, `\"60s\"`, `\"2m\"`, `\"1h\"`, `\"90d\"`, `\"2y\"`. Sizes do as well (`\"64KiB\"`,
-`\"4MB\"`), or are plain bytes. Relative paths are below `data_dir`. In sections that begin with `[[`, of which
-a file may have several, `-` means that there is no default.
+Times carry their unit: `\"250ms\"`, `\"60s\"`, `\"2m\"`, `\"1h\"`, `\"90d\"`, `\"2y\"`. Sizes do as well
+(`\"64KiB\"`, `\"4MB\"`), or are plain bytes. Relative paths are below `data_dir`. In sections that
+begin with `[[`, of which a file may have several, `-` means that there is no default.
 ";
 /// No key takes a date, so that each says what it takes.
 const NO_VALUE: &str = "1979-05-27";
@@ -308,7 +308,8 @@ fn the_page_of_all_keys_is_what_the_program_says() {
 #[test]
 fn a_section_of_the_template_has_its_keys_with_defaults_and_comments() {
     let text = "# Of the file.\n\na = 1 # first\n#          # goes on\n\n# Of the row.\n# [[row]]\n\
-                # b = 2          # default: 3. Of b\n\n[c]     # of c\nd = \"x\"\n          # of d\n";
+                # b = 2          # default: 3. Of b\n\n[c]     # of c\nd = \"x\"\n\
+                \x20         # of d\n";
     let sections = sections(text);
     let heads: Vec<_> = sections.iter().map(|s| (&*s.head, &*s.intro, s.is_example)).collect();
     assert_eq!(heads, [("", "", false), ("[[row]]", "Of the row.", true), ("[c]", "Of c.", false)]);

@@ -178,7 +178,7 @@ fn every_line_of_the_log_that_the_page_of_symptoms_quotes_is_one_of_the_program(
 
 #[test]
 fn links_anchors_metrics_and_commands_are_found_in_text() {
-    let text = "# A `title`: of two\n\nSee [x](docs/a.md#b), [y](https://a.b/c) and ringpost_ok_total.\n\
+    let text = "# A `title`: of two\n\nSee [x](docs/a.md#b), [y](https://b/c), ringpost_ok_total.\n\
                 `ringpost_` is none. `sudo -u ringpost ringpost vault list` is one.\n";
     assert_eq!(links(text), ["docs/a.md#b"]);
     assert_eq!(anchors(text).into_iter().collect::<Vec<_>>(), ["a-title-of-two"]);

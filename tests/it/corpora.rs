@@ -8,7 +8,7 @@ type Check = fn(&[u8]);
 /// Each target of `fuzz/` with its check.
 const TARGETS: &[(&str, Check)] = &[
     ("allow_list", engine::admission::access::check),
-    ("configuration", ringpost::control::config::check),
+    ("configuration", ringpost::config::check),
     ("file_name", wire::name::check),
     ("ftp_address", wire::ftp::address::check),
     ("ftp_command", wire::ftp::line::check),

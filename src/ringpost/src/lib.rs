@@ -1,8 +1,14 @@
 //! Ringpost: the file server that brings every IP phone back.
 //!
 //! A request travels `net`, [`wire`], [`engine`], `net`; what must wait for a disk is asked of
-//! [`store`]; `control` hands snapshots to the data path and never runs in it. ARCHITECTURE.md has
+//! [`store`]; [`daemon`] hands snapshots to the data path and never runs in it. ARCHITECTURE.md has
 //! the map and the reasons.
 
-pub mod control;
+pub mod admin;
+pub mod certificates;
+pub mod cli;
+pub mod config;
+pub mod daemon;
 pub mod net;
+pub mod observe;
+pub mod sys;

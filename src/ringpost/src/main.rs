@@ -6,13 +6,13 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use engine::session::Protocol;
-use ringpost::control::certificate_command::{self, Deed};
-use ringpost::control::command::{self, CheckForm};
-use ringpost::control::explain::Question;
-use ringpost::control::passwd_command::{self, Account, AccountChange, AccountKind};
-use ringpost::control::snmp_command::{self, Phone};
-use ringpost::control::vault_command::{self, VaultCommand};
-use ringpost::control::workers::Workers;
+use ringpost::cli::certificate_command::{self, Deed};
+use ringpost::cli::command::{self, CheckForm};
+use ringpost::cli::passwd_command::{self, Account, AccountChange, AccountKind};
+use ringpost::cli::snmp_command::{self, Phone};
+use ringpost::cli::vault_command::{self, VaultCommand};
+use ringpost::daemon::workers::Workers;
+use ringpost::observe::explain::Question;
 
 /// The file server that brings every IP telephone back.
 #[derive(Debug, Parser)]

@@ -1,0 +1,159 @@
+//! `control.sock` in `data_dir`: how commands reach the running server.
+//!
+//! A Unix socket for the server's own user (and root) alone. It is made by that user, so that
+//! nobody else's file is ever touched, and one that a server has left behind is replaced only when
+//! nobody answers there. A request is one line of JSON, and so is each part of the answer.
+
+pub mod client;
+pub mod protocol;
+pub(crate) mod server;
+#[cfg(test)]
+mod tests;
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Its name in the data directory.
+pub const NAME: &str = "control.sock";
+/// Longest path of a Unix socket in bytes, without the NUL that ends it.
+const PATH_BYTES_MAX: usize = 107;
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 16;
+/// For the server's user alone.
+const MODE: u32 = 0o600;
+
+/// Where the socket of a data directory lies.
+#[must_use]
+pub fn path(data_dir: &Path) -> PathBuf {
+    data_dir.join(NAME)
+}
+
+/// The socket, until it is dropped: then its name goes, too.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: Option<UnixListener>,
+    path: PathBuf,
+    /// Device and inode, so that a successor's socket is left alone.
+    identity: Option<(u64, u64)>,
+}
+
+impl ControlSocket {
+    /// Makes the socket of a data directory.
+    ///
+    /// # Errors
+    /// Why not, and what to do.
+    pub fn bind(data_dir: &Path) -> Result<Self, String> {
+        let path = path(data_dir);
+        check_length(&path)?;
+        remove_stale(&path)?;
+        let listener = listen(&path).map_err(|fault| {
+            let mut told = format!(
+                "cannot make {} ({fault}), so `ringpost status`, `reload`, `drain` and `explain` \
+                 cannot ask this server",
+                path.display()
+            );
+            if fault.kind() == io::ErrorKind::PermissionDenied {
+                told += "; give the directory to the user that Ringpost runs as: chown USER ";
+                told += &data_dir.display().to_string();
+            }
+            told
+        })?;
+        let identity = fs::symlink_metadata(&path).ok().map(|found| (found.dev(), found.ino()));
+        Ok(ControlSocket { listener: Some(listener), path, identity })
+    }
+
+    /// What accepts connections; once.
+    pub(crate) fn listener(&mut self) -> Option<UnixListener> {
+        self.listener.take()
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let found = fs::symlink_metadata(&self.path).ok();
+        let found = found.map(|found| (found.dev(), found.ino()));
+        if found.is_some() && found == self.identity {
+            // One that stays behind is replaced by the next server.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Refuses a path that no socket can have.
+fn check_length(path: &Path) -> Result<(), String> {
+    let bytes = path.as_os_str().as_bytes().len();
+    if bytes <= PATH_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "{} has {bytes} bytes, and the path of a socket may have {PATH_BYTES_MAX}, so commands \
+         cannot ask this server; name a shorter `data_dir`, such as a symbolic link to it",
+        path.display()
+    ))
+}
+
+/// Takes away a socket that nobody listens on any more, and nothing else.
+fn remove_stale(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(_) => return Ok(()),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(format!(
+                "{shown} is no socket, so commands cannot ask this server; move it away"
+            ));
+        }
+        Ok(_) => {}
+    }
+    match connect(path) {
+        Err(fault) if fault.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
+            .map_err(|fault| {
+                format!(
+                    "{shown} was left behind by another server and cannot be removed ({fault}), \
+                     so commands cannot ask this one; remove it"
+                )
+            }),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
+        Ok(_) | Err(_) => Err(format!(
+            "another server answers at {shown}, so commands cannot ask this one; give each server \
+             a `data_dir` of its own"
+        )),
+    }
+}
+
+/// Connects without ever waiting.
+fn connect(path: &Path) -> io::Result<UnixStream> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    socket.set_nonblocking(false)?;
+    Ok(OwnedFd::from(socket).into())
+}
+
+/// Binds and listens, with the mode that the file is to have from its first moment on.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Linux gives the file the mode of the socket, so nobody can slip in before a chmod.
+    let socket = File::from(OwnedFd::from(socket));
+    socket.set_permissions(Permissions::from_mode(MODE))?;
+    let socket = Socket::from(OwnedFd::from(socket));
+    socket.bind(&SockAddr::unix(path)?)?;
+    if fs::symlink_metadata(path)?.permissions().mode() & 0o777 != MODE {
+        fs::set_permissions(path, Permissions::from_mode(MODE))?;
+    }
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(OwnedFd::from(socket).into())
+}

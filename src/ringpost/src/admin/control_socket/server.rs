@@ -1,0 +1,160 @@
+//! The server's end of `control.sock`, in the control thread.
+//!
+//! Never waits for whoever asks beyond a few seconds, and never for a disk: what may wait for one
+//! is done by another thread.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::protocol::{Answer, REQUEST_BYTES_MAX, Reply, Request};
+use crate::observe::explain::{self, Question};
+use crate::observe::state::{Board, Reloaded};
+use engine::session::Protocol;
+
+/// Commands answered at once; one more waits in the system's queue.
+const COMMANDS_MAX: usize = 16;
+/// How long a request may take to come, and its answer to be taken.
+const LINE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long answers under way have when the server stops.
+const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long the system's refusal to accept is waited out.
+const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// What only the daemon's own thread can do.
+#[derive(Debug)]
+pub enum Order {
+    /// Read the configuration again, and say what came of it.
+    Reload(oneshot::Sender<Reloaded>),
+    /// Begin nothing new, let what runs end, say how many transfers were cut off, and go.
+    Drain(oneshot::Sender<u64>),
+}
+
+/// What commands are answered from.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    board: Arc<Board>,
+    orders: Sender<Order>,
+    places: Arc<Semaphore>,
+}
+
+impl Commands {
+    /// Answers from a board; what only the daemon can do goes to `orders`.
+    #[must_use]
+    pub fn new(board: Arc<Board>, orders: Sender<Order>) -> Self {
+        Commands { board, orders, places: Arc::new(Semaphore::new(COMMANDS_MAX)) }
+    }
+
+    /// Accepts commands until it is dropped.
+    pub(crate) async fn serve(self, listener: UnixListener) {
+        loop {
+            // Nobody closes the semaphore, so there always comes a place.
+            let Ok(place) = self.places.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let commands = self.clone();
+                    tokio::spawn(async move {
+                        // Whoever goes before the answer has no use for it.
+                        let _ = commands.answer(stream).await;
+                        drop(place);
+                    });
+                }
+                Err(_) => tokio::time::sleep(ACCEPT_RETRY_AFTER).await,
+            }
+        }
+    }
+
+    /// Lets answers under way end, for a moment.
+    pub(crate) async fn finish(&self) {
+        let all = u32::try_from(COMMANDS_MAX).unwrap_or(u32::MAX);
+        let _ = timeout(FAREWELL_WAIT_MAX, self.places.acquire_many(all)).await;
+    }
+
+    async fn answer(&self, stream: UnixStream) -> io::Result<()> {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        let mut limited = (&mut stream).take(REQUEST_BYTES_MAX);
+        timeout(LINE_WAIT_MAX, limited.read_until(b'\n', &mut line)).await??;
+        let answer = if line.ends_with(b"\n") {
+            match serde_json::from_slice(&line) {
+                Ok(request) => self.execute(request, &mut stream).await?,
+                Err(fault) => unknown(&fault.to_string()),
+            }
+        } else {
+            unknown("a request is one line")
+        };
+        self.say(&mut stream, answer).await
+    }
+
+    async fn execute(
+        &self,
+        request: Request,
+        stream: &mut BufReader<UnixStream>,
+    ) -> io::Result<Answer> {
+        match request {
+            Request::Status => Ok(Answer::Status(Box::new(self.board.status()))),
+            Request::Reload => {
+                let (sender, receiver) = oneshot::channel();
+                let sent = self.orders.send(Order::Reload(sender)).is_ok();
+                let reloaded = if sent { receiver.await.ok() } else { None };
+                Ok(reloaded.map_or_else(stopping, Answer::Reloaded))
+            }
+            Request::Drain => {
+                let within_s = self.board.settings.load().drain.as_secs();
+                let (sender, receiver) = oneshot::channel();
+                if self.orders.send(Order::Drain(sender)).is_err() {
+                    return Ok(stopping());
+                }
+                let text =
+                    format!("draining: nothing new begins, and what runs has {within_s} s to end");
+                self.say(stream, Answer::Progress { text, within_s }).await?;
+                let cut_off = receiver.await.ok();
+                Ok(cut_off.map_or_else(stopping, |cut_off| Answer::Drained { cut_off }))
+            }
+            Request::Explain { name, from, protocol, listener } => {
+                let protocol = match protocol.as_deref().map(protocol_named) {
+                    Some(None) => return Ok(unknown("the protocol has no such name")),
+                    Some(known) => known,
+                    None => None,
+                };
+                let board = self.board.clone();
+                let explained = spawn_blocking(move || {
+                    let question = Question { asked: &name, client: from, protocol, listener };
+                    let catalog = board.snapshot.load().catalog.clone();
+                    explain::explain(&question, &board.settings.load(), &catalog)
+                });
+                let explained = explained.await.map_err(io::Error::other)?;
+                Ok(Answer::Explained(explained))
+            }
+        }
+    }
+
+    async fn say(&self, stream: &mut BufReader<UnixStream>, answer: Answer) -> io::Result<()> {
+        let config: PathBuf = self.board.settings.load().file.clone();
+        let mut line = serde_json::to_vec(&Reply { pid: std::process::id(), config, answer })?;
+        line.push(b'\n');
+        timeout(LINE_WAIT_MAX, stream.write_all(&line)).await?
+    }
+}
+
+fn protocol_named(word: &str) -> Option<Protocol> {
+    let known = [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp];
+    known.into_iter().find(|protocol| protocol.name() == word)
+}
+
+fn stopping() -> Answer {
+    Answer::Refused { text: "the server is stopping; start it again first".into() }
+}
+
+fn unknown(why: &str) -> Answer {
+    let version = env!("CARGO_PKG_VERSION");
+    Answer::Refused { text: format!("no command of Ringpost {version}: {why}") }
+}

@@ -1,0 +1,6 @@
+//! The doors for administrators: the control socket and the pages.
+//!
+//! Runs in a thread of its own; a slow page never holds up a phone.
+
+pub mod control_socket;
+pub mod web;

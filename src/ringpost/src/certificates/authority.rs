@@ -1,0 +1,216 @@
+//! The server's own CA: made once, kept for long, and what it issues.
+//!
+//! Its key is RSA 2048 and signs with SHA-256: that is what every phone can verify that takes
+//! certificates at all, the 96xx among them. Certificates for P-256 keys are signed by it too, so
+//! phones need one CA, whichever they are shown.
+
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequest, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    PKCS_RSA_SHA256, PublicKeyData as _, RsaKeySize, SanType,
+};
+use time::OffsetDateTime;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::files::{self, Eyes, Put};
+use super::names::Names;
+use super::pair;
+
+/// A phone keeps its CA for life, and giving it another means a visit.
+const CA_DAYS: i64 = 20 * 365;
+/// Clients of one maker of mobile phones refuse more than 825 days, counted from the first.
+const SERVER_DAYS: i64 = 820;
+/// A phone that has just lost its power may not know the time yet, or lag behind.
+const BACKDATED_DAYS: i64 = 60;
+const DAY_S: i64 = 86_400;
+/// Longest common name (RFC 5280, appendix A.1).
+const COMMON_NAME_MAX: usize = 64;
+
+/// What kind of key to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// RSA of 2048 bits, for old phones.
+    Rsa,
+    /// The curve P-256, for new ones.
+    P256,
+}
+
+/// The CA, able to sign.
+pub(crate) struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// Where the CA's certificate lies.
+pub(crate) fn certificate_in(dir: &Path) -> PathBuf {
+    dir.join("ca.pem")
+}
+
+/// Where its key lies.
+pub(crate) fn key_in(dir: &Path) -> PathBuf {
+    dir.join("ca.key")
+}
+
+impl Authority {
+    /// Reads the CA; none where there is no certificate.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what to do.
+    pub(crate) fn read(dir: &Path) -> Result<Option<Authority>, String> {
+        let (certificate, key) = (certificate_in(dir), key_in(dir));
+        if !certificate.exists() {
+            return Ok(None);
+        }
+        let (shown, shown_key) = (certificate.display(), key.display());
+        let chain = pair::chain(&files::read(&certificate)?);
+        let mut chain = chain.map_err(|why| format!("{shown} {why}"))?.into_iter();
+        let der = chain.next().ok_or_else(|| format!("{shown} has no certificate"))?;
+        if !pair::is_authority(&der) {
+            return Err(format!(
+                "{shown} is not a CA's certificate, so nothing can be issued by it; move it and \
+                 {shown_key} away and the server makes a CA of its own, or put a CA's there"
+            ));
+        }
+        let key = read_key(&key)?;
+        let is_its = X509Certificate::from_der(&der).is_ok_and(|(_, certificate)| {
+            certificate.public_key().raw == key.subject_public_key_info()
+        });
+        if !is_its {
+            return Err(format!(
+                "{shown_key} is not the key of {shown}; put the two that belong together there"
+            ));
+        }
+        let issuer = Issuer::from_ca_cert_der(&der, key)
+            .map_err(|why| format!("{shown} cannot be used as a CA: {why}"))?;
+        Ok(Some(Authority { issuer }))
+    }
+
+    /// Reads the CA, or makes it durably where there is none.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what to do.
+    pub(crate) fn read_or_make(
+        dir: &Path,
+        host: &str,
+        now_unix_s: i64,
+    ) -> Result<Authority, String> {
+        if let Some(authority) = Authority::read(dir)? {
+            return Ok(authority);
+        }
+        let unmade = |why| format!("cannot make a CA: {why}");
+        let path = key_in(dir);
+        // A key alone is what a crash leaves here, or the administrator's: it is used, never lost.
+        let key = match path.exists() {
+            true => read_key(&path)?,
+            false => {
+                let key = new_key(Kind::Rsa).map_err(unmade)?;
+                let pem = key.serialize_pem();
+                files::put(&[Put { path: &path, bytes: pem.as_bytes(), eyes: Eyes::Owner }])?;
+                key
+            }
+        };
+        let pem = self_signed(&key, host, now_unix_s).map_err(unmade)?;
+        let path = certificate_in(dir);
+        files::put(&[Put { path: &path, bytes: pem.as_bytes(), eyes: Eyes::Everybody }])?;
+        let made = Authority::read(dir)?;
+        made.ok_or_else(|| format!("the CA just made in {} is gone again", dir.display()))
+    }
+
+    /// Makes a key and a certificate for it, both PEM.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub(crate) fn issue(
+        &self,
+        kind: Kind,
+        names: &Names,
+        now_unix_s: i64,
+    ) -> Result<(String, String), String> {
+        let issue = || -> Result<(String, String), rcgen::Error> {
+            let key = new_key(kind)?;
+            let mut params = server_params(kind, names)?;
+            (params.not_before, params.not_after) = dates(SERVER_DAYS, now_unix_s);
+            params.use_authority_key_identifier_extension = true;
+            Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
+        };
+        issue().map_err(|why| format!("cannot make a certificate: {why}"))
+    }
+}
+
+/// Makes a key and a request for a certificate of another CA, both PEM.
+///
+/// # Errors
+/// When the system gives no random bytes.
+pub(crate) fn request(names: &Names) -> Result<(String, String), String> {
+    let make = || -> Result<(CertificateSigningRequest, KeyPair), rcgen::Error> {
+        let key = new_key(Kind::Rsa)?;
+        Ok((server_params(Kind::Rsa, names)?.serialize_request(&key)?, key))
+    };
+    let made = make().and_then(|(request, key)| Ok((request.pem()?, key.serialize_pem())));
+    made.map_err(|why| format!("cannot make a request: {why}"))
+}
+
+fn read_key(path: &Path) -> Result<KeyPair, String> {
+    let pem = String::from_utf8(files::read(path)?).unwrap_or_default();
+    KeyPair::from_pem(&pem).map_err(|_| {
+        format!(
+            "{} has no private key in it that can be used without a password; put the CA's key \
+             there in PEM form, or move it away",
+            path.display()
+        )
+    })
+}
+
+fn self_signed(key: &KeyPair, host: &str, now_unix_s: i64) -> Result<String, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    // No two CAs have the same name: phones look for the issuer by its name, and one that still
+    // trusts an older CA must see that this is another.
+    let mark: String =
+        params.key_identifier(key).iter().take(4).map(|b| format!("{b:02x}")).collect();
+    let name = common_name(&format!("Ringpost CA {mark} of "), host);
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.distinguished_name.push(DnType::OrganizationName, "Ringpost");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = dates(CA_DAYS, now_unix_s);
+    Ok(params.self_signed(key)?.pem())
+}
+
+fn new_key(kind: Kind) -> Result<KeyPair, rcgen::Error> {
+    match kind {
+        Kind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+        Kind::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+    }
+}
+
+fn server_params(kind: Kind, names: &Names) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name("", names.host()));
+    for name in &names.dns {
+        params.subject_alt_names.push(SanType::DnsName(name.as_str().try_into()?));
+    }
+    let addresses = names.addresses.iter().map(|address| SanType::IpAddress(*address));
+    params.subject_alt_names.extend(addresses);
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    if kind == Kind::Rsa {
+        // Old phones exchange keys by RSA itself.
+        params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
+    }
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    params.is_ca = IsCa::ExplicitNoCa;
+    Ok(params)
+}
+
+fn common_name(before: &str, host: &str) -> String {
+    format!("{before}{host}").chars().take(COMMON_NAME_MAX).collect()
+}
+
+/// From when to when something holds that is made now for so many days.
+fn dates(days: i64, now_unix_s: i64) -> (OffsetDateTime, OffsetDateTime) {
+    let at = |s| OffsetDateTime::from_unix_timestamp(s).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let from = now_unix_s - BACKDATED_DAYS * DAY_S;
+    (at(from), at(from + days * DAY_S))
+}

@@ -1,0 +1,167 @@
+//! What can be said of certificates before anything is served, for `ringpost check`.
+//!
+//! Reads; makes, renews and takes up nothing.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::row::{Row, second};
+use super::{expiry, located};
+use crate::config::Settings;
+
+/// Judges the files of every `[[https]]` and of `[ftp]`: what is worth a look.
+///
+/// # Errors
+/// Every mistake that `ringpost serve` would stop at, each with the configuration's line and what
+/// to do.
+pub fn judge(settings: &Settings, now_unix_s: i64) -> Result<Vec<String>, String> {
+    let (mut warnings, mut troubles) = (Vec::new(), Vec::new());
+    for settings_row in &settings.secured {
+        let mut row = Row::new(settings_row.clone());
+        let located = |what: &str| located(&settings.file, settings_row.line, what);
+        if row.is_to_be_made() {
+            troubles.extend(row.read_phones().err().as_deref().map(located));
+            continue;
+        }
+        let keys = [settings_row.key.clone(), second(settings_row).1];
+        match row.read(None) {
+            Ok(()) => {
+                let shown = settings_row.certificate.display();
+                warnings.extend(expiry(&shown, row.days_left(now_unix_s)));
+                warnings.extend(row.fault.as_deref().map(located));
+            }
+            Err(_) if keys.iter().any(|key| is_hidden(key)) => warnings.push(located(&format!(
+                "this user cannot read {}, so whether it can be served is not known; check as \
+                 root, or as the user that Ringpost runs as",
+                settings_row.key.display()
+            ))),
+            Err(why) if row.is_half_renewed(&settings.ca) => warnings.push(located(&format!(
+                "{why}; the next start makes both anew, and puts the key aside"
+            ))),
+            Err(why) => troubles.push(located(&why)),
+        }
+    }
+    if troubles.is_empty() { Ok(warnings) } else { Err(troubles.join("\n")) }
+}
+
+fn is_hidden(path: &Path) -> bool {
+    File::open(path).is_err_and(|fault| fault.kind() == io::ErrorKind::PermissionDenied)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::process::Command;
+
+    use super::*;
+    use crate::certificates::Certificates;
+    use crate::config::{ClientAuth, parse_for_tests};
+
+    const NOW: i64 = 1_800_000_000;
+    const DAY_S: i64 = 86_400;
+
+    fn settings(dir: &Path) -> Settings {
+        let mut settings =
+            parse_for_tests("[[https]]\nlisten = [\"127.0.0.1:411\"]\nroot = [\"https\"]\n");
+        settings.ca.dir = dir.to_owned();
+        settings.secured[0].certificate = dir.join("server.pem");
+        settings.secured[0].key = dir.join("server.key");
+        settings
+    }
+
+    #[test]
+    fn what_is_not_there_yet_is_no_mistake_and_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(judge(&settings(dir.path()), NOW), Ok(Vec::new()));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_phones_are_judged_by_is_read_though_the_certificate_is_still_to_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut settings = settings(dir.path());
+        let ca = dir.path().join("phones.pem");
+        fs::write(&ca, "no certificate").unwrap();
+        settings.secured[0].client_ca = Some(ca);
+        for (client_auth, is_bad) in
+            [(ClientAuth::Off, false), (ClientAuth::Optional, true), (ClientAuth::Required, true)]
+        {
+            settings.secured[0].client_auth = client_auth;
+            let told = judge(&settings, NOW).err().unwrap_or_default();
+            assert_eq!(told.contains(":1: `client_ca` "), is_bad, "{told}");
+            let begun = Certificates::read(&settings).and_then(|mut row| row.make(NOW));
+            assert_eq!(begun.is_err(), is_bad, "what check says is what serve does");
+        }
+    }
+
+    #[test]
+    fn what_a_start_would_stop_at_is_told_before_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        Certificates::read(&settings).unwrap().make(NOW).unwrap();
+        assert_eq!(judge(&settings, NOW), Ok(Vec::new()));
+        fs::write(&settings.secured[0].certificate, "nonsense").unwrap();
+        let told = judge(&settings, NOW).unwrap_err();
+        assert!(told.starts_with("/test/ringpost.toml:1: ") && told.contains("in PEM form"));
+    }
+
+    #[test]
+    fn a_certificate_of_version_1_is_as_good_as_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let [key, request, certificate] =
+            ["server.key", "a.csr", "server.pem"].map(|name| dir.path().join(name));
+        let openssl = |arguments: &str, places: &[&Path]| {
+            let places = places.iter().zip(["-out", "-in", "-signkey", "-keyout"]);
+            let places = places.filter(|(path, _)| !path.as_os_str().is_empty());
+            let mut command = Command::new("openssl");
+            command.args(arguments.split(' '));
+            for (path, option) in places {
+                command.arg(option).arg(path);
+            }
+            command.output()
+        };
+        let none = Path::new("");
+        let asks = "req -new -newkey rsa:2048 -nodes -subj /CN=old";
+        if openssl(asks, &[&request, none, none, &key]).is_err() {
+            // It is not installed, and nothing else here makes certificates of that version.
+            return;
+        }
+        openssl("x509 -req -days 9999", &[&certificate, &request, &key]).unwrap();
+        assert_eq!(judge(&settings, NOW), Ok(Vec::new()));
+        Certificates::read(&settings).unwrap().make(NOW).unwrap();
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_or_has_expired_is_worth_a_look() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let mut made = Certificates::read(&settings).unwrap();
+        made.make(NOW).unwrap();
+        let days = made.report(NOW)[0].days_left;
+        let told = |day: i64| judge(&settings, NOW + day * DAY_S).unwrap().join(" ");
+        assert_eq!(told(days - 31), "");
+        assert!(told(days - 3).contains("expires in 3 days"), "{}", told(days - 3));
+        assert!(told(days + 2).contains("has expired"), "{}", told(days + 2));
+    }
+
+    #[test]
+    fn a_key_that_belongs_to_no_certificate_of_the_own_ca_is_told_and_later_put_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = settings(dir.path());
+        let mut running = Certificates::read(&settings).unwrap();
+        running.make(NOW).unwrap();
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        fs::write(&settings.secured[0].key, &key).unwrap();
+        assert!(judge(&settings, NOW).unwrap()[0].contains("puts the key aside"));
+        // Somebody is about to bring the certificate, too.
+        running.take(&settings, NOW).unwrap();
+        assert_eq!(fs::read_to_string(&settings.secured[0].key).unwrap(), key);
+        assert!(running.report(NOW)[0].fault.is_some());
+        Certificates::read(&settings).unwrap().make(NOW).unwrap();
+        let aside = dir.path().join("server.key.aside");
+        assert_eq!(fs::read_to_string(aside).unwrap(), key);
+        assert_ne!(fs::read_to_string(&settings.secured[0].key).unwrap(), key);
+    }
+}

@@ -1,0 +1,210 @@
+//! Certificate and key files: read within bounds, and written so that a crash leaves the old or the
+//! new.
+//!
+//! What is private is for its owner's eyes from its first byte on. Nothing is changed in place.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use nix::unistd::geteuid;
+
+/// Largest file that is read, in bytes: a CRL of some ten thousand phones.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// What changes whenever a file does; nothing where there is none.
+pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
+
+/// Who may read a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Eyes {
+    /// Whoever can reach it.
+    Everybody,
+    /// The user that the server runs as.
+    Owner,
+}
+
+/// A file that is to be put into its place.
+#[derive(Debug)]
+pub(crate) struct Put<'a> {
+    /// Its place.
+    pub(crate) path: &'a Path,
+    /// What is in it.
+    pub(crate) bytes: &'a [u8],
+    /// Who may read it.
+    pub(crate) eyes: Eyes,
+}
+
+/// The stamp of a file now.
+pub(super) fn stamp(path: &Path) -> Stamp {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len(), meta.ino()))
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+/// A sentence with its name and what to do.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let read = opened.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(read) if read as u64 > FILE_BYTES_MAX => {
+            Err(format!("{shown} is larger than {FILE_BYTES_MAX} bytes; is it a PEM file at all?"))
+        }
+        Ok(_) => Ok(bytes),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
+            Err(format!("{shown} does not exist; put the file there, or name another"))
+        }
+        Err(fault) if fault.kind() == io::ErrorKind::PermissionDenied => Err(format!(
+            "{shown} cannot be read by this user; give it to the group that Ringpost runs as, and \
+             let the group read it: chgrp GROUP {shown} && chmod 640 {shown}"
+        )),
+        Err(fault) => Err(format!("{shown} cannot be read: {fault}")),
+    }
+}
+
+/// Puts files into their places, in their order, each whole or not at all; all of them are on the
+/// disk before the first is in its place.
+///
+/// # Errors
+/// A sentence with the name of the file and what to do.
+pub(crate) fn put(files: &[Put<'_>]) -> Result<(), String> {
+    let mut asides = Vec::new();
+    let written = files.iter().try_for_each(|file| {
+        let aside = write_aside(file).map_err(|fault| unwritable(file.path, &fault))?;
+        asides.push(aside);
+        Ok(())
+    });
+    let renamed = written.and_then(|()| {
+        let placed = |(file, aside): (&Put<'_>, &PathBuf)| {
+            let renamed = fs::rename(aside, file.path).and_then(|()| sync_directory(file.path));
+            renamed.map_err(|fault| unwritable(file.path, &fault))
+        };
+        files.iter().zip(&asides).try_for_each(placed)
+    });
+    if renamed.is_err() {
+        // Those that are in their places already are no longer there to be removed.
+        asides.iter().for_each(|aside| drop(fs::remove_file(aside)));
+    }
+    renamed
+}
+
+fn unwritable(path: &Path, fault: &io::Error) -> String {
+    let (shown, dir) = (path.display(), directory(path).display());
+    format!(
+        "{shown} cannot be written ({fault}); let the user that Ringpost runs as write to its \
+         directory: install -d -m 755 -o USER {dir}"
+    )
+}
+
+/// Writes and syncs a file beside its place.
+fn write_aside(put: &Put<'_>) -> io::Result<PathBuf> {
+    let dir = directory(put.path);
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    let name = put.path.file_name().unwrap_or_default().to_string_lossy();
+    let aside = dir.join(format!(".ringpost-{}-{name}", std::process::id()));
+    match fs::remove_file(&aside) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
+        Ok(()) | Err(_) => {}
+    }
+    let mode = match put.eyes {
+        Eyes::Everybody => 0o644,
+        Eyes::Owner => 0o600,
+    };
+    // Never through a link that somebody has put there.
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside)?;
+    let written = fill(file, put);
+    if written.is_err() {
+        let _ = fs::remove_file(&aside);
+    }
+    written.map(|()| aside)
+}
+
+fn fill(mut file: File, put: &Put<'_>) -> io::Result<()> {
+    if geteuid().is_root() {
+        // Who runs a command as root must not lock out the server, which does not run as root.
+        let like = fs::symlink_metadata(put.path).or_else(|_| fs::metadata(directory(put.path)))?;
+        fchown(&file, Some(like.uid()), Some(like.gid()))?;
+    }
+    file.write_all(put.bytes)?;
+    file.sync_all()
+}
+
+fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(directory(path))?.sync_all()
+}
+
+fn directory(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if !dir.as_os_str().is_empty() => dir,
+        Some(_) | None => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_key_is_for_its_owner_alone_even_where_a_readable_one_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/server.key");
+        put(&[Put { path: &path, bytes: b"one", eyes: Eyes::Owner }]).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        put(&[Put { path: &path, bytes: b"two", eyes: Eyes::Owner }]).unwrap();
+        assert_eq!((mode(&path), fs::read(&path).unwrap()), (0o600, b"two".to_vec()));
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left");
+    }
+
+    #[test]
+    fn of_two_files_neither_is_placed_when_one_cannot_be_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, blocked) = (dir.path().join("one"), dir.path().join("one/two"));
+        fs::write(&one, "before").unwrap();
+        let told = put(&[
+            Put { path: &one, bytes: b"after", eyes: Eyes::Everybody },
+            Put { path: &blocked, bytes: b"after", eyes: Eyes::Everybody },
+        ]);
+        assert!(told.unwrap_err().contains("let the user that Ringpost runs as write"));
+        assert_eq!(fs::read(&one).unwrap(), b"before");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_laid_in_the_way_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "mine").unwrap();
+        let aside = dir.path().join(format!(".ringpost-{}-server.key", std::process::id()));
+        std::os::unix::fs::symlink(&victim, aside).unwrap();
+        let path = dir.path().join("server.key");
+        put(&[Put { path: &path, bytes: b"key", eyes: Eyes::Owner }]).unwrap();
+        assert_eq!(
+            (fs::read(&victim).unwrap(), fs::read(&path).unwrap()),
+            ("mine".into(), "key".into())
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_its_mend() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = read(&dir.path().join("absent.pem")).unwrap_err();
+        assert!(told.contains("does not exist"), "{told}");
+        let huge = dir.path().join("huge.pem");
+        File::create(&huge).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        assert!(read(&huge).unwrap_err().contains("is larger than"));
+        assert!(read(dir.path()).unwrap_err().contains("cannot be read"));
+    }
+}

@@ -1,0 +1,395 @@
+//! Certificates of the listeners with TLS: made at the first start, taken up when they change,
+//! renewed before they expire, and told about.
+//!
+//! Runs in control alone. A pair that is bad or half there never takes the place of a good one, and
+//! nothing that an administrator put there is ever overwritten.
+
+pub(super) mod authority;
+mod check;
+pub(super) mod files;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
+pub(super) mod names;
+pub(super) mod pair;
+mod phones;
+mod row;
+mod terms;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+use crate::config::{CaSettings, Settings, TlsSettings};
+use crate::net::integrity;
+use crate::net::tls::SharedTerms;
+use authority::{Authority, Kind};
+pub use check::judge;
+use engine::session::Protocol;
+use engine::session::http::limits::CaFile;
+use files::{Eyes, Put, Stamp};
+use names::Names;
+pub use pair::Facts;
+use row::Row;
+pub(super) use row::second;
+
+/// Days left at which somebody has to be warned.
+const WARN_DAYS: i64 = 30;
+/// How often the host's addresses are looked at, in seconds. One that is missing from the
+/// certificate must be there twice, so that one in passing costs nothing.
+const ADDRESSES_EVERY_S: i64 = 60;
+const DAY_S: i64 = 86_400;
+
+/// What `/status.json` says of one `[[https]]`, or of `[ftp]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// Its addresses.
+    pub listen: Vec<SocketAddr>,
+    /// What is spoken there, and what it does not hide.
+    pub speaks: String,
+    /// The file.
+    pub file: String,
+    /// The pairs in use, by kind of key.
+    pub pairs: Vec<Facts>,
+    /// Whole days until the first of them expires; negative once it has.
+    pub days_left: i64,
+    /// Whether the server's own CA issued them, so that it renews them.
+    pub renewed_by_itself: bool,
+    /// Why a newer one is not in use, or what will go wrong if nobody acts.
+    pub fault: Option<String>,
+}
+
+/// What a look has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Looked {
+    /// The report is another one now.
+    pub changed: bool,
+    /// The CA's certificate, which phones fetch, is another one now: [`Certificates::ca_file`].
+    pub ca_changed: bool,
+}
+
+/// The certificates of every listener.
+#[derive(Debug)]
+pub struct Certificates {
+    /// The configuration, for messages.
+    file: PathBuf,
+    ca: CaSettings,
+    rows: Vec<Row>,
+    places: HashMap<SocketAddr, SharedTerms>,
+    ca_seen: Stamp,
+    addresses_due_unix_s: i64,
+    /// The host's addresses were missing from a certificate at the last look.
+    was_missing: bool,
+    warned_on_day: i64,
+}
+
+impl Certificates {
+    /// Reads what is there. To be called with the privileges of the start: a key may be readable
+    /// for root alone.
+    ///
+    /// # Errors
+    /// Every mistake, each with the configuration's line and what to do.
+    pub fn read(settings: &Settings) -> Result<Certificates, String> {
+        Certificates::read_over(settings, &[])
+    }
+
+    /// Reads what is there, over what was in use before.
+    fn read_over(settings: &Settings, before: &[Row]) -> Result<Certificates, String> {
+        let ca = settings.ca.clone();
+        let mut troubles = Vec::new();
+        let mut rows = Vec::new();
+        for settings_row in &settings.secured {
+            let mut row = Row::new(settings_row.clone());
+            let old = before.iter().find(|old| old.is_succeeded_by(settings_row));
+            let used = old.and_then(|old| old.used.as_ref());
+            if !row.is_to_be_made()
+                && let Err(why) = row.read(used)
+            {
+                let located = located(&settings.file, settings_row.line, &why);
+                // The same files, gone bad since, must not stand in the way of all else.
+                if old.is_some_and(|old| old.has_files_of(settings_row)) {
+                    row.used = used.cloned();
+                    row.note(format!("{located}; what was read before stays in use"));
+                } else if !row.is_half_renewed(&ca) {
+                    troubles.push(located);
+                }
+            }
+            rows.push(row);
+        }
+        if !troubles.is_empty() {
+            return Err(troubles.join("\n"));
+        }
+        Ok(Certificates {
+            file: settings.file.clone(),
+            ca_seen: files::stamp(&authority::certificate_in(&ca.dir)),
+            ca,
+            rows,
+            places: HashMap::new(),
+            addresses_due_unix_s: 0,
+            was_missing: false,
+            warned_on_day: 0,
+        })
+    }
+
+    /// Makes what is absent. To be called as the user that the server goes on as, which must be
+    /// able to read and renew it.
+    ///
+    /// # Errors
+    /// What could not be made, and what to do.
+    pub fn make(&mut self, now_unix_s: i64) -> Result<(), String> {
+        for place in 0..self.rows.len() {
+            let row = &self.rows[place];
+            let (line, own) = (row.settings.line, row.is_own(&self.ca));
+            let is_half = row.is_half_renewed(&self.ca);
+            if is_half {
+                row::set_aside(&row.settings.key).map_err(|why| located(&self.file, line, &why))?;
+            }
+            if row.is_to_be_made() || is_half {
+                self.issue(place, now_unix_s).map_err(|why| located(&self.file, line, &why))?;
+            } else if own && row.used.as_ref().is_some_and(|used| used.pairs.len() == 1) {
+                // The listener works with the one it has.
+                if let Err(why) = self.issue_second(place, now_unix_s) {
+                    self.rows[place].note(why);
+                }
+            }
+            let row = &mut self.rows[place];
+            if row.used.is_none() {
+                row.read_again().map_err(|why| located(&self.file, line, &why))?;
+            }
+            row.settle();
+        }
+        self.ca_seen = files::stamp(&authority::certificate_in(&self.ca.dir));
+        self.publish();
+        Ok(())
+    }
+
+    /// What the data path is given, by address as configured.
+    #[must_use]
+    pub fn terms(&self) -> HashMap<SocketAddr, SharedTerms> {
+        self.places.clone()
+    }
+
+    /// Takes new settings whole, or not at all. Addresses that are new wait for a restart.
+    ///
+    /// # Errors
+    /// Every mistake; what was in force stays so.
+    pub fn take(&mut self, settings: &Settings, now_unix_s: i64) -> Result<(), String> {
+        let mut taken = Certificates::read_over(settings, &self.rows)?;
+        taken.places = self.places.clone();
+        taken.warned_on_day = self.warned_on_day;
+        taken.make(now_unix_s)?;
+        *self = taken;
+        Ok(())
+    }
+
+    /// The CA's certificate as phones are to fetch it; none where they are not to, or there is
+    /// none. Never more of the file than certificates.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<CaFile> {
+        let path = self.ca.serve_as.clone()?;
+        let text = files::read(&authority::certificate_in(&self.ca.dir)).ok()?;
+        pair::chain(&text).ok()?;
+        Some(CaFile { path, pem: pair::certificates_of(&text).into() })
+    }
+
+    /// Looks whether files have changed, and renews what is the server's own; to be called once a
+    /// second.
+    pub fn look(&mut self, now_unix_s: i64) -> Looked {
+        let mut changed = false;
+        for row in &mut self.rows {
+            changed |= row.look(now_unix_s);
+        }
+        if now_unix_s >= self.addresses_due_unix_s && !self.rows.is_empty() {
+            self.addresses_due_unix_s = now_unix_s + ADDRESSES_EVERY_S;
+            self.renew_due(now_unix_s);
+            // Days pass, too.
+            changed = true;
+        }
+        if changed {
+            self.publish();
+        }
+        self.warn(now_unix_s);
+        let ca_seen = files::stamp(&authority::certificate_in(&self.ca.dir));
+        let ca_changed = ca_seen != self.ca_seen;
+        self.ca_seen = ca_seen;
+        Looked { changed, ca_changed }
+    }
+
+    /// What is in use.
+    #[must_use]
+    pub fn report(&self, now_unix_s: i64) -> Vec<CertificateStatus> {
+        let status = |row: &Row| {
+            let pairs = row.used.iter().flat_map(|used| &used.pairs);
+            CertificateStatus {
+                listen: row.settings.listen.clone(),
+                speaks: speaks(&row.settings),
+                file: row.settings.certificate.display().to_string(),
+                pairs: pairs.map(|pair| pair.facts.clone()).collect(),
+                days_left: row.days_left(now_unix_s),
+                renewed_by_itself: row.is_own(&self.ca),
+                fault: row.fault.clone(),
+            }
+        };
+        self.rows.iter().map(status).collect()
+    }
+
+    /// Makes new pairs where they have less than a third of their life left, or the host has an
+    /// address that they do not name.
+    fn renew_due(&mut self, now_unix_s: i64) {
+        let names = self.names();
+        let mut missing = false;
+        for place in 0..self.rows.len() {
+            // Another row may have renewed the same files just now.
+            self.rows[place].look(now_unix_s);
+            let row = &self.rows[place];
+            if !row.is_own(&self.ca) {
+                continue;
+            }
+            let lacks = row.lacks(&names);
+            missing |= lacks;
+            let must_be = row.is_old(now_unix_s) || lacks && self.was_missing;
+            if !must_be {
+                continue;
+            }
+            let shown = row.settings.certificate.display().to_string();
+            let renewed = self.issue(place, now_unix_s);
+            let row = &mut self.rows[place];
+            match renewed {
+                Ok(()) => tracing::info!("{shown} is renewed by the server's own CA"),
+                Err(why) => drop(row.note(format!("{shown} could not be renewed: {why}"))),
+            }
+        }
+        self.was_missing = missing;
+    }
+
+    /// Issues both pairs of a row, puts them into their places and reads them.
+    fn issue(&mut self, place: usize, now_unix_s: i64) -> Result<(), String> {
+        let names = self.names();
+        let authority = Authority::read_or_make(&self.ca.dir, names.host(), now_unix_s)?;
+        let row = &mut self.rows[place];
+        issue_pairs(&authority, &row.settings, &names, now_unix_s)?;
+        row.read_again()
+    }
+
+    /// Issues the second pair of a row whose first the own CA has issued.
+    fn issue_second(&mut self, place: usize, now_unix_s: i64) -> Result<(), String> {
+        let names = self.names();
+        let Some(authority) = Authority::read(&self.ca.dir)? else { return Ok(()) };
+        let row = &mut self.rows[place];
+        let (certificate, key) = second(&row.settings);
+        if certificate.exists() || key.exists() {
+            if !row::is_half(&certificate, &key, &self.ca) {
+                return Ok(());
+            }
+            row::set_aside(&key)?;
+        }
+        let (pem, key_pem) = authority.issue(Kind::P256, &names, now_unix_s)?;
+        put_pair((&certificate, &pem), (&key, &key_pem))?;
+        row.read_again()
+    }
+
+    fn names(&self) -> Names {
+        names_of(self.rows.iter().map(|row| &row.settings))
+    }
+
+    /// Puts each row's terms where its listeners find them.
+    fn publish(&mut self) {
+        for row in &self.rows {
+            let Some(used) = &row.used else { continue };
+            for address in &row.settings.listen {
+                match self.places.get(address) {
+                    Some(place) => place.store(used.terms.clone()),
+                    None => {
+                        let place = Arc::new(ArcSwap::new(used.terms.clone()));
+                        self.places.insert(*address, place);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Warns once a day of what expires soon.
+    fn warn(&mut self, now_unix_s: i64) {
+        let today = now_unix_s / DAY_S;
+        if self.warned_on_day == today {
+            return;
+        }
+        self.warned_on_day = today;
+        for row in &self.rows {
+            let (shown, days) = (row.settings.certificate.display(), row.days_left(now_unix_s));
+            if let Some(text) = expiry(&shown, days) {
+                tracing::warn!("{text}");
+            }
+        }
+    }
+}
+
+/// What somebody has to be told of a certificate with so many days left, if anything.
+fn expiry(shown: &impl fmt::Display, days: i64) -> Option<String> {
+    if days < 0 {
+        Some(format!("{shown} has expired: phones that know the date refuse it"))
+    } else if days < WARN_DAYS {
+        Some(format!("{shown} expires in {days} days; see: ringpost certificate show"))
+    } else {
+        None
+    }
+}
+
+/// What is spoken on a row's listeners.
+pub(super) fn speaks(settings: &TlsSettings) -> String {
+    if settings.legacy {
+        "TLS 1.0 to 1.3, down to suites that encrypt nothing".into()
+    } else if settings.authenticate_only {
+        let suites = integrity::provider().cipher_suites;
+        let names: Vec<_> = suites.iter().filter_map(|suite| suite.suite().as_str()).collect();
+        format!("TLS 1.2, authenticated and not encrypted: {}", names.join(", "))
+    } else {
+        let within = if settings.protocol == Protocol::Ftp { "FTP over " } else { "" };
+        format!("{within}TLS 1.2 and 1.3")
+    }
+}
+
+/// Every name and address that the rows' certificates are to hold for.
+pub(super) fn names_of<'a>(rows: impl Iterator<Item = &'a TlsSettings>) -> Names {
+    Names::of_host(rows.flat_map(|row| row.listen.clone()))
+}
+
+/// Issues both pairs of a row and puts them into their places.
+pub(super) fn issue_pairs(
+    authority: &Authority,
+    settings: &TlsSettings,
+    names: &Names,
+    now_unix_s: i64,
+) -> Result<(), String> {
+    let (pem, key_pem) = authority.issue(Kind::P256, names, now_unix_s)?;
+    let (certificate, key) = second(settings);
+    put_pair((&certificate, &pem), (&key, &key_pem))?;
+    let (pem, key_pem) = authority.issue(Kind::Rsa, names, now_unix_s)?;
+    put_pair((&settings.certificate, &pem), (&settings.key, &key_pem))
+}
+
+/// Puts a pair into its places, the key first.
+pub(super) fn put_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), String> {
+    files::put(&[
+        Put { path: key.0, bytes: key.1.as_bytes(), eyes: Eyes::Owner },
+        Put { path: certificate.0, bytes: certificate.1.as_bytes(), eyes: Eyes::Everybody },
+    ])
+}
+
+/// The certificate of the server's own CA, if it can be read.
+pub(super) fn ca_certificate(ca: &CaSettings) -> Option<CertificateDer<'static>> {
+    let pem = files::read(&authority::certificate_in(&ca.dir)).ok()?;
+    pair::chain(&pem).ok()?.into_iter().next()
+}
+
+fn located(file: &Path, line: usize, why: &str) -> String {
+    format!("{}:{line}: {why}", file.display())
+}
+
+#[cfg(test)]
+mod tests;

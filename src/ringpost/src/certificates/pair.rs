@@ -1,0 +1,270 @@
+//! A certificate with those that vouch for it, and its key: read, judged, and told in words.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use serde::{Deserialize, Serialize};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::public_key::PublicKey;
+
+use super::files;
+
+/// What a certificate says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Whom it is for.
+    pub subject: String,
+    /// Who vouches for it.
+    pub issuer: String,
+    /// Kind and size of its key: `RSA 2048`, `P-256`.
+    pub key: String,
+    /// Names and addresses that it holds for.
+    pub names: Vec<String>,
+    /// When it begins to hold, in seconds since 1970.
+    pub not_before_unix_s: i64,
+    /// When it ceases to hold, in seconds since 1970.
+    pub not_after_unix_s: i64,
+    /// SHA-256 of the whole, in hexadecimal digits by twos.
+    pub fingerprint: String,
+}
+
+/// A pair that can be served.
+#[derive(Clone, Debug)]
+pub(crate) struct Pair {
+    pub(crate) certified: Arc<CertifiedKey>,
+    /// The key once more, for the library that old phones need.
+    #[cfg(feature = "legacy-tls")]
+    pub(crate) key: Arc<PrivateKeyDer<'static>>,
+    pub(crate) facts: Facts,
+}
+
+impl Pair {
+    /// Reads a pair of files.
+    ///
+    /// # Errors
+    /// A sentence that names the file and what to do.
+    pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Pair, String> {
+        let chain = chain(&files::read(certificate)?)
+            .map_err(|why| format!("{} {why}", certificate.display()))?;
+        let (shown, bytes) = (key.display(), files::read(key)?);
+        let certified = certify(chain, &bytes).map_err(|why| match why {
+            Unfit::Key(why) => format!("{shown} {why}"),
+            Unfit::Stranger => format!(
+                "{shown} is not the key of the certificate in {}; put the two that belong \
+                 together there",
+                certificate.display()
+            ),
+        })?;
+        judge(&certified).map_err(|why| format!("{} {why}", certificate.display()))?;
+        let leaf = certified.cert.first().map_or(&[][..], |leaf| leaf);
+        Ok(Pair {
+            facts: facts(leaf).map_err(|why| format!("{} {why}", certificate.display()))?,
+            certified: Arc::new(certified),
+            #[cfg(feature = "legacy-tls")]
+            key: Arc::new(PrivateKeyDer::from_pem_slice(&bytes).map_err(|why| why.to_string())?),
+        })
+    }
+
+    /// The certificate itself.
+    pub(crate) fn leaf(&self) -> &[u8] {
+        self.certified.cert.first().map_or(&[], |leaf| leaf)
+    }
+}
+
+/// Whether each certificate vouches for the one before it.
+fn judge(certified: &CertifiedKey) -> Result<(), String> {
+    for (place, link) in certified.cert.windows(2).enumerate() {
+        if let [below, above] = link
+            && !vouches(above, below)
+        {
+            return Err(format!(
+                "has certificates out of order: number {} does not vouch for number {}; put the \
+                 server's first and each one's issuer behind it",
+                place + 2,
+                place + 1
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Why a key does not do.
+#[derive(Debug)]
+pub(crate) enum Unfit {
+    /// It cannot be used; the end of a sentence that begins with its file.
+    Key(String),
+    /// It belongs to another certificate.
+    Stranger,
+}
+
+/// A key and its certificates.
+///
+/// # Errors
+/// Why the key does not do.
+pub(crate) fn certify(
+    chain: Vec<CertificateDer<'static>>,
+    key_pem: &[u8],
+) -> Result<CertifiedKey, Unfit> {
+    if contains(key_pem, b"ENCRYPTED") {
+        let mend = "has a password on it, which nobody could type when the server starts; take it \
+                    off with: openssl pkey -in KEY -out NEW";
+        return Err(Unfit::Key(mend.into()));
+    }
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| {
+        Unfit::Key("has no private key in PEM form in it (-----BEGIN PRIVATE KEY-----)".into())
+    })?;
+    let key = any_supported_type(&key).map_err(|_| {
+        let mend = "has a key of a kind that is not served; use RSA of 2048 bits or more, or P-256";
+        Unfit::Key(mend.into())
+    })?;
+    let certified = CertifiedKey::new(chain, key);
+    if is_key_of(&certified) { Ok(certified) } else { Err(Unfit::Stranger) }
+}
+
+/// Whether the certificate is for the key. What rustls has for this reads version 3 of X.509 alone,
+/// and many a recipe for certificates of one's own makes version 1.
+fn is_key_of(certified: &CertifiedKey) -> bool {
+    let public = certified.key.public_key();
+    let leaf = certified.cert.first().and_then(|leaf| parse(leaf).ok());
+    public.zip(leaf).is_some_and(|(public, leaf)| leaf.public_key().raw == public.as_ref())
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|part| part == word)
+}
+
+/// The certificates in a PEM text.
+///
+/// # Errors
+/// The end of a sentence that begins with the file.
+pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    match certificates {
+        Ok(none) if none.is_empty() => Err("has no certificate in PEM form in it \
+             (-----BEGIN CERTIFICATE-----); convert it with: openssl x509 -inform der -in FILE"
+            .into()),
+        Ok(certificates) => match certificates.iter().find_map(|one| parse(one).err()) {
+            None => Ok(certificates),
+            Some(why) => Err(why),
+        },
+        Err(_) => Err("is cut short or garbled; copy it there again".into()),
+    }
+}
+
+/// The certificates of a PEM text and nothing else that is in it, be it a key.
+pub(crate) fn certificates_of(pem: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let mut inside = false;
+    for line in pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        inside |= line == b"-----BEGIN CERTIFICATE-----";
+        if inside {
+            out.extend_from_slice(line);
+            out.push(b'\n');
+        }
+        inside &= line != b"-----END CERTIFICATE-----";
+    }
+    out
+}
+
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
+    match X509Certificate::from_der(der) {
+        Ok((_, certificate)) => Ok(certificate),
+        Err(_) => Err("has a certificate in it that cannot be read; copy it there again".into()),
+    }
+}
+
+/// Whether one certificate is signed by the other's key.
+pub(crate) fn vouches(above: &[u8], below: &[u8]) -> bool {
+    let (Ok(above), Ok(below)) = (parse(above), parse(below)) else { return false };
+    below.issuer().as_raw() == above.subject().as_raw()
+        && below.verify_signature(Some(above.public_key())).is_ok()
+}
+
+/// Whether two certificates have the same issuer, as far as its name tells.
+pub(super) fn are_siblings(one: &[u8], other: &[u8]) -> bool {
+    let (Ok(one), Ok(other)) = (parse(one), parse(other)) else { return false };
+    one.issuer().as_raw() == other.issuer().as_raw()
+}
+
+/// Whether it is meant for servers, if it says.
+pub(crate) fn serves(der: &[u8]) -> bool {
+    let usage = parse(der).ok().and_then(|certificate| {
+        let usage = certificate.extended_key_usage().ok()??;
+        Some(usage.value.server_auth || usage.value.any)
+    });
+    usage.unwrap_or(true)
+}
+
+/// Whether a CA may have it.
+pub(super) fn is_authority(der: &[u8]) -> bool {
+    parse(der).is_ok_and(|certificate| certificate.is_ca())
+}
+
+/// What a certificate says.
+///
+/// # Errors
+/// The end of a sentence that begins with the file.
+pub(crate) fn facts(der: &[u8]) -> Result<Facts, String> {
+    let certificate = parse(der)?;
+    let names = certificate.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names).filter_map(name);
+    Ok(Facts {
+        subject: certificate.subject().to_string(),
+        issuer: certificate.issuer().to_string(),
+        key: key(&certificate),
+        names: names.collect(),
+        not_before_unix_s: certificate.validity().not_before.timestamp(),
+        not_after_unix_s: certificate.validity().not_after.timestamp(),
+        fingerprint: fingerprint(der),
+    })
+}
+
+fn fingerprint(der: &[u8]) -> String {
+    let hash = digest::digest(&digest::SHA256, der);
+    let digits: Vec<_> = hash.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    digits.join(":")
+}
+
+fn name(name: &GeneralName<'_>) -> Option<String> {
+    match name {
+        GeneralName::DNSName(name) => Some((*name).to_owned()),
+        GeneralName::IPAddress(bytes) => match **bytes {
+            [a, b, c, d] => Some(std::net::Ipv4Addr::new(a, b, c, d).to_string()),
+            ref sixteen => {
+                let octets: [u8; 16] = sixteen.try_into().ok()?;
+                Some(std::net::Ipv6Addr::from(octets).to_string())
+            }
+        },
+        GeneralName::OtherName(..)
+        | GeneralName::RFC822Name(_)
+        | GeneralName::X400Address(_)
+        | GeneralName::DirectoryName(_)
+        | GeneralName::EDIPartyName(_)
+        | GeneralName::URI(_)
+        | GeneralName::RegisteredID(_)
+        | GeneralName::Invalid(..) => None,
+    }
+}
+
+fn key(certificate: &X509Certificate<'_>) -> String {
+    match certificate.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => format!("RSA {}", key.key_size()),
+        Ok(PublicKey::EC(point)) => match point.key_size() {
+            521..=528 => "P-521".into(),
+            bits => format!("P-{bits}"),
+        },
+        Ok(
+            PublicKey::DSA(_)
+            | PublicKey::GostR3410(_)
+            | PublicKey::GostR3410_2012(_)
+            | PublicKey::Unknown(_),
+        )
+        | Err(_) => format!("key of kind {}", certificate.public_key().algorithm.algorithm),
+    }
+}

@@ -1,0 +1,263 @@
+//! One `[[https]]`, or `[ftp]`: its files, what was made of them, and what is wrong with the
+//! newest.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::files::{self, Stamp};
+use super::names::Names;
+use super::pair::{self, Pair};
+use super::terms::{Judgement, Sessions};
+use super::{DAY_S, ca_certificate};
+use crate::config::{CaSettings, ClientAuth, TlsSettings};
+use crate::net::tls::TlsTerms;
+
+/// A pair is written as two files. For so many seconds half of it may be there.
+const SETTLES_WITHIN_S: i64 = 3;
+
+/// One `[[https]]`, or `[ftp]`.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) settings: TlsSettings,
+    /// What it is served with; none before its first pair is made.
+    pub(super) used: Option<Used>,
+    /// The files as they were when last read, whatever came of it.
+    pub(super) seen: Vec<Stamp>,
+    /// Since when its files have been bad without anybody being told: half of them may be there.
+    unsettled_since_unix_s: Option<i64>,
+    pub(super) fault: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Used {
+    pub(super) pairs: Vec<Pair>,
+    pub(super) judgement: Judgement,
+    pub(super) sessions: Sessions,
+    pub(super) terms: Arc<TlsTerms>,
+}
+
+impl Row {
+    pub(super) fn new(settings: TlsSettings) -> Row {
+        Row { settings, used: None, seen: Vec::new(), unsettled_since_unix_s: None, fault: None }
+    }
+
+    /// Whether the new row is this one: some of its listeners go on.
+    pub(super) fn is_succeeded_by(&self, new: &TlsSettings) -> bool {
+        self.settings.listen.iter().any(|address| new.listen.contains(address))
+    }
+
+    pub(super) fn has_files_of(&self, new: &TlsSettings) -> bool {
+        let of = |settings: &TlsSettings| {
+            let TlsSettings { certificate, key, client_auth, client_ca, client_crl, .. } = settings;
+            let accepts = settings.client_accept.clone();
+            let phones = (*client_auth, client_ca.clone(), client_crl.clone(), accepts);
+            (certificate.clone(), key.clone(), phones)
+        };
+        self.used.is_some()
+            && of(&self.settings) == of(new)
+            && self.settings.protocol == new.protocol
+            && self.settings.authenticate_only == new.authenticate_only
+            && self.settings.legacy == new.legacy
+    }
+
+    /// The files that it depends on, as they are now.
+    pub(super) fn stamps(&self) -> Vec<Stamp> {
+        let (certificate, key) = second(&self.settings);
+        let own = [&self.settings.certificate, &self.settings.key, &certificate, &key];
+        let phones = [&self.settings.client_ca, &self.settings.client_crl];
+        own.into_iter().chain(phones.into_iter().flatten()).map(|path| files::stamp(path)).collect()
+    }
+
+    /// Reads everything and takes it up. Sessions of before go on if they may.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do; what was used before still is.
+    pub(super) fn read(&mut self, before: Option<&Used>) -> Result<(), String> {
+        self.seen = self.stamps();
+        let settings = &self.settings;
+        let mut pairs = vec![Pair::read(&settings.certificate, &settings.key)?];
+        let second = second(settings);
+        let mut fault = None;
+        if second.0.exists() {
+            match Pair::read(&second.0, &second.1) {
+                // One that another CA issued is left from before.
+                Ok(pair) if pair::are_siblings(pairs[0].leaf(), pair.leaf()) => {
+                    pairs.insert(0, pair);
+                }
+                Ok(_) => {}
+                Err(why) => fault = Some(format!("{why}; until then phones get the other one")),
+            }
+        }
+        let judgement = Judgement::read(settings)?;
+        let sessions = match before.filter(|before| before.judgement == judgement) {
+            Some(before) => before.sessions.clone(),
+            None => Sessions::new()?,
+        };
+        let terms = Arc::new(judgement.terms(&pairs, &sessions)?);
+        self.used = Some(Used { pairs, judgement, sessions, terms });
+        self.fault = fault;
+        self.unsettled_since_unix_s = None;
+        Ok(())
+    }
+
+    /// Reads what phones' certificates are judged by, and nothing else.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(super) fn read_phones(&self) -> Result<(), String> {
+        Judgement::read(&self.settings)?.check()
+    }
+
+    /// Reads everything anew.
+    ///
+    /// # Errors
+    /// As [`Row::read`].
+    pub(super) fn read_again(&mut self) -> Result<(), String> {
+        let before = self.used.clone();
+        self.read(before.as_ref())
+    }
+
+    /// Whether there is nothing yet: its pair is to be made.
+    pub(super) fn is_to_be_made(&self) -> bool {
+        self.used.is_none() && !self.settings.certificate.exists() && !self.settings.key.exists()
+    }
+
+    /// Takes changed files up; says whether the report is another one now.
+    pub(super) fn look(&mut self, now_unix_s: i64) -> bool {
+        if self.stamps() == self.seen && self.unsettled_since_unix_s.is_none() {
+            return false;
+        }
+        match self.read_again() {
+            Ok(()) => {
+                tracing::info!("{} is taken up", self.settings.certificate.display());
+                if let Some(fault) = &self.fault {
+                    tracing::error!("{fault}");
+                }
+                true
+            }
+            Err(why) => {
+                let since = *self.unsettled_since_unix_s.get_or_insert(now_unix_s);
+                if now_unix_s - since < SETTLES_WITHIN_S {
+                    return false;
+                }
+                self.unsettled_since_unix_s = None;
+                self.note(format!("{why}; what was read before stays in use"))
+            }
+        }
+    }
+
+    /// From now on only what this user can see counts. Says so where that is not all.
+    pub(super) fn settle(&mut self) {
+        self.seen = self.stamps();
+        if self.fault.is_none()
+            && let Err(why) = files::read(&self.settings.key)
+        {
+            self.note(format!("{why}. Until then a newer one is only taken up by a restart"));
+        }
+    }
+
+    /// Notes a fault and tells it, once; says whether it is another one.
+    pub(super) fn note(&mut self, fault: String) -> bool {
+        if self.fault.as_ref() == Some(&fault) {
+            return false;
+        }
+        tracing::error!("{fault}");
+        self.fault = Some(fault);
+        true
+    }
+
+    /// Whether the server's own CA has issued what is used.
+    pub(super) fn is_own(&self, ca: &CaSettings) -> bool {
+        let Some(used) = &self.used else { return false };
+        let Some(authority) = ca_certificate(ca) else { return false };
+        used.pairs.iter().all(|pair| pair::vouches(&authority, pair.leaf()))
+    }
+
+    /// Whether a crash has left a new key beside an old certificate of the server's own CA.
+    pub(super) fn is_half_renewed(&self, ca: &CaSettings) -> bool {
+        self.used.is_none() && is_half(&self.settings.certificate, &self.settings.key, ca)
+    }
+
+    /// Whole days until the first of its pairs expires.
+    pub(super) fn days_left(&self, now_unix_s: i64) -> i64 {
+        let pairs = self.used.iter().flat_map(|used| &used.pairs);
+        let ends = pairs.map(|pair| pair.facts.not_after_unix_s);
+        ends.min().map_or(0, |end| (end - now_unix_s).div_euclid(DAY_S))
+    }
+
+    /// Whether a pair has less than a third of its life left.
+    pub(super) fn is_old(&self, now_unix_s: i64) -> bool {
+        let is_old = |pair: &Pair| {
+            let life = pair.facts.not_after_unix_s - pair.facts.not_before_unix_s;
+            pair.facts.not_after_unix_s - now_unix_s < life / 3
+        };
+        self.used.as_ref().is_some_and(|used| used.pairs.iter().any(is_old))
+    }
+
+    /// Whether the host has an address that a pair does not name.
+    pub(super) fn lacks(&self, names: &Names) -> bool {
+        let lacks = |pair: &Pair| {
+            let named =
+                |address: &std::net::IpAddr| pair.facts.names.contains(&address.to_string());
+            !names.addresses.iter().all(named)
+        };
+        self.used.as_ref().is_some_and(|used| used.pairs.iter().any(lacks))
+    }
+}
+
+impl Judgement {
+    fn read(settings: &TlsSettings) -> Result<Judgement, String> {
+        let asks = settings.client_auth != ClientAuth::Off;
+        let ca = settings.client_ca.as_deref().filter(|_| asks).map(files::read).transpose()?;
+        let crl = settings.client_crl.as_deref().filter(|_| asks).map(files::read).transpose()?;
+        Ok(Judgement {
+            protocol: settings.protocol,
+            client_auth: settings.client_auth,
+            client_ca: ca.unwrap_or_default(),
+            client_crl: crl,
+            client_accept: settings.client_accept.clone(),
+            authenticate_only: settings.authenticate_only,
+            legacy: settings.legacy,
+        })
+    }
+}
+
+/// Whether two files are a certificate that the server's own CA has issued and another key.
+pub(super) fn is_half(certificate: &Path, key: &Path, ca: &CaSettings) -> bool {
+    let leaf = files::read(certificate).and_then(|pem| pair::chain(&pem)).ok();
+    let leaf = leaf.and_then(|chain| chain.into_iter().next());
+    let (Some(leaf), Some(ca), Ok(key)) = (leaf, ca_certificate(ca), files::read(key)) else {
+        return false;
+    };
+    let is_stranger = matches!(pair::certify(vec![leaf.clone()], &key), Err(pair::Unfit::Stranger));
+    is_stranger && pair::vouches(&ca, &leaf)
+}
+
+/// Keeps a key beside its place, where a new one is about to take it: somebody may have put it
+/// there ahead of its certificate.
+pub(super) fn set_aside(key: &Path) -> Result<(), String> {
+    let mut aside = key.as_os_str().to_owned();
+    aside.push(".aside");
+    let (shown, kept) = (key.display(), aside.display());
+    match fs::rename(key, &aside).and_then(|()| fs::hard_link(&aside, key)) {
+        Ok(()) => {
+            tracing::warn!(
+                "{shown} is not the key of the certificate beside it, which the server's own CA \
+                 has issued: both are made anew, and the key is kept as {kept}"
+            );
+            Ok(())
+        }
+        Err(fault) => Err(format!("{shown} cannot be kept as {kept}: {fault}")),
+    }
+}
+
+/// Where the P-256 pair lies: beside the first, `server-p256.pem` beside `server.pem`.
+pub(crate) fn second(settings: &TlsSettings) -> (PathBuf, PathBuf) {
+    let beside = |path: &Path| {
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let extension = path.extension().map(|end| format!(".{}", end.to_string_lossy()));
+        path.with_file_name(format!("{stem}-p256{}", extension.unwrap_or_default()))
+    };
+    (beside(&settings.certificate), beside(&settings.key))
+}

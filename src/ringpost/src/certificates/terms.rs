@@ -1,0 +1,232 @@
+//! From pairs to what connections are secured with: suites, groups, tickets, who may connect.
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{Ticketer, default_provider, kx_group};
+use rustls::pki_types::CertificateRevocationListDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::server::{
+    ClientHello, ProducesTickets, ResolvesServerCert, ServerSessionMemoryCache,
+    StoresServerSessions, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
+
+use super::pair::{self, Pair};
+use super::phones::PhoneVerifier;
+use crate::config::{ClientAccept, ClientAuth};
+use crate::net::integrity;
+#[cfg(feature = "legacy-tls")]
+use crate::net::legacy::LegacySessions;
+use crate::net::tls::{CertificateTrust, TlsTerms};
+use engine::session::Protocol;
+
+/// Sessions that are remembered for phones that take no tickets, on TLS 1.2: a reboot storm of a
+/// large site. Some 350 bytes each once they are there, so 12 MB at most for each listener.
+const SESSIONS_MAX: usize = 32_768;
+
+/// Tickets for each session of FTP on TLS 1.3: clients use each once, and resume with one for each
+/// data connection.
+const FTP_TICKETS: usize = 4;
+
+/// Who may connect, and what is hidden. Sessions begun under one judgement are never resumed under
+/// another: a phone whose certificate has been revoked would come back in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// What is spoken within.
+    pub(super) protocol: Protocol,
+    pub(super) client_auth: ClientAuth,
+    /// Who vouches for phones, PEM; empty where they are not asked.
+    pub(super) client_ca: Vec<u8>,
+    /// What is revoked, PEM.
+    pub(super) client_crl: Option<Vec<u8>>,
+    /// What is forgiven in phones' certificates.
+    pub(super) client_accept: Vec<ClientAccept>,
+    pub(super) authenticate_only: bool,
+    /// For phones of long ago.
+    pub(super) legacy: bool,
+}
+
+/// What resumes sessions; kept over reloads, or every reload would be a storm of whole handshakes.
+/// Each row has its own, so that a session of a listener that asks for no certificate opens no
+/// other.
+#[derive(Clone, Debug)]
+pub(super) struct Sessions {
+    tickets: Arc<dyn ProducesTickets>,
+    /// Has a lock, held for a look into a map, and for phones without tickets alone.
+    cache: Arc<dyn StoresServerSessions>,
+    #[cfg(feature = "legacy-tls")]
+    pub(super) legacy: LegacySessions,
+}
+
+/// What may be spoken within, in the registered names.
+fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
+    match protocol {
+        Protocol::Http | Protocol::Https => &[b"http/1.1", b"http/1.0"],
+        Protocol::Ftp => &[b"ftp"],
+        // It has no connections.
+        Protocol::Tftp => &[],
+    }
+}
+
+impl Sessions {
+    /// None to begin with.
+    ///
+    /// # Errors
+    /// When the system gives no random bytes.
+    pub(super) fn new() -> Result<Sessions, String> {
+        let tickets = Ticketer::new().map_err(|why| format!("cannot make keys: {why}"))?;
+        Ok(Sessions {
+            tickets,
+            cache: ServerSessionMemoryCache::new(SESSIONS_MAX),
+            #[cfg(feature = "legacy-tls")]
+            legacy: LegacySessions::new().map_err(|why| format!("cannot use OpenSSL: {why}"))?,
+        })
+    }
+
+    /// Whether both are the same, so that one resumes what the other has begun.
+    #[cfg(test)]
+    pub(super) fn is(&self, other: &Sessions) -> bool {
+        Arc::ptr_eq(&self.tickets, &other.tickets) && Arc::ptr_eq(&self.cache, &other.cache)
+    }
+}
+
+impl Judgement {
+    /// Terms of connections.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(super) fn terms(&self, pairs: &[Pair], sessions: &Sessions) -> Result<TlsTerms, String> {
+        let provider = Arc::new(self.provider());
+        let versions: &[&SupportedProtocolVersion] = match self.authenticate_only {
+            true => integrity::VERSIONS,
+            false => &[&version::TLS13, &version::TLS12],
+        };
+        let builder = ServerConfig::builder_with_provider(provider.clone());
+        let builder = builder.with_protocol_versions(versions).map_err(|why| why.to_string())?;
+        // Where OpenSSL secures, it also judges phones, whose old certificates rustls refuses.
+        let verifier = if self.legacy { None } else { self.verifier(provider)? };
+        let trust = verifier.clone().filter(|verifier| verifier.is_optional);
+        let builder = match verifier {
+            None => builder.with_no_client_auth(),
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+        };
+        let keys = pairs.iter().map(|pair| pair.certified.clone()).collect();
+        let mut config = builder.with_cert_resolver(Arc::new(Shown(keys)));
+        config.ticketer = sessions.tickets.clone();
+        config.session_storage = sessions.cache.clone();
+        // Whoever asks for another protocol is refused, so that nobody can have a browser's request
+        // taken for a session of FTP, or the other way round (ALPACA); who asks for none is served.
+        config.alpn_protocols = alpn(self.protocol).iter().map(|name| name.to_vec()).collect();
+        if self.protocol == Protocol::Ftp {
+            config.send_tls13_tickets = FTP_TICKETS;
+        }
+        Ok(TlsTerms {
+            #[cfg(feature = "legacy-tls")]
+            legacy: self.legacy_terms(pairs, sessions)?,
+            trust: trust.map(|trust| trust as Arc<dyn CertificateTrust>),
+            ..TlsTerms::new(Arc::new(config))
+        })
+    }
+
+    /// Whether phones' certificates can be judged by what is given.
+    ///
+    /// # Errors
+    /// What is wrong, and what to do.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if !self.legacy {
+            return self.verifier(Arc::new(self.provider())).map(drop);
+        }
+        if self.client_auth != ClientAuth::Off {
+            pair::chain(&self.client_ca).map_err(|why| format!("`client_ca` {why}"))?;
+            self.client_crl.as_deref().map(lists).transpose()?;
+        }
+        Ok(())
+    }
+
+    fn provider(&self) -> CryptoProvider {
+        if self.authenticate_only {
+            return integrity::provider();
+        }
+        // No phone knows the hybrid groups with ML-KEM, whose share would cost a kilobyte and as
+        // much time as the rest of the handshake to whoever merely offers them.
+        let kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
+        CryptoProvider { kx_groups, ..default_provider() }
+    }
+
+    fn verifier(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Option<Arc<PhoneVerifier>>, String> {
+        let is_required = match self.client_auth {
+            ClientAuth::Off => return Ok(None),
+            ClientAuth::Optional => false,
+            ClientAuth::Required => true,
+        };
+        let mut roots = RootCertStore::empty();
+        let chain = pair::chain(&self.client_ca).map_err(|why| format!("`client_ca` {why}"))?;
+        for certificate in chain.iter().cloned() {
+            roots.add(certificate).map_err(|why| {
+                format!(
+                    "`client_ca` has a certificate that cannot vouch for phones ({why}); put a \
+                     CA's there, X.509 version 3"
+                )
+            })?;
+        }
+        let roots = Arc::new(roots);
+        let mut verifier =
+            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        if let Some(crl) = &self.client_crl {
+            // Whoever gives a list of the phones' CA alone has said all that there is to say.
+            verifier = verifier.with_crls(lists(crl)?).only_check_end_entity_revocation();
+        }
+        if !is_required {
+            verifier = verifier.allow_unauthenticated();
+        }
+        let strict = verifier.build().map_err(|why| {
+            format!("`client_ca` and `client_crl` cannot be used ({why}); put the CA's there")
+        })?;
+        Ok(Some(Arc::new(PhoneVerifier {
+            strict,
+            issuers: chain,
+            accepts: self.client_accept.clone(),
+            is_optional: !is_required,
+            provider,
+        })))
+    }
+}
+
+/// The lists in a PEM text.
+///
+/// # Errors
+/// The end of a sentence that begins with the listener.
+pub(super) fn lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        Ok(_) | Err(_) => Err("`client_crl` has no revocation list in PEM form in it \
+             (-----BEGIN X509 CRL-----); convert it with: openssl crl -inform der -in FILE"
+            .into()),
+    }
+}
+
+/// The certificates of a listener, cheapest first: the first that a phone's hello has the suites
+/// and signatures for is shown. Phones ask by address, so no name decides.
+#[derive(Debug)]
+struct Shown(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |certified: &&Arc<CertifiedKey>| {
+            let schemes = hello.signature_schemes();
+            let groups = hello.named_groups();
+            // On TLS 1.2 the groups say which curves the phone takes in certificates, too.
+            let knows_curve = certified.key.algorithm() != rustls::SignatureAlgorithm::ECDSA
+                || groups.is_none_or(|groups| groups.contains(&NamedGroup::secp256r1));
+            knows_curve && certified.key.choose_scheme(schemes).is_some()
+        };
+        // A phone that fits none is told so by the handshake, in its own words.
+        self.0.iter().find(fits).or(self.0.last()).cloned()
+    }
+}

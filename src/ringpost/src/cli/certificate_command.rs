@@ -1,0 +1,440 @@
+//! `ringpost certificate`: what an administrator does with certificates by hand.
+//!
+//! Works on the files alone; a running server takes up what is put there. Never shows a key.
+
+mod report;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rustls::pki_types::CertificateDer;
+
+use self::report::date;
+use crate::certificates::authority::{self, Authority};
+use crate::certificates::files::{self, Eyes, Put};
+use crate::certificates::names::Names;
+use crate::certificates::{Facts, ca_certificate, issue_pairs, names_of, pair};
+use crate::cli::command::{fail, load, tell};
+use crate::config::{Settings, TlsSettings};
+use crate::daemon::exit::{Exit, Failure};
+use crate::daemon::reload::Source;
+use crate::daemon::serve::now_unix_s;
+
+const DAY_S: i64 = 86_400;
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Deed {
+    /// Tell what is served.
+    Show,
+    /// Make a new pair by the server's own CA.
+    Renew,
+    /// Give the CA's certificate out.
+    Export {
+        /// In binary form instead of PEM.
+        der: bool,
+        /// Where to; standard output if not said.
+        file: Option<PathBuf>,
+    },
+    /// Make a key, and a request for another CA to sign.
+    Request {
+        /// Where the request goes; standard output if not said.
+        file: Option<PathBuf>,
+    },
+    /// Put a certificate of another CA in use.
+    Import {
+        /// The server's certificate and those that vouch for it, PEM, in any order.
+        chain: PathBuf,
+        /// Its key, if it is not that of the request, or the one in use.
+        key: Option<PathBuf>,
+        /// Also if it holds for no name or address of this host.
+        any_name: bool,
+    },
+}
+
+/// What came of it: bytes for standard output, and what to know beside them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Done {
+    out: Vec<u8>,
+    advice: String,
+}
+
+/// `ringpost certificate`. Exits with 0 when it is done.
+#[must_use]
+pub fn run(
+    deed: &Deed,
+    listener: Option<SocketAddr>,
+    config: Option<&Path>,
+    json: bool,
+) -> ExitCode {
+    let now_unix_s = now_unix_s();
+    let settings = load(&Source::find(config));
+    let done = match &settings {
+        Ok(settings) => act(deed, listener, settings, now_unix_s).map_err(Failure::from),
+        Err(failure) => Err(failure.clone()),
+    };
+    if json {
+        let report = report::json(deed, settings.as_ref().ok(), &done, now_unix_s);
+        tell(format!("{report:#}\n"));
+        return done.map_or_else(|failure| failure.exit, |_| Exit::Done).into();
+    }
+    match done {
+        Ok(Done { out, advice }) => {
+            // Advice stays out of what is redirected into a file.
+            let _ = io::stderr().write_all(advice.as_bytes());
+            tell(&out)
+        }
+        Err(trouble) => fail(trouble),
+    }
+}
+
+fn act(
+    deed: &Deed,
+    listener: Option<SocketAddr>,
+    settings: &Settings,
+    now_unix_s: i64,
+) -> Result<Done, String> {
+    match deed {
+        Deed::Show => report::show(settings, now_unix_s),
+        Deed::Renew => renew(settings, listener, now_unix_s),
+        Deed::Export { der, file } => export(settings, *der, file.as_deref()),
+        Deed::Request { file } => request(settings, chosen(settings, listener)?, file.as_deref()),
+        Deed::Import { chain, key, any_name } => {
+            let row = chosen(settings, listener)?;
+            import(settings, row, chain, key.as_deref(), *any_name, now_unix_s)
+        }
+    }
+}
+
+fn renew(
+    settings: &Settings,
+    listener: Option<SocketAddr>,
+    now_unix_s: i64,
+) -> Result<Done, String> {
+    let rows = match listener {
+        Some(_) => vec![chosen(settings, listener)?],
+        None => pairs(settings)?,
+    };
+    let ca = ca_certificate(&settings.ca);
+    let is_own = |row: &&&TlsSettings| {
+        let leaf = files::read(&row.certificate).and_then(|pem| pair::chain(&pem));
+        let leaf = leaf.ok().and_then(|chain| chain.into_iter().next());
+        match (&ca, leaf) {
+            (Some(ca), Some(leaf)) => pair::vouches(ca, &leaf),
+            (Some(_) | None, _) => !row.certificate.exists(),
+        }
+    };
+    let own: Vec<_> = rows.iter().filter(is_own).collect();
+    if own.is_empty() {
+        let shown: Vec<_> = rows.iter().map(|row| row.certificate.display().to_string()).collect();
+        return Err(format!(
+            "{} was not issued by the server's own CA, so that cannot renew it; ask its issuer for \
+             a new one with: ringpost certificate csr, and put that in use with: ringpost \
+             certificate import. Or move it and its key away, and the server makes them at its \
+             next start",
+            shown.join(" and ")
+        ));
+    }
+    let names = names_of(settings.secured.iter());
+    let authority = Authority::read_or_make(&settings.ca.dir, names.host(), now_unix_s)?;
+    let mut text = String::new();
+    for row in own {
+        issue_pairs(&authority, row, &names, now_unix_s)?;
+        text += &format!("{} is renewed for {}\n", row.certificate.display(), shown(&names));
+    }
+    Ok(Done { out: text.into_bytes(), advice: TAKEN_UP.into() })
+}
+
+const TAKEN_UP: &str = "A running server takes it up within seconds; `ringpost status --json` says \
+                        whether it did.\n";
+
+fn shown(names: &Names) -> String {
+    names.texts().join(", ")
+}
+
+fn export(settings: &Settings, der: bool, file: Option<&Path>) -> Result<Done, String> {
+    let path = authority::certificate_in(&settings.ca.dir);
+    if !path.exists() {
+        return Err(format!(
+            "{} does not exist: the server has made no CA of its own; start it with an [[https]] \
+             or [ftp] whose certificate is absent, or give phones the CA that issued yours",
+            path.display()
+        ));
+    }
+    let text = files::read(&path)?;
+    let chain = pair::chain(&text).map_err(|why| format!("{} {why}", path.display()))?;
+    let bytes = match (der, chain.as_slice()) {
+        (false, _) => pair::certificates_of(&text),
+        (true, [one]) => one.to_vec(),
+        (true, several) => {
+            return Err(format!(
+                "{} has {} certificates in it, and the binary form holds one; leave --der out",
+                path.display(),
+                several.len()
+            ));
+        }
+    };
+    let served = settings.ca.serve_as.as_deref().map(String::from_utf8_lossy);
+    let advice = match (der, served) {
+        (true, _) => "Phones want the PEM form; this one is for other clients.\n".into(),
+        (false, Some(name)) => format!(
+            "The server gives it to phones by plain HTTP as /{name}. They trust it after this \
+             line in 46xxsettings.txt:\nSET TRUSTCERTS \"{name}\"\n"
+        ),
+        (false, None) => "Put it in a directory that is served by plain HTTP. Phones trust it \
+                          after this line in 46xxsettings.txt:\nSET TRUSTCERTS \"ca.pem\"\n"
+            .into(),
+    };
+    give(bytes, file, advice)
+}
+
+/// Into a file, or else to standard output.
+fn give(bytes: Vec<u8>, file: Option<&Path>, advice: String) -> Result<Done, String> {
+    let Some(path) = file else { return Ok(Done { out: bytes, advice }) };
+    files::put(&[Put { path, bytes: &bytes, eyes: Eyes::Everybody }])?;
+    Ok(Done { out: format!("{} is written\n", path.display()).into_bytes(), advice })
+}
+
+/// Where the key of a request waits for its certificate.
+fn waiting(row: &TlsSettings) -> PathBuf {
+    beside(&row.key, "next")
+}
+
+fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(end);
+    path.with_file_name(name)
+}
+
+fn request(settings: &Settings, row: &TlsSettings, file: Option<&Path>) -> Result<Done, String> {
+    let key = waiting(row);
+    if key.exists() {
+        return Err(format!(
+            "{} is the key of a request made before; import its certificate with: ringpost \
+             certificate import, or move the key away if that request is given up",
+            key.display()
+        ));
+    }
+    let names = names_of(settings.secured.iter());
+    let (pem, key_pem) = authority::request(&names)?;
+    files::put(&[Put { path: &key, bytes: key_pem.as_bytes(), eyes: Eyes::Owner }])?;
+    let advice = format!(
+        "The request is for {}. Its key waits in {}; what is in use stays so until the certificate \
+         is there: ringpost certificate import CHAIN\n",
+        shown(&names),
+        key.display()
+    );
+    give(pem.into_bytes(), file, advice)
+}
+
+fn import(
+    settings: &Settings,
+    row: &TlsSettings,
+    chain: &Path,
+    key: Option<&Path>,
+    any_name: bool,
+    now_unix_s: i64,
+) -> Result<Done, String> {
+    let from = chain.display();
+    let text = files::read(chain)?;
+    let certificates = pair::chain(&text).map_err(|why| format!("{from} {why}"))?;
+    let (key_pem, leaf) = its_key(row, chain, key, &certificates)?;
+    let facts = pair::facts(&leaf).map_err(|why| format!("{from} {why}"))?;
+    judge(&facts, &leaf, chain, now_unix_s)?;
+    let names = names_of(settings.secured.iter());
+    if !any_name && !holds_for_any(&facts, &names) {
+        return Err(format!(
+            "{from} holds for {}, and this host is {}: phones that check names would refuse it; \
+             get one for these, or say --any-name if phones reach this host by another name",
+            if facts.names.is_empty() { "no name".into() } else { facts.names.join(", ") },
+            shown(&names)
+        ));
+    }
+    let (ordered, top) = ordered(leaf, &certificates);
+    let pem: Vec<u8> = ordered.iter().flat_map(|one| pem_of(one)).collect();
+    keep_previous(row)?;
+    files::put(&[
+        Put { path: &row.key, bytes: &key_pem, eyes: Eyes::Owner },
+        Put { path: &row.certificate, bytes: &pem, eyes: Eyes::Everybody },
+    ])?;
+    let waiting = waiting(row);
+    if fs::read(&waiting).is_ok_and(|bytes| bytes == key_pem) {
+        // It is in use now; left behind it would stand in the next request's way.
+        let _ = fs::remove_file(waiting);
+    }
+    let left = certificates.iter().filter(|one| !ordered.contains(one)).count();
+    let ignored = match left {
+        0 => String::new(),
+        left => format!("{left} certificates of {from} need not be sent and are left out.\n"),
+    };
+    let advice = format!(
+        "{ignored}Phones must trust: {top}. The pair before is kept as {}.\n{TAKEN_UP}",
+        beside(&row.certificate, "previous").display()
+    );
+    let text =
+        format!("{} is in use until {}\n", row.certificate.display(), date(facts.not_after_unix_s));
+    Ok(Done { out: text.into_bytes(), advice })
+}
+
+/// The key, and which of the certificates it belongs to.
+fn its_key(
+    row: &TlsSettings,
+    chain: &Path,
+    named: Option<&Path>,
+    certificates: &[CertificateDer<'static>],
+) -> Result<(Vec<u8>, CertificateDer<'static>), String> {
+    let places = match named {
+        Some(key) => vec![key.to_owned()],
+        None => vec![waiting(row), row.key.clone()],
+    };
+    let there: Vec<_> = places.iter().filter(|key| named.is_some() || key.exists()).collect();
+    for path in &there {
+        let bytes = files::read(path)?;
+        for certificate in certificates {
+            match pair::certify(vec![certificate.clone()], &bytes) {
+                Ok(_) => return Ok((bytes, certificate.clone())),
+                Err(pair::Unfit::Stranger) => {}
+                Err(pair::Unfit::Key(why)) => return Err(format!("{} {why}", path.display())),
+            }
+        }
+    }
+    let shown: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
+    Err(match shown.as_slice() {
+        [] => format!(
+            "there is no key for {}; name it: ringpost certificate import CHAIN KEY",
+            chain.display()
+        ),
+        keys => format!(
+            "no certificate in {} belongs to the key in {}; name the key that its request was made \
+             with: ringpost certificate import CHAIN KEY",
+            chain.display(),
+            keys.join(" or ")
+        ),
+    })
+}
+
+/// Refuses what phones would refuse.
+fn judge(facts: &Facts, leaf: &[u8], chain: &Path, now_unix_s: i64) -> Result<(), String> {
+    let from = chain.display();
+    if facts.not_after_unix_s <= now_unix_s {
+        let end = date(facts.not_after_unix_s);
+        return Err(format!("{from} expired on {end}; ask its issuer for a new one"));
+    }
+    if facts.not_before_unix_s > now_unix_s {
+        let start = date(facts.not_before_unix_s);
+        return Err(format!(
+            "{from} does not hold before {start}; wait until then, or set this host's clock right"
+        ));
+    }
+    if !pair::serves(leaf) {
+        return Err(format!(
+            "{from} is not meant for servers (its extended key usage leaves out serverAuth), so \
+             phones would refuse it; ask its issuer for one that is"
+        ));
+    }
+    Ok(())
+}
+
+fn holds_for_any(facts: &Facts, names: &Names) -> bool {
+    let holds = |own: &String| {
+        facts.names.iter().any(|name| match name.strip_prefix('*') {
+            // A star stands for one label (RFC 6125, section 6.4.3).
+            Some(end) => {
+                own.split_once('.').is_some_and(|(_, rest)| end.strip_prefix('.') == Some(rest))
+            }
+            None => name.eq_ignore_ascii_case(own),
+        })
+    };
+    names.texts().iter().filter(|name| *name != "localhost").any(holds)
+}
+
+/// The chain as it is sent, the server's own first and without the root, which phones have; and
+/// whom phones must trust.
+fn ordered(
+    leaf: CertificateDer<'static>,
+    certificates: &[CertificateDer<'static>],
+) -> (Vec<CertificateDer<'static>>, String) {
+    let mut ordered = vec![leaf];
+    let mut top = String::new();
+    while let Some(last) = ordered.last() {
+        top = pair::facts(last).map(|facts| facts.issuer).unwrap_or_default();
+        let above = certificates.iter().find(|one| {
+            !ordered.contains(one) && pair::vouches(one, last) && !pair::vouches(one, one)
+        });
+        match above {
+            Some(above) => ordered.push(above.clone()),
+            None => break,
+        }
+    }
+    (ordered, top)
+}
+
+fn pem_of(der: &[u8]) -> Vec<u8> {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let mut pem = b"-----BEGIN CERTIFICATE-----\n".to_vec();
+    for line in text.as_bytes().chunks(64) {
+        pem.extend_from_slice(line);
+        pem.push(b'\n');
+    }
+    pem.extend_from_slice(b"-----END CERTIFICATE-----\n");
+    pem
+}
+
+/// Copies the pair in use aside, so that an import can be taken back.
+fn keep_previous(row: &TlsSettings) -> Result<(), String> {
+    for (path, eyes) in [(&row.key, Eyes::Owner), (&row.certificate, Eyes::Everybody)] {
+        if path.exists() {
+            let bytes = files::read(path)?;
+            files::put(&[Put { path: &beside(path, "previous"), bytes: &bytes, eyes }])?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows with a pair of their own, each pair once.
+fn pairs(settings: &Settings) -> Result<Vec<&TlsSettings>, String> {
+    let mut seen = HashSet::new();
+    let rows: Vec<_> =
+        settings.secured.iter().filter(|row| seen.insert(&row.certificate)).collect();
+    match rows.is_empty() {
+        true => Err("the configuration has no [[https]] and no [ftp] with TLS, so there is no \
+                 certificate; add one"
+            .into()),
+        false => Ok(rows),
+    }
+}
+
+fn listeners(settings: &Settings, row: &TlsSettings) -> Vec<SocketAddr> {
+    let sharing = settings.secured.iter().filter(|other| other.certificate == row.certificate);
+    sharing.flat_map(|other| other.listen.clone()).collect()
+}
+
+/// The row that something is to be done for.
+fn chosen(settings: &Settings, listener: Option<SocketAddr>) -> Result<&TlsSettings, String> {
+    let rows = pairs(settings)?;
+    let all = || {
+        let shown = |row: &TlsSettings| {
+            let listen =
+                listeners(settings, row).iter().map(ToString::to_string).collect::<Vec<_>>();
+            format!("{} ({})", row.certificate.display(), listen.join(", "))
+        };
+        rows.iter().map(|row| shown(row)).collect::<Vec<_>>().join("; ")
+    };
+    match (listener, rows.as_slice()) {
+        (None, [one]) => Ok(one),
+        (None, _) => Err(format!("there are several: {}; say which with --listener", all())),
+        (Some(address), _) => {
+            let row = settings.secured.iter().find(|row| row.listen.contains(&address));
+            row.ok_or_else(|| format!("nobody listens with TLS on {address}; there are: {}", all()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,240 @@
+//! What each command of the command line does. Results go to standard output, troubles to standard
+//! error; the exit code says which it was.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tracing::Level;
+
+use crate::certificates;
+use crate::cli::running::{self, Said};
+use crate::config::{self, Fault, Faults, Settings};
+use crate::daemon::exit::{Exit, Failure};
+use crate::daemon::reload::{self, Source};
+use crate::daemon::sample;
+use crate::daemon::serve::{self, DataPath};
+use crate::observe::explain;
+use crate::observe::explain::Question;
+use crate::observe::journal;
+use engine::catalog::Catalog;
+use store::content::watch::{self, WatchConfig};
+
+/// `ringpost serve`.
+#[must_use]
+pub fn serve<D: DataPath>(config: Option<&Path>) -> ExitCode {
+    match serve::serve::<D>(&Source::find(config)) {
+        Ok(()) => Exit::Done.into(),
+        Err(trouble) => fail(trouble),
+    }
+}
+
+/// How `ringpost check` tells what it has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckForm {
+    /// Print every key that counts, with where it comes from.
+    pub dump: bool,
+    /// Print JSON.
+    pub json: bool,
+}
+
+/// `ringpost check`. Exits with 0 when the configuration is valid.
+#[must_use]
+pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
+    let source = Source::find(config);
+    let judged = judge(&source);
+    if form.json {
+        tell(format!("{:#}\n", check_json(&source, &judged, form.dump)));
+        return judged.map_or_else(|(failure, _)| failure.exit, |_| Exit::Done).into();
+    }
+    match judged {
+        Ok((settings, warnings)) => {
+            let mut text = String::new();
+            for warning in &warnings {
+                text += &format!("warning: {warning}\n");
+            }
+            if form.dump {
+                // What is redirected into a file is the configuration alone.
+                let _ = io::stderr().write_all(text.as_bytes());
+                let lists = reload::lists_in(&settings.data_dir);
+                let lists = lists.map(|path| format!("# also read: {}\n", path.display()));
+                return tell(settings.effective.toml(&settings.file) + &lists.collect::<String>());
+            }
+            text += &match source {
+                Source::File(path) => format!("{} is valid\n", path.display()),
+                Source::BuiltIn | Source::Trial(_) => {
+                    "no configuration was found; the built-in one is valid\n".into()
+                }
+            };
+            tell(&text)
+        }
+        Err((failure, _)) => fail(failure),
+    }
+}
+
+/// Settings and all warnings, or what is wrong with them.
+type Judged = Result<(Settings, Vec<String>), (Failure, Vec<Fault>)>;
+
+fn judge(source: &Source) -> Judged {
+    let faulty = |faults: Faults| (Failure::from(faults.clone()), faults.0);
+    let settings = match source {
+        // Its directories are made by the first start.
+        Source::BuiltIn if !Path::new(sample::DIR).is_dir() => config::judge_built_in(),
+        Source::BuiltIn | Source::Trial(_) | Source::File(_) => source.load(),
+    };
+    let settings = settings.map_err(faulty)?;
+    let of_certificates = certificates::judge(&settings, serve::now_unix_s())
+        .map_err(|trouble| (trouble.into(), Vec::new()))?;
+    let warnings = settings.warnings_now().chain(of_certificates).collect();
+    Ok((settings, warnings))
+}
+
+fn check_json(source: &Source, judged: &Judged, dump: bool) -> serde_json::Value {
+    let (faults, warnings, effective) = match judged {
+        Ok((settings, warnings)) => {
+            (Vec::new(), warnings.clone(), dump.then(|| settings.effective.json()))
+        }
+        Err((failure, faults)) if faults.is_empty() => {
+            (vec![serde_json::json!({ "text": failure.text })], Vec::new(), None)
+        }
+        Err((_, faults)) => {
+            let fault = |fault: &Fault| {
+                let Fault { file, line, text, unread: _ } = fault;
+                serde_json::json!({ "file": file, "line": line, "text": text })
+            };
+            (faults.iter().map(fault).collect(), Vec::new(), None)
+        }
+    };
+    let file = match source {
+        Source::File(path) => Some(path),
+        Source::BuiltIn | Source::Trial(_) => None,
+    };
+    serde_json::json!({
+        "file": file, "valid": judged.is_ok(), "mistakes": faults, "warnings": warnings,
+        "effective": effective,
+    })
+}
+
+/// `ringpost explain`. Exits with 0 when the phone would get a file. The running server is asked,
+/// for it knows what it serves and what it may read; without one the disk is looked at.
+#[must_use]
+pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json: bool) -> ExitCode {
+    let asked = match disk {
+        true => Err(Failure::from("the disk was asked for")),
+        false => running::explain(question, config),
+    };
+    let explained = match asked {
+        Ok((explained, pid)) => {
+            let by = format!("answered by the running server, process {pid}");
+            Ok((explained, by, Some(pid)))
+        }
+        Err(silence) => running::from_disk(config).and_then(|settings| {
+            let catalog = catalog(&settings)?;
+            let explained = explain::explain(question, &settings, &catalog);
+            let judged_as = running::judged_as(&settings);
+            let why = match (disk, silence.exit) {
+                (true, _) => String::new(),
+                (false, Exit::NotRunning) => "no server runs; ".into(),
+                (false, _) => format!("{silence}; "),
+            };
+            Ok((explained, format!("{why}judged from the disk, {judged_as}"), None))
+        }),
+    };
+    match explained {
+        Ok((explained, by, pid)) => {
+            let text = match json {
+                false => format!("{by}\n{}", explained.text),
+                true => {
+                    let lines: Vec<_> = explained.text.lines().collect();
+                    let json = serde_json::json!({
+                        "name": question.asked, "from": question.client, "answered_by": by,
+                        "pid": pid, "served": explained.served, "steps": lines,
+                        "listeners": explained.listeners,
+                    });
+                    format!("{json:#}\n")
+                }
+            };
+            tell(&text);
+            if explained.served { Exit::Done.into() } else { Exit::No.into() }
+        }
+        Err(trouble) => fail(trouble),
+    }
+}
+
+/// `ringpost status`. Exits with 0 when phones are served, with 1 when they are not, with 4 when no
+/// server runs.
+#[must_use]
+pub fn status(config: Option<&Path>, url: Option<&str>, json: bool) -> ExitCode {
+    end(running::status(config, url, json))
+}
+
+/// `ringpost reload`. Exits with 0 when the configuration is in force.
+#[must_use]
+pub fn reload(config: Option<&Path>) -> ExitCode {
+    end(running::reload(config))
+}
+
+/// `ringpost drain`. Exits with 0 when every transfer came to its end.
+#[must_use]
+pub fn drain(config: Option<&Path>) -> ExitCode {
+    end(running::drain(config))
+}
+
+/// `ringpost config`: the commented template.
+#[must_use]
+pub fn template() -> ExitCode {
+    tell(config::TEMPLATE)
+}
+
+fn end(said: Result<Said, Failure>) -> ExitCode {
+    match said {
+        Ok(said) => {
+            tell(&said.text);
+            said.exit.into()
+        }
+        Err(trouble) => fail(trouble),
+    }
+}
+
+/// Settings for a command that only looks: it makes nothing.
+pub(crate) fn load(source: &Source) -> Result<Settings, Failure> {
+    if *source == Source::BuiltIn && !Path::new(sample::DIR).is_dir() {
+        return Err(Failure::new(Exit::CannotRead, no_configuration()));
+    }
+    source.load().map_err(Failure::from)
+}
+
+fn no_configuration() -> String {
+    format!(
+        "no configuration was found (there is no {}), and no trial was started in this directory; \
+         name the configuration with --config",
+        config::PLACES.join(" and no ")
+    )
+}
+
+/// One look at the roots.
+fn catalog(settings: &Settings) -> Result<Arc<Catalog>, String> {
+    let (sender, receiver) = crossbeam_channel::unbounded();
+    // The first catalog is there before the watch is; whatever comes later is of no interest.
+    let publish = Box::new(move |catalog| {
+        let _ = sender.send(catalog);
+    });
+    let watch = watch::start(WatchConfig::new(settings.roots.clone()), None, publish);
+    let unread = |fault: &dyn std::fmt::Display| format!("the directories cannot be read: {fault}");
+    drop(watch.map_err(|fault| unread(&fault))?);
+    receiver.try_recv().map_err(|fault| unread(&fault))
+}
+
+pub(crate) fn tell(text: impl AsRef<[u8]>) -> ExitCode {
+    // Whoever closes standard output early, such as `head`, has seen what they wanted.
+    let _ = io::stdout().write_all(text.as_ref());
+    ExitCode::SUCCESS
+}
+
+pub(crate) fn fail(trouble: impl Into<Failure>) -> ExitCode {
+    let Failure { exit, text } = trouble.into();
+    // Without standard error there is nobody to read it.
+    let _ = io::stderr().write_all(journal::lines(Level::ERROR, &text).as_bytes());
+    exit.into()
+}

@@ -1,0 +1,355 @@
+//! `ringpost passwd`: gives somebody a password for the vault, for managing files or for what is
+//! protected, or takes it away.
+//!
+//! Never prints a password, and never takes one from the command line, where others can see it.
+
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use argon2::Argon2;
+
+use crate::cli::command::{fail, load, tell};
+use crate::config::Settings;
+use crate::daemon::exit::Failure;
+use crate::daemon::reload::Source;
+use engine::policy::protect::Requirement;
+use engine::vault::deed::Auth;
+use store::vault::ha1::Ha1;
+use store::vault::users;
+use store::vault::users_file::{self, Change};
+
+/// Longest password, in bytes. Phones send it in the head of a request.
+const PASSWORD_BYTES_MAX: usize = 256;
+
+/// Somebody whose password is to change.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// The name that the phone sends, or the administrator.
+    pub user: &'a str,
+    /// What it is for.
+    pub kind: AccountKind<'a>,
+    /// Whether what Digest needs of the password is kept as well, even if no row offers that yet.
+    pub digest: bool,
+    /// What it may reach; what it was where nothing is said.
+    pub extensions: Option<&'a str>,
+    /// What becomes of it.
+    pub change: AccountChange<'a>,
+}
+
+/// What an account is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountKind<'a> {
+    /// The data of users in the vault.
+    Vault,
+    /// Managing files by FTP.
+    Administrator,
+    /// What rows of `[[protect]]` cover.
+    Protected {
+        /// The users' file of the rows, where they have several.
+        file: Option<&'a Path>,
+    },
+}
+
+/// What becomes of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountChange<'a> {
+    /// It has a new password, and no other.
+    Set,
+    /// It has one password more; the older ones end with this day where one is said.
+    Add {
+        /// As 2026-12-31.
+        old_until: Option<&'a str>,
+    },
+    /// Of several passwords it keeps the newest.
+    ExpireOld,
+    /// It is to be no more.
+    Delete,
+}
+
+/// Runs `ringpost passwd`. Exits with 0 when the change holds.
+#[must_use]
+pub fn run(account: &Account<'_>, config: Option<&Path>) -> ExitCode {
+    match act(account, config) {
+        Ok(text) => tell(&text),
+        Err(trouble) => fail(trouble),
+    }
+}
+
+fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> {
+    let user = account.user;
+    users::check_name(user)?;
+    users::reach(account.extensions)?;
+    let settings = load(&Source::find(config))?;
+    let (path, beside) = match account.kind {
+        AccountKind::Administrator => administrators_path(&settings, account)?,
+        AccountKind::Vault => users_path(&settings)?,
+        AccountKind::Protected { file } => protected_path(&settings, file)?,
+    };
+    let change = |change| {
+        users_file::change(&path, user, change, &beside).map_err(|why| unchanged(&path, &why))
+    };
+    let shown = path.display();
+    let old_until = match account.change {
+        AccountChange::Delete => {
+            return match change(Change::Delete)? {
+                true => Ok(format!("{user} is gone from {shown}; it holds at once\n")),
+                false => Err(format!("{user} is not in {shown}; nothing was changed").into()),
+            };
+        }
+        AccountChange::ExpireOld => {
+            return match change(Change::ExpireOld)? {
+                true => Ok(format!("{user} has the newest password alone in {shown}\n")),
+                false => Err(format!("{user} has no older password in {shown}").into()),
+            };
+        }
+        AccountChange::Set => None,
+        AccountChange::Add { old_until } => {
+            old_until.map(users::check_day).transpose()?;
+            old_until
+        }
+    };
+    let password = password(user)?;
+    check(&password).map_err(|why| format!("{why}; nothing was changed"))?;
+    let hash = users::hash(&Argon2::default(), password.as_bytes())?;
+    let realm = digest_realm(&settings, account, &path);
+    let hash = match realm {
+        Some(realm) => users::with_ha1(&hash, &Ha1::new(user, realm, password.as_bytes())),
+        None => hash,
+    };
+    let (hash, extensions) = (&*hash, account.extensions);
+    let is_added = matches!(account.change, AccountChange::Add { .. });
+    let was_there = change(match is_added {
+        true => Change::Beside { hash, extensions, old_until },
+        false => Change::Password { hash, extensions },
+    })?;
+    let done = match (was_there, is_added) {
+        (true, true) => "has one password more",
+        (true, false) => "has a new password",
+        (false, _) => "is a user now",
+    };
+    let digest = realm.map_or(String::new(), |realm| {
+        format!(
+            "What Digest needs is kept as well: whoever reads it can pose as {user} in realm \
+             {realm:?}, as with the password\n"
+        )
+    });
+    Ok(format!("{user} {done} in {shown}; it holds at once\n{digest}"))
+}
+
+/// The realm for which Digest needs hashes of a password, if it is wanted.
+fn digest_realm<'s>(settings: &'s Settings, account: &Account<'_>, path: &Path) -> Option<&'s str> {
+    let AccountKind::Protected { .. } = account.kind else { return None };
+    let rows = settings.policy.protections.0.iter().map(|row| &row.requirement);
+    let mut of_file = rows.filter(|requirement| requirement.users == path);
+    let wants = |requirement: &&Arc<Requirement>| account.digest || requirement.digest;
+    of_file.find(wants).map(|requirement| &*requirement.realm)
+}
+
+/// The users' file of the `[[protect]]` rows, and whose owner a new one has.
+fn protected_path(settings: &Settings, named: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
+    let shown = settings.file.display();
+    let mut files: Vec<&Path> = Vec::new();
+    for row in &settings.policy.protections.0 {
+        if !files.contains(&&*row.requirement.users) {
+            files.push(&row.requirement.users);
+        }
+    }
+    let list =
+        || files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    let of = |named: &Path| files.iter().find(|file| **file == settings.data_dir.join(named));
+    let file = match (named, &*files) {
+        (_, []) => {
+            return Err(format!(
+                "{shown} has no [[protect]], so no password is asked for; add a row first, with \
+                 what it covers"
+            ));
+        }
+        (Some(named), [..]) => of(named).ok_or_else(|| {
+            let named = named.display();
+            format!("no [[protect]] in {shown} has {named} for its `users`; there is {}", list())
+        })?,
+        (None, [file]) => file,
+        (None, [..]) => {
+            return Err(format!(
+                "the rows of [[protect]] in {shown} have several files; say which one is meant: \
+                 --protect=FILE, with one of {}",
+                list()
+            ));
+        }
+    };
+    let vault = settings.policy.http.vault.as_ref().map(|vault| vault.dir.clone());
+    Ok((file.to_path_buf(), vault.unwrap_or_else(|| settings.data_dir.clone())))
+}
+
+/// The users' file that the configuration names, and the vault, whose owner a new one has.
+fn users_path(settings: &Settings) -> Result<(PathBuf, PathBuf), String> {
+    let file = settings.file.display();
+    let policy = settings.policy.http.vault.as_deref().ok_or_else(|| {
+        format!("{file} has no [vault]; add the section, with auth = \"users\" in it")
+    })?;
+    match policy.auth.clone() {
+        Auth::Users(path) => Ok((path, policy.dir.clone())),
+        Auth::Open | Auth::Pinned | Auth::Certificate => Err(format!(
+            "[vault] in {file} does not ask for users' passwords; write auth = \"users\" in it \
+             first"
+        )),
+    }
+}
+
+/// The file of those who manage files, and whose owner a new one has: the vault's, or else that of
+/// the data directory.
+fn administrators_path(
+    settings: &Settings,
+    account: &Account<'_>,
+) -> Result<(PathBuf, PathBuf), String> {
+    let (file, policy) = (settings.file.display(), &settings.policy);
+    let administrators = policy.ftp.administrators.as_ref().ok_or_else(|| {
+        format!(
+            "[ftp] in {file} has no `users`, so nobody manages files; write \
+             users = \"administrators.txt\" in it first"
+        )
+    })?;
+    let user = account.user;
+    if account.change != AccountChange::Delete
+        && policy.ftp.phones.iter().any(|phone| phone.eq_ignore_ascii_case(user))
+    {
+        return Err(format!(
+            "{user} is the name of every phone (`phones` in [ftp] in {file}); choose another"
+        ));
+    }
+    let vault = policy.http.vault.as_ref().map(|vault| vault.dir.clone());
+    let beside = vault.unwrap_or_else(|| settings.data_dir.clone());
+    Ok((administrators.users.clone(), beside))
+}
+
+/// Why nothing was changed, and what mends it.
+fn unchanged(path: &Path, why: &io::Error) -> String {
+    let shown = path.display();
+    if why.kind() == io::ErrorKind::PermissionDenied {
+        return format!("cannot change {shown}: {why}; run the command as root");
+    }
+    format!("cannot change {shown}: {why}; it is as it was")
+}
+
+/// Refuses what no phone could send.
+fn check(password: &str) -> Result<(), String> {
+    if password.is_empty() {
+        return Err("the password is empty".into());
+    }
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(format!("the password has more than {PASSWORD_BYTES_MAX} bytes"));
+    }
+    if password.chars().any(char::is_control) {
+        return Err("the password holds a control character, which no phone can send".into());
+    }
+    Ok(())
+}
+
+/// Asks twice on a terminal; takes the first line of anything else.
+fn password(user: &str) -> Result<String, String> {
+    let unread = |why: io::Error| format!("cannot read the password: {why}; nothing was changed");
+    if !io::stdin().is_terminal() {
+        return first_line(io::stdin().lock()).map_err(unread);
+    }
+    let first = rpassword::prompt_password(format!("New password for {user}: ")).map_err(unread)?;
+    // Said before it is asked for again.
+    check(&first).map_err(|why| format!("{why}; nothing was changed"))?;
+    let again = rpassword::prompt_password("The same again: ").map_err(unread)?;
+    match first == again {
+        true => Ok(first),
+        false => Err("the two passwords differ; nothing was changed".into()),
+    }
+}
+
+/// A line without its end, or as much of it as shows that it is too long.
+fn first_line(from: impl io::BufRead) -> io::Result<String> {
+    let mut line = String::new();
+    let mut from = from.take(PASSWORD_BYTES_MAX as u64 + 3);
+    io::BufRead::read_line(&mut from, &mut line)?;
+    Ok(line.strip_suffix('\n').map_or(&*line, |line| line.trim_end_matches('\r')).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_for_tests;
+
+    #[test]
+    fn a_password_is_the_first_line_whatever_its_end() {
+        let line = |bytes: &[u8]| first_line(bytes).map_err(|why| why.kind());
+        assert_eq!(line(b"s e\tcret \r\nmore\n").as_deref(), Ok("s e\tcret "));
+        assert_eq!(line(b"secret").as_deref(), Ok("secret"));
+        assert_eq!(line(b"").as_deref(), Ok(""));
+        assert_eq!(line(b"\xff\n"), Err(io::ErrorKind::InvalidData));
+    }
+
+    #[test]
+    fn who_manages_files_is_in_the_file_of_ftp_and_has_no_phones_name() {
+        let of = |text: &str, user, delete| {
+            let settings = parse_for_tests(&format!("data_dir = \"/d\"\n{text}"));
+            let change = if delete { AccountChange::Delete } else { AccountChange::Set };
+            let kind = AccountKind::Administrator;
+            let account = Account { user, kind, digest: false, extensions: None, change };
+            administrators_path(&settings, &account)
+        };
+        let ftp = "[ftp]\nusers = \"boss.txt\"";
+        assert_eq!(of(ftp, "ann", false), Ok(("/d/boss.txt".into(), "/d".into())));
+        let vault = format!("[vault]\n{ftp}");
+        assert_eq!(of(&vault, "ann", false), Ok(("/d/boss.txt".into(), "/d/vault".into())));
+        let told = of(ftp, "Anonymous", false).unwrap_err();
+        assert!(told.starts_with("Anonymous is the name of every phone"), "{told}");
+        assert!(of(ftp, "anonymous", true).is_ok(), "it can be taken out");
+        let told = of("[ftp]", "ann", false).unwrap_err();
+        assert!(told.contains("write users = \"administrators.txt\" in it first"), "{told}");
+    }
+
+    #[test]
+    fn a_password_for_what_is_protected_is_in_the_file_of_its_row() {
+        let of = |text: &str, named: Option<&str>| {
+            let settings = parse_for_tests(&format!("data_dir = \"/d\"\n[tftp]\n{text}"));
+            protected_path(&settings, named.map(Path::new)).map(|(file, _)| file)
+        };
+        let one = "[[protect]]\nname = \"*.cfg\"\n";
+        let two = format!("{one}[[protect]]\nname = \"*.xml\"\nusers = \"b.txt\"\n");
+        assert_eq!(of(one, None), Ok("/d/passwords.txt".into()));
+        assert_eq!(of(&two, Some("b.txt")), Ok("/d/b.txt".into()));
+        assert_eq!(of(&two, Some("/d/b.txt")), Ok("/d/b.txt".into()));
+        let told = of(&two, None).unwrap_err();
+        assert!(told.contains("--protect=FILE") && told.contains("/d/b.txt"), "{told}");
+        assert!(of(&two, Some("c.txt")).unwrap_err().contains("has c.txt for its `users`"));
+        assert!(of("", None).unwrap_err().contains("add a row first"));
+    }
+
+    #[test]
+    fn what_digest_needs_is_kept_where_a_row_offers_it_or_it_is_asked_for() {
+        let realm = |scheme: &str, digest: bool| {
+            let text = format!(
+                "data_dir = \"/d\"\n[tftp]\n[[protect]]\nrealm = \"R\"\nscheme = {scheme}\n"
+            );
+            let settings = parse_for_tests(&text);
+            let kind = AccountKind::Protected { file: None };
+            let change = AccountChange::Set;
+            let account = Account { user: "ann", kind, digest, extensions: None, change };
+            let path = Path::new("/d/passwords.txt");
+            digest_realm(&settings, &account, path).map(str::to_owned)
+        };
+        assert_eq!(realm("[\"basic\"]", false), None);
+        assert_eq!(realm("[\"basic\"]", true).as_deref(), Some("R"));
+        assert_eq!(realm("[\"digest\", \"basic\"]", false).as_deref(), Some("R"));
+    }
+
+    #[test]
+    fn what_no_phone_can_send_is_no_password() {
+        let told = |password: &str| check(password).unwrap_err();
+        assert!(told("").contains("empty"));
+        assert!(told("a\tb").contains("control character"));
+        let longest = "x".repeat(PASSWORD_BYTES_MAX);
+        assert_eq!(check(&longest), Ok(()));
+        let longer = first_line(format!("{longest}x\r\n").as_bytes()).unwrap();
+        assert!(told(&longer).contains("more than 256 bytes"));
+        let much_longer = first_line("x".repeat(1 << 20).as_bytes()).unwrap();
+        assert!(told(&much_longer).contains("more than 256 bytes"));
+    }
+}

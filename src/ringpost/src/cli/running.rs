@@ -1,0 +1,219 @@
+//! Commands that ask the running server over its `control.sock`.
+//!
+//! Each says who has answered, or why nobody has. Changes nothing itself.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::admin::control_socket::client::{self, NoAnswer};
+use crate::admin::control_socket::path;
+use crate::admin::control_socket::protocol::{Answer, Reply, Request};
+use crate::cli::command::load;
+use crate::cli::status;
+use crate::config::Settings;
+use crate::daemon::exit::{Exit, Failure};
+use crate::daemon::reload::Source;
+use crate::observe::explain::{Explained, Question};
+
+/// What a command says, and how it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) text: String,
+    pub(crate) exit: Exit,
+}
+
+/// The server that a configuration tells of.
+struct Server {
+    source: Source,
+    data_dir: PathBuf,
+}
+
+impl Server {
+    fn find(config: Option<&Path>) -> Result<Server, Failure> {
+        let source = Source::find(config);
+        let data_dir = source.data_dir()?;
+        Ok(Server { source, data_dir })
+    }
+
+    fn ask(&self, request: &Request) -> Result<Reply, NoAnswer> {
+        client::ask(&self.data_dir, request, |progress| {
+            // Without standard error there is nobody to read it.
+            let _ = writeln!(io::stderr(), "{progress}");
+        })
+    }
+
+    /// Why there is no answer, and what to do.
+    fn silence(&self, why: &NoAnswer) -> Failure {
+        let socket = path(&self.data_dir);
+        let (shown, source) = (socket.display(), &self.source);
+        match why {
+            NoAnswer::NotRunning => Failure::new(
+                Exit::NotRunning,
+                format!(
+                    "Ringpost is not running: nobody answers at {shown}, where {source} has it; \
+                     start it, or name its configuration with --config"
+                ),
+            ),
+            NoAnswer::Denied { owner } => Failure::new(
+                Exit::CannotRead,
+                format!("{shown} answers to {owner} alone; run the command as root or as {owner}"),
+            ),
+            NoAnswer::Failed(why) => Failure::from(why.as_str()),
+        }
+    }
+
+    /// An answer to a request that does not fit it.
+    fn odd(&self, answer: &Answer) -> Failure {
+        match answer {
+            Answer::Refused { text } => text.as_str().into(),
+            Answer::Progress { .. }
+            | Answer::Status(_)
+            | Answer::Reloaded(_)
+            | Answer::Explained { .. }
+            | Answer::Drained { .. } => {
+                let shown = path(&self.data_dir);
+                format!("what answers at {} is no Ringpost of this version", shown.display()).into()
+            }
+        }
+    }
+
+    /// Says so where the server reads another configuration than the one that was named.
+    fn note_other(&self, reply: &Reply) -> String {
+        let same = |one: &Path, two: &Path| {
+            let (one, two) = (one.canonicalize(), two.canonicalize());
+            one.is_ok() && one.ok() == two.ok()
+        };
+        match &self.source {
+            // One that is relative may be relative to another directory.
+            Source::File(path) if reply.config.is_absolute() && !same(path, &reply.config) => {
+                format!("  it reads {}, not {}\n", reply.config.display(), path.display())
+            }
+            Source::File(_) | Source::BuiltIn | Source::Trial(_) => String::new(),
+        }
+    }
+}
+
+/// `ringpost status`. The socket is asked first, then `[admin]`, which other users reach as well.
+pub(crate) fn status(
+    config: Option<&Path>,
+    url: Option<&str>,
+    json: bool,
+) -> Result<Said, Failure> {
+    if let Some(url) = url {
+        let answer =
+            status::status_json(url).map_err(|trouble| Failure::new(Exit::NotRunning, trouble))?;
+        return shown(&answer, json);
+    }
+    let server = Server::find(config)?;
+    let why = match server.ask(&Request::Status) {
+        Ok(reply) => {
+            let Answer::Status(status) = &reply.answer else {
+                return Err(server.odd(&reply.answer));
+            };
+            let answer = serde_json::to_string_pretty(status);
+            return shown(&answer.map_err(|fault| fault.to_string())?, json);
+        }
+        Err(why) => server.silence(&why),
+    };
+    let admin = server.source.load().ok().and_then(|settings| settings.admin);
+    let Some(url) = admin.map(status::url) else { return Err(why) };
+    let Ok(answer) = status::status_json(&url) else { return Err(why) };
+    let socket = path(&server.data_dir);
+    let _ = writeln!(io::stderr(), "answered by {url}, for {} does not", socket.display());
+    shown(&answer, json)
+}
+
+fn shown(answer: &str, json: bool) -> Result<Said, Failure> {
+    let (text, healthy) = status::summary(answer)?;
+    let text = if json { format!("{answer}\n") } else { text };
+    Ok(Said { text, exit: if healthy { Exit::Done } else { Exit::No } })
+}
+
+/// `ringpost reload`: the verdict, and what it means.
+pub(crate) fn reload(config: Option<&Path>) -> Result<Said, Failure> {
+    let server = Server::find(config)?;
+    let reply = server.ask(&Request::Reload).map_err(|why| server.silence(&why))?;
+    let Answer::Reloaded(reloaded) = &reply.answer else { return Err(server.odd(&reply.answer)) };
+    let (pid, file) = (reply.pid, reply.config.display());
+    let note = server.note_other(&reply);
+    if !reloaded.taken {
+        let text = format!("process {pid} keeps its configuration\n{note}{}", reloaded.message);
+        return Err(text.into());
+    }
+    let mut text = format!("process {pid} has taken {file}\n{note}");
+    if reloaded.changes.is_empty() {
+        text += "  nothing is different from before\n";
+    }
+    for change in &reloaded.changes {
+        text += &format!("  {change}\n");
+    }
+    for key in &reloaded.needs_restart {
+        text += &format!("  takes effect at the next restart: {key}\n");
+    }
+    Ok(Said { text, exit: Exit::Done })
+}
+
+/// `ringpost drain`: returns when all that ran has ended.
+pub(crate) fn drain(config: Option<&Path>) -> Result<Said, Failure> {
+    let server = Server::find(config)?;
+    let reply = server.ask(&Request::Drain).map_err(|why| server.silence(&why))?;
+    let Answer::Drained { cut_off } = reply.answer else { return Err(server.odd(&reply.answer)) };
+    let pid = reply.pid;
+    Ok(match cut_off {
+        0 => Said {
+            text: format!("process {pid} has ended all transfers and stops\n"),
+            exit: Exit::Done,
+        },
+        cut_off => Said {
+            text: format!(
+                "process {pid} stops; transfers cut off because they took longer than `drain`: \
+                 {cut_off}\n"
+            ),
+            exit: Exit::No,
+        },
+    })
+}
+
+/// What a phone would get, by the word of the running server.
+///
+/// # Errors
+/// Why it has said nothing.
+pub(crate) fn explain(
+    question: &Question<'_>,
+    config: Option<&Path>,
+) -> Result<(Explained, u32), Failure> {
+    let server = Server::find(config)?;
+    let request = Request::Explain {
+        name: question.asked.to_owned(),
+        from: question.client,
+        protocol: question.protocol.map(|protocol| protocol.name().to_owned()),
+        listener: question.listener,
+    };
+    let reply = server.ask(&request).map_err(|why| server.silence(&why))?;
+    let Answer::Explained(explained) = reply.answer else {
+        return Err(server.odd(&reply.answer));
+    };
+    Ok((explained, reply.pid))
+}
+
+/// As whom the disk is judged where no server is asked.
+pub(crate) fn judged_as(settings: &Settings) -> String {
+    let me = nix::unistd::geteuid();
+    let name = nix::unistd::User::from_uid(me).ok().flatten().map(|user| user.name);
+    let name = name.unwrap_or_else(|| format!("the user with the number {me}"));
+    match &settings.user {
+        Some(user) if *user != name => match nix::unistd::User::from_name(user) {
+            Ok(Some(_)) => format!("as {user}, who the server is (looked at by {name})"),
+            Ok(None) | Err(_) => format!("as {name}, for there is no user {user}"),
+        },
+        None if me.is_root() => {
+            "as root; the server may be a user who cannot read the same files".into()
+        }
+        Some(_) | None => format!("as {name}"),
+    }
+}
+
+/// Settings from the disk, for who gets no answer from a server.
+pub(crate) fn from_disk(config: Option<&Path>) -> Result<Settings, Failure> {
+    load(&Source::find(config))
+}

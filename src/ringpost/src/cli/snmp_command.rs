@@ -1,0 +1,308 @@
+//! `ringpost snmp`: asks a phone who it is, and tells what stands in the way when it does not say.
+//!
+//! Asks by the machine that the server asks by, over a socket of its own; nothing else is asked,
+//! and nothing is kept.
+
+use std::fmt::Write as _;
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Instant as Clock;
+
+use crate::cli::command::{fail, load, tell};
+use crate::daemon::exit::Failure;
+use crate::daemon::reload::Source;
+use engine::metrics::Counters;
+use engine::session::snmp::{Asked, Manner, NoPassport, Passport, Queries, SnmpPolicy};
+use wire::snmp::{COMMUNITY_BYTES_MAX, Community, MESSAGE_BYTES_MAX};
+use wire::time::{Duration, Instant};
+
+/// Shortest time that is waited for an answer in one go: a socket takes no zero.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// A phone as it is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Phone {
+    /// Its address. Port 0 means that of `[snmp]`.
+    pub address: SocketAddr,
+}
+
+impl std::str::FromStr for Phone {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Phone, String> {
+        let ip = || word.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)).ok();
+        let address = word.parse().ok().or_else(ip);
+        let address = address.or_else(|| format!("[{word}]:0").parse().ok());
+        address.map(|address| Phone { address }).ok_or_else(|| {
+            "write the phone's address, such as 10.1.2.3, or 10.1.2.3:161 with its port".into()
+        })
+    }
+}
+
+/// What came of it.
+#[derive(Debug)]
+struct Told {
+    agent: SocketAddr,
+    passport: Result<Passport, NoPassport>,
+    manner: Option<Manner>,
+    tried: Vec<Community>,
+    took: Duration,
+    /// Datagrams that answered nothing that was asked, or were no answers.
+    strays: u64,
+}
+
+/// Runs `ringpost snmp`. Exits with 0 when the phone says who it is.
+#[must_use]
+pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: bool) -> ExitCode {
+    let told = policy(community, config).and_then(|policy| {
+        let policy = match phone.address.port() {
+            0 => policy,
+            port => SnmpPolicy { port, ..policy },
+        };
+        ask(phone, &policy).map_err(|why| {
+            let ip = phone.address.ip();
+            format!("{ip} cannot be asked: {why}; is there a way to it from this machine?").into()
+        })
+    });
+    match told {
+        Ok(told) if json => {
+            let code = tell(told.json() + "\n");
+            if told.passport.is_ok() { code } else { ExitCode::FAILURE }
+        }
+        Ok(told) if told.passport.is_ok() => tell(told.text()),
+        Ok(told) => fail(told.text().trim_end()),
+        Err(trouble) => fail(trouble),
+    }
+}
+
+/// What is asked with: the configuration's, or one community in place of its.
+fn policy(community: Option<&str>, config: Option<&Path>) -> Result<SnmpPolicy, Failure> {
+    let source = Source::find(config);
+    let mut policy = match source {
+        Source::BuiltIn | Source::Trial(_) => SnmpPolicy::default(),
+        Source::File(_) => load(&source)?.policy.ftp.snmp.clone(),
+    };
+    if let Some(text) = community {
+        let community = Community::new(text).ok_or_else(|| {
+            format!("a community has 1 to {COMMUNITY_BYTES_MAX} characters, all of them ASCII")
+        })?;
+        policy.communities = vec![(community, Vec::new())];
+    }
+    Ok(policy)
+}
+
+fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<Told> {
+    let ip = phone.address.ip().to_canonical();
+    let any: IpAddr = match ip {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    let (mut queries, counters, began) = (Queries::default(), Counters::default(), Clock::now());
+    let now = || Instant::START + began.elapsed();
+    let asked = queries.ask(phone.address, policy, &counters, now());
+    let mut buffer = [0; MESSAGE_BYTES_MAX + 1];
+    let passport = match asked {
+        Asked::Known(passport) => passport,
+        Asked::Pending => loop {
+            while let Some((to, bytes)) = queries.poll_send(&counters, now()) {
+                socket.send_to(bytes, to)?;
+            }
+            if let Some((_, passport)) = queries.poll_answer() {
+                break passport;
+            }
+            let wait = queries.poll_timeout().map_or(WAIT_MIN, |next| next.since(now()));
+            socket.set_read_timeout(Some(wait.max(WAIT_MIN)))?;
+            match socket.recv_from(&mut buffer) {
+                Ok((bytes, from)) => {
+                    let datagram = buffer.get(..bytes).unwrap_or_default();
+                    queries.handle_datagram(from, datagram, &counters, now());
+                }
+                Err(why) if is_patient(why.kind()) => {}
+                Err(why) => return Err(why),
+            }
+            queries.handle_timeout(&counters, now());
+        },
+    };
+    Ok(Told {
+        agent: SocketAddr::new(ip, policy.port),
+        passport,
+        manner: queries.manner(phone.address, policy).cloned(),
+        tried: policy.communities_for(ip).cloned().collect(),
+        took: began.elapsed(),
+        strays: counters.snmp_strays.value() + counters.snmp_malformed.value(),
+    })
+}
+
+/// Whether waiting goes on after such an end of it.
+fn is_patient(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
+impl Told {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = match &self.passport {
+            Ok(passport) => self.write_passport(passport, &mut text),
+            Err(why) => self.write_trouble(*why, &mut text),
+        };
+        text
+    }
+
+    fn write_passport(&self, passport: &Passport, text: &mut String) -> std::fmt::Result {
+        write!(text, "{} answers", self.agent.ip())?;
+        if let Some(Manner { community, version }) = &self.manner {
+            let community = community.as_str();
+            write!(text, " by {} to the community {community:?}", version.name())?;
+        }
+        writeln!(text, ", after {} ms", self.took.as_millis())?;
+        let Passport { set, extension, unnamable, model, firmware, mac, serial } = passport;
+        let nobody = "none: nobody is logged in there, or the phone does not tell".to_owned();
+        let unfit = |said| format!("{said:?}, which the vault cannot keep data of: no file name");
+        let missing = unnamable.as_ref().map_or(nobody, unfit);
+        writeln!(text, "  set        {set}")?;
+        writeln!(text, "  extension  {}", extension.as_deref().unwrap_or(&missing))?;
+        for (name, value) in
+            [("model", model), ("firmware", firmware), ("MAC", mac), ("serial", serial)]
+        {
+            writeln!(text, "  {name:<9}  {}", value.as_deref().unwrap_or("-"))?;
+        }
+        Ok(())
+    }
+
+    fn write_trouble(&self, why: NoPassport, text: &mut String) -> std::fmt::Result {
+        let (ip, port) = (self.agent.ip(), self.agent.port());
+        writeln!(text, "{ip} {}", why.words())?;
+        let quoted: Vec<_> = self.tried.iter().map(|own| format!("{:?}", own.as_str())).collect();
+        let communities = quoted.join(", ");
+        match why {
+            NoPassport::Silent => {
+                writeln!(text, "  asked      port {port}, for {} s", self.took.as_secs())?;
+                writeln!(text, "  versions   SNMPv2c and SNMPv1")?;
+                writeln!(text, "  community  {communities}")?;
+                let silent = "without it most sets are silent";
+                writeln!(text, "  the phone  SNMPSTRING must be that community; {silent}")?;
+                let add = "must be empty, or name this server's address";
+                writeln!(text, "             SNMPADD {add}")?;
+                writeln!(text, "  here       [snmp] communities must name what SNMPSTRING says")?;
+                writeln!(text, "  between    UDP to port {port}, and back, must be let through")?;
+            }
+            NoPassport::Stranger => {
+                writeln!(text, "  community  {communities}")?;
+                let mend = "is it the phone's address, and may the community see all objects?";
+                writeln!(text, "  objects    none of those that telephones have; {mend}")?;
+            }
+            NoPassport::Refused(status) => {
+                writeln!(text, "  community  {communities}")?;
+                writeln!(text, "  error      {}", status.name())?;
+            }
+            NoPassport::NoCommunity => {
+                let mend = "add one without `from`, or with the phone's network";
+                writeln!(text, "  here       [snmp] communities has none for {ip}; {mend}")?;
+            }
+            NoPassport::TooMany => {}
+        }
+        if self.strays > 0 {
+            let what = "datagrams that answer nothing that was asked";
+            writeln!(text, "  came       {} {what}", self.strays)?;
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> String {
+        let passport = self.passport.as_ref().ok();
+        let community = self.manner.as_ref().map(|manner| manner.community.as_str());
+        let tried: Vec<_> = self.tried.iter().map(Community::as_str).collect();
+        let text = |field: fn(&Passport) -> &Option<Box<str>>| {
+            passport.and_then(|passport| field(passport).as_deref())
+        };
+        let json = serde_json::json!({
+            "address": self.agent.ip(),
+            "port": self.agent.port(),
+            "trouble": self.passport.as_ref().err().map(|why| why.words()),
+            "version": self.manner.as_ref().map(|manner| manner.version.name()),
+            "community": community,
+            "tried": tried,
+            "took_ms": self.took.as_millis() as u64,
+            "set": passport.map(|passport| passport.set),
+            "extension": text(|passport| &passport.extension),
+            "model": text(|passport| &passport.model),
+            "firmware": text(|passport| &passport.firmware),
+            "mac": text(|passport| &passport.mac),
+            "serial": text(|passport| &passport.serial),
+        });
+        format!("{json:#}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_phone_is_named_by_its_address_with_a_port_or_without() {
+        let is = |word: &str, expected: &str| {
+            let phone: Phone = word.parse().unwrap();
+            assert_eq!(phone.address, expected.parse().unwrap(), "{word}");
+        };
+        is("10.1.2.3", "10.1.2.3:0");
+        is("10.1.2.3:1161", "10.1.2.3:1161");
+        is("fd00::1", "[fd00::1]:0");
+        is("[fd00::1]:1161", "[fd00::1]:1161");
+        is("fe80::1%3", "[fe80::1%3]:0");
+        for word in ["", "phone", "10.1.2", "10.1.2.3:x", "10.1.2.3:99999"] {
+            assert!(word.parse::<Phone>().unwrap_err().contains("10.1.2.3:161"), "{word}");
+        }
+    }
+
+    fn told(passport: Result<Passport, NoPassport>) -> Told {
+        let public = Community::new("public").unwrap();
+        Told {
+            agent: "10.1.2.3:161".parse().unwrap(),
+            passport,
+            manner: None,
+            tried: vec![public, Community::new("x\"y").unwrap()],
+            took: Duration::from_millis(3_001),
+            strays: 2,
+        }
+    }
+
+    #[test]
+    fn silence_is_told_with_what_was_tried_and_what_mends_it() {
+        let text = told(Err(NoPassport::Silent)).text();
+        for part in [
+            "10.1.2.3 does not answer",
+            "\"public\", \"x\\\"y\"",
+            "SNMPv1",
+            "SNMPSTRING",
+            "SNMPADD",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(text.contains("2 datagrams"), "{text}");
+    }
+
+    #[test]
+    fn a_phone_where_nobody_is_logged_in_is_told_so() {
+        let passport = Passport {
+            set: "4600",
+            extension: None,
+            unnamable: None,
+            model: Some("4620".into()),
+            firmware: None,
+            mac: None,
+            serial: None,
+        };
+        let told = told(Ok(passport));
+        assert!(told.text().contains("extension  none: nobody"), "{}", told.text());
+        assert!(told.text().contains("model      4620\n"), "{}", told.text());
+        let json: serde_json::Value = serde_json::from_str(&told.json()).unwrap();
+        assert_eq!(
+            (&json["extension"], json["model"].as_str()),
+            (&serde_json::Value::Null, Some("4620"))
+        );
+    }
+}

@@ -1,0 +1,385 @@
+//! `ringpost vault`: looks at what phones have kept, brings older versions back, copies and carries
+//! them.
+//!
+//! Works beside a running server and without one, and tells nobody: the server asks the disk for
+//! the newest version each time, versions never change once they are there, and new ones are added
+//! by the server's own writer, which holds each name while it makes its file (`vault/keep.rs`). So
+//! neither can lose or replace what the other keeps. What root adds is given to whom the vault
+//! belongs. Removes nothing but versions whose time is over or that an archive has, and a secret to
+//! be pinned anew.
+
+mod carry;
+mod past;
+mod table;
+#[cfg(test)]
+#[cfg(unix)]
+mod tests;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use self::past::{Which, moment};
+use self::table::{Row, date};
+use crate::cli::command::{fail, load, tell};
+use crate::daemon::exit::{Exit, Failure};
+use crate::daemon::reload::Source;
+use engine::vault::deed::VaultPolicy;
+use engine::vault::names::{self, Item};
+use store::vault::keep;
+use store::vault::store::Writer;
+use store::vault::versions::{self, VersionName};
+
+/// What is to be done with the vault.
+#[derive(Debug, Subcommand)]
+pub enum VaultCommand {
+    /// Show whose data is kept, or the versions of one extension.
+    List {
+        /// The extension.
+        extension: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Those in archives as well.
+        #[arg(long)]
+        archived: bool,
+    },
+    /// Print a version's bytes as the phone sent them.
+    Show {
+        /// The extension.
+        extension: String,
+        /// The family of sets, such as 96xxdata.
+        family: String,
+        /// The version, or the beginning of its name; the newest when left out.
+        #[arg(id = "moment", value_name = "VERSION")]
+        version: Option<String>,
+    },
+    /// Make an older version the newest again.
+    Restore {
+        /// The extension.
+        extension: String,
+        /// The family of sets, such as 96xxdata.
+        family: String,
+        /// The version, or the beginning of its name.
+        #[arg(id = "moment", value_name = "VERSION", required_unless_present = "at")]
+        version: Option<String>,
+        /// What was the newest at this moment, in UTC: 2026-11-03T12:00.
+        #[arg(long, value_name = "MOMENT", conflicts_with = "moment")]
+        at: Option<String>,
+    },
+    /// Make of all extensions what was the newest at a moment the newest again.
+    RestoreAll {
+        /// The moment, in UTC: 2026-11-03T12:00.
+        #[arg(long, value_name = "MOMENT")]
+        at: String,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Gather old versions into archives now, as is done each night.
+    Archive,
+    /// Give an extension's newest data to another one.
+    Clone {
+        /// The extension that has the data.
+        from: String,
+        /// The extension that gets a copy.
+        to: String,
+        /// The family of sets alone, such as 96xxdata.
+        family: Option<String>,
+    },
+    /// Write all versions but those in archives, which are such files already, into a new gzipped
+    /// tar file.
+    Export {
+        /// The file, which must not exist yet; - for standard output.
+        file: PathBuf,
+        /// These extensions alone.
+        extensions: Vec<String>,
+    },
+    /// Add the versions of an exported file that are missing here. Each keeps its date, so what
+    /// phones have kept since stays the newest.
+    Import {
+        /// The file; - for standard input.
+        file: PathBuf,
+        /// Then make the file's newest versions the newest here, whatever phones have kept since.
+        #[arg(long)]
+        restore: bool,
+    },
+    /// Forget the secret of an extension, for a phone that has a new one; the next one is pinned.
+    Unpin {
+        /// The extension.
+        extension: String,
+    },
+}
+
+/// Runs `ringpost vault`. Exits with 0 when what was asked for was done.
+#[must_use]
+pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
+    let done = policy(config).and_then(|(policy, config)| {
+        readable(&policy.dir)?;
+        Vault { policy, config }.run(command).map_err(Failure::from)
+    });
+    match done {
+        Ok(Done { out, advice }) => {
+            // Advice stays out of what is redirected into a file.
+            let _ = io::stderr().write_all(advice.as_bytes());
+            tell(&out)
+        }
+        Err(trouble) => fail(trouble),
+    }
+}
+
+/// Whether the vault can be looked into. One that is not there yet is empty.
+fn readable(dir: &Path) -> Result<(), Failure> {
+    match std::fs::read_dir(dir) {
+        Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
+            let text = format!(
+                "{} cannot be read ({fault}); run the command as root, or as the user that \
+                 Ringpost runs as",
+                dir.display()
+            );
+            Err(Failure::new(Exit::CannotRead, text))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+fn policy(config: Option<&Path>) -> Result<(Arc<VaultPolicy>, String), Failure> {
+    let source = Source::find(config);
+    let settings = load(&source)?;
+    let vault = settings.policy.http.vault.clone();
+    vault.map(|vault| (vault, source.to_string())).ok_or_else(|| {
+        format!(
+            "{} has no [vault], so nothing is kept; add the section, or name the right file with \
+             --config",
+            settings.file.display()
+        )
+        .into()
+    })
+}
+
+/// What came of it: bytes for standard output, and what to know beside them.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Done {
+    out: Vec<u8>,
+    advice: String,
+}
+
+impl From<String> for Done {
+    fn from(text: String) -> Self {
+        Done { out: text.into_bytes(), advice: String::new() }
+    }
+}
+
+/// The vault of a configuration.
+#[derive(Debug)]
+struct Vault {
+    policy: Arc<VaultPolicy>,
+    /// The configuration that named it, for messages.
+    config: String,
+}
+
+impl Vault {
+    fn run(&self, command: &VaultCommand) -> Result<Done, String> {
+        match command {
+            VaultCommand::List { extension, json, archived } => {
+                self.list(extension.as_deref(), *json, *archived).map(Done::from)
+            }
+            VaultCommand::Show { extension, family, version } => {
+                self.show(&item(extension, family)?, version.as_deref())
+            }
+            VaultCommand::Restore { extension, family, version, at } => {
+                let at = at.as_deref().map(moment).transpose()?;
+                let which = match at {
+                    Some(at) => Which::At(at),
+                    None => Which::Named(version.as_deref().unwrap_or_default()),
+                };
+                self.restore(&item(extension, family)?, which).map(Done::from)
+            }
+            VaultCommand::RestoreAll { at, dry_run } => {
+                self.restore_moment(moment(at)?, *dry_run).map(Done::from)
+            }
+            VaultCommand::Archive => self.archive().map(Done::from),
+            VaultCommand::Clone { from, to, family } => {
+                self.copy(from, to, family.as_deref()).map(Done::from)
+            }
+            VaultCommand::Export { file, extensions } => self.export(file, extensions),
+            VaultCommand::Import { file, restore } => self.import(file, *restore),
+            VaultCommand::Unpin { extension } => self.unpin(extension).map(Done::from),
+        }
+    }
+
+    fn list(&self, extension: Option<&str>, json: bool, archived: bool) -> Result<String, String> {
+        let extension = extension.map(checked).transpose()?;
+        let mut rows: Vec<Row> = Vec::new();
+        for item in self.items(extension.as_deref())? {
+            rows.extend(self.rows(&item)?);
+        }
+        if archived {
+            self.add_archived(extension.as_deref(), &mut rows)?;
+        }
+        if json {
+            return Ok(table::json(&rows));
+        }
+        Ok(match (rows.is_empty(), &extension) {
+            (true, Some(extension)) => {
+                format!("nothing was ever kept of {extension} in {}\n", self.place())
+            }
+            (true, None) => format!("nothing is kept in {}\n", self.place()),
+            (false, Some(_)) => table::versions(&rows),
+            (false, None) => table::items(&rows),
+        })
+    }
+
+    /// Which vault this is, for who may have meant another.
+    fn place(&self) -> String {
+        let dir = self.policy.dir.display();
+        format!("{dir}, which is the vault of {}; name another with --config", self.config)
+    }
+
+    fn show(&self, item: &Item, version: Option<&str>) -> Result<Done, String> {
+        let (name, mut out) = self.bytes(item, version.map_or(Which::Newest, Which::Named))?;
+        let mut advice = String::new();
+        // What a phone sent must not command the terminal of whoever looks at it.
+        let is_odd = |&byte: &u8| byte < 0x20 && !b"\t\r\n".contains(&byte) || byte == 0x7f;
+        if io::stdout().is_terminal() && out.iter().any(is_odd) {
+            out.iter_mut().filter(|byte| is_odd(byte)).for_each(|byte| *byte = b'?');
+            advice = format!(
+                "{name} of {item} has bytes that are no text, shown as ?; redirect it into a file \
+                 to have them\n"
+            );
+        }
+        Ok(Done { out, advice })
+    }
+
+    fn restore(&self, item: &Item, which: Which<'_>) -> Result<String, String> {
+        let (name, bytes) = self.bytes(item, which)?;
+        if self.names(item)?.last() == Some(&name) {
+            return Ok(format!("{name} of {item} is the newest already; nothing was changed\n"));
+        }
+        self.add(item, Some(&bytes))?;
+        Ok(format!("{item} is again what it was on {}\n", date(name.stamp)))
+    }
+
+    fn copy(&self, from: &str, to: &str, family: Option<&str>) -> Result<String, String> {
+        let (from, to) = (checked(from)?, checked(to)?);
+        if from == to {
+            return Err(format!("{from} cannot be copied to itself; name another extension"));
+        }
+        let family =
+            family.map(|family| item(&from, family).map(|item| item.family)).transpose()?;
+        let mut text = String::new();
+        for source in self.items(Some(&from))? {
+            let newest = self.names(&source)?.pop();
+            let is_asked = family.is_none_or(|family| family == source.family);
+            if !is_asked || newest.is_none_or(|newest| newest.gone) {
+                continue;
+            }
+            let (_, bytes) = self.bytes(&source, Which::Newest)?;
+            let target = Item { extension: to.clone(), family: source.family };
+            self.add(&target, Some(&bytes))?;
+            text += &format!("{target} is now as {source}, {} bytes\n", bytes.len());
+        }
+        if text.is_empty() {
+            return Err(format!(
+                "{from} has nothing to copy; see `ringpost vault list {from}` for what it had"
+            ));
+        }
+        Ok(text)
+    }
+
+    fn unpin(&self, extension: &str) -> Result<String, String> {
+        let extension = checked(extension)?;
+        match keep::unpin(&self.policy.dir, &extension) {
+            Ok(true) => {
+                Ok(format!("the next secret that is sent for {extension} will be its own\n"))
+            }
+            Ok(false) => Err(format!("no secret is pinned for {extension}; nothing was changed")),
+            Err(why) => Err(self.trouble(&why)),
+        }
+    }
+
+    /// Adds a version, or the word that there is nothing.
+    fn add(&self, item: &Item, bytes: Option<&[u8]>) -> Result<bool, String> {
+        let added = writer().add(&self.policy, item, bytes);
+        added.map_err(|why| format!("{}; {item} is as it was", self.trouble(&why)))
+    }
+
+    fn items(&self, extension: Option<&str>) -> Result<Vec<Item>, String> {
+        versions::items(&self.policy.dir, extension).map_err(|why| self.trouble(&why))
+    }
+
+    /// The names of an item's versions, the oldest first.
+    fn names(&self, item: &Item) -> Result<Vec<VersionName>, String> {
+        let dir = versions::open(&self.policy.dir, item).map_err(|why| self.trouble(&why))?;
+        dir.map_or(Ok(Vec::new()), |dir| versions::list(&dir).map_err(|why| self.trouble(&why)))
+    }
+
+    fn rows(&self, item: &Item) -> Result<Vec<Row>, String> {
+        let trouble = |why: io::Error| self.trouble(&why);
+        let Some(dir) = versions::open(&self.policy.dir, item).map_err(trouble)? else {
+            return Ok(Vec::new());
+        };
+        let mut rows = Vec::new();
+        for name in versions::list(&dir).map_err(trouble)? {
+            if let Some(version) = versions::version(&dir, name).map_err(trouble)? {
+                rows.push((item.clone(), name, version.bytes, false));
+            }
+        }
+        Ok(rows)
+    }
+
+    /// What the system's refusal means, and what mends it.
+    fn trouble(&self, why: &io::Error) -> String {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let dir = self.policy.dir.display();
+        if why.kind() == PermissionDenied {
+            let owner = owner(&self.policy.dir);
+            format!(
+                "the system does not let this user into {dir}; run the command as root or as \
+                 {owner}"
+            )
+        } else if why.kind() == ReadOnlyFilesystem {
+            format!("{dir} is on a disk that is mounted read-only; mount it for writing")
+        } else if why.kind() == StorageFull {
+            format!("the disk of {dir} is full; make room on it")
+        } else if why.kind() == QuotaExceeded {
+            format!("the quota of the disk of {dir} is used up; raise it or make room")
+        } else {
+            format!("cannot use {dir}: {why}")
+        }
+    }
+}
+
+/// To whom a directory belongs, as a command line wants it.
+fn owner(dir: &Path) -> String {
+    #[cfg(unix)]
+    if let Ok(meta) = std::fs::metadata(dir) {
+        let uid = std::os::unix::fs::MetadataExt::uid(&meta);
+        let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+        return user.map_or_else(|| format!("the user with the number {uid}"), |user| user.name);
+    }
+    let _ = dir;
+    "the server's user".into()
+}
+
+fn writer() -> Writer {
+    Writer::new(Arc::default(), u64::MAX)
+}
+
+/// An extension as the vault has it.
+fn checked(extension: &str) -> Result<Box<str>, String> {
+    names::extension(extension).ok_or_else(|| {
+        format!("{extension:?} is no extension; it has letters, digits and the marks + - _ . @")
+    })
+}
+
+fn item(extension: &str, family: &str) -> Result<Item, String> {
+    let known = names::family(family).ok_or_else(|| {
+        let families = names::families().collect::<Vec<_>>().join(", ");
+        format!("{family:?} is no family of sets; there are {families}")
+    })?;
+    Ok(Item { extension: checked(extension)?, family: known })
+}

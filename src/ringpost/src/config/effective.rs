@@ -1,0 +1,416 @@
+//! The configuration that is in force, key by key, each with where it comes from: a line of the
+//! file, or the default.
+//!
+//! Defaults are taken from the commented template, whose lines are what the documentation says. A
+//! test holds them against what the program does.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use serde::Serialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::TEMPLATE;
+
+/// Sections that mean something by being there.
+const OPTIONAL: [&str; 4] = ["tftp", "ftp", "vault", "admin"];
+/// Where the origin of a value is written.
+const ORIGIN_COLUMN: usize = 40;
+/// Most differences that are told one by one.
+const CHANGES_MAX: usize = 50;
+
+/// Every key that counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effective {
+    sections: Vec<Part>,
+}
+
+/// A section, or one row of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Part {
+    name: String,
+    /// Its place among rows of the same name, from 1; `None` for a section.
+    row: Option<usize>,
+    line: Option<usize>,
+    entries: Vec<Entry>,
+    /// Keys that have no plain default and are not set.
+    unset: Vec<String>,
+}
+
+/// A key and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Entry {
+    key: String,
+    value: String,
+    /// The line of the file; `None` for a default.
+    line: Option<usize>,
+}
+
+/// A section of the template.
+struct Pattern {
+    name: String,
+    is_row: bool,
+    /// Whether it is commented out: an example, whose values are no defaults.
+    is_example: bool,
+    keys: Vec<PatternKey>,
+}
+
+struct PatternKey {
+    key: String,
+    value: String,
+    /// Whether the value is what holds when the line is left out.
+    is_default: bool,
+}
+
+impl Effective {
+    /// Of a file's text, which is valid.
+    pub(super) fn of(text: &str, table: &DeTable<'_>) -> Effective {
+        let mut sections = Vec::new();
+        let file = Source { text };
+        for pattern in template() {
+            let values: Vec<&Spanned<DeValue<'_>>> = match find(table, &pattern.name) {
+                Some(value) if pattern.is_row => {
+                    value.get_ref().as_array().into_iter().flat_map(|rows| rows.iter()).collect()
+                }
+                Some(value) => vec![value],
+                None => Vec::new(),
+            };
+            if pattern.name.is_empty() {
+                sections.push(file.part(pattern, None, None, Some(table)));
+            } else if values.is_empty() && !pattern.is_row && pattern.is_always_there() {
+                sections.push(file.part(pattern, None, None, None));
+            }
+            for (place, value) in values.into_iter().enumerate() {
+                let row = pattern.is_row.then_some(place + 1);
+                let line = Some(file.line(value.span().start));
+                sections.push(file.part(pattern, row, line, value.get_ref().as_table()));
+            }
+        }
+        Effective { sections }
+    }
+
+    /// As a configuration that means the same, with the origin of each value beside it.
+    #[must_use]
+    pub fn toml(&self, file: &Path) -> String {
+        let mut text = String::new();
+        // Writing into a string does not fail.
+        let _ = self.write_toml(&mut text, file);
+        text
+    }
+
+    fn write_toml(&self, text: &mut String, file: &Path) -> fmt::Result {
+        let origin = |line: Option<usize>| match line {
+            Some(line) => format!("{}:{line}", file.display()),
+            None => "default".into(),
+        };
+        for part in &self.sections {
+            if !part.name.is_empty() {
+                let head = part.head();
+                writeln!(text, "\n{head:<ORIGIN_COLUMN$} # {}", origin(part.line))?;
+            }
+            for Entry { key, value, line } in &part.entries {
+                let set = format!("{key} = {value}");
+                writeln!(text, "{set:<ORIGIN_COLUMN$} # {}", origin(*line))?;
+            }
+            part.unset.iter().try_for_each(|key| writeln!(text, "# {key} is not set"))?;
+        }
+        Ok(())
+    }
+
+    /// The same for programs.
+    #[must_use]
+    pub fn json(&self) -> serde_json::Value {
+        let part = |part: &Part| {
+            serde_json::json!({
+                "section": part.head(), "row": part.row, "line": part.line, "keys": part.entries,
+            })
+        };
+        self.sections.iter().map(part).collect()
+    }
+
+    /// What is another than before, in words.
+    #[must_use]
+    pub fn changes_from(&self, before: &Effective) -> Vec<String> {
+        let (old, new) = (before.values(), self.values());
+        let mut changes = Vec::new();
+        let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));
+        for key in keys {
+            let (section, name) = key;
+            let place = if section.is_empty() { String::new() } else { format!("{section} ") };
+            match (old.get(key), new.get(key)) {
+                (Some(old), Some(new)) if old != new => {
+                    changes.push(format!("{place}{name}: {old} is now {new}"));
+                }
+                (Some(old), None) => changes.push(format!("{place}{name}: {old} is gone")),
+                (None, Some(new)) => changes.push(format!("{place}{name}: is now {new}")),
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+        let more = changes.len().saturating_sub(CHANGES_MAX);
+        changes.truncate(CHANGES_MAX);
+        if more > 0 {
+            changes.push(format!("and {more} more"));
+        }
+        changes
+    }
+
+    /// Values by section and key.
+    fn values(&self) -> BTreeMap<(String, &str), &str> {
+        let mut values = BTreeMap::new();
+        for part in &self.sections {
+            let row = part.row.map_or(String::new(), |row| format!(" {row}"));
+            let name = if part.name.is_empty() { String::new() } else { part.head() + &row };
+            for entry in &part.entries {
+                values.insert((name.clone(), entry.key.as_str()), entry.value.as_str());
+            }
+        }
+        values
+    }
+}
+
+impl Part {
+    fn head(&self) -> String {
+        match (self.name.as_str(), self.row) {
+            ("", _) => String::new(),
+            (name, Some(_)) => format!("[[{name}]]"),
+            (name, None) => format!("[{name}]"),
+        }
+    }
+}
+
+impl Pattern {
+    /// Whether its defaults hold where a file does not have it.
+    fn is_always_there(&self) -> bool {
+        !self.is_example && !OPTIONAL.contains(&self.name.as_str())
+    }
+}
+
+/// The text of a file.
+struct Source<'a> {
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn line(&self, at: usize) -> usize {
+        1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
+    }
+
+    /// What a table of the file says, in the order of the template, and what it leaves out.
+    fn part(
+        &self,
+        pattern: &Pattern,
+        row: Option<usize>,
+        line: Option<usize>,
+        table: Option<&DeTable<'_>>,
+    ) -> Part {
+        let said = |key: &str| table.and_then(|table| table.get(key));
+        let (mut entries, mut unset) = (Vec::new(), Vec::new());
+        for PatternKey { key, value, is_default } in &pattern.keys {
+            match said(key) {
+                Some(value) => entries.push(self.entry(key, value)),
+                None if *is_default && !pattern.is_example => {
+                    entries.push(Entry { key: key.clone(), value: value.clone(), line: None });
+                }
+                None if pattern.is_example => {}
+                None => unset.push(key.clone()),
+            }
+        }
+        for (key, value) in table.into_iter().flat_map(|table| table.iter()) {
+            let key: &str = key.get_ref();
+            let is_section = template().iter().any(|other| {
+                let (name, own) = (&other.name, &pattern.name);
+                name == key && own.is_empty() || *name == format!("{own}.{key}")
+            });
+            if !is_section && !pattern.keys.iter().any(|known| known.key == key) {
+                entries.push(self.entry(key, value));
+            }
+        }
+        Part { name: pattern.name.clone(), row, line, entries, unset }
+    }
+
+    fn entry(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Entry {
+        let line = Some(self.line(value.span().start));
+        Entry { key: key.to_owned(), value: self.shown(value), line }
+    }
+
+    /// A value on one line.
+    fn shown(&self, value: &Spanned<DeValue<'_>>) -> String {
+        match value.get_ref() {
+            DeValue::Array(list) => {
+                let list: Vec<_> = list.iter().map(|value| self.shown(value)).collect();
+                format!("[{}]", list.join(", "))
+            }
+            DeValue::Table(table) => {
+                let keys = table.iter();
+                let keys: Vec<_> = keys
+                    .map(|(key, value)| format!("{} = {}", key.get_ref(), self.shown(value)))
+                    .collect();
+                format!("{{ {} }}", keys.join(", "))
+            }
+            DeValue::String(text) => toml::Value::String(text.to_string()).to_string(),
+            DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_) => {
+                self.text.get(value.span()).unwrap_or_default().trim().to_owned()
+            }
+        }
+    }
+}
+
+/// A table or the rows of it, by a name with dots.
+fn find<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<&'t Spanned<DeValue<'i>>> {
+    match name.split_once('.') {
+        None => table.get(name),
+        Some((first, rest)) => find(table.get(first)?.get_ref().as_table()?, rest),
+    }
+}
+
+/// The template, read once.
+fn template() -> &'static [Pattern] {
+    static PATTERNS: OnceLock<Vec<Pattern>> = OnceLock::new();
+    PATTERNS.get_or_init(|| patterns(TEMPLATE))
+}
+
+fn patterns(text: &str) -> Vec<Pattern> {
+    let top = Pattern { name: String::new(), is_row: false, is_example: false, keys: Vec::new() };
+    let mut patterns = vec![top];
+    for line in text.lines() {
+        let (line, is_comment) = match line.strip_prefix("# ") {
+            Some(bare) => (bare, true),
+            None => (line, false),
+        };
+        let Some(current) = patterns.last_mut() else { continue };
+        if let Some(name) = head(line) {
+            let is_row = line.starts_with("[[");
+            let name = name.to_owned();
+            patterns.push(Pattern { name, is_row, is_example: is_comment, keys: Vec::new() });
+        } else if let Some((key, value, comment)) = assignment(line) {
+            let is_default = is_plain(comment);
+            current.keys.push(PatternKey { key, value, is_default });
+        } else if line.trim_start_matches('#').trim_start().starts_with('#')
+            && let Some(last) = current.keys.last_mut()
+        {
+            // The comment of the line before goes on.
+            last.is_default &= is_plain(line);
+        }
+    }
+    patterns
+}
+
+/// Whether a comment leaves the value beside it to be the default.
+fn is_plain(comment: &str) -> bool {
+    !comment.contains("no default") && !comment.contains("default:")
+}
+
+/// The name of a section that begins here.
+fn head(line: &str) -> Option<&str> {
+    let name = line.strip_prefix("[[").or_else(|| line.strip_prefix('['))?;
+    let name = name.split(']').next()?;
+    let is_name = |c: char| c.is_ascii_lowercase() || c == '_' || c == '.';
+    (!name.is_empty() && name.chars().all(is_name)).then_some(name)
+}
+
+/// Key, value and comment of a line that sets something.
+fn assignment(line: &str) -> Option<(String, String, &str)> {
+    let (key, _) = line.split_once(" = ")?;
+    let is_key = !key.is_empty() && key.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
+    let table = is_key.then(|| DeTable::parse(line).ok())??;
+    let span = table.get_ref().get(key)?.span();
+    let (value, comment) = (line.get(span.clone())?, line.get(span.end..)?);
+    Some((key.to_owned(), value.to_owned(), comment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Disk, Settings, parse, parse_for_tests};
+
+    fn dumped(text: &str) -> String {
+        parse_for_tests(text).effective.toml(Path::new("/c.toml"))
+    }
+
+    /// What settings say, whichever lines they come from.
+    fn meaning(mut settings: Settings) -> String {
+        settings.effective = Effective::default();
+        let text = format!("{settings:#?}");
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("line: "));
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn a_dump_says_of_each_value_where_it_comes_from_and_is_a_configuration() {
+        let text = "data_dir = \"/d\"\n[tftp]\nroot = [\n  \"a\", # first\n  \"b\",\n]\n\
+                    [[tftp.subnet]]\nnet = [\"10.1.0.0/16\"]\nblksize_max = 512\n";
+        let dump = dumped(text);
+        let has = |start: &str, origin: &str| {
+            let is_it = |line: &&str| line.starts_with(start) && line.ends_with(origin);
+            assert!(dump.lines().any(|line| is_it(&line)), "{start} {origin}\n{dump}");
+        };
+        has("data_dir = \"/d\"", "# /c.toml:1");
+        has("workers = 0", "# default");
+        has("[tftp]", "# /c.toml:2");
+        has("root = [\"a\", \"b\"]", "# /c.toml:3");
+        has("blksize_max = 1468", "# default");
+        has("[[tftp.subnet]]", "# /c.toml:7");
+        has("blksize_max = 512", "# /c.toml:9");
+        has("clients_max = 0", "# default");
+        assert!(!dump.contains("[vault]") && dump.contains("# user is not set"), "{dump}");
+        let again = parse(Path::new("/test/ringpost.toml"), &dump, Disk::Leave).unwrap();
+        assert_eq!(meaning(again), meaning(parse_for_tests(text)));
+    }
+
+    #[test]
+    fn the_defaults_of_the_template_are_those_of_the_program() {
+        let bare = "[tftp]\n[[http]]\nlisten = [\"0.0.0.0:80\"]\n[[https]]\n\
+                    listen = [\"0.0.0.0:411\"]\n[ftp]\n[vault]\n[admin]\n";
+        let dump = dumped(bare);
+        let again = parse(Path::new("/test/ringpost.toml"), &dump, Disk::Leave);
+        let again = again.unwrap_or_else(|faults| panic!("{faults}\n{dump}"));
+        let (said, meant) = (meaning(again), meaning(parse_for_tests(bare)));
+        for (said, meant) in said.lines().zip(meant.lines()) {
+            assert_eq!(said, meant, "left: the template; right: the program");
+        }
+    }
+
+    #[test]
+    fn every_key_that_the_program_reads_is_in_the_template() {
+        let mut found = crate::config::read::Found::in_text("");
+        let table =
+            DeTable::parse("[[http]]\n[[https]]\n[tftp]\n[[tftp.subnet]]\n[ftp]\n[vault]").unwrap();
+        crate::config::file::File::read(&table, &mut found);
+        let missing: Vec<_> = found
+            .known_keys()
+            .filter(|(section, key)| {
+                let name = section.trim_matches(['[', ']']);
+                let is_section = template()
+                    .iter()
+                    .any(|part| part.name == *key || part.name == format!("{name}.{key}"));
+                let here = template().iter().filter(|part| part.name == name);
+                let is_key = here.flat_map(|part| &part.keys).any(|known| known.key == *key);
+                // A row of networks says what its section says.
+                !is_key && !is_section && name != "tftp.subnet"
+            })
+            .collect();
+        assert!(missing.is_empty(), "document them in config/ringpost.toml: {missing:?}");
+    }
+
+    #[test]
+    fn what_a_change_of_the_file_changes_is_told_key_by_key() {
+        let of = |text: &str| parse_for_tests(text).effective;
+        let before = of("[tftp]\nblksize_max = 512\n[[http]]\nlisten = [\"0.0.0.0:80\"]\n");
+        let same = of("# said otherwise\n[[http]]\nlisten = [ \"0.0.0.0:80\" ]\n[tftp]\n\
+                       blksize_max = 512\nwindowsize_max = 64");
+        assert_eq!(same.changes_from(&before), Vec::<String>::new());
+        let after = of("[tftp]\nblksize_max = 1024\nwindowsize_max = 8\n[sessions]\nhold = \"9s\"");
+        let changes = after.changes_from(&before);
+        let has = |line: &str| assert!(changes.iter().any(|found| found == line), "{changes:?}");
+        has("[tftp] blksize_max: 512 is now 1024");
+        has("[tftp] windowsize_max: 64 is now 8");
+        has("[sessions] hold: \"60s\" is now \"9s\"");
+        has("[[http]] 1 listen: [\"0.0.0.0:80\"] is gone");
+    }
+}

@@ -1,0 +1,197 @@
+//! The configuration: read whole, judged whole, and only then used.
+//!
+//! Every mistake is told with its file, its line and its mend, all of them at once.
+
+mod check;
+mod effective;
+mod exposure;
+mod file;
+mod ftp;
+mod http;
+mod lists;
+mod overlaps;
+mod places;
+mod protect;
+mod read;
+mod redirects;
+mod rows;
+mod settings;
+mod snmp;
+mod syntax;
+mod tftp;
+mod tree;
+mod uploads;
+mod value;
+mod vault;
+mod words;
+mod writable;
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+pub use effective::Effective;
+pub use file::{Content, Log, LogFormat};
+pub use http::{CaSettings, ClientAccept, ClientAuth, TlsSettings};
+pub use places::FileCheck;
+pub use read::{Fault, Faults};
+pub use settings::{Settings, TftpSockets};
+pub use tftp::Ports;
+
+use engine::catalog::RootId;
+use file::File;
+use read::Found;
+use settings::{Disk, settle};
+
+/// Where a configuration is looked for when none is named, first match first.
+pub const PLACES: [&str; 2] = ["./ringpost.toml", "/etc/ringpost/ringpost.toml"];
+/// The configuration when there is no file.
+pub const BUILT_IN: &str = include_str!("../../../../config/default.toml");
+/// Every key with its default and what it is for.
+pub const TEMPLATE: &str = include_str!("../../../../config/ringpost.toml");
+/// What messages call it.
+pub const BUILT_IN_NAME: &str = "(built-in configuration)";
+/// Largest configuration file in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads and judges a file, and looks at the directories and lists it names.
+///
+/// # Errors
+/// Every mistake that was found.
+pub fn load(path: &Path) -> Result<Settings, Faults> {
+    parse(path, &read(path)?, Disk::Read)
+}
+
+/// Where a file says that data lies, whatever else is wrong with it: there a running server can be
+/// asked.
+///
+/// # Errors
+/// Why the file cannot be read.
+pub fn data_dir(path: &Path) -> Result<PathBuf, Faults> {
+    Ok(settings::data_dir_in(path, &read(path)?))
+}
+
+/// The same for when there is no file.
+#[must_use]
+pub fn built_in_data_dir() -> PathBuf {
+    settings::data_dir_in(Path::new(BUILT_IN_NAME), BUILT_IN)
+}
+
+fn read(path: &Path) -> Result<String, Faults> {
+    let unread = |text| Fault { file: path.to_owned(), line: None, text, unread: true };
+    read_text(path).map_err(|text| Faults(vec![unread(text)]))
+}
+
+/// The configuration for when there is no file: [`BUILT_IN`], or what the trial has made of it.
+///
+/// # Errors
+/// What is wrong with the directories that it names.
+pub fn load_built_in(text: &str) -> Result<Settings, Faults> {
+    parse(Path::new(BUILT_IN_NAME), text, Disk::Read)
+}
+
+/// The same by its text alone, for when its directories were not made yet.
+///
+/// # Errors
+/// As above.
+pub fn judge_built_in() -> Result<Settings, Faults> {
+    parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Leave)
+}
+
+/// The file to read: the one that was named, else the first that exists; none means the built-in.
+#[must_use]
+pub fn find(named: Option<&Path>) -> Option<PathBuf> {
+    let known = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+    named.map(Path::to_owned).or_else(known)
+}
+
+fn read_text(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(path);
+    let read = opened.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
+    match read {
+        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {
+            Err("does not exist; name another file with --config, or leave --config out".into())
+        }
+        Err(fault) => Err(format!("cannot be read ({fault}); let this user read it")),
+        Ok(read) if read as u64 > FILE_BYTES_MAX => {
+            Err(format!("is larger than {FILE_BYTES_MAX} bytes; is it a configuration at all?"))
+        }
+        Ok(_) => String::from_utf8(bytes).map_err(|fault| {
+            let at = fault.utf8_error().valid_up_to();
+            let line = 1 + fault.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+            format!("line {line} is not UTF-8 text; save the file as UTF-8")
+        }),
+    }
+}
+
+fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
+    let mut found = Found::in_text(text);
+    let (table, mistakes) = DeTable::parse_recoverable(text);
+    for mistake in &mistakes {
+        let at = mistake.span().unwrap_or(0..0);
+        found.fault(at.clone(), syntax::mend(text, &at, mistake.message()));
+    }
+    if !mistakes.is_empty() {
+        // What follows a broken line is guesswork, and messages about it would mislead.
+        return Err(Faults(found.into_faults(path)));
+    }
+    if table.get_ref().is_empty() {
+        found.fault_anywhere(
+            "it sets nothing, so nothing would be served; begin with the commented template: \
+             ringpost config > ringpost.toml",
+        );
+        return Err(Faults(found.into_faults(path)));
+    }
+    let file = File::read(&table, &mut found);
+    let mut settings = settle(path, file, disk, &mut found);
+    settings.effective = Effective::of(text, table.get_ref());
+    match found.into_faults(path) {
+        faults if faults.is_empty() => Ok(settings),
+        faults => Err(Faults(faults)),
+    }
+}
+
+/// What must hold of any bytes: they are a valid configuration, or have mistakes in lines that
+/// exist.
+pub fn check(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let lines = 1 + text.bytes().filter(|byte| *byte == b'\n').count();
+    match parse(Path::new("fuzzed"), text, Disk::Leave) {
+        Ok(settings) => {
+            let limits = &settings.policy.tftp.limits;
+            assert!((8..=65_464).contains(&limits.blksize_max));
+            assert!(limits.first_timeout < limits.silence_max || settings.tftp.is_none());
+            let known = |stack: &[RootId]| {
+                stack.iter().all(|root| usize::from(root.0) < settings.roots.len())
+            };
+            assert!(known(&settings.policy.tftp.stack));
+            let http = &settings.policy.http;
+            assert!(http.listeners.iter().all(|listener| known(&listener.stack)));
+            assert!((1 << 10..=64 << 10).contains(&http.limits.head_bytes_max));
+            assert!((1..=64).contains(&http.limits.ranges_max));
+            let ftp = &settings.policy.ftp;
+            assert!(known(&ftp.stack) && ftp.passive_ports.len() >= 10);
+            assert!((512..=16 << 10).contains(&ftp.limits.line_bytes_max));
+            assert!(ftp.listeners.iter().all(|listener| listener.tls || !listener.implicit));
+            if let Some(vault) = &http.vault {
+                assert!(vault.bytes_max <= http.limits.body_memory_bytes_max);
+                assert!(vault.versions_max > 0 && !vault.prefixes.is_empty());
+            }
+        }
+        Err(faults) => {
+            assert!(!faults.0.is_empty());
+            assert!(faults.0.iter().all(|fault| fault.line.is_none_or(|line| line <= lines)));
+        }
+    }
+}
+
+/// Settings from a text alone.
+#[cfg(test)]
+pub(crate) fn parse_for_tests(text: &str) -> Settings {
+    parse(Path::new("/test/ringpost.toml"), text, Disk::Leave).unwrap()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The job of the night: old versions of the vault are gathered into archives.
+//!
+//! Runs in a thread of its own, never in a worker, and gives way to whoever keeps a version. Takes
+//! the settings of the moment, so a reload counts at once; stops between two archives.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
+
+use crate::observe::state::Board;
+use engine::vault::deed::VaultPolicy;
+use engine::vault::stamp::Stamp;
+use store::vault::months::{self, Gathered};
+
+/// How often the clock is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+const HOUR_S: u64 = 60 * 60;
+const DAY_S: u64 = 24 * HOUR_S;
+/// Troubles of a night that the log is told of one by one.
+const TROUBLES_MAX: usize = 10;
+
+/// The thread, until it is stopped.
+#[derive(Debug)]
+pub(crate) struct Night {
+    stop: Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Night {
+    /// Starts the thread.
+    pub(crate) fn start(board: Arc<Board>) -> io::Result<Self> {
+        let (stop, stopped) = bounded(0);
+        let thread = std::thread::Builder::new().name("night".into());
+        let thread = thread.spawn(move || run(&board, &stopped))?;
+        Ok(Night { stop, thread })
+    }
+
+    /// Ends it behind the archive that it writes just now.
+    pub(crate) fn stop(self) {
+        drop(self.stop);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread of the nightly job panicked");
+        }
+    }
+}
+
+fn run(board: &Board, stopped: &Receiver<()>) {
+    let mut last_day = None;
+    while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
+        let settings = board.settings.load_full();
+        let Some(vault) = settings.policy.http.vault.as_deref() else { continue };
+        let Some(archive) = &vault.archive else { continue };
+        let now_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        if !is_due(now_s, archive.hour, last_day) {
+            continue;
+        }
+        last_day = Some(now_s / DAY_S);
+        let go_on = || stopped.try_recv() == Err(TryRecvError::Empty);
+        tell(vault, &months::gather(vault, Stamp::of_second(now_s), go_on));
+    }
+}
+
+/// Whether the hour has come, and not been used yet.
+fn is_due(now_s: u64, hour: u8, last_day: Option<u64>) -> bool {
+    now_s % DAY_S / HOUR_S == u64::from(hour) && last_day != Some(now_s / DAY_S)
+}
+
+fn tell(vault: &VaultPolicy, gathered: &Gathered) {
+    for trouble in gathered.troubles.iter().take(TROUBLES_MAX) {
+        tracing::error!("archive: {trouble}");
+    }
+    let untold = gathered.troubles.len().saturating_sub(TROUBLES_MAX);
+    if untold > 0 {
+        tracing::error!(
+            "archive: {untold} more could not be written; run `ringpost vault archive`"
+        );
+    }
+    if gathered.versions + gathered.expired > 0 {
+        tracing::info!("archive: {gathered} in {}", vault.dir.display());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_job_is_due_once_in_its_hour_of_each_day() {
+        let at = |day: u64, hour: u64, minute: u64| day * DAY_S + hour * HOUR_S + minute * 60;
+        assert!(is_due(at(20_000, 2, 0), 2, None));
+        assert!(is_due(at(20_000, 2, 59), 2, Some(19_999)));
+        assert!(!is_due(at(20_000, 2, 30), 2, Some(20_000)));
+        assert!(!is_due(at(20_000, 1, 59), 2, None) && !is_due(at(20_000, 3, 0), 2, None));
+        assert!(is_due(at(20_001, 0, 0), 0, Some(20_000)));
+    }
+}

@@ -1,0 +1,116 @@
+//! How many files and connections the system lets this process have open, and what that leaves
+//! for phones.
+
+use std::sync::Arc;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::config::Settings;
+
+/// Descriptors kept for files, logs and sockets that listen, where there are twice as many.
+const RESERVED: u64 = 2_048;
+
+/// A session of FTP has a connection for commands, and one for data.
+const EACH_SESSION: usize = 2;
+
+/// What the system allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Descriptors {
+    limit: u64,
+}
+
+impl Descriptors {
+    /// Takes all that the administrator lets this process have: many systems start with 1,024,
+    /// for programs of another time, and allow far more.
+    pub(crate) fn raise() -> Self {
+        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+            return Descriptors { limit: u64::MAX };
+        };
+        let raised = soft >= hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+        Descriptors { limit: if raised { hard } else { soft } }
+    }
+
+    /// Lowers the limit of connections to what there is room for: a connection more would leave
+    /// none for the file that it asks for. Says so.
+    pub(crate) fn fit(self, settings: &mut Settings, workers: usize) {
+        let kept = RESERVED.min(self.limit / 2);
+        let room = self.limit - kept;
+        let room = usize::try_from(room).unwrap_or(usize::MAX) / workers.max(1);
+        // Nobody else holds settings that were just made.
+        let Some(policy) = Arc::get_mut(&mut settings.policy) else { return };
+        // Half of them are for large uploads by TFTP, the others for what is opened to be read.
+        let aside = usize::try_from(kept / 2).unwrap_or(usize::MAX) / workers.max(1);
+        policy.tftp.uploads_aside_max = aside.max(1);
+        let mut wishes = Vec::new();
+        if !policy.http.listeners.is_empty() {
+            let max = &mut policy.http.limits.connections_max;
+            wishes.push(("`max` in [connections]", "connections", 1, max));
+        }
+        if !policy.ftp.listeners.is_empty() {
+            let max = &mut policy.ftp.limits.sessions_max;
+            wishes.push(("`sessions_max` in [ftp]", "sessions", EACH_SESSION, max));
+        }
+        let all: usize = wishes.iter().map(|(_, _, each, max)| each.saturating_mul(**max)).sum();
+        if all <= room {
+            return;
+        }
+        for (key, what, each, max) in wishes {
+            // To each its share of what there is.
+            let share = each as u128 * *max as u128 * room as u128 / all as u128;
+            let wanted = std::mem::replace(max, (share as usize / each).max(1));
+            settings.warnings.push(format!(
+                "{key} is {wanted}, and this process may open {} files and connections in all, so \
+                 that each worker takes {max} {what}; raise LimitNOFILE of the service \
+                 (`ulimit -n`) and start again, or lower it",
+                self.limit
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_for_tests;
+
+    #[test]
+    fn all_that_the_system_allows_is_taken() {
+        let descriptors = Descriptors::raise();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap().0, descriptors.limit);
+        assert_eq!(Descriptors::raise(), descriptors);
+    }
+
+    #[test]
+    fn workers_share_what_files_leave() {
+        let fit = |limit, workers, text: &str| {
+            let mut settings = parse_for_tests(text);
+            Descriptors { limit }.fit(&mut settings, workers);
+            (settings.policy.http.limits.connections_max, settings.warnings)
+        };
+        assert_eq!(fit(65_536, 2, "[[http]]\n"), (20_000, Vec::new()));
+        assert_eq!(fit(u64::MAX, 256, "[[http]]\n").0, 20_000);
+        let (max, warnings) = fit(65_536, 4, "[[http]]\n");
+        assert_eq!(max, (65_536 - 2_048) / 4);
+        assert!(warnings[0].contains("is 20000, and this process may open 65536 files"));
+        assert_eq!(fit(1_024, 2, "[[http]]\n").0, 256);
+        assert_eq!(fit(65_536, 4, "[[http]]\n[connections]\nmax = 100"), (100, Vec::new()));
+        assert_eq!(fit(1_024, 2, "[tftp]\n"), (20_000, Vec::new()));
+    }
+
+    #[test]
+    fn sessions_of_ftp_take_two_and_have_their_share() {
+        let fit = |limit, text: &str| {
+            let mut settings = parse_for_tests(text);
+            Descriptors { limit }.fit(&mut settings, 2);
+            let limits = (&settings.policy.http.limits, &settings.policy.ftp.limits);
+            ((limits.0.connections_max, limits.1.sessions_max), settings.warnings)
+        };
+        let both = "[[http]]\n[ftp]\n";
+        assert_eq!(fit(82_048, both), ((20_000, 10_000), Vec::new()));
+        let (max, warnings) = fit(42_048, both);
+        assert_eq!((max, warnings.len()), ((10_000, 5_000), 2));
+        assert!(warnings[1].contains("each worker takes 5000 sessions"), "{warnings:?}");
+        assert_eq!(fit(42_048, "[ftp]\n"), ((20_000, 10_000), Vec::new()));
+        assert_eq!(fit(u64::MAX, both).1, Vec::<String>::new());
+    }
+}

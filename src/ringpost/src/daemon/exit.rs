@@ -1,0 +1,78 @@
+//! What a command's exit status means, the same for every command.
+//!
+//! Scripts depend on these numbers, so they never change.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::config::Faults;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It is done, or the answer is yes.
+    Done = 0,
+    /// It could not be done, or the answer is no.
+    No = 1,
+    /// The command line is wrong; clap says so itself.
+    Usage = 2,
+    /// A port, or the lock of the data directory, cannot be had.
+    CannotBind = 3,
+    /// No server runs that could be asked.
+    NotRunning = 4,
+    /// The configuration, or what it names, cannot be read.
+    CannotRead = 5,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command could not do its work, in a sentence with the mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// How the command ends.
+    pub exit: Exit,
+    /// The sentence.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure that is none of the usual "no".
+    pub fn new(exit: Exit, text: impl Into<String>) -> Failure {
+        Failure { exit, text: text.into() }
+    }
+
+    /// The same, with a line before it that says of what.
+    #[must_use]
+    pub fn of(self, what: &str) -> Failure {
+        Failure { text: format!("{what}:\n{}", self.text), ..self }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(text: String) -> Failure {
+        Failure { exit: Exit::No, text }
+    }
+}
+
+impl From<&str> for Failure {
+    fn from(text: &str) -> Failure {
+        text.to_owned().into()
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Failure {
+        let exit = if faults.is_unread() { Exit::CannotRead } else { Exit::No };
+        Failure { exit, text: faults.to_string() }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}

@@ -1,0 +1,223 @@
+//! The directories that the server itself writes to: made before privileges are given up, and given
+//! to the user that it becomes.
+//!
+//! With a directory of root's goes what root has made in it for the server: passwords, keys, an
+//! imported vault. Never touches what somebody else owns, nor what is served.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::config::Settings;
+use crate::daemon::data_lock::DataLock;
+use crate::daemon::exit::{Exit, Failure};
+use crate::sys::privileges::{self, Account};
+
+/// For the server's eyes alone.
+const PRIVATE: u32 = 0o700;
+/// Group or everybody may put something there.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// What others may look at: the data directory itself, and the log's.
+const SHARED: u32 = 0o750;
+
+/// Prepares them for the user that the server becomes, and takes the lock of the data directory.
+///
+/// # Errors
+/// What is in the way, with the mend.
+pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
+    let account = privileges::account(settings.user.as_deref(), settings.group.as_deref())?;
+    prepare(settings, account.as_ref())?;
+    let locked = DataLock::take(&settings.data_dir);
+    let lock = locked.map_err(|trouble| Failure::new(Exit::CannotBind, trouble))?;
+    // On a file system without owners nothing needs to be done.
+    let _ = account.map(|account| lock.give_to(&account));
+    Ok(lock)
+}
+
+/// Makes what is missing, and gives root's to `account`, where this process is root and will not
+/// stay it.
+///
+/// # Errors
+/// What cannot be made, and the command that makes it.
+pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<(), String> {
+    let private = settings.own_dirs().map(|dir| (dir, PRIVATE));
+    let certificates = (!settings.secured.is_empty()).then_some((&*settings.ca.dir, PRIVATE));
+    let shared = std::iter::once((&*settings.data_dir, SHARED, Content::Files));
+    let private = private.chain(certificates).map(|(dir, mode)| (dir, mode, Content::Tree));
+    for (dir, mode, content) in shared.chain(private) {
+        let made = make(dir, mode, account).map_err(|fault| cannot_make(dir, mode, &fault))?;
+        if !made && let Some(account) = account {
+            give(dir, content, account).map_err(|fault| cannot_make(dir, mode, &fault))?;
+        }
+    }
+    let log = settings.log.file.as_deref().and_then(Path::parent);
+    for dir in log.into_iter().chain(upload_dirs(settings)) {
+        // What is there belongs to whoever made it.
+        make(dir, SHARED, account).map_err(|fault| cannot_make(dir, SHARED, &fault))?;
+    }
+    Ok(())
+}
+
+/// What goes with a directory of root's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// The files in it: its directories may be roots.
+    Files,
+    /// All that is below it.
+    Tree,
+}
+
+/// Where phones' files go, as far as it lies in the data directory.
+fn upload_dirs(settings: &Settings) -> impl Iterator<Item = &Path> {
+    let inside = |dir: &&Path| dir.starts_with(&settings.data_dir);
+    settings.upload_dirs.iter().map(PathBuf::as_path).filter(inside)
+}
+
+/// Makes a directory and those above it; whether it was missing.
+fn make(dir: &Path, mode: u32, account: Option<&Account>) -> io::Result<bool> {
+    let mut missing: Vec<&Path> = Vec::new();
+    let mut above = Some(dir);
+    while let Some(path) = above.filter(|path| !path.as_os_str().is_empty() && !path.exists()) {
+        missing.push(path);
+        above = path.parent();
+    }
+    let none = missing.is_empty();
+    while let Some(path) = missing.pop() {
+        // Others have to come through what lies above.
+        let mode = if missing.is_empty() { mode } else { 0o755 };
+        match fs::DirBuilder::new().mode(mode).create(path) {
+            Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => continue,
+            other => other?,
+        }
+        if let Some(account) = account.filter(|_| missing.is_empty()) {
+            account.own(path)?;
+        }
+    }
+    if none && !dir.is_dir() {
+        return Err(io::Error::other("something that is no directory is there"));
+    }
+    Ok(!none)
+}
+
+/// Gives a directory of root's to the server's user. One that is a link, or that lies at the top of
+/// the file system, was not made for a server alone. What others could have put there stays: it may
+/// be a second name of something else.
+fn give(dir: &Path, content: Content, account: &Account) -> io::Result<()> {
+    let seen = fs::symlink_metadata(dir)?;
+    let is_at_top = dir.components().count() <= 2;
+    if !seen.is_dir() || seen.uid() != 0 || is_at_top {
+        return Ok(());
+    }
+    if seen.mode() & WRITABLE_BY_OTHERS == 0 {
+        give_content(dir, content, account)?;
+    }
+    account.own(dir)
+}
+
+fn give_content(dir: &Path, content: Content, account: &Account) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let seen = fs::symlink_metadata(&path)?;
+        if seen.uid() != 0 {
+            continue;
+        }
+        if seen.is_file() && seen.nlink() == 1 {
+            account.own(&path)?;
+        } else if seen.is_dir() && content == Content::Tree {
+            give(&path, content, account)?;
+        }
+    }
+    Ok(())
+}
+
+fn cannot_make(dir: &Path, mode: u32, fault: &io::Error) -> String {
+    let shown = dir.display();
+    format!(
+        "cannot make {shown} ({fault}); make it for the user that Ringpost runs as: \
+         install -d -m {mode:o} -o USER {shown}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn mode(dir: &Path) -> u32 {
+        fs::metadata(dir).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn what_is_missing_is_made_with_its_mode_and_what_is_there_keeps_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("a/b");
+        assert!(make(&inner, PRIVATE, None).unwrap());
+        assert_eq!((mode(&inner), mode(&dir.path().join("a"))), (0o700, 0o755));
+        assert!(!make(&inner, SHARED, None).unwrap());
+        assert_eq!(mode(&inner), 0o700);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_directory_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        fs::write(&file, "").unwrap();
+        assert!(make(&file, PRIVATE, None).is_err());
+        let told = cannot_make(&file, PRIVATE, &make(&file, PRIVATE, None).unwrap_err());
+        assert!(told.contains("install -d -m 700 -o USER"), "{told}");
+    }
+
+    #[test]
+    fn what_root_made_before_the_first_start_goes_with_its_directory() {
+        if !nix::unistd::Uid::effective().is_root() {
+            return;
+        }
+        let account = Account::find("nobody", None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        for inner in ["data/common", "data/vault/4711"] {
+            fs::create_dir_all(dir.path().join(inner)).unwrap();
+        }
+        for file in ["users.txt", "common/a.txt", "vault/4711/index", "twin", "stranger"] {
+            fs::write(data.join(file), "x").unwrap();
+        }
+        fs::hard_link(data.join("twin"), dir.path().join("other-name")).unwrap();
+        std::os::unix::fs::symlink("users.txt", data.join("link")).unwrap();
+        nix::unistd::chown(&data.join("stranger"), Some(4711.into()), None).unwrap();
+        give(&data, Content::Files, &account).unwrap();
+        give(&data.join("vault"), Content::Tree, &account).unwrap();
+        let uid = |path: &str| fs::symlink_metadata(data.join(path)).unwrap().uid();
+        let nobody = uid("");
+        assert!(nobody != 0);
+        for given in ["users.txt", "vault", "vault/4711", "vault/4711/index"] {
+            assert_eq!(uid(given), nobody, "{given}");
+        }
+        for kept in ["common", "common/a.txt", "twin", "link"] {
+            assert_eq!(uid(kept), 0, "{kept}");
+        }
+        assert_eq!(uid("stranger"), 4711);
+        // What the server owns already is not walked again.
+        fs::write(data.join("later"), "x").unwrap();
+        give(&data, Content::Files, &account).unwrap();
+        assert_eq!(uid("later"), 0);
+    }
+
+    #[test]
+    fn only_roots_own_directories_are_given_away() {
+        if !nix::unistd::Uid::effective().is_root() {
+            return;
+        }
+        let account = Account::find("nobody", None).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let (mine, linked, made) =
+            (dir.path().join("mine"), dir.path().join("linked"), dir.path().join("made"));
+        fs::create_dir(&mine).unwrap();
+        std::os::unix::fs::symlink(dir.path(), &linked).unwrap();
+        give(&mine, Content::Tree, &account).unwrap();
+        give(&linked, Content::Tree, &account).unwrap();
+        assert!(make(&made, PRIVATE, Some(&account)).unwrap());
+        let uid = |path: &Path| fs::metadata(path).unwrap().uid();
+        assert_eq!((uid(dir.path()), uid(&mine) == 0, uid(&made) == 0), (0, false, false));
+    }
+}

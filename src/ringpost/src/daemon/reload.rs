@@ -1,0 +1,208 @@
+//! A reload: the whole configuration is read and judged aside, then swapped in, or else the last
+//! good one stays. Transfers that run keep what they began with.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::config::{self, Settings};
+use crate::daemon::trial::Trial;
+use crate::observe::state::Reloaded;
+use engine::session::Protocol;
+use engine::session::ftp::limits::FtpListener;
+
+/// The classic's lists: a change of one of them counts at once.
+const LISTS: [&str; 5] = [
+    "allow_IP.txt",
+    "TFTP_allow_IP.txt",
+    "HTTP_allow_IP.txt",
+    "HTTPS_allow_IP.txt",
+    "FTP_allow_IP.txt",
+];
+
+/// Where the configuration came from, so that it can be read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A file.
+    File(PathBuf),
+    /// None was found.
+    BuiltIn,
+    /// The built-in one, with the ports that this host has free.
+    Trial(Trial),
+}
+
+impl Source {
+    /// The configuration to read: the file that was named, else the first that exists.
+    #[must_use]
+    pub fn find(named: Option<&Path>) -> Self {
+        config::find(named).map_or(Source::BuiltIn, Source::File)
+    }
+
+    /// Reads and judges it.
+    ///
+    /// # Errors
+    /// Every mistake that was found.
+    pub fn load(&self) -> Result<Settings, config::Faults> {
+        match self {
+            Source::File(path) => config::load(path),
+            Source::BuiltIn => config::load_built_in(config::BUILT_IN),
+            Source::Trial(trial) => config::load_built_in(&trial.text),
+        }
+    }
+}
+
+impl Source {
+    /// Where data lies, whatever else is wrong with the configuration.
+    ///
+    /// # Errors
+    /// Why the file cannot be read.
+    pub fn data_dir(&self) -> Result<PathBuf, config::Faults> {
+        match self {
+            Source::File(path) => config::data_dir(path),
+            Source::BuiltIn | Source::Trial(_) => Ok(config::built_in_data_dir()),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => write!(f, "{}", path.display()),
+            Source::BuiltIn | Source::Trial(_) => f.write_str("the built-in configuration"),
+        }
+    }
+}
+
+impl Reloaded {
+    /// The new configuration is in force, but for what waits for a restart.
+    #[must_use]
+    pub fn taken(changes: Vec<String>, needs_restart: Vec<String>) -> Reloaded {
+        let message = match needs_restart.as_slice() {
+            [] => "the new configuration is in force".to_owned(),
+            keys => format!(
+                "the new configuration is in force, but for what takes effect at the next \
+                 restart: {}",
+                keys.join(", ")
+            ),
+        };
+        Reloaded { at_unix_s: 0, taken: true, message, changes, needs_restart }
+    }
+
+    /// The configuration before stays in force.
+    #[must_use]
+    pub fn refused(why: String) -> Reloaded {
+        let message = format!("the configuration before stays in force:\n{why}");
+        let (changes, needs_restart) = (Vec::new(), Vec::new());
+        Reloaded { at_unix_s: 0, taken: false, message, changes, needs_restart }
+    }
+}
+
+/// What of new settings only counts after a restart, by the names of the keys.
+#[must_use]
+pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+    let changed = [
+        ("workers", old.workers != new.workers),
+        ("user and group", (&old.user, &old.group) != (&new.user, &new.group)),
+        ("listen, ports and receive_buffer in [tftp]", old.tftp != new.tftp),
+        ("listen in [[http]] and [[https]]", listens(old) != listens(new)),
+        ("listen, tls_listen and tls in [ftp]", ftp_listens(old) != ftp_listens(new)),
+        ("[admin]", old.admin != new.admin),
+        ("[content]", old.content != new.content),
+        ("format in [log]", old.log.format != new.log.format),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
+
+/// Where connections come to, and what is spoken there.
+fn listens(settings: &Settings) -> Vec<(SocketAddr, Protocol)> {
+    let listeners = settings.policy.http.listeners.iter();
+    let mut listens: Vec<_> = listeners.map(|one| (one.address, one.protocol)).collect();
+    listens.sort_unstable_by_key(|(address, protocol)| (*address, protocol.name()));
+    listens
+}
+
+/// Where FTP comes to, and when it is secured there.
+fn ftp_listens(settings: &Settings) -> Vec<FtpListener> {
+    let mut listens = settings.policy.ftp.listeners.clone();
+    listens.sort_unstable_by_key(|listener| listener.address);
+    listens
+}
+
+/// The classic's lists that are there.
+pub fn lists_in(data_dir: &Path) -> impl Iterator<Item = PathBuf> {
+    LISTS.into_iter().map(|name| data_dir.join(name)).filter(|path| path.exists())
+}
+
+/// Sizes and dates of the classic's lists, to see that one of them has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lists([Option<(u64, SystemTime)>; LISTS.len()]);
+
+impl Lists {
+    /// What they are now.
+    #[must_use]
+    pub fn look(data_dir: &Path) -> Self {
+        Lists(LISTS.map(|name| {
+            let seen = std::fs::metadata(data_dir.join(name)).ok()?;
+            Some((seen.len(), seen.modified().ok()?))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_for_tests;
+
+    #[test]
+    fn what_needs_a_restart_is_named_and_nothing_else() {
+        let old = parse_for_tests("[tftp]\n[access]\nallow = [\"10.0.0.0/8\"]");
+        let same =
+            parse_for_tests("[tftp]\nblksize_max = 512\npace = 9\n[sessions]\nclients_max = 5");
+        assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
+        let new =
+            parse_for_tests("workers = 3\n[tftp]\nports = \"single\"\n[log]\nformat = \"json\"");
+        let named = ["workers", "listen, ports and receive_buffer in [tftp]", "format in [log]"];
+        assert_eq!(needs_restart(&old, &new), named);
+    }
+
+    #[test]
+    fn of_http_only_addresses_need_a_restart() {
+        let old = parse_for_tests("[[http]]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]");
+        let same = parse_for_tests(
+            "[[http]]\nlisten = [\"[::]:80\"]\nroot = [\"other\"]\n[connections]\nmax = 9\n\
+             [[http]]\nlisten = [\"0.0.0.0:80\"]\nvault = false\n[vault]",
+        );
+        assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
+        let new = parse_for_tests("[[https]]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]");
+        assert_eq!(needs_restart(&old, &new), ["listen in [[http]] and [[https]]"]);
+    }
+
+    #[test]
+    fn of_ftp_only_addresses_and_whether_there_is_tls_need_a_restart() {
+        let old = parse_for_tests("[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]");
+        let same = parse_for_tests(
+            "[ftp]\nlisten = [\"[::]:21\", \"0.0.0.0:21\"]\npassive_ports = \"40000-40100\"\n\
+             bypass = [\"10.0.0.0/8\"]\nsessions_max = 5",
+        );
+        assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
+        for new in ["[ftp]", "[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]\ntls = false"] {
+            let told = needs_restart(&old, &parse_for_tests(new));
+            assert_eq!(told, ["listen, tls_listen and tls in [ftp]"], "{new}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_comes_changes_or_goes_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let list = dir.path().join("TFTP_allow_IP.txt");
+        let none = Lists::look(dir.path());
+        std::fs::write(&list, "10\n").unwrap();
+        let one = Lists::look(dir.path());
+        std::fs::write(&list, "10\n11\n").unwrap();
+        let two = Lists::look(dir.path());
+        assert!(none != one && one != two);
+        std::fs::remove_file(&list).unwrap();
+        assert_eq!(Lists::look(dir.path()), none);
+    }
+}

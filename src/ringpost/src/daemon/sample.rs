@@ -1,0 +1,92 @@
+//! The data directory of the built-in configuration: made on the spot, with files to try.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+/// Where it lies, beneath the working directory.
+pub(crate) const DIR: &str = "ringpost-data";
+/// Size in bytes of the sample that stands for firmware.
+const FIRMWARE_BYTES: usize = 64 << 10;
+
+const SAMPLES: [(&str, &str); 3] = [
+    ("46xxupgrade.scr", include_str!("../../../../config/samples/46xxupgrade.scr")),
+    ("46xxsettings.txt", include_str!("../../../../config/samples/46xxsettings.txt")),
+    ("96x1Supgrade.txt", include_str!("../../../../config/samples/96x1Supgrade.txt")),
+];
+
+/// Makes `common/` with its samples in `dir`, if it is not there; says whether it did. A directory
+/// that is there is left as it is, so that a sample once deleted stays away.
+///
+/// # Errors
+/// What is in the way, and what to do.
+pub(crate) fn make(dir: &Path) -> Result<bool, String> {
+    let common = dir.join("common");
+    if common.is_dir() {
+        return Ok(false);
+    }
+    write(&common).map(|()| true).map_err(|fault| {
+        format!(
+            "cannot make {} ({fault}); start Ringpost in a directory that you may write to, or \
+             name a configuration with --config",
+            common.display()
+        )
+    })
+}
+
+fn write(common: &Path) -> io::Result<()> {
+    fs::create_dir_all(common)?;
+    for (name, text) in SAMPLES {
+        fs::write(common.join(name), text)?;
+    }
+    fs::write(common.join("sample.bin"), firmware())
+}
+
+/// Bytes that look like nothing in particular, the same every time.
+fn firmware() -> Vec<u8> {
+    let mut bytes = b"Ringpost sample, no firmware at all\n".to_vec();
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    while bytes.len() < FIRMWARE_BYTES {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(FIRMWARE_BYTES);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn samples_are_made_once_and_then_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(make(dir.path()), Ok(true));
+        let firmware = dir.path().join("common/sample.bin");
+        assert_eq!(fs::metadata(&firmware).unwrap().len(), FIRMWARE_BYTES as u64);
+        fs::remove_file(&firmware).unwrap();
+        assert_eq!(make(dir.path()), Ok(false));
+        assert!(!firmware.exists());
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_made_is_told_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("common"), "").unwrap();
+        assert!(make(dir.path()).unwrap_err().contains("start Ringpost in a directory"));
+    }
+
+    #[test]
+    fn every_line_of_a_script_is_a_statement_a_tag_or_a_comment() {
+        for line in SAMPLES.iter().flat_map(|(_, text)| text.lines()) {
+            let known = ["", "## ", "# ", "SET ", "IF ", "GOTO ", "GET "];
+            let fits = known.iter().any(|start| match *start {
+                "" => line.is_empty(),
+                start => line.starts_with(start),
+            });
+            assert!(fits && line.len() < 255, "{line}");
+        }
+    }
+}

@@ -1,0 +1,491 @@
+//! The daemon's life: start, `ready`, reloads, drain, stop. Never runs in the data path.
+
+mod files;
+
+use std::collections::HashMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+use std::{io, thread};
+
+use arc_swap::ArcSwap;
+use crossbeam_channel::{Receiver, never};
+use tokio::sync::oneshot;
+
+use crate::admin::control_socket::ControlSocket;
+use crate::admin::control_socket::server::Order;
+use crate::admin::web::{self, Web};
+use crate::certificates::Certificates;
+use crate::config::Settings;
+use crate::daemon::archive_job::Night;
+use crate::daemon::banner;
+use crate::daemon::data_lock::DataLock;
+use crate::daemon::descriptors::Descriptors;
+use crate::daemon::exit::{Exit, Failure};
+use crate::daemon::own_directories;
+use crate::daemon::reload::{self, Lists, Source};
+use crate::daemon::sample;
+use crate::daemon::thread_rehearsal;
+use crate::daemon::trial::Trial;
+use crate::net::Clock;
+use crate::net::tls::SharedTerms;
+use crate::net::view::{RecordSink, WorkerView};
+use crate::observe::disk_space::DiskSpace;
+use crate::observe::health::ContentHealth;
+use crate::observe::log::LogHandle;
+use crate::observe::records::RecordWriter;
+use crate::observe::state::{Board, BoardParts, Listening, Reloaded};
+use crate::observe::store_metrics;
+use crate::sys::privileges;
+use crate::sys::signals::{self, Signal, Signalled, Waiting, Wake};
+use crate::sys::socket_activation::Inherited;
+use crate::sys::systemd;
+use engine::metrics::Figure;
+use engine::session::snapshot::Snapshot;
+use files::{published, watch};
+use store::content::published::Published;
+use store::content::watch::Watch;
+use store::vault::store::Directories;
+use wire::time::Duration;
+
+/// How often the daemon looks after itself.
+const TICK: Duration = Duration::from_secs(1);
+/// How often it looks whether the last transfers are through, once told to stop.
+const DRAIN_TICK: Duration = Duration::from_millis(50);
+
+/// What the data path is started with. Everything in it is shared and may be kept.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The settings of the start; what a reload changes comes with the snapshot.
+    pub settings: Arc<Settings>,
+    /// The process's clock.
+    pub clock: Clock,
+    /// What a turn works with.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// One for each worker: where its figures go.
+    pub views: Vec<Arc<WorkerView>>,
+    /// The directories that receive uploads, by the numbers that the policy has.
+    pub directories: Arc<Directories>,
+    /// What the watch publishes to, and is asked by.
+    pub published: Arc<Published>,
+    /// Where workers leave what became of their transfers.
+    pub records: Arc<RecordSink>,
+    /// What the connections of each listener with TLS are secured with, by its address as
+    /// configured.
+    pub terms: HashMap<SocketAddr, SharedTerms>,
+}
+
+/// Sockets of the data path, bound.
+#[derive(Debug)]
+pub struct Bound<S> {
+    /// The sockets.
+    pub sockets: S,
+    /// Their addresses, with the ports as bound.
+    pub listeners: Vec<Listening>,
+    /// What is not as it was asked for, in sentences.
+    pub warnings: Vec<String>,
+}
+
+/// The workers and the threads that serve them, as control handles them.
+pub trait DataPath: Sized {
+    /// What [`DataPath::bind`] makes: needs the privileges that start-up gives up afterwards.
+    type Sockets;
+
+    /// Binds everything.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    fn bind(
+        settings: &Settings,
+        workers: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Bound<Self::Sockets>, String>;
+
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// A sentence that says what to do.
+    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, String>;
+
+    /// What the threads beside the workers have done and keep.
+    fn figures(&self) -> Vec<Figure>;
+
+    /// From now on no new transfer begins.
+    fn drain(&self);
+
+    /// Ends what still runs, and the threads.
+    fn stop(self);
+}
+
+/// Serves until it is told to stop.
+///
+/// # Errors
+/// Why it could not start, in sentences that say what to do.
+pub fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
+    privileges::renounce();
+    // From here on a signal waits until the daemon can heed it.
+    let signals = Signalled::listen(stops_at_hangup(source)).map_err(no_thread)?;
+    let (source, made) = match source {
+        Source::BuiltIn => {
+            let made = sample::make(sample::DIR.as_ref())?;
+            (Source::Trial(Trial::choose()), made)
+        }
+        Source::File(_) | Source::Trial(_) => (source.clone(), false),
+    };
+    let settings = source.load()?;
+    let log = LogHandle::start(&settings.log)?;
+    let Some(mut daemon) = Daemon::<D>::start(&source, settings, log, signals.waiting())? else {
+        tracing::info!("stopped before all files had been looked at");
+        return Ok(());
+    };
+    signals.note_serving();
+    if let Source::Trial(trial) = &source {
+        banner::show(&daemon.board, made, &trial.moved);
+    }
+    announce(&daemon.board);
+    let end = daemon.run(&signals);
+    daemon.stop(&signals, end);
+    Ok(())
+}
+
+struct Daemon<D> {
+    source: Source,
+    board: Arc<Board>,
+    log: LogHandle,
+    data: D,
+    directories: Arc<Directories>,
+    descriptors: Descriptors,
+    certificates: Certificates,
+    /// None only while a reload changes it for another.
+    watch: Option<Watch>,
+    web: Web,
+    night: Night,
+    writer: RecordWriter,
+    lists: Lists,
+    disks: DiskSpace,
+    /// Held until the process ends.
+    _lock: DataLock,
+    /// What the start has settled: whatever a reload says, this is so until a restart.
+    started: Arc<Settings>,
+    /// What commands ask for.
+    orders: Receiver<Order>,
+    /// What signals ask for.
+    signals: Waiting,
+}
+
+/// Why a daemon's run has ended.
+enum RunEnd {
+    Signal,
+    /// Who asked wants to know how many transfers were cut off.
+    Command(oneshot::Sender<u64>),
+}
+
+impl<D: DataPath> Daemon<D> {
+    /// Binds, gives privileges up, reads the files and starts every thread. Returns `None` if a
+    /// signal says meanwhile that it is time to stop.
+    fn start(
+        source: &Source,
+        mut settings: Settings,
+        log: LogHandle,
+        signals: Waiting,
+    ) -> Result<Option<Self>, Failure> {
+        let mut inherited = Inherited::from_environment();
+        let workers = workers(&settings);
+        thread_rehearsal::rehearse(&settings, workers)?;
+        let lock = own_directories::take(&settings)?;
+        let descriptors = Descriptors::raise();
+        let Bound { sockets, mut listeners, mut warnings } =
+            D::bind(&settings, workers, &mut inherited).map_err(cannot_bind)?;
+        let admin = bind_admin(&settings, &mut inherited)?;
+        // A key may be readable for root alone.
+        let mut certificates = Certificates::read(&settings)?;
+        warnings.extend(inherited.left().iter().map(nobody_listens));
+        settings = give_privileges_up(source, settings)?;
+        log.change(&settings.log);
+        let socket = control_socket(&settings, &mut warnings);
+        certificates.make(now_unix_s())?;
+        settings.serve_ca(certificates.ca_file());
+        descriptors.fit(&mut settings, workers);
+        let directories = settings.complete()?;
+        let settings = Arc::new(settings);
+        let (clock, views) = (Clock::start(), views(workers)?);
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let records = Arc::new(RecordSink::default());
+        let writer = RecordWriter::start(records.clone(), snapshot.clone(), clock);
+        let writer = writer.map_err(no_thread)?;
+        let (published, go_on) = (published(&settings), || !signals.is_stop());
+        let watch = watch(&settings, None, &snapshot, published, &mut None, &go_on);
+        let Some(watch) = watch.map_err(no_thread)? else { return Ok(None) };
+        let parts = Parts {
+            settings: settings.clone(),
+            clock,
+            snapshot: snapshot.clone(),
+            views: views.clone(),
+            directories: directories.clone(),
+            published: watch.published(),
+            records,
+            terms: certificates.terms(),
+        };
+        let data = D::start(sockets, parts)?;
+        listeners.extend(admin.iter().map(|(address, _)| listening_admin(*address)));
+        let started = settings.clone();
+        let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
+        let board = Arc::new(Board::new(parts).map_err(cannot_measure)?);
+        let (web, orders) = web::serve(&board, admin, socket).map_err(no_thread)?;
+        board.note_certificates(certificates.report(now_unix_s()));
+        Ok(Some(Daemon {
+            source: source.clone(),
+            night: Night::start(board.clone()).map_err(no_thread)?,
+            board,
+            log,
+            data,
+            directories,
+            descriptors,
+            certificates,
+            watch: Some(watch),
+            web,
+            writer,
+            lists: Lists::look(&started.data_dir),
+            disks: DiskSpace::new(),
+            _lock: lock,
+            started,
+            orders,
+            signals,
+        }))
+    }
+
+    /// Looks after everything until a signal or a command says that it is time to stop.
+    fn run(&mut self, signals: &Signalled) -> RunEnd {
+        systemd::ready();
+        self.tick();
+        loop {
+            match signals.or_order(&self.orders, TICK) {
+                Wake::Signal(Signal::Reload) => drop(self.reload("a signal")),
+                Wake::Signal(Signal::Stop) => return RunEnd::Signal,
+                // Whoever asked may have gone.
+                Wake::Order(Order::Reload(answer)) => drop(answer.send(self.reload("a command"))),
+                Wake::Order(Order::Drain(answer)) => return RunEnd::Command(answer),
+                // The control thread has ended, and signals are still heard.
+                Wake::NoMoreOrders => self.orders = never(),
+                Wake::Nothing => {}
+            }
+            self.tick();
+        }
+    }
+
+    fn tick(&mut self) {
+        self.board.collect();
+        self.board.look_at_files();
+        let disks = self.disks.look(&self.board.settings.load(), self.board.clock.now());
+        self.board.note_disks(disks);
+        if let Some(watch) = &self.watch {
+            self.board.note_content(ContentHealth::of(&watch.published().health()));
+        }
+        self.note_figures();
+        if let Some(gap) = self.log.gap() {
+            tracing::warn!("{gap} lines of the log were lost before this one");
+        }
+        if self.board.stuck().is_empty() {
+            systemd::alive();
+        }
+        let looked = self.certificates.look(now_unix_s());
+        if looked.changed {
+            self.board.note_certificates(self.certificates.report(now_unix_s()));
+        }
+        let lists = Lists::look(&self.board.settings.load().data_dir);
+        if lists != self.lists {
+            self.reload("a changed access list");
+        } else if looked.ca_changed {
+            self.reload("a changed CA certificate");
+        }
+    }
+
+    fn note_figures(&self) {
+        let mut figures = self.data.figures();
+        figures.push(store_metrics::log_lines_lost(self.log.lines_lost()));
+        self.board.note_figures(figures);
+    }
+
+    /// Takes a new configuration whole, or keeps the last good one and says why.
+    fn reload(&mut self, why: &str) -> Reloaded {
+        systemd::reloading();
+        self.lists = Lists::look(&self.board.settings.load().data_dir);
+        let mut reloaded = match self.source.load() {
+            Ok(settings) => self.take(settings).unwrap_or_else(Reloaded::refused),
+            Err(faults) => Reloaded::refused(faults.to_string()),
+        };
+        reloaded.at_unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
+        for line in reloaded.message.lines() {
+            if reloaded.taken {
+                tracing::info!("reload after {why}: {line}");
+            } else {
+                tracing::error!("reload after {why}: {line}");
+            }
+        }
+        self.board.note_reload(reloaded.clone());
+        systemd::ready();
+        reloaded
+    }
+
+    fn take(&mut self, mut settings: Settings) -> Result<Reloaded, String> {
+        own_directories::prepare(&settings, None)?;
+        self.certificates.take(&settings, now_unix_s())?;
+        settings.serve_ca(self.certificates.ca_file());
+        self.board.note_certificates(self.certificates.report(now_unix_s()));
+        let before = self.board.settings.load_full();
+        self.descriptors.fit(&mut settings, self.board.views.len());
+        settings.number_uploads(&self.directories);
+        let restart = reload::needs_restart(&self.started, &settings);
+        let changes = settings.effective.changes_from(&before.effective);
+        settings.keep_listeners(&before);
+        self.change_watch(&settings, &before)?;
+        self.log.change(&settings.log);
+        settings.warnings_now().for_each(|warning| tracing::warn!("{warning}"));
+        self.lists = Lists::look(&settings.data_dir);
+        if settings.data_dir != before.data_dir {
+            self.move_socket(&settings.data_dir);
+        }
+        self.board.settings.store(Arc::new(settings));
+        let needs_restart: Vec<_> = restart.iter().map(|&key| key.to_owned()).collect();
+        self.board.note_restart(needs_restart.clone());
+        self.board.look_at_files();
+        Ok(Reloaded::taken(changes, needs_restart))
+    }
+
+    /// Has commands find the server in another data directory.
+    fn move_socket(&self, data_dir: &Path) {
+        match ControlSocket::bind(data_dir) {
+            Ok(socket) => self.web.move_socket(socket),
+            Err(trouble) => tracing::warn!("{trouble}"),
+        }
+    }
+
+    /// Lets running transfers end, up to `drain` or until a second signal, and goes.
+    fn stop(self, signals: &Signalled, end: RunEnd) {
+        let drain = self.board.settings.load().drain;
+        systemd::stopping(drain);
+        self.board.note_draining(drain);
+        self.data.drain();
+        // Who asks for more from here on is told that the server is stopping.
+        drop(self.orders);
+        tracing::info!("stopping: transfers under way have {drain:?} left");
+        let over_at = self.board.clock.now() + drain;
+        while open_transfers(&self.board) > 0 && self.board.clock.now() < over_at {
+            match signals.within(DRAIN_TICK) {
+                Some(Signal::Reload) | None => {}
+                Some(Signal::Stop) => break,
+            }
+            if self.board.stuck().is_empty() {
+                systemd::alive();
+            }
+        }
+        let cut_off = open_transfers(&self.board);
+        if cut_off > 0 {
+            tracing::warn!("{cut_off} transfers were cut off");
+        }
+        match end {
+            RunEnd::Signal => {}
+            // Whoever asked may have gone.
+            RunEnd::Command(answer) => drop(answer.send(cut_off)),
+        }
+        self.data.stop();
+        drop(self.watch);
+        self.web.stop();
+        self.night.stop();
+        self.writer.stop();
+        tracing::info!("stopped");
+    }
+}
+
+fn open_transfers(board: &Board) -> u64 {
+    board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
+}
+
+fn cannot_bind(trouble: String) -> Failure {
+    Failure::new(Exit::CannotBind, trouble)
+}
+
+/// Becomes the user of the settings, and reads them again as that user, who may not read what root
+/// could.
+fn give_privileges_up(source: &Source, settings: Settings) -> Result<Settings, Failure> {
+    let Some(user) = &settings.user else { return Ok(settings) };
+    privileges::drop_to(user, settings.group.as_deref())?;
+    source.load().map_err(|faults| Failure::from(faults).of(&format!("as user `{user}`")))
+}
+
+/// The listener of [admin], if there is one.
+fn bind_admin(
+    settings: &Settings,
+    inherited: &mut Inherited,
+) -> Result<Option<(SocketAddr, std::net::TcpListener)>, Failure> {
+    settings.admin.map(|admin| web::bind(admin, inherited)).transpose().map_err(cannot_bind)
+}
+
+/// Where commands reach the daemon; without it the server serves all the same, and says so.
+fn control_socket(settings: &Settings, warnings: &mut Vec<String>) -> Option<ControlSocket> {
+    ControlSocket::bind(&settings.data_dir).map_err(|trouble| warnings.push(trouble)).ok()
+}
+
+fn cannot_measure(fault: impl std::fmt::Debug) -> String {
+    format!("cannot measure: {fault:?}")
+}
+
+/// Where each worker's figures go.
+fn views(workers: usize) -> Result<Vec<Arc<WorkerView>>, String> {
+    let views: Result<Vec<_>, _> = (0..workers).map(|_| WorkerView::new().map(Arc::new)).collect();
+    views.map_err(|fault| format!("cannot keep histograms: {fault:?}"))
+}
+
+fn nobody_listens(address: &SocketAddr) -> String {
+    format!("the service manager gave a socket for {address}, which no section listens on")
+}
+
+fn listening_admin(address: SocketAddr) -> Listening {
+    Listening { protocol: "admin".into(), address }
+}
+
+/// How many workers to start.
+fn workers(settings: &Settings) -> usize {
+    match settings.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        asked => asked,
+    }
+}
+
+/// What the calendar says, in seconds since 1970.
+pub(crate) fn now_unix_s() -> i64 {
+    UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs().cast_signed())
+}
+
+fn no_thread(fault: io::Error) -> String {
+    format!("cannot start a thread: {fault}; raise the limit of threads (ulimit -u, TasksMax)")
+}
+
+/// Whether the end of a terminal ends the server: a trial goes with it, and so does whoever was
+/// started by hand, unless by `nohup`. A service has no terminal, and reloads.
+fn stops_at_hangup(source: &Source) -> bool {
+    let is_by_hand = match source {
+        Source::BuiltIn | Source::Trial(_) => true,
+        Source::File(_) => io::stdin().is_terminal(),
+    };
+    is_by_hand && !signals::hangup_is_ignored()
+}
+
+/// Says what is served where, warns, and prints the line that other programs wait for.
+fn announce(board: &Board) {
+    for listening in &board.listeners {
+        tracing::info!("listening for {} on {}", listening.protocol, listening.address);
+    }
+    for root in &board.snapshot.load().catalog.roots {
+        tracing::info!("serving {} files of {}", root.entries.len(), root.dir.display());
+    }
+    board.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    // Whoever does not listen to standard output any more does not wait for the line either.
+    let mut out = io::stdout().lock();
+    let _ = writeln!(out, "ready").and_then(|()| out.flush());
+}
+
+#[cfg(test)]
+mod tests;

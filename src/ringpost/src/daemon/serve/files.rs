@@ -1,0 +1,74 @@
+//! How the daemon reads its roots and keeps them fresh. Never waits for more than the first look,
+//! and not for that once there is something else to do.
+
+use std::io;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::{Daemon, DataPath, now_unix_s};
+use crate::config::Settings;
+use engine::catalog::Catalog;
+use engine::session::snapshot::{Policy, Snapshot};
+use store::content::hasher::Digests;
+use store::content::published::Published;
+use store::content::watch::{self, Watch, WatchConfig};
+
+/// What the watch publishes to, with what is known of files' bytes from earlier.
+pub(super) fn published(settings: &Settings) -> Arc<Published> {
+    Arc::new(Published::new(Arc::new(Digests::of(&settings.data_dir))))
+}
+
+/// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is
+/// known to both by its number. The old watch is gone then, unless `go_on` has said before that
+/// nobody waits for the new one any more.
+pub(super) fn watch(
+    settings: &Settings,
+    previous: Option<&Catalog>,
+    snapshot: &Arc<ArcSwap<Snapshot>>,
+    published: Arc<Published>,
+    old: &mut Option<Watch>,
+    go_on: &dyn Fn() -> bool,
+) -> io::Result<Option<Watch>> {
+    let policy: Arc<Policy> = settings.policy.clone();
+    let snapshot = snapshot.clone();
+    let publish = Box::new(move |catalog| {
+        snapshot.store(Arc::new(Snapshot { policy: policy.clone(), catalog }));
+    });
+    let mut config = WatchConfig::new(settings.roots.clone());
+    config.rescan_every = settings.content.rescan;
+    config.published = published;
+    watch::replace(config, previous, publish, old, go_on)
+}
+
+/// Why a reload did not come to its end.
+pub(super) const SUPERSEDED: &str =
+    "another order came before all files of the new one had been looked at";
+
+impl<D: DataPath> Daemon<D> {
+    /// Has other roots watched, as new settings say. Where that is not done, certificates are as
+    /// they were before as well.
+    pub(super) fn change_watch(
+        &mut self,
+        settings: &Settings,
+        before: &Settings,
+    ) -> Result<(), String> {
+        let catalog = self.board.snapshot.load().catalog.clone();
+        let published = self.watch.as_ref().map(Watch::published).unwrap_or_default();
+        let snapshot = &self.board.snapshot;
+        // A newer configuration, or the end, waits for nothing that this one looks at.
+        let go_on = || !self.signals.is_any() && self.orders.is_empty();
+        match watch(settings, Some(&catalog), snapshot, published, &mut self.watch, &go_on) {
+            Ok(Some(watch)) => self.watch = Some(watch),
+            none => {
+                self.certificates.take(before, now_unix_s())?;
+                self.board.note_certificates(self.certificates.report(now_unix_s()));
+                return Err(match none {
+                    Err(fault) => format!("the files cannot be watched: {fault}"),
+                    Ok(_) => SUPERSEDED.into(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,61 @@
+//! A rehearsal of the start: as many threads as the server will need are made at once and let go.
+//!
+//! Without it a limit on threads is met halfway, where some libraries panic and threads that wait
+//! for each other would wait for ever. Keeps nothing.
+
+use std::io;
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use crate::config::Settings;
+
+/// Threads beside the workers, the loader and the roots: log, writer, files, hasher, the loader's
+/// timer and its thread for other disks, two for passwords, control, archiver, and some for what
+/// uploads sync at once.
+const OTHERS: usize = 18;
+/// Threads of each root: the watch and the one that hears of changes.
+const PER_ROOT: usize = 2;
+
+/// Makes the threads that the settings need and lets them go.
+///
+/// # Errors
+/// The sentence that says how many there must be.
+pub(crate) fn rehearse(settings: &Settings, workers: usize) -> Result<(), String> {
+    let roots = settings.roots.len() * PER_ROOT;
+    let count = workers + settings.content.threads + roots + OTHERS;
+    together(count).map_err(|fault| {
+        format!(
+            "cannot start {count} threads: {fault}; raise the limit of threads (ulimit -u, \
+             TasksMax), or lower `workers`"
+        )
+    })
+}
+
+/// Has so many threads at once.
+fn together(count: usize) -> io::Result<()> {
+    // Each waits until the others are there, or until one cannot be made.
+    let all = Arc::new(Barrier::new(count + 1));
+    let mut made = Vec::new();
+    for _ in 0..count {
+        let gathered = Arc::clone(&all);
+        let thread = thread::Builder::new().name("rehearsal".into()).stack_size(64 << 10);
+        match thread.spawn(move || gathered.wait()) {
+            Ok(thread) => made.push(thread),
+            // Those that wait end with the process, which ends by this.
+            Err(fault) => return Err(fault),
+        }
+    }
+    all.wait();
+    made.into_iter().for_each(|thread| drop(thread.join()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_that_can_be_had_are_let_go_again() {
+        assert!(together(20).is_ok());
+    }
+}

@@ -1,0 +1,378 @@
+//! Starting and stopping: sockets bound for all workers, threads made, the loader beside them.
+//!
+//! Runs once at each end of the daemon's life; never in between.
+
+use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::unbounded;
+use mio::{Poll, Waker};
+
+use crate::config::{Ports, Settings, TftpSockets};
+use crate::daemon::serve::{Bound, DataPath, Parts};
+use crate::net::listener::{
+    AnswerPorts, BACKLOG, ListenError, bind_inherited, bind_tcp, bind_udp, take_tcp,
+};
+use crate::net::stream::StreamListener;
+use crate::net::tls::SharedTerms;
+use crate::net::{Orders, Seat, WAKE, Worker};
+use crate::observe::state::Listening;
+use crate::observe::store_metrics;
+use crate::sys::port_holder::{self, Transport};
+use crate::sys::socket_activation::Inherited;
+use engine::admission::Admission;
+use engine::admission::slots::SharedSlots;
+use engine::metrics::Figure;
+use engine::session::Protocol;
+use store::content::loader::{Loader, Replies};
+
+/// Sockets of one worker.
+#[derive(Default)]
+pub struct WorkerSockets {
+    /// Each TFTP listener's, with those that answer for it.
+    datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
+    /// Those that connections come to.
+    streams: Vec<(Door, TcpListener)>,
+}
+
+/// An address that connections come to.
+#[derive(Clone, Copy, Debug)]
+struct Door {
+    /// As configured.
+    address: SocketAddr,
+    protocol: Protocol,
+    tls: Tls,
+}
+
+/// From when on connections are secured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    Never,
+    /// When somebody asks for it.
+    Asked,
+    /// Before anything else is said.
+    First,
+}
+
+/// The workers, and the loader that serves them.
+pub struct Workers {
+    threads: Vec<JoinHandle<()>>,
+    wakers: Vec<Arc<Waker>>,
+    orders: Arc<Orders>,
+    loader: Arc<Loader>,
+}
+
+impl DataPath for Workers {
+    type Sockets = Vec<WorkerSockets>;
+
+    fn bind(
+        settings: &Settings,
+        workers: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Bound<Self::Sockets>, String> {
+        let mut bound = Bound {
+            sockets: (0..workers).map(|_| WorkerSockets::default()).collect(),
+            listeners: Vec::new(),
+            warnings: Vec::new(),
+        };
+        if let Some(tftp) = &settings.tftp {
+            bind_datagrams(tftp, workers, inherited, &mut bound)?;
+        }
+        bind_streams(&doors(settings), workers, inherited, &mut bound)?;
+        Ok(bound)
+    }
+
+    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, String> {
+        let start = || -> std::io::Result<Self> {
+            let (mut polls, mut wakers, mut replies) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in &sockets {
+                let poll = Poll::new()?;
+                let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+                let (sender, answers) = unbounded();
+                let woken = Arc::clone(&waker);
+                // A worker that cannot be woken turns by itself within half a second.
+                let wake = Box::new(move || drop(woken.wake()));
+                replies.push(Replies { sender, wake });
+                wakers.push(waker);
+                polls.push((poll, answers));
+            }
+            let config = parts.settings.loader();
+            let directories = Arc::clone(&parts.directories);
+            let published = Arc::clone(&parts.published);
+            let origin = parts.clock.origin();
+            let loader = Arc::new(Loader::start(config, origin, replies, directories, published)?);
+            let shared = Arc::new(SharedSlots::new(sockets.len()));
+            let orders = Arc::new(Orders::default());
+            let mut threads = Vec::new();
+            tell_unsecured(&parts);
+            for (number, (sockets, polled)) in sockets.into_iter().zip(polls).enumerate() {
+                let (poll, answers) = polled;
+                let seat = Seat {
+                    number,
+                    clock: parts.clock,
+                    poll,
+                    admission: Admission::new(number, Arc::clone(&shared), Arc::default()),
+                    published: Arc::clone(&parts.snapshot),
+                    loader: Arc::clone(&loader),
+                    answers,
+                    records: Arc::clone(&parts.records),
+                    view: Arc::clone(&parts.views[number]),
+                    orders: Arc::clone(&orders),
+                };
+                let (http, ftp) = streams(sockets.streams, &parts.terms);
+                let worker = Worker::new(seat, sockets.datagrams, http, ftp)?;
+                threads.push(spawn(number, worker)?);
+            }
+            Ok(Workers { threads, wakers, orders, loader })
+        };
+        start().map_err(|fault| format!("cannot start the workers: {fault}"))
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        store_metrics::of(&self.loader.figures())
+    }
+
+    fn drain(&self) {
+        self.orders.drain();
+        self.wake();
+    }
+
+    fn stop(self) {
+        self.orders.stop();
+        self.wake();
+        for thread in self.threads {
+            // A panic of the thread has already been told on standard error.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Workers {
+    fn wake(&self) {
+        for waker in &self.wakers {
+            let _ = waker.wake();
+        }
+    }
+}
+
+/// Binds the TFTP listeners.
+fn bind_datagrams(
+    tftp: &TftpSockets,
+    workers: usize,
+    inherited: &mut Inherited,
+    bound: &mut Bound<Vec<WorkerSockets>>,
+) -> Result<(), String> {
+    let answers = match &tftp.ports {
+        Ports::Pool => AnswerPorts::Pool,
+        Ports::Single => AnswerPorts::Single,
+        Ports::Range(range) => AnswerPorts::Range(range.clone()),
+    };
+    for address in &tftp.listen {
+        let buffer = tftp.receive_buffer_bytes;
+        let given = inherited.take_udp(*address);
+        let listener = if given.is_empty() {
+            bind_udp(*address, workers, &answers, buffer)
+        } else {
+            bind_inherited(given, *address, workers, &answers, buffer)
+        };
+        let listener = match listener {
+            Err(fault) if fault.lacks_ipv6() && tftp.listen.len() > 1 => {
+                bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
+                continue;
+            }
+            other => other.map_err(|fault| trouble(&fault))?,
+        };
+        let listening = Listening { protocol: "tftp".into(), address: listener.address };
+        bound.warnings.extend(listener.short_buffer.map(|granted| {
+            format!(
+                "{}: the kernel granted a receive buffer of {granted} bytes instead of \
+                 {buffer}; a mass reboot may lose requests. Run `sysctl -w \
+                 net.core.rmem_max={buffer}`, or start with CAP_NET_ADMIN",
+                listener.address
+            )
+        }));
+        bound.listeners.push(listening);
+        for (sockets, one) in bound.sockets.iter_mut().zip(listener.workers) {
+            sockets.datagrams.push(one);
+        }
+    }
+    Ok(())
+}
+
+/// What keeps a listener from being bound, and what to do.
+fn trouble(fault: &ListenError) -> String {
+    if fault.cause.kind() != std::io::ErrorKind::AddrInUse {
+        return fault.to_string();
+    }
+    let transport = match fault.protocol {
+        Protocol::Tftp => Transport::Udp,
+        Protocol::Http | Protocol::Https | Protocol::Ftp => Transport::Tcp,
+    };
+    let port = fault.address.port();
+    let mend = port_holder::mend(transport, port, "choose another port in the configuration");
+    let name = fault.protocol.name().to_ascii_uppercase();
+    format!("cannot listen for {name} on {}: {mend}", fault.address)
+}
+
+/// Every address that connections come to.
+fn doors(settings: &Settings) -> Vec<Door> {
+    let http = settings.policy.http.listeners.iter().map(|row| {
+        let tls = if row.protocol == Protocol::Https { Tls::First } else { Tls::Never };
+        Door { address: row.address, protocol: row.protocol, tls }
+    });
+    let ftp = settings.policy.ftp.listeners.iter().map(|row| {
+        let tls = match (row.tls, row.implicit) {
+            (false, _) => Tls::Never,
+            (true, false) => Tls::Asked,
+            (true, true) => Tls::First,
+        };
+        Door { address: row.address, protocol: Protocol::Ftp, tls }
+    });
+    http.chain(ftp).collect()
+}
+
+/// Binds the listeners for connections.
+fn bind_streams(
+    doors: &[Door],
+    workers: usize,
+    inherited: &mut Inherited,
+    bound: &mut Bound<Vec<WorkerSockets>>,
+) -> Result<(), String> {
+    let mut short_backlog = None;
+    for door in doors {
+        let Door { address, protocol, tls } = *door;
+        let given = inherited.take_tcp(address);
+        let listener = match given.len() {
+            0 => bind_tcp(address, workers, protocol),
+            few => {
+                if few < workers {
+                    bound.warnings.push(format!(
+                        "{address}: the service manager gave {few} listeners for {workers} \
+                         workers, and the others do not serve there; let it give one for each \
+                         (ReusePort=true), or none"
+                    ));
+                }
+                take_tcp(given, address, workers, protocol)
+            }
+        };
+        let listener = match listener {
+            Err(fault) if fault.lacks_ipv6() && doors.len() > 1 => {
+                bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
+                continue;
+            }
+            other => other.map_err(|fault| trouble(&fault))?,
+        };
+        short_backlog = short_backlog.or(listener.short_backlog);
+        let protocol = match (protocol, tls) {
+            (Protocol::Ftp, Tls::First) => "ftps",
+            (protocol, Tls::Never | Tls::Asked | Tls::First) => protocol.name(),
+        };
+        bound.listeners.push(Listening { protocol: protocol.into(), address: listener.address });
+        for (sockets, one) in bound.sockets.iter_mut().zip(listener.workers) {
+            sockets.streams.push((*door, one));
+        }
+    }
+    bound.warnings.extend(short_backlog.map(|allowed| {
+        format!(
+            "the kernel lets {allowed} connections wait to be accepted instead of {BACKLOG}; a \
+             mass reboot may meet refusals. Run `sysctl -w net.core.somaxconn={BACKLOG}`"
+        )
+    }));
+    Ok(())
+}
+
+/// Says which listeners have nothing to secure their connections with.
+fn tell_unsecured(parts: &Parts) {
+    let doors = doors(&parts.settings).into_iter();
+    for Door { address, tls, .. } in doors.filter(|door| !parts.terms.contains_key(&door.address)) {
+        match tls {
+            Tls::Never => {}
+            Tls::Asked => tracing::error!("{address} has no certificate, so nobody has TLS there"),
+            Tls::First => {
+                tracing::error!("{address} has no certificate, so nobody is served there");
+            }
+        }
+    }
+}
+
+/// Gives each socket what its connections are secured with: those of HTTP, then those of FTP.
+fn streams(
+    sockets: Vec<(Door, TcpListener)>,
+    terms: &HashMap<SocketAddr, SharedTerms>,
+) -> (Vec<StreamListener>, Vec<StreamListener>) {
+    let streams = sockets.into_iter().filter_map(|(door, socket)| {
+        let Door { address, protocol, tls } = door;
+        let terms = terms.get(&address).filter(|_| tls != Tls::Never).cloned();
+        // Without terms the socket would speak in clear where phones expect TLS.
+        let is_served = tls != Tls::First || terms.is_some();
+        let in_clear = protocol == Protocol::Ftp && tls != Tls::First;
+        is_served.then_some(StreamListener { socket, address, protocol, terms, in_clear })
+    });
+    streams.partition(|stream| stream.protocol != Protocol::Ftp)
+}
+
+fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
+        if let Err(fault) = worker.run() {
+            // The watchdog sees that this worker turns no more, and says so too.
+            tracing::error!(worker = number, %fault, "the worker cannot wait for its sockets");
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse_for_tests;
+
+    fn bind(text: &str) -> Result<Bound<Vec<WorkerSockets>>, String> {
+        Workers::bind(&parse_for_tests(text), 2, &mut Inherited::default())
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_of_every_listener() {
+        let bound = bind(
+            "[tftp]\nlisten = [\"127.0.0.1:0\"]\n\
+             [[http]]\nlisten = [\"127.0.0.1:0\", \"127.0.0.2:0\"]\n\
+             [[https]]\nlisten = [\"127.0.0.3:0\"]\n\
+             [ftp]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.2:0\"]",
+        )
+        .unwrap();
+        let shown: Vec<_> = bound.listeners.iter().map(|one| one.protocol.as_str()).collect();
+        assert_eq!(shown, ["tftp", "http", "http", "https", "ftp", "ftps"]);
+        assert!(bound.listeners.iter().all(|one| one.address.port() != 0));
+        for worker in &bound.sockets {
+            assert_eq!((worker.datagrams.len(), worker.streams.len()), (1, 5));
+        }
+    }
+
+    #[test]
+    fn a_port_that_is_taken_names_the_protocol() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = taken.local_addr().unwrap();
+        let told = bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap();
+        // It is this process itself that has it.
+        let start = format!("cannot listen for HTTPS on {address}: this configuration has taken");
+        assert!(told.starts_with(&start), "{told}");
+    }
+
+    #[test]
+    fn a_listener_without_a_certificate_never_speaks_in_clear() {
+        let mut bound = bind(
+            "[[http]]\nlisten = [\"127.0.0.1:0\"]\n[[https]]\nlisten = [\"127.0.0.3:0\"]\n\
+             [ftp]\nlisten = [\"127.0.0.1:0\"]\ntls_listen = [\"127.0.0.2:0\"]",
+        )
+        .unwrap();
+        let sockets = std::mem::take(&mut bound.sockets[0].streams);
+        let (http, ftp) = streams(sockets, &HashMap::new());
+        assert_eq!(http.iter().map(|one| one.protocol).collect::<Vec<_>>(), [Protocol::Http]);
+        // The one where TLS is asked for first serves whoever asks for none.
+        assert_eq!(
+            ftp.iter().map(|one| one.address.to_string()).collect::<Vec<_>>(),
+            ["127.0.0.1:0"]
+        );
+        assert!(ftp[0].in_clear && !http[0].in_clear);
+    }
+}

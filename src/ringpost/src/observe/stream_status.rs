@@ -1,0 +1,111 @@
+//! What `/status.json` says of connections, and of FTP's sessions.
+
+use serde::{Deserialize, Serialize};
+
+/// Connections, with TLS and without, and the requests of HTTP that they carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamStatus {
+    /// Connections open now.
+    pub open: u64,
+    /// Connections that phones have opened.
+    pub connections: u64,
+    /// Connections closed at once, because of `max` or `per_address`, or at the end.
+    pub refused: u64,
+    /// Connections that waited for want of a descriptor.
+    pub no_descriptor: u64,
+    /// Connections closed because no request or command came in time.
+    pub idle_closed: u64,
+    /// Requests, bodies and answers that moved too slowly.
+    pub too_slow: u64,
+    /// Requests whose head could be read.
+    pub requests: u64,
+    /// Requests that break the protocol.
+    pub malformed: u64,
+    /// Answers 200 to 299.
+    pub answers_2xx: u64,
+    /// Answers 300 to 399.
+    pub answers_3xx: u64,
+    /// Answers 400 to 499.
+    pub answers_4xx: u64,
+    /// Answers 500 to 599.
+    pub answers_5xx: u64,
+    /// Bytes that came, without TLS.
+    pub received_bytes: u64,
+    /// Bytes that left, without TLS.
+    pub sent_bytes: u64,
+    /// Bytes of bodies in memory now.
+    pub bodies_held_bytes: u64,
+    /// Bodies refused because of `body_memory`.
+    pub bodies_refused: u64,
+    /// TLS handshakes that began anew.
+    pub handshakes_full: u64,
+    /// TLS handshakes that resumed an earlier session.
+    pub handshakes_resumed: u64,
+    /// TLS handshakes that failed.
+    pub handshakes_failed: u64,
+}
+
+impl StreamStatus {
+    /// From figures by their names.
+    pub(crate) fn of(figure: impl Fn(&str) -> u64) -> Self {
+        let resumed = figure("tls_resumed");
+        StreamStatus {
+            open: figure("stream_open"),
+            connections: figure("stream_connections"),
+            refused: figure("stream_refused"),
+            no_descriptor: figure("stream_no_descriptor"),
+            idle_closed: figure("stream_idle_closed"),
+            too_slow: figure("stream_too_slow"),
+            requests: figure("http_requests"),
+            malformed: figure("http_malformed"),
+            answers_2xx: figure("http_answers_2xx"),
+            answers_3xx: figure("http_answers_3xx"),
+            answers_4xx: figure("http_answers_4xx"),
+            answers_5xx: figure("http_answers_5xx"),
+            received_bytes: figure("stream_received_bytes"),
+            sent_bytes: figure("stream_sent_bytes"),
+            bodies_held_bytes: figure("http_bodies_held_bytes"),
+            bodies_refused: figure("http_bodies_refused"),
+            handshakes_full: figure("tls_handshakes").saturating_sub(resumed),
+            handshakes_resumed: resumed,
+            handshakes_failed: figure("tls_handshakes_failed"),
+        }
+    }
+}
+
+/// Sessions of FTP and what they carry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FtpStatus {
+    /// Sessions open now.
+    pub sessions_open: u64,
+    /// Commands that came.
+    pub commands: u64,
+    /// Commands that could not be read, or are none.
+    pub bad_commands: u64,
+    /// Log-ins, of phones and of administrators.
+    pub logins: u64,
+    /// Log-ins that failed.
+    pub logins_failed: u64,
+    /// Data connections that were made.
+    pub data_connections: u64,
+    /// Data connections that could not be made.
+    pub data_failed: u64,
+    /// Data connections refused because they led to, or came from, another host.
+    pub bounces: u64,
+}
+
+impl FtpStatus {
+    /// From figures by their names.
+    pub(crate) fn of(figure: impl Fn(&str) -> u64) -> Self {
+        FtpStatus {
+            sessions_open: figure("ftp_sessions_open"),
+            commands: figure("ftp_commands"),
+            bad_commands: figure("ftp_bad_commands"),
+            logins: figure("ftp_logins"),
+            logins_failed: figure("ftp_logins_failed"),
+            data_connections: figure("ftp_data_connections"),
+            data_failed: figure("ftp_data_failed"),
+            bounces: figure("ftp_bounces"),
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! Signals as the daemon meets them: stop, or reload. Whatever the daemon waits for, a signal to
+//! stop ends it.
+//!
+//! Decides nothing else, and never stops a daemon that heeds its signals.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use wire::time::Duration;
+
+/// How long the daemon may take to heed a signal to stop, before its process is ended. It is within
+/// a second unless it waits for something that never comes, such as a disk that hangs.
+const HEEDED_WITHIN: Duration = Duration::from_secs(5);
+/// The same before anybody is served.
+const START_HEEDED_WITHIN: Duration = Duration::from_secs(1);
+/// How often is looked whether it has.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What the process ends with when it had to be ended: transfers may have been cut off.
+const EXIT_CODE: i32 = 1;
+/// The same before anybody was served, when nothing is lost.
+const START_EXIT_CODE: i32 = 0;
+
+/// What somebody wants of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Signal {
+    /// That it takes a new configuration.
+    Reload,
+    /// That it stops.
+    Stop,
+}
+
+/// What has come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake<T> {
+    /// A signal.
+    Signal(Signal),
+    /// What somebody has ordered.
+    Order(T),
+    /// Nobody is left who could order anything.
+    NoMoreOrders,
+    /// Neither, within this time.
+    Nothing,
+}
+
+/// Signals that wait until the daemon heeds them. The thread that hears them ends with the process.
+#[derive(Debug)]
+pub(crate) struct Signalled {
+    receiver: Receiver<Signal>,
+    waiting: Waiting,
+    heeded: Arc<AtomicBool>,
+    serves: Arc<AtomicBool>,
+}
+
+/// Tells of signals that nobody has heeded yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Waiting {
+    signals: Receiver<Signal>,
+    is_stop: Arc<AtomicBool>,
+}
+
+impl Waiting {
+    /// Whether there is any.
+    pub(crate) fn is_any(&self) -> bool {
+        !self.signals.is_empty()
+    }
+
+    /// Whether one to stop has come, now or earlier.
+    pub(crate) fn is_stop(&self) -> bool {
+        self.is_stop.load(Ordering::Acquire)
+    }
+}
+
+impl Signalled {
+    /// Begins to listen. `hangup_stops` says what SIGHUP means.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left.
+    pub(crate) fn listen(hangup_stops: bool) -> io::Result<Self> {
+        let (sender, receiver) = unbounded();
+        let (heeded, serves) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let is_stop = Arc::new(AtomicBool::new(false));
+        let waiting = Waiting { signals: receiver.clone(), is_stop: is_stop.clone() };
+        let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+        let (seen, is_serving) = (Arc::clone(&heeded), Arc::clone(&serves));
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            let meaning = |number| match number {
+                SIGHUP if !hangup_stops => Signal::Reload,
+                _ => Signal::Stop,
+            };
+            for number in signals.forever() {
+                let signal = meaning(number);
+                is_stop.fetch_or(signal == Signal::Stop, Ordering::Release);
+                if sender.send(signal).is_err() {
+                    return;
+                }
+                if signal == Signal::Stop && !seen.load(Ordering::Acquire) {
+                    break;
+                }
+            }
+            end_unless_heeded(&mut signals, &sender, &seen, &is_serving);
+            // Another signal cuts the drain short.
+            signals.forever().map(meaning).try_for_each(|signal| sender.send(signal)).ok();
+        })?;
+        Ok(Signalled { receiver, waiting, heeded, serves })
+    }
+
+    /// Signals that a test sends.
+    #[cfg(test)]
+    pub(crate) fn pretended() -> (Sender<Signal>, Self) {
+        let (sender, receiver) = unbounded();
+        let waiting = Waiting { signals: receiver.clone(), is_stop: Arc::default() };
+        let (heeded, serves) = (Arc::default(), Arc::default());
+        (sender, Signalled { receiver, waiting, heeded, serves })
+    }
+
+    /// What tells of those that wait.
+    pub(crate) fn waiting(&self) -> Waiting {
+        self.waiting.clone()
+    }
+
+    /// Somebody may be served from now on.
+    pub(crate) fn note_serving(&self) {
+        self.serves.store(true, Ordering::Release);
+    }
+
+    /// Whether none waits.
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.receiver.is_empty()
+    }
+
+    /// Waits for a signal or an order.
+    pub(crate) fn or_order<T>(&self, orders: &Receiver<T>, timeout: Duration) -> Wake<T> {
+        crossbeam_channel::select! {
+            recv(self.receiver) -> signal => {
+                Wake::Signal(self.heed(signal.unwrap_or(Signal::Stop)))
+            }
+            recv(orders) -> order => order.map_or(Wake::NoMoreOrders, Wake::Order),
+            default(timeout) => Wake::Nothing,
+        }
+    }
+
+    fn heed(&self, signal: Signal) -> Signal {
+        if signal == Signal::Stop {
+            self.heeded.store(true, Ordering::Release);
+        }
+        signal
+    }
+
+    /// Returns the next signal, or `None` if there is none within this time.
+    pub(crate) fn within(&self, timeout: Duration) -> Option<Signal> {
+        match self.receiver.recv_timeout(timeout) {
+            Ok(signal) => Some(self.heed(signal)),
+            Err(RecvTimeoutError::Disconnected) => Some(self.heed(Signal::Stop)),
+            Err(RecvTimeoutError::Timeout) => None,
+        }
+    }
+}
+
+/// Whether whoever started this process has it ignore the end of its terminal, as `nohup` does. To
+/// be asked before signals are listened to.
+pub(crate) fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    is_ignored(&status, SIGHUP)
+}
+
+fn is_ignored(status: &str, signal: i32) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
+}
+
+/// Ends the process if the daemon waits for something else all the while.
+fn end_unless_heeded(
+    signals: &mut Signals,
+    sender: &Sender<Signal>,
+    heeded: &AtomicBool,
+    serves: &AtomicBool,
+) {
+    let (within, code) = match serves.load(Ordering::Acquire) {
+        true => (HEEDED_WITHIN, EXIT_CODE),
+        false => (START_HEEDED_WITHIN, START_EXIT_CODE),
+    };
+    for _ in 0..within.as_millis() / LOOK_EVERY.as_millis() {
+        if heeded.load(Ordering::Acquire) {
+            return;
+        }
+        if signals.pending().any(|number| number != SIGHUP) && sender.send(Signal::Stop).is_err() {
+            return;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    // Nothing is said: standard error may be what is waited for.
+    std::process::exit(code);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_that_the_starter_ignores_is_known_by_the_kernels_word() {
+        let status = "Name:\tringpost\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
+        assert!(is_ignored(status, SIGHUP));
+        assert!(!is_ignored(status, SIGINT) && !is_ignored("SigIgn:\t0000000000001000\n", SIGHUP));
+        assert!(!is_ignored("", SIGHUP));
+    }
+
+    #[test]
+    fn a_signal_to_stop_is_heeded_by_whoever_takes_it() {
+        let (sender, signals) = Signalled::pretended();
+        assert_eq!(signals.within(Duration::ZERO), None);
+        sender.send(Signal::Reload).unwrap();
+        assert_eq!(signals.within(Duration::ZERO), Some(Signal::Reload));
+        assert!(!signals.heeded.load(Ordering::Acquire));
+        sender.send(Signal::Stop).unwrap();
+        assert_eq!(signals.within(Duration::ZERO), Some(Signal::Stop));
+        assert!(signals.heeded.load(Ordering::Acquire));
+    }
+}

@@ -23,7 +23,7 @@ const TARGETS: &[(&str, Check)] = &[
     ("http_engine", engine::session::http::check_operations),
     ("http_head", http_head),
     ("http_range", wire::http::range::check),
-    ("integrity_records", ringpost::net::integrity::check),
+    ("integrity_records", ringpost::net::tls::null_cipher::check),
     ("remap", remap),
     ("slots", engine::admission::model::check_operations),
     ("snmp_reply", wire::snmp::check),

@@ -34,7 +34,7 @@ const SETTINGS_OF_SESSION: &[&str] = &[
 
 const WITH_UNSAFE: &[&str] = &[
     "src/engine/src/catalog/blob.rs",
-    "src/ringpost/src/net/udp.rs",
+    "src/ringpost/src/sys/udp/linux.rs",
     "src/store/src/content/blob.rs",
 ];
 

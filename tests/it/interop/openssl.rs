@@ -15,7 +15,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
 };
-use ringpost::net::integrity;
+use ringpost::net::tls::null_cipher;
 use ringpost::net::tls::{TlsSession, TlsTerms};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -51,8 +51,8 @@ impl Identity {
     }
 
     fn authenticate_only(&self) -> TlsTerms {
-        let builder = ServerConfig::builder_with_provider(Arc::new(integrity::provider()));
-        let builder = builder.with_protocol_versions(integrity::VERSIONS).unwrap();
+        let builder = ServerConfig::builder_with_provider(Arc::new(null_cipher::provider()));
+        let builder = builder.with_protocol_versions(null_cipher::VERSIONS).unwrap();
         let builder = builder.with_no_client_auth();
         let mut config =
             builder.with_single_cert(self.chain.clone(), self.key.clone_key()).unwrap();
@@ -241,7 +241,7 @@ fn null_sha_serves_files_and_keeps_the_vault_shut() {
 #[cfg(feature = "legacy-tls")]
 mod old {
     use super::*;
-    use ringpost::net::legacy::{LegacySessions, LegacyTerms, Pair};
+    use ringpost::net::tls::openssl::{LegacySessions, LegacyTerms, Pair};
 
     fn old_phones(identity: &Identity) -> TlsTerms {
         let pair = Pair { chain: &identity.chain, key: &identity.key };

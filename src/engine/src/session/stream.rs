@@ -1,7 +1,7 @@
 //! What all protocols on TCP share: the table of a worker's connections, what their sockets ask of
 //! a protocol's machine, and files on their way out.
 //!
-//! Knows no protocol. The sockets are driven in `net/stream.rs`, by these values alone.
+//! Knows no protocol. The sockets are driven in `net/stream/`, by these values alone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 use super::pair::{self, Pair};
 use super::terms::{Judgement, Sessions, lists};
 use crate::config::ClientAuth;
-use crate::net::legacy::{self, ClientCheck, LegacyTerms};
+use crate::net::tls::openssl::{self, ClientCheck, LegacyTerms};
 
 impl Judgement {
     /// Terms of connections; none where the listener is not for old phones.
@@ -20,7 +20,7 @@ impl Judgement {
         }
         let pairs: Vec<_> = pairs
             .iter()
-            .map(|pair| legacy::Pair { chain: &pair.certified.cert, key: &pair.key })
+            .map(|pair| openssl::Pair { chain: &pair.certified.cert, key: &pair.key })
             .collect();
         let is_required = match self.client_auth {
             ClientAuth::Off => return made(&pairs, None, sessions),
@@ -35,7 +35,7 @@ impl Judgement {
 }
 
 fn made(
-    pairs: &[legacy::Pair<'_>],
+    pairs: &[openssl::Pair<'_>],
     phones: Option<&ClientCheck<'_>>,
     sessions: &Sessions,
 ) -> Result<Option<LegacyTerms>, String> {

@@ -16,9 +16,9 @@ use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, 
 use super::pair::{self, Pair};
 use super::phones::PhoneVerifier;
 use crate::config::{ClientAccept, ClientAuth};
-use crate::net::integrity;
+use crate::net::tls::null_cipher;
 #[cfg(feature = "legacy-tls")]
-use crate::net::legacy::LegacySessions;
+use crate::net::tls::openssl::LegacySessions;
 use crate::net::tls::{CertificateTrust, TlsTerms};
 use engine::session::Protocol;
 
@@ -100,7 +100,7 @@ impl Judgement {
     pub(super) fn terms(&self, pairs: &[Pair], sessions: &Sessions) -> Result<TlsTerms, String> {
         let provider = Arc::new(self.provider());
         let versions: &[&SupportedProtocolVersion] = match self.authenticate_only {
-            true => integrity::VERSIONS,
+            true => null_cipher::VERSIONS,
             false => &[&version::TLS13, &version::TLS12],
         };
         let builder = ServerConfig::builder_with_provider(provider.clone());
@@ -147,7 +147,7 @@ impl Judgement {
 
     fn provider(&self) -> CryptoProvider {
         if self.authenticate_only {
-            return integrity::provider();
+            return null_cipher::provider();
         }
         // No phone knows the hybrid groups with ML-KEM, whose share would cost a kilobyte and as
         // much time as the rest of the handshake to whoever merely offers them.

@@ -30,8 +30,8 @@ use crate::daemon::sample;
 use crate::daemon::thread_rehearsal;
 use crate::daemon::trial::Trial;
 use crate::net::Clock;
+use crate::net::stats::{RecordSink, WorkerStats};
 use crate::net::tls::SharedTerms;
-use crate::net::view::{RecordSink, WorkerView};
 use crate::observe::disk_space::DiskSpace;
 use crate::observe::health::ContentHealth;
 use crate::observe::log::LogHandle;
@@ -65,7 +65,7 @@ pub struct Parts {
     /// What a turn works with.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// One for each worker: where its figures go.
-    pub views: Vec<Arc<WorkerView>>,
+    pub views: Vec<Arc<WorkerStats>>,
     /// The directories that receive uploads, by the numbers that the policy has.
     pub directories: Arc<Directories>,
     /// What the watch publishes to, and is asked by.
@@ -433,8 +433,8 @@ fn cannot_measure(fault: impl std::fmt::Debug) -> String {
 }
 
 /// Where each worker's figures go.
-fn views(workers: usize) -> Result<Vec<Arc<WorkerView>>, String> {
-    let views: Result<Vec<_>, _> = (0..workers).map(|_| WorkerView::new().map(Arc::new)).collect();
+fn views(workers: usize) -> Result<Vec<Arc<WorkerStats>>, String> {
+    let views: Result<Vec<_>, _> = (0..workers).map(|_| WorkerStats::new().map(Arc::new)).collect();
     views.map_err(|fault| format!("cannot keep histograms: {fault:?}"))
 }
 

@@ -17,7 +17,7 @@ use crate::net::listener::{
 };
 use crate::net::stream::StreamListener;
 use crate::net::tls::SharedTerms;
-use crate::net::{Orders, Seat, WAKE, Worker};
+use crate::net::{Orders, WAKE, Worker, WorkerConfig};
 use crate::observe::state::Listening;
 use crate::observe::store_metrics;
 use crate::sys::port_holder::{self, Transport};
@@ -109,7 +109,7 @@ impl DataPath for Workers {
             tell_unsecured(&parts);
             for (number, (sockets, polled)) in sockets.into_iter().zip(polls).enumerate() {
                 let (poll, answers) = polled;
-                let seat = Seat {
+                let worker = WorkerConfig {
                     number,
                     clock: parts.clock,
                     poll,
@@ -118,11 +118,11 @@ impl DataPath for Workers {
                     loader: Arc::clone(&loader),
                     answers,
                     records: Arc::clone(&parts.records),
-                    view: Arc::clone(&parts.views[number]),
+                    stats: Arc::clone(&parts.views[number]),
                     orders: Arc::clone(&orders),
                 };
                 let (http, ftp) = streams(sockets.streams, &parts.terms);
-                let worker = Worker::new(seat, sockets.datagrams, http, ftp)?;
+                let worker = Worker::new(worker, sockets.datagrams, http, ftp)?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders, loader })

@@ -11,7 +11,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::{steer, udp, udp_errors};
+use crate::sys::udp::errors;
+use crate::sys::{steer, udp};
 use engine::session;
 
 /// Sockets that answer requests of one listener, per worker, where a pool is wanted.
@@ -300,7 +301,7 @@ fn prepare(socket: &Socket, address: SocketAddr, buffer_bytes: usize) -> io::Res
     };
     udp::set_option(socket.as_fd(), level, option, 1)?;
     udp::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    udp_errors::enable(socket.as_fd(), address)?;
+    errors::enable(socket.as_fd(), address)?;
     if address.is_ipv4() {
         udp::set_option(socket.as_fd(), level, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
     }

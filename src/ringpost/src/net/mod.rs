@@ -3,21 +3,12 @@
 //! A turn: wait, drain the sockets, run the machines, fire the timers, send. It never waits for
 //! anything but the kernel's news, and shares nothing but snapshots and channels.
 
-pub mod datagram;
-pub mod ftp_data;
-pub mod integrity;
-#[cfg(feature = "legacy-tls")]
-pub mod legacy;
+pub mod ftp;
 pub mod listener;
-mod orphans;
-pub mod send;
-mod socket;
-pub mod steer;
+pub mod stats;
 pub mod stream;
+pub mod tftp;
 pub mod tls;
-pub mod udp;
-mod udp_errors;
-pub mod view;
 
 use std::io;
 use std::net::UdpSocket;
@@ -29,17 +20,17 @@ use arc_swap::{ArcSwap, Cache};
 use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 
-use datagram::Datagrams;
 use engine::admission::Admission;
 use engine::catalog::Answer;
 use engine::session::http::limits::StreamLimits;
 use engine::session::snapshot::{Policy, Snapshot};
-use engine::session::{Turn, ftp, http, tftp};
-use ftp_data::Ftp;
-use orphans::SocketTerms;
+use engine::session::{Turn, ftp as ftp_machine, http, tftp as tftp_machine};
+use ftp::Ftp;
+use stats::{RecordSink, StatsRecorder, WorkerStats};
 use store::content::loader::Loader;
+use stream::orphans::SocketTerms;
 use stream::{StreamListener, Streams, TOKENS_MAX};
-use view::{Gauge, RecordSink, WorkerView};
+use tftp::Datagrams;
 use wire::time::Instant;
 
 /// The token by which other threads wake a worker.
@@ -109,7 +100,7 @@ impl Orders {
 }
 
 /// What a worker is started with.
-pub struct Seat {
+pub struct WorkerConfig {
     /// Its number, from 0.
     pub number: usize,
     /// The process's clock.
@@ -127,7 +118,7 @@ pub struct Seat {
     /// Where finished transfers are told.
     pub records: Arc<RecordSink>,
     /// Where its figures go.
-    pub view: Arc<WorkerView>,
+    pub stats: Arc<WorkerStats>,
     /// What control wants of it.
     pub orders: Arc<Orders>,
 }
@@ -150,8 +141,8 @@ pub struct Worker {
     loader: Arc<Loader>,
     answers: Receiver<Answer>,
     records: Arc<RecordSink>,
-    view: Arc<WorkerView>,
-    gauge: Gauge,
+    stats: Arc<WorkerStats>,
+    recorder: StatsRecorder,
     orders: Arc<Orders>,
 }
 
@@ -162,35 +153,35 @@ impl Worker {
     /// # Errors
     /// When the kernel does not let it wait for a socket.
     pub fn new(
-        seat: Seat,
+        config: WorkerConfig,
         listeners: Vec<(UdpSocket, Vec<UdpSocket>)>,
         streams: Vec<StreamListener>,
         ftp: Vec<StreamListener>,
     ) -> io::Result<Self> {
-        let registry = seat.poll.registry().try_clone()?;
-        let ftp = Ftp::new(FTP_TOKENS, ftp, seat.poll.registry().try_clone()?)?;
+        let registry = config.poll.registry().try_clone()?;
+        let ftp = Ftp::new(FTP_TOKENS, ftp, config.poll.registry().try_clone()?)?;
         let mut datagrams = Datagrams::new(0);
         for (listener, pool) in listeners {
-            datagrams.listen(listener, pool, seat.poll.registry())?;
+            datagrams.listen(listener, pool, config.poll.registry())?;
         }
         Ok(Worker {
-            number: seat.number,
-            clock: seat.clock,
-            poll: seat.poll,
+            number: config.number,
+            clock: config.clock,
+            poll: config.poll,
             events: Events::with_capacity(EVENTS_MAX),
             datagrams,
             http: Streams::new(http::Engine::default(), HTTP_TOKENS, streams, registry)?,
             ftp,
-            admission: seat.admission,
-            published: Cache::new(seat.published),
+            admission: config.admission,
+            published: Cache::new(config.published),
             snapshot: Snapshot::default(),
             adopted: Arc::default(),
-            loader: seat.loader,
-            answers: seat.answers,
-            records: seat.records,
-            gauge: Gauge::new(Arc::clone(&seat.view)).map_err(io::Error::other)?,
-            view: seat.view,
-            orders: seat.orders,
+            loader: config.loader,
+            answers: config.answers,
+            records: config.records,
+            recorder: StatsRecorder::new(Arc::clone(&config.stats)).map_err(io::Error::other)?,
+            stats: config.stats,
+            orders: config.orders,
         })
     }
 
@@ -222,11 +213,11 @@ impl Worker {
             }
         }
         self.adopt();
-        let view = Arc::clone(&self.view);
+        let stats = Arc::clone(&self.stats);
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
-            counters: &view.counters,
+            counters: &stats.counters,
             now,
             unix_s: self.clock.unix_s(),
         };
@@ -313,12 +304,12 @@ impl Worker {
 
     /// Hands records to the log and figures to whoever looks.
     fn tell(&mut self, woke: Instant) {
-        let counters = &self.view.counters;
+        let counters = &self.stats.counters;
         let transfers = std::iter::from_fn(|| self.datagrams.engine.poll_record());
         let requests = std::iter::from_fn(|| self.http.engine.poll_record());
         let sessions = std::iter::from_fn(|| self.ftp.streams.engine.poll_record());
         for record in transfers.chain(requests).chain(sessions) {
-            self.gauge.transfer_ended(&record);
+            self.recorder.transfer_ended(&record);
             self.records.push(record, counters);
         }
         let sessions = &self.ftp.streams.engine;
@@ -332,16 +323,16 @@ impl Worker {
         counters.transfers_half_open.set(self.datagrams.engine.transfers_half_open() as u64);
         counters.slots_used.set(self.admission.slots.used_here() as u64);
         counters.queue_waiting.set(self.admission.slots.waiting() as u64);
-        self.gauge.turn_ended(woke, self.clock.now());
+        self.recorder.turn_ended(woke, self.clock.now());
     }
 
     /// Ends what still runs and tells each phone, so that it does not wait in vain.
     fn abandon(&mut self, now: Instant) {
-        let view = Arc::clone(&self.view);
+        let stats = Arc::clone(&self.stats);
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
-            counters: &view.counters,
+            counters: &stats.counters,
             now,
             unix_s: self.clock.unix_s(),
         };
@@ -355,9 +346,9 @@ impl Worker {
 
 /// Tells those who waited for a session slot that they have one, or waited in vain.
 fn deal_slots(
-    transfers: &mut tftp::Engine,
+    transfers: &mut tftp_machine::Engine,
     connections: &mut http::Engine,
-    sessions: &mut ftp::Engine,
+    sessions: &mut ftp_machine::Engine,
     turn: &mut Turn<'_>,
 ) {
     while let Some(ticket) = turn.admission.slots.poll_expired(turn.now) {

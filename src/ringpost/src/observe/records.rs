@@ -18,7 +18,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::net::Clock;
-use crate::net::view::RecordSink;
+use crate::net::stats::RecordSink;
 use engine::session::{Outcome, Record, Refusal, SAID_BYTES_MAX, Subject, Verb};
 use wire::time::{Duration, Instant};
 
@@ -364,7 +364,7 @@ use at_level;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::net::view::RECORDS_MAX;
+    use crate::net::stats::RECORDS_MAX;
     use engine::metrics::Counters;
     use engine::session::{Abort, Failure, Handshake, Protocol, Refusal};
     use wire::http::request::Malformed;

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::certificates::CertificateStatus;
 use crate::config::{FileCheck, Settings};
 use crate::net::Clock;
-use crate::net::view::{Histograms, WorkerView};
+use crate::net::stats::{Histograms, WorkerStats};
 use crate::observe::admin_connections::AdminConnections;
 use crate::observe::disk_space::DiskStatus;
 use crate::observe::health::{self, ContentHealth, Health};
@@ -33,7 +33,7 @@ pub struct Board {
     /// The process's clock.
     pub clock: Clock,
     /// The workers.
-    pub views: Vec<Arc<WorkerView>>,
+    pub views: Vec<Arc<WorkerStats>>,
     /// What the workers see.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
@@ -214,7 +214,7 @@ pub struct BoardParts {
     /// The process's clock.
     pub clock: Clock,
     /// The workers.
-    pub views: Vec<Arc<WorkerView>>,
+    pub views: Vec<Arc<WorkerStats>>,
     /// What the workers see.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
@@ -430,7 +430,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn worker(view: &WorkerView, now: wire::time::Instant) -> WorkerStatus {
+fn worker(view: &WorkerStats, now: wire::time::Instant) -> WorkerStatus {
     let age = now.since(view.turned_at()).as_millis();
     let counters = &view.counters;
     WorkerStatus {

@@ -1,4 +1,4 @@
-//! What belongs to the system: interfaces, users, sockets handed over, signals.
+//! What only one system has: datagrams in batches, interfaces, users, sockets handed over, signals.
 //!
 //! Knows nothing of settings and of what is served.
 
@@ -7,4 +7,6 @@ pub mod port_holder;
 pub mod privileges;
 pub mod signals;
 pub mod socket_activation;
+pub(crate) mod steer;
 pub mod systemd;
+pub(crate) mod udp;

@@ -11,14 +11,14 @@ use super::server::{Commands, Order};
 use super::*;
 use crate::admin::web::Web;
 use crate::net::Clock;
-use crate::net::view::WorkerView;
+use crate::net::stats::WorkerStats;
 use crate::observe::state::{Board, BoardParts, Reloaded};
 
 fn board() -> Arc<Board> {
     let settings = crate::config::parse_for_tests("[tftp]\n");
     let parts = BoardParts {
         clock: Clock::start(),
-        views: vec![Arc::new(WorkerView::new().unwrap())],
+        views: vec![Arc::new(WorkerStats::new().unwrap())],
         snapshot: Arc::default(),
         settings: Arc::new(settings),
         listeners: Vec::new(),

@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::net::Clock;
-use crate::net::view::{Gauge, WorkerView};
+use crate::net::stats::{StatsRecorder, WorkerStats};
 use crate::observe::state::{BoardParts, Listening, Status};
 use wire::time::Duration;
 
 fn board(workers: usize) -> Arc<Board> {
-    let views = (0..workers).map(|_| Arc::new(WorkerView::new().unwrap())).collect();
+    let views = (0..workers).map(|_| Arc::new(WorkerStats::new().unwrap())).collect();
     let settings = crate::config::parse_for_tests("[tftp]\nroot = [\"<b>\"]\n");
     let listeners = vec![Listening {
         protocol: "tftp".into(),
@@ -88,8 +88,8 @@ fn a_worker_that_has_not_turned_is_named() {
     assert_eq!((status, &*body), (200, "ok\n"));
     let mut stuck = board(2);
     Arc::get_mut(&mut stuck).unwrap().clock = Clock::start_earlier(Duration::from_secs(60));
-    let mut gauge = Gauge::new(stuck.views[0].clone()).unwrap();
-    gauge.turn_ended(stuck.clock.now(), stuck.clock.now());
+    let mut recorder = StatsRecorder::new(stuck.views[0].clone()).unwrap();
+    recorder.turn_ended(stuck.clock.now(), stuck.clock.now());
     let (status, _, body) = ask(&stuck, "/healthz");
     assert_eq!((status, &*body), (503, "failing: no turn of worker 1 for some seconds\n"));
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
 use super::files::SUPERSEDED;
 use super::*;
-use crate::net::view::Gauge;
+use crate::net::stats::StatsRecorder;
 use crate::observe::store_metrics;
 use engine::catalog::RootId;
 use engine::session::Protocol;
@@ -31,8 +31,9 @@ impl DataPath for Fake {
 
     fn start((): (), parts: Parts) -> Result<Self, String> {
         for view in &parts.views {
-            let mut gauge = Gauge::new(view.clone()).map_err(|fault| format!("{fault:?}"))?;
-            gauge.turn_ended(parts.clock.now(), parts.clock.now());
+            let mut recorder =
+                StatsRecorder::new(view.clone()).map_err(|fault| format!("{fault:?}"))?;
+            recorder.turn_ended(parts.clock.now(), parts.clock.now());
         }
         Ok(Fake { parts, drained: Arc::default() })
     }

@@ -9,7 +9,7 @@ use rustls::{HandshakeKind, ProtocolVersion, ServerConfig, ServerConnection};
 
 use super::{CertificateTrust, Opening, QUEUE_BYTES_MAX, TlsTerms, reason};
 #[cfg(feature = "legacy-tls")]
-use crate::net::legacy::LegacySession;
+use crate::net::tls::openssl::LegacySession;
 use engine::session::Handshake;
 use engine::session::stream::Mark;
 

@@ -14,7 +14,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use crate::net::view::Timing;
+use crate::net::stats::Timing;
 use crate::observe::disk_space::DiskStatus;
 use crate::observe::state::Board;
 use engine::catalog::omission::Omission;

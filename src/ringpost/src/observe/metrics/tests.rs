@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::*;
 use crate::certificates::{CertificateStatus, Facts};
 use crate::net::Clock;
-use crate::net::view::{Gauge, WorkerView};
+use crate::net::stats::{StatsRecorder, WorkerStats};
 use crate::observe::disk_space::{DiskStatus, Space};
 use crate::observe::state::{BoardParts, Reloaded};
 use crate::observe::store_metrics;
@@ -19,7 +19,7 @@ use store::content::loader::LoaderFigures;
 use wire::time::{Duration, Instant};
 
 fn board() -> Arc<Board> {
-    let views: Vec<_> = (0..2).map(|_| Arc::new(WorkerView::new().unwrap())).collect();
+    let views: Vec<_> = (0..2).map(|_| Arc::new(WorkerStats::new().unwrap())).collect();
     let mut omitted = OmissionList::default();
     omitted.insert("a.bin", Omission::Unreadable, "");
     omitted.insert("b.bin", Omission::Unreadable, "");
@@ -41,7 +41,7 @@ fn board() -> Arc<Board> {
         warnings: Vec::new(),
     };
     let board = Arc::new(Board::new(parts).unwrap());
-    let mut gauge = Gauge::new(board.views[1].clone()).unwrap();
+    let mut recorder = StatsRecorder::new(board.views[1].clone()).unwrap();
     for (protocol, outcome) in [
         (Protocol::Tftp, Outcome::Done),
         (Protocol::Tftp, Outcome::TimedOut),
@@ -49,9 +49,9 @@ fn board() -> Arc<Board> {
     ] {
         let told = (Verb::Fetch, Subject::Unreadable);
         let peer = SocketAddr::from(([10, 0, 0, 1], 9));
-        gauge.transfer_ended(&Record::new(protocol, peer, told, Instant::START, outcome));
+        recorder.transfer_ended(&Record::new(protocol, peer, told, Instant::START, outcome));
     }
-    gauge.turn_ended(Instant::START, Instant::from_millis(2_000));
+    recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
     let fault = |fault: Option<&str>, port| certificate("shared.pem", fault, port);
     board.note_certificates(vec![fault(None, 443), fault(Some("it is broken"), 21)]);
     let mut figures = store_metrics::of(&LoaderFigures::default());
@@ -157,9 +157,9 @@ fn a_certificate_that_two_listeners_share_is_one_series_and_the_worst_counts() {
 #[test]
 fn histograms_add_up() {
     let board = board();
-    let mut gauge = Gauge::new(board.views[0].clone()).unwrap();
-    gauge.transfer_done(Duration::from_millis(70));
-    gauge.turn_ended(Instant::START, Instant::from_millis(2_000));
+    let mut recorder = StatsRecorder::new(board.views[0].clone()).unwrap();
+    recorder.transfer_done(Duration::from_millis(70));
+    recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
     let lines = lines(&board, Exposition::Text);
     has(&lines, "ringpost_transfer_seconds_bucket{le=\"0.05\"} 1");
     has(&lines, "ringpost_transfer_seconds_bucket{le=\"0.1\"} 2");

@@ -1,8 +1,8 @@
 //! Sessions on a listener for old phones: OpenSSL's client speaks what those phones speak, and
 //! rustls' what the others do on the same port.
 
-use openssl::ssl::{ErrorCode, Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
-use openssl::x509::X509;
+use ::openssl::ssl::{ErrorCode, Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
+use ::openssl::x509::X509;
 use rcgen::{
     CertificateRevocationListParams, KeyIdMethod, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
     PKCS_RSA_SHA256, RevokedCertParams, SerialNumber, SignatureAlgorithm,
@@ -11,7 +11,7 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
 use super::refusals::hears;
 use super::*;
-use crate::net::legacy::{ClientCheck, LegacySessions, LegacyTerms, Pair};
+use crate::net::tls::openssl::{ClientCheck, LegacySessions, LegacyTerms, Pair};
 
 /// A certificate of an issuer's and its key.
 struct Shown {

@@ -22,7 +22,7 @@ use openssl::x509::{CrlStatus, X509, X509Crl, X509StoreContextRef, X509VerifyRes
 use rustls::AlertDescription;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
-use super::tls::{QUEUE_BYTES_MAX, alert_reason};
+use super::{QUEUE_BYTES_MAX, alert_reason};
 use engine::session::Handshake;
 
 /// What is spoken: everything with a certificate, the strongest first. NULL suites come last, and

@@ -1,6 +1,6 @@
 //! One socket of a connection, plain or through TLS: one read, one write, one close at a time.
 //!
-//! Decides nothing: what is to be done is asked of the protocol's machine in `stream.rs`.
+//! Decides nothing: what is to be done is asked of the protocol's machine in `mod.rs`.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -8,9 +8,10 @@ use std::os::fd::AsFd as _;
 
 use mio::net::TcpStream;
 
-use crate::net::orphans::{Rest, SocketTerms};
+use crate::net::stream::orphans::{Rest, SocketTerms};
+use crate::net::stream::send;
 use crate::net::tls::{QUEUE_BYTES_MAX, TlsSession};
-use crate::net::{send, udp};
+use crate::sys::udp;
 use engine::session::stream::{ConnectionId, Connections, DialFault, ListenerId, Security};
 use engine::session::{Handshake, Secured, Turn};
 use wire::time::{Duration, Instant};

@@ -12,7 +12,7 @@ use mio::Registry;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-use crate::net::udp;
+use crate::sys::udp;
 use wire::time::{Duration, Instant};
 
 /// Most of them in a worker, for each protocol; what is beyond is left to the kernel.

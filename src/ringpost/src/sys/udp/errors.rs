@@ -9,7 +9,7 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 
-use crate::net::udp;
+use crate::sys::udp;
 
 /// Words taken at a time; what is left is taken with the next one.
 const WORDS_MAX: usize = 64;
@@ -18,7 +18,7 @@ const WORDS_MAX: usize = 64;
 ///
 /// # Errors
 /// What the kernel says.
-pub(super) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+pub(crate) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
@@ -29,7 +29,7 @@ pub(super) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<
 /// Takes what is kept, and tells `unreachable` the peers at which nobody listens. Says whether
 /// there was anything: then the fault that a call on the socket has just met was no fault of that
 /// call.
-pub(super) fn drain(socket: BorrowedFd<'_>, mut unreachable: impl FnMut(SocketAddr)) -> bool {
+pub(crate) fn drain(socket: BorrowedFd<'_>, mut unreachable: impl FnMut(SocketAddr)) -> bool {
     for taken in 0..WORDS_MAX {
         match take(socket) {
             Ok(peer) => peer.into_iter().for_each(&mut unreachable),

@@ -10,8 +10,8 @@ use std::os::fd::AsFd;
 use mio::{Interest, Registry, Token};
 
 use crate::net::listener::allow_fragments;
-use crate::net::udp::{Inbox, Outbox, RECEIVE_BATCH};
-use crate::net::udp_errors;
+use crate::sys::udp::errors;
+use crate::sys::udp::{Inbox, Outbox, RECEIVE_BATCH};
 use engine::session::Turn;
 use engine::session::tftp::{Arrival, Engine, Lane, PortId, SendFault};
 use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
@@ -203,7 +203,7 @@ impl Datagrams {
     /// Takes what the network has said of earlier sends; whether there was anything.
     fn take_errors(&mut self, place: usize, turn: &mut Turn<'_>) -> bool {
         let (port, engine) = (&self.ports[place], &mut self.engine);
-        udp_errors::drain(port.socket.as_fd(), |peer| {
+        errors::drain(port.socket.as_fd(), |peer| {
             engine.handle_unreachable(PortId(place as u16), peer, turn);
         })
     }

@@ -3,6 +3,10 @@
 //! Decides nothing about requests; never waits, and never lets one connection have a whole turn:
 //! what is large is sent in parts, between which everybody else is served.
 
+pub(super) mod orphans;
+pub mod send;
+mod socket;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -12,8 +16,8 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
-use crate::net::orphans::{Orphans, SocketTerms};
-use crate::net::socket::{
+use crate::net::stream::orphans::{Orphans, SocketTerms};
+use crate::net::stream::socket::{
     FLUSH_LOOK, Socket, Step, break_off, close_in_peace, dial_fault, end, flush, measure, read,
     write,
 };

@@ -5,14 +5,14 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use crate::net::udp::set_raw;
+use crate::sys::udp::set_raw;
 
 /// Makes a reuseport group choose its socket by the client's address alone: the same phone always
 /// meets the same worker, whatever port it uses (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5).
 ///
 /// # Errors
 /// What the kernel says.
-pub fn steer_by_client(socket: BorrowedFd<'_>, workers: u32, v6: bool) -> io::Result<()> {
+pub(crate) fn steer_by_client(socket: BorrowedFd<'_>, workers: u32, v6: bool) -> io::Result<()> {
     let mut code = steering_program(workers, v6);
     let program = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
     set_raw(socket, libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program)

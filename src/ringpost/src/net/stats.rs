@@ -81,7 +81,7 @@ impl Histograms {
 
 /// One worker as control sees it.
 #[derive(Debug)]
-pub struct WorkerView {
+pub struct WorkerStats {
     /// The worker's figures.
     pub counters: Counters,
     /// Transfers by protocol and by how they ended and why.
@@ -97,7 +97,7 @@ struct Handed {
     collected: bool,
 }
 
-impl WorkerView {
+impl WorkerStats {
     /// A worker that has not turned yet.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl WorkerView {
     pub fn new() -> Result<Self, CreationError> {
         let handed = Mutex::new(Handed { histograms: Histograms::new()?, collected: true });
         let none = || std::array::from_fn(|_| Counter::default());
-        Ok(WorkerView {
+        Ok(WorkerStats {
             counters: Counters::default(),
             ended: Box::new(std::array::from_fn(|_| none())),
             turned_at_us: AtomicU64::new(0),
@@ -150,42 +150,42 @@ impl WorkerView {
 
 /// A worker's own side: what it measures until it hands it over.
 #[derive(Debug)]
-pub struct Gauge {
-    view: Arc<WorkerView>,
+pub struct StatsRecorder {
+    stats: Arc<WorkerStats>,
     own: Histograms,
     handed_at: Instant,
 }
 
-impl Gauge {
-    /// For the worker that `view` shows.
+impl StatsRecorder {
+    /// For the worker whose figures these are.
     ///
     /// # Errors
     /// As [`Histograms::new`].
-    pub fn new(view: Arc<WorkerView>) -> Result<Self, CreationError> {
-        Ok(Gauge { view, own: Histograms::new()?, handed_at: Instant::START })
+    pub fn new(stats: Arc<WorkerStats>) -> Result<Self, CreationError> {
+        Ok(StatsRecorder { stats, own: Histograms::new()?, handed_at: Instant::START })
     }
 
     /// The worker's figures.
     #[must_use]
     pub fn counters(&self) -> &Counters {
-        &self.view.counters
+        &self.stats.counters
     }
 
     /// A turn that woke at `woke` ends now. To be called at least once a second, also when idle.
     pub fn turn_ended(&mut self, woke: Instant, now: Instant) {
         let turn_us = u64::try_from(now.since(woke).as_micros()).unwrap_or(u64::MAX);
         self.own.turn_us.record(turn_us);
-        self.view.counters.turns.up();
-        self.view.turned_at_us.store(now.as_micros(), Relaxed);
+        self.stats.counters.turns.up();
+        self.stats.turned_at_us.store(now.as_micros(), Relaxed);
         if now.since(self.handed_at) >= HAND_OVER_EVERY {
             self.handed_at = now;
-            self.view.exchange(&mut self.own);
+            self.stats.exchange(&mut self.own);
         }
     }
 
     /// A transfer ended, or a request was refused.
     pub fn transfer_ended(&mut self, record: &Record) {
-        self.view.ended[record.protocol as usize][record.outcome.label() as usize].up();
+        self.stats.ended[record.protocol as usize][record.outcome.label() as usize].up();
         if record.outcome == Outcome::Done {
             self.transfer_done(record.took);
         }
@@ -245,47 +245,47 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_lost_or_counted_twice() {
-        let view = Arc::new(WorkerView::new().unwrap());
-        let mut gauge = Gauge::new(view.clone()).unwrap();
+        let stats = Arc::new(WorkerStats::new().unwrap());
+        let mut recorder = StatsRecorder::new(stats.clone()).unwrap();
         let mut all = Histograms::new().unwrap();
         for turn in 0..10_000_u64 {
             let now = Instant::from_millis(turn * 7);
-            gauge.turn_ended(now, now + Duration::from_micros(turn));
+            recorder.turn_ended(now, now + Duration::from_micros(turn));
             if turn % 500 == 0 {
-                view.collect(&mut all);
+                stats.collect(&mut all);
             }
         }
-        view.collect(&mut all);
-        gauge.turn_ended(Instant::from_millis(100_000), Instant::from_millis(100_000));
-        view.collect(&mut all);
+        stats.collect(&mut all);
+        recorder.turn_ended(Instant::from_millis(100_000), Instant::from_millis(100_000));
+        stats.collect(&mut all);
         assert_eq!(turns(&all), 10_001);
         assert_eq!(all.turn_us.sum, (0..10_000).sum::<u64>());
-        assert_eq!(view.counters.turns.value(), 10_001);
+        assert_eq!(stats.counters.turns.value(), 10_001);
     }
 
     #[test]
     fn a_worker_goes_on_while_control_holds_the_histograms() {
-        let view = Arc::new(WorkerView::new().unwrap());
-        let mut gauge = Gauge::new(view.clone()).unwrap();
+        let stats = Arc::new(WorkerStats::new().unwrap());
+        let mut recorder = StatsRecorder::new(stats.clone()).unwrap();
         let mut all = Histograms::new().unwrap();
-        let held = view.handed.lock().unwrap();
-        gauge.turn_ended(Instant::START, Instant::from_millis(2_000));
+        let held = stats.handed.lock().unwrap();
+        recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
         drop(held);
-        view.collect(&mut all);
+        stats.collect(&mut all);
         assert_eq!(turns(&all), 0);
-        gauge.turn_ended(Instant::START, Instant::from_millis(3_000));
-        view.collect(&mut all);
+        recorder.turn_ended(Instant::START, Instant::from_millis(3_000));
+        stats.collect(&mut all);
         assert_eq!(turns(&all), 2);
     }
 
     #[test]
     fn what_took_longer_than_can_be_told_counts_as_the_longest() {
-        let view = Arc::new(WorkerView::new().unwrap());
-        let mut gauge = Gauge::new(view.clone()).unwrap();
-        gauge.transfer_done(Duration::MAX);
-        gauge.turn_ended(Instant::START, Instant::from_millis(u64::MAX / 1_000));
+        let stats = Arc::new(WorkerStats::new().unwrap());
+        let mut recorder = StatsRecorder::new(stats.clone()).unwrap();
+        recorder.transfer_done(Duration::MAX);
+        recorder.turn_ended(Instant::START, Instant::from_millis(u64::MAX / 1_000));
         let mut all = Histograms::new().unwrap();
-        view.collect(&mut all);
+        stats.collect(&mut all);
         assert!(all.transfer_ms.histogram.max() >= TRANSFER_MS_MAX);
     }
 }

@@ -13,9 +13,9 @@ use std::ptr;
 use engine::session::tftp::{Payload, Transmit};
 
 /// Datagrams taken by one `recvmmsg`.
-pub const RECEIVE_BATCH: usize = 128;
+pub(crate) const RECEIVE_BATCH: usize = 128;
 /// Sends handed over by one `sendmmsg`.
-pub const SEND_BATCH: usize = 128;
+pub(crate) const SEND_BATCH: usize = 128;
 /// Pieces of memory in one batch of sends: header and payload of each block.
 const PIECES_MAX: usize = 4_096;
 /// Pieces in one send; the kernel's UIO_MAXIOV is 1,024.
@@ -36,23 +36,23 @@ struct ControlBuffer([u8; CONTROL_BYTES]);
 
 /// A datagram as the kernel gave it.
 #[derive(Clone, Copy, Debug)]
-pub struct Datagram<'a> {
+pub(crate) struct Datagram<'a> {
     /// Who sent it.
-    pub peer: SocketAddr,
+    pub(crate) peer: SocketAddr,
     /// Where it was sent to.
-    pub to: Option<IpAddr>,
+    pub(crate) to: Option<IpAddr>,
     /// The address of this host that it came to, which differs from `to` for a broadcast.
-    pub from: Option<IpAddr>,
+    pub(crate) from: Option<IpAddr>,
     /// The interface that it came by; 0 when the kernel does not say.
-    pub interface: u32,
+    pub(crate) interface: u32,
     /// Datagrams that the socket's full buffer has cost since it was opened, where the kernel says.
-    pub drops: Option<u32>,
+    pub(crate) drops: Option<u32>,
     /// Its bytes.
-    pub bytes: &'a [u8],
+    pub(crate) bytes: &'a [u8],
 }
 
 /// Memory for one batch of datagrams coming in.
-pub struct Inbox {
+pub(crate) struct Inbox {
     bytes: Box<[u8]>,
     datagram_bytes_max: usize,
     names: Box<[Name]>,
@@ -76,7 +76,7 @@ struct Length {
 impl Inbox {
     /// Room for datagrams of up to `datagram_bytes_max` bytes; longer ones are dropped.
     #[must_use]
-    pub fn new(datagram_bytes_max: usize) -> Self {
+    pub(crate) fn new(datagram_bytes_max: usize) -> Self {
         Inbox {
             bytes: vec![0; datagram_bytes_max * RECEIVE_BATCH].into_boxed_slice(),
             datagram_bytes_max,
@@ -90,7 +90,7 @@ impl Inbox {
 
     /// Bytes of the longest datagram that is taken.
     #[must_use]
-    pub fn datagram_bytes_max(&self) -> usize {
+    pub(crate) fn datagram_bytes_max(&self) -> usize {
         self.datagram_bytes_max
     }
 
@@ -98,7 +98,7 @@ impl Inbox {
     ///
     /// # Errors
     /// What the kernel says, `WouldBlock` when nothing waits.
-    pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         let rooms = self.bytes.chunks_exact_mut(self.datagram_bytes_max);
         for (index, room) in rooms.enumerate() {
             self.pieces[index] =
@@ -138,7 +138,7 @@ impl Inbox {
     /// Datagram number `index` of the last batch; `None` when it was longer than its room or came
     /// from nowhere.
     #[must_use]
-    pub fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
+    pub(crate) fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
         let length = self.lengths.get(index).filter(|length| !length.truncated)?;
         let start = index * self.datagram_bytes_max;
         let mut datagram = Datagram {
@@ -157,15 +157,15 @@ impl Inbox {
 
 /// How a batch of sends went.
 #[derive(Debug)]
-pub struct Sent {
+pub(crate) struct Sent {
     /// Sends that the kernel took, from the first on.
-    pub count: usize,
+    pub(crate) count: usize,
     /// Why it did not take the next one, if there was a next one.
-    pub fault: Option<io::Error>,
+    pub(crate) fault: Option<io::Error>,
 }
 
 /// Memory for one batch of sends.
-pub struct Outbox {
+pub(crate) struct Outbox {
     names: Box<[Name]>,
     controls: Box<[ControlBuffer]>,
     headers: Box<[libc::mmsghdr]>,
@@ -200,7 +200,7 @@ impl Default for Outbox {
 impl Outbox {
     /// Hands sends to the kernel, as many as one batch holds. A socket that is bound to one address
     /// needs not be told with each send which one to use.
-    pub fn send<'a>(
+    pub(crate) fn send<'a>(
         &mut self,
         socket: BorrowedFd<'_>,
         transmits: impl Iterator<Item = Transmit<'a>>,
@@ -339,14 +339,19 @@ fn is_segment_fault(fault: &io::Error) -> bool {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn set_option(socket: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<()> {
+pub(crate) fn set_option(
+    socket: BorrowedFd<'_>,
+    level: i32,
+    name: i32,
+    value: i32,
+) -> io::Result<()> {
     set_raw(socket, level, name, &value)
 }
 
 /// Bytes that a TCP socket was given and the other side has not acknowledged (tcp(7), `SIOCOUTQ`).
 /// 0 where the kernel does not say.
 #[must_use]
-pub fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
+pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the kernel writes one `int`, which lives until it has, and nothing else.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
@@ -354,7 +359,7 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
 }
 
 /// Sets a socket option from a plain value.
-pub(super) fn set_raw<T>(
+pub(crate) fn set_raw<T>(
     socket: BorrowedFd<'_>,
     level: i32,
     name: i32,

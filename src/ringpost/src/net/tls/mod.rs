@@ -4,6 +4,9 @@
 //! and never reads a file: certificates come with the terms.
 
 mod library;
+pub mod null_cipher;
+#[cfg(feature = "legacy-tls")]
+pub mod openssl;
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -34,7 +37,7 @@ pub struct TlsTerms {
     pub trust: Option<Arc<dyn CertificateTrust>>,
     /// OpenSSL's in their place, where the listener is for old phones.
     #[cfg(feature = "legacy-tls")]
-    pub legacy: Option<super::legacy::LegacyTerms>,
+    pub legacy: Option<openssl::LegacyTerms>,
 }
 
 impl TlsTerms {

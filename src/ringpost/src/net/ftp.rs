@@ -14,7 +14,7 @@ use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::net::listener::enlarge;
-use crate::net::orphans::SocketTerms;
+use crate::net::stream::orphans::SocketTerms;
 use crate::net::stream::{StreamListener, Streams, TOKENS_MAX};
 use engine::session::ftp::limits::FtpPolicy;
 use engine::session::ftp::{Door, Engine};

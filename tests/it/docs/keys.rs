@@ -19,8 +19,8 @@ Made from the program by `tests/it/docs/keys.rs`; do not edit it by hand. How a 
 written and checked is on a page of its own: [configuration](configuration.md).
 
 Times carry their unit: `\"250ms\"`, `\"60s\"`, `\"2m\"`, `\"1h\"`, `\"90d\"`, `\"2y\"`. Sizes do as
-well (`\"64KiB\"`, `\"4MB\"`), or are plain bytes. Relative paths are below `data_dir`. In sections that
-begin with `[[`, of which a file may have several, `-` means that there is no default.
+well (`\"64KiB\"`, `\"4MB\"`), or are plain bytes. Relative paths are below `data_dir`. In
+sections that begin with `[[`, of which a file may have several, `-` means that there is no default.
 ";
 /// No key takes a date, so that each says what it takes.
 const NO_VALUE: &str = "1979-05-27";

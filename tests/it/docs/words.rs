@@ -77,7 +77,9 @@ fn of_ringpost(command: &str) -> Option<String> {
         // sudo -u USER
         words.nth(2);
     }
-    (words.next() == Some("ringpost")).then(|| words.collect::<Vec<_>>().join(" "))
+    let program = words.next()?;
+    (program == "ringpost" || program.ends_with("/ringpost"))
+        .then(|| words.collect::<Vec<_>>().join(" "))
 }
 
 /// The help of a command, asked for once.

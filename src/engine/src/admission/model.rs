@@ -82,7 +82,7 @@ impl World {
 
     fn ask(&mut self, client: u8) {
         self.tickets += 1;
-        let (ticket, worker) = (Ticket(self.tickets), usize::from(client) % WORKERS);
+        let (ticket, worker) = (Ticket::made_up(self.tickets), usize::from(client) % WORKERS);
         let answer = self.workers[worker].ask(address(client), ticket, &self.limits, self.now);
         if self.limits.clients_max == 0 {
             assert_eq!(answer, Admitted::Yes);
@@ -95,7 +95,7 @@ impl World {
             holder.heard_at = self.now;
         } else if let Some(request) = place {
             assert_eq!(answer, Admitted::Waiting);
-            self.late.insert(request.ticket.0);
+            self.late.insert(request.ticket.number());
             *request = Request { client, ticket, deadline };
         } else {
             match answer {
@@ -169,7 +169,7 @@ impl World {
         let (late, waiting) =
             std::mem::take(&mut self.waiting).into_iter().partition(|one| one.deadline <= now);
         self.waiting = waiting;
-        self.late.extend(Vec::into_iter(late).map(|request: Request| request.ticket.0));
+        self.late.extend(Vec::into_iter(late).map(|request: Request| request.ticket.number()));
     }
 
     /// Polls all workers until none has anything more to say.
@@ -178,7 +178,7 @@ impl World {
         // Holds that ended in one worker make slots free for those that were polled before it.
         for worker in &mut self.workers {
             while let Some(ticket) = worker.poll_expired(self.now) {
-                assert!(self.late.remove(&ticket.0), "{ticket:?} expired for no reason");
+                assert!(self.late.remove(&ticket.number()), "{ticket:?} expired for no reason");
             }
         }
         while said_something {

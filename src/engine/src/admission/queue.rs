@@ -145,29 +145,29 @@ mod tests {
     }
 
     fn order(queue: &mut Queue) -> Vec<u64> {
-        std::iter::from_fn(|| queue.pop_next()).map(|(_, ticket)| ticket.0).collect()
+        std::iter::from_fn(|| queue.pop_next()).map(|(_, ticket)| ticket.number()).collect()
     }
 
     #[test]
     fn a_subnet_that_asks_much_does_not_push_others_back() {
         let mut queue = Queue::default();
         for host in 0..4 {
-            queue.push(client(&format!("10.0.9.{host}")), Ticket(host), Instant::START);
+            queue.push(client(&format!("10.0.9.{host}")), Ticket::made_up(host), Instant::START);
         }
-        queue.push(client("10.0.1.1"), Ticket(10), Instant::START);
-        queue.push(client("fd00::1"), Ticket(20), Instant::START);
-        queue.push(client("fd00::2:1"), Ticket(21), Instant::START);
+        queue.push(client("10.0.1.1"), Ticket::made_up(10), Instant::START);
+        queue.push(client("fd00::1"), Ticket::made_up(20), Instant::START);
+        queue.push(client("fd00::2:1"), Ticket::made_up(21), Instant::START);
         assert_eq!(order(&mut queue), [10, 0, 20, 1, 21, 2, 3]);
     }
 
     #[test]
     fn the_turn_goes_on_where_it_stopped() {
         let mut queue = Queue::default();
-        queue.push(client("10.0.2.1"), Ticket(2), Instant::START);
+        queue.push(client("10.0.2.1"), Ticket::made_up(2), Instant::START);
         assert_eq!(order(&mut queue), [2]);
-        queue.push(client("10.0.1.1"), Ticket(1), Instant::START);
-        queue.push(client("10.0.2.2"), Ticket(4), Instant::START);
-        queue.push(client("10.0.3.1"), Ticket(3), Instant::START);
+        queue.push(client("10.0.1.1"), Ticket::made_up(1), Instant::START);
+        queue.push(client("10.0.2.2"), Ticket::made_up(4), Instant::START);
+        queue.push(client("10.0.3.1"), Ticket::made_up(3), Instant::START);
         assert_eq!(order(&mut queue), [3, 1, 4]);
     }
 
@@ -175,10 +175,10 @@ mod tests {
     fn the_last_subnet_of_all_addresses_ends_the_round() {
         let mut queue = Queue::default();
         let all_ones = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
-        queue.push(client(all_ones), Ticket(1), Instant::START);
+        queue.push(client(all_ones), Ticket::made_up(1), Instant::START);
         assert_eq!(order(&mut queue), [1]);
-        queue.push(client(all_ones), Ticket(2), Instant::START);
-        queue.push(client("::1"), Ticket(3), Instant::START);
+        queue.push(client(all_ones), Ticket::made_up(2), Instant::START);
+        queue.push(client("::1"), Ticket::made_up(3), Instant::START);
         assert_eq!(order(&mut queue), [3, 2]);
     }
 
@@ -186,14 +186,17 @@ mod tests {
     fn asking_again_keeps_the_place_and_drops_the_old_ticket() {
         let mut queue = Queue::default();
         let late = Instant::from_millis(5);
-        queue.push(client("10.0.0.1"), Ticket(1), late);
-        queue.push(client("10.0.0.2"), Ticket(2), late);
+        queue.push(client("10.0.0.1"), Ticket::made_up(1), late);
+        queue.push(client("10.0.0.2"), Ticket::made_up(2), late);
         let later = Instant::from_millis(9);
-        assert_eq!(queue.renew(client("10.0.0.1"), Ticket(3), later), Some(Ticket(1)));
-        assert_eq!(queue.renew(client("10.0.0.9"), Ticket(4), later), None);
-        assert_eq!(queue.pop_late(late), Some(Ticket(2)));
+        assert_eq!(
+            queue.renew(client("10.0.0.1"), Ticket::made_up(3), later),
+            Some(Ticket::made_up(1))
+        );
+        assert_eq!(queue.renew(client("10.0.0.9"), Ticket::made_up(4), later), None);
+        assert_eq!(queue.pop_late(late), Some(Ticket::made_up(2)));
         assert_eq!(queue.pop_late(late), None);
-        queue.cancel(Ticket(1));
+        queue.cancel(Ticket::made_up(1));
         assert_eq!(order(&mut queue), [3]);
     }
 }

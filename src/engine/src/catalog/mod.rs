@@ -10,6 +10,7 @@ pub mod omission;
 mod open_error;
 mod store_error;
 
+pub use crate::session::ticket::Ticket;
 pub use open_error::OpenError;
 pub use store_error::StoreError;
 
@@ -224,29 +225,6 @@ impl Catalog {
         roots.into_iter().any(|root| {
             root.is_unknown || root.fault.is_some() || root.omitted.may_hide(name.as_bytes())
         })
-    }
-}
-
-/// Whose question an answer belongs to. The session makes it up and only the session reads it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Ticket(pub u64);
-
-impl Ticket {
-    /// Tells the tickets of connections from those of TFTP transfers, which never have it.
-    pub const STREAM: u64 = 1 << 63;
-    /// Tells the tickets of FTP's connections from those of HTTP, beside [`Ticket::STREAM`].
-    pub const FTP: u64 = 1 << 62;
-
-    /// Whether a connection asked, and not a TFTP transfer.
-    #[must_use]
-    pub fn is_stream(self) -> bool {
-        self.0 & Ticket::STREAM != 0
-    }
-
-    /// Whether a connection of FTP asked.
-    #[must_use]
-    pub fn is_ftp(self) -> bool {
-        self.is_stream() && self.0 & Ticket::FTP != 0
     }
 }
 

@@ -14,7 +14,9 @@ pub mod outcome;
 pub mod single;
 pub mod snmp;
 pub mod stream;
+pub mod table;
 pub mod tftp;
+pub mod ticket;
 pub mod timer;
 
 pub use crate::policy::snapshot;

@@ -1,5 +1,5 @@
-//! What all protocols on TCP share: the table of a worker's connections, what their sockets ask of
-//! a protocol's machine, and files on their way out.
+//! What all protocols on TCP share: what their sockets ask of a protocol's machine, and files on
+//! their way out.
 //!
 //! Knows no protocol. The sockets are driven in `net/stream/`, by these values alone.
 
@@ -8,34 +8,14 @@ use std::sync::Arc;
 
 use crate::catalog::blob::Blob;
 use crate::catalog::{Ask, OpenError, Ticket};
+use crate::session::table::RowId;
 use crate::session::{Failure, Handshake, Protocol, Secured, Turn};
 use wire::time::Instant;
 
 /// Bytes of a mapped file that are read at a time; a connection keeps no more in memory.
 const PART_BYTES: u64 = 64 << 10;
-/// A ticket's highest bits tell who asks, so generations have two less.
-const GENERATION_MASK: u32 = (Ticket::FTP >> 32) as u32 - 1;
-
-/// A connection: its row, and which of those that had the row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId {
-    /// The row in the table; free again once the connection has gone.
-    pub row: u32,
-    generation: u32,
-}
-
-impl From<ConnectionId> for Ticket {
-    fn from(id: ConnectionId) -> Ticket {
-        Ticket(Ticket::STREAM | u64::from(id.generation) << 32 | u64::from(id.row))
-    }
-}
-
-impl From<Ticket> for ConnectionId {
-    fn from(ticket: Ticket) -> ConnectionId {
-        let generation = ((ticket.0 & !Ticket::STREAM) >> 32) as u32;
-        ConnectionId { row: ticket.0 as u32, generation }
-    }
-}
+/// A connection, as its row in the table of its protocol.
+pub type ConnectionId = RowId;
 
 /// A listening socket, as its place in the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,8 +270,7 @@ impl FilePart {
     }
 
     /// The question to ask before more can leave, if there is one.
-    pub fn ask(&mut self, id: ConnectionId) -> Option<Ask> {
-        let ticket = id.into();
+    pub fn ask(&mut self, ticket: Ticket) -> Option<Ask> {
         let waits = self.at < self.end && matches!(self.payload(), Payload::None);
         match &mut self.way {
             Way::Read { part, used, asked: asked @ false } if waits => {
@@ -329,144 +308,5 @@ impl FilePart {
             Ok(_) => Err(Failure::FileChanged),
             Err(fault) => Err(Failure::Open(fault)),
         }
-    }
-}
-
-/// All connections of a protocol in a worker.
-#[derive(Debug)]
-pub struct Table<C> {
-    rows: Vec<Row<C>>,
-    free: Vec<u32>,
-    open: usize,
-    /// The bits of a ticket that tell the protocol, in every generation of this table.
-    protocol: u32,
-}
-
-#[derive(Debug)]
-struct Row<C> {
-    generation: u32,
-    connection: Option<Box<C>>,
-}
-
-impl<C> Default for Table<C> {
-    /// For HTTP.
-    fn default() -> Self {
-        Table::new(0)
-    }
-}
-
-impl<C> Table<C> {
-    /// No connections; their tickets all have these bits beside [`Ticket::STREAM`].
-    #[must_use]
-    pub fn new(protocol: u64) -> Self {
-        Table { rows: Vec::new(), free: Vec::new(), open: 0, protocol: (protocol >> 32) as u32 }
-    }
-
-    /// Open connections.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.open
-    }
-
-    /// Whether there is none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.open == 0
-    }
-
-    /// The connection with this id, if it still is one.
-    #[must_use]
-    pub fn open(&self, id: ConnectionId) -> Option<&C> {
-        let row = self.rows.get(id.row as usize)?;
-        row.connection.as_deref().filter(|_| row.generation == id.generation)
-    }
-
-    /// The same, to change it.
-    pub fn open_mut(&mut self, id: ConnectionId) -> Option<&mut C> {
-        let row = self.rows.get_mut(id.row as usize)?;
-        row.connection.as_deref_mut().filter(|_| row.generation == id.generation)
-    }
-
-    /// Adds one.
-    pub fn insert(&mut self, connection: C) -> ConnectionId {
-        self.open += 1;
-        let connection = Some(Box::new(connection));
-        match self.free.pop() {
-            Some(row) => {
-                let place = &mut self.rows[row as usize];
-                place.connection = connection;
-                ConnectionId { row, generation: place.generation }
-            }
-            None => {
-                let generation = self.protocol;
-                self.rows.push(Row { generation, connection });
-                ConnectionId { row: (self.rows.len() - 1) as u32, generation }
-            }
-        }
-    }
-
-    /// Forgets one.
-    pub fn remove(&mut self, id: ConnectionId) -> Option<Box<C>> {
-        let row =
-            self.rows.get_mut(id.row as usize).filter(|row| row.generation == id.generation)?;
-        let connection = row.connection.take()?;
-        row.generation = self.protocol | row.generation.wrapping_add(1) & GENERATION_MASK;
-        self.free.push(id.row);
-        self.open -= 1;
-        Some(connection)
-    }
-
-    /// Every connection, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (ConnectionId, &C)> {
-        self.rows.iter().enumerate().filter_map(|(row, place)| {
-            let id = ConnectionId { row: row as u32, generation: place.generation };
-            place.connection.as_deref().map(|connection| (id, connection))
-        })
-    }
-
-    /// The same without what is known of them.
-    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
-        self.iter().map(|(id, _)| id)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_that_is_used_again_is_not_taken_for_the_one_before() {
-        let mut table = Table::new(Ticket::FTP);
-        let first = table.insert('a');
-        assert_eq!(table.remove(first).as_deref(), Some(&'a'));
-        let second = table.insert('b');
-        assert_eq!(first.row, second.row);
-        assert_eq!((table.open(first), table.open(second)), (None, Some(&'b')));
-        assert_eq!((table.remove(first), table.len()), (None, 1));
-    }
-
-    #[test]
-    fn a_ticket_tells_the_protocol_and_leads_back_to_its_connection() {
-        for (protocol, is_ftp) in [(0, false), (Ticket::FTP, true)] {
-            let mut table = Table::new(protocol);
-            for _ in 0..3 {
-                let id = table.insert(());
-                let ticket = Ticket::from(id);
-                assert_eq!((ticket.is_stream(), ticket.is_ftp()), (true, is_ftp));
-                assert_eq!(ConnectionId::from(ticket), id);
-                table.remove(id);
-            }
-        }
-    }
-
-    #[test]
-    fn generations_never_reach_the_bits_of_the_protocol() {
-        let mut table = Table::new(Ticket::FTP);
-        let id = table.insert(());
-        table.rows[0].generation |= GENERATION_MASK;
-        let last = ConnectionId { generation: table.rows[0].generation, ..id };
-        table.remove(last);
-        assert!(Ticket::from(table.insert(())).is_ftp());
-        assert_eq!(table.rows[0].generation, (Ticket::FTP >> 32) as u32);
     }
 }

@@ -24,6 +24,7 @@ use engine::admission::Admission;
 use engine::catalog::Answer;
 use engine::session::http::limits::StreamLimits;
 use engine::session::snapshot::{Policy, Snapshot};
+use engine::session::ticket::TicketOwner;
 use engine::session::{Turn, ftp as ftp_machine, http, tftp as tftp_machine};
 use ftp::Ftp;
 use stats::{RecordSink, StatsRecorder, WorkerStats};
@@ -232,10 +233,10 @@ impl Worker {
         let (transfers, connections) = (&mut self.datagrams.engine, &mut self.http.engine);
         let sessions = &mut self.ftp.streams.engine;
         for answer in self.answers.try_iter().take(ANSWERS_MAX) {
-            match answer.ticket() {
-                ticket if ticket.is_ftp() => sessions.handle_answer(answer, &mut turn),
-                ticket if ticket.is_stream() => connections.handle_answer(answer, &mut turn),
-                _ => transfers.handle_answer(answer, &mut turn),
+            match answer.ticket().owner {
+                TicketOwner::Tftp => transfers.handle_answer(answer, &mut turn),
+                TicketOwner::Http => connections.handle_answer(answer, &mut turn),
+                TicketOwner::Ftp => sessions.handle_answer(answer, &mut turn),
             }
         }
         deal_slots(transfers, connections, sessions, &mut turn);
@@ -352,17 +353,17 @@ fn deal_slots(
     turn: &mut Turn<'_>,
 ) {
     while let Some(ticket) = turn.admission.slots.poll_expired(turn.now) {
-        match () {
-            () if ticket.is_ftp() => sessions.handle_expired(ticket, turn),
-            () if ticket.is_stream() => connections.handle_expired(ticket, turn),
-            () => transfers.handle_expired(ticket, turn),
+        match ticket.owner {
+            TicketOwner::Tftp => transfers.handle_expired(ticket, turn),
+            TicketOwner::Http => connections.handle_expired(ticket, turn),
+            TicketOwner::Ftp => sessions.handle_expired(ticket, turn),
         }
     }
     while let Some(ticket) = turn.admission.slots.poll_granted(turn.now) {
-        match () {
-            () if ticket.is_ftp() => sessions.handle_granted(ticket, turn),
-            () if ticket.is_stream() => connections.handle_granted(ticket, turn),
-            () => transfers.handle_granted(ticket, turn),
+        match ticket.owner {
+            TicketOwner::Tftp => transfers.handle_granted(ticket, turn),
+            TicketOwner::Http => connections.handle_granted(ticket, turn),
+            TicketOwner::Ftp => sessions.handle_granted(ticket, turn),
         }
     }
 }

@@ -509,7 +509,7 @@ mod tests {
 
         fn ask_open(&mut self, entry: &Arc<Entry>, form: Form) {
             self.tickets += 1;
-            let (ticket, entry) = (Ticket(self.tickets), Arc::clone(entry));
+            let (ticket, entry) = (Ticket::made_up(self.tickets), Arc::clone(entry));
             self.loader.ask(0, Ask::Open { ticket, entry, form }).unwrap();
         }
 
@@ -526,7 +526,7 @@ mod tests {
         }
 
         fn verify(&self, blob: &Arc<Blob>) -> bool {
-            let ask = Ask::Verify { ticket: Ticket(0), blob: Arc::clone(blob) };
+            let ask = Ask::Verify { ticket: Ticket::made_up(0), blob: Arc::clone(blob) };
             self.loader.ask(0, ask).unwrap();
             let Answer::Verified { unchanged, .. } = self.answers.recv().unwrap() else {
                 panic!("an answer to another question");
@@ -541,13 +541,12 @@ mod tests {
             bytes: usize,
             buffer: Vec<u8>,
         ) -> Result<Vec<u8>, OpenError> {
-            let (ticket, blob) = (Ticket(Ticket::STREAM), Arc::clone(blob));
+            let (ticket, blob) = (Ticket::made_up(9), Arc::clone(blob));
             self.loader.ask(0, Ask::Read { ticket, blob, offset, bytes, buffer }).unwrap();
-            let Answer::Read { ticket: Ticket(Ticket::STREAM), result } =
-                self.answers.recv().unwrap()
-            else {
+            let Answer::Read { ticket: answered, result } = self.answers.recv().unwrap() else {
                 panic!("an answer to another question");
             };
+            assert_eq!(answered, ticket);
             result
         }
 
@@ -893,7 +892,7 @@ mod tests {
         let bench = Bench::new(config);
         let mut given_back = 0;
         for ticket in 0..100_000 {
-            let (ticket, entry) = (Ticket(ticket), Arc::clone(&entry));
+            let (ticket, entry) = (Ticket::made_up(ticket), Arc::clone(&entry));
             let ask = Ask::Open { ticket, entry, form: Form::Octet };
             given_back += usize::from(bench.loader.ask(0, ask).is_err());
         }
@@ -921,13 +920,13 @@ mod tests {
                 spool: None,
                 bytes: b"stored".to_vec(),
             });
-            bench.loader.ask(0, Ask::Store { ticket: Ticket(ticket), upload }).unwrap();
+            bench.loader.ask(0, Ask::Store { ticket: Ticket::made_up(ticket), upload }).unwrap();
         }
         for number in 0..3 {
             let Answer::Stored { ticket, result } = bench.answers.recv().unwrap() else {
                 panic!("an answer to another question");
             };
-            assert_eq!((ticket, result.map(drop)), (Ticket(number), Ok(())));
+            assert_eq!((ticket, result.map(drop)), (Ticket::made_up(number), Ok(())));
         }
         assert_eq!(fs::read(root.path().join("c")).unwrap(), b"stored");
     }

@@ -1,7 +1,7 @@
 //! What the loader, the vault, whoever manages files, and the queue of session slots say.
 //!
-//! An answer for a session that has gone, or that waits for something else, does nothing; an upload
-//! that nobody waits for any more is forgotten.
+//! An answer for a session that has gone, or that waits for the answer to another question, does
+//! nothing; an upload that nobody waits for any more is forgotten.
 
 use crate::catalog::{Answer, Ask, OpenError, StoreError, Ticket};
 use crate::files;
@@ -14,13 +14,17 @@ use crate::session::{Outcome, Refusal, Turn};
 use crate::vault::deed::{Denied, Done};
 use wire::ftp::command::Type;
 use wire::ftp::reply::Code;
+use wire::time::Duration;
+
+/// How soon a question that a full queue gave back is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// The loader, the vault or whoever manages files has answered.
     pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
-        let id = ConnectionId::from(answer.ticket());
-        if !matches!(answer, Answer::Files { result: Ok(files::Done::Discarded), .. }) {
-            self.settle(id);
+        let id = answer.ticket().row;
+        if !self.take_question(answer.ticket()) {
+            return self.drop_answer(answer);
         }
         match answer {
             Answer::Opened { result, .. } if self.is_opening(id) => match result {
@@ -57,9 +61,25 @@ impl Engine {
         self.wake(id);
     }
 
+    fn take_question(&mut self, ticket: Ticket) -> bool {
+        self.session_mut(ticket.row).is_some_and(|session| session.take_question(ticket))
+    }
+
+    /// Nobody waits for an answer any more: what it brings of an upload is forgotten.
+    fn drop_answer(&mut self, answer: Answer) {
+        let id = answer.ticket().row;
+        if let Answer::Files {
+            result: Ok(files::Done::Begun { part, .. } | files::Done::Written { part, .. }),
+            ..
+        } = answer
+        {
+            self.discard(id, part);
+        }
+    }
+
     /// Lets the sockets of a session go on.
     pub(super) fn wake(&mut self, id: ConnectionId) {
-        let data = match self.connections.open(id) {
+        let data = match self.connections.open(id).map(|row| &**row) {
             Some(Connection::Control(session)) => session.data,
             Some(Connection::Data(_)) | None => return,
         };
@@ -169,10 +189,11 @@ impl Engine {
 
     /// A queue is full: whoever waits is told to come again, and what is under way asks again.
     pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
-        let (ticket, id) = (ask.ticket(), ConnectionId::from(ask.ticket()));
+        let (ticket, id) = (ask.ticket(), ask.ticket().row);
         let answer = match ask {
             Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
             Ask::Verify { .. } | Ask::Upload { .. } => return,
+            Ask::Read { .. } if !self.take_question(ticket) => return,
             Ask::Read { .. } => {
                 let transfer = self.session_mut(id).and_then(|one| one.transfer_mut());
                 if let Some(Stage::Data(Way::Out(source)) | Stage::Moving(Way::Out(source))) =
@@ -180,7 +201,6 @@ impl Engine {
                 {
                     source.handle_refused();
                 }
-                self.settle(id);
                 return self.ask_again(id, turn);
             }
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
@@ -188,9 +208,14 @@ impl Engine {
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
             Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
             Ask::Files { act, .. } => match *act {
+                // Nobody waits for it any more.
+                files::Act::Write { part, .. } | files::Act::Finish { part, .. }
+                    if !self.take_question(ticket) =>
+                {
+                    return self.discard(id, part);
+                }
                 // Nothing that has come is thrown away for a queue.
                 act @ (files::Act::Write { .. } | files::Act::Finish { .. }) => {
-                    self.settle(id);
                     return self.hold_back(id, act, turn);
                 }
                 files::Act::Discard { .. } => return,
@@ -229,10 +254,19 @@ impl Engine {
         self.ask_again(id, turn);
     }
 
+    /// A question about a transfer found a queue full: it is asked again soon.
+    fn ask_again(&mut self, id: ConnectionId, turn: &Turn<'_>) {
+        let soon = turn.now + ASK_AGAIN;
+        if let Some(transfer) = self.session_mut(id).and_then(|session| session.transfer_mut()) {
+            transfer.due = Some(soon);
+        }
+        self.rearm(id, turn);
+    }
+
     /// A transfer that waited has its session slot.
     pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
-        let id = ConnectionId::from(ticket);
-        if self.is_waiting_for_slot(id) {
+        let id = ticket.row;
+        if self.take_question(ticket) {
             self.open(id, turn);
             self.rearm(id, turn);
             self.wake(id);
@@ -241,15 +275,10 @@ impl Engine {
 
     /// A transfer has waited for its session slot in vain.
     pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
-        let id = ConnectionId::from(ticket);
-        if self.is_waiting_for_slot(id) {
+        let id = ticket.row;
+        if self.take_question(ticket) {
             turn.counters.queue_expired.up();
             self.refuse_slot(id, turn);
         }
-    }
-
-    fn is_waiting_for_slot(&self, id: ConnectionId) -> bool {
-        let transfer = self.session(id).and_then(|session| session.transfer());
-        transfer.is_some_and(|transfer| matches!(transfer.stage, Stage::Slot) && !transfer.has_slot)
     }
 }

@@ -14,6 +14,7 @@ use crate::session::ftp::session::{
 use crate::session::stream::{
     ConnectionId, Connections, DialFault, ListenerId, Mark, Next, Outgoing, Payload, Security,
 };
+use crate::session::ticket::Questions;
 use crate::session::timer::Deadline;
 use crate::session::{
     Abort, DataFault, Failure, Handshake, Outcome, Protocol, Refusal, Stall, Turn,
@@ -47,7 +48,7 @@ impl Connections for Engine {
         let implicit = self.is_implicit(listener);
         let (refusal, is_stranger) = self.judge_session(peer, turn);
         self.sessions += 1;
-        let id = self.connections.insert(Connection::Control(Session {
+        let id = self.connections.insert(Box::new(Connection::Control(Session {
             peer,
             listener,
             secured: None,
@@ -73,14 +74,14 @@ impl Connections for Engine {
             who: Who::Unknown,
             pace: Pace::new(limits.commands_per_second, turn.now),
             deadline: Deadline::default(),
-            owed: 0,
+            questions: Questions::default(),
             heard: turn.now,
             login_since: turn.now,
             stuck_since: None,
             ended: false,
             hung_up: false,
             is_stranger,
-        }));
+        })));
         match refusal {
             None => {
                 self.reply(id, Code::READY, "Ringpost serves telephones.");
@@ -105,7 +106,7 @@ impl Connections for Engine {
     }
 
     fn mark(&self, id: ConnectionId) -> Option<Mark> {
-        let control = match self.connections.open(id)? {
+        let control = match &**self.connections.open(id)? {
             Connection::Control(_) => id,
             Connection::Data(data) => data.control,
         };
@@ -126,7 +127,7 @@ impl Connections for Engine {
     }
 
     fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>) {
-        match self.connections.open_mut(id) {
+        match self.connections.open_mut(id).map(|row| &mut **row) {
             Some(Connection::Control(session)) => {
                 session.secured = security.secured;
                 session.securing = false;
@@ -151,7 +152,7 @@ impl Connections for Engine {
 
     fn handle_handshake_failed(&mut self, id: ConnectionId, why: Handshake, turn: &mut Turn<'_>) {
         turn.counters.tls_handshakes_failed.up();
-        match self.connections.open(id) {
+        match self.connections.open(id).map(|row| &**row) {
             Some(Connection::Control(session)) => {
                 let peer = session.peer;
                 self.note_lone(peer, Refusal::Handshake(why), turn);
@@ -164,7 +165,7 @@ impl Connections for Engine {
 
     fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) {
         turn.counters.stream_received_bytes.add(bytes.len() as u64);
-        match self.connections.open_mut(id) {
+        match self.connections.open_mut(id).map(|row| &mut **row) {
             Some(Connection::Control(session)) => {
                 session.unread.extend_from_slice(bytes);
                 self.read_on(id, turn);
@@ -182,7 +183,7 @@ impl Connections for Engine {
     }
 
     fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        match self.connections.open_mut(id) {
+        match self.connections.open_mut(id).map(|row| &mut **row) {
             Some(Connection::Control(session)) => {
                 session.ended = true;
                 self.read_on(id, turn);
@@ -202,7 +203,7 @@ impl Connections for Engine {
     }
 
     fn handle_truncated(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        match self.connections.open(id) {
+        match self.connections.open(id).map(|row| &**row) {
             // Many clients leave without a word.
             Some(Connection::Control(_)) => self.handle_end(id, turn),
             Some(Connection::Data(_)) => self.handle_gone(id, turn),
@@ -238,7 +239,7 @@ impl Connections for Engine {
 
     fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
         turn.counters.stream_sent_bytes.add(bytes as u64);
-        match self.connections.open_mut(id) {
+        match self.connections.open_mut(id).map(|row| &mut **row) {
             Some(Connection::Control(session)) => {
                 session.out_sent += bytes;
                 session.stuck_since = None;
@@ -269,14 +270,14 @@ impl Connections for Engine {
     }
 
     fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        if let Some(Connection::Control(session)) = self.connections.open_mut(id) {
+        if let Some(session) = self.session_mut(id) {
             session.stuck_since.get_or_insert(turn.now);
             self.rearm(id, turn);
         }
     }
 
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        match self.connections.open(id) {
+        match self.connections.open(id).map(|row| &**row) {
             Some(Connection::Control(session)) => {
                 let address = AddressKey::from(session.peer.ip());
                 if session.is_stranger {
@@ -309,7 +310,7 @@ impl Connections for Engine {
     }
 
     fn next(&mut self, id: ConnectionId) -> Next {
-        match self.connections.open_mut(id) {
+        match self.connections.open_mut(id).map(|row| &mut **row) {
             Some(Connection::Control(session)) => next_of_session(session),
             Some(Connection::Data(_)) => self.next_of_data(id),
             None => Next::Close,
@@ -317,7 +318,7 @@ impl Connections for Engine {
     }
 
     fn outgoing(&self, id: ConnectionId) -> Outgoing<'_> {
-        match self.connections.open(id) {
+        match self.connections.open(id).map(|row| &**row) {
             Some(Connection::Control(session)) => {
                 let head = &session.out[session.out_sent..];
                 Outgoing { head, payload: Payload::None, is_last: false }
@@ -424,7 +425,7 @@ impl Engine {
 
     /// A connection is no more: what was under way on it ends so.
     fn broken(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
-        match self.connections.open_mut(id) {
+        match self.connections.open_mut(id).map(|row| &mut **row) {
             Some(Connection::Control(_)) => {
                 self.lose(id, outcome, turn);
                 self.end_session(id, State::Over);

@@ -123,7 +123,7 @@ impl Engine {
     ) -> Option<ConnectionId> {
         self.drop_data(id, Closing::InPeace);
         let listener = self.session(id)?.listener;
-        let data = self.connections.insert(Connection::Data(Data {
+        let data = self.connections.insert(Box::new(Connection::Data(Data {
             control: id,
             listener,
             stage,
@@ -132,7 +132,7 @@ impl Engine {
             closing: Closing::No,
             deadline: Deadline::default(),
             arrivals: Arrivals::default(),
-        }));
+        })));
         self.session_mut(id)?.data = Some(data);
         self.await_data(data, turn);
         Some(data)

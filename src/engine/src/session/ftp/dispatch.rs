@@ -33,7 +33,7 @@ impl Engine {
             let Some(session) = self.session_mut(id) else { return };
             session.pace.until = session.pace.until.filter(|until| *until > turn.now);
             let is_busy = match session.state {
-                State::Idle => session.owed > 0,
+                State::Idle => false,
                 State::Busy(_) => true,
                 State::StartingTls | State::Closing | State::Over | State::Stuck => return,
             };
@@ -360,8 +360,8 @@ impl Engine {
         let told = Told::new(subject, Verb::Delete, turn.now);
         match deletion {
             Ok(deletion) => {
-                self.ask(id, Ask::Delete { ticket: id.into(), deletion });
                 self.take_up(id, What::Act(Then::Done), Some(told));
+                self.ask(id, |ticket| Ask::Delete { ticket, deletion });
             }
             Err(no) => {
                 self.note_refused(id, told, no.refusal, turn);

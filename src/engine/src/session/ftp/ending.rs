@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use crate::catalog::{OpenError, StoreError, Stored};
+use crate::catalog::{OpenError, StoreError, Stored, Ticket};
 use crate::session::arrivals::LOOKS;
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::session::{Closing, Stage, Transfer, Way};
@@ -282,11 +282,12 @@ impl Engine {
         &mut self,
         id: ConnectionId,
         transfer: Transfer,
+        question: Option<Ticket>,
         peer: SocketAddr,
         turn: &mut Turn<'_>,
     ) {
-        if matches!(transfer.stage, Stage::Slot) && !transfer.has_slot {
-            turn.admission.slots.cancel(id.into());
+        if let (Stage::Slot, Some(question)) = (&transfer.stage, question) {
+            turn.admission.slots.cancel(question);
         }
         if transfer.has_slot {
             turn.admission.slots.end(peer.ip(), turn.now);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::admission::address::AddressKey;
 use crate::admission::strangers::Strangers;
-use crate::catalog::Ask;
+use crate::catalog::{Ask, Ticket};
 use crate::files::{Act, Part, Tree};
 use crate::session::ftp::data::Door;
 use crate::session::ftp::limits::{FtpListener, FtpPolicy};
@@ -17,7 +17,9 @@ use crate::session::ftp::session::{
     Closing, Connection, Data, Job, Pending, Session, State, Told, What,
 };
 use crate::session::snmp::Queries;
-use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Table};
+use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
+use crate::session::table::Table;
+use crate::session::ticket::{Questions, TicketOwner};
 use crate::session::timer::Timers;
 use crate::session::{
     Abort, Failure, Handshake, Outcome, Protocol, Record, Refusal, Secured, Stall, Subject, Turn,
@@ -33,7 +35,7 @@ const CLOSE_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Engine {
     pub(super) listeners: Vec<FtpListener>,
-    pub(super) connections: Table<Connection>,
+    pub(super) connections: Table<Box<Connection>>,
     pub(super) sessions: usize,
     pub(super) per_address: HashMap<AddressKey, u32>,
     pub(super) strangers: Strangers,
@@ -70,7 +72,7 @@ impl Default for Engine {
     fn default() -> Self {
         Engine {
             listeners: Vec::new(),
-            connections: Table::new(crate::catalog::Ticket::FTP),
+            connections: Table::default(),
             sessions: 0,
             per_address: HashMap::new(),
             strangers: Strangers::default(),
@@ -199,57 +201,50 @@ impl Engine {
         self.doors.pop_front()
     }
 
-    /// Asks something of the threads that wait for disks.
-    pub(super) fn ask(&mut self, id: ConnectionId, ask: Ask) {
-        self.asks.push_back(ask);
-        if let Some(session) = self.session_mut(id) {
-            session.owed += 1;
-        }
-    }
-
-    /// A question has its answer, or was given back.
-    pub(super) fn settle(&mut self, id: ConnectionId) {
-        if let Some(session) = self.session_mut(id) {
-            session.owed = session.owed.saturating_sub(1);
-            self.resumed.push_back(id);
+    /// Asks something for the command in hand, of the threads that wait for disks.
+    pub(super) fn ask(&mut self, id: ConnectionId, ask: impl FnOnce(Ticket) -> Ask) {
+        if let Some(ticket) = self.session_mut(id).and_then(|session| session.question(id)) {
+            self.asks.push_back(ask(ticket));
         }
     }
 
     /// Asks for something to be done in the tree.
     pub(super) fn ask_files(&mut self, id: ConnectionId, act: Act) {
         let tree = Arc::clone(&self.tree);
-        self.ask(id, Ask::Files { ticket: id.into(), tree, act: Box::new(act) });
+        self.ask(id, |ticket| Ask::Files { ticket, tree, act: Box::new(act) });
     }
 
     /// Has an upload forgotten; nobody waits for that.
     pub(super) fn discard(&mut self, id: ConnectionId, part: Part) {
         let (tree, act) = (Arc::clone(&self.tree), Box::new(Act::Discard { part }));
-        self.asks.push_back(Ask::Files { ticket: id.into(), tree, act });
+        let (owner, sequence) = (TicketOwner::Ftp, Questions::UNAWAITED);
+        let ticket = Ticket { owner, row: id, sequence };
+        self.asks.push_back(Ask::Files { ticket, tree, act });
     }
 
     pub(super) fn session(&self, id: ConnectionId) -> Option<&Session> {
-        match self.connections.open(id)? {
+        match &**self.connections.open(id)? {
             Connection::Control(session) => Some(session),
             Connection::Data(_) => None,
         }
     }
 
     pub(super) fn session_mut(&mut self, id: ConnectionId) -> Option<&mut Session> {
-        match self.connections.open_mut(id)? {
+        match &mut **self.connections.open_mut(id)? {
             Connection::Control(session) => Some(session),
             Connection::Data(_) => None,
         }
     }
 
     pub(super) fn data(&self, id: ConnectionId) -> Option<&Data> {
-        match self.connections.open(id)? {
+        match &**self.connections.open(id)? {
             Connection::Control(_) => None,
             Connection::Data(data) => Some(data),
         }
     }
 
     pub(super) fn data_mut(&mut self, id: ConnectionId) -> Option<&mut Data> {
-        match self.connections.open_mut(id)? {
+        match &mut **self.connections.open_mut(id)? {
             Connection::Control(_) => None,
             Connection::Data(data) => Some(data),
         }
@@ -318,7 +313,7 @@ impl Engine {
     }
 
     pub(super) fn set_deadline(&mut self, id: ConnectionId, at: Option<Instant>) {
-        match self.connections.open_mut(id) {
+        match self.connections.open_mut(id).map(|row| &mut **row) {
             Some(Connection::Control(session)) => session.deadline.set(at, id, &mut self.timers),
             Some(Connection::Data(data)) => data.deadline.set(at, id, &mut self.timers),
             None => {}
@@ -329,7 +324,7 @@ impl Engine {
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         self.queries.handle_timeout(turn.counters, turn.now);
         while let Some(id) = self.timers.pop_due(turn.now) {
-            let is_due = match self.connections.open_mut(id) {
+            let is_due = match self.connections.open_mut(id).map(|row| &mut **row) {
                 Some(Connection::Control(session)) => {
                     session.deadline.is_due(turn.now, id, &mut self.timers)
                 }
@@ -341,7 +336,7 @@ impl Engine {
             if !is_due {
                 continue;
             }
-            match self.connections.open(id) {
+            match self.connections.open(id).map(|row| &**row) {
                 Some(Connection::Control(_)) => self.session_due(id, turn),
                 Some(Connection::Data(_)) => {
                     self.data_due(id, turn);
@@ -400,7 +395,7 @@ impl Engine {
     pub(super) fn take_up(&mut self, id: ConnectionId, what: What, told: Option<Told>) {
         let is_transfer = matches!(what, What::Transfer(_));
         if let Some(session) = self.session_mut(id) {
-            session.state = State::Busy(Box::new(Job { what, told }));
+            session.state = State::Busy(Box::new(Job { what, told, question: None }));
             self.transfers_open += usize::from(is_transfer);
         }
     }
@@ -423,7 +418,7 @@ impl Engine {
                 told.bytes = told.bytes.saturating_sub(data.arrivals.unacknowledged);
             }
             self.transfers_open -= 1;
-            self.release(id, transfer, peer, turn);
+            self.release(id, transfer, job.question, peer, turn);
         }
         if let Some(told) = job.told {
             self.note(peer, secured, told, outcome, turn);

@@ -89,8 +89,8 @@ impl Engine {
         let secret = LoginSecret::Password(password.0.to_vec());
         session.user = User::Named(name.as_slice().into());
         let login = Box::new(Login { client, users: users.clone(), name, secret });
-        self.ask(id, Ask::Login { ticket: id.into(), login });
         self.take_up(id, What::Login { manages, users }, None);
+        self.ask(id, |ticket| Ask::Login { ticket, login });
     }
 
     fn welcome_phone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {

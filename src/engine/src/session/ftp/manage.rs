@@ -47,8 +47,8 @@ impl Engine {
             }
             (_, _) => told,
         };
-        self.ask_files(id, act);
         self.take_up(id, What::Act(then), told);
+        self.ask_files(id, act);
     }
 
     /// `DELE`, `RMD`, `MKD`.

@@ -347,9 +347,9 @@ impl World {
         let (ticket, is_write) = (ask.ticket(), check::is_write(&ask));
         let answer = self.disk.answer(ask, fault);
         if is_write && disk::is_done(&answer) {
-            let is_doomed = self.doomed.contains(&ticket.into());
+            let is_doomed = self.doomed.contains(&ticket.row);
             assert!(!is_doomed, "half a file was stored: its client was killed");
-            *self.durable.entry(ticket.into()).or_default() += 1;
+            *self.durable.entry(ticket.row).or_default() += 1;
         }
         self.turn(|engine, turn| engine.handle_answer(answer, turn));
         self.settle();

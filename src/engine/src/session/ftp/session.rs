@@ -16,6 +16,7 @@ use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
 use crate::session::snmp::{NoPassport, Passport};
 use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::ticket::{Questions, Ticket, TicketOwner};
 use crate::session::timer::Deadline;
 use crate::session::{Secured, Subject, Verb};
 use crate::vault::upload::Upload;
@@ -69,9 +70,7 @@ pub(super) struct Session {
     pub(super) who: Who,
     pub(super) pace: Pace,
     pub(super) deadline: Deadline,
-    /// Questions that were asked and not answered yet. Their answers bring no number of their own,
-    /// so no command is obeyed while one is on its way that nobody waits for any more.
-    pub(super) owed: u32,
+    pub(super) questions: Questions,
     /// When the last command came.
     pub(super) heard: Instant,
     /// Since when nobody is logged in.
@@ -234,6 +233,8 @@ const BURST_S: u64 = 10;
 pub(super) struct Job {
     pub(super) what: What,
     pub(super) told: Option<Told>,
+    /// The question whose answer it waits for. The answer to any other comes too late.
+    pub(super) question: Option<Ticket>,
 }
 
 /// What the log is told of a command.
@@ -424,6 +425,20 @@ pub(super) enum Closing {
 }
 
 impl Session {
+    /// Returns the ticket of a new question of the command in hand, or `None` if there is none.
+    pub(super) fn question(&mut self, id: ConnectionId) -> Option<Ticket> {
+        let sequence = self.questions.number();
+        let job = self.job_mut()?;
+        debug_assert!(job.question.is_none(), "two questions at once: {job:?}");
+        job.question = Some(Ticket { owner: TicketOwner::Ftp, row: id, sequence });
+        job.question
+    }
+
+    /// Whether an answer is the one that the command in hand waits for. It is not waited for again.
+    pub(super) fn take_question(&mut self, ticket: Ticket) -> bool {
+        self.job_mut().is_some_and(|job| job.question.take_if(|own| *own == ticket).is_some())
+    }
+
     pub(super) fn is_logged_in(&self) -> bool {
         match self.user {
             User::Nobody | User::Named(_) => false,

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use crate::catalog::blob::Blob;
-use crate::catalog::{Ask, OpenError};
+use crate::catalog::{Ask, OpenError, Ticket};
 use crate::session::Failure;
-use crate::session::stream::{ConnectionId, FilePart, Payload};
+use crate::session::stream::{FilePart, Payload};
 use wire::ftp::command::Type;
 use wire::ftp::text;
 
@@ -101,10 +101,10 @@ impl Source {
     }
 
     /// What must be read before more can leave.
-    pub(super) fn ask(&mut self, id: ConnectionId) -> Option<Ask> {
+    pub(super) fn ask(&mut self, ticket: Ticket) -> Option<Ask> {
         match self {
             Source::Text { ready, sent, .. } if *sent < ready.len() => None,
-            Source::File(part) | Source::Text { part, .. } => part.ask(id),
+            Source::File(part) | Source::Text { part, .. } => part.ask(ticket),
             Source::Bytes(..) => None,
         }
     }

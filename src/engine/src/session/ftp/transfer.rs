@@ -6,7 +6,7 @@
 use crate::admission::slots::{Admitted, Overflow};
 use crate::cancel::CancelToken;
 use crate::catalog::blob::Blob;
-use crate::catalog::{Ask, Form};
+use crate::catalog::{Ask, Form, Ticket};
 use crate::files;
 use crate::session::arrivals::{LOOKS, Patience, Stall};
 use crate::session::ftp::session::{
@@ -16,18 +16,17 @@ use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
 use crate::session::ftp::{data::Door, engine::Engine, login::Verdict};
 use crate::session::stream::ConnectionId;
+use crate::session::ticket::TicketOwner;
 use crate::session::{Outcome, Refusal, Subject, Turn, Verb};
 use crate::vault::deed::{Act, Deed, Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::upload::Upload;
 use std::sync::Arc;
 use wire::ftp::reply::Code;
-use wire::time::{Duration, Instant};
+use wire::time::Instant;
 
 /// Slower than this many bytes per second on the whole, and a transfer is given up.
 const RATE_MIN: u64 = 256;
-/// How soon a question that a full queue gave back is asked again.
-const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Engine {
     /// Takes a transfer in hand, if there is a way for its bytes.
@@ -100,10 +99,17 @@ impl Engine {
             let no = Outcome::Refused(Refusal::Stopping);
             return self.end_transfer(id, no, Code::BUSY, text, turn);
         }
+        let Some(session) = self.session_mut(id) else { return };
+        let Some(ticket) = session.question(id) else { return };
         let limits = &turn.snapshot.policy.slots;
-        match turn.admission.slots.ask(client, id.into(), limits, turn.now) {
+        let admitted = turn.admission.slots.ask(client, ticket, limits, turn.now);
+        if admitted == Admitted::Waiting {
+            return turn.counters.queue_entered.up();
+        }
+        session.take_question(ticket);
+        match admitted {
             Admitted::Yes => self.open(id, turn),
-            Admitted::Waiting => turn.counters.queue_entered.up(),
+            Admitted::Waiting => {}
             Admitted::No(Overflow::Queue | Overflow::Refuse | Overflow::Drop) => {
                 self.refuse_slot(id, turn);
             }
@@ -131,8 +137,7 @@ impl Engine {
                 Some(blob) => self.send_file(id, blob, rest, turn),
                 None => {
                     turn.counters.loads_asked.up();
-                    let ask = Ask::Open { ticket: id.into(), entry, form: Form::Octet };
-                    self.ask(id, ask);
+                    self.ask(id, |ticket| Ask::Open { ticket, entry, form: Form::Octet });
                 }
             },
             Goal::Fetch(Whose::Named(item)) => self.ask_vault(id, item, Act::Fetch, turn),
@@ -161,7 +166,7 @@ impl Engine {
         };
         let shown = Shown { passport: true, ..Shown::default() };
         let deed = Box::new(Deed { client, item, shown, policy, act });
-        self.ask(id, Ask::Vault { ticket: id.into(), deed });
+        self.ask(id, |ticket| Ask::Vault { ticket, deed });
     }
 
     /// Sends a file from where the client wants it.
@@ -276,6 +281,7 @@ impl Engine {
         let stall = turn.snapshot.policy.ftp.limits.stall_timeout;
         let Some(session) = self.session_mut(id) else { return };
         let data = session.data;
+        let sequence = session.questions.number();
         let Some(job) = session.job_mut() else { return };
         let told = job.told.as_ref();
         let (since, bytes) = told.map_or((turn.now, 0), |told| (told.moves_since, told.bytes));
@@ -289,10 +295,11 @@ impl Engine {
         let Stage::Moving(way) = &mut transfer.stage else { return };
         let is_sent = match way {
             Way::Out(source) => {
-                let ask = source.ask(id);
-                let is_sent = source.is_sent();
+                let ticket = Ticket { owner: TicketOwner::Ftp, row: id, sequence };
+                let (ask, is_sent) = (source.ask(ticket), source.is_sent());
                 if let Some(ask) = ask {
-                    self.ask(id, ask);
+                    job.question = Some(ticket);
+                    self.asks.push_back(ask);
                 }
                 is_sent
             }
@@ -415,22 +422,13 @@ impl Engine {
             Into::Rule(upload) => {
                 let cancel = Some(cancel);
                 let upload = Box::new(Upload { bytes: sink.bytes, cancel, ..*upload });
-                self.ask(id, Ask::Store { ticket: id.into(), upload });
+                self.ask(id, |ticket| Ask::Store { ticket, upload });
             }
             Into::Tree { part: Some(part), .. } => {
                 self.ask_files(id, files::Act::Finish { part, cancel });
             }
             Into::Vault(Whose::LoggedIn(_), _) | Into::Tree { part: None, .. } => {}
         }
-    }
-
-    /// A question about a transfer found a queue full: it is asked again soon.
-    pub(super) fn ask_again(&mut self, id: ConnectionId, turn: &Turn<'_>) {
-        let soon = turn.now + ASK_AGAIN;
-        if let Some(transfer) = self.session_mut(id).and_then(|session| session.transfer_mut()) {
-            transfer.due = Some(soon);
-        }
-        self.rearm(id, turn);
     }
 
     /// So many bytes have left on a data connection.

@@ -293,7 +293,7 @@ impl Engine {
     pub(super) fn prompt(&mut self, id: ConnectionId) {
         let Some(connection) = self.connections.open_mut(id) else { return };
         let Body::File(part, _) = &mut connection.reply.body else { return };
-        self.asks.extend(part.ask(id));
+        self.asks.extend(part.ask(id.into()));
     }
 
     /// A part of a mapped file has been read.

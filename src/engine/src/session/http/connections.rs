@@ -80,7 +80,7 @@ impl Connections for Engine {
         }
         here.connections += 1;
         here.handshakes += u32::from(handshaking);
-        let id = self.connections.insert(Connection {
+        let id = self.connections.insert(Box::new(Connection {
             peer,
             listener,
             secured: None,
@@ -101,7 +101,7 @@ impl Connections for Engine {
             handshaking,
             stranger,
             held: None,
-        });
+        }));
         self.set_deadline(id, Some(turn.now + limits.head_timeout));
         Some(id)
     }

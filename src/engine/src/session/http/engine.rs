@@ -12,7 +12,9 @@ use crate::session::http::connection::{Connection, State};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
 use crate::session::http::nonces::Nonces;
 use crate::session::http::refusal::No;
-use crate::session::stream::{ConnectionId, ListenerId, Table};
+use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::table::Table;
+use crate::session::ticket::{Questions, TicketOwner};
 use crate::session::timer::Timers;
 use crate::session::{Protocol, Record, Subject, Turn, Verb};
 use wire::http::request::{
@@ -36,7 +38,7 @@ pub(super) struct Share {
 #[derive(Debug, Default)]
 pub struct Engine {
     pub(super) listeners: Vec<HttpListener>,
-    pub(super) connections: Table<Connection>,
+    pub(super) connections: Table<Box<Connection>>,
     pub(super) per_address: HashMap<AddressKey, Share>,
     pub(super) strangers: Strangers,
     /// Bytes of bodies in memory.
@@ -54,6 +56,19 @@ pub struct Engine {
     pub(super) left: HashMap<Ticket, Record>,
     /// What challenges were made with.
     pub(super) nonces: Nonces,
+}
+
+/// The ticket of everything that a connection asks.
+impl From<ConnectionId> for Ticket {
+    fn from(row: ConnectionId) -> Ticket {
+        Ticket { owner: TicketOwner::Http, row, sequence: Questions::UNAWAITED }
+    }
+}
+
+impl From<Ticket> for ConnectionId {
+    fn from(ticket: Ticket) -> ConnectionId {
+        ticket.row
+    }
 }
 
 impl Engine {

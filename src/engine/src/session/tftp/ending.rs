@@ -6,7 +6,7 @@ use crate::catalog::{OpenError, StoreError};
 use crate::metrics::Counters;
 use crate::session::tftp::engine::{Arrival, Engine};
 use crate::session::tftp::lanes::Reply;
-use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId};
+use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId, ticket};
 use crate::session::{
     Abort, Failure, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb, WORDS_BYTES_MAX, clip,
 };
@@ -231,7 +231,7 @@ impl Engine {
             self.half_open.count -= 1;
         }
         match &transfer.state {
-            State::Waiting => turn.admission.slots.cancel(id.into()),
+            State::Waiting => turn.admission.slots.cancel(ticket(id)),
             State::Opening => {}
             State::Sending(sending, _) => {
                 self.memory.note(transfer.peer.ip(), sending.rto().round_trip());

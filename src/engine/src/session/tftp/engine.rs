@@ -14,7 +14,7 @@ use crate::session::tftp::past::Past;
 use crate::session::tftp::receive;
 use crate::session::tftp::rto::SubnetMemory;
 use crate::session::tftp::send::{self, Acked};
-use crate::session::tftp::transfer::{PortId, State, Table, Transfer, TransferId};
+use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, Transfers};
 use crate::session::timer::Timers;
 use crate::session::{Failure, Outcome, Record, Refusal, Turn};
 use wire::tftp::{Block, Control, ErrorCode, Packet, parse};
@@ -51,7 +51,7 @@ pub(super) struct Port {
 #[derive(Debug, Default)]
 pub struct Engine {
     pub(super) ports: Vec<Port>,
-    pub(super) transfers: Table,
+    pub(super) transfers: Transfers,
     pub(super) half_open: HalfOpen,
     pub(super) past: Past,
     pub(super) finished: FinishedUploads,
@@ -186,28 +186,28 @@ impl Engine {
     pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
         match answer {
             Answer::Opened { ticket, result: Ok(blob) } => {
-                self.start_read(ticket.into(), blob, turn);
+                self.start_read(ticket.row, blob, turn);
             }
             Answer::Opened { ticket, result: Err(fault) } => {
-                self.open_failed(ticket.into(), fault, turn);
+                self.open_failed(ticket.row, fault, turn);
             }
             Answer::Verified { ticket, unchanged: true } => {
-                let id = ticket.into();
+                let id = ticket.row;
                 let Some(transfer) = self.transfers.open_mut(id) else { return };
                 let State::Sending(sending, _) = &mut transfer.state else { return };
                 sending.handle_verified();
                 self.ready(id, turn);
             }
             Answer::Verified { ticket, unchanged: false } => {
-                self.fail(ticket.into(), Failure::FileChanged, turn);
+                self.fail(ticket.row, Failure::FileChanged, turn);
             }
-            Answer::Stored { ticket, result: Ok(_) } => self.stored(ticket.into(), turn),
+            Answer::Stored { ticket, result: Ok(_) } => self.stored(ticket.row, turn),
             Answer::Stored { ticket, result: Err(fault) }
             | Answer::Upload { ticket, result: Err(fault) } => {
-                self.fail(ticket.into(), Failure::Store(fault), turn);
+                self.fail(ticket.row, Failure::Store(fault), turn);
             }
             Answer::Upload { ticket, result: Ok(done) } => {
-                self.handle_upload(ticket.into(), done, turn);
+                self.handle_upload(ticket.row, done, turn);
             }
             // A transfer never asks for these.
             Answer::Deleted { .. }
@@ -222,9 +222,9 @@ impl Engine {
     /// that is nearly through is not to be cut off for that, and the question comes again.
     pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
         match ask {
-            Ask::Open { ticket, .. } => self.open_failed(ticket.into(), OpenError::Busy, turn),
+            Ask::Open { ticket, .. } => self.open_failed(ticket.row, OpenError::Busy, turn),
             Ask::Verify { ticket, .. } => {
-                let id = ticket.into();
+                let id = ticket.row;
                 let Some(transfer) = self.transfers.open_mut(id) else { return };
                 let State::Sending(sending, _) = &mut transfer.state else { return };
                 sending.handle_unverified(turn.now);
@@ -233,7 +233,7 @@ impl Engine {
                 }
             }
             Ask::Store { ticket, .. } | Ask::Upload { ticket, .. } => {
-                self.fail(ticket.into(), Failure::Store(StoreError::Busy), turn);
+                self.fail(ticket.row, Failure::Store(StoreError::Busy), turn);
             }
             // A transfer never asks for these.
             Ask::Delete { .. }
@@ -304,13 +304,13 @@ impl Engine {
 
     /// A request that waited for a session slot has one now.
     pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
-        self.begin(ticket.into(), turn);
+        self.begin(ticket.row, turn);
     }
 
     /// A request waited for a session slot in vain. Silence: the phone asks again.
     pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
         turn.counters.queue_expired.up();
-        self.finish(ticket.into(), Outcome::Refused(Refusal::NoSlot), turn);
+        self.finish(ticket.row, Outcome::Refused(Refusal::NoSlot), turn);
     }
 
     /// The server stops for good: what still runs is ended, and each phone is told. A phone whose

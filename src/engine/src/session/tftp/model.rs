@@ -15,7 +15,7 @@ use crate::catalog::{Answer, Ask, Catalog, Entry, OpenError, Root, RootId, Store
 use crate::metrics::Counters;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::tftp::limits::WrapTo;
-use crate::session::tftp::transfer::{State, Transfer, TransferId};
+use crate::session::tftp::transfer::{State, Transfer, TransferId, ticket};
 use crate::session::tftp::{Arrival, Engine, Lane, Payload, PortId, SendFault};
 use crate::session::{Protocol, Record, Turn};
 use crate::vault::upload::{Existing, PartDone, PartOp, Rule, Rules, Spool};
@@ -180,7 +180,8 @@ impl World {
     /// Whether this payload acknowledges the end of an upload that is not durable yet.
     fn is_being_stored(&self, peer: SocketAddr, payload: Payload<'_>) -> bool {
         let Some(id) = self.engine.transfers.find(peer) else { return false };
-        let stored = |ask: &Ask| matches!(ask, Ask::Store { ticket, .. } if *ticket == id.into());
+        let own = ticket(id);
+        let stored = |ask: &Ask| matches!(ask, Ask::Store { ticket, .. } if *ticket == own);
         matches!(payload, Payload::Control(_)) && self.asks.iter().any(stored)
     }
 
@@ -265,7 +266,7 @@ impl World {
             let stands = |lane| lanes.transfers(lane).any(|queued| queued == id);
             let queued = stands(Lane::Prompt) || stands(Lane::Bulk);
             assert_eq!(queued, transfer.queued, "{}", transfer.peer);
-            let asked = self.asks.iter().any(|ask| ask.ticket() == id.into());
+            let asked = self.asks.iter().any(|ask| ask.ticket() == ticket(id));
             let has_future = match transfer.state {
                 State::Waiting => true,
                 State::Opening => asked,

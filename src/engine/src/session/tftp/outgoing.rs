@@ -14,7 +14,7 @@ use crate::session::tftp::limits::WrapTo;
 use crate::session::tftp::numbers::{BlockIndex, number_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::send::{Burst, Sending};
-use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId};
+use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, ticket};
 use crate::session::{Failure, Outcome, Refusal, Turn};
 use wire::tftp::{Block, Control, DATA_HEADER_BYTES, data_header};
 use wire::time::Instant;
@@ -151,7 +151,7 @@ impl Engine {
             State::Sending(sending, blob) => {
                 if sending.poll_verify() {
                     let blob = Arc::clone(blob);
-                    self.asks.push_back(Ask::Verify { ticket: id.into(), blob });
+                    self.asks.push_back(Ask::Verify { ticket: ticket(id), blob });
                 }
                 let small = blob.bytes() <= SMALL_FILE_BYTES_MAX;
                 let bytes = match next_burst(sending) {

@@ -21,7 +21,9 @@ use crate::session::tftp::limits::TftpLimits;
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::receive::{self, Receiving};
 use crate::session::tftp::send::{self, Sending};
-use crate::session::tftp::transfer::{Asked, Caps, File, State, Target, Transfer, TransferId};
+use crate::session::tftp::transfer::{
+    Asked, Caps, File, State, Target, Transfer, TransferId, ticket,
+};
 use crate::session::timer::Deadline;
 use crate::session::{CredentialFault, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
 use wire::tftp::{Control, Malformed, Mode, Request};
@@ -219,7 +221,7 @@ impl Engine {
     fn ask_for_slot(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Admitted> {
         let client = self.transfers.open(id)?.peer.ip();
         let limits = &turn.snapshot.policy.slots;
-        let admitted = turn.admission.slots.ask(client, id.into(), limits, turn.now);
+        let admitted = turn.admission.slots.ask(client, ticket(id), limits, turn.now);
         match admitted {
             Admitted::Yes => self.begin(id, turn),
             Admitted::Waiting => {}
@@ -249,7 +251,7 @@ impl Engine {
                 None => {
                     turn.counters.loads_asked.up();
                     let (entry, form) = (Arc::clone(entry), transfer.asked.form);
-                    self.asks.push_back(Ask::Open { ticket: id.into(), entry, form });
+                    self.asks.push_back(Ask::Open { ticket: ticket(id), entry, form });
                 }
             },
             File::Write(_) => self.start_write(id, turn),

@@ -10,8 +10,10 @@ use crate::admission::pace::PhonePace;
 use crate::cancel::CancelToken;
 use crate::catalog::blob::Blob;
 use crate::catalog::{Entry, Form, Ticket};
+use crate::session::table::{RowId, Table};
 use crate::session::tftp::receive::Receiving;
 use crate::session::tftp::send::Sending;
+use crate::session::ticket::{Questions, TicketOwner};
 use crate::session::timer::Deadline;
 use crate::session::{Subject, Verb};
 use crate::vault::upload::{Existing, Spool};
@@ -23,23 +25,14 @@ use wire::time::{Duration, Instant};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortId(pub u16);
 
-/// A row of the table. A row used again has another generation, so an old id finds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TransferId {
-    row: u32,
-    generation: u32,
-}
+/// A transfer, as its row in the table.
+pub type TransferId = RowId;
 
-impl From<TransferId> for Ticket {
-    fn from(id: TransferId) -> Ticket {
-        Ticket(u64::from(id.generation) << 32 | u64::from(id.row))
-    }
-}
-
-impl From<Ticket> for TransferId {
-    fn from(ticket: Ticket) -> TransferId {
-        TransferId { row: ticket.0 as u32, generation: (ticket.0 >> 32) as u32 }
-    }
+/// The ticket of everything that a transfer asks. A row has one request, and another generation for
+/// the next, so its questions need no numbers.
+#[must_use]
+pub fn ticket(id: TransferId) -> Ticket {
+    Ticket { owner: TicketOwner::Tftp, row: id, sequence: Questions::UNAWAITED }
 }
 
 /// What a request asked for, kept until the transfer can start.
@@ -192,24 +185,14 @@ impl Transfer {
     }
 }
 
-/// A ticket's highest bit is that of connections.
-const GENERATION_MASK: u32 = (Ticket::STREAM >> 32) as u32 - 1;
-
-/// All open transfers.
+/// All open transfers: one row each, found by the phone's address and port.
 #[derive(Debug, Default)]
-pub struct Table {
-    rows: Vec<Row>,
-    free: Vec<u32>,
+pub struct Transfers {
+    rows: Table<Transfer>,
     index: HashMap<SocketAddr, TransferId>,
 }
 
-#[derive(Debug)]
-struct Row {
-    generation: u32,
-    transfer: Option<Transfer>,
-}
-
-impl Table {
+impl Transfers {
     /// Open transfers.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -222,39 +205,27 @@ impl Table {
         self.index.is_empty()
     }
 
-    /// The transfer of a phone's address and port.
+    /// Returns the transfer of a phone's address and port, or `None` if there is none.
     #[must_use]
     pub fn find(&self, peer: SocketAddr) -> Option<TransferId> {
         self.index.get(&peer).copied()
     }
 
-    /// The transfer with this id, if it is still open.
+    /// Returns the transfer with this id, or `None` if it has ended.
     #[must_use]
     pub fn open(&self, id: TransferId) -> Option<&Transfer> {
-        let row = self.rows.get(id.row as usize)?;
-        row.transfer.as_ref().filter(|_| row.generation == id.generation)
+        self.rows.open(id)
     }
 
-    /// The same, to change it.
+    /// Returns the transfer with this id to change it, or `None` if it has ended.
     pub fn open_mut(&mut self, id: TransferId) -> Option<&mut Transfer> {
-        let row = self.rows.get_mut(id.row as usize)?;
-        row.transfer.as_mut().filter(|_| row.generation == id.generation)
+        self.rows.open_mut(id)
     }
 
     /// Adds a transfer. The caller has removed the one that the peer had before.
     pub fn insert(&mut self, transfer: Transfer) -> TransferId {
         let peer = transfer.peer;
-        let id = match self.free.pop() {
-            Some(row) => {
-                let place = &mut self.rows[row as usize];
-                place.transfer = Some(transfer);
-                TransferId { row, generation: place.generation }
-            }
-            None => {
-                self.rows.push(Row { generation: 0, transfer: Some(transfer) });
-                TransferId { row: (self.rows.len() - 1) as u32, generation: 0 }
-            }
-        };
+        let id = self.rows.insert(transfer);
         let before = self.index.insert(peer, id);
         debug_assert!(before.is_none(), "{peer} had a transfer already");
         id
@@ -262,20 +233,13 @@ impl Table {
 
     /// Forgets a transfer.
     pub fn remove(&mut self, id: TransferId) -> Option<Transfer> {
-        let row =
-            self.rows.get_mut(id.row as usize).filter(|row| row.generation == id.generation)?;
-        let transfer = row.transfer.take()?;
-        row.generation = row.generation.wrapping_add(1) & GENERATION_MASK;
-        self.free.push(id.row);
+        let transfer = self.rows.remove(id)?;
         self.index.remove(&transfer.peer);
         Some(transfer)
     }
 
     /// Every open transfer, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (TransferId, &Transfer)> {
-        self.rows.iter().enumerate().filter_map(|(row, place)| {
-            let id = TransferId { row: row as u32, generation: place.generation };
-            place.transfer.as_ref().map(|transfer| (id, transfer))
-        })
+        self.rows.iter()
     }
 }

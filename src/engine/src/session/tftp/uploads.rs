@@ -11,7 +11,7 @@ use crate::session::tftp::engine::{Arrival, Engine};
 use crate::session::tftp::finished::{Content, Finished};
 use crate::session::tftp::lanes::Reply;
 use crate::session::tftp::receive::{Received, Receiving};
-use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId};
+use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId, ticket};
 use crate::session::{Failure, Outcome, Record, Refusal, Turn};
 use crate::vault::deed::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
@@ -89,7 +89,7 @@ impl Engine {
         }
         target.is_aside = true;
         let op = PartOp::Write { spool: target.spool.take(), bytes: receiving.take_bytes() };
-        self.asks.push_back(Ask::Upload { ticket: id.into(), directory: target.directory, op });
+        self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: target.directory, op });
     }
 
     /// The disk has done something for an upload that is not whole yet.
@@ -132,7 +132,7 @@ impl Engine {
     pub(super) fn forget_spool(&mut self, id: TransferId, spool: Spool) {
         let op = PartOp::Forget { spool };
         // It has no name, so any directory will do.
-        self.asks.push_back(Ask::Upload { ticket: id.into(), directory: 0, op });
+        self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: 0, op });
     }
 
     /// Asks whether there is a file that must stay, so that its upload is refused before it begins.
@@ -146,7 +146,7 @@ impl Engine {
             return false;
         }
         let op = PartOp::Find { name: Box::new(target.name) };
-        self.asks.push_back(Ask::Upload { ticket: id.into(), directory: target.directory, op });
+        self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: target.directory, op });
         true
     }
 
@@ -167,7 +167,11 @@ impl Engine {
         let content = content_of(target, receiving);
         if keeps && self.finished.take_repeat(transfer.peer.ip(), content, turn.now) {
             let op = PartOp::Find { name: Box::new(target.name) };
-            self.asks.push_back(Ask::Upload { ticket: id.into(), directory: target.directory, op });
+            self.asks.push_back(Ask::Upload {
+                ticket: ticket(id),
+                directory: target.directory,
+                op,
+            });
             return;
         }
         self.store_anew(id);
@@ -203,7 +207,7 @@ impl Engine {
             spool: target.spool.take(),
             bytes,
         };
-        self.asks.push_back(Ask::Store { ticket: id.into(), upload: Box::new(upload) });
+        self.asks.push_back(Ask::Store { ticket: ticket(id), upload: Box::new(upload) });
     }
 
     /// The upload is durable.

@@ -197,8 +197,8 @@ fn a_file_that_the_catalog_has_is_opened_as_that_entry() {
     bench.put("common/odd:name", "odd");
     for (path, known) in [("/common/FW.BIN", true), ("/common/odd:name", false)] {
         let act = Act::Open { at: at(path) };
-        assert!(bench.files.handle(7, Ticket(3), &bench.tree, act).is_none());
-        let (7, Ask::Open { ticket: Ticket(3), entry, .. }) = bench.asks.try_recv().unwrap() else {
+        assert!(bench.files.handle(7, ASKED, &bench.tree, act).is_none());
+        let (7, Ask::Open { ticket: ASKED, entry, .. }) = bench.asks.try_recv().unwrap() else {
             panic!("another question")
         };
         let catalog = bench.published.catalog();

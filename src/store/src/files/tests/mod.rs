@@ -22,6 +22,9 @@ use engine::catalog::{Ask, RootId, Stored, Ticket};
 use engine::files::{Act, Done, Fault, Form, How, Part, Tree, TreePath, Why};
 use wire::name::FileName;
 
+/// The ticket of every question here.
+const ASKED: Ticket = Ticket::made_up(5);
+
 /// Two data directories, and whoever changes them.
 struct Bench {
     top: tempfile::TempDir,
@@ -70,7 +73,7 @@ impl Bench {
     }
 
     fn act(&mut self, act: Act) -> Result<Done, Fault> {
-        self.files.handle(0, Ticket(1), &self.tree, act).expect("another thread answers")
+        self.files.handle(0, ASKED, &self.tree, act).expect("another thread answers")
     }
 
     fn fault(&mut self, act: Act) -> Option<Fault> {

@@ -38,9 +38,9 @@ impl Asked {
     }
 
     fn act(&self, act: Act) -> Result<Done, Fault> {
-        let (ticket, tree) = (Ticket(5), self.tree.clone());
+        let (ticket, tree) = (ASKED, self.tree.clone());
         let ask = Ask::Files { ticket, tree, act: Box::new(act) };
-        let Answer::Files { ticket: Ticket(5), result } = self.answer(ask) else {
+        let Answer::Files { ticket: ASKED, result } = self.answer(ask) else {
             unreachable!("another answer")
         };
         result
@@ -54,8 +54,8 @@ impl Asked {
             secret: LoginSecret::Password(password.into()),
         });
         assert!(!format!("{login:?}").contains(password));
-        let answer = self.answer(Ask::Login { ticket: Ticket(6), login });
-        let Answer::Login { ticket: Ticket(6), result } = answer else {
+        let answer = self.answer(Ask::Login { ticket: ASKED, login });
+        let Answer::Login { ticket: ASKED, result } = answer else {
             unreachable!("another answer")
         };
         result.map(|place| assert_eq!(place, 0))
@@ -76,10 +76,10 @@ fn an_upload_goes_its_way_through_the_threads_and_back() {
         asked.act(Act::Finish { part, cancel: CancelToken::default() }),
         Ok(Done::Stored(_))
     ));
-    let (ticket, tree) = (Ticket(7), asked.tree.clone());
+    let (ticket, tree) = (ASKED, asked.tree.clone());
     let act = Box::new(Act::Open { at: at("/common/FW.bin") });
     let opened = asked.answer(Ask::Files { ticket, tree, act });
-    let Answer::Opened { ticket: Ticket(7), result: Ok(blob) } = opened else { panic!("closed") };
+    let Answer::Opened { ticket: ASKED, result: Ok(blob) } = opened else { panic!("closed") };
     assert_eq!(blob.as_slice(), Some(b"bytes".as_slice()));
     let gone = asked.act(Act::Open { at: at("/common/none") });
     assert_eq!(gone.err(), Some(Fault::NotThere));
@@ -110,7 +110,7 @@ fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() 
 fn a_file_that_goes_away_under_the_loader_is_gone() {
     let asked = Asked::new();
     asked.bench.put("common/odd:name", "x");
-    let (ticket, tree) = (Ticket(7), asked.tree.clone());
+    let (ticket, tree) = (ASKED, asked.tree.clone());
     let act = Box::new(Act::Open { at: at("/common/odd:name") });
     let mut files = Files::new(asked.bench.published.clone(), unbounded().0);
     let entry = files.entry(&tree, &at("/common/odd:name")).unwrap();

@@ -40,7 +40,7 @@ impl Asked {
             shown: Shown { basic, ..Shown::default() },
             ..self.bench.deed(&item(extension), act)
         };
-        let ask = Ask::Vault { ticket: Ticket(ticket), deed: Box::new(deed) };
+        let ask = Ask::Vault { ticket: Ticket::made_up(ticket), deed: Box::new(deed) };
         assert!(self.loader.ask(0, ask).is_ok());
     }
 
@@ -48,7 +48,7 @@ impl Asked {
         let Answer::Vault { ticket, result } = self.answers.recv().unwrap() else {
             panic!("an answer to another question");
         };
-        (ticket.0, result)
+        (ticket.number(), result)
     }
 
     fn answers(&self, number: usize) -> HashMap<u64, Result<Done, Denied>> {

@@ -38,11 +38,6 @@ pub(super) fn is_write(ask: &Ask) -> bool {
     }
 }
 
-/// Whether nobody waits for the answer to a question.
-fn is_discard(ask: &Ask) -> bool {
-    matches!(ask, Ask::Files { act, .. } if matches!(**act, files::Act::Discard { .. }))
-}
-
 impl World {
     /// Bytes are about to leave: to the client of the session alone, and nothing is called stored
     /// that is not.
@@ -78,7 +73,7 @@ impl World {
     /// A question is asked: nobody's data is touched but by whom the phone has named.
     pub(super) fn judge_ask(&self, ask: &Ask) {
         let Ask::Vault { ticket, deed } = ask else { return };
-        let id = ConnectionId::from(*ticket);
+        let id = ticket.row;
         let Some(session) = self.engine.session(id) else { panic!("asked for nobody") };
         assert_eq!(deed.client, session.peer.ip().to_canonical());
         let item = deed.item.to_string();
@@ -127,7 +122,7 @@ impl World {
         let (mut sessions, mut transfers, mut held, mut waiting, mut awaited) = (0, 0, 0, 0, 0);
         let (mut addresses, mut strangers) = (BTreeMap::new(), 0);
         for (id, connection) in engine.connections.iter() {
-            let session = match connection {
+            let session = match &**connection {
                 Connection::Control(session) => session,
                 Connection::Data(data) => {
                     self.check_data(id, data);
@@ -173,7 +168,7 @@ impl World {
         let mut cleared = std::mem::take(&mut self.cleared);
         let mut seen = BTreeMap::new();
         for (id, connection) in self.engine.connections.iter() {
-            let Connection::Control(session) = connection else { continue };
+            let Connection::Control(session) = &**connection else { continue };
             let Some(item) = session.transfer().and_then(kept) else { continue };
             let before = cleared.remove(&id).filter(|before| *before == item);
             if before.is_none() {
@@ -186,7 +181,8 @@ impl World {
 
     fn check_session(&self, id: ConnectionId, session: &Session) {
         let Some(wire) = self.wires.get(&id) else { panic!("a session without a socket") };
-        let ours = |ask: &&Ask| ask.ticket() == id.into() && !is_discard(ask);
+        let question = session.job().and_then(|job| job.question);
+        let ours = |ask: &&Ask| Some(ask.ticket()) == question;
         let asked = self.asks.iter().filter(ours).count();
         assert!(asked <= 1, "several answers to wait for");
         assert!(session.unread.len() <= UNREAD_BYTES_MAX);
@@ -202,8 +198,8 @@ impl World {
         let has_future = match &session.state {
             State::Idle => {
                 let has_more = !session.pending.is_empty() || !session.unread.is_empty();
-                let waits = session.pace.until.is_some() || asked > 0 || is_blocked;
-                let is_left = session.ended && !has_more && asked == 0;
+                let waits = session.pace.until.is_some() || is_blocked;
+                let is_left = session.ended && !has_more;
                 has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
             }
             State::Busy(job) => {

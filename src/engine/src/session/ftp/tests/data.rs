@@ -185,12 +185,15 @@ fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command()
     bench.answers = false;
     assert_eq!(bench.say("RETR /common/a.txt"), SILENCE);
     assert_eq!(bench.say("ABOR"), [426, 226]);
-    // The answer to the first question is still on its way.
-    assert_eq!(bench.send(b"PASV\r\nNOOP\r\n"), SILENCE);
-    assert_eq!(bench.answer(0), [227, 200]);
-    let data = *bench.world.doors.keys().next().unwrap();
-    bench.world.knock(data, bench.peer);
-    bench.data = Some(data);
+    // The answer to the first question is still on its way, and holds nothing up.
+    bench.passive();
+    assert_eq!(bench.say("RETR /common/firmware.bin"), SILENCE);
+    assert_eq!((bench.answer(0), bench.stage()), (SILENCE.to_vec(), "opening"));
+    bench.answers = true;
+    bench.settle();
+    assert_eq!((bench.hear(), bench.taken().len()), (vec![125, 226], 200_000));
+    bench.passive();
+    bench.answers = false;
     assert_eq!(bench.say("STOR /common/one"), SILENCE);
     assert_eq!(bench.say("ABOR"), [426, 226]);
     // Its part comes, and is thrown away; the next upload has one of its own.
@@ -203,6 +206,45 @@ fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command()
 }
 
 #[test]
+fn a_part_of_an_upload_that_comes_after_abor_is_never_written_into_the_next_one() {
+    let mut bench = Bench::administrator();
+    bench.passive();
+    bench.answers = false;
+    assert_eq!(bench.say("STOR /common/one"), SILENCE);
+    assert_eq!(bench.say("ABOR"), [426, 226]);
+    bench.passive();
+    assert_eq!(bench.say("STOR /common/two"), SILENCE);
+    let second = bench.world.asks.pop().unwrap();
+    bench.world.answer(second, 0);
+    bench.settle();
+    assert_eq!((bench.hear(), bench.stage()), (vec![125], "in"));
+    // The part of the first, which is thrown away.
+    assert_eq!(bench.answer(0), SILENCE);
+    bench.answers = true;
+    assert_eq!(bench.give(b"two"), [226]);
+    assert_eq!((bench.file("two"), bench.world.disk.uploads()), (b"two".to_vec(), 0));
+    assert_eq!(bench.world.disk.bytes_of("/common/one"), None);
+}
+
+#[test]
+fn a_question_that_a_full_queue_gives_back_after_abor_changes_nothing_of_the_next_transfer() {
+    let mut bench = Bench::phone();
+    bench.answers = false;
+    bench.passive();
+    assert_eq!(bench.say("RETR firmware.bin"), SILENCE);
+    assert_eq!(bench.answer(0), [125]);
+    let read = bench.world.asks.remove(0);
+    assert_eq!(bench.say("ABOR"), [426, 226]);
+    bench.passive();
+    assert_eq!(bench.say("RETR firmware.bin"), [125]);
+    bench.world.refuse(read);
+    assert_eq!((bench.stage(), bench.world.asks.len()), ("out", 1), "asked once");
+    bench.answers = true;
+    bench.settle();
+    assert_eq!((bench.hear(), bench.taken().len()), (vec![226], 200_000));
+}
+
+#[test]
 fn bytes_of_one_file_never_reach_another_after_the_data_connection_broke() {
     let mut bench = Bench::phone();
     bench.passive();
@@ -212,10 +254,10 @@ fn bytes_of_one_file_never_reach_another_after_the_data_connection_broke() {
     assert!(matches!(bench.asked(), Ask::Read { .. }));
     bench.world.reset(bench.data.unwrap());
     assert_eq!(bench.hear(), [426]);
-    bench.say("PASV");
+    assert_eq!(bench.say("PASV"), [227]);
     bench.answers = true;
     bench.settle();
-    assert_eq!(bench.hear(), [227]);
+    assert_eq!(bench.hear(), SILENCE);
     assert_eq!(bench.fetch("firmware.bin"), (vec![125, 226], bench.file("firmware.bin")));
 }
 

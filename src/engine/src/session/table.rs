@@ -1,0 +1,140 @@
+//! The one table of what a worker has open: a TFTP transfer or a connection is a row of it.
+//!
+//! Knows nothing of what its rows hold, and never takes a row used again for the one before.
+//!
+//! Why not `slotmap`: sockets, tokens of `mio` and awaited ports stand beside a table, in plain
+//! lists by row number, and a key of `slotmap` gives that number only in its opaque form for FFI.
+//! Its rows are unions behind `unsafe`; these are forty lines of safe code, and cost the same: one
+//! comparison for each look-up, no allocation but for more rows.
+
+/// A row of a table, and which of its uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowId {
+    /// The row; free again once what it holds has gone.
+    pub row: u32,
+    generation: u32,
+}
+
+impl RowId {
+    /// An id that no table gave out, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn made_up(row: u32, generation: u32) -> RowId {
+        RowId { row, generation }
+    }
+
+    pub(super) fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.row)
+    }
+}
+
+/// Rows, each found by the id that it had when it was inserted.
+#[derive(Debug)]
+pub struct Table<T> {
+    rows: Vec<Row<T>>,
+    free: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct Row<T> {
+    generation: u32,
+    content: Option<T>,
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Table { rows: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Table<T> {
+    /// Open rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.len() - self.free.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the row with this id, or `None` if it has gone.
+    #[must_use]
+    pub fn open(&self, id: RowId) -> Option<&T> {
+        let row = self.rows.get(id.row as usize)?;
+        row.content.as_ref().filter(|_| row.generation == id.generation)
+    }
+
+    /// Returns the row with this id to change it, or `None` if it has gone.
+    pub fn open_mut(&mut self, id: RowId) -> Option<&mut T> {
+        let row = self.rows.get_mut(id.row as usize)?;
+        row.content.as_mut().filter(|_| row.generation == id.generation)
+    }
+
+    /// Adds a row.
+    pub fn insert(&mut self, content: T) -> RowId {
+        match self.free.pop() {
+            Some(row) => {
+                let place = &mut self.rows[row as usize];
+                place.content = Some(content);
+                RowId { row, generation: place.generation }
+            }
+            None => {
+                self.rows.push(Row { generation: 0, content: Some(content) });
+                RowId { row: (self.rows.len() - 1) as u32, generation: 0 }
+            }
+        }
+    }
+
+    /// Removes a row. Returns `None` if it has gone already.
+    pub fn remove(&mut self, id: RowId) -> Option<T> {
+        let row =
+            self.rows.get_mut(id.row as usize).filter(|row| row.generation == id.generation)?;
+        let content = row.content.take()?;
+        row.generation = row.generation.wrapping_add(1);
+        self.free.push(id.row);
+        Some(content)
+    }
+
+    /// Every open row, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (RowId, &T)> {
+        self.rows.iter().enumerate().filter_map(|(row, place)| {
+            let id = RowId { row: row as u32, generation: place.generation };
+            place.content.as_ref().map(|content| (id, content))
+        })
+    }
+
+    /// The ids of every open row, in no order.
+    pub fn ids(&self) -> impl Iterator<Item = RowId> {
+        self.iter().map(|(id, _)| id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_is_used_again_is_not_taken_for_the_one_before() {
+        let mut table = Table::default();
+        let first = table.insert('a');
+        assert_eq!(table.remove(first), Some('a'));
+        let second = table.insert('b');
+        assert_eq!(first.row, second.row);
+        assert_eq!((table.open(first), table.open(second)), (None, Some(&'b')));
+        assert_eq!((table.remove(first), table.len()), (None, 1));
+    }
+
+    #[test]
+    fn rows_are_counted_and_listed_while_they_are_open() {
+        let mut table = Table::default();
+        assert!(table.is_empty());
+        let ids = [table.insert('a'), table.insert('b'), table.insert('c')];
+        table.remove(ids[1]);
+        assert_eq!(table.ids().collect::<Vec<_>>(), [ids[0], ids[2]]);
+        assert_eq!(table.iter().map(|(_, content)| *content).collect::<String>(), "ac");
+        assert_eq!((table.len(), table.is_empty()), (2, false));
+    }
+}

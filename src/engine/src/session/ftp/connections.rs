@@ -6,10 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::admission::address::AddressKey;
 use crate::files::TreePath;
+use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::engine::Engine;
 use crate::session::ftp::limits::FtpListener;
 use crate::session::ftp::session::{
-    Closing, Connection, DataStage, Pace, Pending, Session, Stage, State, Tls, User, Way, Who,
+    Closing, Connection, DataStage, Pace, Session, Stage, State, Tls, User, Way, Who,
 };
 use crate::session::stream::{
     ConnectionId, Connections, DialFault, ListenerId, Mark, Next, Outgoing, Payload, Security,
@@ -54,7 +55,7 @@ impl Connections for Engine {
             secured: None,
             lines: Lines::new(limits.line_bytes_max),
             unread: Vec::new(),
-            pending: Pending::default(),
+            pending: CommandQueue::default(),
             out: Vec::new(),
             out_sent: 0,
             state: State::Idle,

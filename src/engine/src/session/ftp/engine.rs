@@ -10,12 +10,11 @@ use crate::admission::address::AddressKey;
 use crate::admission::strangers::Strangers;
 use crate::catalog::{Ask, Ticket};
 use crate::files::{Act, Part, Tree};
+use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::data::Door;
 use crate::session::ftp::limits::{FtpListener, FtpPolicy};
 use crate::session::ftp::ports::{NeverCame, PortOwner};
-use crate::session::ftp::session::{
-    Closing, Connection, Data, Job, Pending, Session, State, Told, What,
-};
+use crate::session::ftp::session::{Closing, Connection, Data, Job, Session, State, Told, What};
 use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
 use crate::session::table::Table;
@@ -290,7 +289,7 @@ impl Engine {
         if let Some(session) = self.session_mut(id) {
             session.state = State::Closing;
             session.unread = Vec::new();
-            session.pending = Pending::default();
+            session.pending = CommandQueue::default();
         }
         self.set_deadline(id, Some(until));
     }

@@ -8,6 +8,7 @@
 //! the threads that wait for disks. None of them opens, sends, waits or reads a clock.
 
 mod answer;
+mod command_queue;
 mod connections;
 mod data;
 mod dispatch;

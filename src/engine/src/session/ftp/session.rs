@@ -2,7 +2,6 @@
 //!
 //! Plain values; what happens to them is in the files beside.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -11,6 +10,7 @@ use crate::files::TreePath;
 pub(super) use crate::policy::VaultOwner as Whose;
 use crate::policy::protect::Proof;
 use crate::session::arrivals::Arrivals;
+use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
@@ -20,7 +20,7 @@ use crate::session::ticket::{Questions, Ticket, TicketOwner};
 use crate::session::timer::Deadline;
 use crate::session::{Secured, Subject, Verb};
 use crate::vault::upload::Upload;
-use wire::ftp::command::{BadCommand, Type};
+use wire::ftp::command::Type;
 use wire::ftp::line::Lines;
 use wire::ftp::listing::Facts;
 use wire::ftp::reply::Code;
@@ -45,7 +45,7 @@ pub(super) struct Session {
     /// Bytes that came and were not wanted yet.
     pub(super) unread: Vec<u8>,
     /// Commands that wait for the one in hand.
-    pub(super) pending: Pending,
+    pub(super) pending: CommandQueue,
     /// Replies, and how many of their bytes have left.
     pub(super) out: Vec<u8>,
     pub(super) out_sent: usize,
@@ -83,62 +83,6 @@ pub(super) struct Session {
     pub(super) hung_up: bool,
     /// It counts as one of a client outside the access list.
     pub(super) is_stranger: bool,
-}
-
-/// What came in place of a line, or the line.
-pub(super) type Came = Result<Box<[u8]>, BadCommand>;
-
-/// Commands that came while another was in hand, in their order.
-#[derive(Debug, Default)]
-pub(super) struct Pending {
-    /// Each with whether it is `ABOR`.
-    commands: VecDeque<(Came, bool)>,
-    bytes: usize,
-    aborts: usize,
-}
-
-/// Bytes of commands that wait, with what it takes to remember each. A client that keeps its
-/// session alive with NOOP once a minute can do so for half a day.
-const PENDING_BYTES_MAX: usize = 16 << 10;
-/// What it takes to remember a command beside its bytes.
-const PENDING_OVERHEAD: usize = 16;
-
-impl Pending {
-    pub(super) fn push(&mut self, command: Came, is_abor: bool) {
-        self.bytes += cost(&command);
-        self.aborts += usize::from(is_abor);
-        self.commands.push_back((command, is_abor));
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Came> {
-        let (command, is_abor) = self.commands.pop_front()?;
-        self.bytes -= cost(&command);
-        self.aborts -= usize::from(is_abor);
-        Some(command)
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.commands.is_empty()
-    }
-
-    /// Whether no more may come: one that is too long for the rest is taken all the same.
-    pub(super) fn is_full(&self) -> bool {
-        self.bytes >= PENDING_BYTES_MAX
-    }
-
-    /// Whether `ABOR` is among them.
-    pub(super) fn has_abort(&self) -> bool {
-        self.aborts > 0
-    }
-
-    /// Whether `ABOR` is the next of them.
-    pub(super) fn begins_with_abort(&self) -> bool {
-        self.commands.front().is_some_and(|(_, is_abor)| *is_abor)
-    }
-}
-
-fn cost(command: &Came) -> usize {
-    PENDING_OVERHEAD + command.as_ref().map_or(0, |line| line.len())
 }
 
 /// What a session is at.

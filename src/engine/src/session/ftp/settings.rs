@@ -4,8 +4,9 @@
 
 use crate::files::TreePath;
 use crate::session::Turn;
+use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::engine::Engine;
-use crate::session::ftp::session::{Closing, Pending, State, User, Who};
+use crate::session::ftp::session::{Closing, State, User, Who};
 use crate::session::stream::ConnectionId;
 use wire::ftp::command::{Mechanism, Protection, Type};
 use wire::ftp::listing::Facts;
@@ -88,7 +89,7 @@ impl Engine {
         session.who = Who::Unknown;
         session.private = mechanism == Mechanism::Ssl;
         session.unread = Vec::new();
-        session.pending = Pending::default();
+        session.pending = CommandQueue::default();
         session.state = State::StartingTls;
         self.drop_data(id, Closing::Reset);
         self.reply_usual(id, Code::TLS_BEGINS);

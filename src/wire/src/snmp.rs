@@ -1,8 +1,8 @@
 //! SNMP messages of version 1 (RFC 1157) and 2c (RFC 1901, RFC 3416): GETs out, answers in.
 //!
-//! Keeps no state and cannot panic. Requests are built by `snmp`; answers are read with the reader
-//! of `snmp2`, strictly: nothing may be missing, left over, or of a type that no answer has. What
-//! the values mean is not known here.
+//! Keeps no state and cannot panic. Messages are written here, and read with the reader of `snmp2`,
+//! strictly: nothing may be missing, left over, or of a type that no answer has. What the values
+//! mean is not known here.
 
 mod encode;
 mod oid;

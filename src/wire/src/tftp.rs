@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::decimal::{decimal, write_decimal};
+
 /// Longest request in bytes (RFC 2347, page 3).
 pub const REQUEST_BYTES_MAX: usize = 512;
 /// Options read from a request; more are ignored.
@@ -338,30 +340,6 @@ fn take_text(bytes: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let end = bytes.iter().position(|byte| *byte == 0).ok_or(Malformed::Unterminated)?;
     let (text, rest) = bytes.split_at(end);
     Ok((text, rest.get(1..).unwrap_or_default()))
-}
-
-/// A number in digits alone: no sign, no blanks, no overflow.
-fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// The digits of a number, without an allocation.
-fn write_decimal(value: u64, out: &mut impl Extend<u8>) {
-    let mut digits = [0; 20];
-    let mut rest = value;
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    out.extend(digits.into_iter().skip(first));
 }
 
 /// What must hold for any datagram whatever; unit tests and the fuzz target both call it.

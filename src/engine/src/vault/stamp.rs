@@ -4,10 +4,10 @@
 
 use std::fmt;
 
+use time::{Date, Month, OffsetDateTime};
+
 /// Nanoseconds of a second.
 const SECOND_NS: u64 = 1_000_000_000;
-/// Seconds of a day.
-const DAY_S: u64 = 86_400;
 /// Characters of a moment written down.
 const STAMP_CHARS: usize = "20261121T045401.123456789Z".len();
 
@@ -41,49 +41,25 @@ impl Stamp {
                 byte.is_ascii_digit().then(|| value * 10 + u64::from(byte - b'0'))
             })
         };
-        let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
-        let (hour, minute, second) = (number(9, 11)?, number(11, 13)?, number(13, 15)?);
-        let valid = year >= 1970 && (1..=12).contains(&month) && day >= 1;
-        if !valid || hour > 23 || minute > 59 || second > 59 {
-            return None;
-        }
-        let seconds = days(year, month, day) * DAY_S + hour * 3_600 + minute * 60 + second;
-        let stamp = Stamp(seconds.checked_mul(SECOND_NS)?.checked_add(number(16, 25)?)?);
-        // The 31st of a month of 30 days is another day's other name.
-        (stamp.date() == (year, month, day)).then_some(stamp)
-    }
-
-    /// Year, month and day.
-    fn date(self) -> (u64, u64, u64) {
-        let day = self.0 / SECOND_NS / DAY_S;
-        // A year has at most 366 days, so this is too early by less than two years.
-        let mut year = 1970 + day / 366;
-        while days(year + 1, 1, 1) <= day {
-            year += 1;
-        }
-        let month = (2..=12).take_while(|&month| days(year, month, 1) <= day).count() as u64 + 1;
-        (year, month, day - days(year, month, 1) + 1)
+        let small = |from: usize| u8::try_from(number(from, from + 2)?).ok();
+        let year = i32::try_from(number(0, 4)?).ok()?;
+        let month = Month::try_from(small(4)?).ok()?;
+        let date = Date::from_calendar_date(year, month, small(6)?).ok()?;
+        let at = date.with_hms(small(9)?, small(11)?, small(13)?).ok()?.assume_utc();
+        let seconds = u64::try_from(at.unix_timestamp()).ok()?;
+        Some(Stamp(seconds.checked_mul(SECOND_NS)?.checked_add(number(16, 25)?)?))
     }
 }
 
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (year, month, day) = self.date();
-        let second = self.0 / SECOND_NS % DAY_S;
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        let at = OffsetDateTime::from_unix_timestamp((self.0 / SECOND_NS) as i64);
+        let at = at.map_err(|_| fmt::Error)?;
+        let ((year, month, day), (hour, minute, second)) = (at.to_calendar_date(), at.to_hms());
+        let month = u8::from(month);
         let rest_ns = self.0 % SECOND_NS;
         write!(f, "{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}.{rest_ns:09}Z")
     }
-}
-
-/// Days from 1970 to a day of the Gregorian calendar, which is from 1970 on.
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    const BEFORE_MONTH: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
-    let leap_days = |until: u64| until / 4 - until / 100 + until / 400;
-    let is_leap = leap_days(year) != leap_days(year - 1);
-    let before_year = (year - 1970) * 365 + leap_days(year - 1) - leap_days(1969);
-    let before_month = BEFORE_MONTH.get(month as usize - 1).copied().unwrap_or_default();
-    before_year + before_month + u64::from(is_leap && month > 2) + day - 1
 }
 
 #[cfg(test)]

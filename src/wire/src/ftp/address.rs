@@ -7,7 +7,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4};
 
-use super::decimal;
+use crate::decimal::decimal;
 
 /// Longest address in text (RFC 4291, 2.2: an IPv6 address that ends as IPv4).
 const ADDRESS_BYTES_MAX: usize = 45;

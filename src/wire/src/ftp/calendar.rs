@@ -4,19 +4,16 @@
 
 use std::io::Write as _;
 
-use super::decimal;
+use ::time::{Date, Month, OffsetDateTime};
+
+use crate::decimal::decimal;
 
 /// The last second of the year 9999, since 1970.
 pub const UNIX_MAX_S: u64 = 253_402_300_799;
-const DAY_S: u64 = 86_400;
 /// `YYYYMMDDHHMMSS`.
 const DIGITS: usize = 14;
 /// Digits of a fraction that are kept.
 const FRACTION_DIGITS: usize = 9;
-/// Days from the 1st of March of the year 0 to the 1st of January 1970.
-const MARCH_TO_1970: u64 = 719_468;
-/// Days of 400 years, after which the calendar begins anew.
-const ERA_DAYS: u64 = 146_097;
 
 /// A moment that a client told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,21 +36,15 @@ impl Moment {
             [b'.', digits @ ..] => fraction_ns(digits)?,
             [..] => return None,
         };
-        let number = |from: usize, to: usize| decimal(&whole[from..to]);
-        let civil = Civil {
-            year: number(0, 4)?,
-            month: number(4, 6)?,
-            day: number(6, 8)?,
-            hour: number(8, 10)?,
-            minute: number(10, 12)?,
-            second: number(12, 14)?,
-        };
-        let unix_s = match civil {
-            Civil { hour: 23, minute: 59, second: 60, .. } => {
-                Civil { second: 59, ..civil }.unix_s()? + 1
-            }
-            Civil { .. } => civil.unix_s()?,
-        };
+        let number = |from: usize| u8::try_from(decimal(&whole[from..from + 2])?).ok();
+        let year = i32::try_from(decimal(&whole[..4])?).ok()?;
+        let (month, day) = (Month::try_from(number(4)?).ok()?, number(6)?);
+        let (hour, minute, second) = (number(8)?, number(10)?, number(12)?);
+        let is_leap_second = (hour, minute, second) == (23, 59, 60);
+        let leap_s = u8::from(is_leap_second);
+        let date = Date::from_calendar_date(year, month, day).ok()?;
+        let at = date.with_hms(hour, minute, second - leap_s).ok()?.assume_utc();
+        let unix_s = u64::try_from(at.unix_timestamp()).ok()? + u64::from(leap_s);
         (unix_s <= UNIX_MAX_S).then_some(Moment { unix_s, ns })
     }
 }
@@ -68,61 +59,24 @@ fn fraction_ns(digits: &[u8]) -> Option<u32> {
 
 /// Writes `YYYYMMDDHHMMSS`; later seconds than [`UNIX_MAX_S`] as that one.
 pub fn write(out: &mut Vec<u8>, unix_s: u64) {
-    let Civil { year, month, day, hour, minute, second } = Civil::of(unix_s);
+    let at = date_of(unix_s);
+    let ((year, month, day), (hour, minute, second)) = (at.to_calendar_date(), at.to_hms());
     // A Vec takes everything.
+    let month = u8::from(month);
     let _ = write!(out, "{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}");
 }
 
-/// A second of the Gregorian calendar.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Civil {
-    pub(super) year: u64,
-    /// From 1.
-    pub(super) month: u64,
-    /// From 1.
-    pub(super) day: u64,
-    pub(super) hour: u64,
-    pub(super) minute: u64,
-    pub(super) second: u64,
-}
-
-impl Civil {
-    /// The date of a second since 1970; later ones than [`UNIX_MAX_S`] have that one's.
-    pub(super) fn of(unix_s: u64) -> Civil {
-        let unix_s = unix_s.min(UNIX_MAX_S);
-        let (day, second) = (unix_s / DAY_S + MARCH_TO_1970, unix_s % DAY_S);
-        let (era, day) = (day / ERA_DAYS, day % ERA_DAYS);
-        // Years are counted from March, so that the leap day is the last of its year.
-        let leap_days = |day: u64| day / 1_460 - day / 36_524 + day / (ERA_DAYS - 1);
-        let year = (day - leap_days(day)) / 365;
-        let day = day - (year * 365 + year / 4 - year / 100);
-        // Five months from March or August on have 153 days.
-        let month = (day * 5 + 2) / 153;
-        let day = day - (month * 153 + 2) / 5 + 1;
-        let (year, month) = if month < 10 { (year, month + 3) } else { (year + 1, month - 9) };
-        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-        Civil { year: era * 400 + year, month, day, hour, minute, second }
-    }
-
-    /// Seconds since 1970; nothing where there is no such moment from then on.
-    fn unix_s(self) -> Option<u64> {
-        let Civil { year, month, day, hour, minute, second } = self;
-        let is_usual = (1_970..=9_999).contains(&year) && (1..=12).contains(&month) && day >= 1;
-        if !is_usual || day > 31 || hour > 23 || minute > 59 || second > 59 {
-            return None;
-        }
-        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-        let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day;
-        let days = days - 1 - MARCH_TO_1970;
-        let unix_s = days * DAY_S + hour * 3_600 + minute * 60 + second;
-        // The 31st of a month of 30 days is another day's other name.
-        (Civil::of(unix_s) == self).then_some(unix_s)
-    }
+/// The date of a second since 1970; later ones than [`UNIX_MAX_S`] have that one's.
+pub(super) fn date_of(unix_s: u64) -> OffsetDateTime {
+    let unix_s = unix_s.min(UNIX_MAX_S) as i64;
+    OffsetDateTime::from_unix_timestamp(unix_s).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const DAY_S: u64 = 86_400;
 
     fn written(unix_s: u64) -> String {
         let mut out = Vec::new();

@@ -9,7 +9,8 @@ use super::address::{self, BadAddress};
 use super::calendar::Moment;
 use super::listing::Facts;
 use super::reply::Code;
-use super::{decimal, word};
+use super::word;
+use crate::decimal::decimal;
 use std::net::SocketAddr;
 
 /// Longest verb in bytes.

@@ -5,7 +5,7 @@
 
 use std::io::Write as _;
 
-use super::calendar::{self, Civil};
+use super::calendar::{self, date_of};
 
 /// Half a year in seconds: for files older than that, `LIST` tells the year in place of the time.
 pub const RECENT_S: u64 = 15_778_476;
@@ -105,14 +105,14 @@ pub fn list(out: &mut Vec<u8>, entry: &Entry<'_>, now_s: u64) {
         (false, false) => ("dr-xr-xr-x", 2),
         (false, true) => ("drwxr-xr-x", 2),
     };
-    let at = Civil::of(entry.modified_s);
-    let month = MONTHS.get(at.month as usize - 1).copied().unwrap_or_default();
+    let at = date_of(entry.modified_s);
+    let month = MONTHS.get(u8::from(at.month()) as usize - 1).copied().unwrap_or_default();
     let is_recent = entry.modified_s <= now_s && now_s - entry.modified_s < RECENT_S;
     // A Vec takes everything.
-    let _ = write!(out, "{mode} {links:3} ftp ftp {:12} {month} {:2} ", entry.bytes, at.day);
+    let _ = write!(out, "{mode} {links:3} ftp ftp {:12} {month} {:2} ", entry.bytes, at.day());
     let _ = match is_recent {
-        true => write!(out, "{:02}:{:02} ", at.hour, at.minute),
-        false => write!(out, "{:5} ", at.year),
+        true => write!(out, "{:02}:{:02} ", at.hour(), at.minute()),
+        false => write!(out, "{:5} ", at.year()),
     };
     end(out, entry);
 }
@@ -251,7 +251,7 @@ pub fn check(bytes: &[u8]) {
     assert!(columns.len() == 8 && front.ends_with(' ') && !front.ends_with("  "), "{front:?}");
     assert_eq!(columns[4], entry.bytes.to_string());
     assert_eq!(columns[0].starts_with('-'), entry.is_file());
-    let year = Civil::of(entry.modified_s).year;
+    let year = date_of(entry.modified_s).year();
     assert!(columns[7].contains(':') || columns[7] == year.to_string());
     let said = String::from_utf8_lossy(said);
     let mut again = Facts { kind: false, size: false, modify: false, perm: false };

@@ -14,14 +14,6 @@ pub mod text;
 /// Telnet's "interpret as command" (RFC 854).
 const IAC: u8 = 255;
 
-/// A number in digits alone: no sign, no blanks, no overflow.
-fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() || !text.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
 /// The first word and what stands behind the one blank that ends it.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
     match text.iter().position(|byte| *byte == b' ') {

@@ -259,7 +259,7 @@ pub fn parse(bytes: &[u8]) -> Result<Option<(Reply<'_>, usize)>, BadReply> {
 
 fn code(digits: &[u8]) -> Option<Code> {
     match digits {
-        [b'1'..=b'6', _, _] => Some(Code(u16::try_from(super::decimal(digits)?).ok()?)),
+        [b'1'..=b'6', _, _] => Some(Code(u16::try_from(crate::decimal::decimal(digits)?).ok()?)),
         [..] => None,
     }
 }

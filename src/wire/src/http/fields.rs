@@ -7,7 +7,8 @@ use httparse::EMPTY_HEADER;
 use super::host::is_host;
 use super::request::{Framing, Head, Malformed, Version, bad};
 use super::start_line::StartLine;
-use super::{decimal, is_token, list};
+use super::{is_token, list};
+use crate::decimal::decimal;
 
 /// One field, as often as it stands there.
 #[derive(Clone, Copy, Default)]

@@ -8,7 +8,8 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{decimal, list};
+use super::list;
+use crate::decimal::decimal;
 
 /// The last second of the year 9999, since 1970: later ones have no date in HTTP.
 pub const DATE_MAX_S: u64 = 253_402_300_799;

@@ -1,24 +1,15 @@
 //! SNMP messages as bytes: the GETs that this side sends, and the answers that simulated phones do.
 //!
-//! GETs are built by `snmp`; answers here, in the shortest form (X.690, 10.1). Reads nothing.
+//! Every length is written in its shortest form (X.690, 10.1). Reads nothing.
 
-use snmp::pdu;
 use snmp2::asn1::{
     TYPE_INTEGER, TYPE_NULL, TYPE_OBJECTIDENTIFIER, TYPE_OCTETSTRING, TYPE_SEQUENCE,
 };
 use snmp2::snmp as tag;
 
 use super::{
-    COMMUNITY_BYTES_MAX, Community, OID_PARTS_MAX, Status, VARBINDS_MAX, Value, Varbind, Version,
+    Community, MESSAGE_BYTES_MAX, OID_PARTS_MAX, Status, VARBINDS_MAX, Value, Varbind, Version,
 };
-
-/// Most bytes of a request that are left to the builder; it stops the program at 4 KiB.
-const BUILT_BYTES_MAX: usize = 3 << 10;
-/// Most bytes of a part of a name.
-const PART_BYTES_MAX: usize = 5;
-/// Most bytes around a name in a request.
-const AROUND_BYTES_MAX: usize = 10;
-const _: () = assert!(BUILT_BYTES_MAX + COMMUNITY_BYTES_MAX + 64 < 4 << 10);
 
 /// A request that cannot be written: it would be too long, or holds a name that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,37 +27,22 @@ pub fn write_get(
     out: &mut Vec<u8>,
 ) -> Result<(), Unwritable> {
     out.clear();
-    // The builder stops the program over a name that is none.
     let is_name = |oid: &&[u32]| matches!(oid, [0..=2, 0..=39, ..]) && oid.len() < OID_PARTS_MAX;
-    let bytes = |oid: &&[u32]| AROUND_BYTES_MAX + PART_BYTES_MAX * oid.len();
-    let fits = objects.len() <= VARBINDS_MAX
-        && objects.iter().map(bytes).sum::<usize>() <= BUILT_BYTES_MAX;
-    if !fits || !objects.iter().all(is_name) {
+    if objects.len() > VARBINDS_MAX || !objects.iter().all(is_name) {
         return Err(Unwritable);
     }
-    let values: Vec<_> = objects.iter().map(|oid| (*oid, snmp::Value::Null)).collect();
-    let mut built = pdu::Buf::default();
-    // Its GET has one object alone. A SET of nulls differs from the GET in one octet (RFC 3416, 3).
-    pdu::build_set(community.as_str().as_bytes(), request_id, &values, &mut built);
-    out.extend_from_slice(&built);
-    if become_get(out, version, community).is_none() {
+    let mut list = Vec::new();
+    for object in objects {
+        push_varbind(&oid_bytes(object), Value::Null, &mut list);
+    }
+    // The places of the error are there in a request, too (RFC 3416, 3).
+    let numbers = [request_id.into(), 0, 0];
+    write_message(tag::MSG_GET, version, community.as_str().as_bytes(), numbers, &list, out);
+    if out.len() > MESSAGE_BYTES_MAX {
         out.clear();
         return Err(Unwritable);
     }
     Ok(())
-}
-
-/// Turns a SET of version 2c into a GET of any version.
-fn become_get(message: &mut [u8], version: Version, community: &Community) -> Option<()> {
-    let length_bytes = match message.get(1)? {
-        0..0x80 => 1,
-        long => 1 + usize::from(long & 0x7f),
-    };
-    let (_, content) = message.split_at_mut_checked(1 + length_bytes)?;
-    *content.get_mut(2)? = version.number();
-    let kind = content.get_mut(3 + 2 + community.as_str().len())?;
-    *kind = Some(tag::MSG_GET).filter(|_| *kind == tag::MSG_SET)?;
-    Some(())
 }
 
 /// The bytes of a name, without tag and length.
@@ -106,23 +82,41 @@ pub fn write_reply<'a>(
 ) -> Vec<u8> {
     let mut list = Vec::new();
     for varbind in varbinds {
-        let mut pair = Vec::new();
-        push(TYPE_OBJECTIDENTIFIER, varbind.oid.as_bytes(), &mut pair);
-        push_value(varbind.value, &mut pair);
-        push(TYPE_SEQUENCE, &pair, &mut list);
+        push_varbind(varbind.oid.as_bytes(), varbind.value, &mut list);
     }
-    let mut pdu = Vec::new();
-    for number in [reply.request_id.into(), reply.status.0.into(), reply.error_index.into()] {
-        push(TYPE_INTEGER, signed(&i64::to_be_bytes(number)), &mut pdu);
-    }
-    push(TYPE_SEQUENCE, &list, &mut pdu);
-    let mut message = Vec::new();
-    push(TYPE_INTEGER, &[reply.version.number()], &mut message);
-    push(TYPE_OCTETSTRING, reply.community, &mut message);
-    push(tag::MSG_RESPONSE, &pdu, &mut message);
+    let numbers = [reply.request_id.into(), reply.status.0.into(), reply.error_index.into()];
     let mut out = Vec::new();
-    push(TYPE_SEQUENCE, &message, &mut out);
+    write_message(tag::MSG_RESPONSE, reply.version, reply.community, numbers, &list, &mut out);
     out
+}
+
+/// Appends a message of this kind, with its numbers (request, error status, error index) and the
+/// content of its list of objects (RFC 3416, 3).
+fn write_message(
+    kind: u8,
+    version: Version,
+    community: &[u8],
+    numbers: [i64; 3],
+    list: &[u8],
+    out: &mut Vec<u8>,
+) {
+    let mut pdu = Vec::new();
+    for number in numbers {
+        push(TYPE_INTEGER, signed(&number.to_be_bytes()), &mut pdu);
+    }
+    push(TYPE_SEQUENCE, list, &mut pdu);
+    let mut message = Vec::new();
+    push(TYPE_INTEGER, &[version.number()], &mut message);
+    push(TYPE_OCTETSTRING, community, &mut message);
+    push(kind, &pdu, &mut message);
+    push(TYPE_SEQUENCE, &message, out);
+}
+
+fn push_varbind(oid: &[u8], value: Value<'_>, list: &mut Vec<u8>) {
+    let mut pair = Vec::new();
+    push(TYPE_OBJECTIDENTIFIER, oid, &mut pair);
+    push_value(value, &mut pair);
+    push(TYPE_SEQUENCE, &pair, list);
 }
 
 fn push_value(value: Value<'_>, out: &mut Vec<u8>) {

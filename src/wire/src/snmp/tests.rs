@@ -82,7 +82,7 @@ fn a_community_of_any_length_stands_where_it_should() {
 }
 
 #[test]
-fn what_would_stop_the_builder_is_not_given_to_it() {
+fn a_name_that_is_none_and_a_list_that_is_too_long_are_not_written() {
     let long = vec![1; OID_PARTS_MAX];
     let bad: [&[&[u32]]; 6] =
         [&[&[]], &[&[1]], &[&[3, 1]], &[&[1, 40]], &[&long], &[EXTENSION; VARBINDS_MAX + 1]];

@@ -4,5 +4,7 @@
 //! what.
 
 pub mod content;
+mod durable;
 pub mod files;
 pub mod vault;
+mod version;

@@ -15,7 +15,7 @@ use std::time::SystemTime;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions, ReadDir};
 
-use super::blob::VersionExt as _;
+use crate::version::{VersionExt as _, version_of};
 use engine::catalog::OpenError;
 use engine::catalog::blob::Version;
 use engine::catalog::{Entry, RootHandle};
@@ -299,29 +299,6 @@ fn refusal(why: &io::Error) -> OpenError {
         }
         _ => OpenError::Io,
     }
-}
-
-/// The version that a directory's view of a file tells of.
-#[cfg(unix)]
-pub(crate) fn version_of(meta: &Metadata) -> Version {
-    use super::blob::nanoseconds;
-    use cap_std::fs::MetadataExt;
-    Version {
-        bytes: meta.len(),
-        modified_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-        changed_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
-        file: (meta.dev(), meta.ino()),
-        digest: None,
-    }
-}
-
-/// The version that a directory's view of a file tells of.
-#[cfg(not(unix))]
-pub(crate) fn version_of(meta: &Metadata) -> Version {
-    let modified = meta.modified().ok().map(cap_std::time::SystemTime::into_std);
-    let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-    let modified_ns = since.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
-    Version { bytes: meta.len(), modified_ns, changed_ns: 0, file: (0, 0), digest: None }
 }
 
 #[cfg(test)]

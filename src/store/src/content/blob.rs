@@ -5,46 +5,13 @@
 #![allow(unsafe_code)]
 
 use std::any::Any;
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::io;
 
 use engine::catalog::blob::{Blob, Storage, Version};
 
 use super::sealed::sealed_copy;
-
-/// What [`Version`] is on a disk.
-pub trait VersionExt {
-    /// The version that an open file's metadata tells of.
-    #[must_use]
-    fn of(meta: &Metadata) -> Self;
-}
-
-impl VersionExt for Version {
-    #[cfg(unix)]
-    fn of(meta: &Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt;
-        Version {
-            bytes: meta.len(),
-            modified_ns: nanoseconds(meta.mtime(), meta.mtime_nsec()),
-            changed_ns: nanoseconds(meta.ctime(), meta.ctime_nsec()),
-            file: (meta.dev(), meta.ino()),
-            digest: None,
-        }
-    }
-
-    #[cfg(not(unix))]
-    fn of(meta: &Metadata) -> Self {
-        let modified = meta.modified().ok();
-        let since = modified.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        let modified_ns = since.map_or(0, |age| i64::try_from(age.as_nanos()).unwrap_or(i64::MAX));
-        Version { bytes: meta.len(), modified_ns, changed_ns: 0, file: (0, 0), digest: None }
-    }
-}
-
-/// Nanoseconds since 1970 of a time as the kernel tells it; the year 2262 and later are one moment.
-pub(super) fn nanoseconds(seconds: i64, rest_ns: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest_ns)
-}
+use crate::version::VersionExt as _;
 
 /// Bytes at the end of a mapped file that are kept on the heap: at least one block of any size.
 const TAIL_BYTES: usize = 65_536;

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use super::beneath::beneath_of;
-use super::blob::{BlobExt as _, VersionExt as _, read_exact_at};
+use super::blob::{BlobExt as _, read_exact_at};
 use super::look::until_settled;
 use super::published::Published;
+use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::{Digest, ServerId, identity};
 use engine::catalog::{Catalog, Entry};

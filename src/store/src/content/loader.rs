@@ -468,9 +468,10 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::super::blob::SEALED_BYTES_MIN;
-    use super::super::blob::{BlobExt as _, VersionExt as _, read_by_kernel};
+    use super::super::blob::{BlobExt as _, read_by_kernel};
     use super::super::scan::scan;
     use super::*;
+    use crate::version::VersionExt as _;
     use engine::catalog::blob::Version;
     use engine::catalog::{Catalog, RootId};
     use engine::vault::upload::Upload;

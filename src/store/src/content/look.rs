@@ -12,9 +12,10 @@ use std::io;
 use std::time::{Duration, SystemTime};
 
 use super::beneath::beneath_of;
-use super::blob::{BlobExt as _, SEALED_BYTES_MIN, VersionExt as _, mappable, read_exact_at};
+use super::blob::{BlobExt as _, SEALED_BYTES_MIN, mappable, read_exact_at};
 use super::loader::LoaderConfig;
 use super::netascii;
+use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
 use engine::catalog::{Entry, Form, OpenError};

@@ -216,8 +216,9 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use super::super::blob::{BlobExt as _, VersionExt as _};
+    use super::super::blob::BlobExt as _;
     use super::*;
+    use crate::version::VersionExt as _;
     use engine::catalog::RootId;
     use engine::catalog::blob::Version;
 

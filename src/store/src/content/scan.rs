@@ -16,13 +16,14 @@ use cap_std::fs::{DirEntry, FileType, Metadata, ReadDir};
 
 use super::beneath::beneath_of;
 use super::beneath::lies_beneath;
-use super::beneath::{Beneath, is_answer, may_read, version_of};
+use super::beneath::{Beneath, is_answer, may_read};
 use super::hasher::Digests;
 use super::links::{Chain, LinkedReads, TOO_MANY};
 pub use super::links::{KNOT_READS_MAX, LINKED_DIRS_MAX, LINKED_READS_MAX};
 use super::pass::Pass;
 use super::path::{alias, is_access_list, is_hidden, join};
 use super::seen::{Seen, parent};
+use crate::version::version_of;
 use engine::catalog::RootHandle;
 use engine::catalog::blob::Version;
 use engine::catalog::index::Index;

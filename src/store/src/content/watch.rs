@@ -329,8 +329,9 @@ impl Shared {
 #[cfg(test)]
 #[cfg(target_os = "linux")]
 mod tests {
-    use super::super::blob::{BlobExt as _, VersionExt as _};
+    use super::super::blob::BlobExt as _;
     use super::*;
+    use crate::version::VersionExt as _;
     use engine::catalog::blob::{Blob, Version};
     use engine::catalog::{Entry, Form};
     use std::fs;

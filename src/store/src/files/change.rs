@@ -7,8 +7,8 @@ use std::io;
 
 use super::seat::{Seat, canonical, must_stay, present};
 use super::thread::Files;
-use crate::vault::durable::{Step, make_directory, sweep};
-use crate::vault::places;
+use crate::durable::placement;
+use crate::durable::{Step, make_directory, sweep};
 use engine::files::{Fault, Tree, TreePath, Why};
 
 impl Files {
@@ -53,7 +53,7 @@ impl Files {
         if found.is_dir() {
             return Err(Fault::IsDirectory);
         }
-        let alone = places::alone();
+        let alone = placement::alone();
         let removed = seat.dir.remove_file(&seat.name);
         drop(alone);
         self.gone(&seat, removed)
@@ -93,7 +93,7 @@ impl Files {
             Some(there) if is_directory || there.is_dir() => return Err(Fault::Exists),
             Some(_) | None => {}
         }
-        let alone = places::alone();
+        let alone = placement::alone();
         let renamed = self
             .disk
             .reach(Step::Rename)

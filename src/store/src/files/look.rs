@@ -16,8 +16,9 @@ use regex::bytes::Regex;
 
 use super::seat::{Found, Spot, canonical, is_protected, must_stay, open_dir};
 use super::thread::Files;
-use crate::content::beneath::{Beneath, version_of};
+use crate::content::beneath::Beneath;
 use crate::content::path::{is_access_list, is_hidden, join};
+use crate::version::version_of;
 use engine::catalog::{Entry, RootHandle, RootId};
 use engine::files::path::is_part;
 use engine::files::{Fault, Form, Member, Tree, TreePath, Why};

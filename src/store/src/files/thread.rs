@@ -16,8 +16,8 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::upload::{Remains, Reserve, place_unless};
 use crate::content::published::Published;
-use crate::vault::durable::{Disk, sweep};
-use crate::vault::spelling::Spellings;
+use crate::durable::spelling::Spellings;
+use crate::durable::{Disk, sweep};
 use engine::catalog::{Answer, Ask, Ticket};
 use engine::files::{Act, Done, Fault, Tree, Why};
 use wire::name::BadName;

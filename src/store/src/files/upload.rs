@@ -15,9 +15,9 @@ use crossbeam_channel::Sender;
 
 use super::seat::{Seat, present};
 use super::thread::Files;
-use crate::content::blob::VersionExt as _;
-use crate::vault::durable::{Aside, Disk, Manner, Step, Target};
-use crate::vault::places::{self, REDOS_MAX, Seen};
+use crate::durable::placement::{self, REDOS_MAX, Seen};
+use crate::durable::{Aside, Disk, Manner, Step, Target};
+use crate::version::VersionExt as _;
 use engine::cancel::CancelToken;
 use engine::catalog::Stored;
 use engine::catalog::blob::Version;
@@ -304,7 +304,7 @@ impl Files {
         for _ in 0..REDOS_MAX {
             let Some(aside) = &mut upload.aside else { return Err(Fault::Io) };
             self.disk.sync_asides(std::iter::once(&mut *aside));
-            let alone = places::alone();
+            let alone = placement::alone();
             if !aside.to().is_in_place() {
                 return Err(Fault::NotThere);
             }

@@ -26,13 +26,13 @@ use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use aws_lc_rs::{constant_time, hmac};
 
-use super::durable::Complaints;
 use super::keep::SECRET;
 use super::regular;
 use super::slow::Slow;
 use super::users::{self, User, Users};
 use super::versions;
-use crate::content::blob::VersionExt as _;
+use crate::durable::Complaints;
+use crate::version::VersionExt as _;
 use engine::admission::address::AddressKey;
 use engine::catalog::blob::Version;
 use engine::vault::bounds::Brought;

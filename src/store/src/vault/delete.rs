@@ -10,9 +10,9 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 
 use super::append::digest_of;
-use super::places::{self, REDOS_MAX, Seen};
 use super::store::Writer;
 use crate::content::published;
+use crate::durable::placement::{self, REDOS_MAX, Seen};
 use engine::catalog::StoreError;
 use engine::vault::deed::{Precondition, holds};
 use engine::vault::upload::Deletion;
@@ -104,7 +104,7 @@ impl Writer {
         if !holds(&deletion.precondition, there.as_ref()) {
             return Ok(Some(Err(StoreError::Precondition)));
         }
-        let alone = places::alone();
+        let alone = placement::alone();
         if Seen::at(dir, name)? != seen {
             return Ok(None);
         }
@@ -141,10 +141,10 @@ impl Writer {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use super::super::durable::{Fault, Step};
     use super::super::jobs::{Job, Outcome};
     use super::super::store::Directories;
     use super::*;
+    use crate::durable::{Fault, Step};
     use engine::catalog::StoreError::{Io, NotAFile, NotThere, Precondition as Unmet};
     use engine::vault::upload::{Existing, Upload};
     use std::fs;

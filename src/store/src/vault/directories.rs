@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::durable::sweep;
+use crate::durable::sweep;
 
 /// Directories inside directories in which remains of a crash are looked for, and sizes added up.
 const DEPTH_MAX: usize = 8;

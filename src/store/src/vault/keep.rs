@@ -16,10 +16,11 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use cap_std::fs::Dir;
 
-use super::durable::{ASIDE, Aside, Disk, Manner, Target, sweep, sync_directory};
 use super::note::{self, Note};
 use super::numbered::Numbered;
+use super::sequence::Sequences;
 use super::versions::{self, VersionName};
+use crate::durable::{ASIDE, Aside, Disk, Manner, Target, sweep, sync_directory};
 use engine::catalog::Stored;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
@@ -109,7 +110,11 @@ pub(super) fn begin(
 ///
 /// # Errors
 /// The system's; none of the files is left aside.
-pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
+pub(super) fn place(
+    disk: &mut Disk,
+    sequences: &mut Sequences,
+    begun: Begun,
+) -> io::Result<Placed> {
     let Begun { asides, place, intent, change } = begun;
     let mut last = Ok(None);
     for aside in asides {
@@ -122,7 +127,7 @@ pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
     let unwritten = || io::Error::other("there was no file to be placed");
     let last = last?;
     if let Some(change) = change {
-        change.note(disk, (&place.dir, &place.path));
+        change.note((disk, sequences), (&place.dir, &place.path));
     }
     let done = match (intent, last) {
         (Intent::Fetch(blob), _) => Done::Fetched(blob),
@@ -142,7 +147,7 @@ pub(super) fn place(disk: &mut Disk, begun: Begun) -> io::Result<Placed> {
 /// # Errors
 /// The system's.
 pub(super) fn add(
-    disk: &mut Disk,
+    (disk, sequences): (&mut Disk, &mut Sequences),
     vault: &Path,
     item: &Item,
     bytes: Option<&[u8]>,
@@ -155,7 +160,7 @@ pub(super) fn add(
         Err(Trouble::System(why)) => return Err(why),
     };
     disk.sync_asides(begun.asides.iter_mut());
-    place(disk, begun).map(Some)
+    place(disk, sequences, begun).map(Some)
 }
 
 /// Whether somebody keeps a version at this moment.

@@ -5,9 +5,9 @@
 use std::io;
 use std::path::Path;
 
-use super::durable::Disk;
 use super::jobs::Job;
 use super::total::Totals;
+use crate::durable::Disk;
 use engine::vault::bounds::{Brought, Reached};
 use engine::vault::deed::{Act, Deed, Denied};
 use wire::time::Instant;

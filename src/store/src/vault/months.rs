@@ -23,11 +23,11 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::archive::{self, Limits, Packer};
-use super::durable::{ASIDE, Aside, Disk, Manner, Target};
 use super::keep::{self, DIRECTORY_MODE, VERSION_MODE};
 use super::note::{self, Note};
 use super::versions::{self, VERSION_BYTES_LIMIT, VersionName};
 use super::{prune, sequence};
+use crate::durable::{ASIDE, Aside, Disk, Manner, Target};
 use engine::vault::deed::{ArchivePolicy, VaultPolicy};
 use engine::vault::names::Item;
 use engine::vault::stamp::Stamp;

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use cap_std::fs::Dir;
 
-use super::durable::Disk;
 use super::note::{self, Note};
-use super::sequence::ClockStep;
+use super::sequence::{ClockStep, Sequences};
 use super::versions::VersionName;
+use crate::durable::Disk;
 use engine::vault::stamp::Stamp;
 
 /// Leaps of the clock that were noticed.
@@ -32,9 +32,13 @@ pub(super) struct Numbered {
 impl Numbered {
     /// Gives the change its number, and writes down what is known of it. What fails is told and no
     /// more: the version itself is there.
-    pub(super) fn note(&self, disk: &mut Disk, (dir, path): (&Dir, &Path)) {
+    pub(super) fn note(
+        &self,
+        (disk, sequences): (&mut Disk, &mut Sequences),
+        (dir, path): (&Dir, &Path),
+    ) {
         let Numbered { top, vault, name, parent, now } = self;
-        let noted = disk.sequences.next((top, vault), *now).and_then(|(number, counted)| {
+        let noted = sequences.next((top, vault), *now).and_then(|(number, counted)| {
             disk.appended(path, counted);
             tell_step(number.step, vault);
             let note = Note {

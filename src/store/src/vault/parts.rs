@@ -12,8 +12,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
 use super::directories::{InUse, used_in};
-use super::durable::{Aside, Disk, Manner, Step, Target};
 use super::store::{DIRECTORY_FILES_MAX, RECOUNT_EVERY, Used, Writer};
+use crate::durable::{Aside, Disk, Manner, Step, Target};
 use engine::catalog::StoreError;
 use engine::vault::spool::{PartDone, PartOp, Spool};
 use engine::vault::upload::Upload;

@@ -6,11 +6,11 @@ use std::io;
 
 use cap_std::fs::Dir;
 
-use super::durable::Disk;
 use super::keep::Placed;
 use super::note::Notes;
 use super::versions::{self, VersionName};
 use super::{note, sequence};
+use crate::durable::Disk;
 use engine::vault::bounds::{Kept, thinned, within_floods};
 use engine::vault::deed::VaultPolicy;
 use engine::vault::stamp::Stamp;

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, OpenOptions};
 
-use super::durable::give_to_owner_of;
 use super::keep::VERSION_MODE;
+use crate::durable::give_to_owner_of;
 use engine::vault::stamp::Stamp;
 
 /// The file in the vault.

@@ -18,18 +18,19 @@ use cap_std::fs::{Dir, Metadata};
 use super::append::{Cuts, Kept, digest_of, digest_of_upload, kept_part};
 pub use super::directories::Directories;
 use super::directories::InUse;
-use super::durable::{Aside, Disk, Manner, Target};
 use super::jobs::independent;
 pub use super::jobs::{Job, Outcome};
 use super::keep;
 pub use super::keep::Imported;
 use super::limits::Limits;
 use super::note::Note;
-use super::places::{self, REDOS_MAX, Seen};
 use super::prune;
-use super::spelling::Spellings;
+use super::sequence::Sequences;
 use super::versions::VersionName;
 use crate::content::published;
+use crate::durable::placement::{self, REDOS_MAX, Seen};
+use crate::durable::spelling::Spellings;
+use crate::durable::{Aside, Disk, Manner, Target};
 use engine::cancel::CancelToken;
 use engine::catalog::blob::Version;
 use engine::catalog::digest::Digest;
@@ -60,6 +61,8 @@ pub struct Writer {
     cuts: Cuts,
     pub(super) placed: Vec<published::Placed>,
     pub(super) disk: Disk,
+    /// The numbers of changes to vaults.
+    sequences: Sequences,
 }
 
 /// How many bytes lie in a directory, as far as this process knows.
@@ -140,6 +143,7 @@ impl Writer {
             cuts: Cuts::default(),
             placed: Vec::new(),
             disk: Disk::default(),
+            sequences: Sequences::default(),
         }
     }
 
@@ -195,7 +199,9 @@ impl Writer {
         item: &Item,
         bytes: Option<&[u8]>,
     ) -> io::Result<bool> {
-        let Some(placed) = keep::add(&mut self.disk, &policy.dir, item, bytes, now())? else {
+        let Some(placed) =
+            keep::add((&mut self.disk, &mut self.sequences), &policy.dir, item, bytes, now())?
+        else {
             return Ok(false);
         };
         self.sync_added()?;
@@ -275,7 +281,7 @@ impl Writer {
             (Begun::Upload(Ok(_)), Job::Deed(..)) => Placed::Upload(Err(StoreError::Io)),
             (Begun::Upload(Err(why)), _) => Placed::Upload(Err(why)),
             (Begun::Deed(Ok(begun)), _) => {
-                let placed = keep::place(&mut self.disk, begun);
+                let placed = keep::place(&mut self.disk, &mut self.sequences, begun);
                 Placed::Deed(placed.map_err(|why| self.denial(job, &why)))
             }
             (Begun::Deed(Err(denied)), _) => Placed::Deed(Err(denied)),
@@ -319,7 +325,7 @@ impl Writer {
     ) -> Result<(PathBuf, Stored), StoreError> {
         for _ in 0..REDOS_MAX {
             let to = ready.aside.to().clone();
-            let alone = places::alone();
+            let alone = placement::alone();
             let is_same = self.is_as_seen(&mut ready, upload);
             match is_same {
                 Ok(true) => return self.place_seen(upload, ready),
@@ -485,9 +491,9 @@ fn now() -> Stamp {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
-    use super::super::durable::{Fault, Step};
     use super::*;
-    use crate::content::blob::VersionExt as _;
+    use crate::durable::{Fault, Step};
+    use crate::version::VersionExt as _;
     use engine::vault::deed::Precondition;
     use std::fs;
     use std::io::Read as _;

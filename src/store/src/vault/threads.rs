@@ -14,13 +14,13 @@ use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
 
 use super::auth::{Gate, GateFigures, Judgement, Pass};
-use super::durable::Complaints;
 use super::keep::denied;
 use super::limits::Fill;
 use super::numbered;
 use super::store::{Job, Outcome, Writer};
 use super::versions;
 use crate::content::published::Placed;
+use crate::durable::Complaints;
 use engine::catalog::{Answer, Ask, Ticket};
 use engine::vault::deed::{Act, Deed, Denied, Done, Login};
 use engine::vault::upload::PartOp;

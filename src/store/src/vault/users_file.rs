@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cap_std::fs::Dir;
 
-use super::durable::{ASIDE, Disk, Manner, Target, sweep};
 use super::users;
+use crate::durable::{ASIDE, Disk, Manner, Target, sweep};
 
 /// Only who serves and who administrates may read hashes.
 const MODE: u32 = 0o600;

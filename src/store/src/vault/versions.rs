@@ -17,7 +17,7 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions};
 
-use crate::content::blob::VersionExt as _;
+use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
 use engine::vault::names::{self, Item};

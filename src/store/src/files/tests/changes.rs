@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use super::*;
-use crate::vault::durable::Step;
+use crate::durable::Step;
 
 fn make(path: &str) -> Act {
     Act::MakeDirectory { at: at(path) }

@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use super::thread::Files;
 use crate::content::published::Published;
 use crate::content::watch::{self, Watch, WatchConfig};
-use crate::vault::durable;
+use crate::durable;
 use engine::cancel::CancelToken;
 use engine::catalog::{Ask, RootId, Stored, Ticket};
 use engine::files::{Act, Done, Fault, Form, How, Part, Tree, TreePath, Why};

@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use super::super::upload::{Reserve, UPLOADS_MAX};
 use super::*;
-use crate::vault::durable::Step;
+use crate::durable::Step;
 
 #[test]
 fn an_upload_is_in_the_catalog_whole_once_it_is_answered_and_not_before() {

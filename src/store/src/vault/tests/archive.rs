@@ -8,8 +8,8 @@ use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 use super::{Bench, item};
+use crate::durable::{Fault, Step};
 use crate::vault::archive::{self, Intake, Limits, Unfit};
-use crate::vault::durable::{Fault, Step};
 use crate::vault::versions;
 use engine::vault::deed::{Act, Precondition};
 use engine::vault::stamp::Stamp;

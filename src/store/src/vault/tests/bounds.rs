@@ -2,10 +2,11 @@
 
 use std::fs;
 
-use super::super::durable::Disk;
+use super::super::sequence::Sequences;
 use super::super::versions::{self, VersionName};
 use super::super::{keep, note, numbered, prune};
 use super::{Bench, item};
+use crate::durable::Disk;
 use engine::vault::deed::{ArchivePolicy, Deed, Denied};
 use engine::vault::stamp::Stamp;
 use wire::time::Duration;
@@ -42,14 +43,15 @@ fn a_flood_of_one_item_pushes_out_nothing_that_is_older() {
 #[test]
 fn what_is_left_of_a_flood_counts_by_how_soon_it_came() {
     let mut bench = Bench::new();
-    let mut disk = Disk::default();
+    let (mut disk, mut sequences) = (Disk::default(), Sequences::default());
     let vault = bench.policy.dir.clone();
     let start = Stamp::of_second(1_800_000_000).0;
     let older = (0..12).map(|n| n * 1_000_000_000);
     let flood = (0..60).map(|n| 12_000_000_000 + n * 700_000_000);
     for (n, at) in older.chain(flood).enumerate() {
         let (text, now) = (n.to_string(), Stamp(start + at));
-        let placed = keep::add(&mut disk, &vault, &item("1"), Some(text.as_bytes()), now);
+        let placed =
+            keep::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
         prune::prune(&disk, &placed.unwrap().unwrap(), &bench.policy, now);
     }
     let dir = bench.directory(&item("1"));
@@ -113,7 +115,7 @@ fn each_change_has_a_number_greater_than_every_one_before() {
 fn what_was_kept_while_the_clock_was_ahead_hides_nothing_and_expels_nothing() {
     let mut bench = Bench::new();
     let (start, year) = (1_800_000_000, 365 * 86_400);
-    let mut disk = Disk::default();
+    let (mut disk, mut sequences) = (Disk::default(), Sequences::default());
     let vault = bench.policy.dir.clone();
     let leaps = numbered::clock_leaps();
     for (text, second) in [
@@ -123,7 +125,8 @@ fn what_was_kept_while_the_clock_was_ahead_hides_nothing_and_expels_nothing() {
         ("four", start + 1_800),
     ] {
         let now = Stamp::of_second(second);
-        let placed = keep::add(&mut disk, &vault, &item("1"), Some(text.as_bytes()), now);
+        let placed =
+            keep::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
         let placed = placed.unwrap().unwrap();
         assert_eq!(disk.sync(), Vec::<std::path::PathBuf>::new());
         assert_eq!(prune::prune(&disk, &placed, &bench.policy, now), 0, "{text}");

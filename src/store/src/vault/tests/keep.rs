@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use super::super::durable::{Fault, Step};
 use super::super::store::{Job, Outcome};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
+use crate::durable::{Fault, Step};
 use engine::vault::deed::{Act, Denied, Precondition};
 use engine::vault::stamp::Stamp;
 use wire::http::response::EntityTag;

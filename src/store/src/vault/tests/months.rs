@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::super::durable::{Disk, Fault, Step};
 use super::super::months::{self, Gathered};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
+use crate::durable::{Disk, Fault, Step};
 use engine::vault::deed::ArchivePolicy;
 use engine::vault::names::Item;
 use engine::vault::stamp::Stamp;

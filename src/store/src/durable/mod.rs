@@ -19,10 +19,12 @@ use std::time::{Duration, Instant, SystemTime};
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, Metadata, OpenOptions};
 
-use super::sequence::Sequences;
-use crate::content::blob::VersionExt as _;
+use crate::version::VersionExt as _;
 use engine::cancel::CancelToken;
 use engine::catalog::blob::Version;
+
+pub(crate) mod placement;
+pub(crate) mod spelling;
 
 /// How the names of files begin that are being written. A dot keeps them from being served.
 pub(crate) const ASIDE: &str = ".ringpost-";
@@ -67,8 +69,6 @@ pub(crate) struct Disk {
     swept: HashSet<PathBuf>,
     /// Files that were added to and are to be synced, with the directories that they are in.
     appended: Vec<(PathBuf, std::fs::File)>,
-    /// The numbers of changes to vaults.
-    pub(crate) sequences: Sequences,
     pub(crate) complaints: Complaints,
     /// Where a test has the disk fail.
     #[cfg(test)]
@@ -285,7 +285,7 @@ impl Disk {
     }
 
     /// A name for a file aside that no other of this process has.
-    pub(super) fn aside_name() -> String {
+    pub(crate) fn aside_name() -> String {
         format!("{ASIDE}{}-{}", std::process::id(), FILES_WRITTEN.fetch_add(1, Relaxed))
     }
 
@@ -376,7 +376,7 @@ impl Disk {
     }
 
     /// Writes to a file aside what is not in memory as a whole.
-    pub(super) fn fill_with<T>(
+    pub(crate) fn fill_with<T>(
         &self,
         aside: &Aside,
         write: impl FnOnce(&std::fs::File) -> io::Result<T>,
@@ -386,7 +386,7 @@ impl Disk {
     }
 
     /// Removes a file, unless it is gone already. A crash may bring it back.
-    pub(super) fn remove(&self, dir: &Dir, name: &str) -> io::Result<()> {
+    pub(crate) fn remove(&self, dir: &Dir, name: &str) -> io::Result<()> {
         self.reach(Step::Remove)?;
         match dir.remove_file(name) {
             Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
@@ -395,7 +395,7 @@ impl Disk {
     }
 
     /// Removes a file of `dir`, whose path is `path`. It is gone for good once the batch is synced.
-    pub(super) fn take_away(&mut self, path: &Path, dir: &Arc<Dir>, name: &str) -> io::Result<()> {
+    pub(crate) fn take_away(&mut self, path: &Path, dir: &Arc<Dir>, name: &str) -> io::Result<()> {
         self.reach(Step::Remove)?;
         dir.remove_file(name)?;
         self.changed(path, dir);

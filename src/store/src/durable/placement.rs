@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::Dir;
 
-use crate::content::beneath::version_of;
+use crate::version::version_of;
 use engine::catalog::blob::Version;
 
 /// How often a change begins anew that others are always faster than.

@@ -6,5 +6,6 @@
 pub mod content;
 mod durable;
 pub mod files;
+mod rate_limited_log;
 pub mod vault;
 mod version;

@@ -2,7 +2,7 @@
 //!
 //! Several threads change one directory: the writer for phones, the one for administrators. Whoever
 //! makes a new version out of an old one (appends, goes on, tests a condition) notes what it saw
-//! when it began, and compares that under [`alone`] with what is there just before the rename.
+//! when it began, and compares that under [`lock`] with what is there just before the rename.
 //! Where it is not the same any more, it begins anew or refuses. Nobody waits here longer than one
 //! rename takes, and nothing is written meanwhile.
 
@@ -21,36 +21,36 @@ pub(crate) const REDOS_MAX: usize = 32;
 static PLACES: Mutex<()> = Mutex::new(());
 
 /// Waits until nobody else in this process puts anything in its place.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
+pub(crate) fn lock() -> MutexGuard<'static, ()> {
     PLACES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What a name in a directory stood for at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub(crate) struct Occupant {
     /// What is there, a link itself; nothing where there is nothing.
     itself: Option<Version>,
     /// What a link leads to, as far as it may be followed.
     target: Option<Version>,
 }
 
-impl Seen {
+impl Occupant {
     /// Looks at a name.
-    pub(crate) fn at(dir: &Dir, name: &str) -> io::Result<Seen> {
+    pub(crate) fn at(dir: &Dir, name: &str) -> io::Result<Occupant> {
         let meta = match dir.symlink_metadata(name) {
             Ok(meta) => meta,
-            Err(none) if none.kind() == io::ErrorKind::NotFound => return Ok(Seen::default()),
+            Err(none) if none.kind() == io::ErrorKind::NotFound => return Ok(Occupant::default()),
             Err(why) => return Err(why),
         };
         let target = match meta.is_symlink() {
             true => dir.metadata(name).ok().map(|meta| version_of(&meta)),
             false => None,
         };
-        Ok(Seen { itself: Some(version_of(&meta)), target })
+        Ok(Occupant { itself: Some(version_of(&meta)), target })
     }
 
     /// Whether there was anything.
-    pub(crate) fn is_something(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.itself.is_some()
     }
 
@@ -71,10 +71,10 @@ mod tests {
     fn whatever_changes_at_a_name_is_seen() {
         let top = tempfile::tempdir().unwrap();
         let dir = Dir::open_ambient_dir(top.path(), ambient_authority()).unwrap();
-        let see = || Seen::at(&dir, "a").unwrap();
+        let see = || Occupant::at(&dir, "a").unwrap();
         let path = top.path().join("a");
         let mut before = see();
-        assert!(!before.is_something());
+        assert!(!before.exists());
         let mut changed = |what: &str| {
             let now = see();
             assert!(now != before, "{what} was not seen");

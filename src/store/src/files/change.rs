@@ -24,7 +24,7 @@ impl Files {
             .and_then(|()| make_directory(&seat.dir, &seat.name, 0));
         made.map_err(|why| self.fault(&why, "make", &seat.full()))?;
         self.disk.changed(&seat.path, &seat.dir);
-        self.spellings.note(&seat.dir, &seat.path, &seat.name);
+        self.case_index.note(&seat.dir, &seat.path, &seat.name);
         self.settle(&[seat.full()])?;
         Ok(seat.at)
     }
@@ -53,7 +53,7 @@ impl Files {
         if found.is_dir() {
             return Err(Fault::IsDirectory);
         }
-        let alone = placement::alone();
+        let alone = placement::lock();
         let removed = seat.dir.remove_file(&seat.name);
         drop(alone);
         self.gone(&seat, removed)
@@ -93,7 +93,7 @@ impl Files {
             Some(there) if is_directory || there.is_dir() => return Err(Fault::Exists),
             Some(_) | None => {}
         }
-        let alone = placement::alone();
+        let alone = placement::lock();
         let renamed = self
             .disk
             .reach(Step::Rename)
@@ -106,7 +106,7 @@ impl Files {
         self.disk.changed(&old.path, &old.dir);
         self.disk.changed(&new.path, &new.dir);
         self.broken_off.remove(&new.full());
-        self.spellings.note(&new.dir, &new.path, &new.name);
+        self.case_index.note(&new.dir, &new.path, &new.name);
         self.settle(&[old.full(), new.full()])
     }
 }

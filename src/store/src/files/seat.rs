@@ -164,7 +164,7 @@ impl Files {
                 Some(_) => Ok((exact.clone(), found)),
                 None => {
                     let dir = open_dir(beneath, &path)?;
-                    let other = self.spellings.find(&dir, &top.join(&path), part)?;
+                    let other = self.case_index.find(&dir, &top.join(&path), part)?;
                     let other = other.map(|name| join(&path, &name)).unwrap_or(exact.clone());
                     meta(&other).map(|found| (other, found))
                 }

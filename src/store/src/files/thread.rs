@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::upload::{Remains, Reserve, place_unless};
 use crate::content::published::Published;
-use crate::durable::spelling::Spellings;
+use crate::durable::case_index::CaseIndex;
 use crate::durable::{Disk, sweep};
 use engine::catalog::{Answer, Ask, Ticket};
 use engine::files::{Act, Done, Fault, Tree, Why};
@@ -31,7 +31,7 @@ const SWEEP_DEPTH_MAX: usize = 32;
 #[derive(Debug)]
 pub struct Files {
     pub(super) disk: Disk,
-    pub(super) spellings: Spellings,
+    pub(super) case_index: CaseIndex,
     pub(super) published: Arc<Published>,
     /// To the threads that read.
     opens: Sender<(usize, Ask)>,
@@ -54,7 +54,7 @@ impl Files {
     pub fn new(published: Arc<Published>, opens: Sender<(usize, Ask)>) -> Self {
         Files {
             disk: Disk::default(),
-            spellings: Spellings::default(),
+            case_index: CaseIndex::default(),
             published,
             opens,
             remains: unbounded(),
@@ -178,7 +178,7 @@ impl Files {
         let fault = fault_of(why);
         match fault {
             Fault::Io | Fault::Full | Fault::Forbidden(Why::System) => {
-                self.disk.complaints.tell(why, verb, path);
+                self.disk.log.error(why, verb, path);
             }
             Fault::NotThere
             | Fault::Exists

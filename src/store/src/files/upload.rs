@@ -15,8 +15,8 @@ use crossbeam_channel::Sender;
 
 use super::seat::{Seat, present};
 use super::thread::Files;
-use crate::durable::placement::{self, REDOS_MAX, Seen};
-use crate::durable::{Aside, Disk, Manner, Step, Target};
+use crate::durable::placement::{self, Occupant, REDOS_MAX};
+use crate::durable::{Disk, FileAttrs, Step, Target, TempFile};
 use crate::version::VersionExt as _;
 use engine::cancel::CancelToken;
 use engine::catalog::Stored;
@@ -52,7 +52,7 @@ impl Default for Reserve {
 #[derive(Debug)]
 pub(crate) struct Upload {
     /// None once it has found its place or is gone.
-    aside: Option<Aside>,
+    temp: Option<TempFile>,
     how: How,
     /// None where it takes the place of whatever is there.
     base: Option<Base>,
@@ -66,7 +66,7 @@ pub(crate) struct Upload {
 /// What an upload goes on with.
 #[derive(Debug)]
 struct Base {
-    seen: Seen,
+    seen: Occupant,
     /// As much of it is at the start of the new file.
     bytes: u64,
     /// As long as it is open, no other file can have its number.
@@ -74,14 +74,14 @@ struct Base {
 }
 
 /// What is left of an upload that was given up.
-pub(super) type Remains = Aside;
+pub(super) type Remains = TempFile;
 
 impl Drop for Upload {
     /// Whoever drops it must not wait for a disk.
     fn drop(&mut self) {
-        let Some(aside) = self.aside.take() else { return };
+        let Some(temp) = self.temp.take() else { return };
         // The thread is gone only when the server stops, and then nothing waits any more.
-        if let Err(left) = self.remains.send(aside) {
+        if let Err(left) = self.remains.send(temp) {
             Disk::default().discard(left.0);
         }
     }
@@ -94,9 +94,9 @@ fn upload_of(part: &mut Part) -> Option<&mut Upload> {
 
 /// Has a part put in its place only unless that is taken back; says which place that is.
 pub(super) fn place_unless(part: &mut Part, cancel: &CancelToken) -> Option<PathBuf> {
-    let aside = upload_of(part)?.aside.as_mut()?;
-    aside.place_unless(Some(cancel));
-    Some(full(aside))
+    let temp = upload_of(part)?.temp.as_mut()?;
+    temp.place_unless(Some(cancel));
+    Some(full(temp))
 }
 
 impl Files {
@@ -150,12 +150,12 @@ impl Files {
     ) -> Result<(Part, Vec<u8>), Fault> {
         let taken = part.bytes();
         let Some(upload) = upload_of(&mut part) else { return Err(Fault::Io) };
-        let Some(aside) = &upload.aside else { return Err(Fault::Io) };
+        let Some(temp) = &upload.temp else { return Err(Fault::Io) };
         let more = bytes.len() as u64;
         if taken.saturating_add(more) > upload.bytes_max {
             return Err(Fault::TooLarge);
         }
-        let mut file = aside.file();
+        let mut file = temp.file();
         let is_due = upload.unflushed_bytes.saturating_add(more) >= FLUSH_BYTES;
         let written = self
             .disk
@@ -163,7 +163,7 @@ impl Files {
             .and_then(|()| self.reserve.spares(file, more))
             .and_then(|()| file.write_all(&bytes))
             .and_then(|()| if is_due { file.sync_data() } else { Ok(()) });
-        written.map_err(|why| self.fault(&why, "write", &full(aside)))?;
+        written.map_err(|why| self.fault(&why, "write", &full(temp)))?;
         upload.unflushed_bytes = if is_due { 0 } else { upload.unflushed_bytes + more };
         part.set_bytes(taken + more);
         bytes.clear();
@@ -213,11 +213,11 @@ impl Files {
     fn part(&mut self, seat: &Seat, how: How, bytes_max: u64) -> Result<Part, Fault> {
         let (dir, path) = (Arc::clone(&seat.dir), seat.path.clone());
         let to = Target { dir, path, name: seat.name.clone() };
-        let aside = self.claim(to, seat.found.as_ref())?;
+        let temp = self.claim(to, seat.found.as_ref())?;
         let name = Arc::default();
         self.reserved.insert(seat.full(), Arc::downgrade(&name));
         let upload = Upload {
-            aside: Some(aside),
+            temp: Some(temp),
             how,
             base: None,
             bytes_max,
@@ -229,25 +229,25 @@ impl Files {
     }
 
     /// An empty file aside.
-    fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<Aside, Fault> {
-        let manner = Manner { like, mode: 0o644, modified: None };
+    fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<TempFile, Fault> {
+        let attrs = FileAttrs { like, mode: 0o644, modified: None };
         let full = to.path.join(&to.name);
-        let aside = self.disk.claim_beside(&to, manner);
-        let aside = aside.map_err(|why| self.fault(&why, "write", &full))?;
-        keep_owner(like, aside.file());
-        if let Err(no_room) = self.reserve.spares(aside.file(), 0) {
-            self.disk.discard(aside);
+        let temp = self.disk.create_beside(&to, attrs);
+        let temp = temp.map_err(|why| self.fault(&why, "write", &full))?;
+        keep_owner(like, temp.file());
+        if let Err(no_room) = self.reserve.spares(temp.file(), 0) {
+            self.disk.discard(temp);
             return Err(self.fault(&no_room, "write", &full));
         }
-        Ok(aside)
+        Ok(temp)
     }
 
     /// Takes away an upload of which nobody has heard yet.
     fn give_up(&mut self, mut part: Part, fault: Fault) -> Fault {
         if let Some(upload) = upload_of(&mut part)
-            && let Some(aside) = upload.aside.take()
+            && let Some(temp) = upload.temp.take()
         {
-            self.disk.discard(aside);
+            self.disk.discard(temp);
         }
         fault
     }
@@ -255,18 +255,18 @@ impl Files {
     /// Has an upload go on with the start of what is there; says how many bytes that is.
     fn take_base(&mut self, part: &mut Part, keep_bytes: u64) -> Result<u64, Fault> {
         let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
-        let Some(aside) = &upload.aside else { return Err(Fault::Io) };
-        let base = self.copy_old(aside, keep_bytes, upload.bytes_max)?;
+        let Some(temp) = &upload.temp else { return Err(Fault::Io) };
+        let base = self.copy_old(temp, keep_bytes, upload.bytes_max)?;
         Ok(upload.base.insert(base).bytes)
     }
 
     /// Copies the start of what is there, all of one version, into an empty file aside.
-    fn copy_old(&self, aside: &Aside, keep_bytes: u64, bytes_max: u64) -> Result<Base, Fault> {
-        let full = full(aside);
+    fn copy_old(&self, temp: &TempFile, keep_bytes: u64, bytes_max: u64) -> Result<Base, Fault> {
+        let full = full(temp);
         let refuse = |why: &io::Error| self.fault(why, "read", &full);
-        let Target { dir, name, .. } = aside.to();
-        let seen = Seen::at(dir, name).map_err(|why| refuse(&why))?;
-        if !seen.is_something() && keep_bytes == u64::MAX {
+        let Target { dir, name, .. } = temp.to();
+        let seen = Occupant::at(dir, name).map_err(|why| refuse(&why))?;
+        if !seen.exists() && keep_bytes == u64::MAX {
             return Ok(Base { seen, bytes: 0, _old: None });
         }
         let mut options = OpenOptions::new();
@@ -285,7 +285,7 @@ impl Files {
         if bytes > bytes_max {
             return Err(Fault::TooLarge);
         }
-        let mut file = aside.file();
+        let mut file = temp.file();
         let room = self.reserve.spares(file, bytes);
         room.map_err(|why| self.fault(&why, "write", &full))?;
         // By the kernel, from file to file.
@@ -302,14 +302,14 @@ impl Files {
     fn place(&mut self, part: &mut Part) -> Result<Stored, Fault> {
         let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
         for _ in 0..REDOS_MAX {
-            let Some(aside) = &mut upload.aside else { return Err(Fault::Io) };
-            self.disk.sync_asides(std::iter::once(&mut *aside));
-            let alone = placement::alone();
-            if !aside.to().is_in_place() {
+            let Some(temp) = &mut upload.temp else { return Err(Fault::Io) };
+            self.disk.sync_files(std::iter::once(&mut *temp));
+            let alone = placement::lock();
+            if !temp.to().is_in_place() {
                 return Err(Fault::NotThere);
             }
-            let there = self.there(aside).map_err(|why| self.fault(&why, "list", &full(aside)))?;
-            let is_new = !there.is_something();
+            let there = self.there(temp).map_err(|why| self.fault(&why, "list", &full(temp)))?;
+            let is_new = !there.exists();
             if upload.how == How::Unique && !is_new {
                 return Err(Fault::Exists);
             }
@@ -318,13 +318,13 @@ impl Files {
                 self.begin_anew(upload)?;
                 continue;
             }
-            let (full, to) = (full(aside), aside.to().clone());
-            let Some(aside) = upload.aside.take() else { return Err(Fault::Io) };
-            let placed = self.disk.place(aside);
+            let (full, to) = (full(temp), temp.to().clone());
+            let Some(temp) = upload.temp.take() else { return Err(Fault::Io) };
+            let placed = self.disk.place(temp);
             drop(alone);
             let version = placed.map_err(|why| self.fault(&why, "store", &full))?;
             self.broken_off.remove(&full);
-            self.spellings.note(&to.dir, &to.path, &to.name);
+            self.case_index.note(&to.dir, &to.path, &to.name);
             self.settle(&[full])?;
             return Ok(Stored { new: is_new, version });
         }
@@ -333,42 +333,42 @@ impl Files {
 
     /// What an upload is about to take the place of. Another upload may have brought the name in
     /// another spelling meanwhile.
-    fn there(&mut self, aside: &mut Aside) -> io::Result<Seen> {
-        let Target { dir, path, name } = aside.to().clone();
-        let seen = Seen::at(&dir, &name)?;
-        if seen.is_something() {
+    fn there(&mut self, temp: &mut TempFile) -> io::Result<Occupant> {
+        let Target { dir, path, name } = temp.to().clone();
+        let seen = Occupant::at(&dir, &name)?;
+        if seen.exists() {
             return Ok(seen);
         }
-        let Some(spelled) = self.spellings.find(&dir, &path, &name)? else { return Ok(seen) };
-        let seen = Seen::at(&dir, &spelled)?;
-        aside.go_to(spelled);
+        let Some(spelled) = self.case_index.find(&dir, &path, &name)? else { return Ok(seen) };
+        let seen = Occupant::at(&dir, &spelled)?;
+        temp.go_to(spelled);
         Ok(seen)
     }
 
     /// Puts what was appended behind what is there now. What goes on in the middle of a file that
     /// is not there any more would make a file that nobody has sent.
     fn begin_anew(&mut self, upload: &mut Upload) -> Result<(), Fault> {
-        let (Some(base), Some(aside)) = (&upload.base, &upload.aside) else {
+        let (Some(base), Some(temp)) = (&upload.base, &upload.temp) else {
             return Err(Fault::Io);
         };
         match upload.how {
             How::Append => {}
             How::Replace | How::Unique | How::Resume(_) => return Err(Fault::Changed),
         }
-        let full = full(aside);
-        let to = aside.to().clone();
+        let full = full(temp);
+        let to = temp.to().clone();
         let like = present(to.dir.symlink_metadata(&to.name));
         let like = like.map_err(|why| self.fault(&why, "look at", &full))?;
         let mut fresh = self.claim(to, like.as_ref())?;
-        fresh.place_unless(aside.cancel());
+        fresh.place_unless(temp.cancel());
         let copied = self.copy_old(&fresh, u64::MAX, upload.bytes_max).and_then(|new_base| {
-            let copied = self.copy_rest((aside, base.bytes), (&fresh, new_base.bytes), upload);
+            let copied = self.copy_rest((temp, base.bytes), (&fresh, new_base.bytes), upload);
             copied.map(|()| new_base)
         });
         match copied {
             Ok(new_base) => {
                 upload.base = Some(new_base);
-                if let Some(old) = upload.aside.replace(fresh) {
+                if let Some(old) = upload.temp.replace(fresh) {
                     self.disk.discard(old);
                 }
                 Ok(())
@@ -384,8 +384,8 @@ impl Files {
     /// bytes already.
     fn copy_rest(
         &self,
-        (from, start): (&Aside, u64),
-        (to, bytes): (&Aside, u64),
+        (from, start): (&TempFile, u64),
+        (to, bytes): (&TempFile, u64),
         upload: &Upload,
     ) -> Result<(), Fault> {
         let refuse = |why: &io::Error| self.fault(why, "write", &full(to));
@@ -416,7 +416,7 @@ impl Files {
                 path.parent() == Some(&seat.path)
                     && path.file_name().is_some_and(|taken| taken.eq_ignore_ascii_case(&name))
             };
-            let there = self.spellings.find(&seat.dir, &seat.path, &name);
+            let there = self.case_index.find(&seat.dir, &seat.path, &name);
             let there = there.map_err(|why| self.fault(&why, "list", &seat.path))?;
             if there.is_none() && !self.reserved.keys().any(is_reserved) {
                 let parts = parent.parts().chain([&*name]).collect::<Vec<_>>();
@@ -430,12 +430,12 @@ impl Files {
 }
 
 /// What an upload is to become.
-fn full(aside: &Aside) -> PathBuf {
-    aside.to().path.join(&aside.to().name)
+fn full(temp: &TempFile) -> PathBuf {
+    temp.to().path.join(&temp.to().name)
 }
 
 fn file_of(part: &mut Part) -> Option<&File> {
-    upload_of(part)?.aside.as_ref().map(Aside::file)
+    upload_of(part)?.temp.as_ref().map(TempFile::file)
 }
 
 impl Reserve {

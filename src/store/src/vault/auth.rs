@@ -31,7 +31,7 @@ use super::regular;
 use super::slow::Slow;
 use super::users::{self, User, Users};
 use super::versions;
-use crate::durable::Complaints;
+use crate::rate_limited_log::RateLimitedLog;
 use crate::version::VersionExt as _;
 use engine::admission::address::AddressKey;
 use engine::catalog::blob::Version;
@@ -98,7 +98,7 @@ pub struct Gate {
     /// The hash of what nobody knows, for users that do not exist.
     decoy: OnceLock<Box<str>>,
     state: Mutex<State>,
-    complaints: Complaints,
+    log: RateLimitedLog,
     checked: AtomicU64,
     refused: AtomicU64,
     slowed: AtomicU64,
@@ -170,7 +170,7 @@ impl Gate {
             argon2,
             decoy: OnceLock::new(),
             state: Mutex::default(),
-            complaints: Complaints::default(),
+            log: RateLimitedLog::default(),
             checked: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             slowed: AtomicU64::new(0),
@@ -471,7 +471,7 @@ impl Gate {
         let (vault, item) = (&deed.policy.dir, &deed.item);
         let path = vault.join(&*item.extension).join(SECRET);
         let trouble = |why: io::Error, path: &Path| {
-            self.complaints.tell(&why, "read", path);
+            self.log.error(&why, "read", path);
             super::keep::denied(&why)
         };
         match std::fs::read_to_string(&path) {
@@ -498,7 +498,7 @@ impl Gate {
             let hashed = users::hash(&self.argon2, secret);
             let hash: Box<str> = hashed
                 .map_err(|why| {
-                    self.complaints.tell(&io::Error::other(why), "pin a secret in", &place);
+                    self.log.error(&io::Error::other(why), "pin a secret in", &place);
                     Denied::Io
                 })?
                 .into();
@@ -556,7 +556,7 @@ impl Gate {
         let version = match std::fs::metadata(path) {
             Ok(meta) => Version::of(&meta),
             Err(why) => {
-                self.complaints.tell(&why, "read the users' file", path);
+                self.log.error(&why, "read the users' file", path);
                 return Arc::default();
             }
         };
@@ -568,7 +568,7 @@ impl Gate {
         let text = match read_users(path, version) {
             Ok(text) => text,
             Err(why) => {
-                self.complaints.tell(&why, "read the users' file", path);
+                self.log.error(&why, "read the users' file", path);
                 return Arc::default();
             }
         };

@@ -12,7 +12,7 @@ use cap_std::fs::Dir;
 use super::append::digest_of;
 use super::store::Writer;
 use crate::content::published;
-use crate::durable::placement::{self, REDOS_MAX, Seen};
+use crate::durable::placement::{self, Occupant, REDOS_MAX};
 use engine::catalog::StoreError;
 use engine::vault::deed::{Precondition, holds};
 use engine::vault::upload::Deletion;
@@ -54,9 +54,9 @@ impl Writer {
             return Ok(false);
         }
         let found = self.find(directory, name);
-        let seen = found.and_then(|found| Seen::at(&found.dir, &found.name));
+        let seen = found.and_then(|found| Occupant::at(&found.dir, &found.name));
         match seen {
-            Ok(seen) => Ok(seen.is_something()),
+            Ok(seen) => Ok(seen.exists()),
             Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(why) => Err(why),
         }
@@ -74,7 +74,7 @@ impl Writer {
         let mut dir = self.disk.top(&path)?;
         let mut parts = name.split('/').zip(asked.split('/')).peekable();
         while let Some(part) = parts.next() {
-            let spelled = self.spellings.resolve(&dir, &path, part)?;
+            let spelled = self.case_index.resolve(&dir, &path, part)?;
             if parts.peek().is_none() {
                 return Ok(Found { dir, path, name: spelled });
             }
@@ -91,7 +91,7 @@ impl Writer {
         found: &Found,
     ) -> io::Result<Option<Result<(), StoreError>>> {
         let (dir, name) = (&found.dir, found.name.as_str());
-        let seen = Seen::at(dir, name)?;
+        let seen = Occupant::at(dir, name)?;
         let mut there = seen.version().copied();
         if let (Precondition::None, None) = (&deletion.precondition, there) {
             return Err(io::ErrorKind::NotFound.into());
@@ -104,8 +104,8 @@ impl Writer {
         if !holds(&deletion.precondition, there.as_ref()) {
             return Ok(Some(Err(StoreError::Precondition)));
         }
-        let alone = placement::alone();
-        if Seen::at(dir, name)? != seen {
+        let alone = placement::lock();
+        if Occupant::at(dir, name)? != seen {
             return Ok(None);
         }
         let meta = dir.symlink_metadata(name)?;
@@ -117,7 +117,7 @@ impl Writer {
         }
         self.disk.take_away(&found.path, dir, name)?;
         drop(alone);
-        self.spellings.forget(&found.path);
+        self.case_index.forget(&found.path);
         if let Some(used) = self.used.get_mut(&deletion.directory) {
             used.lies.bytes = used.lies.bytes.saturating_sub(meta.len());
             used.lies.files = used.lies.files.saturating_sub(1);

@@ -20,7 +20,7 @@ use super::note::{self, Note};
 use super::numbered::Numbered;
 use super::sequence::Sequences;
 use super::versions::{self, VersionName};
-use crate::durable::{ASIDE, Aside, Disk, Manner, Target, sweep, sync_directory};
+use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, TempFile, sweep, sync_directory};
 use engine::catalog::Stored;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
@@ -46,7 +46,7 @@ const HELD_WAIT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Begun {
     /// Its files, in the order in which they are placed: a secret, a version.
-    pub(super) asides: Vec<Aside>,
+    pub(super) temp_files: Vec<TempFile>,
     place: Place,
     intent: Intent,
     change: Option<Numbered>,
@@ -99,7 +99,7 @@ pub(super) fn begin(
     begun.map_err(|trouble| match trouble {
         Trouble::Denied(denied) => denied,
         Trouble::System(why) => {
-            disk.complaints.tell(&why, "keep versions in", vault);
+            disk.log.error(&why, "keep versions in", vault);
             denied(&why)
         }
     })
@@ -115,13 +115,13 @@ pub(super) fn place(
     sequences: &mut Sequences,
     begun: Begun,
 ) -> io::Result<Placed> {
-    let Begun { asides, place, intent, change } = begun;
+    let Begun { temp_files, place, intent, change } = begun;
     let mut last = Ok(None);
-    for aside in asides {
+    for temp in temp_files {
         match last {
             // A version whose secret could not be pinned is nobody's.
-            Err(_) => disk.discard(aside),
-            Ok(_) => last = disk.place(aside).map(Some),
+            Err(_) => disk.discard(temp),
+            Ok(_) => last = disk.place(temp).map(Some),
         }
     }
     let unwritten = || io::Error::other("there was no file to be placed");
@@ -159,7 +159,7 @@ pub(super) fn add(
         Err(Trouble::Denied(_)) => return Ok(None),
         Err(Trouble::System(why)) => return Err(why),
     };
-    disk.sync_asides(begun.asides.iter_mut());
+    disk.sync_files(begun.temp_files.iter_mut());
     place(disk, sequences, begun).map(Some)
 }
 
@@ -168,14 +168,14 @@ pub(super) fn is_being_written(vault: &Path) -> bool {
     let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
     let names =
         top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)).and_then(|dir| versions::members(&dir));
-    names.is_ok_and(|names| names.iter().any(|name| name.starts_with(ASIDE)))
+    names.is_ok_and(|names| names.iter().any(|name| name.starts_with(TEMP_PREFIX)))
 }
 
 /// Removes what a crash left of files that were being written. The vault need not exist yet.
 pub fn sweep_vault(vault: &Path) {
     let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
-    if let Ok(aside) = top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)) {
-        sweep(&aside, 0);
+    if let Ok(temp) = top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)) {
+        sweep(&temp, 0);
     }
 }
 
@@ -250,15 +250,15 @@ fn fetch(
     let nothing = || Trouble::Denied(Denied::NotThere);
     let blob = versions::fetch(vault, item)?.ok_or_else(nothing)?;
     let dir = versions::open(vault, item)?.ok_or_else(nothing)?;
-    let mut asides = Vec::new();
+    let mut temp_files = Vec::new();
     if let Some(secret) = secret {
         let top = disk.top(vault)?;
         let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
-        asides.extend(pin(disk, (&top, vault), &extension, &item.extension, secret)?);
+        temp_files.extend(pin(disk, (&top, vault), &extension, &item.extension, secret)?);
     }
     let path = vault.join(&*item.extension).join(item.family);
     let place = Place { item: item.clone(), dir: Arc::new(dir), path };
-    Ok(Begun { asides, place, intent: Intent::Fetch(blob), change: None })
+    Ok(Begun { temp_files, place, intent: Intent::Fetch(blob), change: None })
 }
 
 /// Puts a version, or the word that there is none, behind the newest.
@@ -289,24 +289,24 @@ fn keep(
     // A clock that was set back makes no new version an old one.
     let behind = there.map_or(Stamp(0), |(newest, _)| newest.stamp.next());
     let name = VersionName { stamp: now.max(behind), gone: change.bytes.is_none() };
-    let (aside, name) = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
+    let (temp, name) = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
     let secret =
         change.secret.map(|secret| pin(disk, (&top, vault), &extension, &item.extension, secret));
-    let mut asides = match secret.transpose() {
+    let mut temp_files = match secret.transpose() {
         Ok(secret) => Vec::from_iter(secret.flatten()),
         Err(trouble) => {
-            disk.discard(aside);
+            disk.discard(temp);
             return Err(trouble);
         }
     };
-    asides.push(aside);
+    temp_files.push(temp);
     let intent = match change.bytes {
         Some(bytes) => Intent::Keep { new: version.is_none(), name, digest: Digest::of(bytes) },
         None => Intent::Forget,
     };
     let parent = there.map(|(newest, _)| newest.stamp);
     let change = Numbered { top, vault: vault.to_path_buf(), name, parent, now };
-    Ok(Begun { asides, place, intent, change: Some(change) })
+    Ok(Begun { temp_files, place, intent, change: Some(change) })
 }
 
 /// The name of what is newest, and the version where it is one.
@@ -323,10 +323,10 @@ fn put(
     place: &Place,
     mut name: VersionName,
     bytes: &[u8],
-) -> io::Result<(Aside, VersionName)> {
+) -> io::Result<(TempFile, VersionName)> {
     for _ in 0..CLAIMS_MAX {
-        if let Some(aside) = claim(disk, (top, vault), place, name, bytes)? {
-            return Ok((aside, name));
+        if let Some(temp) = claim(disk, (top, vault), place, name, bytes)? {
+            return Ok((temp, name));
         }
         name.stamp = name.stamp.next();
     }
@@ -340,20 +340,21 @@ fn claim(
     place: &Place,
     name: VersionName,
     bytes: &[u8],
-) -> io::Result<Option<Aside>> {
+) -> io::Result<Option<TempFile>> {
     let from = aside_directory(disk, top, vault)?;
-    let claim = format!("{ASIDE}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
+    let claim =
+        format!("{TEMP_PREFIX}{}_{}_{}", place.item.extension, place.item.family, name.stamp);
     let modified = Some(UNIX_EPOCH + Duration::from_nanos(name.stamp.0));
-    let manner = Manner { like: None, mode: VERSION_MODE, modified };
+    let attrs = FileAttrs { like: None, mode: VERSION_MODE, modified };
     let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
     let to = Target { dir, path, name: name.to_string() };
-    match disk.write_aside((&from, &claim), to, bytes, manner) {
+    match disk.write_temp((&from, &claim), to, bytes, attrs) {
         // Whoever held the name before may have put a version there.
-        Ok(aside) if is_taken(&place.dir, name) => {
-            disk.discard(aside);
+        Ok(temp) if is_taken(&place.dir, name) => {
+            disk.discard(temp);
             Ok(None)
         }
-        Ok(aside) => Ok(Some(aside)),
+        Ok(temp) => Ok(Some(temp)),
         Err(held) if is_held(&held) => Ok(None),
         Err(why) => Err(why),
     }
@@ -393,9 +394,9 @@ pub(super) fn import(
             let is_same = there.is_some_and(|there| there.as_slice() == Some(bytes));
             return Ok(if is_same { Imported::There } else { Imported::Differs });
         }
-        if let Some(mut aside) = claim(disk, (&top, vault), &place, name, bytes)? {
-            disk.sync_asides(std::iter::once(&mut aside));
-            disk.place(aside)?;
+        if let Some(mut temp) = claim(disk, (&top, vault), &place, name, bytes)? {
+            disk.sync_files(std::iter::once(&mut temp));
+            disk.place(temp)?;
             // It keeps the number of whoever kept it first.
             if let Some(note) = note {
                 let index = note::add(&place.dir, note)?;
@@ -431,27 +432,27 @@ fn pin(
     dir: &Arc<Dir>,
     extension: &str,
     secret: &str,
-) -> Result<Option<Aside>, Trouble> {
+) -> Result<Option<TempFile>, Trouble> {
     let from = aside_directory(disk, top, vault)?;
-    let claim = format!("{ASIDE}{extension}_{SECRET}");
-    let manner = Manner { mode: SECRET_MODE, ..Manner::default() };
+    let claim = format!("{TEMP_PREFIX}{extension}_{SECRET}");
+    let attrs = FileAttrs { mode: SECRET_MODE, ..FileAttrs::default() };
     let line = format!("{secret}\n");
     // Another process may be doing the same; whose secret holds is known when the phone asks again.
     let busy = Trouble::Denied(Denied::Busy);
     let to = Target { dir: Arc::clone(dir), path: vault.join(extension), name: SECRET.into() };
-    let aside = match disk.write_aside((&from, &claim), to, line.as_bytes(), manner) {
+    let temp = match disk.write_temp((&from, &claim), to, line.as_bytes(), attrs) {
         Err(held) if is_held(&held) => return Err(busy),
-        aside => aside?,
+        temp => temp?,
     };
     match dir.read_to_string(SECRET) {
         Ok(there) => {
-            disk.discard(aside);
+            disk.discard(temp);
             if there == line { Ok(None) } else { Err(busy) }
         }
         // Whoever else were to pin one would have to hold the same name aside.
-        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(Some(aside)),
+        Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(Some(temp)),
         Err(why) => {
-            disk.discard(aside);
+            disk.discard(temp);
             Err(why.into())
         }
     }

@@ -77,7 +77,7 @@ impl Limits {
             self.fill.full += 1;
             let why = "it holds as much as `total_max` in [vault] allows; raise that, or make room";
             let why = io::Error::new(io::ErrorKind::QuotaExceeded, why);
-            disk.complaints.tell(&why, "keep any more in", vault);
+            disk.log.error(&why, "keep any more in", vault);
             return Err(Denied::TotalMax);
         }
         if more > by_reserve {
@@ -85,7 +85,7 @@ impl Limits {
             self.fill.reserved += 1;
             let why = "what is left free of its disk is the `reserve` of [vault]; make room";
             let why = io::Error::new(io::ErrorKind::StorageFull, why);
-            disk.complaints.tell(&why, "keep any more in", vault);
+            disk.log.error(&why, "keep any more in", vault);
             return Err(Denied::Reserve);
         }
         let is_new = vault.join(&*deed.item.extension).symlink_metadata().is_err();

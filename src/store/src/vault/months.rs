@@ -27,7 +27,7 @@ use super::keep::{self, DIRECTORY_MODE, VERSION_MODE};
 use super::note::{self, Note};
 use super::versions::{self, VERSION_BYTES_LIMIT, VersionName};
 use super::{prune, sequence};
-use crate::durable::{ASIDE, Aside, Disk, Manner, Target};
+use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, TempFile};
 use engine::vault::deed::{ArchivePolicy, VaultPolicy};
 use engine::vault::names::Item;
 use engine::vault::stamp::Stamp;
@@ -214,27 +214,27 @@ impl Gathering<'_> {
         let from = keep::aside_directory(disk, &top, self.vault)?;
         let name = format!("{}{ENDING}", self.extension);
         let to = Target { dir: Arc::clone(&dir), path: archives_path.join(&month), name };
-        let claim = format!("{ASIDE}{}_{ARCHIVE}_{month}", self.extension);
-        let manner = Manner { mode: VERSION_MODE, ..Manner::default() };
-        let aside = match disk.claim_aside((&from, &claim), to.clone(), manner) {
+        let claim = format!("{TEMP_PREFIX}{}_{ARCHIVE}_{month}", self.extension);
+        let attrs = FileAttrs { mode: VERSION_MODE, ..FileAttrs::default() };
+        let temp = match disk.create_temp((&from, &claim), to.clone(), attrs) {
             Err(held) if keep::is_held(&held) => return Ok(None),
-            aside => aside?,
+            temp => temp?,
         };
-        let written = match self.write(disk, &aside) {
+        let written = match self.write(disk, &temp) {
             Ok(written) => written,
             Err(why) => {
-                disk.discard(aside);
+                disk.discard(temp);
                 return Err(why);
             }
         };
         if written == 0 {
             // An earlier run was cut off behind it. Whether it was durable nobody knows.
-            disk.discard(aside);
+            disk.discard(temp);
             disk.changed(&to.path, &dir);
         } else {
-            let mut aside = aside;
-            disk.sync_asides(std::iter::once(&mut aside));
-            disk.place(aside)?;
+            let mut temp = temp;
+            disk.sync_files(std::iter::once(&mut temp));
+            disk.place(temp)?;
         }
         if let Some(path) = disk.sync().first() {
             return Err(io::Error::other(format!("{} cannot be synced", path.display())));
@@ -244,8 +244,8 @@ impl Gathering<'_> {
 
     /// Writes what is in the archive already, and behind it what is not. Says how many of those
     /// there are.
-    fn write(&self, disk: &Disk, aside: &Aside) -> io::Result<u64> {
-        disk.fill_with(aside, |file| {
+    fn write(&self, disk: &Disk, temp: &TempFile) -> io::Result<u64> {
+        disk.fill_with(temp, |file| {
             let mut packer = Packer::new(BufWriter::new(file));
             let mut there = HashSet::new();
             each(self.vault, self.month, self.extension, |item, name, bytes, note| {

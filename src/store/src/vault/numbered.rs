@@ -53,7 +53,7 @@ impl Numbered {
         });
         match noted {
             Ok(index) => disk.appended(path, index),
-            Err(why) => disk.complaints.tell(&why, "number a version in", path),
+            Err(why) => disk.log.error(&why, "number a version in", path),
         }
     }
 }

@@ -13,7 +13,7 @@ use cap_std::fs::{Dir, OpenOptions};
 
 use super::directories::{InUse, used_in};
 use super::store::{DIRECTORY_FILES_MAX, RECOUNT_EVERY, Used, Writer};
-use crate::durable::{Aside, Disk, Manner, Step, Target};
+use crate::durable::{Disk, FileAttrs, Step, Target, TempFile};
 use engine::catalog::StoreError;
 use engine::vault::spool::{PartDone, PartOp, Spool};
 use engine::vault::upload::Upload;
@@ -57,24 +57,24 @@ impl Writer {
         to: &Target,
         mut kept: Vec<u8>,
         upload: &Upload,
-        manner: Manner<'_>,
-    ) -> io::Result<Aside> {
+        attrs: FileAttrs<'_>,
+    ) -> io::Result<TempFile> {
         let Some(spool) = &upload.spool else {
             if kept.is_empty() {
-                return self.disk.write_beside(to, &upload.bytes, manner);
+                return self.disk.write_beside(to, &upload.bytes, attrs);
             }
             kept.extend_from_slice(&upload.bytes);
-            return self.disk.write_beside(to, &kept, manner);
+            return self.disk.write_beside(to, &kept, attrs);
         };
-        let aside = self.disk.write_beside(to, &kept, manner)?;
-        let filled = self.disk.fill_with(&aside, |mut file| {
+        let temp = self.disk.write_beside(to, &kept, attrs)?;
+        let filled = self.disk.fill_with(&temp, |mut file| {
             copy_spool(spool, file)?;
             file.write_all(&upload.bytes)
         });
         match filled {
-            Ok(()) => Ok(aside),
+            Ok(()) => Ok(temp),
             Err(why) => {
-                self.disk.discard(aside);
+                self.disk.discard(temp);
                 Err(why)
             }
         }
@@ -150,7 +150,7 @@ impl Writer {
     fn new_spool(&mut self, top: &Path) -> io::Result<Spool> {
         self.disk.reach(Step::Create)?;
         let dir = self.disk.top(top)?;
-        let name = Disk::aside_name();
+        let name = Disk::temp_name();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]

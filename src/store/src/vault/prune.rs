@@ -23,7 +23,7 @@ const WAITING_MAX: usize = 1_000;
 /// are more than can wait for that. Says how many went.
 pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Stamp) -> u64 {
     prune_directory(disk, placed, policy, now).unwrap_or_else(|why| {
-        disk.complaints.tell(&why, "remove old versions in", &placed.path);
+        disk.log.error(&why, "remove old versions in", &placed.path);
         0
     })
 }
@@ -52,7 +52,7 @@ fn prune_directory(
     if policy.archive.is_some() && !removed.is_empty() {
         let why = "so many old ones wait for the archive that some had to go; run \
                    `ringpost vault archive`, and see which phone stores so often";
-        disk.complaints.tell(&io::Error::other(why), "keep all versions in", &placed.path);
+        disk.log.error(&io::Error::other(why), "keep all versions in", &placed.path);
     }
     Ok(removed.len() as u64)
 }

@@ -18,7 +18,7 @@ impl Writer {
             Job::Deed(deed, _) => &deed.policy.dir,
             Job::Upload(_) | Job::Delete(_) => Path::new("the vault"),
         };
-        self.disk.complaints.tell(why, "keep versions in", vault);
+        self.disk.log.error(why, "keep versions in", vault);
         keep::denied(why)
     }
 
@@ -33,7 +33,7 @@ impl Writer {
         if matches!(why.kind(), IsADirectory | NotADirectory) {
             return StoreError::NotAFile;
         }
-        self.disk.complaints.tell(why, "store", path);
+        self.disk.log.error(why, "store", path);
         if is_descriptors(why) {
             return StoreError::NoDescriptor;
         }

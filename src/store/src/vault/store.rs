@@ -28,9 +28,9 @@ use super::prune;
 use super::sequence::Sequences;
 use super::versions::VersionName;
 use crate::content::published;
-use crate::durable::placement::{self, REDOS_MAX, Seen};
-use crate::durable::spelling::Spellings;
-use crate::durable::{Aside, Disk, Manner, Target};
+use crate::durable::case_index::CaseIndex;
+use crate::durable::placement::{self, Occupant, REDOS_MAX};
+use crate::durable::{Disk, FileAttrs, Target, TempFile};
 use engine::cancel::CancelToken;
 use engine::catalog::blob::Version;
 use engine::catalog::digest::Digest;
@@ -54,7 +54,7 @@ pub struct Writer {
     pub(super) directories: Arc<Directories>,
     /// Most bytes that may lie in one of the directories.
     pub(super) directory_bytes_max: u64,
-    pub(super) spellings: Spellings,
+    pub(super) case_index: CaseIndex,
     pub(super) used: HashMap<u16, Used>,
     limits: Limits,
     versions_pruned: u64,
@@ -79,13 +79,13 @@ pub(super) struct Place {
     name: String,
     /// What is there now.
     pub(super) existing: Option<Metadata>,
-    seen: Seen,
+    seen: Occupant,
 }
 
 /// An upload that stands aside, and what was in its place when it was judged.
 struct Ready {
-    aside: Aside,
-    seen: Seen,
+    temp: TempFile,
+    seen: Occupant,
     digest: Option<Digest>,
     /// Bytes of the old file that went.
     cut_bytes: u64,
@@ -110,13 +110,13 @@ impl Begun {
             Job::Delete(_) => None,
             Job::Deed(deed, _) => deed.cancel_token(),
         };
-        self.asides().iter_mut().for_each(|aside| aside.place_unless(cancel));
+        self.temp_files().iter_mut().for_each(|temp| temp.place_unless(cancel));
     }
 
-    fn asides(&mut self) -> &mut [Aside] {
+    fn temp_files(&mut self) -> &mut [TempFile] {
         match self {
-            Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.aside),
-            Begun::Deed(Ok(begun)) => &mut begun.asides,
+            Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.temp),
+            Begun::Deed(Ok(begun)) => &mut begun.temp_files,
             Begun::Deletion | Begun::Upload(Err(_)) | Begun::Deed(Err(_)) => &mut [],
         }
     }
@@ -136,7 +136,7 @@ impl Writer {
         Writer {
             directories,
             directory_bytes_max,
-            spellings: Spellings::default(),
+            case_index: CaseIndex::default(),
             used: HashMap::new(),
             limits: Limits::default(),
             versions_pruned: 0,
@@ -157,7 +157,7 @@ impl Writer {
             waiting = later;
             let mut begun: Vec<_> = round.iter().map(|job| self.begin(job)).collect();
             round.iter().zip(&mut begun).for_each(|(job, begun)| begun.place_unless(job));
-            self.disk.sync_asides(begun.iter_mut().flat_map(Begun::asides));
+            self.disk.sync_files(begun.iter_mut().flat_map(Begun::temp_files));
             let all = round.iter().zip(begun);
             placed.extend(all.map(|(job, begun)| self.place_begun(job, begun)));
         }
@@ -312,7 +312,7 @@ impl Writer {
         let written = self.write(upload, &place);
         let ready = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
         // What stands aside is never served.
-        self.spellings.still_hold(&place.dir, &place.path);
+        self.case_index.still_hold(&place.dir, &place.path);
         Ok(ready)
     }
 
@@ -324,24 +324,24 @@ impl Writer {
         mut ready: Ready,
     ) -> Result<(PathBuf, Stored), StoreError> {
         for _ in 0..REDOS_MAX {
-            let to = ready.aside.to().clone();
-            let alone = placement::alone();
+            let to = ready.temp.to().clone();
+            let alone = placement::lock();
             let is_same = self.is_as_seen(&mut ready, upload);
             match is_same {
                 Ok(true) => return self.place_seen(upload, ready),
                 Ok(false) => drop(alone),
                 Err(why) => {
-                    self.give_up(upload, ready.aside);
+                    self.give_up(upload, ready.temp);
                     return Err(self.refusal(&why, &to.path.join(&to.name)));
                 }
             }
-            self.give_up(upload, ready.aside);
+            self.give_up(upload, ready.temp);
             ready = self.begin_upload(upload)?;
-            ready.aside.place_unless(upload.cancel.as_ref());
-            self.disk.sync_asides(std::iter::once(&mut ready.aside));
+            ready.temp.place_unless(upload.cancel.as_ref());
+            self.disk.sync_files(std::iter::once(&mut ready.temp));
         }
-        let place = ready.aside.to().path.join(&ready.aside.to().name);
-        self.give_up(upload, ready.aside);
+        let place = ready.temp.to().path.join(&ready.temp.to().name);
+        self.give_up(upload, ready.temp);
         tracing::warn!("{} is changed all the time; an upload of it gave up", place.display());
         Err(StoreError::Busy)
     }
@@ -349,20 +349,20 @@ impl Writer {
     /// Whether the place holds what it held when the upload was judged. One that takes its place
     /// whatever is there only learns what that is.
     fn is_as_seen(&mut self, ready: &mut Ready, upload: &Upload) -> io::Result<bool> {
-        let to = ready.aside.to().clone();
+        let to = ready.temp.to().clone();
         if !to.is_in_place() {
             // Somebody has moved the directory: what is sent there belongs where its name says.
             self.disk.forget_tops();
             return Ok(false);
         }
-        let mut now = Seen::at(&to.dir, &to.name)?;
+        let mut now = Occupant::at(&to.dir, &to.name)?;
         // It may have been put there in other letters meanwhile.
-        let other = match now.is_something() {
+        let other = match now.exists() {
             true => None,
-            false => self.spellings.find(&to.dir, &to.path, &to.name)?,
+            false => self.case_index.find(&to.dir, &to.path, &to.name)?,
         };
         if let Some(other) = &other {
-            now = Seen::at(&to.dir, other)?;
+            now = Occupant::at(&to.dir, other)?;
         }
         let is_certain = matches!(upload.existing, Existing::Replace)
             && matches!(upload.precondition, Precondition::None)
@@ -372,7 +372,7 @@ impl Writer {
         }
         ready.seen = now;
         if let Some(other) = other {
-            ready.aside.go_to(other);
+            ready.temp.go_to(other);
         }
         Ok(true)
     }
@@ -383,8 +383,8 @@ impl Writer {
         upload: &Upload,
         ready: Ready,
     ) -> Result<(PathBuf, Stored), StoreError> {
-        let place = ready.aside.to().clone();
-        let placed = self.disk.place(ready.aside);
+        let place = ready.temp.to().clone();
+        let placed = self.disk.place(ready.temp);
         let version = placed.map_err(|why| {
             // It was counted when it was written.
             self.used.remove(&upload.directory);
@@ -395,14 +395,14 @@ impl Writer {
         let cut = self.cuts.note(&path, ready.cut_bytes, upload.bytes_max, Instant::now());
         cut.inspect(|cut| tracing::warn!("{cut}"));
         self.placed.push(published::Placed { path, version: Some(version) });
-        self.spellings.note(&place.dir, &place.path, &place.name);
-        Ok((place.path, Stored { new: !ready.seen.is_something(), version }))
+        self.case_index.note(&place.dir, &place.path, &place.name);
+        Ok((place.path, Stored { new: !ready.seen.exists(), version }))
     }
 
     /// Takes away what was written aside and counted.
-    fn give_up(&mut self, upload: &Upload, aside: Aside) {
+    fn give_up(&mut self, upload: &Upload, temp: TempFile) {
         self.used.remove(&upload.directory);
-        self.disk.discard(aside);
+        self.disk.discard(temp);
     }
 
     /// Finds where an upload goes, and makes the directories on the way.
@@ -424,15 +424,15 @@ impl Writer {
         let parts = parents.split('/').zip(asked_parents.split('/'));
         for part in parts.filter(|(part, _)| !part.is_empty()) {
             found = found.and_then(|dir| {
-                let spelled = self.spellings.resolve(&dir, &path, part)?;
+                let spelled = self.case_index.resolve(&dir, &path, part)?;
                 let inner = self.disk.inner(&dir, &path, &spelled, 0);
                 path.push(&spelled);
                 inner
             });
         }
         let place = found.and_then(|dir| {
-            let name = self.spellings.resolve(&dir, &path, (last, asked_last))?;
-            let seen = Seen::at(&dir, &name)?;
+            let name = self.case_index.resolve(&dir, &path, (last, asked_last))?;
+            let seen = Occupant::at(&dir, &name)?;
             let existing = match dir.symlink_metadata(&name) {
                 Ok(meta) => Some(meta),
                 Err(none) if none.kind() == io::ErrorKind::NotFound => None,
@@ -468,17 +468,17 @@ impl Writer {
         if bytes > upload.bytes_max || !self.has_room(upload.directory, more) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let manner = Manner { like: place.existing.as_ref(), ..Manner::default() };
+        let attrs = FileAttrs { like: place.existing.as_ref(), ..FileAttrs::default() };
         let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
         let to = Target { dir, path, name: place.name.clone() };
         let digest = if kept.is_empty() { digest_of_upload(upload) } else { None };
-        let aside = self.write_pieces(&to, kept, upload, manner)?;
+        let temp = self.write_pieces(&to, kept, upload, attrs)?;
         if let Some(used) = self.used.get_mut(&upload.directory) {
             let lies = &mut used.lies;
             lies.bytes = lies.bytes.saturating_sub(before_bytes) + bytes;
             lies.files += more.files;
         }
-        Ok(Ready { aside, seen: place.seen, digest, cut_bytes, _old: old })
+        Ok(Ready { temp, seen: place.seen, digest, cut_bytes, _old: old })
     }
 }
 
@@ -675,7 +675,7 @@ mod tests {
         let ready = bench.writer.begin_upload(&upload).unwrap();
         fs::rename(bench.at("logs"), bench.at("moved")).unwrap();
         let mut ready = ready;
-        bench.writer.disk.sync_asides(std::iter::once(&mut ready.aside));
+        bench.writer.disk.sync_files(std::iter::once(&mut ready.temp));
         bench.writer.place_upload(&upload, ready).unwrap();
         assert_eq!((bench.text("moved/a"), bench.text("logs/a")), ("one\n".into(), "two\n".into()));
     }
@@ -801,7 +801,7 @@ mod tests {
                     ..bench.upload("log", b"mine\n", existing)
                 };
                 let mut ready = bench.writer.begin_upload(&upload).unwrap();
-                bench.writer.disk.sync_asides(std::iter::once(&mut ready.aside));
+                bench.writer.disk.sync_files(std::iter::once(&mut ready.temp));
                 fs::write(bench.at(spelled), "other\n").unwrap();
                 let placed = bench.writer.place_upload(&upload, ready);
                 assert_eq!(placed.map(|(_, stored)| stored.new), expected, "{existing:?}");

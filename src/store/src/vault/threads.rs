@@ -20,7 +20,7 @@ use super::numbered;
 use super::store::{Job, Outcome, Writer};
 use super::versions;
 use crate::content::published::Placed;
-use crate::durable::Complaints;
+use crate::rate_limited_log::RateLimitedLog;
 use engine::catalog::{Answer, Ask, Ticket};
 use engine::vault::deed::{Act, Deed, Denied, Done, Login};
 use engine::vault::upload::PartOp;
@@ -109,7 +109,7 @@ pub struct VaultFigures {
 #[derive(Debug)]
 pub struct Vault {
     gate: Gate,
-    complaints: Complaints,
+    log: RateLimitedLog,
     kept: AtomicU64,
     fetched: AtomicU64,
     forgotten: AtomicU64,
@@ -128,7 +128,7 @@ impl Vault {
     pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
         Ok(Vault {
             gate: Gate::new(argon2)?,
-            complaints: Complaints::default(),
+            log: RateLimitedLog::default(),
             kept: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
@@ -355,7 +355,7 @@ impl Vault {
                     Err(why) => why,
                     Ok(_) => io::Error::from(io::ErrorKind::NotFound),
                 };
-                self.complaints.tell(&why, "read versions in", &deed.policy.dir);
+                self.log.error(&why, "read versions in", &deed.policy.dir);
                 Err(denied(&why))
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 
 use super::users;
-use crate::durable::{ASIDE, Disk, Manner, Target, sweep};
+use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, sweep};
 
 /// Only who serves and who administrates may read hashes.
 const MODE: u32 = 0o600;
@@ -58,7 +58,7 @@ pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io:
     let mut disk = Disk::default();
     let dir = disk.top(parent)?;
     sweep(&dir, 0);
-    let claim = format!("{ASIDE}{file_name}");
+    let claim = format!("{TEMP_PREFIX}{file_name}");
     for _ in 0..TRIES_MAX {
         let text = text_of(&dir, file_name)?;
         let is_there = || !users::Users::parse(&text).0.find(name.as_bytes()).is_empty();
@@ -78,31 +78,31 @@ pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io:
                 None => return Ok(false),
             },
         };
-        let manner = Manner { mode: MODE, ..Manner::default() };
+        let attrs = FileAttrs { mode: MODE, ..FileAttrs::default() };
         let to = Target {
             dir: Arc::clone(&dir),
             path: parent.to_path_buf(),
             name: file_name.to_owned(),
         };
-        let written = disk.write_aside((&dir, &claim), to, changed.as_bytes(), manner);
-        let mut aside = match written {
+        let written = disk.write_temp((&dir, &claim), to, changed.as_bytes(), attrs);
+        let mut temp = match written {
             Err(held) if is_held(&held) => {
                 std::thread::sleep(HELD_WAIT);
                 continue;
             }
-            aside => aside?,
+            temp => temp?,
         };
         // Whoever held the name before may have changed the file since it was read.
         if text_of(&dir, file_name)? != text {
-            disk.discard(aside);
+            disk.discard(temp);
             continue;
         }
         if let Err(why) = keep_owner(&dir, file_name, &claim, beside) {
-            disk.discard(aside);
+            disk.discard(temp);
             return Err(why);
         }
-        disk.sync_asides(std::iter::once(&mut aside));
-        disk.place(aside)?;
+        disk.sync_files(std::iter::once(&mut temp));
+        disk.place(temp)?;
         return match disk.sync().is_empty() {
             true => Ok(was_there),
             false => Err(io::Error::other("its directory cannot be synced")),
@@ -123,7 +123,7 @@ fn text_of(dir: &Dir, file_name: &str) -> io::Result<String> {
 }
 
 /// Whoever could read the file before still can; a new one is for the server, as the vault is.
-fn keep_owner(dir: &Dir, file_name: &str, aside: &str, beside: &Path) -> io::Result<()> {
+fn keep_owner(dir: &Dir, file_name: &str, temp: &str, beside: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
         use cap_std::fs::MetadataExt;
@@ -136,7 +136,7 @@ fn keep_owner(dir: &Dir, file_name: &str, aside: &str, beside: &Path) -> io::Res
             }
             Err(_) => None,
         };
-        let file = dir.open(aside)?.into_std();
+        let file = dir.open(temp)?.into_std();
         let Some((uid, gid)) = owner else { return Ok(()) };
         let now = file.metadata()?;
         if (now.uid(), now.gid()) != (uid, gid) {
@@ -147,7 +147,7 @@ fn keep_owner(dir: &Dir, file_name: &str, aside: &str, beside: &Path) -> io::Res
             }
         }
     }
-    let _ = (dir, file_name, aside, beside);
+    let _ = (dir, file_name, temp, beside);
     Ok(())
 }
 

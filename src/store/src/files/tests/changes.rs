@@ -174,7 +174,7 @@ fn another_time_makes_another_file_of_the_same_bytes() {
     assert_eq!(bench.fault(touch("/common/none")), Some(Fault::NotThere));
     bench.act(make("/common/dir")).unwrap();
     assert_eq!(bench.fault(touch("/common/dir")), Some(Fault::IsDirectory));
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn a_link_is_what_it_leads_to_and_one_that_leads_out_is_not_there() {
         let begun = bench.fault(Act::Begin { at: at(path), how });
         assert_eq!(begun, forbidden(Why::Special), "{path}");
     }
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]

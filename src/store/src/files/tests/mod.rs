@@ -140,7 +140,7 @@ impl Bench {
     }
 
     /// Every file aside that is left.
-    fn asides(&mut self) -> Vec<PathBuf> {
+    fn temp_files(&mut self) -> Vec<PathBuf> {
         self.files.clear_all();
         let mut found = Vec::new();
         collect(self.top.path(), &mut found);
@@ -152,7 +152,7 @@ fn collect(dir: &Path, found: &mut Vec<PathBuf>) {
     for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
         if path.is_dir() && !path.is_symlink() {
             collect(&path, found);
-        } else if path.file_name().unwrap().to_str().unwrap().starts_with(durable::ASIDE) {
+        } else if path.file_name().unwrap().to_str().unwrap().starts_with(durable::TEMP_PREFIX) {
             found.push(path);
         }
     }

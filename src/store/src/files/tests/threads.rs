@@ -100,10 +100,10 @@ fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() 
     while asked.act(resume()).err() != Some(Fault::BrokenOff) {
         std::thread::sleep(Duration::from_millis(1));
     }
-    assert_eq!(asked.bench.asides().len(), 1);
+    assert_eq!(asked.bench.temp_files().len(), 1);
     drop(asked.loader);
     drop(late);
-    assert!(asked.bench.asides().is_empty());
+    assert!(asked.bench.temp_files().is_empty());
 }
 
 #[test]
@@ -184,7 +184,7 @@ fn no_line_of_phones_and_administrators_who_append_to_one_file_is_lost() {
             }
         }
     });
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
     let names: Vec<_> = fs::read_dir(bench.path("common")).unwrap().collect();
     assert_eq!(names.len(), 1, "{names:?}");
     let name = names[0].as_ref().unwrap().file_name().into_string().unwrap();

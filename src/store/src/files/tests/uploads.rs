@@ -19,7 +19,7 @@ fn an_upload_is_in_the_catalog_whole_once_it_is_answered_and_not_before() {
     assert_eq!(bench.served(0, "fw.bin"), Some(("fw.bin".into(), 3)));
     assert!(!bench.upload("/common/fw.bin", How::Replace, "newer").unwrap().new);
     assert_eq!(bench.served(0, "fw.bin"), Some(("fw.bin".into(), 5)));
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -65,7 +65,7 @@ fn of_two_uploads_of_one_name_the_later_end_wins_whole() {
     assert_eq!(bench.text("common/a").as_deref(), Some("222"));
     bench.finish(first).unwrap();
     assert_eq!(bench.text("common/a").as_deref(), Some("111111"));
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn appending_and_going_on_keep_what_was_there() {
     assert_eq!(bench.begin("/common/none", How::Resume(4)).err(), Some(Fault::NotThere));
     bench.upload("/common/a", How::Resume(3), "er").unwrap();
     assert_eq!(bench.text("common/a").as_deref(), Some("newer"), "a refusal leaves no trace");
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn what_was_broken_off_is_not_gone_on_with_at_the_end_of_an_older_version() {
     let (part, _) = bench.begin("/common/a", How::Replace).unwrap();
     let part = bench.write(part, "new").unwrap();
     drop(part);
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
     assert_eq!(bench.begin("/common/A", How::Resume(3)).err(), Some(Fault::BrokenOff));
     assert_eq!(bench.text("common/a").as_deref(), Some("old version"));
     bench.upload("/common/a", How::Replace, "new version").unwrap();
@@ -137,7 +137,7 @@ fn an_upload_that_is_to_have_a_name_of_its_own_replaces_nothing() {
     let (part, name) = bench.begin("/common/free", How::Unique).unwrap();
     assert_eq!(name, "/common/free");
     assert!(bench.finish(part).unwrap().new);
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn an_upload_goes_where_files_are_and_nowhere_else() {
     assert_eq!(begin("/"), forbidden(Why::Virtual));
     assert_eq!(begin("/common"), forbidden(Why::Root));
     assert_eq!(begin("/none/file"), Some(Fault::NotThere));
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -199,17 +199,17 @@ fn no_step_that_fails_is_acknowledged_and_the_old_version_stays() {
             bench.fail(step, crash);
             let stored = bench.upload("/common/a", How::Replace, "new");
             assert_eq!(stored.err(), Some(Fault::Io), "{step:?}");
-            let asides = bench.asides();
+            let temp_files = bench.temp_files();
             if step != Step::SyncDirectory {
                 assert_eq!(bench.text("common/a").as_deref(), Some("old"), "{step:?}");
             }
-            assert!(crash || asides.is_empty(), "{step:?} leaves {asides:?}");
+            assert!(crash || temp_files.is_empty(), "{step:?} leaves {temp_files:?}");
             // As after a crash: whoever comes next clears away, and goes on.
             let (opens, _) = unbounded();
             bench.files = Files::new(bench.published.clone(), opens);
             bench.upload("/common/a", How::Replace, "newer").unwrap();
             assert_eq!(bench.text("common/a").as_deref(), Some("newer"));
-            assert!(bench.asides().is_empty(), "{step:?}");
+            assert!(bench.temp_files().is_empty(), "{step:?}");
         }
     }
 }
@@ -235,7 +235,7 @@ fn a_file_that_is_too_large_is_refused_and_leaves_nothing() {
     assert_eq!(refused.err(), Some(Fault::TooLarge));
     assert_eq!(bench.upload("/common/a", How::Append, "a").err(), Some(Fault::TooLarge));
     assert_eq!(bench.text("common/a").as_deref(), Some("0123456789"));
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn what_is_kept_for_the_phones_data_is_not_used_up() {
         assert_eq!(bench.begin("/common/a", how).err(), Some(Fault::Full), "{how:?}");
     }
     assert_eq!(bench.fault(Act::Touch { at: at("/common/a"), unix_s: 1 }), Some(Fault::Full));
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
     bench.act(Act::Delete { at: at("/common/a") }).expect("room can be made");
 }
 
@@ -267,7 +267,7 @@ fn too_many_uploads_at_a_time_are_told_to_come_again() {
     };
     assert!(begin(&mut bench, UPLOADS_MAX).is_ok());
     drop(parts);
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn two_who_append_at_once_both_find_their_lines_in_the_file() {
         let text = bench.text("common/log").unwrap_or_default();
         assert!(!two.new || before.is_none());
         assert_eq!(text, format!("{there}one\ntwo\n"));
-        assert!(bench.asides().is_empty());
+        assert!(bench.temp_files().is_empty());
         bench.act(Act::Delete { at: at("/common/log") }).unwrap();
     }
 }
@@ -315,7 +315,7 @@ fn what_is_appended_goes_behind_whatever_is_there_by_then() {
     bench.put("common/OTHER", "one\n");
     bench.finish(part).unwrap();
     assert_eq!(bench.text("common/OTHER").as_deref(), Some("one\ntwo\n"));
-    assert!(bench.asides().is_empty());
+    assert!(bench.temp_files().is_empty());
 }
 
 #[test]
@@ -341,6 +341,6 @@ fn no_upload_goes_on_in_the_middle_of_a_file_that_was_changed() {
         };
         assert_eq!(bench.finish(part).err(), Some(Fault::Changed), "{change}");
         assert_eq!(bench.text("common/a").as_deref(), expected, "{change}");
-        assert!(bench.asides().is_empty());
+        assert!(bench.temp_files().is_empty());
     }
 }

@@ -13,8 +13,8 @@ fn a_version_that_was_taken_back_is_not_kept_and_leaves_nothing_aside() {
     assert!(kept.is_err());
     assert_eq!(bench.fetch(&item("2001")).as_deref(), Some("good"));
     assert_eq!(bench.names(&item("2001")).len(), 1);
-    let aside = std::fs::read_dir(bench.policy.dir.join(".aside")).unwrap();
-    assert_eq!(aside.count(), 0);
+    let temp = std::fs::read_dir(bench.policy.dir.join(".aside")).unwrap();
+    assert_eq!(temp.count(), 0);
 }
 
 #[test]

@@ -13,7 +13,7 @@ const LISTINGS_MAX: usize = 64;
 
 /// The spellings of some directories, by their paths.
 #[derive(Debug, Default)]
-pub(crate) struct Spellings(HashMap<PathBuf, Listing>);
+pub(crate) struct CaseIndex(HashMap<PathBuf, Listing>);
 
 /// How the members of a directory are spelled, by folded name, as long as nothing has changed.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ struct Listing {
 /// What changes whenever a directory does.
 type State = (Option<cap_std::time::SystemTime>, u64);
 
-impl Spellings {
+impl CaseIndex {
     /// How a member of a directory is spelled there: the first in byte order where several fold to
     /// the same, as that is the one that is served.
     pub(crate) fn find(

@@ -1,0 +1,41 @@
+//! Troubles in the log: told once, and again only after a while.
+//!
+//! Tells what it is told; mends nothing.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the log is told of the same kind of trouble.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// Tells the log of a trouble, and of the same kind of trouble again only after a while: where one
+/// phone is refused, thousands are.
+#[derive(Debug, Default)]
+pub(crate) struct RateLimitedLog(Mutex<HashMap<io::ErrorKind, (Instant, u64)>>);
+
+impl RateLimitedLog {
+    /// Writes `cannot … …: why`, at most once a minute for each kind of reason.
+    pub(crate) fn error(&self, why: &io::Error, verb: &str, path: &Path) {
+        // The client took it back: nothing is to be mended.
+        if why.kind() == io::ErrorKind::ConnectionAborted {
+            return;
+        }
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (told_at, untold) = told.entry(why.kind()).or_insert((now, 0));
+        let is_first = *told_at == now && *untold == 0;
+        if !is_first && now.duration_since(*told_at) < TELL_EVERY {
+            *untold += 1;
+            return;
+        }
+        let more = match std::mem::take(untold) {
+            0 => String::new(),
+            untold => format!(" (and {untold} more times since this was last told)"),
+        };
+        *told_at = now;
+        tracing::error!("cannot {verb} {}: {why}{more}", path.display());
+    }
+}

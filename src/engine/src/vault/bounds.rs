@@ -229,17 +229,6 @@ mod tests {
         assert!(brought.rows.len() <= ADDRESSES_MAX);
     }
 
-    /// Numbers by chance, the same for each seed.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, limit: u64) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            (mixed ^ (mixed >> 29)) % limit
-        }
-    }
-
     const SECOND_NS: u64 = 1_000_000_000;
     const DAY_NS: u64 = 86_400 * SECOND_NS;
 
@@ -274,12 +263,12 @@ mod tests {
     }
 
     /// Sittings of a few stores each, minutes to days apart, behind a moment.
-    fn sittings(random: &mut Random, mut at: u64) -> Vec<u64> {
+    fn sittings(random: &mut fastrand::Rng, mut at: u64) -> Vec<u64> {
         let mut stores = Vec::new();
-        for _ in 0..random.below(20) {
-            at += FLOOD_GAP_NS + random.below(3 * DAY_NS);
-            for _ in 0..=random.below(6) {
-                at += 1 + random.below(FLOOD_GAP_NS / 2);
+        for _ in 0..random.u64(..20) {
+            at += FLOOD_GAP_NS + random.u64(..3 * DAY_NS);
+            for _ in 0..=random.u64(..6) {
+                at += 1 + random.u64(..FLOOD_GAP_NS / 2);
                 stores.push(at);
             }
         }
@@ -289,12 +278,12 @@ mod tests {
     #[test]
     fn whatever_is_older_than_a_flood_survives_as_if_it_were_two_stores() {
         for seed in 0..400 {
-            let random = &mut Random(seed);
+            let random = &mut fastrand::Rng::with_seed(seed);
             let older = sittings(random, DAY_NS);
-            let begin = older.last().unwrap_or(&0) + 1 + random.below(DAY_NS);
+            let begin = older.last().unwrap_or(&0) + 1 + random.u64(..DAY_NS);
             let gap = FLOOD_GAP_NS / 1_000;
-            let flood: Vec<_> = (0..1_000).map(|n| begin + n * gap + random.below(gap)).collect();
-            let versions_max = 2 + random.below(30) as usize;
+            let flood: Vec<_> = (0..1_000).map(|n| begin + n * gap + random.u64(..gap)).collect();
+            let versions_max = 2 + random.u64(..30) as usize;
             let with = left(&[&older[..], &flood].concat(), versions_max);
             let two = left(&[&older[..], &[flood[0], flood[999]]].concat(), versions_max);
             let older_in = |left: &[u64]| -> Vec<_> {

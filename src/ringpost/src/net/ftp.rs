@@ -13,9 +13,9 @@ use mio::net::{TcpListener, TcpStream, UdpSocket};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::net::listener::enlarge;
 use crate::net::stream::orphans::SocketTerms;
 use crate::net::stream::{StreamListener, Streams, TOKENS_MAX};
+use crate::sys::sockets;
 use engine::session::ftp::limits::FtpPolicy;
 use engine::session::ftp::{Door, Engine};
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
@@ -93,7 +93,7 @@ impl Ftp {
             // A host without IPv6 asks nobody by it.
             let Ok(mut socket) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
             let token = Token(tokens + 2 * TOKENS_MAX + place);
-            let room_bytes = enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
+            let room_bytes = sockets::enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
             asks_max = asks_max.min(room_bytes / ANSWER_BYTES);
             registry.register(&mut socket, token, Interest::READABLE)?;
             askers[place] = Some(socket);
@@ -329,7 +329,7 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(matches!(at.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none()))?;
     }
     // A port that a connection before has used is free again at once.
-    socket.set_reuse_address(true)?;
+    sockets::rebind(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
     socket.listen(BACKLOG)?;
@@ -339,11 +339,11 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 fn dial(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
     // Many connections may leave from one port, to different clients.
-    socket.set_reuse_address(true)?;
+    sockets::rebind(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&from.into())?;
     match socket.connect(&to.into()) {
-        Err(fault) if fault.raw_os_error() != Some(libc::EINPROGRESS) => return Err(fault),
+        Err(fault) if !sockets::is_connecting(&fault) => return Err(fault),
         Ok(()) | Err(_) => {}
     }
     socket.set_tcp_nodelay(true)?;

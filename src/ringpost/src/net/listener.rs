@@ -7,12 +7,10 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::ops::RangeInclusive;
-use std::os::fd::{AsFd, BorrowedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
-use crate::sys::udp::errors;
-use crate::sys::{steer, udp};
+use crate::sys::{sockets, udp};
 use engine::session;
 
 /// Sockets that answer requests of one listener, per worker, where a pool is wanted.
@@ -20,8 +18,6 @@ pub const POOL_PORTS: usize = 3;
 /// Connections of one worker's listener that may wait to be accepted: what a mass reboot brings
 /// before the worker turns again.
 pub const BACKLOG: i32 = 4_096;
-/// Where the kernel says how many of them it allows.
-const BACKLOG_MAX_FILE: &str = "/proc/sys/net/core/somaxconn";
 
 /// Which port answers come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +46,7 @@ impl ListenError {
     #[must_use]
     pub fn lacks_ipv6(&self) -> bool {
         let general = self.address.ip().is_unspecified() || self.address.ip().is_loopback();
-        let absent = self.cause.raw_os_error() == Some(libc::EAFNOSUPPORT)
+        let absent = sockets::lacks_family(&self.cause)
             || self.cause.kind() == io::ErrorKind::AddrNotAvailable;
         self.address.is_ipv6() && general && absent
     }
@@ -86,7 +82,8 @@ impl fmt::Display for ListenError {
 pub struct UdpListener {
     /// The address as bound, with the port that the kernel chose if 0 was asked.
     pub address: SocketAddr,
-    /// For each worker: the socket for requests, and those that answer (none: the same one).
+    /// For each worker that serves it: the socket for requests, and those that answer (none: the
+    /// same one).
     pub workers: Vec<(UdpSocket, Vec<UdpSocket>)>,
     /// Receive buffer in bytes that the kernel granted, if it is less than what was asked.
     pub short_buffer: Option<usize>,
@@ -110,9 +107,12 @@ pub fn bind_udp(
     let address = probe.local_addr().map_err(error)?;
     drop(probe);
     let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
-    for worker in 0..workers {
-        let (socket, granted) =
-            bind_one(&Wish { address, shared: true, ..asked }).map_err(error)?;
+    // Where a port belongs to one socket, one worker serves it: the answers to a transfer must
+    // come to the worker that has it.
+    let sharers = if sockets::SHARES_PORTS { workers } else { workers.min(1) };
+    for worker in 0..sharers {
+        let shared = sockets::SHARES_PORTS;
+        let (socket, granted) = bind_one(&Wish { address, shared, ..asked }).map_err(error)?;
         if granted < receive_buffer_bytes {
             listener.short_buffer = Some(granted);
         }
@@ -120,7 +120,8 @@ pub fn bind_udp(
         listener.workers.push((socket, pool.map_err(error)?));
     }
     if let Some((first, _)) = listener.workers.first() {
-        let steered = steer::steer_by_client(first.as_fd(), workers as u32, address.is_ipv6());
+        let steered =
+            sockets::steer_by_client(SockRef::from(first), workers as u32, address.is_ipv6());
         // Without it the kernel spreads by address and port. Session control then counts a phone
         // once per worker, which is a looser limit but serves everybody.
         if let Err(cause) = steered {
@@ -185,9 +186,16 @@ pub fn bind_tcp(
     drop(probe);
     let mut listeners = Vec::new();
     for _ in 0..workers {
-        let socket = bind_stream(bound, true).map_err(error)?;
-        socket.listen(BACKLOG).map_err(error)?;
-        listeners.push(socket.into());
+        let listener = match listeners.first() {
+            // Any worker may serve a connection, and the first to come takes it.
+            Some(first) if !sockets::SHARES_PORTS => TcpListener::try_clone(first),
+            Some(_) | None => {
+                let socket = bind_stream(bound, sockets::SHARES_PORTS).map_err(error)?;
+                socket.listen(BACKLOG).map_err(error)?;
+                Ok(socket.into())
+            }
+        };
+        listeners.push(listener.map_err(error)?);
     }
     Ok(steered(bound, listeners))
 }
@@ -213,13 +221,13 @@ fn steered(address: SocketAddr, workers: Vec<TcpListener>) -> TcpListeners {
     if let [first, _, ..] = workers.as_slice() {
         let count = workers.len() as u32;
         // Without it the kernel spreads by address and port, which is a looser session control.
-        if let Err(cause) = steer::steer_by_client(first.as_fd(), count, address.is_ipv6()) {
+        if let Err(cause) = sockets::steer_by_client(SockRef::from(first), count, address.is_ipv6())
+        {
             tracing::warn!(%address, %cause, "cannot steer phones to workers by address");
         }
     }
-    let allowed = std::fs::read_to_string(BACKLOG_MAX_FILE).ok();
-    let allowed = allowed.and_then(|text| text.trim().parse().ok());
-    TcpListeners { address, workers, short_backlog: allowed.filter(|most| *most < BACKLOG) }
+    let short_backlog = sockets::backlog_max().filter(|most| *most < BACKLOG);
+    TcpListeners { address, workers, short_backlog }
 }
 
 /// Binds one socket for connections, and does not listen yet.
@@ -230,9 +238,9 @@ fn bind_stream(address: SocketAddr, shared: bool) -> io::Result<Socket> {
         socket.set_only_v6(true)?;
     }
     // Connections of a server that has just ended must not keep the next from starting.
-    socket.set_reuse_address(true)?;
+    sockets::rebind(&socket)?;
     if shared {
-        socket.set_reuse_port(true)?;
+        sockets::share_port(&socket)?;
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
@@ -285,7 +293,7 @@ fn bind_one(wish: &Wish) -> io::Result<(UdpSocket, usize)> {
         socket.set_only_v6(true)?;
     }
     if wish.shared {
-        socket.set_reuse_port(true)?;
+        sockets::share_port(&socket)?;
     }
     let granted = prepare(&socket, wish.address, wish.receive_buffer_bytes)?;
     socket.bind(&wish.address.into())?;
@@ -295,46 +303,8 @@ fn bind_one(wish: &Wish) -> io::Result<(UdpSocket, usize)> {
 /// Sets what every socket of ours needs; says how large its receive buffer became.
 fn prepare(socket: &Socket, address: SocketAddr, buffer_bytes: usize) -> io::Result<usize> {
     socket.set_nonblocking(true)?;
-    let (level, option) = match address {
-        SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
-        SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
-    };
-    udp::set_option(socket.as_fd(), level, option, 1)?;
-    udp::set_option(socket.as_fd(), libc::SOL_SOCKET, libc::SO_RXQ_OVFL, 1)?;
-    errors::enable(socket.as_fd(), address)?;
-    if address.is_ipv4() {
-        udp::set_option(socket.as_fd(), level, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
-    }
-    enlarge(socket, buffer_bytes)
-}
-
-/// Lets a socket send fragments from now on. Until then packets are never cut, which spares the
-/// kernel a unique number for each; where a path turns out narrower than its interface, phones
-/// behind it must be served all the same.
-///
-/// # Errors
-/// What the kernel says.
-pub fn allow_fragments(socket: BorrowedFd<'_>) -> io::Result<()> {
-    let (level, option) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
-    udp::set_option(socket, level, option, libc::IP_PMTUDISC_WANT)
-}
-
-/// Makes the buffers large: a mass reboot is lost in the kernel before any code runs, if at all.
-/// Says how many bytes may wait to be read.
-///
-/// # Errors
-/// What the kernel says.
-pub fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
-    let wanted = i32::try_from(bytes).unwrap_or(i32::MAX);
-    let fd = socket.as_fd();
-    if udp::set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, wanted).is_err() {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    if udp::set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted).is_err() {
-        socket.set_send_buffer_size(bytes)?;
-    }
-    // The kernel doubles what it is asked for, to have room for its own bookkeeping.
-    Ok(socket.recv_buffer_size()? / 2)
+    udp::prepare(socket, address)?;
+    sockets::enlarge(socket, buffer_bytes)
 }
 
 #[cfg(test)]
@@ -354,7 +324,8 @@ mod tests {
     #[test]
     fn every_worker_has_a_socket_and_a_pool_of_its_own() {
         let bound = bind_udp(ANY.parse().unwrap(), 3, &AnswerPorts::Pool, 65_536).unwrap();
-        assert_eq!(bound.workers.len(), 3);
+        let sharers = if sockets::SHARES_PORTS { 3 } else { 1 };
+        assert_eq!(bound.workers.len(), sharers);
         let mut ports: Vec<u16> = bound
             .workers
             .iter()
@@ -363,7 +334,7 @@ mod tests {
             .collect();
         ports.sort_unstable();
         ports.dedup();
-        assert_eq!(ports.len(), 3 * POOL_PORTS);
+        assert_eq!(ports.len(), sharers * POOL_PORTS);
     }
 
     #[test]
@@ -386,6 +357,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
     fn a_phone_meets_the_same_worker_from_any_port() {
         let bound = bind_udp(ANY.parse().unwrap(), 2, &AnswerPorts::Single, 65_536).unwrap();
         for phone in ["127.0.0.2", "127.0.0.3", "127.0.0.4", "127.0.0.5", "127.3.2.1"] {
@@ -399,6 +371,7 @@ mod tests {
         }
     }
 
+    #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
     fn count_waiting(socket: &UdpSocket) -> usize {
         let mut buffer = [0; 16];
         std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
@@ -437,6 +410,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
     fn a_phone_connects_to_the_same_worker_from_any_port() {
         let bound = bind_tcp(ANY.parse().unwrap(), 2, HTTP).unwrap();
         let mut met = [false; 2];
@@ -461,6 +435,16 @@ mod tests {
         assert!(accept(&taken.workers[0]).is_none(), "they do not block");
     }
 
+    #[test]
+    fn every_worker_accepts_connections() {
+        let bound = bind_tcp(ANY.parse().unwrap(), 2, HTTP).unwrap();
+        assert_eq!(bound.workers.len(), 2);
+        let _client = std::net::TcpStream::connect(bound.address).unwrap();
+        let met = bound.workers.iter().filter_map(accept).count();
+        assert_eq!(met, 1, "a connection is accepted once");
+    }
+
+    #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
     fn connect(from: &str, to: SocketAddr) -> Socket {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let from: SocketAddr = format!("{from}:0").parse().unwrap();

@@ -5,13 +5,10 @@
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
-use std::os::fd::AsFd;
 
 use mio::{Interest, Registry, Token};
 
-use crate::net::listener::allow_fragments;
-use crate::sys::udp::errors;
-use crate::sys::udp::{Inbox, Outbox, RECEIVE_BATCH};
+use crate::sys::udp::{self, Inbox, Outbox, Received, take_errors};
 use engine::session::Turn;
 use engine::session::tftp::{Arrival, Engine, Lane, PortId, SendFault};
 use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
@@ -163,8 +160,8 @@ impl Datagrams {
 
     fn receive_batch(&mut self, place: usize, turn: &mut Turn<'_>) {
         let port = &mut self.ports[place];
-        let count = match self.inbox.receive(port.socket.as_fd()) {
-            Ok(count) => count,
+        let Received { count, is_all } = match self.inbox.receive(&port.socket) {
+            Ok(received) => received,
             Err(fault) => {
                 // A fault other than emptiness is that of an earlier send, told once: the next call
                 // gets on. One that lasts must not keep the worker turning for nothing.
@@ -177,8 +174,7 @@ impl Datagrams {
             }
         };
         port.faulty = false;
-        // Fewer than asked for: the queue is empty, and the kernel will tell when it is not.
-        port.readable = count == RECEIVE_BATCH;
+        port.readable = !is_all;
         for index in 0..count {
             let Some(datagram) = self.inbox.datagram(index) else {
                 turn.counters.tftp_malformed.up();
@@ -203,7 +199,7 @@ impl Datagrams {
     /// Takes what the network has said of earlier sends; whether there was anything.
     fn take_errors(&mut self, place: usize, turn: &mut Turn<'_>) -> bool {
         let (port, engine) = (&self.ports[place], &mut self.engine);
-        errors::drain(port.socket.as_fd(), |peer| {
+        take_errors(&port.socket, |peer| {
             engine.handle_unreachable(PortId(place as u16), peer, turn);
         })
     }
@@ -255,7 +251,7 @@ impl Datagrams {
             bytes += transmit.payload.bytes();
             room
         });
-        let sent = self.outbox.send(port.socket.as_fd(), transmits, port.address.is_some());
+        let sent = self.outbox.send(&port.socket, transmits, port.address.is_some());
         if sent.count == 0 && sent.fault.is_none() {
             // All that stood in the lane has ended meanwhile.
             self.engine.sweep(id, lane);
@@ -264,25 +260,25 @@ impl Datagrams {
         self.engine.handle_transmitted(id, lane, sent.count, turn);
         let Some(fault) = sent.fault else { return Some(bytes) };
         let told = self.take_errors(place, turn);
-        match fault.raw_os_error() {
-            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM) => {
+        match fault {
+            udp::SendFault::Full => {
                 turn.counters.send_would_block.up();
                 self.ports[place].blocked = true;
                 None
             }
-            Some(libc::EINTR) => Some(0),
-            Some(libc::EMSGSIZE) if !self.ports[place].fragments => {
+            udp::SendFault::Interrupted => Some(0),
+            udp::SendFault::TooLong if !self.ports[place].fragments => {
                 let port = &mut self.ports[place];
                 port.fragments = true;
-                allow_fragments(port.socket.as_fd()).ok().map(|()| 0)
+                udp::allow_fragments(&port.socket).ok().map(|()| 0)
             }
-            Some(libc::EFAULT) => {
+            udp::SendFault::FileCut => {
                 self.engine.handle_send_fault(id, lane, SendFault::FileCut, turn);
                 Some(0)
             }
             // What was told of another send.
-            Some(_) if told => Some(0),
-            Some(_) | None => {
+            udp::SendFault::TooLong | udp::SendFault::Refused if told => Some(0),
+            udp::SendFault::TooLong | udp::SendFault::Refused => {
                 self.engine.handle_send_fault(id, lane, SendFault::Refused, turn);
                 Some(0)
             }

@@ -34,7 +34,7 @@ pub use lanes::Lane;
 #[doc(hidden)]
 #[cfg(any(test, feature = "model"))]
 pub use model::check_operations;
-pub use outgoing::{Payload, SendFault, Transmit};
+pub use outgoing::{Blocks, Lone, Payload, SendFault, Transmit};
 pub use transfer::PortId;
 
 #[cfg(test)]

@@ -6,13 +6,12 @@
 
 use std::collections::VecDeque;
 use std::net::Shutdown;
-use std::os::fd::AsFd as _;
 
 use mio::Registry;
 use mio::net::TcpStream;
 use socket2::SockRef;
 
-use crate::sys::udp;
+use crate::sys::sockets::{give_up_after, unacknowledged};
 use wire::time::{Duration, Instant};
 
 /// Most of them in a worker, for each protocol; what is beyond is left to the kernel.
@@ -94,7 +93,7 @@ impl Orphans {
         terms: &SocketTerms,
         now: Instant,
     ) {
-        let bytes = udp::unacknowledged(stream.as_fd());
+        let bytes = unacknowledged(&stream);
         let is_kept = bytes > REST_BYTES_MAX
             && self.rows.len() < ORPHANS_MAX
             && registry.is_none_or(|registry| registry.deregister(&mut stream).is_ok());
@@ -113,7 +112,7 @@ impl Orphans {
         let mut given_up = 0;
         while self.rows.front().is_some_and(|row| row.look_at <= now) {
             let Some(mut row) = self.rows.pop_front() else { break };
-            let left = udp::unacknowledged(row.stream.as_fd());
+            let left = unacknowledged(&row.stream);
             row.rest.note(left, now);
             let is_broken = !matches!(row.stream.take_error(), Ok(None));
             if is_broken || left <= REST_BYTES_MAX {
@@ -140,7 +139,6 @@ impl Orphans {
 fn leave(stream: &TcpStream, left: u64, terms: &SocketTerms) {
     if left > 0 {
         let slow = Duration::from_secs(left / terms.rate_min.max(1));
-        // A kernel that refuses has bounds of its own.
-        let _ = SockRef::from(stream).set_tcp_user_timeout(Some(terms.silence_max + slow));
+        give_up_after(stream, terms.silence_max + slow);
     }
 }

@@ -3,14 +3,11 @@
 //! Decides nothing; says how many bytes left.
 
 use std::io::{self, IoSlice};
-use std::os::fd::AsFd;
 
 use mio::net::TcpStream;
-use nix::errno::Errno;
-use nix::sys::sendfile::sendfile;
-use socket2::SockRef;
 
 use crate::net::tls::TlsSession;
+use crate::sys::sockets;
 use engine::catalog::blob::Blob;
 use engine::session::stream::{Outgoing, Payload};
 use store::content::blob::BlobExt as _;
@@ -28,9 +25,7 @@ pub fn plain(
     closes: bool,
 ) -> io::Result<usize> {
     let Outgoing { head, payload, .. } = outgoing;
-    let flags = if closes { libc::MSG_MORE } else { 0 };
-    let socket = SockRef::from(&*stream);
-    let send = |body| socket.send_vectored_with_flags(&[IoSlice::new(head), body], flags);
+    let send = |body| sockets::send(stream, &[IoSlice::new(head), body], closes);
     let (blob, offset, bytes) = match payload {
         Payload::None => return send(IoSlice::new(&[])),
         Payload::Bytes(bytes) => return send(IoSlice::new(&bytes[..bytes.len().min(most)])),
@@ -38,22 +33,21 @@ pub fn plain(
             (blob, offset, usize::try_from(bytes).unwrap_or(usize::MAX).min(most))
         }
     };
-    let Some(file) = blob.file() else {
+    let Some(file) = blob.file().filter(|_| sockets::SENDS_FILES) else {
         return send(IoSlice::new(part(blob, offset, bytes)));
     };
     if !head.is_empty() {
-        // The kernel joins it with what follows.
-        let sent = socket.send_with_flags(head, libc::MSG_MORE)?;
+        let sent = sockets::send_head(stream, head)?;
         if sent < head.len() {
             return Ok(sent);
         }
     }
-    let mut at = i64::try_from(offset).map_err(io::Error::other)?;
-    match sendfile(stream.as_fd(), file.as_fd(), Some(&mut at), bytes) {
-        Ok(sent) if sent == 0 && !head.is_empty() => Ok(head.len()),
+    match sockets::send_file(stream, file, offset, bytes) {
         Ok(sent) => Ok(head.len() + sent),
-        Err(Errno::EAGAIN) if !head.is_empty() => Ok(head.len()),
-        Err(fault) => Err(fault.into()),
+        Err(fault) if fault.kind() == io::ErrorKind::WouldBlock && !head.is_empty() => {
+            Ok(head.len())
+        }
+        Err(fault) => Err(fault),
     }
 }
 

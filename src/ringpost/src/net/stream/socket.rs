@@ -4,14 +4,13 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
-use std::os::fd::AsFd as _;
 
 use mio::net::TcpStream;
 
 use crate::net::stream::orphans::{Rest, SocketTerms};
 use crate::net::stream::send;
 use crate::net::tls::{QUEUE_BYTES_MAX, TlsSession};
-use crate::sys::udp;
+use crate::sys::sockets::{is_silence, unacknowledged};
 use engine::session::stream::{ConnectionId, Connections, DialFault, ListenerId, Security};
 use engine::session::{Handshake, Secured, Turn};
 use wire::time::{Duration, Instant};
@@ -67,11 +66,18 @@ fn security(tls: &TlsSession) -> Security {
 
 /// Why a connection that this side makes is not there.
 pub(super) fn dial_fault(fault: &io::Error) -> DialFault {
-    match fault.raw_os_error() {
-        Some(libc::ECONNREFUSED | libc::ECONNRESET) => DialFault::Refused,
-        Some(libc::ETIMEDOUT) => DialFault::Silent,
-        Some(libc::EHOSTUNREACH | libc::ENETUNREACH) => DialFault::Unreachable,
-        Some(_) | None => DialFault::Other,
+    use io::ErrorKind::{
+        ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
+    };
+    let kind = fault.kind();
+    if [ConnectionRefused, ConnectionReset].contains(&kind) {
+        DialFault::Refused
+    } else if kind == TimedOut {
+        DialFault::Silent
+    } else if [HostUnreachable, NetworkUnreachable].contains(&kind) {
+        DialFault::Unreachable
+    } else {
+        DialFault::Other
     }
 }
 
@@ -79,7 +85,7 @@ pub(super) fn dial_fault(fault: &io::Error) -> DialFault {
 pub(super) fn measure<E: Connections>(socket: &Socket, engine: &mut E, turn: &mut Turn<'_>) {
     let holds = socket.tls.as_ref().is_some_and(|tls| tls.has_unsent());
     let held = if holds { QUEUE_BYTES_MAX as u64 } else { 0 };
-    let bytes = udp::unacknowledged(socket.stream.as_fd()) + held;
+    let bytes = unacknowledged(&socket.stream) + held;
     engine.handle_unacknowledged(socket.id, bytes, turn);
 }
 
@@ -228,7 +234,7 @@ pub(super) fn end(socket: &mut Socket) {
 /// Whether a connection can be closed without losing what was encrypted and has not left.
 pub(super) fn close_in_peace(socket: &mut Socket, terms: &SocketTerms, now: Instant) -> bool {
     let Some(tls) = &mut socket.tls else { return true };
-    let left = udp::unacknowledged(socket.stream.as_fd());
+    let left = unacknowledged(&socket.stream);
     let rest = socket.closing.get_or_insert_with(|| {
         tls.end();
         Rest::new(left, now)
@@ -251,9 +257,7 @@ pub(super) fn break_off<E: Connections>(
     turn: &mut Turn<'_>,
 ) {
     measure(socket, engine, turn);
-    let silent = [libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN];
-    let code = fault.and_then(io::Error::raw_os_error);
-    match code.is_some_and(|code| silent.contains(&code)) {
+    match fault.is_some_and(is_silence) {
         true => engine.handle_given_up(socket.id, turn),
         false => engine.handle_gone(socket.id, turn),
     }

@@ -5,11 +5,12 @@
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 
+use mio::net::UdpSocket;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 
-use crate::sys::udp;
+use crate::sys::options::set_option;
 
 /// Words taken at a time; what is left is taken with the next one.
 const WORDS_MAX: usize = 64;
@@ -18,20 +19,20 @@ const WORDS_MAX: usize = 64;
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+pub(super) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
         SocketAddr::V6(_) => (libc::IPPROTO_IPV6, libc::IPV6_RECVERR),
     };
-    udp::set_option(socket, level, option, 1)
+    set_option(socket, level, option, 1)
 }
 
 /// Takes what is kept, and tells `unreachable` the peers at which nobody listens. Says whether
 /// there was anything: then the fault that a call on the socket has just met was no fault of that
 /// call.
-pub(crate) fn drain(socket: BorrowedFd<'_>, mut unreachable: impl FnMut(SocketAddr)) -> bool {
+pub(crate) fn take_errors(socket: &UdpSocket, mut unreachable: impl FnMut(SocketAddr)) -> bool {
     for taken in 0..WORDS_MAX {
-        match take(socket) {
+        match take(socket.as_fd()) {
             Ok(peer) => peer.into_iter().for_each(&mut unreachable),
             Err(_) => return taken > 0,
         }
@@ -62,29 +63,26 @@ fn address(peer: &SockaddrStorage) -> Option<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::UdpSocket;
-    use std::os::fd::AsFd as _;
-
     use super::*;
 
     #[test]
     fn a_port_at_which_nobody_listens_is_told_and_the_socket_goes_on() {
         for any in ["127.0.0.1:0", "[::1]:0"] {
-            let Ok(socket) = UdpSocket::bind(any) else { continue };
+            let Ok(socket) = UdpSocket::bind(any.parse().unwrap()) else { continue };
             enable(socket.as_fd(), socket.local_addr().unwrap()).unwrap();
-            let gone = UdpSocket::bind(any).unwrap().local_addr().unwrap();
-            let other = UdpSocket::bind(any).unwrap();
+            let gone = UdpSocket::bind(any.parse().unwrap()).unwrap().local_addr().unwrap();
+            let other = UdpSocket::bind(any.parse().unwrap()).unwrap();
             socket.send_to(b"x", gone).unwrap();
             let mut told = Vec::new();
             let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-            while !drain(socket.as_fd(), |peer| told.push(peer)) {
+            while !take_errors(&socket, |peer| told.push(peer)) {
                 assert!(std::time::Instant::now() < deadline, "nothing was told");
                 std::thread::yield_now();
             }
             assert_eq!(told, [gone]);
             // The word was taken, so it is no fault of the next send.
             socket.send_to(b"y", other.local_addr().unwrap()).unwrap();
-            assert!(!drain(socket.as_fd(), |_| {}));
+            assert!(!take_errors(&socket, |_| {}));
         }
     }
 }

@@ -3,19 +3,21 @@
 //! Makes the program and hands it over; never sees a packet.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd as _;
 
-use crate::sys::udp::set_raw;
+use socket2::SockRef;
+
+use crate::sys::options::set_raw;
 
 /// Makes a reuseport group choose its socket by the client's address alone: the same phone always
 /// meets the same worker, whatever port it uses (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5).
 ///
 /// # Errors
 /// What the kernel says.
-pub(crate) fn steer_by_client(socket: BorrowedFd<'_>, workers: u32, v6: bool) -> io::Result<()> {
+pub(crate) fn steer_by_client(socket: SockRef<'_>, workers: u32, v6: bool) -> io::Result<()> {
     let mut code = steering_program(workers, v6);
     let program = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
-    set_raw(socket, libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
+    set_raw(socket.as_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, &program)
 }
 
 /// Classic BPF that hashes the source address of the IP header and takes the rest modulo `workers`.

@@ -6,8 +6,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use nix::ifaddrs::getifaddrs;
-use nix::unistd::gethostname;
+use crate::sys::interfaces;
 
 /// Most names, and most addresses, that a certificate is made for.
 const NAMES_MAX: usize = 100;
@@ -26,19 +25,14 @@ impl Names {
     /// another host right now.
     pub(crate) fn of_host(listen: impl Iterator<Item = SocketAddr>) -> Names {
         let text = |path| fs::read_to_string(path).unwrap_or_default();
-        let host = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
-        let passing = passing(&text("/proc/net/if_inet6"));
-        let own = getifaddrs().into_iter().flatten().filter_map(|interface| {
-            let address = interface.address?;
-            let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-            v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-        });
-        let lasting = |address: &IpAddr| match address {
-            IpAddr::V4(_) => true,
-            IpAddr::V6(address) => !passing.contains(address),
-        };
-        let addresses = own.filter(lasting).chain(listen.map(|address| address.ip()));
-        Names::new(&host, addresses, &text("/etc/hosts"), &text("/etc/resolv.conf"))
+        let own = interfaces::addresses().into_iter();
+        let addresses = own.chain(listen.map(|address| address.ip()));
+        Names::new(
+            &interfaces::host_name(),
+            addresses,
+            &text("/etc/hosts"),
+            &text("/etc/resolv.conf"),
+        )
     }
 
     fn new(
@@ -85,18 +79,6 @@ fn is_reachable(address: &IpAddr) -> bool {
         IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_link_local(),
         IpAddr::V6(v6) => !v6.is_unspecified() && !v6.is_unicast_link_local(),
     }
-}
-
-/// Addresses that the system gives up again by itself: temporary and deprecated ones (RFC 8981).
-fn passing(if_inet6: &str) -> HashSet<Ipv6Addr> {
-    const TEMPORARY_OR_DEPRECATED: u8 = 0x01 | 0x20;
-    let line = |line: &str| {
-        let mut fields = line.split_ascii_whitespace();
-        let address = u128::from_str_radix(fields.next()?, 16).ok()?;
-        let flags = u8::from_str_radix(fields.nth(3)?, 16).ok()?;
-        (flags & TEMPORARY_OR_DEPRECATED != 0).then(|| Ipv6Addr::from(address))
-    };
-    if_inet6.lines().filter_map(line).collect()
 }
 
 /// Names that `/etc/hosts` gives to this host's addresses; 127.0.1.1 is Debian's for its own name.
@@ -150,15 +132,6 @@ mod tests {
         assert_eq!(names.addresses, ["127.0.0.1", "::1", "10.1.2.3", "fd00::5"].map(ip));
         assert_eq!(names.host(), "phones");
         assert!(names.texts().contains(&"fd00::5".to_owned()));
-    }
-
-    #[test]
-    fn addresses_that_come_and_go_are_left_out() {
-        let text = "fd000000000000000000000000000005 02 40 00 80     eth0\n\
-                    fd000000000000000000000000000006 02 40 00 01     eth0\n\
-                    fd000000000000000000000000000007 02 40 00 20     eth0\nnonsense\n";
-        let expected = ["fd00::6", "fd00::7"].map(|text| text.parse().unwrap());
-        assert_eq!(passing(text), HashSet::from(expected));
     }
 
     #[test]

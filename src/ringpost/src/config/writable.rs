@@ -62,7 +62,7 @@ impl Receiving {
     fn server(&self) -> Option<(Uid, Vec<Gid>)> {
         if let Some(user) = &self.user {
             let (uid, gid) = Account::find(user, self.group.as_deref()).ok()?.ids();
-            return Some((uid, vec![gid]));
+            return Some((Uid::from_raw(uid), vec![Gid::from_raw(gid)]));
         }
         let seen = self.data_dir.metadata().ok()?;
         let (uid, gid) = (Uid::from_raw(seen.uid()), Gid::from_raw(seen.gid()));

@@ -3,9 +3,8 @@
 
 use std::sync::Arc;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use crate::config::Settings;
+use crate::sys::descriptors;
 
 /// Descriptors kept for files, logs and sockets that listen, where there are twice as many.
 const RESERVED: u64 = 2_048;
@@ -20,14 +19,9 @@ pub(crate) struct Descriptors {
 }
 
 impl Descriptors {
-    /// Takes all that the administrator lets this process have: many systems start with 1,024,
-    /// for programs of another time, and allow far more.
+    /// Takes all that the administrator lets this process have.
     pub(crate) fn raise() -> Self {
-        let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
-            return Descriptors { limit: u64::MAX };
-        };
-        let raised = soft >= hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
-        Descriptors { limit: if raised { hard } else { soft } }
+        Descriptors { limit: descriptors::raise() }
     }
 
     /// Lowers the limit of connections to what there is room for: a connection more would leave
@@ -72,13 +66,6 @@ impl Descriptors {
 mod tests {
     use super::*;
     use crate::config::parse_for_tests;
-
-    #[test]
-    fn all_that_the_system_allows_is_taken() {
-        let descriptors = Descriptors::raise();
-        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap().0, descriptors.limit);
-        assert_eq!(Descriptors::raise(), descriptors);
-    }
 
     #[test]
     fn workers_share_what_files_leave() {

@@ -2,13 +2,14 @@
 //!
 //! Knows nothing of settings and of what is served.
 
-pub mod interfaces;
+pub(crate) mod descriptors;
+pub(crate) mod interfaces;
 #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod options;
-pub mod port_holder;
-pub mod privileges;
-pub mod signals;
-pub mod socket_activation;
+pub(crate) mod port_holder;
+pub(crate) mod privileges;
+pub(crate) mod signals;
+pub(crate) mod socket_activation;
 pub(crate) mod sockets;
-pub mod systemd;
+pub(crate) mod systemd;
 pub(crate) mod udp;

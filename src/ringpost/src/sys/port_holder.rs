@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Whether a port belongs to UDP or to TCP: the same number may serve both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Transport {
+pub(crate) enum Transport {
     /// Datagrams.
     Udp,
     /// Connections.
@@ -17,18 +17,18 @@ pub enum Transport {
 
 /// Who has a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PortHolder {
+pub(crate) struct PortHolder {
     /// Its number.
-    pub process: u32,
+    pub(crate) process: u32,
     /// Its name, as the kernel keeps it: at most 15 characters.
-    pub name: String,
+    pub(crate) name: String,
 }
 
 impl PortHolder {
     /// Returns the process that listens on this port of this host, or `None` if there is none or
     /// if it belongs to somebody whose descriptors this user may not see.
     #[must_use]
-    pub fn find(transport: Transport, port: u16) -> Option<Self> {
+    pub(crate) fn find(transport: Transport, port: u16) -> Option<Self> {
         let inodes = listening(transport, port);
         if inodes.is_empty() {
             return None;
@@ -43,14 +43,14 @@ impl PortHolder {
 
     /// Whether it is this program.
     #[must_use]
-    pub fn is_ringpost(&self) -> bool {
+    pub(crate) fn is_ringpost(&self) -> bool {
         self.name.starts_with("ringpost")
     }
 }
 
 /// What a person who finds a port taken should do.
 #[must_use]
-pub fn mend(transport: Transport, port: u16, choose: &str) -> String {
+pub(crate) fn mend(transport: Transport, port: u16, choose: &str) -> String {
     let flag = match transport {
         Transport::Udp => 'u',
         Transport::Tcp => 't',

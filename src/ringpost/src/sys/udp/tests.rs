@@ -16,7 +16,7 @@ use wire::tftp::{Block, Control};
 macro_rules! implementation {
     ($name:ident) => {
         mod $name {
-            use super::super::$name::{Inbox, Outbox, prepare};
+            use super::super::$name::{Inbox, Outbox, allow_fragments, prepare, take_errors};
             use super::*;
 
             fn socket(address: &str) -> (UdpSocket, SocketAddr) {
@@ -57,8 +57,10 @@ macro_rules! implementation {
                 let blocks = Blocks { blob: &blob, first, count: 3, blksize: 512, wrap };
                 let burst = Transmit { peer, from: None, payload: Payload::Blocks(blocks) };
                 let mut outbox = Outbox::default();
+                allow_fragments(&server).unwrap();
                 let sent = outbox.send(&server, [burst].into_iter(), true);
                 assert_eq!((sent.count, sent.fault), (1, None));
+                assert!(!take_errors(&server, |peer| panic!("{peer} is there")));
                 let mut inbox = Inbox::new(516);
                 let heard = hear(&phone, &mut inbox, 3);
                 for (number, datagram) in (1_u8..).zip(&heard) {
@@ -110,6 +112,7 @@ macro_rules! implementation {
                     phone.send_to(&vec![7; bytes], to).unwrap();
                 }
                 let mut inbox = Inbox::new(516);
+                assert_eq!(inbox.datagram_bytes_max(), 516);
                 assert_eq!(inbox.receive(&server).unwrap().count, 3);
                 let lengths: Vec<_> =
                     (0..3).map(|at| inbox.datagram(at).map(|one| one.bytes.len())).collect();

@@ -3,15 +3,22 @@
 //!
 //! Decides nothing else, and never stops a daemon that heeds its signals.
 
+#[cfg(any(not(unix), feature = "plain-sys"))]
+mod plain;
+#[cfg(all(unix, not(feature = "plain-sys")))]
+mod unix;
+
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
+#[cfg(any(not(unix), feature = "plain-sys"))]
+use plain::SignalSource;
+#[cfg(all(unix, not(feature = "plain-sys")))]
+use unix::SignalSource;
 use wire::time::Duration;
 
 /// How long the daemon may take to heed a signal to stop, before its process is ended. It is within
@@ -26,12 +33,26 @@ const EXIT_CODE: i32 = 1;
 /// The same before anybody was served, when nothing is lost.
 const START_EXIT_CODE: i32 = 0;
 
+#[cfg(any(not(unix), feature = "plain-sys"))]
+pub(crate) use plain::hangup_is_ignored;
+#[cfg(all(unix, not(feature = "plain-sys")))]
+pub(crate) use unix::hangup_is_ignored;
+
 /// What somebody wants of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     /// That it takes a new configuration.
     Reload,
     /// That it stops.
+    Stop,
+}
+
+/// Which signal has come, as far as it matters here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SignalKind {
+    /// The terminal has gone, or somebody pretends so.
+    Hangup,
+    /// One that asks a process to end.
     Stop,
 }
 
@@ -86,15 +107,15 @@ impl Signalled {
         let (heeded, serves) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         let is_stop = Arc::new(AtomicBool::new(false));
         let waiting = Waiting { signals: receiver.clone(), is_stop: is_stop.clone() };
-        let mut signals = Signals::new([SIGHUP, SIGTERM, SIGINT])?;
+        let mut signals = SignalSource::new()?;
         let (seen, is_serving) = (Arc::clone(&heeded), Arc::clone(&serves));
         thread::Builder::new().name("signals".into()).spawn(move || {
-            let meaning = |number| match number {
-                SIGHUP if !hangup_stops => Signal::Reload,
-                _ => Signal::Stop,
+            let meaning = |kind| match kind {
+                SignalKind::Hangup if !hangup_stops => Signal::Reload,
+                SignalKind::Hangup | SignalKind::Stop => Signal::Stop,
             };
-            for number in signals.forever() {
-                let signal = meaning(number);
+            for kind in signals.forever() {
+                let signal = meaning(kind);
                 is_stop.fetch_or(signal == Signal::Stop, Ordering::Release);
                 if sender.send(signal).is_err() {
                     return;
@@ -163,22 +184,9 @@ impl Signalled {
     }
 }
 
-/// Whether whoever started this process has it ignore the end of its terminal, as `nohup` does. To
-/// be asked before signals are listened to.
-pub(crate) fn hangup_is_ignored() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    is_ignored(&status, SIGHUP)
-}
-
-fn is_ignored(status: &str, signal: i32) -> bool {
-    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-}
-
 /// Ends the process if the daemon waits for something else all the while.
 fn end_unless_heeded(
-    signals: &mut Signals,
+    signals: &mut SignalSource,
     sender: &Sender<Signal>,
     heeded: &AtomicBool,
     serves: &AtomicBool,
@@ -191,7 +199,9 @@ fn end_unless_heeded(
         if heeded.load(Ordering::Acquire) {
             return;
         }
-        if signals.pending().any(|number| number != SIGHUP) && sender.send(Signal::Stop).is_err() {
+        if signals.pending().any(|kind| kind == SignalKind::Stop)
+            && sender.send(Signal::Stop).is_err()
+        {
             return;
         }
         thread::sleep(LOOK_EVERY);
@@ -203,14 +213,6 @@ fn end_unless_heeded(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signal_that_the_starter_ignores_is_known_by_the_kernels_word() {
-        let status = "Name:\tringpost\nSigBlk:\t0000000000000001\nSigIgn:\t0000000000001001\n";
-        assert!(is_ignored(status, SIGHUP));
-        assert!(!is_ignored(status, SIGINT) && !is_ignored("SigIgn:\t0000000000001000\n", SIGHUP));
-        assert!(!is_ignored("", SIGHUP));
-    }
 
     #[test]
     fn a_signal_to_stop_is_heeded_by_whoever_takes_it() {

@@ -1,4 +1,4 @@
-//! What the service manager is told. Without one, nothing happens.
+//! What systemd is told, where it has started this process.
 
 use std::sync::OnceLock;
 

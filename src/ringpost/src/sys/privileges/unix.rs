@@ -1,7 +1,4 @@
-//! Becoming an ordinary user once the ports are bound, and giving up for good what a process could
-//! gain by starting another program.
-//!
-//! Never gains a privilege, and keeps none that it was told to give up.
+//! Users, groups and capabilities of a Unix system.
 
 use std::fs::File;
 use std::io;
@@ -41,8 +38,8 @@ impl Account {
     }
 
     /// Its numbers.
-    pub(crate) fn ids(&self) -> (Uid, Gid) {
-        (self.uid, self.gid)
+    pub(crate) fn ids(&self) -> (u32, u32) {
+        (self.uid.as_raw(), self.gid.as_raw())
     }
 
     /// Makes it the owner of a directory.

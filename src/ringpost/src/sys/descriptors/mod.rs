@@ -1,0 +1,11 @@
+//! How many files and connections the system lets this process have open.
+
+#[cfg(any(not(unix), feature = "plain-sys"))]
+mod plain;
+#[cfg(all(unix, not(feature = "plain-sys")))]
+mod unix;
+
+#[cfg(any(not(unix), feature = "plain-sys"))]
+pub(crate) use plain::raise;
+#[cfg(all(unix, not(feature = "plain-sys")))]
+pub(crate) use unix::raise;

@@ -1,0 +1,25 @@
+//! The limit of a Unix process (getrlimit(2)).
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+/// Takes all that the administrator lets this process have, and returns how many they are: many
+/// systems start with 1,024, for programs of another time, and allow far more.
+pub(crate) fn raise() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
+        return u64::MAX;
+    };
+    let raised = soft >= hard || setrlimit(Resource::RLIMIT_NOFILE, hard, hard).is_ok();
+    if raised { hard } else { soft }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_the_system_allows_is_taken() {
+        let taken = raise();
+        assert_eq!(getrlimit(Resource::RLIMIT_NOFILE).unwrap().0, taken);
+        assert_eq!(raise(), taken);
+    }
+}

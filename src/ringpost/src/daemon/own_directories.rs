@@ -169,6 +169,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(unix, not(feature = "plain-sys")))]
     fn what_root_made_before_the_first_start_goes_with_its_directory() {
         if !nix::unistd::Uid::effective().is_root() {
             return;
@@ -204,6 +205,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(all(unix, not(feature = "plain-sys")))]
     fn only_roots_own_directories_are_given_away() {
         if !nix::unistd::Uid::effective().is_root() {
             return;

@@ -6,6 +6,12 @@
 pub mod content;
 mod durable;
 pub mod files;
+pub mod offload;
 mod rate_limited_log;
+mod replies;
+mod store;
 pub mod vault;
 mod version;
+
+pub use replies::Replies;
+pub use store::{Store, StoreConfig, StoreFigures};

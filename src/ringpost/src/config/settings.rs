@@ -34,6 +34,7 @@ use engine::session::http::limits::{CaFile, ChallengeKey, HttpListener, HttpPoli
 use engine::session::snapshot::{Policy, TftpPolicy};
 use engine::session::tftp::limits::TftpLimits;
 use engine::vault::deed::Unknown;
+use store::StoreConfig;
 use store::content::loader::LoaderConfig;
 use store::vault::keep::sweep_vault;
 use store::vault::store::Directories;
@@ -46,16 +47,17 @@ impl Settings {
         self.warnings.iter().cloned().chain(of_files)
     }
 
-    /// How the loader is to hold the files.
+    /// How the store is to hold the files.
     #[must_use]
-    pub fn loader(&self) -> LoaderConfig {
-        LoaderConfig {
+    pub fn store(&self) -> StoreConfig {
+        let loader = LoaderConfig {
             threads: self.content.threads,
             disk_wait: self.content.disk_wait,
             heap_file_bytes_max: self.content.heap_file_bytes_max,
             heap_bytes_max: self.content.heap_budget_bytes,
             ..LoaderConfig::default()
-        }
+        };
+        StoreConfig { loader, ..StoreConfig::default() }
     }
 
     /// The directory that has a number of a rule or of quarantine.

@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounde
 use crate::observe::state::Board;
 use engine::vault::deed::VaultPolicy;
 use engine::vault::stamp::Stamp;
+use store::offload;
 use store::vault::months::{self, Gathered};
 
 /// How often the clock is looked at.
@@ -33,17 +34,15 @@ impl Night {
     /// Starts the thread.
     pub(crate) fn start(board: Arc<Board>) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
-        let thread = std::thread::Builder::new().name("night".into());
-        let thread = thread.spawn(move || run(&board, &stopped))?;
+        let thread = offload::spawn("archiver", move || run(&board, &stopped))?;
         Ok(Night { stop, thread })
     }
 
     /// Ends it behind the archive that it writes just now.
     pub(crate) fn stop(self) {
         drop(self.stop);
-        if self.thread.join().is_err() {
-            tracing::error!("the thread of the nightly job panicked");
-        }
+        // If it panicked, the log has been told.
+        let _ = self.thread.join();
     }
 }
 

@@ -26,7 +26,7 @@ use engine::admission::Admission;
 use engine::admission::slots::SharedSlots;
 use engine::metrics::Figure;
 use engine::session::Protocol;
-use store::content::loader::{Loader, Replies};
+use store::{Replies, Store};
 
 /// Sockets of one worker.
 #[derive(Default)]
@@ -61,7 +61,7 @@ pub struct Workers {
     threads: Vec<JoinHandle<()>>,
     wakers: Vec<Arc<Waker>>,
     orders: Arc<Orders>,
-    loader: Arc<Loader>,
+    store: Arc<Store>,
 }
 
 impl DataPath for Workers {
@@ -98,11 +98,11 @@ impl DataPath for Workers {
                 wakers.push(waker);
                 polls.push((poll, answers));
             }
-            let config = parts.settings.loader();
+            let config = parts.settings.store();
             let directories = Arc::clone(&parts.directories);
             let published = Arc::clone(&parts.published);
             let origin = parts.clock.origin();
-            let loader = Arc::new(Loader::start(config, origin, replies, directories, published)?);
+            let store = Arc::new(Store::start(config, origin, replies, directories, published)?);
             let shared = Arc::new(SharedSlots::new(sockets.len()));
             let orders = Arc::new(Orders::default());
             let mut threads = Vec::new();
@@ -115,7 +115,7 @@ impl DataPath for Workers {
                     poll,
                     admission: Admission::new(number, Arc::clone(&shared), Arc::default()),
                     published: Arc::clone(&parts.snapshot),
-                    loader: Arc::clone(&loader),
+                    loader: Arc::clone(&store),
                     answers,
                     records: Arc::clone(&parts.records),
                     stats: Arc::clone(&parts.views[number]),
@@ -125,13 +125,13 @@ impl DataPath for Workers {
                 let worker = Worker::new(worker, sockets.datagrams, http, ftp)?;
                 threads.push(spawn(number, worker)?);
             }
-            Ok(Workers { threads, wakers, orders, loader })
+            Ok(Workers { threads, wakers, orders, store })
         };
         start().map_err(|fault| format!("cannot start the workers: {fault}"))
     }
 
     fn figures(&self) -> Vec<Figure> {
-        store_metrics::of(&self.loader.figures())
+        store_metrics::of(&self.store.figures())
     }
 
     fn drain(&self) {

@@ -28,7 +28,7 @@ use engine::session::ticket::TicketOwner;
 use engine::session::{Turn, ftp as ftp_machine, http, tftp as tftp_machine};
 use ftp::Ftp;
 use stats::{RecordSink, StatsRecorder, WorkerStats};
-use store::content::loader::Loader;
+use store::Store;
 use stream::orphans::SocketTerms;
 use stream::{StreamListener, Streams, TOKENS_MAX};
 use tftp::Datagrams;
@@ -113,7 +113,7 @@ pub struct WorkerConfig {
     /// What each turn works with.
     pub published: Arc<ArcSwap<Snapshot>>,
     /// Who opens files for it.
-    pub loader: Arc<Loader>,
+    pub loader: Arc<Store>,
     /// What the loader answers.
     pub answers: Receiver<Answer>,
     /// Where finished transfers are told.
@@ -139,7 +139,7 @@ pub struct Worker {
     /// share would make them meet at a lock.
     snapshot: Snapshot,
     adopted: Arc<Policy>,
-    loader: Arc<Loader>,
+    loader: Arc<Store>,
     answers: Receiver<Answer>,
     records: Arc<RecordSink>,
     stats: Arc<WorkerStats>,

@@ -85,13 +85,13 @@ mod tests {
     use crate::observe::admin_connections::AdminConnections;
     use crate::observe::store_metrics;
     use engine::metrics::Counters;
-    use store::content::loader::LoaderFigures;
+    use store::StoreFigures;
 
     #[test]
     fn every_limit_that_is_told_has_a_figure_and_only_those_reached_are_told() {
         let all = [
             Counters::default().figures(),
-            store_metrics::of(&LoaderFigures::default()),
+            store_metrics::of(&StoreFigures::default()),
             AdminConnections::default().figures(),
         ];
         let mut figures: BTreeMap<String, u64> =

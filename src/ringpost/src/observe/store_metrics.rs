@@ -3,6 +3,7 @@
 //! Counts nothing itself.
 
 use engine::metrics::{Figure, Kind};
+use store::StoreFigures;
 use store::content::hasher::DigestFigures;
 use store::content::loader::LoaderFigures;
 use store::vault::auth::GateFigures;
@@ -11,9 +12,10 @@ use store::vault::threads::VaultFigures;
 /// From so many percent on the vault is nearly full.
 const VAULT_WARN_PERCENT: u64 = 80;
 
-/// The figures of the loader and of the vault.
+/// The figures of the store.
 #[must_use]
-pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
+pub fn of(store: &StoreFigures) -> Vec<Figure> {
+    let StoreFigures { loader, digests, vault } = *store;
     let LoaderFigures {
         loads,
         unsettled,
@@ -22,9 +24,7 @@ pub fn of(loader: &LoaderFigures) -> Vec<Figure> {
         sealed_files,
         mapped_files,
         disk_timeouts,
-        digests,
-        vault,
-    } = *loader;
+    } = loader;
     let DigestFigures { hashed, hashed_bytes, refused: hashes_refused, known: hashes } = digests;
     let VaultFigures { kept, fetched, forgotten: deleted, pruned, failed, .. } = vault;
     let VaultFigures { fill, cut_bytes, clock_leaps, secrets, .. } = vault;
@@ -148,7 +148,7 @@ mod tests {
             clock_leaps: 24,
             secrets,
         };
-        let figures = of(&LoaderFigures {
+        let loader = LoaderFigures {
             loads: 1,
             unsettled: 2,
             forgotten: 3,
@@ -156,9 +156,8 @@ mod tests {
             sealed_files: 5,
             mapped_files: 6,
             disk_timeouts: 7,
-            digests,
-            vault,
-        });
+        };
+        let figures = of(&StoreFigures { loader, digests, vault });
         let values: Vec<u64> = figures.iter().map(|figure| figure.value).collect();
         assert_eq!(values, (1..=28).collect::<Vec<u64>>());
         let workers = Counters::default().figures();

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::blob::BlobExt as _;
-use super::loader::{Job, Shared, Waiting, lock};
+use super::loader::{Job, Loader, Others, Waiting, lock};
 use super::look::read_part;
 use super::memory::Key;
-use crate::vault::threads::Ways;
+use crate::offload;
 use engine::catalog::{Answer, Ask, OpenError, Ticket};
 
 /// How often it is looked whether a disk still answers.
@@ -97,7 +97,7 @@ impl<J> Gates<J> {
     }
 }
 
-impl Shared {
+impl Loader {
     /// Does a job where no more threads than may are at its disk; else one of those does it.
     pub(super) fn at_disk(&self, device: u64, job: Job) {
         let mut next = match self.gates.enter(device, job) {
@@ -131,7 +131,7 @@ impl Shared {
             | Ask::Login { .. } => return,
         };
         if lock(&self.asked).remove(&(worker, ticket)).is_some() {
-            self.answer(worker, answer);
+            self.workers.answer(worker, answer);
         }
     }
 
@@ -139,7 +139,7 @@ impl Shared {
     fn give_up(&self, worker: usize, ticket: Ticket, ask: &Ask) {
         lock(&self.asked).remove(&(worker, ticket));
         let is_read = matches!(ask, Ask::Read { .. });
-        self.answer(worker, given_up(ticket, is_read));
+        self.workers.answer(worker, given_up(ticket, is_read));
     }
 
     /// Looks after disks that do not answer: nobody waits longer than they may, and others find a
@@ -148,7 +148,7 @@ impl Shared {
         self: &Arc<Self>,
         end: &Receiver<()>,
         asks: &Receiver<(usize, Ask)>,
-        ways: &Ways,
+        others: &Others,
     ) {
         let (mut spares, mut told_at) = (0, None::<Instant>);
         while end.recv_timeout(DISK_CHECK) == Err(RecvTimeoutError::Timeout) {
@@ -159,10 +159,11 @@ impl Shared {
                 tracing::error!("a disk has not answered for {wait} s: phones are told so");
             }
             if self.idle.load(Relaxed) == 0 && spares < SPARE_THREADS_MAX && self.is_waiting() {
-                let (shared, asks) = (Arc::clone(self), Receiver::clone(asks));
-                let ways = Ways::clone(ways);
-                let thread = std::thread::Builder::new().name(format!("loader-spare-{spares}"));
-                spares += usize::from(thread.spawn(move || shared.run(&asks, &ways)).is_ok());
+                let (loader, asks) = (Arc::clone(self), Receiver::clone(asks));
+                let others = Arc::clone(others);
+                let name = format!("loader-spare-{spares}");
+                let spare = offload::spawn(name, move || loader.run(&asks, &others));
+                spares += usize::from(spare.is_ok());
             }
         }
     }
@@ -195,7 +196,7 @@ impl Shared {
         drop(asked);
         self.disk_timeouts.fetch_add(late.len() as u64, Relaxed);
         for ((worker, ticket), is_read) in &late {
-            self.answer(*worker, given_up(*ticket, *is_read));
+            self.workers.answer(*worker, given_up(*ticket, *is_read));
         }
         // What nobody waits for any more is not done.
         let asked = lock(&self.asked);

@@ -12,7 +12,6 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -21,6 +20,7 @@ use super::beneath::beneath_of;
 use super::blob::{BlobExt as _, read_exact_at};
 use super::look::until_settled;
 use super::published::Published;
+use crate::offload::Threads;
 use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::{Digest, ServerId, identity};
@@ -252,8 +252,7 @@ fn rewrite(path: &Path, digests: &HashMap<[u8; 16], Digest>) -> io::Result<File>
 pub struct Hasher {
     digests: Arc<Digests>,
     stopping: Arc<AtomicBool>,
-    ended: Receiver<()>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Threads>,
 }
 
 impl Hasher {
@@ -263,7 +262,6 @@ impl Hasher {
     /// The system's, when it gives no thread.
     pub fn start(digests: Arc<Digests>, published: Arc<Published>) -> io::Result<Hasher> {
         let (sender, wanted) = bounded::<Wanted>(WANTED_MAX);
-        let (ending, ended) = bounded::<()>(0);
         let stopping = Arc::new(AtomicBool::new(false));
         let work = Work {
             digests: Arc::clone(&digests),
@@ -271,12 +269,10 @@ impl Hasher {
             stopping: Arc::clone(&stopping),
             buffer: Vec::new(),
         };
-        let thread = std::thread::Builder::new().name("hasher".into()).spawn(move || {
-            work.run(&wanted);
-            drop(ending);
-        })?;
+        let mut thread = Threads::default();
+        thread.spawn("hasher", move || work.run(&wanted))?;
         *digests.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        Ok(Hasher { digests, stopping, ended, thread: Some(thread) })
+        Ok(Hasher { digests, stopping, thread: Some(thread) })
     }
 }
 
@@ -284,12 +280,8 @@ impl Drop for Hasher {
     fn drop(&mut self) {
         self.stopping.store(true, Relaxed);
         *self.digests.wanted.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        // Disconnected once the thread is through; one that hangs at a disk is left behind.
-        if self.ended.recv_timeout(END_WAIT) == Err(RecvTimeoutError::Disconnected)
-            && self.thread.take().is_some_and(|thread| thread.join().is_err())
-        {
-            tracing::error!("the hasher thread panicked");
-        }
+        // One that hangs at a disk is left behind.
+        self.thread.take().map(|thread| thread.join(END_WAIT, || 0));
     }
 }
 

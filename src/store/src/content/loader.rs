@@ -1,8 +1,7 @@
-//! The threads that may wait for a disk: they open, read, map and check files for the workers, and
-//! one of them stores what phones upload.
+//! The threads that read: they open, read, map and check files for the workers.
 //!
-//! [`Loader::ask`] never waits. Each ask that it takes is answered once, through the [`Replies`] of
-//! the worker that asked. A file that many ask for at once is read once.
+//! A file that many ask for at once is read once. What is asked of them and is no file of the
+//! catalog, they hand on to whoever started them. They write nothing.
 //!
 //! An ask for a file that was changed a moment ago is put aside until the file has settled, not
 //! waited for.
@@ -12,195 +11,25 @@ use std::fs::File;
 use std::io;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use argon2::Argon2;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 use super::disks::Gates;
-use super::hasher::Hasher;
 pub use super::loader_config::{LoaderConfig, LoaderFigures};
 use super::look::{Look, look};
 use super::memory::{Key, Limits, Memory, key};
-use super::published::{Placed, Published};
-use crate::files::thread::Files;
-use crate::vault::store::{Directories, Writer};
-use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, Ways};
+use super::published::Published;
+use crate::offload::Threads;
+use crate::replies::Workers;
 use engine::catalog::blob::Blob;
-use engine::catalog::{Answer, Ask, Entry, Form, OpenError, StoreError, Ticket};
-use engine::files::Fault;
+use engine::catalog::{Answer, Ask, Entry, Form, OpenError, Ticket};
 use wire::time::Instant;
 
 /// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
 pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long the threads' end is waited for while they answer nobody: they may hang at a disk.
-const END_WAIT: Duration = Duration::from_secs(10);
-/// How long the writer waits for the catalog before it acknowledges what is durable.
-const PUBLISH_WAIT: Duration = Duration::from_secs(2);
 /// How long a thread waits for asks when no file is due to be looked at again.
 const IDLE: Duration = Duration::from_secs(3_600);
-
-/// How the loader reaches one worker.
-pub struct Replies {
-    /// Takes the answers. Unbounded, or wide enough for every ask that the worker has open.
-    pub sender: Sender<Answer>,
-    /// Ends the worker's wait after answers were sent.
-    pub wake: Box<dyn Fn() + Send + Sync>,
-}
-
-/// The threads, until it is dropped.
-pub struct Loader {
-    /// None once the threads are to stop.
-    queues: Option<Queues>,
-    directories: Arc<Directories>,
-    shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
-    /// Disconnected once all threads are through.
-    ended: Receiver<()>,
-    /// Hashes what is sent, and all else that is served.
-    hasher: Option<Hasher>,
-}
-
-struct Queues {
-    /// Ends the thread that looks after disks.
-    _running: Sender<()>,
-    asks: Sender<(usize, Ask)>,
-    writes: Sender<Task>,
-    acts: Sender<(usize, Ask)>,
-}
-
-impl Loader {
-    /// Starts the threads. `started` is the moment that the process's [`Instant`]s count from;
-    /// `replies` has one member per worker; `published` is what the watch publishes to.
-    ///
-    /// # Errors
-    /// The system's, when it gives no thread.
-    pub fn start(
-        config: LoaderConfig,
-        started: std::time::Instant,
-        replies: Vec<Replies>,
-        directories: Arc<Directories>,
-        published: Arc<Published>,
-    ) -> io::Result<Loader> {
-        let (asks, received) = bounded(config.asks_max);
-        let (writes, written) = bounded(config.uploads_max);
-        let (acts, wanted) = bounded(config.acts_max);
-        let files = Files::new(Arc::clone(&published), Sender::clone(&asks));
-        let hasher = Hasher::start(Arc::clone(published.digests()), Arc::clone(&published))?;
-        let (running, end) = bounded(0);
-        let queues = Some(Queues { _running: running, asks, writes: Sender::clone(&writes), acts });
-        let (secrets, unproven) = bounded(SECRETS_MAX);
-        let ways = Ways { writer: writes, secrets };
-        let vault = Vault::new(Argon2::default())?;
-        let shared = Arc::new(Shared::new(config, started, replies, vault, published));
-        let (ending, ended) = bounded(0);
-        let hasher = Some(hasher);
-        let mut loader = Loader { queues, directories, shared, threads: Vec::new(), ended, hasher };
-        // Goes before the loader does, where a thread cannot be had: nobody waits for its end then.
-        let ending = ending;
-        let start = |name: String, work: Box<dyn FnOnce() + Send>| {
-            let ending = Sender::clone(&ending);
-            std::thread::Builder::new().name(name).spawn(move || {
-                work();
-                drop(ending);
-            })
-        };
-        let writer =
-            Writer::new(Arc::clone(&loader.directories), config.upload_directory_bytes_max);
-        let shared = Arc::clone(&loader.shared);
-        let work = Box::new(move || shared.run_writer(writer, &written));
-        loader.threads.push(start("writer".into(), work)?);
-        let shared = Arc::clone(&loader.shared);
-        let work = Box::new(move || files.run(&wanted, |worker, one| shared.answer(worker, one)));
-        loader.threads.push(start("files".into(), work)?);
-        for number in 0..SECRETS_THREADS {
-            let (shared, unproven) = (Arc::clone(&loader.shared), Receiver::clone(&unproven));
-            let writer = Sender::clone(&ways.writer);
-            loader.threads.push(start(
-                format!("secrets-{number}"),
-                Box::new(move || {
-                    let answer = |worker, answer| shared.answer(worker, answer);
-                    shared.vault.run_secrets(&unproven, &writer, || shared.now(), answer);
-                }),
-            )?);
-        }
-        // One more than may wait for one disk.
-        for number in 0..=config.threads.max(1) {
-            let (shared, received) = (Arc::clone(&loader.shared), Receiver::clone(&received));
-            let ways = Ways::clone(&ways);
-            let work = Box::new(move || shared.run(&received, &ways));
-            loader.threads.push(start(format!("loader-{number}"), work)?);
-        }
-        let (shared, end) = (Arc::clone(&loader.shared), end);
-        let work = Box::new(move || shared.watch_disks(&end, &received, &ways));
-        loader.threads.push(start("loader-timer".into(), work)?);
-        Ok(loader)
-    }
-
-    /// Hands over an ask of a worker; never waits.
-    ///
-    /// # Errors
-    /// Gives the ask back when its queue is full: the worker answers itself, with `Busy`.
-    pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
-        let Some(queues) = &self.queues else { return Err(ask) };
-        match ask {
-            Ask::Open { .. }
-            | Ask::Verify { .. }
-            | Ask::Read { .. }
-            | Ask::Vault { .. }
-            | Ask::Login { .. } => {
-                queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
-            }
-            Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } => queues
-                .writes
-                .try_send((worker, ask, None))
-                .map_err(|refused| refused.into_inner().1),
-            Ask::Files { .. } => {
-                queues.acts.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
-            }
-        }
-    }
-
-    /// What was done, and what is kept now.
-    #[must_use]
-    pub fn figures(&self) -> LoaderFigures {
-        let memory = lock(&self.shared.memory);
-        LoaderFigures {
-            loads: self.shared.loads.load(Relaxed),
-            unsettled: self.shared.unsettled.load(Relaxed),
-            forgotten: self.shared.forgotten.load(Relaxed),
-            heap_bytes: memory.heap_bytes(),
-            sealed_files: memory.sealed_files() as u64,
-            mapped_files: memory.mapped_files() as u64,
-            disk_timeouts: self.shared.disk_timeouts.load(Relaxed),
-            digests: self.shared.published.digests().figures(),
-            vault: self.shared.vault.figures(),
-        }
-    }
-}
-
-impl Drop for Loader {
-    /// Lets the threads finish what they have in hand, and stops them.
-    fn drop(&mut self) {
-        self.queues = None;
-        self.hasher = None;
-        // Those that hang at a disk are left behind.
-        let answered = || self.shared.answered.load(Relaxed);
-        let mut before = answered();
-        while self.ended.recv_timeout(END_WAIT) == Err(RecvTimeoutError::Timeout) {
-            if answered() == before {
-                return tracing::error!("a disk does not answer; what waits for it is given up");
-            }
-            before = answered();
-        }
-        for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                tracing::error!("a loader thread panicked");
-            }
-        }
-    }
-}
 
 /// A file on its way into memory.
 pub(super) struct Load {
@@ -224,10 +53,15 @@ pub(super) enum Job {
     Ask(usize, Ask),
 }
 
-pub(super) struct Shared {
+/// Answers what is asked of the threads that read and is no file of the catalog. Returns `None` if
+/// another thread answers.
+pub(crate) type Others = Arc<dyn Fn(usize, Ask) -> Option<Answer> + Send + Sync>;
+
+/// What the threads that read share.
+pub(crate) struct Loader {
     pub(super) config: LoaderConfig,
     started: std::time::Instant,
-    replies: Vec<Replies>,
+    pub(super) workers: Arc<Workers>,
     /// Who waits for which file; a key is here from its first ask to its answer.
     pub(super) waiting: Mutex<HashMap<Key, Waiting>>,
     /// Files to be looked at again, by when; the number tells two of one moment apart.
@@ -239,63 +73,85 @@ pub(super) struct Shared {
     /// Threads that wait for asks.
     pub(super) idle: AtomicUsize,
     published: Arc<Published>,
-    vault: Vault,
     /// A disk that a test has hang.
     #[cfg(test)]
     hung: Mutex<Option<u64>>,
     pub(super) disk_timeouts: AtomicU64,
-    answered: AtomicU64,
     loads: AtomicU64,
     unsettled: AtomicU64,
     forgotten: AtomicU64,
 }
 
-impl Shared {
-    fn new(
+impl Loader {
+    /// Nothing read yet. `started` is the moment that the process's [`Instant`]s count from.
+    pub(crate) fn new(
         config: LoaderConfig,
         started: std::time::Instant,
-        replies: Vec<Replies>,
-        vault: Vault,
-        published: Arc<Published>,
+        workers: Arc<Workers>,
+        published: &Arc<Published>,
     ) -> Self {
         let limits = Limits {
             heap_bytes_max: config.heap_bytes_max,
             sealed_files_max: config.sealed_files_max,
             mapped_files_max: config.mapped_files_max,
         };
-        Shared {
+        Loader {
             config,
             started,
-            replies,
+            workers,
             waiting: Mutex::default(),
             later: Mutex::default(),
             memory: Mutex::new(Memory::new(limits)),
             asked: Mutex::default(),
             gates: Gates::new(config.threads.max(1), config.asks_max),
             idle: AtomicUsize::new(0),
-            published,
-            vault,
+            published: Arc::clone(published),
             #[cfg(test)]
             hung: Mutex::default(),
             disk_timeouts: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
             loads: AtomicU64::new(0),
             unsettled: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
         }
     }
 
-    fn run_writer(&self, writer: Writer, tasks: &Receiver<Task>) {
-        let publish = |placed: &[Placed]| {
-            if !self.published.publish(placed, PUBLISH_WAIT) {
-                tracing::warn!("what was just stored is not in the catalog yet");
-            }
-        };
-        let answer = |worker, answer| self.answer(worker, answer);
-        self.vault.run_writer(writer, tasks, publish, answer);
+    /// Starts the threads. They end once all senders of `asks` are gone, and that of `end`.
+    ///
+    /// # Errors
+    /// The system's, when it gives no thread.
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        threads: &mut Threads,
+        asks: &Receiver<(usize, Ask)>,
+        end: Receiver<()>,
+        others: &Others,
+    ) -> io::Result<()> {
+        // One more than may wait for one disk.
+        for number in 0..=self.config.threads.max(1) {
+            let (loader, asks) = (Arc::clone(self), Receiver::clone(asks));
+            let others = Arc::clone(others);
+            threads.spawn(format!("loader-{number}"), move || loader.run(&asks, &others))?;
+        }
+        let (loader, asks) = (Arc::clone(self), Receiver::clone(asks));
+        let others = Arc::clone(others);
+        threads.spawn("loader-timer", move || loader.watch_disks(&end, &asks, &others))
     }
 
-    pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, ways: &Ways) {
+    /// What was done, and what is kept now.
+    pub(crate) fn figures(&self) -> LoaderFigures {
+        let memory = lock(&self.memory);
+        LoaderFigures {
+            loads: self.loads.load(Relaxed),
+            unsettled: self.unsettled.load(Relaxed),
+            forgotten: self.forgotten.load(Relaxed),
+            heap_bytes: memory.heap_bytes(),
+            sealed_files: memory.sealed_files() as u64,
+            mapped_files: memory.mapped_files() as u64,
+            disk_timeouts: self.disk_timeouts.load(Relaxed),
+        }
+    }
+
+    pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, others: &Others) {
         loop {
             while let Some(load) = self.take_due() {
                 self.look(load);
@@ -304,14 +160,14 @@ impl Shared {
             let asked = asks.recv_timeout(self.until_due());
             self.idle.fetch_sub(1, Relaxed);
             match asked {
-                Ok((worker, ask)) => self.handle(worker, ask, ways),
+                Ok((worker, ask)) => self.handle(worker, ask, others),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }
     }
 
-    fn handle(&self, worker: usize, ask: Ask, ways: &Ways) {
+    fn handle(&self, worker: usize, ask: Ask, others: &Others) {
         match ask {
             Ask::Open { ticket, entry, form } => self.open(worker, ticket, entry, form),
             Ask::Verify { ref blob, .. } | Ask::Read { ref blob, .. } => {
@@ -321,29 +177,14 @@ impl Shared {
                 lock(&self.asked).insert((worker, ask.ticket()), (since, is_read));
                 self.at_disk(device, Job::Ask(worker, ask));
             }
-            // The writer has a queue of its own.
-            Ask::Store { ticket, .. } => {
-                self.answer(worker, Answer::Stored { ticket, result: Err(StoreError::Busy) });
-            }
-            Ask::Delete { ticket, .. } => {
-                self.answer(worker, Answer::Deleted { ticket, result: Err(StoreError::Busy) });
-            }
-            Ask::Upload { ticket, .. } => {
-                self.answer(worker, Answer::Upload { ticket, result: Err(StoreError::Busy) });
-            }
-            // Administrators' files have a thread of their own.
-            Ask::Files { ticket, .. } => {
-                self.answer(worker, Answer::Files { ticket, result: Err(Fault::Busy) });
-            }
-            Ask::Login { ticket, login } => {
-                let answer = self.vault.handle_login(worker, ticket, login, ways, self.now());
-                if let Some(answer) = answer {
-                    self.answer(worker, answer);
-                }
-            }
-            Ask::Vault { ticket, deed } => {
-                if let Some(answer) = self.vault.handle(worker, ticket, deed, ways, self.now()) {
-                    self.answer(worker, answer);
+            Ask::Store { .. }
+            | Ask::Delete { .. }
+            | Ask::Upload { .. }
+            | Ask::Files { .. }
+            | Ask::Login { .. }
+            | Ask::Vault { .. } => {
+                if let Some(answer) = others(worker, ask) {
+                    self.workers.answer(worker, answer);
                 }
             }
         }
@@ -355,7 +196,7 @@ impl Shared {
         // Under the lock, because whoever loads puts the blob there before it takes the lock.
         if let Some(blob) = load.entry.blob(form) {
             drop(waiting);
-            return self.answer(worker, Answer::Opened { ticket, result: Ok(blob) });
+            return self.workers.answer(worker, Answer::Opened { ticket, result: Ok(blob) });
         }
         let others = waiting.entry(key(&load.entry, load.form));
         let others = others.or_insert_with(|| Waiting { since: load.asked_at, who: Vec::new() });
@@ -422,24 +263,10 @@ impl Shared {
     }
 
     pub(super) fn tell(&self, waiting: Waiting, result: &Result<Arc<Blob>, OpenError>) {
-        let mut to_wake = vec![false; self.replies.len()];
-        for (worker, ticket) in waiting.who {
-            let Some(replies) = self.replies.get(worker) else { continue };
-            let answer = Answer::Opened { ticket, result: result.clone() };
-            to_wake[worker] |= replies.sender.send(answer).is_ok();
-        }
-        for (replies, _) in self.replies.iter().zip(to_wake).filter(|(_, wake)| *wake) {
-            (replies.wake)();
-        }
-    }
-
-    pub(super) fn answer(&self, worker: usize, answer: Answer) {
-        self.answered.fetch_add(1, Relaxed);
-        let Some(replies) = self.replies.get(worker) else { return };
-        // A worker that has gone has nobody left who waits for the answer.
-        if replies.sender.send(answer).is_ok() {
-            (replies.wake)();
-        }
+        let answers = waiting.who.into_iter();
+        let answers = answers
+            .map(|(worker, ticket)| (worker, Answer::Opened { ticket, result: result.clone() }));
+        self.workers.answer_all(answers);
     }
 
     fn take_due(&self) -> Option<Load> {
@@ -471,10 +298,11 @@ mod tests {
     use super::super::blob::{BlobExt as _, read_by_kernel};
     use super::super::scan::scan;
     use super::*;
+    use crate::replies::Replies;
+    use crate::store::{Store, StoreConfig};
     use crate::version::VersionExt as _;
     use engine::catalog::blob::Version;
     use engine::catalog::{Catalog, RootId};
-    use engine::vault::upload::Upload;
     use std::fs;
     use std::path::Path;
     use std::sync::atomic::AtomicUsize;
@@ -482,7 +310,7 @@ mod tests {
 
     /// A loader with one worker, which is the test itself.
     struct Bench {
-        loader: Loader,
+        store: Store,
         answers: Receiver<Answer>,
         wakes: Arc<AtomicUsize>,
         tickets: u64,
@@ -497,21 +325,21 @@ mod tests {
                 woken.fetch_add(1, Relaxed);
             });
             let replies = vec![Replies { sender, wake }];
-            let loader = Loader::start(
-                config,
+            let store = Store::start(
+                StoreConfig { loader: config, ..StoreConfig::default() },
                 std::time::Instant::now(),
                 replies,
                 Arc::default(),
                 Arc::default(),
             )
             .unwrap();
-            Bench { loader, answers, wakes, tickets: 0 }
+            Bench { store, answers, wakes, tickets: 0 }
         }
 
         fn ask_open(&mut self, entry: &Arc<Entry>, form: Form) {
             self.tickets += 1;
             let (ticket, entry) = (Ticket::made_up(self.tickets), Arc::clone(entry));
-            self.loader.ask(0, Ask::Open { ticket, entry, form }).unwrap();
+            self.store.ask(0, Ask::Open { ticket, entry, form }).unwrap();
         }
 
         fn opened(&self) -> Result<Arc<Blob>, OpenError> {
@@ -528,7 +356,7 @@ mod tests {
 
         fn verify(&self, blob: &Arc<Blob>) -> bool {
             let ask = Ask::Verify { ticket: Ticket::made_up(0), blob: Arc::clone(blob) };
-            self.loader.ask(0, ask).unwrap();
+            self.store.ask(0, ask).unwrap();
             let Answer::Verified { unchanged, .. } = self.answers.recv().unwrap() else {
                 panic!("an answer to another question");
             };
@@ -543,7 +371,7 @@ mod tests {
             buffer: Vec<u8>,
         ) -> Result<Vec<u8>, OpenError> {
             let (ticket, blob) = (Ticket::made_up(9), Arc::clone(blob));
-            self.loader.ask(0, Ask::Read { ticket, blob, offset, bytes, buffer }).unwrap();
+            self.store.ask(0, Ask::Read { ticket, blob, offset, bytes, buffer }).unwrap();
             let Answer::Read { ticket: answered, result } = self.answers.recv().unwrap() else {
                 panic!("an answer to another question");
             };
@@ -593,7 +421,7 @@ mod tests {
         assert_eq!(read_by_kernel(&blob).unwrap(), large);
         assert!(bench.verify(&blob));
         assert!(entry(&catalog, "large").blob(Form::Octet).is_some(), "kept for the next phone");
-        let figures = bench.loader.figures();
+        let figures = bench.store.figures().loader;
         assert_eq!((figures.loads, figures.heap_bytes, figures.mapped_files), (3, 5, 1));
     }
 
@@ -616,9 +444,9 @@ mod tests {
         }
         let text = bench.open(&entry(&catalog, "c"), Form::Netascii).unwrap();
         assert!(!text.is_sealed(), "TFTP's own form needs no descriptor");
-        assert_eq!(bench.loader.figures().sealed_files, 2);
+        assert_eq!(bench.store.figures().loader.sealed_files, 2);
         let bytes = 4 * SEALED_BYTES_MIN - 1 + text.bytes();
-        assert_eq!(bench.loader.figures().heap_bytes, bytes);
+        assert_eq!(bench.store.figures().loader.heap_bytes, bytes);
     }
 
     #[test]
@@ -639,7 +467,7 @@ mod tests {
             let blob = bench.open(&entry(&catalog, name), Form::Octet).unwrap();
             assert_eq!((blob.is_sealed(), blob.is_mapped()), (is_sealed, !is_sealed), "{name}");
         }
-        let figures = bench.loader.figures();
+        let figures = bench.store.figures().loader;
         assert_eq!((figures.heap_bytes, figures.mapped_files), (600_000, 2));
         assert_eq!((figures.sealed_files, figures.forgotten), (2, 0));
     }
@@ -737,9 +565,9 @@ mod tests {
         }
         let blobs: Vec<_> = (0..PHONES).map(|_| bench.opened().unwrap()).collect();
         assert!(blobs.iter().all(|blob| Arc::ptr_eq(blob, &blobs[0])));
-        assert_eq!(bench.loader.figures().loads, 1);
+        assert_eq!(bench.store.figures().loader.loads, 1);
         // Once the threads have stopped, they have woken whom they answered.
-        drop(bench.loader);
+        drop(bench.store);
         assert!(bench.wakes.load(Relaxed) > 0);
     }
 
@@ -857,7 +685,7 @@ mod tests {
         let disk_wait = Duration::from_millis(300);
         let config = LoaderConfig { disk_wait, threads: 2, ..LoaderConfig::default() };
         let mut bench = Bench::new(config);
-        *lock(&bench.loader.shared.hung) = Some(7);
+        *lock(&bench.store.loader.hung) = Some(7);
         let hanging: Vec<_> = (0..10).map(|n| entry_on(7, &format!("hangs-{n}"))).collect();
         hanging.iter().for_each(|entry| bench.ask_open(entry, Form::Octet));
         let well = bench.open(&entry_on(8, "well"), Form::Octet).unwrap();
@@ -865,9 +693,9 @@ mod tests {
         for _ in &hanging {
             assert_eq!(bench.opened().unwrap_err(), OpenError::Unavailable);
         }
-        assert_eq!(bench.loader.figures().disk_timeouts, 10);
+        assert_eq!(bench.store.figures().loader.disk_timeouts, 10);
         assert!(bench.open(&entry_on(8, "well-too"), Form::Octet).is_ok());
-        *lock(&bench.loader.shared.hung) = None;
+        *lock(&bench.store.loader.hung) = None;
         assert!(bench.open(&hanging[9], Form::Octet).is_ok(), "it has come back");
     }
 
@@ -880,7 +708,7 @@ mod tests {
         let entry = entry(&catalog(root.path()), "file");
         entry.note_whole(None);
         let blob = bench.open(&entry, Form::Octet).unwrap();
-        assert_eq!(bench.loader.figures().unsettled, 0);
+        assert_eq!(bench.store.figures().loader.unsettled, 0);
         assert_eq!(blob.version().digest, Some(engine::catalog::digest::Digest::of(b"bytes")));
     }
 
@@ -895,41 +723,12 @@ mod tests {
         for ticket in 0..100_000 {
             let (ticket, entry) = (Ticket::made_up(ticket), Arc::clone(&entry));
             let ask = Ask::Open { ticket, entry, form: Form::Octet };
-            given_back += usize::from(bench.loader.ask(0, ask).is_err());
+            given_back += usize::from(bench.store.ask(0, ask).is_err());
         }
         for _ in given_back..100_000 {
             bench.opened().unwrap();
         }
         assert!(given_back > 0, "a queue of one was never full");
-    }
-
-    #[test]
-    fn an_upload_is_stored_and_answered() {
-        let root = tempfile::tempdir().unwrap();
-        let bench = Bench::new(LoaderConfig::default());
-        let directory = bench.loader.directories.number(root.path()).unwrap();
-        let names = ["a", "b", "c"].map(|name| FileName::parse(name.as_bytes()).unwrap());
-        for (ticket, name) in (0..).zip(names) {
-            let upload = Box::new(Upload {
-                directory,
-                name,
-                bytes_max: 10,
-                existing: engine::vault::upload::Existing::Replace,
-                precondition: engine::vault::deed::Precondition::None,
-                cancel: None,
-                client: [10, 0, 0, 1].into(),
-                spool: None,
-                bytes: b"stored".to_vec(),
-            });
-            bench.loader.ask(0, Ask::Store { ticket: Ticket::made_up(ticket), upload }).unwrap();
-        }
-        for number in 0..3 {
-            let Answer::Stored { ticket, result } = bench.answers.recv().unwrap() else {
-                panic!("an answer to another question");
-            };
-            assert_eq!((ticket, result.map(drop)), (Ticket::made_up(number), Ok(())));
-        }
-        assert_eq!(fs::read(root.path().join("c")).unwrap(), b"stored");
     }
 
     /// Content that tells which version it is: the number, over and over.
@@ -999,7 +798,7 @@ mod tests {
         fs::write(&path, numbered(0, 8_192)).unwrap();
         let entry = entry(&catalog(root.path()), "image");
         let mut bench = Bench::new(small());
-        let (through, is_through) = bounded::<()>(0);
+        let (through, is_through) = crossbeam_channel::bounded::<()>(0);
         let writer = std::thread::spawn(move || {
             let mut number = 0;
             while is_through.recv_timeout(Duration::from_millis(5)).is_err_and(|e| e.is_timeout()) {

@@ -4,8 +4,6 @@
 
 use std::time::Duration;
 
-use super::hasher::DigestFigures;
-use crate::vault::threads::VaultFigures;
 #[cfg(doc)]
 use engine::catalog::OpenError;
 
@@ -20,13 +18,6 @@ pub struct LoaderConfig {
     pub disk_wait: Duration,
     /// Asks that wait for a thread; one more is given back to the worker. Default 16,384.
     pub asks_max: usize,
-    /// Uploads that wait for the writer; one more is given back to the worker. Default 8,192.
-    pub uploads_max: usize,
-    /// Acts of administrators that wait for their thread; one more is given back to the worker.
-    /// Default 1,024.
-    pub acts_max: usize,
-    /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
-    pub upload_directory_bytes_max: u64,
     /// Octet files up to this size are copied to memory in any case, larger ones only while there
     /// is room for them; others are mapped. Default 1 MiB.
     pub heap_file_bytes_max: u64,
@@ -48,9 +39,6 @@ impl Default for LoaderConfig {
             threads: 2,
             disk_wait: Duration::from_secs(5),
             asks_max: 16_384,
-            uploads_max: 8_192,
-            acts_max: 1_024,
-            upload_directory_bytes_max: 4 << 30,
             heap_file_bytes_max: 1 << 20,
             sealed_file_bytes_max: 128 << 20,
             netascii_file_bytes_max: 16 << 20,
@@ -78,8 +66,4 @@ pub struct LoaderFigures {
     pub mapped_files: u64,
     /// Answers that a disk did not give in time.
     pub disk_timeouts: u64,
-    /// What is known of files' bytes.
-    pub digests: DigestFigures,
-    /// What the vault has done.
-    pub vault: VaultFigures,
 }

@@ -12,7 +12,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
@@ -21,6 +20,7 @@ use super::ears::Ears;
 use super::published::{Listener, Published, RootState, prompt};
 use super::rounds::Rounds;
 use super::scan::Scanner;
+use crate::offload::Threads;
 use engine::catalog::blob::Version;
 use engine::catalog::omission::Omissions;
 use engine::catalog::{Catalog, Root, RootId};
@@ -76,17 +76,10 @@ pub type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
 pub struct Watch {
     published: Arc<Published>,
     stopping: Arc<AtomicBool>,
-    threads: Vec<WatchThread>,
+    threads: Option<Threads>,
+    notices: Vec<Sender<Notice>>,
     /// Whether it is the one that publishes.
     is_heard: bool,
-}
-
-#[derive(Debug)]
-struct WatchThread {
-    notices: Sender<Notice>,
-    /// Disconnected once the thread is through.
-    ended: Receiver<()>,
-    handle: JoinHandle<()>,
 }
 
 /// Looks at every root, publishes the first catalog before it returns, and each further one from a
@@ -126,13 +119,17 @@ pub fn replace(
         stopping: Arc::clone(&stopping),
     });
     let overlap = published.begin_overlap();
-    let threads = Vec::new();
-    let mut watch = Watch { published: Arc::clone(&published), stopping, threads, is_heard: false };
+    let mut watch = Watch {
+        published: Arc::clone(&published),
+        stopping,
+        threads: None,
+        notices: Vec::new(),
+        is_heard: false,
+    };
     let (mut states, mut listeners, mut first_looks) = (Vec::new(), Vec::new(), Vec::new());
     for (id, path) in (0..).zip(&config.roots) {
         let (notices, received) = bounded(NOTICES_MAX);
         let (looked, first_look) = bounded::<()>(0);
-        let (ending, ended) = bounded::<()>(0);
         let state = Arc::new(RootState::new(path));
         let lost = Arc::new(AtomicBool::new(false));
         let scanner = Scanner::new(RootId(id), path, known(previous, id, path).as_deref());
@@ -156,14 +153,13 @@ pub fn replace(
             rescanned_at: Instant::now(),
             checked_at: Instant::now(),
         };
-        let handle = std::thread::Builder::new().name(format!("watch-{id}")).spawn(move || {
+        watch.threads.get_or_insert_default().spawn(format!("watch-{id}"), move || {
             rounds.look_first();
             drop(looked);
             rounds.run();
-            drop(ending);
         })?;
         listeners.push(Listener::new(&state, &notices));
-        watch.threads.push(WatchThread { notices, ended, handle });
+        watch.notices.push(notices);
         first_looks.push((Arc::clone(&state), first_look));
         states.push(state);
     }
@@ -224,9 +220,9 @@ impl Watch {
 
     /// Has every root looked at soon.
     pub fn rescan(&self) {
-        for thread in &self.threads {
+        for notices in &self.notices {
             // A full queue leads to a rescan anyway.
-            let _ = thread.notices.try_send(Notice::Rescan);
+            let _ = notices.try_send(Notice::Rescan);
         }
     }
 }
@@ -239,15 +235,8 @@ impl Drop for Watch {
         }
         self.stopping.store(true, Relaxed);
         self.rescan();
-        let until = Instant::now() + END_WAIT;
-        for thread in self.threads.drain(..) {
-            // One that hangs at a disk is left behind.
-            if thread.ended.recv_deadline(until) == Err(RecvTimeoutError::Disconnected)
-                && thread.handle.join().is_err()
-            {
-                tracing::error!("a watch thread panicked");
-            }
-        }
+        // Those that hang at a disk are left behind.
+        self.threads.take().map(|threads| threads.join(END_WAIT, || 0));
     }
 }
 

@@ -12,6 +12,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::directories::used_in;
+use crate::offload;
 
 /// How often it is added up again: versions go, and somebody may have made room.
 const RECOUNT_EVERY: Duration = Duration::from_secs(600);
@@ -77,8 +78,7 @@ impl Total {
 
 fn count(vault: &Path) -> Option<JoinHandle<u64>> {
     let vault = vault.to_path_buf();
-    let thread = std::thread::Builder::new().name("vault-size".into());
-    let counted = thread.spawn(move || {
+    let counted = offload::spawn("vault-size", move || {
         let top = Dir::open_ambient_dir(&vault, ambient_authority());
         top.map_or(0, |top| used_in(&top).bytes)
     });

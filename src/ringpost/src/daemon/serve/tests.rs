@@ -9,6 +9,7 @@ use crate::net::stats::StatsRecorder;
 use crate::observe::store_metrics;
 use engine::catalog::RootId;
 use engine::session::Protocol;
+use store::StoreFigures;
 use store::content::loader::LoaderFigures;
 use wire::name::FileName;
 
@@ -39,7 +40,8 @@ impl DataPath for Fake {
     }
 
     fn figures(&self) -> Vec<Figure> {
-        store_metrics::of(&LoaderFigures { loads: 3, ..LoaderFigures::default() })
+        let loader = LoaderFigures { loads: 3, ..LoaderFigures::default() };
+        store_metrics::of(&StoreFigures { loader, ..StoreFigures::default() })
     }
 
     fn drain(&self) {

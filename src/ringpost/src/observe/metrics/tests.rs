@@ -15,7 +15,7 @@ use engine::catalog::omission::{Omission, OmissionList};
 use engine::catalog::{Catalog, Root};
 use engine::session::snapshot::Snapshot;
 use engine::session::{Outcome, Protocol, Record, Refusal, Subject, Verb};
-use store::content::loader::LoaderFigures;
+use store::StoreFigures;
 use wire::time::{Duration, Instant};
 
 fn board() -> Arc<Board> {
@@ -54,7 +54,7 @@ fn board() -> Arc<Board> {
     recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
     let fault = |fault: Option<&str>, port| certificate("shared.pem", fault, port);
     board.note_certificates(vec![fault(None, 443), fault(Some("it is broken"), 21)]);
-    let mut figures = store_metrics::of(&LoaderFigures::default());
+    let mut figures = store_metrics::of(&StoreFigures::default());
     figures.push(store_metrics::log_lines_lost(0));
     board.note_figures(figures);
     let space = Space { free_bytes: 7, size_bytes: 9 };

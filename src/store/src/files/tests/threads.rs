@@ -1,22 +1,22 @@
-//! Files and logins behind the loader's queues, as a worker sees them.
+//! Files and logins behind the store's queues, as a worker sees them.
 
 use std::time::Duration;
 
 use argon2::{Argon2, Params};
 
 use super::*;
-use crate::content::loader::{Loader, LoaderConfig, Replies};
 use crate::vault::store::{Directories, Job, Outcome, Writer};
 use crate::vault::users;
+use crate::{Replies, Store, StoreConfig};
 use engine::catalog::{Answer, OpenError, StoreError};
 use engine::vault::deed::{Denied, Login, LoginSecret, Precondition};
 use engine::vault::upload::{Existing, Upload};
 
-/// A loader whose worker is the test.
+/// A store whose worker is the test.
 struct Asked {
     bench: Bench,
     tree: Arc<Tree>,
-    loader: Loader,
+    store: Store,
     answers: Receiver<Answer>,
 }
 
@@ -26,14 +26,14 @@ impl Asked {
         bench.put("common/.ringpost-1-1", "left by a crash");
         let (sender, answers) = unbounded();
         let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
-        let (config, now) = (LoaderConfig::default(), std::time::Instant::now());
+        let (config, now) = (StoreConfig::default(), std::time::Instant::now());
         let published = bench.published.clone();
-        let loader = Loader::start(config, now, replies, Arc::default(), published).unwrap();
-        Asked { tree: Arc::new(bench.tree.clone()), bench, loader, answers }
+        let store = Store::start(config, now, replies, Arc::default(), published).unwrap();
+        Asked { tree: Arc::new(bench.tree.clone()), bench, store, answers }
     }
 
     fn answer(&self, ask: Ask) -> Answer {
-        self.loader.ask(0, ask).unwrap();
+        self.store.ask(0, ask).unwrap();
         self.answers.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
@@ -101,7 +101,7 @@ fn an_upload_that_is_dropped_leaves_nothing_before_and_after_the_threads_stop() 
         std::thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(asked.bench.temp_files().len(), 1);
-    drop(asked.loader);
+    drop(asked.store);
     drop(late);
     assert!(asked.bench.temp_files().is_empty());
 }
@@ -133,10 +133,10 @@ fn whoever_is_in_the_file_logs_in_and_nobody_else() {
     assert_eq!(asked.log_in("ann", "wrong"), Err(Denied::Unauthorized));
     assert_eq!(asked.log_in("Ann", "right"), Err(Denied::Unauthorized));
     assert_eq!(asked.log_in("eve", "right"), Err(Denied::Unauthorized));
-    let figures = asked.loader.figures().vault.secrets;
+    let figures = asked.store.figures().vault.secrets;
     assert_eq!(figures.checked, 5, "an unknown name costs as much");
     assert_eq!(asked.log_in("ann", "right"), Ok(()), "remembered");
-    assert_eq!(asked.loader.figures().vault.secrets.checked, 5);
+    assert_eq!(asked.store.figures().vault.secrets.checked, 5);
     for guess in 0..4 {
         let denied = asked.log_in("ann", &format!("guess {guess}")).unwrap_err();
         assert!(matches!(denied, Denied::Unauthorized | Denied::SlowedDown(_)));

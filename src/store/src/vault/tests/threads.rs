@@ -1,4 +1,4 @@
-//! The vault behind the loader's queues, as a worker sees it.
+//! The vault behind the store's queues, as a worker sees it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::time::Instant;
 use crossbeam_channel::Receiver;
 
 use super::{Bench, item};
-use crate::content::loader::{Loader, LoaderConfig, Replies};
+use crate::{Replies, Store, StoreConfig};
 use engine::catalog::{Answer, Ask, Ticket};
 use engine::vault::deed::{Act, Auth, Deed, Denied, Done, Precondition, Shown};
 
-/// A loader whose worker is the test.
+/// A store whose worker is the test.
 struct Asked {
     bench: Bench,
-    loader: Loader,
+    store: Store,
     answers: Receiver<Answer>,
 }
 
@@ -24,14 +24,14 @@ impl Asked {
         bench.policy.auth = auth;
         let (sender, answers) = crossbeam_channel::unbounded();
         let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
-        let loader = Loader::start(
-            LoaderConfig::default(),
+        let store = Store::start(
+            StoreConfig::default(),
             Instant::now(),
             replies,
             Arc::default(),
             Arc::default(),
         );
-        Asked { bench, loader: loader.unwrap(), answers }
+        Asked { bench, store: store.unwrap(), answers }
     }
 
     fn ask(&self, ticket: u64, extension: &str, secret: &str, act: Act) {
@@ -41,7 +41,7 @@ impl Asked {
             ..self.bench.deed(&item(extension), act)
         };
         let ask = Ask::Vault { ticket: Ticket::made_up(ticket), deed: Box::new(deed) };
-        assert!(self.loader.ask(0, ask).is_ok());
+        assert!(self.store.ask(0, ask).is_ok());
     }
 
     fn answer(&self) -> (u64, Result<Done, Denied>) {
@@ -78,7 +78,7 @@ fn what_a_worker_has_kept_it_can_fetch_and_forget() {
     assert!(matches!(asked.answer(), (4, Ok(Done::Forgotten))));
     asked.ask(5, "1", "", Act::Fetch);
     assert_eq!(asked.answer().1.unwrap_err(), Denied::NotThere);
-    let figures = asked.loader.figures().vault;
+    let figures = asked.store.figures().vault;
     assert_eq!((figures.kept, figures.fetched, figures.forgotten), (1, 1, 1));
 }
 
@@ -90,7 +90,7 @@ fn many_phones_that_store_at_once_are_all_answered() {
     }
     let answers = asked.answers(300);
     assert!(answers.values().all(|answer| matches!(answer, Ok(Done::Kept(_)))));
-    assert_eq!(asked.loader.figures().vault.kept, 300);
+    assert_eq!(asked.store.figures().vault.kept, 300);
 }
 
 #[test]
@@ -110,13 +110,13 @@ fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
 }
 
 #[test]
-fn a_loader_that_ends_answers_all_that_it_took() {
+fn a_store_that_ends_answers_all_that_it_took() {
     let asked = Asked::new(Auth::Pinned);
     for ticket in 0..20 {
         asked.ask(ticket, &ticket.to_string(), "cs:secret", put("text"));
     }
-    let Asked { loader, answers, bench } = asked;
-    drop(loader);
+    let Asked { store, answers, bench } = asked;
+    drop(store);
     assert_eq!(answers.try_iter().count(), 20);
     drop(bench);
 }

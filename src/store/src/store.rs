@@ -1,0 +1,307 @@
+//! The store as the workers see it: one queue for every kind of work, and the threads behind them.
+//!
+//! [`Store::ask`] never waits. Each ask that it takes is answered once, through the [`Replies`] of
+//! the worker that asked. Does nothing itself: files of the catalog are read in `content`, phones'
+//! data is kept in `vault`, administrators' files are changed in `files`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use argon2::Argon2;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::content::hasher::{DigestFigures, Hasher};
+use crate::content::loader::{Loader, LoaderConfig, LoaderFigures, Others};
+use crate::content::published::{Placed, Published};
+use crate::files::thread::Files;
+use crate::offload::Threads;
+use crate::replies::{Replies, Workers};
+use crate::vault::store::{Directories, Writer};
+use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures, Ways};
+use engine::catalog::{Answer, Ask, StoreError};
+use engine::files::Fault;
+use wire::time::Instant;
+
+/// How long the threads' end is waited for while they answer nobody: they may hang at a disk.
+const END_WAIT: Duration = Duration::from_secs(10);
+/// How long the writer waits for the catalog before it acknowledges what is durable.
+const PUBLISH_WAIT: Duration = Duration::from_secs(2);
+
+/// Sizes of the store.
+#[derive(Clone, Copy, Debug)]
+pub struct StoreConfig {
+    /// How files of the catalog are read, and which stay in memory.
+    pub loader: LoaderConfig,
+    /// Uploads that wait for the writer; one more is given back to the worker. Default 8,192.
+    pub uploads_max: usize,
+    /// Requests of administrators that wait for their thread; one more is given back to the
+    /// worker. Default 1,024.
+    pub acts_max: usize,
+    /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
+    pub upload_directory_bytes_max: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        StoreConfig {
+            loader: LoaderConfig::default(),
+            uploads_max: 8_192,
+            acts_max: 1_024,
+            upload_directory_bytes_max: 4 << 30,
+        }
+    }
+}
+
+/// What the store has done, and what it keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreFigures {
+    /// Files of the catalog.
+    pub loader: LoaderFigures,
+    /// What is known of files' bytes.
+    pub digests: DigestFigures,
+    /// Phones' data.
+    pub vault: VaultFigures,
+}
+
+/// The threads that may wait, until it is dropped.
+pub struct Store {
+    /// None once the threads are to stop.
+    queues: Option<Queues>,
+    pub(crate) directories: Arc<Directories>,
+    pub(crate) loader: Arc<Loader>,
+    vault: Arc<Vault>,
+    published: Arc<Published>,
+    workers: Arc<Workers>,
+    threads: Option<Threads>,
+    /// Hashes what is sent, and all else that is served.
+    hasher: Option<Hasher>,
+}
+
+struct Queues {
+    /// Ends the thread that looks after disks.
+    _running: Sender<()>,
+    asks: Sender<(usize, Ask)>,
+    writes: Sender<Task>,
+    acts: Sender<(usize, Ask)>,
+}
+
+/// The other ends of the queues.
+struct Received {
+    end: Receiver<()>,
+    asks: Receiver<(usize, Ask)>,
+    writes: Receiver<Task>,
+    acts: Receiver<(usize, Ask)>,
+}
+
+impl Store {
+    /// Starts the threads. `started` is the moment that the process's [`Instant`]s count from;
+    /// `replies` has one member per worker; `published` is what the watch publishes to.
+    ///
+    /// # Errors
+    /// The system's, when it gives no thread.
+    pub fn start(
+        config: StoreConfig,
+        started: std::time::Instant,
+        replies: Vec<Replies>,
+        directories: Arc<Directories>,
+        published: Arc<Published>,
+    ) -> io::Result<Store> {
+        let (queues, received) = queues(&config);
+        let workers = Arc::new(Workers::new(replies));
+        let digests = Arc::clone(published.digests());
+        let hasher = Some(Hasher::start(digests, Arc::clone(&published))?);
+        let loader = Loader::new(config.loader, started, Arc::clone(&workers), &published);
+        let mut store = Store {
+            queues: None,
+            directories,
+            loader: Arc::new(loader),
+            vault: Arc::new(Vault::new(Argon2::default())?),
+            published,
+            workers,
+            threads: Some(Threads::default()),
+            hasher,
+        };
+        let result = store.start_threads(config, started, &queues, received);
+        // Before a store without all its threads is dropped: those that it has end with it.
+        store.queues = Some(queues);
+        result.map(|()| store)
+    }
+
+    fn start_threads(
+        &mut self,
+        config: StoreConfig,
+        started: std::time::Instant,
+        queues: &Queues,
+        received: Received,
+    ) -> io::Result<()> {
+        let Some(threads) = &mut self.threads else { return Ok(()) };
+        let now = move || Instant::START + started.elapsed();
+        let Received { end, asks, writes, acts } = received;
+
+        let writer = Writer::new(Arc::clone(&self.directories), config.upload_directory_bytes_max);
+        let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
+        let published = Arc::clone(&self.published);
+        threads.spawn("vault-writer", move || {
+            let publish = |placed: &[Placed]| {
+                if !published.publish(placed, PUBLISH_WAIT) {
+                    tracing::warn!("what was just stored is not in the catalog yet");
+                }
+            };
+            vault.run_writer(writer, &writes, publish, |worker, one| workers.answer(worker, one));
+        })?;
+
+        let files = Files::new(Arc::clone(&self.published), Sender::clone(&queues.asks));
+        let workers = Arc::clone(&self.workers);
+        threads.spawn("admin-files", move || {
+            files.run(&acts, |worker, one| workers.answer(worker, one));
+        })?;
+
+        let (secrets, unproven) = bounded(SECRETS_MAX);
+        for number in 0..SECRETS_THREADS {
+            let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
+            let (unproven, writer) = (Receiver::clone(&unproven), Sender::clone(&queues.writes));
+            threads.spawn(format!("passwords-{number}"), move || {
+                let answer = |worker, answer| workers.answer(worker, answer);
+                vault.run_secrets(&unproven, &writer, now, answer);
+            })?;
+        }
+
+        let vault = Arc::clone(&self.vault);
+        // The threads that read have these ends alone, so that those behind them stop when all of
+        // them have.
+        let ways = Ways { writer: Sender::clone(&queues.writes), secrets };
+        let others: Others =
+            Arc::new(move |worker, ask| answer_other(&vault, &ways, worker, ask, now()));
+        self.loader.start(threads, &asks, end, &others)
+    }
+
+    /// Hands over an ask of a worker; never waits.
+    ///
+    /// # Errors
+    /// Gives the ask back when its queue is full: the worker answers itself, with `Busy`.
+    pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
+        let Some(queues) = &self.queues else { return Err(ask) };
+        match ask {
+            Ask::Open { .. }
+            | Ask::Verify { .. }
+            | Ask::Read { .. }
+            | Ask::Vault { .. }
+            | Ask::Login { .. } => {
+                queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+            }
+            Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } => queues
+                .writes
+                .try_send((worker, ask, None))
+                .map_err(|refused| refused.into_inner().1),
+            Ask::Files { .. } => {
+                queues.acts.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+            }
+        }
+    }
+
+    /// What was done, and what is kept now.
+    #[must_use]
+    pub fn figures(&self) -> StoreFigures {
+        StoreFigures {
+            loader: self.loader.figures(),
+            digests: self.published.digests().figures(),
+            vault: self.vault.figures(),
+        }
+    }
+}
+
+impl Drop for Store {
+    /// Lets the threads finish what they have in hand, and stops them.
+    fn drop(&mut self) {
+        self.queues = None;
+        self.hasher = None;
+        let Some(threads) = self.threads.take() else { return };
+        // Those that hang at a disk are left behind.
+        if !threads.join(END_WAIT, || self.workers.answered()) {
+            tracing::error!("a disk does not answer; what waits for it is given up");
+        }
+    }
+}
+
+fn queues(config: &StoreConfig) -> (Queues, Received) {
+    let (running, end) = bounded(0);
+    let (asks, asked) = bounded(config.loader.asks_max);
+    let (writes, written) = bounded(config.uploads_max);
+    let (acts, wanted) = bounded(config.acts_max);
+    let queues = Queues { _running: running, asks, writes, acts };
+    (queues, Received { end, asks: asked, writes: written, acts: wanted })
+}
+
+/// Answers what is asked of the threads that read and is no file of the catalog. Returns `None` if
+/// another thread answers.
+fn answer_other(
+    vault: &Vault,
+    ways: &Ways,
+    worker: usize,
+    ask: Ask,
+    now: Instant,
+) -> Option<Answer> {
+    match ask {
+        Ask::Login { ticket, login } => vault.handle_login(worker, ticket, login, ways, now),
+        Ask::Vault { ticket, deed } => vault.handle(worker, ticket, deed, ways, now),
+        // The writer has a queue of its own, and so has the administrators' thread.
+        Ask::Store { ticket, .. } => Some(Answer::Stored { ticket, result: Err(StoreError::Busy) }),
+        Ask::Delete { ticket, .. } => {
+            Some(Answer::Deleted { ticket, result: Err(StoreError::Busy) })
+        }
+        Ask::Upload { ticket, .. } => {
+            Some(Answer::Upload { ticket, result: Err(StoreError::Busy) })
+        }
+        Ask::Files { ticket, .. } => Some(Answer::Files { ticket, result: Err(Fault::Busy) }),
+        // The loader's own.
+        Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => None,
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use engine::catalog::Ticket;
+    use engine::vault::upload::Upload;
+    use wire::name::FileName;
+
+    #[test]
+    fn an_upload_is_stored_and_answered() {
+        let root = tempfile::tempdir().unwrap();
+        let (sender, answers) = crossbeam_channel::unbounded();
+        let replies = vec![Replies { sender, wake: Box::new(|| {}) }];
+        let store = Store::start(
+            StoreConfig::default(),
+            std::time::Instant::now(),
+            replies,
+            Arc::default(),
+            Arc::default(),
+        );
+        let store = store.unwrap();
+        let directory = store.directories.number(root.path()).unwrap();
+        let names = ["a", "b", "c"].map(|name| FileName::parse(name.as_bytes()).unwrap());
+        for (ticket, name) in (0..).zip(names) {
+            let upload = Box::new(Upload {
+                directory,
+                name,
+                bytes_max: 10,
+                existing: engine::vault::upload::Existing::Replace,
+                precondition: engine::vault::deed::Precondition::None,
+                cancel: None,
+                client: [10, 0, 0, 1].into(),
+                spool: None,
+                bytes: b"stored".to_vec(),
+            });
+            store.ask(0, Ask::Store { ticket: Ticket::made_up(ticket), upload }).unwrap();
+        }
+        for number in 0..3 {
+            let Answer::Stored { ticket, result } = answers.recv().unwrap() else {
+                panic!("an answer to another question");
+            };
+            assert_eq!((ticket, result.map(drop)), (Ticket::made_up(number), Ok(())));
+        }
+        assert_eq!(std::fs::read(root.path().join("c")).unwrap(), b"stored");
+    }
+}

@@ -2,6 +2,7 @@
 //!
 //! Text alone, no compiler: what it cannot see, clippy and reviewers do.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -185,6 +186,66 @@ fn the_policy_knows_the_settings_of_sessions_and_no_machine() {
         broken.extend(hits.map(|hit| format!("{}: {hit}", source.path)));
     }
     expect_none("dependencies point one way", &broken);
+}
+
+/// Circles between the top-level modules of a crate that are still to be cut. This list only ever
+/// gets shorter.
+const CIRCLES: &[(&str, &[&str])] =
+    &[("engine", &["admission", "catalog", "files", "policy", "session", "vault"])];
+
+#[test]
+fn no_folder_of_a_crate_imports_one_that_imports_it() {
+    let mut imported: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+    for source in sources() {
+        let Some((of, module)) = top_level(&source.path) else { continue };
+        let paths = imports(without_tests(&source.code));
+        let heads = paths.iter().filter_map(|path| path.split("::").next());
+        let others: Vec<_> = heads.filter(|head| *head != module).map(str::to_owned).collect();
+        imported.entry((of, module)).or_default().extend(others);
+    }
+    let reached = |from: &(String, String)| {
+        let (mut found, mut ahead) = (BTreeSet::new(), vec![from.1.clone()]);
+        while let Some(module) = ahead.pop() {
+            let next = imported.get(&(from.0.clone(), module)).into_iter().flatten();
+            ahead.extend(next.filter(|next| found.insert((*next).clone())).cloned());
+        }
+        found
+    };
+    let reached: BTreeMap<_, _> = imported.keys().map(|from| (from, reached(from))).collect();
+    let mut circles = BTreeSet::new();
+    for (from, others) in &reached {
+        let is_back = |other: &&String| {
+            let back = reached.get(&(from.0.clone(), (*other).clone()));
+            back.is_some_and(|back| back.contains(&from.1))
+        };
+        let circle: Vec<_> = others.iter().filter(is_back).map(String::as_str).collect();
+        if circle.len() > 1 {
+            circles.insert((from.0.as_str(), circle));
+        }
+    }
+    let known: BTreeSet<_> = CIRCLES.iter().map(|(of, circle)| (*of, circle.to_vec())).collect();
+    let new = circles.difference(&known).map(|(of, circle)| format!("{of}: {circle:?}"));
+    expect_none("dependencies point one way", &new.collect::<Vec<_>>());
+    let cut = known.difference(&circles).map(|(of, circle)| format!("{of}: {circle:?}"));
+    expect_none("circles that are cut are taken off the list", &cut.collect::<Vec<_>>());
+}
+
+/// The crate and the top-level module that a file belongs to, unless it is one of tests alone.
+fn top_level(path: &str) -> Option<(String, String)> {
+    let (of, path) = path.strip_prefix("src/")?.split_once("/src/")?;
+    let is_test = path.split('/').any(|part| part == "tests" || part == "tests.rs");
+    let module = path.split('/').next()?.trim_end_matches(".rs");
+    (!is_test && module != "lib" && module != "main").then(|| (of.to_owned(), module.to_owned()))
+}
+
+/// What stands before the first module of tests.
+fn without_tests(code: &str) -> &str {
+    let is_module = |rest: &str| {
+        let mut lines = rest.lines().map(str::trim).skip_while(|line| line.starts_with("#["));
+        lines.next().is_some_and(|line| line.starts_with("mod "))
+    };
+    let mut tests = code.match_indices("#[cfg(test)]").map(|(at, _)| at);
+    tests.find(|at| is_module(&code[*at..])).map_or(code, |at| &code[..at])
 }
 
 #[test]
@@ -394,4 +455,8 @@ fn the_reader_of_these_rules_can_read() {
     assert!(names("use mio::Poll", "mio::") && !names("use tokio::x", "mio::"));
     let imported = imports("use crate::{a::b, c};\nuse crate::d::e;\nlet f = crate::g::h(x);");
     assert_eq!(imported, ["a::b", "c", "d::e", "g::h"]);
+    assert_eq!(top_level("src/a/src/b/c.rs"), Some(("a".into(), "b".into())));
+    assert_eq!(top_level("src/a/src/b/tests/c.rs"), None);
+    let code = "#[cfg(test)]\nuse a;\nuse b;\n#[cfg(test)]\n#[cfg(unix)]\nmod c {}";
+    assert!(without_tests(code).ends_with("use b;\n"));
 }

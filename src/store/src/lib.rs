@@ -1,7 +1,12 @@
 //! What may wait: threads that scan, watch, read, hash and write, so that the data path never does.
 //!
-//! Asked by the values of the crate `engine` and answering with them; decides nothing about who gets
-//! what.
+//! Asked by values of the crate `engine`, and answers with them. Imports run one way:
+//!
+//! ```text
+//! store ──► files, vault ──► content ──► durable, offload, replies ──► version
+//! ```
+//!
+//! `store.rs` starts everything. Decides nothing about who gets what.
 
 pub mod content;
 mod durable;

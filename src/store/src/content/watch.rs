@@ -127,39 +127,9 @@ pub fn replace(
         is_heard: false,
     };
     let (mut states, mut listeners, mut first_looks) = (Vec::new(), Vec::new(), Vec::new());
-    for (id, path) in (0..).zip(&config.roots) {
-        let (notices, received) = bounded(NOTICES_MAX);
-        let (looked, first_look) = bounded::<()>(0);
-        let state = Arc::new(RootState::new(path));
-        let lost = Arc::new(AtomicBool::new(false));
-        let scanner = Scanner::new(RootId(id), path, known(previous, id, path).as_deref());
-        let mut rounds = Rounds {
-            collect: config.collect,
-            rescan_every: config.rescan_every,
-            id,
-            scanner: scanner
-                .with_digests(Arc::clone(published.digests()))
-                .with_end(Arc::clone(&shared.stopping)),
-            ears: Ears::new(path, &notices, &lost),
-            told: Omissions::new(),
-            received,
-            lost,
-            touched: HashMap::new(),
-            prompts: Vec::new(),
-            state: Arc::clone(&state),
-            shared: Arc::clone(&shared),
-            is_due: true,
-            must_finish: false,
-            rescanned_at: Instant::now(),
-            checked_at: Instant::now(),
-        };
-        watch.threads.get_or_insert_default().spawn(format!("watch-{id}"), move || {
-            rounds.look_first();
-            drop(looked);
-            rounds.run();
-        })?;
-        listeners.push(Listener::new(&state, &notices));
-        watch.notices.push(notices);
+    for root in (0..).zip(&config.roots) {
+        let (listener, state, first_look) = watch.start_root(&config, root, previous, &shared)?;
+        listeners.push(listener);
         first_looks.push((Arc::clone(&state), first_look));
         states.push(state);
     }
@@ -224,6 +194,50 @@ impl Watch {
             // A full queue leads to a rescan anyway.
             let _ = notices.try_send(Notice::Rescan);
         }
+    }
+
+    /// Starts the thread of one root. Returns also what is disconnected once it has looked at
+    /// everything.
+    fn start_root(
+        &mut self,
+        config: &WatchConfig,
+        (id, path): (u16, &PathBuf),
+        previous: Option<&Catalog>,
+        shared: &Arc<Shared>,
+    ) -> io::Result<(Listener, Arc<RootState>, Receiver<()>)> {
+        let (notices, received) = bounded(NOTICES_MAX);
+        let (looked, first_look) = bounded::<()>(0);
+        let state = Arc::new(RootState::new(path));
+        let lost = Arc::new(AtomicBool::new(false));
+        let scanner = Scanner::new(RootId(id), path, known(previous, id, path).as_deref());
+        let mut rounds = Rounds {
+            collect: config.collect,
+            rescan_every: config.rescan_every,
+            id,
+            scanner: scanner
+                .with_digests(Arc::clone(self.published.digests()))
+                .with_end(Arc::clone(&shared.stopping)),
+            ears: Ears::new(path, &notices, &lost),
+            told: Omissions::new(),
+            received,
+            lost,
+            touched: HashMap::new(),
+            prompts: Vec::new(),
+            state: Arc::clone(&state),
+            shared: Arc::clone(shared),
+            is_due: true,
+            must_finish: false,
+            rescanned_at: Instant::now(),
+            checked_at: Instant::now(),
+        };
+        self.threads.get_or_insert_default().spawn(format!("watch-{id}"), move || {
+            rounds.look_first();
+            drop(looked);
+            rounds.run();
+        })?;
+        let listener = Listener::new(&state, &notices);
+        self.notices.push(notices);
+        Ok((listener, state, first_look))
     }
 }
 

@@ -1,0 +1,16 @@
+//! The machines and what takes a regular expression, fed with whatever a fuzzer thinks of. `FUZZ_TARGET` names the one.
+#![no_main]
+
+#[path = "../tables/machines.rs"]
+mod table;
+
+use std::sync::LazyLock;
+
+static CHECK: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+    let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
+    let target = table::TARGETS.iter().find(|(target, _)| *target == name);
+    let names: Vec<_> = table::TARGETS.iter().map(|(name, _)| *name).collect();
+    target.unwrap_or_else(|| panic!("set FUZZ_TARGET to one of {names:?}")).1
+});
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| CHECK(bytes));

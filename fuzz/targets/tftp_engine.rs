@@ -1,4 +1,0 @@
-//! The TFTP engine: any sequence of operations keeps every promise.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| engine::session::tftp::check_operations(bytes));

@@ -3,12 +3,13 @@
 //!
 //! Never stores anything itself: a whole body is handed to the vault or to the writer.
 
-use crate::catalog::{Ask, StoreError, Ticket};
-use crate::session::http::connection::{Saved, State, Target, Want, What};
-use crate::session::http::engine::{Engine, due_by_rate};
-use crate::session::http::refusal::{ALLOW_READ, No};
-use crate::session::stream::ConnectionId;
-use crate::session::{Refusal, Turn};
+use crate::catalog::{Ask, StoreError};
+use crate::session::Refusal;
+use crate::session::arrivals::Patience;
+use crate::session::http::connection::{Connection, State};
+use crate::session::http::exchange::{Destination, Exchange, PendingRequest, Stage, WriteMode};
+use crate::session::http::rejection::{ALLOW_READ, Rejection};
+use crate::session::http::scope::Scope;
 use crate::vault::deed::{Act, Precondition};
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool};
 use wire::http::chunk::{Decoder, Step};
@@ -32,9 +33,9 @@ const BAD_CHUNK: Malformed = Malformed::BadRequest("a chunk of the body is none"
 
 /// A body on its way in.
 #[derive(Debug)]
-pub(super) struct Receiving {
-    target: Target,
-    rest: Rest,
+pub(super) struct IncomingBody {
+    destination: Destination,
+    remaining: Remaining,
     bytes: Vec<u8>,
     /// Bytes given away, and how many of them are on their way to the file aside.
     bytes_given: u64,
@@ -46,7 +47,7 @@ pub(super) struct Receiving {
 
 /// What of a body is still to come.
 #[derive(Debug)]
-enum Rest {
+enum Remaining {
     /// So many bytes.
     Bytes(u64),
     /// Chunks.
@@ -57,22 +58,27 @@ enum Rest {
 
 /// Why a body is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
+enum BodyError {
     BadChunk,
     TooLarge,
 }
 
-impl Receiving {
-    pub(super) fn new(target: Target, framing: Framing, bytes_max: u64, now: Instant) -> Self {
-        let (rest, room) = match framing {
-            Framing::None | Framing::Length(0) => (Rest::Done, 0),
-            Framing::Length(bytes) => (Rest::Bytes(bytes), bytes.min(ROOM_MAX)),
-            Framing::Chunked => (Rest::Chunks(Decoder::default()), 0),
+impl IncomingBody {
+    pub(super) fn new(
+        destination: Destination,
+        framing: Framing,
+        bytes_max: u64,
+        now: Instant,
+    ) -> Self {
+        let (remaining, room) = match framing {
+            Framing::None | Framing::Length(0) => (Remaining::Done, 0),
+            Framing::Length(bytes) => (Remaining::Bytes(bytes), bytes.min(ROOM_MAX)),
+            Framing::Chunked => (Remaining::Chunks(Decoder::default()), 0),
         };
         let bytes = Vec::with_capacity(room as usize);
-        Receiving {
-            target,
-            rest,
+        IncomingBody {
+            destination,
+            remaining,
             bytes,
             bytes_given: 0,
             bytes_under_way: 0,
@@ -82,34 +88,34 @@ impl Receiving {
         }
     }
 
-    /// Takes what belongs to the body; says how many bytes that was.
-    fn take(&mut self, input: &[u8]) -> Result<usize, Fault> {
-        match &mut self.rest {
-            Rest::Done => Ok(0),
-            Rest::Bytes(left) => {
+    /// Takes what belongs to the body. Returns how many bytes that was.
+    fn take(&mut self, input: &[u8]) -> Result<usize, BodyError> {
+        match &mut self.remaining {
+            Remaining::Done => Ok(0),
+            Remaining::Bytes(left) => {
                 let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
                 self.bytes.extend_from_slice(&input[..taken]);
                 *left -= taken as u64;
                 if *left == 0 {
-                    self.rest = Rest::Done;
+                    self.remaining = Remaining::Done;
                 }
                 Ok(taken)
             }
-            Rest::Chunks(decoder) => {
+            Remaining::Chunks(decoder) => {
                 let mut used = 0;
                 loop {
-                    match decoder.decode(&input[used..]).map_err(|_| Fault::BadChunk)? {
+                    match decoder.decode(&input[used..]).map_err(|_| BodyError::BadChunk)? {
                         Step::Data { bytes, consumed } => {
                             let taken = self.bytes_given + self.bytes.len() as u64;
                             if taken + bytes.len() as u64 > self.bytes_max {
-                                return Err(Fault::TooLarge);
+                                return Err(BodyError::TooLarge);
                             }
                             self.bytes.extend_from_slice(bytes);
                             used += consumed;
                         }
                         Step::More { consumed } => return Ok(used + consumed),
                         Step::End { consumed } => {
-                            self.rest = Rest::Done;
+                            self.remaining = Remaining::Done;
                             return Ok(used + consumed);
                         }
                     }
@@ -119,7 +125,7 @@ impl Receiving {
     }
 
     fn is_done(&self) -> bool {
-        matches!(self.rest, Rest::Done)
+        matches!(self.remaining, Remaining::Done)
     }
 
     /// Bytes that have come.
@@ -135,7 +141,7 @@ impl Receiving {
     /// A part for the file aside, if enough has come for one, and where it goes: all that a part
     /// may have, or anything worth a file where memory is `scarce`.
     fn take_part(&mut self, scarce: bool) -> Option<(u16, PartOp)> {
-        let Target::File(upload) = &self.target else { return None };
+        let Destination::File(upload) = &self.destination else { return None };
         let part_bytes = PART_BYTES / if scarce { SCARCE_PARTS } else { 1 };
         if self.is_done() || self.bytes_under_way > 0 || self.bytes.len() < part_bytes {
             return None;
@@ -146,7 +152,7 @@ impl Receiving {
         Some((upload.directory, PartOp::Write { spool: self.spool.take(), bytes }))
     }
 
-    /// The part under way is in its file; says how many bytes of memory that frees.
+    /// The part under way is in its file. Returns how many bytes of memory that frees.
     fn handle_part_written(&mut self, spool: Spool, room: Vec<u8>) -> u64 {
         self.spool = Some(spool);
         if self.bytes.is_empty() {
@@ -161,221 +167,188 @@ impl Receiving {
     }
 }
 
-impl Target {
-    /// What tells whether there is a file already that has the upload refused, for a client that
-    /// waits to hear so before it sends anything; nothing where none would.
-    pub(super) fn look_first(&self) -> Option<(u16, PartOp)> {
-        let Target::File(upload) = self else { return None };
+impl Destination {
+    /// What finds out whether there is a file already for which the upload is refused, for a client
+    /// that waits to hear so before it sends anything. Returns `None` if it is refused for none.
+    pub(super) fn find_first(&self) -> Option<(u16, PartOp)> {
+        let Destination::File(upload) = self else { return None };
         let is_new = matches!(upload.precondition, Precondition::New);
         let asks = is_new || upload.existing == Existing::Keep;
         asks.then(|| (upload.directory, PartOp::Find { name: Box::new(upload.name) }))
     }
 
+    /// How its bytes become what is there afterwards.
+    fn write_mode(&self) -> WriteMode {
+        match self {
+            Destination::File(upload) if upload.existing == Existing::Append => WriteMode::Append,
+            Destination::File(_) | Destination::Item(..) => WriteMode::Replace,
+        }
+    }
+
     /// Why it is refused where there is one.
-    fn refusal(&self) -> StoreError {
+    fn conflict(&self) -> StoreError {
         match self {
             // The condition of the client comes first (RFC 9110, 13.2.1).
-            Target::File(upload) if !matches!(upload.precondition, Precondition::New) => {
+            Destination::File(upload) if !matches!(upload.precondition, Precondition::New) => {
                 StoreError::Exists
             }
-            Target::File(_) | Target::Item(..) => StoreError::Precondition,
+            Destination::File(_) | Destination::Item(..) => StoreError::Precondition,
         }
     }
 }
 
-impl Engine {
+impl Connection {
     /// Lets a body come.
     pub(super) fn receive(
         &mut self,
-        id: ConnectionId,
-        target: Target,
+        destination: Destination,
         (framing, bytes_max): (Framing, u64),
-        turn: &Turn<'_>,
+        cx: &mut Scope<'_>,
     ) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let receiving = Receiving::new(target, framing, bytes_max, turn.now);
-        let due = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
-        connection.state = State::Receiving(Box::new(receiving));
-        connection.reply.invite();
-        self.set_deadline(id, Some(due));
+        let body = IncomingBody::new(destination, framing, bytes_max, cx.now);
+        self.set_stage(Stage::Receiving(Box::new(body)));
+        self.reply.invite();
+        self.set_deadline(Some(cx.now + cx.limits().stall_timeout), cx);
     }
 
-    /// It is known whether a file is there already that has an upload refused.
-    fn looked(&mut self, id: ConnectionId, result: Result<bool, StoreError>, turn: &mut Turn<'_>) {
-        match (result, self.take_parked(id)) {
-            (Ok(false), Some(What::Take(target, framing, bytes_max))) => {
-                self.receive(id, target, (framing, bytes_max), turn);
-                self.resume(id, turn);
+    /// It is known whether there is a file already for which an upload is refused.
+    fn handle_found(&mut self, result: Result<bool, StoreError>, cx: &mut Scope<'_>) {
+        match (result, self.take_pending()) {
+            (Ok(false), Some(PendingRequest::Find(destination, framing, bytes_max))) => {
+                self.receive(destination, (framing, bytes_max), cx);
+                self.resume(cx);
             }
-            (Ok(true), Some(What::Take(target, ..))) => {
-                self.refuse_store(id, target.refusal(), turn);
+            (Ok(true), Some(PendingRequest::Find(destination, ..))) => {
+                self.reject_store(destination.conflict(), cx);
             }
-            (Err(fault), Some(What::Take(..))) => self.refuse_store(id, fault, turn),
-            (_, other) => return self.restore(id, other),
+            (Err(fault), Some(PendingRequest::Find(..))) => self.reject_store(fault, cx),
+            (_, other) => self.restore(other),
         }
-        self.note_ready(id);
     }
 
-    /// Takes bytes of a body; says how many, 0 where it is over.
-    pub(super) fn take_body(
-        &mut self,
-        id: ConnectionId,
-        input: &[u8],
-        turn: &mut Turn<'_>,
-    ) -> usize {
-        let memory_max = turn.snapshot.policy.http.limits.body_memory_bytes_max;
-        let Some(connection) = self.connections.open_mut(id) else { return input.len() };
-        let State::Receiving(receiving) = &mut connection.state else { return 0 };
-        if receiving.is_held() {
+    /// Takes bytes of a body. Returns how many; none once it is over.
+    pub(super) fn take_body(&mut self, input: &[u8], cx: &mut Scope<'_>) -> usize {
+        let State::Serving(exchange) = &mut self.state else { return 0 };
+        let Stage::Receiving(body) = &mut exchange.stage else { return 0 };
+        if body.is_held() {
             return 0;
         }
-        let before = receiving.bytes.len();
-        let taken = receiving.take(input);
-        let grown = (receiving.bytes.len() - before) as u64;
-        let (began, bytes) = (receiving.began, receiving.bytes_taken());
-        connection.body_held += grown;
-        self.bodies_held += grown;
-        let own = connection.body_held;
-        let here = self.per_address.entry(connection.peer.ip().into()).or_default();
-        here.bodies_held += grown;
+        let limits = cx.limits();
+        let memory_max = limits.body_memory_bytes_max;
+        let before = body.bytes.len();
+        let taken = body.take(input);
+        let grown = (body.bytes.len() - before) as u64;
+        exchange.body_held += grown;
+        exchange.log.bytes += grown;
+        cx.shared.bodies_held += grown;
+        let usage = cx.shared.usage_of(self.peer.ip());
+        usage.bodies_held += grown;
         // One address may fill its share with many bodies, or go beyond it with a single one.
-        let crowded = here.bodies_held > memory_max / ADDRESS_SHARE && here.bodies_held > own;
-        if let Some(told) = &mut connection.told {
-            told.bytes += grown;
-        }
-        let no = match taken {
-            Ok(taken) if self.bodies_held <= memory_max && !crowded => {
+        let crowded = usage.bodies_held > memory_max / ADDRESS_SHARE
+            && usage.bodies_held > exchange.body_held;
+        let is_full = cx.shared.bodies_held > memory_max;
+        let rejection = match taken {
+            Ok(taken) if !is_full && !crowded => {
                 // Bytes are seen here as they come, so silence shows at once: what came fast before
                 // it wins a phone no time.
-                let silent = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
-                let due = due_by_rate(began, bytes, turn).min(silent);
-                self.set_deadline(id, Some(due));
-                self.give_part(id, memory_max);
-                self.received(id, turn);
+                let (stall_timeout, rate_min) = (limits.stall_timeout, limits.rate_min);
+                let patience = Patience { stall_timeout, rate_min };
+                let due = patience.due_by_rate(body.began, body.bytes_taken());
+                self.set_deadline(Some(due.min(cx.now + stall_timeout)), cx);
+                self.advance_body(cx);
                 return taken;
             }
             Ok(_) => {
-                turn.counters.http_bodies_refused.up();
-                let is_all = self.bodies_held > memory_max;
-                let no = if is_all { Refusal::BodyMemory } else { Refusal::BodyMemoryShare };
-                No::busy(no).and_linger()
+                cx.counters.http_bodies_refused.up();
+                let refusal = if is_full { Refusal::BodyMemory } else { Refusal::BodyMemoryShare };
+                Rejection::busy(refusal)
             }
-            Err(Fault::BadChunk) => No::malformed(BAD_CHUNK).and_linger(),
-            Err(Fault::TooLarge) => {
-                No::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge).and_linger()
+            Err(BodyError::BadChunk) => Rejection::malformed(BAD_CHUNK),
+            Err(BodyError::TooLarge) => {
+                Rejection::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge)
             }
         };
-        self.refuse(id, no, turn);
+        self.reject(rejection.and_linger(), cx);
         input.len()
     }
 
-    /// Hands a body over once it is whole.
-    pub(super) fn received(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let State::Receiving(receiving) = &mut connection.state else { return };
-        if receiving.is_held() {
-            // The disk is waited for, and not the phone.
-            return self.set_deadline(id, None);
+    /// Hands over what has come of a body: a part of it to the file aside where there is enough
+    /// for one, all of it where it is whole.
+    fn advance_body(&mut self, cx: &mut Scope<'_>) {
+        let State::Serving(exchange) = &mut self.state else { return };
+        let Stage::Receiving(body) = &mut exchange.stage else { return };
+        let scarce = cx.shared.bodies_held > cx.limits().body_memory_bytes_max / 2;
+        if let Some((directory, op)) = body.take_part(scarce) {
+            let ticket = cx.ticket();
+            cx.shared.asks.push_back(Ask::Upload { ticket, directory, op });
         }
-        if !receiving.is_done() {
+        if body.is_held() {
+            // The disk is waited for, and not the phone.
+            return self.set_deadline(None, cx);
+        }
+        if !body.is_done() {
             return;
         }
-        let saved = match &receiving.target {
-            Target::File(upload) if upload.existing == Existing::Append => Saved::Appended,
-            Target::File(_) | Target::Item(..) => Saved::Whole,
-        };
-        let stored = Box::new(Want { what: What::Stored(saved), head_only: false });
-        let state = std::mem::replace(&mut connection.state, State::Parked(stored));
-        let State::Receiving(receiving) = state else { return };
-        let Receiving { target, bytes, spool, .. } = *receiving;
-        connection.reply.body_read();
-        self.set_deadline(id, None);
-        match target {
-            Target::Item(item, shown, precondition) => {
-                let act = Act::Keep { bytes, precondition, cancel: None };
-                let deed = self.deed(id, item, shown, act, turn);
-                match deed {
-                    Some(deed) => self.asks.push_back(Ask::Vault { ticket: id.into(), deed }),
+        let pending = Box::new(PendingRequest::Write(body.destination.write_mode()));
+        let stage = std::mem::replace(&mut exchange.stage, Stage::Waiting(pending));
+        let Stage::Receiving(body) = stage else { return };
+        self.reply.body_unread = false;
+        self.set_deadline(None, cx);
+        self.store(*body, cx);
+    }
+
+    /// Has a whole body stored.
+    fn store(&mut self, body: IncomingBody, cx: &mut Scope<'_>) {
+        let IncomingBody { destination, bytes, spool, .. } = body;
+        let ticket = cx.ticket();
+        match destination {
+            Destination::Item(item, shown, precondition) => {
+                match self.deed(item, shown, Act::Keep { bytes, precondition, cancel: None }, cx) {
+                    Some(deed) => cx.shared.asks.push_back(Ask::Vault { ticket, deed }),
                     // A reload has taken the vault away meanwhile.
-                    None => self.refuse(id, No::method(ALLOW_READ), turn),
+                    None => self.reject(Rejection::method(ALLOW_READ), cx),
                 }
             }
-            Target::File(mut upload) => {
+            Destination::File(mut upload) => {
                 (upload.spool, upload.bytes) = (spool, bytes);
-                self.asks.push_back(Ask::Store { ticket: id.into(), upload });
+                cx.shared.asks.push_back(Ask::Store { ticket, upload });
             }
         }
     }
 
-    /// Hands what has come to the file aside where it is enough for a part.
-    fn give_part(&mut self, id: ConnectionId, memory_max: u64) {
-        let scarce = self.bodies_held > memory_max / 2;
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let State::Receiving(receiving) = &mut connection.state else { return };
-        if let Some((directory, op)) = receiving.take_part(scarce) {
-            self.asks.push_back(Ask::Upload { ticket: id.into(), directory, op });
-        }
-    }
-
-    /// A part of a body is in its file, or is lost.
-    pub(super) fn handle_body_part(
+    /// The writer has done something for an upload that is not whole yet, or could not.
+    pub(super) fn handle_upload(
         &mut self,
-        ticket: Ticket,
         result: Result<PartDone, StoreError>,
-        turn: &mut Turn<'_>,
+        cx: &mut Scope<'_>,
     ) {
-        let id = ConnectionId::from(ticket);
-        let memory_max = turn.snapshot.policy.http.limits.body_memory_bytes_max;
-        let state = self.connections.open_mut(id).map(|connection| &mut connection.state);
-        match (result, state) {
-            (Ok(PartDone::Written { spool, room }), Some(State::Receiving(receiving))) => {
-                let freed = receiving.handle_part_written(spool, room);
-                self.free_body(id, freed);
-                let due = turn.now + turn.snapshot.policy.http.limits.stall_timeout;
-                self.set_deadline(id, Some(due));
-                self.give_part(id, memory_max);
-                self.received(id, turn);
-                self.resume(id, turn);
-                self.note_ready(id);
-            }
+        match result {
+            Ok(PartDone::Written { spool, room }) => self.handle_part_written(spool, room, cx),
+            Ok(PartDone::Found(found)) => self.handle_found(Ok(found), cx),
+            Ok(PartDone::Forgotten) => {}
+            Err(fault) if self.is_receiving() => self.reject_store(fault, cx),
+            Err(fault) => self.handle_found(Err(fault), cx),
+        }
+    }
+
+    /// A part of a body is in its file.
+    fn handle_part_written(&mut self, spool: Spool, room: Vec<u8>, cx: &mut Scope<'_>) {
+        let State::Serving(Exchange { stage: Stage::Receiving(body), body_held, .. }) =
+            &mut self.state
+        else {
             // The request has ended meanwhile.
-            (Ok(PartDone::Written { spool, .. }), _) => self.forget_spool(ticket, spool),
-            (Ok(PartDone::Found(found)), Some(State::Parked(_))) => {
-                self.looked(id, Ok(found), turn);
-            }
-            (Err(fault), Some(State::Parked(_))) => self.looked(id, Err(fault), turn),
-            (Ok(PartDone::Found(_) | PartDone::Forgotten), _) => {}
-            (Err(fault), Some(State::Receiving(_))) => {
-                self.refuse_store(id, fault, turn);
-                self.note_ready(id);
-            }
-            (Err(_), _) => {}
-        }
+            return cx.shared.forget_spool(cx.ticket(), spool);
+        };
+        let freed = body.handle_part_written(spool, room);
+        *body_held -= freed;
+        cx.shared.bodies_held -= freed;
+        cx.shared.usage_of(self.peer.ip()).bodies_held -= freed;
+        self.set_deadline(Some(cx.now + cx.limits().stall_timeout), cx);
+        self.advance_body(cx);
+        self.resume(cx);
     }
 
-    /// So many bytes of a body are not in memory any more.
-    fn free_body(&mut self, id: ConnectionId, bytes: u64) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        connection.body_held -= bytes;
-        self.bodies_held -= bytes;
-        if let Some(here) = self.per_address.get_mut(&connection.peer.ip().into()) {
-            here.bodies_held -= bytes;
-        }
-    }
-
-    /// Forgets a body that will not be stored.
-    pub(super) fn forget_body(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let State::Receiving(receiving) = &mut connection.state else { return };
-        if let Some(spool) = receiving.take_spool() {
-            self.forget_spool(id.into(), spool);
-        }
-    }
-
-    /// Has a file aside forgotten by whoever may wait for a disk.
-    fn forget_spool(&mut self, ticket: Ticket, spool: Spool) {
-        let op = PartOp::Forget { spool };
-        // It has no name, so any directory will do.
-        self.asks.push_back(Ask::Upload { ticket, directory: 0, op });
+    fn is_receiving(&self) -> bool {
+        matches!(&self.state, State::Serving(Exchange { stage: Stage::Receiving(_), .. }))
     }
 }

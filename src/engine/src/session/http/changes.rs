@@ -3,11 +3,12 @@
 //! Works from memory alone; stores and deletes nothing.
 
 use crate::policy::{Action, Denial, VaultOwner};
-use crate::session::http::connection::{Target, What};
-use crate::session::http::denial::refuse;
-use crate::session::http::refusal::No;
-use crate::session::http::request::{Asked, Judged};
-use crate::session::{Refusal, Turn};
+use crate::session::Refusal;
+use crate::session::http::denial::rejection_of;
+use crate::session::http::exchange::{Destination, Operation};
+use crate::session::http::rejection::Rejection;
+use crate::session::http::request::{Decision, Requester};
+use crate::session::http::scope::Scope;
 use crate::vault::deed::{Auth, Precondition};
 use crate::vault::quarantine::{Stranger, quarantine};
 use crate::vault::upload::{Deletion, Upload};
@@ -19,53 +20,53 @@ use wire::name::FileName;
 const PARTIAL_PUT: Malformed =
     Malformed::BadRequest("a PUT with Content-Range would keep a part of a file for the whole");
 
-impl Asked<'_> {
-    pub(super) fn judge_put(
+impl Requester<'_> {
+    pub(super) fn decide_put(
         self,
         name: Option<FileName>,
         action: Action<'_>,
         head: &Head<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<Judged, No> {
+        cx: &Scope<'_>,
+    ) -> Result<Decision, Rejection> {
         if let Action::Redirect(to) = action {
-            return Ok(Judged::Redirect(to));
+            return Ok(Decision::Redirect(to));
         }
         if let Action::NeedsCredentials { row } = action {
-            return Ok(Judged::NeedsCredentials(row));
+            return Ok(Decision::NeedsCredentials(row));
         }
         if head.content_range.is_some() {
             // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
-            return Err(No::malformed(PARTIAL_PUT));
+            return Err(Rejection::malformed(PARTIAL_PUT));
         }
         if head.is_coded {
-            return Err(No::coded());
+            return Err(Rejection::coded());
         }
         let precondition = condition::precondition(head);
-        let (target, bytes_max) = self.destination(name, action, precondition, turn)?;
+        let (target, bytes_max) = self.destination(name, action, precondition, cx)?;
         match head.framing {
-            Framing::None => Err(No::new(Status::LENGTH_REQUIRED, Refusal::LengthRequired)),
+            Framing::None => Err(Rejection::new(Status::LENGTH_REQUIRED, Refusal::LengthRequired)),
             Framing::Length(bytes) if bytes > bytes_max => {
-                Err(No::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge))
+                Err(Rejection::new(Status::CONTENT_TOO_LARGE, Refusal::UploadTooLarge))
             }
             framing @ (Framing::Length(_) | Framing::Chunked) => {
-                Ok(Judged::Want(What::Take(target, framing, bytes_max)))
+                Ok(Decision::Perform(Operation::Receive(target, framing, bytes_max)))
             }
         }
     }
 
     /// POST stores as PUT does where a row says so, and nowhere else.
-    pub(super) fn judge_post(
+    pub(super) fn decide_post(
         self,
         name: Option<FileName>,
         action: Action<'_>,
         allow: impl FnOnce() -> &'static [u8],
         head: &Head<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<Judged, No> {
+        cx: &Scope<'_>,
+    ) -> Result<Decision, Rejection> {
         if !action.takes_post() {
             return match action {
-                Action::Refuse(why @ Denial::Unavailable) => Err(refuse(why, head.method)),
-                Action::NeedsCredentials { row } => Ok(Judged::NeedsCredentials(row)),
+                Action::Refuse(why @ Denial::Unavailable) => Err(rejection_of(why, head.method)),
+                Action::NeedsCredentials { row } => Ok(Decision::NeedsCredentials(row)),
                 Action::Serve(_)
                 | Action::ServeOverride(_)
                 | Action::ServeCa(_)
@@ -74,27 +75,27 @@ impl Asked<'_> {
                 | Action::Quarantine { .. }
                 | Action::Delete { .. }
                 | Action::Redirect(_)
-                | Action::Refuse(_) => Err(No::method(allow())),
+                | Action::Refuse(_) => Err(Rejection::method(allow())),
             };
         }
         if head.content_type.is_some_and(is_multipart) {
-            return Err(No::multipart());
+            return Err(Rejection::multipart());
         }
-        self.judge_put(name, action, head, turn)
+        self.decide_put(name, action, head, cx)
     }
 
-    pub(super) fn judge_delete(
+    pub(super) fn decide_delete(
         self,
         action: Action<'_>,
         allow: impl FnOnce() -> &'static [u8],
         head: &Head<'_>,
-        turn: &Turn<'_>,
-    ) -> Result<Judged, No> {
+        cx: &Scope<'_>,
+    ) -> Result<Decision, Rejection> {
         match action {
             Action::Vault { owner: VaultOwner::Named(item), .. } => {
-                self.show_something(turn)?;
-                let what = What::Forget(item, self.shown, condition::precondition(head));
-                Ok(Judged::Want(what))
+                self.require_credentials(cx)?;
+                let operation = Operation::Forget(item, self.shown, condition::precondition(head));
+                Ok(Decision::Perform(operation))
             }
             Action::Delete { rule, name } => {
                 let deletion = Deletion {
@@ -103,31 +104,33 @@ impl Asked<'_> {
                     precondition: condition::precondition(head),
                     client: self.client,
                 };
-                Ok(Judged::Want(What::Delete(Box::new(deletion))))
+                Ok(Decision::Perform(Operation::Delete(Box::new(deletion))))
             }
-            Action::Redirect(to) => Ok(Judged::Redirect(to)),
-            Action::NeedsCredentials { row } => Ok(Judged::NeedsCredentials(row)),
-            Action::Refuse(Denial::NotDeletable) => Err(No::method(allow())),
-            Action::Refuse(why) => Err(refuse(why, head.method)),
+            Action::Redirect(to) => Ok(Decision::Redirect(to)),
+            Action::NeedsCredentials { row } => Ok(Decision::NeedsCredentials(row)),
+            Action::Refuse(Denial::NotDeletable) => Err(Rejection::method(allow())),
+            Action::Refuse(why) => Err(rejection_of(why, head.method)),
             // Never decided for a deletion over HTTP.
             Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
             | Action::Serve(_)
             | Action::ServeOverride(_)
             | Action::ServeCa(_)
             | Action::Store { .. }
-            | Action::Quarantine { .. } => Err(No::method(allow())),
+            | Action::Quarantine { .. } => Err(Rejection::method(allow())),
         }
     }
 
-    /// Whoever has shown nothing where something must be shown is told so before a body comes.
-    pub(super) fn show_something(&self, turn: &Turn<'_>) -> Result<(), No> {
-        match turn.snapshot.policy.http.vault.as_ref().map(|vault| &vault.auth) {
+    /// Rejects a request without credentials before its body is read.
+    pub(super) fn require_credentials(&self, cx: &Scope<'_>) -> Result<(), Rejection> {
+        match cx.snapshot.policy.http.vault.as_ref().map(|vault| &vault.auth) {
             None | Some(Auth::Open) => Ok(()),
             Some(Auth::Users(_) | Auth::Pinned) if self.shown.basic.is_some() => Ok(()),
-            Some(Auth::Users(_) | Auth::Pinned) => Err(No::unauthorized()),
+            Some(Auth::Users(_) | Auth::Pinned) => Err(Rejection::unauthorized()),
             Some(Auth::Certificate) if self.shown.certificate => Ok(()),
             // A challenge would have the phone ask its user for a password that helps nothing.
-            Some(Auth::Certificate) => Err(No::new(Status::FORBIDDEN, Refusal::CertificateNeeded)),
+            Some(Auth::Certificate) => {
+                Err(Rejection::new(Status::FORBIDDEN, Refusal::CertificateNeeded))
+            }
         }
     }
 
@@ -137,14 +140,14 @@ impl Asked<'_> {
         name: Option<FileName>,
         action: Action<'_>,
         precondition: Precondition,
-        turn: &Turn<'_>,
-    ) -> Result<(Target, u64), No> {
+        cx: &Scope<'_>,
+    ) -> Result<(Destination, u64), Rejection> {
         let upload = match action {
             Action::Vault { owner: VaultOwner::Named(item), .. } => {
-                self.show_something(turn)?;
-                let vault = turn.snapshot.policy.http.vault.as_ref();
+                self.require_credentials(cx)?;
+                let vault = cx.snapshot.policy.http.vault.as_ref();
                 let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
-                return Ok((Target::Item(item, self.shown, precondition), bytes_max));
+                return Ok((Destination::Item(item, self.shown, precondition), bytes_max));
             }
             Action::Store { rule, name } => Some(Upload {
                 directory: rule.directory,
@@ -158,11 +161,11 @@ impl Asked<'_> {
                 bytes: Vec::new(),
             }),
             Action::Quarantine { directory, bytes_max } => name.as_ref().and_then(|name| {
-                let serial = turn.now.as_micros();
-                let stranger = Stranger { client: self.client, name, unix_s: turn.unix_s, serial };
+                let serial = cx.now.as_micros();
+                let stranger = Stranger { client: self.client, name, unix_s: cx.unix_s, serial };
                 quarantine((directory, bytes_max), &stranger, Vec::new())
             }),
-            Action::Refuse(why) => return Err(refuse(why, Method::Put)),
+            Action::Refuse(why) => return Err(rejection_of(why, Method::Put)),
             // Never decided for a PUT, or answered before.
             Action::NeedsCredentials { .. }
             | Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
@@ -172,9 +175,9 @@ impl Asked<'_> {
             | Action::Delete { .. }
             | Action::Redirect(_) => None,
         };
-        let upload = upload.ok_or_else(|| refuse(Denial::NoUploadRule, Method::Put))?;
+        let upload = upload.ok_or_else(|| rejection_of(Denial::NoUploadRule, Method::Put))?;
         let bytes_max = upload.bytes_max;
-        Ok((Target::File(Box::new(upload)), bytes_max))
+        Ok((Destination::File(Box::new(upload)), bytes_max))
     }
 }
 

@@ -1,24 +1,24 @@
-//! One connection: what is remembered between two events.
+//! One connection: bytes in, requests one behind the other, bytes out, and what is due when.
 //!
-//! Plain values; what happens to them is in `engine.rs` and beside it.
+//! Decides nothing about requests: `request.rs` does. Knows no other connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::catalog::Entry;
 use crate::session::arrivals::Arrivals;
-use crate::session::http::body::Receiving;
-use crate::session::http::credentials::Proving;
-use crate::session::http::refusal::No;
+use crate::session::http::exchange::{Exchange, RequestLog, Stage};
+use crate::session::http::rejection::Rejection;
 use crate::session::http::reply::Reply;
-use crate::session::stream::ListenerId;
+use crate::session::http::scope::{Scope, Shared};
+use crate::session::stream::{ConnectionId, ListenerId, Next, Security};
 use crate::session::timer::Deadline;
-use crate::session::{Outcome, Secured, Subject, Verb, WORDS_BYTES_MAX, clip};
-use crate::vault::deed::{Precondition, Shown};
-use crate::vault::names::Item;
-use crate::vault::upload::{Deletion, Upload};
-use wire::http::range::Ranges;
-use wire::http::request::{Framing, Method};
+use crate::session::{
+    Abort, Failure, Handshake, Outcome, Protocol, Refusal, Secured, Subject, Verb, WORDS_BYTES_MAX,
+    clip,
+};
+use wire::http::request::{
+    Framing, HeadLimits, Malformed, asks_for_head, framing_of_refused, parse,
+};
 use wire::time::Instant;
 
 /// One connection.
@@ -26,36 +26,21 @@ use wire::time::Instant;
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) listener: ListenerId,
-    /// What it is secured with, once it is.
-    pub(super) secured: Option<Secured>,
-    /// A certificate that the listener trusts was shown.
-    pub(super) certificate: bool,
+    /// What the listener speaks.
+    pub(super) protocol: Protocol,
+    pub(super) channel: Channel,
     pub(super) state: State,
     /// Bytes that came and are not consumed: a part of a head, or requests behind this one.
     pub(super) unread: Vec<u8>,
     /// What is being sent.
     pub(super) reply: Reply,
-    /// What the log is told of the request in hand; none between requests.
-    pub(super) told: Option<Told>,
     pub(super) deadline: Deadline,
-    /// A part of a head has come.
-    pub(super) head_begun: bool,
     /// Requests begun.
     pub(super) requests: u32,
     /// The phone sends nothing any more.
     pub(super) ended: bool,
-    /// The request in hand has begun to hold its client's session slot.
-    pub(super) has_slot: bool,
-    /// Bytes of a body of its in memory.
-    pub(super) body_held: u64,
-    /// Bytes thrown away since the last answer.
-    pub(super) discarded: u64,
-    /// It counts among the handshakes of its address.
-    pub(super) handshaking: bool,
     /// It counts as one of a client outside the access list.
     pub(super) stranger: bool,
-    /// A refusal that is told after a while: its address asks for too much that does not exist.
-    pub(super) held: Option<No>,
     /// How much of what was sent has arrived.
     pub(super) arrivals: Arrivals,
     /// What the phone calls itself, cut to [`WORDS_BYTES_MAX`]; shared with the records of its
@@ -63,27 +48,31 @@ pub(super) struct Connection {
     pub(super) user_agent: Option<Arc<[u8]>>,
 }
 
-impl Connection {
-    /// Notes what the phone calls itself in the request in hand.
-    pub(super) fn note_user_agent(&mut self, said: Option<&[u8]>) {
-        let said = said.map(|said| clip(said, WORDS_BYTES_MAX));
-        if self.user_agent.as_deref() != said {
-            self.user_agent = said.map(Arc::from);
-        }
-    }
+/// What bytes travel in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Channel {
+    /// Nothing: they are as they are.
+    Clear,
+    /// TLS, as soon as its handshake is over. It counts among those of its address.
+    Handshaking,
+    /// TLS.
+    Secured {
+        /// Version and suite.
+        secured: Option<Secured>,
+        /// A certificate that the listener trusts was shown.
+        certificate: bool,
+    },
 }
 
-/// What a connection is at.
+/// What a connection is doing.
 #[derive(Debug)]
 pub(super) enum State {
-    /// Waits for a request, or for the rest of its head.
-    Head,
-    /// A request waits for a session slot, a file, or the vault.
-    Parked(Box<Want>),
-    /// A body is on its way in.
-    Receiving(Box<Receiving>),
-    /// An answer is on its way out.
-    Replying,
+    /// It waits for a request, of which nothing has come.
+    Idle,
+    /// It waits for the rest of a request's head.
+    ReadingHead,
+    /// A request is in hand.
+    Serving(Exchange),
     /// The answer is out and the connection over, but the phone may still be sending: what comes is
     /// thrown away, as a phone that is cut off might not read the answer (RFC 9112, 9.6).
     Lingering {
@@ -91,95 +80,320 @@ pub(super) enum State {
         shut: bool,
         /// When it is read no further.
         until: Instant,
+        /// Bytes thrown away, or not granted from the start.
+        discarded: u64,
     },
-    /// To be closed.
-    Over,
-    /// To be closed with all that still waits for the phone, which does not read it.
-    Stuck,
+    /// It is to be closed.
+    Closing,
+    /// It is to be closed with all that still waits for the phone, which does not read it.
+    Resetting,
 }
 
-impl State {
-    /// Whether the vault or the writer is changing something.
-    pub(super) fn is_at_writer(&self) -> bool {
-        matches!(self, State::Parked(want) if matches!(want.what, What::Stored(_)))
+impl Connection {
+    /// A connection that waits for its first request.
+    pub(super) fn new(
+        peer: SocketAddr,
+        (listener, protocol): (ListenerId, Protocol),
+        stranger: bool,
+    ) -> Connection {
+        let channel = match protocol {
+            Protocol::Https => Channel::Handshaking,
+            Protocol::Http | Protocol::Tftp | Protocol::Ftp => Channel::Clear,
+        };
+        Connection {
+            peer,
+            listener,
+            protocol,
+            channel,
+            state: State::Idle,
+            unread: Vec::new(),
+            reply: Reply::default(),
+            deadline: Deadline::default(),
+            requests: 0,
+            ended: false,
+            stranger,
+            arrivals: Arrivals::default(),
+            user_agent: None,
+        }
     }
-}
 
-/// A request that has been judged and may be served.
-#[derive(Debug)]
-pub(super) struct Want {
-    pub(super) what: What,
-    /// Whether only the head of the answer is wanted.
-    pub(super) head_only: bool,
-}
+    /// The first request has to come in time, the handshake included.
+    pub(super) fn expect_head(&mut self, cx: &mut Scope<'_>) {
+        self.set_deadline(Some(cx.now + cx.limits().head_timeout), cx);
+    }
 
-/// What is to be done for a request.
-#[derive(Debug)]
-pub(super) enum What {
-    /// Send a file, or parts of it.
-    Read(Arc<Entry>, Ranges),
-    /// Send the newest version of an item of the vault.
-    Fetch {
-        item: Item,
-        shown: Shown,
-        /// The request's head: conditions and ranges are judged once the version is known.
-        raw: Box<[u8]>,
-        /// What is sent where the vault has none.
-        entry: Option<Arc<Entry>>,
-    },
-    /// Take a body of at most so many bytes.
-    Take(Target, Framing, u64),
-    /// Have the vault forget an item.
-    Forget(Item, Shown, Precondition),
-    /// See whether a password is right.
-    Prove(Box<Proving>),
-    /// Delete a file that an upload stored.
-    Delete(Box<Deletion>),
-    /// The vault or the writer is at it.
-    Stored(Saved),
-}
+    /// The handshake is over.
+    pub(super) fn handle_secured(&mut self, security: Security, cx: &mut Scope<'_>) {
+        if self.is_handshaking() {
+            cx.shared.usage_of(self.peer.ip()).handshakes -= 1;
+        }
+        let Security { secured, certificate, resumes: _ } = security;
+        self.channel = Channel::Secured { secured, certificate };
+    }
 
-/// How the bytes of a PUT come to be what is there afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saved {
-    /// As they are.
-    Whole,
-    /// Behind what was there before, if anything was.
-    Appended,
-}
+    pub(super) fn handle_handshake_failed(&mut self, why: Handshake, cx: &mut Scope<'_>) {
+        self.state = State::Closing;
+        let outcome = Outcome::Refused(Refusal::Handshake(why));
+        cx.shared.record_connection((self.peer, self.protocol), outcome, cx.now);
+    }
 
-/// Where a body goes.
-#[derive(Debug)]
-pub(super) enum Target {
-    /// To the vault.
-    Item(Item, Shown, Precondition),
-    /// To a directory, by an upload rule or as an unknown file: an upload without its bytes yet.
-    File(Box<Upload>),
-}
+    pub(super) fn handle_bytes(&mut self, bytes: &[u8], cx: &mut Scope<'_>) {
+        if self.unread.is_empty() {
+            let used = self.consume(bytes, cx);
+            self.unread.extend_from_slice(&bytes[used..]);
+        } else {
+            self.unread.extend_from_slice(bytes);
+            self.resume(cx);
+        }
+    }
 
-/// What the log is told of a request.
-#[derive(Debug)]
-pub(super) struct Told {
-    pub(super) subject: Subject,
-    pub(super) verb: Verb,
-    pub(super) began: Instant,
-    /// When its answer began to leave: it may have waited for its turn.
-    pub(super) moves_since: Instant,
-    /// Payload bytes that left, or came.
-    pub(super) bytes: u64,
-    /// Payload bytes of the whole answer, where it has any.
-    pub(super) of_bytes: Option<u64>,
-    pub(super) outcome: Outcome,
-    /// Who the client says it is, cut to [`WORDS_BYTES_MAX`].
-    pub(super) user: Option<Box<[u8]>>,
-}
+    /// The phone sends nothing any more.
+    pub(super) fn handle_end(&mut self, cx: &mut Scope<'_>) {
+        self.ended = true;
+        match &self.state {
+            State::Idle | State::ReadingHead | State::Lingering { .. } => {
+                self.state = State::Closing;
+            }
+            State::Serving(Exchange { stage: Stage::Receiving(_), .. }) => {
+                self.break_off(Outcome::Aborted(Abort::Disconnected), cx);
+            }
+            State::Serving(_) | State::Closing | State::Resetting => {}
+        }
+    }
 
-/// What a request does, as the log tells it.
-pub(super) fn verb(method: Method) -> Verb {
-    match method {
-        Method::Get => Verb::Fetch,
-        Method::Put | Method::Post => Verb::Send,
-        Method::Delete => Verb::Delete,
-        Method::Head | Method::Options | Method::Unknown => Verb::Ask,
+    /// So many bytes of what was lent have left.
+    pub(super) fn handle_sent(&mut self, bytes: usize, cx: &mut Scope<'_>) {
+        self.arrivals.sent += bytes as u64;
+        let payload = self.reply.advance(bytes);
+        let State::Serving(exchange) = &mut self.state else { return };
+        if exchange.log.verb == Verb::Fetch {
+            exchange.log.bytes += payload;
+        }
+        match exchange.stage {
+            Stage::Replying if self.reply.is_sent() => self.handle_reply_sent(cx),
+            Stage::Replying => self.ask_for_more(cx),
+            Stage::Queued(_) | Stage::Delayed(_) | Stage::Waiting(_) | Stage::Receiving(_) => {}
+        }
+    }
+
+    /// The server takes no new requests.
+    pub(super) fn handle_stop(&mut self, id: ConnectionId, shared: &mut Shared) {
+        if matches!(self.state, State::Idle) {
+            self.state = State::Closing;
+            shared.ready.push_back(id);
+        }
+    }
+
+    /// The deadline has come.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Scope<'_>) {
+        match &self.state {
+            State::Idle if self.is_handshaking() && self.requests == 0 => {
+                cx.counters.stream_too_slow.up();
+                cx.counters.tls_handshakes_failed.up();
+                self.handle_handshake_failed(Handshake::TooSlow, cx);
+            }
+            State::Idle => {
+                cx.counters.stream_idle_closed.up();
+                self.state = State::Closing;
+            }
+            State::ReadingHead => {
+                cx.counters.stream_too_slow.up();
+                // The terms of the last request are not those of this one.
+                let head_only = asks_for_head(&self.unread);
+                self.reply.forget_request(head_only);
+                self.open_exchange(RequestLog::new(Subject::Unreadable, Verb::Connect, cx.now), cx);
+                self.reject(Rejection::too_slow(), cx);
+            }
+            State::Serving(exchange) => match &exchange.stage {
+                Stage::Receiving(_) => {
+                    cx.counters.stream_too_slow.up();
+                    self.reject(Rejection::too_slow(), cx);
+                }
+                Stage::Replying => self.handle_standstill(cx),
+                Stage::Delayed(rejection) => {
+                    let rejection = (**rejection).clone();
+                    self.reject(rejection, cx);
+                    self.resume(cx);
+                }
+                Stage::Queued(_) | Stage::Waiting(_) => {}
+            },
+            State::Lingering { until, .. } => {
+                if *until <= cx.now {
+                    cx.counters.http_discards_cut.up();
+                }
+                self.state = State::Closing;
+            }
+            State::Closing | State::Resetting => {}
+        }
+    }
+
+    /// What to do with the socket now.
+    pub(super) fn next(&mut self) -> Next {
+        match &mut self.state {
+            State::Idle | State::ReadingHead => Next::Read,
+            State::Serving(exchange) => match &exchange.stage {
+                Stage::Replying if self.arrivals.is_doubted => Next::Measure,
+                Stage::Replying if self.reply.can_send() => Next::Write,
+                Stage::Replying => Next::Wait,
+                // "100 Continue" may have to leave first.
+                _ if self.reply.has_head() => Next::Write,
+                Stage::Receiving(body) if body.is_held() => Next::Wait,
+                Stage::Receiving(_) => Next::Read,
+                Stage::Queued(_) | Stage::Delayed(_) | Stage::Waiting(_) => Next::Wait,
+            },
+            State::Lingering { shut: true, .. } => Next::Read,
+            State::Lingering { shut, .. } => {
+                *shut = true;
+                Next::Shut
+            }
+            State::Closing => Next::Close,
+            State::Resetting => Next::Reset,
+        }
+    }
+
+    /// Goes on with bytes that came before they were wanted.
+    pub(super) fn resume(&mut self, cx: &mut Scope<'_>) {
+        let mut unread = std::mem::take(&mut self.unread);
+        let used = self.consume(&unread, cx);
+        unread.drain(..used);
+        // A connection that waits for its next request keeps no memory for it.
+        self.unread = if unread.is_empty() { Vec::new() } else { unread };
+        if self.ended && matches!(self.state, State::Idle | State::ReadingHead) {
+            self.state = State::Closing;
+        }
+    }
+
+    /// Takes what is of use now. Returns how many bytes that were.
+    fn consume(&mut self, bytes: &[u8], cx: &mut Scope<'_>) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            match &self.state {
+                State::Idle | State::ReadingHead if rest.is_empty() => return used,
+                State::Idle | State::ReadingHead => match self.take_head(rest, cx) {
+                    Some(taken) => used += taken,
+                    None => return used,
+                },
+                State::Serving(Exchange { stage: Stage::Receiving(_), .. }) => {
+                    let taken = self.take_body(rest, cx);
+                    used += taken;
+                    if taken == 0 {
+                        return used;
+                    }
+                }
+                State::Serving(_) => return used,
+                State::Lingering { .. } => {
+                    self.discard(rest.len(), cx);
+                    return bytes.len();
+                }
+                State::Closing | State::Resetting => return bytes.len(),
+            }
+        }
+    }
+
+    /// Reads a request's head and begins to serve it. Returns how many bytes it has, or `None` if
+    /// it is not all there.
+    fn take_head(&mut self, bytes: &[u8], cx: &mut Scope<'_>) -> Option<usize> {
+        let limits = cx.limits();
+        let head_limits = HeadLimits {
+            bytes_max: limits.head_bytes_max,
+            lines_max: limits.head_lines_max,
+            lone_lf: limits.lone_lf,
+            lenient: limits.lenient,
+        };
+        match parse(bytes, &head_limits) {
+            Ok(Some((head, taken))) => {
+                self.set_deadline(None, cx);
+                self.handle_request(&head, &bytes[..taken], cx);
+                Some(taken)
+            }
+            Ok(None) => {
+                // A head has to be whole soon after its first bytes; the first one of a connection,
+                // soon after it was opened.
+                if matches!(self.state, State::Idle) && self.requests > 0 {
+                    self.set_deadline(Some(cx.now + limits.head_timeout), cx);
+                }
+                self.state = State::ReadingHead;
+                None
+            }
+            Err(fault) => {
+                self.set_deadline(None, cx);
+                let framing = framing_of_refused(bytes, &head_limits);
+                let has_body = framing.is_some_and(Framing::has_body);
+                self.reject_malformed(fault, (asks_for_head(bytes), has_body), cx);
+                Some(bytes.len())
+            }
+        }
+    }
+
+    fn reject_malformed(
+        &mut self,
+        fault: Malformed,
+        (head_only, has_body): (bool, bool),
+        cx: &mut Scope<'_>,
+    ) {
+        cx.counters.http_malformed.up();
+        self.note_user_agent(None);
+        self.open_exchange(RequestLog::new(Subject::Unreadable, Verb::Connect, cx.now), cx);
+        self.reply.forget_request(head_only);
+        self.reply.body_unread = has_body;
+        self.reject(Rejection::malformed(fault).and_linger(), cx);
+    }
+
+    /// Begins the exchange that a request's head opens, or logs it anew once its password is known.
+    pub(super) fn open_exchange(&mut self, log: RequestLog, cx: &mut Scope<'_>) {
+        if let State::Serving(exchange) = &mut self.state {
+            exchange.log = log;
+        } else {
+            cx.shared.requests_open += 1;
+            let (has_slot, body_held, stage) = (false, 0, Stage::Replying);
+            self.state = State::Serving(Exchange { log, has_slot, body_held, stage });
+        }
+    }
+
+    /// Returns the exchange in hand, or `None` between requests.
+    pub(super) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
+        match &mut self.state {
+            State::Serving(exchange) => Some(exchange),
+            State::Idle
+            | State::ReadingHead
+            | State::Lingering { .. }
+            | State::Closing
+            | State::Resetting => None,
+        }
+    }
+
+    pub(super) fn set_deadline(&mut self, at: Option<Instant>, cx: &mut Scope<'_>) {
+        self.deadline.set(at, cx.id, &mut cx.shared.timers);
+    }
+
+    /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
+    pub(super) fn fail(&mut self, failure: Failure, cx: &mut Scope<'_>) {
+        self.break_off(Outcome::Failed(failure), cx);
+        cx.shared.ready.push_back(cx.id);
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self.channel, Channel::Handshaking)
+    }
+
+    /// A certificate that the listener trusts was shown.
+    pub(super) fn shows_certificate(&self) -> bool {
+        matches!(self.channel, Channel::Secured { certificate: true, .. })
+    }
+
+    pub(super) fn secured(&self) -> Option<Secured> {
+        match self.channel {
+            Channel::Secured { secured, .. } => secured,
+            Channel::Clear | Channel::Handshaking => None,
+        }
+    }
+
+    /// Notes what the phone calls itself in the request in hand.
+    pub(super) fn note_user_agent(&mut self, said: Option<&[u8]>) {
+        let said = said.map(|said| clip(said, WORDS_BYTES_MAX));
+        if self.user_agent.as_deref() != said {
+            self.user_agent = said.map(Arc::from);
+        }
     }
 }

@@ -2,19 +2,18 @@
 //! clients show in answer to them.
 //!
 //! Checks no password: that takes its time, and the threads that may wait do it. Meanwhile the
-//! request is parked, without a session slot.
+//! request waits, without a session slot.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::catalog::Ask;
 use crate::policy::protect::{Proof, Requirement};
-use crate::session::http::connection::{Want, What};
-use crate::session::http::engine::Engine;
+use crate::session::http::connection::Connection;
 use crate::session::http::nonces::{Nonce, NonceId, Nonces};
-use crate::session::http::refusal::No;
-use crate::session::http::request::Judged;
-use crate::session::stream::ConnectionId;
-use crate::session::{CredentialFault, Refusal, Turn, WORDS_BYTES_MAX, clip};
+use crate::session::http::rejection::Rejection;
+use crate::session::http::request::Decision;
+use crate::session::http::scope::Scope;
+use crate::session::{CredentialFault, Refusal};
 use crate::vault::deed::{Denied, Login, LoginSecret};
 use wire::http::auth;
 use wire::http::authorization::{self, Algorithm, DigestCredentials};
@@ -34,6 +33,20 @@ pub(super) struct Challenge {
 }
 
 impl Challenge {
+    /// A rejection that tells a client what it has to show, and the log why it is not enough.
+    fn rejection(
+        client: IpAddr,
+        requirement: &Arc<Requirement>,
+        fault: CredentialFault,
+        cx: &mut Scope<'_>,
+    ) -> Rejection {
+        let key = &cx.snapshot.policy.http.challenge_key;
+        let nonce = cx.shared.nonces.make(key, client, cx.now);
+        let stale = fault == CredentialFault::Stale;
+        let challenge = Challenge { requirement: Arc::clone(requirement), nonce, stale };
+        Rejection::challenge(Refusal::Credentials(fault), challenge)
+    }
+
     /// The strongest way first (RFC 7616, 3.7).
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let Requirement { realm, digest, sha256, basic, .. } = &*self.requirement;
@@ -55,8 +68,8 @@ impl Challenge {
 
 /// A request whose password is being checked.
 #[derive(Debug)]
-pub(super) struct Proving {
-    /// Its head, to be judged anew: meanwhile everything may have changed.
+pub(super) struct PendingLogin {
+    /// Its head, to be decided anew: meanwhile everything may have changed.
     raw: Box<[u8]>,
     /// What a right password proves.
     proof: Proof,
@@ -65,110 +78,77 @@ pub(super) struct Proving {
     nonce: Option<(NonceId, u32)>,
 }
 
-impl Engine {
+impl Connection {
     /// Begins to check what a request shows for a row, or says what it has to show.
     pub(super) fn check_credentials(
         &mut self,
-        id: ConnectionId,
         row: usize,
         (head, raw): (&Head<'_>, &[u8]),
-        turn: &mut Turn<'_>,
-    ) -> Result<Judged, No> {
-        let rows = &turn.snapshot.policy.protections;
+        cx: &mut Scope<'_>,
+    ) -> Result<Decision, Rejection> {
+        let rows = &cx.snapshot.policy.protections;
         let requirement = rows.0.get(row).map(|row| Arc::clone(&row.requirement));
         let requirement = requirement.unwrap_or_default();
-        let Some(client) = self.connections.open(id).map(|one| one.peer.ip()) else {
-            return Err(No::unauthorized());
-        };
+        let client = self.peer.ip();
+        let challenge =
+            |fault, cx: &mut Scope<'_>| Challenge::rejection(client, &requirement, fault, cx);
         let Some(value) = head.authorization else {
-            turn.counters.credentials_missing.up();
-            let no = Refusal::Credentials(CredentialFault::Missing);
-            return Err(self.challenge(id, &requirement, no, turn));
+            cx.counters.credentials_missing.up();
+            return Err(challenge(CredentialFault::Missing, cx));
         };
-        let shown = match authorization::digest(value) {
-            Some(Ok(shown)) if requirement.offers(shown.algorithm) => Shown::Digest(shown),
-            Some(_) => Shown::Nothing,
-            None => match auth::basic(value) {
-                Some((name, password)) if requirement.basic => Shown::Basic(name, password),
-                Some(_) | None => Shown::Nothing,
-            },
-        };
-        let (name, secret, nonce) = match shown {
-            Shown::Nothing => {
-                let no = Refusal::Credentials(CredentialFault::Unusable);
-                return Err(self.challenge(id, &requirement, no, turn));
-            }
-            Shown::Basic(name, password) => (name, LoginSecret::Password(password), None),
-            Shown::Digest(shown) => {
-                self.note_user(id, &shown.username);
-                let key = &turn.snapshot.policy.http.challenge_key;
-                if !is_target(&shown.uri, head.target) {
+        let (name, secret, nonce) = match Authorization::read(value, &requirement) {
+            Authorization::Unusable => return Err(challenge(CredentialFault::Unusable, cx)),
+            Authorization::Basic(name, password) => (name, LoginSecret::Password(password), None),
+            Authorization::Digest(digest) => {
+                self.note_user(&digest.username);
+                let key = &cx.snapshot.policy.http.challenge_key;
+                if !is_target(&digest.uri, head.target) {
                     // RFC 7616, 3.4.6.
-                    let no = Refusal::Credentials(CredentialFault::Unusable);
-                    return Err(No::new(Status::BAD_REQUEST, no));
+                    let refusal = Refusal::Credentials(CredentialFault::Unusable);
+                    return Err(Rejection::new(Status::BAD_REQUEST, refusal));
                 }
-                if *shown.realm != *requirement.realm.as_bytes() {
-                    let no = Refusal::Credentials(CredentialFault::Unusable);
-                    return Err(self.challenge(id, &requirement, no, turn));
+                if *digest.realm != *requirement.realm.as_bytes() {
+                    return Err(challenge(CredentialFault::Unusable, cx));
                 }
-                let Some(nonce) = Nonces::read(key, client, &shown.nonce, turn.now) else {
-                    let no = Refusal::Credentials(CredentialFault::Stale);
-                    return Err(self.challenge(id, &requirement, no, turn));
+                let Some(nonce) = Nonces::read(key, client, &digest.nonce, cx.now) else {
+                    return Err(challenge(CredentialFault::Stale, cx));
                 };
-                let (name, count) = (shown.username.clone(), shown.count());
-                let secret = LoginSecret::Digest(Box::new(shown), name_of(head.method));
+                let (name, count) = (digest.username.clone(), digest.count());
+                let secret = LoginSecret::Digest(Box::new(digest), name_of(head.method));
                 (name, secret, Some((nonce, count)))
             }
         };
-        self.note_user(id, &name);
+        self.note_user(&name);
         if !requirement.allows(&name) {
-            turn.counters.credentials_wrong.up();
-            let no = Refusal::Credentials(CredentialFault::UserNotAllowed);
-            return Err(self.challenge(id, &requirement, no, turn));
+            cx.counters.credentials_wrong.up();
+            return Err(challenge(CredentialFault::UserNotAllowed, cx));
         }
         let users = requirement.users.clone();
         let proof = Proof { users: users.clone(), user: (&*name).into() };
         let client = client.to_canonical();
         let login = Box::new(Login { client, users: vec![users], name, secret });
-        let proving = Proving { raw: raw.into(), proof, requirement, nonce };
-        Ok(Judged::Prove(Box::new(proving), login))
+        let pending = PendingLogin { raw: raw.into(), proof, requirement, nonce };
+        Ok(Decision::CheckPassword(Box::new(pending), login))
     }
 
-    /// Has a password checked, and parks its request.
-    pub(super) fn prove(
+    /// It is known whether a password is right: the request is decided anew, or rejected.
+    pub(super) fn handle_login(
         &mut self,
-        id: ConnectionId,
-        proving: Box<Proving>,
-        login: Box<Login>,
-        head_only: bool,
-    ) {
-        self.park(id, Want { what: What::Prove(proving), head_only });
-        self.asks.push_back(Ask::Login { ticket: id.into(), login });
-    }
-
-    /// It is known whether a password is right: the request is judged anew, or refused.
-    pub(super) fn proved(
-        &mut self,
-        id: ConnectionId,
-        proving: &Proving,
+        pending: &PendingLogin,
         result: Result<usize, Denied>,
-        turn: &mut Turn<'_>,
+        cx: &mut Scope<'_>,
     ) {
-        let no = match result {
-            Ok(_) => match self.judge_proved(id, proving, turn) {
-                Ok(()) => return self.resume(id, turn),
-                Err(no) => no,
+        let client = self.peer.ip();
+        let rejection = match result {
+            Ok(_) => match self.decide_anew(pending, cx) {
+                Ok(()) => return self.resume(cx),
+                Err(rejection) => rejection,
             },
             Err(Denied::Unauthorized | Denied::NotThere) => {
-                turn.counters.credentials_wrong.up();
-                self.challenge(
-                    id,
-                    &proving.requirement,
-                    Refusal::Credentials(CredentialFault::Wrong),
-                    turn,
-                )
+                cx.counters.credentials_wrong.up();
+                Challenge::rejection(client, &pending.requirement, CredentialFault::Wrong, cx)
             }
-            Err(Denied::SlowedDown(wait)) => No::too_many(Refusal::SlowedDown, wait),
+            Err(Denied::SlowedDown(wait)) => Rejection::too_many(Refusal::SlowedDown, wait),
             Err(
                 Denied::Busy
                 | Denied::Io
@@ -178,70 +158,66 @@ impl Engine {
                 | Denied::TooMuch(_)
                 | Denied::Forbidden
                 | Denied::Precondition,
-            ) => No::busy(Refusal::Credentials(CredentialFault::Unchecked)),
+            ) => Rejection::busy(Refusal::Credentials(CredentialFault::Unchecked)),
         };
-        self.refuse(id, no, turn);
-        self.resume(id, turn);
+        self.reject(rejection, cx);
+        self.resume(cx);
     }
 
-    fn judge_proved(
-        &mut self,
-        id: ConnectionId,
-        proving: &Proving,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), No> {
-        if let Some((nonce, count)) = proving.nonce
-            && !self.nonces.take(nonce, count, turn.counters, turn.now)
+    fn decide_anew(&mut self, pending: &PendingLogin, cx: &mut Scope<'_>) -> Result<(), Rejection> {
+        let client = self.peer.ip();
+        if let Some((nonce, count)) = pending.nonce
+            && !cx.shared.nonces.take(nonce, count, cx.counters, cx.now)
         {
-            return Err(self.challenge(
-                id,
-                &proving.requirement,
-                Refusal::Credentials(CredentialFault::Stale),
-                turn,
-            ));
+            let fault = CredentialFault::Stale;
+            return Err(Challenge::rejection(client, &pending.requirement, fault, cx));
         }
-        // It has been read before, perhaps by limits that a reload has made narrower since.
-        let raw = &*proving.raw;
-        let (bytes_max, lines_max) = (raw.len(), LINES_MAX);
-        let limits = HeadLimits { bytes_max, lines_max, lone_lf: true, lenient: true };
-        match parse(raw, &limits) {
-            Ok(Some((head, _))) => self.decide(id, (&head, raw), Some(&proving.proof), turn),
-            Ok(None) | Err(_) => return Err(No::unauthorized()),
-        }
+        let Some(head) = parse_again(&pending.raw) else { return Err(Rejection::unauthorized()) };
+        self.decide((&head, &pending.raw), Some(&pending.proof), cx);
         Ok(())
     }
 
-    /// What a client is told that has shown no password that will do.
-    fn challenge(
-        &mut self,
-        id: ConnectionId,
-        requirement: &Arc<Requirement>,
-        refusal: Refusal,
-        turn: &Turn<'_>,
-    ) -> No {
-        let Some(client) = self.connections.open(id).map(|one| one.peer.ip()) else {
-            return No::unauthorized();
-        };
-        let key = &turn.snapshot.policy.http.challenge_key;
-        let nonce = self.nonces.make(key, client, turn.now);
-        let stale = refusal == Refusal::Credentials(CredentialFault::Stale);
-        No::challenge(refusal, Challenge { requirement: Arc::clone(requirement), nonce, stale })
-    }
-
-    /// Notes for the log who somebody says they are.
-    pub(super) fn note_user(&mut self, id: ConnectionId, user: &[u8]) {
-        let told = self.connections.open_mut(id).and_then(|one| one.told.as_mut());
-        if let Some(told) = told {
-            told.user = Some(clip(user, WORDS_BYTES_MAX).into());
+    /// Notes for the log who the client says it is.
+    fn note_user(&mut self, user: &[u8]) {
+        if let Some(exchange) = self.exchange_mut() {
+            exchange.log.note_user(user);
         }
     }
 }
 
-/// What a request shows of a password.
-enum Shown {
-    Nothing,
+/// Parses the head of a request that has waited. Returns `None` if it is none, which it was not
+/// found to be when it came.
+pub(super) fn parse_again(raw: &[u8]) -> Option<Head<'_>> {
+    // A reload may have made the limits narrower since.
+    let (bytes_max, lines_max) = (raw.len(), LINES_MAX);
+    let limits = HeadLimits { bytes_max, lines_max, lone_lf: true, lenient: true };
+    match parse(raw, &limits) {
+        Ok(Some((head, _))) => Some(head),
+        Ok(None) | Err(_) => None,
+    }
+}
+
+/// What a request shows of a password (RFC 9110, 11.6.2).
+enum Authorization {
+    /// Nothing that can be read and is offered.
+    Unusable,
     Basic(Vec<u8>, Vec<u8>),
     Digest(DigestCredentials),
+}
+
+impl Authorization {
+    fn read(value: &[u8], requirement: &Requirement) -> Authorization {
+        match authorization::digest(value) {
+            Some(Ok(digest)) if requirement.offers(digest.algorithm) => {
+                Authorization::Digest(digest)
+            }
+            Some(_) => Authorization::Unusable,
+            None => match auth::basic(value) {
+                Some((name, password)) if requirement.basic => Authorization::Basic(name, password),
+                Some(_) | None => Authorization::Unusable,
+            },
+        }
+    }
 }
 
 /// Whether a response is for the target of its request, with the query. A scheme and an authority

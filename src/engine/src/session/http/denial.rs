@@ -2,14 +2,14 @@
 
 use crate::policy::{Denial, NameError};
 use crate::session::Refusal;
-use crate::session::http::refusal::No;
+use crate::session::http::rejection::Rejection;
 use wire::http::request::Method;
 use wire::http::response::Status;
 use wire::http::target::BadTarget;
 use wire::name::BadName;
 
 /// How a denial is answered.
-pub(super) fn refuse(why: Denial<'_>, method: Method) -> No {
+pub(super) fn rejection_of(why: Denial<'_>, method: Method) -> Rejection {
     let status = match why {
         Denial::AccessList(_)
         | Denial::RemapOfUpload(_)
@@ -20,10 +20,10 @@ pub(super) fn refuse(why: Denial<'_>, method: Method) -> No {
         Denial::Name(NameError::Name(_) | NameError::Path(_)) => Status::BAD_REQUEST,
         Denial::Remap(_) | Denial::NotFound | Denial::ExtensionMissing => Status::NOT_FOUND,
         // It is not told to be missing, and may well be there later.
-        Denial::Unavailable => return No::unavailable(),
+        Denial::Unavailable => return Rejection::unavailable(),
         Denial::NotDeletable => Status::METHOD_NOT_ALLOWED,
     };
-    No::new(status, Refusal::from(why))
+    Rejection::new(status, Refusal::from(why))
 }
 
 fn status_of(bad: BadTarget, method: Method) -> Status {

@@ -1,16 +1,15 @@
-//! How requests and connections end: the log told, the slot let go, the socket closed or kept.
+//! How exchanges and connections end: the log told, the slot let go, the socket closed or kept.
 //!
 //! Decides nothing about requests.
 
-use std::net::SocketAddr;
-
+use crate::catalog::Answer;
 use crate::session::arrivals::{LOOKS, Patience};
-use crate::session::http::connection::{State, Told};
-use crate::session::http::engine::Engine;
-use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
-use crate::session::{
-    Abort, Failure, Handshake, Outcome, Protocol, Record, Stall, Subject, Turn, Verb,
-};
+use crate::session::http::connection::{Connection, State};
+use crate::session::http::exchange::{Exchange, PendingRequest, Stage};
+use crate::session::http::rejection::Rejection;
+use crate::session::http::scope::{Scope, Shared};
+use crate::session::{Abort, Failure, Outcome, Record, Stall, Subject, Turn, Verb};
+use crate::vault::deed::Done;
 use vendor::header_reads;
 use wire::time::{Duration, Instant};
 
@@ -20,258 +19,208 @@ const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
 /// that the answer arrives.
 const NO_REQUEST_BYTES_MAX: u64 = 256 << 10;
 
-impl Engine {
-    /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
-    pub(super) fn fail(&mut self, id: ConnectionId, failure: Failure, turn: &mut Turn<'_>) {
-        self.conclude(id, Some(Outcome::Failed(failure)), turn);
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.state = State::Over;
-            self.ready.push_back(id);
-        }
-    }
-
+impl Connection {
     /// The connection is no more: what was under way ends so.
-    pub(super) fn break_off(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
-        self.conclude(id, Some(outcome), turn);
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.state = State::Over;
-        }
+    pub(super) fn break_off(&mut self, outcome: Outcome, cx: &mut Scope<'_>) {
+        self.conclude(Some(outcome), State::Closing, cx);
     }
 
-    /// The answer is out, or the request over: the log is told, the slot's hold begins.
-    pub(super) fn conclude(
-        &mut self,
-        id: ConnectionId,
-        outcome: Option<Outcome>,
-        turn: &mut Turn<'_>,
-    ) {
-        self.forget_body(id);
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let held = std::mem::take(&mut connection.body_held);
-        connection.held = None;
-        self.bodies_held -= held;
-        if let Some(here) = self.per_address.get_mut(&connection.peer.ip().into()) {
-            here.bodies_held -= held;
+    /// The socket is closed.
+    pub(super) fn handle_closed(&mut self, outcome: Outcome, cx: &mut Scope<'_>) {
+        self.break_off(outcome, cx);
+        cx.shared.dismiss(self.peer.ip(), self.is_handshaking(), self.stranger);
+    }
+
+    /// Ends the exchange in hand, if there is one, and leaves the connection in `next`: the slot's
+    /// hold begins, and the log is told.
+    pub(super) fn conclude(&mut self, outcome: Option<Outcome>, next: State, cx: &mut Scope<'_>) {
+        let State::Serving(exchange) = std::mem::replace(&mut self.state, next) else { return };
+        let Exchange { log, has_slot, body_held, stage } = exchange;
+        if body_held > 0 {
+            cx.shared.bodies_held -= body_held;
+            cx.shared.usage_of(self.peer.ip()).bodies_held -= body_held;
         }
-        let is_at_writer = connection.has_slot && connection.state.is_at_writer();
-        if matches!(connection.state, State::Parked(_)) && !connection.has_slot {
-            turn.admission.slots.cancel(id.into());
+        let is_at_writer = match stage {
+            Stage::Queued(_) => {
+                cx.admission.slots.cancel(cx.ticket());
+                false
+            }
+            Stage::Receiving(mut body) => {
+                if let Some(spool) = body.take_spool() {
+                    cx.shared.forget_spool(cx.ticket(), spool);
+                }
+                false
+            }
+            Stage::Waiting(pending) => matches!(*pending, PendingRequest::Write(_)),
+            Stage::Delayed(_) | Stage::Replying => false,
+        };
+        if has_slot {
+            cx.admission.slots.end(self.peer.ip(), cx.now);
         }
-        if std::mem::take(&mut connection.has_slot) {
-            turn.admission.slots.end(connection.peer.ip(), turn.now);
-        }
-        let Some(told) = connection.told.take() else { return };
-        self.requests_open -= 1;
-        let mut outcome = outcome.unwrap_or(told.outcome);
-        let mut bytes = told.bytes;
+        let mut outcome = outcome.unwrap_or(log.outcome);
+        let mut bytes = log.bytes;
         let has_left =
             matches!(outcome, Outcome::Aborted(Abort::Disconnected) | Outcome::Stalled(_));
-        if has_left && connection.reply.says_done() {
+        if has_left && self.reply.says_done() {
             outcome = Outcome::DoneUnacknowledged;
         }
-        if told.verb == Verb::Fetch && has_left {
-            bytes = bytes.saturating_sub(connection.arrivals.unacknowledged);
-            if matches!(outcome, Outcome::Aborted(_)) && reads_header(&told.subject) {
+        if log.verb == Verb::Fetch && has_left {
+            bytes = bytes.saturating_sub(self.arrivals.unacknowledged);
+            if matches!(outcome, Outcome::Aborted(_)) && reads_header(&log.subject) {
                 outcome = Outcome::Aborted(Abort::HeaderRead);
             }
         }
-        let user_agent = connection.user_agent.clone();
-        let (status, peer, at) = (connection.reply.status(), connection.peer, connection.listener);
-        let secured = connection.secured;
-        let about = (told.verb, told.subject);
+        let about = (log.verb, log.subject);
         let record = Record {
-            took: turn.now.since(told.began),
+            took: cx.now.since(log.began),
             bytes,
-            of_bytes: told.of_bytes,
-            status,
-            secured,
-            user_agent,
-            user: told.user,
-            ..Record::new(self.protocol(at), peer, about, told.began, outcome)
+            of_bytes: log.of_bytes,
+            status: self.reply.status(),
+            secured: self.secured(),
+            user_agent: self.user_agent.clone(),
+            user: log.user,
+            ..Record::new(self.protocol, self.peer, about, log.began, outcome)
         };
         if is_at_writer && has_left {
-            return self.tell_later(id.into(), record);
+            // It is open until the writer or the vault has answered: the log is told what became
+            // of it, and not only that somebody left.
+            cx.shared.left.insert(cx.ticket(), record);
+            return;
         }
-        outcome.count(turn.counters);
-        self.records.push_back(record);
-    }
-
-    /// Begins to tell the log of a request.
-    pub(super) fn tell(&mut self, id: ConnectionId, subject: Subject, verb: Verb, now: Instant) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        if connection.told.is_none() {
-            self.requests_open += 1;
-        }
-        let (outcome, bytes) = (Outcome::Done, 0);
-        let (began, moves_since) = (now, now);
-        let (of_bytes, user) = (None, None);
-        connection.told =
-            Some(Told { subject, verb, began, moves_since, bytes, of_bytes, outcome, user });
-    }
-
-    pub(super) fn note_lone(
-        &mut self,
-        peer: SocketAddr,
-        at: ListenerId,
-        outcome: Outcome,
-        now: Instant,
-    ) {
-        let told = (Verb::Connect, Subject::Unreadable);
-        self.records.push_back(Record::new(self.protocol(at), peer, told, now, outcome));
+        cx.shared.requests_open -= 1;
+        outcome.count(cx.counters);
+        cx.shared.records.push_back(record);
     }
 
     /// The answer is out: the next request may come, or the connection is over.
-    pub(super) fn reply_sent(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        self.conclude(id, None, turn);
-        let limits = &turn.snapshot.policy.http.limits;
-        let stopping = self.stopping;
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        if connection.reply.lingers() {
+    pub(super) fn handle_reply_sent(&mut self, cx: &mut Scope<'_>) {
+        self.conclude(None, State::Idle, cx);
+        let limits = cx.limits();
+        if self.reply.lingers() {
             // Only a body is worth reading to its end: what is no request may have none.
-            let has_body = connection.reply.body_unread;
+            let has_body = self.reply.body_unread;
             let room = if has_body { limits.discard_bytes_max } else { NO_REQUEST_BYTES_MAX };
-            connection.discarded = limits.discard_bytes_max.saturating_sub(room);
-            let until = turn.now + limits.discard_timeout;
-            connection.state = State::Lingering { shut: false, until };
-            self.set_deadline(id, Some(until.min(turn.now + LINGER_SILENCE_MAX)));
-            self.resume(id, turn);
-        } else if !connection.reply.keeps() || (stopping && connection.unread.is_empty()) {
-            connection.state = State::Over;
+            let discarded = limits.discard_bytes_max.saturating_sub(room);
+            let until = cx.now + limits.discard_timeout;
+            self.state = State::Lingering { shut: false, until, discarded };
+            self.set_deadline(Some(until.min(cx.now + LINGER_SILENCE_MAX)), cx);
+            self.resume(cx);
+        } else if !self.reply.keeps() || (cx.shared.stopping && self.unread.is_empty()) {
+            self.state = State::Closing;
         } else {
-            connection.state = State::Head;
-            let has_more = !connection.unread.is_empty();
-            self.set_deadline(id, Some(turn.now + limits.idle_timeout));
-            if has_more {
-                self.resume(id, turn);
-            } else if self.connections.open(id).is_some_and(|connection| connection.ended) {
-                self.handle_end(id, turn);
-            }
-        }
-    }
-
-    /// Time has passed.
-    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
-        while let Some(id) = self.timers.pop_due(turn.now) {
-            let is_handshaking = self.is_handshaking(id);
-            let Some(connection) = self.connections.open_mut(id) else { continue };
-            if !connection.deadline.is_due(turn.now, id, &mut self.timers) {
-                continue;
-            }
-            match connection.state {
-                State::Head if is_handshaking => {
-                    turn.counters.stream_too_slow.up();
-                    self.handle_handshake_failed(id, Handshake::TooSlow, turn);
-                }
-                State::Head if connection.unread.is_empty() => {
-                    turn.counters.stream_idle_closed.up();
-                    connection.state = State::Over;
-                }
-                State::Head | State::Receiving(_) => {
-                    turn.counters.stream_too_slow.up();
-                    self.refuse_slow(id, turn);
-                }
-                State::Replying => self.stalled(id),
-                State::Lingering { until, .. } => {
-                    connection.state = State::Over;
-                    if until <= turn.now {
-                        turn.counters.http_discards_cut.up();
-                    }
-                }
-                State::Parked(_) => {
-                    if let Some(no) = connection.held.take() {
-                        self.refuse(id, no, turn);
-                        self.resume(id, turn);
-                    }
-                }
-                State::Over | State::Stuck => {}
-            }
-            self.ready.push_back(id);
-        }
-    }
-
-    /// Whether nothing has come yet of what a connection is to be secured with, or not all of it.
-    fn is_handshaking(&self, id: ConnectionId) -> bool {
-        self.connections.open(id).is_some_and(|connection| {
-            let is_fresh = connection.requests == 0 && connection.unread.is_empty();
-            let is_plain = self.protocol(connection.listener) != Protocol::Https;
-            is_fresh && !is_plain && connection.secured.is_none()
-        })
-    }
-
-    /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
-    fn stalled(&mut self, id: ConnectionId) {
-        self.prompt(id);
-        let Some(connection) = self.connections.open(id) else { return };
-        // Where there is nothing to send the loader is waited for, which always answers.
-        if !connection.reply.can_send() {
-            return;
-        }
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.arrivals.is_doubted = true;
-        }
-    }
-
-    /// When a phone that reads must have acknowledged more.
-    pub(super) fn reading_due(
-        &self,
-        id: ConnectionId,
-        turn: &Turn<'_>,
-    ) -> Option<(Instant, Stall)> {
-        let connection = self.connections.open(id)?;
-        let told = connection.told.as_ref()?;
-        let limits = &turn.snapshot.policy.http.limits;
-        let patience = Patience { stall_timeout: limits.stall_timeout, rate_min: limits.rate_min };
-        Some(connection.arrivals.due(told.moves_since, told.bytes, patience))
-    }
-
-    /// Waits for a phone that reads, and looks now and then whether anything has arrived: the
-    /// kernel tells of room alone.
-    pub(super) fn wait_for_reader(
-        &mut self,
-        id: ConnectionId,
-        due: Option<Instant>,
-        turn: &Turn<'_>,
-    ) {
-        let look = turn.now + turn.snapshot.policy.http.limits.stall_timeout / LOOKS;
-        self.set_deadline(id, due.map(|due| due.min(look)));
-    }
-
-    /// It is known what has arrived: the phone has more time, or has had it.
-    pub(super) fn go_on_or_give_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let due = self.reading_due(id, turn);
-        if let Some((at, _)) = due.filter(|(at, _)| *at > turn.now) {
-            return self.wait_for_reader(id, Some(at), turn);
-        }
-        turn.counters.stream_too_slow.up();
-        let stall = due.map_or(Stall::Unread, |(_, stall)| stall);
-        self.conclude(id, Some(Outcome::Stalled(stall)), turn);
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.state = State::Stuck;
+            self.set_deadline(Some(cx.now + limits.idle_timeout), cx);
+            self.resume(cx);
         }
     }
 
     /// Throws away what a phone sends that has its answer already.
-    pub(super) fn discard(&mut self, id: ConnectionId, bytes: usize, turn: &Turn<'_>) {
-        let limits = &turn.snapshot.policy.http.limits;
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let State::Lingering { until, .. } = connection.state else { return };
-        connection.discarded += bytes as u64;
-        if connection.discarded > limits.discard_bytes_max {
-            turn.counters.http_discards_cut.up();
-            connection.state = State::Over;
+    pub(super) fn discard(&mut self, bytes: usize, cx: &mut Scope<'_>) {
+        let State::Lingering { until, discarded, .. } = &mut self.state else { return };
+        *discarded += bytes as u64;
+        let until = *until;
+        if *discarded > cx.limits().discard_bytes_max {
+            cx.counters.http_discards_cut.up();
+            self.state = State::Closing;
         } else {
-            self.set_deadline(id, Some(until.min(turn.now + LINGER_SILENCE_MAX)));
+            self.set_deadline(Some(until.min(cx.now + LINGER_SILENCE_MAX)), cx);
         }
     }
 
-    /// Ends everything: the log is told of what was under way.
-    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
-        let ids: Vec<_> = self.connections.ids().collect();
-        for id in ids {
-            self.conclude(id, Some(Outcome::Failed(Failure::Stopped)), turn);
-            self.handle_closed(id, turn);
+    /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
+    pub(super) fn handle_standstill(&mut self, cx: &mut Scope<'_>) {
+        self.ask_for_more(cx);
+        // Where there is nothing to send the loader is waited for, which always answers.
+        if self.reply.can_send() {
+            self.arrivals.is_doubted = true;
         }
-        self.abandon_left(turn);
+    }
+
+    /// So many bytes of all that was sent have not arrived.
+    pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Scope<'_>) {
+        self.arrivals.note(bytes, cx.now);
+        let is_doubted = std::mem::take(&mut self.arrivals.is_doubted);
+        let is_replying = self.exchange_mut().is_some_and(|one| one.stage.is_replying());
+        if is_doubted && is_replying {
+            self.go_on_or_give_up(cx);
+        }
+    }
+
+    /// The socket has no room: the phone has to read on in time.
+    pub(super) fn handle_blocked(&mut self, cx: &mut Scope<'_>) {
+        if let Some((due, _)) = self.reading_due(cx) {
+            self.wait_for_reader(due, cx);
+        }
+    }
+
+    /// When a phone that reads must have acknowledged more. Returns `None` between requests.
+    fn reading_due(&self, cx: &Scope<'_>) -> Option<(Instant, Stall)> {
+        let State::Serving(Exchange { log, .. }) = &self.state else { return None };
+        let limits = cx.limits();
+        let patience = Patience { stall_timeout: limits.stall_timeout, rate_min: limits.rate_min };
+        Some(self.arrivals.due(log.moves_since, log.bytes, patience))
+    }
+
+    /// Waits for a phone that reads, and looks now and then whether anything has arrived: the
+    /// kernel tells of room alone.
+    fn wait_for_reader(&mut self, due: Instant, cx: &mut Scope<'_>) {
+        let look = cx.now + cx.limits().stall_timeout / LOOKS;
+        self.set_deadline(Some(due.min(look)), cx);
+    }
+
+    /// It is known what has arrived: the phone has more time, or has had it.
+    fn go_on_or_give_up(&mut self, cx: &mut Scope<'_>) {
+        let stall = match self.reading_due(cx) {
+            Some((due, _)) if due > cx.now => return self.wait_for_reader(due, cx),
+            Some((_, stall)) => stall,
+            None => Stall::Unread,
+        };
+        cx.counters.stream_too_slow.up();
+        self.conclude(Some(Outcome::Stalled(stall)), State::Resetting, cx);
+    }
+}
+
+impl Shared {
+    /// What was stored or deleted for a client that has left has ended.
+    pub(super) fn conclude_left(&mut self, record: Record, answer: &Answer, turn: &Turn<'_>) {
+        let outcome = match answer {
+            Answer::Stored { result: Ok(_), .. }
+            | Answer::Vault { result: Ok(Done::Kept(_)), .. } => {
+                turn.counters.uploads_stored.up();
+                Outcome::DoneUnacknowledged
+            }
+            Answer::Vault { result: Ok(Done::Fetched(_) | Done::Forgotten), .. } => {
+                Outcome::DoneUnacknowledged
+            }
+            Answer::Deleted { result: Ok(()), .. } => {
+                turn.counters.uploads_deleted.up();
+                Outcome::DoneUnacknowledged
+            }
+            Answer::Stored { result: Err(fault), .. }
+            | Answer::Deleted { result: Err(fault), .. } => Outcome::of_store(*fault),
+            Answer::Vault { result: Err(denied), .. } => Rejection::denied(*denied).outcome,
+            // Nobody is left for these.
+            Answer::Opened { .. }
+            | Answer::Verified { .. }
+            | Answer::Upload { .. }
+            | Answer::Read { .. }
+            | Answer::Files { .. }
+            | Answer::Login { .. } => record.outcome,
+        };
+        let took = turn.now.since(record.began);
+        self.record_left(Record { took, outcome, ..record }, turn);
+    }
+
+    /// No thread will answer any more.
+    pub(super) fn abandon_left(&mut self, turn: &Turn<'_>) {
+        for record in std::mem::take(&mut self.left).into_values() {
+            self.record_left(Record { outcome: Outcome::Failed(Failure::Stopped), ..record }, turn);
+        }
+    }
+
+    fn record_left(&mut self, record: Record, turn: &Turn<'_>) {
+        self.requests_open -= 1;
+        record.outcome.count(turn.counters);
+        self.records.push_back(record);
     }
 }
 

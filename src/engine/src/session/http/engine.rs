@@ -1,61 +1,37 @@
-//! All connections of a worker: told bytes, answers and moments; asked what to do with each.
+//! All connections of a worker: a table, and the way of each event to its connection.
 //!
-//! Requests are judged in `request.rs`. Never lets one connection touch another, and gives the same
-//! answers however the bytes were cut on the way.
+//! Never lets one connection touch another, and gives the same answers however the bytes were cut
+//! on the way. Opens, sends, waits and reads no clock.
 
-use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 
-use crate::admission::address::AddressKey;
-use crate::admission::strangers::Strangers;
-use crate::catalog::{Ask, Ticket};
-use crate::session::http::connection::{Connection, State};
+use crate::catalog::{Answer, Ask, OpenError, StoreError, Ticket};
+use crate::session::http::connection::Connection;
 use crate::session::http::limits::{HttpListener, HttpPolicy};
-use crate::session::http::nonces::Nonces;
-use crate::session::http::refusal::No;
-use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::http::scope::{Scope, Shared};
+use crate::session::stream::{
+    ConnectionId, Connections, ListenerId, Mark, Next, Outgoing, Security,
+};
 use crate::session::table::Table;
 use crate::session::ticket::{Questions, TicketOwner};
-use crate::session::timer::Timers;
-use crate::session::{Protocol, Record, Subject, Turn, Verb};
-use wire::http::request::{
-    Framing, HeadLimits, Malformed, asks_for_head, framing_of_refused, parse,
-};
-use wire::http::response::Dated;
-use wire::time::{Duration, Instant};
+use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Stall, Turn};
+use crate::vault::deed::Denied;
+use crate::vault::upload::{PartDone, PartOp};
+use wire::time::Instant;
 
-/// What one client address has of what all share.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Share {
-    /// Open connections.
-    pub(super) connections: u32,
-    /// Of them, those that are not secured yet and have to be.
-    pub(super) handshakes: u32,
-    /// Bytes of bodies in memory.
-    pub(super) bodies_held: u64,
-}
+/// What a phone is told, in clear, that spoke plain HTTP to a port that speaks TLS.
+const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
+    Content-Type: text/plain\r\n\
+    Content-Length: 70\r\n\
+    Connection: close\r\n\
+    \r\n\
+    This port speaks HTTPS: ask again with https:// in front of the name.\n";
 
 /// The HTTP server of one worker.
 #[derive(Debug, Default)]
 pub struct Engine {
-    pub(super) listeners: Vec<HttpListener>,
     pub(super) connections: Table<Box<Connection>>,
-    pub(super) per_address: HashMap<AddressKey, Share>,
-    pub(super) strangers: Strangers,
-    /// Bytes of bodies in memory.
-    pub(super) bodies_held: u64,
-    pub(super) dated: Dated,
-    pub(super) stopping: bool,
-    pub(super) asks: VecDeque<Ask>,
-    pub(super) timers: Timers<ConnectionId>,
-    pub(super) records: VecDeque<Record>,
-    /// Connections that have something to do although their sockets have no news.
-    pub(super) ready: VecDeque<ConnectionId>,
-    /// Requests in hand.
-    pub(super) requests_open: usize,
-    /// What the log is to be told of those whose client left while something was stored for it.
-    pub(super) left: HashMap<Ticket, Record>,
-    /// What challenges were made with.
-    pub(super) nonces: Nonces,
+    pub(super) shared: Shared,
 }
 
 /// The ticket of everything that a connection asks.
@@ -74,11 +50,8 @@ impl From<Ticket> for ConnectionId {
 impl Engine {
     /// Takes new settings. An address that they do not have any more keeps what it had.
     pub fn adopt(&mut self, policy: &HttpPolicy) {
-        for listener in &mut self.listeners {
-            let same = |row: &&HttpListener| {
-                row.address == listener.address && row.protocol == listener.protocol
-            };
-            if let Some(row) = policy.listeners.iter().find(same) {
+        for listener in &mut self.shared.listeners {
+            if let Some(row) = policy.listeners.iter().find(|row| row.is_same(listener)) {
                 *listener = row.clone();
             }
         }
@@ -86,16 +59,13 @@ impl Engine {
 
     /// Takes no new requests from now on: what is asked is answered, and connections are closed.
     pub fn stop(&mut self) {
-        if self.stopping {
+        if std::mem::replace(&mut self.shared.stopping, true) {
             return;
         }
-        self.stopping = true;
         let ids: Vec<_> = self.connections.ids().collect();
         for id in ids {
-            let Some(connection) = self.connections.open_mut(id) else { continue };
-            if matches!(connection.state, State::Head) && connection.unread.is_empty() {
-                connection.state = State::Over;
-                self.ready.push_back(id);
+            if let Some(connection) = self.connections.open_mut(id) {
+                connection.handle_stop(id, &mut self.shared);
             }
         }
     }
@@ -109,147 +79,235 @@ impl Engine {
     /// Requests that are being served.
     #[must_use]
     pub fn requests_open(&self) -> usize {
-        self.requests_open
+        self.shared.requests_open
     }
 
     /// Bytes of bodies in memory.
     #[must_use]
     pub fn bodies_held(&self) -> u64 {
-        self.bodies_held
+        self.shared.bodies_held
     }
 
-    /// Goes on with bytes that came before they were wanted.
-    pub(super) fn resume(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let mut unread = std::mem::take(&mut connection.unread);
-        let used = self.consume(id, &unread, turn);
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        unread.drain(..used);
-        // A connection that waits for its next request keeps no memory for it.
-        connection.unread = if unread.is_empty() { Vec::new() } else { unread };
-        if connection.ended && matches!(connection.state, State::Head) {
-            connection.state = State::Over;
+    /// A thread has answered.
+    pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+        let ticket = answer.ticket();
+        if let Some(record) = self.shared.left.remove(&ticket) {
+            return self.shared.conclude_left(record, &answer, turn);
         }
-    }
-
-    /// Takes what can be made use of now; says how many bytes that were.
-    pub(super) fn consume(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) -> usize {
-        let mut used = 0;
-        loop {
-            let rest = &bytes[used..];
-            let Some(connection) = self.connections.open_mut(id) else { return bytes.len() };
-            match &mut connection.state {
-                State::Head if rest.is_empty() => return used,
-                State::Head => match self.take_head(id, rest, turn) {
-                    Some(taken) => used += taken,
-                    None => return used,
-                },
-                State::Receiving(_) => {
-                    let taken = self.take_body(id, rest, turn);
-                    used += taken;
-                    if taken == 0 {
-                        return used;
-                    }
-                }
-                State::Parked(_) | State::Replying => return used,
-                State::Lingering { .. } => {
-                    self.discard(id, rest.len(), turn);
-                    return bytes.len();
-                }
-                State::Over | State::Stuck => return bytes.len(),
-            }
-        }
-    }
-
-    /// Reads a request's head and begins to serve it; says how many bytes it has. Nothing, where it
-    /// is not all there.
-    fn take_head(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) -> Option<usize> {
-        let limits = &turn.snapshot.policy.http.limits;
-        let head_limits = HeadLimits {
-            bytes_max: limits.head_bytes_max,
-            lines_max: limits.head_lines_max,
-            lone_lf: limits.lone_lf,
-            lenient: limits.lenient,
-        };
-        match parse(bytes, &head_limits) {
-            Ok(Some((head, taken))) => {
-                self.set_deadline(id, None);
-                self.handle_request(id, &head, &bytes[..taken], turn);
-                Some(taken)
-            }
-            Ok(None) => {
-                let connection = self.connections.open_mut(id)?;
-                // The first bytes of a head: from now on it is expected to be whole soon. The first
-                // head of a connection is expected from the start.
-                let begins = !std::mem::replace(&mut connection.head_begun, true);
-                if begins && connection.requests > 0 {
-                    self.set_deadline(id, Some(turn.now + limits.head_timeout));
-                }
-                None
-            }
-            Err(fault) => {
-                self.set_deadline(id, None);
-                let framing = framing_of_refused(bytes, &head_limits);
-                let has_body = framing.is_some_and(Framing::has_body);
-                self.refuse_malformed(id, fault, (asks_for_head(bytes), has_body), turn);
-                Some(bytes.len())
-            }
-        }
-    }
-
-    pub(super) fn protocol(&self, listener: ListenerId) -> Protocol {
-        let listener = self.listeners.get(usize::from(listener.0));
-        listener.map_or(Protocol::Http, |listener| listener.protocol)
-    }
-
-    pub(super) fn set_deadline(&mut self, id: ConnectionId, at: Option<Instant>) {
+        let id = ConnectionId::from(ticket);
         if let Some(connection) = self.connections.open_mut(id) {
-            connection.deadline.set(at, id, &mut self.timers);
+            connection.handle_answer(answer, &mut Scope::new(id, &mut self.shared, turn));
+            self.shared.ready.push_back(id);
+        } else if let Answer::Upload { result: Ok(PartDone::Written { spool, .. }), .. } = answer {
+            self.shared.forget_spool(ticket, spool);
         }
     }
 
-    pub(super) fn note_ready(&mut self, id: ConnectionId) {
-        self.ready.push_back(id);
+    /// A queue is full: the client of this question is told to come again.
+    pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+        let ticket = ask.ticket();
+        let answer = match ask {
+            Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
+            // A phone that is nearly through is not cut off for that: it is asked again.
+            Ask::Verify { .. } | Ask::Read { .. } => {
+                return self.deliver(ticket.into(), turn, Connection::ask_again);
+            }
+            Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
+            Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
+            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
+            Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
+            Ask::Upload { op: PartOp::Write { spool, .. }, .. } => {
+                // What has come is lost with it; the file is closed by a thread that may wait.
+                if let Some(spool) = spool {
+                    self.shared.forget_spool(ticket, spool);
+                }
+                Answer::Upload { ticket, result: Err(StoreError::Busy) }
+            }
+            Ask::Upload { op: PartOp::Find { .. }, .. } => {
+                Answer::Upload { ticket, result: Err(StoreError::Busy) }
+            }
+            Ask::Upload { .. } | Ask::Files { .. } => return,
+        };
+        self.handle_answer(answer, turn);
     }
 
-    /// Something to ask the loader or the vault.
+    /// A request that waited has its session slot.
+    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.deliver(ticket.into(), turn, Connection::handle_granted);
+    }
+
+    /// A request has waited for its session slot in vain.
+    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.deliver(ticket.into(), turn, Connection::handle_expired);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        while let Some(id) = self.shared.timers.pop_due(turn.now) {
+            if let Some(connection) = self.connections.open_mut(id)
+                && connection.deadline.is_due(turn.now, id, &mut self.shared.timers)
+            {
+                connection.handle_timeout(&mut Scope::new(id, &mut self.shared, turn));
+                self.shared.ready.push_back(id);
+            }
+        }
+    }
+
+    /// Ends everything: the log is told of what was under way.
+    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+        let ids: Vec<_> = self.connections.ids().collect();
+        for id in ids {
+            self.close(id, Outcome::Failed(Failure::Stopped), turn);
+        }
+        self.shared.abandon_left(turn);
+    }
+
+    /// Something to ask a thread.
     pub fn poll_ask(&mut self) -> Option<Ask> {
-        self.asks.pop_front()
+        self.shared.asks.pop_front()
     }
 
     /// Something to tell the log.
     pub fn poll_record(&mut self) -> Option<Record> {
-        self.records.pop_front()
+        self.shared.records.pop_front()
     }
 
-    /// Which connection a ticket belongs to.
-    pub(super) fn find(&self, ticket: Ticket) -> Option<ConnectionId> {
-        let id = ConnectionId::from(ticket);
-        self.connections.open(id).map(|_| id)
-    }
-
-    fn refuse_malformed(
+    /// Tells a connection what has happened, unless it has gone.
+    fn deliver(
         &mut self,
         id: ConnectionId,
-        fault: Malformed,
-        (head_only, has_body): (bool, bool),
         turn: &mut Turn<'_>,
+        event: impl FnOnce(&mut Connection, &mut Scope<'_>),
     ) {
-        turn.counters.http_malformed.up();
         if let Some(connection) = self.connections.open_mut(id) {
-            connection.note_user_agent(None);
+            event(connection, &mut Scope::new(id, &mut self.shared, turn));
         }
-        self.tell(id, Subject::Unreadable, Verb::Connect, turn.now);
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.reply.forget_request(head_only);
-            connection.reply.body_unread = has_body;
+    }
+
+    fn close(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
+        if let Some(mut connection) = self.connections.remove(id) {
+            connection.handle_closed(outcome, &mut Scope::new(id, &mut self.shared, turn));
         }
-        self.refuse(id, No::malformed(fault).and_linger(), turn);
     }
 }
 
-/// When what moves since then and has moved so many bytes must have moved more.
-pub(super) fn due_by_rate(since: Instant, bytes: u64, turn: &Turn<'_>) -> Instant {
-    let limits = &turn.snapshot.policy.http.limits;
-    since + limits.stall_timeout + Duration::from_secs(bytes / limits.rate_min.max(1))
+impl Connections for Engine {
+    const PLAIN_ANSWER: &'static [u8] = PLAIN_ANSWER;
+
+    fn add_listener(&mut self, address: SocketAddr, protocol: Protocol) -> ListenerId {
+        let id = ListenerId(u16::try_from(self.shared.listeners.len()).unwrap_or(u16::MAX));
+        self.shared.listeners.push(HttpListener {
+            address,
+            protocol,
+            stack: Vec::new(),
+            vault: false,
+            acme: None,
+        });
+        id
+    }
+
+    fn handle_connected(
+        &mut self,
+        peer: SocketAddr,
+        listener: ListenerId,
+        turn: &mut Turn<'_>,
+    ) -> Option<ConnectionId> {
+        turn.counters.stream_connections.up();
+        let protocol = self.shared.listener(listener)?.protocol;
+        let stranger = match self.shared.admit(peer.ip(), protocol, self.connections.len(), turn) {
+            Ok(stranger) => stranger,
+            Err(refusal) => {
+                turn.counters.stream_refused.up();
+                let outcome = Outcome::Refused(refusal);
+                self.shared.record_connection((peer, protocol), outcome, turn.now);
+                return None;
+            }
+        };
+        let connection = Connection::new(peer, (listener, protocol), stranger);
+        let id = self.connections.insert(Box::new(connection));
+        self.deliver(id, turn, Connection::expect_head);
+        Some(id)
+    }
+
+    /// Sessions of HTTP are resumed by any client that has one.
+    fn mark(&self, _: ConnectionId) -> Option<Mark> {
+        None
+    }
+
+    fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>) {
+        self.deliver(id, turn, |connection, cx| connection.handle_secured(security, cx));
+    }
+
+    fn handle_handshake_failed(&mut self, id: ConnectionId, why: Handshake, turn: &mut Turn<'_>) {
+        turn.counters.tls_handshakes_failed.up();
+        self.deliver(id, turn, |connection, cx| connection.handle_handshake_failed(why, cx));
+    }
+
+    fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) {
+        turn.counters.stream_received_bytes.add(bytes.len() as u64);
+        self.deliver(id, turn, |connection, cx| connection.handle_bytes(bytes, cx));
+    }
+
+    fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.deliver(id, turn, Connection::handle_end);
+    }
+
+    fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let outcome = Outcome::Aborted(Abort::Disconnected);
+        self.deliver(id, turn, |connection, cx| connection.break_off(outcome, cx));
+    }
+
+    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        let outcome = Outcome::Stalled(Stall::GivenUp);
+        self.deliver(id, turn, |connection, cx| connection.break_off(outcome, cx));
+    }
+
+    fn handle_flushing(&mut self, id: ConnectionId, until: Instant) {
+        if let Some(connection) = self.connections.open_mut(id)
+            && connection.deadline.at().is_none()
+        {
+            connection.deadline.set(Some(until), id, &mut self.shared.timers);
+        }
+    }
+
+    fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.deliver(id, turn, |connection, cx| connection.fail(Failure::FileChanged, cx));
+    }
+
+    fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
+        turn.counters.stream_sent_bytes.add(bytes as u64);
+        self.deliver(id, turn, |connection, cx| connection.handle_sent(bytes, cx));
+    }
+
+    fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut Turn<'_>) {
+        self.deliver(id, turn, |connection, cx| connection.handle_unacknowledged(bytes, cx));
+    }
+
+    fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.deliver(id, turn, Connection::handle_blocked);
+    }
+
+    fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+        self.close(id, Outcome::Aborted(Abort::Disconnected), turn);
+    }
+
+    fn next(&mut self, id: ConnectionId) -> Next {
+        self.connections.open_mut(id).map_or(Next::Close, |connection| connection.next())
+    }
+
+    fn outgoing(&self, id: ConnectionId) -> Outgoing<'_> {
+        self.connections.open(id).map_or(Outgoing::EMPTY, |connection| connection.reply.outgoing())
+    }
+
+    fn poll_ready(&mut self) -> Option<ConnectionId> {
+        self.shared.ready.pop_front()
+    }
+
+    fn has_ready(&self) -> bool {
+        !self.shared.ready.is_empty()
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.shared.timers.next()
+    }
 }

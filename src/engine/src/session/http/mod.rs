@@ -1,36 +1,38 @@
 //! HTTP for phones: connections as machines, told bytes and moments, asked for pieces to send.
 //!
-//! `engine.rs` owns a worker's connections, `connections.rs` speaks with their sockets;
-//! `request.rs` judges requests, `changes.rs` those that change something; `credentials.rs` asks
-//! for passwords, `nonces.rs` seals its challenges; `answer.rs` hears the loader and the vault,
-//! `late.rs` for those who have left; `body.rs` takes what phones send; `compose.rs` makes answers,
-//! `reply.rs` lends them in pieces; `ending.rs` ends. None of them opens, sends, waits or reads a
-//! clock, and nothing depends on how bytes were cut on the way.
+//! Read in the order in which a request travels: `engine.rs` leads each event to its connection,
+//! `connection.rs` reads heads, `request.rs` decides, `changes.rs` about what changes something,
+//! `conditions.rs` about versions and ranges, `credentials.rs` about passwords (`nonces.rs` seals
+//! their challenges), `throttle.rs` about who asks for too much; `body.rs` receives bodies,
+//! `answer.rs` hears threads, `compose.rs` writes answers, `reply.rs` lends them in pieces,
+//! `rejection.rs` says why not, `ending.rs` ends. `exchange.rs` is what is remembered of a request,
+//! `scope.rs` what connections share. None of them opens, sends, waits or reads a clock, and
+//! nothing depends on how bytes were cut on the way.
 
 mod answer;
 mod body;
 mod changes;
 mod compose;
+mod conditions;
 mod connection;
-mod connections;
 mod credentials;
 mod denial;
 mod ending;
 mod engine;
-mod guess;
-mod late;
+mod exchange;
 pub mod limits;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;
 mod nonces;
-mod refusal;
+mod rejection;
 mod reply;
 mod request;
+mod scope;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod single;
-mod terms;
+mod throttle;
 
 pub use engine::Engine;
 #[doc(hidden)]

@@ -14,12 +14,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::admission::Admission;
+use crate::admission::address::AddressKey;
 use crate::admission::slots::SharedSlots;
 use crate::catalog::blob::Blob;
 use crate::catalog::{Answer, Ask, Catalog, Ticket};
 use crate::metrics::Counters;
 use crate::session::http::Engine;
-use crate::session::http::connection::{State, What};
+use crate::session::http::connection::State;
+use crate::session::http::exchange::Stage;
+use crate::session::http::scope::AddressUsage;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
 use crate::session::{Protocol, Record, Turn};
@@ -345,41 +348,47 @@ impl World {
         for id in ids {
             let Some(connection) = engine.connections.open(id) else { continue };
             let Some(wire) = self.wires.get(&id) else { continue };
-            told += usize::from(connection.told.is_some());
             strangers += usize::from(connection.stranger);
-            held += connection.body_held;
-            let here =
-                addresses.entry(crate::admission::address::AddressKey::from(connection.peer.ip()));
-            let here = here.or_insert(crate::session::http::engine::Share::default());
+            let here = addresses.entry(AddressKey::from(connection.peer.ip()));
+            let here = here.or_insert(AddressUsage::default());
             here.connections += 1;
-            here.handshakes += u32::from(connection.handshaking);
-            here.bodies_held += connection.body_held;
+            here.handshakes += u32::from(connection.is_handshaking());
             let asked = self.asks.iter().any(|ask| ask.ticket() == id.into());
             let has_deadline = connection.deadline.at().is_some();
             let has_news = !wire.inbox.is_empty() || wire.ended;
             let has_future = match &connection.state {
-                State::Head | State::Lingering { .. } => has_deadline && !has_news,
-                State::Receiving(_) if connection.reply.has_head() => has_deadline,
-                State::Receiving(receiving) if receiving.is_held() => asked,
-                State::Receiving(_) => has_deadline && !has_news,
-                State::Parked(_) if connection.held.is_some() => has_deadline,
-                State::Parked(_) if connection.has_slot => asked,
-                State::Parked(want) if matches!(want.what, What::Prove(_)) => asked,
-                State::Parked(_) => {
-                    waiting += 1;
-                    true
+                State::Idle | State::ReadingHead | State::Lingering { .. } => {
+                    has_deadline && !has_news
                 }
-                State::Replying if connection.reply.can_send() => has_deadline && wire.room == 0,
-                State::Replying => asked || has_deadline,
-                State::Over | State::Stuck => false,
+                State::Serving(exchange) => {
+                    told += 1;
+                    held += exchange.body_held;
+                    here.bodies_held += exchange.body_held;
+                    match &exchange.stage {
+                        Stage::Receiving(_) if connection.reply.has_head() => has_deadline,
+                        Stage::Receiving(body) if body.is_held() => asked,
+                        Stage::Receiving(_) => has_deadline && !has_news,
+                        Stage::Delayed(_) => has_deadline,
+                        Stage::Waiting(_) => asked,
+                        Stage::Queued(_) => {
+                            waiting += 1;
+                            true
+                        }
+                        Stage::Replying if connection.reply.can_send() => {
+                            has_deadline && wire.room == 0
+                        }
+                        Stage::Replying => asked || has_deadline,
+                    }
+                }
+                State::Closing | State::Resetting => false,
             };
             assert!(has_future, "{} is forgotten: {connection:?}", wire.peer);
         }
-        assert_eq!(strangers, engine.strangers.open());
-        assert_eq!(told + engine.left.len(), engine.requests_open());
+        assert_eq!(strangers, engine.shared.strangers.open());
+        assert_eq!(told + engine.shared.left.len(), engine.requests_open());
         assert_eq!(held, engine.bodies_held());
         assert_eq!(waiting, self.admission.slots.waiting(), "requests that wait for a slot");
-        let counted = engine.per_address.iter().map(|(address, count)| (*address, *count));
+        let counted = engine.shared.per_address.iter().map(|(address, count)| (*address, *count));
         assert_eq!(addresses, counted.collect());
     }
 

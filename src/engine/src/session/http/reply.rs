@@ -89,11 +89,6 @@ impl Reply {
         }
     }
 
-    /// The body has been read to its end.
-    pub(super) fn body_read(&mut self) {
-        self.body_unread = false;
-    }
-
     pub(super) fn has_head(&self) -> bool {
         self.out_sent < self.out.len()
     }

@@ -1,7 +1,7 @@
-//! Requests: what the policy decides about them becomes an answer, a transfer or a refusal. In this
-//! order: the method, the policy, what was shown, conditions, ranges, and last a session slot.
+//! Requests: what the policy decides about them becomes an answer, a transfer or a rejection. In
+//! this order: the method, the policy, credentials, conditions, ranges, and last a session slot.
 //!
-//! Works from memory alone; what needs a disk is asked for and the request parked.
+//! Works from memory alone; what needs a disk is asked for, and the request waits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,16 +11,18 @@ use crate::catalog::{Ask, Entry, Form};
 use crate::policy::protect::Proof;
 use crate::policy::redirect::Redirection;
 use crate::policy::trace::NoTrace;
-use crate::policy::{self, Action, Decision, Denial, Operation, Resource, VaultOwner};
-use crate::session::http::connection::{Saved, State, Target, Want, What, verb};
-use crate::session::http::credentials::Proving;
-use crate::session::http::denial::refuse;
-use crate::session::http::engine::Engine;
+use crate::policy::{self, Action, Denial, Resource, VaultOwner};
+use crate::session::http::conditions::{Unserved, evaluate};
+use crate::session::http::connection::{Connection, State};
+use crate::session::http::credentials::PendingLogin;
+use crate::session::http::denial::rejection_of;
+use crate::session::http::exchange::{
+    Destination, Operation, PendingRequest, RequestLog, Stage, WriteMode, verb,
+};
 use crate::session::http::limits::HttpListener;
-use crate::session::http::refusal::{ALLOW_READ, ALLOW_SERVER, No, allow_of};
-use crate::session::http::terms::{Otherwise, terms};
-use crate::session::stream::ConnectionId;
-use crate::session::{Protocol, Refusal, Subject, Turn};
+use crate::session::http::rejection::{ALLOW_READ, ALLOW_SERVER, Rejection, allow_of};
+use crate::session::http::scope::Scope;
+use crate::session::{Outcome, Protocol, Refusal, Subject};
 use crate::vault::deed::{Act, Deed, Login, Shown};
 use crate::vault::names::Item;
 use wire::http::auth;
@@ -29,15 +31,15 @@ use wire::http::request::{Head, Method, Scheme};
 use wire::http::response::Status;
 use wire::http::target;
 
-/// What a request comes to.
-pub(super) enum Judged {
-    /// It needs a slot, and then this.
-    Want(What),
+/// What is decided about a request.
+pub(super) enum Decision {
+    /// This is done once it has a session slot.
+    Perform(Operation),
     /// The head of a file, without its bytes.
     Head(Arc<Entry>, Status),
     /// A few bytes that are always in memory.
     Bytes(Arc<[u8]>),
-    /// What may be asked.
+    /// The methods that are allowed.
     Options(&'static [u8]),
     /// The word that it is elsewhere.
     Redirect(Box<Redirection>),
@@ -46,255 +48,259 @@ pub(super) enum Judged {
     /// It needs a password for this row of `[[protect]]`.
     NeedsCredentials(usize),
     /// Its password is to be checked.
-    Prove(Box<Proving>, Box<Login>),
+    CheckPassword(Box<PendingLogin>, Box<Login>),
 }
 
-impl Judged {
+impl Decision {
     /// Whether it is about what is in the vault, so that no cache may keep the answer.
     fn is_private(&self) -> bool {
         match self {
-            Judged::Want(What::Fetch { .. } | What::Forget(..)) => true,
-            Judged::Want(What::Take(Target::Item(..), ..)) => true,
-            Judged::Want(What::Take(Target::File(_), ..) | What::Read(..) | What::Delete(_))
-            | Judged::Want(What::Stored(_) | What::Prove(_))
-            | Judged::Redirect(_)
-            | Judged::Head(..)
-            | Judged::Bytes(_)
-            | Judged::Options(_)
-            | Judged::Page
-            | Judged::NeedsCredentials(_)
-            | Judged::Prove(..) => false,
+            Decision::Perform(Operation::Fetch { .. } | Operation::Forget(..)) => true,
+            Decision::Perform(Operation::Receive(Destination::Item(..), ..)) => true,
+            Decision::Perform(Operation::Receive(Destination::File(_), ..))
+            | Decision::Perform(Operation::Read(..) | Operation::Delete(_))
+            | Decision::Redirect(_)
+            | Decision::Head(..)
+            | Decision::Bytes(_)
+            | Decision::Options(_)
+            | Decision::Page
+            | Decision::NeedsCredentials(_)
+            | Decision::CheckPassword(..) => false,
         }
     }
 }
 
 /// What somebody gets who asks for `/`, which no file has for a name.
-fn at_root(head: &Head<'_>, no: No) -> Result<Judged, No> {
+fn at_root(head: &Head<'_>, rejection: Rejection) -> Result<Decision, Rejection> {
     match head.method {
-        Method::Get | Method::Head if target::is_root(head.target) => Ok(Judged::Page),
-        Method::Options if target::is_root(head.target) => Ok(Judged::Options(ALLOW_READ)),
+        Method::Get | Method::Head if target::is_root(head.target) => Ok(Decision::Page),
+        Method::Options if target::is_root(head.target) => Ok(Decision::Options(ALLOW_READ)),
         Method::Get
         | Method::Head
         | Method::Put
         | Method::Delete
         | Method::Options
         | Method::Post
-        | Method::Unknown => Err(no),
+        | Method::Unknown => Err(rejection),
     }
 }
 
-/// A judgement and the name that it is about.
-type Judgement = (Subject, Result<Judged, No>);
+/// A decision and the name that it is about.
+type Decided = (Subject, Result<Decision, Rejection>);
 
-impl Engine {
+impl Connection {
     /// A whole head has come; `raw` is the same as bytes.
-    pub(super) fn handle_request(
-        &mut self,
-        id: ConnectionId,
-        head: &Head<'_>,
-        raw: &[u8],
-        turn: &mut Turn<'_>,
-    ) {
-        turn.counters.http_requests.up();
-        let stopping = self.stopping;
-        let requests_max = turn.snapshot.policy.http.limits.requests_max;
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        connection.head_begun = false;
-        connection.requests += 1;
-        connection.note_user_agent(head.user_agent);
-        let listener = connection.listener;
-        let keep = head.keep_alive && connection.requests < requests_max && !stopping;
-        connection.reply.begin(head, keep);
+    pub(super) fn handle_request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Scope<'_>) {
+        cx.counters.http_requests.up();
+        self.requests += 1;
+        self.note_user_agent(head.user_agent);
+        let is_last = self.requests >= cx.limits().requests_max || cx.shared.stopping;
+        self.reply.begin(head, head.keep_alive && !is_last);
         if let Some(scheme) = head.scheme
-            && (scheme == Scheme::Https) != (self.protocol(listener) == Protocol::Https)
+            && (scheme == Scheme::Https) != (self.protocol == Protocol::Https)
         {
             // RFC 9110, 7.4.
-            self.tell(id, said(head.target), verb(head.method), turn.now);
-            return self.refuse(id, No::misdirected(), turn);
+            self.open_exchange(RequestLog::new(said(head.target), verb(head.method), cx.now), cx);
+            return self.reject(Rejection::misdirected(), cx);
         }
-        self.decide(id, (head, raw), None, turn);
+        self.decide((head, raw), None, cx);
     }
 
     /// Does what the policy decides about a request; `proof` says whose password it has shown.
     pub(super) fn decide(
         &mut self,
-        id: ConnectionId,
         (head, raw): (&Head<'_>, &[u8]),
         proof: Option<&Proof>,
-        turn: &mut Turn<'_>,
+        cx: &mut Scope<'_>,
     ) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
         // The time that its password took to be checked is part of a request's.
-        let began = connection.told.as_ref().map_or(turn.now, |told| told.began);
-        let client = connection.peer.ip();
+        let began = self.exchange_mut().map_or(cx.now, |exchange| exchange.log.began);
         let shown = Shown {
             basic: head.authorization.and_then(auth::basic),
-            certificate: connection.certificate,
+            certificate: self.shows_certificate(),
             passport: false,
         };
-        let Some(listener) = self.listeners.get(usize::from(connection.listener.0)) else { return };
-        let asked = Asked { listener, client, shown, proof, raw };
-        let (subject, judged) = asked.judge(head, turn);
-        let judged = match judged {
-            Err(no) if no.status == Status::NOT_FOUND => at_root(head, no),
-            judged => judged,
+        let listener = &cx.shared.listeners[usize::from(self.listener.0)];
+        let requester = Requester { listener, client: self.peer.ip(), shown, proof, raw };
+        let (subject, decision) = requester.decide(head, cx);
+        let decision = match decision {
+            Err(rejection) if rejection.status == Status::NOT_FOUND => at_root(head, rejection),
+            decision => decision,
         };
-        let judged = judged.and_then(|judged| self.judge_hit(id, &subject, judged, turn));
-        self.tell(id, subject, verb(head.method), began);
+        let decision = decision.and_then(|decision| self.throttle_hit(&subject, decision, cx));
+        let mut log = RequestLog::new(subject, verb(head.method), began);
         if let Some(proof) = proof {
-            self.note_user(id, &proof.user);
+            log.note_user(&proof.user);
         }
-        let judged = match judged {
-            Ok(Judged::NeedsCredentials(row)) => self.check_credentials(id, row, (head, raw), turn),
-            judged => judged,
+        self.open_exchange(log, cx);
+        let decision = match decision {
+            Ok(Decision::NeedsCredentials(row)) => self.check_credentials(row, (head, raw), cx),
+            decision => decision,
         };
-        let is_private = |judged: &Judged| judged.is_private() || proof.is_some();
-        if judged.as_ref().is_ok_and(is_private)
-            && let Some(connection) = self.connections.open_mut(id)
-        {
-            connection.reply.is_private = true;
-        }
-        match judged {
-            Ok(Judged::Want(what)) => {
-                let want = Want { what, head_only: head.method == Method::Head };
-                self.admit(id, want, turn);
+        self.reply.is_private |=
+            decision.as_ref().is_ok_and(|decision| decision.is_private() || proof.is_some());
+        match decision {
+            Ok(Decision::Perform(operation)) => self.admit(operation, cx),
+            Ok(Decision::Head(entry, status)) => {
+                self.reply_head(&entry.known_version(), entry.path.as_bytes(), status, cx);
             }
-            Ok(Judged::Head(entry, status)) => {
-                self.reply_head(id, &entry.known_version(), entry.path.as_bytes(), status, turn);
-            }
-            Ok(Judged::Bytes(bytes)) => self.reply_bytes(id, bytes, turn),
-            Ok(Judged::Options(allow)) => self.reply_options(id, allow, turn),
-            Ok(Judged::Redirect(to)) => self.reply_redirect(id, &to, turn),
-            Ok(Judged::Page) => self.reply_page(id, turn),
-            Ok(Judged::Prove(proving, login)) => {
-                self.prove(id, proving, login, head.method == Method::Head);
+            Ok(Decision::Bytes(bytes)) => self.reply_bytes(bytes, cx),
+            Ok(Decision::Options(allow)) => self.reply_options(allow, cx),
+            Ok(Decision::Redirect(to)) => self.reply_redirect(&to, cx),
+            Ok(Decision::Page) => self.reply_page(cx),
+            Ok(Decision::CheckPassword(pending, login)) => {
+                let ask = Ask::Login { ticket: cx.ticket(), login };
+                self.wait(PendingRequest::Login(pending), ask, cx);
             }
             // Made to be something else above.
-            Ok(Judged::NeedsCredentials(_)) => self.refuse(id, No::unauthorized(), turn),
-            Err(no) => self.refuse(id, no, turn),
+            Ok(Decision::NeedsCredentials(_)) => self.reject(Rejection::unauthorized(), cx),
+            Err(rejection) => self.reject(rejection, cx),
         }
     }
 
     /// Gives a request its slot, or its place in the queue.
-    fn admit(&mut self, id: ConnectionId, want: Want, turn: &mut Turn<'_>) {
-        if self.stopping {
-            return self.refuse(id, No::busy(Refusal::Stopping), turn);
+    fn admit(&mut self, operation: Operation, cx: &mut Scope<'_>) {
+        if cx.shared.stopping {
+            return self.reject(Rejection::busy(Refusal::Stopping), cx);
         }
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        let client = connection.peer.ip();
-        let limits = &turn.snapshot.policy.slots;
-        match turn.admission.slots.ask(client, id.into(), limits, turn.now) {
-            Admitted::Yes => self.begin(id, want, turn),
+        let limits = &cx.snapshot.policy.slots;
+        match cx.admission.slots.ask(self.peer.ip(), cx.ticket(), limits, cx.now) {
+            Admitted::Yes => self.perform(operation, cx),
             Admitted::Waiting => {
-                turn.counters.queue_entered.up();
-                connection.state = State::Parked(Box::new(want));
+                cx.counters.queue_entered.up();
+                self.set_stage(Stage::Queued(Box::new(operation)));
             }
             Admitted::No(Overflow::Queue | Overflow::Refuse) => {
-                self.refuse(id, No::busy(Refusal::NoSlot), turn);
+                self.reject(Rejection::busy(Refusal::NoSlot), cx);
             }
             Admitted::No(Overflow::Drop) => {
-                let refused = crate::session::Outcome::Refused(Refusal::NoSlot);
-                self.conclude(id, Some(refused), turn);
-                let Some(connection) = self.connections.open_mut(id) else { return };
-                connection.state = State::Over;
+                self.break_off(Outcome::Refused(Refusal::NoSlot), cx);
             }
         }
     }
 
-    /// The phone has its slot: what it wants is begun.
-    pub(super) fn begin(&mut self, id: ConnectionId, want: Want, turn: &mut Turn<'_>) {
-        let Some(connection) = self.connections.open_mut(id) else { return };
-        if !std::mem::replace(&mut connection.has_slot, true) {
-            turn.admission.slots.begin(connection.peer.ip());
+    /// A request that was queued has its session slot.
+    pub(super) fn handle_granted(&mut self, cx: &mut Scope<'_>) {
+        if let Some(operation) = self.take_queued() {
+            self.perform(*operation, cx);
+            self.resume(cx);
+            cx.shared.ready.push_back(cx.id);
         }
-        match want.what {
-            What::Read(entry, ranges) => self.read(id, entry, ranges, turn),
-            What::Fetch { item, shown, raw, entry } => {
-                let act = Act::Fetch;
-                let Some(deed) = self.deed(id, item.clone(), shown.clone(), act, turn) else {
+    }
+
+    /// A request has waited for its session slot in vain.
+    pub(super) fn handle_expired(&mut self, cx: &mut Scope<'_>) {
+        if self.take_queued().is_some() {
+            cx.counters.queue_expired.up();
+            self.reject(Rejection::busy(Refusal::NoSlot), cx);
+            cx.shared.ready.push_back(cx.id);
+        }
+    }
+
+    /// Returns what a request waits for a slot to do, or `None` if it waits for none.
+    fn take_queued(&mut self) -> Option<Box<Operation>> {
+        let exchange = self.exchange_mut()?;
+        match std::mem::replace(&mut exchange.stage, Stage::Replying) {
+            Stage::Queued(operation) => Some(operation),
+            other @ (Stage::Delayed(_)
+            | Stage::Waiting(_)
+            | Stage::Receiving(_)
+            | Stage::Replying) => {
+                exchange.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Begins what a request that has its slot is for.
+    fn perform(&mut self, operation: Operation, cx: &mut Scope<'_>) {
+        let client = self.peer.ip();
+        if let Some(exchange) = self.exchange_mut() {
+            exchange.has_slot = true;
+            cx.admission.slots.begin(client);
+        }
+        let ticket = cx.ticket();
+        match operation {
+            Operation::Read(entry, ranges) => self.read(entry, ranges, cx),
+            Operation::Fetch { item, shown, raw, entry } => {
+                let Some(deed) = self.deed(item.clone(), shown, Act::Fetch, cx) else {
                     // A reload has taken the vault away while the request waited for its slot.
-                    let no = No::new(Status::NOT_FOUND, Refusal::NoSuchFile);
-                    return self.refuse(id, no, turn);
+                    let rejection = Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile);
+                    return self.reject(rejection, cx);
                 };
-                let what = What::Fetch { item, shown, raw, entry };
-                self.park(id, Want { what, ..want });
-                self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
+                let pending = PendingRequest::Fetch { item, raw, entry };
+                self.wait(pending, Ask::Vault { ticket, deed }, cx);
             }
-            What::Forget(item, shown, precondition) => {
+            Operation::Forget(item, shown, precondition) => {
                 let act = Act::Forget { precondition };
-                let Some(deed) = self.deed(id, item, shown, act, turn) else {
-                    return self.refuse(id, No::method(ALLOW_READ), turn);
+                let Some(deed) = self.deed(item, shown, act, cx) else {
+                    return self.reject(Rejection::method(ALLOW_READ), cx);
                 };
-                self.park(id, Want { what: What::Stored(Saved::Whole), ..want });
-                self.asks.push_back(Ask::Vault { ticket: id.into(), deed });
+                let pending = PendingRequest::Write(WriteMode::Replace);
+                self.wait(pending, Ask::Vault { ticket, deed }, cx);
             }
-            What::Delete(deletion) => {
-                self.park(id, Want { what: What::Stored(Saved::Whole), ..want });
-                self.asks.push_back(Ask::Delete { ticket: id.into(), deletion });
+            Operation::Delete(deletion) => {
+                let pending = PendingRequest::Write(WriteMode::Replace);
+                self.wait(pending, Ask::Delete { ticket, deletion }, cx);
             }
-            What::Take(target, framing, bytes_max) => {
-                let waits = connection.reply.expects_continue;
-                match target.look_first().filter(|_| waits) {
+            Operation::Receive(destination, framing, bytes_max) => {
+                let waits = self.reply.expects_continue;
+                match destination.find_first().filter(|_| waits) {
                     Some((directory, op)) => {
-                        let what = What::Take(target, framing, bytes_max);
-                        self.park(id, Want { what, ..want });
-                        self.asks.push_back(Ask::Upload { ticket: id.into(), directory, op });
+                        let pending = PendingRequest::Find(destination, framing, bytes_max);
+                        self.wait(pending, Ask::Upload { ticket, directory, op }, cx);
                     }
-                    None => self.receive(id, target, (framing, bytes_max), turn),
+                    None => self.receive(destination, (framing, bytes_max), cx),
                 }
             }
-            // Neither takes a slot.
-            What::Stored(_) | What::Prove(_) => {}
         }
     }
 
     /// Sends a file if its bytes are in memory, and asks for them if not.
-    pub(super) fn read(
-        &mut self,
-        id: ConnectionId,
-        entry: Arc<Entry>,
-        ranges: Ranges,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn read(&mut self, entry: Arc<Entry>, ranges: Ranges, cx: &mut Scope<'_>) {
         match entry.blob(Form::Octet) {
             Some(blob) => {
-                // Ranges were judged for the version that the catalog knows.
+                // Ranges were evaluated for the version that the catalog knows.
                 let same = blob.version() == entry.version;
                 let ranges = if same { ranges } else { Ranges::Whole };
-                self.reply_file(id, blob, entry.path.as_bytes(), ranges, turn);
+                self.reply_file(blob, entry.path.as_bytes(), ranges, cx);
             }
             None => {
-                turn.counters.loads_asked.up();
-                let what = What::Read(Arc::clone(&entry), ranges);
-                self.park(id, Want { what, head_only: false });
-                self.asks.push_back(Ask::Open { ticket: id.into(), entry, form: Form::Octet });
+                cx.counters.loads_asked.up();
+                let pending = PendingRequest::Open(Arc::clone(&entry), ranges);
+                self.wait(pending, Ask::Open { ticket: cx.ticket(), entry, form: Form::Octet }, cx);
             }
         }
     }
 
-    /// What the vault is asked for a connection.
+    /// What the vault is asked for the client. Returns `None` if there is no vault any more.
     pub(super) fn deed(
         &self,
-        id: ConnectionId,
         item: Item,
         shown: Shown,
         act: Act,
-        turn: &Turn<'_>,
+        cx: &Scope<'_>,
     ) -> Option<Box<Deed>> {
-        let client = self.connections.open(id)?.peer.ip().to_canonical();
-        let policy = Arc::clone(turn.snapshot.policy.http.vault.as_ref()?);
+        let client = self.peer.ip().to_canonical();
+        let policy = Arc::clone(cx.snapshot.policy.http.vault.as_ref()?);
         Some(Box::new(Deed { client, item, shown, policy, act }))
     }
 
-    pub(super) fn park(&mut self, id: ConnectionId, want: Want) {
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.state = State::Parked(Box::new(want));
+    /// Asks a thread, and has the request in hand wait for the answer.
+    pub(super) fn wait(&mut self, pending: PendingRequest, ask: Ask, cx: &mut Scope<'_>) {
+        self.set_stage(Stage::Waiting(Box::new(pending)));
+        cx.shared.asks.push_back(ask);
+    }
+
+    pub(super) fn set_stage(&mut self, stage: Stage) {
+        if let State::Serving(exchange) = &mut self.state {
+            exchange.stage = stage;
         }
     }
 }
 
 /// Who asks, and where.
-pub(super) struct Asked<'a> {
+pub(super) struct Requester<'a> {
     listener: &'a HttpListener,
     pub(super) client: IpAddr,
     pub(super) shown: Shown,
@@ -302,92 +308,94 @@ pub(super) struct Asked<'a> {
     raw: &'a [u8],
 }
 
-impl Asked<'_> {
-    fn judge(self, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
-        let no = |no| (said(head.target), Err(no));
+impl Requester<'_> {
+    fn decide(self, head: &Head<'_>, cx: &Scope<'_>) -> Decided {
+        let reject = |rejection| (said(head.target), Err(rejection));
         let operation = match head.method {
             Method::Unknown => {
-                return no(No::new(Status::NOT_IMPLEMENTED, Refusal::NotImplemented));
+                return reject(Rejection::new(Status::NOT_IMPLEMENTED, Refusal::NotImplemented));
             }
             Method::Options if head.target == b"*" => {
-                return (said(head.target), Ok(Judged::Options(ALLOW_SERVER)));
+                return (said(head.target), Ok(Decision::Options(ALLOW_SERVER)));
             }
-            Method::Get | Method::Head | Method::Options => Operation::Read,
-            Method::Put | Method::Post => Operation::Write,
-            Method::Delete => Operation::Delete,
+            Method::Get | Method::Head | Method::Options => policy::Operation::Read,
+            Method::Put | Method::Post => policy::Operation::Write,
+            Method::Delete => policy::Operation::Delete,
         };
         let resource = Resource::Http { listener: self.listener, target: head.target };
         let proven = self.proof;
         let request = policy::Request { client: self.client, resource, operation, proven };
-        let snapshot = turn.snapshot;
+        let snapshot = cx.snapshot;
         let decision = policy::resolve(&request, snapshot, &mut NoTrace);
-        let Decision { client, name, action } = decision;
-        let asked = Asked { client, ..self };
+        let policy::Decision { client, name, action } = decision;
+        let requester = Requester { client, ..self };
         let subject = || said(head.target);
         if head.unknown_expectation && name.is_some() {
-            let no = No::new(Status::EXPECTATION_FAILED, Refusal::ExpectationUnknown);
-            return (subject(), Err(no));
+            let rejection = Rejection::new(Status::EXPECTATION_FAILED, Refusal::ExpectationUnknown);
+            return (subject(), Err(rejection));
         }
         if let Action::Refuse(why @ (Denial::Name(_) | Denial::AccessList(_))) = action {
-            return (subject(), Err(refuse(why, head.method)));
+            return (subject(), Err(rejection_of(why, head.method)));
         }
-        let allow = || allow(&request, turn);
+        let allow = || allow(&request, cx);
         match head.method {
-            Method::Get | Method::Head => asked.judge_read(subject, action, head, turn),
-            Method::Put => (subject(), asked.judge_put(name, action, head, turn)),
-            Method::Delete => (subject(), asked.judge_delete(action, allow, head, turn)),
-            Method::Post => (subject(), asked.judge_post(name, action, allow, head, turn)),
-            Method::Options => (subject(), Ok(Judged::Options(allow()))),
-            Method::Unknown => (subject(), Err(No::method(allow()))),
+            Method::Get | Method::Head => requester.decide_read(subject, action, head, cx),
+            Method::Put => (subject(), requester.decide_put(name, action, head, cx)),
+            Method::Delete => (subject(), requester.decide_delete(action, allow, head, cx)),
+            Method::Post => (subject(), requester.decide_post(name, action, allow, head, cx)),
+            Method::Options => (subject(), Ok(Decision::Options(allow()))),
+            Method::Unknown => (subject(), Err(Rejection::method(allow()))),
         }
     }
 
-    fn judge_read(
+    fn decide_read(
         self,
         subject: impl FnOnce() -> Subject,
         action: Action<'_>,
         head: &Head<'_>,
-        turn: &Turn<'_>,
-    ) -> Judgement {
+        cx: &Scope<'_>,
+    ) -> Decided {
         match action {
             Action::Serve(entry) | Action::ServeOverride(entry) => {
-                judge_entry(Arc::clone(entry), head, turn)
+                decide_entry(Arc::clone(entry), head, cx)
             }
-            Action::ServeCa(ca) => (subject(), Ok(Judged::Bytes(Arc::clone(&ca.pem)))),
+            Action::ServeCa(ca) => (subject(), Ok(Decision::Bytes(Arc::clone(&ca.pem)))),
             Action::Vault { owner: VaultOwner::Named(item), fallback } => {
-                if let Err(no) = self.show_something(turn) {
-                    return (subject(), Err(no));
+                if let Err(rejection) = self.require_credentials(cx) {
+                    return (subject(), Err(rejection));
                 }
                 let (shown, raw, entry) = (self.shown, self.raw.into(), fallback.map(Arc::clone));
-                let what = What::Fetch { item, shown, raw, entry };
-                (subject(), Ok(Judged::Want(what)))
+                let operation = Operation::Fetch { item, shown, raw, entry };
+                (subject(), Ok(Decision::Perform(operation)))
             }
-            Action::Redirect(to) => (subject(), Ok(Judged::Redirect(to))),
-            Action::NeedsCredentials { row } => (subject(), Ok(Judged::NeedsCredentials(row))),
-            Action::Refuse(why) => (subject(), Err(refuse(why, head.method))),
+            Action::Redirect(to) => (subject(), Ok(Decision::Redirect(to))),
+            Action::NeedsCredentials { row } => (subject(), Ok(Decision::NeedsCredentials(row))),
+            Action::Refuse(why) => (subject(), Err(rejection_of(why, head.method))),
             // Never decided for a read over HTTP.
             Action::Vault { owner: VaultOwner::LoggedIn(_), .. }
             | Action::Store { .. }
             | Action::Delete { .. }
-            | Action::Quarantine { .. } => (subject(), Err(refuse(Denial::NotFound, head.method))),
+            | Action::Quarantine { .. } => {
+                (subject(), Err(rejection_of(Denial::NotFound, head.method)))
+            }
         }
     }
 }
 
-fn judge_entry(entry: Arc<Entry>, head: &Head<'_>, turn: &Turn<'_>) -> Judgement {
-    let ranges_max = turn.snapshot.policy.http.limits.ranges_max;
-    let judged = match terms(head, &entry.known_version(), ranges_max) {
-        Ok(_) if head.method == Method::Head => Ok(Judged::Head(Arc::clone(&entry), Status::OK)),
-        Ok(ranges) => Ok(Judged::Want(What::Read(Arc::clone(&entry), ranges))),
-        Err(Otherwise::NotModified) => Ok(Judged::Head(Arc::clone(&entry), Status::NOT_MODIFIED)),
-        Err(Otherwise::No(no)) => Err(no),
+fn decide_entry(entry: Arc<Entry>, head: &Head<'_>, cx: &Scope<'_>) -> Decided {
+    let ranges_max = cx.snapshot.policy.http.limits.ranges_max;
+    let decision = match evaluate(head, &entry.known_version(), ranges_max) {
+        Ok(_) if head.method == Method::Head => Ok(Decision::Head(Arc::clone(&entry), Status::OK)),
+        Ok(ranges) => Ok(Decision::Perform(Operation::Read(Arc::clone(&entry), ranges))),
+        Err(Unserved::NotModified) => Ok(Decision::Head(Arc::clone(&entry), Status::NOT_MODIFIED)),
+        Err(Unserved::Rejected(rejection)) => Err(rejection),
     };
-    (Subject::File(entry), judged)
+    (Subject::File(entry), decision)
 }
 
 /// What may be asked of a name (RFC 9110, 10.2.1).
-fn allow(request: &policy::Request<'_>, turn: &Turn<'_>) -> &'static [u8] {
-    allow_of(policy::allowed(request, turn.snapshot))
+fn allow(request: &policy::Request<'_>, cx: &Scope<'_>) -> &'static [u8] {
+    allow_of(policy::allowed(request, cx.snapshot))
 }
 
 /// A target that is no name, for the log.

@@ -315,7 +315,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
         }
         0..3 => {}
     }
-    let is_over = |state: &State| matches!(state, State::Over | State::Stuck);
+    let is_over = |state: &State| matches!(state, State::Closing | State::Resetting);
     if world.engine.connections.open(id).is_some_and(|connection| is_over(&connection.state)) {
         world.drive(id);
     }

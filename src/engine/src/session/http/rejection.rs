@@ -34,7 +34,7 @@ pub(super) fn allow_of(allowed: Allowed) -> &'static [u8] {
 
 /// A refusal, as it is answered and as it is told.
 #[derive(Clone, Debug)]
-pub(super) struct No {
+pub(super) struct Rejection {
     pub(super) status: Status,
     pub(super) outcome: Outcome,
     extra: Extra,
@@ -60,9 +60,9 @@ enum Extra {
     AcceptEncoding,
 }
 
-impl No {
-    pub(super) fn new(status: Status, refusal: Refusal) -> No {
-        No {
+impl Rejection {
+    pub(super) fn new(status: Status, refusal: Refusal) -> Rejection {
+        Rejection {
             status,
             outcome: Outcome::Refused(refusal),
             extra: Extra::None,
@@ -72,104 +72,135 @@ impl No {
     }
 
     /// What was asked for cannot be read now.
-    pub(super) fn unavailable() -> No {
-        let no = No::new(Status::SERVICE_UNAVAILABLE, Refusal::Unavailable);
-        No { extra: Extra::Retry(1), ..no }
+    pub(super) fn unavailable() -> Rejection {
+        let rejection = Rejection::new(Status::SERVICE_UNAVAILABLE, Refusal::Unavailable);
+        Rejection { extra: Extra::Retry(1), ..rejection }
     }
 
     /// The method is not for this name.
-    pub(super) fn method(allow: &'static [u8]) -> No {
-        let no = No::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);
-        No { extra: Extra::Allow(allow), ..no }
+    pub(super) fn method(allow: &'static [u8]) -> Rejection {
+        let rejection = Rejection::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);
+        Rejection { extra: Extra::Allow(allow), ..rejection }
     }
 
     /// A form with files in it is not a file.
-    pub(super) fn multipart() -> No {
-        let no = No::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Multipart);
-        No { words: MULTIPART, ..no }
+    pub(super) fn multipart() -> Rejection {
+        let rejection = Rejection::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Multipart);
+        Rejection { words: MULTIPART, ..rejection }
     }
 
     /// A body that is compressed would be stored so, and served as if it were not (RFC 9110, 8.4).
-    pub(super) fn coded() -> No {
-        let no = No::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Coded);
-        No { words: CODED, extra: Extra::AcceptEncoding, ..no }
+    pub(super) fn coded() -> Rejection {
+        let rejection = Rejection::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Coded);
+        Rejection { words: CODED, extra: Extra::AcceptEncoding, ..rejection }
     }
 
     /// The target is for another connection than it came on.
-    pub(super) fn misdirected() -> No {
-        let no = No::new(Status::MISDIRECTED_REQUEST, Refusal::Misdirected);
-        No { words: MISDIRECTED, ..no }
+    pub(super) fn misdirected() -> Rejection {
+        let rejection = Rejection::new(Status::MISDIRECTED_REQUEST, Refusal::Misdirected);
+        Rejection { words: MISDIRECTED, ..rejection }
+    }
+
+    /// A head or a body came too slowly.
+    pub(super) fn too_slow() -> Rejection {
+        Rejection::new(Status::REQUEST_TIMEOUT, Refusal::TooSlow).and_linger()
     }
 
     /// What came is no request.
-    pub(super) fn malformed(fault: Malformed) -> No {
-        No::new(fault.status(), Refusal::BadRequest(fault))
+    pub(super) fn malformed(fault: Malformed) -> Rejection {
+        Rejection::new(fault.status(), Refusal::BadRequest(fault))
     }
 
     /// There is no room now.
-    pub(super) fn busy(refusal: Refusal) -> No {
-        No { extra: Extra::Retry(1), ..No::new(Status::SERVICE_UNAVAILABLE, refusal) }
+    pub(super) fn busy(refusal: Refusal) -> Rejection {
+        Rejection { extra: Extra::Retry(1), ..Rejection::new(Status::SERVICE_UNAVAILABLE, refusal) }
     }
 
     /// The client has to wait.
-    pub(super) fn too_many(refusal: Refusal, wait: Duration) -> No {
-        let no = No::new(Status::TOO_MANY_REQUESTS, refusal);
-        No { extra: Extra::Retry(wait.as_secs().max(1)), ..no }
+    pub(super) fn too_many(refusal: Refusal, wait: Duration) -> Rejection {
+        let rejection = Rejection::new(Status::TOO_MANY_REQUESTS, refusal);
+        Rejection { extra: Extra::Retry(wait.as_secs().max(1)), ..rejection }
     }
 
-    pub(super) fn unauthorized() -> No {
-        No { extra: Extra::Challenge, ..No::new(Status::UNAUTHORIZED, Refusal::Unauthorized) }
+    pub(super) fn unauthorized() -> Rejection {
+        Rejection {
+            extra: Extra::Challenge,
+            ..Rejection::new(Status::UNAUTHORIZED, Refusal::Unauthorized)
+        }
     }
 
     /// What a row of `[[protect]]` asks for was not shown.
-    pub(super) fn challenge(refusal: Refusal, challenge: Challenge) -> No {
-        let no = No::new(Status::UNAUTHORIZED, refusal);
-        No { extra: Extra::Protected(Box::new(challenge)), ..no }
+    pub(super) fn challenge(refusal: Refusal, challenge: Challenge) -> Rejection {
+        let rejection = Rejection::new(Status::UNAUTHORIZED, refusal);
+        Rejection { extra: Extra::Protected(Box::new(challenge)), ..rejection }
     }
 
     /// None of the ranges lies in a file of this size.
-    pub(super) fn range(size: u64) -> No {
-        let no = No::new(Status::RANGE_NOT_SATISFIABLE, Refusal::RangeNotSatisfiable);
-        No { extra: Extra::Size(size), ..no }
+    pub(super) fn range(size: u64) -> Rejection {
+        let rejection = Rejection::new(Status::RANGE_NOT_SATISFIABLE, Refusal::RangeNotSatisfiable);
+        Rejection { extra: Extra::Size(size), ..rejection }
     }
 
     /// This side could not do it; perhaps a moment later it can.
-    pub(super) fn failed(failure: Failure, later: bool) -> No {
+    pub(super) fn failed(failure: Failure, later: bool) -> Rejection {
         let outcome = Outcome::Failed(failure);
         let (status, extra) = match later {
             true => (Status::SERVICE_UNAVAILABLE, Extra::Retry(1)),
             false => (Status::INTERNAL_SERVER_ERROR, Extra::None),
         };
-        No { status, outcome, extra, linger: false, words: "" }
+        Rejection { status, outcome, extra, linger: false, words: "" }
     }
 
-    pub(super) fn denied(denied: Denied) -> No {
-        let failed = |fault| No::failed(Failure::Store(fault), false);
+    /// The writer could not store or delete.
+    pub(super) fn store(fault: StoreError) -> Rejection {
+        match fault {
+            StoreError::Precondition => {
+                Rejection::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
+            }
+            StoreError::NotThere => Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+            StoreError::Exists | StoreError::NotAFile => {
+                Rejection::new(Status::CONFLICT, Refusal::Conflict(fault))
+            }
+            StoreError::Full | StoreError::TotalMax | StoreError::Reserve => {
+                Rejection::failed(Failure::Store(fault), false).with(Status::INSUFFICIENT_STORAGE)
+            }
+            StoreError::Busy
+            | StoreError::NoMemory
+            | StoreError::TooManyAside
+            | StoreError::NoDescriptor => Rejection::failed(Failure::Store(fault), true),
+            StoreError::Forbidden | StoreError::Io => {
+                Rejection::failed(Failure::Store(fault), false)
+            }
+        }
+    }
+
+    pub(super) fn denied(denied: Denied) -> Rejection {
+        let failed = |fault| Rejection::failed(Failure::Store(fault), false);
         match denied {
-            Denied::NotThere => No::new(Status::NOT_FOUND, Refusal::NoSuchFile),
-            Denied::Unauthorized => No::unauthorized(),
-            Denied::SlowedDown(wait) => No::too_many(Refusal::SlowedDown, wait),
-            Denied::TooMuch(wait) => No::too_many(Refusal::VaultBound, wait),
+            Denied::NotThere => Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+            Denied::Unauthorized => Rejection::unauthorized(),
+            Denied::SlowedDown(wait) => Rejection::too_many(Refusal::SlowedDown, wait),
+            Denied::TooMuch(wait) => Rejection::too_many(Refusal::VaultBound, wait),
             Denied::Precondition => {
-                No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
+                Rejection::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }
             Denied::Full => failed(StoreError::Full).with(Status::INSUFFICIENT_STORAGE),
             Denied::TotalMax => failed(StoreError::TotalMax).with(Status::INSUFFICIENT_STORAGE),
             Denied::Reserve => failed(StoreError::Reserve).with(Status::INSUFFICIENT_STORAGE),
             Denied::Forbidden => failed(StoreError::Forbidden),
             Denied::Io => failed(StoreError::Io),
-            Denied::Busy => No::failed(Failure::Store(StoreError::Busy), true),
+            Denied::Busy => Rejection::failed(Failure::Store(StoreError::Busy), true),
         }
     }
 
     /// The same, by another status.
-    pub(super) fn with(self, status: Status) -> No {
-        No { status, ..self }
+    pub(super) fn with(self, status: Status) -> Rejection {
+        Rejection { status, ..self }
     }
 
     /// What the phone still sends belongs to nothing: the connection ends behind the answer.
-    pub(super) fn and_linger(self) -> No {
-        No { linger: true, ..self }
+    pub(super) fn and_linger(self) -> Rejection {
+        Rejection { linger: true, ..self }
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {

@@ -4,26 +4,26 @@
 
 use crate::catalog::blob::Version;
 use crate::session::Refusal;
-use crate::session::http::refusal::No;
+use crate::session::http::rejection::Rejection;
 use wire::http::condition::{self, Verdict};
 use wire::http::range::{self, ByteRange, Ranges};
 use wire::http::request::{Head, Method};
 use wire::http::response::{EntityTag, Status};
 
-/// What a request gets that does not get the bytes.
-pub(super) enum Otherwise {
+/// Why a request does not get the bytes.
+pub(super) enum Unserved {
     /// It has them already.
     NotModified,
-    /// A refusal.
-    No(No),
+    /// A rejection.
+    Rejected(Rejection),
 }
 
-/// What the conditions and ranges of a request come to for a version of a file.
-pub(super) fn terms(
+/// Evaluates the conditions and ranges of a request against a version of a file.
+pub(super) fn evaluate(
     head: &Head<'_>,
     version: &Version,
     ranges_max: usize,
-) -> Result<Ranges, Otherwise> {
+) -> Result<Ranges, Unserved> {
     if !condition::is_conditional(head) && head.range.is_none() {
         return Ok(Ranges::Whole);
     }
@@ -31,10 +31,11 @@ pub(super) fn terms(
     let modified_s = u64::try_from(version.modified_ns / 1_000_000_000).unwrap_or(0);
     match condition::judge(head, &tag, modified_s) {
         Verdict::Go => {}
-        Verdict::NotModified => return Err(Otherwise::NotModified),
+        Verdict::NotModified => return Err(Unserved::NotModified),
         Verdict::Failed => {
-            let no = No::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed);
-            return Err(Otherwise::No(no));
+            let rejection =
+                Rejection::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed);
+            return Err(Unserved::Rejected(rejection));
         }
     }
     // RFC 9110, 14.2: ranges are for GET alone.
@@ -46,7 +47,7 @@ pub(super) fn terms(
         return Ok(Ranges::Whole);
     }
     match range::parse(range, version.bytes, ranges_max) {
-        Ranges::None => Err(Otherwise::No(No::range(version.bytes))),
+        Ranges::None => Err(Unserved::Rejected(Rejection::range(version.bytes))),
         ranges @ (Ranges::Whole | Ranges::One(ByteRange { .. }) | Ranges::Many(_)) => Ok(ranges),
     }
 }

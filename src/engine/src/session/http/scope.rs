@@ -1,0 +1,174 @@
+//! What the connections of one engine share, and what a call of one of them may use.
+//!
+//! Decides nothing about requests, and knows no connection.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::admission::Admission;
+use crate::admission::address::AddressKey;
+use crate::admission::strangers::Strangers;
+use crate::catalog::{Ask, Ticket};
+use crate::metrics::Counters;
+use crate::session::http::limits::{HttpListener, StreamLimits};
+use crate::session::http::nonces::Nonces;
+use crate::session::snapshot::Snapshot;
+use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::timer::Timers;
+use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
+use crate::vault::upload::{PartOp, Spool};
+use wire::http::response::Dated;
+use wire::time::Instant;
+
+/// What one client address uses of what all clients share.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct AddressUsage {
+    /// Open connections.
+    pub(super) connections: u32,
+    /// Of them, those whose handshake is not over.
+    pub(super) handshakes: u32,
+    /// Bytes of bodies in memory.
+    pub(super) bodies_held: u64,
+}
+
+/// What the connections of one engine share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub(super) listeners: Vec<HttpListener>,
+    pub(super) per_address: HashMap<AddressKey, AddressUsage>,
+    pub(super) strangers: Strangers,
+    /// Bytes of bodies in memory.
+    pub(super) bodies_held: u64,
+    pub(super) dated: Dated,
+    pub(super) stopping: bool,
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) timers: Timers<ConnectionId>,
+    pub(super) records: VecDeque<Record>,
+    /// Connections that have something to do although their sockets have no news.
+    pub(super) ready: VecDeque<ConnectionId>,
+    /// Exchanges in hand, and those of `left`.
+    pub(super) requests_open: usize,
+    /// Records of exchanges whose client left while something was stored or deleted for it: they
+    /// are written once that has ended.
+    pub(super) left: HashMap<Ticket, Record>,
+    /// The nonces of challenges.
+    pub(super) nonces: Nonces,
+}
+
+impl Shared {
+    /// Takes a connection of `peer` into account, or says why there is no room for it. `open` is
+    /// how many there are. Returns whether the client is outside the access list.
+    pub(super) fn admit(
+        &mut self,
+        peer: IpAddr,
+        protocol: Protocol,
+        open: usize,
+        turn: &Turn<'_>,
+    ) -> Result<bool, Refusal> {
+        let limits = &turn.snapshot.policy.http.limits;
+        let handshaking = protocol == Protocol::Https;
+        let client = AddressKey::from(peer);
+        let usage = self.per_address.entry(client).or_default();
+        // Handshakes cost the most, so one address never has more than half of all places at
+        // theirs. A site behind one address that boots at once has no more than its own share.
+        let each = limits.per_address_max;
+        let half = limits.connections_max.div_ceil(2);
+        let crowded = each > 0
+            && (usage.connections as usize >= each
+                || (handshaking && usage.handshakes as usize >= half));
+        let stranger = !turn.snapshot.policy.access.permits(protocol, peer.to_canonical());
+        let refusal = if self.stopping {
+            Refusal::Stopping
+        } else if crowded || open >= limits.connections_max {
+            Refusal::TooManyConnections
+        } else if stranger && !self.strangers.take(limits.connections_max) {
+            Refusal::TooManyStrangers
+        } else {
+            usage.connections += 1;
+            usage.handshakes += u32::from(handshaking);
+            return Ok(stranger);
+        };
+        if usage.connections == 0 {
+            self.per_address.remove(&client);
+        }
+        Err(refusal)
+    }
+
+    /// Forgets a connection that [`Shared::admit`] took into account.
+    pub(super) fn dismiss(&mut self, peer: IpAddr, handshaking: bool, stranger: bool) {
+        if stranger {
+            self.strangers.give_back();
+        }
+        let usage = self.usage_of(peer);
+        usage.connections -= 1;
+        usage.handshakes -= u32::from(handshaking);
+        if usage.connections == 0 {
+            self.per_address.remove(&peer.into());
+        }
+    }
+
+    /// Returns what the address of an open connection uses.
+    pub(super) fn usage_of(&mut self, peer: IpAddr) -> &mut AddressUsage {
+        self.per_address.entry(peer.into()).or_default()
+    }
+
+    /// Returns the listener, or `None` if none was added by this name.
+    pub(super) fn listener(&self, id: ListenerId) -> Option<&HttpListener> {
+        self.listeners.get(usize::from(id.0))
+    }
+
+    /// Writes the record of a connection that never came to a request.
+    pub(super) fn record_connection(
+        &mut self,
+        (peer, protocol): (SocketAddr, Protocol),
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let about = (Verb::Connect, Subject::Unreadable);
+        self.records.push_back(Record::new(protocol, peer, about, now, outcome));
+    }
+
+    /// Has a file aside removed by a thread that may wait for a disk.
+    pub(super) fn forget_spool(&mut self, ticket: Ticket, spool: Spool) {
+        // It has no name, so any directory will do.
+        let op = PartOp::Forget { spool };
+        self.asks.push_back(Ask::Upload { ticket, directory: 0, op });
+    }
+}
+
+/// What a call of one connection may use beside the connection: what its engine shares, and the
+/// worker's turn.
+#[derive(Debug)]
+pub(super) struct Scope<'a> {
+    /// The connection.
+    pub(super) id: ConnectionId,
+    pub(super) shared: &'a mut Shared,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) admission: &'a mut Admission,
+    pub(super) counters: &'a Counters,
+    pub(super) now: Instant,
+    pub(super) unix_s: u64,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(id: ConnectionId, shared: &'a mut Shared, turn: &'a mut Turn<'_>) -> Self {
+        Scope {
+            id,
+            shared,
+            snapshot: turn.snapshot,
+            admission: turn.admission,
+            counters: turn.counters,
+            now: turn.now,
+            unix_s: turn.unix_s,
+        }
+    }
+
+    pub(super) fn limits(&self) -> &'a StreamLimits {
+        &self.snapshot.policy.http.limits
+    }
+
+    /// The ticket of what the connection asks.
+    pub(super) fn ticket(&self) -> Ticket {
+        self.id.into()
+    }
+}

@@ -1,0 +1,69 @@
+//! Names that are not there, asked for too often: answers that come late, or say nothing.
+//!
+//! Counts nothing itself: [`crate::admission::guesses`] does.
+
+use crate::admission::guesses::{self, Asked, RETRY_AFTER, Verdict};
+use crate::session::http::connection::Connection;
+use crate::session::http::exchange::{Operation, Stage};
+use crate::session::http::rejection::Rejection;
+use crate::session::http::request::Decision;
+use crate::session::http::scope::Scope;
+use crate::session::{Outcome, Refusal, Subject};
+
+impl Connection {
+    /// What a rejection becomes once it is known how much its client has asked for in vain. Returns
+    /// `None` if the client is told later: then the connection waits.
+    pub(super) fn throttle_miss(
+        &mut self,
+        rejection: Rejection,
+        cx: &mut Scope<'_>,
+    ) -> Option<Rejection> {
+        if rejection.outcome != Outcome::Refused(Refusal::NoSuchFile) {
+            return Some(rejection);
+        }
+        let client = self.peer.ip();
+        let Some(exchange) = self.exchange_mut() else { return Some(rejection) };
+        let asked = Asked { client, proven: true, name: name(&exchange.log.subject) };
+        let limits = &cx.snapshot.policy.guesses;
+        match cx.admission.guesses.note_miss(asked, limits, cx.now) {
+            Verdict::Free => Some(rejection),
+            Verdict::Delayed => {
+                cx.counters.misses_delayed.up();
+                exchange.stage = Stage::Delayed(Box::new(rejection));
+                self.set_deadline(Some(cx.now + guesses::DELAY), cx);
+                None
+            }
+            Verdict::Stopped { first } => Some(stopped(first, cx)),
+        }
+    }
+
+    /// What a client gets that may not learn that a name exists.
+    pub(super) fn throttle_hit(
+        &self,
+        subject: &Subject,
+        decision: Decision,
+        cx: &mut Scope<'_>,
+    ) -> Result<Decision, Rejection> {
+        let serves = matches!(decision, Decision::Perform(Operation::Read(..)));
+        let asked = Asked { client: self.peer.ip(), proven: true, name: name(subject) };
+        let limits = &cx.snapshot.policy.guesses;
+        match cx.admission.guesses.note_hit(asked, serves, limits, cx.now) {
+            Verdict::Free | Verdict::Delayed => Ok(decision),
+            Verdict::Stopped { first } => Err(stopped(first, cx)),
+        }
+    }
+}
+
+fn stopped(first: bool, cx: &Scope<'_>) -> Rejection {
+    cx.counters.misses_refused.up();
+    Rejection::too_many(Refusal::TooManyMisses { first }, RETRY_AFTER)
+}
+
+fn name(subject: &Subject) -> &[u8] {
+    match subject {
+        Subject::File(entry) => entry.path.as_bytes(),
+        // What stands behind `?` makes no other name.
+        Subject::Said(asked) => asked.split(|byte| *byte == b'?').next().unwrap_or_default(),
+        Subject::Unreadable => b"",
+    }
+}

@@ -67,6 +67,12 @@ impl Deadline {
         self.at
     }
 
+    /// Whether there is a deadline and [`Timers`] will wake the owner in time for it.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.at.is_some_and(|at| self.armed.is_some_and(|armed| armed <= at))
+    }
+
     /// Moves the deadline; an entry is added only when none would wake its owner in time.
     pub fn set<K: Ord + Copy>(&mut self, at: Option<Instant>, key: K, timers: &mut Timers<K>) {
         self.at = at;

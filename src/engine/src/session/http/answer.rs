@@ -75,8 +75,8 @@ impl Connection {
 
     /// Gives back what [`Connection::take_pending`] returned.
     pub(super) fn restore(&mut self, pending: Option<PendingRequest>) {
-        if let Some(pending) = pending {
-            self.set_stage(Stage::Waiting(Box::new(pending)));
+        if let (Some(pending), Some(exchange)) = (pending, self.exchange_mut()) {
+            exchange.stage = Stage::Waiting(Box::new(pending));
         }
     }
 

@@ -133,6 +133,10 @@ impl IncomingBody {
         self.bytes_given + self.bytes.len() as u64
     }
 
+    pub(super) fn is_part_under_way(&self) -> bool {
+        self.bytes_under_way > 0
+    }
+
     /// Whether nothing more is read before the part under way is in its file.
     pub(super) fn is_held(&self) -> bool {
         self.bytes_under_way > 0 && (self.is_done() || self.bytes.len() >= PART_BYTES)
@@ -206,7 +210,7 @@ impl Connection {
         cx: &mut Scope<'_>,
     ) {
         let body = IncomingBody::new(destination, framing, bytes_max, cx.now);
-        self.set_stage(Stage::Receiving(Box::new(body)));
+        self.set_stage(Stage::Receiving(Box::new(body)), None);
         self.reply.invite();
         self.set_deadline(Some(cx.now + cx.limits().stall_timeout), cx);
     }
@@ -278,29 +282,31 @@ impl Connection {
         let State::Serving(exchange) = &mut self.state else { return };
         let Stage::Receiving(body) = &mut exchange.stage else { return };
         let scarce = cx.shared.bodies_held > cx.limits().body_memory_bytes_max / 2;
-        if let Some((directory, op)) = body.take_part(scarce) {
-            let ticket = cx.ticket();
+        let part = body.take_part(scarce);
+        let (is_held, is_done) = (body.is_held(), body.is_done());
+        if let Some((directory, op)) = part {
+            let ticket = self.question(cx);
             cx.shared.asks.push_back(Ask::Upload { ticket, directory, op });
         }
-        if body.is_held() {
+        if is_held {
             // The disk is waited for, and not the phone.
-            return self.set_deadline(None, cx);
+            self.set_deadline(None, cx);
+        } else if is_done {
+            self.store(cx);
         }
-        if !body.is_done() {
-            return;
-        }
+    }
+
+    /// Has a whole body stored.
+    fn store(&mut self, cx: &mut Scope<'_>) {
+        let State::Serving(exchange) = &mut self.state else { return };
+        let Stage::Receiving(body) = &exchange.stage else { return };
         let pending = Box::new(PendingRequest::Write(body.destination.write_mode()));
         let stage = std::mem::replace(&mut exchange.stage, Stage::Waiting(pending));
         let Stage::Receiving(body) = stage else { return };
         self.reply.body_unread = false;
         self.set_deadline(None, cx);
-        self.store(*body, cx);
-    }
-
-    /// Has a whole body stored.
-    fn store(&mut self, body: IncomingBody, cx: &mut Scope<'_>) {
-        let IncomingBody { destination, bytes, spool, .. } = body;
-        let ticket = cx.ticket();
+        let IncomingBody { destination, bytes, spool, .. } = *body;
+        let ticket = self.question(cx);
         match destination {
             Destination::Item(item, shown, precondition) => {
                 match self.deed(item, shown, Act::Keep { bytes, precondition, cancel: None }, cx) {
@@ -333,12 +339,11 @@ impl Connection {
 
     /// A part of a body is in its file.
     fn handle_part_written(&mut self, spool: Spool, room: Vec<u8>, cx: &mut Scope<'_>) {
-        let State::Serving(Exchange { stage: Stage::Receiving(body), body_held, .. }) =
-            &mut self.state
-        else {
-            // The request has ended meanwhile.
-            return cx.shared.forget_spool(cx.ticket(), spool);
+        let State::Serving(exchange) = &mut self.state else { return };
+        let Exchange { stage: Stage::Receiving(body), body_held, question, .. } = exchange else {
+            return cx.shared.forget_spool(cx.id, spool);
         };
+        *question = None;
         let freed = body.handle_part_written(spool, room);
         *body_held -= freed;
         cx.shared.bodies_held -= freed;

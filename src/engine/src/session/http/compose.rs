@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::catalog::OpenError;
 use crate::catalog::blob::{Blob, Version};
+use crate::catalog::{OpenError, Ticket};
 use crate::policy::redirect::Redirection;
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::exchange::Stage;
@@ -43,10 +43,11 @@ impl Connection {
         if let State::Serving(exchange) = &mut self.state {
             let stage = std::mem::replace(&mut exchange.stage, Stage::Replying);
             exchange.log.moves_since = cx.now;
+            exchange.question = None;
             if let Stage::Receiving(mut body) = stage
                 && let Some(spool) = body.take_spool()
             {
-                cx.shared.forget_spool(cx.ticket(), spool);
+                cx.shared.forget_spool(cx.id, spool);
             }
         }
         self.arrivals.moved_at = cx.now;
@@ -248,25 +249,39 @@ impl Connection {
         self.set_deadline(None, cx);
     }
 
-    /// Asks what must be known or read before more can leave.
+    /// Asks what must be read before more can leave.
     pub(super) fn ask_for_more(&mut self, cx: &mut Scope<'_>) {
-        if let Body::File(part, _) = &mut self.reply.body {
-            cx.shared.asks.extend(part.ask(cx.ticket()));
+        if let Body::File(part, _) = &mut self.reply.body
+            && let State::Serving(exchange) = &mut self.state
+        {
+            let ticket = cx.ticket(&mut self.questions);
+            if let Some(ask) = part.ask(ticket) {
+                exchange.question = Some(ticket);
+                cx.shared.asks.push_back(ask);
+            }
         }
     }
 
     /// A part of a mapped file has been read.
     pub(super) fn handle_part(&mut self, result: Result<Vec<u8>, OpenError>, cx: &mut Scope<'_>) {
         if let Body::File(file, _) = &mut self.reply.body
-            && let Err(failure) = file.handle_read(result)
+            && let State::Serving(exchange) = &mut self.state
+            && matches!(exchange.stage, Stage::Replying)
         {
-            self.fail(failure, cx);
+            exchange.question = None;
+            if let Err(failure) = file.handle_read(result) {
+                self.fail(failure, cx);
+            }
         }
     }
 
     /// The loader had no room for a question about a file that is being sent.
-    pub(super) fn ask_again(&mut self, cx: &mut Scope<'_>) {
-        if let Body::File(part, _) = &mut self.reply.body {
+    pub(super) fn ask_again(&mut self, ticket: Ticket, cx: &mut Scope<'_>) {
+        if let Body::File(part, _) = &mut self.reply.body
+            && let State::Serving(exchange) = &mut self.state
+            && exchange.question == Some(ticket)
+        {
+            exchange.question = None;
             part.handle_refused();
             self.set_deadline(Some(cx.now + ASK_AGAIN), cx);
         }

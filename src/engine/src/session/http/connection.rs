@@ -11,6 +11,7 @@ use crate::session::http::rejection::Rejection;
 use crate::session::http::reply::Reply;
 use crate::session::http::scope::{Scope, Shared};
 use crate::session::stream::{ConnectionId, ListenerId, Next, Security};
+use crate::session::ticket::{Questions, Ticket};
 use crate::session::timer::Deadline;
 use crate::session::{
     Abort, Failure, Handshake, Outcome, Protocol, Refusal, Secured, Subject, Verb, WORDS_BYTES_MAX,
@@ -37,6 +38,8 @@ pub(super) struct Connection {
     pub(super) deadline: Deadline,
     /// Requests begun.
     pub(super) requests: u32,
+    /// Numbers what is asked for it.
+    pub(super) questions: Questions,
     /// The phone sends nothing any more.
     pub(super) ended: bool,
     /// It counts as one of a client outside the access list.
@@ -110,6 +113,7 @@ impl Connection {
             reply: Reply::default(),
             deadline: Deadline::default(),
             requests: 0,
+            questions: Questions::default(),
             ended: false,
             stranger,
             arrivals: Arrivals::default(),
@@ -346,12 +350,29 @@ impl Connection {
             exchange.log = log;
         } else {
             cx.shared.requests_open += 1;
-            let (has_slot, body_held, stage) = (false, 0, Stage::Replying);
-            self.state = State::Serving(Exchange { log, has_slot, body_held, stage });
+            self.state = State::Serving(Exchange {
+                log,
+                has_slot: false,
+                body_held: 0,
+                stage: Stage::Replying,
+                question: None,
+            });
         }
     }
 
     /// Returns the exchange in hand, or `None` between requests.
+    pub(super) fn exchange(&self) -> Option<&Exchange> {
+        match &self.state {
+            State::Serving(exchange) => Some(exchange),
+            State::Idle
+            | State::ReadingHead
+            | State::Lingering { .. }
+            | State::Closing
+            | State::Resetting => None,
+        }
+    }
+
+    /// The same, to change it.
     pub(super) fn exchange_mut(&mut self) -> Option<&mut Exchange> {
         match &mut self.state {
             State::Serving(exchange) => Some(exchange),
@@ -361,6 +382,20 @@ impl Connection {
             | State::Closing
             | State::Resetting => None,
         }
+    }
+
+    /// Returns the ticket of a new question, which the exchange in hand waits for from now on.
+    pub(super) fn question(&mut self, cx: &Scope<'_>) -> Ticket {
+        let ticket = cx.ticket(&mut self.questions);
+        if let Some(exchange) = self.exchange_mut() {
+            exchange.question = Some(ticket);
+        }
+        ticket
+    }
+
+    /// Whether the exchange in hand waits for the answer to this question.
+    pub(super) fn awaits(&self, ticket: Ticket) -> bool {
+        self.exchange().is_some_and(|exchange| exchange.question == Some(ticket))
     }
 
     pub(super) fn set_deadline(&mut self, at: Option<Instant>, cx: &mut Scope<'_>) {

@@ -35,24 +35,25 @@ impl Connection {
     /// hold begins, and the log is told.
     pub(super) fn conclude(&mut self, outcome: Option<Outcome>, next: State, cx: &mut Scope<'_>) {
         let State::Serving(exchange) = std::mem::replace(&mut self.state, next) else { return };
-        let Exchange { log, has_slot, body_held, stage } = exchange;
+        let Exchange { log, has_slot, body_held, stage, question } = exchange;
         if body_held > 0 {
             cx.shared.bodies_held -= body_held;
             cx.shared.usage_of(self.peer.ip()).bodies_held -= body_held;
         }
-        let is_at_writer = match stage {
+        // What the writer or the vault is at.
+        let write = match stage {
             Stage::Queued(_) => {
-                cx.admission.slots.cancel(cx.ticket());
-                false
+                question.into_iter().for_each(|ticket| cx.admission.slots.cancel(ticket));
+                None
             }
             Stage::Receiving(mut body) => {
                 if let Some(spool) = body.take_spool() {
-                    cx.shared.forget_spool(cx.ticket(), spool);
+                    cx.shared.forget_spool(cx.id, spool);
                 }
-                false
+                None
             }
-            Stage::Waiting(pending) => matches!(*pending, PendingRequest::Write(_)),
-            Stage::Delayed(_) | Stage::Replying => false,
+            Stage::Waiting(pending) if matches!(*pending, PendingRequest::Write(_)) => question,
+            Stage::Waiting(_) | Stage::Delayed(_) | Stage::Replying => None,
         };
         if has_slot {
             cx.admission.slots.end(self.peer.ip(), cx.now);
@@ -81,10 +82,10 @@ impl Connection {
             user: log.user,
             ..Record::new(self.protocol, self.peer, about, log.began, outcome)
         };
-        if is_at_writer && has_left {
+        if let Some(ticket) = write.filter(|_| has_left) {
             // It is open until the writer or the vault has answered: the log is told what became
             // of it, and not only that somebody left.
-            cx.shared.left.insert(cx.ticket(), record);
+            cx.shared.left.insert(ticket, record);
             return;
         }
         cx.shared.requests_open -= 1;

@@ -1,7 +1,42 @@
 //! All connections of a worker: a table, and the way of each event to its connection.
 //!
-//! Never lets one connection touch another, and gives the same answers however the bytes were cut
-//! on the way. Opens, sends, waits and reads no clock.
+//! Never lets one connection touch another. Opens, sends, waits and reads no clock.
+//!
+//! # Contract
+//!
+//! The engine is told facts by `handle_*` and asked for actions by `poll_*`, [`Connections::next`]
+//! and [`Connections::outgoing`]. Each `handle_*` finds its connection once, has it work on its own
+//! state and on what all share, and returns; what follows from it is asked for afterwards.
+//!
+//! **The sockets' side** tells, by [`Connections`], for each connection in this order:
+//!
+//! 1. [`Connections::handle_connected`]: the engine takes it, or returns `None` and the socket is
+//!    closed at once.
+//! 2. Over TLS [`Connections::handle_secured`], before any byte, or
+//!    [`Connections::handle_handshake_failed`].
+//! 3. Whatever happens: bytes, the end, bytes that left, no room, an error. After each of these, and
+//!    for each id of [`Connections::poll_ready`], it asks [`Connections::next`] and obeys until the
+//!    answer is `Wait` or the socket blocks. `Measure` is answered by
+//!    [`Connections::handle_unacknowledged`].
+//! 4. [`Connections::handle_closed`], once, however it ended. The id is never used again; an event
+//!    for it does nothing.
+//!
+//! **The threads' side** takes questions by [`Engine::poll_ask`] and answers each of them once, by
+//! [`Engine::handle_answer`] with its ticket, or gives it back by [`Engine::handle_refused`]. A
+//! request has at most one question open. An answer is heard only by the request that waits for it:
+//! one that comes late is dropped, what it carries is released, and if it tells of something stored
+//! or deleted for a client that has left, the log is told.
+//!
+//! **The queue of session slots** takes questions in the turn's admission and answers each by
+//! [`Engine::handle_granted`] or [`Engine::handle_expired`], or is told to cancel it.
+//!
+//! **The clock**: [`Engine::handle_timeout`] is due at [`Connections::poll_timeout`] at the latest.
+//!
+//! **The engine promises** that every request is answered or its connection closed, and that the log
+//! has one record of it; that nothing is said to be stored before the answer that says so; that a
+//! connection always waits for an event that comes, be it a deadline; that bytes give the same
+//! answers however they were cut on the way; and that every figure is the sum over its connections,
+//! which `check.rs` looks at after every call in builds with debug assertions.
 
 use std::net::SocketAddr;
 
@@ -13,7 +48,6 @@ use crate::session::stream::{
     ConnectionId, Connections, ListenerId, Mark, Next, Outgoing, Security,
 };
 use crate::session::table::Table;
-use crate::session::ticket::{Questions, TicketOwner};
 use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Stall, Turn};
 use crate::vault::deed::Denied;
 use crate::vault::upload::{PartDone, PartOp};
@@ -34,19 +68,6 @@ pub struct Engine {
     pub(super) shared: Shared,
 }
 
-/// The ticket of everything that a connection asks.
-impl From<ConnectionId> for Ticket {
-    fn from(row: ConnectionId) -> Ticket {
-        Ticket { owner: TicketOwner::Http, row, sequence: Questions::UNAWAITED }
-    }
-}
-
-impl From<Ticket> for ConnectionId {
-    fn from(ticket: Ticket) -> ConnectionId {
-        ticket.row
-    }
-}
-
 impl Engine {
     /// Takes new settings. An address that they do not have any more keeps what it had.
     pub fn adopt(&mut self, policy: &HttpPolicy) {
@@ -55,6 +76,7 @@ impl Engine {
                 *listener = row.clone();
             }
         }
+        self.check(None);
     }
 
     /// Takes no new requests from now on: what is asked is answered, and connections are closed.
@@ -68,6 +90,7 @@ impl Engine {
                 connection.handle_stop(id, &mut self.shared);
             }
         }
+        self.check(None);
     }
 
     /// Open connections.
@@ -92,15 +115,17 @@ impl Engine {
     pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
         let ticket = answer.ticket();
         if let Some(record) = self.shared.left.remove(&ticket) {
-            return self.shared.conclude_left(record, &answer, turn);
-        }
-        let id = ConnectionId::from(ticket);
-        if let Some(connection) = self.connections.open_mut(id) {
-            connection.handle_answer(answer, &mut Scope::new(id, &mut self.shared, turn));
-            self.shared.ready.push_back(id);
+            self.shared.conclude_left(record, &answer, turn);
+        } else if let Some(connection) = self.connections.open_mut(ticket.row)
+            && connection.awaits(ticket)
+        {
+            connection.handle_answer(answer, &mut Scope::new(ticket.row, &mut self.shared, turn));
+            self.shared.ready.push_back(ticket.row);
         } else if let Answer::Upload { result: Ok(PartDone::Written { spool, .. }), .. } = answer {
-            self.shared.forget_spool(ticket, spool);
+            // The request has ended meanwhile.
+            self.shared.forget_spool(ticket.row, spool);
         }
+        self.check(Some(ticket.row));
     }
 
     /// A queue is full: the client of this question is told to come again.
@@ -110,7 +135,10 @@ impl Engine {
             Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
             // A phone that is nearly through is not cut off for that: it is asked again.
             Ask::Verify { .. } | Ask::Read { .. } => {
-                return self.deliver(ticket.into(), turn, Connection::ask_again);
+                let again = |connection: &mut Connection, cx: &mut Scope<'_>| {
+                    connection.ask_again(ticket, cx);
+                };
+                return self.deliver(ticket.row, turn, again);
             }
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
             Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
@@ -119,7 +147,7 @@ impl Engine {
             Ask::Upload { op: PartOp::Write { spool, .. }, .. } => {
                 // What has come is lost with it; the file is closed by a thread that may wait.
                 if let Some(spool) = spool {
-                    self.shared.forget_spool(ticket, spool);
+                    self.shared.forget_spool(ticket.row, spool);
                 }
                 Answer::Upload { ticket, result: Err(StoreError::Busy) }
             }
@@ -133,12 +161,12 @@ impl Engine {
 
     /// A request that waited has its session slot.
     pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
-        self.deliver(ticket.into(), turn, Connection::handle_granted);
+        self.deliver(ticket.row, turn, |connection, cx| connection.handle_granted(ticket, cx));
     }
 
     /// A request has waited for its session slot in vain.
     pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
-        self.deliver(ticket.into(), turn, Connection::handle_expired);
+        self.deliver(ticket.row, turn, |connection, cx| connection.handle_expired(ticket, cx));
     }
 
     /// Time has passed.
@@ -151,6 +179,7 @@ impl Engine {
                 self.shared.ready.push_back(id);
             }
         }
+        self.check(None);
     }
 
     /// Ends everything: the log is told of what was under way.
@@ -160,6 +189,7 @@ impl Engine {
             self.close(id, Outcome::Failed(Failure::Stopped), turn);
         }
         self.shared.abandon_left(turn);
+        self.check(None);
     }
 
     /// Something to ask a thread.
@@ -182,12 +212,14 @@ impl Engine {
         if let Some(connection) = self.connections.open_mut(id) {
             event(connection, &mut Scope::new(id, &mut self.shared, turn));
         }
+        self.check(Some(id));
     }
 
     fn close(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
         if let Some(mut connection) = self.connections.remove(id) {
             connection.handle_closed(outcome, &mut Scope::new(id, &mut self.shared, turn));
         }
+        self.check(None);
     }
 }
 
@@ -220,6 +252,7 @@ impl Connections for Engine {
                 turn.counters.stream_refused.up();
                 let outcome = Outcome::Refused(refusal);
                 self.shared.record_connection((peer, protocol), outcome, turn.now);
+                self.check(None);
                 return None;
             }
         };
@@ -268,6 +301,7 @@ impl Connections for Engine {
         {
             connection.deadline.set(Some(until), id, &mut self.shared.timers);
         }
+        self.check(Some(id));
     }
 
     fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {

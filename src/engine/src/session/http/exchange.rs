@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use crate::catalog::Entry;
+use crate::catalog::{Entry, Ticket};
 use crate::session::http::body::IncomingBody;
 use crate::session::http::credentials::PendingLogin;
 use crate::session::http::rejection::Rejection;
@@ -25,6 +25,9 @@ pub(super) struct Exchange {
     /// Bytes of its body that count as in memory, here or at a thread that stores them.
     pub(super) body_held: u64,
     pub(super) stage: Stage,
+    /// The question that it waits for: the thread's, or that of the queue of session slots. An
+    /// answer to any other comes too late, and does nothing.
+    pub(super) question: Option<Ticket>,
 }
 
 /// How far a request has come. Each stage but the last ends by one event alone.

@@ -14,15 +14,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::admission::Admission;
-use crate::admission::address::AddressKey;
 use crate::admission::slots::SharedSlots;
 use crate::catalog::blob::Blob;
 use crate::catalog::{Answer, Ask, Catalog, Ticket};
 use crate::metrics::Counters;
 use crate::session::http::Engine;
-use crate::session::http::connection::State;
-use crate::session::http::exchange::Stage;
-use crate::session::http::scope::AddressUsage;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
 use crate::session::{Protocol, Record, Turn};
@@ -233,7 +229,7 @@ impl World {
         }
         let outgoing = self.engine.outgoing(id);
         let is_answer = outgoing.head.starts_with(b"HTTP/1.1 20");
-        let is_stored = |ask: &Ask| ask.ticket() == id.into() && is_write(ask);
+        let is_stored = |ask: &Ask| ask.ticket().row == id && is_write(ask);
         assert!(!(is_answer && self.asks.iter().any(is_stored)), "not durable yet");
         let mut bytes = outgoing.head.to_vec();
         let from_file = match outgoing.payload {
@@ -336,60 +332,26 @@ impl World {
         timers.into_iter().flatten().min()
     }
 
-    /// What must hold between any two events.
-    pub(super) fn check(&self) {
-        let engine = &self.engine;
-        let ids: Vec<ConnectionId> = engine.connections.ids().collect();
-        assert_eq!(ids.len(), engine.connections_open());
+    /// What must hold between any two events, beside what the engine itself looks at.
+    pub(super) fn check(&mut self) {
+        self.engine.check_all();
+        assert!(!self.engine.has_ready(), "somebody was not driven");
+        let ids: Vec<ConnectionId> = self.engine.connections.ids().collect();
+        assert_eq!(ids.len(), self.engine.connections_open());
         assert!(ids.iter().eq(self.wires.keys()) || same(&ids, &self.wires), "not the same ones");
-        assert!(!engine.has_ready(), "somebody was not driven");
-        let (mut told, mut held, mut waiting, mut strangers) = (0, 0, 0, 0);
-        let mut addresses = BTreeMap::new();
-        for id in ids {
-            let Some(connection) = engine.connections.open(id) else { continue };
-            let Some(wire) = self.wires.get(&id) else { continue };
-            strangers += usize::from(connection.stranger);
-            let here = addresses.entry(AddressKey::from(connection.peer.ip()));
-            let here = here.or_insert(AddressUsage::default());
-            here.connections += 1;
-            here.handshakes += u32::from(connection.is_handshaking());
-            let asked = self.asks.iter().any(|ask| ask.ticket() == id.into());
-            let has_deadline = connection.deadline.at().is_some();
+        for (id, wire) in &self.wires {
             let has_news = !wire.inbox.is_empty() || wire.ended;
-            let has_future = match &connection.state {
-                State::Idle | State::ReadingHead | State::Lingering { .. } => {
-                    has_deadline && !has_news
-                }
-                State::Serving(exchange) => {
-                    told += 1;
-                    held += exchange.body_held;
-                    here.bodies_held += exchange.body_held;
-                    match &exchange.stage {
-                        Stage::Receiving(_) if connection.reply.has_head() => has_deadline,
-                        Stage::Receiving(body) if body.is_held() => asked,
-                        Stage::Receiving(_) => has_deadline && !has_news,
-                        Stage::Delayed(_) => has_deadline,
-                        Stage::Waiting(_) => asked,
-                        Stage::Queued(_) => {
-                            waiting += 1;
-                            true
-                        }
-                        Stage::Replying if connection.reply.can_send() => {
-                            has_deadline && wire.room == 0
-                        }
-                        Stage::Replying => asked || has_deadline,
-                    }
-                }
-                State::Closing | State::Resetting => false,
+            let rests = match self.engine.next(*id) {
+                Next::Read => !has_news,
+                Next::Write => wire.room == 0,
+                Next::Wait => true,
+                Next::Measure | Next::StartTls | Next::Shut | Next::Close | Next::Reset => false,
             };
-            assert!(has_future, "{} is forgotten: {connection:?}", wire.peer);
+            assert!(rests, "{} was not driven", wire.peer);
         }
-        assert_eq!(strangers, engine.shared.strangers.open());
-        assert_eq!(told + engine.shared.left.len(), engine.requests_open());
-        assert_eq!(held, engine.bodies_held());
-        assert_eq!(waiting, self.admission.slots.waiting(), "requests that wait for a slot");
-        let counted = engine.shared.per_address.iter().map(|(address, count)| (*address, *count));
-        assert_eq!(addresses, counted.collect());
+        let asked = |ticket: &Ticket| self.asks.iter().any(|ask| ask.ticket() == *ticket);
+        let queued = self.engine.awaited().filter(|ticket| !asked(ticket)).count();
+        assert_eq!(queued, self.admission.slots.waiting(), "requests that wait for a slot");
     }
 
     /// Lets all time pass: answers come, phones read everything. Nothing may be left.

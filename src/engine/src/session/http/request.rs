@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
-use crate::catalog::{Ask, Entry, Form};
+use crate::catalog::{Ask, Entry, Form, Ticket};
 use crate::policy::protect::Proof;
 use crate::policy::redirect::Redirection;
 use crate::policy::trace::NoTrace;
@@ -149,8 +149,8 @@ impl Connection {
             Ok(Decision::Redirect(to)) => self.reply_redirect(&to, cx),
             Ok(Decision::Page) => self.reply_page(cx),
             Ok(Decision::CheckPassword(pending, login)) => {
-                let ask = Ask::Login { ticket: cx.ticket(), login };
-                self.wait(PendingRequest::Login(pending), ask, cx);
+                let pending = PendingRequest::Login(pending);
+                self.wait(pending, |ticket| Ask::Login { ticket, login }, cx);
             }
             // Made to be something else above.
             Ok(Decision::NeedsCredentials(_)) => self.reject(Rejection::unauthorized(), cx),
@@ -164,11 +164,12 @@ impl Connection {
             return self.reject(Rejection::busy(Refusal::Stopping), cx);
         }
         let limits = &cx.snapshot.policy.slots;
-        match cx.admission.slots.ask(self.peer.ip(), cx.ticket(), limits, cx.now) {
+        let ticket = cx.ticket(&mut self.questions);
+        match cx.admission.slots.ask(self.peer.ip(), ticket, limits, cx.now) {
             Admitted::Yes => self.perform(operation, cx),
             Admitted::Waiting => {
                 cx.counters.queue_entered.up();
-                self.set_stage(Stage::Queued(Box::new(operation)));
+                self.set_stage(Stage::Queued(Box::new(operation)), Some(ticket));
             }
             Admitted::No(Overflow::Queue | Overflow::Refuse) => {
                 self.reject(Rejection::busy(Refusal::NoSlot), cx);
@@ -180,8 +181,8 @@ impl Connection {
     }
 
     /// A request that was queued has its session slot.
-    pub(super) fn handle_granted(&mut self, cx: &mut Scope<'_>) {
-        if let Some(operation) = self.take_queued() {
+    pub(super) fn handle_granted(&mut self, ticket: Ticket, cx: &mut Scope<'_>) {
+        if let Some(operation) = self.take_queued(ticket) {
             self.perform(*operation, cx);
             self.resume(cx);
             cx.shared.ready.push_back(cx.id);
@@ -189,17 +190,17 @@ impl Connection {
     }
 
     /// A request has waited for its session slot in vain.
-    pub(super) fn handle_expired(&mut self, cx: &mut Scope<'_>) {
-        if self.take_queued().is_some() {
+    pub(super) fn handle_expired(&mut self, ticket: Ticket, cx: &mut Scope<'_>) {
+        if self.take_queued(ticket).is_some() {
             cx.counters.queue_expired.up();
             self.reject(Rejection::busy(Refusal::NoSlot), cx);
             cx.shared.ready.push_back(cx.id);
         }
     }
 
-    /// Returns what a request waits for a slot to do, or `None` if it waits for none.
-    fn take_queued(&mut self) -> Option<Box<Operation>> {
-        let exchange = self.exchange_mut()?;
+    /// Returns what a request waits to do for the slot with this ticket, or `None` if it does not.
+    fn take_queued(&mut self, ticket: Ticket) -> Option<Box<Operation>> {
+        let exchange = self.exchange_mut().filter(|exchange| exchange.question == Some(ticket))?;
         match std::mem::replace(&mut exchange.stage, Stage::Replying) {
             Stage::Queued(operation) => Some(operation),
             other @ (Stage::Delayed(_)
@@ -219,7 +220,6 @@ impl Connection {
             exchange.has_slot = true;
             cx.admission.slots.begin(client);
         }
-        let ticket = cx.ticket();
         match operation {
             Operation::Read(entry, ranges) => self.read(entry, ranges, cx),
             Operation::Fetch { item, shown, raw, entry } => {
@@ -229,7 +229,7 @@ impl Connection {
                     return self.reject(rejection, cx);
                 };
                 let pending = PendingRequest::Fetch { item, raw, entry };
-                self.wait(pending, Ask::Vault { ticket, deed }, cx);
+                self.wait(pending, |ticket| Ask::Vault { ticket, deed }, cx);
             }
             Operation::Forget(item, shown, precondition) => {
                 let act = Act::Forget { precondition };
@@ -237,18 +237,18 @@ impl Connection {
                     return self.reject(Rejection::method(ALLOW_READ), cx);
                 };
                 let pending = PendingRequest::Write(WriteMode::Replace);
-                self.wait(pending, Ask::Vault { ticket, deed }, cx);
+                self.wait(pending, |ticket| Ask::Vault { ticket, deed }, cx);
             }
             Operation::Delete(deletion) => {
                 let pending = PendingRequest::Write(WriteMode::Replace);
-                self.wait(pending, Ask::Delete { ticket, deletion }, cx);
+                self.wait(pending, |ticket| Ask::Delete { ticket, deletion }, cx);
             }
             Operation::Receive(destination, framing, bytes_max) => {
                 let waits = self.reply.expects_continue;
                 match destination.find_first().filter(|_| waits) {
                     Some((directory, op)) => {
                         let pending = PendingRequest::Find(destination, framing, bytes_max);
-                        self.wait(pending, Ask::Upload { ticket, directory, op }, cx);
+                        self.wait(pending, |ticket| Ask::Upload { ticket, directory, op }, cx);
                     }
                     None => self.receive(destination, (framing, bytes_max), cx),
                 }
@@ -268,7 +268,7 @@ impl Connection {
             None => {
                 cx.counters.loads_asked.up();
                 let pending = PendingRequest::Open(Arc::clone(&entry), ranges);
-                self.wait(pending, Ask::Open { ticket: cx.ticket(), entry, form: Form::Octet }, cx);
+                self.wait(pending, |ticket| Ask::Open { ticket, entry, form: Form::Octet }, cx);
             }
         }
     }
@@ -287,14 +287,21 @@ impl Connection {
     }
 
     /// Asks a thread, and has the request in hand wait for the answer.
-    pub(super) fn wait(&mut self, pending: PendingRequest, ask: Ask, cx: &mut Scope<'_>) {
-        self.set_stage(Stage::Waiting(Box::new(pending)));
-        cx.shared.asks.push_back(ask);
+    pub(super) fn wait(
+        &mut self,
+        pending: PendingRequest,
+        ask: impl FnOnce(Ticket) -> Ask,
+        cx: &mut Scope<'_>,
+    ) {
+        let ticket = cx.ticket(&mut self.questions);
+        self.set_stage(Stage::Waiting(Box::new(pending)), Some(ticket));
+        cx.shared.asks.push_back(ask(ticket));
     }
 
-    pub(super) fn set_stage(&mut self, stage: Stage) {
+    /// The request in hand has come so far, and waits for this question.
+    pub(super) fn set_stage(&mut self, stage: Stage, question: Option<Ticket>) {
         if let State::Serving(exchange) = &mut self.state {
-            exchange.stage = stage;
+            (exchange.stage, exchange.question) = (stage, question);
         }
     }
 }

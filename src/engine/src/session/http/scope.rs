@@ -14,6 +14,7 @@ use crate::session::http::limits::{HttpListener, StreamLimits};
 use crate::session::http::nonces::Nonces;
 use crate::session::snapshot::Snapshot;
 use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::ticket::{Questions, TicketOwner};
 use crate::session::timer::Timers;
 use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
 use crate::vault::upload::{PartOp, Spool};
@@ -129,7 +130,9 @@ impl Shared {
     }
 
     /// Has a file aside removed by a thread that may wait for a disk.
-    pub(super) fn forget_spool(&mut self, ticket: Ticket, spool: Spool) {
+    pub(super) fn forget_spool(&mut self, row: ConnectionId, spool: Spool) {
+        let (owner, sequence) = (TicketOwner::Http, Questions::UNAWAITED);
+        let ticket = Ticket { owner, row, sequence };
         // It has no name, so any directory will do.
         let op = PartOp::Forget { spool };
         self.asks.push_back(Ask::Upload { ticket, directory: 0, op });
@@ -163,12 +166,12 @@ impl<'a> Scope<'a> {
         }
     }
 
-    pub(super) fn limits(&self) -> &'a StreamLimits {
-        &self.snapshot.policy.http.limits
+    /// Returns the ticket of the connection's next question.
+    pub(super) fn ticket(&self, questions: &mut Questions) -> Ticket {
+        Ticket { owner: TicketOwner::Http, row: self.id, sequence: questions.number() }
     }
 
-    /// The ticket of what the connection asks.
-    pub(super) fn ticket(&self) -> Ticket {
-        self.id.into()
+    pub(super) fn limits(&self) -> &'a StreamLimits {
+        &self.snapshot.policy.http.limits
     }
 }

@@ -30,6 +30,7 @@ impl Connection {
             Verdict::Delayed => {
                 cx.counters.misses_delayed.up();
                 exchange.stage = Stage::Delayed(Box::new(rejection));
+                exchange.question = None;
                 self.set_deadline(Some(cx.now + guesses::DELAY), cx);
                 None
             }

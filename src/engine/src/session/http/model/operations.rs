@@ -9,10 +9,10 @@ use super::{PLAIN, SECURE, Wire, World, phone};
 use crate::admission::access::{List, NamedList, Range};
 use crate::admission::slots::Overflow;
 use crate::catalog::RootId;
-use crate::session::http::connection::State;
 use crate::session::http::limits::{ChallengeKey, HttpListener, HttpPolicy, StreamLimits};
 use crate::session::snapshot::Policy;
-use crate::session::stream::{ConnectionId, Connections as _, Security};
+use crate::session::stream::{ConnectionId, Connections as _, Next, Security};
+use crate::session::ticket::{Ticket, TicketOwner};
 use crate::session::{Handshake, Protocol};
 use crate::vault::deed::{Auth, Unknown, VaultPolicy};
 use crate::vault::upload::{Existing, Rule, Rules};
@@ -310,13 +310,12 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
             world.turn(|engine, turn| engine.handle_end(past, turn));
             world.turn(|engine, turn| engine.handle_gone(past, turn));
             world.turn(|engine, turn| engine.handle_closed(past, turn));
-            world.answer_nobody(past.into());
+            world.answer_nobody(Ticket { owner: TicketOwner::Http, row: past, sequence: 1 });
             world.drive(past);
         }
         0..3 => {}
     }
-    let is_over = |state: &State| matches!(state, State::Closing | State::Resetting);
-    if world.engine.connections.open(id).is_some_and(|connection| is_over(&connection.state)) {
+    if matches!(world.engine.next(id), Next::Close | Next::Reset) {
         world.drive(id);
     }
 }

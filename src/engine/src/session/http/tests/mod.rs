@@ -6,6 +6,7 @@ mod addresses;
 mod bodies;
 mod discards;
 mod files;
+mod late;
 mod limits;
 mod protect;
 mod requests;

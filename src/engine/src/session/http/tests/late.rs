@@ -3,6 +3,7 @@
 use super::{Bench, OTHER, head};
 use crate::catalog::{Answer, Ask, OpenError};
 use crate::session::{Abort, Outcome};
+use wire::time::Duration;
 
 #[test]
 fn an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request() {
@@ -26,7 +27,8 @@ fn an_answer_that_comes_twice_is_not_taken_for_that_of_the_next_request() {
 fn a_slot_that_was_granted_to_an_earlier_request_begins_no_later_one() {
     let mut bench = Bench::with(|policy| {
         policy.slots.clients_max = 1;
-        policy.slots.hold = wire::time::Duration::from_secs(2);
+        policy.slots.hold = Duration::from_secs(1);
+        policy.slots.queue_wait = Duration::from_secs(2);
     });
     bench.answers = false;
     bench.send(&head("GET /a.txt", &[]));
@@ -35,7 +37,7 @@ fn a_slot_that_was_granted_to_an_earlier_request_begins_no_later_one() {
     let queued = bench.world.engine.awaited().find(|ticket| ticket.row == bench.id).unwrap();
     bench.on(holder, 0).answer(0);
     assert_eq!(bench.statuses(), [200]);
-    bench.wait(5_000);
+    bench.wait(1_100);
     bench.on(queued.row, 0).answer(0);
     assert_eq!(bench.statuses(), [200]);
     bench.send(&head("GET /huge.bin", &[]));

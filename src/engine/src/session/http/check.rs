@@ -97,7 +97,7 @@ impl Connection {
             Stage::Delayed(_) => debug_assert!(has_deadline && !has_question),
             Stage::Waiting(_) => debug_assert!(has_question),
             Stage::Receiving(body) => {
-                debug_assert!(exchange.has_slot && !self.ended);
+                debug_assert!(exchange.has_slot);
                 debug_assert_eq!(has_question, body.is_part_under_way());
                 debug_assert!(has_deadline || body.is_held());
             }

@@ -11,7 +11,7 @@ use crate::policy::redirect::Redirection;
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::exchange::Stage;
 use crate::session::http::rejection::Rejection;
-use crate::session::http::reply::{Body, Parts, Reply, boundary};
+use crate::session::http::reply::{Afterwards, Body, Parts, Reply, boundary};
 use crate::session::http::scope::Scope;
 use crate::session::stream::FilePart;
 use wire::http::range::{ByteRange, Ranges};
@@ -52,7 +52,9 @@ impl Connection {
         }
         self.arrivals.moved_at = cx.now;
         let reply = &mut self.reply;
-        reply.keep &= !cx.shared.stopping;
+        if cx.shared.stopping && reply.afterwards == Afterwards::Keep {
+            reply.afterwards = Afterwards::Close;
+        }
         reply.status = status.0;
         reply.body = Body::None;
         // What is left of an invitation leaves first.
@@ -231,8 +233,7 @@ impl Connection {
             exchange.log.outcome = rejection.outcome;
         }
         if rejection.linger {
-            self.reply.keep = false;
-            self.reply.linger = true;
+            self.reply.afterwards = Afterwards::Linger;
         }
         let Rejection { status, words, .. } = rejection;
         let words = if words.is_empty() { String::new() } else { format!(": {words}") };

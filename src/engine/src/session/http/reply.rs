@@ -21,8 +21,7 @@ pub(super) struct Reply {
     pub(super) out_sent: usize,
     pub(super) body: Body,
     pub(super) status: u16,
-    /// The connection stays open behind it.
-    pub(super) keep: bool,
+    pub(super) afterwards: Afterwards,
     /// The phone speaks HTTP/1.0.
     pub(super) old: bool,
     pub(super) head_only: bool,
@@ -31,9 +30,20 @@ pub(super) struct Reply {
     pub(super) expects_continue: bool,
     /// A body is on its way that nobody reads.
     pub(super) body_unread: bool,
-    pub(super) linger: bool,
     /// It says that something was stored or deleted.
     pub(super) is_done: bool,
+}
+
+/// What becomes of the connection once an answer is out and nothing of its request is unread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Afterwards {
+    /// The next request may come.
+    Keep,
+    /// It is closed.
+    #[default]
+    Close,
+    /// It is closed, and what still comes is thrown away before: it belongs to nothing.
+    Linger,
 }
 
 #[derive(Debug, Default)]
@@ -66,7 +76,7 @@ impl Reply {
         self.out.drain(..self.out_sent);
         *self = Reply {
             out: std::mem::take(&mut self.out),
-            keep,
+            afterwards: if keep { Afterwards::Keep } else { Afterwards::Close },
             old,
             head_only: head.method == Method::Head,
             // RFC 9110, 10.1.1: HTTP/1.0 knows no expectations.
@@ -109,11 +119,11 @@ impl Reply {
     }
 
     pub(super) fn keeps(&self) -> bool {
-        self.keep && !self.body_unread
+        self.afterwards == Afterwards::Keep && !self.body_unread
     }
 
     pub(super) fn lingers(&self) -> bool {
-        self.linger || self.body_unread
+        self.afterwards == Afterwards::Linger || self.body_unread
     }
 
     pub(super) fn outgoing(&self) -> Outgoing<'_> {

@@ -11,8 +11,8 @@ pub mod guesses;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;
-pub mod pace;
 mod queue;
+pub mod rate_limit;
 mod served;
 pub mod slots;
 pub mod strangers;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use budget::Budget;
 use guesses::Guesses;
-use pace::Paces;
+use rate_limit::RateLimits;
 use slots::{SharedSlots, Slots};
 
 /// One worker's share of admission.
@@ -34,18 +34,18 @@ pub struct Admission {
     /// Who asks for names that do not exist.
     pub guesses: Guesses,
     /// Caps on bytes per second, shared by all workers.
-    pub paces: Arc<Paces>,
+    pub rate_limits: Arc<RateLimits>,
 }
 
 impl Admission {
     /// A fresh share for worker number `worker`.
     #[must_use]
-    pub fn new(worker: usize, shared: Arc<SharedSlots>, paces: Arc<Paces>) -> Self {
+    pub fn new(worker: usize, shared: Arc<SharedSlots>, rate_limits: Arc<RateLimits>) -> Self {
         Admission {
             slots: Slots::new(worker, shared),
             budget: Budget::default(),
             guesses: Guesses::default(),
-            paces,
+            rate_limits,
         }
     }
 }

@@ -155,7 +155,7 @@ impl Slots {
         if limits.clients_max == 0 {
             return Admitted::Yes;
         }
-        self.settle(now);
+        self.expire(now);
         let client = Client(address_bits(client));
         let admitted = self.decide(client, ticket, now);
         self.check();
@@ -245,7 +245,7 @@ impl Slots {
 
     /// A request that need not wait any longer: it has a slot. Call until `None`, each turn.
     pub fn poll_granted(&mut self, now: Instant) -> Option<Ticket> {
-        self.settle(now);
+        self.expire(now);
         if self.queue.is_empty() {
             return None;
         }
@@ -272,7 +272,7 @@ impl Slots {
 
     /// A request that has waited in vain. Call until `None`, each turn.
     pub fn poll_expired(&mut self, now: Instant) -> Option<Ticket> {
-        self.settle(now);
+        self.expire(now);
         self.expired.pop_front()
     }
 
@@ -312,7 +312,7 @@ impl Slots {
     }
 
     /// Lets go of what has had its time: slots whose hold is over, requests that waited in vain.
-    fn settle(&mut self, now: Instant) {
+    fn expire(&mut self, now: Instant) {
         let hold = self.hold();
         let held_before = self.holders.len();
         while let Some((heard_at, client)) = self.idle.first().copied() {

@@ -11,7 +11,7 @@ use super::protect::Protections;
 use super::route::Routes;
 use crate::admission::access::Access;
 use crate::admission::guesses::GuessLimits;
-use crate::admission::pace::Paces;
+use crate::admission::rate_limit::RateLimits;
 use crate::admission::slots::SlotLimits;
 use crate::catalog::{Catalog, RootId};
 use crate::session::ftp::limits::FtpPolicy;
@@ -44,7 +44,7 @@ pub struct Policy {
     /// What is served for a password alone.
     pub protections: Protections,
     /// Caps on bytes per second.
-    pub paces: Arc<Paces>,
+    pub rate_limits: Arc<RateLimits>,
     /// The TFTP server.
     pub tftp: TftpPolicy,
     /// The HTTP server, plain and over TLS.

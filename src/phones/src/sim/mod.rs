@@ -83,7 +83,7 @@ struct Phone {
 
 enum Event {
     /// Reaches the server's receive buffer.
-    Arrival {
+    Datagram {
         port: u16,
         peer: SocketAddr,
         bytes: Arc<[u8]>,
@@ -296,7 +296,7 @@ impl<S: Server> World<S> {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Arrival { port, peer, bytes, number } => {
+            Event::Datagram { port, peer, bytes, number } => {
                 self.busy_until = self.busy_until.max(self.now) + self.service;
                 let event = Event::ToServer { port, peer, bytes, number };
                 self.schedule(self.busy_until, event);
@@ -353,8 +353,8 @@ impl<S: Server> World<S> {
             before = Some((number, peer, Arc::clone(&bytes)));
             for at in self.carry(phone, Way::Up, peer, port) {
                 let bytes = Arc::clone(&bytes);
-                let arrival = Event::Arrival { port, peer, bytes, number };
-                self.schedule(at, arrival);
+                let datagram = Event::Datagram { port, peer, bytes, number };
+                self.schedule(at, datagram);
             }
         }
         self.scratch = scratch;

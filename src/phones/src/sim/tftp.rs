@@ -10,14 +10,14 @@ use std::sync::Arc;
 use super::{Datagram, Files, SERVER, Server};
 use engine::admission::Admission;
 use engine::admission::budget::{Budget, BudgetLimits};
-use engine::admission::pace::Paces;
+use engine::admission::rate_limit::RateLimits;
 use engine::admission::slots::SharedSlots;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::index::Index;
 use engine::catalog::{Answer, Ask, Catalog, Entry, Form, Root, RootId, Stored};
 use engine::metrics::Counters;
 use engine::session::snapshot::{Policy, Snapshot};
-use engine::session::tftp::{Arrival, Engine, Lane, Payload, PortId, Transmit};
+use engine::session::tftp::{self, Engine, Payload, PortId, SendQueue, Transmit};
 use engine::session::{Outcome, Turn};
 use engine::vault::upload::{PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
@@ -88,7 +88,7 @@ impl TftpServer {
         setup.policy.tftp.stack = vec![root];
         let catalog = Catalog { roots: vec![Arc::new(Root { entries, ..Root::default() })] };
         let shared = Arc::new(SharedSlots::new(1));
-        let mut admission = Admission::new(0, shared, Arc::new(Paces::default()));
+        let mut admission = Admission::new(0, shared, Arc::new(RateLimits::default()));
         // Known seeds, so that one seed of the world is one history.
         admission.budget = Budget::new(1, BudgetLimits::default());
         let mut engine = Engine::seeded(1);
@@ -195,7 +195,7 @@ impl TftpServer {
         while !is_idle {
             is_idle = true;
             for port in 0..=self.pool_ports {
-                for lane in Lane::ALL {
+                for lane in SendQueue::ALL {
                     let id = PortId(port);
                     let mut count = 0;
                     for transmit in self.engine.outgoing(id, lane) {
@@ -222,8 +222,8 @@ fn number(port: u16) -> u16 {
 fn push(out: &mut VecDeque<Datagram>, port: u16, transmit: Transmit<'_>) {
     let peer = transmit.peer;
     match transmit.payload {
-        Payload::Control(lone) => {
-            out.push_back(Datagram { port, peer, bytes: lone.packet().as_bytes().to_vec() });
+        Payload::Control(packet) => {
+            out.push_back(Datagram { port, peer, bytes: packet.packet().as_bytes().to_vec() });
         }
         Payload::Blocks(blocks) => {
             let blksize = u64::from(blocks.blksize);
@@ -247,8 +247,8 @@ impl Server for TftpServer {
             return;
         }
         let local = Some(SERVER.ip());
-        let arrival = Arrival { port, peer, to: local, from: local, interface: 0, bytes };
-        self.turn(now, |engine, turn| engine.handle_datagram(arrival, turn));
+        let datagram = tftp::Datagram { port, peer, to: local, from: local, interface: 0, bytes };
+        self.turn(now, |engine, turn| engine.handle_datagram(datagram, turn));
         self.settle(now);
     }
 

@@ -25,7 +25,7 @@ use super::tftp::{Ports, Tftp};
 use super::tree::Own;
 use super::uploads;
 use crate::sys::interfaces;
-use engine::admission::pace::{Pace, Paces};
+use engine::admission::rate_limit::{RateLimit, RateLimits};
 use engine::catalog::RootId;
 use engine::policy::route::Routes;
 use engine::session::Protocol;
@@ -282,7 +282,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         ..Policy::default()
     };
     if let Some(tftp) = &file.tftp {
-        policy.paces = Arc::new(paces(tftp));
+        policy.rate_limits = Arc::new(rate_limits(tftp));
         tftp_policy(tftp, &mut policy.tftp, |dir| roots.place(here(dir)), disk);
     }
     policy.http.listeners = http_listeners(&file.http, &file.https, |dir| roots.place(here(dir)));
@@ -482,11 +482,11 @@ fn subnet_rows(tftp: &Tftp) -> Vec<(IpNet, TftpLimits)> {
 }
 
 /// The caps, those of subnets in the order in which [`subnet_rows`] numbers them.
-fn paces(tftp: &Tftp) -> Paces {
+fn rate_limits(tftp: &Tftp) -> RateLimits {
     let subnets = tftp.subnets.iter().filter(|subnet| subnet.pace > 0);
-    Paces {
-        all: (tftp.pace > 0).then(|| Pace::new(tftp.pace)),
-        subnets: subnets.map(|subnet| Pace::new(subnet.pace)).collect(),
+    RateLimits {
+        all: (tftp.pace > 0).then(|| RateLimit::new(tftp.pace)),
+        subnets: subnets.map(|subnet| RateLimit::new(subnet.pace)).collect(),
     }
 }
 

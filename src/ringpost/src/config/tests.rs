@@ -1,7 +1,7 @@
 //! Every kind of mistake, and that its message names file, line and mend.
 
 use super::*;
-use engine::admission::pace::Pace;
+use engine::admission::rate_limit::RateLimit;
 use wire::time::Duration;
 
 fn judge(text: &str) -> Result<Settings, Faults> {
@@ -365,8 +365,8 @@ fn a_subnet_row_holds_what_the_section_says_unless_it_says_otherwise() {
     assert_eq!(of("10.2.2.3").wrap_to, engine::session::tftp::limits::WrapTo::One);
     assert_eq!(of("10.2.2.3").subnet_bucket, Some(0));
     assert_eq!((of("fe80::1").subnet_bucket, of("11.0.0.0").subnet_bucket), (Some(1), None));
-    let paces = settings.policy.paces.subnets.iter().map(Pace::bytes_per_second);
-    assert_eq!(paces.collect::<Vec<_>>(), [1_000_000, 7]);
+    let rate_limits = settings.policy.rate_limits.subnets.iter().map(RateLimit::bytes_per_second);
+    assert_eq!(rate_limits.collect::<Vec<_>>(), [1_000_000, 7]);
 }
 
 #[test]

@@ -294,7 +294,7 @@ impl Worker {
         if !Arc::ptr_eq(&self.adopted, &published.policy) {
             self.adopted = Arc::clone(&published.policy);
             self.snapshot.policy = Arc::new(Policy::clone(&published.policy));
-            self.admission.paces = Arc::clone(&published.policy.paces);
+            self.admission.rate_limits = Arc::clone(&published.policy.rate_limits);
             self.admission.slots.adopt(&published.policy.slots);
             self.datagrams.fit(published.policy.tftp.blksize_max());
             self.http.engine.adopt(&published.policy.http);

@@ -10,7 +10,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::sys::udp::{self, Inbox, Outbox, Received, take_errors};
 use engine::session::Turn;
-use engine::session::tftp::{Arrival, Engine, Lane, PortId, SendFault};
+use engine::session::tftp::{Datagram, Engine, PortId, SendFault, SendQueue};
 use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
 
 /// Batches taken from one socket in a turn, at most: 4,096 datagrams.
@@ -135,7 +135,7 @@ impl Datagrams {
         self.ports.iter().any(|port| port.readable)
             || self.places().any(|(place, port)| {
                 !self.ports[place].blocked
-                    && Lane::ALL.iter().any(|lane| self.engine.has_outgoing(port, *lane))
+                    && SendQueue::ALL.iter().any(|lane| self.engine.has_outgoing(port, *lane))
             })
     }
 
@@ -184,7 +184,7 @@ impl Datagrams {
                 turn.counters.kernel_drops.add(u64::from(drops.wrapping_sub(port.drops)));
                 port.drops = drops;
             }
-            let arrival = Arrival {
+            let datagram = Datagram {
                 port: PortId(place as u16),
                 peer: datagram.peer,
                 to: datagram.to,
@@ -192,7 +192,7 @@ impl Datagrams {
                 interface: datagram.interface,
                 bytes: datagram.bytes,
             };
-            self.engine.handle_datagram(arrival, turn);
+            self.engine.handle_datagram(datagram, turn);
         }
     }
 
@@ -209,7 +209,7 @@ impl Datagrams {
         for port in &mut self.ports {
             port.blocked = false;
         }
-        for lane in [Lane::Replies, Lane::Prompt] {
+        for lane in [SendQueue::Replies, SendQueue::Prompt] {
             for place in 0..self.ports.len() {
                 while self.send_batch(place, lane, usize::MAX, turn).is_some() {}
             }
@@ -217,7 +217,7 @@ impl Datagrams {
         let (mut left, mut idle) = (BULK_BYTES_MAX, 0);
         while left > 0 && idle < self.ports.len() {
             self.bulk_next = (self.bulk_next + 1) % self.ports.len();
-            let sent = self.send_batch(self.bulk_next, Lane::Bulk, BULK_BATCH_BYTES, turn);
+            let sent = self.send_batch(self.bulk_next, SendQueue::Bulk, BULK_BATCH_BYTES, turn);
             idle = if sent.is_some() { 0 } else { idle + 1 };
             left = left.saturating_sub(sent.unwrap_or_default());
         }
@@ -227,7 +227,7 @@ impl Datagrams {
     pub fn send_last(&mut self, turn: &mut Turn<'_>) {
         for place in 0..self.ports.len() {
             self.ports[place].blocked = false;
-            while self.send_batch(place, Lane::Replies, usize::MAX, turn).is_some() {}
+            while self.send_batch(place, SendQueue::Replies, usize::MAX, turn).is_some() {}
         }
     }
 
@@ -236,7 +236,7 @@ impl Datagrams {
     fn send_batch(
         &mut self,
         place: usize,
-        lane: Lane,
+        lane: SendQueue,
         bytes_max: usize,
         turn: &mut Turn<'_>,
     ) -> Option<usize> {

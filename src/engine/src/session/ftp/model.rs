@@ -123,7 +123,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(policy: Policy) -> World {
         let shared = Arc::new(SharedSlots::new(1));
-        let mut admission = Admission::new(0, shared, Arc::clone(&policy.paces));
+        let mut admission = Admission::new(0, shared, Arc::clone(&policy.rate_limits));
         admission.slots.adopt(&policy.slots);
         let mut engine = Engine { queries: Queries::seeded(7), ..Engine::default() };
         engine.add_listener(PLAIN, Protocol::Ftp);

@@ -4,8 +4,8 @@
 
 use crate::catalog::{OpenError, StoreError};
 use crate::metrics::Counters;
-use crate::session::tftp::engine::{Arrival, Engine};
-use crate::session::tftp::lanes::Reply;
+use crate::session::tftp::engine::{Datagram, Engine};
+use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId, ticket};
 use crate::session::{
     Abort, Failure, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb, WORDS_BYTES_MAX, clip,
@@ -21,7 +21,7 @@ impl Engine {
         let again = self.transfers.open(id).is_some_and(|transfer| transfer.asked_again(turn.now));
         let done = self.end(id, Outcome::Done, turn);
         if let Some(Transfer { peer, file: File::Read(entry), .. }) = &done {
-            self.past.note_read(*peer, entry);
+            self.recent_peers.note_read(*peer, entry);
         }
         if let Some(done) = done.filter(|_| again) {
             self.restart(done, turn);
@@ -33,15 +33,15 @@ impl Engine {
         &mut self,
         code: ErrorCode,
         text: &[u8],
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
         let words = (!text.is_empty()).then(|| clip(text, WORDS_BYTES_MAX));
-        let id = self.transfers.find(arrival.peer);
+        let id = self.transfers.find(datagram.peer);
         let is_here = |transfer: &&mut Transfer| {
-            transfer.port == arrival.port && transfer.from == arrival.from
+            transfer.port == datagram.port && transfer.from == datagram.from
         };
-        let Some(id) = id else { return self.handle_late_error(code, words, arrival, turn) };
+        let Some(id) = id else { return self.handle_late_error(code, words, datagram, turn) };
         let Some(transfer) = self.transfers.open_mut(id).filter(is_here) else { return };
         if let (State::Receiving(receiving), File::Write(target)) =
             (&transfer.state, &mut transfer.file)
@@ -81,12 +81,12 @@ impl Engine {
         &mut self,
         code: ErrorCode,
         words: Option<&[u8]>,
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
         // Without a word it tells nothing: many phones end so what they have read.
-        let (Some(words), Arrival { peer, port, .. }) = (words, arrival) else { return };
-        let Some(entry) = self.past.take_read(peer, port, turn.now) else { return };
+        let (Some(words), Datagram { peer, port, .. }) = (words, datagram) else { return };
+        let Some(entry) = self.recent_peers.take_read(peer, port, turn.now) else { return };
         let bytes = entry.version.bytes;
         let told = (Verb::Fetch, Subject::File(entry));
         let outcome = Outcome::Aborted(Abort::ByPhone(code.0));
@@ -168,13 +168,13 @@ impl Engine {
     }
 
     /// Answers a datagram that belongs to no transfer.
-    pub(super) fn reply(&mut self, arrival: Arrival<'_>, packet: Control, counters: &Counters) {
-        let reply = Reply { peer: arrival.peer, from: arrival.from, packet };
-        self.send_lone(arrival.port, reply, counters);
+    pub(super) fn reply(&mut self, datagram: Datagram<'_>, packet: Control, counters: &Counters) {
+        let reply = Reply { peer: datagram.peer, from: datagram.from, packet };
+        self.send_lone(datagram.port, reply, counters);
     }
 
     fn send_lone(&mut self, port: PortId, reply: Reply, counters: &Counters) {
-        if self.ports[usize::from(port.0)].lanes.reply(reply) {
+        if self.ports[usize::from(port.0)].send_queues.reply(reply) {
             counters.tftp_errors_sent.up();
         }
     }
@@ -241,7 +241,7 @@ impl Engine {
                 self.memory.note(transfer.peer.ip(), receiving.rto().round_trip());
             }
         }
-        self.past.note(transfer.peer, transfer.port, turn.now);
+        self.recent_peers.note(transfer.peer, transfer.port, turn.now);
         Some(transfer)
     }
 

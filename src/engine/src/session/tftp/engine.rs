@@ -7,13 +7,13 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::catalog::{Answer, Ask, OpenError, StoreError, Ticket};
-use crate::session::tftp::aside::Aside;
 use crate::session::tftp::finished::FinishedUploads;
-use crate::session::tftp::lanes::Lanes;
-use crate::session::tftp::past::Past;
 use crate::session::tftp::receive;
+use crate::session::tftp::recent_peers::RecentPeers;
 use crate::session::tftp::rto::SubnetMemory;
 use crate::session::tftp::send::{self, Acked};
+use crate::session::tftp::send_queues::SendQueues;
+use crate::session::tftp::temp_files::TempFiles;
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, Transfers};
 use crate::session::timer::Timers;
 use crate::session::{Failure, Outcome, Record, Refusal, Turn};
@@ -22,7 +22,7 @@ use wire::time::Instant;
 
 /// A datagram as it came.
 #[derive(Clone, Copy, Debug)]
-pub struct Arrival<'a> {
+pub struct Datagram<'a> {
     /// The socket.
     pub port: PortId,
     /// Who sent it.
@@ -44,7 +44,7 @@ pub(super) struct Port {
     pub(super) answers: Vec<PortId>,
     /// Its number, for the log; none in simulations.
     pub(super) number: Option<u16>,
-    pub(super) lanes: Lanes,
+    pub(super) send_queues: SendQueues,
 }
 
 /// The TFTP server of one worker.
@@ -53,7 +53,7 @@ pub struct Engine {
     pub(super) ports: Vec<Port>,
     pub(super) transfers: Transfers,
     pub(super) half_open: HalfOpen,
-    pub(super) past: Past,
+    pub(super) recent_peers: RecentPeers,
     pub(super) finished: FinishedUploads,
     pub(super) memory: SubnetMemory,
     pub(super) upload_bytes_held: u64,
@@ -62,7 +62,7 @@ pub struct Engine {
     pub(super) timers: Timers<TransferId>,
     pub(super) records: VecDeque<Record>,
     /// Uploads that have a file aside.
-    pub(super) aside: Aside,
+    pub(super) aside: TempFiles,
 }
 
 /// The transfers whose phone has not answered yet, oldest first.
@@ -77,7 +77,7 @@ impl Engine {
     /// one makes up at random must not be known to peers.
     #[must_use]
     pub fn seeded(seed: u64) -> Engine {
-        Engine { past: Past::new(seed), ..Engine::default() }
+        Engine { recent_peers: RecentPeers::new(seed), ..Engine::default() }
     }
 
     /// Sets which sockets answer the requests that come to `port`: itself, or a pool. None takes
@@ -123,23 +123,23 @@ impl Engine {
     }
 
     /// A datagram came.
-    pub fn handle_datagram(&mut self, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
+    pub fn handle_datagram(&mut self, datagram: Datagram<'_>, turn: &mut Turn<'_>) {
         turn.counters.tftp_datagrams.up();
-        turn.counters.tftp_received_bytes.add(arrival.bytes.len() as u64);
-        match parse(arrival.bytes) {
-            Ok(Packet::Ack(block)) => self.handle_ack(block, arrival, turn),
-            Ok(Packet::Data { block, payload }) => self.handle_data(block, payload, arrival, turn),
-            Ok(Packet::ReadRequest(request)) => self.handle_request(request, false, arrival, turn),
-            Ok(Packet::WriteRequest(request)) => self.handle_request(request, true, arrival, turn),
-            Ok(Packet::Error { code, message }) => self.handle_error(code, message, arrival, turn),
+        turn.counters.tftp_received_bytes.add(datagram.bytes.len() as u64);
+        match parse(datagram.bytes) {
+            Ok(Packet::Ack(block)) => self.handle_ack(block, datagram, turn),
+            Ok(Packet::Data { block, payload }) => self.handle_data(block, payload, datagram, turn),
+            Ok(Packet::ReadRequest(request)) => self.handle_request(request, false, datagram, turn),
+            Ok(Packet::WriteRequest(request)) => self.handle_request(request, true, datagram, turn),
+            Ok(Packet::Error { code, message }) => self.handle_error(code, message, datagram, turn),
             // Only servers acknowledge options.
             Ok(Packet::OptionAck(_)) => turn.counters.tftp_malformed.up(),
-            Err(fault) => self.handle_malformed(fault, arrival, turn),
+            Err(fault) => self.handle_malformed(fault, datagram, turn),
         }
     }
 
-    fn handle_ack(&mut self, block: Block, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
-        let Some(id) = self.find(arrival, turn) else { return };
+    fn handle_ack(&mut self, block: Block, datagram: Datagram<'_>, turn: &mut Turn<'_>) {
+        let Some(id) = self.find(datagram, turn) else { return };
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let State::Sending(sending, blob) = &mut transfer.state else {
             turn.counters.tftp_stale_acks.up();
@@ -149,7 +149,7 @@ impl Engine {
         let acked = sending.handle_ack(block, turn.now);
         if !was_proven && sending.is_proven() {
             let sends = u32::from(sending.unproven_sends());
-            turn.admission.budget.give_back(arrival.peer.ip(), sends);
+            turn.admission.budget.give_back(datagram.peer.ip(), sends);
             self.half_open.count -= 1;
         }
         // Who has the last block has one version: it left once the file had been looked at.
@@ -167,17 +167,18 @@ impl Engine {
     /// The transfer that a packet belongs to: the right phone, socket and address. What belongs to
     /// none gets ERROR 5 (RFC 1350, section 4), unless it is a late packet of a phone that is
     /// known: the phone might take that for the answer to its next request.
-    pub(super) fn find(&mut self, arrival: Arrival<'_>, turn: &Turn<'_>) -> Option<TransferId> {
-        let id = self.transfers.find(arrival.peer);
+    pub(super) fn find(&mut self, datagram: Datagram<'_>, turn: &Turn<'_>) -> Option<TransferId> {
+        let id = self.transfers.find(datagram.peer);
         let fits =
-            |transfer: &Transfer| transfer.port == arrival.port && transfer.from == arrival.from;
+            |transfer: &Transfer| transfer.port == datagram.port && transfer.from == datagram.from;
         if id.and_then(|id| self.transfers.open(id)).is_some_and(fits) {
             return id;
         }
         turn.counters.tftp_unknown_tid.up();
-        let is_known = id.is_some() || self.past.is_echo(arrival.peer, arrival.port, turn.now);
-        if !is_known && self.may_answer(arrival, turn) {
-            self.reply(arrival, Control::error(ErrorCode::UNKNOWN_TID, ""), turn.counters);
+        let is_known =
+            id.is_some() || self.recent_peers.is_echo(datagram.peer, datagram.port, turn.now);
+        if !is_known && self.may_answer(datagram, turn) {
+            self.reply(datagram, Control::error(ErrorCode::UNKNOWN_TID, ""), turn.counters);
         }
         None
     }

@@ -3,7 +3,7 @@
 //! Counts nothing itself: [`crate::admission::guesses`] does. Keeps nothing for who asks.
 
 use crate::admission::guesses::{Asked, Verdict};
-use crate::session::tftp::engine::{Arrival, Engine};
+use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::transfer::File;
 use crate::session::{Refusal, Turn};
 
@@ -14,11 +14,11 @@ impl Engine {
         &self,
         judged: Result<File, Refusal>,
         name: &[u8],
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) -> Option<Result<File, Refusal>> {
         // Anybody can send a datagram in another's name.
-        let asked = Asked { client: arrival.peer.ip(), proven: false, name };
+        let asked = Asked { client: datagram.peer.ip(), proven: false, name };
         let limits = &turn.snapshot.policy.guesses;
         let guesses = &mut turn.admission.guesses;
         let verdict = match &judged {

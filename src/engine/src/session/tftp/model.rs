@@ -16,7 +16,7 @@ use crate::metrics::Counters;
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::tftp::limits::WrapTo;
 use crate::session::tftp::transfer::{State, Transfer, TransferId, ticket};
-use crate::session::tftp::{Arrival, Engine, Lane, Payload, PortId, SendFault};
+use crate::session::tftp::{Datagram, Engine, Payload, PortId, SendFault, SendQueue};
 use crate::session::{Protocol, Record, Turn};
 use crate::vault::upload::{Existing, PartDone, PartOp, Rule, Rules, Spool};
 use wire::name::FileName;
@@ -60,7 +60,7 @@ impl World {
     /// A world in which answers leave from one of `pool` sockets, or from the one that was asked.
     pub(super) fn new(policy: Policy, pool: u16, budget: BudgetLimits) -> World {
         let shared = Arc::new(SharedSlots::new(1));
-        let mut admission = Admission::new(0, shared, Arc::clone(&policy.paces));
+        let mut admission = Admission::new(0, shared, Arc::clone(&policy.rate_limits));
         admission.budget = Budget::new(1, budget);
         let mut engine = Engine::seeded(1);
         let answers = if pool == 0 { vec![PortId(0)] } else { (1..=pool).map(PortId).collect() };
@@ -109,8 +109,8 @@ impl World {
 
     pub(super) fn deliver(&mut self, peer: SocketAddr, port: PortId, bytes: &[u8]) {
         let local = Some(SERVER);
-        let arrival = Arrival { port, peer, to: local, from: local, interface: 0, bytes };
-        self.turn(|engine, turn| engine.handle_datagram(arrival, turn));
+        let datagram = Datagram { port, peer, to: local, from: local, interface: 0, bytes };
+        self.turn(|engine, turn| engine.handle_datagram(datagram, turn));
         self.settle();
     }
 
@@ -132,10 +132,10 @@ impl World {
         }
     }
 
-    /// Takes at most `sends_max` sends of a lane; says how many there were.
-    pub(super) fn take(&mut self, port: PortId, lane: Lane, sends_max: usize) -> usize {
+    /// Takes at most `sends_max` sends of a queue; says how many there were.
+    pub(super) fn take(&mut self, port: PortId, queue: SendQueue, sends_max: usize) -> usize {
         let mut count = 0;
-        for transmit in self.engine.outgoing(port, lane).take(sends_max) {
+        for transmit in self.engine.outgoing(port, queue).take(sends_max) {
             count += 1;
             let peer = transmit.peer;
             let mut push = |bytes| self.sent.push(Sent { port, peer, from: transmit.from, bytes });
@@ -158,7 +158,7 @@ impl World {
                     u32::from(blocks.count)
                 }
             };
-            if lane != Lane::Replies {
+            if queue != SendQueue::Replies {
                 let all = &self.engine.transfers;
                 let is_new = |id: &TransferId| all.open(*id).is_some_and(Transfer::is_half_open);
                 if let Some(id) = all.find(peer).filter(is_new) {
@@ -170,9 +170,9 @@ impl World {
             }
         }
         if count > 0 {
-            self.turn(|engine, turn| engine.handle_transmitted(port, lane, count, turn));
-        } else if self.engine.has_outgoing(port, lane) && sends_max > 0 {
-            self.engine.sweep(port, lane);
+            self.turn(|engine, turn| engine.handle_transmitted(port, queue, count, turn));
+        } else if self.engine.has_outgoing(port, queue) && sends_max > 0 {
+            self.engine.sweep(port, queue);
         }
         count
     }
@@ -190,8 +190,8 @@ impl World {
         loop {
             let mut count = 0;
             for port in 0..self.ports {
-                for lane in Lane::ALL {
-                    count += self.take(PortId(port), lane, usize::MAX);
+                for queue in SendQueue::ALL {
+                    count += self.take(PortId(port), queue, usize::MAX);
                 }
             }
             self.settle();
@@ -262,9 +262,9 @@ impl World {
         assert_eq!(waiting.count(), self.admission.slots.waiting());
         for (id, transfer) in transfers.iter() {
             assert_eq!(transfers.find(transfer.peer), Some(id));
-            let lanes = &self.engine.ports[usize::from(transfer.port.0)].lanes;
-            let stands = |lane| lanes.transfers(lane).any(|queued| queued == id);
-            let queued = stands(Lane::Prompt) || stands(Lane::Bulk);
+            let queues = &self.engine.ports[usize::from(transfer.port.0)].send_queues;
+            let stands = |queue| queues.transfers(queue).any(|queued| queued == id);
+            let queued = stands(SendQueue::Prompt) || stands(SendQueue::Bulk);
             assert_eq!(queued, transfer.queued, "{}", transfer.peer);
             let asked = self.asks.iter().any(|ask| ask.ticket() == ticket(id));
             let has_future = match transfer.state {
@@ -428,17 +428,17 @@ fn operate(world: &mut World, [what, who, value, more]: [u8; 4]) {
 
 fn take_or_refuse(world: &mut World, value: u8, more: u8) {
     let port = PortId(u16::from(value) % world.ports);
-    let lane = Lane::ALL[usize::from(value >> 4) % 3];
+    let queue = SendQueue::ALL[usize::from(value >> 4) % 3];
     let fault = match more {
         0..=199 => {
-            world.take(port, lane, usize::from(more % 4));
+            world.take(port, queue, usize::from(more % 4));
             return;
         }
         200..=229 => SendFault::FileCut,
         230.. => SendFault::Refused,
     };
-    if world.engine.outgoing(port, lane).next().is_some() {
-        world.turn(|engine, turn| engine.handle_send_fault(port, lane, fault, turn));
+    if world.engine.outgoing(port, queue).next().is_some() {
+        world.turn(|engine, turn| engine.handle_send_fault(port, queue, fault, turn));
     }
 }
 

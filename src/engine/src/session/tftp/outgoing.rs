@@ -1,7 +1,7 @@
-//! What leaves next, and what becomes of it: sends of a lane, straight from the blobs.
+//! What leaves next, and what becomes of it: sends of a queue, straight from the blobs.
 //!
 //! Borrows headers and bytes; the caller hands them to the kernel and says how many it took. Every
-//! send is paid for before it stands in a lane.
+//! send is paid for before it stands in a queue.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,11 +9,11 @@ use std::sync::Arc;
 use crate::catalog::Ask;
 use crate::catalog::blob::{Blob, Span};
 use crate::session::tftp::engine::Engine;
-use crate::session::tftp::lanes::Lane;
 use crate::session::tftp::limits::WrapTo;
 use crate::session::tftp::numbers::{BlockIndex, number_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::send::{Burst, Sending};
+use crate::session::tftp::send_queues::SendQueue;
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, ticket};
 use crate::session::{Failure, Outcome, Refusal, Turn};
 use wire::tftp::{Block, Control, DATA_HEADER_BYTES, data_header};
@@ -40,7 +40,7 @@ pub struct Transmit<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
     /// One packet.
-    Control(Lone<'a>),
+    Control(ControlPacket<'a>),
     /// DATA blocks, each a datagram, all but the last of equal size.
     Blocks(Blocks<'a>),
 }
@@ -48,7 +48,7 @@ pub enum Payload<'a> {
 /// A packet without payload, made only when it is sent: a send is passed on several times, and
 /// should be no larger than what it names.
 #[derive(Clone, Copy, Debug)]
-pub enum Lone<'a> {
+pub enum ControlPacket<'a> {
     /// Made already.
     Made(&'a Control),
     /// ACK.
@@ -57,14 +57,14 @@ pub enum Lone<'a> {
     OptionAck(&'a Terms, u64),
 }
 
-impl Lone<'_> {
+impl ControlPacket<'_> {
     /// The packet.
     #[must_use]
     pub fn packet(&self) -> Control {
         match self {
-            Lone::Made(packet) => **packet,
-            Lone::Ack(block) => Control::ack(*block),
-            Lone::OptionAck(terms, tsize_bytes) => {
+            ControlPacket::Made(packet) => **packet,
+            ControlPacket::Ack(block) => Control::ack(*block),
+            ControlPacket::OptionAck(terms, tsize_bytes) => {
                 Control::option_ack(&terms.option_ack(*tsize_bytes).unwrap_or_default())
             }
         }
@@ -140,13 +140,13 @@ pub enum SendFault {
 }
 
 impl Engine {
-    /// Puts a transfer that has something to send into its lane, or arms its deadline.
+    /// Puts a transfer that has something to send into its queue, or arms its deadline.
     pub(super) fn ready(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         if transfer.queued {
             return;
         }
-        let (bytes, lane) = match &mut transfer.state {
+        let (bytes, queue) = match &mut transfer.state {
             State::Waiting | State::Opening => return,
             State::Sending(sending, blob) => {
                 if sending.poll_verify() {
@@ -161,27 +161,27 @@ impl Engine {
                         u32::from(count) * u32::from(sending.terms().blksize)
                     }
                 };
-                (bytes, if small { Lane::Prompt } else { Lane::Bulk })
+                (bytes, if small { SendQueue::Prompt } else { SendQueue::Bulk })
             }
             State::Receiving(receiving) => {
-                (u32::from(receiving.poll_transmit().is_some()), Lane::Prompt)
+                (u32::from(receiving.poll_transmit().is_some()), SendQueue::Prompt)
             }
         };
         if bytes > 0 && !transfer.paid {
             match pay(transfer, bytes, turn) {
                 Ok(()) => transfer.paid = true,
-                Err(Unpaid::Budget) => {
+                Err(Throttled::Budget) => {
                     turn.counters.tftp_budget_spent.up();
                     self.finish(id, Outcome::Refused(Refusal::TooManyTransfers), turn);
                     return;
                 }
-                Err(Unpaid::Pace(at)) => transfer.paced_until = Some(at),
+                Err(Throttled::RateLimit(at)) => transfer.paced_until = Some(at),
             }
         }
         if transfer.paid {
             transfer.queued = true;
             let port = usize::from(transfer.port.0);
-            self.ports[port].lanes.queue(lane, id);
+            self.ports[port].send_queues.queue(queue, id);
         } else {
             self.arm(id);
         }
@@ -198,40 +198,41 @@ impl Engine {
         transfer.deadline.set(at, id, &mut self.timers);
     }
 
-    /// What a lane of a socket would send, in order.
-    pub fn outgoing(&self, port: PortId, lane: Lane) -> impl Iterator<Item = Transmit<'_>> {
-        let lanes = self.ports.get(usize::from(port.0)).map(|port| &port.lanes);
-        let replies = lanes.filter(|_| lane == Lane::Replies).into_iter().flat_map(|lanes| {
-            lanes.replies().map(|reply| Transmit {
-                peer: reply.peer,
-                from: reply.from,
-                payload: Payload::Control(Lone::Made(&reply.packet)),
-            })
-        });
-        let transfers = lanes.into_iter().flat_map(move |lanes| lanes.transfers(lane));
+    /// What a queue of a socket would send, in order.
+    pub fn outgoing(&self, port: PortId, queue: SendQueue) -> impl Iterator<Item = Transmit<'_>> {
+        let queues = self.ports.get(usize::from(port.0)).map(|port| &port.send_queues);
+        let replies =
+            queues.filter(|_| queue == SendQueue::Replies).into_iter().flat_map(|queues| {
+                queues.replies().map(|reply| Transmit {
+                    peer: reply.peer,
+                    from: reply.from,
+                    payload: Payload::Control(ControlPacket::Made(&reply.packet)),
+                })
+            });
+        let transfers = queues.into_iter().flat_map(move |queues| queues.transfers(queue));
         replies.chain(transfers.filter_map(|id| transmit(self.transfers.open(id)?)))
     }
 
-    /// Whether a lane of a socket has anything to send.
+    /// Whether a queue of a socket has anything to send.
     #[must_use]
-    pub fn has_outgoing(&self, port: PortId, lane: Lane) -> bool {
-        self.ports.get(usize::from(port.0)).is_some_and(|port| !port.lanes.is_empty(lane))
+    pub fn has_outgoing(&self, port: PortId, queue: SendQueue) -> bool {
+        self.ports.get(usize::from(port.0)).is_some_and(|port| !port.send_queues.is_empty(queue))
     }
 
     /// The kernel has taken the first `count` sends that [`Engine::outgoing`] gave.
     pub fn handle_transmitted(
         &mut self,
         port: PortId,
-        lane: Lane,
+        queue: SendQueue,
         count: usize,
         turn: &mut Turn<'_>,
     ) {
-        if lane == Lane::Replies {
-            self.ports[usize::from(port.0)].lanes.drop_replies(count);
+        if queue == SendQueue::Replies {
+            self.ports[usize::from(port.0)].send_queues.drop_replies(count);
             return;
         }
         for _ in 0..count {
-            let Some(id) = self.pop_sendable(port, lane) else { return };
+            let Some(id) = self.pop_sendable(port, queue) else { return };
             self.transmitted(id, turn);
         }
     }
@@ -267,20 +268,20 @@ impl Engine {
         self.ready(id, turn);
     }
 
-    /// The kernel refuses the first send of a lane for good.
+    /// The kernel refuses the first send of a queue for good.
     pub fn handle_send_fault(
         &mut self,
         port: PortId,
-        lane: Lane,
+        queue: SendQueue,
         fault: SendFault,
         turn: &mut Turn<'_>,
     ) {
         turn.counters.send_errors.up();
-        if lane == Lane::Replies {
-            self.ports[usize::from(port.0)].lanes.drop_replies(1);
+        if queue == SendQueue::Replies {
+            self.ports[usize::from(port.0)].send_queues.drop_replies(1);
             return;
         }
-        let Some(id) = self.pop_sendable(port, lane) else { return };
+        let Some(id) = self.pop_sendable(port, queue) else { return };
         let is_half_open = self.transfers.open(id).is_some_and(Transfer::is_half_open);
         match fault {
             SendFault::FileCut => self.fail(id, Failure::FileChanged, turn),
@@ -294,16 +295,16 @@ impl Engine {
         }
     }
 
-    /// Empties a lane in which nothing has anything to send any more.
-    pub fn sweep(&mut self, port: PortId, lane: Lane) {
-        let idle = self.pop_sendable(port, lane);
-        debug_assert!(idle.is_none(), "a lane with something to send was swept");
+    /// Empties a queue in which nothing has anything to send any more.
+    pub fn sweep(&mut self, port: PortId, queue: SendQueue) {
+        let idle = self.pop_sendable(port, queue);
+        debug_assert!(idle.is_none(), "a queue with something to send was swept");
     }
 
-    /// Takes the first transfer of a lane that really has something to send.
-    fn pop_sendable(&mut self, port: PortId, lane: Lane) -> Option<TransferId> {
+    /// Takes the first transfer of a queue that really has something to send.
+    fn pop_sendable(&mut self, port: PortId, queue: SendQueue) -> Option<TransferId> {
         loop {
-            let id = self.ports[usize::from(port.0)].lanes.pop(lane)?;
+            let id = self.ports[usize::from(port.0)].send_queues.pop(queue)?;
             let Some(transfer) = self.transfers.open_mut(id) else { continue };
             if transmit(transfer).is_some() {
                 return Some(id);
@@ -314,24 +315,24 @@ impl Engine {
     }
 }
 
-enum Unpaid {
+enum Throttled {
     Budget,
-    Pace(Instant),
+    RateLimit(Instant),
 }
 
 /// Pays for a send: from the budget of the unproven, or under the caps on bytes per second.
-fn pay(transfer: &mut Transfer, bytes: u32, turn: &mut Turn<'_>) -> Result<(), Unpaid> {
+fn pay(transfer: &mut Transfer, bytes: u32, turn: &mut Turn<'_>) -> Result<(), Throttled> {
     if transfer.is_half_open() {
         let paid = turn.admission.budget.spend(transfer.peer.ip(), turn.now);
-        return if paid { Ok(()) } else { Err(Unpaid::Budget) };
+        return if paid { Ok(()) } else { Err(Throttled::Budget) };
     }
     let caps = transfer.caps;
     let own_rate = caps.phone_bytes_per_second;
-    transfer.pace.take(bytes, own_rate, turn.now).map_err(Unpaid::Pace)?;
-    let shared = turn.admission.paces.take(caps.subnet_bucket, bytes, turn.now);
+    transfer.pace.take(bytes, own_rate, turn.now).map_err(Throttled::RateLimit)?;
+    let shared = turn.admission.rate_limits.take(caps.subnet_bucket, bytes, turn.now);
     shared.map_err(|at| {
         transfer.pace.give_back(bytes, own_rate);
-        Unpaid::Pace(at)
+        Throttled::RateLimit(at)
     })
 }
 
@@ -344,7 +345,9 @@ fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
     let payload = match &transfer.state {
         State::Waiting | State::Opening => return None,
         State::Sending(sending, blob) => match next_burst(sending)? {
-            Burst::OptionAck => Payload::Control(Lone::OptionAck(sending.terms(), blob.bytes())),
+            Burst::OptionAck => {
+                Payload::Control(ControlPacket::OptionAck(sending.terms(), blob.bytes()))
+            }
             Burst::Blocks { first, count } => Payload::Blocks(Blocks {
                 blob,
                 first,
@@ -354,10 +357,10 @@ fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
             }),
         },
         State::Receiving(receiving) => Payload::Control(match receiving.poll_transmit()? {
-            (block, false) => Lone::Ack(block),
+            (block, false) => ControlPacket::Ack(block),
             (_, true) => {
                 let announced = transfer.asked.options.tsize.unwrap_or_default();
-                Lone::OptionAck(receiving.terms(), announced)
+                ControlPacket::OptionAck(receiving.terms(), announced)
             }
         }),
     };

@@ -16,7 +16,7 @@ use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Operation, Resource};
 use crate::session::snapshot::TftpPolicy;
 use crate::session::tftp::ending::refusal_text;
-use crate::session::tftp::engine::{Arrival, Engine};
+use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::limits::TftpLimits;
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::receive::{self, Receiving};
@@ -39,31 +39,31 @@ impl Engine {
     pub(super) fn handle_malformed(
         &mut self,
         fault: Malformed,
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
         turn.counters.tftp_malformed.up();
         let broken_request = match fault {
             Malformed::RequestTooLong => true,
-            Malformed::Unterminated => matches!(arrival.bytes.first_chunk(), Some([0, 1 | 2])),
+            Malformed::Unterminated => matches!(datagram.bytes.first_chunk(), Some([0, 1 | 2])),
             Malformed::Short | Malformed::UnknownOpcode(_) => false,
         };
-        if !broken_request || !self.may_answer(arrival, turn) {
+        if !broken_request || !self.may_answer(datagram, turn) {
             return;
         }
         // The name stands first, whatever is wrong behind it.
-        let name = arrival.bytes.get(2..).and_then(|rest| {
+        let name = datagram.bytes.get(2..).and_then(|rest| {
             let end = rest.iter().position(|byte| *byte == 0)?;
             Some(Subject::said(&rest[..end]))
         });
-        let is_write = matches!(arrival.bytes.first_chunk(), Some([0, 2]));
+        let is_write = matches!(datagram.bytes.first_chunk(), Some([0, 2]));
         let refusal = match fault {
             Malformed::RequestTooLong => Refusal::RequestTooLong,
             Malformed::Unterminated | Malformed::Short | Malformed::UnknownOpcode(_) => {
                 Refusal::Malformed
             }
         };
-        self.refuse(refusal, name.unwrap_or(Subject::Unreadable), is_write, arrival, turn);
+        self.refuse(refusal, name.unwrap_or(Subject::Unreadable), is_write, datagram, turn);
     }
 
     /// A request, at a socket that takes them, from someone who may ask, to this host alone.
@@ -71,7 +71,7 @@ impl Engine {
         &mut self,
         request: Request<'_>,
         write: bool,
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
         if write {
@@ -79,54 +79,59 @@ impl Engine {
         } else {
             turn.counters.tftp_read_requests.up();
         }
-        let listens = self.ports.get(usize::from(arrival.port.0));
+        let listens = self.ports.get(usize::from(datagram.port.0));
         if listens.is_none_or(|port| port.answers.is_empty()) {
             turn.counters.tftp_unknown_tid.up();
             return;
         }
-        if is_broadcast(arrival) && !turn.snapshot.policy.tftp.answer_broadcast {
+        if is_broadcast(datagram) && !turn.snapshot.policy.tftp.answer_broadcast {
             turn.counters.tftp_broadcast.up();
             return;
         }
-        let request_hash = hash_of(arrival.bytes);
-        if self.is_repeat(request_hash, arrival, turn) {
+        let request_hash = hash_of(datagram.bytes);
+        if self.is_repeat(request_hash, datagram, turn) {
             turn.counters.tftp_repeated_requests.up();
             return;
         }
         let snapshot = turn.snapshot;
-        let decision = policy::resolve(&wanted(&request, write, arrival), snapshot, &mut NoTrace);
+        let decision = policy::resolve(&wanted(&request, write, datagram), snapshot, &mut NoTrace);
         let subject = || Subject::said(request.name);
         if self.stopping {
-            self.note_refusal(Refusal::Stopping, subject(), write, arrival, turn);
+            self.note_refusal(Refusal::Stopping, subject(), write, datagram, turn);
             return;
         }
         let file = file_of(&decision.action, request.name, form_of(request.mode).is_some());
-        let Some(file) = self.judge_guess(file, request.name, arrival, turn) else { return };
+        let Some(file) = self.judge_guess(file, request.name, datagram, turn) else { return };
         let file = match file {
             Ok(file) => file,
             Err(refusal @ (Refusal::AccessDenied | Refusal::TooManyMisses { first: _ })) => {
                 turn.counters.tftp_denied.add(u64::from(refusal == Refusal::AccessDenied));
-                self.note_refusal(refusal, subject(), write, arrival, turn);
+                self.note_refusal(refusal, subject(), write, datagram, turn);
                 return;
             }
             Err(refusal) => {
-                self.refuse(refusal, subject(), write, arrival, turn);
+                self.refuse(refusal, subject(), write, datagram, turn);
                 return;
             }
         };
         let asked = Asked {
             options: request.options,
             form: form_of(request.mode).unwrap_or(Form::Octet),
-            interface: arrival.interface,
+            interface: datagram.interface,
         };
-        self.supersede(arrival, turn);
-        self.admit(file, asked, request_hash, arrival, turn);
+        self.supersede(datagram, turn);
+        self.admit(file, asked, request_hash, datagram, turn);
     }
 
     /// Whether this request only says again what is being served already, or waits to be. If the
     /// phone may just have finished, that is remembered: see `finish_read`.
-    fn is_repeat(&mut self, request_hash: u64, arrival: Arrival<'_>, turn: &mut Turn<'_>) -> bool {
-        let Some(id) = self.transfers.find(arrival.peer) else { return false };
+    fn is_repeat(
+        &mut self,
+        request_hash: u64,
+        datagram: Datagram<'_>,
+        turn: &mut Turn<'_>,
+    ) -> bool {
+        let Some(id) = self.transfers.find(datagram.peer) else { return false };
         let Some(transfer) = self.transfers.open_mut(id) else { return false };
         if transfer.request_hash != request_hash {
             return false;
@@ -157,8 +162,8 @@ impl Engine {
     }
 
     /// The phone asks for something else from the port of a transfer: that one is over.
-    fn supersede(&mut self, arrival: Arrival<'_>, turn: &mut Turn<'_>) {
-        let Some(id) = self.transfers.find(arrival.peer) else { return };
+    fn supersede(&mut self, datagram: Datagram<'_>, turn: &mut Turn<'_>) {
+        let Some(id) = self.transfers.find(datagram.peer) else { return };
         let Some(transfer) = self.transfers.open(id) else { return };
         let outcome = match &transfer.state {
             State::Sending(sending, _) if sending.is_proven() && sending.has_sent_all() => {
@@ -177,7 +182,7 @@ impl Engine {
         file: File,
         asked: Asked,
         request_hash: u64,
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
         let policy = &turn.snapshot.policy;
@@ -185,18 +190,18 @@ impl Engine {
         if self.transfers.len() >= policy.tftp.transfers_max {
             // Silence: the phone asks again, and then there may be room.
             let subject = file.subject();
-            self.note_refusal(Refusal::TooManyTransfers, subject, write, arrival, turn);
+            self.note_refusal(Refusal::TooManyTransfers, subject, write, datagram, turn);
             return;
         }
-        let client = arrival.peer.ip();
+        let client = datagram.peer.ip();
         let limits = policy.tftp.limits_for(client);
-        let answers = &self.ports[usize::from(arrival.port.0)].answers;
-        let port = self.past.next_port(arrival.peer, answers).unwrap_or(arrival.port);
+        let answers = &self.ports[usize::from(datagram.port.0)].answers;
+        let port = self.recent_peers.next_port(datagram.peer, answers).unwrap_or(datagram.port);
         let id = self.transfers.insert(Transfer {
-            peer: arrival.peer,
-            from: arrival.from,
+            peer: datagram.peer,
+            from: datagram.from,
             port,
-            asked_at: arrival.port,
+            asked_at: datagram.port,
             request_hash,
             began: turn.now,
             asked_again_at: None,
@@ -338,7 +343,7 @@ impl Engine {
 
     /// Serves again what a phone asked again in the very moment in which it was through.
     pub(super) fn restart(&mut self, done: Transfer, turn: &mut Turn<'_>) {
-        let arrival = Arrival {
+        let datagram = Datagram {
             port: done.asked_at,
             peer: done.peer,
             to: None,
@@ -346,14 +351,14 @@ impl Engine {
             interface: done.asked.interface,
             bytes: &[],
         };
-        self.admit(done.file, done.asked, done.request_hash, arrival, turn);
+        self.admit(done.file, done.asked, done.request_hash, datagram, turn);
     }
 
     /// Whether a packet that belongs to no transfer may be answered at all.
-    pub(super) fn may_answer(&self, arrival: Arrival<'_>, turn: &Turn<'_>) -> bool {
+    pub(super) fn may_answer(&self, datagram: Datagram<'_>, turn: &Turn<'_>) -> bool {
         let policy = &turn.snapshot.policy;
-        policy.access.permits(Protocol::Tftp, arrival.peer.ip())
-            && (!is_broadcast(arrival) || policy.tftp.answer_broadcast)
+        policy.access.permits(Protocol::Tftp, datagram.peer.ip())
+            && (!is_broadcast(datagram) || policy.tftp.answer_broadcast)
     }
 
     fn refuse(
@@ -361,12 +366,12 @@ impl Engine {
         refusal: Refusal,
         subject: Subject,
         write: bool,
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
         let (code, text) = refusal_text(refusal);
-        self.reply(arrival, Control::error(code, text), turn.counters);
-        self.note_refusal(refusal, subject, write, arrival, turn);
+        self.reply(datagram, Control::error(code, text), turn.counters);
+        self.note_refusal(refusal, subject, write, datagram, turn);
     }
 
     fn note_refusal(
@@ -374,20 +379,20 @@ impl Engine {
         refusal: Refusal,
         subject: Subject,
         write: bool,
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &Turn<'_>,
     ) {
         let verb = if write { Verb::Send } else { Verb::Fetch };
         let (told, outcome) = ((verb, subject), Outcome::Refused(refusal));
-        let record = Record::new(Protocol::Tftp, arrival.peer, told, turn.now, outcome);
+        let record = Record::new(Protocol::Tftp, datagram.peer, told, turn.now, outcome);
         self.note(record, turn.counters);
     }
 }
 
 /// The request, as the policy is asked about it.
-fn wanted<'a>(request: &Request<'a>, write: bool, arrival: Arrival<'_>) -> policy::Request<'a> {
+fn wanted<'a>(request: &Request<'a>, write: bool, datagram: Datagram<'_>) -> policy::Request<'a> {
     policy::Request {
-        client: arrival.peer.ip(),
+        client: datagram.peer.ip(),
         resource: Resource::Tftp { name: request.name },
         operation: if write { Operation::Write } else { Operation::Read },
         proven: None,
@@ -444,8 +449,8 @@ fn form_of(mode: Mode) -> Option<Form> {
 }
 
 /// Whether a datagram was sent to more hosts than this one.
-fn is_broadcast(arrival: Arrival<'_>) -> bool {
-    match (arrival.to, arrival.from) {
+fn is_broadcast(datagram: Datagram<'_>) -> bool {
+    match (datagram.to, datagram.from) {
         (Some(to), _) if to.is_multicast() => true,
         (Some(to @ IpAddr::V4(_)), Some(from)) => to != from,
         (Some(_), _) | (None, _) => false,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::admission::pace::PhonePace;
+use crate::admission::rate_limit::PhoneRateLimit;
 use crate::cancel::CancelToken;
 use crate::catalog::blob::Blob;
 use crate::catalog::{Entry, Form, Ticket};
@@ -105,7 +105,7 @@ impl File {
 pub struct Caps {
     /// For this phone; 0 = none.
     pub phone_bytes_per_second: u64,
-    /// For its subnet, as a place in the list of paces.
+    /// For its subnet, as a place in the list of rate_limits.
     pub subnet_bucket: Option<u16>,
 }
 
@@ -153,8 +153,8 @@ pub struct Transfer {
     /// The caps on bytes per second that hold for it.
     pub caps: Caps,
     /// What this phone has been sent lately.
-    pub pace: PhonePace,
-    /// Whether it stands in a lane.
+    pub pace: PhoneRateLimit,
+    /// Whether it stands in a queue.
     pub queued: bool,
     /// Whether the coming send is paid for, by the budget of the unproven and by pacing.
     pub paid: bool,

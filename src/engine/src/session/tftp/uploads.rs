@@ -7,10 +7,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::catalog::{Ask, StoreError};
 use crate::session::tftp::ending::record;
-use crate::session::tftp::engine::{Arrival, Engine};
+use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::finished::{Content, Finished};
-use crate::session::tftp::lanes::Reply;
 use crate::session::tftp::receive::{Received, Receiving};
+use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId, ticket};
 use crate::session::{Failure, Outcome, Record, Refusal, Turn};
 use crate::vault::deed::Precondition;
@@ -24,21 +24,21 @@ impl Engine {
         &mut self,
         block: Block,
         payload: &[u8],
-        arrival: Arrival<'_>,
+        datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
         turn.counters.tftp_blocks_received.up();
-        let open = self.transfers.find(arrival.peer).and_then(|id| self.transfers.open(id));
-        if open.is_none_or(|transfer| transfer.port != arrival.port) {
-            let at = (arrival.port, arrival.from);
-            if self.finished.handle_data(arrival.peer, at, block, turn.now) {
-                let (peer, from) = (arrival.peer, arrival.from);
+        let open = self.transfers.find(datagram.peer).and_then(|id| self.transfers.open(id));
+        if open.is_none_or(|transfer| transfer.port != datagram.port) {
+            let at = (datagram.port, datagram.from);
+            if self.finished.handle_data(datagram.peer, at, block, turn.now) {
+                let (peer, from) = (datagram.peer, datagram.from);
                 let reply = Reply { peer, from, packet: Control::ack(block) };
-                self.ports[usize::from(arrival.port.0)].lanes.reply(reply);
+                self.ports[usize::from(datagram.port.0)].send_queues.reply(reply);
                 return;
             }
         }
-        let Some(id) = self.find(arrival, turn) else { return };
+        let Some(id) = self.find(datagram, turn) else { return };
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let State::Receiving(receiving) = &mut transfer.state else {
             // DATA to a phone that reads: a confused or forged packet, which must do no harm.
@@ -50,7 +50,7 @@ impl Engine {
         self.upload_bytes_held = self.upload_bytes_held + receiving.bytes_held() - held;
         if !was_proven && receiving.is_proven() {
             let sends = u32::from(receiving.unproven_sends());
-            turn.admission.budget.give_back(arrival.peer.ip(), sends);
+            turn.admission.budget.give_back(datagram.peer.ip(), sends);
             self.half_open.count -= 1;
         }
         let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;

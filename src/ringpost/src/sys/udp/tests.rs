@@ -9,7 +9,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use super::{RECEIVE_BATCH, SEND_BATCH};
 use engine::catalog::blob::{Blob, Version};
 use engine::session::tftp::limits::WrapTo;
-use engine::session::tftp::{Blocks, Lone, Payload, Transmit};
+use engine::session::tftp::{Blocks, ControlPacket, Payload, Transmit};
 use wire::tftp::{Block, Control};
 
 /// The same tests for each implementation.
@@ -76,7 +76,7 @@ macro_rules! implementation {
                 let (server, _) = socket("[::1]:0");
                 let (phone, peer) = socket("[::1]:0");
                 let ack = |number: usize| {
-                    let lone = Lone::Ack(Block(number as u16));
+                    let lone = ControlPacket::Ack(Block(number as u16));
                     Transmit { peer, from: None, payload: Payload::Control(lone) }
                 };
                 let mut outbox = Outbox::default();

@@ -1,4 +1,4 @@
-//! Limits: slots, pools, budgets, paces.
+//! Limits: slots, pools, budgets, rate_limits.
 
 use super::*;
 use crate::admission::slots::Overflow;

@@ -12,7 +12,7 @@ mod writes;
 use std::net::SocketAddr;
 
 use super::model::{SERVER, Sent, World};
-use super::{Arrival, PortId};
+use super::{Datagram, PortId};
 use crate::admission::budget::BudgetLimits;
 use crate::catalog::RootId;
 use crate::session::snapshot::Policy;
@@ -166,8 +166,8 @@ impl Bench {
     fn broadcast(&mut self, bytes: &[u8]) -> Vec<String> {
         let to = Some("10.0.255.255".parse().unwrap());
         let (port, peer, from) = (PortId(0), self.phone, Some(SERVER));
-        let arrival = Arrival { port, peer, to, from, interface: 0, bytes };
-        self.world.turn(|engine, turn| engine.handle_datagram(arrival, turn));
+        let datagram = Datagram { port, peer, to, from, interface: 0, bytes };
+        self.world.turn(|engine, turn| engine.handle_datagram(datagram, turn));
         self.world.settle();
         self.settle()
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{Answer, Form};
 use crate::session::tftp::rto::RTO_MIN;
-use crate::session::tftp::{Lane, SendFault};
+use crate::session::tftp::{SendFault, SendQueue};
 use crate::session::{Abort, Failure};
 use wire::name::FileName;
 
@@ -66,8 +66,8 @@ fn errors_and_acks_count_only_from_the_exact_ports_and_address() {
     let to = Some("10.0.0.251".parse().unwrap());
     let (peer, ack) = (at(PHONE), Control::ack(Block(1)));
     let bytes = ack.as_bytes();
-    let arrival = Arrival { port: from, peer, to, from: to, interface: 0, bytes };
-    bench.world.turn(|engine, turn| engine.handle_datagram(arrival, turn));
+    let datagram = Datagram { port: from, peer, to, from: to, interface: 0, bytes };
+    bench.world.turn(|engine, turn| engine.handle_datagram(datagram, turn));
     bench.phone(PHONE).from = from;
     assert_eq!(bench.settle(), SILENCE);
     assert_eq!(bench.ack(1), ["DATA 2 512"]);
@@ -284,7 +284,7 @@ fn a_mapped_file_cut_short_ends_its_transfer_with_an_error() {
     let ack = Control::ack(Block(1));
     bench.world.deliver(bench.phone, bench.from, ack.as_bytes());
     let (port, fault) = (bench.from, SendFault::FileCut);
-    bench.world.turn(|engine, turn| engine.handle_send_fault(port, Lane::Prompt, fault, turn));
+    bench.world.turn(|engine, turn| engine.handle_send_fault(port, SendQueue::Prompt, fault, turn));
     assert_eq!(bench.settle(), ["ERROR 0"]);
     assert_eq!(bench.outcomes(), [Outcome::Failed(Failure::FileChanged)]);
 }
@@ -296,7 +296,7 @@ fn a_send_that_the_kernel_refuses_is_lost_and_not_the_end_of_a_transfer() {
     let ack = Control::ack(Block(1));
     bench.world.deliver(bench.phone, bench.from, ack.as_bytes());
     let (port, fault) = (bench.from, SendFault::Refused);
-    bench.world.turn(|engine, turn| engine.handle_send_fault(port, Lane::Prompt, fault, turn));
+    bench.world.turn(|engine, turn| engine.handle_send_fault(port, SendQueue::Prompt, fault, turn));
     assert_eq!(bench.settle(), SILENCE);
     let resent = format!("{}: DATA 2 512", RTO_MIN.as_millis());
     assert_eq!(bench.wait(80), [resent]);

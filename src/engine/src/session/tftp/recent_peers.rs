@@ -27,25 +27,25 @@ struct Row {
 
 /// The ports and ends of recent transfers, by peer.
 #[derive(Debug)]
-pub struct Past {
+pub struct RecentPeers {
     rows: Box<[Row]>,
     seed: u64,
 }
 
-impl Default for Past {
+impl Default for RecentPeers {
     /// A seed that differs in every process.
     fn default() -> Self {
-        Past::new(RandomState::new().build_hasher().finish())
+        RecentPeers::new(RandomState::new().build_hasher().finish())
     }
 }
 
-impl Past {
+impl RecentPeers {
     /// Remembers nobody yet. `seed` must not be known to peers.
     #[must_use]
-    pub fn new(seed: u64) -> Past {
+    pub fn new(seed: u64) -> RecentPeers {
         let (ended, read) = (Instant::START, Weak::new());
         let row = Row { peer_hash: 0, turn: 0, port: None, ended, read };
-        Past { rows: vec![row; PEERS].into_boxed_slice(), seed }
+        RecentPeers { rows: vec![row; PEERS].into_boxed_slice(), seed }
     }
 
     /// Chooses among `ports` for a peer's next transfer, so that two in a row never share one where
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn two_transfers_in_a_row_never_share_a_port() {
-        let mut past = Past::default();
+        let mut past = RecentPeers::default();
         let ports: Vec<PortId> = (3..7).map(PortId).collect();
         let peer = "10.0.0.1:2000".parse().unwrap();
         let mut last = None;
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn only_the_port_and_the_seconds_after_a_transfer_echo() {
-        let mut past = Past::default();
+        let mut past = RecentPeers::default();
         let peer = "10.0.0.1:2000".parse().unwrap();
         past.note(peer, PortId(4), Instant::from_millis(1_000));
         assert!(past.is_echo(peer, PortId(4), Instant::from_millis(2_000)));

@@ -13,7 +13,7 @@ const REPLIES_MAX: usize = 8_192;
 
 /// Which queue of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum SendQueue {
     /// Packets that belong to no transfer: errors.
     Replies,
     /// Small files, ACKs, OACKs.
@@ -22,9 +22,9 @@ pub enum Lane {
     Bulk,
 }
 
-impl Lane {
-    /// All lanes, in the order in which they leave.
-    pub const ALL: [Lane; 3] = [Lane::Replies, Lane::Prompt, Lane::Bulk];
+impl SendQueue {
+    /// All queues, in the order in which they leave.
+    pub const ALL: [SendQueue; 3] = [SendQueue::Replies, SendQueue::Prompt, SendQueue::Bulk];
 }
 
 /// A packet that belongs to no transfer.
@@ -40,13 +40,13 @@ pub struct Reply {
 
 /// The queues of one socket.
 #[derive(Debug, Default)]
-pub struct Lanes {
+pub struct SendQueues {
     replies: VecDeque<Reply>,
     prompt: VecDeque<TransferId>,
     bulk: VecDeque<TransferId>,
 }
 
-impl Lanes {
+impl SendQueues {
     /// Adds a lone packet; false when there are too many already and it was dropped.
     pub fn reply(&mut self, reply: Reply) -> bool {
         let room = self.replies.len() < REPLIES_MAX;
@@ -57,10 +57,10 @@ impl Lanes {
     }
 
     /// Adds a transfer that has something to send.
-    pub fn queue(&mut self, lane: Lane, id: TransferId) {
-        match lane {
-            Lane::Replies | Lane::Prompt => self.prompt.push_back(id),
-            Lane::Bulk => self.bulk.push_back(id),
+    pub fn queue(&mut self, queue: SendQueue, id: TransferId) {
+        match queue {
+            SendQueue::Replies | SendQueue::Prompt => self.prompt.push_back(id),
+            SendQueue::Bulk => self.bulk.push_back(id),
         }
     }
 
@@ -74,34 +74,34 @@ impl Lanes {
         self.replies.drain(..count.min(self.replies.len()));
     }
 
-    /// The transfers of a lane, in order. Some may be gone by now.
-    pub fn transfers(&self, lane: Lane) -> impl Iterator<Item = TransferId> {
-        self.ids(lane).into_iter().flatten().copied()
+    /// The transfers of a queue, in order. Some may be gone by now.
+    pub fn transfers(&self, queue: SendQueue) -> impl Iterator<Item = TransferId> {
+        self.ids(queue).into_iter().flatten().copied()
     }
 
-    /// Takes the first transfer of a lane.
-    pub fn pop(&mut self, lane: Lane) -> Option<TransferId> {
-        match lane {
-            Lane::Replies => None,
-            Lane::Prompt => self.prompt.pop_front(),
-            Lane::Bulk => self.bulk.pop_front(),
+    /// Takes the first transfer of a queue.
+    pub fn pop(&mut self, queue: SendQueue) -> Option<TransferId> {
+        match queue {
+            SendQueue::Replies => None,
+            SendQueue::Prompt => self.prompt.pop_front(),
+            SendQueue::Bulk => self.bulk.pop_front(),
         }
     }
 
-    /// Whether a lane holds nothing.
+    /// Whether a queue holds nothing.
     #[must_use]
-    pub fn is_empty(&self, lane: Lane) -> bool {
-        match self.ids(lane) {
+    pub fn is_empty(&self, queue: SendQueue) -> bool {
+        match self.ids(queue) {
             Some(ids) => ids.is_empty(),
             None => self.replies.is_empty(),
         }
     }
 
-    fn ids(&self, lane: Lane) -> Option<&VecDeque<TransferId>> {
-        match lane {
-            Lane::Replies => None,
-            Lane::Prompt => Some(&self.prompt),
-            Lane::Bulk => Some(&self.bulk),
+    fn ids(&self, queue: SendQueue) -> Option<&VecDeque<TransferId>> {
+        match queue {
+            SendQueue::Replies => None,
+            SendQueue::Prompt => Some(&self.prompt),
+            SendQueue::Bulk => Some(&self.bulk),
         }
     }
 }

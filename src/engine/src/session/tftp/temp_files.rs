@@ -12,12 +12,12 @@ const SHARE: usize = 8;
 
 /// The uploads of a worker that have a file aside.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
+pub(super) struct TempFiles {
     open: usize,
     by_address: HashMap<AddressKey, usize>,
 }
 
-impl Aside {
+impl TempFiles {
     /// Takes one of `most`, if there is one left for the client.
     pub(super) fn take(&mut self, client: IpAddr, most: usize) -> bool {
         let here = self.by_address.get(&client.into()).copied().unwrap_or_default();
@@ -46,7 +46,7 @@ mod tests {
 
     #[test]
     fn one_address_never_has_more_than_its_share() {
-        let mut aside = Aside::default();
+        let mut aside = TempFiles::default();
         let [one, other] = ["10.0.0.1", "::ffff:10.0.0.2"].map(|ip| ip.parse().unwrap());
         assert!((0..2).all(|_| aside.take(one, 16)));
         assert!(!aside.take(one, 16));

@@ -22,17 +22,17 @@ const RETRY_AHEAD_NS: u64 = RETRY_AHEAD_MS * 1_000_000;
 /// rate, plus one send: whether a send may go depends on what went before it and not on its own
 /// size, so that neither small nor large ones starve.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimit {
     bytes_per_second: u64,
     paid_until_ns: AtomicU64,
     next_try_ns: AtomicU64,
 }
 
-impl Pace {
+impl RateLimit {
     /// A cap on which nothing was sent yet; 0 is taken for 1 byte per second.
     #[must_use]
     pub fn new(bytes_per_second: u64) -> Self {
-        Pace {
+        RateLimit {
             bytes_per_second: bytes_per_second.max(1),
             paid_until_ns: AtomicU64::new(0),
             next_try_ns: AtomicU64::new(0),
@@ -59,7 +59,7 @@ impl Pace {
         }
     }
 
-    /// Undoes a [`Pace::take`] whose send did not happen.
+    /// Undoes a [`RateLimit::take`] whose send did not happen.
     pub fn give_back(&self, bytes: u32) {
         let cost_ns = cost_ns(bytes, self.bytes_per_second);
         // The closure always has an answer, so there is no failure to look at.
@@ -83,14 +83,14 @@ impl Pace {
 
 /// The caps of the configuration.
 #[derive(Debug, Default)]
-pub struct Paces {
+pub struct RateLimits {
     /// For everything that is sent.
-    pub all: Option<Pace>,
+    pub all: Option<RateLimit>,
     /// For subnets; `TftpLimits::subnet_bucket` is a place in this list.
-    pub subnets: Vec<Pace>,
+    pub subnets: Vec<RateLimit>,
 }
 
-impl Paces {
+impl RateLimits {
     /// Pays for a send under the cap of its subnet, if it has one, and the cap for all: under both
     /// or under neither.
     ///
@@ -117,13 +117,13 @@ impl Paces {
 
 /// The cap of one phone: a virtual clock without a rate, to sit in a transfer.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct PhonePace {
+pub struct PhoneRateLimit {
     paid_until_ns: u64,
 }
 
-const _: () = assert!(size_of::<PhonePace>() == 8);
+const _: () = assert!(size_of::<PhoneRateLimit>() == 8);
 
-impl PhonePace {
+impl PhoneRateLimit {
     /// Pays for a send of so many bytes that leaves now, at this rate; 0 = no cap.
     ///
     /// # Errors
@@ -142,7 +142,7 @@ impl PhonePace {
         }
     }
 
-    /// Undoes a [`PhonePace::take`] whose send did not happen.
+    /// Undoes a [`PhoneRateLimit::take`] whose send did not happen.
     pub fn give_back(&mut self, bytes: u32, bytes_per_second: u64) {
         if bytes_per_second > 0 {
             let cost_ns = cost_ns(bytes, bytes_per_second);
@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn a_cap_is_reached_and_not_exceeded() {
         for bytes in [4, 516, 1_472, 94_208, 400_000] {
-            let pace = Pace::new(RATE);
+            let pace = RateLimit::new(RATE);
             let sent = sent_in(10_000, bytes, |now| pace.take(bytes, now));
             let most = 10 * RATE + burst(RATE) + u64::from(bytes);
             assert!(sent <= most, "{bytes}: {sent}");
@@ -211,8 +211,8 @@ mod tests {
 
     #[test]
     fn a_moment_to_try_again_is_always_ahead() {
-        let pace = Pace::new(1);
-        let mut phone = PhonePace::default();
+        let pace = RateLimit::new(1);
+        let mut phone = PhoneRateLimit::default();
         let now = Instant::from_micros(17);
         assert_eq!(pace.take(1_000_000, now), Ok(()));
         assert_eq!(phone.take(1_000_000, 1, now), Ok(()));
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_rest_does_not_save_up_more_than_one_burst() {
-        let pace = Pace::new(RATE);
+        let pace = RateLimit::new(RATE);
         let later = Instant::from_millis(3_600_000);
         let sent: u64 = (0..10_000).map(|_| 512 * u64::from(pace.take(512, later).is_ok())).sum();
         assert!(sent <= burst(RATE) + 512, "{sent}");
@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn refused_sends_come_back_one_behind_the_other() {
-        let pace = Pace::new(RATE);
+        let pace = RateLimit::new(RATE);
         let now = Instant::from_millis(5);
         while pace.take(500, now).is_ok() {}
         let again: Vec<Instant> = (0..100).map(|_| pace.take(500, now).unwrap_err()).collect();
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn those_who_come_when_told_all_get_their_turn() {
-        let pace = Pace::new(RATE);
+        let pace = RateLimit::new(RATE);
         let sizes = [60_000, 60_000, 60_000, 100, 1_472, 60_000];
         let (mut again, mut sent) = ([Instant::START; 6], [0_u64; 6]);
         for ms in 0..60_000 {
@@ -262,22 +262,25 @@ mod tests {
 
     #[test]
     fn a_send_under_two_caps_is_paid_under_both_or_neither() {
-        let paces = Paces { all: Some(Pace::new(RATE)), subnets: vec![Pace::new(10 * RATE)] };
+        let rate_limits = RateLimits {
+            all: Some(RateLimit::new(RATE)),
+            subnets: vec![RateLimit::new(10 * RATE)],
+        };
         let now = Instant::from_millis(1);
-        while paces.take(None, 1_000, now).is_ok() {}
-        let before = paces.subnets[0].paid_until_ns.load(Relaxed);
-        assert!(paces.take(Some(0), 1_000, now).is_err());
-        assert!(paces.subnets[0].paid_until_ns.load(Relaxed) <= before.max(nanos(now)));
-        assert_eq!(Paces::default().take(Some(3), 1_000, now), Ok(()));
+        while rate_limits.take(None, 1_000, now).is_ok() {}
+        let before = rate_limits.subnets[0].paid_until_ns.load(Relaxed);
+        assert!(rate_limits.take(Some(0), 1_000, now).is_err());
+        assert!(rate_limits.subnets[0].paid_until_ns.load(Relaxed) <= before.max(nanos(now)));
+        assert_eq!(RateLimits::default().take(Some(3), 1_000, now), Ok(()));
     }
 
     #[test]
     fn one_phone_keeps_its_own_cap() {
-        let mut phone = PhonePace::default();
+        let mut phone = PhoneRateLimit::default();
         let sent = sent_in(10_000, 516, |now| phone.take(516, RATE, now));
         assert!((10 * RATE * 98 / 100..=10 * RATE + burst(RATE) + 516).contains(&sent), "{sent}");
-        assert_eq!(PhonePace::default().take(u32::MAX, 0, Instant::START), Ok(()));
-        let mut phone = PhonePace::default();
+        assert_eq!(PhoneRateLimit::default().take(u32::MAX, 0, Instant::START), Ok(()));
+        let mut phone = PhoneRateLimit::default();
         for _ in 0..1_000 {
             assert_eq!(phone.take(516, RATE, Instant::START), Ok(()));
             phone.give_back(516, RATE);
@@ -286,7 +289,7 @@ mod tests {
 
     #[test]
     fn workers_together_do_not_exceed_the_cap() {
-        let pace = Pace::new(RATE);
+        let pace = RateLimit::new(RATE);
         // One of the threads moves a clock of its own; the sum is judged by that clock alone.
         let (clock_us, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let end_us = 2_000_000;

@@ -61,17 +61,17 @@ pub struct Parts {
     /// The settings of the start; what a reload changes comes with the snapshot.
     pub settings: Arc<Settings>,
     /// The process's clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// What a turn works with.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// One for each worker: where its figures go.
-    pub views: Vec<Arc<WorkerStats>>,
+    pub(crate) views: Vec<Arc<WorkerStats>>,
     /// The directories that receive uploads, by the numbers that the policy has.
     pub directories: Arc<Directories>,
     /// What the watch publishes to, and is asked by.
     pub published: Arc<Published>,
     /// Where workers leave what became of their transfers.
-    pub records: Arc<RecordSink>,
+    pub(crate) records: Arc<RecordSink>,
     /// What the connections of each listener with TLS are secured with, by its address as
     /// configured.
     pub terms: HashMap<SocketAddr, SharedTerms>,

@@ -15,6 +15,7 @@ use crate::daemon::serve::{Bound, DataPath, Parts};
 use crate::net::listener::{
     AnswerPorts, BACKLOG, ListenError, bind_inherited, bind_tcp, bind_udp, take_tcp,
 };
+use crate::net::services::Sockets;
 use crate::net::stream::StreamListener;
 use crate::net::tls::SharedTerms;
 use crate::net::{Orders, WAKE, Worker, WorkerConfig};
@@ -115,14 +116,15 @@ impl DataPath for Workers {
                     poll,
                     admission: Admission::new(number, Arc::clone(&shared), Arc::default()),
                     published: Arc::clone(&parts.snapshot),
-                    loader: Arc::clone(&store),
+                    store: Arc::clone(&store),
                     answers,
                     records: Arc::clone(&parts.records),
                     stats: Arc::clone(&parts.views[number]),
                     orders: Arc::clone(&orders),
                 };
-                let (http, ftp) = streams(sockets.streams, &parts.terms);
-                let worker = Worker::new(worker, sockets.datagrams, http, ftp)?;
+                let streams = streams(sockets.streams, &parts.terms);
+                let sockets = Sockets { datagrams: sockets.datagrams, streams };
+                let worker = Worker::new(worker, sockets)?;
                 threads.push(spawn(number, worker)?);
             }
             Ok(Workers { threads, wakers, orders, store })
@@ -297,11 +299,11 @@ fn tell_unsecured(parts: &Parts) {
     }
 }
 
-/// Gives each socket what its connections are secured with: those of HTTP, then those of FTP.
+/// Gives each socket what its connections are secured with.
 fn streams(
     sockets: Vec<(Door, TcpListener)>,
     terms: &HashMap<SocketAddr, SharedTerms>,
-) -> (Vec<StreamListener>, Vec<StreamListener>) {
+) -> Vec<StreamListener> {
     let streams = sockets.into_iter().filter_map(|(door, socket)| {
         let Door { address, protocol, tls } = door;
         let terms = terms.get(&address).filter(|_| tls != Tls::Never).cloned();
@@ -310,7 +312,7 @@ fn streams(
         let in_clear = protocol == Protocol::Ftp && tls != Tls::First;
         is_served.then_some(StreamListener { socket, address, protocol, terms, in_clear })
     });
-    streams.partition(|stream| stream.protocol != Protocol::Ftp)
+    streams.collect()
 }
 
 fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {
@@ -366,7 +368,9 @@ mod tests {
         )
         .unwrap();
         let sockets = std::mem::take(&mut bound.sockets[0].streams);
-        let (http, ftp) = streams(sockets, &HashMap::new());
+        let all = streams(sockets, &HashMap::new());
+        let (ftp, http): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|one| one.protocol == Protocol::Ftp);
         assert_eq!(http.iter().map(|one| one.protocol).collect::<Vec<_>>(), [Protocol::Http]);
         // The one where TLS is asked for first serves whoever asks for none.
         assert_eq!(

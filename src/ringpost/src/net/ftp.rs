@@ -1,26 +1,31 @@
-//! The doors of FTP: ports at which a data connection is awaited, and connections that this side
-//! makes; and the sockets that phones are asked by SNMP with.
+//! FTP as a service: its sessions, the ports at which a data connection is awaited, and connections
+//! that this side makes.
 //!
 //! Lets in what the machine says, once, and nobody else; decides nothing.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream, UdpSocket};
+use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
+use crate::net::service::Service;
+use crate::net::services::Sockets;
+use crate::net::snmp::SnmpSockets;
 use crate::net::stream::orphans::SocketTerms;
-use crate::net::stream::{StreamListener, Streams, TOKENS_MAX};
+use crate::net::stream::{Streams, TOKENS_MAX};
 use crate::sys::sockets;
-use engine::session::ftp::limits::FtpPolicy;
+use engine::catalog::{Answer, Ask};
+use engine::metrics::Counters;
 use engine::session::ftp::{Door, Engine};
+use engine::session::snapshot::Policy;
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
-use engine::session::{DataFault, Turn};
-use wire::snmp::MESSAGE_BYTES_MAX;
+use engine::session::ticket::Ticket;
+use engine::session::{self, DataFault, Record, Turn};
 use wire::time::Instant;
 
 /// Ports that are tried before none is said to be free.
@@ -31,15 +36,6 @@ const BACKLOG: i32 = 8;
 const ROUNDS_MAX: usize = 16;
 /// Strangers who are turned away at a door in one turn.
 const STRANGERS_MAX: usize = 16;
-/// Answers of phones taken in a turn.
-const ANSWERS_MAX: usize = 4_096;
-/// Questions that leave in a turn, at most.
-const ASKS_MAX: usize = 2_048;
-/// Room for answers that wait to be read, in bytes; the kernel may give less.
-const ANSWERS_BYTES: usize = 4 << 20;
-/// What an answer takes of it, with the kernel's own bookkeeping.
-const ANSWER_BYTES: usize = 2_048;
-
 /// A port at which a data connection is awaited.
 struct Awaited {
     data: ConnectionId,
@@ -47,8 +43,8 @@ struct Awaited {
 }
 
 /// The FTP server of one worker with its sockets.
-pub struct Ftp {
-    pub(super) streams: Streams<Engine>,
+struct Ftp {
+    streams: Streams<Engine>,
     /// The first token of the doors.
     tokens: usize,
     /// By the row of their data connection.
@@ -59,63 +55,54 @@ pub struct Ftp {
     active_port: u16,
     /// Where the next port is looked for.
     random: u64,
-    /// By IPv4 and by IPv6; absent where the host has none.
-    askers: [Option<UdpSocket>; 2],
-    /// Questions that leave in one turn: no more than their answers find room until the next.
-    asks_max: usize,
-    /// The kernel has told of answers.
-    answered: bool,
-    room: Box<[u8]>,
+    snmp: SnmpSockets,
     registry: Registry,
 }
 
-impl Ftp {
-    /// Serves what comes to these sockets. Tokens from `tokens` on, of three times [`TOKENS_MAX`],
-    /// are theirs.
-    ///
-    /// # Errors
-    /// What the kernel says when a socket cannot be waited for.
-    pub fn new(
-        tokens: usize,
-        listeners: Vec<StreamListener>,
-        registry: Registry,
-    ) -> io::Result<Self> {
-        let asks = !listeners.is_empty();
-        for listener in &listeners {
-            // Clients send the last byte of ABOR as urgent; connections have this from their
-            // listener.
-            SockRef::from(&listener.socket).set_out_of_band_inline(true)?;
+/// Serves what comes to the listeners of FTP.
+///
+/// # Errors
+/// What the system says when a socket cannot be waited for.
+pub(crate) fn start(
+    sockets: &mut Sockets,
+    tokens: usize,
+    registry: &Registry,
+) -> io::Result<Box<dyn Service>> {
+    let listeners = sockets.take_streams(&[session::Protocol::Ftp]);
+    for listener in &listeners {
+        // Clients send the last byte of ABOR as urgent; connections have this from their
+        // listener.
+        SockRef::from(&listener.socket).set_out_of_band_inline(true)?;
+    }
+    let snmp = SnmpSockets::open(tokens + 2 * TOKENS_MAX, !listeners.is_empty(), registry)?;
+    Ok(Box::new(Ftp {
+        streams: Streams::new(Engine::default(), tokens, listeners, registry.try_clone()?)?,
+        tokens,
+        doors: HashMap::new(),
+        knocked: Vec::new(),
+        passive_ports: 0..=0,
+        active_port: 0,
+        random: 0,
+        snmp,
+        registry: registry.try_clone()?,
+    }))
+}
+
+impl Service for Ftp {
+    fn note(&mut self, event: &Event) {
+        if self.streams.owns(event.token()) {
+            return self.streams.note(event);
         }
-        let streams = Streams::new(Engine::default(), tokens, listeners, registry.try_clone()?)?;
-        let (mut askers, mut asks_max) = ([None, None], ASKS_MAX);
-        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        for (place, ip) in any.into_iter().enumerate().filter(|_| asks) {
-            // A host without IPv6 asks nobody by it.
-            let Ok(mut socket) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
-            let token = Token(tokens + 2 * TOKENS_MAX + place);
-            let room_bytes = sockets::enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
-            asks_max = asks_max.min(room_bytes / ANSWER_BYTES);
-            registry.register(&mut socket, token, Interest::READABLE)?;
-            askers[place] = Some(socket);
+        let place = event.token().0 - self.tokens - TOKENS_MAX;
+        if place < TOKENS_MAX {
+            self.knocked.push(place as u32);
+        } else {
+            self.snmp.note();
         }
-        Ok(Ftp {
-            streams,
-            tokens,
-            doors: HashMap::new(),
-            knocked: Vec::new(),
-            passive_ports: 0..=0,
-            active_port: 0,
-            random: 0,
-            askers,
-            asks_max,
-            answered: false,
-            room: vec![0; MESSAGE_BYTES_MAX + 1].into_boxed_slice(),
-            registry,
-        })
     }
 
-    /// Takes new settings.
-    pub fn adopt(&mut self, policy: &FtpPolicy) {
+    fn adopt(&mut self, policy: &Policy) {
+        let policy = &policy.ftp;
         self.passive_ports = policy.passive_ports.clone();
         self.active_port = policy.active_port;
         let silence_max = policy.limits.stall_timeout;
@@ -123,40 +110,23 @@ impl Ftp {
         self.streams.engine.adopt(policy);
     }
 
-    /// Whether a token is that of one of these sockets.
-    #[must_use]
-    pub fn owns(&self, token: Token) -> bool {
-        (self.tokens..self.tokens + 3 * TOKENS_MAX).contains(&token.0)
+    fn is_busy(&self) -> bool {
+        self.snmp.is_busy() || self.streams.is_busy()
     }
 
-    /// The kernel has news of a socket.
-    pub fn note(&mut self, event: &Event) {
-        if self.streams.owns(event.token()) {
-            return self.streams.note(event);
-        }
-        match (event.token().0 - self.tokens - TOKENS_MAX).checked_sub(TOKENS_MAX) {
-            Some(_) => self.answered = true,
-            None => self.knocked.push((event.token().0 - self.tokens - TOKENS_MAX) as u32),
-        }
-    }
-
-    /// Whether the next turn has work without waiting for anything.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.answered || self.streams.is_busy()
-    }
-
-    /// When to turn again at the latest.
-    #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    fn poll_timeout(&self) -> Option<Instant> {
         self.streams.poll_timeout()
+    }
+
+    fn drain(&mut self, turn: &mut Turn<'_>) {
+        self.streams.engine.stop(turn);
     }
 
     /// Takes phones' answers, data connections, new sessions, and what came on those that are
     /// there.
-    pub fn receive(&mut self, turn: &mut Turn<'_>) {
-        if std::mem::take(&mut self.answered) {
-            self.hear(turn);
+    fn receive(&mut self, turn: &mut Turn<'_>) {
+        if self.snmp.receive(&mut self.streams.engine.queries, turn) {
+            self.streams.engine.handle_passports(turn);
         }
         for row in std::mem::take(&mut self.knocked) {
             self.let_in(row, turn);
@@ -164,9 +134,26 @@ impl Ftp {
         self.streams.receive(turn);
     }
 
+    fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+        self.streams.engine.handle_answer(answer, turn);
+    }
+
+    fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.streams.engine.handle_granted(ticket, turn);
+    }
+
+    fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.streams.engine.handle_expired(ticket, turn);
+    }
+
+    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        self.streams.engine.handle_timeout(turn);
+        self.streams.engine.handle_passports(turn);
+    }
+
     /// Goes on with what others have answered, sends a bounded part of what is large, and asks
     /// phones.
-    pub fn send(&mut self, turn: &mut Turn<'_>) {
+    fn send(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..ROUNDS_MAX {
             self.streams.engine.resume(turn);
             while let Some(door) = self.streams.engine.poll_door() {
@@ -177,9 +164,37 @@ impl Ftp {
                 break;
             }
         }
-        self.ask(turn);
+        self.snmp.send(&mut self.streams.engine.queries, turn);
+        self.streams.engine.handle_passports(turn);
     }
 
+    fn poll_ask(&mut self) -> Option<Ask> {
+        self.streams.engine.poll_ask()
+    }
+
+    fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+        self.streams.engine.handle_refused(ask, turn);
+    }
+
+    fn poll_record(&mut self) -> Option<Record> {
+        self.streams.engine.poll_record()
+    }
+
+    fn transfers_open(&self) -> usize {
+        self.streams.engine.transfers_open()
+    }
+
+    fn show_stats(&self, counters: &Counters) {
+        counters.ftp_sessions_open.set(self.streams.engine.sessions_open() as u64);
+        counters.ftp_uploads_held_bytes.set(self.streams.engine.uploads_held());
+    }
+
+    fn abandon(&mut self, turn: &mut Turn<'_>) {
+        self.streams.engine.abandon(turn);
+    }
+}
+
+impl Ftp {
     fn open(&mut self, door: Door, turn: &mut Turn<'_>) {
         match door {
             Door::Await { data, control } => {
@@ -259,41 +274,6 @@ impl Ftp {
             }
         }
         self.knocked.push(row);
-    }
-
-    /// Hears what phones say of themselves.
-    fn hear(&mut self, turn: &mut Turn<'_>) {
-        for socket in self.askers.iter().flatten() {
-            for taken in 0.. {
-                // What is left is told of by nobody any more.
-                self.answered |= taken == ANSWERS_MAX;
-                if taken == ANSWERS_MAX {
-                    break;
-                }
-                let Ok((bytes, from)) = socket.recv_from(&mut self.room) else { break };
-                let queries = &mut self.streams.engine.queries;
-                queries.handle_datagram(from, &self.room[..bytes], turn.counters, turn.now);
-            }
-        }
-        self.streams.engine.handle_passports(turn);
-    }
-
-    /// Asks phones who they are.
-    fn ask(&mut self, turn: &mut Turn<'_>) {
-        let queries = &mut self.streams.engine.queries;
-        for _ in 0..self.asks_max {
-            let Some((phone, bytes)) = queries.poll_send(turn.counters, turn.now) else { break };
-            let Some(socket) = &self.askers[usize::from(phone.is_ipv6())] else { continue };
-            match socket.send_to(bytes, phone) {
-                Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
-                    queries.handle_blocked(turn.now);
-                    break;
-                }
-                // Whoever cannot be reached does not answer either.
-                Ok(_) | Err(_) => {}
-            }
-        }
-        self.streams.engine.handle_passports(turn);
     }
 }
 

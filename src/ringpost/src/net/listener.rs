@@ -14,14 +14,14 @@ use crate::sys::{sockets, udp};
 use engine::session;
 
 /// Sockets that answer requests of one listener, per worker, where a pool is wanted.
-pub const POOL_PORTS: usize = 3;
+pub(crate) const POOL_PORTS: usize = 3;
 /// Connections of one worker's listener that may wait to be accepted: what a mass reboot brings
 /// before the worker turns again.
-pub const BACKLOG: i32 = 4_096;
+pub(crate) const BACKLOG: i32 = 4_096;
 
 /// Which port answers come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AnswerPorts {
+pub(crate) enum AnswerPorts {
     /// A few sockets with ports of the kernel's choice.
     Pool,
     /// The port that was asked.
@@ -32,19 +32,19 @@ pub enum AnswerPorts {
 
 /// A listener could not be made, and the daemon cannot go on without it.
 #[derive(Debug)]
-pub struct ListenError {
+pub(crate) struct ListenError {
     /// What was to be spoken there.
-    pub protocol: session::Protocol,
+    pub(crate) protocol: session::Protocol,
     /// The address that was wanted.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What the system said.
-    pub cause: io::Error,
+    pub(crate) cause: io::Error,
 }
 
 impl ListenError {
     /// Whether the address asks for IPv6 in general, and this host has none.
     #[must_use]
-    pub fn lacks_ipv6(&self) -> bool {
+    pub(crate) fn lacks_ipv6(&self) -> bool {
         let general = self.address.ip().is_unspecified() || self.address.ip().is_loopback();
         let absent = sockets::lacks_family(&self.cause)
             || self.cause.kind() == io::ErrorKind::AddrNotAvailable;
@@ -79,21 +79,21 @@ impl fmt::Display for ListenError {
 
 /// One listener, bound for every worker.
 #[derive(Debug)]
-pub struct UdpListener {
+pub(crate) struct UdpListener {
     /// The address as bound, with the port that the kernel chose if 0 was asked.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// For each worker that serves it: the socket for requests, and those that answer (none: the
     /// same one).
-    pub workers: Vec<(UdpSocket, Vec<UdpSocket>)>,
+    pub(crate) workers: Vec<(UdpSocket, Vec<UdpSocket>)>,
     /// Receive buffer in bytes that the kernel granted, if it is less than what was asked.
-    pub short_buffer: Option<usize>,
+    pub(crate) short_buffer: Option<usize>,
 }
 
 /// Binds one address for all workers.
 ///
 /// # Errors
 /// [`ListenError`] with what to do.
-pub fn bind_udp(
+pub(crate) fn bind_udp(
     address: SocketAddr,
     workers: usize,
     answers: &AnswerPorts,
@@ -136,7 +136,7 @@ pub fn bind_udp(
 ///
 /// # Errors
 /// [`ListenError`] with what to do.
-pub fn bind_inherited(
+pub(crate) fn bind_inherited(
     given: Vec<UdpSocket>,
     address: SocketAddr,
     workers: usize,
@@ -159,20 +159,20 @@ pub fn bind_inherited(
 
 /// One listener for connections, bound for every worker.
 #[derive(Debug)]
-pub struct TcpListeners {
+pub(crate) struct TcpListeners {
     /// The address as bound, with the port that the kernel chose if 0 was asked.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// One for each worker, not blocking.
-    pub workers: Vec<TcpListener>,
+    pub(crate) workers: Vec<TcpListener>,
     /// Connections that may wait to be accepted, if the kernel allows fewer than [`BACKLOG`].
-    pub short_backlog: Option<i32>,
+    pub(crate) short_backlog: Option<i32>,
 }
 
 /// Binds one address for the connections of all workers: a phone meets the same one always.
 ///
 /// # Errors
 /// [`ListenError`] with what to do.
-pub fn bind_tcp(
+pub(crate) fn bind_tcp(
     address: SocketAddr,
     workers: usize,
     protocol: session::Protocol,
@@ -204,7 +204,7 @@ pub fn bind_tcp(
 ///
 /// # Errors
 /// [`ListenError`] with what to do.
-pub fn take_tcp(
+pub(crate) fn take_tcp(
     given: Vec<TcpListener>,
     address: SocketAddr,
     workers: usize,

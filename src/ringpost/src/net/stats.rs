@@ -15,9 +15,9 @@ use engine::session::{Outcome, Protocol, Record};
 use wire::time::{Duration, Instant};
 
 /// How often a worker hands its histograms over.
-pub const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
+pub(crate) const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
 /// Records that may wait to be written; more are lost and counted.
-pub const RECORDS_MAX: usize = 4_096;
+pub(crate) const RECORDS_MAX: usize = 4_096;
 /// Longest turn that is told from longer ones, in microseconds.
 const TURN_US_MAX: u64 = 60_000_000;
 /// Longest transfer that is told from longer ones, in milliseconds.
@@ -27,11 +27,11 @@ const DIGITS: u8 = 2;
 
 /// How long things of one kind took.
 #[derive(Clone, Debug)]
-pub struct Timing {
+pub(crate) struct Timing {
     /// How often each value was seen, to two significant digits.
-    pub histogram: Histogram<u64>,
+    pub(crate) histogram: Histogram<u64>,
     /// All values added up.
-    pub sum: u64,
+    pub(crate) sum: u64,
 }
 
 impl Timing {
@@ -40,7 +40,7 @@ impl Timing {
     }
 
     /// Notes one value; one beyond the largest counts as the largest.
-    pub fn record(&mut self, value: u64) {
+    pub(crate) fn record(&mut self, value: u64) {
         self.histogram.saturating_record(value);
         self.sum = self.sum.wrapping_add(value);
     }
@@ -56,11 +56,11 @@ impl Timing {
 
 /// What is measured of one worker.
 #[derive(Clone, Debug)]
-pub struct Histograms {
+pub(crate) struct Histograms {
     /// Microseconds that turns took, from waking to going back to wait.
-    pub turn_us: Timing,
+    pub(crate) turn_us: Timing,
     /// Milliseconds that transfers took which ended well.
-    pub transfer_ms: Timing,
+    pub(crate) transfer_ms: Timing,
 }
 
 impl Histograms {
@@ -68,7 +68,7 @@ impl Histograms {
     ///
     /// # Errors
     /// When the bounds above make no histogram.
-    pub fn new() -> Result<Self, CreationError> {
+    pub(crate) fn new() -> Result<Self, CreationError> {
         let (turn_us, transfer_ms) = (Timing::new(TURN_US_MAX)?, Timing::new(TRANSFER_MS_MAX)?);
         Ok(Histograms { turn_us, transfer_ms })
     }
@@ -81,9 +81,9 @@ impl Histograms {
 
 /// One worker as control sees it.
 #[derive(Debug)]
-pub struct WorkerStats {
+pub(crate) struct WorkerStats {
     /// The worker's figures.
-    pub counters: Counters,
+    pub(crate) counters: Counters,
     /// Transfers by protocol and by how they ended and why.
     ended: Box<[[Counter; Label::COUNT]; Protocol::ALL.len()]>,
     turned_at_us: AtomicU64,
@@ -102,7 +102,7 @@ impl WorkerStats {
     ///
     /// # Errors
     /// As [`Histograms::new`].
-    pub fn new() -> Result<Self, CreationError> {
+    pub(crate) fn new() -> Result<Self, CreationError> {
         let handed = Mutex::new(Handed { histograms: Histograms::new()?, collected: true });
         let none = || std::array::from_fn(|_| Counter::default());
         Ok(WorkerStats {
@@ -115,18 +115,18 @@ impl WorkerStats {
 
     /// How many transfers and refused requests of a protocol ended so.
     #[must_use]
-    pub fn ended(&self, protocol: Protocol, label: Label) -> u64 {
+    pub(crate) fn ended(&self, protocol: Protocol, label: Label) -> u64 {
         self.ended[protocol as usize][label as usize].value()
     }
 
     /// When the worker last ended a turn.
     #[must_use]
-    pub fn turned_at(&self) -> Instant {
+    pub(crate) fn turned_at(&self) -> Instant {
         Instant::from_micros(self.turned_at_us.load(Relaxed))
     }
 
     /// Adds what the worker handed over to `into`: control's side of the exchange.
-    pub fn collect(&self, into: &mut Histograms) {
+    pub(crate) fn collect(&self, into: &mut Histograms) {
         let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
         if !handed.collected {
             into.take_from(&mut handed.histograms);
@@ -150,7 +150,7 @@ impl WorkerStats {
 
 /// A worker's own side: what it measures until it hands it over.
 #[derive(Debug)]
-pub struct StatsRecorder {
+pub(crate) struct StatsRecorder {
     stats: Arc<WorkerStats>,
     own: Histograms,
     handed_at: Instant,
@@ -161,18 +161,18 @@ impl StatsRecorder {
     ///
     /// # Errors
     /// As [`Histograms::new`].
-    pub fn new(stats: Arc<WorkerStats>) -> Result<Self, CreationError> {
+    pub(crate) fn new(stats: Arc<WorkerStats>) -> Result<Self, CreationError> {
         Ok(StatsRecorder { stats, own: Histograms::new()?, handed_at: Instant::START })
     }
 
     /// The worker's figures.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.stats.counters
     }
 
     /// A turn that woke at `woke` ends now. To be called at least once a second, also when idle.
-    pub fn turn_ended(&mut self, woke: Instant, now: Instant) {
+    pub(crate) fn turn_ended(&mut self, woke: Instant, now: Instant) {
         let turn_us = u64::try_from(now.since(woke).as_micros()).unwrap_or(u64::MAX);
         self.own.turn_us.record(turn_us);
         self.stats.counters.turns.up();
@@ -184,7 +184,7 @@ impl StatsRecorder {
     }
 
     /// A transfer ended, or a request was refused.
-    pub fn transfer_ended(&mut self, record: &Record) {
+    pub(crate) fn transfer_ended(&mut self, record: &Record) {
         self.stats.ended[record.protocol as usize][record.outcome.label() as usize].up();
         if record.outcome == Outcome::Done {
             self.transfer_done(record.took);
@@ -192,14 +192,14 @@ impl StatsRecorder {
     }
 
     /// A transfer ended well after so long.
-    pub fn transfer_done(&mut self, took: Duration) {
+    pub(crate) fn transfer_done(&mut self, took: Duration) {
         self.own.transfer_ms.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
     }
 }
 
 /// Where workers leave what became of their transfers.
 #[derive(Debug)]
-pub struct RecordSink {
+pub(crate) struct RecordSink {
     queue: ArrayQueue<Record>,
     /// Whether anybody reads what ended well.
     tells_done: AtomicBool,
@@ -214,7 +214,7 @@ impl Default for RecordSink {
 impl RecordSink {
     /// Leaves a record; one that finds no room is lost and counted among the worker's figures. What
     /// ended well is left only if somebody reads it.
-    pub fn push(&self, record: Record, counters: &Counters) {
+    pub(crate) fn push(&self, record: Record, counters: &Counters) {
         let is_unread = record.outcome == Outcome::Done && !self.tells_done.load(Relaxed);
         if is_unread || !record.outcome.is_told() {
             return;
@@ -225,12 +225,12 @@ impl RecordSink {
     }
 
     /// Whether what ends well is to be left here, too: the log's to say.
-    pub fn tell_done(&self, wanted: bool) {
+    pub(crate) fn tell_done(&self, wanted: bool) {
         self.tells_done.store(wanted, Relaxed);
     }
 
     /// Takes the oldest record: the log's to call.
-    pub fn pop(&self) -> Option<Record> {
+    pub(crate) fn pop(&self) -> Option<Record> {
         self.queue.pop()
     }
 }

@@ -6,12 +6,20 @@
 use std::io;
 use std::net::{IpAddr, UdpSocket};
 
+use mio::event::Event;
 use mio::{Interest, Registry, Token};
 
+use crate::net::service::Service;
+use crate::net::services::Sockets;
 use crate::sys::udp::{self, Inbox, Outbox, Received, take_errors};
-use engine::session::Turn;
+use engine::catalog::{Answer, Ask};
+use engine::metrics::Counters;
+use engine::session::snapshot::Policy;
 use engine::session::tftp::{Datagram, Engine, PortId, SendFault, SendQueue};
+use engine::session::ticket::Ticket;
+use engine::session::{Record, Turn};
 use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
+use wire::time::Instant;
 
 /// Batches taken from one socket in a turn, at most: 4,096 datagrams.
 const RECEIVE_BATCHES_MAX: usize = 32;
@@ -39,8 +47,10 @@ struct Port {
 }
 
 /// The TFTP server of one worker with its sockets.
-pub struct Datagrams {
-    pub(super) engine: Engine,
+struct Tftp {
+    /// The first of its tokens.
+    tokens: usize,
+    engine: Engine,
     ports: Vec<Port>,
     /// The order in which sockets are read: those that answer first, so that a phone's last ACK is
     /// known before its next request.
@@ -51,22 +61,38 @@ pub struct Datagrams {
     outbox: Outbox,
 }
 
-impl Datagrams {
-    /// No sockets yet. `blksize_max` is the largest block that a phone may send, in bytes.
-    #[must_use]
-    pub fn new(blksize_max: u16) -> Self {
-        Datagrams {
+/// Serves requests that come to the listeners of TFTP.
+///
+/// # Errors
+/// What the system says when a socket cannot be waited for.
+pub(crate) fn start(
+    sockets: &mut Sockets,
+    tokens: usize,
+    registry: &Registry,
+) -> io::Result<Box<dyn Service>> {
+    let mut tftp = Tftp::new(tokens);
+    for (listener, pool) in std::mem::take(&mut sockets.datagrams) {
+        tftp.listen(listener, pool, registry)?;
+    }
+    Ok(Box::new(tftp))
+}
+
+impl Tftp {
+    /// No sockets yet, and no settings.
+    fn new(tokens: usize) -> Self {
+        Tftp {
+            tokens,
             engine: Engine::default(),
             ports: Vec::new(),
             order: Vec::new(),
             bulk_next: 0,
-            inbox: Inbox::new(room_for(blksize_max)),
+            inbox: Inbox::new(room_for(0)),
             outbox: Outbox::default(),
         }
     }
 
     /// Makes room for larger blocks than before. Allocates, and so is for reloads alone.
-    pub fn fit(&mut self, blksize_max: u16) {
+    fn fit(&mut self, blksize_max: u16) {
         let room = room_for(blksize_max);
         if self.inbox.datagram_bytes_max() < room {
             self.inbox = Inbox::new(room);
@@ -78,7 +104,7 @@ impl Datagrams {
     ///
     /// # Errors
     /// What the kernel says when a socket cannot be waited for.
-    pub fn listen(
+    fn listen(
         &mut self,
         listener: UdpSocket,
         pool: Vec<UdpSocket>,
@@ -109,7 +135,7 @@ impl Datagrams {
         let mut socket = mio::net::UdpSocket::from_std(socket);
         let address = socket.local_addr()?.ip();
         let address = Some(address).filter(|address| !address.is_unspecified());
-        registry.register(&mut socket, Token(place), Interest::READABLE)?;
+        registry.register(&mut socket, Token(self.tokens + place), Interest::READABLE)?;
         self.ports.push(Port {
             socket,
             address,
@@ -120,42 +146,6 @@ impl Datagrams {
             drops: 0,
         });
         u16::try_from(place).map(PortId).map_err(io::Error::other)
-    }
-
-    /// The kernel says that something waits at a socket.
-    pub fn note_readable(&mut self, place: usize) {
-        if let Some(port) = self.ports.get_mut(place) {
-            port.readable = true;
-        }
-    }
-
-    /// Whether the next turn has work without waiting for anything.
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        self.ports.iter().any(|port| port.readable)
-            || self.places().any(|(place, port)| {
-                !self.ports[place].blocked
-                    && SendQueue::ALL.iter().any(|lane| self.engine.has_outgoing(port, *lane))
-            })
-    }
-
-    /// Whether a send waits for the kernel to have room.
-    #[must_use]
-    pub fn is_blocked(&self) -> bool {
-        self.ports.iter().any(|port| port.blocked)
-    }
-
-    /// Takes what waits at the sockets.
-    pub fn receive(&mut self, turn: &mut Turn<'_>) {
-        for at in 0..self.order.len() {
-            let place = self.order[at];
-            for _ in 0..RECEIVE_BATCHES_MAX {
-                if !self.ports[place].readable {
-                    break;
-                }
-                self.receive_batch(place, turn);
-            }
-        }
     }
 
     fn receive_batch(&mut self, place: usize, turn: &mut Turn<'_>) {
@@ -204,27 +194,8 @@ impl Datagrams {
         })
     }
 
-    /// Sends what is due: lone packets and small files whole, then a bounded part of the rest.
-    pub fn send(&mut self, turn: &mut Turn<'_>) {
-        for port in &mut self.ports {
-            port.blocked = false;
-        }
-        for lane in [SendQueue::Replies, SendQueue::Prompt] {
-            for place in 0..self.ports.len() {
-                while self.send_batch(place, lane, usize::MAX, turn).is_some() {}
-            }
-        }
-        let (mut left, mut idle) = (BULK_BYTES_MAX, 0);
-        while left > 0 && idle < self.ports.len() {
-            self.bulk_next = (self.bulk_next + 1) % self.ports.len();
-            let sent = self.send_batch(self.bulk_next, SendQueue::Bulk, BULK_BATCH_BYTES, turn);
-            idle = if sent.is_some() { 0 } else { idle + 1 };
-            left = left.saturating_sub(sent.unwrap_or_default());
-        }
-    }
-
     /// Tells phones that their transfers are over, for the last time.
-    pub fn send_last(&mut self, turn: &mut Turn<'_>) {
+    fn send_last(&mut self, turn: &mut Turn<'_>) {
         for place in 0..self.ports.len() {
             self.ports[place].blocked = false;
             while self.send_batch(place, SendQueue::Replies, usize::MAX, turn).is_some() {}
@@ -287,6 +258,110 @@ impl Datagrams {
 
     fn places(&self) -> impl Iterator<Item = (usize, PortId)> {
         (0..self.ports.len()).map(|place| (place, PortId(place as u16)))
+    }
+}
+
+impl Service for Tftp {
+    fn note(&mut self, event: &Event) {
+        if let Some(port) = self.ports.get_mut(event.token().0 - self.tokens) {
+            port.readable = true;
+        }
+    }
+
+    fn adopt(&mut self, policy: &Policy) {
+        self.fit(policy.tftp.blksize_max());
+    }
+
+    fn is_busy(&self) -> bool {
+        self.ports.iter().any(|port| port.readable)
+            || self.places().any(|(place, port)| {
+                !self.ports[place].blocked
+                    && SendQueue::ALL.iter().any(|lane| self.engine.has_outgoing(port, *lane))
+            })
+    }
+
+    fn is_blocked(&self) -> bool {
+        self.ports.iter().any(|port| port.blocked)
+    }
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.engine.poll_timeout()
+    }
+
+    fn drain(&mut self, _: &mut Turn<'_>) {
+        self.engine.stop();
+    }
+
+    fn receive(&mut self, turn: &mut Turn<'_>) {
+        for at in 0..self.order.len() {
+            let place = self.order[at];
+            for _ in 0..RECEIVE_BATCHES_MAX {
+                if !self.ports[place].readable {
+                    break;
+                }
+                self.receive_batch(place, turn);
+            }
+        }
+    }
+
+    fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+        self.engine.handle_answer(answer, turn);
+    }
+
+    fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.engine.handle_granted(ticket, turn);
+    }
+
+    fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+        self.engine.handle_expired(ticket, turn);
+    }
+
+    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        self.engine.handle_timeout(turn);
+    }
+
+    /// Lone packets and small files whole, then a bounded part of the rest.
+    fn send(&mut self, turn: &mut Turn<'_>) {
+        for port in &mut self.ports {
+            port.blocked = false;
+        }
+        for lane in [SendQueue::Replies, SendQueue::Prompt] {
+            for place in 0..self.ports.len() {
+                while self.send_batch(place, lane, usize::MAX, turn).is_some() {}
+            }
+        }
+        let (mut left, mut idle) = (BULK_BYTES_MAX, 0);
+        while left > 0 && idle < self.ports.len() {
+            self.bulk_next = (self.bulk_next + 1) % self.ports.len();
+            let sent = self.send_batch(self.bulk_next, SendQueue::Bulk, BULK_BATCH_BYTES, turn);
+            idle = if sent.is_some() { 0 } else { idle + 1 };
+            left = left.saturating_sub(sent.unwrap_or_default());
+        }
+    }
+
+    fn poll_ask(&mut self) -> Option<Ask> {
+        self.engine.poll_ask()
+    }
+
+    fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+        self.engine.handle_refused(ask, turn);
+    }
+
+    fn poll_record(&mut self) -> Option<Record> {
+        self.engine.poll_record()
+    }
+
+    fn transfers_open(&self) -> usize {
+        self.engine.transfers_open()
+    }
+
+    fn show_stats(&self, counters: &Counters) {
+        counters.transfers_half_open.set(self.engine.transfers_half_open() as u64);
+    }
+
+    fn abandon(&mut self, turn: &mut Turn<'_>) {
+        self.engine.abandon(turn);
+        self.send_last(turn);
     }
 }
 

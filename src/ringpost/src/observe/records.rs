@@ -49,7 +49,7 @@ impl RecordWriter {
     ///
     /// # Errors
     /// When the system has no thread left.
-    pub fn start(
+    pub(crate) fn start(
         sink: Arc<RecordSink>,
         snapshot: Arc<ArcSwap<Snapshot>>,
         clock: Clock,

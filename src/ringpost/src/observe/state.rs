@@ -31,9 +31,9 @@ pub const STUCK_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Board {
     /// The process's clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// The workers.
-    pub views: Vec<Arc<WorkerStats>>,
+    pub(crate) views: Vec<Arc<WorkerStats>>,
     /// What the workers see.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
@@ -212,9 +212,9 @@ pub struct RootStatus {
 #[derive(Debug)]
 pub struct BoardParts {
     /// The process's clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// The workers.
-    pub views: Vec<Arc<WorkerStats>>,
+    pub(crate) views: Vec<Arc<WorkerStats>>,
     /// What the workers see.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
@@ -258,7 +258,7 @@ impl Board {
 
     /// Everything measured so far, of all workers.
     #[must_use]
-    pub fn timings(&self) -> Histograms {
+    pub(crate) fn timings(&self) -> Histograms {
         lock(&self.timings).clone()
     }
 

@@ -4,7 +4,7 @@
 //! what is large is sent in parts, between which everybody else is served.
 
 pub(super) mod orphans;
-pub mod send;
+mod send;
 mod socket;
 
 use std::collections::VecDeque;
@@ -16,6 +16,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use crate::net::services::TOKENS_PER_SERVICE;
 use crate::net::stream::orphans::{Orphans, SocketTerms};
 use crate::net::stream::socket::{
     FLUSH_LOOK, Socket, Step, break_off, close_in_peace, dial_fault, end, flush, measure, read,
@@ -30,7 +31,7 @@ use wire::time::{Duration, Instant};
 /// From the first token of a protocol's listening sockets to the first of its connections.
 const LISTENERS_MAX: usize = 1 << 16;
 /// Tokens of one protocol's listeners and connections.
-pub const TOKENS_MAX: usize = 1 << 28;
+pub(crate) const TOKENS_MAX: usize = TOKENS_PER_SERVICE / 4;
 /// Connections taken from one listener in a turn.
 const ACCEPTS_MAX: usize = 512;
 /// Bytes that one connection sends before the others have their turn.
@@ -46,17 +47,17 @@ const REST: Duration = Duration::from_millis(100);
 
 /// One listening socket of a worker.
 #[derive(Debug)]
-pub struct StreamListener {
+pub(crate) struct StreamListener {
     /// The socket, not blocking.
-    pub socket: TcpListener,
+    pub(crate) socket: TcpListener,
     /// The address as configured: what its settings are found by.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// What is spoken there.
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// What connections are secured with; none where they are not.
-    pub terms: Option<SharedTerms>,
+    pub(crate) terms: Option<SharedTerms>,
     /// They begin in clear all the same, and are secured when their machine says so.
-    pub in_clear: bool,
+    pub(crate) in_clear: bool,
 }
 
 struct Listening {
@@ -68,7 +69,7 @@ struct Listening {
 }
 
 /// The connections of one protocol in a worker with their sockets.
-pub struct Streams<E> {
+pub(crate) struct Streams<E> {
     pub(super) engine: E,
     /// The first of its tokens.
     tokens: usize,
@@ -92,7 +93,7 @@ impl<E: Connections> Streams<E> {
     ///
     /// # Errors
     /// What the kernel says when a socket cannot be waited for.
-    pub fn new(
+    pub(crate) fn new(
         mut engine: E,
         tokens: usize,
         listeners: Vec<StreamListener>,
@@ -126,7 +127,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Takes terms for the sockets of connections that come from now on.
-    pub fn adopt(&mut self, terms: SocketTerms) {
+    pub(crate) fn adopt(&mut self, terms: SocketTerms) {
         if terms.send_buffer_bytes > 0 && self.terms != terms {
             for listener in &self.listeners {
                 // What is accepted inherits it. A kernel that refuses serves all the same.
@@ -139,12 +140,12 @@ impl<E: Connections> Streams<E> {
 
     /// Whether a token is that of one of these sockets.
     #[must_use]
-    pub fn owns(&self, token: Token) -> bool {
+    pub(crate) fn owns(&self, token: Token) -> bool {
         (self.tokens..self.tokens + TOKENS_MAX).contains(&token.0)
     }
 
     /// The kernel has news of a socket.
-    pub fn note(&mut self, event: &Event) {
+    pub(crate) fn note(&mut self, event: &Event) {
         let place = event.token().0 - self.tokens;
         let Some(row) = place.checked_sub(LISTENERS_MAX) else {
             if let Some(listener) = self.listeners.get_mut(place) {
@@ -164,21 +165,21 @@ impl<E: Connections> Streams<E> {
 
     /// Whether the next turn has work without waiting for anything.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         let accepts = self.resting_until.is_none() && self.listeners.iter().any(|one| one.readable);
         accepts || !self.fresh.is_empty() || !self.bulk.is_empty() || self.engine.has_ready()
     }
 
     /// When to turn again at the latest.
     #[must_use]
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let timers = [self.engine.poll_timeout(), self.resting_until, self.orphans.poll_timeout()];
         timers.into_iter().flatten().min()
     }
 
     /// Takes new connections, and what came on those that are there. What is asked and is small is
     /// answered at once.
-    pub fn receive(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn receive(&mut self, turn: &mut Turn<'_>) {
         if self.resting_until.is_some_and(|until| until <= turn.now) {
             self.resting_until = None;
         }
@@ -197,7 +198,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Goes on with what others have answered, and sends a bounded part of what is large.
-    pub fn send(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn send(&mut self, turn: &mut Turn<'_>) {
         let given_up = self.orphans.look(&self.terms, turn.now);
         turn.counters.stream_too_slow.add(given_up);
         while let Some(id) = self.engine.poll_ready() {
@@ -236,7 +237,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Drives one more socket from now on; `dialing` says that it is still being connected.
-    pub fn insert(
+    pub(crate) fn insert(
         &mut self,
         id: ConnectionId,
         listener: ListenerId,
@@ -268,7 +269,7 @@ impl<E: Connections> Streams<E> {
 
     /// The address at this side of a connection.
     #[must_use]
-    pub fn local_address(&self, id: ConnectionId) -> Option<SocketAddr> {
+    pub(crate) fn local_address(&self, id: ConnectionId) -> Option<SocketAddr> {
         let socket = self.sockets.get(id.row as usize)?.as_ref()?;
         socket.stream.local_addr().ok().filter(|_| socket.id == id)
     }

@@ -23,14 +23,14 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// How the sockets of a protocol treat clients that read slowly, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SocketTerms {
+pub(crate) struct SocketTerms {
     /// A connection that is over is kept for a client that acknowledges nothing for so long.
-    pub silence_max: Duration,
+    pub(crate) silence_max: Duration,
     /// Beyond that, bytes per second that a client must acknowledge.
-    pub rate_min: u64,
+    pub(crate) rate_min: u64,
     /// The kernel keeps about so many bytes of one connection for a phone that does not read, 0 as
     /// many as it likes.
-    pub send_buffer_bytes: usize,
+    pub(crate) send_buffer_bytes: usize,
 }
 
 impl Default for SocketTerms {

@@ -18,7 +18,7 @@ use store::content::blob::BlobExt as _;
 ///
 /// # Errors
 /// The kernel's; [`io::ErrorKind::WouldBlock`] where nothing left.
-pub fn plain(
+pub(crate) fn plain(
     stream: &mut TcpStream,
     outgoing: Outgoing<'_>,
     most: usize,
@@ -55,7 +55,7 @@ pub fn plain(
 ///
 /// # Errors
 /// As [`plain`].
-pub fn tls(
+pub(crate) fn tls(
     tls: &mut TlsSession,
     stream: &mut TcpStream,
     outgoing: Outgoing<'_>,

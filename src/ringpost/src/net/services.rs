@@ -1,0 +1,91 @@
+//! The protocols that a worker speaks. A new one is a line in [`SERVICES`].
+//!
+//! Knows which service a socket and a ticket belong to, and nothing of what a service does.
+
+use std::io;
+use std::net::UdpSocket;
+
+use mio::Registry;
+use mio::event::Event;
+
+use crate::net::service::Service;
+use crate::net::stream::StreamListener;
+use crate::net::{ftp, http, tftp};
+use engine::session::Protocol;
+use engine::session::ticket::TicketOwner;
+
+/// Tokens of one service's sockets.
+pub(crate) const TOKENS_PER_SERVICE: usize = 1 << 28;
+
+/// Makes a service of the sockets that are its own. Tokens from the given one on, as many as
+/// [`TOKENS_PER_SERVICE`], are theirs.
+type Start = fn(&mut Sockets, usize, &Registry) -> io::Result<Box<dyn Service>>;
+
+/// In the order in which they have their turns: that of the owners of tickets.
+const SERVICES: [(TicketOwner, Start); 3] = [
+    (TicketOwner::Tftp, tftp::start),
+    (TicketOwner::Http, http::start),
+    (TicketOwner::Ftp, ftp::start),
+];
+
+const _: () = {
+    let mut place = 0;
+    while place < SERVICES.len() {
+        assert!(SERVICES[place].0 as usize == place, "a ticket would go to another service");
+        place += 1;
+    }
+};
+
+/// The sockets of one worker.
+#[derive(Default)]
+pub(crate) struct Sockets {
+    /// Each TFTP listener's, with those that answer for it.
+    pub(crate) datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
+    /// Those that connections come to.
+    pub(crate) streams: Vec<StreamListener>,
+}
+
+impl Sockets {
+    /// Takes the listeners of these protocols.
+    pub(crate) fn take_streams(&mut self, protocols: &[Protocol]) -> Vec<StreamListener> {
+        self.streams.extract_if(.., |stream| protocols.contains(&stream.protocol)).collect()
+    }
+}
+
+/// The services of one worker.
+pub(crate) struct Services(Box<[Box<dyn Service>]>);
+
+impl Services {
+    /// Starts every service with the sockets that are its own.
+    ///
+    /// # Errors
+    /// What the system says when a socket cannot be waited for.
+    pub(crate) fn start(mut sockets: Sockets, registry: &Registry) -> io::Result<Self> {
+        let places = SERVICES.iter().enumerate();
+        let started = places
+            .map(|(place, (_, start))| start(&mut sockets, place * TOKENS_PER_SERVICE, registry));
+        Ok(Services(started.collect::<io::Result<_>>()?))
+    }
+
+    /// Tells the service whose socket it is; nobody, where it is none's.
+    pub(crate) fn note(&mut self, event: &Event) {
+        if let Some(service) = self.0.get_mut(event.token().0 / TOKENS_PER_SERVICE) {
+            service.note(event);
+        }
+    }
+
+    /// The service that gave a ticket out.
+    pub(crate) fn owner_of(&mut self, owner: TicketOwner) -> &mut dyn Service {
+        &mut *self.0[owner as usize]
+    }
+
+    /// Every service, for a phase of the turn.
+    pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn Service>> {
+        self.0.iter_mut()
+    }
+
+    /// Every service, to be asked.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Service> {
+        self.0.iter().map(|service| &**service)
+    }
+}

@@ -212,10 +212,7 @@ fn size(text: &str) -> String {
 }
 
 /// What is told of a key, if it speaks of its value.
-fn about<'t>(
-    told: &'t BTreeMap<(usize, usize), Vec<String>>,
-    place: (usize, usize),
-) -> Vec<&'t str> {
+fn about(told: &BTreeMap<(usize, usize), Vec<String>>, place: (usize, usize)) -> Vec<&str> {
     told.get(&place).into_iter().flatten().map(String::as_str).collect()
 }
 

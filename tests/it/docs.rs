@@ -20,7 +20,6 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
 
 use tempfile::TempDir;
 
@@ -108,7 +107,7 @@ impl Trial {
             .spawn()
             .unwrap();
         let out = BufReader::new(child.stdout.take().unwrap());
-        let (sender, ready) = mpsc::channel();
+        let (sender, ready) = crossbeam_channel::unbounded();
         // Reads to the end, so that the server never writes to a closed pipe.
         std::thread::spawn(move || {
             for line in out.lines().map_while(Result::ok) {

@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// How long a thread waits before it looks whether the test is over.
 const TURN: Duration = Duration::from_millis(20);
@@ -61,7 +63,7 @@ impl Relay {
                 let up = clients.entry(client).or_insert_with(|| {
                     let up = Arc::new(socket());
                     let (rules, carried) = (Arc::clone(&shared), Arc::clone(&up));
-                    let mut all = all.lock().unwrap();
+                    let mut all = all.lock();
                     assert!(all.len() < CLIENTS_MAX, "too many clients");
                     all.push(std::thread::spawn(move || carry(client, &carried, &rules)));
                     up
@@ -69,7 +71,7 @@ impl Relay {
                 let _ = up.send_to(&bytes[..count], server);
             }
         });
-        threads.lock().unwrap().push(accept);
+        threads.lock().push(accept);
         Relay { address, rules, threads }
     }
 
@@ -87,7 +89,7 @@ impl Relay {
 impl Drop for Relay {
     fn drop(&mut self) {
         self.rules.over.store(true, Ordering::Relaxed);
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap());
+        let threads = std::mem::take(&mut *self.threads.lock());
         threads.into_iter().for_each(|thread| drop(thread.join()));
     }
 }
@@ -127,14 +129,14 @@ fn carry(client: SocketAddr, up: &Arc<UdpSocket>, rules: &Arc<Rules>) {
             let mut bytes = vec![0; 65_536];
             while !rules.over.load(Ordering::Relaxed) {
                 let Ok((count, from)) = down.recv_from(&mut bytes) else { continue };
-                let Some(to) = *to.lock().unwrap() else { continue };
+                let Some(to) = *to.lock() else { continue };
                 if from != client || rules.loses() {
                     continue;
                 }
                 if let [0, 3, high, low, payload @ ..] = &bytes[..count]
                     && payload.len() < 512
                 {
-                    *last.lock().unwrap() = Some([*high, *low]);
+                    *last.lock() = Some([*high, *low]);
                 }
                 let _ = up.send_to(&bytes[..count], to);
             }
@@ -143,9 +145,9 @@ fn carry(client: SocketAddr, up: &Arc<UdpSocket>, rules: &Arc<Rules>) {
     let mut bytes = vec![0; 65_536];
     while !rules.over.load(Ordering::Relaxed) {
         let Ok((count, from)) = up.recv_from(&mut bytes) else { continue };
-        *server_port.lock().unwrap() = Some(from);
+        *server_port.lock() = Some(from);
         let is_last = matches!(bytes[..count], [0, 4, high, low]
-            if *last.lock().unwrap() == Some([high, low]));
+            if *last.lock() == Some([high, low]));
         if rules.loses() || (is_last && rules.loses_last_ack()) {
             continue;
         }

@@ -5,7 +5,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -275,7 +274,7 @@ fn spawn(dir: &Path) -> Option<Child> {
         .spawn()
         .unwrap();
     let out = BufReader::new(child.stdout.take().unwrap());
-    let (tell, told) = mpsc::channel();
+    let (tell, told) = crossbeam_channel::unbounded();
     // Reads on to the end, so that the server never writes to a closed pipe.
     std::thread::spawn(move || {
         for line in out.lines().map_while(Result::ok) {

@@ -54,7 +54,7 @@ fn a_phone_that_answers_the_first_question_late_is_known() {
 
 #[test]
 fn a_silent_phone_is_given_up_after_three_seconds_and_three_rounds() {
-    let (sender, rounds) = std::sync::mpsc::channel();
+    let (sender, rounds) = crossbeam_channel::unbounded();
     let at = phone("127.0.0.1:0", move |_, _, _| sender.send(()).unwrap());
     let (said, known, took) = ask(at);
     assert!(!known && said.contains("does not answer by SNMP"), "{said}");

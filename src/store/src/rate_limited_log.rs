@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// How often the log is told of the same kind of trouble.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ impl RateLimitedLog {
         if why.kind() == io::ErrorKind::ConnectionAborted {
             return;
         }
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         let now = Instant::now();
         let (told_at, untold) = told.entry(why.kind()).or_insert((now, 0));
         let is_first = *told_at == now && *untold == 0;

@@ -1,9 +1,11 @@
 //! Users' data by FTP: whose it is says the phone itself, by SNMP; without its word there is none.
 
 use std::net::UdpSocket;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 use super::raw::{Reply, Session};
 use super::{phone, phone_of, set};
@@ -54,16 +56,16 @@ fn a_user_finds_at_one_set_of_the_family_what_was_stored_at_another() {
     let server = Server::start_ftp("");
     let user = Arc::new(Mutex::new("2001"));
     let (asked, at) = (Arc::clone(&user), [127, 0, 0, 6]);
-    phone(&server, HERE, move |bytes| set(*asked.lock().unwrap()).answer(bytes));
+    phone(&server, HERE, move |bytes| set(*asked.lock()).answer(bytes));
     let there = Arc::new(Mutex::new("2002"));
     let asked = Arc::clone(&there);
-    phone(&server, at, move |bytes| set(*asked.lock().unwrap()).answer(bytes));
+    phone(&server, at, move |bytes| set(*asked.lock()).answer(bytes));
     assert_eq!(log_in(&server, HERE).send("STOR 4620data.txt", b"of 2001").code, 226);
     let nothing = log_in(&server, at).fetch("RETR 4621data.txt").unwrap_err();
     expect_refused(&nothing, "Nothing is stored");
     // The user goes there and logs in.
-    *user.lock().unwrap() = "2003";
-    *there.lock().unwrap() = "2001";
+    *user.lock() = "2003";
+    *there.lock() = "2001";
     let mut session = log_in(&server, at);
     let restored = || session.fetch("RETR 4621data.txt").ok();
     let mut restored = restored;
@@ -158,10 +160,10 @@ fn a_user_who_leaves_between_the_log_in_and_the_save_leaves_no_data_behind_for_t
     let server = Server::start_ftp("");
     let user = Arc::new(Mutex::new("2001"));
     let asked = Arc::clone(&user);
-    phone(&server, HERE, move |bytes| set(*asked.lock().unwrap()).answer(bytes));
+    phone(&server, HERE, move |bytes| set(*asked.lock()).answer(bytes));
     let mut session = log_in(&server, HERE);
     assert_eq!(session.send("STOR 4620data.txt", b"of 2001").code, 226);
-    *user.lock().unwrap() = "2002";
+    *user.lock() = "2002";
     thread::sleep(Duration::from_secs(6));
     assert_eq!(session.send("STOR 4620data.txt", b"of 2002").code, 226);
     expect_refused(&session.send("STOR 2001_4620data.txt", b"of 2002"), "Extension 2002");

@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, unbounded};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, SignatureAlgorithm,
@@ -68,7 +68,7 @@ type Met = (&'static str, &'static str, bool, Vec<u8>);
 fn listen(terms: TlsTerms) -> (SocketAddr, Receiver<Option<Met>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap();
-    let (tell, told) = channel();
+    let (tell, told) = unbounded();
     thread::spawn(move || {
         while let Ok((socket, _)) = listener.accept() {
             socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

@@ -3,11 +3,12 @@
 //! A worker writes plain numbers and hands its histograms over once a second by swapping a pointer;
 //! where control holds the lock at that moment, it does so a second later. It never waits.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use crossbeam_queue::ArrayQueue;
 use hdrhistogram::{CreationError, Histogram};
+use parking_lot::Mutex;
 
 use engine::metrics::{Counter, Counters};
 use engine::session::outcome::Label;
@@ -127,7 +128,7 @@ impl WorkerStats {
 
     /// Adds what the worker handed over to `into`: control's side of the exchange.
     pub(crate) fn collect(&self, into: &mut Histograms) {
-        let mut handed = self.handed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut handed = self.handed.lock();
         if !handed.collected {
             into.take_from(&mut handed.histograms);
             handed.collected = true;
@@ -136,11 +137,7 @@ impl WorkerStats {
 
     /// Gives full histograms for empty ones, if the last ones were collected.
     fn exchange(&self, own: &mut Histograms) {
-        let mut handed = match self.handed.try_lock() {
-            Ok(handed) => handed,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
+        let Some(mut handed) = self.handed.try_lock() else { return };
         if handed.collected {
             std::mem::swap(&mut handed.histograms, own);
             handed.collected = false;
@@ -268,7 +265,7 @@ mod tests {
         let stats = Arc::new(WorkerStats::new().unwrap());
         let mut recorder = StatsRecorder::new(stats.clone()).unwrap();
         let mut all = Histograms::new().unwrap();
-        let held = stats.handed.lock().unwrap();
+        let held = stats.handed.lock();
         recorder.turn_ended(Instant::START, Instant::from_millis(2_000));
         drop(held);
         stats.collect(&mut all);

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
@@ -129,7 +130,7 @@ impl Row {
     fn look(&mut self, dir: &Path, measure: &Measure, now: Instant) {
         if let Some((answer, since)) = &self.asked {
             let waited = now.since(*since);
-            let answered = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let answered = answer.lock().take();
             match answered {
                 Some(Ok(space)) => (self.space, self.fault) = (Some(space), None),
                 Some(Err(fault)) => (self.space, self.fault) = (None, Some(fault.to_string())),
@@ -152,7 +153,7 @@ impl Row {
         let (place, dir, measure) = (Arc::clone(&answer), dir.to_owned(), Arc::clone(measure));
         let thread = thread::Builder::new().name("disk-space".into()).spawn(move || {
             let measured = measure(&dir);
-            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(measured);
+            *place.lock() = Some(measured);
         });
         match thread {
             Ok(_) => self.asked = Some((answer, now)),

@@ -7,10 +7,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 use tracing::{Level, Metadata};
 use tracing_subscriber::fmt::MakeWriter;
@@ -74,7 +75,7 @@ impl LogHandle {
         // It fails only when there is no log any more, and then there is nobody to tell.
         let _ = self.level.reload(LevelFilter::from_level(log.level));
         let shared = &*self.output.0;
-        *shared.sink.lock().unwrap_or_else(PoisonError::into_inner) = Sink::new(log);
+        *shared.sink.lock() = Sink::new(log);
         shared.to_journal.store(log.file.is_none() && journal::is_reading(), Relaxed);
     }
 
@@ -166,7 +167,7 @@ impl Write for PriorityWriter {
 
 impl Write for Output {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut sink = self.0.sink.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sink = self.0.sink.lock();
         let is_written = sink.write_line(line, SystemTime::now());
         self.0.writes.store(is_written, Relaxed);
         if !is_written {
@@ -391,7 +392,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.log");
         let output = Output::default();
-        *output.0.sink.lock().unwrap() = Sink::File(log(&path, 1 << 20, Duration::ZERO));
+        *output.0.sink.lock() = Sink::File(log(&path, 1 << 20, Duration::ZERO));
         for (to_journal, wanted) in [(true, "<4>WARN late\n"), (false, "Z  WARN late\n")] {
             output.0.to_journal.store(to_journal, Relaxed);
             let mut line = String::new();
@@ -461,12 +462,12 @@ mod tests {
         let mut output = handle.output.clone();
         let mut broken = log(dir.path(), 1 << 20, Duration::ZERO);
         broken.told = true;
-        *handle.output.0.sink.lock().unwrap() = Sink::File(broken);
+        *handle.output.0.sink.lock() = Sink::File(broken);
         output.write_all(b"lost\n").unwrap();
         output.write_all(b"lost too\n").unwrap();
         assert_eq!((handle.lines_lost(), handle.gap()), (2, None));
         let whole = log(&dir.path().join("a.log"), 1 << 20, Duration::ZERO);
-        *handle.output.0.sink.lock().unwrap() = Sink::File(whole);
+        *handle.output.0.sink.lock() = Sink::File(whole);
         output.write_all(b"kept\n").unwrap();
         assert_eq!((handle.gap(), handle.gap(), handle.lines_lost()), (Some(2), None, 2));
     }

@@ -3,11 +3,12 @@
 //! Everything here is control's own. Workers are seen through their views and never asked.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use arc_swap::ArcSwap;
 use hdrhistogram::CreationError;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::certificates::CertificateStatus;
@@ -252,14 +253,14 @@ impl Board {
 
     /// Takes over what the workers have measured; to be called once a second.
     pub fn collect(&self) {
-        let mut timings = lock(&self.timings);
+        let mut timings = self.timings.lock();
         self.views.iter().for_each(|view| view.collect(&mut timings));
     }
 
     /// Everything measured so far, of all workers.
     #[must_use]
     pub(crate) fn timings(&self) -> Histograms {
-        lock(&self.timings).clone()
+        self.timings.lock().clone()
     }
 
     /// Workers that are stuck, by number.
@@ -275,7 +276,7 @@ impl Board {
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let settings = self.settings.load();
-        let notes = lock(&self.notes);
+        let notes = self.notes.lock();
         let told = settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned();
         let told = told.chain(crate::observe::store_metrics::warnings(&notes.beside));
         told.chain(notes.disks.iter().filter_map(DiskStatus::warning)).collect()
@@ -283,7 +284,7 @@ impl Board {
 
     /// Notes what became of a reload.
     pub fn note_reload(&self, reload: Reloaded) {
-        let mut notes = lock(&self.notes);
+        let mut notes = self.notes.lock();
         notes.reload_refused = !reload.taken;
         if reload.taken {
             notes.taken_at_unix_s = reload.at_unix_s;
@@ -295,64 +296,64 @@ impl Board {
     /// 1970. The start counts as one.
     #[must_use]
     pub fn last_reload(&self) -> (bool, u64) {
-        let notes = lock(&self.notes);
+        let notes = self.notes.lock();
         (!notes.reload_refused, notes.taken_at_unix_s)
     }
 
     /// Notes how much room the disks have.
     pub fn note_disks(&self, disks: Vec<DiskStatus>) {
-        lock(&self.notes).disks = disks;
+        self.notes.lock().disks = disks;
     }
 
     /// How much room the disks have that the server writes to.
     #[must_use]
     pub fn disks(&self) -> Vec<DiskStatus> {
-        lock(&self.notes).disks.clone()
+        self.notes.lock().disks.clone()
     }
 
     /// Notes what of the settings in force waits for a restart.
     pub fn note_restart(&self, keys: Vec<String>) {
-        lock(&self.notes).needs_restart = keys;
+        self.notes.lock().needs_restart = keys;
     }
 
     /// Looks at files that may come and go: what was mended since is told no more.
     pub fn look_at_files(&self) {
         let warnings = of_files(&self.settings.load());
-        lock(&self.notes).of_files = warnings;
+        self.notes.lock().of_files = warnings;
     }
 
     /// Notes that nothing new begins, and how long what runs has to end.
     pub fn note_draining(&self, drain: Duration) {
-        lock(&self.notes).draining = Some(drain);
+        self.notes.lock().draining = Some(drain);
     }
 
     /// Notes what of the files can be served.
     pub fn note_content(&self, content: ContentHealth) {
-        lock(&self.notes).content = content;
+        self.notes.lock().content = content;
     }
 
     /// How well phones are served.
     #[must_use]
     pub fn health(&self) -> Health {
         let stuck = self.stuck();
-        let notes = lock(&self.notes);
+        let notes = self.notes.lock();
         health::judge(&stuck, notes.draining, &notes.content)
     }
 
     /// Notes the figures of the threads beside the workers.
     pub fn note_figures(&self, figures: Vec<Figure>) {
-        lock(&self.notes).beside = figures;
+        self.notes.lock().beside = figures;
     }
 
     /// Notes the certificates in use.
     pub fn note_certificates(&self, certificates: Vec<CertificateStatus>) {
-        lock(&self.notes).certificates = certificates;
+        self.notes.lock().certificates = certificates;
     }
 
     /// The certificates in use, by listener.
     #[must_use]
     pub fn certificates(&self) -> Vec<CertificateStatus> {
-        lock(&self.notes).certificates.clone()
+        self.notes.lock().certificates.clone()
     }
 
     /// Every figure, summed over the workers, in the order of the source; then those of the threads
@@ -367,7 +368,7 @@ impl Board {
                 sum.value = sum.value.wrapping_add(figure.value);
             }
         }
-        sums.extend(lock(&self.notes).beside.iter().copied());
+        sums.extend(self.notes.lock().beside.iter().copied());
         sums.extend(self.admin.figures());
         sums
     }
@@ -385,7 +386,7 @@ impl Board {
         let settings = self.settings.load();
         // The lock is taken again for the warnings, so it must be let go of here.
         let (reload, needs_restart) = {
-            let notes = lock(&self.notes);
+            let notes = self.notes.lock();
             (notes.reload.clone(), notes.needs_restart.clone())
         };
         let health = self.health();
@@ -424,10 +425,6 @@ impl Board {
 
 fn of_files(settings: &Settings) -> Vec<String> {
     settings.file_checks.iter().flat_map(FileCheck::warnings).collect()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn worker(view: &WorkerStats, now: wire::time::Instant) -> WorkerStatus {

@@ -4,14 +4,15 @@
 //! kept for the next one who asks.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::blob::BlobExt as _;
-use super::loader::{Job, Loader, Others, Waiting, lock};
+use super::loader::{Job, Loader, Others, Waiting};
 use super::look::read_part;
 use super::memory::Key;
 use crate::offload;
@@ -93,7 +94,7 @@ impl<J> Gates<J> {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<u64, Gate<J>>> {
-        self.gates.lock().unwrap_or_else(PoisonError::into_inner)
+        self.gates.lock()
     }
 }
 
@@ -130,14 +131,14 @@ impl Loader {
             | Ask::Files { .. }
             | Ask::Login { .. } => return,
         };
-        if lock(&self.asked).remove(&(worker, ticket)).is_some() {
+        if self.asked.lock().remove(&(worker, ticket)).is_some() {
             self.workers.answer(worker, answer);
         }
     }
 
     /// Answers for a disk that does not.
     fn give_up(&self, worker: usize, ticket: Ticket, ask: &Ask) {
-        lock(&self.asked).remove(&(worker, ticket));
+        self.asked.lock().remove(&(worker, ticket));
         let is_read = matches!(ask, Ask::Read { .. });
         self.workers.answer(worker, given_up(ticket, is_read));
     }
@@ -170,14 +171,14 @@ impl Loader {
 
     /// Whether some file has been waited for since the last look.
     fn is_waiting(&self) -> bool {
-        let waits = lock(&self.waiting).values().any(|one| one.since.elapsed() > DISK_CHECK);
-        waits || lock(&self.asked).values().any(|(since, _)| since.elapsed() > DISK_CHECK)
+        let waits = self.waiting.lock().values().any(|one| one.since.elapsed() > DISK_CHECK);
+        waits || self.asked.lock().values().any(|(since, _)| since.elapsed() > DISK_CHECK)
     }
 
     /// Answers those who have waited for a disk for too long, and says how many.
     fn give_up_late(&self) -> usize {
         let is_late = |since: &Instant| since.elapsed() > self.config.disk_wait;
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         let late: Vec<Key> =
             waiting.iter().filter(|(_, one)| is_late(&one.since)).map(|(key, _)| *key).collect();
         let late: Vec<Waiting> = late.iter().filter_map(|key| waiting.remove(key)).collect();
@@ -189,7 +190,7 @@ impl Loader {
             self.disk_timeouts.fetch_add(waiting.who.len() as u64, Relaxed);
             self.tell(waiting, &Err(OpenError::Unavailable));
         }
-        let mut asked = lock(&self.asked);
+        let mut asked = self.asked.lock();
         let late: Vec<_> = asked.iter().filter(|(_, (since, _))| is_late(since)).collect();
         let late: Vec<_> = late.into_iter().map(|(who, (_, is_read))| (*who, *is_read)).collect();
         asked.retain(|who, _| late.iter().all(|(late, _)| late != who));
@@ -199,7 +200,7 @@ impl Loader {
             self.workers.answer(*worker, given_up(*ticket, *is_read));
         }
         // What nobody waits for any more is not done.
-        let asked = lock(&self.asked);
+        let asked = self.asked.lock();
         let is_over = |job: &Job| match job {
             Job::Load(load) => is_late(&load.asked_at),
             Job::Ask(worker, ask) => !asked.contains_key(&(*worker, ask.ticket())),

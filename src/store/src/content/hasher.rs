@@ -11,10 +11,11 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::beneath::beneath_of;
 use super::blob::{BlobExt as _, read_exact_at};
@@ -135,7 +136,7 @@ impl Digests {
         if blob.version().digest.is_some() {
             return;
         }
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = self.wanted.lock();
         if let Some(wanted) = &*wanted {
             // Where the queue is full, the next look at the catalog comes to it.
             let _ = wanted.try_send((Arc::downgrade(entry), Arc::downgrade(blob)));
@@ -196,7 +197,7 @@ impl Digests {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock()
     }
 }
 
@@ -271,7 +272,7 @@ impl Hasher {
         };
         let mut thread = Threads::default();
         thread.spawn("hasher", move || work.run(&wanted))?;
-        *digests.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
+        *digests.wanted.lock() = Some(sender);
         Ok(Hasher { digests, stopping, thread: Some(thread) })
     }
 }
@@ -279,7 +280,7 @@ impl Hasher {
 impl Drop for Hasher {
     fn drop(&mut self) {
         self.stopping.store(true, Relaxed);
-        *self.digests.wanted.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.digests.wanted.lock() = None;
         // One that hangs at a disk is left behind.
         self.thread.take().map(|thread| thread.join(END_WAIT, || 0));
     }

@@ -9,11 +9,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
+use parking_lot::Mutex;
 
 use super::disks::Gates;
 pub use super::loader_config::{LoaderConfig, LoaderFigures};
@@ -139,7 +140,7 @@ impl Loader {
 
     /// What was done, and what is kept now.
     pub(crate) fn figures(&self) -> LoaderFigures {
-        let memory = lock(&self.memory);
+        let memory = self.memory.lock();
         LoaderFigures {
             loads: self.loads.load(Relaxed),
             unsettled: self.unsettled.load(Relaxed),
@@ -174,7 +175,7 @@ impl Loader {
                 let device = blob.version().file.0;
                 let is_read = matches!(ask, Ask::Read { .. });
                 let since = std::time::Instant::now();
-                lock(&self.asked).insert((worker, ask.ticket()), (since, is_read));
+                self.asked.lock().insert((worker, ask.ticket()), (since, is_read));
                 self.at_disk(device, Job::Ask(worker, ask));
             }
             Ask::Store { .. }
@@ -192,7 +193,7 @@ impl Loader {
 
     fn open(&self, worker: usize, ticket: Ticket, entry: Arc<Entry>, form: Form) {
         let load = Load { entry, form, asked_at: std::time::Instant::now(), held: None };
-        let mut waiting = lock(&self.waiting);
+        let mut waiting = self.waiting.lock();
         // Under the lock, because whoever loads puts the blob there before it takes the lock.
         if let Some(blob) = load.entry.blob(form) {
             drop(waiting);
@@ -226,16 +227,16 @@ impl Loader {
 
     pub(super) fn load(&self, mut load: Load) {
         #[cfg(test)]
-        while lock(&self.hung).is_some_and(|device| device == load.entry.version.file.0) {
+        while self.hung.lock().is_some_and(|device| device == load.entry.version.file.0) {
             std::thread::sleep(Duration::from_millis(1));
         }
-        let may_seal = |bytes, is_large| lock(&self.memory).may_seal(bytes, is_large);
+        let may_seal = |bytes, is_large| self.memory.lock().may_seal(bytes, is_large);
         let wait = match look(&self.config, &load.entry, load.form, load.held.take(), may_seal) {
             Ok(Look::Loaded(blob)) => {
                 self.loads.fetch_add(1, Relaxed);
                 let blob = Arc::new(blob);
                 let now = self.now();
-                let forgotten = lock(&self.memory).keep(&load.entry, load.form, &blob, now);
+                let forgotten = self.memory.lock().keep(&load.entry, load.form, &blob, now);
                 self.forgotten.fetch_add(forgotten as u64, Relaxed);
                 if load.form == Form::Octet {
                     self.identify(&load.entry, &blob);
@@ -252,11 +253,11 @@ impl Loader {
         if load.asked_at.elapsed() + wait > SETTLE_WAIT_MAX {
             return self.finish(&load, &Err(OpenError::BeingWritten));
         }
-        lock(&self.later).insert((std::time::Instant::now() + wait, number), load);
+        self.later.lock().insert((std::time::Instant::now() + wait, number), load);
     }
 
     pub(super) fn finish(&self, load: &Load, result: &Result<Arc<Blob>, OpenError>) {
-        let Some(waiting) = lock(&self.waiting).remove(&key(&load.entry, load.form)) else {
+        let Some(waiting) = self.waiting.lock().remove(&key(&load.entry, load.form)) else {
             return;
         };
         self.tell(waiting, result);
@@ -270,13 +271,13 @@ impl Loader {
     }
 
     fn take_due(&self) -> Option<Load> {
-        let mut later = lock(&self.later);
+        let mut later = self.later.lock();
         let first = later.first_entry()?;
         (first.key().0 <= std::time::Instant::now()).then(|| first.remove())
     }
 
     fn until_due(&self) -> Duration {
-        let later = lock(&self.later);
+        let later = self.later.lock();
         later
             .first_key_value()
             .map_or(IDLE, |((due, _), _)| due.saturating_duration_since(std::time::Instant::now()))
@@ -285,11 +286,6 @@ impl Loader {
     fn now(&self) -> Instant {
         Instant::START + self.started.elapsed()
     }
-}
-
-/// A thread that panicked left nothing half done that the others could trip over.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -685,7 +681,7 @@ mod tests {
         let disk_wait = Duration::from_millis(300);
         let config = LoaderConfig { disk_wait, threads: 2, ..LoaderConfig::default() };
         let mut bench = Bench::new(config);
-        *lock(&bench.store.loader.hung) = Some(7);
+        *bench.store.loader.hung.lock() = Some(7);
         let hanging: Vec<_> = (0..10).map(|n| entry_on(7, &format!("hangs-{n}"))).collect();
         hanging.iter().for_each(|entry| bench.ask_open(entry, Form::Octet));
         let well = bench.open(&entry_on(8, "well"), Form::Octet).unwrap();
@@ -695,7 +691,7 @@ mod tests {
         }
         assert_eq!(bench.store.figures().loader.disk_timeouts, 10);
         assert!(bench.open(&entry_on(8, "well-too"), Form::Octet).is_ok());
-        *lock(&bench.store.loader.hung) = None;
+        *bench.store.loader.hung.lock() = None;
         assert!(bench.open(&hanging[9], Form::Octet).is_ok(), "it has come back");
     }
 
@@ -749,7 +745,7 @@ mod tests {
             let began = std::time::Instant::now();
             write_version(path, number, bytes);
             if began.elapsed() > Duration::from_millis(30) {
-                self.halted.lock().unwrap().push(number);
+                self.halted.lock().push(number);
             }
             self.number.store(number, Relaxed);
         }
@@ -764,7 +760,7 @@ mod tests {
             while self.number.load(Relaxed) < newest {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            self.halted.lock().unwrap().contains(&newest)
+            self.halted.lock().contains(&newest)
         }
     }
 

@@ -5,11 +5,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Sender, bounded};
+use parking_lot::Mutex;
 
 use super::hasher::Digests;
 use super::watch::Notice;
@@ -91,7 +92,7 @@ impl Published {
     /// How the roots are, in their order.
     #[must_use]
     pub fn health(&self) -> Vec<RootHealth> {
-        let states = lock(&self.states).clone();
+        let states = self.states.lock().clone();
         let catalog = self.catalog();
         let roots = states.iter().enumerate();
         roots
@@ -119,12 +120,12 @@ impl Published {
     pub fn publish(&self, placed: &[Placed], wait: Duration) -> bool {
         let until = Instant::now() + wait;
         // Before anybody is asked: who is told that it is published is told so of both watches.
-        if let Some(overlap) = &mut *lock(&self.overlap) {
+        if let Some(overlap) = &mut *self.overlap.lock() {
             let room = OVERLAP_MAX.saturating_sub(overlap.len());
             overlap.extend(placed.iter().take(room).cloned());
         }
         while Instant::now() < until {
-            match lock(&self.watch).clone() {
+            match self.watch.lock().clone() {
                 Listening::Never => return true,
                 Listening::Now(listeners) if prompt(&listeners, placed, until) => return true,
                 // A watch that ends has forgotten what it was asked, and the next one is asked
@@ -142,19 +143,19 @@ impl Published {
 
     /// From now on what is published is remembered for a new watch.
     pub(super) fn begin_overlap(self: &Arc<Self>) -> Overlap {
-        *lock(&self.overlap) = Some(Vec::new());
+        *self.overlap.lock() = Some(Vec::new());
         Overlap(Arc::clone(self))
     }
 
     /// From now on these are asked.
     pub(super) fn watched_by(&self, listeners: Vec<Listener>, states: Vec<Arc<RootState>>) {
-        *lock(&self.states) = states;
-        *lock(&self.watch) = Listening::Now(listeners);
+        *self.states.lock() = states;
+        *self.watch.lock() = Listening::Now(listeners);
     }
 
     /// From now on nobody is asked until somebody watches again.
     pub(super) fn unwatched(&self) {
-        *lock(&self.watch) = Listening::Soon;
+        *self.watch.lock() = Listening::Soon;
     }
 }
 
@@ -164,13 +165,13 @@ pub(super) struct Overlap(Arc<Published>);
 impl Overlap {
     /// What was published meanwhile.
     pub(super) fn end(self) -> Vec<Placed> {
-        lock(&self.0.overlap).take().unwrap_or_default()
+        self.0.overlap.lock().take().unwrap_or_default()
     }
 }
 
 impl Drop for Overlap {
     fn drop(&mut self) {
-        lock(&self.0.overlap).take();
+        self.0.overlap.lock().take();
     }
 }
 
@@ -269,7 +270,7 @@ impl RootState {
     }
 
     pub(super) fn note(&self, fault: Option<Arc<str>>, serves: bool, omissions: Omissions) {
-        *lock(&self.noted) = (fault, serves, omissions);
+        *self.noted.lock() = (fault, serves, omissions);
     }
 
     /// What a path of the whole system is called beneath the root.
@@ -283,7 +284,7 @@ impl RootState {
     }
 
     fn health(&self, is_in_memory: impl Fn() -> bool) -> RootHealth {
-        let (fault, serves, omissions) = lock(&self.noted).clone();
+        let (fault, serves, omissions) = self.noted.lock().clone();
         let mut health = RootHealth {
             dir: self.dir.clone(),
             fault: fault.map(|fault| fault.to_string()),
@@ -302,8 +303,4 @@ impl RootState {
         }
         health
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

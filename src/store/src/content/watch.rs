@@ -10,11 +10,12 @@
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::ears::Ears;
 use super::published::{Listener, Published, RootState, prompt};
@@ -325,7 +326,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Publishing> {
-        self.publish.lock().unwrap_or_else(PoisonError::into_inner)
+        self.publish.lock()
     }
 }
 
@@ -337,8 +338,8 @@ mod tests {
     use crate::version::VersionExt as _;
     use engine::catalog::blob::{Blob, Version};
     use engine::catalog::{Entry, Form};
+    use parking_lot::Mutex;
     use std::fs;
-    use std::sync::Mutex;
 
     /// The catalogs as they are published; the last one.
     struct Latest(Arc<Mutex<Arc<Catalog>>>);
@@ -351,13 +352,13 @@ mod tests {
             let roots = roots.iter().map(|root| root.to_path_buf()).collect();
             let rescan_every = Duration::from_secs(3_600);
             let config = WatchConfig { rescan_every, ..WatchConfig::new(roots) };
-            let publish = Box::new(move |catalog| *published.lock().unwrap() = catalog);
+            let publish = Box::new(move |catalog| *published.lock() = catalog);
             let watch = start(config, previous, publish).unwrap();
             (latest, watch)
         }
 
         fn catalog(&self) -> Arc<Catalog> {
-            Arc::clone(&self.0.lock().unwrap())
+            Arc::clone(&self.0.lock())
         }
 
         fn entry(&self, name: &str) -> Option<Arc<Entry>> {
@@ -587,20 +588,20 @@ mod tests {
             let mut config = WatchConfig::new(vec![root.path().to_path_buf()]);
             config.published = Arc::clone(&published);
             let newest = Arc::clone(&latest.0);
-            let publish = Box::new(move |catalog| *newest.lock().unwrap() = catalog);
+            let publish = Box::new(move |catalog| *newest.lock() = catalog);
             let stored = Mutex::new(Vec::new());
             let store = || {
-                let name = format!("new-{round}-{}", stored.lock().unwrap().len());
+                let name = format!("new-{round}-{}", stored.lock().len());
                 let path = root.path().join(&name);
                 fs::write(&path, "x").unwrap();
                 if old_publishes(&published, &path) {
-                    stored.lock().unwrap().push(name);
+                    stored.lock().push(name);
                 }
                 true
             };
             let replaced = replace(config, None, publish, &mut old, &store).unwrap();
             old = replaced;
-            let names = stored.into_inner().unwrap();
+            let names = stored.into_inner();
             assert!(!names.is_empty());
             assert!(names.iter().all(|name| latest.entry(name).is_some()), "{names:?}");
         }

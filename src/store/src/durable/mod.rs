@@ -13,8 +13,6 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-#[cfg(test)]
-use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use cap_std::ambient_authority;
@@ -78,7 +76,7 @@ pub(crate) struct Disk {
     pub(crate) fault: Option<Fault>,
     /// The steps that were reached.
     #[cfg(test)]
-    pub(crate) reached: Mutex<Vec<Step>>,
+    pub(crate) reached: parking_lot::Mutex<Vec<Step>>,
 }
 
 /// A failure that a test wants.
@@ -387,7 +385,7 @@ impl Disk {
     pub(crate) fn reach(&self, step: Step) -> io::Result<()> {
         #[cfg(test)]
         {
-            let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut reached = self.reached.lock();
             reached.push(step);
             if self.fault.is_some_and(|fault| fault.is_now(step, &reached)) {
                 return Err(io::Error::other("the test says so"));

@@ -7,9 +7,9 @@
 //! rename takes, and nothing is written meanwhile.
 
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cap_std::fs::Dir;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::version::version_of;
 use engine::catalog::blob::Version;
@@ -22,7 +22,7 @@ static PLACES: Mutex<()> = Mutex::new(());
 
 /// Waits until nobody else in this process puts anything in its place.
 pub(crate) fn lock() -> MutexGuard<'static, ()> {
-    PLACES.lock().unwrap_or_else(PoisonError::into_inner)
+    PLACES.lock()
 }
 
 /// What a name in a directory stood for at one moment.

@@ -19,12 +19,13 @@ use std::mem;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
 use aws_lc_rs::{constant_time, hmac};
+use parking_lot::{Mutex, MutexGuard};
 
 use super::keep::SECRET;
 use super::regular;
@@ -602,7 +603,7 @@ impl Gate {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 }
 

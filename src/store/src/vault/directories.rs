@@ -3,10 +3,10 @@
 //! Never writes to one, but for removing what a crash left.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::durable::sweep;
 
@@ -39,7 +39,7 @@ impl Directories {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<PathBuf>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -512,7 +512,7 @@ mod tests {
 
         /// The steps of the disk that were reached.
         pub(in crate::vault) fn reached(&self) -> Vec<Step> {
-            self.disk.reached.lock().unwrap().clone()
+            self.disk.reached.lock().clone()
         }
     }
 

@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
 
 use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 
 use super::auth::{Gate, GateFigures, Judgement, Pass};
 use super::keep::denied;
@@ -158,7 +158,7 @@ impl Vault {
 
     /// How full it is. What the writer never sees is refused for the same bound.
     fn fill(&self) -> Fill {
-        let fill = *self.fill.lock().unwrap_or_else(PoisonError::into_inner);
+        let fill = *self.fill.lock();
         Fill { too_much: fill.too_much + self.gate.pins_refused(), ..fill }
     }
 
@@ -205,7 +205,7 @@ impl Vault {
     /// whether there was room.
     fn board(&self, waiter: Waiter, ways: &Ways) -> bool {
         let Some(flight) = self.gate.flight(&waiter.login) else { return false };
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.flights.lock();
         if flights.waiting.contains_key(&flight) && flights.waiters >= WAITERS_MAX {
             return false;
         }
@@ -226,7 +226,7 @@ impl Vault {
 
     /// Those who waited for a login that has been proven, or was not.
     fn land(&self, flight: &[u8; 32]) -> Vec<Waiter> {
-        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut flights = self.flights.lock();
         let waiting = flights.waiting.remove(flight).unwrap_or_default();
         flights.waiters -= waiting.len();
         waiting
@@ -324,7 +324,7 @@ impl Vault {
             if !placed.is_empty() {
                 publish(&placed);
             }
-            *self.fill.lock().unwrap_or_else(PoisonError::into_inner) = writer.limits().fill();
+            *self.fill.lock() = writer.limits().fill();
             let asked = batch.iter().filter(|task| job(task).is_some());
             for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
                 let ticket = ask.ticket();

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use parking_lot::Mutex;
 use wire::ftp::address::{parse_eprt, parse_port};
 
 use super::tally::FtpRun;
@@ -69,7 +70,7 @@ fn talk(mut peer: TcpStream, shelf: &Mutex<Shelf>) -> Option<()> {
     peer.set_read_timeout(Some(PATIENCE)).ok()?;
     let (here, there) = (peer.local_addr().ok()?.ip(), peer.peer_addr().ok()?.ip());
     {
-        let mut shelf = shelf.lock().ok()?;
+        let mut shelf = shelf.lock();
         shelf.sessions += 1;
         if shelf.full > 0 {
             shelf.full -= 1;
@@ -131,7 +132,7 @@ fn transfer(
 ) -> Option<String> {
     let mut name = name.to_owned();
     let found = {
-        let mut shelf = shelf.lock().ok()?;
+        let mut shelf = shelf.lock();
         if shelf.busy > 0 {
             shelf.busy -= 1;
             return Some("450 Busy".to_owned());
@@ -158,7 +159,7 @@ fn transfer(
     }
     let mut content = Vec::new();
     data.read_to_end(&mut content).ok()?;
-    let mut shelf = shelf.lock().ok()?;
+    let mut shelf = shelf.lock();
     if !shelf.forgets {
         shelf.files.insert(name, content);
     }
@@ -187,7 +188,7 @@ fn phones_save_and_restore_whoever_opens_the_data_connection() {
         assert_eq!((group.sessions_good, group.files_good), (20, 40), "{arguments}");
         assert_eq!((group.bytes_stored, group.bytes_read), (20 * 4_096, 20 * 4_096));
         assert_eq!((group.control.begun, group.data.begun), (20, 40));
-        let names = &shelf.lock().unwrap().files;
+        let names = &shelf.lock().files;
         assert!(names.contains_key("20001_4620data.txt") && names.len() == 20, "{arguments}");
     }
 }
@@ -204,9 +205,9 @@ fn phones_that_read_one_file_take_turns_on_few_addresses() {
     let (run, _) = run_at(server, &get);
     assert!(!run.has_failures(), "{:?}", run.groups[0].failures);
     assert_eq!((run.groups[0].sessions_good, run.groups[0].bytes_read), (50, 50 * 2_048));
-    assert_eq!(shelf.lock().unwrap().sessions, 50);
+    assert_eq!(shelf.lock().sessions, 50);
 
-    shelf.lock().unwrap().files.insert("46xxsettings.txt".to_owned(), vec![7; 2_047]);
+    shelf.lock().files.insert("46xxsettings.txt".to_owned(), vec![7; 2_047]);
     let (run, _) = run_at(server, &get);
     assert_eq!(run.groups[0].failures, [("wrong bytes".to_owned(), 50)].into());
     let (run, _) = run_at(server, "--get nothing --phones 2");
@@ -223,7 +224,7 @@ fn nothing_stored_is_no_failure_of_a_restore_and_a_foreign_file_is() {
     run_at(server, "--save 500 --phones 3");
     assert!(!run_at(server, "--restore --phones 3").0.has_failures());
     {
-        let mut shelf = shelf.lock().unwrap();
+        let mut shelf = shelf.lock();
         let other = shelf.files["20002_4620data.txt"].clone();
         shelf.files.insert("20001_4620data.txt".to_owned(), other);
     }
@@ -294,11 +295,11 @@ fn what_was_acknowledged_is_looked_for_and_its_loss_told() {
         assert!(!run_at(server, &verify).0.has_failures(), "{spelling}");
     }
     let verify = format!("--verify {}", file.display());
-    shelf.lock().unwrap().forgets = true;
+    shelf.lock().forgets = true;
     assert!(!run_at(server, &saves).0.has_failures());
     let (run, _) = run_at(server, &verify);
     assert_eq!(run.groups[0].failures, [("older than the acknowledged one".into(), 4)].into());
-    shelf.lock().unwrap().files.clear();
+    shelf.lock().files.clear();
     let (run, _) = run_at(server, &verify);
     assert_eq!(run.groups[0].failures, [("acknowledged, and missing".into(), 4)].into());
 }

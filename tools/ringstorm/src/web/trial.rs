@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read as _, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
+use parking_lot::Mutex;
 
 use super::tally::WebRun;
 use super::{prepare, run};
@@ -62,7 +63,7 @@ fn talk(peer: TcpStream, shelf: &Mutex<Shelf>) -> Option<()> {
         from_peer.read_exact(&mut body).ok()?;
         let mut words = first.split(' ');
         let (method, path) = (words.next()?, words.next()?);
-        let answer = answer(&mut *shelf.lock().ok()?, (method, path), range, body);
+        let answer = answer(&mut *shelf.lock(), (method, path), range, body);
         to_peer.write_all(&answer).ok()?;
     }
 }
@@ -218,11 +219,11 @@ fn what_was_acknowledged_is_looked_for_and_its_loss_told() {
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 20);
     assert!(!run_at(server, dir.path(), &verify).has_failures());
 
-    shelf.lock().unwrap().forgets = true;
+    shelf.lock().forgets = true;
     assert!(!run_at(server, dir.path(), &puts).has_failures());
     let run = run_at(server, dir.path(), &verify);
     assert_eq!(run.groups[0].failures, [("older than the acknowledged one".into(), 4)].into());
-    shelf.lock().unwrap().files.clear();
+    shelf.lock().files.clear();
     let run = run_at(server, dir.path(), &verify);
     assert_eq!(run.groups[0].failures, [("acknowledged, and missing".into(), 4)].into());
 }

@@ -163,10 +163,10 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     let refused = bring(2_000, "other");
     assert!(matches!(refused, Some(Answer::Login { result: Err(Denied::Busy), .. })));
     drop(ways);
-    let answers = std::sync::Mutex::new(Vec::new());
-    let answer = |_, answer| answers.lock().unwrap().push(answer);
+    let answers = parking_lot::Mutex::new(Vec::new());
+    let answer = |_, answer| answers.lock().push(answer);
     vault.run_secrets(&unproven, &writer, || guarded.now, answer);
-    let results = answers.into_inner().unwrap();
+    let results = answers.into_inner();
     let results: HashMap<_, _> = results
         .into_iter()
         .map(|answer| {

@@ -13,14 +13,19 @@
 //!
 //! Never writes; a new pin is the writer's to make durable.
 
-use std::collections::{HashMap, HashSet};
+mod logins;
+mod remembered;
+mod users_files;
+
+pub use users_files::USERS_BYTES_MAX;
+
+use std::collections::HashMap;
 use std::io;
-use std::mem;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use argon2::Argon2;
 use argon2::password_hash::PasswordVerifier;
@@ -28,31 +33,16 @@ use aws_lc_rs::{constant_time, hmac};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::keep::SECRET;
-use super::regular;
 use super::slow::Slow;
-use super::users::{self, User, Users};
+use super::users::{self, User};
 use super::versions;
 use crate::rate_limited_log::RateLimitedLog;
-use crate::version::VersionExt as _;
-use engine::admission::address::AddressKey;
-use engine::catalog::blob::Version;
 use engine::vault::bounds::Brought;
-use engine::vault::deed::{Act, Auth, Deed, Denied, Login, LoginSecret};
+use engine::vault::deed::{Act, Auth, Deed, Denied};
 use engine::vault::stamp::Stamp;
-use wire::http::authorization::DigestCredentials;
+use remembered::Remembered;
+use users_files::UsersFile;
 use wire::time::Instant;
-
-/// Digests that are remembered, of right secrets and of wrong ones each.
-const DIGESTS_MAX: usize = 65_536;
-/// How long a digest is remembered at least; twice as long at most. Phones that restart each night
-/// cost argon2 once a week.
-const DIGESTS_TURN: wire::time::Duration = wire::time::Duration::from_secs(7 * 86_400);
-/// A users' file that was changed less than this before it was read is read again.
-const SETTLED: Duration = Duration::from_secs(2);
-/// Users' files that are remembered.
-const USERS_FILES_MAX: usize = 32;
-/// Largest users' file, in bytes.
-pub const USERS_BYTES_MAX: u64 = 64 << 20;
 
 /// A secret's digest under the key of this process.
 type Digest = [u8; 32];
@@ -120,16 +110,6 @@ struct State {
     pins: Brought,
     /// Secrets that are on their way to be pinned, by extension's directory.
     pinning: HashMap<PathBuf, Pinning>,
-}
-
-/// A users' file as it was read.
-#[derive(Clone, Debug)]
-struct UsersFile {
-    path: PathBuf,
-    version: Version,
-    /// Whether it cannot have been changed since without showing.
-    settled: bool,
-    users: Arc<Users>,
 }
 
 /// A secret on its way to be pinned, and how many deeds bring it.
@@ -234,107 +214,6 @@ impl Gate {
         }
     }
 
-    /// Says of a login what can be said without argon2: in which of its files the user is, or
-    /// why nobody is let in. Returns `None` if [`Gate::prove_login`] has to say.
-    pub fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
-        let password = match &login.secret {
-            LoginSecret::Password(password) => password,
-            LoginSecret::Digest(shown, method) => {
-                return Some(self.judge_digest(login, shown, method, now));
-            }
-        };
-        let trial = match self.trial_of(login, password, now) {
-            Ok(trial) => trial,
-            Err(denied) => return Some(Err(denied)),
-        };
-        match self.remember(&trial, now) {
-            Judgement::Permitted => self.place_of(&trial).map(Ok),
-            Judgement::Denied(denied) => Some(Err(denied)),
-            Judgement::Unproven => None,
-        }
-    }
-
-    /// Says of a login whether somebody is let in, and in which of its files they are. Takes its
-    /// time.
-    ///
-    /// # Errors
-    /// [`Denied::Unauthorized`] and the other refusals of secrets.
-    pub fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, Denied> {
-        if let Some(judged) = self.judge_login(login, now) {
-            return judged;
-        }
-        let LoginSecret::Password(password) = &login.secret else {
-            return Err(Denied::Unauthorized);
-        };
-        let trial = self.trial_of(login, password, now)?;
-        let place = if self.compare(&trial) { self.place_of(&trial) } else { None };
-        place.ok_or_else(|| {
-            self.refuse(login.client, &format!("user {}", login.name.escape_ascii()), now)
-        })
-    }
-
-    /// What tells a login with a password from all others, so that it is proven once however many
-    /// bring it at a time.
-    #[must_use]
-    pub fn flight(&self, login: &Login) -> Option<[u8; 32]> {
-        let LoginSecret::Password(password) = &login.secret else { return None };
-        let files: Vec<_> = login.users.iter().map(|file| file.to_string_lossy()).collect();
-        Some(self.digest(&files.join("\0"), &secret_of(&login.name, password)))
-    }
-
-    /// Which file the right password of a trial is from.
-    fn place_of(&self, trial: &Trial) -> Option<usize> {
-        let state = self.lock();
-        let right = trial.hashes.iter().position(|(_, digest)| state.right.contains(digest))?;
-        trial.places.get(right).copied()
-    }
-
-    /// Says whether a response is that of a user of one of the files.
-    fn judge_digest(
-        &self,
-        login: &Login,
-        shown: &DigestCredentials,
-        method: &[u8],
-        now: Instant,
-    ) -> Result<usize, Denied> {
-        // No two responses are equal, so a phone that keeps on sending an old password cannot be
-        // told from one that guesses. Only that user has to wait then, and not all that are behind
-        // the address, unless other names are tried there.
-        let address = AddressKey::from(login.client);
-        let pair = self.digest(&format!("{address:?}"), &login.name);
-        self.wait_over(login.client, now)?;
-        if let Some(wait) = self.lock().slow_users.wait(pair, now) {
-            self.slowed.fetch_add(1, Relaxed);
-            return Err(Denied::SlowedDown(wait));
-        }
-        let today = today();
-        for (place, file) in login.users.iter().enumerate() {
-            let users = self.users(file);
-            let mut passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
-            let is_it =
-                |user: &User| user.ha1.as_ref().is_some_and(|ha1| ha1.is_shown_by(shown, method));
-            if passwords.any(is_it) {
-                // Who knows the password need not guess it: phones that have it pay for one behind
-                // the same address that has another.
-                self.lock().slow_users.forgive(pair);
-                return Ok(place);
-            }
-        }
-        let mut state = self.lock();
-        let is_new = state.slow_users.is_new(pair, now);
-        state.slow_users.wrong(pair, now);
-        drop(state);
-        if is_new {
-            return Err(self.refuse(
-                login.client,
-                &format!("user {}", login.name.escape_ascii()),
-                now,
-            ));
-        }
-        self.refused.fetch_add(1, Relaxed);
-        Err(Denied::Unauthorized)
-    }
-
     /// Takes note of what became of a deed that brought a secret to be pinned.
     pub fn pinned(&self, deed: &Deed, is_done: bool) {
         let Some((user, password)) = &deed.shown.basic else { return };
@@ -373,28 +252,6 @@ impl Gate {
             },
         };
         Ok(Question::Compare(self.trial(hashes, secret, &whole)))
-    }
-
-    /// What a login has to be compared with, once all is looked at that costs nothing.
-    fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, Denied> {
-        if password.is_empty() {
-            return Err(Denied::Unauthorized);
-        }
-        self.wait_over(login.client, now)?;
-        let (mut hashes, mut places) = (Vec::new(), Vec::new());
-        let today = today();
-        for (place, file) in login.users.iter().enumerate() {
-            let users = self.users(file);
-            let passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
-            hashes.extend(passwords.map(|user| user.hash.clone()));
-            places.resize(hashes.len(), place);
-        }
-        if hashes.is_empty() {
-            // Without a place: whoever finds its secret is nobody.
-            hashes.push(self.decoy());
-        }
-        let whole = secret_of(&login.name, password);
-        Ok(Trial { places, ..self.trial(hashes, password.to_vec(), &whole) })
     }
 
     /// The hashes of those passwords that hold today; where there is none, one that nobody knows.
@@ -551,46 +408,6 @@ impl Gate {
         Denied::Unauthorized
     }
 
-    /// The users' file as it is now; it is read again when it was changed.
-    fn users(&self, path: &Path) -> Arc<Users> {
-        let known = self.lock().users.iter().find(|known| known.path == path).cloned();
-        let version = match std::fs::metadata(path) {
-            Ok(meta) => Version::of(&meta),
-            Err(why) => {
-                self.log.error(&why, "read the users' file", path);
-                return Arc::default();
-            }
-        };
-        let is_same = |known: &UsersFile| known.settled && known.version == version;
-        if let Some(known) = known.as_ref().filter(|known| is_same(known)) {
-            return Arc::clone(&known.users);
-        }
-        let now = SystemTime::now();
-        let text = match read_users(path, version) {
-            Ok(text) => text,
-            Err(why) => {
-                self.log.error(&why, "read the users' file", path);
-                return Arc::default();
-            }
-        };
-        let (users, bad) = Users::parse(&text);
-        if known.is_none_or(|known| known.version != version) {
-            for bad in bad {
-                tracing::error!("{}, {bad}", path.display());
-            }
-        }
-        let users = Arc::new(users);
-        let settled = is_settled(version, now);
-        let read = UsersFile { path: path.to_path_buf(), version, settled, users: users.clone() };
-        let mut state = self.lock();
-        state.users.retain(|known| known.path != path);
-        if state.users.len() >= USERS_FILES_MAX {
-            state.users.remove(0);
-        }
-        state.users.push(read);
-        users
-    }
-
     /// What tells a secret and what it is compared with from all others.
     fn digest(&self, hash: &str, secret: &[u8]) -> Digest {
         let mut context = hmac::Context::with_key(&self.key);
@@ -607,44 +424,6 @@ impl Gate {
     }
 }
 
-/// Digests of which the older half is forgotten when there are too many, or after a while.
-#[derive(Debug, Default)]
-struct Remembered {
-    recent: HashSet<Digest>,
-    older: HashSet<Digest>,
-    /// When the older half was forgotten last.
-    turned_at: Instant,
-}
-
-impl Remembered {
-    fn contains(&self, digest: &Digest) -> bool {
-        self.recent.contains(digest) || self.older.contains(digest)
-    }
-
-    /// Forgets what has been known for so long that it is to be looked at again.
-    fn forget_old(&mut self, now: Instant) {
-        let since = now - self.turned_at;
-        if since < DIGESTS_TURN {
-            return;
-        }
-        self.older = mem::take(&mut self.recent);
-        if since >= DIGESTS_TURN * 2 {
-            self.older = HashSet::new();
-        }
-        self.turned_at = now;
-    }
-
-    /// Whether it is new.
-    fn insert(&mut self, digest: Digest) -> bool {
-        let is_new = !self.contains(&digest);
-        if self.recent.len() >= DIGESTS_MAX / 2 {
-            self.older = mem::take(&mut self.recent);
-        }
-        self.recent.insert(digest);
-        is_new
-    }
-}
-
 /// The moment by the calendar, by which passwords end.
 fn today() -> Stamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -657,18 +436,4 @@ fn secret_of(user: &[u8], password: &[u8]) -> Vec<u8> {
     secret.extend_from_slice(user);
     secret.extend_from_slice(password);
     secret
-}
-
-fn read_users(path: &Path, version: Version) -> io::Result<String> {
-    if version.bytes > USERS_BYTES_MAX {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    regular::read_text(path, USERS_BYTES_MAX)
-}
-
-/// Whether a file had been left alone for a while.
-fn is_settled(version: Version, now: SystemTime) -> bool {
-    let changed_ns = version.changed_ns.max(version.modified_ns);
-    let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    i128::from(changed_ns) + (SETTLED.as_nanos() as i128) < now_ns as i128
 }

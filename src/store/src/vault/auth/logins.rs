@@ -1,0 +1,137 @@
+//! Log-ins to what is served: which users' file has the user, by password or by Digest response.
+//!
+//! Pins nothing: whoever is in no file is nobody.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::super::users::User;
+use super::{Gate, Judgement, Trial, secret_of, today};
+use engine::admission::address::AddressKey;
+use engine::vault::deed::{Denied, Login, LoginSecret};
+use wire::http::authorization::DigestCredentials;
+use wire::time::Instant;
+
+impl Gate {
+    /// Says of a login what can be said without argon2: in which of its files the user is, or
+    /// why nobody is let in. Returns `None` if [`Gate::prove_login`] has to say.
+    pub fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
+        let password = match &login.secret {
+            LoginSecret::Password(password) => password,
+            LoginSecret::Digest(shown, method) => {
+                return Some(self.judge_digest(login, shown, method, now));
+            }
+        };
+        let trial = match self.trial_of(login, password, now) {
+            Ok(trial) => trial,
+            Err(denied) => return Some(Err(denied)),
+        };
+        match self.remember(&trial, now) {
+            Judgement::Permitted => self.place_of(&trial).map(Ok),
+            Judgement::Denied(denied) => Some(Err(denied)),
+            Judgement::Unproven => None,
+        }
+    }
+
+    /// Says of a login whether somebody is let in, and in which of its files they are. Takes its
+    /// time.
+    ///
+    /// # Errors
+    /// [`Denied::Unauthorized`] and the other refusals of secrets.
+    pub fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, Denied> {
+        if let Some(judged) = self.judge_login(login, now) {
+            return judged;
+        }
+        let LoginSecret::Password(password) = &login.secret else {
+            return Err(Denied::Unauthorized);
+        };
+        let trial = self.trial_of(login, password, now)?;
+        let place = if self.compare(&trial) { self.place_of(&trial) } else { None };
+        place.ok_or_else(|| {
+            self.refuse(login.client, &format!("user {}", login.name.escape_ascii()), now)
+        })
+    }
+
+    /// What tells a login with a password from all others, so that it is proven once however many
+    /// bring it at a time.
+    #[must_use]
+    pub fn flight(&self, login: &Login) -> Option<[u8; 32]> {
+        let LoginSecret::Password(password) = &login.secret else { return None };
+        let files: Vec<_> = login.users.iter().map(|file| file.to_string_lossy()).collect();
+        Some(self.digest(&files.join("\0"), &secret_of(&login.name, password)))
+    }
+
+    /// Which file the right password of a trial is from.
+    fn place_of(&self, trial: &Trial) -> Option<usize> {
+        let state = self.lock();
+        let right = trial.hashes.iter().position(|(_, digest)| state.right.contains(digest))?;
+        trial.places.get(right).copied()
+    }
+
+    /// Says whether a response is that of a user of one of the files.
+    fn judge_digest(
+        &self,
+        login: &Login,
+        shown: &DigestCredentials,
+        method: &[u8],
+        now: Instant,
+    ) -> Result<usize, Denied> {
+        // No two responses are equal, so a phone that keeps on sending an old password cannot be
+        // told from one that guesses. Only that user has to wait then, and not all that are behind
+        // the address, unless other names are tried there.
+        let address = AddressKey::from(login.client);
+        let pair = self.digest(&format!("{address:?}"), &login.name);
+        self.wait_over(login.client, now)?;
+        if let Some(wait) = self.lock().slow_users.wait(pair, now) {
+            self.slowed.fetch_add(1, Relaxed);
+            return Err(Denied::SlowedDown(wait));
+        }
+        let today = today();
+        for (place, file) in login.users.iter().enumerate() {
+            let users = self.users(file);
+            let mut passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
+            let is_it =
+                |user: &User| user.ha1.as_ref().is_some_and(|ha1| ha1.is_shown_by(shown, method));
+            if passwords.any(is_it) {
+                // Who knows the password need not guess it: phones that have it pay for one behind
+                // the same address that has another.
+                self.lock().slow_users.forgive(pair);
+                return Ok(place);
+            }
+        }
+        let mut state = self.lock();
+        let is_new = state.slow_users.is_new(pair, now);
+        state.slow_users.wrong(pair, now);
+        drop(state);
+        if is_new {
+            return Err(self.refuse(
+                login.client,
+                &format!("user {}", login.name.escape_ascii()),
+                now,
+            ));
+        }
+        self.refused.fetch_add(1, Relaxed);
+        Err(Denied::Unauthorized)
+    }
+
+    /// What a login has to be compared with, once all is looked at that costs nothing.
+    fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, Denied> {
+        if password.is_empty() {
+            return Err(Denied::Unauthorized);
+        }
+        self.wait_over(login.client, now)?;
+        let (mut hashes, mut places) = (Vec::new(), Vec::new());
+        let today = today();
+        for (place, file) in login.users.iter().enumerate() {
+            let users = self.users(file);
+            let passwords = users.find(&login.name).iter().filter(|user| user.holds(today));
+            hashes.extend(passwords.map(|user| user.hash.clone()));
+            places.resize(hashes.len(), place);
+        }
+        if hashes.is_empty() {
+            // Without a place: whoever finds its secret is nobody.
+            hashes.push(self.decoy());
+        }
+        let whole = secret_of(&login.name, password);
+        Ok(Trial { places, ..self.trial(hashes, password.to_vec(), &whole) })
+    }
+}

@@ -11,14 +11,14 @@ use std::time::Duration;
 use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
+use crate::content::catalog_handle::{CatalogHandle, Placed};
 use crate::content::hasher::{DigestFigures, Hasher};
 use crate::content::loader::{Loader, LoaderConfig, LoaderFigures, Others};
-use crate::content::published::{Placed, Published};
 use crate::files::thread::Files;
 use crate::offload::Threads;
 use crate::replies::{Replies, Workers};
 use crate::vault::store::{Directories, Writer};
-use crate::vault::threads::{SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures, Ways};
+use crate::vault::threads::{Queues, SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures};
 use engine::catalog::{Answer, Ask, StoreError};
 use engine::files::Fault;
 use wire::time::Instant;
@@ -67,18 +67,18 @@ pub struct StoreFigures {
 /// The threads that may wait, until it is dropped.
 pub struct Store {
     /// None once the threads are to stop.
-    queues: Option<Queues>,
+    senders: Option<Senders>,
     pub(crate) directories: Arc<Directories>,
     pub(crate) loader: Arc<Loader>,
     vault: Arc<Vault>,
-    published: Arc<Published>,
+    published: Arc<CatalogHandle>,
     workers: Arc<Workers>,
     threads: Option<Threads>,
     /// Hashes what is sent, and all else that is served.
     hasher: Option<Hasher>,
 }
 
-struct Queues {
+struct Senders {
     /// Ends the thread that looks after disks.
     _running: Sender<()>,
     asks: Sender<(usize, Ask)>,
@@ -86,8 +86,8 @@ struct Queues {
     acts: Sender<(usize, Ask)>,
 }
 
-/// The other ends of the queues.
-struct Received {
+/// The other ends of the senders.
+struct Receivers {
     end: Receiver<()>,
     asks: Receiver<(usize, Ask)>,
     writes: Receiver<Task>,
@@ -105,15 +105,15 @@ impl Store {
         started: std::time::Instant,
         replies: Vec<Replies>,
         directories: Arc<Directories>,
-        published: Arc<Published>,
+        published: Arc<CatalogHandle>,
     ) -> io::Result<Store> {
-        let (queues, received) = queues(&config);
+        let (senders, receivers) = channels(&config);
         let workers = Arc::new(Workers::new(replies));
         let digests = Arc::clone(published.digests());
         let hasher = Some(Hasher::start(digests, Arc::clone(&published))?);
         let loader = Loader::new(config.loader, started, Arc::clone(&workers), &published);
         let mut store = Store {
-            queues: None,
+            senders: None,
             directories,
             loader: Arc::new(loader),
             vault: Arc::new(Vault::new(Argon2::default())?),
@@ -122,9 +122,9 @@ impl Store {
             threads: Some(Threads::default()),
             hasher,
         };
-        let result = store.start_threads(config, started, &queues, received);
+        let result = store.start_threads(config, started, &senders, receivers);
         // Before a store without all its threads is dropped: those that it has end with it.
-        store.queues = Some(queues);
+        store.senders = Some(senders);
         result.map(|()| store)
     }
 
@@ -132,12 +132,12 @@ impl Store {
         &mut self,
         config: StoreConfig,
         started: std::time::Instant,
-        queues: &Queues,
-        received: Received,
+        senders: &Senders,
+        receivers: Receivers,
     ) -> io::Result<()> {
         let Some(threads) = &mut self.threads else { return Ok(()) };
         let now = move || Instant::START + started.elapsed();
-        let Received { end, asks, writes, acts } = received;
+        let Receivers { end, asks, writes, acts } = receivers;
 
         let writer = Writer::new(Arc::clone(&self.directories), config.upload_directory_bytes_max);
         let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
@@ -151,7 +151,7 @@ impl Store {
             vault.run_writer(writer, &writes, publish, |worker, one| workers.answer(worker, one));
         })?;
 
-        let files = Files::new(Arc::clone(&self.published), Sender::clone(&queues.asks));
+        let files = Files::new(Arc::clone(&self.published), Sender::clone(&senders.asks));
         let workers = Arc::clone(&self.workers);
         threads.spawn("admin-files", move || {
             files.run(&acts, |worker, one| workers.answer(worker, one));
@@ -160,7 +160,7 @@ impl Store {
         let (secrets, unproven) = bounded(SECRETS_MAX);
         for number in 0..SECRETS_THREADS {
             let (vault, workers) = (Arc::clone(&self.vault), Arc::clone(&self.workers));
-            let (unproven, writer) = (Receiver::clone(&unproven), Sender::clone(&queues.writes));
+            let (unproven, writer) = (Receiver::clone(&unproven), Sender::clone(&senders.writes));
             threads.spawn(format!("passwords-{number}"), move || {
                 let answer = |worker, answer| workers.answer(worker, answer);
                 vault.run_secrets(&unproven, &writer, now, answer);
@@ -170,9 +170,9 @@ impl Store {
         let vault = Arc::clone(&self.vault);
         // The threads that read have these ends alone, so that those behind them stop when all of
         // them have.
-        let ways = Ways { writer: Sender::clone(&queues.writes), secrets };
+        let queues = Queues { writer: Sender::clone(&senders.writes), secrets };
         let others: Others =
-            Arc::new(move |worker, ask| answer_other(&vault, &ways, worker, ask, now()));
+            Arc::new(move |worker, ask| answer_other(&vault, &queues, worker, ask, now()));
         self.loader.start(threads, &asks, end, &others)
     }
 
@@ -181,21 +181,21 @@ impl Store {
     /// # Errors
     /// Gives the ask back when its queue is full: the worker answers itself, with `Busy`.
     pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
-        let Some(queues) = &self.queues else { return Err(ask) };
+        let Some(senders) = &self.senders else { return Err(ask) };
         match ask {
             Ask::Open { .. }
             | Ask::Verify { .. }
             | Ask::Read { .. }
             | Ask::Vault { .. }
             | Ask::Login { .. } => {
-                queues.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+                senders.asks.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
             }
-            Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } => queues
+            Ask::Store { .. } | Ask::Delete { .. } | Ask::Upload { .. } => senders
                 .writes
                 .try_send((worker, ask, None))
                 .map_err(|refused| refused.into_inner().1),
             Ask::Files { .. } => {
-                queues.acts.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
+                senders.acts.try_send((worker, ask)).map_err(|refused| refused.into_inner().1)
             }
         }
     }
@@ -214,7 +214,7 @@ impl Store {
 impl Drop for Store {
     /// Lets the threads finish what they have in hand, and stops them.
     fn drop(&mut self) {
-        self.queues = None;
+        self.senders = None;
         self.hasher = None;
         let Some(threads) = self.threads.take() else { return };
         // Those that hang at a disk are left behind.
@@ -224,27 +224,27 @@ impl Drop for Store {
     }
 }
 
-fn queues(config: &StoreConfig) -> (Queues, Received) {
+fn channels(config: &StoreConfig) -> (Senders, Receivers) {
     let (running, end) = bounded(0);
     let (asks, asked) = bounded(config.loader.asks_max);
     let (writes, written) = bounded(config.uploads_max);
     let (acts, wanted) = bounded(config.acts_max);
-    let queues = Queues { _running: running, asks, writes, acts };
-    (queues, Received { end, asks: asked, writes: written, acts: wanted })
+    let senders = Senders { _running: running, asks, writes, acts };
+    (senders, Receivers { end, asks: asked, writes: written, acts: wanted })
 }
 
 /// Answers what is asked of the threads that read and is no file of the catalog. Returns `None` if
 /// another thread answers.
 fn answer_other(
     vault: &Vault,
-    ways: &Ways,
+    queues: &Queues,
     worker: usize,
     ask: Ask,
     now: Instant,
 ) -> Option<Answer> {
     match ask {
-        Ask::Login { ticket, login } => vault.handle_login(worker, ticket, login, ways, now),
-        Ask::Vault { ticket, deed } => vault.handle(worker, ticket, deed, ways, now),
+        Ask::Login { ticket, login } => vault.handle_login(worker, ticket, login, queues, now),
+        Ask::Vault { ticket, deed } => vault.handle(worker, ticket, deed, queues, now),
         // The writer has a queue of its own, and so has the administrators' thread.
         Ask::Store { ticket, .. } => Some(Answer::Stored { ticket, result: Err(StoreError::Busy) }),
         Ask::Delete { ticket, .. } => {

@@ -29,9 +29,9 @@ use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::reload::Source;
 use engine::vault::deed::VaultPolicy;
 use engine::vault::names::{self, Item};
-use store::vault::keep;
 use store::vault::store::Writer;
 use store::vault::versions::{self, VersionName};
+use store::vault::write;
 
 /// What is to be done with the vault.
 #[derive(Debug, Subcommand)]
@@ -292,7 +292,7 @@ impl Vault {
 
     fn unpin(&self, extension: &str) -> Result<String, String> {
         let extension = checked(extension)?;
-        match keep::unpin(&self.policy.dir, &extension) {
+        match write::unpin(&self.policy.dir, &extension) {
             Ok(true) => {
                 Ok(format!("the next secret that is sent for {extension} will be its own\n"))
             }

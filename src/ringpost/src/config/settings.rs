@@ -36,8 +36,8 @@ use engine::session::tftp::limits::TftpLimits;
 use engine::vault::deed::Unknown;
 use store::StoreConfig;
 use store::content::loader::LoaderConfig;
-use store::vault::keep::sweep_vault;
 use store::vault::store::Directories;
+use store::vault::write::sweep_vault;
 use wire::time::Duration;
 
 impl Settings {

@@ -14,7 +14,7 @@ use crate::observe::state::Board;
 use engine::vault::deed::VaultPolicy;
 use engine::vault::stamp::Stamp;
 use store::offload;
-use store::vault::months::{self, Gathered};
+use store::vault::archive_monthly::{self, Gathered};
 
 /// How often the clock is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -58,7 +58,7 @@ fn run(board: &Board, stopped: &Receiver<()>) {
         }
         last_day = Some(now_s / DAY_S);
         let go_on = || stopped.try_recv() == Err(TryRecvError::Empty);
-        tell(vault, &months::gather(vault, Stamp::of_second(now_s), go_on));
+        tell(vault, &archive_monthly::gather(vault, Stamp::of_second(now_s), go_on));
     }
 }
 

@@ -45,7 +45,7 @@ use crate::sys::systemd;
 use engine::metrics::Figure;
 use engine::session::snapshot::Snapshot;
 use files::{published, watch};
-use store::content::published::Published;
+use store::content::catalog_handle::CatalogHandle;
 use store::content::watch::Watch;
 use store::vault::store::Directories;
 use wire::time::Duration;
@@ -69,7 +69,7 @@ pub struct Parts {
     /// The directories that receive uploads, by the numbers that the policy has.
     pub directories: Arc<Directories>,
     /// What the watch publishes to, and is asked by.
-    pub published: Arc<Published>,
+    pub published: Arc<CatalogHandle>,
     /// Where workers leave what became of their transfers.
     pub(crate) records: Arc<RecordSink>,
     /// What the connections of each listener with TLS are secured with, by its address as

@@ -6,7 +6,7 @@ use engine::metrics::{Figure, Kind};
 use store::StoreFigures;
 use store::content::hasher::DigestFigures;
 use store::content::loader::LoaderFigures;
-use store::vault::auth::GateFigures;
+use store::vault::auth::AuthFigures;
 use store::vault::threads::VaultFigures;
 
 /// From so many percent on the vault is nearly full.
@@ -28,7 +28,7 @@ pub fn of(store: &StoreFigures) -> Vec<Figure> {
     let DigestFigures { hashed, hashed_bytes, refused: hashes_refused, known: hashes } = digests;
     let VaultFigures { kept, fetched, forgotten: deleted, pruned, failed, .. } = vault;
     let VaultFigures { fill, cut_bytes, clock_leaps, secrets, .. } = vault;
-    let GateFigures { checked, refused, slowed, pinned } = secrets;
+    let AuthFigures { checked, refused, slowed, pinned } = secrets;
     let total = |name, value, help| Figure { name, kind: Kind::Total, help, value };
     let gauge = |name, value, help| Figure { name, kind: Kind::Gauge, help, value };
     vec![
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_figure_has_a_name_of_its_own() {
-        let secrets = GateFigures { checked: 25, refused: 26, slowed: 27, pinned: 28 };
+        let secrets = AuthFigures { checked: 25, refused: 26, slowed: 27, pinned: 28 };
         let digests = DigestFigures { hashed: 8, hashed_bytes: 9, refused: 10, known: 11 };
         let vault = VaultFigures {
             kept: 12,

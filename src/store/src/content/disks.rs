@@ -12,8 +12,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::{Mutex, MutexGuard};
 
 use super::blob::BlobExt as _;
+use super::load::read_part;
 use super::loader::{Job, Loader, Others, Waiting};
-use super::look::read_part;
 use super::memory::Key;
 use crate::offload;
 use engine::catalog::{Answer, Ask, OpenError, Ticket};

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::beneath::beneath_of;
 use super::blob::{BlobExt as _, read_exact_at};
-use super::look::until_settled;
-use super::published::Published;
+use super::catalog_handle::CatalogHandle;
+use super::load::until_settled;
+use super::root_dir::root_dir_of;
 use crate::offload::Threads;
 use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
@@ -261,7 +261,7 @@ impl Hasher {
     ///
     /// # Errors
     /// The system's, when it gives no thread.
-    pub fn start(digests: Arc<Digests>, published: Arc<Published>) -> io::Result<Hasher> {
+    pub fn start(digests: Arc<Digests>, published: Arc<CatalogHandle>) -> io::Result<Hasher> {
         let (sender, wanted) = bounded::<Wanted>(WANTED_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let work = Work {
@@ -288,7 +288,7 @@ impl Drop for Hasher {
 
 struct Work {
     digests: Arc<Digests>,
-    published: Arc<Published>,
+    published: Arc<CatalogHandle>,
     stopping: Arc<AtomicBool>,
     buffer: Vec<u8>,
 }
@@ -359,8 +359,8 @@ impl Work {
 
     /// Hashes a file that nobody is sent just now. False where it was changed a moment ago.
     fn hash_entry(&mut self, entry: &Arc<Entry>) -> bool {
-        let Some(beneath) = beneath_of(entry) else { return true };
-        let Ok((file, version)) = beneath.file(&entry.path) else { return true };
+        let Some(root_dir) = root_dir_of(entry) else { return true };
+        let Ok((file, version)) = root_dir.file(&entry.path) else { return true };
         if let Some(digest) = self.digests.find(&version) {
             learn(entry, None, &version, digest);
             return true;
@@ -457,7 +457,7 @@ mod tests {
             .map(|(_, entry)| (entry.path.to_string(), Arc::clone(entry)))
             .collect();
         let digests = Arc::new(Digests::open(data.path()).unwrap());
-        let published = Arc::new(Published::new(Arc::clone(&digests)));
+        let published = Arc::new(CatalogHandle::new(Arc::clone(&digests)));
         published.store(Arc::clone(&catalog));
         let hasher = Hasher::start(Arc::clone(&digests), published).unwrap();
         wait_until("all are hashed", || entries.values().all(|one| one.digest().is_some()));

@@ -7,10 +7,10 @@
 use std::io;
 use std::sync::Arc;
 
-use super::beneath::{Beneath, is_answer};
 use super::path::is_within;
+use super::root_dir::{RootDir, is_answer};
 use super::scan::{Scanner, Touch, Visit};
-use super::seen::parent;
+use super::scan_state::parent;
 use engine::catalog::index::Index;
 use engine::catalog::omission::Omission;
 
@@ -81,30 +81,30 @@ impl LinkedReads {
 
 impl Scanner {
     /// A directory with the links on the way to it.
-    pub(super) fn way_to(&self, beneath: &Beneath, path: &str) -> Option<Visit> {
+    pub(super) fn way_to(&self, root_dir: &RootDir, path: &str) -> Option<Visit> {
         let mut chain = Chain::default();
         let ends = path.match_indices('/').map(|(end, _)| end).chain([path.len()]);
-        for link in ends.map(|end| &path[..end]).filter(|it| self.seen.dir_links.contains_key(*it))
+        for link in ends.map(|end| &path[..end]).filter(|it| self.state.dir_links.contains_key(*it))
         {
-            chain = chain.with(&beneath.real_path(parent(link))?);
+            chain = chain.with(&root_dir.real_path(parent(link))?);
         }
-        Some(Visit { path: path.to_owned(), real: beneath.real_path(path)?, chain })
+        Some(Visit { path: path.to_owned(), real: root_dir.real_path(path)?, chain })
     }
 
     /// Takes in what a link leads to. Returns it where it is a directory to be read.
     pub(super) fn follow(
         &mut self,
-        beneath: &Arc<Beneath>,
+        root_dir: &Arc<RootDir>,
         path: &str,
         parent: &Visit,
         before: Option<&Index>,
     ) -> Option<Visit> {
         self.note_link(path);
-        self.seen.dir_links.remove(path);
-        let meta = match beneath.metadata(path) {
+        self.state.dir_links.remove(path);
+        let meta = match root_dir.metadata(path) {
             Ok(meta) => meta,
             Err(why) if is_answer(&why) => {
-                let why = link_fault(beneath, path, &why);
+                let why = link_fault(root_dir, path, &why);
                 self.omit(Omission::BadLink, path, &why);
                 return None;
             }
@@ -121,7 +121,7 @@ impl Scanner {
             self.omit(Omission::Special, path, "");
             return None;
         }
-        let real = beneath.real_path(path)?;
+        let real = root_dir.real_path(path)?;
         let chain = parent.chain.with(&parent.real);
         if chain.leads_back(&real) || chain.len() > LINKED_DIRS_MAX {
             self.omit(Omission::BadLink, path, "it leads in circles");
@@ -131,14 +131,14 @@ impl Scanner {
             self.omit(Omission::BeyondLimits, path, TOO_MANY);
             return None;
         }
-        self.seen.dir_links.insert(path.into(), real.as_str().into());
+        self.state.dir_links.insert(path.into(), real.as_str().into());
         Some(Visit { path: path.to_owned(), real, chain })
     }
 }
 
 /// Why nothing can be served through a link, in words.
-fn link_fault(beneath: &Beneath, path: &str, why: &io::Error) -> String {
-    match beneath.link_target(path) {
+fn link_fault(root_dir: &RootDir, path: &str, why: &io::Error) -> String {
+    match root_dir.link_target(path) {
         Some(target) if why.kind() == io::ErrorKind::NotFound => {
             format!("it leads to {}, which is not there", target.display())
         }

@@ -16,11 +16,11 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use parking_lot::Mutex;
 
+use super::catalog_handle::CatalogHandle;
 use super::disks::Gates;
+use super::load::{self, Attempt};
 pub use super::loader_config::{LoaderConfig, LoaderFigures};
-use super::look::{Look, look};
 use super::memory::{Key, Limits, Memory, key};
-use super::published::Published;
 use crate::offload::Threads;
 use crate::replies::Workers;
 use engine::catalog::blob::Blob;
@@ -73,7 +73,7 @@ pub(crate) struct Loader {
     pub(super) gates: Gates<Job>,
     /// Threads that wait for asks.
     pub(super) idle: AtomicUsize,
-    published: Arc<Published>,
+    published: Arc<CatalogHandle>,
     /// A disk that a test has hang.
     #[cfg(test)]
     hung: Mutex<Option<u64>>,
@@ -89,7 +89,7 @@ impl Loader {
         config: LoaderConfig,
         started: std::time::Instant,
         workers: Arc<Workers>,
-        published: &Arc<Published>,
+        published: &Arc<CatalogHandle>,
     ) -> Self {
         let limits = Limits {
             heap_bytes_max: config.heap_bytes_max,
@@ -155,7 +155,7 @@ impl Loader {
     pub(super) fn run(&self, asks: &Receiver<(usize, Ask)>, others: &Others) {
         loop {
             while let Some(load) = self.take_due() {
-                self.look(load);
+                self.queue(load);
             }
             self.idle.fetch_add(1, Relaxed);
             let asked = asks.recv_timeout(self.until_due());
@@ -205,11 +205,11 @@ impl Loader {
         let is_first = others.who.len() == 1;
         drop(waiting);
         if is_first {
-            self.look(load);
+            self.queue(load);
         }
     }
 
-    fn look(&self, load: Load) {
+    fn queue(&self, load: Load) {
         self.at_disk(load.entry.version.file.0, Job::Load(load));
     }
 
@@ -231,24 +231,25 @@ impl Loader {
             std::thread::sleep(Duration::from_millis(1));
         }
         let may_seal = |bytes, is_large| self.memory.lock().may_seal(bytes, is_large);
-        let wait = match look(&self.config, &load.entry, load.form, load.held.take(), may_seal) {
-            Ok(Look::Loaded(blob)) => {
-                self.loads.fetch_add(1, Relaxed);
-                let blob = Arc::new(blob);
-                let now = self.now();
-                let forgotten = self.memory.lock().keep(&load.entry, load.form, &blob, now);
-                self.forgotten.fetch_add(forgotten as u64, Relaxed);
-                if load.form == Form::Octet {
-                    self.identify(&load.entry, &blob);
+        let wait =
+            match load::load(&self.config, &load.entry, load.form, load.held.take(), may_seal) {
+                Ok(Attempt::Loaded(blob)) => {
+                    self.loads.fetch_add(1, Relaxed);
+                    let blob = Arc::new(blob);
+                    let now = self.now();
+                    let forgotten = self.memory.lock().keep(&load.entry, load.form, &blob, now);
+                    self.forgotten.fetch_add(forgotten as u64, Relaxed);
+                    if load.form == Form::Octet {
+                        self.identify(&load.entry, &blob);
+                    }
+                    return self.finish(&load, &Ok(blob));
                 }
-                return self.finish(&load, &Ok(blob));
-            }
-            Ok(Look::Unsettled(wait, file)) => {
-                load.held = Some(file);
-                wait
-            }
-            Err(refused) => return self.finish(&load, &Err(refused)),
-        };
+                Ok(Attempt::Unsettled(wait, file)) => {
+                    load.held = Some(file);
+                    wait
+                }
+                Err(refused) => return self.finish(&load, &Err(refused)),
+            };
         let number = self.unsettled.fetch_add(1, Relaxed);
         if load.asked_at.elapsed() + wait > SETTLE_WAIT_MAX {
             return self.finish(&load, &Err(OpenError::BeingWritten));
@@ -672,11 +673,11 @@ mod tests {
     #[test]
     fn a_disk_that_hangs_keeps_nobody_waiting_for_ever_and_no_other_disk_at_all() {
         let root = tempfile::tempdir().unwrap();
-        let beneath = Arc::new(super::super::beneath::Beneath::open(root.path()).unwrap());
+        let root_dir = Arc::new(super::super::root_dir::RootDir::open(root.path()).unwrap());
         let entry_on = |device: u64, name: &str| {
             fs::write(root.path().join(name), name).unwrap();
             let version = Version { file: (device, 1), ..Version::default() };
-            Arc::new(Entry::found(RootId(0), name, version, beneath.clone()))
+            Arc::new(Entry::found(RootId(0), name, version, root_dir.clone()))
         };
         let disk_wait = Duration::from_millis(300);
         let config = LoaderConfig { disk_wait, threads: 2, ..LoaderConfig::default() };

@@ -2,22 +2,22 @@
 //!
 //! Publishes catalogs and answers what workers ask; never decides who gets what.
 
-pub mod beneath;
 pub mod blob;
+pub mod catalog_handle;
 mod disks;
-mod ears;
+mod fs_watcher;
 pub mod hasher;
 mod links;
+mod load;
 pub mod loader;
 mod loader_config;
-mod look;
 mod memory;
 pub mod netascii;
 mod pass;
 pub(crate) mod path;
-pub mod published;
-mod rounds;
+pub mod root_dir;
 pub mod scan;
+mod scan_state;
 mod sealed;
-mod seen;
 pub mod watch;
+mod watch_loop;

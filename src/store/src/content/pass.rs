@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use cap_std::fs::ReadDir;
 
-use super::beneath::Beneath;
-use super::beneath::beneath_of;
 use super::links::{Chain, LinkedReads};
+use super::root_dir::RootDir;
+use super::root_dir::root_dir_of;
 use super::scan::{OnDirectory, Scanner, Touch, Visit, address};
 use engine::catalog::omission::OmissionList;
 use engine::catalog::{Entry, Form};
@@ -54,23 +54,23 @@ impl Scanner {
     /// Whether the root's path leads to another directory than the one that was looked at.
     #[must_use]
     pub fn has_moved(&self) -> bool {
-        match &self.beneath {
-            Some(beneath) => !beneath.is_in_place(),
+        match &self.root_dir {
+            Some(root_dir) => !root_dir.is_in_place(),
             None => self.path.is_dir(),
         }
     }
 
     /// Which handle files are opened beneath, as a number that is nobody else's while it is used.
     pub(super) fn handle(&self) -> Option<usize> {
-        self.beneath.as_ref().map(|beneath| Arc::as_ptr(beneath) as usize)
+        self.root_dir.as_ref().map(|root_dir| Arc::as_ptr(root_dir) as usize)
     }
 
     /// Whether any file can still be served: from memory, or beneath the handle.
     #[must_use]
     pub fn serves(&self) -> bool {
-        let entries = || self.seen.index.iter().map(|(_, entry)| entry);
+        let entries = || self.state.index.iter().map(|(_, entry)| entry);
         let opens = |entry: &Arc<Entry>| {
-            beneath_of(entry).is_some_and(|beneath| beneath.file(&entry.path).is_ok())
+            root_dir_of(entry).is_some_and(|root_dir| root_dir.file(&entry.path).is_ok())
         };
         entries().any(|entry| entry.blob(Form::Octet).is_some())
             || entries().take(TRIED_MAX).any(opens)
@@ -112,23 +112,23 @@ impl Scanner {
 
     /// Opens the root's directory where it is another one than before.
     fn open(&mut self) -> io::Result<()> {
-        if self.beneath.as_ref().is_some_and(|beneath| beneath.is_in_place()) {
+        if self.root_dir.as_ref().is_some_and(|root_dir| root_dir.is_in_place()) {
             return Ok(());
         }
-        let beneath = Beneath::open(&self.path)?;
-        let had_files = self.seen.index.iter().next().is_some();
-        let before = self.beneath.as_ref().filter(|_| had_files);
-        if before.is_some_and(|before| beneath.is_bare_beside(before)) {
+        let root_dir = RootDir::open(&self.path)?;
+        let had_files = self.state.index.iter().next().is_some();
+        let before = self.root_dir.as_ref().filter(|_| had_files);
+        if before.is_some_and(|before| root_dir.is_bare_beside(before)) {
             return Err(io::Error::other(NOT_MOUNTED));
         }
-        self.beneath = Some(Arc::new(beneath));
+        self.root_dir = Some(Arc::new(root_dir));
         Ok(())
     }
 
     /// Goes on with a look at everything. True when anything is not as it was.
     pub fn step(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
-        let Some(beneath) = self.beneath.clone() else { return false };
+        let Some(root_dir) = self.root_dir.clone() else { return false };
         for _ in 0..STEP_FILES {
             if self.is_stopping() {
                 break;
@@ -144,7 +144,7 @@ impl Scanner {
             if let Some((visit, mut reading)) = pass.reading.take() {
                 match reading.next() {
                     Some(Ok(member)) => {
-                        let further = self.visit(&beneath, &visit, &member, None);
+                        let further = self.visit(&root_dir, &visit, &member, None);
                         let Some(pass) = &mut self.pass else { break };
                         pass.visits.extend(further);
                         pass.reading = Some((visit, reading));
@@ -153,7 +153,7 @@ impl Scanner {
                     None => {}
                 }
             } else if let Some(visit) = pass.visits.pop() {
-                let listing = self.read(&beneath, &visit, on_directory);
+                let listing = self.read(&root_dir, &visit, on_directory);
                 if let (Some(pass), Some(listing)) = (&mut self.pass, listing) {
                     pass.dirs.insert(visit.path.as_str().into());
                     pass.reading = Some((visit, listing));
@@ -168,12 +168,12 @@ impl Scanner {
     /// Finds what was known and was not met: it has gone, or could not be looked at.
     fn find_missed(&mut self) {
         let Some(pass) = &mut self.pass else { return };
-        let entries = self.seen.index.iter().map(|(_, entry)| entry);
+        let entries = self.state.index.iter().map(|(_, entry)| entry);
         let entries = entries.filter(|entry| !pass.met.contains(&address(entry)));
         let mut missed: Vec<Box<str>> = entries.map(|entry| entry.path.clone()).collect();
-        missed.extend(self.seen.links.difference(&pass.links).cloned());
+        missed.extend(self.state.links.difference(&pass.links).cloned());
         // Taken from the end: what lies in a directory that has gone goes along with it.
-        let dirs: Vec<_> = self.seen.dirs.difference(&pass.dirs).cloned().collect();
+        let dirs: Vec<_> = self.state.dirs.difference(&pass.dirs).cloned().collect();
         missed.extend(dirs.into_iter().rev());
         // What lies where nothing can be looked at stays as it was known.
         missed.retain(|path| !pass.omitted.is_unreadable(path));
@@ -182,8 +182,8 @@ impl Scanner {
 
     fn end_pass(&mut self) {
         let Some(pass) = self.pass.take() else { return };
-        if *self.seen.omitted != pass.omitted {
-            self.seen.omitted = Arc::new(pass.omitted);
+        if *self.state.omitted != pass.omitted {
+            self.state.omitted = Arc::new(pass.omitted);
             self.changes += 1;
         }
         self.changes += u64::from(!self.is_known) + u64::from(self.fault.is_some());

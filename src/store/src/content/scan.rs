@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use cap_std::fs::{DirEntry, FileType, Metadata, ReadDir};
 
-use super::beneath::beneath_of;
-use super::beneath::lies_beneath;
-use super::beneath::{Beneath, is_answer, may_read};
 use super::hasher::Digests;
 use super::links::{Chain, LinkedReads, TOO_MANY};
 pub use super::links::{KNOT_READS_MAX, LINKED_DIRS_MAX, LINKED_READS_MAX};
 use super::pass::Pass;
 use super::path::{alias, is_access_list, is_hidden, join};
-use super::seen::{Seen, parent};
+use super::root_dir::lies_beneath;
+use super::root_dir::root_dir_of;
+use super::root_dir::{RootDir, is_answer, may_read};
+use super::scan_state::{ScanState, parent};
 use crate::version::version_of;
 use engine::catalog::RootHandle;
 use engine::catalog::blob::Version;
@@ -55,8 +55,8 @@ pub fn scan(roots: &[PathBuf]) -> (Catalog, Vec<Omissions>) {
 pub struct Scanner {
     id: RootId,
     pub(super) path: PathBuf,
-    pub(super) beneath: Option<Arc<Beneath>>,
-    pub(super) seen: Seen,
+    pub(super) root_dir: Option<Arc<RootDir>>,
+    pub(super) state: ScanState,
     /// Entries made anew or taken away, and other changes of what is published, ever.
     pub(super) changes: u64,
     /// A look at everything that is under way.
@@ -105,12 +105,12 @@ impl Scanner {
     pub fn new(id: RootId, path: &Path, previous: Option<&Root>) -> Self {
         let previous = previous.filter(|root| root.dir == path);
         let index = previous.map(|root| root.entries.clone()).unwrap_or_default();
-        let known = index.iter().next().and_then(|(_, entry)| beneath_of(entry));
+        let known = index.iter().next().and_then(|(_, entry)| root_dir_of(entry));
         Scanner {
             id,
             path: path.to_path_buf(),
-            beneath: known.filter(|beneath| beneath.path() == path),
-            seen: Seen::of(index),
+            root_dir: known.filter(|root_dir| root_dir.path() == path),
+            state: ScanState::of(index),
             changes: 0,
             pass: None,
             fault: None,
@@ -144,8 +144,8 @@ impl Scanner {
     pub fn root(&self) -> Arc<Root> {
         Arc::new(Root {
             dir: self.path.clone(),
-            entries: self.seen.index.clone(),
-            omitted: Arc::clone(&self.seen.omitted),
+            entries: self.state.index.clone(),
+            omitted: Arc::clone(&self.state.omitted),
             fault: self.fault.clone(),
             is_unknown: !self.is_known,
         })
@@ -154,7 +154,7 @@ impl Scanner {
     /// What was left out.
     #[must_use]
     pub fn omissions(&self) -> Omissions {
-        let mut omissions = self.seen.all_omissions();
+        let mut omissions = self.state.all_omissions();
         if let Some(fault) = &self.fault {
             let first = format!("{} ({fault})", self.path.display());
             omissions.insert(Omission::Root, Omitted { count: 1, first });
@@ -166,29 +166,33 @@ impl Scanner {
     /// anything is not as it was.
     pub fn touch(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
-        let omitted_before = Arc::clone(&self.seen.omitted);
+        let omitted_before = Arc::clone(&self.state.omitted);
         // A look at everything that is under way goes on with its own count.
         let linked = std::mem::take(&mut self.linked);
         if !is_hidden(path) {
             self.look(path, touch, on_directory);
         }
-        let aliases: Vec<String> =
-            self.seen.dir_links.iter().filter_map(|(link, real)| alias(path, link, real)).collect();
+        let aliases: Vec<String> = self
+            .state
+            .dir_links
+            .iter()
+            .filter_map(|(link, real)| alias(path, link, real))
+            .collect();
         for alias in aliases {
             self.look(&alias, touch, on_directory);
         }
         self.linked = linked;
-        self.changes != changes_before || !Arc::ptr_eq(&omitted_before, &self.seen.omitted)
+        self.changes != changes_before || !Arc::ptr_eq(&omitted_before, &self.state.omitted)
     }
 
     /// Looks at what links lead to, of which no watch tells. True when anything is not as it was.
     pub fn touch_links(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
         let linked = std::mem::take(&mut self.linked);
-        let links: Vec<_> = self.seen.links.iter().take(LINKS_FOLLOWED_MAX).cloned().collect();
+        let links: Vec<_> = self.state.links.iter().take(LINKS_FOLLOWED_MAX).cloned().collect();
         for link in links {
-            let real = self.seen.dir_links.get(&link);
-            let leads_to = self.beneath.as_ref().and_then(|beneath| beneath.real_path(&link));
+            let real = self.state.dir_links.get(&link);
+            let leads_to = self.root_dir.as_ref().and_then(|root_dir| root_dir.real_path(&link));
             // What changes inside the directory is told of by its own path.
             if real.is_none() || real.map(|real| &**real) != leads_to.as_deref() {
                 self.look(&link, Touch::default(), on_directory);
@@ -199,11 +203,11 @@ impl Scanner {
     }
 
     pub(super) fn look(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) {
-        let Some(beneath) = self.beneath.clone() else { return };
-        let meta = match beneath.symlink_metadata(path) {
+        let Some(root_dir) = self.root_dir.clone() else { return };
+        let meta = match root_dir.symlink_metadata(path) {
             Ok(meta) => meta,
             // What goes with the whole root is not missing, but away.
-            Err(why) if is_answer(&why) && !beneath.is_in_place() => return,
+            Err(why) if is_answer(&why) && !root_dir.is_in_place() => return,
             Err(why) if is_answer(&why) => {
                 self.pardon(path);
                 return self.forget(path);
@@ -212,30 +216,30 @@ impl Scanner {
             Err(why) => return self.cannot_read(path, &why),
         };
         if meta.is_file() {
-            if self.seen.dirs.contains(path) {
+            if self.state.dirs.contains(path) {
                 self.forget(path);
             }
-            self.seen.links.remove(path);
-            self.seen.dir_links.remove(path);
+            self.state.links.remove(path);
+            self.state.dir_links.remove(path);
             return self.place(path, &meta, touch, None);
         }
-        if meta.is_symlink() && !self.seen.dirs.contains(path) {
-            let target = beneath.metadata(path).ok().filter(Metadata::is_file);
+        if meta.is_symlink() && !self.state.dirs.contains(path) {
+            let target = root_dir.metadata(path).ok().filter(Metadata::is_file);
             if let Some(target) = target {
                 self.note_link(path);
-                self.seen.dir_links.remove(path);
+                self.state.dir_links.remove(path);
                 return self.place(path, &target, touch, None);
             }
         }
         self.pardon(path);
-        let before = self.seen.index.clone();
+        let before = self.state.index.clone();
         self.forget(path);
         let above = parent(path);
         let visit = if meta.is_symlink() {
-            let Some(above) = self.way_to(&beneath, above) else { return };
-            self.follow(&beneath, path, &above, Some(&before))
+            let Some(above) = self.way_to(&root_dir, above) else { return };
+            self.follow(&root_dir, path, &above, Some(&before))
         } else if meta.is_dir() {
-            self.way_to(&beneath, path)
+            self.way_to(&root_dir, path)
         } else {
             return self.omit(Omission::Special, path, "");
         };
@@ -246,16 +250,16 @@ impl Scanner {
 
     /// Reads a directory and all beneath it, at once.
     fn walk(&mut self, top: Visit, before: &Index, on_directory: OnDirectory<'_>) {
-        let Some(beneath) = self.beneath.clone() else { return };
+        let Some(root_dir) = self.root_dir.clone() else { return };
         let mut visits = vec![top];
         while let Some(visit) = visits.pop() {
             if self.is_stopping() {
                 return;
             }
-            let Some(listing) = self.read(&beneath, &visit, on_directory) else { continue };
+            let Some(listing) = self.read(&root_dir, &visit, on_directory) else { continue };
             for member in listing {
                 let further = match member {
-                    Ok(member) => self.visit(&beneath, &visit, &member, Some(before)),
+                    Ok(member) => self.visit(&root_dir, &visit, &member, Some(before)),
                     Err(why) => {
                         self.cannot_read(&visit.path, &why);
                         break;
@@ -270,7 +274,7 @@ impl Scanner {
     /// Opens a directory for reading.
     pub(super) fn read(
         &mut self,
-        beneath: &Arc<Beneath>,
+        root_dir: &Arc<RootDir>,
         visit: &Visit,
         on_directory: OnDirectory<'_>,
     ) -> Option<ReadDir> {
@@ -286,7 +290,7 @@ impl Scanner {
             self.omit(Omission::BeyondLimits, &visit.path, "");
             return None;
         }
-        let listing = beneath.entries(&visit.path);
+        let listing = root_dir.entries(&visit.path);
         #[cfg(test)]
         let listing = match self.disk_fails && visit.path == "broken" {
             true => Err(io::Error::from(io::ErrorKind::StaleNetworkFileHandle)),
@@ -294,7 +298,7 @@ impl Scanner {
         };
         match listing {
             Ok(listing) => {
-                self.seen.dirs.insert(visit.path.as_str().into());
+                self.state.dirs.insert(visit.path.as_str().into());
                 Some(listing)
             }
             Err(why) => {
@@ -306,24 +310,24 @@ impl Scanner {
 
     /// Puts back what was known of what cannot be looked at now.
     fn keep_known(&mut self, before: &Index) {
-        if !self.seen.omitted.hides_any() {
+        if !self.state.omitted.hides_any() {
             return;
         }
         let lost = before.iter().filter(|(name, entry)| {
-            self.seen.omitted.is_unreadable(&entry.path)
-                && self.seen.index.at(name, &entry.path).is_none()
+            self.state.omitted.is_unreadable(&entry.path)
+                && self.state.index.at(name, &entry.path).is_none()
         });
         let lost: Vec<_> = lost.map(|(name, entry)| (name.to_vec(), Arc::clone(entry))).collect();
         for (name, entry) in lost {
             self.meet(&entry);
-            self.seen.insert(&name, entry);
+            self.state.insert(&name, entry);
         }
     }
 
     /// Takes one member of a directory in. Returns it where it must be read in its turn.
     pub(super) fn visit(
         &mut self,
-        beneath: &Arc<Beneath>,
+        root_dir: &Arc<RootDir>,
         parent: &Visit,
         entry: &DirEntry,
         before: Option<&Index>,
@@ -357,7 +361,7 @@ impl Scanner {
             return Some(Visit { real: join(&parent.real, name), path, chain });
         }
         if kind.is_symlink() {
-            return self.follow(beneath, &path, parent, before);
+            return self.follow(root_dir, &path, parent, before);
         }
         if !kind.is_file() {
             self.omit(Omission::Special, &path, "");
@@ -378,7 +382,7 @@ impl Scanner {
         touch: Touch,
         before: Option<&Index>,
     ) {
-        let Some(beneath) = self.beneath.clone() else { return };
+        let Some(root_dir) = self.root_dir.clone() else { return };
         let version = version_of(meta);
         let name = match FileName::parse(path.as_bytes()) {
             Ok(name) if is_access_list(name.as_bytes()) => return,
@@ -386,10 +390,10 @@ impl Scanner {
             Err(refused) => return self.omit(Omission::BadName, path, &refused.to_string()),
         };
         let name = name.as_bytes();
-        let before = before.unwrap_or(&self.seen.index).at(name, path).cloned();
+        let before = before.unwrap_or(&self.state.index).at(name, path).cloned();
         let same = before.as_ref().filter(|old| {
             old.version == version
-                && lies_beneath(old, &beneath)
+                && lies_beneath(old, &root_dir)
                 && !(touch.written && old.is_whole())
         });
         let entry = match same {
@@ -399,7 +403,7 @@ impl Scanner {
                     old.doubt(&version, touch.written);
                 }
                 let entry =
-                    Entry::found(self.id, path, version, Arc::clone(&beneath) as RootHandle);
+                    Entry::found(self.id, path, version, Arc::clone(&root_dir) as RootHandle);
                 if let Some(digest) = self.digests.find(&version) {
                     entry.learn(digest);
                 }
@@ -412,12 +416,12 @@ impl Scanner {
         if let Some(placed) = touch.placed.filter(|placed| *placed == version) {
             entry.note_whole(placed.digest);
         }
-        let there = self.seen.index.at(name, path);
-        if self.seen.index.len() >= FILES_MAX && there.is_none() {
+        let there = self.state.index.at(name, path);
+        if self.state.index.len() >= FILES_MAX && there.is_none() {
             return self.omit(Omission::BeyondLimits, path, "");
         }
         let is_new = there.is_none_or(|there| !Arc::ptr_eq(there, &entry));
-        if may_read(&beneath, path, meta) {
+        if may_read(&root_dir, path, meta) {
             self.pardon(path);
         } else {
             self.omit(Omission::Unreadable, path, &mode_fault(meta));
@@ -425,19 +429,19 @@ impl Scanner {
         self.meet(&entry);
         if is_new {
             self.changes += 1;
-            self.seen.insert(name, entry);
+            self.state.insert(name, entry);
         }
     }
 
     /// Takes a path out of the index, with everything under it where it was a directory.
     fn forget(&mut self, path: &str) {
-        if self.seen.dirs.contains(path) || self.seen.has_files_within(path) {
-            self.changes += self.seen.forget_directory(path);
+        if self.state.dirs.contains(path) || self.state.has_files_within(path) {
+            self.changes += self.state.forget_directory(path);
         }
-        self.seen.links.remove(path);
-        self.seen.dir_links.remove(path);
+        self.state.links.remove(path);
+        self.state.dir_links.remove(path);
         let Ok(name) = FileName::parse(path.as_bytes()) else { return };
-        self.changes += u64::from(self.seen.remove(name.as_bytes(), path));
+        self.changes += u64::from(self.state.remove(name.as_bytes(), path));
     }
 
     /// Notes that a path cannot be looked at, unless it has gone: then it was not left out.
@@ -454,21 +458,21 @@ impl Scanner {
     }
 
     pub(super) fn omit(&mut self, omission: Omission, path: &str, why: &str) {
-        self.seen.omit(omission, path, why);
+        self.state.omit(omission, path, why);
         if let Some(pass) = &mut self.pass {
             pass.omitted.insert(path, omission, why);
         }
     }
 
     fn pardon(&mut self, path: &str) {
-        self.seen.pardon(path);
+        self.state.pardon(path);
         if let Some(pass) = &mut self.pass {
             pass.omitted.remove(path);
         }
     }
 
     pub(super) fn note_link(&mut self, path: &str) {
-        self.seen.links.insert(path.into());
+        self.state.links.insert(path.into());
         if let Some(pass) = &mut self.pass {
             pass.links.insert(path.into());
         }
@@ -509,7 +513,7 @@ mod tests {
 
     /// What is served, as `name = path`.
     fn served(scanner: &Scanner) -> BTreeMap<String, String> {
-        let entries = scanner.seen.index.iter();
+        let entries = scanner.state.index.iter();
         entries
             .map(|(name, entry)| (name.escape_ascii().to_string(), entry.path.to_string()))
             .collect()
@@ -565,7 +569,7 @@ mod tests {
         let mut scanner = scanner(root.path());
         let found = |scanner: &Scanner, asked: &str| {
             let name = FileName::parse(asked.as_bytes()).unwrap();
-            scanner.seen.index.find(&name).unwrap().path.to_string()
+            scanner.state.index.find(&name).unwrap().path.to_string()
         };
         for path in ["settings.txt", "SETTINGS.txt", "Settings.txt"] {
             assert_eq!(found(&scanner, path), path);
@@ -611,7 +615,7 @@ mod tests {
         let Ok(bare) = tempfile::tempdir_in("/dev/shm") else { return };
         let (root, share) = (parent.path().join("root"), parent.path().join("share"));
         let device =
-            |path: &Path| version_of(&Beneath::open(path).unwrap().dir().dir_metadata().unwrap());
+            |path: &Path| version_of(&RootDir::open(path).unwrap().dir().dir_metadata().unwrap());
         fs::create_dir(&share).unwrap();
         if device(&share).file.0 == device(bare.path()).file.0 {
             return;
@@ -679,7 +683,7 @@ mod tests {
             steps += 1;
         }
         assert!(steps > 3);
-        assert_eq!(scanner.seen.index.len(), 3 * STEP_FILES - 1 + steps);
+        assert_eq!(scanner.state.index.len(), 3 * STEP_FILES - 1 + steps);
         assert_eq!(served(&scanner), served(&self::scanner(root.path())));
     }
 
@@ -834,7 +838,7 @@ mod tests {
         let mut scanner = scanner(root.path());
         assert_eq!(names(&scanner), ["current/image", "image.bin"]);
         let size =
-            |scanner: &Scanner, name: &[u8]| scanner.seen.index.get(name).unwrap().version.bytes;
+            |scanner: &Scanner, name: &[u8]| scanner.state.index.get(name).unwrap().version.bytes;
 
         fs::write(at(".store/v1/image"), "22").unwrap();
         scanner.touch(".store/v1/image", Touch { written: true, placed: None }, &mut |_| {});
@@ -905,10 +909,10 @@ mod tests {
                     "seed {seed}, step {step}: {places:?}"
                 );
                 let versions = |of: &Scanner| -> BTreeMap<Vec<u8>, Version> {
-                    of.seen.index.iter().map(|(name, e)| (name.to_vec(), e.version)).collect()
+                    of.state.index.iter().map(|(name, e)| (name.to_vec(), e.version)).collect()
                 };
                 assert_eq!(versions(&touched), versions(&afresh), "seed {seed}, step {step}");
-                assert_eq!(touched.seen.index.len(), afresh.seen.index.iter().count());
+                assert_eq!(touched.state.index.len(), afresh.state.index.iter().count());
             }
         }
     }

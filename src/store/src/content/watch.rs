@@ -17,17 +17,17 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::ears::Ears;
-use super::published::{Listener, Published, RootState, prompt};
-use super::rounds::Rounds;
+use super::catalog_handle::{CatalogHandle, Listener, RootState, prompt};
+use super::fs_watcher::FsWatcher;
 use super::scan::Scanner;
+use super::watch_loop::WatchLoop;
 use crate::offload::Threads;
 use engine::catalog::blob::Version;
 use engine::catalog::omission::Omissions;
 use engine::catalog::{Catalog, Root, RootId};
 
 /// Notices that wait for a thread; more than that, and the whole root is looked at instead.
-const NOTICES_MAX: usize = 65_536;
+const EVENTS_MAX: usize = 65_536;
 /// How long a catalog is held after the next one is out: by then no worker's turn uses it, and
 /// taking 200,000 entries apart falls to a thread of the watch and not to a worker.
 const RETIRED_FOR: Duration = Duration::from_secs(1);
@@ -53,7 +53,7 @@ pub struct WatchConfig {
     /// How often whole roots are looked at, as the net for what was not heard. Default 60 s.
     pub rescan_every: Duration,
     /// Where whoever changes files finds the newest catalog, and this watch.
-    pub published: Arc<Published>,
+    pub published: Arc<CatalogHandle>,
 }
 
 impl WatchConfig {
@@ -75,10 +75,10 @@ pub type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
 /// The watch, until it is dropped.
 #[derive(Debug)]
 pub struct Watch {
-    published: Arc<Published>,
+    published: Arc<CatalogHandle>,
     stopping: Arc<AtomicBool>,
     threads: Option<Threads>,
-    notices: Vec<Sender<Notice>>,
+    events: Vec<Sender<FsEvent>>,
     /// Whether it is the one that publishes.
     is_heard: bool,
 }
@@ -124,7 +124,7 @@ pub fn replace(
         published: Arc::clone(&published),
         stopping,
         threads: None,
-        notices: Vec::new(),
+        events: Vec::new(),
         is_heard: false,
     };
     let (mut states, mut listeners, mut first_looks) = (Vec::new(), Vec::new(), Vec::new());
@@ -185,15 +185,15 @@ impl Watch {
     /// Where the newest catalog is found, and the watch that publishes it: this one, until it is
     /// dropped.
     #[must_use]
-    pub fn published(&self) -> Arc<Published> {
+    pub fn published(&self) -> Arc<CatalogHandle> {
         Arc::clone(&self.published)
     }
 
     /// Has every root looked at soon.
     pub fn rescan(&self) {
-        for notices in &self.notices {
+        for events in &self.events {
             // A full queue leads to a rescan anyway.
-            let _ = notices.try_send(Notice::Rescan);
+            let _ = events.try_send(FsEvent::Rescan);
         }
     }
 
@@ -206,19 +206,19 @@ impl Watch {
         previous: Option<&Catalog>,
         shared: &Arc<Shared>,
     ) -> io::Result<(Listener, Arc<RootState>, Receiver<()>)> {
-        let (notices, received) = bounded(NOTICES_MAX);
+        let (events, received) = bounded(EVENTS_MAX);
         let (looked, first_look) = bounded::<()>(0);
         let state = Arc::new(RootState::new(path));
         let lost = Arc::new(AtomicBool::new(false));
         let scanner = Scanner::new(RootId(id), path, known(previous, id, path).as_deref());
-        let mut rounds = Rounds {
+        let mut watch_loop = WatchLoop {
             collect: config.collect,
             rescan_every: config.rescan_every,
             id,
             scanner: scanner
                 .with_digests(Arc::clone(self.published.digests()))
                 .with_end(Arc::clone(&shared.stopping)),
-            ears: Ears::new(path, &notices, &lost),
+            fs_watcher: FsWatcher::new(path, &events, &lost),
             told: Omissions::new(),
             received,
             lost,
@@ -232,12 +232,12 @@ impl Watch {
             checked_at: Instant::now(),
         };
         self.threads.get_or_insert_default().spawn(format!("watch-{id}"), move || {
-            rounds.look_first();
+            watch_loop.look_first();
             drop(looked);
-            rounds.run();
+            watch_loop.run();
         })?;
-        let listener = Listener::new(&state, &notices);
-        self.notices.push(notices);
+        let listener = Listener::new(&state, &events);
+        self.events.push(events);
         Ok((listener, state, first_look))
     }
 }
@@ -257,7 +257,7 @@ impl Drop for Watch {
 
 /// What a thread hears.
 #[derive(Debug)]
-pub(super) enum Notice {
+pub(super) enum FsEvent {
     /// Something happened to a path of the root.
     Touched { path: PathBuf, written: bool },
     /// Some changes went unheard.
@@ -270,7 +270,7 @@ pub(super) enum Notice {
 /// What the threads share.
 pub(super) struct Shared {
     publish: Mutex<Publishing>,
-    published: Arc<Published>,
+    published: Arc<CatalogHandle>,
     pub(super) stopping: Arc<AtomicBool>,
 }
 
@@ -530,7 +530,7 @@ mod tests {
             fs::write(&aside, n.to_string()).unwrap();
             fs::rename(&aside, &path).unwrap();
             let version = Some(Version::of(&fs::metadata(&path).unwrap()));
-            let placed = [super::super::published::Placed { path, version }];
+            let placed = [super::super::catalog_handle::Placed { path, version }];
             assert!(watch.published().publish(&placed, Duration::from_secs(20)));
             let entry = latest.entry(&format!("{}.cfg", n % 5)).unwrap();
             assert_eq!(Some(entry.version), version);
@@ -549,7 +549,7 @@ mod tests {
         for n in 0..20 {
             let path = root.path().join(format!("new-{n}"));
             fs::write(&path, "x").unwrap();
-            let placed = [super::super::published::Placed { path, version: None }];
+            let placed = [super::super::catalog_handle::Placed { path, version: None }];
             assert!(watch.published().publish(&placed, Duration::from_secs(20)));
             assert!(latest.entry(&format!("new-{n}")).is_some());
         }
@@ -607,7 +607,7 @@ mod tests {
         }
     }
 
-    fn old_publishes(published: &Published, path: &Path) -> bool {
+    fn old_publishes(published: &CatalogHandle, path: &Path) -> bool {
         published.look_again(&[path.to_path_buf()], Duration::from_secs(20))
     }
 
@@ -618,7 +618,7 @@ mod tests {
         let (latest, watch) = Latest::watch(&[root.path()], None);
         fs::write(&path, "1").unwrap();
         let version = Some(Version::of(&fs::metadata(&path).unwrap()));
-        let placed = [super::super::published::Placed { path: path.clone(), version }];
+        let placed = [super::super::catalog_handle::Placed { path: path.clone(), version }];
         assert!(watch.published().publish(&placed, Duration::from_secs(20)));
         fs::write(&path, "2").unwrap();
         latest.wait_until("the write is heard", |now| !now.entry("file").unwrap().is_whole());

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::seat::{Seat, canonical, must_stay, present};
+use super::resolve::{WriteTarget, canonical, must_stay, present};
 use super::thread::Files;
 use crate::durable::placement;
 use crate::durable::{Step, make_directory, sweep};
@@ -14,56 +14,56 @@ use engine::files::{Fault, Tree, TreePath, Why};
 impl Files {
     /// Makes a directory.
     pub(super) fn make_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<TreePath, Fault> {
-        let seat = self.new_seat(tree, at)?;
-        if seat.found.is_some() {
+        let target = self.new_target(tree, at)?;
+        if target.found.is_some() {
             return Err(Fault::Exists);
         }
         let made = self
             .disk
             .reach(Step::MakeDirectory)
-            .and_then(|()| make_directory(&seat.dir, &seat.name, 0));
-        made.map_err(|why| self.fault(&why, "make", &seat.full()))?;
-        self.disk.changed(&seat.path, &seat.dir);
-        self.case_index.note(&seat.dir, &seat.path, &seat.name);
-        self.settle(&[seat.full()])?;
-        Ok(seat.at)
+            .and_then(|()| make_directory(&target.dir, &target.name, 0));
+        made.map_err(|why| self.fault(&why, "make", &target.full()))?;
+        self.disk.changed(&target.path, &target.dir);
+        self.case_index.note(&target.dir, &target.path, &target.name);
+        self.settle(&[target.full()])?;
+        Ok(target.at)
     }
 
     /// Removes a directory in which nothing is left but what a crash left of uploads.
     pub(super) fn remove_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
-        let seat = self.seat(tree, at)?;
-        let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
+        let target = self.write_target(tree, at)?;
+        let found = target.found.as_ref().ok_or(Fault::NotThere)?;
         if !found.is_dir() {
             return Err(Fault::NotDirectory);
         }
-        if let Some(why) = must_stay(tree, &canonical(&seat.full())) {
+        if let Some(why) = must_stay(tree, &canonical(&target.full())) {
             return Err(Fault::Forbidden(why));
         }
-        if let Ok(dir) = seat.dir.open_dir(&seat.name) {
+        if let Ok(dir) = target.dir.open_dir(&target.name) {
             sweep(&dir, 0);
         }
-        let removed = seat.dir.remove_dir(&seat.name);
-        self.gone(&seat, removed)
+        let removed = target.dir.remove_dir(&target.name);
+        self.gone(&target, removed)
     }
 
     /// Removes a file; of a link, the link.
     pub(super) fn delete(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
-        let seat = self.seat(tree, at)?;
-        let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
+        let target = self.write_target(tree, at)?;
+        let found = target.found.as_ref().ok_or(Fault::NotThere)?;
         if found.is_dir() {
             return Err(Fault::IsDirectory);
         }
         let alone = placement::lock();
-        let removed = seat.dir.remove_file(&seat.name);
+        let removed = target.dir.remove_file(&target.name);
         drop(alone);
-        self.gone(&seat, removed)
+        self.gone(&target, removed)
     }
 
-    fn gone(&mut self, seat: &Seat, removed: io::Result<()>) -> Result<(), Fault> {
-        removed.map_err(|why| self.fault(&why, "remove", &seat.full()))?;
-        self.disk.changed(&seat.path, &seat.dir);
-        self.broken_off.remove(&seat.full());
-        self.settle(&[seat.full()])
+    fn gone(&mut self, target: &WriteTarget, removed: io::Result<()>) -> Result<(), Fault> {
+        removed.map_err(|why| self.fault(&why, "remove", &target.full()))?;
+        self.disk.changed(&target.path, &target.dir);
+        self.broken_off.remove(&target.full());
+        self.settle(&[target.full()])
     }
 
     /// Gives something another name or place.
@@ -73,13 +73,13 @@ impl Files {
         from: &TreePath,
         to: &TreePath,
     ) -> Result<(), Fault> {
-        let old = self.seat(tree, from)?;
+        let old = self.write_target(tree, from)?;
         let found = old.found.as_ref().ok_or(Fault::NotThere)?;
         let is_directory = found.is_dir();
         if is_directory && let Some(why) = must_stay(tree, &canonical(&old.full())) {
             return Err(Fault::Forbidden(why));
         }
-        let mut new = self.new_seat(tree, to)?;
+        let mut new = self.new_target(tree, to)?;
         // Only the letters of its name change.
         if new.full() == old.full() {
             new.name = to.name().to_owned();

@@ -5,8 +5,8 @@
 //! that are being sent the old version finish it.
 
 mod change;
-mod look;
-mod seat;
+mod list;
+mod resolve;
 pub mod thread;
 mod upload;
 

@@ -15,7 +15,7 @@ use cap_std::fs::Dir;
 use crossbeam_channel::{Receiver, Sender, select, unbounded};
 
 use super::upload::{Remains, Reserve, place_unless};
-use crate::content::published::Published;
+use crate::content::catalog_handle::CatalogHandle;
 use crate::durable::case_index::CaseIndex;
 use crate::durable::{Disk, sweep};
 use engine::catalog::{Answer, Ask, Ticket};
@@ -32,7 +32,7 @@ const SWEEP_DEPTH_MAX: usize = 32;
 pub struct Files {
     pub(super) disk: Disk,
     pub(super) case_index: CaseIndex,
-    pub(super) published: Arc<Published>,
+    pub(super) published: Arc<CatalogHandle>,
     /// To the threads that read.
     opens: Sender<(usize, Ask)>,
     /// Uploads that were dropped on the way.
@@ -51,7 +51,7 @@ pub struct Files {
 impl Files {
     /// Nothing done yet. What is to be read goes to `opens`.
     #[must_use]
-    pub fn new(published: Arc<Published>, opens: Sender<(usize, Ask)>) -> Self {
+    pub fn new(published: Arc<CatalogHandle>, opens: Sender<(usize, Ask)>) -> Self {
         Files {
             disk: Disk::default(),
             case_index: CaseIndex::default(),
@@ -61,7 +61,7 @@ impl Files {
             under_way: Arc::default(),
             reserved: HashMap::new(),
             broken_off: HashSet::new(),
-            listing_bytes_max: super::look::LISTING_BYTES_MAX,
+            listing_bytes_max: super::list::LISTING_BYTES_MAX,
             reserve: Reserve::default(),
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use cap_std::fs::{Metadata, OpenOptions};
 use crossbeam_channel::Sender;
 
-use super::seat::{Seat, present};
+use super::resolve::{WriteTarget, present};
 use super::thread::Files;
 use crate::durable::placement::{self, Occupant, REDOS_MAX};
 use crate::durable::{Disk, FileAttrs, Step, Target, TempFile};
@@ -107,8 +107,8 @@ impl Files {
         at: &TreePath,
         how: How,
     ) -> Result<(Part, TreePath), Fault> {
-        let mut seat = self.new_seat(tree, at)?;
-        match &seat.found {
+        let mut target = self.new_target(tree, at)?;
+        match &target.found {
             Some(there) if there.is_dir() => return Err(Fault::IsDirectory),
             Some(there) if !there.is_file() && !there.is_symlink() => {
                 return Err(Fault::Forbidden(Why::Special));
@@ -120,26 +120,26 @@ impl Files {
         }
         self.reserved.retain(|_, name| name.strong_count() > 0);
         if how == How::Unique {
-            self.make_unique(&mut seat)?;
+            self.make_unique(&mut target)?;
         }
         let keep_bytes = match how {
             How::Append => Some(u64::MAX),
             How::Resume(offset) if offset > 0 => {
-                if self.broken_off.contains(&seat.full()) {
+                if self.broken_off.contains(&target.full()) {
                     return Err(Fault::BrokenOff);
                 }
                 Some(offset)
             }
             How::Replace | How::Unique | How::Resume(_) => None,
         };
-        let mut part = self.part(&seat, how, tree.bytes_max)?;
+        let mut part = self.part(&target, how, tree.bytes_max)?;
         if let Some(keep_bytes) = keep_bytes {
             match self.take_base(&mut part, keep_bytes) {
                 Ok(bytes) => part.set_bytes(bytes),
                 Err(fault) => return Err(self.give_up(part, fault)),
             }
         }
-        Ok((part, seat.at))
+        Ok((part, target.at))
     }
 
     /// Takes more bytes, and gives their room back.
@@ -181,15 +181,15 @@ impl Files {
         let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
         let modified = modified.ok_or(Fault::Forbidden(Why::System))?;
         for _ in 0..REDOS_MAX {
-            let seat = self.seat(tree, at)?;
-            let found = seat.found.as_ref().ok_or(Fault::NotThere)?;
+            let target = self.write_target(tree, at)?;
+            let found = target.found.as_ref().ok_or(Fault::NotThere)?;
             if found.is_dir() {
                 return Err(Fault::IsDirectory);
             }
-            let mut part = self.part(&seat, How::Replace, u64::MAX)?;
+            let mut part = self.part(&target, How::Replace, u64::MAX)?;
             let copied = self.take_base(&mut part, u64::MAX).and_then(|_| {
                 let dated = file_of(&mut part).map_or(Ok(()), |file| file.set_modified(modified));
-                dated.map_err(|why| self.fault(&why, "date", &seat.full()))
+                dated.map_err(|why| self.fault(&why, "date", &target.full()))
             });
             match copied.and_then(|()| self.place(&mut part)) {
                 Ok(_) => return Ok(()),
@@ -210,12 +210,12 @@ impl Files {
     }
 
     /// An upload of nothing yet.
-    fn part(&mut self, seat: &Seat, how: How, bytes_max: u64) -> Result<Part, Fault> {
-        let (dir, path) = (Arc::clone(&seat.dir), seat.path.clone());
-        let to = Target { dir, path, name: seat.name.clone() };
-        let temp = self.claim(to, seat.found.as_ref())?;
+    fn part(&mut self, target: &WriteTarget, how: How, bytes_max: u64) -> Result<Part, Fault> {
+        let (dir, path) = (Arc::clone(&target.dir), target.path.clone());
+        let to = Target { dir, path, name: target.name.clone() };
+        let temp = self.claim(to, target.found.as_ref())?;
         let name = Arc::default();
-        self.reserved.insert(seat.full(), Arc::downgrade(&name));
+        self.reserved.insert(target.full(), Arc::downgrade(&name));
         let upload = Upload {
             temp: Some(temp),
             how,
@@ -404,24 +404,24 @@ impl Files {
     }
 
     /// Chooses a name that nobody has and nobody is about to have.
-    fn make_unique(&mut self, seat: &mut Seat) -> Result<(), Fault> {
-        let wished = seat.name.clone();
-        let parent = seat.at.parent();
+    fn make_unique(&mut self, target: &mut WriteTarget) -> Result<(), Fault> {
+        let wished = target.name.clone();
+        let parent = target.at.parent();
         for number in 0..NAMES_MAX {
             let name = match number {
                 0 => wished.clone(),
                 number => format!("{wished}.{number}"),
             };
             let is_reserved = |path: &PathBuf| {
-                path.parent() == Some(&seat.path)
+                path.parent() == Some(&target.path)
                     && path.file_name().is_some_and(|taken| taken.eq_ignore_ascii_case(&name))
             };
-            let there = self.case_index.find(&seat.dir, &seat.path, &name);
-            let there = there.map_err(|why| self.fault(&why, "list", &seat.path))?;
+            let there = self.case_index.find(&target.dir, &target.path, &name);
+            let there = there.map_err(|why| self.fault(&why, "list", &target.path))?;
             if there.is_none() && !self.reserved.keys().any(is_reserved) {
                 let parts = parent.parts().chain([&*name]).collect::<Vec<_>>();
-                seat.at = TreePath::below(&parts.join("/"), "");
-                (seat.name, seat.found) = (name, None);
+                target.at = TreePath::below(&parts.join("/"), "");
+                (target.name, target.found) = (name, None);
                 return Ok(());
             }
         }

@@ -11,7 +11,7 @@ use cap_std::fs::Dir;
 
 use super::append::digest_of;
 use super::store::Writer;
-use crate::content::published;
+use crate::content::catalog_handle;
 use crate::durable::placement::{self, Occupant, REDOS_MAX};
 use engine::catalog::StoreError;
 use engine::vault::deed::{Precondition, holds};
@@ -124,7 +124,7 @@ impl Writer {
         }
         let path = found.path.join(name);
         tracing::debug!("{} is deleted, as {} asked", path.display(), deletion.client);
-        self.placed.push(published::Placed { path, version: None });
+        self.placed.push(catalog_handle::Placed { path, version: None });
         Ok(Some(Ok(())))
     }
 

@@ -2,14 +2,14 @@
 
 mod append;
 pub mod archive;
+pub mod archive_monthly;
 pub mod auth;
 mod delete;
 mod directories;
 pub mod ha1;
 pub(crate) mod jobs;
-pub mod keep;
 pub mod limits;
-pub mod months;
+pub mod login_throttle;
 pub mod note;
 mod numbered;
 mod parts;
@@ -17,13 +17,13 @@ mod prune;
 mod refusals;
 pub mod regular;
 pub(crate) mod sequence;
-pub mod slow;
 pub mod store;
 pub mod threads;
 mod total;
 pub mod users;
 pub mod users_file;
 pub mod versions;
+pub mod write;
 
 #[cfg(unix)]
 #[cfg(test)]

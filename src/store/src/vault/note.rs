@@ -13,9 +13,9 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use cap_std::fs::{Dir, OpenOptions};
 
-use super::keep::VERSION_MODE;
 use super::sequence::is_origin;
 use super::versions::VersionName;
+use super::write::VERSION_MODE;
 use crate::durable::give_to_owner_of;
 use engine::vault::stamp::Stamp;
 

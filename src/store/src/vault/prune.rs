@@ -6,9 +6,9 @@ use std::io;
 
 use cap_std::fs::Dir;
 
-use super::keep::Placed;
 use super::note::Notes;
 use super::versions::{self, VersionName};
+use super::write::Placed;
 use super::{note, sequence};
 use crate::durable::Disk;
 use engine::vault::bounds::{Kept, thinned, within_floods};

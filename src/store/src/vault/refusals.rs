@@ -6,8 +6,8 @@ use std::io;
 use std::path::Path;
 
 use super::jobs::Job;
-use super::keep;
 use super::store::Writer;
+use super::write;
 use engine::catalog::StoreError;
 use engine::vault::deed::Denied;
 
@@ -19,7 +19,7 @@ impl Writer {
             Job::Upload(_) | Job::Delete(_) => Path::new("the vault"),
         };
         self.disk.log.error(why, "keep versions in", vault);
-        keep::denied(why)
+        write::denied(why)
     }
 
     /// What the system's refusal means for the phone; logs what only an administrator can mend.

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::{Dir, OpenOptions};
 
-use super::keep::VERSION_MODE;
+use super::write::VERSION_MODE;
 use crate::durable::give_to_owner_of;
 use engine::vault::stamp::Stamp;
 

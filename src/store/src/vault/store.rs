@@ -20,14 +20,14 @@ pub use super::directories::Directories;
 use super::directories::InUse;
 use super::jobs::independent;
 pub use super::jobs::{Job, Outcome};
-use super::keep;
-pub use super::keep::Imported;
 use super::limits::Limits;
 use super::note::Note;
 use super::prune;
 use super::sequence::Sequences;
 use super::versions::VersionName;
-use crate::content::published;
+use super::write;
+pub use super::write::Imported;
+use crate::content::catalog_handle;
 use crate::durable::case_index::CaseIndex;
 use crate::durable::placement::{self, Occupant, REDOS_MAX};
 use crate::durable::{Disk, FileAttrs, Target, TempFile};
@@ -59,7 +59,7 @@ pub struct Writer {
     limits: Limits,
     versions_pruned: u64,
     cuts: Cuts,
-    pub(super) placed: Vec<published::Placed>,
+    pub(super) placed: Vec<catalog_handle::Placed>,
     pub(super) disk: Disk,
     /// The numbers of changes to vaults.
     sequences: Sequences,
@@ -99,7 +99,7 @@ enum Begun {
     /// Nothing: what is to go needs nothing aside.
     Deletion,
     Upload(Result<Ready, StoreError>),
-    Deed(Result<keep::Begun, Denied>),
+    Deed(Result<write::Begun, Denied>),
 }
 
 impl Begun {
@@ -126,7 +126,7 @@ impl Begun {
 enum Placed {
     Deletion(Result<PathBuf, StoreError>),
     Upload(Result<(PathBuf, Stored), StoreError>),
-    Deed(Result<keep::Placed, Denied>),
+    Deed(Result<write::Placed, Denied>),
 }
 
 impl Writer {
@@ -200,7 +200,7 @@ impl Writer {
         bytes: Option<&[u8]>,
     ) -> io::Result<bool> {
         let Some(placed) =
-            keep::add((&mut self.disk, &mut self.sequences), &policy.dir, item, bytes, now())?
+            write::add((&mut self.disk, &mut self.sequences), &policy.dir, item, bytes, now())?
         else {
             return Ok(false);
         };
@@ -221,7 +221,7 @@ impl Writer {
         (name, note): (VersionName, Option<&Note>),
         bytes: &[u8],
     ) -> io::Result<Imported> {
-        keep::import(&mut self.disk, vault, item, (name, note), bytes)
+        write::import(&mut self.disk, vault, item, (name, note), bytes)
     }
 
     /// Has everything that was added outlive a crash.
@@ -236,7 +236,7 @@ impl Writer {
     }
 
     /// The uploads that are in their places since this was last asked, durable or not.
-    pub fn take_placed(&mut self) -> Vec<published::Placed> {
+    pub fn take_placed(&mut self) -> Vec<catalog_handle::Placed> {
         std::mem::take(&mut self.placed)
     }
 
@@ -264,7 +264,9 @@ impl Writer {
             Job::Delete(_) => Begun::Deletion,
             Job::Deed(deed, secret) => {
                 let within = self.limits.count(&self.disk, deed);
-                Begun::Deed(within.and_then(|()| keep::begin(&mut self.disk, deed, *secret, now())))
+                Begun::Deed(
+                    within.and_then(|()| write::begin(&mut self.disk, deed, *secret, now())),
+                )
             }
         }
     }
@@ -281,7 +283,7 @@ impl Writer {
             (Begun::Upload(Ok(_)), Job::Deed(..)) => Placed::Upload(Err(StoreError::Io)),
             (Begun::Upload(Err(why)), _) => Placed::Upload(Err(why)),
             (Begun::Deed(Ok(begun)), _) => {
-                let placed = keep::place(&mut self.disk, &mut self.sequences, begun);
+                let placed = write::place(&mut self.disk, &mut self.sequences, begun);
                 Placed::Deed(placed.map_err(|why| self.denial(job, &why)))
             }
             (Begun::Deed(Err(denied)), _) => Placed::Deed(Err(denied)),
@@ -289,7 +291,7 @@ impl Writer {
     }
 
     /// Removes versions whose time is over, now that a newer one is durable.
-    fn prune(&mut self, job: &Job<'_>, placed: &keep::Placed) {
+    fn prune(&mut self, job: &Job<'_>, placed: &write::Placed) {
         match (job, &placed.done) {
             (Job::Deed(deed, _), Done::Kept(_) | Done::Forgotten) => {
                 self.versions_pruned += prune::prune(&self.disk, placed, &deed.policy, now());
@@ -394,7 +396,7 @@ impl Writer {
         let path = place.path.join(&place.name);
         let cut = self.cuts.note(&path, ready.cut_bytes, upload.bytes_max, Instant::now());
         cut.inspect(|cut| tracing::warn!("{cut}"));
-        self.placed.push(published::Placed { path, version: Some(version) });
+        self.placed.push(catalog_handle::Placed { path, version: Some(version) });
         self.case_index.note(&place.dir, &place.path, &place.name);
         Ok((place.path, Stored { new: !ready.seen.exists(), version }))
     }

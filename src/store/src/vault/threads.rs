@@ -13,13 +13,13 @@ use argon2::Argon2;
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use super::auth::{Gate, GateFigures, Judgement, Pass};
-use super::keep::denied;
+use super::auth::{AuthFigures, Authenticator, Judgement, Verified};
 use super::limits::Fill;
 use super::numbered;
 use super::store::{Job, Outcome, Writer};
 use super::versions;
-use crate::content::published::Placed;
+use super::write::denied;
+use crate::content::catalog_handle::Placed;
 use crate::rate_limited_log::RateLimitedLog;
 use engine::catalog::{Answer, Ask, Ticket};
 use engine::vault::deed::{Act, Deed, Denied, Done, Login};
@@ -43,7 +43,7 @@ pub const WAITERS_MAX: usize = 65_536;
 pub type Task = (usize, Ask, Option<Box<str>>);
 
 /// A secret that is to be checked.
-pub struct Unproven {
+pub struct NeedsHash {
     worker: usize,
     ticket: Ticket,
     whose: Whose,
@@ -72,14 +72,14 @@ struct Flights {
     waiters: usize,
 }
 
-/// The ways on from the threads that read. Each thread has its own, so that those behind it stop
+/// The queues on from the threads that read. Each thread has its own, so that those behind it stop
 /// when all before them have.
 #[derive(Clone)]
-pub struct Ways {
+pub struct Queues {
     /// To the writer.
     pub writer: Sender<Task>,
     /// To the threads that check secrets.
-    pub secrets: Sender<Unproven>,
+    pub secrets: Sender<NeedsHash>,
 }
 
 /// What the vault has done.
@@ -102,13 +102,13 @@ pub struct VaultFigures {
     /// Leaps of the clock that storing has shown.
     pub clock_leaps: u64,
     /// What was said of secrets.
-    pub secrets: GateFigures,
+    pub secrets: AuthFigures,
 }
 
 /// What all threads share.
 #[derive(Debug)]
 pub struct Vault {
-    gate: Gate,
+    authenticator: Authenticator,
     log: RateLimitedLog,
     kept: AtomicU64,
     fetched: AtomicU64,
@@ -127,7 +127,7 @@ impl Vault {
     /// That the system has no random numbers.
     pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
         Ok(Vault {
-            gate: Gate::new(argon2)?,
+            authenticator: Authenticator::new(argon2)?,
             log: RateLimitedLog::default(),
             kept: AtomicU64::new(0),
             fetched: AtomicU64::new(0),
@@ -152,14 +152,14 @@ impl Vault {
             fill: self.fill(),
             cut_bytes: self.cut_bytes.load(Relaxed),
             clock_leaps: numbered::clock_leaps(),
-            secrets: self.gate.figures(),
+            secrets: self.authenticator.figures(),
         }
     }
 
     /// How full it is. What the writer never sees is refused for the same bound.
     fn fill(&self) -> Fill {
         let fill = *self.fill.lock();
-        Fill { too_much: fill.too_much + self.gate.pins_refused(), ..fill }
+        Fill { too_much: fill.too_much + self.authenticator.pins_refused(), ..fill }
     }
 
     /// Does a deed, or hands it on; what can be answered at once is.
@@ -168,15 +168,15 @@ impl Vault {
         worker: usize,
         ticket: Ticket,
         deed: Box<Deed>,
-        ways: &Ways,
+        queues: &Queues,
         now: Instant,
     ) -> Option<Answer> {
-        match self.gate.judge(&deed, now) {
-            Judgement::Permitted => self.go_on(worker, ticket, deed, &ways.writer),
+        match self.authenticator.judge(&deed, now) {
+            Judgement::Permitted => self.go_on(worker, ticket, deed, &queues.writer),
             Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
-            Judgement::Unproven => {
+            Judgement::NeedsHash => {
                 let whose = Whose::Deed(deed);
-                let refused = ways.secrets.try_send(Unproven { worker, ticket, whose });
+                let refused = queues.secrets.try_send(NeedsHash { worker, ticket, whose });
                 refused.is_err().then(|| self.answer(ticket, Err(Denied::Busy)))
             }
         }
@@ -188,12 +188,12 @@ impl Vault {
         worker: usize,
         ticket: Ticket,
         login: Box<Login>,
-        ways: &Ways,
+        queues: &Queues,
         now: Instant,
     ) -> Option<Answer> {
-        let result = match self.gate.judge_login(&login, now) {
+        let result = match self.authenticator.judge_login(&login, now) {
             Some(result) => result,
-            None => match self.board(Waiter { worker, ticket, login }, ways) {
+            None => match self.board(Waiter { worker, ticket, login }, queues) {
                 true => return None,
                 false => Err(Denied::Busy),
             },
@@ -203,8 +203,8 @@ impl Vault {
 
     /// Has a login proven, or wait for the same one where that is being proven already. Says
     /// whether there was room.
-    fn board(&self, waiter: Waiter, ways: &Ways) -> bool {
-        let Some(flight) = self.gate.flight(&waiter.login) else { return false };
+    fn board(&self, waiter: Waiter, queues: &Queues) -> bool {
+        let Some(flight) = self.authenticator.flight(&waiter.login) else { return false };
         let mut flights = self.flights.lock();
         if flights.waiting.contains_key(&flight) && flights.waiters >= WAITERS_MAX {
             return false;
@@ -217,7 +217,7 @@ impl Vault {
         let Waiter { worker, ticket, login } = waiter;
         let whose = Whose::Login(login, flight);
         // Under the lock, so that who proves it finds all who have come to wait.
-        let sent = ways.secrets.try_send(Unproven { worker, ticket, whose }).is_ok();
+        let sent = queues.secrets.try_send(NeedsHash { worker, ticket, whose }).is_ok();
         if sent {
             flights.waiting.insert(flight, Vec::new());
         }
@@ -235,33 +235,33 @@ impl Vault {
     /// Checks secrets until all senders are gone.
     pub fn run_secrets(
         &self,
-        unproven: &Receiver<Unproven>,
+        unproven: &Receiver<NeedsHash>,
         writer: &Sender<Task>,
         now: impl Fn() -> Instant,
         answer: impl Fn(usize, Answer),
     ) {
-        while let Ok(Unproven { worker, ticket, whose }) = unproven.recv() {
+        while let Ok(NeedsHash { worker, ticket, whose }) = unproven.recv() {
             let deed = match whose {
                 Whose::Deed(deed) => deed,
                 Whose::Login(login, flight) => {
-                    let result = self.gate.prove_login(&login, now());
+                    let result = self.authenticator.prove_login(&login, now());
                     answer(worker, Answer::Login { ticket, result });
                     for Waiter { worker, ticket, login } in self.land(&flight) {
                         // Each from its own address, which may have to wait.
-                        let result = self.gate.judge_login(&login, now());
+                        let result = self.authenticator.judge_login(&login, now());
                         let result = result.unwrap_or(Err(Denied::Busy));
                         answer(worker, Answer::Login { ticket, result });
                     }
                     continue;
                 }
             };
-            let answered = match self.gate.prove(&deed, now()) {
-                Ok(Pass::Known) => self.go_on(worker, ticket, deed, writer),
-                Ok(Pass::ToPin(hash)) => {
+            let answered = match self.authenticator.prove(&deed, now()) {
+                Ok(Verified::Known) => self.go_on(worker, ticket, deed, writer),
+                Ok(Verified::ToPin(hash)) => {
                     let task = (worker, Ask::Vault { ticket, deed }, Some(hash));
                     let refused = writer.try_send(task).err().map(|refused| refused.into_inner());
                     if let Some((_, Ask::Vault { deed, .. }, _)) = &refused {
-                        self.gate.pinned(deed, false);
+                        self.authenticator.pinned(deed, false);
                     }
                     refused.map(|_| self.answer(ticket, Err(Denied::Busy)))
                 }
@@ -331,7 +331,7 @@ impl Vault {
                 if let (Ask::Vault { deed, .. }, Some(_), Outcome::Deed(result)) =
                     (ask, secret, &outcome)
                 {
-                    self.gate.pinned(deed, result.is_ok());
+                    self.authenticator.pinned(deed, result.is_ok());
                 }
                 answer(
                     *worker,

@@ -10,7 +10,7 @@ use super::table::{Row, date};
 use super::{Vault, writer};
 use engine::vault::names::Item;
 use engine::vault::stamp::Stamp;
-use store::vault::months;
+use store::vault::archive_monthly;
 use store::vault::note;
 use store::vault::versions::{self, VersionName};
 
@@ -72,13 +72,13 @@ impl Vault {
         if let Some(blob) = blob.map_err(|why| self.trouble(&why))?.flatten() {
             return Ok(blob.as_slice().map(<[u8]>::to_vec));
         }
-        months::read(vault, item, name).map_err(|why| self.trouble(&why))
+        archive_monthly::read(vault, item, name).map_err(|why| self.trouble(&why))
     }
 
     /// The names of an item's versions in archives of the months from one moment to another, as
     /// the names have them.
     fn archived(&self, item: &Item, span: (Stamp, Stamp)) -> Result<Vec<VersionName>, String> {
-        let rows = months::list(&self.policy.dir, &item.extension, span);
+        let rows = archive_monthly::list(&self.policy.dir, &item.extension, span);
         let rows = rows.map_err(|why| self.trouble(&why))?;
         Ok(rows.into_iter().filter(|row| row.0 == *item).map(|row| row.1).collect())
     }
@@ -86,7 +86,7 @@ impl Vault {
     /// What was the newest of an item at a moment, which may be that there was nothing any more.
     fn newest_at(&self, item: &Item, at: Stamp) -> Result<Option<VersionName>, String> {
         let vault = &self.policy.dir;
-        let archived = months::notes(vault, item).map_err(|why| self.trouble(&why))?;
+        let archived = archive_monthly::notes(vault, item).map_err(|why| self.trouble(&why))?;
         let dir = versions::open(vault, item).map_err(|why| self.trouble(&why))?;
         let mut notes = dir.map(|dir| note::read(&dir)).unwrap_or_default();
         let mut names = self.names(item)?;
@@ -114,7 +114,7 @@ impl Vault {
             None => self.archived_extensions()?,
         };
         for extension in extensions {
-            let archived = months::list(&self.policy.dir, &extension, EVER);
+            let archived = archive_monthly::list(&self.policy.dir, &extension, EVER);
             let archived = archived.map_err(|why| self.trouble(&why))?.into_iter();
             let only = archived.filter(|row| !here.contains(&(row.0.clone(), row.1)));
             rows.extend(only.map(|(item, name, bytes)| (item, name, bytes, true)));
@@ -124,7 +124,7 @@ impl Vault {
     }
 
     fn archived_extensions(&self) -> Result<Vec<Box<str>>, String> {
-        months::extensions(&self.policy.dir).map_err(|why| self.trouble(&why))
+        archive_monthly::extensions(&self.policy.dir).map_err(|why| self.trouble(&why))
     }
 
     /// Makes of every item what was the newest at a moment the newest again. What was not there
@@ -132,7 +132,7 @@ impl Vault {
     pub(super) fn restore_moment(&self, at: Stamp, dry_run: bool) -> Result<String, String> {
         let mut items = self.items(None)?;
         for extension in self.archived_extensions()? {
-            let rows = months::list(&self.policy.dir, &extension, (EVER.0, at));
+            let rows = archive_monthly::list(&self.policy.dir, &extension, (EVER.0, at));
             let rows = rows.map_err(|why| self.trouble(&why))?;
             items.extend(rows.into_iter().map(|row| row.0));
         }
@@ -179,7 +179,7 @@ impl Vault {
                     .into(),
             );
         }
-        let gathered = months::gather(&self.policy, clock(), || true);
+        let gathered = archive_monthly::gather(&self.policy, clock(), || true);
         match gathered.troubles[..] {
             [] => Ok(format!("{gathered}\n")),
             _ => Err(format!("{gathered}, but:\n{}", gathered.troubles.join("\n"))),

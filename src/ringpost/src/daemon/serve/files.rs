@@ -10,13 +10,13 @@ use super::{Daemon, DataPath, now_unix_s};
 use crate::config::Settings;
 use engine::catalog::Catalog;
 use engine::session::snapshot::{Policy, Snapshot};
+use store::content::catalog_handle::CatalogHandle;
 use store::content::hasher::Digests;
-use store::content::published::Published;
 use store::content::watch::{self, Watch, WatchConfig};
 
 /// What the watch publishes to, with what is known of files' bytes from earlier.
-pub(super) fn published(settings: &Settings) -> Arc<Published> {
-    Arc::new(Published::new(Arc::new(Digests::of(&settings.data_dir))))
+pub(super) fn published(settings: &Settings) -> Arc<CatalogHandle> {
+    Arc::new(CatalogHandle::new(Arc::new(Digests::of(&settings.data_dir))))
 }
 
 /// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is
@@ -26,7 +26,7 @@ pub(super) fn watch(
     settings: &Settings,
     previous: Option<&Catalog>,
     snapshot: &Arc<ArcSwap<Snapshot>>,
-    published: Arc<Published>,
+    published: Arc<CatalogHandle>,
     old: &mut Option<Watch>,
     go_on: &dyn Fn() -> bool,
 ) -> io::Result<Option<Watch>> {

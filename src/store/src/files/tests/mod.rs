@@ -3,7 +3,7 @@
 
 mod cancels;
 mod changes;
-mod looks;
+mod lists;
 mod threads;
 mod uploads;
 
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, unbounded};
 
 use super::thread::Files;
-use crate::content::published::Published;
+use crate::content::catalog_handle::CatalogHandle;
 use crate::content::watch::{self, Watch, WatchConfig};
 use crate::durable;
 use engine::cancel::CancelToken;
@@ -31,7 +31,7 @@ struct Bench {
     tree: Tree,
     files: Files,
     asks: Receiver<(usize, Ask)>,
-    published: Arc<Published>,
+    published: Arc<CatalogHandle>,
     _watch: Watch,
 }
 
@@ -50,7 +50,7 @@ impl Bench {
         let (roots, protected): (Vec<PathBuf>, Vec<PathBuf>) = (below(roots), below(protected));
         roots.iter().chain(&protected).for_each(|dir| fs::create_dir_all(dir).unwrap());
         let tree = Tree::new(top.path(), &roots, &protected);
-        let published = Arc::<Published>::default();
+        let published = Arc::<CatalogHandle>::default();
         let config = WatchConfig { published: published.clone(), ..WatchConfig::new(roots) };
         let watch = watch::start(config, None, Box::new(drop)).unwrap();
         let (opens, asks) = unbounded();

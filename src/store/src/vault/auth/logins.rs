@@ -5,15 +5,15 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::users::User;
-use super::{Gate, Judgement, Trial, secret_of, today};
+use super::{Authenticator, Judgement, Trial, secret_of, today};
 use engine::admission::address::AddressKey;
 use engine::vault::deed::{Denied, Login, LoginSecret};
 use wire::http::authorization::DigestCredentials;
 use wire::time::Instant;
 
-impl Gate {
+impl Authenticator {
     /// Says of a login what can be said without argon2: in which of its files the user is, or
-    /// why nobody is let in. Returns `None` if [`Gate::prove_login`] has to say.
+    /// why nobody is let in. Returns `None` if [`Authenticator::prove_login`] has to say.
     pub fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
         let password = match &login.secret {
             LoginSecret::Password(password) => password,
@@ -28,7 +28,7 @@ impl Gate {
         match self.remember(&trial, now) {
             Judgement::Permitted => self.place_of(&trial).map(Ok),
             Judgement::Denied(denied) => Some(Err(denied)),
-            Judgement::Unproven => None,
+            Judgement::NeedsHash => None,
         }
     }
 
@@ -81,7 +81,7 @@ impl Gate {
         let address = AddressKey::from(login.client);
         let pair = self.digest(&format!("{address:?}"), &login.name);
         self.wait_over(login.client, now)?;
-        if let Some(wait) = self.lock().slow_users.wait(pair, now) {
+        if let Some(wait) = self.lock().throttled_users.wait(pair, now) {
             self.slowed.fetch_add(1, Relaxed);
             return Err(Denied::SlowedDown(wait));
         }
@@ -94,13 +94,13 @@ impl Gate {
             if passwords.any(is_it) {
                 // Who knows the password need not guess it: phones that have it pay for one behind
                 // the same address that has another.
-                self.lock().slow_users.forgive(pair);
+                self.lock().throttled_users.forgive(pair);
                 return Ok(place);
             }
         }
         let mut state = self.lock();
-        let is_new = state.slow_users.is_new(pair, now);
-        state.slow_users.wrong(pair, now);
+        let is_new = state.throttled_users.is_new(pair, now);
+        state.throttled_users.wrong(pair, now);
         drop(state);
         if is_new {
             return Err(self.refuse(

@@ -2,7 +2,7 @@
 //!
 //! Secrets are kept as argon2 hashes, and checking one takes tens of milliseconds on purpose. So
 //! what was right once is remembered as a digest under a key that lives as long as the process, and
-//! what was wrong too. [`Gate::judge`] answers what needs no argon2; [`Gate::prove`] the rest, in
+//! what was wrong too. [`Authenticator::judge`] answers what needs no argon2; [`Authenticator::prove`] the rest, in
 //! threads of its own. An unknown user costs as much as a wrong password.
 //!
 //! # When a secret is pinned
@@ -32,10 +32,10 @@ use argon2::password_hash::PasswordVerifier;
 use aws_lc_rs::{constant_time, hmac};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::keep::SECRET;
-use super::slow::Slow;
+use super::login_throttle::LoginThrottle;
 use super::users::{self, User};
 use super::versions;
+use super::write::SECRET;
 use crate::rate_limited_log::RateLimitedLog;
 use engine::vault::bounds::Brought;
 use engine::vault::deed::{Act, Auth, Deed, Denied};
@@ -54,23 +54,23 @@ pub enum Judgement {
     Permitted,
     /// It may not.
     Denied(Denied),
-    /// [`Gate::prove`] has to say.
-    Unproven,
+    /// [`Authenticator::prove`] has to say.
+    NeedsHash,
 }
 
 /// That a deed may be done.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Pass {
+pub enum Verified {
     /// As it is.
     Known,
     /// If this hash of the secret holds for its extension from then on. Whoever gets this calls
-    /// [`Gate::pinned`] once the deed is done, or was not.
+    /// [`Authenticator::pinned`] once the deed is done, or was not.
     ToPin(Box<str>),
 }
 
 /// What was said of secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GateFigures {
+pub struct AuthFigures {
     /// Runs of argon2.
     pub checked: u64,
     /// Deeds refused because the secret was wrong.
@@ -83,7 +83,7 @@ pub struct GateFigures {
 
 /// Judges who may.
 #[derive(Debug)]
-pub struct Gate {
+pub struct Authenticator {
     key: hmac::Key,
     argon2: Argon2<'static>,
     /// The hash of what nobody knows, for users that do not exist.
@@ -103,9 +103,9 @@ struct State {
     users: Vec<UsersFile>,
     right: Remembered,
     wrong: Remembered,
-    slow: Slow,
+    throttled: LoginThrottle,
     /// The same for users of an address, where no two secrets are equal.
-    slow_users: Slow<Digest>,
+    throttled_users: LoginThrottle<Digest>,
     /// New secrets within the hour, by address.
     pins: Brought,
     /// Secrets that are on their way to be pinned, by extension's directory.
@@ -137,7 +137,7 @@ enum Question {
     First(Vec<u8>),
 }
 
-impl Gate {
+impl Authenticator {
     /// A gate that hashes new secrets so.
     ///
     /// # Errors
@@ -146,7 +146,7 @@ impl Gate {
         let random = aws_lc_rs::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
         let key = key.map_err(|_| io::Error::other("the system has no random numbers"))?;
-        Ok(Gate {
+        Ok(Authenticator {
             key,
             argon2,
             decoy: OnceLock::new(),
@@ -162,8 +162,8 @@ impl Gate {
 
     /// What was said so far.
     #[must_use]
-    pub fn figures(&self) -> GateFigures {
-        GateFigures {
+    pub fn figures(&self) -> AuthFigures {
+        AuthFigures {
             checked: self.checked.load(Relaxed),
             refused: self.refused.load(Relaxed),
             slowed: self.slowed.load(Relaxed),
@@ -187,7 +187,7 @@ impl Gate {
             Auth::Users(_) | Auth::Pinned => {
                 return match self.question(deed, now) {
                     Ok(Question::Compare(trial)) => self.remember(&trial, now),
-                    Ok(Question::First(_)) => Judgement::Unproven,
+                    Ok(Question::First(_)) => Judgement::NeedsHash,
                     Err(denied) => Judgement::Denied(denied),
                 };
             }
@@ -195,19 +195,19 @@ impl Gate {
         if permitted { Judgement::Permitted } else { Judgement::Denied(Denied::Unauthorized) }
     }
 
-    /// Says of a deed that was [`Judgement::Unproven`] whether it may be done. Takes its time.
+    /// Says of a deed that was [`Judgement::NeedsHash`] whether it may be done. Takes its time.
     ///
     /// # Errors
     /// [`Denied::Unauthorized`] and the other refusals of secrets.
-    pub fn prove(&self, deed: &Deed, now: Instant) -> Result<Pass, Denied> {
+    pub fn prove(&self, deed: &Deed, now: Instant) -> Result<Verified, Denied> {
         match self.judge(deed, now) {
-            Judgement::Permitted => return Ok(Pass::Known),
+            Judgement::Permitted => return Ok(Verified::Known),
             Judgement::Denied(denied) => return Err(denied),
-            Judgement::Unproven => {}
+            Judgement::NeedsHash => {}
         }
         match self.question(deed, now)? {
             Question::Compare(trial) => match self.compare(&trial) {
-                true => Ok(Pass::Known),
+                true => Ok(Verified::Known),
                 false => Err(self.refuse_deed(deed, now)),
             },
             Question::First(secret) => self.first(deed, &secret, now),
@@ -274,7 +274,7 @@ impl Gate {
     }
 
     fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), Denied> {
-        let Some(wait) = self.lock().slow.wait(client, now) else { return Ok(()) };
+        let Some(wait) = self.lock().throttled.wait(client, now) else { return Ok(()) };
         self.slowed.fetch_add(1, Relaxed);
         Err(Denied::SlowedDown(wait))
     }
@@ -316,7 +316,7 @@ impl Gate {
             return Judgement::Permitted;
         }
         if !trial.hashes.iter().all(|(_, digest)| state.wrong.contains(digest)) {
-            return Judgement::Unproven;
+            return Judgement::NeedsHash;
         }
         // A phone that keeps on sending the same old secret guesses nothing, so it is not slowed
         // down, nor are its neighbours.
@@ -330,7 +330,7 @@ impl Gate {
         let path = vault.join(&*item.extension).join(SECRET);
         let trouble = |why: io::Error, path: &Path| {
             self.log.error(&why, "read", path);
-            super::keep::denied(&why)
+            super::write::denied(&why)
         };
         match std::fs::read_to_string(&path) {
             Ok(hash) => return Ok(Some(hash.trim_end().into())),
@@ -347,7 +347,7 @@ impl Gate {
     }
 
     /// The first secret of an extension is on its way to be pinned; of several at once, one.
-    fn first(&self, deed: &Deed, secret: &[u8], now: Instant) -> Result<Pass, Denied> {
+    fn first(&self, deed: &Deed, secret: &[u8], now: Instant) -> Result<Verified, Denied> {
         let digest = self.digest("", secret);
         let place = deed.policy.dir.join(&*deed.item.extension);
         if !self.lock().pinning.contains_key(&place) {
@@ -371,7 +371,7 @@ impl Gate {
             return Err(self.refuse_deed(deed, now));
         }
         pinning.deeds += 1;
-        Ok(Pass::ToPin(pinning.hash.clone()))
+        Ok(Verified::ToPin(pinning.hash.clone()))
     }
 
     /// Whoever invents extensions must not pin all of them before their users come.
@@ -397,7 +397,7 @@ impl Gate {
     /// A new wrong secret for somebody.
     fn refuse(&self, client: IpAddr, whom: &str, now: Instant) -> Denied {
         self.refused.fetch_add(1, Relaxed);
-        if let Some(wrong) = self.lock().slow.wrong(client, now) {
+        if let Some(wrong) = self.lock().throttled.wrong(client, now) {
             let client = client.to_canonical();
             // Doubling waits bound how often this is said of an address.
             tracing::warn!(

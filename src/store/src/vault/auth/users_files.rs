@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use super::super::regular;
 use super::super::users::Users;
-use super::Gate;
+use super::Authenticator;
 use crate::version::VersionExt as _;
 use engine::catalog::blob::Version;
 
@@ -30,7 +30,7 @@ pub(super) struct UsersFile {
     users: Arc<Users>,
 }
 
-impl Gate {
+impl Authenticator {
     /// The users' file as it is now; it is read again when it was changed.
     pub(super) fn users(&self, path: &Path) -> Arc<Users> {
         let known = self.lock().users.iter().find(|known| known.path == path).cloned();

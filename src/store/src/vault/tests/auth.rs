@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use argon2::{Argon2, Params};
 
-use super::super::auth::{Gate, Judgement, Pass};
+use super::super::auth::{Authenticator, Judgement, Verified};
 use super::super::ha1::Ha1;
 use super::super::store::{Job, Outcome};
-use super::super::threads::{Vault, Ways};
+use super::super::threads::{Queues, Vault};
 use super::super::users;
 use super::{Bench, item};
 use engine::catalog::{Answer, Ticket};
@@ -30,7 +30,7 @@ fn cheap() -> Argon2<'static> {
 /// A vault with a gate in front.
 struct Guarded {
     bench: Bench,
-    gate: Gate,
+    authenticator: Authenticator,
     client: IpAddr,
     now: Instant,
 }
@@ -39,8 +39,8 @@ impl Guarded {
     fn new(auth: impl Fn(&Bench) -> Auth) -> Self {
         let mut bench = Bench::new();
         bench.policy.auth = auth(&bench);
-        let gate = Gate::new(cheap()).unwrap();
-        Guarded { bench, gate, client: [10, 0, 0, 1].into(), now: Instant::START }
+        let authenticator = Authenticator::new(cheap()).unwrap();
+        Guarded { bench, authenticator, client: [10, 0, 0, 1].into(), now: Instant::START }
     }
 
     fn pinned() -> Self {
@@ -77,24 +77,24 @@ impl Guarded {
         }
     }
 
-    fn pass(&self, deed: &Deed) -> Result<Pass, Denied> {
-        match self.gate.judge(deed, self.now) {
-            Judgement::Permitted => Ok(Pass::Known),
+    fn pass(&self, deed: &Deed) -> Result<Verified, Denied> {
+        match self.authenticator.judge(deed, self.now) {
+            Judgement::Permitted => Ok(Verified::Known),
             Judgement::Denied(denied) => Err(denied),
-            Judgement::Unproven => self.gate.prove(deed, self.now),
+            Judgement::NeedsHash => self.authenticator.prove(deed, self.now),
         }
     }
 
     fn act(&mut self, extension: &str, secret: &str, act: Act) -> Result<(), Denied> {
         let deed = self.deed(&item(extension), secret, act);
         let hash = match self.pass(&deed)? {
-            Pass::Known => None,
-            Pass::ToPin(hash) => Some(hash),
+            Verified::Known => None,
+            Verified::ToPin(hash) => Some(hash),
         };
         let outcome = self.bench.writer.run(&[Job::Deed(&deed, hash.as_deref())]).remove(0);
         let Outcome::Deed(result) = outcome else { unreachable!("a deed was asked for") };
         if hash.is_some() {
-            self.gate.pinned(&deed, result.is_ok());
+            self.authenticator.pinned(&deed, result.is_ok());
         }
         result.map(drop)
     }
@@ -108,7 +108,7 @@ impl Guarded {
     }
 
     fn checked(&self) -> u64 {
-        self.gate.figures().checked
+        self.authenticator.figures().checked
     }
 }
 
@@ -124,7 +124,7 @@ fn a_certificate_opens_what_asks_for_one() {
     let mut deed = guarded.deed(&item("1"), "any:thing", Act::Fetch);
     assert_eq!(guarded.pass(&deed), Err(Denied::Unauthorized));
     deed.shown.certificate = true;
-    assert_eq!(guarded.pass(&deed), Ok(Pass::Known));
+    assert_eq!(guarded.pass(&deed), Ok(Verified::Known));
 }
 
 #[test]
@@ -192,7 +192,7 @@ fn the_first_secret_that_stores_something_is_compared_ever_after() {
     assert_eq!(guarded.get("1", "10.9.9.91:23"), DENIED);
     assert_eq!(guarded.get("1", ""), DENIED);
     // A restart forgets digests and no pins.
-    guarded.gate = Gate::new(cheap()).unwrap();
+    guarded.authenticator = Authenticator::new(cheap()).unwrap();
     guarded.bench.restart();
     assert_eq!(guarded.get("1", "10.9.9.9:123"), Ok(()));
     assert_eq!(guarded.get("1", "10.9.9.9:124"), DENIED);
@@ -217,7 +217,7 @@ fn the_first_secret_that_obtains_older_data_is_pinned() {
     guarded.bench.keep(&item("1"), "from open days").unwrap();
     assert_eq!(guarded.get("1", "a:first"), Ok(()));
     assert_eq!(guarded.get("1", "a:second"), DENIED);
-    assert_eq!(guarded.gate.figures().pinned, 1);
+    assert_eq!(guarded.authenticator.figures().pinned, 1);
 }
 
 #[test]
@@ -235,24 +235,24 @@ fn of_two_first_secrets_at_once_one_is_pinned_and_the_other_refused() {
     let mut guarded = Guarded::pinned();
     let [one, same, other] =
         ["a:one", "a:one", "a:other"].map(|secret| guarded.deed(&item("1"), secret, put()));
-    let Ok(Pass::ToPin(hash)) = guarded.pass(&one) else { panic!("it is the first") };
-    assert_eq!(guarded.pass(&same), Ok(Pass::ToPin(hash.clone())), "with the same hash");
+    let Ok(Verified::ToPin(hash)) = guarded.pass(&one) else { panic!("it is the first") };
+    assert_eq!(guarded.pass(&same), Ok(Verified::ToPin(hash.clone())), "with the same hash");
     assert_eq!(guarded.pass(&other), Err(Denied::Unauthorized));
     let jobs = [Job::Deed(&one, Some(&hash)), Job::Deed(&same, Some(&hash))];
     for outcome in guarded.bench.writer.run(&jobs) {
         assert!(matches!(outcome, Outcome::Deed(Ok(_))));
     }
-    guarded.gate.pinned(&one, true);
-    guarded.gate.pinned(&same, true);
+    guarded.authenticator.pinned(&one, true);
+    guarded.authenticator.pinned(&same, true);
     assert_eq!(guarded.pass(&other), Err(Denied::Unauthorized));
-    assert_eq!(guarded.pass(&one), Ok(Pass::Known));
+    assert_eq!(guarded.pass(&one), Ok(Verified::Known));
 }
 
 #[test]
 fn a_secret_pinned_by_another_process_meanwhile_is_not_replaced() {
     let mut guarded = Guarded::pinned();
     let deed = guarded.deed(&item("1"), "a:late", put());
-    let Ok(Pass::ToPin(hash)) = guarded.pass(&deed) else { panic!("it is the first") };
+    let Ok(Verified::ToPin(hash)) = guarded.pass(&deed) else { panic!("it is the first") };
     let early = guarded.deed(&item("1"), "a:early", put());
     guarded.bench.writer.run(&[Job::Deed(&early, Some("another hash"))]);
     let outcome = guarded.bench.writer.run(&[Job::Deed(&deed, Some(&hash))]).remove(0);
@@ -272,7 +272,7 @@ fn guessing_is_slowed_down_for_the_address_and_nobody_else() {
     assert_eq!(guarded.get("1", "a:6"), slowed);
     assert_eq!(guarded.get("1", "a:right"), slowed, "or else guessing would go on");
     assert_eq!(guarded.checked(), checked);
-    assert_eq!(guarded.gate.figures().slowed, 2);
+    assert_eq!(guarded.authenticator.figures().slowed, 2);
     guarded.client = [10, 0, 0, 2].into();
     assert_eq!(guarded.get("1", "a:right"), Ok(()));
     guarded.client = [10, 0, 0, 1].into();
@@ -289,7 +289,7 @@ fn a_phone_that_repeats_its_old_secret_is_no_guesser() {
     }
     assert_eq!(guarded.get("1", "a:right"), Ok(()), "nor does it slow its neighbours down");
     assert!(guarded.checked() <= 2);
-    assert_eq!(guarded.gate.figures().refused, 100);
+    assert_eq!(guarded.authenticator.figures().refused, 100);
 }
 
 #[test]
@@ -322,10 +322,10 @@ fn what_is_remembered_is_bounded() {
     let deeds: Vec<_> =
         (0..100).map(|number| guarded.deed(&item(&number.to_string()), "a:b", put())).collect();
     for deed in &deeds {
-        let Ok(Pass::ToPin(_)) = guarded.pass(deed) else { panic!("it is the first") };
-        guarded.gate.pinned(deed, false);
+        let Ok(Verified::ToPin(_)) = guarded.pass(deed) else { panic!("it is the first") };
+        guarded.authenticator.pinned(deed, false);
     }
-    assert_eq!(guarded.gate.pinning(), 0);
+    assert_eq!(guarded.authenticator.pinning(), 0);
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn whoever_invents_extensions_pins_no_more_of_them_than_an_hour_allows() {
     }
     for refused in 1..=3 {
         assert!(matches!(guarded.act("2", "a:x", keeping()), Err(Denied::TooMuch(_))));
-        assert_eq!(guarded.gate.pins_refused(), refused);
+        assert_eq!(guarded.authenticator.pins_refused(), refused);
     }
     assert_eq!(guarded.act("1", "a:x", keeping()), Ok(()), "a secret that is known still holds");
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::super::sequence::Sequences;
 use super::super::versions::{self, VersionName};
-use super::super::{keep, note, numbered, prune};
+use super::super::{note, numbered, prune, write};
 use super::{Bench, item};
 use crate::durable::Disk;
 use engine::vault::deed::{ArchivePolicy, Deed, Denied};
@@ -51,7 +51,7 @@ fn what_is_left_of_a_flood_counts_by_how_soon_it_came() {
     for (n, at) in older.chain(flood).enumerate() {
         let (text, now) = (n.to_string(), Stamp(start + at));
         let placed =
-            keep::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
+            write::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
         prune::prune(&disk, &placed.unwrap().unwrap(), &bench.policy, now);
     }
     let dir = bench.directory(&item("1"));
@@ -126,7 +126,7 @@ fn what_was_kept_while_the_clock_was_ahead_hides_nothing_and_expels_nothing() {
     ] {
         let now = Stamp::of_second(second);
         let placed =
-            keep::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
+            write::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
         let placed = placed.unwrap().unwrap();
         assert_eq!(disk.sync(), Vec::<std::path::PathBuf>::new());
         assert_eq!(prune::prune(&disk, &placed, &bench.policy, now), 0, "{text}");

@@ -1,12 +1,12 @@
 //! Tests of the vault as a whole: on a disk of its own, with steps that fail.
 
 mod archive;
+mod archive_monthly;
 mod auth;
 mod bounds;
 mod cancels;
-mod keep;
-mod months;
 mod threads;
+mod write;
 
 use std::path::PathBuf;
 use std::sync::Arc;

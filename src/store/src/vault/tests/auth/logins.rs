@@ -51,8 +51,12 @@ fn a_login_says_in_which_file_the_user_is() {
     let admins = guarded.users_path();
     let prove = |files: &[&PathBuf], name: &str, password: &str| {
         let login = login(&guarded, files, name, password);
-        let first = guarded.gate.prove_login(&login, guarded.now);
-        assert_eq!(guarded.gate.judge_login(&login, guarded.now), Some(first), "it is remembered");
+        let first = guarded.authenticator.prove_login(&login, guarded.now);
+        assert_eq!(
+            guarded.authenticator.judge_login(&login, guarded.now),
+            Some(first),
+            "it is remembered"
+        );
         first
     };
     assert_eq!(prove(&[&admins, &phones], "root", "secret"), Ok(0));
@@ -69,7 +73,7 @@ fn a_password_that_was_taken_out_of_its_file_opens_nothing_though_it_is_remember
     let phones = write_phones(&guarded, &[("ann", "old", true), ("ann", "new", true)]);
     let judge = |secret: LoginSecret| {
         let login = Login { secret, ..login(&guarded, &[&phones], "ann", "") };
-        guarded.gate.prove_login(&login, guarded.now)
+        guarded.authenticator.prove_login(&login, guarded.now)
     };
     let password = |text: &str| LoginSecret::Password(text.into());
     for text in ["old", "new"] {
@@ -90,7 +94,7 @@ fn a_response_is_checked_without_argon2_by_either_hash_and_for_its_own_user() {
     let phones = write_phones(&guarded, &[("ann", "secret", true), ("bob", "secret", false)]);
     let judge = |name: &str, secret: LoginSecret| {
         let login = Login { secret, ..login(&guarded, &[&phones], name, "") };
-        guarded.gate.judge_login(&login, guarded.now).expect("no argon2")
+        guarded.authenticator.judge_login(&login, guarded.now).expect("no argon2")
     };
     for algorithm in ["MD5", "SHA-256"] {
         assert_eq!(judge("ann", respond("ann", "secret", algorithm)), Ok(0));
@@ -106,7 +110,7 @@ fn wrong_responses_make_their_user_wait_and_not_all_behind_the_address() {
     let judge = |guarded: &Guarded, name: &str, password: &str| {
         let secret = respond(name, password, "MD5");
         let login = Login { secret, ..login(guarded, &[&phones], name, "") };
-        guarded.gate.judge_login(&login, guarded.now).expect("no argon2")
+        guarded.authenticator.judge_login(&login, guarded.now).expect("no argon2")
     };
     for _ in 0..6 {
         assert_eq!(judge(&guarded, "ann", "wrong"), Err(Denied::Unauthorized));
@@ -134,10 +138,10 @@ fn what_is_remembered_of_passwords_is_looked_at_again_after_two_weeks_at_most() 
     let phones = write_phones(&guarded, &[("ann", "secret", false)]);
     let judge = |guarded: &Guarded| {
         let login = login(guarded, &[&phones], "ann", "secret");
-        guarded.gate.judge_login(&login, guarded.now)
+        guarded.authenticator.judge_login(&login, guarded.now)
     };
     let first = login(&guarded, &[&phones], "ann", "secret");
-    assert_eq!(guarded.gate.prove_login(&first, guarded.now), Ok(0));
+    assert_eq!(guarded.authenticator.prove_login(&first, guarded.now), Ok(0));
     let day = Duration::from_secs(86_400);
     guarded.now = guarded.now + day * 6;
     assert_eq!(judge(&guarded), Some(Ok(0)));
@@ -152,17 +156,17 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     let vault = Vault::new(cheap()).unwrap();
     let (writer, _tasks) = crossbeam_channel::unbounded();
     let (secrets, unproven) = crossbeam_channel::bounded(2);
-    let ways = Ways { writer: writer.clone(), secrets };
+    let queues = Queues { writer: writer.clone(), secrets };
     let bring = |ticket: u64, password: &str| {
         let login = Box::new(login(&guarded, &[&phones], "ann", password));
-        vault.handle_login(0, Ticket::made_up(ticket), login, &ways, guarded.now)
+        vault.handle_login(0, Ticket::made_up(ticket), login, &queues, guarded.now)
     };
     // Many with the same password take one place of two.
     assert!((0..1_000).all(|ticket| bring(ticket, "secret").is_none()));
     assert!((1_000..1_500).all(|ticket| bring(ticket, "wrong").is_none()));
     let refused = bring(2_000, "other");
     assert!(matches!(refused, Some(Answer::Login { result: Err(Denied::Busy), .. })));
-    drop(ways);
+    drop(queues);
     let answers = parking_lot::Mutex::new(Vec::new());
     let answer = |_, answer| answers.lock().push(answer);
     vault.run_secrets(&unproven, &writer, || guarded.now, answer);

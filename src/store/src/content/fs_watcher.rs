@@ -1,4 +1,4 @@
-//! Hears of changes under one root, through inotify where there is one.
+//! Learns of changes under one root, through inotify where there is one.
 //!
 //! Only tells which paths were touched; never looks at them.
 
@@ -10,39 +10,40 @@ use crossbeam_channel::Sender;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
 use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::rounds::DEAF_RESCAN;
-use super::watch::Notice;
+use super::watch::FsEvent;
+use super::watch_loop::UNWATCHED_RESCAN;
 
-/// Hears of changes under one root.
+/// Learns of changes under one root.
 #[derive(Debug)]
-pub(super) struct Ears {
+pub(super) struct FsWatcher {
     /// Absolute, as the notices bring it.
     pub(super) path: PathBuf,
     watcher: Option<RecommendedWatcher>,
     /// Whether some directory is not watched, so that only looking finds its changes.
-    pub(super) is_deaf: bool,
+    pub(super) misses_changes: bool,
     /// Whether the log has been told of that.
     is_told: bool,
-    notices: Sender<Notice>,
+    events: Sender<FsEvent>,
     lost: Arc<AtomicBool>,
 }
 
-impl Ears {
-    pub(super) fn new(path: &Path, notices: &Sender<Notice>, lost: &Arc<AtomicBool>) -> Self {
+impl FsWatcher {
+    pub(super) fn new(path: &Path, events: &Sender<FsEvent>, lost: &Arc<AtomicBool>) -> Self {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
-        let (notices, lost) = (notices.clone(), Arc::clone(lost));
-        let mut ears = Ears { path, watcher: None, is_deaf: false, is_told: false, notices, lost };
-        ears.restart();
-        ears
+        let (events, lost) = (events.clone(), Arc::clone(lost));
+        let mut watching =
+            FsWatcher { path, watcher: None, misses_changes: false, is_told: false, events, lost };
+        watching.restart();
+        watching
     }
 
     /// Forgets every directory: the root has become another one.
     pub(super) fn restart(&mut self) {
         let path = self.path.clone();
-        let (notices, lost) = (self.notices.clone(), Arc::clone(&self.lost));
+        let (events, lost) = (self.events.clone(), Arc::clone(&self.lost));
         let handler = move |event: notify::Result<notify::Event>| {
-            for notice in heard(&path, event) {
-                if notices.try_send(notice).is_err() {
+            for event in events_of(&path, event) {
+                if events.try_send(event).is_err() {
                     lost.store(true, Relaxed);
                 }
             }
@@ -52,58 +53,58 @@ impl Ears {
         match notify::recommended_watcher(handler) {
             Ok(watcher) => {
                 self.watcher = Some(watcher);
-                self.is_deaf = false;
+                self.misses_changes = false;
             }
-            Err(why) => self.go_deaf(&format!(
+            Err(why) => self.note_missing(&format!(
                 "{why}; raise the sysctl fs.inotify.max_user_instances to hear of all"
             )),
         }
     }
 
     /// Watches one directory, given by its path beneath the root; again is no harm.
-    pub(super) fn hear(&mut self, dir: &str) {
+    pub(super) fn watch(&mut self, dir: &str) {
         let Some(watcher) = &mut self.watcher else { return };
         let path = if dir.is_empty() { self.path.clone() } else { self.path.join(dir) };
         let Err(why) = watcher.watch(&path, RecursiveMode::NonRecursive) else { return };
         match why.kind {
             // It has gone already, and whoever took it away made a notice of that.
             ErrorKind::PathNotFound => {}
-            ErrorKind::MaxFilesWatch => self.go_deaf(
+            ErrorKind::MaxFilesWatch => self.note_missing(
                 "too many directories; raise the sysctl fs.inotify.max_user_watches to hear of all",
             ),
             ErrorKind::Generic(_)
             | ErrorKind::Io(_)
             | ErrorKind::WatchNotFound
-            | ErrorKind::InvalidConfig(_) => self.go_deaf(&why.to_string()),
+            | ErrorKind::InvalidConfig(_) => self.note_missing(&why.to_string()),
         }
     }
 
-    fn go_deaf(&mut self, why: &str) {
+    fn note_missing(&mut self, why: &str) {
         if !self.is_told {
-            let (root, every) = (self.path.display(), DEAF_RESCAN.as_secs());
+            let (root, every) = (self.path.display(), UNWATCHED_RESCAN.as_secs());
             tracing::warn!("changes under {root} are only found every {every} s: {why}");
         }
-        self.is_deaf = true;
+        self.misses_changes = true;
         self.is_told = true;
     }
 
     /// Every directory is about to be watched: what could not be may have changed.
     pub(super) fn begin(&mut self) {
-        self.is_deaf = self.watcher.is_none();
+        self.misses_changes = self.watcher.is_none();
     }
 
     /// Every directory has been watched, or could not be.
     pub(super) fn end(&mut self) {
-        self.is_told &= self.is_deaf;
+        self.is_told &= self.misses_changes;
     }
 }
 
 /// What an event of the system means here.
-fn heard(path: &Path, event: notify::Result<notify::Event>) -> Vec<Notice> {
+fn events_of(path: &Path, event: notify::Result<notify::Event>) -> Vec<FsEvent> {
     let event = match event {
-        Ok(event) if event.need_rescan() => return vec![Notice::Rescan],
+        Ok(event) if event.need_rescan() => return vec![FsEvent::Rescan],
         Ok(event) => event,
-        Err(_) => return vec![Notice::Rescan],
+        Err(_) => return vec![FsEvent::Rescan],
     };
     let written = match event.kind {
         EventKind::Access(AccessKind::Close(AccessMode::Write))
@@ -121,5 +122,5 @@ fn heard(path: &Path, event: notify::Result<notify::Event>) -> Vec<Notice> {
         let name = path.file_name().map(std::ffi::OsStr::as_encoded_bytes);
         name.is_none_or(|name| !name.starts_with(b"."))
     });
-    served.map(|path| Notice::Touched { path: path.to_path_buf(), written }).collect()
+    served.map(|path| FsEvent::Touched { path: path.to_path_buf(), written }).collect()
 }

@@ -23,9 +23,9 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::archive::{self, Limits, Packer};
-use super::keep::{self, DIRECTORY_MODE, VERSION_MODE};
 use super::note::{self, Note};
 use super::versions::{self, VERSION_BYTES_LIMIT, VersionName};
+use super::write::{self, DIRECTORY_MODE, VERSION_MODE};
 use super::{prune, sequence};
 use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, TempFile};
 use engine::vault::deed::{ArchivePolicy, VaultPolicy};
@@ -189,7 +189,7 @@ fn due(
 /// Waits while somebody keeps a version, but not for ever.
 fn give_way(vault: &Path, go_on: impl Fn() -> bool) {
     let began = Instant::now();
-    while go_on() && keep::is_being_written(vault) && began.elapsed() < YIELD_MAX {
+    while go_on() && write::is_being_written(vault) && began.elapsed() < YIELD_MAX {
         std::thread::sleep(YIELD_LOOK);
     }
 }
@@ -211,13 +211,13 @@ impl Gathering<'_> {
         let archives_path = self.vault.join(ARCHIVE);
         let month = self.month.to_string();
         let dir = disk.inner(&archives, &archives_path, &month, DIRECTORY_MODE)?;
-        let from = keep::aside_directory(disk, &top, self.vault)?;
+        let from = write::aside_directory(disk, &top, self.vault)?;
         let name = format!("{}{ENDING}", self.extension);
         let to = Target { dir: Arc::clone(&dir), path: archives_path.join(&month), name };
         let claim = format!("{TEMP_PREFIX}{}_{ARCHIVE}_{month}", self.extension);
         let attrs = FileAttrs { mode: VERSION_MODE, ..FileAttrs::default() };
         let temp = match disk.create_temp((&from, &claim), to.clone(), attrs) {
-            Err(held) if keep::is_held(&held) => return Ok(None),
+            Err(held) if write::is_held(&held) => return Ok(None),
             temp => temp?,
         };
         let written = match self.write(disk, &temp) {

@@ -13,7 +13,7 @@ use engine::catalog::omission::{Omission, OmissionList, Omissions, Omitted};
 
 /// What was found.
 #[derive(Debug, Default)]
-pub(super) struct Seen {
+pub(super) struct ScanState {
     pub(super) index: Index,
     /// Directories that were read, by the path that led there.
     pub(super) dirs: BTreeSet<Box<str>>,
@@ -27,7 +27,7 @@ pub(super) struct Seen {
     pub(super) omitted: Arc<OmissionList>,
 }
 
-impl Seen {
+impl ScanState {
     /// What an index of an earlier scan tells.
     pub(super) fn of(index: Index) -> Self {
         let mut files_in: BTreeMap<Box<str>, usize> = BTreeMap::new();
@@ -37,7 +37,7 @@ impl Seen {
                 None => drop(files_in.insert(parent(&entry.path).into(), 1)),
             }
         }
-        Seen { index, files_in, ..Seen::default() }
+        ScanState { index, files_in, ..ScanState::default() }
     }
 
     /// Puts a file into the index.

@@ -10,16 +10,16 @@ use std::sync::Arc;
 use cap_std::fs::{Dir, Metadata};
 
 use super::thread::Files;
-use crate::content::beneath::Beneath;
 use crate::content::path::{is_access_list, is_hidden, join};
+use crate::content::root_dir::RootDir;
 use engine::files::tree::Place;
 use engine::files::{Area, Fault, Tree, TreePath, Why};
 use wire::name::FileName;
 
 /// Something in an area, or a place for it.
-pub(super) struct Spot<'a> {
+pub(super) struct Resolved<'a> {
     pub(super) area: &'a Area,
-    pub(super) beneath: Arc<Beneath>,
+    pub(super) root_dir: Arc<RootDir>,
     /// Its path beneath the area as it is spelled there; "" for the area itself.
     pub(super) path: String,
     /// What is there, links not followed; nothing where there is only the directory above.
@@ -33,11 +33,11 @@ pub(super) enum Found<'a> {
     /// A directory of the tree alone, with these members.
     Virtual(Vec<&'a str>),
     /// Somewhere in an area.
-    Spot(Box<Spot<'a>>),
+    Resolved(Box<Resolved<'a>>),
 }
 
 /// A place in a directory that may be changed.
-pub(super) struct Seat {
+pub(super) struct WriteTarget {
     /// The directory.
     pub(super) dir: Arc<Dir>,
     /// Its path.
@@ -50,13 +50,13 @@ pub(super) struct Seat {
     pub(super) at: TreePath,
 }
 
-impl Seat {
+impl WriteTarget {
     pub(super) fn full(&self) -> PathBuf {
         self.path.join(&self.name)
     }
 }
 
-impl Spot<'_> {
+impl Resolved<'_> {
     pub(super) fn at(&self) -> TreePath {
         TreePath::below(&self.area.name, &self.path)
     }
@@ -75,38 +75,48 @@ impl Files {
             Place::In(area, rest) => (area, rest),
         };
         self.sweep(&area.dir);
-        let beneath = Beneath::open(&area.dir);
-        let beneath = beneath.map_err(|why| self.fault(&why, "open", &area.dir))?;
-        let (path, found) = self.spelled(&beneath, &area.dir, &rest)?;
+        let root_dir = RootDir::open(&area.dir);
+        let root_dir = root_dir.map_err(|why| self.fault(&why, "open", &area.dir))?;
+        let (path, found) = self.spelled(&root_dir, &area.dir, &rest)?;
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
-        let real = beneath.real_path(parent).ok_or(Fault::Forbidden(Why::Special))?;
+        let real = root_dir.real_path(parent).ok_or(Fault::Forbidden(Why::Special))?;
         let name = path.rsplit('/').next().unwrap_or_default();
         // A path joined with nothing would end in a slash.
         let real = match join(&real, name) {
             real if path.is_empty() || real.is_empty() => area.dir.clone(),
             real => area.dir.join(real),
         };
-        let spot = Spot { area, beneath: Arc::new(beneath), path, found, real };
-        if is_hidden(&spot.path) || is_access_list(spot.path.to_ascii_lowercase().as_bytes()) {
+        let resolved = Resolved { area, root_dir: Arc::new(root_dir), path, found, real };
+        if is_hidden(&resolved.path)
+            || is_access_list(resolved.path.to_ascii_lowercase().as_bytes())
+        {
             return Err(Fault::NotThere);
         }
-        if is_protected(tree, &canonical(&spot.real)) {
+        if is_protected(tree, &canonical(&resolved.real)) {
             return Err(Fault::Forbidden(Why::Protected));
         }
-        Ok(Found::Spot(Box::new(spot)))
+        Ok(Found::Resolved(Box::new(resolved)))
     }
 
     /// The same for what must be in an area.
-    pub(super) fn spot<'a>(&mut self, tree: &'a Tree, at: &TreePath) -> Result<Spot<'a>, Fault> {
+    pub(super) fn resolve<'a>(
+        &mut self,
+        tree: &'a Tree,
+        at: &TreePath,
+    ) -> Result<Resolved<'a>, Fault> {
         match self.find(tree, at)? {
             Found::Virtual(_) => Err(Fault::Forbidden(Why::Virtual)),
-            Found::Spot(spot) => Ok(*spot),
+            Found::Resolved(resolved) => Ok(*resolved),
         }
     }
 
     /// A place that is to be changed: what is there, or what may be put there. Never an area
     /// itself.
-    pub(super) fn seat(&mut self, tree: &Tree, at: &TreePath) -> Result<Seat, Fault> {
+    pub(super) fn write_target(
+        &mut self,
+        tree: &Tree,
+        at: &TreePath,
+    ) -> Result<WriteTarget, Fault> {
         match tree.find(at) {
             Place::In(_, rest) if is_hidden(&rest) => return Err(Fault::Forbidden(Why::Hidden)),
             // There can be nothing new where only data directories are.
@@ -118,41 +128,47 @@ impl Files {
         if is_access_list(at.name().to_ascii_lowercase().as_bytes()) {
             return Err(Fault::Forbidden(Why::Protected));
         }
-        let spot = self.spot(tree, at)?;
-        if spot.is_area() {
+        let resolved = self.resolve(tree, at)?;
+        if resolved.is_area() {
             return Err(Fault::Forbidden(Why::Root));
         }
-        let (parent, name) = spot.path.rsplit_once('/').unwrap_or(("", &spot.path));
-        let dir = open_dir(&spot.beneath, parent);
-        let dir = Arc::new(dir.map_err(|why| self.fault(&why, "open", &spot.real))?);
-        let path = spot.real.parent().unwrap_or(&spot.area.dir).to_path_buf();
-        Ok(Seat { dir, path, name: name.to_owned(), at: spot.at(), found: spot.found })
+        let (parent, name) = resolved.path.rsplit_once('/').unwrap_or(("", &resolved.path));
+        let dir = open_dir(&resolved.root_dir, parent);
+        let dir = Arc::new(dir.map_err(|why| self.fault(&why, "open", &resolved.real))?);
+        let path = resolved.real.parent().unwrap_or(&resolved.area.dir).to_path_buf();
+        Ok(WriteTarget {
+            dir,
+            path,
+            name: name.to_owned(),
+            at: resolved.at(),
+            found: resolved.found,
+        })
     }
 
     /// The same for something new: its name must be one that a phone can ask for.
-    pub(super) fn new_seat(&mut self, tree: &Tree, at: &TreePath) -> Result<Seat, Fault> {
-        let seat = self.seat(tree, at)?;
-        if seat.found.is_none()
-            && let Place::In(_, rest) = tree.find(&seat.at)
+    pub(super) fn new_target(&mut self, tree: &Tree, at: &TreePath) -> Result<WriteTarget, Fault> {
+        let target = self.write_target(tree, at)?;
+        if target.found.is_none()
+            && let Place::In(_, rest) = tree.find(&target.at)
             && let Err(refused) = FileName::parse(rest.as_bytes())
         {
             return Err(Fault::Forbidden(Why::Name(refused)));
         }
-        Ok(seat)
+        Ok(target)
     }
 
     /// A path as it is spelled on the disk, and what is there. The exact spelling counts first;
     /// only the last name may be one that is not there.
     fn spelled(
         &mut self,
-        beneath: &Beneath,
+        root_dir: &RootDir,
         top: &Path,
         rest: &str,
     ) -> Result<(String, Option<Metadata>), Fault> {
         let mut path = String::new();
         let meta = |path: &str| match path {
-            "" => beneath.dir().dir_metadata().map(Some),
-            path => present(beneath.dir().symlink_metadata(path)),
+            "" => root_dir.dir().dir_metadata().map(Some),
+            path => present(root_dir.dir().symlink_metadata(path)),
         };
         let mut found = meta("").map_err(|why| self.fault(&why, "look at", top))?;
         for part in rest.split('/').filter(|part| !part.is_empty()) {
@@ -163,7 +179,7 @@ impl Files {
             let looked = meta(&exact).and_then(|found| match found {
                 Some(_) => Ok((exact.clone(), found)),
                 None => {
-                    let dir = open_dir(beneath, &path)?;
+                    let dir = open_dir(root_dir, &path)?;
                     let other = self.case_index.find(&dir, &top.join(&path), part)?;
                     let other = other.map(|name| join(&path, &name)).unwrap_or(exact.clone());
                     meta(&other).map(|found| (other, found))
@@ -176,10 +192,10 @@ impl Files {
 }
 
 /// Opens a directory beneath an area.
-pub(super) fn open_dir(beneath: &Beneath, path: &str) -> io::Result<Dir> {
+pub(super) fn open_dir(root_dir: &RootDir, path: &str) -> io::Result<Dir> {
     match path {
-        "" => beneath.dir().try_clone(),
-        path => beneath.dir().open_dir(path),
+        "" => root_dir.dir().try_clone(),
+        path => root_dir.dir().open_dir(path),
     }
 }
 

@@ -206,7 +206,7 @@ fn a_file_that_the_catalog_has_is_opened_as_that_entry() {
         let its = catalog.find(&[RootId(0)], &name).unwrap();
         assert_eq!(Arc::ptr_eq(&entry, its), known, "{path}");
         assert!(
-            crate::content::beneath::beneath_of(&entry).unwrap().file(&entry.path).is_ok(),
+            crate::content::root_dir::root_dir_of(&entry).unwrap().file(&entry.path).is_ok(),
             "{path}"
         );
     }

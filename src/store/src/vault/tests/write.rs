@@ -394,9 +394,9 @@ fn a_crashed_writers_remains_are_removed_at_the_next_first_use() {
     bench.writer.fail(Some(Fault { step: Step::Sync, crash: true, nth: None }));
     bench.keep(&item("1"), "half").unwrap_err();
     assert_eq!(bench.strays().len(), 1);
-    super::super::keep::sweep_vault(&bench.policy.dir);
+    super::super::write::sweep_vault(&bench.policy.dir);
     assert!(bench.strays().is_empty());
-    super::super::keep::sweep_vault(&bench.policy.dir.join("none"));
+    super::super::write::sweep_vault(&bench.policy.dir.join("none"));
 }
 
 #[test]
@@ -407,12 +407,12 @@ fn a_vault_that_cannot_be_written_to_says_which_way() {
     fs::write(&bench.policy.dir, "a file").unwrap();
     assert_eq!(bench.keep(&item("1"), "x"), Err(Denied::Io));
     let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
-    assert_eq!(super::super::keep::denied(&full), Denied::Full);
+    assert_eq!(super::super::write::denied(&full), Denied::Full);
     let over_quota = std::io::Error::from_raw_os_error(libc::EDQUOT);
-    assert_eq!(super::super::keep::denied(&over_quota), Denied::Full);
+    assert_eq!(super::super::write::denied(&over_quota), Denied::Full);
     for errno in [libc::EROFS, libc::EACCES, libc::EPERM] {
         let refused = std::io::Error::from_raw_os_error(errno);
-        assert_eq!(super::super::keep::denied(&refused), Denied::Forbidden);
+        assert_eq!(super::super::write::denied(&refused), Denied::Forbidden);
     }
 }
 

@@ -11,10 +11,10 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use super::beneath::beneath_of;
 use super::blob::{BlobExt as _, SEALED_BYTES_MIN, mappable, read_exact_at};
 use super::loader::LoaderConfig;
 use super::netascii;
+use super::root_dir::root_dir_of;
 use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
@@ -28,7 +28,7 @@ const SETTLED_MS: u64 = 50;
 const WHOLE_BYTES_MAX: u64 = 16 << 20;
 
 /// What came of one look at a file.
-pub(super) enum Look {
+pub(super) enum Attempt {
     Loaded(Blob),
     /// It changed a moment ago; look again after this long, at this one if it was replaced by then.
     Unsettled(Duration, File),
@@ -38,17 +38,17 @@ pub(super) enum Look {
 ///
 /// `held` was opened at an earlier look. `may_seal` says whether there is room for one more sealed
 /// file of so many bytes, and is told whether it would be mapped otherwise.
-pub(super) fn look(
+pub(super) fn load(
     config: &LoaderConfig,
     entry: &Entry,
     form: Form,
     held: Option<File>,
     may_seal: impl FnOnce(u64, bool) -> bool,
-) -> Result<Look, OpenError> {
-    let beneath = beneath_of(entry).ok_or(OpenError::Gone)?;
-    let (file, version) = match beneath.file(&entry.path) {
+) -> Result<Attempt, OpenError> {
+    let root_dir = root_dir_of(entry).ok_or(OpenError::Gone)?;
+    let (file, version) = match root_dir.file(&entry.path) {
         // Where the whole root is away, no file of it is missing.
-        Err(OpenError::Gone) if !beneath.is_in_place() => return Err(OpenError::Unavailable),
+        Err(OpenError::Gone) if !root_dir.is_in_place() => return Err(OpenError::Unavailable),
         opened => opened?,
     };
     let replaced = held.and_then(|held| Some((replaced(&held)?, held)));
@@ -57,9 +57,9 @@ pub(super) fn look(
     if let Some(wait) = wait
         && !is_whole(entry, &version)
     {
-        return Ok(Look::Unsettled(wait, file));
+        return Ok(Attempt::Unsettled(wait, file));
     }
-    let refuse = |why| beneath.refuse(&entry.path, &why);
+    let refuse = |why| root_dir.refuse(&entry.path, &why);
     if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
         return Err(OpenError::TooLarge);
     }
@@ -82,18 +82,18 @@ pub(super) fn look(
     };
     let after = file.metadata().map(|meta| Version::of(&meta)).map_err(refuse)?;
     match (blob, wait) {
-        (Some(blob), None) if after == version => Ok(Look::Loaded(blob)),
+        (Some(blob), None) if after == version => Ok(Attempt::Loaded(blob)),
         // Its times may not tell it from what it becomes next, but its bytes do.
         (Some(blob), Some(wait)) if after == version => match blob.as_slice() {
             Some(bytes) => {
                 if form == Form::Octet {
                     blob.learn(Digest::of(bytes));
                 }
-                Ok(Look::Loaded(blob))
+                Ok(Attempt::Loaded(blob))
             }
-            None => Ok(Look::Unsettled(wait, file)),
+            None => Ok(Attempt::Unsettled(wait, file)),
         },
-        (Some(_) | None, _) => Ok(Look::Unsettled(Duration::from_millis(SETTLED_MS), file)),
+        (Some(_) | None, _) => Ok(Attempt::Unsettled(Duration::from_millis(SETTLED_MS), file)),
     }
 }
 

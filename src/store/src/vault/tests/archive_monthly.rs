@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::super::months::{self, Gathered};
+use super::super::archive_monthly::{self, Gathered};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
 use crate::durable::{Disk, Fault, Step};
@@ -49,7 +49,7 @@ impl Bench {
     }
 
     fn gather(&self, disk: &mut Disk) -> Gathered {
-        months::gather_with(disk, &self.policy, now(), || true)
+        archive_monthly::gather_with(disk, &self.policy, now(), || true)
     }
 
     /// Everything in its place.
@@ -68,9 +68,11 @@ impl Bench {
     /// Everything in archives.
     fn archived(&self) -> There {
         let mut there = There::new();
-        for extension in months::extensions(&self.policy.dir).unwrap() {
-            for (item, name, bytes) in months::list(&self.policy.dir, &extension, EVER).unwrap() {
-                let read = months::read(&self.policy.dir, &item, name).unwrap().unwrap();
+        for extension in archive_monthly::extensions(&self.policy.dir).unwrap() {
+            for (item, name, bytes) in
+                archive_monthly::list(&self.policy.dir, &extension, EVER).unwrap()
+            {
+                let read = archive_monthly::read(&self.policy.dir, &item, name).unwrap().unwrap();
                 assert_eq!(read.len() as u64, bytes);
                 assert!(there.insert((item, name), read).is_none(), "twice in an archive");
             }
@@ -180,9 +182,12 @@ fn an_archive_that_is_damaged_is_named_and_neither_written_over_nor_relied_on() 
     assert!(gathered.troubles[0].contains("2026-09/1.tar.gz"), "{:?}", gathered.troubles);
     assert_eq!(fs::read(&path).unwrap(), bytes);
     assert!(bench.directory(&item("1")).join("20260901T000000.000000000Z.txt").exists());
-    assert!(months::list(&bench.policy.dir, "1", EVER).is_err());
+    assert!(archive_monthly::list(&bench.policy.dir, "1", EVER).is_err());
     let (from, to) = (now(), now());
-    assert!(months::list(&bench.policy.dir, "1", (from, to)).is_ok(), "another month is read");
+    assert!(
+        archive_monthly::list(&bench.policy.dir, "1", (from, to)).is_ok(),
+        "another month is read"
+    );
 }
 
 #[test]
@@ -220,7 +225,7 @@ fn two_jobs_beside_a_phone_that_stores_lose_nothing() {
     let before = bench.here();
     let policy = bench.policy.clone();
     let gathered = std::thread::scope(|scope| {
-        let job = || months::gather(&policy, now(), || true);
+        let job = || archive_monthly::gather(&policy, now(), || true);
         let jobs = [scope.spawn(job), scope.spawn(job)];
         for number in 0..20 {
             bench.keep(&item("1"), &format!("during {number}")).unwrap();
@@ -240,10 +245,10 @@ fn two_jobs_beside_a_phone_that_stores_lose_nothing() {
 fn a_job_that_is_told_to_stop_stops_between_two_archives() {
     let bench = Bench::with_months();
     let before = bench.here();
-    let gathered = months::gather(&bench.policy, now(), || false);
+    let gathered = archive_monthly::gather(&bench.policy, now(), || false);
     assert_eq!((gathered.versions, gathered.archives), (0, 0));
     assert_eq!(bench.here(), before);
     bench.gather(&mut Disk::default());
     let none = Bench { policy: Bench::new().policy, ..Bench::new() };
-    assert_eq!(months::gather(&none.policy, now(), || true), Gathered::default());
+    assert_eq!(archive_monthly::gather(&none.policy, now(), || true), Gathered::default());
 }

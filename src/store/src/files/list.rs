@@ -14,10 +14,10 @@ use nix::fcntl::AtFlags;
 use nix::unistd::AccessFlags;
 use regex::bytes::Regex;
 
-use super::seat::{Found, Spot, canonical, is_protected, must_stay, open_dir};
+use super::resolve::{Found, Resolved, canonical, is_protected, must_stay, open_dir};
 use super::thread::Files;
-use crate::content::beneath::Beneath;
 use crate::content::path::{is_access_list, is_hidden, join};
+use crate::content::root_dir::RootDir;
 use crate::version::version_of;
 use engine::catalog::{Entry, RootHandle, RootId};
 use engine::files::path::is_part;
@@ -55,11 +55,11 @@ impl Files {
                 names.into_iter().map(|name| (name.to_owned(), directory)).collect()
             }
             // MLSD is for directories alone (RFC 3659, 7.2.1).
-            Found::Spot(_) if !itself.is_directory && matches!(form, Form::Facts(_)) => {
+            Found::Resolved(_) if !itself.is_directory && matches!(form, Form::Facts(_)) => {
                 return Err(Fault::NotDirectory);
             }
-            Found::Spot(_) if !itself.is_directory => vec![(at.name().to_owned(), itself)],
-            Found::Spot(spot) => self.members(tree, &spot)?,
+            Found::Resolved(_) if !itself.is_directory => vec![(at.name().to_owned(), itself)],
+            Found::Resolved(resolved) => self.members(tree, &resolved)?,
         };
         members.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let is_meant = |name: &str| {
@@ -110,7 +110,7 @@ impl Files {
         let member = self.member(tree, &found)?;
         Ok(match found {
             Found::Virtual(_) => (at.clone(), member),
-            Found::Spot(spot) => (spot.at(), member),
+            Found::Resolved(resolved) => (resolved.at(), member),
         })
     }
 
@@ -120,8 +120,8 @@ impl Files {
         if self.member(tree, &found)?.is_directory {
             return Err(Fault::IsDirectory);
         }
-        let Found::Spot(spot) = found else { return Err(Fault::IsDirectory) };
-        let full = spot.area.dir.join(&spot.path);
+        let Found::Resolved(resolved) = found else { return Err(Fault::IsDirectory) };
+        let full = resolved.area.dir.join(&resolved.path);
         let catalog = self.published.catalog();
         let known = catalog.roots.iter().find_map(|root| {
             let path = full.strip_prefix(&root.dir).ok()?.to_str()?;
@@ -131,11 +131,11 @@ impl Files {
         if let Some(entry) = known {
             return Ok(Arc::clone(entry));
         }
-        let meta = spot.beneath.dir().metadata(&spot.path);
+        let meta = resolved.root_dir.dir().metadata(&resolved.path);
         let version = version_of(&meta.map_err(|why| self.fault(&why, "look at", &full))?);
         Ok({
-            let root_dir: RootHandle = spot.beneath.clone();
-            Arc::new(Entry::found(NO_ROOT, &spot.path, version, root_dir))
+            let root_dir: RootHandle = resolved.root_dir.clone();
+            Arc::new(Entry::found(NO_ROOT, &resolved.path, version, root_dir))
         })
     }
 
@@ -150,26 +150,31 @@ impl Files {
                 let modified_s = times.max().unwrap_or(0);
                 Ok(Member { is_directory: true, bytes: 0, modified_s, rights: Rights::READ })
             }
-            Found::Spot(spot) => {
-                let meta = spot.found.as_ref().ok_or(Fault::NotThere)?;
-                let followed = follow(tree, &spot.beneath, &spot.area.dir, &spot.path, meta);
+            Found::Resolved(resolved) => {
+                let meta = resolved.found.as_ref().ok_or(Fault::NotThere)?;
+                let followed =
+                    follow(tree, &resolved.root_dir, &resolved.area.dir, &resolved.path, meta);
                 let member = followed.ok_or(Fault::Forbidden(Why::Special))?;
-                let parent = spot.path.rsplit_once('/').map_or(".", |(parent, _)| parent);
-                let above = !spot.is_area() && may(spot.beneath.dir(), parent, CHANGE);
-                let (dir, path) = match spot.path.as_str() {
-                    "" => (spot.beneath.dir(), "."),
-                    path => (spot.beneath.dir(), path),
+                let parent = resolved.path.rsplit_once('/').map_or(".", |(parent, _)| parent);
+                let above = !resolved.is_area() && may(resolved.root_dir.dir(), parent, CHANGE);
+                let (dir, path) = match resolved.path.as_str() {
+                    "" => (resolved.root_dir.dir(), "."),
+                    path => (resolved.root_dir.dir(), path),
                 };
-                Ok(with_rights(member, tree, (dir, path), &canonical(&spot.real), above))
+                Ok(with_rights(member, tree, (dir, path), &canonical(&resolved.real), above))
             }
         }
     }
 
     /// The members of a directory that are to be seen, in no order.
-    fn members(&self, tree: &Tree, spot: &Spot<'_>) -> Result<Vec<(String, Member)>, Fault> {
-        let refuse = |why| self.fault(&why, "list", &spot.real);
-        let dir = open_dir(&spot.beneath, &spot.path).map_err(refuse)?;
-        let real = canonical(&spot.real);
+    fn members(
+        &self,
+        tree: &Tree,
+        resolved: &Resolved<'_>,
+    ) -> Result<Vec<(String, Member)>, Fault> {
+        let refuse = |why| self.fault(&why, "list", &resolved.real);
+        let dir = open_dir(&resolved.root_dir, &resolved.path).map_err(refuse)?;
+        let real = canonical(&resolved.real);
         let above = may(&dir, ".", CHANGE);
         let (mut members, mut bytes) = (Vec::new(), 0);
         for entry in dir.entries().map_err(refuse)? {
@@ -184,8 +189,8 @@ impl Files {
             }
             // What vanishes meanwhile is not there.
             let Ok(meta) = entry.metadata() else { continue };
-            let path = join(&spot.path, &name);
-            let member = follow(tree, &spot.beneath, &spot.area.dir, &path, &meta);
+            let path = join(&resolved.path, &name);
+            let member = follow(tree, &resolved.root_dir, &resolved.area.dir, &path, &meta);
             let Some(member) = member else { continue };
             bytes += LINE_BYTES + 2 * name.len();
             if bytes > self.listing_bytes_max {
@@ -201,7 +206,7 @@ impl Files {
 /// What something is, or what the link leads to; nothing where that is not to be seen.
 fn follow(
     tree: &Tree,
-    beneath: &Beneath,
+    root_dir: &RootDir,
     top: &Path,
     path: &str,
     meta: &Metadata,
@@ -209,11 +214,11 @@ fn follow(
     if !meta.is_symlink() {
         return member(meta);
     }
-    let real = beneath.real_path(path)?;
+    let real = root_dir.real_path(path)?;
     if is_hidden(&real) || is_protected(tree, &canonical(&top.join(real))) {
         return None;
     }
-    member(&beneath.dir().metadata(path).ok()?)
+    member(&root_dir.dir().metadata(path).ok()?)
 }
 
 fn member(meta: &Metadata) -> Option<Member> {

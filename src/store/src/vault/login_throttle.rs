@@ -23,13 +23,13 @@ const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
 
 /// The addresses that have sent wrong secrets, or whatever else they are told apart by.
 #[derive(Debug)]
-pub struct Slow<K = AddressKey> {
+pub struct LoginThrottle<K = AddressKey> {
     rows: HashMap<K, Row>,
 }
 
-impl<K> Default for Slow<K> {
+impl<K> Default for LoginThrottle<K> {
     fn default() -> Self {
-        Slow { rows: HashMap::new() }
+        LoginThrottle { rows: HashMap::new() }
     }
 }
 
@@ -40,7 +40,7 @@ struct Row {
     until: Instant,
 }
 
-impl<K: Copy + Eq + Hash> Slow<K> {
+impl<K: Copy + Eq + Hash> LoginThrottle<K> {
     /// How long an address still has to wait; nothing when it may try.
     #[must_use]
     pub fn wait(&self, client: impl Into<K>, now: Instant) -> Option<Duration> {
@@ -101,62 +101,62 @@ mod tests {
         Instant::START + Duration::from_secs(seconds)
     }
 
-    fn seconds(slow: &Slow, client: IpAddr, now: Instant) -> Option<u64> {
-        slow.wait(client, now).map(|wait| wait.as_secs())
+    fn seconds(throttled: &LoginThrottle, client: IpAddr, now: Instant) -> Option<u64> {
+        throttled.wait(client, now).map(|wait| wait.as_secs())
     }
 
     #[test]
     fn five_are_free_and_then_each_wait_is_twice_the_one_before() {
-        let mut slow: Slow = Slow::default();
+        let mut throttled: LoginThrottle = LoginThrottle::default();
         for _ in 0..5 {
-            assert_eq!(slow.wrong(GUESSER, at(0)), None);
-            assert_eq!(slow.wait(GUESSER, at(0)), None);
+            assert_eq!(throttled.wrong(GUESSER, at(0)), None);
+            assert_eq!(throttled.wait(GUESSER, at(0)), None);
         }
         let mut now = 0;
         for expected in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
-            assert!(slow.wrong(GUESSER, at(now)).is_some());
-            assert_eq!(seconds(&slow, GUESSER, at(now)), Some(expected));
+            assert!(throttled.wrong(GUESSER, at(now)).is_some());
+            assert_eq!(seconds(&throttled, GUESSER, at(now)), Some(expected));
             now += expected;
-            assert_eq!(seconds(&slow, GUESSER, at(now)), None, "the wait is over");
+            assert_eq!(seconds(&throttled, GUESSER, at(now)), None, "the wait is over");
         }
     }
 
     #[test]
     fn an_address_that_was_quiet_begins_anew() {
-        let mut slow: Slow = Slow::default();
+        let mut throttled: LoginThrottle = LoginThrottle::default();
         for _ in 0..9 {
-            slow.wrong(GUESSER, at(0));
+            throttled.wrong(GUESSER, at(0));
         }
-        assert_eq!(slow.wrong(GUESSER, at(901)), None);
-        assert_eq!(slow.wait(GUESSER, at(901)), None);
+        assert_eq!(throttled.wrong(GUESSER, at(901)), None);
+        assert_eq!(throttled.wait(GUESSER, at(901)), None);
     }
 
     #[test]
     fn others_do_not_wait_and_neighbours_in_a_network_of_64_bits_do() {
-        let mut slow: Slow = Slow::default();
+        let mut throttled: LoginThrottle = LoginThrottle::default();
         let [one, same, other] =
             ["fd00::1", "fd00::ffff:1", "fd00:0:0:1::1"].map(|ip| ip.parse().unwrap());
         for _ in 0..6 {
-            slow.wrong(GUESSER, at(0));
-            slow.wrong(one, at(0));
+            throttled.wrong(GUESSER, at(0));
+            throttled.wrong(one, at(0));
         }
-        assert_eq!(slow.wait("10.0.0.2".parse::<IpAddr>().unwrap(), at(0)), None);
-        assert_eq!(seconds(&slow, "::ffff:10.0.0.1".parse().unwrap(), at(0)), Some(1));
-        assert_eq!(seconds(&slow, same, at(0)), Some(1));
-        assert_eq!(slow.wait(other, at(0)), None);
+        assert_eq!(throttled.wait("10.0.0.2".parse::<IpAddr>().unwrap(), at(0)), None);
+        assert_eq!(seconds(&throttled, "::ffff:10.0.0.1".parse().unwrap(), at(0)), Some(1));
+        assert_eq!(seconds(&throttled, same, at(0)), Some(1));
+        assert_eq!(throttled.wait(other, at(0)), None);
     }
 
     #[test]
     fn the_table_is_bounded_and_forgets_the_quietest() {
-        let mut slow: Slow = Slow::default();
+        let mut throttled: LoginThrottle = LoginThrottle::default();
         for number in 0..(ADDRESSES_MAX as u32 + 10) {
             let client = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
             for _ in 0..6 {
-                slow.wrong(client, Instant::START + Duration::from_micros(u64::from(number)));
+                throttled.wrong(client, Instant::START + Duration::from_micros(u64::from(number)));
             }
         }
-        assert_eq!(slow.rows.len(), ADDRESSES_MAX);
-        assert_eq!(slow.wait(IpAddr::from([10, 0, 0, 9]), at(0)), None);
-        assert!(slow.wait(IpAddr::from([10, 0, 0, 10]), at(0)).is_some());
+        assert_eq!(throttled.rows.len(), ADDRESSES_MAX);
+        assert_eq!(throttled.wait(IpAddr::from([10, 0, 0, 9]), at(0)), None);
+        assert!(throttled.wait(IpAddr::from([10, 0, 0, 10]), at(0)).is_some());
     }
 }

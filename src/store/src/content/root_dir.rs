@@ -25,7 +25,7 @@ const LINKS_MAX: usize = 40;
 
 /// A directory that files are opened beneath.
 #[derive(Debug)]
-pub struct Beneath {
+pub struct RootDir {
     dir: Dir,
     path: PathBuf,
     identity: (u64, u64),
@@ -35,17 +35,17 @@ pub struct Beneath {
 
 /// Returns the directory that a file is opened beneath, or `None` if a test made the entry up.
 #[must_use]
-pub fn beneath_of(entry: &Entry) -> Option<Arc<Beneath>> {
+pub fn root_dir_of(entry: &Entry) -> Option<Arc<RootDir>> {
     Arc::clone(entry.root_dir()?).downcast().ok()
 }
 
 /// Whether a file is opened beneath this very handle.
-pub(super) fn lies_beneath(entry: &Entry, beneath: &Arc<Beneath>) -> bool {
-    let is_same = |its: &RootHandle| std::ptr::addr_eq(Arc::as_ptr(its), Arc::as_ptr(beneath));
+pub(super) fn lies_beneath(entry: &Entry, root_dir: &Arc<RootDir>) -> bool {
+    let is_same = |its: &RootHandle| std::ptr::addr_eq(Arc::as_ptr(its), Arc::as_ptr(root_dir));
     entry.root_dir().is_some_and(is_same)
 }
 
-impl Beneath {
+impl RootDir {
     /// Opens the directory at a path of the whole system; the path itself may hold links.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Beneath {
     pub fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let identity = version_of(&dir.dir_metadata()?).file;
-        Ok(Beneath { dir, path: path.to_path_buf(), identity, told_at_s: AtomicU64::new(0) })
+        Ok(RootDir { dir, path: path.to_path_buf(), identity, told_at_s: AtomicU64::new(0) })
     }
 
     /// The path that it was opened at.
@@ -71,7 +71,7 @@ impl Beneath {
     /// Whether this directory lies on another disk than that one, and holds nothing at all: so a
     /// place looks whose share is not mounted.
     #[must_use]
-    pub fn is_bare_beside(&self, other: &Beneath) -> bool {
+    pub fn is_bare_beside(&self, other: &RootDir) -> bool {
         let is_empty = || self.dir.entries().is_ok_and(|mut entries| entries.next().is_none());
         self.identity.0 != other.identity.0 && is_empty()
     }
@@ -244,7 +244,7 @@ pub(super) fn is_answer(why: &io::Error) -> bool {
 
 /// Whether this process may read a file. Asks the system only where the mode does not tell.
 #[cfg(unix)]
-pub(super) fn may_read(beneath: &Beneath, path: &str, meta: &Metadata) -> bool {
+pub(super) fn may_read(root_dir: &RootDir, path: &str, meta: &Metadata) -> bool {
     use cap_std::fs::MetadataExt;
     let user = nix::unistd::geteuid();
     if meta.mode() & 0o444 == 0o444 || user.is_root() {
@@ -253,12 +253,12 @@ pub(super) fn may_read(beneath: &Beneath, path: &str, meta: &Metadata) -> bool {
     if meta.uid() == user.as_raw() {
         return meta.mode() & 0o400 != 0;
     }
-    beneath.file(path).is_ok()
+    root_dir.file(path).is_ok()
 }
 
 /// Whether this process may read a file.
 #[cfg(not(unix))]
-pub(super) fn may_read(_: &Beneath, _: &str, _: &Metadata) -> bool {
+pub(super) fn may_read(_: &RootDir, _: &str, _: &Metadata) -> bool {
     true
 }
 
@@ -330,29 +330,29 @@ mod tests {
         symlink(root.path(), &by_another_name).unwrap();
         symlink(by_another_name.join("v2/image"), root.path().join("detour")).unwrap();
 
-        let beneath = Beneath::open(root.path()).unwrap();
+        let root_dir = RootDir::open(root.path()).unwrap();
         let mut read = String::new();
-        beneath.file("image").unwrap().0.read_to_string(&mut read).unwrap();
+        root_dir.file("image").unwrap().0.read_to_string(&mut read).unwrap();
         assert_eq!(read, "image");
         for path in ["absolute", "absolute-dir/image", "over-both", "detour"] {
             let mut read = String::new();
-            beneath.file(path).unwrap().0.read_to_string(&mut read).unwrap();
+            root_dir.file(path).unwrap().0.read_to_string(&mut read).unwrap();
             assert_eq!(read, "image", "{path}");
-            assert_eq!(beneath.real_path(path).as_deref(), Some("v2/image"), "{path}");
-            assert!(beneath.metadata(path).unwrap().is_file(), "{path}");
+            assert_eq!(root_dir.real_path(path).as_deref(), Some("v2/image"), "{path}");
+            assert!(root_dir.metadata(path).unwrap().is_file(), "{path}");
         }
-        assert!(beneath.symlink_metadata("absolute-dir/image").unwrap().is_file());
-        assert_eq!(beneath.entries("absolute-dir").unwrap().count(), 1);
-        let why = beneath.metadata("out").unwrap_err().to_string();
+        assert!(root_dir.symlink_metadata("absolute-dir/image").unwrap().is_file());
+        assert_eq!(root_dir.entries("absolute-dir").unwrap().count(), 1);
+        let why = root_dir.metadata("out").unwrap_err().to_string();
         assert_eq!(
             why,
             format!("it leads out of the root, to {}/secret", outside.path().display())
         );
         for path in ["out", "up", "absolute-up", "loop", "magic/etc/passwd", "../secret"] {
-            assert_eq!(beneath.file(path).unwrap_err(), OpenError::NotServable, "{path}");
+            assert_eq!(root_dir.file(path).unwrap_err(), OpenError::NotServable, "{path}");
         }
-        assert_eq!(beneath.file("none").unwrap_err(), OpenError::Gone);
-        assert_eq!(beneath.file("image/none").unwrap_err(), OpenError::Gone);
+        assert_eq!(root_dir.file("none").unwrap_err(), OpenError::Gone);
+        assert_eq!(root_dir.file("image/none").unwrap_err(), OpenError::Gone);
     }
 
     #[test]
@@ -362,9 +362,9 @@ mod tests {
         assert!(made.unwrap().success());
         let _socket = std::os::unix::net::UnixListener::bind(root.path().join("socket")).unwrap();
         fs::create_dir(root.path().join("directory")).unwrap();
-        let beneath = Beneath::open(root.path()).unwrap();
+        let root_dir = RootDir::open(root.path()).unwrap();
         for path in ["pipe", "socket", "directory"] {
-            assert_eq!(beneath.file(path).unwrap_err(), OpenError::NotServable, "{path}");
+            assert_eq!(root_dir.file(path).unwrap_err(), OpenError::NotServable, "{path}");
         }
     }
 
@@ -373,11 +373,11 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("root");
         fs::create_dir(&path).unwrap();
-        let beneath = Beneath::open(&path).unwrap();
-        assert!(beneath.is_in_place());
+        let root_dir = RootDir::open(&path).unwrap();
+        assert!(root_dir.is_in_place());
         fs::rename(&path, parent.path().join("old")).unwrap();
-        assert!(!beneath.is_in_place());
+        assert!(!root_dir.is_in_place());
         fs::create_dir(&path).unwrap();
-        assert!(!beneath.is_in_place());
+        assert!(!root_dir.is_in_place());
     }
 }

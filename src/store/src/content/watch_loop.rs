@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 
-use super::ears::Ears;
+use super::catalog_handle::RootState;
+use super::fs_watcher::FsWatcher;
 use super::pass::STEP_PAUSE;
-use super::published::RootState;
 use super::scan::{Scanner, Touch};
-use super::watch::{Notice, Shared};
+use super::watch::{FsEvent, Shared};
 use engine::catalog::omission::{Omission, Omissions};
 
 /// Touched paths in one round; more than that, and the whole root is looked at instead.
@@ -25,18 +25,18 @@ const ROOT_CHECK: Duration = Duration::from_secs(1);
 /// After a round the thread rests this many times as long as the round took.
 const REST_FACTOR: u32 = 2;
 /// How often whole roots are looked at while changes cannot be heard.
-pub(super) const DEAF_RESCAN: Duration = Duration::from_secs(10);
+pub(super) const UNWATCHED_RESCAN: Duration = Duration::from_secs(10);
 
 /// One root's thread: collect, look, publish.
-pub(super) struct Rounds {
+pub(super) struct WatchLoop {
     pub(super) collect: Duration,
     pub(super) rescan_every: Duration,
     pub(super) id: u16,
     pub(super) scanner: Scanner,
-    pub(super) ears: Ears,
+    pub(super) fs_watcher: FsWatcher,
     /// What the log was last told about omissions.
     pub(super) told: Omissions,
-    pub(super) received: Receiver<Notice>,
+    pub(super) received: Receiver<FsEvent>,
     /// Set when a notice found the queue full.
     pub(super) lost: Arc<AtomicBool>,
     /// What was touched, by path.
@@ -53,7 +53,7 @@ pub(super) struct Rounds {
     pub(super) checked_at: Instant,
 }
 
-impl Rounds {
+impl WatchLoop {
     pub(super) fn look_first(&mut self) {
         self.state.learn_real_path();
         self.is_due = false;
@@ -103,7 +103,7 @@ impl Rounds {
             return;
         }
         match self.received.recv_timeout(ROOT_CHECK) {
-            Ok(notice) => self.take(notice),
+            Ok(event) => self.take(event),
             Err(RecvTimeoutError::Timeout) => return,
             Err(RecvTimeoutError::Disconnected) => return std::thread::sleep(ROOT_CHECK),
         }
@@ -114,23 +114,23 @@ impl Rounds {
     fn take_until(&mut self, until: Instant) {
         while !self.is_stopping() && self.prompts.is_empty() {
             match self.received.recv_deadline(until) {
-                Ok(notice) => self.take(notice),
+                Ok(event) => self.take(event),
                 Err(_) => return,
             }
         }
     }
 
-    fn take(&mut self, notice: Notice) {
-        match notice {
-            Notice::Rescan => self.is_due = true,
-            Notice::Prompt { paths, done } => {
+    fn take(&mut self, event: FsEvent) {
+        match event {
+            FsEvent::Rescan => self.is_due = true,
+            FsEvent::Prompt { paths, done } => {
                 for (path, placed) in paths {
                     self.must_finish |= path.as_os_str().is_empty();
                     self.take_touched(&path, Touch { written: false, placed });
                 }
                 self.prompts.push(done);
             }
-            Notice::Touched { path, written } => {
+            FsEvent::Touched { path, written } => {
                 self.take_touched(&path, Touch { written, placed: None });
             }
         }
@@ -181,18 +181,18 @@ impl Rounds {
     fn look_at_touched(&mut self) -> bool {
         let (mut changed, mut any) = (false, false);
         for (path, touch) in self.touched.drain() {
-            let ears = &mut self.ears;
-            changed |= self.scanner.touch(&path, touch, &mut |dir| ears.hear(dir));
+            let fs_watcher = &mut self.fs_watcher;
+            changed |= self.scanner.touch(&path, touch, &mut |dir| fs_watcher.watch(dir));
             any = true;
         }
-        let ears = &mut self.ears;
-        changed | (any && self.scanner.touch_links(&mut |dir| ears.hear(dir)))
+        let fs_watcher = &mut self.fs_watcher;
+        changed | (any && self.scanner.touch_links(&mut |dir| fs_watcher.watch(dir)))
     }
 
     /// Whether it is time to look at everything.
     fn is_time(&mut self) -> bool {
-        let every = match self.ears.is_deaf {
-            true => self.rescan_every.min(DEAF_RESCAN),
+        let every = match self.fs_watcher.misses_changes {
+            true => self.rescan_every.min(UNWATCHED_RESCAN),
             false => self.rescan_every,
         };
         if self.checked_at.elapsed() >= ROOT_CHECK {
@@ -206,9 +206,9 @@ impl Rounds {
         let handle = self.scanner.handle();
         let changed = self.scanner.begin_pass();
         if self.scanner.handle() != handle {
-            self.ears.restart();
+            self.fs_watcher.restart();
         }
-        self.ears.begin();
+        self.fs_watcher.begin();
         changed
     }
 
@@ -216,10 +216,10 @@ impl Rounds {
         if !self.scanner.is_passing() {
             return false;
         }
-        let ears = &mut self.ears;
-        let changed = self.scanner.step(&mut |dir| ears.hear(dir));
+        let fs_watcher = &mut self.fs_watcher;
+        let changed = self.scanner.step(&mut |dir| fs_watcher.watch(dir));
         if !self.scanner.is_passing() {
-            self.ears.end();
+            self.fs_watcher.end();
         }
         changed
     }
@@ -242,7 +242,7 @@ impl Rounds {
 
     fn tell(&mut self) {
         let omissions = self.scanner.omissions();
-        let root = self.ears.path.display();
+        let root = self.fs_watcher.path.display();
         for (omission, omitted) in &omissions {
             let told = self.told.get(omission);
             if told == Some(omitted) {

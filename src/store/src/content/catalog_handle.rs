@@ -13,7 +13,7 @@ use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 
 use super::hasher::Digests;
-use super::watch::Notice;
+use super::watch::FsEvent;
 use engine::catalog::blob::Version;
 use engine::catalog::omission::Omissions;
 use engine::catalog::{Catalog, Form};
@@ -36,7 +36,7 @@ pub struct Placed {
 
 /// The newest catalog, and the watch of the moment.
 #[derive(Debug, Default)]
-pub struct Published {
+pub struct CatalogHandle {
     catalog: ArcSwap<Catalog>,
     watch: Mutex<Listening>,
     /// What was published since a new watch has begun to look.
@@ -61,20 +61,20 @@ enum Listening {
 #[derive(Clone, Debug)]
 pub(super) struct Listener {
     root: Arc<RootState>,
-    notices: Sender<Notice>,
+    events: Sender<FsEvent>,
 }
 
 impl Listener {
-    pub(super) fn new(root: &Arc<RootState>, notices: &Sender<Notice>) -> Self {
-        Listener { root: Arc::clone(root), notices: Sender::clone(notices) }
+    pub(super) fn new(root: &Arc<RootState>, events: &Sender<FsEvent>) -> Self {
+        Listener { root: Arc::clone(root), events: Sender::clone(events) }
     }
 }
 
-impl Published {
+impl CatalogHandle {
     /// Nothing yet, with what is known of files' bytes.
     #[must_use]
     pub fn new(digests: Arc<Digests>) -> Self {
-        Published { digests, ..Published::default() }
+        CatalogHandle { digests, ..CatalogHandle::default() }
     }
 
     /// The catalog that was published last.
@@ -160,7 +160,7 @@ impl Published {
 }
 
 /// While a new watch looks at its roots and an old one publishes.
-pub(super) struct Overlap(Arc<Published>);
+pub(super) struct Overlap(Arc<CatalogHandle>);
 
 impl Overlap {
     /// What was published meanwhile.
@@ -188,8 +188,8 @@ pub(super) fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) 
         if paths.is_empty() {
             continue;
         }
-        let notice = Notice::Prompt { paths, done: Sender::clone(&done) };
-        if listener.notices.send_deadline(notice, until).is_err() {
+        let event = FsEvent::Prompt { paths, done: Sender::clone(&done) };
+        if listener.events.send_deadline(event, until).is_err() {
             return false;
         }
         asked += 1;

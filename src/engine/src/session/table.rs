@@ -4,7 +4,7 @@
 //!
 //! Why not `slotmap`: sockets, tokens of `mio` and awaited ports stand beside a table, in plain
 //! lists by row number, and a key of `slotmap` gives that number only in its opaque form for FFI.
-//! Its rows are unions behind `unsafe`; these are forty lines of safe code, and cost the same: one
+//! Its rows are unions behind `unsafe`; these are sixty lines of safe code, and cost the same: one
 //! comparison for each look-up, no allocation but for more rows.
 
 /// A row of a table, and which of its uses.
@@ -32,7 +32,7 @@ impl RowId {
 #[derive(Debug)]
 pub struct Table<T> {
     rows: Vec<Row<T>>,
-    free: Vec<u32>,
+    ids: RowIds,
 }
 
 #[derive(Debug)]
@@ -41,9 +41,34 @@ struct Row<T> {
     content: Option<T>,
 }
 
+/// The ids of a table, apart from what its rows hold: so that whoever is lent one row can have
+/// another one.
+#[derive(Debug, Default)]
+pub struct RowIds {
+    /// The newest generation of each row.
+    generations: Vec<u32>,
+    free: Vec<u32>,
+}
+
+impl RowIds {
+    /// Returns the id of a row for [`Table::fill`], which has to follow.
+    pub fn reserve(&mut self) -> RowId {
+        let row = self.free.pop().unwrap_or_else(|| {
+            self.generations.push(0);
+            (self.generations.len() - 1) as u32
+        });
+        RowId { row, generation: self.generations[row as usize] }
+    }
+
+    fn release(&mut self, id: RowId) {
+        self.generations[id.row as usize] = id.generation.wrapping_add(1);
+        self.free.push(id.row);
+    }
+}
+
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Table { rows: Vec::new(), free: Vec::new() }
+        Table { rows: Vec::new(), ids: RowIds::default() }
     }
 }
 
@@ -51,7 +76,7 @@ impl<T> Table<T> {
     /// Open rows.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows.len() - self.free.len()
+        self.ids.generations.len() - self.ids.free.len()
     }
 
     /// Whether there is none.
@@ -69,23 +94,30 @@ impl<T> Table<T> {
 
     /// Returns the row with this id to change it, or `None` if it has gone.
     pub fn open_mut(&mut self, id: RowId) -> Option<&mut T> {
+        self.lend(id).map(|(content, _)| content)
+    }
+
+    /// Returns the row with this id to change it, beside the ids of new rows.
+    pub fn lend(&mut self, id: RowId) -> Option<(&mut T, &mut RowIds)> {
         let row = self.rows.get_mut(id.row as usize)?;
-        row.content.as_mut().filter(|_| row.generation == id.generation)
+        let content = row.content.as_mut().filter(|_| row.generation == id.generation)?;
+        Some((content, &mut self.ids))
     }
 
     /// Adds a row.
     pub fn insert(&mut self, content: T) -> RowId {
-        match self.free.pop() {
-            Some(row) => {
-                let place = &mut self.rows[row as usize];
-                place.content = Some(content);
-                RowId { row, generation: place.generation }
-            }
-            None => {
-                self.rows.push(Row { generation: 0, content: Some(content) });
-                RowId { row: (self.rows.len() - 1) as u32, generation: 0 }
-            }
+        let id = self.ids.reserve();
+        self.fill(id, content);
+        id
+    }
+
+    /// Adds the row whose id was reserved.
+    pub fn fill(&mut self, id: RowId, content: T) {
+        let place = id.row as usize;
+        while self.rows.len() <= place {
+            self.rows.push(Row { generation: 0, content: None });
         }
+        self.rows[place] = Row { generation: id.generation, content: Some(content) };
     }
 
     /// Removes a row. Returns `None` if it has gone already.
@@ -93,8 +125,7 @@ impl<T> Table<T> {
         let row =
             self.rows.get_mut(id.row as usize).filter(|row| row.generation == id.generation)?;
         let content = row.content.take()?;
-        row.generation = row.generation.wrapping_add(1);
-        self.free.push(id.row);
+        self.ids.release(id);
         Some(content)
     }
 
@@ -125,6 +156,19 @@ mod tests {
         assert_eq!(first.row, second.row);
         assert_eq!((table.open(first), table.open(second)), (None, Some(&'b')));
         assert_eq!((table.remove(first), table.len()), (None, 1));
+    }
+
+    #[test]
+    fn a_row_can_be_had_while_another_one_is_lent() {
+        let mut table = Table::default();
+        let first = table.insert(1);
+        let (content, ids) = table.lend(first).unwrap();
+        *content += 1;
+        let second = ids.reserve();
+        table.fill(second, 7);
+        assert_eq!((table.open(first), table.open(second), table.len()), (Some(&2), Some(&7), 2));
+        table.remove(second);
+        assert_eq!((table.open(second), table.len()), (None, 1));
     }
 
     #[test]

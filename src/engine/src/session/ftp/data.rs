@@ -5,12 +5,15 @@
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
 use crate::session::arrivals::Arrivals;
-use crate::session::ftp::engine::Engine;
-use crate::session::ftp::judge::capital;
-use crate::session::ftp::session::{Closing, Connection, Data, DataStage, Stage, State, Tls, What};
-use crate::session::stream::{ConnectionId, DialFault};
+use crate::session::ftp::authorize::capital;
+use crate::session::ftp::context::{Context, RowChange};
+use crate::session::ftp::ports::PortOwner;
+use crate::session::ftp::session::{
+    Closing, DataConnection, DataStage, Session, Stage, State, Tls, Way, What,
+};
+use crate::session::stream::{ConnectionId, DialFault, Mark, Next, Outgoing, Payload};
 use crate::session::timer::Deadline;
-use crate::session::{DataFault, Outcome, Refusal, Turn};
+use crate::session::{Abort, DataFault, Outcome, Refusal};
 use wire::ftp::address;
 use wire::ftp::command::Epsv;
 use wire::ftp::reply::Code;
@@ -22,7 +25,7 @@ const CLIENT_PORT_MIN: u16 = 1_024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
     /// Await one connection from this client, at the address that it speaks to.
-    /// [`Engine::handle_awaited`] wants to know where.
+    /// [`super::Engine::handle_awaited`] wants to know where.
     Await {
         /// The data connection.
         data: ConnectionId,
@@ -45,272 +48,361 @@ pub enum Door {
     },
 }
 
-impl Engine {
+impl Session {
     /// `PASV` and `EPSV`.
-    pub(super) fn listen(&mut self, id: ConnectionId, extended: Option<Epsv>, turn: &mut Turn<'_>) {
-        let Some(session) = self.session_mut(id) else { return };
-        let peer = session.peer.ip().to_canonical();
+    pub(super) fn listen(&mut self, extended: Option<Epsv>, cx: &mut Context<'_>) {
+        let peer = self.peer.ip().to_canonical();
         match extended {
             Some(Epsv::All) => {
-                session.epsv_all = true;
-                return self.reply(id, Code::OK, "From now on EPSV alone.");
+                self.epsv_all = true;
+                return self.reply(Code::OK, "From now on EPSV alone.");
             }
             Some(Epsv::V4) if !peer.is_ipv4() => {
-                return self.reply(id, Code::NETWORK_NOT_SERVED, "Use 2 for IPv6 (2).");
+                return self.reply(Code::NETWORK_NOT_SERVED, "Use 2 for IPv6 (2).");
             }
             Some(Epsv::V6) if !peer.is_ipv6() => {
-                return self.reply(id, Code::NETWORK_NOT_SERVED, "Use 1 for IPv4 (1).");
+                return self.reply(Code::NETWORK_NOT_SERVED, "Use 1 for IPv4 (1).");
             }
-            None if session.epsv_all => return self.refuse_epsv_all(id),
+            None if self.epsv_all => return self.refuse_epsv_all(),
             None if !peer.is_ipv4() => {
-                return self.reply(id, Code::NO_DATA_CONNECTION, "PASV is for IPv4; say EPSV.");
+                return self.reply(Code::NO_DATA_CONNECTION, "PASV is for IPv4; say EPSV.");
             }
             Some(Epsv::Same | Epsv::V4 | Epsv::V6) | None => {}
         }
-        if !self.may_have_data(id, true, turn) {
+        if !self.may_have_data(true, cx) {
             return;
         }
-        let Some(data) = self.plan(id, DataStage::Wanted, turn) else { return };
-        self.take_port(data, turn);
-        self.doors.push_back(Door::Await { data, control: id });
-        self.take_up(id, What::Port { extended: extended.is_some() }, None);
+        self.plan(DataStage::Wanted, Some(self.port_owner(cx)), cx);
+        let data = self.data.as_ref().map(|data| data.id);
+        cx.shared.doors.extend(data.map(|data| Door::Await { data, control: cx.id }));
+        self.take_up(What::Port { extended: extended.is_some() }, None, cx);
     }
 
     /// `PORT` and `EPRT`.
-    pub(super) fn port(&mut self, id: ConnectionId, to: SocketAddr, turn: &mut Turn<'_>) {
-        let Some(session) = self.session(id) else { return };
-        if session.epsv_all {
-            return self.refuse_epsv_all(id);
+    pub(super) fn port(&mut self, to: SocketAddr, cx: &mut Context<'_>) {
+        if self.epsv_all {
+            return self.refuse_epsv_all();
         }
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
-        if to.is_ipv4() != session.peer.ip().to_canonical().is_ipv4() {
+        if to.is_ipv4() != self.peer.ip().to_canonical().is_ipv4() {
             let text = if to.is_ipv4() { "Use 2 for IPv6 (2)." } else { "Use 1 for IPv4 (1)." };
-            return self.reply(id, Code::NETWORK_NOT_SERVED, text);
+            return self.reply(Code::NETWORK_NOT_SERVED, text);
         }
-        if !turn.snapshot.policy.ftp.active {
+        if !cx.snapshot.policy.ftp.active {
             let text = "Say PASV or EPSV: this server never calls.";
-            return self.reply(id, Code::NOT_SERVED, text);
+            return self.reply(Code::NOT_SERVED, text);
         }
-        let text = match () {
-            () if to.ip() != session.peer.ip().to_canonical() => {
-                turn.counters.ftp_bounces.up();
-                "Data goes to your own address alone."
-            }
-            () if to.port() < CLIENT_PORT_MIN => {
-                turn.counters.ftp_bounces.up();
-                "Data goes to ports from 1024 on alone."
-            }
-            () if !self.may_have_data(id, false, turn) => return,
-            () => {
-                self.plan(id, DataStage::Planned(to), turn);
-                return self.reply(id, Code::OK, "Data will be sent there.");
-            }
+        let text = if to.ip() != self.peer.ip().to_canonical() {
+            "Data goes to your own address alone."
+        } else if to.port() < CLIENT_PORT_MIN {
+            "Data goes to ports from 1024 on alone."
+        } else if self.may_have_data(false, cx) {
+            self.plan(DataStage::Planned(to), None, cx);
+            return self.reply(Code::OK, "Data will be sent there.");
+        } else {
+            return;
         };
-        self.note_data_fault(id, DataFault::Elsewhere(to), turn);
-        self.reply(id, Code::BAD_ARGUMENT, text);
+        cx.counters.ftp_bounces.up();
+        cx.note_lone(self.peer, Refusal::DataConnection(DataFault::Elsewhere(to)));
+        self.reply(Code::BAD_ARGUMENT, text);
     }
 
-    fn refuse_epsv_all(&mut self, id: ConnectionId) {
-        self.reply(id, Code::BAD_ARGUMENT, "You said EPSV ALL: nothing but EPSV is served now.");
+    fn refuse_epsv_all(&mut self) {
+        self.reply(Code::BAD_ARGUMENT, "You said EPSV ALL: nothing but EPSV is served now.");
     }
 
     /// Sets a data connection up in place of the one before.
-    fn plan(
-        &mut self,
-        id: ConnectionId,
-        stage: DataStage,
-        turn: &Turn<'_>,
-    ) -> Option<ConnectionId> {
-        self.drop_data(id, Closing::InPeace);
-        let listener = self.session(id)?.listener;
-        let data = self.connections.insert(Box::new(Connection::Data(Data {
-            control: id,
-            listener,
+    fn plan(&mut self, stage: DataStage, port_of: Option<PortOwner>, cx: &mut Context<'_>) {
+        self.drop_data(Closing::InPeace, cx);
+        let id = cx.ids.reserve();
+        cx.shared.changes.push_back(RowChange::Insert(id, self.listener));
+        if let Some(owner) = port_of {
+            cx.shared.take_port(owner);
+        }
+        let data = self.data.insert(DataConnection {
+            id,
             stage,
-            port_of: None,
+            port_of,
             tls: Tls::None,
             closing: Closing::No,
             deadline: Deadline::default(),
             arrivals: Arrivals::default(),
-        })));
-        self.session_mut(id)?.data = Some(data);
-        self.await_data(data, turn);
-        Some(data)
+        });
+        data.allow_time(cx);
     }
 
-    /// The data connection has so long from now on to be there.
-    pub(super) fn await_data(&mut self, id: ConnectionId, turn: &Turn<'_>) {
-        let until = turn.now + turn.snapshot.policy.ftp.limits.data_timeout;
-        self.set_deadline(id, Some(until));
-    }
-
-    /// A port is open for a data connection, or none could be had.
-    pub fn handle_awaited(
+    /// A port is open for the data connection, or none could be had.
+    pub(super) fn handle_awaited(
         &mut self,
-        id: ConnectionId,
         result: Result<SocketAddr, DataFault>,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        let Some(data) = self.data_mut(id) else { return };
-        let control = data.control;
+        let Some(data) = &mut self.data else { return };
         if let Ok(at) = result {
             data.stage = DataStage::Awaited(at.port());
         }
-        let Some(session) = self.session(control) else { return };
-        let State::Busy(job) = &session.state else { return };
+        let State::Busy(job) = &self.state else { return };
         let What::Port { extended } = job.what else { return };
-        let (peer, has_this) = (session.peer.ip().to_canonical(), session.data == Some(id));
-        if !has_this {
-            return;
-        }
-        self.conclude(control, Outcome::Done, turn);
+        self.conclude(Outcome::Done, cx);
         match result {
-            Ok(at) => {
-                let masquerade = self.masquerade(peer, at.ip().to_canonical(), turn);
-                let Some(session) = self.session_mut(control) else { return };
-                match (extended, masquerade) {
-                    (false, IpAddr::V4(ip)) => {
-                        address::write_pasv(&mut session.out, SocketAddrV4::new(ip, at.port()));
-                    }
-                    (true, _) | (false, IpAddr::V6(_)) => {
-                        address::write_epsv(&mut session.out, at.port());
-                    }
+            Ok(at) => match (extended, self.masquerade(at.ip().to_canonical(), cx)) {
+                (false, IpAddr::V4(ip)) => {
+                    address::write_pasv(&mut self.out, SocketAddrV4::new(ip, at.port()));
                 }
-            }
+                (true, _) | (false, IpAddr::V6(_)) => {
+                    address::write_epsv(&mut self.out, at.port());
+                }
+            },
             Err(fault) => {
-                turn.counters.ftp_data_failed.up();
-                self.note_data_fault(control, fault, turn);
-                self.drop_data(control, Closing::Reset);
-                self.reply(control, Code::NO_DATA_CONNECTION, &text(fault));
+                cx.counters.ftp_data_failed.up();
+                cx.note_lone(self.peer, Refusal::DataConnection(fault));
+                self.drop_data(Closing::Reset, cx);
+                self.reply(Code::NO_DATA_CONNECTION, &text(fault));
             }
         }
     }
 
-    /// What this server is called by a client.
-    fn masquerade(&self, peer: IpAddr, here: IpAddr, turn: &Turn<'_>) -> IpAddr {
-        let rows = &turn.snapshot.policy.ftp.passive_addresses;
+    /// What this server is called by the client.
+    fn masquerade(&self, here: IpAddr, cx: &Context<'_>) -> IpAddr {
+        let peer = self.peer.ip().to_canonical();
+        let rows = &cx.snapshot.policy.ftp.passive_addresses;
         rows.iter().find(|(net, _)| net.contains(&peer)).map_or(here, |(_, address)| *address)
     }
 
     /// Whether a data connection from there is the one that is awaited; if so, it is there now.
-    pub fn handle_data_connected(
-        &mut self,
-        id: ConnectionId,
-        from: SocketAddr,
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        let Some(control) = self.data(id).map(|data| data.control) else { return false };
-        let Some(session) = self.session(control) else { return false };
-        if session.peer.ip().to_canonical() != from.ip().to_canonical() {
-            turn.counters.ftp_bounces.up();
+    pub(super) fn handle_data_connected(&mut self, from: SocketAddr, cx: &mut Context<'_>) -> bool {
+        if self.peer.ip().to_canonical() != from.ip().to_canonical() {
+            cx.counters.ftp_bounces.up();
             return false;
         }
-        self.never_came.forget(from.ip());
-        self.data_is_there(id, turn);
+        cx.shared.never_came.forget(from.ip());
+        self.data_is_there(cx);
         true
     }
 
-    fn data_is_there(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(data) = self.data_mut(id) else { return };
+    fn data_is_there(&mut self, cx: &mut Context<'_>) {
+        let Some(data) = &mut self.data else { return };
         data.stage = DataStage::Open;
-        let control = data.control;
-        self.free_port(id);
-        self.set_deadline(id, None);
-        turn.counters.ftp_data_connections.up();
-        self.move_on(control, turn);
+        data.free_port(cx);
+        data.deadline.set(None, data.id, &mut cx.shared.timers);
+        cx.counters.ftp_data_connections.up();
+        self.move_on(cx);
     }
 
-    /// The listener that a data connection belongs to.
-    #[must_use]
-    pub fn listener_of(&self, id: ConnectionId) -> Option<crate::session::stream::ListenerId> {
-        self.data(id).map(|data| data.listener)
-    }
-
-    pub(super) fn dialed(
-        &mut self,
-        id: ConnectionId,
-        result: Result<(), DialFault>,
-        turn: &mut Turn<'_>,
-    ) {
+    /// The connection that this side makes is there, or is not.
+    pub(super) fn handle_dialed(&mut self, result: Result<(), DialFault>, cx: &mut Context<'_>) {
         match result {
-            Ok(()) => self.data_is_there(id, turn),
-            Err(fault) => self.data_failed(id, DataFault::NotReached(fault), turn),
+            Ok(()) => self.data_is_there(cx),
+            Err(fault) => self.data_failed(DataFault::NotReached(fault), cx),
         }
     }
 
-    /// A data connection will never be there, or is lost.
-    pub(super) fn data_failed(&mut self, id: ConnectionId, fault: DataFault, turn: &mut Turn<'_>) {
-        let Some(control) = self.data(id).map(|data| data.control) else { return };
-        turn.counters.ftp_data_failed.up();
-        let is_wanted = self.session(control).is_some_and(|session| {
-            session.data == Some(id) && session.transfer().is_some_and(awaits_data)
-        });
-        self.discard_data(id, Closing::Reset);
-        if is_wanted {
+    /// The data connection will never be there, or is lost.
+    fn data_failed(&mut self, fault: DataFault, cx: &mut Context<'_>) {
+        cx.counters.ftp_data_failed.up();
+        self.drop_data(Closing::Reset, cx);
+        if self.transfer().is_some_and(|transfer| matches!(transfer.stage, Stage::Data(_))) {
             let no = Outcome::Refused(Refusal::DataConnection(fault));
-            self.end_transfer(control, no, Code::NO_DATA_CONNECTION, &text(fault), turn);
+            self.end_transfer(no, Code::NO_DATA_CONNECTION, &text(fault), cx);
         }
     }
 
-    fn note_data_fault(&mut self, control: ConnectionId, fault: DataFault, turn: &Turn<'_>) {
-        if let Some(peer) = self.session(control).map(|session| session.peer) {
-            self.note_lone(peer, Refusal::DataConnection(fault), turn);
+    /// The data connection is of no use: it is secured by somebody else, or not at all.
+    pub(super) fn refuse_data(&mut self, fault: DataFault, cx: &mut Context<'_>) {
+        cx.counters.ftp_data_failed.up();
+        if let Some(data) = &mut self.data {
+            data.closing = Closing::Reset;
+        }
+        let no = Outcome::Refused(Refusal::DataConnection(fault));
+        self.end_transfer(no, Code::NO_DATA_CONNECTION, &text(fault), cx);
+    }
+
+    /// The data connection is secured.
+    pub(super) fn handle_data_secured(&mut self, resumes: Option<Mark>, cx: &mut Context<'_>) {
+        if let Some(data) = &mut self.data {
+            data.tls = Tls::Secured;
+        }
+        if resumes.is_some_and(|mark| mark != self.mark()) {
+            cx.counters.ftp_bounces.up();
+            return self.refuse_data(DataFault::OtherSession, cx);
+        }
+        self.keep_moving(cx);
+    }
+
+    /// No more comes on the data connection.
+    pub(super) fn handle_data_end(&mut self, cx: &mut Context<'_>) {
+        // Before the handshake is through nothing was said that could end.
+        let is_open = self.data.as_ref().is_some_and(DataConnection::is_ready);
+        if is_open && self.is_receiving() {
+            self.taken(cx);
+        } else {
+            self.handle_data_broken(Outcome::Aborted(Abort::Disconnected), cx);
         }
     }
 
-    /// The time of a data connection is up.
-    pub(super) fn data_due(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(data) = self.data(id) else { return };
+    /// The data connection broke, or was closed too early.
+    pub(super) fn handle_data_broken(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
+        let Some(data) = &mut self.data else { return };
+        data.closing = Closing::Reset;
+        let is_hit = self.transfer().is_some_and(|transfer| match &transfer.stage {
+            // Nothing is missing any more.
+            Stage::Moving(Way::In(sink)) if sink.ended => false,
+            Stage::Data(_) | Stage::Moving(_) => true,
+            Stage::Passport | Stage::Slot | Stage::Opening | Stage::Storing | Stage::Closing => {
+                false
+            }
+        });
+        if is_hit {
+            self.data_lost(outcome, cx);
+        }
+    }
+
+    /// So many bytes of all that was sent has the client not acknowledged.
+    pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Context<'_>) {
+        let Some(data) = &mut self.data else { return };
+        data.arrivals.note(bytes, cx.now);
+        if std::mem::take(&mut data.arrivals.is_doubted) {
+            self.go_on_or_give_up(cx);
+        }
+    }
+
+    /// The socket of the data connection is closed.
+    pub(super) fn handle_data_closed(&mut self, cx: &mut Context<'_>) {
+        if let Some(mut data) = self.data.take() {
+            data.free_port(cx);
+            self.data_closed(cx);
+        }
+    }
+
+    /// The time of the data connection is up, or was.
+    pub(super) fn data_due(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
+        let Some(data) = self.data.as_mut().filter(|data| data.id == id) else { return };
+        if !data.deadline.is_due(cx.now, id, &mut cx.shared.timers) {
+            return;
+        }
+        cx.shared.ready.push_back(id);
         match data.stage {
             DataStage::Wanted | DataStage::Planned(_) | DataStage::Open => {}
             DataStage::Awaited(port) => {
-                let client = self.session(data.control).map(|session| session.peer.ip());
-                let fault = match client.is_some_and(|client| self.never_came.note(client)) {
+                let fault = match cx.shared.never_came.note(self.peer.ip()) {
                     true => DataFault::NetworkNeverComes(port),
                     false => DataFault::NeverCame(port),
                 };
-                self.data_failed(id, fault, turn);
+                self.data_failed(fault, cx);
             }
             DataStage::Dialing => {
-                let fault = DataFault::NotReached(DialFault::Silent);
-                self.data_failed(id, fault, turn);
+                self.data_failed(DataFault::NotReached(DialFault::Silent), cx);
             }
         }
     }
 
-    /// Lets the data connection of a session go.
-    pub(super) fn drop_data(&mut self, control: ConnectionId, how: Closing) {
-        let data = self.session_mut(control).and_then(|session| session.data.take());
-        if let Some(data) = data {
-            self.discard_data(data, how);
-        }
-    }
-
-    pub(super) fn discard_data(&mut self, id: ConnectionId, how: Closing) {
-        let Some((stage, control)) = self.data(id).map(|data| (data.stage, data.control)) else {
-            return;
-        };
-        self.free_port(id);
-        match stage {
-            // The socket is closed first.
+    /// Lets the data connection go.
+    pub(super) fn drop_data(&mut self, how: Closing, cx: &mut Context<'_>) {
+        let Some(mut data) = self.data.take() else { return };
+        data.free_port(cx);
+        let change = match data.stage {
+            // The socket is closed first. What leaves in peace goes on doing so.
             DataStage::Open | DataStage::Dialing => {
-                if let Some(data) = self.data_mut(id) {
-                    data.closing = how;
-                }
-                self.ready.push_back(id);
+                let how = if data.closing == Closing::InPeace { data.closing } else { how };
+                cx.shared.ready.push_back(data.id);
+                RowChange::Close(data.id, how, data.deadline)
             }
             DataStage::Wanted | DataStage::Awaited(_) => {
-                self.connections.remove(id);
-                self.doors.push_back(Door::Shut { data: id });
+                cx.shared.doors.push_back(Door::Shut { data: data.id });
+                RowChange::Remove(data.id)
             }
-            DataStage::Planned(_) => {
-                self.connections.remove(id);
-            }
+            DataStage::Planned(_) => RowChange::Remove(data.id),
+        };
+        cx.shared.changes.push_back(change);
+    }
+
+    /// What to do with the socket of the data connection now.
+    pub(super) fn next_of_data(&mut self) -> Next {
+        let transfer = match &self.state {
+            State::Busy(job) => match &job.what {
+                What::Transfer(transfer) => Some(transfer),
+                What::Port { .. } | What::Login { .. } | What::Act(_) => None,
+            },
+            State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
+        };
+        let Some(data) = &mut self.data else { return Next::Close };
+        match (data.closing, data.stage) {
+            (Closing::InPeace | Closing::Reset, _) => return data.closing.next(),
+            (Closing::No, DataStage::Open) => {}
+            (
+                Closing::No,
+                DataStage::Wanted
+                | DataStage::Awaited(_)
+                | DataStage::Planned(_)
+                | DataStage::Dialing,
+            ) => return Next::Wait,
         }
-        if let Some(session) = self.session_mut(control)
-            && session.data == Some(id)
-        {
-            session.data = None;
+        if data.arrivals.is_doubted {
+            return Next::Measure;
+        }
+        let Some(Stage::Moving(way)) = transfer.map(|transfer| &transfer.stage) else {
+            return Next::Wait;
+        };
+        match (way, data.tls) {
+            (_, Tls::Wanted) => {
+                data.tls = Tls::Handshaking;
+                Next::StartTls
+            }
+            (_, Tls::Handshaking) => Next::Read,
+            (Way::Out(source), Tls::None | Tls::Secured) => match source.payload() {
+                Payload::None => Next::Wait,
+                Payload::Bytes(_) | Payload::File { .. } => Next::Write,
+            },
+            (Way::In(sink), Tls::None | Tls::Secured) if sink.ended || !sink.has_room() => {
+                Next::Wait
+            }
+            (Way::In(_), Tls::None | Tls::Secured) => Next::Read,
+        }
+    }
+
+    /// What leaves on the data connection now.
+    pub(super) fn outgoing_data(&self) -> Outgoing<'_> {
+        match self.transfer().map(|transfer| &transfer.stage) {
+            Some(Stage::Moving(Way::Out(source))) => {
+                Outgoing { head: &[], payload: source.payload(), is_last: false }
+            }
+            Some(_) | None => Outgoing::EMPTY,
+        }
+    }
+
+    /// Whether the client sends a file.
+    pub(super) fn is_receiving(&self) -> bool {
+        let stage = self.transfer().map(|transfer| &transfer.stage);
+        matches!(stage, Some(Stage::Moving(Way::In(_))))
+    }
+}
+
+impl DataConnection {
+    /// It has so long from now on to be there.
+    pub(super) fn allow_time(&mut self, cx: &mut Context<'_>) {
+        let until = cx.now + cx.snapshot.policy.ftp.limits.data_timeout;
+        self.deadline.set(Some(until), self.id, &mut cx.shared.timers);
+    }
+
+    /// Whether bytes of a file may travel on it, as far as TLS is concerned.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.tls, Tls::None | Tls::Secured)
+    }
+
+    /// It has come, or is awaited no more.
+    fn free_port(&mut self, cx: &mut Context<'_>) {
+        if let Some(owner) = self.port_of.take() {
+            cx.shared.free_port(owner);
+        }
+    }
+}
+
+impl Closing {
+    pub(super) fn next(self) -> Next {
+        match self {
+            Closing::No => Next::Wait,
+            Closing::InPeace => Next::Close,
+            Closing::Reset => Next::Reset,
         }
     }
 }
@@ -331,8 +423,4 @@ pub(super) fn text(fault: DataFault) -> String {
         | DataFault::OtherSession
         | DataFault::Elsewhere(_) => capital(fault.words()),
     }
-}
-
-fn awaits_data(transfer: &super::session::Transfer) -> bool {
-    matches!(transfer.stage, Stage::Data(_))
 }

@@ -4,13 +4,12 @@
 
 use crate::catalog::Ask;
 use crate::files::{Act, Form, How, TreePath};
-use crate::session::ftp::engine::Engine;
-use crate::session::ftp::judge::{capital, subject, to_delete, to_read, to_store};
+use crate::session::ftp::authorize::{No, capital, subject, to_delete, to_read, to_store};
+use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
 use crate::session::ftp::manage::is_chmod;
-use crate::session::ftp::session::{State, Then, Told, User, What};
-use crate::session::stream::ConnectionId;
-use crate::session::{Refusal, Subject, Turn, Verb};
+use crate::session::ftp::session::{Session, State, Then, Told, User, What};
+use crate::session::{Refusal, Subject, Verb};
 use wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
 use wire::ftp::reply::{self, Code};
 
@@ -24,64 +23,61 @@ enum Came {
     Nothing,
 }
 
-impl Engine {
+impl Session {
     /// Reads commands until one has to be waited for.
-    pub(super) fn read_on(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let rate = turn.snapshot.policy.ftp.limits.commands_per_second;
+    pub(super) fn read_on(&mut self, cx: &mut Context<'_>) {
+        let rate = cx.snapshot.policy.ftp.limits.commands_per_second;
         loop {
-            while self.hear_abort(id, turn) {}
-            let Some(session) = self.session_mut(id) else { return };
-            session.pace.until = session.pace.until.filter(|until| *until > turn.now);
-            let is_busy = match session.state {
+            while self.hear_abort(cx) {}
+            self.pace.until = self.pace.until.filter(|until| *until > cx.now);
+            let is_busy = match self.state {
                 State::Idle => false,
                 State::Busy(_) => true,
                 State::StartingTls | State::Closing | State::Over | State::Stuck => return,
             };
-            let has_enough = is_busy && session.pending.is_full();
+            let has_enough = is_busy && self.pending.is_full();
             if has_enough {
-                turn.counters.ftp_paced.up();
+                cx.counters.ftp_paced.up();
             }
-            if has_enough || session.out.len() - session.out_sent > OUT_BYTES_MAX {
-                session.pace.until = None;
+            if has_enough || self.out.len() - self.out_sent > OUT_BYTES_MAX {
+                self.pace.until = None;
                 return;
             }
-            let is_new = (is_busy || session.pending.is_empty()) && !session.unread.is_empty();
-            if is_new && !session.pace.take(rate, turn.now) {
-                turn.counters.ftp_paced.up();
+            let is_new = (is_busy || self.pending.is_empty()) && !self.unread.is_empty();
+            if is_new && !self.pace.take(rate, cx.now) {
+                cx.counters.ftp_paced.up();
                 return;
             }
-            let mut line = std::mem::take(&mut self.line);
-            let came = self.next_line(id, is_busy, &mut line);
+            let mut line = std::mem::take(&mut cx.shared.line);
+            let came = self.next_line(is_busy, &mut line);
             match came {
-                Came::Line if is_busy => self.overhear(id, &line, turn),
-                Came::Line => self.obey(id, &line, turn),
-                Came::Bad(bad) => self.refuse_line(id, bad, is_busy, turn),
+                Came::Line if is_busy => self.buffer_command(&line, cx),
+                Came::Line => self.handle_command(&line, cx),
+                Came::Bad(bad) => self.refuse_line(bad, is_busy, cx),
                 Came::Nothing => {}
             }
             line.clear();
-            self.line = line;
+            cx.shared.line = line;
             if matches!(came, Came::Nothing) {
-                return self.end_of_commands(id, is_new, turn);
+                return self.end_of_commands(is_new, cx);
             }
         }
     }
 
     /// No whole command is left, and there may never be another one.
-    fn end_of_commands(&mut self, id: ConnectionId, is_begun: bool, turn: &mut Turn<'_>) {
-        let Some(session) = self.session_mut(id) else { return };
+    fn end_of_commands(&mut self, is_begun: bool, cx: &mut Context<'_>) {
         if is_begun {
-            session.pace.give_back();
+            self.pace.give_back();
         }
-        if session.ended && matches!(session.state, State::Idle) {
-            self.leave(id, turn);
+        if self.ended && matches!(self.state, State::Idle) {
+            self.leave(cx);
         }
     }
 
     /// The next line: of those that came while another command was in hand, unless that still is.
-    fn next_line(&mut self, id: ConnectionId, is_busy: bool, into: &mut Vec<u8>) -> Came {
+    fn next_line(&mut self, is_busy: bool, into: &mut Vec<u8>) -> Came {
         into.clear();
-        let Some(session) = self.session_mut(id) else { return Came::Nothing };
-        let pending = if is_busy { None } else { session.pending.pop() };
+        let pending = if is_busy { None } else { self.pending.pop() };
         match pending {
             Some(Ok(pending)) => {
                 into.extend_from_slice(&pending);
@@ -90,9 +86,9 @@ impl Engine {
             Some(Err(bad)) => return Came::Bad(bad),
             None => {}
         }
-        let unread = std::mem::take(&mut session.unread);
+        let unread = std::mem::take(&mut self.unread);
         let mut rest = unread.as_slice();
-        let came = match session.lines.next(&mut rest) {
+        let came = match self.lines.next(&mut rest) {
             Some(Ok(line)) => {
                 into.extend_from_slice(line);
                 Came::Line
@@ -101,150 +97,126 @@ impl Engine {
             None => Came::Nothing,
         };
         let used = unread.len() - rest.len();
-        session.unread = unread;
-        session.unread.drain(..used);
-        if session.unread.is_empty() {
-            session.unread = Vec::new();
+        self.unread = unread;
+        self.unread.drain(..used);
+        if self.unread.is_empty() {
+            self.unread = Vec::new();
         }
         came
     }
 
     /// A command came while another one is in hand: it waits.
-    fn overhear(&mut self, id: ConnectionId, line: &[u8], turn: &mut Turn<'_>) {
-        self.last_heard(id, turn.now);
+    fn buffer_command(&mut self, line: &[u8], cx: &mut Context<'_>) {
+        self.heard = cx.now;
         let (is_abor, is_quit) = match command::parse(line) {
             Ok(command) => (command == Command::Abor, command == Command::Quit),
             Err(_) => (false, false),
         };
-        if let Some(session) = self.session_mut(id) {
-            session.pending.push(Ok(line.into()), is_abor);
-        }
+        self.pending.push(Ok(line.into()), is_abor);
         if is_quit {
-            self.confirm(id, turn);
+            self.confirm(cx);
         }
     }
 
     /// `ABOR` ends the transfer in hand, whatever waits before it; it is answered in its turn. Says
     /// whether that was done.
-    fn hear_abort(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
-        let Some(session) = self.session(id).filter(|one| one.pending.has_abort()) else {
-            return false;
-        };
-        let is_next = session.pending.begins_with_abort();
-        if !self.break_off(id, turn) {
+    fn hear_abort(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_next = self.pending.begins_with_abort();
+        if !self.pending.has_abort() || !self.break_off(cx) {
             return false;
         }
         if is_next {
-            turn.counters.ftp_commands.up();
-            if let Some(session) = self.session_mut(id) {
-                session.pending.pop();
-            }
-            self.reply(id, Code::TRANSFER_DONE, "It is broken off, as you asked.");
+            cx.counters.ftp_commands.up();
+            self.pending.pop();
+            self.reply(Code::TRANSFER_DONE, "It is broken off, as you asked.");
         }
         true
     }
 
-    fn obey(&mut self, id: ConnectionId, line: &[u8], turn: &mut Turn<'_>) {
-        turn.counters.ftp_commands.up();
-        self.last_heard(id, turn.now);
+    fn handle_command(&mut self, line: &[u8], cx: &mut Context<'_>) {
+        cx.counters.ftp_commands.up();
+        self.heard = cx.now;
         match command::parse(line) {
-            Ok(command) => self.execute(id, command, turn),
-            Err(bad) => self.refuse_line(id, bad, false, turn),
+            Ok(command) => self.execute(command, cx),
+            Err(bad) => self.refuse_line(bad, false, cx),
         }
-        self.rearm(id, turn);
+        self.rearm(cx);
     }
 
-    fn refuse_line(
-        &mut self,
-        id: ConnectionId,
-        bad: BadCommand,
-        is_busy: bool,
-        turn: &mut Turn<'_>,
-    ) {
+    fn refuse_line(&mut self, bad: BadCommand, is_busy: bool, cx: &mut Context<'_>) {
         if is_busy {
             // Its reply has its place behind that of the command in hand.
-            if let Some(session) = self.session_mut(id) {
-                session.pending.push(Err(bad), false);
-            }
-            return;
+            return self.pending.push(Err(bad), false);
         }
-        turn.counters.ftp_bad_commands.up();
+        cx.counters.ftp_bad_commands.up();
         let BadCommand::Foreign(foreign) = bad else {
-            return self.reply(id, bad.code(), bad.text());
+            return self.reply(bad.code(), bad.text());
         };
-        if let Some(peer) = self.session(id).map(|session| session.peer) {
-            let no = match foreign {
-                Foreign::Http => Refusal::ForeignHttp,
-                Foreign::Tls => Refusal::ForeignTls,
-            };
-            self.note_lone(peer, no, turn);
-        }
-        self.bid_farewell(id, bad.code(), bad.text(), turn);
+        let no = match foreign {
+            Foreign::Http => Refusal::ForeignHttp,
+            Foreign::Tls => Refusal::ForeignTls,
+        };
+        cx.note_lone(self.peer, no);
+        self.close_with_reply(bad.code(), bad.text(), cx);
     }
 
     /// What may be said before anybody is logged in.
     #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
-    fn execute(&mut self, id: ConnectionId, command: Command<'_>, turn: &mut Turn<'_>) {
+    fn execute(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         match command {
-            Command::User(name) => self.user(id, name, turn),
-            Command::Pass(password) => self.pass(id, password, turn),
-            Command::Auth(mechanism) => self.auth(id, mechanism, turn),
-            Command::Pbsz(_) => self.pbsz(id),
-            Command::Prot(protection) => self.prot(id, protection),
-            Command::Ccc => self.reply_usual(id, Code::CLEAR_DENIED),
-            Command::Quit => self.bid_farewell(id, Code::GOODBYE, Code::GOODBYE.text(), turn),
-            Command::Feat => self.features(id, turn),
-            Command::Syst => self.reply_usual(id, Code::SYSTEM),
-            Command::Help(_) => self.reply_usual(id, Code::HELP),
-            Command::Noop => self.reply_usual(id, Code::OK),
-            Command::OptsUtf8(true) => self.reply(id, Code::OK, "Names are UTF-8."),
+            Command::User(name) => self.user(name, cx),
+            Command::Pass(password) => self.pass(password, cx),
+            Command::Auth(mechanism) => self.auth(mechanism, cx),
+            Command::Pbsz(_) => self.pbsz(),
+            Command::Prot(protection) => self.prot(protection),
+            Command::Ccc => self.reply_usual(Code::CLEAR_DENIED),
+            Command::Quit => self.close_with_reply(Code::GOODBYE, Code::GOODBYE.text(), cx),
+            Command::Feat => self.features(cx),
+            Command::Syst => self.reply_usual(Code::SYSTEM),
+            Command::Help(_) => self.reply_usual(Code::HELP),
+            Command::Noop => self.reply_usual(Code::OK),
+            Command::OptsUtf8(true) => self.reply(Code::OK, "Names are UTF-8."),
             Command::OptsUtf8(false) => {
-                self.reply(id, Code::PARAMETER_NOT_SERVED, "Names are always UTF-8.");
+                self.reply(Code::PARAMETER_NOT_SERVED, "Names are always UTF-8.");
             }
-            Command::Acct(_) | Command::Allo(_) => self.reply_usual(id, Code::SUPERFLUOUS),
-            Command::Stru | Command::Mode => self.reply_usual(id, Code::OK),
-            Command::Rein => self.begin_anew(id, turn),
-            Command::Abor => self.abort(id),
-            _ if !self.session(id).is_some_and(|session| session.is_logged_in()) => {
-                self.reply_usual(id, Code::NOT_LOGGED_IN);
-            }
-            other => self.serve(id, other, turn),
+            Command::Acct(_) | Command::Allo(_) => self.reply_usual(Code::SUPERFLUOUS),
+            Command::Stru | Command::Mode => self.reply_usual(Code::OK),
+            Command::Rein => self.begin_anew(cx),
+            Command::Abor => self.abort(cx),
+            _ if !self.is_logged_in() => self.reply_usual(Code::NOT_LOGGED_IN),
+            other => self.serve(other, cx),
         }
     }
 
     /// What may be said by whoever is logged in.
     #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
-    fn serve(&mut self, id: ConnectionId, command: Command<'_>, turn: &mut Turn<'_>) {
+    fn serve(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         match command {
             Command::Type(kind) => {
-                if let Some(session) = self.session_mut(id) {
-                    session.kind = kind;
-                }
-                self.reply_usual(id, Code::OK);
+                self.kind = kind;
+                self.reply_usual(Code::OK);
             }
             Command::Pwd => {
-                if let Some(session) = self.session_mut(id) {
-                    let cwd = session.cwd.to_string();
-                    reply::path(&mut session.out, cwd.as_bytes(), "is the directory.");
-                }
+                let cwd = self.cwd.to_string();
+                reply::path(&mut self.out, cwd.as_bytes(), "is the directory.");
             }
-            Command::Cwd(b"") => self.reply_usual(id, Code::FILE_ACTION_DONE),
-            Command::Cwd(asked) => self.enter(id, asked, turn),
-            Command::Cdup => self.enter(id, b"..", turn),
-            Command::Rest(at) => self.rest(id, at),
-            Command::OptsMlst(facts) => self.choose_facts(id, facts),
-            Command::Pasv => self.listen(id, None, turn),
-            Command::Epsv(which) => self.listen(id, Some(which), turn),
-            Command::Port(to) | Command::Eprt(to) => self.port(id, to, turn),
+            Command::Cwd(b"") => self.reply_usual(Code::FILE_ACTION_DONE),
+            Command::Cwd(asked) => self.enter(asked, cx),
+            Command::Cdup => self.enter(b"..", cx),
+            Command::Rest(at) => self.rest(at),
+            Command::OptsMlst(facts) => self.choose_facts(facts),
+            Command::Pasv => self.listen(None, cx),
+            Command::Epsv(which) => self.listen(Some(which), cx),
+            Command::Port(to) | Command::Eprt(to) => self.port(to, cx),
             Command::Size(name) => {
-                self.note_look(id, name, true, turn);
-                self.look(id, name, Then::Size, turn);
+                self.note_look(name, true, cx);
+                self.look(name, Then::Size, cx);
             }
             Command::Mdtm(name) => {
-                self.note_look(id, name, false, turn);
-                self.look(id, name, Then::Modified, turn);
+                self.note_look(name, false, cx);
+                self.look(name, Then::Modified, cx);
             }
-            Command::Stat(b"") => self.status(id),
+            Command::Stat(b"") => self.status(),
             Command::Retr(_)
             | Command::Stor(_)
             | Command::Appe(_)
@@ -252,126 +224,115 @@ impl Engine {
             | Command::List(_)
             | Command::Nlst(_)
             | Command::Mlsd(_)
-                if !self.may_move(id, turn) => {}
-            Command::Retr(name) if self.is_phone(id) => self.phone_reads(id, name, turn),
-            Command::Stor(name) if self.is_phone(id) => self.phone_stores(id, name, false, turn),
-            Command::Appe(name) if self.is_phone(id) => self.phone_stores(id, name, true, turn),
-            Command::Retr(name) => self.fetch(id, name, turn),
-            Command::Stor(name) => self.put(id, name, How::Replace, turn),
-            Command::Appe(name) => self.put(id, name, How::Append, turn),
-            Command::Dele(name) if self.is_phone(id) => self.phone_deletes(id, name, turn),
-            other if self.is_phone(id) => self.refuse_phone(id, other, turn),
-            other => self.manage(id, other, turn),
+                if !self.may_move(cx) => {}
+            Command::Retr(name) if self.is_phone() => self.phone_reads(name, cx),
+            Command::Stor(name) if self.is_phone() => self.phone_stores(name, false, cx),
+            Command::Appe(name) if self.is_phone() => self.phone_stores(name, true, cx),
+            Command::Retr(name) => self.fetch(name, cx),
+            Command::Stor(name) => self.put(name, How::Replace, cx),
+            Command::Appe(name) => self.put(name, How::Append, cx),
+            Command::Dele(name) if self.is_phone() => self.phone_deletes(name, cx),
+            other if self.is_phone() => self.refuse_phone(other, cx),
+            other => self.manage(other, cx),
         }
     }
 
     /// What administrators alone may say.
     #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
-    fn manage(&mut self, id: ConnectionId, command: Command<'_>, turn: &mut Turn<'_>) {
-        let facts = self.session(id).map(|session| session.facts).unwrap_or_default();
+    fn manage(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
+        let facts = self.facts;
         match command {
-            Command::Stou(b"") => self.put(id, b"upload", How::Unique, turn),
-            Command::Stou(name) => self.put(id, name, How::Unique, turn),
-            Command::List(name) => self.list(id, name, Form::List, turn),
-            Command::Nlst(name) => self.list(id, name, Form::Names, turn),
-            Command::Mlsd(name) => self.list(id, name, Form::Facts(facts), turn),
+            Command::Stou(b"") => self.put(b"upload", How::Unique, cx),
+            Command::Stou(name) => self.put(name, How::Unique, cx),
+            Command::List(name) => self.list(name, Form::List, cx),
+            Command::Nlst(name) => self.list(name, Form::Names, cx),
+            Command::Mlsd(name) => self.list(name, Form::Facts(facts), cx),
             Command::Mlst(name) => {
-                self.lines(id, name, Form::Itself(facts), Code::FILE_ACTION_DONE, turn);
+                self.lines(name, Form::Itself(facts), Code::FILE_ACTION_DONE, cx);
             }
-            Command::Stat(name) => self.lines(id, name, Form::List, Code::DIRECTORY_STATUS, turn),
+            Command::Stat(name) => self.lines(name, Form::List, Code::DIRECTORY_STATUS, cx),
             Command::Mkd(name) => {
-                self.change(id, name, Verb::Make, |at| Act::MakeDirectory { at }, turn);
+                self.change(name, Verb::Make, |at| Act::MakeDirectory { at }, cx);
             }
             Command::Rmd(name) => {
-                self.change(id, name, Verb::Delete, |at| Act::RemoveDirectory { at }, turn);
+                self.change(name, Verb::Delete, |at| Act::RemoveDirectory { at }, cx);
             }
-            Command::Dele(name) => {
-                self.change(id, name, Verb::Delete, |at| Act::Delete { at }, turn)
-            }
-            Command::Rnfr(name) => self.rename_from(id, name, turn),
-            Command::Rnto(name) => self.rename_to(id, name, turn),
-            Command::Mfmt(moment, name) => self.touch(id, moment, name, turn),
-            Command::Site(words) if is_chmod(words) => self.change_mode(id, words, turn),
-            _ => self.reply_usual(id, Code::NOT_SERVED),
+            Command::Dele(name) => self.change(name, Verb::Delete, |at| Act::Delete { at }, cx),
+            Command::Rnfr(name) => self.rename_from(name, cx),
+            Command::Rnto(name) => self.rename_to(name, cx),
+            Command::Mfmt(moment, name) => self.touch(moment, name, cx),
+            Command::Site(words) if is_chmod(words) => self.change_mode(words, cx),
+            _ => self.reply_usual(Code::NOT_SERVED),
         }
     }
 
-    fn lines(&mut self, id: ConnectionId, asked: &[u8], form: Form, code: Code, turn: &Turn<'_>) {
-        let Some(at) = self.known_path(id, asked, Verb::Ask, turn) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Ask, turn.now);
+    fn lines(&mut self, asked: &[u8], form: Form, code: Code, cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(asked, Verb::Ask, cx) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Ask, cx.now);
         let asked = super::manage::text(asked);
-        self.act(id, Act::List { at, asked, form }, Then::Lines(code), Some(told));
+        self.act(Act::List { at, asked, form }, Then::Lines(code), Some(told), cx);
     }
 
-    fn is_phone(&self, id: ConnectionId) -> bool {
-        self.session(id).is_some_and(|session| session.user == User::Phone)
+    fn is_phone(&self) -> bool {
+        self.user == User::Phone
     }
 
     /// Whether files may move: what administrators move is as protected as their password.
-    fn may_move(&mut self, id: ConnectionId, turn: &Turn<'_>) -> bool {
-        let administrators = turn.snapshot.policy.ftp.administrators.as_ref();
-        let Some(session) = self.session(id) else { return false };
-        let must = session.is_administrator() && administrators.is_some_and(|one| !one.cleartext);
-        if must && !session.private {
-            self.reply_usual(id, Code::DATA_PROTECTION_NEEDED);
+    fn may_move(&mut self, cx: &mut Context<'_>) -> bool {
+        let administrators = cx.snapshot.policy.ftp.administrators.as_ref();
+        let must = self.is_administrator() && administrators.is_some_and(|one| !one.cleartext);
+        if must && !self.private {
+            self.reply_usual(Code::DATA_PROTECTION_NEEDED);
             return false;
         }
         true
     }
 
-    fn phone_reads(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
-        let Some(session) = self.session(id) else { return };
-        let (subject, goal) = to_read(session, asked, turn);
-        let told = Told::of(session, subject, Verb::Fetch, turn.now);
-        let goal = self.judge_guess(id, asked, goal, turn);
+    fn phone_reads(&mut self, asked: &[u8], cx: &mut Context<'_>) {
+        let (subject, goal) = to_read(self, asked, cx);
+        let told = Told::of(self, subject, Verb::Fetch, cx.now);
+        let goal = self.judge_guess(asked, goal, cx);
         match goal {
-            Ok(goal) => self.start(id, goal, told, turn),
-            Err(no) => {
-                self.note_refused(id, told, no.refusal, turn);
-                self.reply(id, no.code, &no.text);
-            }
+            Ok(goal) => self.start(goal, told, cx),
+            Err(no) => self.refuse(no, told, cx),
         }
     }
 
-    fn phone_stores(&mut self, id: ConnectionId, asked: &[u8], appends: bool, turn: &mut Turn<'_>) {
-        let Some(session) = self.session(id) else { return };
-        let (subject, goal) = to_store(session, asked, appends, turn);
-        let told = Told::of(session, subject, Verb::Send, turn.now);
+    fn phone_stores(&mut self, asked: &[u8], appends: bool, cx: &mut Context<'_>) {
+        let (subject, goal) = to_store(self, asked, appends, cx);
+        let told = Told::of(self, subject, Verb::Send, cx.now);
         match goal {
-            Ok(_) if session.rest > 0 => {
+            Ok(_) if self.rest > 0 => {
                 let text = "What a phone stores is stored whole, from its first byte.";
-                if let Some(session) = self.session_mut(id) {
-                    session.rest = 0;
-                }
-                self.note_refused(id, told, Refusal::NoMiddle, turn);
-                self.reply(id, Code::UNAVAILABLE, text);
+                self.rest = 0;
+                self.note_refused(told, Refusal::NoMiddle, cx);
+                self.reply(Code::UNAVAILABLE, text);
             }
-            Ok(goal) => self.start(id, goal, told, turn),
-            Err(no) => {
-                self.note_refused(id, told, no.refusal, turn);
-                self.reply(id, no.code, &no.text);
-            }
+            Ok(goal) => self.start(goal, told, cx),
+            Err(no) => self.refuse(no, told, cx),
         }
     }
 
-    fn phone_deletes(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
-        let Some(session) = self.session(id) else { return };
-        let (subject, deletion) = to_delete(session, asked, turn);
-        let told = Told::new(subject, Verb::Delete, turn.now);
+    /// Tells the client and the log that a phone does not get what it asked for.
+    fn refuse(&mut self, no: No, told: Told, cx: &mut Context<'_>) {
+        self.note_refused(told, no.refusal, cx);
+        self.reply(no.code, &no.text);
+    }
+
+    fn phone_deletes(&mut self, asked: &[u8], cx: &mut Context<'_>) {
+        let (subject, deletion) = to_delete(self, asked, cx);
+        let told = Told::new(subject, Verb::Delete, cx.now);
         match deletion {
             Ok(deletion) => {
-                self.take_up(id, What::Act(Then::Done), Some(told));
-                self.ask(id, |ticket| Ask::Delete { ticket, deletion });
+                self.take_up(What::Act(Then::Done), Some(told), cx);
+                self.ask(|ticket| Ask::Delete { ticket, deletion }, cx);
             }
-            Err(no) => {
-                self.note_refused(id, told, no.refusal, turn);
-                self.reply(id, no.code, &no.text);
-            }
+            Err(no) => self.refuse(no, told, cx),
         }
     }
 
     #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
-    fn refuse_phone(&mut self, id: ConnectionId, command: Command<'_>, turn: &Turn<'_>) {
+    fn refuse_phone(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         let refused = match command {
             Command::List(name) | Command::Nlst(name) | Command::Mlsd(name) => {
                 Some((Verb::List, name))
@@ -384,8 +345,8 @@ impl Engine {
             _ => None,
         };
         if let Some((verb, name)) = refused {
-            let told = Told::new(self.said_in(id, name), verb, turn.now);
-            self.note_refused(id, told, Refusal::AdministratorsOnly, turn);
+            let told = Told::new(self.said_in(name), verb, cx.now);
+            self.note_refused(told, Refusal::AdministratorsOnly, cx);
         }
         let text = match command {
             Command::List(_) | Command::Nlst(_) | Command::Mlsd(_) | Command::Mlst(_) => {
@@ -394,41 +355,38 @@ impl Engine {
             Command::Site(_) => "There are no site commands.",
             _ => "That is for administrators alone.",
         };
-        self.reply(id, Code::UNAVAILABLE, text);
+        self.reply(Code::UNAVAILABLE, text);
     }
 
     /// What the log tells of a path that was asked for in the session's directory.
-    fn said_in(&self, id: ConnectionId, asked: &[u8]) -> Subject {
-        let path = self.session(id).map(|session| TreePath::parse(&session.cwd, asked));
-        match path {
-            Some(Ok(path)) => subject(path.to_string().as_bytes()),
-            Some(Err(_)) | None => said(asked),
+    fn said_in(&self, asked: &[u8]) -> Subject {
+        match TreePath::parse(&self.cwd, asked) {
+            Ok(path) => subject(path.to_string().as_bytes()),
+            Err(_) => said(asked),
         }
     }
 
-    fn enter(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
-        let Some(session) = self.session_mut(id) else { return };
-        match TreePath::parse(&session.cwd, asked) {
+    fn enter(&mut self, asked: &[u8], cx: &mut Context<'_>) {
+        match TreePath::parse(&self.cwd, asked) {
             Err(bad) => {
-                let told = Told::new(said(asked), Verb::Ask, turn.now);
-                self.note_refused(id, told, Refusal::BadPath(bad), turn);
-                self.reply(id, Code::UNAVAILABLE, &capital(&bad.to_string()));
+                let told = Told::new(said(asked), Verb::Ask, cx.now);
+                self.note_refused(told, Refusal::BadPath(bad), cx);
+                self.reply(Code::UNAVAILABLE, &capital(&bad.to_string()));
             }
-            Ok(at) if session.is_administrator() => self.look_at(id, at, Then::Enter),
+            Ok(at) if self.is_administrator() => self.look_at(at, Then::Enter, cx),
             // A phone's FTPDIR need not be there: what matters is whether its files are.
             Ok(at) => {
-                session.cwd = at;
-                self.reply_usual(id, Code::FILE_ACTION_DONE);
+                self.cwd = at;
+                self.reply_usual(Code::FILE_ACTION_DONE);
             }
         }
     }
 
-    fn rest(&mut self, id: ConnectionId, at: u64) {
-        let Some(session) = self.session_mut(id) else { return };
-        if at > 0 && session.kind == Type::Ascii {
-            return self.reply(id, Code::BAD_ARGUMENT, "REST is for TYPE I.");
+    fn rest(&mut self, at: u64) {
+        if at > 0 && self.kind == Type::Ascii {
+            return self.reply(Code::BAD_ARGUMENT, "REST is for TYPE I.");
         }
-        session.rest = at;
-        self.reply(id, Code::MORE_NEEDED, &format!("The next transfer starts at byte {at}."));
+        self.rest = at;
+        self.reply(Code::MORE_NEEDED, &format!("The next transfer starts at byte {at}."));
     }
 }

@@ -2,26 +2,24 @@
 //!
 //! Moves no byte.
 
-use std::net::SocketAddr;
-
 use crate::catalog::{OpenError, StoreError, Stored, Ticket};
 use crate::session::arrivals::LOOKS;
-use crate::session::ftp::engine::Engine;
-use crate::session::ftp::session::{Closing, Stage, Transfer, Way};
+use crate::session::ftp::context::Context;
+use crate::session::ftp::session::{Closing, Session, Stage, Transfer, Way};
 use crate::session::ftp::sink::Into;
-use crate::session::stream::{ConnectionId, Payload};
-use crate::session::{Abort, Failure, Outcome, Refusal, Stall, Turn};
+use crate::session::stream::Payload;
+use crate::session::{Abort, Failure, Outcome, Refusal, Stall};
 use crate::vault::deed::Denied;
 use wire::ftp::reply::Code;
 
-impl Engine {
+impl Session {
     /// What was sent is durable.
-    pub(super) fn stored(&mut self, id: ConnectionId, _: Stored, turn: &mut Turn<'_>) {
-        turn.counters.uploads_stored.up();
-        self.end_transfer(id, Outcome::Done, Code::TRANSFER_DONE, "Stored, and safe.", turn);
+    pub(super) fn stored(&mut self, _: Stored, cx: &mut Context<'_>) {
+        cx.counters.uploads_stored.up();
+        self.end_transfer(Outcome::Done, Code::TRANSFER_DONE, "Stored, and safe.", cx);
     }
 
-    pub(super) fn refuse_open(&mut self, id: ConnectionId, fault: OpenError, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_open(&mut self, fault: OpenError, cx: &mut Context<'_>) {
         let (outcome, code) = match fault {
             OpenError::Gone => (Outcome::Refused(Refusal::NoSuchFile), Code::UNAVAILABLE),
             // What cannot be read now is not told to be missing, and may well be there later.
@@ -34,15 +32,10 @@ impl Engine {
                 (Outcome::Failed(Failure::Open(fault)), Code::UNAVAILABLE)
             }
         };
-        self.end_transfer(id, outcome, code, code.text(), turn);
+        self.end_transfer(outcome, code, code.text(), cx);
     }
 
-    pub(super) fn refuse_store(
-        &mut self,
-        id: ConnectionId,
-        fault: StoreError,
-        turn: &mut Turn<'_>,
-    ) {
+    pub(super) fn refuse_store(&mut self, fault: StoreError, cx: &mut Context<'_>) {
         let (code, text) = match fault {
             StoreError::Full | StoreError::TotalMax | StoreError::Reserve => {
                 (Code::NO_SPACE, Code::NO_SPACE.text())
@@ -62,47 +55,47 @@ impl Engine {
                 (Code::LOCAL_ERROR, "The server could not store it; its log says why.")
             }
         };
-        self.end_transfer(id, Outcome::of_store(fault), code, text, turn);
+        self.end_transfer(Outcome::of_store(fault), code, text, cx);
     }
 
-    pub(super) fn refuse_deed(&mut self, id: ConnectionId, denied: Denied, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_deed(&mut self, denied: Denied, cx: &mut Context<'_>) {
         match denied {
             Denied::NotThere => {
                 let no = Outcome::Refused(Refusal::NoSuchFile);
                 let text = "Nothing is stored under this name.";
-                self.end_transfer(id, no, Code::UNAVAILABLE, text, turn);
+                self.end_transfer(no, Code::UNAVAILABLE, text, cx);
             }
-            Denied::Full => self.refuse_store(id, StoreError::Full, turn),
-            Denied::TotalMax => self.refuse_store(id, StoreError::TotalMax, turn),
-            Denied::Reserve => self.refuse_store(id, StoreError::Reserve, turn),
-            Denied::Busy => self.refuse_store(id, StoreError::Busy, turn),
-            Denied::Forbidden => self.refuse_store(id, StoreError::Forbidden, turn),
-            Denied::Io => self.refuse_store(id, StoreError::Io, turn),
-            Denied::Precondition => self.refuse_store(id, StoreError::Precondition, turn),
+            Denied::Full => self.refuse_store(StoreError::Full, cx),
+            Denied::TotalMax => self.refuse_store(StoreError::TotalMax, cx),
+            Denied::Reserve => self.refuse_store(StoreError::Reserve, cx),
+            Denied::Busy => self.refuse_store(StoreError::Busy, cx),
+            Denied::Forbidden => self.refuse_store(StoreError::Forbidden, cx),
+            Denied::Io => self.refuse_store(StoreError::Io, cx),
+            Denied::Precondition => self.refuse_store(StoreError::Precondition, cx),
             Denied::TooMuch(_) => {
                 let no = Outcome::Refused(Refusal::VaultBound);
                 let text = "This address has stored as much as it may for now; try again later.";
-                self.end_transfer(id, no, Code::NO_SPACE, text, turn);
+                self.end_transfer(no, Code::NO_SPACE, text, cx);
             }
             Denied::Unauthorized | Denied::SlowedDown(_) => {
                 let no = Outcome::Refused(Refusal::Unauthorized);
-                self.end_transfer(id, no, Code::UNAVAILABLE, Code::UNAVAILABLE.text(), turn);
+                self.end_transfer(no, Code::UNAVAILABLE, Code::UNAVAILABLE.text(), cx);
             }
         }
     }
 
     /// `ABOR` where nothing is in hand.
-    pub(super) fn abort(&mut self, id: ConnectionId) {
-        let had_data = self.session(id).is_some_and(|session| session.data.is_some());
-        self.drop_data(id, Closing::Reset);
+    pub(super) fn abort(&mut self, cx: &mut Context<'_>) {
+        let had_data = self.data.is_some();
+        self.drop_data(Closing::Reset, cx);
         let code = if had_data { Code::DATA_OPEN } else { Code::TRANSFER_DONE };
-        self.reply(id, code, "No transfer was running.");
+        self.reply(code, "No transfer was running.");
     }
 
     /// Breaks the transfer in hand off, because the client asks for it. Says whether that was
     /// done: what is in its place on the disk, or on its way out as a whole, stays.
-    pub(super) fn break_off(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
-        let Some(transfer) = self.session(id).and_then(|session| session.transfer()) else {
+    pub(super) fn break_off(&mut self, cx: &mut Context<'_>) -> bool {
+        let Some(transfer) = self.transfer() else {
             return false;
         };
         let is_in_time = match &transfer.stage {
@@ -115,16 +108,18 @@ impl Engine {
         if is_in_time {
             let outcome = Outcome::Aborted(Abort::Asked);
             let text = Code::TRANSFER_ABORTED.text();
-            self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
+            self.end_transfer(outcome, Code::TRANSFER_ABORTED, text, cx);
         }
         is_in_time
     }
 
     /// The client will say nothing any more: an upload that is not in its place yet is taken back,
     /// for the client may have died in the middle of it (RFC 959, 4.1.1, `QUIT`).
-    pub(super) fn take_back(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(session) = self.session(id).filter(|session| session.is_storing()) else { return };
-        let is_taken_back = session.transfer().is_some_and(|transfer| match &transfer.stage {
+    pub(super) fn take_back(&mut self, cx: &mut Context<'_>) {
+        if !self.is_storing() {
+            return;
+        }
+        let is_taken_back = self.transfer().is_some_and(|transfer| match &transfer.stage {
             _ if transfer.is_confirmed => false,
             Stage::Storing => transfer.cancel.cancel(),
             Stage::Passport
@@ -137,13 +132,13 @@ impl Engine {
         if is_taken_back {
             let outcome = Outcome::Aborted(Abort::Disconnected);
             let text = "You left before the file was stored: the old one stays.";
-            self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
+            self.end_transfer(outcome, Code::TRANSFER_ABORTED, text, cx);
         }
     }
 
     /// The control connection is lost, with the command that is in hand.
-    pub(super) fn lose(&mut self, id: ConnectionId, how: Outcome, turn: &mut Turn<'_>) {
-        let transfer = self.session(id).and_then(|session| session.transfer());
+    pub(super) fn lose(&mut self, how: Outcome, cx: &mut Context<'_>) {
+        let transfer = self.transfer();
         let is_stored = transfer.is_some_and(|transfer| match &transfer.stage {
             Stage::Storing => transfer.is_confirmed || !transfer.cancel.cancel(),
             Stage::Passport
@@ -157,49 +152,38 @@ impl Engine {
             true => Outcome::DoneUnacknowledged,
             false => how,
         };
-        self.conclude(id, outcome, turn);
+        self.conclude(outcome, cx);
     }
 
     /// The data connection of a transfer is closed.
-    pub(super) fn data_closed(
-        &mut self,
-        id: ConnectionId,
-        data: ConnectionId,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(transfer) = self.session(id).and_then(|session| session.transfer()) else {
-            return;
-        };
-        if transfer.data != Some(data) {
-            return;
-        }
+    pub(super) fn data_closed(&mut self, cx: &mut Context<'_>) {
+        let Some(transfer) = self.transfer() else { return };
         match &transfer.stage {
             Stage::Closing => {
                 let text = Code::TRANSFER_DONE.text();
-                self.end_transfer(id, Outcome::Done, Code::TRANSFER_DONE, text, turn);
+                self.end_transfer(Outcome::Done, Code::TRANSFER_DONE, text, cx);
             }
             Stage::Moving(Way::In(sink)) if sink.ended => {}
             Stage::Moving(_) | Stage::Data(_) => {
-                self.data_lost(id, Outcome::Aborted(Abort::Disconnected), turn);
+                self.data_lost(Outcome::Aborted(Abort::Disconnected), cx);
             }
             Stage::Passport | Stage::Slot | Stage::Opening | Stage::Storing => {}
         }
     }
 
     /// The data connection broke before all had moved.
-    pub(super) fn data_lost(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
+    pub(super) fn data_lost(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         let text = "The data connection was lost before all had come through.";
-        self.end_transfer(id, outcome, Code::TRANSFER_ABORTED, text, turn);
+        self.end_transfer(outcome, Code::TRANSFER_ABORTED, text, cx);
     }
 
     /// Nothing has moved for too long.
-    pub(super) fn transfer_due(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(session) = self.session(id) else { return };
-        let Some(transfer) = session.transfer() else { return };
-        if transfer.due.is_none_or(|due| turn.now < due) {
+    pub(super) fn transfer_due(&mut self, cx: &mut Context<'_>) {
+        let Some(transfer) = self.transfer() else { return };
+        if transfer.due.is_none_or(|due| cx.now < due) {
             return;
         }
-        let (data, mut reads) = (transfer.data, false);
+        let mut reads = false;
         let waits_for_us = match &transfer.stage {
             Stage::Moving(Way::Out(source)) => {
                 reads = !matches!(source.payload(), Payload::None) || source.is_sent();
@@ -213,51 +197,48 @@ impl Engine {
             | Stage::Storing
             | Stage::Closing => true,
         };
-        if reads && let Some(data) = data {
+        if reads && let Some(data) = &mut self.data {
             // Only a look tells whether anything has arrived meanwhile.
-            if let Some(transfer) = self.session_mut(id).and_then(|one| one.transfer_mut()) {
-                transfer.due =
-                    Some(turn.now + turn.snapshot.policy.ftp.limits.stall_timeout / LOOKS);
+            data.arrivals.is_doubted = true;
+            cx.shared.ready.push_back(data.id);
+            if let Some(transfer) = self.transfer_mut() {
+                let look = cx.snapshot.policy.ftp.limits.stall_timeout / LOOKS;
+                transfer.due = Some(cx.now + look);
             }
-            if let Some(row) = self.data_mut(data) {
-                row.arrivals.is_doubted = true;
-            }
-            return self.ready.push_back(data);
-        }
-        let stall = self.sending_stall(id, turn);
-        let told = self.session_mut(id).and_then(|one| one.job_mut()?.told.as_mut());
-        if let Some(told) = told.filter(|_| waits_for_us) {
-            // The client is not slow meanwhile.
-            told.moves_since = turn.now;
-        }
-        let asked = self.asks.len();
-        self.keep_moving(id, turn);
-        if waits_for_us || self.asks.len() > asked {
             return;
         }
-        self.stalled(id, stall, turn);
+        let stall = self.sending_stall(cx);
+        let told = self.job_mut().and_then(|job| job.told.as_mut());
+        if let Some(told) = told.filter(|_| waits_for_us) {
+            // The client is not slow meanwhile.
+            told.moves_since = cx.now;
+        }
+        let asked = cx.shared.asks.len();
+        self.keep_moving(cx);
+        if waits_for_us || cx.shared.asks.len() > asked {
+            return;
+        }
+        self.stalled(stall, cx);
     }
 
     /// The client lets a transfer stand still.
-    pub(super) fn stalled(&mut self, id: ConnectionId, stall: Stall, turn: &mut Turn<'_>) {
-        turn.counters.stream_too_slow.up();
+    pub(super) fn stalled(&mut self, stall: Stall, cx: &mut Context<'_>) {
+        cx.counters.stream_too_slow.up();
         let text = "Nothing has moved for too long.";
-        self.end_transfer(id, Outcome::Stalled(stall), Code::TRANSFER_ABORTED, text, turn);
+        self.end_transfer(Outcome::Stalled(stall), Code::TRANSFER_ABORTED, text, cx);
     }
 
     /// Ends a transfer with its last reply.
     pub(super) fn end_transfer(
         &mut self,
-        id: ConnectionId,
         outcome: Outcome,
         code: Code,
         text: &str,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        let Some(session) = self.session_mut(id) else { return };
-        session.rest = 0;
+        self.rest = 0;
         // A file that breaks off must not look whole, and what still comes is not wanted.
-        let stage = session.transfer().map(|transfer| &transfer.stage);
+        let stage = self.transfer().map(|transfer| &transfer.stage);
         let how = match stage {
             Some(Stage::Moving(_)) => Closing::Reset,
             Some(
@@ -270,27 +251,25 @@ impl Engine {
             )
             | None => Closing::InPeace,
         };
-        self.conclude(id, outcome, turn);
-        self.drop_data(id, how);
-        self.reply(id, code, text);
-        self.rearm(id, turn);
-        self.ready.push_back(id);
+        self.conclude(outcome, cx);
+        self.drop_data(how, cx);
+        self.reply(code, text);
+        self.rearm(cx);
+        cx.note_ready();
     }
 
     /// Gives back what a transfer held.
     pub(super) fn release(
-        &mut self,
-        id: ConnectionId,
+        &self,
         transfer: Transfer,
         question: Option<Ticket>,
-        peer: SocketAddr,
-        turn: &mut Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
         if let (Stage::Slot, Some(question)) = (&transfer.stage, question) {
-            turn.admission.slots.cancel(question);
+            cx.admission.slots.cancel(question);
         }
         if transfer.has_slot {
-            turn.admission.slots.end(peer.ip(), turn.now);
+            cx.admission.slots.end(self.peer.ip(), cx.now);
         }
         let sink = match transfer.stage {
             Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink)) => sink,
@@ -307,9 +286,9 @@ impl Engine {
             | Stage::Storing
             | Stage::Closing => return,
         };
-        self.uploads_held -= sink.bytes_held();
+        cx.shared.uploads_held -= sink.bytes_held();
         if let Into::Tree { part: Some(part), .. } = sink.into {
-            self.discard(id, part);
+            cx.discard(part);
         }
     }
 }

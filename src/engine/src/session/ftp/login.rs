@@ -10,12 +10,11 @@ use crate::catalog::Ask;
 use crate::files::TreePath;
 use crate::policy::protect::Proof;
 use crate::policy::{Identification, identification};
-use crate::session::ftp::engine::Engine;
+use crate::session::ftp::context::Context;
 use crate::session::ftp::limits::Administrators;
-use crate::session::ftp::session::{Stage, State, Told, User, What, Who, Whose};
+use crate::session::ftp::session::{Session, Stage, State, Told, User, What, Who, Whose};
 use crate::session::snmp::{Asked, NoPassport, Passport};
-use crate::session::stream::ConnectionId;
-use crate::session::{CredentialFault, Outcome, Protocol, Refusal, Subject, Turn, Verb};
+use crate::session::{CredentialFault, Outcome, Protocol, Refusal, Subject, Verb};
 use crate::vault::deed::{Denied, Login, LoginSecret};
 use crate::vault::names::Item;
 use wire::ftp::command::Secret;
@@ -38,44 +37,42 @@ pub(super) enum Verdict {
     No(Refusal, String),
 }
 
-impl Engine {
+impl Session {
     /// `USER`.
-    pub(super) fn user(&mut self, id: ConnectionId, name: &[u8], turn: &mut Turn<'_>) {
-        let rows = &turn.snapshot.policy.protections;
-        let policy = &turn.snapshot.policy.ftp;
+    pub(super) fn user(&mut self, name: &[u8], cx: &mut Context<'_>) {
+        let rows = &cx.snapshot.policy.protections;
+        let policy = &cx.snapshot.policy.ftp;
         let is_phone = is_phone(policy, name);
         // A phone that has a password may have no TLS.
         let may_be_phones = rows.may_log_in(name);
         let needs_tls = policy.administrators.as_ref().is_some_and(|admins| !admins.cleartext)
             && !may_be_phones;
-        let Some(session) = self.session_mut(id) else { return };
-        session.log_out(turn.now);
-        if !is_phone && needs_tls && session.secured.is_none() {
+        self.log_out(cx.now);
+        if !is_phone && needs_tls && self.secured.is_none() {
             // Before the password is sent, not after.
             let text = "Administrators log in over TLS: say AUTH TLS first. Phones log in as \
                         anonymous.";
-            return self.reply(id, Code::NOT_LOGGED_IN, text);
+            return self.reply(Code::NOT_LOGGED_IN, text);
         }
-        session.user = User::Named(name[..name.len().min(SECRET_BYTES_MAX)].into());
+        self.user = User::Named(name[..name.len().min(SECRET_BYTES_MAX)].into());
         let text = if is_phone { "Any password will do." } else { Code::PASSWORD_NEEDED.text() };
-        self.reply(id, Code::PASSWORD_NEEDED, text);
+        self.reply(Code::PASSWORD_NEEDED, text);
     }
 
     /// `PASS`.
-    pub(super) fn pass(&mut self, id: ConnectionId, password: Secret<'_>, turn: &mut Turn<'_>) {
-        let policy = &turn.snapshot.policy;
-        let Some(session) = self.session_mut(id) else { return };
-        let before = session.user.clone();
-        session.log_out(turn.now);
+    pub(super) fn pass(&mut self, password: Secret<'_>, cx: &mut Context<'_>) {
+        let policy = &cx.snapshot.policy;
+        let before = self.user.clone();
+        self.log_out(cx.now);
         let User::Named(name) = before else {
-            return self.reply(id, Code::WRONG_ORDER, "Say USER first.");
+            return self.reply(Code::WRONG_ORDER, "Say USER first.");
         };
         if is_phone(&policy.ftp, &name) {
-            return self.welcome_phone(id, turn);
+            return self.welcome_phone(cx);
         }
-        let client = session.peer.ip().to_canonical();
+        let client = self.peer.ip().to_canonical();
         // What came in clear is no administrator's, unless they may do so.
-        let is_safe = |one: &&Administrators| one.cleartext || session.secured.is_some();
+        let is_safe = |one: &&Administrators| one.cleartext || self.secured.is_some();
         let administrators = policy.ftp.administrators.as_ref().filter(is_safe);
         let mut users: Vec<_> = administrators.iter().map(|one| one.users.clone()).collect();
         let of_rows = policy.protections.users_files(Protocol::Ftp);
@@ -83,79 +80,68 @@ impl Engine {
         let manages = administrators.is_some();
         let permitted = policy.access.permits(Protocol::Ftp, client);
         if !permitted || users.is_empty() || password.0.len() > SECRET_BYTES_MAX {
-            return self.refuse_login(id, &name, Denied::Unauthorized, turn);
+            return self.refuse_login(&name, Denied::Unauthorized, cx);
         }
         let name = name.to_vec();
         let secret = LoginSecret::Password(password.0.to_vec());
-        session.user = User::Named(name.as_slice().into());
+        self.user = User::Named(name.as_slice().into());
         let login = Box::new(Login { client, users: users.clone(), name, secret });
-        self.take_up(id, What::Login { manages, users }, None);
-        self.ask(id, |ticket| Ask::Login { ticket, login });
+        self.take_up(What::Login { manages, users }, None, cx);
+        self.ask(|ticket| Ask::Login { ticket, login }, cx);
     }
 
-    fn welcome_phone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
-        let Some(session) = self.session_mut(id) else { return };
-        session.user = User::Phone;
-        session.cwd = TreePath::default();
-        let client = session.peer.ip().to_canonical();
-        turn.counters.ftp_logins.up();
-        let permitted = turn.snapshot.policy.access.permits(Protocol::Ftp, client);
-        let policy = &turn.snapshot.policy.ftp;
+    fn welcome_phone(&mut self, cx: &mut Context<'_>) {
+        self.user = User::Phone;
+        self.cwd = TreePath::default();
+        let client = self.peer.ip().to_canonical();
+        cx.counters.ftp_logins.up();
+        let permitted = cx.snapshot.policy.access.permits(Protocol::Ftp, client);
+        let policy = &cx.snapshot.policy.ftp;
         // Asked now, so that the answer is here when the first file is named. Whoever is not served
         // is asked nothing.
         if permitted && policy.vault.is_some() && !is_bypassed(policy, client) {
-            self.ask_who(id, false, turn);
+            self.ask_who(false, cx);
         }
-        self.reply(id, Code::LOGGED_IN, "Welcome, telephone.");
+        self.reply(Code::LOGGED_IN, "Welcome, telephone.");
     }
 
     /// Whether the password was right is known.
-    pub(super) fn logged_in(
-        &mut self,
-        id: ConnectionId,
-        result: Result<usize, Denied>,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(session) = self.session_mut(id) else { return };
-        let State::Busy(job) = &mut session.state else { return };
+    pub(super) fn logged_in(&mut self, result: Result<usize, Denied>, cx: &mut Context<'_>) {
+        let State::Busy(job) = &mut self.state else { return };
         let What::Login { manages, users } = &mut job.what else { return };
         let (manages, mut users) = (*manages, std::mem::take(users));
-        session.state = State::Idle;
-        session.heard = turn.now;
-        self.resumed.push_back(id);
-        let Some(session) = self.session_mut(id) else { return };
-        let User::Named(name) = std::mem::replace(&mut session.user, User::Nobody) else { return };
+        self.state = State::Idle;
+        self.heard = cx.now;
+        cx.shared.resumed.push_back(cx.id);
+        let User::Named(name) = std::mem::replace(&mut self.user, User::Nobody) else { return };
         match result {
             Ok(place) if place > 0 || !manages => {
-                session.failed_logins = 0;
-                let (peer, secured) = (session.peer, session.secured);
+                self.failed_logins = 0;
                 if place < users.len() {
                     let users = users.swap_remove(place);
-                    session.proof = Some(Proof { users, user: (&*name).into() });
+                    self.proof = Some(Proof { users, user: (&*name).into() });
                 }
-                let told = Told::new(said(&name), Verb::LogIn, turn.now);
-                self.note(peer, secured, told, Outcome::Done, turn);
-                self.welcome_phone(id, turn);
+                let told = Told::new(said(&name), Verb::LogIn, cx.now);
+                cx.note(self.peer, self.secured, told, Outcome::Done);
+                self.welcome_phone(cx);
             }
             Ok(_) => {
-                session.user = User::Administrator(String::from_utf8_lossy(&name).into());
-                session.cwd = TreePath::default();
-                session.failed_logins = 0;
-                turn.counters.ftp_logins.up();
-                let (peer, secured) = (session.peer, session.secured);
-                let told = Told::new(said(&name), Verb::LogIn, turn.now);
-                self.note(peer, secured, told, Outcome::Done, turn);
-                self.reply(id, Code::LOGGED_IN, "Welcome. CWD into a directory; LIST shows them.");
+                self.user = User::Administrator(String::from_utf8_lossy(&name).into());
+                self.cwd = TreePath::default();
+                self.failed_logins = 0;
+                cx.counters.ftp_logins.up();
+                let told = Told::new(said(&name), Verb::LogIn, cx.now);
+                cx.note(self.peer, self.secured, told, Outcome::Done);
+                self.reply(Code::LOGGED_IN, "Welcome. CWD into a directory; LIST shows them.");
             }
-            Err(denied) => self.refuse_login(id, &name, denied, turn),
+            Err(denied) => self.refuse_login(&name, denied, cx),
         }
     }
 
-    fn refuse_login(&mut self, id: ConnectionId, name: &[u8], why: Denied, turn: &mut Turn<'_>) {
-        turn.counters.ftp_logins_failed.up();
-        let most = turn.snapshot.policy.ftp.limits.failed_logins_max;
-        let Some(session) = self.session_mut(id) else { return };
-        session.failed_logins += 1;
+    fn refuse_login(&mut self, name: &[u8], why: Denied, cx: &mut Context<'_>) {
+        cx.counters.ftp_logins_failed.up();
+        let most = cx.snapshot.policy.ftp.limits.failed_logins_max;
+        self.failed_logins += 1;
         let (no, text) = match why {
             Denied::SlowedDown(wait) => {
                 let wait_s = wait.as_secs() + 1;
@@ -177,63 +163,52 @@ impl Engine {
                 "Name or password is wrong.".to_owned(),
             ),
         };
-        let ends = session.failed_logins >= most || no == Refusal::SlowedDown;
-        let told = Told::new(said(name), Verb::LogIn, turn.now);
-        self.note_refused(id, told, no, turn);
+        let ends = self.failed_logins >= most || no == Refusal::SlowedDown;
+        let told = Told::new(said(name), Verb::LogIn, cx.now);
+        self.note_refused(told, no, cx);
         match ends {
-            true => self.bid_farewell(id, Code::CLOSING, &text, turn),
-            false => self.reply(id, Code::NOT_LOGGED_IN, &text),
+            true => self.close_with_reply(Code::CLOSING, &text, cx),
+            false => self.reply(Code::NOT_LOGGED_IN, &text),
         }
     }
 
     /// Has the phone say who uses it; `anew` where what it said before does not count.
-    fn ask_who(&mut self, id: ConnectionId, anew: bool, turn: &mut Turn<'_>) {
-        let Some(peer) = self.session(id).map(|session| session.peer) else { return };
-        let policy = &turn.snapshot.policy.ftp.snmp;
+    fn ask_who(&mut self, anew: bool, cx: &mut Context<'_>) {
+        let (peer, policy) = (self.peer, &cx.snapshot.policy.ftp.snmp);
         if anew {
-            self.queries.forget(peer, policy);
+            cx.queries.forget(peer, policy);
         }
-        let who = match self.queries.ask(peer, policy, turn.counters, turn.now) {
+        self.who = match cx.queries.ask(peer, policy, cx.counters, cx.now) {
             Asked::Known(known) => {
-                let at = if anew { turn.now } else { Instant::START };
+                let at = if anew { cx.now } else { Instant::START };
                 Who::Known(known, at)
             }
             Asked::Pending => {
-                self.asking.entry(peer.ip().to_canonical()).or_default().push(id);
+                cx.shared.asking.entry(peer.ip().to_canonical()).or_default().push(cx.id);
                 Who::Asked
             }
         };
-        if let Some(session) = self.session_mut(id) {
-            session.who = who;
-        }
     }
 
-    /// Takes what phones have said meanwhile.
-    pub fn handle_passports(&mut self, turn: &mut Turn<'_>) {
-        while let Some((phone, passport)) = self.queries.poll_answer() {
-            for id in self.asking.remove(&phone.to_canonical()).unwrap_or_default() {
-                let Some(session) = self.session_mut(id) else { continue };
-                session.who = Who::Known(passport.clone(), turn.now);
-                let waits = session.transfer().map(|transfer| &transfer.stage);
-                if matches!(waits, Some(Stage::Passport)) {
-                    self.identify(id, turn);
-                    self.rearm(id, turn);
-                    self.wake(id);
-                }
-            }
+    /// The phone has said who uses it, or why nobody knows.
+    pub(super) fn handle_identity(
+        &mut self,
+        passport: &Result<Passport, NoPassport>,
+        cx: &mut Context<'_>,
+    ) {
+        self.who = Who::Known(passport.clone(), cx.now);
+        let waits = self.transfer().map(|transfer| &transfer.stage);
+        if matches!(waits, Some(Stage::Passport)) {
+            self.identify(cx);
+            self.rearm(cx);
+            self.wake(cx);
         }
     }
 
     /// Whose data a name means, by what the phone says.
-    pub(super) fn judge_whose(
-        &mut self,
-        id: ConnectionId,
-        whose: &Whose,
-        turn: &mut Turn<'_>,
-    ) -> Verdict {
-        let Some(session) = self.session(id) else { return Verdict::Wait };
-        let client = session.peer.ip().to_canonical();
-        if is_bypassed(&turn.snapshot.policy.ftp, client) {
+    pub(super) fn judge_whose(&mut self, whose: &Whose, cx: &mut Context<'_>) -> Verdict {
+        let client = self.peer.ip().to_canonical();
+        if is_bypassed(&cx.snapshot.policy.ftp, client) {
             return match whose {
                 Whose::Named(item) => Verdict::Item(item.clone()),
                 Whose::LoggedIn(_) => Verdict::No(
@@ -242,34 +217,25 @@ impl Engine {
                 ),
             };
         }
-        let fresh = FRESH.min(turn.snapshot.policy.ftp.snmp.cache);
-        match &session.who {
+        let fresh = FRESH.min(cx.snapshot.policy.ftp.snmp.cache);
+        match &self.who {
             Who::Asked => return Verdict::Wait,
-            Who::Known(known, at) if turn.now.since(*at) <= fresh => {
+            Who::Known(known, at) if cx.now.since(*at) <= fresh => {
                 return verdict(client, known, whose);
             }
             Who::Known(..) | Who::Unknown => {}
         }
         // What was said before counts as long as the cache keeps it, where it is the same.
-        self.ask_who(id, false, turn);
-        match self.session(id).map(|session| &session.who) {
-            Some(Who::Known(known, _)) if fits(known, whose) => verdict(client, known, whose),
-            Some(Who::Known(..)) => self.judge_anew(id, client, whose, turn),
-            Some(Who::Asked | Who::Unknown) | None => Verdict::Wait,
+        self.ask_who(false, cx);
+        match &self.who {
+            Who::Known(known, _) if fits(known, whose) => return verdict(client, known, whose),
+            Who::Known(..) => {}
+            Who::Asked | Who::Unknown => return Verdict::Wait,
         }
-    }
-
-    fn judge_anew(
-        &mut self,
-        id: ConnectionId,
-        client: IpAddr,
-        whose: &Whose,
-        turn: &mut Turn<'_>,
-    ) -> Verdict {
-        self.ask_who(id, true, turn);
-        match self.session(id).map(|session| &session.who) {
-            Some(Who::Known(known, _)) => verdict(client, known, whose),
-            Some(Who::Asked | Who::Unknown) | None => Verdict::Wait,
+        self.ask_who(true, cx);
+        match &self.who {
+            Who::Known(known, _) => verdict(client, known, whose),
+            Who::Asked | Who::Unknown => Verdict::Wait,
         }
     }
 }

@@ -4,12 +4,11 @@
 
 use crate::catalog::StoreError;
 use crate::files::{Act, Done, Fault, Form, How, TreePath};
-use crate::session::ftp::engine::Engine;
-use crate::session::ftp::judge::{capital, subject};
+use crate::session::ftp::authorize::{capital, subject, to_read};
+use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
-use crate::session::ftp::session::{Goal, State, Then, Told, What};
-use crate::session::stream::ConnectionId;
-use crate::session::{Failure, Outcome, Refusal, Turn, Verb};
+use crate::session::ftp::session::{Goal, Session, State, Then, Told, What};
+use crate::session::{Failure, Outcome, Refusal, Verb};
 use wire::ftp::calendar::{self, Moment};
 use wire::ftp::command::Type;
 use wire::ftp::reply::{self, Code};
@@ -20,225 +19,202 @@ const LINES_BYTES_MAX: usize = 64 << 10;
 /// The one word of `SITE` that is taken.
 const CHMOD: &[u8] = b"CHMOD";
 
-impl Engine {
+impl Session {
     /// A path of the tree, as an administrator said it; nothing, and a reply, where it is none.
-    pub(super) fn path(&mut self, id: ConnectionId, asked: &[u8]) -> Option<TreePath> {
-        let cwd = &self.session(id)?.cwd;
-        match TreePath::parse(cwd, asked) {
+    pub(super) fn path(&mut self, asked: &[u8]) -> Option<TreePath> {
+        match TreePath::parse(&self.cwd, asked) {
             Ok(path) => Some(path),
             Err(bad) => {
-                self.reply(id, Code::NAME_DENIED, &capital(&bad.to_string()));
+                self.reply(Code::NAME_DENIED, &capital(&bad.to_string()));
                 None
             }
         }
     }
 
     /// Looks at something. That leaves a line in the log only where it is refused.
-    pub(super) fn look_at(&mut self, id: ConnectionId, at: TreePath, then: Then) {
-        self.act(id, Act::Look { at }, then, None);
+    pub(super) fn look_at(&mut self, at: TreePath, then: Then, cx: &mut Context<'_>) {
+        self.act(Act::Look { at }, then, None, cx);
     }
 
     /// Has something done, and tells so.
-    pub(super) fn act(&mut self, id: ConnectionId, act: Act, then: Then, told: Option<Told>) {
-        let told = match (&act, self.session(id)) {
-            (Act::Look { at }, Some(session)) if told.is_none() => {
+    pub(super) fn act(&mut self, act: Act, then: Then, told: Option<Told>, cx: &mut Context<'_>) {
+        let told = match &act {
+            Act::Look { at } if told.is_none() => {
                 let subject = subject(at.to_string().as_bytes());
-                Some(Told::new(subject, Verb::Ask, session.heard))
+                Some(Told::new(subject, Verb::Ask, self.heard))
             }
-            (_, _) => told,
+            Act::List { .. }
+            | Act::Look { .. }
+            | Act::MakeDirectory { .. }
+            | Act::RemoveDirectory { .. }
+            | Act::Delete { .. }
+            | Act::Rename { .. }
+            | Act::Touch { .. }
+            | Act::Open { .. }
+            | Act::Begin { .. }
+            | Act::Write { .. }
+            | Act::Finish { .. }
+            | Act::Discard { .. } => told,
         };
-        self.take_up(id, What::Act(then), told);
-        self.ask_files(id, act);
+        self.take_up(What::Act(then), told, cx);
+        self.ask_files(act, cx);
     }
 
     /// `DELE`, `RMD`, `MKD`.
     pub(super) fn change(
         &mut self,
-        id: ConnectionId,
         asked: &[u8],
         verb: Verb,
         act: fn(TreePath) -> Act,
-        turn: &Turn<'_>,
+        cx: &mut Context<'_>,
     ) {
-        let Some(at) = self.known_path(id, asked, verb, turn) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), verb, turn.now);
+        let Some(at) = self.known_path(asked, verb, cx) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), verb, cx.now);
         let then = if verb == Verb::Make { Then::Made } else { Then::Done };
-        self.act(id, act(at), then, Some(told));
+        self.act(act(at), then, Some(told), cx);
     }
 
     /// `RNFR`.
-    pub(super) fn rename_from(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
-        let Some(at) = self.known_path(id, asked, Verb::Rename, turn) else { return };
-        if let Some(session) = self.session_mut(id) {
-            session.renaming = Some(at.clone());
-        }
-        self.look_at(id, at, Then::RenameFrom);
+    pub(super) fn rename_from(&mut self, asked: &[u8], cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(asked, Verb::Rename, cx) else { return };
+        self.renaming = Some(at.clone());
+        self.look_at(at, Then::RenameFrom, cx);
     }
 
     /// `RNTO`.
-    pub(super) fn rename_to(&mut self, id: ConnectionId, asked: &[u8], turn: &Turn<'_>) {
-        let renaming = self.session_mut(id).and_then(|session| session.renaming.take());
-        let Some(from) = renaming else {
-            return self.reply(id, Code::WRONG_ORDER, "Say RNFR first.");
+    pub(super) fn rename_to(&mut self, asked: &[u8], cx: &mut Context<'_>) {
+        let Some(from) = self.renaming.take() else {
+            return self.reply(Code::WRONG_ORDER, "Say RNFR first.");
         };
-        let Some(to) = self.known_path(id, asked, Verb::Rename, turn) else { return };
-        let told = Told::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, turn.now);
-        self.act(id, Act::Rename { from, to }, Then::Done, Some(told));
+        let Some(to) = self.known_path(asked, Verb::Rename, cx) else { return };
+        let told = Told::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, cx.now);
+        self.act(Act::Rename { from, to }, Then::Done, Some(told), cx);
     }
 
     /// `MFMT`.
-    pub(super) fn touch(
-        &mut self,
-        id: ConnectionId,
-        moment: Moment,
-        asked: &[u8],
-        turn: &Turn<'_>,
-    ) {
-        let Some(at) = self.known_path(id, asked, Verb::Send, turn) else { return };
+    pub(super) fn touch(&mut self, moment: Moment, asked: &[u8], cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(asked, Verb::Send, cx) else { return };
         let then = Then::Touched(moment.unix_s, at.clone());
-        self.act(id, Act::Touch { at, unix_s: moment.unix_s }, then, None);
+        self.act(Act::Touch { at, unix_s: moment.unix_s }, then, None, cx);
     }
 
     /// `LIST`, `NLST`, `MLSD`.
-    pub(super) fn list(&mut self, id: ConnectionId, asked: &[u8], form: Form, turn: &mut Turn<'_>) {
-        let Some(at) = self.known_path(id, asked, Verb::List, turn) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::List, turn.now);
-        self.start(id, Goal::List(at, text(asked), form), told, turn);
+    pub(super) fn list(&mut self, asked: &[u8], form: Form, cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(asked, Verb::List, cx) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::List, cx.now);
+        self.start(Goal::List(at, text(asked), form), told, cx);
     }
 
     /// `RETR` of an administrator.
-    pub(super) fn fetch(&mut self, id: ConnectionId, asked: &[u8], turn: &mut Turn<'_>) {
-        let Some(at) = self.known_path(id, asked, Verb::Fetch, turn) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Fetch, turn.now);
-        self.start(id, Goal::Open(at), told, turn);
+    pub(super) fn fetch(&mut self, asked: &[u8], cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(asked, Verb::Fetch, cx) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Fetch, cx.now);
+        self.start(Goal::Open(at), told, cx);
     }
 
     /// `STOR`, `APPE` and `STOU` of an administrator.
-    pub(super) fn put(&mut self, id: ConnectionId, asked: &[u8], how: How, turn: &mut Turn<'_>) {
-        let Some(at) = self.known_path(id, asked, Verb::Send, turn) else { return };
-        let Some(session) = self.session_mut(id) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Send, turn.now);
-        let how = match (how, session.rest) {
+    pub(super) fn put(&mut self, asked: &[u8], how: How, cx: &mut Context<'_>) {
+        let Some(at) = self.known_path(asked, Verb::Send, cx) else { return };
+        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
+        let how = match (how, self.rest) {
             (_, 0) => how,
             (How::Replace, rest) => How::Resume(rest),
             (How::Append | How::Unique | How::Resume(_), _) => {
-                session.rest = 0;
-                self.note_refused(id, told, Refusal::NoMiddle, turn);
+                self.rest = 0;
+                self.note_refused(told, Refusal::NoMiddle, cx);
                 let text = "REST is for RETR and STOR: this has no middle to start at.";
-                return self.reply(id, Code::UNAVAILABLE, text);
+                return self.reply(Code::UNAVAILABLE, text);
             }
         };
-        self.start(id, Goal::Begin(at, how), told, turn);
+        self.start(Goal::Begin(at, how), told, cx);
     }
 
     /// `SITE CHMOD` is taken, and changes nothing: clients that copy modes send one for each file,
     /// and stop where it is refused.
-    pub(super) fn change_mode(&mut self, id: ConnectionId, words: &[u8], turn: &Turn<'_>) {
+    pub(super) fn change_mode(&mut self, words: &[u8], cx: &mut Context<'_>) {
         let words = words.get(CHMOD.len()..).unwrap_or_default().trim_ascii_start();
         let path =
             words.iter().position(|byte| *byte == b' ').map(|at| words[at..].trim_ascii_start());
         let Some(path) = path.filter(|path| !path.is_empty()) else {
-            return self.reply(id, Code::BAD_ARGUMENT, "Say SITE CHMOD, a mode and a file.");
+            return self.reply(Code::BAD_ARGUMENT, "Say SITE CHMOD, a mode and a file.");
         };
-        let Some(at) = self.known_path(id, path, Verb::Ask, turn) else { return };
-        self.look_at(id, at, Then::Mode);
+        let Some(at) = self.known_path(path, Verb::Ask, cx) else { return };
+        self.look_at(at, Then::Mode, cx);
     }
 
     /// The same, and the log is told where it is none.
     pub(super) fn known_path(
         &mut self,
-        id: ConnectionId,
         asked: &[u8],
         verb: Verb,
-        turn: &Turn<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<TreePath> {
-        if let Err(bad) = TreePath::parse(&self.session(id)?.cwd, asked) {
-            let told = Told::new(said(asked), verb, turn.now);
-            self.note_refused(id, told, Refusal::BadPath(bad), turn);
+        if let Err(bad) = TreePath::parse(&self.cwd, asked) {
+            let told = Told::new(said(asked), verb, cx.now);
+            self.note_refused(told, Refusal::BadPath(bad), cx);
         }
-        self.path(id, asked)
+        self.path(asked)
     }
 
     /// Tells the log of a look that will be refused: `SIZE`, `MDTM`.
-    pub(super) fn note_look(
-        &mut self,
-        id: ConnectionId,
-        asked: &[u8],
-        is_size: bool,
-        turn: &Turn<'_>,
-    ) {
-        let Some(session) = self.session(id) else { return };
-        let is_text = is_size && session.kind == Type::Ascii;
-        let (said, no) = match TreePath::parse(&session.cwd, asked) {
+    pub(super) fn note_look(&mut self, asked: &[u8], is_size: bool, cx: &mut Context<'_>) {
+        let is_text = is_size && self.kind == Type::Ascii;
+        let (said, no) = match TreePath::parse(&self.cwd, asked) {
             Err(bad) => (said(asked), Refusal::BadPath(bad)),
             Ok(at) if is_text => (subject(at.to_string().as_bytes()), Refusal::SizeOfText),
-            Ok(_) if session.is_administrator() => return,
-            Ok(_) => match super::judge::to_read(session, asked, turn) {
+            Ok(_) if self.is_administrator() => return,
+            Ok(_) => match to_read(self, asked, cx) {
                 (_, Ok(Goal::Read(_))) => return,
                 (said, Ok(_)) => (said, Refusal::SizeOfVault),
                 (said, Err(no)) => (said, no.refusal),
             },
         };
-        let told = Told::new(said, Verb::Ask, turn.now);
-        self.note_refused(id, told, no, turn);
+        let told = Told::new(said, Verb::Ask, cx.now);
+        self.note_refused(told, no, cx);
     }
 
     /// A transfer of the tree came to nothing.
-    pub(super) fn refuse_file(&mut self, id: ConnectionId, fault: Fault, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_file(&mut self, fault: Fault, cx: &mut Context<'_>) {
         let no = Outcome::Refused(Refusal::Files(fault));
-        let job = self.session_mut(id).and_then(|session| session.job_mut());
+        let job = self.job_mut();
         let lists =
             job.and_then(|job| job.told.as_ref()).is_some_and(|told| told.verb == Verb::List);
         // RFC 3659, 7.2.1.
         let is_no_directory = lists && fault == Fault::NotDirectory;
         let code = if is_no_directory { Code::BAD_ARGUMENT } else { code(fault) };
-        self.end_transfer(id, no, code, &capital(&fault.to_string()), turn);
+        self.end_transfer(no, code, &capital(&fault.to_string()), cx);
     }
 
     /// An act was done, or was not.
-    pub(super) fn handle_act(
-        &mut self,
-        id: ConnectionId,
-        result: Result<Done, Fault>,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(session) = self.session(id) else { return };
-        let State::Busy(job) = &session.state else { return };
+    pub(super) fn handle_act(&mut self, result: Result<Done, Fault>, cx: &mut Context<'_>) {
+        let State::Busy(job) = &self.state else { return };
         let What::Act(then) = &job.what else { return };
         let then = then.clone();
         match result.and_then(|done| then.fits(done)) {
             Ok(done) => {
                 if then.is_look()
-                    && let Some(job) = self.session_mut(id).and_then(|session| session.job_mut())
+                    && let Some(job) = self.job_mut()
                 {
                     job.told = None;
                 }
-                self.conclude(id, Outcome::Done, turn);
-                self.tell_act(id, then, &done);
+                self.conclude(Outcome::Done, cx);
+                self.tell_act(then, &done);
             }
             Err(fault) => {
-                self.conclude(id, Outcome::Refused(Refusal::Files(fault)), turn);
-                if let Some(session) = self.session_mut(id) {
-                    session.renaming = None;
-                }
-                self.reply(id, code(fault), &capital(&fault.to_string()));
+                self.conclude(Outcome::Refused(Refusal::Files(fault)), cx);
+                self.renaming = None;
+                self.reply(code(fault), &capital(&fault.to_string()));
             }
         }
     }
 
     /// A phone's file is gone, or is not.
-    pub(super) fn handle_deleted(
-        &mut self,
-        id: ConnectionId,
-        result: Result<(), StoreError>,
-        turn: &mut Turn<'_>,
-    ) {
-        let Some(session) = self.session(id) else { return };
-        let State::Busy(job) = &session.state else { return };
+    pub(super) fn handle_deleted(&mut self, result: Result<(), StoreError>, cx: &mut Context<'_>) {
+        let State::Busy(job) = &self.state else { return };
         let What::Act(Then::Done) = &job.what else { return };
         let (outcome, code, text) = match result {
             Ok(()) => {
-                turn.counters.uploads_deleted.up();
+                cx.counters.uploads_deleted.up();
                 (Outcome::Done, Code::FILE_ACTION_DONE, Code::FILE_ACTION_DONE.text())
             }
             Err(StoreError::NotThere) => {
@@ -269,16 +245,15 @@ impl Engine {
                 (Outcome::Failed(Failure::Store(fault)), Code::UNAVAILABLE, text)
             }
         };
-        self.conclude(id, outcome, turn);
-        self.reply(id, code, text);
+        self.conclude(outcome, cx);
+        self.reply(code, text);
     }
 
-    fn tell_act(&mut self, id: ConnectionId, then: Then, done: &Done) {
-        let Some(session) = self.session_mut(id) else { return };
-        let out = &mut session.out;
+    fn tell_act(&mut self, then: Then, done: &Done) {
+        let out = &mut self.out;
         match (then, done) {
             (Then::Enter, Done::Looked { at, .. }) => {
-                session.cwd = at.clone();
+                self.cwd = at.clone();
                 reply::usual(out, Code::FILE_ACTION_DONE);
             }
             (Then::Size, Done::Looked { member, .. }) => {
@@ -309,32 +284,30 @@ impl Engine {
     }
 
     /// `SIZE` and `MDTM`.
-    pub(super) fn look(&mut self, id: ConnectionId, asked: &[u8], then: Then, turn: &mut Turn<'_>) {
-        let Some(session) = self.session(id) else { return };
-        if matches!(then, Then::Size) && session.kind == Type::Ascii {
+    pub(super) fn look(&mut self, asked: &[u8], then: Then, cx: &mut Context<'_>) {
+        if matches!(then, Then::Size) && self.kind == Type::Ascii {
             let text = "SIZE is known for TYPE I alone.";
-            return self.reply(id, Code::UNAVAILABLE, text);
+            return self.reply(Code::UNAVAILABLE, text);
         }
-        if session.is_administrator() {
-            let Some(at) = self.path(id, asked) else { return };
-            return self.act(id, Act::Look { at }, then, None);
+        if self.is_administrator() {
+            let Some(at) = self.path(asked) else { return };
+            return self.act(Act::Look { at }, then, None, cx);
         }
-        let goal = super::judge::to_read(session, asked, turn).1;
-        let entry = match self.judge_guess(id, asked, goal, turn) {
+        let goal = to_read(self, asked, cx).1;
+        let entry = match self.judge_guess(asked, goal, cx) {
             Ok(Goal::Read(entry)) => entry,
             // Clients that hear 550 here never say RETR.
             Ok(_) => {
                 let text = "The vault tells that with the file; say RETR.";
-                return self.reply(id, Code::PARAMETER_NOT_SERVED, text);
+                return self.reply(Code::PARAMETER_NOT_SERVED, text);
             }
-            Err(no) => return self.reply(id, no.code, &no.text),
+            Err(no) => return self.reply(no.code, &no.text),
         };
-        let Some(session) = self.session_mut(id) else { return };
         match then {
             Then::Modified => {
                 let modified_s = entry.version.modified_ns / 1_000_000_000;
                 let modified_s = u64::try_from(modified_s).unwrap_or(0);
-                tell_moment(&mut session.out, "", modified_s, "");
+                tell_moment(&mut self.out, "", modified_s, "");
             }
             Then::Enter
             | Then::Size
@@ -345,7 +318,7 @@ impl Engine {
             | Then::Done
             | Then::Touched(..) => {
                 let bytes = entry.version.bytes.to_string();
-                reply::line(&mut session.out, Code::FILE_STATUS, bytes.as_bytes());
+                reply::line(&mut self.out, Code::FILE_STATUS, bytes.as_bytes());
             }
         }
     }

@@ -8,14 +8,17 @@
 //! the threads that wait for disks. None of them opens, sends, waits or reads a clock.
 
 mod answer;
+mod authorize;
+mod check;
 mod command_queue;
 mod connections;
+mod context;
+mod control;
 mod data;
 mod dispatch;
 mod ending;
 mod engine;
 mod guess;
-mod judge;
 pub mod limits;
 mod login;
 mod manage;

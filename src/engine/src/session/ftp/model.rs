@@ -21,6 +21,8 @@ use crate::admission::slots::SharedSlots;
 use crate::catalog::{Ask, Catalog};
 use crate::metrics::Counters;
 use crate::session::ftp::data::Door;
+use crate::session::ftp::engine::{DataRow, Row};
+use crate::session::ftp::session::{DataConnection, Session};
 use crate::session::ftp::{Engine, limits::FtpPolicy};
 use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::snmp::Queries;
@@ -116,8 +118,28 @@ pub(super) struct World {
     cleared: BTreeMap<ConnectionId, String>,
     /// How often something of a session was stored for good.
     durable: BTreeMap<ConnectionId, usize>,
+    /// The newest data connection of each session.
+    newest_data: BTreeMap<ConnectionId, ConnectionId>,
     /// Sessions whose client was killed in the middle of an upload.
     doomed: BTreeSet<ConnectionId>,
+}
+
+impl Engine {
+    /// Returns the session whose own connection this is, or `None` if it is none.
+    pub(super) fn session(&self, id: ConnectionId) -> Option<&Session> {
+        match self.rows.open(id)? {
+            Row::Session(session) => Some(session),
+            Row::Data(_) => None,
+        }
+    }
+
+    /// Returns the data connection, or `None` if no session has it any more.
+    pub(super) fn data(&self, id: ConnectionId) -> Option<&DataConnection> {
+        let Row::Data(DataRow { closing: None, control, .. }) = self.rows.open(id)? else {
+            return None;
+        };
+        self.session(*control)?.data.as_ref().filter(|data| data.id == id)
+    }
 }
 
 impl World {
@@ -148,6 +170,7 @@ impl World {
             cannot_dial: false,
             cleared: BTreeMap::new(),
             durable: BTreeMap::new(),
+            newest_data: BTreeMap::new(),
             doomed: BTreeSet::new(),
         }
     }

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::admission::address::AddressKey;
-use crate::session::ftp::engine::Engine;
-use crate::session::stream::ConnectionId;
-use crate::session::{DataFault, Protocol, Refusal, Turn};
+use crate::session::ftp::context::{Context, Shared};
+use crate::session::ftp::session::Session;
+use crate::session::snapshot::Snapshot;
+use crate::session::{DataFault, Protocol, Refusal};
 use vendor;
 use wire::ftp::reply::Code;
 use wire::name::FileName;
@@ -26,77 +27,61 @@ pub(super) enum PortOwner {
 /// Names in whose place strangers may get an override file, one of each kind.
 const OVERRIDDEN: [&[u8]; 2] = [b"46xxupgrade.scr", b"46xxsettings.txt"];
 
-impl Engine {
-    /// Whether a client may have one more data connection; if not, it is told why. `passive` says
+impl Session {
+    /// Whether the client may have one more data connection; if not, it is told why. `passive` says
     /// that the connection is awaited at a port.
-    pub(super) fn may_have_data(
-        &mut self,
-        id: ConnectionId,
-        passive: bool,
-        turn: &mut Turn<'_>,
-    ) -> bool {
-        let Some(owner) = self.port_owner(id, turn) else { return false };
-        let limits = &turn.snapshot.policy.ftp.limits;
+    pub(super) fn may_have_data(&mut self, passive: bool, cx: &mut Context<'_>) -> bool {
+        let owner = self.port_owner(cx);
+        let limits = &cx.snapshot.policy.ftp.limits;
         let is_stranger = matches!(owner, PortOwner::Stranger(_));
-        if is_stranger && !has_override(turn) {
-            self.note_port(id, Refusal::AccessDenied, turn);
+        if is_stranger && !has_override(cx.snapshot) {
+            cx.note_lone(self.peer, Refusal::AccessDenied);
             let text = "You are not on the access list of this server.";
-            self.reply(id, Code::NOT_LOGGED_IN, text);
+            self.reply(Code::NOT_LOGGED_IN, text);
             return false;
         }
         // The port that this session has already goes when it gets another.
-        let own = self.session(id).and_then(|session| session.data);
-        let own = own.and_then(|data| self.data(data)?.port_of) == Some(owner);
-        let here = self.ports.get(&owner).map_or(0, |count| count - u32::from(own));
+        let own = self.data.as_ref().and_then(|data| data.port_of) == Some(owner);
+        let here = cx.shared.ports.get(&owner).map_or(0, |count| count - u32::from(own));
         let here_max = if is_stranger { 1 } else { limits.passive_per_address_max };
-        let strangers = self.strangers_ports - u32::from(own && is_stranger);
+        let strangers = cx.shared.strangers_ports - u32::from(own && is_stranger);
         let is_crowded = here_max > 0 && here >= here_max
             || is_stranger && strangers >= limits.strangers_ports_max;
         if passive && is_crowded {
-            turn.counters.ftp_ports_refused.up();
+            cx.counters.ftp_ports_refused.up();
             let fault = DataFault::TooManyPorts;
-            self.note_port(id, Refusal::DataConnection(fault), turn);
-            self.reply(id, Code::NO_DATA_CONNECTION, &super::data::text(fault));
+            cx.note_lone(self.peer, Refusal::DataConnection(fault));
+            self.reply(Code::NO_DATA_CONNECTION, &super::data::text(fault));
             return false;
         }
         true
     }
 
+    pub(super) fn port_owner(&self, cx: &Context<'_>) -> PortOwner {
+        let client = self.peer.ip().to_canonical();
+        match cx.snapshot.policy.access.permits(Protocol::Ftp, client) {
+            true => PortOwner::Client(client.into()),
+            false => PortOwner::Stranger(client.into()),
+        }
+    }
+}
+
+impl Shared {
     /// A port is opened for a data connection: it counts as its client's until the connection has
     /// come, or comes no more.
-    pub(super) fn take_port(&mut self, data: ConnectionId, turn: &Turn<'_>) {
-        let Some(control) = self.data(data).map(|row| row.control) else { return };
-        let Some(owner) = self.port_owner(control, turn) else { return };
-        if let Some(row) = self.data_mut(data) {
-            row.port_of = Some(owner);
-        }
+    pub(super) fn take_port(&mut self, owner: PortOwner) {
         *self.ports.entry(owner).or_default() += 1;
         self.strangers_ports += u32::from(matches!(owner, PortOwner::Stranger(_)));
     }
 
     /// A data connection has come, or is awaited no more.
-    pub(super) fn free_port(&mut self, data: ConnectionId) {
-        let Some(owner) = self.data_mut(data).and_then(|row| row.port_of.take()) else { return };
+    pub(super) fn free_port(&mut self, owner: PortOwner) {
         self.strangers_ports -= u32::from(matches!(owner, PortOwner::Stranger(_)));
         if let Some(count) = self.ports.get_mut(&owner) {
             *count -= 1;
             if *count == 0 {
                 self.ports.remove(&owner);
             }
-        }
-    }
-
-    fn port_owner(&self, control: ConnectionId, turn: &Turn<'_>) -> Option<PortOwner> {
-        let client = self.session(control)?.peer.ip().to_canonical();
-        Some(match turn.snapshot.policy.access.permits(Protocol::Ftp, client) {
-            true => PortOwner::Client(client.into()),
-            false => PortOwner::Stranger(client.into()),
-        })
-    }
-
-    fn note_port(&mut self, id: ConnectionId, no: Refusal, turn: &Turn<'_>) {
-        if let Some(peer) = self.session(id).map(|session| session.peer) {
-            self.note_lone(peer, no, turn);
         }
     }
 }
@@ -144,9 +129,9 @@ fn network_of(client: IpAddr) -> AddressKey {
 }
 
 /// Whether there is anything that a stranger may have.
-fn has_override(turn: &Turn<'_>) -> bool {
-    let policy = &turn.snapshot.policy.ftp;
+fn has_override(snapshot: &Snapshot) -> bool {
+    let policy = &snapshot.policy.ftp;
     let names = OVERRIDDEN.iter().filter_map(|name| FileName::parse(name).ok());
     let mut files = names.filter_map(|name| vendor::override_for(&name));
-    files.any(|file| turn.snapshot.catalog.find(&policy.stack, &file).is_some())
+    files.any(|file| snapshot.catalog.find(&policy.stack, &file).is_some())
 }

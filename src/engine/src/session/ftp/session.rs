@@ -26,14 +26,6 @@ use wire::ftp::listing::Facts;
 use wire::ftp::reply::Code;
 use wire::time::{Duration, Instant};
 
-/// One connection: a session's, or one for its data.
-#[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "the table boxes each, and most are sessions")]
-pub(super) enum Connection {
-    Control(Session),
-    Data(Data),
-}
-
 /// A control connection.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -66,7 +58,7 @@ pub(super) struct Session {
     pub(super) securing: bool,
     /// Data connections are protected.
     pub(super) private: bool,
-    pub(super) data: Option<ConnectionId>,
+    pub(super) data: Option<DataConnection>,
     pub(super) who: Who,
     pub(super) pace: Pace,
     pub(super) deadline: Deadline,
@@ -256,8 +248,6 @@ pub(super) struct Transfer {
     /// When it is given up.
     pub(super) due: Option<Instant>,
     pub(super) has_slot: bool,
-    /// Its data connection.
-    pub(super) data: Option<ConnectionId>,
     /// Until then the control connection is watched before an upload that ended in clear is stored.
     pub(super) commit_at: Instant,
     /// Takes an upload back while it is being stored.
@@ -317,9 +307,8 @@ pub(super) enum Way {
 
 /// A data connection.
 #[derive(Debug)]
-pub(super) struct Data {
-    pub(super) control: ConnectionId,
-    pub(super) listener: ListenerId,
+pub(super) struct DataConnection {
+    pub(super) id: ConnectionId,
     pub(super) stage: DataStage,
     /// Whose share of the passive ports it takes, while it is awaited.
     pub(super) port_of: Option<PortOwner>,
@@ -370,11 +359,11 @@ pub(super) enum Closing {
 
 impl Session {
     /// Returns the ticket of a new question of the command in hand, or `None` if there is none.
-    pub(super) fn question(&mut self, id: ConnectionId) -> Option<Ticket> {
+    pub(super) fn question(&mut self, row: ConnectionId) -> Option<Ticket> {
         let sequence = self.questions.number();
         let job = self.job_mut()?;
         debug_assert!(job.question.is_none(), "two questions at once: {job:?}");
-        job.question = Some(Ticket { owner: TicketOwner::Ftp, row: id, sequence });
+        job.question = Some(Ticket { owner: TicketOwner::Ftp, row, sequence });
         job.question
     }
 

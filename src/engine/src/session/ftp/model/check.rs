@@ -8,8 +8,9 @@ use super::{Link, ROOM_BYTES, World};
 use crate::catalog::Ask;
 use crate::files;
 use crate::session::ftp::data::Door;
+use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{
-    Closing, Connection, Data, DataStage, Goal, Session, Stage, State, Transfer, Way, What, Whose,
+    Closing, DataStage, Goal, Session, Stage, State, Transfer, Way, What, Whose,
 };
 use crate::session::ftp::sink::Into;
 use crate::session::snmp::SnmpPolicy;
@@ -44,8 +45,8 @@ impl World {
     pub(super) fn judge_sent(&mut self, id: ConnectionId, bytes: &[u8]) {
         let World { engine, wires, durable, .. } = self;
         let Some(wire) = wires.get_mut(&id) else { return };
-        if let Some(data) = engine.data(id) {
-            let control = engine.session(data.control).map(|one| one.peer.ip().to_canonical());
+        if engine.session(id).is_none() {
+            let control = engine.session_of(id).map(|one| one.peer.ip().to_canonical());
             assert_eq!(control, Some(wire.peer.ip().to_canonical()), "data for somebody else");
             return;
         }
@@ -62,8 +63,8 @@ impl World {
 
     /// The server is about to call a client.
     pub(super) fn judge_dial(&self, data: ConnectionId, control: ConnectionId, to: SocketAddr) {
-        let row = self.engine.data(data);
-        assert_eq!(row.map(|row| row.control), Some(control));
+        let row = self.engine.rows.open(data);
+        assert!(matches!(row, Some(Row::Data(row)) if row.control == control));
         assert!(to.port() >= 1_024, "a call to {to}");
         if let Some(session) = self.engine.session(control) {
             assert_eq!(session.peer.ip().to_canonical(), to.ip(), "a call to somebody else");
@@ -86,7 +87,7 @@ impl World {
                     // It was known and sent in one moment.
                     None => self.assert_cleared(id, &item),
                 }
-                let data = session.transfer().and_then(|transfer| transfer.data);
+                let data = self.newest_data.get(&id).copied();
                 let past = self.past.iter().rev().find(|(past, _)| Some(*past) == data);
                 let wire = data.and_then(|data| self.wires.get(&data));
                 let wire = wire.or(past.map(|(_, wire)| wire));
@@ -119,42 +120,21 @@ impl World {
         self.forget();
         let engine = &self.engine;
         assert!(!engine.has_ready(), "somebody was not driven");
-        let (mut sessions, mut transfers, mut held, mut waiting, mut awaited) = (0, 0, 0, 0, 0);
-        let (mut addresses, mut strangers) = (BTreeMap::new(), 0);
-        for (id, connection) in engine.connections.iter() {
-            let session = match &**connection {
-                Connection::Control(session) => session,
-                Connection::Data(data) => {
-                    self.check_data(id, data);
-                    awaited += usize::from(data.port_of.is_some());
-                    continue;
+        engine.check();
+        let mut waiting = 0;
+        for (id, row) in engine.rows.iter() {
+            match row {
+                Row::Session(session) => {
+                    let stage = session.transfer().map(|transfer| &transfer.stage);
+                    waiting += usize::from(matches!(stage, Some(Stage::Slot)));
+                    self.check_session(id, session);
                 }
-            };
-            sessions += 1;
-            strangers += usize::from(session.is_stranger);
-            let address = crate::admission::address::AddressKey::from(session.peer.ip());
-            *addresses.entry(address).or_insert(0) += 1;
-            if let Some(transfer) = session.transfer() {
-                transfers += 1;
-                let waits = matches!(transfer.stage, Stage::Slot) && !transfer.has_slot;
-                waiting += usize::from(waits);
-                if let Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink)) = &transfer.stage {
-                    held += sink.bytes_held();
-                }
+                Row::Data(row) => self.check_data(id, row),
             }
-            self.check_session(id, session);
         }
-        assert_eq!(sessions, engine.sessions_open());
-        assert_eq!(strangers, engine.strangers.open());
-        assert_eq!(transfers, engine.transfers_open());
-        assert_eq!(held, engine.uploads_held());
         assert_eq!(waiting, self.admission.slots.waiting(), "transfers that wait for a slot");
-        let counted = engine.per_address.iter().map(|(address, count)| (*address, *count));
-        assert_eq!(addresses, counted.collect());
-        let ports = engine.ports.values().map(|count| *count as usize).sum::<usize>();
-        assert_eq!(ports, awaited, "passive ports");
         for id in self.wires.keys() {
-            assert!(engine.connections.open(*id).is_some(), "a socket of nobody");
+            assert!(engine.rows.open(*id).is_some(), "a socket of nobody");
         }
         for id in self.doors.keys() {
             let is_awaited = engine.data(*id).map(|row| row.stage);
@@ -167,8 +147,8 @@ impl World {
     fn note_cleared(&mut self) {
         let mut cleared = std::mem::take(&mut self.cleared);
         let mut seen = BTreeMap::new();
-        for (id, connection) in self.engine.connections.iter() {
-            let Connection::Control(session) = &**connection else { continue };
+        for (id, row) in self.engine.rows.iter() {
+            let Row::Session(session) = row else { continue };
             let Some(item) = session.transfer().and_then(kept) else { continue };
             let before = cleared.remove(&id).filter(|before| *before == item);
             if before.is_none() {
@@ -205,8 +185,9 @@ impl World {
             State::Busy(job) => {
                 assert!(session.is_logged_in() || matches!(job.what, What::Login { .. }));
                 let is_awaited = |data| Door::Await { data, control: id };
+                let data = session.data.as_ref();
                 let has_door =
-                    session.data.is_some_and(|data| self.held_doors.contains(&is_awaited(data)));
+                    data.is_some_and(|data| self.held_doors.contains(&is_awaited(data.id)));
                 !(reads && has_news)
                     && match &job.what {
                         What::Port { .. } => has_door,
@@ -228,12 +209,12 @@ impl World {
         transfer: &Transfer,
         asked: usize,
     ) -> bool {
-        let row = transfer.data.and_then(|data| self.engine.data(data));
-        let wire = transfer.data.and_then(|data| self.wires.get(&data));
+        let row = session.data.as_ref();
+        let wire = row.and_then(|data| self.wires.get(&data.id));
         let is_due = transfer.due.is_some() && session.deadline.at().is_some();
         match &transfer.stage {
             Stage::Passport => {
-                let asking = self.engine.asking.get(&session.peer.ip().to_canonical());
+                let asking = self.engine.shared.asking.get(&session.peer.ip().to_canonical());
                 let is_asking = asking.is_some_and(|asking| asking.contains(&id));
                 is_asking && self.engine.queries.poll_timeout().is_some()
             }
@@ -259,27 +240,31 @@ impl World {
         }
     }
 
-    fn check_data(&self, id: ConnectionId, data: &Data) {
-        let control = data.control;
-        let has_wire = self.wires.contains_key(&id);
-        let is_ours = self.engine.session(control).is_some_and(|one| one.data == Some(id));
+    fn check_data(&self, id: ConnectionId, row: &DataRow) {
+        let control = row.control;
+        let wire = self.wires.get(&id);
         let is_held = |door: &Door| self.held_doors.contains(door);
+        let is_dial = |door: &Door| matches!(door, Door::Dial { data, .. } if *data == id);
+        let has_socket = wire.is_some() || self.held_doors.iter().any(is_dial);
+        let flushes = wire.is_none_or(|wire| wire.flushing.is_some());
+        let Some(data) = self.engine.data(id) else {
+            assert!(row.closing.is_some(), "a data connection of nobody: {row:?}");
+            assert!(has_socket, "a data connection is forgotten: {row:?}");
+            return assert!(flushes, "a data connection stays: {row:?}");
+        };
+        assert_eq!(row.closing, None);
         let is_awaited = matches!(data.stage, DataStage::Wanted | DataStage::Awaited(_));
         assert_eq!(data.port_of.is_some(), is_awaited, "a port that is not counted: {data:?}");
         let has_future = match data.stage {
             DataStage::Wanted => is_held(&Door::Await { data: id, control }),
             DataStage::Awaited(_) => self.doors.contains_key(&id),
             DataStage::Planned(_) => true,
-            DataStage::Dialing | DataStage::Open => {
-                let is_dial = |door: &Door| matches!(door, Door::Dial { data, .. } if *data == id);
-                has_wire || self.held_doors.iter().any(is_dial)
-            }
+            DataStage::Dialing | DataStage::Open => has_socket,
         };
         assert!(has_future, "a data connection is forgotten: {data:?}");
         match data.closing {
-            Closing::No => assert!(is_ours, "a data connection of nobody: {data:?}"),
+            Closing::No => {}
             Closing::InPeace | Closing::Reset => {
-                let flushes = self.wires.get(&id).is_none_or(|wire| wire.flushing.is_some());
                 assert!(flushes, "a data connection stays: {data:?}");
             }
         }
@@ -288,10 +273,10 @@ impl World {
     /// Everybody has gone, and nothing is kept of them.
     pub(super) fn check_nothing_is_left(&self) {
         let engine = &self.engine;
-        assert_eq!(engine.connections.len(), 0, "a connection for ever");
+        assert_eq!(engine.rows.len(), 0, "a connection for ever");
         assert_eq!((engine.sessions_open(), engine.transfers_open()), (0, 0));
         assert_eq!(engine.uploads_held(), 0);
-        assert!(engine.asking.is_empty(), "a question that nobody answers");
+        assert!(engine.shared.asking.is_empty(), "a question that nobody answers");
         assert_eq!(engine.poll_timeout(), None);
         assert!(self.doors.is_empty(), "an open door");
         assert_eq!(self.admission.slots.used_here(), 0, "a slot that nobody frees");

@@ -91,8 +91,8 @@ fn go_on(world: &mut World) -> bool {
         return true;
     }
     let receives = |id: &super::ConnectionId| {
-        let data = world.engine.data(*id)?;
-        let transfer = world.engine.session(data.control)?.transfer()?;
+        world.engine.data(*id)?;
+        let transfer = world.engine.session_of(*id)?.transfer()?;
         matches!(transfer.stage, Stage::Moving(Way::In(_))).then_some(*id)
     };
     let receiving = world.wires.iter().filter(|(_, wire)| !wire.ended);

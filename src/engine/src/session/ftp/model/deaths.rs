@@ -35,7 +35,7 @@ impl World {
     /// The client of a session is killed.
     pub(in crate::session::ftp) fn kill(&mut self, control: ConnectionId, death: Death) {
         let Some(session) = self.engine.session(control) else { return };
-        let data = session.data;
+        let data = session.data.as_ref().map(|data| data.id);
         let has_ended = data.and_then(|data| self.wires.get(&data)).is_some_and(|wire| wire.ended);
         let is_whole = has_ended || data.is_none();
         if session.is_storing() && !is_whole {

@@ -141,6 +141,7 @@ impl World {
     pub(super) fn open(&mut self, door: Door) {
         match door {
             Door::Await { data, control } => {
+                self.newest_data.insert(control, data);
                 let local = self.wires.get(&control).map(|_| PLAIN.ip());
                 let port = 50_000 + (data.row % 1_000) as u16;
                 let result = match local {
@@ -157,6 +158,7 @@ impl World {
                 if self.engine.listener_of(data).is_none() {
                     return;
                 }
+                self.newest_data.insert(control, data);
                 self.judge_dial(data, control, to);
                 if self.cannot_dial || !self.wires.contains_key(&control) {
                     let fault = Err(DialFault::Other);

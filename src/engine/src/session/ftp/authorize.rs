@@ -7,9 +7,10 @@ use std::sync::Arc;
 use crate::files::TreePath;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Decision, Denial, Operation, Resource};
+use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
 use crate::session::ftp::session::{Goal, Session};
-use crate::session::{CredentialFault, Refusal, Subject, Turn};
+use crate::session::{CredentialFault, Refusal, Subject};
 use crate::vault::deed::Precondition;
 use crate::vault::quarantine::{Stranger, quarantine};
 use crate::vault::upload::{Deletion, Upload};
@@ -99,10 +100,10 @@ pub(super) fn capital(text: &str) -> String {
 pub(super) fn to_read(
     session: &Session,
     asked: &[u8],
-    turn: &Turn<'_>,
+    cx: &Context<'_>,
 ) -> (Subject, Result<Goal, No>) {
     let cwd = &session.cwd;
-    let Decision { action, .. } = decide(session, asked, Operation::Read, turn);
+    let Decision { action, .. } = decide(session, asked, Operation::Read, cx);
     match action {
         Action::Serve(entry) | Action::ServeOverride(entry) => {
             (Subject::File(Arc::clone(entry)), Ok(Goal::Read(Arc::clone(entry))))
@@ -126,11 +127,11 @@ pub(super) fn to_store(
     session: &Session,
     asked: &[u8],
     appends: bool,
-    turn: &Turn<'_>,
+    cx: &Context<'_>,
 ) -> (Subject, Result<Goal, No>) {
     let operation = if appends { Operation::Append } else { Operation::Write };
     let cwd = &session.cwd;
-    let Decision { client, name, action } = decide(session, asked, operation, turn);
+    let Decision { client, name, action } = decide(session, asked, operation, cx);
     let goal = match action {
         Action::Vault { owner, .. } => Ok(Goal::Keep(owner)),
         Action::Store { rule, name } => Ok(Goal::Upload(Box::new(Upload {
@@ -146,8 +147,8 @@ pub(super) fn to_store(
         }))),
         Action::Quarantine { directory, bytes_max } => {
             let upload = name.as_ref().and_then(|name| {
-                let serial = turn.now.as_micros();
-                let stranger = Stranger { client, name, unix_s: turn.unix_s, serial };
+                let serial = cx.now.as_micros();
+                let stranger = Stranger { client, name, unix_s: cx.unix_s, serial };
                 quarantine((directory, bytes_max), &stranger, Vec::new())
             });
             let upload = upload.map(|upload| Goal::Upload(Box::new(upload)));
@@ -169,9 +170,9 @@ pub(super) fn to_store(
 pub(super) fn to_delete(
     session: &Session,
     asked: &[u8],
-    turn: &Turn<'_>,
+    cx: &Context<'_>,
 ) -> (Subject, Result<Box<Deletion>, No>) {
-    let Decision { client, action, .. } = decide(session, asked, Operation::Delete, turn);
+    let Decision { client, action, .. } = decide(session, asked, Operation::Delete, cx);
     let deletion = match action {
         Action::Delete { rule, name } => Ok(Box::new(Deletion {
             directory: rule.directory,
@@ -197,10 +198,10 @@ fn decide<'a>(
     session: &Session,
     path: &[u8],
     operation: Operation,
-    turn: &Turn<'a>,
+    cx: &Context<'a>,
 ) -> Decision<'a> {
     let resource = Resource::Ftp { cwd: &session.cwd, path };
     let (client, proven) = (session.peer.ip(), session.proof.as_ref());
     let request = policy::Request { client, resource, operation, proven };
-    policy::resolve(&request, turn.snapshot, &mut NoTrace)
+    policy::resolve(&request, cx.snapshot, &mut NoTrace)
 }

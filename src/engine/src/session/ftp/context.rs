@@ -1,0 +1,197 @@
+//! What a session finds of its worker while one event is handled, and what it leaves there:
+//! questions, records, deadlines, and what becomes of the rows of data connections.
+//!
+//! Decides nothing. The engine carries out what is left here once the session has done its part.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::admission::Admission;
+use crate::admission::address::AddressKey;
+use crate::admission::strangers::Strangers;
+use crate::catalog::{Ask, Ticket};
+use crate::files::{Act, Part, Tree};
+use crate::metrics::Counters;
+use crate::session::ftp::data::Door;
+use crate::session::ftp::limits::{FtpListener, FtpPolicy};
+use crate::session::ftp::ports::{NeverCame, PortOwner};
+use crate::session::ftp::session::{Closing, Told};
+use crate::session::snapshot::Snapshot;
+use crate::session::snmp::Queries;
+use crate::session::stream::{ConnectionId, ListenerId};
+use crate::session::table::RowIds;
+use crate::session::ticket::{Questions, TicketOwner};
+use crate::session::timer::{Deadline, Timers};
+use crate::session::{Outcome, Protocol, Record, Refusal, Secured, Subject, Verb};
+use wire::time::Instant;
+
+/// What all sessions of a worker share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) listeners: Vec<FtpListener>,
+    pub(super) sessions: usize,
+    pub(super) per_address: HashMap<AddressKey, u32>,
+    pub(super) strangers: Strangers,
+    /// Bytes of phones' uploads in memory.
+    pub(super) uploads_held: u64,
+    pub(super) stopping: bool,
+    /// What administrators see.
+    pub(super) tree: Arc<Tree>,
+    pub(super) asks: VecDeque<Ask>,
+    pub(super) doors: VecDeque<Door>,
+    pub(super) timers: Timers<ConnectionId>,
+    pub(super) records: VecDeque<Record>,
+    /// Connections that have something to do although their sockets have no news.
+    pub(super) ready: VecDeque<ConnectionId>,
+    /// Sessions whose command is done: the next one may be here already.
+    pub(super) resumed: VecDeque<ConnectionId>,
+    /// Rows of data connections that are to change once the session has done its part.
+    pub(super) changes: VecDeque<RowChange>,
+    /// Transfers in hand.
+    pub(super) transfers_open: usize,
+    /// The command that is being read; the room is used again.
+    pub(super) line: Vec<u8>,
+    /// Sessions that wait to be told who uses their phone.
+    pub(super) asking: HashMap<IpAddr, Vec<ConnectionId>>,
+    /// Passive ports that are open, by whose they are.
+    pub(super) ports: HashMap<PortOwner, u32>,
+    /// Those of them that strangers have.
+    pub(super) strangers_ports: u32,
+    /// Clients that never came for their data.
+    pub(super) never_came: NeverCame,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Shared {
+            listeners: Vec::new(),
+            sessions: 0,
+            per_address: HashMap::new(),
+            strangers: Strangers::default(),
+            uploads_held: 0,
+            stopping: false,
+            tree: FtpPolicy::default().tree,
+            asks: VecDeque::new(),
+            doors: VecDeque::new(),
+            timers: Timers::default(),
+            records: VecDeque::new(),
+            ready: VecDeque::new(),
+            resumed: VecDeque::new(),
+            changes: VecDeque::new(),
+            transfers_open: 0,
+            line: Vec::new(),
+            asking: HashMap::new(),
+            ports: HashMap::new(),
+            strangers_ports: 0,
+            never_came: NeverCame::default(),
+        }
+    }
+}
+
+/// What becomes of the row of a data connection.
+#[derive(Debug)]
+pub(super) enum RowChange {
+    /// The session has a new one.
+    Insert(ConnectionId, ListenerId),
+    /// The session has let it go: its socket is to be closed so.
+    Close(ConnectionId, Closing, Deadline),
+    /// The session has let it go, and it never had a socket.
+    Remove(ConnectionId),
+}
+
+impl Shared {
+    /// Has an upload forgotten; nobody waits for that.
+    pub(super) fn discard(&mut self, id: ConnectionId, part: Part) {
+        let (tree, act) = (Arc::clone(&self.tree), Box::new(Act::Discard { part }));
+        let (owner, sequence) = (TicketOwner::Ftp, Questions::UNAWAITED);
+        self.asks.push_back(Ask::Files { ticket: Ticket { owner, row: id, sequence }, tree, act });
+    }
+
+    pub(super) fn is_implicit(&self, listener: ListenerId) -> bool {
+        self.listeners.get(usize::from(listener.0)).is_some_and(|listener| listener.implicit)
+    }
+
+    pub(super) fn has_tls(&self, listener: ListenerId) -> bool {
+        self.listeners.get(usize::from(listener.0)).is_some_and(|listener| listener.tls)
+    }
+
+    /// A session has gone: its places are free again.
+    pub(super) fn release_session(&mut self, peer: SocketAddr, is_stranger: bool) {
+        if is_stranger {
+            self.strangers.give_back();
+        }
+        self.sessions -= 1;
+        let address = AddressKey::from(peer.ip());
+        if let Some(here) = self.per_address.get_mut(&address) {
+            *here -= 1;
+            if *here == 0 {
+                self.per_address.remove(&address);
+            }
+        }
+    }
+}
+
+/// What a session finds while one event of it is handled.
+pub(super) struct Context<'a> {
+    /// The session's own id.
+    pub(super) id: ConnectionId,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) admission: &'a mut Admission,
+    pub(super) counters: &'a Counters,
+    pub(super) now: Instant,
+    pub(super) unix_s: u64,
+    pub(super) shared: &'a mut Shared,
+    pub(super) queries: &'a mut Queries,
+    pub(super) ids: &'a mut RowIds,
+}
+
+impl Context<'_> {
+    /// Has an upload forgotten; nobody waits for that.
+    pub(super) fn discard(&mut self, part: Part) {
+        self.shared.discard(self.id, part);
+    }
+
+    /// The session has to be driven although its sockets have no news.
+    pub(super) fn note_ready(&mut self) {
+        self.shared.ready.push_back(self.id);
+    }
+
+    /// Tells the log of a command.
+    pub(super) fn note(
+        &mut self,
+        peer: SocketAddr,
+        secured: Option<Secured>,
+        told: Told,
+        outcome: Outcome,
+    ) {
+        outcome.count(self.counters);
+        let about = (told.verb, told.subject);
+        let words = match outcome {
+            Outcome::Refused(Refusal::DataConnection(fault)) => fault.place(),
+            Outcome::Done
+            | Outcome::DoneUnacknowledged
+            | Outcome::Aborted(_)
+            | Outcome::Superseded
+            | Outcome::TimedOut
+            | Outcome::Stalled(_)
+            | Outcome::Refused(_)
+            | Outcome::Failed(_) => None,
+        };
+        let words = words.map(|words| words.into_bytes().into());
+        self.shared.records.push_back(Record {
+            took: self.now.since(told.began),
+            bytes: told.bytes,
+            secured,
+            user: told.user,
+            words,
+            ..Record::new(Protocol::Ftp, peer, about, told.began, outcome)
+        });
+    }
+
+    /// Tells the log of a connection that came to nothing.
+    pub(super) fn note_lone(&mut self, peer: SocketAddr, no: Refusal) {
+        let told = Told::new(Subject::Unreadable, Verb::Connect, self.now);
+        self.note(peer, None, told, Outcome::Refused(no));
+    }
+}

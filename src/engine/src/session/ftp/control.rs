@@ -1,0 +1,311 @@
+//! A session's own connection: what comes on it, what leaves on it, when it ends, and the command
+//! that it has in hand.
+//!
+//! Reads no command: `dispatch.rs` does.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::catalog::Ask;
+use crate::catalog::Ticket;
+use crate::files::{Act, TreePath};
+use crate::session::ftp::command_queue::CommandQueue;
+use crate::session::ftp::context::Context;
+use crate::session::ftp::limits::FtpLimits;
+use crate::session::ftp::session::{Closing, Job, Pace, Session, State, Told, User, What, Who};
+use crate::session::stream::{ListenerId, Mark, Next, Outgoing, Payload};
+use crate::session::ticket::Questions;
+use crate::session::timer::Deadline;
+use crate::session::{Abort, Handshake, Outcome, Refusal, Secured, Stall, Verb};
+use wire::ftp::command::Type;
+use wire::ftp::line::Lines;
+use wire::ftp::listing::Facts;
+use wire::ftp::reply::{self, Code};
+use wire::time::{Duration, Instant};
+
+/// Bytes of commands that may wait; what comes behind them stays with the client.
+const UNREAD_BYTES_MAX: usize = 16 << 10;
+/// How long the last reply of a session may take to leave.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
+impl Session {
+    pub(super) fn new(
+        peer: SocketAddr,
+        listener: ListenerId,
+        implicit: bool,
+        limits: &FtpLimits,
+        now: Instant,
+    ) -> Session {
+        Session {
+            peer,
+            listener,
+            secured: None,
+            lines: Lines::new(limits.line_bytes_max),
+            unread: Vec::new(),
+            pending: CommandQueue::default(),
+            out: Vec::new(),
+            out_sent: 0,
+            state: State::Idle,
+            user: User::Nobody,
+            proof: None,
+            failed_logins: 0,
+            cwd: TreePath::default(),
+            kind: Type::default(),
+            rest: 0,
+            renaming: None,
+            facts: Facts::ALL,
+            epsv_all: false,
+            pbsz: implicit,
+            securing: implicit,
+            private: implicit,
+            data: None,
+            who: Who::Unknown,
+            pace: Pace::new(limits.commands_per_second, now),
+            deadline: Deadline::default(),
+            questions: Questions::default(),
+            heard: now,
+            login_since: now,
+            stuck_since: None,
+            ended: false,
+            hung_up: false,
+            is_stranger: false,
+        }
+    }
+
+    /// What tells this client from others when TLS is resumed. Not the session's: clients with
+    /// several at once resume whichever they find (curl -Z).
+    pub(super) fn mark(&self) -> Mark {
+        let client = match self.peer.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        client.octets()
+    }
+
+    /// What to do with the socket now.
+    pub(super) fn next(&mut self) -> Next {
+        match self.state {
+            State::Over => Next::Close,
+            State::Stuck => Next::Reset,
+            // Nothing may leave before the handshake is through.
+            State::Idle | State::Busy(_) | State::Closing if self.securing => Next::Read,
+            State::Idle | State::Busy(_) | State::Closing | State::StartingTls
+                if self.has_reply() =>
+            {
+                Next::Write
+            }
+            State::Closing => Next::Close,
+            State::StartingTls => {
+                self.state = State::Idle;
+                self.securing = true;
+                self.lines.begin_anew();
+                self.unread = Vec::new();
+                Next::StartTls
+            }
+            State::Idle | State::Busy(_) => {
+                let is_full = self.unread.len() >= UNREAD_BYTES_MAX;
+                let waits = self.ended || self.pace.until.is_some() || is_full;
+                if waits { Next::Wait } else { Next::Read }
+            }
+        }
+    }
+
+    pub(super) fn outgoing_replies(&self) -> Outgoing<'_> {
+        Outgoing { head: &self.out[self.out_sent..], payload: Payload::None, is_last: false }
+    }
+
+    /// So many bytes of replies have left.
+    pub(super) fn handle_replies_sent(&mut self, bytes: usize, cx: &mut Context<'_>) {
+        self.out_sent += bytes;
+        self.stuck_since = None;
+        if !self.has_reply() {
+            self.out = Vec::new();
+            self.out_sent = 0;
+            if self.has_more() {
+                cx.shared.resumed.push_back(cx.id);
+            }
+        }
+    }
+
+    pub(super) fn handle_secured(&mut self, secured: Option<Secured>, cx: &mut Context<'_>) {
+        self.secured = secured;
+        self.securing = false;
+        self.heard = cx.now;
+        self.rearm(cx);
+        cx.shared.resumed.push_back(cx.id);
+    }
+
+    pub(super) fn handle_handshake_failed(&mut self, why: Handshake, cx: &mut Context<'_>) {
+        cx.note_lone(self.peer, Refusal::Handshake(why));
+        self.end(State::Over, cx);
+    }
+
+    pub(super) fn handle_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
+        self.unread.extend_from_slice(bytes);
+        self.read_on(cx);
+        self.rearm(cx);
+        cx.shared.ready.extend(self.data.as_ref().map(|data| data.id));
+    }
+
+    /// The client sends nothing any more.
+    pub(super) fn handle_end(&mut self, cx: &mut Context<'_>) {
+        self.ended = true;
+        self.read_on(cx);
+        self.handle_hangup(cx);
+    }
+
+    /// The client will send nothing any more, though what it sent before is not read yet.
+    pub(super) fn handle_hangup(&mut self, cx: &mut Context<'_>) {
+        self.hung_up = true;
+        self.take_back(cx);
+    }
+
+    /// The connection is lost.
+    pub(super) fn handle_broken(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
+        self.lose(outcome, cx);
+        self.end(State::Over, cx);
+    }
+
+    /// Says something to the client.
+    pub(super) fn reply(&mut self, code: Code, text: &str) {
+        reply::line(&mut self.out, code, text.as_bytes());
+    }
+
+    /// The same in the usual words.
+    pub(super) fn reply_usual(&mut self, code: Code) {
+        self.reply(code, code.text());
+    }
+
+    /// Says the last thing to the client, and closes the session once it has left.
+    pub(super) fn close_with_reply(&mut self, code: Code, text: &str, cx: &mut Context<'_>) {
+        self.reply(code, text);
+        self.leave(cx);
+    }
+
+    /// Closes the session once its last reply has left.
+    pub(super) fn leave(&mut self, cx: &mut Context<'_>) {
+        self.conclude(Outcome::Aborted(Abort::Disconnected), cx);
+        self.drop_data(Closing::Reset, cx);
+        self.state = State::Closing;
+        self.unread = Vec::new();
+        self.pending = CommandQueue::default();
+        self.set_deadline(Some(cx.now + CLOSE_MAX), cx);
+    }
+
+    /// The session is over: its data connection, too.
+    fn end(&mut self, state: State, cx: &mut Context<'_>) {
+        self.drop_data(Closing::Reset, cx);
+        self.state = state;
+    }
+
+    /// Lets the sockets of the session go on.
+    pub(super) fn wake(&self, cx: &mut Context<'_>) {
+        cx.note_ready();
+        cx.shared.ready.extend(self.data.as_ref().map(|data| data.id));
+    }
+
+    fn set_deadline(&mut self, at: Option<Instant>, cx: &mut Context<'_>) {
+        self.deadline.set(at, cx.id, &mut cx.shared.timers);
+    }
+
+    /// Sets the timer by what is waited for.
+    pub(super) fn rearm(&mut self, cx: &mut Context<'_>) {
+        let limits = &cx.snapshot.policy.ftp.limits;
+        let idle = match self.state {
+            State::Idle | State::StartingTls => Some(self.idle_until(limits)),
+            State::Busy(_) => self.transfer().and_then(|transfer| transfer.due),
+            State::Closing | State::Over | State::Stuck => return,
+        };
+        let stuck = self.stuck_since.map(|since| since + limits.stall_timeout);
+        let due = [idle, self.pace.until, stuck].into_iter().flatten().min();
+        self.set_deadline(due, cx);
+    }
+
+    /// How long the session is kept without a command.
+    fn idle_until(&self, limits: &FtpLimits) -> Instant {
+        if self.is_logged_in() {
+            self.heard + limits.idle_timeout
+        } else {
+            self.login_since + limits.login_timeout
+        }
+    }
+
+    /// The time of something is up.
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        let limits = cx.snapshot.policy.ftp.limits;
+        if self.securing && cx.now.since(self.login_since) >= limits.login_timeout {
+            cx.counters.tls_handshakes_failed.up();
+            return self.handle_handshake_failed(Handshake::TooSlow, cx);
+        }
+        if self.stuck_since.is_some_and(|since| cx.now.since(since) >= limits.stall_timeout) {
+            cx.counters.stream_too_slow.up();
+            self.conclude(Outcome::Stalled(Stall::Unread), cx);
+            return self.end(State::Stuck, cx);
+        }
+        match self.state {
+            State::Closing => self.state = State::Stuck,
+            State::Over | State::Stuck => {}
+            State::Busy(_) if self.transfer().is_some() => self.transfer_due(cx),
+            State::Busy(_) => {}
+            State::Idle | State::StartingTls if cx.now >= self.idle_until(&limits) => {
+                cx.counters.stream_idle_closed.up();
+                let text = match self.is_logged_in() {
+                    true => "No command came for too long.",
+                    false => "Nobody has logged in for too long.",
+                };
+                self.close_with_reply(Code::CLOSING, text, cx);
+            }
+            State::Idle | State::StartingTls => {}
+        }
+        self.read_on(cx);
+        self.rearm(cx);
+    }
+
+    /// Takes a command in hand.
+    pub(super) fn take_up(&mut self, what: What, told: Option<Told>, cx: &mut Context<'_>) {
+        cx.shared.transfers_open += usize::from(matches!(what, What::Transfer(_)));
+        self.state = State::Busy(Box::new(Job { what, told, question: None }));
+    }
+
+    /// A command is done: the log is told, the next one may come.
+    pub(super) fn conclude(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
+        if !matches!(self.state, State::Busy(_)) {
+            return;
+        }
+        let State::Busy(mut job) = std::mem::replace(&mut self.state, State::Idle) else {
+            return;
+        };
+        self.heard = cx.now;
+        cx.shared.resumed.push_back(cx.id);
+        if let What::Transfer(transfer) = job.what {
+            let broke_off = matches!(outcome, Outcome::Aborted(_) | Outcome::Stalled(_));
+            if let Some(told) = job.told.as_mut().filter(|told| told.verb == Verb::Fetch)
+                && let Some(data) = self.data.as_ref().filter(|_| broke_off)
+            {
+                told.bytes = told.bytes.saturating_sub(data.arrivals.unacknowledged);
+            }
+            cx.shared.transfers_open -= 1;
+            self.release(transfer, job.question, cx);
+        }
+        if let Some(told) = job.told {
+            cx.note(self.peer, self.secured, told, outcome);
+        }
+    }
+
+    /// Tells the log of something that is no transfer and was refused.
+    pub(super) fn note_refused(&mut self, told: Told, no: Refusal, cx: &mut Context<'_>) {
+        cx.note(self.peer, self.secured, told, Outcome::Refused(no));
+    }
+
+    /// Asks something for the command in hand, of the threads that wait for disks.
+    pub(super) fn ask(&mut self, ask: impl FnOnce(Ticket) -> Ask, cx: &mut Context<'_>) {
+        if let Some(ticket) = self.question(cx.id) {
+            cx.shared.asks.push_back(ask(ticket));
+        }
+    }
+
+    /// Asks for something to be done in the tree.
+    pub(super) fn ask_files(&mut self, act: Act, cx: &mut Context<'_>) {
+        let tree = std::sync::Arc::clone(&cx.shared.tree);
+        self.ask(|ticket| Ask::Files { ticket, tree, act: Box::new(act) }, cx);
+    }
+}

@@ -11,7 +11,7 @@ use engine::catalog::blob::{Blob, Version};
 use engine::catalog::{Catalog, Entry, Form, Root, RootId};
 use engine::metrics::Counters;
 use engine::session::ftp::limits::FtpListener;
-use engine::session::ftp::{Door, Engine};
+use engine::session::ftp::{DataCommand, Engine};
 use engine::session::snapshot::{Policy, Snapshot};
 use engine::session::stream::{ConnectionId, Connections, ListenerId, Next, Payload};
 use engine::session::{Protocol, Turn};
@@ -121,8 +121,8 @@ impl Worker {
         for line in [&b"USER anonymous\r\n"[..], b"PASS phone@\r\n", b"TYPE I\r\n", b"EPSV\r\n"] {
             self.say(control, line);
         }
-        while let Some(door) = self.engine.poll_door() {
-            let Door::Await { data, control } = door else { continue };
+        while let Some(door) = self.engine.poll_data_command() {
+            let DataCommand::Await { data, control } = door else { continue };
             let at = SocketAddr::from(([10, 0, 0, 1], 50_000));
             self.with(|engine, turn| engine.handle_awaited(data, Ok(at), turn));
             self.drive(control);

@@ -21,7 +21,7 @@ use crate::net::stream::{Streams, TOKENS_MAX};
 use crate::sys::sockets;
 use engine::catalog::{Answer, Ask};
 use engine::metrics::Counters;
-use engine::session::ftp::{Door, Engine};
+use engine::session::ftp::{DataCommand, Engine};
 use engine::session::snapshot::Policy;
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
 use engine::session::ticket::Ticket;
@@ -156,7 +156,7 @@ impl Service for Ftp {
     fn send(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..ROUNDS_MAX {
             self.streams.engine.resume(turn);
-            while let Some(door) = self.streams.engine.poll_door() {
+            while let Some(door) = self.streams.engine.poll_data_command() {
                 self.open(door, turn);
             }
             self.streams.send(turn);
@@ -195,15 +195,15 @@ impl Service for Ftp {
 }
 
 impl Ftp {
-    fn open(&mut self, door: Door, turn: &mut Turn<'_>) {
+    fn open(&mut self, door: DataCommand, turn: &mut Turn<'_>) {
         match door {
-            Door::Await { data, control } => {
+            DataCommand::Await { data, control } => {
                 let at = self.streams.local_address(control);
                 let result = at.ok_or(DataFault::NoSocket);
                 let result = result.and_then(|at| self.await_at(data, at));
                 self.streams.engine.handle_awaited(data, result, turn);
             }
-            Door::Dial { data, control, to } => {
+            DataCommand::Dial { data, control, to } => {
                 let Some(listener) = self.streams.engine.listener_of(data) else { return };
                 let from = self.streams.local_address(control);
                 let from = from.map(|local| beside(local, self.active_port));
@@ -216,7 +216,7 @@ impl Ftp {
                     }
                 }
             }
-            Door::Shut { data } => {
+            DataCommand::Shut { data } => {
                 if self.doors.get(&data.row).is_some_and(|door| door.data == data) {
                     self.doors.remove(&data.row);
                 }

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use crate::session::ftp::engine::{DataRow, Engine, Row};
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::session::{
-    Closing, DataStage, Job, Session, Stage, State, Transfer, Way, What,
+    Closing, DataStage, Job, Pending, Session, Stage, State, Transfer, Way,
 };
 use crate::session::stream::ConnectionId;
 
@@ -104,11 +104,11 @@ impl Engine {
         let data = session.data.as_ref();
         let is_asked = job.question.is_some();
         match &job.what {
-            What::Port { .. } => {
+            Pending::Port { .. } => {
                 !is_asked && data.is_some_and(|data| data.stage == DataStage::Wanted)
             }
-            What::Login { .. } | What::Act(_) => is_asked,
-            What::Transfer(Transfer { stage, due, .. }) => match stage {
+            Pending::Login { .. } | Pending::Act(_) => is_asked,
+            Pending::Transfer(Transfer { stage, due, .. }) => match stage {
                 Stage::Passport => {
                     let asking = self.shared.asking.get(&session.peer.ip().to_canonical());
                     !is_asked && asking.is_some_and(|asking| asking.contains(&id))

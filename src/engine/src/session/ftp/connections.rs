@@ -219,7 +219,7 @@ impl Connections for Engine {
 
     fn has_ready(&self) -> bool {
         let shared = &self.shared;
-        !shared.ready.is_empty() || !shared.doors.is_empty() || !shared.resumed.is_empty()
+        !shared.ready.is_empty() || !shared.data_commands.is_empty() || !shared.resumed.is_empty()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {

@@ -13,10 +13,10 @@ use crate::admission::strangers::Strangers;
 use crate::catalog::{Ask, Ticket};
 use crate::files::{Act, Part, Tree};
 use crate::metrics::Counters;
-use crate::session::ftp::data::Door;
+use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::limits::{FtpListener, FtpPolicy};
 use crate::session::ftp::ports::{NeverCame, PortOwner};
-use crate::session::ftp::session::{Closing, Told};
+use crate::session::ftp::session::{Closing, LogContext};
 use crate::session::snapshot::Snapshot;
 use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, ListenerId};
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     /// What administrators see.
     pub(super) tree: Arc<Tree>,
     pub(super) asks: VecDeque<Ask>,
-    pub(super) doors: VecDeque<Door>,
+    pub(super) data_commands: VecDeque<DataCommand>,
     pub(super) timers: Timers<ConnectionId>,
     pub(super) records: VecDeque<Record>,
     /// Connections that have something to do although their sockets have no news.
@@ -73,7 +73,7 @@ impl Default for Shared {
             stopping: false,
             tree: FtpPolicy::default().tree,
             asks: VecDeque::new(),
-            doors: VecDeque::new(),
+            data_commands: VecDeque::new(),
             timers: Timers::default(),
             records: VecDeque::new(),
             ready: VecDeque::new(),
@@ -162,7 +162,7 @@ impl Context<'_> {
         &mut self,
         peer: SocketAddr,
         secured: Option<Secured>,
-        told: Told,
+        told: LogContext,
         outcome: Outcome,
     ) {
         outcome.count(self.counters);
@@ -191,7 +191,7 @@ impl Context<'_> {
 
     /// Tells the log of a connection that came to nothing.
     pub(super) fn note_lone(&mut self, peer: SocketAddr, no: Refusal) {
-        let told = Told::new(Subject::Unreadable, Verb::Connect, self.now);
+        let told = LogContext::new(Subject::Unreadable, Verb::Connect, self.now);
         self.note(peer, None, told, Outcome::Refused(no));
     }
 }

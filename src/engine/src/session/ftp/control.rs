@@ -11,7 +11,9 @@ use crate::files::{Act, TreePath};
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::limits::FtpLimits;
-use crate::session::ftp::session::{Closing, Job, Pace, Session, State, Told, User, What, Who};
+use crate::session::ftp::session::{
+    Closing, CommandRate, Identity, Job, LogContext, Pending, Session, State, User,
+};
 use crate::session::stream::{ListenerId, Mark, Next, Outgoing, Payload};
 use crate::session::ticket::Questions;
 use crate::session::timer::Deadline;
@@ -58,8 +60,8 @@ impl Session {
             securing: implicit,
             private: implicit,
             data: None,
-            who: Who::Unknown,
-            pace: Pace::new(limits.commands_per_second, now),
+            who: Identity::Unknown,
+            rate: CommandRate::new(limits.commands_per_second, now),
             deadline: Deadline::default(),
             questions: Questions::default(),
             heard: now,
@@ -103,7 +105,7 @@ impl Session {
             }
             State::Idle | State::Busy(_) => {
                 let is_full = self.unread.len() >= UNREAD_BYTES_MAX;
-                let waits = self.ended || self.pace.until.is_some() || is_full;
+                let waits = self.ended || self.rate.until.is_some() || is_full;
                 if waits { Next::Wait } else { Next::Read }
             }
         }
@@ -216,7 +218,7 @@ impl Session {
             State::Closing | State::Over | State::Stuck => return,
         };
         let stuck = self.stuck_since.map(|since| since + limits.stall_timeout);
-        let due = [idle, self.pace.until, stuck].into_iter().flatten().min();
+        let due = [idle, self.rate.until, stuck].into_iter().flatten().min();
         self.set_deadline(due, cx);
     }
 
@@ -261,8 +263,13 @@ impl Session {
     }
 
     /// Takes a command in hand.
-    pub(super) fn take_up(&mut self, what: What, told: Option<Told>, cx: &mut Context<'_>) {
-        cx.shared.transfers_open += usize::from(matches!(what, What::Transfer(_)));
+    pub(super) fn take_up(
+        &mut self,
+        what: Pending,
+        told: Option<LogContext>,
+        cx: &mut Context<'_>,
+    ) {
+        cx.shared.transfers_open += usize::from(matches!(what, Pending::Transfer(_)));
         self.state = State::Busy(Box::new(Job { what, told, question: None }));
     }
 
@@ -276,7 +283,7 @@ impl Session {
         };
         self.heard = cx.now;
         cx.shared.resumed.push_back(cx.id);
-        if let What::Transfer(transfer) = job.what {
+        if let Pending::Transfer(transfer) = job.what {
             let broke_off = matches!(outcome, Outcome::Aborted(_) | Outcome::Stalled(_));
             if let Some(told) = job.told.as_mut().filter(|told| told.verb == Verb::Fetch)
                 && let Some(data) = self.data.as_ref().filter(|_| broke_off)
@@ -292,7 +299,7 @@ impl Session {
     }
 
     /// Tells the log of something that is no transfer and was refused.
-    pub(super) fn note_refused(&mut self, told: Told, no: Refusal, cx: &mut Context<'_>) {
+    pub(super) fn note_refused(&mut self, told: LogContext, no: Refusal, cx: &mut Context<'_>) {
         cx.note(self.peer, self.secured, told, Outcome::Refused(no));
     }
 

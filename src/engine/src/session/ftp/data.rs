@@ -1,6 +1,6 @@
 //! Data connections: awaited or made, only ever from and to the client of the session (RFC 2577).
 //!
-//! Says what sockets are to do, by [`Door`]s; moves no byte of a file.
+//! Says what sockets are to do, by [`DataCommand`]s; moves no byte of a file.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
@@ -9,7 +9,7 @@ use crate::session::ftp::authorize::capital;
 use crate::session::ftp::context::{Context, RowChange};
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::session::{
-    Closing, DataConnection, DataStage, Session, Stage, State, Tls, Way, What,
+    Closing, DataConnection, DataStage, Pending, Session, Stage, State, Tls, Way,
 };
 use crate::session::stream::{ConnectionId, DialFault, Mark, Next, Outgoing, Payload};
 use crate::session::timer::Deadline;
@@ -23,7 +23,7 @@ const CLIENT_PORT_MIN: u16 = 1_024;
 
 /// What is to be done for a data connection that is not there yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum DataCommand {
     /// Await one connection from this client, at the address that it speaks to.
     /// [`super::Engine::handle_awaited`] wants to know where.
     Await {
@@ -74,8 +74,10 @@ impl Session {
         }
         self.plan(DataStage::Wanted, Some(self.port_owner(cx)), cx);
         let data = self.data.as_ref().map(|data| data.id);
-        cx.shared.doors.extend(data.map(|data| Door::Await { data, control: cx.id }));
-        self.take_up(What::Port { extended: extended.is_some() }, None, cx);
+        cx.shared
+            .data_commands
+            .extend(data.map(|data| DataCommand::Await { data, control: cx.id }));
+        self.take_up(Pending::Port { extended: extended.is_some() }, None, cx);
     }
 
     /// `PORT` and `EPRT`.
@@ -142,7 +144,7 @@ impl Session {
             data.stage = DataStage::Awaited(at.port());
         }
         let State::Busy(job) = &self.state else { return };
-        let What::Port { extended } = job.what else { return };
+        let Pending::Port { extended } = job.what else { return };
         self.conclude(Outcome::Done, cx);
         match result {
             Ok(at) => match (extended, self.masquerade(at.ip().to_canonical(), cx)) {
@@ -308,7 +310,7 @@ impl Session {
                 RowChange::Close(data.id, how, data.deadline)
             }
             DataStage::Wanted | DataStage::Awaited(_) => {
-                cx.shared.doors.push_back(Door::Shut { data: data.id });
+                cx.shared.data_commands.push_back(DataCommand::Shut { data: data.id });
                 RowChange::Remove(data.id)
             }
             DataStage::Planned(_) => RowChange::Remove(data.id),
@@ -320,8 +322,8 @@ impl Session {
     pub(super) fn next_of_data(&mut self) -> Next {
         let transfer = match &self.state {
             State::Busy(job) => match &job.what {
-                What::Transfer(transfer) => Some(transfer),
-                What::Port { .. } | What::Login { .. } | What::Act(_) => None,
+                Pending::Transfer(transfer) => Some(transfer),
+                Pending::Port { .. } | Pending::Login { .. } | Pending::Act(_) => None,
             },
             State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
         };

@@ -8,7 +8,7 @@ use crate::session::ftp::authorize::{No, capital, subject, to_delete, to_read, t
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
 use crate::session::ftp::manage::is_chmod;
-use crate::session::ftp::session::{Session, State, Then, Told, User, What};
+use crate::session::ftp::session::{LogContext, Pending, ReplyKind, Session, State, User};
 use crate::session::{Refusal, Subject, Verb};
 use wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
 use wire::ftp::reply::{self, Code};
@@ -29,7 +29,7 @@ impl Session {
         let rate = cx.snapshot.policy.ftp.limits.commands_per_second;
         loop {
             while self.hear_abort(cx) {}
-            self.pace.until = self.pace.until.filter(|until| *until > cx.now);
+            self.rate.until = self.rate.until.filter(|until| *until > cx.now);
             let is_busy = match self.state {
                 State::Idle => false,
                 State::Busy(_) => true,
@@ -40,11 +40,11 @@ impl Session {
                 cx.counters.ftp_paced.up();
             }
             if has_enough || self.out.len() - self.out_sent > OUT_BYTES_MAX {
-                self.pace.until = None;
+                self.rate.until = None;
                 return;
             }
             let is_new = (is_busy || self.pending.is_empty()) && !self.unread.is_empty();
-            if is_new && !self.pace.take(rate, cx.now) {
+            if is_new && !self.rate.take(rate, cx.now) {
                 cx.counters.ftp_paced.up();
                 return;
             }
@@ -67,7 +67,7 @@ impl Session {
     /// No whole command is left, and there may never be another one.
     fn end_of_commands(&mut self, is_begun: bool, cx: &mut Context<'_>) {
         if is_begun {
-            self.pace.give_back();
+            self.rate.give_back();
         }
         if self.ended && matches!(self.state, State::Idle) {
             self.leave(cx);
@@ -210,11 +210,11 @@ impl Session {
             Command::Port(to) | Command::Eprt(to) => self.port(to, cx),
             Command::Size(name) => {
                 self.note_look(name, true, cx);
-                self.look(name, Then::Size, cx);
+                self.look(name, ReplyKind::Size, cx);
             }
             Command::Mdtm(name) => {
                 self.note_look(name, false, cx);
-                self.look(name, Then::Modified, cx);
+                self.look(name, ReplyKind::Modified, cx);
             }
             Command::Stat(b"") => self.status(),
             Command::Retr(_)
@@ -268,9 +268,9 @@ impl Session {
 
     fn lines(&mut self, asked: &[u8], form: Form, code: Code, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::Ask, cx) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Ask, cx.now);
+        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Ask, cx.now);
         let asked = super::manage::text(asked);
-        self.act(Act::List { at, asked, form }, Then::Lines(code), Some(told), cx);
+        self.act(Act::List { at, asked, form }, ReplyKind::Lines(code), Some(told), cx);
     }
 
     fn is_phone(&self) -> bool {
@@ -290,8 +290,8 @@ impl Session {
 
     fn phone_reads(&mut self, asked: &[u8], cx: &mut Context<'_>) {
         let (subject, goal) = to_read(self, asked, cx);
-        let told = Told::of(self, subject, Verb::Fetch, cx.now);
-        let goal = self.judge_guess(asked, goal, cx);
+        let told = LogContext::of(self, subject, Verb::Fetch, cx.now);
+        let goal = self.limit_guesses(asked, goal, cx);
         match goal {
             Ok(goal) => self.start(goal, told, cx),
             Err(no) => self.refuse(no, told, cx),
@@ -300,7 +300,7 @@ impl Session {
 
     fn phone_stores(&mut self, asked: &[u8], appends: bool, cx: &mut Context<'_>) {
         let (subject, goal) = to_store(self, asked, appends, cx);
-        let told = Told::of(self, subject, Verb::Send, cx.now);
+        let told = LogContext::of(self, subject, Verb::Send, cx.now);
         match goal {
             Ok(_) if self.rest > 0 => {
                 let text = "What a phone stores is stored whole, from its first byte.";
@@ -314,17 +314,17 @@ impl Session {
     }
 
     /// Tells the client and the log that a phone does not get what it asked for.
-    fn refuse(&mut self, no: No, told: Told, cx: &mut Context<'_>) {
+    fn refuse(&mut self, no: No, told: LogContext, cx: &mut Context<'_>) {
         self.note_refused(told, no.refusal, cx);
         self.reply(no.code, &no.text);
     }
 
     fn phone_deletes(&mut self, asked: &[u8], cx: &mut Context<'_>) {
         let (subject, deletion) = to_delete(self, asked, cx);
-        let told = Told::new(subject, Verb::Delete, cx.now);
+        let told = LogContext::new(subject, Verb::Delete, cx.now);
         match deletion {
             Ok(deletion) => {
-                self.take_up(What::Act(Then::Done), Some(told), cx);
+                self.take_up(Pending::Act(ReplyKind::Done), Some(told), cx);
                 self.ask(|ticket| Ask::Delete { ticket, deletion }, cx);
             }
             Err(no) => self.refuse(no, told, cx),
@@ -345,7 +345,7 @@ impl Session {
             _ => None,
         };
         if let Some((verb, name)) = refused {
-            let told = Told::new(self.said_in(name), verb, cx.now);
+            let told = LogContext::new(self.said_in(name), verb, cx.now);
             self.note_refused(told, Refusal::AdministratorsOnly, cx);
         }
         let text = match command {
@@ -369,11 +369,11 @@ impl Session {
     fn enter(&mut self, asked: &[u8], cx: &mut Context<'_>) {
         match TreePath::parse(&self.cwd, asked) {
             Err(bad) => {
-                let told = Told::new(said(asked), Verb::Ask, cx.now);
+                let told = LogContext::new(said(asked), Verb::Ask, cx.now);
                 self.note_refused(told, Refusal::BadPath(bad), cx);
                 self.reply(Code::UNAVAILABLE, &capital(&bad.to_string()));
             }
-            Ok(at) if self.is_administrator() => self.look_at(at, Then::Enter, cx),
+            Ok(at) if self.is_administrator() => self.look_at(at, ReplyKind::Enter, cx),
             // A phone's FTPDIR need not be there: what matters is whether its files are.
             Ok(at) => {
                 self.cwd = at;

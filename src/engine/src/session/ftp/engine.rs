@@ -37,7 +37,7 @@ use std::sync::Arc;
 use crate::catalog::{Answer, Ask, Ticket};
 use crate::files;
 use crate::session::ftp::context::{Context, RowChange, Shared};
-use crate::session::ftp::data::Door;
+use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::limits::{FtpListener, FtpPolicy};
 use crate::session::ftp::session::{Closing, Session, State};
 use crate::session::snmp::Queries;
@@ -165,8 +165,8 @@ impl Engine {
     }
 
     /// What is to be done for data connections that are not there yet.
-    pub fn poll_door(&mut self) -> Option<Door> {
-        self.shared.doors.pop_front()
+    pub fn poll_data_command(&mut self) -> Option<DataCommand> {
+        self.shared.data_commands.pop_front()
     }
 
     /// Goes on with commands that waited for the one before them. Meant for the end of each turn,

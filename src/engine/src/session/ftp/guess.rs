@@ -11,7 +11,7 @@ use wire::ftp::reply::Code;
 
 impl Session {
     /// What a phone gets for a name once it is known how much its address has asked for in vain.
-    pub(super) fn judge_guess(
+    pub(super) fn limit_guesses(
         &mut self,
         name: &[u8],
         goal: Result<Goal, No>,
@@ -34,12 +34,12 @@ impl Session {
             Verdict::Free => goal,
             Verdict::Delayed => {
                 cx.counters.misses_delayed.up();
-                self.pace.hold(cx.now + guesses::DELAY);
+                self.rate.hold(cx.now + guesses::DELAY);
                 goal
             }
             Verdict::Stopped { first } => {
                 cx.counters.misses_refused.up();
-                self.pace.hold(cx.now + guesses::DELAY);
+                self.rate.hold(cx.now + guesses::DELAY);
                 let text = "Too many names were asked for that do not exist; try again later.";
                 Err(No::new(Refusal::TooManyMisses { first }, Code::BUSY, text))
             }

@@ -12,7 +12,9 @@ use crate::policy::protect::Proof;
 use crate::policy::{Identification, identification};
 use crate::session::ftp::context::Context;
 use crate::session::ftp::limits::Administrators;
-use crate::session::ftp::session::{Session, Stage, State, Told, User, What, Who, Whose};
+use crate::session::ftp::session::{
+    Identity, LogContext, Pending, Session, Stage, State, User, VaultOwner,
+};
 use crate::session::snmp::{Asked, NoPassport, Passport};
 use crate::session::{CredentialFault, Outcome, Protocol, Refusal, Subject, Verb};
 use crate::vault::deed::{Denied, Login, LoginSecret};
@@ -86,7 +88,7 @@ impl Session {
         let secret = LoginSecret::Password(password.0.to_vec());
         self.user = User::Named(name.as_slice().into());
         let login = Box::new(Login { client, users: users.clone(), name, secret });
-        self.take_up(What::Login { manages, users }, None, cx);
+        self.take_up(Pending::Login { manages, users }, None, cx);
         self.ask(|ticket| Ask::Login { ticket, login }, cx);
     }
 
@@ -108,7 +110,7 @@ impl Session {
     /// Whether the password was right is known.
     pub(super) fn logged_in(&mut self, result: Result<usize, Denied>, cx: &mut Context<'_>) {
         let State::Busy(job) = &mut self.state else { return };
-        let What::Login { manages, users } = &mut job.what else { return };
+        let Pending::Login { manages, users } = &mut job.what else { return };
         let (manages, mut users) = (*manages, std::mem::take(users));
         self.state = State::Idle;
         self.heard = cx.now;
@@ -121,7 +123,7 @@ impl Session {
                     let users = users.swap_remove(place);
                     self.proof = Some(Proof { users, user: (&*name).into() });
                 }
-                let told = Told::new(said(&name), Verb::LogIn, cx.now);
+                let told = LogContext::new(said(&name), Verb::LogIn, cx.now);
                 cx.note(self.peer, self.secured, told, Outcome::Done);
                 self.welcome_phone(cx);
             }
@@ -130,7 +132,7 @@ impl Session {
                 self.cwd = TreePath::default();
                 self.failed_logins = 0;
                 cx.counters.ftp_logins.up();
-                let told = Told::new(said(&name), Verb::LogIn, cx.now);
+                let told = LogContext::new(said(&name), Verb::LogIn, cx.now);
                 cx.note(self.peer, self.secured, told, Outcome::Done);
                 self.reply(Code::LOGGED_IN, "Welcome. CWD into a directory; LIST shows them.");
             }
@@ -164,7 +166,7 @@ impl Session {
             ),
         };
         let ends = self.failed_logins >= most || no == Refusal::SlowedDown;
-        let told = Told::new(said(name), Verb::LogIn, cx.now);
+        let told = LogContext::new(said(name), Verb::LogIn, cx.now);
         self.note_refused(told, no, cx);
         match ends {
             true => self.close_with_reply(Code::CLOSING, &text, cx),
@@ -181,11 +183,11 @@ impl Session {
         self.who = match cx.queries.ask(peer, policy, cx.counters, cx.now) {
             Asked::Known(known) => {
                 let at = if anew { cx.now } else { Instant::START };
-                Who::Known(known, at)
+                Identity::Known(known, at)
             }
             Asked::Pending => {
                 cx.shared.asking.entry(peer.ip().to_canonical()).or_default().push(cx.id);
-                Who::Asked
+                Identity::Asked
             }
         };
     }
@@ -196,7 +198,7 @@ impl Session {
         passport: &Result<Passport, NoPassport>,
         cx: &mut Context<'_>,
     ) {
-        self.who = Who::Known(passport.clone(), cx.now);
+        self.who = Identity::Known(passport.clone(), cx.now);
         let waits = self.transfer().map(|transfer| &transfer.stage);
         if matches!(waits, Some(Stage::Passport)) {
             self.identify(cx);
@@ -206,12 +208,12 @@ impl Session {
     }
 
     /// Whose data a name means, by what the phone says.
-    pub(super) fn judge_whose(&mut self, whose: &Whose, cx: &mut Context<'_>) -> Verdict {
+    pub(super) fn authorize_owner(&mut self, whose: &VaultOwner, cx: &mut Context<'_>) -> Verdict {
         let client = self.peer.ip().to_canonical();
         if is_bypassed(&cx.snapshot.policy.ftp, client) {
             return match whose {
-                Whose::Named(item) => Verdict::Item(item.clone()),
-                Whose::LoggedIn(_) => Verdict::No(
+                VaultOwner::Named(item) => Verdict::Item(item.clone()),
+                VaultOwner::LoggedIn(_) => Verdict::No(
                     Refusal::ExtensionMissing,
                     "The name must begin with the extension: phones here are not asked.".to_owned(),
                 ),
@@ -219,36 +221,40 @@ impl Session {
         }
         let fresh = FRESH.min(cx.snapshot.policy.ftp.snmp.cache);
         match &self.who {
-            Who::Asked => return Verdict::Wait,
-            Who::Known(known, at) if cx.now.since(*at) <= fresh => {
+            Identity::Asked => return Verdict::Wait,
+            Identity::Known(known, at) if cx.now.since(*at) <= fresh => {
                 return verdict(client, known, whose);
             }
-            Who::Known(..) | Who::Unknown => {}
+            Identity::Known(..) | Identity::Unknown => {}
         }
         // What was said before counts as long as the cache keeps it, where it is the same.
         self.ask_who(false, cx);
         match &self.who {
-            Who::Known(known, _) if fits(known, whose) => return verdict(client, known, whose),
-            Who::Known(..) => {}
-            Who::Asked | Who::Unknown => return Verdict::Wait,
+            Identity::Known(known, _) if fits(known, whose) => {
+                return verdict(client, known, whose);
+            }
+            Identity::Known(..) => {}
+            Identity::Asked | Identity::Unknown => return Verdict::Wait,
         }
         self.ask_who(true, cx);
         match &self.who {
-            Who::Known(known, _) => verdict(client, known, whose),
-            Who::Asked | Who::Unknown => Verdict::Wait,
+            Identity::Known(known, _) => verdict(client, known, whose),
+            Identity::Asked | Identity::Unknown => Verdict::Wait,
         }
     }
 }
 
 /// Whether a phone said before what a name says, too: then its word may be older.
-fn fits(known: &Result<Passport, NoPassport>, whose: &Whose) -> bool {
+fn fits(known: &Result<Passport, NoPassport>, whose: &VaultOwner) -> bool {
     match (known, whose) {
-        (Ok(passport), Whose::Named(item)) => passport.extension.as_ref() == Some(&item.extension),
-        (Ok(_) | Err(_), Whose::LoggedIn(_)) | (Err(_), Whose::Named(_)) => false,
+        (Ok(passport), VaultOwner::Named(item)) => {
+            passport.extension.as_ref() == Some(&item.extension)
+        }
+        (Ok(_) | Err(_), VaultOwner::LoggedIn(_)) | (Err(_), VaultOwner::Named(_)) => false,
     }
 }
 
-fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &Whose) -> Verdict {
+fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOwner) -> Verdict {
     let passport = match known {
         Ok(passport) => passport,
         Err(why) => {
@@ -276,9 +282,11 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &Whose) 
         };
     };
     match whose {
-        Whose::LoggedIn(family) => Verdict::Item(Item { extension: extension.clone(), family }),
-        Whose::Named(item) if item.extension == *extension => Verdict::Item(item.clone()),
-        Whose::Named(item) => {
+        VaultOwner::LoggedIn(family) => {
+            Verdict::Item(Item { extension: extension.clone(), family })
+        }
+        VaultOwner::Named(item) if item.extension == *extension => Verdict::Item(item.clone()),
+        VaultOwner::Named(item) => {
             let text = format!(
                 "Extension {extension} is logged in at the telephone at {client}: the data of {} \
                  is not for it.",

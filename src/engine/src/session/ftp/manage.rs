@@ -7,7 +7,7 @@ use crate::files::{Act, Done, Fault, Form, How, TreePath};
 use crate::session::ftp::authorize::{capital, subject, to_read};
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
-use crate::session::ftp::session::{Goal, Session, State, Then, Told, What};
+use crate::session::ftp::session::{Goal, LogContext, Pending, ReplyKind, Session, State};
 use crate::session::{Failure, Outcome, Refusal, Verb};
 use wire::ftp::calendar::{self, Moment};
 use wire::ftp::command::Type;
@@ -32,16 +32,22 @@ impl Session {
     }
 
     /// Looks at something. That leaves a line in the log only where it is refused.
-    pub(super) fn look_at(&mut self, at: TreePath, then: Then, cx: &mut Context<'_>) {
+    pub(super) fn look_at(&mut self, at: TreePath, then: ReplyKind, cx: &mut Context<'_>) {
         self.act(Act::Look { at }, then, None, cx);
     }
 
     /// Has something done, and tells so.
-    pub(super) fn act(&mut self, act: Act, then: Then, told: Option<Told>, cx: &mut Context<'_>) {
+    pub(super) fn act(
+        &mut self,
+        act: Act,
+        then: ReplyKind,
+        told: Option<LogContext>,
+        cx: &mut Context<'_>,
+    ) {
         let told = match &act {
             Act::Look { at } if told.is_none() => {
                 let subject = subject(at.to_string().as_bytes());
-                Some(Told::new(subject, Verb::Ask, self.heard))
+                Some(LogContext::new(subject, Verb::Ask, self.heard))
             }
             Act::List { .. }
             | Act::Look { .. }
@@ -56,7 +62,7 @@ impl Session {
             | Act::Finish { .. }
             | Act::Discard { .. } => told,
         };
-        self.take_up(What::Act(then), told, cx);
+        self.take_up(Pending::Act(then), told, cx);
         self.ask_files(act, cx);
     }
 
@@ -69,8 +75,8 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         let Some(at) = self.known_path(asked, verb, cx) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), verb, cx.now);
-        let then = if verb == Verb::Make { Then::Made } else { Then::Done };
+        let told = LogContext::new(subject(at.to_string().as_bytes()), verb, cx.now);
+        let then = if verb == Verb::Make { ReplyKind::Made } else { ReplyKind::Done };
         self.act(act(at), then, Some(told), cx);
     }
 
@@ -78,7 +84,7 @@ impl Session {
     pub(super) fn rename_from(&mut self, asked: &[u8], cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::Rename, cx) else { return };
         self.renaming = Some(at.clone());
-        self.look_at(at, Then::RenameFrom, cx);
+        self.look_at(at, ReplyKind::RenameFrom, cx);
     }
 
     /// `RNTO`.
@@ -87,35 +93,36 @@ impl Session {
             return self.reply(Code::WRONG_ORDER, "Say RNFR first.");
         };
         let Some(to) = self.known_path(asked, Verb::Rename, cx) else { return };
-        let told = Told::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, cx.now);
-        self.act(Act::Rename { from, to }, Then::Done, Some(told), cx);
+        let told =
+            LogContext::new(said(format!("{from} to {to}").as_bytes()), Verb::Rename, cx.now);
+        self.act(Act::Rename { from, to }, ReplyKind::Done, Some(told), cx);
     }
 
     /// `MFMT`.
     pub(super) fn touch(&mut self, moment: Moment, asked: &[u8], cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::Send, cx) else { return };
-        let then = Then::Touched(moment.unix_s, at.clone());
+        let then = ReplyKind::Touched(moment.unix_s, at.clone());
         self.act(Act::Touch { at, unix_s: moment.unix_s }, then, None, cx);
     }
 
     /// `LIST`, `NLST`, `MLSD`.
     pub(super) fn list(&mut self, asked: &[u8], form: Form, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::List, cx) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::List, cx.now);
+        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::List, cx.now);
         self.start(Goal::List(at, text(asked), form), told, cx);
     }
 
     /// `RETR` of an administrator.
     pub(super) fn fetch(&mut self, asked: &[u8], cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::Fetch, cx) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Fetch, cx.now);
+        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Fetch, cx.now);
         self.start(Goal::Open(at), told, cx);
     }
 
     /// `STOR`, `APPE` and `STOU` of an administrator.
     pub(super) fn put(&mut self, asked: &[u8], how: How, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::Send, cx) else { return };
-        let told = Told::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
+        let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
         let how = match (how, self.rest) {
             (_, 0) => how,
             (How::Replace, rest) => How::Resume(rest),
@@ -139,7 +146,7 @@ impl Session {
             return self.reply(Code::BAD_ARGUMENT, "Say SITE CHMOD, a mode and a file.");
         };
         let Some(at) = self.known_path(path, Verb::Ask, cx) else { return };
-        self.look_at(at, Then::Mode, cx);
+        self.look_at(at, ReplyKind::Mode, cx);
     }
 
     /// The same, and the log is told where it is none.
@@ -150,7 +157,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) -> Option<TreePath> {
         if let Err(bad) = TreePath::parse(&self.cwd, asked) {
-            let told = Told::new(said(asked), verb, cx.now);
+            let told = LogContext::new(said(asked), verb, cx.now);
             self.note_refused(told, Refusal::BadPath(bad), cx);
         }
         self.path(asked)
@@ -169,7 +176,7 @@ impl Session {
                 (said, Err(no)) => (said, no.refusal),
             },
         };
-        let told = Told::new(said, Verb::Ask, cx.now);
+        let told = LogContext::new(said, Verb::Ask, cx.now);
         self.note_refused(told, no, cx);
     }
 
@@ -188,7 +195,7 @@ impl Session {
     /// An act was done, or was not.
     pub(super) fn handle_act(&mut self, result: Result<Done, Fault>, cx: &mut Context<'_>) {
         let State::Busy(job) = &self.state else { return };
-        let What::Act(then) = &job.what else { return };
+        let Pending::Act(then) = &job.what else { return };
         let then = then.clone();
         match result.and_then(|done| then.fits(done)) {
             Ok(done) => {
@@ -211,7 +218,7 @@ impl Session {
     /// A phone's file is gone, or is not.
     pub(super) fn handle_deleted(&mut self, result: Result<(), StoreError>, cx: &mut Context<'_>) {
         let State::Busy(job) = &self.state else { return };
-        let What::Act(Then::Done) = &job.what else { return };
+        let Pending::Act(ReplyKind::Done) = &job.what else { return };
         let (outcome, code, text) = match result {
             Ok(()) => {
                 cx.counters.uploads_deleted.up();
@@ -249,43 +256,52 @@ impl Session {
         self.reply(code, text);
     }
 
-    fn tell_act(&mut self, then: Then, done: &Done) {
+    fn tell_act(&mut self, then: ReplyKind, done: &Done) {
         let out = &mut self.out;
         match (then, done) {
-            (Then::Enter, Done::Looked { at, .. }) => {
+            (ReplyKind::Enter, Done::Looked { at, .. }) => {
                 self.cwd = at.clone();
                 reply::usual(out, Code::FILE_ACTION_DONE);
             }
-            (Then::Size, Done::Looked { member, .. }) => {
+            (ReplyKind::Size, Done::Looked { member, .. }) => {
                 reply::line(out, Code::FILE_STATUS, member.bytes.to_string().as_bytes());
             }
-            (Then::Modified, Done::Looked { member, .. }) => {
+            (ReplyKind::Modified, Done::Looked { member, .. }) => {
                 tell_moment(out, "", member.modified_s, "");
             }
-            (Then::Mode, _) => reply::line(out, Code::SUPERFLUOUS, b"Modes are the server's own."),
-            (Then::Lines(code), Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
+            (ReplyKind::Mode, _) => {
+                reply::line(out, Code::SUPERFLUOUS, b"Modes are the server's own.")
+            }
+            (ReplyKind::Lines(code), Done::Listed(bytes)) if bytes.len() <= LINES_BYTES_MAX => {
                 let lines = bytes.split(|byte| *byte == b'\n');
                 let lines = lines.map(|line| line.strip_suffix(b"\r").unwrap_or(line));
                 let lines = lines.filter(|line| !line.is_empty());
                 reply::lines(out, code, b"Here it is:", lines, b"End");
             }
-            (Then::Lines(_), _) => reply::line(out, Code::BUSY, b"That is too much; say LIST."),
-            (Then::RenameFrom, _) => reply::usual(out, Code::MORE_NEEDED),
-            (Then::Made, Done::Made { at }) => {
+            (ReplyKind::Lines(_), _) => {
+                reply::line(out, Code::BUSY, b"That is too much; say LIST.")
+            }
+            (ReplyKind::RenameFrom, _) => reply::usual(out, Code::MORE_NEEDED),
+            (ReplyKind::Made, Done::Made { at }) => {
                 reply::path(out, at.to_string().as_bytes(), "was made.");
             }
-            (Then::Touched(unix_s, at), _) => {
+            (ReplyKind::Touched(unix_s, at), _) => {
                 tell_moment(out, "Modify=", unix_s, &format!("; {at}"));
             }
-            (Then::Done | Then::Made | Then::Enter | Then::Size | Then::Modified, _) => {
-                reply::usual(out, Code::FILE_ACTION_DONE)
-            }
+            (
+                ReplyKind::Done
+                | ReplyKind::Made
+                | ReplyKind::Enter
+                | ReplyKind::Size
+                | ReplyKind::Modified,
+                _,
+            ) => reply::usual(out, Code::FILE_ACTION_DONE),
         }
     }
 
     /// `SIZE` and `MDTM`.
-    pub(super) fn look(&mut self, asked: &[u8], then: Then, cx: &mut Context<'_>) {
-        if matches!(then, Then::Size) && self.kind == Type::Ascii {
+    pub(super) fn look(&mut self, asked: &[u8], then: ReplyKind, cx: &mut Context<'_>) {
+        if matches!(then, ReplyKind::Size) && self.kind == Type::Ascii {
             let text = "SIZE is known for TYPE I alone.";
             return self.reply(Code::UNAVAILABLE, text);
         }
@@ -294,7 +310,7 @@ impl Session {
             return self.act(Act::Look { at }, then, None, cx);
         }
         let goal = to_read(self, asked, cx).1;
-        let entry = match self.judge_guess(asked, goal, cx) {
+        let entry = match self.limit_guesses(asked, goal, cx) {
             Ok(Goal::Read(entry)) => entry,
             // Clients that hear 550 here never say RETR.
             Ok(_) => {
@@ -304,19 +320,19 @@ impl Session {
             Err(no) => return self.reply(no.code, &no.text),
         };
         match then {
-            Then::Modified => {
+            ReplyKind::Modified => {
                 let modified_s = entry.version.modified_ns / 1_000_000_000;
                 let modified_s = u64::try_from(modified_s).unwrap_or(0);
                 tell_moment(&mut self.out, "", modified_s, "");
             }
-            Then::Enter
-            | Then::Size
-            | Then::Mode
-            | Then::Lines(_)
-            | Then::RenameFrom
-            | Then::Made
-            | Then::Done
-            | Then::Touched(..) => {
+            ReplyKind::Enter
+            | ReplyKind::Size
+            | ReplyKind::Mode
+            | ReplyKind::Lines(_)
+            | ReplyKind::RenameFrom
+            | ReplyKind::Made
+            | ReplyKind::Done
+            | ReplyKind::Touched(..) => {
                 let bytes = entry.version.bytes.to_string();
                 reply::line(&mut self.out, Code::FILE_STATUS, bytes.as_bytes());
             }
@@ -330,27 +346,29 @@ pub(super) fn is_chmod(words: &[u8]) -> bool {
         && words.get(CHMOD.len()).is_none_or(|byte| *byte == b' ')
 }
 
-impl Then {
+impl ReplyKind {
     /// Whether nothing is changed: what went well leaves no line in the log.
     fn is_look(&self) -> bool {
         match self {
-            Then::Enter
-            | Then::Size
-            | Then::Modified
-            | Then::Mode
-            | Then::Lines(_)
-            | Then::RenameFrom => true,
-            Then::Made | Then::Done | Then::Touched(..) => false,
+            ReplyKind::Enter
+            | ReplyKind::Size
+            | ReplyKind::Modified
+            | ReplyKind::Mode
+            | ReplyKind::Lines(_)
+            | ReplyKind::RenameFrom => true,
+            ReplyKind::Made | ReplyKind::Done | ReplyKind::Touched(..) => false,
         }
     }
 
     /// What was done, unless it is not of the kind that was asked for.
     fn fits(&self, done: Done) -> Result<Done, Fault> {
         match (self, &done) {
-            (Then::Enter, Done::Looked { member, .. }) if !member.is_directory => {
+            (ReplyKind::Enter, Done::Looked { member, .. }) if !member.is_directory => {
                 Err(Fault::NotDirectory)
             }
-            (Then::Size | Then::Modified, Done::Looked { member, .. }) if member.is_directory => {
+            (ReplyKind::Size | ReplyKind::Modified, Done::Looked { member, .. })
+                if member.is_directory =>
+            {
                 Err(Fault::IsDirectory)
             }
             (_, _) => Ok(done),

@@ -35,7 +35,7 @@ mod sink;
 mod source;
 mod transfer;
 
-pub use data::Door;
+pub use data::DataCommand;
 pub use engine::Engine;
 #[doc(hidden)]
 #[cfg(any(test, feature = "model"))]

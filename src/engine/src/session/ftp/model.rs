@@ -20,7 +20,7 @@ use crate::admission::Admission;
 use crate::admission::slots::SharedSlots;
 use crate::catalog::{Ask, Catalog};
 use crate::metrics::Counters;
-use crate::session::ftp::data::Door;
+use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{DataConnection, Session};
 use crate::session::ftp::{Engine, limits::FtpPolicy};
@@ -107,7 +107,7 @@ pub(super) struct World {
     /// Ports at which data connections are awaited.
     pub(super) doors: BTreeMap<ConnectionId, SocketAddr>,
     /// What the sockets were told to do and have not done yet.
-    held_doors: VecDeque<Door>,
+    held_doors: VecDeque<DataCommand>,
     /// The sockets do nothing at the moment.
     pub(super) holds_doors: bool,
     /// No port is free.
@@ -336,7 +336,7 @@ impl World {
         self.turn(|engine, turn| engine.handle_passports(turn));
         for _ in 0..STEPS_MAX {
             self.turn(|engine, turn| engine.resume(turn));
-            while let Some(door) = self.engine.poll_door() {
+            while let Some(door) = self.engine.poll_data_command() {
                 self.held_doors.push_back(door);
             }
             while !self.holds_doors

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use crate::cancel::CancelToken;
 use crate::files::TreePath;
-pub(super) use crate::policy::VaultOwner as Whose;
+pub(super) use crate::policy::VaultOwner;
 use crate::policy::protect::Proof;
 use crate::session::arrivals::Arrivals;
 use crate::session::ftp::command_queue::CommandQueue;
@@ -59,8 +59,8 @@ pub(super) struct Session {
     /// Data connections are protected.
     pub(super) private: bool,
     pub(super) data: Option<DataConnection>,
-    pub(super) who: Who,
-    pub(super) pace: Pace,
+    pub(super) who: Identity,
+    pub(super) rate: CommandRate,
     pub(super) deadline: Deadline,
     pub(super) questions: Questions,
     /// When the last command came.
@@ -106,7 +106,7 @@ pub(super) enum User {
 
 /// What is known of who uses the phone.
 #[derive(Clone, Debug)]
-pub(super) enum Who {
+pub(super) enum Identity {
     /// It was never asked.
     Unknown,
     /// It is being asked.
@@ -117,7 +117,7 @@ pub(super) enum Who {
 
 /// How many commands may still come at once.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct CommandRate {
     /// Commands that may come now, in thousandths.
     pub(super) milli: u64,
     /// When that was.
@@ -126,9 +126,9 @@ pub(super) struct Pace {
     pub(super) until: Option<Instant>,
 }
 
-impl Pace {
-    pub(super) fn new(per_second: u32, now: Instant) -> Pace {
-        Pace { milli: u64::from(per_second) * BURST_S * 1_000, at: now, until: None }
+impl CommandRate {
+    pub(super) fn new(per_second: u32, now: Instant) -> CommandRate {
+        CommandRate { milli: u64::from(per_second) * BURST_S * 1_000, at: now, until: None }
     }
 
     /// Whether a command may be read now. If not, `until` says when.
@@ -167,15 +167,15 @@ const BURST_S: u64 = 10;
 /// A command in hand, and what the log is told of it.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) what: What,
-    pub(super) told: Option<Told>,
+    pub(super) what: Pending,
+    pub(super) told: Option<LogContext>,
     /// The question whose answer it waits for. The answer to any other comes too late.
     pub(super) question: Option<Ticket>,
 }
 
 /// What the log is told of a command.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct LogContext {
     pub(super) subject: Subject,
     pub(super) verb: Verb,
     pub(super) began: Instant,
@@ -187,21 +187,21 @@ pub(super) struct Told {
     pub(super) user: Option<Box<[u8]>>,
 }
 
-impl Told {
-    pub(super) fn new(subject: Subject, verb: Verb, now: Instant) -> Told {
-        Told { subject, verb, began: now, moves_since: now, bytes: 0, user: None }
+impl LogContext {
+    pub(super) fn new(subject: Subject, verb: Verb, now: Instant) -> LogContext {
+        LogContext { subject, verb, began: now, moves_since: now, bytes: 0, user: None }
     }
 
     /// The same of a session.
-    pub(super) fn of(session: &Session, subject: Subject, verb: Verb, now: Instant) -> Told {
+    pub(super) fn of(session: &Session, subject: Subject, verb: Verb, now: Instant) -> LogContext {
         let user = session.proof.as_ref().map(|proof| proof.user.clone());
-        Told { user, ..Told::new(subject, verb, now) }
+        LogContext { user, ..LogContext::new(subject, verb, now) }
     }
 }
 
 /// What is waited for.
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum Pending {
     /// A port to listen at; whether `EPSV` asked.
     Port { extended: bool },
     /// Whether the password is right.
@@ -212,14 +212,14 @@ pub(super) enum What {
         users: Vec<PathBuf>,
     },
     /// What became of an act, which is told so.
-    Act(Then),
+    Act(ReplyKind),
     /// A transfer.
     Transfer(Transfer),
 }
 
 /// How the answer to an act is told.
 #[derive(Clone, Debug)]
-pub(super) enum Then {
+pub(super) enum ReplyKind {
     /// `CWD` and `CDUP`.
     Enter,
     /// `SIZE`.
@@ -264,9 +264,9 @@ pub(super) enum Goal {
     /// Send a file of the catalog.
     Read(std::sync::Arc<crate::catalog::Entry>),
     /// Send the newest version of somebody's data.
-    Fetch(Whose),
+    Fetch(VaultOwner),
     /// Keep somebody's data.
-    Keep(Whose),
+    Keep(VaultOwner),
     /// Store a file by a rule.
     Upload(Box<Upload>),
     /// Send a file of the tree.
@@ -406,7 +406,7 @@ impl Session {
         match &self.state {
             State::Busy(job) => {
                 let sends = job.told.as_ref().is_some_and(|told| told.verb == Verb::Send);
-                sends && matches!(job.what, What::Transfer(_))
+                sends && matches!(job.what, Pending::Transfer(_))
             }
             State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => false,
         }
@@ -415,8 +415,8 @@ impl Session {
     pub(super) fn transfer(&self) -> Option<&Transfer> {
         match &self.state {
             State::Busy(job) => match &job.what {
-                What::Transfer(transfer) => Some(transfer),
-                What::Port { .. } | What::Login { .. } | What::Act(_) => None,
+                Pending::Transfer(transfer) => Some(transfer),
+                Pending::Port { .. } | Pending::Login { .. } | Pending::Act(_) => None,
             },
             State::Idle | State::StartingTls | State::Closing | State::Over | State::Stuck => None,
         }
@@ -424,8 +424,8 @@ impl Session {
 
     pub(super) fn transfer_mut(&mut self) -> Option<&mut Transfer> {
         self.job_mut().and_then(|job| match &mut job.what {
-            What::Transfer(transfer) => Some(transfer),
-            What::Port { .. } | What::Login { .. } | What::Act(_) => None,
+            Pending::Transfer(transfer) => Some(transfer),
+            Pending::Port { .. } | Pending::Login { .. } | Pending::Act(_) => None,
         })
     }
 

@@ -5,7 +5,7 @@
 use crate::files::TreePath;
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::context::Context;
-use crate::session::ftp::session::{Closing, Session, State, User, Who};
+use crate::session::ftp::session::{Closing, Identity, Session, State, User};
 use wire::ftp::command::{Mechanism, Protection, Type};
 use wire::ftp::listing::Facts;
 use wire::ftp::reply::{self, Code, Feature};
@@ -76,7 +76,7 @@ impl Session {
         // RFC 4217, 4: whoever was logged in is not any more. What came in clear behind the command
         // is dropped, for anybody could have put it there.
         self.log_out(cx.now);
-        self.who = Who::Unknown;
+        self.who = Identity::Unknown;
         self.private = mechanism == Mechanism::Ssl;
         self.unread = Vec::new();
         self.pending = CommandQueue::default();
@@ -106,7 +106,7 @@ impl Session {
     pub(super) fn begin_anew(&mut self, cx: &mut Context<'_>) {
         self.drop_data(Closing::Reset, cx);
         self.log_out(cx.now);
-        self.who = Who::Unknown;
+        self.who = Identity::Unknown;
         self.cwd = TreePath::default();
         self.kind = Type::default();
         self.rest = 0;

@@ -4,7 +4,7 @@
 //! Never stores anything itself: it says what is to be asked of the threads that wait for disks.
 
 use crate::files::{Act, Part};
-use crate::session::ftp::session::Whose;
+use crate::session::ftp::session::VaultOwner;
 use crate::vault::upload::Upload;
 use wire::ftp::command::Type;
 use wire::ftp::text;
@@ -26,7 +26,7 @@ pub(super) struct Sink {
 #[derive(Debug)]
 pub(super) enum Into {
     /// A user's data, of at most so many bytes.
-    Vault(Whose, u64),
+    Vault(VaultOwner, u64),
     /// An upload by a rule.
     Rule(Box<Upload>),
     /// A file of the tree; the part is away while it is written to. What is written next, where

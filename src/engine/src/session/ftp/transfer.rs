@@ -13,10 +13,11 @@ use crate::files;
 use crate::session::arrivals::{LOOKS, Patience, Stall};
 use crate::session::ftp::authorize::subject;
 use crate::session::ftp::context::Context;
-use crate::session::ftp::data::Door;
+use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::login::Verdict;
 use crate::session::ftp::session::{
-    Closing, DataStage, Goal, Session, Stage, State, Tls, Told, Transfer, Way, What, Whose,
+    Closing, DataStage, Goal, LogContext, Pending, Session, Stage, State, Tls, Transfer,
+    VaultOwner, Way,
 };
 use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
@@ -34,7 +35,7 @@ const RATE_MIN: u64 = 256;
 
 impl Session {
     /// Takes a transfer in hand, if there is a way for its bytes.
-    pub(super) fn start(&mut self, goal: Goal, told: Told, cx: &mut Context<'_>) {
+    pub(super) fn start(&mut self, goal: Goal, told: LogContext, cx: &mut Context<'_>) {
         if self.data.is_none() {
             let text = "Say PASV, EPSV, PORT or EPRT first.";
             return self.reply(Code::NO_DATA_CONNECTION, text);
@@ -50,7 +51,7 @@ impl Session {
             is_confirmed: false,
         };
         let has_gone = self.ended || self.hung_up;
-        self.take_up(What::Transfer(transfer), Some(told), cx);
+        self.take_up(Pending::Transfer(transfer), Some(told), cx);
         self.identify(cx);
         if has_gone {
             self.take_back(cx);
@@ -64,13 +65,13 @@ impl Session {
         let (Goal::Fetch(whose) | Goal::Keep(whose)) = &transfer.goal else {
             return self.admit(cx);
         };
-        match self.judge_whose(&whose.clone(), cx) {
+        match self.authorize_owner(&whose.clone(), cx) {
             Verdict::Wait => {}
             Verdict::Item(item) => {
                 let name = format!("{item}");
                 if let Some(transfer) = self.transfer_mut() {
                     match &mut transfer.goal {
-                        Goal::Fetch(whose) | Goal::Keep(whose) => *whose = Whose::Named(item),
+                        Goal::Fetch(whose) | Goal::Keep(whose) => *whose = VaultOwner::Named(item),
                         Goal::Read(_)
                         | Goal::Upload(_)
                         | Goal::Open(_)
@@ -138,8 +139,8 @@ impl Session {
                     self.ask(|ticket| Ask::Open { ticket, entry, form: Form::Octet }, cx);
                 }
             },
-            Goal::Fetch(Whose::Named(item)) => self.ask_vault(item, Act::Fetch, cx),
-            Goal::Keep(whose @ Whose::Named(_)) => {
+            Goal::Fetch(VaultOwner::Named(item)) => self.ask_vault(item, Act::Fetch, cx),
+            Goal::Keep(whose @ VaultOwner::Named(_)) => {
                 let vault = cx.snapshot.policy.ftp.vault.as_ref();
                 let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
                 self.ready(sink(Into::Vault(whose, bytes_max)), cx);
@@ -151,7 +152,9 @@ impl Session {
                 self.ask_files(files::Act::List { at, asked, form }, cx);
             }
             // Nobody is let through without a name.
-            Goal::Fetch(Whose::LoggedIn(_)) | Goal::Keep(Whose::LoggedIn(_)) | Goal::Begun => {}
+            Goal::Fetch(VaultOwner::LoggedIn(_))
+            | Goal::Keep(VaultOwner::LoggedIn(_))
+            | Goal::Begun => {}
         }
     }
 
@@ -201,7 +204,11 @@ impl Session {
             data.allow_time(cx);
             if let DataStage::Planned(to) = stage {
                 data.stage = DataStage::Dialing;
-                cx.shared.doors.push_back(Door::Dial { data: data.id, control: cx.id, to });
+                cx.shared.data_commands.push_back(DataCommand::Dial {
+                    data: data.id,
+                    control: cx.id,
+                    to,
+                });
             }
         }
         self.move_on(cx);
@@ -212,7 +219,9 @@ impl Session {
     fn tell_begin(&mut self, code: Code) {
         let Some(job) = self.job_mut() else { return };
         let name = match (&job.what, &job.told) {
-            (What::Transfer(transfer), Some(told)) if transfer.tells_name => told.subject.clone(),
+            (Pending::Transfer(transfer), Some(told)) if transfer.tells_name => {
+                told.subject.clone()
+            }
             (_, _) => return self.reply_usual(code),
         };
         let name = match &name {
@@ -225,7 +234,7 @@ impl Session {
     /// Lets bytes move once both ends are there.
     pub(super) fn move_on(&mut self, cx: &mut Context<'_>) {
         let State::Busy(job) = &mut self.state else { return };
-        let What::Transfer(transfer) = &mut job.what else { return };
+        let Pending::Transfer(transfer) = &mut job.what else { return };
         let Some(data) = self.data.as_mut().filter(|data| data.stage == DataStage::Open) else {
             return;
         };
@@ -260,7 +269,7 @@ impl Session {
         let Some(job) = self.job_mut() else { return };
         let told = job.told.as_ref();
         let (since, bytes) = told.map_or((cx.now, 0), |told| (told.moves_since, told.bytes));
-        let What::Transfer(transfer) = &mut job.what else { return };
+        let Pending::Transfer(transfer) = &mut job.what else { return };
         let patience = Patience { stall_timeout: stall, rate_min: RATE_MIN };
         let by_rate = patience.due_by_rate(since, bytes);
         let is_out = matches!(transfer.stage, Stage::Moving(Way::Out(_)));
@@ -308,7 +317,7 @@ impl Session {
     pub(super) fn take(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         let memory_max = cx.snapshot.policy.ftp.limits.upload_memory_bytes_max;
         let Some(job) = self.job_mut() else { return };
-        let What::Transfer(Transfer { stage: Stage::Moving(Way::In(sink)), .. }) = &mut job.what
+        let Pending::Transfer(Transfer { stage: Stage::Moving(Way::In(sink)), .. }) = &mut job.what
         else {
             return;
         };
@@ -386,7 +395,7 @@ impl Session {
         cx.shared.uploads_held -= sink.bytes_held();
         self.rearm(cx);
         match sink.into {
-            Into::Vault(Whose::Named(item), _) => {
+            Into::Vault(VaultOwner::Named(item), _) => {
                 let precondition = Precondition::None;
                 let act = Act::Keep { bytes: sink.bytes, precondition, cancel: Some(cancel) };
                 self.ask_vault(item, act, cx);
@@ -399,7 +408,7 @@ impl Session {
             Into::Tree { part: Some(part), .. } => {
                 self.ask_files(files::Act::Finish { part, cancel }, cx);
             }
-            Into::Vault(Whose::LoggedIn(_), _) | Into::Tree { part: None, .. } => {}
+            Into::Vault(VaultOwner::LoggedIn(_), _) | Into::Tree { part: None, .. } => {}
         }
     }
 
@@ -409,7 +418,7 @@ impl Session {
             data.arrivals.sent += bytes as u64;
         }
         let Some(job) = self.job_mut() else { return };
-        if let What::Transfer(Transfer { stage: Stage::Moving(Way::Out(source)), .. }) =
+        if let Pending::Transfer(Transfer { stage: Stage::Moving(Way::Out(source)), .. }) =
             &mut job.what
         {
             source.advance(bytes);

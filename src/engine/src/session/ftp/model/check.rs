@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use super::{Link, ROOM_BYTES, World};
 use crate::catalog::Ask;
 use crate::files;
-use crate::session::ftp::data::Door;
+use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{
-    Closing, DataStage, Goal, Session, Stage, State, Transfer, Way, What, Whose,
+    Closing, DataStage, Goal, Pending, Session, Stage, State, Transfer, VaultOwner, Way,
 };
 use crate::session::ftp::sink::Into;
 use crate::session::snmp::SnmpPolicy;
@@ -138,7 +138,7 @@ impl World {
         }
         for id in self.doors.keys() {
             let is_awaited = engine.data(*id).map(|row| row.stage);
-            let is_shut = self.held_doors.contains(&Door::Shut { data: *id });
+            let is_shut = self.held_doors.contains(&DataCommand::Shut { data: *id });
             assert!(matches!(is_awaited, Some(DataStage::Awaited(_))) || is_shut, "an open door");
         }
     }
@@ -174,25 +174,27 @@ impl World {
         assert!(!is_blocked || wire.room == 0 || !is_open, "a reply that was not sent");
         let has_news = !wire.inbox.is_empty() || wire.ended && !session.ended;
         let is_full = session.unread.len() >= 16 << 10;
-        let reads = is_open && !is_blocked && !is_full && session.pace.until.is_none();
+        let reads = is_open && !is_blocked && !is_full && session.rate.until.is_none();
         let has_future = match &session.state {
             State::Idle => {
                 let has_more = !session.pending.is_empty() || !session.unread.is_empty();
-                let waits = session.pace.until.is_some() || is_blocked;
+                let waits = session.rate.until.is_some() || is_blocked;
                 let is_left = session.ended && !has_more;
                 has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
             }
             State::Busy(job) => {
-                assert!(session.is_logged_in() || matches!(job.what, What::Login { .. }));
-                let is_awaited = |data| Door::Await { data, control: id };
+                assert!(session.is_logged_in() || matches!(job.what, Pending::Login { .. }));
+                let is_awaited = |data| DataCommand::Await { data, control: id };
                 let data = session.data.as_ref();
                 let has_door =
                     data.is_some_and(|data| self.held_doors.contains(&is_awaited(data.id)));
                 !(reads && has_news)
                     && match &job.what {
-                        What::Port { .. } => has_door,
-                        What::Login { .. } | What::Act(_) => asked == 1,
-                        What::Transfer(transfer) => self.has_future(id, session, transfer, asked),
+                        Pending::Port { .. } => has_door,
+                        Pending::Login { .. } | Pending::Act(_) => asked == 1,
+                        Pending::Transfer(transfer) => {
+                            self.has_future(id, session, transfer, asked)
+                        }
                     }
             }
             State::StartingTls | State::Closing => has_deadline && (is_blocked || wire.room == 0),
@@ -243,8 +245,9 @@ impl World {
     fn check_data(&self, id: ConnectionId, row: &DataRow) {
         let control = row.control;
         let wire = self.wires.get(&id);
-        let is_held = |door: &Door| self.held_doors.contains(door);
-        let is_dial = |door: &Door| matches!(door, Door::Dial { data, .. } if *data == id);
+        let is_held = |door: &DataCommand| self.held_doors.contains(door);
+        let is_dial =
+            |door: &DataCommand| matches!(door, DataCommand::Dial { data, .. } if *data == id);
         let has_socket = wire.is_some() || self.held_doors.iter().any(is_dial);
         let flushes = wire.is_none_or(|wire| wire.flushing.is_some());
         let Some(data) = self.engine.data(id) else {
@@ -256,7 +259,7 @@ impl World {
         let is_awaited = matches!(data.stage, DataStage::Wanted | DataStage::Awaited(_));
         assert_eq!(data.port_of.is_some(), is_awaited, "a port that is not counted: {data:?}");
         let has_future = match data.stage {
-            DataStage::Wanted => is_held(&Door::Await { data: id, control }),
+            DataStage::Wanted => is_held(&DataCommand::Await { data: id, control }),
             DataStage::Awaited(_) => self.doors.contains_key(&id),
             DataStage::Planned(_) => true,
             DataStage::Dialing | DataStage::Open => has_socket,
@@ -305,7 +308,7 @@ fn kept(transfer: &Transfer) -> Option<String> {
         (_, _) => return None,
     };
     match whose {
-        Whose::Named(item) => Some(item.to_string()),
-        Whose::LoggedIn(_) => None,
+        VaultOwner::Named(item) => Some(item.to_string()),
+        VaultOwner::LoggedIn(_) => None,
     }
 }

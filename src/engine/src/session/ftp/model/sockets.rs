@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::{Link, PLAIN, ROOM_BYTES, STEPS_MAX, World};
-use crate::session::ftp::data::Door;
+use crate::session::ftp::data::DataCommand;
 use crate::session::stream::{ConnectionId, Connections as _, DialFault, Next, Payload};
 use crate::session::{DataFault, Handshake};
 use wire::time::Duration;
@@ -138,9 +138,9 @@ impl World {
     }
 
     /// Does what the sockets of data connections are told to do.
-    pub(super) fn open(&mut self, door: Door) {
+    pub(super) fn open(&mut self, door: DataCommand) {
         match door {
-            Door::Await { data, control } => {
+            DataCommand::Await { data, control } => {
                 self.newest_data.insert(control, data);
                 let local = self.wires.get(&control).map(|_| PLAIN.ip());
                 let port = 50_000 + (data.row % 1_000) as u16;
@@ -154,7 +154,7 @@ impl World {
                 }
                 self.turn(|engine, turn| engine.handle_awaited(data, result, turn));
             }
-            Door::Dial { data, control, to } => {
+            DataCommand::Dial { data, control, to } => {
                 if self.engine.listener_of(data).is_none() {
                     return;
                 }
@@ -168,7 +168,7 @@ impl World {
                 self.wire(data, to, Link::Dialing);
                 self.drive(data);
             }
-            Door::Shut { data } => drop(self.doors.remove(&data)),
+            DataCommand::Shut { data } => drop(self.doors.remove(&data)),
         }
     }
 }

@@ -27,7 +27,7 @@ const PRIVATE: &[u8] = b"Cache-Control: private, no-store\r\n";
 /// How long caches may keep that something has moved for good. Without a word they might for ever
 /// (RFC 9111, 4.2.2), and a mistake in a row would never end.
 const CACHED_REDIRECT: &[u8] = b"Cache-Control: max-age=86400\r\n";
-/// What somebody gets who asks for no file at all.
+/// Sent to a client that asks for no file at all.
 const PAGE: &[u8] =
     b"This is Ringpost. It serves files to telephones, which ask for them by name.\n";
 

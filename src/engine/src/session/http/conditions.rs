@@ -1,4 +1,4 @@
-//! What the conditions and ranges of a request ask of a version of a file (RFC 9110, 13 and 14).
+//! The conditions and ranges of a request, evaluated for a version of a file (RFC 9110, 13 and 14).
 //!
 //! Decides from the head alone; sends nothing.
 

@@ -1,4 +1,6 @@
-//! With which status a request is answered that the policy denies.
+//! The status of a request that the policy denies.
+//!
+//! Denies nothing itself.
 
 use crate::policy::{Denial, NameError};
 use crate::session::Refusal;
@@ -8,7 +10,7 @@ use wire::http::response::Status;
 use wire::http::target::BadTarget;
 use wire::name::BadName;
 
-/// How a denial is answered.
+/// Returns the rejection for a denial.
 pub(super) fn rejection_of(why: Denial<'_>, method: Method) -> Rejection {
     let status = match why {
         Denial::AccessList(_)

@@ -1,4 +1,6 @@
-//! What holds for HTTP: the limits of connections and the listeners with their roots.
+//! The settings of HTTP: the limits of connections, and the listeners with their roots.
+//!
+//! Plain values that nobody changes.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,19 +19,19 @@ pub struct HttpPolicy {
     pub listeners: Vec<HttpListener>,
     /// What holds for every connection.
     pub limits: StreamLimits,
-    /// The vault; none where the configuration has no `[vault]`.
+    /// The vault; `None` if the configuration has no `[vault]`.
     pub vault: Option<Arc<VaultPolicy>>,
-    /// The CA's certificate, served over plain HTTP, so that phones can learn whom to trust; none
-    /// where it is not to be served.
+    /// The CA's certificate, served over plain HTTP, so that phones can learn whom to trust;
+    /// `None` if it is not to be served.
     pub ca: Option<CaFile>,
     /// The line that tells caches what they may do with files, with its end; empty where they are
     /// told nothing. Those of the vault are never kept.
     pub cache_control: Box<[u8]>,
-    /// What challenges are sealed with. It lives as long as the process.
+    /// The key that seals challenges. It lives as long as the process.
     pub challenge_key: ChallengeKey,
 }
 
-/// A key that nobody else knows.
+/// A key that only this process knows.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ChallengeKey([u8; 32]);
 
@@ -84,7 +86,7 @@ pub struct HttpListener {
 }
 
 impl HttpListener {
-    /// Whether both are one socket: address and protocol are what it is known by.
+    /// Whether both are the same socket: address and protocol identify it.
     #[must_use]
     pub fn is_same(&self, other: &HttpListener) -> bool {
         (self.address, self.protocol) == (other.address, other.protocol)

@@ -1,5 +1,5 @@
-//! The server's own word in challenges of Digest (RFC 7616, 3.3 and 5.4): made without being
-//! remembered, and counted once a password was shown with it.
+//! The nonces in challenges of Digest (RFC 7616, 3.3 and 5.4): made without being remembered, and
+//! counted once a client has used one.
 //!
 //! A nonce tells when and for whom it was made, sealed with a key of this process. What is
 //! remembered of those in use is bounded: where one is forgotten, all that are older are refused as

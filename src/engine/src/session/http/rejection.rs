@@ -1,4 +1,6 @@
-//! Refusals: the status that a phone is told, and what the log is told.
+//! Rejections: the status that a client gets, and the reason that the log gets.
+//!
+//! Decides nothing.
 
 use crate::catalog::StoreError;
 use crate::policy::Allowed;
@@ -9,18 +11,18 @@ use wire::http::request::Malformed;
 use wire::http::response::{Status, field, number};
 use wire::time::Duration;
 
-/// What may be asked of some name or other.
+/// The methods that some name or other allows.
 pub(super) const ALLOW_SERVER: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
-/// What whoever sends a form with files in it is told.
+/// Told to a client that sends a form with files in it.
 const MULTIPART: &str = "send the bytes of the file alone, not multipart/form-data";
-/// What whoever sends a compressed file is told.
+/// Told to a client that sends a compressed file.
 const CODED: &str = "send the file as it is, without Content-Encoding";
-/// What whoever asks for `https:` without TLS is told, or for `http:` with it.
+/// Told to a client that asks for `https:` without TLS, or for `http:` over it.
 const MISDIRECTED: &str = "ask for https: over TLS and for http: without it";
-/// What may be asked of an administrator's files.
+/// The methods that an administrator's files allow.
 pub(super) const ALLOW_READ: &[u8] = b"GET, HEAD, OPTIONS";
 
-/// What may be asked of a name of which this is allowed (RFC 9110, 10.2.1).
+/// The methods of a name of which this is allowed (RFC 9110, 10.2.1).
 pub(super) fn allow_of(allowed: Allowed) -> &'static [u8] {
     match (allowed.write, allowed.post, allowed.delete) {
         (false, _, false) => ALLOW_READ,
@@ -32,7 +34,7 @@ pub(super) fn allow_of(allowed: Allowed) -> &'static [u8] {
     }
 }
 
-/// A refusal, as it is answered and as it is told.
+/// A rejection, as it is answered and as it is logged.
 #[derive(Clone, Debug)]
 pub(super) struct Rejection {
     pub(super) status: Status,
@@ -43,7 +45,7 @@ pub(super) struct Rejection {
     pub(super) words: &'static str,
 }
 
-/// A field that goes with a refusal.
+/// A field that goes with a rejection.
 #[derive(Clone, Debug)]
 enum Extra {
     None,
@@ -106,7 +108,7 @@ impl Rejection {
         Rejection::new(Status::REQUEST_TIMEOUT, Refusal::TooSlow).and_linger()
     }
 
-    /// What came is no request.
+    /// The bytes are no request.
     pub(super) fn malformed(fault: Malformed) -> Rejection {
         Rejection::new(fault.status(), Refusal::BadRequest(fault))
     }
@@ -122,6 +124,7 @@ impl Rejection {
         Rejection { extra: Extra::Retry(wait.as_secs().max(1)), ..rejection }
     }
 
+    /// The vault asks for a password.
     pub(super) fn unauthorized() -> Rejection {
         Rejection {
             extra: Extra::Challenge,
@@ -174,6 +177,7 @@ impl Rejection {
         }
     }
 
+    /// The vault could not do it.
     pub(super) fn denied(denied: Denied) -> Rejection {
         let failed = |fault| Rejection::failed(Failure::Store(fault), false);
         match denied {
@@ -193,7 +197,7 @@ impl Rejection {
         }
     }
 
-    /// The same, by another status.
+    /// Returns the same with another status.
     pub(super) fn with(self, status: Status) -> Rejection {
         Rejection { status, ..self }
     }
@@ -203,6 +207,7 @@ impl Rejection {
         Rejection { linger: true, ..self }
     }
 
+    /// Writes the fields that go with it.
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         match &self.extra {
             Extra::None => {}

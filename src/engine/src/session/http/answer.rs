@@ -8,10 +8,10 @@ use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{Answer, Entry, OpenError, StoreError, Stored};
 use crate::session::http::conditions::{Unserved, evaluate};
 use crate::session::http::connection::Connection;
+use crate::session::http::context::Context;
 use crate::session::http::credentials::parse_again;
 use crate::session::http::exchange::{PendingRequest, Stage, WriteMode};
 use crate::session::http::rejection::Rejection;
-use crate::session::http::scope::Scope;
 use crate::session::{Failure, Refusal};
 use crate::vault::deed::{Denied, Done};
 use wire::http::range::Ranges;
@@ -19,7 +19,7 @@ use wire::http::response::Status;
 
 impl Connection {
     /// A thread has answered.
-    pub(super) fn handle_answer(&mut self, answer: Answer, cx: &mut Scope<'_>) {
+    pub(super) fn handle_answer(&mut self, answer: Answer, cx: &mut Context<'_>) {
         match answer {
             Answer::Opened { result, .. } => match (result, self.take_pending()) {
                 (Ok(blob), Some(PendingRequest::Open(entry, ranges))) => {
@@ -80,7 +80,7 @@ impl Connection {
         }
     }
 
-    fn reject_open(&mut self, fault: OpenError, cx: &mut Scope<'_>) {
+    fn reject_open(&mut self, fault: OpenError, cx: &mut Context<'_>) {
         let rejection = match fault {
             OpenError::Gone => Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile),
             // What cannot be read now is not told to be missing, and may well be there later.
@@ -96,11 +96,11 @@ impl Connection {
         self.reject(rejection, cx);
     }
 
-    pub(super) fn reject_store(&mut self, fault: StoreError, cx: &mut Scope<'_>) {
+    pub(super) fn reject_store(&mut self, fault: StoreError, cx: &mut Context<'_>) {
         self.reject(Rejection::store(fault), cx);
     }
 
-    fn reply_stored(&mut self, stored: &Stored, mode: WriteMode, cx: &mut Scope<'_>) {
+    fn reply_stored(&mut self, stored: &Stored, mode: WriteMode, cx: &mut Context<'_>) {
         cx.counters.uploads_stored.up();
         let status = if stored.new { Status::CREATED } else { Status::NO_CONTENT };
         // RFC 9110, 9.3.4: none where what is there now is not what the phone has sent.
@@ -108,7 +108,7 @@ impl Connection {
         self.reply_done(status, Some(&stored.version).filter(|_| is_as_sent), cx);
     }
 
-    fn handle_vault(&mut self, result: Result<Done, Denied>, cx: &mut Scope<'_>) {
+    fn handle_vault(&mut self, result: Result<Done, Denied>, cx: &mut Context<'_>) {
         match (result, self.take_pending()) {
             (Ok(Done::Kept(stored)), Some(PendingRequest::Write(mode))) => {
                 self.reply_stored(&stored, mode, cx);
@@ -141,7 +141,7 @@ impl Connection {
         raw: &[u8],
         (version, name): (&Version, &[u8]),
         source: Source<'_>,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         let ranges_max = cx.limits().ranges_max;
         let ranges = match parse_again(raw) {

@@ -7,9 +7,9 @@ use crate::catalog::{Ask, StoreError};
 use crate::session::Refusal;
 use crate::session::arrivals::Patience;
 use crate::session::http::connection::{Connection, State};
+use crate::session::http::context::Context;
 use crate::session::http::exchange::{Destination, Exchange, PendingRequest, Stage, WriteMode};
 use crate::session::http::rejection::{ALLOW_READ, Rejection};
-use crate::session::http::scope::Scope;
 use crate::vault::deed::{Act, Precondition};
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool};
 use wire::http::chunk::{Decoder, Step};
@@ -207,7 +207,7 @@ impl Connection {
         &mut self,
         destination: Destination,
         (framing, bytes_max): (Framing, u64),
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         let body = IncomingBody::new(destination, framing, bytes_max, cx.now);
         self.set_stage(Stage::Receiving(Box::new(body)), None);
@@ -216,7 +216,7 @@ impl Connection {
     }
 
     /// It is known whether there is a file already for which an upload is refused.
-    fn handle_found(&mut self, result: Result<bool, StoreError>, cx: &mut Scope<'_>) {
+    fn handle_found(&mut self, result: Result<bool, StoreError>, cx: &mut Context<'_>) {
         match (result, self.take_pending()) {
             (Ok(false), Some(PendingRequest::Find(destination, framing, bytes_max))) => {
                 self.receive(destination, (framing, bytes_max), cx);
@@ -231,7 +231,7 @@ impl Connection {
     }
 
     /// Takes bytes of a body. Returns how many; none once it is over.
-    pub(super) fn take_body(&mut self, input: &[u8], cx: &mut Scope<'_>) -> usize {
+    pub(super) fn take_body(&mut self, input: &[u8], cx: &mut Context<'_>) -> usize {
         let State::Serving(exchange) = &mut self.state else { return 0 };
         let Stage::Receiving(body) = &mut exchange.stage else { return 0 };
         if body.is_held() {
@@ -278,7 +278,7 @@ impl Connection {
 
     /// Hands over what has come of a body: a part of it to the file aside where there is enough
     /// for one, all of it where it is whole.
-    fn advance_body(&mut self, cx: &mut Scope<'_>) {
+    fn advance_body(&mut self, cx: &mut Context<'_>) {
         let State::Serving(exchange) = &mut self.state else { return };
         let Stage::Receiving(body) = &mut exchange.stage else { return };
         let scarce = cx.shared.bodies_held > cx.limits().body_memory_bytes_max / 2;
@@ -297,7 +297,7 @@ impl Connection {
     }
 
     /// Has a whole body stored.
-    fn store(&mut self, cx: &mut Scope<'_>) {
+    fn store(&mut self, cx: &mut Context<'_>) {
         let State::Serving(exchange) = &mut self.state else { return };
         let Stage::Receiving(body) = &exchange.stage else { return };
         let pending = Box::new(PendingRequest::Write(body.destination.write_mode()));
@@ -326,7 +326,7 @@ impl Connection {
     pub(super) fn handle_upload(
         &mut self,
         result: Result<PartDone, StoreError>,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         match result {
             Ok(PartDone::Written { spool, room }) => self.handle_part_written(spool, room, cx),
@@ -338,7 +338,7 @@ impl Connection {
     }
 
     /// A part of a body is in its file.
-    fn handle_part_written(&mut self, spool: Spool, room: Vec<u8>, cx: &mut Scope<'_>) {
+    fn handle_part_written(&mut self, spool: Spool, room: Vec<u8>, cx: &mut Context<'_>) {
         let State::Serving(exchange) = &mut self.state else { return };
         let Exchange { stage: Stage::Receiving(body), body_held, question, .. } = exchange else {
             return cx.shared.forget_spool(cx.id, spool);

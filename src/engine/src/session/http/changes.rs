@@ -4,11 +4,11 @@
 
 use crate::policy::{Action, Denial, VaultOwner};
 use crate::session::Refusal;
+use crate::session::http::context::Context;
 use crate::session::http::denial::rejection_of;
 use crate::session::http::exchange::{Destination, Operation};
 use crate::session::http::rejection::Rejection;
 use crate::session::http::request::{Decision, Requester};
-use crate::session::http::scope::Scope;
 use crate::vault::deed::{Auth, Precondition};
 use crate::vault::quarantine::{Stranger, quarantine};
 use crate::vault::upload::{Deletion, Upload};
@@ -26,7 +26,7 @@ impl Requester<'_> {
         name: Option<FileName>,
         action: Action<'_>,
         head: &Head<'_>,
-        cx: &Scope<'_>,
+        cx: &Context<'_>,
     ) -> Result<Decision, Rejection> {
         if let Action::Redirect(to) = action {
             return Ok(Decision::Redirect(to));
@@ -61,7 +61,7 @@ impl Requester<'_> {
         action: Action<'_>,
         allow: impl FnOnce() -> &'static [u8],
         head: &Head<'_>,
-        cx: &Scope<'_>,
+        cx: &Context<'_>,
     ) -> Result<Decision, Rejection> {
         if !action.takes_post() {
             return match action {
@@ -89,7 +89,7 @@ impl Requester<'_> {
         action: Action<'_>,
         allow: impl FnOnce() -> &'static [u8],
         head: &Head<'_>,
-        cx: &Scope<'_>,
+        cx: &Context<'_>,
     ) -> Result<Decision, Rejection> {
         match action {
             Action::Vault { owner: VaultOwner::Named(item), .. } => {
@@ -121,7 +121,7 @@ impl Requester<'_> {
     }
 
     /// Rejects a request without credentials before its body is read.
-    pub(super) fn require_credentials(&self, cx: &Scope<'_>) -> Result<(), Rejection> {
+    pub(super) fn require_credentials(&self, cx: &Context<'_>) -> Result<(), Rejection> {
         match cx.snapshot.policy.http.vault.as_ref().map(|vault| &vault.auth) {
             None | Some(Auth::Open) => Ok(()),
             Some(Auth::Users(_) | Auth::Pinned) if self.shown.basic.is_some() => Ok(()),
@@ -140,7 +140,7 @@ impl Requester<'_> {
         name: Option<FileName>,
         action: Action<'_>,
         precondition: Precondition,
-        cx: &Scope<'_>,
+        cx: &Context<'_>,
     ) -> Result<(Destination, u64), Rejection> {
         let upload = match action {
             Action::Vault { owner: VaultOwner::Named(item), .. } => {

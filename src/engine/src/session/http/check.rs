@@ -8,9 +8,9 @@ use crate::admission::address::AddressKey;
 #[cfg(any(test, feature = "model"))]
 use crate::catalog::Ticket;
 use crate::session::http::connection::{Connection, State};
+use crate::session::http::context::AddressUsage;
 use crate::session::http::engine::Engine;
 use crate::session::http::exchange::{Exchange, Stage};
-use crate::session::http::scope::AddressUsage;
 use crate::session::stream::ConnectionId;
 
 /// Most connections that are all looked at after every call.

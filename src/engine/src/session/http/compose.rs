@@ -9,10 +9,10 @@ use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{OpenError, Ticket};
 use crate::policy::redirect::Redirection;
 use crate::session::http::connection::{Connection, State};
+use crate::session::http::context::Context;
 use crate::session::http::exchange::Stage;
 use crate::session::http::rejection::Rejection;
 use crate::session::http::reply::{Afterwards, Body, Parts, Reply, boundary};
-use crate::session::http::scope::Scope;
 use crate::session::stream::FilePart;
 use wire::http::range::{ByteRange, Ranges};
 use wire::http::response::{
@@ -36,7 +36,7 @@ impl Connection {
     fn compose(
         &mut self,
         status: Status,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> &mut Reply {
         cx.counters.note_answer(status.0);
@@ -85,7 +85,7 @@ impl Connection {
         blob: Arc<Blob>,
         name: &[u8],
         ranges: Ranges,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         blob.touch(cx.now);
         let (version, size, now_s) = (blob.version(), blob.bytes(), cx.unix_s);
@@ -142,7 +142,7 @@ impl Connection {
         version: &Version,
         name: &[u8],
         status: Status,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         let now_s = cx.unix_s;
         self.compose(status, cx, |out| {
@@ -156,7 +156,7 @@ impl Connection {
     }
 
     /// Answers with bytes that are always in memory.
-    pub(super) fn reply_bytes(&mut self, bytes: Arc<[u8]>, cx: &mut Scope<'_>) {
+    pub(super) fn reply_bytes(&mut self, bytes: Arc<[u8]>, cx: &mut Context<'_>) {
         let reply = self.compose(Status::OK, cx, |out| {
             status_line(out, Status::OK);
             field(out, "Content-Type", b"application/x-pem-file");
@@ -168,7 +168,7 @@ impl Connection {
     }
 
     /// Answers with what this is, to somebody who asks for no file at all.
-    pub(super) fn reply_page(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn reply_page(&mut self, cx: &mut Context<'_>) {
         let reply = self.compose(Status::OK, cx, |out| {
             status_line(out, Status::OK);
             field(out, "Content-Type", b"text/plain; charset=utf-8");
@@ -180,7 +180,7 @@ impl Connection {
     }
 
     /// Answers that what was asked for is elsewhere (RFC 9110, 15.4).
-    pub(super) fn reply_redirect(&mut self, to: &Redirection, cx: &mut Scope<'_>) {
+    pub(super) fn reply_redirect(&mut self, to: &Redirection, cx: &mut Context<'_>) {
         cx.counters.http_redirects.up();
         let status = Status(to.status.code());
         let text = format!("{} {}\n", status.0, status.reason());
@@ -203,7 +203,7 @@ impl Connection {
         &mut self,
         status: Status,
         version: Option<&Version>,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         let reply = self.compose(status, cx, |out| {
             status_line(out, status);
@@ -219,7 +219,7 @@ impl Connection {
     }
 
     /// Answers with what may be asked.
-    pub(super) fn reply_options(&mut self, allow: &'static [u8], cx: &mut Scope<'_>) {
+    pub(super) fn reply_options(&mut self, allow: &'static [u8], cx: &mut Context<'_>) {
         self.compose(Status::NO_CONTENT, cx, |out| {
             status_line(out, Status::NO_CONTENT);
             field(out, "Allow", allow);
@@ -227,7 +227,7 @@ impl Connection {
     }
 
     /// Answers that it will not be, with a sentence for whoever looks.
-    pub(super) fn reject(&mut self, rejection: Rejection, cx: &mut Scope<'_>) {
+    pub(super) fn reject(&mut self, rejection: Rejection, cx: &mut Context<'_>) {
         let Some(rejection) = self.throttle_miss(rejection, cx) else { return };
         if let Some(exchange) = self.exchange_mut() {
             exchange.log.outcome = rejection.outcome;
@@ -251,7 +251,7 @@ impl Connection {
     }
 
     /// Asks what must be read before more can leave.
-    pub(super) fn ask_for_more(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn ask_for_more(&mut self, cx: &mut Context<'_>) {
         if let Body::File(part, _) = &mut self.reply.body
             && let State::Serving(exchange) = &mut self.state
         {
@@ -264,7 +264,7 @@ impl Connection {
     }
 
     /// A part of a mapped file has been read.
-    pub(super) fn handle_part(&mut self, result: Result<Vec<u8>, OpenError>, cx: &mut Scope<'_>) {
+    pub(super) fn handle_part(&mut self, result: Result<Vec<u8>, OpenError>, cx: &mut Context<'_>) {
         if let Body::File(file, _) = &mut self.reply.body
             && let State::Serving(exchange) = &mut self.state
             && matches!(exchange.stage, Stage::Replying)
@@ -277,7 +277,7 @@ impl Connection {
     }
 
     /// The loader had no room for a question about a file that is being sent.
-    pub(super) fn ask_again(&mut self, ticket: Ticket, cx: &mut Scope<'_>) {
+    pub(super) fn ask_again(&mut self, ticket: Ticket, cx: &mut Context<'_>) {
         if let Body::File(part, _) = &mut self.reply.body
             && let State::Serving(exchange) = &mut self.state
             && exchange.question == Some(ticket)

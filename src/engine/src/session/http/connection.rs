@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::session::arrivals::Arrivals;
+use crate::session::http::context::{Context, Shared};
 use crate::session::http::exchange::{Exchange, RequestLog, Stage};
 use crate::session::http::rejection::Rejection;
 use crate::session::http::reply::Reply;
-use crate::session::http::scope::{Scope, Shared};
 use crate::session::stream::{ConnectionId, ListenerId, Next, Security};
 use crate::session::ticket::{Questions, Ticket};
 use crate::session::timer::Deadline;
@@ -122,12 +122,12 @@ impl Connection {
     }
 
     /// The first request has to come in time, the handshake included.
-    pub(super) fn expect_head(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn expect_head(&mut self, cx: &mut Context<'_>) {
         self.set_deadline(Some(cx.now + cx.limits().head_timeout), cx);
     }
 
     /// The handshake is over.
-    pub(super) fn handle_secured(&mut self, security: Security, cx: &mut Scope<'_>) {
+    pub(super) fn handle_secured(&mut self, security: Security, cx: &mut Context<'_>) {
         if self.is_handshaking() {
             cx.shared.usage_of(self.peer.ip()).handshakes -= 1;
         }
@@ -135,13 +135,13 @@ impl Connection {
         self.channel = Channel::Secured { secured, certificate };
     }
 
-    pub(super) fn handle_handshake_failed(&mut self, why: Handshake, cx: &mut Scope<'_>) {
+    pub(super) fn handle_handshake_failed(&mut self, why: Handshake, cx: &mut Context<'_>) {
         self.state = State::Closing;
         let outcome = Outcome::Refused(Refusal::Handshake(why));
         cx.shared.record_connection((self.peer, self.protocol), outcome, cx.now);
     }
 
-    pub(super) fn handle_bytes(&mut self, bytes: &[u8], cx: &mut Scope<'_>) {
+    pub(super) fn handle_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
         if self.unread.is_empty() {
             let used = self.consume(bytes, cx);
             self.unread.extend_from_slice(&bytes[used..]);
@@ -152,7 +152,7 @@ impl Connection {
     }
 
     /// The phone sends nothing any more.
-    pub(super) fn handle_end(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn handle_end(&mut self, cx: &mut Context<'_>) {
         self.ended = true;
         match &self.state {
             State::Idle | State::ReadingHead | State::Lingering { .. } => {
@@ -166,7 +166,7 @@ impl Connection {
     }
 
     /// So many bytes of what was lent have left.
-    pub(super) fn handle_sent(&mut self, bytes: usize, cx: &mut Scope<'_>) {
+    pub(super) fn handle_sent(&mut self, bytes: usize, cx: &mut Context<'_>) {
         self.arrivals.sent += bytes as u64;
         let payload = self.reply.advance(bytes);
         let State::Serving(exchange) = &mut self.state else { return };
@@ -189,7 +189,7 @@ impl Connection {
     }
 
     /// The deadline has come.
-    pub(super) fn handle_timeout(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         match &self.state {
             State::Idle if self.is_handshaking() && self.requests == 0 => {
                 cx.counters.stream_too_slow.up();
@@ -256,7 +256,7 @@ impl Connection {
     }
 
     /// Goes on with bytes that came before they were wanted.
-    pub(super) fn resume(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn resume(&mut self, cx: &mut Context<'_>) {
         let mut unread = std::mem::take(&mut self.unread);
         let used = self.consume(&unread, cx);
         unread.drain(..used);
@@ -268,7 +268,7 @@ impl Connection {
     }
 
     /// Takes what is of use now. Returns how many bytes that were.
-    fn consume(&mut self, bytes: &[u8], cx: &mut Scope<'_>) -> usize {
+    fn consume(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> usize {
         let mut used = 0;
         loop {
             let rest = &bytes[used..];
@@ -297,7 +297,7 @@ impl Connection {
 
     /// Reads a request's head and begins to serve it. Returns how many bytes it has, or `None` if
     /// it is not all there.
-    fn take_head(&mut self, bytes: &[u8], cx: &mut Scope<'_>) -> Option<usize> {
+    fn take_head(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Option<usize> {
         let limits = cx.limits();
         let head_limits = HeadLimits {
             bytes_max: limits.head_bytes_max,
@@ -334,7 +334,7 @@ impl Connection {
         &mut self,
         fault: Malformed,
         (head_only, has_body): (bool, bool),
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         cx.counters.http_malformed.up();
         self.note_user_agent(None);
@@ -345,7 +345,7 @@ impl Connection {
     }
 
     /// Begins the exchange that a request's head opens, or logs it anew once its password is known.
-    pub(super) fn open_exchange(&mut self, log: RequestLog, cx: &mut Scope<'_>) {
+    pub(super) fn open_exchange(&mut self, log: RequestLog, cx: &mut Context<'_>) {
         if let State::Serving(exchange) = &mut self.state {
             exchange.log = log;
         } else {
@@ -385,7 +385,7 @@ impl Connection {
     }
 
     /// Returns the ticket of a new question, which the exchange in hand waits for from now on.
-    pub(super) fn question(&mut self, cx: &Scope<'_>) -> Ticket {
+    pub(super) fn question(&mut self, cx: &Context<'_>) -> Ticket {
         let ticket = cx.ticket(&mut self.questions);
         if let Some(exchange) = self.exchange_mut() {
             exchange.question = Some(ticket);
@@ -398,12 +398,12 @@ impl Connection {
         self.exchange().is_some_and(|exchange| exchange.question == Some(ticket))
     }
 
-    pub(super) fn set_deadline(&mut self, at: Option<Instant>, cx: &mut Scope<'_>) {
+    pub(super) fn set_deadline(&mut self, at: Option<Instant>, cx: &mut Context<'_>) {
         self.deadline.set(at, cx.id, &mut cx.shared.timers);
     }
 
     /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
-    pub(super) fn fail(&mut self, failure: Failure, cx: &mut Scope<'_>) {
+    pub(super) fn fail(&mut self, failure: Failure, cx: &mut Context<'_>) {
         self.break_off(Outcome::Failed(failure), cx);
         cx.shared.ready.push_back(cx.id);
     }

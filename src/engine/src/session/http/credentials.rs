@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::policy::protect::{Proof, Requirement};
 use crate::session::http::connection::Connection;
+use crate::session::http::context::Context;
 use crate::session::http::nonces::{Nonce, NonceId, Nonces};
 use crate::session::http::rejection::Rejection;
 use crate::session::http::request::Decision;
-use crate::session::http::scope::Scope;
 use crate::session::{CredentialFault, Refusal};
 use crate::vault::deed::{Denied, Login, LoginSecret};
 use wire::http::auth;
@@ -38,7 +38,7 @@ impl Challenge {
         client: IpAddr,
         requirement: &Arc<Requirement>,
         fault: CredentialFault,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) -> Rejection {
         let key = &cx.snapshot.policy.http.challenge_key;
         let nonce = cx.shared.nonces.make(key, client, cx.now);
@@ -84,14 +84,14 @@ impl Connection {
         &mut self,
         row: usize,
         (head, raw): (&Head<'_>, &[u8]),
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Decision, Rejection> {
         let rows = &cx.snapshot.policy.protections;
         let requirement = rows.0.get(row).map(|row| Arc::clone(&row.requirement));
         let requirement = requirement.unwrap_or_default();
         let client = self.peer.ip();
         let challenge =
-            |fault, cx: &mut Scope<'_>| Challenge::rejection(client, &requirement, fault, cx);
+            |fault, cx: &mut Context<'_>| Challenge::rejection(client, &requirement, fault, cx);
         let Some(value) = head.authorization else {
             cx.counters.credentials_missing.up();
             return Err(challenge(CredentialFault::Missing, cx));
@@ -136,7 +136,7 @@ impl Connection {
         &mut self,
         pending: &PendingLogin,
         result: Result<usize, Denied>,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         let client = self.peer.ip();
         let rejection = match result {
@@ -164,7 +164,11 @@ impl Connection {
         self.resume(cx);
     }
 
-    fn decide_anew(&mut self, pending: &PendingLogin, cx: &mut Scope<'_>) -> Result<(), Rejection> {
+    fn decide_anew(
+        &mut self,
+        pending: &PendingLogin,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Rejection> {
         let client = self.peer.ip();
         if let Some((nonce, count)) = pending.nonce
             && !cx.shared.nonces.take(nonce, count, cx.counters, cx.now)

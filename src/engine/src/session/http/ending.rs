@@ -5,9 +5,9 @@
 use crate::catalog::Answer;
 use crate::session::arrivals::{LOOKS, Patience};
 use crate::session::http::connection::{Connection, State};
+use crate::session::http::context::{Context, Shared};
 use crate::session::http::exchange::{Exchange, PendingRequest, Stage};
 use crate::session::http::rejection::Rejection;
-use crate::session::http::scope::{Scope, Shared};
 use crate::session::{Abort, Failure, Outcome, Record, Stall, Subject, Turn, Verb};
 use crate::vault::deed::Done;
 use vendor::header_reads;
@@ -21,19 +21,19 @@ const NO_REQUEST_BYTES_MAX: u64 = 256 << 10;
 
 impl Connection {
     /// The connection is no more: what was under way ends so.
-    pub(super) fn break_off(&mut self, outcome: Outcome, cx: &mut Scope<'_>) {
+    pub(super) fn break_off(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         self.conclude(Some(outcome), State::Closing, cx);
     }
 
     /// The socket is closed.
-    pub(super) fn handle_closed(&mut self, outcome: Outcome, cx: &mut Scope<'_>) {
+    pub(super) fn handle_closed(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         self.break_off(outcome, cx);
         cx.shared.dismiss(self.peer.ip(), self.is_handshaking(), self.stranger);
     }
 
     /// Ends the exchange in hand, if there is one, and leaves the connection in `next`: the slot's
     /// hold begins, and the log is told.
-    pub(super) fn conclude(&mut self, outcome: Option<Outcome>, next: State, cx: &mut Scope<'_>) {
+    pub(super) fn conclude(&mut self, outcome: Option<Outcome>, next: State, cx: &mut Context<'_>) {
         let State::Serving(exchange) = std::mem::replace(&mut self.state, next) else { return };
         let Exchange { log, has_slot, body_held, stage, question } = exchange;
         if body_held > 0 {
@@ -94,7 +94,7 @@ impl Connection {
     }
 
     /// The answer is out: the next request may come, or the connection is over.
-    pub(super) fn handle_reply_sent(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn handle_reply_sent(&mut self, cx: &mut Context<'_>) {
         self.conclude(None, State::Idle, cx);
         let limits = cx.limits();
         if self.reply.lingers() {
@@ -115,7 +115,7 @@ impl Connection {
     }
 
     /// Throws away what a phone sends that has its answer already.
-    pub(super) fn discard(&mut self, bytes: usize, cx: &mut Scope<'_>) {
+    pub(super) fn discard(&mut self, bytes: usize, cx: &mut Context<'_>) {
         let State::Lingering { until, discarded, .. } = &mut self.state else { return };
         *discarded += bytes as u64;
         let until = *until;
@@ -128,7 +128,7 @@ impl Connection {
     }
 
     /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
-    pub(super) fn handle_standstill(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn handle_standstill(&mut self, cx: &mut Context<'_>) {
         self.ask_for_more(cx);
         // Where there is nothing to send the loader is waited for, which always answers.
         if self.reply.can_send() {
@@ -137,7 +137,7 @@ impl Connection {
     }
 
     /// So many bytes of all that was sent have not arrived.
-    pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Scope<'_>) {
+    pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Context<'_>) {
         self.arrivals.note(bytes, cx.now);
         let is_doubted = std::mem::take(&mut self.arrivals.is_doubted);
         let is_replying = self.exchange_mut().is_some_and(|one| one.stage.is_replying());
@@ -147,14 +147,14 @@ impl Connection {
     }
 
     /// The socket has no room: the phone has to read on in time.
-    pub(super) fn handle_blocked(&mut self, cx: &mut Scope<'_>) {
+    pub(super) fn handle_blocked(&mut self, cx: &mut Context<'_>) {
         if let Some((due, _)) = self.reading_due(cx) {
             self.wait_for_reader(due, cx);
         }
     }
 
     /// When a phone that reads must have acknowledged more. Returns `None` between requests.
-    fn reading_due(&self, cx: &Scope<'_>) -> Option<(Instant, Stall)> {
+    fn reading_due(&self, cx: &Context<'_>) -> Option<(Instant, Stall)> {
         let State::Serving(Exchange { log, .. }) = &self.state else { return None };
         let limits = cx.limits();
         let patience = Patience { stall_timeout: limits.stall_timeout, rate_min: limits.rate_min };
@@ -163,13 +163,13 @@ impl Connection {
 
     /// Waits for a phone that reads, and looks now and then whether anything has arrived: the
     /// kernel tells of room alone.
-    fn wait_for_reader(&mut self, due: Instant, cx: &mut Scope<'_>) {
+    fn wait_for_reader(&mut self, due: Instant, cx: &mut Context<'_>) {
         let look = cx.now + cx.limits().stall_timeout / LOOKS;
         self.set_deadline(Some(due.min(look)), cx);
     }
 
     /// It is known what has arrived: the phone has more time, or has had it.
-    fn go_on_or_give_up(&mut self, cx: &mut Scope<'_>) {
+    fn go_on_or_give_up(&mut self, cx: &mut Context<'_>) {
         let stall = match self.reading_due(cx) {
             Some((due, _)) if due > cx.now => return self.wait_for_reader(due, cx),
             Some((_, stall)) => stall,

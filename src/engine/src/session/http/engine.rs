@@ -42,8 +42,8 @@ use std::net::SocketAddr;
 
 use crate::catalog::{Answer, Ask, OpenError, StoreError, Ticket};
 use crate::session::http::connection::Connection;
+use crate::session::http::context::{Context, Shared};
 use crate::session::http::limits::{HttpListener, HttpPolicy};
-use crate::session::http::scope::{Scope, Shared};
 use crate::session::stream::{
     ConnectionId, Connections, ListenerId, Mark, Next, Outgoing, Security,
 };
@@ -119,7 +119,7 @@ impl Engine {
         } else if let Some(connection) = self.connections.open_mut(ticket.row)
             && connection.awaits(ticket)
         {
-            connection.handle_answer(answer, &mut Scope::new(ticket.row, &mut self.shared, turn));
+            connection.handle_answer(answer, &mut Context::new(ticket.row, &mut self.shared, turn));
             self.shared.ready.push_back(ticket.row);
         } else if let Answer::Upload { result: Ok(PartDone::Written { spool, .. }), .. } = answer {
             // The request has ended meanwhile.
@@ -135,7 +135,7 @@ impl Engine {
             Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
             // A phone that is nearly through is not cut off for that: it is asked again.
             Ask::Verify { .. } | Ask::Read { .. } => {
-                let again = |connection: &mut Connection, cx: &mut Scope<'_>| {
+                let again = |connection: &mut Connection, cx: &mut Context<'_>| {
                     connection.ask_again(ticket, cx);
                 };
                 return self.deliver(ticket.row, turn, again);
@@ -175,7 +175,7 @@ impl Engine {
             if let Some(connection) = self.connections.open_mut(id)
                 && connection.deadline.is_due(turn.now, id, &mut self.shared.timers)
             {
-                connection.handle_timeout(&mut Scope::new(id, &mut self.shared, turn));
+                connection.handle_timeout(&mut Context::new(id, &mut self.shared, turn));
                 self.shared.ready.push_back(id);
             }
         }
@@ -207,17 +207,17 @@ impl Engine {
         &mut self,
         id: ConnectionId,
         turn: &mut Turn<'_>,
-        event: impl FnOnce(&mut Connection, &mut Scope<'_>),
+        event: impl FnOnce(&mut Connection, &mut Context<'_>),
     ) {
         if let Some(connection) = self.connections.open_mut(id) {
-            event(connection, &mut Scope::new(id, &mut self.shared, turn));
+            event(connection, &mut Context::new(id, &mut self.shared, turn));
         }
         self.check(Some(id));
     }
 
     fn close(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
         if let Some(mut connection) = self.connections.remove(id) {
-            connection.handle_closed(outcome, &mut Scope::new(id, &mut self.shared, turn));
+            connection.handle_closed(outcome, &mut Context::new(id, &mut self.shared, turn));
         }
         self.check(None);
     }

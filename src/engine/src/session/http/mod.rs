@@ -6,7 +6,7 @@
 //! their challenges), `throttle.rs` about who asks for too much; `body.rs` receives bodies,
 //! `answer.rs` hears threads, `compose.rs` writes answers, `reply.rs` lends them in pieces,
 //! `rejection.rs` says why not, `ending.rs` ends. `exchange.rs` is what is remembered of a request,
-//! `scope.rs` what connections share, `check.rs` what always holds. None of them opens, sends, waits or reads a clock, and
+//! `context.rs` what connections share, `check.rs` what always holds. None of them opens, sends, waits or reads a clock, and
 //! nothing depends on how bytes were cut on the way.
 
 mod answer;
@@ -16,6 +16,7 @@ mod check;
 mod compose;
 mod conditions;
 mod connection;
+mod context;
 mod credentials;
 mod denial;
 mod ending;
@@ -29,7 +30,6 @@ mod nonces;
 mod rejection;
 mod reply;
 mod request;
-mod scope;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod single;

@@ -14,6 +14,7 @@ use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Denial, Resource, VaultOwner};
 use crate::session::http::conditions::{Unserved, evaluate};
 use crate::session::http::connection::{Connection, State};
+use crate::session::http::context::Context;
 use crate::session::http::credentials::PendingLogin;
 use crate::session::http::denial::rejection_of;
 use crate::session::http::exchange::{
@@ -21,7 +22,6 @@ use crate::session::http::exchange::{
 };
 use crate::session::http::limits::HttpListener;
 use crate::session::http::rejection::{ALLOW_READ, ALLOW_SERVER, Rejection, allow_of};
-use crate::session::http::scope::Scope;
 use crate::session::{Outcome, Protocol, Refusal, Subject};
 use crate::vault::deed::{Act, Deed, Login, Shown};
 use crate::vault::names::Item;
@@ -90,7 +90,7 @@ type Decided = (Subject, Result<Decision, Rejection>);
 
 impl Connection {
     /// A whole head has come; `raw` is the same as bytes.
-    pub(super) fn handle_request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Scope<'_>) {
+    pub(super) fn handle_request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) {
         cx.counters.http_requests.up();
         self.requests += 1;
         self.note_user_agent(head.user_agent);
@@ -111,7 +111,7 @@ impl Connection {
         &mut self,
         (head, raw): (&Head<'_>, &[u8]),
         proof: Option<&Proof>,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         // The time that its password took to be checked is part of a request's.
         let began = self.exchange_mut().map_or(cx.now, |exchange| exchange.log.began);
@@ -159,7 +159,7 @@ impl Connection {
     }
 
     /// Gives a request its slot, or its place in the queue.
-    fn admit(&mut self, operation: Operation, cx: &mut Scope<'_>) {
+    fn admit(&mut self, operation: Operation, cx: &mut Context<'_>) {
         if cx.shared.stopping {
             return self.reject(Rejection::busy(Refusal::Stopping), cx);
         }
@@ -181,7 +181,7 @@ impl Connection {
     }
 
     /// A request that was queued has its session slot.
-    pub(super) fn handle_granted(&mut self, ticket: Ticket, cx: &mut Scope<'_>) {
+    pub(super) fn handle_granted(&mut self, ticket: Ticket, cx: &mut Context<'_>) {
         if let Some(operation) = self.take_queued(ticket) {
             self.perform(*operation, cx);
             self.resume(cx);
@@ -190,7 +190,7 @@ impl Connection {
     }
 
     /// A request has waited for its session slot in vain.
-    pub(super) fn handle_expired(&mut self, ticket: Ticket, cx: &mut Scope<'_>) {
+    pub(super) fn handle_expired(&mut self, ticket: Ticket, cx: &mut Context<'_>) {
         if self.take_queued(ticket).is_some() {
             cx.counters.queue_expired.up();
             self.reject(Rejection::busy(Refusal::NoSlot), cx);
@@ -214,7 +214,7 @@ impl Connection {
     }
 
     /// Begins what a request that has its slot is for.
-    fn perform(&mut self, operation: Operation, cx: &mut Scope<'_>) {
+    fn perform(&mut self, operation: Operation, cx: &mut Context<'_>) {
         let client = self.peer.ip();
         if let Some(exchange) = self.exchange_mut() {
             exchange.has_slot = true;
@@ -257,7 +257,7 @@ impl Connection {
     }
 
     /// Sends a file if its bytes are in memory, and asks for them if not.
-    pub(super) fn read(&mut self, entry: Arc<Entry>, ranges: Ranges, cx: &mut Scope<'_>) {
+    pub(super) fn read(&mut self, entry: Arc<Entry>, ranges: Ranges, cx: &mut Context<'_>) {
         match entry.blob(Form::Octet) {
             Some(blob) => {
                 // Ranges were evaluated for the version that the catalog knows.
@@ -279,7 +279,7 @@ impl Connection {
         item: Item,
         shown: Shown,
         act: Act,
-        cx: &Scope<'_>,
+        cx: &Context<'_>,
     ) -> Option<Box<Deed>> {
         let client = self.peer.ip().to_canonical();
         let policy = Arc::clone(cx.snapshot.policy.http.vault.as_ref()?);
@@ -291,7 +291,7 @@ impl Connection {
         &mut self,
         pending: PendingRequest,
         ask: impl FnOnce(Ticket) -> Ask,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) {
         let ticket = cx.ticket(&mut self.questions);
         self.set_stage(Stage::Waiting(Box::new(pending)), Some(ticket));
@@ -316,7 +316,7 @@ pub(super) struct Requester<'a> {
 }
 
 impl Requester<'_> {
-    fn decide(self, head: &Head<'_>, cx: &Scope<'_>) -> Decided {
+    fn decide(self, head: &Head<'_>, cx: &Context<'_>) -> Decided {
         let reject = |rejection| (said(head.target), Err(rejection));
         let operation = match head.method {
             Method::Unknown => {
@@ -360,7 +360,7 @@ impl Requester<'_> {
         subject: impl FnOnce() -> Subject,
         action: Action<'_>,
         head: &Head<'_>,
-        cx: &Scope<'_>,
+        cx: &Context<'_>,
     ) -> Decided {
         match action {
             Action::Serve(entry) | Action::ServeOverride(entry) => {
@@ -389,7 +389,7 @@ impl Requester<'_> {
     }
 }
 
-fn decide_entry(entry: Arc<Entry>, head: &Head<'_>, cx: &Scope<'_>) -> Decided {
+fn decide_entry(entry: Arc<Entry>, head: &Head<'_>, cx: &Context<'_>) -> Decided {
     let ranges_max = cx.snapshot.policy.http.limits.ranges_max;
     let decision = match evaluate(head, &entry.known_version(), ranges_max) {
         Ok(_) if head.method == Method::Head => Ok(Decision::Head(Arc::clone(&entry), Status::OK)),
@@ -401,7 +401,7 @@ fn decide_entry(entry: Arc<Entry>, head: &Head<'_>, cx: &Scope<'_>) -> Decided {
 }
 
 /// What may be asked of a name (RFC 9110, 10.2.1).
-fn allow(request: &policy::Request<'_>, cx: &Scope<'_>) -> &'static [u8] {
+fn allow(request: &policy::Request<'_>, cx: &Context<'_>) -> &'static [u8] {
     allow_of(policy::allowed(request, cx.snapshot))
 }
 

@@ -4,10 +4,10 @@
 
 use crate::admission::guesses::{self, Asked, RETRY_AFTER, Verdict};
 use crate::session::http::connection::Connection;
+use crate::session::http::context::Context;
 use crate::session::http::exchange::{Operation, Stage};
 use crate::session::http::rejection::Rejection;
 use crate::session::http::request::Decision;
-use crate::session::http::scope::Scope;
 use crate::session::{Outcome, Refusal, Subject};
 
 impl Connection {
@@ -16,7 +16,7 @@ impl Connection {
     pub(super) fn throttle_miss(
         &mut self,
         rejection: Rejection,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) -> Option<Rejection> {
         if rejection.outcome != Outcome::Refused(Refusal::NoSuchFile) {
             return Some(rejection);
@@ -43,7 +43,7 @@ impl Connection {
         &self,
         subject: &Subject,
         decision: Decision,
-        cx: &mut Scope<'_>,
+        cx: &mut Context<'_>,
     ) -> Result<Decision, Rejection> {
         let serves = matches!(decision, Decision::Perform(Operation::Read(..)));
         let asked = Asked { client: self.peer.ip(), proven: true, name: name(subject) };
@@ -55,7 +55,7 @@ impl Connection {
     }
 }
 
-fn stopped(first: bool, cx: &Scope<'_>) -> Rejection {
+fn stopped(first: bool, cx: &Context<'_>) -> Rejection {
     cx.counters.misses_refused.up();
     Rejection::too_many(Refusal::TooManyMisses { first }, RETRY_AFTER)
 }

@@ -142,7 +142,7 @@ impl Shared {
 /// What a call of one connection may use beside the connection: what its engine shares, and the
 /// worker's turn.
 #[derive(Debug)]
-pub(super) struct Scope<'a> {
+pub(super) struct Context<'a> {
     /// The connection.
     pub(super) id: ConnectionId,
     pub(super) shared: &'a mut Shared,
@@ -153,9 +153,9 @@ pub(super) struct Scope<'a> {
     pub(super) unix_s: u64,
 }
 
-impl<'a> Scope<'a> {
+impl<'a> Context<'a> {
     pub(super) fn new(id: ConnectionId, shared: &'a mut Shared, turn: &'a mut Turn<'_>) -> Self {
-        Scope {
+        Context {
             id,
             shared,
             snapshot: turn.snapshot,

@@ -14,9 +14,9 @@
 //!    closed at once.
 //! 2. Over TLS [`Connections::handle_secured`], before any byte, or
 //!    [`Connections::handle_handshake_failed`].
-//! 3. Whatever happens: bytes, the end, bytes that left, no room, an error. After each of these, and
-//!    for each id of [`Connections::poll_ready`], it asks [`Connections::next`] and obeys until the
-//!    answer is `Wait` or the socket blocks. `Measure` is answered by
+//! 3. Whatever happens: bytes, the end, bytes that left, no room, an error. After each of these,
+//!    and for each id of [`Connections::poll_ready`], it asks [`Connections::next`] and obeys until
+//!    the answer is `Wait` or the socket blocks. `Measure` is answered by
 //!    [`Connections::handle_unacknowledged`].
 //! 4. [`Connections::handle_closed`], once, however it ended. The id is never used again; an event
 //!    for it does nothing.
@@ -32,9 +32,9 @@
 //!
 //! **The clock**: [`Engine::handle_timeout`] is due at [`Connections::poll_timeout`] at the latest.
 //!
-//! **The engine promises** that every request is answered or its connection closed, and that the log
-//! has one record of it; that nothing is said to be stored before the answer that says so; that a
-//! connection always waits for an event that comes, be it a deadline; that bytes give the same
+//! **The engine promises** that every request is answered or its connection closed, and that the
+//! log has one record of it; that nothing is said to be stored before the answer that says so; that
+//! a connection always waits for an event that comes, be it a deadline; that bytes give the same
 //! answers however they were cut on the way; and that every figure is the sum over its connections,
 //! which `check.rs` looks at after every call in builds with debug assertions.
 

@@ -6,8 +6,8 @@
 //! their challenges), `throttle.rs` about who asks for too much; `body.rs` receives bodies,
 //! `answer.rs` hears threads, `compose.rs` writes answers, `reply.rs` lends them in pieces,
 //! `rejection.rs` says why not, `ending.rs` ends. `exchange.rs` is what is remembered of a request,
-//! `context.rs` what connections share, `check.rs` what always holds. None of them opens, sends, waits or reads a clock, and
-//! nothing depends on how bytes were cut on the way.
+//! `context.rs` what connections share, `check.rs` what always holds. None of them opens, sends,
+//! waits or reads a clock, and nothing depends on how bytes were cut on the way.
 
 mod answer;
 mod body;

@@ -10,7 +10,7 @@
 
 pub mod content;
 mod durable;
-pub mod files;
+mod files;
 pub mod offload;
 mod rate_limited_log;
 mod replies;

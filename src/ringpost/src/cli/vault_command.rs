@@ -29,7 +29,7 @@ use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::reload::Source;
 use engine::vault::deed::VaultPolicy;
 use engine::vault::names::{self, Item};
-use store::vault::store::Writer;
+use store::vault::Writer;
 use store::vault::versions::{self, VersionName};
 use store::vault::write;
 

@@ -15,7 +15,7 @@ use super::settings::normal;
 use super::vault::{Strange, Who};
 use super::writable::Receiving;
 use crate::sys::privileges;
-use store::vault::auth::USERS_BYTES_MAX;
+use store::vault::USERS_BYTES_MAX;
 use store::vault::regular;
 use store::vault::users::{BadLine, Users};
 

@@ -35,8 +35,8 @@ use engine::session::snapshot::{Policy, TftpPolicy};
 use engine::session::tftp::limits::TftpLimits;
 use engine::vault::deed::Unknown;
 use store::StoreConfig;
-use store::content::loader::LoaderConfig;
-use store::vault::store::Directories;
+use store::content::LoaderConfig;
+use store::vault::Directories;
 use store::vault::write::sweep_vault;
 use wire::time::Duration;
 

@@ -45,9 +45,9 @@ use crate::sys::systemd;
 use engine::metrics::Figure;
 use engine::session::snapshot::Snapshot;
 use files::{published, watch};
-use store::content::catalog_handle::CatalogHandle;
+use store::content::CatalogHandle;
 use store::content::watch::Watch;
-use store::vault::store::Directories;
+use store::vault::Directories;
 use wire::time::Duration;
 
 /// How often the daemon looks after itself.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use store::content::catalog_handle::RootHealth;
+use store::content::RootHealth;
 use wire::time::Duration;
 
 /// How well phones are served, and why not better.

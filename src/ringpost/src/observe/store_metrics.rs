@@ -4,10 +4,10 @@
 
 use engine::metrics::{Figure, Kind};
 use store::StoreFigures;
-use store::content::hasher::DigestFigures;
-use store::content::loader::LoaderFigures;
-use store::vault::auth::AuthFigures;
-use store::vault::threads::VaultFigures;
+use store::content::DigestFigures;
+use store::content::LoaderFigures;
+use store::vault::AuthFigures;
+use store::vault::VaultFigures;
 
 /// From so many percent on the vault is nearly full.
 const VAULT_WARN_PERCENT: u64 = 80;
@@ -116,7 +116,7 @@ pub fn warnings(figures: &[Figure]) -> Vec<String> {
 mod tests {
     use super::*;
     use engine::metrics::Counters;
-    use store::vault::limits::Fill;
+    use store::vault::Fill;
 
     #[test]
     fn a_vault_that_is_nearly_full_is_told_of_before_it_is() {

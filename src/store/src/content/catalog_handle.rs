@@ -23,11 +23,11 @@ const RETRY: Duration = Duration::from_millis(20);
 /// Paths that are remembered for a new watch; beyond, it has to hear of them itself.
 const OVERLAP_MAX: usize = 10_000;
 /// A disk that has not answered for so long hangs.
-pub const HUNG_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(5);
 
 /// A file that this process has just changed.
 #[derive(Clone, Debug)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// Its path in the whole system.
     pub path: PathBuf,
     /// Which version was put there, whole, by rename; none for any other change.
@@ -110,14 +110,14 @@ impl CatalogHandle {
 
     /// Has paths of the whole system looked at, and waits until a catalog with what is there is
     /// published. False when that takes longer than `wait`; it happens later then.
-    pub fn look_again(&self, paths: &[PathBuf], wait: Duration) -> bool {
+    pub(crate) fn look_again(&self, paths: &[PathBuf], wait: Duration) -> bool {
         let placed = paths.iter().map(|path| Placed { path: path.clone(), version: None });
         self.publish(&placed.collect::<Vec<_>>(), wait)
     }
 
     /// The same for files of which this process knows what it has put there. What lies in no root
     /// is nobody's business.
-    pub fn publish(&self, placed: &[Placed], wait: Duration) -> bool {
+    pub(crate) fn publish(&self, placed: &[Placed], wait: Duration) -> bool {
         let until = Instant::now() + wait;
         // Before anybody is asked: who is told that it is published is told so of both watches.
         if let Some(overlap) = &mut *self.overlap.lock() {

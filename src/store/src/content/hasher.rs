@@ -30,7 +30,7 @@ use engine::catalog::{Catalog, Entry};
 /// Blobs that wait to be hashed; one more waits for the next look at the whole catalog.
 const WANTED_MAX: usize = 4_096;
 /// Hashes that are remembered.
-pub const DIGESTS_MAX: usize = 4_000_000;
+pub(crate) const DIGESTS_MAX: usize = 4_000_000;
 /// Bytes that are read and hashed before the thread rests.
 const PART_BYTES: usize = 1 << 20;
 /// The thread rests so many times as long as it worked.
@@ -250,7 +250,7 @@ fn rewrite(path: &Path, digests: &HashMap<[u8; 16], Digest>) -> io::Result<File>
 
 /// The thread, until it is dropped.
 #[derive(Debug)]
-pub struct Hasher {
+pub(crate) struct Hasher {
     digests: Arc<Digests>,
     stopping: Arc<AtomicBool>,
     thread: Option<Threads>,
@@ -261,7 +261,10 @@ impl Hasher {
     ///
     /// # Errors
     /// The system's, when it gives no thread.
-    pub fn start(digests: Arc<Digests>, published: Arc<CatalogHandle>) -> io::Result<Hasher> {
+    pub(crate) fn start(
+        digests: Arc<Digests>,
+        published: Arc<CatalogHandle>,
+    ) -> io::Result<Hasher> {
         let (sender, wanted) = bounded::<Wanted>(WANTED_MAX);
         let stopping = Arc::new(AtomicBool::new(false));
         let work = Work {

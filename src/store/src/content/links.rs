@@ -15,11 +15,11 @@ use engine::catalog::index::Index;
 use engine::catalog::omission::Omission;
 
 /// Links to directories on the way to one file: more are a knot.
-pub const LINKED_DIRS_MAX: usize = 4;
+pub(crate) const LINKED_DIRS_MAX: usize = 4;
 /// Directories that are read through links in one look at everything.
-pub const LINKED_READS_MAX: usize = 100_000;
+pub(crate) const LINKED_READS_MAX: usize = 100_000;
 /// Those of them that lie behind two links or more.
-pub const KNOT_READS_MAX: usize = 5_000;
+pub(crate) const KNOT_READS_MAX: usize = 5_000;
 /// What is said of those beyond.
 pub(super) const TOO_MANY: &str = "too many directories are reached through links already";
 

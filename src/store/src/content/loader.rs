@@ -28,7 +28,7 @@ use engine::catalog::{Answer, Ask, Entry, Form, OpenError, Ticket};
 use wire::time::Instant;
 
 /// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
-pub const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
+pub(crate) const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
 /// How long a thread waits for asks when no file is due to be looked at again.
 const IDLE: Duration = Duration::from_secs(3_600);
 

@@ -2,22 +2,27 @@
 //!
 //! Publishes catalogs and answers what workers ask; never decides who gets what.
 
-pub mod blob;
-pub mod catalog_handle;
+pub(crate) mod blob;
+pub(crate) mod catalog_handle;
 mod disks;
 mod fs_watcher;
-pub mod hasher;
+pub(crate) mod hasher;
 mod links;
 mod load;
-pub mod loader;
+pub(crate) mod loader;
 mod loader_config;
 mod memory;
-pub mod netascii;
+mod netascii;
 mod pass;
 pub(crate) mod path;
-pub mod root_dir;
-pub mod scan;
+pub(crate) mod root_dir;
+mod scan;
 mod scan_state;
 mod sealed;
 pub mod watch;
 mod watch_loop;
+
+pub use blob::BlobExt;
+pub use catalog_handle::{CatalogHandle, RootHealth};
+pub use hasher::{DigestFigures, Digests};
+pub use loader::{LoaderConfig, LoaderFigures};

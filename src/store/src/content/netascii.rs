@@ -4,7 +4,7 @@
 
 /// The text as it travels: LF becomes CR LF, and CR becomes CR NUL.
 #[must_use]
-pub fn encode(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn encode(bytes: &[u8]) -> Vec<u8> {
     let longer_by = bytes.iter().filter(|&&byte| byte == b'\n' || byte == b'\r').count();
     let mut text = Vec::with_capacity(bytes.len() + longer_by);
     for &byte in bytes {

@@ -47,13 +47,13 @@ const TRIED_MAX: usize = 8;
 impl Scanner {
     /// Why the root cannot be read now.
     #[must_use]
-    pub fn fault(&self) -> Option<&Arc<str>> {
+    pub(crate) fn fault(&self) -> Option<&Arc<str>> {
         self.fault.as_ref()
     }
 
     /// Whether the root's path leads to another directory than the one that was looked at.
     #[must_use]
-    pub fn has_moved(&self) -> bool {
+    pub(crate) fn has_moved(&self) -> bool {
         match &self.root_dir {
             Some(root_dir) => !root_dir.is_in_place(),
             None => self.path.is_dir(),
@@ -67,7 +67,7 @@ impl Scanner {
 
     /// Whether any file can still be served: from memory, or beneath the handle.
     #[must_use]
-    pub fn serves(&self) -> bool {
+    pub(crate) fn serves(&self) -> bool {
         let entries = || self.state.index.iter().map(|(_, entry)| entry);
         let opens = |entry: &Arc<Entry>| {
             root_dir_of(entry).is_some_and(|root_dir| root_dir.file(&entry.path).is_ok())
@@ -77,7 +77,8 @@ impl Scanner {
     }
 
     /// Looks at everything. True when anything is not as it was.
-    pub fn rescan(&mut self, on_directory: OnDirectory<'_>) -> bool {
+    #[cfg(test)]
+    pub(crate) fn rescan(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let mut changed = self.begin_pass();
         while self.pass.is_some() && !self.is_stopping() {
             changed |= self.step(on_directory);
@@ -87,7 +88,7 @@ impl Scanner {
 
     /// Whether a look at everything is under way.
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub(crate) fn is_passing(&self) -> bool {
         self.pass.is_some()
     }
 
@@ -95,7 +96,7 @@ impl Scanner {
     ///
     /// A root that cannot be read stays as it was: it is not taken for empty because its server is
     /// away for a moment, or because the process has no descriptor left.
-    pub fn begin_pass(&mut self) -> bool {
+    pub(crate) fn begin_pass(&mut self) -> bool {
         let changes_before = self.changes;
         self.pass = None;
         match self.open() {
@@ -126,7 +127,7 @@ impl Scanner {
     }
 
     /// Goes on with a look at everything. True when anything is not as it was.
-    pub fn step(&mut self, on_directory: OnDirectory<'_>) -> bool {
+    pub(crate) fn step(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
         let Some(root_dir) = self.root_dir.clone() else { return false };
         for _ in 0..STEP_FILES {

@@ -25,7 +25,7 @@ const LINKS_MAX: usize = 40;
 
 /// A directory that files are opened beneath.
 #[derive(Debug)]
-pub struct RootDir {
+pub(crate) struct RootDir {
     dir: Dir,
     path: PathBuf,
     identity: (u64, u64),
@@ -35,7 +35,7 @@ pub struct RootDir {
 
 /// Returns the directory that a file is opened beneath, or `None` if a test made the entry up.
 #[must_use]
-pub fn root_dir_of(entry: &Entry) -> Option<Arc<RootDir>> {
+pub(crate) fn root_dir_of(entry: &Entry) -> Option<Arc<RootDir>> {
     Arc::clone(entry.root_dir()?).downcast().ok()
 }
 
@@ -50,7 +50,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The system's, when there is no such directory or this process may not read it.
-    pub fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let identity = version_of(&dir.dir_metadata()?).file;
         Ok(RootDir { dir, path: path.to_path_buf(), identity, told_at_s: AtomicU64::new(0) })
@@ -58,27 +58,27 @@ impl RootDir {
 
     /// The path that it was opened at.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The handle.
     #[must_use]
-    pub fn dir(&self) -> &Dir {
+    pub(crate) fn dir(&self) -> &Dir {
         &self.dir
     }
 
     /// Whether this directory lies on another disk than that one, and holds nothing at all: so a
     /// place looks whose share is not mounted.
     #[must_use]
-    pub fn is_bare_beside(&self, other: &RootDir) -> bool {
+    pub(crate) fn is_bare_beside(&self, other: &RootDir) -> bool {
         let is_empty = || self.dir.entries().is_ok_and(|mut entries| entries.next().is_none());
         self.identity.0 != other.identity.0 && is_empty()
     }
 
     /// Whether the path still leads to this directory: it may be moved, mounted over or replaced.
     #[must_use]
-    pub fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         std::fs::metadata(&self.path)
             .is_ok_and(|meta| meta.is_dir() && Version::of(&meta).file == self.identity)
     }
@@ -86,7 +86,7 @@ impl RootDir {
     /// A path without links, "" for the directory itself; nothing when it leads out of the
     /// directory or to nothing.
     #[must_use]
-    pub fn real_path(&self, path: &str) -> Option<String> {
+    pub(crate) fn real_path(&self, path: &str) -> Option<String> {
         if path.is_empty() {
             return Some(String::new());
         }
@@ -102,7 +102,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The system's; for a link that leads out, its reason in words.
-    pub fn metadata(&self, path: &str) -> io::Result<Metadata> {
+    pub(crate) fn metadata(&self, path: &str) -> io::Result<Metadata> {
         match self.dir.metadata(path) {
             Err(why) if leads_out(&why) => self.dir.metadata(here(&self.resolve(path)?)),
             other => other,
@@ -113,7 +113,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The system's; for a link that leads out, its reason in words.
-    pub fn symlink_metadata(&self, path: &str) -> io::Result<Metadata> {
+    pub(crate) fn symlink_metadata(&self, path: &str) -> io::Result<Metadata> {
         match self.dir.symlink_metadata(path) {
             Err(why) if leads_out(&why) => {
                 let (parent, name) = path.rsplit_once('/').ok_or(why)?;
@@ -132,7 +132,7 @@ impl RootDir {
     ///
     /// # Errors
     /// The system's; for a link that leads out, its reason in words.
-    pub fn entries(&self, path: &str) -> io::Result<ReadDir> {
+    pub(crate) fn entries(&self, path: &str) -> io::Result<ReadDir> {
         match self.dir.read_dir(here(path)) {
             Err(why) if leads_out(&why) => self.dir.read_dir(here(&self.resolve(path)?)),
             other => other,
@@ -141,7 +141,7 @@ impl RootDir {
 
     /// Where a link leads, as it says itself.
     #[must_use]
-    pub fn link_target(&self, path: &str) -> Option<PathBuf> {
+    pub(crate) fn link_target(&self, path: &str) -> Option<PathBuf> {
         self.dir.read_link_contents(path).ok()
     }
 
@@ -194,7 +194,7 @@ impl RootDir {
     ///
     /// # Errors
     /// [`OpenError`] says what stands in the way.
-    pub fn file(&self, path: &str) -> Result<(File, Version), OpenError> {
+    pub(crate) fn file(&self, path: &str) -> Result<(File, Version), OpenError> {
         let refuse = |why| self.refuse(path, &why);
         let opened = match self.dir.open_with(path, &without_waiting()) {
             Err(why) if leads_out(&why) => {
@@ -213,7 +213,7 @@ impl RootDir {
 
     /// What the system's refusal means for the one who asked. What only an administrator can mend
     /// goes to the log, at most once a second: where one file fails, thousands may.
-    pub fn refuse(&self, path: &str, why: &io::Error) -> OpenError {
+    pub(crate) fn refuse(&self, path: &str, why: &io::Error) -> OpenError {
         let refusal = refusal(why);
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let now_s = since.map_or(0, |since| since.as_secs());

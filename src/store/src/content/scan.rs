@@ -16,7 +16,6 @@ use cap_std::fs::{DirEntry, FileType, Metadata, ReadDir};
 
 use super::hasher::Digests;
 use super::links::{Chain, LinkedReads, TOO_MANY};
-pub use super::links::{KNOT_READS_MAX, LINKED_DIRS_MAX, LINKED_READS_MAX};
 use super::pass::Pass;
 use super::path::{alias, is_access_list, is_hidden, join};
 use super::root_dir::lies_beneath;
@@ -28,31 +27,31 @@ use engine::catalog::RootHandle;
 use engine::catalog::blob::Version;
 use engine::catalog::index::Index;
 use engine::catalog::omission::{Omission, Omissions, Omitted};
-use engine::catalog::{Catalog, Entry, Root, RootId};
+use engine::catalog::{Entry, Root, RootId};
 use wire::name::FileName;
 
 /// Directories inside directories.
-pub const DEPTH_MAX: usize = 32;
+pub(crate) const DEPTH_MAX: usize = 32;
 /// Files under one root.
-pub const FILES_MAX: usize = 2_000_000;
+pub(crate) const FILES_MAX: usize = 2_000_000;
 /// Links that are looked at after every change, because a watch hears of the link alone.
 const LINKS_FOLLOWED_MAX: usize = 1_024;
 
 /// Looks at every root once.
-#[must_use]
-pub fn scan(roots: &[PathBuf]) -> (Catalog, Vec<Omissions>) {
+#[cfg(test)]
+pub(crate) fn scan(roots: &[PathBuf]) -> (engine::catalog::Catalog, Vec<Omissions>) {
     let mut scanners: Vec<_> =
         (0..).zip(roots).map(|(id, path)| Scanner::new(RootId(id), path, None)).collect();
     for scanner in &mut scanners {
         scanner.rescan(&mut |_| {});
     }
     let roots = scanners.iter().map(Scanner::root).collect();
-    (Catalog { roots }, scanners.iter().map(Scanner::omissions).collect())
+    (engine::catalog::Catalog { roots }, scanners.iter().map(Scanner::omissions).collect())
 }
 
 /// One root, as it was when it was last looked at.
 #[derive(Debug)]
-pub struct Scanner {
+pub(crate) struct Scanner {
     id: RootId,
     pub(super) path: PathBuf,
     pub(super) root_dir: Option<Arc<RootDir>>,
@@ -88,7 +87,7 @@ pub(super) struct Visit {
 
 /// What is known of a touch beside its path.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Touch {
+pub(crate) struct Touch {
     /// Bytes were written to the file in place.
     pub written: bool,
     /// This process has put the file there, whole, by rename.
@@ -96,13 +95,13 @@ pub struct Touch {
 }
 
 /// Told of every directory, without links in its path, before it is read.
-pub type OnDirectory<'a> = &'a mut dyn FnMut(&str);
+pub(crate) type OnDirectory<'a> = &'a mut dyn FnMut(&str);
 
 impl Scanner {
     /// A root not looked at yet. What `previous` says of the same directory is used again where it
     /// still is true.
     #[must_use]
-    pub fn new(id: RootId, path: &Path, previous: Option<&Root>) -> Self {
+    pub(crate) fn new(id: RootId, path: &Path, previous: Option<&Root>) -> Self {
         let previous = previous.filter(|root| root.dir == path);
         let index = previous.map(|root| root.entries.clone()).unwrap_or_default();
         let known = index.iter().next().and_then(|(_, entry)| root_dir_of(entry));
@@ -125,13 +124,13 @@ impl Scanner {
 
     /// The same, with what is known of files' bytes.
     #[must_use]
-    pub fn with_digests(self, digests: Arc<Digests>) -> Self {
+    pub(crate) fn with_digests(self, digests: Arc<Digests>) -> Self {
         Scanner { digests, ..self }
     }
 
     /// The same, ending early once that is set. What it has found by then is not whole.
     #[must_use]
-    pub fn with_end(self, stopping: Arc<AtomicBool>) -> Self {
+    pub(crate) fn with_end(self, stopping: Arc<AtomicBool>) -> Self {
         Scanner { stopping, ..self }
     }
 
@@ -141,7 +140,7 @@ impl Scanner {
 
     /// The root as a part of a catalog.
     #[must_use]
-    pub fn root(&self) -> Arc<Root> {
+    pub(crate) fn root(&self) -> Arc<Root> {
         Arc::new(Root {
             dir: self.path.clone(),
             entries: self.state.index.clone(),
@@ -153,7 +152,7 @@ impl Scanner {
 
     /// What was left out.
     #[must_use]
-    pub fn omissions(&self) -> Omissions {
+    pub(crate) fn omissions(&self) -> Omissions {
         let mut omissions = self.state.all_omissions();
         if let Some(fault) = &self.fault {
             let first = format!("{} ({fault})", self.path.display());
@@ -164,7 +163,12 @@ impl Scanner {
 
     /// Looks at one path that was touched, and at everything that it is also known as. True when
     /// anything is not as it was.
-    pub fn touch(&mut self, path: &str, touch: Touch, on_directory: OnDirectory<'_>) -> bool {
+    pub(crate) fn touch(
+        &mut self,
+        path: &str,
+        touch: Touch,
+        on_directory: OnDirectory<'_>,
+    ) -> bool {
         let changes_before = self.changes;
         let omitted_before = Arc::clone(&self.state.omitted);
         // A look at everything that is under way goes on with its own count.
@@ -186,7 +190,7 @@ impl Scanner {
     }
 
     /// Looks at what links lead to, of which no watch tells. True when anything is not as it was.
-    pub fn touch_links(&mut self, on_directory: OnDirectory<'_>) -> bool {
+    pub(crate) fn touch_links(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
         let linked = std::mem::take(&mut self.linked);
         let links: Vec<_> = self.state.links.iter().take(LINKS_FOLLOWED_MAX).cloned().collect();
@@ -499,6 +503,7 @@ fn mode_fault(meta: &Metadata) -> String {
 #[cfg(test)]
 #[cfg(unix)]
 mod tests {
+    use super::super::links::KNOT_READS_MAX;
     use super::super::pass::STEP_FILES;
     use super::*;
     use std::collections::BTreeMap;

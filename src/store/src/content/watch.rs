@@ -70,7 +70,7 @@ impl WatchConfig {
 }
 
 /// Takes each new catalog.
-pub type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
+pub(crate) type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
 
 /// The watch, until it is dropped.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 mod change;
 mod list;
 mod resolve;
-pub mod thread;
+pub(crate) mod thread;
 mod upload;
 
 #[cfg(unix)]

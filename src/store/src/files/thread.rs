@@ -23,13 +23,13 @@ use engine::files::{Act, Done, Fault, Tree, Why};
 use wire::name::BadName;
 
 /// How long an answer waits for the catalog. The watch may be looking at everything just then.
-pub const CATALOG_WAIT: Duration = Duration::from_secs(2);
+pub(crate) const CATALOG_WAIT: Duration = Duration::from_secs(2);
 /// Directories inside directories in which remains of a crash are looked for.
 const SWEEP_DEPTH_MAX: usize = 32;
 
 /// What the thread keeps.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     pub(super) disk: Disk,
     pub(super) case_index: CaseIndex,
     pub(super) published: Arc<CatalogHandle>,
@@ -51,7 +51,7 @@ pub struct Files {
 impl Files {
     /// Nothing done yet. What is to be read goes to `opens`.
     #[must_use]
-    pub fn new(published: Arc<CatalogHandle>, opens: Sender<(usize, Ask)>) -> Self {
+    pub(crate) fn new(published: Arc<CatalogHandle>, opens: Sender<(usize, Ask)>) -> Self {
         Files {
             disk: Disk::default(),
             case_index: CaseIndex::default(),
@@ -68,7 +68,7 @@ impl Files {
 
     /// Removes what a crash left in the directories that files are served from; then does what
     /// comes until all senders are gone.
-    pub fn run(mut self, asks: &Receiver<(usize, Ask)>, answer: impl Fn(usize, Answer)) {
+    pub(crate) fn run(mut self, asks: &Receiver<(usize, Ask)>, answer: impl Fn(usize, Answer)) {
         let roots = self.published.catalog();
         roots.roots.iter().for_each(|root| self.sweep(&root.dir));
         let dropped = Receiver::clone(&self.remains.1);

@@ -33,7 +33,7 @@ use engine::vault::names::Item;
 use engine::vault::stamp::Stamp;
 
 /// The directory in the vault that has the months.
-pub const ARCHIVE: &str = "archive";
+pub(crate) const ARCHIVE: &str = "archive";
 /// How an archive's name ends, behind the extension.
 const ENDING: &str = ".tar.gz";
 /// How long a run waits before each archive for those who keep versions just now.
@@ -45,12 +45,12 @@ const ANY: Limits = Limits { bytes_max: VERSION_BYTES_LIMIT, latest: Stamp(u64::
 
 /// A month: `2026-11`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Month([u8; 7]);
+pub(crate) struct Month([u8; 7]);
 
 impl Month {
     /// The one that a moment is in, in UTC.
     #[must_use]
-    pub fn of(stamp: Stamp) -> Self {
+    pub(crate) fn of(stamp: Stamp) -> Self {
         let digits = stamp.to_string();
         let mut month = *b"0000-00";
         for (to, from) in [0, 1, 2, 3, 5, 6].into_iter().zip(digits.bytes()) {

@@ -50,7 +50,7 @@ impl Ha1 {
 
     /// Whether a response shows the password that this was made of.
     #[must_use]
-    pub fn is_shown_by(&self, shown: &DigestCredentials, method: &[u8]) -> bool {
+    pub(crate) fn is_shown_by(&self, shown: &DigestCredentials, method: &[u8]) -> bool {
         let ha1 = match shown.algorithm {
             Algorithm::Md5 => &self.md5,
             Algorithm::Sha256 => &self.sha256,

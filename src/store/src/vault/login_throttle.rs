@@ -10,20 +10,20 @@ use engine::admission::address::AddressKey;
 use wire::time::{Duration, Instant};
 
 /// Wrong secrets that cost no wait.
-pub const FREE_MAX: u32 = 5;
+pub(crate) const FREE_MAX: u32 = 5;
 /// The first wait; each later one is twice as long.
-pub const WAIT_MIN: Duration = Duration::from_secs(1);
+pub(crate) const WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest wait.
-pub const WAIT_MAX: Duration = Duration::from_secs(60);
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
 /// An address that has sent nothing wrong for so long is forgotten.
-pub const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
+pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Addresses that are remembered; beyond, the one that has been quiet the longest is forgotten.
-pub const ADDRESSES_MAX: usize = 16_384;
+pub(crate) const ADDRESSES_MAX: usize = 16_384;
 const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
 
 /// The addresses that have sent wrong secrets, or whatever else they are told apart by.
 #[derive(Debug)]
-pub struct LoginThrottle<K = AddressKey> {
+pub(crate) struct LoginThrottle<K = AddressKey> {
     rows: HashMap<K, Row>,
 }
 
@@ -43,14 +43,14 @@ struct Row {
 impl<K: Copy + Eq + Hash> LoginThrottle<K> {
     /// How long an address still has to wait; nothing when it may try.
     #[must_use]
-    pub fn wait(&self, client: impl Into<K>, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, client: impl Into<K>, now: Instant) -> Option<Duration> {
         let row = self.rows.get(&client.into())?;
         let wait = row.until - now;
         (!wait.is_zero()).then_some(wait)
     }
 
     /// Notes a wrong secret. Says how many those are, when it has to wait from now on.
-    pub fn wrong(&mut self, client: impl Into<K>, now: Instant) -> Option<u32> {
+    pub(crate) fn wrong(&mut self, client: impl Into<K>, now: Instant) -> Option<u32> {
         let client = client.into();
         if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
             self.make_room(now);
@@ -68,7 +68,7 @@ impl<K: Copy + Eq + Hash> LoginThrottle<K> {
     }
 
     /// Counts from the start again. For whoever knows a secret that nobody else has to guess.
-    pub fn forgive(&mut self, client: impl Into<K>) {
+    pub(crate) fn forgive(&mut self, client: impl Into<K>) {
         if let Some(row) = self.rows.get_mut(&client.into()) {
             row.wrong = 0;
         }
@@ -76,7 +76,7 @@ impl<K: Copy + Eq + Hash> LoginThrottle<K> {
 
     /// Whether it has sent nothing wrong lately.
     #[must_use]
-    pub fn is_new(&self, client: impl Into<K>, now: Instant) -> bool {
+    pub(crate) fn is_new(&self, client: impl Into<K>, now: Instant) -> bool {
         self.rows.get(&client.into()).is_none_or(|row| now - row.last > FORGET_AFTER)
     }
 

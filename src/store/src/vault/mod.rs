@@ -3,27 +3,32 @@
 mod append;
 pub mod archive;
 pub mod archive_monthly;
-pub mod auth;
+pub(crate) mod auth;
 mod delete;
 mod directories;
 pub mod ha1;
-pub(crate) mod jobs;
-pub mod limits;
-pub mod login_throttle;
+mod jobs;
+mod limits;
+mod login_throttle;
 pub mod note;
 mod numbered;
 mod parts;
 mod prune;
 mod refusals;
 pub mod regular;
-pub(crate) mod sequence;
-pub mod store;
-pub mod threads;
+mod sequence;
+pub(crate) mod store;
+pub(crate) mod threads;
 mod total;
 pub mod users;
 pub mod users_file;
 pub mod versions;
 pub mod write;
+
+pub use auth::{AuthFigures, USERS_BYTES_MAX};
+pub use limits::Fill;
+pub use store::{Directories, Writer};
+pub use threads::VaultFigures;
 
 #[cfg(unix)]
 #[cfg(test)]

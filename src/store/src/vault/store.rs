@@ -19,14 +19,14 @@ use super::append::{Cuts, Kept, digest_of, digest_of_upload, kept_part};
 pub use super::directories::Directories;
 use super::directories::InUse;
 use super::jobs::independent;
-pub use super::jobs::{Job, Outcome};
+pub(crate) use super::jobs::{Job, Outcome};
 use super::limits::Limits;
 use super::note::Note;
 use super::prune;
 use super::sequence::Sequences;
 use super::versions::VersionName;
 use super::write;
-pub use super::write::Imported;
+pub(crate) use super::write::Imported;
 use crate::content::catalog_handle;
 use crate::durable::case_index::CaseIndex;
 use crate::durable::placement::{self, Occupant, REDOS_MAX};
@@ -46,7 +46,7 @@ pub(super) const RECOUNT_EVERY: Duration = Duration::from_secs(10);
 
 /// Files in one of the directories that receive uploads, the quarantine among them: whoever invents
 /// names runs out of them before the disk runs out of inodes.
-pub const DIRECTORY_FILES_MAX: u64 = 50_000;
+pub(crate) const DIRECTORY_FILES_MAX: u64 = 50_000;
 
 /// Writes uploads and versions.
 #[derive(Debug)]
@@ -228,7 +228,7 @@ impl Writer {
     ///
     /// # Errors
     /// That a directory cannot be synced.
-    pub fn sync_added(&mut self) -> io::Result<()> {
+    pub(crate) fn sync_added(&mut self) -> io::Result<()> {
         match self.disk.sync().first() {
             Some(path) => Err(io::Error::other(format!("{} cannot be synced", path.display()))),
             None => Ok(()),
@@ -236,7 +236,7 @@ impl Writer {
     }
 
     /// The uploads that are in their places since this was last asked, durable or not.
-    pub fn take_placed(&mut self) -> Vec<catalog_handle::Placed> {
+    pub(crate) fn take_placed(&mut self) -> Vec<catalog_handle::Placed> {
         std::mem::take(&mut self.placed)
     }
 
@@ -248,7 +248,7 @@ impl Writer {
 
     /// Old versions that were removed so far.
     #[must_use]
-    pub fn versions_pruned(&self) -> u64 {
+    pub(crate) fn versions_pruned(&self) -> u64 {
         self.versions_pruned
     }
 

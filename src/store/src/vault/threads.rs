@@ -31,19 +31,19 @@ const BATCH_MAX: usize = 256;
 /// Bytes of a batch, but for its last job: what waits for all of them is not to wait for long.
 const BATCH_BYTES_MAX: usize = 32 << 20;
 /// Threads that check secrets: so many cores at most are busy with it.
-pub const SECRETS_THREADS: usize = 2;
+pub(crate) const SECRETS_THREADS: usize = 2;
 /// Deeds whose secrets wait to be checked; one more is refused.
-pub const SECRETS_MAX: usize = 4_096;
+pub(crate) const SECRETS_MAX: usize = 4_096;
 
 /// Logins that wait for the same one that is being checked; one more is refused.
-pub const WAITERS_MAX: usize = 65_536;
+pub(crate) const WAITERS_MAX: usize = 65_536;
 
 /// Something for the writer: the worker that asks, what it asks, and the hash of the secret that
 /// holds for the extension from then on.
-pub type Task = (usize, Ask, Option<Box<str>>);
+pub(crate) type Task = (usize, Ask, Option<Box<str>>);
 
 /// A secret that is to be checked.
-pub struct NeedsHash {
+pub(crate) struct NeedsHash {
     worker: usize,
     ticket: Ticket,
     whose: Whose,
@@ -75,7 +75,7 @@ struct Flights {
 /// The queues on from the threads that read. Each thread has its own, so that those behind it stop
 /// when all before them have.
 #[derive(Clone)]
-pub struct Queues {
+pub(crate) struct Queues {
     /// To the writer.
     pub writer: Sender<Task>,
     /// To the threads that check secrets.
@@ -107,7 +107,7 @@ pub struct VaultFigures {
 
 /// What all threads share.
 #[derive(Debug)]
-pub struct Vault {
+pub(crate) struct Vault {
     authenticator: Authenticator,
     log: RateLimitedLog,
     kept: AtomicU64,
@@ -125,7 +125,7 @@ impl Vault {
     ///
     /// # Errors
     /// That the system has no random numbers.
-    pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
+    pub(crate) fn new(argon2: Argon2<'static>) -> io::Result<Self> {
         Ok(Vault {
             authenticator: Authenticator::new(argon2)?,
             log: RateLimitedLog::default(),
@@ -142,7 +142,7 @@ impl Vault {
 
     /// What was done so far.
     #[must_use]
-    pub fn figures(&self) -> VaultFigures {
+    pub(crate) fn figures(&self) -> VaultFigures {
         VaultFigures {
             kept: self.kept.load(Relaxed),
             fetched: self.fetched.load(Relaxed),
@@ -163,7 +163,7 @@ impl Vault {
     }
 
     /// Does a deed, or hands it on; what can be answered at once is.
-    pub fn handle(
+    pub(crate) fn handle(
         &self,
         worker: usize,
         ticket: Ticket,
@@ -183,7 +183,7 @@ impl Vault {
     }
 
     /// Says whether somebody is let in, or has the secret checked first.
-    pub fn handle_login(
+    pub(crate) fn handle_login(
         &self,
         worker: usize,
         ticket: Ticket,
@@ -233,7 +233,7 @@ impl Vault {
     }
 
     /// Checks secrets until all senders are gone.
-    pub fn run_secrets(
+    pub(crate) fn run_secrets(
         &self,
         unproven: &Receiver<NeedsHash>,
         writer: &Sender<Task>,
@@ -292,7 +292,7 @@ impl Vault {
 
     /// Writes until all senders are gone, as much at a time as has come meanwhile. What is in its
     /// place is published before anybody is answered.
-    pub fn run_writer(
+    pub(crate) fn run_writer(
         &self,
         mut writer: Writer,
         tasks: &Receiver<Task>,

@@ -19,7 +19,7 @@ use engine::vault::stamp::Stamp;
 /// Longest name of a user, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
 /// Passwords that a user may have at a time.
-pub const PASSWORDS_MAX: usize = 4;
+pub(crate) const PASSWORDS_MAX: usize = 4;
 /// What stands before what Digest needs.
 const HA1: &str = ";ha1=";
 const DAY_NS: u64 = 86_400_000_000_000;
@@ -176,7 +176,7 @@ impl User {
 /// The text of a users' file in which a user has this hash. What is not said of extensions stays as
 /// it was; all other lines stay as they are.
 #[must_use]
-pub fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&str>) -> String {
+pub(crate) fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&str>) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let is_his = |line: &String| line.trim().split(':').next() == Some(name);
     let place = lines.iter().position(is_his);
@@ -232,7 +232,7 @@ pub fn with_password(
 /// The text of a users' file in which a user has the newest password alone; nothing where there is
 /// no older one.
 #[must_use]
-pub fn without_old(text: &str, name: &str) -> Option<String> {
+pub(crate) fn without_old(text: &str, name: &str) -> Option<String> {
     let is_his = |line: &str| line.trim().split(':').next() == Some(name);
     let last = text.lines().filter(|line| is_his(line)).count().checked_sub(1)?;
     let mut passed = 0;
@@ -246,7 +246,7 @@ pub fn without_old(text: &str, name: &str) -> Option<String> {
 
 /// The text of a users' file without the lines of a user; nothing where there is none.
 #[must_use]
-pub fn without_user(text: &str, name: &str) -> Option<String> {
+pub(crate) fn without_user(text: &str, name: &str) -> Option<String> {
     let is_his = |line: &&str| line.trim().split(':').next() == Some(name);
     text.lines()
         .any(|line| is_his(&line))

@@ -24,7 +24,7 @@ use engine::vault::names::{self, Item};
 use engine::vault::stamp::Stamp;
 
 /// Largest version in bytes that is read: no configuration allows a larger one to be kept.
-pub const VERSION_BYTES_LIMIT: u64 = 1 << 30;
+pub(crate) const VERSION_BYTES_LIMIT: u64 = 1 << 30;
 /// How often a reader looks again when the version that it was about to open has been removed.
 const LOOKS_MAX: usize = 4;
 

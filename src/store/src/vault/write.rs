@@ -35,7 +35,7 @@ pub(super) const DIRECTORY_MODE: u32 = 0o750;
 pub(super) const VERSION_MODE: u32 = 0o640;
 const SECRET_MODE: u32 = 0o600;
 /// The file beside an extension's families that holds the hash of its secret.
-pub const SECRET: &str = "secret";
+pub(crate) const SECRET: &str = "secret";
 /// How many names are tried when others keep versions of the same item at the same moment.
 const CLAIMS_MAX: usize = 64;
 /// How long another process is waited for that holds the name of a version from elsewhere, each

@@ -302,7 +302,7 @@ fn a_socket_stays_what_it_was_bound_as_until_the_restart() {
 #[test]
 fn both_doors_lead_to_one_vault_whose_quarantine_has_the_writers_number() {
     let text = "[[http]]\n[ftp]\n[vault]\nunknown = \"quarantine\"";
-    let directories = store::vault::store::Directories::default();
+    let directories = store::vault::Directories::default();
     directories.number(Path::new("/elsewhere"));
     let mut settings = judge(text).unwrap();
     settings.number_uploads(&directories);

@@ -284,7 +284,7 @@ fn the_vault_keeps_what_it_says() {
 #[test]
 fn the_quarantine_takes_the_number_that_the_writer_has_for_it() {
     let text = "[[http]]\n[vault]\nunknown = \"quarantine\"";
-    let directories = store::vault::store::Directories::default();
+    let directories = store::vault::Directories::default();
     directories.number(Path::new("/elsewhere"));
     let mut settings = judge(text).unwrap();
     settings.number_uploads(&directories);

@@ -10,8 +10,8 @@ use super::{Daemon, DataPath, now_unix_s};
 use crate::config::Settings;
 use engine::catalog::Catalog;
 use engine::session::snapshot::{Policy, Snapshot};
-use store::content::catalog_handle::CatalogHandle;
-use store::content::hasher::Digests;
+use store::content::CatalogHandle;
+use store::content::Digests;
 use store::content::watch::{self, Watch, WatchConfig};
 
 /// What the watch publishes to, with what is known of files' bytes from earlier.

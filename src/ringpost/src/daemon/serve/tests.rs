@@ -10,7 +10,7 @@ use crate::observe::store_metrics;
 use engine::catalog::RootId;
 use engine::session::Protocol;
 use store::StoreFigures;
-use store::content::loader::LoaderFigures;
+use store::content::LoaderFigures;
 use wire::name::FileName;
 
 /// Workers that note what they are told.

@@ -10,7 +10,7 @@ use crate::net::tls::TlsSession;
 use crate::sys::sockets;
 use engine::catalog::blob::Blob;
 use engine::session::stream::{Outgoing, Payload};
-use store::content::blob::BlobExt as _;
+use store::content::BlobExt as _;
 
 /// Sends at most so many bytes of a body, and the head before it. Where `closes` says that the
 /// connection is closed as soon as all of it has been taken, it leaves together with the end of the

@@ -11,7 +11,7 @@ use socket2::Socket;
 
 use crate::sys::udp::{Datagram, RECEIVE_BATCH, Received, SEND_BATCH, SendFault, Sent};
 use engine::session::tftp::{Payload, Transmit};
-use store::content::blob::BlobExt as _;
+use store::content::BlobExt as _;
 
 /// EMSGSIZE as Linux and the other Unixes number it, or Windows' WSAEMSGSIZE.
 const TOO_LONG: &[i32] = if cfg!(windows) { &[10_040] } else { &[90, 40] };

@@ -14,7 +14,7 @@ use wire::time::Instant;
 impl Authenticator {
     /// Says of a login what can be said without argon2: in which of its files the user is, or
     /// why nobody is let in. Returns `None` if [`Authenticator::prove_login`] has to say.
-    pub fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
+    pub(crate) fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
         let password = match &login.secret {
             LoginSecret::Password(password) => password,
             LoginSecret::Digest(shown, method) => {
@@ -37,7 +37,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Denied::Unauthorized`] and the other refusals of secrets.
-    pub fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, Denied> {
+    pub(crate) fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, Denied> {
         if let Some(judged) = self.judge_login(login, now) {
             return judged;
         }
@@ -54,7 +54,7 @@ impl Authenticator {
     /// What tells a login with a password from all others, so that it is proven once however many
     /// bring it at a time.
     #[must_use]
-    pub fn flight(&self, login: &Login) -> Option<[u8; 32]> {
+    pub(crate) fn flight(&self, login: &Login) -> Option<[u8; 32]> {
         let LoginSecret::Password(password) = &login.secret else { return None };
         let files: Vec<_> = login.users.iter().map(|file| file.to_string_lossy()).collect();
         Some(self.digest(&files.join("\0"), &secret_of(&login.name, password)))

@@ -49,7 +49,7 @@ type Digest = [u8; 32];
 
 /// What can be said without argon2.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Judgement {
+pub(crate) enum Judgement {
     /// The deed may be done.
     Permitted,
     /// It may not.
@@ -60,7 +60,7 @@ pub enum Judgement {
 
 /// That a deed may be done.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Verified {
+pub(crate) enum Verified {
     /// As it is.
     Known,
     /// If this hash of the secret holds for its extension from then on. Whoever gets this calls
@@ -83,7 +83,7 @@ pub struct AuthFigures {
 
 /// Judges who may.
 #[derive(Debug)]
-pub struct Authenticator {
+pub(crate) struct Authenticator {
     key: hmac::Key,
     argon2: Argon2<'static>,
     /// The hash of what nobody knows, for users that do not exist.
@@ -142,7 +142,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// That the system has no random numbers.
-    pub fn new(argon2: Argon2<'static>) -> io::Result<Self> {
+    pub(crate) fn new(argon2: Argon2<'static>) -> io::Result<Self> {
         let random = aws_lc_rs::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
         let key = key.map_err(|_| io::Error::other("the system has no random numbers"))?;
@@ -162,7 +162,7 @@ impl Authenticator {
 
     /// What was said so far.
     #[must_use]
-    pub fn figures(&self) -> AuthFigures {
+    pub(crate) fn figures(&self) -> AuthFigures {
         AuthFigures {
             checked: self.checked.load(Relaxed),
             refused: self.refused.load(Relaxed),
@@ -173,12 +173,12 @@ impl Authenticator {
 
     /// First secrets refused because their address had brought too many within the hour.
     #[must_use]
-    pub fn pins_refused(&self) -> u64 {
+    pub(crate) fn pins_refused(&self) -> u64 {
         self.pins_refused.load(Relaxed)
     }
 
     /// Says what can be said without argon2.
-    pub fn judge(&self, deed: &Deed, now: Instant) -> Judgement {
+    pub(crate) fn judge(&self, deed: &Deed, now: Instant) -> Judgement {
         let permitted = match &deed.policy.auth {
             // The phone itself has said whose it is: that is worth more than a password.
             _ if deed.shown.passport => true,
@@ -199,7 +199,7 @@ impl Authenticator {
     ///
     /// # Errors
     /// [`Denied::Unauthorized`] and the other refusals of secrets.
-    pub fn prove(&self, deed: &Deed, now: Instant) -> Result<Verified, Denied> {
+    pub(crate) fn prove(&self, deed: &Deed, now: Instant) -> Result<Verified, Denied> {
         match self.judge(deed, now) {
             Judgement::Permitted => return Ok(Verified::Known),
             Judgement::Denied(denied) => return Err(denied),
@@ -215,7 +215,7 @@ impl Authenticator {
     }
 
     /// Takes note of what became of a deed that brought a secret to be pinned.
-    pub fn pinned(&self, deed: &Deed, is_done: bool) {
+    pub(crate) fn pinned(&self, deed: &Deed, is_done: bool) {
         let Some((user, password)) = &deed.shown.basic else { return };
         let secret = secret_of(user, password);
         let mut state = self.lock();

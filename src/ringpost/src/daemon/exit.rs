@@ -6,6 +6,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::config::Faults;
+use store::vault::users::UserError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,12 @@ impl From<String> for Failure {
 impl From<&str> for Failure {
     fn from(text: &str) -> Failure {
         text.to_owned().into()
+    }
+}
+
+impl From<UserError> for Failure {
+    fn from(why: UserError) -> Failure {
+        why.to_string().into()
     }
 }
 

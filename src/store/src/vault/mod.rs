@@ -20,6 +20,7 @@ mod sequence;
 pub(crate) mod store;
 pub(crate) mod threads;
 mod total;
+mod user_error;
 pub mod users;
 pub mod users_file;
 pub mod versions;

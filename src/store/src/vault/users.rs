@@ -14,6 +14,7 @@ use argon2::password_hash::phc::PasswordHash;
 use argon2::{Argon2, Params};
 
 use super::ha1::Ha1;
+pub use super::user_error::{HashError, UserError};
 use engine::vault::stamp::Stamp;
 
 /// Longest name of a user, in bytes.
@@ -59,7 +60,7 @@ pub struct BadLine {
     /// Counted from 1.
     pub line: usize,
     /// What is wrong, and what mends it.
-    pub why: String,
+    pub why: UserError,
 }
 
 impl fmt::Display for BadLine {
@@ -87,31 +88,26 @@ impl Users {
         (users, bad)
     }
 
-    fn add(&mut self, line: &str) -> Result<(), String> {
+    fn add(&mut self, line: &str) -> Result<(), UserError> {
         let mut fields = line.split(':');
         let (name, hash) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        check_name(name)
-            .map_err(|why| format!("{why}, and write name:hash or name:hash:extensions"))?;
-        let bad =
-            |why| format!("{name:?} {why}; set the password anew with `ringpost passwd {name}`");
+        check_name(name).map_err(|why| UserError::LineName(Box::new(why)))?;
+        let bad = |why| UserError::Hash(name.into(), why);
         let (hash, ha1) = match hash.split_once(HA1) {
             Some((hash, ha1)) => (hash, Some(ha1)),
             None => (hash, None),
         };
         check_hash(hash).map_err(bad)?;
-        let unreadable = || bad("has hashes for Digest that cannot be read");
+        let unreadable = || bad(HashError::Digest);
         let ha1 = ha1.map(|ha1| Ha1::parse(ha1).ok_or_else(unreadable)).transpose()?;
         let reach = reach(fields.next())?;
         let until = fields.next().map(day_after).transpose()?;
         if fields.next().is_some() {
-            return Err("there is a colon too many; write name:hash or name:hash:extensions".into());
+            return Err(UserError::Fields);
         }
         let passwords = self.0.entry(name.into()).or_default();
         if passwords.len() >= PASSWORDS_MAX {
-            return Err(format!(
-                "{name:?} has {PASSWORDS_MAX} passwords already; `ringpost passwd {name} \
-                 --expire-old` leaves the newest"
-            ));
+            return Err(UserError::Passwords(name.into()));
         }
         passwords.push(User { hash: hash.into(), ha1, reach, until });
         Ok(())
@@ -139,11 +135,11 @@ impl Users {
 }
 
 /// The moment at which a day is over.
-fn day_after(day: &str) -> Result<Stamp, String> {
+fn day_after(day: &str) -> Result<Stamp, UserError> {
     let digits = day.trim().replace('-', "");
     let is_day = day.trim().len() == "2026-12-31".len() && digits.len() == 8;
     let begins = Stamp::parse(&format!("{digits}T000000.000000000Z")).filter(|_| is_day);
-    let begins = begins.ok_or_else(|| format!("{day:?} is no day; write it as 2026-12-31"))?;
+    let begins = begins.ok_or_else(|| UserError::Day(day.into()))?;
     Ok(Stamp(begins.0.saturating_add(DAY_NS)))
 }
 
@@ -151,7 +147,7 @@ fn day_after(day: &str) -> Result<Stamp, String> {
 ///
 /// # Errors
 /// What is wrong, and what mends it.
-pub fn check_day(day: &str) -> Result<(), String> {
+pub fn check_day(day: &str) -> Result<(), UserError> {
     day_after(day).map(drop)
 }
 
@@ -257,16 +253,13 @@ pub(crate) fn without_user(text: &str, name: &str) -> Option<String> {
 ///
 /// # Errors
 /// What is wrong, and what mends it.
-pub fn check_name(name: &str) -> Result<(), String> {
+pub fn check_name(name: &str) -> Result<(), UserError> {
     let is_odd = |c: char| c == ':' || c.is_control() || c.is_whitespace();
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('#') {
-        return Err(format!(
-            "a user's name has 1 to {NAME_BYTES_MAX} bytes and does not begin with #; choose \
-             another"
-        ));
+        return Err(UserError::NameShape);
     }
     match name.chars().find(|&c| is_odd(c)) {
-        Some(odd) => Err(format!("a user's name cannot hold {odd:?}; choose another")),
+        Some(odd) => Err(UserError::NameCharacter(odd)),
         None => Ok(()),
     }
 }
@@ -275,7 +268,7 @@ pub fn check_name(name: &str) -> Result<(), String> {
 ///
 /// # Errors
 /// What is wrong, and what mends it.
-pub fn reach(extensions: Option<&str>) -> Result<Reach, String> {
+pub fn reach(extensions: Option<&str>) -> Result<Reach, UserError> {
     let Some(text) = extensions.map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(Reach::Own);
     };
@@ -283,12 +276,8 @@ pub fn reach(extensions: Option<&str>) -> Result<Reach, String> {
         return Ok(Reach::All);
     }
     let folded = |one: &str| {
-        engine::vault::names::extension(one.trim()).ok_or_else(|| {
-            format!(
-                "{one:?} is no extension; write * for all, or extensions with commas between \
-                 them, such as 4711,4712"
-            )
-        })
+        let extension = engine::vault::names::extension(one.trim());
+        extension.ok_or_else(|| UserError::Extension(one.into()))
     };
     text.split(',').map(folded).collect::<Result<_, _>>().map(Reach::Listed)
 }
@@ -297,9 +286,9 @@ pub fn reach(extensions: Option<&str>) -> Result<Reach, String> {
 ///
 /// # Errors
 /// That the system has no random numbers or no memory for it.
-pub fn hash(argon2: &Argon2<'_>, secret: &[u8]) -> Result<String, String> {
+pub fn hash(argon2: &Argon2<'_>, secret: &[u8]) -> Result<String, UserError> {
     let hashed = argon2.hash_password(secret);
-    hashed.map(|hash| hash.to_string()).map_err(|why| format!("cannot hash the secret: {why}"))
+    hashed.map(|hash| hash.to_string()).map_err(|why| UserError::Hashing(why.to_string().into()))
 }
 
 /// The hash with what Digest needs of the same password behind it.
@@ -308,15 +297,15 @@ pub fn with_ha1(hash: &str, ha1: &Ha1) -> String {
     format!("{hash}{HA1}{ha1}")
 }
 
-fn check_hash(hash: &str) -> Result<(), &'static str> {
-    let unreadable = "has a hash that is none of argon2's";
+fn check_hash(hash: &str) -> Result<(), HashError> {
+    let unreadable = HashError::Unreadable;
     let parsed = PasswordHash::new(hash).map_err(|_| unreadable)?;
     if !parsed.algorithm.as_str().starts_with("argon2") || parsed.hash.is_none() {
         return Err(unreadable);
     }
     let params = Params::try_from(&parsed).map_err(|_| unreadable)?;
     if params.m_cost() > MEMORY_KIB_MAX {
-        return Err("has a hash that takes more than 256 MiB to check");
+        return Err(HashError::Memory);
     }
     Ok(())
 }
@@ -375,7 +364,11 @@ mod tests {
         let both = with_ha1(&cheap(b"x"), &ha1);
         let (users, bad) = Users::parse(&format!("ann:{both}:*:2026-12-31\nbob:{both}x\n"));
         assert_eq!(bad.len(), 1);
-        assert!(bad[0].why.contains("for Digest that cannot be read"), "{}", bad[0].why);
+        assert!(
+            bad[0].why.to_string().contains("for Digest that cannot be read"),
+            "{}",
+            bad[0].why
+        );
         let ann = &users.find(b"ann")[0];
         assert!(ann.ha1.as_ref() == Some(&ha1) && check_hash(&ann.hash).is_ok());
         assert!(users.has_digest("Ringpost") && !users.has_digest("Other"));

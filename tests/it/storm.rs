@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use engine::session::tftp::limits::WrapTo;
+use engine::settings::tftp::WrapTo;
 use engine::vault::upload::{Existing, Rule, Rules};
 use phones::phone::boot::{Action, Plan, Step};
 use phones::phone::tftp::{Behaviour, Client, Leave, OnTimer};

@@ -25,14 +25,6 @@ const WORLD: &[&str] = &[
     "SystemTime::now",
 ];
 
-/// What the policy may import of `session`, which asks it: the settings, and no machine.
-const SETTINGS_OF_SESSION: &[&str] = &[
-    "session::Protocol",
-    "session::tftp::limits",
-    "session::http::limits",
-    "session::ftp::limits",
-];
-
 const WITH_UNSAFE: &[&str] = &[
     "src/engine/src/catalog/blob.rs",
     "src/ringpost/src/sys/options.rs",
@@ -174,26 +166,6 @@ fn expect_none(rule: &str, broken: &[String]) {
 }
 
 #[test]
-fn the_policy_knows_the_settings_of_sessions_and_no_machine() {
-    let mut broken = Vec::new();
-    for source in sources().iter().filter(|source| source.is_under(&["src/engine/src/policy/"])) {
-        let is_machine = |path: &&String| {
-            path.starts_with("session")
-                && !SETTINGS_OF_SESSION.iter().any(|settings| path.starts_with(settings))
-        };
-        let imported = imports(source.before_tests());
-        let hits = imported.iter().filter(is_machine);
-        broken.extend(hits.map(|hit| format!("{}: {hit}", source.path)));
-    }
-    expect_none("dependencies point one way", &broken);
-}
-
-/// Circles between the top-level modules of a crate that are still to be cut. This list only ever
-/// gets shorter.
-const CIRCLES: &[(&str, &[&str])] =
-    &[("engine", &["admission", "catalog", "files", "policy", "session", "vault"])];
-
-#[test]
 fn no_folder_of_a_crate_imports_one_that_imports_it() {
     let mut imported: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
     for source in sources() {
@@ -223,11 +195,8 @@ fn no_folder_of_a_crate_imports_one_that_imports_it() {
             circles.insert((from.0.as_str(), circle));
         }
     }
-    let known: BTreeSet<_> = CIRCLES.iter().map(|(of, circle)| (*of, circle.to_vec())).collect();
-    let new = circles.difference(&known).map(|(of, circle)| format!("{of}: {circle:?}"));
-    expect_none("dependencies point one way", &new.collect::<Vec<_>>());
-    let cut = known.difference(&circles).map(|(of, circle)| format!("{of}: {circle:?}"));
-    expect_none("circles that are cut are taken off the list", &cut.collect::<Vec<_>>());
+    let broken = circles.iter().map(|(of, circle)| format!("{of}: {circle:?}"));
+    expect_none("dependencies point one way", &broken.collect::<Vec<_>>());
 }
 
 /// The crate and the top-level module that a file belongs to, unless it is one of tests alone.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use ringpost::cli::certificate_command::{self, Deed};
 use ringpost::cli::command::{self, CheckForm};
 use ringpost::cli::passwd_command::{self, Account, AccountChange, AccountKind};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use crossbeam_channel::Sender;
 
-use engine::catalog::Answer;
+use engine::requests::Answer;
 
 /// How one worker is reached.
 pub struct Replies {

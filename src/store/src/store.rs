@@ -19,8 +19,10 @@ use crate::offload::Threads;
 use crate::replies::{Replies, Workers};
 use crate::vault::store::{Directories, Writer};
 use crate::vault::threads::{Queues, SECRETS_MAX, SECRETS_THREADS, Task, Vault, VaultFigures};
-use engine::catalog::{Answer, Ask, StoreError};
+use engine::catalog::StoreError;
 use engine::files::Fault;
+use engine::requests::Answer;
+use engine::requests::Ask;
 use wire::time::Instant;
 
 /// How long the threads' end is waited for while they answer nobody: they may hang at a disk.
@@ -263,7 +265,7 @@ fn answer_other(
 #[cfg(unix)]
 mod tests {
     use super::*;
-    use engine::catalog::Ticket;
+    use engine::ticket::Ticket;
     use engine::vault::upload::Upload;
     use wire::name::FileName;
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::session::Protocol;
+use crate::protocol::Protocol;
 
 /// Longest entry that a message quotes, in characters.
 const QUOTE_CHARS_MAX: usize = 60;

@@ -6,7 +6,7 @@
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::net::IpAddr;
 
-use super::address::{address_bits, is_ipv4};
+use crate::address::{address_bits, is_ipv4};
 use wire::time::Instant;
 
 /// Buckets in the table: 64 KiB in all.

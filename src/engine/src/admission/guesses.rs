@@ -10,9 +10,9 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::address::AddressKey;
 use super::bloom;
 use super::served::Served;
+use crate::address::AddressKey;
 use wire::time::{Duration, Instant};
 
 /// Unknown MAC addresses and names that one address may ask for at once, where nothing else is

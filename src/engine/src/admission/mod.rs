@@ -4,7 +4,6 @@
 //! because the kernel is told to choose by the client's address.
 
 pub mod access;
-pub mod address;
 mod bloom;
 pub mod budget;
 pub mod guesses;

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use super::slots::{Admitted, HOLD_MIN, Overflow, SharedSlots, SlotLimits, Slots};
-use crate::catalog::Ticket;
+use crate::ticket::Ticket;
 use wire::time::{Duration, Instant};
 
 const WORKERS: usize = 3;

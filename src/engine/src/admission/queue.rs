@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::address::is_ipv4;
-use crate::catalog::Ticket;
+use crate::address::is_ipv4;
+use crate::ticket::Ticket;
 use wire::time::Instant;
 
 /// A client, whichever way its address was written.
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     fn client(text: &str) -> Client {
-        Client(super::super::address::address_bits(text.parse().unwrap()))
+        Client(crate::address::address_bits(text.parse().unwrap()))
     }
 
     fn order(queue: &mut Queue) -> Vec<u64> {

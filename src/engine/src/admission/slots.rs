@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use super::address::address_bits;
 use super::queue::{Client, Queue};
-use crate::catalog::Ticket;
+use crate::address::address_bits;
+use crate::ticket::Ticket;
 use wire::time::{Duration, Instant};
 
 /// Requests that wait in one worker; one more is told [`Admitted::No`].

@@ -70,8 +70,8 @@ pub enum Act {
         unix_s: u64,
     },
     /// Bring a file's bytes into memory. Answered with
-    /// [`Answer::Opened`](crate::catalog::Answer::Opened), as for a phone; with
-    /// [`Answer::Files`](crate::catalog::Answer::Files) only where there is nothing to be opened.
+    /// [`Answer::Opened`](crate::requests::Answer::Opened), as for a phone; with
+    /// [`Answer::Files`](crate::requests::Answer::Files) only where there is nothing to be opened.
     Open {
         /// Which.
         at: TreePath,

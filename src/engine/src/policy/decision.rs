@@ -8,7 +8,7 @@ use super::redirect::Redirection;
 use super::request::NameError;
 use super::route::Unroutable;
 use crate::catalog::Entry;
-use crate::session::http::limits::CaFile;
+use crate::settings::http::CaFile;
 use crate::vault::names::{Family, Item};
 use crate::vault::upload::Rule;
 use wire::name::FileName;

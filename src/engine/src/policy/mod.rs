@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 use crate::catalog::{Catalog, Entry, RootId};
 use crate::files::BadPath;
-use crate::session::ftp::limits::FtpPolicy;
+use crate::settings::ftp::FtpPolicy;
 use crate::vault::deed::{Auth, Unknown};
 use crate::vault::names::Item;
 use crate::vault::upload::Existing;

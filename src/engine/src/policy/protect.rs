@@ -11,9 +11,9 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use regex::bytes::Regex;
 
-use crate::admission::address::is_for;
+use crate::address::is_for;
 use crate::catalog::RootId;
-use crate::session::Protocol;
+use crate::protocol::Protocol;
 use crate::vault::glob::{self, BadPattern};
 use wire::http::authorization::Algorithm;
 use wire::name::FileName;

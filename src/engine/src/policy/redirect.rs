@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 
 use super::remap::{BadRemap, MatchOn, REPLACEMENT_BYTES_MAX, compile, never_matches};
 use super::template::Template;
-use crate::admission::address::is_for;
+use crate::address::is_for;
 
 /// Longest location that is told, in bytes.
 pub const LOCATION_BYTES_MAX: usize = 4_096;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::template::Template;
-use crate::admission::address::is_for;
+use crate::address::is_for;
 use wire::name::{BadName, FileName};
 
 /// Longest replacement as it is written, in bytes.

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use super::redirect::{Redirect, Redirection};
 use super::remap::{MatchOn, Remap};
 use super::trace::{Step, Trace};
-use crate::admission::address::is_for;
+use crate::address::is_for;
 use crate::catalog::RootId;
 use wire::name::{BadName, FileName};
 

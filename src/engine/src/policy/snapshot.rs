@@ -14,9 +14,9 @@ use crate::admission::guesses::GuessLimits;
 use crate::admission::rate_limit::RateLimits;
 use crate::admission::slots::SlotLimits;
 use crate::catalog::{Catalog, RootId};
-use crate::session::ftp::limits::FtpPolicy;
-use crate::session::http::limits::HttpPolicy;
-use crate::session::tftp::limits::TftpLimits;
+use crate::settings::ftp::FtpPolicy;
+use crate::settings::http::HttpPolicy;
+use crate::settings::tftp::TftpLimits;
 use crate::vault::upload::Rules;
 
 /// Everything that the data path needs to know.

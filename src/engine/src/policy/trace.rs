@@ -14,8 +14,9 @@ use super::redirect::Redirection;
 use super::request::NameError;
 use super::route::Unroutable;
 use crate::catalog::{Entry, RootId};
-use crate::session::Protocol;
-use crate::session::tftp::limits::{TftpLimits, WrapTo};
+use crate::protocol::Protocol;
+use crate::settings::tftp::TftpLimits;
+use crate::settings::tftp::WrapTo;
 use crate::vault::upload::Rule;
 use wire::name::FileName;
 

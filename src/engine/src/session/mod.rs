@@ -14,12 +14,9 @@ pub mod outcome;
 pub mod single;
 pub mod snmp;
 pub mod stream;
-pub mod table;
 pub mod tftp;
-pub mod ticket;
 pub mod timer;
 
-pub use crate::policy::snapshot;
 pub use arrivals::Stall;
 pub use faults::{DataFault, Handshake};
 
@@ -29,7 +26,8 @@ use std::sync::Arc;
 use crate::admission::Admission;
 use crate::catalog::Entry;
 use crate::metrics::Counters;
-use snapshot::Snapshot;
+use crate::policy::snapshot::Snapshot;
+use crate::protocol::Protocol;
 use snmp::NoPassport;
 use wire::name::BadName;
 use wire::time::{Duration, Instant};
@@ -47,32 +45,6 @@ pub struct Turn<'a> {
     pub now: Instant,
     /// The same moment as the calendar has it, in seconds since 1970: for dates in heads alone.
     pub unix_s: u64,
-}
-
-/// The protocols that Ringpost speaks to phones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// RFC 1350 and its extensions.
-    Tftp,
-    /// HTTP/1.0 and 1.1.
-    Http,
-    /// HTTP over TLS.
-    Https,
-    /// RFC 959 and its extensions.
-    Ftp,
-}
-
-impl Protocol {
-    /// Lower-case name, as in logs and metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Tftp => "tftp",
-            Protocol::Http => "http",
-            Protocol::Https => "https",
-            Protocol::Ftp => "ftp",
-        }
-    }
 }
 
 /// Most bytes that are kept of a name as it was asked for: as many as a name may have.

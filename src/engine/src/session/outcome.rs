@@ -3,11 +3,10 @@
 //! A closed table, so that no peer can make a label; it counts and writes nothing.
 
 use super::snmp::NoPassport;
-use super::{
-    Abort, CredentialFault, DataFault, Failure, Handshake, Outcome, Protocol, Refusal, Stall,
-};
+use super::{Abort, CredentialFault, DataFault, Failure, Handshake, Outcome, Refusal, Stall};
 use crate::catalog::{OpenError, StoreError};
 use crate::files::Fault;
+use crate::protocol::Protocol;
 use wire::http::request::Malformed;
 use wire::name::BadName;
 

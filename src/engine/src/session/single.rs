@@ -1,6 +1,6 @@
 //! One request to an engine, for tests: what is decided about it is seen in what the engine does.
 
-use crate::catalog::Ask;
+use crate::requests::Ask;
 use crate::vault::spool::PartOp;
 
 /// What an engine does for a request.

@@ -6,10 +6,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::catalog::OpenError;
 use crate::catalog::blob::Blob;
-use crate::catalog::{Ask, OpenError, Ticket};
-use crate::session::table::RowId;
-use crate::session::{Failure, Handshake, Protocol, Secured, Turn};
+use crate::protocol::Protocol;
+use crate::requests::Ask;
+use crate::session::{Failure, Handshake, Secured, Turn};
+use crate::table::RowId;
+use crate::ticket::Ticket;
 use wire::time::Instant;
 
 /// Bytes of a mapped file that are read at a time; a connection keeps no more in memory.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::stamp::Stamp;
-use crate::admission::address::AddressKey;
+use crate::address::AddressKey;
 use wire::time::{Duration, Instant};
 
 /// How long what an address has brought counts.

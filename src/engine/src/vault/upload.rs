@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 use super::deed::Precondition;
 use super::glob::{self, BadPattern};
 pub use super::spool::{PartDone, PartOp, Spool};
-use crate::admission::address::is_for;
+use crate::address::is_for;
 use crate::cancel::CancelToken;
 use wire::name::FileName;
 

@@ -9,7 +9,7 @@ use super::tftp::{Setup, TftpServer};
 use super::{Files, World};
 use crate::phone::boot::{Action, Plan, Step};
 use crate::phone::tftp::{Behaviour, Client, Ending};
-use engine::session::snapshot::Policy;
+use engine::policy::snapshot::Policy;
 use engine::vault::upload::{Existing, Rule, Rules};
 use wire::tftp::{Block, Options};
 use wire::time::{Duration, Instant};

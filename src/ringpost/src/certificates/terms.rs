@@ -20,7 +20,7 @@ use crate::net::tls::null_cipher;
 #[cfg(feature = "legacy-tls")]
 use crate::net::tls::openssl::LegacySessions;
 use crate::net::tls::{CertificateTrust, TlsTerms};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 
 /// Sessions that are remembered for phones that take no tickets, on TLS 1.2: a reboot storm of a
 /// large site. Some 350 bytes each once they are there, so 12 MB at most for each listener.

@@ -14,7 +14,8 @@ use crate::cli::command::{fail, load, tell};
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::metrics::Counters;
-use engine::session::snmp::{Asked, Manner, NoPassport, Passport, Queries, SnmpPolicy};
+use engine::session::snmp::{Asked, Manner, NoPassport, Passport, Queries};
+use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community, MESSAGE_BYTES_MAX};
 use wire::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use super::file::File;
 use super::read::Found;
 use super::tftp::{Ports, Tftp};
 use crate::net::listener::POOL_PORTS;
-use engine::session::tftp::limits::TftpLimits;
+use engine::settings::tftp::TftpLimits;
 
 /// Whether a port belongs to UDP or to TCP: the same number may serve both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

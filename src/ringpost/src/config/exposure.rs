@@ -13,7 +13,7 @@ use super::http::{ClientAuth, Https};
 use super::overlaps::plain;
 use super::read::Found;
 use super::vault::{Vault, Who};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 
 /// Notes what is given away, and what keeps phones out that are meant to come in.
 pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {

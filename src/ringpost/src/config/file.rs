@@ -27,8 +27,8 @@ use engine::admission::guesses::GuessLimits;
 use engine::admission::slots::SlotLimits;
 use engine::policy::redirect::Redirect;
 use engine::policy::remap::Remap;
-use engine::session::http::limits::StreamLimits;
-use engine::session::snmp::SnmpPolicy;
+use engine::settings::http::StreamLimits;
+use engine::settings::snmp::SnmpPolicy;
 use wire::time::Duration;
 
 /// Most workers that may be asked for.

@@ -15,8 +15,11 @@ use super::file::{Many, bytes, bytes_within, listen, positive, root};
 use super::http::{ClientAuth, TlsSettings, pair};
 use super::read::{Found, Place, Read, Section, shown};
 use engine::catalog::RootId;
-use engine::session::Protocol;
-use engine::session::ftp::limits::{Administrators, FtpLimits, FtpListener, FtpPolicy};
+use engine::protocol::Protocol;
+use engine::settings::ftp::Administrators;
+use engine::settings::ftp::FtpLimits;
+use engine::settings::ftp::FtpListener;
+use engine::settings::ftp::FtpPolicy;
 use wire::time::Duration;
 
 /// Where requests come to when the file does not say, as the classic has it.

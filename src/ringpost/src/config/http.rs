@@ -11,8 +11,9 @@ use super::file::{Many, bytes, bytes_within, listen, positive, root};
 use super::read::{Found, Place, Read, Section};
 use super::value::Rate;
 use engine::catalog::RootId;
-use engine::session::Protocol;
-use engine::session::http::limits::{HttpListener, StreamLimits};
+use engine::protocol::Protocol;
+use engine::settings::http::HttpListener;
+use engine::settings::http::StreamLimits;
 use wire::name::FileName;
 
 /// Most connections that a worker may hold: a descriptor each.

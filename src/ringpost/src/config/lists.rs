@@ -9,7 +9,7 @@ use super::file::{self, PRIVATE_NETS};
 use super::read::Found;
 use super::settings::{Disk, join};
 use engine::admission::access::{Access, List, NamedList, Range};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use store::vault::regular;
 
 /// Largest list of addresses that is read, in bytes.

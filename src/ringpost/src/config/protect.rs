@@ -14,7 +14,7 @@ use super::places::FileCheck;
 use super::read::{Found, Place, Read, Section};
 use engine::catalog::RootId;
 use engine::policy::protect::{Protection, Protections, Requirement};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use engine::vault::deed::REALM;
 use store::vault::users;
 

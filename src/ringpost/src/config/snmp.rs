@@ -6,7 +6,8 @@ use toml::de::DeValue;
 
 use super::file::from;
 use super::read::{Found, Place, Read, Section};
-use engine::session::snmp::{COMMUNITIES_MAX, SnmpPolicy};
+use engine::settings::snmp::COMMUNITIES_MAX;
+use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community};
 use wire::time::Duration;
 

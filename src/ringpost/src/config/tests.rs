@@ -320,7 +320,7 @@ fn an_empty_list_of_clients_is_told_to_shut_everybody_out() {
     let settings = judge("[tftp]\n[access]\ntftp_allow = []").unwrap();
     assert_eq!(settings.warnings, ["the list in [access] for tftp is empty: it allows nobody"]);
     let access = &settings.policy.access;
-    assert!(!access.permits(engine::session::Protocol::Tftp, "127.0.0.1".parse().unwrap()));
+    assert!(!access.permits(engine::protocol::Protocol::Tftp, "127.0.0.1".parse().unwrap()));
 }
 
 #[test]
@@ -362,7 +362,7 @@ fn a_subnet_row_holds_what_the_section_says_unless_it_says_otherwise() {
     let of = |client: &str| tftp.limits_for(client.parse().unwrap());
     assert_eq!((of("10.1.2.3").blksize_max, of("10.1.2.3").windowsize_max), (512, 8));
     assert_eq!((of("10.2.2.3").blksize_max, of("11.0.0.0").blksize_max), (1400, 1400));
-    assert_eq!(of("10.2.2.3").wrap_to, engine::session::tftp::limits::WrapTo::One);
+    assert_eq!(of("10.2.2.3").wrap_to, engine::settings::tftp::WrapTo::One);
     assert_eq!(of("10.2.2.3").subnet_bucket, Some(0));
     assert_eq!((of("fe80::1").subnet_bucket, of("11.0.0.0").subnet_bucket), (Some(1), None));
     let rate_limits = settings.policy.rate_limits.subnets.iter().map(RateLimit::bytes_per_second);
@@ -388,7 +388,7 @@ mod streams;
 
 mod on_disk {
     use super::*;
-    use engine::session::Protocol;
+    use engine::protocol::Protocol;
 
     /// A data directory with a `tftp` in it, and a configuration that names it.
     fn place(text: &str) -> (tempfile::TempDir, PathBuf) {

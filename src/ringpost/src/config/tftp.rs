@@ -10,9 +10,11 @@ use toml::Spanned;
 use super::file::{Many, TRANSFERS_LIMIT, bytes, bytes_within, listen, positive, root};
 use super::read::{Found, Section};
 use super::value::Rate;
-use engine::session::tftp::limits::{
-    BLKSIZE_LIMIT, BLKSIZE_MIN, TftpLimits, WINDOW_BLOCKS_LIMIT, WrapTo,
-};
+use engine::settings::tftp::BLKSIZE_LIMIT;
+use engine::settings::tftp::BLKSIZE_MIN;
+use engine::settings::tftp::TftpLimits;
+use engine::settings::tftp::WINDOW_BLOCKS_LIMIT;
+use engine::settings::tftp::WrapTo;
 
 /// Which server ports answers leave from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

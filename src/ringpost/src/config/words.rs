@@ -13,7 +13,7 @@ use super::value::parse_ports;
 use super::vault::{Strange, Who};
 use engine::admission::slots::Overflow;
 use engine::policy::remap::MatchOn;
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use engine::vault::upload::Existing;
 
 /// A word out of a few.

@@ -9,8 +9,8 @@ use std::time::SystemTime;
 use crate::config::{self, Settings};
 use crate::daemon::trial::Trial;
 use crate::observe::state::Reloaded;
-use engine::session::Protocol;
-use engine::session::ftp::limits::FtpListener;
+use engine::protocol::Protocol;
+use engine::settings::ftp::FtpListener;
 
 /// The classic's lists: a change of one of them counts at once.
 const LISTS: [&str; 5] = [

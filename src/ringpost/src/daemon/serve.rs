@@ -43,7 +43,7 @@ use crate::sys::signals::{self, Signal, Signalled, Waiting, Wake};
 use crate::sys::socket_activation::Inherited;
 use crate::sys::systemd;
 use engine::metrics::Figure;
-use engine::session::snapshot::Snapshot;
+use engine::policy::snapshot::Snapshot;
 use files::{published, watch};
 use store::content::CatalogHandle;
 use store::content::watch::Watch;

@@ -26,7 +26,7 @@ use crate::sys::socket_activation::Inherited;
 use engine::admission::Admission;
 use engine::admission::slots::SharedSlots;
 use engine::metrics::Figure;
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use store::{Replies, Store};
 
 /// Sockets of one worker.

@@ -19,13 +19,14 @@ use crate::net::snmp::SnmpSockets;
 use crate::net::stream::orphans::SocketTerms;
 use crate::net::stream::{Streams, TOKENS_MAX};
 use crate::sys::sockets;
-use engine::catalog::{Answer, Ask};
 use engine::metrics::Counters;
+use engine::policy::snapshot::Policy;
+use engine::requests::Answer;
+use engine::requests::Ask;
 use engine::session::ftp::{DataCommand, Engine};
-use engine::session::snapshot::Policy;
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
-use engine::session::ticket::Ticket;
-use engine::session::{self, DataFault, Record, Turn};
+use engine::session::{DataFault, Record, Turn};
+use engine::ticket::Ticket;
 use wire::time::Instant;
 
 /// Ports that are tried before none is said to be free.
@@ -68,7 +69,7 @@ pub(crate) fn start(
     tokens: usize,
     registry: &Registry,
 ) -> io::Result<Box<dyn Service>> {
-    let listeners = sockets.take_streams(&[session::Protocol::Ftp]);
+    let listeners = sockets.take_streams(&[engine::protocol::Protocol::Ftp]);
     for listener in &listeners {
         // Clients send the last byte of ABOR as urgent; connections have this from their
         // listener.

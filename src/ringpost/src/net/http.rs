@@ -11,12 +11,14 @@ use crate::net::service::Service;
 use crate::net::services::Sockets;
 use crate::net::stream::Streams;
 use crate::net::stream::orphans::SocketTerms;
-use engine::catalog::{Answer, Ask};
 use engine::metrics::Counters;
+use engine::policy::snapshot::Policy;
+use engine::protocol::Protocol;
+use engine::requests::Answer;
+use engine::requests::Ask;
 use engine::session::http::Engine;
-use engine::session::snapshot::Policy;
-use engine::session::ticket::Ticket;
-use engine::session::{Protocol, Record, Turn};
+use engine::session::{Record, Turn};
+use engine::ticket::Ticket;
 use wire::time::Instant;
 
 /// The HTTP server of one worker with its sockets.

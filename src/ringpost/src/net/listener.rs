@@ -11,7 +11,6 @@ use std::ops::RangeInclusive;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::sys::{sockets, udp};
-use engine::session;
 
 /// Sockets that answer requests of one listener, per worker, where a pool is wanted.
 pub(crate) const POOL_PORTS: usize = 3;
@@ -34,7 +33,7 @@ pub(crate) enum AnswerPorts {
 #[derive(Debug)]
 pub(crate) struct ListenError {
     /// What was to be spoken there.
-    pub(crate) protocol: session::Protocol,
+    pub(crate) protocol: engine::protocol::Protocol,
     /// The address that was wanted.
     pub(crate) address: SocketAddr,
     /// What the system said.
@@ -99,7 +98,7 @@ pub(crate) fn bind_udp(
     answers: &AnswerPorts,
     receive_buffer_bytes: usize,
 ) -> Result<UdpListener, ListenError> {
-    let error = |cause| ListenError { protocol: session::Protocol::Tftp, address, cause };
+    let error = |cause| ListenError { protocol: engine::protocol::Protocol::Tftp, address, cause };
     let asked = Wish { address, shared: false, receive_buffer_bytes };
     // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
     // make sure that nobody is there.
@@ -143,7 +142,7 @@ pub(crate) fn bind_inherited(
     answers: &AnswerPorts,
     receive_buffer_bytes: usize,
 ) -> Result<UdpListener, ListenError> {
-    let error = |cause| ListenError { protocol: session::Protocol::Tftp, address, cause };
+    let error = |cause| ListenError { protocol: engine::protocol::Protocol::Tftp, address, cause };
     let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
     for (worker, socket) in given.into_iter().take(workers).enumerate() {
         let socket = Socket::from(socket);
@@ -175,7 +174,7 @@ pub(crate) struct TcpListeners {
 pub(crate) fn bind_tcp(
     address: SocketAddr,
     workers: usize,
-    protocol: session::Protocol,
+    protocol: engine::protocol::Protocol,
 ) -> Result<TcpListeners, ListenError> {
     let error = |cause| ListenError { protocol, address, cause };
     // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
@@ -208,7 +207,7 @@ pub(crate) fn take_tcp(
     given: Vec<TcpListener>,
     address: SocketAddr,
     workers: usize,
-    protocol: session::Protocol,
+    protocol: engine::protocol::Protocol,
 ) -> Result<TcpListeners, ListenError> {
     for listener in &given {
         let ready = listener.set_nonblocking(true);
@@ -341,7 +340,7 @@ mod tests {
     fn a_host_without_ipv6_is_told_from_one_without_an_address() {
         let lacks = |address: &str, code| {
             let cause = io::Error::from_raw_os_error(code);
-            let (protocol, address) = (session::Protocol::Tftp, address.parse().unwrap());
+            let (protocol, address) = (engine::protocol::Protocol::Tftp, address.parse().unwrap());
             ListenError { protocol, address, cause }.lacks_ipv6()
         };
         assert!(lacks("[::1]:69", libc::EADDRNOTAVAIL) && lacks("[::]:69", libc::EAFNOSUPPORT));
@@ -377,7 +376,7 @@ mod tests {
         std::iter::from_fn(|| socket.recv(&mut buffer).ok()).count()
     }
 
-    const HTTP: session::Protocol = session::Protocol::Http;
+    const HTTP: engine::protocol::Protocol = engine::protocol::Protocol::Http;
 
     #[test]
     fn a_second_instance_is_told_that_the_tcp_port_is_taken() {
@@ -406,7 +405,7 @@ mod tests {
     fn the_same_port_of_both_address_families_is_no_clash() {
         let v4 = bind_tcp("0.0.0.0:0".parse().unwrap(), 2, HTTP).unwrap();
         let v6 = SocketAddr::new("::".parse().unwrap(), v4.address.port());
-        bind_tcp(v6, 2, session::Protocol::Https).unwrap();
+        bind_tcp(v6, 2, engine::protocol::Protocol::Https).unwrap();
     }
 
     #[test]

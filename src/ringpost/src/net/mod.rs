@@ -25,9 +25,10 @@ use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 
 use engine::admission::Admission;
-use engine::catalog::Answer;
+use engine::policy::snapshot::Policy;
+use engine::policy::snapshot::Snapshot;
+use engine::requests::Answer;
 use engine::session::Turn;
-use engine::session::snapshot::{Policy, Snapshot};
 use service::Service;
 use services::{Services, Sockets};
 use stats::{RecordSink, StatsRecorder, WorkerStats};

@@ -6,11 +6,12 @@
 use mio::event::Event;
 
 use crate::net::stats::{RecordSink, StatsRecorder};
-use engine::catalog::{Answer, Ask};
 use engine::metrics::Counters;
-use engine::session::snapshot::Policy;
-use engine::session::ticket::Ticket;
+use engine::policy::snapshot::Policy;
+use engine::requests::Answer;
+use engine::requests::Ask;
 use engine::session::{Record, Turn};
+use engine::ticket::Ticket;
 use store::Store;
 use wire::time::Instant;
 

@@ -11,8 +11,8 @@ use mio::event::Event;
 use crate::net::service::Service;
 use crate::net::stream::StreamListener;
 use crate::net::{ftp, http, tftp};
-use engine::session::Protocol;
-use engine::session::ticket::TicketOwner;
+use engine::protocol::Protocol;
+use engine::ticket::TicketOwner;
 
 /// Tokens of one service's sockets.
 pub(crate) const TOKENS_PER_SERVICE: usize = 1 << 28;

@@ -11,8 +11,9 @@ use hdrhistogram::{CreationError, Histogram};
 use parking_lot::Mutex;
 
 use engine::metrics::{Counter, Counters};
+use engine::protocol::Protocol;
 use engine::session::outcome::Label;
-use engine::session::{Outcome, Protocol, Record};
+use engine::session::{Outcome, Record};
 use wire::time::{Duration, Instant};
 
 /// How often a worker hands its histograms over.

@@ -12,12 +12,13 @@ use mio::{Interest, Registry, Token};
 use crate::net::service::Service;
 use crate::net::services::Sockets;
 use crate::sys::udp::{self, Inbox, Outbox, Received, take_errors};
-use engine::catalog::{Answer, Ask};
 use engine::metrics::Counters;
-use engine::session::snapshot::Policy;
+use engine::policy::snapshot::Policy;
+use engine::requests::Answer;
+use engine::requests::Ask;
 use engine::session::tftp::{Datagram, Engine, PortId, SendFault, SendQueue};
-use engine::session::ticket::Ticket;
 use engine::session::{Record, Turn};
+use engine::ticket::Ticket;
 use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
 use wire::time::Instant;
 

@@ -24,8 +24,8 @@ use engine::policy::protect::Proof;
 use engine::policy::snapshot::Snapshot;
 use engine::policy::trace::{NoTrace, Step, Trace};
 use engine::policy::{self, Action, Identification, Operation, Request, Resource, VaultOwner};
-use engine::session::Protocol;
-use engine::session::http::limits::CaFile;
+use engine::protocol::Protocol;
+use engine::settings::http::CaFile;
 use engine::vault::deed::{Auth, VaultPolicy};
 use listeners::{Listener, doors};
 

@@ -24,7 +24,7 @@ use wire::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use engine::session::snapshot::Snapshot;
+use engine::policy::snapshot::Snapshot;
 use reason::Told;
 use silence::{Silence, SilentNetwork};
 
@@ -366,7 +366,8 @@ mod tests {
     use super::*;
     use crate::net::stats::RECORDS_MAX;
     use engine::metrics::Counters;
-    use engine::session::{Abort, Failure, Handshake, Protocol, Refusal};
+    use engine::protocol::Protocol;
+    use engine::session::{Abort, Failure, Handshake, Refusal};
     use wire::http::request::Malformed;
     use wire::name::BadName;
 

@@ -22,7 +22,7 @@ pub use crate::observe::limits_status::Limits;
 pub use crate::observe::stream_status::{FtpStatus, StreamStatus};
 use engine::catalog::{Form, Root};
 use engine::metrics::Figure;
-use engine::session::snapshot::Snapshot;
+use engine::policy::snapshot::Snapshot;
 use wire::time::Duration;
 
 /// A worker that has not turned for so long is stuck: an idle one turns once a second.

@@ -16,7 +16,10 @@ use super::load::read_part;
 use super::loader::{Job, Loader, Others, Waiting};
 use super::memory::Key;
 use crate::offload;
-use engine::catalog::{Answer, Ask, OpenError, Ticket};
+use engine::catalog::OpenError;
+use engine::requests::Answer;
+use engine::requests::Ask;
+use engine::ticket::Ticket;
 
 /// How often it is looked whether a disk still answers.
 const DISK_CHECK: Duration = Duration::from_millis(500);

@@ -24,7 +24,10 @@ use super::memory::{Key, Limits, Memory, key};
 use crate::offload::Threads;
 use crate::replies::Workers;
 use engine::catalog::blob::Blob;
-use engine::catalog::{Answer, Ask, Entry, Form, OpenError, Ticket};
+use engine::catalog::{Entry, Form, OpenError};
+use engine::requests::Answer;
+use engine::requests::Ask;
+use engine::ticket::Ticket;
 use wire::time::Instant;
 
 /// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].

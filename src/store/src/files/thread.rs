@@ -18,8 +18,10 @@ use super::upload::{Remains, Reserve, place_unless};
 use crate::content::catalog_handle::CatalogHandle;
 use crate::durable::case_index::CaseIndex;
 use crate::durable::{Disk, sweep};
-use engine::catalog::{Answer, Ask, Ticket};
 use engine::files::{Act, Done, Fault, Tree, Why};
+use engine::requests::Answer;
+use engine::requests::Ask;
+use engine::ticket::Ticket;
 use wire::name::BadName;
 
 /// How long an answer waits for the catalog. The watch may be looking at everything just then.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use engine::admission::address::AddressKey;
+use engine::address::AddressKey;
 use wire::time::{Duration, Instant};
 
 /// Wrong secrets that cost no wait.

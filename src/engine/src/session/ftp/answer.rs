@@ -3,8 +3,10 @@
 //! An answer for a session that has gone, or that waits for the answer to another question, does
 //! nothing; an upload that nobody waits for any more is forgotten.
 
-use crate::catalog::{Answer, Ask, OpenError, StoreError};
+use crate::catalog::{OpenError, StoreError};
 use crate::files;
+use crate::requests::Answer;
+use crate::requests::Ask;
 use crate::session::ftp::authorize::subject;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{Session, Stage, Way};

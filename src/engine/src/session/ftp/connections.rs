@@ -4,13 +4,14 @@
 
 use std::net::SocketAddr;
 
+use crate::protocol::Protocol;
 use crate::session::ftp::engine::{Engine, Row};
-use crate::session::ftp::limits::FtpListener;
 use crate::session::ftp::session::{Closing, Session};
 use crate::session::stream::{
     ConnectionId, Connections, DialFault, ListenerId, Mark, Next, Outgoing, Security,
 };
-use crate::session::{Abort, DataFault, Failure, Handshake, Outcome, Protocol, Stall, Turn};
+use crate::session::{Abort, DataFault, Failure, Handshake, Outcome, Stall, Turn};
+use crate::settings::ftp::FtpListener;
 use wire::ftp::reply::Code;
 use wire::time::Instant;
 

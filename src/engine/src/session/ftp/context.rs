@@ -7,23 +7,27 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use crate::address::AddressKey;
 use crate::admission::Admission;
-use crate::admission::address::AddressKey;
 use crate::admission::strangers::Strangers;
-use crate::catalog::{Ask, Ticket};
 use crate::files::{Act, Part, Tree};
 use crate::metrics::Counters;
+use crate::policy::snapshot::Snapshot;
+use crate::protocol::Protocol;
+use crate::requests::Ask;
 use crate::session::ftp::data::DataCommand;
-use crate::session::ftp::limits::{FtpListener, FtpPolicy};
 use crate::session::ftp::ports::{NeverCame, PortOwner};
 use crate::session::ftp::session::{Closing, LogContext};
-use crate::session::snapshot::Snapshot;
 use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, ListenerId};
-use crate::session::table::RowIds;
-use crate::session::ticket::{Questions, TicketOwner};
 use crate::session::timer::{Deadline, Timers};
-use crate::session::{Outcome, Protocol, Record, Refusal, Secured, Subject, Verb};
+use crate::session::{Outcome, Record, Refusal, Secured, Subject, Verb};
+use crate::settings::ftp::FtpListener;
+use crate::settings::ftp::FtpPolicy;
+use crate::table::RowIds;
+use crate::ticket::Questions;
+use crate::ticket::Ticket;
+use crate::ticket::TicketOwner;
 use wire::time::Instant;
 
 /// What all sessions of a worker share.

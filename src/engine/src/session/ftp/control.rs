@@ -5,19 +5,19 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::catalog::Ask;
-use crate::catalog::Ticket;
 use crate::files::{Act, TreePath};
+use crate::requests::Ask;
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::context::Context;
-use crate::session::ftp::limits::FtpLimits;
 use crate::session::ftp::session::{
     Closing, CommandRate, Identity, Job, LogContext, Pending, Session, State, User,
 };
 use crate::session::stream::{ListenerId, Mark, Next, Outgoing, Payload};
-use crate::session::ticket::Questions;
 use crate::session::timer::Deadline;
 use crate::session::{Abort, Handshake, Outcome, Refusal, Secured, Stall, Verb};
+use crate::settings::ftp::FtpLimits;
+use crate::ticket::Questions;
+use crate::ticket::Ticket;
 use wire::ftp::command::Type;
 use wire::ftp::line::Lines;
 use wire::ftp::listing::Facts;

@@ -2,8 +2,8 @@
 //!
 //! While a transfer runs the next command waits; `ABOR` alone does not.
 
-use crate::catalog::Ask;
 use crate::files::{Act, Form, How, TreePath};
+use crate::requests::Ask;
 use crate::session::ftp::authorize::{No, capital, subject, to_delete, to_read, to_store};
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;

@@ -2,13 +2,14 @@
 //!
 //! Moves no byte.
 
-use crate::catalog::{OpenError, StoreError, Stored, Ticket};
+use crate::catalog::{OpenError, StoreError, Stored};
 use crate::session::arrivals::LOOKS;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{Closing, Session, Stage, Transfer, Way};
 use crate::session::ftp::sink::Into;
 use crate::session::stream::Payload;
 use crate::session::{Abort, Failure, Outcome, Refusal, Stall};
+use crate::ticket::Ticket;
 use crate::vault::deed::Denied;
 use wire::ftp::reply::Code;
 

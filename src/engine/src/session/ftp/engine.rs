@@ -34,17 +34,21 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::catalog::{Answer, Ask, Ticket};
 use crate::files;
+use crate::protocol::Protocol;
+use crate::requests::Answer;
+use crate::requests::Ask;
 use crate::session::ftp::context::{Context, RowChange, Shared};
 use crate::session::ftp::data::DataCommand;
-use crate::session::ftp::limits::{FtpListener, FtpPolicy};
 use crate::session::ftp::session::{Closing, Session, State};
 use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
-use crate::session::table::Table;
 use crate::session::timer::Deadline;
-use crate::session::{DataFault, Failure, Outcome, Protocol, Record, Refusal, Turn};
+use crate::session::{DataFault, Failure, Outcome, Record, Refusal, Turn};
+use crate::settings::ftp::FtpListener;
+use crate::settings::ftp::FtpPolicy;
+use crate::table::Table;
+use crate::ticket::Ticket;
 use wire::ftp::reply::Code;
 
 /// The FTP server of one worker.

@@ -6,17 +6,18 @@
 use std::net::IpAddr;
 use std::path::Path;
 
-use crate::catalog::Ask;
 use crate::files::TreePath;
 use crate::policy::protect::Proof;
 use crate::policy::{Identification, identification};
+use crate::protocol::Protocol;
+use crate::requests::Ask;
 use crate::session::ftp::context::Context;
-use crate::session::ftp::limits::Administrators;
 use crate::session::ftp::session::{
     Identity, LogContext, Pending, Session, Stage, State, User, VaultOwner,
 };
 use crate::session::snmp::{Asked, NoPassport, Passport};
-use crate::session::{CredentialFault, Outcome, Protocol, Refusal, Subject, Verb};
+use crate::session::{CredentialFault, Outcome, Refusal, Subject, Verb};
+use crate::settings::ftp::Administrators;
 use crate::vault::deed::{Denied, Login, LoginSecret};
 use crate::vault::names::Item;
 use wire::ftp::command::Secret;
@@ -297,11 +298,11 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOw
     }
 }
 
-fn is_phone(policy: &crate::session::ftp::limits::FtpPolicy, name: &[u8]) -> bool {
+fn is_phone(policy: &crate::settings::ftp::FtpPolicy, name: &[u8]) -> bool {
     policy.phones.iter().any(|phone| phone.as_bytes().eq_ignore_ascii_case(name))
 }
 
-fn is_bypassed(policy: &crate::session::ftp::limits::FtpPolicy, client: IpAddr) -> bool {
+fn is_bypassed(policy: &crate::settings::ftp::FtpPolicy, client: IpAddr) -> bool {
     matches!(identification(policy, client), Identification::Trusted(_))
 }
 

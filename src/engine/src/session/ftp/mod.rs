@@ -19,7 +19,6 @@ mod dispatch;
 mod ending;
 mod engine;
 mod guess;
-pub mod limits;
 mod login;
 mod manage;
 #[cfg(any(test, feature = "model"))]

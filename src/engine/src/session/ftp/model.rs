@@ -18,16 +18,20 @@ use std::sync::Arc;
 
 use crate::admission::Admission;
 use crate::admission::slots::SharedSlots;
-use crate::catalog::{Ask, Catalog};
+use crate::catalog::Catalog;
 use crate::metrics::Counters;
+use crate::policy::snapshot::Policy;
+use crate::policy::snapshot::Snapshot;
+use crate::protocol::Protocol;
+use crate::requests::Ask;
+use crate::session::ftp::Engine;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{DataConnection, Session};
-use crate::session::ftp::{Engine, limits::FtpPolicy};
-use crate::session::snapshot::{Policy, Snapshot};
 use crate::session::snmp::Queries;
 use crate::session::stream::{ConnectionId, Connections as _, DialFault, ListenerId, Security};
-use crate::session::{Handshake, Protocol, Record, Secured, Turn};
+use crate::session::{Handshake, Record, Secured, Turn};
+use crate::settings::ftp::FtpPolicy;
 pub use cuts::check_cuts;
 #[cfg(test)]
 pub(super) use deaths::Death;

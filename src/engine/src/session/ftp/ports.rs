@@ -6,11 +6,12 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::admission::address::AddressKey;
+use crate::address::AddressKey;
+use crate::policy::snapshot::Snapshot;
+use crate::protocol::Protocol;
 use crate::session::ftp::context::{Context, Shared};
 use crate::session::ftp::session::Session;
-use crate::session::snapshot::Snapshot;
-use crate::session::{DataFault, Protocol, Refusal};
+use crate::session::{DataFault, Refusal};
 use vendor;
 use wire::ftp::reply::Code;
 use wire::name::FileName;

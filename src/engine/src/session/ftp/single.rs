@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::model::World;
+use crate::policy::snapshot::Snapshot;
 use crate::session::single::Seen;
-use crate::session::snapshot::Snapshot;
 use wire::time::Duration;
 
 /// What the engine does for a command of a phone at which `user` is logged in.

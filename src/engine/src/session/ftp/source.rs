@@ -4,10 +4,12 @@
 
 use std::sync::Arc;
 
+use crate::catalog::OpenError;
 use crate::catalog::blob::Blob;
-use crate::catalog::{Ask, OpenError, Ticket};
+use crate::requests::Ask;
 use crate::session::Failure;
 use crate::session::stream::{FilePart, Payload};
+use crate::ticket::Ticket;
 use wire::ftp::command::Type;
 use wire::ftp::text;
 

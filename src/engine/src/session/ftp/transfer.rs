@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
 use crate::cancel::CancelToken;
+use crate::catalog::Form;
 use crate::catalog::blob::Blob;
-use crate::catalog::{Ask, Form, Ticket};
 use crate::files;
+use crate::requests::Ask;
 use crate::session::arrivals::{LOOKS, Patience, Stall};
 use crate::session::ftp::authorize::subject;
 use crate::session::ftp::context::Context;
@@ -21,8 +22,9 @@ use crate::session::ftp::session::{
 };
 use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
-use crate::session::ticket::TicketOwner;
 use crate::session::{DataFault, Outcome, Refusal, Subject, Verb};
+use crate::ticket::Ticket;
+use crate::ticket::TicketOwner;
 use crate::vault::deed::{Act, Deed, Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::upload::Upload;

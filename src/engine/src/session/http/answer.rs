@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use crate::catalog::blob::{Blob, Version};
-use crate::catalog::{Answer, Entry, OpenError, StoreError, Stored};
+use crate::catalog::{Entry, OpenError, StoreError, Stored};
+use crate::requests::Answer;
 use crate::session::http::conditions::{Unserved, evaluate};
 use crate::session::http::connection::Connection;
 use crate::session::http::context::Context;

@@ -3,7 +3,8 @@
 //!
 //! Never stores anything itself: a whole body is handed to the vault or to the writer.
 
-use crate::catalog::{Ask, StoreError};
+use crate::catalog::StoreError;
+use crate::requests::Ask;
 use crate::session::Refusal;
 use crate::session::arrivals::Patience;
 use crate::session::http::connection::{Connection, State};

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::admission::address::AddressKey;
-#[cfg(any(test, feature = "model"))]
-use crate::catalog::Ticket;
+use crate::address::AddressKey;
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::AddressUsage;
 use crate::session::http::engine::Engine;
 use crate::session::http::exchange::{Exchange, Stage};
 use crate::session::stream::ConnectionId;
+#[cfg(any(test, feature = "model"))]
+use crate::ticket::Ticket;
 
 /// Most connections that are all looked at after every call.
 const CONNECTIONS_MAX: usize = 256;

@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::catalog::OpenError;
 use crate::catalog::blob::{Blob, Version};
-use crate::catalog::{OpenError, Ticket};
 use crate::policy::redirect::Redirection;
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::Context;
@@ -14,6 +14,7 @@ use crate::session::http::exchange::Stage;
 use crate::session::http::rejection::Rejection;
 use crate::session::http::reply::{Afterwards, Body, Parts, Reply, boundary};
 use crate::session::stream::FilePart;
+use crate::ticket::Ticket;
 use wire::http::range::{ByteRange, Ranges};
 use wire::http::response::{
     self, EntityTag, Stamp, Status, content_type, field, number, status_line,

@@ -5,18 +5,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::protocol::Protocol;
 use crate::session::arrivals::Arrivals;
 use crate::session::http::context::{Context, Shared};
 use crate::session::http::exchange::{Exchange, RequestLog, Stage};
 use crate::session::http::rejection::Rejection;
 use crate::session::http::reply::Reply;
 use crate::session::stream::{ConnectionId, ListenerId, Next, Security};
-use crate::session::ticket::{Questions, Ticket};
 use crate::session::timer::Deadline;
 use crate::session::{
-    Abort, Failure, Handshake, Outcome, Protocol, Refusal, Secured, Subject, Verb, WORDS_BYTES_MAX,
-    clip,
+    Abort, Failure, Handshake, Outcome, Refusal, Secured, Subject, Verb, WORDS_BYTES_MAX, clip,
 };
+use crate::ticket::Questions;
+use crate::ticket::Ticket;
 use wire::http::request::{
     Framing, HeadLimits, Malformed, asks_for_head, framing_of_refused, parse,
 };

@@ -5,18 +5,22 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::address::AddressKey;
 use crate::admission::Admission;
-use crate::admission::address::AddressKey;
 use crate::admission::strangers::Strangers;
-use crate::catalog::{Ask, Ticket};
 use crate::metrics::Counters;
-use crate::session::http::limits::{HttpListener, StreamLimits};
+use crate::policy::snapshot::Snapshot;
+use crate::protocol::Protocol;
+use crate::requests::Ask;
 use crate::session::http::nonces::Nonces;
-use crate::session::snapshot::Snapshot;
 use crate::session::stream::{ConnectionId, ListenerId};
-use crate::session::ticket::{Questions, TicketOwner};
 use crate::session::timer::Timers;
-use crate::session::{Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
+use crate::session::{Outcome, Record, Refusal, Subject, Turn, Verb};
+use crate::settings::http::HttpListener;
+use crate::settings::http::StreamLimits;
+use crate::ticket::Questions;
+use crate::ticket::Ticket;
+use crate::ticket::TicketOwner;
 use crate::vault::upload::{PartOp, Spool};
 use wire::http::response::Dated;
 use wire::time::Instant;

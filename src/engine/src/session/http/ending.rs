@@ -2,7 +2,7 @@
 //!
 //! Decides nothing about requests.
 
-use crate::catalog::Answer;
+use crate::requests::Answer;
 use crate::session::arrivals::{LOOKS, Patience};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::{Context, Shared};

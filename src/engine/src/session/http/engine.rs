@@ -40,15 +40,20 @@
 
 use std::net::SocketAddr;
 
-use crate::catalog::{Answer, Ask, OpenError, StoreError, Ticket};
+use crate::catalog::{OpenError, StoreError};
+use crate::protocol::Protocol;
+use crate::requests::Answer;
+use crate::requests::Ask;
 use crate::session::http::connection::Connection;
 use crate::session::http::context::{Context, Shared};
-use crate::session::http::limits::{HttpListener, HttpPolicy};
 use crate::session::stream::{
     ConnectionId, Connections, ListenerId, Mark, Next, Outgoing, Security,
 };
-use crate::session::table::Table;
-use crate::session::{Abort, Failure, Handshake, Outcome, Protocol, Record, Stall, Turn};
+use crate::session::{Abort, Failure, Handshake, Outcome, Record, Stall, Turn};
+use crate::settings::http::HttpListener;
+use crate::settings::http::HttpPolicy;
+use crate::table::Table;
+use crate::ticket::Ticket;
 use crate::vault::deed::Denied;
 use crate::vault::upload::{PartDone, PartOp};
 use wire::time::Instant;

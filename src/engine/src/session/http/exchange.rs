@@ -4,11 +4,12 @@
 
 use std::sync::Arc;
 
-use crate::catalog::{Entry, Ticket};
+use crate::catalog::Entry;
 use crate::session::http::body::IncomingBody;
 use crate::session::http::credentials::PendingLogin;
 use crate::session::http::rejection::Rejection;
 use crate::session::{Outcome, Subject, Verb, WORDS_BYTES_MAX, clip};
+use crate::ticket::Ticket;
 use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
 use crate::vault::upload::{Deletion, Upload};

@@ -22,7 +22,6 @@ mod denial;
 mod ending;
 mod engine;
 mod exchange;
-pub mod limits;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;

@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
 use crate::metrics::Counters;
-use crate::session::http::limits::ChallengeKey;
+use crate::settings::http::ChallengeKey;
 use wire::time::{Duration, Instant};
 
 /// Nonces in use that one worker remembers.

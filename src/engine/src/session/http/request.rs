@@ -7,11 +7,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
-use crate::catalog::{Ask, Entry, Form, Ticket};
+use crate::catalog::{Entry, Form};
 use crate::policy::protect::Proof;
 use crate::policy::redirect::Redirection;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Denial, Resource, VaultOwner};
+use crate::protocol::Protocol;
+use crate::requests::Ask;
 use crate::session::http::conditions::{Unserved, evaluate};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::Context;
@@ -20,9 +22,10 @@ use crate::session::http::denial::rejection_of;
 use crate::session::http::exchange::{
     Destination, Operation, PendingRequest, RequestLog, Stage, WriteMode, verb,
 };
-use crate::session::http::limits::HttpListener;
 use crate::session::http::rejection::{ALLOW_READ, ALLOW_SERVER, Rejection, allow_of};
-use crate::session::{Outcome, Protocol, Refusal, Subject};
+use crate::session::{Outcome, Refusal, Subject};
+use crate::settings::http::HttpListener;
+use crate::ticket::Ticket;
 use crate::vault::deed::{Act, Deed, Login, Shown};
 use crate::vault::names::Item;
 use wire::http::auth;

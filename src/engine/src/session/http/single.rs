@@ -4,9 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::model::World;
-use crate::session::Protocol;
+use crate::policy::snapshot::Snapshot;
+use crate::protocol::Protocol;
 use crate::session::single::Seen;
-use crate::session::snapshot::Snapshot;
 
 /// What the engine does for a request of a client at one of its two listeners.
 pub fn ask(

@@ -17,10 +17,11 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
-pub use passport::{COMMUNITIES_MAX, NoPassport, Passport, SnmpPolicy, TEXT_CHARS_MAX};
+pub use passport::{NoPassport, Passport, TEXT_CHARS_MAX};
 
 use crate::metrics::Counters;
 use crate::session::timer::{Deadline, Timers};
+use crate::settings::snmp::SnmpPolicy;
 use query::{Attempt, Query, Step, agent, canonical};
 use vendor::objects::ObjectId;
 use wire::snmp::{Community, Version, parse_reply, write_get};

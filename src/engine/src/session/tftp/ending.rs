@@ -4,11 +4,12 @@
 
 use crate::catalog::{OpenError, StoreError};
 use crate::metrics::Counters;
+use crate::protocol::Protocol;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId, ticket};
 use crate::session::{
-    Abort, Failure, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb, WORDS_BYTES_MAX, clip,
+    Abort, Failure, Outcome, Record, Refusal, Subject, Turn, Verb, WORDS_BYTES_MAX, clip,
 };
 use vendor::{header_reads, probes};
 use wire::tftp::{Control, ErrorCode};

@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::catalog::{Answer, Ask, OpenError, StoreError, Ticket};
+use crate::catalog::{OpenError, StoreError};
+use crate::requests::Answer;
+use crate::requests::Ask;
 use crate::session::tftp::finished::FinishedUploads;
 use crate::session::tftp::receive;
 use crate::session::tftp::recent_peers::RecentPeers;
@@ -17,6 +19,7 @@ use crate::session::tftp::temp_files::TempFiles;
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, Transfers};
 use crate::session::timer::Timers;
 use crate::session::{Failure, Outcome, Record, Refusal, Turn};
+use crate::ticket::Ticket;
 use wire::tftp::{Block, Control, ErrorCode, Packet, parse};
 use wire::time::Instant;
 

@@ -9,7 +9,6 @@ pub mod engine;
 mod finished;
 mod guess;
 mod last_block;
-pub mod limits;
 #[cfg(any(test, feature = "model"))]
 #[doc(hidden)]
 pub mod model;

@@ -1,6 +1,6 @@
 //! Block numbers: counted without end in a file, and in a circle on the wire.
 
-use crate::session::tftp::limits::WrapTo;
+use crate::settings::tftp::WrapTo;
 use wire::tftp::Block;
 
 /// Blocks counted from 1 as they lie in the file; 0 is the OACK's place.

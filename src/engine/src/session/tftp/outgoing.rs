@@ -6,16 +6,16 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::catalog::Ask;
 use crate::catalog::blob::{Blob, Span};
+use crate::requests::Ask;
 use crate::session::tftp::engine::Engine;
-use crate::session::tftp::limits::WrapTo;
 use crate::session::tftp::numbers::{BlockIndex, number_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::send::{Burst, Sending};
 use crate::session::tftp::send_queues::SendQueue;
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, ticket};
 use crate::session::{Failure, Outcome, Refusal, Turn};
+use crate::settings::tftp::WrapTo;
 use wire::tftp::{Block, Control, DATA_HEADER_BYTES, data_header};
 use wire::time::Instant;
 

@@ -7,11 +7,11 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use crate::session::tftp::limits::WrapTo;
 use crate::session::tftp::numbers::{BlockIndex, ahead_of, number_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::rto::Rto;
 use crate::session::tftp::send::UNPROVEN_SENDS_MAX;
+use crate::settings::tftp::WrapTo;
 use wire::tftp::Block;
 use wire::time::{Duration, Instant};
 

@@ -10,14 +10,15 @@ use std::sync::Arc;
 
 use crate::admission::slots::{Admitted, Overflow};
 use crate::cancel::CancelToken;
+use crate::catalog::Form;
 use crate::catalog::blob::Blob;
-use crate::catalog::{Ask, Form};
+use crate::policy::snapshot::TftpPolicy;
 use crate::policy::trace::NoTrace;
 use crate::policy::{self, Action, Operation, Resource};
-use crate::session::snapshot::TftpPolicy;
+use crate::protocol::Protocol;
+use crate::requests::Ask;
 use crate::session::tftp::ending::refusal_text;
 use crate::session::tftp::engine::{Datagram, Engine};
-use crate::session::tftp::limits::TftpLimits;
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::receive::{self, Receiving};
 use crate::session::tftp::send::{self, Sending};
@@ -25,7 +26,8 @@ use crate::session::tftp::transfer::{
     Asked, Caps, File, State, Target, Transfer, TransferId, ticket,
 };
 use crate::session::timer::Deadline;
-use crate::session::{CredentialFault, Outcome, Protocol, Record, Refusal, Subject, Turn, Verb};
+use crate::session::{CredentialFault, Outcome, Record, Refusal, Subject, Turn, Verb};
+use crate::settings::tftp::TftpLimits;
 use wire::tftp::{Control, Malformed, Mode, Request};
 use wire::time::Duration;
 

@@ -5,10 +5,10 @@
 
 use crate::session::tftp::bursts::Bursts;
 use crate::session::tftp::last_block::LastBlock;
-use crate::session::tftp::limits::WrapTo;
 use crate::session::tftp::numbers::{BlockIndex, ahead_of};
 use crate::session::tftp::options::Terms;
 use crate::session::tftp::rto::Rto;
+use crate::settings::tftp::WrapTo;
 use wire::tftp::Block;
 use wire::time::{Duration, Instant};
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::PortId;
 use super::model::World;
 use crate::admission::budget::BudgetLimits;
+use crate::policy::snapshot::Snapshot;
 use crate::session::single::Seen;
-use crate::session::snapshot::Snapshot;
 use wire::tftp::{Block, data_header};
 
 /// What the engine does for a request of a client, to write or to read.

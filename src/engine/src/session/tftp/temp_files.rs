@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::admission::address::AddressKey;
+use crate::address::AddressKey;
 
 /// One address has at most one of so many.
 const SHARE: usize = 8;

@@ -5,7 +5,8 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::catalog::{Ask, StoreError};
+use crate::catalog::StoreError;
+use crate::requests::Ask;
 use crate::session::tftp::ending::record;
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::finished::{Content, Finished};

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use super::protocol::{Answer, REQUEST_BYTES_MAX, Reply, Request};
 use crate::observe::explain::{self, Question};
 use crate::observe::state::{Board, Reloaded};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 
 /// Commands answered at once; one more waits in the system's queue.
 const COMMANDS_MAX: usize = 16;

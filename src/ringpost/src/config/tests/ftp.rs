@@ -4,8 +4,10 @@ use super::*;
 use engine::catalog::RootId;
 use engine::files::TreePath;
 use engine::files::tree::Place;
-use engine::session::Protocol;
-use engine::session::ftp::limits::{FtpLimits, FtpListener, FtpPolicy};
+use engine::protocol::Protocol;
+use engine::settings::ftp::FtpLimits;
+use engine::settings::ftp::FtpListener;
+use engine::settings::ftp::FtpPolicy;
 
 fn warnings(text: &str) -> Vec<String> {
     let settings = judge(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));

@@ -5,7 +5,7 @@ use std::fs;
 use super::*;
 use engine::catalog::RootId;
 use engine::policy::protect::{Protection, Requirement};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use store::vault::ha1::Ha1;
 use store::vault::users;
 

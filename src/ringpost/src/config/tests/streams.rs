@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::*;
 use engine::catalog::RootId;
-use engine::session::Protocol;
-use engine::session::http::limits::StreamLimits;
+use engine::protocol::Protocol;
+use engine::settings::http::StreamLimits;
 use engine::vault::deed::{Auth, Unknown};
 
 fn warnings(text: &str) -> Vec<String> {

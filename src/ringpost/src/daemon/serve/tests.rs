@@ -8,7 +8,7 @@ use super::*;
 use crate::net::stats::StatsRecorder;
 use crate::observe::store_metrics;
 use engine::catalog::RootId;
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use store::StoreFigures;
 use store::content::LoaderFigures;
 use wire::name::FileName;

@@ -24,8 +24,9 @@ use crate::net::stream::socket::{
 };
 use crate::net::tls::{SharedTerms, TlsSession};
 use crate::sys::sockets::{AcceptFault, accept_fault};
+use engine::protocol::Protocol;
+use engine::session::Turn;
 use engine::session::stream::{ConnectionId, Connections, ListenerId, Next};
-use engine::session::{Protocol, Turn};
 use wire::time::{Duration, Instant};
 
 /// From the first token of a protocol's listening sockets to the first of its connections.
@@ -461,10 +462,11 @@ mod tests {
     use engine::catalog::blob::{Blob, Version};
     use engine::catalog::{Catalog, Entry, Form, Root, RootId};
     use engine::metrics::Counters;
+    use engine::policy::snapshot::Policy;
+    use engine::policy::snapshot::Snapshot;
     use engine::session::Outcome;
     use engine::session::http::Engine;
-    use engine::session::http::limits::HttpListener;
-    use engine::session::snapshot::{Policy, Snapshot};
+    use engine::settings::http::HttpListener;
     use wire::name::FileName;
 
     /// One worker's connections, turned by hand.

@@ -7,9 +7,9 @@ use crate::certificates::speaks;
 use crate::config::{ClientAuth, Settings, TlsSettings};
 use engine::files::TreePath;
 use engine::policy::Resource;
-use engine::session::Protocol;
-use engine::session::ftp::limits::FtpListener;
-use engine::session::http::limits::HttpListener;
+use engine::protocol::Protocol;
+use engine::settings::ftp::FtpListener;
+use engine::settings::http::HttpListener;
 
 /// Listeners that do the same with every request.
 pub(super) enum Listener<'a> {
@@ -167,7 +167,7 @@ fn secured(listener: &HttpListener, settings: &Settings) -> Option<String> {
 mod tests {
     use super::super::Explained;
     use super::super::tests::told_at;
-    use engine::session::Protocol;
+    use engine::protocol::Protocol;
 
     const FTP: &str = "data_dir = \"/d\"\n[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]\n\
                        tls_listen = [\"0.0.0.0:990\"]\nroot = [\"fw\", \"common\"]\n\

@@ -19,7 +19,7 @@ use crate::observe::disk_space::DiskStatus;
 use crate::observe::state::Board;
 use engine::catalog::omission::Omission;
 use engine::metrics::{Figure, Kind};
-use engine::session::Protocol;
+use engine::protocol::Protocol;
 use engine::session::outcome::Label;
 
 /// Ends of the buckets of turn times, in microseconds.

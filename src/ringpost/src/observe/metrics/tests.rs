@@ -13,8 +13,9 @@ use crate::observe::store_metrics;
 use engine::catalog::index::Index;
 use engine::catalog::omission::{Omission, OmissionList};
 use engine::catalog::{Catalog, Root};
-use engine::session::snapshot::Snapshot;
-use engine::session::{Outcome, Protocol, Record, Refusal, Subject, Verb};
+use engine::policy::snapshot::Snapshot;
+use engine::protocol::Protocol;
+use engine::session::{Outcome, Record, Refusal, Subject, Verb};
 use store::StoreFigures;
 use wire::time::{Duration, Instant};
 

@@ -74,7 +74,8 @@ mod tests {
     use engine::catalog::RootId;
     use engine::catalog::blob::Version;
     use engine::catalog::omission::OmissionList;
-    use engine::session::{Protocol, Verb};
+    use engine::protocol::Protocol;
+    use engine::session::Verb;
     use wire::time::Instant;
 
     fn record(subject: Subject, outcome: Outcome) -> Record {

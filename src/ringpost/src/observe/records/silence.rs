@@ -7,7 +7,8 @@ use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use engine::session::{Outcome, Protocol, Record};
+use engine::protocol::Protocol;
+use engine::session::{Outcome, Record};
 use wire::time::{Duration, Instant};
 
 /// So many phones of a network that never answered, while none did, are a fault of the network.

@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::ifaddrs::getifaddrs;
 use nix::unistd::gethostname;
 
-use engine::session::snapshot::Interface;
+use engine::policy::snapshot::Interface;
 
 /// Every interface that the system tells of, with what it can carry without fragments; none where
 /// it does not tell.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use engine::session::snapshot::Interface;
+use engine::policy::snapshot::Interface;
 
 /// Every interface: none is told.
 #[must_use]

@@ -8,8 +8,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::{RECEIVE_BATCH, SEND_BATCH};
 use engine::catalog::blob::{Blob, Version};
-use engine::session::tftp::limits::WrapTo;
 use engine::session::tftp::{Blocks, ControlPacket, Payload, Transmit};
+use engine::settings::tftp::WrapTo;
 use wire::tftp::{Block, Control};
 
 /// The same tests for each implementation.

@@ -18,8 +18,10 @@ use crate::content::catalog_handle::CatalogHandle;
 use crate::content::watch::{self, Watch, WatchConfig};
 use crate::durable;
 use engine::cancel::CancelToken;
-use engine::catalog::{Ask, RootId, Stored, Ticket};
+use engine::catalog::{RootId, Stored};
 use engine::files::{Act, Done, Fault, Form, How, Part, Tree, TreePath, Why};
+use engine::requests::Ask;
+use engine::ticket::Ticket;
 use wire::name::FileName;
 
 /// The ticket of every question here.

@@ -8,7 +8,8 @@ use super::*;
 use crate::vault::store::{Directories, Job, Outcome, Writer};
 use crate::vault::users;
 use crate::{Replies, Store, StoreConfig};
-use engine::catalog::{Answer, OpenError, StoreError};
+use engine::catalog::{OpenError, StoreError};
+use engine::requests::Answer;
 use engine::vault::deed::{Denied, Login, LoginSecret, Precondition};
 use engine::vault::upload::{Existing, Upload};
 

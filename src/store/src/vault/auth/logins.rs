@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::super::users::User;
 use super::{Authenticator, Judgement, Trial, secret_of, today};
-use engine::admission::address::AddressKey;
+use engine::address::AddressKey;
 use engine::vault::deed::{Denied, Login, LoginSecret};
 use wire::http::authorization::DigestCredentials;
 use wire::time::Instant;

@@ -8,7 +8,9 @@ use crossbeam_channel::Receiver;
 
 use super::{Bench, item};
 use crate::{Replies, Store, StoreConfig};
-use engine::catalog::{Answer, Ask, Ticket};
+use engine::requests::Answer;
+use engine::requests::Ask;
+use engine::ticket::Ticket;
 use engine::vault::deed::{Act, Auth, Deed, Denied, Done, Precondition, Shown};
 
 /// A store whose worker is the test.

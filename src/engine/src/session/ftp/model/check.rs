@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::{Link, ROOM_BYTES, World};
-use crate::catalog::Ask;
 use crate::files;
+use crate::requests::Ask;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{
     Closing, DataStage, Goal, Pending, Session, Stage, State, Transfer, VaultOwner, Way,
 };
 use crate::session::ftp::sink::Into;
-use crate::session::snmp::SnmpPolicy;
 use crate::session::stream::{ConnectionId, Connections as _, Payload};
+use crate::settings::snmp::SnmpPolicy;
 use crate::vault::deed::Act;
 use crate::vault::names::families;
 use wire::ftp::reply;

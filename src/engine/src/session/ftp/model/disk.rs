@@ -9,8 +9,11 @@ use std::sync::Arc;
 
 use crate::cancel::CancelToken;
 use crate::catalog::blob::{Blob, Version};
-use crate::catalog::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored, Ticket};
+use crate::catalog::{Entry, OpenError, Root, RootId, StoreError, Stored};
 use crate::files::{self, Fault, How, Member, Part, TreePath, Why};
+use crate::requests::Answer;
+use crate::requests::Ask;
+use crate::ticket::Ticket;
 use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret};
 use wire::ftp::listing::Rights;
 use wire::name::FileName;

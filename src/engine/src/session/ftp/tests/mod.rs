@@ -12,9 +12,9 @@ mod sessions;
 use std::net::SocketAddr;
 
 use super::model::{Link, World, policy};
-use crate::catalog::Ask;
+use crate::policy::snapshot::Policy;
+use crate::requests::Ask;
 use crate::session::ftp::session::{Stage, Way};
-use crate::session::snapshot::Policy;
 use crate::session::stream::{ConnectionId, Security};
 use crate::session::{Outcome, Refusal};
 use wire::ftp::reply;

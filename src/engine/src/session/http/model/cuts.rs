@@ -4,7 +4,7 @@
 use super::World;
 use super::operations::policy;
 use crate::session::Outcome;
-use crate::session::http::limits::StreamLimits;
+use crate::settings::http::StreamLimits;
 
 const FILES: &[(&str, u64)] = &[("a", 700), ("empty", 0), ("firmware", 70_000)];
 

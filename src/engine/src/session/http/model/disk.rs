@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use super::kernel;
 use crate::catalog::blob::{Blob, Version};
-use crate::catalog::{Answer, Ask, Entry, OpenError, Root, RootId, StoreError, Stored};
+use crate::catalog::{Entry, OpenError, Root, RootId, StoreError, Stored};
+use crate::requests::Answer;
+use crate::requests::Ask;
 use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret};
 use crate::vault::upload::{PartDone, PartOp, Spool};
 use wire::http::response::EntityTag;

@@ -9,11 +9,16 @@ use super::{PLAIN, SECURE, Wire, World, phone};
 use crate::admission::access::{List, NamedList, Range};
 use crate::admission::slots::Overflow;
 use crate::catalog::RootId;
-use crate::session::http::limits::{ChallengeKey, HttpListener, HttpPolicy, StreamLimits};
-use crate::session::snapshot::Policy;
+use crate::policy::snapshot::Policy;
+use crate::protocol::Protocol;
+use crate::session::Handshake;
 use crate::session::stream::{ConnectionId, Connections as _, Next, Security};
-use crate::session::ticket::{Ticket, TicketOwner};
-use crate::session::{Handshake, Protocol};
+use crate::settings::http::ChallengeKey;
+use crate::settings::http::HttpListener;
+use crate::settings::http::HttpPolicy;
+use crate::settings::http::StreamLimits;
+use crate::ticket::Ticket;
+use crate::ticket::TicketOwner;
 use crate::vault::deed::{Auth, Unknown, VaultPolicy};
 use crate::vault::upload::{Existing, Rule, Rules};
 use wire::time::Duration;
@@ -156,7 +161,7 @@ fn policy_of(bits: u8) -> Policy {
     let list = Arc::new(NamedList { name: "list".into(), list: List::new(ranges) });
     policy.access.limit(Protocol::Http, Arc::clone(&list));
     policy.access.limit(Protocol::Https, list);
-    policy.http.ca = Some(crate::session::http::limits::CaFile {
+    policy.http.ca = Some(crate::settings::http::CaFile {
         path: (*b"ca.pem").into(),
         pem: (*b"-----BEGIN CERTIFICATE-----\n").into(),
     });

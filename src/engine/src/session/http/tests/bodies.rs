@@ -1,7 +1,8 @@
 //! What phones send: taken whole, bounded, and never acknowledged before it is durable.
 
 use super::*;
-use crate::catalog::{Answer, StoreError};
+use crate::catalog::StoreError;
+use crate::requests::Answer;
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::deed::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Upload};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::catalog::{Answer, Form, OpenError};
+use crate::catalog::{Form, OpenError};
+use crate::requests::Answer;
 use crate::session::{Abort, Failure, Refusal, Subject, Verb};
 use wire::http::response::{http_date, parse_date};
 
@@ -349,7 +350,7 @@ fn a_phone_outside_the_access_list_gets_a_refusal_or_the_override_file() {
         let range = crate::admission::access::Range::parse("10.1").unwrap();
         let list = crate::admission::access::List::new([range]);
         let list = crate::admission::access::NamedList { name: "list".into(), list };
-        policy.access.limit(crate::session::Protocol::Http, Arc::new(list));
+        policy.access.limit(crate::protocol::Protocol::Http, Arc::new(list));
     });
     for request in ["GET /a.txt", "HEAD /a.txt", "GET /none", "GET /1_96xxdata.txt"] {
         assert_eq!(bench.ask(request).status, 403, "{request}");
@@ -369,7 +370,7 @@ fn strangers_never_have_all_connections() {
         let range = crate::admission::access::Range::parse("10.0").unwrap();
         let list = crate::admission::access::List::new([range]);
         let list = crate::admission::access::NamedList { name: "list".into(), list };
-        policy.access.limit(crate::session::Protocol::Http, Arc::new(list));
+        policy.access.limit(crate::protocol::Protocol::Http, Arc::new(list));
     });
     let mut connect = |from: &str| bench.world.connect(from.parse().unwrap(), false);
     let first = connect("192.0.2.1:1").unwrap();
@@ -387,7 +388,7 @@ fn the_certificate_of_the_own_authority_can_be_fetched() {
     let pem: Arc<[u8]> = (*b"-----BEGIN CERTIFICATE-----").into();
     let mut bench = Bench::with(|policy| {
         let path = (*b"certs/ca.pem").into();
-        let ca = crate::session::http::limits::CaFile { path, pem: Arc::clone(&pem) };
+        let ca = crate::settings::http::CaFile { path, pem: Arc::clone(&pem) };
         policy.http.ca = Some(ca);
     });
     let reply = bench.get("/Certs/CA.pem");

@@ -1,7 +1,9 @@
 //! Answers that come late, and clients that leave before they come.
 
 use super::{Bench, OTHER, head};
-use crate::catalog::{Answer, Ask, OpenError};
+use crate::catalog::OpenError;
+use crate::requests::Answer;
+use crate::requests::Ask;
 use crate::session::{Abort, Outcome};
 use wire::time::Duration;
 

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::admission::slots::Overflow;
-use crate::session::{Handshake, Protocol, Refusal, Stall};
+use crate::protocol::Protocol;
+use crate::session::{Handshake, Refusal, Stall};
 
 #[test]
 fn one_connection_too_many_of_all_is_closed_at_once() {

@@ -15,9 +15,9 @@ mod vault;
 
 use super::model::phone::{self, Reply};
 use super::model::{World, content, policy};
-use crate::catalog::Ask;
+use crate::policy::snapshot::Policy;
+use crate::requests::Ask;
 use crate::session::Secured;
-use crate::session::snapshot::Policy;
 use crate::session::stream::{ConnectionId, Connections as _, Security};
 use crate::session::{Outcome, Record};
 use wire::time::Duration;

@@ -10,8 +10,9 @@ use super::*;
 use crate::admission::access::{List, NamedList, Range};
 use crate::catalog::RootId;
 use crate::policy::protect::{Protection, Requirement};
+use crate::protocol::Protocol;
 use crate::session::http::nonces::NONCE_LIFE;
-use crate::session::{CredentialFault, Protocol, Refusal};
+use crate::session::{CredentialFault, Refusal};
 use crate::vault::deed::{Auth, Login, LoginSecret};
 use crate::vault::upload::{Existing, Rule};
 
@@ -195,7 +196,7 @@ fn a_phone_that_leaves_while_its_password_is_checked_leaves_nothing_behind() {
     bench.world.turn(|engine, turn| engine.handle_closed(id, turn));
     bench.world.wires.remove(&id);
     let ask = bench.world.asks.remove(0);
-    let answer = crate::catalog::Answer::Login { ticket: ask.ticket(), result: Ok(0) };
+    let answer = crate::requests::Answer::Login { ticket: ask.ticket(), result: Ok(0) };
     bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
     assert!(bench.world.asks.is_empty());
     assert_eq!(bench.world.engine.requests_open(), 0);

@@ -15,7 +15,7 @@ use super::model::{SERVER, Sent, World};
 use super::{Datagram, PortId};
 use crate::admission::budget::BudgetLimits;
 use crate::catalog::RootId;
-use crate::session::snapshot::Policy;
+use crate::policy::snapshot::Policy;
 use crate::session::{Outcome, Subject};
 use crate::vault::upload::{Existing, Rule, Rules};
 use wire::tftp::{Block, Control, ErrorCode, data_header};

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::*;
+use crate::catalog::Form;
 use crate::catalog::blob::{Blob, Version};
-use crate::catalog::{Answer, Form};
+use crate::requests::Answer;
 use crate::session::tftp::rto::RTO_MIN;
 use crate::session::tftp::{SendFault, SendQueue};
 use crate::session::{Abort, Failure};
@@ -384,7 +385,7 @@ fn an_answer_for_a_transfer_that_has_ended_changes_nothing() {
         bench.world.answer(ask, 0);
     }
     assert_eq!(bench.settle(), ["DATA 1 512"]);
-    let ticket = crate::catalog::Ticket::made_up(u64::MAX);
+    let ticket = crate::ticket::Ticket::made_up(u64::MAX);
     let answer = Answer::Verified { ticket, unchanged: false };
     bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
     assert_eq!(bench.open(), 1);

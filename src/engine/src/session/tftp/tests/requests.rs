@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::admission::access::{List, NamedList, Range};
-use crate::session::{Protocol, Refusal};
+use crate::protocol::Protocol;
+use crate::session::Refusal;
 
 fn only_net_10(policy: &mut Policy) {
     let list = List::new(Range::parse("10").ok());

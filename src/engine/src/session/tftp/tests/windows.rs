@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::session::Abort;
-use crate::session::tftp::limits::WrapTo;
+use crate::settings::tftp::WrapTo;
 
 #[test]
 fn options_that_were_not_asked_are_never_answered() {

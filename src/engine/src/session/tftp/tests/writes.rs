@@ -1,7 +1,9 @@
 //! Files on their way from a phone.
 
 use super::*;
-use crate::catalog::{Answer, Ask, StoreError};
+use crate::catalog::StoreError;
+use crate::requests::Answer;
+use crate::requests::Ask;
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::upload::{PartDone, PartOp};
 

@@ -2,7 +2,7 @@
 //!
 //! Asks and answers nothing itself.
 
-use crate::session::table::RowId;
+use crate::table::RowId;
 
 /// The machine that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

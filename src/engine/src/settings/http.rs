@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::catalog::RootId;
-use crate::session::Protocol;
+use crate::protocol::Protocol;
 use crate::vault::deed::VaultPolicy;
 use wire::name::FileName;
 use wire::time::Duration;
@@ -42,7 +42,7 @@ impl ChallengeKey {
         ChallengeKey(bytes)
     }
 
-    pub(super) fn bytes(&self) -> &[u8; 32] {
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

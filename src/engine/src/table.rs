@@ -23,7 +23,7 @@ impl RowId {
         RowId { row, generation }
     }
 
-    pub(super) fn number(self) -> u64 {
+    pub(crate) fn number(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.row)
     }
 }

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use crate::catalog::RootId;
 use crate::files::Tree;
-use crate::session::snmp::SnmpPolicy;
+use crate::settings::snmp::SnmpPolicy;
 use crate::vault::deed::VaultPolicy;
 use wire::time::Duration;
 

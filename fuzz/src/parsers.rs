@@ -6,7 +6,7 @@ mod table;
 
 use std::sync::LazyLock;
 
-static CHECK: LazyLock<fn(&[u8])> = LazyLock::new(|| {
+static CHECK: LazyLock<table::Check> = LazyLock::new(|| {
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
     let target = table::TARGETS.iter().find(|(target, _)| *target == name);
     let names: Vec<_> = table::TARGETS.iter().map(|(name, _)| *name).collect();

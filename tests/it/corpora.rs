@@ -11,7 +11,7 @@ mod parsers;
 mod server;
 
 /// The targets of every fuzz program, each with its check.
-fn targets() -> impl Iterator<Item = &'static (&'static str, fn(&[u8]))> {
+fn targets() -> impl Iterator<Item = &'static (&'static str, parsers::Check)> {
     [parsers::TARGETS, machines::TARGETS, server::TARGETS].into_iter().flatten()
 }
 

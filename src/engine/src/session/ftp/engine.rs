@@ -207,7 +207,8 @@ impl Engine {
                     self.with_session(control, turn, |session, cx| session.data_due(id, cx));
                 }
                 Some(Row::Data(row)) => {
-                    if row.deadline.is_due(turn.now, id, &mut self.shared.timers) {
+                    let is_due = row.deadline.is_due(turn.now, id, &mut self.shared.timers);
+                    if is_due {
                         self.shared.ready.push_back(id);
                     }
                 }

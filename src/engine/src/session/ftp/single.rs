@@ -17,7 +17,7 @@ pub fn ask(snapshot: &Snapshot, client: IpAddr, user: &str, command: &str, path:
     world.snapshot.catalog = Arc::clone(&snapshot.catalog);
     let peer = SocketAddr::new(client, 2_000);
     world.phones.seat(client.to_canonical(), Some(user));
-    let id = world.connect(peer, false).unwrap();
+    let Some(id) = world.connect(peer, false) else { return Seen::Refuses };
     for line in [b"USER anonymous".as_slice(), b"PASS x", b"TYPE I", b"EPSV"] {
         world.send(id, &[line, b"\r\n"].concat());
         world.hear_all();

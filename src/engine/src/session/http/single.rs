@@ -19,7 +19,8 @@ pub fn ask(
     let mut world = World::new((*snapshot.policy).clone());
     world.snapshot.catalog = Arc::clone(&snapshot.catalog);
     let is_secure = protocol == Protocol::Https;
-    let id = world.connect(SocketAddr::new(client, 2_000), is_secure).unwrap();
+    let peer = SocketAddr::new(client, 2_000);
+    let Some(id) = world.connect(peer, is_secure) else { return Seen::Refuses };
     let body: &[u8] = if method == "PUT" { b"bytes" } else { b"" };
     let length = format!("Host: x\r\nContent-Length: {}\r\n\r\n", body.len());
     let line = [method.as_bytes(), b" ", target, b" HTTP/1.1\r\n"].concat();
@@ -28,7 +29,8 @@ pub fn ask(
         return Seen::of(ask);
     }
     let past = world.past.iter().find(|(past, _)| *past == id).map(|(_, wire)| wire);
-    let out = &world.wires.get(&id).or(past).unwrap().out;
+    let Some(wire) = world.wires.get(&id).or(past) else { return Seen::Refuses };
+    let out = &wire.out;
     let text = String::from_utf8_lossy(out);
     if let Some(to) = text.lines().find_map(|line| line.strip_prefix("Location: ")) {
         return Seen::Redirects(to.to_owned());

@@ -8,7 +8,7 @@ use crate::catalog::blob::Blob;
 use crate::catalog::{Entry, Form, OpenError, StoreError, Stored};
 use crate::files;
 use crate::ticket::Ticket;
-use crate::vault::deed::{Deed, Denied, Done, Login};
+use crate::vault::request::{Login, VaultError, VaultReply, VaultRequest};
 use crate::vault::upload::{Deletion, PartDone, PartOp, Upload};
 /// What a session asks of the threads that may wait for a disk.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub enum Ask {
         /// Who asks.
         ticket: Ticket,
         /// What is wanted, by whom, and what they showed.
-        deed: Box<Deed>,
+        deed: Box<VaultRequest>,
     },
     /// Do something with the data directories, for an administrator.
     Files {
@@ -140,7 +140,7 @@ pub enum Answer {
         /// Who asked.
         ticket: Ticket,
         /// What was done, or why it was not.
-        result: Result<Done, Denied>,
+        result: Result<VaultReply, VaultError>,
     },
     /// What was done with the data directories.
     Files {
@@ -154,7 +154,7 @@ pub enum Answer {
         /// Who asked.
         ticket: Ticket,
         /// Which of the users' files they are in; why not, where not.
-        result: Result<usize, Denied>,
+        result: Result<usize, VaultError>,
     },
 }
 

@@ -290,7 +290,7 @@ mod tests {
                 name,
                 bytes_max: 10,
                 existing: engine::vault::upload::Existing::Replace,
-                precondition: engine::vault::deed::Precondition::None,
+                precondition: engine::vault::request::Precondition::None,
                 cancel: None,
                 client: [10, 0, 0, 1].into(),
                 spool: None,

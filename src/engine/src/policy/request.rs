@@ -10,7 +10,7 @@ use crate::catalog::RootId;
 use crate::files::{BadPath, TreePath};
 use crate::protocol::Protocol;
 use crate::settings::http::HttpListener;
-use crate::vault::deed::VaultPolicy;
+use crate::vault::request::VaultPolicy;
 use wire::http::target::{self, BadTarget};
 use wire::name::{BadName, FileName};
 

@@ -16,7 +16,7 @@ use crate::catalog::blob::Version;
 use crate::files::TreePath;
 use crate::protocol::Protocol;
 use crate::settings::http::HttpListener;
-use crate::vault::deed::{Auth, VaultPolicy};
+use crate::vault::request::{Auth, VaultPolicy};
 use crate::vault::upload::Rule;
 use wire::time::Duration;
 

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use crate::catalog::RootId;
 use crate::files::Tree;
 use crate::settings::snmp::SnmpPolicy;
-use crate::vault::deed::VaultPolicy;
+use crate::vault::request::VaultPolicy;
 use wire::time::Duration;
 
 /// Settings of the FTP server.

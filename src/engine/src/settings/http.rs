@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::catalog::RootId;
 use crate::protocol::Protocol;
-use crate::vault::deed::VaultPolicy;
+use crate::vault::request::VaultPolicy;
 use wire::name::FileName;
 use wire::time::Duration;
 

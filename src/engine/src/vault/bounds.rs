@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::stamp::Stamp;
+use super::timestamp::Timestamp;
 use crate::address::AddressKey;
 use wire::time::{Duration, Instant};
 
@@ -115,7 +115,7 @@ impl Brought {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// When it was kept.
-    pub at: Stamp,
+    pub at: Timestamp,
     /// Whether it is within a flood: neither its first version nor its last.
     pub is_within_flood: bool,
 }
@@ -124,7 +124,7 @@ pub struct Kept {
 /// that came and was replaced within [`FLOOD_GAP_NS`] is within a flood. What lay between two
 /// versions and went for a flood makes nothing slower.
 #[must_use]
-pub fn within_floods(versions: &[(Stamp, u64)]) -> Vec<Kept> {
+pub fn within_floods(versions: &[(Timestamp, u64)]) -> Vec<Kept> {
     let is_quick = |place: usize| versions.get(place).is_some_and(|it| it.1 < FLOOD_GAP_NS);
     let kept = versions.iter().enumerate().map(|(place, &(at, _))| Kept {
         at,
@@ -234,10 +234,10 @@ mod tests {
 
     /// The moments of what is left when each store is followed by thinning, as a vault does it.
     fn left(stores: &[u64], versions_max: usize) -> Vec<u64> {
-        let mut rows: Vec<(Stamp, u64)> = Vec::new();
+        let mut rows: Vec<(Timestamp, u64)> = Vec::new();
         let mut before = None;
         for &at in stores {
-            rows.push((Stamp(at), before.map_or(u64::MAX, |before| at - before)));
+            rows.push((Timestamp(at), before.map_or(u64::MAX, |before| at - before)));
             before = Some(at);
             let gone = thinned(&within_floods(&rows), rows.len().saturating_sub(versions_max));
             assert!(gone.is_sorted() && !gone.contains(&(rows.len() - 1)));
@@ -317,16 +317,16 @@ mod tests {
 
     #[test]
     fn where_there_is_no_flood_the_oldest_go_and_never_the_newest() {
-        let days: Vec<_> = (0..10).map(|day| (Stamp(day * DAY_NS), DAY_NS)).collect();
+        let days: Vec<_> = (0..10).map(|day| (Timestamp(day * DAY_NS), DAY_NS)).collect();
         let days = within_floods(&days);
         assert_eq!(thinned(&days, 3), [0, 1, 2]);
         assert_eq!(thinned(&days, 100), (0..9).collect::<Vec<_>>());
         assert_eq!(thinned(&[], 1), Vec::<usize>::new());
-        let quick: Vec<_> = (0..6).map(|n| (Stamp(n), 1)).collect();
+        let quick: Vec<_> = (0..6).map(|n| (Timestamp(n), 1)).collect();
         let quick = within_floods(&quick);
         assert_eq!(thinned(&quick, 3), [2, 3, 4]);
         assert_eq!(thinned(&quick[1..], 100), [0, 1, 2, 3]);
-        let wide = [(Stamp(0), 1), (Stamp(1), 1), (Stamp(u64::MAX), 1)];
+        let wide = [(Timestamp(0), 1), (Timestamp(1), 1), (Timestamp(u64::MAX), 1)];
         assert_eq!(thinned(&within_floods(&wide), 1), [1]);
     }
 }

@@ -4,10 +4,10 @@
 //! Names and decisions only; nothing here is written.
 
 pub mod bounds;
-pub mod deed;
 pub mod glob;
 pub mod names;
 pub mod quarantine;
+pub mod request;
 pub mod spool;
-pub mod stamp;
+pub mod timestamp;
 pub mod upload;

@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use super::deed::Precondition;
-use super::stamp::Stamp;
+use super::request::Precondition;
+use super::timestamp::Timestamp;
 use super::upload::{Existing, Upload};
 use wire::name::{FileName, NAME_BYTES_MAX};
 
@@ -31,7 +31,7 @@ pub fn quarantine(
     bytes: Vec<u8>,
 ) -> Option<Upload> {
     let client = stranger.client.to_canonical();
-    let when = Stamp::of_second(stranger.unix_s).to_string();
+    let when = Timestamp::of_second(stranger.unix_s).to_string();
     let mut name = format!("{}z-{client}-{:x}-", &when[..15], stranger.serial).replace(':', "-");
     let plain = |byte: u8| match byte {
         b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte),

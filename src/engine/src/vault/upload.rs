@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::bytes::Regex;
 
-use super::deed::Precondition;
 use super::glob::{self, BadPattern};
+use super::request::Precondition;
 pub use super::spool::{PartDone, PartOp, Spool};
 use crate::address::is_for;
 use crate::cancel::CancelToken;

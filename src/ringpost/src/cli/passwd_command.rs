@@ -15,7 +15,7 @@ use crate::config::Settings;
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::policy::protect::Requirement;
-use engine::vault::deed::Auth;
+use engine::vault::request::Auth;
 use store::vault::ha1::Ha1;
 use store::vault::users;
 use store::vault::users_file::{self, Change};

@@ -15,7 +15,7 @@ use super::read::{Found, Place, Read, Section};
 use engine::catalog::RootId;
 use engine::policy::protect::{Protection, Protections, Requirement};
 use engine::protocol::Protocol;
-use engine::vault::deed::REALM;
+use engine::vault::request::REALM;
 use store::vault::users;
 
 /// The users' file where a row names none.

@@ -37,7 +37,7 @@ use engine::settings::http::ChallengeKey;
 use engine::settings::http::HttpListener;
 use engine::settings::http::HttpPolicy;
 use engine::settings::tftp::TftpLimits;
-use engine::vault::deed::Unknown;
+use engine::vault::request::Unknown;
 use store::StoreConfig;
 use store::content::LoaderConfig;
 use store::vault::Directories;

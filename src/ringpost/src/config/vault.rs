@@ -8,7 +8,7 @@ use super::file::{Many, bytes, bytes_within, positive};
 use super::read::{Found, Section};
 use super::rows;
 use engine::vault::bounds::VaultBounds;
-use engine::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
+use engine::vault::request::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use wire::name::FileName;
 use wire::time::Duration;
 

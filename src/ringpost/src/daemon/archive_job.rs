@@ -11,8 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use crate::observe::state::Board;
-use engine::vault::deed::VaultPolicy;
-use engine::vault::stamp::Stamp;
+use engine::vault::request::VaultPolicy;
+use engine::vault::timestamp::Timestamp;
 use store::offload;
 use store::vault::archive_monthly::{self, Gathered};
 
@@ -58,7 +58,7 @@ fn run(board: &Board, stopped: &Receiver<()>) {
         }
         last_day = Some(now_s / DAY_S);
         let go_on = || stopped.try_recv() == Err(TryRecvError::Empty);
-        tell(vault, &archive_monthly::gather(vault, Stamp::of_second(now_s), go_on));
+        tell(vault, &archive_monthly::gather(vault, Timestamp::of_second(now_s), go_on));
     }
 }
 

@@ -26,7 +26,7 @@ use engine::policy::trace::{NoTrace, Step, Trace};
 use engine::policy::{self, Action, Identification, Operation, Request, Resource, VaultOwner};
 use engine::protocol::Protocol;
 use engine::settings::http::CaFile;
-use engine::vault::deed::{Auth, VaultPolicy};
+use engine::vault::request::{Auth, VaultPolicy};
 use listeners::{Listener, doors};
 
 /// What is to be explained.

@@ -21,7 +21,7 @@ use super::note::{self, Note};
 use super::store::{Imported, Writer};
 use super::versions::{self, VersionName};
 use engine::vault::names::{self, Item};
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 
 /// Versions that are made durable together.
 const BATCH_MAX: usize = 256;
@@ -42,7 +42,7 @@ pub struct Limits {
     /// Largest version in bytes.
     pub bytes_max: u64,
     /// Latest moment of a version: one that is yet to come would hide what phones keep until then.
-    pub latest: Stamp,
+    pub latest: Timestamp,
 }
 
 /// What was taken in.

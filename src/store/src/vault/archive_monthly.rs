@@ -28,9 +28,9 @@ use super::versions::{self, VERSION_BYTES_LIMIT, VersionName};
 use super::write::{self, DIRECTORY_MODE, VERSION_MODE};
 use super::{prune, sequence};
 use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, TempFile};
-use engine::vault::deed::{ArchivePolicy, VaultPolicy};
 use engine::vault::names::Item;
-use engine::vault::stamp::Stamp;
+use engine::vault::request::{ArchivePolicy, VaultPolicy};
+use engine::vault::timestamp::Timestamp;
 
 /// The directory in the vault that has the months.
 pub(crate) const ARCHIVE: &str = "archive";
@@ -41,7 +41,7 @@ const YIELD_MAX: Duration = Duration::from_secs(2);
 /// How often it looks whether they are through.
 const YIELD_LOOK: Duration = Duration::from_millis(20);
 /// Whatever an archive has was small and early enough when it was kept.
-const ANY: Limits = Limits { bytes_max: VERSION_BYTES_LIMIT, latest: Stamp(u64::MAX) };
+const ANY: Limits = Limits { bytes_max: VERSION_BYTES_LIMIT, latest: Timestamp(u64::MAX) };
 
 /// A month: `2026-11`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +50,7 @@ pub(crate) struct Month([u8; 7]);
 impl Month {
     /// The one that a moment is in, in UTC.
     #[must_use]
-    pub(crate) fn of(stamp: Stamp) -> Self {
+    pub(crate) fn of(stamp: Timestamp) -> Self {
         let digits = stamp.to_string();
         let mut month = *b"0000-00";
         for (to, from) in [0, 1, 2, 3, 5, 6].into_iter().zip(digits.bytes()) {
@@ -64,10 +64,10 @@ impl Month {
         (Month::of(month.begin()?) == month).then_some(month)
     }
 
-    fn begin(self) -> Option<Stamp> {
+    fn begin(self) -> Option<Timestamp> {
         let text = self.to_string();
         let (year, month) = text.split_once('-')?;
-        Stamp::parse(&format!("{year}{month}01T000000.000000000Z"))
+        Timestamp::parse(&format!("{year}{month}01T000000.000000000Z"))
     }
 }
 
@@ -108,14 +108,14 @@ impl fmt::Display for Gathered {
 
 /// Gathers every version whose time in its place is over, and removes archives whose time is over
 /// altogether. Ends early when `go_on` says so. May run beside a server.
-pub fn gather(policy: &VaultPolicy, now: Stamp, go_on: impl Fn() -> bool) -> Gathered {
+pub fn gather(policy: &VaultPolicy, now: Timestamp, go_on: impl Fn() -> bool) -> Gathered {
     gather_with(&mut Disk::default(), policy, now, go_on)
 }
 
 pub(super) fn gather_with(
     disk: &mut Disk,
     policy: &VaultPolicy,
-    now: Stamp,
+    now: Timestamp,
     go_on: impl Fn() -> bool,
 ) -> Gathered {
     let mut gathered = Gathered::default();
@@ -168,7 +168,7 @@ type Due = Vec<(Item, VersionName)>;
 fn due(
     policy: &VaultPolicy,
     items: &[Item],
-    now: Stamp,
+    now: Timestamp,
     gathered: &mut Gathered,
 ) -> BTreeMap<Month, Due> {
     let mut months: BTreeMap<_, Due> = BTreeMap::new();
@@ -352,7 +352,7 @@ pub fn extensions(vault: &Path) -> io::Result<Vec<Box<str>>> {
 pub fn list(
     vault: &Path,
     extension: &str,
-    (from, to): (Stamp, Stamp),
+    (from, to): (Timestamp, Timestamp),
 ) -> io::Result<Vec<(Item, VersionName, u64)>> {
     let mut rows = Vec::new();
     for month in months(vault)?.into_iter().filter(|month| within(*month, from, to)) {
@@ -399,15 +399,15 @@ pub fn notes(vault: &Path, item: &Item) -> io::Result<Vec<(VersionName, Option<N
     Ok(rows)
 }
 
-fn within(month: Month, from: Stamp, to: Stamp) -> bool {
+fn within(month: Month, from: Timestamp, to: Timestamp) -> bool {
     Month::of(from) <= month && month <= Month::of(to)
 }
 
 /// Removes archives of months that have been over for longer than they are kept. Says how many.
-fn expire(vault: &Path, archive: &ArchivePolicy, now: Stamp) -> io::Result<u64> {
+fn expire(vault: &Path, archive: &ArchivePolicy, now: Timestamp) -> io::Result<u64> {
     let keep_ns = u64::try_from(archive.keep.as_nanos()).unwrap_or(u64::MAX);
     // All of a month is older than the earliest moment that is kept when the month is.
-    let first_kept = Month::of(Stamp(now.0.saturating_sub(keep_ns)));
+    let first_kept = Month::of(Timestamp(now.0.saturating_sub(keep_ns)));
     let mut removed = 0;
     for month in months(vault)?.into_iter().filter(|month| *month < first_kept) {
         let archives = Dir::open_ambient_dir(vault, ambient_authority())?.open_dir(ARCHIVE)?;

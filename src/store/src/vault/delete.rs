@@ -14,7 +14,7 @@ use super::store::Writer;
 use crate::content::catalog_handle;
 use crate::durable::placement::{self, Occupant, REDOS_MAX};
 use engine::catalog::StoreError;
-use engine::vault::deed::{Precondition, holds};
+use engine::vault::request::{Precondition, holds};
 use engine::vault::upload::Deletion;
 use wire::name::FileName;
 
@@ -198,7 +198,7 @@ mod tests {
             let results = outcomes.map(|outcome| match outcome {
                 Outcome::Deleted(result) => result,
                 Outcome::Upload(result) => result.map(|_| ()),
-                Outcome::Deed(_) => unreachable!("no deed was asked for"),
+                Outcome::Vault(_) => unreachable!("no deed was asked for"),
             });
             results.collect()
         }

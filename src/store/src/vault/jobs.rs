@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use engine::catalog::{StoreError, Stored};
-use engine::vault::deed::{Deed, Denied, Done};
+use engine::vault::request::{VaultError, VaultReply, VaultRequest};
 use engine::vault::upload::{Deletion, Upload};
 
 /// Something to be made durable.
@@ -18,7 +18,7 @@ pub enum Job<'a> {
     Delete(&'a Deletion),
     /// A deed of the vault that is permitted, and the hash of the secret that holds for its
     /// extension from then on.
-    Deed(&'a Deed, Option<&'a str>),
+    Vault(&'a VaultRequest, Option<&'a str>),
 }
 
 /// What came of it.
@@ -29,7 +29,7 @@ pub enum Outcome {
     /// The file is gone, durably, or why it is not.
     Deleted(Result<(), StoreError>),
     /// The deed is done, durably, or why it is not.
-    Deed(Result<Done, Denied>),
+    Vault(Result<VaultReply, VaultError>),
 }
 
 /// What a job changes: two that change the same are done one after the other.
@@ -45,7 +45,7 @@ pub(super) fn independent(jobs: &[Job<'_>]) -> usize {
     let changes = jobs.iter().map(|job| match job {
         Job::Upload(upload) => Changes::File(upload.directory, upload.name.as_bytes()),
         Job::Delete(deletion) => Changes::File(deletion.directory, deletion.name.as_bytes()),
-        Job::Deed(deed, _) => Changes::Extension(&deed.policy.dir, &deed.item.extension),
+        Job::Vault(deed, _) => Changes::Extension(&deed.policy.dir, &deed.item.extension),
     });
     changes.take_while(|one| changed.insert(*one)).count()
 }

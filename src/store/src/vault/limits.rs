@@ -9,7 +9,7 @@ use super::jobs::Job;
 use super::total::Totals;
 use crate::durable::Disk;
 use engine::vault::bounds::{Brought, Reached};
-use engine::vault::deed::{Act, Deed, Denied};
+use engine::vault::request::{VaultError, VaultOp, VaultRequest};
 use wire::time::Instant;
 
 /// The reserve is no more than one part in so many of a small disk.
@@ -62,10 +62,10 @@ impl Limits {
     /// Counts what a deed brings.
     ///
     /// # Errors
-    /// [`Denied::TotalMax`] and [`Denied::Reserve`] where there is no room, [`Denied::TooMuch`]
+    /// [`VaultError::TotalMax`] and [`VaultError::Reserve`] where there is no room, [`VaultError::TooMuch`]
     /// where its address has to wait.
-    pub(super) fn count(&mut self, disk: &Disk, deed: &Deed) -> Result<(), Denied> {
-        let Act::Keep { bytes, .. } = &deed.act else { return Ok(()) };
+    pub(super) fn count(&mut self, disk: &Disk, deed: &VaultRequest) -> Result<(), VaultError> {
+        let VaultOp::Keep { bytes, .. } = &deed.act else { return Ok(()) };
         let (vault, bounds) = (&deed.policy.dir, &deed.policy.bounds);
         let more = bytes.len() as u64;
         let total = self.totals.bytes(vault, bounds.total_bytes_max);
@@ -78,7 +78,7 @@ impl Limits {
             let why = "it holds as much as `total_max` in [vault] allows; raise that, or make room";
             let why = io::Error::new(io::ErrorKind::QuotaExceeded, why);
             disk.log.error(&why, "keep any more in", vault);
-            return Err(Denied::TotalMax);
+            return Err(VaultError::TotalMax);
         }
         if more > by_reserve {
             self.fill.full += 1;
@@ -86,7 +86,7 @@ impl Limits {
             let why = "what is left free of its disk is the `reserve` of [vault]; make room";
             let why = io::Error::new(io::ErrorKind::StorageFull, why);
             disk.log.error(&why, "keep any more in", vault);
-            return Err(Denied::Reserve);
+            return Err(VaultError::Reserve);
         }
         let is_new = vault.join(&*deed.item.extension).symlink_metadata().is_err();
         let now = Instant::START + self.started.elapsed();
@@ -103,14 +103,14 @@ impl Limits {
                     "{client} has {text} in [vault] allows; more is refused for a while"
                 );
             }
-            Denied::TooMuch(wait)
+            VaultError::TooMuch(wait)
         })
     }
 
     /// Notes that a deed is done.
     pub(super) fn stored(&mut self, job: &Job<'_>) {
-        let Job::Deed(deed, _) = job else { return };
-        if let Act::Keep { bytes, .. } = &deed.act {
+        let Job::Vault(deed, _) = job else { return };
+        if let VaultOp::Keep { bytes, .. } = &deed.act {
             self.totals.add(&deed.policy.dir, bytes.len() as u64);
             self.fill.bytes = self.fill.bytes.saturating_add(bytes.len() as u64);
             self.fill.left = self.fill.left.saturating_sub(bytes.len() as u64);

@@ -17,7 +17,7 @@ use super::sequence::is_origin;
 use super::versions::VersionName;
 use super::write::VERSION_MODE;
 use crate::durable::give_to_owner_of;
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 
 /// The file beside an item's versions.
 pub(crate) const INDEX: &str = "index";
@@ -32,21 +32,21 @@ const TENANT_BYTES_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The version's moment.
-    pub version: Stamp,
+    pub version: Timestamp,
     /// Its number at its origin.
     pub sequence: u64,
     /// What the clock showed there.
-    pub kept_at: Stamp,
+    pub kept_at: Timestamp,
     /// The server that kept it first.
     pub origin: Box<str>,
     /// What was the newest until then.
-    pub parent: Option<Stamp>,
+    pub parent: Option<Timestamp>,
     /// Whose it is; empty where there is one tenant only.
     pub tenant: Box<str>,
 }
 
 /// The lines of an item, by version.
-pub type Notes = HashMap<Stamp, Note>;
+pub type Notes = HashMap<Timestamp, Note>;
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,12 +73,12 @@ impl Note {
         }
         let parent = match parent {
             "-" => None,
-            parent => Some(Stamp::parse(parent)?),
+            parent => Some(Timestamp::parse(parent)?),
         };
         Some(Note {
-            version: Stamp::parse(version)?,
+            version: Timestamp::parse(version)?,
             sequence: sequence.parse().ok()?,
-            kept_at: Stamp::parse(kept_at)?,
+            kept_at: Timestamp::parse(kept_at)?,
             origin: origin.into(),
             parent,
             tenant: if tenant == "-" { Box::default() } else { tenant.into() },
@@ -133,7 +133,7 @@ pub(crate) fn tidy(dir: &Dir, names: &[VersionName]) -> io::Result<()> {
         return Ok(());
     }
     file.lock()?;
-    let is_there = |stamp: Stamp| names.iter().any(|name| name.stamp == stamp);
+    let is_there = |stamp: Timestamp| names.iter().any(|name| name.stamp == stamp);
     let text = text_of(&mut file)?;
     let kept: String = text
         .lines()
@@ -150,13 +150,13 @@ pub(crate) fn tidy(dir: &Dir, names: &[VersionName]) -> io::Result<()> {
 /// change shows that it was ahead then; in that case, just after the change before. Names are in
 /// the order of their stamps, and so are the moments.
 #[must_use]
-pub fn moments(names: &[VersionName], notes: &Notes, now: Stamp) -> Vec<Stamp> {
-    let mut moments: Vec<Stamp> = names
+pub fn moments(names: &[VersionName], notes: &Notes, now: Timestamp) -> Vec<Timestamp> {
+    let mut moments: Vec<Timestamp> = names
         .iter()
         .map(|name| notes.get(&name.stamp).map_or(name.stamp, |note| note.kept_at))
         .collect();
     // The latest moment that each can have been kept at.
-    let mut latest: HashMap<&str, Stamp> = HashMap::new();
+    let mut latest: HashMap<&str, Timestamp> = HashMap::new();
     let mut limits = vec![now; names.len()];
     for (place, name) in names.iter().enumerate().rev() {
         let Some(note) = notes.get(&name.stamp) else { continue };
@@ -164,7 +164,7 @@ pub fn moments(names: &[VersionName], notes: &Notes, now: Stamp) -> Vec<Stamp> {
         limits[place] = *known;
         *known = note.kept_at.min(*known);
     }
-    let mut before: HashMap<&str, Stamp> = HashMap::new();
+    let mut before: HashMap<&str, Timestamp> = HashMap::new();
     for (place, name) in names.iter().enumerate() {
         let Some(note) = notes.get(&name.stamp) else { continue };
         if moments[place] > limits[place] {
@@ -203,9 +203,9 @@ mod tests {
 
     fn note(second: u64, sequence: u64, kept_at_s: u64) -> Note {
         Note {
-            version: Stamp::of_second(second),
+            version: Timestamp::of_second(second),
             sequence,
-            kept_at: Stamp::of_second(kept_at_s),
+            kept_at: Timestamp::of_second(kept_at_s),
             origin: "0123456789abcdef".into(),
             parent: None,
             tenant: Box::default(),
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_line_is_read_as_it_was_written_and_half_of_one_is_none() {
-        let one = Note { parent: Some(Stamp(7)), tenant: "north".into(), ..note(5, 6, 7) };
+        let one = Note { parent: Some(Timestamp(7)), tenant: "north".into(), ..note(5, 6, 7) };
         let line = one.to_string();
         assert_eq!(Note::parse(&line), Some(one));
         assert_eq!(Note::parse(&note(5, 6, 7).to_string()), Some(note(5, 6, 7)));
@@ -236,12 +236,12 @@ mod tests {
         let mut names: Vec<_> =
             notes.keys().map(|&stamp| VersionName { stamp, gone: false }).collect();
         names.sort_unstable();
-        let moments = moments(&names, &notes, Stamp::of_second(500));
+        let moments = moments(&names, &notes, Timestamp::of_second(500));
         let seconds: Vec<_> = moments.iter().map(|stamp| stamp.0 / 1_000_000_000).collect();
         assert_eq!(seconds, [100, 100, 300, 400]);
         assert!(moments[0] < moments[1]);
         // Without notes, a name is all that is known.
-        let plain = super::moments(&names, &Notes::new(), Stamp::of_second(500));
+        let plain = super::moments(&names, &Notes::new(), Timestamp::of_second(500));
         assert_eq!(plain, names.iter().map(|name| name.stamp).collect::<Vec<_>>());
     }
 }

@@ -12,7 +12,7 @@ use super::note::{self, Note};
 use super::sequence::{ClockStep, Sequences};
 use super::versions::VersionName;
 use crate::durable::Disk;
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 
 /// Leaps of the clock that were noticed.
 static CLOCK_LEAPS: AtomicU64 = AtomicU64::new(0);
@@ -24,9 +24,9 @@ pub(super) struct Numbered {
     pub(super) vault: PathBuf,
     pub(super) name: VersionName,
     /// What was the newest until then.
-    pub(super) parent: Option<Stamp>,
+    pub(super) parent: Option<Timestamp>,
     /// What the clock shows.
-    pub(super) now: Stamp,
+    pub(super) now: Timestamp,
 }
 
 impl Numbered {

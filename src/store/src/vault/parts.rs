@@ -170,7 +170,7 @@ mod tests {
 
     use super::*;
     use crate::vault::store::{Directories, Job, Outcome};
-    use engine::vault::deed::Precondition;
+    use engine::vault::request::Precondition;
     use engine::vault::upload::Existing;
     use wire::name::FileName;
 

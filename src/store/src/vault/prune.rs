@@ -12,8 +12,8 @@ use super::write::Placed;
 use super::{note, sequence};
 use crate::durable::Disk;
 use engine::vault::bounds::{Kept, thinned, within_floods};
-use engine::vault::deed::VaultPolicy;
-use engine::vault::stamp::Stamp;
+use engine::vault::request::VaultPolicy;
+use engine::vault::timestamp::Timestamp;
 
 /// Versions of an item whose time is over and that wait for the archive, which is written at
 /// night. Beyond, the oldest are removed: a phone that stores without end must not fill the disk.
@@ -21,7 +21,7 @@ const WAITING_MAX: usize = 1_000;
 
 /// Removes versions whose time is over, never the newest; where they are archived, only those that
 /// are more than can wait for that. Says how many went.
-pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Stamp) -> u64 {
+pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Timestamp) -> u64 {
     prune_directory(disk, placed, policy, now).unwrap_or_else(|why| {
         disk.log.error(&why, "remove old versions in", &placed.path);
         0
@@ -32,7 +32,7 @@ fn prune_directory(
     disk: &Disk,
     placed: &Placed,
     policy: &VaultPolicy,
-    now: Stamp,
+    now: Timestamp,
 ) -> io::Result<u64> {
     let over = over_with_floods(&placed.dir, policy, now)?;
     let removed: Vec<_> = match policy.archive {
@@ -60,7 +60,11 @@ fn prune_directory(
 /// Those of an item's versions whose time in their place is over: beyond so many or older than so
 /// long, never the newest. In order. Beyond so many, those of a flood go before what is older than
 /// it; and while it is not certain what time it is, nothing is too old.
-pub(super) fn over(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<Vec<VersionName>> {
+pub(super) fn over(
+    dir: &Dir,
+    policy: &VaultPolicy,
+    now: Timestamp,
+) -> io::Result<Vec<VersionName>> {
     let over = over_with_floods(dir, policy, now)?;
     Ok(over.into_iter().map(|one| one.0).collect())
 }
@@ -68,13 +72,13 @@ pub(super) fn over(dir: &Dir, policy: &VaultPolicy, now: Stamp) -> io::Result<Ve
 fn over_with_floods(
     dir: &Dir,
     policy: &VaultPolicy,
-    now: Stamp,
+    now: Timestamp,
 ) -> io::Result<Vec<(VersionName, Kept)>> {
     let names = versions::list(dir)?;
     let age_max_ns = u64::try_from(policy.age_max.as_nanos()).unwrap_or(u64::MAX);
     let surplus = names.len().saturating_sub(policy.versions_max);
     let Some((_newest, older)) = names.split_last() else { return Ok(Vec::new()) };
-    let is_old = |moment: Stamp| now.0.saturating_sub(moment.0) > age_max_ns;
+    let is_old = |moment: Timestamp| now.0.saturating_sub(moment.0) > age_max_ns;
     if surplus == 0 && !older.first().is_some_and(|name| is_old(name.stamp)) {
         return Ok(Vec::new());
     }
@@ -91,7 +95,7 @@ fn over_with_floods(
 
 /// When each version was kept, and whether it is within a flood. How long a version came after the
 /// one that was the newest then is known from its line, wherever that one is now.
-fn kept(names: &[VersionName], notes: &Notes, now: Stamp) -> Vec<Kept> {
+fn kept(names: &[VersionName], notes: &Notes, now: Timestamp) -> Vec<Kept> {
     let moments = note::moments(names, notes, now);
     let gaps = names.iter().enumerate().map(|(place, name)| {
         let note = notes.get(&name.stamp);

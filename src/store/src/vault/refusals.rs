@@ -9,13 +9,13 @@ use super::jobs::Job;
 use super::store::Writer;
 use super::write;
 use engine::catalog::StoreError;
-use engine::vault::deed::Denied;
+use engine::vault::request::VaultError;
 
 impl Writer {
     /// What the system's refusal to place a version means for the phone; the log is told.
-    pub(super) fn denial(&self, job: &Job<'_>, why: &io::Error) -> Denied {
+    pub(super) fn denial(&self, job: &Job<'_>, why: &io::Error) -> VaultError {
         let vault = match job {
-            Job::Deed(deed, _) => &deed.policy.dir,
+            Job::Vault(deed, _) => &deed.policy.dir,
             Job::Upload(_) | Job::Delete(_) => Path::new("the vault"),
         };
         self.disk.log.error(why, "keep versions in", vault);

@@ -15,7 +15,7 @@ use cap_std::fs::{Dir, OpenOptions};
 
 use super::write::VERSION_MODE;
 use crate::durable::give_to_owner_of;
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 
 /// The file in the vault.
 const SEQUENCE: &str = ".sequence";
@@ -56,9 +56,9 @@ pub(crate) struct Sequences(HashMap<PathBuf, File>);
 struct State {
     origin: Box<str>,
     sequence: u64,
-    clock: Stamp,
+    clock: Timestamp,
     /// When the clock was found far ahead; 0 where it was not.
-    ahead_at: Stamp,
+    ahead_at: Timestamp,
 }
 
 impl State {
@@ -66,7 +66,7 @@ impl State {
         let mut words = text.lines().next()?.split(' ');
         let origin = words.next().filter(|origin| is_origin(origin))?;
         let sequence = words.next()?.parse().ok()?;
-        let mut moment = || Some(Stamp(words.next()?.parse().ok()?));
+        let mut moment = || Some(Timestamp(words.next()?.parse().ok()?));
         Some(State { origin: origin.into(), sequence, clock: moment()?, ahead_at: moment()? })
     }
 
@@ -77,13 +77,13 @@ impl State {
     }
 
     /// Takes the next number, and notes what the clock shows.
-    fn advance(&mut self, by: u64, now: Stamp) -> Option<ClockStep> {
+    fn advance(&mut self, by: u64, now: Timestamp) -> Option<ClockStep> {
         self.sequence = self.sequence.saturating_add(by);
         let before = std::mem::replace(&mut self.clock, now);
         let back = before.0.saturating_sub(now.0);
         let ahead = now.0.saturating_sub(before.0);
         if back > BACK_NS {
-            self.ahead_at = Stamp(0);
+            self.ahead_at = Timestamp(0);
             return Some(ClockStep::Back(back));
         }
         if before.0 > 0 && ahead > AHEAD_NS {
@@ -93,7 +93,7 @@ impl State {
         None
     }
 
-    fn is_steady(&self, now: Stamp) -> bool {
+    fn is_steady(&self, now: Timestamp) -> bool {
         let jumped = self.clock.0 > 0 && now.0.saturating_sub(self.clock.0) > AHEAD_NS;
         let settled = now.0.saturating_sub(self.ahead_at.0) > UNSTEADY_NS;
         !jumped && (self.ahead_at.0 == 0 || settled)
@@ -108,7 +108,7 @@ impl Sequences {
     pub(crate) fn next(
         &mut self,
         (top, vault): (&Dir, &Path),
-        now: Stamp,
+        now: Timestamp,
     ) -> io::Result<(Number, File)> {
         let by = if self.0.contains_key(vault) { 1 } else { GAP };
         let mut file = match self.0.get(vault) {
@@ -128,7 +128,7 @@ impl Sequences {
 }
 
 /// Whether what is too old may be told by the clock: not within a day of a leap of a month.
-pub(crate) fn is_steady(vault: &Path, now: Stamp) -> bool {
+pub(crate) fn is_steady(vault: &Path, now: Timestamp) -> bool {
     let text = std::fs::read_to_string(vault.join(SEQUENCE)).unwrap_or_default();
     State::parse(&text).is_none_or(|state| state.is_steady(now))
 }
@@ -138,7 +138,7 @@ pub(crate) fn is_origin(word: &str) -> bool {
     word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn take(file: &mut File, by: u64, now: Stamp) -> io::Result<Number> {
+fn take(file: &mut File, by: u64, now: Timestamp) -> io::Result<Number> {
     let mut text = String::new();
     file.seek(SeekFrom::Start(0))?;
     (&mut *file).take(1_024).read_to_string(&mut text)?;
@@ -190,7 +190,7 @@ mod tests {
             let (mut server, mut command) = (Sequences::default(), Sequences::default());
             for turn in 0..5 {
                 for one in [&mut server, &mut command] {
-                    let (number, _) = one.next((&top, vault.path()), Stamp(turn)).unwrap();
+                    let (number, _) = one.next((&top, vault.path()), Timestamp(turn)).unwrap();
                     assert!(number.sequence > last);
                     last = number.sequence;
                     origins.insert(number.origin);
@@ -204,18 +204,18 @@ mod tests {
     fn a_clock_that_leaps_is_noticed_and_nothing_is_too_old_for_a_day() {
         let mut state = State { origin: "0123456789abcdef".into(), ..State::default() };
         let now = 20 * YEAR_NS;
-        assert_eq!(state.advance(1, Stamp(now)), None, "there was nothing to compare with");
-        assert!(state.is_steady(Stamp(now + DAY_NS)));
-        assert!(!state.is_steady(Stamp(now + YEAR_NS)), "seen before the next change as well");
-        let ahead = state.advance(1, Stamp(now + YEAR_NS));
+        assert_eq!(state.advance(1, Timestamp(now)), None, "there was nothing to compare with");
+        assert!(state.is_steady(Timestamp(now + DAY_NS)));
+        assert!(!state.is_steady(Timestamp(now + YEAR_NS)), "seen before the next change as well");
+        let ahead = state.advance(1, Timestamp(now + YEAR_NS));
         assert_eq!(ahead, Some(ClockStep::Ahead(YEAR_NS)));
-        assert!(!state.is_steady(Stamp(now + YEAR_NS + DAY_NS / 2)));
-        assert!(state.is_steady(Stamp(now + YEAR_NS + DAY_NS + 1)));
-        assert_eq!(state.advance(1, Stamp(now + 1)), Some(ClockStep::Back(YEAR_NS - 1)));
-        assert!(state.is_steady(Stamp(now + 2)));
-        assert_eq!(state.advance(1, Stamp(now)), None, "a clock is set now and then");
+        assert!(!state.is_steady(Timestamp(now + YEAR_NS + DAY_NS / 2)));
+        assert!(state.is_steady(Timestamp(now + YEAR_NS + DAY_NS + 1)));
+        assert_eq!(state.advance(1, Timestamp(now + 1)), Some(ClockStep::Back(YEAR_NS - 1)));
+        assert!(state.is_steady(Timestamp(now + 2)));
+        assert_eq!(state.advance(1, Timestamp(now)), None, "a clock is set now and then");
         assert_eq!(State::parse(&state.text()), Some(state.clone()));
-        let longest = State { sequence: u64::MAX, clock: Stamp(u64::MAX), ..state.clone() };
+        let longest = State { sequence: u64::MAX, clock: Timestamp(u64::MAX), ..state.clone() };
         assert_eq!(longest.text().len(), state.text().len());
     }
 }

@@ -35,9 +35,9 @@ use engine::cancel::CancelToken;
 use engine::catalog::blob::Version;
 use engine::catalog::digest::Digest;
 use engine::catalog::{StoreError, Stored};
-use engine::vault::deed::{Denied, Done, Precondition, VaultPolicy, holds};
 use engine::vault::names::Item;
-use engine::vault::stamp::Stamp;
+use engine::vault::request::{Precondition, VaultError, VaultPolicy, VaultReply, holds};
+use engine::vault::timestamp::Timestamp;
 use engine::vault::upload::{Existing, Upload};
 use wire::name::FileName;
 
@@ -99,7 +99,7 @@ enum Begun {
     /// Nothing: what is to go needs nothing aside.
     Deletion,
     Upload(Result<Ready, StoreError>),
-    Deed(Result<write::Begun, Denied>),
+    Vault(Result<write::Begun, VaultError>),
 }
 
 impl Begun {
@@ -108,7 +108,7 @@ impl Begun {
         let cancel = match job {
             Job::Upload(upload) => upload.cancel.as_ref(),
             Job::Delete(_) => None,
-            Job::Deed(deed, _) => deed.cancel_token(),
+            Job::Vault(deed, _) => deed.cancel_token(),
         };
         self.temp_files().iter_mut().for_each(|temp| temp.place_unless(cancel));
     }
@@ -116,8 +116,8 @@ impl Begun {
     fn temp_files(&mut self) -> &mut [TempFile] {
         match self {
             Begun::Upload(Ok(ready)) => std::slice::from_mut(&mut ready.temp),
-            Begun::Deed(Ok(begun)) => &mut begun.temp_files,
-            Begun::Deletion | Begun::Upload(Err(_)) | Begun::Deed(Err(_)) => &mut [],
+            Begun::Vault(Ok(begun)) => &mut begun.temp_files,
+            Begun::Deletion | Begun::Upload(Err(_)) | Begun::Vault(Err(_)) => &mut [],
         }
     }
 }
@@ -126,7 +126,7 @@ impl Begun {
 enum Placed {
     Deletion(Result<PathBuf, StoreError>),
     Upload(Result<(PathBuf, Stored), StoreError>),
-    Deed(Result<write::Placed, Denied>),
+    Vault(Result<write::Placed, VaultError>),
 }
 
 impl Writer {
@@ -174,15 +174,15 @@ impl Writer {
                 }
                 Placed::Deletion(gone) => Outcome::Deleted(gone.map(|_| ())),
                 Placed::Upload(placed) => Outcome::Upload(placed.map(|(_, stored)| stored)),
-                Placed::Deed(Ok(placed)) if !is_durable(&placed.path) => {
-                    Outcome::Deed(Err(Denied::Io))
+                Placed::Vault(Ok(placed)) if !is_durable(&placed.path) => {
+                    Outcome::Vault(Err(VaultError::Io))
                 }
-                Placed::Deed(Ok(placed)) => {
+                Placed::Vault(Ok(placed)) => {
                     self.limits.stored(job);
                     self.prune(job, &placed);
-                    Outcome::Deed(Ok(placed.done))
+                    Outcome::Vault(Ok(placed.done))
                 }
-                Placed::Deed(Err(denied)) => Outcome::Deed(Err(denied)),
+                Placed::Vault(Err(denied)) => Outcome::Vault(Err(denied)),
             });
         }
         outcomes
@@ -262,9 +262,9 @@ impl Writer {
         match job {
             Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
             Job::Delete(_) => Begun::Deletion,
-            Job::Deed(deed, secret) => {
+            Job::Vault(deed, secret) => {
                 let within = self.limits.count(&self.disk, deed);
-                Begun::Deed(
+                Begun::Vault(
                     within.and_then(|()| write::begin(&mut self.disk, deed, *secret, now())),
                 )
             }
@@ -274,29 +274,29 @@ impl Writer {
     fn place_begun(&mut self, job: &Job<'_>, begun: Begun) -> Placed {
         match (begun, job) {
             (_, Job::Delete(deletion)) => Placed::Deletion(self.delete(deletion)),
-            (Begun::Deletion, Job::Upload(_) | Job::Deed(..)) => {
+            (Begun::Deletion, Job::Upload(_) | Job::Vault(..)) => {
                 Placed::Upload(Err(StoreError::Io))
             }
             (Begun::Upload(Ok(ready)), Job::Upload(upload)) => {
                 Placed::Upload(self.place_upload(upload, ready))
             }
-            (Begun::Upload(Ok(_)), Job::Deed(..)) => Placed::Upload(Err(StoreError::Io)),
+            (Begun::Upload(Ok(_)), Job::Vault(..)) => Placed::Upload(Err(StoreError::Io)),
             (Begun::Upload(Err(why)), _) => Placed::Upload(Err(why)),
-            (Begun::Deed(Ok(begun)), _) => {
+            (Begun::Vault(Ok(begun)), _) => {
                 let placed = write::place(&mut self.disk, &mut self.sequences, begun);
-                Placed::Deed(placed.map_err(|why| self.denial(job, &why)))
+                Placed::Vault(placed.map_err(|why| self.denial(job, &why)))
             }
-            (Begun::Deed(Err(denied)), _) => Placed::Deed(Err(denied)),
+            (Begun::Vault(Err(denied)), _) => Placed::Vault(Err(denied)),
         }
     }
 
     /// Removes versions whose time is over, now that a newer one is durable.
     fn prune(&mut self, job: &Job<'_>, placed: &write::Placed) {
         match (job, &placed.done) {
-            (Job::Deed(deed, _), Done::Kept(_) | Done::Forgotten) => {
+            (Job::Vault(deed, _), VaultReply::Kept(_) | VaultReply::Forgotten) => {
                 self.versions_pruned += prune::prune(&self.disk, placed, &deed.policy, now());
             }
-            (Job::Deed(..), Done::Fetched(_)) | (Job::Upload(_) | Job::Delete(_), _) => {}
+            (Job::Vault(..), VaultReply::Fetched(_)) | (Job::Upload(_) | Job::Delete(_), _) => {}
         }
     }
 
@@ -485,9 +485,9 @@ impl Writer {
 }
 
 /// The moment that a new version is named by.
-fn now() -> Stamp {
+fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -496,7 +496,7 @@ mod tests {
     use super::*;
     use crate::durable::{Fault, Step};
     use crate::version::VersionExt as _;
-    use engine::vault::deed::Precondition;
+    use engine::vault::request::Precondition;
     use std::fs;
     use std::io::Read as _;
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -556,7 +556,7 @@ mod tests {
             let outcomes = self.writer.run(&jobs).into_iter();
             let stored = outcomes.map(|outcome| match outcome {
                 Outcome::Upload(result) => result,
-                Outcome::Deed(_) | Outcome::Deleted(_) => {
+                Outcome::Vault(_) | Outcome::Deleted(_) => {
                     unreachable!("nothing but uploads was asked for")
                 }
             });

@@ -24,7 +24,7 @@ use crate::rate_limited_log::RateLimitedLog;
 use engine::requests::Answer;
 use engine::requests::Ask;
 use engine::ticket::Ticket;
-use engine::vault::deed::{Act, Deed, Denied, Done, Login};
+use engine::vault::request::{Login, VaultError, VaultOp, VaultReply, VaultRequest};
 use engine::vault::upload::PartOp;
 use wire::time::Instant;
 
@@ -53,7 +53,7 @@ pub(crate) struct NeedsHash {
 
 /// Who brings the secret.
 enum Whose {
-    Deed(Box<Deed>),
+    Request(Box<VaultRequest>),
     /// With what tells it from all others.
     Login(Box<Login>, [u8; 32]),
 }
@@ -169,7 +169,7 @@ impl Vault {
         &self,
         worker: usize,
         ticket: Ticket,
-        deed: Box<Deed>,
+        deed: Box<VaultRequest>,
         queues: &Queues,
         now: Instant,
     ) -> Option<Answer> {
@@ -177,9 +177,9 @@ impl Vault {
             Judgement::Permitted => self.go_on(worker, ticket, deed, &queues.writer),
             Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
             Judgement::NeedsHash => {
-                let whose = Whose::Deed(deed);
+                let whose = Whose::Request(deed);
                 let refused = queues.secrets.try_send(NeedsHash { worker, ticket, whose });
-                refused.is_err().then(|| self.answer(ticket, Err(Denied::Busy)))
+                refused.is_err().then(|| self.answer(ticket, Err(VaultError::Busy)))
             }
         }
     }
@@ -197,7 +197,7 @@ impl Vault {
             Some(result) => result,
             None => match self.board(Waiter { worker, ticket, login }, queues) {
                 true => return None,
-                false => Err(Denied::Busy),
+                false => Err(VaultError::Busy),
             },
         };
         Some(Answer::Login { ticket, result })
@@ -244,14 +244,14 @@ impl Vault {
     ) {
         while let Ok(NeedsHash { worker, ticket, whose }) = unproven.recv() {
             let deed = match whose {
-                Whose::Deed(deed) => deed,
+                Whose::Request(deed) => deed,
                 Whose::Login(login, flight) => {
                     let result = self.authenticator.prove_login(&login, now());
                     answer(worker, Answer::Login { ticket, result });
                     for Waiter { worker, ticket, login } in self.land(&flight) {
                         // Each from its own address, which may have to wait.
                         let result = self.authenticator.judge_login(&login, now());
-                        let result = result.unwrap_or(Err(Denied::Busy));
+                        let result = result.unwrap_or(Err(VaultError::Busy));
                         answer(worker, Answer::Login { ticket, result });
                     }
                     continue;
@@ -265,7 +265,7 @@ impl Vault {
                     if let Some((_, Ask::Vault { deed, .. }, _)) = &refused {
                         self.authenticator.pinned(deed, false);
                     }
-                    refused.map(|_| self.answer(ticket, Err(Denied::Busy)))
+                    refused.map(|_| self.answer(ticket, Err(VaultError::Busy)))
                 }
                 Err(denied) => Some(self.answer(ticket, Err(denied))),
             };
@@ -280,14 +280,14 @@ impl Vault {
         &self,
         worker: usize,
         ticket: Ticket,
-        deed: Box<Deed>,
+        deed: Box<VaultRequest>,
         writer: &Sender<Task>,
     ) -> Option<Answer> {
         match deed.act {
-            Act::Fetch => Some(self.answer(ticket, self.fetch(&deed))),
-            Act::Keep { .. } | Act::Forget { .. } => {
+            VaultOp::Fetch => Some(self.answer(ticket, self.fetch(&deed))),
+            VaultOp::Keep { .. } | VaultOp::Forget { .. } => {
                 let refused = writer.try_send((worker, Ask::Vault { ticket, deed }, None));
-                refused.is_err().then(|| self.answer(ticket, Err(Denied::Busy)))
+                refused.is_err().then(|| self.answer(ticket, Err(VaultError::Busy)))
             }
         }
     }
@@ -330,7 +330,7 @@ impl Vault {
             let asked = batch.iter().filter(|task| job(task).is_some());
             for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
                 let ticket = ask.ticket();
-                if let (Ask::Vault { deed, .. }, Some(_), Outcome::Deed(result)) =
+                if let (Ask::Vault { deed, .. }, Some(_), Outcome::Vault(result)) =
                     (ask, secret, &outcome)
                 {
                     self.authenticator.pinned(deed, result.is_ok());
@@ -340,18 +340,18 @@ impl Vault {
                     match outcome {
                         Outcome::Upload(result) => Answer::Stored { ticket, result },
                         Outcome::Deleted(result) => Answer::Deleted { ticket, result },
-                        Outcome::Deed(result) => self.answer(ticket, result),
+                        Outcome::Vault(result) => self.answer(ticket, result),
                     },
                 );
             }
         }
     }
 
-    fn fetch(&self, deed: &Deed) -> Result<Done, Denied> {
+    fn fetch(&self, deed: &VaultRequest) -> Result<VaultReply, VaultError> {
         match versions::fetch(&deed.policy.dir, &deed.item) {
-            Ok(Some(blob)) => Ok(Done::Fetched(blob)),
+            Ok(Some(blob)) => Ok(VaultReply::Fetched(blob)),
             // A vault that is away is not taken for one that is empty.
-            Ok(None) if deed.policy.dir.is_dir() => Err(Denied::NotThere),
+            Ok(None) if deed.policy.dir.is_dir() => Err(VaultError::NotThere),
             found => {
                 let why = match found {
                     Err(why) => why,
@@ -364,21 +364,25 @@ impl Vault {
     }
 
     /// The answer, counted.
-    fn answer(&self, ticket: Ticket, result: Result<Done, Denied>) -> Answer {
+    fn answer(&self, ticket: Ticket, result: Result<VaultReply, VaultError>) -> Answer {
         let counter = match &result {
-            Ok(Done::Kept(_)) => Some(&self.kept),
-            Ok(Done::Fetched(_)) => Some(&self.fetched),
-            Ok(Done::Forgotten) => Some(&self.forgotten),
+            Ok(VaultReply::Kept(_)) => Some(&self.kept),
+            Ok(VaultReply::Fetched(_)) => Some(&self.fetched),
+            Ok(VaultReply::Forgotten) => Some(&self.forgotten),
             Err(
-                Denied::Full | Denied::TotalMax | Denied::Reserve | Denied::Forbidden | Denied::Io,
+                VaultError::Full
+                | VaultError::TotalMax
+                | VaultError::Reserve
+                | VaultError::Forbidden
+                | VaultError::Io,
             ) => Some(&self.failed),
             Err(
-                Denied::NotThere
-                | Denied::Unauthorized
-                | Denied::SlowedDown(_)
-                | Denied::TooMuch(_)
-                | Denied::Precondition
-                | Denied::Busy,
+                VaultError::NotThere
+                | VaultError::Unauthorized
+                | VaultError::SlowedDown(_)
+                | VaultError::TooMuch(_)
+                | VaultError::Precondition
+                | VaultError::Busy,
             ) => None,
         };
         if let Some(counter) = counter {
@@ -393,8 +397,8 @@ fn bytes_of((_, ask, _): &Task) -> usize {
     match ask {
         Ask::Store { upload, .. } => upload.bytes.len(),
         Ask::Vault { deed, .. } => match &deed.act {
-            Act::Keep { bytes, .. } => bytes.len(),
-            Act::Fetch | Act::Forget { .. } => 0,
+            VaultOp::Keep { bytes, .. } => bytes.len(),
+            VaultOp::Fetch | VaultOp::Forget { .. } => 0,
         },
         Ask::Upload { op: PartOp::Write { bytes, .. }, .. } => bytes.len(),
         Ask::Delete { .. }
@@ -412,7 +416,7 @@ fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
     match ask {
         Ask::Store { upload, .. } => Some(Job::Upload(upload)),
         Ask::Delete { deletion, .. } => Some(Job::Delete(deletion)),
-        Ask::Vault { deed, .. } => Some(Job::Deed(deed, secret.as_deref())),
+        Ask::Vault { deed, .. } => Some(Job::Vault(deed, secret.as_deref())),
         Ask::Upload { .. }
         | Ask::Open { .. }
         | Ask::Verify { .. }

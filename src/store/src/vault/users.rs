@@ -15,7 +15,7 @@ use argon2::{Argon2, Params};
 
 use super::ha1::Ha1;
 pub use super::user_error::{HashError, UserError};
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 
 /// Longest name of a user, in bytes.
 pub const NAME_BYTES_MAX: usize = 128;
@@ -47,7 +47,7 @@ pub struct User {
     pub ha1: Option<Ha1>,
     reach: Reach,
     /// The first moment at which it does not hold any more.
-    until: Option<Stamp>,
+    until: Option<Timestamp>,
 }
 
 /// All lines that can be used, by name.
@@ -135,12 +135,12 @@ impl Users {
 }
 
 /// The moment at which a day is over.
-fn day_after(day: &str) -> Result<Stamp, UserError> {
+fn day_after(day: &str) -> Result<Timestamp, UserError> {
     let digits = day.trim().replace('-', "");
     let is_day = day.trim().len() == "2026-12-31".len() && digits.len() == 8;
-    let begins = Stamp::parse(&format!("{digits}T000000.000000000Z")).filter(|_| is_day);
+    let begins = Timestamp::parse(&format!("{digits}T000000.000000000Z")).filter(|_| is_day);
     let begins = begins.ok_or_else(|| UserError::Day(day.into()))?;
-    Ok(Stamp(begins.0.saturating_add(DAY_NS)))
+    Ok(Timestamp(begins.0.saturating_add(DAY_NS)))
 }
 
 /// Refuses what is no day.
@@ -154,7 +154,7 @@ pub fn check_day(day: &str) -> Result<(), UserError> {
 impl User {
     /// Whether the password holds at a moment.
     #[must_use]
-    pub fn holds(&self, now: Stamp) -> bool {
+    pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 
@@ -395,7 +395,7 @@ mod tests {
         let (users, bad) = Users::parse(&both);
         assert_eq!(bad, []);
         let holds = |day: &str| {
-            let now = Stamp::parse(&format!("{day}T120000.000000000Z")).unwrap();
+            let now = Timestamp::parse(&format!("{day}T120000.000000000Z")).unwrap();
             users.find(b"ann").iter().map(|user| user.holds(now)).collect::<Vec<_>>()
         };
         assert_eq!(holds("20261231"), [true, true]);

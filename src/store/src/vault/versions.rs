@@ -21,7 +21,7 @@ use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
 use engine::vault::names::{self, Item};
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 
 /// Largest version in bytes that is read: no configuration allows a larger one to be kept.
 pub(crate) const VERSION_BYTES_LIMIT: u64 = 1 << 30;
@@ -32,7 +32,7 @@ const LOOKS_MAX: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VersionName {
     /// When it was kept. No two versions of an item have the same.
-    pub stamp: Stamp,
+    pub stamp: Timestamp,
     /// Whether it says that there is nothing any more.
     pub gone: bool,
 }
@@ -47,7 +47,7 @@ impl VersionName {
             "gone" => true,
             _ => return None,
         };
-        Some(VersionName { stamp: Stamp::parse(&format!("{stamp}Z"))?, gone })
+        Some(VersionName { stamp: Timestamp::parse(&format!("{stamp}Z"))?, gone })
     }
 
     /// The version that phones see, of a file of so many bytes. Its time is that of the name: two

@@ -24,9 +24,9 @@ use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, TempFile, sweep, sync
 use engine::catalog::Stored;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
-use engine::vault::deed::{Act, Deed, Denied, Done, Precondition, holds};
 use engine::vault::names::Item;
-use engine::vault::stamp::Stamp;
+use engine::vault::request::{Precondition, VaultError, VaultOp, VaultReply, VaultRequest, holds};
+use engine::vault::timestamp::Timestamp;
 
 /// The directory in the vault in which files are written.
 const ASIDE_DIRECTORY: &str = ".aside";
@@ -58,7 +58,7 @@ pub(super) struct Placed {
     /// Nothing beneath a directory that cannot be synced is durable.
     pub(super) path: PathBuf,
     /// What can be said then.
-    pub(super) done: Done,
+    pub(super) done: VaultReply,
     pub(super) dir: Arc<Dir>,
 }
 
@@ -74,24 +74,24 @@ enum Intent {
 /// secret that is to hold for the extension from now on.
 ///
 /// # Errors
-/// [`Denied`] says why nothing was done; the log, what an administrator can mend.
+/// [`VaultError`] says why nothing was done; the log, what an administrator can mend.
 pub(super) fn begin(
     disk: &mut Disk,
-    deed: &Deed,
+    deed: &VaultRequest,
     secret: Option<&str>,
-    now: Stamp,
-) -> Result<Begun, Denied> {
+    now: Timestamp,
+) -> Result<Begun, VaultError> {
     let vault = &deed.policy.dir;
     let begun = match &deed.act {
-        Act::Fetch => fetch(disk, vault, &deed.item, secret),
-        Act::Keep { cancel: Some(cancel), .. } if cancel.is_cancelled() => {
-            Err(Trouble::Denied(Denied::Precondition))
+        VaultOp::Fetch => fetch(disk, vault, &deed.item, secret),
+        VaultOp::Keep { cancel: Some(cancel), .. } if cancel.is_cancelled() => {
+            Err(Trouble::Denied(VaultError::Precondition))
         }
-        Act::Keep { bytes, precondition, .. } => {
+        VaultOp::Keep { bytes, precondition, .. } => {
             let change = Change { bytes: Some(bytes), precondition, secret };
             keep(disk, vault, &deed.item, &change, now)
         }
-        Act::Forget { precondition } => {
+        VaultOp::Forget { precondition } => {
             let change = Change { bytes: None, precondition, secret };
             keep(disk, vault, &deed.item, &change, now)
         }
@@ -130,12 +130,12 @@ pub(super) fn place(
         change.note((disk, sequences), (&place.dir, &place.path));
     }
     let done = match (intent, last) {
-        (Intent::Fetch(blob), _) => Done::Fetched(blob),
-        (Intent::Forget, _) => Done::Forgotten,
+        (Intent::Fetch(blob), _) => VaultReply::Fetched(blob),
+        (Intent::Forget, _) => VaultReply::Forgotten,
         (Intent::Keep { new, name, digest }, last) => {
             let placed = Version { digest: Some(digest), ..last.ok_or_else(unwritten)? };
             let version = name.version(placed);
-            Done::Kept(Stored { new, version })
+            VaultReply::Kept(Stored { new, version })
         }
     };
     Ok(Placed { path: place.path, done, dir: place.dir })
@@ -151,7 +151,7 @@ pub(super) fn add(
     vault: &Path,
     item: &Item,
     bytes: Option<&[u8]>,
-    now: Stamp,
+    now: Timestamp,
 ) -> io::Result<Option<Placed>> {
     let change = Change { bytes, precondition: &Precondition::None, secret: None };
     let mut begun = match keep(disk, vault, item, &change, now) {
@@ -181,7 +181,7 @@ pub fn sweep_vault(vault: &Path) {
 
 /// Why a change was not made.
 enum Trouble {
-    Denied(Denied),
+    Denied(VaultError),
     System(io::Error),
 }
 
@@ -229,14 +229,14 @@ impl Place {
 
 /// What the system's refusal means for the phone.
 #[must_use]
-pub fn denied(why: &io::Error) -> Denied {
+pub fn denied(why: &io::Error) -> VaultError {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     if matches!(why.kind(), StorageFull | QuotaExceeded) {
-        Denied::Full
+        VaultError::Full
     } else if matches!(why.kind(), PermissionDenied | ReadOnlyFilesystem) {
-        Denied::Forbidden
+        VaultError::Forbidden
     } else {
-        Denied::Io
+        VaultError::Io
     }
 }
 
@@ -247,7 +247,7 @@ fn fetch(
     item: &Item,
     secret: Option<&str>,
 ) -> Result<Begun, Trouble> {
-    let nothing = || Trouble::Denied(Denied::NotThere);
+    let nothing = || Trouble::Denied(VaultError::NotThere);
     let blob = versions::fetch(vault, item)?.ok_or_else(nothing)?;
     let dir = versions::open(vault, item)?.ok_or_else(nothing)?;
     let mut temp_files = Vec::new();
@@ -267,7 +267,7 @@ fn keep(
     vault: &Path,
     item: &Item,
     change: &Change<'_>,
-    now: Stamp,
+    now: Timestamp,
 ) -> Result<Begun, Trouble> {
     let there = match versions::open(vault, item)? {
         Some(dir) => newest(&dir)?,
@@ -278,16 +278,16 @@ fn keep(
         version.digest = versions::fetch(vault, item)?.and_then(|blob| blob.version().digest);
     }
     if change.bytes.is_none() && version.is_none() {
-        return Err(Trouble::Denied(Denied::NotThere));
+        return Err(Trouble::Denied(VaultError::NotThere));
     }
     if !holds(change.precondition, version.as_ref()) {
-        return Err(Trouble::Denied(Denied::Precondition));
+        return Err(Trouble::Denied(VaultError::Precondition));
     }
     let top = disk.top(vault)?;
     let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
     let place = Place::open(disk, vault, item, &extension)?;
     // A clock that was set back makes no new version an old one.
-    let behind = there.map_or(Stamp(0), |(newest, _)| newest.stamp.next());
+    let behind = there.map_or(Timestamp(0), |(newest, _)| newest.stamp.next());
     let name = VersionName { stamp: now.max(behind), gone: change.bytes.is_none() };
     let (temp, name) = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
     let secret =
@@ -438,7 +438,7 @@ fn pin(
     let attrs = FileAttrs { mode: SECRET_MODE, ..FileAttrs::default() };
     let line = format!("{secret}\n");
     // Another process may be doing the same; whose secret holds is known when the phone asks again.
-    let busy = Trouble::Denied(Denied::Busy);
+    let busy = Trouble::Denied(VaultError::Busy);
     let to = Target { dir: Arc::clone(dir), path: vault.join(extension), name: SECRET.into() };
     let temp = match disk.write_temp((&from, &claim), to, line.as_bytes(), attrs) {
         Err(held) if is_held(&held) => return Err(busy),

@@ -13,7 +13,7 @@ use crate::session::ftp::session::{Session, Stage, Way};
 use crate::session::ftp::sink::{Into, Sink};
 use crate::session::ftp::source::Source;
 use crate::session::{Failure, Outcome};
-use crate::vault::deed::{Denied, Done};
+use crate::vault::request::{VaultError, VaultReply};
 use wire::ftp::command::Type;
 use wire::ftp::reply::Code;
 use wire::time::Duration;
@@ -35,11 +35,11 @@ impl Session {
                 Err(fault) => self.refuse_store(fault, cx),
             },
             Answer::Vault { result, .. } => match result {
-                Ok(Done::Fetched(blob)) if self.is_opening() => {
+                Ok(VaultReply::Fetched(blob)) if self.is_opening() => {
                     // As it was stored, whatever the type.
                     self.send_file(blob, Type::Image, cx);
                 }
-                Ok(Done::Kept(stored)) if self.is_committing() => self.stored(stored, cx),
+                Ok(VaultReply::Kept(stored)) if self.is_committing() => self.stored(stored, cx),
                 Err(denied) if self.is_opening() || self.is_committing() => {
                     self.refuse_deed(denied, cx);
                 }
@@ -138,8 +138,8 @@ impl Session {
             }
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
             Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
-            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
-            Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
+            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(VaultError::Busy) },
+            Ask::Login { .. } => Answer::Login { ticket, result: Err(VaultError::Busy) },
             Ask::Files { act, .. } => match *act {
                 // Nothing that has come is thrown away for a queue.
                 act @ (files::Act::Write { .. } | files::Act::Finish { .. }) => {

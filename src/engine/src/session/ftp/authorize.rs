@@ -11,8 +11,8 @@ use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
 use crate::session::ftp::session::{Goal, Session};
 use crate::session::{CredentialFault, Refusal, Subject};
-use crate::vault::deed::Precondition;
 use crate::vault::quarantine::{Stranger, quarantine};
+use crate::vault::request::Precondition;
 use crate::vault::upload::{Deletion, Upload};
 use wire::ftp::reply::Code;
 

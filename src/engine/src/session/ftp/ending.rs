@@ -10,7 +10,7 @@ use crate::session::ftp::sink::Into;
 use crate::session::stream::Payload;
 use crate::session::{Abort, Failure, Outcome, Refusal, Stall};
 use crate::ticket::Ticket;
-use crate::vault::deed::Denied;
+use crate::vault::request::VaultError;
 use wire::ftp::reply::Code;
 
 impl Session {
@@ -59,26 +59,26 @@ impl Session {
         self.end_transfer(Outcome::of_store(fault), code, text, cx);
     }
 
-    pub(super) fn refuse_deed(&mut self, denied: Denied, cx: &mut Context<'_>) {
+    pub(super) fn refuse_deed(&mut self, denied: VaultError, cx: &mut Context<'_>) {
         match denied {
-            Denied::NotThere => {
+            VaultError::NotThere => {
                 let no = Outcome::Refused(Refusal::NoSuchFile);
                 let text = "Nothing is stored under this name.";
                 self.end_transfer(no, Code::UNAVAILABLE, text, cx);
             }
-            Denied::Full => self.refuse_store(StoreError::Full, cx),
-            Denied::TotalMax => self.refuse_store(StoreError::TotalMax, cx),
-            Denied::Reserve => self.refuse_store(StoreError::Reserve, cx),
-            Denied::Busy => self.refuse_store(StoreError::Busy, cx),
-            Denied::Forbidden => self.refuse_store(StoreError::Forbidden, cx),
-            Denied::Io => self.refuse_store(StoreError::Io, cx),
-            Denied::Precondition => self.refuse_store(StoreError::Precondition, cx),
-            Denied::TooMuch(_) => {
+            VaultError::Full => self.refuse_store(StoreError::Full, cx),
+            VaultError::TotalMax => self.refuse_store(StoreError::TotalMax, cx),
+            VaultError::Reserve => self.refuse_store(StoreError::Reserve, cx),
+            VaultError::Busy => self.refuse_store(StoreError::Busy, cx),
+            VaultError::Forbidden => self.refuse_store(StoreError::Forbidden, cx),
+            VaultError::Io => self.refuse_store(StoreError::Io, cx),
+            VaultError::Precondition => self.refuse_store(StoreError::Precondition, cx),
+            VaultError::TooMuch(_) => {
                 let no = Outcome::Refused(Refusal::VaultBound);
                 let text = "This address has stored as much as it may for now; try again later.";
                 self.end_transfer(no, Code::NO_SPACE, text, cx);
             }
-            Denied::Unauthorized | Denied::SlowedDown(_) => {
+            VaultError::Unauthorized | VaultError::SlowedDown(_) => {
                 let no = Outcome::Refused(Refusal::Unauthorized);
                 self.end_transfer(no, Code::UNAVAILABLE, Code::UNAVAILABLE.text(), cx);
             }

@@ -18,8 +18,8 @@ use crate::session::ftp::session::{
 use crate::session::snmp::{Asked, NoPassport, Passport};
 use crate::session::{CredentialFault, Outcome, Refusal, Subject, Verb};
 use crate::settings::ftp::Administrators;
-use crate::vault::deed::{Denied, Login, LoginSecret};
 use crate::vault::names::Item;
+use crate::vault::request::{Login, LoginSecret, VaultError};
 use wire::ftp::command::Secret;
 use wire::ftp::reply::Code;
 use wire::time::{Duration, Instant};
@@ -83,7 +83,7 @@ impl Session {
         let manages = administrators.is_some();
         let permitted = policy.access.permits(Protocol::Ftp, client);
         if !permitted || users.is_empty() || password.0.len() > SECRET_BYTES_MAX {
-            return self.refuse_login(&name, Denied::Unauthorized, cx);
+            return self.refuse_login(&name, VaultError::Unauthorized, cx);
         }
         let name = name.to_vec();
         let secret = LoginSecret::Password(password.0.to_vec());
@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// Whether the password was right is known.
-    pub(super) fn logged_in(&mut self, result: Result<usize, Denied>, cx: &mut Context<'_>) {
+    pub(super) fn logged_in(&mut self, result: Result<usize, VaultError>, cx: &mut Context<'_>) {
         let State::Busy(job) = &mut self.state else { return };
         let Pending::Login { manages, users } = &mut job.what else { return };
         let (manages, mut users) = (*manages, std::mem::take(users));
@@ -141,27 +141,27 @@ impl Session {
         }
     }
 
-    fn refuse_login(&mut self, name: &[u8], why: Denied, cx: &mut Context<'_>) {
+    fn refuse_login(&mut self, name: &[u8], why: VaultError, cx: &mut Context<'_>) {
         cx.counters.ftp_logins_failed.up();
         let most = cx.snapshot.policy.ftp.limits.failed_logins_max;
         self.failed_logins += 1;
         let (no, text) = match why {
-            Denied::SlowedDown(wait) => {
+            VaultError::SlowedDown(wait) => {
                 let wait_s = wait.as_secs() + 1;
                 let text = format!("Too many wrong passwords from here; wait {wait_s} seconds.");
                 (Refusal::SlowedDown, text)
             }
-            Denied::Busy
-            | Denied::Io
-            | Denied::Full
-            | Denied::TotalMax
-            | Denied::Reserve
-            | Denied::TooMuch(_)
-            | Denied::Forbidden => (
+            VaultError::Busy
+            | VaultError::Io
+            | VaultError::Full
+            | VaultError::TotalMax
+            | VaultError::Reserve
+            | VaultError::TooMuch(_)
+            | VaultError::Forbidden => (
                 Refusal::Credentials(CredentialFault::Unchecked),
                 "The password cannot be checked now.".to_owned(),
             ),
-            Denied::NotThere | Denied::Unauthorized | Denied::Precondition => (
+            VaultError::NotThere | VaultError::Unauthorized | VaultError::Precondition => (
                 Refusal::Credentials(CredentialFault::Wrong),
                 "Name or password is wrong.".to_owned(),
             ),

@@ -25,8 +25,8 @@ use crate::session::ftp::source::Source;
 use crate::session::{DataFault, Outcome, Refusal, Subject, Verb};
 use crate::ticket::Ticket;
 use crate::ticket::TicketOwner;
-use crate::vault::deed::{Act, Deed, Precondition, Shown};
 use crate::vault::names::Item;
+use crate::vault::request::{Credentials, Precondition, VaultOp, VaultRequest};
 use crate::vault::upload::Upload;
 use wire::ftp::command::Type;
 use wire::ftp::reply::Code;
@@ -141,7 +141,7 @@ impl Session {
                     self.ask(|ticket| Ask::Open { ticket, entry, form: Form::Octet }, cx);
                 }
             },
-            Goal::Fetch(VaultOwner::Named(item)) => self.ask_vault(item, Act::Fetch, cx),
+            Goal::Fetch(VaultOwner::Named(item)) => self.ask_vault(item, VaultOp::Fetch, cx),
             Goal::Keep(whose @ VaultOwner::Named(_)) => {
                 let vault = cx.snapshot.policy.ftp.vault.as_ref();
                 let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
@@ -160,15 +160,15 @@ impl Session {
         }
     }
 
-    fn ask_vault(&mut self, item: Item, act: Act, cx: &mut Context<'_>) {
+    fn ask_vault(&mut self, item: Item, act: VaultOp, cx: &mut Context<'_>) {
         let client = self.peer.ip().to_canonical();
         let Some(policy) = cx.snapshot.policy.ftp.vault.clone() else {
             // A reload has taken the vault away meanwhile.
             let no = Outcome::Refused(Refusal::NoSuchFile);
             return self.end_transfer(no, Code::UNAVAILABLE, "There is no vault here.", cx);
         };
-        let shown = Shown { passport: true, ..Shown::default() };
-        let deed = Box::new(Deed { client, item, shown, policy, act });
+        let shown = Credentials { passport: true, ..Credentials::default() };
+        let deed = Box::new(VaultRequest { client, item, shown, policy, act });
         self.ask(|ticket| Ask::Vault { ticket, deed }, cx);
     }
 
@@ -399,7 +399,7 @@ impl Session {
         match sink.into {
             Into::Vault(VaultOwner::Named(item), _) => {
                 let precondition = Precondition::None;
-                let act = Act::Keep { bytes: sink.bytes, precondition, cancel: Some(cancel) };
+                let act = VaultOp::Keep { bytes: sink.bytes, precondition, cancel: Some(cancel) };
                 self.ask_vault(item, act, cx);
             }
             Into::Rule(upload) => {

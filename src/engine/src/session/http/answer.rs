@@ -14,7 +14,7 @@ use crate::session::http::credentials::parse_again;
 use crate::session::http::exchange::{PendingRequest, Stage, WriteMode};
 use crate::session::http::rejection::Rejection;
 use crate::session::{Failure, Refusal};
-use crate::vault::deed::{Denied, Done};
+use crate::vault::request::{VaultError, VaultReply};
 use wire::http::range::Ranges;
 use wire::http::response::Status;
 
@@ -109,21 +109,21 @@ impl Connection {
         self.reply_done(status, Some(&stored.version).filter(|_| is_as_sent), cx);
     }
 
-    fn handle_vault(&mut self, result: Result<Done, Denied>, cx: &mut Context<'_>) {
+    fn handle_vault(&mut self, result: Result<VaultReply, VaultError>, cx: &mut Context<'_>) {
         match (result, self.take_pending()) {
-            (Ok(Done::Kept(stored)), Some(PendingRequest::Write(mode))) => {
+            (Ok(VaultReply::Kept(stored)), Some(PendingRequest::Write(mode))) => {
                 self.reply_stored(&stored, mode, cx);
             }
-            (Ok(Done::Forgotten), Some(PendingRequest::Write(_))) => {
+            (Ok(VaultReply::Forgotten), Some(PendingRequest::Write(_))) => {
                 self.reply_done(Status::NO_CONTENT, None, cx);
             }
-            (Ok(Done::Fetched(blob)), Some(PendingRequest::Fetch { raw, item, .. })) => {
+            (Ok(VaultReply::Fetched(blob)), Some(PendingRequest::Fetch { raw, item, .. })) => {
                 let (version, name) = (blob.version(), format!("{item}"));
                 self.reply_waited(&raw, (&version, name.as_bytes()), Source::Vault(&blob), cx);
             }
             // An administrator's own file for everybody, or for a phone that never stores.
             (
-                Err(Denied::NotThere),
+                Err(VaultError::NotThere),
                 Some(PendingRequest::Fetch { raw, entry: Some(entry), .. }),
             ) => {
                 let (version, name) = (entry.known_version(), entry.path.as_bytes());

@@ -11,7 +11,7 @@ use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::Context;
 use crate::session::http::exchange::{Destination, Exchange, PendingRequest, Stage, WriteMode};
 use crate::session::http::rejection::{ALLOW_READ, Rejection};
-use crate::vault::deed::{Act, Precondition};
+use crate::vault::request::{Precondition, VaultOp};
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool};
 use wire::http::chunk::{Decoder, Step};
 use wire::http::request::{Framing, Malformed};
@@ -310,7 +310,12 @@ impl Connection {
         let ticket = self.question(cx);
         match destination {
             Destination::Item(item, shown, precondition) => {
-                match self.deed(item, shown, Act::Keep { bytes, precondition, cancel: None }, cx) {
+                match self.deed(
+                    item,
+                    shown,
+                    VaultOp::Keep { bytes, precondition, cancel: None },
+                    cx,
+                ) {
                     Some(deed) => cx.shared.asks.push_back(Ask::Vault { ticket, deed }),
                     // A reload has taken the vault away meanwhile.
                     None => self.reject(Rejection::method(ALLOW_READ), cx),

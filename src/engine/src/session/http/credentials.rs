@@ -14,7 +14,7 @@ use crate::session::http::nonces::{Nonce, NonceId, Nonces};
 use crate::session::http::rejection::Rejection;
 use crate::session::http::request::Decision;
 use crate::session::{CredentialFault, Refusal};
-use crate::vault::deed::{Denied, Login, LoginSecret};
+use crate::vault::request::{Login, LoginSecret, VaultError};
 use wire::http::auth;
 use wire::http::authorization::{self, Algorithm, DigestCredentials};
 use wire::http::request::{Head, HeadLimits, LINES_MAX, Method, parse};
@@ -135,7 +135,7 @@ impl Connection {
     pub(super) fn handle_login(
         &mut self,
         pending: &PendingLogin,
-        result: Result<usize, Denied>,
+        result: Result<usize, VaultError>,
         cx: &mut Context<'_>,
     ) {
         let client = self.peer.ip();
@@ -144,20 +144,20 @@ impl Connection {
                 Ok(()) => return self.resume(cx),
                 Err(rejection) => rejection,
             },
-            Err(Denied::Unauthorized | Denied::NotThere) => {
+            Err(VaultError::Unauthorized | VaultError::NotThere) => {
                 cx.counters.credentials_wrong.up();
                 Challenge::rejection(client, &pending.requirement, CredentialFault::Wrong, cx)
             }
-            Err(Denied::SlowedDown(wait)) => Rejection::too_many(Refusal::SlowedDown, wait),
+            Err(VaultError::SlowedDown(wait)) => Rejection::too_many(Refusal::SlowedDown, wait),
             Err(
-                Denied::Busy
-                | Denied::Io
-                | Denied::Full
-                | Denied::TotalMax
-                | Denied::Reserve
-                | Denied::TooMuch(_)
-                | Denied::Forbidden
-                | Denied::Precondition,
+                VaultError::Busy
+                | VaultError::Io
+                | VaultError::Full
+                | VaultError::TotalMax
+                | VaultError::Reserve
+                | VaultError::TooMuch(_)
+                | VaultError::Forbidden
+                | VaultError::Precondition,
             ) => Rejection::busy(Refusal::Credentials(CredentialFault::Unchecked)),
         };
         self.reject(rejection, cx);

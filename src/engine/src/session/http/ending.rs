@@ -9,7 +9,7 @@ use crate::session::http::context::{Context, Shared};
 use crate::session::http::exchange::{Exchange, PendingRequest, Stage};
 use crate::session::http::rejection::Rejection;
 use crate::session::{Abort, Failure, Outcome, Record, Stall, Subject, Turn, Verb};
-use crate::vault::deed::Done;
+use crate::vault::request::VaultReply;
 use vendor::header_reads;
 use wire::time::{Duration, Instant};
 
@@ -185,13 +185,13 @@ impl Shared {
     pub(super) fn conclude_left(&mut self, record: Record, answer: &Answer, turn: &Turn<'_>) {
         let outcome = match answer {
             Answer::Stored { result: Ok(_), .. }
-            | Answer::Vault { result: Ok(Done::Kept(_)), .. } => {
+            | Answer::Vault { result: Ok(VaultReply::Kept(_)), .. } => {
                 turn.counters.uploads_stored.up();
                 Outcome::DoneUnacknowledged
             }
-            Answer::Vault { result: Ok(Done::Fetched(_) | Done::Forgotten), .. } => {
-                Outcome::DoneUnacknowledged
-            }
+            Answer::Vault {
+                result: Ok(VaultReply::Fetched(_) | VaultReply::Forgotten), ..
+            } => Outcome::DoneUnacknowledged,
             Answer::Deleted { result: Ok(()), .. } => {
                 turn.counters.uploads_deleted.up();
                 Outcome::DoneUnacknowledged

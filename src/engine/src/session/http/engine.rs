@@ -54,7 +54,7 @@ use crate::settings::http::HttpListener;
 use crate::settings::http::HttpPolicy;
 use crate::table::Table;
 use crate::ticket::Ticket;
-use crate::vault::deed::Denied;
+use crate::vault::request::VaultError;
 use crate::vault::upload::{PartDone, PartOp};
 use wire::time::Instant;
 
@@ -147,8 +147,8 @@ impl Engine {
             }
             Ask::Store { .. } => Answer::Stored { ticket, result: Err(StoreError::Busy) },
             Ask::Delete { .. } => Answer::Deleted { ticket, result: Err(StoreError::Busy) },
-            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(Denied::Busy) },
-            Ask::Login { .. } => Answer::Login { ticket, result: Err(Denied::Busy) },
+            Ask::Vault { .. } => Answer::Vault { ticket, result: Err(VaultError::Busy) },
+            Ask::Login { .. } => Answer::Login { ticket, result: Err(VaultError::Busy) },
             Ask::Upload { op: PartOp::Write { spool, .. }, .. } => {
                 // What has come is lost with it; the file is closed by a thread that may wait.
                 if let Some(spool) = spool {

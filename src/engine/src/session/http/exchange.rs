@@ -10,8 +10,8 @@ use crate::session::http::credentials::PendingLogin;
 use crate::session::http::rejection::Rejection;
 use crate::session::{Outcome, Subject, Verb, WORDS_BYTES_MAX, clip};
 use crate::ticket::Ticket;
-use crate::vault::deed::{Precondition, Shown};
 use crate::vault::names::Item;
+use crate::vault::request::{Credentials, Precondition};
 use crate::vault::upload::{Deletion, Upload};
 use wire::http::range::Ranges;
 use wire::http::request::{Framing, Method};
@@ -61,7 +61,7 @@ pub(super) enum Operation {
     /// Send the newest version of an item of the vault.
     Fetch {
         item: Item,
-        shown: Shown,
+        shown: Credentials,
         /// The request's head: conditions and ranges are evaluated once the version is known.
         raw: Box<[u8]>,
         /// What is sent where the vault has none.
@@ -70,7 +70,7 @@ pub(super) enum Operation {
     /// Receive a body of at most so many bytes.
     Receive(Destination, Framing, u64),
     /// Have the vault forget an item.
-    Forget(Item, Shown, Precondition),
+    Forget(Item, Credentials, Precondition),
     /// Delete a file that an upload stored.
     Delete(Box<Deletion>),
 }
@@ -109,7 +109,7 @@ pub(super) enum WriteMode {
 #[derive(Debug)]
 pub(super) enum Destination {
     /// To the vault.
-    Item(Item, Shown, Precondition),
+    Item(Item, Credentials, Precondition),
     /// To a directory, by an upload rule or as an unknown file: an upload without its bytes yet.
     File(Box<Upload>),
 }

@@ -27,7 +27,7 @@ use crate::session::http::Engine;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
 use crate::session::{Record, Turn};
 use crate::ticket::Ticket;
-use crate::vault::deed::Act;
+use crate::vault::request::VaultOp;
 pub use cuts::check_cuts;
 use disk::Disk;
 #[cfg(test)]
@@ -397,7 +397,7 @@ fn same(ids: &[ConnectionId], wires: &BTreeMap<ConnectionId, Wire>) -> bool {
 fn is_write(ask: &Ask) -> bool {
     match ask {
         Ask::Store { .. } | Ask::Delete { .. } => true,
-        Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
+        Ask::Vault { deed, .. } => !matches!(deed.act, VaultOp::Fetch),
         Ask::Open { .. }
         | Ask::Verify { .. }
         | Ask::Upload { .. }

@@ -6,7 +6,7 @@ use crate::catalog::StoreError;
 use crate::policy::Allowed;
 use crate::session::http::credentials::Challenge;
 use crate::session::{Failure, Outcome, Refusal};
-use crate::vault::deed::{Denied, REALM};
+use crate::vault::request::{REALM, VaultError};
 use wire::http::request::Malformed;
 use wire::http::response::{Status, field, number};
 use wire::time::Duration;
@@ -178,22 +178,22 @@ impl Rejection {
     }
 
     /// The vault could not do it.
-    pub(super) fn denied(denied: Denied) -> Rejection {
+    pub(super) fn denied(denied: VaultError) -> Rejection {
         let failed = |fault| Rejection::failed(Failure::Store(fault), false);
         match denied {
-            Denied::NotThere => Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile),
-            Denied::Unauthorized => Rejection::unauthorized(),
-            Denied::SlowedDown(wait) => Rejection::too_many(Refusal::SlowedDown, wait),
-            Denied::TooMuch(wait) => Rejection::too_many(Refusal::VaultBound, wait),
-            Denied::Precondition => {
+            VaultError::NotThere => Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile),
+            VaultError::Unauthorized => Rejection::unauthorized(),
+            VaultError::SlowedDown(wait) => Rejection::too_many(Refusal::SlowedDown, wait),
+            VaultError::TooMuch(wait) => Rejection::too_many(Refusal::VaultBound, wait),
+            VaultError::Precondition => {
                 Rejection::new(Status::PRECONDITION_FAILED, Refusal::PreconditionFailed)
             }
-            Denied::Full => failed(StoreError::Full).with(Status::INSUFFICIENT_STORAGE),
-            Denied::TotalMax => failed(StoreError::TotalMax).with(Status::INSUFFICIENT_STORAGE),
-            Denied::Reserve => failed(StoreError::Reserve).with(Status::INSUFFICIENT_STORAGE),
-            Denied::Forbidden => failed(StoreError::Forbidden),
-            Denied::Io => failed(StoreError::Io),
-            Denied::Busy => Rejection::failed(Failure::Store(StoreError::Busy), true),
+            VaultError::Full => failed(StoreError::Full).with(Status::INSUFFICIENT_STORAGE),
+            VaultError::TotalMax => failed(StoreError::TotalMax).with(Status::INSUFFICIENT_STORAGE),
+            VaultError::Reserve => failed(StoreError::Reserve).with(Status::INSUFFICIENT_STORAGE),
+            VaultError::Forbidden => failed(StoreError::Forbidden),
+            VaultError::Io => failed(StoreError::Io),
+            VaultError::Busy => Rejection::failed(Failure::Store(StoreError::Busy), true),
         }
     }
 

@@ -26,8 +26,8 @@ use crate::session::http::rejection::{ALLOW_READ, ALLOW_SERVER, Rejection, allow
 use crate::session::{Outcome, Refusal, Subject};
 use crate::settings::http::HttpListener;
 use crate::ticket::Ticket;
-use crate::vault::deed::{Act, Deed, Login, Shown};
 use crate::vault::names::Item;
+use crate::vault::request::{Credentials, Login, VaultOp, VaultRequest};
 use wire::http::auth;
 use wire::http::range::Ranges;
 use wire::http::request::{Head, Method, Scheme};
@@ -118,7 +118,7 @@ impl Connection {
     ) {
         // The time that its password took to be checked is part of a request's.
         let began = self.exchange_mut().map_or(cx.now, |exchange| exchange.log.began);
-        let shown = Shown {
+        let shown = Credentials {
             basic: head.authorization.and_then(auth::basic),
             certificate: self.shows_certificate(),
             passport: false,
@@ -226,7 +226,7 @@ impl Connection {
         match operation {
             Operation::Read(entry, ranges) => self.read(entry, ranges, cx),
             Operation::Fetch { item, shown, raw, entry } => {
-                let Some(deed) = self.deed(item.clone(), shown, Act::Fetch, cx) else {
+                let Some(deed) = self.deed(item.clone(), shown, VaultOp::Fetch, cx) else {
                     // A reload has taken the vault away while the request waited for its slot.
                     let rejection = Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile);
                     return self.reject(rejection, cx);
@@ -235,7 +235,7 @@ impl Connection {
                 self.wait(pending, |ticket| Ask::Vault { ticket, deed }, cx);
             }
             Operation::Forget(item, shown, precondition) => {
-                let act = Act::Forget { precondition };
+                let act = VaultOp::Forget { precondition };
                 let Some(deed) = self.deed(item, shown, act, cx) else {
                     return self.reject(Rejection::method(ALLOW_READ), cx);
                 };
@@ -280,13 +280,13 @@ impl Connection {
     pub(super) fn deed(
         &self,
         item: Item,
-        shown: Shown,
-        act: Act,
+        shown: Credentials,
+        act: VaultOp,
         cx: &Context<'_>,
-    ) -> Option<Box<Deed>> {
+    ) -> Option<Box<VaultRequest>> {
         let client = self.peer.ip().to_canonical();
         let policy = Arc::clone(cx.snapshot.policy.http.vault.as_ref()?);
-        Some(Box::new(Deed { client, item, shown, policy, act }))
+        Some(Box::new(VaultRequest { client, item, shown, policy, act }))
     }
 
     /// Asks a thread, and has the request in hand wait for the answer.
@@ -313,7 +313,7 @@ impl Connection {
 pub(super) struct Requester<'a> {
     listener: &'a HttpListener,
     pub(super) client: IpAddr,
-    pub(super) shown: Shown,
+    pub(super) shown: Credentials,
     proof: Option<&'a Proof>,
     raw: &'a [u8],
 }

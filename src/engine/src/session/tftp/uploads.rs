@@ -14,7 +14,7 @@ use crate::session::tftp::receive::{Received, Receiving};
 use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId, ticket};
 use crate::session::{Failure, Outcome, Record, Refusal, Turn};
-use crate::vault::deed::Precondition;
+use crate::vault::request::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
 use wire::tftp::{Block, Control};

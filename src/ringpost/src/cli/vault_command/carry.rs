@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::{Done, Vault, checked, owner, writer};
 use engine::vault::names::Item;
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 use store::vault::archive::{self, Intake, Limits, Unfit};
 use store::vault::versions;
 
@@ -90,7 +90,7 @@ impl Vault {
         };
         let unread = |why: io::Error| format!("cannot read {shown}: {why}; nothing was changed");
         let mut archive = seekable(file).map_err(unread)?;
-        let latest = Stamp(now_ns().saturating_add(AHEAD_NS));
+        let latest = Timestamp(now_ns().saturating_add(AHEAD_NS));
         let limits = Limits { bytes_max: self.policy.bytes_max, latest };
         archive::examine(BufReader::new(&archive), limits)
             .map_err(|unfit| format!("{shown} was not taken in: {unfit}; nothing was changed"))?;

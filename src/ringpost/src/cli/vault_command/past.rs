@@ -9,13 +9,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::table::{Row, date};
 use super::{Vault, writer};
 use engine::vault::names::Item;
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 use store::vault::archive_monthly;
 use store::vault::note;
 use store::vault::versions::{self, VersionName};
 
 /// The beginning of time and its end.
-const EVER: (Stamp, Stamp) = (Stamp(0), Stamp(u64::MAX));
+const EVER: (Timestamp, Timestamp) = (Timestamp(0), Timestamp(u64::MAX));
 
 /// Which version of an item is meant.
 #[derive(Clone, Copy, Debug)]
@@ -25,7 +25,7 @@ pub(super) enum Which<'a> {
     /// The one whose name is this, or begins so.
     Named(&'a str),
     /// The one that was the newest at this moment.
-    At(Stamp),
+    At(Timestamp),
 }
 
 impl Vault {
@@ -77,14 +77,18 @@ impl Vault {
 
     /// The names of an item's versions in archives of the months from one moment to another, as
     /// the names have them.
-    fn archived(&self, item: &Item, span: (Stamp, Stamp)) -> Result<Vec<VersionName>, String> {
+    fn archived(
+        &self,
+        item: &Item,
+        span: (Timestamp, Timestamp),
+    ) -> Result<Vec<VersionName>, String> {
         let rows = archive_monthly::list(&self.policy.dir, &item.extension, span);
         let rows = rows.map_err(|why| self.trouble(&why))?;
         Ok(rows.into_iter().filter(|row| row.0 == *item).map(|row| row.1).collect())
     }
 
     /// What was the newest of an item at a moment, which may be that there was nothing any more.
-    fn newest_at(&self, item: &Item, at: Stamp) -> Result<Option<VersionName>, String> {
+    fn newest_at(&self, item: &Item, at: Timestamp) -> Result<Option<VersionName>, String> {
         let vault = &self.policy.dir;
         let archived = archive_monthly::notes(vault, item).map_err(|why| self.trouble(&why))?;
         let dir = versions::open(vault, item).map_err(|why| self.trouble(&why))?;
@@ -129,7 +133,7 @@ impl Vault {
 
     /// Makes of every item what was the newest at a moment the newest again. What was not there
     /// then stays as it is.
-    pub(super) fn restore_moment(&self, at: Stamp, dry_run: bool) -> Result<String, String> {
+    pub(super) fn restore_moment(&self, at: Timestamp, dry_run: bool) -> Result<String, String> {
         let mut items = self.items(None)?;
         for extension in self.archived_extensions()? {
             let rows = archive_monthly::list(&self.policy.dir, &extension, (EVER.0, at));
@@ -188,13 +192,13 @@ impl Vault {
 }
 
 /// What the clock shows.
-fn clock() -> Stamp {
+fn clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// Reads `2026-11-03T12:00`, with seconds or without, or the name of a version.
-pub(super) fn moment(text: &str) -> Result<Stamp, String> {
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     let plain = text.trim().trim_end_matches(['Z', 'z']).replacen([' ', 't'], "T", 1);
     let seconds = match plain.len() {
         16 => ":00",
@@ -206,8 +210,8 @@ pub(super) fn moment(text: &str) -> Result<Stamp, String> {
     let has_marks = marks.iter().all(|(at, mark)| whole.as_bytes().get(*at) == Some(mark));
     let digits = whole.replace(['-', ':'], "");
     let read = match is_date && has_marks {
-        true => Stamp::parse(&format!("{digits}.000000000Z")),
-        false => Stamp::parse(text),
+        true => Timestamp::parse(&format!("{digits}.000000000Z")),
+        false => Timestamp::parse(text),
     };
     read.ok_or_else(|| format!("{text:?} is no moment; write it as 2026-11-03T12:00, in UTC"))
 }

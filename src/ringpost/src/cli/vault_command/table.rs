@@ -3,14 +3,14 @@
 //! Turns values into text; reads nothing.
 
 use engine::vault::names::Item;
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 use store::vault::versions::VersionName;
 
 /// A version, how large it is, and whether it is in an archive alone.
 pub(super) type Row = (Item, VersionName, u64, bool);
 
 /// `2026-11-21 04:54:01 UTC`.
-pub(super) fn date(stamp: Stamp) -> String {
+pub(super) fn date(stamp: Timestamp) -> String {
     let text = stamp.to_string();
     let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
     let (year, month, day) = (part(0, 4), part(4, 6), part(6, 8));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use super::{Done, Vault, VaultCommand};
-use engine::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use engine::vault::names::Item;
+use engine::vault::request::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use store::vault::versions;
 use wire::time::Duration;
 

@@ -6,7 +6,7 @@ use super::*;
 use engine::catalog::RootId;
 use engine::protocol::Protocol;
 use engine::settings::http::StreamLimits;
-use engine::vault::deed::{Auth, Unknown};
+use engine::vault::request::{Auth, Unknown};
 
 fn warnings(text: &str) -> Vec<String> {
     let settings = judge(text).unwrap_or_else(|faults| panic!("{faults}\n{text}"));

@@ -10,7 +10,7 @@ use crate::vault::users;
 use crate::{Replies, Store, StoreConfig};
 use engine::catalog::{OpenError, StoreError};
 use engine::requests::Answer;
-use engine::vault::deed::{Denied, Login, LoginSecret, Precondition};
+use engine::vault::request::{Login, LoginSecret, Precondition, VaultError};
 use engine::vault::upload::{Existing, Upload};
 
 /// A store whose worker is the test.
@@ -47,7 +47,7 @@ impl Asked {
         result
     }
 
-    fn log_in(&self, name: &str, password: &str) -> Result<(), Denied> {
+    fn log_in(&self, name: &str, password: &str) -> Result<(), VaultError> {
         let login = Box::new(Login {
             client: [10, 0, 0, 1].into(),
             users: vec![self.bench.path("users.txt")],
@@ -131,18 +131,18 @@ fn whoever_is_in_the_file_logs_in_and_nobody_else() {
     fs::write(asked.bench.path("users.txt"), format!("ann:{hash}\nbob:{hash}:4711\n")).unwrap();
     assert_eq!(asked.log_in("ann", "right"), Ok(()));
     assert_eq!(asked.log_in("bob", "right"), Ok(()));
-    assert_eq!(asked.log_in("ann", "wrong"), Err(Denied::Unauthorized));
-    assert_eq!(asked.log_in("Ann", "right"), Err(Denied::Unauthorized));
-    assert_eq!(asked.log_in("eve", "right"), Err(Denied::Unauthorized));
+    assert_eq!(asked.log_in("ann", "wrong"), Err(VaultError::Unauthorized));
+    assert_eq!(asked.log_in("Ann", "right"), Err(VaultError::Unauthorized));
+    assert_eq!(asked.log_in("eve", "right"), Err(VaultError::Unauthorized));
     let figures = asked.store.figures().vault.secrets;
     assert_eq!(figures.checked, 5, "an unknown name costs as much");
     assert_eq!(asked.log_in("ann", "right"), Ok(()), "remembered");
     assert_eq!(asked.store.figures().vault.secrets.checked, 5);
     for guess in 0..4 {
         let denied = asked.log_in("ann", &format!("guess {guess}")).unwrap_err();
-        assert!(matches!(denied, Denied::Unauthorized | Denied::SlowedDown(_)));
+        assert!(matches!(denied, VaultError::Unauthorized | VaultError::SlowedDown(_)));
     }
-    assert!(matches!(asked.log_in("ann", "right"), Err(Denied::SlowedDown(_))));
+    assert!(matches!(asked.log_in("ann", "right"), Err(VaultError::SlowedDown(_))));
 }
 
 #[test]

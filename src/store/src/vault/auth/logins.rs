@@ -7,14 +7,18 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::super::users::User;
 use super::{Authenticator, Judgement, Trial, secret_of, today};
 use engine::address::AddressKey;
-use engine::vault::deed::{Denied, Login, LoginSecret};
+use engine::vault::request::{Login, LoginSecret, VaultError};
 use wire::http::authorization::DigestCredentials;
 use wire::time::Instant;
 
 impl Authenticator {
     /// Says of a login what can be said without argon2: in which of its files the user is, or
     /// why nobody is let in. Returns `None` if [`Authenticator::prove_login`] has to say.
-    pub(crate) fn judge_login(&self, login: &Login, now: Instant) -> Option<Result<usize, Denied>> {
+    pub(crate) fn judge_login(
+        &self,
+        login: &Login,
+        now: Instant,
+    ) -> Option<Result<usize, VaultError>> {
         let password = match &login.secret {
             LoginSecret::Password(password) => password,
             LoginSecret::Digest(shown, method) => {
@@ -36,13 +40,13 @@ impl Authenticator {
     /// time.
     ///
     /// # Errors
-    /// [`Denied::Unauthorized`] and the other refusals of secrets.
-    pub(crate) fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, Denied> {
+    /// [`VaultError::Unauthorized`] and the other refusals of secrets.
+    pub(crate) fn prove_login(&self, login: &Login, now: Instant) -> Result<usize, VaultError> {
         if let Some(judged) = self.judge_login(login, now) {
             return judged;
         }
         let LoginSecret::Password(password) = &login.secret else {
-            return Err(Denied::Unauthorized);
+            return Err(VaultError::Unauthorized);
         };
         let trial = self.trial_of(login, password, now)?;
         let place = if self.compare(&trial) { self.place_of(&trial) } else { None };
@@ -74,7 +78,7 @@ impl Authenticator {
         shown: &DigestCredentials,
         method: &[u8],
         now: Instant,
-    ) -> Result<usize, Denied> {
+    ) -> Result<usize, VaultError> {
         // No two responses are equal, so a phone that keeps on sending an old password cannot be
         // told from one that guesses. Only that user has to wait then, and not all that are behind
         // the address, unless other names are tried there.
@@ -83,7 +87,7 @@ impl Authenticator {
         self.wait_over(login.client, now)?;
         if let Some(wait) = self.lock().throttled_users.wait(pair, now) {
             self.slowed.fetch_add(1, Relaxed);
-            return Err(Denied::SlowedDown(wait));
+            return Err(VaultError::SlowedDown(wait));
         }
         let today = today();
         for (place, file) in login.users.iter().enumerate() {
@@ -110,13 +114,13 @@ impl Authenticator {
             ));
         }
         self.refused.fetch_add(1, Relaxed);
-        Err(Denied::Unauthorized)
+        Err(VaultError::Unauthorized)
     }
 
     /// What a login has to be compared with, once all is looked at that costs nothing.
-    fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, Denied> {
+    fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, VaultError> {
         if password.is_empty() {
-            return Err(Denied::Unauthorized);
+            return Err(VaultError::Unauthorized);
         }
         self.wait_over(login.client, now)?;
         let (mut hashes, mut places) = (Vec::new(), Vec::new());

@@ -38,8 +38,8 @@ use super::versions;
 use super::write::SECRET;
 use crate::rate_limited_log::RateLimitedLog;
 use engine::vault::bounds::Brought;
-use engine::vault::deed::{Act, Auth, Deed, Denied};
-use engine::vault::stamp::Stamp;
+use engine::vault::request::{Auth, VaultError, VaultOp, VaultRequest};
+use engine::vault::timestamp::Timestamp;
 use remembered::Remembered;
 use users_files::UsersFile;
 use wire::time::Instant;
@@ -53,7 +53,7 @@ pub(crate) enum Judgement {
     /// The deed may be done.
     Permitted,
     /// It may not.
-    Denied(Denied),
+    Denied(VaultError),
     /// [`Authenticator::prove`] has to say.
     NeedsHash,
 }
@@ -178,7 +178,7 @@ impl Authenticator {
     }
 
     /// Says what can be said without argon2.
-    pub(crate) fn judge(&self, deed: &Deed, now: Instant) -> Judgement {
+    pub(crate) fn judge(&self, deed: &VaultRequest, now: Instant) -> Judgement {
         let permitted = match &deed.policy.auth {
             // The phone itself has said whose it is: that is worth more than a password.
             _ if deed.shown.passport => true,
@@ -192,14 +192,14 @@ impl Authenticator {
                 };
             }
         };
-        if permitted { Judgement::Permitted } else { Judgement::Denied(Denied::Unauthorized) }
+        if permitted { Judgement::Permitted } else { Judgement::Denied(VaultError::Unauthorized) }
     }
 
     /// Says of a deed that was [`Judgement::NeedsHash`] whether it may be done. Takes its time.
     ///
     /// # Errors
-    /// [`Denied::Unauthorized`] and the other refusals of secrets.
-    pub(crate) fn prove(&self, deed: &Deed, now: Instant) -> Result<Verified, Denied> {
+    /// [`VaultError::Unauthorized`] and the other refusals of secrets.
+    pub(crate) fn prove(&self, deed: &VaultRequest, now: Instant) -> Result<Verified, VaultError> {
         match self.judge(deed, now) {
             Judgement::Permitted => return Ok(Verified::Known),
             Judgement::Denied(denied) => return Err(denied),
@@ -215,7 +215,7 @@ impl Authenticator {
     }
 
     /// Takes note of what became of a deed that brought a secret to be pinned.
-    pub(crate) fn pinned(&self, deed: &Deed, is_done: bool) {
+    pub(crate) fn pinned(&self, deed: &VaultRequest, is_done: bool) {
         let Some((user, password)) = &deed.shown.basic else { return };
         let secret = secret_of(user, password);
         let mut state = self.lock();
@@ -232,11 +232,11 @@ impl Authenticator {
     }
 
     /// What is left to be found out, once all is looked at that costs nothing.
-    fn question(&self, deed: &Deed, now: Instant) -> Result<Question, Denied> {
+    fn question(&self, deed: &VaultRequest, now: Instant) -> Result<Question, VaultError> {
         let shown = deed.shown.basic.as_ref();
-        let (user, password) = shown.ok_or(Denied::Unauthorized)?;
+        let (user, password) = shown.ok_or(VaultError::Unauthorized)?;
         if password.is_empty() {
-            return Err(Denied::Unauthorized);
+            return Err(VaultError::Unauthorized);
         }
         self.wait_over(deed.client, now)?;
         let whole = secret_of(user, password);
@@ -273,10 +273,10 @@ impl Authenticator {
         Trial { hashes, places: Vec::new(), secret }
     }
 
-    fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), Denied> {
+    fn wait_over(&self, client: IpAddr, now: Instant) -> Result<(), VaultError> {
         let Some(wait) = self.lock().throttled.wait(client, now) else { return Ok(()) };
         self.slowed.fetch_add(1, Relaxed);
-        Err(Denied::SlowedDown(wait))
+        Err(VaultError::SlowedDown(wait))
     }
 
     /// Runs argon2, and remembers what it said.
@@ -321,11 +321,11 @@ impl Authenticator {
         // A phone that keeps on sending the same old secret guesses nothing, so it is not slowed
         // down, nor are its neighbours.
         self.refused.fetch_add(1, Relaxed);
-        Judgement::Denied(Denied::Unauthorized)
+        Judgement::Denied(VaultError::Unauthorized)
     }
 
     /// The hash that is pinned for an extension; nothing where the first secret is still to come.
-    fn pin_of(&self, deed: &Deed) -> Result<Option<Box<str>>, Denied> {
+    fn pin_of(&self, deed: &VaultRequest) -> Result<Option<Box<str>>, VaultError> {
         let (vault, item) = (&deed.policy.dir, &deed.item);
         let path = vault.join(&*item.extension).join(SECRET);
         let trouble = |why: io::Error, path: &Path| {
@@ -338,16 +338,21 @@ impl Authenticator {
             Err(why) => return Err(trouble(why, &path)),
         }
         // Nothing is to be had that would have to be guarded.
-        let is_keep = matches!(deed.act, Act::Keep { .. });
+        let is_keep = matches!(deed.act, VaultOp::Keep { .. });
         match versions::is_there(vault, item) {
-            Ok(false) if !is_keep => Err(Denied::NotThere),
+            Ok(false) if !is_keep => Err(VaultError::NotThere),
             Ok(_) => Ok(None),
             Err(why) => Err(trouble(why, &path)),
         }
     }
 
     /// The first secret of an extension is on its way to be pinned; of several at once, one.
-    fn first(&self, deed: &Deed, secret: &[u8], now: Instant) -> Result<Verified, Denied> {
+    fn first(
+        &self,
+        deed: &VaultRequest,
+        secret: &[u8],
+        now: Instant,
+    ) -> Result<Verified, VaultError> {
         let digest = self.digest("", secret);
         let place = deed.policy.dir.join(&*deed.item.extension);
         if !self.lock().pinning.contains_key(&place) {
@@ -357,7 +362,7 @@ impl Authenticator {
             let hash: Box<str> = hashed
                 .map_err(|why| {
                     self.log.error(&io::Error::other(why), "pin a secret in", &place);
-                    Denied::Io
+                    VaultError::Io
                 })?
                 .into();
             let fresh = || Pinning { digest, hash, deeds: 0 };
@@ -365,7 +370,7 @@ impl Authenticator {
         }
         let mut state = self.lock();
         // Gone again where the deeds that brought it are done: it is looked up from the start.
-        let pinning = state.pinning.get_mut(&place).ok_or(Denied::Busy)?;
+        let pinning = state.pinning.get_mut(&place).ok_or(VaultError::Busy)?;
         if constant_time::verify_slices_are_equal(&pinning.digest, &digest).is_err() {
             drop(state);
             return Err(self.refuse_deed(deed, now));
@@ -375,7 +380,7 @@ impl Authenticator {
     }
 
     /// Whoever invents extensions must not pin all of them before their users come.
-    fn may_pin(&self, deed: &Deed, now: Instant) -> Result<(), Denied> {
+    fn may_pin(&self, deed: &VaultRequest, now: Instant) -> Result<(), VaultError> {
         let counted = self.lock().pins.count(deed.client, (true, 0), &deed.policy.bounds, now);
         counted.map_err(|(_, wait, is_first)| {
             self.pins_refused.fetch_add(1, Relaxed);
@@ -386,16 +391,16 @@ impl Authenticator {
                     deed.client.to_canonical()
                 );
             }
-            Denied::TooMuch(wait)
+            VaultError::TooMuch(wait)
         })
     }
 
-    fn refuse_deed(&self, deed: &Deed, now: Instant) -> Denied {
+    fn refuse_deed(&self, deed: &VaultRequest, now: Instant) -> VaultError {
         self.refuse(deed.client, &deed.item.extension, now)
     }
 
     /// A new wrong secret for somebody.
-    fn refuse(&self, client: IpAddr, whom: &str, now: Instant) -> Denied {
+    fn refuse(&self, client: IpAddr, whom: &str, now: Instant) -> VaultError {
         self.refused.fetch_add(1, Relaxed);
         if let Some(wrong) = self.lock().throttled.wrong(client, now) {
             let client = client.to_canonical();
@@ -405,7 +410,7 @@ impl Authenticator {
                  down"
             );
         }
-        Denied::Unauthorized
+        VaultError::Unauthorized
     }
 
     /// What tells a secret and what it is compared with from all others.
@@ -425,9 +430,9 @@ impl Authenticator {
 }
 
 /// The moment by the calendar, by which passwords end.
-fn today() -> Stamp {
+fn today() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Stamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
 /// User and password as one secret, such that no other two make the same.

@@ -11,10 +11,10 @@ use super::{Bench, item};
 use crate::durable::{Fault, Step};
 use crate::vault::archive::{self, Intake, Limits, Unfit};
 use crate::vault::versions;
-use engine::vault::deed::{Act, Precondition};
-use engine::vault::stamp::Stamp;
+use engine::vault::request::{Precondition, VaultOp};
+use engine::vault::timestamp::Timestamp;
 
-const LIMITS: Limits = Limits { bytes_max: 1 << 20, latest: Stamp(u64::MAX) };
+const LIMITS: Limits = Limits { bytes_max: 1 << 20, latest: Timestamp(u64::MAX) };
 const PATH: &str = "4711/96xxdata/20261121T045401.123456789Z.txt";
 
 impl Bench {
@@ -35,7 +35,7 @@ impl Bench {
     fn keep_two_and_forget(&mut self) {
         self.keep(&item("1"), "one").unwrap();
         self.keep(&item("1"), &"\0\u{7f}two".repeat(5_000)).unwrap();
-        self.act(&item("1"), Act::Forget { precondition: Precondition::None }).unwrap();
+        self.act(&item("1"), VaultOp::Forget { precondition: Precondition::None }).unwrap();
         self.keep(&item("2"), "").unwrap();
     }
 }
@@ -171,7 +171,7 @@ fn a_member_that_is_no_version_has_all_of_the_file_refused() {
     assert!(told(&huge).contains("larger than `max`"));
     let gone = PATH.replace(".txt", ".gone");
     assert!(told(&member(&gone, b"x", |_| ())).contains("yet has bytes"));
-    let early = Limits { latest: Stamp::of_second(1_000), ..LIMITS };
+    let early = Limits { latest: Timestamp::of_second(1_000), ..LIMITS };
     match archive::examine(&*member(PATH, b"x", |_| ()), early) {
         Err(Unfit::Member { why, .. }) => assert!(why.contains("yet to come")),
         other => panic!("{other:?}"),

@@ -7,19 +7,19 @@ use super::super::archive_monthly::{self, Gathered};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
 use crate::durable::{Disk, Fault, Step};
-use engine::vault::deed::ArchivePolicy;
 use engine::vault::names::Item;
-use engine::vault::stamp::Stamp;
+use engine::vault::request::ArchivePolicy;
+use engine::vault::timestamp::Timestamp;
 use wire::time::Duration;
 
-const EVER: (Stamp, Stamp) = (Stamp(0), Stamp(u64::MAX));
+const EVER: (Timestamp, Timestamp) = (Timestamp(0), Timestamp(u64::MAX));
 const DAY_S: u64 = 86_400;
 
 /// What there is of all items, by item and name, and where.
 type There = BTreeMap<(Item, VersionName), Vec<u8>>;
 
-fn now() -> Stamp {
-    Stamp::parse("20261121T050041.000000000Z").unwrap()
+fn now() -> Timestamp {
+    Timestamp::parse("20261121T050041.000000000Z").unwrap()
 }
 
 impl Bench {

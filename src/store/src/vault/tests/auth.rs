@@ -18,8 +18,10 @@ use super::super::users;
 use super::{Bench, item};
 use engine::requests::Answer;
 use engine::ticket::Ticket;
-use engine::vault::deed::{Act, Auth, Deed, Denied, Login, LoginSecret, Precondition, Shown};
 use engine::vault::names::Item;
+use engine::vault::request::{
+    Auth, Credentials, Login, LoginSecret, Precondition, VaultError, VaultOp, VaultRequest,
+};
 use wire::http::authorization::digest;
 use wire::time::{Duration, Instant};
 
@@ -69,16 +71,16 @@ impl Guarded {
         fs::write(self.users_path(), hashed.collect::<String>()).unwrap();
     }
 
-    fn deed(&self, item: &Item, secret: &str, act: Act) -> Deed {
+    fn deed(&self, item: &Item, secret: &str, act: VaultOp) -> VaultRequest {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
-        Deed {
+        VaultRequest {
             client: self.client,
-            shown: Shown { basic, ..Shown::default() },
+            shown: Credentials { basic, ..Credentials::default() },
             ..self.bench.deed(item, act)
         }
     }
 
-    fn pass(&self, deed: &Deed) -> Result<Verified, Denied> {
+    fn pass(&self, deed: &VaultRequest) -> Result<Verified, VaultError> {
         match self.authenticator.judge(deed, self.now) {
             Judgement::Permitted => Ok(Verified::Known),
             Judgement::Denied(denied) => Err(denied),
@@ -86,26 +88,26 @@ impl Guarded {
         }
     }
 
-    fn act(&mut self, extension: &str, secret: &str, act: Act) -> Result<(), Denied> {
+    fn act(&mut self, extension: &str, secret: &str, act: VaultOp) -> Result<(), VaultError> {
         let deed = self.deed(&item(extension), secret, act);
         let hash = match self.pass(&deed)? {
             Verified::Known => None,
             Verified::ToPin(hash) => Some(hash),
         };
-        let outcome = self.bench.writer.run(&[Job::Deed(&deed, hash.as_deref())]).remove(0);
-        let Outcome::Deed(result) = outcome else { unreachable!("a deed was asked for") };
+        let outcome = self.bench.writer.run(&[Job::Vault(&deed, hash.as_deref())]).remove(0);
+        let Outcome::Vault(result) = outcome else { unreachable!("a deed was asked for") };
         if hash.is_some() {
             self.authenticator.pinned(&deed, result.is_ok());
         }
         result.map(drop)
     }
 
-    fn put(&mut self, extension: &str, secret: &str) -> Result<(), Denied> {
+    fn put(&mut self, extension: &str, secret: &str) -> Result<(), VaultError> {
         self.act(extension, secret, put())
     }
 
-    fn get(&mut self, extension: &str, secret: &str) -> Result<(), Denied> {
-        self.act(extension, secret, Act::Fetch)
+    fn get(&mut self, extension: &str, secret: &str) -> Result<(), VaultError> {
+        self.act(extension, secret, VaultOp::Fetch)
     }
 
     fn checked(&self) -> u64 {
@@ -113,17 +115,17 @@ impl Guarded {
     }
 }
 
-fn put() -> Act {
-    Act::Keep { bytes: b"data".to_vec(), precondition: Precondition::None, cancel: None }
+fn put() -> VaultOp {
+    VaultOp::Keep { bytes: b"data".to_vec(), precondition: Precondition::None, cancel: None }
 }
 
-const DENIED: Result<(), Denied> = Err(Denied::Unauthorized);
+const DENIED: Result<(), VaultError> = Err(VaultError::Unauthorized);
 
 #[test]
 fn a_certificate_opens_what_asks_for_one() {
     let guarded = Guarded::new(|_| Auth::Certificate);
-    let mut deed = guarded.deed(&item("1"), "any:thing", Act::Fetch);
-    assert_eq!(guarded.pass(&deed), Err(Denied::Unauthorized));
+    let mut deed = guarded.deed(&item("1"), "any:thing", VaultOp::Fetch);
+    assert_eq!(guarded.pass(&deed), Err(VaultError::Unauthorized));
     deed.shown.certificate = true;
     assert_eq!(guarded.pass(&deed), Ok(Verified::Known));
 }
@@ -204,9 +206,9 @@ fn the_first_secret_that_stores_something_is_compared_ever_after() {
 #[test]
 fn asking_for_what_is_not_there_pins_nothing() {
     let mut guarded = Guarded::pinned();
-    assert_eq!(guarded.get("1", "a:guess"), Err(Denied::NotThere));
-    let forget = Act::Forget { precondition: Precondition::None };
-    assert_eq!(guarded.act("1", "a:guess", forget), Err(Denied::NotThere));
+    assert_eq!(guarded.get("1", "a:guess"), Err(VaultError::NotThere));
+    let forget = VaultOp::Forget { precondition: Precondition::None };
+    assert_eq!(guarded.act("1", "a:guess", forget), Err(VaultError::NotThere));
     assert_eq!(guarded.checked(), 0, "and costs nothing");
     assert_eq!(guarded.put("1", "a:right"), Ok(()));
     assert_eq!(guarded.get("1", "a:guess"), DENIED);
@@ -225,8 +227,8 @@ fn the_first_secret_that_obtains_older_data_is_pinned() {
 fn a_store_that_failed_pins_nothing() {
     let mut guarded = Guarded::pinned();
     let demanding =
-        Act::Keep { bytes: b"x".to_vec(), precondition: Precondition::Exists, cancel: None };
-    assert_eq!(guarded.act("1", "a:first", demanding), Err(Denied::Precondition));
+        VaultOp::Keep { bytes: b"x".to_vec(), precondition: Precondition::Exists, cancel: None };
+    assert_eq!(guarded.act("1", "a:first", demanding), Err(VaultError::Precondition));
     assert_eq!(guarded.put("1", "a:second"), Ok(()));
     assert_eq!(guarded.put("1", "a:first"), DENIED);
 }
@@ -238,14 +240,14 @@ fn of_two_first_secrets_at_once_one_is_pinned_and_the_other_refused() {
         ["a:one", "a:one", "a:other"].map(|secret| guarded.deed(&item("1"), secret, put()));
     let Ok(Verified::ToPin(hash)) = guarded.pass(&one) else { panic!("it is the first") };
     assert_eq!(guarded.pass(&same), Ok(Verified::ToPin(hash.clone())), "with the same hash");
-    assert_eq!(guarded.pass(&other), Err(Denied::Unauthorized));
-    let jobs = [Job::Deed(&one, Some(&hash)), Job::Deed(&same, Some(&hash))];
+    assert_eq!(guarded.pass(&other), Err(VaultError::Unauthorized));
+    let jobs = [Job::Vault(&one, Some(&hash)), Job::Vault(&same, Some(&hash))];
     for outcome in guarded.bench.writer.run(&jobs) {
-        assert!(matches!(outcome, Outcome::Deed(Ok(_))));
+        assert!(matches!(outcome, Outcome::Vault(Ok(_))));
     }
     guarded.authenticator.pinned(&one, true);
     guarded.authenticator.pinned(&same, true);
-    assert_eq!(guarded.pass(&other), Err(Denied::Unauthorized));
+    assert_eq!(guarded.pass(&other), Err(VaultError::Unauthorized));
     assert_eq!(guarded.pass(&one), Ok(Verified::Known));
 }
 
@@ -255,9 +257,9 @@ fn a_secret_pinned_by_another_process_meanwhile_is_not_replaced() {
     let deed = guarded.deed(&item("1"), "a:late", put());
     let Ok(Verified::ToPin(hash)) = guarded.pass(&deed) else { panic!("it is the first") };
     let early = guarded.deed(&item("1"), "a:early", put());
-    guarded.bench.writer.run(&[Job::Deed(&early, Some("another hash"))]);
-    let outcome = guarded.bench.writer.run(&[Job::Deed(&deed, Some(&hash))]).remove(0);
-    assert!(matches!(outcome, Outcome::Deed(Err(Denied::Busy))));
+    guarded.bench.writer.run(&[Job::Vault(&early, Some("another hash"))]);
+    let outcome = guarded.bench.writer.run(&[Job::Vault(&deed, Some(&hash))]).remove(0);
+    assert!(matches!(outcome, Outcome::Vault(Err(VaultError::Busy))));
     assert_eq!(guarded.bench.names(&item("1")).len(), 1);
 }
 
@@ -268,7 +270,7 @@ fn guessing_is_slowed_down_for_the_address_and_nobody_else() {
     for guess in 0..6 {
         assert_eq!(guarded.get("1", &format!("a:{guess}")), DENIED);
     }
-    let slowed = Err(Denied::SlowedDown(Duration::from_secs(1)));
+    let slowed = Err(VaultError::SlowedDown(Duration::from_secs(1)));
     let checked = guarded.checked();
     assert_eq!(guarded.get("1", "a:6"), slowed);
     assert_eq!(guarded.get("1", "a:right"), slowed, "or else guessing would go on");
@@ -314,7 +316,7 @@ fn a_broken_pin_lets_nobody_in() {
     }
     fs::remove_file(&pin).unwrap();
     fs::create_dir(&pin).unwrap();
-    assert_eq!(guarded.get("1", "a:one"), Err(Denied::Io));
+    assert_eq!(guarded.get("1", "a:one"), Err(VaultError::Io));
 }
 
 #[test]
@@ -334,16 +336,16 @@ fn two_passwords_of_a_user_hold_at_once_and_one_whose_day_is_over_does_not() {
     let mut guarded = Guarded::users("ann=old:4711\nann=new:4711\n");
     assert_eq!(guarded.act("4711", "ann:old", keeping()), Ok(()));
     assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
-    assert_eq!(guarded.act("4711", "ann:wrong", keeping()), Err(Denied::Unauthorized));
+    assert_eq!(guarded.act("4711", "ann:wrong", keeping()), Err(VaultError::Unauthorized));
     let text = fs::read_to_string(guarded.users_path()).unwrap();
     let over = text.replacen(":4711\n", ":4711:2020-01-01\n", 1);
     fs::write(guarded.users_path(), over).unwrap();
-    assert_eq!(guarded.act("4711", "ann:old", keeping()), Err(Denied::Unauthorized));
+    assert_eq!(guarded.act("4711", "ann:old", keeping()), Err(VaultError::Unauthorized));
     assert_eq!(guarded.act("4711", "ann:new", keeping()), Ok(()));
 }
 
-fn keeping() -> Act {
-    Act::Keep { bytes: b"x".to_vec(), precondition: Precondition::None, cancel: None }
+fn keeping() -> VaultOp {
+    VaultOp::Keep { bytes: b"x".to_vec(), precondition: Precondition::None, cancel: None }
 }
 
 #[test]
@@ -354,7 +356,7 @@ fn whoever_invents_extensions_pins_no_more_of_them_than_an_hour_allows() {
         assert_eq!(guarded.act(&number.to_string(), "a:x", keeping()), Ok(()));
     }
     for refused in 1..=3 {
-        assert!(matches!(guarded.act("2", "a:x", keeping()), Err(Denied::TooMuch(_))));
+        assert!(matches!(guarded.act("2", "a:x", keeping()), Err(VaultError::TooMuch(_))));
         assert_eq!(guarded.authenticator.pins_refused(), refused);
     }
     assert_eq!(guarded.act("1", "a:x", keeping()), Ok(()), "a secret that is known still holds");

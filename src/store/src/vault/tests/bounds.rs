@@ -7,8 +7,8 @@ use super::super::versions::{self, VersionName};
 use super::super::{note, numbered, prune, write};
 use super::{Bench, item};
 use crate::durable::Disk;
-use engine::vault::deed::{ArchivePolicy, Deed, Denied};
-use engine::vault::stamp::Stamp;
+use engine::vault::request::{ArchivePolicy, VaultError, VaultRequest};
+use engine::vault::timestamp::Timestamp;
 use wire::time::Duration;
 
 #[test]
@@ -21,7 +21,7 @@ fn a_flood_of_one_item_pushes_out_nothing_that_is_older() {
         bench.keep(&item("1"), "first").unwrap();
         let dir = bench.directory(&item("1"));
         for age in 1..=10 {
-            let old = VersionName { stamp: Stamp::of_second(now_s - age * day), gone: false };
+            let old = VersionName { stamp: Timestamp::of_second(now_s - age * day), gone: false };
             fs::write(dir.join(old.to_string()), format!("{age} days old")).unwrap();
         }
         let flood: Vec<_> = (0..1_025).map(|_| bench.keeping("1")).collect();
@@ -45,11 +45,11 @@ fn what_is_left_of_a_flood_counts_by_how_soon_it_came() {
     let mut bench = Bench::new();
     let (mut disk, mut sequences) = (Disk::default(), Sequences::default());
     let vault = bench.policy.dir.clone();
-    let start = Stamp::of_second(1_800_000_000).0;
+    let start = Timestamp::of_second(1_800_000_000).0;
     let older = (0..12).map(|n| n * 1_000_000_000);
     let flood = (0..60).map(|n| 12_000_000_000 + n * 700_000_000);
     for (n, at) in older.chain(flood).enumerate() {
-        let (text, now) = (n.to_string(), Stamp(start + at));
+        let (text, now) = (n.to_string(), Timestamp(start + at));
         let placed =
             write::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
         prune::prune(&disk, &placed.unwrap().unwrap(), &bench.policy, now);
@@ -70,7 +70,7 @@ fn a_full_vault_takes_nothing_more_and_says_so() {
     bench.keep(&item("1"), &"x".repeat(60)).unwrap();
     bench.writer.settle();
     // What numbers and orders versions takes room as well.
-    assert_eq!(bench.keep(&item("2"), &"x".repeat(60)), Err(Denied::TotalMax));
+    assert_eq!(bench.keep(&item("2"), &"x".repeat(60)), Err(VaultError::TotalMax));
     let fill = bench.writer.limits().fill();
     assert_eq!((fill.full, fill.reserved), (1, 0));
     assert!(fill.bytes + fill.left <= fill.bytes_max);
@@ -84,10 +84,10 @@ fn one_address_begins_no_more_extensions_than_it_may_and_goes_on_with_its_own() 
     for number in 0..3 {
         bench.keep(&item(&number.to_string()), "x").unwrap();
     }
-    assert!(matches!(bench.keep(&item("3"), "x"), Err(Denied::TooMuch(_))));
+    assert!(matches!(bench.keep(&item("3"), "x"), Err(VaultError::TooMuch(_))));
     assert!(!bench.policy.dir.join("3").exists());
     assert!(bench.keep(&item("0"), "y").is_ok());
-    let other = Deed { client: [10, 0, 0, 2].into(), ..bench.keeping("3") };
+    let other = VaultRequest { client: [10, 0, 0, 2].into(), ..bench.keeping("3") };
     assert!(bench.run(&[other])[0].is_ok());
     assert_eq!(bench.writer.limits().fill().too_much, 1);
 }
@@ -124,7 +124,7 @@ fn what_was_kept_while_the_clock_was_ahead_hides_nothing_and_expels_nothing() {
         ("three", start + 1_200),
         ("four", start + 1_800),
     ] {
-        let now = Stamp::of_second(second);
+        let now = Timestamp::of_second(second);
         let placed =
             write::add((&mut disk, &mut sequences), &vault, &item("1"), Some(text.as_bytes()), now);
         let placed = placed.unwrap().unwrap();
@@ -135,9 +135,9 @@ fn what_was_kept_while_the_clock_was_ahead_hides_nothing_and_expels_nothing() {
     assert_eq!(bench.fetch(&item("1")).as_deref(), Some("four"));
     let dir = versions::open(&vault, &item("1")).unwrap().unwrap();
     let names = bench.names(&item("1"));
-    let moments = note::moments(&names, &note::read(&dir), Stamp::of_second(start + 2_000));
+    let moments = note::moments(&names, &note::read(&dir), Timestamp::of_second(start + 2_000));
     let at = |second: u64| {
-        let until = moments.iter().zip(&names).filter(|one| *one.0 <= Stamp::of_second(second));
+        let until = moments.iter().zip(&names).filter(|one| *one.0 <= Timestamp::of_second(second));
         let name = until.max().map(|(_, name)| *name)?;
         fs::read_to_string(bench.directory(&item("1")).join(name.to_string())).ok()
     };

@@ -15,10 +15,11 @@ use super::store::{Job, Outcome, Writer};
 use super::versions::{self, VersionName};
 use engine::cancel::CancelToken;
 use engine::catalog::Stored;
-use engine::vault::deed::{
-    Act, Auth, Deed, Denied, Done, Precondition, Shown, Unknown, VaultPolicy,
-};
 use engine::vault::names::Item;
+use engine::vault::request::{
+    Auth, Credentials, Precondition, Unknown, VaultError, VaultOp, VaultPolicy, VaultReply,
+    VaultRequest,
+};
 use wire::time::Duration;
 
 /// A vault, and whoever writes to it.
@@ -54,20 +55,20 @@ impl Bench {
         self.writer = writer();
     }
 
-    pub(super) fn deed(&self, item: &Item, act: Act) -> Deed {
-        Deed {
+    pub(super) fn deed(&self, item: &Item, act: VaultOp) -> VaultRequest {
+        VaultRequest {
             client: [10, 0, 0, 1].into(),
             item: item.clone(),
-            shown: Shown::default(),
+            shown: Credentials::default(),
             policy: Arc::new(self.policy.clone()),
             act,
         }
     }
 
-    pub(super) fn act(&mut self, item: &Item, act: Act) -> Result<Done, Denied> {
+    pub(super) fn act(&mut self, item: &Item, act: VaultOp) -> Result<VaultReply, VaultError> {
         let deed = self.deed(item, act);
-        match self.writer.run(&[Job::Deed(&deed, None)]).remove(0) {
-            Outcome::Deed(result) => result,
+        match self.writer.run(&[Job::Vault(&deed, None)]).remove(0) {
+            Outcome::Vault(result) => result,
             Outcome::Upload(_) | Outcome::Deleted(_) => {
                 unreachable!("nothing but a deed was asked for")
             }
@@ -75,17 +76,20 @@ impl Bench {
     }
 
     /// The deed of a phone that keeps "new".
-    pub(super) fn keeping(&self, extension: &str) -> Deed {
-        let act =
-            Act::Keep { bytes: b"new".to_vec(), precondition: Precondition::None, cancel: None };
+    pub(super) fn keeping(&self, extension: &str) -> VaultRequest {
+        let act = VaultOp::Keep {
+            bytes: b"new".to_vec(),
+            precondition: Precondition::None,
+            cancel: None,
+        };
         self.deed(&item(extension), act)
     }
 
     /// Does deeds in one batch.
-    pub(super) fn run(&mut self, deeds: &[Deed]) -> Vec<Result<Done, Denied>> {
-        let jobs: Vec<_> = deeds.iter().map(|deed| Job::Deed(deed, None)).collect();
+    pub(super) fn run(&mut self, deeds: &[VaultRequest]) -> Vec<Result<VaultReply, VaultError>> {
+        let jobs: Vec<_> = deeds.iter().map(|deed| Job::Vault(deed, None)).collect();
         let results = self.writer.run(&jobs).into_iter().map(|outcome| match outcome {
-            Outcome::Deed(result) => result,
+            Outcome::Vault(result) => result,
             Outcome::Upload(_) | Outcome::Deleted(_) => {
                 unreachable!("nothing but deeds was asked for")
             }
@@ -98,8 +102,8 @@ impl Bench {
         item: &Item,
         text: &str,
         precondition: Precondition,
-    ) -> Result<Stored, Denied> {
-        self.store(item, Act::Keep { bytes: text.into(), precondition, cancel: None })
+    ) -> Result<Stored, VaultError> {
+        self.store(item, VaultOp::Keep { bytes: text.into(), precondition, cancel: None })
     }
 
     /// Keeps a version unless that is taken back.
@@ -108,24 +112,26 @@ impl Bench {
         item: &Item,
         text: &str,
         cancel: CancelToken,
-    ) -> Result<Stored, Denied> {
+    ) -> Result<Stored, VaultError> {
         let (bytes, precondition) = (text.into(), Precondition::None);
-        self.store(item, Act::Keep { bytes, precondition, cancel: Some(cancel) })
+        self.store(item, VaultOp::Keep { bytes, precondition, cancel: Some(cancel) })
     }
 
-    fn store(&mut self, item: &Item, act: Act) -> Result<Stored, Denied> {
+    fn store(&mut self, item: &Item, act: VaultOp) -> Result<Stored, VaultError> {
         match self.act(item, act)? {
-            Done::Kept(stored) => Ok(stored),
-            Done::Fetched(_) | Done::Forgotten => unreachable!("a version was to be kept"),
+            VaultReply::Kept(stored) => Ok(stored),
+            VaultReply::Fetched(_) | VaultReply::Forgotten => {
+                unreachable!("a version was to be kept")
+            }
         }
     }
 
-    pub(super) fn keep(&mut self, item: &Item, text: &str) -> Result<Stored, Denied> {
+    pub(super) fn keep(&mut self, item: &Item, text: &str) -> Result<Stored, VaultError> {
         self.keep_if(item, text, Precondition::None)
     }
 
-    pub(super) fn forget(&mut self, item: &Item) -> Result<(), Denied> {
-        self.act(item, Act::Forget { precondition: Precondition::None }).map(drop)
+    pub(super) fn forget(&mut self, item: &Item) -> Result<(), VaultError> {
+        self.act(item, VaultOp::Forget { precondition: Precondition::None }).map(drop)
     }
 
     pub(super) fn fetch(&self, item: &Item) -> Option<String> {

@@ -11,7 +11,9 @@ use crate::{Replies, Store, StoreConfig};
 use engine::requests::Answer;
 use engine::requests::Ask;
 use engine::ticket::Ticket;
-use engine::vault::deed::{Act, Auth, Deed, Denied, Done, Precondition, Shown};
+use engine::vault::request::{
+    Auth, Credentials, Precondition, VaultError, VaultOp, VaultReply, VaultRequest,
+};
 
 /// A store whose worker is the test.
 struct Asked {
@@ -36,50 +38,50 @@ impl Asked {
         Asked { bench, store: store.unwrap(), answers }
     }
 
-    fn ask(&self, ticket: u64, extension: &str, secret: &str, act: Act) {
+    fn ask(&self, ticket: u64, extension: &str, secret: &str, act: VaultOp) {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
-        let deed = Deed {
-            shown: Shown { basic, ..Shown::default() },
+        let deed = VaultRequest {
+            shown: Credentials { basic, ..Credentials::default() },
             ..self.bench.deed(&item(extension), act)
         };
         let ask = Ask::Vault { ticket: Ticket::made_up(ticket), deed: Box::new(deed) };
         assert!(self.store.ask(0, ask).is_ok());
     }
 
-    fn answer(&self) -> (u64, Result<Done, Denied>) {
+    fn answer(&self) -> (u64, Result<VaultReply, VaultError>) {
         let Answer::Vault { ticket, result } = self.answers.recv().unwrap() else {
             panic!("an answer to another question");
         };
         (ticket.number(), result)
     }
 
-    fn answers(&self, number: usize) -> HashMap<u64, Result<Done, Denied>> {
+    fn answers(&self, number: usize) -> HashMap<u64, Result<VaultReply, VaultError>> {
         (0..number).map(|_| self.answer()).collect()
     }
 }
 
-fn put(text: &str) -> Act {
-    Act::Keep { bytes: text.into(), precondition: Precondition::None, cancel: None }
+fn put(text: &str) -> VaultOp {
+    VaultOp::Keep { bytes: text.into(), precondition: Precondition::None, cancel: None }
 }
 
 #[test]
 fn what_a_worker_has_kept_it_can_fetch_and_forget() {
     let asked = Asked::new(Auth::Open);
     // The server makes its vault at the start: one that is away is not one that is empty.
-    asked.ask(1, "1", "", Act::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), Denied::Io);
+    asked.ask(1, "1", "", VaultOp::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), VaultError::Io);
     std::fs::create_dir_all(&asked.bench.policy.dir).unwrap();
-    asked.ask(1, "1", "", Act::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), Denied::NotThere);
+    asked.ask(1, "1", "", VaultOp::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), VaultError::NotThere);
     asked.ask(2, "1", "", put("text"));
-    assert!(matches!(asked.answer(), (2, Ok(Done::Kept(stored))) if stored.new));
-    asked.ask(3, "1", "", Act::Fetch);
-    let (3, Ok(Done::Fetched(blob))) = asked.answer() else { panic!("not fetched") };
+    assert!(matches!(asked.answer(), (2, Ok(VaultReply::Kept(stored))) if stored.new));
+    asked.ask(3, "1", "", VaultOp::Fetch);
+    let (3, Ok(VaultReply::Fetched(blob))) = asked.answer() else { panic!("not fetched") };
     assert_eq!(blob.as_slice(), Some(b"text".as_slice()));
-    asked.ask(4, "1", "", Act::Forget { precondition: Precondition::None });
-    assert!(matches!(asked.answer(), (4, Ok(Done::Forgotten))));
-    asked.ask(5, "1", "", Act::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), Denied::NotThere);
+    asked.ask(4, "1", "", VaultOp::Forget { precondition: Precondition::None });
+    assert!(matches!(asked.answer(), (4, Ok(VaultReply::Forgotten))));
+    asked.ask(5, "1", "", VaultOp::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), VaultError::NotThere);
     let figures = asked.store.figures().vault;
     assert_eq!((figures.kept, figures.fetched, figures.forgotten), (1, 1, 1));
 }
@@ -91,7 +93,7 @@ fn many_phones_that_store_at_once_are_all_answered() {
         asked.ask(ticket, &(ticket % 50).to_string(), "", put(&ticket.to_string()));
     }
     let answers = asked.answers(300);
-    assert!(answers.values().all(|answer| matches!(answer, Ok(Done::Kept(_)))));
+    assert!(answers.values().all(|answer| matches!(answer, Ok(VaultReply::Kept(_)))));
     assert_eq!(asked.store.figures().vault.kept, 300);
 }
 
@@ -103,12 +105,12 @@ fn phones_that_show_the_first_secret_at_once_all_get_in_and_no_other_does() {
     }
     let answers = asked.answers(8);
     let kept = answers.values().filter(|answer| answer.is_ok()).count();
-    let busy = answers.values().filter(|answer| matches!(answer, Err(Denied::Busy))).count();
+    let busy = answers.values().filter(|answer| matches!(answer, Err(VaultError::Busy))).count();
     assert!(kept >= 1 && kept + busy == 8, "{answers:?}");
-    asked.ask(9, "1", "cs:secret", Act::Fetch);
+    asked.ask(9, "1", "cs:secret", VaultOp::Fetch);
     assert!(asked.answer().1.is_ok());
-    asked.ask(10, "1", "cs:guess", Act::Fetch);
-    assert_eq!(asked.answer().1.unwrap_err(), Denied::Unauthorized);
+    asked.ask(10, "1", "cs:guess", VaultOp::Fetch);
+    assert_eq!(asked.answer().1.unwrap_err(), VaultError::Unauthorized);
 }
 
 #[test]

@@ -7,8 +7,8 @@ use super::super::store::{Job, Outcome};
 use super::super::versions::{self, VersionName};
 use super::{Bench, item};
 use crate::durable::{Fault, Step};
-use engine::vault::deed::{Act, Denied, Precondition};
-use engine::vault::stamp::Stamp;
+use engine::vault::request::{Precondition, VaultError, VaultOp};
+use engine::vault::timestamp::Timestamp;
 use wire::http::response::EntityTag;
 use wire::time::Duration;
 
@@ -55,12 +55,12 @@ fn a_version_that_is_fetched_has_the_tag_of_the_one_that_was_kept() {
 #[test]
 fn what_was_forgotten_is_not_fetched_and_not_lost() {
     let mut bench = Bench::new();
-    assert_eq!(bench.forget(&item("1")), Err(Denied::NotThere));
+    assert_eq!(bench.forget(&item("1")), Err(VaultError::NotThere));
     assert!(!bench.policy.dir.exists(), "nothing was to be kept");
     bench.keep(&item("1"), "one").unwrap();
     assert_eq!(bench.forget(&item("1")), Ok(()));
     assert_eq!(bench.fetch(&item("1")), None);
-    assert_eq!(bench.forget(&item("1")), Err(Denied::NotThere));
+    assert_eq!(bench.forget(&item("1")), Err(VaultError::NotThere));
     assert_eq!(bench.names(&item("1")).len(), 2);
     assert!(bench.keep(&item("1"), "two").unwrap().new, "there was nothing any more");
     assert_eq!(bench.fetch(&item("1")).as_deref(), Some("two"));
@@ -72,7 +72,7 @@ fn a_clock_that_is_set_back_makes_no_new_version_an_old_one() {
     bench.keep(&item("1"), "old").unwrap();
     let dir = bench.directory(&item("1"));
     let ahead =
-        VersionName { stamp: Stamp::parse("22001231T235959.999999999Z").unwrap(), gone: false };
+        VersionName { stamp: Timestamp::parse("22001231T235959.999999999Z").unwrap(), gone: false };
     fs::write(dir.join(ahead.to_string()), "from the future").unwrap();
     assert_eq!(bench.fetch(&item("1")).as_deref(), Some("from the future"));
     bench.keep(&item("1"), "new").unwrap();
@@ -91,7 +91,7 @@ fn versions_beyond_the_number_go_and_the_newest_stay() {
     let dir = bench.directory(&item("1"));
     let now_s = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_secs();
     for number in 0..5 {
-        let stamp = Stamp::of_second(now_s - (5 - number) * 86_400);
+        let stamp = Timestamp::of_second(now_s - (5 - number) * 86_400);
         let name = VersionName { stamp, gone: false };
         fs::write(dir.join(name.to_string()), number.to_string()).unwrap();
     }
@@ -131,7 +131,7 @@ fn versions_that_are_too_old_go_but_not_the_newest() {
 fn a_precondition_is_judged_where_the_write_happens() {
     let mut bench = Bench::new();
     let it = item("1");
-    let denied = Err(Denied::Precondition);
+    let denied = Err(VaultError::Precondition);
     assert_eq!(bench.keep_if(&it, "x", Precondition::Exists), denied);
     assert!(bench.names(&it).is_empty());
     let kept = bench.keep_if(&it, "one", Precondition::New).unwrap();
@@ -145,8 +145,8 @@ fn a_precondition_is_judged_where_the_write_happens() {
     let at = second.version.modified_ns as u64 / 1_000_000_000;
     assert_eq!(bench.keep_if(&it, "x", Precondition::UnmodifiedSince(at - 1)), denied);
     assert!(bench.keep_if(&it, "three", Precondition::UnmodifiedSince(at + 1)).is_ok());
-    let forget = |precondition| Act::Forget { precondition };
-    assert_eq!(bench.act(&it, forget(tag(&kept.version))).unwrap_err(), Denied::Precondition);
+    let forget = |precondition| VaultOp::Forget { precondition };
+    assert_eq!(bench.act(&it, forget(tag(&kept.version))).unwrap_err(), VaultError::Precondition);
     bench.act(&it, forget(Precondition::Exists)).unwrap();
     assert_eq!(bench.keep_if(&it, "x", tag(&second.version)), denied);
     assert!(bench.keep_if(&it, "four", Precondition::New).unwrap().new);
@@ -156,12 +156,12 @@ fn a_precondition_is_judged_where_the_write_happens() {
 fn of_two_who_change_what_they_saw_in_one_batch_one_is_refused() {
     let mut bench = Bench::new();
     let act =
-        || Act::Keep { bytes: b"mine".to_vec(), precondition: Precondition::New, cancel: None };
+        || VaultOp::Keep { bytes: b"mine".to_vec(), precondition: Precondition::New, cancel: None };
     let deeds = [bench.deed(&item("1"), act()), bench.deed(&item("1"), act())];
-    let jobs = [Job::Deed(&deeds[0], None), Job::Deed(&deeds[1], None)];
+    let jobs = [Job::Vault(&deeds[0], None), Job::Vault(&deeds[1], None)];
     let outcomes = bench.writer.run(&jobs);
-    assert!(matches!(outcomes[0], Outcome::Deed(Ok(_))));
-    assert!(matches!(outcomes[1], Outcome::Deed(Err(Denied::Precondition))));
+    assert!(matches!(outcomes[0], Outcome::Vault(Ok(_))));
+    assert!(matches!(outcomes[1], Outcome::Vault(Err(VaultError::Precondition))));
 }
 
 const STEPS: [Step; 6] =
@@ -177,9 +177,9 @@ fn a_step_that_fails_is_not_acknowledged_and_leaves_no_stray() {
             bench.writer.fail(Some(Fault { step, crash, nth: None }));
             let kept = bench.keep(&item("1"), "new");
             let new_family = bench.keep(&item("2"), "new");
-            assert_eq!(new_family, Err(Denied::Io), "{step:?}");
+            assert_eq!(new_family, Err(VaultError::Io), "{step:?}");
             if step != Step::MakeDirectory {
-                assert_eq!(kept, Err(Denied::Io), "{step:?}");
+                assert_eq!(kept, Err(VaultError::Io), "{step:?}");
             }
             bench.restart();
             let there = bench.fetch(&item("1"));
@@ -259,7 +259,7 @@ fn wherever_a_batch_is_cut_off_each_item_has_its_old_or_its_new_version_and_both
             let mut deeds: Vec<_> =
                 ["1", "2", "3", "4", "1", "5", "2", "6"].map(|one| bench.keeping(one)).into();
             let precondition = Precondition::None;
-            deeds[1] = bench.deed(&item("2"), Act::Forget { precondition });
+            deeds[1] = bench.deed(&item("2"), VaultOp::Forget { precondition });
             bench.writer.fail(Some(Fault { step, crash: true, nth: Some(nth) }));
             let results = bench.run(&deeds);
             bench.restart();
@@ -321,7 +321,7 @@ fn whatever_fails_the_newest_acknowledged_is_what_is_fetched() {
             };
             match done {
                 Ok(()) => told[which] = Told { acknowledged: text, maybe: Vec::new() },
-                Err(Denied::NotThere) => assert_eq!(bench.fetch(&items[which]), None),
+                Err(VaultError::NotThere) => assert_eq!(bench.fetch(&items[which]), None),
                 Err(_) => told[which].maybe.push(text),
             }
             match random.below(3) {
@@ -405,14 +405,14 @@ fn a_vault_that_cannot_be_written_to_says_which_way() {
     let mut bench = Bench::new();
     fs::create_dir_all(bench.policy.dir.parent().unwrap()).unwrap();
     fs::write(&bench.policy.dir, "a file").unwrap();
-    assert_eq!(bench.keep(&item("1"), "x"), Err(Denied::Io));
+    assert_eq!(bench.keep(&item("1"), "x"), Err(VaultError::Io));
     let full = std::io::Error::from_raw_os_error(libc::ENOSPC);
-    assert_eq!(super::super::write::denied(&full), Denied::Full);
+    assert_eq!(super::super::write::denied(&full), VaultError::Full);
     let over_quota = std::io::Error::from_raw_os_error(libc::EDQUOT);
-    assert_eq!(super::super::write::denied(&over_quota), Denied::Full);
+    assert_eq!(super::super::write::denied(&over_quota), VaultError::Full);
     for errno in [libc::EROFS, libc::EACCES, libc::EPERM] {
         let refused = std::io::Error::from_raw_os_error(errno);
-        assert_eq!(super::super::write::denied(&refused), Denied::Forbidden);
+        assert_eq!(super::super::write::denied(&refused), VaultError::Forbidden);
     }
 }
 
@@ -423,8 +423,8 @@ fn no_link_leads_a_version_out_of_the_vault() {
     fs::create_dir(&outside).unwrap();
     bench.keep(&item("1"), "x").unwrap();
     std::os::unix::fs::symlink(&outside, bench.policy.dir.join("2")).unwrap();
-    assert_eq!(bench.keep(&item("2"), "x"), Err(Denied::Forbidden));
-    let link = VersionName { stamp: Stamp(u64::MAX / 4), gone: false };
+    assert_eq!(bench.keep(&item("2"), "x"), Err(VaultError::Forbidden));
+    let link = VersionName { stamp: Timestamp(u64::MAX / 4), gone: false };
     fs::write(outside.join("passwd"), "secret").unwrap();
     let at = bench.directory(&item("1")).join(link.to_string());
     std::os::unix::fs::symlink(outside.join("passwd"), at).unwrap();

@@ -15,8 +15,8 @@ use crate::session::ftp::session::{
 use crate::session::ftp::sink::Into;
 use crate::session::stream::{ConnectionId, Connections as _, Payload};
 use crate::settings::snmp::SnmpPolicy;
-use crate::vault::deed::Act;
 use crate::vault::names::families;
+use crate::vault::request::VaultOp;
 use wire::ftp::reply;
 use wire::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ const OUT_BYTES_MAX: usize = 160 << 10;
 pub(super) fn is_write(ask: &Ask) -> bool {
     match ask {
         Ask::Store { .. } | Ask::Delete { .. } => true,
-        Ask::Vault { deed, .. } => !matches!(deed.act, Act::Fetch),
+        Ask::Vault { deed, .. } => !matches!(deed.act, VaultOp::Fetch),
         Ask::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
         Ask::Open { .. }
         | Ask::Verify { .. }
@@ -79,9 +79,9 @@ impl World {
         assert_eq!(deed.client, session.peer.ip().to_canonical());
         let item = deed.item.to_string();
         match &deed.act {
-            Act::Fetch => self.assert_cleared(id, &item),
-            Act::Forget { .. } => panic!("FTP deletes nobody's data"),
-            Act::Keep { bytes, .. } => {
+            VaultOp::Fetch => self.assert_cleared(id, &item),
+            VaultOp::Forget { .. } => panic!("FTP deletes nobody's data"),
+            VaultOp::Keep { bytes, .. } => {
                 match self.cleared.get(&id) {
                     Some(cleared) => assert_eq!(*cleared, item, "kept for somebody else"),
                     // It was known and sent in one moment.

@@ -14,7 +14,7 @@ use crate::files::{self, Fault, How, Member, Part, TreePath, Why};
 use crate::requests::Answer;
 use crate::requests::Ask;
 use crate::ticket::Ticket;
-use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret};
+use crate::vault::request::{Login, LoginSecret, VaultError, VaultOp, VaultReply, VaultRequest};
 use wire::ftp::listing::Rights;
 use wire::name::FileName;
 use wire::time::Duration;
@@ -185,27 +185,29 @@ impl Disk {
         Arc::new(Blob::as_if_mapped(vec![0; version.bytes as usize].into(), version))
     }
 
-    fn act(&mut self, deed: Deed, fault: u8) -> Result<Done, Denied> {
+    fn act(&mut self, deed: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
         match fault {
             0 => {}
-            1 => return Err(Denied::NotThere),
-            2 => return Err(Denied::Unauthorized),
-            3 => return Err(Denied::Forbidden),
-            4 => return Err(Denied::Precondition),
-            5 => return Err(Denied::Full),
-            6 => return Err(Denied::Io),
-            7.. => return Err(Denied::Busy),
+            1 => return Err(VaultError::NotThere),
+            2 => return Err(VaultError::Unauthorized),
+            3 => return Err(VaultError::Forbidden),
+            4 => return Err(VaultError::Precondition),
+            5 => return Err(VaultError::Full),
+            6 => return Err(VaultError::Io),
+            7.. => return Err(VaultError::Busy),
         }
         let name = deed.item.to_string();
         match deed.act {
-            Act::Fetch => {
-                let blob = self.vault.get(&name).ok_or(Denied::NotThere)?;
-                Ok(Done::Fetched(Arc::clone(blob)))
+            VaultOp::Fetch => {
+                let blob = self.vault.get(&name).ok_or(VaultError::NotThere)?;
+                Ok(VaultReply::Fetched(Arc::clone(blob)))
             }
-            Act::Keep { cancel, .. } if !may_commit(cancel.as_ref()) => Err(Denied::Precondition),
-            Act::Keep { bytes, .. } => Ok(Done::Kept(self.keep(&name, &bytes))),
-            Act::Forget { .. } => {
-                self.vault.remove(&name).map(|_| Done::Forgotten).ok_or(Denied::NotThere)
+            VaultOp::Keep { cancel, .. } if !may_commit(cancel.as_ref()) => {
+                Err(VaultError::Precondition)
+            }
+            VaultOp::Keep { bytes, .. } => Ok(VaultReply::Kept(self.keep(&name, &bytes))),
+            VaultOp::Forget { .. } => {
+                self.vault.remove(&name).map(|_| VaultReply::Forgotten).ok_or(VaultError::NotThere)
             }
         }
     }
@@ -313,7 +315,7 @@ impl Disk {
 }
 
 /// Which of the files has the user, if the password is right.
-fn log_in(login: &Login, fault: u8) -> Result<usize, Denied> {
+fn log_in(login: &Login, fault: u8) -> Result<usize, VaultError> {
     let LoginSecret::Password(password) = &login.secret else {
         unreachable!("FTP has passwords alone")
     };
@@ -326,10 +328,10 @@ fn log_in(login: &Login, fault: u8) -> Result<usize, Denied> {
     };
     let found = login.users.iter().position(|file| is_right(&file));
     match fault {
-        0 => found.ok_or(Denied::Unauthorized),
-        1 => Err(Denied::Unauthorized),
-        2 => Err(Denied::SlowedDown(Duration::from_secs(3))),
-        3.. => Err(Denied::Busy),
+        0 => found.ok_or(VaultError::Unauthorized),
+        1 => Err(VaultError::Unauthorized),
+        2 => Err(VaultError::SlowedDown(Duration::from_secs(3))),
+        3.. => Err(VaultError::Busy),
     }
 }
 

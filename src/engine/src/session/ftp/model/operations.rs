@@ -19,7 +19,7 @@ use crate::settings::ftp::FtpListener;
 use crate::settings::ftp::FtpPolicy;
 use crate::ticket::Ticket;
 use crate::ticket::TicketOwner;
-use crate::vault::deed::{Auth, Unknown, VaultPolicy};
+use crate::vault::request::{Auth, Unknown, VaultPolicy};
 use crate::vault::upload::{Existing, Rule, Rules};
 use wire::time::Duration;
 

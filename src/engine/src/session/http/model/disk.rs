@@ -10,7 +10,7 @@ use crate::catalog::blob::{Blob, Version};
 use crate::catalog::{Entry, OpenError, Root, RootId, StoreError, Stored};
 use crate::requests::Answer;
 use crate::requests::Ask;
-use crate::vault::deed::{Act, Deed, Denied, Done, Login, LoginSecret};
+use crate::vault::request::{Login, LoginSecret, VaultError, VaultOp, VaultReply, VaultRequest};
 use crate::vault::upload::{PartDone, PartOp, Spool};
 use wire::http::response::EntityTag;
 use wire::name::FileName;
@@ -211,24 +211,24 @@ impl Disk {
         blob
     }
 
-    fn act(&mut self, deed: Deed, fault: u8) -> Result<Done, Denied> {
+    fn act(&mut self, deed: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
         match fault {
             0 => {}
-            1 => return Err(Denied::NotThere),
-            2 => return Err(Denied::Unauthorized),
-            3 => return Err(Denied::SlowedDown(Duration::from_secs(3))),
-            4 => return Err(Denied::Precondition),
-            5 => return Err(Denied::Full),
-            6 => return Err(Denied::Io),
-            7.. => return Err(Denied::Busy),
+            1 => return Err(VaultError::NotThere),
+            2 => return Err(VaultError::Unauthorized),
+            3 => return Err(VaultError::SlowedDown(Duration::from_secs(3))),
+            4 => return Err(VaultError::Precondition),
+            5 => return Err(VaultError::Full),
+            6 => return Err(VaultError::Io),
+            7.. => return Err(VaultError::Busy),
         }
         let name = deed.item.to_string();
         match deed.act {
-            Act::Fetch => {
-                let blob = self.vault.get(&name).ok_or(Denied::NotThere)?;
-                Ok(Done::Fetched(Arc::clone(blob)))
+            VaultOp::Fetch => {
+                let blob = self.vault.get(&name).ok_or(VaultError::NotThere)?;
+                Ok(VaultReply::Fetched(Arc::clone(blob)))
             }
-            Act::Keep { bytes, .. } => {
+            VaultOp::Keep { bytes, .. } => {
                 self.clock_s += 1;
                 let modified_ns = self.clock_s * 1_000_000_000;
                 let version =
@@ -236,10 +236,10 @@ impl Disk {
                 self.remember(&name, version, Some(bytes.clone()));
                 let blob = Arc::new(Blob::heap(bytes.into(), version));
                 let new = self.vault.insert(name, blob).is_none();
-                Ok(Done::Kept(Stored { new, version }))
+                Ok(VaultReply::Kept(Stored { new, version }))
             }
-            Act::Forget { .. } => {
-                self.vault.remove(&name).map(|_| Done::Forgotten).ok_or(Denied::NotThere)
+            VaultOp::Forget { .. } => {
+                self.vault.remove(&name).map(|_| VaultReply::Forgotten).ok_or(VaultError::NotThere)
             }
         }
     }
@@ -274,15 +274,15 @@ fn upload(op: PartOp, fault: u8) -> Result<PartDone, StoreError> {
 
 /// What is said to whoever brings a password: any user's is `secret`. Responses of Digest are taken
 /// for right.
-fn log_in(login: &Login, fault: u8) -> Result<usize, Denied> {
+fn log_in(login: &Login, fault: u8) -> Result<usize, VaultError> {
     let is_right = match &login.secret {
         LoginSecret::Password(password) => password == b"secret",
         LoginSecret::Digest(..) => true,
     };
     match fault {
         0 if is_right => Ok(0),
-        0 | 1 => Err(Denied::Unauthorized),
-        2 => Err(Denied::SlowedDown(Duration::from_secs(3))),
-        3.. => Err(Denied::Busy),
+        0 | 1 => Err(VaultError::Unauthorized),
+        2 => Err(VaultError::SlowedDown(Duration::from_secs(3))),
+        3.. => Err(VaultError::Busy),
     }
 }

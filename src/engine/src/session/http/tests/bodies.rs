@@ -4,7 +4,7 @@ use super::*;
 use crate::catalog::StoreError;
 use crate::requests::Answer;
 use crate::session::{Abort, Failure, Refusal, Verb};
-use crate::vault::deed::Precondition;
+use crate::vault::request::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Upload};
 
 /// The upload that the server asks to be stored.
@@ -356,7 +356,7 @@ fn what_a_phone_demands_of_the_version_that_it_replaces_reaches_the_writer() {
         assert_eq!(upload(&bench).precondition, precondition, "{fields:?}");
         bench.connect(PHONE).send(&[&*head("PUT /1_96xxdata.txt", &all), b"x"].concat());
         let Some(Ask::Vault { deed, .. }) = bench.world.asks.last() else { panic!() };
-        let crate::vault::deed::Act::Keep { precondition: demanded, .. } = &deed.act else {
+        let crate::vault::request::VaultOp::Keep { precondition: demanded, .. } = &deed.act else {
             panic!()
         };
         assert_eq!(*demanded, precondition, "{fields:?}");

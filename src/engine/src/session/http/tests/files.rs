@@ -421,7 +421,7 @@ fn an_answer_to_another_question_does_nothing() {
         Answer::Verified { ticket, unchanged: false },
         Answer::Read { ticket, result: Err(OpenError::Gone) },
         Answer::Stored { ticket, result: Err(crate::catalog::StoreError::Io) },
-        Answer::Vault { ticket, result: Err(crate::vault::deed::Denied::Io) },
+        Answer::Vault { ticket, result: Err(crate::vault::request::VaultError::Io) },
     ] {
         bench.world.turn(|engine, turn| engine.handle_answer(answer, turn));
         bench.world.settle();

@@ -13,7 +13,7 @@ use crate::policy::protect::{Protection, Requirement};
 use crate::protocol::Protocol;
 use crate::session::http::nonces::NONCE_LIFE;
 use crate::session::{CredentialFault, Refusal};
-use crate::vault::deed::{Auth, Login, LoginSecret};
+use crate::vault::request::{Auth, Login, LoginSecret};
 use crate::vault::upload::{Existing, Rule};
 
 fn row(pattern: &str, users: &str) -> Protection {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::session::{Failure, Refusal};
-use crate::vault::deed::{Act, Auth, Deed, REALM, VaultPolicy};
+use crate::vault::request::{Auth, REALM, VaultOp, VaultPolicy, VaultRequest};
 
 const ITEM: &str = "/2233_96xxdata.txt";
 
@@ -19,7 +19,7 @@ fn change(policy: &mut Policy, change: impl FnOnce(&mut VaultPolicy)) {
 }
 
 /// What the vault is asked.
-fn deed(bench: &Bench) -> &Deed {
+fn deed(bench: &Bench) -> &VaultRequest {
     let Ask::Vault { deed, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
     deed
 }
@@ -107,7 +107,7 @@ fn where_nobody_is_known_nothing_has_to_be_shown() {
     let deed = deed(&bench);
     assert_eq!((deed.item.to_string(), deed.shown.basic.clone()), (ITEM[1..].to_owned(), None));
     assert_eq!(deed.client, PHONE.parse::<std::net::SocketAddr>().unwrap().ip());
-    assert!(matches!(deed.act, Act::Fetch));
+    assert!(matches!(deed.act, VaultOp::Fetch));
 }
 
 #[test]

@@ -62,9 +62,9 @@ fn a_login_says_in_which_file_the_user_is() {
     assert_eq!(prove(&[&admins, &phones], "root", "secret"), Ok(0));
     assert_eq!(prove(&[&admins, &phones], "PlcmSpIp", "secret"), Ok(1));
     assert_eq!(prove(&[&phones, &admins], "PlcmSpIp", "secret"), Ok(0));
-    assert_eq!(prove(&[&admins], "PlcmSpIp", "secret"), Err(Denied::Unauthorized));
-    assert_eq!(prove(&[&admins, &phones], "nobody", "secret"), Err(Denied::Unauthorized));
-    assert_eq!(prove(&[&admins, &phones], "root", ""), Err(Denied::Unauthorized));
+    assert_eq!(prove(&[&admins], "PlcmSpIp", "secret"), Err(VaultError::Unauthorized));
+    assert_eq!(prove(&[&admins, &phones], "nobody", "secret"), Err(VaultError::Unauthorized));
+    assert_eq!(prove(&[&admins, &phones], "root", ""), Err(VaultError::Unauthorized));
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn a_password_that_was_taken_out_of_its_file_opens_nothing_though_it_is_remember
     let checked = guarded.checked();
     assert_eq!((judge(password("old")), guarded.checked()), (Ok(0), checked));
     write_phones(&guarded, &[("ann", "new", true)]);
-    assert_eq!(judge(password("old")), Err(Denied::Unauthorized));
-    assert_eq!(judge(respond("ann", "old", "SHA-256")), Err(Denied::Unauthorized));
+    assert_eq!(judge(password("old")), Err(VaultError::Unauthorized));
+    assert_eq!(judge(respond("ann", "old", "SHA-256")), Err(VaultError::Unauthorized));
     assert_eq!(judge(respond("ann", "new", "SHA-256")), Ok(0));
 }
 
@@ -98,7 +98,10 @@ fn a_response_is_checked_without_argon2_by_either_hash_and_for_its_own_user() {
     };
     for algorithm in ["MD5", "SHA-256"] {
         assert_eq!(judge("ann", respond("ann", "secret", algorithm)), Ok(0));
-        assert_eq!(judge("bob", respond("bob", "secret", algorithm)), Err(Denied::Unauthorized));
+        assert_eq!(
+            judge("bob", respond("bob", "secret", algorithm)),
+            Err(VaultError::Unauthorized)
+        );
     }
     assert_eq!(guarded.checked(), 0);
 }
@@ -113,23 +116,23 @@ fn wrong_responses_make_their_user_wait_and_not_all_behind_the_address() {
         guarded.authenticator.judge_login(&login, guarded.now).expect("no argon2")
     };
     for _ in 0..6 {
-        assert_eq!(judge(&guarded, "ann", "wrong"), Err(Denied::Unauthorized));
+        assert_eq!(judge(&guarded, "ann", "wrong"), Err(VaultError::Unauthorized));
     }
-    let wait = Denied::SlowedDown(Duration::from_secs(1));
+    let wait = VaultError::SlowedDown(Duration::from_secs(1));
     assert_eq!(judge(&guarded, "ann", "secret"), Err(wait));
     assert_eq!(judge(&guarded, "bob", "secret"), Ok(0), "a neighbour behind the same NAT");
     guarded.now = guarded.now + Duration::from_secs(1);
     assert_eq!(judge(&guarded, "ann", "secret"), Ok(0));
     // Phones that know the password pay for one that does not.
     for _ in 0..10 {
-        assert_eq!(judge(&guarded, "bob", "wrong"), Err(Denied::Unauthorized));
+        assert_eq!(judge(&guarded, "bob", "wrong"), Err(VaultError::Unauthorized));
         assert_eq!(judge(&guarded, "bob", "secret"), Ok(0));
     }
     // Whoever tries one name after another is slowed down as for any wrong secret.
     for name in ["c", "d", "e", "f"] {
-        assert_eq!(judge(&guarded, name, "x"), Err(Denied::Unauthorized));
+        assert_eq!(judge(&guarded, name, "x"), Err(VaultError::Unauthorized));
     }
-    assert!(matches!(judge(&guarded, "bob", "secret"), Err(Denied::SlowedDown(_))));
+    assert!(matches!(judge(&guarded, "bob", "secret"), Err(VaultError::SlowedDown(_))));
 }
 
 #[test]
@@ -165,7 +168,7 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
     assert!((0..1_000).all(|ticket| bring(ticket, "secret").is_none()));
     assert!((1_000..1_500).all(|ticket| bring(ticket, "wrong").is_none()));
     let refused = bring(2_000, "other");
-    assert!(matches!(refused, Some(Answer::Login { result: Err(Denied::Busy), .. })));
+    assert!(matches!(refused, Some(Answer::Login { result: Err(VaultError::Busy), .. })));
     drop(queues);
     let answers = parking_lot::Mutex::new(Vec::new());
     let answer = |_, answer| answers.lock().push(answer);
@@ -180,7 +183,7 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
         .collect();
     assert_eq!(results.len(), 1_500);
     assert!((0..1_000).all(|ticket| results[&ticket] == Ok(0)));
-    assert!((1_000..1_500).all(|ticket| results[&ticket] == Err(Denied::Unauthorized)));
+    assert!((1_000..1_500).all(|ticket| results[&ticket] == Err(VaultError::Unauthorized)));
     let figures = vault.figures().secrets;
     assert_eq!((figures.checked, figures.slowed), (2, 0), "a password repeated guesses nothing");
 }

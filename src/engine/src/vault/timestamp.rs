@@ -13,19 +13,19 @@ const STAMP_CHARS: usize = "20261121T045401.123456789Z".len();
 
 /// A moment, in nanoseconds since 1970: `20261121T045401.123456789Z`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stamp(pub u64);
+pub struct Timestamp(pub u64);
 
-impl Stamp {
+impl Timestamp {
     /// The moment of a whole second since 1970.
     #[must_use]
     pub fn of_second(unix_s: u64) -> Self {
-        Stamp(unix_s.saturating_mul(SECOND_NS))
+        Timestamp(unix_s.saturating_mul(SECOND_NS))
     }
 
     /// The next moment that has a name of its own.
     #[must_use]
     pub fn next(self) -> Self {
-        Stamp(self.0.saturating_add(1))
+        Timestamp(self.0.saturating_add(1))
     }
 
     /// Reads what [`Display`](fmt::Display) writes, and nothing else.
@@ -47,11 +47,11 @@ impl Stamp {
         let date = Date::from_calendar_date(year, month, small(6)?).ok()?;
         let at = date.with_hms(small(9)?, small(11)?, small(13)?).ok()?.assume_utc();
         let seconds = u64::try_from(at.unix_timestamp()).ok()?;
-        Some(Stamp(seconds.checked_mul(SECOND_NS)?.checked_add(number(16, 25)?)?))
+        Some(Timestamp(seconds.checked_mul(SECOND_NS)?.checked_add(number(16, 25)?)?))
     }
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = OffsetDateTime::from_unix_timestamp((self.0 / SECOND_NS) as i64);
         let at = at.map_err(|_| fmt::Error)?;
@@ -68,21 +68,21 @@ mod tests {
 
     #[test]
     fn moments_are_written_as_the_calendar_has_them() {
-        let written = |unix_s: u64| Stamp::of_second(unix_s).to_string();
+        let written = |unix_s: u64| Timestamp::of_second(unix_s).to_string();
         assert_eq!(written(0), "19700101T000000.000000000Z");
         assert_eq!(written(951_782_400), "20000229T000000.000000000Z");
         assert_eq!(written(1_795_237_241), "20261121T050041.000000000Z");
         assert_eq!(written(4_107_542_399), "21000228T235959.000000000Z");
-        assert_eq!(Stamp(1_795_237_241_123_456_789).to_string(), "20261121T050041.123456789Z");
+        assert_eq!(Timestamp(1_795_237_241_123_456_789).to_string(), "20261121T050041.123456789Z");
     }
 
     #[test]
     fn what_was_written_is_read_again_in_the_same_order() {
         let mut before = String::new();
-        let mut moment = Stamp(0);
+        let mut moment = Timestamp(0);
         while moment.0 < u64::MAX - (1 << 57) {
             let text = moment.to_string();
-            assert_eq!(Stamp::parse(&text), Some(moment), "{text}");
+            assert_eq!(Timestamp::parse(&text), Some(moment), "{text}");
             assert!(before < text, "{before} {text}");
             before = text;
             moment.0 += 86_400 * SECOND_NS * 13 + 1_234_567_891;
@@ -108,7 +108,7 @@ mod tests {
             "+0261121T050041.123456789Z",
             "2026112\u{e9}T50041.123456789Z",
         ] {
-            assert_eq!(Stamp::parse(text), None, "{text}");
+            assert_eq!(Timestamp::parse(text), None, "{text}");
         }
     }
 }

@@ -84,7 +84,7 @@ pub struct VaultPolicy {
 
 /// What somebody showed to be let in.
 #[derive(Clone, Debug, Default)]
-pub struct Shown {
+pub struct Credentials {
     /// User and password as Basic has them.
     pub basic: Option<(Vec<u8>, Vec<u8>)>,
     /// The listener asked for a client certificate, and one that it trusts was shown.
@@ -153,33 +153,33 @@ pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
 
 /// Something that the vault is to do.
 #[derive(Debug)]
-pub struct Deed {
+pub struct VaultRequest {
     /// The phone's address.
     pub client: IpAddr,
     /// Whose data.
     pub item: Item,
     /// What was shown.
-    pub shown: Shown,
+    pub shown: Credentials,
     /// The settings of the moment.
     pub policy: Arc<VaultPolicy>,
     /// What to do.
-    pub act: Act,
+    pub act: VaultOp,
 }
 
-impl Deed {
+impl VaultRequest {
     /// The token that takes it back, if there is one.
     #[must_use]
     pub fn cancel_token(&self) -> Option<&CancelToken> {
         match &self.act {
-            Act::Keep { cancel, .. } => cancel.as_ref(),
-            Act::Fetch | Act::Forget { .. } => None,
+            VaultOp::Keep { cancel, .. } => cancel.as_ref(),
+            VaultOp::Fetch | VaultOp::Forget { .. } => None,
         }
     }
 }
 
 /// What to do with an item.
 #[derive(Debug)]
-pub enum Act {
+pub enum VaultOp {
     /// Give out the newest version.
     Fetch,
     /// Keep these bytes as a new version.
@@ -201,7 +201,7 @@ pub enum Act {
 
 /// What the vault did.
 #[derive(Debug)]
-pub enum Done {
+pub enum VaultReply {
     /// The newest version, on the heap.
     Fetched(Arc<Blob>),
     /// A new version is durable.
@@ -212,7 +212,7 @@ pub enum Done {
 
 /// Why the vault did nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
+pub enum VaultError {
     /// There is no version, or it was forgotten.
     NotThere,
     /// No secret, or a wrong one.

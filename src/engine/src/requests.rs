@@ -70,7 +70,7 @@ pub enum Ask {
         /// Who asks.
         ticket: Ticket,
         /// What is wanted, by whom, and what they showed.
-        deed: Box<VaultRequest>,
+        request: Box<VaultRequest>,
     },
     /// Do something with the data directories, for an administrator.
     Files {

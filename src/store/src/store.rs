@@ -246,7 +246,7 @@ fn answer_other(
 ) -> Option<Answer> {
     match ask {
         Ask::Login { ticket, login } => vault.handle_login(worker, ticket, login, queues, now),
-        Ask::Vault { ticket, deed } => vault.handle(worker, ticket, deed, queues, now),
+        Ask::Vault { ticket, request } => vault.handle(worker, ticket, request, queues, now),
         // The writer has a queue of its own, and so has the administrators' thread.
         Ask::Store { ticket, .. } => Some(Answer::Stored { ticket, result: Err(StoreError::Busy) }),
         Ask::Delete { ticket, .. } => {

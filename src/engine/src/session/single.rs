@@ -27,7 +27,7 @@ impl Seen {
     pub fn of(ask: &Ask) -> Seen {
         match ask {
             Ask::Open { entry, .. } => Seen::Serves(entry.root.0, entry.path.to_string()),
-            Ask::Vault { deed, .. } => Seen::AsksVault(deed.item.to_string()),
+            Ask::Vault { request, .. } => Seen::AsksVault(request.item.to_string()),
             Ask::Upload { directory, op: PartOp::Find { name }, .. } => {
                 Seen::Stores(*directory, name.to_string())
             }

@@ -158,19 +158,19 @@ pub struct VaultRequest {
     pub client: IpAddr,
     /// Whose data.
     pub item: Item,
-    /// What was shown.
-    pub shown: Credentials,
+    /// What the phone showed.
+    pub credentials: Credentials,
     /// The settings of the moment.
     pub policy: Arc<VaultPolicy>,
     /// What to do.
-    pub act: VaultOp,
+    pub op: VaultOp,
 }
 
 impl VaultRequest {
     /// The token that takes it back, if there is one.
     #[must_use]
     pub fn cancel_token(&self) -> Option<&CancelToken> {
-        match &self.act {
+        match &self.op {
             VaultOp::Keep { cancel, .. } => cancel.as_ref(),
             VaultOp::Fetch | VaultOp::Forget { .. } => None,
         }

@@ -198,7 +198,7 @@ mod tests {
             let results = outcomes.map(|outcome| match outcome {
                 Outcome::Deleted(result) => result,
                 Outcome::Upload(result) => result.map(|_| ()),
-                Outcome::Vault(_) => unreachable!("no deed was asked for"),
+                Outcome::Vault(_) => unreachable!("no request was asked for"),
             });
             results.collect()
         }

@@ -16,7 +16,7 @@ pub enum Job<'a> {
     Upload(&'a Upload),
     /// A file that an upload stored and that is to go.
     Delete(&'a Deletion),
-    /// A deed of the vault that is permitted, and the hash of the secret that holds for its
+    /// A request of the vault that is permitted, and the hash of the secret that holds for its
     /// extension from then on.
     Vault(&'a VaultRequest, Option<&'a str>),
 }
@@ -28,7 +28,7 @@ pub enum Outcome {
     Upload(Result<Stored, StoreError>),
     /// The file is gone, durably, or why it is not.
     Deleted(Result<(), StoreError>),
-    /// The deed is done, durably, or why it is not.
+    /// The request is done, durably, or why it is not.
     Vault(Result<VaultReply, VaultError>),
 }
 
@@ -45,7 +45,7 @@ pub(super) fn independent(jobs: &[Job<'_>]) -> usize {
     let changes = jobs.iter().map(|job| match job {
         Job::Upload(upload) => Changes::File(upload.directory, upload.name.as_bytes()),
         Job::Delete(deletion) => Changes::File(deletion.directory, deletion.name.as_bytes()),
-        Job::Vault(deed, _) => Changes::Extension(&deed.policy.dir, &deed.item.extension),
+        Job::Vault(request, _) => Changes::Extension(&request.policy.dir, &request.item.extension),
     });
     changes.take_while(|one| changed.insert(*one)).count()
 }

@@ -59,14 +59,14 @@ impl Limits {
         self.fill
     }
 
-    /// Counts what a deed brings.
+    /// Counts what a request brings.
     ///
     /// # Errors
-    /// [`VaultError::TotalMax`] and [`VaultError::Reserve`] where there is no room, [`VaultError::TooMuch`]
-    /// where its address has to wait.
-    pub(super) fn count(&mut self, disk: &Disk, deed: &VaultRequest) -> Result<(), VaultError> {
-        let VaultOp::Keep { bytes, .. } = &deed.act else { return Ok(()) };
-        let (vault, bounds) = (&deed.policy.dir, &deed.policy.bounds);
+    /// [`VaultError::TotalMax`] and [`VaultError::Reserve`] where there is no room,
+    /// [`VaultError::TooMuch`] where its address has to wait.
+    pub(super) fn count(&mut self, disk: &Disk, request: &VaultRequest) -> Result<(), VaultError> {
+        let VaultOp::Keep { bytes, .. } = &request.op else { return Ok(()) };
+        let (vault, bounds) = (&request.policy.dir, &request.policy.bounds);
         let more = bytes.len() as u64;
         let total = self.totals.bytes(vault, bounds.total_bytes_max);
         (self.fill.bytes, self.fill.bytes_max) = (total.unwrap_or(0), bounds.total_bytes_max);
@@ -88,9 +88,9 @@ impl Limits {
             disk.log.error(&why, "keep any more in", vault);
             return Err(VaultError::Reserve);
         }
-        let is_new = vault.join(&*deed.item.extension).symlink_metadata().is_err();
+        let is_new = vault.join(&*request.item.extension).symlink_metadata().is_err();
         let now = Instant::START + self.started.elapsed();
-        let counted = self.brought.count(deed.client, (is_new, more), bounds, now);
+        let counted = self.brought.count(request.client, (is_new, more), bounds, now);
         counted.map_err(|(reached, wait, is_first)| {
             self.fill.too_much += 1;
             if is_first {
@@ -98,7 +98,7 @@ impl Limits {
                     Reached::New => "begun as many extensions as `new_per_hour`",
                     Reached::Bytes => "stored as much as `bytes_per_hour`",
                 };
-                let client = deed.client.to_canonical();
+                let client = request.client.to_canonical();
                 tracing::warn!(
                     "{client} has {text} in [vault] allows; more is refused for a while"
                 );
@@ -107,11 +107,11 @@ impl Limits {
         })
     }
 
-    /// Notes that a deed is done.
+    /// Notes that a request is done.
     pub(super) fn stored(&mut self, job: &Job<'_>) {
-        let Job::Vault(deed, _) = job else { return };
-        if let VaultOp::Keep { bytes, .. } = &deed.act {
-            self.totals.add(&deed.policy.dir, bytes.len() as u64);
+        let Job::Vault(request, _) = job else { return };
+        if let VaultOp::Keep { bytes, .. } = &request.op {
+            self.totals.add(&request.policy.dir, bytes.len() as u64);
             self.fill.bytes = self.fill.bytes.saturating_add(bytes.len() as u64);
             self.fill.left = self.fill.left.saturating_sub(bytes.len() as u64);
         }

@@ -15,7 +15,7 @@ impl Writer {
     /// What the system's refusal to place a version means for the phone; the log is told.
     pub(super) fn denial(&self, job: &Job<'_>, why: &io::Error) -> VaultError {
         let vault = match job {
-            Job::Vault(deed, _) => &deed.policy.dir,
+            Job::Vault(request, _) => &request.policy.dir,
             Job::Upload(_) | Job::Delete(_) => Path::new("the vault"),
         };
         self.disk.log.error(why, "keep versions in", vault);

@@ -108,7 +108,7 @@ impl Begun {
         let cancel = match job {
             Job::Upload(upload) => upload.cancel.as_ref(),
             Job::Delete(_) => None,
-            Job::Vault(deed, _) => deed.cancel_token(),
+            Job::Vault(request, _) => request.cancel_token(),
         };
         self.temp_files().iter_mut().for_each(|temp| temp.place_unless(cancel));
     }
@@ -262,10 +262,10 @@ impl Writer {
         match job {
             Job::Upload(upload) => Begun::Upload(self.begin_upload(upload)),
             Job::Delete(_) => Begun::Deletion,
-            Job::Vault(deed, secret) => {
-                let within = self.limits.count(&self.disk, deed);
+            Job::Vault(request, secret) => {
+                let within = self.limits.count(&self.disk, request);
                 Begun::Vault(
-                    within.and_then(|()| write::begin(&mut self.disk, deed, *secret, now())),
+                    within.and_then(|()| write::begin(&mut self.disk, request, *secret, now())),
                 )
             }
         }
@@ -293,8 +293,8 @@ impl Writer {
     /// Removes versions whose time is over, now that a newer one is durable.
     fn prune(&mut self, job: &Job<'_>, placed: &write::Placed) {
         match (job, &placed.done) {
-            (Job::Vault(deed, _), VaultReply::Kept(_) | VaultReply::Forgotten) => {
-                self.versions_pruned += prune::prune(&self.disk, placed, &deed.policy, now());
+            (Job::Vault(request, _), VaultReply::Kept(_) | VaultReply::Forgotten) => {
+                self.versions_pruned += prune::prune(&self.disk, placed, &request.policy, now());
             }
             (Job::Vault(..), VaultReply::Fetched(_)) | (Job::Upload(_) | Job::Delete(_), _) => {}
         }

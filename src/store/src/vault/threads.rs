@@ -34,7 +34,7 @@ const BATCH_MAX: usize = 256;
 const BATCH_BYTES_MAX: usize = 32 << 20;
 /// Threads that check secrets: so many cores at most are busy with it.
 pub(crate) const SECRETS_THREADS: usize = 2;
-/// Deeds whose secrets wait to be checked; one more is refused.
+/// Requests whose secrets wait to be checked; one more is refused.
 pub(crate) const SECRETS_MAX: usize = 4_096;
 
 /// Logins that wait for the same one that is being checked; one more is refused.
@@ -95,7 +95,7 @@ pub struct VaultFigures {
     pub forgotten: u64,
     /// Old versions removed.
     pub pruned: u64,
-    /// Deeds that the disk did not allow.
+    /// Requests that the disk did not allow.
     pub failed: u64,
     /// How full it is, and what was refused for that.
     pub fill: Fill,
@@ -164,20 +164,20 @@ impl Vault {
         Fill { too_much: fill.too_much + self.authenticator.pins_refused(), ..fill }
     }
 
-    /// Does a deed, or hands it on; what can be answered at once is.
+    /// Does a request, or hands it on; what can be answered at once is.
     pub(crate) fn handle(
         &self,
         worker: usize,
         ticket: Ticket,
-        deed: Box<VaultRequest>,
+        request: Box<VaultRequest>,
         queues: &Queues,
         now: Instant,
     ) -> Option<Answer> {
-        match self.authenticator.judge(&deed, now) {
-            Judgement::Permitted => self.go_on(worker, ticket, deed, &queues.writer),
+        match self.authenticator.judge(&request, now) {
+            Judgement::Permitted => self.go_on(worker, ticket, request, &queues.writer),
             Judgement::Denied(denied) => Some(self.answer(ticket, Err(denied))),
             Judgement::NeedsHash => {
-                let whose = Whose::Request(deed);
+                let whose = Whose::Request(request);
                 let refused = queues.secrets.try_send(NeedsHash { worker, ticket, whose });
                 refused.is_err().then(|| self.answer(ticket, Err(VaultError::Busy)))
             }
@@ -243,8 +243,8 @@ impl Vault {
         answer: impl Fn(usize, Answer),
     ) {
         while let Ok(NeedsHash { worker, ticket, whose }) = unproven.recv() {
-            let deed = match whose {
-                Whose::Request(deed) => deed,
+            let request = match whose {
+                Whose::Request(request) => request,
                 Whose::Login(login, flight) => {
                     let result = self.authenticator.prove_login(&login, now());
                     answer(worker, Answer::Login { ticket, result });
@@ -257,13 +257,13 @@ impl Vault {
                     continue;
                 }
             };
-            let answered = match self.authenticator.prove(&deed, now()) {
-                Ok(Verified::Known) => self.go_on(worker, ticket, deed, writer),
+            let answered = match self.authenticator.prove(&request, now()) {
+                Ok(Verified::Known) => self.go_on(worker, ticket, request, writer),
                 Ok(Verified::ToPin(hash)) => {
-                    let task = (worker, Ask::Vault { ticket, deed }, Some(hash));
+                    let task = (worker, Ask::Vault { ticket, request }, Some(hash));
                     let refused = writer.try_send(task).err().map(|refused| refused.into_inner());
-                    if let Some((_, Ask::Vault { deed, .. }, _)) = &refused {
-                        self.authenticator.pinned(deed, false);
+                    if let Some((_, Ask::Vault { request, .. }, _)) = &refused {
+                        self.authenticator.pinned(request, false);
                     }
                     refused.map(|_| self.answer(ticket, Err(VaultError::Busy)))
                 }
@@ -275,18 +275,18 @@ impl Vault {
         }
     }
 
-    /// Does a deed that is permitted, or hands it to the writer.
+    /// Does a request that is permitted, or hands it to the writer.
     fn go_on(
         &self,
         worker: usize,
         ticket: Ticket,
-        deed: Box<VaultRequest>,
+        request: Box<VaultRequest>,
         writer: &Sender<Task>,
     ) -> Option<Answer> {
-        match deed.act {
-            VaultOp::Fetch => Some(self.answer(ticket, self.fetch(&deed))),
+        match request.op {
+            VaultOp::Fetch => Some(self.answer(ticket, self.fetch(&request))),
             VaultOp::Keep { .. } | VaultOp::Forget { .. } => {
-                let refused = writer.try_send((worker, Ask::Vault { ticket, deed }, None));
+                let refused = writer.try_send((worker, Ask::Vault { ticket, request }, None));
                 refused.is_err().then(|| self.answer(ticket, Err(VaultError::Busy)))
             }
         }
@@ -330,10 +330,10 @@ impl Vault {
             let asked = batch.iter().filter(|task| job(task).is_some());
             for ((worker, ask, secret), outcome) in asked.zip(outcomes) {
                 let ticket = ask.ticket();
-                if let (Ask::Vault { deed, .. }, Some(_), Outcome::Vault(result)) =
+                if let (Ask::Vault { request, .. }, Some(_), Outcome::Vault(result)) =
                     (ask, secret, &outcome)
                 {
-                    self.authenticator.pinned(deed, result.is_ok());
+                    self.authenticator.pinned(request, result.is_ok());
                 }
                 answer(
                     *worker,
@@ -347,17 +347,17 @@ impl Vault {
         }
     }
 
-    fn fetch(&self, deed: &VaultRequest) -> Result<VaultReply, VaultError> {
-        match versions::fetch(&deed.policy.dir, &deed.item) {
+    fn fetch(&self, request: &VaultRequest) -> Result<VaultReply, VaultError> {
+        match versions::fetch(&request.policy.dir, &request.item) {
             Ok(Some(blob)) => Ok(VaultReply::Fetched(blob)),
             // A vault that is away is not taken for one that is empty.
-            Ok(None) if deed.policy.dir.is_dir() => Err(VaultError::NotThere),
+            Ok(None) if request.policy.dir.is_dir() => Err(VaultError::NotThere),
             found => {
                 let why = match found {
                     Err(why) => why,
                     Ok(_) => io::Error::from(io::ErrorKind::NotFound),
                 };
-                self.log.error(&why, "read versions in", &deed.policy.dir);
+                self.log.error(&why, "read versions in", &request.policy.dir);
                 Err(denied(&why))
             }
         }
@@ -396,7 +396,7 @@ impl Vault {
 fn bytes_of((_, ask, _): &Task) -> usize {
     match ask {
         Ask::Store { upload, .. } => upload.bytes.len(),
-        Ask::Vault { deed, .. } => match &deed.act {
+        Ask::Vault { request, .. } => match &request.op {
             VaultOp::Keep { bytes, .. } => bytes.len(),
             VaultOp::Fetch | VaultOp::Forget { .. } => 0,
         },
@@ -416,7 +416,7 @@ fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
     match ask {
         Ask::Store { upload, .. } => Some(Job::Upload(upload)),
         Ask::Delete { deletion, .. } => Some(Job::Delete(deletion)),
-        Ask::Vault { deed, .. } => Some(Job::Vault(deed, secret.as_deref())),
+        Ask::Vault { request, .. } => Some(Job::Vault(request, secret.as_deref())),
         Ask::Upload { .. }
         | Ask::Open { .. }
         | Ask::Verify { .. }

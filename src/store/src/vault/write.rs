@@ -70,30 +70,30 @@ enum Intent {
     Forget,
 }
 
-/// Begins what a deed asks for: judges it, and writes its files aside. `secret` is the hash of the
-/// secret that is to hold for the extension from now on.
+/// Begins what a request asks for: judges it, and writes its files aside. `secret` is the hash of
+/// the secret that is to hold for the extension from now on.
 ///
 /// # Errors
 /// [`VaultError`] says why nothing was done; the log, what an administrator can mend.
 pub(super) fn begin(
     disk: &mut Disk,
-    deed: &VaultRequest,
+    request: &VaultRequest,
     secret: Option<&str>,
     now: Timestamp,
 ) -> Result<Begun, VaultError> {
-    let vault = &deed.policy.dir;
-    let begun = match &deed.act {
-        VaultOp::Fetch => fetch(disk, vault, &deed.item, secret),
+    let vault = &request.policy.dir;
+    let begun = match &request.op {
+        VaultOp::Fetch => fetch(disk, vault, &request.item, secret),
         VaultOp::Keep { cancel: Some(cancel), .. } if cancel.is_cancelled() => {
             Err(Trouble::Denied(VaultError::Precondition))
         }
         VaultOp::Keep { bytes, precondition, .. } => {
             let change = Change { bytes: Some(bytes), precondition, secret };
-            keep(disk, vault, &deed.item, &change, now)
+            keep(disk, vault, &request.item, &change, now)
         }
         VaultOp::Forget { precondition } => {
             let change = Change { bytes: None, precondition, secret };
-            keep(disk, vault, &deed.item, &change, now)
+            keep(disk, vault, &request.item, &change, now)
         }
     };
     begun.map_err(|trouble| match trouble {

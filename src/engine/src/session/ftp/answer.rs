@@ -41,7 +41,7 @@ impl Session {
                 }
                 Ok(VaultReply::Kept(stored)) if self.is_committing() => self.stored(stored, cx),
                 Err(denied) if self.is_opening() || self.is_committing() => {
-                    self.refuse_deed(denied, cx);
+                    self.refuse_vault(denied, cx);
                 }
                 Ok(_) | Err(_) => return,
             },

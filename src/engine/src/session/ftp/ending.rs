@@ -59,7 +59,7 @@ impl Session {
         self.end_transfer(Outcome::of_store(fault), code, text, cx);
     }
 
-    pub(super) fn refuse_deed(&mut self, denied: VaultError, cx: &mut Context<'_>) {
+    pub(super) fn refuse_vault(&mut self, denied: VaultError, cx: &mut Context<'_>) {
         match denied {
             VaultError::NotThere => {
                 let no = Outcome::Refused(Refusal::NoSuchFile);

@@ -168,8 +168,8 @@ impl Session {
             return self.end_transfer(no, Code::UNAVAILABLE, "There is no vault here.", cx);
         };
         let shown = Credentials { passport: true, ..Credentials::default() };
-        let deed = Box::new(VaultRequest { client, item, shown, policy, act });
-        self.ask(|ticket| Ask::Vault { ticket, deed }, cx);
+        let request = Box::new(VaultRequest { client, item, credentials: shown, policy, op: act });
+        self.ask(|ticket| Ask::Vault { ticket, request }, cx);
     }
 
     /// Sends a file from where the client wants it.

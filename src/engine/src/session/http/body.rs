@@ -309,14 +309,14 @@ impl Connection {
         let IncomingBody { destination, bytes, spool, .. } = *body;
         let ticket = self.question(cx);
         match destination {
-            Destination::Item(item, shown, precondition) => {
-                match self.deed(
+            Destination::Item(item, credentials, precondition) => {
+                match self.vault_request(
                     item,
-                    shown,
+                    credentials,
                     VaultOp::Keep { bytes, precondition, cancel: None },
                     cx,
                 ) {
-                    Some(deed) => cx.shared.asks.push_back(Ask::Vault { ticket, deed }),
+                    Some(request) => cx.shared.asks.push_back(Ask::Vault { ticket, request }),
                     // A reload has taken the vault away meanwhile.
                     None => self.reject(Rejection::method(ALLOW_READ), cx),
                 }

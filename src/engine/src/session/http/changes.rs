@@ -94,7 +94,8 @@ impl Requester<'_> {
         match action {
             Action::Vault { owner: VaultOwner::Named(item), .. } => {
                 self.require_credentials(cx)?;
-                let operation = Operation::Forget(item, self.shown, condition::precondition(head));
+                let operation =
+                    Operation::Forget(item, self.credentials, condition::precondition(head));
                 Ok(Decision::Perform(operation))
             }
             Action::Delete { rule, name } => {
@@ -124,9 +125,9 @@ impl Requester<'_> {
     pub(super) fn require_credentials(&self, cx: &Context<'_>) -> Result<(), Rejection> {
         match cx.snapshot.policy.http.vault.as_ref().map(|vault| &vault.auth) {
             None | Some(Auth::Open) => Ok(()),
-            Some(Auth::Users(_) | Auth::Pinned) if self.shown.basic.is_some() => Ok(()),
+            Some(Auth::Users(_) | Auth::Pinned) if self.credentials.basic.is_some() => Ok(()),
             Some(Auth::Users(_) | Auth::Pinned) => Err(Rejection::unauthorized()),
-            Some(Auth::Certificate) if self.shown.certificate => Ok(()),
+            Some(Auth::Certificate) if self.credentials.certificate => Ok(()),
             // A challenge would have the phone ask its user for a password that helps nothing.
             Some(Auth::Certificate) => {
                 Err(Rejection::new(Status::FORBIDDEN, Refusal::CertificateNeeded))
@@ -147,7 +148,7 @@ impl Requester<'_> {
                 self.require_credentials(cx)?;
                 let vault = cx.snapshot.policy.http.vault.as_ref();
                 let bytes_max = vault.map_or(0, |vault| vault.bytes_max);
-                return Ok((Destination::Item(item, self.shown, precondition), bytes_max));
+                return Ok((Destination::Item(item, self.credentials, precondition), bytes_max));
             }
             Action::Store { rule, name } => Some(Upload {
                 directory: rule.directory,

@@ -61,7 +61,7 @@ pub(super) enum Operation {
     /// Send the newest version of an item of the vault.
     Fetch {
         item: Item,
-        shown: Credentials,
+        credentials: Credentials,
         /// The request's head: conditions and ranges are evaluated once the version is known.
         raw: Box<[u8]>,
         /// What is sent where the vault has none.

@@ -397,7 +397,7 @@ fn same(ids: &[ConnectionId], wires: &BTreeMap<ConnectionId, Wire>) -> bool {
 fn is_write(ask: &Ask) -> bool {
     match ask {
         Ask::Store { .. } | Ask::Delete { .. } => true,
-        Ask::Vault { deed, .. } => !matches!(deed.act, VaultOp::Fetch),
+        Ask::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
         Ask::Open { .. }
         | Ask::Verify { .. }
         | Ask::Upload { .. }

@@ -118,13 +118,13 @@ impl Connection {
     ) {
         // The time that its password took to be checked is part of a request's.
         let began = self.exchange_mut().map_or(cx.now, |exchange| exchange.log.began);
-        let shown = Credentials {
+        let credentials = Credentials {
             basic: head.authorization.and_then(auth::basic),
             certificate: self.shows_certificate(),
             passport: false,
         };
         let listener = &cx.shared.listeners[usize::from(self.listener.0)];
-        let requester = Requester { listener, client: self.peer.ip(), shown, proof, raw };
+        let requester = Requester { listener, client: self.peer.ip(), credentials, proof, raw };
         let (subject, decision) = requester.decide(head, cx);
         let decision = match decision {
             Err(rejection) if rejection.status == Status::NOT_FOUND => at_root(head, rejection),
@@ -225,22 +225,24 @@ impl Connection {
         }
         match operation {
             Operation::Read(entry, ranges) => self.read(entry, ranges, cx),
-            Operation::Fetch { item, shown, raw, entry } => {
-                let Some(deed) = self.deed(item.clone(), shown, VaultOp::Fetch, cx) else {
+            Operation::Fetch { item, credentials, raw, entry } => {
+                let Some(request) =
+                    self.vault_request(item.clone(), credentials, VaultOp::Fetch, cx)
+                else {
                     // A reload has taken the vault away while the request waited for its slot.
                     let rejection = Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile);
                     return self.reject(rejection, cx);
                 };
                 let pending = PendingRequest::Fetch { item, raw, entry };
-                self.wait(pending, |ticket| Ask::Vault { ticket, deed }, cx);
+                self.wait(pending, |ticket| Ask::Vault { ticket, request }, cx);
             }
-            Operation::Forget(item, shown, precondition) => {
+            Operation::Forget(item, credentials, precondition) => {
                 let act = VaultOp::Forget { precondition };
-                let Some(deed) = self.deed(item, shown, act, cx) else {
+                let Some(request) = self.vault_request(item, credentials, act, cx) else {
                     return self.reject(Rejection::method(ALLOW_READ), cx);
                 };
                 let pending = PendingRequest::Write(WriteMode::Replace);
-                self.wait(pending, |ticket| Ask::Vault { ticket, deed }, cx);
+                self.wait(pending, |ticket| Ask::Vault { ticket, request }, cx);
             }
             Operation::Delete(deletion) => {
                 let pending = PendingRequest::Write(WriteMode::Replace);
@@ -277,16 +279,16 @@ impl Connection {
     }
 
     /// What the vault is asked for the client. Returns `None` if there is no vault any more.
-    pub(super) fn deed(
+    pub(super) fn vault_request(
         &self,
         item: Item,
-        shown: Credentials,
+        credentials: Credentials,
         act: VaultOp,
         cx: &Context<'_>,
     ) -> Option<Box<VaultRequest>> {
         let client = self.peer.ip().to_canonical();
         let policy = Arc::clone(cx.snapshot.policy.http.vault.as_ref()?);
-        Some(Box::new(VaultRequest { client, item, shown, policy, act }))
+        Some(Box::new(VaultRequest { client, item, credentials, policy, op: act }))
     }
 
     /// Asks a thread, and has the request in hand wait for the answer.
@@ -313,7 +315,7 @@ impl Connection {
 pub(super) struct Requester<'a> {
     listener: &'a HttpListener,
     pub(super) client: IpAddr,
-    pub(super) shown: Credentials,
+    pub(super) credentials: Credentials,
     proof: Option<&'a Proof>,
     raw: &'a [u8],
 }
@@ -374,8 +376,9 @@ impl Requester<'_> {
                 if let Err(rejection) = self.require_credentials(cx) {
                     return (subject(), Err(rejection));
                 }
-                let (shown, raw, entry) = (self.shown, self.raw.into(), fallback.map(Arc::clone));
-                let operation = Operation::Fetch { item, shown, raw, entry };
+                let (credentials, raw, entry) =
+                    (self.credentials, self.raw.into(), fallback.map(Arc::clone));
+                let operation = Operation::Fetch { item, credentials, raw, entry };
                 (subject(), Ok(Decision::Perform(operation)))
             }
             Action::Redirect(to) => (subject(), Ok(Decision::Redirect(to))),

@@ -2,8 +2,9 @@
 //!
 //! Secrets are kept as argon2 hashes, and checking one takes tens of milliseconds on purpose. So
 //! what was right once is remembered as a digest under a key that lives as long as the process, and
-//! what was wrong too. [`Authenticator::judge`] answers what needs no argon2; [`Authenticator::prove`] the rest, in
-//! threads of its own. An unknown user costs as much as a wrong password.
+//! what was wrong too. [`Authenticator::judge`] answers what needs no argon2;
+//! [`Authenticator::prove`] the rest, in threads of its own. An unknown user costs as much as a
+//! wrong password.
 //!
 //! # When a secret is pinned
 //! The first time that it obtains something: with the first PUT, with a DELETE, or with a GET of
@@ -50,7 +51,7 @@ type Digest = [u8; 32];
 /// What can be said without argon2.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// The deed may be done.
+    /// The request may be done.
     Permitted,
     /// It may not.
     Denied(VaultError),
@@ -58,13 +59,13 @@ pub(crate) enum Judgement {
     NeedsHash,
 }
 
-/// That a deed may be done.
+/// That a request may be done.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verified {
     /// As it is.
     Known,
     /// If this hash of the secret holds for its extension from then on. Whoever gets this calls
-    /// [`Authenticator::pinned`] once the deed is done, or was not.
+    /// [`Authenticator::pinned`] once the request is done, or was not.
     ToPin(Box<str>),
 }
 
@@ -73,9 +74,9 @@ pub(crate) enum Verified {
 pub struct AuthFigures {
     /// Runs of argon2.
     pub checked: u64,
-    /// Deeds refused because the secret was wrong.
+    /// Requests refused because the secret was wrong.
     pub refused: u64,
-    /// Deeds refused because the address had sent too many wrong ones.
+    /// Requests refused because the address had sent too many wrong ones.
     pub slowed: u64,
     /// Secrets pinned.
     pub pinned: u64,
@@ -112,12 +113,12 @@ struct State {
     pinning: HashMap<PathBuf, Pinning>,
 }
 
-/// A secret on its way to be pinned, and how many deeds bring it.
+/// A secret on its way to be pinned, and how many requests bring it.
 #[derive(Debug)]
 struct Pinning {
     digest: Digest,
     hash: Box<str>,
-    deeds: usize,
+    requests: usize,
 }
 
 /// What a secret is to be compared with.
@@ -129,7 +130,7 @@ struct Trial {
     secret: Vec<u8>,
 }
 
-/// What has to be found out about a deed.
+/// What has to be found out about a request.
 enum Question {
     /// Whether the secret is this one.
     Compare(Trial),
@@ -178,14 +179,14 @@ impl Authenticator {
     }
 
     /// Says what can be said without argon2.
-    pub(crate) fn judge(&self, deed: &VaultRequest, now: Instant) -> Judgement {
-        let permitted = match &deed.policy.auth {
+    pub(crate) fn judge(&self, request: &VaultRequest, now: Instant) -> Judgement {
+        let permitted = match &request.policy.auth {
             // The phone itself has said whose it is: that is worth more than a password.
-            _ if deed.shown.passport => true,
+            _ if request.credentials.passport => true,
             Auth::Open => true,
-            Auth::Certificate => deed.shown.certificate,
+            Auth::Certificate => request.credentials.certificate,
             Auth::Users(_) | Auth::Pinned => {
-                return match self.question(deed, now) {
+                return match self.question(request, now) {
                     Ok(Question::Compare(trial)) => self.remember(&trial, now),
                     Ok(Question::First(_)) => Judgement::NeedsHash,
                     Err(denied) => Judgement::Denied(denied),
@@ -195,35 +196,39 @@ impl Authenticator {
         if permitted { Judgement::Permitted } else { Judgement::Denied(VaultError::Unauthorized) }
     }
 
-    /// Says of a deed that was [`Judgement::NeedsHash`] whether it may be done. Takes its time.
+    /// Says of a request that was [`Judgement::NeedsHash`] whether it may be done. Takes its time.
     ///
     /// # Errors
     /// [`VaultError::Unauthorized`] and the other refusals of secrets.
-    pub(crate) fn prove(&self, deed: &VaultRequest, now: Instant) -> Result<Verified, VaultError> {
-        match self.judge(deed, now) {
+    pub(crate) fn prove(
+        &self,
+        request: &VaultRequest,
+        now: Instant,
+    ) -> Result<Verified, VaultError> {
+        match self.judge(request, now) {
             Judgement::Permitted => return Ok(Verified::Known),
             Judgement::Denied(denied) => return Err(denied),
             Judgement::NeedsHash => {}
         }
-        match self.question(deed, now)? {
+        match self.question(request, now)? {
             Question::Compare(trial) => match self.compare(&trial) {
                 true => Ok(Verified::Known),
-                false => Err(self.refuse_deed(deed, now)),
+                false => Err(self.refuse_vault(request, now)),
             },
-            Question::First(secret) => self.first(deed, &secret, now),
+            Question::First(secret) => self.first(request, &secret, now),
         }
     }
 
-    /// Takes note of what became of a deed that brought a secret to be pinned.
-    pub(crate) fn pinned(&self, deed: &VaultRequest, is_done: bool) {
-        let Some((user, password)) = &deed.shown.basic else { return };
+    /// Takes note of what became of a request that brought a secret to be pinned.
+    pub(crate) fn pinned(&self, request: &VaultRequest, is_done: bool) {
+        let Some((user, password)) = &request.credentials.basic else { return };
         let secret = secret_of(user, password);
         let mut state = self.lock();
-        let place = deed.policy.dir.join(&*deed.item.extension);
+        let place = request.policy.dir.join(&*request.item.extension);
         let Some(pinning) = state.pinning.get_mut(&place) else { return };
-        pinning.deeds = pinning.deeds.saturating_sub(1);
-        let (deeds, hash) = (pinning.deeds, pinning.hash.clone());
-        if deeds == 0 {
+        pinning.requests = pinning.requests.saturating_sub(1);
+        let (requests, hash) = (pinning.requests, pinning.hash.clone());
+        if requests == 0 {
             state.pinning.remove(&place);
         }
         if is_done && state.right.insert(self.digest(&hash, &secret)) {
@@ -232,21 +237,21 @@ impl Authenticator {
     }
 
     /// What is left to be found out, once all is looked at that costs nothing.
-    fn question(&self, deed: &VaultRequest, now: Instant) -> Result<Question, VaultError> {
-        let shown = deed.shown.basic.as_ref();
+    fn question(&self, request: &VaultRequest, now: Instant) -> Result<Question, VaultError> {
+        let shown = request.credentials.basic.as_ref();
         let (user, password) = shown.ok_or(VaultError::Unauthorized)?;
         if password.is_empty() {
             return Err(VaultError::Unauthorized);
         }
-        self.wait_over(deed.client, now)?;
+        self.wait_over(request.client, now)?;
         let whole = secret_of(user, password);
-        let (hashes, secret) = match &deed.policy.auth {
+        let (hashes, secret) = match &request.policy.auth {
             Auth::Users(file) => {
                 let users = self.users(file);
-                let reaches = |known: &&User| known.reaches(user, &deed.item.extension);
+                let reaches = |known: &&User| known.reaches(user, &request.item.extension);
                 (self.hashes(users.find(user).iter().filter(reaches)), password.clone())
             }
-            Auth::Open | Auth::Certificate | Auth::Pinned => match self.pin_of(deed)? {
+            Auth::Open | Auth::Certificate | Auth::Pinned => match self.pin_of(request)? {
                 Some(hash) => (vec![hash], whole.clone()),
                 None => return Ok(Question::First(whole)),
             },
@@ -325,8 +330,8 @@ impl Authenticator {
     }
 
     /// The hash that is pinned for an extension; nothing where the first secret is still to come.
-    fn pin_of(&self, deed: &VaultRequest) -> Result<Option<Box<str>>, VaultError> {
-        let (vault, item) = (&deed.policy.dir, &deed.item);
+    fn pin_of(&self, request: &VaultRequest) -> Result<Option<Box<str>>, VaultError> {
+        let (vault, item) = (&request.policy.dir, &request.item);
         let path = vault.join(&*item.extension).join(SECRET);
         let trouble = |why: io::Error, path: &Path| {
             self.log.error(&why, "read", path);
@@ -338,7 +343,7 @@ impl Authenticator {
             Err(why) => return Err(trouble(why, &path)),
         }
         // Nothing is to be had that would have to be guarded.
-        let is_keep = matches!(deed.act, VaultOp::Keep { .. });
+        let is_keep = matches!(request.op, VaultOp::Keep { .. });
         match versions::is_there(vault, item) {
             Ok(false) if !is_keep => Err(VaultError::NotThere),
             Ok(_) => Ok(None),
@@ -349,14 +354,14 @@ impl Authenticator {
     /// The first secret of an extension is on its way to be pinned; of several at once, one.
     fn first(
         &self,
-        deed: &VaultRequest,
+        request: &VaultRequest,
         secret: &[u8],
         now: Instant,
     ) -> Result<Verified, VaultError> {
         let digest = self.digest("", secret);
-        let place = deed.policy.dir.join(&*deed.item.extension);
+        let place = request.policy.dir.join(&*request.item.extension);
         if !self.lock().pinning.contains_key(&place) {
-            self.may_pin(deed, now)?;
+            self.may_pin(request, now)?;
             self.checked.fetch_add(1, Relaxed);
             let hashed = users::hash(&self.argon2, secret);
             let hash: Box<str> = hashed
@@ -365,38 +370,39 @@ impl Authenticator {
                     VaultError::Io
                 })?
                 .into();
-            let fresh = || Pinning { digest, hash, deeds: 0 };
+            let fresh = || Pinning { digest, hash, requests: 0 };
             self.lock().pinning.entry(place.clone()).or_insert_with(fresh);
         }
         let mut state = self.lock();
-        // Gone again where the deeds that brought it are done: it is looked up from the start.
+        // Gone again where the requests that brought it are done: it is looked up from the start.
         let pinning = state.pinning.get_mut(&place).ok_or(VaultError::Busy)?;
         if constant_time::verify_slices_are_equal(&pinning.digest, &digest).is_err() {
             drop(state);
-            return Err(self.refuse_deed(deed, now));
+            return Err(self.refuse_vault(request, now));
         }
-        pinning.deeds += 1;
+        pinning.requests += 1;
         Ok(Verified::ToPin(pinning.hash.clone()))
     }
 
     /// Whoever invents extensions must not pin all of them before their users come.
-    fn may_pin(&self, deed: &VaultRequest, now: Instant) -> Result<(), VaultError> {
-        let counted = self.lock().pins.count(deed.client, (true, 0), &deed.policy.bounds, now);
+    fn may_pin(&self, request: &VaultRequest, now: Instant) -> Result<(), VaultError> {
+        let counted =
+            self.lock().pins.count(request.client, (true, 0), &request.policy.bounds, now);
         counted.map_err(|(_, wait, is_first)| {
             self.pins_refused.fetch_add(1, Relaxed);
             if is_first {
                 tracing::warn!(
                     "{} has brought the first secret of as many extensions as `new_per_hour` in \
                      [vault] allows; more are refused for a while",
-                    deed.client.to_canonical()
+                    request.client.to_canonical()
                 );
             }
             VaultError::TooMuch(wait)
         })
     }
 
-    fn refuse_deed(&self, deed: &VaultRequest, now: Instant) -> VaultError {
-        self.refuse(deed.client, &deed.item.extension, now)
+    fn refuse_vault(&self, request: &VaultRequest, now: Instant) -> VaultError {
+        self.refuse(request.client, &request.item.extension, now)
     }
 
     /// A new wrong secret for somebody.

@@ -71,33 +71,33 @@ impl Guarded {
         fs::write(self.users_path(), hashed.collect::<String>()).unwrap();
     }
 
-    fn deed(&self, item: &Item, secret: &str, act: VaultOp) -> VaultRequest {
+    fn request(&self, item: &Item, secret: &str, act: VaultOp) -> VaultRequest {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
         VaultRequest {
             client: self.client,
-            shown: Credentials { basic, ..Credentials::default() },
-            ..self.bench.deed(item, act)
+            credentials: Credentials { basic, ..Credentials::default() },
+            ..self.bench.request(item, act)
         }
     }
 
-    fn pass(&self, deed: &VaultRequest) -> Result<Verified, VaultError> {
-        match self.authenticator.judge(deed, self.now) {
+    fn pass(&self, request: &VaultRequest) -> Result<Verified, VaultError> {
+        match self.authenticator.judge(request, self.now) {
             Judgement::Permitted => Ok(Verified::Known),
             Judgement::Denied(denied) => Err(denied),
-            Judgement::NeedsHash => self.authenticator.prove(deed, self.now),
+            Judgement::NeedsHash => self.authenticator.prove(request, self.now),
         }
     }
 
     fn act(&mut self, extension: &str, secret: &str, act: VaultOp) -> Result<(), VaultError> {
-        let deed = self.deed(&item(extension), secret, act);
-        let hash = match self.pass(&deed)? {
+        let request = self.request(&item(extension), secret, act);
+        let hash = match self.pass(&request)? {
             Verified::Known => None,
             Verified::ToPin(hash) => Some(hash),
         };
-        let outcome = self.bench.writer.run(&[Job::Vault(&deed, hash.as_deref())]).remove(0);
-        let Outcome::Vault(result) = outcome else { unreachable!("a deed was asked for") };
+        let outcome = self.bench.writer.run(&[Job::Vault(&request, hash.as_deref())]).remove(0);
+        let Outcome::Vault(result) = outcome else { unreachable!("a request was asked for") };
         if hash.is_some() {
-            self.authenticator.pinned(&deed, result.is_ok());
+            self.authenticator.pinned(&request, result.is_ok());
         }
         result.map(drop)
     }
@@ -124,10 +124,10 @@ const DENIED: Result<(), VaultError> = Err(VaultError::Unauthorized);
 #[test]
 fn a_certificate_opens_what_asks_for_one() {
     let guarded = Guarded::new(|_| Auth::Certificate);
-    let mut deed = guarded.deed(&item("1"), "any:thing", VaultOp::Fetch);
-    assert_eq!(guarded.pass(&deed), Err(VaultError::Unauthorized));
-    deed.shown.certificate = true;
-    assert_eq!(guarded.pass(&deed), Ok(Verified::Known));
+    let mut request = guarded.request(&item("1"), "any:thing", VaultOp::Fetch);
+    assert_eq!(guarded.pass(&request), Err(VaultError::Unauthorized));
+    request.credentials.certificate = true;
+    assert_eq!(guarded.pass(&request), Ok(Verified::Known));
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn a_store_that_failed_pins_nothing() {
 fn of_two_first_secrets_at_once_one_is_pinned_and_the_other_refused() {
     let mut guarded = Guarded::pinned();
     let [one, same, other] =
-        ["a:one", "a:one", "a:other"].map(|secret| guarded.deed(&item("1"), secret, put()));
+        ["a:one", "a:one", "a:other"].map(|secret| guarded.request(&item("1"), secret, put()));
     let Ok(Verified::ToPin(hash)) = guarded.pass(&one) else { panic!("it is the first") };
     assert_eq!(guarded.pass(&same), Ok(Verified::ToPin(hash.clone())), "with the same hash");
     assert_eq!(guarded.pass(&other), Err(VaultError::Unauthorized));
@@ -254,11 +254,11 @@ fn of_two_first_secrets_at_once_one_is_pinned_and_the_other_refused() {
 #[test]
 fn a_secret_pinned_by_another_process_meanwhile_is_not_replaced() {
     let mut guarded = Guarded::pinned();
-    let deed = guarded.deed(&item("1"), "a:late", put());
-    let Ok(Verified::ToPin(hash)) = guarded.pass(&deed) else { panic!("it is the first") };
-    let early = guarded.deed(&item("1"), "a:early", put());
+    let request = guarded.request(&item("1"), "a:late", put());
+    let Ok(Verified::ToPin(hash)) = guarded.pass(&request) else { panic!("it is the first") };
+    let early = guarded.request(&item("1"), "a:early", put());
     guarded.bench.writer.run(&[Job::Vault(&early, Some("another hash"))]);
-    let outcome = guarded.bench.writer.run(&[Job::Vault(&deed, Some(&hash))]).remove(0);
+    let outcome = guarded.bench.writer.run(&[Job::Vault(&request, Some(&hash))]).remove(0);
     assert!(matches!(outcome, Outcome::Vault(Err(VaultError::Busy))));
     assert_eq!(guarded.bench.names(&item("1")).len(), 1);
 }
@@ -322,11 +322,11 @@ fn a_broken_pin_lets_nobody_in() {
 #[test]
 fn what_is_remembered_is_bounded() {
     let guarded = Arc::new(Guarded::pinned());
-    let deeds: Vec<_> =
-        (0..100).map(|number| guarded.deed(&item(&number.to_string()), "a:b", put())).collect();
-    for deed in &deeds {
-        let Ok(Verified::ToPin(_)) = guarded.pass(deed) else { panic!("it is the first") };
-        guarded.authenticator.pinned(deed, false);
+    let requests: Vec<_> =
+        (0..100).map(|number| guarded.request(&item(&number.to_string()), "a:b", put())).collect();
+    for request in &requests {
+        let Ok(Verified::ToPin(_)) = guarded.pass(request) else { panic!("it is the first") };
+        guarded.authenticator.pinned(request, false);
     }
     assert_eq!(guarded.authenticator.pinning(), 0);
 }

@@ -55,43 +55,43 @@ impl Bench {
         self.writer = writer();
     }
 
-    pub(super) fn deed(&self, item: &Item, act: VaultOp) -> VaultRequest {
+    pub(super) fn request(&self, item: &Item, act: VaultOp) -> VaultRequest {
         VaultRequest {
             client: [10, 0, 0, 1].into(),
             item: item.clone(),
-            shown: Credentials::default(),
+            credentials: Credentials::default(),
             policy: Arc::new(self.policy.clone()),
-            act,
+            op: act,
         }
     }
 
     pub(super) fn act(&mut self, item: &Item, act: VaultOp) -> Result<VaultReply, VaultError> {
-        let deed = self.deed(item, act);
-        match self.writer.run(&[Job::Vault(&deed, None)]).remove(0) {
+        let request = self.request(item, act);
+        match self.writer.run(&[Job::Vault(&request, None)]).remove(0) {
             Outcome::Vault(result) => result,
             Outcome::Upload(_) | Outcome::Deleted(_) => {
-                unreachable!("nothing but a deed was asked for")
+                unreachable!("nothing but a request was asked for")
             }
         }
     }
 
-    /// The deed of a phone that keeps "new".
+    /// The request of a phone that keeps "new".
     pub(super) fn keeping(&self, extension: &str) -> VaultRequest {
         let act = VaultOp::Keep {
             bytes: b"new".to_vec(),
             precondition: Precondition::None,
             cancel: None,
         };
-        self.deed(&item(extension), act)
+        self.request(&item(extension), act)
     }
 
-    /// Does deeds in one batch.
-    pub(super) fn run(&mut self, deeds: &[VaultRequest]) -> Vec<Result<VaultReply, VaultError>> {
-        let jobs: Vec<_> = deeds.iter().map(|deed| Job::Vault(deed, None)).collect();
+    /// Does requests in one batch.
+    pub(super) fn run(&mut self, requests: &[VaultRequest]) -> Vec<Result<VaultReply, VaultError>> {
+        let jobs: Vec<_> = requests.iter().map(|request| Job::Vault(request, None)).collect();
         let results = self.writer.run(&jobs).into_iter().map(|outcome| match outcome {
             Outcome::Vault(result) => result,
             Outcome::Upload(_) | Outcome::Deleted(_) => {
-                unreachable!("nothing but deeds was asked for")
+                unreachable!("nothing but requests was asked for")
             }
         });
         results.collect()

@@ -40,11 +40,11 @@ impl Asked {
 
     fn ask(&self, ticket: u64, extension: &str, secret: &str, act: VaultOp) {
         let basic = secret.split_once(':').map(|(user, word)| (user.into(), word.into()));
-        let deed = VaultRequest {
-            shown: Credentials { basic, ..Credentials::default() },
-            ..self.bench.deed(&item(extension), act)
+        let request = VaultRequest {
+            credentials: Credentials { basic, ..Credentials::default() },
+            ..self.bench.request(&item(extension), act)
         };
-        let ask = Ask::Vault { ticket: Ticket::made_up(ticket), deed: Box::new(deed) };
+        let ask = Ask::Vault { ticket: Ticket::made_up(ticket), request: Box::new(request) };
         assert!(self.store.ask(0, ask).is_ok());
     }
 

@@ -157,8 +157,8 @@ fn of_two_who_change_what_they_saw_in_one_batch_one_is_refused() {
     let mut bench = Bench::new();
     let act =
         || VaultOp::Keep { bytes: b"mine".to_vec(), precondition: Precondition::New, cancel: None };
-    let deeds = [bench.deed(&item("1"), act()), bench.deed(&item("1"), act())];
-    let jobs = [Job::Vault(&deeds[0], None), Job::Vault(&deeds[1], None)];
+    let requests = [bench.request(&item("1"), act()), bench.request(&item("1"), act())];
+    let jobs = [Job::Vault(&requests[0], None), Job::Vault(&requests[1], None)];
     let outcomes = bench.writer.run(&jobs);
     assert!(matches!(outcomes[0], Outcome::Vault(Ok(_))));
     assert!(matches!(outcomes[1], Outcome::Vault(Err(VaultError::Precondition))));
@@ -194,8 +194,8 @@ fn a_step_that_fails_is_not_acknowledged_and_leaves_no_stray() {
 #[test]
 fn of_a_batch_nothing_is_renamed_before_it_is_synced_nor_told_before_its_directory_is() {
     let mut bench = Bench::new();
-    let deeds: Vec<_> = (0..40).map(|number| bench.keeping(&number.to_string())).collect();
-    assert!(bench.run(&deeds).iter().all(Result::is_ok));
+    let requests: Vec<_> = (0..40).map(|number| bench.keeping(&number.to_string())).collect();
+    assert!(bench.run(&requests).iter().all(Result::is_ok));
     let steps = bench.writer.reached();
     let last = |step| steps.iter().rposition(|one| *one == step).unwrap();
     let first = |step| steps.iter().position(|one| *one == step).unwrap();
@@ -219,9 +219,9 @@ fn of_a_batch_one_that_fails_fails_alone() {
             bench.keep(&item(extension), "old").unwrap();
         }
         bench.restart();
-        let deeds: Vec<_> = (1..10).map(|number| bench.keeping(&number.to_string())).collect();
+        let requests: Vec<_> = (1..10).map(|number| bench.keeping(&number.to_string())).collect();
         bench.writer.fail(Some(Fault { step, crash: false, nth: Some(3) }));
-        let results = bench.run(&deeds);
+        let results = bench.run(&requests);
         let failed: Vec<_> = (1..10).filter(|number| results[number - 1].is_err()).collect();
         assert_eq!(failed.len(), 1, "{step:?}");
         for number in 1..10 {
@@ -241,10 +241,10 @@ fn of_a_batch_whose_directory_cannot_be_synced_only_what_lies_there_is_refused()
     }
     let synced = bench.writer.reached();
     let synced = synced.iter().filter(|one| **one == Step::SyncDirectory).count();
-    let deeds: Vec<_> = ["1", "2", "3"].map(|one| bench.keeping(one)).into();
+    let requests: Vec<_> = ["1", "2", "3"].map(|one| bench.keeping(one)).into();
     let fault = Fault { step: Step::SyncDirectory, crash: false, nth: Some(synced + 2) };
     bench.writer.fail(Some(fault));
-    let results = bench.run(&deeds);
+    let results = bench.run(&requests);
     assert_eq!(results.iter().filter(|one| one.is_err()).count(), 1, "{results:?}");
 }
 
@@ -256,12 +256,12 @@ fn wherever_a_batch_is_cut_off_each_item_has_its_old_or_its_new_version_and_both
             bench.keep(&item("1"), "old").unwrap();
             bench.keep(&item("2"), "old").unwrap();
             bench.restart();
-            let mut deeds: Vec<_> =
+            let mut requests: Vec<_> =
                 ["1", "2", "3", "4", "1", "5", "2", "6"].map(|one| bench.keeping(one)).into();
             let precondition = Precondition::None;
-            deeds[1] = bench.deed(&item("2"), VaultOp::Forget { precondition });
+            requests[1] = bench.request(&item("2"), VaultOp::Forget { precondition });
             bench.writer.fail(Some(Fault { step, crash: true, nth: Some(nth) }));
-            let results = bench.run(&deeds);
+            let results = bench.run(&requests);
             bench.restart();
             for (place, extension) in ["1", "2", "3", "4", "1", "5", "2", "6"].iter().enumerate() {
                 let there = bench.fetch(&item(extension));

@@ -29,7 +29,7 @@ const OUT_BYTES_MAX: usize = 160 << 10;
 pub(super) fn is_write(ask: &Ask) -> bool {
     match ask {
         Ask::Store { .. } | Ask::Delete { .. } => true,
-        Ask::Vault { deed, .. } => !matches!(deed.act, VaultOp::Fetch),
+        Ask::Vault { request, .. } => !matches!(request.op, VaultOp::Fetch),
         Ask::Files { act, .. } => matches!(**act, files::Act::Finish { .. }),
         Ask::Open { .. }
         | Ask::Verify { .. }
@@ -73,12 +73,12 @@ impl World {
 
     /// A question is asked: nobody's data is touched but by whom the phone has named.
     pub(super) fn judge_ask(&self, ask: &Ask) {
-        let Ask::Vault { ticket, deed } = ask else { return };
+        let Ask::Vault { ticket, request } = ask else { return };
         let id = ticket.row;
         let Some(session) = self.engine.session(id) else { panic!("asked for nobody") };
-        assert_eq!(deed.client, session.peer.ip().to_canonical());
-        let item = deed.item.to_string();
-        match &deed.act {
+        assert_eq!(request.client, session.peer.ip().to_canonical());
+        let item = request.item.to_string();
+        match &request.op {
             VaultOp::Fetch => self.assert_cleared(id, &item),
             VaultOp::Forget { .. } => panic!("FTP deletes nobody's data"),
             VaultOp::Keep { bytes, .. } => {

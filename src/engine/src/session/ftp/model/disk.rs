@@ -171,7 +171,9 @@ impl Disk {
                 Answer::Deleted { ticket, result }
             }
             Ask::Upload { .. } => unreachable!("TFTP asks for it alone"),
-            Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
+            Ask::Vault { ticket, request } => {
+                Answer::Vault { ticket, result: self.act(*request, fault) }
+            }
             Ask::Files { ticket, act, .. } => self.files(ticket, *act, fault),
             Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
         }
@@ -185,7 +187,7 @@ impl Disk {
         Arc::new(Blob::as_if_mapped(vec![0; version.bytes as usize].into(), version))
     }
 
-    fn act(&mut self, deed: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
+    fn act(&mut self, request: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
         match fault {
             0 => {}
             1 => return Err(VaultError::NotThere),
@@ -196,8 +198,8 @@ impl Disk {
             6 => return Err(VaultError::Io),
             7.. => return Err(VaultError::Busy),
         }
-        let name = deed.item.to_string();
-        match deed.act {
+        let name = request.item.to_string();
+        match request.op {
             VaultOp::Fetch => {
                 let blob = self.vault.get(&name).ok_or(VaultError::NotThere)?;
                 Ok(VaultReply::Fetched(Arc::clone(blob)))

@@ -185,7 +185,9 @@ impl Disk {
                 };
                 Answer::Deleted { ticket, result }
             }
-            Ask::Vault { ticket, deed } => Answer::Vault { ticket, result: self.act(*deed, fault) },
+            Ask::Vault { ticket, request } => {
+                Answer::Vault { ticket, result: self.act(*request, fault) }
+            }
             Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
             Ask::Upload { ticket, op, .. } => Answer::Upload { ticket, result: upload(op, fault) },
             Ask::Files { .. } => {
@@ -211,7 +213,7 @@ impl Disk {
         blob
     }
 
-    fn act(&mut self, deed: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
+    fn act(&mut self, request: VaultRequest, fault: u8) -> Result<VaultReply, VaultError> {
         match fault {
             0 => {}
             1 => return Err(VaultError::NotThere),
@@ -222,8 +224,8 @@ impl Disk {
             6 => return Err(VaultError::Io),
             7.. => return Err(VaultError::Busy),
         }
-        let name = deed.item.to_string();
-        match deed.act {
+        let name = request.item.to_string();
+        match request.op {
             VaultOp::Fetch => {
                 let blob = self.vault.get(&name).ok_or(VaultError::NotThere)?;
                 Ok(VaultReply::Fetched(Arc::clone(blob)))

@@ -355,8 +355,9 @@ fn what_a_phone_demands_of_the_version_that_it_replaces_reaches_the_writer() {
         bench.send(&[&*head("PUT /a.log", &all), b"x"].concat());
         assert_eq!(upload(&bench).precondition, precondition, "{fields:?}");
         bench.connect(PHONE).send(&[&*head("PUT /1_96xxdata.txt", &all), b"x"].concat());
-        let Some(Ask::Vault { deed, .. }) = bench.world.asks.last() else { panic!() };
-        let crate::vault::request::VaultOp::Keep { precondition: demanded, .. } = &deed.act else {
+        let Some(Ask::Vault { request, .. }) = bench.world.asks.last() else { panic!() };
+        let crate::vault::request::VaultOp::Keep { precondition: demanded, .. } = &request.op
+        else {
             panic!()
         };
         assert_eq!(*demanded, precondition, "{fields:?}");

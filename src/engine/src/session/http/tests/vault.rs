@@ -19,9 +19,9 @@ fn change(policy: &mut Policy, change: impl FnOnce(&mut VaultPolicy)) {
 }
 
 /// What the vault is asked.
-fn deed(bench: &Bench) -> &VaultRequest {
-    let Ask::Vault { deed, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
-    deed
+fn request(bench: &Bench) -> &VaultRequest {
+    let Ask::Vault { request, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
+    request
 }
 
 #[test]
@@ -104,10 +104,13 @@ fn where_nobody_is_known_nothing_has_to_be_shown() {
     let mut bench = Bench::new();
     bench.answers = false;
     bench.send(&head(&format!("GET {ITEM}"), &[]));
-    let deed = deed(&bench);
-    assert_eq!((deed.item.to_string(), deed.shown.basic.clone()), (ITEM[1..].to_owned(), None));
-    assert_eq!(deed.client, PHONE.parse::<std::net::SocketAddr>().unwrap().ip());
-    assert!(matches!(deed.act, VaultOp::Fetch));
+    let request = request(&bench);
+    assert_eq!(
+        (request.item.to_string(), request.credentials.basic.clone()),
+        (ITEM[1..].to_owned(), None)
+    );
+    assert_eq!(request.client, PHONE.parse::<std::net::SocketAddr>().unwrap().ip());
+    assert!(matches!(request.op, VaultOp::Fetch));
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn what_is_shown_reaches_the_vault() {
     let field = "Authorization: basic dXNlcjpwYXNzOndvcmQ=";
     bench.send(&head(&format!("GET {ITEM}"), &[field]));
     let basic = Some((b"user".to_vec(), b"pass:word".to_vec()));
-    assert_eq!(deed(&bench).shown.basic, basic);
+    assert_eq!(request(&bench).credentials.basic, basic);
     bench.answer(2);
     assert_eq!(bench.one(false).status, 401);
     for unreadable in ["Basic !", "Digest username=\"x\"", "Basic", "Bearer dXNlcjpwYXNz"] {

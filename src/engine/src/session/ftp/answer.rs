@@ -26,7 +26,7 @@ impl Session {
     pub(super) fn handle_answer(&mut self, answer: Answer, cx: &mut Context<'_>) {
         match answer {
             Answer::Opened { result, .. } if self.is_opening() => match result {
-                Ok(blob) => self.send_file(blob, self.kind, cx),
+                Ok(blob) => self.send_file(blob, self.settings.kind, cx),
                 Err(fault) => self.refuse_open(fault, cx),
             },
             Answer::Read { result, .. } => self.handle_part(result, cx),
@@ -94,7 +94,7 @@ impl Session {
                 if let Some(told) = self.job_mut().and_then(|job| job.told.as_mut()) {
                     told.subject = subject(at.to_string().as_bytes());
                 }
-                self.ready(Way::In(Sink::new(into, self.kind)), cx);
+                self.ready(Way::In(Sink::new(into, self.settings.kind)), cx);
             }
             Ok(files::Done::Written { part, buffer }) if self.is_receiving() => {
                 let transfer = self.transfer_mut();

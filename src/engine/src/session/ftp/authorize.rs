@@ -30,7 +30,7 @@ impl No {
 
     /// What a phone is told that has not logged in by a password, or not by one that will do.
     fn password_needed(session: &Session) -> No {
-        match &session.proof {
+        match session.login.proof() {
             None => No::new(
                 Refusal::Credentials(CredentialFault::Missing),
                 Code::NOT_LOGGED_IN,
@@ -102,7 +102,7 @@ pub(super) fn to_read(
     asked: &[u8],
     cx: &Context<'_>,
 ) -> (Subject, Result<Goal, No>) {
-    let cwd = &session.cwd;
+    let cwd = &session.settings.cwd;
     let Decision { action, .. } = decide(session, asked, Operation::Read, cx);
     match action {
         Action::Serve(entry) | Action::ServeOverride(entry) => {
@@ -130,7 +130,7 @@ pub(super) fn to_store(
     cx: &Context<'_>,
 ) -> (Subject, Result<Goal, No>) {
     let operation = if appends { Operation::Append } else { Operation::Write };
-    let cwd = &session.cwd;
+    let cwd = &session.settings.cwd;
     let Decision { client, name, action } = decide(session, asked, operation, cx);
     let goal = match action {
         Action::Vault { owner, .. } => Ok(Goal::Keep(owner)),
@@ -191,7 +191,7 @@ pub(super) fn to_delete(
         | Action::Quarantine { .. }
         | Action::Redirect(_) => Err(No::from(Denial::NotDeletable)),
     };
-    (path_said(&session.cwd, asked), deletion)
+    (path_said(&session.settings.cwd, asked), deletion)
 }
 
 fn decide<'a>(
@@ -200,8 +200,8 @@ fn decide<'a>(
     operation: Operation,
     cx: &Context<'a>,
 ) -> Decision<'a> {
-    let resource = Resource::Ftp { cwd: &session.cwd, path };
-    let (client, proven) = (session.peer.ip(), session.proof.as_ref());
+    let resource = Resource::Ftp { cwd: &session.settings.cwd, path };
+    let (client, proven) = (session.peer.ip(), session.login.proof());
     let request = policy::Request { client, resource, operation, proven };
     policy::resolve(&request, cx.snapshot, &mut NoTrace)
 }

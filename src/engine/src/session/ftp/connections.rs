@@ -169,7 +169,7 @@ impl Connections for Engine {
 
     fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         self.with_session(id, turn, |session, cx| {
-            session.stuck_since.get_or_insert(cx.now);
+            session.replies.stuck_since.get_or_insert(cx.now);
             session.rearm(cx);
         });
         self.check();

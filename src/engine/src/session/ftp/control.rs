@@ -5,12 +5,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::files::{Act, TreePath};
+use crate::files::Act;
 use crate::requests::Ask;
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
-    Closing, CommandRate, Identity, Job, LogContext, Pending, Session, State, User,
+    Closing, CommandRate, ControlLink, Identity, Input, InputEnd, Job, LogContext, Login, Pending,
+    Replies, Security, Session, Settings, State, User,
 };
 use crate::session::stream::{ListenerId, Mark, Next, Outgoing, Payload};
 use crate::session::timer::Deadline;
@@ -18,9 +19,7 @@ use crate::session::{Abort, Handshake, Outcome, Refusal, Secured, Stall, Verb};
 use crate::settings::ftp::FtpLimits;
 use crate::ticket::Questions;
 use crate::ticket::Ticket;
-use wire::ftp::command::Type;
 use wire::ftp::line::Lines;
-use wire::ftp::listing::Facts;
 use wire::ftp::reply::{self, Code};
 use wire::time::{Duration, Instant};
 
@@ -40,36 +39,27 @@ impl Session {
         Session {
             peer,
             listener,
-            secured: None,
-            lines: Lines::new(limits.line_bytes_max),
-            unread: Vec::new(),
-            pending: CommandQueue::default(),
-            out: Vec::new(),
-            out_sent: 0,
-            state: State::Idle,
-            user: User::Nobody,
-            proof: None,
-            failed_logins: 0,
-            cwd: TreePath::default(),
-            kind: Type::default(),
-            rest: 0,
-            renaming: None,
-            facts: Facts::ALL,
-            epsv_all: false,
-            pbsz: implicit,
-            securing: implicit,
-            private: implicit,
-            data: None,
-            who: Identity::Unknown,
-            rate: CommandRate::new(limits.commands_per_second, now),
-            deadline: Deadline::default(),
-            questions: Questions::default(),
-            heard: now,
-            login_since: now,
-            stuck_since: None,
-            ended: false,
-            hung_up: false,
             is_stranger: false,
+            input: Input {
+                lines: Lines::new(limits.line_bytes_max),
+                unread: Vec::new(),
+                queued: CommandQueue::default(),
+                rate: CommandRate::new(limits.commands_per_second, now),
+                end: InputEnd::Open,
+            },
+            replies: Replies::default(),
+            security: Security {
+                link: if implicit { ControlLink::Handshaking } else { ControlLink::Clear },
+                pbsz: implicit,
+                private: implicit,
+            },
+            login: Login { user: User::Nobody, identity: Identity::Unknown, failed: 0, since: now },
+            settings: Settings::default(),
+            state: State::Idle,
+            data: None,
+            questions: Questions::default(),
+            deadline: Deadline::default(),
+            heard: now,
         }
     }
 
@@ -89,7 +79,7 @@ impl Session {
             State::Over => Next::Close,
             State::Stuck => Next::Reset,
             // Nothing may leave before the handshake is through.
-            State::Idle | State::Busy(_) | State::Closing if self.securing => Next::Read,
+            State::Idle | State::Busy(_) | State::Closing if self.is_handshaking() => Next::Read,
             State::Idle | State::Busy(_) | State::Closing | State::StartingTls
                 if self.has_reply() =>
             {
@@ -98,30 +88,39 @@ impl Session {
             State::Closing => Next::Close,
             State::StartingTls => {
                 self.state = State::Idle;
-                self.securing = true;
-                self.lines.begin_anew();
-                self.unread = Vec::new();
+                self.security.link = ControlLink::Handshaking;
+                self.input.lines.begin_anew();
+                self.input.unread = Vec::new();
                 Next::StartTls
             }
             State::Idle | State::Busy(_) => {
-                let is_full = self.unread.len() >= UNREAD_BYTES_MAX;
-                let waits = self.ended || self.rate.until.is_some() || is_full;
+                let is_full = self.input.unread.len() >= UNREAD_BYTES_MAX;
+                let waits =
+                    self.input.end == InputEnd::Ended || self.input.rate.until.is_some() || is_full;
                 if waits { Next::Wait } else { Next::Read }
             }
         }
     }
 
     pub(super) fn outgoing_replies(&self) -> Outgoing<'_> {
-        Outgoing { head: &self.out[self.out_sent..], payload: Payload::None, is_last: false }
+        Outgoing {
+            head: &self.replies.bytes[self.replies.sent..],
+            payload: Payload::None,
+            is_last: false,
+        }
+    }
+
+    fn is_handshaking(&self) -> bool {
+        self.security.link == ControlLink::Handshaking
     }
 
     /// So many bytes of replies have left.
     pub(super) fn handle_replies_sent(&mut self, bytes: usize, cx: &mut Context<'_>) {
-        self.out_sent += bytes;
-        self.stuck_since = None;
+        self.replies.sent += bytes;
+        self.replies.stuck_since = None;
         if !self.has_reply() {
-            self.out = Vec::new();
-            self.out_sent = 0;
+            self.replies.bytes = Vec::new();
+            self.replies.sent = 0;
             if self.has_more() {
                 cx.shared.resumed.push_back(cx.id);
             }
@@ -129,8 +128,7 @@ impl Session {
     }
 
     pub(super) fn handle_secured(&mut self, secured: Option<Secured>, cx: &mut Context<'_>) {
-        self.secured = secured;
-        self.securing = false;
+        self.security.link = secured.map_or(ControlLink::Clear, ControlLink::Secured);
         self.heard = cx.now;
         self.rearm(cx);
         cx.shared.resumed.push_back(cx.id);
@@ -142,7 +140,7 @@ impl Session {
     }
 
     pub(super) fn handle_bytes(&mut self, bytes: &[u8], cx: &mut Context<'_>) {
-        self.unread.extend_from_slice(bytes);
+        self.input.unread.extend_from_slice(bytes);
         self.read_on(cx);
         self.rearm(cx);
         cx.shared.ready.extend(self.data.as_ref().map(|data| data.id));
@@ -150,14 +148,14 @@ impl Session {
 
     /// The client sends nothing any more.
     pub(super) fn handle_end(&mut self, cx: &mut Context<'_>) {
-        self.ended = true;
+        self.input.end = InputEnd::Ended;
         self.read_on(cx);
         self.handle_hangup(cx);
     }
 
     /// The client will send nothing any more, though what it sent before is not read yet.
     pub(super) fn handle_hangup(&mut self, cx: &mut Context<'_>) {
-        self.hung_up = true;
+        self.input.end = self.input.end.max(InputEnd::HungUp);
         self.take_back(cx);
     }
 
@@ -169,7 +167,7 @@ impl Session {
 
     /// Says something to the client.
     pub(super) fn reply(&mut self, code: Code, text: &str) {
-        reply::line(&mut self.out, code, text.as_bytes());
+        reply::line(&mut self.replies.bytes, code, text.as_bytes());
     }
 
     /// The same in the usual words.
@@ -188,8 +186,8 @@ impl Session {
         self.conclude(Outcome::Aborted(Abort::Disconnected), cx);
         self.drop_data(Closing::Reset, cx);
         self.state = State::Closing;
-        self.unread = Vec::new();
-        self.pending = CommandQueue::default();
+        self.input.unread = Vec::new();
+        self.input.queued = CommandQueue::default();
         self.set_deadline(Some(cx.now + CLOSE_MAX), cx);
     }
 
@@ -217,8 +215,8 @@ impl Session {
             State::Busy(_) => self.transfer().and_then(|transfer| transfer.due),
             State::Closing | State::Over | State::Stuck => return,
         };
-        let stuck = self.stuck_since.map(|since| since + limits.stall_timeout);
-        let due = [idle, self.rate.until, stuck].into_iter().flatten().min();
+        let stuck = self.replies.stuck_since.map(|since| since + limits.stall_timeout);
+        let due = [idle, self.input.rate.until, stuck].into_iter().flatten().min();
         self.set_deadline(due, cx);
     }
 
@@ -227,18 +225,19 @@ impl Session {
         if self.is_logged_in() {
             self.heard + limits.idle_timeout
         } else {
-            self.login_since + limits.login_timeout
+            self.login.since + limits.login_timeout
         }
     }
 
     /// The time of something is up.
     pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let limits = cx.snapshot.policy.ftp.limits;
-        if self.securing && cx.now.since(self.login_since) >= limits.login_timeout {
+        if self.is_handshaking() && cx.now.since(self.login.since) >= limits.login_timeout {
             cx.counters.tls_handshakes_failed.up();
             return self.handle_handshake_failed(Handshake::TooSlow, cx);
         }
-        if self.stuck_since.is_some_and(|since| cx.now.since(since) >= limits.stall_timeout) {
+        if self.replies.stuck_since.is_some_and(|since| cx.now.since(since) >= limits.stall_timeout)
+        {
             cx.counters.stream_too_slow.up();
             self.conclude(Outcome::Stalled(Stall::Unread), cx);
             return self.end(State::Stuck, cx);
@@ -294,13 +293,13 @@ impl Session {
             self.release(transfer, job.question, cx);
         }
         if let Some(told) = job.told {
-            cx.note(self.peer, self.secured, told, outcome);
+            cx.note(self.peer, self.security.link.secured(), told, outcome);
         }
     }
 
     /// Tells the log of something that is no transfer and was refused.
     pub(super) fn note_refused(&mut self, told: LogContext, no: Refusal, cx: &mut Context<'_>) {
-        cx.note(self.peer, self.secured, told, Outcome::Refused(no));
+        cx.note(self.peer, self.security.link.secured(), told, Outcome::Refused(no));
     }
 
     /// Asks something for the command in hand, of the threads that wait for disks.

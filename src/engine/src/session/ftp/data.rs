@@ -54,7 +54,7 @@ impl Session {
         let peer = self.peer.ip().to_canonical();
         match extended {
             Some(Epsv::All) => {
-                self.epsv_all = true;
+                self.settings.epsv_all = true;
                 return self.reply(Code::OK, "From now on EPSV alone.");
             }
             Some(Epsv::V4) if !peer.is_ipv4() => {
@@ -63,7 +63,7 @@ impl Session {
             Some(Epsv::V6) if !peer.is_ipv6() => {
                 return self.reply(Code::NETWORK_NOT_SERVED, "Use 1 for IPv4 (1).");
             }
-            None if self.epsv_all => return self.refuse_epsv_all(),
+            None if self.settings.epsv_all => return self.refuse_epsv_all(),
             None if !peer.is_ipv4() => {
                 return self.reply(Code::NO_DATA_CONNECTION, "PASV is for IPv4; say EPSV.");
             }
@@ -82,7 +82,7 @@ impl Session {
 
     /// `PORT` and `EPRT`.
     pub(super) fn port(&mut self, to: SocketAddr, cx: &mut Context<'_>) {
-        if self.epsv_all {
+        if self.settings.epsv_all {
             return self.refuse_epsv_all();
         }
         let to = SocketAddr::new(to.ip().to_canonical(), to.port());
@@ -149,10 +149,10 @@ impl Session {
         match result {
             Ok(at) => match (extended, self.masquerade(at.ip().to_canonical(), cx)) {
                 (false, IpAddr::V4(ip)) => {
-                    address::write_pasv(&mut self.out, SocketAddrV4::new(ip, at.port()));
+                    address::write_pasv(&mut self.replies.bytes, SocketAddrV4::new(ip, at.port()));
                 }
                 (true, _) | (false, IpAddr::V6(_)) => {
-                    address::write_epsv(&mut self.out, at.port());
+                    address::write_epsv(&mut self.replies.bytes, at.port());
                 }
             },
             Err(fault) => {

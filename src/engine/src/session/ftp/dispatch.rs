@@ -8,7 +8,9 @@ use crate::session::ftp::authorize::{No, capital, subject, to_delete, to_read, t
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
 use crate::session::ftp::manage::is_chmod;
-use crate::session::ftp::session::{LogContext, Pending, ReplyKind, Session, State, User};
+use crate::session::ftp::session::{
+    InputEnd, LogContext, Pending, ReplyKind, Session, State, User,
+};
 use crate::session::{Refusal, Subject, Verb};
 use wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
 use wire::ftp::reply::{self, Code};
@@ -29,22 +31,22 @@ impl Session {
         let rate = cx.snapshot.policy.ftp.limits.commands_per_second;
         loop {
             while self.hear_abort(cx) {}
-            self.rate.until = self.rate.until.filter(|until| *until > cx.now);
+            self.input.rate.until = self.input.rate.until.filter(|until| *until > cx.now);
             let is_busy = match self.state {
                 State::Idle => false,
                 State::Busy(_) => true,
                 State::StartingTls | State::Closing | State::Over | State::Stuck => return,
             };
-            let has_enough = is_busy && self.pending.is_full();
+            let has_enough = is_busy && self.input.queued.is_full();
             if has_enough {
                 cx.counters.ftp_paced.up();
             }
-            if has_enough || self.out.len() - self.out_sent > OUT_BYTES_MAX {
-                self.rate.until = None;
+            if has_enough || self.replies.bytes.len() - self.replies.sent > OUT_BYTES_MAX {
+                self.input.rate.until = None;
                 return;
             }
-            let is_new = (is_busy || self.pending.is_empty()) && !self.unread.is_empty();
-            if is_new && !self.rate.take(rate, cx.now) {
+            let is_new = (is_busy || self.input.queued.is_empty()) && !self.input.unread.is_empty();
+            if is_new && !self.input.rate.take(rate, cx.now) {
                 cx.counters.ftp_paced.up();
                 return;
             }
@@ -67,9 +69,9 @@ impl Session {
     /// No whole command is left, and there may never be another one.
     fn end_of_commands(&mut self, is_begun: bool, cx: &mut Context<'_>) {
         if is_begun {
-            self.rate.give_back();
+            self.input.rate.give_back();
         }
-        if self.ended && matches!(self.state, State::Idle) {
+        if self.input.end == InputEnd::Ended && matches!(self.state, State::Idle) {
             self.leave(cx);
         }
     }
@@ -77,7 +79,7 @@ impl Session {
     /// The next line: of those that came while another command was in hand, unless that still is.
     fn next_line(&mut self, is_busy: bool, into: &mut Vec<u8>) -> Came {
         into.clear();
-        let pending = if is_busy { None } else { self.pending.pop() };
+        let pending = if is_busy { None } else { self.input.queued.pop() };
         match pending {
             Some(Ok(pending)) => {
                 into.extend_from_slice(&pending);
@@ -86,9 +88,9 @@ impl Session {
             Some(Err(bad)) => return Came::Bad(bad),
             None => {}
         }
-        let unread = std::mem::take(&mut self.unread);
+        let unread = std::mem::take(&mut self.input.unread);
         let mut rest = unread.as_slice();
-        let came = match self.lines.next(&mut rest) {
+        let came = match self.input.lines.next(&mut rest) {
             Some(Ok(line)) => {
                 into.extend_from_slice(line);
                 Came::Line
@@ -97,10 +99,10 @@ impl Session {
             None => Came::Nothing,
         };
         let used = unread.len() - rest.len();
-        self.unread = unread;
-        self.unread.drain(..used);
-        if self.unread.is_empty() {
-            self.unread = Vec::new();
+        self.input.unread = unread;
+        self.input.unread.drain(..used);
+        if self.input.unread.is_empty() {
+            self.input.unread = Vec::new();
         }
         came
     }
@@ -112,7 +114,7 @@ impl Session {
             Ok(command) => (command == Command::Abor, command == Command::Quit),
             Err(_) => (false, false),
         };
-        self.pending.push(Ok(line.into()), is_abor);
+        self.input.queued.push(Ok(line.into()), is_abor);
         if is_quit {
             self.confirm(cx);
         }
@@ -121,13 +123,13 @@ impl Session {
     /// `ABOR` ends the transfer in hand, whatever waits before it; it is answered in its turn. Says
     /// whether that was done.
     fn hear_abort(&mut self, cx: &mut Context<'_>) -> bool {
-        let is_next = self.pending.begins_with_abort();
-        if !self.pending.has_abort() || !self.break_off(cx) {
+        let is_next = self.input.queued.begins_with_abort();
+        if !self.input.queued.has_abort() || !self.break_off(cx) {
             return false;
         }
         if is_next {
             cx.counters.ftp_commands.up();
-            self.pending.pop();
+            self.input.queued.pop();
             self.reply(Code::TRANSFER_DONE, "It is broken off, as you asked.");
         }
         true
@@ -146,7 +148,7 @@ impl Session {
     fn refuse_line(&mut self, bad: BadCommand, is_busy: bool, cx: &mut Context<'_>) {
         if is_busy {
             // Its reply has its place behind that of the command in hand.
-            return self.pending.push(Err(bad), false);
+            return self.input.queued.push(Err(bad), false);
         }
         cx.counters.ftp_bad_commands.up();
         let BadCommand::Foreign(foreign) = bad else {
@@ -193,12 +195,12 @@ impl Session {
     fn serve(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         match command {
             Command::Type(kind) => {
-                self.kind = kind;
+                self.settings.kind = kind;
                 self.reply_usual(Code::OK);
             }
             Command::Pwd => {
-                let cwd = self.cwd.to_string();
-                reply::path(&mut self.out, cwd.as_bytes(), "is the directory.");
+                let cwd = self.settings.cwd.to_string();
+                reply::path(&mut self.replies.bytes, cwd.as_bytes(), "is the directory.");
             }
             Command::Cwd(b"") => self.reply_usual(Code::FILE_ACTION_DONE),
             Command::Cwd(asked) => self.enter(asked, cx),
@@ -240,7 +242,7 @@ impl Session {
     /// What administrators alone may say.
     #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
     fn manage(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
-        let facts = self.facts;
+        let facts = self.settings.facts;
         match command {
             Command::Stou(b"") => self.put(b"upload", How::Unique, cx),
             Command::Stou(name) => self.put(name, How::Unique, cx),
@@ -274,14 +276,14 @@ impl Session {
     }
 
     fn is_phone(&self) -> bool {
-        self.user == User::Phone
+        matches!(self.login.user, User::Phone(_))
     }
 
     /// Whether files may move: what administrators move is as protected as their password.
     fn may_move(&mut self, cx: &mut Context<'_>) -> bool {
         let administrators = cx.snapshot.policy.ftp.administrators.as_ref();
         let must = self.is_administrator() && administrators.is_some_and(|one| !one.cleartext);
-        if must && !self.private {
+        if must && !self.security.private {
             self.reply_usual(Code::DATA_PROTECTION_NEEDED);
             return false;
         }
@@ -302,9 +304,9 @@ impl Session {
         let (subject, goal) = to_store(self, asked, appends, cx);
         let told = LogContext::of(self, subject, Verb::Send, cx.now);
         match goal {
-            Ok(_) if self.rest > 0 => {
+            Ok(_) if self.settings.rest > 0 => {
                 let text = "What a phone stores is stored whole, from its first byte.";
-                self.rest = 0;
+                self.settings.rest = 0;
                 self.note_refused(told, Refusal::NoMiddle, cx);
                 self.reply(Code::UNAVAILABLE, text);
             }
@@ -360,14 +362,14 @@ impl Session {
 
     /// What the log tells of a path that was asked for in the session's directory.
     fn said_in(&self, asked: &[u8]) -> Subject {
-        match TreePath::parse(&self.cwd, asked) {
+        match TreePath::parse(&self.settings.cwd, asked) {
             Ok(path) => subject(path.to_string().as_bytes()),
             Err(_) => said(asked),
         }
     }
 
     fn enter(&mut self, asked: &[u8], cx: &mut Context<'_>) {
-        match TreePath::parse(&self.cwd, asked) {
+        match TreePath::parse(&self.settings.cwd, asked) {
             Err(bad) => {
                 let told = LogContext::new(said(asked), Verb::Ask, cx.now);
                 self.note_refused(told, Refusal::BadPath(bad), cx);
@@ -376,17 +378,17 @@ impl Session {
             Ok(at) if self.is_administrator() => self.look_at(at, ReplyKind::Enter, cx),
             // A phone's FTPDIR need not be there: what matters is whether its files are.
             Ok(at) => {
-                self.cwd = at;
+                self.settings.cwd = at;
                 self.reply_usual(Code::FILE_ACTION_DONE);
             }
         }
     }
 
     fn rest(&mut self, at: u64) {
-        if at > 0 && self.kind == Type::Ascii {
+        if at > 0 && self.settings.kind == Type::Ascii {
             return self.reply(Code::BAD_ARGUMENT, "REST is for TYPE I.");
         }
-        self.rest = at;
+        self.settings.rest = at;
         self.reply(Code::MORE_NEEDED, &format!("The next transfer starts at byte {at}."));
     }
 }

@@ -237,7 +237,7 @@ impl Session {
         text: &str,
         cx: &mut Context<'_>,
     ) {
-        self.rest = 0;
+        self.settings.rest = 0;
         // A file that breaks off must not look whole, and what still comes is not wanted.
         let stage = self.transfer().map(|transfer| &transfer.stage);
         let how = match stage {

@@ -34,12 +34,12 @@ impl Session {
             Verdict::Free => goal,
             Verdict::Delayed => {
                 cx.counters.misses_delayed.up();
-                self.rate.hold(cx.now + guesses::DELAY);
+                self.input.rate.hold(cx.now + guesses::DELAY);
                 goal
             }
             Verdict::Stopped { first } => {
                 cx.counters.misses_refused.up();
-                self.rate.hold(cx.now + guesses::DELAY);
+                self.input.rate.hold(cx.now + guesses::DELAY);
                 let text = "Too many names were asked for that do not exist; try again later.";
                 Err(No::new(Refusal::TooManyMisses { first }, Code::BUSY, text))
             }

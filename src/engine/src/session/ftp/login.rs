@@ -51,13 +51,13 @@ impl Session {
         let needs_tls = policy.administrators.as_ref().is_some_and(|admins| !admins.cleartext)
             && !may_be_phones;
         self.log_out(cx.now);
-        if !is_phone && needs_tls && self.secured.is_none() {
+        if !is_phone && needs_tls && self.security.link.secured().is_none() {
             // Before the password is sent, not after.
             let text = "Administrators log in over TLS: say AUTH TLS first. Phones log in as \
                         anonymous.";
             return self.reply(Code::NOT_LOGGED_IN, text);
         }
-        self.user = User::Named(name[..name.len().min(SECRET_BYTES_MAX)].into());
+        self.login.user = User::Named(name[..name.len().min(SECRET_BYTES_MAX)].into());
         let text = if is_phone { "Any password will do." } else { Code::PASSWORD_NEEDED.text() };
         self.reply(Code::PASSWORD_NEEDED, text);
     }
@@ -65,17 +65,21 @@ impl Session {
     /// `PASS`.
     pub(super) fn pass(&mut self, password: Secret<'_>, cx: &mut Context<'_>) {
         let policy = &cx.snapshot.policy;
-        let before = self.user.clone();
+        let named = match &self.login.user {
+            User::Named(name) => Some(name.clone()),
+            User::Nobody | User::Phone(_) | User::Administrator(_) => None,
+        };
         self.log_out(cx.now);
-        let User::Named(name) = before else {
+        let Some(name) = named else {
             return self.reply(Code::WRONG_ORDER, "Say USER first.");
         };
         if is_phone(&policy.ftp, &name) {
-            return self.welcome_phone(cx);
+            return self.welcome_phone(None, cx);
         }
         let client = self.peer.ip().to_canonical();
         // What came in clear is no administrator's, unless they may do so.
-        let is_safe = |one: &&Administrators| one.cleartext || self.secured.is_some();
+        let is_safe =
+            |one: &&Administrators| one.cleartext || self.security.link.secured().is_some();
         let administrators = policy.ftp.administrators.as_ref().filter(is_safe);
         let mut users: Vec<_> = administrators.iter().map(|one| one.users.clone()).collect();
         let of_rows = policy.protections.users_files(Protocol::Ftp);
@@ -87,15 +91,15 @@ impl Session {
         }
         let name = name.to_vec();
         let secret = LoginSecret::Password(password.0.to_vec());
-        self.user = User::Named(name.as_slice().into());
+        self.login.user = User::Named(name.as_slice().into());
         let login = Box::new(Login { client, users: users.clone(), name, secret });
         self.take_up(Pending::Login { manages, users }, None, cx);
         self.ask(|ticket| Ask::Login { ticket, login }, cx);
     }
 
-    fn welcome_phone(&mut self, cx: &mut Context<'_>) {
-        self.user = User::Phone;
-        self.cwd = TreePath::default();
+    fn welcome_phone(&mut self, proof: Option<Proof>, cx: &mut Context<'_>) {
+        self.login.user = User::Phone(proof);
+        self.settings.cwd = TreePath::default();
         let client = self.peer.ip().to_canonical();
         cx.counters.ftp_logins.up();
         let permitted = cx.snapshot.policy.access.permits(Protocol::Ftp, client);
@@ -116,25 +120,25 @@ impl Session {
         self.state = State::Idle;
         self.heard = cx.now;
         cx.shared.resumed.push_back(cx.id);
-        let User::Named(name) = std::mem::replace(&mut self.user, User::Nobody) else { return };
+        let User::Named(name) = std::mem::replace(&mut self.login.user, User::Nobody) else {
+            return;
+        };
         match result {
             Ok(place) if place > 0 || !manages => {
-                self.failed_logins = 0;
-                if place < users.len() {
-                    let users = users.swap_remove(place);
-                    self.proof = Some(Proof { users, user: (&*name).into() });
-                }
+                self.login.failed = 0;
+                let users = (place < users.len()).then(|| users.swap_remove(place));
+                let proof = users.map(|users| Proof { users, user: (&*name).into() });
                 let told = LogContext::new(said(&name), Verb::LogIn, cx.now);
-                cx.note(self.peer, self.secured, told, Outcome::Done);
-                self.welcome_phone(cx);
+                cx.note(self.peer, self.security.link.secured(), told, Outcome::Done);
+                self.welcome_phone(proof, cx);
             }
             Ok(_) => {
-                self.user = User::Administrator(String::from_utf8_lossy(&name).into());
-                self.cwd = TreePath::default();
-                self.failed_logins = 0;
+                self.login.user = User::Administrator(String::from_utf8_lossy(&name).into());
+                self.settings.cwd = TreePath::default();
+                self.login.failed = 0;
                 cx.counters.ftp_logins.up();
                 let told = LogContext::new(said(&name), Verb::LogIn, cx.now);
-                cx.note(self.peer, self.secured, told, Outcome::Done);
+                cx.note(self.peer, self.security.link.secured(), told, Outcome::Done);
                 self.reply(Code::LOGGED_IN, "Welcome. CWD into a directory; LIST shows them.");
             }
             Err(denied) => self.refuse_login(&name, denied, cx),
@@ -144,7 +148,7 @@ impl Session {
     fn refuse_login(&mut self, name: &[u8], why: VaultError, cx: &mut Context<'_>) {
         cx.counters.ftp_logins_failed.up();
         let most = cx.snapshot.policy.ftp.limits.failed_logins_max;
-        self.failed_logins += 1;
+        self.login.failed += 1;
         let (no, text) = match why {
             VaultError::SlowedDown(wait) => {
                 let wait_s = wait.as_secs() + 1;
@@ -166,7 +170,7 @@ impl Session {
                 "Name or password is wrong.".to_owned(),
             ),
         };
-        let ends = self.failed_logins >= most || no == Refusal::SlowedDown;
+        let ends = self.login.failed >= most || no == Refusal::SlowedDown;
         let told = LogContext::new(said(name), Verb::LogIn, cx.now);
         self.note_refused(told, no, cx);
         match ends {
@@ -181,7 +185,7 @@ impl Session {
         if anew {
             cx.queries.forget(peer, policy);
         }
-        self.who = match cx.queries.ask(peer, policy, cx.counters, cx.now) {
+        self.login.identity = match cx.queries.ask(peer, policy, cx.counters, cx.now) {
             Asked::Known(known) => {
                 let at = if anew { cx.now } else { Instant::START };
                 Identity::Known(known, at)
@@ -199,7 +203,7 @@ impl Session {
         passport: &Result<Passport, NoPassport>,
         cx: &mut Context<'_>,
     ) {
-        self.who = Identity::Known(passport.clone(), cx.now);
+        self.login.identity = Identity::Known(passport.clone(), cx.now);
         let waits = self.transfer().map(|transfer| &transfer.stage);
         if matches!(waits, Some(Stage::Passport)) {
             self.identify(cx);
@@ -221,7 +225,7 @@ impl Session {
             };
         }
         let fresh = FRESH.min(cx.snapshot.policy.ftp.snmp.cache);
-        match &self.who {
+        match &self.login.identity {
             Identity::Asked => return Verdict::Wait,
             Identity::Known(known, at) if cx.now.since(*at) <= fresh => {
                 return verdict(client, known, whose);
@@ -230,7 +234,7 @@ impl Session {
         }
         // What was said before counts as long as the cache keeps it, where it is the same.
         self.ask_who(false, cx);
-        match &self.who {
+        match &self.login.identity {
             Identity::Known(known, _) if fits(known, whose) => {
                 return verdict(client, known, whose);
             }
@@ -238,7 +242,7 @@ impl Session {
             Identity::Asked | Identity::Unknown => return Verdict::Wait,
         }
         self.ask_who(true, cx);
-        match &self.who {
+        match &self.login.identity {
             Identity::Known(known, _) => verdict(client, known, whose),
             Identity::Asked | Identity::Unknown => Verdict::Wait,
         }

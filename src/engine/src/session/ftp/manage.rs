@@ -22,7 +22,7 @@ const CHMOD: &[u8] = b"CHMOD";
 impl Session {
     /// A path of the tree, as an administrator said it; nothing, and a reply, where it is none.
     pub(super) fn path(&mut self, asked: &[u8]) -> Option<TreePath> {
-        match TreePath::parse(&self.cwd, asked) {
+        match TreePath::parse(&self.settings.cwd, asked) {
             Ok(path) => Some(path),
             Err(bad) => {
                 self.reply(Code::NAME_DENIED, &capital(&bad.to_string()));
@@ -83,13 +83,13 @@ impl Session {
     /// `RNFR`.
     pub(super) fn rename_from(&mut self, asked: &[u8], cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::Rename, cx) else { return };
-        self.renaming = Some(at.clone());
+        self.settings.renaming = Some(at.clone());
         self.look_at(at, ReplyKind::RenameFrom, cx);
     }
 
     /// `RNTO`.
     pub(super) fn rename_to(&mut self, asked: &[u8], cx: &mut Context<'_>) {
-        let Some(from) = self.renaming.take() else {
+        let Some(from) = self.settings.renaming.take() else {
             return self.reply(Code::WRONG_ORDER, "Say RNFR first.");
         };
         let Some(to) = self.known_path(asked, Verb::Rename, cx) else { return };
@@ -123,11 +123,11 @@ impl Session {
     pub(super) fn put(&mut self, asked: &[u8], how: How, cx: &mut Context<'_>) {
         let Some(at) = self.known_path(asked, Verb::Send, cx) else { return };
         let told = LogContext::new(subject(at.to_string().as_bytes()), Verb::Send, cx.now);
-        let how = match (how, self.rest) {
+        let how = match (how, self.settings.rest) {
             (_, 0) => how,
             (How::Replace, rest) => How::Resume(rest),
             (How::Append | How::Unique | How::Resume(_), _) => {
-                self.rest = 0;
+                self.settings.rest = 0;
                 self.note_refused(told, Refusal::NoMiddle, cx);
                 let text = "REST is for RETR and STOR: this has no middle to start at.";
                 return self.reply(Code::UNAVAILABLE, text);
@@ -156,7 +156,7 @@ impl Session {
         verb: Verb,
         cx: &mut Context<'_>,
     ) -> Option<TreePath> {
-        if let Err(bad) = TreePath::parse(&self.cwd, asked) {
+        if let Err(bad) = TreePath::parse(&self.settings.cwd, asked) {
             let told = LogContext::new(said(asked), verb, cx.now);
             self.note_refused(told, Refusal::BadPath(bad), cx);
         }
@@ -165,8 +165,8 @@ impl Session {
 
     /// Tells the log of a look that will be refused: `SIZE`, `MDTM`.
     pub(super) fn note_look(&mut self, asked: &[u8], is_size: bool, cx: &mut Context<'_>) {
-        let is_text = is_size && self.kind == Type::Ascii;
-        let (said, no) = match TreePath::parse(&self.cwd, asked) {
+        let is_text = is_size && self.settings.kind == Type::Ascii;
+        let (said, no) = match TreePath::parse(&self.settings.cwd, asked) {
             Err(bad) => (said(asked), Refusal::BadPath(bad)),
             Ok(at) if is_text => (subject(at.to_string().as_bytes()), Refusal::SizeOfText),
             Ok(_) if self.is_administrator() => return,
@@ -209,7 +209,7 @@ impl Session {
             }
             Err(fault) => {
                 self.conclude(Outcome::Refused(Refusal::Files(fault)), cx);
-                self.renaming = None;
+                self.settings.renaming = None;
                 self.reply(code(fault), &capital(&fault.to_string()));
             }
         }
@@ -257,10 +257,10 @@ impl Session {
     }
 
     fn tell_act(&mut self, then: ReplyKind, done: &Done) {
-        let out = &mut self.out;
+        let out = &mut self.replies.bytes;
         match (then, done) {
             (ReplyKind::Enter, Done::Looked { at, .. }) => {
-                self.cwd = at.clone();
+                self.settings.cwd = at.clone();
                 reply::usual(out, Code::FILE_ACTION_DONE);
             }
             (ReplyKind::Size, Done::Looked { member, .. }) => {
@@ -301,7 +301,7 @@ impl Session {
 
     /// `SIZE` and `MDTM`.
     pub(super) fn look(&mut self, asked: &[u8], then: ReplyKind, cx: &mut Context<'_>) {
-        if matches!(then, ReplyKind::Size) && self.kind == Type::Ascii {
+        if matches!(then, ReplyKind::Size) && self.settings.kind == Type::Ascii {
             let text = "SIZE is known for TYPE I alone.";
             return self.reply(Code::UNAVAILABLE, text);
         }
@@ -323,7 +323,7 @@ impl Session {
             ReplyKind::Modified => {
                 let modified_s = entry.version.modified_ns / 1_000_000_000;
                 let modified_s = u64::try_from(modified_s).unwrap_or(0);
-                tell_moment(&mut self.out, "", modified_s, "");
+                tell_moment(&mut self.replies.bytes, "", modified_s, "");
             }
             ReplyKind::Enter
             | ReplyKind::Size
@@ -334,7 +334,7 @@ impl Session {
             | ReplyKind::Done
             | ReplyKind::Touched(..) => {
                 let bytes = entry.version.bytes.to_string();
-                reply::line(&mut self.out, Code::FILE_STATUS, bytes.as_bytes());
+                reply::line(&mut self.replies.bytes, Code::FILE_STATUS, bytes.as_bytes());
             }
         }
     }

@@ -28,26 +28,115 @@ use wire::ftp::listing::Facts;
 use wire::ftp::reply::Code;
 use wire::time::{Duration, Instant};
 
-/// A control connection.
+/// A control connection, and what is remembered of its client.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) peer: SocketAddr,
     pub(super) listener: ListenerId,
-    /// What it is secured with, once it is.
-    pub(super) secured: Option<Secured>,
+    /// It counts as one of a client outside the access list.
+    pub(super) is_stranger: bool,
+    pub(super) input: Input,
+    pub(super) replies: Replies,
+    pub(super) security: Security,
+    pub(super) login: Login,
+    pub(super) settings: Settings,
+    pub(super) state: State,
+    pub(super) data: Option<DataConnection>,
+    pub(super) questions: Questions,
+    pub(super) deadline: Deadline,
+    /// When the last command came.
+    pub(super) heard: Instant,
+}
+
+/// What comes from the client.
+#[derive(Debug)]
+pub(super) struct Input {
     pub(super) lines: Lines,
     /// Bytes that came and were not wanted yet.
     pub(super) unread: Vec<u8>,
     /// Commands that wait for the one in hand.
-    pub(super) pending: CommandQueue,
-    /// Replies, and how many of their bytes have left.
-    pub(super) out: Vec<u8>,
-    pub(super) out_sent: usize,
-    pub(super) state: State,
+    pub(super) queued: CommandQueue,
+    pub(super) rate: CommandRate,
+    pub(super) end: InputEnd,
+}
+
+/// Whether more can come from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum InputEnd {
+    /// It may send more.
+    Open,
+    /// It will not, though what it sent before is not read yet.
+    HungUp,
+    /// All that it sent is read.
+    Ended,
+}
+
+/// What the client is told.
+#[derive(Debug, Default)]
+pub(super) struct Replies {
+    pub(super) bytes: Vec<u8>,
+    /// How many of them have left.
+    pub(super) sent: usize,
+    /// Since when the client has not taken any.
+    pub(super) stuck_since: Option<Instant>,
+}
+
+/// What protects the session, and its data.
+#[derive(Debug)]
+pub(super) struct Security {
+    pub(super) link: ControlLink,
+    /// `PBSZ` was said, so that `PROT` may be.
+    pub(super) pbsz: bool,
+    /// Data connections are protected.
+    pub(super) private: bool,
+}
+
+/// What protects the control connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ControlLink {
+    /// Nothing.
+    Clear,
+    /// The handshake is under way.
+    Handshaking,
+    /// TLS.
+    Secured(Secured),
+}
+
+impl ControlLink {
+    /// Returns what the connection is secured with, or `None` if it is not.
+    pub(super) fn secured(self) -> Option<Secured> {
+        match self {
+            ControlLink::Clear | ControlLink::Handshaking => None,
+            ControlLink::Secured(secured) => Some(secured),
+        }
+    }
+}
+
+/// Who is there.
+#[derive(Debug)]
+pub(super) struct Login {
     pub(super) user: User,
-    /// Whose password a phone has logged in by, where it was asked for one.
-    pub(super) proof: Option<Proof>,
-    pub(super) failed_logins: u32,
+    /// Who uses the phone, by its own word.
+    pub(super) identity: Identity,
+    /// Log-ins that failed.
+    pub(super) failed: u32,
+    /// Since when nobody is logged in.
+    pub(super) since: Instant,
+}
+
+impl Login {
+    /// Returns whose password a phone has logged in by, or `None` if it was asked for none.
+    pub(super) fn proof(&self) -> Option<&Proof> {
+        match &self.user {
+            User::Phone(proof) => proof.as_ref(),
+            User::Nobody | User::Named(_) | User::Administrator(_) => None,
+        }
+    }
+}
+
+/// What the client has set for its transfers.
+#[derive(Debug)]
+pub(super) struct Settings {
     pub(super) cwd: TreePath,
     pub(super) kind: Type,
     /// Where the next transfer starts, in bytes.
@@ -55,28 +144,19 @@ pub(super) struct Session {
     pub(super) renaming: Option<TreePath>,
     pub(super) facts: Facts,
     pub(super) epsv_all: bool,
-    pub(super) pbsz: bool,
-    /// The handshake is under way.
-    pub(super) securing: bool,
-    /// Data connections are protected.
-    pub(super) private: bool,
-    pub(super) data: Option<DataConnection>,
-    pub(super) who: Identity,
-    pub(super) rate: CommandRate,
-    pub(super) deadline: Deadline,
-    pub(super) questions: Questions,
-    /// When the last command came.
-    pub(super) heard: Instant,
-    /// Since when nobody is logged in.
-    pub(super) login_since: Instant,
-    /// Since when the client has not taken a reply.
-    pub(super) stuck_since: Option<Instant>,
-    /// The client sends nothing any more.
-    pub(super) ended: bool,
-    /// Nor will it, though what it sent before is not read yet.
-    pub(super) hung_up: bool,
-    /// It counts as one of a client outside the access list.
-    pub(super) is_stranger: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            cwd: TreePath::default(),
+            kind: Type::default(),
+            rest: 0,
+            renaming: None,
+            facts: Facts::ALL,
+            epsv_all: false,
+        }
+    }
 }
 
 /// What a session is at.
@@ -102,7 +182,8 @@ pub(super) enum User {
     Nobody,
     /// A name was said, and no password yet.
     Named(Box<[u8]>),
-    Phone,
+    /// A phone; whose password it has logged in by, where it was asked for one.
+    Phone(Option<Proof>),
     Administrator(Box<str>),
 }
 
@@ -196,7 +277,7 @@ impl LogContext {
 
     /// The same of a session.
     pub(super) fn of(session: &Session, subject: Subject, verb: Verb, now: Instant) -> LogContext {
-        let user = session.proof.as_ref().map(|proof| proof.user.clone());
+        let user = session.login.proof().map(|proof| proof.user.clone());
         LogContext { user, ..LogContext::new(subject, verb, now) }
     }
 }
@@ -375,32 +456,31 @@ impl Session {
     }
 
     pub(super) fn is_logged_in(&self) -> bool {
-        match self.user {
+        match self.login.user {
             User::Nobody | User::Named(_) => false,
-            User::Phone | User::Administrator(_) => true,
+            User::Phone(_) | User::Administrator(_) => true,
         }
     }
 
     pub(super) fn is_administrator(&self) -> bool {
-        matches!(self.user, User::Administrator(_))
+        matches!(self.login.user, User::Administrator(_))
     }
 
     pub(super) fn has_reply(&self) -> bool {
-        self.out_sent < self.out.len()
+        self.replies.sent < self.replies.bytes.len()
     }
 
     /// Whether commands have come that were not read yet.
     pub(super) fn has_more(&self) -> bool {
-        !self.pending.is_empty() || !self.unread.is_empty()
+        !self.input.queued.is_empty() || !self.input.unread.is_empty()
     }
 
     /// Nobody is logged in from now on.
     pub(super) fn log_out(&mut self, now: Instant) {
         if self.is_logged_in() {
-            self.login_since = now;
+            self.login.since = now;
         }
-        self.user = User::Nobody;
-        self.proof = None;
+        self.login.user = User::Nobody;
     }
 
     /// Whether a file of the client's is on its way here.

@@ -2,29 +2,28 @@
 //!
 //! Touches no file.
 
-use crate::files::TreePath;
 use crate::session::ftp::command_queue::CommandQueue;
 use crate::session::ftp::context::Context;
-use crate::session::ftp::session::{Closing, Identity, Session, State, User};
-use wire::ftp::command::{Mechanism, Protection, Type};
+use crate::session::ftp::session::{Closing, Identity, Session, Settings, State, User};
+use wire::ftp::command::{Mechanism, Protection};
 use wire::ftp::listing::Facts;
 use wire::ftp::reply::{self, Code, Feature};
 
 impl Session {
     pub(super) fn choose_facts(&mut self, facts: Facts) {
-        self.facts = facts;
+        self.settings.facts = facts;
         let mut text = Vec::new();
         facts.write(&mut text);
-        reply::line(&mut self.out, Code::OK, &text);
+        reply::line(&mut self.replies.bytes, Code::OK, &text);
     }
 
     pub(super) fn features(&mut self, cx: &mut Context<'_>) {
         let tls = cx.shared.has_tls(self.listener);
         // Nothing is announced that is not served; who has not logged in may be either.
-        let is_phone = self.user == User::Phone;
+        let is_phone = matches!(self.login.user, User::Phone(_));
         let manages = cx.snapshot.policy.ftp.administrators.is_some() && !is_phone;
         let active = cx.snapshot.policy.ftp.active;
-        let facts = self.facts;
+        let facts = self.settings.facts;
         let features = [
             (tls, Feature::AuthTls),
             (active, Feature::Eprt),
@@ -41,33 +40,33 @@ impl Session {
         ];
         let features: Vec<_> =
             features.into_iter().filter(|(is, _)| *is).map(|(_, feature)| feature).collect();
-        reply::features(&mut self.out, &features);
+        reply::features(&mut self.replies.bytes, &features);
     }
 
     pub(super) fn status(&mut self) {
-        let user = match &self.user {
+        let user = match &self.login.user {
             User::Administrator(name) => format!("Logged in as {name}."),
-            User::Phone => match &self.proof {
+            User::Phone(proof) => match proof {
                 Some(proof) => format!("Logged in as {}.", proof.user.escape_ascii()),
                 None => "Logged in as a telephone.".to_owned(),
             },
             User::Nobody | User::Named(_) => "Nobody is logged in.".to_owned(),
         };
-        let commands = match &self.secured {
+        let commands = match self.security.link.secured() {
             Some(secured) => format!("Commands travel over {}.", secured.version),
             None => "Commands travel in clear.".to_owned(),
         };
-        let data = match self.private {
+        let data = match self.security.private {
             true => "Data is protected.",
             false => "Data travels in clear.",
         };
         let lines = [user.as_bytes(), commands.as_bytes(), data.as_bytes()];
-        reply::lines(&mut self.out, Code::STATUS, b"Ringpost:", lines, b"End");
+        reply::lines(&mut self.replies.bytes, Code::STATUS, b"Ringpost:", lines, b"End");
     }
 
     /// `AUTH`: TLS once the reply has left.
     pub(super) fn auth(&mut self, mechanism: Mechanism, cx: &mut Context<'_>) {
-        if self.secured.is_some() {
+        if self.security.link.secured().is_some() {
             return self.reply(Code::WRONG_ORDER, "TLS is there already.");
         }
         if !cx.shared.has_tls(self.listener) {
@@ -76,29 +75,29 @@ impl Session {
         // RFC 4217, 4: whoever was logged in is not any more. What came in clear behind the command
         // is dropped, for anybody could have put it there.
         self.log_out(cx.now);
-        self.who = Identity::Unknown;
-        self.private = mechanism == Mechanism::Ssl;
-        self.unread = Vec::new();
-        self.pending = CommandQueue::default();
+        self.login.identity = Identity::Unknown;
+        self.security.private = mechanism == Mechanism::Ssl;
+        self.input.unread = Vec::new();
+        self.input.queued = CommandQueue::default();
         self.state = State::StartingTls;
         self.drop_data(Closing::Reset, cx);
         self.reply_usual(Code::TLS_BEGINS);
     }
 
     pub(super) fn pbsz(&mut self) {
-        if self.secured.is_none() {
+        if self.security.link.secured().is_none() {
             return self.reply(Code::WRONG_ORDER, "Say AUTH TLS first.");
         }
-        self.pbsz = true;
+        self.security.pbsz = true;
         self.reply(Code::OK, "PBSZ=0");
     }
 
     pub(super) fn prot(&mut self, protection: Protection) {
-        if !self.pbsz {
+        if !self.security.pbsz {
             let text = "Say AUTH TLS and PBSZ 0 first.";
             return self.reply(Code::WRONG_ORDER, text);
         }
-        self.private = protection == Protection::Private;
+        self.security.private = protection == Protection::Private;
         self.reply_usual(Code::OK);
     }
 
@@ -106,13 +105,8 @@ impl Session {
     pub(super) fn begin_anew(&mut self, cx: &mut Context<'_>) {
         self.drop_data(Closing::Reset, cx);
         self.log_out(cx.now);
-        self.who = Identity::Unknown;
-        self.cwd = TreePath::default();
-        self.kind = Type::default();
-        self.rest = 0;
-        self.renaming = None;
-        self.facts = Facts::ALL;
-        self.epsv_all = false;
+        self.login.identity = Identity::Unknown;
+        self.settings = Settings::default();
         self.reply(Code::READY, "Begin anew.");
     }
 }

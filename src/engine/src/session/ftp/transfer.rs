@@ -17,7 +17,7 @@ use crate::session::ftp::context::Context;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::login::Verdict;
 use crate::session::ftp::session::{
-    Closing, DataStage, Goal, LogContext, Pending, Session, Stage, State, Tls, Transfer,
+    Closing, DataStage, Goal, InputEnd, LogContext, Pending, Session, Stage, State, Tls, Transfer,
     VaultOwner, Way,
 };
 use crate::session::ftp::sink::{Into, Sink};
@@ -52,7 +52,7 @@ impl Session {
             cancel: CancelToken::default(),
             is_confirmed: false,
         };
-        let has_gone = self.ended || self.hung_up;
+        let has_gone = self.input.end != InputEnd::Open;
         self.take_up(Pending::Transfer(transfer), Some(told), cx);
         self.identify(cx);
         if has_gone {
@@ -126,7 +126,7 @@ impl Session {
 
     /// The client has its slot: what it wants is brought.
     pub(super) fn open(&mut self, cx: &mut Context<'_>) {
-        let (client, kind) = (self.peer.ip(), self.kind);
+        let (client, kind) = (self.peer.ip(), self.settings.kind);
         let Some(transfer) = self.transfer_mut() else { return };
         transfer.has_slot = true;
         transfer.stage = Stage::Opening;
@@ -174,7 +174,7 @@ impl Session {
 
     /// Sends a file from where the client wants it.
     pub(super) fn send_file(&mut self, blob: Arc<Blob>, kind: Type, cx: &mut Context<'_>) {
-        match Source::file(blob, self.rest, kind) {
+        match Source::file(blob, self.settings.rest, kind) {
             Some(source) => self.ready(Way::Out(source), cx),
             None => {
                 let no = Outcome::Refused(Refusal::RangeNotSatisfiable);
@@ -186,7 +186,7 @@ impl Session {
 
     /// What is to move is there; the data connection may be.
     pub(super) fn ready(&mut self, way: Way, cx: &mut Context<'_>) {
-        self.rest = 0;
+        self.settings.rest = 0;
         let Some(transfer) = self.transfer_mut() else { return };
         transfer.stage = Stage::Data(way);
         let Some(stage) = self.data.as_ref().map(|data| data.stage) else {
@@ -256,7 +256,7 @@ impl Session {
             told.moves_since = cx.now;
         }
         data.arrivals.moved_at = cx.now;
-        if self.private {
+        if self.security.private {
             data.tls = Tls::Wanted;
         }
         let data = data.id;

@@ -10,7 +10,8 @@ use crate::requests::Ask;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{
-    Closing, DataStage, Goal, Pending, Session, Stage, State, Transfer, VaultOwner, Way,
+    Closing, ControlLink, DataStage, Goal, InputEnd, Pending, Session, Stage, State, Transfer,
+    VaultOwner, Way,
 };
 use crate::session::ftp::sink::Into;
 use crate::session::stream::{ConnectionId, Connections as _, Payload};
@@ -165,21 +166,24 @@ impl World {
         let ours = |ask: &&Ask| Some(ask.ticket()) == question;
         let asked = self.asks.iter().filter(ours).count();
         assert!(asked <= 1, "several answers to wait for");
-        assert!(session.unread.len() <= UNREAD_BYTES_MAX);
-        assert!(session.out.len() - session.out_sent <= OUT_BYTES_MAX, "replies without end");
+        assert!(session.input.unread.len() <= UNREAD_BYTES_MAX);
+        assert!(
+            session.replies.bytes.len() - session.replies.sent <= OUT_BYTES_MAX,
+            "replies without end"
+        );
         let has_deadline = session.deadline.at().is_some();
         let is_blocked = session.has_reply();
         let is_open = wire.link != Link::Handshaking;
-        assert_eq!(session.securing, !is_open);
+        assert_eq!(session.security.link == ControlLink::Handshaking, !is_open);
         assert!(!is_blocked || wire.room == 0 || !is_open, "a reply that was not sent");
-        let has_news = !wire.inbox.is_empty() || wire.ended && !session.ended;
-        let is_full = session.unread.len() >= 16 << 10;
-        let reads = is_open && !is_blocked && !is_full && session.rate.until.is_none();
+        let has_news = !wire.inbox.is_empty() || wire.ended && session.input.end != InputEnd::Ended;
+        let is_full = session.input.unread.len() >= 16 << 10;
+        let reads = is_open && !is_blocked && !is_full && session.input.rate.until.is_none();
         let has_future = match &session.state {
             State::Idle => {
-                let has_more = !session.pending.is_empty() || !session.unread.is_empty();
-                let waits = session.rate.until.is_some() || is_blocked;
-                let is_left = session.ended && !has_more;
+                let has_more = !session.input.queued.is_empty() || !session.input.unread.is_empty();
+                let waits = session.input.rate.until.is_some() || is_blocked;
+                let is_left = session.input.end == InputEnd::Ended && !has_more;
                 has_deadline && !(reads && has_news) && (!has_more || waits) && !is_left
             }
             State::Busy(job) => {

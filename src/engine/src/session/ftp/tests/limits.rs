@@ -55,7 +55,7 @@ fn whoever_reads_no_replies_has_no_more_commands_obeyed() {
     bench.world.wires.get_mut(&bench.id).unwrap().room = 0;
     bench.send(&b"FEAT\r\n".repeat(450));
     let session = bench.world.engine.session(bench.id).unwrap();
-    assert!(session.out.len() < 20_000, "{} bytes", session.out.len());
+    assert!(session.replies.bytes.len() < 20_000, "{} bytes", session.replies.bytes.len());
     bench.world.wires.get_mut(&bench.id).unwrap().room = usize::MAX;
     bench.world.drive(bench.id);
     bench.world.settle();

@@ -8,10 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 use crate::files::Act;
 use crate::requests::Ask;
 use crate::session::ftp::command_queue::CommandQueue;
+use crate::session::ftp::command_rate::CommandRate;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
-    Closing, CommandRate, ControlLink, Identity, Input, InputEnd, Job, LogContext, Login, Pending,
-    Replies, Security, Session, Settings, State, User,
+    Closing, ControlLink, Identity, Input, InputEnd, Job, LogContext, Login, Pending, Replies,
+    Security, Session, Settings, State, User,
 };
 use crate::session::stream::{ListenerId, Mark, Next, Outgoing, Payload};
 use crate::session::timer::Deadline;

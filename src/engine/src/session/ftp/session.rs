@@ -11,6 +11,7 @@ pub(super) use crate::policy::VaultOwner;
 use crate::policy::protect::Proof;
 use crate::session::arrivals::Arrivals;
 use crate::session::ftp::command_queue::CommandQueue;
+use crate::session::ftp::command_rate::CommandRate;
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
@@ -26,7 +27,7 @@ use wire::ftp::command::Type;
 use wire::ftp::line::Lines;
 use wire::ftp::listing::Facts;
 use wire::ftp::reply::Code;
-use wire::time::{Duration, Instant};
+use wire::time::Instant;
 
 /// A control connection, and what is remembered of its client.
 #[derive(Debug)]
@@ -197,55 +198,6 @@ pub(super) enum Identity {
     /// What it said, and when.
     Known(Result<Passport, NoPassport>, Instant),
 }
-
-/// How many commands may still come at once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CommandRate {
-    /// Commands that may come now, in thousandths.
-    pub(super) milli: u64,
-    /// When that was.
-    pub(super) at: Instant,
-    /// Lines wait until then.
-    pub(super) until: Option<Instant>,
-}
-
-impl CommandRate {
-    pub(super) fn new(per_second: u32, now: Instant) -> CommandRate {
-        CommandRate { milli: u64::from(per_second) * BURST_S * 1_000, at: now, until: None }
-    }
-
-    /// Whether a command may be read now. If not, `until` says when.
-    pub(super) fn take(&mut self, per_second: u32, now: Instant) -> bool {
-        let rate = u64::from(per_second.max(1));
-        let gained = now.since(self.at).as_micros() as u64 * rate / 1_000;
-        if gained > 0 {
-            self.milli = (self.milli + gained).min(rate * BURST_S * 1_000);
-            self.at = now;
-        }
-        if self.milli < 1_000 {
-            let wait = Duration::from_micros((1_000 - self.milli) * 1_000 / rate + 1);
-            self.until = Some(now.max(self.at) + wait);
-            return false;
-        }
-        self.milli -= 1_000;
-        self.until = None;
-        true
-    }
-
-    /// No command is read before then.
-    pub(super) fn hold(&mut self, until: Instant) {
-        self.milli = 0;
-        self.at = until;
-    }
-
-    /// What was read was no whole command.
-    pub(super) fn give_back(&mut self) {
-        self.milli += 1_000;
-    }
-}
-
-/// So many seconds' worth of commands may come at once.
-const BURST_S: u64 = 10;
 
 /// A command in hand, and what the log is told of it.
 #[derive(Debug)]

@@ -2,8 +2,8 @@
 //!
 //! `engine.rs` is the table of sessions and the way of each event to its session; so is
 //! `connections.rs` for what sockets say; `context.rs` is what a session finds there. The methods
-//! of a session: `control.rs` its own connection, `data.rs` the one for its data, `ports.rs` who may
-//! have one; `dispatch.rs` reads commands, `settings.rs` does what a session sets for itself;
+//! of a session: `control.rs` its own connection, `data.rs` the one for its data, `ports.rs` who
+//! may have one; `dispatch.rs` reads commands, `settings.rs` does what a session sets for itself;
 //! `login.rs` says who is there, by SNMP if it is a phone; `authorize.rs` where a name leads;
 //! `transfer.rs` moves files, by `source.rs` and `sink.rs`, `ending.rs` ends that; `manage.rs` does
 //! what administrators may; `answer.rs` hears the threads that wait for disks. `check.rs` says what

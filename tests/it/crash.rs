@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use flate2::read::GzDecoder;
-use phones::sim::random::Random;
+use phones::random::Random;
 use store::vault::versions::VersionName;
 
 use crate::http::line::{Line, get, put};

@@ -1,6 +1,6 @@
 //! Thousands of simulated phones against the TFTP engine: every kind, every edge, one seed each.
 //!
-//! The world's ledger holds what may never happen; see `phones::sim`.
+//! The world's invariants hold what may never happen; see `phones::sim`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -10,8 +10,8 @@ use engine::settings::tftp::WrapTo;
 use engine::vault::upload::{Existing, Rule, Rules};
 use phones::phone::boot::{Action, Plan, Step};
 use phones::phone::tftp::{Behaviour, Client, Leave, OnTimer};
+use phones::random::Random;
 use phones::sim::link::Link;
-use phones::sim::random::Random;
 use phones::sim::tftp::{Setup, TftpServer};
 use phones::sim::{Files, SERVER, World};
 use wire::tftp::{Block, Control, Options};

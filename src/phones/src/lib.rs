@@ -4,5 +4,6 @@
 //! Never does I/O, never reads a clock.
 
 pub mod phone;
+pub mod random;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use phones::phone::snmp::{Agent, Habits};
-use phones::sim::random::Random;
+use phones::random::Random;
 use serde::Serialize;
 use vendor::objects::Field;
 use wire::time::Instant;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use phones::phone::boot::{Action, Boot, FileResult};
 use phones::phone::tftp::{Ending, Piece};
-use phones::sim::random::Random;
+use phones::random::Random;
 use wire::time::{Duration, Instant};
 
 use crate::group::{Group, Start};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use phones::phone::boot::{Action, Plan, Step};
 use phones::phone::tftp::Client;
-use phones::sim::random::Random;
+use phones::random::Random;
 use wire::time::Instant;
 
 use crate::spec::GroupArgs;

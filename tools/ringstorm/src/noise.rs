@@ -6,7 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use phones::sim::random::Random;
+use phones::random::Random;
 use wire::tftp::{Mode, Options, Request};
 use wire::time::Instant;
 

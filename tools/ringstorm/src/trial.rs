@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use engine::vault::upload::{Existing, Rule, Rules};
-use phones::sim::random::Random;
+use phones::random::Random;
 use phones::sim::tftp::{Setup, TftpServer};
 use phones::sim::{Files, SERVER, Server};
 

@@ -2,7 +2,7 @@
 //!
 //! Decides only. One link describes one direction; all chance comes from the caller's generator.
 
-use super::random::Random;
+use crate::random::Random;
 use wire::time::Duration;
 
 /// One direction of a network.

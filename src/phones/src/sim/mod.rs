@@ -1,18 +1,17 @@
 //! Phones, a network and a server in one thread, from one seed, without real time.
 //!
 //! The world moves datagrams between machines in the order of time and watches them pass: what may
-//! never happen is written in [`ledger`] and asserted by [`World::check`]. No sockets, no clocks.
+//! never happen is written in [`invariants`] and asserted by [`World::check`]. No sockets, no clocks.
 
-pub mod ledger;
+#[cfg(test)]
+mod faulty_server;
+pub mod invariants;
 pub mod link;
-pub mod random;
 #[cfg(test)]
 mod snmp;
 pub mod tftp;
 #[cfg(test)]
 mod tftp_lossy;
-#[cfg(test)]
-mod toy;
 
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap};
@@ -21,9 +20,10 @@ use std::sync::Arc;
 
 use crate::phone::boot::{Boot, FileResult, Plan};
 use crate::phone::tftp::Piece;
-use ledger::{Cause, Ledger};
+use crate::random::Random;
+use invariants::{Cause, Invariants};
 use link::Link;
-use random::Random;
+
 use wire::tftp::{Block, Control, Mode, Options, Request};
 use wire::time::{Duration, Instant};
 
@@ -132,7 +132,7 @@ pub struct World<S: Server> {
     now: Instant,
     queue: BinaryHeap<Scheduled>,
     sequence: u64,
-    ledger: Ledger,
+    invariants: Invariants,
     /// The ACK of which the first so many to each phone get lost.
     lost_ack: Option<(Block, u32)>,
     scratch: Vec<u8>,
@@ -160,7 +160,7 @@ impl<S: Server> World<S> {
             now: Instant::START,
             queue: BinaryHeap::new(),
             sequence: 0,
-            ledger: Ledger::new(up.delay + down.delay),
+            invariants: Invariants::new(up.delay + down.delay),
             lost_ack: None,
             scratch: Vec::new(),
         }
@@ -219,7 +219,7 @@ impl<S: Server> World<S> {
             let server_at = self.server.poll_timeout().map(|at| at.max(self.now));
             let Some(at) = [event_at, server_at].into_iter().flatten().min() else { return };
             let is_quiet = self.queue.is_empty();
-            if self.ledger.is_full() {
+            if self.invariants.is_hopeless() {
                 return;
             }
             if at > end || (is_quiet && at > last_datagram + SILENCE_MAX) {
@@ -227,11 +227,11 @@ impl<S: Server> World<S> {
             }
             self.now = at;
             if server_at == Some(at) {
-                let sent = self.ledger.figures.sent;
+                let sent = self.invariants.figures.sent;
                 self.server.handle_timeout(at);
                 self.drain_server(Cause::Timer);
                 idle_timeouts =
-                    if self.ledger.figures.sent == sent { idle_timeouts + 1 } else { 0 };
+                    if self.invariants.figures.sent == sent { idle_timeouts + 1 } else { 0 };
                 assert!(idle_timeouts < IDLE_TIMEOUTS_MAX, "the server's deadline never passes");
             } else if let Some(scheduled) = self.queue.pop() {
                 idle_timeouts = 0;
@@ -246,7 +246,7 @@ impl<S: Server> World<S> {
     /// # Panics
     /// When anything does not.
     pub fn check(&self) {
-        let mut complaints = self.ledger.complaints();
+        let mut violations = self.invariants.violations();
         for (number, phone) in self.phones.iter().enumerate() {
             if phone.boot.has_booted_or_failed() && !phone.boot.is_lost() {
                 continue;
@@ -254,27 +254,27 @@ impl<S: Server> World<S> {
             if !phone.may_fail || !phone.boot.has_booted_or_failed() {
                 let (plan, results) = (&phone.plan, &phone.results);
                 let behaviour = plan.client.behaviour;
-                complaints.push(format!("phone {number}: {behaviour:?} {results:?}"));
+                violations.push(format!("phone {number}: {behaviour:?} {results:?}"));
             }
         }
         if self.server.transfers_open() > 0 {
             let open = self.server.transfers_open();
-            complaints.push(format!("{open} transfers are open after the longest silence"));
+            violations.push(format!("{open} transfers are open after the longest silence"));
         }
-        complaints.truncate(10);
-        assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+        violations.truncate(10);
+        assert!(violations.is_empty(), "{}", violations.join("\n"));
     }
 
     /// What has been counted.
     #[must_use]
-    pub fn figures(&self) -> ledger::Figures {
-        self.ledger.figures
+    pub fn figures(&self) -> invariants::Figures {
+        self.invariants.figures
     }
 
     /// Sends to somebody who never sent anything but requests.
     #[must_use]
     pub fn sends_unanswered(&self, victim: SocketAddr) -> u32 {
-        self.ledger.sends_unanswered(victim)
+        self.invariants.sends_unanswered(victim)
     }
 
     /// How each file of a phone went.
@@ -302,7 +302,7 @@ impl<S: Server> World<S> {
                 self.schedule(self.busy_until, event);
             }
             Event::ToServer { port, peer, bytes, number } => {
-                let cause = self.ledger.delivered(port, peer, &bytes, number, self.now);
+                let cause = self.invariants.delivered(port, peer, &bytes, number, self.now);
                 self.server.handle_datagram(port, peer, &bytes, self.now);
                 self.drain_server(cause);
             }
@@ -310,9 +310,9 @@ impl<S: Server> World<S> {
                 let Some(phone_at) = self.phones.get_mut(phone) else { return };
                 let step = phone_at.results.len();
                 let piece = phone_at.boot.handle_datagram(port, from, &bytes, self.now);
-                let complaint = piece.and_then(|piece| phone_at.verify(&self.files, step, piece));
-                if let Some(complaint) = complaint {
-                    self.ledger.complain(format!("phone {phone}: {complaint}"));
+                let violation = piece.and_then(|piece| phone_at.verify(&self.files, step, piece));
+                if let Some(violation) = violation {
+                    self.invariants.violate(format!("phone {phone}: {violation}"));
                 }
                 self.drain_phone(phone);
             }
@@ -332,8 +332,8 @@ impl<S: Server> World<S> {
 
     fn drain_phone(&mut self, phone: usize) {
         let Some(phone_at) = self.phones.get_mut(phone) else { return };
-        if let Some(complaint) = phone_at.close_file(&self.files) {
-            self.ledger.complain(format!("phone {phone}: {complaint}"));
+        if let Some(violation) = phone_at.close_file(&self.files) {
+            self.invariants.violate(format!("phone {phone}: {violation}"));
         }
         let mut before: Option<(u64, SocketAddr, Arc<[u8]>)> = None;
         let mut scratch = std::mem::take(&mut self.scratch);
@@ -342,7 +342,7 @@ impl<S: Server> World<S> {
         {
             let peer = phone_address(phone, transmit.port);
             let port = transmit.to.port();
-            self.ledger.asked(peer);
+            self.invariants.asked(peer);
             let bytes: Arc<[u8]> = scratch.as_slice().into();
             // What a phone says twice in one breath is a double, like what the network doubles.
             self.sequence += 1;
@@ -363,11 +363,11 @@ impl<S: Server> World<S> {
 
     fn drain_server(&mut self, cause: Cause) {
         while let Some(datagram) = self.server.poll_transmit(self.now) {
-            self.ledger.sent(&datagram, cause, self.now);
+            self.invariants.sent(&datagram, cause, self.now);
             let Datagram { port, peer, bytes } = datagram;
             let Some((phone, phone_port)) = phone_of(peer) else { continue };
             if self.is_lost_ack(phone, &bytes) {
-                self.ledger.dropped(port, peer, self.now);
+                self.invariants.dropped(port, peer, self.now);
                 continue;
             }
             let from = SocketAddr::new(SERVER.ip(), port);
@@ -401,7 +401,7 @@ impl<S: Server> World<S> {
         };
         let mut trips = link.carry(&mut self.random);
         if trips == [None, None] {
-            self.ledger.dropped(port, peer, self.now);
+            self.invariants.dropped(port, peer, self.now);
         }
         if let Some(phone) = self.phones.get_mut(phone) {
             let latest = &mut phone.arrives[way as usize];
@@ -497,7 +497,7 @@ impl Eq for Scheduled {}
 
 #[cfg(test)]
 mod tests {
-    use super::toy::Toy;
+    use super::faulty_server::{Bug, FaultyServer};
     use super::*;
     use crate::phone::boot::Step;
     use crate::phone::tftp::{Behaviour, Client, Ending, Leave, OnTimer};
@@ -565,9 +565,9 @@ mod tests {
         kinds
     }
 
-    fn world_of_all(seed: u64, link: Link) -> World<Toy> {
+    fn world_of_all(seed: u64, link: Link) -> World<FaultyServer> {
         let files = files();
-        let mut world = World::new(seed, Toy::new(&files), files, link);
+        let mut world = World::new(seed, FaultyServer::new(&files, None), files, link);
         for (number, client) in kinds().into_iter().cycle().take(100).enumerate() {
             let start = Instant::from_millis(number as u64 * 3);
             world.add_phone(&plan(client, &ALL), start, false);
@@ -606,7 +606,7 @@ mod tests {
     #[test]
     fn a_missing_file_is_fine_where_it_may_be_missing() {
         let files = files();
-        let mut world = World::new(1, Toy::new(&files), files, Link::LAN);
+        let mut world = World::new(1, FaultyServer::new(&files, None), files, Link::LAN);
         let mut plan = (*plan(Client::default(), &["nothing", "f1"])).clone();
         plan.steps[0].may_be_missing = true;
         let phone = world.add_phone(&Arc::new(plan), Instant::START, false);
@@ -621,7 +621,7 @@ mod tests {
     #[should_panic(expected = "Refused")]
     fn a_missing_file_is_a_failure_otherwise() {
         let files = files();
-        let mut world = World::new(1, Toy::new(&files), files, Link::LAN);
+        let mut world = World::new(1, FaultyServer::new(&files, None), files, Link::LAN);
         world.add_phone(&plan(Client::default(), &["nothing"]), Instant::START, false);
         world.run();
         world.check();
@@ -631,9 +631,8 @@ mod tests {
     #[should_panic(expected = "because of a doubled ACK")]
     fn a_sorcerers_apprentice_is_found_out() {
         let files = files();
-        let mut toy = Toy::new(&files);
-        toy.is_apprentice = true;
-        let mut world = World::new(1, toy, files, Link { twice: 0.5, ..Link::LAN });
+        let server = FaultyServer::new(&files, Some(Bug::AnswersDoubledAcks));
+        let mut world = World::new(1, server, files, Link { twice: 0.5, ..Link::LAN });
         world.add_phone(&plan(Client::default(), &["f20000"]), Instant::START, false);
         world.run();
         world.check();
@@ -643,9 +642,8 @@ mod tests {
     #[should_panic(expected = "wrong bytes")]
     fn a_wrong_byte_is_found_out() {
         let files = files();
-        let mut toy = Toy::new(&files);
-        toy.is_rotten = true;
-        let mut world = World::new(1, toy, files, Link::LAN);
+        let server = FaultyServer::new(&files, Some(Bug::CorruptsBlocks));
+        let mut world = World::new(1, server, files, Link::LAN);
         world.add_phone(&plan(Client::default(), &["f20000"]), Instant::START, false);
         world.run();
         world.check();
@@ -655,9 +653,8 @@ mod tests {
     #[should_panic(expected = "transfers are open")]
     fn a_transfer_that_is_never_forgotten_is_found_out() {
         let files = files();
-        let mut toy = Toy::new(&files);
-        toy.is_hoarder = true;
-        let mut world = World::new(1, toy, files, Link::LAN);
+        let server = FaultyServer::new(&files, Some(Bug::LeaksTransfers));
+        let mut world = World::new(1, server, files, Link::LAN);
         world.add_phone(&plan(Client::default(), &["f1"]), Instant::START, false);
         world.run();
         world.check();
@@ -666,7 +663,7 @@ mod tests {
     #[test]
     fn a_forged_request_never_answered_is_sent_three_datagrams_at_most() {
         let files = files();
-        let mut world = World::new(1, Toy::new(&files), files, Link::LAN);
+        let mut world = World::new(1, FaultyServer::new(&files, None), files, Link::LAN);
         let victim = SocketAddr::from(([203, 0, 113, 9], 7));
         let options = Options { blksize: Some(1_428), ..Options::default() };
         world.forge(victim, "f20000", options, Instant::START);

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::link::Link;
-use super::random::Random;
 use crate::phone::snmp::{Agent, Habits};
+use crate::random::Random;
 use engine::metrics::Counters;
 use engine::session::snmp::{Asked, NoPassport, Passport, Queries};
 use engine::settings::snmp::SnmpPolicy;

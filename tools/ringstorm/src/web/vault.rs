@@ -8,7 +8,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use phones::sim::random::Random;
+use phones::random::Random;
 use serde::{Deserialize, Serialize};
 use wire::time::{Duration, Instant};
 

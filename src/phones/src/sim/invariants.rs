@@ -1,4 +1,4 @@
-//! What a server may never do, kept in a ledger of every datagram that passes.
+//! What a TFTP server may never do, asserted of every datagram that passes.
 //!
 //! Watches only: it sees what was delivered, sent and lost, and changes none of it.
 
@@ -15,8 +15,8 @@ pub const SENDS_UNANSWERED_MAX: u32 = 3;
 const DOUBLES_REMEMBERED: usize = 64;
 /// Blocks of a conversation that are remembered.
 const BLOCKS_REMEMBERED: usize = 256;
-/// Complaints that are kept.
-const COMPLAINTS_MAX: usize = 20;
+/// Violations that are kept.
+const VIOLATIONS_MAX: usize = 20;
 
 /// What the world has counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,22 +68,22 @@ struct Conversation {
     sent_at: Option<Instant>,
 }
 
-/// Everything that passed, as far as the rules need it.
+/// What must hold of everything that passed, as far as it is known.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Invariants {
     /// The counts.
     pub figures: Figures,
     peers: HashMap<SocketAddr, Peer>,
     conversations: HashMap<(SocketAddr, u16), Conversation>,
-    complaints: Vec<String>,
+    violations: Vec<String>,
     round_trip_min: Duration,
 }
 
-impl Ledger {
-    /// An empty ledger for a network on which no answer can be back sooner than `round_trip_min`.
+impl Invariants {
+    /// Nothing has passed yet, on a network on which no answer can be back sooner than `round_trip_min`.
     #[must_use]
-    pub fn new(round_trip_min: Duration) -> Ledger {
-        Ledger { round_trip_min, ..Ledger::default() }
+    pub fn new(round_trip_min: Duration) -> Invariants {
+        Invariants { round_trip_min, ..Invariants::default() }
     }
 
     /// A phone sent something, whether it arrives or not.
@@ -140,13 +140,13 @@ impl Ledger {
         self.figures.sent += 1;
         self.digest(&[now.as_micros(), u64::from(*port), bytes.len() as u64]);
         let Some(peer) = self.peers.get_mut(to).filter(|peer| peer.has_asked) else {
-            return self.complain(format!("{to} never asked and was sent {} bytes", bytes.len()));
+            return self.violate(format!("{to} never asked and was sent {} bytes", bytes.len()));
         };
         if !peer.has_answered {
             peer.sends_unanswered += 1;
             let (sends, requests) = (peer.sends_unanswered, peer.requests);
             if sends > requests * SENDS_UNANSWERED_MAX {
-                self.complain(format!("{to}: {sends} sends for {requests} requests unanswered"));
+                self.violate(format!("{to}: {sends} sends for {requests} requests unanswered"));
             }
         }
         let Ok(Packet::Data { block, payload }) = tftp::parse(bytes) else { return };
@@ -154,10 +154,10 @@ impl Ledger {
         let (most, has_windows) = (peer.payload_bytes_max, peer.has_windows);
         if payload.len() > most {
             let bytes = bytes.len() - DATA_HEADER_BYTES;
-            self.complain(format!("{to}: a payload of {bytes} bytes where {most} was agreed"));
+            self.violate(format!("{to}: a payload of {bytes} bytes where {most} was agreed"));
         }
         if cause == Cause::DoubledAck(*to) && !has_windows {
-            self.complain(format!("{to}: {block:?} because of a doubled ACK, at {now:?}"));
+            self.violate(format!("{to}: {block:?} because of a doubled ACK, at {now:?}"));
         }
         self.count_block(*to, *port, block.0, now);
     }
@@ -169,22 +169,22 @@ impl Ledger {
     }
 
     /// Notes a breach of the rules.
-    pub fn complain(&mut self, complaint: String) {
-        if self.complaints.len() < COMPLAINTS_MAX {
-            self.complaints.push(complaint);
+    pub fn violate(&mut self, violation: String) {
+        if self.violations.len() < VIOLATIONS_MAX {
+            self.violations.push(violation);
         }
     }
 
     /// The breaches so far.
     #[must_use]
-    pub fn complaints(&self) -> Vec<String> {
-        self.complaints.clone()
+    pub fn violations(&self) -> Vec<String> {
+        self.violations.clone()
     }
 
     /// Whether so much is wrong that the world need not go on.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.complaints.len() == COMPLAINTS_MAX
+    pub fn is_hopeless(&self) -> bool {
+        self.violations.len() == VIOLATIONS_MAX
     }
 
     /// Sends to somebody who never sent anything but requests.

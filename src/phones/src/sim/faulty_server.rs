@@ -1,4 +1,7 @@
-//! The smallest server that keeps the rules: what the world itself is tested with.
+//! The smallest server that keeps the rules, and the same with a bug: what the world itself is
+//! tested with. A bug that its invariants do not find would go unseen in the engine, too.
+//!
+//! Tests alone.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -28,23 +31,33 @@ struct Transfer {
     silent: u32,
 }
 
+/// What a faulty server does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bug {
+    /// It answers a doubled ACK by another DATA (RFC 1123, 4.2.3.1).
+    AnswersDoubledAcks,
+    /// It turns one bit of every third block over.
+    CorruptsBlocks,
+    /// It never forgets a transfer.
+    LeaksTransfers,
+}
+
 #[derive(Default)]
-pub(super) struct Toy {
+pub(super) struct FaultyServer {
     files: Files,
     transfers: BTreeMap<SocketAddr, Transfer>,
     out: VecDeque<Datagram>,
     next_port: u16,
-    /// Answers a doubled ACK by another DATA, as no server may.
-    pub(super) is_apprentice: bool,
-    /// Turns one bit of every third block over.
-    pub(super) is_rotten: bool,
-    /// Never forgets a transfer.
-    pub(super) is_hoarder: bool,
+    bug: Option<Bug>,
 }
 
-impl Toy {
-    pub(super) fn new(files: &Files) -> Toy {
-        Toy { files: files.clone(), ..Toy::default() }
+impl FaultyServer {
+    pub(super) fn new(files: &Files, bug: Option<Bug>) -> FaultyServer {
+        FaultyServer { files: files.clone(), bug, ..FaultyServer::default() }
+    }
+
+    fn has(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
     }
 
     fn on_request(&mut self, peer: SocketAddr, bytes: &[u8], request: Request<'_>, now: Instant) {
@@ -86,6 +99,8 @@ impl Toy {
     }
 
     fn on_ack(&mut self, peer: SocketAddr, port: u16, block: Block, now: Instant) {
+        let answers_doubles = self.has(Bug::AnswersDoubledAcks);
+        let leaks = self.has(Bug::LeaksTransfers);
         let Some(transfer) = self.transfers.get_mut(&peer).filter(|t| t.port == port) else {
             return;
         };
@@ -94,12 +109,12 @@ impl Toy {
         let Some(number) = new else { return };
         let patience = if transfer.window == 1 { TIMEOUT / 2 } else { ROUND_TRIP_MIN };
         let is_early = now - transfer.sent_at < patience;
-        if transfer.acked == Some(number) && is_early && !self.is_apprentice {
+        if transfer.acked == Some(number) && is_early && !answers_doubles {
             return;
         }
         transfer.acked = Some(number);
         transfer.silent = 0;
-        if number == transfer.file.len() as u64 / transfer.blksize + 1 && !self.is_hoarder {
+        if number == transfer.file.len() as u64 / transfer.blksize + 1 && !leaks {
             self.transfers.remove(&peer);
             return;
         }
@@ -110,6 +125,7 @@ impl Toy {
     }
 
     fn send(&mut self, peer: SocketAddr) {
+        let corrupts = self.has(Bug::CorruptsBlocks);
         let Some(transfer) = self.transfers.get_mut(&peer) else { return };
         let Some(acked) = transfer.acked else {
             let Some(option_ack) = transfer.option_ack else { return };
@@ -124,7 +140,7 @@ impl Toy {
             transfer.sent += 1;
             let mut bytes = data_header(Block(transfer.sent as u16)).to_vec();
             bytes.extend(&transfer.file[start..end]);
-            if self.is_rotten && transfer.sent.is_multiple_of(3) {
+            if corrupts && transfer.sent.is_multiple_of(3) {
                 bytes[4] ^= 1;
             }
             self.out.push_back(Datagram { port: transfer.port, peer, bytes });
@@ -132,7 +148,7 @@ impl Toy {
     }
 }
 
-impl Server for Toy {
+impl Server for FaultyServer {
     fn handle_datagram(&mut self, port: u16, peer: SocketAddr, bytes: &[u8], now: Instant) {
         match tftp::parse(bytes) {
             Ok(Packet::ReadRequest(request)) if port == SERVER.port() => {
@@ -149,6 +165,7 @@ impl Server for Toy {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
+        let leaks = self.has(Bug::LeaksTransfers);
         let due: Vec<SocketAddr> = self
             .transfers
             .iter()
@@ -162,7 +179,7 @@ impl Server for Toy {
             transfer.timer_at = now + TIMEOUT;
             let has_answered = transfer.acked > transfer.option_ack.map_or(Some(0), |_| None);
             let tries = if has_answered { TRIES } else { 3 };
-            if transfer.silent >= tries && !self.is_hoarder {
+            if transfer.silent >= tries && !leaks {
                 self.transfers.remove(&peer);
             } else if transfer.silent < tries {
                 transfer.sent = transfer.acked.unwrap_or(0);

@@ -2,36 +2,33 @@
 //!
 //! For simulations and load; never for anything that an attacker must not guess.
 
+use fastrand::Rng;
 use wire::time::Duration;
 
-/// SplitMix64: one word of state, every seed is good.
+/// A generator for a seed; it shares nothing with any other.
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub struct Random(Rng);
 
 impl Random {
     /// A generator for a seed.
     #[must_use]
     pub fn new(seed: u64) -> Random {
-        Random(seed)
+        Random(Rng::with_seed(seed))
     }
 
     /// The next number.
     pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
+        self.0.u64(..)
     }
 
     /// A number below `limit`; 0 when the limit is 0.
     pub fn below(&mut self, limit: u64) -> u64 {
-        // The high half of the product is spread evenly enough: the error is below limit / 2^64.
-        ((u128::from(self.next_u64()) * u128::from(limit)) >> 64) as u64
+        if limit == 0 { 0 } else { self.0.u64(..limit) }
     }
 
     /// True in `share` of all cases, 0 to 1.
     pub fn chance(&mut self, share: f64) -> bool {
-        share > 0.0 && ((self.next_u64() >> 11) as f64) < share * (1_u64 << 53) as f64
+        share > 0.0 && self.0.f64() < share
     }
 
     /// A time below `limit`, in whole microseconds.
@@ -39,7 +36,7 @@ impl Random {
         Duration::from_micros(self.below(u64::try_from(limit.as_micros()).unwrap_or(u64::MAX)))
     }
 
-    /// One of several; `None` when there is none.
+    /// Returns one of several, or `None` if there is none.
     pub fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         from.get(self.below(from.len() as u64) as usize)
     }

@@ -80,7 +80,8 @@ pub struct Invariants {
 }
 
 impl Invariants {
-    /// Nothing has passed yet, on a network on which no answer can be back sooner than `round_trip_min`.
+    /// Nothing has passed yet, on a network on which no answer can be back sooner than
+    /// `round_trip_min`.
     #[must_use]
     pub fn new(round_trip_min: Duration) -> Invariants {
         Invariants { round_trip_min, ..Invariants::default() }

@@ -1,26 +1,29 @@
 //! Phones, a network and a server in one thread, from one seed, without real time.
 //!
-//! The world moves datagrams between machines in the order of time and watches them pass: what may
-//! never happen is written in [`invariants`] and asserted by [`World::check`]. No sockets, no clocks.
+//! The world of TFTP moves datagrams between machines in the order of time and watches them pass:
+//! what may never happen is written in [`invariants`] and asserted by [`World::check`]. The world of
+//! HTTP and FTP, over TCP, is [`stream`]. No sockets, no clocks.
 
+pub mod calendar;
 #[cfg(test)]
 mod faulty_server;
 pub mod invariants;
 pub mod link;
 #[cfg(test)]
 mod snmp;
+pub mod stream;
 pub mod tftp;
 #[cfg(test)]
 mod tftp_lossy;
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::phone::boot::{Boot, FileResult, Plan};
 use crate::phone::tftp::Piece;
 use crate::random::Random;
+use calendar::Calendar;
 use invariants::{Cause, Invariants};
 use link::Link;
 
@@ -112,12 +115,6 @@ enum Way {
     Down,
 }
 
-struct Scheduled {
-    at: Instant,
-    sequence: u64,
-    event: Event,
-}
-
 /// A server, phones and the network between them.
 pub struct World<S: Server> {
     server: S,
@@ -130,7 +127,7 @@ pub struct World<S: Server> {
     busy_until: Instant,
     random: Random,
     now: Instant,
-    queue: BinaryHeap<Scheduled>,
+    calendar: Calendar<Event>,
     sequence: u64,
     invariants: Invariants,
     /// The ACK of which the first so many to each phone get lost.
@@ -158,7 +155,7 @@ impl<S: Server> World<S> {
             busy_until: Instant::START,
             random: Random::new(seed),
             now: Instant::START,
-            queue: BinaryHeap::new(),
+            calendar: Calendar::default(),
             sequence: 0,
             invariants: Invariants::new(up.delay + down.delay),
             lost_ack: None,
@@ -215,10 +212,10 @@ impl<S: Server> World<S> {
         let mut idle_timeouts = 0;
         let mut last_datagram = self.now;
         loop {
-            let event_at = self.queue.peek().map(|scheduled| scheduled.at);
+            let event_at = self.calendar.next_at();
             let server_at = self.server.poll_timeout().map(|at| at.max(self.now));
             let Some(at) = [event_at, server_at].into_iter().flatten().min() else { return };
-            let is_quiet = self.queue.is_empty();
+            let is_quiet = self.calendar.is_empty();
             if self.invariants.is_hopeless() {
                 return;
             }
@@ -233,10 +230,10 @@ impl<S: Server> World<S> {
                 idle_timeouts =
                     if self.invariants.figures.sent == sent { idle_timeouts + 1 } else { 0 };
                 assert!(idle_timeouts < IDLE_TIMEOUTS_MAX, "the server's deadline never passes");
-            } else if let Some(scheduled) = self.queue.pop() {
+            } else if let Some((_, event)) = self.calendar.pop() {
                 idle_timeouts = 0;
                 last_datagram = at;
-                self.happen(scheduled.event);
+                self.happen(event);
             }
         }
     }
@@ -428,7 +425,7 @@ impl<S: Server> World<S> {
 
     fn schedule(&mut self, at: Instant, event: Event) {
         self.sequence += 1;
-        self.queue.push(Scheduled { at, sequence: self.sequence, event });
+        self.calendar.plan(at, event);
     }
 }
 
@@ -473,27 +470,6 @@ fn phone_of(peer: SocketAddr) -> Option<(usize, u16)> {
     let high = high.checked_sub(1).filter(|_| ten == 10)?;
     Some((u32::from_be_bytes([0, high, middle, low]) as usize, port))
 }
-
-impl Ord for Scheduled {
-    /// The earliest is the greatest: what the heap hands out first.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.sequence).cmp(&(self.at, self.sequence))
-    }
-}
-
-impl PartialOrd for Scheduled {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Scheduled {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl Eq for Scheduled {}
 
 #[cfg(test)]
 mod tests {

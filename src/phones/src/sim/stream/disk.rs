@@ -10,8 +10,9 @@ use crate::random::Random;
 use crate::sim::calendar::Calendar;
 use engine::cancel::CancelToken;
 use engine::catalog::blob::{Blob, Version};
-use engine::catalog::{Answer, Ask, Catalog, Entry, OpenError, Root, RootId, StoreError, Stored};
-use engine::vault::deed::{Act, Deed, Denied, Done};
+use engine::catalog::{Catalog, Entry, OpenError, Root, RootId, StoreError, Stored};
+use engine::requests::{Answer, Ask};
+use engine::vault::request::{VaultError, VaultOp, VaultReply, VaultRequest};
 use engine::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
 use wire::time::{Duration, Instant};
@@ -52,7 +53,7 @@ pub(super) enum Asker {
 enum Job {
     Ask(Asker, Ask, bool),
     /// What a faulty server has acknowledged already.
-    Late(Box<Deed>),
+    Late(Box<VaultRequest>),
 }
 
 /// Everything that is kept.
@@ -189,7 +190,7 @@ impl Disk {
                     let answer = self.answer(ask, fails, now);
                     return Some((asker, answer, std::mem::take(&mut self.is_changed)));
                 }
-                Job::Late(deed) => drop(self.act(*deed)),
+                Job::Late(request) => drop(self.execute(*request)),
             }
         }
     }
@@ -220,8 +221,8 @@ impl Disk {
                 let result = if fails { Err(StoreError::Io) } else { self.store(*upload) };
                 Answer::Stored { ticket, result }
             }
-            Ask::Vault { ticket, deed } => {
-                let result = if fails { Err(Denied::Io) } else { self.deed(*deed, now) };
+            Ask::Vault { ticket, request } => {
+                let result = if fails { Err(VaultError::Io) } else { self.vault(*request, now) };
                 Answer::Vault { ticket, result }
             }
             Ask::Upload { ticket, op, .. } => Answer::Upload { ticket, result: part(op, fails) },
@@ -233,7 +234,7 @@ impl Disk {
                 Answer::Files { ticket, result: Err(engine::files::Fault::NotThere) }
             }
             Ask::Login { ticket, .. } => {
-                Answer::Login { ticket, result: Err(Denied::Unauthorized) }
+                Answer::Login { ticket, result: Err(VaultError::Unauthorized) }
             }
         }
     }
@@ -290,39 +291,43 @@ impl Disk {
         Ok(Stored { new, version })
     }
 
-    fn deed(&mut self, deed: Deed, now: Instant) -> Result<Done, Denied> {
+    fn vault(&mut self, request: VaultRequest, now: Instant) -> Result<VaultReply, VaultError> {
         let version = Version::default();
-        match (&deed.act, self.bug) {
-            (Act::Keep { .. }, Some(Bug::LosesUploads)) => {
-                Ok(Done::Kept(Stored { new: true, version }))
+        match (&request.op, self.bug) {
+            (VaultOp::Keep { .. }, Some(Bug::LosesUploads)) => {
+                Ok(VaultReply::Kept(Stored { new: true, version }))
             }
-            (Act::Keep { .. }, Some(Bug::AcknowledgesEarly)) => {
-                self.jobs.plan(now + EARLY_BY, Job::Late(Box::new(deed)));
-                Ok(Done::Kept(Stored { new: true, version }))
+            (VaultOp::Keep { .. }, Some(Bug::AcknowledgesEarly)) => {
+                self.jobs.plan(now + EARLY_BY, Job::Late(Box::new(request)));
+                Ok(VaultReply::Kept(Stored { new: true, version }))
             }
-            (Act::Keep { .. } | Act::Fetch | Act::Forget { .. }, _) => self.act(deed),
+            (VaultOp::Keep { .. } | VaultOp::Fetch | VaultOp::Forget { .. }, _) => {
+                self.execute(request)
+            }
         }
     }
 
-    fn act(&mut self, deed: Deed) -> Result<Done, Denied> {
-        let name = deed.item.to_string();
-        match deed.act {
-            Act::Fetch => {
-                let blob = self.vault.get(&name).ok_or(Denied::NotThere)?;
-                Ok(Done::Fetched(Arc::clone(blob)))
+    fn execute(&mut self, request: VaultRequest) -> Result<VaultReply, VaultError> {
+        let name = request.item.to_string();
+        match request.op {
+            VaultOp::Fetch => {
+                let blob = self.vault.get(&name).ok_or(VaultError::NotThere)?;
+                Ok(VaultReply::Fetched(Arc::clone(blob)))
             }
-            Act::Keep { cancel, .. } if !may_commit(cancel.as_ref()) => Err(Denied::Precondition),
-            Act::Keep { bytes, .. } => {
+            VaultOp::Keep { cancel, .. } if !may_commit(cancel.as_ref()) => {
+                Err(VaultError::Precondition)
+            }
+            VaultOp::Keep { bytes, .. } => {
                 let bytes: Arc<[u8]> = bytes.into();
                 let version = self.version(&bytes);
                 let new = !self.vault.contains_key(&name);
                 if self.bug != Some(Bug::ServesStale) || new {
                     self.vault.insert(name, Arc::new(Blob::heap(bytes[..].into(), version)));
                 }
-                Ok(Done::Kept(Stored { new, version }))
+                Ok(VaultReply::Kept(Stored { new, version }))
             }
-            Act::Forget { .. } => {
-                self.vault.remove(&name).map(|_| Done::Forgotten).ok_or(Denied::NotThere)
+            VaultOp::Forget { .. } => {
+                self.vault.remove(&name).map(|_| VaultReply::Forgotten).ok_or(VaultError::NotThere)
             }
         }
     }

@@ -25,7 +25,7 @@ use crate::random::Random;
 use crate::sim::calendar::Calendar;
 use bug::Bug;
 use disk::DiskTerms;
-use engine::session::snapshot::Policy;
+use engine::policy::snapshot::Policy;
 use invariants::{Invariants, Violation};
 use link::StreamLink;
 use network::{LineId, Network, News, Side};

@@ -14,7 +14,7 @@ use super::plan::Plan;
 use super::server::{FTP, policy};
 use crate::phone::{ftp, http};
 use crate::random::Random;
-use engine::session::snapshot::Policy;
+use engine::policy::snapshot::Policy;
 use http::Presence;
 use wire::time::{Duration, Instant};
 

@@ -242,10 +242,10 @@ Examples:
 }
 
 /// A protocol that files are asked for over.
-fn protocol(word: &str) -> Result<Protocol, String> {
+fn protocol(word: &str) -> Result<Protocol, &'static str> {
     let known = [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp];
     let found = known.into_iter().find(|protocol| protocol.name().eq_ignore_ascii_case(word));
-    found.ok_or_else(|| "write tftp, http, https or ftp".into())
+    found.ok_or("write tftp, http, https or ftp")
 }
 
 #[derive(Debug, Subcommand)]

@@ -14,6 +14,7 @@ use rcgen::{
 use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::error::{CaError, CertificateError, ContentError, Product};
 use super::files::{self, Eyes, Put};
 use super::names::Names;
 use super::pair;
@@ -57,32 +58,27 @@ impl Authority {
     ///
     /// # Errors
     /// A sentence that names the file and what to do.
-    pub(crate) fn read(dir: &Path) -> Result<Option<Authority>, String> {
+    pub(crate) fn read(dir: &Path) -> Result<Option<Authority>, CertificateError> {
         let (certificate, key) = (certificate_in(dir), key_in(dir));
         if !certificate.exists() {
             return Ok(None);
         }
-        let (shown, shown_key) = (certificate.display(), key.display());
         let chain = pair::chain(&files::read(&certificate)?);
-        let mut chain = chain.map_err(|why| format!("{shown} {why}"))?.into_iter();
-        let der = chain.next().ok_or_else(|| format!("{shown} has no certificate"))?;
+        let first =
+            chain.and_then(|chain| chain.into_iter().next().ok_or(ContentError::NoCertificate));
+        let der = first.map_err(|why| why.of(&certificate))?;
         if !pair::is_authority(&der) {
-            return Err(format!(
-                "{shown} is not a CA's certificate, so nothing can be issued by it; move it and \
-                 {shown_key} away and the server makes a CA of its own, or put a CA's there"
-            ));
+            return Err(CaError::NotCa { certificate, key }.into());
         }
-        let key = read_key(&key)?;
+        let key_pair = read_key(&key)?;
         let is_its = X509Certificate::from_der(&der).is_ok_and(|(_, certificate)| {
-            certificate.public_key().raw == key.subject_public_key_info()
+            certificate.public_key().raw == key_pair.subject_public_key_info()
         });
         if !is_its {
-            return Err(format!(
-                "{shown_key} is not the key of {shown}; put the two that belong together there"
-            ));
+            return Err(CaError::KeyMismatch { key, certificate }.into());
         }
-        let issuer = Issuer::from_ca_cert_der(&der, key)
-            .map_err(|why| format!("{shown} cannot be used as a CA: {why}"))?;
+        let issuer = Issuer::from_ca_cert_der(&der, key_pair)
+            .map_err(|cause| CaError::UnusableCa { path: certificate, cause })?;
         Ok(Some(Authority { issuer }))
     }
 
@@ -94,11 +90,11 @@ impl Authority {
         dir: &Path,
         host: &str,
         now_unix_s: i64,
-    ) -> Result<Authority, String> {
+    ) -> Result<Authority, CertificateError> {
         if let Some(authority) = Authority::read(dir)? {
             return Ok(authority);
         }
-        let unmade = |why| format!("cannot make a CA: {why}");
+        let unmade = |cause| CaError::Make { product: Product::Ca, cause };
         let path = key_in(dir);
         // A key alone is what a crash leaves here, or the administrator's: it is used, never lost.
         let key = match path.exists() {
@@ -114,7 +110,7 @@ impl Authority {
         let path = certificate_in(dir);
         files::put(&[Put { path: &path, bytes: pem.as_bytes(), eyes: Eyes::Everybody }])?;
         let made = Authority::read(dir)?;
-        made.ok_or_else(|| format!("the CA just made in {} is gone again", dir.display()))
+        made.ok_or_else(|| CaError::Gone(dir.to_owned()).into())
     }
 
     /// Makes a key and a certificate for it, both PEM.
@@ -126,7 +122,7 @@ impl Authority {
         kind: Kind,
         names: &Names,
         now_unix_s: i64,
-    ) -> Result<(String, String), String> {
+    ) -> Result<(String, String), CertificateError> {
         let issue = || -> Result<(String, String), rcgen::Error> {
             let key = new_key(kind)?;
             let mut params = server_params(kind, names)?;
@@ -134,7 +130,7 @@ impl Authority {
             params.use_authority_key_identifier_extension = true;
             Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
         };
-        issue().map_err(|why| format!("cannot make a certificate: {why}"))
+        Ok(issue().map_err(|cause| CaError::Make { product: Product::Certificate, cause })?)
     }
 }
 
@@ -142,24 +138,19 @@ impl Authority {
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub(crate) fn request(names: &Names) -> Result<(String, String), String> {
+pub(crate) fn request(names: &Names) -> Result<(String, String), CertificateError> {
     let make = || -> Result<(CertificateSigningRequest, KeyPair), rcgen::Error> {
         let key = new_key(Kind::Rsa)?;
         Ok((server_params(Kind::Rsa, names)?.serialize_request(&key)?, key))
     };
     let made = make().and_then(|(request, key)| Ok((request.pem()?, key.serialize_pem())));
-    made.map_err(|why| format!("cannot make a request: {why}"))
+    Ok(made.map_err(|cause| CaError::Make { product: Product::Request, cause })?)
 }
 
-fn read_key(path: &Path) -> Result<KeyPair, String> {
+fn read_key(path: &Path) -> Result<KeyPair, CertificateError> {
     let pem = String::from_utf8(files::read(path)?).unwrap_or_default();
-    KeyPair::from_pem(&pem).map_err(|_| {
-        format!(
-            "{} has no private key in it that can be used without a password; put the CA's key \
-             there in PEM form, or move it away",
-            path.display()
-        )
-    })
+    let unusable = |cause| CaError::UnusableKey { path: path.to_owned(), cause };
+    Ok(KeyPair::from_pem(&pem).map_err(unusable)?)
 }
 
 fn self_signed(key: &KeyPair, host: &str, now_unix_s: i64) -> Result<String, rcgen::Error> {

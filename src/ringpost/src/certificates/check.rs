@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
+use super::error::CertificateErrors;
 use super::row::{Row, second};
 use super::{expiry, located};
 use crate::config::Settings;
@@ -15,13 +16,14 @@ use crate::config::Settings;
 /// # Errors
 /// Every mistake that `ringpost serve` would stop at, each with the configuration's line and what
 /// to do.
-pub fn judge(settings: &Settings, now_unix_s: i64) -> Result<Vec<String>, String> {
-    let (mut warnings, mut troubles) = (Vec::new(), Vec::new());
+pub fn judge(settings: &Settings, now_unix_s: i64) -> Result<Vec<String>, CertificateErrors> {
+    let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     for settings_row in &settings.secured {
         let mut row = Row::new(settings_row.clone());
-        let located = |what: &str| located(&settings.file, settings_row.line, what);
+        let line = settings_row.line;
+        let located = |what: &str| located(&settings.file, line, &what);
         if row.is_to_be_made() {
-            troubles.extend(row.read_phones().err().as_deref().map(located));
+            errors.extend(row.read_phones().err().map(|why| (line, why)));
             continue;
         }
         let keys = [settings_row.key.clone(), second(settings_row).1];
@@ -39,10 +41,10 @@ pub fn judge(settings: &Settings, now_unix_s: i64) -> Result<Vec<String>, String
             Err(why) if row.is_half_renewed(&settings.ca) => warnings.push(located(&format!(
                 "{why}; the next start makes both anew, and puts the key aside"
             ))),
-            Err(why) => troubles.push(located(&why)),
+            Err(why) => errors.push((line, why)),
         }
     }
-    if troubles.is_empty() { Ok(warnings) } else { Err(troubles.join("\n")) }
+    CertificateErrors::of(&settings.file, errors).map(|()| warnings)
 }
 
 fn is_hidden(path: &Path) -> bool {
@@ -73,7 +75,7 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_no_mistake_and_is_not_made() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(judge(&settings(dir.path()), NOW), Ok(Vec::new()));
+        assert_eq!(judge(&settings(dir.path()), NOW).unwrap(), Vec::<String>::new());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -88,7 +90,7 @@ mod tests {
             [(ClientAuth::Off, false), (ClientAuth::Optional, true), (ClientAuth::Required, true)]
         {
             settings.secured[0].client_auth = client_auth;
-            let told = judge(&settings, NOW).err().unwrap_or_default();
+            let told = judge(&settings, NOW).err().map_or(String::new(), |why| why.to_string());
             assert_eq!(told.contains(":1: `client_ca` "), is_bad, "{told}");
             let begun = Certificates::read(&settings).and_then(|mut row| row.make(NOW));
             assert_eq!(begun.is_err(), is_bad, "what check says is what serve does");
@@ -100,9 +102,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings(dir.path());
         Certificates::read(&settings).unwrap().make(NOW).unwrap();
-        assert_eq!(judge(&settings, NOW), Ok(Vec::new()));
+        assert_eq!(judge(&settings, NOW).unwrap(), Vec::<String>::new());
         fs::write(&settings.secured[0].certificate, "nonsense").unwrap();
-        let told = judge(&settings, NOW).unwrap_err();
+        let told = judge(&settings, NOW).unwrap_err().to_string();
         assert!(told.starts_with("/test/ringpost.toml:1: ") && told.contains("in PEM form"));
     }
 
@@ -129,7 +131,7 @@ mod tests {
             return;
         }
         openssl("x509 -req -days 9999", &[&certificate, &request, &key]).unwrap();
-        assert_eq!(judge(&settings, NOW), Ok(Vec::new()));
+        assert_eq!(judge(&settings, NOW).unwrap(), Vec::<String>::new());
         Certificates::read(&settings).unwrap().make(NOW).unwrap();
     }
 

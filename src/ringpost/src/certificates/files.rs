@@ -11,8 +11,10 @@ use std::time::SystemTime;
 
 use nix::unistd::geteuid;
 
+use super::error::CertificateError;
+
 /// Largest file that is read, in bytes: a CRL of some ten thousand phones.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+pub(super) const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// What changes whenever a file does; nothing where there is none.
 pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
@@ -47,24 +49,16 @@ pub(super) fn stamp(path: &Path) -> Stamp {
 ///
 /// # Errors
 /// A sentence with its name and what to do.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
-    let shown = path.display();
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let mut bytes = Vec::new();
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let read = opened.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
         Ok(read) if read as u64 > FILE_BYTES_MAX => {
-            Err(format!("{shown} is larger than {FILE_BYTES_MAX} bytes; is it a PEM file at all?"))
+            Err(CertificateError::TooLarge(path.to_owned()))
         }
         Ok(_) => Ok(bytes),
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
-            Err(format!("{shown} does not exist; put the file there, or name another"))
-        }
-        Err(fault) if fault.kind() == io::ErrorKind::PermissionDenied => Err(format!(
-            "{shown} cannot be read by this user; give it to the group that Ringpost runs as, and \
-             let the group read it: chgrp GROUP {shown} && chmod 640 {shown}"
-        )),
-        Err(fault) => Err(format!("{shown} cannot be read: {fault}")),
+        Err(cause) => Err(CertificateError::Read { path: path.to_owned(), cause }),
     }
 }
 
@@ -73,17 +67,17 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, String> {
 ///
 /// # Errors
 /// A sentence with the name of the file and what to do.
-pub(crate) fn put(files: &[Put<'_>]) -> Result<(), String> {
+pub(crate) fn put(files: &[Put<'_>]) -> Result<(), CertificateError> {
     let mut asides = Vec::new();
     let written = files.iter().try_for_each(|file| {
-        let aside = write_aside(file).map_err(|fault| unwritable(file.path, &fault))?;
+        let aside = write_aside(file).map_err(|cause| unwritable(file.path, cause))?;
         asides.push(aside);
         Ok(())
     });
     let renamed = written.and_then(|()| {
         let placed = |(file, aside): (&Put<'_>, &PathBuf)| {
             let renamed = fs::rename(aside, file.path).and_then(|()| sync_directory(file.path));
-            renamed.map_err(|fault| unwritable(file.path, &fault))
+            renamed.map_err(|cause| unwritable(file.path, cause))
         };
         files.iter().zip(&asides).try_for_each(placed)
     });
@@ -94,12 +88,8 @@ pub(crate) fn put(files: &[Put<'_>]) -> Result<(), String> {
     renamed
 }
 
-fn unwritable(path: &Path, fault: &io::Error) -> String {
-    let (shown, dir) = (path.display(), directory(path).display());
-    format!(
-        "{shown} cannot be written ({fault}); let the user that Ringpost runs as write to its \
-         directory: install -d -m 755 -o USER {dir}"
-    )
+fn unwritable(path: &Path, cause: io::Error) -> CertificateError {
+    CertificateError::Write { path: path.to_owned(), cause }
 }
 
 /// Writes and syncs a file beside its place.
@@ -139,7 +129,7 @@ fn sync_directory(path: &Path) -> io::Result<()> {
     File::open(directory(path))?.sync_all()
 }
 
-fn directory(path: &Path) -> &Path {
+pub(super) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         Some(_) | None => Path::new("."),
@@ -177,7 +167,7 @@ mod tests {
             Put { path: &one, bytes: b"after", eyes: Eyes::Everybody },
             Put { path: &blocked, bytes: b"after", eyes: Eyes::Everybody },
         ]);
-        assert!(told.unwrap_err().contains("let the user that Ringpost runs as write"));
+        assert!(told.unwrap_err().to_string().contains("let the user that Ringpost runs as write"));
         assert_eq!(fs::read(&one).unwrap(), b"before");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
@@ -200,11 +190,11 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_told_with_its_mend() {
         let dir = tempfile::tempdir().unwrap();
-        let told = read(&dir.path().join("absent.pem")).unwrap_err();
+        let told = read(&dir.path().join("absent.pem")).unwrap_err().to_string();
         assert!(told.contains("does not exist"), "{told}");
         let huge = dir.path().join("huge.pem");
         File::create(&huge).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
-        assert!(read(&huge).unwrap_err().contains("is larger than"));
-        assert!(read(dir.path()).unwrap_err().contains("cannot be read"));
+        assert!(read(&huge).unwrap_err().to_string().contains("is larger than"));
+        assert!(read(dir.path()).unwrap_err().to_string().contains("cannot be read"));
     }
 }

@@ -1,5 +1,6 @@
 //! From pairs to what listeners for old phones are secured with, by OpenSSL.
 
+use super::error::CertificateError;
 use super::pair::{self, Pair};
 use super::terms::{Judgement, Sessions, lists};
 use crate::config::ClientAuth;
@@ -9,12 +10,12 @@ impl Judgement {
     /// Terms of connections; none where the listener is not for old phones.
     ///
     /// # Errors
-    /// The end of a sentence that begins with the listener.
+    /// What is wrong, and what to do.
     pub(super) fn legacy_terms(
         &self,
         pairs: &[Pair],
         sessions: &Sessions,
-    ) -> Result<Option<LegacyTerms>, String> {
+    ) -> Result<Option<LegacyTerms>, CertificateError> {
         if !self.legacy {
             return Ok(None);
         }
@@ -27,8 +28,9 @@ impl Judgement {
             ClientAuth::Optional => false,
             ClientAuth::Required => true,
         };
-        let issuers = pair::chain(&self.client_ca).map_err(|why| format!("`client_ca` {why}"))?;
-        let lists = self.client_crl.as_deref().map_or_else(|| Ok(Vec::new()), lists)?;
+        let issuers = pair::chain(&self.client_ca).map_err(CertificateError::ClientCa)?;
+        let lists = self.client_crl.as_deref().map_or_else(|| Ok(Vec::new()), lists);
+        let lists = lists.map_err(CertificateError::ClientCrl)?;
         let phones = ClientCheck { issuers: &issuers, lists: &lists, is_required };
         made(&pairs, Some(&phones), sessions)
     }
@@ -38,11 +40,9 @@ fn made(
     pairs: &[openssl::Pair<'_>],
     phones: Option<&ClientCheck<'_>>,
     sessions: &Sessions,
-) -> Result<Option<LegacyTerms>, String> {
+) -> Result<Option<LegacyTerms>, CertificateError> {
     let made = LegacyTerms::new(pairs, phones, &sessions.legacy);
-    made.map(Some).map_err(|why| {
-        format!("OpenSSL, which secures old phones' connections, cannot use its files: {why}")
-    })
+    made.map(Some).map_err(CertificateError::LegacyTerms)
 }
 
 #[cfg(test)]
@@ -151,10 +151,10 @@ mod tests {
         settings.secured[0].client_auth = ClientAuth::Optional;
         assert!(meet(&started(&settings), "AES128-SHA").is_ok());
         settings.secured[0].client_crl = Some(ca.clone());
-        let told = Certificates::read(&settings).unwrap_err();
+        let told = Certificates::read(&settings).unwrap_err().to_string();
         assert!(told.contains("`client_crl` has no revocation list"), "{told}");
         fs::write(&ca, "nothing").unwrap();
-        let told = Certificates::read(&settings).unwrap_err();
+        let told = Certificates::read(&settings).unwrap_err().to_string();
         assert!(told.contains("`client_ca` has no certificate"), "{told}");
     }
 }

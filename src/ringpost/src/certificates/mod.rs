@@ -6,6 +6,7 @@
 
 pub(super) mod authority;
 mod check;
+pub(crate) mod error;
 pub(super) mod files;
 #[cfg(feature = "legacy-tls")]
 mod legacy;
@@ -32,6 +33,8 @@ use authority::{Authority, Kind};
 pub use check::judge;
 use engine::protocol::Protocol;
 use engine::settings::http::CaFile;
+use error::located;
+pub use error::{CertificateError, CertificateErrors};
 use files::{Eyes, Put, Stamp};
 use names::Names;
 pub use pair::Facts;
@@ -94,14 +97,14 @@ impl Certificates {
     ///
     /// # Errors
     /// Every mistake, each with the configuration's line and what to do.
-    pub fn read(settings: &Settings) -> Result<Certificates, String> {
+    pub fn read(settings: &Settings) -> Result<Certificates, CertificateErrors> {
         Certificates::read_over(settings, &[])
     }
 
     /// Reads what is there, over what was in use before.
-    fn read_over(settings: &Settings, before: &[Row]) -> Result<Certificates, String> {
+    fn read_over(settings: &Settings, before: &[Row]) -> Result<Certificates, CertificateErrors> {
         let ca = settings.ca.clone();
-        let mut troubles = Vec::new();
+        let mut errors = Vec::new();
         let mut rows = Vec::new();
         for settings_row in &settings.secured {
             let mut row = Row::new(settings_row.clone());
@@ -110,20 +113,18 @@ impl Certificates {
             if !row.is_to_be_made()
                 && let Err(why) = row.read(used)
             {
-                let located = located(&settings.file, settings_row.line, &why);
                 // The same files, gone bad since, must not stand in the way of all else.
                 if old.is_some_and(|old| old.has_files_of(settings_row)) {
                     row.used = used.cloned();
+                    let located = located(&settings.file, settings_row.line, &why);
                     row.note(format!("{located}; what was read before stays in use"));
                 } else if !row.is_half_renewed(&ca) {
-                    troubles.push(located);
+                    errors.push((settings_row.line, why));
                 }
             }
             rows.push(row);
         }
-        if !troubles.is_empty() {
-            return Err(troubles.join("\n"));
-        }
+        CertificateErrors::of(&settings.file, errors)?;
         Ok(Certificates {
             file: settings.file.clone(),
             ca_seen: files::stamp(&authority::certificate_in(&ca.dir)),
@@ -141,25 +142,27 @@ impl Certificates {
     ///
     /// # Errors
     /// What could not be made, and what to do.
-    pub fn make(&mut self, now_unix_s: i64) -> Result<(), String> {
+    pub fn make(&mut self, now_unix_s: i64) -> Result<(), CertificateErrors> {
+        let file = self.file.clone();
         for place in 0..self.rows.len() {
             let row = &self.rows[place];
             let (line, own) = (row.settings.line, row.is_own(&self.ca));
+            let located = |why| CertificateErrors::one(&file, line, why);
             let is_half = row.is_half_renewed(&self.ca);
             if is_half {
-                row::set_aside(&row.settings.key).map_err(|why| located(&self.file, line, &why))?;
+                row::set_aside(&row.settings.key).map_err(located)?;
             }
             if row.is_to_be_made() || is_half {
-                self.issue(place, now_unix_s).map_err(|why| located(&self.file, line, &why))?;
+                self.issue(place, now_unix_s).map_err(located)?;
             } else if own && row.used.as_ref().is_some_and(|used| used.pairs.len() == 1) {
                 // The listener works with the one it has.
                 if let Err(why) = self.issue_second(place, now_unix_s) {
-                    self.rows[place].note(why);
+                    self.rows[place].note(why.to_string());
                 }
             }
             let row = &mut self.rows[place];
             if row.used.is_none() {
-                row.read_again().map_err(|why| located(&self.file, line, &why))?;
+                row.read_again().map_err(located)?;
             }
             row.settle();
         }
@@ -178,7 +181,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Every mistake; what was in force stays so.
-    pub fn take(&mut self, settings: &Settings, now_unix_s: i64) -> Result<(), String> {
+    pub fn take(&mut self, settings: &Settings, now_unix_s: i64) -> Result<(), CertificateErrors> {
         let mut taken = Certificates::read_over(settings, &self.rows)?;
         taken.places = self.places.clone();
         taken.warned_on_day = self.warned_on_day;
@@ -268,7 +271,7 @@ impl Certificates {
     }
 
     /// Issues both pairs of a row, puts them into their places and reads them.
-    fn issue(&mut self, place: usize, now_unix_s: i64) -> Result<(), String> {
+    fn issue(&mut self, place: usize, now_unix_s: i64) -> Result<(), CertificateError> {
         let names = self.names();
         let authority = Authority::read_or_make(&self.ca.dir, names.host(), now_unix_s)?;
         let row = &mut self.rows[place];
@@ -277,7 +280,7 @@ impl Certificates {
     }
 
     /// Issues the second pair of a row whose first the own CA has issued.
-    fn issue_second(&mut self, place: usize, now_unix_s: i64) -> Result<(), String> {
+    fn issue_second(&mut self, place: usize, now_unix_s: i64) -> Result<(), CertificateError> {
         let names = self.names();
         let Some(authority) = Authority::read(&self.ca.dir)? else { return Ok(()) };
         let row = &mut self.rows[place];
@@ -365,7 +368,7 @@ pub(super) fn issue_pairs(
     settings: &TlsSettings,
     names: &Names,
     now_unix_s: i64,
-) -> Result<(), String> {
+) -> Result<(), CertificateError> {
     let (pem, key_pem) = authority.issue(Kind::P256, names, now_unix_s)?;
     let (certificate, key) = second(settings);
     put_pair((&certificate, &pem), (&key, &key_pem))?;
@@ -374,7 +377,10 @@ pub(super) fn issue_pairs(
 }
 
 /// Puts a pair into its places, the key first.
-pub(super) fn put_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result<(), String> {
+pub(super) fn put_pair(
+    certificate: (&Path, &str),
+    key: (&Path, &str),
+) -> Result<(), CertificateError> {
     files::put(&[
         Put { path: key.0, bytes: key.1.as_bytes(), eyes: Eyes::Owner },
         Put { path: certificate.0, bytes: certificate.1.as_bytes(), eyes: Eyes::Everybody },
@@ -383,12 +389,7 @@ pub(super) fn put_pair(certificate: (&Path, &str), key: (&Path, &str)) -> Result
 
 /// The certificate of the server's own CA, if it can be read.
 pub(super) fn ca_certificate(ca: &CaSettings) -> Option<CertificateDer<'static>> {
-    let pem = files::read(&authority::certificate_in(&ca.dir)).ok()?;
-    pair::chain(&pem).ok()?.into_iter().next()
-}
-
-fn located(file: &Path, line: usize, why: &str) -> String {
-    format!("{}:{line}: {why}", file.display())
+    pair::leaf(&authority::certificate_in(&ca.dir))
 }
 
 #[cfg(test)]

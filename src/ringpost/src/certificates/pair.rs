@@ -13,6 +13,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
+use super::error::{CertificateError, ContentError};
 use super::files;
 
 /// What a certificate says.
@@ -49,25 +50,25 @@ impl Pair {
     ///
     /// # Errors
     /// A sentence that names the file and what to do.
-    pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Pair, String> {
-        let chain = chain(&files::read(certificate)?)
-            .map_err(|why| format!("{} {why}", certificate.display()))?;
-        let (shown, bytes) = (key.display(), files::read(key)?);
+    pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Pair, CertificateError> {
+        let chain = chain(&files::read(certificate)?).map_err(|why| why.of(certificate))?;
+        let bytes = files::read(key)?;
         let certified = certify(chain, &bytes).map_err(|why| match why {
-            Unfit::Key(why) => format!("{shown} {why}"),
-            Unfit::Stranger => format!(
-                "{shown} is not the key of the certificate in {}; put the two that belong \
-                 together there",
-                certificate.display()
-            ),
+            KeyError::Content(why) => why.of(key),
+            KeyError::Mismatch => CertificateError::KeyMismatch {
+                key: key.to_owned(),
+                certificate: certificate.to_owned(),
+            },
         })?;
-        judge(&certified).map_err(|why| format!("{} {why}", certificate.display()))?;
+        check_order(&certified).map_err(|why| why.of(certificate))?;
         let leaf = certified.cert.first().map_or(&[][..], |leaf| leaf);
         Ok(Pair {
-            facts: facts(leaf).map_err(|why| format!("{} {why}", certificate.display()))?,
+            facts: facts(leaf).map_err(|why| why.of(certificate))?,
             certified: Arc::new(certified),
             #[cfg(feature = "legacy-tls")]
-            key: Arc::new(PrivateKeyDer::from_pem_slice(&bytes).map_err(|why| why.to_string())?),
+            key: Arc::new(
+                PrivateKeyDer::from_pem_slice(&bytes).map_err(|_| ContentError::NoKey.of(key))?,
+            ),
         })
     }
 
@@ -78,17 +79,12 @@ impl Pair {
 }
 
 /// Whether each certificate vouches for the one before it.
-fn judge(certified: &CertifiedKey) -> Result<(), String> {
+fn check_order(certified: &CertifiedKey) -> Result<(), ContentError> {
     for (place, link) in certified.cert.windows(2).enumerate() {
         if let [below, above] = link
             && !vouches(above, below)
         {
-            return Err(format!(
-                "has certificates out of order: number {} does not vouch for number {}; put the \
-                 server's first and each one's issuer behind it",
-                place + 2,
-                place + 1
-            ));
+            return Err(ContentError::OutOfOrder(place + 1));
         }
     }
     Ok(())
@@ -96,11 +92,17 @@ fn judge(certified: &CertifiedKey) -> Result<(), String> {
 
 /// Why a key does not do.
 #[derive(Debug)]
-pub(crate) enum Unfit {
-    /// It cannot be used; the end of a sentence that begins with its file.
-    Key(String),
+pub(crate) enum KeyError {
+    /// It cannot be used.
+    Content(ContentError),
     /// It belongs to another certificate.
-    Stranger,
+    Mismatch,
+}
+
+impl From<ContentError> for KeyError {
+    fn from(cause: ContentError) -> KeyError {
+        KeyError::Content(cause)
+    }
 }
 
 /// A key and its certificates.
@@ -110,21 +112,14 @@ pub(crate) enum Unfit {
 pub(crate) fn certify(
     chain: Vec<CertificateDer<'static>>,
     key_pem: &[u8],
-) -> Result<CertifiedKey, Unfit> {
+) -> Result<CertifiedKey, KeyError> {
     if contains(key_pem, b"ENCRYPTED") {
-        let mend = "has a password on it, which nobody could type when the server starts; take it \
-                    off with: openssl pkey -in KEY -out NEW";
-        return Err(Unfit::Key(mend.into()));
+        return Err(ContentError::KeyHasPassword.into());
     }
-    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| {
-        Unfit::Key("has no private key in PEM form in it (-----BEGIN PRIVATE KEY-----)".into())
-    })?;
-    let key = any_supported_type(&key).map_err(|_| {
-        let mend = "has a key of a kind that is not served; use RSA of 2048 bits or more, or P-256";
-        Unfit::Key(mend.into())
-    })?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| ContentError::NoKey)?;
+    let key = any_supported_type(&key).map_err(|_| ContentError::UnservedKey)?;
     let certified = CertifiedKey::new(chain, key);
-    if is_key_of(&certified) { Ok(certified) } else { Err(Unfit::Stranger) }
+    if is_key_of(&certified) { Ok(certified) } else { Err(KeyError::Mismatch) }
 }
 
 /// Whether the certificate is for the key. What rustls has for this reads version 3 of X.509 alone,
@@ -142,19 +137,22 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 /// The certificates in a PEM text.
 ///
 /// # Errors
-/// The end of a sentence that begins with the file.
-pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+/// What is wrong with the file.
+pub(crate) fn chain(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ContentError> {
     let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match certificates {
-        Ok(none) if none.is_empty() => Err("has no certificate in PEM form in it \
-             (-----BEGIN CERTIFICATE-----); convert it with: openssl x509 -inform der -in FILE"
-            .into()),
+        Ok(none) if none.is_empty() => Err(ContentError::NoCertificate),
         Ok(certificates) => match certificates.iter().find_map(|one| parse(one).err()) {
             None => Ok(certificates),
             Some(why) => Err(why),
         },
-        Err(_) => Err("is cut short or garbled; copy it there again".into()),
+        Err(_) => Err(ContentError::Garbled),
     }
+}
+
+/// Returns the first certificate of a file, or `None` if the file cannot be used.
+pub(crate) fn leaf(certificate: &Path) -> Option<CertificateDer<'static>> {
+    chain(&files::read(certificate).ok()?).ok()?.into_iter().next()
 }
 
 /// The certificates of a PEM text and nothing else that is in it, be it a key.
@@ -172,10 +170,10 @@ pub(crate) fn certificates_of(pem: &[u8]) -> Vec<u8> {
     out
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, String> {
+fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ContentError> {
     match X509Certificate::from_der(der) {
         Ok((_, certificate)) => Ok(certificate),
-        Err(_) => Err("has a certificate in it that cannot be read; copy it there again".into()),
+        Err(_) => Err(ContentError::UnreadableCertificate),
     }
 }
 
@@ -209,8 +207,8 @@ pub(super) fn is_authority(der: &[u8]) -> bool {
 /// What a certificate says.
 ///
 /// # Errors
-/// The end of a sentence that begins with the file.
-pub(crate) fn facts(der: &[u8]) -> Result<Facts, String> {
+/// What is wrong with the file.
+pub(crate) fn facts(der: &[u8]) -> Result<Facts, ContentError> {
     let certificate = parse(der)?;
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = names.iter().flat_map(|names| &names.value.general_names).filter_map(name);

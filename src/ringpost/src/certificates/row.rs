@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::error::CertificateError;
 use super::files::{self, Stamp};
 use super::names::Names;
 use super::pair::{self, Pair};
@@ -73,7 +74,7 @@ impl Row {
     ///
     /// # Errors
     /// What is wrong, and what to do; what was used before still is.
-    pub(super) fn read(&mut self, before: Option<&Used>) -> Result<(), String> {
+    pub(super) fn read(&mut self, before: Option<&Used>) -> Result<(), CertificateError> {
         self.seen = self.stamps();
         let settings = &self.settings;
         let mut pairs = vec![Pair::read(&settings.certificate, &settings.key)?];
@@ -105,7 +106,7 @@ impl Row {
     ///
     /// # Errors
     /// What is wrong, and what to do.
-    pub(super) fn read_phones(&self) -> Result<(), String> {
+    pub(super) fn read_phones(&self) -> Result<(), CertificateError> {
         Judgement::read(&self.settings)?.check()
     }
 
@@ -113,7 +114,7 @@ impl Row {
     ///
     /// # Errors
     /// As [`Row::read`].
-    pub(super) fn read_again(&mut self) -> Result<(), String> {
+    pub(super) fn read_again(&mut self) -> Result<(), CertificateError> {
         let before = self.used.clone();
         self.read(before.as_ref())
     }
@@ -207,7 +208,7 @@ impl Row {
 }
 
 impl Judgement {
-    fn read(settings: &TlsSettings) -> Result<Judgement, String> {
+    fn read(settings: &TlsSettings) -> Result<Judgement, CertificateError> {
         let asks = settings.client_auth != ClientAuth::Off;
         let ca = settings.client_ca.as_deref().filter(|_| asks).map(files::read).transpose()?;
         let crl = settings.client_crl.as_deref().filter(|_| asks).map(files::read).transpose()?;
@@ -225,18 +226,18 @@ impl Judgement {
 
 /// Whether two files are a certificate that the server's own CA has issued and another key.
 pub(super) fn is_half(certificate: &Path, key: &Path, ca: &CaSettings) -> bool {
-    let leaf = files::read(certificate).and_then(|pem| pair::chain(&pem)).ok();
-    let leaf = leaf.and_then(|chain| chain.into_iter().next());
+    let leaf = pair::leaf(certificate);
     let (Some(leaf), Some(ca), Ok(key)) = (leaf, ca_certificate(ca), files::read(key)) else {
         return false;
     };
-    let is_stranger = matches!(pair::certify(vec![leaf.clone()], &key), Err(pair::Unfit::Stranger));
+    let is_stranger =
+        matches!(pair::certify(vec![leaf.clone()], &key), Err(pair::KeyError::Mismatch));
     is_stranger && pair::vouches(&ca, &leaf)
 }
 
 /// Keeps a key beside its place, where a new one is about to take it: somebody may have put it
 /// there ahead of its certificate.
-pub(super) fn set_aside(key: &Path) -> Result<(), String> {
+pub(super) fn set_aside(key: &Path) -> Result<(), CertificateError> {
     let mut aside = key.as_os_str().to_owned();
     aside.push(".aside");
     let (shown, kept) = (key.display(), aside.display());
@@ -248,7 +249,10 @@ pub(super) fn set_aside(key: &Path) -> Result<(), String> {
             );
             Ok(())
         }
-        Err(fault) => Err(format!("{shown} cannot be kept as {kept}: {fault}")),
+        Err(cause) => {
+            let kept = PathBuf::from(aside);
+            Err(CertificateError::KeepAside { path: key.to_owned(), kept, cause })
+        }
     }
 }
 

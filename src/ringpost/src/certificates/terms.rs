@@ -13,6 +13,7 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::{NamedGroup, RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 
+use super::error::{CertificateError, ContentError};
 use super::pair::{self, Pair};
 use super::phones::PhoneVerifier;
 use crate::config::{ClientAccept, ClientAuth};
@@ -75,13 +76,13 @@ impl Sessions {
     ///
     /// # Errors
     /// When the system gives no random bytes.
-    pub(super) fn new() -> Result<Sessions, String> {
-        let tickets = Ticketer::new().map_err(|why| format!("cannot make keys: {why}"))?;
+    pub(super) fn new() -> Result<Sessions, CertificateError> {
+        let tickets = Ticketer::new().map_err(CertificateError::TicketKeys)?;
         Ok(Sessions {
             tickets,
             cache: ServerSessionMemoryCache::new(SESSIONS_MAX),
             #[cfg(feature = "legacy-tls")]
-            legacy: LegacySessions::new().map_err(|why| format!("cannot use OpenSSL: {why}"))?,
+            legacy: LegacySessions::new().map_err(CertificateError::LegacySessions)?,
         })
     }
 
@@ -97,14 +98,19 @@ impl Judgement {
     ///
     /// # Errors
     /// What is wrong, and what to do.
-    pub(super) fn terms(&self, pairs: &[Pair], sessions: &Sessions) -> Result<TlsTerms, String> {
+    pub(super) fn terms(
+        &self,
+        pairs: &[Pair],
+        sessions: &Sessions,
+    ) -> Result<TlsTerms, CertificateError> {
         let provider = Arc::new(self.provider());
         let versions: &[&SupportedProtocolVersion] = match self.authenticate_only {
             true => null_cipher::VERSIONS,
             false => &[&version::TLS13, &version::TLS12],
         };
         let builder = ServerConfig::builder_with_provider(provider.clone());
-        let builder = builder.with_protocol_versions(versions).map_err(|why| why.to_string())?;
+        let builder =
+            builder.with_protocol_versions(versions).map_err(CertificateError::Versions)?;
         // Where OpenSSL secures, it also judges phones, whose old certificates rustls refuses.
         let verifier = if self.legacy { None } else { self.verifier(provider)? };
         let trust = verifier.clone().filter(|verifier| verifier.is_optional);
@@ -134,13 +140,14 @@ impl Judgement {
     ///
     /// # Errors
     /// What is wrong, and what to do.
-    pub(super) fn check(&self) -> Result<(), String> {
+    pub(super) fn check(&self) -> Result<(), CertificateError> {
         if !self.legacy {
             return self.verifier(Arc::new(self.provider())).map(drop);
         }
         if self.client_auth != ClientAuth::Off {
-            pair::chain(&self.client_ca).map_err(|why| format!("`client_ca` {why}"))?;
-            self.client_crl.as_deref().map(lists).transpose()?;
+            pair::chain(&self.client_ca).map_err(CertificateError::ClientCa)?;
+            let lists = self.client_crl.as_deref().map(lists).transpose();
+            lists.map_err(CertificateError::ClientCrl)?;
         }
         Ok(())
     }
@@ -158,35 +165,29 @@ impl Judgement {
     fn verifier(
         &self,
         provider: Arc<CryptoProvider>,
-    ) -> Result<Option<Arc<PhoneVerifier>>, String> {
+    ) -> Result<Option<Arc<PhoneVerifier>>, CertificateError> {
         let is_required = match self.client_auth {
             ClientAuth::Off => return Ok(None),
             ClientAuth::Optional => false,
             ClientAuth::Required => true,
         };
         let mut roots = RootCertStore::empty();
-        let chain = pair::chain(&self.client_ca).map_err(|why| format!("`client_ca` {why}"))?;
+        let chain = pair::chain(&self.client_ca).map_err(CertificateError::ClientCa)?;
         for certificate in chain.iter().cloned() {
-            roots.add(certificate).map_err(|why| {
-                format!(
-                    "`client_ca` has a certificate that cannot vouch for phones ({why}); put a \
-                     CA's there, X.509 version 3"
-                )
-            })?;
+            roots.add(certificate).map_err(CertificateError::ClientCaUnfit)?;
         }
         let roots = Arc::new(roots);
         let mut verifier =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
         if let Some(crl) = &self.client_crl {
             // Whoever gives a list of the phones' CA alone has said all that there is to say.
-            verifier = verifier.with_crls(lists(crl)?).only_check_end_entity_revocation();
+            let lists = lists(crl).map_err(CertificateError::ClientCrl)?;
+            verifier = verifier.with_crls(lists).only_check_end_entity_revocation();
         }
         if !is_required {
             verifier = verifier.allow_unauthenticated();
         }
-        let strict = verifier.build().map_err(|why| {
-            format!("`client_ca` and `client_crl` cannot be used ({why}); put the CA's there")
-        })?;
+        let strict = verifier.build().map_err(CertificateError::ClientLists)?;
         Ok(Some(Arc::new(PhoneVerifier {
             strict,
             issuers: chain,
@@ -200,14 +201,14 @@ impl Judgement {
 /// The lists in a PEM text.
 ///
 /// # Errors
-/// The end of a sentence that begins with the listener.
-pub(super) fn lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+/// There is none.
+pub(super) fn lists(
+    pem: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, ContentError> {
     let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(pem).collect();
     match lists {
         Ok(lists) if !lists.is_empty() => Ok(lists),
-        Ok(_) | Err(_) => Err("`client_crl` has no revocation list in PEM form in it \
-             (-----BEGIN X509 CRL-----); convert it with: openssl crl -inform der -in FILE"
-            .into()),
+        Ok(_) | Err(_) => Err(ContentError::NoRevocationList),
     }
 }
 

@@ -73,7 +73,7 @@ fn meet(
     terms: &TlsTerms,
     config: &Arc<ClientConfig>,
     name: &str,
-) -> Result<(Vec<u8>, bool), String> {
+) -> Result<(Vec<u8>, bool), rustls::Error> {
     let (client, server) = shake(terms, config, name, &[])?;
     let shown = client.peer_certificates().unwrap()[0].to_vec();
     Ok((shown, server.handshake_kind() == Some(rustls::HandshakeKind::Resumed)))
@@ -85,7 +85,7 @@ fn shake(
     config: &Arc<ClientConfig>,
     name: &str,
     mark: &[u8],
-) -> Result<(ClientConnection, ServerConnection), String> {
+) -> Result<(ClientConnection, ServerConnection), rustls::Error> {
     let name = ServerName::try_from(name.to_owned()).unwrap();
     let mut client = ClientConnection::new(config.clone(), name).unwrap();
     let mut server = ServerConnection::new(terms.config.clone()).unwrap();
@@ -98,7 +98,7 @@ fn shake(
         let mut said = wire.as_slice();
         while !said.is_empty() {
             server.read_tls(&mut said).unwrap();
-            server.process_new_packets().map_err(|why| why.to_string())?;
+            server.process_new_packets()?;
         }
         if !server.is_handshaking() {
             server.writer().write_all(b"x").unwrap();
@@ -110,7 +110,7 @@ fn shake(
         let mut said = wire.as_slice();
         while !said.is_empty() {
             client.read_tls(&mut said).unwrap();
-            client.process_new_packets().map_err(|why| why.to_string())?;
+            client.process_new_packets()?;
         }
         let _ = client.reader().read(&mut [0; 9]);
     }
@@ -282,7 +282,7 @@ fn what_is_wrong_at_the_start_is_told_with_line_and_mend() {
     let dir = tempfile::tempdir().unwrap();
     let elsewhere = Elsewhere::new();
     let settings = settings(dir.path());
-    let told = || Certificates::read(&settings).unwrap_err();
+    let told = || Certificates::read(&settings).unwrap_err().to_string();
     elsewhere.put(dir.path());
     fs::write(&settings.secured[0].key, Elsewhere::new().key_pem).unwrap();
     assert!(told().starts_with("/test/ringpost.toml:1: "), "{}", told());
@@ -431,15 +431,17 @@ fn what_judges_phones_is_read_with_the_rest_and_ends_sessions_when_it_changes() 
     settings.secured[0].client_ca = Some(ca.clone());
     let told = |settings: &Settings| {
         let mut certificates = Certificates::read(settings).unwrap();
-        certificates.make(NOW).unwrap_err()
+        certificates.make(NOW).unwrap_err().to_string()
     };
     assert!(told(&settings).contains("phones.pem does not exist"));
     fs::write(&ca, "no certificate").unwrap();
-    assert!(Certificates::read(&settings).unwrap_err().contains("`client_ca` has no certificate"));
+    let told = Certificates::read(&settings).unwrap_err().to_string();
+    assert!(told.contains("`client_ca` has no certificate"), "{told}");
     fs::write(&ca, phones.ca.pem()).unwrap();
     settings.secured[0].client_crl = Some(crl.clone());
     fs::write(&crl, phones.ca.pem()).unwrap();
-    assert!(Certificates::read(&settings).unwrap_err().contains("`client_crl` has no revocation"));
+    let told = Certificates::read(&settings).unwrap_err().to_string();
+    assert!(told.contains("`client_crl` has no revocation"), "{told}");
     settings.secured[0].client_crl = None;
     let mut certificates = started(&settings);
     certificates.look(NOW);

@@ -2,6 +2,7 @@
 //!
 //! Works on the files alone; a running server takes up what is put there. Never shows a key.
 
+mod error;
 mod report;
 
 use std::collections::HashSet;
@@ -13,11 +14,12 @@ use std::process::ExitCode;
 
 use rustls::pki_types::CertificateDer;
 
+use self::error::{CertificateCommandError, ImportError};
 use self::report::date;
 use crate::certificates::authority::{self, Authority};
 use crate::certificates::files::{self, Eyes, Put};
 use crate::certificates::names::Names;
-use crate::certificates::{Facts, ca_certificate, issue_pairs, names_of, pair};
+use crate::certificates::{CertificateError, Facts, ca_certificate, issue_pairs, names_of, pair};
 use crate::cli::command::{fail, load, tell};
 use crate::config::{Settings, TlsSettings};
 use crate::daemon::exit::{Exit, Failure};
@@ -97,7 +99,7 @@ fn act(
     listener: Option<SocketAddr>,
     settings: &Settings,
     now_unix_s: i64,
-) -> Result<Done, String> {
+) -> Result<Done, CertificateCommandError> {
     match deed {
         Deed::Show => report::show(settings, now_unix_s),
         Deed::Renew => renew(settings, listener, now_unix_s),
@@ -114,30 +116,20 @@ fn renew(
     settings: &Settings,
     listener: Option<SocketAddr>,
     now_unix_s: i64,
-) -> Result<Done, String> {
+) -> Result<Done, CertificateCommandError> {
     let rows = match listener {
         Some(_) => vec![chosen(settings, listener)?],
         None => pairs(settings)?,
     };
     let ca = ca_certificate(&settings.ca);
-    let is_own = |row: &&&TlsSettings| {
-        let leaf = files::read(&row.certificate).and_then(|pem| pair::chain(&pem));
-        let leaf = leaf.ok().and_then(|chain| chain.into_iter().next());
-        match (&ca, leaf) {
-            (Some(ca), Some(leaf)) => pair::vouches(ca, &leaf),
-            (Some(_) | None, _) => !row.certificate.exists(),
-        }
+    let is_own = |row: &&&TlsSettings| match (&ca, pair::leaf(&row.certificate)) {
+        (Some(ca), Some(leaf)) => pair::vouches(ca, &leaf),
+        (Some(_) | None, _) => !row.certificate.exists(),
     };
     let own: Vec<_> = rows.iter().filter(is_own).collect();
     if own.is_empty() {
-        let shown: Vec<_> = rows.iter().map(|row| row.certificate.display().to_string()).collect();
-        return Err(format!(
-            "{} was not issued by the server's own CA, so that cannot renew it; ask its issuer for \
-             a new one with: ringpost certificate csr, and put that in use with: ringpost \
-             certificate import. Or move it and its key away, and the server makes them at its \
-             next start",
-            shown.join(" and ")
-        ));
+        let certificates = rows.iter().map(|row| row.certificate.clone()).collect();
+        return Err(CertificateCommandError::NotOwn(certificates));
     }
     let names = names_of(settings.secured.iter());
     let authority = Authority::read_or_make(&settings.ca.dir, names.host(), now_unix_s)?;
@@ -156,26 +148,23 @@ fn shown(names: &Names) -> String {
     names.texts().join(", ")
 }
 
-fn export(settings: &Settings, der: bool, file: Option<&Path>) -> Result<Done, String> {
+fn export(
+    settings: &Settings,
+    der: bool,
+    file: Option<&Path>,
+) -> Result<Done, CertificateCommandError> {
     let path = authority::certificate_in(&settings.ca.dir);
     if !path.exists() {
-        return Err(format!(
-            "{} does not exist: the server has made no CA of its own; start it with an [[https]] \
-             or [ftp] whose certificate is absent, or give phones the CA that issued yours",
-            path.display()
-        ));
+        return Err(CertificateCommandError::NoCa(path));
     }
     let text = files::read(&path)?;
-    let chain = pair::chain(&text).map_err(|why| format!("{} {why}", path.display()))?;
+    let chain = pair::chain(&text).map_err(|why| why.of(&path))?;
     let bytes = match (der, chain.as_slice()) {
         (false, _) => pair::certificates_of(&text),
         (true, [one]) => one.to_vec(),
         (true, several) => {
-            return Err(format!(
-                "{} has {} certificates in it, and the binary form holds one; leave --der out",
-                path.display(),
-                several.len()
-            ));
+            let count = several.len();
+            return Err(CertificateCommandError::TooManyForDer { path, count });
         }
     };
     let served = settings.ca.serve_as.as_deref().map(String::from_utf8_lossy);
@@ -193,7 +182,11 @@ fn export(settings: &Settings, der: bool, file: Option<&Path>) -> Result<Done, S
 }
 
 /// Into a file, or else to standard output.
-fn give(bytes: Vec<u8>, file: Option<&Path>, advice: String) -> Result<Done, String> {
+fn give(
+    bytes: Vec<u8>,
+    file: Option<&Path>,
+    advice: String,
+) -> Result<Done, CertificateCommandError> {
     let Some(path) = file else { return Ok(Done { out: bytes, advice }) };
     files::put(&[Put { path, bytes: &bytes, eyes: Eyes::Everybody }])?;
     Ok(Done { out: format!("{} is written\n", path.display()).into_bytes(), advice })
@@ -211,14 +204,14 @@ fn beside(path: &Path, end: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn request(settings: &Settings, row: &TlsSettings, file: Option<&Path>) -> Result<Done, String> {
+fn request(
+    settings: &Settings,
+    row: &TlsSettings,
+    file: Option<&Path>,
+) -> Result<Done, CertificateCommandError> {
     let key = waiting(row);
     if key.exists() {
-        return Err(format!(
-            "{} is the key of a request made before; import its certificate with: ringpost \
-             certificate import, or move the key away if that request is given up",
-            key.display()
-        ));
+        return Err(CertificateCommandError::RequestPending { key });
     }
     let names = names_of(settings.secured.iter());
     let (pem, key_pem) = authority::request(&names)?;
@@ -239,21 +232,21 @@ fn import(
     key: Option<&Path>,
     any_name: bool,
     now_unix_s: i64,
-) -> Result<Done, String> {
+) -> Result<Done, CertificateCommandError> {
     let from = chain.display();
     let text = files::read(chain)?;
-    let certificates = pair::chain(&text).map_err(|why| format!("{from} {why}"))?;
+    let certificates = pair::chain(&text).map_err(|why| why.of(chain))?;
     let (key_pem, leaf) = its_key(row, chain, key, &certificates)?;
-    let facts = pair::facts(&leaf).map_err(|why| format!("{from} {why}"))?;
+    let facts = pair::facts(&leaf).map_err(|why| why.of(chain))?;
     judge(&facts, &leaf, chain, now_unix_s)?;
     let names = names_of(settings.secured.iter());
     if !any_name && !holds_for_any(&facts, &names) {
-        return Err(format!(
-            "{from} holds for {}, and this host is {}: phones that check names would refuse it; \
-             get one for these, or say --any-name if phones reach this host by another name",
-            if facts.names.is_empty() { "no name".into() } else { facts.names.join(", ") },
-            shown(&names)
-        ));
+        return Err(ImportError::OtherNames {
+            chain: chain.to_owned(),
+            named: facts.names,
+            host: names.texts(),
+        }
+        .into());
     }
     let (ordered, top) = ordered(leaf, &certificates);
     let pem: Vec<u8> = ordered.iter().flat_map(|one| pem_of(one)).collect();
@@ -287,55 +280,44 @@ fn its_key(
     chain: &Path,
     named: Option<&Path>,
     certificates: &[CertificateDer<'static>],
-) -> Result<(Vec<u8>, CertificateDer<'static>), String> {
+) -> Result<(Vec<u8>, CertificateDer<'static>), CertificateCommandError> {
     let places = match named {
         Some(key) => vec![key.to_owned()],
         None => vec![waiting(row), row.key.clone()],
     };
-    let there: Vec<_> = places.iter().filter(|key| named.is_some() || key.exists()).collect();
-    for path in &there {
+    let keys: Vec<_> = places.into_iter().filter(|key| named.is_some() || key.exists()).collect();
+    for path in &keys {
         let bytes = files::read(path)?;
         for certificate in certificates {
             match pair::certify(vec![certificate.clone()], &bytes) {
                 Ok(_) => return Ok((bytes, certificate.clone())),
-                Err(pair::Unfit::Stranger) => {}
-                Err(pair::Unfit::Key(why)) => return Err(format!("{} {why}", path.display())),
+                Err(pair::KeyError::Mismatch) => {}
+                Err(pair::KeyError::Content(why)) => return Err(why.of(path).into()),
             }
         }
     }
-    let shown: Vec<_> = there.iter().map(|path| path.display().to_string()).collect();
-    Err(match shown.as_slice() {
-        [] => format!(
-            "there is no key for {}; name it: ringpost certificate import CHAIN KEY",
-            chain.display()
-        ),
-        keys => format!(
-            "no certificate in {} belongs to the key in {}; name the key that its request was made \
-             with: ringpost certificate import CHAIN KEY",
-            chain.display(),
-            keys.join(" or ")
-        ),
-    })
+    let chain = chain.to_owned();
+    let error = if keys.is_empty() {
+        ImportError::NoKey { chain }
+    } else {
+        ImportError::NoKeyFits { chain, keys }
+    };
+    Err(error.into())
 }
 
 /// Refuses what phones would refuse.
-fn judge(facts: &Facts, leaf: &[u8], chain: &Path, now_unix_s: i64) -> Result<(), String> {
-    let from = chain.display();
+fn judge(facts: &Facts, leaf: &[u8], chain: &Path, now_unix_s: i64) -> Result<(), ImportError> {
+    let chain = chain.to_owned();
     if facts.not_after_unix_s <= now_unix_s {
-        let end = date(facts.not_after_unix_s);
-        return Err(format!("{from} expired on {end}; ask its issuer for a new one"));
+        let at_unix_s = facts.not_after_unix_s;
+        return Err(ImportError::Expired { chain, at_unix_s });
     }
     if facts.not_before_unix_s > now_unix_s {
-        let start = date(facts.not_before_unix_s);
-        return Err(format!(
-            "{from} does not hold before {start}; wait until then, or set this host's clock right"
-        ));
+        let from_unix_s = facts.not_before_unix_s;
+        return Err(ImportError::NotYet { chain, from_unix_s });
     }
     if !pair::serves(leaf) {
-        return Err(format!(
-            "{from} is not meant for servers (its extended key usage leaves out serverAuth), so \
-             phones would refuse it; ask its issuer for one that is"
-        ));
+        return Err(ImportError::NotForServers { chain });
     }
     Ok(())
 }
@@ -387,7 +369,7 @@ fn pem_of(der: &[u8]) -> Vec<u8> {
 }
 
 /// Copies the pair in use aside, so that an import can be taken back.
-fn keep_previous(row: &TlsSettings) -> Result<(), String> {
+fn keep_previous(row: &TlsSettings) -> Result<(), CertificateError> {
     for (path, eyes) in [(&row.key, Eyes::Owner), (&row.certificate, Eyes::Everybody)] {
         if path.exists() {
             let bytes = files::read(path)?;
@@ -398,14 +380,12 @@ fn keep_previous(row: &TlsSettings) -> Result<(), String> {
 }
 
 /// The rows with a pair of their own, each pair once.
-fn pairs(settings: &Settings) -> Result<Vec<&TlsSettings>, String> {
+fn pairs(settings: &Settings) -> Result<Vec<&TlsSettings>, CertificateCommandError> {
     let mut seen = HashSet::new();
     let rows: Vec<_> =
         settings.secured.iter().filter(|row| seen.insert(&row.certificate)).collect();
     match rows.is_empty() {
-        true => Err("the configuration has no [[https]] and no [ftp] with TLS, so there is no \
-                 certificate; add one"
-            .into()),
+        true => Err(CertificateCommandError::NoTls),
         false => Ok(rows),
     }
 }
@@ -416,7 +396,10 @@ fn listeners(settings: &Settings, row: &TlsSettings) -> Vec<SocketAddr> {
 }
 
 /// The row that something is to be done for.
-fn chosen(settings: &Settings, listener: Option<SocketAddr>) -> Result<&TlsSettings, String> {
+fn chosen(
+    settings: &Settings,
+    listener: Option<SocketAddr>,
+) -> Result<&TlsSettings, CertificateCommandError> {
     let rows = pairs(settings)?;
     let all = || {
         let shown = |row: &TlsSettings| {
@@ -428,10 +411,10 @@ fn chosen(settings: &Settings, listener: Option<SocketAddr>) -> Result<&TlsSetti
     };
     match (listener, rows.as_slice()) {
         (None, [one]) => Ok(one),
-        (None, _) => Err(format!("there are several: {}; say which with --listener", all())),
+        (None, _) => Err(CertificateCommandError::Several(all())),
         (Some(address), _) => {
             let row = settings.secured.iter().find(|row| row.listen.contains(&address));
-            row.ok_or_else(|| format!("nobody listens with TLS on {address}; there are: {}", all()))
+            row.ok_or_else(|| CertificateCommandError::NoSuchListener { address, present: all() })
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What each command of the command line does. Results go to standard output, troubles to standard
 //! error; the exit code says which it was.
 
+use std::error::Error;
+use std::fmt;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crossbeam_channel::TryRecvError;
 use tracing::Level;
 
 use crate::certificates;
@@ -214,16 +217,49 @@ fn no_configuration() -> String {
 }
 
 /// One look at the roots.
-fn catalog(settings: &Settings) -> Result<Arc<Catalog>, String> {
+fn catalog(settings: &Settings) -> Result<Arc<Catalog>, CatalogError> {
     let (sender, receiver) = crossbeam_channel::unbounded();
     // The first catalog is there before the watch is; whatever comes later is of no interest.
     let publish = Box::new(move |catalog| {
         let _ = sender.send(catalog);
     });
     let watch = watch::start(WatchConfig::new(settings.roots.clone()), None, publish);
-    let unread = |fault: &dyn std::fmt::Display| format!("the directories cannot be read: {fault}");
-    drop(watch.map_err(|fault| unread(&fault))?);
-    receiver.try_recv().map_err(|fault| unread(&fault))
+    drop(watch.map_err(CatalogError::Watch)?);
+    receiver.try_recv().map_err(CatalogError::Empty)
+}
+
+/// Why the directories cannot be looked at.
+#[derive(Debug)]
+enum CatalogError {
+    /// They cannot be watched.
+    Watch(io::Error),
+    /// The watch has found nothing.
+    Empty(TryRecvError),
+}
+
+impl fmt::Display for CatalogError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the directories cannot be read: ")?;
+        match self {
+            CatalogError::Watch(cause) => cause.fmt(f),
+            CatalogError::Empty(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl Error for CatalogError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            CatalogError::Watch(cause) => Some(cause),
+            CatalogError::Empty(cause) => Some(cause),
+        }
+    }
+}
+
+impl From<CatalogError> for Failure {
+    fn from(cause: CatalogError) -> Failure {
+        Failure::by(Exit::No, cause)
+    }
 }
 
 pub(crate) fn tell(text: impl AsRef<[u8]>) -> ExitCode {
@@ -233,7 +269,7 @@ pub(crate) fn tell(text: impl AsRef<[u8]>) -> ExitCode {
 }
 
 pub(crate) fn fail(trouble: impl Into<Failure>) -> ExitCode {
-    let Failure { exit, text } = trouble.into();
+    let Failure { exit, text, .. } = trouble.into();
     // Without standard error there is nobody to read it.
     let _ = io::stderr().write_all(journal::lines(Level::ERROR, &text).as_bytes());
     exit.into()

@@ -3,6 +3,8 @@
 //!
 //! Never prints a password, and never takes one from the command line, where others can see it.
 
+mod error;
+
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 
 use argon2::Argon2;
 
+use self::error::{PasswordError, UsersFileError};
 use crate::cli::command::{fail, load, tell};
 use crate::config::Settings;
 use crate::daemon::exit::Failure;
@@ -88,20 +91,21 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> 
         AccountKind::Protected { file } => protected_path(&settings, file)?,
     };
     let change = |change| {
-        users_file::change(&path, user, change, &beside).map_err(|why| unchanged(&path, &why))
+        let changed = users_file::change(&path, user, change, &beside);
+        changed.map_err(|cause| UsersFileError::NotChanged { path: path.clone(), cause })
     };
     let shown = path.display();
     let old_until = match account.change {
         AccountChange::Delete => {
             return match change(Change::Delete)? {
                 true => Ok(format!("{user} is gone from {shown}; it holds at once\n")),
-                false => Err(format!("{user} is not in {shown}; nothing was changed").into()),
+                false => Err(UsersFileError::NoUser { user: user.to_owned(), path }.into()),
             };
         }
         AccountChange::ExpireOld => {
             return match change(Change::ExpireOld)? {
                 true => Ok(format!("{user} has the newest password alone in {shown}\n")),
-                false => Err(format!("{user} has no older password in {shown}").into()),
+                false => Err(UsersFileError::NoOldPassword { user: user.to_owned(), path }.into()),
             };
         }
         AccountChange::Set => None,
@@ -111,7 +115,7 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> 
         }
     };
     let password = password(user)?;
-    check(&password).map_err(|why| format!("{why}; nothing was changed"))?;
+    check(&password)?;
     let hash = users::hash(&Argon2::default(), password.as_bytes())?;
     let realm = digest_realm(&settings, account, &path);
     let hash = match realm {
@@ -148,35 +152,31 @@ fn digest_realm<'s>(settings: &'s Settings, account: &Account<'_>, path: &Path) 
 }
 
 /// The users' file of the `[[protect]]` rows, and whose owner a new one has.
-fn protected_path(settings: &Settings, named: Option<&Path>) -> Result<(PathBuf, PathBuf), String> {
-    let shown = settings.file.display();
+fn protected_path(
+    settings: &Settings,
+    named: Option<&Path>,
+) -> Result<(PathBuf, PathBuf), UsersFileError> {
+    let config = || settings.file.clone();
     let mut files: Vec<&Path> = Vec::new();
     for row in &settings.policy.protections.0 {
         if !files.contains(&&*row.requirement.users) {
             files.push(&row.requirement.users);
         }
     }
-    let list =
-        || files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
+    let all = || files.iter().map(|file| file.to_path_buf()).collect();
     let of = |named: &Path| files.iter().find(|file| **file == settings.data_dir.join(named));
     let file = match (named, &*files) {
         (_, []) => {
-            return Err(format!(
-                "{shown} has no [[protect]], so no password is asked for; add a row first, with \
-                 what it covers"
-            ));
+            return Err(UsersFileError::NothingProtected { config: config() });
         }
-        (Some(named), [..]) => of(named).ok_or_else(|| {
-            let named = named.display();
-            format!("no [[protect]] in {shown} has {named} for its `users`; there is {}", list())
+        (Some(named), [..]) => of(named).ok_or_else(|| UsersFileError::NotOfProtect {
+            config: config(),
+            named: named.to_owned(),
+            files: all(),
         })?,
         (None, [file]) => file,
         (None, [..]) => {
-            return Err(format!(
-                "the rows of [[protect]] in {shown} have several files; say which one is meant: \
-                 --protect=FILE, with one of {}",
-                list()
-            ));
+            return Err(UsersFileError::SeveralOfProtect { config: config(), files: all() });
         }
     };
     let vault = settings.policy.http.vault.as_ref().map(|vault| vault.dir.clone());
@@ -184,17 +184,15 @@ fn protected_path(settings: &Settings, named: Option<&Path>) -> Result<(PathBuf,
 }
 
 /// The users' file that the configuration names, and the vault, whose owner a new one has.
-fn users_path(settings: &Settings) -> Result<(PathBuf, PathBuf), String> {
-    let file = settings.file.display();
-    let policy = settings.policy.http.vault.as_deref().ok_or_else(|| {
-        format!("{file} has no [vault]; add the section, with auth = \"users\" in it")
-    })?;
+fn users_path(settings: &Settings) -> Result<(PathBuf, PathBuf), UsersFileError> {
+    let config = || settings.file.clone();
+    let policy = settings.policy.http.vault.as_deref();
+    let policy = policy.ok_or_else(|| UsersFileError::NoVault { config: config() })?;
     match policy.auth.clone() {
         Auth::Users(path) => Ok((path, policy.dir.clone())),
-        Auth::Open | Auth::Pinned | Auth::Certificate => Err(format!(
-            "[vault] in {file} does not ask for users' passwords; write auth = \"users\" in it \
-             first"
-        )),
+        Auth::Open | Auth::Pinned | Auth::Certificate => {
+            Err(UsersFileError::VaultWithoutUsers { config: config() })
+        }
     }
 }
 
@@ -203,63 +201,49 @@ fn users_path(settings: &Settings) -> Result<(PathBuf, PathBuf), String> {
 fn administrators_path(
     settings: &Settings,
     account: &Account<'_>,
-) -> Result<(PathBuf, PathBuf), String> {
-    let (file, policy) = (settings.file.display(), &settings.policy);
-    let administrators = policy.ftp.administrators.as_ref().ok_or_else(|| {
-        format!(
-            "[ftp] in {file} has no `users`, so nobody manages files; write \
-             users = \"administrators.txt\" in it first"
-        )
-    })?;
+) -> Result<(PathBuf, PathBuf), UsersFileError> {
+    let (config, policy) = (|| settings.file.clone(), &settings.policy);
+    let administrators = policy.ftp.administrators.as_ref();
+    let administrators =
+        administrators.ok_or_else(|| UsersFileError::NoAdministrators { config: config() })?;
     let user = account.user;
     if account.change != AccountChange::Delete
         && policy.ftp.phones.iter().any(|phone| phone.eq_ignore_ascii_case(user))
     {
-        return Err(format!(
-            "{user} is the name of every phone (`phones` in [ftp] in {file}); choose another"
-        ));
+        return Err(UsersFileError::NameOfPhones { user: user.to_owned(), config: config() });
     }
     let vault = policy.http.vault.as_ref().map(|vault| vault.dir.clone());
     let beside = vault.unwrap_or_else(|| settings.data_dir.clone());
     Ok((administrators.users.clone(), beside))
 }
 
-/// Why nothing was changed, and what mends it.
-fn unchanged(path: &Path, why: &io::Error) -> String {
-    let shown = path.display();
-    if why.kind() == io::ErrorKind::PermissionDenied {
-        return format!("cannot change {shown}: {why}; run the command as root");
-    }
-    format!("cannot change {shown}: {why}; it is as it was")
-}
-
 /// Refuses what no phone could send.
-fn check(password: &str) -> Result<(), String> {
+fn check(password: &str) -> Result<(), PasswordError> {
     if password.is_empty() {
-        return Err("the password is empty".into());
+        return Err(PasswordError::Empty);
     }
     if password.len() > PASSWORD_BYTES_MAX {
-        return Err(format!("the password has more than {PASSWORD_BYTES_MAX} bytes"));
+        return Err(PasswordError::TooLong);
     }
     if password.chars().any(char::is_control) {
-        return Err("the password holds a control character, which no phone can send".into());
+        return Err(PasswordError::ControlCharacter);
     }
     Ok(())
 }
 
 /// Asks twice on a terminal; takes the first line of anything else.
-fn password(user: &str) -> Result<String, String> {
-    let unread = |why: io::Error| format!("cannot read the password: {why}; nothing was changed");
+fn password(user: &str) -> Result<String, PasswordError> {
     if !io::stdin().is_terminal() {
-        return first_line(io::stdin().lock()).map_err(unread);
+        return first_line(io::stdin().lock()).map_err(PasswordError::Unread);
     }
-    let first = rpassword::prompt_password(format!("New password for {user}: ")).map_err(unread)?;
+    let first = rpassword::prompt_password(format!("New password for {user}: "))
+        .map_err(PasswordError::Unread)?;
     // Said before it is asked for again.
-    check(&first).map_err(|why| format!("{why}; nothing was changed"))?;
-    let again = rpassword::prompt_password("The same again: ").map_err(unread)?;
+    check(&first)?;
+    let again = rpassword::prompt_password("The same again: ").map_err(PasswordError::Unread)?;
     match first == again {
         true => Ok(first),
-        false => Err("the two passwords differ; nothing was changed".into()),
+        false => Err(PasswordError::Differ),
     }
 }
 
@@ -295,13 +279,13 @@ mod tests {
             administrators_path(&settings, &account)
         };
         let ftp = "[ftp]\nusers = \"boss.txt\"";
-        assert_eq!(of(ftp, "ann", false), Ok(("/d/boss.txt".into(), "/d".into())));
+        assert_eq!(of(ftp, "ann", false).unwrap(), ("/d/boss.txt".into(), "/d".into()));
         let vault = format!("[vault]\n{ftp}");
-        assert_eq!(of(&vault, "ann", false), Ok(("/d/boss.txt".into(), "/d/vault".into())));
-        let told = of(ftp, "Anonymous", false).unwrap_err();
+        assert_eq!(of(&vault, "ann", false).unwrap(), ("/d/boss.txt".into(), "/d/vault".into()));
+        let told = of(ftp, "Anonymous", false).unwrap_err().to_string();
         assert!(told.starts_with("Anonymous is the name of every phone"), "{told}");
         assert!(of(ftp, "anonymous", true).is_ok(), "it can be taken out");
-        let told = of("[ftp]", "ann", false).unwrap_err();
+        let told = of("[ftp]", "ann", false).unwrap_err().to_string();
         assert!(told.contains("write users = \"administrators.txt\" in it first"), "{told}");
     }
 
@@ -313,13 +297,15 @@ mod tests {
         };
         let one = "[[protect]]\nname = \"*.cfg\"\n";
         let two = format!("{one}[[protect]]\nname = \"*.xml\"\nusers = \"b.txt\"\n");
-        assert_eq!(of(one, None), Ok("/d/passwords.txt".into()));
-        assert_eq!(of(&two, Some("b.txt")), Ok("/d/b.txt".into()));
-        assert_eq!(of(&two, Some("/d/b.txt")), Ok("/d/b.txt".into()));
-        let told = of(&two, None).unwrap_err();
+        assert_eq!(of(one, None).unwrap(), Path::new("/d/passwords.txt"));
+        assert_eq!(of(&two, Some("b.txt")).unwrap(), Path::new("/d/b.txt"));
+        assert_eq!(of(&two, Some("/d/b.txt")).unwrap(), Path::new("/d/b.txt"));
+        let told = of(&two, None).unwrap_err().to_string();
         assert!(told.contains("--protect=FILE") && told.contains("/d/b.txt"), "{told}");
-        assert!(of(&two, Some("c.txt")).unwrap_err().contains("has c.txt for its `users`"));
-        assert!(of("", None).unwrap_err().contains("add a row first"));
+        assert!(
+            of(&two, Some("c.txt")).unwrap_err().to_string().contains("has c.txt for its `users`")
+        );
+        assert!(of("", None).unwrap_err().to_string().contains("add a row first"));
     }
 
     #[test]
@@ -342,11 +328,11 @@ mod tests {
 
     #[test]
     fn what_no_phone_can_send_is_no_password() {
-        let told = |password: &str| check(password).unwrap_err();
+        let told = |password: &str| check(password).unwrap_err().to_string();
         assert!(told("").contains("empty"));
         assert!(told("a\tb").contains("control character"));
         let longest = "x".repeat(PASSWORD_BYTES_MAX);
-        assert_eq!(check(&longest), Ok(()));
+        assert!(check(&longest).is_ok());
         let longer = first_line(format!("{longest}x\r\n").as_bytes()).unwrap();
         assert!(told(&longer).contains("more than 256 bytes"));
         let much_longer = first_line("x".repeat(1 << 20).as_bytes()).unwrap();

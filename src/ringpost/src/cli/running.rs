@@ -100,8 +100,7 @@ pub(crate) fn status(
     json: bool,
 ) -> Result<Said, Failure> {
     if let Some(url) = url {
-        let answer =
-            status::status_json(url).map_err(|trouble| Failure::new(Exit::NotRunning, trouble))?;
+        let answer = status::status_json(url)?;
         return shown(&answer, json);
     }
     let server = Server::find(config)?;

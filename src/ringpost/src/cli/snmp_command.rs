@@ -30,17 +30,27 @@ pub struct Phone {
 }
 
 impl std::str::FromStr for Phone {
-    type Err = String;
+    type Err = NotAPhone;
 
-    fn from_str(word: &str) -> Result<Phone, String> {
+    fn from_str(word: &str) -> Result<Phone, NotAPhone> {
         let ip = || word.parse().map(|ip: IpAddr| SocketAddr::new(ip, 0)).ok();
         let address = word.parse().ok().or_else(ip);
         let address = address.or_else(|| format!("[{word}]:0").parse().ok());
-        address.map(|address| Phone { address }).ok_or_else(|| {
-            "write the phone's address, such as 10.1.2.3, or 10.1.2.3:161 with its port".into()
-        })
+        address.map(|address| Phone { address }).ok_or(NotAPhone)
     }
 }
+
+/// A word that is no phone's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAPhone;
+
+impl std::fmt::Display for NotAPhone {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("write the phone's address, such as 10.1.2.3, or 10.1.2.3:161 with its port")
+    }
+}
+
+impl std::error::Error for NotAPhone {}
 
 /// What came of it.
 #[derive(Debug)]
@@ -255,7 +265,10 @@ mod tests {
         is("[fd00::1]:1161", "[fd00::1]:1161");
         is("fe80::1%3", "[fe80::1%3]:0");
         for word in ["", "phone", "10.1.2", "10.1.2.3:x", "10.1.2.3:99999"] {
-            assert!(word.parse::<Phone>().unwrap_err().contains("10.1.2.3:161"), "{word}");
+            assert!(
+                word.parse::<Phone>().unwrap_err().to_string().contains("10.1.2.3:161"),
+                "{word}"
+            );
         }
     }
 

@@ -1,11 +1,14 @@
 //! Asking a running daemon how it is: `ringpost status`.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::certificates::CertificateStatus;
+use crate::daemon::exit::{Exit, Failure};
 use crate::observe::health::HealthState;
 use crate::observe::human_format;
 use crate::observe::limits_status;
@@ -29,23 +32,67 @@ pub fn url(admin: SocketAddr) -> String {
 ///
 /// # Errors
 /// A sentence that says what to do.
-pub fn status_json(url: &str) -> Result<String, String> {
+pub fn status_json(url: &str) -> Result<String, StatusError> {
     let url = format!("{}/status.json", url.trim_end_matches('/'));
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(ANSWER_WAIT_MAX)).build().into();
     let answer = agent.get(&url).call().and_then(|mut answer| answer.body_mut().read_to_string());
-    answer.map_err(|fault| {
-        format!("{url} does not answer ({fault}); is Ringpost running, and is this its [admin]?")
-    })
+    answer.map_err(|cause| StatusError::NoAnswer { url, cause })
+}
+
+/// Why there is no status.
+#[derive(Debug)]
+pub enum StatusError {
+    /// Nobody answers.
+    NoAnswer {
+        /// At this address.
+        url: String,
+        /// What came of it.
+        cause: ureq::Error,
+    },
+    /// What answers is something else.
+    OtherVersion(serde_json::Error),
+}
+
+impl fmt::Display for StatusError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StatusError::NoAnswer { url, cause } => write!(
+                f,
+                "{url} does not answer ({cause}); is Ringpost running, and is this its [admin]?"
+            ),
+            StatusError::OtherVersion(cause) => {
+                write!(f, "what answered is no Ringpost of this version: {cause}")
+            }
+        }
+    }
+}
+
+impl Error for StatusError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            StatusError::NoAnswer { cause, .. } => Some(cause),
+            StatusError::OtherVersion(cause) => Some(cause),
+        }
+    }
+}
+
+impl From<StatusError> for Failure {
+    fn from(cause: StatusError) -> Failure {
+        let exit = match cause {
+            StatusError::NoAnswer { .. } => Exit::NotRunning,
+            StatusError::OtherVersion(_) => Exit::No,
+        };
+        Failure::by(exit, cause)
+    }
 }
 
 /// The status in words, and whether phones are served.
 ///
 /// # Errors
 /// Why this is no status.
-pub fn summary(json: &str) -> Result<(String, bool), String> {
-    let status: Status = serde_json::from_str(json)
-        .map_err(|fault| format!("what answered is no Ringpost of this version: {fault}"))?;
+pub fn summary(json: &str) -> Result<(String, bool), StatusError> {
+    let status: Status = serde_json::from_str(json).map_err(StatusError::OtherVersion)?;
     let mut text = String::new();
     // Writing into a string does not fail.
     let _ = write_summary(&mut text, &status);
@@ -246,11 +293,11 @@ mod tests {
 
     #[test]
     fn something_else_on_the_port_is_told_apart() {
-        assert!(summary("{}").unwrap_err().contains("no Ringpost of this version"));
+        assert!(summary("{}").unwrap_err().to_string().contains("no Ringpost of this version"));
         let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = silent.local_addr().unwrap();
         drop(silent);
-        let told = status_json(&url(address)).unwrap_err();
+        let told = status_json(&url(address)).unwrap_err().to_string();
         assert!(told.contains("is Ringpost running"), "{told}");
     }
 

@@ -9,6 +9,7 @@
 //! be pinned anew.
 
 mod carry;
+mod error;
 mod past;
 mod table;
 #[cfg(test)]
@@ -22,10 +23,11 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+use self::error::{DiskError, VaultCommandError};
 use self::past::{Which, moment};
 use self::table::{Row, date};
 use crate::cli::command::{fail, load, tell};
-use crate::daemon::exit::{Exit, Failure};
+use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::vault::names::{self, Item};
 use engine::vault::request::VaultPolicy;
@@ -132,15 +134,10 @@ pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
 }
 
 /// Whether the vault can be looked into. One that is not there yet is empty.
-fn readable(dir: &Path) -> Result<(), Failure> {
+fn readable(dir: &Path) -> Result<(), VaultCommandError> {
     match std::fs::read_dir(dir) {
-        Err(fault) if fault.kind() != io::ErrorKind::NotFound => {
-            let text = format!(
-                "{} cannot be read ({fault}); run the command as root, or as the user that \
-                 Ringpost runs as",
-                dir.display()
-            );
-            Err(Failure::new(Exit::CannotRead, text))
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+            Err(VaultCommandError::Unreadable { dir: dir.to_owned(), cause })
         }
         Ok(_) | Err(_) => Ok(()),
     }
@@ -150,14 +147,8 @@ fn policy(config: Option<&Path>) -> Result<(Arc<VaultPolicy>, String), Failure> 
     let source = Source::find(config);
     let settings = load(&source)?;
     let vault = settings.policy.http.vault.clone();
-    vault.map(|vault| (vault, source.to_string())).ok_or_else(|| {
-        format!(
-            "{} has no [vault], so nothing is kept; add the section, or name the right file with \
-             --config",
-            settings.file.display()
-        )
-        .into()
-    })
+    let vault = vault.ok_or(VaultCommandError::NoVault { config: settings.file })?;
+    Ok((vault, source.to_string()))
 }
 
 /// What came of it: bytes for standard output, and what to know beside them.
@@ -182,7 +173,7 @@ struct Vault {
 }
 
 impl Vault {
-    fn run(&self, command: &VaultCommand) -> Result<Done, String> {
+    fn run(&self, command: &VaultCommand) -> Result<Done, VaultCommandError> {
         match command {
             VaultCommand::List { extension, json, archived } => {
                 self.list(extension.as_deref(), *json, *archived).map(Done::from)
@@ -211,7 +202,12 @@ impl Vault {
         }
     }
 
-    fn list(&self, extension: Option<&str>, json: bool, archived: bool) -> Result<String, String> {
+    fn list(
+        &self,
+        extension: Option<&str>,
+        json: bool,
+        archived: bool,
+    ) -> Result<String, VaultCommandError> {
         let extension = extension.map(checked).transpose()?;
         let mut rows: Vec<Row> = Vec::new();
         for item in self.items(extension.as_deref())? {
@@ -239,7 +235,7 @@ impl Vault {
         format!("{dir}, which is the vault of {}; name another with --config", self.config)
     }
 
-    fn show(&self, item: &Item, version: Option<&str>) -> Result<Done, String> {
+    fn show(&self, item: &Item, version: Option<&str>) -> Result<Done, VaultCommandError> {
         let (name, mut out) = self.bytes(item, version.map_or(Which::Newest, Which::Named))?;
         let mut advice = String::new();
         // What a phone sent must not command the terminal of whoever looks at it.
@@ -254,7 +250,7 @@ impl Vault {
         Ok(Done { out, advice })
     }
 
-    fn restore(&self, item: &Item, which: Which<'_>) -> Result<String, String> {
+    fn restore(&self, item: &Item, which: Which<'_>) -> Result<String, VaultCommandError> {
         let (name, bytes) = self.bytes(item, which)?;
         if self.names(item)?.last() == Some(&name) {
             return Ok(format!("{name} of {item} is the newest already; nothing was changed\n"));
@@ -263,10 +259,15 @@ impl Vault {
         Ok(format!("{item} is again what it was on {}\n", date(name.stamp)))
     }
 
-    fn copy(&self, from: &str, to: &str, family: Option<&str>) -> Result<String, String> {
+    fn copy(
+        &self,
+        from: &str,
+        to: &str,
+        family: Option<&str>,
+    ) -> Result<String, VaultCommandError> {
         let (from, to) = (checked(from)?, checked(to)?);
         if from == to {
-            return Err(format!("{from} cannot be copied to itself; name another extension"));
+            return Err(VaultCommandError::SameExtension(from));
         }
         let family =
             family.map(|family| item(&from, family).map(|item| item.family)).transpose()?;
@@ -283,42 +284,43 @@ impl Vault {
             text += &format!("{target} is now as {source}, {} bytes\n", bytes.len());
         }
         if text.is_empty() {
-            return Err(format!(
-                "{from} has nothing to copy; see `ringpost vault list {from}` for what it had"
-            ));
+            return Err(VaultCommandError::NothingToCopy(from));
         }
         Ok(text)
     }
 
-    fn unpin(&self, extension: &str) -> Result<String, String> {
+    fn unpin(&self, extension: &str) -> Result<String, VaultCommandError> {
         let extension = checked(extension)?;
         match write::unpin(&self.policy.dir, &extension) {
             Ok(true) => {
                 Ok(format!("the next secret that is sent for {extension} will be its own\n"))
             }
-            Ok(false) => Err(format!("no secret is pinned for {extension}; nothing was changed")),
-            Err(why) => Err(self.trouble(&why)),
+            Ok(false) => Err(VaultCommandError::NotPinned(extension)),
+            Err(why) => Err(self.disk_error(why).into()),
         }
     }
 
     /// Adds a version, or the word that there is nothing.
-    fn add(&self, item: &Item, bytes: Option<&[u8]>) -> Result<bool, String> {
+    fn add(&self, item: &Item, bytes: Option<&[u8]>) -> Result<bool, VaultCommandError> {
         let added = writer().add(&self.policy, item, bytes);
-        added.map_err(|why| format!("{}; {item} is as it was", self.trouble(&why)))
+        added.map_err(|why| VaultCommandError::NotAdded {
+            item: item.clone(),
+            cause: self.disk_error(why),
+        })
     }
 
-    fn items(&self, extension: Option<&str>) -> Result<Vec<Item>, String> {
-        versions::items(&self.policy.dir, extension).map_err(|why| self.trouble(&why))
+    fn items(&self, extension: Option<&str>) -> Result<Vec<Item>, DiskError> {
+        versions::items(&self.policy.dir, extension).map_err(|why| self.disk_error(why))
     }
 
     /// The names of an item's versions, the oldest first.
-    fn names(&self, item: &Item) -> Result<Vec<VersionName>, String> {
-        let dir = versions::open(&self.policy.dir, item).map_err(|why| self.trouble(&why))?;
-        dir.map_or(Ok(Vec::new()), |dir| versions::list(&dir).map_err(|why| self.trouble(&why)))
+    fn names(&self, item: &Item) -> Result<Vec<VersionName>, DiskError> {
+        let dir = versions::open(&self.policy.dir, item).map_err(|why| self.disk_error(why))?;
+        dir.map_or(Ok(Vec::new()), |dir| versions::list(&dir).map_err(|why| self.disk_error(why)))
     }
 
-    fn rows(&self, item: &Item) -> Result<Vec<Row>, String> {
-        let trouble = |why: io::Error| self.trouble(&why);
+    fn rows(&self, item: &Item) -> Result<Vec<Row>, DiskError> {
+        let trouble = |why| self.disk_error(why);
         let Some(dir) = versions::open(&self.policy.dir, item).map_err(trouble)? else {
             return Ok(Vec::new());
         };
@@ -331,25 +333,9 @@ impl Vault {
         Ok(rows)
     }
 
-    /// What the system's refusal means, and what mends it.
-    fn trouble(&self, why: &io::Error) -> String {
-        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        let dir = self.policy.dir.display();
-        if why.kind() == PermissionDenied {
-            let owner = owner(&self.policy.dir);
-            format!(
-                "the system does not let this user into {dir}; run the command as root or as \
-                 {owner}"
-            )
-        } else if why.kind() == ReadOnlyFilesystem {
-            format!("{dir} is on a disk that is mounted read-only; mount it for writing")
-        } else if why.kind() == StorageFull {
-            format!("the disk of {dir} is full; make room on it")
-        } else if why.kind() == QuotaExceeded {
-            format!("the quota of the disk of {dir} is used up; raise it or make room")
-        } else {
-            format!("cannot use {dir}: {why}")
-        }
+    /// What the system's refusal is an error of.
+    fn disk_error(&self, cause: io::Error) -> DiskError {
+        DiskError { dir: self.policy.dir.clone(), cause }
     }
 }
 
@@ -370,16 +356,13 @@ fn writer() -> Writer {
 }
 
 /// An extension as the vault has it.
-fn checked(extension: &str) -> Result<Box<str>, String> {
-    names::extension(extension).ok_or_else(|| {
-        format!("{extension:?} is no extension; it has letters, digits and the marks + - _ . @")
-    })
+fn checked(extension: &str) -> Result<Box<str>, VaultCommandError> {
+    names::extension(extension)
+        .ok_or_else(|| VaultCommandError::NotAnExtension(extension.to_owned()))
 }
 
-fn item(extension: &str, family: &str) -> Result<Item, String> {
-    let known = names::family(family).ok_or_else(|| {
-        let families = names::families().collect::<Vec<_>>().join(", ");
-        format!("{family:?} is no family of sets; there are {families}")
-    })?;
+fn item(extension: &str, family: &str) -> Result<Item, VaultCommandError> {
+    let known =
+        names::family(family).ok_or_else(|| VaultCommandError::NotAFamily(family.to_owned()))?;
     Ok(Item { extension: checked(extension)?, family: known })
 }

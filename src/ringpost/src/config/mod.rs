@@ -26,7 +26,8 @@ mod vault;
 mod words;
 mod writable;
 
-use std::io::Read as _;
+use std::fmt;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
@@ -36,7 +37,7 @@ pub use file::{Content, Log, LogFormat};
 pub use http::{CaSettings, ClientAccept, ClientAuth, TlsSettings};
 pub use places::FileCheck;
 pub use read::{Fault, Faults};
-pub use settings::{Settings, TftpSockets};
+pub use settings::{NoRandomNumbers, Settings, TftpSockets};
 pub use tftp::Ports;
 
 use engine::catalog::RootId;
@@ -80,7 +81,7 @@ pub fn built_in_data_dir() -> PathBuf {
 
 fn read(path: &Path) -> Result<String, Faults> {
     let unread = |text| Fault { file: path.to_owned(), line: None, text, unread: true };
-    read_text(path).map_err(|text| Faults(vec![unread(text)]))
+    read_text(path).map_err(|why| Faults(vec![unread(why.to_string())]))
 }
 
 /// The configuration for when there is no file: [`BUILT_IN`], or what the trial has made of it.
@@ -106,22 +107,45 @@ pub fn find(named: Option<&Path>) -> Option<PathBuf> {
     named.map(Path::to_owned).or_else(known)
 }
 
-fn read_text(path: &Path) -> Result<String, String> {
+/// Why a configuration cannot be read; displays as the end of a sentence that begins with its name.
+#[derive(Debug)]
+enum ReadError {
+    /// The system does not give it.
+    Io(io::Error),
+    /// It has more bytes than are read.
+    TooLarge,
+    /// This line is no text.
+    NotText { line: usize },
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Io(cause) if cause.kind() == io::ErrorKind::NotFound => f.write_str(
+                "does not exist; name another file with --config, or leave --config out",
+            ),
+            ReadError::Io(cause) => write!(f, "cannot be read ({cause}); let this user read it"),
+            ReadError::TooLarge => {
+                write!(f, "is larger than {FILE_BYTES_MAX} bytes; is it a configuration at all?")
+            }
+            ReadError::NotText { line } => {
+                write!(f, "line {line} is not UTF-8 text; save the file as UTF-8")
+            }
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<String, ReadError> {
     let mut bytes = Vec::new();
     let opened = std::fs::File::open(path);
     let read = opened.and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
     match read {
-        Err(fault) if fault.kind() == std::io::ErrorKind::NotFound => {
-            Err("does not exist; name another file with --config, or leave --config out".into())
-        }
-        Err(fault) => Err(format!("cannot be read ({fault}); let this user read it")),
-        Ok(read) if read as u64 > FILE_BYTES_MAX => {
-            Err(format!("is larger than {FILE_BYTES_MAX} bytes; is it a configuration at all?"))
-        }
+        Err(cause) => Err(ReadError::Io(cause)),
+        Ok(read) if read as u64 > FILE_BYTES_MAX => Err(ReadError::TooLarge),
         Ok(_) => String::from_utf8(bytes).map_err(|fault| {
             let at = fault.utf8_error().valid_up_to();
             let line = 1 + fault.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
-            format!("line {line} is not UTF-8 text; save the file as UTF-8")
+            ReadError::NotText { line }
         }),
     }
 }

@@ -69,7 +69,7 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
 pub(super) fn user(file: &File, found: &mut Found) {
     let Some(user) = &file.user else { return };
     if let Err(trouble) = privileges::check(user, file.group.as_deref()) {
-        found.fault(file.user_at.clone(), trouble);
+        found.fault(file.user_at.clone(), trouble.to_string());
     }
 }
 

@@ -44,6 +44,18 @@ use store::vault::Directories;
 use store::vault::write::sweep_vault;
 use wire::time::Duration;
 
+/// The system has no random numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomNumbers;
+
+impl std::fmt::Display for NoRandomNumbers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the system has no random numbers")
+    }
+}
+
+impl std::error::Error for NoRandomNumbers {}
+
 impl Settings {
     /// What is worth a look now.
     pub fn warnings_now(&self) -> impl Iterator<Item = String> {
@@ -118,9 +130,9 @@ impl Settings {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub fn complete(&mut self) -> Result<Arc<Directories>, String> {
+    pub fn complete(&mut self) -> Result<Arc<Directories>, NoRandomNumbers> {
         let mut bytes = [0; 32];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the system has no random numbers")?;
+        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
         // Nobody else holds settings that were just made.
         if let Some(policy) = Arc::get_mut(&mut self.policy) {
             policy.http.challenge_key = ChallengeKey::new(bytes);

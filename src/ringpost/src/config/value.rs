@@ -192,30 +192,31 @@ impl Read for SocketAddr {
             let mend = "address and port, such as \"0.0.0.0:69\" or \"[::]:69\" (no host names)";
             place.wrong(value, mend);
         }
-        address.filter(|address| match bindable(*address) {
-            Ok(()) => true,
-            Err(mend) => {
+        let address = address?;
+        match unbindable(address) {
+            None => Some(address),
+            Some(mend) => {
                 place.wrong(value, mend);
-                false
+                None
             }
-        })
+        }
     }
 }
 
-/// Whether a socket can be bound to an address; what to write instead.
-fn bindable(address: SocketAddr) -> Result<(), String> {
-    let SocketAddr::V6(v6) = address else { return Ok(()) };
+/// Returns what to write instead of an address that no socket can be bound to, or `None` if one can.
+fn unbindable(address: SocketAddr) -> Option<String> {
+    let SocketAddr::V6(v6) = address else { return None };
     if let Some(v4) = v6.ip().to_ipv4_mapped() {
-        return Err(format!("it as \"{v4}:{}\", which is the same address", v6.port()));
+        return Some(format!("it as \"{v4}:{}\", which is the same address", v6.port()));
     }
     if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 {
         let (ip, port) = (v6.ip(), v6.port());
-        return Err(format!(
+        return Some(format!(
             "the number of its interface behind it, such as \"[{ip}%2]:{port}\" (ip link shows \
              it), or listen on \"[::]:{port}\""
         ));
     }
-    Ok(())
+    None
 }
 
 impl Read for IpNet {

@@ -3,11 +3,13 @@
 //! Holds a descriptor with an advisory lock (flock); the kernel lets go of it when the process
 //! ends, however it ends. Commands that are safe beside a server do not ask for it.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::sys::privileges::Account;
 
@@ -25,34 +27,22 @@ impl DataLock {
     ///
     /// # Errors
     /// Who has it, or what is in the way, in a sentence that says what to do.
-    pub fn take(data_dir: &Path) -> Result<Self, String> {
+    pub fn take(data_dir: &Path) -> Result<Self, LockError> {
         let path = data_dir.join(LOCK_FILE);
-        let shown = path.display();
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
         options.custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
-        let mut file = options.open(&path).map_err(|fault| {
-            format!("cannot open {shown} ({fault}); let the user that Ringpost runs as write there")
-        })?;
+        let opened = options.open(&path);
+        let mut file = opened.map_err(|cause| LockError::Open { path: path.clone(), cause })?;
         match file.try_lock() {
             Ok(()) => {
-                write_owner(&mut file).map_err(|fault| {
-                    format!("cannot write {shown} ({fault}); free the disk or mend its rights")
-                })?;
+                write_owner(&mut file).map_err(|cause| LockError::Write { path, cause })?;
                 Ok(DataLock(file))
             }
             Err(TryLockError::WouldBlock) => {
-                let owner = owner(&mut file).unwrap_or_else(|| "another process".into());
-                Err(format!(
-                    "{} is in use by another Ringpost, {owner}; stop that one, or give this one \
-                     another data_dir",
-                    data_dir.display()
-                ))
+                Err(LockError::InUse { data_dir: data_dir.to_owned(), process: owner(&mut file) })
             }
-            Err(TryLockError::Error(fault)) => Err(format!(
-                "{shown} cannot be locked ({fault}); a data_dir has to lie on a file system with \
-                 locks"
-            )),
+            Err(TryLockError::Error(cause)) => Err(LockError::Lock { path, cause }),
         }
     }
 
@@ -74,6 +64,80 @@ impl DataLock {
     }
 }
 
+/// Why a data directory cannot be locked.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another server has it.
+    InUse {
+        /// The data directory.
+        data_dir: PathBuf,
+        /// The server's process, if it has said so.
+        process: Option<u32>,
+    },
+    /// The file of the lock cannot be opened.
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// This process cannot put its number into the file.
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// The file system has no locks.
+    Lock {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LockError::InUse { data_dir, process } => {
+                write!(f, "{} is in use by another Ringpost, ", data_dir.display())?;
+                match process {
+                    Some(process) => write!(f, "process {process}")?,
+                    None => f.write_str("another process")?,
+                }
+                f.write_str("; stop that one, or give this one another data_dir")
+            }
+            LockError::Open { path, cause } => write!(
+                f,
+                "cannot open {} ({cause}); let the user that Ringpost runs as write there",
+                path.display()
+            ),
+            LockError::Write { path, cause } => write!(
+                f,
+                "cannot write {} ({cause}); free the disk or mend its rights",
+                path.display()
+            ),
+            LockError::Lock { path, cause } => write!(
+                f,
+                "{} cannot be locked ({cause}); a data_dir has to lie on a file system with locks",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl Error for LockError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            LockError::Open { cause, .. }
+            | LockError::Write { cause, .. }
+            | LockError::Lock { cause, .. } => Some(cause),
+            LockError::InUse { .. } => None,
+        }
+    }
+}
+
 fn write_owner(file: &mut File) -> io::Result<()> {
     file.set_len(0)?;
     file.rewind()?;
@@ -81,11 +145,10 @@ fn write_owner(file: &mut File) -> io::Result<()> {
 }
 
 /// What the one who has the lock wrote.
-fn owner(file: &mut File) -> Option<String> {
+fn owner(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(OWNER_BYTES_MAX).read_to_string(&mut text).ok()?;
-    let process: u32 = text.trim().parse().ok()?;
-    Some(format!("process {process}"))
+    text.trim().parse().ok()
 }
 
 #[cfg(test)]
@@ -96,7 +159,7 @@ mod tests {
     fn a_second_server_over_one_data_dir_is_refused_and_told_of_the_first() {
         let dir = tempfile::tempdir().unwrap();
         let first = DataLock::take(dir.path()).unwrap();
-        let told = DataLock::take(dir.path()).unwrap_err();
+        let told = DataLock::take(dir.path()).unwrap_err().to_string();
         let me = format!("another Ringpost, process {}", std::process::id());
         assert!(told.contains(&me), "{told}");
         drop(first);

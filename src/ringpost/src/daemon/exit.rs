@@ -2,11 +2,18 @@
 //!
 //! Scripts depend on these numbers, so they never change.
 
+use std::error::Error;
 use std::fmt;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use crate::config::Faults;
 use store::vault::users::UserError;
+use crate::certificates::{CertificateError, CertificateErrors};
+use crate::config::{Faults, NoRandomNumbers};
+use crate::daemon::error::{BindError, StartError};
+use crate::observe::log::LogError;
+use crate::sys::privileges::PrivilegeError;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,18 +39,25 @@ impl From<Exit> for ExitCode {
 }
 
 /// Why a command could not do its work, in a sentence with the mend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     /// How the command ends.
     pub exit: Exit,
     /// The sentence.
     pub text: String,
+    /// The error that it tells of, if it was one.
+    cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     /// A failure that is none of the usual "no".
     pub fn new(exit: Exit, text: impl Into<String>) -> Failure {
-        Failure { exit, text: text.into() }
+        Failure { exit, text: text.into(), cause: None }
+    }
+
+    /// A failure by an error, whose words say it all.
+    pub fn by(exit: Exit, cause: impl Error + Send + Sync + 'static) -> Failure {
+        Failure { exit, text: cause.to_string(), cause: Some(Arc::new(cause)) }
     }
 
     /// The same, with a line before it that says of what.
@@ -55,7 +69,7 @@ impl Failure {
 
 impl From<String> for Failure {
     fn from(text: String) -> Failure {
-        Failure { exit: Exit::No, text }
+        Failure::new(Exit::No, text)
     }
 }
 
@@ -67,19 +81,67 @@ impl From<&str> for Failure {
 
 impl From<UserError> for Failure {
     fn from(why: UserError) -> Failure {
-        why.to_string().into()
+        Failure::by(Exit::No, why)
     }
 }
 
 impl From<Faults> for Failure {
     fn from(faults: Faults) -> Failure {
         let exit = if faults.is_unread() { Exit::CannotRead } else { Exit::No };
-        Failure { exit, text: faults.to_string() }
+        Failure::by(exit, faults)
+    }
+}
+
+impl From<CertificateErrors> for Failure {
+    fn from(cause: CertificateErrors) -> Failure {
+        Failure::by(Exit::No, cause)
+    }
+}
+
+impl From<CertificateError> for Failure {
+    fn from(cause: CertificateError) -> Failure {
+        Failure::by(Exit::No, cause)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(cause: StartError) -> Failure {
+        Failure::by(Exit::No, cause)
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(cause: BindError) -> Failure {
+        Failure::by(Exit::CannotBind, cause)
+    }
+}
+
+impl From<LogError> for Failure {
+    fn from(cause: LogError) -> Failure {
+        Failure::by(Exit::No, cause)
+    }
+}
+
+impl From<NoRandomNumbers> for Failure {
+    fn from(cause: NoRandomNumbers) -> Failure {
+        Failure::by(Exit::No, cause)
+    }
+}
+
+impl From<PrivilegeError> for Failure {
+    fn from(cause: PrivilegeError) -> Failure {
+        Failure::by(Exit::No, cause)
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
+    }
+}
+
+impl Error for Failure {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.as_deref().and_then(Error::source)
     }
 }

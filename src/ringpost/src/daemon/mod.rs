@@ -6,6 +6,7 @@ pub mod archive_job;
 pub mod banner;
 pub mod data_lock;
 pub mod descriptors;
+pub mod error;
 pub mod exit;
 pub mod own_directories;
 pub mod reload;

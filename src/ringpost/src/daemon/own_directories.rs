@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Settings;
 use crate::daemon::data_lock::DataLock;
+use crate::daemon::error::StartError;
 use crate::daemon::exit::{Exit, Failure};
 use crate::sys::privileges::{self, Account};
 
@@ -29,7 +30,7 @@ pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
     let account = privileges::account(settings.user.as_deref(), settings.group.as_deref())?;
     prepare(settings, account.as_ref())?;
     let locked = DataLock::take(&settings.data_dir);
-    let lock = locked.map_err(|trouble| Failure::new(Exit::CannotBind, trouble))?;
+    let lock = locked.map_err(|cause| Failure::by(Exit::CannotBind, cause))?;
     // On a file system without owners nothing needs to be done.
     let _ = account.map(|account| lock.give_to(&account));
     Ok(lock)
@@ -40,21 +41,22 @@ pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
 ///
 /// # Errors
 /// What cannot be made, and the command that makes it.
-pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<(), String> {
+pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<(), StartError> {
     let private = settings.own_dirs().map(|dir| (dir, PRIVATE));
     let certificates = (!settings.secured.is_empty()).then_some((&*settings.ca.dir, PRIVATE));
     let shared = std::iter::once((&*settings.data_dir, SHARED, Content::Files));
     let private = private.chain(certificates).map(|(dir, mode)| (dir, mode, Content::Tree));
     for (dir, mode, content) in shared.chain(private) {
-        let made = make(dir, mode, account).map_err(|fault| cannot_make(dir, mode, &fault))?;
+        let made =
+            make(dir, mode, account).map_err(|cause| StartError::directory(dir, mode, cause))?;
         if !made && let Some(account) = account {
-            give(dir, content, account).map_err(|fault| cannot_make(dir, mode, &fault))?;
+            give(dir, content, account).map_err(|cause| StartError::directory(dir, mode, cause))?;
         }
     }
     let log = settings.log.file.as_deref().and_then(Path::parent);
     for dir in log.into_iter().chain(upload_dirs(settings)) {
         // What is there belongs to whoever made it.
-        make(dir, SHARED, account).map_err(|fault| cannot_make(dir, SHARED, &fault))?;
+        make(dir, SHARED, account).map_err(|cause| StartError::directory(dir, SHARED, cause))?;
     }
     Ok(())
 }
@@ -131,14 +133,6 @@ fn give_content(dir: &Path, content: Content, account: &Account) -> io::Result<(
     Ok(())
 }
 
-fn cannot_make(dir: &Path, mode: u32, fault: &io::Error) -> String {
-    let shown = dir.display();
-    format!(
-        "cannot make {shown} ({fault}); make it for the user that Ringpost runs as: \
-         install -d -m {mode:o} -o USER {shown}"
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,7 +158,8 @@ mod tests {
         let file = dir.path().join("file");
         fs::write(&file, "").unwrap();
         assert!(make(&file, PRIVATE, None).is_err());
-        let told = cannot_make(&file, PRIVATE, &make(&file, PRIVATE, None).unwrap_err());
+        let cause = make(&file, PRIVATE, None).unwrap_err();
+        let told = StartError::directory(&file, PRIVATE, cause).to_string();
         assert!(told.contains("install -d -m 700 -o USER"), "{told}");
     }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use crate::daemon::error::StartError;
+
 /// Where it lies, beneath the working directory.
 pub(crate) const DIR: &str = "ringpost-data";
 /// Size in bytes of the sample that stands for firmware.
@@ -20,18 +22,12 @@ const SAMPLES: [(&str, &str); 3] = [
 ///
 /// # Errors
 /// What is in the way, and what to do.
-pub(crate) fn make(dir: &Path) -> Result<bool, String> {
+pub(crate) fn make(dir: &Path) -> Result<bool, StartError> {
     let common = dir.join("common");
     if common.is_dir() {
         return Ok(false);
     }
-    write(&common).map(|()| true).map_err(|fault| {
-        format!(
-            "cannot make {} ({fault}); start Ringpost in a directory that you may write to, or \
-             name a configuration with --config",
-            common.display()
-        )
-    })
+    write(&common).map(|()| true).map_err(|cause| StartError::Samples { dir: common, cause })
 }
 
 fn write(common: &Path) -> io::Result<()> {
@@ -63,11 +59,11 @@ mod tests {
     #[test]
     fn samples_are_made_once_and_then_left_alone() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(make(dir.path()), Ok(true));
+        assert!(make(dir.path()).unwrap());
         let firmware = dir.path().join("common/sample.bin");
         assert_eq!(fs::metadata(&firmware).unwrap().len(), FIRMWARE_BYTES as u64);
         fs::remove_file(&firmware).unwrap();
-        assert_eq!(make(dir.path()), Ok(false));
+        assert!(!make(dir.path()).unwrap());
         assert!(!firmware.exists());
     }
 
@@ -75,7 +71,9 @@ mod tests {
     fn a_directory_that_cannot_be_made_is_told_in_words() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("common"), "").unwrap();
-        assert!(make(dir.path()).unwrap_err().contains("start Ringpost in a directory"));
+        assert!(
+            make(dir.path()).unwrap_err().to_string().contains("start Ringpost in a directory")
+        );
     }
 
     #[test]

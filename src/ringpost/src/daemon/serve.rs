@@ -23,6 +23,7 @@ use crate::daemon::archive_job::Night;
 use crate::daemon::banner;
 use crate::daemon::data_lock::DataLock;
 use crate::daemon::descriptors::Descriptors;
+use crate::daemon::error::{BindError, StartError};
 use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::own_directories;
 use crate::daemon::reload::{self, Lists, Source};
@@ -96,18 +97,18 @@ pub trait DataPath: Sized {
     /// Binds everything.
     ///
     /// # Errors
-    /// A sentence that says what to do.
+    /// Which listener cannot be bound.
     fn bind(
         settings: &Settings,
         workers: usize,
         inherited: &mut Inherited,
-    ) -> Result<Bound<Self::Sockets>, String>;
+    ) -> Result<Bound<Self::Sockets>, BindError>;
 
     /// Starts the threads.
     ///
     /// # Errors
-    /// A sentence that says what to do.
-    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, String>;
+    /// The system has no threads for them.
+    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, StartError>;
 
     /// What the threads beside the workers have done and keep.
     fn figures(&self) -> Vec<Figure>;
@@ -126,7 +127,7 @@ pub trait DataPath: Sized {
 pub fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     privileges::renounce();
     // From here on a signal waits until the daemon can heed it.
-    let signals = Signalled::listen(stops_at_hangup(source)).map_err(no_thread)?;
+    let signals = Signalled::listen(stops_at_hangup(source)).map_err(StartError::Thread)?;
     let (source, made) = match source {
         Source::BuiltIn => {
             let made = sample::make(sample::DIR.as_ref())?;
@@ -197,7 +198,7 @@ impl<D: DataPath> Daemon<D> {
         let lock = own_directories::take(&settings)?;
         let descriptors = Descriptors::raise();
         let Bound { sockets, mut listeners, mut warnings } =
-            D::bind(&settings, workers, &mut inherited).map_err(cannot_bind)?;
+            D::bind(&settings, workers, &mut inherited)?;
         let admin = bind_admin(&settings, &mut inherited)?;
         // A key may be readable for root alone.
         let mut certificates = Certificates::read(&settings)?;
@@ -214,10 +215,10 @@ impl<D: DataPath> Daemon<D> {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
         let records = Arc::new(RecordSink::default());
         let writer = RecordWriter::start(records.clone(), snapshot.clone(), clock);
-        let writer = writer.map_err(no_thread)?;
+        let writer = writer.map_err(StartError::Thread)?;
         let (published, go_on) = (published(&settings), || !signals.is_stop());
         let watch = watch(&settings, None, &snapshot, published, &mut None, &go_on);
-        let Some(watch) = watch.map_err(no_thread)? else { return Ok(None) };
+        let Some(watch) = watch.map_err(StartError::Thread)? else { return Ok(None) };
         let parts = Parts {
             settings: settings.clone(),
             clock,
@@ -232,12 +233,12 @@ impl<D: DataPath> Daemon<D> {
         listeners.extend(admin.iter().map(|(address, _)| listening_admin(*address)));
         let started = settings.clone();
         let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
-        let board = Arc::new(Board::new(parts).map_err(cannot_measure)?);
-        let (web, orders) = web::serve(&board, admin, socket).map_err(no_thread)?;
+        let board = Arc::new(Board::new(parts).map_err(StartError::Measure)?);
+        let (web, orders) = web::serve(&board, admin, socket).map_err(StartError::Thread)?;
         board.note_certificates(certificates.report(now_unix_s()));
         Ok(Some(Daemon {
             source: source.clone(),
-            night: Night::start(board.clone()).map_err(no_thread)?,
+            night: Night::start(board.clone()).map_err(StartError::Thread)?,
             board,
             log,
             data,
@@ -313,7 +314,9 @@ impl<D: DataPath> Daemon<D> {
         systemd::reloading();
         self.lists = Lists::look(&self.board.settings.load().data_dir);
         let mut reloaded = match self.source.load() {
-            Ok(settings) => self.take(settings).unwrap_or_else(Reloaded::refused),
+            Ok(settings) => {
+                self.take(settings).unwrap_or_else(|failure| Reloaded::refused(failure.text))
+            }
             Err(faults) => Reloaded::refused(faults.to_string()),
         };
         reloaded.at_unix_s = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs());
@@ -329,7 +332,7 @@ impl<D: DataPath> Daemon<D> {
         reloaded
     }
 
-    fn take(&mut self, mut settings: Settings) -> Result<Reloaded, String> {
+    fn take(&mut self, mut settings: Settings) -> Result<Reloaded, Failure> {
         own_directories::prepare(&settings, None)?;
         self.certificates.take(&settings, now_unix_s())?;
         settings.serve_ca(self.certificates.ca_file());
@@ -358,7 +361,7 @@ impl<D: DataPath> Daemon<D> {
     fn move_socket(&self, data_dir: &Path) {
         match ControlSocket::bind(data_dir) {
             Ok(socket) => self.web.move_socket(socket),
-            Err(trouble) => tracing::warn!("{trouble}"),
+            Err(why) => tracing::warn!("{why}"),
         }
     }
 
@@ -403,10 +406,6 @@ fn open_transfers(board: &Board) -> u64 {
     board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
 }
 
-fn cannot_bind(trouble: String) -> Failure {
-    Failure::new(Exit::CannotBind, trouble)
-}
-
 /// Becomes the user of the settings, and reads them again as that user, who may not read what root
 /// could.
 fn give_privileges_up(source: &Source, settings: Settings) -> Result<Settings, Failure> {
@@ -420,22 +419,20 @@ fn bind_admin(
     settings: &Settings,
     inherited: &mut Inherited,
 ) -> Result<Option<(SocketAddr, std::net::TcpListener)>, Failure> {
-    settings.admin.map(|admin| web::bind(admin, inherited)).transpose().map_err(cannot_bind)
+    let bound = settings.admin.map(|admin| web::bind(admin, inherited)).transpose();
+    bound.map_err(|cause| Failure::by(Exit::CannotBind, cause))
 }
 
 /// Where commands reach the daemon; without it the server serves all the same, and says so.
 fn control_socket(settings: &Settings, warnings: &mut Vec<String>) -> Option<ControlSocket> {
-    ControlSocket::bind(&settings.data_dir).map_err(|trouble| warnings.push(trouble)).ok()
-}
-
-fn cannot_measure(fault: impl std::fmt::Debug) -> String {
-    format!("cannot measure: {fault:?}")
+    let bound = ControlSocket::bind(&settings.data_dir);
+    bound.map_err(|why| warnings.push(why.to_string())).ok()
 }
 
 /// Where each worker's figures go.
-fn views(workers: usize) -> Result<Vec<Arc<WorkerStats>>, String> {
+fn views(workers: usize) -> Result<Vec<Arc<WorkerStats>>, StartError> {
     let views: Result<Vec<_>, _> = (0..workers).map(|_| WorkerStats::new().map(Arc::new)).collect();
-    views.map_err(|fault| format!("cannot keep histograms: {fault:?}"))
+    views.map_err(StartError::Histograms)
 }
 
 fn nobody_listens(address: &SocketAddr) -> String {
@@ -457,10 +454,6 @@ fn workers(settings: &Settings) -> usize {
 /// What the calendar says, in seconds since 1970.
 pub(crate) fn now_unix_s() -> i64 {
     UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs().cast_signed())
-}
-
-fn no_thread(fault: io::Error) -> String {
-    format!("cannot start a thread: {fault}; raise the limit of threads (ulimit -u, TasksMax)")
 }
 
 /// Whether the end of a terminal ends the server: a trial goes with it, and so does whoever was

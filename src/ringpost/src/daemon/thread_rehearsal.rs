@@ -8,6 +8,7 @@ use std::sync::{Arc, Barrier};
 use std::thread;
 
 use crate::config::Settings;
+use crate::daemon::error::StartError;
 
 /// Threads beside the workers, the loader and the roots: log, writer, files, hasher, the loader's
 /// timer and its thread for other disks, two for passwords, control, archiver, and some for what
@@ -20,15 +21,10 @@ const PER_ROOT: usize = 2;
 ///
 /// # Errors
 /// The sentence that says how many there must be.
-pub(crate) fn rehearse(settings: &Settings, workers: usize) -> Result<(), String> {
+pub(crate) fn rehearse(settings: &Settings, workers: usize) -> Result<(), StartError> {
     let roots = settings.roots.len() * PER_ROOT;
     let count = workers + settings.content.threads + roots + OTHERS;
-    together(count).map_err(|fault| {
-        format!(
-            "cannot start {count} threads: {fault}; raise the limit of threads (ulimit -u, \
-             TasksMax), or lower `workers`"
-        )
-    })
+    together(count).map_err(|cause| StartError::Threads { count, cause })
 }
 
 /// Has so many threads at once.

@@ -11,6 +11,7 @@ use crossbeam_channel::unbounded;
 use mio::{Poll, Waker};
 
 use crate::config::{Ports, Settings, TftpSockets};
+use crate::daemon::error::{BindError, StartError};
 use crate::daemon::serve::{Bound, DataPath, Parts};
 use crate::net::listener::{
     AnswerPorts, BACKLOG, ListenError, bind_inherited, bind_tcp, bind_udp, take_tcp,
@@ -72,7 +73,7 @@ impl DataPath for Workers {
         settings: &Settings,
         workers: usize,
         inherited: &mut Inherited,
-    ) -> Result<Bound<Self::Sockets>, String> {
+    ) -> Result<Bound<Self::Sockets>, BindError> {
         let mut bound = Bound {
             sockets: (0..workers).map(|_| WorkerSockets::default()).collect(),
             listeners: Vec::new(),
@@ -85,7 +86,7 @@ impl DataPath for Workers {
         Ok(bound)
     }
 
-    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, String> {
+    fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, StartError> {
         let start = || -> std::io::Result<Self> {
             let (mut polls, mut wakers, mut replies) = (Vec::new(), Vec::new(), Vec::new());
             for _ in &sockets {
@@ -129,7 +130,7 @@ impl DataPath for Workers {
             }
             Ok(Workers { threads, wakers, orders, store })
         };
-        start().map_err(|fault| format!("cannot start the workers: {fault}"))
+        start().map_err(StartError::Workers)
     }
 
     fn figures(&self) -> Vec<Figure> {
@@ -165,7 +166,7 @@ fn bind_datagrams(
     workers: usize,
     inherited: &mut Inherited,
     bound: &mut Bound<Vec<WorkerSockets>>,
-) -> Result<(), String> {
+) -> Result<(), BindError> {
     let answers = match &tftp.ports {
         Ports::Pool => AnswerPorts::Pool,
         Ports::Single => AnswerPorts::Single,
@@ -184,7 +185,7 @@ fn bind_datagrams(
                 bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
                 continue;
             }
-            other => other.map_err(|fault| trouble(&fault))?,
+            other => other.map_err(bind_error)?,
         };
         let listening = Listening { protocol: "tftp".into(), address: listener.address };
         bound.warnings.extend(listener.short_buffer.map(|granted| {
@@ -203,19 +204,18 @@ fn bind_datagrams(
     Ok(())
 }
 
-/// What keeps a listener from being bound, and what to do.
-fn trouble(fault: &ListenError) -> String {
-    if fault.cause.kind() != std::io::ErrorKind::AddrInUse {
-        return fault.to_string();
+/// What keeps a listener from being bound, and who has the port if it is taken.
+fn bind_error(cause: ListenError) -> BindError {
+    if cause.cause.kind() != std::io::ErrorKind::AddrInUse {
+        return BindError { cause, taken: None };
     }
-    let transport = match fault.protocol {
+    let transport = match cause.protocol {
         Protocol::Tftp => Transport::Udp,
         Protocol::Http | Protocol::Https | Protocol::Ftp => Transport::Tcp,
     };
-    let port = fault.address.port();
-    let mend = port_holder::mend(transport, port, "choose another port in the configuration");
-    let name = fault.protocol.name().to_ascii_uppercase();
-    format!("cannot listen for {name} on {}: {mend}", fault.address)
+    let port = cause.address.port();
+    let taken = port_holder::mend(transport, port, "choose another port in the configuration");
+    BindError { cause, taken: Some(taken) }
 }
 
 /// Every address that connections come to.
@@ -241,7 +241,7 @@ fn bind_streams(
     workers: usize,
     inherited: &mut Inherited,
     bound: &mut Bound<Vec<WorkerSockets>>,
-) -> Result<(), String> {
+) -> Result<(), BindError> {
     let mut short_backlog = None;
     for door in doors {
         let Door { address, protocol, tls } = *door;
@@ -264,7 +264,7 @@ fn bind_streams(
                 bound.warnings.push(format!("this host has no IPv6, so {address} is left out"));
                 continue;
             }
-            other => other.map_err(|fault| trouble(&fault))?,
+            other => other.map_err(bind_error)?,
         };
         short_backlog = short_backlog.or(listener.short_backlog);
         let protocol = match (protocol, tls) {
@@ -329,7 +329,7 @@ mod tests {
     use super::*;
     use crate::config::parse_for_tests;
 
-    fn bind(text: &str) -> Result<Bound<Vec<WorkerSockets>>, String> {
+    fn bind(text: &str) -> Result<Bound<Vec<WorkerSockets>>, BindError> {
         Workers::bind(&parse_for_tests(text), 2, &mut Inherited::default())
     }
 
@@ -354,7 +354,7 @@ mod tests {
     fn a_port_that_is_taken_names_the_protocol() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        let told = bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap();
+        let told = bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap().to_string();
         // It is this process itself that has it.
         let start = format!("cannot listen for HTTPS on {address}: this configuration has taken");
         assert!(told.starts_with(&start), "{told}");

@@ -18,7 +18,7 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime as SystemClock};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat};
@@ -33,6 +33,22 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 /// Names, addresses and User-Agents of phones are nobody else's business.
 const FILE_MODE: u32 = 0o640;
 
+/// The process has a log already.
+#[derive(Debug)]
+pub struct LogError(TryInitError);
+
+impl std::fmt::Display for LogError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the log cannot be set up: {}", self.0)
+    }
+}
+
+impl std::error::Error for LogError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
 /// The log while the daemon runs.
 pub struct LogHandle {
     output: Output,
@@ -45,7 +61,7 @@ impl LogHandle {
     ///
     /// # Errors
     /// When the process has a log already.
-    pub fn start(log: &Log) -> Result<Self, String> {
+    pub fn start(log: &Log) -> Result<Self, LogError> {
         let output = Output::default();
         output.0.to_journal.store(journal::is_reading(), Relaxed);
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
@@ -59,7 +75,7 @@ impl LogHandle {
             LogFormat::Json => lines.json().flatten_event(true).boxed(),
         };
         let started = tracing_subscriber::registry().with(filter).with(lines).try_init();
-        started.map_err(|fault| format!("the log cannot be set up: {fault}"))?;
+        started.map_err(LogError)?;
         Ok(LogHandle { output, level })
     }
 

@@ -66,7 +66,7 @@ pub fn ask(
 }
 
 fn connect(path: &Path) -> Result<UnixStream, NoAnswer> {
-    super::check_length(path).map_err(NoAnswer::Failed)?;
+    super::check_length(path).map_err(|why| NoAnswer::Failed(why.to_string()))?;
     let began = Instant::now();
     loop {
         let fault = match super::connect(path) {

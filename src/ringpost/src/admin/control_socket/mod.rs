@@ -5,6 +5,7 @@
 //! nobody answers there. A request is one line of JSON, and so is each part of the answer.
 
 pub mod client;
+mod error;
 pub mod protocol;
 pub(crate) mod server;
 #[cfg(test)]
@@ -19,6 +20,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
+
+pub use error::ControlSocketError;
 
 /// Its name in the data directory.
 pub const NAME: &str = "control.sock";
@@ -49,22 +52,12 @@ impl ControlSocket {
     ///
     /// # Errors
     /// Why not, and what to do.
-    pub fn bind(data_dir: &Path) -> Result<Self, String> {
+    pub fn bind(data_dir: &Path) -> Result<Self, ControlSocketError> {
         let path = path(data_dir);
         check_length(&path)?;
         remove_stale(&path)?;
-        let listener = listen(&path).map_err(|fault| {
-            let mut told = format!(
-                "cannot make {} ({fault}), so `ringpost status`, `reload`, `drain` and `explain` \
-                 cannot ask this server",
-                path.display()
-            );
-            if fault.kind() == io::ErrorKind::PermissionDenied {
-                told += "; give the directory to the user that Ringpost runs as: chown USER ";
-                told += &data_dir.display().to_string();
-            }
-            told
-        })?;
+        let listener = listen(&path)
+            .map_err(|cause| ControlSocketError::Make { path: path.clone(), cause })?;
         let identity = fs::symlink_metadata(&path).ok().map(|found| (found.dev(), found.ino()));
         Ok(ControlSocket { listener: Some(listener), path, identity })
     }
@@ -93,43 +86,28 @@ impl Drop for ControlSocket {
 }
 
 /// Refuses a path that no socket can have.
-fn check_length(path: &Path) -> Result<(), String> {
+fn check_length(path: &Path) -> Result<(), ControlSocketError> {
     let bytes = path.as_os_str().as_bytes().len();
     if bytes <= PATH_BYTES_MAX {
         return Ok(());
     }
-    Err(format!(
-        "{} has {bytes} bytes, and the path of a socket may have {PATH_BYTES_MAX}, so commands \
-         cannot ask this server; name a shorter `data_dir`, such as a symbolic link to it",
-        path.display()
-    ))
+    Err(ControlSocketError::PathTooLong { path: path.to_owned(), bytes })
 }
 
 /// Takes away a socket that nobody listens on any more, and nothing else.
-fn remove_stale(path: &Path) -> Result<(), String> {
-    let shown = path.display();
+fn remove_stale(path: &Path) -> Result<(), ControlSocketError> {
     match fs::symlink_metadata(path) {
         Err(_) => return Ok(()),
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(format!(
-                "{shown} is no socket, so commands cannot ask this server; move it away"
-            ));
+            return Err(ControlSocketError::NotASocket(path.to_owned()));
         }
         Ok(_) => {}
     }
     match connect(path) {
         Err(fault) if fault.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path)
-            .map_err(|fault| {
-                format!(
-                    "{shown} was left behind by another server and cannot be removed ({fault}), \
-                     so commands cannot ask this one; remove it"
-                )
-            }),
+            .map_err(|cause| ControlSocketError::Stale { path: path.to_owned(), cause }),
         Err(fault) if fault.kind() == io::ErrorKind::NotFound => Ok(()),
-        Ok(_) | Err(_) => Err(format!(
-            "another server answers at {shown}, so commands cannot ask this one; give each server \
-             a `data_dir` of its own"
-        )),
+        Ok(_) | Err(_) => Err(ControlSocketError::InUse(path.to_owned())),
     }
 }
 

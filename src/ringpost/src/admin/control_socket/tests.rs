@@ -54,7 +54,7 @@ fn the_socket_is_for_its_user_alone_and_goes_with_the_server() {
 fn a_socket_that_was_left_behind_is_replaced_and_nothing_else_is() {
     let dir = tempfile::tempdir().unwrap();
     let left = UnixListener::bind(path(dir.path())).unwrap();
-    let told = ControlSocket::bind(dir.path()).unwrap_err();
+    let told = ControlSocket::bind(dir.path()).unwrap_err().to_string();
     assert!(told.contains("another server answers at"), "{told}");
     drop(left);
     assert!(path(dir.path()).exists());
@@ -62,7 +62,7 @@ fn a_socket_that_was_left_behind_is_replaced_and_nothing_else_is() {
     drop(socket);
     assert!(!path(dir.path()).exists());
     fs::write(path(dir.path()), "mine").unwrap();
-    let told = ControlSocket::bind(dir.path()).unwrap_err();
+    let told = ControlSocket::bind(dir.path()).unwrap_err().to_string();
     assert!(told.contains("is no socket"), "{told}");
     assert_eq!(fs::read(path(dir.path())).unwrap(), b"mine");
 }
@@ -83,7 +83,7 @@ fn a_path_that_is_too_long_for_a_socket_is_told_with_the_mend() {
     let dir = tempfile::tempdir().unwrap();
     let long = dir.path().join("x".repeat(100));
     fs::create_dir(&long).unwrap();
-    let told = ControlSocket::bind(&long).unwrap_err();
+    let told = ControlSocket::bind(&long).unwrap_err().to_string();
     assert!(told.contains("may have 107") && told.contains("shorter `data_dir`"), "{told}");
     let asked = ask(&long, &Request::Status, |_| {}).err();
     assert!(matches!(asked, Some(NoAnswer::Failed(told)) if told.contains("may have 107")));

@@ -109,26 +109,51 @@ pub(crate) fn serve(
 pub(crate) fn bind(
     address: SocketAddr,
     inherited: &mut Inherited,
-) -> Result<(SocketAddr, TcpListener), String> {
+) -> Result<(SocketAddr, TcpListener), AdminBindError> {
     let listener = match inherited.take_tcp(address).into_iter().next() {
         Some(listener) => Ok(listener),
         None => TcpListener::bind(address),
     };
     let bound = listener.and_then(|listener| Ok((listener.local_addr()?, listener)));
-    bound.map_err(|fault| {
-        let kind = fault.kind();
-        let mend = if kind == io::ErrorKind::AddrInUse {
-            let choose = "choose another port for `listen` in [admin]";
-            port_holder::mend(Transport::Tcp, address.port(), choose)
-        } else if kind == io::ErrorKind::PermissionDenied {
-            "ports below 1024 need a privilege; choose one above for `listen` in [admin]".into()
-        } else if kind == io::ErrorKind::AddrNotAvailable {
-            "this host does not have the address; see `ip addr`".into()
-        } else {
-            fault.to_string()
-        };
-        format!("cannot listen for administration on {address}: {mend}")
+    bound.map_err(|cause| {
+        let choose = "choose another port for `listen` in [admin]";
+        let taken = (cause.kind() == io::ErrorKind::AddrInUse)
+            .then(|| port_holder::mend(Transport::Tcp, address.port(), choose));
+        AdminBindError { address, taken, cause }
     })
+}
+
+/// Why the address of the pages cannot be had.
+#[derive(Debug)]
+pub(crate) struct AdminBindError {
+    address: SocketAddr,
+    /// Where the port is taken: who has it, and what to do.
+    taken: Option<String>,
+    cause: io::Error,
+}
+
+impl fmt::Display for AdminBindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let AdminBindError { address, taken, cause } = self;
+        write!(f, "cannot listen for administration on {address}: ")?;
+        if let Some(taken) = taken {
+            f.write_str(taken)
+        } else if cause.kind() == io::ErrorKind::PermissionDenied {
+            f.write_str(
+                "ports below 1024 need a privilege; choose one above for `listen` in [admin]",
+            )
+        } else if cause.kind() == io::ErrorKind::AddrNotAvailable {
+            f.write_str("this host does not have the address; see `ip addr`")
+        } else {
+            cause.fmt(f)
+        }
+    }
+}
+
+impl std::error::Error for AdminBindError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
 }
 
 /// Serves the pages for ever.

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
+use super::error::CertificateCommandError;
 use super::{DAY_S, Deed, Done, listeners, pairs};
 use crate::certificates::authority;
 use crate::certificates::{Facts, ca_certificate, pair, second};
@@ -10,7 +11,7 @@ use crate::config::{Settings, TlsSettings};
 use crate::daemon::exit::Failure;
 
 /// The certificates, in words.
-pub(super) fn show(settings: &Settings, now_unix_s: i64) -> Result<Done, String> {
+pub(super) fn show(settings: &Settings, now_unix_s: i64) -> Result<Done, CertificateCommandError> {
     let mut text = String::new();
     for row in pairs(settings)? {
         let listen: Vec<_> = listeners(settings, row).iter().map(ToString::to_string).collect();
@@ -32,7 +33,7 @@ pub(super) fn show(settings: &Settings, now_unix_s: i64) -> Result<Done, String>
     }
     let path = authority::certificate_in(&settings.ca.dir);
     if let Some(ca) = ca_certificate(&settings.ca) {
-        let facts = pair::facts(&ca).map_err(|why| format!("{} {why}", path.display()))?;
+        let facts = pair::facts(&ca).map_err(|why| why.of(&path))?;
         let trust = "phones whose TRUSTCERTS names it; give it to them with: ringpost certificate \
                      export";
         text += &format!(

@@ -35,7 +35,7 @@ fn done(deed: &Deed, settings: &Settings) -> Done {
 }
 
 fn refused(deed: &Deed, settings: &Settings) -> String {
-    act(deed, None, settings, NOW).unwrap_err()
+    act(deed, None, settings, NOW).unwrap_err().to_string()
 }
 
 fn text(done: &Done) -> &str {
@@ -291,7 +291,9 @@ fn where_there_are_several_one_has_to_be_meant() {
     let listener = |text: &str| Some(text.parse().unwrap());
     let chosen_at = |text| chosen(&settings, listener(text));
     assert_eq!(chosen_at("127.0.0.1:443").unwrap().key, dir.path().join("other.key"));
-    assert!(chosen_at("127.0.0.1:1").unwrap_err().contains("nobody listens with TLS on"));
+    assert!(
+        chosen_at("127.0.0.1:1").unwrap_err().to_string().contains("nobody listens with TLS on")
+    );
     settings.secured.clear();
     assert!(refused(&Deed::Show, &settings).contains("has no [[https]]"));
 }

@@ -9,6 +9,7 @@ use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::error::{CarryError, ImportError, VaultCommandError};
 use super::{Done, Vault, checked, owner, writer};
 use engine::vault::names::Item;
 use engine::vault::timestamp::Timestamp;
@@ -19,14 +20,19 @@ use store::vault::versions;
 const AHEAD_NS: u64 = 86_400_000_000_000;
 
 impl Vault {
-    pub(super) fn export(&self, file: &Path, extensions: &[String]) -> Result<Done, String> {
+    pub(super) fn export(
+        &self,
+        file: &Path,
+        extensions: &[String],
+    ) -> Result<Done, VaultCommandError> {
         let items = self.chosen_items(extensions)?;
         if is_dash(file) {
             return self.export_out(&items);
         }
-        let unwritten = |why: io::Error| unwritten(file, &why);
+        let unwritten = |cause| CarryError::NotWritten { path: file.to_owned(), cause };
+        let exists = || CarryError::Exists(file.to_owned());
         if fs::symlink_metadata(file).is_ok() {
-            return Err(there_already(file));
+            return Err(exists().into());
         }
         let mut aside = file.as_os_str().to_owned();
         aside.push(format!(".part-{}", std::process::id()));
@@ -47,34 +53,32 @@ impl Vault {
                 let said = "pinned secrets and passwords are not";
                 Ok(format!("{versions} versions are in {}; {said}\n", file.display()).into())
             }
-            Err(there) if there.kind() == io::ErrorKind::AlreadyExists => Err(there_already(file)),
-            Err(why) => Err(unwritten(why)),
+            Err(there) if there.kind() == io::ErrorKind::AlreadyExists => Err(exists().into()),
+            Err(why) => Err(unwritten(why).into()),
         }
     }
 
-    fn export_out(&self, items: &[Item]) -> Result<Done, String> {
+    fn export_out(&self, items: &[Item]) -> Result<Done, VaultCommandError> {
         let out = io::stdout();
         if out.is_terminal() {
-            return Err("this is no text for a terminal; redirect it, or name a file".into());
+            return Err(CarryError::Terminal.into());
         }
         let versions = archive::export(&self.policy.dir, items, out.lock());
-        let versions = versions.map_err(|why| {
-            format!("what was written to standard output is not whole and of no use: {why}")
-        })?;
+        let versions = versions.map_err(CarryError::OutputCut)?;
         Ok(Done { out: Vec::new(), advice: format!("{versions} versions were written\n") })
     }
 
     /// All items of some extensions, or of all.
-    fn chosen_items(&self, extensions: &[String]) -> Result<Vec<Item>, String> {
+    fn chosen_items(&self, extensions: &[String]) -> Result<Vec<Item>, VaultCommandError> {
         if extensions.is_empty() {
-            return self.items(None);
+            return Ok(self.items(None)?);
         }
         let mut items = Vec::new();
         for extension in extensions {
             let extension = checked(extension)?;
             let found = self.items(Some(&extension))?;
             if found.is_empty() {
-                return Err(format!("nothing was ever kept of {extension}; leave it out"));
+                return Err(CarryError::NothingToExport(extension).into());
             }
             items.extend(found);
         }
@@ -83,31 +87,30 @@ impl Vault {
         Ok(items)
     }
 
-    pub(super) fn import(&self, file: &Path, restore: bool) -> Result<Done, String> {
+    pub(super) fn import(&self, file: &Path, restore: bool) -> Result<Done, VaultCommandError> {
         let shown = match is_dash(file) {
             true => "standard input".into(),
             false => file.display().to_string(),
         };
-        let unread = |why: io::Error| format!("cannot read {shown}: {why}; nothing was changed");
+        let unread = |cause| CarryError::NotRead { source: shown.clone(), cause };
         let mut archive = seekable(file).map_err(unread)?;
         let latest = Timestamp(now_ns().saturating_add(AHEAD_NS));
         let limits = Limits { bytes_max: self.policy.bytes_max, latest };
         archive::examine(BufReader::new(&archive), limits)
-            .map_err(|unfit| format!("{shown} was not taken in: {unfit}; nothing was changed"))?;
+            .map_err(|cause| CarryError::NotAnExport { source: shown.clone(), cause })?;
         archive.rewind().map_err(unread)?;
         let is_new = !self.policy.dir.exists();
         let mut intake = Intake::default();
         let (from, vault) = (BufReader::new(&archive), &self.policy.dir);
         let taken = archive::import(&mut writer(), vault, from, limits, &mut intake);
         taken.map_err(|unfit| {
-            let why = match &unfit {
-                Unfit::Vault(why) => self.trouble(why),
+            let cause = match unfit {
+                Unfit::Vault(why) => ImportError::Disk(self.disk_error(why)),
                 Unfit::Unreadable(_) | Unfit::Damaged(_) | Unfit::Member { .. } => {
-                    format!("{shown} has changed meanwhile: {unfit}")
+                    ImportError::Changed { source: shown.clone(), cause: unfit }
                 }
             };
-            let added = intake.added;
-            format!("{why}; {added} versions were added before, and the same command goes on there")
+            CarryError::ImportStopped { added: intake.added, cause }
         })?;
         let mut text = told(&intake);
         if restore {
@@ -125,15 +128,15 @@ impl Vault {
     }
 
     /// Makes the archive's newest version of each item the newest here.
-    fn restore_all(&self, intake: &Intake) -> Result<String, String> {
+    fn restore_all(&self, intake: &Intake) -> Result<String, VaultCommandError> {
         let mut restored = 0_u64;
         for (item, &name) in &intake.newest {
             if self.names(item)?.last() == Some(&name) {
                 continue;
             }
-            let dir = versions::open(&self.policy.dir, item).map_err(|why| self.trouble(&why))?;
+            let dir = versions::open(&self.policy.dir, item).map_err(|why| self.disk_error(why))?;
             let read = dir.map(|dir| versions::read(&dir, name)).transpose();
-            let Some(blob) = read.map_err(|why| self.trouble(&why))?.flatten() else { continue };
+            let Some(blob) = read.map_err(|why| self.disk_error(why))?.flatten() else { continue };
             let bytes = if name.gone { None } else { blob.as_slice() };
             restored += u64::from(self.add(item, bytes)?);
         }
@@ -155,14 +158,6 @@ fn told(intake: &Intake) -> String {
 
 fn is_dash(file: &Path) -> bool {
     file.as_os_str() == "-"
-}
-
-fn there_already(file: &Path) -> String {
-    format!("{} exists already; name a file that does not", file.display())
-}
-
-fn unwritten(file: &Path, why: &io::Error) -> String {
-    format!("cannot write {}: {why}; nothing is left of it", file.display())
 }
 
 /// Makes a file for whoever runs the command alone: it has what users keep.

@@ -6,6 +6,7 @@
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::error::{DiskError, VaultCommandError};
 use super::table::{Row, date};
 use super::{Vault, writer};
 use engine::vault::names::Item;
@@ -34,8 +35,8 @@ impl Vault {
         &self,
         item: &Item,
         which: Which<'_>,
-    ) -> Result<(VersionName, Vec<u8>), String> {
-        let never = || format!("nothing was ever kept of {item}");
+    ) -> Result<(VersionName, Vec<u8>), VaultCommandError> {
+        let never = || VaultCommandError::NeverKept(item.clone());
         let name = match which {
             Which::Newest => *self.names(item)?.last().ok_or_else(never)?,
             Which::Named(asked) => {
@@ -50,48 +51,39 @@ impl Vault {
             }
             Which::At(at) => self
                 .newest_at(item, at)?
-                .ok_or_else(|| format!("nothing had been kept of {item} by {}", date(at)))?,
+                .ok_or_else(|| VaultCommandError::NotKeptBy { item: item.clone(), at })?,
         };
         if name.gone {
-            return Err(format!(
-                "{item} was deleted on {}; `ringpost vault list {} --archived` shows older \
-                 versions",
-                date(name.stamp),
-                item.extension
-            ));
+            return Err(VaultCommandError::Deleted { item: item.clone(), at: name.stamp });
         }
         let bytes = self.read(item, name)?;
-        let gone = || format!("{name} of {item} was removed a moment ago; try again");
+        let gone = || VaultCommandError::Removed { item: item.clone(), version: name };
         Ok((name, bytes.ok_or_else(gone)?))
     }
 
-    fn read(&self, item: &Item, name: VersionName) -> Result<Option<Vec<u8>>, String> {
+    fn read(&self, item: &Item, name: VersionName) -> Result<Option<Vec<u8>>, DiskError> {
         let vault = &self.policy.dir;
-        let dir = versions::open(vault, item).map_err(|why| self.trouble(&why))?;
+        let dir = versions::open(vault, item).map_err(|why| self.disk_error(why))?;
         let blob = dir.map(|dir| versions::read(&dir, name)).transpose();
-        if let Some(blob) = blob.map_err(|why| self.trouble(&why))?.flatten() {
+        if let Some(blob) = blob.map_err(|why| self.disk_error(why))?.flatten() {
             return Ok(blob.as_slice().map(<[u8]>::to_vec));
         }
-        archive_monthly::read(vault, item, name).map_err(|why| self.trouble(&why))
+        archive_monthly::read(vault, item, name).map_err(|why| self.disk_error(why))
     }
 
     /// The names of an item's versions in archives of the months from one moment to another, as
     /// the names have them.
-    fn archived(
-        &self,
-        item: &Item,
-        span: (Timestamp, Timestamp),
-    ) -> Result<Vec<VersionName>, String> {
+    fn archived(&self, item: &Item, span: (Stamp, Stamp)) -> Result<Vec<VersionName>, DiskError> {
         let rows = archive_monthly::list(&self.policy.dir, &item.extension, span);
-        let rows = rows.map_err(|why| self.trouble(&why))?;
+        let rows = rows.map_err(|why| self.disk_error(why))?;
         Ok(rows.into_iter().filter(|row| row.0 == *item).map(|row| row.1).collect())
     }
 
     /// What was the newest of an item at a moment, which may be that there was nothing any more.
-    fn newest_at(&self, item: &Item, at: Timestamp) -> Result<Option<VersionName>, String> {
+    fn newest_at(&self, item: &Item, at: Stamp) -> Result<Option<VersionName>, DiskError> {
         let vault = &self.policy.dir;
-        let archived = archive_monthly::notes(vault, item).map_err(|why| self.trouble(&why))?;
-        let dir = versions::open(vault, item).map_err(|why| self.trouble(&why))?;
+        let archived = archive_monthly::notes(vault, item).map_err(|why| self.disk_error(why))?;
+        let dir = versions::open(vault, item).map_err(|why| self.disk_error(why))?;
         let mut notes = dir.map(|dir| note::read(&dir)).unwrap_or_default();
         let mut names = self.names(item)?;
         for (name, noted) in archived {
@@ -111,7 +103,7 @@ impl Vault {
         &self,
         extension: Option<&str>,
         rows: &mut Vec<Row>,
-    ) -> Result<(), String> {
+    ) -> Result<(), DiskError> {
         let here: HashSet<_> = rows.iter().map(|row| (row.0.clone(), row.1)).collect();
         let extensions = match extension {
             Some(extension) => vec![extension.into()],
@@ -119,7 +111,7 @@ impl Vault {
         };
         for extension in extensions {
             let archived = archive_monthly::list(&self.policy.dir, &extension, EVER);
-            let archived = archived.map_err(|why| self.trouble(&why))?.into_iter();
+            let archived = archived.map_err(|why| self.disk_error(why))?.into_iter();
             let only = archived.filter(|row| !here.contains(&(row.0.clone(), row.1)));
             rows.extend(only.map(|(item, name, bytes)| (item, name, bytes, true)));
         }
@@ -127,17 +119,21 @@ impl Vault {
         Ok(())
     }
 
-    fn archived_extensions(&self) -> Result<Vec<Box<str>>, String> {
-        archive_monthly::extensions(&self.policy.dir).map_err(|why| self.trouble(&why))
+    fn archived_extensions(&self) -> Result<Vec<Box<str>>, DiskError> {
+        archive_monthly::extensions(&self.policy.dir).map_err(|why| self.disk_error(why))
     }
 
     /// Makes of every item what was the newest at a moment the newest again. What was not there
     /// then stays as it is.
-    pub(super) fn restore_moment(&self, at: Timestamp, dry_run: bool) -> Result<String, String> {
+    pub(super) fn restore_moment(
+        &self,
+        at: Stamp,
+        dry_run: bool,
+    ) -> Result<String, VaultCommandError> {
         let mut items = self.items(None)?;
         for extension in self.archived_extensions()? {
             let rows = archive_monthly::list(&self.policy.dir, &extension, (EVER.0, at));
-            let rows = rows.map_err(|why| self.trouble(&why))?;
+            let rows = rows.map_err(|why| self.disk_error(why))?;
             items.extend(rows.into_iter().map(|row| row.0));
         }
         items.sort_unstable();
@@ -159,9 +155,9 @@ impl Vault {
             }
             if !dry_run {
                 let added = writer.add(&self.policy, item, bytes.as_deref());
-                added.map_err(|why| {
-                    let why = self.trouble(&why);
-                    format!("{why}; {restored} were restored, and the same command goes on there")
+                added.map_err(|why| VaultCommandError::RestoreStopped {
+                    restored,
+                    cause: self.disk_error(why),
                 })?;
             }
             restored += 1;
@@ -175,19 +171,16 @@ impl Vault {
     }
 
     /// Gathers old versions.
-    pub(super) fn archive(&self) -> Result<String, String> {
+    pub(super) fn archive(&self) -> Result<String, VaultCommandError> {
         if self.policy.archive.is_none() {
-            return Err(
-                "`archive` in [vault] is false, so old versions are removed, not gathered; \
-                        write archive = true"
-                    .into(),
-            );
+            return Err(VaultCommandError::ArchivesOff);
         }
-        let gathered = archive_monthly::gather(&self.policy, clock(), || true);
-        match gathered.troubles[..] {
-            [] => Ok(format!("{gathered}\n")),
-            _ => Err(format!("{gathered}, but:\n{}", gathered.troubles.join("\n"))),
+        let done = archive_monthly::gather(&self.policy, clock(), || true);
+        let gathered = done.to_string();
+        if done.troubles.is_empty() {
+            return Ok(gathered + "\n");
         }
+        Err(VaultCommandError::Archive { gathered, troubles: done.troubles })
     }
 }
 
@@ -198,7 +191,7 @@ fn clock() -> Timestamp {
 }
 
 /// Reads `2026-11-03T12:00`, with seconds or without, or the name of a version.
-pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Stamp, VaultCommandError> {
     let plain = text.trim().trim_end_matches(['Z', 'z']).replacen([' ', 't'], "T", 1);
     let seconds = match plain.len() {
         16 => ":00",
@@ -213,23 +206,25 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
         true => Timestamp::parse(&format!("{digits}.000000000Z")),
         false => Timestamp::parse(text),
     };
-    read.ok_or_else(|| format!("{text:?} is no moment; write it as 2026-11-03T12:00, in UTC"))
+    read.ok_or_else(|| VaultCommandError::NotAMoment(text.to_owned()))
 }
 
 /// The version that is meant by a name, or by the beginning of one.
-fn chosen(item: &Item, names: &[VersionName], asked: &str) -> Result<VersionName, String> {
+fn chosen(
+    item: &Item,
+    names: &[VersionName],
+    asked: &str,
+) -> Result<VersionName, VaultCommandError> {
     let matching: Vec<_> =
         names.iter().filter(|name| name.to_string().starts_with(asked)).collect();
     match matching[..] {
         [one] => Ok(*one),
-        [] => Err(format!(
-            "{item} has no version {asked}; `ringpost vault list {} --archived` shows those that \
-             it has",
-            item.extension
-        )),
-        [first, .., last] => Err(format!(
-            "{asked} may be any of {} versions from {first} to {last}; give more of the name",
-            matching.len()
-        )),
+        [] => Err(VaultCommandError::NoSuchVersion { item: item.clone(), asked: asked.to_owned() }),
+        [first, .., last] => Err(VaultCommandError::Ambiguous {
+            asked: asked.to_owned(),
+            count: matching.len(),
+            first: *first,
+            last: *last,
+        }),
     }
 }

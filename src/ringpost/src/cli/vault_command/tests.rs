@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use clap::Parser as _;
 
+use super::error::VaultCommandError;
 use super::{Done, Vault, VaultCommand};
+use crate::daemon::exit::Failure;
+use engine::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use engine::vault::names::Item;
 use engine::vault::request::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use store::vault::versions;
@@ -55,7 +58,7 @@ impl Bench {
         assert!(self.vault.add(&item, text.map(str::as_bytes)).unwrap());
     }
 
-    fn done(&self, line: &str) -> Result<Done, String> {
+    fn done(&self, line: &str) -> Result<Done, VaultCommandError> {
         let here = self.top.path().display().to_string();
         let line = line.replace("@", &here);
         let words = ["vault"].into_iter().chain(line.split(' '));
@@ -67,7 +70,7 @@ impl Bench {
     }
 
     fn refused(&self, line: &str) -> String {
-        self.done(line).unwrap_err()
+        self.done(line).unwrap_err().to_string()
     }
 
     fn newest(&self, extension: &str) -> Option<String> {
@@ -334,7 +337,10 @@ fn what_was_the_newest_at_a_moment_is_restored_from_wherever_it_is() {
         assert!(refused("2026-10-15T12:00").contains("was deleted on 2026-10-10"));
         assert!(refused("2026-09-03T09:59:59").contains("nothing had been kept"));
         for odd in ["2026-11-03", "2026-13-03T12:00", "yesterday", "2026-11-03T12:0\u{e4}", "-1"] {
-            assert!(super::past::moment(odd).unwrap_err().contains("2026-11-03T12:00"), "{odd}");
+            assert!(
+                super::past::moment(odd).unwrap_err().to_string().contains("2026-11-03T12:00"),
+                "{odd}"
+            );
         }
         assert_eq!(bench.newest("2001").as_deref(), Some("late october"));
         if !is_archived {
@@ -372,12 +378,12 @@ fn without_archives_the_command_says_what_to_write() {
 #[test]
 fn a_vault_that_cannot_be_read_ends_the_command_with_the_status_for_that() {
     let dir = tempfile::tempdir().unwrap();
-    assert_eq!(super::readable(dir.path()), Ok(()));
-    assert_eq!(super::readable(&dir.path().join("not made yet")), Ok(()));
+    assert!(super::readable(dir.path()).is_ok());
+    assert!(super::readable(&dir.path().join("not made yet")).is_ok());
     // Root may read whatever there is, but not what is no directory.
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
-    let failure = super::readable(&file).unwrap_err();
+    let failure = Failure::from(super::readable(&file).unwrap_err());
     assert_eq!(failure.exit, crate::daemon::exit::Exit::CannotRead);
     assert!(failure.text.contains("run the command as root"), "{}", failure.text);
 }

@@ -8,6 +8,8 @@ use arc_swap::ArcSwap;
 
 use super::{Daemon, DataPath, now_unix_s};
 use crate::config::Settings;
+use crate::daemon::error::StartError;
+use crate::daemon::exit::Failure;
 use engine::catalog::Catalog;
 use engine::policy::snapshot::Policy;
 use engine::policy::snapshot::Snapshot;
@@ -42,10 +44,6 @@ pub(super) fn watch(
     watch::replace(config, previous, publish, old, go_on)
 }
 
-/// Why a reload did not come to its end.
-pub(super) const SUPERSEDED: &str =
-    "another order came before all files of the new one had been looked at";
-
 impl<D: DataPath> Daemon<D> {
     /// Has other roots watched, as new settings say. Where that is not done, certificates are as
     /// they were before as well.
@@ -53,7 +51,7 @@ impl<D: DataPath> Daemon<D> {
         &mut self,
         settings: &Settings,
         before: &Settings,
-    ) -> Result<(), String> {
+    ) -> Result<(), Failure> {
         let catalog = self.board.snapshot.load().catalog.clone();
         let published = self.watch.as_ref().map(Watch::published).unwrap_or_default();
         let snapshot = &self.board.snapshot;
@@ -65,9 +63,10 @@ impl<D: DataPath> Daemon<D> {
                 self.certificates.take(before, now_unix_s())?;
                 self.board.note_certificates(self.certificates.report(now_unix_s()));
                 return Err(match none {
-                    Err(fault) => format!("the files cannot be watched: {fault}"),
-                    Ok(_) => SUPERSEDED.into(),
-                });
+                    Err(cause) => StartError::Watch(cause),
+                    Ok(_) => StartError::Superseded,
+                }
+                .into());
             }
         }
         Ok(())

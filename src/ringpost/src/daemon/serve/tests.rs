@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use super::files::SUPERSEDED;
 use super::*;
+use crate::net::listener::ListenError;
 use crate::net::stats::StatsRecorder;
 use crate::observe::store_metrics;
 use engine::catalog::RootId;
@@ -22,18 +22,27 @@ struct Fake {
 impl DataPath for Fake {
     type Sockets = ();
 
-    fn bind(settings: &Settings, workers: usize, _: &mut Inherited) -> Result<Bound<()>, String> {
+    fn bind(
+        settings: &Settings,
+        workers: usize,
+        _: &mut Inherited,
+    ) -> Result<Bound<()>, BindError> {
         if settings.tftp.as_ref().is_some_and(|tftp| tftp.listen[0].port() == 9) {
-            return Err("port 9 is taken".into());
+            let cause = ListenError {
+                protocol: Protocol::Tftp,
+                address: settings.tftp.as_ref().unwrap().listen[0],
+                cause: io::ErrorKind::AddrInUse.into(),
+            };
+            return Err(BindError { cause, taken: Some("it is taken".into()) });
         }
         let warnings = vec![format!("{workers} workers that do nothing")];
         Ok(Bound { sockets: (), listeners: Vec::new(), warnings })
     }
 
-    fn start((): (), parts: Parts) -> Result<Self, String> {
+    fn start((): (), parts: Parts) -> Result<Self, StartError> {
         for view in &parts.views {
-            let mut recorder =
-                StatsRecorder::new(view.clone()).map_err(|fault| format!("{fault:?}"))?;
+            let recorder = StatsRecorder::new(view.clone());
+            let mut recorder = recorder.map_err(StartError::Histograms)?;
             recorder.turn_ended(parts.clock.now(), parts.clock.now());
         }
         Ok(Fake { parts, drained: Arc::default() })
@@ -63,7 +72,7 @@ struct Bench {
     daemon: Daemon<Fake>,
 }
 
-fn bench(text: &str) -> Result<Bench, String> {
+fn bench(text: &str) -> Result<Bench, Failure> {
     let dir = tempfile::tempdir().unwrap();
     for (place, name) in [("a", "one"), ("b", "two")] {
         std::fs::create_dir_all(dir.path().join("data").join(place)).unwrap();
@@ -72,14 +81,14 @@ fn bench(text: &str) -> Result<Bench, String> {
     let file = dir.path().join("ringpost.toml");
     std::fs::write(&file, text).unwrap();
     let source = Source::File(file.clone());
-    let settings = source.load().map_err(|faults| faults.to_string())?;
+    let settings = source.load()?;
     let daemon = Daemon::<Fake>::start(
         &source,
         settings,
         LogHandle::unheard(),
         Signalled::pretended().1.waiting(),
     );
-    let daemon = daemon.map_err(|failure| failure.text)?.ok_or("it was stopped")?;
+    let daemon = daemon?.ok_or("it was stopped")?;
     Ok(Bench { _dir: dir, file, daemon })
 }
 
@@ -254,7 +263,8 @@ fn a_changed_access_list_counts_without_a_signal() {
 #[test]
 fn a_port_that_is_taken_stops_the_start() {
     let told = bench(&PLAIN.replace("127.0.0.1:0", "127.0.0.1:9")).err().unwrap();
-    assert_eq!(told, "port 9 is taken");
+    assert_eq!(told.text, "cannot listen for TFTP on 127.0.0.1:9: it is taken");
+    assert_eq!(told.exit, Exit::CannotBind);
 }
 
 #[test]
@@ -263,7 +273,7 @@ fn an_admin_port_that_is_taken_is_told_with_what_to_do() {
     let address = taken.local_addr().unwrap();
     let told = bench(&format!("{PLAIN}[admin]\nlisten = \"{address}\"")).err().unwrap();
     let start = format!("cannot listen for administration on {address}: this configuration has");
-    assert!(told.starts_with(&start), "{told}");
+    assert!(told.text.starts_with(&start), "{told}");
 }
 
 #[test]
@@ -296,7 +306,11 @@ fn a_reload_that_something_newer_waits_behind_is_given_up_and_changes_nothing() 
     sender.send(Signal::Reload).unwrap();
     let other = PLAIN.replace("\"a\"", "\"b\"");
     let reloaded = bench.rewrite(&other);
-    assert!(!reloaded.taken && reloaded.message.contains(SUPERSEDED), "{}", reloaded.message);
+    assert!(
+        !reloaded.taken && reloaded.message.contains(&StartError::Superseded.to_string()),
+        "{}",
+        reloaded.message
+    );
     assert!(bench.has("one") && !bench.has("two"));
     assert_eq!(signals.within(Duration::ZERO), Some(Signal::Reload));
     assert!(bench.rewrite(&other).taken);

@@ -9,6 +9,6 @@ mod plain;
 mod unix;
 
 #[cfg(any(not(unix), feature = "plain-sys"))]
-pub(crate) use plain::{Account, account, check, drop_to, renounce};
+pub(crate) use plain::{Account, PrivilegeError, account, check, drop_to, renounce};
 #[cfg(all(unix, not(feature = "plain-sys")))]
-pub(crate) use unix::{Account, account, check, drop_to, renounce};
+pub(crate) use unix::{Account, PrivilegeError, account, check, drop_to, renounce};

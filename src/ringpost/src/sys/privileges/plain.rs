@@ -1,11 +1,32 @@
 //! Where a process stays who it is.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 /// Gives up what only another program could use: nothing here.
 pub(crate) fn renounce() {}
+
+/// The server cannot become the user that it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PrivilegeError {
+    user: String,
+}
+
+impl fmt::Display for PrivilegeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "cannot become user `{}`: this system has no such users; take `user` and `group` out \
+             of the configuration, and start the service as whom it shall be",
+            self.user
+        )
+    }
+}
+
+impl Error for PrivilegeError {}
 
 /// A user and group that the server becomes: there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,8 +37,8 @@ impl Account {
     ///
     /// # Errors
     /// Always: this system has no such users.
-    pub(crate) fn find(user: &str, _group: Option<&str>) -> Result<Self, String> {
-        Err(refusal(user))
+    pub(crate) fn find(user: &str, _group: Option<&str>) -> Result<Self, PrivilegeError> {
+        Err(PrivilegeError { user: user.to_owned() })
     }
 
     /// Its numbers.
@@ -40,7 +61,10 @@ impl Account {
 ///
 /// # Errors
 /// As [`check`].
-pub(crate) fn account(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, String> {
+pub(crate) fn account(
+    user: Option<&str>,
+    group: Option<&str>,
+) -> Result<Option<Account>, PrivilegeError> {
     user.map_or(Ok(None), |user| check(user, group).map(|()| None))
 }
 
@@ -48,7 +72,7 @@ pub(crate) fn account(user: Option<&str>, group: Option<&str>) -> Result<Option<
 ///
 /// # Errors
 /// Always: this system has no such users.
-pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), String> {
+pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), PrivilegeError> {
     check(user, group)
 }
 
@@ -56,15 +80,8 @@ pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), String> {
 ///
 /// # Errors
 /// Always: this system has no such users.
-pub(crate) fn check(user: &str, _group: Option<&str>) -> Result<(), String> {
-    Err(refusal(user))
-}
-
-fn refusal(user: &str) -> String {
-    format!(
-        "cannot become user `{user}`: this system has no such users; take `user` and `group` out \
-         of the configuration, and start the service as whom it shall be"
-    )
+pub(crate) fn check(user: &str, _group: Option<&str>) -> Result<(), PrivilegeError> {
+    Err(PrivilegeError { user: user.to_owned() })
 }
 
 #[cfg(test)]
@@ -73,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_user_to_become_is_refused_with_the_mend_and_none_is_no_error() {
-        let told = account(Some("phones"), None).unwrap_err();
+        let told = account(Some("phones"), None).unwrap_err().to_string();
         assert!(told.contains("take `user` and `group` out of the configuration"), "{told}");
         assert_eq!(account(None, None), Ok(None));
         assert!(drop_to("phones", None).is_err() && Account::find("phones", None).is_err());

@@ -1,5 +1,7 @@
 //! Users, groups and capabilities of a Unix system.
 
+use std::error::Error;
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::fchown;
@@ -19,6 +21,72 @@ pub(crate) fn renounce() {
     let _ = clear(None, CapSet::Bounding);
 }
 
+/// Why the server cannot become the user that it is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PrivilegeError {
+    /// Nobody has this name.
+    NoUser(String),
+    /// No group has this name.
+    NoGroup(String),
+    /// The system cannot say who that is.
+    UserLookup { user: String, cause: nix::Error },
+    /// The system cannot say which group that is.
+    GroupLookup { group: String, cause: nix::Error },
+    /// Only root can become somebody else.
+    NotRoot { user: String },
+    /// The system refuses one of the calls.
+    Refused { user: String, call: &'static str, cause: nix::Error },
+    /// What was given up could be taken back.
+    NotForGood { user: String },
+}
+
+impl fmt::Display for PrivilegeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PrivilegeError::NoUser(user) => write!(
+                f,
+                "there is no user `{user}`; make it with: useradd --system --no-create-home {user}"
+            ),
+            PrivilegeError::NoGroup(group) => {
+                write!(f, "there is no group `{group}`; make it with: groupadd --system {group}")
+            }
+            PrivilegeError::UserLookup { user, cause } => {
+                write!(f, "cannot look up user `{user}`: {}", cause.desc())
+            }
+            PrivilegeError::GroupLookup { group, cause } => {
+                write!(f, "cannot look up group `{group}`: {}", cause.desc())
+            }
+            PrivilegeError::NotRoot { user } => write!(
+                f,
+                "cannot become user `{user}`: only root can; start as root, or take `user` and \
+                 `group` out of the configuration"
+            ),
+            PrivilegeError::Refused { user, call, cause } => write!(
+                f,
+                "cannot become user `{user}`: the system refuses {call} ({})",
+                cause.desc()
+            ),
+            PrivilegeError::NotForGood { user } => {
+                write!(f, "cannot become user `{user}` for good: root can be taken back")
+            }
+        }
+    }
+}
+
+impl Error for PrivilegeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            PrivilegeError::UserLookup { cause, .. }
+            | PrivilegeError::GroupLookup { cause, .. }
+            | PrivilegeError::Refused { cause, .. } => Some(cause),
+            PrivilegeError::NoUser(_)
+            | PrivilegeError::NoGroup(_)
+            | PrivilegeError::NotRoot { .. }
+            | PrivilegeError::NotForGood { .. } => None,
+        }
+    }
+}
+
 /// The user and group that the server becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Account {
@@ -31,7 +99,7 @@ impl Account {
     ///
     /// # Errors
     /// Who does not exist, and how to make them.
-    pub(crate) fn find(user: &str, group: Option<&str>) -> Result<Self, String> {
+    pub(crate) fn find(user: &str, group: Option<&str>) -> Result<Self, PrivilegeError> {
         let (uid, own_gid) = user_ids(user)?;
         let gid = group.map_or(Ok(own_gid), group_id)?;
         Ok(Account { uid, gid })
@@ -57,7 +125,10 @@ impl Account {
 ///
 /// # Errors
 /// As [`Account::find`].
-pub(crate) fn account(user: Option<&str>, group: Option<&str>) -> Result<Option<Account>, String> {
+pub(crate) fn account(
+    user: Option<&str>,
+    group: Option<&str>,
+) -> Result<Option<Account>, PrivilegeError> {
     let Some(user) = user.filter(|_| Uid::effective().is_root()) else {
         return Ok(None);
     };
@@ -68,26 +139,24 @@ pub(crate) fn account(user: Option<&str>, group: Option<&str>) -> Result<Option<
 ///
 /// # Errors
 /// Why not, and what to do.
-pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), String> {
+pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), PrivilegeError> {
     let Account { uid, gid } = Account::find(user, group)?;
     if getuid() == uid && getgid() == gid {
         return Ok(());
     }
     if !Uid::effective().is_root() {
-        return Err(format!(
-            "cannot become user `{user}`: only root can; start as root, or take `user` and `group` \
-             out of the configuration"
-        ));
+        return Err(PrivilegeError::NotRoot { user: user.to_owned() });
     }
-    let failed = |what: &str, fault: nix::Error| {
-        format!("cannot become user `{user}`: the system refuses {what} ({})", fault.desc())
+    let refused = |call| {
+        let user = user.to_owned();
+        move |cause| PrivilegeError::Refused { user, call, cause }
     };
-    setgroups(&[gid]).map_err(|fault| failed("setgroups", fault))?;
-    setgid(gid).map_err(|fault| failed("setgid", fault))?;
-    setuid(uid).map_err(|fault| failed("setuid", fault))?;
+    setgroups(&[gid]).map_err(refused("setgroups"))?;
+    setgid(gid).map_err(refused("setgid"))?;
+    setuid(uid).map_err(refused("setuid"))?;
     // If this worked, privileges could be taken back, and so could whoever takes this process over.
     if !uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {
-        return Err(format!("cannot become user `{user}` for good: root can be taken back"));
+        return Err(PrivilegeError::NotForGood { user: user.to_owned() });
     }
     Ok(())
 }
@@ -96,28 +165,24 @@ pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), String> {
 ///
 /// # Errors
 /// What is missing, and how to make it.
-pub(crate) fn check(user: &str, group: Option<&str>) -> Result<(), String> {
+pub(crate) fn check(user: &str, group: Option<&str>) -> Result<(), PrivilegeError> {
     user_ids(user)?;
     group.map_or(Ok(()), |group| group_id(group).map(drop))
 }
 
-fn user_ids(user: &str) -> Result<(Uid, Gid), String> {
+fn user_ids(user: &str) -> Result<(Uid, Gid), PrivilegeError> {
     match User::from_name(user) {
         Ok(Some(found)) => Ok((found.uid, found.gid)),
-        Ok(None) => Err(format!(
-            "there is no user `{user}`; make it with: useradd --system --no-create-home {user}"
-        )),
-        Err(fault) => Err(format!("cannot look up user `{user}`: {}", fault.desc())),
+        Ok(None) => Err(PrivilegeError::NoUser(user.to_owned())),
+        Err(cause) => Err(PrivilegeError::UserLookup { user: user.to_owned(), cause }),
     }
 }
 
-fn group_id(group: &str) -> Result<Gid, String> {
+fn group_id(group: &str) -> Result<Gid, PrivilegeError> {
     match Group::from_name(group) {
         Ok(Some(found)) => Ok(found.gid),
-        Ok(None) => {
-            Err(format!("there is no group `{group}`; make it with: groupadd --system {group}"))
-        }
-        Err(fault) => Err(format!("cannot look up group `{group}`: {}", fault.desc())),
+        Ok(None) => Err(PrivilegeError::NoGroup(group.to_owned())),
+        Err(cause) => Err(PrivilegeError::GroupLookup { group: group.to_owned(), cause }),
     }
 }
 
@@ -127,9 +192,9 @@ mod tests {
 
     #[test]
     fn a_user_or_group_that_does_not_exist_is_told_how_to_make_it() {
-        let told = drop_to("nobody-by-this-name", None).unwrap_err();
+        let told = drop_to("nobody-by-this-name", None).unwrap_err().to_string();
         assert!(told.contains("useradd --system --no-create-home nobody-by-this-name"), "{told}");
-        let told = drop_to("root", Some("no-such-group")).unwrap_err();
+        let told = drop_to("root", Some("no-such-group")).unwrap_err().to_string();
         assert!(told.contains("groupadd --system no-such-group"), "{told}");
     }
 

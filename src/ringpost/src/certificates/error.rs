@@ -1,0 +1,387 @@
+//! What can be wrong with certificates, in sentences that name the file and what to do.
+//!
+//! Values and their words. Never reads, writes or decides anything.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::{fmt, io};
+
+use rustls::server::VerifierBuilderError;
+
+use super::files::FILE_BYTES_MAX;
+
+/// What is wrong with the content of a file. Displays as the end of a sentence that begins with the
+/// file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentError {
+    /// There is no certificate in it.
+    NoCertificate,
+    /// It is no whole PEM text.
+    Garbled,
+    /// A certificate in it is no X.509.
+    UnreadableCertificate,
+    /// The certificate behind this one, counted from 1, does not vouch for it.
+    OutOfOrder(usize),
+    /// There is no key in it.
+    NoKey,
+    /// The key can be used with a password alone.
+    KeyHasPassword,
+    /// The key is of a kind that is not served.
+    UnservedKey,
+    /// There is no revocation list in it.
+    NoRevocationList,
+}
+
+impl fmt::Display for ContentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ContentError::NoCertificate => f.write_str(
+                "has no certificate in PEM form in it (-----BEGIN CERTIFICATE-----); convert it \
+                 with: openssl x509 -inform der -in FILE",
+            ),
+            ContentError::Garbled => f.write_str("is cut short or garbled; copy it there again"),
+            ContentError::UnreadableCertificate => {
+                f.write_str("has a certificate in it that cannot be read; copy it there again")
+            }
+            ContentError::OutOfOrder(place) => write!(
+                f,
+                "has certificates out of order: number {} does not vouch for number {place}; put \
+                 the server's first and each one's issuer behind it",
+                place + 1
+            ),
+            ContentError::NoKey => {
+                f.write_str("has no private key in PEM form in it (-----BEGIN PRIVATE KEY-----)")
+            }
+            ContentError::KeyHasPassword => f.write_str(
+                "has a password on it, which nobody could type when the server starts; take it \
+                 off with: openssl pkey -in KEY -out NEW",
+            ),
+            ContentError::UnservedKey => f.write_str(
+                "has a key of a kind that is not served; use RSA of 2048 bits or more, or P-256",
+            ),
+            ContentError::NoRevocationList => f.write_str(
+                "has no revocation list in PEM form in it (-----BEGIN X509 CRL-----); convert it \
+                 with: openssl crl -inform der -in FILE",
+            ),
+        }
+    }
+}
+
+impl Error for ContentError {}
+
+impl ContentError {
+    /// The same, said of a file.
+    pub(crate) fn of(self, path: &Path) -> CertificateError {
+        CertificateError::Content { path: path.to_owned(), cause: self }
+    }
+}
+
+/// What the server makes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Product {
+    /// Its own CA.
+    Ca,
+    /// A certificate of that CA.
+    Certificate,
+    /// A request for a certificate of another CA.
+    Request,
+}
+
+/// Why a certificate, its key or what phones are judged by cannot be used.
+#[derive(Debug)]
+pub enum CertificateError {
+    /// A file cannot be read.
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A file has more bytes than are read.
+    TooLarge(PathBuf),
+    /// A file cannot be written.
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// A key cannot be kept beside its place.
+    KeepAside {
+        /// The key.
+        path: PathBuf,
+        /// Where it was to be kept.
+        kept: PathBuf,
+        /// What the system says.
+        cause: io::Error,
+    },
+    /// What is in a file does not do.
+    Content {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: ContentError,
+    },
+    /// The key belongs to another certificate.
+    KeyMismatch {
+        /// The key.
+        key: PathBuf,
+        /// The certificate.
+        certificate: PathBuf,
+    },
+    /// The server's own CA, or what it is to make, does not do.
+    Ca(CaError),
+    /// There are no keys for tickets.
+    TicketKeys(rustls::Error),
+    /// The versions of TLS do not fit the suites.
+    Versions(rustls::Error),
+    /// `client_ca` does not do.
+    ClientCa(ContentError),
+    /// A certificate of `client_ca` cannot vouch for phones.
+    ClientCaUnfit(rustls::Error),
+    /// `client_crl` does not do.
+    ClientCrl(ContentError),
+    /// `client_ca` and `client_crl` do not do together.
+    ClientLists(VerifierBuilderError),
+    /// OpenSSL cannot remember sessions.
+    #[cfg(feature = "legacy-tls")]
+    LegacySessions(io::Error),
+    /// OpenSSL cannot use the files.
+    #[cfg(feature = "legacy-tls")]
+    LegacyTerms(io::Error),
+}
+
+/// Why the server's own CA makes nothing.
+#[derive(Debug)]
+pub enum CaError {
+    /// The CA's key belongs to another certificate.
+    KeyMismatch {
+        /// The key.
+        key: PathBuf,
+        /// The certificate.
+        certificate: PathBuf,
+    },
+    /// The certificate in the place of the CA's is none of a CA.
+    NotCa {
+        /// The certificate.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// The CA's certificate cannot be signed with.
+    UnusableCa {
+        /// The certificate.
+        path: PathBuf,
+        /// Why.
+        cause: rcgen::Error,
+    },
+    /// The CA's key cannot be signed with.
+    UnusableKey {
+        /// The key.
+        path: PathBuf,
+        /// Why.
+        cause: rcgen::Error,
+    },
+    /// The CA that was just made in this directory is not there.
+    Gone(PathBuf),
+    /// Something cannot be made.
+    Make {
+        /// What.
+        product: Product,
+        /// Why.
+        cause: rcgen::Error,
+    },
+}
+
+impl fmt::Display for CertificateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CertificateError::Read { path, cause } => write_unread(f, path, cause),
+            CertificateError::TooLarge(path) => write!(
+                f,
+                "{} is larger than {FILE_BYTES_MAX} bytes; is it a PEM file at all?",
+                path.display()
+            ),
+            CertificateError::Write { path, cause } => write!(
+                f,
+                "{} cannot be written ({cause}); let the user that Ringpost runs as write to its \
+                 directory: install -d -m 755 -o USER {}",
+                path.display(),
+                super::files::directory(path).display()
+            ),
+            CertificateError::KeepAside { path, kept, cause } => {
+                write!(f, "{} cannot be kept as {}: {cause}", path.display(), kept.display())
+            }
+            CertificateError::Content { path, cause } => write!(f, "{} {cause}", path.display()),
+            CertificateError::KeyMismatch { key, certificate } => write!(
+                f,
+                "{} is not the key of the certificate in {}; put the two that belong together \
+                 there",
+                key.display(),
+                certificate.display()
+            ),
+            CertificateError::Ca(cause) => cause.fmt(f),
+            CertificateError::TicketKeys(cause) => write!(f, "cannot make keys: {cause}"),
+            CertificateError::Versions(cause) => cause.fmt(f),
+            CertificateError::ClientCa(cause) => write!(f, "`client_ca` {cause}"),
+            CertificateError::ClientCaUnfit(cause) => write!(
+                f,
+                "`client_ca` has a certificate that cannot vouch for phones ({cause}); put a CA's \
+                 there, X.509 version 3"
+            ),
+            CertificateError::ClientCrl(cause) => write!(f, "`client_crl` {cause}"),
+            CertificateError::ClientLists(cause) => write!(
+                f,
+                "`client_ca` and `client_crl` cannot be used ({cause}); put the CA's there"
+            ),
+            #[cfg(feature = "legacy-tls")]
+            CertificateError::LegacySessions(cause) => write!(f, "cannot use OpenSSL: {cause}"),
+            #[cfg(feature = "legacy-tls")]
+            CertificateError::LegacyTerms(cause) => write!(
+                f,
+                "OpenSSL, which secures old phones' connections, cannot use its files: {cause}"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for CaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CaError::KeyMismatch { key, certificate } => write!(
+                f,
+                "{} is not the key of {}; put the two that belong together there",
+                key.display(),
+                certificate.display()
+            ),
+            CaError::NotCa { certificate, key } => write!(
+                f,
+                "{} is not a CA's certificate, so nothing can be issued by it; move it and {} \
+                 away and the server makes a CA of its own, or put a CA's there",
+                certificate.display(),
+                key.display()
+            ),
+            CaError::UnusableCa { path, cause } => {
+                write!(f, "{} cannot be used as a CA: {cause}", path.display())
+            }
+            CaError::UnusableKey { path, cause: _ } => write!(
+                f,
+                "{} has no private key in it that can be used without a password; put the CA's \
+                 key there in PEM form, or move it away",
+                path.display()
+            ),
+            CaError::Gone(dir) => {
+                write!(f, "the CA just made in {} is gone again", dir.display())
+            }
+            CaError::Make { product, cause } => {
+                let product = match product {
+                    Product::Ca => "CA",
+                    Product::Certificate => "certificate",
+                    Product::Request => "request",
+                };
+                write!(f, "cannot make a {product}: {cause}")
+            }
+        }
+    }
+}
+
+fn write_unread(f: &mut fmt::Formatter<'_>, path: &Path, cause: &io::Error) -> fmt::Result {
+    let shown = path.display();
+    if cause.kind() == io::ErrorKind::NotFound {
+        write!(f, "{shown} does not exist; put the file there, or name another")
+    } else if cause.kind() == io::ErrorKind::PermissionDenied {
+        write!(
+            f,
+            "{shown} cannot be read by this user; give it to the group that Ringpost runs as, and \
+             let the group read it: chgrp GROUP {shown} && chmod 640 {shown}"
+        )
+    } else {
+        write!(f, "{shown} cannot be read: {cause}")
+    }
+}
+
+impl Error for CertificateError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            CertificateError::Read { cause, .. }
+            | CertificateError::Write { cause, .. }
+            | CertificateError::KeepAside { cause, .. } => Some(cause),
+            CertificateError::Content { cause, .. }
+            | CertificateError::ClientCa(cause)
+            | CertificateError::ClientCrl(cause) => Some(cause),
+            CertificateError::Ca(cause) => cause.source(),
+            CertificateError::TicketKeys(cause)
+            | CertificateError::Versions(cause)
+            | CertificateError::ClientCaUnfit(cause) => Some(cause),
+            CertificateError::ClientLists(cause) => Some(cause),
+            #[cfg(feature = "legacy-tls")]
+            CertificateError::LegacySessions(cause) | CertificateError::LegacyTerms(cause) => {
+                Some(cause)
+            }
+            CertificateError::TooLarge(_) | CertificateError::KeyMismatch { .. } => None,
+        }
+    }
+}
+
+impl Error for CaError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            CaError::UnusableCa { cause, .. }
+            | CaError::UnusableKey { cause, .. }
+            | CaError::Make { cause, .. } => Some(cause),
+            CaError::KeyMismatch { .. } | CaError::NotCa { .. } | CaError::Gone(_) => None,
+        }
+    }
+}
+
+impl From<CaError> for CertificateError {
+    fn from(cause: CaError) -> Self {
+        CertificateError::Ca(cause)
+    }
+}
+
+/// What is wrong with the certificates of a configuration, each with its line.
+#[derive(Debug)]
+pub struct CertificateErrors {
+    /// The configuration.
+    file: PathBuf,
+    /// Each with the line of its section, in their order.
+    errors: Vec<(usize, CertificateError)>,
+}
+
+impl CertificateErrors {
+    /// Returns `Err` with all that were found in a configuration, or `Ok` if there are none.
+    pub(super) fn of(file: &Path, errors: Vec<(usize, CertificateError)>) -> Result<(), Self> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        Err(CertificateErrors { file: file.to_owned(), errors })
+    }
+
+    /// A single one.
+    pub(super) fn one(file: &Path, line: usize, error: CertificateError) -> Self {
+        CertificateErrors { file: file.to_owned(), errors: vec![(line, error)] }
+    }
+}
+
+impl fmt::Display for CertificateErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (line, error) in &self.errors {
+            write!(f, "{separator}{}", located(&self.file, *line, error))?;
+            separator = "\n";
+        }
+        Ok(())
+    }
+}
+
+impl Error for CertificateErrors {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.errors.first().map(|(_, error)| error as _)
+    }
+}
+
+/// A sentence, with the line of the configuration that it is about.
+pub(super) fn located(file: &Path, line: usize, why: &impl fmt::Display) -> String {
+    format!("{}:{line}: {why}", file.display())
+}

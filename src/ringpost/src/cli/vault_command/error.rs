@@ -1,0 +1,343 @@
+//! Why `ringpost vault` has not done what it was asked for, in sentences with the mend.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{fmt, io};
+
+use super::owner;
+use super::table::date;
+use crate::daemon::exit::{Exit, Failure};
+use engine::vault::names::{self, Item};
+use engine::vault::stamp::Stamp;
+use store::vault::archive::Unfit;
+use store::vault::versions::VersionName;
+
+/// Why a vault command has failed.
+#[derive(Debug)]
+pub(super) enum VaultCommandError {
+    /// The system does not let this user read the vault.
+    Unreadable { dir: PathBuf, cause: io::Error },
+    /// The configuration has no vault.
+    NoVault { config: PathBuf },
+    /// The disk of the vault refuses.
+    Disk(DiskError),
+    /// A version could not be added, so the item is as it was.
+    NotAdded { item: Item, cause: DiskError },
+    /// The disk has refused after so many items were restored.
+    RestoreStopped { restored: u64, cause: DiskError },
+    /// No extension is called this.
+    NotAnExtension(String),
+    /// No family of phones is called this.
+    NotAFamily(String),
+    /// No moment is written like this.
+    NotAMoment(String),
+    /// There never was a version of the item.
+    NeverKept(Item),
+    /// There was no version of the item at that moment yet.
+    NotKeptBy { item: Item, at: Stamp },
+    /// The item is deleted since.
+    Deleted { item: Item, at: Stamp },
+    /// The version has gone while the command ran.
+    Removed { item: Item, version: VersionName },
+    /// No version has a name that begins so.
+    NoSuchVersion { item: Item, asked: String },
+    /// Several versions have names that begin so.
+    Ambiguous { asked: String, count: usize, first: VersionName, last: VersionName },
+    /// The extension is to be copied to itself.
+    SameExtension(Box<str>),
+    /// The extension has nothing that could be copied.
+    NothingToCopy(Box<str>),
+    /// No secret is pinned for the extension.
+    NotPinned(Box<str>),
+    /// Old versions are removed, not gathered.
+    ArchivesOff,
+    /// Some versions could not be gathered: what was, and why others were not.
+    Archive { gathered: String, troubles: Vec<String> },
+    /// Nothing could be exported or imported.
+    Carry(CarryError),
+}
+
+/// Why versions were not written to a file, or not read from one.
+#[derive(Debug)]
+pub(super) enum CarryError {
+    /// What was to be exported was never kept.
+    NothingToExport(Box<str>),
+    /// Standard output is a terminal.
+    Terminal,
+    /// The file is there already.
+    Exists(PathBuf),
+    /// The file cannot be written.
+    NotWritten { path: PathBuf, cause: io::Error },
+    /// Standard output cannot be written.
+    OutputCut(io::Error),
+    /// What was to be imported cannot be read.
+    NotRead { source: String, cause: io::Error },
+    /// What was to be imported is no export.
+    NotAnExport { source: String, cause: Unfit },
+    /// So many versions were imported when it failed.
+    ImportStopped { added: u64, cause: ImportError },
+}
+
+/// Why an import was cut short.
+#[derive(Debug)]
+pub(super) enum ImportError {
+    /// The disk of the vault refuses.
+    Disk(DiskError),
+    /// The archive is not what it was a moment ago.
+    Changed { source: String, cause: Unfit },
+}
+
+/// What the system says of the vault's disk.
+#[derive(Debug)]
+pub(super) struct DiskError {
+    pub(super) dir: PathBuf,
+    pub(super) cause: io::Error,
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let (dir, kind) = (self.dir.display(), self.cause.kind());
+        if kind == PermissionDenied {
+            let owner = owner(&self.dir);
+            write!(
+                f,
+                "the system does not let this user into {dir}; run the command as root or as \
+                 {owner}"
+            )
+        } else if kind == ReadOnlyFilesystem {
+            write!(f, "{dir} is on a disk that is mounted read-only; mount it for writing")
+        } else if kind == StorageFull {
+            write!(f, "the disk of {dir} is full; make room on it")
+        } else if kind == QuotaExceeded {
+            write!(f, "the quota of the disk of {dir} is used up; raise it or make room")
+        } else {
+            write!(f, "cannot use {dir}: {}", self.cause)
+        }
+    }
+}
+
+impl Error for DiskError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+impl From<DiskError> for VaultCommandError {
+    fn from(cause: DiskError) -> Self {
+        VaultCommandError::Disk(cause)
+    }
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImportError::Disk(cause) => cause.fmt(f),
+            ImportError::Changed { source, cause } => {
+                write!(f, "{source} has changed meanwhile: {cause}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for VaultCommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use VaultCommandError::{
+            Ambiguous, Archive, ArchivesOff, Carry, Deleted, Disk, NeverKept, NoSuchVersion,
+            NoVault, NotAFamily, NotAMoment, NotAdded, NotAnExtension, NotKeptBy, NotPinned,
+            NothingToCopy, Removed, RestoreStopped, SameExtension, Unreadable,
+        };
+        match self {
+            Unreadable { dir, cause } => write!(
+                f,
+                "{} cannot be read ({cause}); run the command as root, or as the user that \
+                 Ringpost runs as",
+                dir.display()
+            ),
+            NoVault { config } => write!(
+                f,
+                "{} has no [vault], so nothing is kept; add the section, or name the right file \
+                 with --config",
+                config.display()
+            ),
+            Disk(cause) => cause.fmt(f),
+            NotAdded { item, cause } => write!(f, "{cause}; {item} is as it was"),
+            RestoreStopped { restored, cause } => {
+                write!(f, "{cause}; {restored} were restored, and the same command goes on there")
+            }
+            NotAnExtension(text) => write!(
+                f,
+                "{text:?} is no extension; it has letters, digits and the marks + - _ . @"
+            ),
+            NotAFamily(text) => {
+                let families = names::families().collect::<Vec<_>>().join(", ");
+                write!(f, "{text:?} is no family of sets; there are {families}")
+            }
+            NotAMoment(text) => {
+                write!(f, "{text:?} is no moment; write it as 2026-11-03T12:00, in UTC")
+            }
+            NeverKept(item) => write!(f, "nothing was ever kept of {item}"),
+            NotKeptBy { item, at } => {
+                write!(f, "nothing had been kept of {item} by {}", date(*at))
+            }
+            Deleted { item, at } => write!(
+                f,
+                "{item} was deleted on {}; `ringpost vault list {} --archived` shows older \
+                 versions",
+                date(*at),
+                item.extension
+            ),
+            Removed { item, version } => {
+                write!(f, "{version} of {item} was removed a moment ago; try again")
+            }
+            NoSuchVersion { item, asked } => write!(
+                f,
+                "{item} has no version {asked}; `ringpost vault list {} --archived` shows those \
+                 that it has",
+                item.extension
+            ),
+            Ambiguous { asked, count, first, last } => write!(
+                f,
+                "{asked} may be any of {count} versions from {first} to {last}; give more of the \
+                 name"
+            ),
+            SameExtension(extension) => {
+                write!(f, "{extension} cannot be copied to itself; name another extension")
+            }
+            NothingToCopy(extension) => write!(
+                f,
+                "{extension} has nothing to copy; see `ringpost vault list {extension}` for what \
+                 it had"
+            ),
+            NotPinned(extension) => {
+                write!(f, "no secret is pinned for {extension}; nothing was changed")
+            }
+            ArchivesOff => f.write_str(
+                "`archive` in [vault] is false, so old versions are removed, not gathered; write \
+                 archive = true",
+            ),
+            Archive { gathered, troubles } => {
+                write!(f, "{gathered}, but:\n{}", troubles.join("\n"))
+            }
+            Carry(cause) => cause.fmt(f),
+        }
+    }
+}
+
+impl Error for VaultCommandError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            VaultCommandError::Unreadable { cause, .. } => Some(cause),
+            VaultCommandError::Disk(cause) => cause.source(),
+            VaultCommandError::NotAdded { cause, .. }
+            | VaultCommandError::RestoreStopped { cause, .. } => Some(cause),
+            VaultCommandError::Carry(cause) => cause.source(),
+            VaultCommandError::NoVault { .. }
+            | VaultCommandError::NotAnExtension(_)
+            | VaultCommandError::NotAFamily(_)
+            | VaultCommandError::NotAMoment(_)
+            | VaultCommandError::NeverKept(_)
+            | VaultCommandError::NotKeptBy { .. }
+            | VaultCommandError::Deleted { .. }
+            | VaultCommandError::Removed { .. }
+            | VaultCommandError::NoSuchVersion { .. }
+            | VaultCommandError::Ambiguous { .. }
+            | VaultCommandError::SameExtension(_)
+            | VaultCommandError::NothingToCopy(_)
+            | VaultCommandError::NotPinned(_)
+            | VaultCommandError::ArchivesOff
+            | VaultCommandError::Archive { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for CarryError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CarryError::NothingToExport(extension) => {
+                write!(f, "nothing was ever kept of {extension}; leave it out")
+            }
+            CarryError::Terminal => {
+                f.write_str("this is no text for a terminal; redirect it, or name a file")
+            }
+            CarryError::Exists(path) => {
+                write!(f, "{} exists already; name a file that does not", path.display())
+            }
+            CarryError::NotWritten { path, cause } => {
+                write!(f, "cannot write {}: {cause}; nothing is left of it", path.display())
+            }
+            CarryError::OutputCut(cause) => {
+                write!(f, "what was written to standard output is not whole and of no use: {cause}")
+            }
+            CarryError::NotRead { source, cause } => {
+                write!(f, "cannot read {source}: {cause}; nothing was changed")
+            }
+            CarryError::NotAnExport { source, cause } => {
+                write!(f, "{source} was not taken in: {cause}; nothing was changed")
+            }
+            CarryError::ImportStopped { added, cause } => write!(
+                f,
+                "{cause}; {added} versions were added before, and the same command goes on there"
+            ),
+        }
+    }
+}
+
+impl Error for CarryError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            CarryError::NotWritten { cause, .. }
+            | CarryError::OutputCut(cause)
+            | CarryError::NotRead { cause, .. } => Some(cause),
+            CarryError::ImportStopped { cause, .. } => Some(cause),
+            // An `Unfit` of the store is no `Error`; its words are part of ours.
+            CarryError::NotAnExport { .. }
+            | CarryError::NothingToExport(_)
+            | CarryError::Terminal
+            | CarryError::Exists(_) => None,
+        }
+    }
+}
+
+impl Error for ImportError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ImportError::Disk(cause) => Some(cause),
+            ImportError::Changed { .. } => None,
+        }
+    }
+}
+
+impl From<CarryError> for VaultCommandError {
+    fn from(cause: CarryError) -> Self {
+        VaultCommandError::Carry(cause)
+    }
+}
+
+impl From<VaultCommandError> for Failure {
+    fn from(cause: VaultCommandError) -> Failure {
+        let exit = match cause {
+            VaultCommandError::Unreadable { .. } => Exit::CannotRead,
+            VaultCommandError::NoVault { .. }
+            | VaultCommandError::Disk(_)
+            | VaultCommandError::NotAdded { .. }
+            | VaultCommandError::RestoreStopped { .. }
+            | VaultCommandError::NotAnExtension(_)
+            | VaultCommandError::NotAFamily(_)
+            | VaultCommandError::NotAMoment(_)
+            | VaultCommandError::NeverKept(_)
+            | VaultCommandError::NotKeptBy { .. }
+            | VaultCommandError::Deleted { .. }
+            | VaultCommandError::Removed { .. }
+            | VaultCommandError::NoSuchVersion { .. }
+            | VaultCommandError::Ambiguous { .. }
+            | VaultCommandError::SameExtension(_)
+            | VaultCommandError::NothingToCopy(_)
+            | VaultCommandError::NotPinned(_)
+            | VaultCommandError::ArchivesOff
+            | VaultCommandError::Archive { .. }
+            | VaultCommandError::Carry(_) => Exit::No,
+        };
+        Failure::by(exit, cause)
+    }
+}

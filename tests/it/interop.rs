@@ -329,7 +329,7 @@ fn noise_has_no_two_blocks_alike() {
 /// A server whose `*.log` grow, on a network that loses the first last ACKs of uploads.
 fn losing_last_acks(most: u32) -> (Server, Relay) {
     let server = Server::start_with(
-        "[[upload]]\nname = \"*.log\"\ndir = \"uploads\"\nmax = \"1MiB\"\nexisting = \"append\"\n",
+        "[[upload]]\nname = \"*.log\"\ndir = \"uploads\"\nmax = \"1MiB\"\non_exists = \"append\"\n",
     );
     let relay = Relay::start(server.address(), Loss::LastAcks(most));
     (server, relay)

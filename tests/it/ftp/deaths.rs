@@ -12,7 +12,7 @@ use crate::interop::noise;
 use crate::server::{Server, eventually};
 
 /// More lines in `[ftp]`: phones need not answer by SNMP, administrators may log in in clear.
-const OPEN: &str = "bypass = [\"127.0.0.0/8\"]\ncleartext = true\n";
+const OPEN: &str = "trusted_networks = [\"127.0.0.0/8\"]\ncleartext = true\n";
 /// What a phone stores, and where that lies.
 const DATA: &str = "2001_4620data.txt";
 

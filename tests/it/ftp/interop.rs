@@ -100,7 +100,7 @@ fn curl_saves_and_restores_as_a_phone() {
     if !has("curl") {
         return;
     }
-    let server = Server::start_ftp("bypass = [\"127.0.0.0/8\"]\n");
+    let server = Server::start_ftp("trusted_networks = [\"127.0.0.0/8\"]\n");
     let url = "ftp://127.0.0.1:@F/2001_4620data.txt";
     for options in ["", "-P -", TLS, &format!("{TLS} --tls-max 1.2")] {
         let text = format!("\nSET A {options}\n");
@@ -296,7 +296,7 @@ fn busybox_gets_and_puts_as_a_phone() {
     if !has("busybox") {
         return;
     }
-    let server = Server::start_ftp("bypass = [\"127.0.0.0/8\"]\n");
+    let server = Server::start_ftp("trusted_networks = [\"127.0.0.0/8\"]\n");
     let file = noise(100_000);
     server.put("fw/a.bin", &file);
     succeed(&server, "busybox ftpget -P @F 127.0.0.1 got fw/a.bin");

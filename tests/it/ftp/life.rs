@@ -124,7 +124,7 @@ fn version(extension: usize, number: usize) -> String {
 
 #[test]
 fn whatever_was_acknowledged_before_the_server_was_killed_is_there_after_it() {
-    let mut server = Server::start_ftp("bypass = [\"127.0.0.0/8\"]\n");
+    let mut server = Server::start_ftp("trusted_networks = [\"127.0.0.0/8\"]\n");
     let (address, all_here) = (server.ftp_address(), Barrier::new(PHONES + 1));
     let acknowledged = AtomicUsize::new(0);
     let counts: Vec<usize> = std::thread::scope(|scope| {

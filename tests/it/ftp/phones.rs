@@ -174,7 +174,7 @@ fn a_user_who_leaves_between_the_log_in_and_the_save_leaves_no_data_behind_for_t
 
 #[test]
 fn sets_of_a_bypassed_network_are_taken_by_the_extension_in_the_name() {
-    let server = Server::start_ftp("bypass = [\"127.0.0.16/28\"]\n");
+    let server = Server::start_ftp("trusted_networks = [\"127.0.0.16/28\"]\n");
     let here = [127, 0, 0, 17];
     assert_eq!(store(&server, here, "2001_4620data.txt").code, 226);
     assert!(log_in(&server, here).fetch("RETR 2001_4621data.txt").is_ok());
@@ -186,7 +186,7 @@ fn sets_of_a_bypassed_network_are_taken_by_the_extension_in_the_name() {
 
 #[test]
 fn an_upload_that_breaks_off_leaves_what_was_stored_before() {
-    let server = Server::start_ftp("bypass = [\"127.0.0.0/8\"]\n");
+    let server = Server::start_ftp("trusted_networks = [\"127.0.0.0/8\"]\n");
     let mut session = Session::open(server.ftp_address());
     session.log_in();
     assert_eq!(session.send("STOR 2001_4620data.txt", b"first").code, 226);

@@ -58,7 +58,7 @@ fn a_line_that_never_ends_is_cut_off_long_before_64_mebibytes() {
 
 #[test]
 fn half_a_request_and_then_silence_is_told_and_closed_in_time() {
-    let server = Server::start_web("[connections]\nhead_timeout = \"500ms\"\n");
+    let server = Server::start_web("[http_limits]\nhead_timeout = \"500ms\"\n");
     server.put("a.txt", b"hello\n");
     for half in ["G", "GET /a.txt HTTP/1.1\r\nHost: x\r\n", "GET /a.txt HTTP/1.1\r\nHost: x\r\n\r"]
     {
@@ -75,7 +75,7 @@ fn half_a_request_and_then_silence_is_told_and_closed_in_time() {
 
 #[test]
 fn a_head_that_comes_a_byte_at_a_time_does_not_win_time_by_that() {
-    let server = Server::start_web("[connections]\nhead_timeout = \"500ms\"\n");
+    let server = Server::start_web("[http_limits]\nhead_timeout = \"500ms\"\n");
     server.put("a.txt", b"hello\n");
     let mut line = Line::open(server.address());
     line.socket.set_nonblocking(true).unwrap();
@@ -98,7 +98,7 @@ fn a_head_that_comes_a_byte_at_a_time_does_not_win_time_by_that() {
 
 #[test]
 fn a_body_that_stops_coming_is_told_and_closed_in_time() {
-    let server = Server::start_web("[connections]\nstall_timeout = \"500ms\"\n");
+    let server = Server::start_web("[http_limits]\nstall_timeout = \"500ms\"\n");
     let mut line = Line::open(server.address());
     let reply =
         line.ask(format!("PUT /b.up HTTP/1.1\r\n{HOST}Content-Length: 1000\r\n\r\nnot all"));
@@ -109,7 +109,7 @@ fn a_body_that_stops_coming_is_told_and_closed_in_time() {
 #[test]
 fn a_connection_that_asks_nothing_more_is_closed_in_silence() {
     let server =
-        Server::start_web("[connections]\nidle_timeout = \"500ms\"\nhead_timeout = \"500ms\"\n");
+        Server::start_web("[http_limits]\nidle_timeout = \"500ms\"\nhead_timeout = \"500ms\"\n");
     server.put("a.txt", b"hello\n");
     let mut line = Line::open(server.address());
     assert_eq!(line.ask(get("/a.txt")).status, 200);
@@ -119,7 +119,7 @@ fn a_connection_that_asks_nothing_more_is_closed_in_silence() {
 
 #[test]
 fn a_body_that_comes_fast_and_then_stops_wins_no_time_by_what_has_come() {
-    let server = Server::start_web("[connections]\nstall_timeout = \"500ms\"\n");
+    let server = Server::start_web("[http_limits]\nstall_timeout = \"500ms\"\n");
     for name in ["b.up", "4711_96xxdata.txt"] {
         let mut line = Line::open(server.address());
         line.say(format!("PUT /{name} HTTP/1.1\r\n{HOST}Content-Length: 900000\r\n\r\n"));
@@ -131,7 +131,7 @@ fn a_body_that_comes_fast_and_then_stops_wins_no_time_by_what_has_come() {
 #[test]
 fn clients_that_never_read_cost_no_memory_and_are_closed_in_time() {
     // So much a second that nothing which the kernel holds for them counts as read.
-    let limits = "[connections]\nstall_timeout = \"1s\"\nrate_min = \"1GiB\"\n";
+    let limits = "[http_limits]\nstall_timeout = \"1s\"\nrate_min = \"1GiB\"\n";
     let server = Server::start_web(limits);
     let file = noise(3 << 20);
     server.put("big.bin", &file);

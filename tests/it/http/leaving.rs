@@ -73,7 +73,7 @@ fn an_upload_that_is_whole_is_stored_though_its_client_has_gone() {
 
 #[test]
 fn a_client_that_reads_nothing_is_given_up_though_the_system_takes_more() {
-    let limits = "[connections]\nstall_timeout = \"1s\"\n";
+    let limits = "[http_limits]\nstall_timeout = \"1s\"\n";
     let server = Server::start_with(&format!("{WEB}{limits}"));
     fs::write(server.path("root/fw.bin"), noise(FIRMWARE_BYTES)).unwrap();
     eventually("it is served", || {

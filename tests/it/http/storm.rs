@@ -252,7 +252,7 @@ fn neither_reloads_nor_a_new_certificate_break_what_is_under_way() {
     assert!(renewed.status.success(), "{renewed:?}");
     let reloads = || server.log().matches("the new configuration is in force").count();
     for number in 1..=5 {
-        server.configure_web(&format!("[connections]\nrequests_max = {}\n", 1_000 + number));
+        server.configure_web(&format!("[http_limits]\nrequests_max = {}\n", 1_000 + number));
         server.signal("HUP");
         eventually("a reload", || reloads() >= number);
     }

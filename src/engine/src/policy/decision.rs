@@ -158,7 +158,7 @@ impl fmt::Display for Denial<'_> {
                 f.write_str("neither the vault nor an [[upload]] row takes the name")
             }
             Denial::NotAppendable => {
-                f.write_str("the [[upload]] row does not append; it needs existing = \"append\"")
+                f.write_str("the [[upload]] row does not append; it needs on_exists = \"append\"")
             }
             Denial::VaultAppend => f.write_str("a user's data is stored whole, never appended to"),
             Denial::NotDeletable => f.write_str("nobody may delete the name"),

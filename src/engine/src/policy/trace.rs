@@ -306,12 +306,12 @@ impl fmt::Display for Identification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Identification::Trusted(net) => {
-                write!(f, "not asked: {net} of `bypass` in [ftp] may have anybody's data")
+                write!(f, "not asked: {net} of `trusted_networks` in [ftp] may have anybody's data")
             }
             Identification::AsksPhone => f.write_str("the phone is asked by SNMP who is logged in"),
             Identification::NoCommunity => f.write_str(
                 "nobody: no community of [snmp] is for this address, so the phone cannot be \
-                 asked and is refused; add one, or the address to `bypass` in [ftp]",
+                 asked and is refused; add one, or the address to `trusted_networks` in [ftp]",
             ),
         }
     }

@@ -93,7 +93,7 @@ impl HttpListener {
     }
 }
 
-/// Limits of connections, `[connections]` in the configuration.
+/// Limits of connections, `[http_limits]` in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// Open connections per worker; one more is closed at once. Default 20,000.

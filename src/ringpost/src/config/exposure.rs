@@ -156,10 +156,10 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec
             }
         }
     }
-    if *vault.bytes_max.get_ref() > file.connections.body_memory_bytes_max {
-        let room = file.connections.body_memory_bytes_max;
+    if *vault.bytes_max.get_ref() > file.http_limits.body_memory_bytes_max {
+        let room = file.http_limits.body_memory_bytes_max;
         let text = format!(
-            "`max` is {} bytes, more than the {room} of `body_memory` in [connections], so none \
+            "`max` is {} bytes, more than the {room} of `body_memory` in [http_limits], so none \
              that large could be kept; raise `body_memory`, or lower `max`",
             vault.bytes_max.get_ref()
         );
@@ -188,11 +188,11 @@ fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Found, warnings: &mut Vec<Strin
     }
     let Some(vault) = file.vault.as_ref().filter(|_| ftp.offers_vault()) else { return };
     let is_here = |net: &&Spanned<IpNet>| net.get_ref().addr().is_loopback();
-    let strangers = ftp.bypass.iter().filter(|net| !is_here(net));
+    let strangers = ftp.trusted_networks.iter().filter(|net| !is_here(net));
     let strangers: Vec<_> = strangers.map(|net| net.get_ref().to_string()).collect();
     if !strangers.is_empty() {
         warnings.push(format!(
-            "[ftp] {shown} (line {line}): phones in {} are not asked who they are (`bypass`), so \
+            "[ftp] {shown} (line {line}): phones in {} are not asked who they are (`trusted_networks`), so \
              anyone there can read and replace the data that any extension has saved; name only \
              networks of sets without SNMP",
             strangers.join(", ")

@@ -68,7 +68,7 @@ pub(super) struct File {
     pub(super) tftp: Option<Tftp>,
     pub(super) http: Vec<Http>,
     pub(super) https: Vec<Https>,
-    pub(super) connections: StreamLimits,
+    pub(super) http_limits: StreamLimits,
     pub(super) cache_control: Box<[u8]>,
     pub(super) ca: CaSettings,
     pub(super) ftp: Option<Ftp>,
@@ -152,8 +152,7 @@ impl File {
     /// Reads the whole file; what is wrong goes to `found`, and the rest is read on.
     pub(super) fn read(table: &Spanned<DeTable<'_>>, found: &mut Found) -> Self {
         let mut top = Section::top(table);
-        let (connections, cache_control) =
-            http::connections(top.section("connections", found), found);
+        let (http_limits, cache_control) = http::limits(top.section("http_limits", found), found);
         let file = File {
             data_dir: top.take("data_dir", found),
             workers: top
@@ -166,7 +165,7 @@ impl File {
             tftp: Tftp::read(top.section("tftp", found), found),
             http: rows(&mut top, "http", found, Http::read),
             https: rows(&mut top, "https", found, Https::read),
-            connections,
+            http_limits,
             cache_control,
             ca: http::ca(top.section("ca", found), found),
             ftp: Ftp::read(top.section("ftp", found), found),

@@ -61,7 +61,7 @@ pub(super) struct Ftp {
     /// Whether the vault can be reached there, where the section says.
     pub(super) vault: Option<Spanned<bool>>,
     pub(super) phones: Many<String>,
-    pub(super) bypass: Many<IpNet>,
+    pub(super) trusted_networks: Many<IpNet>,
     pub(super) users: Option<Spanned<PathBuf>>,
     pub(super) cleartext: Spanned<bool>,
     pub(super) limits: FtpLimits,
@@ -99,7 +99,7 @@ impl Ftp {
             active_port: port,
             vault: section.take("vault", found),
             phones: phones(&mut section, found),
-            bypass: section.take("bypass", found).unwrap_or_default(),
+            trusted_networks: section.take("trusted_networks", found).unwrap_or_default(),
             users: section.take("users", found),
             cleartext: section
                 .take("cleartext", found)
@@ -157,7 +157,7 @@ impl Ftp {
             listeners: self.listeners(),
             stack: self.root.iter().map(|dir| number(dir.get_ref())).collect(),
             phones: self.phones.iter().map(|name| name.get_ref().as_str().into()).collect(),
-            bypass: self.bypass.iter().map(|net| *net.get_ref()).collect(),
+            bypass: self.trusted_networks.iter().map(|net| *net.get_ref()).collect(),
             administrators,
             active: self.active,
             active_port: *self.active_port.get_ref(),

@@ -1,4 +1,4 @@
-//! `[[http]]`, `[[https]]`, `[connections]` and `[ca]`: what connections come to, and their limits.
+//! `[[http]]`, `[[https]]`, `[http_limits]` and `[ca]`: what connections come to, and their limits.
 
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
@@ -274,11 +274,8 @@ pub(super) fn pair(
     (path(certificate, "certs/server.pem"), path(key, "certs/server.key"))
 }
 
-/// Reads `[connections]`: the limits, and the line that tells caches what they may do.
-pub(super) fn connections(
-    mut section: Section<'_, '_>,
-    found: &mut Found,
-) -> (StreamLimits, Box<[u8]>) {
+/// Reads `[http_limits]`: the limits, and the line that tells caches what they may do.
+pub(super) fn limits(mut section: Section<'_, '_>, found: &mut Found) -> (StreamLimits, Box<[u8]>) {
     let otherwise = StreamLimits::default();
     let mut number = |key, range, otherwise, found: &mut Found| {
         section.number(key, range, "Ringpost", found).unwrap_or(otherwise)

@@ -14,6 +14,7 @@ mod places;
 mod protect;
 mod read;
 mod redirects;
+mod renamed;
 mod rows;
 mod settings;
 mod snmp;
@@ -152,7 +153,7 @@ fn read_text(path: &Path) -> Result<String, ReadError> {
 
 fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
     let mut found = Found::in_text(text);
-    let (table, mistakes) = DeTable::parse_recoverable(text);
+    let (mut table, mistakes) = DeTable::parse_recoverable(text);
     for mistake in &mistakes {
         let at = mistake.span().unwrap_or(0..0);
         found.fault(at.clone(), syntax::mend(text, &at, mistake.message()));
@@ -168,8 +169,11 @@ fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
         );
         return Err(Faults(found.into_faults(path)));
     }
+    let renamed = renamed::rename(table.get_mut(), &mut found);
     let file = File::read(&table, &mut found);
     let mut settings = settle(path, file, disk, &mut found);
+    let warnings = renamed.iter().map(|(line, text)| format!("{}:{line}: {text}", path.display()));
+    settings.warnings.extend(warnings);
     settings.effective = Effective::of(text, table.get_ref());
     match found.into_faults(path) {
         faults if faults.is_empty() => Ok(settings),

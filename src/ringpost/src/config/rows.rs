@@ -27,7 +27,7 @@ pub(super) struct Upload {
     pub(super) name: Spanned<String>,
     pub(super) dir: Spanned<PathBuf>,
     pub(super) bytes_max: u64,
-    pub(super) existing: Existing,
+    pub(super) on_exists: Existing,
     pub(super) from: Vec<IpNet>,
     pub(super) delete: bool,
     pub(super) post: bool,
@@ -89,12 +89,12 @@ impl Upload {
         let name = row.need("name", "\"*-app.log\"", found);
         let dir = row.need("dir", "\"uploads\"", found);
         let bytes_max = row.take("max", found).unwrap_or(Size(1 << 20)).0;
-        let existing = row.take("existing", found).unwrap_or(Existing::Replace);
+        let on_exists = row.take("on_exists", found).unwrap_or(Existing::Replace);
         let from = from(&mut row, found);
         let delete = row.take("delete", found).unwrap_or(false);
         let post = row.take("post", found).unwrap_or(false);
         row.finish(found);
-        Some(Upload { name: name?, dir: dir?, bytes_max, existing, from, delete, post })
+        Some(Upload { name: name?, dir: dir?, bytes_max, on_exists, from, delete, post })
     }
 }
 
@@ -114,7 +114,7 @@ pub(super) fn uploads(
             found.fault(row.dir.span(), text);
         }
         let directory = place(dir, &mut dirs);
-        match Rule::new(row.name.get_ref(), directory, row.bytes_max, row.existing) {
+        match Rule::new(row.name.get_ref(), directory, row.bytes_max, row.on_exists) {
             Ok(mut rule) => {
                 (rule.from, rule.delete, rule.post) = (row.from, row.delete, row.post);
                 rules.0.push(rule);

@@ -289,7 +289,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
         guesses: file.guesses,
         uploads,
         http: HttpPolicy {
-            limits: file.connections,
+            limits: file.http_limits,
             vault,
             cache_control: file.cache_control.clone(),
             ..HttpPolicy::default()

@@ -329,7 +329,7 @@ fn rows_of_routes_and_uploads_reach_the_policy() {
         "data_dir = \"/d\"\n[tftp]\nroot = [\"common\"]\n\
          [[remap]]\npattern = '^a$'\nreplace = 'b'\nstop = true\nfrom = [\"10.0.0.0/8\"]\n\
          [[roots]]\nroot = [\"pilot\", \"common\"]\nonly = true\n\
-         [[upload]]\nname = \"*.log\"\ndir = \"up\"\nmax = 7\nexisting = \"append\"\n\
+         [[upload]]\nname = \"*.log\"\ndir = \"up\"\nmax = 7\non_exists = \"append\"\n\
          [[upload]]\nname = \"*.cfg\"\ndir = \"up/\"",
     )
     .unwrap();

@@ -38,7 +38,7 @@ impl Descriptors {
         let mut wishes = Vec::new();
         if !policy.http.listeners.is_empty() {
             let max = &mut policy.http.limits.connections_max;
-            wishes.push(("`max` in [connections]", "connections", 1, max));
+            wishes.push(("`max` in [http_limits]", "connections", 1, max));
         }
         if !policy.ftp.listeners.is_empty() {
             let max = &mut policy.ftp.limits.sessions_max;
@@ -80,7 +80,7 @@ mod tests {
         assert_eq!(max, (65_536 - 2_048) / 4);
         assert!(warnings[0].contains("is 20000, and this process may open 65536 files"));
         assert_eq!(fit(1_024, 2, "[[http]]\n").0, 256);
-        assert_eq!(fit(65_536, 4, "[[http]]\n[connections]\nmax = 100"), (100, Vec::new()));
+        assert_eq!(fit(65_536, 4, "[[http]]\n[http_limits]\nmax = 100"), (100, Vec::new()));
         assert_eq!(fit(1_024, 2, "[tftp]\n"), (20_000, Vec::new()));
     }
 

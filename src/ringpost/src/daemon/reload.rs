@@ -170,7 +170,7 @@ mod tests {
     fn of_http_only_addresses_need_a_restart() {
         let old = parse_for_tests("[[http]]\nlisten = [\"0.0.0.0:80\", \"[::]:80\"]");
         let same = parse_for_tests(
-            "[[http]]\nlisten = [\"[::]:80\"]\nroot = [\"other\"]\n[connections]\nmax = 9\n\
+            "[[http]]\nlisten = [\"[::]:80\"]\nroot = [\"other\"]\n[http_limits]\nmax = 9\n\
              [[http]]\nlisten = [\"0.0.0.0:80\"]\nvault = false\n[vault]",
         );
         assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
@@ -183,7 +183,7 @@ mod tests {
         let old = parse_for_tests("[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]");
         let same = parse_for_tests(
             "[ftp]\nlisten = [\"[::]:21\", \"0.0.0.0:21\"]\npassive_ports = \"40000-40100\"\n\
-             bypass = [\"10.0.0.0/8\"]\nsessions_max = 5",
+             trusted_networks = [\"10.0.0.0/8\"]\nsessions_max = 5",
         );
         assert_eq!(needs_restart(&old, &same), Vec::<&str>::new());
         for new in ["[ftp]", "[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]\ntls = false"] {

@@ -32,7 +32,8 @@ fn check(client: &str, uploads: &[&str]) {
     if !has(client) {
         return;
     }
-    let server = managed("per_address = 1\ncleartext = true\nbypass = [\"127.0.0.0/8\"]\n");
+    let server =
+        managed("per_address = 1\ncleartext = true\ntrusted_networks = [\"127.0.0.0/8\"]\n");
     fs::create_dir_all(server.path("client")).unwrap();
     let good = noise(5_000);
     let vault = |server: &Server| {

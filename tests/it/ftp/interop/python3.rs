@@ -19,7 +19,7 @@ fn python3_fetches_and_stores_in_clear_active_passive_and_over_ipv6() {
     if !has("python3") {
         return;
     }
-    let server = managed("bypass = [\"127.0.0.0/8\", \"::1\"]\n");
+    let server = managed("trusted_networks = [\"127.0.0.0/8\", \"::1\"]\n");
     server.put("fw.bin", &noise(200_000));
     server.put("text.txt", b"SET A 1\nSET B 2\n");
     python(

@@ -41,7 +41,7 @@ fn every_key_reaches_the_policy() {
         "data_dir = \"/d\"\n[vault]\n[ftp]\nlisten = [\"[::]:21\"]\n\
          tls_listen = [\"0.0.0.0:990\"]\nroot = [\"fw\", \"common\"]\n\
          passive_ports = \"40000-40009\"\nactive = false\nactive_port = 20\n\
-         phones = [\"anonymous\", \"4600\"]\nbypass = [\"10.9.1.2/16\"]\nusers = \"boss.txt\"\n\
+         phones = [\"anonymous\", \"4600\"]\ntrusted_networks = [\"10.9.1.2/16\"]\nusers = \"boss.txt\"\n\
          certificate = \"c.pem\"\nkey = \"/k\"",
     )
     .unwrap();
@@ -233,15 +233,16 @@ fn who_reaches_a_phones_data_manages_nobodys_files() {
 
 #[test]
 fn whose_data_can_be_reached_unasked_is_told() {
-    let told = warnings("[vault]\n[ftp]\nbypass = [\"10.1.0.0/16\", \"::1\", \"fe80::/10\"]");
+    let told =
+        warnings("[vault]\n[ftp]\ntrusted_networks = [\"10.1.0.0/16\", \"::1\", \"fe80::/10\"]");
     assert!(
         told[0].contains("(line 2): phones in 10.1.0.0/16, fe80::/10 are not asked"),
         "{told:?}"
     );
     for fine in [
-        "[vault]\n[ftp]\nbypass = [\"127.0.0.0/8\", \"::1\"]",
-        "[vault]\n[[http]]\n[ftp]\nbypass = [\"10.1.0.0/16\"]\nvault = false",
-        "[ftp]\nbypass = [\"10.1.0.0/16\"]",
+        "[vault]\n[ftp]\ntrusted_networks = [\"127.0.0.0/8\", \"::1\"]",
+        "[vault]\n[[http]]\n[ftp]\ntrusted_networks = [\"10.1.0.0/16\"]\nvault = false",
+        "[ftp]\ntrusted_networks = [\"10.1.0.0/16\"]",
     ] {
         assert_eq!(warnings(fine), [""; 0], "{fine}");
     }

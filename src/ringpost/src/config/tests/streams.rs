@@ -79,7 +79,7 @@ fn two_rows_with_the_same_port_clash() {
 #[test]
 fn every_limit_of_connections_has_a_key() {
     let settings = judge(
-        "[[http]]\n[connections]\nmax = 1\nper_address = 0\nhead_max = \"2KiB\"\n\
+        "[[http]]\n[http_limits]\nmax = 1\nper_address = 0\nhead_max = \"2KiB\"\n\
          head_lines_max = 8\nhead_timeout = \"1s\"\nstall_timeout = \"2s\"\nrate_min = \"1kB/s\"\n\
          idle_timeout = \"3s\"\nrequests_max = 4\nranges_max = 5\nbody_memory = \"6MiB\"\n\
          discard_max = \"7MiB\"\ndiscard_timeout = \"5s\"\nsend_buffer = \"8KiB\"\n\
@@ -113,7 +113,7 @@ fn every_limit_of_connections_has_a_key() {
 #[test]
 fn caches_are_told_to_ask_again_unless_they_are_to_be_told_something_else_or_nothing() {
     let line = |text: &str| {
-        let settings = judge(&format!("[[http]]\n[connections]\n{text}")).unwrap();
+        let settings = judge(&format!("[[http]]\n[http_limits]\n{text}")).unwrap();
         String::from_utf8(settings.policy.http.cache_control.to_vec()).unwrap()
     };
     assert_eq!(line(""), "Cache-Control: no-cache\r\n");
@@ -124,7 +124,7 @@ fn caches_are_told_to_ask_again_unless_they_are_to_be_told_something_else_or_not
 fn limits_of_connections_have_limits() {
     let size = "write a size in that range or leave the line out";
     says(
-        "[[http]]\n[connections]\nhead_max = 512",
+        "[[http]]\n[http_limits]\nhead_max = 512",
         &format!("3: `head_max` is 512 bytes; Ringpost allows 1024 to 65536; {size}"),
     );
     for (line, told) in [
@@ -142,10 +142,10 @@ fn limits_of_connections_have_limits() {
         ),
         (
             "per_adress = 1",
-            "`per_adress` is no key of `[connections]`; did you mean `per_address`?",
+            "`per_adress` is no key of `[http_limits]`; did you mean `per_address`?",
         ),
     ] {
-        let faults = faults(&format!("[[http]]\n[connections]\n{line}"));
+        let faults = faults(&format!("[[http]]\n[http_limits]\n{line}"));
         assert!(faults[0].contains(&format!("toml:3: {told}")), "{faults:?}");
     }
 }

@@ -86,7 +86,7 @@ fn configuration(dice: &mut Dice) -> String {
          [[tftp.subnet]]\nnet = [\"10.9.0.0/16\"]\nblksize_max = 1300\n\
          [[http]]\nlisten = [\"127.0.0.1:80\"]\nroot = {http}\nvault = {vault}\n\
          [[https]]\nlisten = [\"127.0.0.1:443\"]\nroot = {https}\n\
-         [ftp]\nlisten = [\"127.0.0.1:21\"]\nroot = {ftp}\nbypass = [\"10.9.0.0/16\"]\n\
+         [ftp]\nlisten = [\"127.0.0.1:21\"]\nroot = {ftp}\ntrusted_networks = [\"10.9.0.0/16\"]\n\
          [snmp]\ncommunities = [{{ community = \"x\", from = [\"10.0.0.0/8\", \"fd00::/8\"] }}]\n",
     );
     if has_vault {
@@ -124,7 +124,7 @@ fn configuration(dice: &mut Dice) -> String {
         let (dir, existing) = (dice.pick(DIRS), dice.pick(&["replace", "append"]));
         let _ = writeln!(
             text,
-            "[[upload]]\nname = \"{name}\"\ndir = \"{dir}\"\nexisting = \"{existing}\""
+            "[[upload]]\nname = \"{name}\"\ndir = \"{dir}\"\non_exists = \"{existing}\""
         );
         let _ = writeln!(text, "delete = {}\npost = {}", dice.roll(2) == 0, dice.roll(2) == 0);
         if dice.roll(2) == 0 {

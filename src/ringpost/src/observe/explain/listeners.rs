@@ -171,7 +171,7 @@ mod tests {
 
     const FTP: &str = "data_dir = \"/d\"\n[ftp]\nlisten = [\"0.0.0.0:21\", \"[::]:21\"]\n\
                        tls_listen = [\"0.0.0.0:990\"]\nroot = [\"fw\", \"common\"]\n\
-                       bypass = [\"10.9.0.0/16\"]\n[vault]\n\
+                       trusted_networks = [\"10.9.0.0/16\"]\n[vault]\n\
                        [snmp]\ncommunities = [{ community = \"x\", from = [\"10.0.0.0/8\"] }]\n";
 
     fn told(asked: &str, client: &str) -> Explained {
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_phone_that_is_not_asked_must_name_the_extension() {
         let named = told("2001_4620data.txt", "10.9.2.3");
-        assert!(named.text.contains("who       not asked: 10.9.0.0/16 of `bypass`"));
+        assert!(named.text.contains("who       not asked: 10.9.0.0/16 of `trusted_networks`"));
         assert!(named.text.ends_with("served    the newest 2001_4620data.txt of /d/vault\n"));
         let plain = told("4620data.txt", "10.9.2.3");
         assert!(!plain.served && plain.text.contains("the name must begin with the extension"));
@@ -229,7 +229,8 @@ mod tests {
         let explained = told_at("dir/a.txt", "10.1.2.3", &config, Some(Protocol::Ftp), None);
         assert!(!explained.served);
         assert!(explained.text.contains("denied, with 550: the address is not on `ftp_allow`"));
-        let config = FTP.replace("bypass", "users = \"boss.txt\"\nphones = []\nbypass");
+        let config =
+            FTP.replace("trusted_networks", "users = \"boss.txt\"\nphones = []\ntrusted_networks");
         let explained = told_at("dir/a.txt", "10.1.2.3", &config, Some(Protocol::Ftp), None);
         assert!(!explained.served && explained.text.contains("names nobody"), "{explained:?}");
     }

@@ -128,11 +128,11 @@ fn path_reason(why: BadPath) -> &'static str {
 const MISSES: &str = "the address asks for too many names that do not exist, and is stopped for \
      a while (misses_max in [guesses])";
 const TOO_MANY_CONNECTIONS: &str = "too many connections (`per_address` or `max` in \
-     [connections]; of FTP, `per_address` or `sessions_max` in [ftp])";
+     [http_limits]; of FTP, `per_address` or `sessions_max` in [ftp])";
 const BODY_MEMORY: &str =
-    "the uploads under way hold all the memory that they may (body_memory in [connections])";
+    "the uploads under way hold all the memory that they may (body_memory in [http_limits])";
 const BODY_MEMORY_SHARE: &str = "the uploads under way of this address hold half of body_memory in \
-     [connections], which is all that one address may";
+     [http_limits], which is all that one address may";
 const UPLOAD_MEMORY: &str =
     "the uploads under way hold all the memory that they may (upload_memory in [ftp])";
 const CERTIFICATE_NEEDED: &str =
@@ -224,7 +224,7 @@ refusals! {
         ("another extension is logged in at the phone than the name carries", Level::WARN)
     },
     Refusal::ExtensionMissing => (
-        "the name carries no extension, and `bypass` keeps the phone from being asked",
+        "the name carries no extension, and `trusted_networks` keeps the phone from being asked",
         Level::WARN,
     ),
     Refusal::DataConnection(fault) => (fault.words(), Level::WARN),
@@ -300,7 +300,7 @@ fn passport_reason(why: NoPassport) -> &'static str {
     match why {
         NoPassport::Silent => {
             "the phone does not answer by SNMP: set SNMPSTRING and SNMPADD on it, or name its \
-             network in `bypass`"
+             network in `trusted_networks`"
         }
         NoPassport::Stranger | NoPassport::Refused(_) | NoPassport::TooMany => why.words(),
         NoPassport::NoCommunity => "no row of `communities` in [snmp] is for the phone's network",

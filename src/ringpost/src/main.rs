@@ -327,11 +327,14 @@ fn main() -> ExitCode {
             delete,
             config,
         } => {
-            let change = match () {
-                () if delete => AccountChange::Delete,
-                () if expire_old => AccountChange::ExpireOld,
-                () if add => AccountChange::Add { old_until: old_until.as_deref() },
-                () => AccountChange::Set,
+            let change = if delete {
+                AccountChange::Delete
+            } else if expire_old {
+                AccountChange::ExpireOld
+            } else if add {
+                AccountChange::Add { old_until: old_until.as_deref() }
+            } else {
+                AccountChange::Set
             };
             let kind = match &protect {
                 Some(file) => AccountKind::Protected { file: file.as_deref() },

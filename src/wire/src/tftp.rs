@@ -43,11 +43,14 @@ pub enum Mode {
 impl Mode {
     fn parse(word: &[u8]) -> Mode {
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
-        match () {
-            () if is("octet") => Mode::Octet,
-            () if is("netascii") => Mode::Netascii,
-            () if is("mail") => Mode::Mail,
-            () => Mode::Unknown,
+        if is("octet") {
+            Mode::Octet
+        } else if is("netascii") {
+            Mode::Netascii
+        } else if is("mail") {
+            Mode::Mail
+        } else {
+            Mode::Unknown
         }
     }
 
@@ -101,13 +104,18 @@ impl Options {
 
     fn slot(&mut self, name: &[u8]) -> Option<&mut Option<u64>> {
         let is = |word: &str| name.eq_ignore_ascii_case(word.as_bytes());
-        match () {
-            () if is("blksize") => Some(&mut self.blksize),
-            () if is("windowsize") => Some(&mut self.windowsize),
-            () if is("timeout") => Some(&mut self.timeout),
-            () if is("utimeout") => Some(&mut self.utimeout),
-            () if is("tsize") => Some(&mut self.tsize),
-            () => None,
+        if is("blksize") {
+            Some(&mut self.blksize)
+        } else if is("windowsize") {
+            Some(&mut self.windowsize)
+        } else if is("timeout") {
+            Some(&mut self.timeout)
+        } else if is("utimeout") {
+            Some(&mut self.utimeout)
+        } else if is("tsize") {
+            Some(&mut self.tsize)
+        } else {
+            None
         }
     }
 

@@ -89,14 +89,14 @@ impl Brought {
         if now - row.since >= HOUR {
             *row = fresh;
         }
-        let reached = match () {
-            () if new && row.new >= bounds.new_max => Reached::New,
-            () if row.bytes.saturating_add(bytes) > bounds.bytes_max => Reached::Bytes,
-            () => {
-                row.new += u32::from(new);
-                row.bytes += bytes;
-                return Ok(());
-            }
+        let reached = if new && row.new >= bounds.new_max {
+            Reached::New
+        } else if row.bytes.saturating_add(bytes) > bounds.bytes_max {
+            Reached::Bytes
+        } else {
+            row.new += u32::from(new);
+            row.bytes += bytes;
+            return Ok(());
         };
         let wait = row.since + HOUR - now;
         Err((reached, wait, !std::mem::replace(&mut row.told, true)))

@@ -48,11 +48,14 @@ impl Receiving {
         }
         let seen = self.dir.metadata().ok()?;
         let (uid, groups) = self.server()?;
-        let bits = match () {
-            () if uid.is_root() => return None,
-            () if seen.uid() == uid.as_raw() => seen.mode() >> 6,
-            () if groups.contains(&Gid::from_raw(seen.gid())) => seen.mode() >> 3,
-            () => seen.mode(),
+        let bits = if uid.is_root() {
+            return None;
+        } else if seen.uid() == uid.as_raw() {
+            seen.mode() >> 6
+        } else if groups.contains(&Gid::from_raw(seen.gid())) {
+            seen.mode() >> 3
+        } else {
+            seen.mode()
         };
         let may = bits & WRITE_AND_PASS == WRITE_AND_PASS;
         (!may).then(|| fails(not_its_own(&name(uid), &self.dir)))

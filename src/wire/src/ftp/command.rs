@@ -428,14 +428,15 @@ fn mfmt(argument: &[u8]) -> Result<Command<'_>, BadCommand> {
 fn opts(argument: &[u8]) -> Result<Command<'_>, BadCommand> {
     let (of, options) = word(name(argument)?);
     let options = options.trim_ascii();
-    match () {
-        () if is_among(of, &["MLST"]) => Ok(Command::OptsMlst(Facts::parse(options))),
-        () if is_among(of, &["UTF8", "UTF-8"]) && options.is_empty() => Ok(Command::OptsUtf8(true)),
-        () if is_among(of, &["UTF8", "UTF-8"]) => {
-            let words = &[("ON", Command::OptsUtf8(true)), ("OFF", Command::OptsUtf8(false))];
-            choose(options, words).map_err(|_| BadCommand::Option)
-        }
-        () => Err(BadCommand::Option),
+    if is_among(of, &["MLST"]) {
+        Ok(Command::OptsMlst(Facts::parse(options)))
+    } else if is_among(of, &["UTF8", "UTF-8"]) && options.is_empty() {
+        Ok(Command::OptsUtf8(true))
+    } else if is_among(of, &["UTF8", "UTF-8"]) {
+        let words = &[("ON", Command::OptsUtf8(true)), ("OFF", Command::OptsUtf8(false))];
+        choose(options, words).map_err(|_| BadCommand::Option)
+    } else {
+        Err(BadCommand::Option)
     }
 }
 #[cfg(test)]

@@ -377,31 +377,31 @@ pub fn parse_response(bytes: &[u8]) -> Result<Option<(ResponseHead<'_>, usize)>,
     let mut closes = false;
     for field in &*response.headers {
         let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        match () {
-            () if is("Content-Length") => {
-                let length = decimal(field.value).ok_or(BadResponse)?;
-                if head.length.replace(length).is_some() {
-                    return Err(BadResponse);
-                }
+        if is("Content-Length") {
+            let length = decimal(field.value).ok_or(BadResponse)?;
+            if head.length.replace(length).is_some() {
+                return Err(BadResponse);
             }
-            () if is("Transfer-Encoding") => {
-                if head.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(BadResponse);
-                }
-                head.chunked = true;
+        } else if is("Transfer-Encoding") {
+            if head.chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                return Err(BadResponse);
             }
-            () if is("Connection") => {
-                for option in list(field.value) {
-                    head.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
-                    closes |= option.eq_ignore_ascii_case(b"close");
-                }
+            head.chunked = true;
+        } else if is("Connection") {
+            for option in list(field.value) {
+                head.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+                closes |= option.eq_ignore_ascii_case(b"close");
             }
-            () if is("ETag") => head.etag = Some(field.value),
-            () if is("Last-Modified") => head.last_modified = Some(field.value),
-            () if is("Retry-After") => head.retry_after = Some(field.value),
-            () if is("Content-Range") => head.content_range = Some(field.value),
-            () if is("WWW-Authenticate") => head.challenge = Some(field.value),
-            () => {}
+        } else if is("ETag") {
+            head.etag = Some(field.value)
+        } else if is("Last-Modified") {
+            head.last_modified = Some(field.value)
+        } else if is("Retry-After") {
+            head.retry_after = Some(field.value)
+        } else if is("Content-Range") {
+            head.content_range = Some(field.value)
+        } else if is("WWW-Authenticate") {
+            head.challenge = Some(field.value)
         }
     }
     head.keep_alive &= !closes;

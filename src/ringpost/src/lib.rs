@@ -4,11 +4,11 @@
 //! [`store`]; [`daemon`] hands snapshots to the data path and never runs in it. ARCHITECTURE.md has
 //! the map and the reasons.
 
-pub mod admin;
-pub mod certificates;
+mod admin;
+mod certificates;
 pub mod cli;
 pub mod config;
-pub mod daemon;
+mod daemon;
 pub mod net;
-pub mod observe;
+mod observe;
 pub mod sys;

@@ -7,12 +7,10 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use engine::protocol::Protocol;
 use ringpost::cli::certificate_command::{self, Deed};
-use ringpost::cli::command::{self, CheckForm};
+use ringpost::cli::command::{self, CheckForm, Question};
 use ringpost::cli::passwd_command::{self, Account, AccountChange, AccountKind};
 use ringpost::cli::snmp_command::{self, Phone};
 use ringpost::cli::vault_command::{self, VaultCommand};
-use ringpost::daemon::workers::Workers;
-use ringpost::observe::explain::Question;
 
 /// The file server that brings every IP telephone back.
 #[derive(Debug, Parser)]
@@ -294,7 +292,7 @@ impl From<Certificate> for Deed {
 fn main() -> ExitCode {
     let Line { command, config } = Line::parse();
     match command.unwrap_or(Command::Serve { config }) {
-        Command::Serve { config } => command::serve::<Workers>(config.as_deref()),
+        Command::Serve { config } => command::serve(config.as_deref()),
         Command::Check { file, dump, json, config } => {
             command::check(file.or(config).as_deref(), CheckForm { dump, json })
         }

@@ -2,5 +2,5 @@
 //!
 //! Runs in a thread of its own; a slow page never holds up a phone.
 
-pub mod control_socket;
-pub mod web;
+pub(crate) mod control_socket;
+pub(crate) mod web;

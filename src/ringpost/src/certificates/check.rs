@@ -16,7 +16,10 @@ use crate::config::Settings;
 /// # Errors
 /// Every mistake that `ringpost serve` would stop at, each with the configuration's line and what
 /// to do.
-pub fn judge(settings: &Settings, now_unix_s: i64) -> Result<Vec<String>, CertificateErrors> {
+pub(crate) fn judge(
+    settings: &Settings,
+    now_unix_s: i64,
+) -> Result<Vec<String>, CertificateErrors> {
     let (mut warnings, mut errors) = (Vec::new(), Vec::new());
     for settings_row in &settings.secured {
         let mut row = Row::new(settings_row.clone());

@@ -13,7 +13,7 @@ use super::files::FILE_BYTES_MAX;
 /// What is wrong with the content of a file. Displays as the end of a sentence that begins with the
 /// file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContentError {
+pub(crate) enum ContentError {
     /// There is no certificate in it.
     NoCertificate,
     /// It is no whole PEM text.
@@ -78,7 +78,7 @@ impl ContentError {
 
 /// What the server makes by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Product {
+pub(crate) enum Product {
     /// Its own CA.
     Ca,
     /// A certificate of that CA.
@@ -89,7 +89,7 @@ pub enum Product {
 
 /// Why a certificate, its key or what phones are judged by cannot be used.
 #[derive(Debug)]
-pub enum CertificateError {
+pub(crate) enum CertificateError {
     /// A file cannot be read.
     Read {
         /// Which.
@@ -153,7 +153,7 @@ pub enum CertificateError {
 
 /// Why the server's own CA makes nothing.
 #[derive(Debug)]
-pub enum CaError {
+pub(crate) enum CaError {
     /// The CA's key belongs to another certificate.
     KeyMismatch {
         /// The key.
@@ -342,7 +342,7 @@ impl From<CaError> for CertificateError {
 
 /// What is wrong with the certificates of a configuration, each with its line.
 #[derive(Debug)]
-pub struct CertificateErrors {
+pub(crate) struct CertificateErrors {
     /// The configuration.
     file: PathBuf,
     /// Each with the line of its section, in their order.

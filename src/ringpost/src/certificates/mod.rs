@@ -30,14 +30,15 @@ use crate::config::{CaSettings, Settings, TlsSettings};
 use crate::net::tls::SharedTerms;
 use crate::net::tls::null_cipher;
 use authority::{Authority, Kind};
-pub use check::judge;
+
 use engine::protocol::Protocol;
 use engine::settings::http::CaFile;
+pub(crate) use check::judge;
 use error::located;
-pub use error::{CertificateError, CertificateErrors};
+pub(crate) use error::{CertificateError, CertificateErrors};
 use files::{Eyes, Put, Stamp};
 use names::Names;
-pub use pair::Facts;
+pub(crate) use pair::Facts;
 use row::Row;
 pub(super) use row::second;
 
@@ -50,35 +51,35 @@ const DAY_S: i64 = 86_400;
 
 /// What `/status.json` says of one `[[https]]`, or of `[ftp]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CertificateStatus {
+pub(crate) struct CertificateStatus {
     /// Its addresses.
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// What is spoken there, and what it does not hide.
-    pub speaks: String,
+    pub(crate) speaks: String,
     /// The file.
-    pub file: String,
+    pub(crate) file: String,
     /// The pairs in use, by kind of key.
-    pub pairs: Vec<Facts>,
+    pub(crate) pairs: Vec<Facts>,
     /// Whole days until the first of them expires; negative once it has.
-    pub days_left: i64,
+    pub(crate) days_left: i64,
     /// Whether the server's own CA issued them, so that it renews them.
-    pub renewed_by_itself: bool,
+    pub(crate) renewed_by_itself: bool,
     /// Why a newer one is not in use, or what will go wrong if nobody acts.
-    pub fault: Option<String>,
+    pub(crate) fault: Option<String>,
 }
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Looked {
+pub(crate) struct Looked {
     /// The report is another one now.
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// The CA's certificate, which phones fetch, is another one now: [`Certificates::ca_file`].
-    pub ca_changed: bool,
+    pub(crate) ca_changed: bool,
 }
 
 /// The certificates of every listener.
 #[derive(Debug)]
-pub struct Certificates {
+pub(crate) struct Certificates {
     /// The configuration, for messages.
     file: PathBuf,
     ca: CaSettings,
@@ -97,7 +98,7 @@ impl Certificates {
     ///
     /// # Errors
     /// Every mistake, each with the configuration's line and what to do.
-    pub fn read(settings: &Settings) -> Result<Certificates, CertificateErrors> {
+    pub(crate) fn read(settings: &Settings) -> Result<Certificates, CertificateErrors> {
         Certificates::read_over(settings, &[])
     }
 
@@ -142,7 +143,7 @@ impl Certificates {
     ///
     /// # Errors
     /// What could not be made, and what to do.
-    pub fn make(&mut self, now_unix_s: i64) -> Result<(), CertificateErrors> {
+    pub(crate) fn make(&mut self, now_unix_s: i64) -> Result<(), CertificateErrors> {
         let file = self.file.clone();
         for place in 0..self.rows.len() {
             let row = &self.rows[place];
@@ -173,7 +174,7 @@ impl Certificates {
 
     /// What the data path is given, by address as configured.
     #[must_use]
-    pub fn terms(&self) -> HashMap<SocketAddr, SharedTerms> {
+    pub(crate) fn terms(&self) -> HashMap<SocketAddr, SharedTerms> {
         self.places.clone()
     }
 
@@ -181,7 +182,11 @@ impl Certificates {
     ///
     /// # Errors
     /// Every mistake; what was in force stays so.
-    pub fn take(&mut self, settings: &Settings, now_unix_s: i64) -> Result<(), CertificateErrors> {
+    pub(crate) fn take(
+        &mut self,
+        settings: &Settings,
+        now_unix_s: i64,
+    ) -> Result<(), CertificateErrors> {
         let mut taken = Certificates::read_over(settings, &self.rows)?;
         taken.places = self.places.clone();
         taken.warned_on_day = self.warned_on_day;
@@ -193,7 +198,7 @@ impl Certificates {
     /// The CA's certificate as phones are to fetch it; none where they are not to, or there is
     /// none. Never more of the file than certificates.
     #[must_use]
-    pub fn ca_file(&self) -> Option<CaFile> {
+    pub(crate) fn ca_file(&self) -> Option<CaFile> {
         let path = self.ca.serve_as.clone()?;
         let text = files::read(&authority::certificate_in(&self.ca.dir)).ok()?;
         pair::chain(&text).ok()?;
@@ -202,7 +207,7 @@ impl Certificates {
 
     /// Looks whether files have changed, and renews what is the server's own; to be called once a
     /// second.
-    pub fn look(&mut self, now_unix_s: i64) -> Looked {
+    pub(crate) fn look(&mut self, now_unix_s: i64) -> Looked {
         let mut changed = false;
         for row in &mut self.rows {
             changed |= row.look(now_unix_s);
@@ -225,7 +230,7 @@ impl Certificates {
 
     /// What is in use.
     #[must_use]
-    pub fn report(&self, now_unix_s: i64) -> Vec<CertificateStatus> {
+    pub(crate) fn report(&self, now_unix_s: i64) -> Vec<CertificateStatus> {
         let status = |row: &Row| {
             let pairs = row.used.iter().flat_map(|used| &used.pairs);
             CertificateStatus {

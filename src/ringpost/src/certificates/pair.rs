@@ -18,21 +18,21 @@ use super::files;
 
 /// What a certificate says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub(crate) struct Facts {
     /// Whom it is for.
-    pub subject: String,
+    pub(crate) subject: String,
     /// Who vouches for it.
-    pub issuer: String,
+    pub(crate) issuer: String,
     /// Kind and size of its key: `RSA 2048`, `P-256`.
-    pub key: String,
+    pub(crate) key: String,
     /// Names and addresses that it holds for.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
     /// When it begins to hold, in seconds since 1970.
-    pub not_before_unix_s: i64,
+    pub(crate) not_before_unix_s: i64,
     /// When it ceases to hold, in seconds since 1970.
-    pub not_after_unix_s: i64,
+    pub(crate) not_after_unix_s: i64,
     /// SHA-256 of the whole, in hexadecimal digits by twos.
-    pub fingerprint: String,
+    pub(crate) fingerprint: String,
 }
 
 /// A pair that can be served.

@@ -17,17 +17,18 @@ use crate::config::{self, Fault, Faults, Settings};
 use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::reload::{self, Source};
 use crate::daemon::sample;
-use crate::daemon::serve::{self, DataPath};
+use crate::daemon::serve;
+use crate::daemon::workers::Workers;
 use crate::observe::explain;
-use crate::observe::explain::Question;
+pub use crate::observe::explain::Question;
 use crate::observe::journal;
 use engine::catalog::Catalog;
 use store::content::watch::{self, WatchConfig};
 
 /// `ringpost serve`.
 #[must_use]
-pub fn serve<D: DataPath>(config: Option<&Path>) -> ExitCode {
-    match serve::serve::<D>(&Source::find(config)) {
+pub fn serve(config: Option<&Path>) -> ExitCode {
+    match serve::serve::<Workers>(&Source::find(config)) {
         Ok(()) => Exit::Done.into(),
         Err(trouble) => fail(trouble),
     }

@@ -5,7 +5,7 @@
 pub mod certificate_command;
 pub mod command;
 pub mod passwd_command;
-pub mod running;
+pub(crate) mod running;
 pub mod snmp_command;
-pub mod status;
+pub(crate) mod status;
 pub mod vault_command;

@@ -19,7 +19,7 @@ const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Where a daemon with this `[admin] listen` can be asked from this machine.
 #[must_use]
-pub fn url(admin: SocketAddr) -> String {
+pub(crate) fn url(admin: SocketAddr) -> String {
     let ip = match admin.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
@@ -32,7 +32,7 @@ pub fn url(admin: SocketAddr) -> String {
 ///
 /// # Errors
 /// A sentence that says what to do.
-pub fn status_json(url: &str) -> Result<String, StatusError> {
+pub(crate) fn status_json(url: &str) -> Result<String, StatusError> {
     let url = format!("{}/status.json", url.trim_end_matches('/'));
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(ANSWER_WAIT_MAX)).build().into();
@@ -42,7 +42,7 @@ pub fn status_json(url: &str) -> Result<String, StatusError> {
 
 /// Why there is no status.
 #[derive(Debug)]
-pub enum StatusError {
+pub(crate) enum StatusError {
     /// Nobody answers.
     NoAnswer {
         /// At this address.
@@ -91,7 +91,7 @@ impl From<StatusError> for Failure {
 ///
 /// # Errors
 /// Why this is no status.
-pub fn summary(json: &str) -> Result<(String, bool), StatusError> {
+pub(crate) fn summary(json: &str) -> Result<(String, bool), StatusError> {
     let status: Status = serde_json::from_str(json).map_err(StatusError::OtherVersion)?;
     let mut text = String::new();
     // Writing into a string does not fail.

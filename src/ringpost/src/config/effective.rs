@@ -24,7 +24,7 @@ const CHANGES_MAX: usize = 50;
 
 /// Every key that counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Effective {
+pub(crate) struct Effective {
     sections: Vec<Part>,
 }
 
@@ -94,7 +94,7 @@ impl Effective {
 
     /// As a configuration that means the same, with the origin of each value beside it.
     #[must_use]
-    pub fn toml(&self, file: &Path) -> String {
+    pub(crate) fn toml(&self, file: &Path) -> String {
         let mut text = String::new();
         // Writing into a string does not fail.
         let _ = self.write_toml(&mut text, file);
@@ -122,7 +122,7 @@ impl Effective {
 
     /// The same for programs.
     #[must_use]
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         let part = |part: &Part| {
             serde_json::json!({
                 "section": part.head(), "row": part.row, "line": part.line, "keys": part.entries,
@@ -133,7 +133,7 @@ impl Effective {
 
     /// What is another than before, in words.
     #[must_use]
-    pub fn changes_from(&self, before: &Effective) -> Vec<String> {
+    pub(crate) fn changes_from(&self, before: &Effective) -> Vec<String> {
         let (old, new) = (before.values(), self.values());
         let mut changes = Vec::new();
         let keys = old.keys().chain(new.keys().filter(|key| !old.contains_key(*key)));

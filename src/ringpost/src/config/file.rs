@@ -107,23 +107,23 @@ pub(super) struct Access {
 
 /// `[content]`: how the files are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Content {
+pub(crate) struct Content {
     /// Largest file in bytes that is copied to memory whatever has to go for it; a larger one is
     /// mapped where the budget has no room.
-    pub heap_file_bytes_max: u64,
+    pub(crate) heap_file_bytes_max: u64,
     /// Bytes of files in memory; beyond them, what was not used longest goes.
-    pub heap_budget_bytes: u64,
+    pub(crate) heap_budget_bytes: u64,
     /// How often the directories are read again, whatever the kernel has told of changes.
-    pub rescan: Duration,
+    pub(crate) rescan: Duration,
     /// Threads that may wait for a disk.
-    pub threads: usize,
+    pub(crate) threads: usize,
     /// How long phones wait for a disk that does not answer.
-    pub disk_wait: Duration,
+    pub(crate) disk_wait: Duration,
 }
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
@@ -133,19 +133,19 @@ pub enum LogFormat {
 
 /// `[log]`: where lines go and when they go away.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub(crate) struct Log {
     /// The form of the lines.
-    pub format: LogFormat,
+    pub(crate) format: LogFormat,
     /// The file; none means standard error.
-    pub file: Option<PathBuf>,
+    pub(crate) file: Option<PathBuf>,
     /// Size in bytes at which a new file begins.
-    pub file_bytes_max: u64,
+    pub(crate) file_bytes_max: u64,
     /// Files kept, the current one included.
-    pub files_max: usize,
+    pub(crate) files_max: usize,
     /// Age at which a new file begins; zero: never for its age.
-    pub age_max: Duration,
+    pub(crate) age_max: Duration,
     /// Least severe level that is written.
-    pub level: Level,
+    pub(crate) level: Level,
 }
 
 impl File {

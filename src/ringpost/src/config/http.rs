@@ -62,7 +62,7 @@ pub(super) struct Https {
 
 /// Whether a phone must show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
+pub(crate) enum ClientAuth {
     /// It is not asked for one.
     #[default]
     Off,
@@ -74,7 +74,7 @@ pub enum ClientAuth {
 
 /// What an administrator forgives in phones' certificates. Who issued one always counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAccept {
+pub(crate) enum ClientAccept {
     /// That its time is over.
     Expired,
     /// That it is of X.509 version 1.
@@ -86,39 +86,39 @@ pub enum ClientAccept {
 /// One `[[https]]`, or `[ftp]`: what its connections are secured with. Its roots and whether it
 /// offers the vault are in the policy, by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsSettings {
+pub(crate) struct TlsSettings {
     /// What is spoken there: [`Protocol::Https`] or [`Protocol::Ftp`].
-    pub protocol: Protocol,
+    pub(crate) protocol: Protocol,
     /// The line of the configuration that it begins in, for messages.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Addresses that connections come to.
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// The server's certificate and those that vouch for it, PEM. Made at the first start where
     /// neither it nor its key exists.
-    pub certificate: PathBuf,
+    pub(crate) certificate: PathBuf,
     /// The certificate's key, PEM.
-    pub key: PathBuf,
+    pub(crate) key: PathBuf,
     /// Whether a phone must show a certificate.
-    pub client_auth: ClientAuth,
+    pub(crate) client_auth: ClientAuth,
     /// Who vouches for the phones' certificates, PEM; always there where they are asked for.
-    pub client_ca: Option<PathBuf>,
+    pub(crate) client_ca: Option<PathBuf>,
     /// Which of the phones' certificates are revoked, PEM.
-    pub client_crl: Option<PathBuf>,
+    pub(crate) client_crl: Option<PathBuf>,
     /// What is forgiven in phones' certificates.
-    pub client_accept: Vec<ClientAccept>,
+    pub(crate) client_accept: Vec<ClientAccept>,
     /// Integrity without encryption.
-    pub authenticate_only: bool,
+    pub(crate) authenticate_only: bool,
     /// TLS 1.0 and up for old phones.
-    pub legacy: bool,
+    pub(crate) legacy: bool,
 }
 
 /// `[ca]`: the server's own CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CaSettings {
+pub(crate) struct CaSettings {
     /// Where `ca.pem` and `ca.key` lie.
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
     /// The folded path at which phones fetch its certificate by plain HTTP; none where they do not.
-    pub serve_as: Option<Box<[u8]>>,
+    pub(crate) serve_as: Option<Box<[u8]>>,
 }
 
 /// The value of a `Cache-Control`; empty where there is to be none.

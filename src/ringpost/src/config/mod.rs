@@ -33,13 +33,13 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use effective::Effective;
-pub use file::{Content, Log, LogFormat};
-pub use http::{CaSettings, ClientAccept, ClientAuth, TlsSettings};
-pub use places::FileCheck;
-pub use read::{Fault, Faults};
-pub use settings::{NoRandomNumbers, Settings, TftpSockets};
-pub use tftp::Ports;
+pub(crate) use effective::Effective;
+pub(crate) use file::{Log, LogFormat};
+pub(crate) use http::{CaSettings, ClientAccept, ClientAuth, TlsSettings};
+pub(crate) use places::FileCheck;
+pub(crate) use read::{Fault, Faults};
+pub(crate) use settings::{NoRandomNumbers, Settings, TftpSockets};
+pub(crate) use tftp::Ports;
 
 use engine::catalog::RootId;
 use file::File;
@@ -47,13 +47,13 @@ use read::Found;
 use settings::{Disk, settle};
 
 /// Where a configuration is looked for when none is named, first match first.
-pub const PLACES: [&str; 2] = ["./ringpost.toml", "/etc/ringpost/ringpost.toml"];
+pub(crate) const PLACES: [&str; 2] = ["./ringpost.toml", "/etc/ringpost/ringpost.toml"];
 /// The configuration when there is no file.
-pub const BUILT_IN: &str = include_str!("../../../../config/default.toml");
+pub(crate) const BUILT_IN: &str = include_str!("../../../../config/default.toml");
 /// Every key with its default and what it is for.
-pub const TEMPLATE: &str = include_str!("../../../../config/ringpost.toml");
+pub(crate) const TEMPLATE: &str = include_str!("../../../../config/ringpost.toml");
 /// What messages call it.
-pub const BUILT_IN_NAME: &str = "(built-in configuration)";
+pub(crate) const BUILT_IN_NAME: &str = "(built-in configuration)";
 /// Largest configuration file in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
@@ -61,7 +61,7 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 ///
 /// # Errors
 /// Every mistake that was found.
-pub fn load(path: &Path) -> Result<Settings, Faults> {
+pub(crate) fn load(path: &Path) -> Result<Settings, Faults> {
     parse(path, &read(path)?, Disk::Read)
 }
 
@@ -70,13 +70,13 @@ pub fn load(path: &Path) -> Result<Settings, Faults> {
 ///
 /// # Errors
 /// Why the file cannot be read.
-pub fn data_dir(path: &Path) -> Result<PathBuf, Faults> {
+pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, Faults> {
     Ok(settings::data_dir_in(path, &read(path)?))
 }
 
 /// The same for when there is no file.
 #[must_use]
-pub fn built_in_data_dir() -> PathBuf {
+pub(crate) fn built_in_data_dir() -> PathBuf {
     settings::data_dir_in(Path::new(BUILT_IN_NAME), BUILT_IN)
 }
 
@@ -89,7 +89,7 @@ fn read(path: &Path) -> Result<String, Faults> {
 ///
 /// # Errors
 /// What is wrong with the directories that it names.
-pub fn load_built_in(text: &str) -> Result<Settings, Faults> {
+pub(crate) fn load_built_in(text: &str) -> Result<Settings, Faults> {
     parse(Path::new(BUILT_IN_NAME), text, Disk::Read)
 }
 
@@ -97,13 +97,13 @@ pub fn load_built_in(text: &str) -> Result<Settings, Faults> {
 ///
 /// # Errors
 /// As above.
-pub fn judge_built_in() -> Result<Settings, Faults> {
+pub(crate) fn judge_built_in() -> Result<Settings, Faults> {
     parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Leave)
 }
 
 /// The file to read: the one that was named, else the first that exists; none means the built-in.
 #[must_use]
-pub fn find(named: Option<&Path>) -> Option<PathBuf> {
+pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
     let known = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
     named.map(Path::to_owned).or_else(known)
 }

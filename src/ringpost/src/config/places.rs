@@ -75,7 +75,7 @@ pub(super) fn user(file: &File, found: &mut Found) {
 
 /// Files that may come, go or change at any time, and what that means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FileCheck {
+pub(crate) enum FileCheck {
     /// The server makes both or neither. Whether it can go on with what it has read before is found
     /// when the certificates are read.
     Pair {
@@ -116,7 +116,7 @@ pub enum FileCheck {
 impl FileCheck {
     /// What is worth a look now. Nothing of it keeps phones from being served.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         match self {
             FileCheck::Pair { certificate, key } => half(certificate, key).into_iter().collect(),
             FileCheck::Administrators { users, phones } => administrators(users, phones),

@@ -17,15 +17,15 @@ const QUOTE_CHARS_MAX: usize = 40;
 
 /// One mistake: where it is, what it is, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// The file, as it was named on the command line.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The line, from 1; none where the mistake is not in a line.
-    pub line: Option<usize>,
+    pub(crate) line: Option<usize>,
     /// What is wrong and what to write instead.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether the file itself could not be read.
-    pub unread: bool,
+    pub(crate) unread: bool,
 }
 
 impl fmt::Display for Fault {
@@ -39,12 +39,12 @@ impl fmt::Display for Fault {
 
 /// Every mistake that was found, in the order of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub(crate) struct Faults(pub(crate) Vec<Fault>);
 
 impl Faults {
     /// Whether the file could not be read at all.
     #[must_use]
-    pub fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         self.0.iter().any(|fault| fault.unread)
     }
 }

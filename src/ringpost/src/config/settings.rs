@@ -46,7 +46,7 @@ use wire::time::Duration;
 
 /// The system has no random numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoRandomNumbers;
+pub(crate) struct NoRandomNumbers;
 
 impl std::fmt::Display for NoRandomNumbers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -58,14 +58,14 @@ impl std::error::Error for NoRandomNumbers {}
 
 impl Settings {
     /// What is worth a look now.
-    pub fn warnings_now(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn warnings_now(&self) -> impl Iterator<Item = String> {
         let of_files = self.file_checks.iter().flat_map(FileCheck::warnings);
         self.warnings.iter().cloned().chain(of_files)
     }
 
     /// How the store is to hold the files.
     #[must_use]
-    pub fn store(&self) -> StoreConfig {
+    pub(crate) fn store(&self) -> StoreConfig {
         let loader = LoaderConfig {
             threads: self.content.threads,
             disk_wait: self.content.disk_wait,
@@ -78,7 +78,7 @@ impl Settings {
 
     /// The directory that has a number of a rule or of quarantine.
     #[must_use]
-    pub fn upload_dir(&self, number: u16) -> Option<&Path> {
+    pub(crate) fn upload_dir(&self, number: u16) -> Option<&Path> {
         let place = match &self.upload_numbers {
             Some(numbers) => numbers.iter().position(|known| *known == number)?,
             None => usize::from(number),
@@ -89,7 +89,7 @@ impl Settings {
     /// Takes the writer's numbers for the directories that receive uploads. To be called once, by
     /// the daemon, before the settings are used: it also clears what a crash has left in them and
     /// in the vault.
-    pub fn number_uploads(&mut self, directories: &Directories) {
+    pub(crate) fn number_uploads(&mut self, directories: &Directories) {
         if let Some(vault) = &self.policy.http.vault {
             sweep_vault(&vault.dir);
         }
@@ -115,7 +115,7 @@ impl Settings {
 
 impl Settings {
     /// The directories that nobody but the server writes to, and that it makes.
-    pub fn own_dirs(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn own_dirs(&self) -> impl Iterator<Item = &Path> {
         let vault = self.policy.http.vault.as_deref();
         let quarantine = vault.and_then(|vault| match vault.unknown {
             Unknown::Quarantine { directory, .. } => self.upload_dir(directory),
@@ -130,7 +130,7 @@ impl Settings {
     ///
     /// # Errors
     /// When the system has no random numbers.
-    pub fn complete(&mut self) -> Result<Arc<Directories>, NoRandomNumbers> {
+    pub(crate) fn complete(&mut self) -> Result<Arc<Directories>, NoRandomNumbers> {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
         // Nobody else holds settings that were just made.
@@ -144,7 +144,7 @@ impl Settings {
 
     /// Has phones served the CA's certificate. To be called by the daemon, before the settings are
     /// used.
-    pub fn serve_ca(&mut self, ca: Option<CaFile>) {
+    pub(crate) fn serve_ca(&mut self, ca: Option<CaFile>) {
         // Nobody else holds settings that were just made.
         if let Some(policy) = Arc::get_mut(&mut self.policy) {
             policy.http.ca = ca;
@@ -153,7 +153,7 @@ impl Settings {
 
     /// Keeps listeners that only a restart takes away, with the files and the vault that they had:
     /// what is bound is asked until then.
-    pub fn keep_listeners(&mut self, before: &Settings) {
+    pub(crate) fn keep_listeners(&mut self, before: &Settings) {
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
         policy.http.challenge_key = before.policy.http.challenge_key.clone();
         let listeners = &mut policy.http.listeners;
@@ -211,58 +211,58 @@ const ROOTS_MAX: usize = 1_000;
 
 /// A valid configuration, ready for use.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The file it came from, for messages.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Where everything lies, absolute or relative to the working directory.
-    pub data_dir: PathBuf,
+    pub(crate) data_dir: PathBuf,
     /// Workers to start; 0 = one per core.
-    pub workers: usize,
+    pub(crate) workers: usize,
     /// The user to become once the ports are bound.
-    pub user: Option<String>,
+    pub(crate) user: Option<String>,
     /// The group to become; none means the user's.
-    pub group: Option<String>,
+    pub(crate) group: Option<String>,
     /// How long running transfers may go on once the daemon is told to stop.
-    pub drain: Duration,
+    pub(crate) drain: Duration,
     /// What the data path needs to know.
-    pub policy: Arc<Policy>,
+    pub(crate) policy: Arc<Policy>,
     /// The directories that files are served from; a [`RootId`] is a place in this list.
-    pub roots: Vec<PathBuf>,
+    pub(crate) roots: Vec<PathBuf>,
     /// The directories that receive uploads; a rule's directory is a place in this list.
-    pub upload_dirs: Vec<PathBuf>,
+    pub(crate) upload_dirs: Vec<PathBuf>,
     /// The writer's numbers for them, in the same order, once it has given them.
-    pub upload_numbers: Option<Vec<u16>>,
+    pub(crate) upload_numbers: Option<Vec<u16>>,
     /// The TFTP server's sockets; none where the file has no `[tftp]`.
-    pub tftp: Option<TftpSockets>,
+    pub(crate) tftp: Option<TftpSockets>,
     /// What the listeners with TLS are secured with, by row; that of `[ftp]` last.
-    pub secured: Vec<TlsSettings>,
+    pub(crate) secured: Vec<TlsSettings>,
     /// The server's own CA.
-    pub ca: CaSettings,
+    pub(crate) ca: CaSettings,
     /// Where administration listens.
-    pub admin: Option<SocketAddr>,
+    pub(crate) admin: Option<SocketAddr>,
     /// How the files are held.
-    pub content: file::Content,
+    pub(crate) content: file::Content,
     /// Where log lines go.
-    pub log: file::Log,
+    pub(crate) log: file::Log,
     /// Names that the pages of administration may be reached by, beside addresses.
-    pub admin_hosts: Vec<String>,
+    pub(crate) admin_hosts: Vec<String>,
     /// What is in force and yet worth a look.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// What else may be worth a look, as long as the files are as they are.
-    pub file_checks: Vec<FileCheck>,
+    pub(crate) file_checks: Vec<FileCheck>,
     /// Every key with where it comes from.
-    pub effective: Effective,
+    pub(crate) effective: Effective,
 }
 
 /// What the TFTP server listens on and sends from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TftpSockets {
+pub(crate) struct TftpSockets {
     /// Addresses that requests come to.
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// Ports that answers leave from.
-    pub ports: Ports,
+    pub(crate) ports: Ports,
     /// Receive buffer to ask of the kernel, in bytes, for each socket that takes requests.
-    pub receive_buffer_bytes: usize,
+    pub(crate) receive_buffer_bytes: usize,
 }
 
 /// Whether the disk may be looked at, or only the text judged.

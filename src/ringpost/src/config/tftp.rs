@@ -18,7 +18,7 @@ use engine::settings::tftp::WrapTo;
 
 /// Which server ports answers leave from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Ports {
+pub(crate) enum Ports {
     /// A few sockets per worker with ports that the system chooses.
     #[default]
     Pool,

@@ -18,7 +18,7 @@ const WRITE_AND_PASS: u32 = 0o3;
 
 /// A directory of an `[[upload]]` row, and whose it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Receiving {
+pub(crate) struct Receiving {
     dir: PathBuf,
     data_dir: PathBuf,
     user: Option<String>,

@@ -7,27 +7,26 @@ use std::error::Error;
 use std::fmt;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::sys::privileges::Account;
 
 /// Its file in `data_dir`.
-pub const LOCK_FILE: &str = "ringpost.lock";
+pub(crate) const LOCK_FILE: &str = "ringpost.lock";
 /// Most that is read of what another server has written into it, in bytes.
 const OWNER_BYTES_MAX: u64 = 64;
 
 /// The lock while it is held.
 #[derive(Debug)]
-pub struct DataLock(File);
+pub(crate) struct DataLock(File);
 
 impl DataLock {
     /// Takes the lock and writes this process's number into its file.
     ///
     /// # Errors
     /// Who has it, or what is in the way, in a sentence that says what to do.
-    pub fn take(data_dir: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take(data_dir: &Path) -> Result<Self, LockError> {
         let path = data_dir.join(LOCK_FILE);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
@@ -54,19 +53,11 @@ impl DataLock {
     pub(crate) fn give_to(&self, account: &Account) -> io::Result<()> {
         account.own_open(&self.0)
     }
-
-    /// The descriptor that holds the lock, for a successor that takes over without a gap.
-    ///
-    /// # Errors
-    /// The system has no descriptor left.
-    pub fn descriptor(&self) -> io::Result<OwnedFd> {
-        self.0.try_clone().map(OwnedFd::from)
-    }
 }
 
 /// Why a data directory cannot be locked.
 #[derive(Debug)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// Another server has it.
     InUse {
         /// The data directory.
@@ -170,7 +161,7 @@ mod tests {
     fn a_lock_whose_descriptor_was_handed_on_is_still_held() {
         let dir = tempfile::tempdir().unwrap();
         let first = DataLock::take(dir.path()).unwrap();
-        let handed_on = first.descriptor().unwrap();
+        let handed_on = first.0.try_clone().unwrap();
         drop(first);
         assert!(DataLock::take(dir.path()).is_err());
         drop(handed_on);

@@ -14,11 +14,11 @@ use crate::net::listener::ListenError;
 
 /// Why a listener cannot be bound.
 #[derive(Debug)]
-pub struct BindError {
+pub(crate) struct BindError {
     /// What the listener met.
-    pub cause: ListenError,
+    pub(crate) cause: ListenError,
     /// Where the port is taken: who has it, and what to do.
-    pub taken: Option<String>,
+    pub(crate) taken: Option<String>,
 }
 
 impl fmt::Display for BindError {
@@ -37,7 +37,7 @@ impl Error for BindError {
 
 /// Why the daemon cannot start, or cannot go on with a new configuration.
 #[derive(Debug)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The files for a trial cannot be made in this directory.
     Samples {
         /// The directory.

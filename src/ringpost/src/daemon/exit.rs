@@ -15,15 +15,13 @@ use crate::daemon::error::{BindError, StartError};
 use crate::observe::log::LogError;
 use crate::sys::privileges::PrivilegeError;
 
-/// How a command ended.
+/// How a command ended. With 2 clap ends one whose command line is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// It is done, or the answer is yes.
     Done = 0,
     /// It could not be done, or the answer is no.
     No = 1,
-    /// The command line is wrong; clap says so itself.
-    Usage = 2,
     /// A port, or the lock of the data directory, cannot be had.
     CannotBind = 3,
     /// No server runs that could be asked.
@@ -40,29 +38,29 @@ impl From<Exit> for ExitCode {
 
 /// Why a command could not do its work, in a sentence with the mend.
 #[derive(Clone, Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// How the command ends.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// The sentence.
-    pub text: String,
+    pub(crate) text: String,
     /// The error that it tells of, if it was one.
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
     /// A failure that is none of the usual "no".
-    pub fn new(exit: Exit, text: impl Into<String>) -> Failure {
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
         Failure { exit, text: text.into(), cause: None }
     }
 
     /// A failure by an error, whose words say it all.
-    pub fn by(exit: Exit, cause: impl Error + Send + Sync + 'static) -> Failure {
+    pub(crate) fn by(exit: Exit, cause: impl Error + Send + Sync + 'static) -> Failure {
         Failure { exit, text: cause.to_string(), cause: Some(Arc::new(cause)) }
     }
 
     /// The same, with a line before it that says of what.
     #[must_use]
-    pub fn of(self, what: &str) -> Failure {
+    pub(crate) fn of(self, what: &str) -> Failure {
         Failure { text: format!("{what}:\n{}", self.text), ..self }
     }
 }

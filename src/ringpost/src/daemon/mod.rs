@@ -2,16 +2,16 @@
 //!
 //! Hands snapshots to the data path, and never runs in it.
 
-pub mod archive_job;
-pub mod banner;
-pub mod data_lock;
-pub mod descriptors;
-pub mod error;
-pub mod exit;
-pub mod own_directories;
-pub mod reload;
-pub mod sample;
-pub mod serve;
-pub mod thread_rehearsal;
-pub mod trial;
-pub mod workers;
+pub(crate) mod archive_job;
+pub(crate) mod banner;
+pub(crate) mod data_lock;
+pub(crate) mod descriptors;
+pub(crate) mod error;
+pub(crate) mod exit;
+pub(crate) mod own_directories;
+pub(crate) mod reload;
+pub(crate) mod sample;
+pub(crate) mod serve;
+pub(crate) mod thread_rehearsal;
+pub(crate) mod trial;
+pub(crate) mod workers;

@@ -23,7 +23,7 @@ const LISTS: [&str; 5] = [
 
 /// Where the configuration came from, so that it can be read again.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A file.
     File(PathBuf),
     /// None was found.
@@ -35,7 +35,7 @@ pub enum Source {
 impl Source {
     /// The configuration to read: the file that was named, else the first that exists.
     #[must_use]
-    pub fn find(named: Option<&Path>) -> Self {
+    pub(crate) fn find(named: Option<&Path>) -> Self {
         config::find(named).map_or(Source::BuiltIn, Source::File)
     }
 
@@ -43,7 +43,7 @@ impl Source {
     ///
     /// # Errors
     /// Every mistake that was found.
-    pub fn load(&self) -> Result<Settings, config::Faults> {
+    pub(crate) fn load(&self) -> Result<Settings, config::Faults> {
         match self {
             Source::File(path) => config::load(path),
             Source::BuiltIn => config::load_built_in(config::BUILT_IN),
@@ -57,7 +57,7 @@ impl Source {
     ///
     /// # Errors
     /// Why the file cannot be read.
-    pub fn data_dir(&self) -> Result<PathBuf, config::Faults> {
+    pub(crate) fn data_dir(&self) -> Result<PathBuf, config::Faults> {
         match self {
             Source::File(path) => config::data_dir(path),
             Source::BuiltIn | Source::Trial(_) => Ok(config::built_in_data_dir()),
@@ -77,7 +77,7 @@ impl fmt::Display for Source {
 impl Reloaded {
     /// The new configuration is in force, but for what waits for a restart.
     #[must_use]
-    pub fn taken(changes: Vec<String>, needs_restart: Vec<String>) -> Reloaded {
+    pub(crate) fn taken(changes: Vec<String>, needs_restart: Vec<String>) -> Reloaded {
         let message = match needs_restart.as_slice() {
             [] => "the new configuration is in force".to_owned(),
             keys => format!(
@@ -91,7 +91,7 @@ impl Reloaded {
 
     /// The configuration before stays in force.
     #[must_use]
-    pub fn refused(why: String) -> Reloaded {
+    pub(crate) fn refused(why: String) -> Reloaded {
         let message = format!("the configuration before stays in force:\n{why}");
         let (changes, needs_restart) = (Vec::new(), Vec::new());
         Reloaded { at_unix_s: 0, taken: false, message, changes, needs_restart }
@@ -100,7 +100,7 @@ impl Reloaded {
 
 /// What of new settings only counts after a restart, by the names of the keys.
 #[must_use]
-pub fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
+pub(crate) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let changed = [
         ("workers", old.workers != new.workers),
         ("user and group", (&old.user, &old.group) != (&new.user, &new.group)),
@@ -130,18 +130,18 @@ fn ftp_listens(settings: &Settings) -> Vec<FtpListener> {
 }
 
 /// The classic's lists that are there.
-pub fn lists_in(data_dir: &Path) -> impl Iterator<Item = PathBuf> {
+pub(crate) fn lists_in(data_dir: &Path) -> impl Iterator<Item = PathBuf> {
     LISTS.into_iter().map(|name| data_dir.join(name)).filter(|path| path.exists())
 }
 
 /// Sizes and dates of the classic's lists, to see that one of them has changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lists([Option<(u64, SystemTime)>; LISTS.len()]);
+pub(crate) struct Lists([Option<(u64, SystemTime)>; LISTS.len()]);
 
 impl Lists {
     /// What they are now.
     #[must_use]
-    pub fn look(data_dir: &Path) -> Self {
+    pub(crate) fn look(data_dir: &Path) -> Self {
         Lists(LISTS.map(|name| {
             let seen = std::fs::metadata(data_dir.join(name)).ok()?;
             Some((seen.len(), seen.modified().ok()?))

@@ -58,39 +58,39 @@ const DRAIN_TICK: Duration = Duration::from_millis(50);
 
 /// What the data path is started with. Everything in it is shared and may be kept.
 #[derive(Clone, Debug)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// The settings of the start; what a reload changes comes with the snapshot.
-    pub settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// The process's clock.
     pub(crate) clock: Clock,
     /// What a turn works with.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// One for each worker: where its figures go.
     pub(crate) views: Vec<Arc<WorkerStats>>,
     /// The directories that receive uploads, by the numbers that the policy has.
-    pub directories: Arc<Directories>,
+    pub(crate) directories: Arc<Directories>,
     /// What the watch publishes to, and is asked by.
-    pub published: Arc<CatalogHandle>,
+    pub(crate) published: Arc<CatalogHandle>,
     /// Where workers leave what became of their transfers.
     pub(crate) records: Arc<RecordSink>,
     /// What the connections of each listener with TLS are secured with, by its address as
     /// configured.
-    pub terms: HashMap<SocketAddr, SharedTerms>,
+    pub(crate) terms: HashMap<SocketAddr, SharedTerms>,
 }
 
 /// Sockets of the data path, bound.
 #[derive(Debug)]
-pub struct Bound<S> {
+pub(crate) struct Bound<S> {
     /// The sockets.
-    pub sockets: S,
+    pub(crate) sockets: S,
     /// Their addresses, with the ports as bound.
-    pub listeners: Vec<Listening>,
+    pub(crate) listeners: Vec<Listening>,
     /// What is not as it was asked for, in sentences.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The workers and the threads that serve them, as control handles them.
-pub trait DataPath: Sized {
+pub(crate) trait DataPath: Sized {
     /// What [`DataPath::bind`] makes: needs the privileges that start-up gives up afterwards.
     type Sockets;
 
@@ -124,7 +124,7 @@ pub trait DataPath: Sized {
 ///
 /// # Errors
 /// Why it could not start, in sentences that say what to do.
-pub fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
+pub(crate) fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     privileges::renounce();
     // From here on a signal waits until the daemon can heed it.
     let signals = Signalled::listen(stops_at_hangup(source)).map_err(StartError::Thread)?;

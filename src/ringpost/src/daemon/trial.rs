@@ -21,17 +21,17 @@ const TRIES_MAX: u16 = 100;
 
 /// The built-in configuration as this host can serve it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trial {
+pub(crate) struct Trial {
     /// Its text.
-    pub text: String,
+    pub(crate) text: String,
     /// A sentence for each port that is not the one in the documentation.
-    pub moved: Vec<String>,
+    pub(crate) moved: Vec<String>,
 }
 
 impl Trial {
     /// Looks which ports are free, at this moment.
     #[must_use]
-    pub fn choose() -> Self {
+    pub(crate) fn choose() -> Self {
         Trial::choose_where(is_free, PortHolder::find)
     }
 

@@ -32,7 +32,7 @@ use store::{Replies, Store};
 
 /// Sockets of one worker.
 #[derive(Default)]
-pub struct WorkerSockets {
+pub(crate) struct WorkerSockets {
     /// Each TFTP listener's, with those that answer for it.
     datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
     /// Those that connections come to.
@@ -59,7 +59,7 @@ enum Tls {
 }
 
 /// The workers, and the loader that serves them.
-pub struct Workers {
+pub(crate) struct Workers {
     threads: Vec<JoinHandle<()>>,
     wakers: Vec<Arc<Waker>>,
     orders: Arc<Orders>,

@@ -6,7 +6,7 @@ use engine::metrics::{Counter, Figure, Kind};
 
 /// What became of connections beyond the limits. One thread writes it.
 #[derive(Debug, Default)]
-pub struct AdminConnections {
+pub(crate) struct AdminConnections {
     pub(crate) displaced: Counter,
     pub(crate) refused: Counter,
     pub(crate) timed_out: Counter,
@@ -15,7 +15,7 @@ pub struct AdminConnections {
 impl AdminConnections {
     /// The counts, for status and metrics.
     #[must_use]
-    pub fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn figures(&self) -> Vec<Figure> {
         let total = |name, counter: &Counter, help| Figure {
             name,
             kind: Kind::Total,

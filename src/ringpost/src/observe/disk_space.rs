@@ -31,28 +31,28 @@ const PLENTY_BYTES: u64 = 1 << 30;
 
 /// Room on the disk of one directory, or why it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskStatus {
+pub(crate) struct DiskStatus {
     /// The directory.
-    pub dir: String,
+    pub(crate) dir: String,
     /// The room, as last measured; nothing while the disk does not answer.
-    pub space: Option<Space>,
+    pub(crate) space: Option<Space>,
     /// Why it is not known.
-    pub fault: Option<String>,
+    pub(crate) fault: Option<String>,
 }
 
 /// Room on a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Space {
+pub(crate) struct Space {
     /// Bytes that the server may still write.
-    pub free_bytes: u64,
+    pub(crate) free_bytes: u64,
     /// Bytes that the disk holds in all.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
 }
 
 impl DiskStatus {
     /// What has to be done before it is too late.
     #[must_use]
-    pub fn warning(&self) -> Option<String> {
+    pub(crate) fn warning(&self) -> Option<String> {
         let dir = &self.dir;
         if let Some(fault) = &self.fault {
             return Some(format!("the disk of {dir} cannot be measured: {fault}"));

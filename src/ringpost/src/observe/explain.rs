@@ -44,45 +44,49 @@ pub struct Question<'a> {
 
 /// The steps in words, and whether a file would be served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Explained {
+pub(crate) struct Explained {
     /// The steps, one a line.
-    pub text: String,
+    pub(crate) text: String,
     /// Whether the phone would get a file, of any listener that was asked about.
-    pub served: bool,
+    pub(crate) served: bool,
     /// The same by listener.
-    pub listeners: Vec<ListenerExplained>,
+    pub(crate) listeners: Vec<ListenerExplained>,
 }
 
 /// What listeners do that all do the same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListenerExplained {
+pub(crate) struct ListenerExplained {
     /// Which they are.
-    pub listener: String,
+    pub(crate) listener: String,
     /// The steps to the decision.
-    pub steps: Vec<StepExplained>,
+    pub(crate) steps: Vec<StepExplained>,
     /// What is decided about a request to read; a word that never changes.
-    pub decision: Cow<'static, str>,
+    pub(crate) decision: Cow<'static, str>,
     /// What is decided about a request to store.
-    pub upload: Cow<'static, str>,
+    pub(crate) upload: Cow<'static, str>,
     /// What is decided about a request to delete.
-    pub delete: Cow<'static, str>,
+    pub(crate) delete: Cow<'static, str>,
     /// What the phone gets, or `None` if it gets nothing.
-    pub served: Option<String>,
+    pub(crate) served: Option<String>,
 }
 
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StepExplained {
+pub(crate) struct StepExplained {
     /// What it is about.
-    pub step: Cow<'static, str>,
+    pub(crate) step: Cow<'static, str>,
     /// What was found.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// Explains a read request at every listener that the question is about. Listeners that do the same
 /// are told of once.
 #[must_use]
-pub fn explain(question: &Question<'_>, settings: &Settings, catalog: &Arc<Catalog>) -> Explained {
+pub(crate) fn explain(
+    question: &Question<'_>,
+    settings: &Settings,
+    catalog: &Arc<Catalog>,
+) -> Explained {
     explain_with(question, settings, catalog, Some(&Disk::of(settings)))
 }
 

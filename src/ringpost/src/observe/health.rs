@@ -12,17 +12,17 @@ use wire::time::Duration;
 
 /// How well phones are served, and why not better.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
+pub(crate) struct Health {
     /// In one word.
-    pub state: HealthState,
+    pub(crate) state: HealthState,
     /// What stands in the way, in sentences.
-    pub reasons: Vec<String>,
+    pub(crate) reasons: Vec<String>,
 }
 
 /// How well phones are served, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum HealthState {
+pub(crate) enum HealthState {
     /// As they should be.
     #[default]
     Serving,
@@ -36,18 +36,18 @@ pub enum HealthState {
 
 /// What of the files can be served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ContentHealth {
+pub(crate) struct ContentHealth {
     /// What cannot be read, in sentences.
-    pub degraded: Vec<String>,
+    pub(crate) degraded: Vec<String>,
     /// Whether nothing at all can be served.
-    pub nothing_served: bool,
+    pub(crate) nothing_served: bool,
 }
 
 impl ContentHealth {
     /// What the roots come to. Nothing is served where each of them fails and has nothing in
     /// memory.
     #[must_use]
-    pub fn of(roots: &[RootHealth]) -> Self {
+    pub(crate) fn of(roots: &[RootHealth]) -> Self {
         let faults = roots.iter().filter_map(|root| Some((root, root.fault.as_ref()?)));
         let words = |(root, fault): (&RootHealth, &String)| {
             format!("{} cannot be read: {fault}", root.dir.display())
@@ -60,7 +60,7 @@ impl ContentHealth {
 impl HealthState {
     /// Whether phones should be sent here.
     #[must_use]
-    pub fn is_serving(self) -> bool {
+    pub(crate) fn is_serving(self) -> bool {
         match self {
             HealthState::Serving | HealthState::Degraded => true,
             HealthState::Draining | HealthState::Failing => false,
@@ -69,7 +69,7 @@ impl HealthState {
 
     /// The word.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             HealthState::Serving => "serving",
             HealthState::Degraded => "degraded",
@@ -88,7 +88,7 @@ impl fmt::Display for HealthState {
 impl Health {
     /// What `/healthz` says.
     #[must_use]
-    pub fn line(&self) -> String {
+    pub(crate) fn line(&self) -> String {
         match (self.state, self.reasons.as_slice()) {
             (HealthState::Serving, _) => "ok\n".into(),
             (state, []) => format!("{state}\n"),
@@ -99,7 +99,11 @@ impl Health {
 
 /// The worst that is known decides the word; every reason is told.
 #[must_use]
-pub fn judge(stuck: &[usize], draining: Option<Duration>, content: &ContentHealth) -> Health {
+pub(crate) fn judge(
+    stuck: &[usize],
+    draining: Option<Duration>,
+    content: &ContentHealth,
+) -> Health {
     let mut reasons = Vec::new();
     if !stuck.is_empty() {
         let numbers: Vec<_> = stuck.iter().map(ToString::to_string).collect();

@@ -2,7 +2,7 @@
 
 /// Seconds as `3 days 4 h`, `4 h 5 min`, `5 min`, `12 s`.
 #[must_use]
-pub fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -15,7 +15,7 @@ pub fn span(seconds: u64) -> String {
 
 /// Bytes as `17 B`, `1.5 MiB`.
 #[must_use]
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     if bytes < 1_024 {
         return format!("{bytes} B");

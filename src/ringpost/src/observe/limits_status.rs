@@ -8,24 +8,24 @@ use crate::config::Settings;
 
 /// Limits in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// Distinct phones served at once; 0 = no limit.
-    pub clients_max: u64,
+    pub(crate) clients_max: u64,
     /// Open transfers per worker.
-    pub transfers_max: u64,
+    pub(crate) transfers_max: u64,
     /// Half-open transfers per worker.
-    pub half_open_max: u64,
+    pub(crate) half_open_max: u64,
     /// Largest block in bytes.
-    pub blksize_max: u16,
+    pub(crate) blksize_max: u16,
     /// Largest window in blocks.
-    pub windowsize_max: u16,
+    pub(crate) windowsize_max: u16,
     /// Open connections per worker.
-    pub connections_max: u64,
+    pub(crate) connections_max: u64,
     /// Open connections of one address; 0 = no limit.
-    pub per_address_max: u64,
+    pub(crate) per_address_max: u64,
     /// Open sessions of FTP per worker.
     #[serde(default)]
-    pub ftp_sessions_max: u64,
+    pub(crate) ftp_sessions_max: u64,
 }
 
 impl Limits {

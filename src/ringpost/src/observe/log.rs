@@ -35,7 +35,7 @@ const FILE_MODE: u32 = 0o640;
 
 /// The process has a log already.
 #[derive(Debug)]
-pub struct LogError(TryInitError);
+pub(crate) struct LogError(TryInitError);
 
 impl std::fmt::Display for LogError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,7 +50,7 @@ impl std::error::Error for LogError {
 }
 
 /// The log while the daemon runs.
-pub struct LogHandle {
+pub(crate) struct LogHandle {
     output: Output,
     level: reload::Handle<LevelFilter, Registry>,
 }
@@ -61,7 +61,7 @@ impl LogHandle {
     ///
     /// # Errors
     /// When the process has a log already.
-    pub fn start(log: &Log) -> Result<Self, LogError> {
+    pub(crate) fn start(log: &Log) -> Result<Self, LogError> {
         let output = Output::default();
         output.0.to_journal.store(journal::is_reading(), Relaxed);
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
@@ -87,7 +87,7 @@ impl LogHandle {
     }
 
     /// Takes new settings, all but `format`.
-    pub fn change(&self, log: &Log) {
+    pub(crate) fn change(&self, log: &Log) {
         // It fails only when there is no log any more, and then there is nobody to tell.
         let _ = self.level.reload(LevelFilter::from_level(log.level));
         let shared = &*self.output.0;
@@ -97,12 +97,12 @@ impl LogHandle {
 
     /// Lines that could not be written since the start.
     #[must_use]
-    pub fn lines_lost(&self) -> u64 {
+    pub(crate) fn lines_lost(&self) -> u64 {
         self.output.0.lost.load(Relaxed)
     }
 
     /// How many lines were lost since this was last asked, once lines are written again.
-    pub fn gap(&self) -> Option<u64> {
+    pub(crate) fn gap(&self) -> Option<u64> {
         let shared = &*self.output.0;
         let lost = shared.lost.load(Relaxed);
         if lost == shared.told.load(Relaxed) || !shared.writes.load(Relaxed) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 
 use crate::observe::state::Board;
-pub use accept::negotiate;
+pub(crate) use accept::negotiate;
 use families::Page;
 
 /// What every name begins with.
@@ -19,7 +19,7 @@ const PREFIX: &str = "ringpost";
 
 /// How the page is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exposition {
+pub(crate) enum Exposition {
     /// Prometheus' text format, version 0.0.4.
     Text,
     /// OpenMetrics 1.0.
@@ -29,7 +29,7 @@ pub enum Exposition {
 impl Exposition {
     /// The media type of an answer.
     #[must_use]
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Exposition::Text => "text/plain; version=0.0.4; charset=utf-8",
             Exposition::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -41,7 +41,7 @@ impl Exposition {
 ///
 /// # Errors
 /// None in practice: writing into a string does not fail.
-pub fn page(board: &Arc<Board>, exposition: Exposition) -> Result<String, fmt::Error> {
+pub(crate) fn page(board: &Arc<Board>, exposition: Exposition) -> Result<String, fmt::Error> {
     board.collect();
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(Page(Arc::clone(board))));

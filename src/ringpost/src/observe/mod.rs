@@ -2,18 +2,18 @@
 //!
 //! Reads what others count and keep; never runs in a worker.
 
-pub mod admin_connections;
-pub mod disk_space;
-pub mod explain;
-pub mod health;
-pub mod human_format;
-pub mod journal;
-pub mod limits_status;
-pub mod log;
-pub mod metrics;
-pub mod records;
-pub mod state;
-pub mod stderr_lines;
-pub mod store_metrics;
-pub mod stream_status;
-pub mod whole_lines;
+pub(crate) mod admin_connections;
+pub(crate) mod disk_space;
+pub(crate) mod explain;
+pub(crate) mod health;
+pub(crate) mod human_format;
+pub(crate) mod journal;
+pub(crate) mod limits_status;
+pub(crate) mod log;
+pub(crate) mod metrics;
+pub(crate) mod records;
+pub(crate) mod state;
+pub(crate) mod stderr_lines;
+pub(crate) mod store_metrics;
+pub(crate) mod stream_status;
+pub(crate) mod whole_lines;

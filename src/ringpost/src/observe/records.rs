@@ -39,7 +39,7 @@ const PAIRS_MAX: usize = 2_048;
 
 /// The thread that writes records to the log.
 #[derive(Debug)]
-pub struct RecordWriter {
+pub(crate) struct RecordWriter {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -80,7 +80,7 @@ impl RecordWriter {
     }
 
     /// Writes what is left and ends.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.stop.store(true, Relaxed);
         // A panic of the thread has already been told on standard error.
         let _ = self.thread.join();

@@ -18,31 +18,31 @@ use crate::net::stats::{Histograms, WorkerStats};
 use crate::observe::admin_connections::AdminConnections;
 use crate::observe::disk_space::DiskStatus;
 use crate::observe::health::{self, ContentHealth, Health};
-pub use crate::observe::limits_status::Limits;
-pub use crate::observe::stream_status::{FtpStatus, StreamStatus};
+pub(crate) use crate::observe::limits_status::Limits;
+pub(crate) use crate::observe::stream_status::{FtpStatus, StreamStatus};
 use engine::catalog::{Form, Root};
 use engine::metrics::Figure;
 use engine::policy::snapshot::Snapshot;
 use wire::time::Duration;
 
 /// A worker that has not turned for so long is stuck: an idle one turns once a second.
-pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// What control's threads share.
 #[derive(Debug)]
-pub struct Board {
+pub(crate) struct Board {
     /// The process's clock.
     pub(crate) clock: Clock,
     /// The workers.
     pub(crate) views: Vec<Arc<WorkerStats>>,
     /// What the workers see.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
-    pub settings: ArcSwap<Settings>,
+    pub(crate) settings: ArcSwap<Settings>,
     /// What is listened on, as bound.
-    pub listeners: Vec<Listening>,
+    pub(crate) listeners: Vec<Listening>,
     /// The connections to the pages of administration.
-    pub admin: Arc<AdminConnections>,
+    pub(crate) admin: Arc<AdminConnections>,
     notes: Mutex<Notes>,
     timings: Mutex<Histograms>,
 }
@@ -73,157 +73,157 @@ struct Notes {
 
 /// An address in use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listening {
+pub(crate) struct Listening {
     /// The protocol, in lower case.
-    pub protocol: String,
+    pub(crate) protocol: String,
     /// The address with the port as bound.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 /// The last reload and what came of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reloaded {
+pub(crate) struct Reloaded {
     /// Seconds since 1970.
-    pub at_unix_s: u64,
+    pub(crate) at_unix_s: u64,
     /// Whether the new settings are in force; if not, the ones before still are.
-    pub taken: bool,
+    pub(crate) taken: bool,
     /// What changed, or what is wrong.
-    pub message: String,
+    pub(crate) message: String,
     /// What is another than before, key by key; nothing where it was not taken.
     #[serde(default)]
-    pub changes: Vec<String>,
+    pub(crate) changes: Vec<String>,
     /// What takes effect at the next restart.
     #[serde(default)]
-    pub needs_restart: Vec<String>,
+    pub(crate) needs_restart: Vec<String>,
 }
 
 /// Everything that `/status.json` says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Status {
+pub(crate) struct Status {
     /// Version of the daemon.
-    pub version: String,
+    pub(crate) version: String,
     /// Process number.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// Seconds since the start.
-    pub uptime_s: u64,
+    pub(crate) uptime_s: u64,
     /// Whether phones are served: see `health` for why not.
-    pub healthy: bool,
+    pub(crate) healthy: bool,
     /// How well phones are served.
     #[serde(default)]
-    pub health: Health,
+    pub(crate) health: Health,
     /// The workers.
-    pub workers: Vec<WorkerStatus>,
+    pub(crate) workers: Vec<WorkerStatus>,
     /// Transfers by how they ended.
-    pub outcomes: Outcomes,
+    pub(crate) outcomes: Outcomes,
     /// Connections, and the requests that they carry.
-    pub streams: StreamStatus,
+    pub(crate) streams: StreamStatus,
     /// FTP.
     #[serde(default)]
-    pub ftp: FtpStatus,
+    pub(crate) ftp: FtpStatus,
     /// Every figure, summed over the workers.
-    pub figures: std::collections::BTreeMap<String, u64>,
+    pub(crate) figures: std::collections::BTreeMap<String, u64>,
     /// Microseconds that a worker's turn took.
-    pub turn_us: Quantiles,
+    pub(crate) turn_us: Quantiles,
     /// Milliseconds that transfers took which ended well.
-    pub transfer_ms: Quantiles,
+    pub(crate) transfer_ms: Quantiles,
     /// The directories that files are served from.
-    pub roots: Vec<RootStatus>,
+    pub(crate) roots: Vec<RootStatus>,
     /// What is listened on.
-    pub listeners: Vec<Listening>,
+    pub(crate) listeners: Vec<Listening>,
     /// Room on the disks that the server writes to.
     #[serde(default)]
-    pub disks: Vec<DiskStatus>,
+    pub(crate) disks: Vec<DiskStatus>,
     /// Limits in force.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
     /// Certificates of the listeners with TLS.
     #[serde(default)]
-    pub certificates: Vec<CertificateStatus>,
+    pub(crate) certificates: Vec<CertificateStatus>,
     /// The last reload, if there was one.
-    pub reload: Option<Reloaded>,
+    pub(crate) reload: Option<Reloaded>,
     /// What of the settings in force waits for a restart.
     #[serde(default)]
-    pub needs_restart: Vec<String>,
+    pub(crate) needs_restart: Vec<String>,
     /// What is in force and yet worth a look.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// One worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WorkerStatus {
+pub(crate) struct WorkerStatus {
     /// Turns since the start.
-    pub turns: u64,
+    pub(crate) turns: u64,
     /// Milliseconds since the last turn ended.
-    pub last_turn_age_ms: u64,
+    pub(crate) last_turn_age_ms: u64,
     /// Transfers open, half-open ones included.
-    pub transfers_open: u64,
+    pub(crate) transfers_open: u64,
     /// Transfers whose phone has not answered once.
-    pub transfers_half_open: u64,
+    pub(crate) transfers_half_open: u64,
     /// Session slots taken.
-    pub slots_used: u64,
+    pub(crate) slots_used: u64,
     /// Requests that wait for a slot.
-    pub queue_waiting: u64,
+    pub(crate) queue_waiting: u64,
     /// Datagrams that the kernel dropped because a receive buffer was full.
-    pub kernel_drops: u64,
+    pub(crate) kernel_drops: u64,
 }
 
 /// Transfers by how they ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcomes {
+pub(crate) struct Outcomes {
     /// Every byte acknowledged.
-    pub done: u64,
+    pub(crate) done: u64,
     /// Ended by the phone for a reason of its own.
-    pub aborted: u64,
+    pub(crate) aborted: u64,
     /// The phone fell silent.
-    pub timed_out: u64,
+    pub(crate) timed_out: u64,
     /// Not served.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Failed on this side.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Uploads stored.
-    pub stored: u64,
+    pub(crate) stored: u64,
     /// Bytes sent, resends included.
-    pub sent_bytes: u64,
+    pub(crate) sent_bytes: u64,
 }
 
 /// Where the middle and the end of a distribution lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Quantiles {
+pub(crate) struct Quantiles {
     /// How many values.
-    pub count: u64,
+    pub(crate) count: u64,
     /// Half of them are not above this.
-    pub p50: u64,
+    pub(crate) p50: u64,
     /// 99 of 100 are not above this.
-    pub p99: u64,
+    pub(crate) p99: u64,
     /// The largest.
-    pub max: u64,
+    pub(crate) max: u64,
 }
 
 /// One directory that files are served from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootStatus {
+pub(crate) struct RootStatus {
     /// The directory.
-    pub dir: String,
+    pub(crate) dir: String,
     /// Files in it that can be asked for.
-    pub files: u64,
+    pub(crate) files: u64,
     /// Bytes of them that are held on the heap.
-    pub heap_bytes: u64,
+    pub(crate) heap_bytes: u64,
 }
 
 /// What a board is made of.
 #[derive(Debug)]
-pub struct BoardParts {
+pub(crate) struct BoardParts {
     /// The process's clock.
     pub(crate) clock: Clock,
     /// The workers.
     pub(crate) views: Vec<Arc<WorkerStats>>,
     /// What the workers see.
-    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
-    pub settings: Arc<Settings>,
+    pub(crate) settings: Arc<Settings>,
     /// What is listened on, as bound.
-    pub listeners: Vec<Listening>,
+    pub(crate) listeners: Vec<Listening>,
     /// What the start-up found worth a look, beside what the settings say themselves.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Board {
@@ -231,7 +231,7 @@ impl Board {
     ///
     /// # Errors
     /// As [`Histograms::new`].
-    pub fn new(parts: BoardParts) -> Result<Self, CreationError> {
+    pub(crate) fn new(parts: BoardParts) -> Result<Self, CreationError> {
         let of_files = of_files(&parts.settings);
         let notes = Notes {
             warnings: parts.warnings,
@@ -252,7 +252,7 @@ impl Board {
     }
 
     /// Takes over what the workers have measured; to be called once a second.
-    pub fn collect(&self) {
+    pub(crate) fn collect(&self) {
         let mut timings = self.timings.lock();
         self.views.iter().for_each(|view| view.collect(&mut timings));
     }
@@ -265,7 +265,7 @@ impl Board {
 
     /// Workers that are stuck, by number.
     #[must_use]
-    pub fn stuck(&self) -> Vec<usize> {
+    pub(crate) fn stuck(&self) -> Vec<usize> {
         let now = self.clock.now();
         let views = self.views.iter().enumerate();
         let stuck = views.filter(|(_, view)| now.since(view.turned_at()) > STUCK_AFTER);
@@ -274,7 +274,7 @@ impl Board {
 
     /// What is in force and yet worth a look, in sentences.
     #[must_use]
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let settings = self.settings.load();
         let notes = self.notes.lock();
         let told = settings.warnings.iter().chain(&notes.of_files).chain(&notes.warnings).cloned();
@@ -283,7 +283,7 @@ impl Board {
     }
 
     /// Notes what became of a reload.
-    pub fn note_reload(&self, reload: Reloaded) {
+    pub(crate) fn note_reload(&self, reload: Reloaded) {
         let mut notes = self.notes.lock();
         notes.reload_refused = !reload.taken;
         if reload.taken {
@@ -295,71 +295,71 @@ impl Board {
     /// Whether the last reload was taken, and when the settings in force were, in seconds since
     /// 1970. The start counts as one.
     #[must_use]
-    pub fn last_reload(&self) -> (bool, u64) {
+    pub(crate) fn last_reload(&self) -> (bool, u64) {
         let notes = self.notes.lock();
         (!notes.reload_refused, notes.taken_at_unix_s)
     }
 
     /// Notes how much room the disks have.
-    pub fn note_disks(&self, disks: Vec<DiskStatus>) {
+    pub(crate) fn note_disks(&self, disks: Vec<DiskStatus>) {
         self.notes.lock().disks = disks;
     }
 
     /// How much room the disks have that the server writes to.
     #[must_use]
-    pub fn disks(&self) -> Vec<DiskStatus> {
+    pub(crate) fn disks(&self) -> Vec<DiskStatus> {
         self.notes.lock().disks.clone()
     }
 
     /// Notes what of the settings in force waits for a restart.
-    pub fn note_restart(&self, keys: Vec<String>) {
+    pub(crate) fn note_restart(&self, keys: Vec<String>) {
         self.notes.lock().needs_restart = keys;
     }
 
     /// Looks at files that may come and go: what was mended since is told no more.
-    pub fn look_at_files(&self) {
+    pub(crate) fn look_at_files(&self) {
         let warnings = of_files(&self.settings.load());
         self.notes.lock().of_files = warnings;
     }
 
     /// Notes that nothing new begins, and how long what runs has to end.
-    pub fn note_draining(&self, drain: Duration) {
+    pub(crate) fn note_draining(&self, drain: Duration) {
         self.notes.lock().draining = Some(drain);
     }
 
     /// Notes what of the files can be served.
-    pub fn note_content(&self, content: ContentHealth) {
+    pub(crate) fn note_content(&self, content: ContentHealth) {
         self.notes.lock().content = content;
     }
 
     /// How well phones are served.
     #[must_use]
-    pub fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         let stuck = self.stuck();
         let notes = self.notes.lock();
         health::judge(&stuck, notes.draining, &notes.content)
     }
 
     /// Notes the figures of the threads beside the workers.
-    pub fn note_figures(&self, figures: Vec<Figure>) {
+    pub(crate) fn note_figures(&self, figures: Vec<Figure>) {
         self.notes.lock().beside = figures;
     }
 
     /// Notes the certificates in use.
-    pub fn note_certificates(&self, certificates: Vec<CertificateStatus>) {
+    pub(crate) fn note_certificates(&self, certificates: Vec<CertificateStatus>) {
         self.notes.lock().certificates = certificates;
     }
 
     /// The certificates in use, by listener.
     #[must_use]
-    pub fn certificates(&self) -> Vec<CertificateStatus> {
+    pub(crate) fn certificates(&self) -> Vec<CertificateStatus> {
         self.notes.lock().certificates.clone()
     }
 
     /// Every figure, summed over the workers, in the order of the source; then those of the threads
     /// beside them, as they were a moment ago.
     #[must_use]
-    pub fn figures(&self) -> Vec<Figure> {
+    pub(crate) fn figures(&self) -> Vec<Figure> {
         let mut views = self.views.iter();
         let Some(first) = views.next() else { return Vec::new() };
         let mut sums = first.counters.figures();
@@ -375,7 +375,7 @@ impl Board {
 
     /// Everything at once.
     #[must_use]
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let now = self.clock.now();
         self.collect();
         let timings = self.timings();

@@ -14,7 +14,7 @@ const VAULT_WARN_PERCENT: u64 = 80;
 
 /// The figures of the store.
 #[must_use]
-pub fn of(store: &StoreFigures) -> Vec<Figure> {
+pub(crate) fn of(store: &StoreFigures) -> Vec<Figure> {
     let StoreFigures { loader, digests, vault } = *store;
     let LoaderFigures {
         loads,
@@ -69,14 +69,14 @@ pub fn of(store: &StoreFigures) -> Vec<Figure> {
 
 /// Lines of the log that could not be written.
 #[must_use]
-pub fn log_lines_lost(value: u64) -> Figure {
+pub(crate) fn log_lines_lost(value: u64) -> Figure {
     let help = "Lines of the log that could not be written: a full disk, or nobody reads them.";
     Figure { name: "log_lines_lost", kind: Kind::Total, help, value }
 }
 
 /// What is to be looked at before it is too late, in sentences.
 #[must_use]
-pub fn warnings(figures: &[Figure]) -> Vec<String> {
+pub(crate) fn warnings(figures: &[Figure]) -> Vec<String> {
     let value = |name: &str| {
         figures.iter().find(|figure| figure.name == name).map_or(0, |figure| figure.value)
     };

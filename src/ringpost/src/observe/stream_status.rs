@@ -4,45 +4,45 @@ use serde::{Deserialize, Serialize};
 
 /// Connections, with TLS and without, and the requests of HTTP that they carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StreamStatus {
+pub(crate) struct StreamStatus {
     /// Connections open now.
-    pub open: u64,
+    pub(crate) open: u64,
     /// Connections that phones have opened.
-    pub connections: u64,
+    pub(crate) connections: u64,
     /// Connections closed at once, because of `max` or `per_address`, or at the end.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Connections that waited for want of a descriptor.
-    pub no_descriptor: u64,
+    pub(crate) no_descriptor: u64,
     /// Connections closed because no request or command came in time.
-    pub idle_closed: u64,
+    pub(crate) idle_closed: u64,
     /// Requests, bodies and answers that moved too slowly.
-    pub too_slow: u64,
+    pub(crate) too_slow: u64,
     /// Requests whose head could be read.
-    pub requests: u64,
+    pub(crate) requests: u64,
     /// Requests that break the protocol.
-    pub malformed: u64,
+    pub(crate) malformed: u64,
     /// Answers 200 to 299.
-    pub answers_2xx: u64,
+    pub(crate) answers_2xx: u64,
     /// Answers 300 to 399.
-    pub answers_3xx: u64,
+    pub(crate) answers_3xx: u64,
     /// Answers 400 to 499.
-    pub answers_4xx: u64,
+    pub(crate) answers_4xx: u64,
     /// Answers 500 to 599.
-    pub answers_5xx: u64,
+    pub(crate) answers_5xx: u64,
     /// Bytes that came, without TLS.
-    pub received_bytes: u64,
+    pub(crate) received_bytes: u64,
     /// Bytes that left, without TLS.
-    pub sent_bytes: u64,
+    pub(crate) sent_bytes: u64,
     /// Bytes of bodies in memory now.
-    pub bodies_held_bytes: u64,
+    pub(crate) bodies_held_bytes: u64,
     /// Bodies refused because of `body_memory`.
-    pub bodies_refused: u64,
+    pub(crate) bodies_refused: u64,
     /// TLS handshakes that began anew.
-    pub handshakes_full: u64,
+    pub(crate) handshakes_full: u64,
     /// TLS handshakes that resumed an earlier session.
-    pub handshakes_resumed: u64,
+    pub(crate) handshakes_resumed: u64,
     /// TLS handshakes that failed.
-    pub handshakes_failed: u64,
+    pub(crate) handshakes_failed: u64,
 }
 
 impl StreamStatus {
@@ -75,23 +75,23 @@ impl StreamStatus {
 
 /// Sessions of FTP and what they carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FtpStatus {
+pub(crate) struct FtpStatus {
     /// Sessions open now.
-    pub sessions_open: u64,
+    pub(crate) sessions_open: u64,
     /// Commands that came.
-    pub commands: u64,
+    pub(crate) commands: u64,
     /// Commands that could not be read, or are none.
-    pub bad_commands: u64,
+    pub(crate) bad_commands: u64,
     /// Log-ins, of phones and of administrators.
-    pub logins: u64,
+    pub(crate) logins: u64,
     /// Log-ins that failed.
-    pub logins_failed: u64,
+    pub(crate) logins_failed: u64,
     /// Data connections that were made.
-    pub data_connections: u64,
+    pub(crate) data_connections: u64,
     /// Data connections that could not be made.
-    pub data_failed: u64,
+    pub(crate) data_failed: u64,
     /// Data connections refused because they led to, or came from, another host.
-    pub bounces: u64,
+    pub(crate) bounces: u64,
 }
 
 impl FtpStatus {

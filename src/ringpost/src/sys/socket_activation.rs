@@ -6,7 +6,7 @@ use listenfd::ListenFd;
 
 /// Sockets that were handed over and that nobody has taken yet.
 #[derive(Debug, Default)]
-pub struct Inherited {
+pub(crate) struct Inherited {
     udp: Vec<(SocketAddr, UdpSocket)>,
     tcp: Vec<(SocketAddr, TcpListener)>,
 }
@@ -14,7 +14,7 @@ pub struct Inherited {
 impl Inherited {
     /// Everything that was handed over; to be called once, before other files are opened.
     #[must_use]
-    pub fn from_environment() -> Self {
+    pub(crate) fn from_environment() -> Self {
         let mut manager = ListenFd::from_env();
         let mut inherited = Inherited::default();
         for place in 0..manager.len() {
@@ -33,18 +33,18 @@ impl Inherited {
     }
 
     /// The sockets for datagrams to an address.
-    pub fn take_udp(&mut self, address: SocketAddr) -> Vec<UdpSocket> {
+    pub(crate) fn take_udp(&mut self, address: SocketAddr) -> Vec<UdpSocket> {
         take(&mut self.udp, address)
     }
 
     /// The listeners for connections to an address.
-    pub fn take_tcp(&mut self, address: SocketAddr) -> Vec<TcpListener> {
+    pub(crate) fn take_tcp(&mut self, address: SocketAddr) -> Vec<TcpListener> {
         take(&mut self.tcp, address)
     }
 
     /// Addresses of sockets that no listener of the configuration asked for.
     #[must_use]
-    pub fn left(&self) -> Vec<SocketAddr> {
+    pub(crate) fn left(&self) -> Vec<SocketAddr> {
         let udp = self.udp.iter().map(|(address, _)| *address);
         udp.chain(self.tcp.iter().map(|(address, _)| *address)).collect()
     }

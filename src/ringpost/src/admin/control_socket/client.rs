@@ -21,7 +21,7 @@ const WORK_WAIT_MAX: Duration = Duration::from_secs(120);
 
 /// Why the running server was not asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NoAnswer {
+pub(crate) enum NoAnswer {
     /// There is none: nobody has made the socket, or nobody listens on it any more.
     NotRunning,
     /// It answers to its own user and to root alone.
@@ -37,7 +37,7 @@ pub enum NoAnswer {
 ///
 /// # Errors
 /// Why there is no answer.
-pub fn ask(
+pub(crate) fn ask(
     data_dir: &Path,
     request: &Request,
     mut progress: impl FnMut(&str),

@@ -8,7 +8,7 @@ use super::PATH_BYTES_MAX;
 
 /// Why there is no socket for commands.
 #[derive(Debug)]
-pub enum ControlSocketError {
+pub(crate) enum ControlSocketError {
     /// The path has more bytes than a socket's may have.
     PathTooLong {
         /// The path.

@@ -4,9 +4,9 @@
 //! nobody else's file is ever touched, and one that a server has left behind is replaced only when
 //! nobody answers there. A request is one line of JSON, and so is each part of the answer.
 
-pub mod client;
+pub(crate) mod client;
 mod error;
-pub mod protocol;
+pub(crate) mod protocol;
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;
@@ -21,10 +21,10 @@ use std::path::{Path, PathBuf};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-pub use error::ControlSocketError;
+pub(crate) use error::ControlSocketError;
 
 /// Its name in the data directory.
-pub const NAME: &str = "control.sock";
+pub(crate) const NAME: &str = "control.sock";
 /// Longest path of a Unix socket in bytes, without the NUL that ends it.
 const PATH_BYTES_MAX: usize = 107;
 /// Connections that wait to be accepted.
@@ -34,13 +34,13 @@ const MODE: u32 = 0o600;
 
 /// Where the socket of a data directory lies.
 #[must_use]
-pub fn path(data_dir: &Path) -> PathBuf {
+pub(crate) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
 }
 
 /// The socket, until it is dropped: then its name goes, too.
 #[derive(Debug)]
-pub struct ControlSocket {
+pub(crate) struct ControlSocket {
     listener: Option<UnixListener>,
     path: PathBuf,
     /// Device and inode, so that a successor's socket is left alone.
@@ -52,7 +52,7 @@ impl ControlSocket {
     ///
     /// # Errors
     /// Why not, and what to do.
-    pub fn bind(data_dir: &Path) -> Result<Self, ControlSocketError> {
+    pub(crate) fn bind(data_dir: &Path) -> Result<Self, ControlSocketError> {
         let path = path(data_dir);
         check_length(&path)?;
         remove_stale(&path)?;
@@ -65,12 +65,6 @@ impl ControlSocket {
     /// What accepts connections; once.
     pub(crate) fn listener(&mut self) -> Option<UnixListener> {
         self.listener.take()
-    }
-
-    /// Where it lies.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 }
 

@@ -10,14 +10,14 @@ use crate::observe::explain::Explained;
 use crate::observe::state::{Reloaded, Status};
 
 /// Longest request in bytes, its line end included.
-pub const REQUEST_BYTES_MAX: u64 = 16 << 10;
+pub(crate) const REQUEST_BYTES_MAX: u64 = 16 << 10;
 /// Longest line of an answer in bytes.
-pub const REPLY_BYTES_MAX: u64 = 16 << 20;
+pub(crate) const REPLY_BYTES_MAX: u64 = 16 << 20;
 
 /// What the running server is asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Request {
+pub(crate) enum Request {
     /// How it is.
     Status,
     /// To read its configuration again.
@@ -39,20 +39,20 @@ pub enum Request {
 
 /// One line of the answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Reply {
+pub(crate) struct Reply {
     /// The process that answers.
-    pub pid: u32,
+    pub(crate) pid: u32,
     /// The configuration that it reads.
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// What it says.
     #[serde(flatten)]
-    pub answer: Answer,
+    pub(crate) answer: Answer,
 }
 
 /// What the running server says.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "of", rename_all = "kebab-case")]
-pub enum Answer {
+pub(crate) enum Answer {
     /// More is to come, within so many seconds.
     Progress {
         /// What goes on.

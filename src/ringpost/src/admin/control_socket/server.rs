@@ -31,7 +31,7 @@ const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
 /// What only the daemon's own thread can do.
 #[derive(Debug)]
-pub enum Order {
+pub(crate) enum Order {
     /// Read the configuration again, and say what came of it.
     Reload(oneshot::Sender<Reloaded>),
     /// Begin nothing new, let what runs end, say how many transfers were cut off, and go.
@@ -40,7 +40,7 @@ pub enum Order {
 
 /// What commands are answered from.
 #[derive(Clone, Debug)]
-pub struct Commands {
+pub(crate) struct Commands {
     board: Arc<Board>,
     orders: Sender<Order>,
     places: Arc<Semaphore>,
@@ -49,7 +49,7 @@ pub struct Commands {
 impl Commands {
     /// Answers from a board; what only the daemon can do goes to `orders`.
     #[must_use]
-    pub fn new(board: Arc<Board>, orders: Sender<Order>) -> Self {
+    pub(crate) fn new(board: Arc<Board>, orders: Sender<Order>) -> Self {
         Commands { board, orders, places: Arc::new(Semaphore::new(COMMANDS_MAX)) }
     }
 

@@ -30,7 +30,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ances
 
 /// The thread, until it is stopped.
 #[derive(Debug)]
-pub struct Web {
+pub(crate) struct Web {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
     commands: mpsc::UnboundedSender<ControlSocket>,
@@ -42,7 +42,7 @@ impl Web {
     ///
     /// # Errors
     /// The system's, where it gives no thread or no event queue.
-    pub fn start(
+    pub(crate) fn start(
         listener: Option<TcpListener>,
         socket: Option<ControlSocket>,
         commands: Commands,
@@ -74,13 +74,13 @@ impl Web {
     }
 
     /// Answers commands at another socket from now on.
-    pub fn move_socket(&self, socket: ControlSocket) {
+    pub(crate) fn move_socket(&self, socket: ControlSocket) {
         // Where the thread has gone nobody is left to answer.
         let _ = self.commands.send(socket);
     }
 
     /// Ends it; pages under way are cut off.
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         // Where the thread has gone already there is nothing left to stop.
         let _ = self.stop.send(());
         let _ = self.thread.join();

@@ -10,7 +10,7 @@ const Q_MAX: u16 = 1_000;
 /// The form that is wanted most. OpenMetrics only where it is asked for by name, and no less than
 /// the text format.
 #[must_use]
-pub fn negotiate<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Exposition {
+pub(crate) fn negotiate<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Exposition {
     let (mut open_metrics, mut text) = (None, Preference::default());
     for line in lines {
         let Ok(line) = str::from_utf8(line) else { continue };

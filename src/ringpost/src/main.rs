@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use ringpost::cli::certificate_command::{self, CertificateCommand};
 use engine::protocol::Protocol;
-use ringpost::cli::certificate_command::{self, Deed};
 use ringpost::cli::command::{self, CheckForm, Question};
 use ringpost::cli::passwd_command::{self, Account, AccountChange, AccountKind};
 use ringpost::cli::snmp_command::{self, Phone};
@@ -129,7 +129,7 @@ Examples:
   ringpost certificate import chain.pem")]
     Certificate {
         #[command(subcommand)]
-        deed: Certificate,
+        command: Certificate,
         /// Print JSON.
         #[arg(long, global = true)]
         json: bool,
@@ -277,14 +277,16 @@ enum Certificate {
     },
 }
 
-impl From<Certificate> for Deed {
-    fn from(asked: Certificate) -> Deed {
+impl From<Certificate> for CertificateCommand {
+    fn from(asked: Certificate) -> CertificateCommand {
         match asked {
-            Certificate::Show => Deed::Show,
-            Certificate::Renew => Deed::Renew,
-            Certificate::Export { der, file } => Deed::Export { der, file },
-            Certificate::Csr { file } => Deed::Request { file },
-            Certificate::Import { chain, key, any_name } => Deed::Import { chain, key, any_name },
+            Certificate::Show => CertificateCommand::Show,
+            Certificate::Renew => CertificateCommand::Renew,
+            Certificate::Export { der, file } => CertificateCommand::Export { der, file },
+            Certificate::Csr { file } => CertificateCommand::Request { file },
+            Certificate::Import { chain, key, any_name } => {
+                CertificateCommand::Import { chain, key, any_name }
+            }
         }
     }
 }
@@ -303,8 +305,8 @@ fn main() -> ExitCode {
             let question = Question { asked: &name, client: from, protocol, listener };
             command::explain(&question, config.as_deref(), disk, json)
         }
-        Command::Certificate { deed, json, listener, config } => {
-            certificate_command::run(&deed.into(), listener, config.as_deref(), json)
+        Command::Certificate { command, json, listener, config } => {
+            certificate_command::run(&command.into(), listener, config.as_deref(), json)
         }
         Command::Status { config, url, json } => {
             command::status(config.as_deref(), url.as_deref(), json)

@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::error::{CaError, CertificateError, ContentError, Product};
-use super::files::{self, Eyes, Put};
+use super::files::{self, NewFile, Visibility};
 use super::names::Names;
 use super::pair;
 
@@ -31,7 +31,7 @@ const COMMON_NAME_MAX: usize = 64;
 
 /// What kind of key to make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum KeyKind {
     /// RSA of 2048 bits, for old phones.
     Rsa,
     /// The curve P-256, for new ones.
@@ -100,15 +100,23 @@ impl Authority {
         let key = match path.exists() {
             true => read_key(&path)?,
             false => {
-                let key = new_key(Kind::Rsa).map_err(unmade)?;
+                let key = new_key(KeyKind::Rsa).map_err(unmade)?;
                 let pem = key.serialize_pem();
-                files::put(&[Put { path: &path, bytes: pem.as_bytes(), eyes: Eyes::Owner }])?;
+                files::write(&[NewFile {
+                    path: &path,
+                    bytes: pem.as_bytes(),
+                    visibility: Visibility::Owner,
+                }])?;
                 key
             }
         };
         let pem = self_signed(&key, host, now_unix_s).map_err(unmade)?;
         let path = certificate_in(dir);
-        files::put(&[Put { path: &path, bytes: pem.as_bytes(), eyes: Eyes::Everybody }])?;
+        files::write(&[NewFile {
+            path: &path,
+            bytes: pem.as_bytes(),
+            visibility: Visibility::Everybody,
+        }])?;
         let made = Authority::read(dir)?;
         made.ok_or_else(|| CaError::Gone(dir.to_owned()).into())
     }
@@ -119,7 +127,7 @@ impl Authority {
     /// When the system gives no random bytes.
     pub(crate) fn issue(
         &self,
-        kind: Kind,
+        kind: KeyKind,
         names: &Names,
         now_unix_s: i64,
     ) -> Result<(String, String), CertificateError> {
@@ -140,8 +148,8 @@ impl Authority {
 /// When the system gives no random bytes.
 pub(crate) fn request(names: &Names) -> Result<(String, String), CertificateError> {
     let make = || -> Result<(CertificateSigningRequest, KeyPair), rcgen::Error> {
-        let key = new_key(Kind::Rsa)?;
-        Ok((server_params(Kind::Rsa, names)?.serialize_request(&key)?, key))
+        let key = new_key(KeyKind::Rsa)?;
+        Ok((server_params(KeyKind::Rsa, names)?.serialize_request(&key)?, key))
     };
     let made = make().and_then(|(request, key)| Ok((request.pem()?, key.serialize_pem())));
     Ok(made.map_err(|cause| CaError::Make { product: Product::Request, cause })?)
@@ -169,14 +177,14 @@ fn self_signed(key: &KeyPair, host: &str, now_unix_s: i64) -> Result<String, rcg
     Ok(params.self_signed(key)?.pem())
 }
 
-fn new_key(kind: Kind) -> Result<KeyPair, rcgen::Error> {
+fn new_key(kind: KeyKind) -> Result<KeyPair, rcgen::Error> {
     match kind {
-        Kind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
-        Kind::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
+        KeyKind::Rsa => KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048),
+        KeyKind::P256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256),
     }
 }
 
-fn server_params(kind: Kind, names: &Names) -> Result<CertificateParams, rcgen::Error> {
+fn server_params(kind: KeyKind, names: &Names) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, common_name("", names.host()));
@@ -186,7 +194,7 @@ fn server_params(kind: Kind, names: &Names) -> Result<CertificateParams, rcgen::
     let addresses = names.addresses.iter().map(|address| SanType::IpAddress(*address));
     params.subject_alt_names.extend(addresses);
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    if kind == Kind::Rsa {
+    if kind == KeyKind::Rsa {
         // Old phones exchange keys by RSA itself.
         params.key_usages.push(KeyUsagePurpose::KeyEncipherment);
     }

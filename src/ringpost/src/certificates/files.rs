@@ -17,11 +17,11 @@ use super::error::CertificateError;
 pub(super) const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// What changes whenever a file does; nothing where there is none.
-pub(super) type Stamp = Option<(SystemTime, u64, u64)>;
+pub(super) type FileStamp = Option<(SystemTime, u64, u64)>;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Eyes {
+pub(crate) enum Visibility {
     /// Whoever can reach it.
     Everybody,
     /// The user that the server runs as.
@@ -30,17 +30,17 @@ pub(crate) enum Eyes {
 
 /// A file that is to be put into its place.
 #[derive(Debug)]
-pub(crate) struct Put<'a> {
+pub(crate) struct NewFile<'a> {
     /// Its place.
     pub(crate) path: &'a Path,
     /// What is in it.
     pub(crate) bytes: &'a [u8],
     /// Who may read it.
-    pub(crate) eyes: Eyes,
+    pub(crate) visibility: Visibility,
 }
 
 /// The stamp of a file now.
-pub(super) fn stamp(path: &Path) -> Stamp {
+pub(super) fn stamp(path: &Path) -> FileStamp {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len(), meta.ino()))
 }
@@ -67,7 +67,7 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
 ///
 /// # Errors
 /// A sentence with the name of the file and what to do.
-pub(crate) fn put(files: &[Put<'_>]) -> Result<(), CertificateError> {
+pub(crate) fn write(files: &[NewFile<'_>]) -> Result<(), CertificateError> {
     let mut asides = Vec::new();
     let written = files.iter().try_for_each(|file| {
         let aside = write_aside(file).map_err(|cause| unwritable(file.path, cause))?;
@@ -75,7 +75,7 @@ pub(crate) fn put(files: &[Put<'_>]) -> Result<(), CertificateError> {
         Ok(())
     });
     let renamed = written.and_then(|()| {
-        let placed = |(file, aside): (&Put<'_>, &PathBuf)| {
+        let placed = |(file, aside): (&NewFile<'_>, &PathBuf)| {
             let renamed = fs::rename(aside, file.path).and_then(|()| sync_directory(file.path));
             renamed.map_err(|cause| unwritable(file.path, cause))
         };
@@ -93,7 +93,7 @@ fn unwritable(path: &Path, cause: io::Error) -> CertificateError {
 }
 
 /// Writes and syncs a file beside its place.
-fn write_aside(put: &Put<'_>) -> io::Result<PathBuf> {
+fn write_aside(put: &NewFile<'_>) -> io::Result<PathBuf> {
     let dir = directory(put.path);
     fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
     let name = put.path.file_name().unwrap_or_default().to_string_lossy();
@@ -102,9 +102,9 @@ fn write_aside(put: &Put<'_>) -> io::Result<PathBuf> {
         Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
         Ok(()) | Err(_) => {}
     }
-    let mode = match put.eyes {
-        Eyes::Everybody => 0o644,
-        Eyes::Owner => 0o600,
+    let mode = match put.visibility {
+        Visibility::Everybody => 0o644,
+        Visibility::Owner => 0o600,
     };
     // Never through a link that somebody has put there.
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside)?;
@@ -115,7 +115,7 @@ fn write_aside(put: &Put<'_>) -> io::Result<PathBuf> {
     written.map(|()| aside)
 }
 
-fn fill(mut file: File, put: &Put<'_>) -> io::Result<()> {
+fn fill(mut file: File, put: &NewFile<'_>) -> io::Result<()> {
     if geteuid().is_root() {
         // Who runs a command as root must not lock out the server, which does not run as root.
         let like = fs::symlink_metadata(put.path).or_else(|_| fs::metadata(directory(put.path)))?;
@@ -150,10 +150,10 @@ mod tests {
     fn a_key_is_for_its_owner_alone_even_where_a_readable_one_was() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("new/server.key");
-        put(&[Put { path: &path, bytes: b"one", eyes: Eyes::Owner }]).unwrap();
+        write(&[NewFile { path: &path, bytes: b"one", visibility: Visibility::Owner }]).unwrap();
         assert_eq!(mode(&path), 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        put(&[Put { path: &path, bytes: b"two", eyes: Eyes::Owner }]).unwrap();
+        write(&[NewFile { path: &path, bytes: b"two", visibility: Visibility::Owner }]).unwrap();
         assert_eq!((mode(&path), fs::read(&path).unwrap()), (0o600, b"two".to_vec()));
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left");
     }
@@ -163,9 +163,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (one, blocked) = (dir.path().join("one"), dir.path().join("one/two"));
         fs::write(&one, "before").unwrap();
-        let told = put(&[
-            Put { path: &one, bytes: b"after", eyes: Eyes::Everybody },
-            Put { path: &blocked, bytes: b"after", eyes: Eyes::Everybody },
+        let told = write(&[
+            NewFile { path: &one, bytes: b"after", visibility: Visibility::Everybody },
+            NewFile { path: &blocked, bytes: b"after", visibility: Visibility::Everybody },
         ]);
         assert!(told.unwrap_err().to_string().contains("let the user that Ringpost runs as write"));
         assert_eq!(fs::read(&one).unwrap(), b"before");
@@ -180,7 +180,7 @@ mod tests {
         let aside = dir.path().join(format!(".ringpost-{}-server.key", std::process::id()));
         std::os::unix::fs::symlink(&victim, aside).unwrap();
         let path = dir.path().join("server.key");
-        put(&[Put { path: &path, bytes: b"key", eyes: Eyes::Owner }]).unwrap();
+        write(&[NewFile { path: &path, bytes: b"key", visibility: Visibility::Owner }]).unwrap();
         assert_eq!(
             (fs::read(&victim).unwrap(), fs::read(&path).unwrap()),
             ("mine".into(), "key".into())

@@ -2,11 +2,11 @@
 
 use super::error::CertificateError;
 use super::pair::{self, Pair};
-use super::terms::{Judgement, Sessions, lists};
+use super::terms::{Sessions, TlsPolicy, lists};
 use crate::config::ClientAuth;
 use crate::net::tls::openssl::{self, ClientCheck, LegacyTerms};
 
-impl Judgement {
+impl TlsPolicy {
     /// Terms of connections; none where the listener is not for old phones.
     ///
     /// # Errors

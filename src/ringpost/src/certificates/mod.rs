@@ -29,14 +29,13 @@ use serde::{Deserialize, Serialize};
 use crate::config::{CaSettings, Settings, TlsSettings};
 use crate::net::tls::SharedTerms;
 use crate::net::tls::null_cipher;
-use authority::{Authority, Kind};
-
+use authority::{Authority, KeyKind};
 use engine::protocol::Protocol;
 use engine::settings::http::CaFile;
 pub(crate) use check::judge;
 use error::located;
 pub(crate) use error::{CertificateError, CertificateErrors};
-use files::{Eyes, Put, Stamp};
+use files::{FileStamp, NewFile, Visibility};
 use names::Names;
 pub(crate) use pair::Facts;
 use row::Row;
@@ -70,7 +69,7 @@ pub(crate) struct CertificateStatus {
 
 /// What a look has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Looked {
+pub(crate) struct CertificateChanges {
     /// The report is another one now.
     pub(crate) changed: bool,
     /// The CA's certificate, which phones fetch, is another one now: [`Certificates::ca_file`].
@@ -85,7 +84,7 @@ pub(crate) struct Certificates {
     ca: CaSettings,
     rows: Vec<Row>,
     places: HashMap<SocketAddr, SharedTerms>,
-    ca_seen: Stamp,
+    ca_seen: FileStamp,
     addresses_due_unix_s: i64,
     /// The host's addresses were missing from a certificate at the last look.
     was_missing: bool,
@@ -207,7 +206,7 @@ impl Certificates {
 
     /// Looks whether files have changed, and renews what is the server's own; to be called once a
     /// second.
-    pub(crate) fn look(&mut self, now_unix_s: i64) -> Looked {
+    pub(crate) fn look(&mut self, now_unix_s: i64) -> CertificateChanges {
         let mut changed = false;
         for row in &mut self.rows {
             changed |= row.look(now_unix_s);
@@ -225,7 +224,7 @@ impl Certificates {
         let ca_seen = files::stamp(&authority::certificate_in(&self.ca.dir));
         let ca_changed = ca_seen != self.ca_seen;
         self.ca_seen = ca_seen;
-        Looked { changed, ca_changed }
+        CertificateChanges { changed, ca_changed }
     }
 
     /// What is in use.
@@ -296,8 +295,8 @@ impl Certificates {
             }
             row::set_aside(&key)?;
         }
-        let (pem, key_pem) = authority.issue(Kind::P256, &names, now_unix_s)?;
-        put_pair((&certificate, &pem), (&key, &key_pem))?;
+        let (pem, key_pem) = authority.issue(KeyKind::P256, &names, now_unix_s)?;
+        write_pair((&certificate, &pem), (&key, &key_pem))?;
         row.read_again()
     }
 
@@ -374,21 +373,25 @@ pub(super) fn issue_pairs(
     names: &Names,
     now_unix_s: i64,
 ) -> Result<(), CertificateError> {
-    let (pem, key_pem) = authority.issue(Kind::P256, names, now_unix_s)?;
+    let (pem, key_pem) = authority.issue(KeyKind::P256, names, now_unix_s)?;
     let (certificate, key) = second(settings);
-    put_pair((&certificate, &pem), (&key, &key_pem))?;
-    let (pem, key_pem) = authority.issue(Kind::Rsa, names, now_unix_s)?;
-    put_pair((&settings.certificate, &pem), (&settings.key, &key_pem))
+    write_pair((&certificate, &pem), (&key, &key_pem))?;
+    let (pem, key_pem) = authority.issue(KeyKind::Rsa, names, now_unix_s)?;
+    write_pair((&settings.certificate, &pem), (&settings.key, &key_pem))
 }
 
 /// Puts a pair into its places, the key first.
-pub(super) fn put_pair(
+pub(super) fn write_pair(
     certificate: (&Path, &str),
     key: (&Path, &str),
 ) -> Result<(), CertificateError> {
-    files::put(&[
-        Put { path: key.0, bytes: key.1.as_bytes(), eyes: Eyes::Owner },
-        Put { path: certificate.0, bytes: certificate.1.as_bytes(), eyes: Eyes::Everybody },
+    files::write(&[
+        NewFile { path: key.0, bytes: key.1.as_bytes(), visibility: Visibility::Owner },
+        NewFile {
+            path: certificate.0,
+            bytes: certificate.1.as_bytes(),
+            visibility: Visibility::Everybody,
+        },
     ])
 }
 

@@ -68,7 +68,7 @@ impl PhoneVerifier {
             |(of, accept): &(Handshake, ClientAccept)| *of == fault && self.accepts(*accept);
         let accepted =
             forgivable.iter().any(forgiven) && self.is_acceptable(leaf, &parsed, others, now);
-        if accepted { Ok(()) } else { Err(told(fault, error)) }
+        if accepted { Ok(()) } else { Err(with_fault(fault, error)) }
     }
 
     fn accepts(&self, what: ClientAccept) -> bool {
@@ -242,7 +242,7 @@ fn has_usage(leaf: &X509Certificate<'_>) -> bool {
 }
 
 /// The error that says so in the log; the phone hears the alert that fits.
-fn told(fault: Handshake, error: Error) -> Error {
+fn with_fault(fault: Handshake, error: Error) -> Error {
     let without_a_word = [
         Handshake::Version1ClientCertificate,
         Handshake::Sha1ClientCertificate,

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::CertificateError;
-use super::files::{self, Stamp};
+use super::files::{self, FileStamp};
 use super::names::Names;
 use super::pair::{self, Pair};
-use super::terms::{Judgement, Sessions};
+use super::terms::{Sessions, TlsPolicy};
 use super::{DAY_S, ca_certificate};
 use crate::config::{CaSettings, ClientAuth, TlsSettings};
 use crate::net::tls::TlsTerms;
@@ -22,18 +22,18 @@ const SETTLES_WITHIN_S: i64 = 3;
 pub(super) struct Row {
     pub(super) settings: TlsSettings,
     /// What it is served with; none before its first pair is made.
-    pub(super) used: Option<Used>,
+    pub(super) used: Option<InUse>,
     /// The files as they were when last read, whatever came of it.
-    pub(super) seen: Vec<Stamp>,
+    pub(super) seen: Vec<FileStamp>,
     /// Since when its files have been bad without anybody being told: half of them may be there.
     unsettled_since_unix_s: Option<i64>,
     pub(super) fault: Option<String>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Used {
+pub(super) struct InUse {
     pub(super) pairs: Vec<Pair>,
-    pub(super) judgement: Judgement,
+    pub(super) policy: TlsPolicy,
     pub(super) sessions: Sessions,
     pub(super) terms: Arc<TlsTerms>,
 }
@@ -63,7 +63,7 @@ impl Row {
     }
 
     /// The files that it depends on, as they are now.
-    pub(super) fn stamps(&self) -> Vec<Stamp> {
+    pub(super) fn stamps(&self) -> Vec<FileStamp> {
         let (certificate, key) = second(&self.settings);
         let own = [&self.settings.certificate, &self.settings.key, &certificate, &key];
         let phones = [&self.settings.client_ca, &self.settings.client_crl];
@@ -74,7 +74,7 @@ impl Row {
     ///
     /// # Errors
     /// What is wrong, and what to do; what was used before still is.
-    pub(super) fn read(&mut self, before: Option<&Used>) -> Result<(), CertificateError> {
+    pub(super) fn read(&mut self, before: Option<&InUse>) -> Result<(), CertificateError> {
         self.seen = self.stamps();
         let settings = &self.settings;
         let mut pairs = vec![Pair::read(&settings.certificate, &settings.key)?];
@@ -90,13 +90,13 @@ impl Row {
                 Err(why) => fault = Some(format!("{why}; until then phones get the other one")),
             }
         }
-        let judgement = Judgement::read(settings)?;
-        let sessions = match before.filter(|before| before.judgement == judgement) {
+        let policy = TlsPolicy::read(settings)?;
+        let sessions = match before.filter(|before| before.policy == policy) {
             Some(before) => before.sessions.clone(),
             None => Sessions::new()?,
         };
-        let terms = Arc::new(judgement.terms(&pairs, &sessions)?);
-        self.used = Some(Used { pairs, judgement, sessions, terms });
+        let terms = Arc::new(policy.terms(&pairs, &sessions)?);
+        self.used = Some(InUse { pairs, policy, sessions, terms });
         self.fault = fault;
         self.unsettled_since_unix_s = None;
         Ok(())
@@ -107,7 +107,7 @@ impl Row {
     /// # Errors
     /// What is wrong, and what to do.
     pub(super) fn read_phones(&self) -> Result<(), CertificateError> {
-        Judgement::read(&self.settings)?.check()
+        TlsPolicy::read(&self.settings)?.check()
     }
 
     /// Reads everything anew.
@@ -207,12 +207,12 @@ impl Row {
     }
 }
 
-impl Judgement {
-    fn read(settings: &TlsSettings) -> Result<Judgement, CertificateError> {
+impl TlsPolicy {
+    fn read(settings: &TlsSettings) -> Result<TlsPolicy, CertificateError> {
         let asks = settings.client_auth != ClientAuth::Off;
         let ca = settings.client_ca.as_deref().filter(|_| asks).map(files::read).transpose()?;
         let crl = settings.client_crl.as_deref().filter(|_| asks).map(files::read).transpose()?;
-        Ok(Judgement {
+        Ok(TlsPolicy {
             protocol: settings.protocol,
             client_auth: settings.client_auth,
             client_ca: ca.unwrap_or_default(),

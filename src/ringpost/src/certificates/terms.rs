@@ -34,7 +34,7 @@ const FTP_TICKETS: usize = 4;
 /// Who may connect, and what is hidden. Sessions begun under one judgement are never resumed under
 /// another: a phone whose certificate has been revoked would come back in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Judgement {
+pub(super) struct TlsPolicy {
     /// What is spoken within.
     pub(super) protocol: Protocol,
     pub(super) client_auth: ClientAuth,
@@ -93,7 +93,7 @@ impl Sessions {
     }
 }
 
-impl Judgement {
+impl TlsPolicy {
     /// Terms of connections.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl Judgement {
             Some(verifier) => builder.with_client_cert_verifier(verifier),
         };
         let keys = pairs.iter().map(|pair| pair.certified.clone()).collect();
-        let mut config = builder.with_cert_resolver(Arc::new(Shown(keys)));
+        let mut config = builder.with_cert_resolver(Arc::new(CertificateResolver(keys)));
         config.ticketer = sessions.tickets.clone();
         config.session_storage = sessions.cache.clone();
         // Whoever asks for another protocol is refused, so that nobody can have a browser's request
@@ -215,9 +215,9 @@ pub(super) fn lists(
 /// The certificates of a listener, cheapest first: the first that a phone's hello has the suites
 /// and signatures for is shown. Phones ask by address, so no name decides.
 #[derive(Debug)]
-struct Shown(Vec<Arc<CertifiedKey>>);
+struct CertificateResolver(Vec<Arc<CertifiedKey>>);
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for CertificateResolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let fits = |certified: &&Arc<CertifiedKey>| {
             let schemes = hello.signature_schemes();

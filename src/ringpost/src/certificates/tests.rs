@@ -266,7 +266,7 @@ fn a_changed_pair_is_taken_up_and_sessions_go_on() {
     assert!(!meet(&terms(&certificates), &config, "127.0.0.1").unwrap().1);
     let before = terms(&certificates);
     assert!(certificates.look(NOW).changed, "days may have passed");
-    assert_eq!(certificates.look(NOW + 1), Looked::default());
+    assert_eq!(certificates.look(NOW + 1), CertificateChanges::default());
     let authority = Authority::read(dir.path()).unwrap().unwrap();
     let row = certificates.rows[0].settings.clone();
     issue_pairs(&authority, &row, &certificates.names(), NOW).unwrap();

@@ -17,10 +17,10 @@ use rustls::pki_types::CertificateDer;
 use self::error::{CertificateCommandError, ImportError};
 use self::report::date;
 use crate::certificates::authority::{self, Authority};
-use crate::certificates::files::{self, Eyes, Put};
+use crate::certificates::files::{self, NewFile, Visibility};
 use crate::certificates::names::Names;
 use crate::certificates::{CertificateError, Facts, ca_certificate, issue_pairs, names_of, pair};
-use crate::cli::command::{fail, load, tell};
+use crate::cli::command::{fail, load, print};
 use crate::config::{Settings, TlsSettings};
 use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::reload::Source;
@@ -30,7 +30,7 @@ const DAY_S: i64 = 86_400;
 
 /// What is to be done.
 #[derive(Clone, Debug)]
-pub enum Deed {
+pub enum CertificateCommand {
     /// Tell what is served.
     Show,
     /// Make a new pair by the server's own CA.
@@ -60,7 +60,7 @@ pub enum Deed {
 
 /// What came of it: bytes for standard output, and what to know beside them.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Done {
+struct CommandOutput {
     out: Vec<u8>,
     advice: String,
 }
@@ -68,7 +68,7 @@ struct Done {
 /// `ringpost certificate`. Exits with 0 when it is done.
 #[must_use]
 pub fn run(
-    deed: &Deed,
+    command: &CertificateCommand,
     listener: Option<SocketAddr>,
     config: Option<&Path>,
     json: bool,
@@ -76,37 +76,39 @@ pub fn run(
     let now_unix_s = now_unix_s();
     let settings = load(&Source::find(config));
     let done = match &settings {
-        Ok(settings) => act(deed, listener, settings, now_unix_s).map_err(Failure::from),
+        Ok(settings) => execute(command, listener, settings, now_unix_s).map_err(Failure::from),
         Err(failure) => Err(failure.clone()),
     };
     if json {
-        let report = report::json(deed, settings.as_ref().ok(), &done, now_unix_s);
-        tell(format!("{report:#}\n"));
+        let report = report::json(command, settings.as_ref().ok(), &done, now_unix_s);
+        print(format!("{report:#}\n"));
         return done.map_or_else(|failure| failure.exit, |_| Exit::Done).into();
     }
     match done {
-        Ok(Done { out, advice }) => {
+        Ok(CommandOutput { out, advice }) => {
             // Advice stays out of what is redirected into a file.
             let _ = io::stderr().write_all(advice.as_bytes());
-            tell(&out)
+            print(&out)
         }
         Err(trouble) => fail(trouble),
     }
 }
 
-fn act(
-    deed: &Deed,
+fn execute(
+    command: &CertificateCommand,
     listener: Option<SocketAddr>,
     settings: &Settings,
     now_unix_s: i64,
-) -> Result<Done, CertificateCommandError> {
-    match deed {
-        Deed::Show => report::show(settings, now_unix_s),
-        Deed::Renew => renew(settings, listener, now_unix_s),
-        Deed::Export { der, file } => export(settings, *der, file.as_deref()),
-        Deed::Request { file } => request(settings, chosen(settings, listener)?, file.as_deref()),
-        Deed::Import { chain, key, any_name } => {
-            let row = chosen(settings, listener)?;
+) -> Result<CommandOutput, CertificateCommandError> {
+    match command {
+        CertificateCommand::Show => report::show(settings, now_unix_s),
+        CertificateCommand::Renew => renew(settings, listener, now_unix_s),
+        CertificateCommand::Export { der, file } => export(settings, *der, file.as_deref()),
+        CertificateCommand::Request { file } => {
+            request(settings, select_row(settings, listener)?, file.as_deref())
+        }
+        CertificateCommand::Import { chain, key, any_name } => {
+            let row = select_row(settings, listener)?;
             import(settings, row, chain, key.as_deref(), *any_name, now_unix_s)
         }
     }
@@ -116,9 +118,9 @@ fn renew(
     settings: &Settings,
     listener: Option<SocketAddr>,
     now_unix_s: i64,
-) -> Result<Done, CertificateCommandError> {
+) -> Result<CommandOutput, CertificateCommandError> {
     let rows = match listener {
-        Some(_) => vec![chosen(settings, listener)?],
+        Some(_) => vec![select_row(settings, listener)?],
         None => pairs(settings)?,
     };
     let ca = ca_certificate(&settings.ca);
@@ -138,7 +140,7 @@ fn renew(
         issue_pairs(&authority, row, &names, now_unix_s)?;
         text += &format!("{} is renewed for {}\n", row.certificate.display(), shown(&names));
     }
-    Ok(Done { out: text.into_bytes(), advice: TAKEN_UP.into() })
+    Ok(CommandOutput { out: text.into_bytes(), advice: TAKEN_UP.into() })
 }
 
 const TAKEN_UP: &str = "A running server takes it up within seconds; `ringpost status --json` says \
@@ -152,7 +154,7 @@ fn export(
     settings: &Settings,
     der: bool,
     file: Option<&Path>,
-) -> Result<Done, CertificateCommandError> {
+) -> Result<CommandOutput, CertificateCommandError> {
     let path = authority::certificate_in(&settings.ca.dir);
     if !path.exists() {
         return Err(CertificateCommandError::NoCa(path));
@@ -178,26 +180,26 @@ fn export(
                           after this line in 46xxsettings.txt:\nSET TRUSTCERTS \"ca.pem\"\n"
             .into(),
     };
-    give(bytes, file, advice)
+    write_output(bytes, file, advice)
 }
 
 /// Into a file, or else to standard output.
-fn give(
+fn write_output(
     bytes: Vec<u8>,
     file: Option<&Path>,
     advice: String,
-) -> Result<Done, CertificateCommandError> {
-    let Some(path) = file else { return Ok(Done { out: bytes, advice }) };
-    files::put(&[Put { path, bytes: &bytes, eyes: Eyes::Everybody }])?;
-    Ok(Done { out: format!("{} is written\n", path.display()).into_bytes(), advice })
+) -> Result<CommandOutput, CertificateCommandError> {
+    let Some(path) = file else { return Ok(CommandOutput { out: bytes, advice }) };
+    files::write(&[NewFile { path, bytes: &bytes, visibility: Visibility::Everybody }])?;
+    Ok(CommandOutput { out: format!("{} is written\n", path.display()).into_bytes(), advice })
 }
 
 /// Where the key of a request waits for its certificate.
-fn waiting(row: &TlsSettings) -> PathBuf {
-    beside(&row.key, "next")
+fn pending_key(row: &TlsSettings) -> PathBuf {
+    with_suffix(&row.key, "next")
 }
 
-fn beside(path: &Path, end: &str) -> PathBuf {
+fn with_suffix(path: &Path, end: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".");
     name.push(end);
@@ -208,21 +210,25 @@ fn request(
     settings: &Settings,
     row: &TlsSettings,
     file: Option<&Path>,
-) -> Result<Done, CertificateCommandError> {
-    let key = waiting(row);
+) -> Result<CommandOutput, CertificateCommandError> {
+    let key = pending_key(row);
     if key.exists() {
         return Err(CertificateCommandError::RequestPending { key });
     }
     let names = names_of(settings.secured.iter());
     let (pem, key_pem) = authority::request(&names)?;
-    files::put(&[Put { path: &key, bytes: key_pem.as_bytes(), eyes: Eyes::Owner }])?;
+    files::write(&[NewFile {
+        path: &key,
+        bytes: key_pem.as_bytes(),
+        visibility: Visibility::Owner,
+    }])?;
     let advice = format!(
         "The request is for {}. Its key waits in {}; what is in use stays so until the certificate \
          is there: ringpost certificate import CHAIN\n",
         shown(&names),
         key.display()
     );
-    give(pem.into_bytes(), file, advice)
+    write_output(pem.into_bytes(), file, advice)
 }
 
 fn import(
@@ -232,15 +238,15 @@ fn import(
     key: Option<&Path>,
     any_name: bool,
     now_unix_s: i64,
-) -> Result<Done, CertificateCommandError> {
+) -> Result<CommandOutput, CertificateCommandError> {
     let from = chain.display();
     let text = files::read(chain)?;
     let certificates = pair::chain(&text).map_err(|why| why.of(chain))?;
-    let (key_pem, leaf) = its_key(row, chain, key, &certificates)?;
+    let (key_pem, leaf) = find_key(row, chain, key, &certificates)?;
     let facts = pair::facts(&leaf).map_err(|why| why.of(chain))?;
-    judge(&facts, &leaf, chain, now_unix_s)?;
+    check_usable(&facts, &leaf, chain, now_unix_s)?;
     let names = names_of(settings.secured.iter());
-    if !any_name && !holds_for_any(&facts, &names) {
+    if !any_name && !names_any_of(&facts, &names) {
         return Err(ImportError::OtherNames {
             chain: chain.to_owned(),
             named: facts.names,
@@ -248,34 +254,34 @@ fn import(
         }
         .into());
     }
-    let (ordered, top) = ordered(leaf, &certificates);
-    let pem: Vec<u8> = ordered.iter().flat_map(|one| pem_of(one)).collect();
+    let (order_chain, top) = order_chain(leaf, &certificates);
+    let pem: Vec<u8> = order_chain.iter().flat_map(|one| pem_of(one)).collect();
     keep_previous(row)?;
-    files::put(&[
-        Put { path: &row.key, bytes: &key_pem, eyes: Eyes::Owner },
-        Put { path: &row.certificate, bytes: &pem, eyes: Eyes::Everybody },
+    files::write(&[
+        NewFile { path: &row.key, bytes: &key_pem, visibility: Visibility::Owner },
+        NewFile { path: &row.certificate, bytes: &pem, visibility: Visibility::Everybody },
     ])?;
-    let waiting = waiting(row);
-    if fs::read(&waiting).is_ok_and(|bytes| bytes == key_pem) {
+    let pending = pending_key(row);
+    if fs::read(&pending).is_ok_and(|bytes| bytes == key_pem) {
         // It is in use now; left behind it would stand in the next request's way.
-        let _ = fs::remove_file(waiting);
+        let _ = fs::remove_file(pending);
     }
-    let left = certificates.iter().filter(|one| !ordered.contains(one)).count();
+    let left = certificates.iter().filter(|one| !order_chain.contains(one)).count();
     let ignored = match left {
         0 => String::new(),
         left => format!("{left} certificates of {from} need not be sent and are left out.\n"),
     };
     let advice = format!(
         "{ignored}Phones must trust: {top}. The pair before is kept as {}.\n{TAKEN_UP}",
-        beside(&row.certificate, "previous").display()
+        with_suffix(&row.certificate, "previous").display()
     );
     let text =
         format!("{} is in use until {}\n", row.certificate.display(), date(facts.not_after_unix_s));
-    Ok(Done { out: text.into_bytes(), advice })
+    Ok(CommandOutput { out: text.into_bytes(), advice })
 }
 
 /// The key, and which of the certificates it belongs to.
-fn its_key(
+fn find_key(
     row: &TlsSettings,
     chain: &Path,
     named: Option<&Path>,
@@ -283,7 +289,7 @@ fn its_key(
 ) -> Result<(Vec<u8>, CertificateDer<'static>), CertificateCommandError> {
     let places = match named {
         Some(key) => vec![key.to_owned()],
-        None => vec![waiting(row), row.key.clone()],
+        None => vec![pending_key(row), row.key.clone()],
     };
     let keys: Vec<_> = places.into_iter().filter(|key| named.is_some() || key.exists()).collect();
     for path in &keys {
@@ -306,7 +312,12 @@ fn its_key(
 }
 
 /// Refuses what phones would refuse.
-fn judge(facts: &Facts, leaf: &[u8], chain: &Path, now_unix_s: i64) -> Result<(), ImportError> {
+fn check_usable(
+    facts: &Facts,
+    leaf: &[u8],
+    chain: &Path,
+    now_unix_s: i64,
+) -> Result<(), ImportError> {
     let chain = chain.to_owned();
     if facts.not_after_unix_s <= now_unix_s {
         let at_unix_s = facts.not_after_unix_s;
@@ -322,7 +333,7 @@ fn judge(facts: &Facts, leaf: &[u8], chain: &Path, now_unix_s: i64) -> Result<()
     Ok(())
 }
 
-fn holds_for_any(facts: &Facts, names: &Names) -> bool {
+fn names_any_of(facts: &Facts, names: &Names) -> bool {
     let holds = |own: &String| {
         facts.names.iter().any(|name| match name.strip_prefix('*') {
             // A star stands for one label (RFC 6125, section 6.4.3).
@@ -337,23 +348,23 @@ fn holds_for_any(facts: &Facts, names: &Names) -> bool {
 
 /// The chain as it is sent, the server's own first and without the root, which phones have; and
 /// whom phones must trust.
-fn ordered(
+fn order_chain(
     leaf: CertificateDer<'static>,
     certificates: &[CertificateDer<'static>],
 ) -> (Vec<CertificateDer<'static>>, String) {
-    let mut ordered = vec![leaf];
+    let mut order_chain = vec![leaf];
     let mut top = String::new();
-    while let Some(last) = ordered.last() {
+    while let Some(last) = order_chain.last() {
         top = pair::facts(last).map(|facts| facts.issuer).unwrap_or_default();
         let above = certificates.iter().find(|one| {
-            !ordered.contains(one) && pair::vouches(one, last) && !pair::vouches(one, one)
+            !order_chain.contains(one) && pair::vouches(one, last) && !pair::vouches(one, one)
         });
         match above {
-            Some(above) => ordered.push(above.clone()),
+            Some(above) => order_chain.push(above.clone()),
             None => break,
         }
     }
-    (ordered, top)
+    (order_chain, top)
 }
 
 fn pem_of(der: &[u8]) -> Vec<u8> {
@@ -370,10 +381,16 @@ fn pem_of(der: &[u8]) -> Vec<u8> {
 
 /// Copies the pair in use aside, so that an import can be taken back.
 fn keep_previous(row: &TlsSettings) -> Result<(), CertificateError> {
-    for (path, eyes) in [(&row.key, Eyes::Owner), (&row.certificate, Eyes::Everybody)] {
+    for (path, visibility) in
+        [(&row.key, Visibility::Owner), (&row.certificate, Visibility::Everybody)]
+    {
         if path.exists() {
             let bytes = files::read(path)?;
-            files::put(&[Put { path: &beside(path, "previous"), bytes: &bytes, eyes }])?;
+            files::write(&[NewFile {
+                path: &with_suffix(path, "previous"),
+                bytes: &bytes,
+                visibility,
+            }])?;
         }
     }
     Ok(())
@@ -396,7 +413,7 @@ fn listeners(settings: &Settings, row: &TlsSettings) -> Vec<SocketAddr> {
 }
 
 /// The row that something is to be done for.
-fn chosen(
+fn select_row(
     settings: &Settings,
     listener: Option<SocketAddr>,
 ) -> Result<&TlsSettings, CertificateCommandError> {

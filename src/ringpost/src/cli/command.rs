@@ -12,7 +12,7 @@ use crossbeam_channel::TryRecvError;
 use tracing::Level;
 
 use crate::certificates;
-use crate::cli::running::{self, Said};
+use crate::cli::running::{self, CommandAnswer};
 use crate::config::{self, Fault, Faults, Settings};
 use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::reload::{self, Source};
@@ -49,7 +49,7 @@ pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
     let source = Source::find(config);
     let judged = judge(&source);
     if form.json {
-        tell(format!("{:#}\n", check_json(&source, &judged, form.dump)));
+        print(format!("{:#}\n", check_json(&source, &judged, form.dump)));
         return judged.map_or_else(|(failure, _)| failure.exit, |_| Exit::Done).into();
     }
     match judged {
@@ -63,7 +63,7 @@ pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
                 let _ = io::stderr().write_all(text.as_bytes());
                 let lists = reload::lists_in(&settings.data_dir);
                 let lists = lists.map(|path| format!("# also read: {}\n", path.display()));
-                return tell(settings.effective.toml(&settings.file) + &lists.collect::<String>());
+                return print(settings.effective.toml(&settings.file) + &lists.collect::<String>());
             }
             text += &match source {
                 Source::File(path) => format!("{} is valid\n", path.display()),
@@ -71,16 +71,16 @@ pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
                     "no configuration was found; the built-in one is valid\n".into()
                 }
             };
-            tell(&text)
+            print(&text)
         }
         Err((failure, _)) => fail(failure),
     }
 }
 
 /// Settings and all warnings, or what is wrong with them.
-type Judged = Result<(Settings, Vec<String>), (Failure, Vec<Fault>)>;
+type Verdict = Result<(Settings, Vec<String>), (Failure, Vec<Fault>)>;
 
-fn judge(source: &Source) -> Judged {
+fn judge(source: &Source) -> Verdict {
     let faulty = |faults: Faults| (Failure::from(faults.clone()), faults.0);
     let settings = match source {
         // Its directories are made by the first start.
@@ -94,7 +94,7 @@ fn judge(source: &Source) -> Judged {
     Ok((settings, warnings))
 }
 
-fn check_json(source: &Source, judged: &Judged, dump: bool) -> serde_json::Value {
+fn check_json(source: &Source, judged: &Verdict, dump: bool) -> serde_json::Value {
     let (faults, warnings, effective) = match judged {
         Ok((settings, warnings)) => {
             (Vec::new(), warnings.clone(), dump.then(|| settings.effective.json()))
@@ -159,7 +159,7 @@ pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json:
                     format!("{json:#}\n")
                 }
             };
-            tell(&text);
+            print(&text);
             if explained.served { Exit::Done.into() } else { Exit::No.into() }
         }
         Err(trouble) => fail(trouble),
@@ -188,13 +188,13 @@ pub fn drain(config: Option<&Path>) -> ExitCode {
 /// `ringpost config`: the commented template.
 #[must_use]
 pub fn template() -> ExitCode {
-    tell(config::TEMPLATE)
+    print(config::TEMPLATE)
 }
 
-fn end(said: Result<Said, Failure>) -> ExitCode {
+fn end(said: Result<CommandAnswer, Failure>) -> ExitCode {
     match said {
         Ok(said) => {
-            tell(&said.text);
+            print(&said.text);
             said.exit.into()
         }
         Err(trouble) => fail(trouble),
@@ -263,7 +263,7 @@ impl From<CatalogError> for Failure {
     }
 }
 
-pub(crate) fn tell(text: impl AsRef<[u8]>) -> ExitCode {
+pub(crate) fn print(text: impl AsRef<[u8]>) -> ExitCode {
     // Whoever closes standard output early, such as `head`, has seen what they wanted.
     let _ = io::stdout().write_all(text.as_ref());
     ExitCode::SUCCESS

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use argon2::Argon2;
 
 use self::error::{PasswordError, UsersFileError};
-use crate::cli::command::{fail, load, tell};
+use crate::cli::command::{fail, load, print};
 use crate::config::Settings;
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
@@ -75,7 +75,7 @@ pub enum AccountChange<'a> {
 #[must_use]
 pub fn run(account: &Account<'_>, config: Option<&Path>) -> ExitCode {
     match act(account, config) {
-        Ok(text) => tell(&text),
+        Ok(text) => print(&text),
         Err(trouble) => fail(trouble),
     }
 }

@@ -17,7 +17,7 @@ use crate::observe::explain::{Explained, Question};
 
 /// What a command says, and how it ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Said {
+pub(crate) struct CommandAnswer {
     pub(crate) text: String,
     pub(crate) exit: Exit,
 }
@@ -43,7 +43,7 @@ impl Server {
     }
 
     /// Why there is no answer, and what to do.
-    fn silence(&self, why: &NoAnswer) -> Failure {
+    fn no_answer(&self, why: &NoAnswer) -> Failure {
         let socket = path(&self.data_dir);
         let (shown, source) = (socket.display(), &self.source);
         match why {
@@ -63,7 +63,7 @@ impl Server {
     }
 
     /// An answer to a request that does not fit it.
-    fn odd(&self, answer: &Answer) -> Failure {
+    fn unexpected(&self, answer: &Answer) -> Failure {
         match answer {
             Answer::Refused { text } => text.as_str().into(),
             Answer::Progress { .. }
@@ -98,7 +98,7 @@ pub(crate) fn status(
     config: Option<&Path>,
     url: Option<&str>,
     json: bool,
-) -> Result<Said, Failure> {
+) -> Result<CommandAnswer, Failure> {
     if let Some(url) = url {
         let answer = status::status_json(url)?;
         return shown(&answer, json);
@@ -107,12 +107,12 @@ pub(crate) fn status(
     let why = match server.ask(&Request::Status) {
         Ok(reply) => {
             let Answer::Status(status) = &reply.answer else {
-                return Err(server.odd(&reply.answer));
+                return Err(server.unexpected(&reply.answer));
             };
             let answer = serde_json::to_string_pretty(status);
             return shown(&answer.map_err(|fault| fault.to_string())?, json);
         }
-        Err(why) => server.silence(&why),
+        Err(why) => server.no_answer(&why),
     };
     let admin = server.source.load().ok().and_then(|settings| settings.admin);
     let Some(url) = admin.map(status::url) else { return Err(why) };
@@ -122,17 +122,19 @@ pub(crate) fn status(
     shown(&answer, json)
 }
 
-fn shown(answer: &str, json: bool) -> Result<Said, Failure> {
+fn shown(answer: &str, json: bool) -> Result<CommandAnswer, Failure> {
     let (text, healthy) = status::summary(answer)?;
     let text = if json { format!("{answer}\n") } else { text };
-    Ok(Said { text, exit: if healthy { Exit::Done } else { Exit::No } })
+    Ok(CommandAnswer { text, exit: if healthy { Exit::Done } else { Exit::No } })
 }
 
 /// `ringpost reload`: the verdict, and what it means.
-pub(crate) fn reload(config: Option<&Path>) -> Result<Said, Failure> {
+pub(crate) fn reload(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     let server = Server::find(config)?;
-    let reply = server.ask(&Request::Reload).map_err(|why| server.silence(&why))?;
-    let Answer::Reloaded(reloaded) = &reply.answer else { return Err(server.odd(&reply.answer)) };
+    let reply = server.ask(&Request::Reload).map_err(|why| server.no_answer(&why))?;
+    let Answer::Reloaded(reloaded) = &reply.answer else {
+        return Err(server.unexpected(&reply.answer));
+    };
     let (pid, file) = (reply.pid, reply.config.display());
     let note = server.note_other(&reply);
     if !reloaded.taken {
@@ -149,21 +151,23 @@ pub(crate) fn reload(config: Option<&Path>) -> Result<Said, Failure> {
     for key in &reloaded.needs_restart {
         text += &format!("  takes effect at the next restart: {key}\n");
     }
-    Ok(Said { text, exit: Exit::Done })
+    Ok(CommandAnswer { text, exit: Exit::Done })
 }
 
 /// `ringpost drain`: returns when all that ran has ended.
-pub(crate) fn drain(config: Option<&Path>) -> Result<Said, Failure> {
+pub(crate) fn drain(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     let server = Server::find(config)?;
-    let reply = server.ask(&Request::Drain).map_err(|why| server.silence(&why))?;
-    let Answer::Drained { cut_off } = reply.answer else { return Err(server.odd(&reply.answer)) };
+    let reply = server.ask(&Request::Drain).map_err(|why| server.no_answer(&why))?;
+    let Answer::Drained { cut_off } = reply.answer else {
+        return Err(server.unexpected(&reply.answer));
+    };
     let pid = reply.pid;
     Ok(match cut_off {
-        0 => Said {
+        0 => CommandAnswer {
             text: format!("process {pid} has ended all transfers and stops\n"),
             exit: Exit::Done,
         },
-        cut_off => Said {
+        cut_off => CommandAnswer {
             text: format!(
                 "process {pid} stops; transfers cut off because they took longer than `drain`: \
                  {cut_off}\n"
@@ -188,9 +192,9 @@ pub(crate) fn explain(
         protocol: question.protocol.map(|protocol| protocol.name().to_owned()),
         listener: question.listener,
     };
-    let reply = server.ask(&request).map_err(|why| server.silence(&why))?;
+    let reply = server.ask(&request).map_err(|why| server.no_answer(&why))?;
     let Answer::Explained(explained) = reply.answer else {
-        return Err(server.odd(&reply.answer));
+        return Err(server.unexpected(&reply.answer));
     };
     Ok((explained, reply.pid))
 }

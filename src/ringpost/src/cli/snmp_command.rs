@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant as Clock;
 
-use crate::cli::command::{fail, load, tell};
+use crate::cli::command::{fail, load, print};
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::metrics::Counters;
@@ -54,7 +54,7 @@ impl std::error::Error for NotAPhone {}
 
 /// What came of it.
 #[derive(Debug)]
-struct Told {
+struct SnmpReport {
     agent: SocketAddr,
     passport: Result<Passport, NoPassport>,
     manner: Option<Manner>,
@@ -79,10 +79,10 @@ pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: b
     });
     match told {
         Ok(told) if json => {
-            let code = tell(told.json() + "\n");
+            let code = print(told.json() + "\n");
             if told.passport.is_ok() { code } else { ExitCode::FAILURE }
         }
-        Ok(told) if told.passport.is_ok() => tell(told.text()),
+        Ok(told) if told.passport.is_ok() => print(told.text()),
         Ok(told) => fail(told.text().trim_end()),
         Err(trouble) => fail(trouble),
     }
@@ -104,7 +104,7 @@ fn policy(community: Option<&str>, config: Option<&Path>) -> Result<SnmpPolicy, 
     Ok(policy)
 }
 
-fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<Told> {
+fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
     let ip = phone.address.ip().to_canonical();
     let any: IpAddr = match ip {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -137,7 +137,7 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<Told> {
             queries.handle_timeout(&counters, now());
         },
     };
-    Ok(Told {
+    Ok(SnmpReport {
         agent: SocketAddr::new(ip, policy.port),
         passport,
         manner: queries.manner(phone.address, policy).cloned(),
@@ -152,7 +152,7 @@ fn is_patient(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
-impl Told {
+impl SnmpReport {
     fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a string does not fail.
@@ -272,9 +272,9 @@ mod tests {
         }
     }
 
-    fn told(passport: Result<Passport, NoPassport>) -> Told {
+    fn told(passport: Result<Passport, NoPassport>) -> SnmpReport {
         let public = Community::new("public").unwrap();
-        Told {
+        SnmpReport {
             agent: "10.1.2.3:161".parse().unwrap(),
             passport,
             manner: None,

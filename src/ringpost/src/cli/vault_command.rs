@@ -8,9 +8,9 @@
 //! belongs. Removes nothing but versions whose time is over or that an archive has, and a secret to
 //! be pinned anew.
 
-mod carry;
 mod error;
-mod past;
+mod export_import;
+mod history;
 mod table;
 #[cfg(test)]
 #[cfg(unix)]
@@ -24,9 +24,9 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use self::error::{DiskError, VaultCommandError};
-use self::past::{Which, moment};
+use self::history::{VersionSelector, parse_moment};
 use self::table::{Row, date};
-use crate::cli::command::{fail, load, tell};
+use crate::cli::command::{fail, load, print};
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::vault::names::{self, Item};
@@ -124,10 +124,10 @@ pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
         Vault { policy, config }.run(command).map_err(Failure::from)
     });
     match done {
-        Ok(Done { out, advice }) => {
+        Ok(CommandOutput { out, advice }) => {
             // Advice stays out of what is redirected into a file.
             let _ = io::stderr().write_all(advice.as_bytes());
-            tell(&out)
+            print(&out)
         }
         Err(trouble) => fail(trouble),
     }
@@ -153,14 +153,14 @@ fn policy(config: Option<&Path>) -> Result<(Arc<VaultPolicy>, String), Failure> 
 
 /// What came of it: bytes for standard output, and what to know beside them.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Done {
+struct CommandOutput {
     out: Vec<u8>,
     advice: String,
 }
 
-impl From<String> for Done {
+impl From<String> for CommandOutput {
     fn from(text: String) -> Self {
-        Done { out: text.into_bytes(), advice: String::new() }
+        CommandOutput { out: text.into_bytes(), advice: String::new() }
     }
 }
 
@@ -173,32 +173,32 @@ struct Vault {
 }
 
 impl Vault {
-    fn run(&self, command: &VaultCommand) -> Result<Done, VaultCommandError> {
+    fn run(&self, command: &VaultCommand) -> Result<CommandOutput, VaultCommandError> {
         match command {
             VaultCommand::List { extension, json, archived } => {
-                self.list(extension.as_deref(), *json, *archived).map(Done::from)
+                self.list(extension.as_deref(), *json, *archived).map(CommandOutput::from)
             }
             VaultCommand::Show { extension, family, version } => {
-                self.show(&item(extension, family)?, version.as_deref())
+                self.show(&parse_item(extension, family)?, version.as_deref())
             }
             VaultCommand::Restore { extension, family, version, at } => {
-                let at = at.as_deref().map(moment).transpose()?;
+                let at = at.as_deref().map(parse_moment).transpose()?;
                 let which = match at {
-                    Some(at) => Which::At(at),
-                    None => Which::Named(version.as_deref().unwrap_or_default()),
+                    Some(at) => VersionSelector::At(at),
+                    None => VersionSelector::Named(version.as_deref().unwrap_or_default()),
                 };
-                self.restore(&item(extension, family)?, which).map(Done::from)
+                self.restore(&parse_item(extension, family)?, which).map(CommandOutput::from)
             }
             VaultCommand::RestoreAll { at, dry_run } => {
-                self.restore_moment(moment(at)?, *dry_run).map(Done::from)
+                self.restore_moment(parse_moment(at)?, *dry_run).map(CommandOutput::from)
             }
-            VaultCommand::Archive => self.archive().map(Done::from),
+            VaultCommand::Archive => self.archive().map(CommandOutput::from),
             VaultCommand::Clone { from, to, family } => {
-                self.copy(from, to, family.as_deref()).map(Done::from)
+                self.copy(from, to, family.as_deref()).map(CommandOutput::from)
             }
             VaultCommand::Export { file, extensions } => self.export(file, extensions),
             VaultCommand::Import { file, restore } => self.import(file, *restore),
-            VaultCommand::Unpin { extension } => self.unpin(extension).map(Done::from),
+            VaultCommand::Unpin { extension } => self.unpin(extension).map(CommandOutput::from),
         }
     }
 
@@ -208,7 +208,7 @@ impl Vault {
         json: bool,
         archived: bool,
     ) -> Result<String, VaultCommandError> {
-        let extension = extension.map(checked).transpose()?;
+        let extension = extension.map(parse_extension).transpose()?;
         let mut rows: Vec<Row> = Vec::new();
         for item in self.items(extension.as_deref())? {
             rows.extend(self.rows(&item)?);
@@ -235,8 +235,9 @@ impl Vault {
         format!("{dir}, which is the vault of {}; name another with --config", self.config)
     }
 
-    fn show(&self, item: &Item, version: Option<&str>) -> Result<Done, VaultCommandError> {
-        let (name, mut out) = self.bytes(item, version.map_or(Which::Newest, Which::Named))?;
+    fn show(&self, item: &Item, version: Option<&str>) -> Result<CommandOutput, VaultCommandError> {
+        let (name, mut out) =
+            self.bytes(item, version.map_or(VersionSelector::Newest, VersionSelector::Named))?;
         let mut advice = String::new();
         // What a phone sent must not command the terminal of whoever looks at it.
         let is_odd = |&byte: &u8| byte < 0x20 && !b"\t\r\n".contains(&byte) || byte == 0x7f;
@@ -247,10 +248,14 @@ impl Vault {
                  to have them\n"
             );
         }
-        Ok(Done { out, advice })
+        Ok(CommandOutput { out, advice })
     }
 
-    fn restore(&self, item: &Item, which: Which<'_>) -> Result<String, VaultCommandError> {
+    fn restore(
+        &self,
+        item: &Item,
+        which: VersionSelector<'_>,
+    ) -> Result<String, VaultCommandError> {
         let (name, bytes) = self.bytes(item, which)?;
         if self.names(item)?.last() == Some(&name) {
             return Ok(format!("{name} of {item} is the newest already; nothing was changed\n"));
@@ -265,12 +270,12 @@ impl Vault {
         to: &str,
         family: Option<&str>,
     ) -> Result<String, VaultCommandError> {
-        let (from, to) = (checked(from)?, checked(to)?);
+        let (from, to) = (parse_extension(from)?, parse_extension(to)?);
         if from == to {
             return Err(VaultCommandError::SameExtension(from));
         }
         let family =
-            family.map(|family| item(&from, family).map(|item| item.family)).transpose()?;
+            family.map(|family| parse_item(&from, family).map(|item| item.family)).transpose()?;
         let mut text = String::new();
         for source in self.items(Some(&from))? {
             let newest = self.names(&source)?.pop();
@@ -278,7 +283,7 @@ impl Vault {
             if !is_asked || newest.is_none_or(|newest| newest.gone) {
                 continue;
             }
-            let (_, bytes) = self.bytes(&source, Which::Newest)?;
+            let (_, bytes) = self.bytes(&source, VersionSelector::Newest)?;
             let target = Item { extension: to.clone(), family: source.family };
             self.add(&target, Some(&bytes))?;
             text += &format!("{target} is now as {source}, {} bytes\n", bytes.len());
@@ -290,7 +295,7 @@ impl Vault {
     }
 
     fn unpin(&self, extension: &str) -> Result<String, VaultCommandError> {
-        let extension = checked(extension)?;
+        let extension = parse_extension(extension)?;
         match write::unpin(&self.policy.dir, &extension) {
             Ok(true) => {
                 Ok(format!("the next secret that is sent for {extension} will be its own\n"))
@@ -356,13 +361,13 @@ fn writer() -> Writer {
 }
 
 /// An extension as the vault has it.
-fn checked(extension: &str) -> Result<Box<str>, VaultCommandError> {
+fn parse_extension(extension: &str) -> Result<Box<str>, VaultCommandError> {
     names::extension(extension)
         .ok_or_else(|| VaultCommandError::NotAnExtension(extension.to_owned()))
 }
 
-fn item(extension: &str, family: &str) -> Result<Item, VaultCommandError> {
+fn parse_item(extension: &str, family: &str) -> Result<Item, VaultCommandError> {
     let known =
         names::family(family).ok_or_else(|| VaultCommandError::NotAFamily(family.to_owned()))?;
-    Ok(Item { extension: checked(extension)?, family: known })
+    Ok(Item { extension: parse_extension(extension)?, family: known })
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
 
 use super::file::File;
-use super::read::Found;
+use super::read::Findings;
 use super::tftp::{Ports, Tftp};
 use crate::net::listener::POOL_PORTS;
 use engine::settings::tftp::TftpLimits;
@@ -70,7 +70,7 @@ impl Claim {
 }
 
 /// Notes every pair of listeners that want the same port.
-pub(super) fn ports(file: &File, found: &mut Found) {
+pub(super) fn ports(file: &File, found: &mut Findings) {
     let claims = claims(file);
     for (place, later) in claims.iter().enumerate() {
         let Some(earlier) = claims.iter().take(place).find(|earlier| earlier.clashes(later)) else {
@@ -145,7 +145,7 @@ pub(super) fn active_port(file: &File, warnings: &mut Vec<String>) {
 }
 
 /// Notes a range of ports that has not one for each worker.
-pub(super) fn port_range(file: &File, found: &mut Found) {
+pub(super) fn port_range(file: &File, found: &mut Findings) {
     let ports = file.tftp.as_ref().and_then(|tftp| tftp.ports.as_ref());
     let Some(ports) = ports else { return };
     let Ports::Range(range) = ports.get_ref() else { return };
@@ -172,7 +172,7 @@ pub(super) fn port_range(file: &File, found: &mut Found) {
 }
 
 /// Notes times of a TFTP section that contradict each other.
-pub(super) fn times(tftp: &Tftp, found: &mut Found) {
+pub(super) fn times(tftp: &Tftp, found: &mut Findings) {
     let mut check = |limits: &TftpLimits, at: Range<usize>| {
         if limits.first_timeout >= limits.silence_max {
             let (first, silence) = (limits.first_timeout, limits.silence_max);
@@ -198,7 +198,7 @@ pub(super) fn times(tftp: &Tftp, found: &mut Found) {
 }
 
 /// Notes networks that two rows of `[[tftp.subnet]]` name: which one holds could not be said.
-pub(super) fn subnets(tftp: &Tftp, found: &mut Found) {
+pub(super) fn subnets(tftp: &Tftp, found: &mut Findings) {
     let nets: Vec<_> = tftp.subnets.iter().flat_map(|subnet| &subnet.net).collect();
     for (place, later) in nets.iter().enumerate() {
         let same = |earlier: &&&toml::Spanned<ipnet::IpNet>| earlier.get_ref() == later.get_ref();

@@ -378,7 +378,7 @@ mod tests {
 
     #[test]
     fn every_key_that_the_program_reads_is_in_the_template() {
-        let mut found = crate::config::read::Found::in_text("");
+        let mut found = crate::config::read::Findings::in_text("");
         let table =
             DeTable::parse("[[http]]\n[[https]]\n[tftp]\n[[tftp.subnet]]\n[ftp]\n[vault]").unwrap();
         crate::config::file::File::read(&table, &mut found);

@@ -11,12 +11,17 @@ use super::file::File;
 use super::ftp::Ftp;
 use super::http::{ClientAuth, Https};
 use super::overlaps::plain;
-use super::read::Found;
-use super::vault::{Vault, Who};
+use super::read::Findings;
+use super::vault::{Vault, VaultAuth};
 use engine::protocol::Protocol;
 
 /// Notes what is given away, and what keeps phones out that are meant to come in.
-pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
+pub(super) fn judge(
+    file: &File,
+    data_dir: &Path,
+    found: &mut Findings,
+    warnings: &mut Vec<String>,
+) {
     for row in &file.https {
         secured(row, found, warnings);
     }
@@ -33,7 +38,7 @@ pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &
 }
 
 /// Notes what is wrong or weak in how a listener is secured.
-fn secured(row: &Https, found: &mut Found, warnings: &mut Vec<String>) {
+fn secured(row: &Https, found: &mut Findings, warnings: &mut Vec<String>) {
     let (shown, line) = (row.http.shown(), found.line(&row.http.at));
     let asked = *row.client_auth.get_ref();
     if asked != ClientAuth::Off && row.client_ca.is_none() {
@@ -81,7 +86,7 @@ fn secured(row: &Https, found: &mut Found, warnings: &mut Vec<String>) {
 }
 
 /// Notes pages of administration that others than this host can reach.
-fn admin_reach(file: &File, found: &Found, warnings: &mut Vec<String>) {
+fn admin_reach(file: &File, found: &Findings, warnings: &mut Vec<String>) {
     let Some(listen) = file.admin.as_ref().map(|admin| &admin.listen) else { return };
     let address = listen.get_ref();
     if address.ip().to_canonical().is_loopback() {
@@ -96,7 +101,7 @@ fn admin_reach(file: &File, found: &Found, warnings: &mut Vec<String>) {
 }
 
 /// Notes listeners for old phones whose key is that of others: who breaks it there has it.
-fn shared_keys(file: &File, data_dir: &Path, found: &Found, warnings: &mut Vec<String>) {
+fn shared_keys(file: &File, data_dir: &Path, found: &Findings, warnings: &mut Vec<String>) {
     let key = |row: &Https| plain(&data_dir.join(row.key.get_ref()));
     for old in file.https.iter().filter(|row| *row.legacy.get_ref()) {
         let shares = |row: &&Https| !*row.legacy.get_ref() && key(row) == key(old);
@@ -112,7 +117,7 @@ fn shared_keys(file: &File, data_dir: &Path, found: &Found, warnings: &mut Vec<S
 }
 
 /// Notes who cannot reach the vault, and who could read the secrets for it.
-fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec<String>) {
+fn vault_reach(vault: &Vault, file: &File, found: &mut Findings, warnings: &mut Vec<String>) {
     let offers = |said: &Option<Spanned<bool>>| said.as_ref().is_none_or(|said| *said.get_ref());
     let plain = file.http.iter().filter(|row| offers(&row.vault));
     let secured: Vec<_> = file.https.iter().filter(|row| row.offers_vault()).collect();
@@ -128,14 +133,14 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec
     }
     let who = *vault.auth.get_ref();
     match who {
-        Who::Open if plain.is_empty() && secured.is_empty() => {}
-        Who::Open => warnings.push(
+        VaultAuth::Open if plain.is_empty() && secured.is_empty() => {}
+        VaultAuth::Open => warnings.push(
             "[vault] has auth = \"open\": by HTTP every address on the access list reads, replaces \
              and deletes every user's data; write auth = \"pinned\", \"users\" or \"certificate\", \
              or let [access] admit the telephones' networks alone"
                 .into(),
         ),
-        Who::Users | Who::Pinned => {
+        VaultAuth::Users | VaultAuth::Pinned => {
             for (section, row) in
                 plain.iter().copied().chain(open.map(|row| ("[[https]]", &row.http)))
             {
@@ -147,7 +152,7 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec
                 ));
             }
         }
-        Who::Certificate => {
+        VaultAuth::Certificate => {
             let asks = |row: &&&Https| *row.client_auth.get_ref() != ClientAuth::Off;
             if !secured.iter().any(|row| asks(&row)) {
                 let text = "`auth` is \"certificate\", but no [[https]] with the vault asks for \
@@ -168,7 +173,7 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Found, warnings: &mut Vec
 }
 
 /// Notes listeners that are to offer a vault that is not there.
-fn vault_absent(file: &File, found: &mut Found) {
+fn vault_absent(file: &File, found: &mut Findings) {
     let rows = file.http.iter().chain(file.https.iter().map(|row| &row.http));
     let rows = rows.map(|row| &row.vault).chain(file.ftp.iter().map(|ftp| &ftp.vault));
     for said in rows.flatten().filter(|said| *said.get_ref()) {
@@ -178,7 +183,7 @@ fn vault_absent(file: &File, found: &mut Found) {
 }
 
 /// Notes whose data whoever comes by FTP can reach, and how little is asked of them.
-fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Found, warnings: &mut Vec<String>) {
+fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Findings, warnings: &mut Vec<String>) {
     let (shown, line) = (ftp.shown(), found.line(&ftp.at));
     let has_passwords = file.protects.iter().any(|row| row.is_for(Protocol::Ftp));
     if ftp.phones.is_empty() && ftp.users.is_none() && !has_passwords {
@@ -198,7 +203,7 @@ fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Found, warnings: &mut Vec<Strin
             strangers.join(", ")
         ));
     }
-    if *vault.auth.get_ref() != Who::Open {
+    if *vault.auth.get_ref() != VaultAuth::Open {
         warnings.push(format!(
             "[ftp] {shown} (line {line}) offers the vault to whoever answers by SNMP as an \
              extension, without what `auth` in [vault] asks for; write vault = false in it if that \
@@ -220,7 +225,7 @@ fn administrators(
     ftp: &Ftp,
     file: &File,
     data_dir: &Path,
-    found: &mut Found,
+    found: &mut Findings,
     warnings: &mut Vec<String>,
 ) {
     let (shown, line, tls) = (ftp.shown(), found.line(&ftp.at), *ftp.tls.get_ref());
@@ -230,7 +235,7 @@ fn administrators(
     }
     let Some(users) = &ftp.users else { return };
     let here = |path: &Path| plain(&data_dir.join(path));
-    let of_vault = file.vault.as_ref().filter(|vault| *vault.auth.get_ref() == Who::Users);
+    let of_vault = file.vault.as_ref().filter(|vault| *vault.auth.get_ref() == VaultAuth::Users);
     if of_vault.is_some_and(|vault| here(vault.users.get_ref()) == here(users.get_ref())) {
         let text = "`users` is the file of [vault] too, so that every user of a phone could change \
                     the files of all; name another, such as \"administrators.txt\"";

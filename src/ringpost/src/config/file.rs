@@ -15,7 +15,7 @@ use tracing::Level;
 use super::ftp::Ftp;
 use super::http::{self, CaSettings, Http, Https};
 use super::protect::Protect;
-use super::read::{Found, Section};
+use super::read::{Findings, Section};
 use super::redirects;
 use super::rows::{self, Roots, Upload};
 use super::snmp;
@@ -150,7 +150,7 @@ pub(crate) struct Log {
 
 impl File {
     /// Reads the whole file; what is wrong goes to `found`, and the rest is read on.
-    pub(super) fn read(table: &Spanned<DeTable<'_>>, found: &mut Found) -> Self {
+    pub(super) fn read(table: &Spanned<DeTable<'_>>, found: &mut Findings) -> Self {
         let mut top = Section::top(table);
         let (http_limits, cache_control) = http::limits(top.section("http_limits", found), found);
         let file = File {
@@ -191,8 +191,8 @@ impl File {
 fn rows<T>(
     top: &mut Section<'_, '_>,
     key: &'static str,
-    found: &mut Found,
-    read: fn(Section<'_, '_>, &mut Found) -> Option<T>,
+    found: &mut Findings,
+    read: fn(Section<'_, '_>, &mut Findings) -> Option<T>,
 ) -> Vec<T> {
     let rows = top.rows(key, key, found);
     rows.into_iter().filter_map(|row| read(row, found)).collect()
@@ -203,7 +203,7 @@ pub(super) fn bytes(
     section: &mut Section<'_, '_>,
     key: &'static str,
     otherwise: u64,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> u64 {
     section.take(key, found).map_or(otherwise, |size: Size| size.0)
 }
@@ -214,7 +214,7 @@ pub(super) fn bytes_within(
     key: &'static str,
     range: RangeInclusive<u64>,
     otherwise: u64,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> u64 {
     let Some(Size(bytes)) = section.take(key, found) else { return otherwise };
     if range.contains(&bytes) {
@@ -231,7 +231,7 @@ pub(super) fn bytes_within(
 pub(super) fn positive(
     section: &mut Section<'_, '_>,
     key: &'static str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Option<Duration> {
     let time: Spanned<Duration> = section.take(key, found)?;
     if time.get_ref().is_zero() {
@@ -246,7 +246,7 @@ pub(super) fn positive(
 pub(super) fn listen(
     section: &mut Section<'_, '_>,
     otherwise: &[&str],
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Many<SocketAddr> {
     let at = section.at();
     let listed: Option<Spanned<Many<SocketAddr>>> = section.take("listen", found);
@@ -272,7 +272,7 @@ pub(super) fn listen(
 pub(super) fn root(
     section: &mut Section<'_, '_>,
     otherwise: &[&str],
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Many<PathBuf> {
     let at = section.at();
     let listed: Option<Spanned<Many<PathBuf>>> = section.take("root", found);
@@ -288,12 +288,12 @@ pub(super) fn root(
 }
 
 /// `from`: the networks that a row is for; none means all.
-pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Found) -> Vec<IpNet> {
+pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Findings) -> Vec<IpNet> {
     row.take("from", found).unwrap_or_default()
 }
 
 impl Admin {
-    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let otherwise = Spanned::new(section.at(), SocketAddr::from(([127, 0, 0, 1], 6_090)));
         let listen = section.take("listen", found).unwrap_or(otherwise);
         let hosts: Many<String> = section.take("hosts", found).unwrap_or_default();
@@ -314,7 +314,7 @@ impl Admin {
     }
 }
 
-fn sessions(mut section: Section<'_, '_>, found: &mut Found) -> SlotLimits {
+fn sessions(mut section: Section<'_, '_>, found: &mut Findings) -> SlotLimits {
     let otherwise = SlotLimits::default();
     let clients_max = section.number("clients_max", 0..=TRANSFERS_LIMIT, "Ringpost", found);
     let limits = SlotLimits {
@@ -327,7 +327,7 @@ fn sessions(mut section: Section<'_, '_>, found: &mut Found) -> SlotLimits {
     limits
 }
 
-fn guesses(mut section: Section<'_, '_>, found: &mut Found) -> GuessLimits {
+fn guesses(mut section: Section<'_, '_>, found: &mut Findings) -> GuessLimits {
     let otherwise = GuessLimits::default();
     let most = 0..=MISSES_LIMIT;
     let misses_max = section.number("misses_max", most.clone(), "Ringpost", found);
@@ -343,7 +343,7 @@ fn guesses(mut section: Section<'_, '_>, found: &mut Found) -> GuessLimits {
 }
 
 impl Access {
-    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Self {
+    fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Self {
         let mut list = |key| section.take(key, found);
         let access = Access {
             allow: list("allow"),
@@ -358,7 +358,7 @@ impl Access {
 }
 
 impl Content {
-    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Self {
+    fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Self {
         let threads = section.number("threads", 1..=THREADS_MAX, "Ringpost", found);
         let content = Content {
             heap_file_bytes_max: bytes(&mut section, "heap_file_max", 1 << 20, found),
@@ -373,7 +373,7 @@ impl Content {
 }
 
 impl Log {
-    fn read(mut section: Section<'_, '_>, found: &mut Found) -> Self {
+    fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Self {
         let files_max = section.number("max_files", 1..=1_000, "Ringpost", found);
         let log = Log {
             format: section.take("format", found).unwrap_or_default(),

@@ -13,7 +13,7 @@ use toml::de::DeValue;
 
 use super::file::{Many, bytes, bytes_within, listen, positive, root};
 use super::http::{ClientAuth, TlsSettings, pair};
-use super::read::{Found, Place, Read, Section, shown};
+use super::read::{Findings, Place, Read, Section, shown};
 use engine::catalog::RootId;
 use engine::protocol::Protocol;
 use engine::settings::ftp::Administrators;
@@ -79,7 +79,7 @@ struct PassiveAddress {
 struct PassiveAddresses(Vec<PassiveAddress>);
 
 impl Ftp {
-    pub(super) fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let (at, here) = (section.at(), section.is_there());
         let (listen, tls_listen) = listeners(&mut section, found);
         let port = section.number("active_port", 0..=65_535, "TCP", found);
@@ -183,7 +183,7 @@ impl Ftp {
 /// Where the section listens in clear, and where with TLS from the first byte on. One is enough.
 fn listeners(
     section: &mut Section<'_, '_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> (Many<SocketAddr>, Many<SocketAddr>) {
     let tls_listen: Many<SocketAddr> = section.take("tls_listen", found).unwrap_or_default();
     if tls_listen.is_empty() {
@@ -196,7 +196,10 @@ fn listeners(
     (listen, tls_listen)
 }
 
-fn passive_ports(section: &mut Section<'_, '_>, found: &mut Found) -> Spanned<RangeInclusive<u16>> {
+fn passive_ports(
+    section: &mut Section<'_, '_>,
+    found: &mut Findings,
+) -> Spanned<RangeInclusive<u16>> {
     let ports: Option<Spanned<RangeInclusive<u16>>> = section.take("passive_ports", found);
     let Some(ports) = ports else { return Spanned::new(section.at(), PASSIVE_PORTS) };
     let (first, last) = (ports.get_ref().start(), ports.get_ref().end());
@@ -219,7 +222,7 @@ fn passive_ports(section: &mut Section<'_, '_>, found: &mut Found) -> Spanned<Ra
 }
 
 /// Rows by network, in the order of the file.
-fn networks(rows: PassiveAddresses, found: &mut Found) -> Vec<(Ipv4Net, Ipv4Addr)> {
+fn networks(rows: PassiveAddresses, found: &mut Findings) -> Vec<(Ipv4Net, Ipv4Addr)> {
     let mut networks: Vec<(Ipv4Net, Ipv4Addr, usize)> = Vec::new();
     for PassiveAddress { address, from, at } in rows.0 {
         let all = || vec![Spanned::new(at.clone(), IpNet::V4(Ipv4Net::default()))];
@@ -250,7 +253,7 @@ fn networks(rows: PassiveAddresses, found: &mut Found) -> Vec<(Ipv4Net, Ipv4Addr
     networks.into_iter().map(|(network, address, _)| (network, address)).collect()
 }
 
-fn phones(section: &mut Section<'_, '_>, found: &mut Found) -> Many<String> {
+fn phones(section: &mut Section<'_, '_>, found: &mut Findings) -> Many<String> {
     let at = section.at();
     let listed: Option<Many<String>> = section.take("phones", found);
     let Some(listed) = listed else {
@@ -270,11 +273,12 @@ fn phones(section: &mut Section<'_, '_>, found: &mut Found) -> Many<String> {
     listed
 }
 
-fn limits(section: &mut Section<'_, '_>, found: &mut Found) -> FtpLimits {
+fn limits(section: &mut Section<'_, '_>, found: &mut Findings) -> FtpLimits {
     let otherwise = FtpLimits::default();
-    let number = |section: &mut Section<'_, '_>, key, range, otherwise: u64, found: &mut Found| {
-        section.number(key, range, "Ringpost", found).unwrap_or(otherwise)
-    };
+    let number =
+        |section: &mut Section<'_, '_>, key, range, otherwise: u64, found: &mut Findings| {
+            section.number(key, range, "Ringpost", found).unwrap_or(otherwise)
+        };
     let many = 1..=SESSIONS_LIMIT;
     let max = number(section, "sessions_max", many, otherwise.sessions_max as u64, found);
     let each =
@@ -305,7 +309,7 @@ fn limits(section: &mut Section<'_, '_>, found: &mut Found) -> FtpLimits {
 }
 
 /// How long an upload that ended in clear waits for the control connection to end as well.
-fn commit_delay(section: &mut Section<'_, '_>, found: &mut Found) -> Option<Duration> {
+fn commit_delay(section: &mut Section<'_, '_>, found: &mut Findings) -> Option<Duration> {
     let delay = positive(section, "commit_delay", found)?;
     if delay > COMMIT_DELAY_MAX {
         let text = format!(

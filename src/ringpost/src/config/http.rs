@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::{Many, bytes, bytes_within, listen, positive, root};
-use super::read::{Found, Place, Read, Section};
+use super::read::{Findings, Place, Read, Section};
 use super::value::Rate;
 use engine::catalog::RootId;
 use engine::protocol::Protocol;
@@ -153,7 +153,7 @@ impl Read for CacheControl {
 struct ServeAs(Option<FileName>);
 
 impl Http {
-    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let listen = ["0.0.0.0:80", "0.0.0.0:81", "0.0.0.0:6970"];
         let mut http = Http::shared(&mut row, &listen, &["http", "common"], found);
         http.acme_challenge = row.take("acme_challenge", found);
@@ -165,7 +165,7 @@ impl Http {
         row: &mut Section<'_, '_>,
         addresses: &[&str],
         roots: &[&str],
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Self {
         Http {
             at: row.at(),
@@ -201,7 +201,7 @@ impl Http {
 }
 
 impl Https {
-    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let listen = ["0.0.0.0:411", "0.0.0.0:443"];
         let http = Http::shared(&mut row, &listen, &["https", "common"], found);
         let at = row.at();
@@ -253,7 +253,7 @@ impl Https {
 /// The certificate and its key: both, or else the pair that the server makes.
 pub(super) fn pair(
     row: &mut Section<'_, '_>,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> (Spanned<PathBuf>, Spanned<PathBuf>) {
     let at = row.at();
     let certificate: Option<Spanned<PathBuf>> = row.take("certificate", found);
@@ -275,9 +275,12 @@ pub(super) fn pair(
 }
 
 /// Reads `[http_limits]`: the limits, and the line that tells caches what they may do.
-pub(super) fn limits(mut section: Section<'_, '_>, found: &mut Found) -> (StreamLimits, Box<[u8]>) {
+pub(super) fn limits(
+    mut section: Section<'_, '_>,
+    found: &mut Findings,
+) -> (StreamLimits, Box<[u8]>) {
     let otherwise = StreamLimits::default();
-    let mut number = |key, range, otherwise, found: &mut Found| {
+    let mut number = |key, range, otherwise, found: &mut Findings| {
         section.number(key, range, "Ringpost", found).unwrap_or(otherwise)
     };
     let max = number("max", 1..=CONNECTIONS_LIMIT, otherwise.connections_max as u64, found);
@@ -326,7 +329,7 @@ pub(super) fn limits(mut section: Section<'_, '_>, found: &mut Found) -> (Stream
 }
 
 /// Reads `[ca]`.
-pub(super) fn ca(mut section: Section<'_, '_>, found: &mut Found) -> CaSettings {
+pub(super) fn ca(mut section: Section<'_, '_>, found: &mut Findings) -> CaSettings {
     let serve_as = section.take("serve_as", found);
     let settings = CaSettings {
         dir: section.take("dir", found).unwrap_or_else(|| CA_DIR.into()),

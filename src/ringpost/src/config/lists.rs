@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::file::{self, PRIVATE_NETS};
-use super::read::Found;
+use super::read::Findings;
 use super::settings::{Disk, join};
 use engine::admission::access::{Access, List, NamedList, Range};
 use engine::protocol::Protocol;
@@ -21,7 +21,7 @@ pub(super) fn access(
     file: &file::Access,
     data_dir: &Path,
     disk: Disk,
-    found: &mut Found,
+    found: &mut Findings,
     warnings: &mut Vec<String>,
 ) -> Access {
     let mut classic = |name: &str| match disk {
@@ -70,7 +70,7 @@ pub(super) fn access(
 /// on without it would open the door.
 fn classic_list(
     path: &Path,
-    found: &mut Found,
+    found: &mut Findings,
     warnings: &mut Vec<String>,
 ) -> Option<Arc<NamedList>> {
     let shown = path.display();

@@ -43,7 +43,7 @@ pub(crate) use tftp::Ports;
 
 use engine::catalog::RootId;
 use file::File;
-use read::Found;
+use read::Findings;
 use settings::{Disk, settle};
 
 /// Where a configuration is looked for when none is named, first match first.
@@ -152,7 +152,7 @@ fn read_text(path: &Path) -> Result<String, ReadError> {
 }
 
 fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
-    let mut found = Found::in_text(text);
+    let mut found = Findings::in_text(text);
     let (mut table, mistakes) = DeTable::parse_recoverable(text);
     for mistake in &mistakes {
         let at = mistake.span().unwrap_or(0..0);

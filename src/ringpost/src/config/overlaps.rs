@@ -10,9 +10,9 @@ use toml::Spanned;
 
 use super::file::File;
 use super::places::FileCheck;
-use super::read::Found;
+use super::read::Findings;
 use super::settings::Disk;
-use super::vault::{Strange, Who};
+use super::vault::{UnknownPhone, VaultAuth};
 
 /// Where the paths of a configuration begin.
 pub(super) struct Places<'a> {
@@ -47,7 +47,7 @@ impl Places<'_> {
 }
 
 /// Notes keys and user data that lie where files are served from, or where phones store files.
-pub(super) fn judge(file: &File, places: &Places<'_>, found: &mut Found) {
+pub(super) fn judge(file: &File, places: &Places<'_>, found: &mut Findings) {
     let secrets = secrets(file, places);
     served(file, &secrets, places, found);
     written(file, &secrets, places, found);
@@ -116,11 +116,11 @@ fn secrets(file: &File, places: &Places<'_>) -> Vec<Secret> {
     if let Some(vault) = &file.vault {
         let mend = "name a directory that is not served, such as \"vault\"";
         note("dir", vault.dir.get_ref(), Some(vault.dir.span()), mend, Kind::Directory);
-        if *vault.auth.get_ref() == Who::Users {
+        if *vault.auth.get_ref() == VaultAuth::Users {
             let users = &vault.users;
             note("users", users.get_ref(), Some(users.span()), beside, Kind::Private);
         }
-        if vault.unknown == Strange::Quarantine {
+        if vault.unknown == UnknownPhone::Quarantine {
             let mend = "name a directory that is not served, such as \"quarantine\"";
             let dir = &vault.quarantine;
             note("quarantine", dir.get_ref(), Some(dir.span()), mend, Kind::Directory);
@@ -147,7 +147,7 @@ fn roots(file: &File) -> impl Iterator<Item = &Spanned<PathBuf>> {
 }
 
 /// Notes secrets that are served.
-fn served(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Found) {
+fn served(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Findings) {
     for root in roots(file).filter(|root| places.real(root.get_ref()).parent().is_none()) {
         let text = "`root` serves the whole disk of this host to every phone; name the directory \
                     that holds the phones' files";
@@ -170,7 +170,7 @@ fn served(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Foun
 }
 
 /// Notes secrets that phones could replace by an upload.
-fn written(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Found) {
+fn written(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Findings) {
     for row in &file.uploads {
         let dir = places.real(row.dir.get_ref());
         let holds = |secret: &&Secret| {

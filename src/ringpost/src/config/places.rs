@@ -10,9 +10,9 @@ use toml::Spanned;
 
 use super::file::File;
 use super::http::Https;
-use super::read::Found;
+use super::read::Findings;
 use super::settings::normal;
-use super::vault::{Strange, Who};
+use super::vault::{UnknownPhone, VaultAuth};
 use super::writable::Receiving;
 use crate::sys::privileges;
 use store::vault::USERS_BYTES_MAX;
@@ -21,7 +21,7 @@ use store::vault::users::{BadLine, Users};
 
 /// Notes directories that are to be there and are not. Those that the server writes to are made by
 /// it, as far as they lie in its data directory.
-pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
+pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Findings) {
     let served = file.tftp.iter().map(|tftp| &tftp.root);
     let served = served.chain(file.http.iter().map(|http| &http.root));
     let served = served.chain(file.https.iter().map(|https| &https.http.root));
@@ -66,7 +66,7 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Found) {
 }
 
 /// Notes a user or a group that does not exist.
-pub(super) fn user(file: &File, found: &mut Found) {
+pub(super) fn user(file: &File, found: &mut Findings) {
     let Some(user) = &file.user else { return };
     if let Err(trouble) = privileges::check(user, file.group.as_deref()) {
         found.fault(file.user_at.clone(), trouble.to_string());
@@ -144,7 +144,7 @@ impl FileCheck {
 }
 
 /// Notes files that are to be there and are not; says which may come and go.
-pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<FileCheck> {
+pub(super) fn files(file: &File, data_dir: &Path, found: &mut Findings) -> Vec<FileCheck> {
     let here = |path: &Spanned<PathBuf>| normal(&data_dir.join(path.get_ref()));
     let mut checks = Vec::new();
     for row in &file.uploads {
@@ -193,7 +193,7 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<File
         ));
     }
     let Some(vault) = &file.vault else { return checks };
-    let quarantine = (vault.unknown == Strange::Quarantine).then_some(&vault.quarantine);
+    let quarantine = (vault.unknown == UnknownPhone::Quarantine).then_some(&vault.quarantine);
     for (key, dir) in [("dir", Some(&vault.dir)), ("quarantine", quarantine)] {
         let Some(dir) = dir else { continue };
         let shown = here(dir);
@@ -203,7 +203,7 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Found) -> Vec<File
             found.fault(dir.span(), format!("`{key}` means {shown}, which {mend}"));
         }
     }
-    if *vault.auth.get_ref() == Who::Users {
+    if *vault.auth.get_ref() == VaultAuth::Users {
         checks.push(FileCheck::Users(here(&vault.users)));
     }
     checks
@@ -313,7 +313,7 @@ fn passwords(file: &Path, realm: Option<&str>, allowed: &[Box<str>]) -> Vec<Stri
 }
 
 /// Notes a directory that is not there or cannot be listed.
-fn directory(key: &str, at: Range<usize>, dir: &Path, making: &str, found: &mut Found) {
+fn directory(key: &str, at: Range<usize>, dir: &Path, making: &str, found: &mut Findings) {
     let shown = dir.display();
     let mend = match std::fs::read_dir(dir) {
         Ok(_) => return,

@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use super::file::{File, Many, from};
 use super::overlaps::plain;
 use super::places::FileCheck;
-use super::read::{Found, Place, Read, Section};
+use super::read::{Findings, Place, Read, Section};
 use engine::catalog::RootId;
 use engine::policy::protect::{Protection, Protections, Requirement};
 use engine::protocol::Protocol;
@@ -65,7 +65,7 @@ fn some<T: Read>(
     row: &mut Section<'_, '_>,
     key: &'static str,
     mend: &str,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Vec<T> {
     let Some(list) = row.take::<Vec<T>>(key, found) else { return Vec::new() };
     if list.is_empty() {
@@ -76,7 +76,7 @@ fn some<T: Read>(
 }
 
 impl Protect {
-    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let at = row.at();
         let names: Option<Texts> = row.take("name", found);
         let schemes = some(&mut row, "scheme", "[\"basic\"] or [\"digest\", \"basic\"]", found);
@@ -154,7 +154,7 @@ pub(super) fn rows(
     file: &[Protect],
     here: impl Fn(&Path) -> PathBuf,
     (roots, uploads): (&[PathBuf], &[PathBuf]),
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Protections {
     let mut rows = Vec::new();
     for row in file {
@@ -197,7 +197,12 @@ pub(super) fn rows(
 }
 
 /// Notes rows that contradict others, and what of a row is not as safe as it looks.
-pub(super) fn judge(file: &File, data_dir: &Path, found: &mut Found, warnings: &mut Vec<String>) {
+pub(super) fn judge(
+    file: &File,
+    data_dir: &Path,
+    found: &mut Findings,
+    warnings: &mut Vec<String>,
+) {
     let here = |path: &Path| plain(&data_dir.join(path));
     for (place, row) in file.protects.iter().enumerate() {
         let line = found.line(&row.at);

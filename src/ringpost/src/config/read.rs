@@ -66,7 +66,7 @@ impl std::error::Error for Faults {}
 
 /// The mistakes found so far, by their place in the text.
 #[derive(Debug)]
-pub(super) struct Found {
+pub(super) struct Findings {
     /// Where each line of the text begins.
     lines: Vec<usize>,
     faults: Vec<(Option<usize>, String)>,
@@ -75,12 +75,12 @@ pub(super) struct Found {
     unknown: Vec<(usize, String, String)>,
 }
 
-impl Found {
+impl Findings {
     /// None yet.
     pub(super) fn in_text(text: &str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
-        Found { lines, faults: Vec::new(), known: Vec::new(), unknown: Vec::new() }
+        Findings { lines, faults: Vec::new(), known: Vec::new(), unknown: Vec::new() }
     }
 
     /// Whether no mistake was found so far, unknown keys aside.
@@ -167,7 +167,7 @@ impl Found {
 /// A value's place in the text while it is read.
 pub(super) struct Place<'f> {
     /// Where mistakes go.
-    pub(super) found: &'f mut Found,
+    pub(super) found: &'f mut Findings,
     /// The key, as the file spells it.
     pub(super) key: &'static str,
 }
@@ -223,7 +223,7 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 
     /// The value of a key, if the file has one that will do.
-    pub(super) fn take<T: Read>(&mut self, key: &'static str, found: &mut Found) -> Option<T> {
+    pub(super) fn take<T: Read>(&mut self, key: &'static str, found: &mut Findings) -> Option<T> {
         let value = self.value(key)?;
         T::read(value, &mut Place { found, key })
     }
@@ -233,7 +233,7 @@ impl<'t, 'i> Section<'t, 'i> {
         &mut self,
         key: &'static str,
         example: &str,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Option<T> {
         if self.value(key).is_none() {
             let text = format!("`{}` has no `{key}`; write {key} = {example}", self.name);
@@ -248,7 +248,7 @@ impl<'t, 'i> Section<'t, 'i> {
         key: &'static str,
         range: RangeInclusive<u64>,
         rule: &str,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Option<u64> {
         let number: u64 = self.take(key, found)?;
         if range.contains(&number) {
@@ -262,7 +262,7 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 
     /// A table below this one, `[name]`; empty when the file has none.
-    pub(super) fn section(&mut self, key: &'static str, found: &mut Found) -> Section<'t, 'i> {
+    pub(super) fn section(&mut self, key: &'static str, found: &mut Findings) -> Section<'t, 'i> {
         let name = format!("[{key}]");
         let value = self.value(key);
         let absent = Section { name: name.clone(), at: 0..0, table: None, known: Vec::new() };
@@ -279,7 +279,7 @@ impl<'t, 'i> Section<'t, 'i> {
         &mut self,
         key: &'static str,
         full: &str,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Vec<Section<'t, 'i>> {
         let name = format!("[[{full}]]");
         let Some(value) = self.value(key) else { return Vec::new() };
@@ -303,7 +303,7 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 
     /// Notes every key that nobody asked for.
-    pub(super) fn finish(self, found: &mut Found) {
+    pub(super) fn finish(self, found: &mut Findings) {
         found.known.extend(self.known.iter().map(|key| (self.name.clone(), *key)));
         for key in self.table.iter().flat_map(|table| table.keys()) {
             let text: &str = key.get_ref();

@@ -3,14 +3,14 @@
 use toml::Spanned;
 
 use super::file::from;
-use super::read::{Found, Section};
+use super::read::{Findings, Section};
 use super::rows::will_not_do;
 use engine::policy::redirect::{BadRedirect, Redirect, RedirectStatus, is_circle};
 use engine::policy::remap::{BadRemap, MatchOn};
 use engine::policy::snapshot::Policy;
 
 /// Reads a row.
-pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Redirect> {
+pub(super) fn read(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Redirect> {
     let pattern: Option<Spanned<String>> = row.need("pattern", "'^fw/(.*)$'", found);
     let target: Option<Spanned<String>> =
         row.need("target", "\"https://files.example.com/fw/$1\"", found);
@@ -47,7 +47,7 @@ pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Redire
     }
 }
 
-fn status(row: &mut Section<'_, '_>, found: &mut Found) -> RedirectStatus {
+fn status(row: &mut Section<'_, '_>, found: &mut Findings) -> RedirectStatus {
     let Some(code) = row.take::<u64>("status", found) else { return RedirectStatus::Found };
     RedirectStatus::of_code(code).unwrap_or_else(|| {
         let text = format!("`status` is {code}; write 301, 302, 307 or 308");

@@ -5,7 +5,7 @@
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::read::Found;
+use super::read::Findings;
 
 /// A key or a section that has a new name.
 struct Renamed {
@@ -29,7 +29,7 @@ const RENAMED: [Renamed; 3] = [
 ];
 
 /// Gives keys their new names. Returns a warning for each, with its line.
-pub(super) fn rename(table: &mut DeTable<'_>, found: &mut Found) -> Vec<(usize, String)> {
+pub(super) fn rename(table: &mut DeTable<'_>, found: &mut Findings) -> Vec<(usize, String)> {
     let mut warnings = Vec::new();
     for Renamed { place, old, new } in &RENAMED {
         match place {
@@ -57,7 +57,7 @@ fn rename_key(
     table: &mut DeTable<'_>,
     (open, close): (&str, &str),
     (old, new): (&'static str, &'static str),
-    found: &mut Found,
+    found: &mut Findings,
     warnings: &mut Vec<(usize, String)>,
 ) {
     let Some((key, value)) = table.remove_entry(old) else { return };

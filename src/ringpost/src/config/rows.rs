@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::file::{Many, from};
-use super::read::{Found, Section};
+use super::read::{Findings, Section};
 use super::value::{Size, Text};
 use engine::catalog::RootId;
 use engine::policy::remap::{BadRemap, MatchOn, Remap};
@@ -34,7 +34,7 @@ pub(super) struct Upload {
 }
 
 /// Reads `[[remap]]`.
-pub(super) fn remap(mut row: Section<'_, '_>, found: &mut Found) -> Option<Remap> {
+pub(super) fn remap(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Remap> {
     let pattern: Option<Spanned<String>> = row.need("pattern", "'^(\\d+)\\.cfg$'", found);
     let replace: Option<Spanned<Text>> = row.need("replace", "\"phones/$1.cfg\"", found);
     let from = from(&mut row, found);
@@ -69,7 +69,7 @@ pub(super) fn will_not_do(key: &str, why: &impl std::fmt::Display) -> String {
 }
 
 impl Roots {
-    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let root = row.need("root", "[\"pilot\"]", found);
         let from = from(&mut row, found);
         let only = row.take("only", found).unwrap_or(false);
@@ -85,7 +85,7 @@ impl Roots {
 }
 
 impl Upload {
-    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let name = row.need("name", "\"*-app.log\"", found);
         let dir = row.need("dir", "\"uploads\"", found);
         let bytes_max = row.take("max", found).unwrap_or(Size(1 << 20)).0;
@@ -103,7 +103,7 @@ pub(super) fn uploads(
     rows: Vec<Upload>,
     data_dir: &Path,
     here: impl Fn(&Path) -> PathBuf,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> (Rules, Vec<PathBuf>) {
     let (mut rules, mut dirs) = (Rules::default(), Vec::new());
     for row in rows {

@@ -19,10 +19,10 @@ use super::lists;
 use super::overlaps::{self, Places};
 use super::places::{self, FileCheck};
 use super::protect;
-use super::read::Found;
+use super::read::Findings;
 use super::rows;
 use super::tftp::{Ports, Tftp};
-use super::tree::Own;
+use super::tree::OwnFiles;
 use super::uploads;
 use crate::sys::interfaces;
 use engine::admission::rate_limit::{RateLimit, RateLimits};
@@ -273,12 +273,12 @@ pub(super) enum Disk {
 }
 
 /// Makes settings of a file; mistakes go to `found`.
-pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> Settings {
+pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Findings) -> Settings {
     let data_dir = data_dir(path, &file);
     let mut warnings = judge(path, &file, &data_dir, disk, found);
     let file_checks = file_checks(path, &file, &data_dir, disk, found);
     let here = |dir: &Path| normal(&data_dir.join(dir));
-    let own = Own::of(&file, path, here);
+    let own = OwnFiles::of(&file, path, here);
     let secured = secured(&file, here, found);
     let mut roots = Roots { dirs: Vec::new(), places: HashMap::new() };
     let (uploads, mut upload_dirs) = rows::uploads(file.uploads, &data_dir, here, found);
@@ -343,7 +343,13 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Found) -> 
 }
 
 /// Notes what the keys must hold together; says what is worth a look.
-fn judge(path: &Path, file: &File, data_dir: &Path, disk: Disk, found: &mut Found) -> Vec<String> {
+fn judge(
+    path: &Path,
+    file: &File,
+    data_dir: &Path,
+    disk: Disk,
+    found: &mut Findings,
+) -> Vec<String> {
     check::ports(file, found);
     check::port_range(file, found);
     let mut warnings = Vec::new();
@@ -373,7 +379,7 @@ fn file_checks(
     file: &File,
     data_dir: &Path,
     disk: Disk,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Vec<FileCheck> {
     if disk == Disk::Leave {
         return Vec::new();
@@ -401,7 +407,7 @@ impl Roots {
     }
 
     /// Notes that there are too many.
-    fn judge(&self, found: &mut Found) {
+    fn judge(&self, found: &mut Findings) {
         if self.dirs.len() > ROOTS_MAX {
             let text = format!("there are more than {ROOTS_MAX} root directories; name fewer");
             found.fault_anywhere(text);
@@ -454,7 +460,11 @@ fn http_listeners(
 }
 
 /// What the listeners with TLS are secured with.
-fn secured(file: &File, here: impl Fn(&Path) -> PathBuf + Copy, found: &Found) -> Vec<TlsSettings> {
+fn secured(
+    file: &File,
+    here: impl Fn(&Path) -> PathBuf + Copy,
+    found: &Findings,
+) -> Vec<TlsSettings> {
     let https = file.https.iter().map(|row| row.settings(found.line(&row.http.at), here));
     let ftp = file.ftp.iter().filter_map(|ftp| ftp.secured(found.line(&ftp.at), here));
     https.chain(ftp).collect()

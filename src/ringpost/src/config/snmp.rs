@@ -5,7 +5,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::from;
-use super::read::{Found, Place, Read, Section};
+use super::read::{Findings, Place, Read, Section};
 use engine::settings::snmp::COMMUNITIES_MAX;
 use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community};
@@ -20,7 +20,7 @@ const CACHE_MAX: Duration = Duration::from_secs(10 * 60);
 struct Row(Community, Vec<IpNet>);
 
 /// Reads the section; what holds without it is that of phones which nobody has configured.
-pub(super) fn read(mut section: Section<'_, '_>, found: &mut Found) -> SnmpPolicy {
+pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> SnmpPolicy {
     let otherwise = SnmpPolicy::default();
     let port = section.number("port", 1..=65_535, "UDP", found).map(|port| port as u16);
     let rows: Option<Vec<Row>> = section.take("communities", found);

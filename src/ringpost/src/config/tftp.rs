@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::file::{Many, TRANSFERS_LIMIT, bytes, bytes_within, listen, positive, root};
-use super::read::{Found, Section};
+use super::read::{Findings, Section};
 use super::value::Rate;
 use engine::settings::tftp::BLKSIZE_LIMIT;
 use engine::settings::tftp::BLKSIZE_MIN;
@@ -57,11 +57,11 @@ pub(super) struct Subnet {
 }
 
 impl Tftp {
-    pub(super) fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let here = section.is_there();
         let (limits, pace) = tftp_limits(&mut section, TftpLimits::default(), found);
         let rows = section.rows("subnet", "tftp.subnet", found);
-        let number = |section: &mut Section<'_, '_>, key, otherwise, found: &mut Found| {
+        let number = |section: &mut Section<'_, '_>, key, otherwise, found: &mut Findings| {
             let number = section.number(key, 1..=TRANSFERS_LIMIT, "Ringpost", found);
             number.unwrap_or(otherwise) as usize
         };
@@ -92,7 +92,7 @@ impl Subnet {
     pub(super) fn read(
         mut row: Section<'_, '_>,
         outer: TftpLimits,
-        found: &mut Found,
+        found: &mut Findings,
     ) -> Option<Self> {
         let net = row.need("net", "[\"10.1.0.0/16\"]", found);
         let (limits, pace) = tftp_limits(&mut row, outer, found);
@@ -106,7 +106,7 @@ impl Subnet {
 fn tftp_limits(
     section: &mut Section<'_, '_>,
     outer: TftpLimits,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> (TftpLimits, u64) {
     let blksizes = u64::from(BLKSIZE_MIN)..=u64::from(BLKSIZE_LIMIT);
     let windows = 1..=u64::from(WINDOW_BLOCKS_LIMIT);

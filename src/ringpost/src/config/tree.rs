@@ -8,14 +8,14 @@ use engine::files::Tree;
 
 /// What belongs to the server: never seen and never changed over the network.
 #[derive(Debug)]
-pub(super) struct Own {
+pub(super) struct OwnFiles {
     paths: Vec<PathBuf>,
     log: Option<PathBuf>,
 }
 
-impl Own {
+impl OwnFiles {
     /// What `file`, which lies at `path`, names.
-    pub(super) fn of(file: &File, path: &Path, here: impl Fn(&Path) -> PathBuf) -> Own {
+    pub(super) fn of(file: &File, path: &Path, here: impl Fn(&Path) -> PathBuf) -> OwnFiles {
         let mut paths = vec![path.to_owned(), here(&file.ca.dir)];
         let mut own = |path: &Path| paths.push(here(path));
         for row in &file.https {
@@ -34,7 +34,7 @@ impl Own {
             own(ftp.key.get_ref());
             ftp.users.iter().for_each(|users| own(users.get_ref()));
         }
-        Own { paths, log: file.log.file.as_deref().map(here) }
+        OwnFiles { paths, log: file.log.file.as_deref().map(here) }
     }
 
     /// The tree without it.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 
 use super::file::{Many, bytes, bytes_within, positive};
-use super::read::{Found, Section};
+use super::read::{Findings, Section};
 use super::rows;
 use engine::vault::bounds::VaultBounds;
 use engine::vault::request::{ArchivePolicy, Auth, Unknown, VaultPolicy};
@@ -23,7 +23,7 @@ const ARCHIVE_HOUR: u8 = 2;
 
 /// Who may reach an extension's data, as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
+pub(super) enum VaultAuth {
     Open,
     Users,
     Pinned,
@@ -32,7 +32,7 @@ pub(super) enum Who {
 
 /// What becomes of an upload that nobody knows, as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Strange {
+pub(super) enum UnknownPhone {
     Refuse,
     Quarantine,
 }
@@ -43,23 +43,23 @@ pub(super) struct Vault {
     pub(super) dir: Spanned<PathBuf>,
     /// Folded paths without slashes at the ends; an empty one is `/`.
     pub(super) prefixes: Vec<Box<[u8]>>,
-    pub(super) auth: Spanned<Who>,
+    pub(super) auth: Spanned<VaultAuth>,
     pub(super) users: Spanned<PathBuf>,
     pub(super) versions: usize,
     pub(super) keep: Duration,
     pub(super) archive: Option<ArchivePolicy>,
     pub(super) bytes_max: Spanned<u64>,
-    pub(super) unknown: Strange,
+    pub(super) unknown: UnknownPhone,
     pub(super) quarantine: Spanned<PathBuf>,
     pub(super) quarantine_bytes_max: u64,
     pub(super) bounds: VaultBounds,
 }
 
 impl Vault {
-    pub(super) fn read(mut section: Section<'_, '_>, found: &mut Found) -> Option<Self> {
+    pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let at = section.at();
         let here = section.is_there();
-        let path = |section: &mut Section<'_, '_>, key, otherwise: &str, found: &mut Found| {
+        let path = |section: &mut Section<'_, '_>, key, otherwise: &str, found: &mut Findings| {
             let said: Option<Spanned<PathBuf>> = section.take(key, found);
             said.unwrap_or_else(|| Spanned::new(at.clone(), otherwise.into()))
         };
@@ -75,13 +75,13 @@ impl Vault {
             prefixes: prefixes(section.take("prefixes", found), found),
             auth: section
                 .take("auth", found)
-                .unwrap_or_else(|| Spanned::new(at.clone(), Who::Open)),
+                .unwrap_or_else(|| Spanned::new(at.clone(), VaultAuth::Open)),
             users: path(&mut section, "users", "users.txt", found),
             versions: versions.map_or(20, |versions| versions as usize),
             keep,
             archive: archive(&mut section, keep, found),
             bytes_max: Spanned::new(max, bytes_max),
-            unknown: section.take("unknown", found).unwrap_or(Strange::Refuse),
+            unknown: section.take("unknown", found).unwrap_or(UnknownPhone::Refuse),
             quarantine: path(&mut section, "quarantine", "quarantine", found),
             quarantine_bytes_max: bytes_within(
                 &mut section,
@@ -110,18 +110,18 @@ impl Vault {
             dir: here(self.dir.get_ref()),
             prefixes: self.prefixes.clone(),
             auth: match self.auth.get_ref() {
-                Who::Open => Auth::Open,
-                Who::Users => Auth::Users(here(self.users.get_ref())),
-                Who::Pinned => Auth::Pinned,
-                Who::Certificate => Auth::Certificate,
+                VaultAuth::Open => Auth::Open,
+                VaultAuth::Users => Auth::Users(here(self.users.get_ref())),
+                VaultAuth::Pinned => Auth::Pinned,
+                VaultAuth::Certificate => Auth::Certificate,
             },
             bytes_max: *self.bytes_max.get_ref(),
             versions_max: self.versions,
             age_max: self.keep,
             archive: self.archive,
             unknown: match self.unknown {
-                Strange::Refuse => Unknown::Refuse,
-                Strange::Quarantine => Unknown::Quarantine {
+                UnknownPhone::Refuse => Unknown::Refuse,
+                UnknownPhone::Quarantine => Unknown::Quarantine {
                     directory: rows::place(here(self.quarantine.get_ref()), directories),
                     bytes_max: self.quarantine_bytes_max,
                 },
@@ -132,7 +132,7 @@ impl Vault {
 }
 
 /// How much it may hold, and what one address may bring within an hour.
-fn bounds(section: &mut Section<'_, '_>, found: &mut Found) -> VaultBounds {
+fn bounds(section: &mut Section<'_, '_>, found: &mut Findings) -> VaultBounds {
     let usual = VaultBounds::default();
     let new_max = section.number("new_per_hour", 1..=1_000_000, "Ringpost", found);
     VaultBounds {
@@ -147,7 +147,7 @@ fn bounds(section: &mut Section<'_, '_>, found: &mut Found) -> VaultBounds {
 fn archive(
     section: &mut Section<'_, '_>,
     keep: Duration,
-    found: &mut Found,
+    found: &mut Findings,
 ) -> Option<ArchivePolicy> {
     let at = section.place("archive_keep");
     let said = positive(section, "archive_keep", found);
@@ -166,7 +166,7 @@ fn archive(
 }
 
 /// The paths in the form in which names are compared, each once.
-fn prefixes(listed: Option<Spanned<Many<String>>>, found: &mut Found) -> Vec<Box<[u8]>> {
+fn prefixes(listed: Option<Spanned<Many<String>>>, found: &mut Findings) -> Vec<Box<[u8]>> {
     let Some(listed) = listed else { return vec![Box::default(), b"backup".as_slice().into()] };
     if listed.get_ref().is_empty() {
         let text = "`prefixes` is empty, so no phone could reach the vault; write [\"/\"], or \

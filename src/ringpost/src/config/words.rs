@@ -10,7 +10,7 @@ use super::protect::Scheme;
 use super::read::{Place, Read};
 use super::tftp::Ports;
 use super::value::parse_ports;
-use super::vault::{Strange, Who};
+use super::vault::{UnknownPhone, VaultAuth};
 use engine::admission::slots::Overflow;
 use engine::policy::remap::MatchOn;
 use engine::protocol::Protocol;
@@ -71,10 +71,11 @@ impl Read for ClientAccept {
     }
 }
 
-impl Read for Who {
+impl Read for VaultAuth {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
-        let (open, users) = (("open", Who::Open), ("users", Who::Users));
-        let (pinned, certificate) = (("pinned", Who::Pinned), ("certificate", Who::Certificate));
+        let (open, users) = (("open", VaultAuth::Open), ("users", VaultAuth::Users));
+        let (pinned, certificate) =
+            (("pinned", VaultAuth::Pinned), ("certificate", VaultAuth::Certificate));
         word(value, place, &[open, users, pinned, certificate])
     }
 }
@@ -93,9 +94,13 @@ impl Read for Protocol {
     }
 }
 
-impl Read for Strange {
+impl Read for UnknownPhone {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
-        word(value, place, &[("refuse", Strange::Refuse), ("quarantine", Strange::Quarantine)])
+        word(
+            value,
+            place,
+            &[("refuse", UnknownPhone::Refuse), ("quarantine", UnknownPhone::Quarantine)],
+        )
     }
 }
 

@@ -10,9 +10,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
-use crate::observe::state::Board;
-use engine::vault::request::VaultPolicy;
-use engine::vault::timestamp::Timestamp;
+use crate::observe::state::DaemonState;
+use engine::vault::deed::VaultPolicy;
+use engine::vault::stamp::Stamp;
 use store::offload;
 use store::vault::archive_monthly::{self, Gathered};
 
@@ -25,17 +25,17 @@ const TROUBLES_MAX: usize = 10;
 
 /// The thread, until it is stopped.
 #[derive(Debug)]
-pub(crate) struct Night {
+pub(crate) struct ArchiveJob {
     stop: Sender<()>,
     thread: JoinHandle<()>,
 }
 
-impl Night {
+impl ArchiveJob {
     /// Starts the thread.
-    pub(crate) fn start(board: Arc<Board>) -> io::Result<Self> {
+    pub(crate) fn start(board: Arc<DaemonState>) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let thread = offload::spawn("archiver", move || run(&board, &stopped))?;
-        Ok(Night { stop, thread })
+        Ok(ArchiveJob { stop, thread })
     }
 
     /// Ends it behind the archive that it writes just now.
@@ -46,7 +46,7 @@ impl Night {
     }
 }
 
-fn run(board: &Board, stopped: &Receiver<()>) {
+fn run(board: &DaemonState, stopped: &Receiver<()>) {
     let mut last_day = None;
     while stopped.recv_timeout(LOOK_EVERY) == Err(RecvTimeoutError::Timeout) {
         let settings = board.settings.load_full();

@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::daemon::sample;
-use crate::observe::state::{Board, Listening};
+use crate::observe::state::{DaemonState, Listening};
 
 /// Says what is served where, with a command to try for each protocol.
-pub(crate) fn show(board: &Board, made: bool, moved: &[String]) {
+pub(crate) fn show(board: &DaemonState, made: bool, moved: &[String]) {
     let dir = fs::canonicalize(sample::DIR).unwrap_or_else(|_| sample::DIR.into());
     let mut text = text(&board.listeners, &dir, made);
     moved.iter().for_each(|sentence| text += &format!("note: {sentence}\n"));

@@ -19,7 +19,7 @@ use crate::admin::control_socket::server::Order;
 use crate::admin::web::{self, Web};
 use crate::certificates::Certificates;
 use crate::config::Settings;
-use crate::daemon::archive_job::Night;
+use crate::daemon::archive_job::ArchiveJob;
 use crate::daemon::banner;
 use crate::daemon::data_lock::DataLock;
 use crate::daemon::descriptors::Descriptors;
@@ -37,7 +37,7 @@ use crate::observe::disk_space::DiskSpace;
 use crate::observe::health::ContentHealth;
 use crate::observe::log::LogHandle;
 use crate::observe::records::RecordWriter;
-use crate::observe::state::{Board, BoardParts, Listening, Reloaded};
+use crate::observe::state::{DaemonState, DaemonStateParts, Listening, Reloaded};
 use crate::observe::store_metrics;
 use crate::sys::privileges;
 use crate::sys::signals::{self, Signal, Signalled, Waiting, Wake};
@@ -153,7 +153,7 @@ pub(crate) fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
 
 struct Daemon<D> {
     source: Source,
-    board: Arc<Board>,
+    board: Arc<DaemonState>,
     log: LogHandle,
     data: D,
     directories: Arc<Directories>,
@@ -162,7 +162,7 @@ struct Daemon<D> {
     /// None only while a reload changes it for another.
     watch: Option<Watch>,
     web: Web,
-    night: Night,
+    archive_job: ArchiveJob,
     writer: RecordWriter,
     lists: Lists,
     disks: DiskSpace,
@@ -232,13 +232,13 @@ impl<D: DataPath> Daemon<D> {
         let data = D::start(sockets, parts)?;
         listeners.extend(admin.iter().map(|(address, _)| listening_admin(*address)));
         let started = settings.clone();
-        let parts = BoardParts { clock, views, snapshot, settings, listeners, warnings };
-        let board = Arc::new(Board::new(parts).map_err(StartError::Measure)?);
+        let parts = DaemonStateParts { clock, views, snapshot, settings, listeners, warnings };
+        let board = Arc::new(DaemonState::new(parts).map_err(StartError::Measure)?);
         let (web, orders) = web::serve(&board, admin, socket).map_err(StartError::Thread)?;
         board.note_certificates(certificates.report(now_unix_s()));
         Ok(Some(Daemon {
             source: source.clone(),
-            night: Night::start(board.clone()).map_err(StartError::Thread)?,
+            archive_job: ArchiveJob::start(board.clone()).map_err(StartError::Thread)?,
             board,
             log,
             data,
@@ -396,13 +396,13 @@ impl<D: DataPath> Daemon<D> {
         self.data.stop();
         drop(self.watch);
         self.web.stop();
-        self.night.stop();
+        self.archive_job.stop();
         self.writer.stop();
         tracing::info!("stopped");
     }
 }
 
-fn open_transfers(board: &Board) -> u64 {
+fn open_transfers(board: &DaemonState) -> u64 {
     board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
 }
 
@@ -467,7 +467,7 @@ fn stops_at_hangup(source: &Source) -> bool {
 }
 
 /// Says what is served where, warns, and prints the line that other programs wait for.
-fn announce(board: &Board) {
+fn announce(board: &DaemonState) {
     for listening in &board.listeners {
         tracing::info!("listening for {} on {}", listening.protocol, listening.address);
     }

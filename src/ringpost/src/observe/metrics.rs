@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 
-use crate::observe::state::Board;
+use crate::observe::state::DaemonState;
 pub(crate) use accept::negotiate;
 use families::Page;
 
@@ -41,7 +41,7 @@ impl Exposition {
 ///
 /// # Errors
 /// None in practice: writing into a string does not fail.
-pub(crate) fn page(board: &Arc<Board>, exposition: Exposition) -> Result<String, fmt::Error> {
+pub(crate) fn page(board: &Arc<DaemonState>, exposition: Exposition) -> Result<String, fmt::Error> {
     board.collect();
     let mut registry = Registry::with_prefix(PREFIX);
     registry.register_collector(Box::new(Page(Arc::clone(board))));

@@ -24,8 +24,8 @@ use wire::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
+use reason::LogReason;
 use engine::policy::snapshot::Snapshot;
-use reason::Told;
 use silence::{Silence, SilentNetwork};
 
 /// How often the queue is looked at.
@@ -88,9 +88,9 @@ impl RecordWriter {
 }
 
 /// The file's name with every control character escaped.
-struct Shown<'a>(&'a Subject);
+struct SubjectName<'a>(&'a Subject);
 
-impl fmt::Display for Shown<'_> {
+impl fmt::Display for SubjectName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Subject::File(entry) => Escaped(entry.path.as_bytes()).fmt(f),
@@ -104,7 +104,7 @@ impl fmt::Display for Shown<'_> {
 }
 
 fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now: Instant) {
-    let told = Told::new(&record.outcome, record.verb, record.bytes);
+    let told = LogReason::new(&record.outcome, record.verb, record.bytes);
     if !is_written(told.level) {
         return;
     }
@@ -121,7 +121,7 @@ fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now
             | Verb::Make
             | Verb::Rename,
             subject @ (Subject::File(_) | Subject::Said(_)),
-        ) => Some(Shown(subject).to_string()),
+        ) => Some(SubjectName(subject).to_string()),
     };
     let file = file.as_deref();
     let reason = record.outcome.label().reason();
@@ -181,7 +181,7 @@ fn tell_silent(silent: &SilentNetwork) {
 }
 
 /// What the phone did and what became of it, for people. HTTP's logs are searched by status.
-fn sentence(record: &Record, told: Told, cause: Option<&str>, file: Option<&str>) -> String {
+fn sentence(record: &Record, told: LogReason, cause: Option<&str>, file: Option<&str>) -> String {
     let mut text = String::from(record.verb.word());
     match file {
         // A name must not look like fields of the line.
@@ -270,7 +270,7 @@ struct Pair {
 
 impl Floods {
     /// Whether this is to be told now; if not, it is counted.
-    fn admits(&mut self, ip: IpAddr, told: Told, file: &str, now: Instant) -> bool {
+    fn admits(&mut self, ip: IpAddr, told: LogReason, file: &str, now: Instant) -> bool {
         if self.pairs.is_empty() && self.others == 0 {
             self.since = now;
         }
@@ -410,7 +410,7 @@ mod tests {
     #[test]
     fn the_same_again_is_summed_and_another_file_is_not() {
         let mut floods = Floods::default();
-        let told = Told::new(&MISSING, Verb::Fetch, 0);
+        let told = LogReason::new(&MISSING, Verb::Fetch, 0);
         let now = Instant::from_millis(500);
         let admitted =
             ["a", "a", "a", "b"].map(|file| floods.admits(ip("10.0.0.1"), told, file, now));
@@ -426,7 +426,7 @@ mod tests {
     #[test]
     fn a_phone_that_asks_for_everything_gets_a_few_lines_in_a_while() {
         let mut floods = Floods::default();
-        let told = Told::new(&Outcome::Refused(Refusal::AccessDenied), Verb::Fetch, 0);
+        let told = LogReason::new(&Outcome::Refused(Refusal::AccessDenied), Verb::Fetch, 0);
         let lines = (0..1_000).filter(|number| {
             floods.admits(ip("10.0.0.1"), told, &number.to_string(), Instant::START)
         });
@@ -440,7 +440,7 @@ mod tests {
     #[test]
     fn a_flood_from_everywhere_is_bounded_in_memory_and_lines() {
         let mut floods = Floods::default();
-        let told = Told::new(&MISSING, Verb::Fetch, 0);
+        let told = LogReason::new(&MISSING, Verb::Fetch, 0);
         let lines = (0..100_000_u32).filter(|number| {
             floods.admits(IpAddr::V4((*number).into()), told, "a", Instant::START)
         });
@@ -466,7 +466,7 @@ mod tests {
     fn said(outcome: Outcome, status: Option<u16>, verb: Verb, bytes: u64) -> String {
         let record = Record { status, verb, bytes, ..record("10.0.0.1:5", b"a.txt", outcome) };
         let file = (verb != Verb::Connect).then_some("a.txt");
-        sentence(&record, Told::new(&outcome, verb, bytes), None, file)
+        sentence(&record, LogReason::new(&outcome, verb, bytes), None, file)
     }
 
     #[test]
@@ -487,18 +487,18 @@ mod tests {
         let gone = Outcome::Aborted(Abort::Disconnected);
         let read = said(gone, Some(200), Verb::Fetch, 64);
         assert!(read.ends_with("closed the connection in the middle"), "{read}");
-        assert_eq!(Told::new(&gone, Verb::Fetch, 64).level, Level::WARN);
+        assert_eq!(LogReason::new(&gone, Verb::Fetch, 64).level, Level::WARN);
         for verb in [Verb::Fetch, Verb::Send, Verb::Delete, Verb::Ask] {
             let bytes = u64::from(verb == Verb::Send) * 64;
             let left = said(gone, None, verb, bytes);
             assert!(left.ends_with("before it was answered"), "{left}");
         }
-        assert_eq!(Told::new(&gone, Verb::Send, 64).level, Level::WARN);
+        assert_eq!(LogReason::new(&gone, Verb::Send, 64).level, Level::WARN);
     }
 
     #[test]
     fn a_name_is_told_as_it_was_asked_for_whether_it_is_one_or_not() {
-        let shown = |asked: &[u8]| Shown(&Subject::said(asked)).to_string();
+        let shown = |asked: &[u8]| SubjectName(&Subject::said(asked)).to_string();
         assert_eq!(shown(b"SEP0011AA.cnf.xml"), "SEP0011AA.cnf.xml");
         assert_eq!(shown(b".git/config"), ".git/config");
         assert_eq!(shown(b"..\\..\\boot.ini"), "..\\\\..\\\\boot.ini");
@@ -527,7 +527,7 @@ mod tests {
             words: Some(text.into()),
             ..record("10.0.0.1:5", b"a.txt", outcome)
         };
-        let told = Told::new(&outcome, record.verb, record.bytes);
+        let told = LogReason::new(&outcome, record.verb, record.bytes);
         assert_eq!(told.level, Level::WARN);
         assert_eq!(
             sentence(&record, told, None, Some("a.txt")),
@@ -542,7 +542,7 @@ mod tests {
             server_port: Some(40_123),
             ..record("10.0.0.1:5", b"a.txt", Outcome::TimedOut)
         };
-        let told = Told::new(&record.outcome, record.verb, record.bytes);
+        let told = LogReason::new(&record.outcome, record.verb, record.bytes);
         assert_eq!(told.level, Level::WARN);
         assert_eq!(
             sentence(&record, told, None, Some("a.txt")),
@@ -553,7 +553,7 @@ mod tests {
 
     #[test]
     fn only_what_fails_on_this_side_is_an_error() {
-        let level = |outcome| Told::new(&outcome, Verb::Fetch, 1).level;
+        let level = |outcome| LogReason::new(&outcome, Verb::Fetch, 1).level;
         assert_eq!(level(Outcome::Done), Level::INFO);
         assert_eq!(level(Outcome::Aborted(Abort::OptionsProbe)), Level::INFO);
         assert_eq!(level(MISSING), Level::INFO);
@@ -568,7 +568,7 @@ mod tests {
             "a\n2026 ERROR \u{1b}[31m",
             engine::catalog::blob::Version::default(),
         );
-        let shown = Shown(&Subject::File(Arc::new(entry))).to_string();
+        let shown = SubjectName(&Subject::File(Arc::new(entry))).to_string();
         assert_eq!(shown, "a\\n2026 ERROR \\u{1b}[31m");
     }
 }

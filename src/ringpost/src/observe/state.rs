@@ -30,7 +30,7 @@ pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
 
 /// What control's threads share.
 #[derive(Debug)]
-pub(crate) struct Board {
+pub(crate) struct DaemonState {
     /// The process's clock.
     pub(crate) clock: Clock,
     /// The workers.
@@ -211,7 +211,7 @@ pub(crate) struct RootStatus {
 
 /// What a board is made of.
 #[derive(Debug)]
-pub(crate) struct BoardParts {
+pub(crate) struct DaemonStateParts {
     /// The process's clock.
     pub(crate) clock: Clock,
     /// The workers.
@@ -226,12 +226,12 @@ pub(crate) struct BoardParts {
     pub(crate) warnings: Vec<String>,
 }
 
-impl Board {
+impl DaemonState {
     /// A board on which nothing has happened yet.
     ///
     /// # Errors
     /// As [`Histograms::new`].
-    pub(crate) fn new(parts: BoardParts) -> Result<Self, CreationError> {
+    pub(crate) fn new(parts: DaemonStateParts) -> Result<Self, CreationError> {
         let of_files = of_files(&parts.settings);
         let notes = Notes {
             warnings: parts.warnings,
@@ -239,7 +239,7 @@ impl Board {
             taken_at_unix_s: UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
             ..Notes::default()
         };
-        Ok(Board {
+        Ok(DaemonState {
             clock: parts.clock,
             views: parts.views,
             snapshot: parts.snapshot,

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::protocol::{Answer, REQUEST_BYTES_MAX, Reply, Request};
 use crate::observe::explain::{self, Question};
-use crate::observe::state::{Board, Reloaded};
+use crate::observe::state::{DaemonState, Reloaded};
 use engine::protocol::Protocol;
 
 /// Commands answered at once; one more waits in the system's queue.
@@ -41,7 +41,7 @@ pub(crate) enum Order {
 /// What commands are answered from.
 #[derive(Clone, Debug)]
 pub(crate) struct Commands {
-    board: Arc<Board>,
+    board: Arc<DaemonState>,
     orders: Sender<Order>,
     places: Arc<Semaphore>,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Commands {
 impl Commands {
     /// Answers from a board; what only the daemon can do goes to `orders`.
     #[must_use]
-    pub(crate) fn new(board: Arc<Board>, orders: Sender<Order>) -> Self {
+    pub(crate) fn new(board: Arc<DaemonState>, orders: Sender<Order>) -> Self {
         Commands { board, orders, places: Arc::new(Semaphore::new(COMMANDS_MAX)) }
     }
 

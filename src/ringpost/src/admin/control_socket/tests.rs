@@ -12,11 +12,11 @@ use super::*;
 use crate::admin::web::Web;
 use crate::net::Clock;
 use crate::net::stats::WorkerStats;
-use crate::observe::state::{Board, BoardParts, Reloaded};
+use crate::observe::state::{DaemonState, DaemonStateParts, Reloaded};
 
-fn board() -> Arc<Board> {
+fn board() -> Arc<DaemonState> {
     let settings = crate::config::parse_for_tests("[tftp]\n");
-    let parts = BoardParts {
+    let parts = DaemonStateParts {
         clock: Clock::start(),
         views: vec![Arc::new(WorkerStats::new().unwrap())],
         snapshot: Arc::default(),
@@ -24,7 +24,7 @@ fn board() -> Arc<Board> {
         listeners: Vec::new(),
         warnings: Vec::new(),
     };
-    Arc::new(Board::new(parts).unwrap())
+    Arc::new(DaemonState::new(parts).unwrap())
 }
 
 /// Answers at the socket of a directory; `act` does what only the daemon could.

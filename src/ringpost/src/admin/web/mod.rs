@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::admin::control_socket::ControlSocket;
 use crate::admin::control_socket::server::{Commands, Order};
 use crate::observe::metrics;
-use crate::observe::state::Board;
+use crate::observe::state::DaemonState;
 use crate::sys::port_holder::{self, Transport};
 use crate::sys::socket_activation::Inherited;
 
@@ -46,7 +46,7 @@ impl Web {
         listener: Option<TcpListener>,
         socket: Option<ControlSocket>,
         commands: Commands,
-        board: Arc<Board>,
+        board: Arc<DaemonState>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = listener.map(|listener| {
@@ -92,7 +92,7 @@ impl Web {
 /// # Errors
 /// The system's, where it gives no thread or no event queue.
 pub(crate) fn serve(
-    board: &Arc<Board>,
+    board: &Arc<DaemonState>,
     admin: Option<(SocketAddr, TcpListener)>,
     socket: Option<ControlSocket>,
 ) -> io::Result<(Web, Receiver<Order>)> {
@@ -157,7 +157,7 @@ impl std::error::Error for AdminBindError {
 }
 
 /// Serves the pages for ever.
-async fn pages(listener: Option<tokio::net::TcpListener>, board: Arc<Board>) {
+async fn pages(listener: Option<tokio::net::TcpListener>, board: Arc<DaemonState>) {
     if let Some(listener) = listener {
         let served =
             axum::serve(limited::Limited::new(listener, board.admin.clone()), routes(board)).await;
@@ -189,7 +189,7 @@ async fn answer_commands(mut sockets: mpsc::UnboundedReceiver<ControlSocket>, co
     std::future::pending().await
 }
 
-fn routes(board: Arc<Board>) -> Router {
+fn routes(board: Arc<DaemonState>) -> Router {
     Router::new()
         .route("/", get(status_page))
         .route("/status.json", get(status_json))
@@ -202,7 +202,11 @@ fn routes(board: Arc<Board>) -> Router {
 
 /// Refuses a request that came by a name which is not this server's: a page of elsewhere has a name
 /// that leads here, and must not read what is here (DNS rebinding). An address is nobody's name.
-async fn known_host(State(board): State<Arc<Board>>, request: Request, next: Next) -> Response {
+async fn known_host(
+    State(board): State<Arc<DaemonState>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let named = request.uri().authority().map(ToString::to_string);
     let header = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
     let host = match (named, header) {
@@ -229,19 +233,19 @@ fn is_known(host: &str, names: &[String]) -> bool {
         || names.iter().any(is_name)
 }
 
-async fn status_page(State(board): State<Arc<Board>>) -> Response {
+async fn status_page(State(board): State<Arc<DaemonState>>) -> Response {
     let page = page::render(&board.status());
     answer(StatusCode::OK, "text/html; charset=utf-8", page)
 }
 
-async fn status_json(State(board): State<Arc<Board>>) -> Response {
+async fn status_json(State(board): State<Arc<DaemonState>>) -> Response {
     match serde_json::to_string_pretty(&board.status()) {
         Ok(json) => answer(StatusCode::OK, "application/json", json),
         Err(fault) => failed(&fault),
     }
 }
 
-async fn metrics_page(State(board): State<Arc<Board>>, headers: HeaderMap) -> Response {
+async fn metrics_page(State(board): State<Arc<DaemonState>>, headers: HeaderMap) -> Response {
     let accept = headers.get_all(header::ACCEPT).iter().map(HeaderValue::as_bytes);
     let exposition = metrics::negotiate(accept);
     let mut response = match metrics::page(&board, exposition) {
@@ -252,7 +256,7 @@ async fn metrics_page(State(board): State<Arc<Board>>, headers: HeaderMap) -> Re
     response
 }
 
-async fn health(State(board): State<Arc<Board>>) -> Response {
+async fn health(State(board): State<Arc<DaemonState>>) -> Response {
     let health = board.health();
     let status = match health.state.is_serving() {
         true => StatusCode::OK,

@@ -3,17 +3,17 @@
 use super::*;
 use crate::net::Clock;
 use crate::net::stats::{StatsRecorder, WorkerStats};
-use crate::observe::state::{BoardParts, Listening, Status};
+use crate::observe::state::{DaemonStateParts, Listening, Status};
 use wire::time::Duration;
 
-fn board(workers: usize) -> Arc<Board> {
+fn board(workers: usize) -> Arc<DaemonState> {
     let views = (0..workers).map(|_| Arc::new(WorkerStats::new().unwrap())).collect();
     let settings = crate::config::parse_for_tests("[tftp]\nroot = [\"<b>\"]\n");
     let listeners = vec![Listening {
         protocol: "tftp".into(),
         address: SocketAddr::from(([127, 0, 0, 1], 69)),
     }];
-    let parts = BoardParts {
+    let parts = DaemonStateParts {
         clock: Clock::start(),
         views,
         snapshot: Arc::default(),
@@ -21,16 +21,16 @@ fn board(workers: usize) -> Arc<Board> {
         listeners,
         warnings: vec!["a <script> & more".into()],
     };
-    Arc::new(Board::new(parts).unwrap())
+    Arc::new(DaemonState::new(parts).unwrap())
 }
 
-fn start(listener: TcpListener, board: &Arc<Board>) -> Web {
+fn start(listener: TcpListener, board: &Arc<DaemonState>) -> Web {
     let commands = Commands::new(board.clone(), crossbeam_channel::unbounded().0);
     Web::start(Some(listener), None, commands, board.clone()).unwrap()
 }
 
 /// Starts the pages and asks for one: status, type and body.
-fn ask(board: &Arc<Board>, path: &str) -> (u16, String, String) {
+fn ask(board: &Arc<DaemonState>, path: &str) -> (u16, String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let web = start(listener, board);

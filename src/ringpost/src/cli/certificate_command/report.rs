@@ -4,14 +4,17 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::error::CertificateCommandError;
-use super::{DAY_S, Deed, Done, listeners, pairs};
+use super::{CertificateCommand, CommandOutput, DAY_S, listeners, pairs};
 use crate::certificates::authority;
 use crate::certificates::{Facts, ca_certificate, pair, second};
 use crate::config::{Settings, TlsSettings};
 use crate::daemon::exit::Failure;
 
 /// The certificates, in words.
-pub(super) fn show(settings: &Settings, now_unix_s: i64) -> Result<Done, CertificateCommandError> {
+pub(super) fn show(
+    settings: &Settings,
+    now_unix_s: i64,
+) -> Result<CommandOutput, CertificateCommandError> {
     let mut text = String::new();
     for row in pairs(settings)? {
         let listen: Vec<_> = listeners(settings, row).iter().map(ToString::to_string).collect();
@@ -42,7 +45,7 @@ pub(super) fn show(settings: &Settings, now_unix_s: i64) -> Result<Done, Certifi
             described(&facts, trust, now_unix_s)
         );
     }
-    Ok(Done { out: text.into_bytes(), advice: String::new() })
+    Ok(CommandOutput { out: text.into_bytes(), advice: String::new() })
 }
 
 fn described(facts: &Facts, trust: &str, now_unix_s: i64) -> String {
@@ -91,13 +94,13 @@ pub(super) fn date(unix_s: i64) -> String {
 
 /// The certificates, or what came of anything else that was asked for.
 pub(super) fn json(
-    deed: &Deed,
+    command: &CertificateCommand,
     settings: Option<&Settings>,
-    done: &Result<Done, Failure>,
+    done: &Result<CommandOutput, Failure>,
     now_unix_s: i64,
 ) -> Value {
-    match (deed, settings, done) {
-        (Deed::Show, Some(settings), Ok(_)) => certificates(settings, now_unix_s),
+    match (command, settings, done) {
+        (CertificateCommand::Show, Some(settings), Ok(_)) => certificates(settings, now_unix_s),
         (_, _, Ok(done)) => json!({
             "done": true,
             "text": String::from_utf8_lossy(&done.out),

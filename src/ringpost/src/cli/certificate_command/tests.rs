@@ -30,20 +30,20 @@ fn started(dir: &Path) -> (Settings, Certificates) {
     (settings, certificates)
 }
 
-fn done(deed: &Deed, settings: &Settings) -> Done {
-    act(deed, None, settings, NOW).unwrap()
+fn done(command: &CertificateCommand, settings: &Settings) -> CommandOutput {
+    execute(command, None, settings, NOW).unwrap()
 }
 
-fn refused(deed: &Deed, settings: &Settings) -> String {
-    act(deed, None, settings, NOW).unwrap_err().to_string()
+fn refused(command: &CertificateCommand, settings: &Settings) -> String {
+    execute(command, None, settings, NOW).unwrap_err().to_string()
 }
 
-fn text(done: &Done) -> &str {
+fn text(done: &CommandOutput) -> &str {
     std::str::from_utf8(&done.out).unwrap()
 }
 
-fn import(chain: &Path) -> Deed {
-    Deed::Import { chain: chain.to_owned(), key: None, any_name: false }
+fn import(chain: &Path) -> CertificateCommand {
+    CertificateCommand::Import { chain: chain.to_owned(), key: None, any_name: false }
 }
 
 /// A CA with one below it, which issues.
@@ -84,10 +84,10 @@ fn openssl(arguments: &[&str]) -> Option<(bool, String)> {
 #[test]
 fn show_tells_names_dates_kinds_and_who_can_trust_it() {
     let dir = tempfile::tempdir().unwrap();
-    let before = done(&Deed::Show, &settings(dir.path()));
+    let before = done(&CertificateCommand::Show, &settings(dir.path()));
     assert!(text(&before).contains("not made yet"), "{}", text(&before));
     let (settings, certificates) = started(dir.path());
-    let shown = done(&Deed::Show, &settings);
+    let shown = done(&CertificateCommand::Show, &settings);
     let report = certificates.report(NOW);
     let facts = report[0].pairs.iter();
     let expected = facts.flat_map(|facts| [&facts.key, &facts.fingerprint, &facts.issuer]);
@@ -109,7 +109,7 @@ fn show_tells_names_dates_kinds_and_who_can_trust_it() {
         assert!(text(&shown).contains(fingerprint), "{fingerprint}");
     }
     fs::write(dir.path().join("server.key"), "nonsense").unwrap();
-    assert!(text(&done(&Deed::Show, &settings)).contains("not usable"));
+    assert!(text(&done(&CertificateCommand::Show, &settings)).contains("not usable"));
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn renew_makes_a_new_pair_that_a_running_server_takes_up() {
     let (settings, mut certificates) = started(dir.path());
     certificates.look(NOW);
     let before = certificates.report(NOW);
-    assert!(done(&Deed::Renew, &settings).advice.contains("takes it up"));
+    assert!(done(&CertificateCommand::Renew, &settings).advice.contains("takes it up"));
     assert!(certificates.look(NOW + 1).changed);
     let after = certificates.report(NOW);
     assert!(after[0].fault.is_none() && after[0].renewed_by_itself);
@@ -132,7 +132,7 @@ fn renew_leaves_what_another_ca_issued_alone() {
     let key = KeyPair::generate().unwrap();
     let pem = CertificateParams::new(vec!["a".into()]).unwrap().self_signed(&key).unwrap().pem();
     fs::write(dir.path().join("server.pem"), &pem).unwrap();
-    let told = refused(&Deed::Renew, &settings);
+    let told = refused(&CertificateCommand::Renew, &settings);
     assert!(told.contains("was not issued by the server's own CA") && told.contains("csr"));
     assert_eq!(fs::read_to_string(dir.path().join("server.pem")).unwrap(), pem);
 }
@@ -140,7 +140,7 @@ fn renew_leaves_what_another_ca_issued_alone() {
 #[test]
 fn export_gives_phones_the_ca_and_the_line_to_set() {
     let dir = tempfile::tempdir().unwrap();
-    let export = |der, file| Deed::Export { der, file };
+    let export = |der, file| CertificateCommand::Export { der, file };
     let none = refused(&export(false, None), &settings(dir.path()));
     assert!(none.contains("has made no CA of its own"), "{none}");
     let (mut settings, _) = started(dir.path());
@@ -164,12 +164,14 @@ fn a_request_becomes_a_certificate_in_use_whatever_the_order_of_the_chain() {
     let (settings, mut certificates) = started(dir.path());
     certificates.look(NOW);
     let before = certificates.report(NOW);
-    let requested = done(&Deed::Request { file: None }, &settings);
+    let requested = done(&CertificateCommand::Request { file: None }, &settings);
     assert!(text(&requested).starts_with("-----BEGIN CERTIFICATE REQUEST-----"));
     let next = dir.path().join("server.key.next");
     assert_eq!(fs::metadata(&next).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(!certificates.look(NOW + 1).changed, "what is in use stays so");
-    assert!(refused(&Deed::Request { file: None }, &settings).contains("made before"));
+    assert!(
+        refused(&CertificateCommand::Request { file: None }, &settings).contains("made before")
+    );
     let file = dir.path().join("request.csr");
     fs::write(&file, &requested.out).unwrap();
     let shown = file.display().to_string();
@@ -222,7 +224,7 @@ fn what_phones_would_refuse_is_not_imported() {
     let dir = tempfile::tempdir().unwrap();
     let (settings, _) = started(dir.path());
     let before = fs::read(dir.path().join("server.pem")).unwrap();
-    let request = done(&Deed::Request { file: None }, &settings).out;
+    let request = done(&CertificateCommand::Request { file: None }, &settings).out;
     let company = Company::new();
     let chain = dir.path().join("chain.pem");
     let at = |unix_s| OffsetDateTime::from_unix_timestamp(unix_s).unwrap();
@@ -249,7 +251,8 @@ fn what_phones_would_refuse_is_not_imported() {
     let told = refused(&import(&chain), &settings);
     assert!(told.contains("no certificate in") && told.contains("server.key.next or"), "{told}");
     let key = dir.path().join("absent.key");
-    let named = Deed::Import { chain: chain.clone(), key: Some(key), any_name: false };
+    let named =
+        CertificateCommand::Import { chain: chain.clone(), key: Some(key), any_name: false };
     assert!(refused(&named, &settings).contains("absent.key does not exist"));
     fs::write(&chain, &stranger[..stranger.len() / 2]).unwrap();
     assert!(refused(&import(&chain), &settings).contains("cut short"));
@@ -257,7 +260,7 @@ fn what_phones_would_refuse_is_not_imported() {
     assert!(!dir.path().join("server.pem.previous").exists());
     // Unless somebody knows better.
     fs::write(&chain, company.sign(&request, elsewhere)).unwrap();
-    done(&Deed::Import { chain, key: None, any_name: true }, &settings);
+    done(&CertificateCommand::Import { chain, key: None, any_name: true }, &settings);
 }
 
 #[test]
@@ -268,11 +271,11 @@ fn a_star_stands_for_one_label() {
         pair::facts(params.self_signed(&key).unwrap().der()).unwrap()
     };
     let names = |name: &str| Names { dns: vec![name.into()], addresses: Vec::new() };
-    assert!(holds_for_any(&facts("*.example.org"), &names("phones.example.org")));
-    assert!(!holds_for_any(&facts("*.example.org"), &names("a.phones.example.org")));
-    assert!(!holds_for_any(&facts("*.example.org"), &names("example.org")));
-    assert!(holds_for_any(&facts("Phones.Example.org"), &names("phones.example.org")));
-    assert!(!holds_for_any(&facts("localhost"), &names("localhost")), "says nothing");
+    assert!(names_any_of(&facts("*.example.org"), &names("phones.example.org")));
+    assert!(!names_any_of(&facts("*.example.org"), &names("a.phones.example.org")));
+    assert!(!names_any_of(&facts("*.example.org"), &names("example.org")));
+    assert!(names_any_of(&facts("Phones.Example.org"), &names("phones.example.org")));
+    assert!(!names_any_of(&facts("localhost"), &names("localhost")), "says nothing");
 }
 
 #[test]
@@ -282,18 +285,18 @@ fn where_there_are_several_one_has_to_be_meant() {
     let mut other = settings.secured[0].clone();
     other.listen = vec!["127.0.0.1:443".parse().unwrap()];
     settings.secured.push(other.clone());
-    assert!(chosen(&settings, None).is_ok(), "the same files twice are one");
+    assert!(select_row(&settings, None).is_ok(), "the same files twice are one");
     other.certificate = dir.path().join("other.pem");
     other.key = dir.path().join("other.key");
     settings.secured[1] = other;
-    let told = refused(&Deed::Request { file: None }, &settings);
+    let told = refused(&CertificateCommand::Request { file: None }, &settings);
     assert!(told.contains("say which with --listener") && told.contains("127.0.0.1:443"), "{told}");
     let listener = |text: &str| Some(text.parse().unwrap());
-    let chosen_at = |text| chosen(&settings, listener(text));
+    let chosen_at = |text| select_row(&settings, listener(text));
     assert_eq!(chosen_at("127.0.0.1:443").unwrap().key, dir.path().join("other.key"));
     assert!(
         chosen_at("127.0.0.1:1").unwrap_err().to_string().contains("nobody listens with TLS on")
     );
     settings.secured.clear();
-    assert!(refused(&Deed::Show, &settings).contains("has no [[https]]"));
+    assert!(refused(&CertificateCommand::Show, &settings).contains("has no [[https]]"));
 }

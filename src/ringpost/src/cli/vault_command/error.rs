@@ -54,12 +54,12 @@ pub(super) enum VaultCommandError {
     /// Some versions could not be gathered: what was, and why others were not.
     Archive { gathered: String, troubles: Vec<String> },
     /// Nothing could be exported or imported.
-    Carry(CarryError),
+    ExportImport(ExportImportError),
 }
 
 /// Why versions were not written to a file, or not read from one.
 #[derive(Debug)]
-pub(super) enum CarryError {
+pub(super) enum ExportImportError {
     /// What was to be exported was never kept.
     NothingToExport(Box<str>),
     /// Standard output is a terminal.
@@ -143,7 +143,7 @@ impl fmt::Display for ImportError {
 impl fmt::Display for VaultCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use VaultCommandError::{
-            Ambiguous, Archive, ArchivesOff, Carry, Deleted, Disk, NeverKept, NoSuchVersion,
+            Ambiguous, Archive, ArchivesOff, Deleted, Disk, ExportImport, NeverKept, NoSuchVersion,
             NoVault, NotAFamily, NotAMoment, NotAdded, NotAnExtension, NotKeptBy, NotPinned,
             NothingToCopy, Removed, RestoreStopped, SameExtension, Unreadable,
         };
@@ -219,7 +219,7 @@ impl fmt::Display for VaultCommandError {
             Archive { gathered, troubles } => {
                 write!(f, "{gathered}, but:\n{}", troubles.join("\n"))
             }
-            Carry(cause) => cause.fmt(f),
+            ExportImport(cause) => cause.fmt(f),
         }
     }
 }
@@ -231,7 +231,7 @@ impl Error for VaultCommandError {
             VaultCommandError::Disk(cause) => cause.source(),
             VaultCommandError::NotAdded { cause, .. }
             | VaultCommandError::RestoreStopped { cause, .. } => Some(cause),
-            VaultCommandError::Carry(cause) => cause.source(),
+            VaultCommandError::ExportImport(cause) => cause.source(),
             VaultCommandError::NoVault { .. }
             | VaultCommandError::NotAnExtension(_)
             | VaultCommandError::NotAFamily(_)
@@ -251,31 +251,31 @@ impl Error for VaultCommandError {
     }
 }
 
-impl fmt::Display for CarryError {
+impl fmt::Display for ExportImportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            CarryError::NothingToExport(extension) => {
+            ExportImportError::NothingToExport(extension) => {
                 write!(f, "nothing was ever kept of {extension}; leave it out")
             }
-            CarryError::Terminal => {
+            ExportImportError::Terminal => {
                 f.write_str("this is no text for a terminal; redirect it, or name a file")
             }
-            CarryError::Exists(path) => {
+            ExportImportError::Exists(path) => {
                 write!(f, "{} exists already; name a file that does not", path.display())
             }
-            CarryError::NotWritten { path, cause } => {
+            ExportImportError::NotWritten { path, cause } => {
                 write!(f, "cannot write {}: {cause}; nothing is left of it", path.display())
             }
-            CarryError::OutputCut(cause) => {
+            ExportImportError::OutputCut(cause) => {
                 write!(f, "what was written to standard output is not whole and of no use: {cause}")
             }
-            CarryError::NotRead { source, cause } => {
+            ExportImportError::NotRead { source, cause } => {
                 write!(f, "cannot read {source}: {cause}; nothing was changed")
             }
-            CarryError::NotAnExport { source, cause } => {
+            ExportImportError::NotAnExport { source, cause } => {
                 write!(f, "{source} was not taken in: {cause}; nothing was changed")
             }
-            CarryError::ImportStopped { added, cause } => write!(
+            ExportImportError::ImportStopped { added, cause } => write!(
                 f,
                 "{cause}; {added} versions were added before, and the same command goes on there"
             ),
@@ -283,18 +283,18 @@ impl fmt::Display for CarryError {
     }
 }
 
-impl Error for CarryError {
+impl Error for ExportImportError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            CarryError::NotWritten { cause, .. }
-            | CarryError::OutputCut(cause)
-            | CarryError::NotRead { cause, .. } => Some(cause),
-            CarryError::ImportStopped { cause, .. } => Some(cause),
+            ExportImportError::NotWritten { cause, .. }
+            | ExportImportError::OutputCut(cause)
+            | ExportImportError::NotRead { cause, .. } => Some(cause),
+            ExportImportError::ImportStopped { cause, .. } => Some(cause),
             // An `Unfit` of the store is no `Error`; its words are part of ours.
-            CarryError::NotAnExport { .. }
-            | CarryError::NothingToExport(_)
-            | CarryError::Terminal
-            | CarryError::Exists(_) => None,
+            ExportImportError::NotAnExport { .. }
+            | ExportImportError::NothingToExport(_)
+            | ExportImportError::Terminal
+            | ExportImportError::Exists(_) => None,
         }
     }
 }
@@ -308,9 +308,9 @@ impl Error for ImportError {
     }
 }
 
-impl From<CarryError> for VaultCommandError {
-    fn from(cause: CarryError) -> Self {
-        VaultCommandError::Carry(cause)
+impl From<ExportImportError> for VaultCommandError {
+    fn from(cause: ExportImportError) -> Self {
+        VaultCommandError::ExportImport(cause)
     }
 }
 
@@ -336,7 +336,7 @@ impl From<VaultCommandError> for Failure {
             | VaultCommandError::NotPinned(_)
             | VaultCommandError::ArchivesOff
             | VaultCommandError::Archive { .. }
-            | VaultCommandError::Carry(_) => Exit::No,
+            | VaultCommandError::ExportImport(_) => Exit::No,
         };
         Failure::by(exit, cause)
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Parser as _;
 
 use super::error::VaultCommandError;
-use super::{Done, Vault, VaultCommand};
+use super::{CommandOutput, Vault, VaultCommand};
 use crate::daemon::exit::Failure;
 use engine::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use engine::vault::names::Item;
@@ -58,7 +58,7 @@ impl Bench {
         assert!(self.vault.add(&item, text.map(str::as_bytes)).unwrap());
     }
 
-    fn done(&self, line: &str) -> Result<Done, VaultCommandError> {
+    fn done(&self, line: &str) -> Result<CommandOutput, VaultCommandError> {
         let here = self.top.path().display().to_string();
         let line = line.replace("@", &here);
         let words = ["vault"].into_iter().chain(line.split(' '));
@@ -338,7 +338,10 @@ fn what_was_the_newest_at_a_moment_is_restored_from_wherever_it_is() {
         assert!(refused("2026-09-03T09:59:59").contains("nothing had been kept"));
         for odd in ["2026-11-03", "2026-13-03T12:00", "yesterday", "2026-11-03T12:0\u{e4}", "-1"] {
             assert!(
-                super::past::moment(odd).unwrap_err().to_string().contains("2026-11-03T12:00"),
+                super::history::parse_moment(odd)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("2026-11-03T12:00"),
                 "{odd}"
             );
         }

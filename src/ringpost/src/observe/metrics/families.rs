@@ -16,7 +16,7 @@ use prometheus_client::registry::Unit;
 
 use crate::net::stats::Timing;
 use crate::observe::disk_space::DiskStatus;
-use crate::observe::state::Board;
+use crate::observe::state::DaemonState;
 use engine::catalog::omission::Omission;
 use engine::metrics::{Figure, Kind};
 use engine::protocol::Protocol;
@@ -38,7 +38,7 @@ const IN_TRANSFERS: [&str; 5] = [
 
 /// Everything on the board.
 #[derive(Debug)]
-pub(super) struct Page(pub(super) Arc<Board>);
+pub(super) struct Page(pub(super) Arc<DaemonState>);
 
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {

@@ -8,7 +8,7 @@ use crate::certificates::{CertificateStatus, Facts};
 use crate::net::Clock;
 use crate::net::stats::{StatsRecorder, WorkerStats};
 use crate::observe::disk_space::{DiskStatus, Space};
-use crate::observe::state::{BoardParts, Reloaded};
+use crate::observe::state::{DaemonStateParts, Reloaded};
 use crate::observe::store_metrics;
 use engine::catalog::index::Index;
 use engine::catalog::omission::{Omission, OmissionList};
@@ -19,7 +19,7 @@ use engine::session::{Outcome, Record, Refusal, Subject, Verb};
 use store::StoreFigures;
 use wire::time::{Duration, Instant};
 
-fn board() -> Arc<Board> {
+fn board() -> Arc<DaemonState> {
     let views: Vec<_> = (0..2).map(|_| Arc::new(WorkerStats::new().unwrap())).collect();
     let mut omitted = OmissionList::default();
     omitted.insert("a.bin", Omission::Unreadable, "");
@@ -33,7 +33,7 @@ fn board() -> Arc<Board> {
     let catalog = Arc::new(Catalog { roots: vec![Arc::new(root)] });
     let snapshot = Snapshot { catalog, ..Snapshot::default() };
     let text = "[tftp]\nroot = [\"b\"]\n[sessions]\nclients_max = 500\n";
-    let parts = BoardParts {
+    let parts = DaemonStateParts {
         clock: Clock::start(),
         views,
         snapshot: Arc::new(arc_swap::ArcSwap::from_pointee(snapshot)),
@@ -41,7 +41,7 @@ fn board() -> Arc<Board> {
         listeners: Vec::new(),
         warnings: Vec::new(),
     };
-    let board = Arc::new(Board::new(parts).unwrap());
+    let board = Arc::new(DaemonState::new(parts).unwrap());
     let mut recorder = StatsRecorder::new(board.views[1].clone()).unwrap();
     for (protocol, outcome) in [
         (Protocol::Tftp, Outcome::Done),
@@ -81,7 +81,7 @@ fn certificate(file: &str, fault: Option<&str>, port: u16) -> CertificateStatus 
     }
 }
 
-fn lines(board: &Arc<Board>, exposition: Exposition) -> Vec<String> {
+fn lines(board: &Arc<DaemonState>, exposition: Exposition) -> Vec<String> {
     page(board, exposition).unwrap().lines().map(str::to_owned).collect()
 }
 

@@ -13,7 +13,7 @@ use wire::name::BadName;
 
 /// An outcome as the log tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct LogReason {
     /// One word, to search and count by.
     pub(super) outcome: &'static str,
     /// Why, in words; empty where all went well.
@@ -21,7 +21,7 @@ pub(super) struct Told {
     pub(super) level: Level,
 }
 
-impl Told {
+impl LogReason {
     pub(super) fn new(outcome: &Outcome, verb: Verb, bytes: u64) -> Self {
         let (reason, level) = match outcome {
             Outcome::Done => ("", Level::INFO),
@@ -37,7 +37,7 @@ impl Told {
             Outcome::Refused(refusal) => refusal_reason(*refusal),
             Outcome::Failed(failure) => (failure_reason(*failure), Level::ERROR),
         };
-        Told { outcome: outcome.label().outcome(), reason, level }
+        LogReason { outcome: outcome.label().outcome(), reason, level }
     }
 
     /// Whether repeats are summed. What ended well and what failed on this side is always told.

@@ -20,7 +20,7 @@ const EVER: (Timestamp, Timestamp) = (Timestamp(0), Timestamp(u64::MAX));
 
 /// Which version of an item is meant.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Which<'a> {
+pub(super) enum VersionSelector<'a> {
     /// The newest.
     Newest,
     /// The one whose name is this, or begins so.
@@ -34,22 +34,22 @@ impl Vault {
     pub(super) fn bytes(
         &self,
         item: &Item,
-        which: Which<'_>,
+        which: VersionSelector<'_>,
     ) -> Result<(VersionName, Vec<u8>), VaultCommandError> {
         let never = || VaultCommandError::NeverKept(item.clone());
         let name = match which {
-            Which::Newest => *self.names(item)?.last().ok_or_else(never)?,
-            Which::Named(asked) => {
+            VersionSelector::Newest => *self.names(item)?.last().ok_or_else(never)?,
+            VersionSelector::Named(asked) => {
                 let mut names = self.names(item)?;
                 names.extend(self.archived(item, EVER)?);
                 names.sort_unstable();
                 names.dedup();
                 match names[..] {
                     [] => return Err(never()),
-                    _ => chosen(item, &names, asked)?,
+                    _ => select_version(item, &names, asked)?,
                 }
             }
-            Which::At(at) => self
+            VersionSelector::At(at) => self
                 .newest_at(item, at)?
                 .ok_or_else(|| VaultCommandError::NotKeptBy { item: item.clone(), at })?,
         };
@@ -191,7 +191,7 @@ fn clock() -> Timestamp {
 }
 
 /// Reads `2026-11-03T12:00`, with seconds or without, or the name of a version.
-pub(super) fn moment(text: &str) -> Result<Stamp, VaultCommandError> {
+pub(super) fn parse_moment(text: &str) -> Result<Stamp, VaultCommandError> {
     let plain = text.trim().trim_end_matches(['Z', 'z']).replacen([' ', 't'], "T", 1);
     let seconds = match plain.len() {
         16 => ":00",
@@ -210,7 +210,7 @@ pub(super) fn moment(text: &str) -> Result<Stamp, VaultCommandError> {
 }
 
 /// The version that is meant by a name, or by the beginning of one.
-fn chosen(
+fn select_version(
     item: &Item,
     names: &[VersionName],
     asked: &str,

@@ -9,8 +9,8 @@ use std::io::{self, BufReader, BufWriter, IsTerminal as _, Read, Seek as _};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::error::{CarryError, ImportError, VaultCommandError};
-use super::{Done, Vault, checked, owner, writer};
+use super::error::{ExportImportError, ImportError, VaultCommandError};
+use super::{CommandOutput, Vault, owner, parse_extension, writer};
 use engine::vault::names::Item;
 use engine::vault::timestamp::Timestamp;
 use store::vault::archive::{self, Intake, Limits, Unfit};
@@ -24,13 +24,13 @@ impl Vault {
         &self,
         file: &Path,
         extensions: &[String],
-    ) -> Result<Done, VaultCommandError> {
-        let items = self.chosen_items(extensions)?;
+    ) -> Result<CommandOutput, VaultCommandError> {
+        let items = self.select_items(extensions)?;
         if is_dash(file) {
             return self.export_out(&items);
         }
-        let unwritten = |cause| CarryError::NotWritten { path: file.to_owned(), cause };
-        let exists = || CarryError::Exists(file.to_owned());
+        let unwritten = |cause| ExportImportError::NotWritten { path: file.to_owned(), cause };
+        let exists = || ExportImportError::Exists(file.to_owned());
         if fs::symlink_metadata(file).is_ok() {
             return Err(exists().into());
         }
@@ -58,27 +58,27 @@ impl Vault {
         }
     }
 
-    fn export_out(&self, items: &[Item]) -> Result<Done, VaultCommandError> {
+    fn export_out(&self, items: &[Item]) -> Result<CommandOutput, VaultCommandError> {
         let out = io::stdout();
         if out.is_terminal() {
-            return Err(CarryError::Terminal.into());
+            return Err(ExportImportError::Terminal.into());
         }
         let versions = archive::export(&self.policy.dir, items, out.lock());
-        let versions = versions.map_err(CarryError::OutputCut)?;
-        Ok(Done { out: Vec::new(), advice: format!("{versions} versions were written\n") })
+        let versions = versions.map_err(ExportImportError::OutputCut)?;
+        Ok(CommandOutput { out: Vec::new(), advice: format!("{versions} versions were written\n") })
     }
 
     /// All items of some extensions, or of all.
-    fn chosen_items(&self, extensions: &[String]) -> Result<Vec<Item>, VaultCommandError> {
+    fn select_items(&self, extensions: &[String]) -> Result<Vec<Item>, VaultCommandError> {
         if extensions.is_empty() {
             return Ok(self.items(None)?);
         }
         let mut items = Vec::new();
         for extension in extensions {
-            let extension = checked(extension)?;
+            let extension = parse_extension(extension)?;
             let found = self.items(Some(&extension))?;
             if found.is_empty() {
-                return Err(CarryError::NothingToExport(extension).into());
+                return Err(ExportImportError::NothingToExport(extension).into());
             }
             items.extend(found);
         }
@@ -87,17 +87,21 @@ impl Vault {
         Ok(items)
     }
 
-    pub(super) fn import(&self, file: &Path, restore: bool) -> Result<Done, VaultCommandError> {
+    pub(super) fn import(
+        &self,
+        file: &Path,
+        restore: bool,
+    ) -> Result<CommandOutput, VaultCommandError> {
         let shown = match is_dash(file) {
             true => "standard input".into(),
             false => file.display().to_string(),
         };
-        let unread = |cause| CarryError::NotRead { source: shown.clone(), cause };
+        let unread = |cause| ExportImportError::NotRead { source: shown.clone(), cause };
         let mut archive = seekable(file).map_err(unread)?;
         let latest = Timestamp(now_ns().saturating_add(AHEAD_NS));
         let limits = Limits { bytes_max: self.policy.bytes_max, latest };
         archive::examine(BufReader::new(&archive), limits)
-            .map_err(|cause| CarryError::NotAnExport { source: shown.clone(), cause })?;
+            .map_err(|cause| ExportImportError::NotAnExport { source: shown.clone(), cause })?;
         archive.rewind().map_err(unread)?;
         let is_new = !self.policy.dir.exists();
         let mut intake = Intake::default();
@@ -110,7 +114,7 @@ impl Vault {
                     ImportError::Changed { source: shown.clone(), cause: unfit }
                 }
             };
-            CarryError::ImportStopped { added: intake.added, cause }
+            ExportImportError::ImportStopped { added: intake.added, cause }
         })?;
         let mut text = told(&intake);
         if restore {
@@ -124,7 +128,7 @@ impl Vault {
                 owner(vault)
             );
         }
-        Ok(Done { out: text.into_bytes(), advice })
+        Ok(CommandOutput { out: text.into_bytes(), advice })
     }
 
     /// Makes the archive's newest version of each item the newest here.

@@ -54,7 +54,7 @@ pub(crate) fn key_in(dir: &Path) -> PathBuf {
 }
 
 impl Authority {
-    /// Reads the CA; none where there is no certificate.
+    /// Reads the CA. Returns `None` if there is no certificate.
     ///
     /// # Errors
     /// A sentence that names the file and what to do.

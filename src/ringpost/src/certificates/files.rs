@@ -16,13 +16,13 @@ use super::error::CertificateError;
 /// Largest file that is read, in bytes: a CRL of some ten thousand phones.
 pub(super) const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// What changes whenever a file does; nothing where there is none.
+/// Changes whenever the file does. `None` if there is no file.
 pub(super) type FileStamp = Option<(SystemTime, u64, u64)>;
 
 /// Who may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Visibility {
-    /// Whoever can reach it.
+    /// Every user that can reach it.
     Everybody,
     /// The user that the server runs as.
     Owner,

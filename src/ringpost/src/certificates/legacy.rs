@@ -7,7 +7,7 @@ use crate::config::ClientAuth;
 use crate::net::tls::openssl::{self, ClientCheck, LegacyTerms};
 
 impl TlsPolicy {
-    /// Terms of connections; none where the listener is not for old phones.
+    /// Returns the terms of connections, or `None` if the listener is not for old phones.
     ///
     /// # Errors
     /// What is wrong, and what to do.

@@ -194,8 +194,8 @@ impl Certificates {
         Ok(())
     }
 
-    /// The CA's certificate as phones are to fetch it; none where they are not to, or there is
-    /// none. Never more of the file than certificates.
+    /// Returns the CA's certificate as phones fetch it, or `None` if they do not or there is none.
+    /// Never returns more of the file than certificates.
     #[must_use]
     pub(crate) fn ca_file(&self) -> Option<CaFile> {
         let path = self.ca.serve_as.clone()?;

@@ -21,7 +21,7 @@ const SETTLES_WITHIN_S: i64 = 3;
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) settings: TlsSettings,
-    /// What it is served with; none before its first pair is made.
+    /// What it is served with. `None` before its first pair is made.
     pub(super) used: Option<InUse>,
     /// The files as they were when last read, whatever came of it.
     pub(super) seen: Vec<FileStamp>,

@@ -133,7 +133,7 @@ fn client(ca: &[u8], with_ecdsa: bool) -> Arc<ClientConfig> {
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// What OpenSSL says of it; nothing where it is not installed.
+/// Returns what OpenSSL says of it, or `None` if OpenSSL is not installed.
 fn openssl(arguments: &[&str]) -> Option<(bool, String)> {
     let run = Command::new("openssl").args(arguments).output().ok()?;
     let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);

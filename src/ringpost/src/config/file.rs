@@ -136,7 +136,7 @@ pub(crate) enum LogFormat {
 pub(crate) struct Log {
     /// The form of the lines.
     pub(crate) format: LogFormat,
-    /// The file; none means standard error.
+    /// The file. `None` means standard error.
     pub(crate) file: Option<PathBuf>,
     /// Size in bytes at which a new file begins.
     pub(crate) file_bytes_max: u64,
@@ -287,7 +287,7 @@ pub(super) fn root(
     listed.map_or_else(|| defaults().collect(), Spanned::into_inner)
 }
 
-/// `from`: the networks that a row is for; none means all.
+/// `from`: the networks that a row is for. Without it, all.
 pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Findings) -> Vec<IpNet> {
     row.take("from", found).unwrap_or_default()
 }

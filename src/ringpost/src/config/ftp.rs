@@ -70,7 +70,7 @@ pub(super) struct Ftp {
 /// What `PASV` calls the server, in one network.
 struct PassiveAddress {
     address: Ipv4Addr,
-    /// None means all.
+    /// `None` means all.
     from: Option<Many<IpNet>>,
     at: Range<usize>,
 }
@@ -120,7 +120,7 @@ impl Ftp {
         clear.chain(secured).map(listener).collect()
     }
 
-    /// What its connections are secured with; none where they never are.
+    /// Returns what its connections are secured with, or `None` if they never are.
     pub(super) fn secured(
         &self,
         line: usize,

@@ -117,7 +117,7 @@ pub(crate) struct TlsSettings {
 pub(crate) struct CaSettings {
     /// Where `ca.pem` and `ca.key` lie.
     pub(crate) dir: PathBuf,
-    /// The folded path at which phones fetch its certificate by plain HTTP; none where they do not.
+    /// The folded path at which phones fetch its certificate by plain HTTP, if they do.
     pub(crate) serve_as: Option<Box<[u8]>>,
 }
 

@@ -101,7 +101,8 @@ pub(crate) fn judge_built_in() -> Result<Settings, Faults> {
     parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Leave)
 }
 
-/// The file to read: the one that was named, else the first that exists; none means the built-in.
+/// Returns the file to read: the one that was named, else the first that exists, or `None` if the
+/// built-in configuration is to be used.
 #[must_use]
 pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
     let known = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());

@@ -20,7 +20,7 @@ const QUOTE_CHARS_MAX: usize = 40;
 pub(crate) struct Fault {
     /// The file, as it was named on the command line.
     pub(crate) file: PathBuf,
-    /// The line, from 1; none where the mistake is not in a line.
+    /// The line, from 1. `None` if the mistake is not in a line.
     pub(crate) line: Option<usize>,
     /// What is wrong and what to write instead.
     pub(crate) text: String,

@@ -220,7 +220,7 @@ pub(crate) struct Settings {
     pub(crate) workers: usize,
     /// The user to become once the ports are bound.
     pub(crate) user: Option<String>,
-    /// The group to become; none means the user's.
+    /// The group to become. `None` means the user's.
     pub(crate) group: Option<String>,
     /// How long running transfers may go on once the daemon is told to stop.
     pub(crate) drain: Duration,
@@ -232,7 +232,7 @@ pub(crate) struct Settings {
     pub(crate) upload_dirs: Vec<PathBuf>,
     /// The writer's numbers for them, in the same order, once it has given them.
     pub(crate) upload_numbers: Option<Vec<u16>>,
-    /// The TFTP server's sockets; none where the file has no `[tftp]`.
+    /// The TFTP server's sockets. `None` if the file has no `[tftp]`.
     pub(crate) tftp: Option<TftpSockets>,
     /// What the listeners with TLS are secured with, by row; that of `[ftp]` last.
     pub(crate) secured: Vec<TlsSettings>,
@@ -434,7 +434,7 @@ pub(super) fn normal(path: &Path) -> PathBuf {
     if parts.as_os_str().is_empty() { PathBuf::from(".") } else { parts }
 }
 
-/// `a, b and c`; nothing where there is nothing.
+/// `a, b and c`; an empty text for an empty list.
 pub(super) fn join(names: &[&str]) -> Option<String> {
     match names {
         [] => None,

@@ -15,7 +15,7 @@ use wire::time::Duration;
 /// one before.
 const CACHE_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// A community, and the networks whose phones it is for; none means all.
+/// A community, and the networks whose phones it is for. No network means all.
 #[derive(Clone, Debug)]
 struct Row(Community, Vec<IpNet>);
 

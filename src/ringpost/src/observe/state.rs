@@ -89,7 +89,7 @@ pub(crate) struct Reloaded {
     pub(crate) taken: bool,
     /// What changed, or what is wrong.
     pub(crate) message: String,
-    /// What is another than before, key by key; nothing where it was not taken.
+    /// The keys that changed. Empty if the configuration was not taken.
     #[serde(default)]
     pub(crate) changes: Vec<String>,
     /// What takes effect at the next restart.

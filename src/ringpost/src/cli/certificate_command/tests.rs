@@ -1,4 +1,4 @@
-//! Every deed in a directory of its own, and what OpenSSL thinks of what came of it.
+//! Every command in a directory of its own, and what OpenSSL thinks of the result.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;

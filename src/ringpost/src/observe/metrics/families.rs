@@ -225,7 +225,7 @@ fn lone(encoder: &mut DescriptorEncoder<'_>, figure: &Figure) -> fmt::Result {
     }
 }
 
-/// A family of gauges; none where it has no series, for a family without any tells nothing.
+/// Returns a family of gauges, or `None` if it has no series: a family without any tells nothing.
 fn gauges<const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,

@@ -197,7 +197,8 @@ fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Findings, warnings: &mut Vec<St
     let strangers: Vec<_> = strangers.map(|net| net.get_ref().to_string()).collect();
     if !strangers.is_empty() {
         warnings.push(format!(
-            "[ftp] {shown} (line {line}): phones in {} are not asked who they are (`trusted_networks`), so \
+            "[ftp] {shown} (line {line}): phones in {} are not asked who they are \
+             (`trusted_networks`), so \
              anyone there can read and replace the data that any extension has saved; name only \
              networks of sets without SNMP",
             strangers.join(", ")

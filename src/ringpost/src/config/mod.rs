@@ -4,6 +4,7 @@
 
 mod check;
 mod effective;
+mod error;
 mod exposure;
 mod file;
 mod ftp;
@@ -27,21 +28,22 @@ mod vault;
 mod words;
 mod writable;
 
-use std::fmt;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
 pub(crate) use effective::Effective;
+pub(crate) use error::NoRandomNumbers;
 pub(crate) use file::{Log, LogFormat};
 pub(crate) use http::{CaSettings, ClientAccept, ClientAuth, TlsSettings};
 pub(crate) use places::FileCheck;
 pub(crate) use read::{Fault, Faults};
-pub(crate) use settings::{NoRandomNumbers, Settings, TftpSockets};
+pub(crate) use settings::{Settings, TftpSockets};
 pub(crate) use tftp::Ports;
 
 use engine::catalog::RootId;
+use error::ReadError;
 use file::File;
 use read::Findings;
 use settings::{Disk, settle};
@@ -107,34 +109,6 @@ pub(crate) fn judge_built_in() -> Result<Settings, Faults> {
 pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
     let known = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
     named.map(Path::to_owned).or_else(known)
-}
-
-/// Why a configuration cannot be read; displays as the end of a sentence that begins with its name.
-#[derive(Debug)]
-enum ReadError {
-    /// The system does not give it.
-    Io(io::Error),
-    /// It has more bytes than are read.
-    TooLarge,
-    /// This line is no text.
-    NotText { line: usize },
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReadError::Io(cause) if cause.kind() == io::ErrorKind::NotFound => f.write_str(
-                "does not exist; name another file with --config, or leave --config out",
-            ),
-            ReadError::Io(cause) => write!(f, "cannot be read ({cause}); let this user read it"),
-            ReadError::TooLarge => {
-                write!(f, "is larger than {FILE_BYTES_MAX} bytes; is it a configuration at all?")
-            }
-            ReadError::NotText { line } => {
-                write!(f, "line {line} is not UTF-8 text; save the file as UTF-8")
-            }
-        }
-    }
 }
 
 fn read_text(path: &Path) -> Result<String, ReadError> {

@@ -12,6 +12,7 @@ use toml::de::DeTable;
 
 use super::check;
 use super::effective::Effective;
+use super::error::NoRandomNumbers;
 use super::exposure;
 use super::file::{self, File};
 use super::http::{CaSettings, Http, Https, TlsSettings};
@@ -43,18 +44,6 @@ use store::content::LoaderConfig;
 use store::vault::Directories;
 use store::vault::write::sweep_vault;
 use wire::time::Duration;
-
-/// The system has no random numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NoRandomNumbers;
-
-impl std::fmt::Display for NoRandomNumbers {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the system has no random numbers")
-    }
-}
-
-impl std::error::Error for NoRandomNumbers {}
 
 impl Settings {
     /// What is worth a look now.

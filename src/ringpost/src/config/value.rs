@@ -203,7 +203,7 @@ impl Read for SocketAddr {
     }
 }
 
-/// Returns what to write instead of an address that no socket can be bound to, or `None` if one can.
+/// Returns what to write instead of an address that cannot be bound to, or `None` if it can.
 fn unbindable(address: SocketAddr) -> Option<String> {
     let SocketAddr::V6(v6) = address else { return None };
     if let Some(v4) = v6.ip().to_ipv4_mapped() {

@@ -41,7 +41,8 @@ fn every_key_reaches_the_policy() {
         "data_dir = \"/d\"\n[vault]\n[ftp]\nlisten = [\"[::]:21\"]\n\
          tls_listen = [\"0.0.0.0:990\"]\nroot = [\"fw\", \"common\"]\n\
          passive_ports = \"40000-40009\"\nactive = false\nactive_port = 20\n\
-         phones = [\"anonymous\", \"4600\"]\ntrusted_networks = [\"10.9.1.2/16\"]\nusers = \"boss.txt\"\n\
+         phones = [\"anonymous\", \"4600\"]\ntrusted_networks = [\"10.9.1.2/16\"]\n\
+         users = \"boss.txt\"\n\
          certificate = \"c.pem\"\nkey = \"/k\"",
     )
     .unwrap();

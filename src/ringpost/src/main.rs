@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use ringpost::cli::certificate_command::{self, CertificateCommand};
 use engine::protocol::Protocol;
+use ringpost::cli::certificate_command::{self, CertificateCommand};
 use ringpost::cli::command::{self, CheckForm, Question};
 use ringpost::cli::passwd_command::{self, Account, AccountChange, AccountKind};
 use ringpost::cli::snmp_command::{self, Phone};

@@ -7,13 +7,12 @@ use std::fmt;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::config::Faults;
-use store::vault::users::UserError;
 use crate::certificates::{CertificateError, CertificateErrors};
 use crate::config::{Faults, NoRandomNumbers};
 use crate::daemon::error::{BindError, StartError};
 use crate::observe::log::LogError;
 use crate::sys::privileges::PrivilegeError;
+use store::vault::users::UserError;
 
 /// How a command ended. With 2 clap ends one whose command line is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

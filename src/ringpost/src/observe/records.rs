@@ -24,8 +24,8 @@ use wire::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
-use reason::LogReason;
 use engine::policy::snapshot::Snapshot;
+use reason::LogReason;
 use silence::{Silence, SilentNetwork};
 
 /// How often the queue is looked at.

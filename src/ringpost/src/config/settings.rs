@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -26,19 +25,13 @@ use super::tftp::{Ports, Tftp};
 use super::tree::OwnFiles;
 use super::uploads;
 use crate::sys::interfaces;
-use engine::admission::rate_limit::{RateLimit, RateLimits};
 use engine::catalog::RootId;
 use engine::policy::route::Routes;
-use engine::policy::snapshot::Policy;
-use engine::policy::snapshot::TftpPolicy;
+use engine::policy::snapshot::{Policy, TftpPolicy};
 use engine::protocol::Protocol;
 use engine::settings::ftp::FtpPolicy;
-use engine::settings::http::CaFile;
-use engine::settings::http::ChallengeKey;
-use engine::settings::http::HttpListener;
-use engine::settings::http::HttpPolicy;
-use engine::settings::tftp::TftpLimits;
-use engine::vault::request::Unknown;
+use engine::settings::http::{CaFile, ChallengeKey, HttpListener, HttpPolicy};
+use engine::vault::deed::Unknown;
 use store::StoreConfig;
 use store::content::LoaderConfig;
 use store::vault::Directories;
@@ -287,7 +280,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Findings) 
         ..Policy::default()
     };
     if let Some(tftp) = &file.tftp {
-        policy.rate_limits = Arc::new(rate_limits(tftp));
+        policy.rate_limits = Arc::new(tftp.rate_limits());
         tftp_policy(tftp, &mut policy.tftp, |dir| roots.place(here(dir)), disk);
     }
     policy.http.listeners = http_listeners(&file.http, &file.https, |dir| roots.place(here(dir)));
@@ -467,7 +460,7 @@ fn tftp_policy(
 ) {
     policy.stack = tftp.root.iter().map(|dir| root(dir.get_ref())).collect();
     policy.limits = tftp.limits;
-    policy.subnets = subnet_rows(tftp);
+    policy.subnets = tftp.subnet_rows();
     policy.answer_broadcast = tftp.answer_broadcast;
     policy.transfers_max = tftp.transfers_max;
     policy.half_open_max = tftp.half_open_max.min(tftp.transfers_max);
@@ -478,31 +471,6 @@ fn tftp_policy(
         Disk::Read => interfaces::read(),
         Disk::Leave => Vec::new(),
     };
-}
-
-/// Rows by network, longest prefix first. A row with a pace of its own has a bucket of its own.
-fn subnet_rows(tftp: &Tftp) -> Vec<(IpNet, TftpLimits)> {
-    let mut buckets = 0;
-    let mut rows = Vec::new();
-    for subnet in &tftp.subnets {
-        let mut limits = subnet.limits;
-        if subnet.pace > 0 {
-            limits.subnet_bucket = Some(buckets);
-            buckets += 1;
-        }
-        rows.extend(subnet.net.iter().map(|net| (*net.get_ref(), limits)));
-    }
-    rows.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
-    rows
-}
-
-/// The caps, those of subnets in the order in which [`subnet_rows`] numbers them.
-fn rate_limits(tftp: &Tftp) -> RateLimits {
-    let subnets = tftp.subnets.iter().filter(|subnet| subnet.pace > 0);
-    RateLimits {
-        all: (tftp.pace > 0).then(|| RateLimit::new(tftp.pace)),
-        subnets: subnets.map(|subnet| RateLimit::new(subnet.pace)).collect(),
-    }
 }
 
 fn tftp_sockets(tftp: Tftp) -> TftpSockets {

@@ -10,6 +10,7 @@ use toml::Spanned;
 use super::file::{Many, TRANSFERS_LIMIT, bytes, bytes_within, listen, positive, root};
 use super::read::{Findings, Section};
 use super::value::Rate;
+use engine::admission::rate_limit::{RateLimit, RateLimits};
 use engine::settings::tftp::BLKSIZE_LIMIT;
 use engine::settings::tftp::BLKSIZE_MIN;
 use engine::settings::tftp::TftpLimits;
@@ -57,6 +58,31 @@ pub(super) struct Subnet {
 }
 
 impl Tftp {
+    /// Rows by network, longest prefix first. A row with a pace of its own has a bucket of its own.
+    pub(super) fn subnet_rows(&self) -> Vec<(IpNet, TftpLimits)> {
+        let mut buckets = 0;
+        let mut rows = Vec::new();
+        for subnet in &self.subnets {
+            let mut limits = subnet.limits;
+            if subnet.pace > 0 {
+                limits.subnet_bucket = Some(buckets);
+                buckets += 1;
+            }
+            rows.extend(subnet.net.iter().map(|net| (*net.get_ref(), limits)));
+        }
+        rows.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
+        rows
+    }
+
+    /// The caps, those of subnets in the order in which [`Tftp::subnet_rows`] numbers them.
+    pub(super) fn rate_limits(&self) -> RateLimits {
+        let subnets = self.subnets.iter().filter(|subnet| subnet.pace > 0);
+        RateLimits {
+            all: (self.pace > 0).then(|| RateLimit::new(self.pace)),
+            subnets: subnets.map(|subnet| RateLimit::new(subnet.pace)).collect(),
+        }
+    }
+
     pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> Option<Self> {
         let here = section.is_there();
         let (limits, pace) = tftp_limits(&mut section, TftpLimits::default(), found);

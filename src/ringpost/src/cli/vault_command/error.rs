@@ -31,18 +31,8 @@ pub(super) enum VaultCommandError {
     NotAFamily(String),
     /// No moment is written like this.
     NotAMoment(String),
-    /// There never was a version of the item.
-    NeverKept(Item),
-    /// There was no version of the item at that moment yet.
-    NotKeptBy { item: Item, at: Stamp },
-    /// The item is deleted since.
-    Deleted { item: Item, at: Stamp },
-    /// The version has gone while the command ran.
-    Removed { item: Item, version: VersionName },
-    /// No version has a name that begins so.
-    NoSuchVersion { item: Item, asked: String },
-    /// Several versions have names that begin so.
-    Ambiguous { asked: String, count: usize, first: VersionName, last: VersionName },
+    /// The version that is meant is not there.
+    Version(VersionError),
     /// The extension is to be copied to itself.
     SameExtension(Box<str>),
     /// The extension has nothing that could be copied.
@@ -55,6 +45,23 @@ pub(super) enum VaultCommandError {
     Archive { gathered: String, troubles: Vec<String> },
     /// Nothing could be exported or imported.
     ExportImport(ExportImportError),
+}
+
+/// Why a version is not found.
+#[derive(Debug)]
+pub(super) enum VersionError {
+    /// There never was a version of the item.
+    NeverKept(Item),
+    /// There was no version of the item at that moment yet.
+    NotKeptBy { item: Item, at: Stamp },
+    /// The item is deleted since.
+    Deleted { item: Item, at: Stamp },
+    /// The version has gone while the command ran.
+    Removed { item: Item, version: VersionName },
+    /// No version has a name that begins so.
+    NoSuchVersion { item: Item, asked: String },
+    /// Several versions have names that begin so.
+    Ambiguous { asked: String, count: usize, first: VersionName, last: VersionName },
 }
 
 /// Why versions were not written to a file, or not read from one.
@@ -123,6 +130,46 @@ impl Error for DiskError {
     }
 }
 
+impl fmt::Display for VersionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VersionError::NeverKept(item) => write!(f, "nothing was ever kept of {item}"),
+            VersionError::NotKeptBy { item, at } => {
+                write!(f, "nothing had been kept of {item} by {}", date(*at))
+            }
+            VersionError::Deleted { item, at } => write!(
+                f,
+                "{item} was deleted on {}; `ringpost vault list {} --archived` shows older \
+                 versions",
+                date(*at),
+                item.extension
+            ),
+            VersionError::Removed { item, version } => {
+                write!(f, "{version} of {item} was removed a moment ago; try again")
+            }
+            VersionError::NoSuchVersion { item, asked } => write!(
+                f,
+                "{item} has no version {asked}; `ringpost vault list {} --archived` shows those \
+                 that it has",
+                item.extension
+            ),
+            VersionError::Ambiguous { asked, count, first, last } => write!(
+                f,
+                "{asked} may be any of {count} versions from {first} to {last}; give more of the \
+                 name"
+            ),
+        }
+    }
+}
+
+impl Error for VersionError {}
+
+impl From<VersionError> for VaultCommandError {
+    fn from(cause: VersionError) -> Self {
+        VaultCommandError::Version(cause)
+    }
+}
+
 impl From<DiskError> for VaultCommandError {
     fn from(cause: DiskError) -> Self {
         VaultCommandError::Disk(cause)
@@ -143,9 +190,9 @@ impl fmt::Display for ImportError {
 impl fmt::Display for VaultCommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use VaultCommandError::{
-            Ambiguous, Archive, ArchivesOff, Deleted, Disk, ExportImport, NeverKept, NoSuchVersion,
-            NoVault, NotAFamily, NotAMoment, NotAdded, NotAnExtension, NotKeptBy, NotPinned,
-            NothingToCopy, Removed, RestoreStopped, SameExtension, Unreadable,
+            Archive, ArchivesOff, Disk, ExportImport, NoVault, NotAFamily, NotAMoment, NotAdded,
+            NotAnExtension, NotPinned, NothingToCopy, RestoreStopped, SameExtension, Unreadable,
+            Version,
         };
         match self {
             Unreadable { dir, cause } => write!(
@@ -176,31 +223,7 @@ impl fmt::Display for VaultCommandError {
             NotAMoment(text) => {
                 write!(f, "{text:?} is no moment; write it as 2026-11-03T12:00, in UTC")
             }
-            NeverKept(item) => write!(f, "nothing was ever kept of {item}"),
-            NotKeptBy { item, at } => {
-                write!(f, "nothing had been kept of {item} by {}", date(*at))
-            }
-            Deleted { item, at } => write!(
-                f,
-                "{item} was deleted on {}; `ringpost vault list {} --archived` shows older \
-                 versions",
-                date(*at),
-                item.extension
-            ),
-            Removed { item, version } => {
-                write!(f, "{version} of {item} was removed a moment ago; try again")
-            }
-            NoSuchVersion { item, asked } => write!(
-                f,
-                "{item} has no version {asked}; `ringpost vault list {} --archived` shows those \
-                 that it has",
-                item.extension
-            ),
-            Ambiguous { asked, count, first, last } => write!(
-                f,
-                "{asked} may be any of {count} versions from {first} to {last}; give more of the \
-                 name"
-            ),
+            Version(cause) => cause.fmt(f),
             SameExtension(extension) => {
                 write!(f, "{extension} cannot be copied to itself; name another extension")
             }
@@ -232,16 +255,11 @@ impl Error for VaultCommandError {
             VaultCommandError::NotAdded { cause, .. }
             | VaultCommandError::RestoreStopped { cause, .. } => Some(cause),
             VaultCommandError::ExportImport(cause) => cause.source(),
+            VaultCommandError::Version(cause) => Some(cause),
             VaultCommandError::NoVault { .. }
             | VaultCommandError::NotAnExtension(_)
             | VaultCommandError::NotAFamily(_)
             | VaultCommandError::NotAMoment(_)
-            | VaultCommandError::NeverKept(_)
-            | VaultCommandError::NotKeptBy { .. }
-            | VaultCommandError::Deleted { .. }
-            | VaultCommandError::Removed { .. }
-            | VaultCommandError::NoSuchVersion { .. }
-            | VaultCommandError::Ambiguous { .. }
             | VaultCommandError::SameExtension(_)
             | VaultCommandError::NothingToCopy(_)
             | VaultCommandError::NotPinned(_)
@@ -325,12 +343,7 @@ impl From<VaultCommandError> for Failure {
             | VaultCommandError::NotAnExtension(_)
             | VaultCommandError::NotAFamily(_)
             | VaultCommandError::NotAMoment(_)
-            | VaultCommandError::NeverKept(_)
-            | VaultCommandError::NotKeptBy { .. }
-            | VaultCommandError::Deleted { .. }
-            | VaultCommandError::Removed { .. }
-            | VaultCommandError::NoSuchVersion { .. }
-            | VaultCommandError::Ambiguous { .. }
+            | VaultCommandError::Version(_)
             | VaultCommandError::SameExtension(_)
             | VaultCommandError::NothingToCopy(_)
             | VaultCommandError::NotPinned(_)

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::error::{DiskError, VaultCommandError};
+use super::error::{DiskError, VaultCommandError, VersionError};
 use super::table::{Row, date};
 use super::{Vault, writer};
 use engine::vault::names::Item;
@@ -36,7 +36,7 @@ impl Vault {
         item: &Item,
         which: VersionSelector<'_>,
     ) -> Result<(VersionName, Vec<u8>), VaultCommandError> {
-        let never = || VaultCommandError::NeverKept(item.clone());
+        let never = || VersionError::NeverKept(item.clone());
         let name = match which {
             VersionSelector::Newest => *self.names(item)?.last().ok_or_else(never)?,
             VersionSelector::Named(asked) => {
@@ -45,19 +45,19 @@ impl Vault {
                 names.sort_unstable();
                 names.dedup();
                 match names[..] {
-                    [] => return Err(never()),
+                    [] => return Err(never().into()),
                     _ => select_version(item, &names, asked)?,
                 }
             }
             VersionSelector::At(at) => self
                 .newest_at(item, at)?
-                .ok_or_else(|| VaultCommandError::NotKeptBy { item: item.clone(), at })?,
+                .ok_or_else(|| VersionError::NotKeptBy { item: item.clone(), at })?,
         };
         if name.gone {
-            return Err(VaultCommandError::Deleted { item: item.clone(), at: name.stamp });
+            return Err(VersionError::Deleted { item: item.clone(), at: name.stamp }.into());
         }
         let bytes = self.read(item, name)?;
-        let gone = || VaultCommandError::Removed { item: item.clone(), version: name };
+        let gone = || VersionError::Removed { item: item.clone(), version: name };
         Ok((name, bytes.ok_or_else(gone)?))
     }
 
@@ -214,13 +214,13 @@ fn select_version(
     item: &Item,
     names: &[VersionName],
     asked: &str,
-) -> Result<VersionName, VaultCommandError> {
+) -> Result<VersionName, VersionError> {
     let matching: Vec<_> =
         names.iter().filter(|name| name.to_string().starts_with(asked)).collect();
     match matching[..] {
         [one] => Ok(*one),
-        [] => Err(VaultCommandError::NoSuchVersion { item: item.clone(), asked: asked.to_owned() }),
-        [first, .., last] => Err(VaultCommandError::Ambiguous {
+        [] => Err(VersionError::NoSuchVersion { item: item.clone(), asked: asked.to_owned() }),
+        [first, .., last] => Err(VersionError::Ambiguous {
             asked: asked.to_owned(),
             count: matching.len(),
             first: *first,

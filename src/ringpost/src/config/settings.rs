@@ -31,7 +31,7 @@ use engine::policy::snapshot::{Policy, TftpPolicy};
 use engine::protocol::Protocol;
 use engine::settings::ftp::FtpPolicy;
 use engine::settings::http::{CaFile, ChallengeKey, HttpListener, HttpPolicy};
-use engine::vault::deed::Unknown;
+use engine::vault::request::Unknown;
 use store::StoreConfig;
 use store::content::LoaderConfig;
 use store::vault::Directories;

@@ -11,8 +11,8 @@ use std::time::{Duration, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, bounded};
 
 use crate::observe::state::DaemonState;
-use engine::vault::deed::VaultPolicy;
-use engine::vault::stamp::Stamp;
+use engine::vault::request::VaultPolicy;
+use engine::vault::timestamp::Timestamp;
 use store::offload;
 use store::vault::archive_monthly::{self, Gathered};
 

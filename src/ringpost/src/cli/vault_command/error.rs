@@ -8,7 +8,7 @@ use super::owner;
 use super::table::date;
 use crate::daemon::exit::{Exit, Failure};
 use engine::vault::names::{self, Item};
-use engine::vault::stamp::Stamp;
+use engine::vault::timestamp::Timestamp;
 use store::vault::archive::Unfit;
 use store::vault::versions::VersionName;
 
@@ -53,9 +53,9 @@ pub(super) enum VersionError {
     /// There never was a version of the item.
     NeverKept(Item),
     /// There was no version of the item at that moment yet.
-    NotKeptBy { item: Item, at: Stamp },
+    NotKeptBy { item: Item, at: Timestamp },
     /// The item is deleted since.
-    Deleted { item: Item, at: Stamp },
+    Deleted { item: Item, at: Timestamp },
     /// The version has gone while the command ran.
     Removed { item: Item, version: VersionName },
     /// No version has a name that begins so.

@@ -73,14 +73,18 @@ impl Vault {
 
     /// The names of an item's versions in archives of the months from one moment to another, as
     /// the names have them.
-    fn archived(&self, item: &Item, span: (Stamp, Stamp)) -> Result<Vec<VersionName>, DiskError> {
+    fn archived(
+        &self,
+        item: &Item,
+        span: (Timestamp, Timestamp),
+    ) -> Result<Vec<VersionName>, DiskError> {
         let rows = archive_monthly::list(&self.policy.dir, &item.extension, span);
         let rows = rows.map_err(|why| self.disk_error(why))?;
         Ok(rows.into_iter().filter(|row| row.0 == *item).map(|row| row.1).collect())
     }
 
     /// What was the newest of an item at a moment, which may be that there was nothing any more.
-    fn newest_at(&self, item: &Item, at: Stamp) -> Result<Option<VersionName>, DiskError> {
+    fn newest_at(&self, item: &Item, at: Timestamp) -> Result<Option<VersionName>, DiskError> {
         let vault = &self.policy.dir;
         let archived = archive_monthly::notes(vault, item).map_err(|why| self.disk_error(why))?;
         let dir = versions::open(vault, item).map_err(|why| self.disk_error(why))?;
@@ -127,7 +131,7 @@ impl Vault {
     /// then stays as it is.
     pub(super) fn restore_moment(
         &self,
-        at: Stamp,
+        at: Timestamp,
         dry_run: bool,
     ) -> Result<String, VaultCommandError> {
         let mut items = self.items(None)?;
@@ -191,7 +195,7 @@ fn clock() -> Timestamp {
 }
 
 /// Reads `2026-11-03T12:00`, with seconds or without, or the name of a version.
-pub(super) fn parse_moment(text: &str) -> Result<Stamp, VaultCommandError> {
+pub(super) fn parse_moment(text: &str) -> Result<Timestamp, VaultCommandError> {
     let plain = text.trim().trim_end_matches(['Z', 'z']).replacen([' ', 't'], "T", 1);
     let seconds = match plain.len() {
         16 => ":00",

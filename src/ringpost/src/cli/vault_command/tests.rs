@@ -8,7 +8,6 @@ use clap::Parser as _;
 use super::error::VaultCommandError;
 use super::{CommandOutput, Vault, VaultCommand};
 use crate::daemon::exit::Failure;
-use engine::vault::deed::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use engine::vault::names::Item;
 use engine::vault::request::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use store::vault::versions;

@@ -327,7 +327,19 @@ fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpStream;
+    use std::time::Duration;
+
+    use arc_swap::ArcSwap;
+
     use crate::config::parse_for_tests;
+    use crate::net::Clock;
+    use crate::net::stats::WorkerStats;
+    use engine::catalog::blob::{Blob, Version};
+    use engine::catalog::{Catalog, Entry, Form, Root, RootId};
+    use engine::policy::snapshot::Snapshot;
+    use wire::name::FileName;
 
     fn bind(text: &str) -> Result<Bound<Vec<WorkerSockets>>, BindError> {
         Workers::bind(&parse_for_tests(text), 2, &mut Inherited::default())
@@ -378,5 +390,105 @@ mod tests {
             ["127.0.0.1:0"]
         );
         assert!(ftp[0].in_clear && !http[0].in_clear);
+    }
+
+    const CONTENT: &[u8] = &[7; 1_300];
+
+    /// Two workers with one file, which is in memory, over every protocol.
+    fn serve() -> (Workers, Vec<SocketAddr>) {
+        let any = "listen = [\"127.0.0.1:0\"]\n";
+        let text = format!("[tftp]\n{any}[[http]]\n{any}[ftp]\n{any}");
+        let mut settings = parse_for_tests(&text);
+        let bound = Workers::bind(&settings, 2, &mut Inherited::default()).unwrap();
+        let directories = settings.complete().unwrap();
+        let version = Version { bytes: CONTENT.len() as u64, ..Version::default() };
+        let entry = Entry::new(RootId(0), "a.bin", version);
+        entry.keep(Form::Octet, Some(Arc::new(Blob::heap(CONTENT.into(), version))));
+        let name = FileName::parse(b"a.bin").unwrap();
+        let entries = [(name.as_bytes().into(), Arc::new(entry))].into_iter().collect();
+        let root = Arc::new(Root { entries, ..Root::default() });
+        let catalog = Arc::new(Catalog { roots: vec![root; settings.roots.len()] });
+        let snapshot = Snapshot { policy: settings.policy.clone(), catalog };
+        let parts = Parts {
+            settings: Arc::new(settings),
+            clock: Clock::start(),
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            views: (0..2).map(|_| Arc::new(WorkerStats::new().unwrap())).collect(),
+            directories,
+            published: Arc::default(),
+            records: Arc::default(),
+            terms: HashMap::new(),
+        };
+        let addresses = bound.listeners.iter().map(|one| one.address).collect();
+        (Workers::start(bound.sockets, parts).unwrap(), addresses)
+    }
+
+    fn connect(to: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    #[test]
+    fn a_file_comes_whole_by_tftp_over_this_systems_sockets() {
+        let (workers, addresses) = serve();
+        let phone = UdpSocket::bind("127.0.0.1:0").unwrap();
+        phone.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        phone.send_to(b"\0\x01a.bin\0octet\0", addresses[0]).unwrap();
+        let (mut heard, mut room) = (Vec::new(), [0; 600]);
+        for block in 1_u8..=3 {
+            let (bytes, from) = phone.recv_from(&mut room).unwrap();
+            assert_eq!(room[..4], [0, 3, 0, block], "{}", room[..bytes].escape_ascii());
+            heard.extend_from_slice(&room[4..bytes]);
+            phone.send_to(&[0, 4, 0, block], from).unwrap();
+        }
+        assert_eq!(heard, CONTENT);
+        workers.stop();
+    }
+
+    #[test]
+    fn a_file_comes_whole_by_http_over_this_systems_sockets() {
+        let (workers, addresses) = serve();
+        for _ in 0..8 {
+            let mut stream = connect(addresses[1]);
+            stream
+                .write_all(b"GET /a.bin HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let mut heard = Vec::new();
+            stream.read_to_end(&mut heard).unwrap();
+            assert!(heard.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", heard.escape_ascii());
+            assert!(heard.ends_with(CONTENT));
+        }
+        workers.stop();
+    }
+
+    #[test]
+    fn a_file_comes_whole_by_ftp_over_this_systems_sockets() {
+        let (workers, addresses) = serve();
+        let mut control = BufReader::new(connect(addresses[2]));
+        let hear = |control: &mut BufReader<TcpStream>, code: &str| {
+            let mut line = String::new();
+            while !(line.starts_with(code) && line.as_bytes().get(3) == Some(&b' ')) {
+                line.clear();
+                assert!(control.read_line(&mut line).unwrap() > 0, "no {code} came");
+            }
+            line
+        };
+        hear(&mut control, "220");
+        let steps = [("USER anonymous", "331"), ("PASS x@y", "230"), ("TYPE I", "200")];
+        for (command, code) in steps {
+            control.get_mut().write_all(format!("{command}\r\n").as_bytes()).unwrap();
+            hear(&mut control, code);
+        }
+        control.get_mut().write_all(b"EPSV\r\n").unwrap();
+        let line = hear(&mut control, "229");
+        let port = line.split('|').nth(3).unwrap().parse().unwrap();
+        control.get_mut().write_all(b"RETR a.bin\r\n").unwrap();
+        let mut data = connect(SocketAddr::new(addresses[2].ip(), port));
+        let mut heard = Vec::new();
+        data.read_to_end(&mut heard).unwrap();
+        assert_eq!(heard, CONTENT);
+        hear(&mut control, "226");
+        workers.stop();
     }
 }

@@ -3,7 +3,7 @@
 //! Asked by values of the crate `engine`, and answers with them. Imports run one way:
 //!
 //! ```text
-//! store ──► files, vault ──► content ──► durable, offload, replies ──► version
+//! store ──► files, vault ──► content ──► durable, offload, replies ──► version, sys
 //! ```
 //!
 //! `store.rs` starts everything. Decides nothing about who gets what.
@@ -15,6 +15,7 @@ pub mod offload;
 mod rate_limited_log;
 mod replies;
 mod store;
+mod sys;
 pub mod vault;
 mod version;
 

@@ -10,7 +10,8 @@ use std::io;
 
 use engine::catalog::blob::{Blob, Storage, Version};
 
-use super::sealed::sealed_copy;
+use crate::sys::file::read_exact_at;
+use crate::sys::memory::{collapse, fault_in, sealed_copy};
 use crate::version::VersionExt as _;
 
 /// Bytes at the end of a mapped file that are kept on the heap: at least one block of any size.
@@ -115,7 +116,6 @@ impl BlobExt for Blob {
     fn seal(original: &File, version: Version) -> io::Result<Self> {
         let bytes = mappable(version.bytes)?;
         let file = sealed_copy(original, bytes)?;
-        #[cfg(target_os = "linux")]
         collapse(&file, bytes);
         let mut options = memmap2::MmapOptions::new();
         options.len(bytes).populate();
@@ -174,66 +174,9 @@ fn as_mapped(blob: &Blob) -> Option<&Mapped> {
     storage.downcast_ref()
 }
 
-/// Has the kernel read a mapping in, so that no send waits for a disk. It may fail: the file may
-/// have been cut short, or the kernel be older than 5.14; then sends wait, no more than that.
-fn fault_in(mapping: &memmap2::MmapRaw) {
-    #[cfg(target_os = "linux")]
-    let populated = mapping.advise(memmap2::Advice::PopulateRead).is_ok();
-    #[cfg(not(target_os = "linux"))]
-    let populated = false;
-    #[cfg(unix)]
-    if !populated {
-        let _ = mapping.advise(memmap2::Advice::WillNeed);
-    }
-    #[cfg(not(unix))]
-    let _ = (mapping, populated);
-}
-
 /// A number of bytes that this process can address.
 pub(super) fn mappable(bytes: u64) -> io::Result<usize> {
     usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge.into())
-}
-
-/// Fills the buffer with what the file has from `offset`, wherever the file's own place is.
-#[cfg(unix)]
-pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
-}
-
-/// Fills the buffer with what the file has from `offset`; moves the file's own place.
-#[cfg(windows)]
-pub(super) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-    use std::os::windows::fs::FileExt;
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.seek_read(&mut buffer[filled..], offset + filled as u64)? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            more => filled += more,
-        }
-    }
-    Ok(())
-}
-
-/// Has the kernel put memory together into large pages where it can (`MADV_COLLAPSE`, Linux 6.1):
-/// sending from them costs little more than half as much. Where it cannot, nothing changes.
-#[cfg(target_os = "linux")]
-fn collapse(memory: &File, bytes: usize) {
-    use std::os::fd::AsRawFd as _;
-
-    const LARGE_PAGE_BYTES: usize = 2 << 20;
-    if bytes < LARGE_PAGE_BYTES {
-        return;
-    }
-    // Large pages must lie at addresses that are multiples of their size: here is room for that.
-    let mut options = memmap2::MmapOptions::new();
-    let room = options.len(bytes.saturating_add(LARGE_PAGE_BYTES)).no_reserve_swap().map_anon();
-    let Ok(mut room) = room else { return };
-    let at = room.as_mut_ptr().map_addr(|start| start.next_multiple_of(LARGE_PAGE_BYTES)).cast();
-    let (fd, flags) = (memory.as_raw_fd(), libc::MAP_SHARED | libc::MAP_FIXED);
-    // SAFETY: the mapping lies within `room`, which nobody else knows and which takes it along.
-    let mapping = unsafe { libc::mmap(at, bytes, libc::PROT_READ, flags, fd, 0) };
-    // SAFETY: the call changes where bytes lie and never what they are; on no mapping it fails.
-    let _ = unsafe { libc::madvise(mapping, bytes, libc::MADV_COLLAPSE) };
 }
 
 /// The bytes as a socket would get them: copied by the kernel, which refuses where the file was
@@ -256,8 +199,7 @@ pub(crate) fn read_by_kernel(blob: &Blob) -> io::Result<Vec<u8>> {
     Ok(read)
 }
 
-#[cfg(test)]
-#[cfg(target_os = "linux")]
+#[cfg(all(test, target_os = "linux", not(feature = "plain-sys")))]
 mod tests {
     use super::*;
     use std::os::unix::fs::FileExt;

@@ -17,11 +17,12 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::{Mutex, MutexGuard};
 
-use super::blob::{BlobExt as _, read_exact_at};
+use super::blob::BlobExt as _;
 use super::catalog_handle::CatalogHandle;
 use super::load::until_settled;
 use super::root_dir::root_dir_of;
 use crate::offload::Threads;
+use crate::sys::file::read_exact_at;
 use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::{Digest, ServerId, identity};

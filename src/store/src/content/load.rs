@@ -11,10 +11,11 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use super::blob::{BlobExt as _, SEALED_BYTES_MIN, mappable, read_exact_at};
+use super::blob::{BlobExt as _, SEALED_BYTES_MIN, mappable};
 use super::loader::LoaderConfig;
 use super::netascii;
 use super::root_dir::root_dir_of;
+use crate::sys::file::read_exact_at;
 use crate::version::VersionExt as _;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;

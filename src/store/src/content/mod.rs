@@ -18,7 +18,6 @@ pub(crate) mod path;
 pub(crate) mod root_dir;
 mod scan;
 mod scan_state;
-mod sealed;
 pub mod watch;
 mod watch_loop;
 

@@ -1,0 +1,13 @@
+//! Memory as a file: a copy that nobody can change any more, and that the system sends from.
+//!
+//! Copies; looks at no version and keeps nothing.
+
+#[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
+mod linux;
+#[cfg(any(not(target_os = "linux"), feature = "plain-sys", test))]
+mod plain;
+
+#[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
+pub(crate) use linux::{collapse, fault_in, sealed_copy};
+#[cfg(any(not(target_os = "linux"), feature = "plain-sys"))]
+pub(crate) use plain::{collapse, fault_in, sealed_copy};

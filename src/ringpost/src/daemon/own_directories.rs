@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(unix, not(feature = "plain-sys")))]
+    #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
     fn what_root_made_before_the_first_start_goes_with_its_directory() {
         if !nix::unistd::Uid::effective().is_root() {
             return;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg(all(unix, not(feature = "plain-sys")))]
+    #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
     fn only_roots_own_directories_are_given_away() {
         if !nix::unistd::Uid::effective().is_root() {
             return;

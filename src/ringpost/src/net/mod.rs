@@ -1,8 +1,8 @@
 //! The data path's threads: a loop per worker, each with sockets, transfers and timers of its own.
 //!
 //! A turn: wait, drain the sockets, run the machines, fire the timers, send. It never waits for
-//! anything but the kernel's news, shares nothing but snapshots and channels, and knows no protocol:
-//! `services.rs` lists them, `service.rs` says what each is asked in a turn.
+//! anything but the kernel's news, and shares nothing but snapshots and channels. It knows no
+//! protocol: `services.rs` lists them, `service.rs` says what each is asked in a turn.
 
 mod ftp;
 mod http;

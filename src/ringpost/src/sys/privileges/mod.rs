@@ -3,12 +3,12 @@
 //!
 //! Never gains a privilege, and keeps none that it was told to give up.
 
-#[cfg(any(not(unix), feature = "plain-sys"))]
+#[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
+mod linux;
+#[cfg(any(not(target_os = "linux"), feature = "plain-sys"))]
 mod plain;
-#[cfg(all(unix, not(feature = "plain-sys")))]
-mod unix;
 
-#[cfg(any(not(unix), feature = "plain-sys"))]
+#[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
+pub(crate) use linux::{Account, PrivilegeError, account, check, drop_to, renounce};
+#[cfg(any(not(target_os = "linux"), feature = "plain-sys"))]
 pub(crate) use plain::{Account, PrivilegeError, account, check, drop_to, renounce};
-#[cfg(all(unix, not(feature = "plain-sys")))]
-pub(crate) use unix::{Account, PrivilegeError, account, check, drop_to, renounce};

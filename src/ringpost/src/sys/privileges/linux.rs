@@ -1,4 +1,4 @@
-//! Users, groups and capabilities of a Unix system.
+//! Users, groups and capabilities on Linux.
 
 use std::error::Error;
 use std::fmt;

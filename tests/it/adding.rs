@@ -1,0 +1,86 @@
+//! What it takes to add something, held by count: the files of ARCHITECTURE.md's "How to add".
+//!
+//! Reads sources; runs nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that an addition may touch, beside those that do the thing itself.
+const FILES_MAX: usize = 5;
+
+/// Every file below a folder of the project whose name ends so, with its text before unit tests.
+fn texts(folder: &str, end: &str) -> Vec<(String, String)> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut folders = vec![root.join(folder)];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path: PathBuf = entry.unwrap().path();
+            let name = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if name.ends_with(end) && !name.contains("/tests") && !name.contains("/model") {
+                let text = fs::read_to_string(&path).unwrap();
+                let text = text.split("#[cfg(test)]\nmod tests").next().unwrap().to_owned();
+                found.push((name, text));
+            }
+        }
+    }
+    found
+}
+
+/// The files in which one of the texts is found, but for those that `does` says do the thing.
+fn named_in<'a>(
+    files: &'a [(String, String)],
+    wanted: &[String],
+    does: impl Fn(&str) -> bool,
+) -> Vec<&'a str> {
+    let is_named =
+        |text: &str| wanted.iter().any(|wanted| text.contains(wanted.as_str())) && !does(text);
+    files.iter().filter(|(_, text)| is_named(text)).map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn a_metric_is_named_in_few_files_beside_those_that_count_it() {
+    let mut files = texts("src", ".rs");
+    files.extend(texts("docs", ".md"));
+    let (_, metrics) = files.iter().find(|(name, _)| name.ends_with("/metrics.rs")).unwrap();
+    let kinds = ["Total ", "Gauge "];
+    let names: Vec<String> = metrics
+        .lines()
+        .filter_map(|line| kinds.iter().find_map(|kind| line.trim().strip_prefix(kind)))
+        .filter_map(|rest| Some(rest.strip_suffix(',')?.to_owned()))
+        .collect();
+    assert!(names.len() > 50, "the list of metrics was not found");
+    for name in names {
+        let wanted = ["counters.", "\"", "ringpost_"].map(|before| format!("{before}{name}"));
+        let counts = ["up(", "add(", "set("].map(|call| format!("{name}.{call}"));
+        let named = named_in(&files, &wanted, |text| counts.iter().any(|call| text.contains(call)));
+        // The line that defines it names it, too.
+        assert!(named.len() < FILES_MAX, "{name}: {named:?}");
+    }
+}
+
+#[test]
+fn a_key_is_read_in_few_files() {
+    let config = texts("src/ringpost/src/config", ".rs");
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let template = fs::read_to_string(root.join("config/ringpost.toml")).unwrap();
+    let key = |line: &str| {
+        let (key, _) = line.trim_start_matches(['#', ' ']).split_once(" = ")?;
+        key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then(|| key.to_owned())
+    };
+    let keys: Vec<String> = template.lines().filter_map(key).collect();
+    assert!(keys.len() > 100, "the keys of the template were not found");
+    for key in keys {
+        let named = named_in(&config, &[format!("\"{key}\"")], |_| false);
+        assert!((1..=FILES_MAX).contains(&named.len()), "{key}: {named:?}");
+    }
+}
+
+#[test]
+fn a_make_of_phone_is_named_where_makes_are_listed_and_nowhere_else() {
+    let files = texts("src", ".rs");
+    let named = named_in(&files, &["avaya::".to_owned(), "mod avaya".to_owned()], |_| false);
+    assert_eq!(named, ["src/vendor/src/lib.rs"]);
+}

@@ -1,4 +1,6 @@
-//! The machines and what takes a regular expression, fed with whatever a fuzzer thinks of. `FUZZ_TARGET` names the one.
+//! The machines and what takes a regular expression.
+//!
+//! Feeds the target that `FUZZ_TARGET` names with any bytes; decides nothing by itself.
 #![no_main]
 
 #[path = "../tables/machines.rs"]

@@ -1,4 +1,6 @@
-//! The parsers, which are pure and small, fed with whatever a fuzzer thinks of. `FUZZ_TARGET` names the one.
+//! The parsers, which are pure and small.
+//!
+//! Feeds the target that `FUZZ_TARGET` names with any bytes; decides nothing by itself.
 #![no_main]
 
 #[path = "../tables/parsers.rs"]

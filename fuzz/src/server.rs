@@ -1,4 +1,6 @@
-//! What only the server has, fed with whatever a fuzzer thinks of. `FUZZ_TARGET` names the one.
+//! What only the server has.
+//!
+//! Feeds the target that `FUZZ_TARGET` names with any bytes; decides nothing by itself.
 #![no_main]
 
 #[path = "../tables/server.rs"]

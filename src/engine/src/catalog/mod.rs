@@ -1,8 +1,7 @@
 //! The content store as the data path sees it: one immutable catalog of all roots, and blobs.
 //!
-//! Looking a name up here makes no system call, also when the name does not exist. Opening, reading
-//! and watching files is the loader's work, asked for by [`Ask`](crate::requests::Ask) and answered by
-//! [`Answer`](crate::requests::Answer).
+//! Looking a name up here makes no system call, even if the name does not exist. The store opens,
+//! reads and watches files: [`requests`](crate::requests) has what it is asked and what it answers.
 
 pub mod blob;
 pub mod digest;

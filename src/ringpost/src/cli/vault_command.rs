@@ -3,7 +3,7 @@
 //!
 //! Works beside a running server and without one, and tells nobody: the server asks the disk for
 //! the newest version each time, versions never change once they are there, and new ones are added
-//! by the server's own writer, which holds each name while it makes its file (`vault/keep.rs`). So
+//! by the server's own writer, which holds each name while it makes its file (`vault/write.rs`). So
 //! neither can lose or replace what the other keeps. What root adds is given to whom the vault
 //! belongs. Removes nothing but versions whose time is over or that an archive has, and a secret to
 //! be pinned anew.

@@ -1,13 +1,13 @@
-//! One client as limits per address count it.
+//! The key under which limits per address count a client.
 //!
-//! An IPv4 address is one client, however it is written. Of IPv6 a /64 is: that is the least that
-//! anybody is given, so whoever has one could else count as many clients as there are addresses.
+//! An IPv4 address is one client in either spelling. Of IPv6, a /64 is one client: it is the least
+//! that a customer is assigned, so a smaller unit would let one customer count as many.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// A client as limits per address know it.
+/// A client as limits per address count it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AddressKey(u128);
 
@@ -18,14 +18,14 @@ impl From<IpAddr> for AddressKey {
     }
 }
 
-/// Whether a row with these networks is for a client; one without networks is for all.
+/// Returns whether a row with these networks is for a client. A row without networks is for all.
 #[must_use]
 pub fn is_for(networks: &[IpNet], client: IpAddr) -> bool {
     networks.is_empty() || networks.iter().any(|network| network.contains(&client))
 }
 
-/// An address as one number: IPv4 is written as IPv4-mapped IPv6, so that both spellings of one
-/// client are the same client.
+/// An address as one number. IPv4 is written as IPv4-mapped IPv6, so that both spellings of one
+/// client are equal.
 pub(super) fn address_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),

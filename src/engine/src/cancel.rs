@@ -1,7 +1,7 @@
-//! A token that says whether a change may still be taken back.
+//! A token that says whether a change may still be cancelled.
 //!
-//! The data path and the thread that writes share it: whichever is first decides, once and for
-//! all. Never waits for the other side.
+//! The data path and the thread that writes share it; whichever decides first decides for good.
+//! Never waits for the other side.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -11,23 +11,24 @@ const OPEN: u8 = 0;
 const CANCELLED: u8 = 1;
 const COMMITTED: u8 = 2;
 
-/// Shared by whoever may cancel a change and whoever makes it. A clone is the same token.
+/// Shared by the side that may cancel a change and the side that makes it. A clone is the same
+/// token.
 #[derive(Clone, Debug, Default)]
 pub struct CancelToken(Arc<AtomicU8>);
 
 impl CancelToken {
-    /// Takes the change back; says whether it was in time for that.
+    /// Cancels the change. Returns whether it was in time.
     pub fn cancel(&self) -> bool {
         self.decide(CANCELLED)
     }
 
-    /// Claims the right to make the change, which cannot be taken back any more. Says whether it
-    /// still may be made.
+    /// Claims the right to make the change, which can then no longer be cancelled. Returns whether
+    /// the change may still be made.
     pub fn commit(&self) -> bool {
         self.decide(COMMITTED)
     }
 
-    /// Whether the change was taken back.
+    /// Returns whether the change was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Acquire) == CANCELLED
@@ -42,7 +43,7 @@ impl CancelToken {
 }
 
 impl PartialEq for CancelToken {
-    /// Whether they are the same token.
+    /// Returns whether they are the same token.
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

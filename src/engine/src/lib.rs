@@ -1,8 +1,8 @@
-//! What decides: machines that are told facts and asked for actions.
+//! The decisions: state machines that take facts and return actions.
 //!
-//! Nothing here sends, sleeps, opens a file, starts a thread or reads a clock. A request comes to
-//! [`session`], which asks [`policy`] who gets what and [`admission`] how many at once; files are
-//! found in the [`catalog`]; what must wait for a disk is asked for by values.
+//! Nothing here sends, sleeps, opens a file, starts a thread or reads a clock. A request enters
+//! [`session`], which asks [`policy`] who gets what and [`admission`] how many at once. Files are
+//! looked up in the [`catalog`]. Work that waits for a disk is requested by values.
 
 pub mod address;
 pub mod admission;

@@ -1,6 +1,6 @@
-//! What every layer counts, one set per worker: a plain number with a single writer.
+//! The counters of every layer, one set per worker: plain numbers with a single writer each.
 //!
-//! Counting never locks and never waits. Whoever reads (metrics, status) sums over the workers.
+//! Counting never locks and never waits. Readers (metrics, status) sum over the workers.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -20,19 +20,19 @@ impl Counter {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Says what the number is now: for gauges.
+    /// Sets the number: for gauges.
     pub fn set(&self, n: u64) {
         self.0.store(n, Relaxed);
     }
 
-    /// The number now.
+    /// Returns the number.
     #[must_use]
     pub fn value(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// Whether a figure only grows or may fall again.
+/// Whether a figure only grows or may also fall.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows.
@@ -48,7 +48,7 @@ pub struct Figure {
     pub name: &'static str,
     /// Whether it may fall.
     pub kind: Kind,
-    /// One sentence for whoever reads the metrics page.
+    /// One sentence for readers of the metrics page.
     pub help: &'static str,
     /// The value when it was read.
     pub value: u64,
@@ -77,7 +77,7 @@ macro_rules! counters {
 }
 
 impl Counters {
-    /// Counts one HTTP answer by its status.
+    /// Counts one HTTP response by its status.
     pub fn note_answer(&self, status: u16) {
         match status {
             ..300 => self.http_answers_2xx.up(),
@@ -179,7 +179,7 @@ counters! {
     Total snmp_questions,
     /// SNMP requests sent, repeats included.
     Total snmp_requests_sent,
-    /// Phones that answered by SNMP, as telephones or not.
+    /// Phones that answered by SNMP, as phones or not.
     Total snmp_answers,
     /// Phones that did not answer by SNMP in time.
     Total snmp_silent,

@@ -1,6 +1,6 @@
 //! The protocols, as every layer names them.
 //!
-//! Names alone; says nothing of how they work.
+//! Holds names only; says nothing of how the protocols work.
 
 /// The protocols that Ringpost speaks to phones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,4 +1,4 @@
-//! What machines ask of the threads that may wait for a disk, and what those answer.
+//! What engines ask of the threads that may wait for a disk, and the answers.
 //!
 //! Values that cross channels; the store does the work.
 
@@ -22,7 +22,7 @@ pub enum Ask {
         /// In which form.
         form: Form,
     },
-    /// Say whether a mapped file is still what it was when it was mapped.
+    /// Check whether a mapped file has changed since it was mapped.
     Verify {
         /// Who asks.
         ticket: Ticket,
@@ -43,16 +43,17 @@ pub enum Ask {
         /// Which.
         deletion: Box<Deletion>,
     },
-    /// Do something for an upload that is not whole yet.
+    /// Do something for an unfinished upload.
     Upload {
         /// Who asks.
         ticket: Ticket,
-        /// The directory that the upload goes to: the rule's.
+        /// The directory of the upload's rule.
         directory: u16,
-        /// What.
+        /// What to do.
         op: PartOp,
     },
-    /// Read a part of a mapped file into this process: for whoever must see the bytes, as TLS must.
+    /// Read a part of a mapped file into this process, for callers that need the bytes themselves,
+    /// as TLS does.
     Read {
         /// Who asks.
         ticket: Ticket,
@@ -60,28 +61,28 @@ pub enum Ask {
         blob: Arc<Blob>,
         /// Where the part starts.
         offset: u64,
-        /// How many bytes; the file has as many behind `offset`.
+        /// How many bytes; the file has at least as many after `offset`.
         bytes: usize,
-        /// Room that is used again.
+        /// A buffer that is used again.
         buffer: Vec<u8>,
     },
     /// Have the vault do something.
     Vault {
         /// Who asks.
         ticket: Ticket,
-        /// What is wanted, by whom, and what they showed.
+        /// The operation, the user and the credentials.
         request: Box<VaultRequest>,
     },
     /// Do something with the data directories, for an administrator.
     Files {
         /// Who asks.
         ticket: Ticket,
-        /// What of them there is to be seen.
+        /// The part of the files that this session may see.
         tree: Arc<files::Tree>,
-        /// What is wanted.
+        /// The operation.
         act: Box<files::Act>,
     },
-    /// Say whether somebody is who they say they are.
+    /// Check a name and a password.
     Login {
         /// Who asks.
         ticket: Ticket,
@@ -90,7 +91,7 @@ pub enum Ask {
     },
 }
 
-/// What those threads answer.
+/// The answers of those threads.
 #[derive(Debug)]
 pub enum Answer {
     /// The bytes, or why there are none.
@@ -100,28 +101,28 @@ pub enum Answer {
         /// The bytes, or why there are none.
         result: Result<Arc<Blob>, OpenError>,
     },
-    /// Whether the mapping still is one version of the file.
+    /// Whether the mapping is still one version of the file.
     Verified {
         /// Who asked.
         ticket: Ticket,
-        /// False when the file was changed in place since it was mapped.
+        /// False if the file was changed in place since it was mapped.
         unchanged: bool,
     },
     /// The upload is durable, or why it is not.
     Stored {
         /// Who asked.
         ticket: Ticket,
-        /// Once file and directory are synced.
+        /// The result, once file and directory are synced.
         result: Result<Stored, StoreError>,
     },
     /// The file is gone, or why it is not.
     Deleted {
         /// Who asked.
         ticket: Ticket,
-        /// Once the directory is synced.
+        /// The result, once the directory is synced.
         result: Result<(), StoreError>,
     },
-    /// What was done for an upload that is not whole yet, or why not.
+    /// What was done for an unfinished upload, or why nothing was.
     Upload {
         /// Who asked.
         ticket: Ticket,
@@ -132,7 +133,7 @@ pub enum Answer {
     Read {
         /// Who asked.
         ticket: Ticket,
-        /// Exactly the bytes asked for, or why there are none.
+        /// Exactly the requested bytes, or why there are none.
         result: Result<Vec<u8>, OpenError>,
     },
     /// What the vault did.
@@ -149,11 +150,11 @@ pub enum Answer {
         /// What was done, or why it was not.
         result: Result<files::Done, files::Fault>,
     },
-    /// Whether somebody is let in.
+    /// Whether a user may log in.
     Login {
         /// Who asked.
         ticket: Ticket,
-        /// Which of the users' files they are in; why not, where not.
+        /// The index of the users' file that has the user, or why none does.
         result: Result<usize, VaultError>,
     },
 }

@@ -1,22 +1,22 @@
-//! The one table of what a worker has open: a TFTP transfer or a connection is a row of it.
+//! The table of a worker's open transfers and connections, one per row.
 //!
-//! Knows nothing of what its rows hold, and never takes a row used again for the one before.
+//! Knows nothing of what its rows hold. An id never finds a row that was freed and used again.
 //!
-//! Why not `slotmap`: sockets, tokens of `mio` and awaited ports stand beside a table, in plain
+//! Why not `slotmap`: sockets, tokens of `mio` and awaited ports are kept beside a table in plain
 //! lists by row number, and a key of `slotmap` gives that number only in its opaque form for FFI.
-//! Its rows are unions behind `unsafe`; these are sixty lines of safe code, and cost the same: one
-//! comparison for each look-up, no allocation but for more rows.
+//! Its rows are unions behind `unsafe`. These sixty lines are safe code and cost the same: one
+//! comparison per look-up, and no allocation but for more rows.
 
-/// A row of a table, and which of its uses.
+/// A row of a table, and the generation of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowId {
-    /// The row; free again once what it holds has gone.
+    /// The row; free again once its content has gone.
     pub row: u32,
     generation: u32,
 }
 
 impl RowId {
-    /// An id that no table gave out, for tests.
+    /// An id that no table issued, for tests.
     #[doc(hidden)]
     #[must_use]
     pub const fn made_up(row: u32, generation: u32) -> RowId {
@@ -41,8 +41,8 @@ struct Row<T> {
     content: Option<T>,
 }
 
-/// The ids of a table, apart from what its rows hold: so that whoever is lent one row can have
-/// another one.
+/// The ids of a table, apart from the rows' content, so that a borrower of one row can reserve
+/// another.
 #[derive(Debug, Default)]
 pub struct RowIds {
     /// The newest generation of each row.
@@ -51,7 +51,7 @@ pub struct RowIds {
 }
 
 impl RowIds {
-    /// Returns the id of a row for [`Table::fill`], which has to follow.
+    /// Returns the id of a row for [`Table::fill`], which must follow.
     pub fn reserve(&mut self) -> RowId {
         let row = self.free.pop().unwrap_or_else(|| {
             self.generations.push(0);
@@ -73,13 +73,13 @@ impl<T> Default for Table<T> {
 }
 
 impl<T> Table<T> {
-    /// Open rows.
+    /// Returns the number of open rows.
     #[must_use]
     pub fn len(&self) -> usize {
         self.ids.generations.len() - self.ids.free.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether no row is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -129,7 +129,7 @@ impl<T> Table<T> {
         Some(content)
     }
 
-    /// Every open row, in no order.
+    /// Returns every open row, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (RowId, &T)> {
         self.rows.iter().enumerate().filter_map(|(row, place)| {
             let id = RowId { row: row as u32, generation: place.generation };
@@ -137,7 +137,7 @@ impl<T> Table<T> {
         })
     }
 
-    /// The ids of every open row, in no order.
+    /// Returns the ids of every open row, in no order.
     pub fn ids(&self) -> impl Iterator<Item = RowId> {
         self.iter().map(|(id, _)| id)
     }

@@ -1,10 +1,10 @@
-//! Whose question an answer belongs to.
+//! Tickets, which lead an answer back to the question that it answers.
 //!
 //! Asks and answers nothing itself.
 
 use crate::table::RowId;
 
-/// The machine that asks.
+/// The engine that asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TicketOwner {
     /// TFTP's transfers.
@@ -15,11 +15,11 @@ pub enum TicketOwner {
     Ftp,
 }
 
-/// Goes with each question to a thread or to the queue of session slots, and comes back with the
-/// answer. An answer that comes late finds its row gone, or waiting for another number.
+/// Travels with each question to a thread or to the queue of session slots, and returns with the
+/// answer. A late answer finds its row gone, or waiting for another number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket {
-    /// The machine that asks.
+    /// The engine that asks.
     pub owner: TicketOwner,
     /// The row for which it asks.
     pub row: RowId,
@@ -30,7 +30,7 @@ pub struct Ticket {
 const _: () = assert!(size_of::<Ticket>() <= 16, "a ticket travels in two registers");
 
 impl Ticket {
-    /// A ticket that no machine gave out, for tests.
+    /// A ticket that no engine issued, for tests.
     #[doc(hidden)]
     #[must_use]
     pub const fn made_up(number: u64) -> Ticket {
@@ -38,7 +38,7 @@ impl Ticket {
         Ticket { owner: TicketOwner::Tftp, row, sequence: Questions::UNAWAITED }
     }
 
-    /// What [`Ticket::made_up`] was given.
+    /// Returns the number given to [`Ticket::made_up`].
     #[doc(hidden)]
     #[must_use]
     pub fn number(self) -> u64 {
@@ -46,14 +46,14 @@ impl Ticket {
     }
 }
 
-/// The numbers that a row gives its questions.
+/// Numbers the questions of a row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Questions {
     last: u32,
 }
 
 impl Questions {
-    /// The number of a question whose answer nobody waits for. No other question has it.
+    /// The number of a question whose answer is not awaited. No other question has it.
     pub const UNAWAITED: u32 = 0;
 
     /// Returns the number of the next question.

@@ -1,8 +1,8 @@
 //! Which client addresses may ask, per protocol.
 //!
-//! Reads lists; never opens them. A list in the classic's form (`TFTP_allow_IP.txt`) holds one
-//! entry a line: an address, the first numbers of one, a range, a network. A line that cannot be
-//! read allows nobody: what is wrong with a list never opens the door.
+//! Reads lists; never opens their files. A list in the classic's form (`TFTP_allow_IP.txt`) holds
+//! one entry a line: an address, the first numbers of one, a range, a network. An unreadable line
+//! allows no address: a mistake in a list never opens it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,7 +25,7 @@ pub struct Range {
 /// Why an entry cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadEntry {
-    /// It is none of the forms.
+    /// It has none of the forms.
     Unreadable,
     /// A range from an IPv4 to an IPv6 address.
     MixedFamilies,
@@ -73,7 +73,8 @@ impl Range {
 
 impl From<IpNet> for Range {
     fn from(net: IpNet) -> Self {
-        // Both ends of a network inside ::ffff:0:0/96 are IPv4 addresses; of a wider one, neither.
+        // Both ends of a network inside ::ffff:0:0/96 are IPv4 addresses; of a wider network,
+        // neither is.
         let (first, last) = (net.network().to_canonical(), net.broadcast().to_canonical());
         match first.is_ipv4() == last.is_ipv4() {
             true => Range { first, last },
@@ -110,7 +111,7 @@ pub struct List {
     v6: Vec<(u128, u128)>,
 }
 
-/// A line of a list that allows nobody because it cannot be read.
+/// An unreadable line of a list; it allows no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// Its number, from 1.
@@ -122,7 +123,7 @@ pub struct BadLine {
 }
 
 impl List {
-    /// The list of these ranges.
+    /// Makes the list of these ranges.
     #[must_use]
     pub fn new(ranges: impl IntoIterator<Item = Range>) -> Self {
         let mut list = List::default();
@@ -144,7 +145,7 @@ impl List {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut bad = Vec::new();
         let mut ranges = Vec::new();
-        for (place, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
             let line = String::from_utf8_lossy(line);
             let entry = line.split('#').next().unwrap_or_default().trim();
             if entry.is_empty() {
@@ -154,14 +155,15 @@ impl List {
                 Ok(range) => ranges.push(range),
                 Err(why) => {
                     let entry = entry.escape_debug().take(QUOTE_CHARS_MAX).collect();
-                    bad.push(BadLine { line: place + 1, entry, why });
+                    bad.push(BadLine { line: index + 1, entry, why });
                 }
             }
         }
         (List::new(ranges), bad)
     }
 
-    /// Whether an address is on the list. An IPv4 address counts as such also inside IPv6.
+    /// Returns whether an address is on the list. An IPv4-mapped address counts as the IPv4
+    /// address.
     #[must_use]
     pub fn contains(&self, client: IpAddr) -> bool {
         match client.to_canonical() {
@@ -170,7 +172,7 @@ impl List {
         }
     }
 
-    /// Whether the list allows nobody.
+    /// Returns whether the list allows no address.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.v4.is_empty() && self.v6.is_empty()
@@ -194,43 +196,43 @@ fn lies_in<N: Ord + Copy>(ranges: &[(N, N)], address: N) -> bool {
     behind.checked_sub(1).and_then(|at| ranges.get(at)).is_some_and(|(_, last)| address <= *last)
 }
 
-/// A list, and where it stands, for messages.
+/// A list, and where an administrator finds it, for messages.
 #[derive(Clone, Debug)]
 pub struct NamedList {
-    /// Where an administrator finds it: a key of the configuration, or a file.
+    /// A key of the configuration, or a file.
     pub name: Box<str>,
     /// Who is on it.
     pub list: List,
 }
 
-/// The lists of every protocol. A client must be on each list of the protocol by which it asks;
-/// without any, everybody may ask.
+/// The lists of every protocol. A client must be on each list of its protocol; without lists, every
+/// client may ask.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
     lists: [Vec<Arc<NamedList>>; 4],
 }
 
 impl Access {
-    /// Puts a list in force for a protocol, beside those that are.
+    /// Adds a list to those in force for a protocol.
     pub fn limit(&mut self, protocol: Protocol, list: Arc<NamedList>) {
-        self.lists[place(protocol)].push(list);
+        self.lists[index_of(protocol)].push(list);
     }
 
-    /// Whether a client may ask by this protocol. Allocates nothing.
+    /// Returns whether a client may ask by this protocol. Allocates nothing.
     #[must_use]
     pub fn permits(&self, protocol: Protocol, client: IpAddr) -> bool {
         self.denied_by(protocol, client).is_none()
     }
 
-    /// The list that keeps a client out, if one does.
+    /// Returns the list that keeps a client out, or `None` if no list does.
     #[must_use]
     pub fn denied_by(&self, protocol: Protocol, client: IpAddr) -> Option<&NamedList> {
-        let lists = self.lists[place(protocol)].iter();
+        let lists = self.lists[index_of(protocol)].iter();
         lists.map(Arc::as_ref).find(|named| !named.list.contains(client))
     }
 }
 
-fn place(protocol: Protocol) -> usize {
+fn index_of(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Tftp => 0,
         Protocol::Http => 1,
@@ -239,7 +241,7 @@ fn place(protocol: Protocol) -> usize {
     }
 }
 
-/// What must hold of any bytes: each line is an entry or a bad line, and a look-up finds exactly
+/// What must hold for any bytes: each line is an entry or a bad line, and a look-up finds exactly
 /// what the lines say.
 pub fn check(text: &[u8]) {
     let (list, bad) = List::parse(text);

@@ -1,7 +1,7 @@
-//! How much may be sent to peers that have not answered once: the bound on amplification.
+//! How much may be sent to peers that have not answered yet: the bound on amplification.
 //!
-//! A fixed table of buckets by subnet (/24, or /56 for IPv6), made once and never grown. Decides
-//! only; charging replies that are larger than their request, and no others, is the caller's rule.
+//! A fixed table of buckets by subnet (/24, or /56 for IPv6), allocated once. Decides only. The
+//! caller charges those replies that are larger than their request, and no others.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::net::IpAddr;
@@ -11,17 +11,17 @@ use wire::time::Instant;
 
 /// Buckets in the table: 64 KiB in all.
 pub const BUCKETS: usize = 4_096;
-/// Buckets that one subnet may be kept in: one cache line.
+/// Buckets of one set, in which a subnet may be kept: one cache line.
 const WAYS: usize = 4;
 const SETS: usize = BUCKETS / WAYS;
-/// Sends to one subnet that may be unanswered at a time, where nothing else is configured.
+/// Sends to one subnet that may be unanswered at a time, by default.
 pub const CAPACITY_SENDS: u32 = 1_024;
-/// Sends that a subnet gets back each second, where nothing else is configured.
+/// Sends that a subnet gets back each second, by default.
 pub const REFILL_SENDS_PER_SECOND: u32 = 128;
 
 const _: () = assert!(SETS.is_power_of_two() && SETS * WAYS == BUCKETS);
 
-/// How much one subnet may be sent unanswered, by one worker.
+/// How much one worker may send to one subnet without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BudgetLimits {
     /// Sends that may be unanswered at a time; 0 lets none through.
@@ -43,18 +43,18 @@ impl Default for BudgetLimits {
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     subnet_hash: u64,
-    /// Nanoseconds since the start. Not after now: the bucket is full, and forgetting it costs
+    /// Nanoseconds since the start. If it is past, the bucket is full, and forgetting it costs
     /// nothing.
     full_at_ns: u64,
 }
 
 /// Buckets by subnet.
 ///
-/// A subnet is looked for in the four buckets of its set. If it has none there, it takes one that
-/// is full, because nothing is lost with that one. If none is full it pays from the one that is
-/// nearest to it, together with that one's owner: throwing the owner out instead would let a
-/// flood of made-up sources wipe debts out, and the bound would be none. So a flood can only make
-/// this table stricter. Whom it hits cannot be chosen, for the hash is seeded at random.
+/// A subnet is looked up in the four buckets of its set. If it has none there, it takes a full one,
+/// because nothing is lost with a full bucket. If none is full, it shares the bucket that is
+/// nearest to full with its owner. To evict the owner instead would let a flood of forged sources
+/// erase debts, and there would be no bound. So a flood can only make this table stricter. An
+/// attacker cannot choose the victims, because the hash is seeded at random.
 #[derive(Debug)]
 pub struct Budget {
     sets: Box<[[Bucket; WAYS]]>,
@@ -71,7 +71,7 @@ impl Default for Budget {
 }
 
 impl Budget {
-    /// A table in which every bucket is full. `seed` must not be known to peers.
+    /// Makes a table in which every bucket is full. Peers must not know `seed`.
     #[must_use]
     pub fn new(seed: u64, limits: BudgetLimits) -> Self {
         let send_ns = 1_000_000_000 / u64::from(limits.refill_sends_per_second.max(1));
@@ -80,14 +80,14 @@ impl Budget {
         Budget { sets, seed, send_ns, capacity_ns }
     }
 
-    /// Pays for one send to a peer that has not answered yet; false when its subnet has nothing
-    /// left, and then nothing may be sent.
+    /// Pays for one send to a peer that has not answered yet. Returns false if its subnet's budget
+    /// is spent; then nothing may be sent.
     #[must_use]
     pub fn spend(&mut self, peer: IpAddr, now: Instant) -> bool {
         let now_ns = now.as_micros().saturating_mul(1_000);
         let (send_ns, capacity_ns) = (self.send_ns, self.capacity_ns);
         let (set, subnet_hash) = self.set_of(peer);
-        // Buckets that are full are all alike, whatever their past.
+        // Full buckets are alike, however they were used.
         let debt_ns = |bucket: &Bucket| bucket.full_at_ns.saturating_sub(now_ns);
         let own = set.iter().position(|bucket| bucket.subnet_hash == subnet_hash);
         let fullest = || (0..WAYS).min_by_key(|way| debt_ns(&set[*way])).unwrap_or(0);
@@ -104,8 +104,8 @@ impl Budget {
         true
     }
 
-    /// The peer has answered, so the `sends` that [`Budget::spend`] paid for did reach whoever
-    /// asked for them. A subnet that paid from another's bucket gets nothing back but by time.
+    /// The peer has answered, so it asked for the `sends` that [`Budget::spend`] paid for, and they
+    /// are given back. A subnet that paid from another's bucket gets nothing back but by time.
     pub fn give_back(&mut self, peer: IpAddr, sends: u32) {
         let credit_ns = self.send_ns.saturating_mul(u64::from(sends));
         let (set, subnet_hash) = self.set_of(peer);

@@ -1,9 +1,9 @@
-//! Guessing names: how many that do not exist one address may ask for.
+//! A limit on guessing names: how many unknown names one address may ask for.
 //!
-//! Phones ask for much that need not exist, and a site behind one address asks for it as many times
-//! as it has phones. So what counts is how many *different* MAC addresses and names were unknown,
-//! against what the same address was served. Decides only; its memory is bounded, and a table that
-//! is full forgets those first who have spent least.
+//! Phones ask for many files that need not exist, and a site behind one address asks for each once
+//! per phone. So this counts how many *different* MAC addresses and names were unknown, and sets
+//! them against what the same address was served. Decides only. Its memory is bounded: a full table
+//! first forgets the addresses that have spent least.
 
 use std::hash::{BuildHasher, DefaultHasher, Hasher, RandomState};
 use std::net::IpAddr;
@@ -15,31 +15,30 @@ use super::served::Served;
 use crate::address::AddressKey;
 use wire::time::{Duration, Instant};
 
-/// Unknown MAC addresses and names that one address may ask for at once, where nothing else is
-/// configured: a site of 2,000 phones, each with an unknown MAC and an unknown extension.
+/// Unknown MAC addresses and names that one address may ask for at once, by default: a site of
+/// 2,000 phones, each with an unknown MAC and an unknown extension.
 pub const MISSES_MAX: u32 = 4_000;
 /// How many of these are forgiven each hour.
 pub const MISSES_PER_HOUR: u32 = 1_000;
 /// How long an answer is held back once most of the budget is spent.
 pub const DELAY: Duration = Duration::from_secs(1);
-/// When who was stopped is told to come again.
+/// When a stopped client may try again.
 pub const RETRY_AFTER: Duration = Duration::from_secs(60);
 /// The last part of a budget is answered slowly: one in so many.
 const SLOW_PART: u32 = 8;
-/// Each file served pays for one miss, up to so many budgets in an hour: who fetches a file that
-/// everybody may have between any two guesses is not to go on for ever.
+/// Each file served pays for one miss, up to so many budgets an hour. Without this bound, a client
+/// that fetches a public file between guesses could go on for ever.
 const EARNED_BUDGETS_MAX: u32 = 8;
-/// How long an unknown name is known for one that was asked before: at least so long, at most
-/// twice.
+/// How long an unknown name counts as one that was asked for before: between one and two of these.
 const EPOCH: Duration = Duration::from_secs(3_600);
-/// Addresses that are told apart.
+/// Addresses that are counted separately.
 const ROWS: usize = 8_192;
 /// Rows that one address may be kept in.
 const WAYS: usize = 8;
 const SETS: usize = ROWS / WAYS;
-/// Names that are remembered of an address with few misses.
+/// Names remembered for an address with few misses.
 const RECENT: usize = 4;
-/// Misses after which an address gets a filter, which tells names apart by the thousand.
+/// Misses after which an address gets a filter, which distinguishes thousands of names.
 const FILTER_AFTER: u32 = 32;
 /// Filters of one worker, 32 KiB each.
 const FILTERS_MAX: usize = 128;
@@ -48,7 +47,7 @@ const FILTER_BITS: usize = 1 << 17;
 const _: () = assert!(SETS.is_power_of_two() && SETS * WAYS == ROWS);
 const _: () = assert!(FILTERS_MAX < u16::MAX as usize && FILTER_BITS.is_power_of_two());
 
-/// What one address may ask for in vain.
+/// How many unknown names one address may ask for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuessLimits {
     /// Different unknown MAC addresses and names at once; 0 = no limit.
@@ -69,19 +68,19 @@ impl Default for GuessLimits {
     }
 }
 
-/// Who asks for what.
+/// A client and the name that it asks for.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct Lookup<'a> {
     /// The client.
     pub client: IpAddr,
-    /// Whether its address cannot be forged. Both kinds are counted apart, so that nobody can have
-    /// a site stopped over TCP by sending datagrams in its name.
+    /// Whether its address cannot be forged. Both kinds are counted apart, so that a sender of
+    /// forged datagrams cannot have a site stopped over TCP.
     pub proven: bool,
     /// The name in any spelling.
     pub name: &'a [u8],
 }
 
-/// What a request for a name meets.
+/// How a request for a name is to be answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// An answer at once.
@@ -90,7 +89,7 @@ pub enum Verdict {
     Delayed,
     /// No word on whether the name exists.
     Stopped {
-        /// Nobody was told yet that this address is stopped.
+        /// Whether this is the first such answer within an hour, which is logged.
         first: bool,
     },
 }
@@ -98,15 +97,15 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
     key: Option<(AddressKey, bool)>,
-    /// Thousandths of misses that are not forgiven yet.
+    /// Misses that are not forgiven yet, in thousandths.
     spent_milli: u64,
-    /// Up to when they are.
+    /// The moment up to which time has forgiven.
     at: Instant,
-    /// Misses paid for by files, in the hour that `earned_at` began.
+    /// Misses paid for by files in the hour that began at `earned_at`.
     earned: u32,
     earned_at: Instant,
-    /// When it was last told that the address is stopped.
-    told_at: Option<Instant>,
+    /// When the stop was last logged.
+    logged_at: Option<Instant>,
     recent: [u32; RECENT],
     next: u8,
     filter: Option<u16>,
@@ -117,10 +116,10 @@ struct Row {
 pub struct Guesses {
     sets: Box<[[Row; WAYS]]>,
     filters: Vec<Filter>,
-    /// What was served to those whose address may be forged, and to the others.
+    /// What was served to forgeable addresses, and to the others.
     served: [Served; 2],
     seed: u64,
-    /// Rows that were ever taken: while there is none, nobody's row is looked for.
+    /// Rows that were ever taken; while it is 0, no row is looked up.
     rows_used: usize,
 }
 
@@ -132,20 +131,20 @@ impl Default for Guesses {
 }
 
 impl Guesses {
-    /// Nobody has asked for anything. `seed` must not be known to peers.
+    /// Makes an empty table. Peers must not know `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let sets = vec![[Row::default(); WAYS]; SETS].into_boxed_slice();
         Guesses { sets, filters: Vec::new(), served: Default::default(), seed, rows_used: 0 }
     }
 
-    /// A name was asked for that does not exist.
-    pub fn note_miss(&mut self, asked: Asked<'_>, limits: &GuessLimits, now: Instant) -> Verdict {
-        if !counts(asked.client, limits) {
+    /// Counts a request for a name that does not exist.
+    pub fn note_miss(&mut self, lookup: Lookup<'_>, limits: &GuessLimits, now: Instant) -> Verdict {
+        if !counts(lookup.client, limits) {
             return Verdict::Free;
         }
-        let unit = self.unit(asked.name);
-        let (set, way) = self.take_row(asked, limits, now);
+        let unit = self.unit(lookup.name);
+        let (set, way) = self.take_row(lookup, limits, now);
         let budget_milli = u64::from(limits.misses_max) * 1_000;
         let is_new = self.is_new(set, way, unit, now);
         let row = &mut self.sets[set][way];
@@ -163,27 +162,27 @@ impl Guesses {
         Verdict::Free
     }
 
-    /// A name was asked for that exists, or that only a vault knows: whether it may be said. Where
-    /// `serves` is true the client gets the file, and that pays for a miss.
+    /// Notes a request for a name that exists, or that only a vault knows, and decides whether to
+    /// say so. If `serves` is true the client gets the file, which pays for a miss.
     pub fn note_hit(
         &mut self,
-        asked: Asked<'_>,
+        lookup: Lookup<'_>,
         serves: bool,
         limits: &GuessLimits,
         now: Instant,
     ) -> Verdict {
-        if !counts(asked.client, limits) {
+        if !counts(lookup.client, limits) {
             return Verdict::Free;
         }
-        let key = (AddressKey::from(asked.client), asked.proven);
-        let unit = is_personal(asked.name).then(|| self.served_unit(key, asked.name));
-        let kind = usize::from(asked.proven);
+        let key = (AddressKey::from(lookup.client), lookup.proven);
+        let unit = is_personal(lookup.name).then(|| self.served_unit(key, lookup.name));
+        let kind = usize::from(lookup.proven);
         let set = (self.rows_used > 0).then(|| self.set_of(key));
         let rows = set.map_or(&mut [][..], |set| &mut self.sets[set][..]);
         if let Some(row) = rows.iter_mut().find(|row| row.key == Some(key)) {
             row.forgive(limits, now);
             let is_over = row.spent_milli + 1_000 > u64::from(limits.misses_max) * 1_000;
-            // Whoever is stopped learns of no name that it did not have before.
+            // A stopped client learns of no name that it did not have before.
             if is_over && unit.is_some_and(|unit| !self.served[kind].has(unit)) {
                 return row.stop(now);
             }
@@ -197,7 +196,7 @@ impl Guesses {
         Verdict::Free
     }
 
-    /// What a name counts as: the MAC address in it, or else the whole of it.
+    /// The unit that a name counts as: its MAC address, or else the whole name.
     fn unit(&self, name: &[u8]) -> u64 {
         self.hash(None, name)
     }
@@ -213,7 +212,7 @@ impl Guesses {
         let mac = mac_of(name);
         for byte in mac.unwrap_or(name) {
             match byte {
-                // One name has many spellings.
+                // Spellings of one name differ in slashes.
                 b'/' | b'\\' => {}
                 b':' | b'-' if mac.is_some() => {}
                 byte => hasher.write_u8(byte.to_ascii_lowercase()),
@@ -229,9 +228,15 @@ impl Guesses {
         hasher.finish() as usize % SETS
     }
 
-    /// The row of an address; if it has none, that of who has spent least.
-    fn take_row(&mut self, asked: Asked<'_>, limits: &GuessLimits, now: Instant) -> (usize, usize) {
-        let key = (AddressKey::from(asked.client), asked.proven);
+    /// Returns the row of an address. If it has none, it takes that of the address that has spent
+    /// least.
+    fn take_row(
+        &mut self,
+        lookup: Lookup<'_>,
+        limits: &GuessLimits,
+        now: Instant,
+    ) -> (usize, usize) {
+        let key = (AddressKey::from(lookup.client), lookup.proven);
         let set = self.set_of(key);
         let rows = &mut self.sets[set];
         if let Some(way) = rows.iter().position(|row| row.key == Some(key)) {
@@ -249,7 +254,7 @@ impl Guesses {
         (set, way)
     }
 
-    /// Whether an address asks for this for the first time.
+    /// Returns whether an address asks for this for the first time.
     fn is_new(&mut self, set: usize, way: usize, unit: u64, now: Instant) -> bool {
         let row = &self.sets[set][way];
         let filter = row.filter.and_then(|at| self.filters.get_mut(usize::from(at)));
@@ -289,7 +294,7 @@ impl Guesses {
 }
 
 impl Row {
-    /// Forgives what time forgives.
+    /// Forgives misses as time passes.
     fn forgive(&mut self, limits: &GuessLimits, now: Instant) {
         let per_hour = u64::from(limits.misses_per_hour.max(1));
         let gained = (now.since(self.at).as_micros() as u64).saturating_mul(per_hour) / 3_600_000;
@@ -299,7 +304,7 @@ impl Row {
         }
     }
 
-    /// A file was served.
+    /// Pays for a miss with a file that was served.
     fn earn(&mut self, limits: &GuessLimits, now: Instant) {
         if now.since(self.earned_at) >= EPOCH {
             self.earned = 0;
@@ -314,15 +319,15 @@ impl Row {
     }
 
     fn stop(&mut self, now: Instant) -> Verdict {
-        let first = self.told_at.is_none_or(|at| now.since(at) >= EPOCH);
+        let first = self.logged_at.is_none_or(|at| now.since(at) >= EPOCH);
         if first {
-            self.told_at = Some(now);
+            self.logged_at = Some(now);
         }
         Verdict::Stopped { first }
     }
 }
 
-/// Names that one address has asked for, of this hour and the one before.
+/// Names that one address asked for in this hour and the one before.
 #[derive(Debug)]
 struct Filter {
     owner: Option<(usize, usize)>,
@@ -338,7 +343,7 @@ impl Filter {
         Filter { owner: None, now: words(), before: words(), since: now, used_at: now }
     }
 
-    /// Nobody's, or somebody's who has long asked for nothing.
+    /// Returns whether it has no owner, or one that has asked for nothing for long.
     fn is_free(&self, now: Instant) -> bool {
         self.owner.is_none() || now.since(self.used_at) >= EPOCH
     }
@@ -376,7 +381,7 @@ impl Filter {
     }
 }
 
-/// Never zero, which stands for nothing.
+/// Never zero, which marks a free entry.
 fn recent_of(unit: u64) -> u32 {
     (unit >> 32) as u32 | 1
 }
@@ -386,7 +391,7 @@ fn counts(client: IpAddr, limits: &GuessLimits) -> bool {
     limits.misses_max > 0 && !limits.trusted.iter().any(|net| net.contains(&client))
 }
 
-/// Whether a name is one phone's or one user's own, so that knowing it is worth something: it holds
+/// Returns whether a name belongs to one phone or one user, so that it is worth guessing: it holds
 /// a MAC address, or begins with an extension.
 fn is_personal(name: &[u8]) -> bool {
     let last = name.rsplit(|byte| matches!(byte, b'/' | b'\\')).next().unwrap_or(name);
@@ -395,9 +400,9 @@ fn is_personal(name: &[u8]) -> bool {
     mac_of(name).is_some() || (digits >= 2 && ends && !last.starts_with(b"0000000"))
 }
 
-/// The MAC address in a name: twelve hexadecimal digits in a row, the last ones of a longer row
-/// (`spa000e08aabbcc`), or six pairs with `:` or `-` between them. Common files are numbered in the
-/// same way (`y000000000044.cfg`, `000000000000.cfg`), so ten zeros in front are no maker's.
+/// Returns the MAC address in a name: twelve hexadecimal digits in a row, the last ones of a longer
+/// row (`spa000e08aabbcc`), or six pairs with `:` or `-` between them. Common files are numbered in
+/// the same way (`y000000000044.cfg`, `000000000000.cfg`), so ten leading zeros do not count.
 fn mac_of(name: &[u8]) -> Option<&[u8]> {
     let mut start = 0;
     while start < name.len() {

@@ -1,7 +1,7 @@
 //! Who may be served, and how many at a time.
 //!
-//! Decides only. One [`Admission`] belongs to one worker; a phone always meets the same worker,
-//! because the kernel is told to choose by the client's address.
+//! Decides only. Each worker has one [`Admission`]. A phone always meets the same worker, because
+//! the kernel chooses the worker by the client's address.
 
 pub mod access;
 mod bloom;
@@ -26,18 +26,18 @@ use slots::{SharedSlots, Slots};
 /// One worker's share of admission.
 #[derive(Debug)]
 pub struct Admission {
-    /// Which clients hold a session slot, and who waits for one.
+    /// The clients that hold a session slot, and those that wait for one.
     pub slots: Slots,
     /// Sends to peers that have not answered yet, by subnet.
     pub budget: Budget,
-    /// Who asks for names that do not exist.
+    /// Requests for names that do not exist.
     pub guesses: Guesses,
     /// Caps on bytes per second, shared by all workers.
     pub rate_limits: Arc<RateLimits>,
 }
 
 impl Admission {
-    /// A fresh share for worker number `worker`.
+    /// Makes the share of worker number `worker`.
     #[must_use]
     pub fn new(worker: usize, shared: Arc<SharedSlots>, rate_limits: Arc<RateLimits>) -> Self {
         Admission {

@@ -1,6 +1,6 @@
-//! What session control promises, in the plainest words, beside [`super::slots`]: slow and obvious.
+//! The promises of session control, slow and obvious, to be compared with [`super::slots`].
 //!
-//! Never part of a running server: unit tests and the fuzz target drive both with the same
+//! Never part of a running server. Unit tests and the fuzz target drive both with the same
 //! operations and stop at the first difference.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,11 +12,11 @@ use crate::ticket::Ticket;
 use wire::time::{Duration, Instant};
 
 const WORKERS: usize = 3;
-/// Few enough that they meet again and again.
+/// Few enough that each comes back often.
 const CLIENTS: u8 = 24;
 
 #[derive(Clone, Copy)]
-struct Place {
+struct Holder {
     running: u32,
     heard_at: Instant,
 }
@@ -33,7 +33,7 @@ struct World {
     limits: SlotLimits,
     now: Instant,
     tickets: u64,
-    holders: BTreeMap<u8, Place>,
+    holders: BTreeMap<u8, Holder>,
     waiting: Vec<Request>,
     /// Tickets that the next polls must name as expired.
     late: BTreeSet<u64>,
@@ -43,7 +43,7 @@ struct World {
 /// the fuzz target both call it.
 ///
 /// # Panics
-/// When session control breaks a promise.
+/// If session control breaks a promise.
 #[doc(hidden)]
 pub fn check_operations(operations: &[u8]) {
     let shared = Arc::new(SharedSlots::new(WORKERS));
@@ -89,17 +89,17 @@ impl World {
             return;
         }
         let deadline = self.now + self.limits.queue_wait;
-        let place = self.waiting.iter_mut().find(|request| request.client == client);
+        let waiting = self.waiting.iter_mut().find(|request| request.client == client);
         if let Some(holder) = self.holders.get_mut(&client) {
             assert_eq!(answer, Admitted::Yes, "a client that has begun keeps its place");
             holder.heard_at = self.now;
-        } else if let Some(request) = place {
+        } else if let Some(request) = waiting {
             assert_eq!(answer, Admitted::Waiting);
             self.late.insert(request.ticket.number());
             *request = Request { client, ticket, deadline };
         } else {
             match answer {
-                Admitted::Yes => self.seat(client),
+                Admitted::Yes => self.hold(client),
                 Admitted::Waiting => {
                     assert_eq!(self.limits.overflow, Overflow::Queue);
                     self.waiting.push(Request { client, ticket, deadline });
@@ -111,19 +111,19 @@ impl World {
         }
     }
 
-    fn seat(&mut self, client: u8) {
+    fn hold(&mut self, client: u8) {
         if let Some(holder) = self.holders.get_mut(&client) {
             holder.heard_at = self.now;
             return;
         }
         assert!(self.holders.len() < self.limits.clients_max, "more slots than there are");
-        self.holders.insert(client, Place { running: 0, heard_at: self.now });
+        self.holders.insert(client, Holder { running: 0, heard_at: self.now });
     }
 
     fn begin(&mut self, client: u8) {
         self.workers[usize::from(client) % WORKERS].begin(address(client));
         if self.limits.clients_max > 0 {
-            let fresh = Place { running: 0, heard_at: Instant::START };
+            let fresh = Holder { running: 0, heard_at: Instant::START };
             self.holders.entry(client).or_insert(fresh).running += 1;
         }
     }
@@ -133,7 +133,7 @@ impl World {
         if let Some(holder) = self.holders.get_mut(&client)
             && holder.running > 0
         {
-            *holder = Place { running: holder.running - 1, heard_at: self.now };
+            *holder = Holder { running: holder.running - 1, heard_at: self.now };
         }
     }
 
@@ -162,20 +162,20 @@ impl World {
         self.settle();
     }
 
-    /// What time alone changes.
+    /// What changes by time alone.
     fn settle(&mut self) {
         let (now, hold) = (self.now, self.limits.hold.max(HOLD_MIN));
-        self.holders.retain(|_, place| place.running > 0 || place.heard_at + hold > now);
+        self.holders.retain(|_, holder| holder.running > 0 || holder.heard_at + hold > now);
         let (late, waiting) =
             std::mem::take(&mut self.waiting).into_iter().partition(|one| one.deadline <= now);
         self.waiting = waiting;
         self.late.extend(Vec::into_iter(late).map(|request: Request| request.ticket.number()));
     }
 
-    /// Polls all workers until none has anything more to say.
+    /// Polls all workers until none returns anything.
     fn poll(&mut self) {
         let mut said_something = true;
-        // Holds that ended in one worker make slots free for those that were polled before it.
+        // Holds that ended in one worker free slots for workers that were polled before it.
         for worker in &mut self.workers {
             while let Some(ticket) = worker.poll_expired(self.now) {
                 assert!(self.late.remove(&ticket.number()), "{ticket:?} expired for no reason");
@@ -186,11 +186,11 @@ impl World {
             for worker in 0..WORKERS {
                 while let Some(ticket) = self.workers[worker].poll_granted(self.now) {
                     said_something = true;
-                    let place = self.waiting.iter().position(|request| request.ticket == ticket);
-                    let request = place.map(|place| self.waiting.remove(place));
+                    let index = self.waiting.iter().position(|request| request.ticket == ticket);
+                    let request = index.map(|index| self.waiting.remove(index));
                     assert!(request.is_some(), "{ticket:?} was granted and does not wait");
                     if let Some(request) = request.filter(|_| self.limits.clients_max > 0) {
-                        self.seat(request.client);
+                        self.hold(request.client);
                     }
                 }
             }
@@ -200,15 +200,15 @@ impl World {
     fn compare(&self, shared: &SharedSlots) {
         let used = shared.used.load(std::sync::atomic::Ordering::Relaxed);
         assert_eq!(used, self.holders.len());
-        assert!(self.late.is_empty(), "requests that waited in vain were not told");
+        assert!(self.late.is_empty(), "requests that waited in vain did not expire");
         let waiting: usize = self.workers.iter().map(Slots::waiting).sum();
         assert_eq!(waiting, self.waiting.len());
         let is_free = self.limits.clients_max == 0 || used < self.limits.clients_max;
-        assert!(!is_free || waiting == 0, "somebody waits while a slot is free");
+        assert!(!is_free || waiting == 0, "a request waits while a slot is free");
         for worker in &self.workers {
             let timeout = worker.poll_timeout();
             assert!(timeout.is_some() || worker.waiting() == 0, "a queue without a timer");
-            assert!(timeout.is_none_or(|moment| moment > self.now), "a timer that never rests");
+            assert!(timeout.is_none_or(|moment| moment > self.now), "a timer that fires at once");
         }
     }
 }

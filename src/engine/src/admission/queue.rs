@@ -1,7 +1,7 @@
 //! Requests that wait for a session slot: in order of arrival, in turn among subnets.
 //!
-//! Decides only, and grants nothing itself: [`super::slots`] asks for the next one when it has a
-//! slot to give. Every operation is logarithmic in the number of those who wait.
+//! Decides only, and grants nothing itself: [`super::slots`] asks for the next request when it has
+//! a free slot. Every operation is logarithmic in the length of the queue.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -9,21 +9,21 @@ use crate::address::is_ipv4;
 use crate::ticket::Ticket;
 use wire::time::Instant;
 
-/// A client, whichever way its address was written.
+/// A client, in either spelling of its address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Client(pub(super) u128);
 
 impl Client {
-    /// Those who share a turn: a /24, or a /64 of IPv6.
+    /// Returns the subnet that shares a turn: a /24, or a /64 of IPv6.
     fn subnet(self) -> u128 {
         let host_bits = if is_ipv4(self.0) { 8 } else { 64 };
         self.0 >> host_bits << host_bits
     }
 }
 
-/// Where a request stands: its subnet, then its arrival.
+/// A request's position: its subnet, then its arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Position {
     subnet: u128,
     arrival: u64,
 }
@@ -35,96 +35,96 @@ struct Waiter {
     deadline: Instant,
 }
 
-/// Those who wait.
+/// The waiting requests.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiters: BTreeMap<Place, Waiter>,
-    by_client: HashMap<Client, Place>,
-    by_ticket: HashMap<Ticket, Place>,
-    deadlines: BTreeSet<(Instant, Place)>,
+    waiters: BTreeMap<Position, Waiter>,
+    by_client: HashMap<Client, Position>,
+    by_ticket: HashMap<Ticket, Position>,
+    deadlines: BTreeSet<(Instant, Position)>,
     arrivals: u64,
-    /// The place served last; the turn goes on with the next subnet.
-    served: Option<Place>,
+    /// The position served last; the turn goes on with the next subnet.
+    served: Option<Position>,
 }
 
 impl Queue {
-    /// How many wait.
+    /// Returns how many wait.
     pub(super) fn len(&self) -> usize {
         self.waiters.len()
     }
 
-    /// Whether nobody waits.
+    /// Returns whether none waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
-    /// When the first of them will have waited too long.
+    /// Returns the earliest deadline.
     pub(super) fn first_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|(deadline, _)| *deadline)
     }
 
-    /// A client that waits already keeps its place with a new ticket and a new deadline; the
-    /// ticket that it waited with is returned. `None` if the client does not wait.
+    /// Keeps the position of a client that already waits, with a new ticket and a new deadline.
+    /// Returns its former ticket, or `None` if the client does not wait.
     pub(super) fn renew(
         &mut self,
         client: Client,
         ticket: Ticket,
         deadline: Instant,
     ) -> Option<Ticket> {
-        let place = *self.by_client.get(&client)?;
-        let waiter = self.waiters.get_mut(&place)?;
+        let position = *self.by_client.get(&client)?;
+        let waiter = self.waiters.get_mut(&position)?;
         let before = std::mem::replace(waiter, Waiter { client, ticket, deadline });
-        self.deadlines.remove(&(before.deadline, place));
-        self.deadlines.insert((deadline, place));
+        self.deadlines.remove(&(before.deadline, position));
+        self.deadlines.insert((deadline, position));
         self.by_ticket.remove(&before.ticket);
-        self.by_ticket.insert(ticket, place);
+        self.by_ticket.insert(ticket, position);
         self.check();
         Some(before.ticket)
     }
 
-    /// A client that does not wait yet goes to the end of its subnet's line.
+    /// Adds a client that does not wait yet at the end of its subnet's queue.
     pub(super) fn push(&mut self, client: Client, ticket: Ticket, deadline: Instant) {
-        let place = Place { subnet: client.subnet(), arrival: self.arrivals };
+        let position = Position { subnet: client.subnet(), arrival: self.arrivals };
         self.arrivals += 1;
-        self.waiters.insert(place, Waiter { client, ticket, deadline });
-        self.by_client.insert(client, place);
-        self.by_ticket.insert(ticket, place);
-        self.deadlines.insert((deadline, place));
+        self.waiters.insert(position, Waiter { client, ticket, deadline });
+        self.by_client.insert(client, position);
+        self.by_ticket.insert(ticket, position);
+        self.deadlines.insert((deadline, position));
         self.check();
     }
 
-    /// Takes out whoever's turn it is: the first in line of the subnet after the one served last.
+    /// Removes the request whose turn it is: the first of the subnet after the one served last.
     pub(super) fn pop_next(&mut self) -> Option<(Client, Ticket)> {
-        let after = self.served.map_or(0, |place| place.subnet.saturating_add(1));
-        let from = Place { subnet: after, arrival: 0 };
-        let place = self
+        let after = self.served.map_or(0, |position| position.subnet.saturating_add(1));
+        let from = Position { subnet: after, arrival: 0 };
+        let position = self
             .waiters
             .range(from..)
             .next()
             .or_else(|| self.waiters.first_key_value())
-            .map(|(place, _)| *place)?;
-        self.served = Some(place);
-        self.take_out(place).map(|waiter| (waiter.client, waiter.ticket))
+            .map(|(position, _)| *position)?;
+        self.served = Some(position);
+        self.take_out(position).map(|waiter| (waiter.client, waiter.ticket))
     }
 
-    /// Takes out one that has waited until `now` in vain.
+    /// Removes a request whose deadline has passed.
     pub(super) fn pop_late(&mut self, now: Instant) -> Option<Ticket> {
-        let (_, place) = *self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
-        self.take_out(place).map(|waiter| waiter.ticket)
+        let (_, position) = *self.deadlines.first().filter(|(deadline, _)| *deadline <= now)?;
+        self.take_out(position).map(|waiter| waiter.ticket)
     }
 
-    /// Takes out the request with this ticket, if it waits.
+    /// Removes the request with this ticket, if it waits.
     pub(super) fn cancel(&mut self, ticket: Ticket) {
-        if let Some(place) = self.by_ticket.get(&ticket).copied() {
-            self.take_out(place);
+        if let Some(position) = self.by_ticket.get(&ticket).copied() {
+            self.take_out(position);
         }
     }
 
-    fn take_out(&mut self, place: Place) -> Option<Waiter> {
-        let waiter = self.waiters.remove(&place)?;
+    fn take_out(&mut self, position: Position) -> Option<Waiter> {
+        let waiter = self.waiters.remove(&position)?;
         self.by_client.remove(&waiter.client);
         self.by_ticket.remove(&waiter.ticket);
-        self.deadlines.remove(&(waiter.deadline, place));
+        self.deadlines.remove(&(waiter.deadline, position));
         self.check();
         Some(waiter)
     }

@@ -1,4 +1,4 @@
-//! Caps on bytes per second, for all phones, for a subnet, for one phone.
+//! Caps on bytes per second: for all phones, for a subnet, for one phone.
 //!
 //! Lock-free and shared by all workers. Decides only. A cap is kept as a virtual clock: the moment
 //! at which everything sent so far would have been sent at exactly the capped rate (the generic
@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use wire::time::Instant;
 
-/// How far the virtual clock may run ahead: what one turn of the loop may send in a burst.
+/// How far the virtual clock may run ahead: the burst of one turn of the loop.
 pub const BURST_MS: u64 = 20;
-/// How far ahead refused sends are spread.
+/// Refused sends are spread over so long.
 pub const RETRY_AHEAD_MS: u64 = 500;
 
 const BURST_NS: u64 = BURST_MS * 1_000_000;
@@ -19,8 +19,8 @@ const RETRY_AHEAD_NS: u64 = RETRY_AHEAD_MS * 1_000_000;
 /// One cap, shared by all workers.
 ///
 /// In any stretch of time it lets through at most the rate times that stretch, plus 20 ms of the
-/// rate, plus one send: whether a send may go depends on what went before it and not on its own
-/// size, so that neither small nor large ones starve.
+/// rate, plus one send. Whether a send may go depends on earlier sends and not on its own size, so
+/// that neither small nor large sends starve.
 #[derive(Debug)]
 pub struct RateLimit {
     bytes_per_second: u64,
@@ -29,7 +29,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// A cap on which nothing was sent yet; 0 is taken for 1 byte per second.
+    /// Makes a cap on which nothing was sent yet; 0 means 1 byte per second.
     #[must_use]
     pub fn new(bytes_per_second: u64) -> Self {
         RateLimit {
@@ -39,7 +39,7 @@ impl RateLimit {
         }
     }
 
-    /// The cap.
+    /// Returns the cap.
     #[must_use]
     pub fn bytes_per_second(&self) -> u64 {
         self.bytes_per_second
@@ -48,8 +48,8 @@ impl RateLimit {
     /// Pays for a send of so many bytes that leaves now.
     ///
     /// # Errors
-    /// The moment to try again, always after `now`. Sends that are refused get moments one behind
-    /// the other, so that a thousand of them do not come back all at once.
+    /// The moment to try again, always after `now`. Refused sends get different moments, so that a
+    /// thousand of them do not return at once.
     pub fn take(&self, bytes: u32, now: Instant) -> Result<(), Instant> {
         let now_ns = nanos(now);
         let cost_ns = cost_ns(bytes, self.bytes_per_second);
@@ -62,21 +62,21 @@ impl RateLimit {
     /// Undoes a [`RateLimit::take`] whose send did not happen.
     pub fn give_back(&self, bytes: u32) {
         let cost_ns = cost_ns(bytes, self.bytes_per_second);
-        // The closure always has an answer, so there is no failure to look at.
+        // The closure always returns a value, so the update cannot fail.
         let _ = self
             .paid_until_ns
             .fetch_update(Relaxed, Relaxed, |paid| Some(paid.saturating_sub(cost_ns)));
     }
 
-    /// A moment not before `earliest_ns` that no other refused send was given.
+    /// Returns a moment not before `earliest_ns` that no other refused send was given.
     fn spread(&self, earliest_ns: u64, cost_ns: u64, now_ns: u64) -> u64 {
-        let place = |last: u64| {
+        let moment = |last: u64| {
             let ahead_max = now_ns.max(earliest_ns).saturating_add(RETRY_AHEAD_NS);
             if last <= earliest_ns || last > ahead_max { earliest_ns } else { last }
         };
-        let after = |last: u64| Some(place(last).saturating_add(cost_ns));
+        let after = |last: u64| Some(moment(last).saturating_add(cost_ns));
         match self.next_try_ns.fetch_update(Relaxed, Relaxed, after) {
-            Ok(last) | Err(last) => place(last),
+            Ok(last) | Err(last) => moment(last),
         }
     }
 }
@@ -86,7 +86,7 @@ impl RateLimit {
 pub struct RateLimits {
     /// For everything that is sent.
     pub all: Option<RateLimit>,
-    /// For subnets; `TftpLimits::subnet_bucket` is a place in this list.
+    /// For subnets; `TftpLimits::subnet_bucket` is an index into this list.
     pub subnets: Vec<RateLimit>,
 }
 
@@ -115,7 +115,7 @@ impl RateLimits {
     }
 }
 
-/// The cap of one phone: a virtual clock without a rate, to sit in a transfer.
+/// The cap of one phone: a virtual clock without a rate, kept in a transfer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PhoneRateLimit {
     paid_until_ns: u64,
@@ -151,13 +151,13 @@ impl PhoneRateLimit {
     }
 }
 
-/// Where the virtual clock stands after a send, or `None` if it runs too far ahead already.
+/// Returns the virtual clock after a send, or `None` if it is too far ahead already.
 fn pay(paid_until_ns: u64, cost_ns: u64, now_ns: u64) -> Option<u64> {
     let from_ns = paid_until_ns.max(now_ns);
     (from_ns <= now_ns.saturating_add(BURST_NS)).then(|| from_ns.saturating_add(cost_ns))
 }
 
-/// How long a send takes at the capped rate, rounded up so that the cap is never exceeded.
+/// Returns how long a send takes at the capped rate, rounded up so that the cap is never exceeded.
 fn cost_ns(bytes: u32, bytes_per_second: u64) -> u64 {
     (u64::from(bytes) * 1_000_000_000).div_ceil(bytes_per_second)
 }
@@ -186,7 +186,7 @@ mod tests {
         rate * BURST_MS / 1_000
     }
 
-    /// Bytes that one sender gets through in so many milliseconds, trying again when told.
+    /// Bytes that one sender gets through in so many milliseconds if it tries again when it may.
     fn sent_in(ms: u64, bytes: u32, mut take: impl FnMut(Instant) -> Result<(), Instant>) -> u64 {
         let (mut now, end, mut sent) = (Instant::START, Instant::from_millis(ms), 0);
         while now < end {
@@ -237,7 +237,7 @@ mod tests {
         while pace.take(500, now).is_ok() {}
         let again: Vec<Instant> = (0..100).map(|_| pace.take(500, now).unwrap_err()).collect();
         assert!(again.windows(2).all(|pair| pair[1] - pair[0] == Duration::from_micros(500)));
-        // Those who come when told are served then.
+        // Senders that return at their moment are served then.
         assert!(again.iter().all(|moment| pace.take(500, *moment).is_ok()));
     }
 
@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn workers_together_do_not_exceed_the_cap() {
         let pace = RateLimit::new(RATE);
-        // One of the threads moves a clock of its own; the sum is judged by that clock alone.
+        // One thread moves a clock of its own; the sum is compared with that clock alone.
         let (clock_us, stop) = (AtomicU64::new(0), AtomicBool::new(false));
         let end_us = 2_000_000;
         let sent: u64 = std::thread::scope(|scope| {

@@ -1,16 +1,15 @@
-//! Which addresses were served which names, for when one of them is stopped for guessing: what it
-//! had it goes on getting.
+//! Which names each address was served. An address that is stopped for guessing still gets these.
 //!
-//! A Bloom filter in two halves, never larger. What is forgotten is what was noted longest ago.
+//! A Bloom filter in two halves, of fixed size. It forgets the oldest names first.
 
 use super::bloom;
 use wire::time::{Duration, Instant};
 
 /// Bits of one half: 512 KiB.
 const BITS: usize = 1 << 22;
-/// Names that one half takes: with so many, one in 3,000 that were never noted seems to be there.
+/// Names that one half takes. When it is full, one unknown name in 3,000 counts as noted.
 const NOTED_MAX: u32 = 100_000;
-/// The longest that one half is filled. Phones start up once a day.
+/// The longest time for which one half is filled. Phones start up once a day.
 const EPOCH: Duration = Duration::from_secs(7 * 86_400);
 
 /// The names that addresses were served.
@@ -44,7 +43,7 @@ impl Served {
         bloom::set(&mut self.now, unit);
     }
 
-    /// Whether it was noted.
+    /// Returns whether it was noted.
     pub(super) fn has(&self, unit: u64) -> bool {
         bloom::has(&self.now, unit) || bloom::has(&self.before, unit)
     }

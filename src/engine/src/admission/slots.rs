@@ -1,7 +1,7 @@
 //! Session control: how many distinct clients are served at once, for every protocol.
 //!
-//! A client that has begun keeps its slot until it is done or its hold is over. Decides only;
-//! never locks: what workers share are counts.
+//! A client that has begun keeps its slot until it is done or its hold is over. Decides only and
+//! never locks: workers share only counts.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
@@ -13,12 +13,12 @@ use crate::address::address_bits;
 use crate::ticket::Ticket;
 use wire::time::{Duration, Instant};
 
-/// Requests that wait in one worker; one more is told [`Admitted::No`].
+/// Requests that wait in one worker; the next one gets [`Admitted::No`].
 pub const QUEUE_MAX: usize = 16_384;
-/// The shortest hold, whatever the configuration says: between the answer to a request and the
-/// start of its transfer a file may have to come from a disk.
+/// The shortest hold, whatever is configured: between the answer to a request and the start of its
+/// transfer a file may be read from a disk.
 pub const HOLD_MIN: Duration = Duration::from_secs(1);
-/// How often a worker whose clients wait looks for a slot that another worker has let go.
+/// How often a worker whose clients wait looks for a slot that another worker has freed.
 pub const RETRY_EVERY: Duration = Duration::from_millis(10);
 
 /// What happens to a client that finds no slot.
@@ -27,19 +27,19 @@ pub enum Overflow {
     /// It waits its turn, up to `queue_wait`.
     #[default]
     Queue,
-    /// It is told to come back.
+    /// It is asked to try again.
     Refuse,
     /// It gets no answer.
     Drop,
 }
 
-/// The administrator's wishes.
+/// The configured limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotLimits {
     /// Distinct client addresses served at once by all workers; 0 = no limit.
     pub clients_max: usize,
-    /// How long a client keeps its slot after it was last heard of: after its last request, or
-    /// after the end of its last transfer. At least [`HOLD_MIN`].
+    /// How long a client keeps its slot after its last request, or after the end of its last
+    /// transfer. At least [`HOLD_MIN`].
     pub hold: Duration,
     /// What happens to a client that finds no slot.
     pub overflow: Overflow,
@@ -58,7 +58,7 @@ impl Default for SlotLimits {
     }
 }
 
-/// What all workers share: counts, no lock.
+/// The counts that all workers share, without a lock.
 #[derive(Debug)]
 pub struct SharedSlots {
     /// Slots taken by all workers.
@@ -66,7 +66,7 @@ pub struct SharedSlots {
     shares: Box<[Share]>,
 }
 
-/// What one worker shows the others. It sits on cache lines of its own.
+/// The counts of one worker that the others read. They are on cache lines of their own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Share {
@@ -75,7 +75,7 @@ struct Share {
 }
 
 impl SharedSlots {
-    /// No slot taken, for so many workers.
+    /// Makes it with no slot taken, for so many workers.
     #[must_use]
     pub fn new(workers: usize) -> Self {
         let shares = (0..workers).map(|_| Share::default()).collect();
@@ -95,9 +95,9 @@ impl Default for SharedSlots {
 pub enum Admitted {
     /// Serve it.
     Yes,
-    /// It waits; [`Slots::poll_granted`] or [`Slots::poll_expired`] will name the ticket.
+    /// It waits; [`Slots::poll_granted`] or [`Slots::poll_expired`] will return its ticket.
     Waiting,
-    /// It found no slot, and the policy (or a full queue) says so at once.
+    /// There is no slot, and the policy (or a full queue) refuses at once.
     No(Overflow),
 }
 
@@ -110,15 +110,15 @@ struct Holder {
 
 /// One worker's clients and queue.
 ///
-/// A worker may take a free slot unless another worker whose clients wait holds fewer: so slots
-/// are dealt evenly among the workers that want them, and one of these can always go on.
+/// A worker may take a free slot unless another worker whose clients wait holds fewer. So slots are
+/// divided evenly among the workers that need them, and one of these can always go on.
 #[derive(Debug)]
 pub struct Slots {
     shared: Arc<SharedSlots>,
     worker: usize,
     limits: SlotLimits,
     holders: HashMap<Client, Holder>,
-    /// Holders without a running transfer, by when they were last heard of.
+    /// Holders without a running transfer, by their last activity.
     idle: BTreeSet<(Instant, Client)>,
     queue: Queue,
     retry_at: Instant,
@@ -126,7 +126,7 @@ pub struct Slots {
 }
 
 impl Slots {
-    /// No clients yet. `worker` counts from 0.
+    /// Makes it without clients. `worker` counts from 0.
     #[must_use]
     pub fn new(worker: usize, shared: Arc<SharedSlots>) -> Self {
         Slots {
@@ -141,9 +141,9 @@ impl Slots {
         }
     }
 
-    /// A client asks to be served; `ticket` names the request if it has to wait, and is that of no
-    /// other request that waits. A client that waits already keeps its place in the queue, for its
-    /// new request: the one before is named by [`Slots::poll_expired`].
+    /// Asks for a slot. `ticket` names the request if it has to wait; no other waiting request may
+    /// have it. A client that already waits keeps its position for the new request, and
+    /// [`Slots::poll_expired`] returns the ticket of the former one.
     pub fn ask(
         &mut self,
         client: IpAddr,
@@ -173,14 +173,14 @@ impl Slots {
             }
             return Admitted::Waiting;
         }
-        // Those who wait come first.
+        // Waiting clients go first.
         if self.queue.is_empty() && self.take(client, now) {
             return Admitted::Yes;
         }
         match self.limits.overflow {
             Overflow::Queue if self.queue.len() < QUEUE_MAX => {
                 self.queue.push(client, ticket, deadline);
-                self.show();
+                self.publish();
                 Admitted::Waiting
             }
             Overflow::Queue | Overflow::Refuse | Overflow::Drop => {
@@ -189,8 +189,8 @@ impl Slots {
         }
     }
 
-    /// New limits hold from now on. [`Slots::ask`] calls this; a loop that calls it on reload lets
-    /// those who wait profit at once. Nobody who is being served is cut off.
+    /// Puts new limits into force. [`Slots::ask`] calls this; a loop that calls it on reload serves
+    /// waiting clients at once. A client that is being served keeps its slot.
     pub fn adopt(&mut self, limits: &SlotLimits) {
         if self.limits == *limits {
             return;
@@ -200,14 +200,14 @@ impl Slots {
             self.shared.used.fetch_sub(self.holders.len(), Relaxed);
             self.holders = HashMap::new();
             self.idle.clear();
-            self.show();
+            self.publish();
         }
         self.check();
     }
 
-    /// A transfer of this client has begun: its slot is not taken from it until [`Slots::end`].
-    /// Should its hold have ended while its file came from the disk, it has a slot again, beyond
-    /// the limit if need be.
+    /// A transfer of this client has begun: it keeps its slot until [`Slots::end`]. If its hold
+    /// ended while its file was read from the disk, it gets a slot again, beyond the limit if
+    /// necessary.
     pub fn begin(&mut self, client: IpAddr) {
         if self.limits.clients_max == 0 {
             return;
@@ -221,14 +221,14 @@ impl Slots {
             None => {
                 self.shared.used.fetch_add(1, Relaxed);
                 self.holders.insert(client, Holder { running: 1, heard_at: Instant::START });
-                self.show();
+                self.publish();
             }
         }
         self.check();
     }
 
-    /// A transfer of this client has ended, however it did. Its hold starts again. A transfer that
-    /// began when there was no limit may be named too, and changes nothing.
+    /// A transfer of this client has ended, however it did. Its hold starts again. For a transfer
+    /// that began when there was no limit this changes nothing.
     pub fn end(&mut self, client: IpAddr, now: Instant) {
         let client = Client(address_bits(client));
         let Some(holder) = self.holders.get_mut(&client) else { return };
@@ -243,7 +243,7 @@ impl Slots {
         self.check();
     }
 
-    /// A request that need not wait any longer: it has a slot. Call until `None`, each turn.
+    /// Returns a waiting request that has now got a slot. Call until `None`, each turn.
     pub fn poll_granted(&mut self, now: Instant) -> Option<Ticket> {
         self.expire(now);
         if self.queue.is_empty() {
@@ -251,7 +251,7 @@ impl Slots {
         }
         if self.limits.clients_max == 0 {
             let (_, ticket) = self.queue.pop_next()?;
-            self.show();
+            self.publish();
             return Some(ticket);
         }
         if !self.reserve() {
@@ -260,31 +260,32 @@ impl Slots {
         }
         let (client, ticket) = self.queue.pop_next()?;
         if self.renew(client, now) {
-            // It has had a slot since a transfer began that it asked for before there was a limit.
+            // The client got a slot when a transfer began that it asked for before there was a
+            // limit.
             self.shared.used.fetch_sub(1, Relaxed);
-            self.show();
+            self.publish();
         } else {
-            self.seat(client, now);
+            self.assign(client, now);
         }
         self.check();
         Some(ticket)
     }
 
-    /// A request that has waited in vain. Call until `None`, each turn.
+    /// Returns a request that has waited in vain. Call until `None`, each turn.
     pub fn poll_expired(&mut self, now: Instant) -> Option<Ticket> {
         self.expire(now);
         self.expired.pop_front()
     }
 
-    /// A request that waits is no longer of interest; a ticket that does not wait is ignored.
+    /// Drops a waiting request; ignores a ticket that does not wait.
     pub fn cancel(&mut self, ticket: Ticket) {
         self.queue.cancel(ticket);
         self.expired.retain(|expired| *expired != ticket);
-        self.show();
+        self.publish();
         self.check();
     }
 
-    /// When to poll again at the latest.
+    /// Returns when to poll again at the latest.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         if !self.expired.is_empty() {
@@ -295,13 +296,13 @@ impl Slots {
         [hold_ends, self.queue.first_deadline(), retry].into_iter().flatten().min()
     }
 
-    /// Requests that wait in this worker.
+    /// Returns how many requests wait in this worker.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 
-    /// Slots that clients of this worker hold.
+    /// Returns how many slots the clients of this worker hold.
     #[must_use]
     pub fn used_here(&self) -> usize {
         self.holders.len()
@@ -311,7 +312,7 @@ impl Slots {
         self.limits.hold.max(HOLD_MIN)
     }
 
-    /// Lets go of what has had its time: slots whose hold is over, requests that waited in vain.
+    /// Frees the slots whose hold is over, and drops requests that have waited in vain.
     fn expire(&mut self, now: Instant) {
         let hold = self.hold();
         let held_before = self.holders.len();
@@ -326,7 +327,7 @@ impl Slots {
         while let Some(ticket) = self.queue.pop_late(now) {
             self.expired.push_back(ticket);
         }
-        self.show();
+        self.publish();
         self.check();
     }
 
@@ -344,7 +345,7 @@ impl Slots {
     fn take(&mut self, client: Client, now: Instant) -> bool {
         let reserved = self.reserve();
         if reserved {
-            self.seat(client, now);
+            self.assign(client, now);
         }
         reserved
     }
@@ -363,14 +364,14 @@ impl Slots {
     }
 
     /// Gives a client the slot that was reserved for it.
-    fn seat(&mut self, client: Client, now: Instant) {
+    fn assign(&mut self, client: Client, now: Instant) {
         self.holders.insert(client, Holder { running: 0, heard_at: now });
         self.idle.insert((now, client));
-        self.show();
+        self.publish();
     }
 
-    /// Shows the other workers what this one holds and whether it wants more.
-    fn show(&self) {
+    /// Publishes how many slots this worker holds and whether it wants more.
+    fn publish(&self) {
         if let Some(share) = self.shared.shares.get(self.worker) {
             share.held.store(self.holders.len(), Relaxed);
             share.waiting.store(!self.queue.is_empty(), Relaxed);
@@ -451,7 +452,7 @@ mod tests {
         );
         assert_eq!(slots.poll_granted(at(long_after)), None);
         slots.end(ip(2), at(long_after));
-        // The next file of a client that flashed for ten minutes is still its own affair.
+        // A client that flashed for ten minutes may still fetch its next file.
         assert_eq!(
             slots.ask(ip(2), Ticket::made_up(4), &LIMITS, at(long_after + 1)),
             Admitted::Yes

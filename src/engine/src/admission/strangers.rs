@@ -1,9 +1,9 @@
 //! How many connections clients outside the access list have open.
 //!
-//! They are served override files or nothing. However many of them come, permitted clients find a
-//! place. Counts only.
+//! Strangers get an override file or a refusal. Permitted clients find a free connection however
+//! many strangers connect. Counts only.
 
-/// Strangers have one place of so many.
+/// Strangers may use one connection in so many.
 const SHARE: usize = 8;
 
 /// The connections that strangers have open in one engine.
@@ -21,13 +21,13 @@ impl Strangers {
         has_room
     }
 
-    /// One that was taken is free again.
+    /// Frees one that was taken.
     pub fn give_back(&mut self) {
         debug_assert!(self.open > 0);
         self.open -= 1;
     }
 
-    /// How many are taken.
+    /// Returns how many are taken.
     #[must_use]
     pub fn open(self) -> usize {
         self.open

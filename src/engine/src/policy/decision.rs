@@ -1,4 +1,4 @@
-//! What becomes of a request, and why where nothing does. Values only.
+//! What is done for a request, or why it is refused. Values only.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,18 +13,18 @@ use crate::vault::names::{Family, Item};
 use crate::vault::upload::Rule;
 use wire::name::FileName;
 
-/// What becomes of a request.
+/// The decision about a request.
 #[derive(Debug)]
 pub struct Decision<'a> {
-    /// The client, an IPv4-mapped address as the IPv4 one.
+    /// The client; an IPv4-mapped address is written as the IPv4 one.
     pub client: IpAddr,
-    /// The name that was asked for, folded, or `None` if what was asked for is no name.
+    /// The requested name, folded, or `None` if the request names no file.
     pub name: Option<FileName>,
     /// What is to be done.
     pub action: Action<'a>,
 }
 
-/// What is to be done for a request.
+/// What to do for a request.
 #[derive(Debug)]
 pub enum Action<'a> {
     /// Send a file of the catalog.
@@ -33,21 +33,21 @@ pub enum Action<'a> {
     ServeOverride(&'a Arc<Entry>),
     /// Send the certificate of the server's own CA.
     ServeCa(&'a CaFile),
-    /// Have the vault read, keep or forget a user's data.
+    /// Have the vault read, store or delete a user's data.
     Vault {
-        /// Whose.
+        /// The user.
         owner: VaultOwner,
-        /// What is read where the vault has nothing.
+        /// The file to send if the vault has no data of the user.
         fallback: Option<&'a Arc<Entry>>,
     },
     /// Store a file by a row of `[[upload]]`.
     Store {
         /// The row.
         rule: &'a Rule,
-        /// As what, in the row's directory: the name after the remap rows.
+        /// The name in the row's directory, after the remap rows.
         name: Box<FileName>,
     },
-    /// Store a file where nobody is served from.
+    /// Store an unknown file where no client can read it.
     Quarantine {
         /// The writer's number for the directory.
         directory: u16,
@@ -58,7 +58,7 @@ pub enum Action<'a> {
     Delete {
         /// The row.
         rule: &'a Rule,
-        /// Which, in the row's directory: the name after the remap rows.
+        /// The name in the row's directory, after the remap rows.
         name: Box<FileName>,
     },
     /// Send the client elsewhere. Decided for HTTP alone.
@@ -73,7 +73,7 @@ pub enum Action<'a> {
 }
 
 impl Action<'_> {
-    /// Whether what is to be stored may come by POST.
+    /// Whether the file may be stored by POST.
     #[must_use]
     pub fn takes_post(&self) -> bool {
         match self {
@@ -90,7 +90,7 @@ impl Action<'_> {
         }
     }
 
-    /// A word for it that never changes, for programs.
+    /// Returns a word for it that never changes, for programs.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -108,12 +108,12 @@ impl Action<'_> {
     }
 }
 
-/// Whose data of the vault a name means.
+/// Whose data in the vault a name means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultOwner {
-    /// The name says it.
+    /// The name has the extension.
     Named(Item),
-    /// The name leaves it open: whoever is logged in at the phone.
+    /// The name has no extension: the user who is logged in at the phone is meant.
     LoggedIn(Family),
 }
 
@@ -122,7 +122,7 @@ pub enum VaultOwner {
 pub enum Denial<'a> {
     /// The client is not on this access list.
     AccessList(&'a str),
-    /// What was asked for is no name of a file.
+    /// The request names no file.
     Name(NameError),
     /// A remap row refuses the name that is to be read.
     Remap(Unroutable),
@@ -130,7 +130,7 @@ pub enum Denial<'a> {
     RemapOfUpload(Unroutable),
     /// No root has the name.
     NotFound,
-    /// The name may be one of those in a root or directory that cannot be read now.
+    /// The name may exist in a root or directory that cannot be read now.
     Unavailable,
     /// Neither the vault nor an `[[upload]]` row takes the name.
     NoUploadRule,
@@ -138,9 +138,9 @@ pub enum Denial<'a> {
     NotAppendable,
     /// A user's data is stored whole.
     VaultAppend,
-    /// Nobody may delete the name.
+    /// No row of `[[upload]]` lets clients delete the name.
     NotDeletable,
-    /// The name does not say whose data is meant, and the phone is not asked.
+    /// The name has no extension, and the phone cannot be asked for it.
     ExtensionMissing,
 }
 

@@ -1,8 +1,8 @@
 //! Who gets what: the one decision about every read, write and delete, of every protocol.
 //!
 //! Decides from memory alone; opens, locks and allocates nothing on the way to a file. Sessions
-//! turn a [`Decision`] into the answers of their protocols, and `ringpost explain` prints the
-//! [`Trace`] of the same walk, so that it cannot say anything else than the server does.
+//! turn a [`Decision`] into the answers of their protocols. `ringpost explain` prints the [`Trace`]
+//! of the same walk, so it always agrees with the server.
 
 mod decision;
 pub mod protect;
@@ -38,20 +38,20 @@ use vendor;
 use wire::http::target;
 use wire::name::{BadName, FileName};
 
-/// Decides about a request. The trace is told every step.
+/// Decides about a request, and reports every step to the trace.
 pub fn resolve<'a>(
     request: &Request<'_>,
     snapshot: &'a Snapshot,
     trace: &mut impl Trace,
 ) -> Decision<'a> {
-    // An IPv4 phone may come to an IPv6 socket. Nothing behind this line has to know.
+    // An IPv4 phone may connect to an IPv6 socket. The code below sees one form of its address.
     let client = request.client.to_canonical();
     let (policy, catalog) = (&*snapshot.policy, &*snapshot.catalog);
     let (name, action) = Resolver { request, client, policy, catalog, trace }.resolve();
     Decision { client, name, action }
 }
 
-/// What may be done with a name besides reading it.
+/// What a client may do with a name besides reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowed {
     /// A client may store it.
@@ -62,7 +62,7 @@ pub struct Allowed {
     pub post: bool,
 }
 
-/// What a client may do with the resource of a request besides reading it.
+/// Returns what a client may do with the resource of a request besides reading it.
 #[must_use]
 pub fn allowed(request: &Request<'_>, snapshot: &Snapshot) -> Allowed {
     let action = |operation| {
@@ -78,7 +78,7 @@ pub fn allowed(request: &Request<'_>, snapshot: &Snapshot) -> Allowed {
     }
 }
 
-/// The roots that the file of a request is looked for in, first match first.
+/// Returns the roots in which the file of a request is looked up, first match first.
 #[must_use]
 pub fn stack<'a>(request: &'a Request<'_>, policy: &'a Policy) -> Cow<'a, [RootId]> {
     let stack = request.resource.stack(policy);
@@ -88,15 +88,15 @@ pub fn stack<'a>(request: &'a Request<'_>, policy: &'a Policy) -> Cow<'a, [RootI
 /// How the server learns who uses a phone that wants a user's data by FTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identification {
-    /// It need not: the phone's network is trusted with everybody's data.
+    /// Not at all: the phone's network is trusted with every user's data.
     Trusted(ipnet::IpNet),
     /// It asks the phone by SNMP.
     AsksPhone,
-    /// It cannot ask: no community is for the phone's address.
+    /// It cannot: no community is configured for the phone's address.
     NoCommunity,
 }
 
-/// How the server learns who uses the phone at a canonical address.
+/// Returns how the server learns who uses the phone at a canonical address.
 #[must_use]
 pub fn identification(ftp: &FtpPolicy, client: IpAddr) -> Identification {
     match ftp.bypass.iter().find(|net| net.contains(&client)) {
@@ -119,7 +119,7 @@ struct Resolver<'a, 'r, T> {
     trace: &'r mut T,
 }
 
-/// A name as it was asked for, and as the remap rows make it.
+/// A requested name, and what the remap rows make of it.
 struct Names<'n> {
     asked: &'n FileName,
     renamed: Result<Cow<'n, FileName>, Unroutable>,
@@ -131,7 +131,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             return (None, action);
         }
         let denied_by = self.denied_by();
-        self.tell_limits();
+        self.trace_limits();
         let by_uri = match denied_by {
             None => match self.redirect_of_uri() {
                 Some(action) => return (None, action),
@@ -168,8 +168,8 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         (Some(name), action)
     }
 
-    /// What an ACME server asks for, who comes from wherever it likes: no list keeps it out. The
-    /// spelling counts, for two tokens may differ in case alone.
+    /// Answers an ACME server, which may connect from any address, so that no access list applies.
+    /// The spelling counts, because two tokens may differ in case alone.
     fn acme_challenge(&mut self) -> Option<Action<'a>> {
         let Resource::Http { listener, target } = self.request.resource else { return None };
         let (root, Operation::Read) = (listener.acme?, self.request.operation) else { return None };
@@ -188,7 +188,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         })
     }
 
-    /// Where a row that sees what was asked for sends the client.
+    /// Returns where a row that matches the raw request sends the client.
     fn redirect_of_uri(&mut self) -> Option<Action<'a>> {
         let Resource::Http { .. } = self.request.resource else { return None };
         if !self.policy.routes.redirects_request_uri() {
@@ -197,7 +197,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         self.redirect(MatchOn::RequestUri, &self.request.resource.uri())
     }
 
-    /// Where a row that sees the name sends the client.
+    /// Returns where a row that matches the name sends the client.
     fn redirect_of_name(&mut self, name: &FileName) -> Option<Action<'a>> {
         let Resource::Http { .. } = self.request.resource else { return None };
         if self.policy.routes.redirects.is_empty() {
@@ -217,7 +217,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         Some(Action::Redirect(Box::new(to)))
     }
 
-    /// The name that a remap row makes of the request as it was asked, if one does.
+    /// Returns the name that a remap row makes of the raw request, or `None` if no row matches.
     fn name_of_uri(&mut self) -> Option<Result<FileName, Unroutable>> {
         let routes = &self.policy.routes;
         if !routes.sees_request_uri() {
@@ -234,7 +234,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         self.refuse_remapped(why, denial)
     }
 
-    /// The name of the access list that keeps the client out.
+    /// Returns the name of the access list that keeps the client out.
     fn denied_by(&mut self) -> Option<&'a str> {
         let protocol = self.request.resource.protocol();
         let list = self.policy.access.denied_by(protocol, self.client).map(|list| &*list.name);
@@ -245,8 +245,8 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         list
     }
 
-    /// The row of limits that holds for the client, which decides how it is served.
-    fn tell_limits(&mut self) {
+    /// Traces the row of limits by which the client is served.
+    fn trace_limits(&mut self) {
         if let Resource::Tftp { .. } = self.request.resource {
             let (tftp, client) = (&self.policy.tftp, self.client);
             self.trace.step(|| {
@@ -256,7 +256,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    /// The file that a client off the access list gets for what would keep it asking for ever.
+    /// Returns the file that keeps a client off the access list from asking again and again.
     fn override_file(&mut self, asked: &FileName, list: &'a str) -> Action<'a> {
         let denied = Action::Refuse(Denial::AccessList(list));
         if self.request.operation != Operation::Read {
@@ -266,7 +266,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         let entry = self.catalog.find(self.request.resource.stack(self.policy), &name);
         self.trace.step(|| Step::Override { name: &name, found: entry.is_some() });
         match entry {
-            // Who may not even ask cannot be asked for a password either.
+            // A client that may not ask at all is not asked for a password.
             Some(entry) if self.protection([asked, &name], location(Some(entry))).is_some() => {
                 denied
             }
@@ -303,7 +303,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    /// A user's data comes from the vault; over HTTP, a file of the roots is for those who have
+    /// A user's data comes from the vault. Over HTTP, a file of the roots is sent if the user has
     /// none.
     fn read_vault(&mut self, owner: VaultOwner, names: &Names<'_>) -> Action<'a> {
         match self.request.resource {
@@ -313,7 +313,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
                     Err(_) => None,
                 };
                 match self.vault_protection(names, fallback) {
-                    // What the vault asks for is not what the row asks for.
+                    // The vault asks for a password of its own, not for that of the row.
                     Some(_) if self.vault_asks() => Action::Vault { owner, fallback: None },
                     Some(row) => Action::NeedsCredentials { row },
                     None => Action::Vault { owner, fallback },
@@ -328,14 +328,14 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    /// The `[[protect]]` row that covers a user's data.
+    /// Returns the `[[protect]]` row that covers a user's data.
     fn vault_protection(&mut self, names: &Names<'_>, file: Option<&Arc<Entry>>) -> Option<usize> {
         let renamed = names.renamed.as_deref().unwrap_or(names.asked);
         self.protection([names.asked, renamed], location(file))
     }
 
-    /// Whether the vault asks for passwords of its own, which rows cannot add to: a request carries
-    /// one.
+    /// Returns whether the vault asks for passwords of its own. A request carries only one
+    /// password, so no row can ask for another.
     fn vault_asks(&self) -> bool {
         let Resource::Http { .. } = self.request.resource else { return false };
         match self.policy.http.vault.as_ref().map(|vault| &vault.auth) {
@@ -344,7 +344,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    /// What becomes of a request to change a user's data over HTTP.
+    /// Decides about a request to change a user's data over HTTP.
     fn change_vault(&mut self, owner: VaultOwner, names: &Names<'_>) -> Action<'a> {
         match self.vault_protection(names, None) {
             Some(row) if !self.vault_asks() => Action::NeedsCredentials { row },
@@ -352,7 +352,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         }
     }
 
-    /// A user's data, where it can be known whose it is.
+    /// Decides about a user's data by FTP, if the server can learn whose data it is.
     fn identified(&mut self, owner: VaultOwner) -> Action<'a> {
         let identification = identification(&self.policy.ftp, self.client);
         self.trace.step(|| Step::Identification(identification));
@@ -453,7 +453,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         Action::Refuse(denial)
     }
 
-    /// Whose data of the vault a request means: by the name that was asked for, else by what the
+    /// Returns whose data in the vault a request means: by the requested name, else by what the
     /// remap rows make of it.
     fn vault_owner(&mut self, names: &Names<'_>) -> Option<VaultOwner> {
         let vault = self.request.resource.vault(self.policy)?;
@@ -462,7 +462,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
             if let Some(item) = Item::parse(name, &vault.prefixes) {
                 return Some(VaultOwner::Named(item));
             }
-            // Only by FTP is it known who is logged in at a phone.
+            // Only over FTP does the server learn who is logged in at a phone.
             let family = is_ftp.then(|| Item::without_extension(name, &vault.prefixes)).flatten();
             family.map(VaultOwner::LoggedIn)
         };
@@ -472,7 +472,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         Some(owner)
     }
 
-    /// The `[[protect]]` row whose password is still missing.
+    /// Returns the `[[protect]]` row whose password is still missing.
     fn protection(&mut self, names: [&FileName; 2], location: Location) -> Option<usize> {
         let rows = &self.policy.protections;
         if rows.0.is_empty() {
@@ -486,7 +486,7 @@ impl<'a, T: Trace> Resolver<'a, '_, T> {
         (!proven).then_some(row)
     }
 
-    /// The file that the stacked roots have for a name.
+    /// Returns the file that the stacked roots have for a name.
     fn find(&mut self, name: &FileName) -> Option<&'a Arc<Entry>> {
         let stack = self.request.resource.stack(self.policy);
         let stack = self.policy.routes.stack_for(self.client, stack, self.trace);

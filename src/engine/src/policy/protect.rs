@@ -1,7 +1,6 @@
-//! Rows of `[[protect]]`: what is served only for a password.
+//! Rows of `[[protect]]`: files that are served only for a password.
 //!
-//! Says which row covers a name and what it asks for; who proves what, and how, is for the sessions
-//! to find out.
+//! Says which row covers a name and what it requires. Sessions check the credentials.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -32,40 +31,40 @@ pub struct Protection {
     pub from: Vec<IpNet>,
     /// The protocols that it covers; empty means all.
     pub protocols: Vec<Protocol>,
-    /// What is asked for.
+    /// What a client must prove.
     pub requirement: Arc<Requirement>,
 }
 
-/// What a row asks for.
+/// What a row requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requirement {
     /// The file of the users.
     pub users: PathBuf,
-    /// Those of them that will do; empty means all.
+    /// The users that are accepted; empty means all.
     pub allowed: Vec<Box<str>>,
-    /// The password may be sent as it is (RFC 7617).
+    /// Whether the password may be sent as it is (RFC 7617).
     pub basic: bool,
-    /// It may be proven without being sent (RFC 7616).
+    /// Whether it may be proven without being sent (RFC 7616).
     pub digest: bool,
-    /// Not only by MD5, but by SHA-256 as well.
+    /// Whether by SHA-256 as well as by MD5.
     pub sha256: bool,
-    /// What the challenges call it. A phone keeps passwords by this name.
+    /// The realm in the challenges. A phone keeps passwords by this name.
     pub realm: Box<str>,
 }
 
-/// That a client has shown the password of a user.
+/// A client has proven that it knows the password of a user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Proof {
     /// The file of the users.
     pub users: PathBuf,
-    /// Which one of them.
+    /// The user.
     pub user: Box<[u8]>,
 }
 
 /// Where a file lies, or will lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// Nowhere that a row could name.
+    /// In no place that a row could name.
     Unknown,
     /// In a root.
     Root(RootId),
@@ -74,25 +73,25 @@ pub enum Location {
 }
 
 impl Requirement {
-    /// Whether a proof is one of a user that is asked for.
+    /// Whether a proof is one of an accepted user.
     #[must_use]
     pub fn accepts(&self, proof: &Proof) -> bool {
         self.users == proof.users && self.allows(&proof.user)
     }
 
-    /// Whether a user of the file will do.
+    /// Whether a user of the file is accepted.
     #[must_use]
     pub fn allows(&self, user: &[u8]) -> bool {
         self.allowed.is_empty() || self.allowed.iter().any(|one| one.as_bytes() == user)
     }
 
-    /// Whether a password may be proven by Digest with a hash.
+    /// Whether the password may be proven by Digest with this hash.
     #[must_use]
     pub fn offers(&self, algorithm: Algorithm) -> bool {
         self.digest && (self.sha256 || algorithm == Algorithm::Md5)
     }
 
-    /// The ways in which a password may be shown over HTTP, in words.
+    /// The accepted ways to prove a password over HTTP, in words.
     #[must_use]
     pub fn schemes(&self) -> &'static str {
         match (self.basic, self.digest) {
@@ -124,7 +123,7 @@ impl Protection {
     /// A row for the names of a pattern, in all roots, for all clients and protocols.
     ///
     /// # Errors
-    /// [`BadPattern`], when no name can match.
+    /// [`BadPattern`] if no name can match.
     pub fn new(pattern: &str) -> Result<Protection, BadPattern> {
         let mut row = Protection::default();
         row.add_pattern(pattern)?;
@@ -137,10 +136,10 @@ impl Protection {
         Protection { roots, ..Protection::default() }
     }
 
-    /// Has the row cover the names of one pattern more.
+    /// Adds a pattern of names to those that the row covers.
     ///
     /// # Errors
-    /// [`BadPattern`], when no name can match.
+    /// [`BadPattern`] if no name can match.
     pub fn add_pattern(&mut self, pattern: &str) -> Result<(), BadPattern> {
         self.matchers.push(glob::compile(pattern)?);
         self.patterns.push(pattern.into());
@@ -166,7 +165,7 @@ impl Protection {
         located && (self.matchers.is_empty() || self.matchers.iter().any(named))
     }
 
-    /// Whether it is for clients that come by a protocol.
+    /// Whether the row covers a protocol.
     #[must_use]
     pub fn is_for_protocol(&self, protocol: Protocol) -> bool {
         self.protocols.is_empty() || self.protocols.contains(&protocol)
@@ -182,8 +181,8 @@ impl Protection {
 pub struct Protections(pub Vec<Protection>);
 
 impl Protections {
-    /// The row that covers a file, counted from 0. A file is covered by the name that was asked for
-    /// and by the one that it has after the remap rows, so that no row uncovers it. `client` is
+    /// Returns the row that covers a file, counted from 0. A row covers a file by the requested
+    /// name and by its name after the remap rows, so that no remap row evades it. `client` is
     /// canonical.
     #[must_use]
     pub fn find(
@@ -197,7 +196,7 @@ impl Protections {
         self.0.iter().position(covers)
     }
 
-    /// The users' files of the rows for a protocol, each once.
+    /// Returns the users' files of the rows for a protocol, each once.
     #[must_use]
     pub fn users_files(&self, protocol: Protocol) -> Vec<&Path> {
         let mut files: Vec<&Path> = Vec::new();
@@ -209,14 +208,14 @@ impl Protections {
         files
     }
 
-    /// Whether a name may be that of a user whose password some row asks for by FTP.
+    /// Whether a name may be that of a user whose password some row requires by FTP.
     #[must_use]
     pub fn may_log_in(&self, name: &[u8]) -> bool {
         let by_ftp = |row: &&Protection| row.is_for_protocol(Protocol::Ftp);
         self.0.iter().filter(by_ftp).any(|row| row.requirement.allows(name))
     }
 
-    /// Takes the writer's numbers for directories, which stand at the places that counted before.
+    /// Replaces the configuration's indexes of directories by the writer's numbers.
     pub fn renumber(&mut self, numbers: &[u16]) {
         for row in &mut self.0 {
             let numbered = |place: &u16| numbers.get(usize::from(*place)).copied();

@@ -1,8 +1,7 @@
-//! One redirect row: a regular expression over what is asked for, and the URL that a client is sent
-//! to instead. For HTTP alone, plain and over TLS: no other protocol can say such a thing.
+//! One redirect row: a regular expression over requests, and the URL to which matching clients are
+//! sent. For HTTP alone, plain and over TLS: the other protocols have no redirects.
 //!
-//! Whatever a client sends, a location is one URL of printable ASCII, at the host that the row
-//! names.
+//! For every request, a location is one URL of printable ASCII, at the host that the row names.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,17 +13,17 @@ use super::remap::{BadRemap, MatchOn, REPLACEMENT_BYTES_MAX, compile, never_matc
 use super::template::Template;
 use crate::address::is_for;
 
-/// Longest location that is told, in bytes.
+/// Longest location that is sent, in bytes.
 pub const LOCATION_BYTES_MAX: usize = 4_096;
-/// What stands for a group where it is asked whether a row leads back to itself.
+/// Sample texts of a group, to check whether a row leads back to itself.
 const SAMPLES: [&[u8]; 3] = [b"x", b"1", b"a.cfg"];
 
 /// How a client is redirected (RFC 9110, 15.4).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RedirectStatus {
-    /// 301, for good; what is not a GET may become one.
+    /// 301, for good; a method other than GET may become GET.
     MovedPermanently,
-    /// 302, for now; what is not a GET may become one.
+    /// 302, for now; a method other than GET may become GET.
     #[default]
     Found,
     /// 307, for now, with the same method.
@@ -45,7 +44,7 @@ impl RedirectStatus {
         }
     }
 
-    /// The status with a code, or `None` if no redirect has it.
+    /// Returns the status with a code, or `None` if it is not that of a redirect.
     #[must_use]
     pub fn of_code(code: u64) -> Option<RedirectStatus> {
         let (moved, found) = (RedirectStatus::MovedPermanently, RedirectStatus::Found);
@@ -53,7 +52,7 @@ impl RedirectStatus {
         all.into_iter().find(|status| u64::from(status.code()) == code)
     }
 
-    /// Whether a client sends the same method again, and with it a body.
+    /// Whether a client repeats the method, and with it the body.
     #[must_use]
     pub fn keeps_method(self) -> bool {
         match self {
@@ -72,16 +71,16 @@ impl RedirectStatus {
     }
 }
 
-/// Where a client is sent.
+/// The redirection of one request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redirection {
-    /// How.
+    /// The status.
     pub status: RedirectStatus,
     /// The URL, or a path on this server.
     pub location: Box<[u8]>,
 }
 
-/// A row of the configuration that sends clients elsewhere.
+/// A row of the configuration that redirects clients.
 #[derive(Clone, Debug)]
 pub struct Redirect {
     /// The expression as it was written, for people.
@@ -90,11 +89,11 @@ pub struct Redirect {
     pub target: Box<str>,
     /// Clients that the row is for; empty means all.
     pub from: Vec<IpNet>,
-    /// What the expression is tried on: of requests, what no remap row has changed.
+    /// What the expression is matched against; of a request, its text before any remap row.
     pub on: MatchOn,
-    /// How clients are sent there.
+    /// The status that clients get.
     pub status: RedirectStatus,
-    /// Whether those that store or delete are sent there, too.
+    /// Whether requests that store or delete are redirected, too.
     pub uploads: bool,
     matcher: Regex,
     template: Template,
@@ -103,13 +102,13 @@ pub struct Redirect {
 /// Why a row cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadRedirect {
-    /// The expression or what the target takes from it will not do.
+    /// The expression, or what the target takes from it, is invalid.
     Row(BadRemap),
     /// The target is neither an absolute URL nor a path.
     Target,
-    /// The target has a byte that no URL has.
+    /// The target has a byte that no URL may have.
     Byte(char),
-    /// What a client sends would decide about the host.
+    /// The client's request would choose the host.
     Host,
 }
 
@@ -134,8 +133,8 @@ impl fmt::Display for BadRedirect {
 impl std::error::Error for BadRedirect {}
 
 impl Redirect {
-    /// A row for all clients that read, by 302. The expression is tried like that of a remap row,
-    /// and the target holds the same variables.
+    /// Makes a row for all clients that read, with 302. The expression is matched like that of a
+    /// remap row, and the target holds the same variables.
     ///
     /// # Errors
     /// [`BadRedirect`] says what to mend.
@@ -145,7 +144,7 @@ impl Redirect {
         }
         let matcher = compile(pattern).map_err(BadRedirect::Row)?;
         let template = Template::read(target, &matcher).map_err(BadRedirect::Row)?;
-        judge_target(target)?;
+        check_target(target)?;
         Ok(Redirect {
             pattern: pattern.into(),
             target: target.into(),
@@ -158,7 +157,8 @@ impl Redirect {
         })
     }
 
-    /// What in the pattern keeps it from ever matching a name, or `None` if nothing was found.
+    /// Returns what in the pattern keeps it from ever matching a name, or `None` if nothing was
+    /// found.
     #[must_use]
     pub fn never_matches(&self) -> Option<&'static str> {
         never_matches(&self.pattern, self.on)
@@ -170,8 +170,8 @@ impl Redirect {
         is_for(&self.from, client)
     }
 
-    /// Where whoever asks for this is sent, or `None` if the row does not match, or would send it
-    /// to where it is. Allocates only when it does.
+    /// Returns where a client that asks for this is sent, or `None` if the row does not match or
+    /// would send it to the same place. Allocates only if it matches.
     #[must_use]
     pub fn apply(&self, asked: &[u8], client: IpAddr) -> Option<Redirection> {
         if !self.matcher.is_match(asked) {
@@ -188,7 +188,7 @@ impl Redirect {
         Some(Redirection { status: self.status, location: location.into() })
     }
 
-    /// What stands before the path in the target: empty where it leads to this server.
+    /// Returns the part of the target before the path: empty if it leads to this server.
     fn origin(&self) -> &str {
         let Some(at) = self.target.find("://") else { return "" };
         let host = &self.target[at + 3..];
@@ -196,10 +196,10 @@ impl Redirect {
     }
 }
 
-/// Whether a client that follows a row is sent on and on. `is_own` says whether a host, with its
-/// port, is this server. It is tried with samples, so not every circle is found.
+/// Whether a client that follows a row is redirected for ever. `is_own` says whether a host, with
+/// its port, is this server. It is tried with samples, so not every loop is found.
 #[must_use]
-pub fn is_circle(rows: &[Redirect], row: &Redirect, is_own: impl Fn(&str) -> bool) -> bool {
+pub fn is_loop(rows: &[Redirect], row: &Redirect, is_own: impl Fn(&str) -> bool) -> bool {
     let client = IpAddr::from([127, 0, 0, 1]);
     let stays = |row: &Redirect| row.origin().is_empty() || is_own(row.origin());
     if !stays(row) {
@@ -216,7 +216,7 @@ pub fn is_circle(rows: &[Redirect], row: &Redirect, is_own: impl Fn(&str) -> boo
     })
 }
 
-/// The path of a URL as it is asked for: without a slash in front, a query and escapes.
+/// Returns the path of a URL as it is requested: without a leading slash, a query and escapes.
 fn path_of(url: &[u8]) -> Vec<u8> {
     let at = url.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
     let path =
@@ -226,8 +226,8 @@ fn path_of(url: &[u8]) -> Vec<u8> {
     path.iter().copied().skip_while(|byte| *byte == b'/').collect()
 }
 
-/// Refuses a target that is no URL, and one whose host a client would choose.
-fn judge_target(written: &str) -> Result<(), BadRedirect> {
+/// Refuses a target that is no URL, or whose host a client would choose.
+fn check_target(written: &str) -> Result<(), BadRedirect> {
     let is_foreign = |one: &char| !one.is_ascii_graphic() || matches!(one, '"' | '<' | '>' | '\\');
     if let Some(one) = written.chars().find(is_foreign) {
         return Err(BadRedirect::Byte(one));
@@ -249,8 +249,8 @@ fn judge_target(written: &str) -> Result<(), BadRedirect> {
     Ok(())
 }
 
-/// Captured bytes as a part of a URL. What comes of a name is never a query; what comes of a
-/// request as it was asked keeps its own.
+/// Captured bytes as a part of a URL. Bytes from a name never make a query; bytes from a raw
+/// request keep theirs.
 fn encode(bytes: &[u8], on: MatchOn) -> Vec<u8> {
     let kept: &[u8] = match on {
         MatchOn::Name => b"/-._~",
@@ -267,7 +267,7 @@ fn encode(bytes: &[u8], on: MatchOn) -> Vec<u8> {
     out
 }
 
-/// Two slashes at the beginning would make a host of what a client sent.
+/// Two leading slashes would let a client's request choose the host.
 fn within_host(location: Vec<u8>) -> Vec<u8> {
     let slashes = location.iter().take_while(|byte| **byte == b'/').count();
     match slashes {
@@ -276,7 +276,7 @@ fn within_host(location: Vec<u8>) -> Vec<u8> {
     }
 }
 
-/// What must hold for any row and whatever is asked: for unit tests and fuzzing.
+/// What must hold for any row and any request: for unit tests and fuzzing.
 #[doc(hidden)]
 pub fn check(pattern: &str, target: &str, asked: &[u8]) {
     let Ok(mut row) = Redirect::new(pattern, target) else { return };
@@ -355,12 +355,12 @@ mod tests {
     fn rows_that_lead_to_themselves_or_to_each_other_are_known() {
         let row = |pattern, target| Redirect::new(pattern, target).unwrap();
         let own = |host: &str| host == "10.0.0.1:80";
-        let is_circle = |rows: &[Redirect]| is_circle(rows, &rows[0], own);
-        assert!(is_circle(&[row("^(.*)$", "/new/$1")]));
-        assert!(is_circle(&[row("^(.*)$", "http://10.0.0.1:80/new/$1")]));
-        assert!(is_circle(&[row("^a$", "/b"), row("^b$", "/a")]));
-        assert!(!is_circle(&[row("^(.*)$", "https://other.example.com/$1")]));
-        assert!(!is_circle(&[row("^fw/(.*)$", "/fw2/$1")]));
-        assert!(!is_circle(&[row("^a$", "/b"), row("^b$", "https://other/a")]));
+        let is_loop = |rows: &[Redirect]| is_loop(rows, &rows[0], own);
+        assert!(is_loop(&[row("^(.*)$", "/new/$1")]));
+        assert!(is_loop(&[row("^(.*)$", "http://10.0.0.1:80/new/$1")]));
+        assert!(is_loop(&[row("^a$", "/b"), row("^b$", "/a")]));
+        assert!(!is_loop(&[row("^(.*)$", "https://other.example.com/$1")]));
+        assert!(!is_loop(&[row("^fw/(.*)$", "/fw2/$1")]));
+        assert!(!is_loop(&[row("^a$", "/b"), row("^b$", "https://other/a")]));
     }
 }

@@ -1,4 +1,4 @@
-//! One remap row: a regular expression over names, and what a name that matches becomes.
+//! One remap row: a regular expression over names, and the replacement for names that match.
 //!
 //! The result goes through [`FileName::parse`] like any other name, so no row leaves the root.
 
@@ -17,7 +17,7 @@ pub const REPLACEMENT_BYTES_MAX: usize = 1_024;
 /// Largest compiled expression in bytes.
 const EXPRESSION_BYTES_MAX: usize = 1 << 20;
 
-/// A row of the configuration that gives names another meaning.
+/// A row of the configuration that renames what clients ask for.
 #[derive(Clone, Debug)]
 pub struct Remap {
     /// The expression as it was written, for people.
@@ -28,27 +28,27 @@ pub struct Remap {
     pub from: Vec<IpNet>,
     /// No further row is tried once this one has matched.
     pub stop: bool,
-    /// What the expression is tried on.
+    /// What the expression is matched against.
     pub on: MatchOn,
     matcher: Regex,
     template: Template,
 }
 
-/// What the expression of a row is tried on.
+/// What the expression of a row is matched against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MatchOn {
-    /// The folded name, as the rows before have made it.
+    /// The folded name, after the rows before this one.
     #[default]
     Name,
-    /// What was asked for: with the query, a slash at the end, and colons. Such rows come first,
-    /// and the first that matches makes the name.
+    /// The raw request, with the query, a trailing slash, and colons. Such rows come first, and the
+    /// first that matches makes the name.
     RequestUri,
 }
 
 /// Why a row cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BadRemap {
-    /// The expression is none, for this reason.
+    /// The expression is invalid, for this reason.
     Pattern(String),
     /// The expression begins with `^/`, and names have no leading slash.
     LeadingSlash,
@@ -86,10 +86,10 @@ impl fmt::Display for BadRemap {
 impl std::error::Error for BadRemap {}
 
 impl Remap {
-    /// A row for all clients. The expression is tried on names in the spelling in which they were
-    /// asked for, without a leading slash and without regard to case; the first match is replaced.
-    /// In the replacement `$1`, `${1}` and `${name}` stand for groups, `$$` for a dollar sign, and
-    /// `{ip}` for the client's address, in which `-` stands for each `:`.
+    /// Makes a row for all clients. The expression is matched against names in the requested
+    /// spelling, without a leading slash and without regard to case; the first match is replaced.
+    /// In the replacement `$1`, `${1}` and `${name}` mean groups, `$$` a dollar sign, and `{ip}`
+    /// the client's address with `-` for each `:`.
     ///
     /// # Errors
     /// [`BadRemap`] says what to mend.
@@ -110,7 +110,8 @@ impl Remap {
         })
     }
 
-    /// What in the pattern keeps it from ever matching a name, or `None` if nothing was found.
+    /// Returns what in the pattern keeps it from ever matching a name, or `None` if nothing was
+    /// found.
     #[must_use]
     pub fn never_matches(&self) -> Option<&'static str> {
         never_matches(&self.pattern, self.on)
@@ -122,7 +123,7 @@ impl Remap {
         is_for(&self.from, client)
     }
 
-    /// What a name becomes, or `None` if it does not match. Allocates only when it does.
+    /// Returns the replaced name, or `None` if it does not match. Allocates only if it matches.
     #[must_use]
     pub fn apply(&self, name: &[u8], client: IpAddr) -> Option<Result<FileName, BadName>> {
         if !self.matcher.is_match(name) {
@@ -150,7 +151,7 @@ pub(super) fn compile(pattern: &str) -> Result<Regex, BadRemap> {
         .map_err(|why| BadRemap::Pattern(why.to_string()))
 }
 
-/// What in a pattern keeps it from ever matching, or `None` if nothing was found.
+/// Returns what in a pattern keeps it from ever matching, or `None` if nothing was found.
 pub(super) fn never_matches(pattern: &str, on: MatchOn) -> Option<&'static str> {
     if on == MatchOn::RequestUri {
         return None;

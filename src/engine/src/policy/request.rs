@@ -1,4 +1,4 @@
-//! What is asked, by whom and over which protocol, and how each protocol spells a name.
+//! A request's client, protocol and name, and how each protocol spells names.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,16 +14,16 @@ use crate::vault::request::VaultPolicy;
 use wire::http::target::{self, BadTarget};
 use wire::name::{BadName, FileName};
 
-/// A request, as the parser of its protocol has left it.
+/// A request, as the parser of its protocol returned it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The client's address as its socket tells it; an IPv4-mapped one means the IPv4 one.
+    /// The client's address as its socket has it; an IPv4-mapped one means the IPv4 one.
     pub client: IpAddr,
-    /// What it is about.
+    /// The requested name.
     pub resource: Resource<'a>,
     /// What is to be done with it.
     pub operation: Operation,
-    /// Whose password the client has shown; it counts for the `[[protect]]` rows that accept it.
+    /// The user whose password the client has proven, for the `[[protect]]` rows that accept it.
     pub proven: Option<&'a Proof>,
 }
 
@@ -34,13 +34,13 @@ pub enum Operation {
     Read,
     /// Store it.
     Write,
-    /// Store what comes behind what is there (FTP, `APPE`).
+    /// Append to it (FTP, `APPE`).
     Append,
     /// Delete it.
     Delete,
 }
 
-/// A name as its protocol spells it, where it was asked for.
+/// A requested name, as its protocol spells it.
 #[derive(Clone, Copy, Debug)]
 pub enum Resource<'a> {
     /// The name of an RRQ or WRQ.
@@ -50,33 +50,33 @@ pub enum Resource<'a> {
     },
     /// The target of a request over HTTP, plain or over TLS.
     Http {
-        /// Where it came to.
+        /// The listener that received it.
         listener: &'a HttpListener,
         /// In origin form.
         target: &'a [u8],
     },
     /// A path of FTP.
     Ftp {
-        /// The directory of the session.
+        /// The working directory of the session.
         cwd: &'a TreePath,
         /// As it came.
         path: &'a [u8],
     },
 }
 
-/// Why what was asked for names no file.
+/// Why a request names no file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// The name is none.
+    /// The name is invalid.
     Name(BadName),
-    /// The target of HTTP names none.
+    /// The target of HTTP names no file.
     Target(BadTarget),
-    /// The path of FTP is none.
+    /// The path of FTP is invalid.
     Path(BadPath),
 }
 
 impl Resource<'_> {
-    /// The protocol that it came by.
+    /// Returns the protocol of the request.
     #[must_use]
     pub fn protocol(&self) -> Protocol {
         match self {
@@ -86,7 +86,7 @@ impl Resource<'_> {
         }
     }
 
-    /// The name, read as the protocol reads it.
+    /// The name, read by the rules of its protocol.
     pub(super) fn name(&self) -> Result<FileName, NameError> {
         match self {
             Resource::Tftp { name } => FileName::parse(name).map_err(NameError::Name),
@@ -98,8 +98,8 @@ impl Resource<'_> {
         }
     }
 
-    /// What was asked for, with its query, colons and a slash at the end, escapes decoded; `\`
-    /// means `/`, and there is no slash in front.
+    /// The raw request with its query, colons and a trailing slash, escapes decoded, `\` replaced
+    /// by `/`, and without a leading slash.
     pub(super) fn uri(&self) -> Vec<u8> {
         let mut uri = match self {
             Resource::Tftp { name } => name.to_vec(),
@@ -124,7 +124,7 @@ impl Resource<'_> {
         }
     }
 
-    /// The vault, where the listener leads to it.
+    /// The vault, or `None` if the listener does not lead to it.
     pub(super) fn vault<'p>(&self, policy: &'p Policy) -> Option<&'p Arc<VaultPolicy>> {
         match self {
             Resource::Tftp { .. } => None,

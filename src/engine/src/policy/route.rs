@@ -1,7 +1,7 @@
-//! What a name becomes and where it is looked for: remap rows and roots by network.
+//! How a name is rewritten and where it is looked up: remap rows and roots by network.
 //!
-//! Reads and writes go this way alike, so that what is stored under a name is read back under it.
-//! Nothing is allocated where no row applies.
+//! Reads and writes take the same route, so a file is read back under the name that stored it.
+//! Allocates nothing if no row applies.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,9 +21,9 @@ use wire::name::{BadName, FileName};
 pub struct SubnetRoots {
     /// The networks; empty means all clients.
     pub from: Vec<IpNet>,
-    /// Looked in before the listener's roots, first match first.
+    /// Searched before the listener's roots, first match first.
     pub stack: Vec<RootId>,
-    /// Nothing is looked in behind these: no further row, and not the listener's roots.
+    /// Whether the search ends here: without further rows and the listener's roots.
     pub only: bool,
 }
 
@@ -36,16 +36,16 @@ impl SubnetRoots {
 /// The rows of the configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Routes {
-    /// The first that matches sends the client elsewhere, before anything else is done.
+    /// The first that matches redirects the client, before anything else is done.
     pub redirects: Vec<Redirect>,
-    /// Each is tried in turn, on what the ones before it made of the name.
+    /// Each is tried in turn, on the name as the ones before it left it.
     pub remaps: Vec<Remap>,
-    /// Each that is for the client adds its roots, in turn, until one is for `only`.
+    /// Each row that is for the client adds its roots, in turn, until one has `only`.
     pub subnets: Vec<SubnetRoots>,
 }
 
-/// A row made something of a name that no file can have: the request is refused. A row that makes
-/// nothing of it (an empty replacement) does so on purpose.
+/// A row made a name that no file can have, and the request is refused. An empty replacement does
+/// so on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unroutable {
     /// The row, counted from 1.
@@ -66,14 +66,14 @@ impl fmt::Display for Unroutable {
 impl std::error::Error for Unroutable {}
 
 impl Routes {
-    /// Whether a redirect row wants to see what was asked for, as it was asked for.
+    /// Whether a redirect row matches against the raw request.
     #[must_use]
     pub fn redirects_request_uri(&self) -> bool {
         self.redirects.iter().any(|row| row.on == MatchOn::RequestUri)
     }
 
-    /// Where the first redirect row that is tried on this and matches sends a client, who `writes`
-    /// or reads. The client's address is canonical.
+    /// Returns where the first matching redirect row sends a client. `writes` says whether the
+    /// client stores or deletes; its address is canonical.
     pub fn redirect(
         &self,
         on: MatchOn,
@@ -101,14 +101,14 @@ impl Routes {
         None
     }
 
-    /// Whether a row wants to see what was asked for, as it was asked for.
+    /// Whether a remap row matches against the raw request.
     #[must_use]
     pub fn sees_request_uri(&self) -> bool {
         self.remaps.iter().any(|remap| remap.on == MatchOn::RequestUri)
     }
 
-    /// The name that the first row makes that matches what was asked for, or `None` if none does.
-    /// `client` is canonical.
+    /// Returns the name that the first matching row makes of the raw request, or `None` if none
+    /// matches. `client` is canonical.
     pub fn name_of_uri(
         &self,
         uri: &[u8],
@@ -133,7 +133,7 @@ impl Routes {
         None
     }
 
-    /// The name of a file after all rows. `client` is canonical.
+    /// Returns the name of a file after all rows. `client` is canonical.
     ///
     /// # Errors
     /// [`Unroutable`] names the row that refuses the name.
@@ -164,8 +164,8 @@ impl Routes {
         Ok(name)
     }
 
-    /// The roots that a client's files are looked for in, first match first. `stack` has those of
-    /// the listener; `client` is canonical.
+    /// Returns the roots in which a client's files are looked up, first match first. `stack` has
+    /// those of the listener; `client` is canonical.
     pub fn stack_for<'a>(
         &'a self,
         client: IpAddr,

@@ -1,6 +1,6 @@
-//! Settings and catalog as one immutable value: what a worker sees from a turn's start to its end.
+//! Settings and catalog as one immutable value, which a worker uses for a whole turn.
 //!
-//! Control builds a new one aside and swaps the pointer; nobody ever changes one.
+//! Control builds a new one aside and swaps the pointer; a snapshot never changes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,20 +28,20 @@ pub struct Snapshot {
     pub catalog: Arc<Catalog>,
 }
 
-/// The settings in the form in which they are used.
+/// The settings, in the form that the data path uses.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Who may ask at all.
+    /// The access lists.
     pub access: Access,
     /// Session control.
     pub slots: SlotLimits,
     /// How many names that do not exist one address may ask for.
     pub guesses: GuessLimits,
-    /// What each name becomes, and where it is looked for.
+    /// How each name is rewritten, and where it is looked up.
     pub routes: Routes,
     /// Which uploads are allowed.
     pub uploads: Rules,
-    /// What is served for a password alone.
+    /// What is served only for a password.
     pub protections: Protections,
     /// Caps on bytes per second.
     pub rate_limits: Arc<RateLimits>,
@@ -56,24 +56,24 @@ pub struct Policy {
 /// Settings of the TFTP server.
 #[derive(Clone, Debug, Default)]
 pub struct TftpPolicy {
-    /// The stack of roots that files are looked for in.
+    /// The stack of roots in which files are looked up.
     pub stack: Vec<RootId>,
-    /// What holds where no subnet says otherwise.
+    /// The limits of clients for which no subnet has its own.
     pub limits: TftpLimits,
     /// Rows by subnet, longest prefix first; the first that contains the client decides.
     pub subnets: Vec<(IpNet, TftpLimits)>,
     /// Largest UDP payload in bytes that fits the interface with this index, by IPv4 and by IPv6;
     /// an interface that is not listed does not limit.
     pub interfaces: Vec<Interface>,
-    /// Answer requests that came to a broadcast address, against RFC 1123 4.2.3.5.
+    /// Whether to answer requests sent to a broadcast address, against RFC 1123 4.2.3.5.
     pub answer_broadcast: bool,
     /// Open transfers per worker; one more is refused.
     pub transfers_max: usize,
-    /// Transfers per worker whose phone has not answered once; one more pushes the oldest out.
+    /// Transfers per worker whose phone has not answered yet; one more evicts the oldest.
     pub half_open_max: usize,
     /// Uploads' bytes in memory per worker; one more upload is refused.
     pub upload_memory_bytes_max: u64,
-    /// Uploads per worker that have a file aside, and so a descriptor; one more is refused.
+    /// Uploads per worker with a temporary file, and so a descriptor; one more is refused.
     pub uploads_aside_max: usize,
 }
 
@@ -94,7 +94,7 @@ impl TftpPolicy {
         rows.fold(self.limits.blksize_max, u16::max)
     }
 
-    /// The limits that hold for a client.
+    /// Returns the limits of a client.
     #[must_use]
     pub fn limits_for(&self, client: IpAddr) -> &TftpLimits {
         let client = client.to_canonical();

@@ -1,6 +1,6 @@
-//! What a row makes of a match: text, with places for what groups matched and for the client.
+//! The replacement of a row: text, with variables for captured groups and for the client.
 //!
-//! Knows nothing of names or URLs; whoever expands one says how captured bytes are to be written.
+//! Knows nothing of names or URLs; the caller of `expand` says how captured bytes are written.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use regex::bytes::{Captures, Regex};
 
 use super::remap::BadRemap;
 
-/// A replacement, read.
+/// A parsed replacement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Template(Vec<Piece>);
 
@@ -26,7 +26,7 @@ impl Template {
     /// Reads `$1`, `${1}`, `${name}`, `$$` and `{ip}` in a text.
     ///
     /// # Errors
-    /// [`BadRemap`], where there is no such group or variable.
+    /// [`BadRemap`] if there is no such group or variable.
     pub(super) fn read(written: &str, matcher: &Regex) -> Result<Template, BadRemap> {
         let mut pieces = Vec::new();
         let mut rest = written;
@@ -51,7 +51,7 @@ impl Template {
         Ok(Template(pieces))
     }
 
-    /// What it may become, with one text for every group.
+    /// Returns a possible result, with one text for every group.
     pub(super) fn sample(&self, group: &[u8]) -> Vec<u8> {
         let pieces = self.0.iter().map(|piece| match piece {
             Piece::Text(text) => &**text,
@@ -61,8 +61,8 @@ impl Template {
         pieces.collect::<Vec<_>>().concat()
     }
 
-    /// Adds what a match makes of it; `write` turns captured bytes into those that are added. In
-    /// an address, `-` stands for each `:`.
+    /// Appends the result of a match; `write` converts captured bytes. In an address, `-` replaces
+    /// each `:`.
     pub(super) fn expand(
         &self,
         groups: &Captures<'_>,
@@ -86,7 +86,7 @@ impl Template {
     }
 }
 
-/// Reads `$1`, `${1}` or `${name}` and says how long it is. In `$1a`, the group is 1.
+/// Reads `$1`, `${1}` or `${name}` and returns its length. In `$1a`, the group is 1.
 fn read_group(special: &str, matcher: &Regex) -> Result<(Piece, usize), BadRemap> {
     let after = &special[1..];
     let (name, length) = match after.strip_prefix('{') {
@@ -107,7 +107,7 @@ fn read_group(special: &str, matcher: &Regex) -> Result<(Piece, usize), BadRemap
     }
 }
 
-/// Reads `{ip}` and says how long it is.
+/// Reads `{ip}` and returns its length.
 fn read_variable(special: &str) -> Result<(Piece, usize), BadRemap> {
     if special.starts_with("{ip}") {
         return Ok((Piece::Client, "{ip}".len()));

@@ -1,4 +1,4 @@
-//! What is decided, by protocol, name, client and rows; and that a trace changes nothing.
+//! Decisions by protocol, name, client and rows. A trace changes none.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -104,7 +104,7 @@ impl Bench {
         self
     }
 
-    /// The decision in a few words, and the steps to it.
+    /// Returns the decision in a few words, and the steps to it.
     fn walk(&self, resource: Resource<'_>, operation: Operation, from: &str) -> (String, String) {
         let client: IpAddr = from.parse().unwrap();
         let request = Request { client, resource, operation, proven: None };
@@ -238,7 +238,7 @@ fn a_remap_row_may_lead_into_the_vault_and_out_of_nothing() {
     for operation in [READ, WRITE, Operation::Delete] {
         assert_eq!(bench.http("/users/3_96xxdata.txt", operation), item);
     }
-    // What is in the vault by its own name stays there, whatever rows make of it.
+    // A file that the vault has by its own name stays there, whatever a row makes of the name.
     assert_eq!(bench.http("/4711_96xxdata.txt", READ), "vault 4711_96xxdata.txt");
 }
 

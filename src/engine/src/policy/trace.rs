@@ -1,6 +1,6 @@
 //! The steps of a decision in words, for `ringpost explain`.
 //!
-//! A session hands in [`NoTrace`], and nothing of this is done.
+//! Sessions pass [`NoTrace`], and no step is made.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -20,13 +20,13 @@ use crate::settings::tftp::WrapTo;
 use crate::vault::upload::Rule;
 use wire::name::FileName;
 
-/// Is told the steps of a decision.
+/// Receives the steps of a decision.
 pub trait Trace {
-    /// A step was taken. It is made only for whoever wants to know.
+    /// A step was taken. `step` is called only if the trace needs it.
     fn step<'s>(&mut self, step: impl FnOnce() -> Step<'s>);
 }
 
-/// Wants to know nothing.
+/// Ignores every step.
 #[derive(Clone, Copy, Debug)]
 pub struct NoTrace;
 
@@ -45,14 +45,14 @@ pub enum Step<'s> {
         /// Which list.
         list: &'s str,
     },
-    /// What holds for a client's transfers.
+    /// The limits of a client's transfers.
     Limits {
         /// The row of `[[tftp.subnet]]`, or `None` if it is `[tftp]` itself.
         net: Option<&'s IpNet>,
         /// The limits.
         limits: &'s TftpLimits,
     },
-    /// What was asked for is no name.
+    /// The request names no file.
     BadName {
         /// What is wrong with it.
         why: NameError,
@@ -62,7 +62,7 @@ pub enum Step<'s> {
         /// As it is looked for.
         name: &'s FileName,
     },
-    /// A client off the list asks for what an override file stands in for.
+    /// A client off the list gets an override file.
     Override {
         /// The override file.
         name: &'s FileName,
@@ -73,16 +73,16 @@ pub enum Step<'s> {
     CaCertificate,
     /// The name is that of a user's data.
     Vault {
-        /// Whose.
+        /// The user.
         owner: &'s VaultOwner,
     },
     /// How the server learns who uses the phone.
     Identification(Identification),
-    /// An ACME server asks for its token, which no access list keeps from it.
+    /// An ACME server asks for its token, which no access list forbids.
     AcmeChallenge {
-        /// Where it is looked for.
+        /// The directory in which it is looked up.
         dir: Option<&'s Path>,
-        /// Whether it is there.
+        /// Whether it exists.
         found: bool,
     },
     /// A redirect row is for other clients.
@@ -90,7 +90,7 @@ pub enum Step<'s> {
         /// The row, counted from 1.
         row: usize,
     },
-    /// A redirect row is for those who read.
+    /// A redirect row is only for requests that read.
     RedirectOfReads {
         /// The row, counted from 1.
         row: usize,
@@ -100,11 +100,11 @@ pub enum Step<'s> {
         /// The row, counted from 1.
         row: usize,
     },
-    /// A redirect row sends the client elsewhere.
+    /// A redirect row redirects the client.
     Redirected {
         /// The row, counted from 1.
         row: usize,
-        /// Where.
+        /// The redirection.
         to: &'s Redirection,
     },
     /// A remap row is for other clients.
@@ -121,7 +121,7 @@ pub enum Step<'s> {
     Remapped {
         /// The row, counted from 1.
         row: usize,
-        /// What it made of the name.
+        /// The name after the row.
         name: &'s FileName,
         /// Whether no further row is tried.
         stop: bool,
@@ -132,56 +132,56 @@ pub enum Step<'s> {
     Protected {
         /// The row, counted from 0.
         row: usize,
-        /// What it asks for.
+        /// What it requires.
         requirement: &'s Requirement,
-        /// The protocol that the request came by.
+        /// The protocol of the request.
         protocol: Protocol,
-        /// Whether its password was shown.
+        /// Whether the client has proven the password.
         proven: bool,
     },
     /// A row of roots is for the client.
     RootsOfNetwork {
         /// The row, counted from 1.
         row: usize,
-        /// Whether nothing is looked in behind its roots.
+        /// Whether the search ends with its roots.
         only: bool,
     },
-    /// A root was looked in.
+    /// A root was searched.
     Looked {
         /// Which one.
         root: RootId,
         /// Its directory.
         dir: &'s Path,
-        /// What was looked for.
+        /// The name.
         name: &'s FileName,
-        /// What was found.
+        /// The file, or `None` if the root does not have it.
         file: Option<&'s Entry>,
     },
     /// No root has the name.
     NotFound {
-        /// What was looked for.
+        /// The name.
         name: &'s FileName,
     },
     /// A row of `[[upload]]` takes the name.
     UploadRule {
         /// The row.
         rule: &'s Rule,
-        /// As what it is stored.
+        /// The name under which the file is stored.
         name: &'s FileName,
     },
-    /// Nobody knows the name, and it is kept aside.
+    /// The name is unknown, and the file goes to quarantine.
     Quarantine {
         /// The writer's number for the directory.
         directory: u16,
         /// Largest size in bytes.
         bytes_max: u64,
     },
-    /// Nobody takes the name.
+    /// No row takes the name.
     NoUploadRule,
 }
 
 impl Step<'_> {
-    /// What the step is about, in a word.
+    /// Returns the subject of the step, in a word.
     #[must_use]
     pub fn label(&self) -> &'static str {
         match self {
@@ -288,7 +288,7 @@ fn write_found(f: &mut fmt::Formatter<'_>, dir: &Path, entry: &Entry) -> fmt::Re
 
 const NO_UPLOAD_RULE: &str = "refused: neither the vault nor an [[upload]] row takes it";
 
-/// How a password is shown over a protocol, in words.
+/// How a password is proven over a protocol, in words.
 fn how_to_prove(requirement: &Requirement, protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http | Protocol::Https => requirement.schemes(),

@@ -5,7 +5,7 @@ use toml::Spanned;
 use super::file::from;
 use super::read::{Findings, Section};
 use super::rows::will_not_do;
-use engine::policy::redirect::{BadRedirect, Redirect, RedirectStatus, is_circle};
+use engine::policy::redirect::{BadRedirect, Redirect, RedirectStatus, is_loop};
 use engine::policy::remap::{BadRemap, MatchOn};
 use engine::policy::snapshot::Policy;
 
@@ -79,7 +79,7 @@ pub(super) fn judge(policy: &Policy, warnings: &mut Vec<String>) {
                  it see what was asked for as it was asked for"
             ));
         }
-        if is_circle(rows, row, is_own) {
+        if is_loop(rows, row, is_own) {
             warnings.push(format!(
                 "{shown} sends phones round in a circle: what `target` names is redirected again; \
                  write a pattern that does not match it"

@@ -1,10 +1,9 @@
-//! Boot traces of every make behind one address, and those who guess.
+//! Boot traces of every make behind one address, and clients that guess.
 
 use super::*;
 
-/// What each make asks for when it boots, one phone after the other (`{mac}`, `{MAC}`, `{ext}`);
-/// what
-/// begins with `+` is there.
+/// What each make asks for when it boots, one phone after the other (`{mac}`, `{MAC}`, `{ext}`); a
+/// name that begins with `+` exists.
 const BOOTS: &[(&str, &[&str])] = &[
     (
         "Avaya 4620",
@@ -74,7 +73,7 @@ fn minutes(minutes: u64) -> Instant {
     Instant::from_millis(minutes * 60_000)
 }
 
-/// One address, and what it gets.
+/// One address and its table.
 struct Bench {
     guesses: Guesses,
     limits: GuessLimits,
@@ -89,18 +88,18 @@ impl Bench {
         Bench { guesses, limits, now: minutes(1), client: ip("198.51.100.7"), proven: true }
     }
 
-    fn asked<'a>(&self, name: &'a str) -> Asked<'a> {
-        Asked { client: self.client, proven: self.proven, name: name.as_bytes() }
+    fn lookup<'a>(&self, name: &'a str) -> Lookup<'a> {
+        Lookup { client: self.client, proven: self.proven, name: name.as_bytes() }
     }
 
     fn miss(&mut self, name: &str) -> Verdict {
-        let asked = self.asked(name);
-        self.guesses.note_miss(asked, &self.limits, self.now)
+        let lookup = self.lookup(name);
+        self.guesses.note_miss(lookup, &self.limits, self.now)
     }
 
     fn hit(&mut self, name: &str) -> Verdict {
-        let asked = self.asked(name);
-        self.guesses.note_hit(asked, true, &self.limits, self.now)
+        let lookup = self.lookup(name);
+        self.guesses.note_hit(lookup, true, &self.limits, self.now)
     }
 
     fn step(&mut self, step: &str, phone: u32) -> Verdict {
@@ -113,7 +112,7 @@ impl Bench {
         }
     }
 
-    /// Guesses that were answered, and how often it was told that there are no more answers.
+    /// Returns how many guesses were answered, and how many stops were first ones.
     fn guess(&mut self, macs: std::ops::Range<u32>) -> (u32, u32) {
         let (mut answered, mut told) = (0, 0);
         for mac in macs {
@@ -132,7 +131,7 @@ fn a_site_of_2000_phones_of_any_make_behind_one_address_is_never_slowed() {
         // All phones at once, each step before any takes the next; and one phone after the other.
         for at_once in [true, false] {
             let mut bench = Bench::new();
-            // A power cut, and phones that find no call server and begin again and again.
+            // After a power cut, phones that find no call server start again and again.
             for round in 0..6 {
                 bench.now = minutes(1 + round * 15);
                 let all =
@@ -161,7 +160,7 @@ fn nine_thousand_macs_are_stopped_behind_the_budget_and_told_once() {
         bench.now = minutes(62);
         let (answered, told) = bench.guess(18_000..27_000);
         assert!(is_about(answered, MISSES_PER_HOUR * 61 / 60), "{answered}");
-        assert_eq!(told, 1, "told again after an hour");
+        assert_eq!(told, 1, "logged again after an hour");
     }
 }
 
@@ -182,7 +181,7 @@ fn the_same_again_costs_nothing() {
     }
     let verdict = bench.miss("/SEP0004F2000001.CNF.XML");
     assert_eq!(verdict, Verdict::Free, "another spelling is no other name");
-    // The first few are counted again, before there is a filter for them.
+    // The first few are counted again, because there is no filter for them yet.
     let left = MISSES_MAX - 3_000;
     assert!((left - FILTER_AFTER - 1..left + 60).contains(&bench.guess(3_000..9_000).0));
 }

@@ -2,7 +2,7 @@
 //!
 //! Counts nothing itself: [`crate::admission::guesses`] does.
 
-use crate::admission::guesses::{self, Asked, Verdict};
+use crate::admission::guesses::{self, Lookup, Verdict};
 use crate::session::Refusal;
 use crate::session::ftp::authorize::No;
 use crate::session::ftp::context::Context;
@@ -17,17 +17,17 @@ impl Session {
         goal: Result<Goal, No>,
         cx: &mut Context<'_>,
     ) -> Result<Goal, No> {
-        let asked = Asked { client: self.peer.ip(), proven: true, name };
+        let lookup = Lookup { client: self.peer.ip(), proven: true, name };
         let limits = &cx.snapshot.policy.guesses;
         let guesses = &mut cx.admission.guesses;
         let verdict = match &goal {
             Err(no) if no.refusal == Refusal::NoSuchFile => {
-                guesses.note_miss(asked, limits, cx.now)
+                guesses.note_miss(lookup, limits, cx.now)
             }
             Err(_) => return goal,
             Ok(goal) => {
                 let serves = matches!(goal, Goal::Read(_));
-                guesses.note_hit(asked, serves, limits, cx.now)
+                guesses.note_hit(lookup, serves, limits, cx.now)
             }
         };
         match verdict {

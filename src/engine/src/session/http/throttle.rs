@@ -2,7 +2,7 @@
 //!
 //! Counts nothing itself: [`crate::admission::guesses`] does.
 
-use crate::admission::guesses::{self, Asked, RETRY_AFTER, Verdict};
+use crate::admission::guesses::{self, Lookup, RETRY_AFTER, Verdict};
 use crate::session::http::connection::Connection;
 use crate::session::http::context::Context;
 use crate::session::http::exchange::{Operation, Stage};
@@ -23,9 +23,9 @@ impl Connection {
         }
         let client = self.peer.ip();
         let Some(exchange) = self.exchange_mut() else { return Some(rejection) };
-        let asked = Asked { client, proven: true, name: name(&exchange.log.subject) };
+        let lookup = Lookup { client, proven: true, name: name(&exchange.log.subject) };
         let limits = &cx.snapshot.policy.guesses;
-        match cx.admission.guesses.note_miss(asked, limits, cx.now) {
+        match cx.admission.guesses.note_miss(lookup, limits, cx.now) {
             Verdict::Free => Some(rejection),
             Verdict::Delayed => {
                 cx.counters.misses_delayed.up();
@@ -46,9 +46,9 @@ impl Connection {
         cx: &mut Context<'_>,
     ) -> Result<Decision, Rejection> {
         let serves = matches!(decision, Decision::Perform(Operation::Read(..)));
-        let asked = Asked { client: self.peer.ip(), proven: true, name: name(subject) };
+        let lookup = Lookup { client: self.peer.ip(), proven: true, name: name(subject) };
         let limits = &cx.snapshot.policy.guesses;
-        match cx.admission.guesses.note_hit(asked, serves, limits, cx.now) {
+        match cx.admission.guesses.note_hit(lookup, serves, limits, cx.now) {
             Verdict::Free | Verdict::Delayed => Ok(decision),
             Verdict::Stopped { first } => Err(stopped(first, cx)),
         }

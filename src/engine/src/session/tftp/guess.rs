@@ -2,7 +2,7 @@
 //!
 //! Counts nothing itself: [`crate::admission::guesses`] does. Keeps nothing for who asks.
 
-use crate::admission::guesses::{Asked, Verdict};
+use crate::admission::guesses::{Lookup, Verdict};
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::transfer::File;
 use crate::session::{Refusal, Turn};
@@ -18,12 +18,12 @@ impl Engine {
         turn: &mut Turn<'_>,
     ) -> Option<Result<File, Refusal>> {
         // Anybody can send a datagram in another's name.
-        let asked = Asked { client: datagram.peer.ip(), proven: false, name };
+        let lookup = Lookup { client: datagram.peer.ip(), proven: false, name };
         let limits = &turn.snapshot.policy.guesses;
         let guesses = &mut turn.admission.guesses;
         let verdict = match &judged {
-            Ok(File::Read(_)) => guesses.note_hit(asked, true, limits, turn.now),
-            Err(Refusal::NoSuchFile) => guesses.note_miss(asked, limits, turn.now),
+            Ok(File::Read(_)) => guesses.note_hit(lookup, true, limits, turn.now),
+            Err(Refusal::NoSuchFile) => guesses.note_miss(lookup, limits, turn.now),
             Ok(File::Write(_)) | Err(_) => return Some(judged),
         };
         match verdict {

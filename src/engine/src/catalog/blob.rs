@@ -1,23 +1,22 @@
-//! A file's bytes, fixed for as long as anyone holds them.
+//! A file's bytes, which do not change while anyone holds them.
 //!
 //! Small files are copied to the heap. Larger ones are copied to sealed memory, which is as fixed
-//! as the heap and which the kernel sends without another copy. Those for which there is no room
-//! are mapped, and then only the kernel reads the mapping: a file cut short under it becomes a
-//! failed send, never a crash.
+//! as the heap and which the kernel sends without another copy. Files for which there is no room
+//! are mapped, and only the kernel reads the mapping: if the file is truncated, a send fails and
+//! nothing crashes.
 //!
 //! # What makes two states of a file two versions
 //!
-//! A mapping shows whatever is in the file now, so the end of a transfer asks [`Blob::verify`]
-//! whether the file that is still open has the size and the modification time of the mapping.
-//! The time of the last change of the inode is left out on purpose: replacing a file by rename, the
-//! right way to do it, unlinks the old inode and so changes that time, and a phone in the middle of
-//! the old version must be allowed to finish it.
+//! A mapping shows the current content of the file. So at the end of a transfer, [`Blob::verify`]
+//! checks whether the open file still has the size and the modification time of the mapping.
+//! inode's change time is left out on purpose. To replace a file by rename, which is the right way,
+//! unlinks the old inode and so changes that time, and a phone must be able to finish the old
+//! version.
 //!
-//! A writer that puts the old modification time back (`cp -p` in place, `touch -r`) is therefore
-//! not seen by `verify` when the size is the same too. It is seen by the watch, which hears of the
-//! write itself and marks the mapping with [`Blob::mark_stale`], where the kernel reports writes.
-//! Only a write through a shared mapping, or on another host of a network file system, that also
-//! restores time and size goes unnoticed.
+//! So `verify` misses a writer that restores the old modification time (`cp -p` in place, `touch
+//! -r`) if the size is the same too. The watch detects it where the kernel reports writes, and
+//! marks the mapping with [`Blob::mark_stale`]. Only a write through a shared mapping, or on
+//! another host of a network file system, that also restores time and size goes unnoticed.
 
 use std::any::Any;
 use std::fmt;
@@ -29,18 +28,18 @@ use super::digest::Digest;
 use wire::http::response::Stamp;
 use wire::time::Instant;
 
-/// What tells one version of a file from the next.
+/// What distinguishes one version of a file from the next.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Version {
     /// Size in bytes.
     pub bytes: u64,
     /// Modification time, nanoseconds since 1970.
     pub modified_ns: i64,
-    /// Time of the last change of the inode, nanoseconds since 1970; 0 where there is none.
+    /// The inode's change time, nanoseconds since 1970; 0 if there is none.
     pub changed_ns: i64,
-    /// Device and inode; 0 where there is none.
+    /// Device and inode; 0 if there is none.
     pub file: (u64, u64),
-    /// What the bytes are, where that is known. No part of what makes two versions equal.
+    /// The digest of the bytes, if they have been hashed. Equality ignores it.
     pub digest: Option<Digest>,
 }
 
@@ -75,19 +74,19 @@ impl From<&Version> for Stamp {
     }
 }
 
-/// Memory that holds a file's bytes and that others keep: mapped, or sealed.
+/// Memory that holds a file's bytes and that its implementor keeps: mapped or sealed.
 ///
 /// # Safety
-/// While the value lives, the bytes from [`Storage::start`] on are, up to [`Storage::bytes`],
-/// memory of this process that the kernel may be told to read. Where [`Storage::as_slice`] lends
-/// them, they never change.
+/// While the value lives, the bytes from [`Storage::start`] up to [`Storage::bytes`] are memory of
+/// this process that the kernel may read. Bytes lent by [`Storage::as_slice`] never change.
 #[allow(unsafe_code, reason = "pointers of an implementation are handed to the kernel")]
 pub unsafe trait Storage: Any + fmt::Debug + Send + Sync {
-    /// How many bytes there are.
+    /// Returns how many bytes there are.
     fn bytes(&self) -> usize;
-    /// Where the byte at `offset` is, which is at most [`Storage::bytes`].
+    /// Returns the address of the byte at `offset`, which is at most [`Storage::bytes`].
     fn start(&self, offset: usize) -> *const u8;
-    /// Returns the bytes, or `None` if only the kernel may read them, for they may go.
+    /// Returns the bytes, or `None` if only the kernel may read them, because the file may be
+    /// truncated.
     fn as_slice(&self) -> Option<&[u8]>;
 }
 
@@ -105,13 +104,13 @@ pub struct Blob {
     stale: AtomicBool,
     used_at_us: AtomicU64,
     digest: OnceLock<Digest>,
-    /// Before the bytes have been hashed, and after.
+    /// One made before the bytes were hashed, and one made after.
     prepared: [OnceLock<Box<[u8]>>; 2],
-    /// Bytes on the heap that this process pretends not to be allowed to read.
+    /// Whether the bytes on the heap count as mapped, for tests.
     as_if_mapped: bool,
 }
 
-/// Bytes that only the kernel may read: they may be a mapping whose file is cut short.
+/// Bytes that only the kernel may read: they may be a mapping of a file that is truncated.
 #[derive(Clone, Copy, Debug)]
 pub struct Span<'a> {
     start: *const u8,
@@ -140,7 +139,7 @@ impl Blob {
         Blob::new(Bytes::Heap(bytes), version)
     }
 
-    /// Bytes on the heap that count as mapped: for machines that are tried without a disk.
+    /// Bytes on the heap that count as mapped, for tests without a disk.
     #[doc(hidden)]
     #[must_use]
     pub fn as_if_mapped(bytes: Box<[u8]>, version: Version) -> Self {
@@ -165,25 +164,25 @@ impl Blob {
         }
     }
 
-    /// Notes what the bytes are.
+    /// Notes the digest of the bytes.
     pub fn learn(&self, digest: Digest) {
         let _ = self.digest.set(digest);
     }
 
-    /// What a protocol wants to have at hand with the bytes, as a head: made when it is first
-    /// asked for, and kept for as long as the bytes; made once more when they have been hashed.
+    /// Returns what a protocol keeps ready with the bytes, such as a response head. It is made on
+    /// first use and kept as long as the bytes; it is made again once they have been hashed.
     pub fn prepared(&self, make: impl FnOnce(&Version) -> Box<[u8]>) -> &[u8] {
         let version = self.version();
         let prepared = &self.prepared[usize::from(version.digest.is_some())];
         if let Some(prepared) = prepared.get() {
             return prepared;
         }
-        // Made before the cell is entered, so that no other worker waits while it is made.
+        // Made before entering the cell, so that no other worker waits for it.
         let made = make(&version);
         prepared.get_or_init(|| made)
     }
 
-    /// How many bytes there are in the form in which they are sent.
+    /// Returns how many bytes there are in the form in which they are sent.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         match &self.bytes {
@@ -192,14 +191,14 @@ impl Blob {
         }
     }
 
-    /// Which version of the file this is, and what its bytes are once they have been hashed.
+    /// Returns the version of the file, with its digest once it has been hashed.
     #[must_use]
     pub fn version(&self) -> Version {
         Version { digest: self.digest.get().copied(), ..self.version }
     }
 
-    /// Whether the file was changed in place under a mapping, so that its bytes can no longer be
-    /// trusted to be one version.
+    /// Returns whether the file was changed in place under a mapping, so that its bytes may mix two
+    /// versions.
     #[must_use]
     pub fn is_stale(&self) -> bool {
         self.stale.load(Relaxed)
@@ -210,7 +209,7 @@ impl Blob {
         self.stale.store(true, Relaxed);
     }
 
-    /// Whether the end of a transfer must ask if the file was changed in place meanwhile.
+    /// Returns whether the end of a transfer must check that the file was not changed in place.
     #[must_use]
     pub fn is_mapped(&self) -> bool {
         match &self.bytes {
@@ -219,13 +218,13 @@ impl Blob {
         }
     }
 
-    /// Whether the bytes are in sealed memory, so that a descriptor is open for them.
+    /// Returns whether the bytes are in sealed memory, which takes a descriptor.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
         self.storage().is_some() && !self.is_mapped()
     }
 
-    /// Returns where the store keeps the bytes, or `None` if they are on the heap.
+    /// Returns the storage of the bytes, or `None` if they are on the heap.
     #[must_use]
     pub fn storage(&self) -> Option<&dyn Storage> {
         match &self.bytes {
@@ -234,18 +233,18 @@ impl Blob {
         }
     }
 
-    /// Notes a use, so that what is used stays in memory longest.
+    /// Notes a use: the bytes used last stay in memory longest.
     pub fn touch(&self, now: Instant) {
         self.used_at_us.store(now.as_micros(), Relaxed);
     }
 
-    /// When [`Blob::touch`] was last called.
+    /// Returns when [`Blob::touch`] was last called.
     #[must_use]
     pub fn used_at(&self) -> Instant {
         Instant::from_micros(self.used_at_us.load(Relaxed))
     }
 
-    /// The bytes from `offset`, at most `bytes` of them, fewer at the end: for the kernel to read.
+    /// Returns at most `bytes` bytes from `offset`, fewer at the end, for the kernel to read.
     #[must_use]
     pub fn span(&self, offset: u64, bytes: usize) -> Span<'_> {
         let all = self.bytes() as usize;
@@ -258,7 +257,8 @@ impl Blob {
         Span { start: first, bytes: end - start, blob: PhantomData }
     }
 
-    /// The bytes, where this process may read them itself: on the heap and in sealed memory.
+    /// Returns the bytes, or `None` if this process may not read them itself: they must be on the
+    /// heap or in sealed memory.
     #[must_use]
     pub fn as_slice(&self) -> Option<&[u8]> {
         match &self.bytes {

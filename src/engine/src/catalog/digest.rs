@@ -1,8 +1,8 @@
-//! What a file's bytes are, as a hash: so that different bytes never share an entity tag, and equal
-//! ones on two servers do.
+//! The digest of a file's bytes, so that different bytes never share an entity tag, and equal bytes
+//! on two servers do.
 //!
-//! Until the bytes of a version are hashed, it is told apart by this server's id together with its
-//! inode, size and times. Pure values; `hasher.rs` reads files.
+//! Until the bytes of a version are hashed, its tag is made of this server's id and its inode, size
+//! and times. Pure values; `hasher.rs` reads files.
 
 use std::num::NonZeroU64;
 use std::sync::OnceLock;
@@ -10,15 +10,15 @@ use std::sync::OnceLock;
 use super::blob::Version;
 use wire::http::response::Tag;
 
-/// This process's server, mixed into every tag that is not made of bytes. Set once, at the start.
+/// The id of this server, mixed into every tag that is not made of bytes. Set once, at the start.
 static SERVER: OnceLock<ServerId> = OnceLock::new();
 
-/// What tells this server from all others.
+/// An id that distinguishes this server from all others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ServerId(pub [u8; 16]);
 
 impl ServerId {
-    /// From now on this is the server; the first call counts.
+    /// Sets the id of this server; only the first call has an effect.
     pub fn install(self) {
         let _ = SERVER.set(self);
     }
@@ -31,25 +31,25 @@ impl ServerId {
 /// 128 bits of the BLAKE3 hash of a file's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Digest {
-    /// Never zero, so that none costs no room.
+    /// Never zero, so that an `Option` of it takes no more room.
     high: NonZeroU64,
     low: u64,
 }
 
 impl Digest {
-    /// The digest of bytes.
+    /// Computes the digest of bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Digest {
         Digest::from_hash(&blake3::hash(bytes))
     }
 
-    /// The digest that a hash over all bytes comes to.
+    /// Takes the digest from a BLAKE3 hash of all bytes.
     #[must_use]
     pub fn from_hash(hash: &blake3::Hash) -> Digest {
         Digest::from_bytes(first_half(hash))
     }
 
-    /// The digest of these bytes as [`Digest::to_bytes`] wrote them.
+    /// Reads a digest as [`Digest::to_bytes`] wrote it.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Digest {
         let number = u128::from_be_bytes(bytes);
@@ -57,14 +57,14 @@ impl Digest {
         Digest { high, low: number as u64 }
     }
 
-    /// The digest as bytes.
+    /// Returns the digest as bytes.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         (u128::from(self.high.get()) << 64 | u128::from(self.low)).to_be_bytes()
     }
 }
 
-/// What a version is known by as long as its inode is left alone: device, inode, size and times.
+/// Identifies a version while its bytes are not hashed, by device, inode, size and times.
 #[must_use]
 pub fn identity(version: &Version) -> [u8; 16] {
     first_half(&hash_identity(blake3::Hasher::new(), version))
@@ -95,7 +95,7 @@ impl From<&Version> for Tag {
     }
 }
 
-/// The tag of a version while its bytes have not been hashed.
+/// Returns the tag of a version while its bytes have not been hashed.
 #[must_use]
 pub fn provisional(version: &Version) -> Tag {
     let mut hasher = blake3::Hasher::new();

@@ -1,9 +1,9 @@
-//! Folded names to entries, in shards, so that one changed file costs one small copy.
+//! A map from folded names to entries, in shards, so that one changed file costs one small copy.
 //!
-//! A clone shares every shard with its original. Changing a clone copies only the shards that the
-//! change falls into: a root of 200,000 files is published again without copying 200,000 names.
-//! Files whose paths differ in case only have one folded name; all but the first in byte order
-//! stand apart, so that a root without such files does not pay for them.
+//! A clone shares every shard with its original. A change to a clone copies only the shards that it
+//! touches: a root of 200,000 files is published again without copying 200,000 names. Files whose
+//! paths differ in case only have one folded name. All but the first in byte order are kept in a
+//! separate map, so that a root without such files does not pay for them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,15 +17,15 @@ const SHARD_NAMES_MAX: usize = 256;
 /// The files of one root, by folded name.
 #[derive(Clone, Debug, Default)]
 pub struct Index {
-    /// Of each name, the file whose path is the first in byte order.
+    /// For each name, the file whose path is the first in byte order.
     first: Shards<Arc<Entry>>,
-    /// Of the few names that several files share, the others, in byte order; never empty.
+    /// For the few names that several files share, the others, in byte order; never empty.
     others: Shards<Vec<Arc<Entry>>>,
     files: usize,
 }
 
 impl Index {
-    /// The file that is served under a name: the one that is spelled as it was asked for, else the
+    /// Returns the file that is served under a name: the one with the requested spelling, else the
     /// first in byte order.
     #[must_use]
     pub fn find(&self, name: &FileName) -> Option<&Arc<Entry>> {
@@ -38,13 +38,13 @@ impl Index {
         Some(exact.unwrap_or(first))
     }
 
-    /// The first file of a folded name in byte order.
+    /// Returns the first file of a folded name in byte order.
     #[must_use]
     pub fn get(&self, name: &[u8]) -> Option<&Arc<Entry>> {
         self.first.get(name)
     }
 
-    /// The file of a folded name that has exactly this path.
+    /// Returns the file of a folded name that has exactly this path.
     #[must_use]
     pub fn at(&self, name: &[u8], path: &str) -> Option<&Arc<Entry>> {
         let first = self.first.get(name)?;
@@ -54,43 +54,44 @@ impl Index {
         self.others.get(name)?.iter().find(|other| *other.path == *path)
     }
 
-    /// The files of a folded name that are served only where their exact spelling is asked for.
+    /// Returns the files of a folded name that are served only if their exact spelling is
+    /// requested.
     #[must_use]
     pub fn others(&self, name: &[u8]) -> &[Arc<Entry>] {
         self.others.get(name).map_or(&[], Vec::as_slice)
     }
 
-    /// Every folded name that several files share, and all of them but the first.
+    /// Returns every folded name that several files share, with all of them but the first.
     pub fn others_iter(&self) -> impl Iterator<Item = (&[u8], &[Arc<Entry>])> {
         self.others.iter().map(|(name, others)| (name, others.as_slice()))
     }
 
-    /// How many files share their folded name with one before them in byte order.
+    /// Returns how many files share their folded name with one before them in byte order.
     #[must_use]
     pub fn others_len(&self) -> usize {
         self.files - self.first.names
     }
 
-    /// How many files there are.
+    /// Returns how many files there are.
     #[must_use]
     pub fn len(&self) -> usize {
         self.files
     }
 
-    /// Whether there is no file at all.
+    /// Returns whether there is no file at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.files == 0
     }
 
-    /// Every file with its folded name, in no order.
+    /// Returns every file with its folded name, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Arc<Entry>)> {
         let others = self.others.iter();
         let others = others.flat_map(|(name, others)| others.iter().map(move |one| (name, one)));
         self.first.iter().chain(others)
     }
 
-    /// Puts a file under a folded name and returns the one of the same path that was there.
+    /// Inserts a file under a folded name, and returns the former one of the same path.
     pub fn insert(&mut self, name: &[u8], entry: Arc<Entry>) -> Option<Arc<Entry>> {
         let first = self.first.get(name);
         let before = match first.map(|first| first.path.cmp(&entry.path)) {
@@ -118,8 +119,8 @@ impl Index {
         before
     }
 
-    /// Takes the file of a path away and returns it; the next one of the folded name is the first
-    /// then.
+    /// Removes the file of a path and returns it. The next file of the folded name then becomes the
+    /// first.
     pub fn remove(&mut self, name: &[u8], path: &str) -> Option<Arc<Entry>> {
         let removed = Arc::clone(self.at(name, path)?);
         let mut others = self.others(name).to_vec();
@@ -157,7 +158,7 @@ type Shard<V> = HashMap<Box<[u8]>, V>;
 /// A map by folded name, in shards that clones share.
 #[derive(Clone, Debug)]
 struct Shards<V> {
-    /// None, or a power of two.
+    /// Empty, or a power of two.
     shards: Vec<Arc<Shard<V>>>,
     names: usize,
 }
@@ -212,7 +213,7 @@ impl<V: Clone> Shards<V> {
     }
 }
 
-/// The shard of a name: FNV-1a, folded onto a number of shards that is a power of two.
+/// Returns the shard of a name: FNV-1a, folded onto a number of shards that is a power of two.
 fn place(name: &[u8], shards: usize) -> usize {
     let mixed = name.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

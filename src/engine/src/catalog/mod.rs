@@ -1,4 +1,4 @@
-//! The content store as the data path sees it: one immutable catalog of all roots, and blobs.
+//! The files as the data path sees them: one immutable catalog of all roots, and their bytes.
 //!
 //! Looking a name up here makes no system call, even if the name does not exist. The store opens,
 //! reads and watches files: [`requests`](crate::requests) has what it is asked and what it answers.
@@ -26,12 +26,11 @@ use index::Index;
 use omission::OmissionList;
 use wire::name::FileName;
 
-/// One directory that files are served from, as its place in the catalog.
+/// A directory that files are served from, as an index into the catalog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RootId(pub u16);
 
-/// An open directory, as those know it who can open files beneath it; a value to keep for all
-/// others.
+/// An open directory. Only the code that opens files knows what it is; all other code passes it on.
 pub type RootHandle = Arc<dyn Any + Send + Sync>;
 
 /// How a file's bytes travel.
@@ -43,7 +42,7 @@ pub enum Form {
     Netascii,
 }
 
-/// A file that may be served: what a directory listing would say of it, and its bytes if loaded.
+/// A file that may be served: its metadata, and its bytes if they are loaded.
 #[derive(Debug)]
 pub struct Entry {
     /// The root it lies under.
@@ -52,27 +51,26 @@ pub struct Entry {
     pub path: Box<str>,
     /// Size, date and identity when the loader last looked.
     pub version: Version,
-    /// What the bytes of this version are, once they have been hashed.
+    /// The digest of this version, once it has been hashed.
     digest: OnceLock<Digest>,
-    /// How the file came to be there: one of [`Entry::UNKNOWN`], [`Entry::WHOLE`] and
-    /// [`Entry::WRITTEN`].
+    /// How the file came to be there: [`Entry::UNKNOWN`], [`Entry::WHOLE`] or [`Entry::WRITTEN`].
     origin: AtomicU8,
     octet: ArcSwapOption<Blob>,
     netascii: ArcSwapOption<Blob>,
-    /// The directory that `path` is opened beneath. An entry brings its own, because after a reload
-    /// its `root` may be another directory's number.
+    /// The directory beneath which `path` is opened. Each entry has its own, because a reload may
+    /// give the number `root` to another directory.
     root_dir: Option<RootHandle>,
 }
 
 impl Entry {
-    /// Nobody knows.
+    /// Not known.
     const UNKNOWN: u8 = 0;
-    /// This process has put it there, whole, by rename.
+    /// This process put it there, whole, by rename.
     const WHOLE: u8 = 1;
-    /// Somebody has written to it in place.
+    /// It was written in place.
     const WRITTEN: u8 = 2;
 
-    /// A file just found, not loaded yet.
+    /// Makes a file just found, not loaded yet.
     #[must_use]
     pub fn new(root: RootId, path: &str, version: Version) -> Self {
         Entry {
@@ -87,38 +85,38 @@ impl Entry {
         }
     }
 
-    /// A file just found, with the directory that it can be opened beneath.
+    /// Makes a file just found, with the directory beneath which it is opened.
     #[must_use]
     pub fn found(root: RootId, path: &str, version: Version, root_dir: RootHandle) -> Self {
         Entry { root_dir: Some(root_dir), ..Entry::new(root, path, version) }
     }
 
-    /// Returns the directory that the file is opened beneath, or `None` if a test made the entry
-    /// up.
+    /// Returns the directory beneath which the file is opened, or `None` for an entry made up by a
+    /// test.
     #[must_use]
     pub fn root_dir(&self) -> Option<&RootHandle> {
         self.root_dir.as_ref()
     }
 
-    /// The version with what is known of its bytes.
+    /// Returns the version with its digest, if it is known.
     #[must_use]
     pub fn known_version(&self) -> Version {
         Version { digest: self.digest().or(self.version.digest), ..self.version }
     }
 
-    /// What the bytes of this version are, if that is known.
+    /// Returns the digest of this version, if it is known.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         self.digest.get().copied()
     }
 
-    /// Notes what the bytes of this version are.
+    /// Notes the digest of this version.
     pub fn learn(&self, digest: Digest) {
         let _ = self.digest.set(digest);
     }
 
-    /// Notes that this process has put the file there, whole, by rename, unless somebody has
-    /// written to it since.
+    /// Notes that this process put the file there, whole, by rename, unless it was written in place
+    /// since.
     pub fn note_whole(&self, digest: Option<Digest>) {
         let was = Entry::UNKNOWN;
         if self.origin.compare_exchange(was, Entry::WHOLE, Relaxed, Relaxed).is_ok()
@@ -128,20 +126,21 @@ impl Entry {
         }
     }
 
-    /// Notes that somebody has written to the file in place.
+    /// Notes that the file was written in place.
     pub fn note_written(&self) {
         self.origin.store(Entry::WRITTEN, Relaxed);
     }
 
-    /// Whether this process has put the file there, whole, and nobody has written to it since.
+    /// Returns whether this process put the file there, whole, and it was not written in place
+    /// since.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.origin.load(Relaxed) == Entry::WHOLE
     }
 
-    /// Marks mappings of a file that now is another version in place. `written` says that its bytes
-    /// are known to have been written to, whatever their modification time says. Whole copies on
-    /// the heap stay good, and so does a mapping of a file that was replaced by another.
+    /// Marks mappings of a file that has become another version in place. `written` says that its
+    /// bytes are known to have been written, whatever their modification time is. Whole copies on
+    /// the heap stay valid, and so does a mapping of a file that was replaced by another.
     pub fn doubt(&self, now: &Version, written: bool) {
         for form in [Form::Octet, Form::Netascii] {
             let Some(blob) = self.slot(form).load_full() else { continue };
@@ -154,19 +153,19 @@ impl Entry {
         }
     }
 
-    /// The bytes, if they are in memory and still those of the file.
+    /// Returns the bytes, if they are in memory and still those of the file.
     #[must_use]
     pub fn blob(&self, form: Form) -> Option<Arc<Blob>> {
         let blob = self.slot(form).load_full()?;
         (!blob.is_stale()).then_some(blob)
     }
 
-    /// Keeps or forgets the bytes; the loader's to call.
+    /// Keeps the bytes or drops them. Only the loader calls this.
     pub fn keep(&self, form: Form, blob: Option<Arc<Blob>>) {
         self.slot(form).store(blob);
     }
 
-    /// What is kept, stale or not.
+    /// Returns the kept bytes, stale or not.
     #[must_use]
     pub fn kept(&self, form: Form) -> Option<Arc<Blob>> {
         self.slot(form).load_full()
@@ -183,28 +182,28 @@ impl Entry {
 /// The files under one root, by folded name.
 #[derive(Debug, Default)]
 pub struct Root {
-    /// Where the root is, for people.
+    /// The directory, for messages.
     pub dir: PathBuf,
     /// Every file that may be served, by its folded name.
     pub entries: Index,
     /// What is not served, and why.
     pub omitted: Arc<OmissionList>,
-    /// Why the root cannot be read now; the entries are those of the last time that it could.
+    /// Why the root cannot be read now; the entries are those of the last successful scan.
     pub fault: Option<Arc<str>>,
-    /// Whether the root could never be read: nobody knows which files it has.
+    /// Whether the root could never be read, so that its files are not known.
     pub is_unknown: bool,
 }
 
 /// An immutable view of every root. A change makes a new one.
 #[derive(Debug, Default)]
 pub struct Catalog {
-    /// The roots; a [`RootId`] is a place in this list.
+    /// The roots; a [`RootId`] is an index into this list.
     pub roots: Vec<Arc<Root>>,
 }
 
 impl Catalog {
-    /// The file that a stack of roots has for a name: the first root that has it wins, and of names
-    /// in it that differ in case only the one that is spelled as it was asked for.
+    /// Returns the file that a stack of roots has for a name. The first root that has it wins; of
+    /// names in it that differ in case only, the one with the requested spelling wins.
     #[must_use]
     pub fn find(&self, stack: &[RootId], name: &FileName) -> Option<&Arc<Entry>> {
         stack
@@ -213,9 +212,9 @@ impl Catalog {
             .find_map(|root| root.entries.find(name))
     }
 
-    /// Whether a name that [`Catalog::find`] does not find may yet be a file: a root of the stack
-    /// cannot be read now, so that nobody knows what was put there since, or the name lies where
-    /// nothing can be looked at. Such a name is not told to be missing.
+    /// Returns whether a name that [`Catalog::find`] does not find may yet exist: a root of the
+    /// stack cannot be read now, or the name lies in an unreadable directory. Such a name is not
+    /// reported as missing.
     #[must_use]
     pub fn may_have(&self, stack: &[RootId], name: &FileName) -> bool {
         let roots = stack.iter().filter_map(|root| self.roots.get(usize::from(root.0)));
@@ -225,12 +224,12 @@ impl Catalog {
     }
 }
 
-/// An upload is durable.
+/// The result of a durable upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Whether there was no file of the name before.
+    /// Whether the name is new.
     pub new: bool,
-    /// What is there now.
+    /// The version that was stored.
     pub version: Version,
 }
 

@@ -1,12 +1,12 @@
-//! What lies under a root and is not served, and why: for the log, for metrics and for
-//! `ringpost explain`.
+//! Files under a root that are not served, and why: for the log, for metrics and for `ringpost
+//! explain`.
 //!
 //! Values only; the scan makes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// Paths that are remembered one by one for each reason; of those beyond only the number is known.
+/// Paths remembered for each reason; beyond these, they are only counted.
 pub const OMITTED_MAX: usize = 4_096;
 
 /// Why something on the disk is not in the index.
@@ -16,11 +16,11 @@ pub enum Omission {
     Root,
     /// No phone can ask for the name.
     BadName,
-    /// The link leads out of the root, nowhere, or in circles.
+    /// The link leads out of the root, to nothing, or in a loop.
     BadLink,
     /// A pipe, a socket or a device.
     Special,
-    /// The system does not let this process look at it, or read it.
+    /// The system does not let this process read it.
     Unreadable,
     /// It lies too deep, or there are too many files.
     BeyondLimits,
@@ -41,7 +41,7 @@ impl Omission {
         Omission::Shadowed,
     ];
 
-    /// A word for metrics.
+    /// Returns a word for metrics.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -73,27 +73,27 @@ impl fmt::Display for Omission {
     }
 }
 
-/// How many were left out for one reason, and the first of them.
+/// The paths left out for one reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Omitted {
     /// How many.
     pub count: usize,
-    /// The first, and what else there is to say about it.
+    /// The first path, with details.
     pub first: String,
 }
 
 /// Everything that a scan left out.
 pub type Omissions = BTreeMap<Omission, Omitted>;
 
-/// What was left out, path by path.
+/// The paths that were left out, one by one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OmissionList {
     by_path: BTreeMap<Box<str>, (Omission, Box<str>)>,
-    /// How many of them there are, by reason.
+    /// How many paths are remembered, by reason.
     remembered: BTreeMap<Omission, usize>,
     /// How many there are beyond [`OMITTED_MAX`], by reason.
     beyond: BTreeMap<Omission, usize>,
-    /// Folded paths of what cannot be read; a name beneath one of them may well be a file.
+    /// Folded paths that cannot be read; a name beneath one of them may exist.
     unreadable: BTreeSet<Box<[u8]>>,
 }
 
@@ -113,7 +113,7 @@ impl OmissionList {
         self.by_path.insert(path.into(), (omission, why.into()));
     }
 
-    /// Notes that a path is not left out any more, and says whether it was.
+    /// Notes that a path is no longer left out, and returns whether it was.
     pub fn remove(&mut self, path: &str) -> bool {
         let Some((omission, _)) = self.by_path.remove(path) else { return false };
         self.unreadable.remove(&fold(path));
@@ -124,14 +124,14 @@ impl OmissionList {
         true
     }
 
-    /// Why a path is left out, and what else there is to say about it.
+    /// Returns why a path is left out, with details.
     #[must_use]
     pub fn find(&self, path: &str) -> Option<(Omission, &str)> {
         self.by_path.get(path).map(|(omission, why)| (*omission, &**why))
     }
 
-    /// Whatever is left out that a folded name could mean, or the directory that it lies in: its
-    /// path, the reason, and what else there is to say.
+    /// Returns the path that is left out and that a folded name, or a directory above it, could
+    /// mean; with the reason and details.
     #[must_use]
     pub fn find_name(&self, name: &[u8]) -> Option<(&str, Omission, &str)> {
         let is_meant = |path: &str| {
@@ -145,7 +145,7 @@ impl OmissionList {
         meant.next().map(|(path, (omission, why))| (&**path, *omission, &**why))
     }
 
-    /// Whether a folded name may be one of what cannot be read, or lies beneath it.
+    /// Returns whether a folded name may be one that cannot be read, or lies beneath one.
     #[must_use]
     pub fn may_hide(&self, name: &[u8]) -> bool {
         if self.unreadable.is_empty() {
@@ -155,7 +155,7 @@ impl OmissionList {
         ends.chain([name.len()]).any(|end| self.unreadable.contains(&name[..end]))
     }
 
-    /// Whether a path cannot be looked at, or lies beneath one that cannot.
+    /// Returns whether a path cannot be read, or lies beneath one that cannot.
     #[must_use]
     pub fn is_unreadable(&self, path: &str) -> bool {
         let is_so =
@@ -164,24 +164,24 @@ impl OmissionList {
         self.hides_any() && ends.map(|end| &path[..end]).any(is_so)
     }
 
-    /// Whether there is anything that cannot be read.
+    /// Returns whether anything cannot be read.
     #[must_use]
     pub fn hides_any(&self) -> bool {
         !self.unreadable.is_empty()
     }
 
-    /// Whether nothing is left out.
+    /// Returns whether nothing is left out.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.by_path.is_empty()
     }
 
-    /// Every path that is remembered, the reason, and what else there is to say.
+    /// Returns every remembered path with its reason and details.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Omission, &str)> {
         self.by_path.iter().map(|(path, (omission, why))| (&**path, *omission, &**why))
     }
 
-    /// How many there are by reason, and the first of each.
+    /// Returns how many there are by reason, and the first of each.
     #[must_use]
     pub fn by_reason(&self) -> Omissions {
         let mut omissions = Omissions::new();

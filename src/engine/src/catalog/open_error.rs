@@ -1,4 +1,4 @@
-//! Why a file could not be opened, for whoever answers its phone. Holds nothing else.
+//! Why a file could not be opened. Sessions turn it into an answer. Holds nothing else.
 
 /// Why a file in the catalog could not be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,13 +9,13 @@ pub enum OpenError {
     Forbidden,
     /// It is no regular file, or leads out of its root.
     NotServable,
-    /// Somebody keeps writing to it, so there is no one version to send.
+    /// It is written to again and again, so no one version can be sent.
     BeingWritten,
-    /// Too large for the form that was asked for.
+    /// It is too large for the requested form.
     TooLarge,
     /// The disk failed; the loader has logged how.
     Io,
-    /// The disk does not answer, or the root is away.
+    /// The disk does not answer, or the root is not mounted.
     Unavailable,
     /// The loader's queue was full.
     Busy,

@@ -1,4 +1,4 @@
-//! Why an upload was not stored or deleted, for whoever answers its phone. Holds nothing else.
+//! Why an upload was not stored or deleted. Sessions turn it into an answer. Holds nothing else.
 
 /// Why an upload was not stored, or not deleted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -7,15 +7,15 @@ pub enum StoreError {
     Full,
     /// The vault holds as much as `total_max` allows.
     TotalMax,
-    /// What is left free of the vault's disk is its `reserve`.
+    /// The free space of the vault's disk is down to its `reserve`.
     Reserve,
     /// The file exists, and the rule says that it is never replaced.
     Exists,
-    /// A directory has the file's place, or a file the place of a directory above it.
+    /// A directory has the file's name, or a file the name of a directory above it.
     NotAFile,
-    /// There is no file to be deleted.
+    /// There is no file to delete.
     NotThere,
-    /// The file is not the one that the phone said it must be.
+    /// The file does not meet the client's precondition.
     Precondition,
     /// The system does not let this process write there.
     Forbidden,
@@ -23,9 +23,9 @@ pub enum StoreError {
     Io,
     /// The writer's queue was full.
     Busy,
-    /// The uploads that are under way hold all the memory that they may.
+    /// The uploads under way take all the memory that they may.
     NoMemory,
-    /// The address, or all together, has as many large uploads under way as it may.
+    /// The address, or all clients together, have as many large uploads under way as they may.
     TooManyAside,
     /// The system gives this process no more descriptors.
     NoDescriptor,

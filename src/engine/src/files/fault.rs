@@ -1,42 +1,42 @@
-//! Why something was not done to a file, as a sentence for the administrator.
+//! Why an operation on a file failed, as a sentence for the administrator.
 
 use std::fmt;
 
 use wire::name::BadName;
 
-/// Why nothing was done, or why it is not certain that it was.
+/// Why an operation failed, or why its result is uncertain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// There is no such file or directory.
     NotThere,
-    /// There is a file or directory of the name already.
+    /// A file or directory of the name exists already.
     Exists,
     /// The directory is not empty.
     NotEmpty,
-    /// It is a directory, and a file was asked for.
+    /// It is a directory; a file is needed.
     IsDirectory,
-    /// It is no directory, and one was asked for.
+    /// It is no directory; one is needed.
     NotDirectory,
     /// It is not allowed.
     Forbidden(Why),
-    /// The disk or the quota is full, or what is left is kept for the phones' data.
+    /// The disk or the quota is full, or the rest is reserved for the phones' data.
     Full,
     /// The file would be larger than is allowed.
     TooLarge,
-    /// The directory holds more than one listing may.
+    /// The directory has more members than a listing may.
     TooMany,
-    /// The place to go on at lies beyond the end of what is there.
+    /// The offset to resume at lies beyond the end of the file.
     BeyondEnd,
-    /// An upload of this file was broken off, and there is nothing to go on with.
+    /// An upload of this file was broken off, and nothing of it can be resumed.
     BrokenOff,
-    /// Somebody else changed the file since an upload that goes on with it began.
+    /// The file was changed by another session since the resumed upload began.
     Changed,
-    /// The file is being changed by somebody else, too many uploads are under way, or the queue is
-    /// full.
+    /// The file is being changed by another session, too many uploads are under way, or the queue
+    /// is full.
     Busy,
     /// The disk failed; the log says how.
     Io,
-    /// The two places lie on two file systems.
+    /// The source and the destination lie on two file systems.
     CrossArea,
 }
 
@@ -45,15 +45,15 @@ pub enum Fault {
 pub enum Why {
     /// The system does not let this process do it.
     System,
-    /// The directory is there in the tree alone and not on the disk.
+    /// The directory exists only in the tree, not on the disk.
     Virtual,
     /// It is one of the directories that files are served from.
     Root,
     /// It belongs to the server itself: the vault, keys, the log, users, access lists.
     Protected,
-    /// The name is kept from phones, and so from here.
+    /// The name is hidden from phones, and so from administrators.
     Hidden,
-    /// No phone could ask for the name.
+    /// No phone can ask for the name.
     Name(BadName),
     /// It is a pipe, a socket or a device, or a link that leads out of the data directories.
     Special,

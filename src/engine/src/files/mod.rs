@@ -1,9 +1,9 @@
-//! What an administrator does with the data directories, as values: which tree they see, what they
-//! want done and what came of it.
+//! An administrator's operations on the data directories, as values: the tree, the operations and
+//! their results.
 //!
-//! One thread of its own does it, so that neither phones nor what they save wait for it. Nothing
-//! here reaches beyond the data directories, and no file is ever changed in place: phones that are
-//! being sent the old version finish it.
+//! A thread of its own executes them, so that phones and their uploads never wait for them. No
+//! operation reaches beyond the data directories or changes a file in place: phones finish the
+//! version that they began.
 
 pub mod fault;
 pub mod path;
@@ -20,96 +20,94 @@ use std::fmt;
 use crate::cancel::CancelToken;
 use wire::ftp::listing::{Facts, Rights};
 
-/// Something to be done in the tree.
+/// An operation in the tree.
 #[derive(Debug)]
 pub enum Act {
-    /// Say what there is, as the bytes of a data connection.
+    /// List a directory or a file, as the bytes of a data connection.
     List {
-        /// A directory, or one file; where there is none of that name, what its pattern matches:
-        /// `*.bin`.
+        /// A directory or a file. If neither exists, the last name is a pattern: `*.bin`.
         at: TreePath,
-        /// The same as the client wrote it. Names are given back so that they can be asked for
-        /// as they are (RFC 1123, 4.1.2.7).
+        /// The path as the client wrote it. Names are listed in such a form that the client can ask
+        /// for them (RFC 1123, 4.1.2.7).
         asked: Box<str>,
-        /// How a line looks.
+        /// The form of the lines.
         form: Form,
     },
-    /// Say what one thing is.
+    /// Describe one file or directory.
     Look {
-        /// Where.
+        /// Its path.
         at: TreePath,
     },
     /// Make a directory.
     MakeDirectory {
-        /// Where; the directory above must be there.
+        /// Its path; the directory above must exist.
         at: TreePath,
     },
     /// Remove a directory that is empty.
     RemoveDirectory {
-        /// Which.
+        /// Its path.
         at: TreePath,
     },
     /// Remove a file.
     Delete {
-        /// Which.
+        /// Its path.
         at: TreePath,
     },
-    /// Give a file or a directory another name or place. A file that is there is replaced, a
-    /// directory never.
+    /// Rename or move a file or a directory. An existing file is replaced, a directory never.
     Rename {
-        /// What.
+        /// The old path.
         from: TreePath,
-        /// The new name, whole.
+        /// The new path.
         to: TreePath,
     },
-    /// Give a file another modification time.
+    /// Set a file's modification time.
     Touch {
-        /// Which.
+        /// Its path.
         at: TreePath,
         /// Seconds since 1970.
         unix_s: u64,
     },
     /// Bring a file's bytes into memory. Answered with
     /// [`Answer::Opened`](crate::requests::Answer::Opened), as for a phone; with
-    /// [`Answer::Files`](crate::requests::Answer::Files) only where there is nothing to be opened.
+    /// [`Answer::Files`](crate::requests::Answer::Files) only if there is nothing to open.
     Open {
-        /// Which.
+        /// Its path.
         at: TreePath,
     },
     /// Begin an upload.
     Begin {
-        /// Which file.
+        /// The file's path.
         at: TreePath,
-        /// What becomes of what is there.
+        /// What happens to an existing file.
         how: How,
     },
-    /// Take more bytes of an upload.
+    /// Write more bytes of an upload.
     Write {
-        /// The upload; lost where this fails, with all that was sent.
+        /// The upload; lost if this fails, with all its bytes.
         part: Part,
-        /// At most some MiB: others wait meanwhile.
+        /// At most a few MiB, because other operations wait meanwhile.
         bytes: Vec<u8>,
     },
-    /// Put what was uploaded in its place.
+    /// Move a complete upload to its destination.
     Finish {
         /// The upload.
         part: Part,
-        /// Unless the client takes it back before.
+        /// Cancels it, if in time.
         cancel: CancelToken,
     },
-    /// Forget what was uploaded. To drop the part does the same, without an answer.
+    /// Discard an upload. Dropping the part does the same, without an answer.
     Discard {
         /// The upload.
         part: Part,
     },
 }
 
-/// How a listing looks.
+/// The form of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// As `ls -l` has it.
+    /// As of `ls -l`.
     List,
-    /// Names alone.
+    /// Names only.
     Names,
     /// `MLSD`: the members of a directory, with these facts.
     Facts(Facts),
@@ -117,107 +115,107 @@ pub enum Form {
     Itself(Facts),
 }
 
-/// What an upload does with what is there.
+/// What an upload does with an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// It takes its place.
+    /// It replaces the file.
     Replace,
-    /// It goes behind it.
+    /// It is appended to the file.
     Append,
-    /// It takes another name where there is one of that name.
+    /// It takes another name.
     Unique,
-    /// It takes the place of what comes after so many bytes.
+    /// It replaces the bytes after this offset.
     Resume(u64),
 }
 
-/// What something in the tree is.
+/// A file or directory in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// Whether it is a directory, and no file.
+    /// Whether it is a directory.
     pub is_directory: bool,
-    /// Size in bytes; of a directory, whatever the disk says.
+    /// Size in bytes; for a directory, as the disk reports it.
     pub bytes: u64,
     /// Modification time, seconds since 1970.
     pub modified_s: u64,
-    /// What may be done with it.
+    /// What the client may do with it.
     pub rights: Rights,
 }
 
-/// What was done. Whatever changed is durable and in the catalog.
+/// The result of an operation. Every change is durable and in the catalog.
 #[derive(Debug)]
 pub enum Done {
-    /// The lines of a listing.
+    /// The bytes of a listing.
     Listed(Vec<u8>),
-    /// What there is.
+    /// A description.
     Looked {
-        /// Where, as it is spelled there.
+        /// The path, as spelled on the disk.
         at: TreePath,
-        /// What it is.
+        /// The file or directory.
         member: Member,
     },
     /// A directory was made.
     Made {
-        /// Where.
+        /// Its path.
         at: TreePath,
     },
     /// A file or a directory was removed.
     Removed,
-    /// It has the new name.
+    /// It was renamed.
     Renamed,
-    /// It has the new time.
+    /// Its time was set.
     Touched,
     /// An upload has begun.
     Begun {
         /// The upload.
         part: Part,
-        /// The file that it becomes, as it is spelled there.
+        /// The path of the future file, as spelled on the disk.
         at: TreePath,
     },
-    /// More of it was taken.
+    /// More bytes were written.
     Written {
         /// The upload.
         part: Part,
-        /// The bytes' room, to be used again.
+        /// The bytes' buffer, to be used again.
         buffer: Vec<u8>,
     },
-    /// It is in its place.
+    /// The upload is at its destination.
     Stored(Stored),
-    /// It is forgotten.
+    /// The upload was discarded.
     Discarded,
 }
 
-/// An upload under way. Only its owner goes on with it.
+/// An upload under way. Only its owner continues it.
 pub struct Part {
     bytes: u64,
-    /// None where a test made the part up.
+    /// `None` if a test made the part up.
     file: Option<Box<dyn Any + Send>>,
 }
 
 impl Part {
-    /// An upload of which so many bytes are there, with the file that it is written to.
+    /// Makes an upload that has so many bytes, with the file to which it is written.
     #[must_use]
     pub fn new(bytes: u64, file: Box<dyn Any + Send>) -> Part {
         Part { bytes, file: Some(file) }
     }
 
-    /// An upload to a disk that does not exist, as simulations have one.
+    /// Makes an upload to a disk that does not exist, for simulations.
     #[must_use]
     pub fn made_up(bytes: u64) -> Part {
         Part { bytes, file: None }
     }
 
-    /// Bytes that were taken so far, those of what was there before included.
+    /// Returns how many bytes it has, including those of the existing file.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// So many bytes are there now.
+    /// Sets how many bytes it has.
     pub fn set_bytes(&mut self, bytes: u64) {
         self.bytes = bytes;
     }
 
-    /// Returns the file that the upload is written to, or `None` if a test made the part up.
+    /// Returns the file to which the upload is written, or `None` if a test made the part up.
     #[must_use]
     pub fn file_mut(&mut self) -> Option<&mut (dyn Any + Send)> {
         self.file.as_deref_mut()

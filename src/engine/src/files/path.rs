@@ -1,7 +1,7 @@
-//! Paths as an administrator's client writes them, resolved by their text alone.
+//! Paths as an administrator's client writes them, resolved as text.
 //!
-//! Never looks at a disk, so `..` goes back the way that was written, whatever links lie on it. The
-//! spelling is kept; the same name in other letters is found where files are looked up.
+//! Never looks at a disk, so `..` removes the last part of the text, even if it is a link. Keeps
+//! the spelling; look-ups of files ignore case.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub const PATH_BYTES_MAX: usize = 1_024;
 pub const PART_BYTES_MAX: usize = 255;
 const _: () = assert!(PART_BYTES_MAX < PATH_BYTES_MAX);
 
-/// A place in the [`Tree`](super::Tree), which need not be there. The default is `/`.
+/// A path in the [`Tree`](super::Tree), which need not exist. The default is `/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TreePath {
     /// The parts with `/` between them; "" for the top.
@@ -34,8 +34,8 @@ pub enum BadPath {
 }
 
 impl TreePath {
-    /// Reads a path as it was asked for in the directory `cwd`. `\` is taken for `/`; empty parts,
-    /// `.` and slashes at the end mean nothing.
+    /// Reads a requested path in the directory `cwd`. `\` is taken for `/`; empty parts, `.` and
+    /// slashes at the end are ignored.
     ///
     /// # Errors
     /// [`BadPath`] says what is wrong with it.
@@ -58,38 +58,38 @@ impl TreePath {
             }
         }
         let text = parts.join("/");
-        // The slash that it is shown with counts.
+        // The leading slash, which clients see, counts.
         if text.len() >= PATH_BYTES_MAX {
             return Err(BadPath::TooLong);
         }
         Ok(TreePath { text: text.into() })
     }
 
-    /// The directory that it lies in; `/` lies in itself.
+    /// Returns the directory above it; that of `/` is `/`.
     #[must_use]
     pub fn parent(&self) -> TreePath {
         let parent = self.text.rsplit_once('/').map_or("", |(parent, _)| parent);
         TreePath { text: parent.into() }
     }
 
-    /// The last name in it; "" for `/`.
+    /// Returns the last name in it; "" for `/`.
     #[must_use]
     pub fn name(&self) -> &str {
         self.text.rsplit_once('/').map_or(&*self.text, |(_, name)| name)
     }
 
-    /// Whether it is `/`.
+    /// Returns whether it is `/`.
     #[must_use]
     pub fn is_top(&self) -> bool {
         self.text.is_empty()
     }
 
-    /// The names on the way, from the top.
+    /// Returns the names in it, from the top.
     pub fn parts(&self) -> impl Iterator<Item = &str> {
         self.text.split('/').filter(|part| !part.is_empty())
     }
 
-    /// What lies below a path by names that the disk has, with `/` between them.
+    /// Makes the path below `top` from names on the disk, with `/` between them.
     #[must_use]
     pub fn below(top: &str, rest: &str) -> TreePath {
         let slash = if rest.is_empty() { "" } else { "/" };
@@ -97,8 +97,8 @@ impl TreePath {
     }
 }
 
-/// Whether a name on the disk can be a part of a path at all: what cannot is never shown, for
-/// nobody could ask for it.
+/// Returns whether a name on the disk can be a part of a path. Other names are never listed,
+/// because no client could ask for them.
 #[must_use]
 pub fn is_part(name: &str) -> bool {
     !name.is_empty() && !name.contains('\\') && !name.contains(char::is_control)

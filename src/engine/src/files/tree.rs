@@ -1,39 +1,39 @@
 //! The tree that an administrator sees: the directories that files are served from, and nothing
 //! else of the system.
 //!
-//! Built from the settings, by their text alone; never looks at a disk.
+//! Built from the settings, as text; never looks at a disk.
 
 use std::path::{Path, PathBuf};
 
 use super::TreePath;
 
-/// Largest file that is taken, where the configuration does not say.
+/// Largest file that is accepted, by default.
 pub const FILE_BYTES_MAX: u64 = 16 << 30;
 
 /// The directories that files are served from, as directories below `/`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tree {
     areas: Vec<Area>,
-    /// Directories of the configuration, which stay where they are.
+    /// The directories of the configuration, which cannot be moved or removed.
     roots: Vec<PathBuf>,
     protected: Vec<PathBuf>,
-    /// Largest file that is taken, in bytes. Default [`FILE_BYTES_MAX`].
+    /// Largest file that is accepted, in bytes. Default [`FILE_BYTES_MAX`].
     pub bytes_max: u64,
 }
 
-/// One directory that files are served from, and that lies in no other one.
+/// A directory that files are served from and that lies in no other one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Area {
-    /// Its path in the tree, without a slash before it.
+    /// Its path in the tree, without a leading slash.
     pub name: Box<str>,
-    /// Where it is.
+    /// Its path on the disk.
     pub dir: PathBuf,
 }
 
-/// What a path of the tree is, before any disk is looked at.
+/// What a path of the tree means, before looking at a disk.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// A directory that holds areas, or directories with areas: their names.
+    /// A directory that exists only in the tree: the names in it.
     Virtual(Vec<&'a str>),
     /// In an area: the rest of the path, "" for the area itself.
     In(&'a Area, String),
@@ -42,10 +42,10 @@ pub enum Place<'a> {
 }
 
 impl Tree {
-    /// The tree of these roots, each of which is there once, whatever serves it. An area is called
-    /// by its path below `data_dir`, or by its last name where it lies elsewhere; one that lies in
-    /// another root is seen there. What is `protected` (the vault, keys, the log, users) is not
-    /// seen, not even where a root holds it.
+    /// Makes the tree of these roots, each of which appears once. An area is named by its path
+    /// below `data_dir`, or by its last name if it lies elsewhere; a root within another appears
+    /// there. `protected` paths (the vault, keys, the log, users) do not appear, not even within a
+    /// root.
     #[must_use]
     pub fn new(data_dir: &Path, roots: &[PathBuf], protected: &[PathBuf]) -> Tree {
         let is_shown = |dir: &PathBuf| {
@@ -70,25 +70,25 @@ impl Tree {
         Tree { areas, roots, protected, bytes_max: FILE_BYTES_MAX }
     }
 
-    /// The areas, by name.
+    /// Returns the areas, by name.
     #[must_use]
     pub fn areas(&self) -> &[Area] {
         &self.areas
     }
 
-    /// What belongs to the server itself.
+    /// Returns the paths that belong to the server itself.
     #[must_use]
     pub fn protected(&self) -> &[PathBuf] {
         &self.protected
     }
 
-    /// Every directory of the configuration that files are served from.
+    /// Returns every directory of the configuration that files are served from.
     #[must_use]
     pub fn roots(&self) -> &[PathBuf] {
         &self.roots
     }
 
-    /// What a path is. The exact spelling counts first, then any other of the same name.
+    /// Finds what a path means. The exact spelling wins over any other.
     #[must_use]
     pub fn find(&self, path: &TreePath) -> Place<'_> {
         let same = |one: &str, other: &str| one == other;
@@ -121,7 +121,7 @@ fn lies_below(dir: &Path, data_dir: &Path) -> bool {
     dir != data_dir && dir.starts_with(data_dir)
 }
 
-/// A path with `/` between its parts, and nothing in it that a line could not hold.
+/// Joins a path with `/` between its parts, without characters that a line could not hold.
 fn slashed(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| printable(&part.to_string_lossy())).collect();
     parts.join("/")
@@ -131,7 +131,7 @@ fn printable(name: &str) -> String {
     name.replace(|c: char| c.is_control() || c == '\\', "_")
 }
 
-/// The last name of a directory, with a number where that alone is taken.
+/// Returns the last name of a directory, with a number if it is taken.
 fn distinct(dir: &Path, areas: &[Area]) -> String {
     let last = dir.file_name().map_or_else(|| "root".into(), |name| name.to_string_lossy());
     let last = printable(&last);
@@ -163,7 +163,7 @@ mod tests {
         TreePath::parse(&TreePath::default(), path.as_bytes()).unwrap()
     }
 
-    /// What a path is: the directory and the rest, or the names in a virtual directory.
+    /// Describes a path: the directory and the rest, or the names in a virtual directory.
     fn found(tree: &Tree, path: &str) -> String {
         match tree.find(&at(path)) {
             Place::Virtual(names) => format!("[{}]", names.join(" ")),

@@ -1,4 +1,4 @@
-//! What holds for FTP: listeners, who may log in, where data connections go, and the limits.
+//! The settings of FTP: listeners, users, data connections and limits.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -16,32 +16,33 @@ use wire::time::Duration;
 /// Settings of the FTP server.
 #[derive(Clone, Debug)]
 pub struct FtpPolicy {
-    /// Every address that is listened on, in the order of the configuration.
+    /// The listeners, in the order of the configuration.
     pub listeners: Vec<FtpListener>,
-    /// The stack of roots that files for phones are looked for in.
+    /// The stack of roots in which files for phones are looked up.
     pub stack: Vec<RootId>,
-    /// Names that phones log in by, with any password; `anonymous` and `ftp` by default.
+    /// User names of phones, with any password; `anonymous` and `ftp` by default.
     pub phones: Vec<Box<str>>,
-    /// Networks whose phones are not asked by SNMP: they may reach the data of any extension.
+    /// Networks whose phones may reach the data of any extension, without being asked by SNMP.
     pub bypass: Vec<IpNet>,
-    /// Administrators; none where no users' file is set.
+    /// Administrators, or `None` if no users' file is set.
     pub administrators: Option<Administrators>,
-    /// What administrators see.
+    /// The tree that administrators see.
     pub tree: Arc<Tree>,
-    /// The vault; none where the configuration has no `[vault]`.
+    /// The vault, or `None` if the configuration has no `[vault]`.
     pub vault: Option<Arc<VaultPolicy>>,
-    /// How phones are asked who they are.
+    /// How phones are asked for their user.
     pub snmp: SnmpPolicy,
-    /// Whether data connections may be made from here (`PORT`, `EPRT`). Default true.
+    /// Whether the server may open data connections (`PORT`, `EPRT`). Default true.
     pub active: bool,
-    /// The port that they are made from; 0 = any. The classic used 20. Default 0.
+    /// The port from which it does so; 0 = any. The classic used 20. Default 0.
     pub active_port: u16,
-    /// Ports that data connections are awaited at (`PASV`, `EPSV`). Default 50,000 to 50,999.
+    /// Ports on which it listens for data connections (`PASV`, `EPSV`). Default 50,000 to 50,999.
     pub passive_ports: RangeInclusive<u16>,
-    /// What `PASV` calls this server, by the peer's network; the first row that contains it
-    /// decides. For servers behind NAT. Where no row does, the address that the peer connected to.
+    /// The address of this server in replies to `PASV`, by the peer's network, for servers behind
+    /// NAT. The first row that contains the peer decides; if none does, it is the address that the
+    /// peer connected to.
     pub passive_addresses: Vec<(IpNet, IpAddr)>,
-    /// What holds for every session.
+    /// The limits of every session.
     pub limits: FtpLimits,
 }
 
@@ -65,14 +66,15 @@ impl Default for FtpPolicy {
     }
 }
 
-/// One address that FTP is served at.
+/// A listener of FTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FtpListener {
-    /// The address as configured: what a bound socket finds its settings by.
+    /// The address as configured, by which a bound socket finds its settings.
     pub address: SocketAddr,
-    /// TLS from the first byte on, and data protected unless the client says otherwise (port 990).
+    /// Whether TLS starts with the first byte, and data is protected unless the client says
+    /// otherwise (port 990).
     pub implicit: bool,
-    /// Whether TLS can be had here.
+    /// Whether clients may start TLS.
     pub tls: bool,
 }
 
@@ -81,44 +83,44 @@ pub struct FtpListener {
 pub struct Administrators {
     /// The users' file, as `ringpost passwd` writes it.
     pub users: PathBuf,
-    /// They may log in without TLS. Default false.
+    /// Whether they may log in without TLS. Default false.
     pub cleartext: bool,
 }
 
 /// Limits of FTP's sessions, `[ftp]` in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FtpLimits {
-    /// Open sessions per worker; one more is told to come again. Default 10,000.
+    /// Open sessions per worker; one more is asked to try again. Default 10,000.
     pub sessions_max: usize,
-    /// Open sessions of one client address; one more is told so, 0 = no limit. Default 512: an
+    /// Open sessions of one client address; one more is refused, 0 = no limit. Default 512: an
     /// address may be that of a site behind NAT.
     pub per_address_max: usize,
     /// Bytes of a line. 512 to 16,384, default 4,096.
     pub line_bytes_max: usize,
-    /// Commands of a session per second, and ten seconds' worth at once; beyond that its lines
-    /// wait. Default 50.
+    /// Commands of a session per second, with a burst of ten seconds' worth; further lines wait.
+    /// Default 50.
     pub commands_per_second: u32,
     /// Failed log-ins of a session; then it is closed. Default 3.
     pub failed_logins_max: u32,
-    /// From the connection to the log-in. Default 60 s.
+    /// From the connection to the login. Default 60 s.
     pub login_timeout: Duration,
     /// Between two commands. Default 300 s.
     pub idle_timeout: Duration,
-    /// Until a data connection is there. Default 20 s.
+    /// Until a data connection is open. Default 20 s.
     pub data_timeout: Duration,
-    /// How long a data connection, or one for commands, may take nothing or bring nothing. Default
-    /// 60 s: a phone may be busy with its flash.
+    /// How long a data or control connection may be stalled. Default 60 s: a phone may be busy with
+    /// its flash.
     pub stall_timeout: Duration,
-    /// How long the control connection is watched after the end of an upload that came in clear,
-    /// before the file is stored: a client that was killed loses both connections, and nothing else
-    /// tells half a file from a whole one. Default 100 ms.
+    /// How long the control connection is watched after an upload in clear ends, before the file is
+    /// stored. A client that was killed loses both connections, and nothing else distinguishes half
+    /// a file from a whole one. Default 100 ms.
     pub commit_delay: Duration,
-    /// Passive ports at which data connections of one client address are awaited at a time, of one
-    /// /64 with IPv6; 0 = no limit. Default 100: an address may be that of a site behind NAT, whose
-    /// phones connect within a moment.
+    /// Passive ports that wait for data connections of one client address (of one /64 with IPv6) at
+    /// a time; 0 = no limit. Default 100: an address may be that of a site behind NAT, whose phones
+    /// connect within a moment.
     pub passive_per_address_max: u32,
-    /// Passive ports that all clients outside the access list have together, one each, for
-    /// override files. Default 16.
+    /// Passive ports of all clients outside the access list together, one each, for override files.
+    /// Default 16.
     pub strangers_ports_max: u32,
     /// Bytes of phones' uploads in memory per worker; one more upload is refused. Default 64 MiB.
     pub upload_memory_bytes_max: u64,

@@ -1,6 +1,6 @@
 //! The settings of HTTP: the limits of connections, and the listeners with their roots.
 //!
-//! Plain values that nobody changes.
+//! Plain, immutable values.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -15,17 +15,17 @@ use wire::time::Duration;
 /// Settings of the HTTP server, plain and over TLS.
 #[derive(Clone, Debug, Default)]
 pub struct HttpPolicy {
-    /// Every address that is listened on, in the order of the configuration.
+    /// The listeners, in the order of the configuration.
     pub listeners: Vec<HttpListener>,
-    /// What holds for every connection.
+    /// The limits of every connection.
     pub limits: StreamLimits,
     /// The vault; `None` if the configuration has no `[vault]`.
     pub vault: Option<Arc<VaultPolicy>>,
-    /// The CA's certificate, served over plain HTTP, so that phones can learn whom to trust;
-    /// `None` if it is not to be served.
+    /// The CA's certificate, served over plain HTTP, so that phones can learn to trust it; `None`
+    /// if it is not served.
     pub ca: Option<CaFile>,
-    /// The line that tells caches what they may do with files, with its end; empty where they are
-    /// told nothing. Those of the vault are never kept.
+    /// The `Cache-Control` line for files, with its line end; empty for none. Files of the vault
+    /// are never cached.
     pub cache_control: Box<[u8]>,
     /// The key that seals challenges. It lives as long as the process.
     pub challenge_key: ChallengeKey,
@@ -36,7 +36,7 @@ pub struct HttpPolicy {
 pub struct ChallengeKey([u8; 32]);
 
 impl ChallengeKey {
-    /// A key of these bytes.
+    /// Makes a key of these bytes.
     #[must_use]
     pub fn new(bytes: [u8; 32]) -> ChallengeKey {
         ChallengeKey(bytes)
@@ -53,7 +53,7 @@ impl fmt::Debug for ChallengeKey {
     }
 }
 
-/// The certificate of the server's own CA as a file that phones can fetch.
+/// The certificate of the server's own CA, as a file that phones can fetch.
 #[derive(Clone, Debug)]
 pub struct CaFile {
     /// The folded path, without a slash in front.
@@ -63,25 +63,25 @@ pub struct CaFile {
 }
 
 impl CaFile {
-    /// Whether a name is that of the certificate.
+    /// Returns whether a name is that of the certificate.
     #[must_use]
     pub fn is_named(&self, name: &FileName) -> bool {
         *self.path == *name.as_bytes()
     }
 }
 
-/// One address that HTTP is served at.
+/// A listener of HTTP.
 #[derive(Clone, Debug)]
 pub struct HttpListener {
-    /// The address as configured: what a bound socket finds its settings by.
+    /// The address as configured, by which a bound socket finds its settings.
     pub address: SocketAddr,
     /// [`Protocol::Http`] or [`Protocol::Https`].
     pub protocol: Protocol,
-    /// The stack of roots that files are looked for in.
+    /// The stack of roots in which files are looked up.
     pub stack: Vec<RootId>,
     /// Whether the vault can be reached here.
     pub vault: bool,
-    /// The root that holds what ACME servers ask for, whoever they are.
+    /// The root of the files for ACME servers, which every client may read.
     pub acme: Option<RootId>,
 }
 
@@ -105,34 +105,35 @@ pub struct StreamLimits {
     pub head_bytes_max: usize,
     /// Lines in a head. 8 to 128, default 64.
     pub head_lines_max: usize,
-    /// Whole head, from the connection's or the request's first moment. Default 10 s.
+    /// The whole head, from the start of the connection or the request. Default 10 s.
     pub head_timeout: Duration,
-    /// A body may bring, and a phone that reads may acknowledge, nothing for this long. Default
-    /// 60 s: phones that write their flash while they read erase it first, a sector in up to five
-    /// seconds and the whole of it in up to a minute, and read nothing meanwhile.
+    /// How long a body may bring nothing, or a reading phone acknowledge nothing. Default 60 s:
+    /// phones that write their flash while they read erase it first, a sector in up to five seconds
+    /// and the whole flash in up to a minute, and read nothing meanwhile.
     pub stall_timeout: Duration,
-    /// Beyond that, bytes per second that a body must come in with and a file be acknowledged with.
-    /// Default 256.
+    /// After that time, the least bytes per second for a body to come in and for a file to be
+    /// acknowledged. Default 256.
     pub rate_min: u64,
     /// Between two requests. Default 60 s.
     pub idle_timeout: Duration,
-    /// Requests of one connection; the last one's answer says that it is closed. Default 10,000.
+    /// Requests of one connection; the response to the last one closes it. Default 10,000.
     pub requests_max: u32,
-    /// Ranges in one request; more are answered with the whole file. 1 to 64, default 8.
+    /// Ranges in one request; a request with more gets the whole file. 1 to 64, default 8.
     pub ranges_max: usize,
     /// Bytes of bodies in memory per worker; one more body is refused. Default 64 MiB.
     pub body_memory_bytes_max: u64,
-    /// Bytes of a refused body that are read and thrown away, so that its phone reads why (RFC
-    /// 9112, 9.6). Default 64 MiB.
+    /// Bytes of a refused body that are read and discarded, so that the phone reads the refusal
+    /// (RFC 9112, 9.6). Default 64 MiB.
     pub discard_bytes_max: u64,
-    /// How long that may take. Default 30 s.
+    /// How long discarding may take. Default 30 s.
     pub discard_timeout: Duration,
-    /// Bytes that the kernel keeps of one connection for a phone that does not read, as far as the
-    /// system allows; 0 = as many as the kernel likes. Default 256 KiB.
+    /// Size of the kernel's send buffer of one connection, as far as the system allows; 0 = the
+    /// kernel decides. Default 256 KiB.
     pub send_buffer_bytes: usize,
-    /// Bodyless requests may end their lines with LF alone, for old phones. Default false.
+    /// Whether requests without a body may end their lines with LF alone, for old phones. Default
+    /// false.
     pub lone_lf: bool,
-    /// Requests of HTTP/1.1 may come without `Host`, against RFC 9112, 3.2. Default false.
+    /// Whether requests of HTTP/1.1 may omit `Host`, against RFC 9112, 3.2. Default false.
     pub lenient: bool,
 }
 

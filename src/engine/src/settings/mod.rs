@@ -1,4 +1,4 @@
-//! What the configuration says to the machines and to the policy, section by section.
+//! The configuration as the engines and the policy read it, section by section.
 //!
 //! Values with their defaults; decides nothing.
 

@@ -1,4 +1,4 @@
-//! `[snmp]`: how phones are asked who uses them.
+//! `[snmp]`: how phones are asked for their user.
 //!
 //! Values only.
 
@@ -10,7 +10,7 @@ use crate::address::is_for;
 use wire::snmp::Community;
 use wire::time::Duration;
 
-/// Most communities that one phone is asked with.
+/// Most communities that are tried with one phone.
 pub const COMMUNITIES_MAX: usize = 4;
 
 /// Settings of the questions, `[snmp]`.
@@ -18,9 +18,9 @@ pub const COMMUNITIES_MAX: usize = 4;
 pub struct SnmpPolicy {
     /// The phones' port. Default 161.
     pub port: u16,
-    /// What phones are asked with, and in which networks; in the order in which they are tried.
+    /// The communities and their networks, in the order in which they are tried.
     pub communities: Vec<(Community, Vec<IpNet>)>,
-    /// How long a passport is believed. Default 30 s; zero: phones are asked each time.
+    /// How long an answer is cached. Default 30 s; zero: phones are asked each time.
     pub cache: Duration,
 }
 
@@ -32,7 +32,7 @@ impl Default for SnmpPolicy {
 }
 
 impl SnmpPolicy {
-    /// What a phone is asked with, at most [`COMMUNITIES_MAX`].
+    /// Returns the communities to try with a phone, at most [`COMMUNITIES_MAX`].
     pub fn communities_for(&self, phone: IpAddr) -> impl Iterator<Item = &Community> {
         let phone = phone.to_canonical();
         let rows = self.communities.iter().filter(move |(_, from)| is_for(from, phone));

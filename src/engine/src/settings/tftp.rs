@@ -1,4 +1,4 @@
-//! What the administrator may set per subnet: caps on options, and lenience for odd clients.
+//! The settings of TFTP per subnet: caps on options, and lenience for odd clients.
 //!
 //! Holds values only. A quirk is a value here, never a question about the make of a phone.
 
@@ -6,8 +6,8 @@ use wire::time::Duration;
 
 pub use wire::tftp::{BLKSIZE_DEFAULT, BLKSIZE_LIMIT, BLKSIZE_MIN};
 
-/// Largest window in blocks that this server ever grants. A block number must name one block of
-/// the window and one before it without doubt, so it stays far below half of 65,536.
+/// Largest window in blocks that this server ever grants. A block number must name exactly one
+/// block of the window and the one before it, so this is far below half of 65,536.
 pub const WINDOW_BLOCKS_LIMIT: u16 = 4_096;
 
 /// Caps and lenience for the clients of a subnet.
@@ -17,22 +17,22 @@ pub struct TftpLimits {
     pub blksize_max: u16,
     /// Largest window granted, in blocks, 1 to 4,096. Default 64.
     pub windowsize_max: u16,
-    /// Grant block sizes above the interface's MTU, and so send fragments.
+    /// Whether to grant block sizes above the interface's MTU, and so send fragments.
     pub beyond_mtu: bool,
     /// The block number after 65,535: 0, or 1 for clients that expect it.
     pub wrap_to: WrapTo,
-    /// Answer with an OACK at all; off for clients that choke on one.
+    /// Whether to answer with an OACK; off for clients that choke on one.
     pub options: bool,
     /// Send every DATA a second time after this long, for boards that lose the first. Zero: never.
     pub second_copy_after: Duration,
-    /// Retransmission timeout where nothing is known yet. Default 1 s (RFC 8085, 3.1.1).
+    /// First retransmission timeout. Default 1 s (RFC 8085, 3.1.1).
     pub first_timeout: Duration,
-    /// Silence after which a transfer is given up. Default 25 s.
+    /// Silence after which a transfer is ended. Default 25 s.
     pub silence_max: Duration,
-    /// Bytes per second that one phone may be sent; 0 = no cap.
+    /// Cap on bytes per second to one phone; 0 = no cap.
     pub phone_bytes_per_second: u64,
-    /// Bytes per second for all phones of this row together; 0 = no cap. The bucket is shared by
-    /// all workers and lives in the admission layer, at this place of its list.
+    /// Cap on bytes per second for all phones of this row together, as an index into the list of
+    /// caps in the admission layer; `None` = no cap.
     pub subnet_bucket: Option<u16>,
 }
 

@@ -1,8 +1,8 @@
-//! What one address may bring into the vault, how much it may hold altogether, and which versions
-//! go first when one item is stored far too often.
+//! How much one address may store in the vault, how much the vault may hold, and which versions are
+//! removed first when one item is stored far too often.
 //!
-//! Counts by what one sender has at hand: an IPv4 address, or the 64 bits that an IPv6 host cannot
-//! choose. Decides only.
+//! Counts per sender: an IPv4 address, or the 64 bits that an IPv6 host cannot choose. Decides
+//! only.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -11,11 +11,11 @@ use super::timestamp::Timestamp;
 use crate::address::AddressKey;
 use wire::time::{Duration, Instant};
 
-/// How long what an address has brought counts.
+/// How long what an address has stored counts.
 pub const HOUR: Duration = Duration::from_secs(3_600);
-/// Addresses that are counted; beyond, those that began longest ago begin anew.
+/// Addresses that are counted; beyond these, the oldest count is dropped.
 pub const ADDRESSES_MAX: usize = 16_384;
-/// A version that comes sooner after the one before it is of the same flood: a quarter of an hour.
+/// A version that follows another sooner than this belongs to the same flood: a quarter of an hour.
 const FLOOD_GAP_NS: u64 = 900_000_000_000;
 
 /// Bounds of the vault, `[vault]` in the configuration.
@@ -26,7 +26,7 @@ pub struct VaultBounds {
     /// Bytes that stay free on the disk, at most a twentieth of it. Default 64 MiB.
     pub reserve_bytes: u64,
     /// Extensions that an address may begin, or pin a secret of, within an hour. Default 1,000: a
-    /// site of as many phones may come with all of them at once.
+    /// site of as many phones may send all of them at once.
     pub new_max: u32,
     /// Bytes that an address may store within an hour. Default 256 MiB: 3,200 stores of 80 KiB.
     pub bytes_max: u64,
@@ -43,18 +43,18 @@ impl Default for VaultBounds {
     }
 }
 
-/// Which bound an address has reached.
+/// The bound that an address has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reached {
-    /// Extensions that nothing was kept of before.
+pub enum BoundReached {
+    /// Extensions without an earlier version.
     New,
     /// Bytes.
     Bytes,
 }
 
-/// What addresses have brought within the hour.
+/// What addresses have stored within the hour.
 #[derive(Debug, Default)]
-pub struct Brought {
+pub struct RecentStores {
     rows: HashMap<AddressKey, Row>,
 }
 
@@ -63,43 +63,43 @@ struct Row {
     since: Instant,
     new: u32,
     bytes: u64,
-    /// Whether the log was told.
-    told: bool,
+    /// Whether the log has an entry for it.
+    logged: bool,
 }
 
-impl Brought {
-    /// Counts what an address brings, or says which bound it has reached, how long it has to wait,
-    /// and whether this is the first time within the hour.
+impl RecentStores {
+    /// Counts what an address stores.
     ///
     /// # Errors
-    /// The bound.
+    /// The bound that it has reached, how long it must wait, and whether this is the first time
+    /// within the hour.
     pub fn count(
         &mut self,
         client: IpAddr,
         (new, bytes): (bool, u64),
         bounds: &VaultBounds,
         now: Instant,
-    ) -> Result<(), (Reached, Duration, bool)> {
+    ) -> Result<(), (BoundReached, Duration, bool)> {
         let client = AddressKey::from(client);
         if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {
             self.make_room(now);
         }
-        let fresh = Row { since: now, new: 0, bytes: 0, told: false };
+        let fresh = Row { since: now, new: 0, bytes: 0, logged: false };
         let row = self.rows.entry(client).or_insert(fresh);
         if now - row.since >= HOUR {
             *row = fresh;
         }
         let reached = if new && row.new >= bounds.new_max {
-            Reached::New
+            BoundReached::New
         } else if row.bytes.saturating_add(bytes) > bounds.bytes_max {
-            Reached::Bytes
+            BoundReached::Bytes
         } else {
             row.new += u32::from(new);
             row.bytes += bytes;
             return Ok(());
         };
         let wait = row.since + HOUR - now;
-        Err((reached, wait, !std::mem::replace(&mut row.told, true)))
+        Err((reached, wait, !std::mem::replace(&mut row.logged, true)))
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -111,18 +111,18 @@ impl Brought {
     }
 }
 
-/// A version as far as thinning looks at it.
+/// A version as thinning sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// When it was kept.
     pub at: Timestamp,
-    /// Whether it is within a flood: neither its first version nor its last.
+    /// Whether it is within a flood: neither the first nor the last version of one.
     pub is_within_flood: bool,
 }
 
-/// Versions in order, each with how long after the one that was the newest before it it came. One
-/// that came and was replaced within [`FLOOD_GAP_NS`] is within a flood. What lay between two
-/// versions and went for a flood makes nothing slower.
+/// Marks the versions within floods. `versions` are in order, each with the time since the version
+/// before it when it was stored. A version is within a flood if it was stored, and replaced, within
+/// [`FLOOD_GAP_NS`]. Versions that thinning removed between two others do not change this.
 #[must_use]
 pub fn within_floods(versions: &[(Timestamp, u64)]) -> Vec<Kept> {
     let is_quick = |place: usize| versions.get(place).is_some_and(|it| it.1 < FLOOD_GAP_NS);
@@ -133,12 +133,11 @@ pub fn within_floods(versions: &[(Timestamp, u64)]) -> Vec<Kept> {
     kept.collect()
 }
 
-/// Which versions go, so many, the last never: the latest one within a flood that leaves no wider
-/// gap than [`FLOOD_GAP_NS`] between its neighbours, again and again; where there is none, one that
-/// leaves no wider gap than twice that, and so on; where no version is within a flood, the oldest.
-///
-/// So a flood counts as its first and its last version, and what it is thinned to within a quarter
-/// of an hour is what came first: everything that is older than it.
+/// Returns which versions to remove, `surplus` of them, never the last. Takes the latest version
+/// within a flood that leaves a gap of at most [`FLOOD_GAP_NS`] between its neighbours, again and
+/// again; if there is none, one that leaves a gap of at most twice that, and so on; if no version
+/// is within a flood, the oldest.  So a flood counts as its first and its last version. Its other
+/// versions go before any version that is older than the flood.
 #[must_use]
 pub fn thinned(versions: &[Kept], surplus: usize) -> Vec<usize> {
     let Some(last) = versions.len().checked_sub(1) else { return Vec::new() };
@@ -148,7 +147,8 @@ pub fn thinned(versions: &[Kept], surplus: usize) -> Vec<usize> {
     let mut gap_max = FLOOD_GAP_NS;
     let is_within = |place: &usize| *place < last && versions[*place].is_within_flood;
     while gone.len() < surplus && left.iter().any(is_within) {
-        // From the latest on: what is later only gets farther from its neighbours meanwhile.
+        // From the latest on, because the distance of a later version from its neighbours only
+        // grows.
         let mut later: Vec<usize> = Vec::with_capacity(left.len());
         while let Some(place) = left.pop() {
             let around = left.last().zip(later.last());
@@ -184,36 +184,35 @@ mod tests {
     #[test]
     fn a_site_behind_one_address_is_not_slowed_and_sixty_invented_extensions_are() {
         let bounds = VaultBounds::default();
-        let mut brought = Brought::default();
+        let mut recent = RecentStores::default();
         let site = [10, 0, 0, 1].into();
         for put in 0..200_u64 {
             for extension in 0..16 {
                 let one = (put == 0, 40_000);
-                assert_eq!(brought.count(site, one, &bounds, at(put)), Ok(()), "{extension}");
+                assert_eq!(recent.count(site, one, &bounds, at(put)), Ok(()), "{extension}");
             }
         }
         let bounds = VaultBounds { new_max: 20, bytes_max: 30 << 20, ..bounds };
         let one_phone = [10, 0, 0, 2].into();
         let puts = (0..60).map(|second| {
-            brought.count(one_phone, (true, 1 << 20), &bounds, at(second)).map_err(|why| why.0)
+            recent.count(one_phone, (true, 1 << 20), &bounds, at(second)).map_err(|why| why.0)
         });
         let puts: Vec<_> = puts.collect();
         assert_eq!(puts.iter().filter(|put| put.is_ok()).count(), 20);
-        assert!(puts[20..].iter().all(|put| *put == Err(Reached::New)));
-        let mut known = || brought.count(one_phone, (false, 10 << 20), &bounds, at(60));
+        assert!(puts[20..].iter().all(|put| *put == Err(BoundReached::New)));
+        let mut known = || recent.count(one_phone, (false, 10 << 20), &bounds, at(60));
         assert_eq!(known(), Ok(()));
         let wait = Duration::from_secs(3_540);
-        assert_eq!(known(), Err((Reached::Bytes, wait, false)), "it was told before");
-        assert_eq!(brought.count(one_phone, (true, 1), &bounds, at(3_600)), Ok(()));
+        assert_eq!(known(), Err((BoundReached::Bytes, wait, false)), "it was logged before");
+        assert_eq!(recent.count(one_phone, (true, 1), &bounds, at(3_600)), Ok(()));
     }
 
     #[test]
     fn neighbours_in_a_network_of_64_bits_share_and_mapped_addresses_are_the_plain_ones() {
         let bounds = VaultBounds { new_max: 1, ..VaultBounds::default() };
-        let mut brought = Brought::default();
-        let mut may = |client: &str| {
-            brought.count(client.parse().unwrap(), (true, 1), &bounds, at(0)).is_ok()
-        };
+        let mut recent = RecentStores::default();
+        let mut may =
+            |client: &str| recent.count(client.parse().unwrap(), (true, 1), &bounds, at(0)).is_ok();
         assert!(may("10.0.0.1") && !may("::ffff:10.0.0.1") && may("10.0.0.2"));
         assert!(may("fd00::1") && !may("fd00::ffff:2") && may("fd00:0:0:1::1"));
     }
@@ -221,18 +220,18 @@ mod tests {
     #[test]
     fn the_table_is_bounded() {
         let bounds = VaultBounds::default();
-        let mut brought = Brought::default();
+        let mut recent = RecentStores::default();
         for number in 0..(ADDRESSES_MAX as u32 + 10) {
             let client = IpAddr::from((0x0a00_0000 + number).to_be_bytes());
-            assert!(brought.count(client, (true, 1), &bounds, at(u64::from(number))).is_ok());
+            assert!(recent.count(client, (true, 1), &bounds, at(u64::from(number))).is_ok());
         }
-        assert!(brought.rows.len() <= ADDRESSES_MAX);
+        assert!(recent.rows.len() <= ADDRESSES_MAX);
     }
 
     const SECOND_NS: u64 = 1_000_000_000;
     const DAY_NS: u64 = 86_400 * SECOND_NS;
 
-    /// The moments of what is left when each store is followed by thinning, as a vault does it.
+    /// Returns the moments of the versions that remain if each store is followed by thinning.
     fn left(stores: &[u64], versions_max: usize) -> Vec<u64> {
         let mut rows: Vec<(Timestamp, u64)> = Vec::new();
         let mut before = None;
@@ -251,8 +250,8 @@ mod tests {
 
     #[test]
     fn stores_in_seconds_push_out_nothing_that_was_stored_before_them() {
-        // A second apart, and then a thousand within a minute: from one store to the next it is
-        // thinned, so that what is left of the flood is seconds apart in the end.
+        // A second apart, and then a thousand within a minute. Thinning follows each store, so the
+        // remaining versions of the flood are seconds apart in the end.
         let older = (0..12).map(|n| DAY_NS + n * SECOND_NS);
         let begin = DAY_NS + 12 * SECOND_NS;
         let flood = (0..1_030).map(|n| begin + n * (SECOND_NS / 17) + n % 7 * 1_000_000);
@@ -262,7 +261,7 @@ mod tests {
         assert!(left.len() == 20 && left.last() == stores.last());
     }
 
-    /// Sittings of a few stores each, minutes to days apart, behind a moment.
+    /// Sessions of a few stores each, minutes to days apart, after a moment.
     fn sittings(random: &mut fastrand::Rng, mut at: u64) -> Vec<u64> {
         let mut stores = Vec::new();
         for _ in 0..random.u64(..20) {
@@ -307,7 +306,7 @@ mod tests {
 
     #[test]
     fn what_a_phone_had_when_it_was_left_alone_is_not_within_a_flood() {
-        // Three edits on each of ten days: the last of each day is what the user knows.
+        // Three edits on each of ten days: the user knows the last one of each day.
         let stores: Vec<_> =
             (1..=10).flat_map(|day| [0, 60, 120].map(|s| day * DAY_NS + s * SECOND_NS)).collect();
         let left = left(&stores, 20);

@@ -1,7 +1,7 @@
 //! Patterns of names, as administrators write them: `*-app.log`, `phones/????/*.cfg`.
 //!
-//! `*` stands for any bytes within one part of a name, `?` for one byte of it; nothing else is
-//! special. Case, `\` and leading slashes are folded as in names.
+//! `*` matches any bytes within one part of a name, `?` one byte of it; nothing else is special.
+//! Case, `\` and leading slashes are folded as in names.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use wire::name::{BadName, FileName};
 pub enum BadPattern {
     /// No name that a phone may ask for can match it.
     Unmatchable(BadName),
-    /// It is too intricate to be compiled.
+    /// It is too complex to be compiled.
     TooIntricate,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for BadPattern {
 
 impl std::error::Error for BadPattern {}
 
-/// The expression that matches whole folded names as the pattern says.
+/// Compiles the expression that matches whole folded names as the pattern says.
 ///
 /// # Errors
 /// [`BadPattern`] says why no name can match.
@@ -51,9 +51,9 @@ pub fn compile(pattern: &str) -> Result<Regex, BadPattern> {
     RegexBuilder::new(&expression).build().map_err(|_| BadPattern::TooIntricate)
 }
 
-/// The pattern with its parts as those of a folded name.
+/// Folds the parts of the pattern as those of a name.
 fn fold(pattern: &str) -> Result<Vec<u8>, BadPattern> {
-    // What stands for many bytes may stand for a harmless one.
+    // A wildcard is replaced by a harmless byte to parse the rest as a name.
     let sample: Vec<u8> =
         pattern.bytes().map(|byte| if matches!(byte, b'*' | b'?') { b'x' } else { byte }).collect();
     FileName::parse(&sample).map_err(BadPattern::Unmatchable)?;
@@ -72,7 +72,7 @@ pub fn check(pattern: &str, name: &[u8]) {
     assert_eq!(expression.is_match(name), matches_slowly(&folded, name), "{pattern} {name:?}");
 }
 
-/// The same by trying everything: for comparison.
+/// Matches the same by trying everything, for comparison.
 fn matches_slowly(pattern: &[u8], name: &[u8]) -> bool {
     let mut reached = vec![false; name.len() + 1];
     reached[0] = true;

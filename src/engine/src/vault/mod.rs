@@ -1,7 +1,7 @@
-//! What phones store, as values: whose it is, who may, which rules there are, what is asked of the
-//! threads that make it durable.
+//! The vault and uploads, as values: owners, permissions, rules, and the requests to the threads
+//! that store durably.
 //!
-//! Names and decisions only; nothing here is written.
+//! Names and decisions only; nothing here writes.
 
 pub mod bounds;
 pub mod glob;

@@ -1,6 +1,6 @@
-//! The names under which phones keep their users' data: whose, and of which family of sets.
+//! The names under which phones store their users' data: the extension and the family of phones.
 //!
-//! Reads names; knows nothing of where they lie.
+//! Reads names; knows nothing of where the files lie.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use wire::name::FileName;
 /// Longest extension, in characters.
 pub const EXTENSION_CHARS_MAX: usize = 32;
 
-/// What a kind of user's data is called on the disk and in commands: `96xxdata`. There are as many
-/// as [`families`] tells.
+/// The name of a kind of user's data, on the disk and in commands: `96xxdata`. [`families`] lists
+/// them all.
 pub type Family = &'static str;
 
-/// One user's data on one family of sets: what the vault keeps versions of.
+/// One user's data on one family of phones; the vault keeps versions of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Item {
     /// The extension: letters, digits, `+`, `-`, `_`, `.`, `@`, never empty; folded.
@@ -28,13 +28,13 @@ impl fmt::Display for Item {
     }
 }
 
-/// How sets call their users' data.
+/// A name that phones use for their users' data.
 struct Row {
     /// The end of the name: `<extension>_<name>.txt`.
     name: &'static str,
-    /// Where it is kept. Sets with the same family read each other's data.
+    /// The family of the data. Phones with the same family read each other's data.
     family: Family,
-    /// Sets with old software write the name without an extension, and mean that of whoever is
+    /// Phones with old software write the name without an extension, and mean the user who is
     /// logged in.
     is_plain_in_old_software: bool,
 }
@@ -47,8 +47,8 @@ const fn row_4600(name: &'static str, family: Family) -> Row {
     Row { name, family, is_plain_in_old_software: true }
 }
 
-/// 4621, 4622 and 4625 are documented to use 4620's name; one that uses its own means the same
-/// data. SIP software has a format of its own.
+/// 4621, 4622 and 4625 are documented to use 4620's name; a phone that uses its own name means the
+/// same data. SIP software has a format of its own.
 static ROWS: &[Row] = &[
     row("96xxdata", "96xxdata"),
     row("16xxdata", "16xxdata"),
@@ -65,34 +65,34 @@ static ROWS: &[Row] = &[
     row_4600("4625data_sip", "4620data_sip"),
 ];
 
-/// All families, each once.
+/// Returns all families, each once.
 pub fn families() -> impl Iterator<Item = Family> {
     ROWS.iter().filter(|row| row.name == row.family).map(|row| row.family)
 }
 
-/// The family of a set's data by either name, whatever its capitals: `4621data` is `4620data`.
+/// Returns the family of a phone's data by either name, in any case: `4621data` is `4620data`.
 #[must_use]
 pub fn family(name: &str) -> Option<Family> {
     ROWS.iter().find(|row| row.name.eq_ignore_ascii_case(name)).map(|row| row.family)
 }
 
-/// An extension as the vault has it, folded; nothing where it is none.
+/// Returns an extension as the vault has it, folded, or `None` if it is not valid.
 #[must_use]
 pub fn extension(text: &str) -> Option<Box<str>> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-_.@".contains(&byte);
     let valid = text.len() <= EXTENSION_CHARS_MAX && text.bytes().all(is_plain);
-    // It becomes a directory, and so must be what any system takes for a plain name.
+    // It becomes a directory, so it must be a plain name on any system.
     let name = FileName::parse(text.as_bytes()).ok().filter(|_| valid)?;
     Some(std::str::from_utf8(name.as_bytes()).ok()?.into())
 }
 
 impl Item {
-    /// Reads `<extension>_<name>.txt` beneath one of the prefixes; nothing where the name is no
+    /// Reads `<extension>_<name>.txt` beneath one of the prefixes. Returns `None` if the name is no
     /// such name. Prefixes are folded paths without slashes at the ends; an empty one is the root.
     ///
-    /// A name without an extension (`9610data.txt`, which sets ask for when their own is missing)
-    /// is nobody's: it is served from the roots like any other file. Where it is known who is
-    /// logged in, [`Item::without_extension`] tells more.
+    /// A name without an extension (`9610data.txt`, which phones ask for if their own is missing)
+    /// has no owner: it is served from the roots like any other file. If it is known who is logged
+    /// in, use [`Item::without_extension`].
     #[must_use]
     pub fn parse(name: &FileName, prefixes: &[Box<[u8]>]) -> Option<Item> {
         let stem = stem(name, prefixes)?;
@@ -102,8 +102,8 @@ impl Item {
         })
     }
 
-    /// The family of a name that old software writes without an extension (`4620data.txt`),
-    /// beneath one of the prefixes. Whoever knows the extension makes an item of both.
+    /// Returns the family of a name that old software writes without an extension (`4620data.txt`),
+    /// beneath one of the prefixes. With the extension, it makes an item.
     #[must_use]
     pub fn without_extension(name: &FileName, prefixes: &[Box<[u8]>]) -> Option<Family> {
         let stem = stem(name, prefixes)?;
@@ -111,21 +111,21 @@ impl Item {
         row.is_plain_in_old_software.then_some(row.family)
     }
 
-    /// An extension's data of a family, by any of its names; nothing where no phone could have
-    /// either. Capitals are folded.
+    /// Returns an extension's data of a family, by any of its names, or `None` if either is
+    /// invalid. Folds case.
     #[must_use]
     pub fn new(of: &str, name: &str) -> Option<Item> {
         Some(Item { extension: extension(of)?, family: family(name)? })
     }
 }
 
-/// A text file's name without `.txt`, beneath one of the prefixes.
+/// Returns a text file's name without `.txt`, beneath one of the prefixes.
 fn stem<'a>(name: &'a FileName, prefixes: &[Box<[u8]>]) -> Option<&'a str> {
     let file = prefixes.iter().find_map(|prefix| beneath(name.as_bytes(), prefix))?;
     std::str::from_utf8(file.strip_suffix(b".txt")?).ok()
 }
 
-/// What is left of a path beneath a prefix, where that is one part.
+/// Returns the rest of a path beneath a prefix, or `None` if it has not exactly one part.
 fn beneath<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     let rest = match prefix {
         [] => path,
@@ -147,7 +147,7 @@ pub fn check(bytes: &[u8]) {
     assert!((1..=EXTENSION_CHARS_MAX).contains(&extension.len()));
     assert!(!extension.contains(&b'/') && !extension.starts_with(b"."));
     assert_eq!(Item::new(&item.extension, item.family).as_ref(), Some(&item));
-    // What is written as a phone writes it is the same item again, under either prefix.
+    // The name that a phone would write is the same item again, under either prefix.
     for prefix in ["", "backup/"] {
         let again = FileName::parse(format!("{prefix}{item}").as_bytes());
         assert_eq!(again.ok().and_then(|name| Item::parse(&name, &prefixes)), Some(item.clone()));

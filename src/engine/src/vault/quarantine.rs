@@ -1,4 +1,4 @@
-//! How an upload that nobody knows is named in quarantine.
+//! Names of unknown uploads in quarantine.
 //!
 //! Names only: `policy` decides what goes there, and `store.rs` writes it.
 
@@ -14,7 +14,7 @@ use wire::name::{FileName, NAME_BYTES_MAX};
 pub struct Stranger<'a> {
     /// Who sent it.
     pub client: IpAddr,
-    /// As what.
+    /// Under which name.
     pub name: &'a FileName,
     /// When, in seconds since 1970.
     pub unix_s: u64,
@@ -22,8 +22,9 @@ pub struct Stranger<'a> {
     pub serial: u64,
 }
 
-/// The upload that puts a stranger's bytes into quarantine. Its name says when, from whom and as
-/// what they came, cannot lead into another directory, and never takes the place of another.
+/// Returns the upload that stores a stranger's bytes in quarantine. Its name has the time, the
+/// client and the client's name for it. It never leads into another directory and never equals that
+/// of another upload.
 #[must_use]
 pub fn quarantine(
     (directory, bytes_max): (u16, u64),
@@ -37,7 +38,7 @@ pub fn quarantine(
         b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte),
         _ => '_',
     };
-    // The end of a long name says more than its beginning: it has the kind of the file.
+    // The end of a long name matters more than its beginning: it has the file's type.
     let room = NAME_BYTES_MAX - name.len();
     let asked = stranger.name.as_bytes();
     name.extend(asked[asked.len().saturating_sub(room)..].iter().copied().map(plain));

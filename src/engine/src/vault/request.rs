@@ -1,4 +1,4 @@
-//! What is wanted of the vault, what it may say, and who may ask: values that cross from the data
+//! Requests to the vault, their results, and who may make them: values that travel from the data
 //! path to the threads that may wait.
 
 use std::fmt;
@@ -16,31 +16,31 @@ pub use wire::http::condition::Precondition;
 use wire::http::response::{EntityTag, Stamp};
 use wire::time::Duration;
 
-/// The realm that every challenge names. It never changes: a phone that has answered it once
-/// answers from its memory from then on, and asks its user again where it differs.
+/// The realm of every challenge. It never changes: a phone that has answered a challenge once
+/// repeats its answer for the same realm, and asks its user again for another one.
 pub const REALM: &str = "Ringpost";
 
 /// Who may reach an extension's data.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Auth {
-    /// Everybody on the access list.
+    /// Everyone on the access list.
     #[default]
     Open,
-    /// Whoever is in the users' file and sends its password (Basic).
+    /// Anyone in the users' file, by password (Basic).
     Users(PathBuf),
-    /// Whoever sends the secret that was first sent for the extension (Basic).
+    /// Anyone with the secret that was first sent for the extension (Basic).
     Pinned,
-    /// Whoever shows a client certificate that the listener trusts.
+    /// Anyone with a client certificate that the listener trusts.
     Certificate,
 }
 
-/// What becomes of an upload that neither the vault nor a rule knows.
+/// What happens to an upload that neither the vault nor a rule takes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Unknown {
     /// It is refused.
     #[default]
     Refuse,
-    /// It is kept where nobody is served from.
+    /// It is kept where no client can read it.
     Quarantine {
         /// The writer's number for the directory.
         directory: u16,
@@ -49,7 +49,7 @@ pub enum Unknown {
     },
 }
 
-/// How versions whose time is over are gathered instead of removed.
+/// How expired versions are archived instead of removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ArchivePolicy {
     /// How long archives are kept, in whole months. Default two years.
@@ -61,11 +61,11 @@ pub struct ArchivePolicy {
 /// Settings of the vault, `[vault]` in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VaultPolicy {
-    /// Where versions lie.
+    /// The directory of the versions.
     pub dir: PathBuf,
     /// Folded paths without slashes at the ends under which phones reach it; an empty one is `/`.
     pub prefixes: Vec<Box<[u8]>>,
-    /// Who may.
+    /// Who may read and store.
     pub auth: Auth,
     /// Largest version in bytes. Default 1 MiB.
     pub bytes_max: u64,
@@ -73,47 +73,46 @@ pub struct VaultPolicy {
     pub versions_max: usize,
     /// Versions are kept no longer than this, but for the newest. Default 90 days.
     pub age_max: Duration,
-    /// What becomes of versions beyond either: they are gathered at night, or removed where this is
-    /// none.
+    /// How versions beyond either limit are archived at night; `None` if they are removed.
     pub archive: Option<ArchivePolicy>,
-    /// What becomes of uploads that nobody knows.
+    /// What happens to unknown uploads.
     pub unknown: Unknown,
-    /// How much it may hold, and how much of that one address may bring.
+    /// How much the vault may hold, and how much one address may store.
     pub bounds: VaultBounds,
 }
 
-/// What somebody showed to be let in.
+/// What a client has proven or sent.
 #[derive(Clone, Debug, Default)]
 pub struct Credentials {
-    /// User and password as Basic has them.
+    /// User and password, as sent by Basic.
     pub basic: Option<(Vec<u8>, Vec<u8>)>,
-    /// The listener asked for a client certificate, and one that it trusts was shown.
+    /// Whether the listener asked for a client certificate and got one that it trusts.
     pub certificate: bool,
-    /// The phone itself has said, over SNMP, that the extension is logged in there; or its network
-    /// is one whose phones are believed.
+    /// Whether the phone itself said, over SNMP, that the extension is logged in there, or its
+    /// network is trusted.
     pub passport: bool,
 }
 
-/// Somebody who says who they are, and proves it by a password.
+/// A name and a proof of it.
 #[derive(Clone)]
 pub struct Login {
-    /// Where they are.
+    /// The address of the client.
     pub client: IpAddr,
-    /// The users' files, first match first; whoever is in one may, whatever extensions the line
-    /// names.
+    /// The users' files, first match first. Every user of one may log in, whatever extensions the
+    /// line names.
     pub users: Vec<PathBuf>,
-    /// Who they say they are.
+    /// The name.
     pub name: Vec<u8>,
-    /// What they prove it by. Never shown, not even here.
+    /// The proof. Never logged.
     pub secret: LoginSecret,
 }
 
-/// What somebody proves by who they are.
+/// How a login is proven.
 #[derive(Clone)]
 pub enum LoginSecret {
     /// The password itself.
     Password(Vec<u8>),
-    /// A hash that it went into (RFC 7616), and the method of the request.
+    /// A hash made with the password (RFC 7616), and the method of the request.
     Digest(Box<DigestCredentials>, &'static [u8]),
 }
 
@@ -123,7 +122,7 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Whether a precondition holds for what is there; nothing where there is nothing to be fetched.
+/// Returns whether a precondition holds for the current version, which is `None` if there is none.
 #[must_use]
 pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
     match (precondition, there) {
@@ -131,7 +130,7 @@ pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
         (Precondition::New, there) => there.is_none(),
         (Precondition::Exists, there) => there.is_some(),
         (Precondition::Matches(tags), Some(there)) => {
-            // Whoever asked before the bytes had been hashed has the tag of then.
+            // A client that asked before the bytes were hashed has the provisional tag.
             let before = Version { digest: None, ..*there };
             let both = [EntityTag::of(there), EntityTag::of(&before)];
             tags.iter().any(|one| both.iter().any(|tag| **one == *tag.opaque()))
@@ -146,28 +145,28 @@ pub fn holds(precondition: &Precondition, there: Option<&Version>) -> bool {
         (Precondition::UnmodifiedSince(second), Some(there)) => {
             Stamp::from(there).modified_s() <= *second
         }
-        // What has no date cannot have been modified since (RFC 9110, 13.1.4).
+        // A file without a date cannot have been modified since (RFC 9110, 13.1.4).
         (Precondition::UnmodifiedSince(_), None) => true,
     }
 }
 
-/// Something that the vault is to do.
+/// A request to the vault.
 #[derive(Debug)]
 pub struct VaultRequest {
     /// The phone's address.
     pub client: IpAddr,
-    /// Whose data.
+    /// The user's data.
     pub item: Item,
-    /// What the phone showed.
+    /// What the phone has proven or sent.
     pub credentials: Credentials,
-    /// The settings of the moment.
+    /// The settings when the request was made.
     pub policy: Arc<VaultPolicy>,
     /// What to do.
     pub op: VaultOp,
 }
 
 impl VaultRequest {
-    /// The token that takes it back, if there is one.
+    /// Returns the token that cancels it, if there is one.
     #[must_use]
     pub fn cancel_token(&self) -> Option<&CancelToken> {
         match &self.op {
@@ -180,21 +179,21 @@ impl VaultRequest {
 /// What to do with an item.
 #[derive(Debug)]
 pub enum VaultOp {
-    /// Give out the newest version.
+    /// Read the newest version.
     Fetch,
-    /// Keep these bytes as a new version.
+    /// Store these bytes as a new version.
     Keep {
-        /// As they came.
+        /// The bytes as received.
         bytes: Vec<u8>,
-        /// What must hold.
+        /// The precondition.
         precondition: Precondition,
-        /// Takes it back: a client that dies before the end of a protocol in which that end means
-        /// nothing by itself (FTP) has changed nothing.
+        /// Cancels it. In FTP the end of the data does not prove that it is whole; a client that
+        /// dies before the end of the command has changed nothing.
         cancel: Option<CancelToken>,
     },
-    /// Note that there is nothing any more; older versions stay until their time is over.
+    /// Note that there is no version any more; older ones stay until they expire.
     Forget {
-        /// What must hold.
+        /// The precondition.
         precondition: Precondition,
     },
 }
@@ -206,7 +205,7 @@ pub enum VaultReply {
     Fetched(Arc<Blob>),
     /// A new version is durable.
     Kept(Stored),
-    /// There is nothing to be fetched any more, durably.
+    /// Durably, there is no version any more.
     Forgotten,
 }
 
@@ -219,15 +218,15 @@ pub enum VaultError {
     Unauthorized,
     /// The address has sent too many wrong secrets; after this long it may try again.
     SlowedDown(Duration),
-    /// The address has brought as much as it may within an hour; after this long it may go on.
+    /// The address has stored as much as it may within an hour; after this long it may go on.
     TooMuch(Duration),
     /// The vault holds as much as `total_max` allows.
     TotalMax,
-    /// What is left free of its disk is the `reserve`.
+    /// The free space of its disk is down to the `reserve`.
     Reserve,
     /// The precondition does not hold.
     Precondition,
-    /// The disk is full, or the vault is.
+    /// The disk or the vault is full.
     Full,
     /// The system does not let this process write there.
     Forbidden,

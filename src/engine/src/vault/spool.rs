@@ -1,68 +1,69 @@
-//! An upload on its way to the disk: a file without a name that takes what is too much for memory.
+//! A temporary file without a name, for an upload that is too large for memory.
 //!
-//! The file is gone with its last owner, whatever becomes of the upload and of the process. Never
-//! served, never the upload itself: the writer copies it into its place, inside the kernel.
+//! The file disappears with its last owner, whatever happens to the upload and the process. It is
+//! never served and never becomes the upload itself: the writer copies it to its destination,
+//! inside the kernel.
 
 use std::any::Any;
 use std::fmt;
 
 use wire::name::FileName;
 
-/// Something to be done for an upload that is not whole yet.
+/// An operation on an unfinished upload.
 #[derive(Debug)]
 pub enum PartOp {
-    /// Say whether there is a file of this name.
+    /// Find out whether a file of this name exists.
     Find {
         /// The name, beneath the directory.
         name: Box<FileName>,
     },
-    /// Put more bytes into the file aside.
+    /// Write more bytes to the temporary file.
     Write {
-        /// The file aside; a new one where there is none yet. Lost where this fails.
+        /// The temporary file; `None` to make a new one. Lost if this fails.
         spool: Option<Spool>,
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// Forget the file aside: its end may take a disk a while.
+    /// Delete the temporary file, which may take a disk a while.
     Forget {
-        /// The file aside.
+        /// The temporary file.
         spool: Spool,
     },
 }
 
-/// What was done.
+/// The result of a [`PartOp`].
 #[derive(Debug)]
 pub enum PartDone {
-    /// Whether there is a file of that name.
+    /// Whether a file of that name exists.
     Found(bool),
-    /// The bytes are in the file aside.
+    /// The bytes are in the temporary file.
     Written {
-        /// The file aside.
+        /// The temporary file.
         spool: Spool,
-        /// The bytes' room, to be used again.
+        /// The bytes' buffer, to be used again.
         room: Vec<u8>,
     },
-    /// The file aside is gone.
+    /// The temporary file is deleted.
     Forgotten,
 }
 
-/// The file aside.
+/// The temporary file.
 #[derive(Default)]
 pub struct Spool {
-    /// None in a world without disks, which has it all in memory.
+    /// `None` in a simulation without disks, which has it all in memory.
     file: Option<Box<dyn Any + Send>>,
     memory: Vec<u8>,
     bytes: u64,
 }
 
 impl Spool {
-    /// One in memory, for a world without disks.
+    /// Makes one in memory, for a simulation without disks.
     #[must_use]
     pub fn in_memory() -> Spool {
         Spool::default()
     }
 
-    /// One on a disk, of so many bytes.
+    /// Makes one on a disk, of so many bytes.
     #[must_use]
     pub fn on_disk(file: Box<dyn Any + Send>, bytes: u64) -> Spool {
         Spool { file: Some(file), memory: Vec::new(), bytes }
@@ -74,19 +75,19 @@ impl Spool {
         self.file.as_deref()
     }
 
-    /// How many bytes it has.
+    /// Returns how many bytes it has.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// What it has in memory: all, in a world without disks.
+    /// Returns the bytes that are in memory: all, in a simulation without disks.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
         &self.memory
     }
 
-    /// So many bytes more are in the file.
+    /// Notes that the file has so many bytes more.
     pub fn grow(&mut self, bytes: u64) {
         self.bytes += bytes;
     }

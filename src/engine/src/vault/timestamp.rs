@@ -1,4 +1,4 @@
-//! Moments as the names of files have them: UTC, readable, and in byte order when in order of time.
+//! Moments in the names of files: UTC, readable, and sorted by time when sorted by bytes.
 //!
 //! Turns numbers into names and back; reads no clock.
 
@@ -8,7 +8,7 @@ use time::{Date, Month, OffsetDateTime};
 
 /// Nanoseconds of a second.
 const SECOND_NS: u64 = 1_000_000_000;
-/// Characters of a moment written down.
+/// Characters of a written moment.
 const STAMP_CHARS: usize = "20261121T045401.123456789Z".len();
 
 /// A moment, in nanoseconds since 1970: `20261121T045401.123456789Z`.
@@ -22,7 +22,7 @@ impl Timestamp {
         Timestamp(unix_s.saturating_mul(SECOND_NS))
     }
 
-    /// The next moment that has a name of its own.
+    /// Returns the next moment that has a different name.
     #[must_use]
     pub fn next(self) -> Self {
         Timestamp(self.0.saturating_add(1))

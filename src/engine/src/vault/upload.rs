@@ -14,12 +14,12 @@ use crate::address::is_for;
 use crate::cancel::CancelToken;
 use wire::name::FileName;
 
-/// What happens to a file that is already there.
+/// What happens to a file that exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// The new bytes take its place, whole.
+    /// The new bytes replace it, as a whole.
     Replace,
-    /// The new bytes go behind it, as for a phone's log.
+    /// The new bytes are appended to it, as for a phone's log.
     Append,
     /// It stays, and the upload is refused.
     Keep,
@@ -30,18 +30,18 @@ pub enum Existing {
 pub struct Rule {
     /// The pattern as the administrator wrote it (`*-app.log`), for messages.
     pub pattern: Box<str>,
-    /// The same, compiled against folded names.
+    /// The pattern, compiled for folded names.
     pub matcher: Regex,
-    /// The directory that receives: a place in the configuration's list until
-    /// [`Rules::renumber`], and in the writer's list from then on.
+    /// The directory that receives uploads: an index into the configuration's list until
+    /// [`Rules::renumber`], and into the writer's list after it.
     pub directory: u16,
     /// Largest size in bytes of the stored file, appended parts included.
     pub bytes_max: u64,
-    /// What happens to a file that is already there.
+    /// What happens to a file that exists already.
     pub existing: Existing,
     /// Clients that the row is for; empty means all.
     pub from: Vec<IpNet>,
-    /// Whether clients may delete what it stores.
+    /// Whether clients may delete the files that it stores.
     pub delete: bool,
     /// Whether POST stores as PUT does.
     pub post: bool,
@@ -51,7 +51,7 @@ impl Rule {
     /// A row for names that match a pattern, for all clients.
     ///
     /// # Errors
-    /// [`BadPattern`], when no name can match.
+    /// [`BadPattern`] if no name can match.
     pub fn new(
         pattern: &str,
         directory: u16,
@@ -77,8 +77,8 @@ impl Rule {
 pub struct Rules(pub Vec<Rule>);
 
 impl Rules {
-    /// The row that allows this client to store this name. A row may name it as the phone does, or
-    /// as the remap rows make it. `client` is canonical.
+    /// Returns the row that allows this client to store this name. A row may match the requested
+    /// name or the name after the remap rows. `client` is canonical.
     #[must_use]
     pub fn find(&self, asked: &FileName, renamed: &FileName, client: IpAddr) -> Option<&Rule> {
         self.0.iter().find(|rule| {
@@ -88,9 +88,9 @@ impl Rules {
         })
     }
 
-    /// Takes the writer's numbers for the directories instead of the configuration's, which may
-    /// change with the next one while uploads are on their way. A row whose directory has no number
-    /// goes.
+    /// Replaces the configuration's numbers of directories by the writer's. The configuration's may
+    /// change with the next one while uploads are under way. Drops rows whose directory has no
+    /// number.
     pub fn renumber(&mut self, numbers: &[u16]) {
         self.0.retain_mut(|rule| match numbers.get(usize::from(rule.directory)) {
             Some(number) => {
@@ -102,45 +102,45 @@ impl Rules {
     }
 }
 
-/// A file that is to be deleted by the row that stores it.
+/// A deletion of a file, allowed by the row that stores it.
 #[derive(Debug)]
 pub struct Deletion {
-    /// Where it lies: the rule's directory.
+    /// The rule's directory.
     pub directory: u16,
     /// Its name, beneath that directory.
     pub name: FileName,
-    /// What the client said that must hold of it.
+    /// The precondition that the client sent.
     pub precondition: Precondition,
-    /// Who asks.
+    /// The client.
     pub client: IpAddr,
 }
 
-/// A whole upload on its way to the disk.
+/// A complete upload on its way to the disk.
 #[derive(Debug)]
 pub struct Upload {
-    /// Where it goes: the rule's directory.
+    /// The rule's directory.
     pub directory: u16,
     /// The name it is stored under, beneath that directory.
     pub name: FileName,
     /// Largest size of the stored file.
     pub bytes_max: u64,
-    /// What happens to a file that is already there.
+    /// What happens to a file that exists already.
     pub existing: Existing,
-    /// What the phone said that must hold of the file that is there.
+    /// The precondition that the client sent.
     pub precondition: Precondition,
-    /// Takes it back: a client that dies before the end of a protocol in which that end means
-    /// nothing by itself (FTP, TFTP) has changed nothing.
+    /// Cancels it. In FTP and TFTP the end of the data does not prove that it is whole; a client
+    /// that dies before the end of the protocol has changed nothing.
     pub cancel: Option<CancelToken>,
     /// Who sent it, for the log.
     pub client: IpAddr,
-    /// The bytes that came first, where they are too many for memory.
+    /// The first bytes, if there are too many for memory.
     pub spool: Option<Spool>,
-    /// The bytes as they came, behind those of `spool`.
+    /// The bytes that follow those in `spool`.
     pub bytes: Vec<u8>,
 }
 
 impl Upload {
-    /// Bytes of the whole.
+    /// Returns how many bytes there are in all.
     #[must_use]
     pub fn bytes_all(&self) -> u64 {
         self.spool.as_ref().map_or(0, Spool::bytes) + self.bytes.len() as u64

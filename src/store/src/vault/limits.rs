@@ -8,7 +8,7 @@ use std::path::Path;
 use super::jobs::Job;
 use super::total::Totals;
 use crate::durable::Disk;
-use engine::vault::bounds::{Brought, Reached};
+use engine::vault::bounds::{BoundReached, RecentStores};
 use engine::vault::request::{VaultError, VaultOp, VaultRequest};
 use wire::time::Instant;
 
@@ -28,7 +28,7 @@ pub struct Fill {
     pub full: u64,
     /// Those of them that what is free of the disk was too little for.
     pub reserved: u64,
-    /// Stores refused because their address had brought too much within the hour.
+    /// Stores refused because their address had recent_stores too much within the hour.
     pub too_much: u64,
 }
 
@@ -36,7 +36,7 @@ pub struct Fill {
 #[derive(Debug)]
 pub struct Limits {
     started: std::time::Instant,
-    brought: Brought,
+    recent_stores: RecentStores,
     totals: Totals,
     fill: Fill,
 }
@@ -45,7 +45,7 @@ impl Default for Limits {
     fn default() -> Self {
         Limits {
             started: std::time::Instant::now(),
-            brought: Brought::default(),
+            recent_stores: RecentStores::default(),
             totals: Totals::default(),
             fill: Fill::default(),
         }
@@ -90,13 +90,13 @@ impl Limits {
         }
         let is_new = vault.join(&*request.item.extension).symlink_metadata().is_err();
         let now = Instant::START + self.started.elapsed();
-        let counted = self.brought.count(request.client, (is_new, more), bounds, now);
+        let counted = self.recent_stores.count(request.client, (is_new, more), bounds, now);
         counted.map_err(|(reached, wait, is_first)| {
             self.fill.too_much += 1;
             if is_first {
                 let text = match reached {
-                    Reached::New => "begun as many extensions as `new_per_hour`",
-                    Reached::Bytes => "stored as much as `bytes_per_hour`",
+                    BoundReached::New => "begun as many extensions as `new_per_hour`",
+                    BoundReached::Bytes => "stored as much as `bytes_per_hour`",
                 };
                 let client = request.client.to_canonical();
                 tracing::warn!(

@@ -38,7 +38,7 @@ use super::users::{self, User};
 use super::versions;
 use super::write::SECRET;
 use crate::rate_limited_log::RateLimitedLog;
-use engine::vault::bounds::Brought;
+use engine::vault::bounds::RecentStores;
 use engine::vault::request::{Auth, VaultError, VaultOp, VaultRequest};
 use engine::vault::timestamp::Timestamp;
 use remembered::Remembered;
@@ -108,7 +108,7 @@ struct State {
     /// The same for users of an address, where no two secrets are equal.
     throttled_users: LoginThrottle<Digest>,
     /// New secrets within the hour, by address.
-    pins: Brought,
+    pins: RecentStores,
     /// Secrets that are on their way to be pinned, by extension's directory.
     pinning: HashMap<PathBuf, Pinning>,
 }

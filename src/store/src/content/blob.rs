@@ -1,6 +1,6 @@
 //! Files on the disk as blobs: sealed in memory, or mapped.
 //!
-//! Opens nothing and decides nothing: the loader has opened the file and says which way it goes.
+//! Opens nothing and decides nothing: the loader opens the file and chooses the way.
 
 #![allow(unsafe_code)]
 
@@ -22,17 +22,17 @@ const _: () = assert!(TAIL_BYTES >= wire::tftp::BLKSIZE_LIMIT as usize);
 /// less for 32 KiB and half as much for 1 MiB.
 pub(super) const SEALED_BYTES_MIN: u64 = 24 << 10;
 
-/// Memory that nobody can change or shorten any more.
+/// Memory whose bytes and length can no longer change.
 #[derive(Debug)]
 struct Sealed {
-    /// All of `file`, read only.
+    /// Maps all of `file` read-only.
     mapping: memmap2::Mmap,
     /// For sendfile.
     file: File,
 }
 
-// SAFETY: the mapping lives as long as the value, and its file's seals forbid everybody to write
-// to it and to shorten it.
+// SAFETY: the mapping lives as long as the value, and the file's seals prevent every process from
+// writing to it and from shortening it.
 unsafe impl Storage for Sealed {
     fn bytes(&self) -> usize {
         self.mapping.len()
@@ -47,20 +47,19 @@ unsafe impl Storage for Sealed {
     }
 }
 
-/// A file of a disk, which others may change or shorten.
+/// A file on a disk, which other processes may change or shorten.
 #[derive(Debug)]
 struct Mapped {
     mapping: memmap2::MmapRaw,
-    /// Open as long as the mapping, so that its state can be asked for, and for sendfile.
+    /// Open as long as the mapping, for metadata and sendfile.
     file: File,
-    /// The end of the file as it was when it was mapped. A transfer's last block comes from
-    /// here: between the last look at the file and that block's way to the kernel, and when it
-    /// is sent again, nothing can change it any more.
+    /// The end of the file as it was when it was mapped. A transfer's last block is sent from here,
+    /// so that it cannot change after the last check of the file, nor when it is sent again.
     tail: Box<[u8]>,
 }
 
-// SAFETY: mapping and tail live as long as the value. Where the file was cut short, the kernel
-// answers with EFAULT; nobody else is lent the bytes.
+// SAFETY: mapping and tail live as long as the value. If the file is cut short, the kernel answers
+// with EFAULT; the bytes are lent to no one else.
 unsafe impl Storage for Mapped {
     fn bytes(&self) -> usize {
         self.mapping.len()
@@ -78,36 +77,35 @@ unsafe impl Storage for Mapped {
     }
 }
 
-/// What [`Blob`] is on a disk.
+/// Blobs of files on a disk.
 pub trait BlobExt: Sized {
     /// Copies a file of `version.bytes` bytes, at least one, to sealed memory. The copy is as good
     /// as one on the heap, and has a [`Blob::file`].
     ///
-    /// # Errors
-    /// `UnexpectedEof` where the file is shorter; the system's, when it has no such memory, or no
+    /// `UnexpectedEof` if the file is shorter; the system's error if it has no such memory or no
     /// descriptor for it, or cannot read the file.
     fn seal(original: &File, version: Version) -> io::Result<Self>;
 
     /// Maps a file of `version.bytes` bytes and has the kernel read them in.
     ///
     /// # Errors
-    /// The kernel's, when it cannot map the file.
+    /// The kernel's error if it cannot map the file.
     fn map(file: File, version: Version) -> io::Result<Self>;
 
-    /// Reads the `bytes` bytes from `offset` into `buffer`, which then holds nothing else. May wait
-    /// for a disk: the loader's to call. What was read of a mapping is one version with what else
-    /// was read of it only if [`Blob::verify`] says so afterwards.
+    /// Reads `bytes` bytes from `offset` into `buffer`, replacing its contents. May wait for a
+    /// disk, so only the loader calls it. Parts read from a mapping belong to one version only if
+    /// [`Blob::verify`] says so afterwards.
     ///
     /// # Errors
-    /// `UnexpectedEof` where there are not as many bytes, the disk's own otherwise.
+    /// `UnexpectedEof` if there are fewer bytes, otherwise the disk's own error.
     fn read(&self, offset: u64, bytes: usize, buffer: &mut Vec<u8>) -> io::Result<()>;
 
-    /// Whether the bytes still are those of [`Blob::version`], by one system call where they are
-    /// mapped. Marks the blob as stale where they are not. The loader's to call.
+    /// Returns whether the bytes are still those of [`Blob::version`]; costs one system call if
+    /// they are mapped. Marks the blob as stale if they are not. Only the loader calls it.
     fn verify(&self) -> bool;
 
-    /// The open file that has the bytes, for sendfile; none where they are on the heap. Where they
-    /// are mapped it shows what is in the file now, and where it is cut short, less.
+    /// Returns the open file that holds the bytes, for sendfile, or `None` if they are on the heap.
+    /// A mapped file shows its present contents, and fewer bytes if it was cut short.
     #[must_use]
     fn file(&self) -> Option<&File>;
 }
@@ -119,8 +117,9 @@ impl BlobExt for Blob {
         collapse(&file, bytes);
         let mut options = memmap2::MmapOptions::new();
         options.len(bytes).populate();
-        // SAFETY: the mapping is read as a slice, so its bytes must never change and never go. The
-        // file's seals forbid everybody, this process included, to write to it and to shorten it.
+        // SAFETY: the mapping is read as a slice, so its bytes must never change or disappear. The
+        // file's seals prevent every process, this one included, from writing to it or shortening
+        // it.
         let mapping = unsafe { options.map_copy_read_only(&file) }?;
         Ok(Blob::stored(Box::new(Sealed { mapping, file }), version))
     }
@@ -179,8 +178,8 @@ pub(super) fn mappable(bytes: u64) -> io::Result<usize> {
     usize::try_from(bytes).map_err(|_| io::ErrorKind::FileTooLarge.into())
 }
 
-/// The bytes as a socket would get them: copied by the kernel, which refuses where the file was
-/// cut short.
+/// Returns the bytes as a socket would get them: copied by the kernel, which refuses if the file
+/// was cut short.
 #[cfg(all(test, unix))]
 pub(crate) fn read_by_kernel(blob: &Blob) -> io::Result<Vec<u8>> {
     use std::os::fd::AsRawFd;
@@ -190,7 +189,7 @@ pub(crate) fn read_by_kernel(blob: &Blob) -> io::Result<Vec<u8>> {
         let span = blob.span(bytes, 1 << 16);
         let start = span.start().cast();
         // SAFETY: the kernel only reads the span, which is mapped or on the heap while `blob`
-        // lives, and answers with EFAULT where there is no page behind it.
+        // lives, and answers with EFAULT if no page backs it.
         let written = unsafe { libc::write(copy.as_raw_fd(), start, span.bytes()) };
         bytes += u64::try_from(written).map_err(|_| io::Error::last_os_error())?;
     }

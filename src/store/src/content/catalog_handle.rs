@@ -1,7 +1,7 @@
-//! What the watch has published last, and the way to have it look again at once.
+//! The catalog published last, and a way to have the watch look at paths at once.
 //!
-//! For those who change files themselves and must not tell anybody before phones see the change.
-//! Outlives the watch, which a reload changes for another. Also says how the roots are.
+//! For code that changes files and must not report success before phones see the change. Outlives
+//! the watch, which a reload replaces. Also reports the health of the roots.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,11 +18,11 @@ use engine::catalog::blob::Version;
 use engine::catalog::omission::Omissions;
 use engine::catalog::{Catalog, Form};
 
-/// How long nobody may be listening, because a reload changes the watch, before it is tried again.
+/// Pause between two attempts while a reload replaces the watch and no thread listens.
 const RETRY: Duration = Duration::from_millis(20);
-/// Paths that are remembered for a new watch; beyond, it has to hear of them itself.
+/// Paths remembered for a new watch; it has to notice further ones itself.
 const OVERLAP_MAX: usize = 10_000;
-/// A disk that has not answered for so long hangs.
+/// A disk that does not answer for this long hangs.
 pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(5);
 
 /// A file that this process has just changed.
@@ -30,34 +30,34 @@ pub(crate) const HUNG_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct Placed {
     /// Its path in the whole system.
     pub path: PathBuf,
-    /// Which version was put there, whole, by rename; none for any other change.
+    /// The version that was put there whole, by rename; `None` for any other change.
     pub version: Option<Version>,
 }
 
-/// The newest catalog, and the watch of the moment.
+/// The newest catalog and the current watch.
 #[derive(Debug, Default)]
 pub struct CatalogHandle {
     catalog: ArcSwap<Catalog>,
     watch: Mutex<Listening>,
-    /// What was published since a new watch has begun to look.
+    /// What was published since a new watch began to look.
     overlap: Mutex<Option<Vec<Placed>>>,
     states: Mutex<Vec<Arc<RootState>>>,
     digests: Arc<Digests>,
 }
 
-/// Who hears of changes.
+/// Who is notified of changes.
 #[derive(Clone, Debug, Default)]
 enum Listening {
-    /// Nobody ever did.
+    /// No watch has started yet.
     #[default]
     Never,
-    /// Nobody until the next watch is there.
+    /// No watch until the next one starts.
     Soon,
-    /// These, one for each root.
+    /// The threads of the current watch, one for each root.
     Now(Vec<Listener>),
 }
 
-/// The way to one root's thread.
+/// The channel to one root's thread.
 #[derive(Clone, Debug)]
 pub(super) struct Listener {
     root: Arc<RootState>,
@@ -71,25 +71,25 @@ impl Listener {
 }
 
 impl CatalogHandle {
-    /// Nothing yet, with what is known of files' bytes.
+    /// Creates a handle without a catalog, with the digests known so far.
     #[must_use]
     pub fn new(digests: Arc<Digests>) -> Self {
         CatalogHandle { digests, ..CatalogHandle::default() }
     }
 
-    /// The catalog that was published last.
+    /// Returns the catalog that was published last.
     #[must_use]
     pub fn catalog(&self) -> Arc<Catalog> {
         self.catalog.load_full()
     }
 
-    /// What is known of files' bytes.
+    /// Returns the known digests.
     #[must_use]
     pub fn digests(&self) -> &Arc<Digests> {
         &self.digests
     }
 
-    /// How the roots are, in their order.
+    /// Returns the health of the roots, in their order.
     #[must_use]
     pub fn health(&self) -> Vec<RootHealth> {
         let states = self.states.lock().clone();
@@ -108,18 +108,18 @@ impl CatalogHandle {
             .collect()
     }
 
-    /// Has paths of the whole system looked at, and waits until a catalog with what is there is
-    /// published. False when that takes longer than `wait`; it happens later then.
+    /// Has absolute paths looked at, and waits until a catalog with the result is published.
+    /// Returns false if that takes longer than `wait`; the catalog is published later then.
     pub(crate) fn look_again(&self, paths: &[PathBuf], wait: Duration) -> bool {
         let placed = paths.iter().map(|path| Placed { path: path.clone(), version: None });
         self.publish(&placed.collect::<Vec<_>>(), wait)
     }
 
-    /// The same for files of which this process knows what it has put there. What lies in no root
-    /// is nobody's business.
+    /// Does the same for files that this process has put in place itself. Ignores paths outside
+    /// every root.
     pub(crate) fn publish(&self, placed: &[Placed], wait: Duration) -> bool {
         let until = Instant::now() + wait;
-        // Before anybody is asked: who is told that it is published is told so of both watches.
+        // Before the threads are asked, so that the caller's success covers both watches.
         if let Some(overlap) = &mut *self.overlap.lock() {
             let room = OVERLAP_MAX.saturating_sub(overlap.len());
             overlap.extend(placed.iter().take(room).cloned());
@@ -128,8 +128,7 @@ impl CatalogHandle {
             match self.watch.lock().clone() {
                 Listening::Never => return true,
                 Listening::Now(listeners) if prompt(&listeners, placed, until) => return true,
-                // A watch that ends has forgotten what it was asked, and the next one is asked
-                // again.
+                // A watch that ends forgets its requests, so the next one is asked again.
                 Listening::Soon | Listening::Now(_) => {}
             }
             std::thread::sleep(RETRY.min(until.saturating_duration_since(Instant::now())));
@@ -141,29 +140,29 @@ impl CatalogHandle {
         self.catalog.store(catalog);
     }
 
-    /// From now on what is published is remembered for a new watch.
+    /// Begins to remember what is published, for a new watch.
     pub(super) fn begin_overlap(self: &Arc<Self>) -> Overlap {
         *self.overlap.lock() = Some(Vec::new());
         Overlap(Arc::clone(self))
     }
 
-    /// From now on these are asked.
+    /// Directs requests to these threads from now on.
     pub(super) fn watched_by(&self, listeners: Vec<Listener>, states: Vec<Arc<RootState>>) {
         *self.states.lock() = states;
         *self.watch.lock() = Listening::Now(listeners);
     }
 
-    /// From now on nobody is asked until somebody watches again.
+    /// Directs requests to no thread until the next watch starts.
     pub(super) fn unwatched(&self) {
         *self.watch.lock() = Listening::Soon;
     }
 }
 
-/// While a new watch looks at its roots and an old one publishes.
+/// The time during which a new watch looks at its roots and the old one still publishes.
 pub(super) struct Overlap(Arc<CatalogHandle>);
 
 impl Overlap {
-    /// What was published meanwhile.
+    /// Ends the overlap and returns what was published meanwhile.
     pub(super) fn end(self) -> Vec<Placed> {
         self.0.overlap.lock().take().unwrap_or_default()
     }
@@ -175,7 +174,7 @@ impl Drop for Overlap {
     }
 }
 
-/// Asks every root that a path lies in, and waits until all have looked.
+/// Asks every root that contains a path, and waits until all have looked.
 pub(super) fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) -> bool {
     let (done, looked) = bounded(listeners.len());
     let mut asked = 0;
@@ -198,16 +197,16 @@ pub(super) fn prompt(listeners: &[Listener], placed: &[Placed], until: Instant) 
     (0..asked).all(|_| looked.recv_deadline(until).is_ok())
 }
 
-/// How one root is.
+/// The health of one root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootHealth {
     /// The directory.
     pub dir: PathBuf,
-    /// Why it cannot be read now.
+    /// Why it cannot be read now, or `None` if it can.
     pub fault: Option<String>,
-    /// Whether any file of it can be served all the same.
+    /// Whether any of its files can be served nevertheless.
     pub serves: bool,
-    /// What of it is not served.
+    /// What is not served.
     pub omissions: Omissions,
 }
 
@@ -215,12 +214,12 @@ pub struct RootHealth {
 #[derive(Debug)]
 pub(super) struct RootState {
     dir: PathBuf,
-    /// The same from the top, and without links.
+    /// The absolute path, without links.
     absolute: PathBuf,
     real: OnceLock<PathBuf>,
     started: Instant,
-    /// Since when the thread waits for the disk, in milliseconds since `started`, plus one; zero
-    /// where it does not.
+    /// When the thread began to wait for the disk, in milliseconds since `started`, plus one; zero
+    /// while it does not wait.
     busy_since_ms: AtomicU64,
     progress: AtomicU64,
     noted: Mutex<(Option<Arc<str>>, bool, Omissions)>,
@@ -248,7 +247,7 @@ impl RootState {
         self.progress.load(Relaxed)
     }
 
-    /// Finds out what the directory is really called; asks the disk.
+    /// Resolves the directory's real path, which asks the disk.
     pub(super) fn learn_real_path(&self) {
         self.enter();
         if let Ok(real) = self.dir.canonicalize() {
@@ -257,13 +256,13 @@ impl RootState {
         self.leave();
     }
 
-    /// From now on the disk is asked.
+    /// Notes that the disk is asked.
     pub(super) fn enter(&self) {
         let now_ms = self.started.elapsed().as_millis() as u64;
         self.busy_since_ms.store(now_ms + 1, Relaxed);
     }
 
-    /// The disk has answered.
+    /// Notes that the disk has answered.
     pub(super) fn leave(&self) {
         self.busy_since_ms.store(0, Relaxed);
         self.progress.fetch_add(1, Relaxed);
@@ -273,7 +272,7 @@ impl RootState {
         *self.noted.lock() = (fault, serves, omissions);
     }
 
-    /// What a path of the whole system is called beneath the root.
+    /// Returns an absolute path relative to the root, or `None` if it lies outside.
     fn beneath(&self, path: &Path) -> Option<PathBuf> {
         let path = std::path::absolute(path).ok()?;
         if let Ok(rest) = path.strip_prefix(&self.absolute) {

@@ -1,7 +1,7 @@
-//! Disks that hang: no more threads than may wait for one, and nobody for longer than they may.
+//! Disks that hang: limits the threads that wait for one disk, and the time that a request waits.
 //!
-//! Whoever waits for a disk that does not answer is told so in time; what the disk says later is
-//! kept for the next one who asks.
+//! A request to a disk that does not answer fails in time; a late answer is kept for the next
+//! request.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,14 +21,14 @@ use engine::requests::Answer;
 use engine::requests::Ask;
 use engine::ticket::Ticket;
 
-/// How often it is looked whether a disk still answers.
+/// Interval between two checks whether the disks answer.
 const DISK_CHECK: Duration = Duration::from_millis(500);
-/// Threads beside the configured ones, for disks that hang: as many may hang at once.
+/// Threads beyond the configured ones, one for each disk that hangs: so many may hang at once.
 const SPARE_THREADS_MAX: usize = 16;
-/// How often the log is told of disks that do not answer.
+/// Interval between two log messages about disks that do not answer.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// The disks, by device number. `J` is something to be done at one.
+/// The queues of the disks, by device number. `J` is a job for one disk.
 #[derive(Debug)]
 pub(super) struct Gates<J> {
     threads_max: usize,
@@ -40,21 +40,21 @@ pub(super) struct Gates<J> {
 struct Gate<J> {
     /// Threads at the disk.
     inside: usize,
-    /// What one of them does next.
+    /// The jobs that they do next.
     waiting: VecDeque<J>,
 }
 
 impl<J> Gates<J> {
-    /// So many threads may be at one disk, and so many jobs wait for them.
+    /// Limits the threads at one disk, and the jobs that wait for them.
     pub(super) fn new(threads_max: usize, waiting_max: usize) -> Self {
         Gates { threads_max, waiting_max, gates: Mutex::default() }
     }
 
-    /// Gives the job back where the thread may do it; else keeps it for one that is there already.
-    /// Whoever gets it calls [`Gates::leave`] when it is done.
+    /// Returns the job if the thread may do it; otherwise queues it for a thread that is at the
+    /// disk already. The caller that gets the job calls [`Gates::leave`] when it is done.
     ///
     /// # Errors
-    /// Gives the job back when too many wait.
+    /// Returns the job if too many wait.
     pub(super) fn enter(&self, device: u64, job: J) -> Result<Option<J>, J> {
         let mut gates = self.lock();
         let gate =
@@ -70,7 +70,7 @@ impl<J> Gates<J> {
         }
     }
 
-    /// A job is done: the next one for the same thread, which leaves where there is none.
+    /// Finishes a job and returns the next one for the same thread, or `None` if the thread leaves.
     pub(super) fn leave(&self, device: u64) -> Option<J> {
         let mut gates = self.lock();
         let gate = gates.get_mut(&device)?;
@@ -84,7 +84,7 @@ impl<J> Gates<J> {
         next
     }
 
-    /// Takes out the jobs that wait and are given up.
+    /// Removes the waiting jobs that are cancelled.
     pub(super) fn take_if(&self, is_over: impl Fn(&J) -> bool) -> Vec<J> {
         let mut over = Vec::new();
         for gate in self.lock().values_mut() {
@@ -102,7 +102,7 @@ impl<J> Gates<J> {
 }
 
 impl Loader {
-    /// Does a job where no more threads than may are at its disk; else one of those does it.
+    /// Does a job if the disk has a thread to spare; otherwise leaves it to a thread at the disk.
     pub(super) fn at_disk(&self, device: u64, job: Job) {
         let mut next = match self.gates.enter(device, job) {
             Ok(next) => next,
@@ -125,7 +125,7 @@ impl Loader {
             Ask::Read { blob, offset, bytes, buffer, .. } => {
                 Answer::Read { ticket, result: read_part(&blob, offset, bytes, buffer) }
             }
-            // Nothing else is asked of a disk in this way.
+            // No other request reaches a disk by this path.
             Ask::Open { .. }
             | Ask::Upload { .. }
             | Ask::Store { .. }
@@ -139,15 +139,15 @@ impl Loader {
         }
     }
 
-    /// Answers for a disk that does not.
+    /// Answers for a disk that does not answer.
     fn give_up(&self, worker: usize, ticket: Ticket, ask: &Ask) {
         self.asked.lock().remove(&(worker, ticket));
         let is_read = matches!(ask, Ask::Read { .. });
         self.workers.answer(worker, given_up(ticket, is_read));
     }
 
-    /// Looks after disks that do not answer: nobody waits longer than they may, and others find a
-    /// thread. Ends with its channel.
+    /// Supervises disks that do not answer: requests fail in time, and other disks get a spare
+    /// thread. Ends when its channel closes.
     pub(super) fn watch_disks(
         self: &Arc<Self>,
         end: &Receiver<()>,
@@ -172,13 +172,13 @@ impl Loader {
         }
     }
 
-    /// Whether some file has been waited for since the last look.
+    /// Returns whether a file has been waited for since the last check.
     fn is_waiting(&self) -> bool {
         let waits = self.waiting.lock().values().any(|one| one.since.elapsed() > DISK_CHECK);
         waits || self.asked.lock().values().any(|(since, _)| since.elapsed() > DISK_CHECK)
     }
 
-    /// Answers those who have waited for a disk for too long, and says how many.
+    /// Answers the requests that have waited for a disk for too long, and returns their number.
     fn give_up_late(&self) -> usize {
         let is_late = |since: &Instant| since.elapsed() > self.config.disk_wait;
         let mut waiting = self.waiting.lock();
@@ -189,7 +189,7 @@ impl Loader {
         let mut over = 0;
         for waiting in late {
             over += waiting.who.len();
-            // Whoever is told finds itself counted.
+            // Counted first, so that the requester finds the answer in the counter.
             self.disk_timeouts.fetch_add(waiting.who.len() as u64, Relaxed);
             self.tell(waiting, &Err(OpenError::Unavailable));
         }
@@ -202,7 +202,7 @@ impl Loader {
         for ((worker, ticket), is_read) in &late {
             self.workers.answer(*worker, given_up(*ticket, *is_read));
         }
-        // What nobody waits for any more is not done.
+        // Requests without a requester are dropped.
         let asked = self.asked.lock();
         let is_over = |job: &Job| match job {
             Job::Load(load) => is_late(&load.asked_at),
@@ -213,7 +213,7 @@ impl Loader {
     }
 }
 
-/// The answer in place of one that a disk does not give.
+/// The answer that replaces a missing one.
 fn given_up(ticket: Ticket, is_read: bool) -> Answer {
     match is_read {
         true => Answer::Read { ticket, result: Err(OpenError::Unavailable) },

@@ -1,6 +1,6 @@
-//! Learns of changes under one root, through inotify where there is one.
+//! Reports changes under one root, through inotify if the system has it.
 //!
-//! Only tells which paths were touched; never looks at them.
+//! Only reports which paths were touched; never looks at them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,15 +13,15 @@ use notify::{ErrorKind, RecommendedWatcher, RecursiveMode, Watcher};
 use super::watch::FsEvent;
 use super::watch_loop::UNWATCHED_RESCAN;
 
-/// Learns of changes under one root.
+/// Reports changes under one root.
 #[derive(Debug)]
 pub(super) struct FsWatcher {
-    /// Absolute, as the notices bring it.
+    /// Absolute, as the events carry it.
     pub(super) path: PathBuf,
     watcher: Option<RecommendedWatcher>,
-    /// Whether some directory is not watched, so that only looking finds its changes.
+    /// Whether some directory is not watched, so that only a scan finds its changes.
     pub(super) misses_changes: bool,
-    /// Whether the log has been told of that.
+    /// Whether the log already says so.
     is_told: bool,
     events: Sender<FsEvent>,
     lost: Arc<AtomicBool>,
@@ -48,7 +48,7 @@ impl FsWatcher {
                 }
             }
         };
-        // The old one first: the system gives few of them.
+        // Dropped first: the system grants few of them.
         self.watcher = None;
         match notify::recommended_watcher(handler) {
             Ok(watcher) => {
@@ -61,13 +61,13 @@ impl FsWatcher {
         }
     }
 
-    /// Watches one directory, given by its path beneath the root; again is no harm.
+    /// Watches one directory, given by its path beneath the root; may be called again.
     pub(super) fn watch(&mut self, dir: &str) {
         let Some(watcher) = &mut self.watcher else { return };
         let path = if dir.is_empty() { self.path.clone() } else { self.path.join(dir) };
         let Err(why) = watcher.watch(&path, RecursiveMode::NonRecursive) else { return };
         match why.kind {
-            // It has gone already, and whoever took it away made a notice of that.
+            // The directory has gone already, and its removal was an event of its own.
             ErrorKind::PathNotFound => {}
             ErrorKind::MaxFilesWatch => self.note_missing(
                 "too many directories; raise the sysctl fs.inotify.max_user_watches to hear of all",
@@ -88,18 +88,19 @@ impl FsWatcher {
         self.is_told = true;
     }
 
-    /// Every directory is about to be watched: what could not be may have changed.
+    /// Begins a scan that watches every directory again: what could not be watched may have
+    /// changed.
     pub(super) fn begin(&mut self) {
         self.misses_changes = self.watcher.is_none();
     }
 
-    /// Every directory has been watched, or could not be.
+    /// Ends that scan.
     pub(super) fn end(&mut self) {
         self.is_told &= self.misses_changes;
     }
 }
 
-/// What an event of the system means here.
+/// Translates an event of the system.
 fn events_of(path: &Path, event: notify::Result<notify::Event>) -> Vec<FsEvent> {
     let event = match event {
         Ok(event) if event.need_rescan() => return vec![FsEvent::Rescan],

@@ -1,10 +1,10 @@
-//! Hashes files in the background, and remembers what it found from one start to the next.
+//! Hashes files in the background, and keeps the hashes across restarts.
 //!
-//! One thread, which works at most a quarter of the time: files that are being sent come first,
-//! then all others of the catalog, so that another server knows the same tags before a phone comes
-//! to it in the middle of a file. Nobody waits for it. What is remembered is a hash by device,
-//! inode, size and times; a file that was changed a moment ago is left for later, for its times may
-//! not tell it from what it becomes next.
+//! One thread, which works at most a quarter of the time. Files that are being sent come first,
+//! then the rest of the catalog, so that another server has the same tags before a phone resumes a
+//! file there. No request waits for it. A hash is kept by device, inode, size and times. A file
+//! that changed a moment ago is hashed later, because its times may not tell it from its next
+//! version.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -28,9 +28,9 @@ use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::{Digest, ServerId, identity};
 use engine::catalog::{Catalog, Entry};
 
-/// Blobs that wait to be hashed; one more waits for the next look at the whole catalog.
+/// Blobs that wait to be hashed; further ones wait for the next look at the whole catalog.
 const WANTED_MAX: usize = 4_096;
-/// Hashes that are remembered.
+/// Most hashes that are remembered.
 pub(crate) const DIGESTS_MAX: usize = 4_000_000;
 /// Bytes that are read and hashed before the thread rests.
 const PART_BYTES: usize = 1 << 20;
@@ -44,13 +44,13 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const END_WAIT: Duration = Duration::from_secs(1);
 /// A record of the file: identity, digest, and the start of the hash of both.
 const RECORD_BYTES: usize = 16 + 16 + 8;
-/// Of records that nothing on the disks has any more, so many may be left in the file.
+/// Most records in the file that no file on the disks has any more.
 const STALE_MAX: usize = 10_000;
 
-/// A file that is sent. Weak, so that what waits to be hashed keeps no bytes in memory.
+/// A file that is sent. Weak, so that the queue keeps no bytes in memory.
 type Wanted = (Weak<Entry>, Weak<Blob>);
 
-/// What is known of files' bytes.
+/// The known digests of files.
 #[derive(Debug, Default)]
 pub struct Digests {
     known: Mutex<Known>,
@@ -63,7 +63,7 @@ pub struct Digests {
 #[derive(Debug, Default)]
 struct Known {
     digests: HashMap<[u8; 16], Digest>,
-    /// Takes each new record; none where nothing outlives the process.
+    /// Receives each new record; `None` if nothing outlives the process.
     file: Option<File>,
     path: PathBuf,
 }
@@ -82,9 +82,9 @@ pub struct DigestFigures {
 }
 
 impl Digests {
-    /// What is remembered in a directory, and to be remembered there; makes this process the server
-    /// of the id that is kept there. Where the directory cannot be used, nothing outlives the
-    /// process: files are hashed anew after each start.
+    /// Loads the digests kept in a directory and keeps new ones there; this process becomes the
+    /// server of the id kept there. If the directory cannot be used, nothing outlives the process:
+    /// files are hashed anew after each start.
     #[must_use]
     pub fn of(dir: &Path) -> Digests {
         let told = |why: io::Error| {
@@ -101,7 +101,7 @@ impl Digests {
         Digests::open(dir).map_err(told).unwrap_or_default()
     }
 
-    /// What is remembered in a directory.
+    /// Loads the digests kept in a directory.
     fn open(dir: &Path) -> io::Result<Digests> {
         let path = dir.join(".digests");
         let mut digests = HashMap::new();
@@ -117,13 +117,13 @@ impl Digests {
             whole += RECORD_BYTES as u64;
         }
         let file = File::options().append(true).create(true).open(&path)?;
-        // What a crash cut short, and whatever stands behind it.
+        // Drops a record that a crash cut short, and all bytes behind it.
         file.set_len(whole)?;
         let known = Known { digests, file: Some(file), path };
         Ok(Digests { known: Mutex::new(known), ..Digests::default() })
     }
 
-    /// The digest of a version, if it is known.
+    /// Returns the digest of a version, or `None` if it is not known.
     #[must_use]
     pub fn find(&self, version: &Version) -> Option<Digest> {
         if version.file == (0, 0) {
@@ -139,7 +139,7 @@ impl Digests {
         }
         let wanted = self.wanted.lock();
         if let Some(wanted) = &*wanted {
-            // Where the queue is full, the next look at the catalog comes to it.
+            // If the queue is full, the next look at the catalog finds the file.
             let _ = wanted.try_send((Arc::downgrade(entry), Arc::downgrade(blob)));
         }
     }
@@ -162,12 +162,12 @@ impl Digests {
             && let Err(why) = file.write_all(&record(&identity, digest))
         {
             tracing::warn!("{} cannot be written: {why}", known.path.display());
-            // A part of a record would spoil all behind it.
+            // A partial record would spoil all records behind it.
             known.file = None;
         }
     }
 
-    /// Forgets what nothing in the catalog has, once that has become much.
+    /// Forgets digests that no file of the catalog has, once there are many.
     fn compact(&self, catalog: &Catalog) {
         let entries = catalog.roots.iter().flat_map(|root| root.entries.iter());
         let live: HashMap<[u8; 16], Digest> = entries
@@ -186,7 +186,7 @@ impl Digests {
         }
     }
 
-    /// What was done, and is known now.
+    /// Returns the counters.
     #[must_use]
     pub fn figures(&self) -> DigestFigures {
         DigestFigures {
@@ -249,7 +249,7 @@ fn rewrite(path: &Path, digests: &HashMap<[u8; 16], Digest>) -> io::Result<File>
     File::options().append(true).open(path)
 }
 
-/// The thread, until it is dropped.
+/// The thread; ends when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Hasher {
     digests: Arc<Digests>,
@@ -261,7 +261,7 @@ impl Hasher {
     /// Starts the thread.
     ///
     /// # Errors
-    /// The system's, when it gives no thread.
+    /// The system's error if it cannot start a thread.
     pub(crate) fn start(
         digests: Arc<Digests>,
         published: Arc<CatalogHandle>,
@@ -307,7 +307,7 @@ impl Work {
             let patience = if waiting.is_empty() { IDLE } else { Duration::ZERO };
             match wanted.recv_timeout(patience) {
                 Ok((entry, blob)) => {
-                    // What has been forgotten meanwhile is met again with the catalog.
+                    // A blob that is gone by now is found again through the catalog.
                     if let (Some(entry), Some(blob)) = (entry.upgrade(), blob.upgrade()) {
                         self.hash_blob(&entry, &blob);
                     }
@@ -356,12 +356,12 @@ impl Work {
         }
         let digest = Digest::from_hash(&hasher.finalize());
         self.count(&version);
-        // Loaded when its inode had been left alone long enough.
+        // The file was loaded after its inode had settled.
         self.digests.note(&version, digest);
         learn(entry, Some(blob), &version, digest);
     }
 
-    /// Hashes a file that nobody is sent just now. False where it was changed a moment ago.
+    /// Hashes a file that is not being sent. Returns false if it changed a moment ago.
     fn hash_entry(&mut self, entry: &Arc<Entry>) -> bool {
         let Some(root_dir) = root_dir_of(entry) else { return true };
         let Ok((file, version)) = root_dir.file(&entry.path) else { return true };
@@ -410,7 +410,7 @@ impl Work {
     }
 }
 
-/// Tells those who have the bytes what they are.
+/// Stores the digest in the entry and the blob.
 fn learn(entry: &Entry, blob: Option<&Blob>, version: &Version, digest: Digest) {
     if let Some(blob) = blob {
         blob.learn(digest);
@@ -420,7 +420,7 @@ fn learn(entry: &Entry, blob: Option<&Blob>, version: &Version, digest: Digest) 
     }
 }
 
-/// Every file of which nothing is known, the smallest last, for they are taken from there.
+/// Returns every file without a known digest, the smallest last, because they are taken from there.
 fn unknown(catalog: &Catalog) -> Vec<Arc<Entry>> {
     let entries = catalog.roots.iter().flat_map(|root| root.entries.iter());
     let mut unknown: Vec<_> = entries
@@ -471,7 +471,7 @@ mod tests {
         assert_eq!(entries["large"].digest(), Some(Digest::of(&vec![7; 3 * PART_BYTES + 5])));
         assert_eq!(digests.figures().known, 5);
 
-        // A record that a crash cut short takes nothing else along.
+        // A record that a crash cut short leaves the others intact.
         let path = data.path().join(".digests");
         let mut file = File::options().append(true).open(&path).unwrap();
         file.write_all(&[1; RECORD_BYTES / 2]).unwrap();

@@ -1,8 +1,7 @@
-//! The way through links to a directory, and how many directories are read through links in all.
+//! Links to directories: the links on the way to one, and how many directories links lead to.
 //!
-//! Directories that link to one another can be reached by more ways than there are atoms: each real
-//! directory is met at most once on a way, and of all ways only so many are gone. Never reads a
-//! directory.
+//! Directories that link to one another have more paths than can be followed. So a path meets each
+//! real directory at most once, and only so many paths are followed. Never reads a directory.
 
 use std::io;
 use std::sync::Arc;
@@ -14,13 +13,13 @@ use super::scan_state::parent;
 use engine::catalog::index::Index;
 use engine::catalog::omission::Omission;
 
-/// Links to directories on the way to one file: more are a knot.
+/// Most links to directories on the way to one file.
 pub(crate) const LINKED_DIRS_MAX: usize = 4;
-/// Directories that are read through links in one look at everything.
+/// Most directories read through links in one pass.
 pub(crate) const LINKED_READS_MAX: usize = 100_000;
-/// Those of them that lie behind two links or more.
+/// Most of them that lie behind two links or more.
 pub(crate) const KNOT_READS_MAX: usize = 5_000;
-/// What is said of those beyond.
+/// The reason given for further ones.
 pub(super) const TOO_MANY: &str = "too many directories are reached through links already";
 
 /// The links on the way to a directory, the last one first.
@@ -35,7 +34,7 @@ struct Link {
 }
 
 impl Chain {
-    /// The same with one link more, which lies in a directory.
+    /// Returns the chain with one more link, which lies in `lies_in`.
     pub(super) fn with(&self, lies_in: &str) -> Chain {
         Chain(Some(Arc::new(Link { lies_in: lies_in.into(), before: self.clone() })))
     }
@@ -45,7 +44,7 @@ impl Chain {
         self.links().count()
     }
 
-    /// Whether going on to a directory leads back to where a link was followed from.
+    /// Returns whether a directory leads back to one from which a link was followed.
     pub(super) fn leads_back(&self, real: &str) -> bool {
         self.links().any(|link| is_within(&link.lies_in, real))
     }
@@ -91,7 +90,7 @@ impl Scanner {
         Some(Visit { path: path.to_owned(), real: root_dir.real_path(path)?, chain })
     }
 
-    /// Takes in what a link leads to. Returns it where it is a directory to be read.
+    /// Takes in the target of a link. Returns it if it is a directory to be read.
     pub(super) fn follow(
         &mut self,
         root_dir: &Arc<RootDir>,
@@ -136,7 +135,7 @@ impl Scanner {
     }
 }
 
-/// Why nothing can be served through a link, in words.
+/// Describes why nothing can be served through a link.
 fn link_fault(root_dir: &RootDir, path: &str, why: &io::Error) -> String {
     match root_dir.link_target(path) {
         Some(target) if why.kind() == io::ErrorKind::NotFound => {

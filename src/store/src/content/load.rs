@@ -1,11 +1,12 @@
-//! One look at a file: one version of its bytes, or when to look again; and parts of a mapping.
+//! One attempt to load a file: one version of its bytes, or when to try again; and parts of
+//! mappings.
 //!
-//! A file is taken for one version when nothing about its inode has changed for [`SETTLED_MS`]
-//! before it was read, and nothing changes while it is read. The kernel stamps a write with a clock
-//! that may lag by some milliseconds; the pause is far above that, so a write that comes after the
-//! first look always shows in the second. A file that another one takes the place of while it is
-//! waited for stays the one that is looked at: whoever replaces files all the time leaves whole
-//! versions behind. Waits for the disk, never for a writer.
+//! A file counts as one version if its inode has not changed for [`SETTLED_MS`] before it was read,
+//! and does not change while it is read. The kernel stamps a write with a clock that may lag by
+//! some milliseconds; the pause is far longer, so a write after the first look always shows in the
+//! second. If a file is replaced while it settles, the old one is still loaded: an administrator
+//! who replaces files continually leaves whole versions behind. Waits for the disk, never for a
+//! writer.
 
 use std::fs::File;
 use std::io;
@@ -21,24 +22,25 @@ use engine::catalog::blob::{Blob, Version};
 use engine::catalog::digest::Digest;
 use engine::catalog::{Entry, Form, OpenError};
 
-/// How long an inode must have been left alone before its file is read.
+/// How long an inode must be unchanged before its file is read.
 const SETTLED_MS: u64 = 50;
 
-/// Largest file in bytes that is read at once where this process has just put it there: it is
-/// hashed in that moment, which must not take longer than the pause that is saved.
+/// Largest file in bytes that is read at once if this process has just put it there: it is hashed
+/// at once, which must not take longer than the pause that it saves.
 const WHOLE_BYTES_MAX: u64 = 16 << 20;
 
-/// What came of one look at a file.
+/// The result of one attempt.
 pub(super) enum Attempt {
     Loaded(Blob),
-    /// It changed a moment ago; look again after this long, at this one if it was replaced by then.
+    /// It changed a moment ago. Try again after this long, with this file if it was replaced by
+    /// then.
     Unsettled(Duration, File),
 }
 
-/// Looks at a file once: one version of it, or when to look again.
+/// Tries once to load a file.
 ///
-/// `held` was opened at an earlier look. `may_seal` says whether there is room for one more sealed
-/// file of so many bytes, and is told whether it would be mapped otherwise.
+/// `held` was opened by an earlier attempt. `may_seal` returns whether there is room for one more
+/// sealed file of that size; its second argument says whether the file would be mapped otherwise.
 pub(super) fn load(
     config: &LoaderConfig,
     entry: &Entry,
@@ -48,7 +50,7 @@ pub(super) fn load(
 ) -> Result<Attempt, OpenError> {
     let root_dir = root_dir_of(entry).ok_or(OpenError::Gone)?;
     let (file, version) = match root_dir.file(&entry.path) {
-        // Where the whole root is away, no file of it is missing.
+        // If the whole root is away, none of its files is missing.
         Err(OpenError::Gone) if !root_dir.is_in_place() => return Err(OpenError::Unavailable),
         opened => opened?,
     };
@@ -64,11 +66,11 @@ pub(super) fn load(
     if form == Form::Netascii && version.bytes > config.netascii_file_bytes_max {
         return Err(OpenError::TooLarge);
     }
-    // What is not sent by sendfile needs no descriptor, and netascii is TFTP's alone.
+    // What sendfile does not send needs no descriptor, and netascii is TFTP's alone.
     let is_large = form == Form::Octet && version.bytes > config.heap_file_bytes_max;
     let sealable = SEALED_BYTES_MIN..=config.sealed_file_bytes_max;
     let is_sealable = form == Form::Octet && sealable.contains(&version.bytes);
-    // Where sealing fails, for whatever reason, what comes next succeeds or finds the same fault.
+    // If sealing fails for any reason, the next step succeeds or finds the same fault.
     let sealed = match is_sealable && may_seal(version.bytes, is_large) {
         true => Blob::seal(&file, version).ok(),
         false => None,
@@ -98,14 +100,14 @@ pub(super) fn load(
     }
 }
 
-/// Whether a file is the very one that this process has put there, whole, so that nobody needs to
-/// wait for the end of its writing.
+/// Returns whether a file is the one that this process has put there whole, so that it need not
+/// settle.
 fn is_whole(entry: &Entry, version: &Version) -> bool {
     entry.is_whole() && entry.version == *version && version.bytes <= WHOLE_BYTES_MAX
 }
 
-/// Which version an open file is that has no name any more, because another one has taken its
-/// place. Nothing where it has one.
+/// Returns the version of an open file whose name another file has taken, or `None` if it still has
+/// a name.
 fn replaced(file: &File) -> Option<Version> {
     let meta = file.metadata().ok()?;
     #[cfg(unix)]
@@ -115,7 +117,7 @@ fn replaced(file: &File) -> Option<Version> {
     (names == 0).then(|| Version::of(&meta))
 }
 
-/// Maps a large file; nothing where its file system cannot, and it must be read after all.
+/// Maps a large file. Returns `None` if its file system cannot and it must be read instead.
 fn map(file: &File, version: Version, config: &LoaderConfig) -> io::Result<Option<Blob>> {
     match Blob::map(file.try_clone()?, version) {
         Err(why) if version.bytes > config.heap_bytes_max => Err(why),
@@ -123,7 +125,7 @@ fn map(file: &File, version: Version, config: &LoaderConfig) -> io::Result<Optio
     }
 }
 
-/// Reads a whole file; nothing when it has not the size that it should have.
+/// Reads a whole file. Returns `None` if its size is not the expected one.
 fn read(file: &File, version: Version, form: Form) -> io::Result<Option<Blob>> {
     let mut bytes = vec![0; mappable(version.bytes)?];
     match read_exact_at(file, &mut bytes, 0) {
@@ -138,7 +140,7 @@ fn read(file: &File, version: Version, form: Form) -> io::Result<Option<Blob>> {
     Ok(Some(Blob::heap(bytes.into_boxed_slice(), version)))
 }
 
-/// Reads a part of a blob, one version with all other parts of it that were read.
+/// Reads a part of a blob; all parts that were read belong to one version.
 pub(super) fn read_part(
     blob: &Blob,
     offset: u64,
@@ -149,11 +151,11 @@ pub(super) fn read_part(
         return Err(OpenError::BeingWritten);
     }
     match blob.read(offset, bytes, &mut buffer) {
-        // In this order: a write that came before the end of the reading shows now.
+        // In this order: a write before the end of the read shows now.
         Ok(()) if blob.verify() => Ok(buffer),
         Ok(()) => Err(OpenError::BeingWritten),
         Err(why) => {
-            // Whoever asks next has the file opened anew, and so hears what is wrong with it.
+            // The next request opens the file anew, and so finds the fault.
             blob.mark_stale();
             if why.kind() == io::ErrorKind::UnexpectedEof {
                 return Err(OpenError::BeingWritten);
@@ -164,10 +166,10 @@ pub(super) fn read_part(
     }
 }
 
-/// How long to wait until an inode has been left alone long enough; nothing when it has.
+/// Returns how long an inode must still settle, or `None` if it has settled.
 ///
-/// Where there is no time of the inode's last change, the modification time must do. A time that
-/// lies ahead tells of another host's clock and is no reason to wait.
+/// If there is no time of the inode's last change, the modification time serves. A time in the
+/// future comes from another host's clock and is no reason to wait.
 pub(super) fn until_settled(version: &Version, now: SystemTime) -> Option<Duration> {
     let changed_ns = if version.changed_ns == 0 { version.modified_ns } else { version.changed_ns };
     let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();

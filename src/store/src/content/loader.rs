@@ -1,10 +1,10 @@
-//! The threads that read: they open, read, map and check files for the workers.
+//! The reading threads: they open, read, map and check files for the workers.
 //!
-//! A file that many ask for at once is read once. What is asked of them and is no file of the
-//! catalog, they hand on to whoever started them. They write nothing.
+//! A file that many phones request at once is read once. Requests that are not for a file of the
+//! catalog are handed to the threads' owner. The threads write nothing.
 //!
-//! An ask for a file that was changed a moment ago is put aside until the file has settled, not
-//! waited for.
+//! A request for a file that changed a moment ago is set aside until the file has settled; no
+//! thread waits for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
@@ -30,54 +30,54 @@ use engine::requests::Ask;
 use engine::ticket::Ticket;
 use wire::time::Instant;
 
-/// How long an ask waits for that before it is answered with [`OpenError::BeingWritten`].
+/// How long such a request waits before the answer is [`OpenError::BeingWritten`].
 pub(crate) const SETTLE_WAIT_MAX: Duration = Duration::from_secs(2);
-/// How long a thread waits for asks when no file is due to be looked at again.
+/// How long a thread waits for requests when no file is due to be tried again.
 const IDLE: Duration = Duration::from_secs(3_600);
 
-/// A file on its way into memory.
+/// A file that is being loaded.
 pub(super) struct Load {
     pub(super) entry: Arc<Entry>,
     pub(super) form: Form,
     pub(super) asked_at: std::time::Instant,
-    /// The file as it was opened at the last look.
+    /// The file as the last attempt opened it.
     held: Option<File>,
 }
 
-/// Who waits for a file, and since when.
+/// The requesters of a file, and since when they wait.
 pub(super) struct Waiting {
     pub(super) since: std::time::Instant,
     /// Workers and their tickets.
     pub(super) who: Vec<(usize, Ticket)>,
 }
 
-/// Something that a thread does at a disk.
+/// A job for a thread at a disk.
 pub(super) enum Job {
     Load(Load),
     Ask(usize, Ask),
 }
 
-/// Answers what is asked of the threads that read and is no file of the catalog. Returns `None` if
-/// another thread answers.
+/// Answers the requests that are not for a file of the catalog. Returns `None` if another thread
+/// answers.
 pub(crate) type Others = Arc<dyn Fn(usize, Ask) -> Option<Answer> + Send + Sync>;
 
-/// What the threads that read share.
+/// The state that the reading threads share.
 pub(crate) struct Loader {
     pub(super) config: LoaderConfig,
     started: std::time::Instant,
     pub(super) workers: Arc<Workers>,
-    /// Who waits for which file; a key is here from its first ask to its answer.
+    /// The requesters of each file; a key is here from the first request to the answer.
     pub(super) waiting: Mutex<HashMap<Key, Waiting>>,
-    /// Files to be looked at again, by when; the number tells two of one moment apart.
+    /// Files to be tried again, by time; the number distinguishes two of the same time.
     later: Mutex<BTreeMap<(std::time::Instant, u64), Load>>,
     memory: Mutex<Memory>,
-    /// Who waits for what else than a file, since when, and whether it is bytes.
+    /// The other requests: since when each waits, and whether it reads bytes.
     pub(super) asked: Mutex<HashMap<(usize, Ticket), (std::time::Instant, bool)>>,
     pub(super) gates: Gates<Job>,
-    /// Threads that wait for asks.
+    /// Threads that wait for requests.
     pub(super) idle: AtomicUsize,
     published: Arc<CatalogHandle>,
-    /// A disk that a test has hang.
+    /// The disk that a test makes hang.
     #[cfg(test)]
     hung: Mutex<Option<u64>>,
     pub(super) disk_timeouts: AtomicU64,
@@ -87,7 +87,7 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    /// Nothing read yet. `started` is the moment that the process's [`Instant`]s count from.
+    /// Creates a loader. `started` is the moment that the process's [`Instant`]s count from.
     pub(crate) fn new(
         config: LoaderConfig,
         started: std::time::Instant,
@@ -119,10 +119,10 @@ impl Loader {
         }
     }
 
-    /// Starts the threads. They end once all senders of `asks` are gone, and that of `end`.
+    /// Starts the threads. They end once all senders of `asks`, and that of `end`, are gone.
     ///
     /// # Errors
-    /// The system's, when it gives no thread.
+    /// The system's error if it cannot start a thread.
     pub(crate) fn start(
         self: &Arc<Self>,
         threads: &mut Threads,
@@ -141,7 +141,7 @@ impl Loader {
         threads.spawn("loader-timer", move || loader.watch_disks(&end, &asks, &others))
     }
 
-    /// What was done, and what is kept now.
+    /// Returns the counters.
     pub(crate) fn figures(&self) -> LoaderFigures {
         let memory = self.memory.lock();
         LoaderFigures {
@@ -197,7 +197,7 @@ impl Loader {
     fn open(&self, worker: usize, ticket: Ticket, entry: Arc<Entry>, form: Form) {
         let load = Load { entry, form, asked_at: std::time::Instant::now(), held: None };
         let mut waiting = self.waiting.lock();
-        // Under the lock, because whoever loads puts the blob there before it takes the lock.
+        // Under the lock, because a thread stores the blob before it takes the lock.
         if let Some(blob) = load.entry.blob(form) {
             drop(waiting);
             return self.workers.answer(worker, Answer::Opened { ticket, result: Ok(blob) });
@@ -216,7 +216,7 @@ impl Loader {
         self.at_disk(load.entry.version.file.0, Job::Load(load));
     }
 
-    /// Gives the bytes their hash, or has them hashed.
+    /// Gives the bytes their digest, or has them hashed.
     fn identify(&self, entry: &Arc<Entry>, blob: &Arc<Blob>) {
         let (digests, version) = (self.published.digests(), blob.version());
         let Some(digest) = version.digest.or_else(|| digests.find(&version)) else {
@@ -566,7 +566,7 @@ mod tests {
         let blobs: Vec<_> = (0..PHONES).map(|_| bench.opened().unwrap()).collect();
         assert!(blobs.iter().all(|blob| Arc::ptr_eq(blob, &blobs[0])));
         assert_eq!(bench.store.figures().loader.loads, 1);
-        // Once the threads have stopped, they have woken whom they answered.
+        // Once the threads have stopped, they have woken their requesters.
         drop(bench.store);
         assert!(bench.wakes.load(Relaxed) > 0);
     }
@@ -731,13 +731,13 @@ mod tests {
         assert!(given_back > 0, "a queue of one was never full");
     }
 
-    /// Content that tells which version it is: the number, over and over.
+    /// Returns content that identifies its version: the number, repeated.
     fn numbered(number: u32, bytes: usize) -> Vec<u8> {
         number.to_le_bytes().iter().copied().cycle().take(bytes).collect()
     }
 
-    /// What a writer has done: the number of the version that is whole on the disk, and those in
-    /// whose middle it was kept from the processor so long that nobody can tell them from whole.
+    /// The writer's record: the number of the version that is whole on the disk, and the versions
+    /// in whose middle it paused so long that no reader can tell them from whole ones.
     #[derive(Default)]
     struct Written {
         number: std::sync::atomic::AtomicU32,
@@ -754,7 +754,7 @@ mod tests {
             self.number.store(number, Relaxed);
         }
 
-        /// Whether bytes are of one version, or of one in whose middle the writer halted.
+        /// Returns whether bytes are of one version, or of one in whose middle the writer paused.
         fn can_be(&self, bytes: &[u8]) -> bool {
             if bytes.chunks(4).all(|part| bytes.starts_with(part)) {
                 return true;
@@ -768,8 +768,8 @@ mod tests {
         }
     }
 
-    /// Puts another version in a file's place: by rename, cut short and written anew, or over the
-    /// old one piece by piece.
+    /// Replaces a file with another version: by rename, by truncation, or by overwriting it piece
+    /// by piece.
     fn write_version(path: &Path, number: u32, bytes: usize) {
         use std::os::unix::fs::FileExt;
         let content = numbered(number, bytes);
@@ -816,8 +816,8 @@ mod tests {
         writer.join().unwrap();
     }
 
-    /// Replaces and rewrites a file a thousand times while it is loaded and verified, as a transfer
-    /// does it.
+    /// Replaces and rewrites a file a thousand times while it is loaded and verified as in a
+    /// transfer.
     fn no_read_is_a_mixture(bytes: usize, config: LoaderConfig) {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("image");
@@ -829,7 +829,7 @@ mod tests {
             let written = Arc::clone(&written);
             move || {
                 for number in 1..=1_000_u32 {
-                    // Another size now and then, so that files are also cut short and grown.
+                    // The size varies, so that files also shrink and grow.
                     written.write(&path, number, bytes + (number as usize / 3 % 3) * 4_096);
                     if number % 20 == 0 {
                         std::thread::sleep(Duration::from_millis(60));

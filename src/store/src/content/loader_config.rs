@@ -1,4 +1,4 @@
-//! The sizes of the loader, and its figures.
+//! The sizes of the loader, and its counters.
 //!
 //! Values only.
 
@@ -13,10 +13,10 @@ pub struct LoaderConfig {
     /// Threads that may wait for one disk, at least 1. Default 2. There is always one more, for
     /// the other disks.
     pub threads: usize,
-    /// How long a worker waits for a disk before it is answered [`OpenError::Unavailable`].
+    /// How long a worker waits for a disk before the answer is [`OpenError::Unavailable`].
     /// Default 5 s.
     pub disk_wait: Duration,
-    /// Asks that wait for a thread; one more is given back to the worker. Default 16,384.
+    /// Requests that wait for a thread; one more is returned to the worker. Default 16,384.
     pub asks_max: usize,
     /// Octet files up to this size are copied to memory in any case, larger ones only while there
     /// is room for them; others are mapped. Default 1 MiB.
@@ -49,14 +49,14 @@ impl Default for LoaderConfig {
     }
 }
 
-/// What the loader has done, and what it keeps.
+/// What the loader has done and what it keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoaderFigures {
     /// Files read or mapped.
     pub loads: u64,
-    /// Looks at a file that was being written, each followed by another one later.
+    /// Attempts that met a file being written; each is repeated later.
     pub unsettled: u64,
-    /// Blobs forgotten to make room.
+    /// Blobs dropped to make room.
     pub forgotten: u64,
     /// Bytes of files kept on the heap and in sealed memory.
     pub heap_bytes: u64,
@@ -64,6 +64,6 @@ pub struct LoaderFigures {
     pub sealed_files: u64,
     /// Mapped files kept.
     pub mapped_files: u64,
-    /// Answers that a disk did not give in time.
+    /// Requests that a disk did not answer in time.
     pub disk_timeouts: u64,
 }

@@ -1,7 +1,7 @@
 //! Which loaded bytes stay in memory: a budget for the heap, limits for descriptors.
 //!
-//! What was used longest ago is forgotten first. Forgetting only clears the entry's slot; a running
-//! transfer keeps the bytes it began with.
+//! The blob used longest ago is dropped first. Dropping only clears the entry's slot; a running
+//! transfer keeps the bytes that it began with.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
@@ -10,7 +10,7 @@ use engine::catalog::blob::Blob;
 use engine::catalog::{Entry, Form};
 use wire::time::Instant;
 
-/// A file in a form: the entry's address, which is nobody else's as long as anyone refers to it.
+/// A file in a form, by the entry's address, which is unique as long as the entry is referenced.
 pub(super) type Key = (usize, Form);
 
 /// The key of an entry in a form.
@@ -18,7 +18,7 @@ pub(super) fn key(entry: &Arc<Entry>, form: Form) -> Key {
     (Arc::as_ptr(entry) as usize, form)
 }
 
-/// What may stay.
+/// How much may stay.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Bytes of blobs on the heap and in sealed memory.
@@ -37,17 +37,17 @@ pub(super) struct Memory {
     heap_bytes: u64,
     sealed_files: usize,
     mapped_files: usize,
-    /// Entries leave the catalog unseen, so all are looked through when their number has doubled.
+    /// Entries leave the catalog silently, so all are checked when their number has doubled.
     sweep_at: usize,
 }
 
-/// The number of kept blobs below which nobody looks for entries that have gone.
+/// With fewer kept blobs than this, none are checked for entries that have gone.
 const SWEEP_MIN: usize = 64;
 
 #[derive(Debug)]
 struct Kept {
-    /// Weak, so that an entry that has left the catalog takes its bytes along. Its address stays
-    /// taken while this is here, and so can be the key.
+    /// Weak, so that an entry that leaves the catalog frees its bytes. Its address stays taken
+    /// while this exists, so the key stays unique.
     entry: Weak<Entry>,
     /// Zero for a mapping.
     heap_bytes: u64,
@@ -67,9 +67,9 @@ impl Memory {
         }
     }
 
-    /// Whether one more file may be sealed, which for a large one needs room. Beyond, files go to
-    /// the heap or are mapped: to forget others would cost a disk's time, and while phones still
-    /// fetch what was forgotten, its memory too.
+    /// Returns whether one more file may be sealed; a large one needs room. Other files go to the
+    /// heap or are mapped: dropping a blob costs the disk's time, and frees no memory while phones
+    /// still fetch it.
     pub(super) fn may_seal(&mut self, bytes: u64, is_large: bool) -> bool {
         let fits = |memory: &Memory| {
             let has_room = memory.heap_bytes.saturating_add(bytes) <= memory.limits.heap_bytes_max;
@@ -86,8 +86,8 @@ impl Memory {
         self.sealed_files
     }
 
-    /// Bytes on the heap and in sealed memory that entries keep, those that have left the catalog
-    /// not yet taken off.
+    /// Bytes on the heap and in sealed memory that entries keep, including entries that have left
+    /// the catalog since the last sweep.
     pub(super) fn heap_bytes(&self) -> u64 {
         self.heap_bytes
     }
@@ -97,7 +97,7 @@ impl Memory {
         self.mapped_files
     }
 
-    /// Keeps a blob in its entry and forgets others to make room. Says how many it forgot.
+    /// Keeps a blob in its entry and drops others to make room. Returns how many it dropped.
     pub(super) fn keep(
         &mut self,
         entry: &Arc<Entry>,
@@ -137,7 +137,7 @@ impl Memory {
             self.kept.iter().map(|(&key, kept)| (kept.used_at(key.1), key)).collect();
         oldest_first.sort_unstable_by_key(|&(used_at, _)| used_at);
         let before = self.kept.len();
-        // An eighth more than needed is freed, so that not every further file sorts all of them.
+        // Frees an eighth more than needed, so that not every further file sorts all of them.
         let heap_over = self.heap_bytes > self.limits.heap_bytes_max;
         let heap_aim = self.limits.heap_bytes_max / 8 * 7;
         let mapped_over = self.mapped_files > self.limits.mapped_files_max;
@@ -147,7 +147,7 @@ impl Memory {
             let needed = if kept.is_mapped {
                 mapped_over && self.mapped_files > mapped_aim
             } else {
-                // Two threads may each have taken the last place.
+                // Two threads may each have taken the last slot.
                 let one_too_many = self.sealed_files > self.limits.sealed_files_max;
                 heap_over && self.heap_bytes > heap_aim || kept.is_sealed && one_too_many
             };
@@ -164,7 +164,7 @@ impl Memory {
             && self.mapped_files <= self.limits.mapped_files_max
     }
 
-    /// Takes off what entries that have left the catalog had.
+    /// Subtracts what entries that have left the catalog kept.
     fn sweep(&mut self) {
         self.kept.retain(|_, kept| {
             let stays = kept.entry.strong_count() > 0;

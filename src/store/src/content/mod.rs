@@ -1,6 +1,6 @@
 //! Files on their way from the disks to the data path: scanned, watched, read into memory, hashed.
 //!
-//! Publishes catalogs and answers what workers ask; never decides who gets what.
+//! Publishes catalogs and answers workers' requests; never decides who gets what.
 
 pub(crate) mod blob;
 pub(crate) mod catalog_handle;

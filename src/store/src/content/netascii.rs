@@ -1,8 +1,8 @@
 //! Files as network text (RFC 764 NVT, which RFC 1350 calls netascii).
 //!
-//! Encoding only; what phones send in this form is decoded where it arrives.
+//! Encodes only; the receiving session decodes what phones send in this form.
 
-/// The text as it travels: LF becomes CR LF, and CR becomes CR NUL.
+/// Returns the text in its wire form: LF becomes CR LF, and CR becomes CR NUL.
 #[must_use]
 pub(crate) fn encode(bytes: &[u8]) -> Vec<u8> {
     let longer_by = bytes.iter().filter(|&&byte| byte == b'\n' || byte == b'\r').count();

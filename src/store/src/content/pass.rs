@@ -1,8 +1,8 @@
-//! A look at everything under a root, step by step, so that what is touched meanwhile need not wait
-//! for its end.
+//! A pass: looks at everything under a root in steps, so that touched paths need not wait for its
+//! end.
 //!
-//! What a pass does not meet is looked at by itself before it is forgotten: a directory that cannot
-//! be read takes nothing along.
+//! Checks each path that it did not meet before forgetting it, so a directory that cannot be read
+//! loses nothing.
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
@@ -18,40 +18,40 @@ use super::scan::{OnDirectory, Scanner, Touch, Visit, address};
 use engine::catalog::omission::OmissionList;
 use engine::catalog::{Entry, Form};
 
-/// Members of directories that are looked at in one step.
+/// Directory members that one step looks at.
 pub(super) const STEP_FILES: usize = 500;
-/// How long a pass in the background pauses after each step: it takes about half of one core.
+/// How long a background pass pauses after each step: it takes about half of one core.
 pub(super) const STEP_PAUSE: Duration = Duration::from_millis(1);
 
-/// A look at everything, step by step.
+/// A look at everything under a root, in steps.
 #[derive(Debug, Default)]
 pub(super) struct Pass {
     pub(super) visits: Vec<Visit>,
     reading: Option<(Visit, ReadDir)>,
-    /// The addresses of entries that were met, and of those that were made meanwhile.
+    /// The addresses of the entries that were met, and of those created meanwhile.
     pub(super) met: HashSet<usize>,
     dirs: BTreeSet<Box<str>>,
     pub(super) links: BTreeSet<Box<str>>,
     pub(super) omitted: OmissionList,
-    /// What was not met and is to be looked at by itself; none while directories are read.
+    /// The paths that were not met and must be checked; `None` while directories are read.
     missed: Option<Vec<Box<str>>>,
 }
 
-/// Why a root is not taken for empty that was full a moment ago.
+/// Why a root that was full a moment ago is not taken for empty.
 const NOT_MOUNTED: &str = "another disk is there now, with nothing on it, so the share seems not \
      to be mounted; restart the server if it is to be empty";
 
-/// Files that are tried where a root cannot be read: whether any can still be served.
+/// Files that are tried if a root cannot be read, to learn whether any can still be served.
 const TRIED_MAX: usize = 8;
 
 impl Scanner {
-    /// Why the root cannot be read now.
+    /// Returns why the root cannot be read now.
     #[must_use]
     pub(crate) fn fault(&self) -> Option<&Arc<str>> {
         self.fault.as_ref()
     }
 
-    /// Whether the root's path leads to another directory than the one that was looked at.
+    /// Returns whether the root's path leads to another directory than the one scanned.
     #[must_use]
     pub(crate) fn has_moved(&self) -> bool {
         match &self.root_dir {
@@ -60,12 +60,12 @@ impl Scanner {
         }
     }
 
-    /// Which handle files are opened beneath, as a number that is nobody else's while it is used.
+    /// Identifies the handle that files are opened beneath, by a number unique while it is in use.
     pub(super) fn handle(&self) -> Option<usize> {
         self.root_dir.as_ref().map(|root_dir| Arc::as_ptr(root_dir) as usize)
     }
 
-    /// Whether any file can still be served: from memory, or beneath the handle.
+    /// Returns whether any file can still be served, from memory or beneath the handle.
     #[must_use]
     pub(crate) fn serves(&self) -> bool {
         let entries = || self.state.index.iter().map(|(_, entry)| entry);
@@ -76,7 +76,7 @@ impl Scanner {
             || entries().take(TRIED_MAX).any(opens)
     }
 
-    /// Looks at everything. True when anything is not as it was.
+    /// Looks at everything. Returns true if anything has changed.
     #[cfg(test)]
     pub(crate) fn rescan(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let mut changed = self.begin_pass();
@@ -86,13 +86,13 @@ impl Scanner {
         changed
     }
 
-    /// Whether a look at everything is under way.
+    /// Returns whether a pass is under way.
     #[must_use]
     pub(crate) fn is_passing(&self) -> bool {
         self.pass.is_some()
     }
 
-    /// Begins to look at everything, from the start. True when anything is not as it was.
+    /// Begins a pass from the start. Returns true if anything has changed.
     ///
     /// A root that cannot be read stays as it was: it is not taken for empty because its server is
     /// away for a moment, or because the process has no descriptor left.
@@ -111,7 +111,7 @@ impl Scanner {
         self.changes != changes_before
     }
 
-    /// Opens the root's directory where it is another one than before.
+    /// Opens the root's directory if it is another one than before.
     fn open(&mut self) -> io::Result<()> {
         if self.root_dir.as_ref().is_some_and(|root_dir| root_dir.is_in_place()) {
             return Ok(());
@@ -126,7 +126,7 @@ impl Scanner {
         Ok(())
     }
 
-    /// Goes on with a look at everything. True when anything is not as it was.
+    /// Continues the pass. Returns true if anything has changed.
     pub(crate) fn step(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
         let Some(root_dir) = self.root_dir.clone() else { return false };
@@ -166,17 +166,17 @@ impl Scanner {
         self.changes != changes_before
     }
 
-    /// Finds what was known and was not met: it has gone, or could not be looked at.
+    /// Finds what was known but not met: it is gone, or could not be looked at.
     fn find_missed(&mut self) {
         let Some(pass) = &mut self.pass else { return };
         let entries = self.state.index.iter().map(|(_, entry)| entry);
         let entries = entries.filter(|entry| !pass.met.contains(&address(entry)));
         let mut missed: Vec<Box<str>> = entries.map(|entry| entry.path.clone()).collect();
         missed.extend(self.state.links.difference(&pass.links).cloned());
-        // Taken from the end: what lies in a directory that has gone goes along with it.
+        // Taken from the end: a directory that is gone takes its members with it.
         let dirs: Vec<_> = self.state.dirs.difference(&pass.dirs).cloned().collect();
         missed.extend(dirs.into_iter().rev());
-        // What lies where nothing can be looked at stays as it was known.
+        // What lies in an unreadable directory stays as it was known.
         missed.retain(|path| !pass.omitted.is_unreadable(path));
         pass.missed = Some(missed);
     }

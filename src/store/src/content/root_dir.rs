@@ -1,8 +1,8 @@
 //! One root's directory, held open: the only way to a file of the catalog.
 //!
-//! Never leaves the directory: the kernel resolves every path beneath the handle (`openat2`), and a
-//! symbolic link that leads out is refused. One that is absolute and stays inside is followed: its
-//! path is rewritten as one from here, and goes the same way. Never waits for a pipe or a device:
+//! Never leaves the directory: the kernel resolves every path beneath the handle (`openat2`) and
+//! refuses a symbolic link that leads out. An absolute link that stays inside is followed: its path
+//! is rewritten relative to the root and resolved the same way. Never waits for a pipe or a device:
 //! files are opened without blocking, and the opened descriptor must be a regular file.
 
 use std::fs::File;
@@ -20,7 +20,7 @@ use engine::catalog::OpenError;
 use engine::catalog::blob::Version;
 use engine::catalog::{Entry, RootHandle};
 
-/// Links on the way to one file, as the kernel counts them.
+/// Most links on the way to one file, as the kernel counts them.
 const LINKS_MAX: usize = 40;
 
 /// A directory that files are opened beneath.
@@ -29,7 +29,7 @@ pub(crate) struct RootDir {
     dir: Dir,
     path: PathBuf,
     identity: (u64, u64),
-    /// When the log was last told of a failing disk, in seconds since 1970.
+    /// When the log last mentioned a failing disk, in seconds since 1970.
     told_at_s: AtomicU64,
 }
 
@@ -39,52 +39,53 @@ pub(crate) fn root_dir_of(entry: &Entry) -> Option<Arc<RootDir>> {
     Arc::clone(entry.root_dir()?).downcast().ok()
 }
 
-/// Whether a file is opened beneath this very handle.
+/// Returns whether a file is opened beneath this very handle.
 pub(super) fn lies_beneath(entry: &Entry, root_dir: &Arc<RootDir>) -> bool {
     let is_same = |its: &RootHandle| std::ptr::addr_eq(Arc::as_ptr(its), Arc::as_ptr(root_dir));
     entry.root_dir().is_some_and(is_same)
 }
 
 impl RootDir {
-    /// Opens the directory at a path of the whole system; the path itself may hold links.
+    /// Opens the directory at an absolute path, which may contain links.
     ///
     /// # Errors
-    /// The system's, when there is no such directory or this process may not read it.
+    /// The system's error if there is no such directory or this process may not read it.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let dir = Dir::open_ambient_dir(path, ambient_authority())?;
         let identity = version_of(&dir.dir_metadata()?).file;
         Ok(RootDir { dir, path: path.to_path_buf(), identity, told_at_s: AtomicU64::new(0) })
     }
 
-    /// The path that it was opened at.
+    /// Returns the path that it was opened at.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The handle.
+    /// Returns the handle.
     #[must_use]
     pub(crate) fn dir(&self) -> &Dir {
         &self.dir
     }
 
-    /// Whether this directory lies on another disk than that one, and holds nothing at all: so a
-    /// place looks whose share is not mounted.
+    /// Returns whether this directory lies on another disk than `other` and is empty, which is how
+    /// an unmounted share looks.
     #[must_use]
     pub(crate) fn is_bare_beside(&self, other: &RootDir) -> bool {
         let is_empty = || self.dir.entries().is_ok_and(|mut entries| entries.next().is_none());
         self.identity.0 != other.identity.0 && is_empty()
     }
 
-    /// Whether the path still leads to this directory: it may be moved, mounted over or replaced.
+    /// Returns whether the path still leads to this directory, which may be moved, mounted over or
+    /// replaced.
     #[must_use]
     pub(crate) fn is_in_place(&self) -> bool {
         std::fs::metadata(&self.path)
             .is_ok_and(|meta| meta.is_dir() && Version::of(&meta).file == self.identity)
     }
 
-    /// A path without links, "" for the directory itself; nothing when it leads out of the
-    /// directory or to nothing.
+    /// Returns a path without links, "" for the directory itself, or `None` if it leads out of the
+    /// directory or does not exist.
     #[must_use]
     pub(crate) fn real_path(&self, path: &str) -> Option<String> {
         if path.is_empty() {
@@ -98,10 +99,10 @@ impl RootDir {
         Some(if real == "." { String::new() } else { real })
     }
 
-    /// What is at a path, behind all links.
+    /// Returns the metadata at a path, following all links.
     ///
     /// # Errors
-    /// The system's; for a link that leads out, its reason in words.
+    /// The system's error; for a link that leads out, the reason.
     pub(crate) fn metadata(&self, path: &str) -> io::Result<Metadata> {
         match self.dir.metadata(path) {
             Err(why) if leads_out(&why) => self.dir.metadata(here(&self.resolve(path)?)),
@@ -109,10 +110,10 @@ impl RootDir {
         }
     }
 
-    /// What is at a path, a link itself where it is one.
+    /// Returns the metadata at a path, of the link itself if it is one.
     ///
     /// # Errors
-    /// The system's; for a link that leads out, its reason in words.
+    /// The system's error; for a link that leads out, the reason.
     pub(crate) fn symlink_metadata(&self, path: &str) -> io::Result<Metadata> {
         match self.dir.symlink_metadata(path) {
             Err(why) if leads_out(&why) => {
@@ -128,10 +129,10 @@ impl RootDir {
         }
     }
 
-    /// The members of a directory, "" for this one.
+    /// Returns the members of a directory, "" for this one.
     ///
     /// # Errors
-    /// The system's; for a link that leads out, its reason in words.
+    /// The system's error; for a link that leads out, the reason.
     pub(crate) fn entries(&self, path: &str) -> io::Result<ReadDir> {
         match self.dir.read_dir(here(path)) {
             Err(why) if leads_out(&why) => self.dir.read_dir(here(&self.resolve(path)?)),
@@ -139,14 +140,13 @@ impl RootDir {
         }
     }
 
-    /// Where a link leads, as it says itself.
+    /// Returns the target as the link states it.
     #[must_use]
     pub(crate) fn link_target(&self, path: &str) -> Option<PathBuf> {
         self.dir.read_link_contents(path).ok()
     }
 
-    /// The same path without links, where an absolute link on it leads to what is beneath this
-    /// directory after all.
+    /// Resolves absolute links on a path that lead back beneath this directory.
     fn resolve(&self, path: &str) -> io::Result<String> {
         let mut left: Vec<String> = parts(path);
         let mut done: Vec<String> = Vec::new();
@@ -178,14 +178,14 @@ impl RootDir {
         Ok(done.join("/"))
     }
 
-    /// An absolute path as one from here.
+    /// Returns an absolute path relative to this directory, or `None` if it lies outside.
     fn strip(&self, target: &Path) -> Option<PathBuf> {
         let here = std::path::absolute(&self.path).ok()?;
         if let Ok(rest) = target.strip_prefix(&here) {
             return Some(rest.to_path_buf());
         }
-        // The root, or the way to the target, may have names of its own: only what the system says
-        // of both counts.
+        // The root, or the way to the target, may contain links: only the system's real paths
+        // count.
         let (target, here) = (target.canonicalize().ok()?, here.canonicalize().ok()?);
         target.strip_prefix(&here).ok().map(Path::to_path_buf)
     }
@@ -193,7 +193,7 @@ impl RootDir {
     /// Opens a regular file for reading and says which version it is.
     ///
     /// # Errors
-    /// [`OpenError`] says what stands in the way.
+    /// [`OpenError`] says why the file cannot be opened.
     pub(crate) fn file(&self, path: &str) -> Result<(File, Version), OpenError> {
         let refuse = |why| self.refuse(path, &why);
         let opened = match self.dir.open_with(path, &without_waiting()) {
@@ -211,8 +211,8 @@ impl RootDir {
         Ok((file, Version::of(&meta)))
     }
 
-    /// What the system's refusal means for the one who asked. What only an administrator can mend
-    /// goes to the log, at most once a second: where one file fails, thousands may.
+    /// Translates the system's error for the requester. Logs what only an administrator can mend,
+    /// at most once a second: if one file fails, thousands may.
     pub(crate) fn refuse(&self, path: &str, why: &io::Error) -> OpenError {
         let refusal = refusal(why);
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -224,7 +224,7 @@ impl RootDir {
     }
 }
 
-/// Reads, and returns at once also where a pipe has no writer.
+/// Options for reading that never block, even on a pipe without a writer.
 fn without_waiting() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.read(true);
@@ -236,13 +236,13 @@ fn without_waiting() -> OpenOptions {
     options
 }
 
-/// Whether a refusal says that there is nothing to be served at a path, rather than that it cannot
+/// Returns whether an error says that nothing can be served at a path, rather than that it cannot
 /// be looked at now.
 pub(super) fn is_answer(why: &io::Error) -> bool {
     matches!(refusal(why), OpenError::Gone | OpenError::NotServable)
 }
 
-/// Whether this process may read a file. Asks the system only where the mode does not tell.
+/// Returns whether this process may read a file. Asks the system only if the mode does not tell.
 #[cfg(unix)]
 pub(super) fn may_read(root_dir: &RootDir, path: &str, meta: &Metadata) -> bool {
     use cap_std::fs::MetadataExt;
@@ -256,13 +256,13 @@ pub(super) fn may_read(root_dir: &RootDir, path: &str, meta: &Metadata) -> bool 
     root_dir.file(path).is_ok()
 }
 
-/// Whether this process may read a file.
+/// Returns whether this process may read a file.
 #[cfg(not(unix))]
 pub(super) fn may_read(_: &RootDir, _: &str, _: &Metadata) -> bool {
     true
 }
 
-/// The parts of a path, the last one first.
+/// Returns the parts of a path, the last one first.
 fn parts(path: &str) -> Vec<String> {
     let parts = path.split('/').filter(|part| !part.is_empty() && *part != ".");
     parts.rev().map(str::to_owned).collect()
@@ -272,8 +272,8 @@ fn here(path: &str) -> &str {
     if path.is_empty() { "." } else { path }
 }
 
-/// Whether a path was refused because it leads out: cap-std's own refusal carries no number of the
-/// system.
+/// Returns whether a path was refused because it leads out: cap-std's own refusal carries no error
+/// number of the system.
 fn leads_out(why: &io::Error) -> bool {
     why.kind() == io::ErrorKind::PermissionDenied && why.raw_os_error().is_none()
 }
@@ -286,7 +286,7 @@ fn escape(target: &Path) -> io::Error {
 fn refusal(why: &io::Error) -> OpenError {
     match why.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => OpenError::Gone,
-        // cap-std's own refusal of a path that leads out carries no number of the system.
+        // cap-std's own refusal of a path that leads out carries no error number of the system.
         io::ErrorKind::PermissionDenied if why.raw_os_error().is_none() => OpenError::NotServable,
         io::ErrorKind::PermissionDenied => OpenError::Forbidden,
         #[cfg(unix)]

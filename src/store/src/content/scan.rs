@@ -1,11 +1,11 @@
-//! What is on the disk, as an index: single paths that were touched, and in `pass.rs` everything.
+//! Scans one root into an index: single paths that were touched here, everything in `pass.rs`.
 //!
-//! Looks only beneath the root's handle, and opens directories alone. A file keeps its entry, and
-//! with it its loaded bytes, for as long as its version stays the same; what cannot be looked at
-//! stays as it was last seen.
+//! Looks only beneath the root's handle, and opens only directories. A file keeps its entry, and
+//! with it its loaded bytes, as long as its version stays the same. What cannot be looked at stays
+//! as it was last seen.
 //!
 //! Not in the index: names that begin with a dot, access lists (`allow_IP.txt` and their kind),
-//! names that [`FileName`] refuses or that are not UTF-8, and whatever is no regular file.
+//! names that [`FileName`] refuses or that are not UTF-8, and everything but regular files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,14 +30,14 @@ use engine::catalog::omission::{Omission, Omissions, Omitted};
 use engine::catalog::{Entry, Root, RootId};
 use wire::name::FileName;
 
-/// Directories inside directories.
+/// Most nested directories.
 pub(crate) const DEPTH_MAX: usize = 32;
-/// Files under one root.
+/// Most files under one root.
 pub(crate) const FILES_MAX: usize = 2_000_000;
-/// Links that are looked at after every change, because a watch hears of the link alone.
+/// Most links that are checked after every change, because a watch reports only the link itself.
 const LINKS_FOLLOWED_MAX: usize = 1_024;
 
-/// Looks at every root once.
+/// Scans every root once.
 #[cfg(test)]
 pub(crate) fn scan(roots: &[PathBuf]) -> (engine::catalog::Catalog, Vec<Omissions>) {
     let mut scanners: Vec<_> =
@@ -49,32 +49,32 @@ pub(crate) fn scan(roots: &[PathBuf]) -> (engine::catalog::Catalog, Vec<Omission
     (engine::catalog::Catalog { roots }, scanners.iter().map(Scanner::omissions).collect())
 }
 
-/// One root, as it was when it was last looked at.
+/// One root as of the last scan.
 #[derive(Debug)]
 pub(crate) struct Scanner {
     id: RootId,
     pub(super) path: PathBuf,
     pub(super) root_dir: Option<Arc<RootDir>>,
     pub(super) state: ScanState,
-    /// Entries made anew or taken away, and other changes of what is published, ever.
+    /// How many entries were created or removed, and other published changes, since the start.
     pub(super) changes: u64,
-    /// A look at everything that is under way.
+    /// The pass under way.
     pub(super) pass: Option<Pass>,
     /// Why the root cannot be read now.
     pub(super) fault: Option<Arc<str>>,
-    /// Whether everything has been looked at once.
+    /// Whether a pass has completed.
     pub(super) is_known: bool,
     digests: Arc<Digests>,
-    /// Set when nobody waits for what is found any more.
+    /// Set when the result is no longer wanted.
     stopping: Arc<AtomicBool>,
-    /// What was read through links since the look under way was begun.
+    /// What was read through links since the current look began.
     pub(super) linked: LinkedReads,
-    /// A test has the disk fail.
+    /// A test makes the disk fail.
     #[cfg(test)]
     disk_fails: bool,
 }
 
-/// A directory to be read.
+/// A directory to read.
 #[derive(Debug)]
 pub(super) struct Visit {
     /// The path that led there.
@@ -85,21 +85,21 @@ pub(super) struct Visit {
     pub(super) chain: Chain,
 }
 
-/// What is known of a touch beside its path.
+/// What is known of a touch besides its path.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Touch {
-    /// Bytes were written to the file in place.
+    /// The file was written to in place.
     pub written: bool,
-    /// This process has put the file there, whole, by rename.
+    /// This process has put this version there whole, by rename.
     pub placed: Option<Version>,
 }
 
-/// Told of every directory, without links in its path, before it is read.
+/// Called with every directory, without links in its path, before it is read.
 pub(crate) type OnDirectory<'a> = &'a mut dyn FnMut(&str);
 
 impl Scanner {
-    /// A root not looked at yet. What `previous` says of the same directory is used again where it
-    /// still is true.
+    /// Creates a scanner of a root not yet scanned. Reuses what `previous` knows of the same
+    /// directory if it is still true.
     #[must_use]
     pub(crate) fn new(id: RootId, path: &Path, previous: Option<&Root>) -> Self {
         let previous = previous.filter(|root| root.dir == path);
@@ -122,13 +122,13 @@ impl Scanner {
         }
     }
 
-    /// The same, with what is known of files' bytes.
+    /// Sets the known digests.
     #[must_use]
     pub(crate) fn with_digests(self, digests: Arc<Digests>) -> Self {
         Scanner { digests, ..self }
     }
 
-    /// The same, ending early once that is set. What it has found by then is not whole.
+    /// Sets a flag that ends the scan early; the result is incomplete then.
     #[must_use]
     pub(crate) fn with_end(self, stopping: Arc<AtomicBool>) -> Self {
         Scanner { stopping, ..self }
@@ -138,7 +138,7 @@ impl Scanner {
         self.stopping.load(Relaxed)
     }
 
-    /// The root as a part of a catalog.
+    /// Returns the root as a part of a catalog.
     #[must_use]
     pub(crate) fn root(&self) -> Arc<Root> {
         Arc::new(Root {
@@ -150,7 +150,7 @@ impl Scanner {
         })
     }
 
-    /// What was left out.
+    /// Returns what was left out.
     #[must_use]
     pub(crate) fn omissions(&self) -> Omissions {
         let mut omissions = self.state.all_omissions();
@@ -161,8 +161,7 @@ impl Scanner {
         omissions
     }
 
-    /// Looks at one path that was touched, and at everything that it is also known as. True when
-    /// anything is not as it was.
+    /// Looks at one touched path, and at all its aliases. Returns true if anything has changed.
     pub(crate) fn touch(
         &mut self,
         path: &str,
@@ -171,7 +170,7 @@ impl Scanner {
     ) -> bool {
         let changes_before = self.changes;
         let omitted_before = Arc::clone(&self.state.omitted);
-        // A look at everything that is under way goes on with its own count.
+        // A pass under way keeps its own count.
         let linked = std::mem::take(&mut self.linked);
         if !is_hidden(path) {
             self.look(path, touch, on_directory);
@@ -189,7 +188,7 @@ impl Scanner {
         self.changes != changes_before || !Arc::ptr_eq(&omitted_before, &self.state.omitted)
     }
 
-    /// Looks at what links lead to, of which no watch tells. True when anything is not as it was.
+    /// Checks the targets of links, which no watch reports. Returns true if anything has changed.
     pub(crate) fn touch_links(&mut self, on_directory: OnDirectory<'_>) -> bool {
         let changes_before = self.changes;
         let linked = std::mem::take(&mut self.linked);
@@ -197,7 +196,7 @@ impl Scanner {
         for link in links {
             let real = self.state.dir_links.get(&link);
             let leads_to = self.root_dir.as_ref().and_then(|root_dir| root_dir.real_path(&link));
-            // What changes inside the directory is told of by its own path.
+            // Changes inside the directory are reported under its own path.
             if real.is_none() || real.map(|real| &**real) != leads_to.as_deref() {
                 self.look(&link, Touch::default(), on_directory);
             }
@@ -210,7 +209,7 @@ impl Scanner {
         let Some(root_dir) = self.root_dir.clone() else { return };
         let meta = match root_dir.symlink_metadata(path) {
             Ok(meta) => meta,
-            // What goes with the whole root is not missing, but away.
+            // If the whole root is away, the path is not missing.
             Err(why) if is_answer(&why) && !root_dir.is_in_place() => return,
             Err(why) if is_answer(&why) => {
                 self.pardon(path);
@@ -252,7 +251,7 @@ impl Scanner {
         }
     }
 
-    /// Reads a directory and all beneath it, at once.
+    /// Reads a directory and all beneath it at once.
     fn walk(&mut self, top: Visit, before: &Index, on_directory: OnDirectory<'_>) {
         let Some(root_dir) = self.root_dir.clone() else { return };
         let mut visits = vec![top];
@@ -312,7 +311,7 @@ impl Scanner {
         }
     }
 
-    /// Puts back what was known of what cannot be looked at now.
+    /// Restores what was known of paths that cannot be looked at now.
     fn keep_known(&mut self, before: &Index) {
         if !self.state.omitted.hides_any() {
             return;
@@ -328,7 +327,7 @@ impl Scanner {
         }
     }
 
-    /// Takes one member of a directory in. Returns it where it must be read in its turn.
+    /// Takes in one member of a directory. Returns it if it must be read in turn.
     pub(super) fn visit(
         &mut self,
         root_dir: &Arc<RootDir>,
@@ -349,7 +348,7 @@ impl Scanner {
         let is_told = |kind: &FileType| kind.is_dir() || kind.is_symlink() || kind.is_file();
         let kind = match entry.file_type() {
             Ok(kind) if is_told(&kind) => Ok(kind),
-            // Some file systems, FUSE among them, do not tell in a directory what its members are.
+            // Some file systems, FUSE among them, do not report the type of a directory's members.
             Ok(_) => entry.metadata().map(|meta| meta.file_type()),
             Err(why) => Err(why),
         };
@@ -378,7 +377,7 @@ impl Scanner {
         None
     }
 
-    /// Puts a file into the index, as the entry that it had where nothing about it has changed.
+    /// Puts a file into the index, with its old entry if nothing about it has changed.
     pub(super) fn place(
         &mut self,
         path: &str,
@@ -437,7 +436,7 @@ impl Scanner {
         }
     }
 
-    /// Takes a path out of the index, with everything under it where it was a directory.
+    /// Removes a path from the index, with everything under it if it was a directory.
     fn forget(&mut self, path: &str) {
         if self.state.dirs.contains(path) || self.state.has_files_within(path) {
             self.changes += self.state.forget_directory(path);
@@ -448,13 +447,13 @@ impl Scanner {
         self.changes += u64::from(self.state.remove(name.as_bytes(), path));
     }
 
-    /// Notes that a path cannot be looked at, unless it has gone: then it was not left out.
+    /// Notes that a path cannot be looked at, unless it is gone: then nothing was left out.
     pub(super) fn cannot_read(&mut self, path: &str, why: &io::Error) {
         if path.is_empty() {
             let fault = Some(Arc::from(why.to_string()));
             self.changes += u64::from(self.fault != fault);
             self.fault = fault;
-            // Nothing that was known is looked at by itself.
+            // Nothing that was known is checked by itself.
             self.pass = None;
         } else if !matches!(why.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) {
             self.omit(Omission::Unreadable, path, &why.to_string());
@@ -493,7 +492,7 @@ pub(super) fn address(entry: &Arc<Entry>) -> usize {
     Arc::as_ptr(entry) as usize
 }
 
-/// Why a file's mode keeps this process from reading it.
+/// Describes how a file's mode keeps this process from reading it.
 fn mode_fault(meta: &Metadata) -> String {
     use cap_std::fs::MetadataExt as _;
     let (mode, owner, me) = (meta.mode() & 0o7777, meta.uid(), nix::unistd::geteuid());
@@ -516,7 +515,7 @@ mod tests {
         scanner
     }
 
-    /// What is served, as `name = path`.
+    /// Returns what is served, as `name = path`.
     fn served(scanner: &Scanner) -> BTreeMap<String, String> {
         let entries = scanner.state.index.iter();
         entries
@@ -793,7 +792,7 @@ mod tests {
         }
         let omissions = scanner.omissions();
         assert!(omissions[&Omission::BeyondLimits].first.contains("through links"));
-        // Nor by what is touched.
+        // Nor by touched paths.
         let read = std::cell::Cell::new(0);
         scanner.touch("d0", Touch::default(), &mut |_| read.set(read.get() + 1));
         assert!(read.get() <= DIRS + DIRS * DIRS + KNOT_READS_MAX, "{}", read.get());
@@ -861,11 +860,11 @@ mod tests {
         assert_eq!(size(&scanner, b"image.bin"), 3);
     }
 
-    /// A few names, so that changes meet each other, in several spellings, so that they fold.
+    /// A few names, so that changes collide, in several spellings, so that they fold.
     const PLACES: [&str; 10] =
         ["a", "A", "b", "dir", "Dir", "dir/a", "Dir/A", "dir/sub", "dir/sub/x", "link"];
 
-    /// Changes something and says which paths a watch would tell of.
+    /// Changes something and returns the paths that a watch would report.
     fn change(root: &Path, step: usize, choice: u64) -> Vec<String> {
         let place = PLACES[choice as usize % PLACES.len()];
         let other = PLACES[(choice >> 8) as usize % PLACES.len()];
@@ -879,7 +878,7 @@ mod tests {
         match choice >> 16 & 7 {
             0 | 1 => {
                 drop(fs::write(&at, step.to_string().repeat(1 + step % 3)));
-                // Written through a link, it is another file that changes.
+                // A write through a link changes another file.
                 told.extend(at.canonicalize().ok().as_deref().and_then(told_of));
             }
             2 => drop(fs::create_dir(&at)),

@@ -1,6 +1,6 @@
-//! What a scan has found of one root: the index, and what has to be known to keep it up.
+//! The result of scanning one root: the index, and what is needed to keep it current.
 //!
-//! Keeps books; never looks at a disk.
+//! Only records; never looks at a disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -11,7 +11,7 @@ use engine::catalog::Entry;
 use engine::catalog::index::Index;
 use engine::catalog::omission::{Omission, OmissionList, Omissions, Omitted};
 
-/// What was found.
+/// The scanned state of one root.
 #[derive(Debug, Default)]
 pub(super) struct ScanState {
     pub(super) index: Index,
@@ -21,14 +21,14 @@ pub(super) struct ScanState {
     pub(super) links: BTreeSet<Box<str>>,
     /// Links to directories, and where each leads.
     pub(super) dir_links: BTreeMap<Box<str>, Box<str>>,
-    /// How many files of the index lie in each directory itself, where there are any.
+    /// The number of indexed files directly in each directory, if any.
     files_in: BTreeMap<Box<str>, usize>,
-    /// What was left out, but for what is served under its exact spelling only.
+    /// What was left out, except names that are served under their exact spelling only.
     pub(super) omitted: Arc<OmissionList>,
 }
 
 impl ScanState {
-    /// What an index of an earlier scan tells.
+    /// Derives the state from the index of an earlier scan.
     pub(super) fn of(index: Index) -> Self {
         let mut files_in: BTreeMap<Box<str>, usize> = BTreeMap::new();
         for (_, entry) in index.iter() {
@@ -40,7 +40,7 @@ impl ScanState {
         ScanState { index, files_in, ..ScanState::default() }
     }
 
-    /// Puts a file into the index.
+    /// Adds a file to the index.
     pub(super) fn insert(&mut self, name: &[u8], entry: Arc<Entry>) {
         let path = entry.path.clone();
         if self.index.insert(name, entry).is_some() {
@@ -52,7 +52,7 @@ impl ScanState {
         }
     }
 
-    /// Takes a file out of the index, and says whether it was there.
+    /// Removes a file from the index, and returns whether it was there.
     pub(super) fn remove(&mut self, name: &[u8], path: &str) -> bool {
         if self.index.remove(name, path).is_none() {
             return false;
@@ -66,13 +66,13 @@ impl ScanState {
         true
     }
 
-    /// Whether a file of the index lies in a directory or beneath it.
+    /// Returns whether an indexed file lies in a directory or beneath it.
     pub(super) fn has_files_within(&self, path: &str) -> bool {
         within(&self.files_in, path).next().is_some()
     }
 
-    /// Every file of the index in a directory and in those beneath it. Looks through all of the
-    /// index only where there are any.
+    /// Returns every indexed file in a directory and beneath it. Searches the whole index only if
+    /// there are any.
     pub(super) fn files_within(&self, path: &str) -> Vec<(Box<[u8]>, Arc<Entry>)> {
         if !self.has_files_within(path) {
             return Vec::new();
@@ -81,7 +81,7 @@ impl ScanState {
         entries.map(|(name, entry)| (name.into(), Arc::clone(entry))).collect()
     }
 
-    /// Takes out everything under a directory, and says how many files it served.
+    /// Removes everything under a directory, and returns how many files it served.
     pub(super) fn forget_directory(&mut self, path: &str) -> u64 {
         let omitted = self.omitted.iter().filter(|(omitted, ..)| is_within(omitted, path));
         let omitted: Vec<_> = omitted.map(|(omitted, ..)| omitted.to_owned()).collect();
@@ -106,14 +106,14 @@ impl ScanState {
         }
     }
 
-    /// Notes that a path is not left out any more.
+    /// Notes that a path is no longer left out.
     pub(super) fn pardon(&mut self, path: &str) {
         if self.omitted.find(path).is_some() {
             Arc::make_mut(&mut self.omitted).remove(path);
         }
     }
 
-    /// What was left out, what has several spellings included.
+    /// Returns what was left out, including names with several spellings.
     pub(super) fn all_omissions(&self) -> Omissions {
         let mut omissions = self.omitted.by_reason();
         let count = self.index.others_len();
@@ -129,12 +129,12 @@ impl ScanState {
     }
 }
 
-/// The directory of a path; that of the root's members is "".
+/// Returns the directory of a path, "" for members of the root.
 pub(super) fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(parent, _)| parent)
 }
 
-/// The members whose keys lie in a directory or are it.
+/// Returns the entries whose keys are a directory or lie in it.
 pub(super) fn within<'a, V>(
     map: &'a BTreeMap<Box<str>, V>,
     path: &'a str,

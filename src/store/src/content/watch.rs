@@ -1,11 +1,10 @@
-//! Keeps the catalog as the disk is: hears of changes, looks at what was touched, publishes.
+//! Keeps the catalog current: receives changes, looks at touched paths, publishes catalogs.
 //!
-//! One thread for each root, so that a disk that hangs holds up nothing but its own. It hears of
-//! changes through inotify where there is one, looks at the whole root now and then as the net for
-//! what it did not hear, and every second whether the root is still the directory that it was. What
-//! is touched while it looks at everything is looked at in between. Work in the background is
-//! rationed: however fast a disk changes, most of a core is left to others. It never touches the
-//! data path.
+//! Each root has a thread of its own, so that a disk that hangs delays only its own root. The
+//! thread receives changes through inotify if the system has it, scans the whole root at intervals
+//! to catch missed changes, and checks every second whether the root is still the same directory.
+//! Paths touched during a pass are looked at in between. Background work is rationed: however fast
+//! a disk changes, most of a core is left to others. Never touches the data path.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -26,21 +25,21 @@ use engine::catalog::blob::Version;
 use engine::catalog::omission::Omissions;
 use engine::catalog::{Catalog, Root, RootId};
 
-/// Notices that wait for a thread; more than that, and the whole root is looked at instead.
+/// Events that wait for a thread; if there are more, the whole root is scanned instead.
 const EVENTS_MAX: usize = 65_536;
-/// How long a catalog is held after the next one is out: by then no worker's turn uses it, and
-/// taking 200,000 entries apart falls to a thread of the watch and not to a worker.
+/// How long an old catalog is held after the next one is published. By then no worker uses it, so
+/// that a watch thread and not a worker frees its 200,000 entries.
 const RETIRED_FOR: Duration = Duration::from_secs(1);
-/// Catalogs held so, at most.
+/// Most catalogs held so.
 const RETIRED_MAX: usize = 8;
-/// The start waits for the first look at a root only while that gets on: a disk that is silent for
-/// so long hangs.
+/// The start waits for a root's first scan only while it makes progress: a disk that is silent for
+/// this long hangs.
 const FIRST_LOOK_SILENCE_MAX: Duration = Duration::from_secs(5);
-/// How often somebody who waits for the first look is asked whether he still does.
+/// Interval between two checks whether the caller still waits for the first scan.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-/// How long the first catalog of a new watch may wait for what the old one published last.
+/// How long the first catalog of a new watch may wait for the old one's last changes.
 const CATCH_UP_MAX: Duration = Duration::from_secs(2);
-/// How long a thread's end is waited for: it may hang at a disk.
+/// How long the end of a thread is awaited: it may hang at a disk.
 const END_WAIT: Duration = Duration::from_secs(2);
 
 /// What is watched, and how.
@@ -50,14 +49,14 @@ pub struct WatchConfig {
     pub roots: Vec<PathBuf>,
     /// How long changes are collected before they are looked at. Default 10 ms.
     pub collect: Duration,
-    /// How often whole roots are looked at, as the net for what was not heard. Default 60 s.
+    /// Interval between two scans of whole roots, which catch missed changes. Default 60 s.
     pub rescan_every: Duration,
-    /// Where whoever changes files finds the newest catalog, and this watch.
+    /// Gives code that changes files the newest catalog and this watch.
     pub published: Arc<CatalogHandle>,
 }
 
 impl WatchConfig {
-    /// Roots watched with the usual times.
+    /// Watches roots with the default times.
     #[must_use]
     pub fn new(roots: Vec<PathBuf>) -> Self {
         WatchConfig {
@@ -69,26 +68,26 @@ impl WatchConfig {
     }
 }
 
-/// Takes each new catalog.
+/// Receives each new catalog.
 pub(crate) type Publish = Box<dyn Fn(Arc<Catalog>) + Send>;
 
-/// The watch, until it is dropped.
+/// The watch; ends when it is dropped.
 #[derive(Debug)]
 pub struct Watch {
     published: Arc<CatalogHandle>,
     stopping: Arc<AtomicBool>,
     threads: Option<Threads>,
     events: Vec<Sender<FsEvent>>,
-    /// Whether it is the one that publishes.
+    /// Whether this watch publishes.
     is_heard: bool,
 }
 
-/// Looks at every root, publishes the first catalog before it returns, and each further one from a
-/// thread of each root. A root that `previous` has at the same place keeps its entries.
+/// Scans every root and publishes the first catalog before it returns; each root's thread publishes
+/// further ones. A root that `previous` has at the same index keeps its entries.
 ///
 /// # Errors
-/// The system's, when it gives no thread. A root that cannot be read is no error: it stays as it
-/// was known until it can be.
+/// The system's error if it cannot start a thread. A root that cannot be read is no error: it stays
+/// as it was known until it can be read.
 pub fn start(
     config: WatchConfig,
     previous: Option<&Catalog>,
@@ -98,12 +97,11 @@ pub fn start(
     watch.ok_or_else(|| io::ErrorKind::Interrupted.into())
 }
 
-/// The same in the place of an old watch, which publishes until the new one has looked at every
-/// root. Nothing is changed, and nothing returned, where `go_on` says before that nobody waits for
-/// it any more.
+/// Starts a watch that replaces an old one, which publishes until the new one has scanned every
+/// root. Changes nothing and returns `None` if `go_on` says before that the caller no longer waits.
 ///
 /// # Errors
-/// The system's, when it gives no thread; the old watch goes on then.
+/// The system's error if it cannot start a thread; the old watch continues then.
 pub fn replace(
     config: WatchConfig,
     previous: Option<&Catalog>,
@@ -139,7 +137,7 @@ pub fn replace(
     }
     // The old watch knows the old roots by number, so it must not publish any more.
     drop(old.take());
-    // What it has published meanwhile, the new one may not have met.
+    // The new watch may have missed what the old one published meanwhile.
     prompt(&listeners, &overlap.end(), Instant::now() + CATCH_UP_MAX);
     shared.start_publishing();
     published.watched_by(listeners, states);
@@ -147,7 +145,7 @@ pub fn replace(
     Ok(Some(watch))
 }
 
-/// Every root as the last catalog had it.
+/// Returns every root as the last catalog had it.
 fn known_roots(previous: Option<&Catalog>, dirs: &[PathBuf]) -> Vec<Arc<Root>> {
     let unknown = |path: &Path| Root { dir: path.into(), is_unknown: true, ..Root::default() };
     let or_unknown = |(id, path): (u16, &PathBuf)| {
@@ -156,14 +154,14 @@ fn known_roots(previous: Option<&Catalog>, dirs: &[PathBuf]) -> Vec<Arc<Root>> {
     (0..).zip(dirs).map(or_unknown).collect()
 }
 
-/// What the last catalog had of a root.
+/// Returns a root as the last catalog had it.
 fn known(previous: Option<&Catalog>, id: u16, path: &Path) -> Option<Arc<Root>> {
     let root = previous.and_then(|catalog| catalog.roots.get(usize::from(id)));
     root.filter(|root| root.dir == *path).cloned()
 }
 
-/// Waits until a root has been looked at, or its disk is silent for too long. False where nobody
-/// waits for it any more.
+/// Waits until a root has been scanned, or its disk is silent for too long. Returns false if the
+/// caller no longer waits.
 fn wait_for(state: &RootState, first_look: &Receiver<()>, go_on: &dyn Fn() -> bool) -> bool {
     let (mut progress, mut since) = (state.progress(), Instant::now());
     while go_on() {
@@ -182,14 +180,14 @@ fn wait_for(state: &RootState, first_look: &Receiver<()>, go_on: &dyn Fn() -> bo
 }
 
 impl Watch {
-    /// Where the newest catalog is found, and the watch that publishes it: this one, until it is
-    /// dropped.
+    /// Returns the handle of the newest catalog and of the watch that publishes it: this one, until
+    /// it is dropped.
     #[must_use]
     pub fn published(&self) -> Arc<CatalogHandle> {
         Arc::clone(&self.published)
     }
 
-    /// Has every root looked at soon.
+    /// Has every root scanned soon.
     pub fn rescan(&self) {
         for events in &self.events {
             // A full queue leads to a rescan anyway.
@@ -197,8 +195,7 @@ impl Watch {
         }
     }
 
-    /// Starts the thread of one root. Returns also what is disconnected once it has looked at
-    /// everything.
+    /// Starts the thread of one root. Also returns a channel that disconnects after the first scan.
     fn start_root(
         &mut self,
         config: &WatchConfig,
@@ -250,24 +247,24 @@ impl Drop for Watch {
         }
         self.stopping.store(true, Relaxed);
         self.rescan();
-        // Those that hang at a disk are left behind.
+        // Threads that hang at a disk are left behind.
         self.threads.take().map(|threads| threads.join(END_WAIT, || 0));
     }
 }
 
-/// What a thread hears.
+/// An event for a root's thread.
 #[derive(Debug)]
 pub(super) enum FsEvent {
-    /// Something happened to a path of the root.
+    /// A path of the root was touched.
     Touched { path: PathBuf, written: bool },
-    /// Some changes went unheard.
+    /// Some changes were missed.
     Rescan,
-    /// Somebody has changed these paths beneath the root, and waits for the catalog. A version
-    /// says that this process has put the file there, whole.
+    /// A caller has changed these paths beneath the root, and waits for the catalog. A version
+    /// means that this process has put the file there, whole.
     Prompt { paths: Vec<(PathBuf, Option<Version>)>, done: Sender<()> },
 }
 
-/// What the threads share.
+/// The state that the threads share.
 pub(super) struct Shared {
     publish: Mutex<Publishing>,
     published: Arc<CatalogHandle>,
@@ -277,9 +274,9 @@ pub(super) struct Shared {
 struct Publishing {
     publish: Publish,
     roots: Vec<Arc<Root>>,
-    /// The catalogs that were published last, and when; the last one is the current one.
+    /// The catalogs published last, each with its time; the last one is the current one.
     retired: VecDeque<(Instant, Arc<Catalog>)>,
-    /// Nothing is published before all roots have been looked at.
+    /// Set while some root has not been scanned yet: nothing is published meanwhile.
     waits: bool,
 }
 
@@ -310,7 +307,7 @@ impl Shared {
         (publishing.publish)(catalog);
     }
 
-    /// Lets go of catalogs that nobody should be using any more.
+    /// Drops catalogs that are no longer in use.
     pub(super) fn let_go(&self) {
         loop {
             let mut publishing = self.lock();
@@ -320,7 +317,7 @@ impl Shared {
             }
             let old = publishing.retired.pop_front();
             drop(publishing);
-            // Not under the lock: it may be the last to have 200,000 entries.
+            // Not under the lock: it may be the last reference to 200,000 entries.
             drop(old);
         }
     }
@@ -341,11 +338,11 @@ mod tests {
     use parking_lot::Mutex;
     use std::fs;
 
-    /// The catalogs as they are published; the last one.
+    /// Holds the catalog that was published last.
     struct Latest(Arc<Mutex<Arc<Catalog>>>);
 
     impl Latest {
-        /// Starts a watch that looks at everything so rarely that only what it hears can count.
+        /// Starts a watch that scans so rarely that only events count.
         fn watch(roots: &[&Path], previous: Option<&Catalog>) -> (Latest, Watch) {
             let latest = Latest(Arc::default());
             let published = Arc::clone(&latest.0);

@@ -1,7 +1,6 @@
-//! The work of one root's thread: collects what was touched, looks at it, publishes.
+//! The loop of one root's thread: collects touched paths, looks at them, publishes.
 //!
-//! What is touched while everything is looked at is looked at in between, and whoever waits for it
-//! is answered then.
+//! Paths touched during a pass are looked at in between, and their callers are answered then.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,13 +17,13 @@ use super::scan::{Scanner, Touch};
 use super::watch::{FsEvent, Shared};
 use engine::catalog::omission::{Omission, Omissions};
 
-/// Touched paths in one round; more than that, and the whole root is looked at instead.
+/// Touched paths in one round; if there are more, the whole root is scanned instead.
 const TOUCHED_MAX: usize = 20_000;
-/// How often a thread looks whether its root has moved.
+/// Interval between two checks whether the root has moved.
 const ROOT_CHECK: Duration = Duration::from_secs(1);
 /// After a round the thread rests this many times as long as the round took.
 const REST_FACTOR: u32 = 2;
-/// How often whole roots are looked at while changes cannot be heard.
+/// Interval between two scans of the whole root while changes cannot be received.
 pub(super) const UNWATCHED_RESCAN: Duration = Duration::from_secs(10);
 
 /// One root's thread: collect, look, publish.
@@ -34,20 +33,20 @@ pub(super) struct WatchLoop {
     pub(super) id: u16,
     pub(super) scanner: Scanner,
     pub(super) fs_watcher: FsWatcher,
-    /// What the log was last told about omissions.
+    /// The omissions that the log mentioned last.
     pub(super) told: Omissions,
     pub(super) received: Receiver<FsEvent>,
-    /// Set when a notice found the queue full.
+    /// Set when an event found the queue full.
     pub(super) lost: Arc<AtomicBool>,
-    /// What was touched, by path.
+    /// The touched paths.
     pub(super) touched: HashMap<String, Touch>,
-    /// Who waits for the next catalog: nothing is collected and nobody rests meanwhile.
+    /// The callers that wait for the next catalog; meanwhile the thread neither collects nor rests.
     pub(super) prompts: Vec<Sender<()>>,
     pub(super) state: Arc<RootState>,
     pub(super) shared: Arc<Shared>,
-    /// Whether everything is to be looked at.
+    /// Whether a scan of everything is due.
     pub(super) is_due: bool,
-    /// Whether who waits, waits for the end of a look at everything.
+    /// Whether the callers wait for the end of a pass.
     pub(super) must_finish: bool,
     pub(super) rescanned_at: Instant,
     pub(super) checked_at: Instant,
@@ -79,7 +78,7 @@ impl WatchLoop {
             if changed {
                 self.shared.publish(self.id, self.scanner.root());
             }
-            // Whoever has waited for too long has gone.
+            // Callers that waited for too long are gone.
             for done in self.prompts.drain(..) {
                 let _ = done.try_send(());
             }
@@ -97,7 +96,7 @@ impl WatchLoop {
         self.shared.stopping.load(Relaxed)
     }
 
-    /// Waits for the first notice, then goes on collecting for a while.
+    /// Waits for the first event, then collects for a while.
     fn collect(&mut self) {
         if !self.prompts.is_empty() || self.scanner.is_passing() {
             return;
@@ -138,7 +137,7 @@ impl WatchLoop {
 
     fn take_touched(&mut self, path: &Path, touch: Touch) {
         match path.to_str() {
-            // The root itself was touched: its mode perhaps, or it moved.
+            // The root itself was touched: perhaps its mode, or it moved.
             Some("") => self.is_due = true,
             Some(path) if self.touched.len() < TOUCHED_MAX => {
                 let known = self.touched.entry(path.to_owned()).or_default();
@@ -151,8 +150,7 @@ impl WatchLoop {
         }
     }
 
-    /// Looks at whatever was touched, and goes on with the look at everything. True when anything
-    /// has changed.
+    /// Looks at the touched paths, and continues the pass. Returns true if anything has changed.
     fn look(&mut self) -> bool {
         if self.lost.swap(false, Relaxed) {
             tracing::warn!(
@@ -189,7 +187,7 @@ impl WatchLoop {
         changed | (any && self.scanner.touch_links(&mut |dir| fs_watcher.watch(dir)))
     }
 
-    /// Whether it is time to look at everything.
+    /// Returns whether a scan of everything is due.
     fn is_time(&mut self) -> bool {
         let every = match self.fs_watcher.misses_changes {
             true => self.rescan_every.min(UNWATCHED_RESCAN),

@@ -1,7 +1,7 @@
-//! Uploads that go behind what is there, as a phone's log does.
+//! Uploads that are appended to the existing file, as a phone's log is.
 //!
-//! Where the file has no room for both, its oldest lines go: a phone's log goes on. Reads only;
-//! what comes of it is written aside by `store.rs`.
+//! If the file has no room for both, its oldest lines are removed: a phone's log continues. Only
+//! reads; `store.rs` writes the result to a temporary file.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -17,26 +17,26 @@ use engine::vault::upload::Upload;
 /// Largest upload in bytes that is hashed while it is stored.
 const HASHED_BYTES_MAX: usize = 16 << 20;
 
-/// Where what goes of a file does not end a line, so many bytes more may go for that.
+/// If the cut does not end a line, so many further bytes may be removed to reach a line's end.
 const LINE_BYTES_MAX: usize = 64 << 10;
-/// How often the log is told that one file is cut.
+/// Interval between two log messages that one file is cut.
 const TELL_EVERY: Duration = Duration::from_secs(3_600);
-/// Files of which is remembered when that was told.
+/// Most files whose last log message is remembered.
 const TOLD_MAX: usize = 1_024;
 
-/// What stays of what is there before an upload.
+/// What stays of the existing file before an upload.
 #[derive(Debug)]
 pub(super) struct Kept {
-    /// Its newest end.
+    /// The newest bytes of the file.
     pub(super) bytes: Vec<u8>,
-    /// How many bytes go.
+    /// How many bytes are removed.
     pub(super) cut_bytes: u64,
-    /// The file that was there.
+    /// The existing file.
     pub(super) file: File,
 }
 
-/// What stays of what is there before an upload: as much of the newest end as the rule allows. What
-/// goes goes up to a line's end, where that is near.
+/// Returns as much of the end of the existing file as the rule allows. The cut is at a line's end
+/// if one is near.
 pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<Kept> {
     let (mut file, before_bytes) = open_regular(dir, name)?;
     let room = upload.bytes_max.saturating_sub(upload.bytes_all());
@@ -44,7 +44,7 @@ pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<Ke
     if before_bytes <= room {
         (&file).take(room).read_to_end(&mut bytes)?;
     } else {
-        // One byte more, to see whether what stays begins a line.
+        // One byte more, to see whether the kept part begins a line.
         file.seek(SeekFrom::Start(before_bytes - room - 1))?;
         (&file).take(room + 1).read_to_end(&mut bytes)?;
         let line_end = bytes.iter().take(LINE_BYTES_MAX).position(|&byte| byte == b'\n');
@@ -55,17 +55,17 @@ pub(super) fn kept_part(dir: &Dir, name: &str, upload: &Upload) -> io::Result<Ke
     Ok(Kept { bytes, cut_bytes, file })
 }
 
-/// What went from files that are appended to.
+/// Counts the bytes removed from files that are appended to.
 #[derive(Debug, Default)]
 pub(super) struct Cuts {
-    /// Bytes that went, ever.
+    /// All bytes removed so far.
     pub(super) bytes: u64,
-    /// When the log was last told of a file, and what went from it since.
+    /// For each file, when the log last mentioned it, and the bytes removed since.
     told: HashMap<PathBuf, (Instant, u64)>,
 }
 
 impl Cuts {
-    /// Notes that a file's oldest bytes went. Says what to tell the log of it, if it is time to.
+    /// Notes that a file's oldest bytes were removed. Returns what to log, if it is time to.
     pub(super) fn note(
         &mut self,
         path: &Path,
@@ -98,20 +98,20 @@ impl Cuts {
     }
 }
 
-/// What the bytes of a file are; none where they cannot be read.
+/// Returns the digest of a file, or `None` if it cannot be read.
 pub(super) fn digest_of(dir: &Dir, name: &str) -> Option<Digest> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(open_regular(dir, name).ok()?.0).ok()?;
     Some(Digest::from_hash(&hasher.finalize()))
 }
 
-/// What the bytes of an upload are; none where it would take long to tell.
+/// Returns the digest of an upload, or `None` if it is too large to hash at once.
 pub(super) fn digest_of_upload(upload: &Upload) -> Option<Digest> {
     let is_cheap = upload.spool.is_none() && upload.bytes.len() <= HASHED_BYTES_MAX;
     is_cheap.then(|| Digest::of(&upload.bytes))
 }
 
-/// Opens what is there, and says how many bytes it has.
+/// Opens the existing file and returns its size in bytes.
 fn open_regular(dir: &Dir, name: &str) -> io::Result<(File, u64)> {
     let mut options = OpenOptions::new();
     options.read(true);

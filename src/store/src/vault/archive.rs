@@ -1,11 +1,11 @@
-//! The vault as a file to carry: a gzipped tar of `extension/family/version`, byte for byte.
+//! The vault as a portable file: a gzipped tar of `extension/family/version`, byte for byte.
 //!
-//! Taking one in adds the versions that are missing, under the moments at which they were kept, and
-//! changes none that is there: what is newer here stays the newest. Whatever in it is not a
-//! version's plain file has all of it refused, before anything is written; so has an archive that
-//! is damaged anywhere. Secrets stay where they are.
+//! An import adds the missing versions under their original moments, and changes no existing
+//! version: what is newer here stays the newest. If any member is not a version's plain file, or
+//! the archive is damaged anywhere, all of it is refused before anything is written. Secrets are
+//! not exported.
 //!
-//! Members are read raw: no header can have memory taken beyond one version, or rename another.
+//! Members are read raw: no header can claim memory beyond one version, or rename another member.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,32 +27,32 @@ use engine::vault::timestamp::Timestamp;
 const BATCH_MAX: usize = 256;
 /// The key of a member's note among its pax extensions.
 const NOTE_KEY: &str = "RINGPOST.note";
-/// Bytes of pax extensions that are looked through for a note.
+/// Most bytes of pax extensions that are searched for a note.
 const NOTES_BYTES_MAX: u64 = 4_096;
 /// Mode of the members.
 const MEMBER_MODE: u32 = 0o640;
-/// Bytes that may follow the mark of the end: tar fills its last record up.
+/// Most bytes after the end mark: tar pads its last record.
 const TAIL_BYTES_MAX: u64 = 1 << 20;
-/// Members of which another version was there that are remembered by name.
+/// Most names of differing members that are remembered.
 const DIFFERING_MAX: usize = 20;
 
-/// What a member may be.
+/// Limits for a member.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Largest version in bytes.
     pub bytes_max: u64,
-    /// Latest moment of a version: one that is yet to come would hide what phones keep until then.
+    /// Latest moment of a version: one in the future would hide what phones store until then.
     pub latest: Timestamp,
 }
 
-/// What was taken in.
+/// What an import added.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Intake {
     /// Versions that are new.
     pub added: u64,
-    /// Versions that were there already, with the same bytes.
+    /// Versions that existed already, with the same bytes.
     pub there: u64,
-    /// Members of which another version was there; that one stays.
+    /// Members for which another version exists; that one stays.
     pub differing: u64,
     /// Some of those members.
     pub differing_paths: Vec<String>,
@@ -60,16 +60,16 @@ pub struct Intake {
     pub newest: BTreeMap<Item, VersionName>,
 }
 
-/// Why an archive was not taken in.
+/// Why an archive was not imported.
 #[derive(Debug)]
 pub enum Unfit {
     /// It cannot be read.
     Unreadable(io::Error),
-    /// It is damaged or none at all.
+    /// It is damaged or no archive.
     Damaged(&'static str),
-    /// A member is no version.
+    /// A member is not a version.
     Member {
-        /// Its path as it stands there.
+        /// Its path in the archive.
         path: String,
         /// What is wrong with it.
         why: &'static str,
@@ -91,10 +91,10 @@ impl fmt::Display for Unfit {
     }
 }
 
-/// Writes every version of these items. Says how many; one that is removed meanwhile is left out.
+/// Writes every version of these items and returns their number. Leaves out a version that is
+/// removed meanwhile.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub fn export(vault: &Path, items: &[Item], out: impl Write) -> io::Result<u64> {
     let mut packer = Packer::new(out);
     let mut written = 0;
@@ -128,7 +128,7 @@ impl<W: Write> Packer<W> {
         note: Option<&Note>,
     ) -> io::Result<()> {
         if let Some(note) = note {
-            // Whoever does not know it skips it.
+            // Programs that do not know the key skip it.
             let text = note.to_string();
             self.0.append_pax_extensions([(NOTE_KEY, text.as_bytes())])?;
         }
@@ -140,16 +140,16 @@ impl<W: Write> Packer<W> {
         self.0.append_data(&mut header, path, bytes)
     }
 
-    /// Writes the end, without which it is damaged.
+    /// Writes the end; without it the archive counts as damaged.
     pub(super) fn finish(self) -> io::Result<()> {
         self.0.into_inner()?.finish()?.flush()
     }
 }
 
-/// Looks through an archive to its end. Says how many versions it has.
+/// Reads an archive to its end and returns the number of its versions.
 ///
 /// # Errors
-/// [`Unfit`] names the first member that is no version, or what is wrong with the file.
+/// [`Unfit`] names the first member that is not a version, or the damage.
 pub fn examine(archive: impl Read, limits: Limits) -> Result<u64, Unfit> {
     let mut versions = 0;
     each(archive, limits, |_, _, _, _| {
@@ -159,9 +159,9 @@ pub fn examine(archive: impl Read, limits: Limits) -> Result<u64, Unfit> {
     Ok(versions)
 }
 
-/// Adds the versions of an archive that are missing, in its order. To be called after [`examine`].
-/// `intake` says at any time, and after an error too, what was taken in; all of that is durable
-/// unless the error is that the vault cannot be written to.
+/// Adds the missing versions of an archive, in its order. Call it after [`examine`]. `intake`
+/// always says what was added so far, after an error too; all of that is durable unless the error
+/// is that the vault cannot be written to.
 ///
 /// # Errors
 /// [`Unfit`]; what was added before stays.
@@ -193,12 +193,12 @@ pub fn import(
         }
         Ok(())
     });
-    // What was taken in before a fault is to last as well.
+    // What was added before a fault is made durable as well.
     let synced = writer.sync_added().map_err(Unfit::Vault);
     taken.and(synced)
 }
 
-/// Hands over every version of an archive, and then reads it to its end, where its checksum is.
+/// Passes on every version of an archive, and then reads it to its end, where its checksum is.
 pub(super) fn each(
     archive: impl Read,
     limits: Limits,
@@ -213,7 +213,7 @@ pub(super) fn each(
         let size_bytes = entry.size();
         let unfit = |why| Err(Unfit::Member { path: path.clone(), why });
         let kind = entry.header().entry_type();
-        // What other programs note of the member behind it: times to the nanosecond, owners.
+        // Other programs' notes on the next member: times in nanoseconds, owners.
         if kind.is_pax_local_extensions() {
             note = note_in(&mut entry, size_bytes).map_err(unreadable)?;
             continue;
@@ -236,7 +236,7 @@ pub(super) fn each(
         if name.stamp > limits.latest {
             return unfit("its moment is yet to come; see whether this host's clock is right");
         }
-        // At most `bytes_max`, as was just seen.
+        // At most `bytes_max`, by the check above.
         let mut bytes = Vec::with_capacity(size_bytes as usize);
         entry.read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 != size_bytes {
@@ -256,7 +256,7 @@ pub(super) fn each(
     }
 }
 
-/// The note among the pax extensions of the next member: `LENGTH KEY=VALUE` and a line's end, each.
+/// Returns the note among the next member's pax extensions, each `LENGTH KEY=VALUE` and a newline.
 fn note_in(entry: &mut impl Read, size_bytes: u64) -> io::Result<Option<Note>> {
     let mut text = Vec::new();
     entry.take(NOTES_BYTES_MAX).read_to_end(&mut text)?;
@@ -272,7 +272,7 @@ const CUT_SHORT: &str = "it is cut short; copy it again, or export it again";
 const DAMAGED: &str = "it is damaged; copy it again, or export it again";
 const NO_GZIP: &str = "it is no gzipped tar; give what `ringpost vault export` wrote";
 
-/// What a fault of reading means.
+/// Translates a read error.
 fn unreadable(why: io::Error) -> Unfit {
     use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
     if why.kind() == UnexpectedEof {
@@ -286,8 +286,8 @@ fn unreadable(why: io::Error) -> Unfit {
     }
 }
 
-/// What is unpacked, and whether that has come to its end: a tar file has a mark there, so whoever
-/// reads it never sees the end itself.
+/// The unpacked stream, which remembers whether it reached its end: the tar reader stops at the end
+/// mark and does not see it.
 struct Tail<R> {
     from: R,
     is_over: bool,
@@ -301,7 +301,7 @@ impl<R: Read> Read for Tail<R> {
     }
 }
 
-/// The version that a path in an archive is of.
+/// Returns the version that an archive path names.
 fn member(path: &str) -> Option<(Item, VersionName)> {
     let mut parts = path.strip_prefix("./").unwrap_or(path).split('/');
     let (extension, family, name) = (parts.next()?, parts.next()?, parts.next()?);
@@ -310,7 +310,7 @@ fn member(path: &str) -> Option<(Item, VersionName)> {
     (is_plain && parts.next().is_none()).then_some((item, VersionName::parse(name)?))
 }
 
-/// Whether a path may be that of a directory that versions lie in.
+/// Returns whether a path may be a directory that contains versions.
 fn is_directory(path: &str) -> bool {
     let path = path.strip_prefix("./").unwrap_or(path).trim_end_matches('/');
     match path.split_once('/') {

@@ -1,16 +1,17 @@
-//! Old versions, gathered by month: `<vault>/archive/2026-11/4711.tar.gz`, a gzipped tar as
-//! `archive.rs` has it, which `ringpost vault import` takes as well.
+//! Archives old versions by month: `<vault>/archive/2026-11/4711.tar.gz`, a gzipped tar in the
+//! format of `archive.rs`, which `ringpost vault import` reads as well.
 //!
-//! There is one for each month and extension, not one for all: a person's data is found, brought
-//! back or taken away by reading a few kilobytes, and what a phone kept twenty times is nearly the
-//! same twenty times, which is what gzip is good at. An archive that grows is written anew aside
-//! and renamed, never appended to, so that a crash leaves the old one or the new one.
+//! Each month and extension has an archive of its own: a person's data is found, restored or
+//! deleted by reading a few kilobytes, and gzip compresses many nearly equal versions well. An
+//! archive that grows is written anew to a temporary file and renamed, never appended to, so that a
+//! crash leaves the old one or the new one.
 //!
-//! A version leaves its place only when the archive that has it is durable and was read again to
-//! its end. A crash before that leaves it in both; readers take the one in its place, and the next
-//! run removes it. Two processes at once do no harm: who writes an archive holds its name aside.
+//! A version is removed from its directory only when its archive is durable and was read again to
+//! the end. A crash before that leaves it in both; readers use the one in its directory, and the
+//! next run removes it. Two processes may run at once: the one that writes an archive holds its
+//! temporary name.
 //!
-//! Never takes an item's newest version, and never writes over an archive that is damaged.
+//! Never archives an item's newest version, and never overwrites a damaged archive.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -32,15 +33,15 @@ use engine::vault::names::Item;
 use engine::vault::request::{ArchivePolicy, VaultPolicy};
 use engine::vault::timestamp::Timestamp;
 
-/// The directory in the vault that has the months.
+/// The directory in the vault that contains the months.
 pub(crate) const ARCHIVE: &str = "archive";
-/// How an archive's name ends, behind the extension.
+/// How an archive's name ends, after the extension.
 const ENDING: &str = ".tar.gz";
-/// How long a run waits before each archive for those who keep versions just now.
+/// How long a run waits before each archive for uploads under way.
 const YIELD_MAX: Duration = Duration::from_secs(2);
-/// How often it looks whether they are through.
+/// Interval between two checks whether they are done.
 const YIELD_LOOK: Duration = Duration::from_millis(20);
-/// Whatever an archive has was small and early enough when it was kept.
+/// An archived version passed the limits when it was stored.
 const ANY: Limits = Limits { bytes_max: VERSION_BYTES_LIMIT, latest: Timestamp(u64::MAX) };
 
 /// A month: `2026-11`.
@@ -48,7 +49,7 @@ const ANY: Limits = Limits { bytes_max: VERSION_BYTES_LIMIT, latest: Timestamp(u
 pub(crate) struct Month([u8; 7]);
 
 impl Month {
-    /// The one that a moment is in, in UTC.
+    /// Returns the month of a moment, in UTC.
     #[must_use]
     pub(crate) fn of(stamp: Timestamp) -> Self {
         let digits = stamp.to_string();
@@ -80,15 +81,15 @@ impl fmt::Display for Month {
 /// What a run did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Gathered {
-    /// Versions that are in an archive now and in their place no more.
+    /// Versions moved to an archive.
     pub versions: u64,
-    /// Archives that were written.
+    /// Archives written.
     pub archives: u64,
-    /// Archives that were removed because their time is over.
+    /// Archives removed because they expired.
     pub expired: u64,
-    /// Archives that somebody else was writing; the next run goes on there.
+    /// Archives that another process was writing; the next run continues there.
     pub busy: u64,
-    /// What stood in the way, in sentences; everything else was done.
+    /// What failed, in sentences; everything else was done.
     pub troubles: Vec<String>,
 }
 
@@ -106,8 +107,8 @@ impl fmt::Display for Gathered {
     }
 }
 
-/// Gathers every version whose time in its place is over, and removes archives whose time is over
-/// altogether. Ends early when `go_on` says so. May run beside a server.
+/// Archives every expired version, and removes expired archives. Ends early if `go_on` says so. May
+/// run beside a server.
 pub fn gather(policy: &VaultPolicy, now: Timestamp, go_on: impl Fn() -> bool) -> Gathered {
     gather_with(&mut Disk::default(), policy, now, go_on)
 }
@@ -164,7 +165,7 @@ pub(super) fn gather_with(
 
 type Due = Vec<(Item, VersionName)>;
 
-/// An extension's versions whose time is over, by month.
+/// Returns an extension's expired versions, by month.
 fn due(
     policy: &VaultPolicy,
     items: &[Item],
@@ -194,7 +195,7 @@ fn give_way(vault: &Path, go_on: impl Fn() -> bool) {
     }
 }
 
-/// One archive that gets more.
+/// An archive that grows.
 struct Gathering<'a> {
     vault: &'a Path,
     extension: &'a str,
@@ -203,8 +204,8 @@ struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
-    /// Says how many versions left their place, and how many archives were written; nothing where
-    /// somebody else writes this one.
+    /// Returns how many versions were moved, and how many archives were written, or `None` if
+    /// another process writes this one.
     fn run(&self, disk: &mut Disk) -> io::Result<Option<(u64, u64)>> {
         let top = disk.top(self.vault)?;
         let archives = disk.inner(&top, self.vault, ARCHIVE, DIRECTORY_MODE)?;
@@ -228,7 +229,7 @@ impl Gathering<'_> {
             }
         };
         if written == 0 {
-            // An earlier run was cut off behind it. Whether it was durable nobody knows.
+            // An earlier run was interrupted after it. Whether the file is durable is unknown.
             disk.discard(temp);
             disk.changed(&to.path, &dir);
         } else {
@@ -242,8 +243,7 @@ impl Gathering<'_> {
         Ok(Some((self.remove(disk)?, u64::from(written > 0))))
     }
 
-    /// Writes what is in the archive already, and behind it what is not. Says how many of those
-    /// there are.
+    /// Writes the archive's present versions and then the new ones. Returns the number of new ones.
     fn write(&self, disk: &Disk, temp: &TempFile) -> io::Result<u64> {
         disk.fill_with(temp, |file| {
             let mut packer = Packer::new(BufWriter::new(file));
@@ -268,7 +268,7 @@ impl Gathering<'_> {
         })
     }
 
-    /// Removes what the archive has, byte for byte, as it is read again.
+    /// Removes the versions that the archive contains byte for byte, as read again.
     fn remove(&self, disk: &Disk) -> io::Result<u64> {
         let due: HashSet<_> = self.due.iter().map(|(item, name)| (item, *name)).collect();
         let mut safe = Vec::new();
@@ -290,7 +290,7 @@ impl Gathering<'_> {
     }
 }
 
-/// Hands over each version of an archive; none where there is no archive.
+/// Passes on each version of an archive, none if there is no archive.
 fn each(
     vault: &Path,
     month: Month,
@@ -314,7 +314,7 @@ fn path(vault: &Path, month: Month, extension: &str) -> std::path::PathBuf {
     vault.join(ARCHIVE).join(month.to_string()).join(format!("{extension}{ENDING}"))
 }
 
-/// The months that have archives, in order.
+/// Returns the months that have archives, in order.
 fn months(vault: &Path) -> io::Result<Vec<Month>> {
     let archives = Dir::open_ambient_dir(vault, ambient_authority())
         .and_then(|top| top.open_dir(ARCHIVE))
@@ -327,10 +327,9 @@ fn months(vault: &Path) -> io::Result<Vec<Month>> {
     Ok(months)
 }
 
-/// All extensions that have archives, in order.
+/// Returns all extensions that have archives, in order.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub fn extensions(vault: &Path) -> io::Result<Vec<Box<str>>> {
     let mut extensions = Vec::new();
     for month in months(vault)? {
@@ -344,11 +343,10 @@ pub fn extensions(vault: &Path) -> io::Result<Vec<Box<str>>> {
     Ok(extensions)
 }
 
-/// An extension's versions in the archives of the months from one moment to another, with their
-/// sizes, in order; those that are in their place as well among them.
+/// Returns an extension's archived versions between two moments, with their sizes, in order,
+/// including those that are still in their directory as well.
 ///
-/// # Errors
-/// The system's, or what is wrong with an archive, which it names.
+/// # Errors The system's error, or the damage to an archive, which it names.
 pub fn list(
     vault: &Path,
     extension: &str,
@@ -367,10 +365,9 @@ pub fn list(
     Ok(rows)
 }
 
-/// The bytes of a version in an archive; nothing where none has it.
+/// Returns the bytes of an archived version, or `None` if no archive has it.
 ///
-/// # Errors
-/// The system's, or what is wrong with the archive.
+/// # Errors The system's error, or the damage to the archive.
 pub fn read(vault: &Path, item: &Item, name: VersionName) -> io::Result<Option<Vec<u8>>> {
     let mut found = None;
     each(vault, Month::of(name.stamp), &item.extension, |of, there, bytes, _| {
@@ -382,10 +379,9 @@ pub fn read(vault: &Path, item: &Item, name: VersionName) -> io::Result<Option<V
     Ok(found)
 }
 
-/// An item's versions in archives, with what is known of each.
+/// Returns an item's archived versions, each with its note.
 ///
-/// # Errors
-/// The system's, or what is wrong with an archive, which it names.
+/// # Errors The system's error, or the damage to an archive, which it names.
 pub fn notes(vault: &Path, item: &Item) -> io::Result<Vec<(VersionName, Option<Note>)>> {
     let mut rows = Vec::new();
     for month in months(vault)? {
@@ -403,10 +399,10 @@ fn within(month: Month, from: Timestamp, to: Timestamp) -> bool {
     Month::of(from) <= month && month <= Month::of(to)
 }
 
-/// Removes archives of months that have been over for longer than they are kept. Says how many.
+/// Removes archives of months past their retention. Returns how many.
 fn expire(vault: &Path, archive: &ArchivePolicy, now: Timestamp) -> io::Result<u64> {
     let keep_ns = u64::try_from(archive.keep.as_nanos()).unwrap_or(u64::MAX);
-    // All of a month is older than the earliest moment that is kept when the month is.
+    // The whole month is older than the earliest moment that is kept.
     let first_kept = Month::of(Timestamp(now.0.saturating_sub(keep_ns)));
     let mut removed = 0;
     for month in months(vault)?.into_iter().filter(|month| *month < first_kept) {
@@ -416,7 +412,7 @@ fn expire(vault: &Path, archive: &ArchivePolicy, now: Timestamp) -> io::Result<u
             dir.remove_file(name)?;
             removed += 1;
         }
-        // What an administrator put there stays, and its directory with it.
+        // Files of an administrator stay, and the directory with them.
         let _ = archives.remove_dir(month.to_string());
     }
     Ok(removed)

@@ -1,7 +1,7 @@
-//! Deletes what uploads have stored, for the clients that stored it.
+//! Deletes uploaded files, for the clients that uploaded them.
 //!
-//! Never a directory, never what the name does not lead to, and never another file than the one
-//! that was judged. It is gone for good once the batch is synced.
+//! Never deletes a directory, a link's target, or another file than the one that was checked. The
+//! deletion is durable once the batch is synced.
 
 use std::io;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ struct Found {
 }
 
 impl Writer {
-    /// Does all but sync the directory, whose path it returns.
+    /// Does everything except to sync the directory, whose path it returns.
     pub(super) fn delete(&mut self, deletion: &Deletion) -> Result<PathBuf, StoreError> {
         for _ in 0..REDOS_MAX {
             let found = match self.find(deletion.directory, &deletion.name) {
@@ -38,7 +38,7 @@ impl Writer {
                     removed?;
                     return Ok(found.path);
                 }
-                // Somebody has put another file there meanwhile.
+                // Another file has been put there meanwhile.
                 Ok(None) => {}
                 Err(why) => return Err(self.failed(&why, deletion)),
             }
@@ -47,7 +47,7 @@ impl Writer {
         Err(StoreError::Busy)
     }
 
-    /// Whether there is anything of a name; makes nothing on the way.
+    /// Returns whether a file of this name exists; creates nothing on the way.
     pub(super) fn is_there(&mut self, directory: u16, name: &FileName) -> io::Result<bool> {
         let top = self.directories.path(directory);
         if top.is_none_or(|top| !top.is_dir()) {
@@ -62,7 +62,7 @@ impl Writer {
         }
     }
 
-    /// Finds a file; makes nothing on the way.
+    /// Finds a file; creates nothing on the way.
     fn find(&mut self, directory: u16, name: &FileName) -> io::Result<Found> {
         let none = || io::Error::from(io::ErrorKind::NotFound);
         let mut path = self.directories.path(directory).ok_or_else(none)?;
@@ -84,7 +84,7 @@ impl Writer {
         Err(none())
     }
 
-    /// Removes it if it is the file that was judged; nothing, if another has come in its place.
+    /// Removes the file if it is the one that was checked; leaves another file in its place alone.
     fn delete_found(
         &mut self,
         deletion: &Deletion,

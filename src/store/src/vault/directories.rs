@@ -1,6 +1,6 @@
-//! The directories that receive uploads, by number, and how much lies in one.
+//! The directories that receive uploads, by number, and how much they hold.
 //!
-//! Never writes to one, but for removing what a crash left.
+//! Never writes to one, except to remove what a crash left.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,17 @@ use parking_lot::{Mutex, MutexGuard};
 
 use crate::durable::sweep;
 
-/// Directories inside directories in which remains of a crash are looked for, and sizes added up.
+/// Depth of subdirectories that are searched for remains of a crash and whose sizes are added up.
 const DEPTH_MAX: usize = 8;
 
-/// The directories that receive uploads, by number. A number means the same directory for as long
-/// as the process lives, whatever the configuration says meanwhile.
+/// The directories that receive uploads, by number. A number means the same directory as long as
+/// the process lives, even if the configuration changes.
 #[derive(Debug, Default)]
 pub struct Directories(Mutex<Vec<PathBuf>>);
 
 impl Directories {
-    /// The number of a directory, which need not exist yet. When it is new, what a crash may have
-    /// left in it is removed. Nothing, when there are too many.
+    /// Returns the number of a directory, which need not exist yet, or `None` if there are too
+    /// many. Removes what a crash may have left in a new one.
     pub fn number(&self, path: &Path) -> Option<u16> {
         let mut known = self.lock();
         if let Some(place) = known.iter().position(|one| one == path) {
@@ -43,14 +43,14 @@ impl Directories {
     }
 }
 
-/// What lies in a directory and in those below.
+/// What a directory and its subdirectories hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct InUse {
     pub(super) bytes: u64,
     pub(super) files: u64,
 }
 
-/// The sizes and the number of all files in a directory and in those below.
+/// Adds up the sizes and the number of all files in a directory and its subdirectories.
 pub(super) fn used_in(dir: &Dir) -> InUse {
     used_within(dir, DEPTH_MAX)
 }

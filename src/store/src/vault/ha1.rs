@@ -1,8 +1,8 @@
-//! What Digest needs of a password (RFC 7616, 3.4.2): the hash of user, realm and password, and
-//! whether a response was made with it.
+//! The hash of user, realm and password that Digest needs (RFC 7616, 3.4.2), and whether a response
+//! was made with it.
 //!
-//! Whoever has this hash can pose as the user in its realm: it is as good as the password there,
-//! and quickly guessed from. So it is kept only where Digest is wanted.
+//! This hash lets its holder pose as the user in its realm: it is as good as the password there,
+//! and the password is quickly guessed from it. So it is kept only if Digest is wanted.
 
 use std::fmt;
 
@@ -16,14 +16,14 @@ use wire::http::authorization::{Algorithm, DigestCredentials};
 /// The hashes of user, realm and password, in hexadecimal.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ha1 {
-    /// The realm that they hold for.
+    /// The realm that they are valid for.
     pub realm: Box<str>,
     md5: Box<str>,
     sha256: Box<str>,
 }
 
 impl Ha1 {
-    /// The hashes of a password.
+    /// Hashes a password.
     #[must_use]
     pub fn new(user: &str, realm: &str, password: &[u8]) -> Ha1 {
         let parts: [&[u8]; 3] = [user.as_bytes(), realm.as_bytes(), password];
@@ -32,7 +32,7 @@ impl Ha1 {
         Ha1 { realm: realm.into(), md5, sha256 }
     }
 
-    /// Reads what [`Ha1`] is written as.
+    /// Reads the written form of [`Ha1`].
     #[must_use]
     pub fn parse(text: &str) -> Option<Ha1> {
         let mut fields = text.split('$');
@@ -48,7 +48,7 @@ impl Ha1 {
         fields.next().is_none().then_some(ha1)
     }
 
-    /// Whether a response shows the password that this was made of.
+    /// Returns whether a response was made with the password that this was made from.
     #[must_use]
     pub(crate) fn is_shown_by(&self, shown: &DigestCredentials, method: &[u8]) -> bool {
         let ha1 = match shown.algorithm {
@@ -77,7 +77,7 @@ impl fmt::Debug for Ha1 {
     }
 }
 
-/// The hash of parts with colons between them, in hexadecimal.
+/// Returns the hash of parts joined by colons, in hexadecimal.
 fn hash(algorithm: Algorithm, parts: &[&[u8]]) -> String {
     let whole = parts.join(&b':');
     match algorithm {

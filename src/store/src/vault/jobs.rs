@@ -1,4 +1,4 @@
-//! What the writer is given to do, and what came of it.
+//! The writer's jobs, and their results.
 //!
 //! Values only.
 
@@ -14,14 +14,14 @@ use engine::vault::upload::{Deletion, Upload};
 pub enum Job<'a> {
     /// An upload by a rule.
     Upload(&'a Upload),
-    /// A file that an upload stored and that is to go.
+    /// The deletion of a file that an upload stored.
     Delete(&'a Deletion),
-    /// A request of the vault that is permitted, and the hash of the secret that holds for its
-    /// extension from then on.
+    /// A permitted vault request, and the hash of the secret that is pinned to its extension from
+    /// then on.
     Vault(&'a VaultRequest, Option<&'a str>),
 }
 
-/// What came of it.
+/// The result of a job.
 #[derive(Debug)]
 pub enum Outcome {
     /// The upload is durable, or why it is not.
@@ -32,14 +32,14 @@ pub enum Outcome {
     Vault(Result<VaultReply, VaultError>),
 }
 
-/// What a job changes: two that change the same are done one after the other.
+/// What a job changes: two jobs that change the same run one after the other.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Changes<'a> {
     File(u16, &'a [u8]),
     Extension(&'a Path, &'a str),
 }
 
-/// How many of the first jobs change different things, so that none must see what another did.
+/// How many of the first jobs change different things, so that they can run together.
 pub(super) fn independent(jobs: &[Job<'_>]) -> usize {
     let mut changed = HashSet::new();
     let changes = jobs.iter().map(|job| match job {

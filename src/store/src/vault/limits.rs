@@ -1,6 +1,6 @@
-//! Whether the vault takes any more: of all together, and of one address within the hour.
+//! Limits on what the vault accepts: of all clients together, and of one address within the hour.
 //!
-//! Looks at the disk, and tells the log what only an administrator can mend; writes nothing.
+//! Checks the disk, and logs what only an administrator can mend; writes nothing.
 
 use std::io;
 use std::path::Path;
@@ -12,23 +12,23 @@ use engine::vault::bounds::{BoundReached, RecentStores};
 use engine::vault::request::{VaultError, VaultOp, VaultRequest};
 use wire::time::Instant;
 
-/// The reserve is no more than one part in so many of a small disk.
+/// The reserve is at most one part in so many of a small disk.
 const RESERVE_SHARE: u64 = 20;
 
-/// How full it is, and what was refused for that.
+/// How full the vault is, and what was refused for that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fill {
     /// Bytes in the vault, archives included; 0 until they are added up.
     pub bytes: u64,
-    /// Most that it may hold; 0 until something was stored.
+    /// The most that it may hold; 0 until something was stored.
     pub bytes_max: u64,
-    /// Bytes that it may still take, by `total_max` or by `reserve`, whichever is nearer.
+    /// Bytes that it may still take, by `total_max` or by `reserve`, whichever is less.
     pub left: u64,
-    /// Stores refused because the vault, or what is free of its disk, had no room.
+    /// Stores refused because the vault, or its disk, had no room.
     pub full: u64,
-    /// Those of them that what is free of the disk was too little for.
+    /// Those of them refused because of the disk's reserve.
     pub reserved: u64,
-    /// Stores refused because their address had recent_stores too much within the hour.
+    /// Stores refused because their address had sent too much within the hour.
     pub too_much: u64,
 }
 
@@ -53,17 +53,17 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How full it is.
+    /// Returns how full it is.
     #[must_use]
     pub fn fill(&self) -> Fill {
         self.fill
     }
 
-    /// Counts what a request brings.
+    /// Counts the bytes of a request.
     ///
     /// # Errors
-    /// [`VaultError::TotalMax`] and [`VaultError::Reserve`] where there is no room,
-    /// [`VaultError::TooMuch`] where its address has to wait.
+    /// [`VaultError::TotalMax`] and [`VaultError::Reserve`] if there is no room,
+    /// [`VaultError::TooMuch`] if its address has to wait.
     pub(super) fn count(&mut self, disk: &Disk, request: &VaultRequest) -> Result<(), VaultError> {
         let VaultOp::Keep { bytes, .. } = &request.op else { return Ok(()) };
         let (vault, bounds) = (&request.policy.dir, &request.policy.bounds);
@@ -107,7 +107,7 @@ impl Limits {
         })
     }
 
-    /// Notes that a request is done.
+    /// Notes that a request has succeeded.
     pub(super) fn stored(&mut self, job: &Job<'_>) {
         let Job::Vault(request, _) = job else { return };
         if let VaultOp::Keep { bytes, .. } = &request.op {
@@ -117,14 +117,14 @@ impl Limits {
         }
     }
 
-    /// Waits until all is added up.
+    /// Waits until all sizes are added up.
     #[cfg(test)]
     pub(in crate::vault) fn settle(&mut self) {
         self.totals.settle();
     }
 }
 
-/// How much is free of a disk beyond its reserve.
+/// Returns how much of a disk is free beyond its reserve.
 #[cfg(unix)]
 fn beyond_reserve(path: &Path, reserve_bytes: u64) -> u64 {
     let there = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("."));
@@ -136,11 +136,11 @@ fn beyond_reserve(path: &Path, reserve_bytes: u64) -> u64 {
     free_beyond((free, all), reserve_bytes)
 }
 
-/// How much is free beyond the reserve of a disk that has so many bytes free of so many.
+/// Returns how much is free beyond the reserve, by the disk's free and total bytes.
 #[cfg(unix)]
 fn free_beyond((free, all): (u64, u64), reserve_bytes: u64) -> u64 {
     match all {
-        // A file system that tells no size has no end either.
+        // A file system that reports no size has no limit either.
         0 => u64::MAX,
         _ => free.saturating_sub(reserve_bytes.min(all / RESERVE_SHARE)),
     }

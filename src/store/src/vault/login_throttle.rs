@@ -1,7 +1,8 @@
-//! Slows down addresses that send wrong secrets, so that nobody guesses one.
+//! Slows down addresses that send wrong secrets, so that guessing is hopeless.
 //!
-//! A few are free, for people mistype; then each costs twice the wait of the one before. What was
-//! right in between changes nothing: else whoever has a secret of their own could guess others'.
+//! A few are free, because people mistype; then each costs twice the wait of the one before. A
+//! right secret in between does not reset the wait; otherwise a user with a secret could guess
+//! others'.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -15,13 +16,13 @@ pub(crate) const FREE_MAX: u32 = 5;
 pub(crate) const WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest wait.
 pub(crate) const WAIT_MAX: Duration = Duration::from_secs(60);
-/// An address that has sent nothing wrong for so long is forgotten.
+/// An address that has sent no wrong secret for so long is forgotten.
 pub(crate) const FORGET_AFTER: Duration = Duration::from_secs(15 * 60);
-/// Addresses that are remembered; beyond, the one that has been quiet the longest is forgotten.
+/// Most addresses that are remembered; a further one replaces the one that was quiet the longest.
 pub(crate) const ADDRESSES_MAX: usize = 16_384;
 const _: () = assert!(WAIT_MAX.as_secs() < FORGET_AFTER.as_secs());
 
-/// The addresses that have sent wrong secrets, or whatever else they are told apart by.
+/// The addresses, or other keys, that have sent wrong secrets.
 #[derive(Debug)]
 pub(crate) struct LoginThrottle<K = AddressKey> {
     rows: HashMap<K, Row>,
@@ -41,7 +42,7 @@ struct Row {
 }
 
 impl<K: Copy + Eq + Hash> LoginThrottle<K> {
-    /// How long an address still has to wait; nothing when it may try.
+    /// Returns how long an address still has to wait, or `None` if it may try.
     #[must_use]
     pub(crate) fn wait(&self, client: impl Into<K>, now: Instant) -> Option<Duration> {
         let row = self.rows.get(&client.into())?;
@@ -49,7 +50,7 @@ impl<K: Copy + Eq + Hash> LoginThrottle<K> {
         (!wait.is_zero()).then_some(wait)
     }
 
-    /// Notes a wrong secret. Says how many those are, when it has to wait from now on.
+    /// Notes a wrong secret. Returns how many there were if the address has to wait from now on.
     pub(crate) fn wrong(&mut self, client: impl Into<K>, now: Instant) -> Option<u32> {
         let client = client.into();
         if self.rows.len() >= ADDRESSES_MAX && !self.rows.contains_key(&client) {

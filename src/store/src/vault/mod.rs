@@ -1,4 +1,4 @@
-//! What phones store: who may, and the writer that makes it durable.
+//! What phones store: the check of their rights, and the writer that makes it durable.
 
 mod append;
 pub mod archive;

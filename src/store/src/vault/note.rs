@@ -1,10 +1,10 @@
-//! What is known of a version beside its bytes: `<vault>/4711/96xxdata/index`, a line for each.
+//! Metadata of versions: `<vault>/4711/96xxdata/index`, with a line for each.
 //!
-//! `VERSION SEQUENCE MOMENT ORIGIN PARENT TENANT`: the version's moment as its name has it; its
-//! number at the server that kept it, greater than that of every change before; what the clock
-//! showed there; that server; the version that it came after; whose it is. `-` stands for nothing.
-//! A version without a line is one from before there were any, or from elsewhere, and goes by its
-//! name alone. Lines are only ever added, but for those whose versions are gone.
+//! `VERSION SEQUENCE MOMENT ORIGIN PARENT TENANT`: the version's moment as in its name; its number
+//! at the server that kept it, greater than that of every change before; what the clock showed
+//! there; that server; the version before it; its tenant. `-` means none. A version without a line
+//! is older than this file, or from elsewhere, and only its name is known. Lines are only added,
+//! except that those of removed versions are dropped.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,9 +21,9 @@ use engine::vault::timestamp::Timestamp;
 
 /// The file beside an item's versions.
 pub(crate) const INDEX: &str = "index";
-/// Bytes of an index that are read: the newest lines.
+/// Most bytes of an index that are read: the newest lines.
 const INDEX_BYTES_MAX: u64 = 4 << 20;
-/// Lines beyond twice the versions that are there before those of lost ones are taken out.
+/// Lines beyond twice the number of versions before those of lost versions are dropped.
 const LOST_LINES_MAX: usize = 256;
 /// Longest name of a tenant, in bytes.
 const TENANT_BYTES_MAX: usize = 64;
@@ -39,9 +39,9 @@ pub struct Note {
     pub kept_at: Timestamp,
     /// The server that kept it first.
     pub origin: Box<str>,
-    /// What was the newest until then.
+    /// The newest version until then.
     pub parent: Option<Timestamp>,
-    /// Whose it is; empty where there is one tenant only.
+    /// Its tenant; empty if there is only one.
     pub tenant: Box<str>,
 }
 
@@ -61,7 +61,7 @@ impl fmt::Display for Note {
 }
 
 impl Note {
-    /// Reads a line; nothing where it is none, or half of one.
+    /// Reads a line, or returns `None` if it is malformed or cut short.
     #[must_use]
     pub fn parse(line: &str) -> Option<Note> {
         let words: Vec<_> = line.split(' ').collect();
@@ -86,17 +86,16 @@ impl Note {
     }
 }
 
-/// The lines of an item's directory; none where there is no index, or none that can be read.
+/// Reads the lines of an item's directory, none if there is no readable index.
 #[must_use]
 pub fn read(dir: &Dir) -> Notes {
     let text = dir.open(INDEX).and_then(|file| text_of(&mut file.into_std()));
     notes_in(&text.unwrap_or_default())
 }
 
-/// Adds a line. Gives the file, which is to be synced.
+/// Adds a line. Returns the file, which the caller must sync.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub(crate) fn add(dir: &Dir, note: &Note) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -115,12 +114,10 @@ pub(crate) fn add(dir: &Dir, note: &Note) -> io::Result<File> {
     added.map(|()| file)
 }
 
-/// Takes out the lines of versions that are gone, where they are many. They are written over in
-/// place under the lock: whoever loses power meanwhile loses what says in which order versions
-/// came, and none of them.
+/// Drops the lines of removed versions if there are many. The file is overwritten in place under
+/// the lock: a power loss meanwhile loses the order of the versions, and none of the versions.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub(crate) fn tidy(dir: &Dir, names: &[VersionName]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -146,8 +143,8 @@ pub(crate) fn tidy(dir: &Dir, names: &[VersionName]) -> io::Result<()> {
     file.unlock()
 }
 
-/// When each version was kept, as far as that can be told: what the clock showed, unless a later
-/// change shows that it was ahead then; in that case, just after the change before. Names are in
+/// Returns when each version was kept, as far as is known: what the clock showed, unless a later
+/// change shows that it was ahead then; in that case, just after the previous change. Names are in
 /// the order of their stamps, and so are the moments.
 #[must_use]
 pub fn moments(names: &[VersionName], notes: &Notes, now: Timestamp) -> Vec<Timestamp> {
@@ -187,7 +184,7 @@ fn text_of(file: &mut File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// Whether the last line is whole.
+/// Returns whether the last line is complete.
 fn ends_in_a_line(file: &mut File) -> io::Result<bool> {
     let bytes = file.metadata()?.len();
     let Some(last) = bytes.checked_sub(1) else { return Ok(true) };
@@ -240,7 +237,7 @@ mod tests {
         let seconds: Vec<_> = moments.iter().map(|stamp| stamp.0 / 1_000_000_000).collect();
         assert_eq!(seconds, [100, 100, 300, 400]);
         assert!(moments[0] < moments[1]);
-        // Without notes, a name is all that is known.
+        // Without notes, only the names are known.
         let plain = super::moments(&names, &Notes::new(), Timestamp::of_second(500));
         assert_eq!(plain, names.iter().map(|name| name.stamp).collect::<Vec<_>>());
     }

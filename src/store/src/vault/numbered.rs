@@ -1,4 +1,4 @@
-//! Changes to the vault and their numbers, and what these tell of the clock.
+//! Numbers the changes to the vault, and notices leaps of the clock.
 //!
 //! Writes the line of `note.rs`; never touches a version.
 
@@ -17,21 +17,20 @@ use engine::vault::timestamp::Timestamp;
 /// Leaps of the clock that were noticed.
 static CLOCK_LEAPS: AtomicU64 = AtomicU64::new(0);
 
-/// A change that gets a number once it is in its place.
+/// A change that is numbered once it is in place.
 #[derive(Debug)]
 pub(super) struct Numbered {
     pub(super) top: Arc<Dir>,
     pub(super) vault: PathBuf,
     pub(super) name: VersionName,
-    /// What was the newest until then.
+    /// The newest version until then.
     pub(super) parent: Option<Timestamp>,
     /// What the clock shows.
     pub(super) now: Timestamp,
 }
 
 impl Numbered {
-    /// Gives the change its number, and writes down what is known of it. What fails is told and no
-    /// more: the version itself is there.
+    /// Numbers the change, and writes its line. Only logs a failure: the version itself is stored.
     pub(super) fn note(
         &self,
         (disk, sequences): (&mut Disk, &mut Sequences),
@@ -58,7 +57,7 @@ impl Numbered {
     }
 }
 
-/// Tells the log what the clock did. Each leap is told once.
+/// Logs what the clock did, once for each leap.
 fn tell_step(step: Option<ClockStep>, vault: &Path) {
     let (leap_ns, text) = match step {
         None => return,
@@ -78,7 +77,7 @@ fn tell_step(step: Option<ClockStep>, vault: &Path) {
     );
 }
 
-/// How often the clock leapt since the process began, as far as storing has shown.
+/// How often the clock leapt since the process began, as far as stores have shown.
 #[must_use]
 pub(super) fn clock_leaps() -> u64 {
     CLOCK_LEAPS.load(Relaxed)

@@ -1,7 +1,6 @@
-//! What the writer does for an upload that is not whole yet: looks whether its file is there, and
-//! takes its parts into a file aside.
+//! Partial uploads: checks whether their file exists, and collects their parts in a spool.
 //!
-//! Nothing here is durable, or meant to be: the whole is stored by `store.rs`.
+//! Nothing here is durable, or meant to be: `store.rs` stores the whole.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -23,7 +22,7 @@ fn spool_file(spool: &Spool) -> Option<&File> {
     spool.file()?.downcast_ref()
 }
 
-/// Adds bytes. Where that fails, what the file has is not known any more.
+/// Adds bytes. After a failure the contents of the file are unknown.
 fn write_spool(spool: &mut Spool, bytes: &[u8]) -> io::Result<()> {
     match spool_file(spool) {
         Some(mut file) => {
@@ -35,7 +34,7 @@ fn write_spool(spool: &mut Spool, bytes: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes all of a spool to a file, by the kernel where that can.
+/// Copies a whole spool to a file, in the kernel if possible.
 fn copy_spool(spool: &Spool, mut to: &File) -> io::Result<()> {
     let copied = match spool_file(spool) {
         Some(mut from) => {
@@ -51,7 +50,7 @@ fn copy_spool(spool: &Spool, mut to: &File) -> io::Result<()> {
 }
 
 impl Writer {
-    /// Writes an upload aside, behind what is kept of what was there.
+    /// Writes an upload to a temporary file, after what is kept of the old file.
     pub(super) fn write_pieces(
         &self,
         to: &Target,
@@ -80,7 +79,7 @@ impl Writer {
         }
     }
 
-    /// Does one thing for an upload to a directory.
+    /// Does one step of an upload to a directory.
     pub(super) fn handle_part(
         &mut self,
         directory: u16,
@@ -101,8 +100,8 @@ impl Writer {
         }
     }
 
-    /// Whether a directory takes so much more. Adds up what lies in it the first time, and
-    /// again when it seems full.
+    /// Returns whether a directory has room for more. Adds up its files the first time, and again
+    /// when it seems full.
     pub(super) fn has_room(&mut self, directory: u16, more: InUse) -> bool {
         let fits = |used: &Used| {
             used.lies.bytes.saturating_add(more.bytes) <= self.directory_bytes_max
@@ -146,7 +145,7 @@ impl Writer {
         Ok(PartDone::Written { spool, room: bytes })
     }
 
-    /// An empty file without a name in the file system of a directory.
+    /// Creates an unnamed file in the file system of a directory.
     fn new_spool(&mut self, top: &Path) -> io::Result<Spool> {
         self.disk.reach(Step::Create)?;
         let dir = self.disk.top(top)?;
@@ -156,7 +155,7 @@ impl Writer {
         #[cfg(unix)]
         cap_std::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = dir.open_with(&name, &options)?.into_std();
-        // A crash in between leaves what the next start removes.
+        // The next start removes what a crash in between leaves.
         dir.remove_file(&name)?;
         Ok(Spool::on_disk(Box::new(file), 0))
     }

@@ -1,6 +1,6 @@
-//! Which of an item's versions have had their time, and their removal.
+//! Finds an item's expired versions and removes them.
 //!
-//! Never removes the newest, and what is archived only where too much waits for that.
+//! Never removes the newest version, nor those that wait for the archive unless they are too many.
 
 use std::io;
 
@@ -15,12 +15,12 @@ use engine::vault::bounds::{Kept, thinned, within_floods};
 use engine::vault::request::VaultPolicy;
 use engine::vault::timestamp::Timestamp;
 
-/// Versions of an item whose time is over and that wait for the archive, which is written at
-/// night. Beyond, the oldest are removed: a phone that stores without end must not fill the disk.
+/// Most expired versions of an item that wait for the archive, which is written at night. The
+/// oldest beyond it are removed: a phone that stores without end must not fill the disk.
 const WAITING_MAX: usize = 1_000;
 
-/// Removes versions whose time is over, never the newest; where they are archived, only those that
-/// are more than can wait for that. Says how many went.
+/// Removes expired versions, never the newest; with an archive, only those beyond [`WAITING_MAX`].
+/// Returns how many.
 pub(super) fn prune(disk: &Disk, placed: &Placed, policy: &VaultPolicy, now: Timestamp) -> u64 {
     prune_directory(disk, placed, policy, now).unwrap_or_else(|why| {
         disk.log.error(&why, "remove old versions in", &placed.path);
@@ -57,9 +57,9 @@ fn prune_directory(
     Ok(removed.len() as u64)
 }
 
-/// Those of an item's versions whose time in their place is over: beyond so many or older than so
-/// long, never the newest. In order. Beyond so many, those of a flood go before what is older than
-/// it; and while it is not certain what time it is, nothing is too old.
+/// Returns an item's expired versions, in order: beyond the number to keep, or too old, but never
+/// the newest. Beyond the number, versions of a flood go before older ones; and while the clock is
+/// uncertain, no version is too old.
 pub(super) fn over(
     dir: &Dir,
     policy: &VaultPolicy,
@@ -93,13 +93,13 @@ fn over_with_floods(
     Ok(gone.into_iter().map(|place| (names[place], kept[place])).collect())
 }
 
-/// When each version was kept, and whether it is within a flood. How long a version came after the
-/// one that was the newest then is known from its line, wherever that one is now.
+/// Returns when each version was kept, and whether it belongs to a flood. How long a version came
+/// after its predecessor is known from its line, wherever the predecessor is now.
 fn kept(names: &[VersionName], notes: &Notes, now: Timestamp) -> Vec<Kept> {
     let moments = note::moments(names, notes, now);
     let gaps = names.iter().enumerate().map(|(place, name)| {
         let note = notes.get(&name.stamp);
-        // Where a clock was set back, names tell no time.
+        // If a clock was set back, names do not give the time.
         let parent = note.filter(|note| note.kept_at == name.stamp).and_then(|note| note.parent);
         let gap_ns = match (parent, place.checked_sub(1)) {
             (Some(parent), _) => name.stamp.0.saturating_sub(parent.0),

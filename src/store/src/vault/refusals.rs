@@ -1,6 +1,6 @@
-//! What the system's errors mean for the phone that waits for what is stored.
+//! Translates the system's errors for the phone that stores something.
 //!
-//! Tells the log, and stores nothing.
+//! Logs them, and stores nothing.
 
 use std::io;
 use std::path::Path;
@@ -12,7 +12,7 @@ use engine::catalog::StoreError;
 use engine::vault::request::VaultError;
 
 impl Writer {
-    /// What the system's refusal to place a version means for the phone; the log is told.
+    /// Translates an error from placing a version for the phone, and logs it.
     pub(super) fn denial(&self, job: &Job<'_>, why: &io::Error) -> VaultError {
         let vault = match job {
             Job::Vault(request, _) => &request.policy.dir,
@@ -22,7 +22,7 @@ impl Writer {
         write::denied(why)
     }
 
-    /// What the system's refusal means for the phone; logs what only an administrator can mend.
+    /// Translates an error for the phone; logs what only an administrator can mend.
     pub(super) fn refusal(&self, why: &io::Error, path: &Path) -> StoreError {
         use io::ErrorKind::{AlreadyExists, IsADirectory, NotADirectory};
         use io::ErrorKind::{PermissionDenied, QuotaExceeded};
@@ -47,7 +47,7 @@ impl Writer {
     }
 }
 
-/// Whether the process, or the system, has as many files open as it may.
+/// Returns whether the process, or the system, is out of descriptors.
 fn is_descriptors(why: &io::Error) -> bool {
     use nix::errno::Errno::{EMFILE, ENFILE};
     why.raw_os_error().is_some_and(|code| code == EMFILE as i32 || code == ENFILE as i32)

@@ -1,32 +1,30 @@
-//! Opens files that people name, and nothing that only looks like one: a pipe in its place would be
-//! waited for until somebody writes into it.
+//! Opens regular files by a user's path, and rejects everything else: opening a pipe would wait
+//! until some process writes into it.
 //!
-//! Never waits, and never opens what is no regular file.
+//! Never waits, and never opens anything but a regular file.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// Opens a regular file, as `options` say.
+/// Opens a regular file with these options.
 ///
-/// # Errors
-/// The system's, or that it is no regular file.
+/// # Errors The system's error, or that it is not a regular file.
 pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let not_regular = || io::Error::other("it is no regular file");
     let opened = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
     let file = opened.map_err(|fault| match fault.raw_os_error() {
-        // A pipe that nobody reads, or a socket.
+        // A pipe that no process reads, or a socket.
         Some(libc::ENXIO) => not_regular(),
         Some(_) | None => fault,
     })?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(not_regular()) }
 }
 
-/// Reads a text whole that has at most so many bytes.
+/// Reads a whole text of at most `bytes_max` bytes.
 ///
-/// # Errors
-/// As [`open`], or that it is larger, or no UTF-8.
+/// # Errors As [`open`], or that it is larger, or not UTF-8.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     let mut text = String::new();
     let file = open(path, OpenOptions::new().read(true))?;

@@ -1,9 +1,9 @@
-//! The numbers of a vault's changes: which came first, whatever the clock said.
+//! Numbers a vault's changes, so that their order does not depend on the clock.
 //!
 //! `<vault>/.sequence` holds the name of this server, the number of the last change, and what its
 //! clock showed then. It is locked while a number is taken, so that the server and an
-//! administrator's command never take the same one, and is synced with what bears the number. A
-//! process leaves a gap at its first use: numbers that a crash made forget are never given twice.
+//! administrator's command never take the same one, and is synced with the change that has the
+//! number. A process skips numbers at its first use: numbers that a crash lost are never reused.
 //! Reads no clock itself.
 
 use std::collections::HashMap;
@@ -19,22 +19,22 @@ use engine::vault::timestamp::Timestamp;
 
 /// The file in the vault.
 const SEQUENCE: &str = ".sequence";
-/// Numbers that are left out at the first use of a process: more than are under way at once.
+/// Numbers that a process skips at its first use: more than are under way at once.
 const GAP: u64 = 1_024;
-/// A clock may be so much behind what it showed before: it is set by the network now and then.
+/// A clock may go back so far without being wrong: the network sets it now and then.
 const BACK_NS: u64 = 60_000_000_000;
-/// A clock that is so much ahead of the last change was wrong before, or is now: 30 days.
+/// A clock that is so far ahead of the last change was wrong before, or is now: 30 days.
 const AHEAD_NS: u64 = 30 * DAY_NS;
 /// How long nothing is removed for its age after that.
 const UNSTEADY_NS: u64 = DAY_NS;
 const DAY_NS: u64 = 86_400_000_000_000;
 
-/// What the clock has done since the last change.
+/// What the clock did since the last change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClockStep {
-    /// It was so many nanoseconds ahead.
+    /// It went back by so many nanoseconds.
     Back(u64),
-    /// It is so many nanoseconds further on: nobody stored anything for long, or it is wrong.
+    /// It advanced by so many nanoseconds: either nothing was stored for long, or it is wrong.
     Ahead(u64),
 }
 
@@ -47,17 +47,17 @@ pub(crate) struct Number {
     pub(crate) step: Option<ClockStep>,
 }
 
-/// The files of the vaults that this process counts in.
+/// The sequence files of the vaults in which this process numbers changes.
 #[derive(Debug, Default)]
 pub(crate) struct Sequences(HashMap<PathBuf, File>);
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct State {
     origin: Box<str>,
     sequence: u64,
     clock: Timestamp,
-    /// When the clock was found far ahead; 0 where it was not.
+    /// When the clock was found far ahead; 0 if it was not.
     ahead_at: Timestamp,
 }
 
@@ -70,7 +70,7 @@ impl State {
         Some(State { origin: origin.into(), sequence, clock: moment()?, ahead_at: moment()? })
     }
 
-    /// Always as long: it is written over what was there.
+    /// Always of the same length: it overwrites the old text.
     fn text(&self) -> String {
         let State { origin, sequence, clock, ahead_at } = self;
         format!("{origin} {sequence:020} {:020} {:020}\n", clock.0, ahead_at.0)
@@ -101,10 +101,9 @@ impl State {
 }
 
 impl Sequences {
-    /// Takes the next number of a vault. Also the file, which is to be synced.
+    /// Takes the next number of a vault. Also returns the file, which the caller must sync.
     ///
-    /// # Errors
-    /// The system's.
+    /// # Errors The system's error.
     pub(crate) fn next(
         &mut self,
         (top, vault): (&Dir, &Path),
@@ -127,13 +126,13 @@ impl Sequences {
     }
 }
 
-/// Whether what is too old may be told by the clock: not within a day of a leap of a month.
+/// Whether the clock may decide what is too old: not within a day of a leap of a month.
 pub(crate) fn is_steady(vault: &Path, now: Timestamp) -> bool {
     let text = std::fs::read_to_string(vault.join(SEQUENCE)).unwrap_or_default();
     State::parse(&text).is_none_or(|state| state.is_steady(now))
 }
 
-/// Whether a word names a server.
+/// Returns whether a word can name a server.
 pub(crate) fn is_origin(word: &str) -> bool {
     word.len() == 16 && word.bytes().all(|byte| byte.is_ascii_hexdigit())
 }

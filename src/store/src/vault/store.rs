@@ -1,10 +1,11 @@
-//! The writer: puts uploads and the vault's versions on the disk so that a crash at any point loses
-//! neither the old version nor an acknowledged new one.
+//! The writer: stores uploads and the vault's versions so that a crash at any point loses neither
+//! the old version nor an acknowledged new one.
 //!
-//! Every upload is written aside in the directory that it belongs in, under a name that is never
-//! served, synced, renamed into place, and the directory synced; only then is it answered. What
-//! came together takes these steps together. One that fails fails alone. It never
-//! leaves the directories it was given, and never changes a file in place: phones that are being
+//! Every upload is written to a temporary file in its own directory, under a name that is never
+//! served, synced, renamed into place, and the directory synced; only then is it answered. A batch
+//! takes these steps together; a job that fails fails alone. The writer never leaves its
+//! directories, and never changes a file in place: phones that are being sent the old version
+//! finish it.
 //! sent the old version finish it.
 
 use std::collections::HashMap;
@@ -41,18 +42,18 @@ use engine::vault::timestamp::Timestamp;
 use engine::vault::upload::{Existing, Upload};
 use wire::name::FileName;
 
-/// How often the sizes in a full directory are added up again: somebody may have made room.
+/// Interval between two counts of a full directory: an administrator may have made room.
 pub(super) const RECOUNT_EVERY: Duration = Duration::from_secs(10);
 
-/// Files in one of the directories that receive uploads, the quarantine among them: whoever invents
-/// names runs out of them before the disk runs out of inodes.
+/// Most files in one of the directories that receive uploads, the quarantine included: a client
+/// that invents names reaches it before the disk runs out of inodes.
 pub(crate) const DIRECTORY_FILES_MAX: u64 = 50_000;
 
 /// Writes uploads and versions.
 #[derive(Debug)]
 pub struct Writer {
     pub(super) directories: Arc<Directories>,
-    /// Most bytes that may lie in one of the directories.
+    /// Most bytes in one of the directories.
     pub(super) directory_bytes_max: u64,
     pub(super) case_index: CaseIndex,
     pub(super) used: HashMap<u16, Used>,
@@ -65,45 +66,45 @@ pub struct Writer {
     sequences: Sequences,
 }
 
-/// How many bytes lie in a directory, as far as this process knows.
+/// How many bytes a directory holds, as far as this process knows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Used {
     pub(super) lies: InUse,
     pub(super) counted_at: Instant,
 }
 
-/// Where an upload goes: an open directory, its path for messages, and the name in it.
+/// The target of an upload: an open directory, its path for messages, and the name in it.
 pub(super) struct Place {
     dir: Arc<Dir>,
     path: PathBuf,
     name: String,
-    /// What is there now.
+    /// The existing file.
     pub(super) existing: Option<Metadata>,
     seen: Occupant,
 }
 
-/// An upload that stands aside, and what was in its place when it was judged.
+/// An upload in its temporary file, and the target as it was when the upload was checked.
 struct Ready {
     temp: TempFile,
     seen: Occupant,
     digest: Option<Digest>,
-    /// Bytes of the old file that went.
+    /// Bytes removed from the old file.
     cut_bytes: u64,
-    /// The old file where the new one is made of it. As long as it is open, no other file can have
-    /// its number.
+    /// The old file if the new one is made from it. As long as it is open, no other file can have
+    /// its inode number.
     _old: Option<std::fs::File>,
 }
 
-/// What was written aside.
+/// A job's temporary files.
 enum Begun {
-    /// Nothing: what is to go needs nothing aside.
+    /// None: a deletion needs none.
     Deletion,
     Upload(Result<Ready, StoreError>),
     Vault(Result<write::Begun, VaultError>),
 }
 
 impl Begun {
-    /// Has it placed only if its client has not taken it back by then.
+    /// Has it placed only if its client has not cancelled it by then.
     fn place_unless(&mut self, job: &Job<'_>) {
         let cancel = match job {
             Job::Upload(upload) => upload.cancel.as_ref(),
@@ -122,7 +123,7 @@ impl Begun {
     }
 }
 
-/// What is in its place and waits for the sync of the directories.
+/// A change that is in place and waits for the sync of the directories.
 enum Placed {
     Deletion(Result<PathBuf, StoreError>),
     Upload(Result<(PathBuf, Stored), StoreError>),
@@ -130,7 +131,7 @@ enum Placed {
 }
 
 impl Writer {
-    /// A writer into numbered directories, each of which takes so many bytes.
+    /// Creates a writer into numbered directories, each of which takes so many bytes.
     #[must_use]
     pub fn new(directories: Arc<Directories>, directory_bytes_max: u64) -> Self {
         Writer {
@@ -147,8 +148,8 @@ impl Writer {
         }
     }
 
-    /// Does jobs in their order and says of each whether it is durable. Several at once are far
-    /// cheaper than one by one: their files are synced together, and each directory once.
+    /// Runs jobs in their order and returns for each whether it is durable. A batch is far cheaper
+    /// than single jobs: their files are synced together, and each directory once.
     pub fn run(&mut self, jobs: &[Job<'_>]) -> Vec<Outcome> {
         let mut placed = Vec::with_capacity(jobs.len());
         let mut waiting = jobs;
@@ -188,11 +189,10 @@ impl Writer {
         outcomes
     }
 
-    /// Keeps a version, or the word that there is nothing, whatever is there, and removes versions
-    /// whose time is over. Says whether anything changed; nothing that is deleted twice does.
+    /// Keeps a version, or a deletion marker, whatever the newest is, and removes expired versions.
+    /// Returns whether anything changed; a second deletion changes nothing.
     ///
-    /// # Errors
-    /// The system's, in place of a line in the log.
+    /// # Errors The system's error, instead of a log line.
     pub fn add(
         &mut self,
         policy: &VaultPolicy,
@@ -209,11 +209,10 @@ impl Writer {
         Ok(true)
     }
 
-    /// Puts a version from elsewhere in its place, unless there is one of the same name. It is
-    /// durable after [`Writer::sync_added`].
+    /// Places an imported version, unless there is one of the same name. It is durable after
+    /// [`Writer::sync_added`].
     ///
-    /// # Errors
-    /// The system's.
+    /// # Errors The system's error.
     pub fn import(
         &mut self,
         vault: &Path,
@@ -224,10 +223,10 @@ impl Writer {
         write::import(&mut self.disk, vault, item, (name, note), bytes)
     }
 
-    /// Has everything that was added outlive a crash.
+    /// Makes everything that was added durable.
     ///
     /// # Errors
-    /// That a directory cannot be synced.
+    /// A directory cannot be synced.
     pub(crate) fn sync_added(&mut self) -> io::Result<()> {
         match self.disk.sync().first() {
             Some(path) => Err(io::Error::other(format!("{} cannot be synced", path.display()))),
@@ -235,24 +234,24 @@ impl Writer {
         }
     }
 
-    /// The uploads that are in their places since this was last asked, durable or not.
+    /// Takes the uploads placed since the last call, durable or not.
     pub(crate) fn take_placed(&mut self) -> Vec<catalog_handle::Placed> {
         std::mem::take(&mut self.placed)
     }
 
-    /// How full the vaults are that were stored in, and what was refused for that.
+    /// Returns how full the vaults in use are, and what was refused for that.
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Old versions that were removed so far.
+    /// Returns the number of old versions removed so far.
     #[must_use]
     pub(crate) fn versions_pruned(&self) -> u64 {
         self.versions_pruned
     }
 
-    /// Oldest bytes that went from files that are appended to.
+    /// Returns the oldest bytes removed from files that are appended to.
     #[must_use]
     pub fn cut_bytes(&self) -> u64 {
         self.cuts.bytes
@@ -290,7 +289,7 @@ impl Writer {
         }
     }
 
-    /// Removes versions whose time is over, now that a newer one is durable.
+    /// Removes expired versions, now that a newer one is durable.
     fn prune(&mut self, job: &Job<'_>, placed: &write::Placed) {
         match (job, &placed.done) {
             (Job::Vault(request, _), VaultReply::Kept(_) | VaultReply::Forgotten) => {
@@ -300,7 +299,7 @@ impl Writer {
         }
     }
 
-    /// Judges an upload and writes it aside.
+    /// Checks an upload and writes its temporary file.
     fn begin_upload(&mut self, upload: &Upload) -> Result<Ready, StoreError> {
         let place = self.place(upload.directory, &upload.name)?;
         let mut there = place.seen.version().copied();
@@ -313,13 +312,13 @@ impl Writer {
         }
         let written = self.write(upload, &place);
         let ready = written.map_err(|why| self.refusal(&why, &place.path.join(&place.name)))?;
-        // What stands aside is never served.
+        // Temporary files are never served.
         self.case_index.still_hold(&place.dir, &place.path);
         Ok(ready)
     }
 
-    /// Does all but sync the directory, whose path it returns. Where somebody else was faster, the
-    /// upload is judged and made anew of what is there now.
+    /// Does everything except to sync the directory, whose path it returns. If another process was
+    /// faster, the upload is checked and written again for what is there now.
     fn place_upload(
         &mut self,
         upload: &Upload,
@@ -348,17 +347,17 @@ impl Writer {
         Err(StoreError::Busy)
     }
 
-    /// Whether the place holds what it held when the upload was judged. One that takes its place
-    /// whatever is there only learns what that is.
+    /// Returns whether the target still holds what it held when the upload was checked. An upload
+    /// that replaces anything only records what that is.
     fn is_as_seen(&mut self, ready: &mut Ready, upload: &Upload) -> io::Result<bool> {
         let to = ready.temp.to().clone();
         if !to.is_in_place() {
-            // Somebody has moved the directory: what is sent there belongs where its name says.
+            // The directory was moved: the upload belongs where its name says.
             self.disk.forget_tops();
             return Ok(false);
         }
         let mut now = Occupant::at(&to.dir, &to.name)?;
-        // It may have been put there in other letters meanwhile.
+        // It may have been put there in other case meanwhile.
         let other = match now.exists() {
             true => None,
             false => self.case_index.find(&to.dir, &to.path, &to.name)?,
@@ -379,7 +378,7 @@ impl Writer {
         Ok(true)
     }
 
-    /// Puts an upload in its place, which nobody else changes just now.
+    /// Renames an upload into place, which no other process changes just now.
     fn place_seen(
         &mut self,
         upload: &Upload,
@@ -401,13 +400,13 @@ impl Writer {
         Ok((place.path, Stored { new: !ready.seen.exists(), version }))
     }
 
-    /// Takes away what was written aside and counted.
+    /// Removes the temporary file and its count.
     fn give_up(&mut self, upload: &Upload, temp: TempFile) {
         self.used.remove(&upload.directory);
         self.disk.discard(temp);
     }
 
-    /// Finds where an upload goes, and makes the directories on the way.
+    /// Finds the target of an upload, and creates the directories on the way.
     pub(super) fn place(&mut self, directory: u16, name: &FileName) -> Result<Place, StoreError> {
         let Some(top) = self.directories.path(directory) else {
             tracing::error!("an upload of {name} has no directory");
@@ -445,7 +444,7 @@ impl Writer {
         place.map_err(|why| self.refusal(&why, &path))
     }
 
-    /// Writes an upload aside, behind what is there where the rule says so.
+    /// Writes an upload to a temporary file, after the existing bytes if the rule appends.
     fn write(&mut self, upload: &Upload, place: &Place) -> io::Result<Ready> {
         let (mut kept, mut cut_bytes, mut old) = (Vec::new(), 0, None);
         match (&place.existing, upload.existing) {
@@ -484,7 +483,7 @@ impl Writer {
     }
 }
 
-/// The moment that a new version is named by.
+/// The moment that names a new version.
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
@@ -502,17 +501,17 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, symlink};
 
     impl Writer {
-        /// Waits until what lies in the vaults is added up.
+        /// Waits until the sizes of the vaults are added up.
         pub(in crate::vault) fn settle(&mut self) {
             self.limits.settle();
         }
 
-        /// Has a step fail from now on.
+        /// Makes a step fail from now on.
         pub(in crate::vault) fn fail(&mut self, fault: Option<Fault>) {
             self.disk.fault = fault;
         }
 
-        /// The steps of the disk that were reached.
+        /// Returns the steps of the disk that were reached.
         pub(in crate::vault) fn reached(&self) -> Vec<Step> {
             self.disk.reached.lock().clone()
         }
@@ -571,7 +570,7 @@ mod tests {
             fs::read_to_string(self.at(path)).unwrap()
         }
 
-        /// Every name in the directory, also those that are never served.
+        /// Returns every name in the directory, including those that are never served.
         fn names(&self) -> Vec<String> {
             let entries = fs::read_dir(self.at("")).unwrap();
             let mut names: Vec<_> =
@@ -599,7 +598,7 @@ mod tests {
         assert_eq!(bench.store("logs/abc.cfg", "new", Existing::Replace), Ok(()));
         assert_eq!(bench.text("Logs/ABC.cfg"), "new");
         assert_eq!(bench.names(), ["Logs"]);
-        // Somebody else changes the directory behind the writer's back.
+        // Another process changes the directory.
         fs::rename(bench.at("Logs/ABC.cfg"), bench.at("Logs/Abc.cfg")).unwrap();
         assert_eq!(bench.store("logs/abc.cfg", "newer", Existing::Replace), Ok(()));
         assert_eq!(bench.text("Logs/Abc.cfg"), "newer");
@@ -720,7 +719,7 @@ mod tests {
         symlink(outside.join("secret"), bench.at("secret")).unwrap();
         assert_eq!(bench.store("out/file", "x", Existing::Replace), Err(StoreError::Forbidden));
         assert_eq!(bench.store("secret", "x", Existing::Append), Err(StoreError::Forbidden));
-        // The link itself is replaced, and what it led to is not touched.
+        // The link itself is replaced; its target is not touched.
         assert_eq!(bench.store("secret", "x", Existing::Replace), Ok(()));
         assert_eq!(fs::read_to_string(outside.join("secret")).unwrap(), "secret");
         assert_eq!(fs::read_dir(&outside).unwrap().count(), 1);

@@ -1,9 +1,9 @@
-//! What the threads that may wait do for the vault: those that read answer what can be answered by
-//! reading, a few check secrets, and one writes.
+//! The threads of the vault: reading threads answer what needs only reading, a few check secrets,
+//! and one writes.
 //!
 //! Secrets have threads of their own, because each takes tens of milliseconds: however many phones
-//! log in at once, files are read meanwhile. Decides nothing by itself: who may is `auth.rs`, what
-//! is durable `store.rs`.
+//! log in at once, files are read meanwhile. Decides nothing itself: `auth.rs` decides on rights,
+//! `store.rs` on what is durable.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,37 +28,37 @@ use engine::vault::request::{Login, VaultError, VaultOp, VaultReply, VaultReques
 use engine::vault::upload::PartOp;
 use wire::time::Instant;
 
-/// Jobs that are made durable together. Each has three descriptors open meanwhile.
+/// Most jobs in a batch that is made durable together. Each has three descriptors open meanwhile.
 const BATCH_MAX: usize = 256;
-/// Bytes of a batch, but for its last job: what waits for all of them is not to wait for long.
+/// Most bytes of a batch, without its last job, so that no answer waits long for the others.
 const BATCH_BYTES_MAX: usize = 32 << 20;
-/// Threads that check secrets: so many cores at most are busy with it.
+/// Threads that check secrets: at most so many cores are busy with it.
 pub(crate) const SECRETS_THREADS: usize = 2;
 /// Requests whose secrets wait to be checked; one more is refused.
 pub(crate) const SECRETS_MAX: usize = 4_096;
 
-/// Logins that wait for the same one that is being checked; one more is refused.
+/// Logins that wait for an equal one that is being checked; one more is refused.
 pub(crate) const WAITERS_MAX: usize = 65_536;
 
-/// Something for the writer: the worker that asks, what it asks, and the hash of the secret that
-/// holds for the extension from then on.
+/// A task for the writer: the worker, its request, and the hash of the secret that is pinned to the
+/// extension from then on.
 pub(crate) type Task = (usize, Ask, Option<Box<str>>);
 
-/// A secret that is to be checked.
+/// A secret that must be checked.
 pub(crate) struct NeedsHash {
     worker: usize,
     ticket: Ticket,
     whose: Whose,
 }
 
-/// Who brings the secret.
+/// The request that carries the secret.
 enum Whose {
     Request(Box<VaultRequest>),
-    /// With what tells it from all others.
+    /// With the key that identifies it.
     Login(Box<Login>, [u8; 32]),
 }
 
-/// Somebody who brings a secret that is being checked already.
+/// A requester whose secret is being checked already.
 #[derive(Debug)]
 struct Waiter {
     worker: usize,
@@ -66,16 +66,16 @@ struct Waiter {
     login: Box<Login>,
 }
 
-/// Logins that are being proven, and who else brought the same.
+/// Logins that are being proven, and the other requesters that carry the same.
 #[derive(Debug, Default)]
 struct Flights {
     waiting: HashMap<[u8; 32], Vec<Waiter>>,
-    /// All who wait, at most [`WAITERS_MAX`].
+    /// The number of all waiters, at most [`WAITERS_MAX`].
     waiters: usize,
 }
 
-/// The queues on from the threads that read. Each thread has its own, so that those behind it stop
-/// when all before them have.
+/// The queues behind the reading threads. Each thread has its own senders, so that the threads
+/// behind it stop once all before them have.
 #[derive(Clone)]
 pub(crate) struct Queues {
     /// To the writer.
@@ -84,30 +84,30 @@ pub(crate) struct Queues {
     pub secrets: Sender<NeedsHash>,
 }
 
-/// What the vault has done.
+/// The counters of the vault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VaultFigures {
     /// New versions that are durable.
     pub kept: u64,
     /// Versions given out.
     pub fetched: u64,
-    /// Items that were forgotten.
+    /// Items that were deleted.
     pub forgotten: u64,
     /// Old versions removed.
     pub pruned: u64,
-    /// Requests that the disk did not allow.
+    /// Requests that failed because of the disk.
     pub failed: u64,
     /// How full it is, and what was refused for that.
     pub fill: Fill,
-    /// Oldest bytes that went from files that grow by what phones append.
+    /// Oldest bytes removed from files that phones append to.
     pub cut_bytes: u64,
-    /// Leaps of the clock that storing has shown.
+    /// Leaps of the clock that stores have shown.
     pub clock_leaps: u64,
-    /// What was said of secrets.
+    /// Decisions about secrets.
     pub secrets: AuthFigures,
 }
 
-/// What all threads share.
+/// The state that all threads share.
 #[derive(Debug)]
 pub(crate) struct Vault {
     authenticator: Authenticator,
@@ -123,10 +123,10 @@ pub(crate) struct Vault {
 }
 
 impl Vault {
-    /// A vault that has done nothing yet, and hashes secrets so.
+    /// Creates a vault that hashes secrets with these parameters.
     ///
     /// # Errors
-    /// That the system has no random numbers.
+    /// The system has no random numbers.
     pub(crate) fn new(argon2: Argon2<'static>) -> io::Result<Self> {
         Ok(Vault {
             authenticator: Authenticator::new(argon2)?,
@@ -142,7 +142,7 @@ impl Vault {
         })
     }
 
-    /// What was done so far.
+    /// Returns the counters.
     #[must_use]
     pub(crate) fn figures(&self) -> VaultFigures {
         VaultFigures {
@@ -158,13 +158,13 @@ impl Vault {
         }
     }
 
-    /// How full it is. What the writer never sees is refused for the same bound.
+    /// Returns how full it is, including requests refused before they reached the writer.
     fn fill(&self) -> Fill {
         let fill = *self.fill.lock();
         Fill { too_much: fill.too_much + self.authenticator.pins_refused(), ..fill }
     }
 
-    /// Does a request, or hands it on; what can be answered at once is.
+    /// Answers a request if it can at once; otherwise passes it on.
     pub(crate) fn handle(
         &self,
         worker: usize,
@@ -184,7 +184,7 @@ impl Vault {
         }
     }
 
-    /// Says whether somebody is let in, or has the secret checked first.
+    /// Decides about a login, or has its secret checked first.
     pub(crate) fn handle_login(
         &self,
         worker: usize,
@@ -203,7 +203,7 @@ impl Vault {
         Some(Answer::Login { ticket, result })
     }
 
-    /// Has a login proven, or wait for the same one where that is being proven already. Says
+    /// Has a login proven, or makes it wait for an equal one that is being proven already. Returns
     /// whether there was room.
     fn board(&self, waiter: Waiter, queues: &Queues) -> bool {
         let Some(flight) = self.authenticator.flight(&waiter.login) else { return false };
@@ -218,7 +218,7 @@ impl Vault {
         }
         let Waiter { worker, ticket, login } = waiter;
         let whose = Whose::Login(login, flight);
-        // Under the lock, so that who proves it finds all who have come to wait.
+        // Under the lock, so that the thread that proves it finds all waiters.
         let sent = queues.secrets.try_send(NeedsHash { worker, ticket, whose }).is_ok();
         if sent {
             flights.waiting.insert(flight, Vec::new());
@@ -226,7 +226,7 @@ impl Vault {
         sent
     }
 
-    /// Those who waited for a login that has been proven, or was not.
+    /// Takes the waiters of a login that has been proven or refused.
     fn land(&self, flight: &[u8; 32]) -> Vec<Waiter> {
         let mut flights = self.flights.lock();
         let waiting = flights.waiting.remove(flight).unwrap_or_default();
@@ -249,7 +249,7 @@ impl Vault {
                     let result = self.authenticator.prove_login(&login, now());
                     answer(worker, Answer::Login { ticket, result });
                     for Waiter { worker, ticket, login } in self.land(&flight) {
-                        // Each from its own address, which may have to wait.
+                        // Each request from its own address, which may have to wait.
                         let result = self.authenticator.judge_login(&login, now());
                         let result = result.unwrap_or(Err(VaultError::Busy));
                         answer(worker, Answer::Login { ticket, result });
@@ -275,7 +275,7 @@ impl Vault {
         }
     }
 
-    /// Does a request that is permitted, or hands it to the writer.
+    /// Does a permitted request, or passes it to the writer.
     fn go_on(
         &self,
         worker: usize,
@@ -292,8 +292,8 @@ impl Vault {
         }
     }
 
-    /// Writes until all senders are gone, as much at a time as has come meanwhile. What is in its
-    /// place is published before anybody is answered.
+    /// Writes until all senders are gone, in batches of what has arrived meanwhile. Files in place
+    /// are published before any answer is sent.
     pub(crate) fn run_writer(
         &self,
         mut writer: Writer,
@@ -321,7 +321,7 @@ impl Vault {
             let outcomes = writer.run(&jobs);
             self.pruned.store(writer.versions_pruned(), Relaxed);
             self.cut_bytes.store(writer.cut_bytes(), Relaxed);
-            // Whoever is told that it is stored finds it at once.
+            // A client whose upload is acknowledged can fetch it at once.
             let placed = writer.take_placed();
             if !placed.is_empty() {
                 publish(&placed);
@@ -350,7 +350,7 @@ impl Vault {
     fn fetch(&self, request: &VaultRequest) -> Result<VaultReply, VaultError> {
         match versions::fetch(&request.policy.dir, &request.item) {
             Ok(Some(blob)) => Ok(VaultReply::Fetched(blob)),
-            // A vault that is away is not taken for one that is empty.
+            // A missing vault is not taken for an empty one.
             Ok(None) if request.policy.dir.is_dir() => Err(VaultError::NotThere),
             found => {
                 let why = match found {
@@ -363,7 +363,7 @@ impl Vault {
         }
     }
 
-    /// The answer, counted.
+    /// Counts the answer and returns it.
     fn answer(&self, ticket: Ticket, result: Result<VaultReply, VaultError>) -> Answer {
         let counter = match &result {
             Ok(VaultReply::Kept(_)) => Some(&self.kept),
@@ -392,7 +392,7 @@ impl Vault {
     }
 }
 
-/// Bytes that a task has the writer write.
+/// Returns the bytes that a task makes the writer write.
 fn bytes_of((_, ask, _): &Task) -> usize {
     match ask {
         Ask::Store { upload, .. } => upload.bytes.len(),
@@ -411,7 +411,7 @@ fn bytes_of((_, ask, _): &Task) -> usize {
     }
 }
 
-/// What the writer is to do; nothing where it was asked for something that is not its work.
+/// Returns the writer's job, or `None` if the request is not for the writer.
 fn job((_, ask, secret): &Task) -> Option<Job<'_>> {
     match ask {
         Ask::Store { upload, .. } => Some(Job::Upload(upload)),

@@ -1,7 +1,7 @@
-//! How much lies in a vault.
+//! Adds up the size of a vault.
 //!
-//! Added up by a thread of its own, for a vault may have a million files; what is stored meanwhile
-//! is added. Until the first sum is there nothing is known, and nothing is refused for it.
+//! A thread of its own does that, because a vault may have a million files; stores meanwhile are
+//! added. Until the first sum is known, nothing is refused for it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,26 +14,26 @@ use cap_std::fs::Dir;
 use super::directories::used_in;
 use crate::offload;
 
-/// How often it is added up again: versions go, and somebody may have made room.
+/// Interval between two sums: versions are removed, and an administrator may have made room.
 const RECOUNT_EVERY: Duration = Duration::from_secs(600);
-/// How often where it is nearly full.
+/// The interval while it is nearly full.
 const RECOUNT_FULL_EVERY: Duration = Duration::from_secs(30);
 
-/// The vaults that were stored in.
+/// The vaults in use.
 #[derive(Debug, Default)]
 pub(super) struct Totals(HashMap<PathBuf, Total>);
 
 #[derive(Debug)]
 struct Total {
     bytes: Option<u64>,
-    /// Bytes that were stored since the sum under way was begun.
+    /// Bytes stored since the current sum was begun.
     added: u64,
     counting: Option<JoinHandle<u64>>,
     begun_at: Instant,
 }
 
 impl Totals {
-    /// Bytes in a vault, as far as is known; begins to add them up where that is due.
+    /// Returns the bytes in a vault, as far as known; begins a new sum if it is due.
     pub(super) fn bytes(&mut self, vault: &Path, bytes_max: u64) -> Option<u64> {
         let now = Instant::now();
         let fresh = || Total { bytes: None, added: 0, counting: count(vault), begun_at: now };
@@ -54,7 +54,7 @@ impl Totals {
         total.bytes = total.bytes.map(|known| known.saturating_add(bytes));
     }
 
-    /// Waits for the sums under way.
+    /// Waits for the current sums.
     #[cfg(test)]
     pub(super) fn settle(&mut self) {
         for total in self.0.values_mut() {
@@ -71,7 +71,7 @@ impl Total {
         let Some(counting) = self.counting.take_if(|counting| counting.is_finished()) else {
             return;
         };
-        // What was stored while it was added up may be in the sum already, or not.
+        // What was stored meanwhile may be in the sum already, or not.
         self.bytes = counting.join().ok().map(|bytes| bytes.saturating_add(self.added));
     }
 }

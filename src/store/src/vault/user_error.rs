@@ -1,6 +1,6 @@
-//! Why a line of the users' file, or a part of one, cannot be used, and what mends it.
+//! Why a line of the users' file, or a part of one, cannot be used, and how to mend it.
 //!
-//! Says so in words; reads no file.
+//! Only words; reads no file.
 
 use std::fmt;
 
@@ -9,21 +9,21 @@ use super::users::{NAME_BYTES_MAX, PASSWORDS_MAX};
 /// What is wrong with a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UserError {
-    /// The name is empty, too long, or begins as a comment does.
+    /// The name is empty, too long, or begins like a comment.
     NameShape,
-    /// The name holds a character that it cannot.
+    /// The name holds a forbidden character.
     NameCharacter(char),
-    /// A line begins with no name, for this reason.
+    /// A line begins with an invalid name, for this reason.
     LineName(Box<UserError>),
-    /// A line has more than its fields.
+    /// A line has too many fields.
     Fields,
     /// The hash of this user's password cannot be used.
     Hash(Box<str>, HashError),
-    /// This user has as many passwords as one may.
+    /// This user has the maximum of passwords already.
     Passwords(Box<str>),
-    /// It is no day.
+    /// It is not a date.
     Day(Box<str>),
-    /// It is no extension.
+    /// It is not an extension.
     Extension(Box<str>),
     /// The system has no random numbers, or no memory to hash with.
     Hashing(Box<str>),
@@ -32,11 +32,11 @@ pub enum UserError {
 /// What is wrong with a hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashError {
-    /// It is none of argon2's.
+    /// It is not an argon2 hash.
     Unreadable,
     /// Checking it takes too much memory.
     Memory,
-    /// What Digest needs cannot be read.
+    /// The hash for Digest cannot be read.
     Digest,
 }
 

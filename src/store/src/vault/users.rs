@@ -1,10 +1,11 @@
-//! The users' file: `name:hash[:extensions[:until]]`, a line for each who may reach the vault.
+//! The users' file: `name:hash[:extensions[:until]]`, a line for each password of the vault's
+//! users.
 //!
-//! The hash is argon2's, in the PHC form that `ringpost passwd` writes. What Digest needs of the
-//! same password may stand behind it: `hash;ha1=…`. Without extensions a user
-//! reaches the extension of the same name; with a list, those; with `*`, all. A user with several
-//! lines has several passwords, for the days of a change; one that has a day behind it, as
-//! `2026-12-31`, holds until the end of that day, in UTC. Reads and writes text; opens no file.
+//! The hash is argon2's, in the PHC form that `ringpost passwd` writes. The hash that Digest needs
+//! of the same password may follow it: `hash;ha1=…`. Without extensions a user has access to the
+//! extension of the same name; with a list, to those; with `*`, to all. A user with several lines
+//! has several passwords, for the days of a change; one with a date, such as `2026-12-31`, is valid
+//! until the end of that day, in UTC. Reads and writes text; opens no file.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,13 +22,13 @@ use engine::vault::timestamp::Timestamp;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Passwords that a user may have at a time.
 pub(crate) const PASSWORDS_MAX: usize = 4;
-/// What stands before what Digest needs.
+/// Precedes the hash for Digest.
 const HA1: &str = ";ha1=";
 const DAY_NS: u64 = 86_400_000_000_000;
 /// Most memory that checking one hash may take, in KiB.
 const MEMORY_KIB_MAX: u32 = 256 << 10;
 
-/// Who may reach what.
+/// The extensions that a user has access to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
     /// The extension that has the user's name.
@@ -43,14 +44,14 @@ pub enum Reach {
 pub struct User {
     /// The hash of the password, in PHC form.
     pub hash: Box<str>,
-    /// What Digest needs of the same password, where it was kept.
+    /// The hash for Digest of the same password, if it was kept.
     pub ha1: Option<Ha1>,
     reach: Reach,
-    /// The first moment at which it does not hold any more.
+    /// The first moment at which it is no longer valid.
     until: Option<Timestamp>,
 }
 
-/// All lines that can be used, by name.
+/// All valid lines, by name.
 #[derive(Clone, Debug, Default)]
 pub struct Users(HashMap<Box<str>, Vec<User>>);
 
@@ -59,7 +60,7 @@ pub struct Users(HashMap<Box<str>, Vec<User>>);
 pub struct BadLine {
     /// Counted from 1.
     pub line: usize,
-    /// What is wrong, and what mends it.
+    /// What is wrong, and how to mend it.
     pub why: UserError,
 }
 
@@ -70,8 +71,8 @@ impl fmt::Display for BadLine {
 }
 
 impl Users {
-    /// Reads a whole file. Empty lines and those that begin with `#` say nothing. A line that
-    /// cannot be used lets nobody in, and the others hold.
+    /// Reads a whole file. Empty lines and lines that begin with `#` are ignored. A line that
+    /// cannot be used grants nothing; the other lines are valid.
     #[must_use]
     pub fn parse(text: &str) -> (Users, Vec<BadLine>) {
         let mut users = Users::default();
@@ -113,13 +114,13 @@ impl Users {
         Ok(())
     }
 
-    /// Whether nobody is in it.
+    /// Returns whether it has no users.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether some password can be shown by Digest in a realm.
+    /// Returns whether some password can be used with Digest in a realm.
     #[must_use]
     pub fn has_digest(&self, realm: &str) -> bool {
         let has = |user: &User| user.ha1.as_ref().is_some_and(|ha1| *ha1.realm == *realm);
@@ -134,7 +135,7 @@ impl Users {
     }
 }
 
-/// The moment at which a day is over.
+/// Returns the moment at which a day is over.
 fn day_after(day: &str) -> Result<Timestamp, UserError> {
     let digits = day.trim().replace('-', "");
     let is_day = day.trim().len() == "2026-12-31".len() && digits.len() == 8;
@@ -143,22 +144,22 @@ fn day_after(day: &str) -> Result<Timestamp, UserError> {
     Ok(Timestamp(begins.0.saturating_add(DAY_NS)))
 }
 
-/// Refuses what is no day.
+/// Rejects what is not a date.
 ///
 /// # Errors
-/// What is wrong, and what mends it.
+/// What is wrong, and how to mend it.
 pub fn check_day(day: &str) -> Result<(), UserError> {
     day_after(day).map(drop)
 }
 
 impl User {
-    /// Whether the password holds at a moment.
+    /// Returns whether the password is valid at a moment.
     #[must_use]
     pub fn holds(&self, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until)
     }
 
-    /// Whether the user, whose name this is, reaches an extension.
+    /// Returns whether the user of this name has access to an extension.
     #[must_use]
     pub fn reaches(&self, name: &[u8], extension: &str) -> bool {
         match &self.reach {
@@ -169,8 +170,8 @@ impl User {
     }
 }
 
-/// The text of a users' file in which a user has this hash. What is not said of extensions stays as
-/// it was; all other lines stay as they are.
+/// Returns the text of a users' file with this hash for a user. Without `extensions`, the user's
+/// extensions stay as they are; all other lines do as well.
 #[must_use]
 pub(crate) fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&str>) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -184,7 +185,7 @@ pub(crate) fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&
     match place {
         Some(at) => {
             lines[at] = line;
-            // Further passwords go as well.
+            // Further passwords are removed as well.
             let mut number = 0;
             lines.retain(|line| {
                 number += 1;
@@ -196,8 +197,8 @@ pub(crate) fn with_user(text: &str, name: &str, hash: &str, extensions: Option<&
     lines.join("\n") + "\n"
 }
 
-/// The text of a users' file in which a user has one password more, behind the others. Those end
-/// with a day where one is said.
+/// Returns the text of a users' file with one more password for a user, after the others. Those
+/// expire with `old_until`, if given.
 #[must_use]
 pub fn with_password(
     text: &str,
@@ -225,8 +226,8 @@ pub fn with_password(
     lines.join("\n") + "\n"
 }
 
-/// The text of a users' file in which a user has the newest password alone; nothing where there is
-/// no older one.
+/// Returns the text of a users' file in which a user has only the newest password, or `None` if
+/// there is no older one.
 #[must_use]
 pub(crate) fn without_old(text: &str, name: &str) -> Option<String> {
     let is_his = |line: &str| line.trim().split(':').next() == Some(name);
@@ -240,7 +241,7 @@ pub(crate) fn without_old(text: &str, name: &str) -> Option<String> {
     (last > 0).then(|| kept.flat_map(|line| [line, "\n"]).collect())
 }
 
-/// The text of a users' file without the lines of a user; nothing where there is none.
+/// Returns the text of a users' file without a user's lines, or `None` if there are none.
 #[must_use]
 pub(crate) fn without_user(text: &str, name: &str) -> Option<String> {
     let is_his = |line: &&str| line.trim().split(':').next() == Some(name);
@@ -249,10 +250,10 @@ pub(crate) fn without_user(text: &str, name: &str) -> Option<String> {
         .then(|| text.lines().filter(|line| !is_his(line)).flat_map(|line| [line, "\n"]).collect())
 }
 
-/// Refuses what cannot be the name of a user.
+/// Rejects what cannot be a user's name.
 ///
 /// # Errors
-/// What is wrong, and what mends it.
+/// What is wrong, and how to mend it.
 pub fn check_name(name: &str) -> Result<(), UserError> {
     let is_odd = |c: char| c == ':' || c.is_control() || c.is_whitespace();
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.starts_with('#') {
@@ -264,10 +265,10 @@ pub fn check_name(name: &str) -> Result<(), UserError> {
     }
 }
 
-/// What a user may reach: nothing said, `*`, or extensions with commas between them.
+/// Reads a user's extensions: nothing, `*`, or a list with commas.
 ///
 /// # Errors
-/// What is wrong, and what mends it.
+/// What is wrong, and how to mend it.
 pub fn reach(extensions: Option<&str>) -> Result<Reach, UserError> {
     let Some(text) = extensions.map(str::trim).filter(|text| !text.is_empty()) else {
         return Ok(Reach::Own);
@@ -282,16 +283,16 @@ pub fn reach(extensions: Option<&str>) -> Result<Reach, UserError> {
     text.split(',').map(folded).collect::<Result<_, _>>().map(Reach::Listed)
 }
 
-/// The hash of a secret, with a salt of its own, in PHC form.
+/// Hashes a secret with a new salt, in PHC form.
 ///
 /// # Errors
-/// That the system has no random numbers or no memory for it.
+/// The system has no random numbers or no memory for it.
 pub fn hash(argon2: &Argon2<'_>, secret: &[u8]) -> Result<String, UserError> {
     let hashed = argon2.hash_password(secret);
     hashed.map(|hash| hash.to_string()).map_err(|why| UserError::Hashing(why.to_string().into()))
 }
 
-/// The hash with what Digest needs of the same password behind it.
+/// Appends the hash that Digest needs of the same password.
 #[must_use]
 pub fn with_ha1(hash: &str, ha1: &Ha1) -> String {
     format!("{hash}{HA1}{ha1}")
@@ -314,7 +315,7 @@ fn check_hash(hash: &str) -> Result<(), HashError> {
 mod tests {
     use super::*;
 
-    /// A hash that costs next to nothing to check: of `secret`.
+    /// A hash of `secret` that costs next to nothing to check.
     fn cheap(secret: &[u8]) -> String {
         hash(&Argon2::from(Params::new(8, 1, 1, None).unwrap()), secret).unwrap()
     }
@@ -404,7 +405,7 @@ mod tests {
         assert_eq!(without_old(&both, "ann").as_deref(), Some(&*newest));
         assert_eq!(without_old(&newest, "ann"), None);
         assert_eq!(without_old(&newest, "nobody"), None);
-        // A password that is set takes the place of all of them.
+        // A password that is set replaces all of them.
         assert_eq!(with_user(&both, "ann", &two, Some("4711")), newest);
         assert_eq!(with_password("", "cat", (&one, None), Some("*")), format!("cat:{one}:*\n"));
         let many = format!("ann:{one}\n").repeat(PASSWORDS_MAX + 1);

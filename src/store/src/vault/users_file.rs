@@ -1,4 +1,4 @@
-//! Changes the users' file: whole, aside, renamed, readable by the server alone.
+//! Changes the users' file by a temporary file and a rename, readable only by the server.
 
 use std::io;
 use std::path::Path;
@@ -10,43 +10,43 @@ use cap_std::fs::Dir;
 use super::users;
 use crate::durable::{Disk, FileAttrs, TEMP_PREFIX, Target, sweep};
 
-/// Only who serves and who administrates may read hashes.
+/// Only the server and administrators may read hashes.
 const MODE: u32 = 0o600;
-/// How often it is tried again when somebody else changes the file at the same moment.
+/// Most tries while another process changes the file at the same moment.
 const TRIES_MAX: usize = 40;
-/// How long is waited before that.
+/// The pause between two tries.
 const HELD_WAIT: Duration = Duration::from_millis(50);
 
-/// What is to become of a user.
+/// A change to a user.
 #[derive(Clone, Copy, Debug)]
 pub enum Change<'a> {
-    /// The password has this hash, and the user these extensions where any are said.
+    /// Sets the password's hash, and the extensions if given.
     Password {
         /// In PHC form.
         hash: &'a str,
         /// As `users::reach` reads them.
         extensions: Option<&'a str>,
     },
-    /// The user has one password more.
+    /// Adds one more password.
     Beside {
         /// In PHC form.
         hash: &'a str,
         /// As `users::reach` reads them.
         extensions: Option<&'a str>,
-        /// The day with which the others end, as `users::check_day` has it.
+        /// The last day of the other passwords, as `users::check_day` reads it.
         old_until: Option<&'a str>,
     },
-    /// Of several passwords the newest is left.
+    /// Removes all but the newest password.
     ExpireOld,
-    /// The user is no more.
+    /// Removes the user.
     Delete,
 }
 
-/// Changes the line of a user. Says whether there was one; without it, nothing is deleted. A file
-/// that is new belongs to whom `beside` does, the server's vault, or else its directory.
+/// Changes a user's line. Returns whether the user existed; a deletion does nothing otherwise. A
+/// new file gets the owner of `beside`, the server's vault, or otherwise of its directory.
 ///
 /// # Errors
-/// The system's; `ResourceBusy` when others keep on changing the file; `PermissionDenied` when its
+/// The system's error; `ResourceBusy` if others keep changing the file; `PermissionDenied` if its
 /// owner could not be kept.
 pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io::Result<bool> {
     let no_name = || io::Error::from(io::ErrorKind::IsADirectory);
@@ -92,7 +92,7 @@ pub fn change(path: &Path, name: &str, change: Change<'_>, beside: &Path) -> io:
             }
             temp => temp?,
         };
-        // Whoever held the name before may have changed the file since it was read.
+        // The process that held the name before may have changed the file since it was read.
         if text_of(&dir, file_name)? != text {
             disk.discard(temp);
             continue;
@@ -122,7 +122,7 @@ fn text_of(dir: &Dir, file_name: &str) -> io::Result<String> {
     }
 }
 
-/// Whoever could read the file before still can; a new one is for the server, as the vault is.
+/// Keeps the file readable for its owner; a new one gets the owner of the vault.
 fn keep_owner(dir: &Dir, file_name: &str, temp: &str, beside: &Path) -> io::Result<()> {
     #[cfg(unix)]
     {
@@ -130,7 +130,7 @@ fn keep_owner(dir: &Dir, file_name: &str, temp: &str, beside: &Path) -> io::Resu
         use std::os::unix::fs::MetadataExt as _;
         let owner = match dir.metadata(file_name) {
             Ok(before) => Some((before.uid(), before.gid())),
-            // What root makes for the server, the server must be able to read.
+            // The server must be able to read what root makes for it.
             Err(_) if nix::unistd::geteuid().is_root() => {
                 std::fs::metadata(beside).ok().map(|beside| (beside.uid(), beside.gid()))
             }

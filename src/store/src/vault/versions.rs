@@ -1,10 +1,10 @@
-//! The versions of one item as they lie on the disk, for whoever reads them.
+//! The versions of one item on the disk, for readers.
 //!
 //! `<vault>/4711/96xxdata/20261121T045401.123456789Z.txt` holds the bytes of one version as they
-//! were sent; a name that ends in `.gone` says that from that moment on there was nothing. The
-//! greatest name is the newest. Nothing here is ever changed in place, so a reader needs no lock;
-//! names of any other kind are left alone. The directories are not sharded: file systems of today
-//! index a directory of a hundred thousand names, and `cd 4711` is what an administrator types.
+//! were sent; a name that ends in `.gone` marks a deletion at that moment. The greatest name is the
+//! newest. No file is ever changed in place, so a reader needs no lock; other names are left alone.
+//! The directories are not sharded: file systems of today index a directory of a hundred thousand
+//! names, and `cd 4711` is what an administrator types.
 //!
 //! Never writes.
 
@@ -23,9 +23,9 @@ use engine::catalog::digest::Digest;
 use engine::vault::names::{self, Item};
 use engine::vault::timestamp::Timestamp;
 
-/// Largest version in bytes that is read: no configuration allows a larger one to be kept.
+/// Largest version in bytes that is read: no configuration allows a larger one.
 pub(crate) const VERSION_BYTES_LIMIT: u64 = 1 << 30;
-/// How often a reader looks again when the version that it was about to open has been removed.
+/// Most tries if the version that a reader is about to open has been removed.
 const LOOKS_MAX: usize = 4;
 
 /// The name of one version.
@@ -33,7 +33,7 @@ const LOOKS_MAX: usize = 4;
 pub struct VersionName {
     /// When it was kept. No two versions of an item have the same.
     pub stamp: Timestamp,
-    /// Whether it says that there is nothing any more.
+    /// Whether it marks a deletion.
     pub gone: bool,
 }
 
@@ -50,9 +50,8 @@ impl VersionName {
         Some(VersionName { stamp: Timestamp::parse(&format!("{stamp}Z"))?, gone })
     }
 
-    /// The version that phones see, of a file of so many bytes. Its time is that of the name: two
-    /// versions never have the same, however coarse the times of the file system are, and a copy
-    /// from elsewhere keeps it.
+    /// Returns the version that phones see, for a file of so many bytes. Its time is that of the
+    /// name: it is unique, however coarse the file system's times are, and a copy keeps it.
     pub(super) fn version(self, file: Version) -> Version {
         Version { modified_ns: i64::try_from(self.stamp.0).unwrap_or(i64::MAX), ..file }
     }
@@ -64,10 +63,9 @@ impl fmt::Display for VersionName {
     }
 }
 
-/// The directory of an item; nothing where nothing was ever kept of it.
+/// Opens the directory of an item, or returns `None` if nothing was ever kept of it.
 ///
-/// # Errors
-/// The system's, when there is one that cannot be opened.
+/// # Errors The system's error if it exists but cannot be opened.
 pub fn open(vault: &Path, item: &Item) -> io::Result<Option<Dir>> {
     let top = Dir::open_ambient_dir(vault, ambient_authority());
     let opened = top
@@ -76,10 +74,9 @@ pub fn open(vault: &Path, item: &Item) -> io::Result<Option<Dir>> {
     found(opened)
 }
 
-/// All items of a vault, or of one extension in it, in order; none where there is no vault.
+/// Returns all items of a vault, or of one extension in it, in order; none if there is no vault.
 ///
-/// # Errors
-/// The system's, when a directory cannot be read.
+/// # Errors The system's error if a directory cannot be read.
 pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
     let top = Dir::open_ambient_dir(vault, ambient_authority());
     let Some(top) = found(top)? else { return Ok(Vec::new()) };
@@ -88,7 +85,7 @@ pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
         None => members(&top)?,
     };
     let mut items = Vec::new();
-    // What an administrator put there is none of the vault's.
+    // Files of an administrator are not the vault's.
     for extension in extensions {
         if names::extension(&extension).is_none_or(|folded| *folded != *extension) {
             continue;
@@ -106,16 +103,15 @@ pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
     Ok(items)
 }
 
-/// The members of a directory that have readable names.
+/// Returns the members of a directory that have readable names.
 pub(super) fn members(dir: &Dir) -> io::Result<Vec<String>> {
     let names = dir.entries()?.map(|entry| Ok(entry?.file_name().into_string().ok()));
     names.filter_map(Result::transpose).collect()
 }
 
-/// The names of all versions in an item's directory, the oldest first.
+/// Returns the names of all versions in an item's directory, the oldest first.
 ///
-/// # Errors
-/// The system's, when the directory cannot be read.
+/// # Errors The system's error if the directory cannot be read.
 pub fn list(dir: &Dir) -> io::Result<Vec<VersionName>> {
     let mut names = Vec::new();
     for entry in dir.entries()? {
@@ -126,19 +122,17 @@ pub fn list(dir: &Dir) -> io::Result<Vec<VersionName>> {
     Ok(names)
 }
 
-/// Size and time of a version; nothing when it was removed meanwhile.
+/// Returns the size and time of a version, or `None` if it was removed meanwhile.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub fn version(dir: &Dir, name: VersionName) -> io::Result<Option<Version>> {
     let file = found(open_file(dir, name))?;
     file.map(|file| Ok(name.version(Version::of(&file.metadata()?)))).transpose()
 }
 
-/// The bytes of a version; nothing when it was removed meanwhile.
+/// Returns the bytes of a version, or `None` if it was removed meanwhile.
 ///
-/// # Errors
-/// The system's, or that what is there is no file of a version's size.
+/// # Errors The system's error, or that it is not a file of a version's size.
 pub fn read(dir: &Dir, name: VersionName) -> io::Result<Option<Blob>> {
     let Some(file) = found(open_file(dir, name))? else { return Ok(None) };
     let meta = file.metadata()?;
@@ -158,11 +152,10 @@ pub fn read(dir: &Dir, name: VersionName) -> io::Result<Option<Blob>> {
     Ok(Some(Blob::heap(bytes.into_boxed_slice(), version)))
 }
 
-/// The newest version's bytes; nothing where there is none or it says that there is nothing. Beside
-/// a writer, this is what was newest before or after, whole.
+/// Returns the newest version's bytes, or `None` if there is none or it is a deletion. Beside a
+/// writer, the version is the newest before or after the change, whole.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub fn fetch(vault: &Path, item: &Item) -> io::Result<Option<Arc<Blob>>> {
     let Some(dir) = open(vault, item)? else { return Ok(None) };
     for _ in 0..LOOKS_MAX {
@@ -172,14 +165,13 @@ pub fn fetch(vault: &Path, item: &Item) -> io::Result<Option<Arc<Blob>>> {
             return Ok(Some(Arc::new(blob)));
         }
     }
-    // Versions come and go faster than they can be read.
+    // Versions are replaced faster than they can be read.
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
-/// Whether there is something to be fetched.
+/// Returns whether an item can be fetched.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub fn is_there(vault: &Path, item: &Item) -> io::Result<bool> {
     let Some(dir) = open(vault, item)? else { return Ok(false) };
     Ok(list(&dir)?.pop().is_some_and(|newest| !newest.gone))
@@ -193,7 +185,7 @@ fn open_file(dir: &Dir, name: VersionName) -> io::Result<File> {
     dir.open_with(name.to_string(), &options).map(cap_std::fs::File::into_std)
 }
 
-/// Nothing, where what was looked for is not there.
+/// Turns "not found" into `None`.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),

@@ -1,13 +1,12 @@
-//! Changes to the vault: a new version, or the word that there is nothing any more.
+//! Changes to the vault: a new version, or a deletion marker.
 //!
 //! Each change is a file of its own, written in `<vault>/.aside` and renamed to the greatest name
 //! in its item's directory. Two processes may do so at once, the server and an administrator's
-//! command: the file aside is made new and bears the name that it is to have, so whoever makes it
-//! holds that name, and looks for a version of the name only then. It is locked while it stands
-//! there, so neither process takes it for what a crash left. Of two changes at the same moment the
-//! one with the later name is the newest, and both are there.
-//! Never touches a version that is there, but for removing it when its time is over and a newer one
-//! is durable.
+//! command: the temporary file is created exclusively under its final name, so that its creator
+//! holds that name, and checks only then for a version of the name. It is locked while it exists,
+//! so that neither process takes it for the remains of a crash. Of two changes at the same moment
+//! the one with the later name is the newest, and both are kept. Never touches an existing version,
+//! except to remove it when it has expired and a newer one is durable.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,21 +27,21 @@ use engine::vault::names::Item;
 use engine::vault::request::{Precondition, VaultError, VaultOp, VaultReply, VaultRequest, holds};
 use engine::vault::timestamp::Timestamp;
 
-/// The directory in the vault in which files are written.
+/// The directory in the vault for temporary files.
 const ASIDE_DIRECTORY: &str = ".aside";
-/// What phones keep is their users' business.
+/// Only the server may read what phones keep.
 pub(super) const DIRECTORY_MODE: u32 = 0o750;
 pub(super) const VERSION_MODE: u32 = 0o640;
 const SECRET_MODE: u32 = 0o600;
 /// The file beside an extension's families that holds the hash of its secret.
 pub(crate) const SECRET: &str = "secret";
-/// How many names are tried when others keep versions of the same item at the same moment.
+/// How many names are tried while others keep versions of the same item at the same moment.
 const CLAIMS_MAX: usize = 64;
-/// How long another process is waited for that holds the name of a version from elsewhere, each
-/// time of [`CLAIMS_MAX`].
+/// The pause before each of [`CLAIMS_MAX`] tries while another process holds the name of an
+/// imported version.
 const HELD_WAIT: Duration = Duration::from_millis(20);
 
-/// A change whose files stand aside.
+/// A change with its temporary files.
 #[derive(Debug)]
 pub(super) struct Begun {
     /// Its files, in the order in which they are placed: a secret, a version.
@@ -57,12 +56,12 @@ pub(super) struct Begun {
 pub(super) struct Placed {
     /// Nothing beneath a directory that cannot be synced is durable.
     pub(super) path: PathBuf,
-    /// What can be said then.
+    /// The reply after that.
     pub(super) done: VaultReply,
     pub(super) dir: Arc<Dir>,
 }
 
-/// What a change comes to.
+/// The kinds of changes.
 #[derive(Debug)]
 enum Intent {
     Fetch(Arc<Blob>),
@@ -70,11 +69,10 @@ enum Intent {
     Forget,
 }
 
-/// Begins what a request asks for: judges it, and writes its files aside. `secret` is the hash of
-/// the secret that is to hold for the extension from now on.
+/// Begins a request: checks it, and writes its temporary files. `secret` is the hash of the secret
+/// that is pinned to the extension from now on.
 ///
-/// # Errors
-/// [`VaultError`] says why nothing was done; the log, what an administrator can mend.
+/// # Errors [`VaultError`] says why nothing was done; the log says what an administrator can mend.
 pub(super) fn begin(
     disk: &mut Disk,
     request: &VaultRequest,
@@ -105,11 +103,10 @@ pub(super) fn begin(
     })
 }
 
-/// Puts the files of a change, which were synced, in their places. It is durable after the sync at
-/// the end of the batch.
+/// Renames the synced files of a change into place. It is durable after the sync at the end of the
+/// batch.
 ///
-/// # Errors
-/// The system's; none of the files is left aside.
+/// # Errors The system's error; no temporary file is left.
 pub(super) fn place(
     disk: &mut Disk,
     sequences: &mut Sequences,
@@ -119,7 +116,7 @@ pub(super) fn place(
     let mut last = Ok(None);
     for temp in temp_files {
         match last {
-            // A version whose secret could not be pinned is nobody's.
+            // A version whose secret could not be pinned must not be stored.
             Err(_) => disk.discard(temp),
             Ok(_) => last = disk.place(temp).map(Some),
         }
@@ -141,11 +138,10 @@ pub(super) fn place(
     Ok(Placed { path: place.path, done, dir: place.dir })
 }
 
-/// Puts a version, or the word that there is nothing, behind the newest, whatever that is, but for
-/// the sync. Nothing where there is nothing already.
+/// Adds a version, or a deletion marker, after the newest, whatever that is, without the sync.
+/// Returns `None` for a deletion if there is nothing already.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub(super) fn add(
     (disk, sequences): (&mut Disk, &mut Sequences),
     vault: &Path,
@@ -163,7 +159,7 @@ pub(super) fn add(
     place(disk, sequences, begun).map(Some)
 }
 
-/// Whether somebody keeps a version at this moment.
+/// Returns whether a version is being written at this moment.
 pub(super) fn is_being_written(vault: &Path) -> bool {
     let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
     let names =
@@ -171,7 +167,7 @@ pub(super) fn is_being_written(vault: &Path) -> bool {
     names.is_ok_and(|names| names.iter().any(|name| name.starts_with(TEMP_PREFIX)))
 }
 
-/// Removes what a crash left of files that were being written. The vault need not exist yet.
+/// Removes temporary files that a crash left. The vault need not exist yet.
 pub fn sweep_vault(vault: &Path) {
     let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
     if let Ok(temp) = top.and_then(|top| top.open_dir(ASIDE_DIRECTORY)) {
@@ -191,20 +187,20 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// What became of a version from elsewhere.
+/// The result of importing a version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Imported {
-    /// It is there now.
+    /// It was added.
     Added,
-    /// It was there already.
+    /// It existed already.
     There,
-    /// Another version of that moment is there, and stays.
+    /// Another version of that moment exists, and stays.
     Differs,
 }
 
-/// What is to change.
+/// A change to be made.
 struct Change<'a> {
-    /// The new version; none where there is to be nothing.
+    /// The new version; `None` for a deletion.
     bytes: Option<&'a [u8]>,
     precondition: &'a Precondition,
     secret: Option<&'a str>,
@@ -219,7 +215,7 @@ struct Place {
 }
 
 impl Place {
-    /// The directory of an item in an extension's; made where it is missing.
+    /// Opens the directory of an item in an extension's; creates it if it is missing.
     fn open(disk: &mut Disk, vault: &Path, item: &Item, extension: &Arc<Dir>) -> io::Result<Self> {
         let extension_path = vault.join(&*item.extension);
         let dir = disk.inner(extension, &extension_path, item.family, DIRECTORY_MODE)?;
@@ -227,7 +223,7 @@ impl Place {
     }
 }
 
-/// What the system's refusal means for the phone.
+/// Translates the system's error for the phone.
 #[must_use]
 pub fn denied(why: &io::Error) -> VaultError {
     use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
@@ -261,7 +257,7 @@ fn fetch(
     Ok(Begun { temp_files, place, intent: Intent::Fetch(blob), change: None })
 }
 
-/// Puts a version, or the word that there is none, behind the newest.
+/// Adds a version, or a deletion marker, after the newest.
 fn keep(
     disk: &mut Disk,
     vault: &Path,
@@ -286,7 +282,7 @@ fn keep(
     let top = disk.top(vault)?;
     let extension = disk.inner(&top, vault, &item.extension, DIRECTORY_MODE)?;
     let place = Place::open(disk, vault, item, &extension)?;
-    // A clock that was set back makes no new version an old one.
+    // A clock that was set back does not make a new version an old one.
     let behind = there.map_or(Timestamp(0), |(newest, _)| newest.stamp.next());
     let name = VersionName { stamp: now.max(behind), gone: change.bytes.is_none() };
     let (temp, name) = put(disk, (&top, vault), &place, name, change.bytes.unwrap_or_default())?;
@@ -309,14 +305,14 @@ fn keep(
     Ok(Begun { temp_files, place, intent, change: Some(change) })
 }
 
-/// The name of what is newest, and the version where it is one.
+/// Returns the newest name, and its version unless it is a deletion.
 fn newest(dir: &Dir) -> io::Result<Option<(VersionName, Option<Version>)>> {
     let Some(name) = versions::list(dir)?.pop() else { return Ok(None) };
     let version = if name.gone { None } else { versions::version(dir, name)? };
     Ok(Some((name, version)))
 }
 
-/// Writes a version aside, under the next name that nobody else takes.
+/// Writes a version to a temporary file, under the next free name.
 fn put(
     disk: &mut Disk,
     (top, vault): (&Arc<Dir>, &Path),
@@ -333,7 +329,7 @@ fn put(
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
-/// Writes a version aside; nothing where somebody else has the name.
+/// Writes a version to a temporary file. Returns `None` if another process holds the name.
 fn claim(
     disk: &mut Disk,
     (top, vault): (&Arc<Dir>, &Path),
@@ -349,7 +345,7 @@ fn claim(
     let (dir, path) = (Arc::clone(&place.dir), place.path.clone());
     let to = Target { dir, path, name: name.to_string() };
     match disk.write_temp((&from, &claim), to, bytes, attrs) {
-        // Whoever held the name before may have put a version there.
+        // The process that held the name before may have put a version there.
         Ok(temp) if is_taken(&place.dir, name) => {
             disk.discard(temp);
             Ok(None)
@@ -360,11 +356,10 @@ fn claim(
     }
 }
 
-/// Removes the secret of an extension, so that the next one that comes is pinned. Says whether
-/// there was one.
+/// Removes the secret of an extension, so that the next one is pinned. Returns whether there was
+/// one.
 ///
-/// # Errors
-/// The system's.
+/// # Errors The system's error.
 pub fn unpin(vault: &Path, extension: &str) -> io::Result<bool> {
     let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
     let removed = top.and_then(|top| top.open_dir(extension)).and_then(|dir| {
@@ -377,7 +372,7 @@ pub fn unpin(vault: &Path, extension: &str) -> io::Result<bool> {
     }
 }
 
-/// Puts a version from elsewhere in its place, unless there is one of the same name.
+/// Places an imported version, unless there is one of the same name.
 pub(super) fn import(
     disk: &mut Disk,
     vault: &Path,
@@ -397,25 +392,26 @@ pub(super) fn import(
         if let Some(mut temp) = claim(disk, (&top, vault), &place, name, bytes)? {
             disk.sync_files(std::iter::once(&mut temp));
             disk.place(temp)?;
-            // It keeps the number of whoever kept it first.
+            // It keeps the number that its origin gave it.
             if let Some(note) = note {
                 let index = note::add(&place.dir, note)?;
                 disk.appended(&place.path, index);
             }
             return Ok(Imported::Added);
         }
-        // Somebody keeps a version of that very moment: perhaps another import of the same file.
+        // Another process adds a version of that very moment: perhaps another import of the same
+        // file.
         std::thread::sleep(HELD_WAIT);
     }
     Err(io::ErrorKind::ResourceBusy.into())
 }
 
-/// Whether somebody else has the name just now.
+/// Returns whether another process holds the name just now.
 pub(super) fn is_held(why: &io::Error) -> bool {
     matches!(why.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::ResourceBusy)
 }
 
-/// Whether there may be a version of this moment.
+/// Returns whether there may be a version of this moment.
 fn is_taken(dir: &Dir, name: VersionName) -> bool {
     let may_be_there = |gone| {
         let meta = dir.symlink_metadata(VersionName { gone, ..name }.to_string());
@@ -424,8 +420,8 @@ fn is_taken(dir: &Dir, name: VersionName) -> bool {
     may_be_there(false) || may_be_there(true)
 }
 
-/// Writes the hash of a secret aside that is to lie beside an extension's families; nothing where
-/// it is there already.
+/// Writes the hash of a secret to a temporary file for an extension. Returns `None` if it is pinned
+/// already.
 fn pin(
     disk: &mut Disk,
     (top, vault): (&Arc<Dir>, &Path),
@@ -437,7 +433,7 @@ fn pin(
     let claim = format!("{TEMP_PREFIX}{extension}_{SECRET}");
     let attrs = FileAttrs { mode: SECRET_MODE, ..FileAttrs::default() };
     let line = format!("{secret}\n");
-    // Another process may be doing the same; whose secret holds is known when the phone asks again.
+    // Another process may be doing the same; the phone's next request shows whose secret is valid.
     let busy = Trouble::Denied(VaultError::Busy);
     let to = Target { dir: Arc::clone(dir), path: vault.join(extension), name: SECRET.into() };
     let temp = match disk.write_temp((&from, &claim), to, line.as_bytes(), attrs) {
@@ -449,7 +445,7 @@ fn pin(
             disk.discard(temp);
             if there == line { Ok(None) } else { Err(busy) }
         }
-        // Whoever else were to pin one would have to hold the same name aside.
+        // Another process that pins one would have to hold the same name.
         Err(none) if none.kind() == io::ErrorKind::NotFound => Ok(Some(temp)),
         Err(why) => {
             disk.discard(temp);
@@ -458,7 +454,7 @@ fn pin(
     }
 }
 
-/// The directory in which files are written. What a crash left in it is removed at first use.
+/// The directory for temporary files. What a crash left in it is removed at first use.
 pub(super) fn aside_directory(
     disk: &mut Disk,
     top: &Arc<Dir>,

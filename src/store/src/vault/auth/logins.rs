@@ -1,6 +1,7 @@
-//! Log-ins to what is served: which users' file has the user, by password or by Digest response.
+//! Logins for served files: finds the users' file that has the user, by password or Digest
+//! response.
 //!
-//! Pins nothing: whoever is in no file is nobody.
+//! Pins nothing: a user that is in no file is refused.
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -12,8 +13,8 @@ use wire::http::authorization::DigestCredentials;
 use wire::time::Instant;
 
 impl Authenticator {
-    /// Says of a login what can be said without argon2: in which of its files the user is, or
-    /// why nobody is let in. Returns `None` if [`Authenticator::prove_login`] has to say.
+    /// Decides about a login as far as that needs no argon2: which of its files has the user, or
+    /// why access is denied. Returns `None` if [`Authenticator::prove_login`] must decide.
     pub(crate) fn judge_login(
         &self,
         login: &Login,
@@ -36,8 +37,8 @@ impl Authenticator {
         }
     }
 
-    /// Says of a login whether somebody is let in, and in which of its files they are. Takes its
-    /// time.
+    /// Decides about a login, and returns the index of the users' file that has the user. Runs
+    /// argon2.
     ///
     /// # Errors
     /// [`VaultError::Unauthorized`] and the other refusals of secrets.
@@ -55,8 +56,8 @@ impl Authenticator {
         })
     }
 
-    /// What tells a login with a password from all others, so that it is proven once however many
-    /// bring it at a time.
+    /// Identifies a login with a password, so that it is proven once however many requests carry it
+    /// at a time.
     #[must_use]
     pub(crate) fn flight(&self, login: &Login) -> Option<[u8; 32]> {
         let LoginSecret::Password(password) = &login.secret else { return None };
@@ -64,14 +65,14 @@ impl Authenticator {
         Some(self.digest(&files.join("\0"), &secret_of(&login.name, password)))
     }
 
-    /// Which file the right password of a trial is from.
+    /// Returns the users' file that the right password of a trial is from.
     fn place_of(&self, trial: &Trial) -> Option<usize> {
         let state = self.lock();
         let right = trial.hashes.iter().position(|(_, digest)| state.right.contains(digest))?;
         trial.places.get(right).copied()
     }
 
-    /// Says whether a response is that of a user of one of the files.
+    /// Returns whether a response is that of a user of one of the files.
     fn judge_digest(
         &self,
         login: &Login,
@@ -79,9 +80,9 @@ impl Authenticator {
         method: &[u8],
         now: Instant,
     ) -> Result<usize, VaultError> {
-        // No two responses are equal, so a phone that keeps on sending an old password cannot be
-        // told from one that guesses. Only that user has to wait then, and not all that are behind
-        // the address, unless other names are tried there.
+        // No two responses are equal, so a phone that keeps sending an old password looks like one
+        // that guesses. So only that user has to wait, and not every phone behind the address,
+        // unless other names are tried there.
         let address = AddressKey::from(login.client);
         let pair = self.digest(&format!("{address:?}"), &login.name);
         self.wait_over(login.client, now)?;
@@ -96,8 +97,8 @@ impl Authenticator {
             let is_it =
                 |user: &User| user.ha1.as_ref().is_some_and(|ha1| ha1.is_shown_by(shown, method));
             if passwords.any(is_it) {
-                // Who knows the password need not guess it: phones that have it pay for one behind
-                // the same address that has another.
+                // A client with the right password does not guess. Otherwise phones with the right
+                // password would pay for one behind the same address with a wrong one.
                 self.lock().throttled_users.forgive(pair);
                 return Ok(place);
             }
@@ -117,7 +118,7 @@ impl Authenticator {
         Err(VaultError::Unauthorized)
     }
 
-    /// What a login has to be compared with, once all is looked at that costs nothing.
+    /// Returns the hashes that a login must be compared with, after all cheap checks.
     fn trial_of(&self, login: &Login, password: &[u8], now: Instant) -> Result<Trial, VaultError> {
         if password.is_empty() {
             return Err(VaultError::Unauthorized);
@@ -132,7 +133,7 @@ impl Authenticator {
             places.resize(hashes.len(), place);
         }
         if hashes.is_empty() {
-            // Without a place: whoever finds its secret is nobody.
+            // Without a file index: a match with the decoy grants nothing.
             hashes.push(self.decoy());
         }
         let whole = secret_of(&login.name, password);

@@ -1,16 +1,15 @@
-//! Who may reach an extension's data.
+//! Decides who may access an extension's data.
 //!
 //! Secrets are kept as argon2 hashes, and checking one takes tens of milliseconds on purpose. So
-//! what was right once is remembered as a digest under a key that lives as long as the process, and
-//! what was wrong too. [`Authenticator::judge`] answers what needs no argon2;
-//! [`Authenticator::prove`] the rest, in threads of its own. An unknown user costs as much as a
-//! wrong password.
+//! right and wrong secrets are remembered as digests under a key that lives as long as the process.
+//! [`Authenticator::judge`] answers what needs no argon2, [`Authenticator::prove`] the rest, in
+//! threads of its own. An unknown user costs as much as a wrong password.
 //!
 //! # When a secret is pinned
-//! The first time that it obtains something: with the first PUT, with a DELETE, or with a GET of
-//! data that is there already, from before secrets were asked for or by an import. A phone that
-//! logs in asks with GET first and finds nothing; that pins nothing, or else anybody could lock all
-//! users out by asking for each extension once. Call server and password together are the secret.
+//! When it first obtains something: with the first PUT, with a DELETE, or with a GET of existing
+//! data, from before secrets were required or from an import. A phone that logs in begins with a
+//! GET and finds no data. That pins nothing; otherwise an attacker could lock all users out by
+//! requesting each extension once. Call server and password together are the secret.
 //!
 //! Never writes; a new pin is the writer's to make durable.
 
@@ -48,28 +47,28 @@ use wire::time::Instant;
 /// A secret's digest under the key of this process.
 type Digest = [u8; 32];
 
-/// What can be said without argon2.
+/// What can be decided without argon2.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Judgement {
-    /// The request may be done.
+    /// The request is permitted.
     Permitted,
-    /// It may not.
+    /// It is denied.
     Denied(VaultError),
-    /// [`Authenticator::prove`] has to say.
+    /// [`Authenticator::prove`] must decide.
     NeedsHash,
 }
 
-/// That a request may be done.
+/// The proof that a request is permitted.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verified {
-    /// As it is.
+    /// Its secret is known.
     Known,
-    /// If this hash of the secret holds for its extension from then on. Whoever gets this calls
-    /// [`Authenticator::pinned`] once the request is done, or was not.
+    /// Permitted if this hash of the secret is pinned to its extension from then on. The caller
+    /// calls [`Authenticator::pinned`] once the request has succeeded or failed.
     ToPin(Box<str>),
 }
 
-/// What was said of secrets.
+/// Counters of decisions about secrets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AuthFigures {
     /// Runs of argon2.
@@ -82,12 +81,12 @@ pub struct AuthFigures {
     pub pinned: u64,
 }
 
-/// Judges who may.
+/// Decides which requests are permitted.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     key: hmac::Key,
     argon2: Argon2<'static>,
-    /// The hash of what nobody knows, for users that do not exist.
+    /// The hash of a random secret, for users that do not exist.
     decoy: OnceLock<Box<str>>,
     state: Mutex<State>,
     log: RateLimitedLog,
@@ -105,15 +104,15 @@ struct State {
     right: Remembered,
     wrong: Remembered,
     throttled: LoginThrottle,
-    /// The same for users of an address, where no two secrets are equal.
+    /// The same for users of an address whose secrets all differ.
     throttled_users: LoginThrottle<Digest>,
     /// New secrets within the hour, by address.
     pins: RecentStores,
-    /// Secrets that are on their way to be pinned, by extension's directory.
+    /// Secrets that are being pinned, by extension's directory.
     pinning: HashMap<PathBuf, Pinning>,
 }
 
-/// A secret on its way to be pinned, and how many requests bring it.
+/// A secret that is being pinned, and how many requests carry it.
 #[derive(Debug)]
 struct Pinning {
     digest: Digest,
@@ -121,28 +120,28 @@ struct Pinning {
     requests: usize,
 }
 
-/// What a secret is to be compared with.
+/// The hashes that a secret must be compared with.
 struct Trial {
-    /// The hashes of which one will do, each with the digest of the secret for it.
+    /// The hashes, one of which must match, each with the secret's digest for it.
     hashes: Vec<(Box<str>, Digest)>,
-    /// Which of a login's files each is from.
+    /// The index of each hash's users' file.
     places: Vec<usize>,
     secret: Vec<u8>,
 }
 
-/// What has to be found out about a request.
+/// What is left to decide about a request.
 enum Question {
     /// Whether the secret is this one.
     Compare(Trial),
-    /// Nothing: it is the first one of its extension.
+    /// Nothing: it is the extension's first secret.
     First(Vec<u8>),
 }
 
 impl Authenticator {
-    /// A gate that hashes new secrets so.
+    /// Creates an authenticator that hashes new secrets with these parameters.
     ///
     /// # Errors
-    /// That the system has no random numbers.
+    /// The system has no random numbers.
     pub(crate) fn new(argon2: Argon2<'static>) -> io::Result<Self> {
         let random = aws_lc_rs::rand::SystemRandom::new();
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &random);
@@ -161,7 +160,7 @@ impl Authenticator {
         })
     }
 
-    /// What was said so far.
+    /// Returns the counters.
     #[must_use]
     pub(crate) fn figures(&self) -> AuthFigures {
         AuthFigures {
@@ -172,16 +171,16 @@ impl Authenticator {
         }
     }
 
-    /// First secrets refused because their address had brought too many within the hour.
+    /// First secrets refused because their address had sent too many within the hour.
     #[must_use]
     pub(crate) fn pins_refused(&self) -> u64 {
         self.pins_refused.load(Relaxed)
     }
 
-    /// Says what can be said without argon2.
+    /// Decides without argon2.
     pub(crate) fn judge(&self, request: &VaultRequest, now: Instant) -> Judgement {
         let permitted = match &request.policy.auth {
-            // The phone itself has said whose it is: that is worth more than a password.
+            // The phone itself has identified its user, which is stronger than a password.
             _ if request.credentials.passport => true,
             Auth::Open => true,
             Auth::Certificate => request.credentials.certificate,
@@ -196,7 +195,7 @@ impl Authenticator {
         if permitted { Judgement::Permitted } else { Judgement::Denied(VaultError::Unauthorized) }
     }
 
-    /// Says of a request that was [`Judgement::NeedsHash`] whether it may be done. Takes its time.
+    /// Decides about a request that was [`Judgement::NeedsHash`]. Runs argon2.
     ///
     /// # Errors
     /// [`VaultError::Unauthorized`] and the other refusals of secrets.
@@ -219,7 +218,7 @@ impl Authenticator {
         }
     }
 
-    /// Takes note of what became of a request that brought a secret to be pinned.
+    /// Records whether a request with a secret to be pinned succeeded.
     pub(crate) fn pinned(&self, request: &VaultRequest, is_done: bool) {
         let Some((user, password)) = &request.credentials.basic else { return };
         let secret = secret_of(user, password);
@@ -236,7 +235,7 @@ impl Authenticator {
         }
     }
 
-    /// What is left to be found out, once all is looked at that costs nothing.
+    /// Returns what is left to decide after all cheap checks.
     fn question(&self, request: &VaultRequest, now: Instant) -> Result<Question, VaultError> {
         let shown = request.credentials.basic.as_ref();
         let (user, password) = shown.ok_or(VaultError::Unauthorized)?;
@@ -259,7 +258,7 @@ impl Authenticator {
         Ok(Question::Compare(self.trial(hashes, secret, &whole)))
     }
 
-    /// The hashes of those passwords that hold today; where there is none, one that nobody knows.
+    /// Returns the hashes of the passwords valid today, or the decoy if there are none.
     fn hashes<'a>(&self, users: impl Iterator<Item = &'a User>) -> Vec<Box<str>> {
         let today = today();
         let hashes: Vec<_> =
@@ -267,8 +266,8 @@ impl Authenticator {
         if hashes.is_empty() { vec![self.decoy()] } else { hashes }
     }
 
-    /// The digests have the name in them, so that no two unknown ones tell by their haste that they
-    /// are.
+    /// The digests include the name, so that the time taken does not tell two unknown users from
+    /// known ones.
     fn trial(&self, hashes: Vec<Box<str>>, secret: Vec<u8>, whole: &[u8]) -> Trial {
         let with_digest = |hash: Box<str>| {
             let digest = self.digest(&hash, whole);
@@ -284,9 +283,9 @@ impl Authenticator {
         Err(VaultError::SlowedDown(wait))
     }
 
-    /// Runs argon2, and remembers what it said.
+    /// Runs argon2 and remembers the result.
     fn compare(&self, trial: &Trial) -> bool {
-        // The newest stands last, and is the one that is asked for the longest.
+        // The newest is last, and the one in use for the longest time.
         trial.hashes.iter().rev().any(|(hash, digest)| {
             if self.lock().wrong.contains(digest) {
                 return false;
@@ -300,7 +299,7 @@ impl Authenticator {
         })
     }
 
-    /// Extensions whose first secret is on its way.
+    /// Returns the number of extensions whose first secret is being pinned.
     #[cfg(test)]
     pub(super) fn pinning(&self) -> usize {
         self.lock().pinning.len()
@@ -312,7 +311,7 @@ impl Authenticator {
         self.decoy.get_or_init(hash).clone()
     }
 
-    /// What is known of a secret from before.
+    /// Decides from remembered digests.
     fn remember(&self, trial: &Trial, now: Instant) -> Judgement {
         let mut state = self.lock();
         state.right.forget_old(now);
@@ -323,13 +322,13 @@ impl Authenticator {
         if !trial.hashes.iter().all(|(_, digest)| state.wrong.contains(digest)) {
             return Judgement::NeedsHash;
         }
-        // A phone that keeps on sending the same old secret guesses nothing, so it is not slowed
-        // down, nor are its neighbours.
+        // A phone that keeps sending the same old secret guesses nothing, so neither it nor its
+        // neighbours are slowed down.
         self.refused.fetch_add(1, Relaxed);
         Judgement::Denied(VaultError::Unauthorized)
     }
 
-    /// The hash that is pinned for an extension; nothing where the first secret is still to come.
+    /// Returns the hash pinned to an extension, or `None` if no secret is pinned yet.
     fn pin_of(&self, request: &VaultRequest) -> Result<Option<Box<str>>, VaultError> {
         let (vault, item) = (&request.policy.dir, &request.item);
         let path = vault.join(&*item.extension).join(SECRET);
@@ -342,7 +341,7 @@ impl Authenticator {
             Err(none) if none.kind() == io::ErrorKind::NotFound => {}
             Err(why) => return Err(trouble(why, &path)),
         }
-        // Nothing is to be had that would have to be guarded.
+        // There is no data to protect.
         let is_keep = matches!(request.op, VaultOp::Keep { .. });
         match versions::is_there(vault, item) {
             Ok(false) if !is_keep => Err(VaultError::NotThere),
@@ -351,7 +350,7 @@ impl Authenticator {
         }
     }
 
-    /// The first secret of an extension is on its way to be pinned; of several at once, one.
+    /// Begins to pin an extension's first secret; of several at once, one.
     fn first(
         &self,
         request: &VaultRequest,
@@ -374,7 +373,7 @@ impl Authenticator {
             self.lock().pinning.entry(place.clone()).or_insert_with(fresh);
         }
         let mut state = self.lock();
-        // Gone again where the requests that brought it are done: it is looked up from the start.
+        // Gone if the requests that carried it are done: the next request starts over.
         let pinning = state.pinning.get_mut(&place).ok_or(VaultError::Busy)?;
         if constant_time::verify_slices_are_equal(&pinning.digest, &digest).is_err() {
             drop(state);
@@ -384,7 +383,7 @@ impl Authenticator {
         Ok(Verified::ToPin(pinning.hash.clone()))
     }
 
-    /// Whoever invents extensions must not pin all of them before their users come.
+    /// A client that invents extensions must not pin all of them before their users come.
     fn may_pin(&self, request: &VaultRequest, now: Instant) -> Result<(), VaultError> {
         let counted =
             self.lock().pins.count(request.client, (true, 0), &request.policy.bounds, now);
@@ -405,12 +404,12 @@ impl Authenticator {
         self.refuse(request.client, &request.item.extension, now)
     }
 
-    /// A new wrong secret for somebody.
+    /// Refuses a new wrong secret.
     fn refuse(&self, client: IpAddr, whom: &str, now: Instant) -> VaultError {
         self.refused.fetch_add(1, Relaxed);
         if let Some(wrong) = self.lock().throttled.wrong(client, now) {
             let client = client.to_canonical();
-            // Doubling waits bound how often this is said of an address.
+            // Doubling waits bound how often this is logged for an address.
             tracing::warn!(
                 "{client} has sent {wrong} wrong secrets, the last one for {whom}, and is slowed \
                  down"
@@ -419,7 +418,7 @@ impl Authenticator {
         VaultError::Unauthorized
     }
 
-    /// What tells a secret and what it is compared with from all others.
+    /// Identifies a secret together with the hash that it is compared with.
     fn digest(&self, hash: &str, secret: &[u8]) -> Digest {
         let mut context = hmac::Context::with_key(&self.key);
         context.update(&(hash.len() as u64).to_le_bytes());
@@ -435,13 +434,13 @@ impl Authenticator {
     }
 }
 
-/// The moment by the calendar, by which passwords end.
+/// The current date and time, by which passwords expire.
 fn today() -> Timestamp {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// User and password as one secret, such that no other two make the same.
+/// Joins user and password into one secret, unambiguously.
 fn secret_of(user: &[u8], password: &[u8]) -> Vec<u8> {
     let mut secret = (user.len() as u64).to_le_bytes().to_vec();
     secret.extend_from_slice(user);

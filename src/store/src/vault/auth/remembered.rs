@@ -1,6 +1,6 @@
-//! Secrets that were right, or wrong, a while ago, by their digests.
+//! Digests of secrets that were right or wrong recently.
 //!
-//! Bounded, and forgotten in halves; never has a secret itself.
+//! Bounded; forgets half at a time; never holds a secret itself.
 
 use std::collections::HashSet;
 use std::mem;
@@ -8,13 +8,13 @@ use std::mem;
 use super::Digest;
 use wire::time::Instant;
 
-/// Digests that are remembered, of right secrets and of wrong ones each.
+/// Most digests that are remembered, of right and of wrong secrets each.
 const DIGESTS_MAX: usize = 65_536;
-/// How long a digest is remembered at least; twice as long at most. Phones that restart each night
+/// How long a digest is remembered at least; at most twice as long. Phones that restart each night
 /// cost argon2 once a week.
 const DIGESTS_TURN: wire::time::Duration = wire::time::Duration::from_secs(7 * 86_400);
 
-/// Digests of which the older half is forgotten when there are too many, or after a while.
+/// Digests, the older half of which is forgotten when there are too many, or after a while.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     recent: HashSet<Digest>,
@@ -28,7 +28,7 @@ impl Remembered {
         self.recent.contains(digest) || self.older.contains(digest)
     }
 
-    /// Forgets what has been known for so long that it is to be looked at again.
+    /// Forgets digests that are so old that they must be checked again.
     pub(super) fn forget_old(&mut self, now: Instant) {
         let since = now - self.turned_at;
         if since < DIGESTS_TURN {
@@ -41,7 +41,7 @@ impl Remembered {
         self.turned_at = now;
     }
 
-    /// Whether it is new.
+    /// Adds a digest and returns whether it is new.
     pub(super) fn insert(&mut self, digest: Digest) -> bool {
         let is_new = !self.contains(&digest);
         if self.recent.len() >= DIGESTS_MAX / 2 {

@@ -1,6 +1,6 @@
-//! Users' files as they were read, and read again once they have changed.
+//! Parsed users' files, read again after they change.
 //!
-//! Reads no more than a file may have; never writes one.
+//! Reads at most [`USERS_BYTES_MAX`]; never writes one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,25 +13,25 @@ use super::Authenticator;
 use crate::version::VersionExt as _;
 use engine::catalog::blob::Version;
 
-/// A users' file that was changed less than this before it was read is read again.
+/// A users' file that changed less than this before it was read is read again.
 const SETTLED: Duration = Duration::from_secs(2);
 /// Users' files that are remembered.
 const USERS_FILES_MAX: usize = 32;
 /// Largest users' file, in bytes.
 pub const USERS_BYTES_MAX: u64 = 64 << 20;
 
-/// A users' file as it was read.
+/// A users' file and its parsed content.
 #[derive(Clone, Debug)]
 pub(super) struct UsersFile {
     path: PathBuf,
     version: Version,
-    /// Whether it cannot have been changed since without showing.
+    /// Whether a change since then must show in its times.
     settled: bool,
     users: Arc<Users>,
 }
 
 impl Authenticator {
-    /// The users' file as it is now; it is read again when it was changed.
+    /// Returns the current users' file; reads it again if it has changed.
     pub(super) fn users(&self, path: &Path) -> Arc<Users> {
         let known = self.lock().users.iter().find(|known| known.path == path).cloned();
         let version = match std::fs::metadata(path) {
@@ -79,7 +79,7 @@ fn read_users(path: &Path, version: Version) -> io::Result<String> {
     regular::read_text(path, USERS_BYTES_MAX)
 }
 
-/// Whether a file had been left alone for a while.
+/// Returns whether a file had not changed for a while.
 fn is_settled(version: Version, now: SystemTime) -> bool {
     let changed_ns = version.changed_ns.max(version.modified_ns);
     let now_ns = now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_nanos());

@@ -1,4 +1,4 @@
-//! What is carried from one vault to another, and what is not let in.
+//! Tests of carrying versions from one vault to another, and of the archives that are refused.
 
 use std::fs;
 use std::io::Write as _;
@@ -40,7 +40,7 @@ impl Bench {
     }
 }
 
-/// An archive of one member whose header is what somebody made of it.
+/// An archive of one member with a header that the test spoils.
 fn member(path: &str, bytes: &[u8], spoil: impl FnOnce(&mut Header)) -> Vec<u8> {
     let mut header = Header::new_gnu();
     header.set_size(bytes.len() as u64);
@@ -166,7 +166,7 @@ fn a_member_that_is_no_version_has_all_of_the_file_refused() {
     assert!(told(&outside).contains("no directory that a vault has"));
     let too_large = vec![b'x'; (1 << 20) + 1];
     assert!(told(&member(PATH, &too_large, |_| ())).contains("raise that"));
-    // A size that nobody has the memory for.
+    // A size beyond any memory.
     let huge = member(PATH, b"", |header| header.set_size(1 << 60));
     assert!(told(&huge).contains("larger than `max`"));
     let gone = PATH.replace(".txt", ".gone");
@@ -216,7 +216,7 @@ fn an_archive_that_is_damaged_anywhere_changes_nothing() {
     }
     assert!(told(&whole[..whole.len() / 2]).contains("cut short"));
     assert!(told(&whole[..whole.len() - 1]).contains("cut short"));
-    // The checksum at the end is looked at, too.
+    // The checksum at the end is checked, too.
     let mut flipped = whole.clone();
     let at = flipped.len() - 6;
     flipped[at] ^= 1;
@@ -230,7 +230,7 @@ fn an_archive_that_is_damaged_anywhere_changes_nothing() {
     assert!(told(&gzipped(&tar[..514])).contains("cut short"));
     assert!(told(&gzipped(&tar[..700])).contains("damaged"));
     assert!(told(&gzipped(&tar[..1_024])).contains("cut short"));
-    // No end of zeros is read for ever.
+    // An endless end of zeros is not read.
     let long = [tar, vec![0; 3 << 20]].concat();
     assert!(told(&gzipped(&long)).contains("more behind its end"));
 }

@@ -1,4 +1,4 @@
-//! What is gathered by month, and that nothing is lost on the way, whatever fails.
+//! Tests that archiving by month loses nothing, whatever fails.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +15,7 @@ use wire::time::Duration;
 const EVER: (Timestamp, Timestamp) = (Timestamp(0), Timestamp(u64::MAX));
 const DAY_S: u64 = 86_400;
 
-/// What there is of all items, by item and name, and where.
+/// All versions, by item and name, and where they are.
 type There = BTreeMap<(Item, VersionName), Vec<u8>>;
 
 fn now() -> Timestamp {
@@ -52,7 +52,7 @@ impl Bench {
         archive_monthly::gather_with(disk, &self.policy, now(), || true)
     }
 
-    /// Everything in its place.
+    /// All versions in their directories.
     fn here(&self) -> There {
         let mut there = There::new();
         for item in versions::items(&self.policy.dir, None).unwrap() {
@@ -65,7 +65,7 @@ impl Bench {
         there
     }
 
-    /// Everything in archives.
+    /// All versions in archives.
     fn archived(&self) -> There {
         let mut there = There::new();
         for extension in archive_monthly::extensions(&self.policy.dir).unwrap() {
@@ -117,7 +117,7 @@ fn old_versions_go_byte_for_byte_into_an_archive_of_their_month_and_extension() 
     assert_eq!(bench.fetch(&item("1")).as_deref(), Some("newest"));
     let again = bench.gather(&mut Disk::default());
     assert_eq!((again.versions, again.archives), (0, 0));
-    // One of a month that has an archive already.
+    // A version of a month that has an archive already.
     bench.write(&item("1"), "20260901T000000.000000000Z.txt", "found late");
     let before = bench.all();
     let late = bench.gather(&mut Disk::default());

@@ -1,4 +1,4 @@
-//! Who is let in, who is not, and what it costs.
+//! Tests of which requests are permitted, which are not, and what that costs.
 
 mod logins;
 
@@ -30,7 +30,7 @@ fn cheap() -> Argon2<'static> {
     Argon2::from(Params::new(8, 1, 1, None).unwrap())
 }
 
-/// A vault with a gate in front.
+/// A vault with an authenticator.
 struct Guarded {
     bench: Bench,
     authenticator: Authenticator,
@@ -194,7 +194,7 @@ fn the_first_secret_that_stores_something_is_compared_ever_after() {
     assert_eq!(guarded.get("1", "10.9.9.8:123"), DENIED, "the call server is part of it");
     assert_eq!(guarded.get("1", "10.9.9.91:23"), DENIED);
     assert_eq!(guarded.get("1", ""), DENIED);
-    // A restart forgets digests and no pins.
+    // A restart forgets digests but no pins.
     guarded.authenticator = Authenticator::new(cheap()).unwrap();
     guarded.bench.restart();
     assert_eq!(guarded.get("1", "10.9.9.9:123"), Ok(()));

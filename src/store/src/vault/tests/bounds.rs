@@ -69,7 +69,7 @@ fn a_full_vault_takes_nothing_more_and_says_so() {
     bench.policy.bounds.total_bytes_max = 100;
     bench.keep(&item("1"), &"x".repeat(60)).unwrap();
     bench.writer.settle();
-    // What numbers and orders versions takes room as well.
+    // The index and the sequence file take room as well.
     assert_eq!(bench.keep(&item("2"), &"x".repeat(60)), Err(VaultError::TotalMax));
     let fill = bench.writer.limits().fill();
     assert_eq!((fill.full, fill.reserved), (1, 0));

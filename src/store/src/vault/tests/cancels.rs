@@ -1,4 +1,4 @@
-//! Versions that are taken back at the last moment: the phone that stores them has died.
+//! Tests of versions that are cancelled at the last moment because the phone has died.
 
 use super::*;
 use engine::cancel::CancelToken;

@@ -22,7 +22,7 @@ use engine::vault::request::{
 };
 use wire::time::Duration;
 
-/// A vault, and whoever writes to it.
+/// A vault and its writer.
 pub(super) struct Bench {
     top: tempfile::TempDir,
     pub(super) policy: VaultPolicy,
@@ -50,7 +50,7 @@ impl Bench {
         Bench { top, policy, writer: writer() }
     }
 
-    /// As after a crash: nothing is remembered.
+    /// Drops all memory, as a crash does.
     pub(super) fn restart(&mut self) {
         self.writer = writer();
     }
@@ -75,7 +75,7 @@ impl Bench {
         }
     }
 
-    /// The request of a phone that keeps "new".
+    /// A phone's request to keep "new".
     pub(super) fn keeping(&self, extension: &str) -> VaultRequest {
         let act = VaultOp::Keep {
             bytes: b"new".to_vec(),
@@ -85,7 +85,7 @@ impl Bench {
         self.request(&item(extension), act)
     }
 
-    /// Does requests in one batch.
+    /// Runs requests in one batch.
     pub(super) fn run(&mut self, requests: &[VaultRequest]) -> Vec<Result<VaultReply, VaultError>> {
         let jobs: Vec<_> = requests.iter().map(|request| Job::Vault(request, None)).collect();
         let results = self.writer.run(&jobs).into_iter().map(|outcome| match outcome {
@@ -106,7 +106,7 @@ impl Bench {
         self.store(item, VaultOp::Keep { bytes: text.into(), precondition, cancel: None })
     }
 
-    /// Keeps a version unless that is taken back.
+    /// Keeps a version unless that is cancelled.
     pub(super) fn keep_unless(
         &mut self,
         item: &Item,
@@ -150,7 +150,7 @@ impl Bench {
         }
     }
 
-    /// Every file beneath the vault that is no version.
+    /// Returns every file beneath the vault that is not a version.
     pub(super) fn strays(&self) -> Vec<PathBuf> {
         let mut strays = Vec::new();
         let mut open = vec![self.policy.dir.clone()];

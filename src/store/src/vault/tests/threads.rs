@@ -67,7 +67,7 @@ fn put(text: &str) -> VaultOp {
 #[test]
 fn what_a_worker_has_kept_it_can_fetch_and_forget() {
     let asked = Asked::new(Auth::Open);
-    // The server makes its vault at the start: one that is away is not one that is empty.
+    // The server creates its vault at the start: a missing vault is not an empty one.
     asked.ask(1, "1", "", VaultOp::Fetch);
     assert_eq!(asked.answer().1.unwrap_err(), VaultError::Io);
     std::fs::create_dir_all(&asked.bench.policy.dir).unwrap();

@@ -1,4 +1,4 @@
-//! What is kept, in which order it is found again, and what a crash may do.
+//! Tests of what is kept, of its order, and of crashes.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -47,7 +47,7 @@ fn a_version_that_is_fetched_has_the_tag_of_the_one_that_was_kept() {
     let kept: Vec<_> = ["a", "b", "c"].map(|text| bench.keep(&item("1"), text).unwrap()).into();
     let fetched = versions::fetch(&bench.policy.dir, &item("1")).unwrap().unwrap();
     assert!(fetched.version().has_same_bytes(&kept[2].version));
-    // However coarse the clock of the file system is.
+    // However coarse the file system's times are.
     assert!(!kept[0].version.has_same_bytes(&kept[1].version));
     assert!(kept[0].version.modified_ns < kept[1].version.modified_ns);
 }
@@ -267,7 +267,7 @@ fn wherever_a_batch_is_cut_off_each_item_has_its_old_or_its_new_version_and_both
                 let there = bench.fetch(&item(extension));
                 let is_old = matches!(there.as_deref(), None | Some("old"));
                 assert!(is_old || there.as_deref() == Some("new"), "{step:?} {nth} {there:?}");
-                // Forgotten is not the last word on 2.
+                // The deletion is not the last change of item 2.
                 if results[place].is_ok() && place != 1 {
                     assert_eq!(there.as_deref(), Some("new"), "{step:?} {nth}");
                 }
@@ -281,7 +281,7 @@ fn wherever_a_batch_is_cut_off_each_item_has_its_old_or_its_new_version_and_both
     }
 }
 
-/// Numbers that look random, by a seed.
+/// Pseudo-random numbers from a seed.
 struct Dice(u64);
 
 impl Dice {
@@ -292,11 +292,11 @@ impl Dice {
     }
 }
 
-/// What phones may have been told of one item.
+/// The answers that phones may have got about one item.
 #[derive(Debug, Default)]
 struct Told {
     acknowledged: Option<String>,
-    /// What came later and was not acknowledged: it may be there or not.
+    /// Later changes without an answer: they may be there or not.
     maybe: Vec<Option<String>>,
 }
 
@@ -401,7 +401,7 @@ fn a_crashed_writers_remains_are_removed_at_the_next_first_use() {
 
 #[test]
 fn a_vault_that_cannot_be_written_to_says_which_way() {
-    // Root may write anywhere; what it cannot do is make a directory of a file.
+    // Root may write anywhere, but cannot turn a file into a directory.
     let mut bench = Bench::new();
     fs::create_dir_all(bench.policy.dir.parent().unwrap()).unwrap();
     fs::write(&bench.policy.dir, "a file").unwrap();

@@ -1,8 +1,8 @@
-//! Passwords for what is served: which file has the user, and what a right one costs again.
+//! Tests of logins for served files: which file has the user, and what a repeated password costs.
 
 use super::*;
 
-/// A users' file beside the vault's, with what Digest needs where a line has `digest`.
+/// Writes a users' file beside the vault's, with what Digest needs if a line has `digest`.
 fn write_phones(guarded: &Guarded, lines: &[(&str, &str, bool)]) -> PathBuf {
     let path = guarded.bench.top.path().join("passwords.txt");
     let line = |(name, password, digest): &(&str, &str, bool)| {
@@ -123,12 +123,12 @@ fn wrong_responses_make_their_user_wait_and_not_all_behind_the_address() {
     assert_eq!(judge(&guarded, "bob", "secret"), Ok(0), "a neighbour behind the same NAT");
     guarded.now = guarded.now + Duration::from_secs(1);
     assert_eq!(judge(&guarded, "ann", "secret"), Ok(0));
-    // Phones that know the password pay for one that does not.
+    // Phones that know the password do not pay for one that does not.
     for _ in 0..10 {
         assert_eq!(judge(&guarded, "bob", "wrong"), Err(VaultError::Unauthorized));
         assert_eq!(judge(&guarded, "bob", "secret"), Ok(0));
     }
-    // Whoever tries one name after another is slowed down as for any wrong secret.
+    // A client that tries one name after another is slowed down as for any wrong secret.
     for name in ["c", "d", "e", "f"] {
         assert_eq!(judge(&guarded, name, "x"), Err(VaultError::Unauthorized));
     }
@@ -164,7 +164,7 @@ fn one_password_that_comes_many_times_at_once_is_hashed_once() {
         let login = Box::new(login(&guarded, &[&phones], "ann", password));
         vault.handle_login(0, Ticket::made_up(ticket), login, &queues, guarded.now)
     };
-    // Many with the same password take one place of two.
+    // Many requests with the same password take one of two slots.
     assert!((0..1_000).all(|ticket| bring(ticket, "secret").is_none()));
     assert!((1_000..1_500).all(|ticket| bring(ticket, "wrong").is_none()));
     let refused = bring(2_000, "other");

@@ -1,12 +1,13 @@
-//! What may wait: threads that scan, watch, read, hash and write, so that the data path never does.
+//! All that may wait: threads that scan, watch, read, hash and write, so that the data path never
+//! does.
 //!
-//! Asked by values of the crate `engine`, and answers with them. Imports run one way:
+//! Takes requests as values of the crate `engine`, and answers with them. Imports run one way:
 //!
 //! ```text
 //! store ──► files, vault ──► content ──► durable, offload, replies ──► version, sys
 //! ```
 //!
-//! `store.rs` starts everything. Decides nothing about who gets what.
+//! `store.rs` starts everything. Never decides who gets what.
 
 pub mod content;
 mod durable;

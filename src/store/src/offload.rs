@@ -1,6 +1,7 @@
-//! The threads that may wait for a disk: named after their job, ended together, their panics told.
+//! The threads that may wait for a disk: named after their job, ended together, their panics
+//! logged.
 //!
-//! Never kills one: a thread that hangs at a disk when all are to end is left behind.
+//! Never kills one: a thread that hangs at a disk at the end is left behind.
 
 use std::io;
 use std::thread::JoinHandle;
@@ -8,10 +9,9 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
-/// Starts a thread that is named after its job. The log is told if it panics.
+/// Starts a thread that is named after its job, and logs its panic.
 ///
-/// # Errors
-/// The system's, when it gives no thread.
+/// # Errors The system's error if it cannot start a thread.
 pub fn spawn<T: Send + 'static>(
     name: impl Into<String>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -27,7 +27,7 @@ pub fn spawn<T: Send + 'static>(
 /// Threads that end together.
 #[derive(Debug)]
 pub struct Threads {
-    /// Each thread has a clone of it for as long as it runs.
+    /// Each thread holds a clone as long as it runs.
     running: Sender<()>,
     /// Disconnected once all threads have ended.
     ended: Receiver<()>,
@@ -45,7 +45,7 @@ impl Threads {
     /// Starts one more.
     ///
     /// # Errors
-    /// The system's, when it gives no thread.
+    /// The system's error if it cannot start a thread.
     pub fn spawn(
         &mut self,
         name: impl Into<String>,
@@ -73,13 +73,13 @@ impl Threads {
             }
             before = now;
         }
-        // Whoever panicked has told so itself.
+        // A panic has been logged already.
         handles.into_iter().for_each(|handle| drop(handle.join()));
         true
     }
 }
 
-/// Tells the log that the thread which drops it panics.
+/// Logs a panic of the thread that drops it.
 struct PanicWatcher {
     name: String,
 }
@@ -111,7 +111,7 @@ mod tests {
         let (release, held) = bounded::<()>(0);
         threads.spawn("hangs", move || assert!(held.recv().is_err())).unwrap();
         let asked = AtomicU64::new(0);
-        // It gets on twice, and then no more.
+        // Two steps of progress, and then none.
         let progress = || asked.fetch_add(1, Relaxed).min(2);
         assert!(!threads.join(Duration::from_millis(1), progress));
         assert!(asked.load(Relaxed) > 3);

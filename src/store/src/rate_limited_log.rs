@@ -1,6 +1,6 @@
-//! Troubles in the log: told once, and again only after a while.
+//! Logs an error once, and the same kind again only after a while.
 //!
-//! Tells what it is told; mends nothing.
+//! Only logs; mends nothing.
 
 use std::collections::HashMap;
 use std::io;
@@ -9,18 +9,18 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// How often the log is told of the same kind of trouble.
+/// Interval between two messages about the same kind of error.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// Tells the log of a trouble, and of the same kind of trouble again only after a while: where one
-/// phone is refused, thousands are.
+/// Logs an error, and the same kind of error again only after a while: if one phone is refused,
+/// thousands are.
 #[derive(Debug, Default)]
 pub(crate) struct RateLimitedLog(Mutex<HashMap<io::ErrorKind, (Instant, u64)>>);
 
 impl RateLimitedLog {
     /// Writes `cannot … …: why`, at most once a minute for each kind of reason.
     pub(crate) fn error(&self, why: &io::Error, verb: &str, path: &Path) {
-        // The client took it back: nothing is to be mended.
+        // The client cancelled it: there is nothing to mend.
         if why.kind() == io::ErrorKind::ConnectionAborted {
             return;
         }

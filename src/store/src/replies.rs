@@ -1,4 +1,4 @@
-//! The way back from the threads that may wait to the workers that asked.
+//! The channels from the threads that may wait back to the workers.
 //!
 //! Never waits for a worker.
 
@@ -8,15 +8,15 @@ use crossbeam_channel::Sender;
 
 use engine::requests::Answer;
 
-/// How one worker is reached.
+/// The channel to one worker.
 pub struct Replies {
-    /// Takes the answers. Unbounded, or wide enough for every ask that the worker has open.
+    /// Takes the answers. Unbounded, or wide enough for every request that the worker has open.
     pub sender: Sender<Answer>,
     /// Ends the worker's wait after answers were sent.
     pub wake: Box<dyn Fn() + Send + Sync>,
 }
 
-/// How all workers are reached, by number.
+/// The channels to all workers, by number.
 pub(crate) struct Workers {
     replies: Vec<Replies>,
     answered: AtomicU64,
@@ -42,7 +42,7 @@ impl Workers {
         let mut to_wake = vec![false; self.replies.len()];
         for (worker, answer) in answers {
             self.answered.fetch_add(1, Relaxed);
-            // A worker that has gone has nobody left who waits for the answer.
+            // A worker that is gone has no requester left.
             let Some(replies) = self.replies.get(worker) else { continue };
             to_wake[worker] |= replies.sender.send(answer).is_ok();
         }

@@ -1,8 +1,8 @@
 //! The store as the workers see it: one queue for every kind of work, and the threads behind them.
 //!
-//! [`Store::ask`] never waits. Each ask that it takes is answered once, through the [`Replies`] of
-//! the worker that asked. Does nothing itself: files of the catalog are read in `content`, phones'
-//! data is kept in `vault`, administrators' files are changed in `files`.
+//! [`Store::ask`] never waits. Each request that it takes is answered once, through the [`Replies`]
+//! of its worker. Does nothing itself: files of the catalog are read in `content`, phones' data is
+//! kept in `vault`, administrators' files are changed in `files`.
 
 use std::io;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use engine::requests::Answer;
 use engine::requests::Ask;
 use wire::time::Instant;
 
-/// How long the threads' end is waited for while they answer nobody: they may hang at a disk.
+/// How long the end of threads that make no progress is awaited: they may hang at a disk.
 const END_WAIT: Duration = Duration::from_secs(10);
 /// How long the writer waits for the catalog before it acknowledges what is durable.
 const PUBLISH_WAIT: Duration = Duration::from_secs(2);
@@ -35,10 +35,10 @@ const PUBLISH_WAIT: Duration = Duration::from_secs(2);
 pub struct StoreConfig {
     /// How files of the catalog are read, and which stay in memory.
     pub loader: LoaderConfig,
-    /// Uploads that wait for the writer; one more is given back to the worker. Default 8,192.
+    /// Uploads that wait for the writer; one more is returned to the worker. Default 8,192.
     pub uploads_max: usize,
-    /// Requests of administrators that wait for their thread; one more is given back to the
-    /// worker. Default 1,024.
+    /// Requests of administrators that wait for their thread; one more is returned to the worker.
+    /// Default 1,024.
     pub acts_max: usize,
     /// Bytes that may lie in one directory that receives uploads. Default 4 GiB.
     pub upload_directory_bytes_max: u64,
@@ -60,15 +60,15 @@ impl Default for StoreConfig {
 pub struct StoreFigures {
     /// Files of the catalog.
     pub loader: LoaderFigures,
-    /// What is known of files' bytes.
+    /// The known digests.
     pub digests: DigestFigures,
     /// Phones' data.
     pub vault: VaultFigures,
 }
 
-/// The threads that may wait, until it is dropped.
+/// The threads that may wait; they end when it is dropped.
 pub struct Store {
-    /// None once the threads are to stop.
+    /// `None` once the threads are to stop.
     senders: Option<Senders>,
     pub(crate) directories: Arc<Directories>,
     pub(crate) loader: Arc<Loader>,
@@ -76,12 +76,12 @@ pub struct Store {
     published: Arc<CatalogHandle>,
     workers: Arc<Workers>,
     threads: Option<Threads>,
-    /// Hashes what is sent, and all else that is served.
+    /// Hashes what is sent, and then the rest of the catalog.
     hasher: Option<Hasher>,
 }
 
 struct Senders {
-    /// Ends the thread that looks after disks.
+    /// Ends the thread that supervises disks.
     _running: Sender<()>,
     asks: Sender<(usize, Ask)>,
     writes: Sender<Task>,
@@ -101,7 +101,7 @@ impl Store {
     /// `replies` has one member per worker; `published` is what the watch publishes to.
     ///
     /// # Errors
-    /// The system's, when it gives no thread.
+    /// The system's error if it cannot start a thread.
     pub fn start(
         config: StoreConfig,
         started: std::time::Instant,
@@ -125,7 +125,7 @@ impl Store {
             hasher,
         };
         let result = store.start_threads(config, started, &senders, receivers);
-        // Before a store without all its threads is dropped: those that it has end with it.
+        // Set before an incomplete store is dropped, so that its threads end with it.
         store.senders = Some(senders);
         result.map(|()| store)
     }
@@ -170,18 +170,18 @@ impl Store {
         }
 
         let vault = Arc::clone(&self.vault);
-        // The threads that read have these ends alone, so that those behind them stop when all of
-        // them have.
+        // Only the reading threads hold these ends, so that the threads behind them stop once all
+        // of them have.
         let queues = Queues { writer: Sender::clone(&senders.writes), secrets };
         let others: Others =
             Arc::new(move |worker, ask| answer_other(&vault, &queues, worker, ask, now()));
         self.loader.start(threads, &asks, end, &others)
     }
 
-    /// Hands over an ask of a worker; never waits.
+    /// Queues a worker's request; never waits.
     ///
     /// # Errors
-    /// Gives the ask back when its queue is full: the worker answers itself, with `Busy`.
+    /// Returns the request if its queue is full: the worker itself answers with `Busy`.
     pub fn ask(&self, worker: usize, ask: Ask) -> Result<(), Ask> {
         let Some(senders) = &self.senders else { return Err(ask) };
         match ask {
@@ -202,7 +202,7 @@ impl Store {
         }
     }
 
-    /// What was done, and what is kept now.
+    /// Returns the counters.
     #[must_use]
     pub fn figures(&self) -> StoreFigures {
         StoreFigures {
@@ -214,12 +214,12 @@ impl Store {
 }
 
 impl Drop for Store {
-    /// Lets the threads finish what they have in hand, and stops them.
+    /// Lets the threads finish their current work, and stops them.
     fn drop(&mut self) {
         self.senders = None;
         self.hasher = None;
         let Some(threads) = self.threads.take() else { return };
-        // Those that hang at a disk are left behind.
+        // Threads that hang at a disk are left behind.
         if !threads.join(END_WAIT, || self.workers.answered()) {
             tracing::error!("a disk does not answer; what waits for it is given up");
         }
@@ -235,8 +235,8 @@ fn channels(config: &StoreConfig) -> (Senders, Receivers) {
     (senders, Receivers { end, asks: asked, writes: written, acts: wanted })
 }
 
-/// Answers what is asked of the threads that read and is no file of the catalog. Returns `None` if
-/// another thread answers.
+/// Answers the requests that are not for a file of the catalog. Returns `None` if another thread
+/// answers.
 fn answer_other(
     vault: &Vault,
     queues: &Queues,
@@ -256,7 +256,7 @@ fn answer_other(
             Some(Answer::Upload { ticket, result: Err(StoreError::Busy) })
         }
         Ask::Files { ticket, .. } => Some(Answer::Files { ticket, result: Err(Fault::Busy) }),
-        // The loader's own.
+        // The loader answers these itself.
         Ask::Open { .. } | Ask::Verify { .. } | Ask::Read { .. } => None,
     }
 }

@@ -1,14 +1,14 @@
-//! Which version of a file an open handle or a directory's view of it tells of.
+//! Reads the version of a file from the metadata of a handle or of a directory.
 //!
-//! Reads what it is given; never opens a file.
+//! Never opens a file.
 
 use std::fs::Metadata;
 
 use engine::catalog::blob::Version;
 
-/// What [`Version`] is on a disk.
+/// Versions of files on a disk.
 pub(crate) trait VersionExt {
-    /// The version that an open file's metadata tells of.
+    /// Returns the version in an open file's metadata.
     #[must_use]
     fn of(meta: &Metadata) -> Self;
 }
@@ -35,12 +35,12 @@ impl VersionExt for Version {
     }
 }
 
-/// Nanoseconds since 1970 of a time as the kernel tells it; the year 2262 and later are one moment.
+/// Returns a kernel time in nanoseconds since 1970; times from 2262 on are one moment.
 fn nanoseconds(seconds: i64, rest_ns: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(rest_ns)
 }
 
-/// The version that a directory's view of a file tells of.
+/// Returns the version in a directory's metadata of a file.
 #[cfg(unix)]
 pub(crate) fn version_of(meta: &cap_std::fs::Metadata) -> Version {
     use cap_std::fs::MetadataExt;
@@ -53,7 +53,7 @@ pub(crate) fn version_of(meta: &cap_std::fs::Metadata) -> Version {
     }
 }
 
-/// The version that a directory's view of a file tells of.
+/// Returns the version in a directory's metadata of a file.
 #[cfg(not(unix))]
 pub(crate) fn version_of(meta: &cap_std::fs::Metadata) -> Version {
     let modified = meta.modified().ok().map(cap_std::time::SystemTime::into_std);

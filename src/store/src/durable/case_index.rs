@@ -1,6 +1,6 @@
-//! How the members of a directory are spelled, so that two spellings of one name do not come to be.
+//! The spellings of a directory's members, so that no name is created in two spellings.
 //!
-//! Reads a directory when it was changed since it was last read, and never else.
+//! Reads a directory only if it changed since it was last read.
 
 use std::collections::HashMap;
 use std::io;
@@ -8,26 +8,26 @@ use std::path::{Path, PathBuf};
 
 use cap_std::fs::Dir;
 
-/// Directories whose spellings are remembered.
+/// Most directories whose spellings are remembered.
 const LISTINGS_MAX: usize = 64;
 
 /// The spellings of some directories, by their paths.
 #[derive(Debug, Default)]
 pub(crate) struct CaseIndex(HashMap<PathBuf, Listing>);
 
-/// How the members of a directory are spelled, by folded name, as long as nothing has changed.
+/// The spellings of a directory's members, by folded name, as long as nothing has changed.
 #[derive(Debug)]
 struct Listing {
     state: State,
     spellings: HashMap<Vec<u8>, String>,
 }
 
-/// What changes whenever a directory does.
+/// Changes whenever a directory does.
 type State = (Option<cap_std::time::SystemTime>, u64);
 
 impl CaseIndex {
-    /// How a member of a directory is spelled there: the first in byte order where several fold to
-    /// the same, as that is the one that is served.
+    /// Returns a member's spelling: the first in byte order if several fold to the same, because
+    /// that is the one that is served.
     pub(crate) fn find(
         &mut self,
         dir: &Dir,
@@ -45,8 +45,8 @@ impl CaseIndex {
         Ok(self.0.get(path).and_then(|known| known.spellings.get(&fold(name))).cloned())
     }
 
-    /// How a member of a directory is spelled there: as it was asked for if there is such a one,
-    /// else as the first in byte order. What is not there is spelled as it is folded.
+    /// Returns a member's spelling: the requested one if it exists, otherwise the first in byte
+    /// order. The name of a missing member is folded.
     pub(crate) fn resolve(
         &mut self,
         dir: &Dir,
@@ -61,21 +61,21 @@ impl CaseIndex {
         Ok(first.unwrap_or_else(|| folded.to_owned()))
     }
 
-    /// Notes that nothing but a file aside has come or gone.
+    /// Notes that only a temporary file was created or removed.
     pub(crate) fn still_hold(&mut self, dir: &Dir, path: &Path) {
         if let (Some(known), Ok(state)) = (self.0.get_mut(path), state(dir)) {
             known.state = state;
         }
     }
 
-    /// Notes that a member of a directory is gone: perhaps too soon for the directory's time to
-    /// tell.
+    /// Notes that a member of a directory is gone, perhaps too soon for the directory's time to
+    /// show it.
     pub(crate) fn forget(&mut self, path: &Path) {
         self.0.remove(path);
     }
 
-    /// Notes that a member of this name has just been put there: what was remembered of the
-    /// directory still holds, but for this one name.
+    /// Notes that a member of this name was just created: the directory's other spellings stay
+    /// valid.
     pub(crate) fn note(&mut self, dir: &Dir, path: &Path, name: &str) {
         if let (Some(known), Ok(state)) = (self.0.get_mut(path), state(dir)) {
             known.state = state;
@@ -84,7 +84,7 @@ impl CaseIndex {
     }
 }
 
-/// The members of a directory that have a name which can be served.
+/// Returns the members of a directory whose names can be served.
 fn list(dir: &Dir) -> io::Result<HashMap<Vec<u8>, String>> {
     let mut spellings: HashMap<Vec<u8>, String> = HashMap::new();
     for entry in dir.entries()? {

@@ -1,10 +1,10 @@
-//! What it takes that a file outlives a crash: written aside, synced, put in its place, and every
-//! directory on the way synced before anybody is told.
+//! Makes files durable: writes a temporary file, syncs it, renames it into place, and syncs every
+//! directory on the way before the change is acknowledged.
 //!
-//! Many files are synced from many threads at once: a file system that keeps a journal commits it
-//! once for all who ask while it is at it, so that a batch costs little more than one file. Unlike
-//! one sync of the whole file system this tells which file failed, holds on any kernel and file
-//! system, and does not wait for what others write there.
+//! Many files are synced from many threads at once: a journaling file system commits once for all
+//! threads that wait, so that a batch costs little more than one file. Unlike one sync of the whole
+//! file system, this shows which file failed, works on any kernel and file system, and does not
+//! wait for other programs' writes.
 //!
 //! Never changes a file in place, and never leaves half of one where it could be taken for whole.
 
@@ -33,16 +33,16 @@ pub(crate) mod placement;
 mod sync;
 mod temp_file;
 
-/// How the names of files begin that are being written. A dot keeps them from being served.
+/// How the names of temporary files begin. A dot keeps them from being served.
 pub(crate) const TEMP_PREFIX: &str = ".ringpost-";
-/// Files that this process has written aside.
+/// Temporary files that this process has written.
 static FILES_WRITTEN: AtomicU64 = AtomicU64::new(0);
-/// Directories that are known to outlive a crash.
+/// Most directories that are remembered as durable.
 const DURABLE_MAX: usize = 65_536;
-/// Names that are tried for a file beside its place.
+/// Most names that are tried for a temporary file.
 const CLAIMS_MAX: usize = 8;
 
-/// The steps that a disk may fail at.
+/// The steps at which a test can make a disk fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(test, derive(PartialOrd, Ord))]
 pub(crate) enum Step {
@@ -55,23 +55,24 @@ pub(crate) enum Step {
     Remove,
 }
 
-/// Writes files aside, and remembers which directories must be synced before the batch is told of.
+/// Writes temporary files, and remembers which directories must be synced before the batch is
+/// acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     /// Directories that were changed, by their paths.
     unsynced: HashMap<PathBuf, Arc<Dir>>,
     /// The tops that this batch has opened: most of it goes to the same one.
     tops: HashMap<PathBuf, Arc<Dir>>,
-    /// Directories whose names in their parents are known to outlive a crash.
+    /// Directories whose names in their parents are durable.
     durable: HashSet<PathBuf>,
-    /// Those that become so with the next sync.
+    /// Directories that become durable with the next sync.
     named: Vec<PathBuf>,
-    /// Vaults in which what a crash left was looked for.
+    /// Vaults that were searched for remains of a crash.
     swept: HashSet<PathBuf>,
-    /// Files that were added to and are to be synced, with the directories that they are in.
+    /// Files that were appended to and must be synced, with their directories.
     appended: Vec<(PathBuf, std::fs::File)>,
     pub(crate) log: RateLimitedLog,
-    /// Where a test has the disk fail.
+    /// The step at which a test makes the disk fail.
     #[cfg(test)]
     pub(crate) fault: Option<Fault>,
     /// The steps that were reached.
@@ -79,20 +80,20 @@ pub(crate) struct Disk {
     pub(crate) reached: parking_lot::Mutex<Vec<Step>>,
 }
 
-/// A failure that a test wants.
+/// A failure that a test requests.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fault {
     pub(crate) step: Step,
-    /// Whether the process ends there, and cleans nothing up.
+    /// Whether the process ends there without cleaning up.
     pub(crate) crash: bool,
-    /// Which of those that come there fails, the first being 1; none for all.
+    /// Which of the calls fails, counted from 1; `None` for all.
     pub(crate) nth: Option<usize>,
 }
 
 #[cfg(test)]
 impl Fault {
-    /// Whether this step fails, the last one that was reached.
+    /// Returns whether this step, the last one reached, fails.
     fn is_now(self, step: Step, reached: &[Step]) -> bool {
         let times = reached.iter().filter(|reached| **reached == self.step).count();
         match self.nth {
@@ -104,7 +105,7 @@ impl Fault {
 }
 
 impl Disk {
-    /// Opens a directory of the whole system; makes it, durably, where it is missing.
+    /// Opens a directory by its absolute path; creates it durably if it is missing.
     pub(crate) fn top(&mut self, path: &Path) -> io::Result<Arc<Dir>> {
         if let Some(opened) = self.tops.get(path) {
             return Ok(Arc::clone(opened));
@@ -124,7 +125,7 @@ impl Disk {
         let missing = path.ancestors().take_while(is_missing).count();
         std::fs::create_dir_all(path)?;
         let made: Vec<_> = path.ancestors().take(missing + 1).collect();
-        // From above, so that each has the owner of the first one that was there.
+        // From the top, so that each gets the owner of the first existing one.
         for pair in made.windows(2).rev() {
             let (inner, parent) = (pair[0], pair[1]);
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -138,8 +139,8 @@ impl Disk {
         Dir::open_ambient_dir(path, ambient_authority())
     }
 
-    /// Opens the directory `name` in `dir`, whose path is `path`; makes it where it is missing. Its
-    /// name outlives a crash once the batch is synced.
+    /// Opens the directory `name` in `dir`, whose path is `path`; creates it if it is missing. Its
+    /// name is durable once the batch is synced.
     pub(crate) fn inner(
         &mut self,
         dir: &Arc<Dir>,
@@ -149,7 +150,7 @@ impl Disk {
     ) -> io::Result<Arc<Dir>> {
         let inner_path = path.join(name);
         match dir.open_dir(name) {
-            // A process that ended early may have made it and not synced.
+            // A process that ended early may have created it and not synced.
             Ok(inner) if self.durable.contains(&inner_path) => return Ok(Arc::new(inner)),
             Ok(inner) => {
                 self.changed(path, dir);
@@ -168,23 +169,23 @@ impl Disk {
         dir.open_dir(name).map(Arc::new)
     }
 
-    /// Opens directories anew from now on.
+    /// Makes later calls open directories anew.
     pub(crate) fn forget_tops(&mut self) {
         self.tops.clear();
     }
 
-    /// Whether nobody has asked so of this path before.
+    /// Returns whether this is the first call for this path.
     pub(crate) fn is_first_use(&mut self, path: &Path) -> bool {
         !self.swept.contains(path) && self.swept.insert(path.to_path_buf())
     }
 
-    /// A name for a file aside that no other of this process has.
+    /// Returns a name for a temporary file, unique in this process.
     pub(crate) fn temp_name() -> String {
         format!("{TEMP_PREFIX}{}-{}", std::process::id(), FILES_WRITTEN.fetch_add(1, Relaxed))
     }
 
-    /// Makes an empty file beside its place. Whoever sweeps the directory at that very moment may
-    /// take it away before it is locked.
+    /// Creates an empty temporary file beside its target. Another process that sweeps the directory
+    /// at that very moment may remove it before it is locked.
     pub(crate) fn create_beside(&self, to: &Target, attrs: FileAttrs<'_>) -> io::Result<TempFile> {
         let mut last = io::ErrorKind::ResourceBusy.into();
         for _ in 0..CLAIMS_MAX {
@@ -196,7 +197,7 @@ impl Disk {
         Err(last)
     }
 
-    /// Writes a file beside its place. What fails is removed again.
+    /// Writes a temporary file beside its target. Removes it again on failure.
     pub(crate) fn write_beside(
         &self,
         to: &Target,
@@ -211,8 +212,8 @@ impl Disk {
         Ok(temp)
     }
 
-    /// Writes a file aside in `dir`, under a name of its own. What fails is removed again.
-    /// `AlreadyExists` and `ResourceBusy` tell that the name is somebody else's just now.
+    /// Writes a temporary file in `dir`, under a given name. Removes it again on failure.
+    /// `AlreadyExists` and `ResourceBusy` mean that another process holds the name just now.
     pub(crate) fn write_temp(
         &self,
         (dir, name): (&Arc<Dir>, &str),
@@ -228,7 +229,7 @@ impl Disk {
         Ok(temp)
     }
 
-    /// Makes an empty file aside, for whoever has more to write than is in memory.
+    /// Creates an empty temporary file, for content that is not all in memory.
     pub(crate) fn create_temp(
         &self,
         (dir, name): (&Arc<Dir>, &str),
@@ -237,7 +238,7 @@ impl Disk {
     ) -> io::Result<TempFile> {
         self.reach(Step::Create)?;
         let mut options = OpenOptions::new();
-        // Whoever has to begin anew reads again what it has written.
+        // A change that begins anew reads again what it has written.
         options.read(true).write(true).create_new(true);
         #[cfg(unix)]
         if attrs.mode != 0 {
@@ -245,7 +246,7 @@ impl Disk {
         }
         let file = dir.open_with(name, &options)?;
         if let Some(meta) = attrs.like.filter(|meta| meta.is_file()) {
-            // Where the system does not allow it, the file has the usual mode.
+            // If the system does not allow it, the file has the default mode.
             let _ = file.set_permissions(meta.permissions());
         }
         let file = file.into_std();
@@ -269,7 +270,7 @@ impl Disk {
         modified.map_or(Ok(()), |modified| temp.file.set_modified(modified))
     }
 
-    /// Writes to a file aside what is not in memory as a whole.
+    /// Writes to a temporary file what is not in memory as a whole.
     pub(crate) fn fill_with<T>(
         &self,
         temp: &TempFile,
@@ -288,7 +289,8 @@ impl Disk {
         }
     }
 
-    /// Removes a file of `dir`, whose path is `path`. It is gone for good once the batch is synced.
+    /// Removes a file of `dir`, whose path is `path`. The removal is durable once the batch is
+    /// synced.
     pub(crate) fn take_away(&mut self, path: &Path, dir: &Arc<Dir>, name: &str) -> io::Result<()> {
         self.reach(Step::Remove)?;
         dir.remove_file(name)?;
@@ -296,7 +298,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Has the bytes of files aside outlive a crash. What fails is told when it is to be placed.
+    /// Makes the bytes of temporary files durable. A failure is reported when the file is placed.
     pub(crate) fn sync_files<'a>(&self, temp_files: impl Iterator<Item = &'a mut TempFile>) {
         let mut temp_files: Vec<_> = temp_files.collect();
         let synced = in_parallel(&temp_files, |temp| {
@@ -308,9 +310,9 @@ impl Disk {
         }
     }
 
-    /// Puts a file that is synced in its place, whatever is there, and says which version it is. It
-    /// outlives a crash once the batch is synced. What fails is removed again; `ConnectionAborted`
-    /// says that the client took it back.
+    /// Renames a synced file into place, whatever is there, and returns its version. It is durable
+    /// once the batch is synced. Removes the file on failure; `ConnectionAborted` means that the
+    /// client cancelled it.
     pub(crate) fn place(&mut self, mut temp: TempFile) -> io::Result<Version> {
         let synced = std::mem::replace(&mut temp.synced, Ok(()));
         let renamed = synced.and_then(|()| self.reach(Step::Rename));
@@ -328,7 +330,7 @@ impl Disk {
         Ok(Version::of(&temp.file.metadata()?))
     }
 
-    /// Takes away a file that found no place.
+    /// Removes a file that was not placed.
     pub(crate) fn discard(&self, temp: TempFile) {
         #[cfg(test)]
         if self.fault.is_some_and(|fault| fault.crash) {
@@ -338,20 +340,20 @@ impl Disk {
         let _ = temp.from.remove_file(&temp.name);
     }
 
-    /// Has a directory synced at the end of the batch.
+    /// Marks a directory to be synced at the end of the batch.
     pub(crate) fn changed(&mut self, path: &Path, dir: &Arc<Dir>) {
         if !self.unsynced.contains_key(path) {
             self.unsynced.insert(path.to_path_buf(), Arc::clone(dir));
         }
     }
 
-    /// Has a file that was added to synced at the end of the batch, with what lies in `path`.
+    /// Marks a file that was appended to, in `path`, to be synced at the end of the batch.
     pub(crate) fn appended(&mut self, path: &Path, file: std::fs::File) {
         self.appended.push((path.to_path_buf(), file));
     }
 
-    /// Syncs every directory that was changed; says which could not be. Nothing beneath one of
-    /// those is durable.
+    /// Syncs every changed directory; returns those that could not be synced. Nothing beneath those
+    /// is durable.
     pub(crate) fn sync(&mut self) -> Vec<PathBuf> {
         self.tops.clear();
         let dirs = std::mem::take(&mut self.unsynced).into_iter();
@@ -381,7 +383,7 @@ impl Disk {
         failed
     }
 
-    /// Passes, except where a test wants a step to fail.
+    /// Succeeds, unless a test makes this step fail.
     pub(crate) fn reach(&self, step: Step) -> io::Result<()> {
         #[cfg(test)]
         {

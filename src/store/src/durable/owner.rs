@@ -1,13 +1,13 @@
-//! Whose a new file or directory is.
+//! The owner of a new file or directory.
 //!
-//! Never takes anything from anybody: only root gives, and only what it has just made.
+//! Only root changes owners, and only of what it has just created.
 
 use std::io;
 
 use cap_std::fs::Dir;
 
-/// What root makes in a directory of somebody else's belongs to them: the server, which is not
-/// root, must be able to go on there after an administrator's command.
+/// What root creates in a directory of another user gets that user as its owner: the server, which
+/// is not root, must be able to continue there after an administrator's command.
 pub(crate) fn give_to_owner_of(dir: &Dir, file: &std::fs::File) {
     #[cfg(unix)]
     {
@@ -23,7 +23,7 @@ pub(crate) fn give_to_owner_of(dir: &Dir, file: &std::fs::File) {
     let _ = (dir, file);
 }
 
-/// Makes a directory, for the owner of the one that it lies in.
+/// Creates a directory with the owner of its parent.
 pub(crate) fn make_directory(dir: &Dir, name: &str, mode: u32) -> io::Result<()> {
     let mut builder = cap_std::fs::DirBuilder::new();
     #[cfg(unix)]

@@ -1,10 +1,10 @@
-//! Who puts a file in its place: one at a time, and only after a look at what the place holds.
+//! Serializes the renames: one at a time, and only after a check of what the target holds.
 //!
-//! Several threads change one directory: the writer for phones, the one for administrators. Whoever
-//! makes a new version out of an old one (appends, goes on, tests a condition) notes what it saw
-//! when it began, and compares that under [`lock`] with what is there just before the rename.
-//! Where it is not the same any more, it begins anew or refuses. Nobody waits here longer than one
-//! rename takes, and nothing is written meanwhile.
+//! Several threads change one directory: the writer for phones, and the administrators' thread. A
+//! change that builds on an old version (append, resume, condition) notes what it saw when it
+//! began, and compares that under [`lock`] with what is there just before the rename. If they
+//! differ, it begins anew or refuses. The lock is held no longer than one rename takes, and nothing
+//! is written meanwhile.
 
 use std::io;
 
@@ -14,28 +14,28 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::version::version_of;
 use engine::catalog::blob::Version;
 
-/// How often a change begins anew that others are always faster than.
+/// How often a change that others overtake begins anew.
 pub(crate) const REDOS_MAX: usize = 32;
 
-/// Held from the last look at a place to the rename, removal or creation there.
+/// Held from the last check of a target to the rename, removal or creation there.
 static PLACES: Mutex<()> = Mutex::new(());
 
-/// Waits until nobody else in this process puts anything in its place.
+/// Waits until no other thread of this process places a file.
 pub(crate) fn lock() -> MutexGuard<'static, ()> {
     PLACES.lock()
 }
 
-/// What a name in a directory stood for at one moment.
+/// What a name in a directory referred to at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Occupant {
-    /// What is there, a link itself; nothing where there is nothing.
+    /// The file, or a link itself; `None` if there is nothing.
     itself: Option<Version>,
-    /// What a link leads to, as far as it may be followed.
+    /// A link's target, as far as it may be followed.
     target: Option<Version>,
 }
 
 impl Occupant {
-    /// Looks at a name.
+    /// Checks a name.
     pub(crate) fn at(dir: &Dir, name: &str) -> io::Result<Occupant> {
         let meta = match dir.symlink_metadata(name) {
             Ok(meta) => meta,
@@ -49,12 +49,12 @@ impl Occupant {
         Ok(Occupant { itself: Some(version_of(&meta)), target })
     }
 
-    /// Whether there was anything.
+    /// Returns whether there was anything.
     pub(crate) fn exists(&self) -> bool {
         self.itself.is_some()
     }
 
-    /// What is there, a link itself.
+    /// Returns the version of the file, or of a link itself.
     pub(crate) fn version(&self) -> Option<&Version> {
         self.itself.as_ref()
     }

@@ -1,4 +1,4 @@
-//! What a crash must not undo, handed to the disk: many files from several threads at once.
+//! Syncs many files from several threads at once.
 //!
 //! Waits for the disk; never writes itself.
 
@@ -20,7 +20,7 @@ pub(super) enum Unsynced {
     File(std::fs::File),
 }
 
-/// Syncs things, from several threads where there are many, and says in their order how it went.
+/// Syncs items, from several threads if there are many, and returns the results in their order.
 pub(super) fn in_parallel<T: Sync>(
     things: &[T],
     sync: impl Fn(&T) -> io::Result<()> + Sync,
@@ -38,7 +38,7 @@ pub(super) fn in_parallel<T: Sync>(
     };
     let others = (things.len() / SYNCS_ALONE).min(SYNC_THREADS_MAX - 1);
     let done = thread::scope(|scope| {
-        // Where the system gives no thread, fewer do the same.
+        // If the system gives no thread, fewer do the same.
         let start = |_| thread::Builder::new().name("sync".into()).spawn_scoped(scope, work).ok();
         let threads: Vec<_> = (0..others).map_while(start).collect();
         let mut done = work();
@@ -53,10 +53,10 @@ pub(super) fn in_parallel<T: Sync>(
     results
 }
 
-/// Has the names in a directory outlive a crash.
+/// Makes the names in a directory durable.
 pub(crate) fn sync_directory(dir: &Dir) -> io::Result<()> {
-    // The handle itself only names the directory; this opens it. Elsewhere a rename is durable, or
-    // nothing can be done about it.
+    // The handle itself only names the directory; this opens it. On other systems a rename is
+    // durable, or cannot be made so.
     #[cfg(unix)]
     dir.open(".")?.sync_all()?;
     #[cfg(not(unix))]

@@ -1,7 +1,7 @@
-//! A file that is written under a name which is never served, and waits for its place.
+//! A temporary file: written under a name that is never served, and then renamed into place.
 //!
-//! Locked as long as it stands there, so that another process's start spares it. Never has half of
-//! what it is to have under its own name.
+//! Locked as long as it exists, so that another process's start spares it. Never incomplete under
+//! its final name.
 
 use std::io;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use cap_std::fs::{Dir, Metadata};
 use super::TEMP_PREFIX;
 use engine::cancel::CancelToken;
 
-/// A whole file that stands aside and waits for its place. Locked as long as it does, so that
-/// another process's start spares it.
+/// A whole file that waits to be placed. Locked until then, so that another process's start spares
+/// it.
 #[derive(Debug)]
 pub(crate) struct TempFile {
     pub(super) file: std::fs::File,
@@ -22,21 +22,21 @@ pub(crate) struct TempFile {
     pub(super) from: Arc<Dir>,
     pub(super) to: Target,
     pub(super) synced: io::Result<()>,
-    /// Who may still take it back.
+    /// Lets the client cancel it.
     pub(super) cancel: Option<CancelToken>,
 }
 
-/// Where a file is to go.
+/// Where a file is placed.
 #[derive(Clone, Debug)]
 pub(crate) struct Target {
     pub(crate) dir: Arc<Dir>,
-    /// The directory's.
+    /// The directory's path.
     pub(crate) path: PathBuf,
     pub(crate) name: String,
 }
 
 impl Target {
-    /// Whether the directory is still the one that its path leads to.
+    /// Returns whether the directory is still the one that its path leads to.
     pub(crate) fn is_in_place(&self) -> bool {
         #[cfg(unix)]
         {
@@ -54,57 +54,57 @@ impl Target {
     }
 }
 
-/// What a file beside is to be like.
+/// The attributes of a temporary file.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct FileAttrs<'a> {
-    /// A file whose mode it is to have.
+    /// A file whose mode it gets.
     pub(crate) like: Option<&'a Metadata>,
-    /// Its mode where there is none to be like; 0 for the usual one.
+    /// Its mode without such a file; 0 for the default mode.
     pub(crate) mode: u32,
-    /// Its modification time; none for now.
+    /// Its modification time; `None` for now.
     pub(crate) modified: Option<SystemTime>,
 }
 
 impl TempFile {
-    /// The file itself.
+    /// Returns the file itself.
     pub(crate) fn file(&self) -> &std::fs::File {
         &self.file
     }
 
-    /// Where it is to go.
+    /// Returns where it is placed.
     pub(crate) fn to(&self) -> &Target {
         &self.to
     }
 
-    /// Has it go to another name.
+    /// Changes its final name.
     pub(crate) fn go_to(&mut self, name: String) {
         self.to.name = name;
     }
 
-    /// What takes it back, if anything does.
+    /// Returns the token that cancels it, if any.
     pub(crate) fn cancel(&self) -> Option<&CancelToken> {
         self.cancel.as_ref()
     }
 
-    /// Has it placed only if nobody has taken it back by then.
+    /// Cancels its placement if the client dies first.
     pub(crate) fn place_unless(&mut self, cancel: Option<&CancelToken>) {
         self.cancel = cancel.cloned();
     }
 
-    /// Closes the file for writing. The end of one that is open for writing is heard as a write to
-    /// it, under the name that it has by then, and this one is never written to under that name.
+    /// Closes the file for writing. The watch sees the close of a writable file as a write, under
+    /// the name that it has by then, and this file is never written to under that name.
     pub(super) fn end_writing(&mut self) -> io::Result<()> {
-        // Whoever may not read it is left with what was open.
+        // If it may not be read, the writable file stays open.
         let Ok(file) = self.from.open(&self.name) else { return Ok(()) };
-        // The lock goes with what held it.
+        // The lock ends with the old handle.
         drop(std::mem::replace(&mut self.file, file.into_std()));
         self.hold()
     }
 
-    /// Locks the file. Fails when somebody takes it for what a crash left, or took it away: from
-    /// then on its name may be another's.
+    /// Locks the file. Fails if another process takes it for remains of a crash, or has removed it:
+    /// from then on its name may be another's.
     pub(super) fn hold(&self) -> io::Result<()> {
-        // A file system that knows no locks is not swept either.
+        // A file system without locks is not swept either.
         if let Err(std::fs::TryLockError::WouldBlock) = self.file.try_lock() {
             return Err(io::ErrorKind::ResourceBusy.into());
         }
@@ -120,7 +120,7 @@ impl TempFile {
     }
 }
 
-/// Removes what a crash left of files that were being written, here and in the directories below.
+/// Removes temporary files that a crash left, here and in the directories below.
 pub(crate) fn sweep(dir: &Dir, depth: usize) {
     let Ok(entries) = dir.entries() else { return };
     for entry in entries.flatten() {
@@ -135,7 +135,7 @@ pub(crate) fn sweep(dir: &Dir, depth: usize) {
         if !is_aside || !kind.is_file() {
             continue;
         }
-        // Whoever still writes to it, perhaps the process that this one takes over from, has it
+        // A process that still writes to it, perhaps the one that this one takes over from, has it
         // locked.
         let Ok(file) = entry.open().map(cap_std::fs::File::into_std) else { continue };
         if file.try_lock().is_ok() && entry.remove_file().is_ok() {

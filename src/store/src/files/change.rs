@@ -1,6 +1,6 @@
-//! What an administrator changes beside uploads: directories, names, times.
+//! Administrators' changes other than uploads: directories, names, times.
 //!
-//! Never replaces or removes a directory that holds anything, never touches what belongs to the
+//! Never replaces or removes a directory that is not empty, never touches what belongs to the
 //! server or to the configuration, and never changes a file in place.
 
 use std::io;
@@ -12,7 +12,7 @@ use crate::durable::{Step, make_directory, sweep};
 use engine::files::{Fault, Tree, TreePath, Why};
 
 impl Files {
-    /// Makes a directory.
+    /// Creates a directory.
     pub(super) fn make_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<TreePath, Fault> {
         let target = self.new_target(tree, at)?;
         if target.found.is_some() {
@@ -29,7 +29,7 @@ impl Files {
         Ok(target.at)
     }
 
-    /// Removes a directory in which nothing is left but what a crash left of uploads.
+    /// Removes a directory that holds nothing but remains of uploads after a crash.
     pub(super) fn remove_directory(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
         let target = self.write_target(tree, at)?;
         let found = target.found.as_ref().ok_or(Fault::NotThere)?;
@@ -46,7 +46,7 @@ impl Files {
         self.gone(&target, removed)
     }
 
-    /// Removes a file; of a link, the link.
+    /// Removes a file, or a link itself.
     pub(super) fn delete(&mut self, tree: &Tree, at: &TreePath) -> Result<(), Fault> {
         let target = self.write_target(tree, at)?;
         let found = target.found.as_ref().ok_or(Fault::NotThere)?;
@@ -66,7 +66,7 @@ impl Files {
         self.settle(&[target.full()])
     }
 
-    /// Gives something another name or place.
+    /// Renames or moves something.
     pub(super) fn rename(
         &mut self,
         tree: &Tree,
@@ -80,7 +80,7 @@ impl Files {
             return Err(Fault::Forbidden(why));
         }
         let mut new = self.new_target(tree, to)?;
-        // Only the letters of its name change.
+        // Only the case of its name changes.
         if new.full() == old.full() {
             new.name = to.name().to_owned();
             let spelled_so = present(new.dir.symlink_metadata(&new.name));

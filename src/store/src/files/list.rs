@@ -1,7 +1,7 @@
-//! What an administrator sees: listings, single looks, and the way to a file's bytes.
+//! What an administrator sees: listings, metadata, and the entry that a file is read by.
 //!
-//! Changes nothing. What is hidden, belongs to the server, or is no file and no directory is not
-//! there; a link shows as what it leads to.
+//! Changes nothing. Hidden files, the server's own files, and special files do not appear; a link
+//! appears as its target.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,15 +26,15 @@ use engine::vault::glob;
 use wire::ftp::listing::{self, Kind, Rights};
 use wire::name::FileName;
 
-/// Bytes of memory that one listing may take, lines and names together. Some 150,000 files.
+/// Most bytes of memory for one listing, lines and names together: some 150,000 files.
 pub(super) const LISTING_BYTES_MAX: usize = 32 << 20;
-/// What a line takes beside its name, at most.
+/// The most that a line takes besides its name.
 const LINE_BYTES: usize = 128;
-/// The number of a root that is none of the catalog's.
+/// The number of a root that is not in the catalog.
 const NO_ROOT: RootId = RootId(u16::MAX);
 
 impl Files {
-    /// Lists a directory, one file, or what a pattern matches.
+    /// Lists a directory, one file, or the matches of a pattern.
     pub(super) fn list(
         &mut self,
         tree: &Tree,
@@ -54,7 +54,7 @@ impl Files {
                 let directory = Member { is_directory: true, ..itself };
                 names.into_iter().map(|name| (name.to_owned(), directory)).collect()
             }
-            // MLSD is for directories alone (RFC 3659, 7.2.1).
+            // MLSD is only for directories (RFC 3659, 7.2.1).
             Found::Resolved(_) if !itself.is_directory && matches!(form, Form::Facts(_)) => {
                 return Err(Fault::NotDirectory);
             }
@@ -79,8 +79,8 @@ impl Files {
         Ok(lines)
     }
 
-    /// What a path leads to; where it leads to nothing, the directory whose members its last name
-    /// matches as a pattern.
+    /// Finds a path; if nothing is there, takes its last name as a pattern for the members of its
+    /// directory.
     fn find_some<'a>(
         &mut self,
         tree: &'a Tree,
@@ -104,7 +104,7 @@ impl Files {
         }
     }
 
-    /// Says what one thing is, and how it is spelled.
+    /// Describes one file or directory, and returns its exact spelling.
     pub(super) fn look(&mut self, tree: &Tree, at: &TreePath) -> Result<(TreePath, Member), Fault> {
         let found = self.find(tree, at)?;
         let member = self.member(tree, &found)?;
@@ -114,7 +114,7 @@ impl Files {
         })
     }
 
-    /// The file of the catalog; where that has none of the name, one that is made up.
+    /// Returns the catalog's entry of a file, or a new one if the catalog has none of the name.
     pub(super) fn entry(&mut self, tree: &Tree, at: &TreePath) -> Result<Arc<Entry>, Fault> {
         let found = self.find(tree, at)?;
         if self.member(tree, &found)?.is_directory {
@@ -139,7 +139,7 @@ impl Files {
         })
     }
 
-    /// What something is.
+    /// Describes something that was found.
     fn member(&self, tree: &Tree, found: &Found<'_>) -> Result<Member, Fault> {
         match found {
             Found::Virtual(_) => {
@@ -166,7 +166,7 @@ impl Files {
         }
     }
 
-    /// The members of a directory that are to be seen, in no order.
+    /// Returns the visible members of a directory, in no order.
     fn members(
         &self,
         tree: &Tree,
@@ -187,7 +187,7 @@ impl Files {
             if is_protected(tree, &real.join(&name)) {
                 continue;
             }
-            // What vanishes meanwhile is not there.
+            // A file that vanishes meanwhile is not listed.
             let Ok(meta) = entry.metadata() else { continue };
             let path = join(&resolved.path, &name);
             let member = follow(tree, &resolved.root_dir, &resolved.area.dir, &path, &meta);
@@ -203,7 +203,7 @@ impl Files {
     }
 }
 
-/// What something is, or what the link leads to; nothing where that is not to be seen.
+/// Returns the metadata of a member or of its link's target, or `None` if it is not visible.
 fn follow(
     tree: &Tree,
     root_dir: &RootDir,
@@ -230,8 +230,8 @@ fn member(meta: &Metadata) -> Option<Member> {
     Some(Member { is_directory, bytes: meta.len(), modified_s, rights: Rights::READ })
 }
 
-/// A member with what this process may do there: `above` says whether it may change the directory
-/// that holds it, for a file is never changed in place.
+/// Returns a member with this process's rights to it. `above` says whether the process may change
+/// its directory, because a file is never changed in place.
 fn with_rights(
     member: Member,
     tree: &Tree,
@@ -250,7 +250,7 @@ fn with_rights(
     Member { rights, ..member }
 }
 
-/// What is asked of the system: to read a file, to read and enter a directory, to change one.
+/// The access to test: to read a file, to read and enter a directory, to change one.
 #[cfg(unix)]
 const READ: AccessFlags = AccessFlags::R_OK;
 #[cfg(unix)]
@@ -258,7 +258,7 @@ const ENTER: AccessFlags = AccessFlags::R_OK.union(AccessFlags::X_OK);
 #[cfg(unix)]
 const CHANGE: AccessFlags = AccessFlags::W_OK.union(AccessFlags::X_OK);
 
-/// Whether the system lets this process do that.
+/// Returns whether the system grants this process that access.
 #[cfg(unix)]
 fn may(dir: &Dir, name: &str, access: AccessFlags) -> bool {
     nix::unistd::faccessat(dir, name, access, AtFlags::AT_EACCESS).is_ok()
@@ -276,7 +276,7 @@ fn may(_: &Dir, _: &str, (): ()) -> bool {
     true
 }
 
-/// What stands before each name of a listing, so that a client can ask for it as it is.
+/// Returns the prefix of each name of a listing, so that a client can request the name as it is.
 fn before(asked: &str, is_directory: bool) -> String {
     let slashes = ['/', '\\'];
     match is_directory {

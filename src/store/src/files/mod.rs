@@ -1,5 +1,5 @@
-//! What an administrator wants done with the data directories, done: in a thread of its own, so
-//! that neither phones nor what they save wait for it.
+//! Changes the data directories for administrators, in a thread of its own, so that neither phones
+//! nor what they save wait for it.
 //!
 //! Nothing here reaches beyond the data directories, and no file is ever changed in place: phones
 //! that are being sent the old version finish it.

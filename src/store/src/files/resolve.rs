@@ -1,5 +1,4 @@
-//! From a path of the tree to its place on the disk: how it is spelled there, and whether it may be
-//! touched at all.
+//! Resolves a path of the tree on the disk: its spelling there, and whether it may be touched.
 //!
 //! Looks only beneath the area's handle: no link leads out of it. Changes nothing.
 
@@ -16,27 +15,27 @@ use engine::files::tree::Place;
 use engine::files::{Area, Fault, Tree, TreePath, Why};
 use wire::name::FileName;
 
-/// Something in an area, or a place for it.
+/// A file or directory in an area, or a free name for one.
 pub(super) struct Resolved<'a> {
     pub(super) area: &'a Area,
     pub(super) root_dir: Arc<RootDir>,
-    /// Its path beneath the area as it is spelled there; "" for the area itself.
+    /// Its path beneath the area in the disk's spelling; "" for the area itself.
     pub(super) path: String,
-    /// What is there, links not followed; nothing where there is only the directory above.
+    /// Its metadata, links not followed; `None` if only its directory exists.
     pub(super) found: Option<Metadata>,
-    /// Where it is, all links before its last name resolved, by the area's own path.
+    /// Its path with all links before the last name resolved, by the area's own path.
     pub(super) real: PathBuf,
 }
 
-/// What a path leads to.
+/// The target of a path.
 pub(super) enum Found<'a> {
-    /// A directory of the tree alone, with these members.
+    /// A directory that exists only in the tree, with these members.
     Virtual(Vec<&'a str>),
-    /// Somewhere in an area.
+    /// A place in an area.
     Resolved(Box<Resolved<'a>>),
 }
 
-/// A place in a directory that may be changed.
+/// A name in a directory that may be changed.
 pub(super) struct WriteTarget {
     /// The directory.
     pub(super) dir: Arc<Dir>,
@@ -44,9 +43,9 @@ pub(super) struct WriteTarget {
     pub(super) path: PathBuf,
     /// The name in it.
     pub(super) name: String,
-    /// What is there, links not followed.
+    /// The metadata of what is there, links not followed.
     pub(super) found: Option<Metadata>,
-    /// The same in the tree.
+    /// The same path in the tree.
     pub(super) at: TreePath,
 }
 
@@ -67,7 +66,7 @@ impl Resolved<'_> {
 }
 
 impl Files {
-    /// Finds what a path leads to, whatever its spelling. What is hidden is not there.
+    /// Finds a path in any spelling. Hidden files are not found.
     pub(super) fn find<'a>(&mut self, tree: &'a Tree, at: &TreePath) -> Result<Found<'a>, Fault> {
         let (area, rest) = match tree.find(at) {
             Place::Virtual(members) => return Ok(Found::Virtual(members)),
@@ -81,7 +80,7 @@ impl Files {
         let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
         let real = root_dir.real_path(parent).ok_or(Fault::Forbidden(Why::Special))?;
         let name = path.rsplit('/').next().unwrap_or_default();
-        // A path joined with nothing would end in a slash.
+        // A path joined with an empty name would end in a slash.
         let real = match join(&real, name) {
             real if path.is_empty() || real.is_empty() => area.dir.clone(),
             real => area.dir.join(real),
@@ -98,7 +97,7 @@ impl Files {
         Ok(Found::Resolved(Box::new(resolved)))
     }
 
-    /// The same for what must be in an area.
+    /// Finds a path that must be in an area.
     pub(super) fn resolve<'a>(
         &mut self,
         tree: &'a Tree,
@@ -110,7 +109,7 @@ impl Files {
         }
     }
 
-    /// A place that is to be changed: what is there, or what may be put there. Never an area
+    /// Finds what is to be changed: an existing file or directory, or a free name. Never an area
     /// itself.
     pub(super) fn write_target(
         &mut self,
@@ -119,7 +118,7 @@ impl Files {
     ) -> Result<WriteTarget, Fault> {
         match tree.find(at) {
             Place::In(_, rest) if is_hidden(&rest) => return Err(Fault::Forbidden(Why::Hidden)),
-            // There can be nothing new where only data directories are.
+            // Nothing can be created beside the data directories.
             Place::Nothing if matches!(tree.find(&at.parent()), Place::Virtual(_)) => {
                 return Err(Fault::Forbidden(Why::Virtual));
             }
@@ -145,7 +144,7 @@ impl Files {
         })
     }
 
-    /// The same for something new: its name must be one that a phone can ask for.
+    /// Finds a free name for something new; a phone must be able to request it.
     pub(super) fn new_target(&mut self, tree: &Tree, at: &TreePath) -> Result<WriteTarget, Fault> {
         let target = self.write_target(tree, at)?;
         if target.found.is_none()
@@ -157,8 +156,8 @@ impl Files {
         Ok(target)
     }
 
-    /// A path as it is spelled on the disk, and what is there. The exact spelling counts first;
-    /// only the last name may be one that is not there.
+    /// Returns a path in the disk's spelling, and what is there. The exact spelling comes first;
+    /// only the last name may be missing.
     fn spelled(
         &mut self,
         root_dir: &RootDir,
@@ -199,7 +198,7 @@ pub(super) fn open_dir(root_dir: &RootDir, path: &str) -> io::Result<Dir> {
     }
 }
 
-/// What there is; nothing where there is nothing.
+/// Turns "not found" into `None`.
 pub(super) fn present(looked: io::Result<Metadata>) -> io::Result<Option<Metadata>> {
     match looked {
         Ok(meta) => Ok(Some(meta)),
@@ -208,12 +207,12 @@ pub(super) fn present(looked: io::Result<Metadata>) -> io::Result<Option<Metadat
     }
 }
 
-/// Whether a path without links belongs to the server itself.
+/// Returns whether a path without links belongs to the server itself.
 pub(super) fn is_protected(tree: &Tree, path: &Path) -> bool {
     tree.protected().iter().any(|own| path.starts_with(canonical(own)))
 }
 
-/// Whether something that must stay where it is lies at or below a path without links.
+/// Returns why a path without links must not move: it is, or contains, something the server needs.
 pub(super) fn must_stay(tree: &Tree, path: &Path) -> Option<Why> {
     let lies_there = |own: &PathBuf| canonical(own).starts_with(path);
     if tree.protected().iter().any(lies_there) {
@@ -222,7 +221,7 @@ pub(super) fn must_stay(tree: &Tree, path: &Path) -> Option<Why> {
     tree.roots().iter().any(lies_there).then_some(Why::Root)
 }
 
-/// A path without links; of what is not there, the directory above without links.
+/// Returns a path without links; if it does not exist, its directory without links.
 pub(super) fn canonical(path: &Path) -> PathBuf {
     if let Ok(real) = std::fs::canonicalize(path) {
         return real;

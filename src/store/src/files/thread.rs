@@ -1,8 +1,7 @@
-//! The thread that does what administrators want done with the data directories, one thing after
-//! the other.
+//! The thread that changes the data directories for administrators, one request after the other.
 //!
-//! Never serves a phone, and nothing of a phone waits for it. Whatever it answers is durable, and
-//! in the catalog unless that took longer than [`CATALOG_WAIT`].
+//! Never serves a phone, and no phone waits for it. What it acknowledges is durable, and in the
+//! catalog unless that took longer than [`CATALOG_WAIT`].
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -24,12 +23,12 @@ use engine::requests::Ask;
 use engine::ticket::Ticket;
 use wire::name::BadName;
 
-/// How long an answer waits for the catalog. The watch may be looking at everything just then.
+/// How long an answer waits for the catalog. The watch may be scanning everything just then.
 pub(crate) const CATALOG_WAIT: Duration = Duration::from_secs(2);
-/// Directories inside directories in which remains of a crash are looked for.
+/// Depth of subdirectories that are searched for remains of a crash.
 const SWEEP_DEPTH_MAX: usize = 32;
 
-/// What the thread keeps.
+/// The state of the thread.
 #[derive(Debug)]
 pub(crate) struct Files {
     pub(super) disk: Disk,
@@ -37,21 +36,21 @@ pub(crate) struct Files {
     pub(super) published: Arc<CatalogHandle>,
     /// To the threads that read.
     opens: Sender<(usize, Ask)>,
-    /// Uploads that were dropped on the way.
+    /// The channel of uploads that were dropped.
     remains: (Sender<Remains>, Receiver<Remains>),
-    /// Every upload under way has one.
+    /// Every upload under way holds a clone.
     pub(super) under_way: Arc<()>,
-    /// Names that uploads under way are to have and that no other one may take.
+    /// Target names of uploads under way that no other upload may take.
     pub(super) reserved: HashMap<PathBuf, Weak<()>>,
-    /// Files whose upload was broken off since they were last stored.
+    /// Files whose upload was aborted since they were last stored.
     pub(super) broken_off: HashSet<PathBuf>,
-    /// Bytes of a listing; a test has few.
+    /// Most bytes of a listing; a test sets few.
     pub(super) listing_bytes_max: usize,
     pub(super) reserve: Reserve,
 }
 
 impl Files {
-    /// Nothing done yet. What is to be read goes to `opens`.
+    /// Creates the thread's state. Requests to read a file go to `opens`.
     #[must_use]
     pub(crate) fn new(published: Arc<CatalogHandle>, opens: Sender<(usize, Ask)>) -> Self {
         Files {
@@ -68,8 +67,8 @@ impl Files {
         }
     }
 
-    /// Removes what a crash left in the directories that files are served from; then does what
-    /// comes until all senders are gone.
+    /// Removes what a crash left in the data directories; then handles requests until all senders
+    /// are gone.
     pub(crate) fn run(mut self, asks: &Receiver<(usize, Ask)>, answer: impl Fn(usize, Answer)) {
         let roots = self.published.catalog();
         roots.roots.iter().for_each(|root| self.sweep(&root.dir));
@@ -82,7 +81,7 @@ impl Files {
                             answer(worker, Answer::Files { ticket, result });
                         }
                     }
-                    // What is not asked of this thread is not sent to it.
+                    // Other requests are not sent to this thread.
                     Ok(_) => {}
                     Err(_) => return,
                 },
@@ -95,7 +94,7 @@ impl Files {
         }
     }
 
-    /// Does one thing; nothing where another thread answers.
+    /// Handles one request. Returns `None` if another thread answers.
     pub(super) fn handle(
         &mut self,
         worker: usize,
@@ -142,12 +141,12 @@ impl Files {
         })
     }
 
-    /// The way for what is left of uploads.
+    /// Returns the channel for the remains of uploads.
     pub(super) fn remains(&self) -> Sender<Remains> {
         Sender::clone(&self.remains.0)
     }
 
-    /// Clears away what uploads have left so far.
+    /// Clears the remains of uploads so far.
     #[cfg(test)]
     pub(super) fn clear_all(&mut self) {
         while let Ok(remains) = self.remains.1.try_recv() {
@@ -155,7 +154,7 @@ impl Files {
         }
     }
 
-    /// Removes what a crash left in a directory, the first time that it is met.
+    /// Removes what a crash left in a directory, at its first use.
     pub(super) fn sweep(&mut self, dir: &Path) {
         if !self.disk.is_first_use(dir) {
             return;
@@ -165,17 +164,17 @@ impl Files {
         }
     }
 
-    /// Has everything that was changed outlive a crash, and the catalog know of it.
+    /// Makes all changes durable, and has the catalog publish them.
     pub(super) fn settle(&mut self, changed: &[PathBuf]) -> Result<(), Fault> {
         let failed = self.disk.sync();
-        // The catalog says what is there, durable or not.
+        // The catalog shows what is there, durable or not.
         if !self.published.look_again(changed, CATALOG_WAIT) {
             tracing::warn!("{} is not in the catalog yet", Shown(changed));
         }
         if failed.is_empty() { Ok(()) } else { Err(Fault::Io) }
     }
 
-    /// What the system's refusal means; tells the log what only it can mend.
+    /// Translates an error of the system; logs what only an administrator can mend.
     pub(super) fn fault(&self, why: &io::Error, verb: &str, path: &Path) -> Fault {
         let fault = fault_of(why);
         match fault {
@@ -200,7 +199,7 @@ impl Files {
     }
 }
 
-/// Paths as a message has them.
+/// Formats paths for a message.
 struct Shown<'a>(&'a [PathBuf]);
 
 impl std::fmt::Display for Shown<'_> {
@@ -225,10 +224,10 @@ fn fault_of(why: &io::Error) -> Fault {
         StorageFull | QuotaExceeded => Fault::Full,
         FileTooLarge => Fault::TooLarge,
         CrossesDevices => Fault::CrossArea,
-        // Whoever took it back waits for no answer.
+        // The client that cancelled waits for no answer.
         ResourceBusy | ConnectionAborted => Fault::Busy,
         InvalidFilename => Fault::Forbidden(Why::Name(BadName::TooLong)),
-        // The refusal of a path that leads out carries no number of the system.
+        // The refusal of a path that leads out has no error number of the system.
         PermissionDenied if why.raw_os_error().is_none() => Fault::Forbidden(Why::Special),
         PermissionDenied | ReadOnlyFilesystem => Fault::Forbidden(Why::System),
         #[cfg(unix)]

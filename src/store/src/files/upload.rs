@@ -1,8 +1,8 @@
-//! Uploads of administrators: written aside piece by piece, and put in their place whole.
+//! Administrators' uploads: written to a temporary file in pieces, and renamed when whole.
 //!
-//! Never changes a file in place: the old version stays what it is for whoever is being sent it,
-//! and stays the only one until the new one is whole. Never fills a disk to the last byte: what
-//! phones save is on it too.
+//! Never changes a file in place: phones that are being sent the old version finish it, and it
+//! stays the only one until the new one is whole. Never fills a disk to the last byte: it also
+//! holds what phones save.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
@@ -25,20 +25,20 @@ use engine::files::{Fault, How, Part, Tree, TreePath, Why};
 
 /// Uploads under way at a time; each has a file and a directory open.
 pub(super) const UPLOADS_MAX: usize = 256;
-/// Bytes after which the disk is made to catch up, so that the end of a large upload is not kept
-/// waiting for all of it.
+/// Bytes after which the file is flushed, so that the end of a large upload does not wait for all
+/// of it.
 const FLUSH_BYTES: u64 = 32 << 20;
-/// Names that are tried for an upload that is to have one of its own.
+/// Most names that are tried for an upload with a unique name (STOU).
 const NAMES_MAX: u32 = 10_000;
-/// Files of which is remembered that an upload was broken off.
+/// Most files whose aborted upload is remembered.
 const BROKEN_OFF_MAX: usize = 1_024;
 
-/// What is left free of every file system.
+/// The free space to leave on every file system.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reserve {
     /// Bytes, at most. Default 64 MiB.
     pub(super) bytes_max: u64,
-    /// What part of a small file system: one in so many. Default 20.
+    /// The share of a small file system: one part in so many. Default 20.
     pub(super) share: u64,
 }
 
@@ -48,51 +48,51 @@ impl Default for Reserve {
     }
 }
 
-/// A file that stands aside and waits for its place.
+/// A temporary file that waits to be placed.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    /// None once it has found its place or is gone.
+    /// `None` once it is placed or removed.
     temp: Option<TempFile>,
     how: How,
-    /// None where it takes the place of whatever is there.
+    /// `None` if it replaces whatever is there.
     base: Option<Base>,
     bytes_max: u64,
     unflushed_bytes: u64,
     remains: Sender<Remains>,
-    /// Counts it among those under way, and keeps its name for it.
+    /// Counts it as under way, and reserves its name.
     _under_way: (Arc<()>, Arc<()>),
 }
 
-/// What an upload goes on with.
+/// The existing file that an upload continues.
 #[derive(Debug)]
 struct Base {
     seen: Occupant,
-    /// As much of it is at the start of the new file.
+    /// So many of its bytes begin the new file.
     bytes: u64,
-    /// As long as it is open, no other file can have its number.
+    /// As long as it is open, no other file can have its inode number.
     _old: Option<File>,
 }
 
-/// What is left of an upload that was given up.
+/// The remains of an aborted upload.
 pub(super) type Remains = TempFile;
 
 impl Drop for Upload {
-    /// Whoever drops it must not wait for a disk.
+    /// The thread that drops it must not wait for a disk.
     fn drop(&mut self) {
         let Some(temp) = self.temp.take() else { return };
-        // The thread is gone only when the server stops, and then nothing waits any more.
+        // The thread is gone only when the server stops, and then no request waits.
         if let Err(left) = self.remains.send(temp) {
             Disk::default().discard(left.0);
         }
     }
 }
 
-/// What this thread keeps of a part.
+/// Returns this thread's state of a part.
 fn upload_of(part: &mut Part) -> Option<&mut Upload> {
     part.file_mut()?.downcast_mut()
 }
 
-/// Has a part put in its place only unless that is taken back; says which place that is.
+/// Cancels a part's placement if its client dies first; returns its target.
 pub(super) fn place_unless(part: &mut Part, cancel: &CancelToken) -> Option<PathBuf> {
     let temp = upload_of(part)?.temp.as_mut()?;
     temp.place_unless(Some(cancel));
@@ -100,7 +100,7 @@ pub(super) fn place_unless(part: &mut Part, cancel: &CancelToken) -> Option<Path
 }
 
 impl Files {
-    /// Begins an upload, with what stays of what is there.
+    /// Begins an upload, with the bytes to keep of the existing file.
     pub(super) fn begin(
         &mut self,
         tree: &Tree,
@@ -142,7 +142,7 @@ impl Files {
         Ok((part, target.at))
     }
 
-    /// Takes more bytes, and gives their room back.
+    /// Writes more bytes, and returns their room.
     pub(super) fn write(
         &mut self,
         mut part: Part,
@@ -175,8 +175,8 @@ impl Files {
         self.place(&mut part)
     }
 
-    /// Gives a file another time: as a new file, because a changed time is all that tells a file
-    /// that is being sent from one that was written to.
+    /// Changes a file's time by a new file, because only a changed time distinguishes a file that
+    /// is being sent from one that was written to.
     pub(super) fn touch(&mut self, tree: &Tree, at: &TreePath, unix_s: u64) -> Result<(), Fault> {
         let modified = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(unix_s));
         let modified = modified.ok_or(Fault::Forbidden(Why::System))?;
@@ -200,7 +200,7 @@ impl Files {
         Err(Fault::Busy)
     }
 
-    /// Clears away what is left of an upload.
+    /// Removes the remains of an upload.
     pub(super) fn clear(&mut self, remains: Remains) {
         if self.broken_off.len() >= BROKEN_OFF_MAX {
             self.broken_off.clear();
@@ -209,7 +209,7 @@ impl Files {
         self.disk.discard(remains);
     }
 
-    /// An upload of nothing yet.
+    /// Creates an upload without bytes.
     fn part(&mut self, target: &WriteTarget, how: How, bytes_max: u64) -> Result<Part, Fault> {
         let (dir, path) = (Arc::clone(&target.dir), target.path.clone());
         let to = Target { dir, path, name: target.name.clone() };
@@ -228,7 +228,7 @@ impl Files {
         Ok(Part::new(0, Box::new(upload)))
     }
 
-    /// An empty file aside.
+    /// Creates an empty temporary file.
     fn claim(&self, to: Target, like: Option<&Metadata>) -> Result<TempFile, Fault> {
         let attrs = FileAttrs { like, mode: 0o644, modified: None };
         let full = to.path.join(&to.name);
@@ -242,7 +242,7 @@ impl Files {
         Ok(temp)
     }
 
-    /// Takes away an upload of which nobody has heard yet.
+    /// Removes an upload that was not announced yet.
     fn give_up(&mut self, mut part: Part, fault: Fault) -> Fault {
         if let Some(upload) = upload_of(&mut part)
             && let Some(temp) = upload.temp.take()
@@ -252,7 +252,7 @@ impl Files {
         fault
     }
 
-    /// Has an upload go on with the start of what is there; says how many bytes that is.
+    /// Makes an upload continue the start of the existing file; returns its number of bytes.
     fn take_base(&mut self, part: &mut Part, keep_bytes: u64) -> Result<u64, Fault> {
         let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
         let Some(temp) = &upload.temp else { return Err(Fault::Io) };
@@ -260,7 +260,7 @@ impl Files {
         Ok(upload.base.insert(base).bytes)
     }
 
-    /// Copies the start of what is there, all of one version, into an empty file aside.
+    /// Copies the start of the existing file, all of one version, into an empty temporary file.
     fn copy_old(&self, temp: &TempFile, keep_bytes: u64, bytes_max: u64) -> Result<Base, Fault> {
         let full = full(temp);
         let refuse = |why: &io::Error| self.fault(why, "read", &full);
@@ -288,7 +288,7 @@ impl Files {
         let mut file = temp.file();
         let room = self.reserve.spares(file, bytes);
         room.map_err(|why| self.fault(&why, "write", &full))?;
-        // By the kernel, from file to file.
+        // In the kernel, from file to file.
         let copied = io::copy(&mut (&old).take(bytes), &mut file).map_err(|why| refuse(&why))?;
         let after = old.metadata().map_err(|why| refuse(&why))?;
         match copied == bytes && Version::of(&after) == Version::of(&before) {
@@ -297,8 +297,8 @@ impl Files {
         }
     }
 
-    /// Makes the file durable, gives it its name, and has the catalog know of it. What was appended
-    /// goes behind what is there by then, whatever that is.
+    /// Makes the file durable, renames it into place, and has the catalog publish it. Appended
+    /// bytes follow what is there by then, whatever that is.
     fn place(&mut self, part: &mut Part) -> Result<Stored, Fault> {
         let Some(upload) = upload_of(part) else { return Err(Fault::Io) };
         for _ in 0..REDOS_MAX {
@@ -331,7 +331,7 @@ impl Files {
         Err(Fault::Busy)
     }
 
-    /// What an upload is about to take the place of. Another upload may have brought the name in
+    /// Returns what an upload is about to replace. Another upload may have created the name in
     /// another spelling meanwhile.
     fn there(&mut self, temp: &mut TempFile) -> io::Result<Occupant> {
         let Target { dir, path, name } = temp.to().clone();
@@ -345,8 +345,8 @@ impl Files {
         Ok(seen)
     }
 
-    /// Puts what was appended behind what is there now. What goes on in the middle of a file that
-    /// is not there any more would make a file that nobody has sent.
+    /// Appends the new bytes to what is there now. To continue in the middle of a file that is gone
+    /// would create a file that no client has sent.
     fn begin_anew(&mut self, upload: &mut Upload) -> Result<(), Fault> {
         let (Some(base), Some(temp)) = (&upload.base, &upload.temp) else {
             return Err(Fault::Io);
@@ -380,8 +380,8 @@ impl Files {
         }
     }
 
-    /// Copies what lies in one file aside behind a place to the end of another, which has so many
-    /// bytes already.
+    /// Copies the bytes of one temporary file from an offset to the end of another, which has so
+    /// many bytes already.
     fn copy_rest(
         &self,
         (from, start): (&TempFile, u64),
@@ -403,7 +403,7 @@ impl Files {
         }
     }
 
-    /// Chooses a name that nobody has and nobody is about to have.
+    /// Chooses a name that no file and no upload under way has.
     fn make_unique(&mut self, target: &mut WriteTarget) -> Result<(), Fault> {
         let wished = target.name.clone();
         let parent = target.at.parent();
@@ -429,7 +429,7 @@ impl Files {
     }
 }
 
-/// What an upload is to become.
+/// Returns the target path of an upload.
 fn full(temp: &TempFile) -> PathBuf {
     temp.to().path.join(&temp.to().name)
 }
@@ -439,7 +439,7 @@ fn file_of(part: &mut Part) -> Option<&File> {
 }
 
 impl Reserve {
-    /// Fails as a full disk does when so many bytes more would not leave the reserve.
+    /// Fails like a full disk if so many more bytes would not leave the reserve.
     #[cfg(unix)]
     fn spares(self, file: &File, more: u64) -> io::Result<()> {
         let disk = nix::sys::statvfs::fstatvfs(file)?;
@@ -447,7 +447,7 @@ impl Reserve {
         let (free, all) = (disk.blocks_available(), disk.blocks());
         let (free, all) = (free.saturating_mul(block_bytes), all.saturating_mul(block_bytes));
         let reserve = self.bytes_max.min(all / self.share);
-        // A file system that tells no size has no end either.
+        // A file system that reports no size has no limit either.
         match all == 0 || free >= reserve.saturating_add(more) {
             true => Ok(()),
             false => Err(io::ErrorKind::StorageFull.into()),
@@ -460,8 +460,7 @@ impl Reserve {
     }
 }
 
-/// A file that takes another one's place belongs to whom that one belonged to, where the system
-/// allows it.
+/// A file that replaces another one gets its owner, if the system allows it.
 fn keep_owner(like: Option<&Metadata>, file: &File) {
     #[cfg(unix)]
     if let Some(like) = like.filter(|like| like.is_file()) {

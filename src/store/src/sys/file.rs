@@ -1,15 +1,15 @@
-//! Reads at a place of a file.
+//! Reads at an offset of a file.
 
 use std::fs::File;
 use std::io;
 
-/// Fills the buffer with what the file has from `offset`, wherever the file's own place is.
+/// Fills the buffer from `offset`, independent of the file's own position.
 #[cfg(unix)]
 pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
 }
 
-/// Fills the buffer with what the file has from `offset`; moves the file's own place.
+/// Fills the buffer from `offset`; moves the file's own position.
 #[cfg(windows)]
 pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
     use std::os::windows::fs::FileExt;

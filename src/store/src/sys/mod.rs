@@ -1,7 +1,7 @@
-//! What only one system has, as far as files in memory need it.
+//! System-specific calls for files in memory.
 //!
-//! A folder of its own beside that of the server: nothing here may import what stands above it, and
-//! nobody swaps one for another while the program runs, so that a trait would only be in the way.
+//! A folder apart from the server's `sys`: nothing here may import the crates above, and the
+//! implementation is never exchanged at run time, so a trait would have no use.
 
 pub(crate) mod file;
 pub(crate) mod memory;

@@ -1,4 +1,4 @@
-//! Uploads that are taken back at the last moment: their client has died.
+//! Tests of uploads that are cancelled at the last moment because their client has died.
 
 use super::*;
 

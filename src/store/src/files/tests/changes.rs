@@ -1,4 +1,4 @@
-//! Directories, names and times.
+//! Tests of changes to directories, names and times.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
@@ -37,7 +37,7 @@ fn a_directory_is_made_once_whatever_its_spelling() {
     let long = "n".repeat(200);
     let deep = format!("/common/{long}");
     assert!(bench.act(make(&deep)).is_ok());
-    // No phone could ask for a name of more than 255 bytes, directories included.
+    // No phone could request a name of more than 255 bytes, directories included.
     let deeper = bench.fault(make(&format!("{deep}/{long}")));
     assert!(matches!(deeper, Some(Fault::Forbidden(Why::Name(_)))));
 }
@@ -49,7 +49,7 @@ fn only_an_empty_directory_is_removed_and_a_data_directory_never() {
     assert_eq!(bench.fault(remove("/common/a/b")), Some(Fault::NotEmpty));
     assert_eq!(bench.fault(remove("/common/a/b/file")), Some(Fault::NotDirectory));
     bench.act(delete("/common/a/b/file")).unwrap();
-    // What a crash left does not keep it.
+    // Remains of a crash do not keep the directory.
     bench.put("common/a/b/.ringpost-1-1", "half");
     bench.act(remove("/common/A/B")).unwrap();
     assert!(!bench.path("common/a/b").exists());

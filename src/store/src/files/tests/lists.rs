@@ -1,4 +1,4 @@
-//! What is seen, what is not, and how it is spelled.
+//! Tests of what is listed, what is not, and how it is spelled.
 
 use std::os::unix::fs::symlink;
 
@@ -60,7 +60,7 @@ fn a_pattern_lists_what_it_matches_whatever_the_letters() {
     assert_eq!(names("/common", "*").unwrap(), "B.BIN a.bin c.txt old what?.bin ");
     assert_eq!(names("/", "com*").unwrap(), "common ");
     assert_eq!(names("/common", "*.none").unwrap(), "");
-    // A file that is called so is that one file.
+    // A file of this very name is found as such.
     assert_eq!(names("/common", "what?.bin").unwrap(), "what?.bin ");
     assert_eq!(names("/common", "none/*"), Err(Fault::NotThere));
     assert_eq!(names("/common", "a.bin/*"), Err(Fault::NotDirectory));
@@ -103,7 +103,7 @@ fn what_is_hidden_or_no_file_is_neither_seen_nor_reached() {
     }
     let pipe = std::process::Command::new("mkfifo").arg(bench.path("common/pipe")).status();
     assert!(pipe.unwrap().success());
-    // The sweep of a first use takes away what a crash left.
+    // The sweep at the first use removes what a crash left.
     assert_eq!(bench.names("/common"), "seen");
     assert_eq!(bench.text("common/.ringpost-1-2"), None);
     for name in [".hidden", ".ringpost-1-2", "tftp_ALLOW_ip.txt"] {

@@ -1,5 +1,5 @@
-//! Tests of what administrators do with files: on a disk of its own, with a watch that publishes,
-//! and with steps that fail.
+//! Tests of administrators' changes, on a disk with a watch that publishes and with steps that
+//! fail.
 
 mod cancels;
 mod changes;
@@ -24,10 +24,10 @@ use engine::requests::Ask;
 use engine::ticket::Ticket;
 use wire::name::FileName;
 
-/// The ticket of every question here.
+/// The ticket of every request here.
 const ASKED: Ticket = Ticket::made_up(5);
 
-/// Two data directories, and whoever changes them.
+/// Two data directories, and the thread's state that changes them.
 struct Bench {
     top: tempfile::TempDir,
     tree: Tree,
@@ -129,7 +129,7 @@ impl Bench {
         self.act(Act::Rename { from: at(from), to: at(to) }).map(drop)
     }
 
-    /// The path of what the catalog has for a name in a root, and its size.
+    /// Returns the path and size of the catalog's entry for a name in a root.
     fn served(&self, root: u16, name: &str) -> Option<(String, u64)> {
         let name = FileName::parse(name.as_bytes()).unwrap();
         let catalog = self.published.catalog();
@@ -141,7 +141,7 @@ impl Bench {
         self.files.disk.fault = Some(durable::Fault { step, crash, nth: None });
     }
 
-    /// Every file aside that is left.
+    /// Returns every temporary file that is left.
     fn temp_files(&mut self) -> Vec<PathBuf> {
         self.files.clear_all();
         let mut found = Vec::new();

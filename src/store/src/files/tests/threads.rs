@@ -1,4 +1,4 @@
-//! Files and logins behind the store's queues, as a worker sees them.
+//! Tests of files and logins behind the store's queues, as a worker sees them.
 
 use std::time::Duration;
 
@@ -167,7 +167,7 @@ fn no_line_of_phones_and_administrators_who_append_to_one_file_is_lost() {
                         spool: None,
                         bytes: format!("writer {number} {line}\n").into_bytes(),
                     };
-                    // Whoever is told to try again does.
+                    // The client tries again, as the reply says.
                     let jobs = [Job::Upload(&upload)];
                     let mut is_stored = || match &writer.run(&jobs)[..] {
                         [Outcome::Upload(Ok(_))] => true,

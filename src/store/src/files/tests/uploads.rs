@@ -1,4 +1,4 @@
-//! Uploads: whole or not at all, and never two of one name.
+//! Tests that uploads are stored whole or not at all, and never twice under one name.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
@@ -30,7 +30,7 @@ fn an_upload_in_other_letters_replaces_what_is_there() {
     assert_eq!(begun, "/common/Fw/image.bin");
     bench.finish(part).unwrap();
     assert_eq!(bench.names("/common/fw"), "image.bin");
-    // Two that begin before either is there.
+    // Two uploads that begin before either is there.
     let (one, _) = bench.begin("/common/NEW", How::Replace).unwrap();
     let (other, _) = bench.begin("/common/new", How::Replace).unwrap();
     let (one, other) = (bench.write(one, "one").unwrap(), bench.write(other, "other").unwrap());
@@ -204,7 +204,7 @@ fn no_step_that_fails_is_acknowledged_and_the_old_version_stays() {
                 assert_eq!(bench.text("common/a").as_deref(), Some("old"), "{step:?}");
             }
             assert!(crash || temp_files.is_empty(), "{step:?} leaves {temp_files:?}");
-            // As after a crash: whoever comes next clears away, and goes on.
+            // As after a crash: the next process clears the remains, and continues.
             let (opens, _) = unbounded();
             bench.files = Files::new(bench.published.clone(), opens);
             bench.upload("/common/a", How::Replace, "newer").unwrap();
@@ -243,7 +243,7 @@ fn what_is_kept_for_the_phones_data_is_not_used_up() {
     let mut bench = Bench::new();
     bench.put("common/a", "old");
     let (part, _) = bench.begin("/common/b", How::Replace).unwrap();
-    // As much as there is in all, of which something always is used.
+    // The whole disk, of which something is always in use.
     bench.files.reserve = Reserve { bytes_max: u64::MAX, share: 1 };
     assert_eq!(bench.write(part, "x").err(), Some(Fault::Full));
     for how in [How::Replace, How::Append, How::Resume(2)] {

@@ -1,4 +1,4 @@
-//! Memory on Linux: `memfd_create(2)`, large pages, mappings read in.
+//! Memory on Linux: `memfd_create(2)`, large pages, populated mappings.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -12,11 +12,11 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::sys::file::read_exact_at;
 
-/// Memory as a file that holds the first bytes of another one, and that nobody can change any more
+/// Copies the first bytes of a file to memory that is itself a file and can no longer change
 /// (`memfd_create(2)`).
 pub(crate) fn sealed_copy(original: &File, bytes: usize) -> io::Result<File> {
-    // Where an administrator forbids memory that could be executed, this says that it is not such;
-    // kernels before 6.3 do not know the flag.
+    // Declares the memory not executable, for administrators who forbid memory that is; kernels
+    // before 6.3 do not know the flag.
     const NOEXEC_SEAL: MFdFlags = MFdFlags::from_bits_retain(8);
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let descriptor = match memfd_create(c"ringpost", flags | NOEXEC_SEAL) {
@@ -35,27 +35,28 @@ pub(crate) fn sealed_copy(original: &File, bytes: usize) -> io::Result<File> {
     Ok(file)
 }
 
-/// Has the kernel put memory together into large pages where it can (`MADV_COLLAPSE`, Linux 6.1):
-/// sending from them costs little more than half as much. Where it cannot, nothing changes.
+/// Asks the kernel to join memory into large pages (`MADV_COLLAPSE`, Linux 6.1): sending from them
+/// costs little more than half as much. If it cannot, nothing changes.
 pub(crate) fn collapse(memory: &File, bytes: usize) {
     const LARGE_PAGE_BYTES: usize = 2 << 20;
     if bytes < LARGE_PAGE_BYTES {
         return;
     }
-    // Large pages must lie at addresses that are multiples of their size: here is room for that.
+    // Large pages need addresses that are multiples of their size: here is room for that.
     let mut options = memmap2::MmapOptions::new();
     let room = options.len(bytes.saturating_add(LARGE_PAGE_BYTES)).no_reserve_swap().map_anon();
     let Ok(mut room) = room else { return };
     let at = room.as_mut_ptr().map_addr(|start| start.next_multiple_of(LARGE_PAGE_BYTES)).cast();
     let (fd, flags) = (memory.as_raw_fd(), libc::MAP_SHARED | libc::MAP_FIXED);
-    // SAFETY: the mapping lies within `room`, which nobody else knows and which takes it along.
+    // SAFETY: the mapping lies within `room`, which no other code knows and which unmaps it.
     let mapping = unsafe { libc::mmap(at, bytes, libc::PROT_READ, flags, fd, 0) };
-    // SAFETY: the call changes where bytes lie and never what they are; on no mapping it fails.
+    // SAFETY: the call changes where bytes lie and never their values; on no mapping it fails.
     let _ = unsafe { libc::madvise(mapping, bytes, libc::MADV_COLLAPSE) };
 }
 
-/// Has the kernel read a mapping in, so that no send waits for a disk. It may fail: the file may
-/// have been cut short, or the kernel be older than 5.14; then sends wait, no more than that.
+/// Asks the kernel to populate a mapping, so that no send waits for a disk. It may fail, if the
+/// file was cut short or the kernel is older than 5.14; then sends may wait, which is the only
+/// harm.
 pub(crate) fn fault_in(mapping: &memmap2::MmapRaw) {
     if mapping.advise(memmap2::Advice::PopulateRead).is_err() {
         let _ = mapping.advise(memmap2::Advice::WillNeed);

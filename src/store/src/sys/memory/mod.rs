@@ -1,6 +1,6 @@
-//! Memory as a file: a copy that nobody can change any more, and that the system sends from.
+//! Memory as a file: an immutable copy that the system sends from.
 //!
-//! Copies; looks at no version and keeps nothing.
+//! Only copies; knows no version and keeps nothing.
 
 #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod linux;

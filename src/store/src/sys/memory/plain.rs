@@ -1,9 +1,9 @@
-//! Memory where a file cannot be made of it: files are kept on the heap, or mapped.
+//! Memory on systems where it cannot be a file: files are kept on the heap, or mapped.
 
 use std::fs::File;
 use std::io;
 
-/// A copy that nobody can change any more: not here.
+/// Would copy a file to immutable memory; not supported here.
 ///
 /// # Errors
 /// Always.
@@ -11,10 +11,10 @@ pub(crate) fn sealed_copy(_: &File, _bytes: usize) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Puts memory together into large pages: it stays as it is.
+/// Would join memory into large pages; does nothing here.
 pub(crate) fn collapse(_: &File, _bytes: usize) {}
 
-/// Has the system read a mapping in, as far as it can be asked to.
+/// Asks the system to populate a mapping, if it can.
 pub(crate) fn fault_in(mapping: &memmap2::MmapRaw) {
     #[cfg(unix)]
     let _ = mapping.advise(memmap2::Advice::WillNeed);

@@ -1,4 +1,4 @@
-//! What the log is told of a request that the policy denies.
+//! The log records of requests that the policy denies.
 
 use super::Refusal;
 use crate::policy::{Denial, NameError};

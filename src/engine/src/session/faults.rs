@@ -1,4 +1,4 @@
-//! Why connections came to nothing: those for FTP's data, and those that could not be secured.
+//! Why connections failed: FTP's data connections, and those that could not be secured.
 //!
 //! Values and words only.
 
@@ -6,18 +6,18 @@ use std::net::SocketAddr;
 
 use super::stream::DialFault;
 
-/// Why a data connection came to nothing.
+/// Why a data connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataFault {
-    /// The client never came to this port.
+    /// The client never connected to this port.
     NeverCame(u16),
-    /// Nor did others of its network lately, and none has come since.
+    /// The same, and the client's network has not connected to any port lately.
     NetworkNeverComes(u16),
-    /// The client could not be reached where it said that it listens.
+    /// The server could not connect to the address that the client named.
     NotReached(DialFault),
     /// No port of `passive_ports` is free.
     NoPort,
-    /// Data connections of the address are awaited at as many ports as one address may have.
+    /// The address has as many waiting ports as one address may have.
     TooManyPorts,
     /// The system gave no socket.
     NoSocket,
@@ -27,12 +27,12 @@ pub enum DataFault {
     Handshake(Handshake),
     /// It resumes the TLS session of another client.
     OtherSession,
-    /// The client named an address that is not its own, or a port of other services (RFC 2577).
+    /// The client named another client's address, or a port of other services (RFC 2577).
     Elsewhere(SocketAddr),
 }
 
 impl DataFault {
-    /// Which port of the server, or which address, it is about.
+    /// Returns the server's port, or the address, that it is about.
     #[must_use]
     pub fn place(self) -> Option<String> {
         match self {
@@ -50,7 +50,7 @@ impl DataFault {
         }
     }
 
-    /// Without a capital and a full stop.
+    /// Returns the reason, without a capital and a full stop.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -89,25 +89,25 @@ impl DataFault {
 /// Why a connection could not be secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handshake {
-    /// The phone does not trust this server's certificate, and said so.
+    /// The phone reported that it does not trust this server's certificate.
     Untrusted,
-    /// The phone found something else wrong with the certificate: its name or its dates.
+    /// The phone refused the certificate for its name or its dates.
     CertificateRefused,
-    /// There is no version of TLS that both sides speak.
+    /// The two sides share no version of TLS.
     NoSharedVersion,
-    /// There is no cipher suite that both sides have.
+    /// The two sides share no cipher suite.
     NoSharedSuite,
     /// The phone spoke plain HTTP to a port that speaks TLS.
     PlainRequest,
-    /// What came is no TLS.
+    /// The bytes are no TLS.
     NotTls,
     /// The listener requires a client certificate, and the phone has none.
     NoClientCertificate,
-    /// The phone's certificate has expired, or does not hold yet.
+    /// The phone's certificate has expired, or is not valid yet.
     ExpiredClientCertificate,
-    /// The phone's certificate is on a list of revoked ones.
+    /// The phone's certificate is revoked.
     RevokedClientCertificate,
-    /// Nobody in `client_ca` has issued the phone's certificate.
+    /// No CA of `client_ca` issued the phone's certificate.
     StrangeClientCertificate,
     /// The phone's certificate is of X.509 version 1.
     Version1ClientCertificate,
@@ -115,13 +115,13 @@ pub enum Handshake {
     Sha1ClientCertificate,
     /// The phone's certificate has an RSA key of less than 2048 bits.
     ShortKeyClientCertificate,
-    /// The phone's certificate is meant for something else than clients.
+    /// The phone's certificate is not for use by clients.
     WrongUsageClientCertificate,
     /// Something else is wrong with the phone's certificate.
     BadClientCertificate,
-    /// It was not through in time.
+    /// It took too long.
     TooSlow,
-    /// The phone closed the connection in the middle.
+    /// The phone closed the connection during the handshake.
     Abandoned,
     /// Anything else.
     Failed,

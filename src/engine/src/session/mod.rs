@@ -1,7 +1,7 @@
-//! The machines that decide: told facts, asked for actions.
+//! The protocol engines: state machines that take facts and return actions.
 //!
-//! Nothing here sends, sleeps, opens or locks. What a machine needs of the world it finds in the
-//! [`Turn`] that it is handed; what it wants done it says when polled.
+//! Nothing here sends, sleeps, opens or locks. An engine finds what it needs in the [`Turn`] that
+//! it is given, and returns what to do when polled.
 
 mod arrivals;
 mod denial;
@@ -32,10 +32,10 @@ use snmp::NoPassport;
 use wire::name::BadName;
 use wire::time::{Duration, Instant};
 
-/// What one turn of a worker hands to its machines.
+/// What a worker gives its engines in one turn.
 #[derive(Debug)]
 pub struct Turn<'a> {
-    /// Settings and catalog, the same from the turn's start to its end.
+    /// Settings and catalog, the same for the whole turn.
     pub snapshot: &'a Snapshot,
     /// Who may be served, and how many; shared by all protocols of the worker.
     pub admission: &'a mut Admission,
@@ -43,13 +43,13 @@ pub struct Turn<'a> {
     pub counters: &'a Counters,
     /// The moment of the turn.
     pub now: Instant,
-    /// The same moment as the calendar has it, in seconds since 1970: for dates in heads alone.
+    /// The same moment in seconds since 1970, only for dates in response heads.
     pub unix_s: u64,
 }
 
-/// Most bytes that are kept of a name as it was asked for: as many as a name may have.
+/// Most bytes kept of a requested name: as many as a name may have.
 pub const SAID_BYTES_MAX: usize = wire::name::NAME_BYTES_MAX;
-/// Most bytes that are kept of what a peer says of itself, or gives as its reason.
+/// Most bytes kept of a peer's name for itself, or of its reason.
 pub const WORDS_BYTES_MAX: usize = 160;
 
 /// What a phone did, for the log.
@@ -57,26 +57,26 @@ pub const WORDS_BYTES_MAX: usize = 160;
 pub enum Verb {
     /// It fetches a file.
     Fetch,
-    /// It sends one, to be kept.
+    /// It sends a file to be stored.
     Send,
-    /// It has one deleted.
+    /// It deletes a file.
     Delete,
-    /// It asks about one: whether it is there, what can be done with it.
+    /// It asks about a file: whether it exists, or what can be done with it.
     Ask,
-    /// It has a directory shown.
+    /// It lists a directory.
     List,
     /// It logs in.
     LogIn,
     /// It makes a directory.
     Make,
-    /// It gives a file another name.
+    /// It renames a file.
     Rename,
-    /// It connects; what for was never known.
+    /// It connects; no request came.
     Connect,
 }
 
 impl Verb {
-    /// As a phone is the subject.
+    /// Returns the verb for a record whose subject is a phone.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -93,56 +93,56 @@ impl Verb {
     }
 }
 
-/// Which file a record is about.
+/// The file that a record is about.
 #[derive(Clone, Debug)]
 pub enum Subject {
     /// A file of the catalog.
     File(Arc<Entry>),
-    /// A name as it was asked for, whether it is one or not, cut to [`SAID_BYTES_MAX`].
+    /// A requested name, valid or not, cut to [`SAID_BYTES_MAX`].
     Said(Box<[u8]>),
-    /// Nothing that could be told.
+    /// Not readable.
     Unreadable,
 }
 
 impl Subject {
-    /// What was asked for, in its own spelling: so people search for it.
+    /// Makes it of a requested name in its own spelling, by which people search.
     #[must_use]
     pub fn said(asked: &[u8]) -> Subject {
         Subject::Said(clip(asked, SAID_BYTES_MAX).into())
     }
 }
 
-/// The beginning of a text that a peer sent, as much as a record keeps.
+/// Returns the beginning of a text that a peer sent, as much as a record keeps.
 #[must_use]
 pub fn clip(text: &[u8], bytes_max: usize) -> &[u8] {
     &text[..text.len().min(bytes_max)]
 }
 
-/// How a transfer ended. Only [`Outcome::Failed`] is an error of this side.
+/// How a transfer ended. Only [`Outcome::Failed`] is an error of this server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every byte acknowledged, or stored.
     Done,
-    /// Everything was sent and only the last acknowledgement is missing: some phones never send it.
+    /// Everything was sent and only the last acknowledgement is missing; some phones never send it.
     DoneUnacknowledged,
-    /// The phone ended it in peace: it probed for options, or had read what it wanted.
+    /// The phone ended it normally: it probed for options, or had read what it needed.
     Aborted(Abort),
-    /// The phone asked again from the same port, and the new request took this one's place.
+    /// The phone asked again from the same port, and the new request replaced this one.
     Superseded,
     /// The phone fell silent.
     TimedOut,
-    /// The other side of a connection let it stand still.
+    /// The other side of a connection let it stall.
     Stalled(Stall),
     /// The request was not served.
     Refused(Refusal),
-    /// This side could not go on.
+    /// The server could not go on.
     Failed(Failure),
 }
 
 impl Outcome {
-    /// Whether the log is told: what repeats by the thousand is told once.
+    /// Returns whether the log gets a record. Frequent outcomes are logged once.
     #[must_use]
-    pub fn is_told(self) -> bool {
+    pub fn is_logged(self) -> bool {
         self != Outcome::Refused(Refusal::TooManyMisses { first: false })
     }
 
@@ -158,44 +158,44 @@ impl Outcome {
     }
 }
 
-/// Ways a phone ends a transfer that are part of its normal life.
+/// Ways in which a phone normally ends a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Abort {
-    /// ERROR 8 after the OACK: it only wanted to know the size (RFC 2347).
+    /// ERROR 8 after the OACK: it needed only the size (RFC 2347).
     OptionsProbe,
-    /// ERROR from a phone of a make that reads the beginning of a file to compare versions, and had
-    /// that.
+    /// ERROR from a phone of a make that compares versions by the beginning of a file, after that
+    /// part.
     HeaderRead,
     /// Any other ERROR from the phone, with its code: [`Record::words`] has its text.
     ByPhone(u16),
-    /// The phone closed the connection before it had all: it had read what it wanted.
+    /// The phone closed the connection early: it had read what it needed.
     Disconnected,
-    /// The client said so (FTP, `ABOR`).
+    /// The client aborted it (FTP, `ABOR`).
     Asked,
 }
 
-/// Why a request was not served: the phone's doing, or a limit.
+/// Why a request was not served: the phone's fault, or a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The packet breaks the protocol.
     Malformed,
-    /// The request is longer than any may be (TFTP).
+    /// The request is longer than allowed (TFTP).
     RequestTooLong,
-    /// The upload has another size than it had announced (TFTP).
+    /// The upload's size differs from the announced one (TFTP).
     SizeDiffers,
     /// The name leads out of the root or cannot be a file.
     BadName(BadName),
-    /// The name is hidden behind escapes that no client needs (HTTP).
+    /// The name has escapes that no client needs (HTTP).
     BadEscape,
-    /// The path cannot be one, before it becomes a name (FTP).
+    /// The path is invalid (FTP).
     BadPath(crate::files::BadPath),
     /// No root of the stack has the name.
     NoSuchFile,
-    /// The name may be one of those in a root or directory that cannot be read now.
+    /// The name may exist in a root or directory that cannot be read now.
     Unavailable,
     /// The address asks for too many names that do not exist.
     TooManyMisses {
-        /// The log is told once, and not at every request.
+        /// Whether to log it: once, not for every request.
         first: bool,
     },
     /// The client is outside the access list.
@@ -212,39 +212,39 @@ pub enum Refusal {
     TooManyTransfers,
     /// The server is about to stop.
     Stopping,
-    /// The method is known and not for this resource.
+    /// The method is known, but not allowed for this resource.
     MethodNotAllowed,
-    /// The method is not one that is served.
+    /// The method is not supported.
     NotImplemented,
-    /// What came is no request of HTTP, or too much of one.
+    /// The bytes are no HTTP request, or one that is too large.
     BadRequest(wire::http::request::Malformed),
     /// The body has no length (HTTP 411).
     LengthRequired,
-    /// The body is a form with files in it, and not a file (HTTP 415).
+    /// The body is a form with files in it (HTTP 415).
     Multipart,
-    /// The body is compressed or coded in another way (HTTP 415).
+    /// The body is compressed or otherwise encoded (HTTP 415).
     Coded,
     /// The target is for the other kind of connection, with TLS or without (HTTP 421).
     Misdirected,
-    /// The bodies on their way in hold all the memory that they may (HTTP).
+    /// The bodies being received use all the memory that they may (HTTP).
     BodyMemory,
-    /// Those of one address hold all that one address may.
+    /// The bodies of one address use all the memory that one address may.
     BodyMemoryShare,
-    /// The uploads on their way in hold all the memory that they may (FTP).
+    /// The uploads being received use all the memory that they may (FTP).
     UploadMemory,
     /// None of the ranges lies in the file (HTTP 416).
     RangeNotSatisfiable,
     /// A condition of the request does not hold (HTTP 412).
     PreconditionFailed,
-    /// The phone expects what is not offered (HTTP 417).
+    /// The phone expects something that is not supported (HTTP 417).
     ExpectationUnknown,
     /// No secret was sent, or a wrong one.
     Unauthorized,
-    /// What a `[[protect]]` row asks for was not shown.
+    /// The credentials that a `[[protect]]` row requires are missing or wrong.
     Credentials(CredentialFault),
-    /// The vault is for phones with a client certificate.
+    /// The vault is only for phones with a client certificate.
     CertificateNeeded,
-    /// Too many wrong secrets came from the address; it has to wait.
+    /// The address sent too many wrong secrets and must wait.
     SlowedDown,
     /// The address has stored as much in the vault as it may within an hour.
     VaultBound,
@@ -252,51 +252,51 @@ pub enum Refusal {
     TooSlow,
     /// The address has too many connections, or all addresses together have.
     TooManyConnections,
-    /// Clients outside the access list have all the connections that they may have.
+    /// Clients outside the access list have all the connections that they may.
     TooManyStrangers,
     /// The connection could not be secured.
     Handshake(Handshake),
-    /// The phone does not say by SNMP who uses it.
+    /// The phone does not tell by SNMP who uses it.
     Unidentified(NoPassport),
-    /// Nobody is logged in at the phone.
+    /// No user is logged in at the phone.
     NobodyLoggedIn,
-    /// The client wants to store from the middle on what is stored whole, appended or new (FTP,
+    /// The client resumes an upload of a file that is always stored whole, appended or new (FTP,
     /// `REST`).
     NoMiddle,
-    /// The extension that is logged in at the phone is none that the vault can keep data of.
+    /// The vault cannot keep data of the extension that is logged in at the phone.
     ExtensionUnnamable,
-    /// Another extension is logged in at the phone than the name carries.
+    /// Another extension is logged in at the phone than the one in the name.
     OtherExtension,
-    /// The name carries no extension, and the phone is not asked for it.
+    /// The name has no extension, and the phone is not asked for it.
     ExtensionMissing,
-    /// The data connection came to nothing (FTP).
+    /// The data connection failed (FTP).
     DataConnection(DataFault),
-    /// An administrator asked for what cannot be done with files.
+    /// An administrator's operation on files failed.
     Files(crate::files::Fault),
-    /// What is there is in the way of what was sent (HTTP 409).
+    /// An existing file or directory is in the way of the upload (HTTP 409).
     Conflict(crate::catalog::StoreError),
-    /// The size of a text as it is sent by `TYPE A` is not known (FTP, `SIZE`).
+    /// The size of a text sent by `TYPE A` is not known (FTP, `SIZE`).
     SizeOfText,
-    /// The size of what the vault keeps is told with the file alone (FTP, `SIZE`, `MDTM`).
+    /// The size of the vault's data is only known with the file (FTP, `SIZE`, `MDTM`).
     SizeOfVault,
-    /// Phones are not given directories, nor what else is for administrators (FTP).
+    /// Phones get no directory listings or other services for administrators (FTP).
     AdministratorsOnly,
-    /// What came is HTTP and not FTP.
+    /// The client speaks HTTP, not FTP.
     ForeignHttp,
-    /// What came is TLS where it had not been asked for.
+    /// The client starts TLS without having asked for it.
     ForeignTls,
 }
 
-/// Why a client does not get what a `[[protect]]` row covers.
+/// Why a client's credentials for a `[[protect]]` row do not suffice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CredentialFault {
-    /// No password was shown.
+    /// No password was sent.
     Missing,
-    /// What was shown cannot be read, or not in a way that the row offers.
+    /// The credentials cannot be read, or the row does not offer their scheme.
     Unusable,
     /// The password is wrong, or the user is unknown.
     Wrong,
-    /// The user's password is right, and the row is for others.
+    /// The user's password is right, but the row is for other users.
     UserNotAllowed,
     /// The response was made for an older challenge (HTTP, Digest).
     Stale,
@@ -306,7 +306,7 @@ pub enum CredentialFault {
     OverTftp,
 }
 
-/// Why this side could not go on.
+/// Why the server could not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// The file could not be opened.
@@ -315,20 +315,20 @@ pub enum Failure {
     Store(crate::catalog::StoreError),
     /// The file was changed in place while it was being sent.
     FileChanged,
-    /// The mapped file was cut short, or the kernel refused the send for good.
+    /// The mapped file was truncated, or the kernel refused the send for good.
     SendRefused,
-    /// The server stopped before the transfer was through.
+    /// The server stopped before the transfer was complete.
     Stopped,
 }
 
-/// What the log says of one finished or refused transfer.
+/// The log record of one finished or refused transfer.
 #[derive(Clone, Debug)]
 pub struct Record {
     /// The protocol.
     pub protocol: Protocol,
     /// The phone.
     pub peer: SocketAddr,
-    /// The port of this server that a phone was sent to from and never answered.
+    /// The server's port from which packets went to a phone that never answered.
     pub server_port: Option<u16>,
     /// The file.
     pub subject: Subject,
@@ -340,30 +340,30 @@ pub struct Record {
     pub took: Duration,
     /// Payload bytes acknowledged, or received.
     pub bytes: u64,
-    /// How many the whole has, where that is known.
+    /// The size of the whole, if known.
     pub of_bytes: Option<u64>,
     /// Blocks sent more than once.
     pub blocks_resent: u32,
-    /// The status code of the answer, where the protocol has one.
+    /// The status code of the response, if the protocol has one.
     pub status: Option<u16>,
     /// Smoothed round trip, if one was measured.
     pub round_trip: Option<Duration>,
-    /// What the connection is secured with, where it is.
+    /// The TLS version and suite of the connection, or `None` without TLS.
     pub secured: Option<Secured>,
-    /// What the peer calls itself (`User-Agent`), cut to [`WORDS_BYTES_MAX`]. Shared, as one
+    /// The peer's name for itself (`User-Agent`), cut to [`WORDS_BYTES_MAX`]. Shared, because one
     /// connection carries many requests.
     pub user_agent: Option<Arc<[u8]>>,
-    /// Who the peer says it is, where it has shown a password; cut to [`WORDS_BYTES_MAX`].
+    /// The user, if a password was proven; cut to [`WORDS_BYTES_MAX`].
     pub user: Option<Box<[u8]>>,
-    /// The peer's own words on how it ended (the text of an ERROR), or the command that was
-    /// refused; cut to [`WORDS_BYTES_MAX`].
+    /// The peer's text about the end (that of an ERROR), or the command that was refused; cut to
+    /// [`WORDS_BYTES_MAX`].
     pub words: Option<Box<[u8]>>,
     /// How it ended.
     pub outcome: Outcome,
 }
 
 impl Record {
-    /// What every record has; the rest is filled in by those who know it.
+    /// Makes a record with what every record has; the caller adds the rest.
     #[must_use]
     pub fn new(
         protocol: Protocol,
@@ -394,7 +394,7 @@ impl Record {
     }
 }
 
-/// What a connection is secured with, in the registered names.
+/// How a connection is secured, in the registered names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Secured {
     /// The version: `TLS 1.2`.

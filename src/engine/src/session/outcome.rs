@@ -1,6 +1,6 @@
 //! How a transfer ended and why, as two words for metrics and for the field `reason` of the log.
 //!
-//! A closed table, so that no peer can make a label; it counts and writes nothing.
+//! A closed table, so that no peer can create a label. Counts and writes nothing.
 
 use super::snmp::NoPassport;
 use super::{Abort, CredentialFault, DataFault, Failure, Handshake, Outcome, Refusal, Stall};
@@ -12,22 +12,22 @@ use wire::name::BadName;
 
 macro_rules! labels {
     ($($name:ident $outcome:literal $reason:literal: $pattern:pat,)+) => {
-        /// An outcome without what differs from peer to peer.
+        /// An outcome without the parts that differ from peer to peer.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[allow(missing_docs, reason = "the words say it")]
         pub enum Label { $($name,)+ }
 
         impl Label {
-            /// Every one, in the order of their numbers.
+            /// All labels, in the order of their numbers.
             pub const ALL: &[Label] = &[$(Label::$name,)+];
 
-            /// How it ended, in one word.
+            /// Returns how it ended, in one word.
             #[must_use]
             pub fn outcome(self) -> &'static str {
                 match self { $(Label::$name => $outcome,)+ }
             }
 
-            /// Why, in `snake_case`; empty where all went well.
+            /// Returns why, in `snake_case`; empty if all went well.
             #[must_use]
             pub fn reason(self) -> &'static str {
                 match self { $(Label::$name => $reason,)+ }
@@ -35,7 +35,7 @@ macro_rules! labels {
         }
 
         impl Outcome {
-            /// The words for it.
+            /// Returns the label of an outcome.
             #[must_use]
             pub fn label(self) -> Label {
                 match self { $($pattern => Label::$name,)+ }
@@ -288,7 +288,7 @@ impl Label {
     /// How many there are.
     pub const COUNT: usize = Label::ALL.len();
 
-    /// Whether it is shown before it has ever happened: an alarm on the first of them needs a
+    /// Returns whether it is shown before it has ever happened: an alarm on the first event needs a
     /// series that was at zero before.
     #[must_use]
     pub fn is_always_shown(self) -> bool {
@@ -297,8 +297,8 @@ impl Label {
 }
 
 impl Outcome {
-    /// That of an upload that could not be stored. What is there already is in the client's way,
-    /// and no fault of this side.
+    /// Makes the outcome of an upload that could not be stored. If an existing file is in the way,
+    /// that is the client's fault, not the server's.
     #[must_use]
     pub fn of_store(fault: StoreError) -> Outcome {
         match fault {
@@ -320,7 +320,7 @@ impl Outcome {
 }
 
 impl Protocol {
-    /// Every one, in the order of their numbers.
+    /// All protocols, in the order of their numbers.
     pub const ALL: [Protocol; 4] = [Protocol::Tftp, Protocol::Http, Protocol::Https, Protocol::Ftp];
 }
 

@@ -1,4 +1,4 @@
-//! One request to an engine, for tests: what is decided about it is seen in what the engine does.
+//! One request to an engine, for tests: the decision is read off what the engine does.
 
 use crate::requests::Ask;
 use crate::vault::spool::PartOp;
@@ -6,7 +6,7 @@ use crate::vault::spool::PartOp;
 /// What an engine does for a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// It wants the bytes of a file: the root, and the path in it.
+    /// It asks for the bytes of a file: the root, and the path in it.
     Serves(u16, String),
     /// It asks the vault for an item.
     AsksVault(String),
@@ -14,7 +14,7 @@ pub enum Seen {
     Stores(u16, String),
     /// It has a file deleted: the directory's number, and the name.
     Deletes(u16, String),
-    /// It sends the client to this place.
+    /// It redirects the client to this location.
     Redirects(String),
     /// It answers from memory.
     Answers,
@@ -23,7 +23,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// What a question to the threads that wait says of the decision.
+    /// Reads the decision off a request to the threads that wait.
     pub fn of(ask: &Ask) -> Seen {
         match ask {
             Ask::Open { entry, .. } => Seen::Serves(entry.root.0, entry.path.to_string()),

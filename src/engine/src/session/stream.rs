@@ -1,7 +1,7 @@
-//! What all protocols on TCP share: what their sockets ask of a protocol's machine, and files on
-//! their way out.
+//! What all protocols over TCP share: the interface between their sockets and their engines, and
+//! files being sent.
 //!
-//! Knows no protocol. The sockets are driven in `net/stream/`, by these values alone.
+//! Knows no protocol. `net/stream/` drives the sockets, by these values alone.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,39 +20,39 @@ const PART_BYTES: u64 = 64 << 10;
 /// A connection, as its row in the table of its protocol.
 pub type ConnectionId = RowId;
 
-/// A listening socket, as its place in the order in which they were added.
+/// A listening socket, as its index in the order in which they were added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListenerId(pub u16);
 
-/// What to do with a connection now.
+/// What to do with a connection next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Read, and hand over what came.
+    /// Read, and pass on the bytes.
     Read,
     /// Send what [`Connections::outgoing`] lends.
     Write,
-    /// Nothing: an answer or a moment is waited for.
+    /// Nothing: it waits for an answer or a moment.
     Wait,
-    /// Say by [`Connections::handle_unacknowledged`] how much of what was sent has not arrived.
+    /// Report by [`Connections::handle_unacknowledged`] how many sent bytes have not arrived.
     Measure,
-    /// Speak TLS from now on, as the listener's terms have it.
+    /// Start TLS, as the listener's terms say.
     StartTls,
-    /// Send no more, but go on reading.
+    /// Shut down sending, but go on reading.
     Shut,
     /// Close.
     Close,
-    /// Close, and keep nothing of what was sent and not read.
+    /// Close, and drop what was sent but not read.
     Reset,
 }
 
-/// What to send now: a head, and behind it a payload. Either may be empty.
+/// What to send next: a head, followed by a payload. Either may be empty.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
     /// Bytes of heads.
     pub head: &'a [u8],
-    /// What follows.
+    /// The bytes after them.
     pub payload: Payload<'a>,
-    /// Nothing comes behind it, and the connection is closed then.
+    /// Whether nothing follows, so that the connection is closed after it.
     pub is_last: bool,
 }
 
@@ -73,36 +73,36 @@ pub enum Payload<'a> {
     File {
         /// The file.
         blob: &'a Blob,
-        /// Where they start.
+        /// The offset of the first one.
         offset: u64,
-        /// How many they are.
+        /// How many.
         bytes: u64,
     },
 }
 
-/// How a connection came to be secured.
+/// How a connection was secured.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Security {
     /// Version and suite.
     pub secured: Option<Secured>,
-    /// The phone has shown a certificate that the listener trusts.
+    /// Whether the client sent a certificate that the listener trusts.
     pub certificate: bool,
-    /// The mark of the connection whose session it resumes; none where it resumes none, or one
-    /// that had no mark.
+    /// The mark of the connection whose session it resumes, or `None` if it resumes none, or one
+    /// without a mark.
     pub resumes: Option<Mark>,
 }
 
-/// What tells the TLS sessions of one client from those of others, when they are resumed.
+/// Distinguishes the TLS sessions of one client from those of others when they are resumed.
 pub type Mark = [u8; 16];
 
-/// Why a connection that this side makes is not there.
+/// Why an outgoing connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DialFault {
-    /// Nobody listens there.
+    /// No socket listens there.
     Refused,
-    /// Nobody answered.
+    /// There was no answer.
     Silent,
-    /// There is no way there.
+    /// There is no route.
     Unreachable,
     /// Anything else.
     Other,
@@ -110,13 +110,13 @@ pub enum DialFault {
 
 /// The connections of one protocol in a worker, as their sockets drive them.
 pub trait Connections {
-    /// What somebody is told, in clear, who spoke plain HTTP where TLS is spoken.
+    /// The answer, in clear, to a client that speaks plain HTTP where TLS is required.
     const PLAIN_ANSWER: &'static [u8];
 
-    /// Serves connections that come to one more address.
+    /// Serves connections to one more address.
     fn add_listener(&mut self, address: SocketAddr, protocol: Protocol) -> ListenerId;
 
-    /// Somebody has connected; nothing where it is one too many.
+    /// A client has connected. Returns `None` if there are too many connections.
     fn handle_connected(
         &mut self,
         peer: SocketAddr,
@@ -124,20 +124,19 @@ pub trait Connections {
         turn: &mut Turn<'_>,
     ) -> Option<ConnectionId>;
 
-    /// A connection that this side makes is there, or is not and closed. Not every protocol makes
-    /// any.
+    /// An outgoing connection is open, or failed and closed. Not every protocol makes any.
     fn handle_dialed(&mut self, _: ConnectionId, _: Result<(), DialFault>, _: &mut Turn<'_>) {}
 
-    /// What sessions of this connection are to be known by; none where nobody asks.
+    /// Returns the mark of this connection's TLS sessions, or `None` if it is never checked.
     fn mark(&self, id: ConnectionId) -> Option<Mark>;
 
-    /// Whether more may be there although a read did not fill its room: the kernel ends one before
-    /// an urgent byte.
+    /// Returns whether more bytes may be waiting although a read did not fill its buffer: the
+    /// kernel ends a read before an urgent byte.
     fn expects_more(&self, _: ConnectionId, _came: &[u8]) -> bool {
         false
     }
 
-    /// Whether the client sends on this connection and reads nothing.
+    /// Returns whether the client only sends on this connection.
     fn is_one_way(&self, _: ConnectionId) -> bool {
         false
     }
@@ -145,71 +144,71 @@ pub trait Connections {
     /// The connection is secured.
     fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>);
 
-    /// The connection could not be secured. It is to be closed.
+    /// The connection could not be secured and must be closed.
     fn handle_handshake_failed(&mut self, id: ConnectionId, why: Handshake, turn: &mut Turn<'_>);
 
-    /// Bytes came. They are taken, all of them.
+    /// Bytes came. All of them are taken.
     fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>);
 
-    /// The other side sends nothing any more; it may still read.
+    /// The other side sends nothing more; it may still read.
     fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
-    /// The same without the word that TLS has for it: what came may not be all. It is, where the
-    /// protocol says itself how much that is.
+    /// The same without TLS's close notification, so the bytes may be incomplete, unless the
+    /// protocol itself says how many there are.
     fn handle_truncated(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
         self.handle_end(id, turn);
     }
 
-    /// The other side will send nothing any more, though the machine has not read yet all that it
-    /// sent before.
+    /// The other side will send nothing more, though the engine has not yet read all that it sent
+    /// before.
     fn handle_hangup(&mut self, _: ConnectionId, _: &mut Turn<'_>) {}
 
     /// The connection broke, or the other side closed it before it had everything.
     fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
-    /// The system gave the connection up: the other side acknowledged nothing for too long.
+    /// The system closed the connection: the other side acknowledged nothing for too long.
     fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
-    /// The socket is closed once what is on its way out has left, or at that moment.
+    /// The socket closes once the bytes on their way have left, or at that moment.
     fn handle_flushing(&mut self, id: ConnectionId, until: Instant);
 
-    /// The file ended before its time: it was cut short while it was being sent.
+    /// The file ended early: it was truncated while being sent.
     fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
-    /// So many bytes of what was lent have left.
+    /// So many of the lent bytes have left.
     fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>);
 
-    /// So many bytes of all that was sent has the other side not acknowledged. Said before
-    /// [`Connections::handle_blocked`] and [`Connections::handle_gone`], and where it is asked for.
+    /// The other side has not acknowledged so many of all sent bytes. Reported before
+    /// [`Connections::handle_blocked`] and [`Connections::handle_gone`], and on request.
     fn handle_unacknowledged(&mut self, _: ConnectionId, _bytes: u64, _: &mut Turn<'_>) {}
 
-    /// The socket has no room for more at the moment: the other side must read on in time.
+    /// The socket has no room for more now; the other side must read on in time.
     fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
     /// The socket is closed; nothing of the connection is kept.
     fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
 
-    /// What to do with a connection now.
+    /// Returns what to do with a connection next.
     fn next(&mut self, id: ConnectionId) -> Next;
 
-    /// What to send now. Meant for [`Next::Write`]; empty otherwise.
+    /// Returns what to send next, for [`Next::Write`]; empty otherwise.
     fn outgoing(&self, id: ConnectionId) -> Outgoing<'_>;
 
-    /// A connection that has something to do although its socket has no news.
+    /// Returns a connection that has something to do although its socket has no event.
     fn poll_ready(&mut self) -> Option<ConnectionId>;
 
-    /// Whether [`Connections::poll_ready`] has anything.
+    /// Returns whether [`Connections::poll_ready`] has anything.
     fn has_ready(&self) -> bool;
 
-    /// When to call the machine's `handle_timeout` at the latest.
+    /// Returns when to call the engine's `handle_timeout` at the latest.
     fn poll_timeout(&self) -> Option<Instant>;
 }
 
-/// A file on its way out: so many bytes of it that are still to be sent.
+/// A file being sent: the bytes of it that remain.
 ///
-/// A file that this process may not read itself, because it is mapped, is read by the loader, in
-/// parts that are looked at before any of them leaves. The kernel never sends from the file itself:
-/// what stands in a socket's queue would change with the file until the phone has acknowledged it.
+/// The loader reads a file that this process may not read itself, because it is mapped, in parts
+/// that are checked before any of them is sent. The kernel never sends from the file itself: bytes
+/// in a socket's queue would change with the file until the phone acknowledged them.
 #[derive(Debug)]
 pub struct FilePart {
     blob: Arc<Blob>,
@@ -218,17 +217,17 @@ pub struct FilePart {
     way: Way,
 }
 
-/// How the bytes of a file get out.
+/// How the bytes of a file are sent.
 #[derive(Debug)]
 enum Way {
-    /// As they are: nothing can change them.
+    /// Directly: nothing can change them.
     Straight,
     /// In parts that the loader reads.
     Read { part: Vec<u8>, used: usize, asked: bool },
 }
 
 impl FilePart {
-    /// So many bytes of a file, which has them.
+    /// Makes it of so many bytes of a file, which must have them.
     #[must_use]
     pub fn new(blob: Arc<Blob>, first: u64, bytes: u64) -> Self {
         let way = match blob.is_mapped() {
@@ -238,19 +237,19 @@ impl FilePart {
         FilePart { blob, at: first, end: first + bytes, way }
     }
 
-    /// The file.
+    /// Returns the file.
     #[must_use]
     pub fn blob(&self) -> &Arc<Blob> {
         &self.blob
     }
 
-    /// Whether all of it has left.
+    /// Returns whether all of it has left.
     #[must_use]
     pub fn is_sent(&self) -> bool {
         self.at == self.end
     }
 
-    /// What can leave now.
+    /// Returns what can leave now.
     #[must_use]
     pub fn payload(&self) -> Payload<'_> {
         match &self.way {
@@ -272,7 +271,7 @@ impl FilePart {
         }
     }
 
-    /// The question to ask before more can leave, if there is one.
+    /// Returns the question to ask before more can leave, if there is one.
     pub fn ask(&mut self, ticket: Ticket) -> Option<Ask> {
         let waits = self.at < self.end && matches!(self.payload(), Payload::None);
         match &mut self.way {
@@ -296,10 +295,10 @@ impl FilePart {
         }
     }
 
-    /// The loader has answered. An answer that nobody waits for does nothing.
+    /// The loader has answered. An answer that is not awaited is ignored.
     ///
     /// # Errors
-    /// Why the file cannot be sent any further.
+    /// Why no more of the file can be sent.
     pub fn handle_read(&mut self, result: Result<Vec<u8>, OpenError>) -> Result<(), Failure> {
         let left = self.end - self.at;
         let Way::Read { part, used, asked: asked @ true } = &mut self.way else { return Ok(()) };

@@ -1,14 +1,14 @@
 //! Many deadlines, one wake-up.
 //!
-//! A deadline that moves later costs nothing: the old entry stays, and whoever is woken too early
-//! says so by arming again. Never reads a clock, never forgets a deadline.
+//! To move a deadline later costs nothing: the old entry stays, and an owner that is woken too
+//! early arms again. Never reads a clock, never forgets a deadline.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use wire::time::Instant;
 
-/// The deadlines of everything that a worker runs; `K` names whose they are.
+/// The deadlines of everything that a worker runs; `K` names their owners.
 #[derive(Debug)]
 pub struct Timers<K: Ord> {
     heap: BinaryHeap<Reverse<(Instant, K)>>,
@@ -26,7 +26,7 @@ impl<K: Ord + Copy> Timers<K> {
         self.heap.push(Reverse((at, key)));
     }
 
-    /// The next moment at which something is due.
+    /// Returns the next moment at which something is due.
     #[must_use]
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
@@ -38,20 +38,20 @@ impl<K: Ord + Copy> Timers<K> {
         self.heap.pop().map(|Reverse((_, key))| key)
     }
 
-    /// Entries held, each a few words.
+    /// Returns how many entries are held, each a few words.
     #[must_use]
     pub fn len(&self) -> usize {
         self.heap.len()
     }
 
-    /// Whether nothing is armed.
+    /// Returns whether nothing is armed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.heap.is_empty()
     }
 }
 
-/// One owner's deadline and the earliest moment at which [`Timers`] will wake it for that.
+/// One owner's deadline, and the earliest moment at which [`Timers`] will wake it.
 ///
 /// Keeps the number of entries near one per owner, however often the deadline moves later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,19 +61,19 @@ pub struct Deadline {
 }
 
 impl Deadline {
-    /// The deadline itself.
+    /// Returns the deadline.
     #[must_use]
     pub fn at(&self) -> Option<Instant> {
         self.at
     }
 
-    /// Whether there is a deadline and [`Timers`] will wake the owner in time for it.
+    /// Returns whether there is a deadline and [`Timers`] will wake the owner in time for it.
     #[must_use]
     pub fn is_armed(&self) -> bool {
         self.at.is_some_and(|at| self.armed.is_some_and(|armed| armed <= at))
     }
 
-    /// Moves the deadline; an entry is added only when none would wake its owner in time.
+    /// Moves the deadline; adds an entry only if none would wake its owner in time.
     pub fn set<K: Ord + Copy>(&mut self, at: Option<Instant>, key: K, timers: &mut Timers<K>) {
         self.at = at;
         let Some(at) = at else { return };
@@ -83,8 +83,8 @@ impl Deadline {
         }
     }
 
-    /// Called when [`Timers::pop_due`] named the owner: whether the deadline has really come. If
-    /// not, it is armed anew.
+    /// Returns whether the deadline has come, after [`Timers::pop_due`] named the owner. If it has
+    /// not, arms it again.
     pub fn is_due<K: Ord + Copy>(&mut self, now: Instant, key: K, timers: &mut Timers<K>) -> bool {
         if self.armed.is_some_and(|armed| armed <= now) {
             self.armed = None;

@@ -214,7 +214,7 @@ impl RecordSink {
     /// ended well is left only if somebody reads it.
     pub(crate) fn push(&self, record: Record, counters: &Counters) {
         let is_unread = record.outcome == Outcome::Done && !self.tells_done.load(Relaxed);
-        if is_unread || !record.outcome.is_told() {
+        if is_unread || !record.outcome.is_logged() {
             return;
         }
         if self.queue.push(record).is_err() {

@@ -263,7 +263,7 @@ impl Session {
     pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Context<'_>) {
         let Some(data) = &mut self.data else { return };
         data.arrivals.note(bytes, cx.now);
-        if std::mem::take(&mut data.arrivals.is_doubted) {
+        if std::mem::take(&mut data.arrivals.needs_measure) {
             self.go_on_or_give_up(cx);
         }
     }
@@ -339,7 +339,7 @@ impl Session {
                 | DataStage::Dialing,
             ) => return Next::Wait,
         }
-        if data.arrivals.is_doubted {
+        if data.arrivals.needs_measure {
             return Next::Measure;
         }
         let Some(Stage::Moving(way)) = transfer.map(|transfer| &transfer.stage) else {

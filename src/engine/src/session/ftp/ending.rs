@@ -3,7 +3,7 @@
 //! Moves no byte.
 
 use crate::catalog::{OpenError, StoreError, Stored};
-use crate::session::arrivals::LOOKS;
+use crate::session::arrivals::MEASUREMENTS;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{Closing, Session, Stage, Transfer, Way};
 use crate::session::ftp::sink::Into;
@@ -200,10 +200,10 @@ impl Session {
         };
         if reads && let Some(data) = &mut self.data {
             // Only a look tells whether anything has arrived meanwhile.
-            data.arrivals.is_doubted = true;
+            data.arrivals.needs_measure = true;
             cx.shared.ready.push_back(data.id);
             if let Some(transfer) = self.transfer_mut() {
-                let look = cx.snapshot.policy.ftp.limits.stall_timeout / LOOKS;
+                let look = cx.snapshot.policy.ftp.limits.stall_timeout / MEASUREMENTS;
                 transfer.due = Some(cx.now + look);
             }
             return;

@@ -11,7 +11,7 @@ use crate::catalog::Form;
 use crate::catalog::blob::Blob;
 use crate::files;
 use crate::requests::Ask;
-use crate::session::arrivals::{LOOKS, Patience, Stall};
+use crate::session::arrivals::{MEASUREMENTS, Stall, StallLimits};
 use crate::session::ftp::authorize::subject;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::data::DataCommand;
@@ -272,11 +272,11 @@ impl Session {
         let told = job.told.as_ref();
         let (since, bytes) = told.map_or((cx.now, 0), |told| (told.moves_since, told.bytes));
         let Pending::Transfer(transfer) = &mut job.what else { return };
-        let patience = Patience { stall_timeout: stall, rate_min: RATE_MIN };
+        let patience = StallLimits { stall_timeout: stall, rate_min: RATE_MIN };
         let by_rate = patience.due_by_rate(since, bytes);
         let is_out = matches!(transfer.stage, Stage::Moving(Way::Out(_)));
         // What leaves is looked at more often: the kernel tells of room alone.
-        let each = if is_out { stall / LOOKS } else { stall };
+        let each = if is_out { stall / MEASUREMENTS } else { stall };
         transfer.due = Some((cx.now + each).min(by_rate));
         let Stage::Moving(way) = &mut transfer.stage else { return };
         let is_sent = match way {
@@ -444,7 +444,7 @@ impl Session {
             Some(_) | None => (arrivals.moved_at, 0),
         };
         let stall_timeout = cx.snapshot.policy.ftp.limits.stall_timeout;
-        Some(arrivals.due(since, left, Patience { stall_timeout, rate_min: RATE_MIN }))
+        Some(arrivals.due(since, left, StallLimits { stall_timeout, rate_min: RATE_MIN }))
     }
 
     /// It is known what has arrived of what is sent: the client has more time, or has had it.
@@ -458,7 +458,7 @@ impl Session {
         match due {
             Some((at, stall)) if at <= cx.now => self.stalled(stall, cx),
             Some((at, _)) => {
-                transfer.due = Some((cx.now + stall_timeout / LOOKS).min(at));
+                transfer.due = Some((cx.now + stall_timeout / MEASUREMENTS).min(at));
                 self.rearm(cx);
             }
             None => {}
@@ -470,7 +470,7 @@ impl Session {
         let stall_timeout = cx.snapshot.policy.ftp.limits.stall_timeout;
         let told = self.job().and_then(|job| job.told.as_ref());
         let Some(told) = told.filter(|told| told.bytes > 0) else { return Stall::Unsent };
-        let patience = Patience { stall_timeout, rate_min: RATE_MIN };
+        let patience = StallLimits { stall_timeout, rate_min: RATE_MIN };
         match cx.now < patience.due_by_rate(told.moves_since, told.bytes) {
             true => Stall::Unsent,
             false => Stall::SentSlowly,

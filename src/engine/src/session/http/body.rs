@@ -6,7 +6,7 @@
 use crate::catalog::StoreError;
 use crate::requests::Ask;
 use crate::session::Refusal;
-use crate::session::arrivals::Patience;
+use crate::session::arrivals::StallLimits;
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::Context;
 use crate::session::http::exchange::{Destination, Exchange, PendingRequest, Stage, WriteMode};
@@ -257,7 +257,7 @@ impl Connection {
                 // Bytes are seen here as they come, so silence shows at once: what came fast before
                 // it wins a phone no time.
                 let (stall_timeout, rate_min) = (limits.stall_timeout, limits.rate_min);
-                let patience = Patience { stall_timeout, rate_min };
+                let patience = StallLimits { stall_timeout, rate_min };
                 let due = patience.due_by_rate(body.began, body.bytes_taken());
                 self.set_deadline(Some(due.min(cx.now + stall_timeout)), cx);
                 self.advance_body(cx);

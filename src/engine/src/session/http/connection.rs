@@ -237,7 +237,7 @@ impl Connection {
         match &mut self.state {
             State::Idle | State::ReadingHead => Next::Read,
             State::Serving(exchange) => match &exchange.stage {
-                Stage::Replying if self.arrivals.is_doubted => Next::Measure,
+                Stage::Replying if self.arrivals.needs_measure => Next::Measure,
                 Stage::Replying if self.reply.can_send() => Next::Write,
                 Stage::Replying => Next::Wait,
                 // "100 Continue" may have to leave first.

@@ -3,7 +3,7 @@
 //! Decides nothing about requests.
 
 use crate::requests::Answer;
-use crate::session::arrivals::{LOOKS, Patience};
+use crate::session::arrivals::{MEASUREMENTS, StallLimits};
 use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::{Context, Shared};
 use crate::session::http::exchange::{Exchange, PendingRequest, Stage};
@@ -132,16 +132,16 @@ impl Connection {
         self.ask_for_more(cx);
         // Where there is nothing to send the loader is waited for, which always answers.
         if self.reply.can_send() {
-            self.arrivals.is_doubted = true;
+            self.arrivals.needs_measure = true;
         }
     }
 
     /// So many bytes of all that was sent have not arrived.
     pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Context<'_>) {
         self.arrivals.note(bytes, cx.now);
-        let is_doubted = std::mem::take(&mut self.arrivals.is_doubted);
+        let needs_measure = std::mem::take(&mut self.arrivals.needs_measure);
         let is_replying = self.exchange_mut().is_some_and(|one| one.stage.is_replying());
-        if is_doubted && is_replying {
+        if needs_measure && is_replying {
             self.go_on_or_give_up(cx);
         }
     }
@@ -157,14 +157,15 @@ impl Connection {
     fn reading_due(&self, cx: &Context<'_>) -> Option<(Instant, Stall)> {
         let State::Serving(Exchange { log, .. }) = &self.state else { return None };
         let limits = cx.limits();
-        let patience = Patience { stall_timeout: limits.stall_timeout, rate_min: limits.rate_min };
+        let patience =
+            StallLimits { stall_timeout: limits.stall_timeout, rate_min: limits.rate_min };
         Some(self.arrivals.due(log.moves_since, log.bytes, patience))
     }
 
     /// Waits for a phone that reads, and looks now and then whether anything has arrived: the
     /// kernel tells of room alone.
     fn wait_for_reader(&mut self, due: Instant, cx: &mut Context<'_>) {
-        let look = cx.now + cx.limits().stall_timeout / LOOKS;
+        let look = cx.now + cx.limits().stall_timeout / MEASUREMENTS;
         self.set_deadline(Some(due.min(look)), cx);
     }
 

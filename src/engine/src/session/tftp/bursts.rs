@@ -1,18 +1,17 @@
-//! How many blocks of a window leave together, before a pause in which a gap can be told.
+//! How many blocks of a window are sent together, before a pause in which a gap can be reported.
 //!
 //! A receiver acknowledges a whole window or a gap, and drops all that follows a gap (RFC 7440,
-//! section 4): what is sent between a loss and the news of it is sent for nothing. A burst is
-//! therefore a part of what usually gets through between two losses. Counts blocks, knows no time.
+//! section 4), so blocks sent between a loss and its report are wasted. A burst is therefore a part
+//! of what usually gets through between two losses. Counts blocks; knows no time.
 
-/// Blocks of the first burst, at most: as many as a window has by default.
+/// Most blocks of the first burst: as many as a window has by default.
 const FIRST_BLOCKS: u16 = 64;
 /// Blocks of the shortest burst.
 const BLOCKS_MIN: u16 = 2;
-/// The part of a run that one burst is. One burst of so many meets a loss then, and half of it is
-/// sent for nothing.
+/// A burst is this part of a run. So one burst of so many meets a loss, and half of it is wasted.
 const RUN_PARTS: u16 = 4;
 
-/// The size of bursts, learnt from losses.
+/// The size of bursts, learned from losses.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bursts {
     /// Blocks that got through since the last loss.
@@ -28,13 +27,13 @@ impl Default for Bursts {
 }
 
 impl Bursts {
-    /// So many blocks more got through.
+    /// So many more blocks got through.
     pub(super) fn handle_progress(&mut self, blocks: u64) {
         let blocks = u16::try_from(blocks).unwrap_or(u16::MAX);
         self.run_blocks = self.run_blocks.saturating_add(blocks);
     }
 
-    /// A block was lost behind those that got through.
+    /// A block was lost after those that got through.
     pub(super) fn handle_loss(&mut self) {
         let (run, usual) = (self.run_blocks, self.usual_blocks);
         self.usual_blocks = if run < usual {
@@ -45,10 +44,10 @@ impl Bursts {
         self.run_blocks = 0;
     }
 
-    /// Blocks of the next burst, of a window of `window`.
+    /// Returns the blocks of the next burst of a window of `window`.
     #[must_use]
     pub(super) fn blocks(&self, window: u16) -> u16 {
-        // Only a run of twice the usual length is a better line and not luck.
+        // Only a run of twice the usual length shows a better line and not luck.
         let run = (self.run_blocks / 2).max(self.usual_blocks);
         (run / RUN_PARTS).max(BLOCKS_MIN).min(window)
     }

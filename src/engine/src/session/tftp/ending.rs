@@ -1,6 +1,6 @@
-//! How transfers end: the phone told, the row forgotten, the log given its record.
+//! How transfers end: an ERROR to the phone, the row removed, and a record for the log.
 //!
-//! Decides nothing; others say that a transfer is over, and why.
+//! Decides nothing; callers say that a transfer has ended, and why.
 
 use crate::catalog::{OpenError, StoreError};
 use crate::metrics::Counters;
@@ -16,8 +16,8 @@ use wire::tftp::{Control, ErrorCode};
 use wire::time::Instant;
 
 impl Engine {
-    /// The last block is acknowledged. Where the phone has asked for the same file again a moment
-    /// ago, that was its next request, and its own last ACK was still on the way.
+    /// The last block is acknowledged. If the phone asked for the same file again just before, that
+    /// was its next request, sent while its last ACK was still under way.
     pub(super) fn finish_read(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let again = self.transfers.open(id).is_some_and(|transfer| transfer.asked_again(turn.now));
         let done = self.end(id, Outcome::Done, turn);
@@ -29,7 +29,7 @@ impl Engine {
         }
     }
 
-    /// The phone ends its transfer. It is told nothing: an ERROR is never answered.
+    /// The phone ends its transfer. It gets no answer: an ERROR is never answered.
     pub(super) fn handle_error(
         &mut self,
         code: ErrorCode,
@@ -49,12 +49,12 @@ impl Engine {
             && receiving.is_whole()
             && !target.cancel.cancel()
         {
-            // It is in its place, and nobody else knows yet: what the log tells is that.
+            // The file is in its place, and only the log shows this text.
             target.words = words.map(Box::from);
             return;
         }
         let (is_opening, asked_size) = match &transfer.state {
-            // Nothing was sent that an ERROR could answer, so this one is forged or from the past.
+            // Nothing was sent that an ERROR could answer, so it is forged or late.
             State::Waiting | State::Opening => return,
             State::Sending(sending, _) if !sending.has_sent() => return,
             State::Sending(sending, _) => {
@@ -74,10 +74,10 @@ impl Engine {
         } else {
             Abort::ByPhone(code.0)
         };
-        let _ended = self.end_told(id, Outcome::Aborted(abort), words, turn);
+        let _ended = self.end_with_words(id, Outcome::Aborted(abort), words, turn);
     }
 
-    /// A phone that had acknowledged a whole file says what it thinks of it: told once.
+    /// A phone that acknowledged a whole file reports an error about it: logged once.
     fn handle_late_error(
         &mut self,
         code: ErrorCode,
@@ -85,7 +85,7 @@ impl Engine {
         datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) {
-        // Without a word it tells nothing: many phones end so what they have read.
+        // Without a text it has no meaning: many phones end like this after reading.
         let (Some(words), Datagram { peer, port, .. }) = (words, datagram) else { return };
         let Some(entry) = self.recent_peers.take_read(peer, port, turn.now) else { return };
         let bytes = entry.version.bytes;
@@ -97,21 +97,21 @@ impl Engine {
         self.note(record, turn.counters);
     }
 
-    /// The phone that reads has fallen silent.
+    /// The reading phone is silent for too long.
     pub(super) fn give_up(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let is_header = self.transfers.open(id).is_some_and(is_header_read);
         let header = Outcome::Aborted(Abort::HeaderRead);
         self.finish(id, if is_header { header } else { Outcome::TimedOut }, turn);
     }
 
-    /// Ends a transfer with an ERROR to its phone that says what to do.
+    /// Ends a transfer with an ERROR that tells the phone what to do.
     pub(super) fn fail(&mut self, id: TransferId, failure: Failure, turn: &mut Turn<'_>) {
         let (code, text) = match failure {
             Failure::FileChanged => (ErrorCode::UNDEFINED, "File changed, ask again"),
             Failure::Open(OpenError::BeingWritten) => {
                 (ErrorCode::UNDEFINED, "File is being written, ask again")
             }
-            // What cannot be read now is not told to be missing, and may well be there later.
+            // A file that cannot be read now is not reported as missing; it may be readable later.
             Failure::Open(OpenError::Forbidden | OpenError::Io | OpenError::Unavailable) => {
                 (ErrorCode::UNDEFINED, "Cannot be read now, try again")
             }
@@ -142,7 +142,7 @@ impl Engine {
         self.end_with_error(id, Outcome::Refused(refusal), code, text, turn);
     }
 
-    /// An upload has another size than its `tsize` had announced: the phone is told both.
+    /// An upload's size differs from its `tsize`: the ERROR has both sizes.
     pub(super) fn refuse_size(&mut self, id: TransferId, announced: u64, turn: &mut Turn<'_>) {
         let Some(transfer) = self.transfers.open(id) else { return };
         let State::Receiving(receiving) = &transfer.state else { return };
@@ -180,18 +180,18 @@ impl Engine {
         }
     }
 
-    /// Ends a transfer without a word to its phone.
+    /// Ends a transfer without an answer to its phone.
     pub(super) fn finish(&mut self, id: TransferId, outcome: Outcome, turn: &mut Turn<'_>) {
         let _ended = self.end(id, outcome, turn);
     }
 
-    /// Ends a transfer and says so in the log.
+    /// Ends a transfer and records it in the log.
     fn end(&mut self, id: TransferId, outcome: Outcome, turn: &mut Turn<'_>) -> Option<Transfer> {
-        self.end_told(id, outcome, None, turn)
+        self.end_with_words(id, outcome, None, turn)
     }
 
-    /// The same, with what the phone has said.
-    fn end_told(
+    /// The same, with the phone's text.
+    fn end_with_words(
         &mut self,
         id: TransferId,
         outcome: Outcome,
@@ -202,7 +202,7 @@ impl Engine {
         let (began, told) = match &transfer.state {
             State::Waiting => (false, false),
             State::Opening | State::Sending(..) => (true, false),
-            // A stored upload has had its record, and its slot is free already.
+            // A stored upload has its record already, and its slot is free.
             State::Receiving(receiving) => (!receiving.is_stored(), receiving.is_stored()),
         };
         if began {
@@ -219,7 +219,7 @@ impl Engine {
         Some(transfer)
     }
 
-    /// Takes a transfer out of every list.
+    /// Removes a transfer from every list.
     pub(super) fn forget(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Transfer> {
         let mut transfer = self.transfers.remove(id)?;
         if let File::Write(target) = &mut transfer.file {
@@ -246,14 +246,14 @@ impl Engine {
         Some(transfer)
     }
 
-    /// Counts an outcome and hands it to the log.
+    /// Counts an outcome and passes it to the log.
     pub(super) fn note(&mut self, record: Record, counters: &Counters) {
         record.outcome.count(counters);
         self.records.push_back(record);
     }
 }
 
-/// Whether a phone has read the beginning of a file of which that is all it wants.
+/// Returns whether a phone has read only the beginning of a file, as it does to compare versions.
 fn is_header_read(transfer: &Transfer) -> bool {
     let (State::Sending(sending, blob), File::Read(entry)) = (&transfer.state, &transfer.file)
     else {
@@ -288,8 +288,8 @@ pub(super) fn record(transfer: &Transfer, outcome: Outcome, now: Instant) -> Rec
     }
 }
 
-/// What a refused phone is told. No text is longer than the shortest request that it answers, so
-/// that a refusal never amplifies.
+/// Returns the ERROR for a refused phone. No text is longer than the shortest request that it
+/// answers, so that a refusal never amplifies.
 pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
     match refusal {
         Refusal::Malformed | Refusal::RequestTooLong | Refusal::SizeDiffers => {
@@ -303,12 +303,12 @@ pub(super) fn refusal_text(refusal: Refusal) -> (ErrorCode, &'static str) {
         Refusal::Credentials(_) => (ErrorCode::ACCESS, "Protected"),
         Refusal::UploadTooLarge => (ErrorCode::FULL, "Too large"),
         Refusal::ModeUnknown => (ErrorCode::ILLEGAL, "Bad mode"),
-        // Met with silence, or with this where it is not.
+        // Usually without an answer, else with this.
         Refusal::TooManyMisses { first: _ } => (ErrorCode::UNDEFINED, "Busy"),
         Refusal::NoSlot | Refusal::TooManyTransfers => (ErrorCode::UNDEFINED, "Busy"),
         Refusal::Unavailable => (ErrorCode::UNDEFINED, "Try again"),
         Refusal::Stopping => (ErrorCode::UNDEFINED, "Stopping"),
-        // TFTP knows none of these.
+        // TFTP has none of these.
         Refusal::MethodNotAllowed
         | Refusal::NotImplemented
         | Refusal::BadEscape

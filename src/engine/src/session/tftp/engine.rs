@@ -1,7 +1,7 @@
-//! All transfers of a worker: told datagrams, answers and time; asked for sends and questions.
+//! All TFTP transfers of a worker: takes datagrams, answers and time; returns sends and questions.
 //!
-//! Requests are judged in `request.rs`. Never answers a packet with more than it may, never lets
-//! one phone's packet touch another's transfer.
+//! `request.rs` decides about requests. Never sends more in answer to a packet than it may; one
+//! phone's packet never affects another's transfer.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -23,29 +23,29 @@ use crate::ticket::Ticket;
 use wire::tftp::{Block, Control, ErrorCode, Packet, parse};
 use wire::time::Instant;
 
-/// A datagram as it came.
+/// A received datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Datagram<'a> {
     /// The socket.
     pub port: PortId,
-    /// Who sent it.
+    /// The sender.
     pub peer: SocketAddr,
-    /// The address that it was sent to; `None` where the kernel does not say.
+    /// The destination address, or `None` if the kernel does not report it.
     pub to: Option<IpAddr>,
     /// The address of this host to answer from.
     pub from: Option<IpAddr>,
-    /// The interface that it came by; 0 where the kernel does not say.
+    /// The interface that received it; 0 if the kernel does not report it.
     pub interface: u32,
     /// Its bytes.
     pub bytes: &'a [u8],
 }
 
-/// One socket as the engine sees it.
+/// A socket of the engine.
 #[derive(Debug, Default)]
 pub(super) struct Port {
-    /// The sockets that answer requests which come here; none for a socket that takes no requests.
+    /// The sockets that answer requests received here; empty for a socket that takes no requests.
     pub(super) answers: Vec<PortId>,
-    /// Its number, for the log; none in simulations.
+    /// Its number, for the log; `None` in simulations.
     pub(super) number: Option<u16>,
     pub(super) send_queues: SendQueues,
 }
@@ -64,7 +64,7 @@ pub struct Engine {
     pub(super) asks: VecDeque<Ask>,
     pub(super) timers: Timers<TransferId>,
     pub(super) records: VecDeque<Record>,
-    /// Uploads that have a file aside.
+    /// Uploads with a temporary file.
     pub(super) aside: TempFiles,
 }
 
@@ -76,15 +76,15 @@ pub(super) struct HalfOpen {
 }
 
 impl Engine {
-    /// An engine in which the same events always have the same end: for simulations. What a real
-    /// one makes up at random must not be known to peers.
+    /// Makes an engine in which the same events always have the same result, for simulations. The
+    /// random numbers of a real one must not be known to peers.
     #[must_use]
     pub fn seeded(seed: u64) -> Engine {
         Engine { recent_peers: RecentPeers::new(seed), ..Engine::default() }
     }
 
-    /// Sets which sockets answer the requests that come to `port`: itself, or a pool. None takes
-    /// no requests there any more; transfers that run go on.
+    /// Sets the sockets that answer the requests received by `port`: itself, or a pool. With none,
+    /// it takes no more requests; running transfers go on.
     pub fn set_answers(&mut self, port: PortId, answers: Vec<PortId>) {
         let highest = answers.iter().chain([&port]).map(|port| usize::from(port.0)).max();
         let needed = highest.unwrap_or(0) + 1;
@@ -94,32 +94,32 @@ impl Engine {
         self.ports[usize::from(port.0)].answers = answers;
     }
 
-    /// Says which number a socket's port has: the log tells it where nobody answers.
+    /// Sets the number of a socket's port, which the log shows if a phone never answers.
     pub fn set_number(&mut self, port: PortId, number: u16) {
         if let Some(port) = self.ports.get_mut(usize::from(port.0)) {
             port.number = Some(number);
         }
     }
 
-    /// Takes no new requests from now on. They are met with silence, so that phones ask again and
-    /// find whoever serves next.
+    /// Takes no more requests. New ones get no answer, so that phones ask again and reach the next
+    /// server.
     pub fn stop(&mut self) {
         self.stopping = true;
     }
 
-    /// Open transfers.
+    /// Returns how many transfers are open.
     #[must_use]
     pub fn transfers_open(&self) -> usize {
         self.transfers.len()
     }
 
-    /// Transfers whose phone has not answered yet.
+    /// Returns how many transfers wait for their phone's first answer.
     #[must_use]
     pub fn transfers_half_open(&self) -> usize {
         self.half_open.count
     }
 
-    /// Whether a socket has transfers, so that it cannot be closed yet.
+    /// Returns whether a socket has transfers, so that it cannot be closed yet.
     #[must_use]
     pub fn uses(&self, port: PortId) -> bool {
         self.transfers.iter().any(|(_, transfer)| transfer.port == port)
@@ -155,7 +155,7 @@ impl Engine {
             turn.admission.budget.give_back(datagram.peer.ip(), sends);
             self.half_open.count -= 1;
         }
-        // Who has the last block has one version: it left once the file had been looked at.
+        // A phone with the last block has one version: that block left after the file was checked.
         if blob.is_stale() && acked != Acked::Done {
             self.fail(id, Failure::FileChanged, turn);
             return;
@@ -167,9 +167,9 @@ impl Engine {
         }
     }
 
-    /// The transfer that a packet belongs to: the right phone, socket and address. What belongs to
-    /// none gets ERROR 5 (RFC 1350, section 4), unless it is a late packet of a phone that is
-    /// known: the phone might take that for the answer to its next request.
+    /// Returns the transfer that a packet belongs to: the right phone, socket and address. A packet
+    /// without a transfer gets ERROR 5 (RFC 1350, section 4), unless it is a late packet of a known
+    /// phone, which might take the ERROR for the answer to its next request.
     pub(super) fn find(&mut self, datagram: Datagram<'_>, turn: &Turn<'_>) -> Option<TransferId> {
         let id = self.transfers.find(datagram.peer);
         let fits =
@@ -222,8 +222,8 @@ impl Engine {
         }
     }
 
-    /// The loader has no room for a question. Who asked for a file or a place asks again; a phone
-    /// that is nearly through is not to be cut off for that, and the question comes again.
+    /// The loader has no room for a question. A phone that is waiting for a file asks again; one
+    /// near the end of its transfer must not be cut off, so its question is asked again.
     pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
         match ask {
             Ask::Open { ticket, .. } => self.open_failed(ticket.row, OpenError::Busy, turn),
@@ -251,7 +251,7 @@ impl Engine {
     fn open_failed(&mut self, id: TransferId, fault: OpenError, turn: &mut Turn<'_>) {
         match fault {
             OpenError::Gone => self.refuse_open(id, Refusal::NoSuchFile, turn),
-            // Silence: the phone asks again, and then there may be room.
+            // No answer: the phone asks again, and then there may be room.
             OpenError::Busy => self.finish(id, Outcome::Failed(Failure::Open(fault)), turn),
             OpenError::Forbidden
             | OpenError::NotServable
@@ -262,7 +262,7 @@ impl Engine {
         }
     }
 
-    /// Time has passed: resends, phones given up, sends that pacing had kept back.
+    /// Time has passed: resends, silent phones, and sends that pacing had delayed.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
         while let Some(id) = self.timers.pop_due(turn.now) {
             let Some(transfer) = self.transfers.open_mut(id) else { continue };
@@ -290,18 +290,18 @@ impl Engine {
         }
     }
 
-    /// When to call [`Engine::handle_timeout`].
+    /// Returns when to call [`Engine::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timers.next()
     }
 
-    /// The next question for the loader or the writer.
+    /// Returns the next question for the loader or the writer.
     pub fn poll_ask(&mut self) -> Option<Ask> {
         self.asks.pop_front()
     }
 
-    /// The next finished or refused transfer.
+    /// Returns the record of the next finished or refused transfer.
     pub fn poll_record(&mut self) -> Option<Record> {
         self.records.pop_front()
     }
@@ -311,14 +311,14 @@ impl Engine {
         self.begin(ticket.row, turn);
     }
 
-    /// A request waited for a session slot in vain. Silence: the phone asks again.
+    /// A request waited for a session slot in vain. No answer: the phone asks again.
     pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
         turn.counters.queue_expired.up();
         self.finish(ticket.row, Outcome::Refused(Refusal::NoSlot), turn);
     }
 
-    /// The server stops for good: what still runs is ended, and each phone is told. A phone whose
-    /// upload is stored has nothing to be told.
+    /// The server stops: running transfers end, each with an ERROR to its phone. A phone whose
+    /// upload is stored gets none.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) {
         let is_stored = |transfer: &Transfer| match &transfer.state {
             State::Receiving(receiving) => receiving.is_stored(),

@@ -1,8 +1,7 @@
-//! Uploads that are stored, for as long as their client may ask for the last ACK again.
+//! Stored uploads whose client may still ask for the last ACK again.
 //!
-//! A row is small: all else of the transfer is free already. Also remembers which client has not
-//! heard that its upload is stored, so that the same one is not stored twice when it tries again.
-//! Never sends.
+//! A row is small: the rest of the transfer is freed. Also remembers which clients do not know that
+//! their upload is stored, so that a repeated upload is not stored twice. Never sends.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -11,16 +10,16 @@ use crate::session::tftp::transfer::PortId;
 use wire::tftp::Block;
 use wire::time::{Duration, Instant};
 
-/// How long the last block is acknowledged again, at least: what clients wait in all before they
-/// give up (RFC 1350, section 6; RFC 1123, 4.2.3.2).
+/// How long the last block is acknowledged again, at least: as long as clients wait in all before
+/// they give up (RFC 1350, section 6; RFC 1123, 4.2.3.2).
 const DALLY_MIN: Duration = Duration::from_secs(25);
-/// The same, in intervals at which the client repeats what it sends.
+/// The same, in multiples of the interval at which the client repeats what it sends.
 const DALLY_INTERVALS: u32 = 3;
 /// Uploads that are remembered; the oldest makes room for one more.
 const ROWS_MAX: usize = 4_096;
-/// How long a client that has not heard of its upload's end may take to try again.
+/// How long a client that does not know the end of its upload may take to try again.
 const UNHEARD: Duration = Duration::from_secs(600);
-/// Uploads that their clients have not heard of, at most; the oldest makes room for one more.
+/// Most uploads whose clients do not know their end; the oldest makes room for one more.
 const UNHEARD_MAX: usize = 1_024;
 
 /// An upload by name and content.
@@ -39,17 +38,17 @@ pub(super) struct Content {
 pub(super) struct Finished {
     /// The socket that acknowledged it.
     pub(super) port: PortId,
-    /// The address that it was acknowledged from.
+    /// The address that acknowledged it.
     pub(super) from: Option<IpAddr>,
     /// The last block.
     pub(super) last: Block,
     /// How often the client repeats what it sends, as far as is known.
     pub(super) interval: Duration,
-    /// When the last block came, for the last time.
+    /// When the last block last came.
     pub(super) heard_at: Instant,
-    /// How soon the client can have heard an ACK.
+    /// How soon the client can have received an ACK.
     pub(super) round_trip: Duration,
-    /// What was stored.
+    /// The stored upload.
     pub(super) content: Content,
 }
 
@@ -60,19 +59,18 @@ struct Row {
     until: Instant,
 }
 
-/// The pool of one worker.
+/// The finished uploads of one worker.
 #[derive(Debug, Default)]
 pub(super) struct FinishedUploads {
     rows: HashMap<SocketAddr, Row>,
-    /// In the order of their ends. One that was replaced by a newer one stands twice.
+    /// In the order of their ends. One that was replaced by a newer one appears twice.
     order: VecDeque<(SocketAddr, Instant)>,
     unheard: HashMap<(IpAddr, u64), (Content, Instant)>,
     unheard_order: VecDeque<((IpAddr, u64), Instant)>,
 }
 
 impl FinishedUploads {
-    /// The last ACK of an upload has left. Says whether an older one had to make room before its
-    /// time.
+    /// The last ACK of an upload has left. Returns whether an older upload had to make room early.
     pub(super) fn insert(&mut self, peer: SocketAddr, upload: Finished, now: Instant) -> bool {
         let mut was_full = false;
         while let Some((oldest, ended)) = self.order.front().copied() {
@@ -94,8 +92,8 @@ impl FinishedUploads {
         was_full
     }
 
-    /// A block came that belongs to no transfer. Says whether it is the last one of a stored
-    /// upload, so that it is to be acknowledged again.
+    /// A block came that belongs to no transfer. Returns whether it is the last one of a stored
+    /// upload, which must be acknowledged again.
     pub(super) fn handle_data(
         &mut self,
         peer: SocketAddr,
@@ -111,7 +109,7 @@ impl FinishedUploads {
         row.upload.interval = row.upload.interval.max(now.since(row.upload.heard_at));
         row.upload.heard_at = now;
         row.until = now + dally(row.upload.interval);
-        // One that had left before the ACK came does not say that the ACK is lost.
+        // A block that was sent before the ACK arrived does not show that the ACK was lost.
         if now.since(row.acked_at) > row.upload.round_trip {
             let content = row.upload.content;
             self.note_unheard(peer.ip(), content, now);
@@ -119,8 +117,7 @@ impl FinishedUploads {
         true
     }
 
-    /// The network says that nobody listens there any more: the client had gone before its last
-    /// ACK came.
+    /// The network reports that the port is closed: the client had gone before its last ACK came.
     pub(super) fn handle_unreachable(&mut self, peer: SocketAddr, port: PortId, now: Instant) {
         let Some(row) = self.rows.get(&peer).filter(|row| row.upload.port == port) else { return };
         let content = row.upload.content;
@@ -128,13 +125,13 @@ impl FinishedUploads {
         self.note_unheard(peer.ip(), content, now);
     }
 
-    /// Whether a client does not know yet that its upload of this name is stored.
+    /// Returns whether a client may not know that its upload of this name is stored.
     pub(super) fn has_unheard(&self, client: IpAddr, name: u64, now: Instant) -> bool {
         self.unheard.get(&(client, name)).is_some_and(|(_, until)| now < *until)
     }
 
-    /// Whether this upload is stored already and its client has only not heard so. Counts once:
-    /// what comes after that is new.
+    /// Returns whether this upload is stored already and its client does not know. Counts once: a
+    /// later upload is new.
     pub(super) fn take_repeat(&mut self, client: IpAddr, content: Content, now: Instant) -> bool {
         let key = (client, content.name);
         let known = self.unheard.get(&key);
@@ -161,7 +158,7 @@ impl FinishedUploads {
         self.unheard_order.push_back((key, until));
     }
 
-    /// Uploads that are remembered, whether their time is over or not.
+    /// Returns how many uploads are remembered, expired ones included.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.rows.len()
@@ -239,7 +236,7 @@ mod tests {
         }
         assert_eq!(pool.len(), ROWS_MAX);
         assert_eq!(full as usize, 10_000 - ROWS_MAX);
-        // Those whose time is over go without a word.
+        // Expired uploads go without a report.
         assert!(!pool.insert(peer(1), upload(at(100), Duration::ZERO), at(100)));
         assert_eq!(pool.len(), 1);
     }

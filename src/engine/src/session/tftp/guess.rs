@@ -1,6 +1,7 @@
-//! Names that are not there, asked for too often: an answer to the second request alone, then none.
+//! Names that do not exist and are requested too often: an answer to the second request alone, then
+//! none.
 //!
-//! Counts nothing itself: [`crate::admission::guesses`] does. Keeps nothing for who asks.
+//! Counts nothing itself: [`crate::admission::guesses`] does. Keeps nothing for the client.
 
 use crate::admission::guesses::{Lookup, Verdict};
 use crate::session::tftp::engine::{Datagram, Engine};
@@ -8,16 +9,16 @@ use crate::session::tftp::transfer::File;
 use crate::session::{Refusal, Turn};
 
 impl Engine {
-    /// What a phone gets for a name once it is known how much its address has asked for in vain.
-    /// Returns `None` if nothing is said now: a phone asks again within seconds and is answered.
-    pub(super) fn judge_guess(
+    /// Returns the answer to a request, given how many unknown names its address has asked for.
+    /// Returns `None` for no answer now: a phone asks again within seconds and is answered then.
+    pub(super) fn throttle_guess(
         &self,
         judged: Result<File, Refusal>,
         name: &[u8],
         datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
     ) -> Option<Result<File, Refusal>> {
-        // Anybody can send a datagram in another's name.
+        // The sender's address may be forged.
         let lookup = Lookup { client: datagram.peer.ip(), proven: false, name };
         let limits = &turn.snapshot.policy.guesses;
         let guesses = &mut turn.admission.guesses;

@@ -1,29 +1,30 @@
-//! The last block of a mapped file: kept back until the file was looked at, so that no phone ever
+//! The last block of a mapped file: held until the file was checked, so that no phone ever
 //! completes a mixture of two versions.
 
-/// Whether the last block may leave. A mapped file is asked for its version once all else has left.
+/// Whether the last block may leave. The version of a mapped file is checked once all else has
+/// left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LastBlock {
     /// It leaves when its turn comes: the bytes cannot change.
     Free,
-    /// It is kept back until the file was looked at.
+    /// It is held until the file was checked.
     Kept,
-    /// The file is being looked at.
+    /// The file is being checked.
     Asked,
-    /// The file is being looked at, but blocks were sent again meanwhile: the answer comes too
-    /// early to speak for them.
+    /// The file is being checked, but blocks were sent again meanwhile, which the check does not
+    /// cover.
     AskedTooEarly,
-    /// The file was looked at after all else had left. A resend takes this back.
+    /// The file was checked after all else had left. A resend revokes this.
     Released,
 }
 
 impl LastBlock {
-    /// Whether it may leave.
+    /// Returns whether it may leave.
     pub(super) fn may_leave(self) -> bool {
         matches!(self, LastBlock::Free | LastBlock::Released)
     }
 
-    /// The file was looked at and had not changed.
+    /// The file was checked and had not changed.
     pub(super) fn handle_verified(&mut self) {
         *self = match *self {
             LastBlock::Asked => LastBlock::Released,
@@ -32,7 +33,7 @@ impl LastBlock {
         };
     }
 
-    /// Nobody could look at the file.
+    /// The file could not be checked.
     pub(super) fn handle_unverified(&mut self) {
         *self = match *self {
             LastBlock::Asked | LastBlock::AskedTooEarly => LastBlock::Kept,
@@ -40,7 +41,7 @@ impl LastBlock {
         };
     }
 
-    /// Blocks are sent again. Where that is the last block `alone`, it cannot have changed.
+    /// Blocks are sent again. If only the last block is (`alone`), its bytes cannot have changed.
     pub(super) fn handle_resend(&mut self, alone: bool) {
         *self = match *self {
             LastBlock::Asked => LastBlock::AskedTooEarly,

@@ -1,7 +1,8 @@
-//! The TFTP server of one worker, without its sockets: datagrams in, sends and questions out.
+//! The TFTP server of one worker, without its sockets: takes datagrams, returns sends and
+//! questions.
 //!
-//! `engine` takes what happened and keeps the transfers; `send` and `receive` are the machines of
-//! one transfer; `outgoing` says what leaves next. None of them does I/O or reads a clock.
+//! `engine` takes events and keeps the transfers; `send` and `receive` are the state machines of
+//! one transfer; `outgoing` returns what to send next. None of them does I/O or reads a clock.
 
 mod bursts;
 mod ending;

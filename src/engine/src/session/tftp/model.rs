@@ -1,4 +1,4 @@
-//! A world around the engine without sockets, disks or time of its own, and what must hold in it.
+//! A world around the engine without sockets, disks or a clock, and the invariants of the engine.
 //!
 //! Never part of a running server: unit tests and the fuzz target drive the engine in it.
 
@@ -25,12 +25,12 @@ use wire::name::FileName;
 use wire::tftp::{Block, Control, ErrorCode, data_header};
 use wire::time::{Duration, Instant};
 
-/// The address that phones ask.
+/// The address of the server.
 pub(super) const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 250));
-/// Sends to a phone that has not answered, at most.
+/// Most sends to a phone that has not answered.
 const UNPROVEN_MAX: u32 = 3;
 
-/// A datagram that left.
+/// A datagram that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sent {
     pub(super) port: PortId,
@@ -46,20 +46,21 @@ pub(super) struct World {
     pub(super) admission: Admission,
     pub(super) counters: Counters,
     pub(super) now: Instant,
-    /// Sockets, of which number 0 is asked.
+    /// How many sockets; number 0 takes the requests.
     pub(super) ports: u16,
-    /// Questions that have no answer yet.
+    /// Questions without an answer yet.
     pub(super) asks: Vec<Ask>,
     /// Whether the disk has a file of every name.
     pub(super) is_found: bool,
     pub(super) records: Vec<Record>,
-    /// What has left, in order.
+    /// What was sent, in order.
     pub(super) sent: Vec<Sent>,
     unproven: BTreeMap<TransferId, u32>,
 }
 
 impl World {
-    /// A world in which answers leave from one of `pool` sockets, or from the one that was asked.
+    /// Makes a world in which answers come from one of `pool` sockets, or from the one that was
+    /// asked.
     pub(super) fn new(policy: Policy, pool: u16, budget: BudgetLimits) -> World {
         let shared = Arc::new(SharedSlots::new(1));
         let mut admission = Admission::new(0, shared, Arc::clone(&policy.rate_limits));
@@ -116,7 +117,7 @@ impl World {
         self.settle();
     }
 
-    /// What a worker does in each turn, but for sending.
+    /// Does what a worker does in each turn, but for sending.
     pub(super) fn settle(&mut self) {
         let now = self.now;
         while let Some(ticket) = self.admission.slots.poll_expired(now) {
@@ -134,7 +135,7 @@ impl World {
         }
     }
 
-    /// Takes at most `sends_max` sends of a queue; says how many there were.
+    /// Takes at most `sends_max` sends of a queue; returns how many there were.
     pub(super) fn take(&mut self, port: PortId, queue: SendQueue, sends_max: usize) -> usize {
         let mut count = 0;
         for transmit in self.engine.outgoing(port, queue).take(sends_max) {
@@ -179,7 +180,7 @@ impl World {
         count
     }
 
-    /// Whether this payload acknowledges the end of an upload that is not durable yet.
+    /// Returns whether this payload acknowledges the end of an upload that is not durable yet.
     fn is_being_stored(&self, peer: SocketAddr, payload: Payload<'_>) -> bool {
         let Some(id) = self.engine.transfers.find(peer) else { return false };
         let own = ticket(id);
@@ -246,13 +247,13 @@ impl World {
         self.settle();
     }
 
-    /// The next moment at which something is due.
+    /// Returns the next moment at which something is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let timers = [self.engine.poll_timeout(), self.admission.slots.poll_timeout()];
         timers.into_iter().flatten().min()
     }
 
-    /// What must hold between any two events.
+    /// Checks what must hold between any two events.
     pub(super) fn check(&self) {
         let transfers = &self.engine.transfers;
         assert_eq!(transfers.iter().count(), self.engine.transfers_open());
@@ -297,7 +298,7 @@ fn bytes_held(transfer: &Transfer) -> u64 {
     receiving.bytes_held()
 }
 
-/// The bytes of every file of its size.
+/// Returns the bytes of every file of its size.
 pub(super) fn bytes_of(count: u64) -> Vec<u8> {
     (0..count).map(|at| (at % 251) as u8).collect()
 }
@@ -323,11 +324,11 @@ const OPTIONS: &[&str] = &[
 const PEERS: &[&str] =
     &["10.0.0.1:1000", "10.0.0.1:1001", "10.0.0.2:1000", "[fd00::1]:9", "10.0.1.1:5", "11.0.0.1:7"];
 
-/// Runs operations on an engine, four bytes each, and checks after every one what must hold. Unit
+/// Runs operations on an engine, four bytes each, and checks the invariants after every one. Unit
 /// tests and the fuzz target both call it.
 ///
 /// # Panics
-/// When the engine breaks a promise.
+/// If the engine breaks a promise.
 #[doc(hidden)]
 pub fn check_operations(operations: &[u8]) {
     let Some((setup, operations)) = operations.split_first() else { return };
@@ -362,7 +363,7 @@ fn policy_of(bits: u8) -> Policy {
     policy
 }
 
-/// Another configuration, as after a reload.
+/// Changes the configuration, as a reload does.
 fn adjust(policy: &mut Policy, bits: u8) {
     policy.tftp.transfers_max = if bits & 1 == 0 { 100 } else { 3 };
     policy.tftp.half_open_max = if bits & 2 == 0 { 50 } else { 2 };
@@ -385,7 +386,7 @@ fn operate(world: &mut World, [what, who, value, more]: [u8; 4]) {
     let last = world.sent.iter().rev().find(|sent| sent.peer == peer).cloned();
     let heard = last.as_ref().map_or(PortId(0), |sent| sent.port);
     let port = if who & 0x80 == 0 { heard } else { PortId(u16::from(who >> 3) % world.ports) };
-    // The number that the last packet carried; an OACK carries none and stands for 0.
+    // The number of the last packet; 0 for an OACK, which has none.
     let number = last.map_or(0, |sent| match sent.bytes.as_slice() {
         [0, 3 | 4, high, low, ..] => u16::from_be_bytes([*high, *low]),
         [..] => 0,
@@ -444,7 +445,7 @@ fn take_or_refuse(world: &mut World, value: u8, more: u8) {
     }
 }
 
-/// What happens now and then in the life of a server.
+/// Events that happen now and then in the life of a server.
 fn unsettle(world: &mut World, value: u8, more: u8) {
     match value % 8 {
         0 => world.publish(FILES.iter().copied().skip(usize::from(more % 4))),
@@ -477,7 +478,8 @@ fn data(number: u16, bytes: usize) -> Vec<u8> {
     packet
 }
 
-/// Lets all time pass: answers come, sends are taken, phones are silent. Nothing may be left.
+/// Lets all time pass: answers come, sends are taken, phones are silent. Checks that nothing is
+/// left.
 fn run_out(world: &mut World) {
     for _ in 0..20_000 {
         world.take_all();
@@ -488,15 +490,15 @@ fn run_out(world: &mut World) {
         world.check();
         let Some(due) = world.due() else { break };
         let rests = world.engine.poll_timeout().is_none_or(|at| at > world.now);
-        assert!(rests, "a timer that never rests");
+        assert!(rests, "a timer that fires for ever");
         world.now = world.now.max(due);
         world.settle();
     }
-    assert_eq!(world.engine.transfers_open(), 0, "a transfer for ever");
+    assert_eq!(world.engine.transfers_open(), 0, "a transfer that never ends");
     assert_eq!(world.engine.transfers_half_open(), 0);
     assert_eq!(world.engine.upload_bytes_held, 0);
     assert_eq!(world.engine.poll_timeout(), None);
-    assert_eq!(world.admission.slots.used_here(), 0, "a slot that nobody frees");
+    assert_eq!(world.admission.slots.used_here(), 0, "a slot that is never freed");
 }
 
 #[cfg(test)]

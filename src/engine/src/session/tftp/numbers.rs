@@ -1,12 +1,12 @@
-//! Block numbers: counted without end in a file, and in a circle on the wire.
+//! Block numbers: unbounded in a file, and wrapping on the wire.
 
 use crate::settings::tftp::WrapTo;
 use wire::tftp::Block;
 
-/// Blocks counted from 1 as they lie in the file; 0 is the OACK's place.
+/// The number of a block in the file, from 1; 0 is the OACK's.
 pub type BlockIndex = u64;
 
-/// The number that a block has on the wire.
+/// Returns the number of a block on the wire.
 #[must_use]
 pub fn number_of(block: BlockIndex, wrap: WrapTo) -> Block {
     match wrap {
@@ -16,8 +16,8 @@ pub fn number_of(block: BlockIndex, wrap: WrapTo) -> Block {
     }
 }
 
-/// How far `number` lies ahead of `block` on the circle of block numbers; `None` for the number 0
-/// where the circle has none.
+/// Returns how far `number` is ahead of `block`, with wrapping. Returns `None` for the number 0 if
+/// numbers wrap to 1.
 #[must_use]
 pub fn ahead_of(block: BlockIndex, number: Block, wrap: WrapTo) -> Option<u64> {
     let base = number_of(block, wrap).0;

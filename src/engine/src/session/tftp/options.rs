@@ -1,7 +1,7 @@
-//! Negotiation: what of the options a client asked for is granted (RFC 2347, 2348, 2349, 7440).
+//! Negotiation: which of the client's options are granted (RFC 2347, 2348, 2349, 7440).
 //!
-//! An option that was not asked is never answered; one that cannot be used is left out and is never
-//! an error. Decides only.
+//! An option that was not requested is never answered; one that cannot be used is left out and is
+//! never an error. Decides only.
 
 use crate::session::tftp::rto::Rto;
 use crate::settings::tftp::BLKSIZE_DEFAULT;
@@ -11,8 +11,8 @@ use crate::settings::tftp::WINDOW_BLOCKS_LIMIT;
 use wire::tftp::{DATA_HEADER_BYTES, Options};
 use wire::time::Duration;
 
-/// How long a phone that has never answered is waited for, at least, after all sends to it. Where
-/// its neighbours answer in a millisecond they follow each other fast, but it may still be busy.
+/// Least wait for a phone that has never answered, after all sends to it. If its neighbours answer
+/// in a millisecond the sends follow each other fast, but the phone may still be busy.
 const UNPROVEN_WAIT: Duration = Duration::from_secs(7);
 /// UDP and IPv4 headers, in bytes.
 const IPV4_UDP_HEADERS: u32 = 28;
@@ -26,12 +26,12 @@ pub struct Terms {
     pub blksize: u16,
     /// Window in blocks.
     pub window: u16,
-    /// The retransmission timeout, where the client named one.
+    /// The retransmission timeout, if the client named one.
     pub timeout: Option<Duration>,
     answered: Answered,
 }
 
-/// Which options the OACK names. Kept as bits, since a transfer holds it for its whole life.
+/// The options of the OACK. Kept as bits, because a transfer holds it for its whole life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Answered {
     blksize: bool,
@@ -42,7 +42,7 @@ struct Answered {
 }
 
 impl Terms {
-    /// What is granted to `asked` under `limits` on an interface of `mtu_bytes`.
+    /// Returns what is granted to `asked` under `limits` on an interface of `mtu_bytes`.
     #[must_use]
     pub fn negotiate(
         asked: &Options,
@@ -76,7 +76,7 @@ impl Terms {
         }
     }
 
-    /// The OACK for these terms, or nothing when no option was granted and the transfer starts
+    /// Returns the OACK for these terms, or `None` if no option was granted and the transfer starts
     /// at once. `tsize_bytes` is the file's size for a read, the announced one for a write.
     #[must_use]
     pub fn option_ack(&self, tsize_bytes: u64) -> Option<Options> {
@@ -88,36 +88,37 @@ impl Terms {
         Some(Options {
             blksize: named(self.answered.blksize, u64::from(self.blksize)),
             windowsize: named(self.answered.windowsize, u64::from(self.window)),
-            // Where both were asked, the finer one rules; the coarser is then left out, since two
-            // different answers would contradict each other.
+            // If both were requested, the finer one is granted. The coarser is left out, because
+            // two different answers would contradict each other.
             timeout: named(self.answered.timeout && !self.answered.utimeout, timeout.as_secs()),
             utimeout: named(self.answered.utimeout, timeout.as_micros() as u64),
             tsize: named(self.answered.tsize, tsize_bytes),
         })
     }
 
-    /// The retransmission timeout to start with: never above what the client asked for.
+    /// Returns the first retransmission timeout: never above what the client asked for.
     #[must_use]
     pub fn first_rto(&self, first: Duration) -> Rto {
         self.timeout.map_or_else(|| Rto::new(first), |ceiling| Rto::capped(first, ceiling))
     }
 
-    /// How long a phone that has never answered is waited for: also for three of its own timeouts,
-    /// as it may expect.
+    /// Returns how long to wait for a phone that has never answered: at least three of its own
+    /// timeouts.
     #[must_use]
     pub fn unproven_wait(&self) -> Duration {
         self.timeout.map_or(UNPROVEN_WAIT, |timeout| UNPROVEN_WAIT.max(timeout * 3))
     }
 
-    /// Silence after which a phone is given up: never less than four of its own timeouts.
+    /// Returns the silence after which a transfer ends: never less than four of the phone's own
+    /// timeouts.
     #[must_use]
     pub fn silence_max(&self, usual: Duration) -> Duration {
         self.timeout.map_or(usual, |timeout| usual.max(timeout * 4))
     }
 }
 
-/// Largest block that the administrator and the interface allow. The interface only counts above
-/// the default size, which every client may expect to get.
+/// Returns the largest block that the administrator and the interface allow. The interface only
+/// counts above the default size, which every client may expect to get.
 fn blksize_cap(limits: &TftpLimits, mtu_bytes: Option<u32>, v6: bool) -> u16 {
     let Some(mtu) = mtu_bytes.filter(|_| !limits.beyond_mtu) else { return limits.blksize_max };
     let headers = if v6 { IPV6_UDP_HEADERS } else { IPV4_UDP_HEADERS } + DATA_HEADER_BYTES as u32;

@@ -1,7 +1,7 @@
-//! What leaves next, and what becomes of it: sends of a queue, straight from the blobs.
+//! What to send next, and the result of each send, straight from the blobs.
 //!
-//! Borrows headers and bytes; the caller hands them to the kernel and says how many it took. Every
-//! send is paid for before it stands in a queue.
+//! Borrows headers and bytes; the caller hands them to the kernel and reports how many it took.
+//! Every send is paid for before it enters a queue.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -23,16 +23,16 @@ use wire::time::Instant;
 pub const BURST_BLOCKS_MAX: u16 = 64;
 /// Most bytes in one burst, so that it fits one UDP send before it is cut into segments.
 pub const BURST_BYTES_MAX: usize = 65_000;
-/// Files up to this size leave before all others, and so do lone packets.
+/// Files up to this size are sent before all others, and so are single packets.
 pub const SMALL_FILE_BYTES_MAX: u64 = 65_536;
 /// One send: a packet, or the datagrams of a burst to one peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Transmit<'a> {
-    /// Where it goes.
+    /// The destination.
     pub peer: SocketAddr,
-    /// Which address it leaves from; the kernel's choice if unknown.
+    /// The source address; `None` if the kernel chooses.
     pub from: Option<IpAddr>,
-    /// What it is.
+    /// The bytes.
     pub payload: Payload<'a>,
 }
 
@@ -45,20 +45,20 @@ pub enum Payload<'a> {
     Blocks(Blocks<'a>),
 }
 
-/// A packet without payload, made only when it is sent: a send is passed on several times, and
-/// should be no larger than what it names.
+/// A packet without payload, built only when it is sent, because a send is passed on several times
+/// and should be small.
 #[derive(Clone, Copy, Debug)]
 pub enum ControlPacket<'a> {
-    /// Made already.
+    /// Built already.
     Made(&'a Control),
     /// ACK.
     Ack(Block),
-    /// OACK: the terms, and the size in bytes that it tells.
+    /// OACK: the terms, and the size in bytes that it announces.
     OptionAck(&'a Terms, u64),
 }
 
 impl ControlPacket<'_> {
-    /// The packet.
+    /// Builds the packet.
     #[must_use]
     pub fn packet(&self) -> Control {
         match self {
@@ -72,7 +72,7 @@ impl ControlPacket<'_> {
 }
 
 impl Payload<'_> {
-    /// Bytes of all datagrams together.
+    /// Returns the bytes of all datagrams together.
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
@@ -82,10 +82,10 @@ impl Payload<'_> {
     }
 }
 
-/// DATA blocks that follow one another.
+/// Consecutive DATA blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Blocks<'a> {
-    /// Where the bytes are.
+    /// The bytes.
     pub blob: &'a Blob,
     /// The first block.
     pub first: BlockIndex,
@@ -93,12 +93,12 @@ pub struct Blocks<'a> {
     pub count: u16,
     /// Bytes of each but the last of the file.
     pub blksize: u16,
-    /// What follows block 65,535.
+    /// The number after block 65,535.
     pub wrap: WrapTo,
 }
 
 impl<'a> Blocks<'a> {
-    /// Header and bytes of each datagram.
+    /// Returns header and bytes of each datagram.
     pub fn datagrams(self) -> impl Iterator<Item = ([u8; DATA_HEADER_BYTES], Span<'a>)> {
         let blksize = usize::from(self.blksize);
         (self.first..self.first + u64::from(self.count)).map(move |block| {
@@ -107,13 +107,13 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    /// The same blocks one by one.
+    /// Returns the same blocks one by one.
     pub fn singly(self) -> impl Iterator<Item = Blocks<'a>> {
         let end = self.first + u64::from(self.count);
         (self.first..end).map(move |first| Blocks { first, count: 1, ..self })
     }
 
-    /// Bytes of all datagrams together, headers included.
+    /// Returns the bytes of all datagrams together, headers included.
     #[must_use]
     pub fn bytes(self) -> usize {
         let start = (self.first - 1) * u64::from(self.blksize);
@@ -123,19 +123,19 @@ impl<'a> Blocks<'a> {
     }
 }
 
-/// Most blocks of this size that one burst may hold.
+/// Returns the most blocks of this size that one burst may hold.
 #[must_use]
 pub fn burst_blocks_max(blksize: u16) -> u16 {
     let fit = BURST_BYTES_MAX / (usize::from(blksize) + DATA_HEADER_BYTES);
     (fit as u16).clamp(1, BURST_BLOCKS_MAX)
 }
 
-/// Why the kernel did not take a send, for good.
+/// Why the kernel refused a send for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendFault {
-    /// The bytes could not be read: the mapped file was cut short.
+    /// The bytes could not be read: the mapped file was truncated.
     FileCut,
-    /// Anything else: no route, a datagram too long.
+    /// Any other reason: no route, a datagram too long.
     Refused,
 }
 
@@ -198,7 +198,7 @@ impl Engine {
         transfer.deadline.set(at, id, &mut self.timers);
     }
 
-    /// What a queue of a socket would send, in order.
+    /// Returns what a queue of a socket would send, in order.
     pub fn outgoing(&self, port: PortId, queue: SendQueue) -> impl Iterator<Item = Transmit<'_>> {
         let queues = self.ports.get(usize::from(port.0)).map(|port| &port.send_queues);
         let replies =
@@ -213,13 +213,13 @@ impl Engine {
         replies.chain(transfers.filter_map(|id| transmit(self.transfers.open(id)?)))
     }
 
-    /// Whether a queue of a socket has anything to send.
+    /// Returns whether a queue of a socket has anything to send.
     #[must_use]
     pub fn has_outgoing(&self, port: PortId, queue: SendQueue) -> bool {
         self.ports.get(usize::from(port.0)).is_some_and(|port| !port.send_queues.is_empty(queue))
     }
 
-    /// The kernel has taken the first `count` sends that [`Engine::outgoing`] gave.
+    /// The kernel has taken the first `count` sends that [`Engine::outgoing`] returned.
     pub fn handle_transmitted(
         &mut self,
         port: PortId,
@@ -288,9 +288,9 @@ impl Engine {
             SendFault::Refused if is_half_open => {
                 self.finish(id, Outcome::Failed(Failure::SendRefused), turn);
             }
-            // A route may be gone for a moment, and a phone cut off while flashing may be dead. To
-            // the machine the send was lost on its way: it comes again, until the phone is given
-            // up.
+            // A route may be missing for a moment, and a phone cut off while flashing may be
+            // bricked. So the engine treats the send as lost: it is repeated until the phone is
+            // silent for too long.
             SendFault::Refused => self.transmitted(id, turn),
         }
     }
@@ -320,7 +320,7 @@ enum Throttled {
     RateLimit(Instant),
 }
 
-/// Pays for a send: from the budget of the unproven, or under the caps on bytes per second.
+/// Pays for a send: from the budget of unproven phones, or under the caps on bytes per second.
 fn pay(transfer: &mut Transfer, bytes: u32, turn: &mut Turn<'_>) -> Result<(), Throttled> {
     if transfer.is_half_open() {
         let paid = turn.admission.budget.spend(transfer.peer.ip(), turn.now);
@@ -340,7 +340,7 @@ fn next_burst(sending: &Sending) -> Option<Burst> {
     sending.poll_transmit(burst_blocks_max(sending.terms().blksize))
 }
 
-/// What a transfer would send now.
+/// Returns what a transfer would send now.
 fn transmit(transfer: &Transfer) -> Option<Transmit<'_>> {
     let payload = match &transfer.state {
         State::Waiting | State::Opening => return None,

@@ -1,9 +1,8 @@
-//! A file on its way from a phone: which block is next, when to acknowledge, when it is whole.
+//! A file being received: the next block, when to acknowledge, and when it is whole.
 //!
-//! Collects the bytes and gives them away in parts, one under way at a time; never writes them.
-//! While a part is under way and the next one is full, nothing is acknowledged, so that a phone is
-//! never faster than the disk. The last block is acknowledged only once the caller says that the
-//! upload is durable.
+//! Collects the bytes and hands them over in parts, one at a time; never writes them. While a part
+//! is under way and the next one is full, nothing is acknowledged, so that a phone is never faster
+//! than the disk. The last block is acknowledged only once the caller reports the upload durable.
 
 use std::hash::{DefaultHasher, Hasher};
 
@@ -15,42 +14,42 @@ use crate::settings::tftp::WrapTo;
 use wire::tftp::Block;
 use wire::time::{Duration, Instant};
 
-/// Bytes of an upload that stay in memory; what is larger goes to a file aside, in parts of this
+/// Bytes of an upload that stay in memory; a larger one goes to a temporary file, in parts of this
 /// size.
 pub const PART_BYTES: usize = 256 << 10;
-/// Where memory is scarce, so small a part of that goes there, too.
+/// If memory is scarce, parts as small as this fraction go there, too.
 const SCARCE_PARTS: usize = 16;
-/// How long the pace of an upload is watched before it is judged, at least.
+/// How long the pace of an upload is measured, at least.
 const PACE_WATCH: Duration = Duration::from_secs(60);
-/// Blocks that must come in that time: whoever waits for 15 s after each is no phone.
+/// Blocks that must come in that time: a client that waits 15 s after each is no phone.
 const PACE_BLOCKS_MIN: u64 = 4;
 
-/// What a DATA packet meant.
+/// The effect of a DATA packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Received {
     /// Taken, or known already; there may be an ACK to send.
     Taken,
-    /// Neither the next block nor one of the past window.
+    /// Neither the next block nor one of the last window.
     Stale,
     /// The last block: the bytes are whole and wait to be stored.
     Whole,
     /// More bytes than are allowed.
     TooLarge,
-    /// Fewer or more bytes than the phone had announced.
+    /// Fewer or more bytes than the phone announced.
     SizeDiffers {
-        /// So many it had.
+        /// The announced size.
         announced: u64,
     },
 }
 
-/// What a deadline brought.
+/// The effect of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
     /// There is an ACK to send again.
     Again,
-    /// The phone is given up.
+    /// The phone is silent for too long.
     Silent,
-    /// It sends too few blocks, however steadily.
+    /// It sends too few blocks.
     TooSlow,
 }
 
@@ -63,7 +62,7 @@ enum Stage {
     Stored,
 }
 
-/// The machine of one write request.
+/// The state machine of one write request.
 #[derive(Debug)]
 pub struct Receiving {
     terms: Terms,
@@ -74,16 +73,16 @@ pub struct Receiving {
     /// The last byte was a CR whose partner comes with the next block.
     after_cr: bool,
     ack_due: bool,
-    /// The hole that was last told to the phone.
-    told_hole: bool,
-    /// The next ACK says again what was said before, so its answer tells no round trip (Karn).
+    /// Whether the phone was told of the current hole.
+    hole_reported: bool,
+    /// Whether the next ACK repeats an earlier one, so that its answer gives no round trip (Karn).
     repeats: bool,
     unproven_sends: u8,
     /// Blocks taken since the last ACK.
     since_ack: u16,
     received: BlockIndex,
     bytes: Vec<u8>,
-    /// Bytes given away, and how many of them somebody still has in memory for this upload.
+    /// Bytes handed over, and how many of them are still in memory for this upload.
     bytes_given: u64,
     bytes_under_way: u64,
     hash: DefaultHasher,
@@ -91,9 +90,9 @@ pub struct Receiving {
     part_bytes: usize,
     announced: Option<u64>,
     heard_at: Instant,
-    /// Since when the pace is watched, and how many blocks had come then.
+    /// When the current measurement of the pace began, and how many blocks had come then.
     watched: (Instant, u64),
-    /// How often the phone repeats what it sends, as far as its last block has shown.
+    /// How often the phone repeats what it sends, as far as its last block showed.
     interval: Duration,
     timed: Option<Instant>,
     silence_max: Duration,
@@ -101,27 +100,27 @@ pub struct Receiving {
     deadline: Option<Instant>,
 }
 
-/// What an upload is started with, beside its terms.
+/// The parameters of an upload, beside its terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// Most bytes taken.
     pub bytes_max: u64,
-    /// Bytes that stay in memory: [`PART_BYTES`], or fewer where there is little of it.
+    /// Bytes that stay in memory: [`PART_BYTES`], or fewer if memory is scarce.
     pub part_bytes: usize,
-    /// Size in bytes that the phone announced; 0 and none mean unknown.
+    /// Size in bytes that the phone announced; 0 and `None` mean unknown.
     pub announced: Option<u64>,
-    /// Turn NVT text back into LF lines.
+    /// Whether to turn NVT text back into LF lines.
     pub netascii: bool,
-    /// What follows block 65,535.
+    /// The number after block 65,535.
     pub wrap: WrapTo,
-    /// First retransmission timeout, where the client named none.
+    /// First retransmission timeout, if the client named none.
     pub first_timeout: Duration,
-    /// Silence after which the phone is given up.
+    /// Silence after which the transfer ends.
     pub silence_max: Duration,
 }
 
 impl Receiving {
-    /// An upload whose OACK, or ACK 0, is to be sent at once.
+    /// Makes an upload whose OACK, or ACK 0, is to be sent at once.
     #[must_use]
     pub fn new(terms: Terms, has_options: bool, start: Start, now: Instant) -> Receiving {
         Receiving {
@@ -132,7 +131,7 @@ impl Receiving {
             netascii: start.netascii,
             after_cr: false,
             ack_due: true,
-            told_hole: false,
+            hole_reported: false,
             repeats: false,
             unproven_sends: 0,
             since_ack: 0,
@@ -177,7 +176,7 @@ impl Receiving {
         self.stage = Stage::Collecting;
         self.received += 1;
         self.since_ack = self.since_ack.saturating_add(1);
-        self.told_hole = false;
+        self.hole_reported = false;
         self.repeats = false;
         if let Some(left) = self.timed.take() {
             self.rto.sample(now.since(left));
@@ -197,7 +196,7 @@ impl Receiving {
             }
             self.stage = Stage::Storing;
             self.deadline = None;
-            // An ACK that was due for an earlier block would now be one for the whole.
+            // An ACK due for an earlier block would now acknowledge the whole.
             self.ack_due = false;
             self.since_ack = 0;
             return Received::Whole;
@@ -215,13 +214,13 @@ impl Receiving {
             return Received::Stale;
         }
         self.heard_at = now;
-        self.ack_due |= !self.told_hole;
-        self.told_hole = true;
+        self.ack_due |= !self.hole_reported;
+        self.hole_reported = true;
         self.repeats = true;
         Received::Taken
     }
 
-    /// A block of the past: the ACK for it may have been lost.
+    /// An old block: the ACK for it may have been lost.
     fn handle_repeat(&mut self, ahead: Option<u64>, now: Instant) -> Received {
         let circle = match self.wrap {
             WrapTo::Zero => 0x1_0000,
@@ -268,7 +267,7 @@ impl Receiving {
         }
     }
 
-    /// The upload is durable: the phone may be told.
+    /// The upload is durable: the last block may be acknowledged.
     pub fn handle_stored(&mut self) {
         self.stage = Stage::Stored;
         self.ack_due = true;
@@ -277,8 +276,8 @@ impl Receiving {
         self.check();
     }
 
-    /// The bytes that have come since they were last taken: a part of the upload, or what is left
-    /// of it once [`Received::Whole`] was returned.
+    /// Takes the bytes received since the last call: a part of the upload, or the rest of it after
+    /// [`Received::Whole`].
     #[must_use]
     pub fn take_bytes(&mut self) -> Vec<u8> {
         self.hash.write(&self.bytes);
@@ -287,8 +286,8 @@ impl Receiving {
         std::mem::take(&mut self.bytes)
     }
 
-    /// The part that was taken is in its file; its room can be used again. There may be an ACK to
-    /// send that was held back.
+    /// The taken part is in its file; its buffer can be used again. There may be a delayed ACK to
+    /// send.
     pub fn handle_part_written(&mut self, room: Vec<u8>) {
         self.bytes_under_way = 0;
         if self.bytes.is_empty() {
@@ -297,21 +296,21 @@ impl Receiving {
         self.check();
     }
 
-    /// Whether a part of the upload has been given away and has not come to its file yet.
+    /// Returns whether a part of the upload was handed over and is not in its file yet.
     #[must_use]
     pub fn is_part_under_way(&self) -> bool {
         self.bytes_under_way > 0
     }
 
-    /// Whether so many bytes have come that they are better off in a file: all that a part may
-    /// have, or anything worth a file where memory is `scarce`.
+    /// Returns whether enough bytes have come to write them to a file: a full part, or a smaller
+    /// one if memory is `scarce`.
     #[must_use]
     pub fn has_part(&self, scarce: bool) -> bool {
         let part_bytes = self.part_bytes / if scarce { SCARCE_PARTS } else { 1 };
         self.stage == Stage::Collecting && self.bytes.len() >= part_bytes.max(1)
     }
 
-    /// Whether nothing more may come before the part under way is in its file.
+    /// Returns whether nothing more may come before the part under way is in its file.
     fn is_held(&self) -> bool {
         self.is_part_under_way() && self.bytes.len() >= self.part_bytes
     }
@@ -343,7 +342,7 @@ impl Receiving {
         Some(Late::Again)
     }
 
-    /// Whether too little has come since this was looked at last: a transfer costs a place.
+    /// Returns whether too little has come since the last check: a transfer takes up a place.
     fn is_too_slow(&mut self, now: Instant) -> bool {
         let (since, from) = self.watched;
         if now.since(since) < PACE_WATCH.max(self.silence_max * 2) {
@@ -353,7 +352,7 @@ impl Receiving {
         self.stage == Stage::Collecting && self.received - from < PACE_BLOCKS_MIN
     }
 
-    /// The number to acknowledge now, and whether by OACK.
+    /// Returns the number to acknowledge now, and whether by OACK.
     #[must_use]
     pub fn poll_transmit(&self) -> Option<(Block, bool)> {
         let by_option_ack = self.stage == Stage::Opening && self.has_options;
@@ -361,7 +360,7 @@ impl Receiving {
         is_due.then(|| (number_of(self.received, self.wrap), by_option_ack))
     }
 
-    /// What [`Receiving::poll_transmit`] gave has been handed to the kernel.
+    /// What [`Receiving::poll_transmit`] returned has been handed to the kernel.
     pub fn handle_transmitted(&mut self, now: Instant) {
         self.ack_due = false;
         self.since_ack = 0;
@@ -377,73 +376,74 @@ impl Receiving {
         self.check();
     }
 
-    /// When to call [`Receiving::handle_timeout`].
+    /// Returns when to call [`Receiving::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Whether the phone has sent a block, and so is who it says it is.
+    /// Returns whether the phone has sent a block, which proves its address.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.stage != Stage::Opening
     }
 
-    /// Sends so far to a phone that had not answered.
+    /// Returns how often a phone that had not answered was sent something.
     #[must_use]
     pub fn unproven_sends(&self) -> u8 {
         self.unproven_sends
     }
 
-    /// Whether the upload has come whole and is not stored yet.
+    /// Returns whether the upload has come whole and is not stored yet.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.stage == Stage::Storing
     }
 
-    /// Whether the upload is stored and only its last ACK is to leave.
+    /// Returns whether the upload is stored and only its last ACK is to leave.
     #[must_use]
     pub fn is_stored(&self) -> bool {
         self.stage == Stage::Stored
     }
 
-    /// Bytes held in memory for the upload, here or on their way to the disk.
+    /// Returns the bytes held in memory for the upload, here or on their way to the disk.
     #[must_use]
     pub fn bytes_held(&self) -> u64 {
         self.bytes.len() as u64 + self.bytes_under_way
     }
 
-    /// Bytes taken so far, in the form in which they are stored.
+    /// Returns the bytes taken so far, in the form in which they are stored.
     #[must_use]
     pub fn bytes_taken(&self) -> u64 {
         self.bytes_given + self.bytes.len() as u64
     }
 
-    /// Hash of all bytes that were given away.
+    /// Returns the hash of all bytes handed over.
     #[must_use]
     pub fn hash(&self) -> u64 {
         self.hash.finish()
     }
 
-    /// The number of the last block in order.
+    /// Returns the number of the last block in order.
     #[must_use]
     pub fn last(&self) -> Block {
         number_of(self.received, self.wrap)
     }
 
-    /// How often the phone repeats what it sends, as far as is known, and when it was last heard.
+    /// Returns how often the phone repeats what it sends, as far as is known, and when it was last
+    /// heard.
     #[must_use]
     pub fn pace(&self) -> (Duration, Instant) {
         (self.interval, self.heard_at)
     }
 
-    /// The timeout and round trip so far.
+    /// Returns the timeout and round trip so far.
     #[must_use]
     pub fn rto(&self) -> &Rto {
         &self.rto
     }
 
-    /// The terms.
+    /// Returns the terms.
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms

@@ -1,6 +1,6 @@
-//! What is remembered of peers whose transfer has ended: enough to tell their echoes from attacks.
+//! Peers whose transfer has ended: enough to distinguish their late packets from attacks.
 //!
-//! A fixed table; a newer peer may take an older one's place, and then the older is a stranger.
+//! A fixed table; a newer peer may replace an older one, which is then unknown.
 
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use wire::time::{Duration, Instant};
 
 /// How long packets of a past transfer may still arrive.
 const ECHO: Duration = Duration::from_secs(10);
-/// Places in the table.
+/// Entries in the table.
 const PEERS: usize = 4_096;
 
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ struct Row {
     turn: u16,
     port: Option<PortId>,
     ended: Instant,
-    /// What it has read to the end; not kept for this.
+    /// The file that it has read to the end; this reference does not keep it.
     read: Weak<Entry>,
 }
 
@@ -40,7 +40,7 @@ impl Default for RecentPeers {
 }
 
 impl RecentPeers {
-    /// Remembers nobody yet. `seed` must not be known to peers.
+    /// Makes an empty table. Peers must not know `seed`.
     #[must_use]
     pub fn new(seed: u64) -> RecentPeers {
         let (ended, read) = (Instant::START, Weak::new());
@@ -48,7 +48,7 @@ impl RecentPeers {
         RecentPeers { rows: vec![row; PEERS].into_boxed_slice(), seed }
     }
 
-    /// Chooses among `ports` for a peer's next transfer, so that two in a row never share one where
+    /// Chooses among `ports` for a peer's next transfer, so that two in a row never share one if
     /// there are several.
     pub fn next_port(&mut self, peer: SocketAddr, ports: &[PortId]) -> Option<PortId> {
         let (row, _) = self.row(peer);
@@ -56,7 +56,7 @@ impl RecentPeers {
         ports.get(usize::from(row.turn).checked_rem(ports.len())?).copied()
     }
 
-    /// Notes that a peer's transfer on this port is over.
+    /// Notes that a peer's transfer on this port has ended.
     pub fn note(&mut self, peer: SocketAddr, port: PortId, now: Instant) {
         let (row, peer_hash) = self.row(peer);
         row.peer_hash = peer_hash;
@@ -65,7 +65,7 @@ impl RecentPeers {
         row.read = Weak::new();
     }
 
-    /// Notes that the transfer of a peer that has just ended was that of a whole file.
+    /// Notes that a peer's last transfer was that of a whole file.
     pub fn note_read(&mut self, peer: SocketAddr, entry: &Arc<Entry>) {
         let (row, peer_hash) = self.row(peer);
         if row.peer_hash == peer_hash {
@@ -73,7 +73,7 @@ impl RecentPeers {
         }
     }
 
-    /// The file that a peer had read to the end a moment ago, once.
+    /// Returns the file that a peer has just read to the end, once.
     pub fn take_read(
         &mut self,
         peer: SocketAddr,
@@ -85,7 +85,8 @@ impl RecentPeers {
         std::mem::take(&mut row.read).upgrade().filter(|_| is_echo)
     }
 
-    /// Whether a packet that belongs to no transfer is a late one of the peer's past.
+    /// Returns whether a packet that belongs to no transfer is a late one of the peer's last
+    /// transfer.
     pub fn is_echo(&mut self, peer: SocketAddr, port: PortId, now: Instant) -> bool {
         let (row, peer_hash) = self.row(peer);
         row.peer_hash == peer_hash && row.port == Some(port) && now.since(row.ended) < ECHO

@@ -1,8 +1,7 @@
 //! Requests: who may have what, and how a transfer begins.
 //!
-//! Judges and answers; opens nothing itself. A request that cannot be served is refused by an
-//! ERROR, or met with silence where an answer would help an attacker or where the phone had better
-//! ask again.
+//! Decides and answers; opens nothing itself. A request that cannot be served gets an ERROR, or no
+//! answer if an answer would help an attacker or the phone had better ask again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
@@ -23,7 +22,7 @@ use crate::session::tftp::options::Terms;
 use crate::session::tftp::receive::{self, Receiving};
 use crate::session::tftp::send::{self, Sending};
 use crate::session::tftp::transfer::{
-    Asked, Caps, File, State, Target, Transfer, TransferId, ticket,
+    Caps, File, RequestOptions, State, Target, Transfer, TransferId, ticket,
 };
 use crate::session::timer::Deadline;
 use crate::session::{CredentialFault, Outcome, Record, Refusal, Subject, Turn, Verb};
@@ -31,13 +30,13 @@ use crate::settings::tftp::TftpLimits;
 use wire::tftp::{Control, Malformed, Mode, Request};
 use wire::time::Duration;
 
-/// How long an equal request from the same port counts as a repeat of the one being served.
+/// How long an equal request from the same port counts as a repeat of the current one.
 const REPEAT: Duration = Duration::from_secs(1);
-/// How long an answer may be on its way to a phone that repeats its request.
+/// How long an answer may be under way to a phone that repeats its request.
 const ON_ITS_WAY: Duration = Duration::from_millis(200);
 
 impl Engine {
-    /// A datagram that is no TFTP packet. Only a broken request is answered.
+    /// A datagram that is no TFTP packet. Only a malformed request is answered.
     pub(super) fn handle_malformed(
         &mut self,
         fault: Malformed,
@@ -53,7 +52,7 @@ impl Engine {
         if !broken_request || !self.may_answer(datagram, turn) {
             return;
         }
-        // The name stands first, whatever is wrong behind it.
+        // The name comes first, whatever is wrong after it.
         let name = datagram.bytes.get(2..).and_then(|rest| {
             let end = rest.iter().position(|byte| *byte == 0)?;
             Some(Subject::said(&rest[..end]))
@@ -68,7 +67,7 @@ impl Engine {
         self.refuse(refusal, name.unwrap_or(Subject::Unreadable), is_write, datagram, turn);
     }
 
-    /// A request, at a socket that takes them, from someone who may ask, to this host alone.
+    /// A request to this host alone, from a permitted client, at a socket that takes requests.
     pub(super) fn handle_request(
         &mut self,
         request: Request<'_>,
@@ -103,7 +102,7 @@ impl Engine {
             return;
         }
         let file = file_of(&decision.action, request.name, form_of(request.mode).is_some());
-        let Some(file) = self.judge_guess(file, request.name, datagram, turn) else { return };
+        let Some(file) = self.throttle_guess(file, request.name, datagram, turn) else { return };
         let file = match file {
             Ok(file) => file,
             Err(refusal @ (Refusal::AccessDenied | Refusal::TooManyMisses { first: _ })) => {
@@ -116,7 +115,7 @@ impl Engine {
                 return;
             }
         };
-        let asked = Asked {
+        let asked = RequestOptions {
             options: request.options,
             form: form_of(request.mode).unwrap_or(Form::Octet),
             interface: datagram.interface,
@@ -125,8 +124,8 @@ impl Engine {
         self.admit(file, asked, request_hash, datagram, turn);
     }
 
-    /// Whether this request only says again what is being served already, or waits to be. If the
-    /// phone may just have finished, that is remembered: see `finish_read`.
+    /// Returns whether this request only repeats one that is being served or waits. Notes a repeat,
+    /// because the phone may just have finished: see `finish_read`.
     fn is_repeat(
         &mut self,
         request_hash: u64,
@@ -139,11 +138,11 @@ impl Engine {
             return false;
         }
         if matches!(transfer.state, State::Waiting) {
-            // Who asks again while it waits keeps its place, and is waited with that much longer.
+            // A client that asks again while it waits keeps its place, with a new deadline.
             self.ask_for_slot(id, turn);
             return true;
         }
-        // An answer that has just been sent again meets the repeated request on its way.
+        // A repeated request may have crossed an answer that was just sent again.
         let has_just_answered = match &transfer.state {
             State::Sending(sending, _) => sending.has_just_answered(turn.now, ON_ITS_WAY),
             State::Waiting | State::Opening | State::Receiving(_) => false,
@@ -155,15 +154,15 @@ impl Engine {
             if sending.has_sent_all() {
                 transfer.asked_again_at = Some(turn.now);
             } else if sending.is_silent(turn.now) {
-                // It had begun and fell silent: it has started anew, and would take an old block
-                // for the answer.
+                // The phone had begun and fell silent: it has started anew, and would take an old
+                // block for the answer.
                 return false;
             }
         }
         true
     }
 
-    /// The phone asks for something else from the port of a transfer: that one is over.
+    /// The phone asks for something else from the port of a transfer, which is over.
     fn supersede(&mut self, datagram: Datagram<'_>, turn: &mut Turn<'_>) {
         let Some(id) = self.transfers.find(datagram.peer) else { return };
         let Some(transfer) = self.transfers.open(id) else { return };
@@ -182,7 +181,7 @@ impl Engine {
     fn admit(
         &mut self,
         file: File,
-        asked: Asked,
+        asked: RequestOptions,
         request_hash: u64,
         datagram: Datagram<'_>,
         turn: &mut Turn<'_>,
@@ -190,7 +189,7 @@ impl Engine {
         let policy = &turn.snapshot.policy;
         let write = matches!(file, File::Write(_));
         if self.transfers.len() >= policy.tftp.transfers_max {
-            // Silence: the phone asks again, and then there may be room.
+            // No answer: the phone asks again, and then there may be room.
             let subject = file.subject();
             self.note_refusal(Refusal::TooManyTransfers, subject, write, datagram, turn);
             return;
@@ -240,7 +239,7 @@ impl Engine {
         Some(admitted)
     }
 
-    /// The phone has its slot: the file is opened, or the upload is invited.
+    /// The phone has its slot: the file is opened, or the upload may begin.
     pub(super) fn begin(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         if !matches!(transfer.state, State::Waiting) {
@@ -265,8 +264,8 @@ impl Engine {
         }
     }
 
-    /// Keeps the half-open pool in its bounds: the oldest goes first, and nothing is lost with it
-    /// but a request that its phone repeats, if there is a phone.
+    /// Keeps the half-open pool within its bounds by evicting the oldest. Nothing is lost but a
+    /// request, which a real phone repeats.
     fn evict(&mut self, turn: &mut Turn<'_>) {
         let most = turn.snapshot.policy.tftp.half_open_max.max(1);
         while self.half_open.count > most {
@@ -276,7 +275,7 @@ impl Engine {
                 self.finish(id, Outcome::Refused(Refusal::TooManyTransfers), turn);
             }
         }
-        // Those that have answered since stand in the queue still; now and then they are swept out.
+        // Transfers that have answered since are still in the queue; they are removed now and then.
         if self.half_open.queue.len() > 2 * most + 64 {
             let transfers = &self.transfers;
             let waits = |id: &TransferId| transfers.open(*id).is_some_and(Transfer::is_half_open);
@@ -343,7 +342,7 @@ impl Engine {
         self.ready(id, turn);
     }
 
-    /// Serves again what a phone asked again in the very moment in which it was through.
+    /// Serves a phone that asked for the file again just as it finished it.
     pub(super) fn restart(&mut self, done: Transfer, turn: &mut Turn<'_>) {
         let datagram = Datagram {
             port: done.asked_at,
@@ -356,7 +355,7 @@ impl Engine {
         self.admit(done.file, done.asked, done.request_hash, datagram, turn);
     }
 
-    /// Whether a packet that belongs to no transfer may be answered at all.
+    /// Returns whether a packet that belongs to no transfer may be answered at all.
     pub(super) fn may_answer(&self, datagram: Datagram<'_>, turn: &Turn<'_>) -> bool {
         let policy = &turn.snapshot.policy;
         policy.access.permits(Protocol::Tftp, datagram.peer.ip())
@@ -391,7 +390,7 @@ impl Engine {
     }
 }
 
-/// The request, as the policy is asked about it.
+/// Makes the policy's form of the request.
 fn wanted<'a>(request: &Request<'a>, write: bool, datagram: Datagram<'_>) -> policy::Request<'a> {
     policy::Request {
         client: datagram.peer.ip(),
@@ -401,11 +400,11 @@ fn wanted<'a>(request: &Request<'a>, write: bool, datagram: Datagram<'_>) -> pol
     }
 }
 
-/// The file of the transfer that a decision leads to, if the request is for a form that is served.
+/// Returns the file of the transfer that a decision leads to, if the requested form is served.
 fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Refusal> {
     let file = match action {
         Action::Refuse(why) => Err(Refusal::from(*why)),
-        // A client off the access list is never answered with an ERROR.
+        // A client off the access list never gets an ERROR.
         Action::ServeOverride(_) if !has_form => Err(Refusal::AccessDenied),
         Action::Serve(entry) | Action::ServeOverride(entry) => Ok(File::Read(Arc::clone(entry))),
         Action::Store { rule, name } => Ok(File::Write(Box::new(Target {
@@ -422,8 +421,8 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
         }))),
         // TFTP has no passwords.
         Action::NeedsCredentials { .. } => Err(Refusal::Credentials(CredentialFault::OverTftp)),
-        // Never decided for TFTP: it reaches neither the CA's certificate nor the vault, deletes
-        // nothing, and cannot send anybody elsewhere.
+        // Never decided for TFTP, which reaches neither the CA's certificate nor the vault, deletes
+        // nothing, and has no redirects.
         Action::ServeCa(_)
         | Action::Vault { .. }
         | Action::Quarantine { .. }
@@ -436,7 +435,12 @@ fn file_of(action: &Action<'_>, asked: &[u8], has_form: bool) -> Result<File, Re
     }
 }
 
-fn terms_for(asked: &Asked, client: IpAddr, limits: &TftpLimits, policy: &TftpPolicy) -> Terms {
+fn terms_for(
+    asked: &RequestOptions,
+    client: IpAddr,
+    limits: &TftpLimits,
+    policy: &TftpPolicy,
+) -> Terms {
     let interface = policy.interfaces.iter().find(|row| row.index == asked.interface);
     let v6 = matches!(client.to_canonical(), IpAddr::V6(_));
     Terms::negotiate(&asked.options, limits, interface.map(|row| row.mtu_bytes), v6)
@@ -450,7 +454,7 @@ fn form_of(mode: Mode) -> Option<Form> {
     }
 }
 
-/// Whether a datagram was sent to more hosts than this one.
+/// Returns whether a datagram was sent to more hosts than this one.
 fn is_broadcast(datagram: Datagram<'_>) -> bool {
     match (datagram.to, datagram.from) {
         (Some(to), _) if to.is_multicast() => true,

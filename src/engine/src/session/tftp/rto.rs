@@ -1,4 +1,4 @@
-//! When to send again: a round trip estimate per transfer, and what a subnet's phones have shown.
+//! Retransmission timeouts: a round-trip estimate per transfer, and the last one of each subnet.
 //!
 //! RFC 6298 with Karn's rule, as RFC 1123 4.2.3.2 demands. Counts time only; decides nothing else.
 
@@ -6,12 +6,11 @@ use std::net::IpAddr;
 
 use wire::time::Duration;
 
-/// Shortest retransmission timeout. RFC 6298 would have a second, for the sake of a shared
-/// Internet path; a phone's lock-step transfer has one block in flight, so a resend too early
-/// costs one block, while a second of waiting costs a thousand. Below this floor a busy host's own
-/// scheduling looks like loss.
+/// Shortest retransmission timeout. RFC 6298 says one second, for shared Internet paths. A phone's
+/// lock-step transfer has one block in flight, so an early resend costs one block, while a second
+/// of waiting costs a thousand. Below this floor the scheduling of a busy host looks like loss.
 pub const RTO_MIN: Duration = Duration::from_millis(50);
-/// Longest retransmission timeout, however often it was doubled.
+/// Longest retransmission timeout, after any number of doublings.
 pub const RTO_MAX: Duration = Duration::from_secs(8);
 /// Least allowance for variation on top of the smoothed round trip.
 const VARIATION_MIN_US: u32 = 40_000;
@@ -37,13 +36,13 @@ impl RoundTrip {
         self.smoothed_us = (self.smoothed_us - self.smoothed_us / 8 + us / 8).max(1);
     }
 
-    /// The smoothed round trip, once there was a sample.
+    /// Returns the smoothed round trip, or `None` before the first sample.
     #[must_use]
     pub fn smoothed(&self) -> Option<Duration> {
         (self.smoothed_us > 0).then(|| Duration::from_micros(u64::from(self.smoothed_us)))
     }
 
-    /// The timeout that follows, before any doubling: RFC 6298, 2.3 with our own floor.
+    /// Returns the timeout before any doubling: RFC 6298, 2.3 with our own floor.
     #[must_use]
     pub fn timeout(&self) -> Option<Duration> {
         let smoothed = self.smoothed()?;
@@ -57,7 +56,7 @@ impl RoundTrip {
 pub struct Rto {
     trip: RoundTrip,
     first_us: u32,
-    /// Never longer than this, however often it was doubled.
+    /// Longest timeout, after any number of doublings.
     ceiling_us: u32,
     doublings: u8,
 }
@@ -69,9 +68,9 @@ impl Rto {
         Rto::capped(first, RTO_MAX.max(first))
     }
 
-    /// Starts from a first guess and never waits longer than the client asked for by `timeout` or
-    /// `utimeout` (RFC 2349). RFC 1123, 4.2.3.2, wants the timeout to adapt below that: clients
-    /// name whole seconds, and one lost block of a thousand is not worth five of them.
+    /// Starts from a first guess and never waits longer than the client's `timeout` or `utimeout`
+    /// (RFC 2349). RFC 1123, 4.2.3.2, requires the timeout to adapt below that: clients name whole
+    /// seconds, and one lost block of a thousand is not worth five of them.
     #[must_use]
     pub fn capped(first: Duration, ceiling: Duration) -> Self {
         let us = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
@@ -79,14 +78,14 @@ impl Rto {
         Rto { trip: RoundTrip::default(), first_us, ceiling_us, doublings: 0 }
     }
 
-    /// A block that was sent once was acknowledged after `took` (Karn: never one sent twice).
+    /// A block that was sent once was acknowledged after `took`. Karn: a block sent twice gives no
+    /// sample.
     pub fn sample(&mut self, took: Duration) {
         self.trip.sample(took);
         self.doublings = 0;
     }
 
-    /// Something new was acknowledged: the path is not dead, and a loss is not a reason to wait
-    /// longer for the next one.
+    /// Something new was acknowledged: the path works, so a loss does not lengthen later timeouts.
     pub fn handle_progress(&mut self) {
         self.doublings = 0;
     }
@@ -96,27 +95,27 @@ impl Rto {
         self.doublings = self.doublings.saturating_add(1).min(16);
     }
 
-    /// How long to wait for an answer now.
+    /// Returns how long to wait for an answer now.
     #[must_use]
     pub fn timeout(&self) -> Duration {
         (self.unhurried() * (1 << self.doublings)).min(micros(self.ceiling_us))
     }
 
-    /// The timeout without its doublings: the time after which an answer is late.
+    /// Returns the timeout without its doublings: after it, an answer is late.
     #[must_use]
     pub fn unhurried(&self) -> Duration {
         self.trip.timeout().unwrap_or(micros(self.first_us))
     }
 
-    /// The time in which an answer usually comes; where none has been measured, the shortest
-    /// timeout.
+    /// Returns the time in which an answer usually comes, or the shortest timeout if none was
+    /// measured.
     #[must_use]
     pub fn usual_answer(&self) -> Duration {
         let Some(smoothed) = self.trip.smoothed() else { return RTO_MIN };
         (smoothed + micros(self.trip.variation_us) * 2).min(self.unhurried())
     }
 
-    /// The round trip as measured so far.
+    /// Returns the round trip as measured so far.
     #[must_use]
     pub fn round_trip(&self) -> RoundTrip {
         self.trip
@@ -127,13 +126,13 @@ fn micros(us: u32) -> Duration {
     Duration::from_micros(u64::from(us))
 }
 
-/// Least wait for a phone's first answer, whatever its neighbours showed: when all of them start at
-/// once, the first answers queue longer than any that follow.
+/// Least wait for a phone's first answer, even if its neighbours were faster: when all of them
+/// start at once, the first answers queue longer than any later ones.
 const FIRST_MIN: Duration = Duration::from_millis(500);
-/// Subnets remembered; more share a place, and the newest keeps it.
+/// Subnets that are remembered; if two share an entry, the newer one keeps it.
 const SUBNETS: usize = 1_024;
 
-/// What the phones of each subnet showed last: the first guess for their neighbours.
+/// The last round trip of each subnet: the first guess for its other phones.
 #[derive(Debug)]
 pub struct SubnetMemory {
     rows: Box<[(u64, RoundTrip)]>,
@@ -146,8 +145,8 @@ impl Default for SubnetMemory {
 }
 
 impl SubnetMemory {
-    /// The first timeout for a phone: twice what its neighbours would have now, because the first
-    /// answer includes whatever the phone does before it is ready; `otherwise` if none is known.
+    /// Returns the first timeout for a phone: twice that of its neighbours, because the first
+    /// answer includes the phone's own preparation. Returns `otherwise` if none is known.
     #[must_use]
     pub fn first_timeout(&self, phone: IpAddr, otherwise: Duration) -> Duration {
         let subnet = subnet_of(phone);
@@ -169,7 +168,7 @@ impl SubnetMemory {
     }
 }
 
-/// The /24 or /64 of an address, as a number that is never zero.
+/// Returns the /24 or /64 of an address, as a number that is never zero.
 fn subnet_of(phone: IpAddr) -> u64 {
     match phone.to_canonical() {
         IpAddr::V4(ip) => u64::from(u32::from(ip) >> 8) | 1 << 32,

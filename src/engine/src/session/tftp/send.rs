@@ -1,4 +1,4 @@
-//! A file on its way to a phone: which blocks are acknowledged, in flight, due again.
+//! A file being sent: which blocks are acknowledged, in flight, or due again.
 //!
 //! Knows numbers, not bytes: the caller turns a [`Burst`] into datagrams straight from the blob.
 //! One loss costs one resend. Never answers a mere duplicate (RFC 1123, 4.2.3.1).
@@ -12,34 +12,34 @@ use crate::settings::tftp::WrapTo;
 use wire::tftp::Block;
 use wire::time::{Duration, Instant};
 
-/// Sends to a phone that has never answered; then it is forgotten. This bounds what a forged
+/// Sends to a phone that never answers, before its transfer is dropped. This bounds what a forged
 /// request can make this server send to its victim.
 pub const UNPROVEN_SENDS_MAX: u8 = 3;
-/// Least time for which the next word of a phone is waited for that acknowledges inside a window:
-/// some acknowledge every block, and only who then says nothing more tells a gap.
+/// Least wait for the next ACK of a phone that acknowledges inside a window: some phones
+/// acknowledge every block, and only silence after an ACK then means a gap.
 const GAP_WAIT_MIN: Duration = Duration::from_millis(1);
 
-/// What an acknowledgement meant.
+/// The effect of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Acked {
     /// New blocks were acknowledged; there may be more to send.
     Progress,
-    /// The last block was: the transfer is done.
+    /// The last block was acknowledged: the transfer is done.
     Done,
-    /// The phone asks for what it already should have: there is something to send again.
+    /// The phone asks again for something already sent, which is to be resent.
     Again,
     /// Nothing new.
     Stale,
 }
 
-/// What a deadline brought.
+/// The effect of a deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
     /// There is something to send again.
     Again,
-    /// The phone is given up; every block had been sent, and only the last ACK is missing.
+    /// The phone is silent for too long; every block was sent, and only the last ACK is missing.
     AllSent,
-    /// The phone is given up.
+    /// The phone is silent for too long.
     Silent,
 }
 
@@ -57,20 +57,20 @@ pub enum Burst {
     },
 }
 
-/// The machine of one read request.
+/// The state machine of one read request.
 #[derive(Clone, Debug)]
 pub struct Sending {
     terms: Terms,
     wrap: WrapTo,
-    /// The OACK is not acknowledged yet.
+    /// Whether the OACK is not acknowledged yet.
     opening: bool,
     opening_sent: bool,
-    /// The phone has answered validly at least once.
+    /// Whether the phone has answered validly at least once.
     proven: bool,
     last_block: LastBlock,
     /// What the deadline is for.
     wait: Wait,
-    /// The phone acknowledges blocks inside a window, also where nothing is lost.
+    /// Whether the phone acknowledges blocks inside a window without a loss.
     acks_within: bool,
     unproven_sends: u8,
     resent: u32,
@@ -79,16 +79,17 @@ pub struct Sending {
     sent: BlockIndex,
     /// Highest block ever sent; an ACK beyond it is forged.
     top: BlockIndex,
-    /// Blocks of the burst that have not left: more leave only once nobody has told a gap in it.
+    /// Blocks of the burst that have not left. A new burst begins only if no gap in this one is
+    /// reported.
     burst_left: u16,
     bursts: Bursts,
     /// The block whose round trip is being measured, and when it left.
     timed: Option<(BlockIndex, Instant)>,
     heard_at: Instant,
     sent_at: Instant,
-    /// When the first block behind the acknowledged ones left.
+    /// When the first unacknowledged block left.
     window_at: Instant,
-    /// When a hole in the phone's window last sent us back.
+    /// When a gap in the phone's window last caused a resend.
     rewound_at: Instant,
     second_copy_after: Duration,
     silence_max: Duration,
@@ -99,35 +100,35 @@ pub struct Sending {
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
-    /// The phone's answer is overdue then.
+    /// The phone's answer is overdue.
     Answer,
-    /// The second copy of a burst is due then.
+    /// The second copy of a burst is due.
     Copy,
-    /// Nobody has told a gap in the burst by then, and the next one may leave.
+    /// No gap in the burst was reported, and the next one may leave.
     Pause,
-    /// The phone has said nothing more by then, so its last ACK told a gap.
+    /// The phone has sent no further ACK, so its last one reported a gap.
     Gap,
 }
 
-/// What a transfer is started with, beside its terms.
+/// The parameters of a transfer, beside its terms.
 #[derive(Clone, Copy, Debug)]
 pub struct Start {
     /// Size of the file in bytes, in the form in which it is sent.
     pub bytes: u64,
-    /// What follows block 65,535.
+    /// The number after block 65,535.
     pub wrap: WrapTo,
-    /// First retransmission timeout, where the client named none.
+    /// First retransmission timeout, if the client named none.
     pub first_timeout: Duration,
-    /// Silence after which the phone is given up.
+    /// Silence after which the transfer ends.
     pub silence_max: Duration,
     /// Send each burst twice, the second time after this long; zero for once.
     pub second_copy_after: Duration,
-    /// Keep the last block back until the file was looked at.
+    /// Whether to hold the last block until the file was checked.
     pub verify: bool,
 }
 
 impl Sending {
-    /// A transfer that has something to send at once.
+    /// Makes a transfer that has something to send at once.
     #[must_use]
     pub fn new(terms: Terms, has_options: bool, start: Start, now: Instant) -> Sending {
         let mut sending = Sending {
@@ -185,7 +186,7 @@ impl Sending {
         outcome
     }
 
-    /// ACK 0 for the OACK: now the data may flow.
+    /// ACK 0 for the OACK: now the data may follow.
     fn handle_opening_ack(&mut self, now: Instant) -> Acked {
         self.opening = false;
         self.proven = true;
@@ -196,9 +197,9 @@ impl Sending {
         Acked::Progress
     }
 
-    /// The phone says again what it said before. If its answer to what was sent last is overdue, or
-    /// it could tell that the first block of a window is missing, it asks for a resend; if not, the
-    /// ACK was merely doubled on its way.
+    /// The phone repeats its last ACK. It asks for a resend if its answer to the last send is
+    /// overdue, or if it can know that the first block of a window is missing. Otherwise the ACK
+    /// was merely duplicated by the network.
     fn handle_repeated_ack(&mut self, now: Instant) -> Acked {
         let overdue = now.since(self.sent_at) >= self.rto.unhurried();
         let trip = self.round_trip() * 7 / 8;
@@ -236,12 +237,13 @@ impl Sending {
             return Acked::Progress;
         }
         // A phone acknowledges the last block it has in order, so all beyond it was lost (RFC 7440,
-        // section 4). Whatever it says within half a round trip of our going back is about the
-        // past; and one that says more while we wait to hear so had told no gap.
+        // section 4). An ACK within half a round trip of a resend is about the time before it. A
+        // later ACK with more blocks, while we wait, shows that there was no gap.
         let is_past = self.resent > 0 && now.since(self.rewound_at) < self.round_trip() / 2;
         self.acks_within |= before == Wait::Gap;
         if self.acks_within || is_past {
-            // What is in flight when one gets lost is lost with it, not half of it as in a burst.
+            // All blocks in flight after a lost one are lost with it, not half of them as in a
+            // burst.
             let in_flight = u16::try_from(self.sent - self.acked).unwrap_or(u16::MAX);
             let blocks = self.bursts.blocks(self.terms.window).div_ceil(2);
             self.burst_left = blocks.saturating_sub(in_flight);
@@ -290,7 +292,7 @@ impl Sending {
         Some(Late::Again)
     }
 
-    /// What may be sent now, at most `blocks_max` blocks of it.
+    /// Returns what may be sent now, at most `blocks_max` blocks of it.
     #[must_use]
     pub fn poll_transmit(&self, blocks_max: u16) -> Option<Burst> {
         if self.opening {
@@ -304,7 +306,7 @@ impl Sending {
         (count > 0).then_some(Burst::Blocks { first: self.sent + 1, count })
     }
 
-    /// What [`Sending::poll_transmit`] gave has been handed to the kernel.
+    /// What [`Sending::poll_transmit`] returned has been handed to the kernel.
     pub fn handle_transmitted(&mut self, burst: Burst, now: Instant) {
         self.unproven_sends = self.unproven_sends.saturating_add(u8::from(!self.proven));
         self.sent_at = now;
@@ -349,14 +351,14 @@ impl Sending {
         self.check();
     }
 
-    /// When to call [`Sending::handle_timeout`].
+    /// Returns when to call [`Sending::handle_timeout`].
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.deadline
     }
 
-    /// Whether the file must be looked at now: all but its last block has left. Says so once; the
-    /// answer goes to [`Sending::handle_verified`].
+    /// Returns whether the file must be checked now: all but its last block has left. Returns true
+    /// once; the result goes to [`Sending::handle_verified`].
     pub fn poll_verify(&mut self) -> bool {
         let due = self.last_block == LastBlock::Kept && !self.opening && self.sent + 1 == self.last;
         if due {
@@ -365,7 +367,7 @@ impl Sending {
         due
     }
 
-    /// The file was looked at and had not changed.
+    /// The file was checked and had not changed.
     pub fn handle_verified(&mut self) {
         self.last_block.handle_verified();
         if self.burst_left == 0 {
@@ -373,15 +375,15 @@ impl Sending {
         }
     }
 
-    /// Nobody could look at the file just now: it is asked for again a little later.
+    /// The file could not be checked now: it is tried again a little later.
     pub fn handle_unverified(&mut self, now: Instant) {
         self.last_block.handle_unverified();
         self.deadline = self.deadline.or(Some(now + self.rto.timeout()));
     }
 
-    /// The last block that the phone expects before it answers.
+    /// Returns the last block that the phone expects before it answers.
     fn window_end(&self) -> BlockIndex {
-        // Nobody gets more than one block before it has answered once.
+        // A phone gets no more than one block before its first answer.
         let window = if self.proven { self.terms.window } else { 1 };
         let last = if self.last_block.may_leave() { self.last } else { self.last - 1 };
         last.min(self.acked + u64::from(window))
@@ -396,87 +398,86 @@ impl Sending {
         self.rto.round_trip().smoothed().unwrap_or(self.rto.unhurried())
     }
 
-    /// Whether the phone has answered validly once, and so is who it says it is.
+    /// Returns whether the phone has answered validly once, which proves its address.
     #[must_use]
     pub fn is_proven(&self) -> bool {
         self.proven
     }
 
-    /// Sends so far to a phone that had not answered.
+    /// Returns how often a phone that had not answered was sent something.
     #[must_use]
     pub fn unproven_sends(&self) -> u8 {
         self.unproven_sends
     }
 
-    /// Whether the phone waits for its answer to the OACK to be acted on.
+    /// Returns whether the OACK is not acknowledged yet.
     #[must_use]
     pub fn is_opening(&self) -> bool {
         self.opening
     }
 
-    /// Whether the phone could be sending an ERROR for what it was sent: it was sent something.
+    /// Returns whether the phone was sent anything that an ERROR could answer.
     #[must_use]
     pub fn has_sent(&self) -> bool {
         self.opening_sent || self.top > 0
     }
 
-    /// Bytes that the phone has acknowledged, of a file of `bytes`.
+    /// Returns the bytes that the phone has acknowledged, of a file of `bytes`.
     #[must_use]
     pub fn bytes_acked(&self, bytes: u64) -> u64 {
         (self.acked * u64::from(self.terms.blksize)).min(bytes)
     }
 
-    /// Blocks sent more than once.
+    /// Returns how many blocks were sent more than once.
     #[must_use]
     pub fn blocks_resent(&self) -> u32 {
         self.resent
     }
 
-    /// The timeout and round trip so far.
+    /// Returns the timeout and round trip so far.
     #[must_use]
     pub fn rto(&self) -> &Rto {
         &self.rto
     }
 
-    /// What follows block 65,535.
+    /// Returns the number after block 65,535.
     #[must_use]
     pub fn wrap(&self) -> WrapTo {
         self.wrap
     }
 
-    /// Whether a phone that has answered before has been silent for longer than it ever was.
+    /// Returns whether a phone that has answered before is silent for longer than ever before.
     #[must_use]
     pub fn is_silent(&self, now: Instant) -> bool {
         self.proven && now.since(self.heard_at) >= self.rto.unhurried()
     }
 
-    /// Whether a phone that has not answered yet was sent something a moment ago.
+    /// Returns whether a phone that has not answered yet was sent something a moment ago.
     #[must_use]
     pub fn has_just_answered(&self, now: Instant, within: Duration) -> bool {
         !self.proven && self.has_sent() && now.since(self.sent_at) < within
     }
 
-    /// Whether every block has been sent, so that the phone may be through.
+    /// Returns whether every block has been sent, so that the phone may be done.
     #[must_use]
     pub fn has_sent_all(&self) -> bool {
         self.top == self.last
     }
 
-    /// The terms.
+    /// Returns the terms.
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
     }
 
-    /// Goes back because of a gap that the phone has told.
+    /// Goes back because of a gap that the phone reported.
     fn go_back(&mut self, now: Instant) {
         self.rewound_at = now;
         self.bursts.handle_loss();
         self.rewind();
     }
 
-    /// Goes back to the first block that is not acknowledged. Karn: what is sent twice tells no
-    /// round trip.
+    /// Goes back to the first unacknowledged block. Karn: a block sent twice gives no round trip.
     fn rewind(&mut self) {
         self.sent = self.acked;
         self.open_burst();

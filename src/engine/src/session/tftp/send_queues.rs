@@ -1,6 +1,6 @@
-//! The queues of one socket: what waits to be sent, in which order.
+//! The queues of one socket: what waits to be sent, and in which order.
 //!
-//! Holds ids and lone packets; knows nothing of what a transfer would send.
+//! Holds ids and single packets; knows nothing of what a transfer would send.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -8,10 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use crate::session::tftp::transfer::TransferId;
 use wire::tftp::Control;
 
-/// Lone packets waiting at one socket; more are dropped, and the phone asks again.
+/// Single packets that may wait at one socket; more are dropped, and the phone asks again.
 const REPLIES_MAX: usize = 8_192;
 
-/// Which queue of a socket.
+/// A queue of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendQueue {
     /// Packets that belong to no transfer: errors.
@@ -23,16 +23,16 @@ pub enum SendQueue {
 }
 
 impl SendQueue {
-    /// All queues, in the order in which they leave.
+    /// All queues, in the order in which they are sent.
     pub const ALL: [SendQueue; 3] = [SendQueue::Replies, SendQueue::Prompt, SendQueue::Bulk];
 }
 
 /// A packet that belongs to no transfer.
 #[derive(Debug)]
 pub struct Reply {
-    /// Where it goes.
+    /// The destination.
     pub peer: SocketAddr,
-    /// Which address it leaves from.
+    /// The source address.
     pub from: Option<IpAddr>,
     /// What it says.
     pub packet: Control,
@@ -47,7 +47,7 @@ pub struct SendQueues {
 }
 
 impl SendQueues {
-    /// Adds a lone packet; false when there are too many already and it was dropped.
+    /// Adds a single packet. Returns false if there are too many and it was dropped.
     pub fn reply(&mut self, reply: Reply) -> bool {
         let room = self.replies.len() < REPLIES_MAX;
         if room {
@@ -64,17 +64,17 @@ impl SendQueues {
         }
     }
 
-    /// The lone packets.
+    /// Returns the single packets.
     pub fn replies(&self) -> impl Iterator<Item = &Reply> {
         self.replies.iter()
     }
 
-    /// Forgets the first `count` lone packets.
+    /// Removes the first `count` single packets.
     pub fn drop_replies(&mut self, count: usize) {
         self.replies.drain(..count.min(self.replies.len()));
     }
 
-    /// The transfers of a queue, in order. Some may be gone by now.
+    /// Returns the transfers of a queue, in order. Some may have ended.
     pub fn transfers(&self, queue: SendQueue) -> impl Iterator<Item = TransferId> {
         self.ids(queue).into_iter().flatten().copied()
     }
@@ -88,7 +88,7 @@ impl SendQueues {
         }
     }
 
-    /// Whether a queue holds nothing.
+    /// Returns whether a queue is empty.
     #[must_use]
     pub fn is_empty(&self, queue: SendQueue) -> bool {
         match self.ids(queue) {

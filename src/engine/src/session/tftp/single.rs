@@ -10,7 +10,7 @@ use crate::policy::snapshot::Snapshot;
 use crate::session::single::Seen;
 use wire::tftp::{Block, data_header};
 
-/// What the engine does for a request of a client, to write or to read.
+/// Returns what the engine does for a client's request to write or to read.
 pub fn ask(snapshot: &Snapshot, client: IpAddr, name: &[u8], write: bool) -> Seen {
     let mut world = World::new((*snapshot.policy).clone(), 4, BudgetLimits::default());
     world.snapshot.catalog = Arc::clone(&snapshot.catalog);

@@ -1,4 +1,4 @@
-//! How many uploads have a file aside, each of which costs a descriptor and room on the disk.
+//! How many uploads have a temporary file, which takes a descriptor and room on the disk.
 //!
 //! Counts only.
 
@@ -10,7 +10,7 @@ use crate::address::AddressKey;
 /// One address has at most one of so many.
 const SHARE: usize = 8;
 
-/// The uploads of a worker that have a file aside.
+/// The uploads of a worker that have a temporary file.
 #[derive(Debug, Default)]
 pub(super) struct TempFiles {
     open: usize,
@@ -29,7 +29,7 @@ impl TempFiles {
         has_room
     }
 
-    /// One that was taken is free again.
+    /// Frees one that was taken.
     pub(super) fn give_back(&mut self, client: IpAddr) {
         let Some(here) = self.by_address.get_mut(&client.into()) else { return };
         self.open -= 1;

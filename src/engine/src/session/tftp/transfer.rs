@@ -1,6 +1,6 @@
 //! The open transfers of a worker: one row each, found by the phone's address and port.
 //!
-//! Keeps, finds and forgets. What a transfer does is decided in `engine.rs` and its machines.
+//! Keeps, finds and forgets. `engine.rs` and its state machines decide what a transfer does.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -24,53 +24,53 @@ use wire::name::FileName;
 use wire::tftp::Options;
 use wire::time::{Duration, Instant};
 
-/// A socket of the worker, as its place in the worker's list.
+/// A socket of the worker, as its index in the worker's list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PortId(pub u16);
 
 /// A transfer, as its row in the table.
 pub type TransferId = RowId;
 
-/// The ticket of everything that a transfer asks. A row has one request, and another generation for
-/// the next, so its questions need no numbers.
+/// Returns the ticket of every question of a transfer. A row has one request, and a new generation
+/// for the next, so its questions need no numbers.
 #[must_use]
 pub fn ticket(id: TransferId) -> Ticket {
     Ticket { owner: TicketOwner::Tftp, row: id, sequence: Questions::UNAWAITED }
 }
 
-/// What a request asked for, kept until the transfer can start.
+/// The options and form of a request, kept until the transfer can start.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
-    /// The options as they came.
+pub struct RequestOptions {
+    /// The options as received.
     pub options: Options,
     /// How the bytes travel.
     pub form: Form,
-    /// The interface that the request came by, as the kernel numbers them; 0 when unknown.
+    /// The interface that received the request, by the kernel's number; 0 if unknown.
     pub interface: u32,
 }
 
-/// Where an upload will go.
+/// The destination of an upload.
 #[derive(Debug)]
 pub struct Target {
     /// The name to store.
     pub name: FileName,
-    /// The name as it was asked for.
+    /// The name as requested.
     pub asked: Box<[u8]>,
     /// The rule's directory.
     pub directory: u16,
     /// Largest size of the stored file.
     pub bytes_max: u64,
-    /// What happens to a file that is there.
+    /// What happens to an existing file.
     pub existing: Existing,
-    /// The file aside that parts of it are in; none while all is in memory, or a part is under way.
+    /// The temporary file of its parts; `None` while all is in memory, or a part is under way.
     pub spool: Option<Spool>,
-    /// The last bytes, while the disk is asked whether what they repeat is still there.
+    /// The last bytes, while the disk checks whether the file that they repeat still exists.
     pub rest: Vec<u8>,
-    /// It counts among those that have a file aside.
+    /// Whether it counts among the uploads with a temporary file.
     pub is_aside: bool,
-    /// Takes the file back, as long as it has not been put in its place.
+    /// Cancels the upload until the file is in its place.
     pub cancel: CancelToken,
-    /// What the phone said in an ERROR that came too late for that.
+    /// The text of an ERROR that the phone sent too late to cancel.
     pub words: Option<Box<[u8]>>,
 }
 
@@ -79,12 +79,12 @@ pub struct Target {
 pub enum File {
     /// Being read.
     Read(Arc<Entry>),
-    /// Being written. Boxed, since uploads are few and reads are many.
+    /// Being written. Boxed, because uploads are few and reads are many.
     Write(Box<Target>),
 }
 
 impl File {
-    /// The file as a log record names it.
+    /// Returns the file as a log record names it.
     #[must_use]
     pub fn subject(&self) -> Subject {
         match self {
@@ -93,7 +93,7 @@ impl File {
         }
     }
 
-    /// What the phone does with it.
+    /// Returns what the phone does with it.
     #[must_use]
     pub fn verb(&self) -> Verb {
         match self {
@@ -108,11 +108,11 @@ impl File {
 pub struct Caps {
     /// For this phone; 0 = none.
     pub phone_bytes_per_second: u64,
-    /// For its subnet, as a place in the list of rate_limits.
+    /// For its subnet, as an index into the list of rate limits.
     pub subnet_bucket: Option<u16>,
 }
 
-/// How far a transfer has come.
+/// The progress of a transfer.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "nearly every row is a read; boxing it would cost")]
 pub enum State {
@@ -131,52 +131,52 @@ pub enum State {
 pub struct Transfer {
     /// The phone.
     pub peer: SocketAddr,
-    /// The address that was asked and so must answer.
+    /// The server's address that the phone asked, which must answer.
     pub from: Option<IpAddr>,
     /// The socket that answers.
     pub port: PortId,
-    /// The socket that was asked.
+    /// The socket that received the request.
     pub asked_at: PortId,
-    /// Hash of the request, to know a repeated one by.
+    /// Hash of the request, to recognize a repeated one.
     pub request_hash: u64,
     /// When the request came.
     pub began: Instant,
     /// When the same request came again, if it did.
     pub asked_again_at: Option<Instant>,
-    /// What was asked for.
-    pub asked: Asked,
+    /// The options and form of the request.
+    pub asked: RequestOptions,
     /// The file.
     pub file: File,
-    /// How far it has come.
+    /// Its progress.
     pub state: State,
-    /// When it must be looked at again.
+    /// When it must be checked again.
     pub deadline: Deadline,
     /// Until when pacing keeps it from sending.
     pub paced_until: Option<Instant>,
-    /// The caps on bytes per second that hold for it.
+    /// The caps on bytes per second that apply to it.
     pub caps: Caps,
-    /// What this phone has been sent lately.
+    /// The phone's own cap: what it was sent lately.
     pub pace: PhoneRateLimit,
-    /// Whether it stands in a queue.
+    /// Whether it is in a queue.
     pub queued: bool,
-    /// Whether the coming send is paid for, by the budget of the unproven and by pacing.
+    /// Whether the next send is paid for, from the budget of unproven phones and under the caps.
     pub paid: bool,
 }
 
-/// How shortly before its end a repeated request counts as the phone's next one: what may lie
-/// between two packets that left a phone together but came by different sockets.
+/// How shortly before its end a repeated request counts as the phone's next one: the delay between
+/// two packets that left a phone together but came by different sockets.
 const ASKED_AGAIN: Duration = Duration::from_millis(5);
 
 const _: () = assert!(size_of::<Transfer>() <= 512, "the bar is 512 bytes per open transfer");
 
 impl Transfer {
-    /// Whether the phone asked for the same again just now.
+    /// Returns whether the phone has just asked for the same again.
     #[must_use]
     pub fn asked_again(&self, now: Instant) -> bool {
         self.asked_again_at.is_some_and(|at| now.since(at) <= ASKED_AGAIN)
     }
 
-    /// Whether the phone has not answered yet, so that the row is one of the half-open pool.
+    /// Returns whether the phone has not answered yet, so that the row is in the half-open pool.
     #[must_use]
     pub fn is_half_open(&self) -> bool {
         match &self.state {
@@ -196,13 +196,13 @@ pub struct Transfers {
 }
 
 impl Transfers {
-    /// Open transfers.
+    /// Returns how many transfers are open.
     #[must_use]
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether none is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
@@ -225,7 +225,7 @@ impl Transfers {
         self.rows.open_mut(id)
     }
 
-    /// Adds a transfer. The caller has removed the one that the peer had before.
+    /// Adds a transfer. The caller has removed the peer's former one.
     pub fn insert(&mut self, transfer: Transfer) -> TransferId {
         let peer = transfer.peer;
         let id = self.rows.insert(transfer);
@@ -234,14 +234,14 @@ impl Transfers {
         id
     }
 
-    /// Forgets a transfer.
+    /// Removes a transfer.
     pub fn remove(&mut self, id: TransferId) -> Option<Transfer> {
         let transfer = self.rows.remove(id)?;
         self.index.remove(&transfer.peer);
         Some(transfer)
     }
 
-    /// Every open transfer, in no order.
+    /// Returns every open transfer, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (TransferId, &Transfer)> {
         self.rows.iter()
     }

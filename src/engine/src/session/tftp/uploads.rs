@@ -1,6 +1,6 @@
-//! Uploads: blocks taken, parts handed to the disk, the whole stored, and the client told.
+//! Uploads: takes blocks, passes parts to the disk, has the whole stored, and answers the client.
 //!
-//! Never writes: what is to be written is asked for. Nothing is acknowledged as whole before it is
+//! Never writes: it asks for what is to be written. Nothing is acknowledged as whole before it is
 //! durable.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,7 +20,7 @@ use wire::name::FileName;
 use wire::tftp::{Block, Control};
 
 impl Engine {
-    /// A block of an upload, or one that its client repeats because it has not heard the last ACK.
+    /// A block of an upload, or a repeated one because the last ACK was lost.
     pub(super) fn handle_data(
         &mut self,
         block: Block,
@@ -71,8 +71,8 @@ impl Engine {
         }
     }
 
-    /// Hands what has come to the file aside where it is enough for a part, and no other part is
-    /// under way.
+    /// Passes the received bytes to the temporary file if they are enough for a part and no other
+    /// part is under way.
     fn give_part(&mut self, id: TransferId, scarce: bool, turn: &mut Turn<'_>) {
         let aside_max = turn.snapshot.policy.tftp.uploads_aside_max;
         let Some(transfer) = self.transfers.open_mut(id) else { return };
@@ -93,7 +93,7 @@ impl Engine {
         self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: target.directory, op });
     }
 
-    /// The disk has done something for an upload that is not whole yet.
+    /// The disk has finished an operation on an unfinished upload.
     pub(super) fn handle_upload(&mut self, id: TransferId, done: PartDone, turn: &mut Turn<'_>) {
         let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
         let transfer = self.transfers.open_mut(id);
@@ -129,15 +129,15 @@ impl Engine {
         }
     }
 
-    /// Has a file aside forgotten by whoever may wait for a disk.
+    /// Has a temporary file deleted by a thread that may wait for a disk.
     pub(super) fn forget_spool(&mut self, id: TransferId, spool: Spool) {
         let op = PartOp::Forget { spool };
         // It has no name, so any directory will do.
         self.asks.push_back(Ask::Upload { ticket: ticket(id), directory: 0, op });
     }
 
-    /// Asks whether there is a file that must stay, so that its upload is refused before it begins.
-    /// A client that has not heard that its upload was stored may repeat it.
+    /// Asks whether a file exists that must stay, so that its upload is refused before it begins. A
+    /// client that does not know that its upload was stored may repeat it.
     pub(super) fn asks_first(&mut self, id: TransferId, turn: &Turn<'_>) -> bool {
         let Some(transfer) = self.transfers.open(id) else { return false };
         let File::Write(target) = &transfer.file else { return false };
@@ -151,8 +151,8 @@ impl Engine {
         true
     }
 
-    /// Has a whole upload stored, once all parts of it are in their file. One that is stored
-    /// already, and whose client has only not heard so, is not stored again, if it is still there.
+    /// Has a whole upload stored once all its parts are in the temporary file. An upload that is
+    /// stored already, whose client does not know, is not stored again if its file still exists.
     fn store(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let (State::Receiving(receiving), File::Write(target)) =
@@ -178,8 +178,8 @@ impl Engine {
         self.store_anew(id);
     }
 
-    /// A whole upload seems to repeat one that is stored; the disk says whether there is a file of
-    /// the name.
+    /// A whole upload seems to repeat a stored one; `is_there` says whether a file of the name
+    /// exists.
     fn handle_repeat(&mut self, id: TransferId, is_there: bool, turn: &mut Turn<'_>) {
         if !is_there {
             return self.store_anew(id);
@@ -228,7 +228,7 @@ impl Engine {
         self.ready(id, turn);
     }
 
-    /// The last ACK has left. All that stays of the transfer is a row by which the ACK is repeated.
+    /// The last ACK has left. Only the row that repeats the ACK is kept.
     pub(super) fn keep_finished(&mut self, id: TransferId, turn: &mut Turn<'_>) {
         let Some(transfer) = self.forget(id, turn) else { return };
         let (State::Receiving(receiving), File::Write(target)) = (&transfer.state, &transfer.file)
@@ -250,7 +250,7 @@ impl Engine {
         }
     }
 
-    /// The network says that a peer does not listen any more where this socket has sent.
+    /// The network reports that a peer no longer listens on the port to which this socket has sent.
     pub fn handle_unreachable(
         &mut self,
         port: PortId,

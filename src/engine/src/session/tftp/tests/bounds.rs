@@ -1,4 +1,4 @@
-//! What uploads may take: time, and files aside.
+//! Limits on uploads: time and temporary files.
 
 use super::*;
 use crate::catalog::StoreError;

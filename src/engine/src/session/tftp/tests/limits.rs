@@ -1,4 +1,4 @@
-//! Limits: slots, pools, budgets, rate_limits.
+//! Limits: slots, pools, budgets, rate limits.
 
 use super::*;
 use crate::admission::slots::Overflow;
@@ -180,7 +180,7 @@ fn names_that_do_not_exist_are_answered_at_the_second_request_and_then_not_at_al
         assert!(bench.read(&name(mac), "").is_empty());
         assert!(bench.read(&name(mac), "").is_empty());
     }
-    assert_eq!(bench.read("two", "").len(), 1, "common files are everybody's");
+    assert_eq!(bench.read("two", "").len(), 1, "common files are for every client");
     let counters = &bench.world.counters;
     assert_eq!((counters.misses_delayed.value(), counters.misses_refused.value()), (1, 4));
 }

@@ -1,6 +1,6 @@
-//! The rules of the RFCs, of the field and of this house, one test each.
+//! The rules of the RFCs, of real phones and of this server, one test each.
 //!
-//! Packets are told in words: `DATA 1 512` is block 1 with 512 bytes.
+//! Packets are written as words: `DATA 1 512` is block 1 with 512 bytes.
 
 mod bounds;
 mod limits;
@@ -40,7 +40,7 @@ struct Bench {
     /// The socket that last answered the phone.
     from: PortId,
     told: usize,
-    /// The loader answers at once.
+    /// Whether the loader answers at once.
     answers: bool,
 }
 
@@ -67,7 +67,7 @@ impl Bench {
         Bench { world, phone: at(PHONE), from: PortId(0), told: 0, answers: true }
     }
 
-    /// The server, asked by another phone from now on.
+    /// Has another phone ask the server from now on.
     fn phone(&mut self, phone: &str) -> &mut Bench {
         self.phone = at(phone);
         let last = self.world.sent.iter().rev().find(|sent| sent.peer == self.phone);
@@ -95,7 +95,7 @@ impl Bench {
         self.tell(self.from, &data(number, payload))
     }
 
-    /// Gives the server a datagram of the phone; says what leaves then.
+    /// Gives the server a datagram of the phone; returns what leaves then.
     fn tell(&mut self, port: PortId, bytes: &[u8]) -> Vec<String> {
         self.world.deliver(self.phone, port, bytes);
         self.settle()
@@ -119,7 +119,7 @@ impl Bench {
         self.settle()
     }
 
-    /// Lets time pass; says what leaves, each with its moment in milliseconds from now.
+    /// Lets time pass; returns what leaves, each with its moment in milliseconds from now.
     fn wait(&mut self, ms: u64) -> Vec<String> {
         let began = self.world.now;
         let end = began + Duration::from_millis(ms);
@@ -134,7 +134,7 @@ impl Bench {
         all
     }
 
-    /// What has left since it was last asked for, to any phone.
+    /// Returns what has left since the last call, to any phone.
     fn heard(&mut self) -> Vec<String> {
         let fresh = self.world.sent[self.told..].to_vec();
         self.told = self.world.sent.len();
@@ -148,7 +148,7 @@ impl Bench {
         self.world.records.iter().map(|record| record.outcome).collect()
     }
 
-    /// Name and end of the last transfer.
+    /// Returns the name and outcome of the last transfer.
     fn last(&self) -> (String, Outcome) {
         let record = self.world.records.last().unwrap();
         let name = match &record.subject {
@@ -203,7 +203,7 @@ fn words(sent: &Sent) -> String {
     }
 }
 
-/// Nothing leaves.
+/// No packet leaves.
 const SILENCE: [&str; 0] = [];
 
 fn moment(ms: u64) -> Instant {

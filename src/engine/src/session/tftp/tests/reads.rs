@@ -1,4 +1,4 @@
-//! Files on their way to a phone, one block at a time.
+//! Files sent to a phone, one block at a time.
 
 use std::sync::Arc;
 
@@ -211,7 +211,7 @@ fn what_a_phone_says_of_a_file_that_it_has_whole_is_told_once() {
     assert_eq!(bench.outcomes(), [Outcome::Done]);
     let (empty, error) = (Control::error(ErrorCode(0), ""), Control::error(ErrorCode(0), "bad"));
     bench.tell(bench.from, empty.as_bytes());
-    assert_eq!(bench.outcomes().len(), 1, "no word, no news");
+    assert_eq!(bench.outcomes().len(), 1, "no text, no record");
     bench.tell(bench.from, error.as_bytes());
     bench.tell(bench.from, error.as_bytes());
     assert_eq!(bench.outcomes()[1..], [Outcome::Aborted(Abort::ByPhone(0))]);
@@ -355,7 +355,7 @@ fn a_loader_without_room_to_look_at_a_file_delays_its_last_block_and_no_more() {
     assert_eq!(bench.outcomes(), [Outcome::Done]);
 }
 
-/// A bench in which `five` is a mapped file of this size.
+/// Makes a bench in which `five` is a mapped file of this size.
 fn mapped(bytes: usize) -> (Bench, Arc<Blob>) {
     let mut bench = Bench::new();
     bench.answers = false;

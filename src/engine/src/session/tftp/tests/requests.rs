@@ -1,4 +1,4 @@
-//! Requests: who is answered, by what, and who is not.
+//! Which requests are answered, and how.
 
 use super::*;
 use crate::admission::access::{List, NamedList, Range};

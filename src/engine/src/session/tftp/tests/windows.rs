@@ -1,4 +1,4 @@
-//! Options, windows and block numbers that begin anew.
+//! Options, windows and block numbers that wrap.
 
 use super::*;
 use crate::session::Abort;
@@ -155,7 +155,7 @@ fn a_write_wraps_to_zero_or_to_one_as_its_client_counts() {
         assert_eq!(bench.write("a.log", "blksize 8"), ["OACK blksize 8"]);
         for number in (1..=65_535).chain([after, after + 1]) {
             assert_eq!(bench.data(number, b"12345678"), [format!("ACK {number}")]);
-            // What the tests keep of the past is not what is tested.
+            // The history of the bench is not part of the test.
             bench.world.sent.clear();
             bench.told = 0;
         }

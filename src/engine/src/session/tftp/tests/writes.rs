@@ -1,4 +1,4 @@
-//! Files on their way from a phone.
+//! Files received from a phone.
 
 use super::*;
 use crate::catalog::StoreError;
@@ -7,7 +7,7 @@ use crate::requests::Ask;
 use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::upload::{PartDone, PartOp};
 
-/// The bytes that are to be stored.
+/// Returns the bytes to be stored.
 fn stored(bench: &Bench) -> &[u8] {
     let Ask::Store { upload, .. } = &bench.world.asks[0] else {
         panic!("{:?} stores nothing", bench.world.asks[0])
@@ -55,7 +55,7 @@ fn the_last_block_of_a_stored_upload_is_acknowledged_again_at_no_transfer_s_cost
         bench.wait(24_000);
         assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
     }
-    // Its client repeats itself every 24 s, so that is how patient the server is.
+    // Its client repeats itself every 24 s, and the server waits accordingly.
     bench.wait(71_000);
     assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
     bench.wait(300_000);
@@ -72,7 +72,7 @@ fn a_client_that_names_its_interval_is_acknowledged_again_for_three_of_them() {
     assert_eq!(bench.data(1, b"end"), ["ACK 1"]);
 }
 
-/// A server whose logs grow.
+/// Makes a server with a log that appends.
 fn appending() -> Bench {
     let mut bench = Bench::with(|policy| policy.uploads.0[0].existing = Existing::Append);
     bench.answers = false;
@@ -80,7 +80,7 @@ fn appending() -> Bench {
     bench
 }
 
-/// Uploads one line; says whether it was stored.
+/// Uploads one line; returns whether it was stored.
 fn line(bench: &mut Bench, text: &[u8]) -> bool {
     assert_eq!(bench.write("a.log", ""), ["ACK 0"]);
     let mut told = bench.data(1, text);
@@ -98,11 +98,11 @@ fn a_log_whose_client_heard_nothing_of_its_end_is_not_stored_twice() {
     assert!(line(&mut bench, b"one"));
     bench.wait(5_000);
     assert_eq!(bench.data(1, b"one"), ["ACK 1"]);
-    // It gives up, and tries again by another port.
+    // It gives up, and tries again from another port.
     bench.wait(20_000);
     assert!(!line(bench.phone("10.0.0.1:2001"), b"one"));
     assert_eq!(bench.world.counters.tftp_uploads_repeated.value(), 1);
-    // What comes then is new, also where it says the same.
+    // A later upload is new, even with the same bytes.
     assert!(line(bench.phone("10.0.0.1:2002"), b"one"));
 }
 
@@ -170,7 +170,7 @@ fn a_write_from_the_same_port_within_a_second_of_a_finished_upload_is_served() {
     assert_eq!(bench.outcomes(), [Outcome::Done; 3]);
 }
 
-/// The directory's answer to whether the file is there.
+/// Answers whether the file exists.
 fn find(bench: &mut Bench, there: bool) -> Vec<String> {
     let ask = bench.world.asks.remove(0);
     let Ask::Upload { ticket, op: PartOp::Find { .. }, .. } = ask else { panic!("{ask:?}") };
@@ -186,14 +186,14 @@ fn a_file_that_must_stay_is_refused_before_its_upload_begins() {
     assert_eq!(bench.write("a.log", ""), SILENCE);
     assert_eq!(find(&mut bench, true), ["ERROR 6"]);
     assert_eq!(bench.open(), 0);
-    // The client's doing, and no fault of the server.
+    // The client's fault, not the server's.
     let conflict = Outcome::Refused(Refusal::Conflict(StoreError::Exists));
     assert_eq!(bench.outcomes(), [conflict]);
     assert_eq!(bench.write("a.log", "blksize 1024"), SILENCE);
     assert_eq!(find(&mut bench, false), ["OACK blksize 1024"]);
     assert_eq!(bench.data(1, b"end"), SILENCE);
     assert_eq!(bench.answer(0), ["ACK 1"]);
-    // Its client has not heard that, and is not told that a file is in its way: it is its own.
+    // The client does not know this, and gets no refusal: the file is its own.
     bench.wait(5_000);
     bench.data(1, b"end");
     bench.phone("10.0.0.1:2001");
@@ -246,7 +246,7 @@ fn a_disk_that_is_slower_than_its_phone_holds_the_acks_back_and_loses_nothing() 
     assert_eq!(bench.wait(120_000), SILENCE);
     assert_eq!(bench.answer(0), [format!("ACK {}", sent + 1)]);
     assert_eq!(bench.data(sent + 2, b"end"), SILENCE);
-    // The last part is still on its way, so the whole is not stored yet.
+    // The last part is still being written, so the whole is not stored yet.
     assert_eq!(bench.answer(0), SILENCE);
     let Ask::Store { upload, .. } = &bench.world.asks[0] else { panic!() };
     assert_eq!(upload.bytes_all(), u64::from(sent + 1) * 1_468 + 3);
@@ -353,7 +353,7 @@ fn a_store_that_fails_is_told_to_the_phone() {
         bench.data(1, b"end");
         assert_eq!(bench.answer(fault), [told]);
         assert_eq!(bench.open(), 0);
-        // What is there already is in the client's way, and no fault of this side.
+        // If an existing file is in the way, that is the client's fault, not the server's.
         let failed = u64::from(fault != 2);
         assert_eq!(bench.world.counters.transfers_failed.value(), failed);
         assert_eq!(bench.world.counters.transfers_refused.value(), 1 - failed);

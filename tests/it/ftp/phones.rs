@@ -86,7 +86,7 @@ fn another_extensions_data_is_neither_read_nor_written() {
     phone_of(&server, [127, 0, 0, 6], "2002");
     assert_eq!(store(&server, [127, 0, 0, 6], "2002_4620data.txt").code, 226);
     let refused = store(&server, HERE, "2002_4620data.txt");
-    expect_refused(&refused, "Extension 2001 is logged in at the telephone at 127.0.0.5");
+    expect_refused(&refused, "Extension 2001 is logged in at the phone at 127.0.0.5");
     let refused = log_in(&server, HERE).fetch("RETR 2002_4620data.txt").unwrap_err();
     expect_refused(&refused, "the data of 2002 is not for it");
     eventually("the log says why", || {

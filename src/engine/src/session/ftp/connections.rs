@@ -40,7 +40,7 @@ impl Connections for Engine {
         let id = self.rows.insert(Row::Session(Box::new(session)));
         self.with_session(id, turn, |session, cx| match refusal {
             None => {
-                session.reply(Code::READY, "Ringpost serves telephones.");
+                session.reply(Code::READY, "Ringpost serves phones.");
                 session.rearm(cx);
             }
             Some((no, text)) => {

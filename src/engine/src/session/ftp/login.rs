@@ -109,7 +109,7 @@ impl Session {
         if permitted && policy.vault.is_some() && !is_bypassed(policy, client) {
             self.ask_who(false, cx);
         }
-        self.reply(Code::LOGGED_IN, "Welcome, telephone.");
+        self.reply(Code::LOGGED_IN, "Welcome, phone.");
     }
 
     /// Whether the password was right is known.
@@ -281,7 +281,7 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOw
                 Verdict::No(Refusal::ExtensionUnnamable, text)
             }
             None => {
-                let text = format!("Nobody is logged in at the telephone at {client}.");
+                let text = format!("Nobody is logged in at the phone at {client}.");
                 Verdict::No(Refusal::NobodyLoggedIn, text)
             }
         };
@@ -293,7 +293,7 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOw
         VaultOwner::Named(item) if item.extension == *extension => Verdict::Item(item.clone()),
         VaultOwner::Named(item) => {
             let text = format!(
-                "Extension {extension} is logged in at the telephone at {client}: the data of {} \
+                "Extension {extension} is logged in at the phone at {client}: the data of {} \
                  is not for it.",
                 item.extension
             );

@@ -48,7 +48,7 @@ impl Session {
             User::Administrator(name) => format!("Logged in as {name}."),
             User::Phone(proof) => match proof {
                 Some(proof) => format!("Logged in as {}.", proof.user.escape_ascii()),
-                None => "Logged in as a telephone.".to_owned(),
+                None => "Logged in as a phone.".to_owned(),
             },
             User::Nobody | User::Named(_) => "Nobody is logged in.".to_owned(),
         };

@@ -1,6 +1,6 @@
-//! What the loader, the vault, the writer and those who check passwords answer, and what follows.
+//! Answers of the loader, the vault, the writer and the password checker, and what follows.
 //!
-//! An answer for a request that waits for something else does nothing.
+//! An answer that no request waits for is ignored.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ impl Connection {
         match answer {
             Answer::Opened { result, .. } => match (result, self.take_pending()) {
                 (Ok(blob), Some(PendingRequest::Open(entry, ranges))) => {
-                    // Ranges were evaluated for the version that the catalog knew.
+                    // Ranges were evaluated for the version in the catalog.
                     let same = blob.version() == entry.version;
                     let ranges = if same { ranges } else { Ranges::Whole };
                     self.reply_file(blob, entry.path.as_bytes(), ranges, cx);
@@ -54,12 +54,12 @@ impl Connection {
                 other => self.restore(other),
             },
             Answer::Upload { result, .. } => self.handle_upload(result, cx),
-            // Never asked for here: what is mapped is looked at as it is read.
+            // Never asked for here: mapped files are checked as they are read.
             Answer::Verified { .. } | Answer::Files { .. } => {}
         }
     }
 
-    /// Returns what the request in hand waits for a thread with, or `None` if it does not.
+    /// Takes what the current request waits for from a thread, or `None` if it does not wait.
     pub(super) fn take_pending(&mut self) -> Option<PendingRequest> {
         let exchange = self.exchange_mut()?;
         match std::mem::replace(&mut exchange.stage, Stage::Replying) {
@@ -74,7 +74,7 @@ impl Connection {
         }
     }
 
-    /// Gives back what [`Connection::take_pending`] returned.
+    /// Restores what [`Connection::take_pending`] returned.
     pub(super) fn restore(&mut self, pending: Option<PendingRequest>) {
         if let (Some(pending), Some(exchange)) = (pending, self.exchange_mut()) {
             exchange.stage = Stage::Waiting(Box::new(pending));
@@ -84,7 +84,7 @@ impl Connection {
     fn reject_open(&mut self, fault: OpenError, cx: &mut Context<'_>) {
         let rejection = match fault {
             OpenError::Gone => Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile),
-            // What cannot be read now is not told to be missing, and may well be there later.
+            // A file that cannot be read now is not reported as missing; it may be readable later.
             OpenError::BeingWritten
             | OpenError::Busy
             | OpenError::Unavailable
@@ -104,7 +104,7 @@ impl Connection {
     fn reply_stored(&mut self, stored: &Stored, mode: WriteMode, cx: &mut Context<'_>) {
         cx.counters.uploads_stored.up();
         let status = if stored.new { Status::CREATED } else { Status::NO_CONTENT };
-        // RFC 9110, 9.3.4: none where what is there now is not what the phone has sent.
+        // RFC 9110, 9.3.4: no tag if the stored file is not what the phone sent.
         let is_as_sent = stored.new || mode == WriteMode::Replace;
         self.reply_done(status, Some(&stored.version).filter(|_| is_as_sent), cx);
     }
@@ -121,7 +121,7 @@ impl Connection {
                 let (version, name) = (blob.version(), format!("{item}"));
                 self.reply_waited(&raw, (&version, name.as_bytes()), Source::Vault(&blob), cx);
             }
-            // An administrator's own file for everybody, or for a phone that never stores.
+            // An administrator's file for all phones, or for one that never stores.
             (
                 Err(VaultError::NotThere),
                 Some(PendingRequest::Fetch { raw, entry: Some(entry), .. }),
@@ -136,7 +136,7 @@ impl Connection {
         }
     }
 
-    /// Answers a request that has waited for the vault.
+    /// Answers a request that waited for the vault.
     fn reply_waited(
         &mut self,
         raw: &[u8],
@@ -163,7 +163,7 @@ impl Connection {
     }
 }
 
-/// Where the bytes of an answer come from that waited for the vault.
+/// Where the bytes come from for a response that waited for the vault.
 #[derive(Clone, Copy)]
 enum Source<'a> {
     Vault(&'a Arc<Blob>),

@@ -1,7 +1,8 @@
-//! Bodies on their way in: counted, bounded, kept until they are durable. What is much for memory
-//! goes to a file aside in parts, one under way at a time; a phone is never faster than the disk.
+//! Bodies being received: counted, bounded, and kept until they are durable. A body that is too
+//! large for memory goes to a temporary file in parts, one at a time, so that a phone is never
+//! faster than the disk.
 //!
-//! Never stores anything itself: a whole body is handed to the vault or to the writer.
+//! Never stores anything itself: it passes a whole body to the vault or to the writer.
 
 use crate::catalog::StoreError;
 use crate::requests::Ask;
@@ -18,27 +19,27 @@ use wire::http::request::{Framing, Malformed};
 use wire::http::response::Status;
 use wire::time::Instant;
 
-/// Room that a body of known length is given at once, in bytes; more as it comes.
+/// Capacity reserved for a body of known length, in bytes; more is added as it comes.
 const ROOM_MAX: u64 = 64 << 10;
 
-/// Bytes of a body that stay in memory; what is larger, and is no user's data, goes to a file
-/// aside, in parts of this size.
+/// Bytes of a body that stay in memory. A larger one that is no user's data goes to a temporary
+/// file, in parts of this size.
 const PART_BYTES: usize = 256 << 10;
-/// Where memory is scarce, so small a part of that goes there, too.
+/// If memory is scarce, parts as small as this fraction go there, too.
 const SCARCE_PARTS: usize = 16;
 
-/// One address may have one in so many bytes of `body_memory` for several bodies together.
+/// One address may use one in so many bytes of `body_memory` for several bodies together.
 const ADDRESS_SHARE: u64 = 2;
 
 const BAD_CHUNK: Malformed = Malformed::BadRequest("a chunk of the body is none");
 
-/// A body on its way in.
+/// A body being received.
 #[derive(Debug)]
 pub(super) struct IncomingBody {
     destination: Destination,
     remaining: Remaining,
     bytes: Vec<u8>,
-    /// Bytes given away, and how many of them are on their way to the file aside.
+    /// Bytes handed over, and how many of them are on their way to the temporary file.
     bytes_given: u64,
     bytes_under_way: u64,
     spool: Option<Spool>,
@@ -46,7 +47,7 @@ pub(super) struct IncomingBody {
     began: Instant,
 }
 
-/// What of a body is still to come.
+/// The part of a body that is still to come.
 #[derive(Debug)]
 enum Remaining {
     /// So many bytes.
@@ -57,7 +58,7 @@ enum Remaining {
     Done,
 }
 
-/// Why a body is not taken.
+/// Why a body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BodyError {
     BadChunk,
@@ -89,7 +90,7 @@ impl IncomingBody {
         }
     }
 
-    /// Takes what belongs to the body. Returns how many bytes that was.
+    /// Takes the bytes that belong to the body. Returns how many.
     fn take(&mut self, input: &[u8]) -> Result<usize, BodyError> {
         match &mut self.remaining {
             Remaining::Done => Ok(0),
@@ -129,7 +130,7 @@ impl IncomingBody {
         matches!(self.remaining, Remaining::Done)
     }
 
-    /// Bytes that have come.
+    /// Returns how many bytes have come.
     fn bytes_taken(&self) -> u64 {
         self.bytes_given + self.bytes.len() as u64
     }
@@ -138,13 +139,13 @@ impl IncomingBody {
         self.bytes_under_way > 0
     }
 
-    /// Whether nothing more is read before the part under way is in its file.
+    /// Returns whether nothing more is read before the part under way is in its file.
     pub(super) fn is_held(&self) -> bool {
         self.bytes_under_way > 0 && (self.is_done() || self.bytes.len() >= PART_BYTES)
     }
 
-    /// A part for the file aside, if enough has come for one, and where it goes: all that a part
-    /// may have, or anything worth a file where memory is `scarce`.
+    /// Returns a part for the temporary file and its directory, if enough bytes have come: a full
+    /// part, or a smaller one if memory is `scarce`.
     fn take_part(&mut self, scarce: bool) -> Option<(u16, PartOp)> {
         let Destination::File(upload) = &self.destination else { return None };
         let part_bytes = PART_BYTES / if scarce { SCARCE_PARTS } else { 1 };
@@ -166,15 +167,16 @@ impl IncomingBody {
         std::mem::take(&mut self.bytes_under_way)
     }
 
-    /// The file aside, if there is one here: its end may take a disk a while.
+    /// Takes the temporary file, if it is here, to be deleted by a thread: that may take a disk a
+    /// while.
     pub(super) fn take_spool(&mut self) -> Option<Spool> {
         self.spool.take()
     }
 }
 
 impl Destination {
-    /// What finds out whether there is a file already for which the upload is refused, for a client
-    /// that waits to hear so before it sends anything. Returns `None` if it is refused for none.
+    /// Returns the check for an existing file that would make the server refuse the upload, for a
+    /// client that waits for leave to send. Returns `None` if no file would.
     pub(super) fn find_first(&self) -> Option<(u16, PartOp)> {
         let Destination::File(upload) = self else { return None };
         let is_new = matches!(upload.precondition, Precondition::New);
@@ -182,7 +184,7 @@ impl Destination {
         asks.then(|| (upload.directory, PartOp::Find { name: Box::new(upload.name) }))
     }
 
-    /// How its bytes become what is there afterwards.
+    /// Returns how its bytes change the file.
     fn write_mode(&self) -> WriteMode {
         match self {
             Destination::File(upload) if upload.existing == Existing::Append => WriteMode::Append,
@@ -190,10 +192,10 @@ impl Destination {
         }
     }
 
-    /// Why it is refused where there is one.
+    /// Returns why it is refused if the file exists.
     fn conflict(&self) -> StoreError {
         match self {
-            // The condition of the client comes first (RFC 9110, 13.2.1).
+            // The client's precondition comes first (RFC 9110, 13.2.1).
             Destination::File(upload) if !matches!(upload.precondition, Precondition::New) => {
                 StoreError::Exists
             }
@@ -203,7 +205,7 @@ impl Destination {
 }
 
 impl Connection {
-    /// Lets a body come.
+    /// Starts to receive a body.
     pub(super) fn receive(
         &mut self,
         destination: Destination,
@@ -216,7 +218,7 @@ impl Connection {
         self.set_deadline(Some(cx.now + cx.limits().stall_timeout), cx);
     }
 
-    /// It is known whether there is a file already for which an upload is refused.
+    /// The check for an existing file has ended.
     fn handle_found(&mut self, result: Result<bool, StoreError>, cx: &mut Context<'_>) {
         match (result, self.take_pending()) {
             (Ok(false), Some(PendingRequest::Find(destination, framing, bytes_max))) => {
@@ -231,7 +233,7 @@ impl Connection {
         }
     }
 
-    /// Takes bytes of a body. Returns how many; none once it is over.
+    /// Takes bytes of a body. Returns how many; 0 once the body is over.
     pub(super) fn take_body(&mut self, input: &[u8], cx: &mut Context<'_>) -> usize {
         let State::Serving(exchange) = &mut self.state else { return 0 };
         let Stage::Receiving(body) = &mut exchange.stage else { return 0 };
@@ -248,14 +250,14 @@ impl Connection {
         cx.shared.bodies_held += grown;
         let usage = cx.shared.usage_of(self.peer.ip());
         usage.bodies_held += grown;
-        // One address may fill its share with many bodies, or go beyond it with a single one.
+        // One address may fill its share with many bodies, or exceed it with a single one.
         let crowded = usage.bodies_held > memory_max / ADDRESS_SHARE
             && usage.bodies_held > exchange.body_held;
         let is_full = cx.shared.bodies_held > memory_max;
         let rejection = match taken {
             Ok(taken) if !is_full && !crowded => {
-                // Bytes are seen here as they come, so silence shows at once: what came fast before
-                // it wins a phone no time.
+                // Bytes are counted here as they come, so silence shows at once: fast bytes before
+                // it give a phone no more time.
                 let (stall_timeout, rate_min) = (limits.stall_timeout, limits.rate_min);
                 let patience = StallLimits { stall_timeout, rate_min };
                 let due = patience.due_by_rate(body.began, body.bytes_taken());
@@ -277,8 +279,8 @@ impl Connection {
         input.len()
     }
 
-    /// Hands over what has come of a body: a part of it to the file aside where there is enough
-    /// for one, all of it where it is whole.
+    /// Passes on what has come of a body: a part to the temporary file if there is enough for one,
+    /// or the whole body.
     fn advance_body(&mut self, cx: &mut Context<'_>) {
         let State::Serving(exchange) = &mut self.state else { return };
         let Stage::Receiving(body) = &mut exchange.stage else { return };
@@ -290,7 +292,7 @@ impl Connection {
             cx.shared.asks.push_back(Ask::Upload { ticket, directory, op });
         }
         if is_held {
-            // The disk is waited for, and not the phone.
+            // The server waits for the disk, not for the phone.
             self.set_deadline(None, cx);
         } else if is_done {
             self.store(cx);
@@ -317,7 +319,7 @@ impl Connection {
                     cx,
                 ) {
                     Some(request) => cx.shared.asks.push_back(Ask::Vault { ticket, request }),
-                    // A reload has taken the vault away meanwhile.
+                    // A reload has removed the vault meanwhile.
                     None => self.reject(Rejection::method(ALLOW_READ), cx),
                 }
             }
@@ -328,7 +330,7 @@ impl Connection {
         }
     }
 
-    /// The writer has done something for an upload that is not whole yet, or could not.
+    /// The writer has finished an operation on an unfinished upload, or could not.
     pub(super) fn handle_upload(
         &mut self,
         result: Result<PartDone, StoreError>,

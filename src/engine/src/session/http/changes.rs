@@ -1,4 +1,4 @@
-//! Requests that change something: PUT, POST and DELETE, as the policy has decided about them.
+//! Requests that change something: PUT, POST and DELETE, after the policy's decision.
 //!
 //! Works from memory alone; stores and deletes nothing.
 
@@ -35,7 +35,7 @@ impl Requester<'_> {
             return Ok(Decision::NeedsCredentials(row));
         }
         if head.content_range.is_some() {
-            // RFC 9110, 14.5: a part of a file is not what a PUT without that agreement may carry.
+            // RFC 9110, 14.5: a PUT may carry a part of a file only if the server supports that.
             return Err(Rejection::malformed(PARTIAL_PUT));
         }
         if head.is_coded {
@@ -54,7 +54,7 @@ impl Requester<'_> {
         }
     }
 
-    /// POST stores as PUT does where a row says so, and nowhere else.
+    /// POST stores as PUT does, but only if a row says so.
     pub(super) fn decide_post(
         self,
         name: Option<FileName>,
@@ -128,14 +128,14 @@ impl Requester<'_> {
             Some(Auth::Users(_) | Auth::Pinned) if self.credentials.basic.is_some() => Ok(()),
             Some(Auth::Users(_) | Auth::Pinned) => Err(Rejection::unauthorized()),
             Some(Auth::Certificate) if self.credentials.certificate => Ok(()),
-            // A challenge would have the phone ask its user for a password that helps nothing.
+            // A challenge would make the phone ask its user for a password, in vain.
             Some(Auth::Certificate) => {
                 Err(Rejection::new(Status::FORBIDDEN, Refusal::CertificateNeeded))
             }
         }
     }
 
-    /// Where the body of a PUT goes, and how large it may be.
+    /// Returns where the body of a PUT goes, and how large it may be.
     fn destination(
         self,
         name: Option<FileName>,
@@ -182,7 +182,7 @@ impl Requester<'_> {
     }
 }
 
-/// Whether a body is several parts, of which none is the file.
+/// Returns whether a body is a multipart form, of which no part alone is the file.
 fn is_multipart(content_type: &[u8]) -> bool {
     const MULTIPART: &[u8] = b"multipart/";
     content_type.get(..MULTIPART.len()).is_some_and(|kind| kind.eq_ignore_ascii_case(MULTIPART))

@@ -1,6 +1,6 @@
-//! What holds of an engine between any two calls.
+//! What must hold of an engine between any two calls.
 //!
-//! Changes nothing, and costs nothing where debug assertions are off.
+//! Changes nothing, and costs nothing without debug assertions.
 
 use std::collections::BTreeMap;
 
@@ -13,12 +13,12 @@ use crate::session::stream::ConnectionId;
 #[cfg(any(test, feature = "model"))]
 use crate::ticket::Ticket;
 
-/// Most connections that are all looked at after every call.
+/// Most connections that are all checked after every call.
 const CONNECTIONS_MAX: usize = 256;
 
 impl Engine {
-    /// Called at the end of every method that changes something; `id` is the connection that it
-    /// changed, if it was a single one.
+    /// Called at the end of every method that changes something; `id` is the changed connection, if
+    /// it was a single one.
     pub(super) fn check(&self, id: Option<ConnectionId>) {
         if !cfg!(debug_assertions) {
             return;
@@ -31,7 +31,7 @@ impl Engine {
         }
     }
 
-    /// Every figure is the sum over the table, and every connection is as it should be.
+    /// Checks that every figure is the sum over the table, and checks every connection.
     pub(super) fn check_all(&self) {
         let mut usage: BTreeMap<AddressKey, AddressUsage> = BTreeMap::new();
         let (mut exchanges, mut strangers, mut armed) = (0, 0, 0);
@@ -58,14 +58,14 @@ impl Engine {
         for (address, here) in &usage {
             debug_assert_eq!(shared.per_address.get(address), Some(here));
         }
-        debug_assert!(armed <= shared.timers.len(), "a deadline that nobody is woken for");
+        debug_assert!(armed <= shared.timers.len(), "a deadline without a timer");
         for ticket in shared.left.keys() {
             let connection = self.connections.open(ticket.row);
             debug_assert!(connection.is_none_or(|one| !one.awaits(*ticket)), "left and here");
         }
     }
 
-    /// The questions whose answers are awaited, those to the queue of session slots included.
+    /// Returns the awaited questions, those to the queue of session slots included.
     #[cfg(any(test, feature = "model"))]
     pub(super) fn awaited(&self) -> impl Iterator<Item = Ticket> {
         let exchanges = self.connections.iter().filter_map(|(_, one)| one.exchange());
@@ -74,7 +74,7 @@ impl Engine {
 }
 
 impl Connection {
-    /// It can go on: there is an event that ends what it waits for.
+    /// Checks that it can go on: some event ends what it waits for.
     pub(super) fn check(&self) {
         let has_deadline = self.deadline.at().is_some();
         debug_assert!(!has_deadline || self.deadline.is_armed());

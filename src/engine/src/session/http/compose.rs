@@ -1,6 +1,6 @@
-//! Answers are composed here, and questions about what they send asked and heard.
+//! Composes responses, asks for the bytes that they send, and takes the answers.
 //!
-//! What an answer is, and how it leaves, is in `reply.rs`.
+//! `reply.rs` has the responses themselves and how they are sent.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,19 +21,18 @@ use wire::http::response::{
 };
 use wire::time::Duration;
 
-/// When a question that the loader had no room for is asked again.
+/// When to repeat a question for which the loader had no room.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
-/// What caches may do with what is in the vault (RFC 9111, 5.2.2).
+/// What caches may do with data of the vault (RFC 9111, 5.2.2).
 const PRIVATE: &[u8] = b"Cache-Control: private, no-store\r\n";
-/// How long caches may keep that something has moved for good. Without a word they might for ever
-/// (RFC 9111, 4.2.2), and a mistake in a row would never end.
+/// How long caches may keep a permanent redirect. Without a limit they might keep it for ever (RFC
+/// 9111, 4.2.2), and with it a mistake in a row.
 const CACHED_REDIRECT: &[u8] = b"Cache-Control: max-age=86400\r\n";
 /// Sent to a client that asks for no file at all.
-const PAGE: &[u8] =
-    b"This is Ringpost. It serves files to telephones, which ask for them by name.\n";
+const PAGE: &[u8] = b"This is Ringpost. It serves files to phones, which ask for them by name.\n";
 
 impl Connection {
-    /// Composes an answer's head: `write` adds all but what every head ends with.
+    /// Composes a response's head: `write` adds all but the common end of every head.
     fn compose(
         &mut self,
         status: Status,
@@ -58,7 +57,7 @@ impl Connection {
         }
         reply.status = status.0;
         reply.body = Body::None;
-        // What is left of an invitation leaves first.
+        // The rest of an invitation is sent first.
         reply.out.drain(..reply.out_sent);
         reply.out_sent = 0;
         write(&mut reply.out);
@@ -80,7 +79,7 @@ impl Connection {
         reply
     }
 
-    /// Answers with a file, or with parts of it.
+    /// Responds with a file, or with parts of it.
     pub(super) fn reply_file(
         &mut self,
         blob: Arc<Blob>,
@@ -137,7 +136,7 @@ impl Connection {
         self.ask_for_more(cx);
     }
 
-    /// Answers with the head of a file alone: to HEAD, or because the phone has it already.
+    /// Responds with the head of a file alone: to HEAD, or because the phone has it already.
     pub(super) fn reply_head(
         &mut self,
         version: &Version,
@@ -156,7 +155,7 @@ impl Connection {
         });
     }
 
-    /// Answers with bytes that are always in memory.
+    /// Responds with bytes that are always in memory.
     pub(super) fn reply_bytes(&mut self, bytes: Arc<[u8]>, cx: &mut Context<'_>) {
         let reply = self.compose(Status::OK, cx, |out| {
             status_line(out, Status::OK);
@@ -168,7 +167,7 @@ impl Connection {
         }
     }
 
-    /// Answers with what this is, to somebody who asks for no file at all.
+    /// Responds with a page about this server to a client that asks for no file.
     pub(super) fn reply_page(&mut self, cx: &mut Context<'_>) {
         let reply = self.compose(Status::OK, cx, |out| {
             status_line(out, Status::OK);
@@ -180,7 +179,7 @@ impl Connection {
         }
     }
 
-    /// Answers that what was asked for is elsewhere (RFC 9110, 15.4).
+    /// Responds with a redirect (RFC 9110, 15.4).
     pub(super) fn reply_redirect(&mut self, to: &Redirection, cx: &mut Context<'_>) {
         cx.counters.http_redirects.up();
         let status = Status(to.status.code());
@@ -199,7 +198,7 @@ impl Connection {
         }
     }
 
-    /// Answers that what was asked for is done.
+    /// Responds that the request is done.
     pub(super) fn reply_done(
         &mut self,
         status: Status,
@@ -219,7 +218,7 @@ impl Connection {
         reply.is_done = true;
     }
 
-    /// Answers with what may be asked.
+    /// Responds with the allowed methods.
     pub(super) fn reply_options(&mut self, allow: &'static [u8], cx: &mut Context<'_>) {
         self.compose(Status::NO_CONTENT, cx, |out| {
             status_line(out, Status::NO_CONTENT);
@@ -227,7 +226,7 @@ impl Connection {
         });
     }
 
-    /// Answers that it will not be, with a sentence for whoever looks.
+    /// Responds with a rejection, with a sentence for human readers.
     pub(super) fn reject(&mut self, rejection: Rejection, cx: &mut Context<'_>) {
         let Some(rejection) = self.throttle_miss(rejection, cx) else { return };
         if let Some(exchange) = self.exchange_mut() {
@@ -251,7 +250,7 @@ impl Connection {
         self.set_deadline(None, cx);
     }
 
-    /// Asks what must be read before more can leave.
+    /// Asks for bytes that must be read before more can be sent.
     pub(super) fn ask_for_more(&mut self, cx: &mut Context<'_>) {
         if let Body::File(part, _) = &mut self.reply.body
             && let State::Serving(exchange) = &mut self.state
@@ -290,13 +289,13 @@ impl Connection {
     }
 }
 
-/// The second of a file's modification since 1970.
+/// Returns the second of a file's modification, since 1970.
 fn modified_s(version: &Version) -> u64 {
     Stamp::from(version).modified_s()
 }
 
-/// What tells this version from others. A modification that lies ahead is told as the moment of the
-/// answer (RFC 9110, 8.8.2.1).
+/// Writes the validators of a version. A modification time in the future is replaced by the moment
+/// of the response (RFC 9110, 8.8.2.1).
 fn validators(out: &mut Vec<u8>, version: &Version, now_s: u64) {
     field(out, "ETag", EntityTag::of(version).as_bytes());
     let modified_s = modified_s(version).min(now_s);

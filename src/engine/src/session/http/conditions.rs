@@ -12,7 +12,7 @@ use wire::http::response::{EntityTag, Status};
 
 /// Why a request does not get the bytes.
 pub(super) enum Unserved {
-    /// It has them already.
+    /// The client has them already.
     NotModified,
     /// A rejection.
     Rejected(Rejection),

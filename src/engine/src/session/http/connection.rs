@@ -1,4 +1,4 @@
-//! One connection: bytes in, requests one behind the other, bytes out, and what is due when.
+//! One connection: bytes in, one request after the other, bytes out, and its deadlines.
 //!
 //! Decides nothing about requests: `request.rs` does. Knows no other connection.
 
@@ -28,42 +28,42 @@ use wire::time::Instant;
 pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     pub(super) listener: ListenerId,
-    /// What the listener speaks.
+    /// The protocol of the listener.
     pub(super) protocol: Protocol,
     pub(super) channel: Channel,
     pub(super) state: State,
-    /// Bytes that came and are not consumed: a part of a head, or requests behind this one.
+    /// Bytes received but not consumed: a part of a head, or requests after the current one.
     pub(super) unread: Vec<u8>,
-    /// What is being sent.
+    /// The response being sent.
     pub(super) reply: Reply,
     pub(super) deadline: Deadline,
     /// Requests begun.
     pub(super) requests: u32,
-    /// Numbers what is asked for it.
+    /// Numbers its questions.
     pub(super) questions: Questions,
-    /// The phone sends nothing any more.
+    /// Whether the phone has ended its side.
     pub(super) ended: bool,
-    /// It counts as one of a client outside the access list.
+    /// Whether it counts as one of a client outside the access list.
     pub(super) stranger: bool,
     /// How much of what was sent has arrived.
     pub(super) arrivals: Arrivals,
-    /// What the phone calls itself, cut to [`WORDS_BYTES_MAX`]; shared with the records of its
-    /// requests, so that only another name costs an allocation.
+    /// The phone's name for itself, cut to [`WORDS_BYTES_MAX`]; shared with the records of its
+    /// requests, so that only a new name costs an allocation.
     pub(super) user_agent: Option<Arc<[u8]>>,
 }
 
-/// What bytes travel in.
+/// How bytes are carried.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Channel {
-    /// Nothing: they are as they are.
+    /// In clear.
     Clear,
-    /// TLS, as soon as its handshake is over. It counts among those of its address.
+    /// TLS, once the handshake is complete. It counts as a handshake of its address.
     Handshaking,
     /// TLS.
     Secured {
         /// Version and suite.
         secured: Option<Secured>,
-        /// A certificate that the listener trusts was shown.
+        /// Whether the client sent a certificate that the listener trusts.
         certificate: bool,
     },
 }
@@ -75,26 +75,26 @@ pub(super) enum State {
     Idle,
     /// It waits for the rest of a request's head.
     ReadingHead,
-    /// A request is in hand.
+    /// It serves a request.
     Serving(Exchange),
-    /// The answer is out and the connection over, but the phone may still be sending: what comes is
-    /// thrown away, as a phone that is cut off might not read the answer (RFC 9112, 9.6).
+    /// The response is sent and the connection ends, but the phone may still be sending. Its bytes
+    /// are discarded, because a phone that is cut off might not read the response (RFC 9112, 9.6).
     Lingering {
-        /// The phone has been told that nothing more comes.
+        /// Whether the server has ended its side.
         shut: bool,
-        /// When it is read no further.
+        /// When reading stops.
         until: Instant,
-        /// Bytes thrown away, or not granted from the start.
+        /// Bytes discarded, or not allowed from the start.
         discarded: u64,
     },
     /// It is to be closed.
     Closing,
-    /// It is to be closed with all that still waits for the phone, which does not read it.
+    /// It is to be closed at once, dropping what the phone has not read.
     Resetting,
 }
 
 impl Connection {
-    /// A connection that waits for its first request.
+    /// Makes a connection that waits for its first request.
     pub(super) fn new(
         peer: SocketAddr,
         (listener, protocol): (ListenerId, Protocol),
@@ -122,12 +122,12 @@ impl Connection {
         }
     }
 
-    /// The first request has to come in time, the handshake included.
+    /// Sets the deadline for the first request, the handshake included.
     pub(super) fn expect_head(&mut self, cx: &mut Context<'_>) {
         self.set_deadline(Some(cx.now + cx.limits().head_timeout), cx);
     }
 
-    /// The handshake is over.
+    /// The handshake is complete.
     pub(super) fn handle_secured(&mut self, security: Security, cx: &mut Context<'_>) {
         if self.is_handshaking() {
             cx.shared.usage_of(self.peer.ip()).handshakes -= 1;
@@ -152,7 +152,7 @@ impl Connection {
         }
     }
 
-    /// The phone sends nothing any more.
+    /// The phone has ended its side.
     pub(super) fn handle_end(&mut self, cx: &mut Context<'_>) {
         self.ended = true;
         match &self.state {
@@ -166,7 +166,7 @@ impl Connection {
         }
     }
 
-    /// So many bytes of what was lent have left.
+    /// So many of the lent bytes have left.
     pub(super) fn handle_sent(&mut self, bytes: usize, cx: &mut Context<'_>) {
         self.arrivals.sent += bytes as u64;
         let payload = self.reply.advance(bytes);
@@ -181,7 +181,7 @@ impl Connection {
         }
     }
 
-    /// The server takes no new requests.
+    /// The server takes no more requests.
     pub(super) fn handle_stop(&mut self, id: ConnectionId, shared: &mut Shared) {
         if matches!(self.state, State::Idle) {
             self.state = State::Closing;
@@ -203,7 +203,7 @@ impl Connection {
             }
             State::ReadingHead => {
                 cx.counters.stream_too_slow.up();
-                // The terms of the last request are not those of this one.
+                // The method of the last request is not that of this one.
                 let head_only = asks_for_head(&self.unread);
                 self.reply.forget_request(head_only);
                 self.open_exchange(RequestLog::new(Subject::Unreadable, Verb::Connect, cx.now), cx);
@@ -232,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// What to do with the socket now.
+    /// Returns what to do with the socket next.
     pub(super) fn next(&mut self) -> Next {
         match &mut self.state {
             State::Idle | State::ReadingHead => Next::Read,
@@ -256,7 +256,7 @@ impl Connection {
         }
     }
 
-    /// Goes on with bytes that came before they were wanted.
+    /// Continues with bytes that were received early.
     pub(super) fn resume(&mut self, cx: &mut Context<'_>) {
         let mut unread = std::mem::take(&mut self.unread);
         let used = self.consume(&unread, cx);
@@ -268,7 +268,7 @@ impl Connection {
         }
     }
 
-    /// Takes what is of use now. Returns how many bytes that were.
+    /// Takes the bytes that can be used now. Returns how many.
     fn consume(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> usize {
         let mut used = 0;
         loop {
@@ -296,8 +296,8 @@ impl Connection {
         }
     }
 
-    /// Reads a request's head and begins to serve it. Returns how many bytes it has, or `None` if
-    /// it is not all there.
+    /// Reads a request's head and begins to serve it. Returns its length, or `None` if it is
+    /// incomplete.
     fn take_head(&mut self, bytes: &[u8], cx: &mut Context<'_>) -> Option<usize> {
         let limits = cx.limits();
         let head_limits = HeadLimits {
@@ -313,8 +313,8 @@ impl Connection {
                 Some(taken)
             }
             Ok(None) => {
-                // A head has to be whole soon after its first bytes; the first one of a connection,
-                // soon after it was opened.
+                // A head must be complete soon after its first bytes, and the first one soon after
+                // the connection was opened.
                 if matches!(self.state, State::Idle) && self.requests > 0 {
                     self.set_deadline(Some(cx.now + limits.head_timeout), cx);
                 }
@@ -345,7 +345,7 @@ impl Connection {
         self.reject(Rejection::malformed(fault).and_linger(), cx);
     }
 
-    /// Begins the exchange that a request's head opens, or logs it anew once its password is known.
+    /// Begins an exchange, or replaces its log once the password is checked.
     pub(super) fn open_exchange(&mut self, log: RequestLog, cx: &mut Context<'_>) {
         if let State::Serving(exchange) = &mut self.state {
             exchange.log = log;
@@ -361,7 +361,7 @@ impl Connection {
         }
     }
 
-    /// Returns the exchange in hand, or `None` between requests.
+    /// Returns the current exchange, or `None` between requests.
     pub(super) fn exchange(&self) -> Option<&Exchange> {
         match &self.state {
             State::Serving(exchange) => Some(exchange),
@@ -385,7 +385,7 @@ impl Connection {
         }
     }
 
-    /// Returns the ticket of a new question, which the exchange in hand waits for from now on.
+    /// Returns the ticket of a new question, for which the current exchange now waits.
     pub(super) fn question(&mut self, cx: &Context<'_>) -> Ticket {
         let ticket = cx.ticket(&mut self.questions);
         if let Some(exchange) = self.exchange_mut() {
@@ -394,7 +394,7 @@ impl Connection {
         ticket
     }
 
-    /// Whether the exchange in hand waits for the answer to this question.
+    /// Returns whether the current exchange waits for the answer to this question.
     pub(super) fn awaits(&self, ticket: Ticket) -> bool {
         self.exchange().is_some_and(|exchange| exchange.question == Some(ticket))
     }
@@ -403,7 +403,7 @@ impl Connection {
         self.deadline.set(at, cx.id, &mut cx.shared.timers);
     }
 
-    /// Ends a connection in the middle of an answer: the phone sees that it has not all of it.
+    /// Ends a connection in the middle of a response, so that the phone sees that it is incomplete.
     pub(super) fn fail(&mut self, failure: Failure, cx: &mut Context<'_>) {
         self.break_off(Outcome::Failed(failure), cx);
         cx.shared.ready.push_back(cx.id);
@@ -413,7 +413,7 @@ impl Connection {
         matches!(self.channel, Channel::Handshaking)
     }
 
-    /// A certificate that the listener trusts was shown.
+    /// Returns whether the client sent a certificate that the listener trusts.
     pub(super) fn shows_certificate(&self) -> bool {
         matches!(self.channel, Channel::Secured { certificate: true, .. })
     }
@@ -425,7 +425,7 @@ impl Connection {
         }
     }
 
-    /// Notes what the phone calls itself in the request in hand.
+    /// Notes the phone's name for itself in the current request.
     pub(super) fn note_user_agent(&mut self, said: Option<&[u8]>) {
         let said = said.map(|said| clip(said, WORDS_BYTES_MAX));
         if self.user_agent.as_deref() != said {

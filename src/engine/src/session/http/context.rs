@@ -1,4 +1,4 @@
-//! What the connections of one engine share, and what a call of one of them may use.
+//! What the connections of one engine share, and what a call on one of them may use.
 //!
 //! Decides nothing about requests, and knows no connection.
 
@@ -25,12 +25,12 @@ use crate::vault::upload::{PartOp, Spool};
 use wire::http::response::Dated;
 use wire::time::Instant;
 
-/// What one client address uses of what all clients share.
+/// One client address's use of shared resources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct AddressUsage {
     /// Open connections.
     pub(super) connections: u32,
-    /// Of them, those whose handshake is not over.
+    /// Of them, those whose handshake is not complete.
     pub(super) handshakes: u32,
     /// Bytes of bodies in memory.
     pub(super) bodies_held: u64,
@@ -49,11 +49,11 @@ pub(super) struct Shared {
     pub(super) asks: VecDeque<Ask>,
     pub(super) timers: Timers<ConnectionId>,
     pub(super) records: VecDeque<Record>,
-    /// Connections that have something to do although their sockets have no news.
+    /// Connections that have something to do although their sockets have no events.
     pub(super) ready: VecDeque<ConnectionId>,
-    /// Exchanges in hand, and those of `left`.
+    /// Exchanges in progress, and those of `left`.
     pub(super) requests_open: usize,
-    /// Records of exchanges whose client left while something was stored or deleted for it: they
+    /// Records of exchanges whose client left while something was stored or deleted for it. They
     /// are written once that has ended.
     pub(super) left: HashMap<Ticket, Record>,
     /// The nonces of challenges.
@@ -61,8 +61,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// Takes a connection of `peer` into account, or says why there is no room for it. `open` is
-    /// how many there are. Returns whether the client is outside the access list.
+    /// Counts a connection of `peer`, or returns why there is no room for it. `open` is how many
+    /// there are. Returns whether the client is outside the access list.
     pub(super) fn admit(
         &mut self,
         peer: IpAddr,
@@ -74,8 +74,8 @@ impl Shared {
         let handshaking = protocol == Protocol::Https;
         let client = AddressKey::from(peer);
         let usage = self.per_address.entry(client).or_default();
-        // Handshakes cost the most, so one address never has more than half of all places at
-        // theirs. A site behind one address that boots at once has no more than its own share.
+        // Handshakes cost the most, so one address never has more than half of all connections in
+        // them. A site behind one address that boots at once has no more than its own share.
         let each = limits.per_address_max;
         let half = limits.connections_max.div_ceil(2);
         let crowded = each > 0
@@ -99,7 +99,7 @@ impl Shared {
         Err(refusal)
     }
 
-    /// Forgets a connection that [`Shared::admit`] took into account.
+    /// Uncounts a connection that [`Shared::admit`] counted.
     pub(super) fn dismiss(&mut self, peer: IpAddr, handshaking: bool, stranger: bool) {
         if stranger {
             self.strangers.give_back();
@@ -112,17 +112,17 @@ impl Shared {
         }
     }
 
-    /// Returns what the address of an open connection uses.
+    /// Returns the use of resources by the address of an open connection.
     pub(super) fn usage_of(&mut self, peer: IpAddr) -> &mut AddressUsage {
         self.per_address.entry(peer.into()).or_default()
     }
 
-    /// Returns the listener, or `None` if none was added by this name.
+    /// Returns the listener, or `None` if this id was never added.
     pub(super) fn listener(&self, id: ListenerId) -> Option<&HttpListener> {
         self.listeners.get(usize::from(id.0))
     }
 
-    /// Writes the record of a connection that never came to a request.
+    /// Writes the record of a connection without a request.
     pub(super) fn record_connection(
         &mut self,
         (peer, protocol): (SocketAddr, Protocol),
@@ -133,7 +133,7 @@ impl Shared {
         self.records.push_back(Record::new(protocol, peer, about, now, outcome));
     }
 
-    /// Has a file aside removed by a thread that may wait for a disk.
+    /// Has a temporary file deleted by a thread that may wait for a disk.
     pub(super) fn forget_spool(&mut self, row: ConnectionId, spool: Spool) {
         let (owner, sequence) = (TicketOwner::Http, Questions::UNAWAITED);
         let ticket = Ticket { owner, row, sequence };
@@ -143,8 +143,8 @@ impl Shared {
     }
 }
 
-/// What a call of one connection may use beside the connection: what its engine shares, and the
-/// worker's turn.
+/// What a call on a connection may use beside the connection: the shared state of its engine, and
+/// the worker's turn.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     /// The connection.

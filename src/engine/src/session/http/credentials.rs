@@ -1,7 +1,7 @@
-//! Passwords for what rows of `[[protect]]` cover: challenges (RFC 7616 and RFC 7617), and what
-//! clients show in answer to them.
+//! Passwords for `[[protect]]` rows: challenges (RFC 7616 and RFC 7617), and the credentials that
+//! answer them.
 //!
-//! Checks no password: that takes its time, and the threads that may wait do it. Meanwhile the
+//! Checks no password itself: that takes time, so the threads that may wait do it. Meanwhile the
 //! request waits, without a session slot.
 
 use std::net::IpAddr;
@@ -20,20 +20,20 @@ use wire::http::authorization::{self, Algorithm, DigestCredentials};
 use wire::http::request::{Head, HeadLimits, LINES_MAX, Method, parse};
 use wire::http::response::{Status, field};
 
-/// What clients send back of every challenge. It says nothing, and old ones want to see one.
+/// The `opaque` value that clients return. It has no meaning, but old clients require one.
 const OPAQUE: &str = "72696e67706f7374";
 
-/// What a client is told that has shown no password that will do.
+/// The challenge to a client without sufficient credentials.
 #[derive(Clone, Debug)]
 pub(super) struct Challenge {
     requirement: Arc<Requirement>,
     nonce: Nonce,
-    /// The password may be right, and only the nonce is old.
+    /// Whether the password may be right, and only the nonce is old.
     stale: bool,
 }
 
 impl Challenge {
-    /// A rejection that tells a client what it has to show, and the log why it is not enough.
+    /// Makes a rejection that challenges the client and gives the log the reason.
     fn rejection(
         client: IpAddr,
         requirement: &Arc<Requirement>,
@@ -47,7 +47,7 @@ impl Challenge {
         Rejection::challenge(Refusal::Credentials(fault), challenge)
     }
 
-    /// The strongest way first (RFC 7616, 3.7).
+    /// Writes the strongest scheme first (RFC 7616, 3.7).
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let Requirement { realm, digest, sha256, basic, .. } = &*self.requirement;
         let algorithms = [(Algorithm::Sha256, *sha256), (Algorithm::Md5, true)];
@@ -69,17 +69,17 @@ impl Challenge {
 /// A request whose password is being checked.
 #[derive(Debug)]
 pub(super) struct PendingLogin {
-    /// Its head, to be decided anew: meanwhile everything may have changed.
+    /// Its head, to be decided again: everything may have changed meanwhile.
     raw: Box<[u8]>,
-    /// What a right password proves.
+    /// What the right password proves.
     proof: Proof,
     requirement: Arc<Requirement>,
-    /// The nonce that the response was made with, and how often it was used.
+    /// The nonce of the response, and its count.
     nonce: Option<(NonceId, u32)>,
 }
 
 impl Connection {
-    /// Begins to check what a request shows for a row, or says what it has to show.
+    /// Begins to check a request's credentials for a row, or challenges the client.
     pub(super) fn check_credentials(
         &mut self,
         row: usize,
@@ -131,7 +131,7 @@ impl Connection {
         Ok(Decision::CheckPassword(Box::new(pending), login))
     }
 
-    /// It is known whether a password is right: the request is decided anew, or rejected.
+    /// The password was checked: the request is decided again, or rejected.
     pub(super) fn handle_login(
         &mut self,
         pending: &PendingLogin,
@@ -181,7 +181,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Notes for the log who the client says it is.
+    /// Notes the user that the client names.
     fn note_user(&mut self, user: &[u8]) {
         if let Some(exchange) = self.exchange_mut() {
             exchange.log.note_user(user);
@@ -189,10 +189,9 @@ impl Connection {
     }
 }
 
-/// Parses the head of a request that has waited. Returns `None` if it is none, which it was not
-/// found to be when it came.
+/// Parses the head of a request that has waited. It was parsed before, so `None` is not expected.
 pub(super) fn parse_again(raw: &[u8]) -> Option<Head<'_>> {
-    // A reload may have made the limits narrower since.
+    // A reload may have narrowed the limits since.
     let (bytes_max, lines_max) = (raw.len(), LINES_MAX);
     let limits = HeadLimits { bytes_max, lines_max, lone_lf: true, lenient: true };
     match parse(raw, &limits) {
@@ -201,9 +200,9 @@ pub(super) fn parse_again(raw: &[u8]) -> Option<Head<'_>> {
     }
 }
 
-/// What a request shows of a password (RFC 9110, 11.6.2).
+/// The credentials of a request (RFC 9110, 11.6.2).
 enum Authorization {
-    /// Nothing that can be read and is offered.
+    /// None that can be read and are offered.
     Unusable,
     Basic(Vec<u8>, Vec<u8>),
     Digest(DigestCredentials),
@@ -224,8 +223,8 @@ impl Authorization {
     }
 }
 
-/// Whether a response is for the target of its request, with the query. A scheme and an authority
-/// in front say nothing else.
+/// Returns whether a response is for the target of its request, with the query. A leading scheme
+/// and authority do not matter.
 fn is_target(uri: &[u8], target: &[u8]) -> bool {
     if uri == target {
         return true;
@@ -240,7 +239,7 @@ fn is_target(uri: &[u8], target: &[u8]) -> bool {
     slash > 0 && rest.get(slash..) == Some(target)
 }
 
-/// The method as its response was made with.
+/// Returns the method that the response was made with.
 fn name_of(method: Method) -> &'static [u8] {
     match method {
         Method::Get => b"GET",

@@ -21,7 +21,7 @@ pub(super) fn rejection_of(why: Denial<'_>, method: Method) -> Rejection {
         Denial::Name(NameError::Target(bad)) => status_of(bad, method),
         Denial::Name(NameError::Name(_) | NameError::Path(_)) => Status::BAD_REQUEST,
         Denial::Remap(_) | Denial::NotFound | Denial::ExtensionMissing => Status::NOT_FOUND,
-        // It is not told to be missing, and may well be there later.
+        // It is not reported as missing, because it may exist.
         Denial::Unavailable => return Rejection::unavailable(),
         Denial::NotDeletable => Status::METHOD_NOT_ALLOWED,
     };
@@ -35,7 +35,7 @@ fn status_of(bad: BadTarget, method: Method) -> Status {
         BadTarget::Escape | BadTarget::Name(BadName::Parent | BadName::Control(_)) => {
             Status::BAD_REQUEST
         }
-        // Never a listing, and nothing that only some systems would take for a file.
+        // Never a listing, and no name that only some systems would take for a file.
         BadTarget::Directory => Status::NOT_FOUND,
         BadTarget::Name(_) if changes => Status::FORBIDDEN,
         BadTarget::Name(

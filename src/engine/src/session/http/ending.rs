@@ -1,4 +1,4 @@
-//! How exchanges and connections end: the log told, the slot let go, the socket closed or kept.
+//! How exchanges and connections end: the record, the session slot, the socket.
 //!
 //! Decides nothing about requests.
 
@@ -13,14 +13,14 @@ use crate::vault::request::VaultReply;
 use vendor::header_reads;
 use wire::time::{Duration, Instant};
 
-/// How long an ended connection is read on in which nothing comes.
+/// How long an ended connection is read on without any bytes.
 const LINGER_SILENCE_MAX: Duration = Duration::from_secs(5);
-/// Most bytes that are read on behind what is no request and has no end that could be known, so
-/// that the answer arrives.
+/// Most bytes read on after bytes that are no request and have no known end, so that the response
+/// arrives.
 const NO_REQUEST_BYTES_MAX: u64 = 256 << 10;
 
 impl Connection {
-    /// The connection is no more: what was under way ends so.
+    /// The connection is gone, and with it the current request.
     pub(super) fn break_off(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         self.conclude(Some(outcome), State::Closing, cx);
     }
@@ -31,8 +31,8 @@ impl Connection {
         cx.shared.dismiss(self.peer.ip(), self.is_handshaking(), self.stranger);
     }
 
-    /// Ends the exchange in hand, if there is one, and leaves the connection in `next`: the slot's
-    /// hold begins, and the log is told.
+    /// Ends the current exchange, if there is one, and sets the connection's state to `next`. The
+    /// slot's hold begins, and the exchange is logged.
     pub(super) fn conclude(&mut self, outcome: Option<Outcome>, next: State, cx: &mut Context<'_>) {
         let State::Serving(exchange) = std::mem::replace(&mut self.state, next) else { return };
         let Exchange { log, has_slot, body_held, stage, question } = exchange;
@@ -40,7 +40,7 @@ impl Connection {
             cx.shared.bodies_held -= body_held;
             cx.shared.usage_of(self.peer.ip()).bodies_held -= body_held;
         }
-        // What the writer or the vault is at.
+        // The operation of the writer or the vault.
         let write = match stage {
             Stage::Queued(_) => {
                 question.into_iter().for_each(|ticket| cx.admission.slots.cancel(ticket));
@@ -83,8 +83,8 @@ impl Connection {
             ..Record::new(self.protocol, self.peer, about, log.began, outcome)
         };
         if let Some(ticket) = write.filter(|_| has_left) {
-            // It is open until the writer or the vault has answered: the log is told what became
-            // of it, and not only that somebody left.
+            // It stays open until the writer or the vault has answered: the record has the result,
+            // and not only that the client left.
             cx.shared.left.insert(ticket, record);
             return;
         }
@@ -93,12 +93,12 @@ impl Connection {
         cx.shared.records.push_back(record);
     }
 
-    /// The answer is out: the next request may come, or the connection is over.
+    /// The response is sent: the next request may come, or the connection ends.
     pub(super) fn handle_reply_sent(&mut self, cx: &mut Context<'_>) {
         self.conclude(None, State::Idle, cx);
         let limits = cx.limits();
         if self.reply.lingers() {
-            // Only a body is worth reading to its end: what is no request may have none.
+            // Only a body is read to its end; other bytes may have none.
             let has_body = self.reply.body_unread;
             let room = if has_body { limits.discard_bytes_max } else { NO_REQUEST_BYTES_MAX };
             let discarded = limits.discard_bytes_max.saturating_sub(room);
@@ -114,7 +114,7 @@ impl Connection {
         }
     }
 
-    /// Throws away what a phone sends that has its answer already.
+    /// Discards bytes of a phone that has its response already.
     pub(super) fn discard(&mut self, bytes: usize, cx: &mut Context<'_>) {
         let State::Lingering { until, discarded, .. } = &mut self.state else { return };
         *discarded += bytes as u64;
@@ -127,16 +127,16 @@ impl Connection {
         }
     }
 
-    /// An answer has stood still: for want of an answer to a question, or of a phone that reads.
+    /// A response has stalled: it waits for an answer, or the phone does not read.
     pub(super) fn handle_standstill(&mut self, cx: &mut Context<'_>) {
         self.ask_for_more(cx);
-        // Where there is nothing to send the loader is waited for, which always answers.
+        // If there is nothing to send it waits for the loader, which always answers.
         if self.reply.can_send() {
             self.arrivals.needs_measure = true;
         }
     }
 
-    /// So many bytes of all that was sent have not arrived.
+    /// So many of all sent bytes have not arrived.
     pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Context<'_>) {
         self.arrivals.note(bytes, cx.now);
         let needs_measure = std::mem::take(&mut self.arrivals.needs_measure);
@@ -146,14 +146,14 @@ impl Connection {
         }
     }
 
-    /// The socket has no room: the phone has to read on in time.
+    /// The socket has no room: the phone must read on in time.
     pub(super) fn handle_blocked(&mut self, cx: &mut Context<'_>) {
         if let Some((due, _)) = self.reading_due(cx) {
             self.wait_for_reader(due, cx);
         }
     }
 
-    /// When a phone that reads must have acknowledged more. Returns `None` between requests.
+    /// Returns when a reading phone must have acknowledged more, or `None` between requests.
     fn reading_due(&self, cx: &Context<'_>) -> Option<(Instant, Stall)> {
         let State::Serving(Exchange { log, .. }) = &self.state else { return None };
         let limits = cx.limits();
@@ -162,14 +162,14 @@ impl Connection {
         Some(self.arrivals.due(log.moves_since, log.bytes, patience))
     }
 
-    /// Waits for a phone that reads, and looks now and then whether anything has arrived: the
-    /// kernel tells of room alone.
+    /// Waits for a reading phone and measures now and then whether anything has arrived: the kernel
+    /// reports only room.
     fn wait_for_reader(&mut self, due: Instant, cx: &mut Context<'_>) {
         let look = cx.now + cx.limits().stall_timeout / MEASUREMENTS;
         self.set_deadline(Some(due.min(look)), cx);
     }
 
-    /// It is known what has arrived: the phone has more time, or has had it.
+    /// After a measurement, gives the phone more time or gives up.
     fn go_on_or_give_up(&mut self, cx: &mut Context<'_>) {
         let stall = match self.reading_due(cx) {
             Some((due, _)) if due > cx.now => return self.wait_for_reader(due, cx),
@@ -182,7 +182,7 @@ impl Connection {
 }
 
 impl Shared {
-    /// What was stored or deleted for a client that has left has ended.
+    /// A store or deletion for a client that has left has ended.
     pub(super) fn conclude_left(&mut self, record: Record, answer: &Answer, turn: &Turn<'_>) {
         let outcome = match answer {
             Answer::Stored { result: Ok(_), .. }
@@ -200,7 +200,7 @@ impl Shared {
             Answer::Stored { result: Err(fault), .. }
             | Answer::Deleted { result: Err(fault), .. } => Outcome::of_store(*fault),
             Answer::Vault { result: Err(denied), .. } => Rejection::denied(*denied).outcome,
-            // Nobody is left for these.
+            // No client is left for these.
             Answer::Opened { .. }
             | Answer::Verified { .. }
             | Answer::Upload { .. }
@@ -226,7 +226,7 @@ impl Shared {
     }
 }
 
-/// Whether the file is one of which phones of some make read only the beginning.
+/// Returns whether phones of some make read only the beginning of this file.
 fn reads_header(subject: &Subject) -> bool {
     match subject {
         Subject::File(entry) => header_reads::header_read(entry.path.as_bytes()).is_some(),

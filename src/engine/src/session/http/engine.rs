@@ -1,42 +1,42 @@
-//! All connections of a worker: a table, and the way of each event to its connection.
+//! All HTTP connections of a worker: a table, and the routing of each event to its connection.
 //!
-//! Never lets one connection touch another. Opens, sends, waits and reads no clock.
+//! One connection never affects another. Never opens, sends, waits or reads a clock.
 //!
 //! # Contract
 //!
-//! The engine is told facts by `handle_*` and asked for actions by `poll_*`, [`Connections::next`]
-//! and [`Connections::outgoing`]. Each `handle_*` finds its connection once, has it work on its own
-//! state and on what all share, and returns; what follows from it is asked for afterwards.
+//! The engine takes facts by `handle_*` and returns actions by `poll_*`, [`Connections::next`] and
+//! [`Connections::outgoing`]. Each `handle_*` finds its connection once, lets it change its own
+//! state and the shared state, and returns. The caller polls for the actions afterwards.
 //!
-//! **The sockets' side** tells, by [`Connections`], for each connection in this order:
+//! **The sockets** report, by [`Connections`], for each connection in this order:
 //!
 //! 1. [`Connections::handle_connected`]: the engine takes it, or returns `None` and the socket is
 //!    closed at once.
 //! 2. Over TLS [`Connections::handle_secured`], before any byte, or
 //!    [`Connections::handle_handshake_failed`].
-//! 3. Whatever happens: bytes, the end, bytes that left, no room, an error. After each of these,
-//!    and for each id of [`Connections::poll_ready`], it asks [`Connections::next`] and obeys until
-//!    the answer is `Wait` or the socket blocks. `Measure` is answered by
-//!    [`Connections::handle_unacknowledged`].
-//! 4. [`Connections::handle_closed`], once, however it ended. The id is never used again; an event
-//!    for it does nothing.
+//! 3. Events: bytes, the end, bytes that left, no room, an error. After each of these, and for each
+//!   id of [`Connections::poll_ready`], they call [`Connections::next`] and do what it returns,
+//!   until that is `Wait` or the socket blocks. They answer `Measure` by
+//!   [`Connections::handle_unacknowledged`].
+//! 4. [`Connections::handle_closed`], once, after any end. The id is never used again; an event for
+//!   it does nothing.
 //!
-//! **The threads' side** takes questions by [`Engine::poll_ask`] and answers each of them once, by
-//! [`Engine::handle_answer`] with its ticket, or gives it back by [`Engine::handle_refused`]. A
-//! request has at most one question open. An answer is heard only by the request that waits for it:
-//! one that comes late is dropped, what it carries is released, and if it tells of something stored
-//! or deleted for a client that has left, the log is told.
+//! **The threads** take questions by [`Engine::poll_ask`] and answer each of them once, by
+//! [`Engine::handle_answer`] with its ticket, or return it by [`Engine::handle_refused`]. A request
+//! has at most one question open. Only the request that waits for an answer receives it. A late
+//! answer is dropped and what it carries is released. If something was stored or deleted for a
+//! client that has left, the log has a record of it.
 //!
-//! **The queue of session slots** takes questions in the turn's admission and answers each by
-//! [`Engine::handle_granted`] or [`Engine::handle_expired`], or is told to cancel it.
+//! **The queue of session slots** takes questions in the turn's admission. It answers each by
+//! [`Engine::handle_granted`] or [`Engine::handle_expired`], unless the engine cancels it.
 //!
 //! **The clock**: [`Engine::handle_timeout`] is due at [`Connections::poll_timeout`] at the latest.
 //!
-//! **The engine promises** that every request is answered or its connection closed, and that the
-//! log has one record of it; that nothing is said to be stored before the answer that says so; that
-//! a connection always waits for an event that comes, be it a deadline; that bytes give the same
-//! answers however they were cut on the way; and that every figure is the sum over its connections,
-//! which `check.rs` looks at after every call in builds with debug assertions.
+//! **The engine promises** that every request gets a response or its connection is closed, and that
+//! the log has one record of it; that no response reports an upload as stored before it is; that a
+//! connection always waits for an event that comes, such as a deadline; that the responses do not
+//! depend on how the network splits the bytes; and that every figure is the sum over its
+//! connections, which `check.rs` checks after every call in builds with debug assertions.
 
 use std::net::SocketAddr;
 
@@ -58,7 +58,7 @@ use crate::vault::request::VaultError;
 use crate::vault::upload::{PartDone, PartOp};
 use wire::time::Instant;
 
-/// What a phone is told, in clear, that spoke plain HTTP to a port that speaks TLS.
+/// The response, in clear, to a phone that speaks plain HTTP to a port that speaks TLS.
 const PLAIN_ANSWER: &[u8] = b"HTTP/1.1 400 Bad Request\r\n\
     Content-Type: text/plain\r\n\
     Content-Length: 70\r\n\
@@ -74,7 +74,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Takes new settings. An address that they do not have any more keeps what it had.
+    /// Takes new settings. An address that is no longer in them keeps its old ones.
     pub fn adopt(&mut self, policy: &HttpPolicy) {
         for listener in &mut self.shared.listeners {
             if let Some(row) = policy.listeners.iter().find(|row| row.is_same(listener)) {
@@ -84,7 +84,7 @@ impl Engine {
         self.check(None);
     }
 
-    /// Takes no new requests from now on: what is asked is answered, and connections are closed.
+    /// Takes no more requests: those that have come are answered, and connections are closed.
     pub fn stop(&mut self) {
         if std::mem::replace(&mut self.shared.stopping, true) {
             return;
@@ -98,19 +98,19 @@ impl Engine {
         self.check(None);
     }
 
-    /// Open connections.
+    /// Returns how many connections are open.
     #[must_use]
     pub fn connections_open(&self) -> usize {
         self.connections.len()
     }
 
-    /// Requests that are being served.
+    /// Returns how many requests are being served.
     #[must_use]
     pub fn requests_open(&self) -> usize {
         self.shared.requests_open
     }
 
-    /// Bytes of bodies in memory.
+    /// Returns the bytes of bodies in memory.
     #[must_use]
     pub fn bodies_held(&self) -> u64 {
         self.shared.bodies_held
@@ -133,12 +133,13 @@ impl Engine {
         self.check(Some(ticket.row));
     }
 
-    /// A queue is full: the client of this question is told to come again.
+    /// A queue is full: the client of this question gets an error and may try again.
     pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
         let ticket = ask.ticket();
         let answer = match ask {
             Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
-            // A phone that is nearly through is not cut off for that: it is asked again.
+            // A phone near the end of its transfer is not cut off for that: the question is asked
+            // again.
             Ask::Verify { .. } | Ask::Read { .. } => {
                 let again = |connection: &mut Connection, cx: &mut Context<'_>| {
                     connection.ask_again(ticket, cx);
@@ -150,7 +151,7 @@ impl Engine {
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(VaultError::Busy) },
             Ask::Login { .. } => Answer::Login { ticket, result: Err(VaultError::Busy) },
             Ask::Upload { op: PartOp::Write { spool, .. }, .. } => {
-                // What has come is lost with it; the file is closed by a thread that may wait.
+                // The received bytes are lost with it; a thread that may wait closes the file.
                 if let Some(spool) = spool {
                     self.shared.forget_spool(ticket.row, spool);
                 }
@@ -187,7 +188,7 @@ impl Engine {
         self.check(None);
     }
 
-    /// Ends everything: the log is told of what was under way.
+    /// Ends everything; the requests in progress are logged.
     pub fn abandon(&mut self, turn: &mut Turn<'_>) {
         let ids: Vec<_> = self.connections.ids().collect();
         for id in ids {
@@ -197,17 +198,17 @@ impl Engine {
         self.check(None);
     }
 
-    /// Something to ask a thread.
+    /// Returns the next question to a thread.
     pub fn poll_ask(&mut self) -> Option<Ask> {
         self.shared.asks.pop_front()
     }
 
-    /// Something to tell the log.
+    /// Returns the next record for the log.
     pub fn poll_record(&mut self) -> Option<Record> {
         self.shared.records.pop_front()
     }
 
-    /// Tells a connection what has happened, unless it has gone.
+    /// Passes an event to a connection, unless the connection has gone.
     fn deliver(
         &mut self,
         id: ConnectionId,
@@ -267,7 +268,7 @@ impl Connections for Engine {
         Some(id)
     }
 
-    /// Sessions of HTTP are resumed by any client that has one.
+    /// Any client may resume a session of HTTP that it has.
     fn mark(&self, _: ConnectionId) -> Option<Mark> {
         None
     }

@@ -1,4 +1,4 @@
-//! One request and its response: what is remembered from the one to the other.
+//! One request and its response: the state from the one to the other.
 //!
 //! Plain values; the methods that change them are in the files named after what they do.
 
@@ -17,33 +17,34 @@ use wire::http::range::Ranges;
 use wire::http::request::{Framing, Method};
 use wire::time::Instant;
 
-/// A request in hand.
+/// A request in progress.
 #[derive(Debug)]
 pub(super) struct Exchange {
     pub(super) log: RequestLog,
-    /// It holds a session slot of its client.
+    /// Whether it holds a session slot of its client.
     pub(super) has_slot: bool,
-    /// Bytes of its body that count as in memory, here or at a thread that stores them.
+    /// Bytes of its body that count as in memory, here or in a thread that stores them.
     pub(super) body_held: u64,
     pub(super) stage: Stage,
-    /// The question that it waits for: the thread's, or that of the queue of session slots. An
-    /// answer to any other comes too late, and does nothing.
+    /// The question that it waits for: to a thread, or to the queue of session slots. An answer to
+    /// any other is late and ignored.
     pub(super) question: Option<Ticket>,
 }
 
-/// How far a request has come. Each stage but the last ends by one event alone.
+/// The progress of a request. Each stage but the last ends by exactly one event.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// It waits for a session slot, to do this then. Ends when the slot is granted or the wait has
+    /// Waits for a session slot, for this operation. Ends when the slot is granted or the wait has
     /// expired.
     Queued(Box<Operation>),
-    /// Its client asks for too much that does not exist and is told so later. Ends by the deadline.
+    /// Its rejection is delayed, because its client asks for too many unknown names. Ends by the
+    /// deadline.
     Delayed(Box<Rejection>),
-    /// It waits for a thread. Ends by the answer.
+    /// Waits for a thread. Ends by the answer.
     Waiting(Box<PendingRequest>),
-    /// Its body is on its way in. Ends once that is whole, too much, or too late.
+    /// Its body is being received. Ends once the body is whole, too large, or too late.
     Receiving(Box<IncomingBody>),
-    /// Its answer is on its way out, or is being composed.
+    /// Its response is being sent or composed.
     Replying,
 }
 
@@ -53,7 +54,7 @@ impl Stage {
     }
 }
 
-/// What is to be done for a request that has its slot.
+/// What to do for a request that has its slot.
 #[derive(Debug)]
 pub(super) enum Operation {
     /// Send a file, or parts of it.
@@ -64,12 +65,12 @@ pub(super) enum Operation {
         credentials: Credentials,
         /// The request's head: conditions and ranges are evaluated once the version is known.
         raw: Box<[u8]>,
-        /// What is sent where the vault has none.
+        /// The file to send if the vault has no data.
         entry: Option<Arc<Entry>>,
     },
     /// Receive a body of at most so many bytes.
     Receive(Destination, Framing, u64),
-    /// Have the vault forget an item.
+    /// Have the vault delete an item.
     Forget(Item, Credentials, Precondition),
     /// Delete a file that an upload stored.
     Delete(Box<Deletion>),
@@ -85,10 +86,10 @@ pub(super) enum PendingRequest {
         item: Item,
         /// The request's head: conditions and ranges are evaluated once the version is known.
         raw: Box<[u8]>,
-        /// What is sent where the vault has none.
+        /// The file to send if the vault has no data.
         entry: Option<Arc<Entry>>,
     },
-    /// The writer looks whether there is a file already, before the body is invited.
+    /// The writer checks whether the file exists, before the body is invited.
     Find(Destination, Framing, u64),
     /// A password is checked.
     Login(Box<PendingLogin>),
@@ -96,12 +97,12 @@ pub(super) enum PendingRequest {
     Write(WriteMode),
 }
 
-/// How the bytes of a PUT become what is there afterwards.
+/// How the bytes of a PUT change the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WriteMode {
-    /// They are the whole file. Deletions count as this as well.
+    /// They are the whole file. Also used for deletions.
     Replace,
-    /// They stand behind what was there before, if anything was.
+    /// They are appended to the file, if it exists.
     Append,
 }
 
@@ -114,20 +115,20 @@ pub(super) enum Destination {
     File(Box<Upload>),
 }
 
-/// What the log is told of a request once it has ended.
+/// The log record of a request, until the request ends.
 #[derive(Debug)]
 pub(super) struct RequestLog {
     pub(super) subject: Subject,
     pub(super) verb: Verb,
     pub(super) began: Instant,
-    /// When its answer began to leave: it may have waited for its turn.
+    /// When sending of its response began: it may have waited for its turn.
     pub(super) moves_since: Instant,
-    /// Payload bytes that left, or came.
+    /// Payload bytes sent or received.
     pub(super) bytes: u64,
-    /// Payload bytes of the whole answer, where it has any.
+    /// Payload bytes of the whole response, if it has any.
     pub(super) of_bytes: Option<u64>,
     pub(super) outcome: Outcome,
-    /// Who the client says it is, cut to [`WORDS_BYTES_MAX`].
+    /// The user that the client names, cut to [`WORDS_BYTES_MAX`].
     pub(super) user: Option<Box<[u8]>>,
 }
 
@@ -145,13 +146,13 @@ impl RequestLog {
         }
     }
 
-    /// Notes who the client says it is.
+    /// Notes the user that the client names.
     pub(super) fn note_user(&mut self, user: &[u8]) {
         self.user = Some(clip(user, WORDS_BYTES_MAX).into());
     }
 }
 
-/// What a request does, as the log tells it.
+/// Returns what a request does, as the log has it.
 pub(super) fn verb(method: Method) -> Verb {
     match method {
         Method::Get => Verb::Fetch,

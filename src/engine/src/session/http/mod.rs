@@ -1,13 +1,15 @@
-//! HTTP for phones: connections as machines, told bytes and moments, asked for pieces to send.
+//! HTTP for phones: connections as state machines that take bytes and time, and return bytes to
+//! send.
 //!
-//! Read in the order in which a request travels: `engine.rs` leads each event to its connection,
-//! `connection.rs` reads heads, `request.rs` decides, `changes.rs` about what changes something,
-//! `conditions.rs` about versions and ranges, `credentials.rs` about passwords (`nonces.rs` seals
-//! their challenges), `throttle.rs` about who asks for too much; `body.rs` receives bodies,
-//! `answer.rs` hears threads, `compose.rs` writes answers, `reply.rs` lends them in pieces,
-//! `rejection.rs` says why not, `ending.rs` ends. `exchange.rs` is what is remembered of a request,
-//! `context.rs` what connections share, `check.rs` what always holds. None of them opens, sends,
-//! waits or reads a clock, and nothing depends on how bytes were cut on the way.
+//! Read in the order in which a request travels: `engine.rs` routes each event to its connection,
+//! `connection.rs` reads heads, `request.rs` decides, `changes.rs` about requests that change
+//! something, `conditions.rs` about versions and ranges, `credentials.rs` about passwords
+//! (`nonces.rs` seals their challenges), `throttle.rs` about clients that ask for too much.
+//! `body.rs` receives bodies, `answer.rs` takes the threads' answers, `compose.rs` writes
+//! responses, `reply.rs` lends them in pieces, `rejection.rs` has the reasons for refusals,
+//! `ending.rs` ends requests. `exchange.rs` has the state of a request, `context.rs` the shared
+//! state of connections, `check.rs` the invariants. None of them opens, sends, waits or reads a
+//! clock, and nothing depends on how the network splits the bytes.
 
 mod answer;
 mod body;

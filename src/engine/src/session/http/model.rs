@@ -1,4 +1,4 @@
-//! A world around the engine without sockets, disks or time of its own, and what must hold in it.
+//! A world around the engine without sockets, disks or a clock, and the invariants of the engine.
 //!
 //! Never part of a running server: unit tests and the fuzz targets drive the engine in it.
 
@@ -41,7 +41,7 @@ use wire::time::Instant;
 pub(super) const PLAIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 80);
 /// The address of the listener that speaks HTTP over TLS.
 pub(super) const SECURE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
-/// The second of the calendar at which a world begins.
+/// The second since 1970 at which a world begins.
 const BEGINS_S: u64 = 1_700_000_000;
 /// Most steps of one connection between two events: far more than its bytes can need.
 const STEPS_MAX: usize = 200_000;
@@ -50,25 +50,25 @@ const STEPS_MAX: usize = 200_000;
 #[derive(Debug)]
 pub(super) struct Wire {
     pub(super) peer: SocketAddr,
-    /// Sent by the phone, and not yet read by the server.
+    /// Bytes sent by the phone and not yet read by the server.
     pub(super) inbox: VecDeque<u8>,
-    /// The phone sends nothing any more.
+    /// Whether the phone has ended its side.
     pub(super) ended: bool,
     /// Most bytes that the server reads at once.
     pub(super) read_max: usize,
-    /// Bytes that can leave before the phone has read on.
+    /// Bytes that can be sent before the phone reads on.
     pub(super) room: usize,
-    /// Everything that the phone has got.
+    /// Everything that the phone has received.
     pub(super) out: Vec<u8>,
-    /// Bytes that have left and that the phone's system has not acknowledged.
+    /// Bytes sent but not acknowledged by the phone's system.
     pub(super) unacknowledged: u64,
-    /// The server has said that it sends nothing any more.
+    /// Whether the server has ended its side.
     pub(super) shut: bool,
-    /// The phone has cut the connection.
+    /// Whether the phone has cut the connection.
     pub(super) reset: bool,
-    /// What the phone has yet to send, in the model of many operations.
+    /// The bytes that the phone has yet to send, in the model of many operations.
     script: VecDeque<u8>,
-    /// What it asks for in it, in order.
+    /// Its requests in that model, in order.
     asked: Vec<&'static operations::Request>,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct World {
     pub(super) admission: Admission,
     pub(super) counters: Counters,
     pub(super) now: Instant,
-    /// Questions that have no answer yet.
+    /// Questions without an answer yet.
     pub(super) asks: Vec<Ask>,
     pub(super) records: Vec<Record>,
     pub(super) disk: Disk,
@@ -134,7 +134,7 @@ impl World {
         act(&mut self.engine, &mut turn)
     }
 
-    /// A phone connects, and may have been turned away.
+    /// A phone connects, and may be turned away.
     pub(super) fn connect(&mut self, peer: SocketAddr, is_secure: bool) -> Option<ConnectionId> {
         let listener = ListenerId(u16::from(is_secure));
         let id = self.turn(|engine, turn| engine.handle_connected(peer, listener, turn))?;
@@ -165,7 +165,7 @@ impl World {
         self.settle();
     }
 
-    /// The phone sends nothing any more.
+    /// The phone ends its side.
     pub(super) fn end(&mut self, id: ConnectionId) {
         if let Some(wire) = self.wires.get_mut(&id) {
             wire.ended = true;
@@ -206,10 +206,10 @@ impl World {
                 Next::Close | Next::Reset => return self.close(id),
             }
         }
-        panic!("a connection that never rests");
+        panic!("a connection that never waits");
     }
 
-    /// Reads once; says whether anything was there, the end included.
+    /// Reads once; returns whether anything was there, the end included.
     fn read(&mut self, id: ConnectionId) -> bool {
         let Some(wire) = self.wires.get_mut(&id) else { return false };
         let count = wire.inbox.len().min(wire.read_max);
@@ -223,7 +223,7 @@ impl World {
         ended || !bytes.is_empty()
     }
 
-    /// Sends once; says whether anything could leave.
+    /// Sends once; returns whether anything could leave.
     fn write(&mut self, id: ConnectionId) -> bool {
         let Some(wire) = self.wires.get(&id) else { return false };
         assert!(!wire.shut, "sent after the end");
@@ -262,7 +262,7 @@ impl World {
         true
     }
 
-    /// Says how much of what was sent the phone has not acknowledged.
+    /// Reports how much of what was sent the phone has not acknowledged.
     fn measure(&mut self, id: ConnectionId) {
         let Some(wire) = self.wires.get(&id) else { return };
         let bytes = wire.unacknowledged;
@@ -276,7 +276,7 @@ impl World {
         }
     }
 
-    /// What a worker does turn by turn, until nothing more comes of it.
+    /// Does what a worker does, turn by turn, until nothing is left to do.
     pub(super) fn settle(&mut self) {
         self.take_turn();
         // A request that was driven may have taken another one's place in the queue of its client.
@@ -312,13 +312,13 @@ impl World {
         self.settle();
     }
 
-    /// Gives a question back, because the queue was full.
+    /// Returns a question, because the queue was full.
     pub(super) fn refuse(&mut self, ask: Ask) {
         self.turn(|engine, turn| engine.handle_refused(ask, turn));
         self.settle();
     }
 
-    /// An answer that nobody has asked for.
+    /// Gives the engine an answer to a question that it did not ask.
     pub(super) fn answer_nobody(&mut self, ticket: Ticket) {
         for answer in [
             Answer::Verified { ticket, unchanged: false },
@@ -331,16 +331,16 @@ impl World {
         self.settle();
     }
 
-    /// The next moment at which something is due.
+    /// Returns the next moment at which something is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let timers = [self.engine.poll_timeout(), self.admission.slots.poll_timeout()];
         timers.into_iter().flatten().min()
     }
 
-    /// What must hold between any two events, beside what the engine itself looks at.
+    /// Checks what must hold between any two events, beside the engine's own checks.
     pub(super) fn check(&mut self) {
         self.engine.check_all();
-        assert!(!self.engine.has_ready(), "somebody was not driven");
+        assert!(!self.engine.has_ready(), "a connection was not driven");
         let ids: Vec<ConnectionId> = self.engine.connections.ids().collect();
         assert_eq!(ids.len(), self.engine.connections_open());
         assert!(ids.iter().eq(self.wires.keys()) || same(&ids, &self.wires), "not the same ones");
@@ -359,7 +359,7 @@ impl World {
         assert_eq!(queued, self.admission.slots.waiting(), "requests that wait for a slot");
     }
 
-    /// Lets all time pass: answers come, phones read everything. Nothing may be left.
+    /// Lets all time pass: answers come, phones read everything. Checks that nothing is left.
     pub(super) fn run_out(&mut self) {
         for _ in 0..20_000 {
             let ids: Vec<ConnectionId> = self.wires.keys().copied().collect();
@@ -376,15 +376,15 @@ impl World {
             self.check();
             let Some(due) = self.due() else { break };
             let rests = self.engine.poll_timeout().is_none_or(|at| at > self.now);
-            assert!(rests, "a timer that never rests");
+            assert!(rests, "a timer that fires for ever");
             self.now = self.now.max(due);
             self.settle();
         }
-        assert_eq!(self.engine.connections_open(), 0, "a connection for ever");
+        assert_eq!(self.engine.connections_open(), 0, "a connection that never ends");
         assert_eq!(self.engine.requests_open(), 0);
         assert_eq!(self.engine.bodies_held(), 0);
         assert_eq!(self.engine.poll_timeout(), None);
-        assert_eq!(self.admission.slots.used_here(), 0, "a slot that nobody frees");
+        assert_eq!(self.admission.slots.used_here(), 0, "a slot that is never freed");
         assert_eq!(self.admission.slots.waiting(), 0);
     }
 }
@@ -393,7 +393,7 @@ fn same(ids: &[ConnectionId], wires: &BTreeMap<ConnectionId, Wire>) -> bool {
     ids.len() == wires.len() && ids.iter().all(|id| wires.contains_key(id))
 }
 
-/// Whether a question is one to store something.
+/// Returns whether a question is one to store something.
 fn is_write(ask: &Ask) -> bool {
     match ask {
         Ask::Store { .. } | Ask::Delete { .. } => true,
@@ -407,7 +407,7 @@ fn is_write(ask: &Ask) -> bool {
     }
 }
 
-/// What a slice of a blob is to the kernel.
+/// Returns the address by which the kernel would know a slice of a blob.
 fn kernel(blob: &Blob) -> usize {
     std::ptr::from_ref(blob) as usize
 }

@@ -1,9 +1,9 @@
-//! The nonces in challenges of Digest (RFC 7616, 3.3 and 5.4): made without being remembered, and
-//! counted once a client has used one.
+//! The nonces in Digest challenges (RFC 7616, 3.3 and 5.4). They are stateless until a client uses
+//! one, and its uses are then counted.
 //!
-//! A nonce tells when and for whom it was made, sealed with a key of this process. What is
-//! remembered of those in use is bounded: where one is forgotten, all that are older are refused as
-//! stale, so that nothing that was sent once can be sent again.
+//! A nonce says when and for whom it was made, sealed with a key of this process. A bounded number
+//! of used nonces is remembered. When one is forgotten, all older ones are refused as stale, so
+//! that no credentials can be replayed.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -14,12 +14,12 @@ use wire::time::{Duration, Instant};
 
 /// Nonces in use that one worker remembers.
 pub(super) const NONCES_MAX: usize = 16_384;
-/// How long a nonce may be used. A phone that comes later is told that it is stale, and asks its
-/// user nothing.
+/// How long a nonce may be used. A later one is refused as stale, and the phone asks its user
+/// nothing.
 pub(super) const NONCE_LIFE: Duration = Duration::from_secs(300);
 /// Counts that may come late, as requests over several connections do.
 const WINDOW: u32 = 64;
-/// Bytes of a nonce: when, which of that moment, and the seal.
+/// Bytes of a nonce: its time, its number within that time, and the seal.
 const BYTES: usize = 8 + 4 + SEAL_BYTES;
 const SEAL_BYTES: usize = 16;
 
@@ -27,14 +27,14 @@ const SEAL_BYTES: usize = 16;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Nonce(pub(super) Box<str>);
 
-/// Which nonce: the moment it was made, and its number.
+/// Identifies a nonce: its time and its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct NonceId {
     made_at: Instant,
     serial: u32,
 }
 
-/// The counts that were used of a nonce.
+/// The counts of a nonce that were used.
 #[derive(Clone, Copy, Debug)]
 struct Counts {
     highest: u32,
@@ -49,12 +49,12 @@ pub(super) struct Nonces {
     counts: HashMap<NonceId, Counts>,
     /// In the order of their first use.
     order: VecDeque<NonceId>,
-    /// Those that are as old as this and not remembered were forgotten.
+    /// Nonces up to this age that are not remembered may have been forgotten.
     forgotten_until: Option<Instant>,
 }
 
 impl Nonces {
-    /// A new one for a client.
+    /// Makes a new nonce for a client.
     pub(super) fn make(&mut self, key: &ChallengeKey, client: IpAddr, now: Instant) -> Nonce {
         self.serial = self.serial.wrapping_add(1);
         let id = NonceId { made_at: now, serial: self.serial };
@@ -65,7 +65,7 @@ impl Nonces {
         Nonce(text.into())
     }
 
-    /// Which nonce a client shows. Returns `None` if it was not made for the client by this
+    /// Identifies a client's nonce. Returns `None` if it was not made for the client by this
     /// process, or too long ago.
     pub(super) fn read(
         key: &ChallengeKey,
@@ -89,7 +89,7 @@ impl Nonces {
         (is_whole && made_at <= now && now - made_at < NONCE_LIFE).then_some(id)
     }
 
-    /// Takes a count of a nonce for used. Says whether it was not.
+    /// Marks a count of a nonce as used. Returns whether it was unused.
     pub(super) fn take(
         &mut self,
         id: NonceId,
@@ -139,7 +139,7 @@ impl NonceId {
     }
 }
 
-/// Compares without telling by its haste where the difference is.
+/// Compares in constant time.
 fn is_equal(one: &[u8; BYTES], other: &[u8; BYTES]) -> bool {
     one.iter().zip(other).fold(0, |differs, (one, other)| differs | (one ^ other)) == 0
 }

@@ -1,4 +1,4 @@
-//! Rejections: the status that a client gets, and the reason that the log gets.
+//! Rejections: the status for the client, and the reason for the log.
 //!
 //! Decides nothing.
 
@@ -11,18 +11,18 @@ use wire::http::request::Malformed;
 use wire::http::response::{Status, field, number};
 use wire::time::Duration;
 
-/// The methods that some name or other allows.
+/// The methods that some name allows.
 pub(super) const ALLOW_SERVER: &[u8] = b"GET, HEAD, PUT, DELETE, OPTIONS";
-/// Told to a client that sends a form with files in it.
+/// Sent to a client that sends a form with files in it.
 const MULTIPART: &str = "send the bytes of the file alone, not multipart/form-data";
-/// Told to a client that sends a compressed file.
+/// Sent to a client that sends a compressed file.
 const CODED: &str = "send the file as it is, without Content-Encoding";
-/// Told to a client that asks for `https:` without TLS, or for `http:` over it.
+/// Sent to a client that asks for `https:` without TLS, or for `http:` over it.
 const MISDIRECTED: &str = "ask for https: over TLS and for http: without it";
 /// The methods that an administrator's files allow.
 pub(super) const ALLOW_READ: &[u8] = b"GET, HEAD, OPTIONS";
 
-/// The methods of a name of which this is allowed (RFC 9110, 10.2.1).
+/// Returns the methods of a name for which this is allowed (RFC 9110, 10.2.1).
 pub(super) fn allow_of(allowed: Allowed) -> &'static [u8] {
     match (allowed.write, allowed.post, allowed.delete) {
         (false, _, false) => ALLOW_READ,
@@ -41,7 +41,7 @@ pub(super) struct Rejection {
     pub(super) outcome: Outcome,
     extra: Extra,
     pub(super) linger: bool,
-    /// What the answer's body says beside the status.
+    /// The text of the response's body beside the status.
     pub(super) words: &'static str,
 }
 
@@ -50,15 +50,15 @@ pub(super) struct Rejection {
 enum Extra {
     None,
     Allow(&'static [u8]),
-    /// Come again after so many seconds.
+    /// Retry after so many seconds.
     Retry(u64),
-    /// To show a secret to the vault.
+    /// A challenge for a secret of the vault.
     Challenge,
-    /// To show a password for a row of `[[protect]]`.
+    /// A challenge for a password of a `[[protect]]` row.
     Protected(Box<Challenge>),
     /// The size of the file.
     Size(u64),
-    /// Which codings a body may have (RFC 9110, 12.5.3).
+    /// The accepted codings of a body (RFC 9110, 12.5.3).
     AcceptEncoding,
 }
 
@@ -73,13 +73,13 @@ impl Rejection {
         }
     }
 
-    /// What was asked for cannot be read now.
+    /// The file cannot be read now.
     pub(super) fn unavailable() -> Rejection {
         let rejection = Rejection::new(Status::SERVICE_UNAVAILABLE, Refusal::Unavailable);
         Rejection { extra: Extra::Retry(1), ..rejection }
     }
 
-    /// The method is not for this name.
+    /// The method is not allowed for this name.
     pub(super) fn method(allow: &'static [u8]) -> Rejection {
         let rejection = Rejection::new(Status::METHOD_NOT_ALLOWED, Refusal::MethodNotAllowed);
         Rejection { extra: Extra::Allow(allow), ..rejection }
@@ -91,13 +91,13 @@ impl Rejection {
         Rejection { words: MULTIPART, ..rejection }
     }
 
-    /// A body that is compressed would be stored so, and served as if it were not (RFC 9110, 8.4).
+    /// A compressed body would be stored and served as if it were not (RFC 9110, 8.4).
     pub(super) fn coded() -> Rejection {
         let rejection = Rejection::new(Status::UNSUPPORTED_MEDIA_TYPE, Refusal::Coded);
         Rejection { words: CODED, extra: Extra::AcceptEncoding, ..rejection }
     }
 
-    /// The target is for another connection than it came on.
+    /// The target is for another connection than the one that received it.
     pub(super) fn misdirected() -> Rejection {
         let rejection = Rejection::new(Status::MISDIRECTED_REQUEST, Refusal::Misdirected);
         Rejection { words: MISDIRECTED, ..rejection }
@@ -132,7 +132,7 @@ impl Rejection {
         }
     }
 
-    /// What a row of `[[protect]]` asks for was not shown.
+    /// The credentials for a `[[protect]]` row are missing or wrong.
     pub(super) fn challenge(refusal: Refusal, challenge: Challenge) -> Rejection {
         let rejection = Rejection::new(Status::UNAUTHORIZED, refusal);
         Rejection { extra: Extra::Protected(Box::new(challenge)), ..rejection }
@@ -144,7 +144,7 @@ impl Rejection {
         Rejection { extra: Extra::Size(size), ..rejection }
     }
 
-    /// This side could not do it; perhaps a moment later it can.
+    /// The server could not do it; it may be able to a moment later.
     pub(super) fn failed(failure: Failure, later: bool) -> Rejection {
         let outcome = Outcome::Failed(failure);
         let (status, extra) = match later {
@@ -202,7 +202,7 @@ impl Rejection {
         Rejection { status, ..self }
     }
 
-    /// What the phone still sends belongs to nothing: the connection ends behind the answer.
+    /// The connection ends after the response: further bytes of the phone belong to no request.
     pub(super) fn and_linger(self) -> Rejection {
         Rejection { linger: true, ..self }
     }

@@ -1,6 +1,6 @@
-//! Answers: composed once, lent in pieces, counted as they leave.
+//! Responses: composed once, lent in pieces, counted as they are sent.
 //!
-//! Judges nothing, and holds no more of a file than `session/stream.rs` does.
+//! Decides nothing, and holds no more of a file than `session/stream.rs` does.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use wire::http::range::ByteRange;
 use wire::http::request::{Framing, Head, Method, Version as HttpVersion};
 use wire::http::response::{self, field};
 
-/// What is sent before a body that its phone asks leave for.
+/// Sent before a body whose phone asks for leave.
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// The answer to one request.
+/// The response to one request.
 #[derive(Debug, Default)]
 pub(super) struct Reply {
     pub(super) out: Vec<u8>,
@@ -22,19 +22,19 @@ pub(super) struct Reply {
     pub(super) body: Body,
     pub(super) status: u16,
     pub(super) afterwards: Afterwards,
-    /// The phone speaks HTTP/1.0.
+    /// Whether the phone speaks HTTP/1.0.
     pub(super) old: bool,
     pub(super) head_only: bool,
-    /// What it is about is in the vault: no cache may keep it.
+    /// Whether it is about data of the vault, which no cache may keep.
     pub(super) is_private: bool,
     pub(super) expects_continue: bool,
-    /// A body is on its way that nobody reads.
+    /// Whether a body is coming that is not read.
     pub(super) body_unread: bool,
-    /// It says that something was stored or deleted.
+    /// Whether it reports that something was stored or deleted.
     pub(super) is_done: bool,
 }
 
-/// What becomes of the connection once an answer is out and nothing of its request is unread.
+/// What happens to the connection once a response is sent and its request was read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Afterwards {
     /// The next request may come.
@@ -42,7 +42,7 @@ pub(super) enum Afterwards {
     /// It is closed.
     #[default]
     Close,
-    /// It is closed, and what still comes is thrown away before: it belongs to nothing.
+    /// It is closed after discarding what still comes, which belongs to no request.
     Linger,
 }
 
@@ -52,11 +52,11 @@ pub(super) enum Body {
     None,
     /// Bytes in memory, and how many have left.
     Bytes(Arc<[u8]>, usize),
-    /// A part of a file, and the parts behind it.
+    /// A part of a file, and the parts after it.
     File(FilePart, Option<Box<Parts>>),
 }
 
-/// The parts of a multipart answer that are still to come (RFC 9110, 14.6).
+/// The remaining parts of a multipart response (RFC 9110, 14.6).
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) later: VecDeque<ByteRange>,
@@ -64,7 +64,7 @@ pub(super) struct Parts {
     pub(super) size: u64,
 }
 
-/// Between the parts. No file is searched for it: it is long, and nobody knows it beforehand.
+/// The separator of the parts. The file is not searched for it: it is long and not predictable.
 pub(super) fn boundary(version: &Version) -> String {
     format!("ringpost-{:016x}-{:016x}", version.modified_ns, version.changed_ns.rotate_left(17))
 }
@@ -86,13 +86,13 @@ impl Reply {
         };
     }
 
-    /// What comes next answers no request that could be read; perhaps one for a head alone.
+    /// The next response answers no readable request, or perhaps a HEAD.
     pub(super) fn forget_request(&mut self, head_only: bool) {
         let out = std::mem::take(&mut self.out);
         *self = Reply { out, out_sent: self.out_sent, head_only, ..Reply::default() };
     }
 
-    /// Lets the body come.
+    /// Invites the body.
     pub(super) fn invite(&mut self) {
         if std::mem::take(&mut self.expects_continue) {
             self.out.extend_from_slice(CONTINUE);
@@ -108,12 +108,12 @@ impl Reply {
         !outgoing.head.is_empty() || !matches!(outgoing.payload, Payload::None)
     }
 
-    /// The status of the answer, once it is known.
+    /// Returns the status of the response, once it is known.
     pub(super) fn status(&self) -> Option<u16> {
         (self.status != 0).then_some(self.status)
     }
 
-    /// Whether it says that something was stored or deleted.
+    /// Returns whether it reports that something was stored or deleted.
     pub(super) fn says_done(&self) -> bool {
         self.is_done
     }
@@ -138,7 +138,7 @@ impl Reply {
         Outgoing { head: &self.out[self.out_sent..], payload, is_last }
     }
 
-    /// So many bytes have left; says how many of them were a body's.
+    /// So many bytes have left; returns how many of them were of a body.
     pub(super) fn advance(&mut self, bytes: usize) -> u64 {
         let head = bytes.min(self.out.len() - self.out_sent);
         self.out_sent += head;
@@ -162,7 +162,7 @@ impl Reply {
         payload as u64
     }
 
-    /// Whether all of it has left.
+    /// Returns whether all of it was sent.
     pub(super) fn is_sent(&self) -> bool {
         let body_sent = match &self.body {
             Body::None => true,
@@ -174,8 +174,8 @@ impl Reply {
 }
 
 impl Parts {
-    /// Writes what stands before the next part and makes it the current one; or what stands behind
-    /// the last, and says that that was it.
+    /// Writes the head of the next part and makes that the current one, or writes the end after the
+    /// last part. Returns whether that was the end.
     pub(super) fn write_next(&mut self, out: &mut Vec<u8>, part: &mut FilePart) -> bool {
         let version = part.blob().version();
         let Some(range) = self.later.pop_front() else {
@@ -194,7 +194,7 @@ impl Parts {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Bytes of the whole body.
+    /// Returns the bytes of the whole body.
     pub(super) fn bytes(&self, version: &Version, ranges: &[ByteRange]) -> u64 {
         let mut text = Vec::new();
         ranges.iter().for_each(|range| self.write_head(version, *range, &mut text));

@@ -1,7 +1,7 @@
-//! Requests: what the policy decides about them becomes an answer, a transfer or a rejection. In
-//! this order: the method, the policy, credentials, conditions, ranges, and last a session slot.
+//! Requests: turns the policy's decision into a response, a transfer or a rejection. The order is:
+//! the method, the policy, credentials, conditions, ranges, and last a session slot.
 //!
-//! Works from memory alone; what needs a disk is asked for, and the request waits.
+//! Works from memory alone; if a disk is needed, it asks and the request waits.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,28 +34,28 @@ use wire::http::request::{Head, Method, Scheme};
 use wire::http::response::Status;
 use wire::http::target;
 
-/// What is decided about a request.
+/// The decision about a request.
 pub(super) enum Decision {
-    /// This is done once it has a session slot.
+    /// Done once it has a session slot.
     Perform(Operation),
     /// The head of a file, without its bytes.
     Head(Arc<Entry>, Status),
     /// A few bytes that are always in memory.
     Bytes(Arc<[u8]>),
-    /// The methods that are allowed.
+    /// The allowed methods.
     Options(&'static [u8]),
-    /// The word that it is elsewhere.
+    /// A redirect.
     Redirect(Box<Redirection>),
-    /// What this server is.
+    /// The page about this server.
     Page,
     /// It needs a password for this row of `[[protect]]`.
     NeedsCredentials(usize),
-    /// Its password is to be checked.
+    /// Its password must be checked.
     CheckPassword(Box<PendingLogin>, Box<Login>),
 }
 
 impl Decision {
-    /// Whether it is about what is in the vault, so that no cache may keep the answer.
+    /// Returns whether it is about data of the vault, so that no cache may keep the response.
     fn is_private(&self) -> bool {
         match self {
             Decision::Perform(Operation::Fetch { .. } | Operation::Forget(..)) => true,
@@ -73,7 +73,7 @@ impl Decision {
     }
 }
 
-/// What somebody gets who asks for `/`, which no file has for a name.
+/// Decides about a request for `/`, which is the name of no file.
 fn at_root(head: &Head<'_>, rejection: Rejection) -> Result<Decision, Rejection> {
     match head.method {
         Method::Get | Method::Head if target::is_root(head.target) => Ok(Decision::Page),
@@ -92,7 +92,7 @@ fn at_root(head: &Head<'_>, rejection: Rejection) -> Result<Decision, Rejection>
 type Decided = (Subject, Result<Decision, Rejection>);
 
 impl Connection {
-    /// A whole head has come; `raw` is the same as bytes.
+    /// A complete head has come; `raw` is the same as bytes.
     pub(super) fn handle_request(&mut self, head: &Head<'_>, raw: &[u8], cx: &mut Context<'_>) {
         cx.counters.http_requests.up();
         self.requests += 1;
@@ -109,14 +109,14 @@ impl Connection {
         self.decide((head, raw), None, cx);
     }
 
-    /// Does what the policy decides about a request; `proof` says whose password it has shown.
+    /// Executes the policy's decision; `proof` is the proven password.
     pub(super) fn decide(
         &mut self,
         (head, raw): (&Head<'_>, &[u8]),
         proof: Option<&Proof>,
         cx: &mut Context<'_>,
     ) {
-        // The time that its password took to be checked is part of a request's.
+        // The time to check its password is part of a request's.
         let began = self.exchange_mut().map_or(cx.now, |exchange| exchange.log.began);
         let credentials = Credentials {
             basic: head.authorization.and_then(auth::basic),
@@ -155,7 +155,7 @@ impl Connection {
                 let pending = PendingRequest::Login(pending);
                 self.wait(pending, |ticket| Ask::Login { ticket, login }, cx);
             }
-            // Made to be something else above.
+            // Replaced above.
             Ok(Decision::NeedsCredentials(_)) => self.reject(Rejection::unauthorized(), cx),
             Err(rejection) => self.reject(rejection, cx),
         }
@@ -183,7 +183,7 @@ impl Connection {
         }
     }
 
-    /// A request that was queued has its session slot.
+    /// A queued request has its session slot.
     pub(super) fn handle_granted(&mut self, ticket: Ticket, cx: &mut Context<'_>) {
         if let Some(operation) = self.take_queued(ticket) {
             self.perform(*operation, cx);
@@ -201,7 +201,7 @@ impl Connection {
         }
     }
 
-    /// Returns what a request waits to do for the slot with this ticket, or `None` if it does not.
+    /// Returns the operation that waits for the slot with this ticket, or `None` if none does.
     fn take_queued(&mut self, ticket: Ticket) -> Option<Box<Operation>> {
         let exchange = self.exchange_mut().filter(|exchange| exchange.question == Some(ticket))?;
         match std::mem::replace(&mut exchange.stage, Stage::Replying) {
@@ -216,7 +216,7 @@ impl Connection {
         }
     }
 
-    /// Begins what a request that has its slot is for.
+    /// Begins the operation of a request that has its slot.
     fn perform(&mut self, operation: Operation, cx: &mut Context<'_>) {
         let client = self.peer.ip();
         if let Some(exchange) = self.exchange_mut() {
@@ -229,7 +229,7 @@ impl Connection {
                 let Some(request) =
                     self.vault_request(item.clone(), credentials, VaultOp::Fetch, cx)
                 else {
-                    // A reload has taken the vault away while the request waited for its slot.
+                    // A reload has removed the vault while the request waited for its slot.
                     let rejection = Rejection::new(Status::NOT_FOUND, Refusal::NoSuchFile);
                     return self.reject(rejection, cx);
                 };
@@ -265,7 +265,7 @@ impl Connection {
     pub(super) fn read(&mut self, entry: Arc<Entry>, ranges: Ranges, cx: &mut Context<'_>) {
         match entry.blob(Form::Octet) {
             Some(blob) => {
-                // Ranges were evaluated for the version that the catalog knows.
+                // Ranges were evaluated for the version in the catalog.
                 let same = blob.version() == entry.version;
                 let ranges = if same { ranges } else { Ranges::Whole };
                 self.reply_file(blob, entry.path.as_bytes(), ranges, cx);
@@ -278,7 +278,7 @@ impl Connection {
         }
     }
 
-    /// What the vault is asked for the client. Returns `None` if there is no vault any more.
+    /// Makes a request to the vault for the client. Returns `None` if there is no vault any more.
     pub(super) fn vault_request(
         &self,
         item: Item,
@@ -291,7 +291,7 @@ impl Connection {
         Some(Box::new(VaultRequest { client, item, credentials, policy, op: act }))
     }
 
-    /// Asks a thread, and has the request in hand wait for the answer.
+    /// Asks a thread, and has the current request wait for the answer.
     pub(super) fn wait(
         &mut self,
         pending: PendingRequest,
@@ -303,7 +303,7 @@ impl Connection {
         cx.shared.asks.push_back(ask(ticket));
     }
 
-    /// The request in hand has come so far, and waits for this question.
+    /// Sets the stage of the current request, and the question that it waits for.
     pub(super) fn set_stage(&mut self, stage: Stage, question: Option<Ticket>) {
         if let State::Serving(exchange) = &mut self.state {
             (exchange.stage, exchange.question) = (stage, question);
@@ -311,7 +311,7 @@ impl Connection {
     }
 }
 
-/// Who asks, and where.
+/// The client and the listener.
 pub(super) struct Requester<'a> {
     listener: &'a HttpListener,
     pub(super) client: IpAddr,
@@ -406,12 +406,12 @@ fn decide_entry(entry: Arc<Entry>, head: &Head<'_>, cx: &Context<'_>) -> Decided
     (Subject::File(entry), decision)
 }
 
-/// What may be asked of a name (RFC 9110, 10.2.1).
+/// Returns the allowed methods of a name (RFC 9110, 10.2.1).
 fn allow(request: &policy::Request<'_>, cx: &Context<'_>) -> &'static [u8] {
     allow_of(policy::allowed(request, cx.snapshot))
 }
 
-/// A target that is no name, for the log.
+/// Makes the log's subject of a target that is no name.
 fn said(target: &[u8]) -> Subject {
     Subject::said(target)
 }

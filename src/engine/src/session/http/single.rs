@@ -8,7 +8,7 @@ use crate::policy::snapshot::Snapshot;
 use crate::protocol::Protocol;
 use crate::session::single::Seen;
 
-/// What the engine does for a request of a client at one of its two listeners.
+/// Returns what the engine does for a client's request at one of its two listeners.
 pub fn ask(
     snapshot: &Snapshot,
     protocol: Protocol,

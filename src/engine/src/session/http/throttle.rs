@@ -1,4 +1,4 @@
-//! Names that are not there, asked for too often: answers that come late, or say nothing.
+//! Names that do not exist and are requested too often: the response is delayed, or says nothing.
 //!
 //! Counts nothing itself: [`crate::admission::guesses`] does.
 
@@ -11,8 +11,8 @@ use crate::session::http::request::Decision;
 use crate::session::{Outcome, Refusal, Subject};
 
 impl Connection {
-    /// What a rejection becomes once it is known how much its client has asked for in vain. Returns
-    /// `None` if the client is told later: then the connection waits.
+    /// Returns the rejection for a request, given how many unknown names its client has asked for.
+    /// Returns `None` if it is sent later: then the connection waits.
     pub(super) fn throttle_miss(
         &mut self,
         rejection: Rejection,
@@ -38,7 +38,7 @@ impl Connection {
         }
     }
 
-    /// What a client gets that may not learn that a name exists.
+    /// Returns the rejection for a client that must not learn that a name exists.
     pub(super) fn throttle_hit(
         &self,
         subject: &Subject,
@@ -63,7 +63,7 @@ fn stopped(first: bool, cx: &Context<'_>) -> Rejection {
 fn name(subject: &Subject) -> &[u8] {
     match subject {
         Subject::File(entry) => entry.path.as_bytes(),
-        // What stands behind `?` makes no other name.
+        // A query after `?` makes no other name.
         Subject::Said(asked) => asked.split(|byte| *byte == b'?').next().unwrap_or_default(),
         Subject::Unreadable => b"",
     }

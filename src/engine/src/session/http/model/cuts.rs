@@ -1,5 +1,5 @@
-//! The same bytes in other pieces: what a phone gets for them must not depend on how the network
-//! cut them.
+//! The same bytes in other pieces: the responses must not depend on how the network splits the
+//! bytes.
 
 use super::World;
 use super::operations::policy;
@@ -8,14 +8,14 @@ use crate::settings::http::StreamLimits;
 
 const FILES: &[(&str, u64)] = &[("a", 700), ("empty", 0), ("firmware", 70_000)];
 
-/// What becomes of bytes: the replies, and how the log tells of the requests.
+/// The replies to some bytes, and the logged requests.
 type Came = (Vec<u8>, Vec<(Option<u16>, Outcome)>);
 
 /// Gives bytes to a connection in one piece, one by one, and in pieces of all sizes, and compares
-/// what comes back. Unit tests and the fuzz target both call it.
+/// the replies. Unit tests and the fuzz target both call it.
 ///
 /// # Panics
-/// When a cut makes a difference.
+/// If a split makes a difference.
 #[doc(hidden)]
 pub fn check_cuts(bytes: &[u8]) {
     let whole = replies(bytes, std::iter::repeat(usize::MAX));
@@ -32,7 +32,7 @@ pub fn check_cuts(bytes: &[u8]) {
     assert_eq!(told(&replies(bytes, uneven)), told(&whole), "in uneven pieces");
 }
 
-/// For people, should they differ.
+/// Formats the result, to show a difference.
 fn told((replies, outcomes): &Came) -> String {
     format!("{outcomes:?}\n{}", replies.escape_ascii())
 }

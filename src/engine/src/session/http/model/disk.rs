@@ -1,6 +1,6 @@
-//! The files, the vault and the uploads of a model: what the loader's threads would answer.
+//! The files, the vault and the uploads of a model: the answers of the loader's threads.
 //!
-//! Keeps no bytes of files: what a version holds follows from its time.
+//! Keeps no bytes of files: the content of a version follows from its time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,20 +19,20 @@ use wire::time::Duration;
 /// Larger files are mapped, so that this process may not read them.
 pub(in crate::session::http) const HEAP_BYTES_MAX: u64 = 10_000;
 
-/// What lies on the disk.
+/// The simulated disk.
 #[derive(Debug, Default)]
 pub(in crate::session::http) struct Disk {
-    /// Counts everything that is ever written, in nanoseconds: two versions differ in it.
+    /// Counts everything that is ever written, so that no two versions share a time.
     clock_s: i64,
-    /// The version that each file has now.
+    /// The current version of each file.
     current: BTreeMap<Box<str>, Version>,
-    /// Mapped files that were written over in place, by where they are in memory.
+    /// Mapped files that were overwritten in place, by their addresses in memory.
     changed: BTreeMap<usize, Arc<Blob>>,
     /// Mapped files.
     mapped: Vec<Arc<Blob>>,
-    /// What the vault has now.
+    /// The current content of the vault.
     vault: BTreeMap<String, Arc<Blob>>,
-    /// Everything that was ever served or kept, by its entity tag.
+    /// Everything that was ever served or stored, by its entity tag.
     pub(super) known: BTreeMap<Vec<u8>, Known>,
 }
 
@@ -46,12 +46,12 @@ pub(super) struct Known {
 }
 
 impl Known {
-    /// Size in bytes.
+    /// Returns the size in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.version.bytes as usize
     }
 
-    /// Whether these are its bytes from `offset`.
+    /// Returns whether these are its bytes from `offset`.
     pub(super) fn has(&self, offset: usize, bytes: &[u8]) -> bool {
         match &self.stored {
             Some(stored) => stored.get(offset..offset + bytes.len()) == Some(bytes),
@@ -60,12 +60,12 @@ impl Known {
     }
 }
 
-/// The bytes of a version of a file.
+/// Returns the bytes of a version of a file.
 pub(in crate::session::http) fn content(version: &Version) -> Vec<u8> {
     part(version, 0, version.bytes)
 }
 
-/// Some of the bytes of a version of a file.
+/// Returns some of the bytes of a version of a file.
 fn part(version: &Version, offset: u64, bytes: u64) -> Vec<u8> {
     let seed = (version.modified_ns / 1_000_000_000) as u64;
     let range = offset.min(version.bytes)..(offset + bytes).min(version.bytes);
@@ -88,13 +88,13 @@ impl Disk {
         Arc::new(Root { entries, ..Root::default() })
     }
 
-    /// What is written from now on has dates that lie so far ahead.
+    /// Moves the dates of later writes so far ahead.
     #[cfg(test)]
     pub(in crate::session::http) fn go_ahead(&mut self, seconds: i64) {
         self.clock_s += seconds;
     }
 
-    /// Another version of a file, which the catalog does not know yet.
+    /// Writes another version of a file, which the catalog does not have yet.
     pub(in crate::session::http) fn write(&mut self, path: &str, bytes: u64) -> Version {
         self.clock_s += 1;
         let modified_ns = self.clock_s * 1_000_000_000;
@@ -104,7 +104,7 @@ impl Disk {
         version
     }
 
-    /// Writes over all mapped files in place, whether anybody notices or not.
+    /// Overwrites all mapped files in place, with or without notice.
     pub(in crate::session::http) fn scribble(&mut self, is_noticed: bool) {
         for blob in self.mapped.drain(..) {
             if is_noticed {
@@ -114,7 +114,7 @@ impl Disk {
         }
     }
 
-    /// What the kernel sends of a blob.
+    /// Returns what the kernel sends of a blob.
     pub(super) fn read(&self, blob: &Blob, offset: u64, bytes: u64) -> Vec<u8> {
         if let Some(all) = blob.as_slice() {
             return all[offset as usize..(offset + bytes) as usize].to_vec();
@@ -131,7 +131,7 @@ impl Disk {
         self.known.insert(tag, Known { name: name.into(), version, stored });
     }
 
-    /// What the threads that may wait say to a question.
+    /// Answers a question as the threads that may wait do.
     pub(super) fn answer(&mut self, ask: Ask, fault: u8) -> Answer {
         match ask {
             Ask::Open { ticket, entry, form } => {
@@ -191,7 +191,7 @@ impl Disk {
             Ask::Login { ticket, login } => Answer::Login { ticket, result: log_in(&login, fault) },
             Ask::Upload { ticket, op, .. } => Answer::Upload { ticket, result: upload(op, fault) },
             Ask::Files { .. } => {
-                unreachable!("HTTP asks for files alone")
+                unreachable!("HTTP asks only for files")
             }
         }
     }
@@ -200,13 +200,13 @@ impl Disk {
         !blob.is_stale() && !self.changed.contains_key(&kernel(blob))
     }
 
-    /// The file as it is now, which may be another version than the catalog's.
+    /// Opens the file as it is now, which may be another version than the catalog's.
     fn open(&mut self, entry: &Entry) -> Arc<Blob> {
         let version = self.current.get(&entry.path).copied().unwrap_or(entry.version);
         if version.bytes <= HEAP_BYTES_MAX {
             return Arc::new(Blob::heap(content(&version).into(), version));
         }
-        // Nobody looks at them but through `read`.
+        // Only `read` looks at the content.
         let bytes = vec![0; version.bytes as usize];
         let blob = Arc::new(Blob::as_if_mapped(bytes.into(), version));
         self.mapped.push(Arc::clone(&blob));
@@ -259,7 +259,7 @@ fn open_fault(fault: u8) -> Option<OpenError> {
     }
 }
 
-/// What a part of a body comes to.
+/// Returns the result of an operation on a part of a body.
 fn upload(op: PartOp, fault: u8) -> Result<PartDone, StoreError> {
     match (fault, op) {
         (_, PartOp::Forget { .. }) => Ok(PartDone::Forgotten),
@@ -274,8 +274,7 @@ fn upload(op: PartOp, fault: u8) -> Result<PartDone, StoreError> {
     }
 }
 
-/// What is said to whoever brings a password: any user's is `secret`. Responses of Digest are taken
-/// for right.
+/// Answers a login: every user's password is `secret`, and every Digest response counts as right.
 fn log_in(login: &Login, fault: u8) -> Result<usize, VaultError> {
     let is_right = match &login.secret {
         LoginSecret::Password(password) => password == b"secret",

@@ -23,7 +23,7 @@ use crate::vault::request::{Auth, Unknown, VaultPolicy};
 use crate::vault::upload::{Existing, Rule, Rules};
 use wire::time::Duration;
 
-/// Files, with their sizes; the last but one is what a refused phone gets.
+/// Files, with their sizes; the last but one is the override file.
 const FILES: &[(&str, u64)] = &[
     ("a", 700),
     ("empty", 0),
@@ -35,11 +35,11 @@ const FILES: &[(&str, u64)] = &[
 const PEERS: &[&str] =
     &["10.0.0.1:1000", "10.0.0.1:1001", "10.0.0.2:1000", "[fd00::1]:9", "10.0.1.1:5", "11.0.0.1:7"];
 
-/// What a phone may ask for.
+/// A request that a phone may send.
 #[derive(Debug)]
 pub(super) struct Request {
     text: &'static str,
-    /// The file or the item of the vault that a good answer is of.
+    /// The file or the item of the vault that a successful response has.
     name: &'static str,
     is_head: bool,
 }
@@ -99,11 +99,11 @@ static REQUESTS: &[Request] = &[
     get("ca", "GET /ca.pem HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
 ];
 
-/// Runs operations on an engine, four bytes each, and checks after every one what must hold. Unit
+/// Runs operations on an engine, four bytes each, and checks the invariants after every one. Unit
 /// tests and the fuzz target both call it.
 ///
 /// # Panics
-/// When the engine breaks a promise.
+/// If the engine breaks a promise.
 #[doc(hidden)]
 pub fn check_operations(operations: &[u8]) {
     let Some((setup, operations)) = operations.split_first() else { return };
@@ -119,7 +119,7 @@ pub fn check_operations(operations: &[u8]) {
     }
 }
 
-/// The settings of these models: one root, two listeners, a vault and a rule for logs.
+/// Returns the settings of these models: one root, two listeners, a vault and a rule for logs.
 pub(in crate::session::http) fn policy() -> Policy {
     let mut policy = Policy::default();
     let listener = |address, protocol| HttpListener {
@@ -169,7 +169,7 @@ fn policy_of(bits: u8) -> Policy {
     policy
 }
 
-/// Another configuration, as after a reload.
+/// Changes the configuration, as a reload does.
 fn adjust(policy: &mut Policy, bits: u8) {
     let limits = &mut policy.http.limits;
     limits.connections_max = if bits & 1 == 0 { 100 } else { 3 };
@@ -246,7 +246,7 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
             }
         }
         (11, Some(id)) => {
-            // What has been said leaves before the end does.
+            // The bytes sent before arrive before the end does.
             world.say(id, usize::MAX);
             world.end(id);
         }
@@ -259,7 +259,7 @@ fn operate(world: &mut World, [kind, value, more, last]: [u8; 4]) {
 }
 
 impl World {
-    /// The phone says so many bytes of what it has to say.
+    /// The phone sends so many bytes of its script.
     fn say(&mut self, id: ConnectionId, bytes: usize) {
         let Some(wire) = self.wires.get_mut(&id).filter(|wire| !wire.ended) else { return };
         let count = wire.script.len().min(bytes);
@@ -268,19 +268,19 @@ impl World {
     }
 }
 
-/// Files change, in the right way or in place.
+/// Changes files, by rename or in place.
 fn change(world: &mut World, value: u8, more: u8) {
     let skipped = usize::from(more) % FILES.len();
     match value % 4 {
         0 => world.publish(FILES.iter().copied()),
         1 => world.publish(FILES.iter().copied().skip(skipped)),
-        // The catalog has not heard of it yet.
+        // The catalog does not have it yet.
         2 => drop(world.disk.write(FILES[skipped].0, u64::from(more) * 97)),
         _ => world.disk.scribble(more & 1 == 0),
     }
 }
 
-/// What happens now and then in the life of a server.
+/// Events that happen now and then in the life of a server.
 fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
     match value % 8 {
         0 if more > 200 => {
@@ -304,7 +304,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
             let security = Security { certificate: true, ..Security::default() };
             world.turn(|engine, turn| engine.handle_secured(id, security, turn));
         }
-        // Those who have gone are spoken of once more.
+        // Events for connections that have gone must do nothing.
         4.. => {
             let past = usize::from(more).checked_rem(world.past.len());
             let Some((past, _)) = past.and_then(|at| world.past.get(at)) else { return };
@@ -325,12 +325,12 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
     }
 }
 
-/// Everything that a phone has got: well-formed, in the order in which it asked, and each file or
-/// part of one from one version of the file that it asked for.
+/// Checks everything that a phone has received: it is well-formed, in the order of the requests,
+/// and each file or part is of one version of the requested file.
 fn judge(world: &World, wire: &Wire) {
     let is_head = |number: usize, status: u16| {
         let asked = wire.asked.get(number);
-        // These are given to what was not, or not wholly, understood.
+        // These are responses to requests that could not be parsed.
         asked.is_some_and(|request| request.is_head) && !matches!(status, 400 | 408 | 414 | 431)
     };
     let (replies, rest) = phone::read(&wire.out, is_head);
@@ -346,7 +346,7 @@ fn judge(world: &World, wire: &Wire) {
             200 | 206 => {}
             _ => continue,
         }
-        let known = known.unwrap_or_else(|| panic!("nobody knows {reply:?}"));
+        let known = known.unwrap_or_else(|| panic!("no version is that of {reply:?}"));
         let name = &*known.name;
         let is_override = stranger && name == "fxd_settings.txt";
         assert!(name == request.name || is_override, "{name} for {request:?}");

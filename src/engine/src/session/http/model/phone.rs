@@ -1,6 +1,6 @@
-//! What a phone makes of the bytes that it gets: replies, read by the letter of the RFC.
+//! A phone's parser of replies, by the letter of the RFC.
 //!
-//! Shares no code with the server: what both took for right would never be found.
+//! Shares no code with the server, because a shared mistake would never be found.
 
 use std::collections::BTreeMap;
 
@@ -8,35 +8,35 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::session::http) struct Reply {
     pub(in crate::session::http) status: u16,
-    /// By their names in small letters.
+    /// By their names in lower case.
     pub(in crate::session::http) fields: BTreeMap<String, String>,
     pub(in crate::session::http) body: Vec<u8>,
-    /// All of the body came.
+    /// Whether all of the body came.
     pub(in crate::session::http) is_whole: bool,
 }
 
 impl Reply {
-    /// A field's value; empty where there is none.
+    /// Returns a field's value, empty if there is none.
     pub(in crate::session::http) fn field(&self, name: &str) -> &str {
         self.fields.get(name).map_or("", String::as_str)
     }
 
-    /// Whether nothing may follow on the connection.
+    /// Returns whether nothing may follow on the connection.
     pub(in crate::session::http) fn is_last(&self) -> bool {
         self.field("connection") == "close"
     }
 
-    /// The value of `Content-Length`.
+    /// Returns the value of `Content-Length`.
     pub(in crate::session::http) fn length(&self) -> usize {
         self.field("content-length").parse().unwrap_or(0)
     }
 }
 
-/// Reads replies, one behind the other; `is_head` says whether the reply of a number, a final one,
-/// is to HEAD. What is left is the head of a reply that is not all there.
+/// Reads consecutive replies; `is_head` says whether the final reply with a number answers HEAD.
+/// Returns the unread rest: the head of an incomplete reply.
 ///
 /// # Panics
-/// Where the bytes are no well-formed replies.
+/// If the bytes are no well-formed replies.
 pub(in crate::session::http) fn read(
     mut bytes: &[u8],
     is_head: impl Fn(usize, u16) -> bool,
@@ -85,17 +85,17 @@ fn read_head(head: &[u8]) -> Reply {
         assert!(!name.is_empty() && name.bytes().all(is_token), "field: {line:?}");
         assert!(value == value.trim() && value.bytes().all(|byte| byte >= b' '), "field: {line:?}");
         let name = name.to_ascii_lowercase();
-        // Each way to show a password has a line of its own, the first being the strongest.
+        // Each scheme has a line of its own, with the strongest first.
         if name == "www-authenticate" && fields.contains_key(&name) {
             continue;
         }
         let before = fields.insert(name, value.to_owned());
-        assert!(before.is_none(), "a field stands there twice");
+        assert!(before.is_none(), "a field appears twice");
     }
     Reply { status, fields, body: Vec::new(), is_whole: false }
 }
 
-/// What every reply of an origin server has, and has not (RFC 9110).
+/// Checks which fields a reply of an origin server has and has not (RFC 9110).
 fn check(reply: &Reply) {
     let has = |name: &str| reply.fields.contains_key(name);
     let status = reply.status;
@@ -113,17 +113,17 @@ fn check(reply: &Reply) {
     assert_eq!(status == 401, has("www-authenticate"), "{reply:?}");
     assert!(status != 416 || reply.field("content-range").starts_with("bytes */"), "{reply:?}");
     assert!(!matches!(status, 429 | 503) || has("retry-after"), "{reply:?}");
-    // 15.4.5: a phone keeps what it has under these.
+    // 15.4.5: a phone keeps its copy because of these.
     assert!(!matches!(status, 200 | 206 | 304) || is_tagged(reply), "{reply:?}");
     assert!(!matches!(status, 200 | 206 | 304) || has("cache-control"), "{reply:?}");
     assert!(!matches!(status, 200 | 206) || has("content-type"), "{reply:?}");
 }
 
-/// What the page at `/` is.
+/// The content type of the page at `/`.
 const PAGE_KIND: &str = "text/plain; charset=utf-8";
 
-/// Whether the reply says which version it is of; only the CA's certificate and what this server
-/// says of itself are of none.
+/// Returns whether the reply has the tag of a version. Only the CA's certificate and the server's
+/// own page have none.
 fn is_tagged(reply: &Reply) -> bool {
     let tag = reply.field("etag");
     let is_strong = tag.len() > 2 && tag.starts_with('"') && tag.ends_with('"');
@@ -131,10 +131,11 @@ fn is_tagged(reply: &Reply) -> bool {
         || matches!(reply.field("content-type"), "application/x-pem-file" | PAGE_KIND)
 }
 
-/// The ranges of a reply, each with its first byte, and the size of the whole (RFC 9110, 14).
+/// Returns the ranges of a reply, each with its first byte, and the size of the whole (RFC 9110,
+/// 14).
 ///
 /// # Panics
-/// Where the parts are not as they must be.
+/// If the parts are not well-formed.
 pub(in crate::session::http) fn ranges(reply: &Reply) -> Vec<(usize, Vec<u8>, usize)> {
     let kind = reply.field("content-type");
     let Some(boundary) = kind.strip_prefix("multipart/byteranges; boundary=") else {
@@ -163,7 +164,7 @@ pub(in crate::session::http) fn ranges(reply: &Reply) -> Vec<(usize, Vec<u8>, us
     parts
 }
 
-/// First byte, last byte, and size of the whole.
+/// Returns first byte, last byte, and size of the whole.
 fn content_range(value: &str) -> (usize, usize, usize) {
     let read = || {
         let (range, size) = value.strip_prefix("bytes ")?.split_once('/')?;

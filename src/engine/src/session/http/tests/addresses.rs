@@ -1,4 +1,4 @@
-//! What counts as one address.
+//! Which addresses count as one.
 
 use super::*;
 use crate::session::Refusal;
@@ -26,7 +26,7 @@ fn one_address_has_half_of_the_memory_for_bodies_and_others_have_the_rest() {
         bench.send(&vec![b'x'; bytes]);
         bench.statuses()
     };
-    // A single body may go beyond the half.
+    // A single body may exceed the half.
     assert_eq!(begin(&mut bench, "[2001:db8::1]:1", 510), SILENCE);
     assert_eq!(begin(&mut bench, "[2001:db8::2]:2", 10), [503], "a /64 is one address");
     assert_eq!(bench.last().outcome, Outcome::Refused(Refusal::BodyMemoryShare));

@@ -1,4 +1,4 @@
-//! What phones send: taken whole, bounded, and never acknowledged before it is durable.
+//! Uploads: taken whole, bounded, and never acknowledged before they are durable.
 
 use super::*;
 use crate::catalog::StoreError;
@@ -7,7 +7,7 @@ use crate::session::{Abort, Failure, Refusal, Verb};
 use crate::vault::request::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Upload};
 
-/// The upload that the server asks to be stored.
+/// Returns the upload that the server asks to be stored.
 fn upload(bench: &Bench) -> &Upload {
     let Ask::Store { upload, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
     upload
@@ -50,7 +50,7 @@ fn what_was_not_there_before_is_created_and_what_was_is_replaced() {
 fn what_was_appended_has_no_entity_tag_and_what_begins_a_file_has_one() {
     let mut bench = Bench::new();
     let (first, second) = (bench.put("/a.log", b"one"), bench.put("/a.log", b"two"));
-    // The model's disk takes every other upload for a new one.
+    // The model's disk treats every other upload as new.
     for reply in [first, second] {
         // RFC 9110, 9.3.4.
         assert_eq!(reply.field("etag").is_empty(), reply.status == 204, "{reply:?}");
@@ -130,7 +130,7 @@ fn a_phone_that_asks_leave_to_send_is_refused_at_once_where_its_body_would_be() 
         bench.send(&head(request, &fields));
         let reply = bench.one(false);
         assert_eq!(reply.status, status, "{request}");
-        // The phone may send its body nevertheless, and that is no request.
+        // The phone may still send its body, which is no request.
         assert!(reply.is_last() && bench.is_shut(), "{request}");
         bench.send(b"hello");
         assert_eq!(bench.raw(), b"");
@@ -364,19 +364,19 @@ fn what_a_phone_demands_of_the_version_that_it_replaces_reaches_the_writer() {
     }
 }
 
-/// A body far larger than what stays in memory.
+/// Returns a body far larger than what stays in memory.
 fn large() -> Vec<u8> {
     (0..1_500_000_u32).flat_map(|n| [n as u8]).collect()
 }
 
-/// Room for it.
+/// Allows it.
 fn roomy(policy: &mut Policy) {
     policy.http.limits.body_memory_bytes_max = 700 << 10;
     policy.uploads.0.iter_mut().for_each(|rule| rule.bytes_max = 100 << 20);
 }
 
 impl Bench {
-    /// The disk does what it was asked for last.
+    /// Answers the last question to the disk.
     fn work(&mut self, fault: u8) {
         let ask = self.world.asks.remove(0);
         self.world.answer(ask, fault);
@@ -463,7 +463,7 @@ fn whether_it_was_stored_is_told_of_a_phone_that_left_before_it_was_answered() {
             bench.send(&[&*request, b"hello"].concat());
             let id = bench.id;
             bench.world.reset(id);
-            assert!(bench.world.records.is_empty(), "nobody knows yet");
+            assert!(bench.world.records.is_empty(), "the result is not known yet");
             bench.work(if path == "/a.log" || fault == 0 { fault } else { 5 });
             assert_eq!((bench.last().bytes, bench.last().outcome), (5, outcome), "{path}");
             assert_eq!(bench.world.engine.requests_open(), 0);

@@ -1,4 +1,4 @@
-//! Refused uploads are read on, within bounds, so that the refusal reaches the client.
+//! The server reads refused uploads on, within bounds, so that the client receives the refusal.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Files on their way to a phone: whole, in parts, or not at all.
+//! Files sent to a phone: whole, in parts, or not at all.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ fn a_phone_that_has_the_version_is_not_sent_it_again() {
     let before = String::from_utf8_lossy(before.as_bytes());
     assert_eq!(fresh(&mut bench, &[&format!("If-Modified-Since: {before}")]), 200);
     assert_eq!(fresh(&mut bench, &["If-Modified-Since: yesterday"]), 200);
-    // RFC 9110, 13.1.3: the tag decides where there is one.
+    // RFC 9110, 13.1.3: the tag decides if there is one.
     let both = [&*format!("If-Modified-Since: {date}"), "If-None-Match: \"x\""];
     assert_eq!(fresh(&mut bench, &both), 200);
     let same = bench.ask_with("GET /a.txt", &["If-None-Match: *"]);
@@ -108,7 +108,7 @@ fn a_phone_that_wants_another_version_is_told_so() {
     let before = http_date(0);
     let before = String::from_utf8_lossy(before.as_bytes());
     assert_eq!(fresh(&mut bench, &[&format!("If-Unmodified-Since: {before}")]), 412);
-    // RFC 9110, 13.2.2: what must match is judged first.
+    // RFC 9110, 13.2.2: `If-Match` is evaluated first.
     assert_eq!(fresh(&mut bench, &["If-Match: \"x\"", "If-None-Match: *"]), 412);
     assert_eq!(bench.get("/a.txt").status, 200);
 }
@@ -157,7 +157,7 @@ fn what_is_no_range_is_answered_with_all() {
         let reply = bench.ask_with("GET /a.txt", &[&format!("Range: {range}")]);
         assert_eq!((reply.status, reply.body.len()), (200, 700), "{range}");
     }
-    // `Content-Range` could not say that a part of nothing is nothing.
+    // `Content-Range` has no form for an empty part.
     assert_eq!(bench.ask_with("GET /empty", &["Range: bytes=0-"]).status, 200);
     let twice = ["Range: bytes=0-1", "Range: bytes=0-2"];
     assert_eq!(bench.ask_with("GET /a.txt", &twice).status, 200);

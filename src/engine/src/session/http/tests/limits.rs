@@ -1,4 +1,4 @@
-//! Everything has a limit: connections, time, patience, session slots.
+//! Limits: connections, time, speed, session slots.
 
 use super::*;
 use crate::admission::slots::Overflow;
@@ -35,7 +35,7 @@ fn a_phone_that_asks_nothing_is_closed_in_time_without_a_word() {
     bench.wait(200);
     assert!(!bench.is_open());
     assert_eq!(bench.raw(), b"");
-    assert!(bench.outcomes().is_empty(), "nothing was asked, nothing is told");
+    assert!(bench.outcomes().is_empty(), "nothing was asked, nothing is logged");
     assert_eq!(bench.world.counters.stream_idle_closed.value(), 1);
 }
 
@@ -183,13 +183,13 @@ fn what_the_system_holds_for_a_phone_that_reads_nothing_wins_it_no_time() {
     bench.send(&head("GET /huge.bin", &[]));
     bench.wait(59_000);
     assert!(bench.is_open());
-    // Room for more comes without an acknowledgement, and goes at once.
+    // Room for more comes without an acknowledgement, and is used at once.
     bench.world.wires.get_mut(&id).unwrap().unacknowledged = 95_000;
     bench.room(5_000);
     bench.wait(1_500);
     assert!(!bench.is_open());
     assert_eq!(bench.outcomes(), [Outcome::Stalled(Stall::Unread)]);
-    // What has not been acknowledged is not told as had, nor is the head.
+    // Bytes that were not acknowledged are not logged as received, nor is the head.
     assert!(bench.last().bytes < 10_000, "{:?}", bench.last());
 }
 
@@ -267,7 +267,7 @@ fn a_phone_that_finds_no_slot_waits_its_turn_and_is_served() {
     bench.connect(OTHER).send(&head("GET /a.txt", &[]));
     bench.wait(500);
     assert_eq!(bench.raw(), b"");
-    // The first phone goes: its slot is free once its hold is over.
+    // The first phone leaves: its slot is free once its hold is over.
     bench.world.reset(first);
     bench.world.asks.clear();
     bench.answers = true;
@@ -369,7 +369,7 @@ fn while_stopping_what_runs_is_finished_and_nothing_new_begins() {
     bench.send(b"GET /a.txt HTTP/1.1\r\n");
     bench.world.engine.stop();
     bench.world.settle();
-    assert!(!bench.on(idle, 0).is_open(), "who asks nothing is closed");
+    assert!(!bench.on(idle, 0).is_open(), "a connection without a request is closed");
     bench.on(running, 0).room(usize::MAX);
     let reply = bench.one(false);
     assert_eq!((reply.status, reply.body.len()), (200, 200_000));
@@ -480,8 +480,8 @@ fn names_that_do_not_exist_are_answered_late_and_then_not_at_all() {
         let stopped = bench.get(&format!("/SEP0004F200000{mac}.cnf.xml"));
         assert_eq!((stopped.status, stopped.field("retry-after")), (429, "60"));
     }
-    assert_eq!(bench.get("/SEP0004F2000006.cnf.xml").status, 404, "what was told is told again");
-    assert_eq!(bench.get("/a.txt").status, 200, "common files are everybody's");
+    assert_eq!(bench.get("/SEP0004F2000006.cnf.xml").status, 404, "a known name is answered");
+    assert_eq!(bench.get("/a.txt").status, 200, "common files are for every client");
     let stopped = |first| Outcome::Refused(Refusal::TooManyMisses { first });
     let outcomes = bench.outcomes();
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == stopped(true)).count(), 1);

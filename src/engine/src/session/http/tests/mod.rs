@@ -1,6 +1,7 @@
-//! The rules of the RFCs, of the field and of this house, one test each.
+//! The rules of the RFCs, of real phones and of this server, one test each.
 //!
-//! Requests are told by their lines, without line ends: `GET /a HTTP/1.1` and the fields behind it.
+//! Requests are written by their lines, without line ends: `GET /a HTTP/1.1` and the fields after
+//! it.
 
 mod addresses;
 mod bodies;
@@ -39,9 +40,9 @@ const FILES: &[(&str, u64)] = &[
 struct Bench {
     world: World,
     id: ConnectionId,
-    /// Bytes that the phone has looked at, of each connection's.
+    /// How many bytes of the connection the phone has looked at.
     heard: usize,
-    /// The loader answers at once.
+    /// Whether the loader answers at once.
     answers: bool,
 }
 
@@ -66,20 +67,20 @@ impl Bench {
         bench
     }
 
-    /// Another connection is spoken on from now on.
+    /// Opens another connection, which is then used.
     fn connect(&mut self, peer: &str) -> &mut Bench {
         self.id = self.world.connect(peer.parse().unwrap(), false).expect("a connection");
         self.heard = 0;
         self
     }
 
-    /// Goes back to a connection that has heard so many bytes.
+    /// Returns to a connection of which so many bytes were looked at.
     fn on(&mut self, id: ConnectionId, heard: usize) -> &mut Bench {
         (self.id, self.heard) = (id, heard);
         self
     }
 
-    /// Asks with a head and no body, as HTTP/1.1 with a host, and hears the one reply.
+    /// Sends a head without a body, as HTTP/1.1 with a host, and returns the one reply.
     fn ask(&mut self, request: &str) -> Reply {
         self.ask_with(request, &[])
     }
@@ -93,7 +94,7 @@ impl Bench {
         self.one(request.starts_with("HEAD "))
     }
 
-    /// Sends a body behind a head that tells its length.
+    /// Sends a body after a head with its length.
     fn put(&mut self, path: &str, body: &[u8]) -> Reply {
         self.put_with(path, &[], body)
     }
@@ -105,7 +106,7 @@ impl Bench {
         self.one(false)
     }
 
-    /// Bytes reach the server.
+    /// Sends bytes to the server.
     fn send(&mut self, bytes: &[u8]) {
         self.world.send(self.id, bytes);
         self.settle();
@@ -126,19 +127,19 @@ impl Bench {
         self.settle();
     }
 
-    /// The connection is secured, and a certificate was shown or not.
+    /// The connection is secured, with a client certificate or without.
     fn secured(&mut self, certificate: bool) {
         let secured = Some(Secured { version: "TLS 1.2", suite: "any" });
         let (id, security) = (self.id, Security { secured, certificate, resumes: None });
         self.world.turn(|engine, turn| engine.handle_secured(id, security, turn));
     }
 
-    /// The oldest question of the server, which stays unanswered.
+    /// Returns the oldest question of the server, which stays unanswered.
     fn asked(&self) -> &Ask {
         &self.world.asks[0]
     }
 
-    /// What has come and was not yet heard, as bytes.
+    /// Returns the bytes that have come since the last look.
     fn raw(&mut self) -> Vec<u8> {
         let past = self.world.past.iter().find(|(id, _)| *id == self.id).map(|(_, wire)| wire);
         let out = &self.world.wires.get(&self.id).or(past).unwrap().out;
@@ -147,7 +148,7 @@ impl Bench {
         fresh
     }
 
-    /// Replies that have come and were not yet heard, all of them whole.
+    /// Returns the replies that have come since the last look, all of them whole.
     fn hear(&mut self) -> Vec<Reply> {
         let raw = self.raw();
         let (replies, rest) = phone::read(&raw, |_, _| false);
@@ -156,7 +157,7 @@ impl Bench {
         replies
     }
 
-    /// The one reply that has come.
+    /// Returns the one reply that has come.
     fn one(&mut self, is_head: bool) -> Reply {
         let raw = self.raw();
         let (mut replies, rest) = phone::read(&raw, |_, _| is_head);
@@ -168,17 +169,17 @@ impl Bench {
         self.hear().iter().map(|reply| reply.status).collect()
     }
 
-    /// Whether the connection still is one.
+    /// Returns whether the connection is open.
     fn is_open(&self) -> bool {
         self.world.wires.contains_key(&self.id)
     }
 
-    /// Whether the server has said that it sends nothing more.
+    /// Returns whether the server has ended its side.
     fn is_shut(&self) -> bool {
         self.world.wires.get(&self.id).is_none_or(|wire| wire.shut)
     }
 
-    /// The phone reads no further than so many bytes more.
+    /// Lets the phone read only so many bytes more.
     fn room(&mut self, bytes: usize) {
         self.world.wires.get_mut(&self.id).unwrap().room = bytes;
         self.world.drive(self.id);
@@ -199,7 +200,7 @@ impl Bench {
         self.settle();
     }
 
-    /// The bytes that the catalog's version of a file has.
+    /// Returns the bytes of the catalog's version of a file.
     fn bytes_of(&self, path: &str) -> Vec<u8> {
         let name = wire::name::FileName::parse(path.as_bytes()).unwrap();
         let entry = self.world.snapshot.catalog.find(&[crate::catalog::RootId(0)], &name).unwrap();
@@ -215,7 +216,8 @@ impl Bench {
     }
 }
 
-/// A head: `GET /a` becomes one of HTTP/1.1 with a host; what names a version stands as it is.
+/// Makes a head: `GET /a` becomes one of HTTP/1.1 with a host; a request with a version stays as it
+/// is.
 fn head(request: &str, fields: &[&str]) -> Vec<u8> {
     let mut lines = match request.contains(" HTTP/") {
         true => vec![request.to_owned()],

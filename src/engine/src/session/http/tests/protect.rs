@@ -1,5 +1,5 @@
-//! What is served for a password alone: who is asked, what is taken for an answer, and what may
-//! happen while it is being checked.
+//! Files that are served only for a password: who is asked, which answers are accepted, and what
+//! may happen while they are checked.
 
 use std::sync::Arc;
 
@@ -30,7 +30,7 @@ fn row(pattern: &str, users: &str) -> Protection {
     row
 }
 
-/// A server that asks for a password for `a.txt` and for every `*.log`.
+/// Makes a server that asks for a password for `a.txt` and for every `*.log`.
 fn bench() -> Bench {
     Bench::with(|policy| {
         policy.protections.0 = vec![row("a.txt", "/one"), row("*.log", "/two")];
@@ -46,19 +46,19 @@ fn get(path: &str, password: &str) -> Vec<u8> {
     head(&format!("GET {path}"), &[&basic("ann", password)])
 }
 
-/// Whose password is being checked.
+/// Returns the login that is being checked.
 fn login(ask: &Ask) -> &Login {
     let Ask::Login { login, .. } = ask else { panic!("{ask:?}") };
     login
 }
 
-/// The nonce of the newest challenge.
+/// Returns the nonce of the newest challenge.
 fn nonce(reply: &Reply) -> String {
     let challenge = reply.field("www-authenticate");
     challenge.split("nonce=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
-/// What a client shows for a target. The model takes every response for right.
+/// Makes a client's credentials for a target. The model accepts every response.
 fn digest(target: &str, nonce: &str, count: u32) -> String {
     format!(
         "Authorization: Digest username=\"ann\", realm=\"Here\", nonce=\"{nonce}\", \
@@ -214,7 +214,7 @@ fn a_row_that_changes_while_a_password_is_checked_asks_anew() {
     bench.answers = true;
     bench.settle();
     assert_eq!(bench.statuses(), [200]);
-    // Another row in front of it changes nothing.
+    // Another row before it changes nothing.
     bench.answers = false;
     bench.send(&get("/a.txt", "secret"));
     bench.world.reload(|policy| policy.protections.0.insert(0, row("b", "/b")));
@@ -237,7 +237,7 @@ fn who_guesses_waits_and_who_cannot_be_checked_comes_again() {
         assert!(!reply.field("retry-after").is_empty());
         assert_eq!(bench.last().outcome, Outcome::Refused(refusal));
     }
-    // A full queue is told at once.
+    // A full queue is reported at once.
     bench.send(&get("/a.txt", "secret"));
     let ask = bench.world.asks.remove(0);
     bench.world.turn(|engine, turn| engine.handle_refused(ask, turn));
@@ -315,7 +315,7 @@ fn a_nonce_of_another_client_or_of_long_ago_is_stale_and_a_forged_one_too() {
     assert!(stale(bench.connect(PHONE), "anything"));
     bench.world.now = bench.world.now + NONCE_LIFE;
     assert!(stale(bench.connect(PHONE), &nonce));
-    // Another realm is nothing that a new nonce would mend.
+    // Another realm is no fault that a new nonce would mend.
     let fresh = self::nonce(&bench.connect(PHONE).get("/a.txt"));
     let other = digest("/a.txt", &fresh, 1).replace("Here", "There");
     let reply = bench.ask_with("GET /a.txt", &[&other]);
@@ -383,7 +383,7 @@ fn a_users_data_is_covered_unless_the_vault_asks_for_secrets_itself() {
     pinned.answers = false;
     pinned.send(&head(&format!("GET {item}"), &[&right]));
     assert!(matches!(pinned.asked(), Ask::Vault { .. }), "{:?}", pinned.asked());
-    // A file of the roots is none that the vault's own secret opens.
+    // The vault's own secret does not open a file of the roots.
     let mut file = with(Auth::Pinned);
     assert_eq!(file.ask_with("GET /3_96xxdata.txt", &[&right]).status, 404);
 }

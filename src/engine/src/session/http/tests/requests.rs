@@ -1,10 +1,10 @@
-//! What is a request, where it ends, and what becomes of the connection.
+//! Which bytes are a request, where it ends, and what happens to the connection.
 
 use super::*;
 use crate::session::{Refusal, SAID_BYTES_MAX, Subject, Verb};
 use wire::http::request::Malformed;
 
-/// Sends bytes on a connection of their own; says the statuses, and whether it goes on.
+/// Sends bytes on a new connection; returns the statuses, and whether it goes on.
 fn told(bytes: &[u8]) -> (Vec<u16>, bool) {
     let mut bench = Bench::new();
     bench.send(bytes);
@@ -13,7 +13,7 @@ fn told(bytes: &[u8]) -> (Vec<u16>, bool) {
 
 fn refused(bytes: &[u8]) -> u16 {
     let (statuses, goes_on) = told(bytes);
-    assert!(!goes_on, "the connection goes on behind {}", bytes.escape_ascii());
+    assert!(!goes_on, "the connection goes on after {}", bytes.escape_ascii());
     assert_eq!(statuses.len(), 1, "{}", bytes.escape_ascii());
     statuses[0]
 }

@@ -1,9 +1,9 @@
-//! What the RFCs say to the letter, each test with its section.
+//! The RFCs to the letter, each test with its section.
 
 use super::*;
 use wire::http::response::parse_date;
 
-/// Sends bytes on a connection of their own; the one reply to them as bytes.
+/// Sends bytes on a new connection; returns the one reply as bytes.
 fn answered(bytes: &[u8]) -> Vec<u8> {
     let mut bench = Bench::new();
     bench.send(bytes);
@@ -127,7 +127,7 @@ fn conditions_in_several_lines_are_one_list() {
     assert_eq!(get(&mut bench, &[&known, "If-None-Match: \"x\""]), 304);
     assert_eq!(get(&mut bench, &["If-Match: \"x\"", &wanted]), 200);
     assert_eq!(get(&mut bench, &["If-Match: \"x\"", "If-Match: \"y\""]), 412);
-    // The vault judges what was asked with the same head, later.
+    // The vault evaluates the same head later.
     let stored = bench.put("/1_96xxdata.txt", b"one").field("etag").to_owned();
     let known = format!("If-None-Match: {stored}");
     let reply = bench.ask_with("GET /1_96xxdata.txt", &["If-None-Match: \"x\"", &known]);

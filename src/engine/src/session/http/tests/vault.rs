@@ -1,5 +1,5 @@
-//! What phones keep of their users' data: who may reach it, under which names, and how it is given
-//! out.
+//! Users' data that phones store: who may read and write it, under which names, and how it is
+//! served.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ fn change(policy: &mut Policy, change: impl FnOnce(&mut VaultPolicy)) {
     change(Arc::make_mut(policy.http.vault.as_mut().unwrap()));
 }
 
-/// What the vault is asked.
+/// Returns the request to the vault.
 fn request(bench: &Bench) -> &VaultRequest {
     let Ask::Vault { request, .. } = bench.asked() else { panic!("{:?}", bench.asked()) };
     request
@@ -193,13 +193,13 @@ fn what_the_vault_refuses_says_why() {
 #[test]
 fn a_vault_that_a_reload_takes_away_is_no_reason_to_wait_for_ever() {
     let gone = |bench: &mut Bench| bench.world.reload(|policy| policy.http.vault = None);
-    // While a body comes.
+    // While a body is received.
     let mut bench = Bench::new();
     bench.send(&head(&format!("PUT {ITEM}"), &["Content-Length: 5"]));
     gone(&mut bench);
     bench.send(b"hello");
     assert_eq!(bench.statuses(), [405]);
-    // While a session slot is waited for.
+    // While waiting for a session slot.
     for method in ["GET", "DELETE"] {
         let mut bench = Bench::with(|policy| policy.slots.clients_max = 1);
         bench.get("/a.txt");

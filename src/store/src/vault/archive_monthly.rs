@@ -187,7 +187,7 @@ fn due(
     months
 }
 
-/// Waits while somebody keeps a version, but not for ever.
+/// Waits while a version is being written, up to a limit.
 fn give_way(vault: &Path, go_on: impl Fn() -> bool) {
     let began = Instant::now();
     while go_on() && write::is_being_written(vault) && began.elapsed() < YIELD_MAX {

@@ -1,4 +1,4 @@
-//! What keys must hold together: ports that clash, times that contradict each other.
+//! Checks keys against each other: ports that clash, times that contradict each other.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -9,7 +9,7 @@ use super::tftp::{Ports, Tftp};
 use crate::net::listener::POOL_PORTS;
 use engine::settings::tftp::TftpLimits;
 
-/// Whether a port belongs to UDP or to TCP: the same number may serve both.
+/// The protocol of a port: the same number may serve both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Transport {
     Udp,
@@ -25,13 +25,13 @@ impl Transport {
     }
 }
 
-/// Ports that something wants to listen on.
+/// A port that a listener claims.
 struct Claim {
     transport: Transport,
-    /// None: on every address.
+    /// `None` means every address.
     ip: Option<IpAddr>,
     ports: RangeInclusive<u16>,
-    /// The key, for people.
+    /// The key, for messages.
     key: &'static str,
     at: Range<usize>,
 }
@@ -44,8 +44,8 @@ impl Claim {
         Claim { transport, ip, ports, key, at: listen.span() }
     }
 
-    /// Whether both cannot be had at once. Port 0 is the system's to choose; `[::]` takes IPv6
-    /// alone, so it does not clash with `0.0.0.0`.
+    /// Returns whether the two claims exclude each other. The system chooses port 0; `[::]` binds
+    /// only IPv6, so it does not clash with `0.0.0.0`.
     fn clashes(&self, other: &Claim) -> bool {
         let ports = self.ports.start().max(other.ports.start());
         let shared = ports <= self.ports.end().min(other.ports.end()) && *ports != 0;
@@ -69,7 +69,7 @@ impl Claim {
     }
 }
 
-/// Notes every pair of listeners that want the same port.
+/// Reports every pair of listeners that claim the same port.
 pub(super) fn ports(file: &File, found: &mut Findings) {
     let claims = claims(file);
     for (place, later) in claims.iter().enumerate() {
@@ -128,7 +128,7 @@ fn claims(file: &File) -> Vec<Claim> {
     claims
 }
 
-/// Warns of a port that is only to be had before privileges are given up.
+/// Warns of a port that can be bound only before privileges are dropped.
 pub(super) fn active_port(file: &File, warnings: &mut Vec<String>) {
     let Some(ftp) = &file.ftp else { return };
     let port = *ftp.active_port.get_ref();
@@ -144,7 +144,7 @@ pub(super) fn active_port(file: &File, warnings: &mut Vec<String>) {
     }
 }
 
-/// Notes a range of ports that has not one for each worker.
+/// Reports a port range with fewer ports than workers.
 pub(super) fn port_range(file: &File, found: &mut Findings) {
     let ports = file.tftp.as_ref().and_then(|tftp| tftp.ports.as_ref());
     let Some(ports) = ports else { return };
@@ -171,7 +171,7 @@ pub(super) fn port_range(file: &File, found: &mut Findings) {
     }
 }
 
-/// Notes times of a TFTP section that contradict each other.
+/// Reports times of a TFTP section that contradict each other.
 pub(super) fn times(tftp: &Tftp, found: &mut Findings) {
     let mut check = |limits: &TftpLimits, at: Range<usize>| {
         if limits.first_timeout >= limits.silence_max {
@@ -197,7 +197,7 @@ pub(super) fn times(tftp: &Tftp, found: &mut Findings) {
     }
 }
 
-/// Notes networks that two rows of `[[tftp.subnet]]` name: which one holds could not be said.
+/// Reports networks that occur in two rows of `[[tftp.subnet]]`, which would be ambiguous.
 pub(super) fn subnets(tftp: &Tftp, found: &mut Findings) {
     let nets: Vec<_> = tftp.subnets.iter().flat_map(|subnet| &subnet.net).collect();
     for (place, later) in nets.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! The configuration that is in force, key by key, each with where it comes from: a line of the
-//! file, or the default.
+//! The effective configuration, key by key, each with its origin: a line of the file, or the
+//! default.
 //!
-//! Defaults are taken from the commented template, whose lines are what the documentation says. A
-//! test holds them against what the program does.
+//! Defaults come from the commented template, which is also the documentation. A test compares them
+//! with the program's behaviour.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -15,28 +15,28 @@ use toml::de::{DeTable, DeValue};
 
 use super::TEMPLATE;
 
-/// Sections that mean something by being there.
+/// Sections whose mere presence has a meaning.
 const OPTIONAL: [&str; 4] = ["tftp", "ftp", "vault", "admin"];
-/// Where the origin of a value is written.
+/// The column of a value's origin.
 const ORIGIN_COLUMN: usize = 40;
-/// Most differences that are told one by one.
+/// Most differences that are listed one by one.
 const CHANGES_MAX: usize = 50;
 
-/// Every key that counts.
+/// Every effective key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effective {
     sections: Vec<Part>,
 }
 
-/// A section, or one row of several.
+/// A section, or one of several rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Part {
     name: String,
-    /// Its place among rows of the same name, from 1; `None` for a section.
+    /// Its number among rows of the same name, from 1; `None` for a section.
     row: Option<usize>,
     line: Option<usize>,
     entries: Vec<Entry>,
-    /// Keys that have no plain default and are not set.
+    /// Unset keys without a simple default.
     unset: Vec<String>,
 }
 
@@ -53,7 +53,7 @@ struct Entry {
 struct Pattern {
     name: String,
     is_row: bool,
-    /// Whether it is commented out: an example, whose values are no defaults.
+    /// Whether it is commented out: an example, whose values are not defaults.
     is_example: bool,
     keys: Vec<PatternKey>,
 }
@@ -61,12 +61,12 @@ struct Pattern {
 struct PatternKey {
     key: String,
     value: String,
-    /// Whether the value is what holds when the line is left out.
+    /// Whether the value is the one without the line.
     is_default: bool,
 }
 
 impl Effective {
-    /// Of a file's text, which is valid.
+    /// Builds it from a file's text, which is valid.
     pub(super) fn of(text: &str, table: &DeTable<'_>) -> Effective {
         let mut sections = Vec::new();
         let file = Source { text };
@@ -92,7 +92,7 @@ impl Effective {
         Effective { sections }
     }
 
-    /// As a configuration that means the same, with the origin of each value beside it.
+    /// Writes an equivalent configuration, with the origin of each value beside it.
     #[must_use]
     pub(crate) fn toml(&self, file: &Path) -> String {
         let mut text = String::new();
@@ -120,7 +120,7 @@ impl Effective {
         Ok(())
     }
 
-    /// The same for programs.
+    /// Returns the same as JSON.
     #[must_use]
     pub(crate) fn json(&self) -> serde_json::Value {
         let part = |part: &Part| {
@@ -131,7 +131,7 @@ impl Effective {
         self.sections.iter().map(part).collect()
     }
 
-    /// What is another than before, in words.
+    /// Describes the changes since `before`.
     #[must_use]
     pub(crate) fn changes_from(&self, before: &Effective) -> Vec<String> {
         let (old, new) = (before.values(), self.values());
@@ -157,7 +157,7 @@ impl Effective {
         changes
     }
 
-    /// Values by section and key.
+    /// Returns the values by section and key.
     fn values(&self) -> BTreeMap<(String, &str), &str> {
         let mut values = BTreeMap::new();
         for part in &self.sections {
@@ -182,7 +182,7 @@ impl Part {
 }
 
 impl Pattern {
-    /// Whether its defaults hold where a file does not have it.
+    /// Returns whether its defaults apply if a file does not have it.
     fn is_always_there(&self) -> bool {
         !self.is_example && !OPTIONAL.contains(&self.name.as_str())
     }
@@ -198,7 +198,7 @@ impl Source<'_> {
         1 + self.text.bytes().take(at).filter(|byte| *byte == b'\n').count()
     }
 
-    /// What a table of the file says, in the order of the template, and what it leaves out.
+    /// Returns what a table of the file sets, in the order of the template, and what it omits.
     fn part(
         &self,
         pattern: &Pattern,
@@ -236,7 +236,7 @@ impl Source<'_> {
         Entry { key: key.to_owned(), value: self.shown(value), line }
     }
 
-    /// A value on one line.
+    /// Formats a value on one line.
     fn shown(&self, value: &Spanned<DeValue<'_>>) -> String {
         match value.get_ref() {
             DeValue::Array(list) => {
@@ -261,7 +261,7 @@ impl Source<'_> {
     }
 }
 
-/// A table or the rows of it, by a name with dots.
+/// Finds a table or its rows, by a dotted name.
 fn find<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<&'t Spanned<DeValue<'i>>> {
     match name.split_once('.') {
         None => table.get(name),
@@ -269,7 +269,7 @@ fn find<'t, 'i>(table: &'t DeTable<'i>, name: &str) -> Option<&'t Spanned<DeValu
     }
 }
 
-/// The template, read once.
+/// Returns the parsed template.
 fn template() -> &'static [Pattern] {
     static PATTERNS: OnceLock<Vec<Pattern>> = OnceLock::new();
     PATTERNS.get_or_init(|| patterns(TEMPLATE))
@@ -294,19 +294,19 @@ fn patterns(text: &str) -> Vec<Pattern> {
         } else if line.trim_start_matches('#').trim_start().starts_with('#')
             && let Some(last) = current.keys.last_mut()
         {
-            // The comment of the line before goes on.
+            // The comment of the line before continues.
             last.is_default &= is_plain(line);
         }
     }
     patterns
 }
 
-/// Whether a comment leaves the value beside it to be the default.
+/// Returns whether the value beside a comment is the default.
 fn is_plain(comment: &str) -> bool {
     !comment.contains("no default") && !comment.contains("default:")
 }
 
-/// The name of a section that begins here.
+/// Returns the name of a section that begins here.
 fn head(line: &str) -> Option<&str> {
     let name = line.strip_prefix("[[").or_else(|| line.strip_prefix('['))?;
     let name = name.split(']').next()?;
@@ -314,7 +314,7 @@ fn head(line: &str) -> Option<&str> {
     (!name.is_empty() && name.chars().all(is_name)).then_some(name)
 }
 
-/// Key, value and comment of a line that sets something.
+/// Returns key, value and comment of a line that sets a key.
 fn assignment(line: &str) -> Option<(String, String, &str)> {
     let (key, _) = line.split_once(" = ")?;
     let is_key = !key.is_empty() && key.bytes().all(|c| c.is_ascii_lowercase() || c == b'_');
@@ -333,7 +333,7 @@ mod tests {
         parse_for_tests(text).effective.toml(Path::new("/c.toml"))
     }
 
-    /// What settings say, whichever lines they come from.
+    /// Formats the meaning of settings, without their line numbers.
     fn meaning(mut settings: Settings) -> String {
         settings.effective = Effective::default();
         let text = format!("{settings:#?}");
@@ -391,7 +391,7 @@ mod tests {
                     .any(|part| part.name == *key || part.name == format!("{name}.{key}"));
                 let here = template().iter().filter(|part| part.name == name);
                 let is_key = here.flat_map(|part| &part.keys).any(|known| known.key == *key);
-                // A row of networks says what its section says.
+                // A row of networks has the keys of its section.
                 !is_key && !is_section && name != "tftp.subnet"
             })
             .collect();

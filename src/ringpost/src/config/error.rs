@@ -1,6 +1,6 @@
-//! What keeps a configuration from being read or used, but for mistakes in it.
+//! Errors of reading or using a configuration, other than mistakes in it.
 //!
-//! Values and their words. Never reads a file.
+//! Values and their texts. Never reads a file.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -10,11 +10,11 @@ use super::FILE_BYTES_MAX;
 /// Why a configuration cannot be read. Displays as the end of a sentence that begins with its name.
 #[derive(Debug)]
 pub(super) enum ReadError {
-    /// The system does not give it.
+    /// The system cannot read it.
     Io(io::Error),
-    /// It has more bytes than are read.
+    /// It is larger than the limit.
     TooLarge,
-    /// This line is no text.
+    /// This line is not text.
     NotText { line: usize },
 }
 

@@ -1,6 +1,6 @@
-//! Who could read or do what they should not: what this configuration gives away.
+//! Finds what a configuration exposes: who could read or do more than intended.
 //!
-//! A mistake where nobody can have meant it, a warning in plain words where somebody may.
+//! An error if it cannot be intended, a warning if it may be.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use super::read::Findings;
 use super::vault::{Vault, VaultAuth};
 use engine::protocol::Protocol;
 
-/// Notes what is given away, and what keeps phones out that are meant to come in.
+/// Reports what is exposed, and what keeps out phones that should have access.
 pub(super) fn judge(
     file: &File,
     data_dir: &Path,
@@ -37,7 +37,7 @@ pub(super) fn judge(
     }
 }
 
-/// Notes what is wrong or weak in how a listener is secured.
+/// Reports errors and weaknesses in the TLS settings of a listener.
 fn secured(row: &Https, found: &mut Findings, warnings: &mut Vec<String>) {
     let (shown, line) = (row.http.shown(), found.line(&row.http.at));
     let asked = *row.client_auth.get_ref();
@@ -85,7 +85,7 @@ fn secured(row: &Https, found: &mut Findings, warnings: &mut Vec<String>) {
     }
 }
 
-/// Notes pages of administration that others than this host can reach.
+/// Warns of administration pages that other hosts can reach.
 fn admin_reach(file: &File, found: &Findings, warnings: &mut Vec<String>) {
     let Some(listen) = file.admin.as_ref().map(|admin| &admin.listen) else { return };
     let address = listen.get_ref();
@@ -100,7 +100,8 @@ fn admin_reach(file: &File, found: &Findings, warnings: &mut Vec<String>) {
     ));
 }
 
-/// Notes listeners for old phones whose key is that of others: who breaks it there has it.
+/// Warns of listeners for old phones that share their key with others: an attacker who breaks it
+/// there has it for all.
 fn shared_keys(file: &File, data_dir: &Path, found: &Findings, warnings: &mut Vec<String>) {
     let key = |row: &Https| plain(&data_dir.join(row.key.get_ref()));
     for old in file.https.iter().filter(|row| *row.legacy.get_ref()) {
@@ -116,7 +117,7 @@ fn shared_keys(file: &File, data_dir: &Path, found: &Findings, warnings: &mut Ve
     }
 }
 
-/// Notes who cannot reach the vault, and who could read the secrets for it.
+/// Reports who cannot reach the vault, and who could read its secrets.
 fn vault_reach(vault: &Vault, file: &File, found: &mut Findings, warnings: &mut Vec<String>) {
     let offers = |said: &Option<Spanned<bool>>| said.as_ref().is_none_or(|said| *said.get_ref());
     let plain = file.http.iter().filter(|row| offers(&row.vault));
@@ -172,7 +173,7 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Findings, warnings: &mut 
     }
 }
 
-/// Notes listeners that are to offer a vault that is not there.
+/// Reports listeners that offer a vault that is not configured.
 fn vault_absent(file: &File, found: &mut Findings) {
     let rows = file.http.iter().chain(file.https.iter().map(|row| &row.http));
     let rows = rows.map(|row| &row.vault).chain(file.ftp.iter().map(|ftp| &ftp.vault));
@@ -182,7 +183,7 @@ fn vault_absent(file: &File, found: &mut Findings) {
     }
 }
 
-/// Notes whose data whoever comes by FTP can reach, and how little is asked of them.
+/// Reports whose data an FTP client can reach, and how weakly it is authenticated.
 fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Findings, warnings: &mut Vec<String>) {
     let (shown, line) = (ftp.shown(), found.line(&ftp.at));
     let has_passwords = file.protects.iter().any(|row| row.is_for(Protocol::Ftp));
@@ -221,7 +222,7 @@ fn ftp_reach(ftp: &Ftp, file: &File, found: &mut Findings, warnings: &mut Vec<St
     }
 }
 
-/// Notes who could pose as an administrator of the files, and what keeps administrators out.
+/// Reports who could pose as an administrator of the files, and what keeps administrators out.
 fn administrators(
     ftp: &Ftp,
     file: &File,

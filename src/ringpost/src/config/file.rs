@@ -1,7 +1,7 @@
 //! The configuration file as typed rows, section by section, each default in one place.
 //!
-//! Says what a single key may hold. What keys must hold together is in `check.rs`; what becomes of
-//! them is in `settings.rs`.
+//! Validates single keys. `check.rs` validates keys against each other; `settings.rs` turns them
+//! into settings.
 
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
@@ -31,17 +31,17 @@ use engine::settings::http::StreamLimits;
 use engine::settings::snmp::SnmpPolicy;
 use wire::time::Duration;
 
-/// Most workers that may be asked for.
+/// Most workers that can be configured.
 const WORKERS_MAX: u64 = 256;
-/// Most transfers that a worker may hold.
+/// Most transfers per worker that can be configured.
 pub(super) const TRANSFERS_LIMIT: u64 = 4_000_000;
-/// Most misses that one address may be allowed.
+/// Most misses per address that can be configured.
 const MISSES_LIMIT: u64 = 1_000_000;
 /// Most threads that may wait for disks.
 const THREADS_MAX: u64 = 64;
 /// Smallest size in bytes at which a new log file begins.
 const LOG_BYTES_MIN: u64 = 64 << 10;
-/// Networks that may ask where nothing else is said: private and local ones.
+/// The default access list: private and local networks.
 pub(super) const PRIVATE_NETS: [&str; 7] = [
     "10.0.0.0/8",
     "172.16.0.0/12",
@@ -52,7 +52,7 @@ pub(super) const PRIVATE_NETS: [&str; 7] = [
     "::1",
 ];
 
-/// A list of values, each with its place in the file.
+/// A list of values, each with its position in the file.
 pub(super) type Many<T> = Vec<Spanned<T>>;
 
 /// The whole file.
@@ -61,7 +61,7 @@ pub(super) struct File {
     pub(super) data_dir: Option<Spanned<PathBuf>>,
     pub(super) workers: usize,
     pub(super) user: Option<String>,
-    /// Where the user is named.
+    /// The position of the user.
     pub(super) user_at: Range<usize>,
     pub(super) group: Option<String>,
     pub(super) drain: Duration,
@@ -87,15 +87,15 @@ pub(super) struct File {
     pub(super) log: Log,
 }
 
-/// `[admin]`: where the pages of administration are.
+/// `[admin]`: the administration pages.
 #[derive(Debug)]
 pub(super) struct Admin {
     pub(super) listen: Spanned<SocketAddr>,
-    /// Names that the pages may be reached by, beside addresses.
+    /// Names that the pages may be reached by, besides addresses.
     pub(super) hosts: Vec<String>,
 }
 
-/// `[access]`: for each protocol its own list, if the file has one.
+/// `[access]`: an optional list for each protocol.
 #[derive(Debug)]
 pub(super) struct Access {
     pub(super) allow: Option<Vec<Clients>>,
@@ -105,15 +105,15 @@ pub(super) struct Access {
     pub(super) ftp: Option<Vec<Clients>>,
 }
 
-/// `[content]`: how the files are held.
+/// `[content]`: how files are read and kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Content {
-    /// Largest file in bytes that is copied to memory whatever has to go for it; a larger one is
-    /// mapped where the budget has no room.
+    /// Largest file in bytes that is always copied to memory; a larger one is mapped if the budget
+    /// has no room.
     pub(crate) heap_file_bytes_max: u64,
-    /// Bytes of files in memory; beyond them, what was not used longest goes.
+    /// Bytes of files in memory; beyond them, the file unused for the longest time is dropped.
     pub(crate) heap_budget_bytes: u64,
-    /// How often the directories are read again, whatever the kernel has told of changes.
+    /// Interval between two scans of the directories, besides the kernel's change events.
     pub(crate) rescan: Duration,
     /// Threads that may wait for a disk.
     pub(crate) threads: usize,
@@ -131,25 +131,25 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// `[log]`: where lines go and when they go away.
+/// `[log]`: where lines are written and how long they are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Log {
     /// The form of the lines.
     pub(crate) format: LogFormat,
-    /// The file. `None` means standard error.
+    /// The file; `None` for standard error.
     pub(crate) file: Option<PathBuf>,
     /// Size in bytes at which a new file begins.
     pub(crate) file_bytes_max: u64,
     /// Files kept, the current one included.
     pub(crate) files_max: usize,
-    /// Age at which a new file begins; zero: never for its age.
+    /// Age at which a new file begins; zero disables it.
     pub(crate) age_max: Duration,
-    /// Least severe level that is written.
+    /// The least severe level that is written.
     pub(crate) level: Level,
 }
 
 impl File {
-    /// Reads the whole file; what is wrong goes to `found`, and the rest is read on.
+    /// Reads the whole file; reports mistakes to `found` and reads on.
     pub(super) fn read(table: &Spanned<DeTable<'_>>, found: &mut Findings) -> Self {
         let mut top = Section::top(table);
         let (http_limits, cache_control) = http::limits(top.section("http_limits", found), found);
@@ -227,7 +227,7 @@ pub(super) fn bytes_within(
     otherwise
 }
 
-/// A time that must not be zero.
+/// A duration other than zero.
 pub(super) fn positive(
     section: &mut Section<'_, '_>,
     key: &'static str,
@@ -242,7 +242,7 @@ pub(super) fn positive(
     Some(*time.get_ref())
 }
 
-/// `listen`, or the classic's ports where the section does not say.
+/// `listen`, or the classic's ports if the section does not set it.
 pub(super) fn listen(
     section: &mut Section<'_, '_>,
     otherwise: &[&str],
@@ -268,7 +268,7 @@ pub(super) fn listen(
     }
 }
 
-/// `root`: the directories in which a listener looks, first match first.
+/// `root`: the directories of a listener, searched in order.
 pub(super) fn root(
     section: &mut Section<'_, '_>,
     otherwise: &[&str],
@@ -287,7 +287,7 @@ pub(super) fn root(
     listed.map_or_else(|| defaults().collect(), Spanned::into_inner)
 }
 
-/// `from`: the networks that a row is for. Without it, all.
+/// `from`: the networks that a row applies to; all by default.
 pub(super) fn from(row: &mut Section<'_, '_>, found: &mut Findings) -> Vec<IpNet> {
     row.take("from", found).unwrap_or_default()
 }

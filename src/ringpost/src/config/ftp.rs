@@ -1,7 +1,6 @@
 //! `[ftp]`: where FTP listens, who may log in, where data connections go, and the limits.
 //!
-//! Says what the section may hold by itself. What it must hold together with others is in
-//! `check.rs` and `exposure.rs`.
+//! Validates the section by itself. `check.rs` and `exposure.rs` validate it against others.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::{Range, RangeInclusive};
@@ -22,35 +21,35 @@ use engine::settings::ftp::FtpListener;
 use engine::settings::ftp::FtpPolicy;
 use wire::time::Duration;
 
-/// Where requests come to when the file does not say, as the classic has it.
+/// The default address, as in the classic.
 const LISTEN: &str = "0.0.0.0:21";
-/// Ports of passive data connections when the file does not say.
+/// The default ports of passive data connections.
 const PASSIVE_PORTS: RangeInclusive<u16> = 50_000..=50_999;
-/// Fewest ports that they may have: a port stays taken for a while after each connection.
+/// Fewest ports of that range: a port stays taken for a while after each connection.
 const PASSIVE_PORTS_MIN: usize = 10;
-/// Names that phones log in by when the file does not say.
+/// The default names that phones log in by.
 const PHONES: [&str; 2] = ["anonymous", "ftp"];
-/// Most sessions that a worker may hold: each needs two descriptors while it transfers.
+/// Most sessions per worker: each needs two descriptors while it transfers.
 const SESSIONS_LIMIT: u64 = 1_000_000;
-/// Lengths that lines may be limited to, in bytes.
+/// Range of the line length limit, in bytes.
 const LINE_BYTES: RangeInclusive<u64> = 512..=16 << 10;
-/// Most passive ports that anybody can have.
+/// Most passive ports that are possible.
 const PORTS_LIMIT: u64 = 65_535;
-/// Longest time that an upload may wait before it is stored.
+/// Longest configurable delay before an upload is stored.
 const COMMIT_DELAY_MAX: Duration = Duration::from_secs(5);
-/// Longest name to log in by, in bytes.
+/// Longest login name, in bytes.
 const NAME_BYTES_MAX: usize = 128;
 
 /// `[ftp]`.
 #[derive(Debug)]
 pub(super) struct Ftp {
-    /// Where the section begins.
+    /// The position of the section.
     pub(super) at: Range<usize>,
     pub(super) listen: Many<SocketAddr>,
-    /// Those where TLS comes first.
+    /// The addresses with implicit TLS.
     pub(super) tls_listen: Many<SocketAddr>,
     pub(super) root: Many<PathBuf>,
-    /// Whether TLS can be had at all.
+    /// Whether TLS is offered at all.
     pub(super) tls: Spanned<bool>,
     pub(super) certificate: Spanned<PathBuf>,
     pub(super) key: Spanned<PathBuf>,
@@ -58,7 +57,7 @@ pub(super) struct Ftp {
     pub(super) passive_addresses: Vec<(Ipv4Net, Ipv4Addr)>,
     pub(super) active: bool,
     pub(super) active_port: Spanned<u16>,
-    /// Whether the vault can be reached there, where the section says.
+    /// Whether it offers the vault, if set.
     pub(super) vault: Option<Spanned<bool>>,
     pub(super) phones: Many<String>,
     pub(super) trusted_networks: Many<IpNet>,
@@ -67,7 +66,7 @@ pub(super) struct Ftp {
     pub(super) limits: FtpLimits,
 }
 
-/// What `PASV` calls the server, in one network.
+/// The server's address in `PASV` replies, for one network.
 struct PassiveAddress {
     address: Ipv4Addr,
     /// `None` means all.
@@ -75,7 +74,7 @@ struct PassiveAddress {
     at: Range<usize>,
 }
 
-/// One address for everybody, or rows.
+/// One address for all clients, or rows.
 struct PassiveAddresses(Vec<PassiveAddress>);
 
 impl Ftp {
@@ -111,7 +110,7 @@ impl Ftp {
         here.then_some(ftp)
     }
 
-    /// Every listener, those that begin in clear first.
+    /// Returns every listener, those that begin in clear first.
     pub(super) fn listeners(&self) -> Vec<FtpListener> {
         let tls = *self.tls.get_ref();
         let clear = self.listen.iter().map(|at| (*at.get_ref(), false));
@@ -120,7 +119,7 @@ impl Ftp {
         clear.chain(secured).map(listener).collect()
     }
 
-    /// Returns what its connections are secured with, or `None` if they never are.
+    /// Returns the TLS settings of its connections, or `None` if they never use TLS.
     pub(super) fn secured(
         &self,
         line: usize,
@@ -141,8 +140,8 @@ impl Ftp {
         })
     }
 
-    /// The section as it is used, with its directories numbered. Tree, vault and what phones are
-    /// asked with come from elsewhere.
+    /// Returns the section's policy, with its directories numbered. Tree, vault and the SNMP policy
+    /// are added elsewhere.
     pub(super) fn policy(
         &self,
         here: impl Fn(&Path) -> PathBuf,
@@ -168,19 +167,19 @@ impl Ftp {
         }
     }
 
-    /// Whether phones reach the vault there, where there is one.
+    /// Returns whether phones reach the vault there, if one is configured.
     pub(super) fn offers_vault(&self) -> bool {
         !self.phones.is_empty() && self.vault.as_ref().is_none_or(|said| *said.get_ref())
     }
 
-    /// The addresses, for people.
+    /// Formats the addresses, for messages.
     pub(super) fn shown(&self) -> String {
         let addresses = self.listen.iter().chain(&self.tls_listen);
         addresses.map(|address| address.get_ref().to_string()).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// Where the section listens in clear, and where with TLS from the first byte on. One is enough.
+/// Reads the addresses in clear and those with implicit TLS. One is enough.
 fn listeners(
     section: &mut Section<'_, '_>,
     found: &mut Findings,
@@ -221,7 +220,7 @@ fn passive_ports(
     ports
 }
 
-/// Rows by network, in the order of the file.
+/// Returns the rows by network, in the order of the file.
 fn networks(rows: PassiveAddresses, found: &mut Findings) -> Vec<(Ipv4Net, Ipv4Addr)> {
     let mut networks: Vec<(Ipv4Net, Ipv4Addr, usize)> = Vec::new();
     for PassiveAddress { address, from, at } in rows.0 {
@@ -308,7 +307,7 @@ fn limits(section: &mut Section<'_, '_>, found: &mut Findings) -> FtpLimits {
     }
 }
 
-/// How long an upload that ended in clear waits for the control connection to end as well.
+/// Reads how long a completed upload waits for the control connection to close as well.
 fn commit_delay(section: &mut Section<'_, '_>, found: &mut Findings) -> Option<Duration> {
     let delay = positive(section, "commit_delay", found)?;
     if delay > COMMIT_DELAY_MAX {

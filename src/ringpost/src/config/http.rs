@@ -1,4 +1,4 @@
-//! `[[http]]`, `[[https]]`, `[http_limits]` and `[ca]`: what connections come to, and their limits.
+//! `[[http]]`, `[[https]]`, `[http_limits]` and `[ca]`: the listeners of HTTP and their limits.
 
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
@@ -16,39 +16,39 @@ use engine::settings::http::HttpListener;
 use engine::settings::http::StreamLimits;
 use wire::name::FileName;
 
-/// Most connections that a worker may hold: a descriptor each.
+/// Most connections per worker: a descriptor each.
 const CONNECTIONS_LIMIT: u64 = 1_000_000;
-/// Sizes that the head of a request may be limited to, in bytes.
+/// Range of the limit on a request's head, in bytes.
 const HEAD_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 10;
-/// Sizes that a connection's send buffer may have, in bytes.
+/// Range of a connection's send buffer, in bytes.
 const SEND_BUFFER_BYTES: RangeInclusive<u64> = 0..=64 << 20;
-/// What caches are told of files when the file does not say (RFC 9111, 5.2.2.4): keep them, and ask
-/// each time whether they are still good.
+/// The default `Cache-Control` (RFC 9111, 5.2.2.4): caches may keep files, but must revalidate them
+/// each time.
 const CACHE_CONTROL: &str = "no-cache";
 /// Longest value of `cache_control`, in bytes.
 const CACHE_CONTROL_BYTES_MAX: usize = 200;
-/// Where the server's own CA lies when the file does not say, beneath `data_dir`.
+/// The default directory of the server's own CA, beneath `data_dir`.
 const CA_DIR: &str = "certs";
-/// What phones fetch the CA's certificate as when the file does not say.
+/// The default name under which phones fetch the CA's certificate.
 const CA_NAME: &[u8] = b"ca.pem";
 
 /// `[[http]]`.
 #[derive(Debug)]
 pub(super) struct Http {
-    /// Where the row begins.
+    /// The position of the row.
     pub(super) at: Range<usize>,
     pub(super) listen: Many<SocketAddr>,
     pub(super) root: Many<PathBuf>,
-    /// Whether the vault can be reached there, where the row says.
+    /// Whether it offers the vault, if set.
     pub(super) vault: Option<Spanned<bool>>,
-    /// The directory of what ACME servers ask for. Without TLS alone.
+    /// The directory of ACME challenges. Only without TLS.
     pub(super) acme_challenge: Option<Spanned<PathBuf>>,
 }
 
 /// `[[https]]`.
 #[derive(Debug)]
 pub(super) struct Https {
-    /// What it has in common with a listener without TLS.
+    /// The keys that it shares with `[[http]]`.
     pub(super) http: Http,
     pub(super) certificate: Spanned<PathBuf>,
     pub(super) key: Spanned<PathBuf>,
@@ -60,68 +60,68 @@ pub(super) struct Https {
     pub(super) legacy: Spanned<bool>,
 }
 
-/// Whether a phone must show a certificate.
+/// Whether phones need a client certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ClientAuth {
-    /// It is not asked for one.
+    /// None is requested.
     #[default]
     Off,
-    /// It is asked, and may go without.
+    /// One is requested, but not required.
     Optional,
-    /// It is asked, and must have one.
+    /// One is required.
     Required,
 }
 
-/// What an administrator forgives in phones' certificates. Who issued one always counts.
+/// Faults that are accepted in phones' certificates. The issuer must always be right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ClientAccept {
-    /// That its time is over.
+    /// It has expired.
     Expired,
-    /// That it is of X.509 version 1.
+    /// It is of X.509 version 1.
     V1,
-    /// That it is signed with SHA-1.
+    /// It is signed with SHA-1.
     Sha1,
 }
 
-/// One `[[https]]`, or `[ftp]`: what its connections are secured with. Its roots and whether it
-/// offers the vault are in the policy, by address.
+/// The TLS settings of one `[[https]]`, or of `[ftp]`. Its roots and whether it offers the vault
+/// are in the policy, by address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TlsSettings {
-    /// What is spoken there: [`Protocol::Https`] or [`Protocol::Ftp`].
+    /// The protocol inside TLS: [`Protocol::Https`] or [`Protocol::Ftp`].
     pub(crate) protocol: Protocol,
-    /// The line of the configuration that it begins in, for messages.
+    /// The configuration line where it begins, for messages.
     pub(crate) line: usize,
-    /// Addresses that connections come to.
+    /// The addresses to listen on.
     pub(crate) listen: Vec<SocketAddr>,
-    /// The server's certificate and those that vouch for it, PEM. Made at the first start where
-    /// neither it nor its key exists.
+    /// The server's certificate chain, PEM. Created at the first start if neither it nor its key
+    /// exists.
     pub(crate) certificate: PathBuf,
     /// The certificate's key, PEM.
     pub(crate) key: PathBuf,
-    /// Whether a phone must show a certificate.
+    /// Whether phones need a client certificate.
     pub(crate) client_auth: ClientAuth,
-    /// Who vouches for the phones' certificates, PEM; always there where they are asked for.
+    /// The CAs of the phones' certificates, PEM; always set if those are requested.
     pub(crate) client_ca: Option<PathBuf>,
-    /// Which of the phones' certificates are revoked, PEM.
+    /// The revocation list of the phones' certificates, PEM.
     pub(crate) client_crl: Option<PathBuf>,
-    /// What is forgiven in phones' certificates.
+    /// Faults that are accepted in phones' certificates.
     pub(crate) client_accept: Vec<ClientAccept>,
-    /// Integrity without encryption.
+    /// Integrity without encryption (NULL cipher).
     pub(crate) authenticate_only: bool,
-    /// TLS 1.0 and up for old phones.
+    /// TLS 1.0 and later, for old phones.
     pub(crate) legacy: bool,
 }
 
 /// `[ca]`: the server's own CA.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CaSettings {
-    /// Where `ca.pem` and `ca.key` lie.
+    /// The directory of `ca.pem` and `ca.key`.
     pub(crate) dir: PathBuf,
-    /// The folded path at which phones fetch its certificate by plain HTTP, if they do.
+    /// The folded path at which phones fetch its certificate by plain HTTP, if they may.
     pub(crate) serve_as: Option<Box<[u8]>>,
 }
 
-/// The value of a `Cache-Control`; empty where there is to be none.
+/// The value of `Cache-Control`; empty for none.
 struct CacheControl(Box<str>);
 
 impl CacheControl {
@@ -149,7 +149,7 @@ impl Read for CacheControl {
     }
 }
 
-/// A name to serve something as, or `false`.
+/// The name to serve a file as, or `false`.
 struct ServeAs(Option<FileName>);
 
 impl Http {
@@ -176,8 +176,8 @@ impl Http {
         }
     }
 
-    /// The row's listeners, with its directories numbered. `vault` holds where the row does not
-    /// say.
+    /// Returns the row's listeners, with its directories numbered. `vault` applies if the row does
+    /// not set it.
     pub(super) fn listeners(
         &self,
         protocol: Protocol,
@@ -193,7 +193,7 @@ impl Http {
         addresses.map(listener).collect()
     }
 
-    /// The addresses, for people.
+    /// Formats the addresses, for messages.
     pub(super) fn shown(&self) -> String {
         let addresses = self.listen.iter().map(|address| address.get_ref().to_string());
         addresses.collect::<Vec<_>>().join(", ")
@@ -223,14 +223,14 @@ impl Https {
         Some(https)
     }
 
-    /// Whether the vault can be reached there. Where not everybody on the way is kept from
-    /// reading, only if the row says so.
+    /// Returns whether it offers the vault. A listener that does not encrypt must set it
+    /// explicitly.
     pub(super) fn offers_vault(&self) -> bool {
         let hidden = !self.authenticate_only && !self.legacy.get_ref();
         self.http.vault.as_ref().map_or(hidden, |said| *said.get_ref())
     }
 
-    /// The row as it is used, with its paths where they lie.
+    /// Returns the row's TLS settings, with resolved paths.
     pub(super) fn settings(&self, line: usize, here: impl Fn(&Path) -> PathBuf) -> TlsSettings {
         let maybe =
             |path: &Option<Spanned<PathBuf>>| path.as_ref().map(|path| here(path.get_ref()));
@@ -250,7 +250,7 @@ impl Https {
     }
 }
 
-/// The certificate and its key: both, or else the pair that the server makes.
+/// Reads certificate and key: both, or otherwise the pair that the server makes.
 pub(super) fn pair(
     row: &mut Section<'_, '_>,
     found: &mut Findings,
@@ -274,7 +274,7 @@ pub(super) fn pair(
     (path(certificate, "certs/server.pem"), path(key, "certs/server.key"))
 }
 
-/// Reads `[http_limits]`: the limits, and the line that tells caches what they may do.
+/// Reads `[http_limits]`: the limits, and the `Cache-Control` line.
 pub(super) fn limits(
     mut section: Section<'_, '_>,
     found: &mut Findings,

@@ -1,4 +1,4 @@
-//! The lists of who may ask: the configuration's and the classic's files, joined.
+//! The access lists: the configuration's and the classic's files, joined.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read as _};
@@ -15,8 +15,9 @@ use store::vault::regular;
 /// Largest list of addresses that is read, in bytes.
 const LIST_BYTES_MAX: u64 = 16 << 20;
 
-/// The lists in force: the configuration's and the classic's file. A client must be on both where
-/// there are both, so neither opens what the other closes. Without any, private networks may ask.
+/// Returns the effective lists: the configuration's and the classic's file. With both, a client
+/// must be on both, so neither opens what the other closes. Without any, private networks have
+/// access.
 pub(super) fn access(
     file: &file::Access,
     data_dir: &Path,
@@ -66,8 +67,8 @@ pub(super) fn access(
     access
 }
 
-/// Reads a list in the classic's form, if it is there. One that cannot be read is a mistake: to go
-/// on without it would open the door.
+/// Reads a list in the classic's form, if it exists. An unreadable one is an error: to ignore it
+/// would grant access.
 fn classic_list(
     path: &Path,
     found: &mut Findings,

@@ -1,6 +1,6 @@
-//! The configuration: read whole, judged whole, and only then used.
+//! The configuration: read whole, validated whole, and only then used.
 //!
-//! Every mistake is told with its file, its line and its mend, all of them at once.
+//! Reports all mistakes at once, each with its file, its line and its remedy.
 
 mod check;
 mod effective;
@@ -48,18 +48,18 @@ use file::File;
 use read::Findings;
 use settings::{Disk, settle};
 
-/// Where a configuration is looked for when none is named, first match first.
+/// Where a configuration is searched if none is named, in order.
 pub(crate) const PLACES: [&str; 2] = ["./ringpost.toml", "/etc/ringpost/ringpost.toml"];
-/// The configuration when there is no file.
+/// The configuration without a file.
 pub(crate) const BUILT_IN: &str = include_str!("../../../../config/default.toml");
-/// Every key with its default and what it is for.
+/// Every key with its default and its purpose.
 pub(crate) const TEMPLATE: &str = include_str!("../../../../config/ringpost.toml");
-/// What messages call it.
+/// Its name in messages.
 pub(crate) const BUILT_IN_NAME: &str = "(built-in configuration)";
 /// Largest configuration file in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// Reads and judges a file, and looks at the directories and lists it names.
+/// Reads and validates a file, and checks the directories and lists that it names.
 ///
 /// # Errors
 /// Every mistake that was found.
@@ -67,16 +67,15 @@ pub(crate) fn load(path: &Path) -> Result<Settings, Faults> {
     parse(path, &read(path)?, Disk::Read)
 }
 
-/// Where a file says that data lies, whatever else is wrong with it: there a running server can be
-/// asked.
+/// Returns a file's data directory, even if other keys are wrong: there a running server can be
+/// reached.
 ///
-/// # Errors
-/// Why the file cannot be read.
+/// # Errors The file cannot be read.
 pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, Faults> {
     Ok(settings::data_dir_in(path, &read(path)?))
 }
 
-/// The same for when there is no file.
+/// Returns the data directory of the built-in configuration.
 #[must_use]
 pub(crate) fn built_in_data_dir() -> PathBuf {
     settings::data_dir_in(Path::new(BUILT_IN_NAME), BUILT_IN)
@@ -87,15 +86,14 @@ fn read(path: &Path) -> Result<String, Faults> {
     read_text(path).map_err(|why| Faults(vec![unread(why.to_string())]))
 }
 
-/// The configuration for when there is no file: [`BUILT_IN`], or what the trial has made of it.
+/// Loads the configuration without a file: [`BUILT_IN`], or as the trial has changed it.
 ///
-/// # Errors
-/// What is wrong with the directories that it names.
+/// # Errors The faults of the directories that it names.
 pub(crate) fn load_built_in(text: &str) -> Result<Settings, Faults> {
     parse(Path::new(BUILT_IN_NAME), text, Disk::Read)
 }
 
-/// The same by its text alone, for when its directories were not made yet.
+/// Validates its text alone, for when its directories do not exist yet.
 ///
 /// # Errors
 /// As above.
@@ -103,8 +101,8 @@ pub(crate) fn judge_built_in() -> Result<Settings, Faults> {
     parse(Path::new(BUILT_IN_NAME), BUILT_IN, Disk::Leave)
 }
 
-/// Returns the file to read: the one that was named, else the first that exists, or `None` if the
-/// built-in configuration is to be used.
+/// Returns the file to read: the one that is named, or the first that exists, or `None` for the
+/// built-in configuration.
 #[must_use]
 pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
     let known = || PLACES.iter().map(PathBuf::from).find(|path| path.exists());
@@ -156,8 +154,7 @@ fn parse(path: &Path, text: &str, disk: Disk) -> Result<Settings, Faults> {
     }
 }
 
-/// What must hold of any bytes: they are a valid configuration, or have mistakes in lines that
-/// exist.
+/// Checks that any bytes are a valid configuration, or have mistakes in lines that exist.
 pub fn check(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let lines = 1 + text.bytes().filter(|byte| *byte == b'\n').count();
@@ -190,7 +187,7 @@ pub fn check(text: &[u8]) {
     }
 }
 
-/// Settings from a text alone.
+/// Returns settings from a text alone.
 #[cfg(test)]
 pub(crate) fn parse_for_tests(text: &str) -> Settings {
     parse(Path::new("/test/ringpost.toml"), text, Disk::Leave).unwrap()

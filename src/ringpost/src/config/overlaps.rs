@@ -1,7 +1,7 @@
-//! Directories that must not be one: what is served, what phones write to, and what is nobody's
-//! business. Compared as the disk has them, so that a link hides nothing.
+//! Finds overlaps of directories that must be separate: what is served, what phones write to, and
+//! private files. Compares real paths, so that a link hides nothing.
 //!
-//! Looks at paths and modes; never at what a file holds.
+//! Checks paths and modes; never reads a file.
 
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -16,16 +16,16 @@ use super::vault::{UnknownPhone, VaultAuth};
 
 /// Where the paths of a configuration begin.
 pub(super) struct Places<'a> {
-    /// The configuration's own file.
+    /// The path of the configuration file.
     pub(super) config: &'a Path,
-    /// What relative paths are under.
+    /// The base of relative paths.
     pub(super) data_dir: &'a Path,
     /// Whether links may be followed.
     pub(super) disk: Disk,
 }
 
 impl Places<'_> {
-    /// A path as the disk has it: what exists of it without links, and the rest as it is written.
+    /// Returns a path with the links in its existing part resolved.
     fn real(&self, path: &Path) -> PathBuf {
         let plain = plain(&self.data_dir.join(path));
         if self.disk == Disk::Leave {
@@ -46,14 +46,14 @@ impl Places<'_> {
     }
 }
 
-/// Notes keys and user data that lie where files are served from, or where phones store files.
+/// Reports keys and user data in directories that are served, or that receive uploads.
 pub(super) fn judge(file: &File, places: &Places<'_>, found: &mut Findings) {
     let secrets = secrets(file, places);
     served(file, &secrets, places, found);
     written(file, &secrets, places, found);
 }
 
-/// Keys and passwords, which only the server's user should be able to read.
+/// Returns the keys and passwords that only the server's user should be able to read.
 pub(super) fn private_files(file: &File, places: &Places<'_>) -> Vec<FileCheck> {
     let mut checks = Vec::new();
     let secrets = secrets(file, places).into_iter();
@@ -66,18 +66,18 @@ pub(super) fn private_files(file: &File, places: &Places<'_>) -> Vec<FileCheck> 
     checks
 }
 
-/// What a secret is to the disk.
+/// How a secret must be protected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// A file that only the server's user should read.
     Private,
-    /// A file that a phone may not fetch or replace, and that people of this host may read.
+    /// A file that no phone may fetch or replace, but local users may read.
     File,
     /// A directory, with everything in it.
     Directory,
 }
 
-/// Something that no phone may fetch or replace by its name.
+/// A file that no phone may fetch or replace by its name.
 struct Secret {
     path: PathBuf,
     key: &'static str,
@@ -136,7 +136,7 @@ fn secrets(file: &File, places: &Places<'_>) -> Vec<Secret> {
     secrets
 }
 
-/// Every directory that files are served from.
+/// Returns every directory that files are served from.
 fn roots(file: &File) -> impl Iterator<Item = &Spanned<PathBuf>> {
     let tftp = file.tftp.iter().flat_map(|tftp| &tftp.root);
     let http = file.http.iter().flat_map(|row| row.root.iter().chain(&row.acme_challenge));
@@ -146,7 +146,7 @@ fn roots(file: &File) -> impl Iterator<Item = &Spanned<PathBuf>> {
     tftp.chain(http).chain(https).chain(ftp).chain(rows)
 }
 
-/// Notes secrets that are served.
+/// Reports secrets that are served.
 fn served(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Findings) {
     for root in roots(file).filter(|root| places.real(root.get_ref()).parent().is_none()) {
         let text = "`root` serves the whole disk of this host to every phone; name the directory \
@@ -169,7 +169,7 @@ fn served(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Find
     }
 }
 
-/// Notes secrets that phones could replace by an upload.
+/// Reports secrets that phones could replace by an upload.
 fn written(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Findings) {
     for row in &file.uploads {
         let dir = places.real(row.dir.get_ref());
@@ -189,7 +189,7 @@ fn written(file: &File, secrets: &[Secret], places: &Places<'_>, found: &mut Fin
     }
 }
 
-/// The same path without `.` and `..` parts, as far as the text alone tells.
+/// Removes `.` and `..` parts from a path, by the text alone.
 pub(super) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {
@@ -209,7 +209,8 @@ mod tests {
 
     use crate::config::load;
 
-    /// What is said of a configuration in a directory that has `common`, `certs`, `vault` and `up`.
+    /// Returns the messages for a configuration in a directory with `common`, `certs`, `vault` and
+    /// `up`.
     fn said(text: &str) -> String {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");

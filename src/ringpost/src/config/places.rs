@@ -1,4 +1,4 @@
-//! Whether the directories and files that the configuration names are there.
+//! Checks that the directories and files that the configuration names exist.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -19,8 +19,8 @@ use store::vault::USERS_BYTES_MAX;
 use store::vault::regular;
 use store::vault::users::{BadLine, Users};
 
-/// Notes directories that are to be there and are not. Those that the server writes to are made by
-/// it, as far as they lie in its data directory.
+/// Reports required directories that are missing. The server creates those that it writes to, if
+/// they are in its data directory.
 pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Findings) {
     let served = file.tftp.iter().map(|tftp| &tftp.root);
     let served = served.chain(file.http.iter().map(|http| &http.root));
@@ -65,7 +65,7 @@ pub(super) fn directories(file: &File, data_dir: &Path, found: &mut Findings) {
     }
 }
 
-/// Notes a user or a group that does not exist.
+/// Reports a user or a group that does not exist.
 pub(super) fn user(file: &File, found: &mut Findings) {
     let Some(user) = &file.user else { return };
     if let Err(trouble) = privileges::check(user, file.group.as_deref()) {
@@ -73,48 +73,48 @@ pub(super) fn user(file: &File, found: &mut Findings) {
     }
 }
 
-/// Files that may come, go or change at any time, and what that means.
+/// Files that may appear, vanish or change at any time, and how they are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FileCheck {
-    /// The server makes both or neither. Whether it can go on with what it has read before is found
+    /// The server makes both or neither. Whether it can continue with what it read before shows
     /// when the certificates are read.
     Pair {
-        /// One.
+        /// The certificate.
         certificate: PathBuf,
-        /// The other.
+        /// The key.
         key: PathBuf,
     },
-    /// Those who manage the directories.
+    /// The users who manage the directories.
     Administrators {
         /// The file.
         users: PathBuf,
-        /// Names that are phones'.
+        /// Names that belong to phones.
         phones: Vec<String>,
     },
-    /// Those who reach the vault.
+    /// The users of the vault.
     Users(PathBuf),
-    /// Those who have passwords for what `[[protect]]` covers.
+    /// The users with passwords for `[[protect]]`.
     Passwords {
         /// The file.
         users: PathBuf,
-        /// The realm for which Digest needs hashes, where a row offers it.
+        /// The realm for which Digest needs hashes, if a row offers it.
         realm: Option<Box<str>>,
-        /// Those whom a row asks for; empty means anybody.
+        /// The users that a row admits; empty means all.
         allowed: Vec<Box<str>>,
     },
-    /// A key or passwords, for the server's user alone.
+    /// A key or passwords, only for the server's user.
     Private {
         /// The file.
         file: PathBuf,
         /// The key of the configuration that names it.
         key: String,
     },
-    /// Where phones' uploads go.
+    /// A directory that receives phones' uploads.
     Receiving(Receiving),
 }
 
 impl FileCheck {
-    /// What is worth a look now. Nothing of it keeps phones from being served.
+    /// Returns the current warnings. None of them keeps phones from being served.
     #[must_use]
     pub(crate) fn warnings(&self) -> Vec<String> {
         match self {
@@ -126,7 +126,7 @@ impl FileCheck {
                 users.display()
             )],
             FileCheck::Users(users) => match regular::open(users, OpenOptions::new().read(true)) {
-                // Whoever looks may have other rights than the server.
+                // The user of the command may have other rights than the server.
                 Err(fault) if fault.kind() == io::ErrorKind::Other => vec![format!(
                     "{} (`users` in [vault]) cannot be read ({fault}), so nobody can reach the \
                      vault; put the file there that `ringpost passwd` makes",
@@ -143,7 +143,7 @@ impl FileCheck {
     }
 }
 
-/// Notes files that are to be there and are not; says which may come and go.
+/// Reports required files that are missing; returns those that may appear and vanish.
 pub(super) fn files(file: &File, data_dir: &Path, found: &mut Findings) -> Vec<FileCheck> {
     let here = |path: &Spanned<PathBuf>| normal(&data_dir.join(path.get_ref()));
     let mut checks = Vec::new();
@@ -209,7 +209,7 @@ pub(super) fn files(file: &File, data_dir: &Path, found: &mut Findings) -> Vec<F
     checks
 }
 
-/// A key or passwords that everybody on this host can read.
+/// Warns of a key or passwords that every local user can read.
 fn readable(file: &Path, key: &str) -> Option<String> {
     let seen = std::fs::metadata(file).ok()?;
     let shown = file.display();
@@ -221,7 +221,7 @@ fn readable(file: &Path, key: &str) -> Option<String> {
     })
 }
 
-/// Half a pair.
+/// Warns of a certificate without key, or a key without certificate.
 fn half(certificate: &Path, key: &Path) -> Option<String> {
     let (there, absent, name) = match (certificate.exists(), key.exists()) {
         (true, false) => (certificate, key, "key"),
@@ -235,7 +235,7 @@ fn half(certificate: &Path, key: &Path) -> Option<String> {
     ))
 }
 
-/// What is wrong with the file of those who manage the directories.
+/// Returns the faults of the administrators' users' file.
 fn administrators(file: &Path, phones: &[String]) -> Vec<String> {
     let shown = file.display();
     let text = match regular::read_text(file, USERS_BYTES_MAX) {
@@ -267,7 +267,7 @@ fn administrators(file: &Path, phones: &[String]) -> Vec<String> {
     warnings
 }
 
-/// What is wrong with a file of passwords for what is served.
+/// Returns the faults of a users' file for served files.
 fn passwords(file: &Path, realm: Option<&str>, allowed: &[Box<str>]) -> Vec<String> {
     let shown = file.display();
     let nobody = |why: String| {
@@ -312,7 +312,7 @@ fn passwords(file: &Path, realm: Option<&str>, allowed: &[Box<str>]) -> Vec<Stri
     warnings
 }
 
-/// Notes a directory that is not there or cannot be listed.
+/// Reports a directory that does not exist or cannot be listed.
 fn directory(key: &str, at: Range<usize>, dir: &Path, making: &str, found: &mut Findings) {
     let shown = dir.display();
     let mend = match std::fs::read_dir(dir) {

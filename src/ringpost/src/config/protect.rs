@@ -1,4 +1,4 @@
-//! `[[protect]]`: what is served for a password alone, and what of that cannot be meant.
+//! `[[protect]]`: files that need a password, and rows that contradict each other.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -18,18 +18,18 @@ use engine::protocol::Protocol;
 use engine::vault::request::REALM;
 use store::vault::users;
 
-/// The users' file where a row names none.
+/// The default users' file of a row.
 pub(super) const USERS: &str = "passwords.txt";
 /// Longest realm, in bytes.
 const REALM_BYTES_MAX: usize = 64;
 
-/// A way to show a password over HTTP.
+/// An authentication scheme of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scheme {
     Basic,
     /// By SHA-256 and by MD5.
     Digest,
-    /// By MD5 alone, for clients that look at the first challenge and know no other hash.
+    /// MD5 alone, for clients that read only the first challenge and know no other hash.
     DigestMd5,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Protect {
     realm: Spanned<String>,
 }
 
-/// A list that holds something, where it is said at all.
+/// Reads a list that must not be empty if it is set.
 fn some<T: Read>(
     row: &mut Section<'_, '_>,
     key: &'static str,
@@ -116,7 +116,7 @@ impl Protect {
         self.protocols.is_empty() || self.protocols.contains(&protocol)
     }
 
-    /// Whether an earlier row covers all that this one covers, as far as the text tells.
+    /// Returns whether an earlier row covers all that this one covers, as far as the text tells.
     fn is_shadowed(&self, earlier: &Protect, here: impl Fn(&Path) -> PathBuf) -> bool {
         fn all<T>(wide: &[T], narrow: &[T], holds: impl Fn(&T, &T) -> bool) -> bool {
             let is_held = |one: &T| wide.iter().any(|wide| holds(wide, one));
@@ -139,7 +139,7 @@ impl Protect {
         self.schemes.contains(&scheme)
     }
 
-    /// What is to be looked at in the users' file again and again.
+    /// Returns the repeated check of the users' file.
     pub(super) fn file_check(&self, here: impl Fn(&Path) -> PathBuf) -> FileCheck {
         FileCheck::Passwords {
             users: here(self.users.get_ref()),
@@ -149,7 +149,7 @@ impl Protect {
     }
 }
 
-/// The rows as they are used. `roots` and `uploads` are the directories by their numbers.
+/// Returns the rows as used. `roots` and `uploads` are the directories by number.
 pub(super) fn rows(
     file: &[Protect],
     here: impl Fn(&Path) -> PathBuf,
@@ -196,7 +196,7 @@ pub(super) fn rows(
     Protections(rows)
 }
 
-/// Notes rows that contradict others, and what of a row is not as safe as it looks.
+/// Reports rows that contradict others, and rows that are less safe than they look.
 pub(super) fn judge(
     file: &File,
     data_dir: &Path,
@@ -237,7 +237,7 @@ pub(super) fn judge(
     }
 }
 
-/// Says where a row leaves open what it seems to close, or closes what it seems to leave open.
+/// Warns if a row leaves open what it seems to close, or closes what it seems to leave open.
 fn exposed(file: &File, row: &Protect, warn: &mut impl FnMut(String)) {
     if file.tftp.is_some() && row.is_for(Protocol::Tftp) {
         warn(
@@ -266,8 +266,8 @@ fn exposed(file: &File, row: &Protect, warn: &mut impl FnMut(String)) {
     }
 }
 
-/// Whether a pattern matches all that another matches. One without `?` that matches the other as a
-/// text does.
+/// Returns whether a pattern matches all that another matches. One without `?` that matches the
+/// other as a text does so.
 fn is_wider(wide: &str, narrow: &str) -> bool {
     let matches = || Protection::new(wide).is_ok_and(|one| one.matches_text(narrow));
     wide == narrow || !wide.contains('?') && matches()

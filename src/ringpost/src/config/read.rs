@@ -1,7 +1,6 @@
-//! Reading TOML key by key, and finding everything that is wrong with it in one go.
+//! Reads TOML key by key, and collects all mistakes in one pass.
 //!
-//! Knows nothing of any particular key. What a value must look like is in `value.rs`, which keys
-//! there are in `file.rs`.
+//! Knows no particular key. `value.rs` defines the values, `file.rs` the keys.
 
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
@@ -10,19 +9,19 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-/// Most mistakes that are told at once; a file with more has usually one cause.
+/// Most mistakes reported at once; a file with more usually has one cause.
 const FAULTS_MAX: usize = 25;
 /// Longest piece of a file that a message quotes, in characters.
 const QUOTE_CHARS_MAX: usize = 40;
 
-/// One mistake: where it is, what it is, and how to mend it.
+/// One mistake: its position, its description, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Fault {
     /// The file, as it was named on the command line.
     pub(crate) file: PathBuf,
-    /// The line, from 1. `None` if the mistake is not in a line.
+    /// The line, from 1; `None` if the mistake is not in a line.
     pub(crate) line: Option<usize>,
-    /// What is wrong and what to write instead.
+    /// The mistake and its remedy.
     pub(crate) text: String,
     /// Whether the file itself could not be read.
     pub(crate) unread: bool,
@@ -64,52 +63,52 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-/// The mistakes found so far, by their place in the text.
+/// The mistakes found so far, by position in the text.
 #[derive(Debug)]
 pub(super) struct Findings {
     /// Where each line of the text begins.
     lines: Vec<usize>,
     faults: Vec<(Option<usize>, String)>,
-    /// Every key that some section knows, with the section's name: to say where a key belongs.
+    /// Every known key with its section's name, to suggest where a key belongs.
     known: Vec<(String, &'static str)>,
     unknown: Vec<(usize, String, String)>,
 }
 
 impl Findings {
-    /// None yet.
+    /// Creates an empty collection for a text.
     pub(super) fn in_text(text: &str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let lines = std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect();
         Findings { lines, faults: Vec::new(), known: Vec::new(), unknown: Vec::new() }
     }
 
-    /// Whether no mistake was found so far, unknown keys aside.
+    /// Returns whether no mistake was found so far, apart from unknown keys.
     pub(super) fn is_empty(&self) -> bool {
         self.faults.is_empty()
     }
 
-    /// Every key that was asked for, with its section.
+    /// Returns every known key, with its section.
     #[cfg(test)]
     pub(super) fn known_keys(&self) -> impl Iterator<Item = (&str, &str)> {
         self.known.iter().map(|(section, key)| (section.as_str(), *key))
     }
 
-    /// The line, from 1, of a place in the text.
+    /// Returns the line, from 1, of a position in the text.
     pub(super) fn line(&self, at: &Range<usize>) -> usize {
         self.lines.partition_point(|start| *start <= at.start)
     }
 
-    /// Notes a mistake; `at` is its place in the text.
+    /// Adds a mistake at a position in the text.
     pub(super) fn fault(&mut self, at: Range<usize>, text: impl Into<String>) {
         self.faults.push((Some(at.start), text.into()));
     }
 
-    /// Notes a mistake that is in no line.
+    /// Adds a mistake without a line.
     pub(super) fn fault_anywhere(&mut self, text: impl Into<String>) {
         self.faults.push((None, text.into()));
     }
 
-    /// The mistakes as people read them.
+    /// Returns the mistakes as messages.
     pub(super) fn into_faults(mut self, file: &Path) -> Vec<Fault> {
         self.judge_unknown_keys();
         self.faults.sort_by_key(|(at, _)| at.unwrap_or(usize::MAX));
@@ -164,29 +163,29 @@ impl Findings {
     }
 }
 
-/// A value's place in the text while it is read.
+/// A value's position in the text while it is read.
 pub(super) struct Place<'f> {
-    /// Where mistakes go.
+    /// Collects the mistakes.
     pub(super) found: &'f mut Findings,
     /// The key, as the file spells it.
     pub(super) key: &'static str,
 }
 
 impl Place<'_> {
-    /// Notes that the value there will not do, and what would.
+    /// Reports that the value is not acceptable, and what is.
     pub(super) fn wrong(&mut self, value: &Spanned<DeValue<'_>>, mend: impl fmt::Display) {
         let text = format!("`{}` is {}; write {mend}", self.key, shown(value.get_ref()));
         self.found.fault(value.span(), text);
     }
 }
 
-/// A type that a value of the file can become.
+/// A type that can be read from a value of the file.
 pub(super) trait Read: Sized {
-    /// Reads the value, or notes what is wrong with it.
+    /// Reads the value, or reports what is wrong with it.
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self>;
 }
 
-/// A table of the file, read key by key; what nobody asked for is unknown.
+/// A table of the file, read key by key; keys that are never read are unknown.
 pub(super) struct Section<'t, 'i> {
     name: String,
     at: Range<usize>,
@@ -201,34 +200,34 @@ impl<'t, 'i> Section<'t, 'i> {
         Section { name: String::new(), at, table: Some(table.get_ref()), known: Vec::new() }
     }
 
-    /// A row written within a list, `{ … }`; empty where the value is no table.
+    /// A row within a list, `{ … }`; empty if the value is not a table.
     pub(super) fn row(value: &'t Spanned<DeValue<'i>>, name: &str) -> Self {
         let table = value.get_ref().as_table();
         Section { name: name.to_owned(), at: value.span(), table, known: Vec::new() }
     }
 
-    /// Where its head is in the text.
+    /// Returns the position of its head in the text.
     pub(super) fn at(&self) -> Range<usize> {
         self.at.clone()
     }
 
-    /// Where a key's value is in the text, or else the section's head.
+    /// Returns the position of a key's value, or otherwise of the section's head.
     pub(super) fn place(&mut self, key: &'static str) -> Range<usize> {
         self.value(key).map_or(self.at(), Spanned::span)
     }
 
-    /// Whether the file has it at all.
+    /// Returns whether the file has it at all.
     pub(super) fn is_there(&self) -> bool {
         self.table.is_some()
     }
 
-    /// The value of a key, if the file has one that will do.
+    /// Returns the value of a key, if the file has an acceptable one.
     pub(super) fn take<T: Read>(&mut self, key: &'static str, found: &mut Findings) -> Option<T> {
         let value = self.value(key)?;
         T::read(value, &mut Place { found, key })
     }
 
-    /// A value that must be there; `example` is what the mend shows.
+    /// Returns a required value; the remedy shows `example`.
     pub(super) fn need<T: Read>(
         &mut self,
         key: &'static str,
@@ -242,7 +241,7 @@ impl<'t, 'i> Section<'t, 'i> {
         self.take(key, found)
     }
 
-    /// A number within a range; `rule` says who sets the range.
+    /// Returns a number within a range; `rule` says who sets the range.
     pub(super) fn number(
         &mut self,
         key: &'static str,
@@ -261,7 +260,7 @@ impl<'t, 'i> Section<'t, 'i> {
         None
     }
 
-    /// A table below this one, `[name]`; empty when the file has none.
+    /// Returns a table below this one, `[name]`, empty if the file has none.
     pub(super) fn section(&mut self, key: &'static str, found: &mut Findings) -> Section<'t, 'i> {
         let name = format!("[{key}]");
         let value = self.value(key);
@@ -274,7 +273,7 @@ impl<'t, 'i> Section<'t, 'i> {
         Section { name, at: value.span(), table: Some(table), known: Vec::new() }
     }
 
-    /// The rows `[[name]]` below this table.
+    /// Returns the rows `[[name]]` below this table.
     pub(super) fn rows(
         &mut self,
         key: &'static str,
@@ -302,7 +301,7 @@ impl<'t, 'i> Section<'t, 'i> {
         sections
     }
 
-    /// Notes every key that nobody asked for.
+    /// Reports every key that was never read.
     pub(super) fn finish(self, found: &mut Findings) {
         found.known.extend(self.known.iter().map(|key| (self.name.clone(), *key)));
         for key in self.table.iter().flat_map(|table| table.keys()) {
@@ -321,7 +320,7 @@ impl<'t, 'i> Section<'t, 'i> {
     }
 }
 
-/// A value as a message quotes it.
+/// Formats a value for quotation in a message.
 pub(super) fn shown(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => {

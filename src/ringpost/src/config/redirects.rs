@@ -1,4 +1,4 @@
-//! `[[redirect]]`: rows that send clients of HTTP elsewhere, read, and what is odd about them.
+//! `[[redirect]]`: rows that send HTTP clients elsewhere, and warnings about them.
 
 use toml::Spanned;
 
@@ -56,7 +56,7 @@ fn status(row: &mut Section<'_, '_>, found: &mut Findings) -> RedirectStatus {
     })
 }
 
-/// Warns of rows that do nothing, and of those that lead round in circles.
+/// Warns of rows without effect, and of loops.
 pub(super) fn judge(policy: &Policy, warnings: &mut Vec<String>) {
     let rows = &policy.routes.redirects;
     if !rows.is_empty() && policy.http.listeners.is_empty() {

@@ -9,7 +9,7 @@ use super::read::Findings;
 
 /// A key or a section that has a new name.
 struct Renamed {
-    /// Where it is: a section, the rows of one name, or the top of the file.
+    /// Its place: a section, the rows of one name, or the top of the file.
     place: Place,
     old: &'static str,
     new: &'static str,
@@ -21,14 +21,14 @@ enum Place {
     Rows(&'static str),
 }
 
-/// Every one, until version 1.0.
+/// All renamed keys; read until version 1.0.
 const RENAMED: [Renamed; 3] = [
     Renamed { place: Place::Top, old: "connections", new: "http_limits" },
     Renamed { place: Place::Rows("upload"), old: "existing", new: "on_exists" },
     Renamed { place: Place::Section("ftp"), old: "bypass", new: "trusted_networks" },
 ];
 
-/// Gives keys their new names. Returns a warning for each, with its line.
+/// Renames old keys. Returns a warning for each, with its line.
 pub(super) fn rename(table: &mut DeTable<'_>, found: &mut Findings) -> Vec<(usize, String)> {
     let mut warnings = Vec::new();
     for Renamed { place, old, new } in &RENAMED {
@@ -83,7 +83,7 @@ mod tests {
         parse(Path::new("ringpost.toml"), text, Disk::Leave)
     }
 
-    /// The old spelling and the new one of a configuration, and the line of what is renamed.
+    /// The old and the new spelling of a configuration, and the line of the old key.
     const SPELLINGS: [(&str, &str, usize, &str); 3] = [
         (
             "[[http]]\n[connections]\nmax = 77\n",

@@ -1,4 +1,4 @@
-//! The rows that say what names become, where they are looked for and what may be stored.
+//! The rows for remapped names, search paths and uploads.
 
 use std::path::{Path, PathBuf};
 
@@ -60,9 +60,9 @@ pub(super) fn remap(mut row: Section<'_, '_>, found: &mut Findings) -> Option<Re
     }
 }
 
-/// What is wrong with an expression, or with what is made of it.
+/// Formats the error of an expression or its replacement.
 pub(super) fn will_not_do(key: &str, why: &impl std::fmt::Display) -> String {
-    // The regular expression's own message draws a picture over several lines.
+    // The regular expression's own message spans several lines.
     let why = why.to_string();
     let why: Vec<_> = why.split_whitespace().collect();
     format!("`{key}` will not do: {}", why.join(" "))
@@ -98,7 +98,7 @@ impl Upload {
     }
 }
 
-/// Compiles the rows, and lists the directories that receive.
+/// Compiles the rows, and lists the directories that receive uploads.
 pub(super) fn uploads(
     rows: Vec<Upload>,
     data_dir: &Path,
@@ -128,7 +128,7 @@ pub(super) fn uploads(
     (rules, dirs)
 }
 
-/// The number of a directory that receives, which is its place in the list.
+/// Returns the number of a receiving directory, which is its index in the list.
 pub(super) fn place(dir: PathBuf, dirs: &mut Vec<PathBuf>) -> u16 {
     let place = dirs.iter().position(|known| *known == dir).unwrap_or_else(|| {
         dirs.push(dir);

@@ -1,5 +1,4 @@
-//! From the file to the settings that the daemon works with: roots numbered, lists joined, rows
-//! compiled.
+//! Turns the file into the daemon's settings: roots numbered, lists joined, rows compiled.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -34,13 +33,13 @@ use store::vault::write::sweep_vault;
 use wire::time::Duration;
 
 impl Settings {
-    /// What is worth a look now.
+    /// Returns the current warnings.
     pub(crate) fn warnings_now(&self) -> impl Iterator<Item = String> {
         let of_files = self.file_checks.iter().flat_map(FileCheck::warnings);
         self.warnings.iter().cloned().chain(of_files)
     }
 
-    /// How the store is to hold the files.
+    /// Returns the settings of the store.
     #[must_use]
     pub(crate) fn store(&self) -> StoreConfig {
         let loader = LoaderConfig {
@@ -53,7 +52,7 @@ impl Settings {
         StoreConfig { loader, ..StoreConfig::default() }
     }
 
-    /// The directory that has a number of a rule or of quarantine.
+    /// Returns the directory with the number of a rule or of quarantine.
     #[must_use]
     pub(crate) fn upload_dir(&self, number: u16) -> Option<&Path> {
         let place = match &self.upload_numbers {
@@ -63,16 +62,16 @@ impl Settings {
         self.upload_dirs.get(place).map(PathBuf::as_path)
     }
 
-    /// Takes the writer's numbers for the directories that receive uploads. To be called once, by
-    /// the daemon, before the settings are used: it also clears what a crash has left in them and
-    /// in the vault.
+    /// Takes the writer's numbers for the directories that receive uploads. The daemon calls it
+    /// once before the settings are used: it also removes what a crash has left in them and in the
+    /// vault.
     pub(crate) fn number_uploads(&mut self, directories: &Directories) {
         if let Some(vault) = &self.policy.http.vault {
             sweep_vault(&vault.dir);
         }
         let numbers = self.upload_dirs.iter().map_while(|dir| directories.number(dir));
         let numbers: Vec<u16> = numbers.collect();
-        // Nobody else holds settings that were just made.
+        // No other reference to new settings exists.
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
         policy.uploads.renumber(&numbers);
         policy.protections.renumber(&numbers);
@@ -91,7 +90,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// The directories that nobody but the server writes to, and that it makes.
+    /// Returns the directories that only the server writes to, and that it creates.
     pub(crate) fn own_dirs(&self) -> impl Iterator<Item = &Path> {
         let vault = self.policy.http.vault.as_deref();
         let quarantine = vault.and_then(|vault| match vault.unknown {
@@ -102,15 +101,14 @@ impl Settings {
         vault.into_iter().chain(quarantine)
     }
 
-    /// Gives what no file has: a key for challenges, and numbers for the directories of uploads,
-    /// which are returned.
+    /// Adds what no file has: a key for challenges, and numbers for the upload directories, which
+    /// are returned.
     ///
-    /// # Errors
-    /// When the system has no random numbers.
+    /// # Errors The system has no random numbers.
     pub(crate) fn complete(&mut self) -> Result<Arc<Directories>, NoRandomNumbers> {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomNumbers)?;
-        // Nobody else holds settings that were just made.
+        // No other reference to new settings exists.
         if let Some(policy) = Arc::get_mut(&mut self.policy) {
             policy.http.challenge_key = ChallengeKey::new(bytes);
         }
@@ -119,17 +117,16 @@ impl Settings {
         Ok(directories)
     }
 
-    /// Has phones served the CA's certificate. To be called by the daemon, before the settings are
-    /// used.
+    /// Serves the CA's certificate to phones. The daemon calls it before the settings are used.
     pub(crate) fn serve_ca(&mut self, ca: Option<CaFile>) {
-        // Nobody else holds settings that were just made.
+        // No other reference to new settings exists.
         if let Some(policy) = Arc::get_mut(&mut self.policy) {
             policy.http.ca = ca;
         }
     }
 
-    /// Keeps listeners that only a restart takes away, with the files and the vault that they had:
-    /// what is bound is asked until then.
+    /// Keeps listeners that only a restart removes, with their files and their vault: their sockets
+    /// stay bound until then.
     pub(crate) fn keep_listeners(&mut self, before: &Settings) {
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
         policy.http.challenge_key = before.policy.http.challenge_key.clone();
@@ -147,7 +144,7 @@ impl Settings {
         self.keep_ftp(before);
     }
 
-    /// The same for FTP, whose listeners have the files in common.
+    /// Does the same for FTP, whose listeners share the files.
     fn keep_ftp(&mut self, before: &Settings) {
         let Some(policy) = Arc::get_mut(&mut self.policy) else { return };
         let (new, old) = (&mut policy.ftp, &before.policy.ftp);
@@ -160,7 +157,7 @@ impl Settings {
         }
         for old in &old.listeners {
             match new.listeners.iter_mut().find(|new| new.address == old.address) {
-                // What a socket begins with is settled when it is bound; TLS can only go.
+                // A socket's kind is fixed when it is bound; TLS can only be removed.
                 Some(new) => {
                     new.implicit = old.implicit;
                     new.tls = old.implicit || old.tls && new.tls;
@@ -171,7 +168,7 @@ impl Settings {
     }
 }
 
-/// The number of a directory that files are served from.
+/// Returns the number of a directory that files are served from.
 fn place(dir: &Path, roots: &mut Vec<PathBuf>) -> RootId {
     let place = roots.iter().position(|root| root == dir).unwrap_or_else(|| {
         roots.push(dir.to_owned());
@@ -189,67 +186,67 @@ const ROOTS_MAX: usize = 1_000;
 /// A valid configuration, ready for use.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// The file it came from, for messages.
+    /// The file that it came from, for messages.
     pub(crate) file: PathBuf,
     /// Where everything lies, absolute or relative to the working directory.
     pub(crate) data_dir: PathBuf,
     /// Workers to start; 0 = one per core.
     pub(crate) workers: usize,
-    /// The user to become once the ports are bound.
+    /// The user to become after the ports are bound.
     pub(crate) user: Option<String>,
-    /// The group to become. `None` means the user's.
+    /// The group to become; `None` for the user's.
     pub(crate) group: Option<String>,
-    /// How long running transfers may go on once the daemon is told to stop.
+    /// How long running transfers may continue after a stop is requested.
     pub(crate) drain: Duration,
-    /// What the data path needs to know.
+    /// The policy of the data path.
     pub(crate) policy: Arc<Policy>,
-    /// The directories that files are served from; a [`RootId`] is a place in this list.
+    /// The directories that files are served from; a [`RootId`] is an index into this list.
     pub(crate) roots: Vec<PathBuf>,
-    /// The directories that receive uploads; a rule's directory is a place in this list.
+    /// The directories that receive uploads; a rule's directory is an index into this list.
     pub(crate) upload_dirs: Vec<PathBuf>,
     /// The writer's numbers for them, in the same order, once it has given them.
     pub(crate) upload_numbers: Option<Vec<u16>>,
-    /// The TFTP server's sockets. `None` if the file has no `[tftp]`.
+    /// The TFTP server's sockets; `None` without `[tftp]`.
     pub(crate) tftp: Option<TftpSockets>,
-    /// What the listeners with TLS are secured with, by row; that of `[ftp]` last.
+    /// The TLS settings of the listeners, by row; that of `[ftp]` last.
     pub(crate) secured: Vec<TlsSettings>,
     /// The server's own CA.
     pub(crate) ca: CaSettings,
     /// Where administration listens.
     pub(crate) admin: Option<SocketAddr>,
-    /// How the files are held.
+    /// How files are kept.
     pub(crate) content: file::Content,
     /// Where log lines go.
     pub(crate) log: file::Log,
-    /// Names that the pages of administration may be reached by, beside addresses.
+    /// Names that the administration pages may be reached by, besides addresses.
     pub(crate) admin_hosts: Vec<String>,
-    /// What is in force and yet worth a look.
+    /// The warnings of the configuration.
     pub(crate) warnings: Vec<String>,
-    /// What else may be worth a look, as long as the files are as they are.
+    /// Checks of files that may change, for further warnings.
     pub(crate) file_checks: Vec<FileCheck>,
-    /// Every key with where it comes from.
+    /// Every key with its origin.
     pub(crate) effective: Effective,
 }
 
-/// What the TFTP server listens on and sends from.
+/// The TFTP server's addresses and ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TftpSockets {
-    /// Addresses that requests come to.
+    /// Addresses that receive requests.
     pub(crate) listen: Vec<SocketAddr>,
-    /// Ports that answers leave from.
+    /// Ports that answers are sent from.
     pub(crate) ports: Ports,
     /// Receive buffer to ask of the kernel, in bytes, for each socket that takes requests.
     pub(crate) receive_buffer_bytes: usize,
 }
 
-/// Whether the disk may be looked at, or only the text judged.
+/// Whether the disk may be checked, or only the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Disk {
     Read,
     Leave,
 }
 
-/// Makes settings of a file; mistakes go to `found`.
+/// Turns a file into settings; reports mistakes to `found`.
 pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Findings) -> Settings {
     let data_dir = data_dir(path, &file);
     let mut warnings = judge(path, &file, &data_dir, disk, found);
@@ -319,7 +316,7 @@ pub(super) fn settle(path: &Path, file: File, disk: Disk, found: &mut Findings) 
     }
 }
 
-/// Notes what the keys must hold together; says what is worth a look.
+/// Validates keys against each other; returns warnings.
 fn judge(
     path: &Path,
     file: &File,
@@ -350,7 +347,7 @@ fn judge(
     warnings
 }
 
-/// What is to be looked at again while the server runs.
+/// Returns the checks to repeat while the server runs.
 fn file_checks(
     path: &Path,
     file: &File,
@@ -383,7 +380,7 @@ impl Roots {
         })
     }
 
-    /// Notes that there are too many.
+    /// Reports if there are too many.
     fn judge(&self, found: &mut Findings) {
         if self.dirs.len() > ROOTS_MAX {
             let text = format!("there are more than {ROOTS_MAX} root directories; name fewer");
@@ -398,20 +395,20 @@ fn data_dir(path: &Path, file: &File) -> PathBuf {
     normal(&path.parent().unwrap_or(Path::new("")).join(named))
 }
 
-/// The same of a text, of which nothing else has to be right.
+/// Returns the same from a text, whatever else is wrong with it.
 pub(super) fn data_dir_in(path: &Path, text: &str) -> PathBuf {
     let (table, _) = DeTable::parse_recoverable(text);
     let named = table.get_ref().get("data_dir").and_then(|value| value.get_ref().as_str());
     normal(&path.parent().unwrap_or(Path::new("")).join(named.unwrap_or(DATA_DIR)))
 }
 
-/// The same path without `.` parts, so that one directory has one spelling.
+/// Removes `.` parts from a path, so that one directory has one spelling.
 pub(super) fn normal(path: &Path) -> PathBuf {
     let parts: PathBuf = path.components().filter(|part| *part != Component::CurDir).collect();
     if parts.as_os_str().is_empty() { PathBuf::from(".") } else { parts }
 }
 
-/// `a, b and c`; an empty text for an empty list.
+/// Joins names as `a, b and c`; returns `None` for an empty list.
 pub(super) fn join(names: &[&str]) -> Option<String> {
     match names {
         [] => None,
@@ -420,7 +417,7 @@ pub(super) fn join(names: &[&str]) -> Option<String> {
     }
 }
 
-/// The listeners of all rows, those without TLS first.
+/// Returns the listeners of all rows, those without TLS first.
 fn http_listeners(
     http: &[Http],
     https: &[Https],
@@ -436,7 +433,7 @@ fn http_listeners(
     listeners
 }
 
-/// What the listeners with TLS are secured with.
+/// Returns the TLS settings of the listeners.
 fn secured(
     file: &File,
     here: impl Fn(&Path) -> PathBuf + Copy,

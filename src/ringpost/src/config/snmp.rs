@@ -1,4 +1,4 @@
-//! `[snmp]`: how phones are asked who they are.
+//! `[snmp]`: how phones are asked for their identity.
 
 use ipnet::IpNet;
 use toml::Spanned;
@@ -11,15 +11,15 @@ use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community};
 use wire::time::Duration;
 
-/// Longest time that a phone may be believed: whoever has logged in there since is taken for the
-/// one before.
+/// Longest time that a phone's answer may be cached: a user who logs in meanwhile is taken for the
+/// previous one.
 const CACHE_MAX: Duration = Duration::from_secs(10 * 60);
 
-/// A community, and the networks whose phones it is for. No network means all.
+/// A community and its phones' networks; none means all.
 #[derive(Clone, Debug)]
 struct Row(Community, Vec<IpNet>);
 
-/// Reads the section; what holds without it is that of phones which nobody has configured.
+/// Reads the section; the defaults suit phones that were never configured.
 pub(super) fn read(mut section: Section<'_, '_>, found: &mut Findings) -> SnmpPolicy {
     let otherwise = SnmpPolicy::default();
     let port = section.number("port", 1..=65_535, "UDP", found).map(|port| port as u16);

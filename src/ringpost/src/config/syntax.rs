@@ -1,6 +1,6 @@
-//! What is wrong with a line that is no TOML, and how to write it.
+//! Explains a line that is not TOML, and how to write it.
 //!
-//! Looks at the line as people do: the parser knows only where it gave up.
+//! Reads the line as people do: the parser knows only where it gave up.
 
 use std::net::SocketAddr;
 use std::ops::Range;
@@ -22,10 +22,10 @@ pub(super) fn mend(text: &str, at: &Range<usize>, message: &str) -> String {
     format!("{message}; see https://toml.io for the form")
 }
 
-/// A section or a key that is there a second time.
+/// Explains a section or a key that occurs twice.
 fn twice(text: &str, start: usize, line: &str) -> String {
     let name = |line: &str| line.split(['=', '#']).next().unwrap_or_default().trim().to_owned();
-    // One that was never closed is a section all the same.
+    // An unclosed head counts as a section as well.
     let closed = if line.starts_with('[') && !line.contains(']') { "]" } else { "" };
     let this = name(line) + closed;
     let number = |at: usize| 1 + text.bytes().take(at).filter(|byte| *byte == b'\n').count();
@@ -33,7 +33,7 @@ fn twice(text: &str, start: usize, line: &str) -> String {
     let mut first = None;
     for earlier in text.get(..start).unwrap_or_default().split_inclusive('\n') {
         if name(earlier.trim()) == this {
-            // A key is meant in its own section, so the last one before counts.
+            // A key belongs to its own section, so the last head before it counts.
             first = if this.starts_with('[') { first.or(Some(at)) } else { Some(at) };
         }
         at += earlier.len();
@@ -48,7 +48,7 @@ fn twice(text: &str, start: usize, line: &str) -> String {
     format!("duplicate key: {this} is in {place}, too; {mend}")
 }
 
-/// An address, with a port or a prefix or without, that stands outside of quotes.
+/// Returns an unquoted address, with or without port or prefix.
 fn bare_address(line: &str) -> Option<&str> {
     let value = line.split_once('=')?.1;
     let outside = value.split('"').step_by(2);
@@ -61,7 +61,7 @@ fn bare_address(line: &str) -> Option<&str> {
     words.filter(dots).find(is_address)
 }
 
-/// A word, such as a name or a path, that stands outside of quotes.
+/// Returns an unquoted word, such as a name or a path.
 fn bare_word(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.split_once('=')?;
     let (key, value) = (key.trim(), value.split('#').next()?.trim());

@@ -1,4 +1,4 @@
-//! Every kind of mistake, and that its message names file, line and mend.
+//! Tests that the message of every kind of mistake names file, line and remedy.
 
 use super::*;
 use engine::admission::rate_limit::RateLimit;
@@ -8,13 +8,13 @@ fn judge(text: &str) -> Result<Settings, Faults> {
     parse(Path::new("/etc/ringpost/ringpost.toml"), text, Disk::Leave)
 }
 
-/// The messages for a text that has mistakes.
+/// Returns the messages for a faulty text.
 fn faults(text: &str) -> Vec<String> {
     let faults = judge(text).expect_err("this configuration was meant to have mistakes");
     faults.0.iter().map(ToString::to_string).collect()
 }
 
-/// That a text has one mistake, whose message is exactly this behind the file's name.
+/// Asserts that a text has one mistake, with exactly this message after the file's name.
 fn says(text: &str, message: &str) {
     assert_eq!(faults(text), [format!("/etc/ringpost/ringpost.toml:{message}")], "{text}");
 }
@@ -45,7 +45,7 @@ fn the_contract_is_valid() {
     assert_eq!(settings.ca.serve_as.as_deref(), Some(b"ca.pem".as_slice()));
     assert_eq!(settings.policy.ftp.snmp, Default::default());
     assert_eq!(settings.admin, Some("127.0.0.1:6090".parse().unwrap()));
-    // The vault is open to every address on the access list until somebody says otherwise.
+    // The vault is open to every address on the access list by default.
     assert!(matches!(&*settings.warnings, [open] if open.starts_with("[vault] has auth")));
 }
 

@@ -17,13 +17,13 @@ use engine::settings::tftp::TftpLimits;
 use engine::settings::tftp::WINDOW_BLOCKS_LIMIT;
 use engine::settings::tftp::WrapTo;
 
-/// Which server ports answers leave from.
+/// The server ports that answers are sent from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Ports {
     /// A few sockets per worker with ports that the system chooses.
     #[default]
     Pool,
-    /// The port that was asked, for NAT and Kubernetes.
+    /// The port of the request, for NAT and Kubernetes.
     Single,
     /// Ports of this range, for firewalls.
     Range(RangeInclusive<u16>),
@@ -32,7 +32,7 @@ pub(crate) enum Ports {
 /// `[tftp]`.
 #[derive(Debug)]
 pub(super) struct Tftp {
-    /// Where the section begins.
+    /// The position of the section.
     pub(super) at: Range<usize>,
     pub(super) listen: Many<SocketAddr>,
     pub(super) root: Many<PathBuf>,
@@ -50,7 +50,7 @@ pub(super) struct Tftp {
 /// `[[tftp.subnet]]`.
 #[derive(Debug)]
 pub(super) struct Subnet {
-    /// Where the row begins.
+    /// The position of the row.
     pub(super) at: Range<usize>,
     pub(super) net: Many<IpNet>,
     pub(super) limits: TftpLimits,
@@ -58,7 +58,8 @@ pub(super) struct Subnet {
 }
 
 impl Tftp {
-    /// Rows by network, longest prefix first. A row with a pace of its own has a bucket of its own.
+    /// Returns the rows by network, longest prefix first. A row with its own rate has its own
+    /// bucket.
     pub(super) fn subnet_rows(&self) -> Vec<(IpNet, TftpLimits)> {
         let mut buckets = 0;
         let mut rows = Vec::new();
@@ -74,7 +75,7 @@ impl Tftp {
         rows
     }
 
-    /// The caps, those of subnets in the order in which [`Tftp::subnet_rows`] numbers them.
+    /// Returns the caps, those of subnets in the order of [`Tftp::subnet_rows`].
     pub(super) fn rate_limits(&self) -> RateLimits {
         let subnets = self.subnets.iter().filter(|subnet| subnet.pace > 0);
         RateLimits {
@@ -128,7 +129,8 @@ impl Subnet {
     }
 }
 
-/// The keys that `[tftp]` and `[[tftp.subnet]]` share, and the cap for all their phones together.
+/// Reads the keys that `[tftp]` and `[[tftp.subnet]]` share, and the cap for all their phones
+/// together.
 fn tftp_limits(
     section: &mut Section<'_, '_>,
     outer: TftpLimits,

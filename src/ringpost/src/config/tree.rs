@@ -1,12 +1,11 @@
-//! What administrators see of the disk: the directories that files are served from, without what
-//! belongs to the server itself.
+//! The tree that administrators see: the served directories without the server's own files.
 
 use std::path::{Path, PathBuf};
 
 use super::file::File;
 use engine::files::Tree;
 
-/// What belongs to the server: never seen and never changed over the network.
+/// The server's own files: never visible and never changed over the network.
 #[derive(Debug)]
 pub(super) struct OwnFiles {
     paths: Vec<PathBuf>,
@@ -14,7 +13,7 @@ pub(super) struct OwnFiles {
 }
 
 impl OwnFiles {
-    /// What `file`, which lies at `path`, names.
+    /// Returns the own files that `file`, which lies at `path`, names.
     pub(super) fn of(file: &File, path: &Path, here: impl Fn(&Path) -> PathBuf) -> OwnFiles {
         let mut paths = vec![path.to_owned(), here(&file.ca.dir)];
         let mut own = |path: &Path| paths.push(here(path));
@@ -37,10 +36,11 @@ impl OwnFiles {
         OwnFiles { paths, log: file.log.file.as_deref().map(here) }
     }
 
-    /// The tree without it.
+    /// Returns the tree without them.
     pub(super) fn tree(mut self, data_dir: &Path, roots: &[PathBuf]) -> Tree {
         if let Some(log) = self.log {
-            // Older files lie beside it. Where files are served from there, too, it goes alone.
+            // Older log files lie beside it. If the directory is served too, only the file is
+            // hidden.
             let dir = log.parent().filter(|dir| !roots.iter().any(|root| root.starts_with(dir)));
             self.paths.push(dir.unwrap_or(&log).to_owned());
         }

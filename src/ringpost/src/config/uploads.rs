@@ -1,5 +1,5 @@
-//! What phones store, beside what they are served: whether they get it back, and what they may
-//! put before other phones.
+//! Checks uploads against served files: whether phones can read back what they store, and what they
+//! may replace for other phones.
 
 use std::path::{Path, PathBuf};
 
@@ -11,21 +11,21 @@ use engine::vault::upload::{Existing, Rule};
 use vendor;
 use wire::name::FileName;
 
-/// Names that are looked at in one root, to see whether they hide what is stored.
+/// Most names of one root that are checked for hiding stored files.
 const NAMES_MAX: usize = 20_000;
 
 /// The directories by their numbers.
 pub(super) struct Dirs<'a> {
-    /// Those that files are served from.
+    /// The directories that files are served from.
     pub(super) roots: &'a [PathBuf],
-    /// Those that receive.
+    /// The directories that receive uploads.
     pub(super) uploads: &'a [PathBuf],
-    /// Whether they may be looked at.
+    /// Whether they may be read.
     pub(super) disk: Disk,
 }
 
-/// Warns of rows whose files would not be read back under their names, and of those by which a
-/// phone may replace what others are served.
+/// Warns of rows whose files cannot be read back under their names, and of those by which a phone
+/// may replace what others are served.
 pub(super) fn judge(policy: &Policy, dirs: &Dirs<'_>, warnings: &mut Vec<String>) {
     for remap in &policy.routes.remaps {
         if let Some(why) = remap.never_matches() {
@@ -46,7 +46,7 @@ pub(super) fn judge(policy: &Policy, dirs: &Dirs<'_>, warnings: &mut Vec<String>
     }
 }
 
-/// The roots of every listener, for the clients of every network, each in its order.
+/// Returns the roots of every listener and every network, each in its order.
 fn stacks(policy: &Policy) -> Vec<Vec<RootId>> {
     let mut stacks = vec![policy.tftp.stack.clone(), policy.ftp.stack.clone()];
     stacks.extend(policy.http.listeners.iter().map(|listener| listener.stack.clone()));
@@ -61,7 +61,7 @@ fn stacks(policy: &Policy) -> Vec<Vec<RootId>> {
     stacks
 }
 
-/// Why what a row stores is not what is read back under the same name.
+/// Returns why a stored file is not the one read back under its name.
 fn not_read_back(
     rule: &Rule,
     dir: &Path,
@@ -71,7 +71,7 @@ fn not_read_back(
     let root = |id: &RootId| dirs.roots.get(usize::from(id.0)).map(PathBuf::as_path);
     let place = |stack: &[RootId]| stack.iter().position(|id| root(id) == Some(dir));
     let Some(stack) = stacks.iter().find(|stack| place(stack).is_some()) else {
-        // Nobody reads a log back that grows by each upload.
+        // No phone reads back a log that grows with each upload.
         return (rule.existing != Existing::Append).then(|| {
             format!(
                 "stores in {}, which is no root of any listener, so phones do not get back what \
@@ -94,7 +94,7 @@ fn not_read_back(
     ))
 }
 
-/// The first name of a root, in no order, that a row could store.
+/// Returns the first name of a root, in no order, that a row could store.
 fn first_match(root: &Path, rule: &Rule) -> Option<String> {
     let depth = rule.pattern.matches(['/', '\\']).count();
     let mut waiting = vec![(root.to_path_buf(), String::new())];
@@ -121,7 +121,7 @@ fn matches(rule: &Rule, name: &str) -> bool {
     FileName::parse(name.as_bytes()).is_ok_and(|name| rule.matcher.is_match(name.as_bytes()))
 }
 
-/// What a phone may replace, or put where other phones look for it.
+/// Describes what a phone may replace, or create where other phones look for it.
 fn replaces(rule: &Rule, dir: &Path, dirs: &Dirs<'_>) -> Option<String> {
     let served = dirs.roots.iter().find(|root| dir.starts_with(root) || root.starts_with(dir))?;
     let name = vendor::SERVED_NAMES.iter().find(|name| matches(rule, name))?;

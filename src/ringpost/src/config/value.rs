@@ -1,6 +1,6 @@
 //! The values that a configuration may hold: durations, sizes, addresses, networks, ports, paths.
 //!
-//! Each is read once and is then of a type that can only hold what is allowed.
+//! Each is parsed once into a type that holds only allowed values.
 
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -35,7 +35,7 @@ const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
-/// Units of durations and what they are in seconds. The first that ends the text is meant.
+/// Units of durations in seconds. The first that ends the text applies.
 const DURATION_UNITS: [(&str, f64); 7] = [
     ("us", 1e-6),
     ("ms", 1e-3),
@@ -46,7 +46,7 @@ const DURATION_UNITS: [(&str, f64); 7] = [
     ("y", 365.0 * 86_400.0),
 ];
 
-/// Longest duration that can be written, a hundred years: beyond it lie only mistakes.
+/// Longest duration, a hundred years: a longer one is a mistake.
 const DURATION_SECONDS_MAX: f64 = 100.0 * 365.0 * 86_400.0;
 
 /// Reads `"64KiB"`, `"4MB"`, `"1.5MiB"`, `"65536"`.
@@ -203,7 +203,7 @@ impl Read for SocketAddr {
     }
 }
 
-/// Returns what to write instead of an address that cannot be bound to, or `None` if it can.
+/// Returns the suggestion for an address that cannot be bound, or `None` if it can.
 fn unbindable(address: SocketAddr) -> Option<String> {
     let SocketAddr::V6(v6) = address else { return None };
     if let Some(v4) = v6.ip().to_ipv4_mapped() {
@@ -263,14 +263,14 @@ pub(super) fn parse_ports(text: &str) -> Option<RangeInclusive<u16>> {
     (first <= last).then_some(first..=last)
 }
 
-/// A value that remembers its place in the text.
+/// A value with its position in the text.
 impl<T: Read> Read for Spanned<T> {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
         Some(Spanned::new(value.span(), T::read(value, place)?))
     }
 }
 
-/// A list. Elements that will not do are noted and left out; a list of those alone counts as none.
+/// A list. Invalid elements are reported and left out; a list of only those counts as none.
 impl<T: Read> Read for Vec<T> {
     fn read(value: &Spanned<DeValue<'_>>, place: &mut Place<'_>) -> Option<Self> {
         let Some(list) = value.get_ref().as_array() else {

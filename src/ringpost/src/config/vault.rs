@@ -1,4 +1,5 @@
-//! `[vault]`: where phones keep their users' data, who may, and what becomes of unknown uploads.
+//! `[vault]`: where phones keep their users' data, who has access, and how unknown uploads are
+//! handled.
 
 use std::path::{Path, PathBuf};
 
@@ -12,16 +13,16 @@ use engine::vault::request::{ArchivePolicy, Auth, Unknown, VaultPolicy};
 use wire::name::FileName;
 use wire::time::Duration;
 
-/// Largest version or upload that may be allowed, in bytes: all of it is in memory for a while.
+/// Largest configurable version or upload, in bytes: all of it is in memory for a while.
 const BODY_BYTES_LIMIT: u64 = 1 << 30;
-/// Versions are kept this long when the file does not say.
+/// The default age limit of versions.
 const AGE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
-/// Archives are kept this long when the file does not say.
+/// The default age limit of archives.
 const ARCHIVE_KEEP: Duration = Duration::from_secs(2 * 365 * 24 * 60 * 60);
-/// The hour of the nightly job, in UTC, when the file does not say.
+/// The default hour of the nightly job, in UTC.
 const ARCHIVE_HOUR: u8 = 2;
 
-/// Who may reach an extension's data, as the file has it.
+/// Who has access to an extension's data, as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VaultAuth {
     Open,
@@ -30,7 +31,7 @@ pub(super) enum VaultAuth {
     Certificate,
 }
 
-/// What becomes of an upload that nobody knows, as the file has it.
+/// How an unknown upload is handled, as the file has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnknownPhone {
     Refuse,
@@ -41,7 +42,7 @@ pub(super) enum UnknownPhone {
 #[derive(Debug)]
 pub(super) struct Vault {
     pub(super) dir: Spanned<PathBuf>,
-    /// Folded paths without slashes at the ends; an empty one is `/`.
+    /// Folded paths without leading and trailing slashes; an empty one is `/`.
     pub(super) prefixes: Vec<Box<[u8]>>,
     pub(super) auth: Spanned<VaultAuth>,
     pub(super) users: Spanned<PathBuf>,
@@ -100,7 +101,7 @@ impl Vault {
         here.then_some(vault)
     }
 
-    /// The section as it is used. `directories` are those that receive uploads, by number.
+    /// Returns the section's policy. `directories` are those that receive uploads, by number.
     pub(super) fn policy(
         &self,
         here: impl Fn(&Path) -> PathBuf,
@@ -131,7 +132,7 @@ impl Vault {
     }
 }
 
-/// How much it may hold, and what one address may bring within an hour.
+/// Reads how much it may hold, and how much one address may send within an hour.
 fn bounds(section: &mut Section<'_, '_>, found: &mut Findings) -> VaultBounds {
     let usual = VaultBounds::default();
     let new_max = section.number("new_per_hour", 1..=1_000_000, "Ringpost", found);
@@ -143,7 +144,7 @@ fn bounds(section: &mut Section<'_, '_>, found: &mut Findings) -> VaultBounds {
     }
 }
 
-/// Whether and how old versions are gathered.
+/// Reads whether and at what age versions are archived.
 fn archive(
     section: &mut Section<'_, '_>,
     keep: Duration,
@@ -165,7 +166,7 @@ fn archive(
     wanted.then_some(archive)
 }
 
-/// The paths in the form in which names are compared, each once.
+/// Returns the paths in the form in which names are compared, each once.
 fn prefixes(listed: Option<Spanned<Many<String>>>, found: &mut Findings) -> Vec<Box<[u8]>> {
     let Some(listed) = listed else { return vec![Box::default(), b"backup".as_slice().into()] };
     if listed.get_ref().is_empty() {

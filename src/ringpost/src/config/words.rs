@@ -1,4 +1,4 @@
-//! Values that are words out of a few, and what each word means.
+//! Keywords as values, and their meanings.
 
 use toml::Spanned;
 use toml::de::DeValue;
@@ -16,7 +16,7 @@ use engine::policy::remap::MatchOn;
 use engine::protocol::Protocol;
 use engine::vault::upload::Existing;
 
-/// A word out of a few.
+/// Reads one of several keywords.
 fn word<T: Copy>(
     value: &Spanned<DeValue<'_>>,
     place: &mut Place<'_>,

@@ -1,7 +1,7 @@
-//! Whether the server may write where phones' uploads go.
+//! Checks that the server may write to the directories of phones' uploads.
 //!
-//! Asks the system where this process is the server's user, and judges by owner, group and mode
-//! where it is root. Writes nothing.
+//! Asks the system if this process is the server's user, and judges by owner, group and mode if it
+//! is root. Writes nothing.
 
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt as _;
@@ -13,10 +13,10 @@ use nix::unistd::{AccessFlags, Gid, Uid, User, access, getgrouplist};
 use super::file::File;
 use crate::sys::privileges::Account;
 
-/// To make and to replace a file in a directory: write, and pass.
+/// The bits to create and replace a file in a directory: write and search.
 const WRITE_AND_PASS: u32 = 0o3;
 
-/// A directory of an `[[upload]]` row, and whose it should be.
+/// A directory of an `[[upload]]` row, and the owner that it should have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Receiving {
     dir: PathBuf,
@@ -31,7 +31,7 @@ impl Receiving {
         Receiving { dir, data_dir, user: file.user.clone(), group: file.group.clone() }
     }
 
-    /// Why uploads would fail.
+    /// Returns why uploads would fail.
     pub(super) fn warning(&self) -> Option<String> {
         let shown = self.dir.display();
         let fails = |why| format!("[[upload]] stores in {shown}, {why}");
@@ -61,7 +61,8 @@ impl Receiving {
         (!may).then(|| fails(not_its_own(&name(uid), &self.dir)))
     }
 
-    /// Whom the server will be: the user of the configuration, or else whose the data directory is.
+    /// Returns the server's user: that of the configuration, or otherwise the data directory's
+    /// owner.
     fn server(&self) -> Option<(Uid, Vec<Gid>)> {
         if let Some(user) = &self.user {
             let (uid, gid) = Account::find(user, self.group.as_deref()).ok()?.ids();
@@ -118,11 +119,11 @@ mod tests {
             told.contains("where user nobody may not write") && told.ends_with(&mend),
             "{told}"
         );
-        // Root's own server, and a directory for everybody.
+        // Root's own server, and a directory for all users.
         assert_eq!(receiving(&up, None).warning(), None);
         mode(0o777).unwrap();
         assert_eq!(receiving(&up, Some("nobody")).warning(), None);
-        // Without a user the data directory tells who the server is.
+        // Without a user the owner of the data directory is the server's user.
         mode(0o755).unwrap();
         nix::unistd::chown(data.path(), Some(Uid::from_raw(54_321)), None).unwrap();
         assert!(receiving(&up, None).warning().unwrap().contains("chown 54321 "));

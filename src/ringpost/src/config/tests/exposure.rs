@@ -1,8 +1,8 @@
-//! What is given away, and limits that are none.
+//! Tests of exposures, and of limits that limit nothing.
 
 use super::*;
 
-/// Warnings of what the test is about, and not that the vault is open.
+/// Returns all warnings except that the vault is open.
 pub(super) fn but_open_vault(warnings: Vec<String>) -> Vec<String> {
     let is_other = |told: &String| !told.starts_with("[vault] has auth = \"open\"");
     warnings.into_iter().filter(is_other).collect()
@@ -22,7 +22,7 @@ fn a_vault_that_is_open_to_everybody_is_warned_of_with_the_mend() {
         warnings.iter().any(|told| told.contains("has auth = \"open\""))
     };
     assert!(!told(&format!("{WEB}[vault]\nauth = \"pinned\"\n")));
-    // By FTP a phone is asked who uses it.
+    // By FTP a phone is asked for its user.
     assert!(!told("[ftp]\n[vault]\n"));
     assert!(told("[[https]]\nlisten = [\"0.0.0.0:443\"]\n[vault]\n"));
 }

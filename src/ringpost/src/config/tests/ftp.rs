@@ -1,4 +1,4 @@
-//! FTP: what the section becomes, what it must hold together with others, what it gives away.
+//! Tests of `[ftp]`: its settings, its checks against other sections, its exposures.
 
 use super::*;
 use engine::catalog::RootId;

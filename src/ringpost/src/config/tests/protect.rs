@@ -1,4 +1,4 @@
-//! `[[protect]]`: what it becomes, and what is said of rows that cannot be meant.
+//! Tests of `[[protect]]`: its settings, and the messages for rows that cannot be intended.
 
 use std::fs;
 
@@ -18,7 +18,7 @@ fn rows(more: &str) -> Vec<Protection> {
     judge(&text(more)).unwrap().policy.protections.0.clone()
 }
 
-/// What is worth a look in a configuration.
+/// Returns the warnings of a configuration.
 fn warned(text: &str) -> String {
     judge(text).unwrap().warnings.join("\n")
 }

@@ -1,8 +1,7 @@
-//! The server's own CA: made once, kept for long, and what it issues.
+//! The server's own CA: made once, kept for long; issues the server's certificates.
 //!
-//! Its key is RSA 2048 and signs with SHA-256: that is what every phone can verify that takes
-//! certificates at all, the 96xx among them. Certificates for P-256 keys are signed by it too, so
-//! phones need one CA, whichever they are shown.
+//! Its key is RSA 2048 and signs with SHA-256, which every phone with certificates can verify, the
+//! 96xx among them. It signs certificates for P-256 keys too, so phones need one CA for both kinds.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +18,7 @@ use super::files::{self, NewFile, Visibility};
 use super::names::Names;
 use super::pair;
 
-/// A phone keeps its CA for life, and giving it another means a visit.
+/// A phone keeps its CA for life, and replacing it means a visit.
 const CA_DAYS: i64 = 20 * 365;
 /// Clients of one maker of mobile phones refuse more than 825 days, counted from the first.
 const SERVER_DAYS: i64 = 820;
@@ -38,17 +37,17 @@ pub(crate) enum KeyKind {
     P256,
 }
 
-/// The CA, able to sign.
+/// The CA with its key.
 pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
 }
 
-/// Where the CA's certificate lies.
+/// Returns the path of the CA's certificate.
 pub(crate) fn certificate_in(dir: &Path) -> PathBuf {
     dir.join("ca.pem")
 }
 
-/// Where its key lies.
+/// Returns the path of its key.
 pub(crate) fn key_in(dir: &Path) -> PathBuf {
     dir.join("ca.key")
 }
@@ -56,8 +55,7 @@ pub(crate) fn key_in(dir: &Path) -> PathBuf {
 impl Authority {
     /// Reads the CA. Returns `None` if there is no certificate.
     ///
-    /// # Errors
-    /// A sentence that names the file and what to do.
+    /// # Errors The file and the remedy.
     pub(crate) fn read(dir: &Path) -> Result<Option<Authority>, CertificateError> {
         let (certificate, key) = (certificate_in(dir), key_in(dir));
         if !certificate.exists() {
@@ -82,10 +80,9 @@ impl Authority {
         Ok(Some(Authority { issuer }))
     }
 
-    /// Reads the CA, or makes it durably where there is none.
+    /// Reads the CA, or makes it durably if there is none.
     ///
-    /// # Errors
-    /// A sentence that names the file and what to do.
+    /// # Errors The file and the remedy.
     pub(crate) fn read_or_make(
         dir: &Path,
         host: &str,
@@ -96,7 +93,7 @@ impl Authority {
         }
         let unmade = |cause| CaError::Make { product: Product::Ca, cause };
         let path = key_in(dir);
-        // A key alone is what a crash leaves here, or the administrator's: it is used, never lost.
+        // A key alone was left by a crash, or brought by the administrator: it is used, never lost.
         let key = match path.exists() {
             true => read_key(&path)?,
             false => {
@@ -124,7 +121,7 @@ impl Authority {
     /// Makes a key and a certificate for it, both PEM.
     ///
     /// # Errors
-    /// When the system gives no random bytes.
+    /// The system gives no random bytes.
     pub(crate) fn issue(
         &self,
         kind: KeyKind,
@@ -142,10 +139,9 @@ impl Authority {
     }
 }
 
-/// Makes a key and a request for a certificate of another CA, both PEM.
+/// Makes a key and a certificate signing request for another CA, both PEM.
 ///
-/// # Errors
-/// When the system gives no random bytes.
+/// # Errors The system gives no random bytes.
 pub(crate) fn request(names: &Names) -> Result<(String, String), CertificateError> {
     let make = || -> Result<(CertificateSigningRequest, KeyPair), rcgen::Error> {
         let key = new_key(KeyKind::Rsa)?;
@@ -163,8 +159,8 @@ fn read_key(path: &Path) -> Result<KeyPair, CertificateError> {
 
 fn self_signed(key: &KeyPair, host: &str, now_unix_s: i64) -> Result<String, rcgen::Error> {
     let mut params = CertificateParams::default();
-    // No two CAs have the same name: phones look for the issuer by its name, and one that still
-    // trusts an older CA must see that this is another.
+    // No two CAs have the same name: phones find the issuer by its name, and one that still trusts
+    // an older CA must see that this is another.
     let mark: String =
         params.key_identifier(key).iter().take(4).map(|b| format!("{b:02x}")).collect();
     let name = common_name(&format!("Ringpost CA {mark} of "), host);
@@ -207,7 +203,7 @@ fn common_name(before: &str, host: &str) -> String {
     format!("{before}{host}").chars().take(COMMON_NAME_MAX).collect()
 }
 
-/// From when to when something holds that is made now for so many days.
+/// Returns the validity of a certificate that is made now for so many days.
 fn dates(days: i64, now_unix_s: i64) -> (OffsetDateTime, OffsetDateTime) {
     let at = |s| OffsetDateTime::from_unix_timestamp(s).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let from = now_unix_s - BACKDATED_DAYS * DAY_S;

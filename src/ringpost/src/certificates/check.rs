@@ -1,6 +1,6 @@
-//! What can be said of certificates before anything is served, for `ringpost check`.
+//! Checks certificates before anything is served, for `ringpost check`.
 //!
-//! Reads; makes, renews and takes up nothing.
+//! Only reads; makes, renews and applies nothing.
 
 use std::fs::File;
 use std::io;
@@ -11,11 +11,10 @@ use super::row::{Row, second};
 use super::{expiry, located};
 use crate::config::Settings;
 
-/// Judges the files of every `[[https]]` and of `[ftp]`: what is worth a look.
+/// Checks the files of every `[[https]]` and of `[ftp]`, and returns warnings.
 ///
-/// # Errors
-/// Every mistake that `ringpost serve` would stop at, each with the configuration's line and what
-/// to do.
+/// # Errors Every fault that would stop `ringpost serve`, each with the configuration's line and
+/// the remedy.
 pub(crate) fn judge(
     settings: &Settings,
     now_unix_s: i64,
@@ -130,7 +129,7 @@ mod tests {
         let none = Path::new("");
         let asks = "req -new -newkey rsa:2048 -nodes -subj /CN=old";
         if openssl(asks, &[&request, none, none, &key]).is_err() {
-            // It is not installed, and nothing else here makes certificates of that version.
+            // OpenSSL is not installed, and nothing else here makes certificates of that version.
             return;
         }
         openssl("x509 -req -days 9999", &[&certificate, &request, &key]).unwrap();
@@ -160,7 +159,7 @@ mod tests {
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
         fs::write(&settings.secured[0].key, &key).unwrap();
         assert!(judge(&settings, NOW).unwrap()[0].contains("puts the key aside"));
-        // Somebody is about to bring the certificate, too.
+        // The certificate is about to be brought, too.
         running.take(&settings, NOW).unwrap();
         assert_eq!(fs::read_to_string(&settings.secured[0].key).unwrap(), key);
         assert!(running.report(NOW)[0].fault.is_some());

@@ -1,6 +1,6 @@
-//! What can be wrong with certificates, in sentences that name the file and what to do.
+//! Errors of certificates, as sentences with the file and the remedy.
 //!
-//! Values and their words. Never reads, writes or decides anything.
+//! Values and their texts. Never reads, writes or decides anything.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -14,21 +14,21 @@ use super::files::FILE_BYTES_MAX;
 /// file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentError {
-    /// There is no certificate in it.
+    /// It contains no certificate.
     NoCertificate,
-    /// It is no whole PEM text.
+    /// It is not complete PEM.
     Garbled,
-    /// A certificate in it is no X.509.
+    /// It contains a certificate that is not X.509.
     UnreadableCertificate,
-    /// The certificate behind this one, counted from 1, does not vouch for it.
+    /// The certificate after this one, counted from 1, did not issue it.
     OutOfOrder(usize),
-    /// There is no key in it.
+    /// It contains no key.
     NoKey,
-    /// The key can be used with a password alone.
+    /// The key is protected by a password.
     KeyHasPassword,
-    /// The key is of a kind that is not served.
+    /// The kind of key is not supported.
     UnservedKey,
-    /// There is no revocation list in it.
+    /// It contains no revocation list.
     NoRevocationList,
 }
 
@@ -70,13 +70,13 @@ impl fmt::Display for ContentError {
 impl Error for ContentError {}
 
 impl ContentError {
-    /// The same, said of a file.
+    /// Adds the file.
     pub(crate) fn of(self, path: &Path) -> CertificateError {
         CertificateError::Content { path: path.to_owned(), cause: self }
     }
 }
 
-/// What the server makes by itself.
+/// What the server creates itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Product {
     /// Its own CA.
@@ -87,35 +87,35 @@ pub(crate) enum Product {
     Request,
 }
 
-/// Why a certificate, its key or what phones are judged by cannot be used.
+/// Why a certificate, its key or the data for client certificates cannot be used.
 #[derive(Debug)]
 pub(crate) enum CertificateError {
     /// A file cannot be read.
     Read {
         /// Which.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
-    /// A file has more bytes than are read.
+    /// A file is larger than the limit.
     TooLarge(PathBuf),
     /// A file cannot be written.
     Write {
         /// Which.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
-    /// A key cannot be kept beside its place.
+    /// A key cannot be set aside.
     KeepAside {
         /// The key.
         path: PathBuf,
         /// Where it was to be kept.
         kept: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
-    /// What is in a file does not do.
+    /// The content of a file is wrong.
     Content {
         /// Which.
         path: PathBuf,
@@ -129,21 +129,21 @@ pub(crate) enum CertificateError {
         /// The certificate.
         certificate: PathBuf,
     },
-    /// The server's own CA, or what it is to make, does not do.
+    /// The server's own CA, or its product, is at fault.
     Ca(CaError),
-    /// There are no keys for tickets.
+    /// Ticket keys cannot be made.
     TicketKeys(rustls::Error),
-    /// The versions of TLS do not fit the suites.
+    /// No suite fits the versions of TLS.
     Versions(rustls::Error),
-    /// `client_ca` does not do.
+    /// The content of `client_ca` is wrong.
     ClientCa(ContentError),
-    /// A certificate of `client_ca` cannot vouch for phones.
+    /// A certificate of `client_ca` cannot issue phones' certificates.
     ClientCaUnfit(rustls::Error),
-    /// `client_crl` does not do.
+    /// The content of `client_crl` is wrong.
     ClientCrl(ContentError),
-    /// `client_ca` and `client_crl` do not do together.
+    /// `client_ca` and `client_crl` do not fit together.
     ClientLists(VerifierBuilderError),
-    /// OpenSSL cannot remember sessions.
+    /// OpenSSL cannot store sessions.
     #[cfg(feature = "legacy-tls")]
     LegacySessions(io::Error),
     /// OpenSSL cannot use the files.
@@ -151,7 +151,7 @@ pub(crate) enum CertificateError {
     LegacyTerms(io::Error),
 }
 
-/// Why the server's own CA makes nothing.
+/// Why the server's own CA issues nothing.
 #[derive(Debug)]
 pub(crate) enum CaError {
     /// The CA's key belongs to another certificate.
@@ -161,28 +161,28 @@ pub(crate) enum CaError {
         /// The certificate.
         certificate: PathBuf,
     },
-    /// The certificate in the place of the CA's is none of a CA.
+    /// The certificate in the CA's place is not a CA's.
     NotCa {
         /// The certificate.
         certificate: PathBuf,
         /// Its key.
         key: PathBuf,
     },
-    /// The CA's certificate cannot be signed with.
+    /// The CA's certificate cannot sign.
     UnusableCa {
         /// The certificate.
         path: PathBuf,
         /// Why.
         cause: rcgen::Error,
     },
-    /// The CA's key cannot be signed with.
+    /// The CA's key cannot sign.
     UnusableKey {
         /// The key.
         path: PathBuf,
         /// Why.
         cause: rcgen::Error,
     },
-    /// The CA that was just made in this directory is not there.
+    /// The CA that was just made in this directory has vanished.
     Gone(PathBuf),
     /// Something cannot be made.
     Make {
@@ -340,7 +340,7 @@ impl From<CaError> for CertificateError {
     }
 }
 
-/// What is wrong with the certificates of a configuration, each with its line.
+/// The certificate errors of a configuration, each with its line.
 #[derive(Debug)]
 pub(crate) struct CertificateErrors {
     /// The configuration.
@@ -350,7 +350,7 @@ pub(crate) struct CertificateErrors {
 }
 
 impl CertificateErrors {
-    /// Returns `Err` with all that were found in a configuration, or `Ok` if there are none.
+    /// Returns `Err` with all errors of a configuration, or `Ok` if there are none.
     pub(super) fn of(file: &Path, errors: Vec<(usize, CertificateError)>) -> Result<(), Self> {
         if errors.is_empty() {
             return Ok(());
@@ -358,7 +358,7 @@ impl CertificateErrors {
         Err(CertificateErrors { file: file.to_owned(), errors })
     }
 
-    /// A single one.
+    /// Creates a single one.
     pub(super) fn one(file: &Path, line: usize, error: CertificateError) -> Self {
         CertificateErrors { file: file.to_owned(), errors: vec![(line, error)] }
     }
@@ -381,7 +381,7 @@ impl Error for CertificateErrors {
     }
 }
 
-/// A sentence, with the line of the configuration that it is about.
+/// Formats a sentence with the configuration's line.
 pub(super) fn located(file: &Path, line: usize, why: &impl fmt::Display) -> String {
     format!("{}:{line}: {why}", file.display())
 }

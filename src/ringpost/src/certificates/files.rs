@@ -1,7 +1,8 @@
-//! Certificate and key files: read within bounds, and written so that a crash leaves the old or the
+//! Certificate and key files: read within limits, and written so that a crash leaves the old or the
 //! new.
 //!
-//! What is private is for its owner's eyes from its first byte on. Nothing is changed in place.
+//! A private file is readable only for its owner from its first byte on. Never changes a file in
+//! place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -28,27 +29,26 @@ pub(crate) enum Visibility {
     Owner,
 }
 
-/// A file that is to be put into its place.
+/// A file to be put into place.
 #[derive(Debug)]
 pub(crate) struct NewFile<'a> {
-    /// Its place.
+    /// Its path.
     pub(crate) path: &'a Path,
-    /// What is in it.
+    /// Its content.
     pub(crate) bytes: &'a [u8],
     /// Who may read it.
     pub(crate) visibility: Visibility,
 }
 
-/// The stamp of a file now.
+/// Returns the current stamp of a file.
 pub(super) fn stamp(path: &Path) -> FileStamp {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len(), meta.ino()))
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 ///
-/// # Errors
-/// A sentence with its name and what to do.
+/// # Errors The file and the remedy.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let mut bytes = Vec::new();
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -62,11 +62,10 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     }
 }
 
-/// Puts files into their places, in their order, each whole or not at all; all of them are on the
-/// disk before the first is in its place.
+/// Puts files into place, in their order, each whole or not at all; all of them are synced before
+/// the first is renamed.
 ///
-/// # Errors
-/// A sentence with the name of the file and what to do.
+/// # Errors The file and the remedy.
 pub(crate) fn write(files: &[NewFile<'_>]) -> Result<(), CertificateError> {
     let mut asides = Vec::new();
     let written = files.iter().try_for_each(|file| {
@@ -82,7 +81,7 @@ pub(crate) fn write(files: &[NewFile<'_>]) -> Result<(), CertificateError> {
         files.iter().zip(&asides).try_for_each(placed)
     });
     if renamed.is_err() {
-        // Those that are in their places already are no longer there to be removed.
+        // Those that are in place already no longer exist under this name.
         asides.iter().for_each(|aside| drop(fs::remove_file(aside)));
     }
     renamed
@@ -92,7 +91,7 @@ fn unwritable(path: &Path, cause: io::Error) -> CertificateError {
     CertificateError::Write { path: path.to_owned(), cause }
 }
 
-/// Writes and syncs a file beside its place.
+/// Writes and syncs a temporary file beside its target.
 fn write_aside(put: &NewFile<'_>) -> io::Result<PathBuf> {
     let dir = directory(put.path);
     fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
@@ -106,7 +105,7 @@ fn write_aside(put: &NewFile<'_>) -> io::Result<PathBuf> {
         Visibility::Everybody => 0o644,
         Visibility::Owner => 0o600,
     };
-    // Never through a link that somebody has put there.
+    // Never through a link at that name.
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside)?;
     let written = fill(file, put);
     if written.is_err() {
@@ -117,7 +116,7 @@ fn write_aside(put: &NewFile<'_>) -> io::Result<PathBuf> {
 
 fn fill(mut file: File, put: &NewFile<'_>) -> io::Result<()> {
     if geteuid().is_root() {
-        // Who runs a command as root must not lock out the server, which does not run as root.
+        // A command that runs as root must not lock out the server, which does not run as root.
         let like = fs::symlink_metadata(put.path).or_else(|_| fs::metadata(directory(put.path)))?;
         fchown(&file, Some(like.uid()), Some(like.gid()))?;
     }

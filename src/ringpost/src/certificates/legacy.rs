@@ -1,4 +1,4 @@
-//! From pairs to what listeners for old phones are secured with, by OpenSSL.
+//! Turns pairs into the TLS terms of listeners for old phones, by OpenSSL.
 
 use super::error::CertificateError;
 use super::pair::{self, Pair};
@@ -10,7 +10,7 @@ impl TlsPolicy {
     /// Returns the terms of connections, or `None` if the listener is not for old phones.
     ///
     /// # Errors
-    /// What is wrong, and what to do.
+    /// The fault and its remedy.
     pub(super) fn legacy_terms(
         &self,
         pairs: &[Pair],
@@ -78,7 +78,7 @@ mod tests {
         certificates
     }
 
-    /// What a phone that knows TLS 1.0 and the server's CA ends up with.
+    /// Returns what a phone negotiates that knows TLS 1.0 and the server's CA.
     fn meet(certificates: &Certificates, suites: &str) -> Result<&'static str, Option<Handshake>> {
         let mut context = SslContext::builder(SslMethod::tls_client()).unwrap();
         context.set_min_proto_version(Some(SslVersion::TLS1)).unwrap();
@@ -114,7 +114,7 @@ mod tests {
         assert_eq!(meet(&certificates, rsa), Ok("TLS_RSA_WITH_AES_128_CBC_SHA"));
         assert_eq!(meet(&certificates, ecdsa), Ok("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA"));
         assert!(certificates.report(NOW)[0].speaks.contains("TLS 1.0"));
-        // Made anew, by another CA: whoever only knew the old one would refuse it.
+        // Made anew, by another CA: a client that knew only the old one would refuse it.
         for file in fs::read_dir(dir.path()).unwrap() {
             fs::remove_file(file.unwrap().path()).unwrap();
         }

@@ -1,8 +1,8 @@
-//! Certificates of the listeners with TLS: made at the first start, taken up when they change,
-//! renewed before they expire, and told about.
+//! Certificates of the TLS listeners: made at the first start, reloaded when they change, renewed
+//! before they expire, and reported.
 //!
-//! Runs in control alone. A pair that is bad or half there never takes the place of a good one, and
-//! nothing that an administrator put there is ever overwritten.
+//! Runs only beside the workers. A bad or incomplete pair never replaces a good one, and an
+//! administrator's files are never overwritten.
 
 pub(super) mod authority;
 mod check;
@@ -41,38 +41,38 @@ pub(crate) use pair::Facts;
 use row::Row;
 pub(super) use row::second;
 
-/// Days left at which somebody has to be warned.
+/// Days before expiry at which warnings begin.
 const WARN_DAYS: i64 = 30;
 /// How often the host's addresses are looked at, in seconds. One that is missing from the
 /// certificate must be there twice, so that one in passing costs nothing.
 const ADDRESSES_EVERY_S: i64 = 60;
 const DAY_S: i64 = 86_400;
 
-/// What `/status.json` says of one `[[https]]`, or of `[ftp]`.
+/// The part of `/status.json` about one `[[https]]`, or `[ftp]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CertificateStatus {
     /// Its addresses.
     pub(crate) listen: Vec<SocketAddr>,
-    /// What is spoken there, and what it does not hide.
+    /// The protocol, and what it does not hide.
     pub(crate) speaks: String,
     /// The file.
     pub(crate) file: String,
     /// The pairs in use, by kind of key.
     pub(crate) pairs: Vec<Facts>,
-    /// Whole days until the first of them expires; negative once it has.
+    /// Whole days until the first of them expires; negative afterwards.
     pub(crate) days_left: i64,
     /// Whether the server's own CA issued them, so that it renews them.
     pub(crate) renewed_by_itself: bool,
-    /// Why a newer one is not in use, or what will go wrong if nobody acts.
+    /// Why a newer one is not in use, or what will fail without action.
     pub(crate) fault: Option<String>,
 }
 
-/// What a look has found.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CertificateChanges {
-    /// The report is another one now.
+    /// The report has changed.
     pub(crate) changed: bool,
-    /// The CA's certificate, which phones fetch, is another one now: [`Certificates::ca_file`].
+    /// The CA's certificate, which phones fetch, has changed: [`Certificates::ca_file`].
     pub(crate) ca_changed: bool,
 }
 
@@ -86,22 +86,21 @@ pub(crate) struct Certificates {
     places: HashMap<SocketAddr, SharedTerms>,
     ca_seen: FileStamp,
     addresses_due_unix_s: i64,
-    /// The host's addresses were missing from a certificate at the last look.
+    /// The last check found addresses missing from a certificate.
     was_missing: bool,
     warned_on_day: i64,
 }
 
 impl Certificates {
-    /// Reads what is there. To be called with the privileges of the start: a key may be readable
-    /// for root alone.
+    /// Reads the existing files. Call it with the privileges of the start: a key may be readable
+    /// only for root.
     ///
-    /// # Errors
-    /// Every mistake, each with the configuration's line and what to do.
+    /// # Errors Every fault, with the configuration's line and the remedy.
     pub(crate) fn read(settings: &Settings) -> Result<Certificates, CertificateErrors> {
         Certificates::read_over(settings, &[])
     }
 
-    /// Reads what is there, over what was in use before.
+    /// Reads the existing files, on top of what was in use before.
     fn read_over(settings: &Settings, before: &[Row]) -> Result<Certificates, CertificateErrors> {
         let ca = settings.ca.clone();
         let mut errors = Vec::new();
@@ -113,7 +112,7 @@ impl Certificates {
             if !row.is_to_be_made()
                 && let Err(why) = row.read(used)
             {
-                // The same files, gone bad since, must not stand in the way of all else.
+                // Unchanged files that went bad must not block everything else.
                 if old.is_some_and(|old| old.has_files_of(settings_row)) {
                     row.used = used.cloned();
                     let located = located(&settings.file, settings_row.line, &why);
@@ -137,11 +136,10 @@ impl Certificates {
         })
     }
 
-    /// Makes what is absent. To be called as the user that the server goes on as, which must be
-    /// able to read and renew it.
+    /// Makes what is missing. Call it as the server's user, which must be able to read and renew
+    /// it.
     ///
-    /// # Errors
-    /// What could not be made, and what to do.
+    /// # Errors What could not be made, and the remedy.
     pub(crate) fn make(&mut self, now_unix_s: i64) -> Result<(), CertificateErrors> {
         let file = self.file.clone();
         for place in 0..self.rows.len() {
@@ -155,7 +153,7 @@ impl Certificates {
             if row.is_to_be_made() || is_half {
                 self.issue(place, now_unix_s).map_err(located)?;
             } else if own && row.used.as_ref().is_some_and(|used| used.pairs.len() == 1) {
-                // The listener works with the one it has.
+                // The listener works with its first pair.
                 if let Err(why) = self.issue_second(place, now_unix_s) {
                     self.rows[place].note(why.to_string());
                 }
@@ -171,16 +169,15 @@ impl Certificates {
         Ok(())
     }
 
-    /// What the data path is given, by address as configured.
+    /// Returns the TLS terms of the data path, by configured address.
     #[must_use]
     pub(crate) fn terms(&self) -> HashMap<SocketAddr, SharedTerms> {
         self.places.clone()
     }
 
-    /// Takes new settings whole, or not at all. Addresses that are new wait for a restart.
+    /// Applies new settings whole, or not at all. New addresses wait for a restart.
     ///
-    /// # Errors
-    /// Every mistake; what was in force stays so.
+    /// # Errors Every fault; what was in force stays so.
     pub(crate) fn take(
         &mut self,
         settings: &Settings,
@@ -204,8 +201,7 @@ impl Certificates {
         Some(CaFile { path, pem: pair::certificates_of(&text).into() })
     }
 
-    /// Looks whether files have changed, and renews what is the server's own; to be called once a
-    /// second.
+    /// Checks whether files have changed, and renews the server's own; call it once a second.
     pub(crate) fn look(&mut self, now_unix_s: i64) -> CertificateChanges {
         let mut changed = false;
         for row in &mut self.rows {
@@ -214,7 +210,7 @@ impl Certificates {
         if now_unix_s >= self.addresses_due_unix_s && !self.rows.is_empty() {
             self.addresses_due_unix_s = now_unix_s + ADDRESSES_EVERY_S;
             self.renew_due(now_unix_s);
-            // Days pass, too.
+            // Days pass as well.
             changed = true;
         }
         if changed {
@@ -227,7 +223,7 @@ impl Certificates {
         CertificateChanges { changed, ca_changed }
     }
 
-    /// What is in use.
+    /// Returns the state of the pairs in use.
     #[must_use]
     pub(crate) fn report(&self, now_unix_s: i64) -> Vec<CertificateStatus> {
         let status = |row: &Row| {
@@ -245,8 +241,8 @@ impl Certificates {
         self.rows.iter().map(status).collect()
     }
 
-    /// Makes new pairs where they have less than a third of their life left, or the host has an
-    /// address that they do not name.
+    /// Makes new pairs if less than a third of their life is left, or if the host has an address
+    /// that they do not name.
     fn renew_due(&mut self, now_unix_s: i64) {
         let names = self.names();
         let mut missing = false;
@@ -274,7 +270,7 @@ impl Certificates {
         self.was_missing = missing;
     }
 
-    /// Issues both pairs of a row, puts them into their places and reads them.
+    /// Issues both pairs of a row, puts them into place and reads them.
     fn issue(&mut self, place: usize, now_unix_s: i64) -> Result<(), CertificateError> {
         let names = self.names();
         let authority = Authority::read_or_make(&self.ca.dir, names.host(), now_unix_s)?;
@@ -283,7 +279,7 @@ impl Certificates {
         row.read_again()
     }
 
-    /// Issues the second pair of a row whose first the own CA has issued.
+    /// Issues the second pair of a row whose first pair is of the own CA.
     fn issue_second(&mut self, place: usize, now_unix_s: i64) -> Result<(), CertificateError> {
         let names = self.names();
         let Some(authority) = Authority::read(&self.ca.dir)? else { return Ok(()) };
@@ -304,7 +300,7 @@ impl Certificates {
         names_of(self.rows.iter().map(|row| &row.settings))
     }
 
-    /// Puts each row's terms where its listeners find them.
+    /// Publishes each row's terms to its listeners.
     fn publish(&mut self) {
         for row in &self.rows {
             let Some(used) = &row.used else { continue };
@@ -320,7 +316,7 @@ impl Certificates {
         }
     }
 
-    /// Warns once a day of what expires soon.
+    /// Warns once a day of certificates that expire soon.
     fn warn(&mut self, now_unix_s: i64) {
         let today = now_unix_s / DAY_S;
         if self.warned_on_day == today {
@@ -336,7 +332,7 @@ impl Certificates {
     }
 }
 
-/// What somebody has to be told of a certificate with so many days left, if anything.
+/// Returns the warning about a certificate with so many days left, if any.
 fn expiry(shown: &impl fmt::Display, days: i64) -> Option<String> {
     if days < 0 {
         Some(format!("{shown} has expired: phones that know the date refuse it"))
@@ -347,7 +343,7 @@ fn expiry(shown: &impl fmt::Display, days: i64) -> Option<String> {
     }
 }
 
-/// What is spoken on a row's listeners.
+/// Describes the protocol of a row's listeners.
 pub(super) fn speaks(settings: &TlsSettings) -> String {
     if settings.legacy {
         "TLS 1.0 to 1.3, down to suites that encrypt nothing".into()
@@ -361,12 +357,12 @@ pub(super) fn speaks(settings: &TlsSettings) -> String {
     }
 }
 
-/// Every name and address that the rows' certificates are to hold for.
+/// Returns every name and address that the rows' certificates must cover.
 pub(super) fn names_of<'a>(rows: impl Iterator<Item = &'a TlsSettings>) -> Names {
     Names::of_host(rows.flat_map(|row| row.listen.clone()))
 }
 
-/// Issues both pairs of a row and puts them into their places.
+/// Issues both pairs of a row and puts them into place.
 pub(super) fn issue_pairs(
     authority: &Authority,
     settings: &TlsSettings,
@@ -380,7 +376,7 @@ pub(super) fn issue_pairs(
     write_pair((&settings.certificate, &pem), (&settings.key, &key_pem))
 }
 
-/// Puts a pair into its places, the key first.
+/// Puts a pair into place, the key first.
 pub(super) fn write_pair(
     certificate: (&Path, &str),
     key: (&Path, &str),
@@ -395,7 +391,7 @@ pub(super) fn write_pair(
     ])
 }
 
-/// The certificate of the server's own CA, if it can be read.
+/// Returns the certificate of the server's own CA, if it can be read.
 pub(super) fn ca_certificate(ca: &CaSettings) -> Option<CertificateDer<'static>> {
     pair::leaf(&authority::certificate_in(&ca.dir))
 }

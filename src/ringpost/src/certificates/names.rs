@@ -1,6 +1,6 @@
-//! What this host is called: every name and address that phones may reach it by.
+//! The names of this host: every name and address that phones may reach it by.
 //!
-//! Asks the system alone, never the network.
+//! Asks only the system, never the network.
 
 use std::collections::HashSet;
 use std::fs;
@@ -8,10 +8,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::sys::interfaces;
 
-/// Most names, and most addresses, that a certificate is made for.
+/// Most names, and most addresses, in a certificate.
 const NAMES_MAX: usize = 100;
 
-/// Names and addresses, each once, in a steady order.
+/// Names and addresses, each once, in a stable order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     /// The host's own name first.
@@ -21,7 +21,7 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Those of this host, and the addresses that it is told to listen on: one of them may be on
+    /// Returns those of this host, and the configured listen addresses: one of them may be on
     /// another host right now.
     pub(crate) fn of_host(listen: impl Iterator<Item = SocketAddr>) -> Names {
         let text = |path| fs::read_to_string(path).unwrap_or_default();
@@ -61,19 +61,19 @@ impl Names {
         Names { dns, addresses: all }
     }
 
-    /// What this host is called first.
+    /// Returns the host's first name.
     pub(crate) fn host(&self) -> &str {
         self.dns.first().map_or("ringpost", String::as_str)
     }
 
-    /// Everything as texts, as certificates are shown.
+    /// Returns all of them as texts, as in certificates.
     pub(crate) fn texts(&self) -> Vec<String> {
         let addresses = self.addresses.iter().map(IpAddr::to_string);
         self.dns.iter().cloned().chain(addresses).collect()
     }
 }
 
-/// Whether phones may be told the address. Link-local ones need a zone to go with them.
+/// Returns whether phones can use the address. Link-local ones need a zone.
 fn is_reachable(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_unspecified() && !v4.is_link_local(),
@@ -81,7 +81,8 @@ fn is_reachable(address: &IpAddr) -> bool {
     }
 }
 
-/// Names that `/etc/hosts` gives to this host's addresses; 127.0.1.1 is Debian's for its own name.
+/// Returns the names of this host's addresses in `/etc/hosts`; 127.0.1.1 is Debian's for its own
+/// name.
 fn aliases(hosts: &str, own: &[IpAddr]) -> Vec<String> {
     let mut names = Vec::new();
     for line in hosts.lines() {
@@ -94,7 +95,7 @@ fn aliases(hosts: &str, own: &[IpAddr]) -> Vec<String> {
     names
 }
 
-/// The domain that the resolver takes for this host's.
+/// Returns the resolver's domain for this host.
 fn domain(resolver: &str) -> Option<&str> {
     let line = |key: &str| {
         let lines = resolver.lines().filter_map(|line| line.trim().strip_prefix(key));
@@ -103,7 +104,7 @@ fn domain(resolver: &str) -> Option<&str> {
     line("domain ").or_else(|| line("search ")).map(|name| name.trim_end_matches('.'))
 }
 
-/// Whether a name can stand in a certificate (RFC 1034, section 3.5, digits first allowed).
+/// Returns whether a name may be in a certificate (RFC 1034, section 3.5, digits first allowed).
 fn is_dns_name(name: &str) -> bool {
     let is_label = |label: &str| {
         let inner = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');

@@ -1,4 +1,4 @@
-//! A certificate with those that vouch for it, and its key: read, judged, and told in words.
+//! A certificate with its chain and its key: read, checked, and described.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use x509_parser::public_key::PublicKey;
 use super::error::{CertificateError, ContentError};
 use super::files;
 
-/// What a certificate says.
+/// The content of a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
-    /// Whom it is for.
+    /// Its subject.
     pub(crate) subject: String,
-    /// Who vouches for it.
+    /// Its issuer.
     pub(crate) issuer: String,
     /// Kind and size of its key: `RSA 2048`, `P-256`.
     pub(crate) key: String,
-    /// Names and addresses that it holds for.
+    /// Names and addresses that it is valid for.
     pub(crate) names: Vec<String>,
-    /// When it begins to hold, in seconds since 1970.
+    /// When it becomes valid, in seconds since 1970.
     pub(crate) not_before_unix_s: i64,
-    /// When it ceases to hold, in seconds since 1970.
+    /// When it expires, in seconds since 1970.
     pub(crate) not_after_unix_s: i64,
-    /// SHA-256 of the whole, in hexadecimal digits by twos.
+    /// SHA-256 of the whole, in pairs of hexadecimal digits.
     pub(crate) fingerprint: String,
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Facts {
 #[derive(Clone, Debug)]
 pub(crate) struct Pair {
     pub(crate) certified: Arc<CertifiedKey>,
-    /// The key once more, for the library that old phones need.
+    /// The key again, for the library that old phones need.
     #[cfg(feature = "legacy-tls")]
     pub(crate) key: Arc<PrivateKeyDer<'static>>,
     pub(crate) facts: Facts,
@@ -48,8 +48,7 @@ pub(crate) struct Pair {
 impl Pair {
     /// Reads a pair of files.
     ///
-    /// # Errors
-    /// A sentence that names the file and what to do.
+    /// # Errors The file and the remedy.
     pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Pair, CertificateError> {
         let chain = chain(&files::read(certificate)?).map_err(|why| why.of(certificate))?;
         let bytes = files::read(key)?;
@@ -72,13 +71,13 @@ impl Pair {
         })
     }
 
-    /// The certificate itself.
+    /// Returns the leaf certificate.
     pub(crate) fn leaf(&self) -> &[u8] {
         self.certified.cert.first().map_or(&[], |leaf| leaf)
     }
 }
 
-/// Whether each certificate vouches for the one before it.
+/// Checks that each certificate issued the one before it.
 fn check_order(certified: &CertifiedKey) -> Result<(), ContentError> {
     for (place, link) in certified.cert.windows(2).enumerate() {
         if let [below, above] = link
@@ -90,10 +89,10 @@ fn check_order(certified: &CertifiedKey) -> Result<(), ContentError> {
     Ok(())
 }
 
-/// Why a key does not do.
+/// Why a key cannot be used.
 #[derive(Debug)]
 pub(crate) enum KeyError {
-    /// It cannot be used.
+    /// Its content is wrong.
     Content(ContentError),
     /// It belongs to another certificate.
     Mismatch,
@@ -105,10 +104,9 @@ impl From<ContentError> for KeyError {
     }
 }
 
-/// A key and its certificates.
+/// Joins a key and its certificates.
 ///
-/// # Errors
-/// Why the key does not do.
+/// # Errors Why the key cannot be used.
 pub(crate) fn certify(
     chain: Vec<CertificateDer<'static>>,
     key_pem: &[u8],
@@ -122,8 +120,8 @@ pub(crate) fn certify(
     if is_key_of(&certified) { Ok(certified) } else { Err(KeyError::Mismatch) }
 }
 
-/// Whether the certificate is for the key. What rustls has for this reads version 3 of X.509 alone,
-/// and many a recipe for certificates of one's own makes version 1.
+/// Returns whether the certificate is for the key. The check of rustls reads only version 3 of
+/// X.509, and many a recipe for self-made certificates makes version 1.
 fn is_key_of(certified: &CertifiedKey) -> bool {
     let public = certified.key.public_key();
     let leaf = certified.cert.first().and_then(|leaf| parse(leaf).ok());
@@ -134,7 +132,7 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
 }
 
-/// The certificates in a PEM text.
+/// Returns the certificates in a PEM text.
 ///
 /// # Errors
 /// What is wrong with the file.
@@ -155,7 +153,7 @@ pub(crate) fn leaf(certificate: &Path) -> Option<CertificateDer<'static>> {
     chain(&files::read(certificate).ok()?).ok()?.into_iter().next()
 }
 
-/// The certificates of a PEM text and nothing else that is in it, be it a key.
+/// Returns the certificates of a PEM text and nothing else in it, such as a key.
 pub(crate) fn certificates_of(pem: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut inside = false;
@@ -177,20 +175,20 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, ContentError> {
     }
 }
 
-/// Whether one certificate is signed by the other's key.
+/// Returns whether one certificate is signed by the other's key.
 pub(crate) fn vouches(above: &[u8], below: &[u8]) -> bool {
     let (Ok(above), Ok(below)) = (parse(above), parse(below)) else { return false };
     below.issuer().as_raw() == above.subject().as_raw()
         && below.verify_signature(Some(above.public_key())).is_ok()
 }
 
-/// Whether two certificates have the same issuer, as far as its name tells.
+/// Returns whether two certificates have the same issuer, by its name.
 pub(super) fn are_siblings(one: &[u8], other: &[u8]) -> bool {
     let (Ok(one), Ok(other)) = (parse(one), parse(other)) else { return false };
     one.issuer().as_raw() == other.issuer().as_raw()
 }
 
-/// Whether it is meant for servers, if it says.
+/// Returns whether it is meant for servers, or does not say.
 pub(crate) fn serves(der: &[u8]) -> bool {
     let usage = parse(der).ok().and_then(|certificate| {
         let usage = certificate.extended_key_usage().ok()??;
@@ -199,12 +197,12 @@ pub(crate) fn serves(der: &[u8]) -> bool {
     usage.unwrap_or(true)
 }
 
-/// Whether a CA may have it.
+/// Returns whether it is a CA's.
 pub(super) fn is_authority(der: &[u8]) -> bool {
     parse(der).is_ok_and(|certificate| certificate.is_ca())
 }
 
-/// What a certificate says.
+/// Describes a certificate.
 ///
 /// # Errors
 /// What is wrong with the file.

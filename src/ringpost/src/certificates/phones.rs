@@ -1,7 +1,7 @@
-//! Phones' certificates: judged by webpki, told apart in words where it refuses them, and forgiven
-//! what the administrator forgives (`client_accept`).
+//! Verifies phones' certificates: by webpki, with an explanation if it refuses them, and with the
+//! faults that the administrator accepts (`client_accept`).
 //!
-//! Forgives nothing by itself: who issued a certificate, and that its key is there, always counts.
+//! Accepts no fault by itself: the issuer and the possession of the key must always be right.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,28 +21,28 @@ use crate::config::ClientAccept;
 use crate::net::tls::{CertificateTrust, ClientCertificateFault};
 use engine::session::Handshake;
 
-/// Shortest RSA key that webpki takes, in bits.
+/// Shortest RSA key that webpki accepts, in bits.
 const RSA_BITS_MIN: usize = 2_048;
 
 /// RFC 5758, section 3.2.
 const ECDSA_WITH_SHA1: &str = "1.2.840.10045.4.1";
 
-/// Judges what phones show.
+/// Verifies phones' certificates.
 #[derive(Debug)]
 pub(super) struct PhoneVerifier {
-    /// Without forgiveness.
+    /// Accepts no fault.
     pub(super) strict: Arc<dyn ClientCertVerifier>,
-    /// Those that issue phones' certificates, DER.
+    /// The issuers of phones' certificates, DER.
     pub(super) issuers: Vec<CertificateDer<'static>>,
-    /// What is forgiven.
+    /// The faults that are accepted.
     pub(super) accepts: Vec<ClientAccept>,
-    /// A phone with a bad certificate is served as one without.
+    /// A phone with a bad certificate is served like one without.
     pub(super) is_optional: bool,
     pub(super) provider: Arc<CryptoProvider>,
 }
 
 impl PhoneVerifier {
-    /// What webpki says, or what is forgiven.
+    /// Returns webpki's verdict, or acceptance of its fault.
     fn judge(
         &self,
         leaf: &CertificateDer<'_>,
@@ -51,7 +51,7 @@ impl PhoneVerifier {
     ) -> Result<(), Error> {
         let strict = self.strict.verify_client_cert(leaf, others, now);
         let Ok((_, parsed)) = X509Certificate::from_der(leaf) else { return strict.map(drop) };
-        // Nobody could prove to have a short key: its signature is not verified.
+        // Possession of a short key cannot be proven: its signature is not verified.
         let is_short = rsa_bits(&parsed).is_some_and(|bits| bits < RSA_BITS_MIN);
         let error = match strict {
             Ok(_) if !is_short => return Ok(()),
@@ -75,7 +75,7 @@ impl PhoneVerifier {
         self.accepts.contains(&what)
     }
 
-    /// Whether everything else about it is in order.
+    /// Returns whether everything else about it is in order.
     fn is_acceptable(
         &self,
         leaf: &CertificateDer<'_>,
@@ -91,7 +91,7 @@ impl PhoneVerifier {
         }
         let is_old_form = fault_of_form(parsed);
         if is_old_form.is_none() {
-            // It was good at its last moment: issuer, usage and revocation are webpki's to judge.
+            // It was valid at its last moment: webpki checks issuer, usage and revocation.
             let then = UnixTime::since_unix_epoch(Duration::from_secs(ended.min(now.as_secs())));
             return self.strict.verify_client_cert(leaf, others, then).is_ok();
         }
@@ -106,7 +106,7 @@ impl PhoneVerifier {
         forgiven && has_usage(parsed) && self.is_issued_here(parsed)
     }
 
-    /// Whether one of those in `client_ca` has signed it.
+    /// Returns whether one of the CAs in `client_ca` has signed it.
     fn is_issued_here(&self, leaf: &X509Certificate<'_>) -> bool {
         self.issuers.iter().any(|issuer| {
             X509Certificate::from_der(issuer).is_ok_and(|(_, issuer)| {
@@ -116,7 +116,7 @@ impl PhoneVerifier {
         })
     }
 
-    /// Whether the one who shows a certificate that webpki cannot read has its key.
+    /// Verifies that a client holds the key of a certificate that webpki cannot read.
     fn holds_key(
         &self,
         message: &[u8],
@@ -156,7 +156,7 @@ impl ClientCertVerifier for PhoneVerifier {
     ) -> Result<ClientCertVerified, Error> {
         match self.judge(leaf, others, now) {
             Err(error) if !self.is_optional => Err(error),
-            // It is served; `is_trusted` says again that it has shown nothing that counts.
+            // It is served; `is_trusted` says again that its certificate does not count.
             Ok(()) | Err(_) => Ok(ClientCertVerified::assertion()),
         }
     }
@@ -195,7 +195,7 @@ impl CertificateTrust for PhoneVerifier {
     }
 }
 
-/// What is wrong, in the order in which it is easiest to mend.
+/// Returns the fault, the one easiest to mend first.
 fn fault(leaf: &X509Certificate<'_>, error: &Error) -> Handshake {
     if let Some(of_form) = fault_of_form(leaf) {
         return of_form;
@@ -206,7 +206,7 @@ fn fault(leaf: &X509Certificate<'_>, error: &Error) -> Handshake {
     crate::net::tls::client_certificate_fault(error)
 }
 
-/// What is wrong with a certificate of long ago.
+/// Returns the fault of an outdated certificate.
 fn fault_of_form(leaf: &X509Certificate<'_>) -> Option<Handshake> {
     if leaf.version() != X509Version::V3 {
         Some(Handshake::Version1ClientCertificate)
@@ -232,7 +232,7 @@ fn rsa_bits(leaf: &X509Certificate<'_>) -> Option<usize> {
     }
 }
 
-/// Whether it is meant for clients (RFC 5280, 4.2.1.12); one that does not say is.
+/// Returns whether it is meant for clients (RFC 5280, 4.2.1.12), or does not say.
 fn has_usage(leaf: &X509Certificate<'_>) -> bool {
     match leaf.extended_key_usage() {
         Ok(Some(usage)) => usage.value.client_auth || usage.value.any,
@@ -241,7 +241,7 @@ fn has_usage(leaf: &X509Certificate<'_>) -> bool {
     }
 }
 
-/// The error that says so in the log; the phone hears the alert that fits.
+/// Wraps the fault in an error for the log; the phone gets the fitting alert.
 fn with_fault(fault: Handshake, error: Error) -> Error {
     let without_a_word = [
         Handshake::Version1ClientCertificate,

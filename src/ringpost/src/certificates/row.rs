@@ -1,5 +1,4 @@
-//! One `[[https]]`, or `[ftp]`: its files, what was made of them, and what is wrong with the
-//! newest.
+//! One `[[https]]`, or `[ftp]`: its files, their TLS terms, and the fault of the newest files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,18 +13,18 @@ use super::{DAY_S, ca_certificate};
 use crate::config::{CaSettings, ClientAuth, TlsSettings};
 use crate::net::tls::TlsTerms;
 
-/// A pair is written as two files. For so many seconds half of it may be there.
+/// A pair is written as two files, so it may be incomplete for so many seconds.
 const SETTLES_WITHIN_S: i64 = 3;
 
 /// One `[[https]]`, or `[ftp]`.
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) settings: TlsSettings,
-    /// What it is served with. `None` before its first pair is made.
+    /// The TLS terms in use; `None` before its first pair is made.
     pub(super) used: Option<InUse>,
-    /// The files as they were when last read, whatever came of it.
+    /// The stamps of the files when last read, whatever the result.
     pub(super) seen: Vec<FileStamp>,
-    /// Since when its files have been bad without anybody being told: half of them may be there.
+    /// Since when its files are bad without a report: they may be incomplete.
     unsettled_since_unix_s: Option<i64>,
     pub(super) fault: Option<String>,
 }
@@ -43,7 +42,7 @@ impl Row {
         Row { settings, used: None, seen: Vec::new(), unsettled_since_unix_s: None, fault: None }
     }
 
-    /// Whether the new row is this one: some of its listeners go on.
+    /// Returns whether the new row continues this one: some of its listeners stay.
     pub(super) fn is_succeeded_by(&self, new: &TlsSettings) -> bool {
         self.settings.listen.iter().any(|address| new.listen.contains(address))
     }
@@ -62,7 +61,7 @@ impl Row {
             && self.settings.legacy == new.legacy
     }
 
-    /// The files that it depends on, as they are now.
+    /// Returns the current stamps of its files.
     pub(super) fn stamps(&self) -> Vec<FileStamp> {
         let (certificate, key) = second(&self.settings);
         let own = [&self.settings.certificate, &self.settings.key, &certificate, &key];
@@ -70,10 +69,9 @@ impl Row {
         own.into_iter().chain(phones.into_iter().flatten()).map(|path| files::stamp(path)).collect()
     }
 
-    /// Reads everything and takes it up. Sessions of before go on if they may.
+    /// Reads everything and applies it. Earlier sessions can be resumed if they may.
     ///
-    /// # Errors
-    /// What is wrong, and what to do; what was used before still is.
+    /// # Errors The fault and its remedy; what was used before stays in use.
     pub(super) fn read(&mut self, before: Option<&InUse>) -> Result<(), CertificateError> {
         self.seen = self.stamps();
         let settings = &self.settings;
@@ -82,7 +80,7 @@ impl Row {
         let mut fault = None;
         if second.0.exists() {
             match Pair::read(&second.0, &second.1) {
-                // One that another CA issued is left from before.
+                // A pair that another CA issued is left from before.
                 Ok(pair) if pair::are_siblings(pairs[0].leaf(), pair.leaf()) => {
                     pairs.insert(0, pair);
                 }
@@ -102,15 +100,14 @@ impl Row {
         Ok(())
     }
 
-    /// Reads what phones' certificates are judged by, and nothing else.
+    /// Reads only the data for phones' certificates.
     ///
-    /// # Errors
-    /// What is wrong, and what to do.
+    /// # Errors The fault and its remedy.
     pub(super) fn read_phones(&self) -> Result<(), CertificateError> {
         TlsPolicy::read(&self.settings)?.check()
     }
 
-    /// Reads everything anew.
+    /// Reads everything again.
     ///
     /// # Errors
     /// As [`Row::read`].
@@ -119,12 +116,12 @@ impl Row {
         self.read(before.as_ref())
     }
 
-    /// Whether there is nothing yet: its pair is to be made.
+    /// Returns whether its files do not exist yet and must be made.
     pub(super) fn is_to_be_made(&self) -> bool {
         self.used.is_none() && !self.settings.certificate.exists() && !self.settings.key.exists()
     }
 
-    /// Takes changed files up; says whether the report is another one now.
+    /// Applies changed files; returns whether the report has changed.
     pub(super) fn look(&mut self, now_unix_s: i64) -> bool {
         if self.stamps() == self.seen && self.unsettled_since_unix_s.is_none() {
             return false;
@@ -148,7 +145,7 @@ impl Row {
         }
     }
 
-    /// From now on only what this user can see counts. Says so where that is not all.
+    /// From now on reads only with this user's rights. Warns if they do not suffice.
     pub(super) fn settle(&mut self) {
         self.seen = self.stamps();
         if self.fault.is_none()
@@ -158,7 +155,7 @@ impl Row {
         }
     }
 
-    /// Notes a fault and tells it, once; says whether it is another one.
+    /// Records a fault and logs it once; returns whether it is new.
     pub(super) fn note(&mut self, fault: String) -> bool {
         if self.fault.as_ref() == Some(&fault) {
             return false;
@@ -168,14 +165,14 @@ impl Row {
         true
     }
 
-    /// Whether the server's own CA has issued what is used.
+    /// Returns whether the server's own CA has issued the pairs in use.
     pub(super) fn is_own(&self, ca: &CaSettings) -> bool {
         let Some(used) = &self.used else { return false };
         let Some(authority) = ca_certificate(ca) else { return false };
         used.pairs.iter().all(|pair| pair::vouches(&authority, pair.leaf()))
     }
 
-    /// Whether a crash has left a new key beside an old certificate of the server's own CA.
+    /// Returns whether a crash has left a new key beside an old certificate of the server's own CA.
     pub(super) fn is_half_renewed(&self, ca: &CaSettings) -> bool {
         self.used.is_none() && is_half(&self.settings.certificate, &self.settings.key, ca)
     }
@@ -187,7 +184,7 @@ impl Row {
         ends.min().map_or(0, |end| (end - now_unix_s).div_euclid(DAY_S))
     }
 
-    /// Whether a pair has less than a third of its life left.
+    /// Returns whether a pair has less than a third of its life left.
     pub(super) fn is_old(&self, now_unix_s: i64) -> bool {
         let is_old = |pair: &Pair| {
             let life = pair.facts.not_after_unix_s - pair.facts.not_before_unix_s;
@@ -196,7 +193,7 @@ impl Row {
         self.used.as_ref().is_some_and(|used| used.pairs.iter().any(is_old))
     }
 
-    /// Whether the host has an address that a pair does not name.
+    /// Returns whether the host has an address that a pair does not name.
     pub(super) fn lacks(&self, names: &Names) -> bool {
         let lacks = |pair: &Pair| {
             let named =
@@ -224,7 +221,7 @@ impl TlsPolicy {
     }
 }
 
-/// Whether two files are a certificate that the server's own CA has issued and another key.
+/// Returns whether two files are a certificate of the server's own CA and another key.
 pub(super) fn is_half(certificate: &Path, key: &Path, ca: &CaSettings) -> bool {
     let leaf = pair::leaf(certificate);
     let (Some(leaf), Some(ca), Ok(key)) = (leaf, ca_certificate(ca), files::read(key)) else {
@@ -235,8 +232,8 @@ pub(super) fn is_half(certificate: &Path, key: &Path, ca: &CaSettings) -> bool {
     is_stranger && pair::vouches(&ca, &leaf)
 }
 
-/// Keeps a key beside its place, where a new one is about to take it: somebody may have put it
-/// there ahead of its certificate.
+/// Sets a key aside before a new one replaces it: an administrator may have put it there ahead of
+/// its certificate.
 pub(super) fn set_aside(key: &Path) -> Result<(), CertificateError> {
     let mut aside = key.as_os_str().to_owned();
     aside.push(".aside");
@@ -256,7 +253,7 @@ pub(super) fn set_aside(key: &Path) -> Result<(), CertificateError> {
     }
 }
 
-/// Where the P-256 pair lies: beside the first, `server-p256.pem` beside `server.pem`.
+/// Returns the paths of the P-256 pair beside the first: `server-p256.pem` beside `server.pem`.
 pub(crate) fn second(settings: &TlsSettings) -> (PathBuf, PathBuf) {
     let beside = |path: &Path| {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();

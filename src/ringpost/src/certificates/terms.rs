@@ -1,4 +1,4 @@
-//! From pairs to what connections are secured with: suites, groups, tickets, who may connect.
+//! Turns pairs into TLS terms: suites, groups, tickets, and the clients that may connect.
 
 use std::sync::Arc;
 
@@ -23,45 +23,45 @@ use crate::net::tls::openssl::LegacySessions;
 use crate::net::tls::{CertificateTrust, TlsTerms};
 use engine::protocol::Protocol;
 
-/// Sessions that are remembered for phones that take no tickets, on TLS 1.2: a reboot storm of a
-/// large site. Some 350 bytes each once they are there, so 12 MB at most for each listener.
+/// Sessions stored for phones without tickets on TLS 1.2: enough for a reboot storm of a large
+/// site. Some 350 bytes each, so at most 12 MB for each listener.
 const SESSIONS_MAX: usize = 32_768;
 
-/// Tickets for each session of FTP on TLS 1.3: clients use each once, and resume with one for each
-/// data connection.
+/// Tickets for each FTP session on TLS 1.3: clients use each ticket once, and resume with one for
+/// each data connection.
 const FTP_TICKETS: usize = 4;
 
-/// Who may connect, and what is hidden. Sessions begun under one judgement are never resumed under
-/// another: a phone whose certificate has been revoked would come back in.
+/// The clients that may connect, and the encryption. Sessions begun under one policy are never
+/// resumed under another: a phone whose certificate has been revoked would come back in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TlsPolicy {
-    /// What is spoken within.
+    /// The protocol inside TLS.
     pub(super) protocol: Protocol,
     pub(super) client_auth: ClientAuth,
-    /// Who vouches for phones, PEM; empty where they are not asked.
+    /// The CAs of phones' certificates, PEM; empty if none are requested.
     pub(super) client_ca: Vec<u8>,
-    /// What is revoked, PEM.
+    /// The revocation lists, PEM.
     pub(super) client_crl: Option<Vec<u8>>,
-    /// What is forgiven in phones' certificates.
+    /// The faults that are accepted in phones' certificates.
     pub(super) client_accept: Vec<ClientAccept>,
     pub(super) authenticate_only: bool,
-    /// For phones of long ago.
+    /// For old phones.
     pub(super) legacy: bool,
 }
 
-/// What resumes sessions; kept over reloads, or every reload would be a storm of whole handshakes.
-/// Each row has its own, so that a session of a listener that asks for no certificate opens no
-/// other.
+/// The state that resumes sessions; kept over reloads, which would otherwise cause a storm of full
+/// handshakes. Each row has its own, so that a session of a listener without client certificates
+/// grants no access to another.
 #[derive(Clone, Debug)]
 pub(super) struct Sessions {
     tickets: Arc<dyn ProducesTickets>,
-    /// Has a lock, held for a look into a map, and for phones without tickets alone.
+    /// Has a lock, held for a map lookup, and only for phones without tickets.
     cache: Arc<dyn StoresServerSessions>,
     #[cfg(feature = "legacy-tls")]
     pub(super) legacy: LegacySessions,
 }
 
-/// What may be spoken within, in the registered names.
+/// The ALPN names of the protocol.
 fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
     match protocol {
         Protocol::Http | Protocol::Https => &[b"http/1.1", b"http/1.0"],
@@ -72,10 +72,9 @@ fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
 }
 
 impl Sessions {
-    /// None to begin with.
+    /// Creates an empty state.
     ///
-    /// # Errors
-    /// When the system gives no random bytes.
+    /// # Errors The system gives no random bytes.
     pub(super) fn new() -> Result<Sessions, CertificateError> {
         let tickets = Ticketer::new().map_err(CertificateError::TicketKeys)?;
         Ok(Sessions {
@@ -86,7 +85,7 @@ impl Sessions {
         })
     }
 
-    /// Whether both are the same, so that one resumes what the other has begun.
+    /// Returns whether both are the same, so that one resumes the other's sessions.
     #[cfg(test)]
     pub(super) fn is(&self, other: &Sessions) -> bool {
         Arc::ptr_eq(&self.tickets, &other.tickets) && Arc::ptr_eq(&self.cache, &other.cache)
@@ -94,10 +93,9 @@ impl Sessions {
 }
 
 impl TlsPolicy {
-    /// Terms of connections.
+    /// Creates the terms of connections.
     ///
-    /// # Errors
-    /// What is wrong, and what to do.
+    /// # Errors The fault and its remedy.
     pub(super) fn terms(
         &self,
         pairs: &[Pair],
@@ -111,7 +109,7 @@ impl TlsPolicy {
         let builder = ServerConfig::builder_with_provider(provider.clone());
         let builder =
             builder.with_protocol_versions(versions).map_err(CertificateError::Versions)?;
-        // Where OpenSSL secures, it also judges phones, whose old certificates rustls refuses.
+        // If OpenSSL is used, it also verifies phones, whose old certificates rustls refuses.
         let verifier = if self.legacy { None } else { self.verifier(provider)? };
         let trust = verifier.clone().filter(|verifier| verifier.is_optional);
         let builder = match verifier {
@@ -122,8 +120,8 @@ impl TlsPolicy {
         let mut config = builder.with_cert_resolver(Arc::new(CertificateResolver(keys)));
         config.ticketer = sessions.tickets.clone();
         config.session_storage = sessions.cache.clone();
-        // Whoever asks for another protocol is refused, so that nobody can have a browser's request
-        // taken for a session of FTP, or the other way round (ALPACA); who asks for none is served.
+        // A client that requests another protocol is refused, so that a browser's request cannot be
+        // taken for an FTP session, or the reverse (ALPACA); a client without ALPN is served.
         config.alpn_protocols = alpn(self.protocol).iter().map(|name| name.to_vec()).collect();
         if self.protocol == Protocol::Ftp {
             config.send_tls13_tickets = FTP_TICKETS;
@@ -136,10 +134,9 @@ impl TlsPolicy {
         })
     }
 
-    /// Whether phones' certificates can be judged by what is given.
+    /// Checks the data for phones' certificates.
     ///
-    /// # Errors
-    /// What is wrong, and what to do.
+    /// # Errors The fault and its remedy.
     pub(super) fn check(&self) -> Result<(), CertificateError> {
         if !self.legacy {
             return self.verifier(Arc::new(self.provider())).map(drop);
@@ -157,7 +154,7 @@ impl TlsPolicy {
             return null_cipher::provider();
         }
         // No phone knows the hybrid groups with ML-KEM, whose share would cost a kilobyte and as
-        // much time as the rest of the handshake to whoever merely offers them.
+        // much time as the rest of the handshake for any client that offers them.
         let kx_groups = vec![kx_group::X25519, kx_group::SECP256R1, kx_group::SECP384R1];
         CryptoProvider { kx_groups, ..default_provider() }
     }
@@ -180,7 +177,7 @@ impl TlsPolicy {
         let mut verifier =
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider));
         if let Some(crl) = &self.client_crl {
-            // Whoever gives a list of the phones' CA alone has said all that there is to say.
+            // A list of only the phones' CA is complete.
             let lists = lists(crl).map_err(CertificateError::ClientCrl)?;
             verifier = verifier.with_crls(lists).only_check_end_entity_revocation();
         }
@@ -198,10 +195,9 @@ impl TlsPolicy {
     }
 }
 
-/// The lists in a PEM text.
+/// Returns the lists in a PEM text.
 ///
-/// # Errors
-/// There is none.
+/// # Errors It contains none.
 pub(super) fn lists(
     pem: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, ContentError> {
@@ -212,8 +208,8 @@ pub(super) fn lists(
     }
 }
 
-/// The certificates of a listener, cheapest first: the first that a phone's hello has the suites
-/// and signatures for is shown. Phones ask by address, so no name decides.
+/// The certificates of a listener, cheapest first: the first one is sent whose suites and
+/// signatures the phone's hello offers. Phones connect by address, so the name does not matter.
 #[derive(Debug)]
 struct CertificateResolver(Vec<Arc<CertifiedKey>>);
 
@@ -222,12 +218,12 @@ impl ResolvesServerCert for CertificateResolver {
         let fits = |certified: &&Arc<CertifiedKey>| {
             let schemes = hello.signature_schemes();
             let groups = hello.named_groups();
-            // On TLS 1.2 the groups say which curves the phone takes in certificates, too.
+            // On TLS 1.2 the groups also tell which curves the phone accepts in certificates.
             let knows_curve = certified.key.algorithm() != rustls::SignatureAlgorithm::ECDSA
                 || groups.is_none_or(|groups| groups.contains(&NamedGroup::secp256r1));
             knows_curve && certified.key.choose_scheme(schemes).is_some()
         };
-        // A phone that fits none is told so by the handshake, in its own words.
+        // A phone that none fits gets the alert of the handshake.
         self.0.iter().find(fits).or(self.0.last()).cloned()
     }
 }

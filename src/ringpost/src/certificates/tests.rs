@@ -1,4 +1,4 @@
-//! What is made, taken up, kept and renewed, in directories of their own.
+//! Tests of certificates that are made, reloaded, kept and renewed, in directories of their own.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -19,7 +19,7 @@ use crate::net::tls::TlsTerms;
 
 const NOW: i64 = 1_800_000_000;
 
-/// Settings with one listener, with everything in `dir`.
+/// Returns settings with one listener and all files in `dir`.
 fn settings(dir: &Path) -> Settings {
     let mut settings = parse_for_tests(
         "[[https]]\nlisten = [\"127.0.0.1:411\", \"[::1]:411\"]\nroot = [\"https\"]\n",
@@ -44,7 +44,7 @@ fn terms(certificates: &Certificates) -> Arc<TlsTerms> {
     certificates.terms()[&address()].load_full()
 }
 
-/// A CA of somebody else's, and a pair that it issued for "phones.example".
+/// A foreign CA, and a pair that it issued for "phones.example".
 struct Elsewhere {
     ca: CertifiedIssuer<'static, KeyPair>,
     pem: String,
@@ -68,7 +68,7 @@ impl Elsewhere {
     }
 }
 
-/// Shakes hands in memory; the certificate that was shown, and whether the session was resumed.
+/// Shakes hands in memory; returns the certificate, and whether the session was resumed.
 fn meet(
     terms: &TlsTerms,
     config: &Arc<ClientConfig>,
@@ -79,7 +79,7 @@ fn meet(
     Ok((shown, server.handshake_kind() == Some(rustls::HandshakeKind::Resumed)))
 }
 
-/// Both ends once they have shaken hands, the server's with this mark in what resumes it.
+/// Returns both ends after a handshake, the server's with this mark in its tickets.
 fn shake(
     terms: &TlsTerms,
     config: &Arc<ClientConfig>,
@@ -133,7 +133,7 @@ fn client(ca: &[u8], with_ecdsa: bool) -> Arc<ClientConfig> {
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Returns what OpenSSL says of it, or `None` if OpenSSL is not installed.
+/// Returns OpenSSL's output, or `None` if OpenSSL is not installed.
 fn openssl(arguments: &[&str]) -> Option<(bool, String)> {
     let run = Command::new("openssl").args(arguments).output().ok()?;
     let said = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
@@ -218,7 +218,7 @@ fn a_row_that_only_authenticates_shares_its_pairs_and_nothing_else() {
     }
     let speaks = &certificates.report(NOW)[0].speaks;
     assert!(speaks.contains("not encrypted: TLS_ECDHE_ECDSA_WITH_NULL_SHA, "), "{speaks}");
-    // From one reload to the next it encrypts; what runs goes on as it began.
+    // After a reload it encrypts; running connections continue as they began.
     settings.secured[0].authenticate_only = false;
     certificates.take(&settings, NOW).unwrap();
     meet(&terms(&certificates), &client(&ca, true), "127.0.0.1").unwrap();
@@ -230,7 +230,7 @@ fn a_row_that_only_authenticates_shares_its_pairs_and_nothing_else() {
 fn what_an_administrator_put_there_is_used_for_all_and_never_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let elsewhere = Elsewhere::new();
-    // Also where the server's own pair has been in use before.
+    // Even if the server's own pair has been in use before.
     drop(started(&settings(dir.path())));
     elsewhere.put(dir.path());
     let mut certificates = started(&settings(dir.path()));
@@ -249,7 +249,7 @@ fn a_second_start_uses_what_the_first_has_made() {
     let dir = tempfile::tempdir().unwrap();
     let first = started(&settings(dir.path())).report(NOW);
     assert_eq!(started(&settings(dir.path())).report(NOW), first);
-    // A second kind of key that is missing is made, by the same CA.
+    // A missing second kind of key is made, by the same CA.
     fs::remove_file(dir.path().join("server-p256.pem")).unwrap();
     fs::remove_file(dir.path().join("server-p256.key")).unwrap();
     let third = started(&settings(dir.path())).report(NOW);
@@ -273,7 +273,7 @@ fn a_changed_pair_is_taken_up_and_sessions_go_on() {
     assert!(certificates.look(NOW + 2).changed);
     assert!(!Arc::ptr_eq(&before, &terms(&certificates)));
     assert!(meet(&terms(&certificates), &config, "127.0.0.1").unwrap().1, "resumed");
-    // A running connection keeps what it began with.
+    // A running connection keeps its terms.
     meet(&before, &client(&ca, true), "127.0.0.1").unwrap();
 }
 

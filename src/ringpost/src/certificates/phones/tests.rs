@@ -1,4 +1,4 @@
-//! Certificates made by OpenSSL, as phones of long ago have them: one good, six bad in six ways.
+//! Tests with certificates by OpenSSL, as old phones have them: one good, six bad in six ways.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,14 +11,14 @@ use rustls::server::WebPkiClientVerifier;
 
 use super::*;
 
-/// Runs OpenSSL; nothing where there is none, which `tools/test` counts.
+/// Runs OpenSSL; does nothing if it is not installed, which `tools/test` counts.
 fn openssl(dir: &Path, line: &str) {
     let words = line.split_whitespace();
     let run = Command::new("openssl").args(words).current_dir(dir).output().unwrap();
     assert!(run.status.success(), "{line}: {}", String::from_utf8_lossy(&run.stderr));
 }
 
-/// A CA, a stranger, and certificates by the CA.
+/// Makes a CA, a foreign CA, and certificates by the CA.
 fn make(dir: &Path) {
     std::fs::write(dir.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
     std::fs::write(dir.join("server.ext"), "extendedKeyUsage=serverAuth\n").unwrap();

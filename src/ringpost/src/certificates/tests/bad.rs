@@ -1,4 +1,4 @@
-//! Files that go bad, or away, while they are in use.
+//! Tests of files that go bad, or vanish, while they are in use.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
     ] {
         let before = terms(&certificates);
         fs::write(&settings.secured[0].certificate, bytes).unwrap();
-        // The other half may still be on its way.
+        // The other half may still be coming.
         assert!(!certificates.look(NOW + 1).changed);
         assert_eq!(certificates.report(NOW)[0].fault, None);
         assert!(certificates.look(NOW + 4).changed, "{told}");
@@ -44,7 +44,7 @@ fn a_bad_pair_keeps_the_last_good_one_and_says_so_once_it_stays_bad() {
         assert!(fault.contains(told) && fault.contains("stays in use"), "{fault}");
         assert!(Arc::ptr_eq(&before, &terms(&certificates)));
         assert!(!certificates.look(NOW + 5).changed, "told once");
-        // A reload of everything else is not held up by it.
+        // A reload of everything else does not wait for it.
         certificates.take(&settings, NOW + 5).unwrap();
         assert!(certificates.report(NOW)[0].fault.is_some());
         assert_eq!(certificates.report(NOW)[0].pairs.len(), 2);

@@ -1,4 +1,4 @@
-//! What FTP's connections are secured with: the pair of all, and nothing else in common with HTTPS.
+//! Tests of FTP's TLS terms: the same pair as HTTPS, and nothing else in common.
 
 use super::*;
 
@@ -78,7 +78,7 @@ fn four_data_connections_resume_before_the_next_ticket_and_show_the_mark() {
     let (terms, mark) = (at(&certificates, "127.0.0.1:21"), b"session 0001");
     let client = client(&ca_certificate(&certificates.ca).unwrap(), true);
     shake(&terms, &client, "127.0.0.1", mark).unwrap();
-    // Connections whose tickets never arrive, so that each takes one of the first.
+    // Connections whose tickets never arrive, so that each uses one of the first.
     let mut silent = rustls::ServerConfig::clone(&terms.config);
     silent.send_tls13_tickets = 0;
     let silent = TlsTerms::new(Arc::new(silent));

@@ -1,7 +1,7 @@
-//! The job of the night: old versions of the vault are gathered into archives.
+//! The nightly job: moves old versions of the vault to archives.
 //!
-//! Runs in a thread of its own, never in a worker, and gives way to whoever keeps a version. Takes
-//! the settings of the moment, so a reload counts at once; stops between two archives.
+//! Runs in a thread of its own, never in a worker, and yields to uploads. Uses the current
+//! settings, so a reload applies at once; stops between two archives.
 
 use std::io;
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use engine::vault::timestamp::Timestamp;
 use store::offload;
 use store::vault::archive_monthly::{self, Gathered};
 
-/// How often the clock is looked at.
+/// Interval between two looks at the clock.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 const HOUR_S: u64 = 60 * 60;
 const DAY_S: u64 = 24 * HOUR_S;
-/// Troubles of a night that the log is told of one by one.
+/// Most faults of a night that are logged one by one.
 const TROUBLES_MAX: usize = 10;
 
 /// The thread, until it is stopped.
@@ -38,10 +38,10 @@ impl ArchiveJob {
         Ok(ArchiveJob { stop, thread })
     }
 
-    /// Ends it behind the archive that it writes just now.
+    /// Stops after the archive that it is writing.
     pub(crate) fn stop(self) {
         drop(self.stop);
-        // If it panicked, the log has been told.
+        // A panic has been logged.
         let _ = self.thread.join();
     }
 }
@@ -62,7 +62,7 @@ fn run(board: &DaemonState, stopped: &Receiver<()>) {
     }
 }
 
-/// Whether the hour has come, and not been used yet.
+/// Returns whether the hour has come and the job has not run yet.
 fn is_due(now_s: u64, hour: u8, last_day: Option<u64>) -> bool {
     now_s % DAY_S / HOUR_S == u64::from(hour) && last_day != Some(now_s / DAY_S)
 }

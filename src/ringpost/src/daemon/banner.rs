@@ -1,4 +1,4 @@
-//! What somebody sees who starts Ringpost without a configuration, to try it.
+//! The banner of a start without a configuration, for a trial.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -9,12 +9,12 @@ use std::path::Path;
 use crate::daemon::sample;
 use crate::observe::state::{DaemonState, Listening};
 
-/// Says what is served where, with a command to try for each protocol.
+/// Prints the listeners, with a command to try for each protocol.
 pub(crate) fn show(board: &DaemonState, made: bool, moved: &[String]) {
     let dir = fs::canonicalize(sample::DIR).unwrap_or_else(|_| sample::DIR.into());
     let mut text = text(&board.listeners, &dir, made);
     moved.iter().for_each(|sentence| text += &format!("note: {sentence}\n"));
-    // Without standard error there is nobody to read it.
+    // Without standard error there is no reader.
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
@@ -49,7 +49,7 @@ fn text(listeners: &[Listening], dir: &Path, made: bool) -> String {
             start again.\n"
 }
 
-/// Commands that show what a listener does.
+/// Returns commands that show how a listener works.
 fn commands(protocol: &str, address: SocketAddr, dir: &Path) -> Vec<String> {
     let dir = dir.display();
     match protocol {
@@ -57,7 +57,7 @@ fn commands(protocol: &str, address: SocketAddr, dir: &Path) -> Vec<String> {
         "tftp" => vec![format!("curl -s tftp://{address}/46xxsettings.txt")],
         "http" => vec![
             format!("curl http://{address}/46xxsettings.txt"),
-            // As a phone backs up what the user of extension 4711 has set.
+            // Like a phone that backs up the settings of extension 4711's user.
             format!("echo CONTACTS=1 | curl -T - http://{address}/4711_96xxdata.txt"),
             format!("curl http://{address}/4711_96xxdata.txt"),
         ],

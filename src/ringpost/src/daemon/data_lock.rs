@@ -1,7 +1,7 @@
 //! The lock on `data_dir`: two servers never write to one.
 //!
-//! Holds a descriptor with an advisory lock (flock); the kernel lets go of it when the process
-//! ends, however it ends. Commands that are safe beside a server do not ask for it.
+//! Holds a descriptor with an advisory lock (flock); the kernel releases it when the process ends,
+//! however it ends. Commands that are safe beside a server do not take it.
 
 use std::error::Error;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::sys::privileges::Account;
 
 /// Its file in `data_dir`.
 pub(crate) const LOCK_FILE: &str = "ringpost.lock";
-/// Most that is read of what another server has written into it, in bytes.
+/// Most bytes that are read of another server's text in it.
 const OWNER_BYTES_MAX: u64 = 64;
 
 /// The lock while it is held.
@@ -24,8 +24,7 @@ pub(crate) struct DataLock(File);
 impl DataLock {
     /// Takes the lock and writes this process's number into its file.
     ///
-    /// # Errors
-    /// Who has it, or what is in the way, in a sentence that says what to do.
+    /// # Errors The owner of the lock, or the obstacle, with the remedy.
     pub(crate) fn take(data_dir: &Path) -> Result<Self, LockError> {
         let path = data_dir.join(LOCK_FILE);
         let mut options = OpenOptions::new();
@@ -62,28 +61,28 @@ pub(crate) enum LockError {
     InUse {
         /// The data directory.
         data_dir: PathBuf,
-        /// The server's process, if it has said so.
+        /// The server's process, if it is known.
         process: Option<u32>,
     },
     /// The file of the lock cannot be opened.
     Open {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
     /// This process cannot put its number into the file.
     Write {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
     /// The file system has no locks.
     Lock {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
 }
@@ -135,7 +134,7 @@ fn write_owner(file: &mut File) -> io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// What the one who has the lock wrote.
+/// Reads the number that the owner of the lock wrote.
 fn owner(file: &mut File) -> Option<u32> {
     let mut text = String::new();
     file.take(OWNER_BYTES_MAX).read_to_string(&mut text).ok()?;

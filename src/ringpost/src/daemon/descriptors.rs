@@ -1,38 +1,37 @@
-//! How many files and connections the system lets this process have open, and what that leaves
-//! for phones.
+//! The system's limit on open files and connections, and what it leaves for phones.
 
 use std::sync::Arc;
 
 use crate::config::Settings;
 use crate::sys::descriptors;
 
-/// Descriptors kept for files, logs and sockets that listen, where there are twice as many.
+/// Descriptors reserved for files, logs and listeners, if there are twice as many.
 const RESERVED: u64 = 2_048;
 
-/// A session of FTP has a connection for commands, and one for data.
+/// An FTP session has a control connection and a data connection.
 const EACH_SESSION: usize = 2;
 
-/// What the system allows.
+/// The system's limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
     limit: u64,
 }
 
 impl Descriptors {
-    /// Takes all that the administrator lets this process have.
+    /// Raises the limit to the maximum for this process.
     pub(crate) fn raise() -> Self {
         Descriptors { limit: descriptors::raise() }
     }
 
-    /// Lowers the limit of connections to what there is room for: a connection more would leave
-    /// none for the file that it asks for. Says so.
+    /// Lowers the connection limit to what there is room for, so that each connection can open its
+    /// file. Warns if it does.
     pub(crate) fn fit(self, settings: &mut Settings, workers: usize) {
         let kept = RESERVED.min(self.limit / 2);
         let room = self.limit - kept;
         let room = usize::try_from(room).unwrap_or(usize::MAX) / workers.max(1);
-        // Nobody else holds settings that were just made.
+        // No other reference to new settings exists.
         let Some(policy) = Arc::get_mut(&mut settings.policy) else { return };
-        // Half of them are for large uploads by TFTP, the others for what is opened to be read.
+        // Half of them are for large TFTP uploads, the others for files being read.
         let aside = usize::try_from(kept / 2).unwrap_or(usize::MAX) / workers.max(1);
         policy.tftp.uploads_aside_max = aside.max(1);
         let mut wishes = Vec::new();
@@ -49,7 +48,7 @@ impl Descriptors {
             return;
         }
         for (key, what, each, max) in wishes {
-            // To each its share of what there is.
+            // Each limit gets its share.
             let share = each as u128 * *max as u128 * room as u128 / all as u128;
             let wanted = std::mem::replace(max, (share as usize / each).max(1));
             settings.warnings.push(format!(

@@ -1,7 +1,6 @@
-//! What keeps the daemon from starting, or from taking a new configuration, in sentences with the
-//! mend.
+//! Errors of a start or a reload, as sentences with the remedy.
 //!
-//! Values and their words. Never decides what follows.
+//! Values and their texts. Never decides what follows.
 
 use std::error::Error;
 use std::fmt;
@@ -15,9 +14,9 @@ use crate::net::listener::ListenError;
 /// Why a listener cannot be bound.
 #[derive(Debug)]
 pub(crate) struct BindError {
-    /// What the listener met.
+    /// The listener's error.
     pub(crate) cause: ListenError,
-    /// Where the port is taken: who has it, and what to do.
+    /// If the port is taken: by which process, and the remedy.
     pub(crate) taken: Option<String>,
 }
 
@@ -35,48 +34,48 @@ impl Error for BindError {
     }
 }
 
-/// Why the daemon cannot start, or cannot go on with a new configuration.
+/// Why the daemon cannot start, or cannot apply a new configuration.
 #[derive(Debug)]
 pub(crate) enum StartError {
-    /// The files for a trial cannot be made in this directory.
+    /// The sample files for a trial cannot be created in this directory.
     Samples {
         /// The directory.
         dir: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
-    /// A directory of the daemon's own cannot be made, with the mode that it is to have.
+    /// A directory of the daemon's own cannot be created with its mode.
     Directory {
         /// The directory.
         dir: PathBuf,
         /// Its permissions.
         mode: u32,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
-    /// So many threads cannot be had.
+    /// The system has not so many threads.
     Threads {
         /// How many.
         count: usize,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
-    /// One thread cannot be had.
+    /// The system does not give a thread.
     Thread(io::Error),
-    /// The threads of the data path cannot be had.
+    /// The threads of the data path cannot be started.
     Workers(io::Error),
-    /// There is no room for histograms of the workers.
+    /// There is no memory for the workers' histograms.
     Histograms(CreationError),
-    /// There is no room for histograms of the whole.
+    /// There is no memory for the total histograms.
     Measure(CreationError),
     /// The directories cannot be watched.
     Watch(io::Error),
-    /// A newer configuration, or the end, came before this one was in force.
+    /// A newer configuration, or a stop, came before this one was applied.
     Superseded,
 }
 
 impl StartError {
-    /// A directory that cannot be made.
+    /// Creates the error of a directory that cannot be created.
     pub(super) fn directory(dir: &Path, mode: u32, cause: io::Error) -> StartError {
         StartError::Directory { dir: dir.to_owned(), mode, cause }
     }

@@ -1,4 +1,4 @@
-//! What a command's exit status means, the same for every command.
+//! The exit statuses, the same for every command.
 //!
 //! Scripts depend on these numbers, so they never change.
 
@@ -14,18 +14,18 @@ use crate::observe::log::LogError;
 use crate::sys::privileges::PrivilegeError;
 use store::vault::users::UserError;
 
-/// How a command ended. With 2 clap ends one whose command line is wrong.
+/// How a command ended. Clap uses 2 for a wrong command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// It is done, or the answer is yes.
+    /// Success, or the answer is yes.
     Done = 0,
-    /// It could not be done, or the answer is no.
+    /// Failure, or the answer is no.
     No = 1,
-    /// A port, or the lock of the data directory, cannot be had.
+    /// A port, or the lock of the data directory, is taken.
     CannotBind = 3,
-    /// No server runs that could be asked.
+    /// No server is running.
     NotRunning = 4,
-    /// The configuration, or what it names, cannot be read.
+    /// The configuration, or a file that it names, cannot be read.
     CannotRead = 5,
 }
 
@@ -35,29 +35,29 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Why a command could not do its work, in a sentence with the mend.
+/// Why a command failed, in a sentence with the remedy.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     /// How the command ends.
     pub(crate) exit: Exit,
     /// The sentence.
     pub(crate) text: String,
-    /// The error that it tells of, if it was one.
+    /// The underlying error, if any.
     cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl Failure {
-    /// A failure that is none of the usual "no".
+    /// Creates a failure with an exit status other than the usual "no".
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
         Failure { exit, text: text.into(), cause: None }
     }
 
-    /// A failure by an error, whose words say it all.
+    /// Creates a failure from an error and its text.
     pub(crate) fn by(exit: Exit, cause: impl Error + Send + Sync + 'static) -> Failure {
         Failure { exit, text: cause.to_string(), cause: Some(Arc::new(cause)) }
     }
 
-    /// The same, with a line before it that says of what.
+    /// Adds a line before it that names the subject.
     #[must_use]
     pub(crate) fn of(self, what: &str) -> Failure {
         Failure { text: format!("{what}:\n{}", self.text), ..self }

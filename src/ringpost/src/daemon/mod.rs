@@ -1,4 +1,4 @@
-//! The process: start, reload, stop, and the threads beside the workers.
+//! The process: start, reload, stop, and the threads besides the workers.
 //!
 //! Hands snapshots to the data path, and never runs in it.
 

@@ -1,8 +1,8 @@
-//! The directories that the server itself writes to: made before privileges are given up, and given
-//! to the user that it becomes.
+//! The directories that the server itself writes to: created before privileges are dropped, and
+//! given to the server's user.
 //!
-//! With a directory of root's goes what root has made in it for the server: passwords, keys, an
-//! imported vault. Never touches what somebody else owns, nor what is served.
+//! With a directory of root's go the files that root has created in it for the server: passwords,
+//! keys, an imported vault. Never changes other users' files, nor what is served.
 
 use std::fs;
 use std::io;
@@ -15,32 +15,30 @@ use crate::daemon::error::StartError;
 use crate::daemon::exit::{Exit, Failure};
 use crate::sys::privileges::{self, Account};
 
-/// For the server's eyes alone.
+/// For the server alone.
 const PRIVATE: u32 = 0o700;
-/// Group or everybody may put something there.
+/// Group or others may write to it.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
-/// What others may look at: the data directory itself, and the log's.
+/// Readable for the group: the data directory itself, and the log's.
 const SHARED: u32 = 0o750;
 
-/// Prepares them for the user that the server becomes, and takes the lock of the data directory.
+/// Prepares the directories for the server's user, and takes the lock of the data directory.
 ///
-/// # Errors
-/// What is in the way, with the mend.
+/// # Errors The obstacle, with the remedy.
 pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
     let account = privileges::account(settings.user.as_deref(), settings.group.as_deref())?;
     prepare(settings, account.as_ref())?;
     let locked = DataLock::take(&settings.data_dir);
     let lock = locked.map_err(|cause| Failure::by(Exit::CannotBind, cause))?;
-    // On a file system without owners nothing needs to be done.
+    // A file system without owners needs nothing.
     let _ = account.map(|account| lock.give_to(&account));
     Ok(lock)
 }
 
-/// Makes what is missing, and gives root's to `account`, where this process is root and will not
-/// stay it.
+/// Creates what is missing, and gives root's files to `account`, if this process is root and will
+/// not stay it.
 ///
-/// # Errors
-/// What cannot be made, and the command that makes it.
+/// # Errors What cannot be created, and the command that creates it.
 pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<(), StartError> {
     let private = settings.own_dirs().map(|dir| (dir, PRIVATE));
     let certificates = (!settings.secured.is_empty()).then_some((&*settings.ca.dir, PRIVATE));
@@ -55,13 +53,13 @@ pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<
     }
     let log = settings.log.file.as_deref().and_then(Path::parent);
     for dir in log.into_iter().chain(upload_dirs(settings)) {
-        // What is there belongs to whoever made it.
+        // An existing directory keeps its owner.
         make(dir, SHARED, account).map_err(|cause| StartError::directory(dir, SHARED, cause))?;
     }
     Ok(())
 }
 
-/// What goes with a directory of root's.
+/// The content that changes owner with a directory of root's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Content {
     /// The files in it: its directories may be roots.
@@ -70,13 +68,13 @@ enum Content {
     Tree,
 }
 
-/// Where phones' files go, as far as it lies in the data directory.
+/// Returns the upload directories in the data directory.
 fn upload_dirs(settings: &Settings) -> impl Iterator<Item = &Path> {
     let inside = |dir: &&Path| dir.starts_with(&settings.data_dir);
     settings.upload_dirs.iter().map(PathBuf::as_path).filter(inside)
 }
 
-/// Makes a directory and those above it; whether it was missing.
+/// Creates a directory and its missing parents; returns whether it was missing.
 fn make(dir: &Path, mode: u32, account: Option<&Account>) -> io::Result<bool> {
     let mut missing: Vec<&Path> = Vec::new();
     let mut above = Some(dir);
@@ -86,7 +84,7 @@ fn make(dir: &Path, mode: u32, account: Option<&Account>) -> io::Result<bool> {
     }
     let none = missing.is_empty();
     while let Some(path) = missing.pop() {
-        // Others have to come through what lies above.
+        // Other users must be able to pass its parents.
         let mode = if missing.is_empty() { mode } else { 0o755 };
         match fs::DirBuilder::new().mode(mode).create(path) {
             Err(fault) if fault.kind() == io::ErrorKind::AlreadyExists => continue,
@@ -102,9 +100,9 @@ fn make(dir: &Path, mode: u32, account: Option<&Account>) -> io::Result<bool> {
     Ok(!none)
 }
 
-/// Gives a directory of root's to the server's user. One that is a link, or that lies at the top of
-/// the file system, was not made for a server alone. What others could have put there stays: it may
-/// be a second name of something else.
+/// Gives a directory of root's to the server's user. A link, or a directory at the top of the file
+/// system, was not created for a server alone. What other users could have put there stays: it may
+/// be a hard link to another file.
 fn give(dir: &Path, content: Content, account: &Account) -> io::Result<()> {
     let seen = fs::symlink_metadata(dir)?;
     let is_at_top = dir.components().count() <= 2;

@@ -1,5 +1,5 @@
-//! A reload: the whole configuration is read and judged aside, then swapped in, or else the last
-//! good one stays. Transfers that run keep what they began with.
+//! A reload: the whole configuration is read and validated, then swapped in, or else the last good
+//! one stays. Running transfers keep what they began with.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use crate::observe::state::Reloaded;
 use engine::protocol::Protocol;
 use engine::settings::ftp::FtpListener;
 
-/// The classic's lists: a change of one of them counts at once.
+/// The classic's lists: a change of one applies at once.
 const LISTS: [&str; 5] = [
     "allow_IP.txt",
     "TFTP_allow_IP.txt",
@@ -21,25 +21,25 @@ const LISTS: [&str; 5] = [
     "FTP_allow_IP.txt",
 ];
 
-/// Where the configuration came from, so that it can be read again.
+/// The origin of the configuration, to read it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// A file.
     File(PathBuf),
     /// None was found.
     BuiltIn,
-    /// The built-in one, with the ports that this host has free.
+    /// The built-in one, with free ports of this host.
     Trial(Trial),
 }
 
 impl Source {
-    /// The configuration to read: the file that was named, else the first that exists.
+    /// Finds the configuration: the named file, or the first that exists.
     #[must_use]
     pub(crate) fn find(named: Option<&Path>) -> Self {
         config::find(named).map_or(Source::BuiltIn, Source::File)
     }
 
-    /// Reads and judges it.
+    /// Reads and validates it.
     ///
     /// # Errors
     /// Every mistake that was found.
@@ -53,10 +53,9 @@ impl Source {
 }
 
 impl Source {
-    /// Where data lies, whatever else is wrong with the configuration.
+    /// Returns its data directory, even if other keys are wrong.
     ///
-    /// # Errors
-    /// Why the file cannot be read.
+    /// # Errors The file cannot be read.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, config::Faults> {
         match self {
             Source::File(path) => config::data_dir(path),
@@ -75,7 +74,7 @@ impl fmt::Display for Source {
 }
 
 impl Reloaded {
-    /// The new configuration is in force, but for what waits for a restart.
+    /// The new configuration is in force, except for changes that need a restart.
     #[must_use]
     pub(crate) fn taken(changes: Vec<String>, needs_restart: Vec<String>) -> Reloaded {
         let message = match needs_restart.as_slice() {
@@ -89,7 +88,7 @@ impl Reloaded {
         Reloaded { at_unix_s: 0, taken: true, message, changes, needs_restart }
     }
 
-    /// The configuration before stays in force.
+    /// The previous configuration stays in force.
     #[must_use]
     pub(crate) fn refused(why: String) -> Reloaded {
         let message = format!("the configuration before stays in force:\n{why}");
@@ -98,7 +97,7 @@ impl Reloaded {
     }
 }
 
-/// What of new settings only counts after a restart, by the names of the keys.
+/// Returns the keys whose changes need a restart.
 #[must_use]
 pub(crate) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str> {
     let changed = [
@@ -114,7 +113,7 @@ pub(crate) fn needs_restart(old: &Settings, new: &Settings) -> Vec<&'static str>
     changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
 }
 
-/// Where connections come to, and what is spoken there.
+/// Returns the addresses of the listeners, with their protocols.
 fn listens(settings: &Settings) -> Vec<(SocketAddr, Protocol)> {
     let listeners = settings.policy.http.listeners.iter();
     let mut listens: Vec<_> = listeners.map(|one| (one.address, one.protocol)).collect();
@@ -122,24 +121,24 @@ fn listens(settings: &Settings) -> Vec<(SocketAddr, Protocol)> {
     listens
 }
 
-/// Where FTP comes to, and when it is secured there.
+/// Returns the listeners of FTP, with their use of TLS.
 fn ftp_listens(settings: &Settings) -> Vec<FtpListener> {
     let mut listens = settings.policy.ftp.listeners.clone();
     listens.sort_unstable_by_key(|listener| listener.address);
     listens
 }
 
-/// The classic's lists that are there.
+/// Returns the classic's lists that exist.
 pub(crate) fn lists_in(data_dir: &Path) -> impl Iterator<Item = PathBuf> {
     LISTS.into_iter().map(|name| data_dir.join(name)).filter(|path| path.exists())
 }
 
-/// Sizes and dates of the classic's lists, to see that one of them has changed.
+/// Sizes and dates of the classic's lists, to detect a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Lists([Option<(u64, SystemTime)>; LISTS.len()]);
 
 impl Lists {
-    /// What they are now.
+    /// Reads the current ones.
     #[must_use]
     pub(crate) fn look(data_dir: &Path) -> Self {
         Lists(LISTS.map(|name| {

@@ -1,4 +1,4 @@
-//! The data directory of the built-in configuration: made on the spot, with files to try.
+//! The data directory of the built-in configuration: created at the start, with sample files.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use crate::daemon::error::StartError;
 
 /// Where it lies, beneath the working directory.
 pub(crate) const DIR: &str = "ringpost-data";
-/// Size in bytes of the sample that stands for firmware.
+/// Size in bytes of the sample firmware.
 const FIRMWARE_BYTES: usize = 64 << 10;
 
 const SAMPLES: [(&str, &str); 3] = [
@@ -17,11 +17,10 @@ const SAMPLES: [(&str, &str); 3] = [
     ("96x1Supgrade.txt", include_str!("../../../../config/samples/96x1Supgrade.txt")),
 ];
 
-/// Makes `common/` with its samples in `dir`, if it is not there; says whether it did. A directory
-/// that is there is left as it is, so that a sample once deleted stays away.
+/// Creates `common/` with its samples in `dir` if it does not exist, and returns whether it did. An
+/// existing directory is left as it is, so that a deleted sample stays deleted.
 ///
-/// # Errors
-/// What is in the way, and what to do.
+/// # Errors The obstacle, with the remedy.
 pub(crate) fn make(dir: &Path) -> Result<bool, StartError> {
     let common = dir.join("common");
     if common.is_dir() {
@@ -38,7 +37,7 @@ fn write(common: &Path) -> io::Result<()> {
     fs::write(common.join("sample.bin"), firmware())
 }
 
-/// Bytes that look like nothing in particular, the same every time.
+/// Returns pseudo-random bytes, the same every time.
 fn firmware() -> Vec<u8> {
     let mut bytes = b"Ringpost sample, no firmware at all\n".to_vec();
     let mut state = 0x2545_f491_4f6c_dd1d_u64;

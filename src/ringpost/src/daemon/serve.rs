@@ -51,30 +51,29 @@ use store::content::watch::Watch;
 use store::vault::Directories;
 use wire::time::Duration;
 
-/// How often the daemon looks after itself.
+/// Interval between two checks of the daemon.
 const TICK: Duration = Duration::from_secs(1);
-/// How often it looks whether the last transfers are through, once told to stop.
+/// Interval between two checks for the end of the last transfers, after a stop is requested.
 const DRAIN_TICK: Duration = Duration::from_millis(50);
 
-/// What the data path is started with. Everything in it is shared and may be kept.
+/// What the data path is started with. All of it is shared and may be kept.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
-    /// The settings of the start; what a reload changes comes with the snapshot.
+    /// The settings of the start; the snapshot brings what a reload changes.
     pub(crate) settings: Arc<Settings>,
     /// The process's clock.
     pub(crate) clock: Clock,
-    /// What a turn works with.
+    /// The snapshot that a turn uses.
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
-    /// One for each worker: where its figures go.
+    /// One for each worker, for its counters.
     pub(crate) views: Vec<Arc<WorkerStats>>,
-    /// The directories that receive uploads, by the numbers that the policy has.
+    /// The directories that receive uploads, by the policy's numbers.
     pub(crate) directories: Arc<Directories>,
-    /// What the watch publishes to, and is asked by.
+    /// Receives the watch's catalogs, and passes requests to it.
     pub(crate) published: Arc<CatalogHandle>,
-    /// Where workers leave what became of their transfers.
+    /// Receives the workers' records of transfers.
     pub(crate) records: Arc<RecordSink>,
-    /// What the connections of each listener with TLS are secured with, by its address as
-    /// configured.
+    /// The TLS terms of each listener, by its configured address.
     pub(crate) terms: HashMap<SocketAddr, SharedTerms>,
 }
 
@@ -85,19 +84,18 @@ pub(crate) struct Bound<S> {
     pub(crate) sockets: S,
     /// Their addresses, with the ports as bound.
     pub(crate) listeners: Vec<Listening>,
-    /// What is not as it was asked for, in sentences.
+    /// Deviations from the configuration, in sentences.
     pub(crate) warnings: Vec<String>,
 }
 
-/// The workers and the threads that serve them, as control handles them.
+/// The workers and the threads that serve them, as the daemon sees them.
 pub(crate) trait DataPath: Sized {
-    /// What [`DataPath::bind`] makes: needs the privileges that start-up gives up afterwards.
+    /// The result of [`DataPath::bind`], which needs the privileges that are dropped afterwards.
     type Sockets;
 
-    /// Binds everything.
+    /// Binds all listeners.
     ///
-    /// # Errors
-    /// Which listener cannot be bound.
+    /// # Errors The listener that cannot be bound.
     fn bind(
         settings: &Settings,
         workers: usize,
@@ -110,23 +108,22 @@ pub(crate) trait DataPath: Sized {
     /// The system has no threads for them.
     fn start(sockets: Self::Sockets, parts: Parts) -> Result<Self, StartError>;
 
-    /// What the threads beside the workers have done and keep.
+    /// Returns the counters of the threads besides the workers.
     fn figures(&self) -> Vec<Figure>;
 
-    /// From now on no new transfer begins.
+    /// Refuses new transfers from now on.
     fn drain(&self);
 
-    /// Ends what still runs, and the threads.
+    /// Ends running transfers, and the threads.
     fn stop(self);
 }
 
-/// Serves until it is told to stop.
+/// Serves until a stop is requested.
 ///
-/// # Errors
-/// Why it could not start, in sentences that say what to do.
+/// # Errors Why it cannot start, with the remedy.
 pub(crate) fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     privileges::renounce();
-    // From here on a signal waits until the daemon can heed it.
+    // From here on a signal waits until the daemon can handle it.
     let signals = Signalled::listen(stops_at_hangup(source)).map_err(StartError::Thread)?;
     let (source, made) = match source {
         Source::BuiltIn => {
@@ -159,7 +156,7 @@ struct Daemon<D> {
     directories: Arc<Directories>,
     descriptors: Descriptors,
     certificates: Certificates,
-    /// None only while a reload changes it for another.
+    /// `None` only while a reload replaces it.
     watch: Option<Watch>,
     web: Web,
     archive_job: ArchiveJob,
@@ -168,24 +165,24 @@ struct Daemon<D> {
     disks: DiskSpace,
     /// Held until the process ends.
     _lock: DataLock,
-    /// What the start has settled: whatever a reload says, this is so until a restart.
+    /// The settings of the start: what needs a restart stays like this, whatever a reload says.
     started: Arc<Settings>,
-    /// What commands ask for.
+    /// The commands' requests.
     orders: Receiver<Order>,
-    /// What signals ask for.
+    /// The signals' requests.
     signals: Waiting,
 }
 
 /// Why a daemon's run has ended.
 enum RunEnd {
     Signal,
-    /// Who asked wants to know how many transfers were cut off.
+    /// The command expects the number of transfers that were cut off.
     Command(oneshot::Sender<u64>),
 }
 
 impl<D: DataPath> Daemon<D> {
-    /// Binds, gives privileges up, reads the files and starts every thread. Returns `None` if a
-    /// signal says meanwhile that it is time to stop.
+    /// Binds, drops privileges, reads the files and starts every thread. Returns `None` if a signal
+    /// requests a stop meanwhile.
     fn start(
         source: &Source,
         mut settings: Settings,
@@ -200,7 +197,7 @@ impl<D: DataPath> Daemon<D> {
         let Bound { sockets, mut listeners, mut warnings } =
             D::bind(&settings, workers, &mut inherited)?;
         let admin = bind_admin(&settings, &mut inherited)?;
-        // A key may be readable for root alone.
+        // Only root may be able to read a key.
         let mut certificates = Certificates::read(&settings)?;
         warnings.extend(inherited.left().iter().map(nobody_listens));
         settings = give_privileges_up(source, settings)?;
@@ -257,7 +254,7 @@ impl<D: DataPath> Daemon<D> {
         }))
     }
 
-    /// Looks after everything until a signal or a command says that it is time to stop.
+    /// Runs until a signal or a command requests a stop.
     fn run(&mut self, signals: &Signalled) -> RunEnd {
         systemd::ready();
         self.tick();
@@ -265,10 +262,10 @@ impl<D: DataPath> Daemon<D> {
             match signals.or_order(&self.orders, TICK) {
                 Wake::Signal(Signal::Reload) => drop(self.reload("a signal")),
                 Wake::Signal(Signal::Stop) => return RunEnd::Signal,
-                // Whoever asked may have gone.
+                // The command may be gone.
                 Wake::Order(Order::Reload(answer)) => drop(answer.send(self.reload("a command"))),
                 Wake::Order(Order::Drain(answer)) => return RunEnd::Command(answer),
-                // The control thread has ended, and signals are still heard.
+                // The control thread has ended, but signals still arrive.
                 Wake::NoMoreOrders => self.orders = never(),
                 Wake::Nothing => {}
             }
@@ -309,7 +306,7 @@ impl<D: DataPath> Daemon<D> {
         self.board.note_figures(figures);
     }
 
-    /// Takes a new configuration whole, or keeps the last good one and says why.
+    /// Applies a new configuration whole, or keeps the last good one and says why.
     fn reload(&mut self, why: &str) -> Reloaded {
         systemd::reloading();
         self.lists = Lists::look(&self.board.settings.load().data_dir);
@@ -357,7 +354,7 @@ impl<D: DataPath> Daemon<D> {
         Ok(Reloaded::taken(changes, needs_restart))
     }
 
-    /// Has commands find the server in another data directory.
+    /// Makes the control socket available in another data directory.
     fn move_socket(&self, data_dir: &Path) {
         match ControlSocket::bind(data_dir) {
             Ok(socket) => self.web.move_socket(socket),
@@ -365,13 +362,13 @@ impl<D: DataPath> Daemon<D> {
         }
     }
 
-    /// Lets running transfers end, up to `drain` or until a second signal, and goes.
+    /// Lets running transfers end, up to `drain` or until a second signal, and exits.
     fn stop(self, signals: &Signalled, end: RunEnd) {
         let drain = self.board.settings.load().drain;
         systemd::stopping(drain);
         self.board.note_draining(drain);
         self.data.drain();
-        // Who asks for more from here on is told that the server is stopping.
+        // Later requests are answered that the server is stopping.
         drop(self.orders);
         tracing::info!("stopping: transfers under way have {drain:?} left");
         let over_at = self.board.clock.now() + drain;
@@ -390,7 +387,7 @@ impl<D: DataPath> Daemon<D> {
         }
         match end {
             RunEnd::Signal => {}
-            // Whoever asked may have gone.
+            // The command may be gone.
             RunEnd::Command(answer) => drop(answer.send(cut_off)),
         }
         self.data.stop();
@@ -406,15 +403,15 @@ fn open_transfers(board: &DaemonState) -> u64 {
     board.views.iter().map(|view| view.counters.transfers_open.value()).sum()
 }
 
-/// Becomes the user of the settings, and reads them again as that user, who may not read what root
-/// could.
+/// Becomes the user of the settings, and reads them again as that user, who may not read all that
+/// root could.
 fn give_privileges_up(source: &Source, settings: Settings) -> Result<Settings, Failure> {
     let Some(user) = &settings.user else { return Ok(settings) };
     privileges::drop_to(user, settings.group.as_deref())?;
     source.load().map_err(|faults| Failure::from(faults).of(&format!("as user `{user}`")))
 }
 
-/// The listener of [admin], if there is one.
+/// Binds the listener of [admin], if there is one.
 fn bind_admin(
     settings: &Settings,
     inherited: &mut Inherited,
@@ -423,13 +420,13 @@ fn bind_admin(
     bound.map_err(|cause| Failure::by(Exit::CannotBind, cause))
 }
 
-/// Where commands reach the daemon; without it the server serves all the same, and says so.
+/// Opens the control socket; without it the server runs nevertheless, with a warning.
 fn control_socket(settings: &Settings, warnings: &mut Vec<String>) -> Option<ControlSocket> {
     let bound = ControlSocket::bind(&settings.data_dir);
     bound.map_err(|why| warnings.push(why.to_string())).ok()
 }
 
-/// Where each worker's figures go.
+/// Creates the counters of each worker.
 fn views(workers: usize) -> Result<Vec<Arc<WorkerStats>>, StartError> {
     let views: Result<Vec<_>, _> = (0..workers).map(|_| WorkerStats::new().map(Arc::new)).collect();
     views.map_err(StartError::Histograms)
@@ -443,7 +440,7 @@ fn listening_admin(address: SocketAddr) -> Listening {
     Listening { protocol: "admin".into(), address }
 }
 
-/// How many workers to start.
+/// Returns the number of workers to start.
 fn workers(settings: &Settings) -> usize {
     match settings.workers {
         0 => thread::available_parallelism().map_or(1, usize::from),
@@ -451,13 +448,13 @@ fn workers(settings: &Settings) -> usize {
     }
 }
 
-/// What the calendar says, in seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub(crate) fn now_unix_s() -> i64 {
     UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs().cast_signed())
 }
 
-/// Whether the end of a terminal ends the server: a trial goes with it, and so does whoever was
-/// started by hand, unless by `nohup`. A service has no terminal, and reloads.
+/// Returns whether a hangup of the terminal stops the server: for a trial, and for a server started
+/// by hand, unless by `nohup`. A service has no terminal, and reloads.
 fn stops_at_hangup(source: &Source) -> bool {
     let is_by_hand = match source {
         Source::BuiltIn | Source::Trial(_) => true,
@@ -466,7 +463,7 @@ fn stops_at_hangup(source: &Source) -> bool {
     is_by_hand && !signals::hangup_is_ignored()
 }
 
-/// Says what is served where, warns, and prints the line that other programs wait for.
+/// Prints the listeners and warnings, and the line that other programs wait for.
 fn announce(board: &DaemonState) {
     for listening in &board.listeners {
         tracing::info!("listening for {} on {}", listening.protocol, listening.address);
@@ -475,7 +472,7 @@ fn announce(board: &DaemonState) {
         tracing::info!("serving {} files of {}", root.entries.len(), root.dir.display());
     }
     board.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    // Whoever does not listen to standard output any more does not wait for the line either.
+    // A program that closed standard output does not wait for the line either.
     let mut out = io::stdout().lock();
     let _ = writeln!(out, "ready").and_then(|()| out.flush());
 }

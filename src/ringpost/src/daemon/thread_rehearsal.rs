@@ -1,7 +1,7 @@
-//! A rehearsal of the start: as many threads as the server will need are made at once and let go.
+//! A rehearsal of the start: starts as many threads as the server will need, and ends them.
 //!
-//! Without it a limit on threads is met halfway, where some libraries panic and threads that wait
-//! for each other would wait for ever. Keeps nothing.
+//! Without it the server would meet a limit on threads halfway, where some libraries panic and
+//! threads that wait for each other would hang. Keeps nothing.
 
 use std::io;
 use std::sync::{Arc, Barrier};
@@ -10,26 +10,25 @@ use std::thread;
 use crate::config::Settings;
 use crate::daemon::error::StartError;
 
-/// Threads beside the workers, the loader and the roots: log, writer, files, hasher, the loader's
-/// timer and its thread for other disks, two for passwords, control, archiver, and some for what
-/// uploads sync at once.
+/// Threads besides the workers, the loader and the roots: log, writer, files, hasher, the loader's
+/// timer and its thread for other disks, two for passwords, control, archiver, and some that sync
+/// uploads.
 const OTHERS: usize = 18;
-/// Threads of each root: the watch and the one that hears of changes.
+/// Threads of each root: the watch and the one that receives changes.
 const PER_ROOT: usize = 2;
 
-/// Makes the threads that the settings need and lets them go.
+/// Starts the threads that the settings need and ends them.
 ///
-/// # Errors
-/// The sentence that says how many there must be.
+/// # Errors How many threads there must be.
 pub(crate) fn rehearse(settings: &Settings, workers: usize) -> Result<(), StartError> {
     let roots = settings.roots.len() * PER_ROOT;
     let count = workers + settings.content.threads + roots + OTHERS;
     together(count).map_err(|cause| StartError::Threads { count, cause })
 }
 
-/// Has so many threads at once.
+/// Runs so many threads at once.
 fn together(count: usize) -> io::Result<()> {
-    // Each waits until the others are there, or until one cannot be made.
+    // Each waits until all exist, or until one cannot be started.
     let all = Arc::new(Barrier::new(count + 1));
     let mut made = Vec::new();
     for _ in 0..count {
@@ -37,7 +36,7 @@ fn together(count: usize) -> io::Result<()> {
         let thread = thread::Builder::new().name("rehearsal".into()).stack_size(64 << 10);
         match thread.spawn(move || gathered.wait()) {
             Ok(thread) => made.push(thread),
-            // Those that wait end with the process, which ends by this.
+            // The waiting threads end with the process, which this ends.
             Err(fault) => return Err(fault),
         }
     }

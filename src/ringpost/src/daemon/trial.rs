@@ -1,6 +1,6 @@
-//! The trial: the built-in configuration, with other ports where its own are taken.
+//! The trial: the built-in configuration, with other ports if its own are taken.
 //!
-//! Chooses ports and nothing else; what is in the way of a real configuration is an error there.
+//! Only chooses ports; a real configuration reports a taken port as an error.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
@@ -8,7 +8,7 @@ use crate::config::BUILT_IN;
 use crate::sys::port_holder::PortHolder;
 use crate::sys::port_holder::Transport;
 
-/// The ports of the built-in configuration, and what they are for.
+/// The ports of the built-in configuration, with their listeners.
 const PORTS: [(u16, Transport, &str); 5] = [
     (6969, Transport::Udp, "TFTP"),
     (8080, Transport::Tcp, "HTTP"),
@@ -24,12 +24,12 @@ const TRIES_MAX: u16 = 100;
 pub(crate) struct Trial {
     /// Its text.
     pub(crate) text: String,
-    /// A sentence for each port that is not the one in the documentation.
+    /// A sentence for each port that differs from the documentation.
     pub(crate) moved: Vec<String>,
 }
 
 impl Trial {
-    /// Looks which ports are free, at this moment.
+    /// Finds the ports that are free at this moment.
     #[must_use]
     pub(crate) fn choose() -> Self {
         Trial::choose_where(is_free, PortHolder::find)
@@ -46,7 +46,7 @@ impl Trial {
                 continue;
             }
             let mut others = (port + 1..=port + TRIES_MAX).filter(|other| !taken.contains(other));
-            // Without one the start fails at the port itself, and says so.
+            // Without one the start fails at the port itself.
             let Some(other) = others.find(|other| is_free(transport, *other)) else { continue };
             taken.push(other);
             trial.text = trial.text.replace(&format!(":{port}\""), &format!(":{other}\""));
@@ -60,7 +60,7 @@ impl Trial {
     }
 }
 
-/// Whether a port can be had on both addresses of this host; a host may lack IPv6.
+/// Returns whether a port is free on both addresses of this host, which may lack IPv6.
 fn is_free(transport: Transport, port: u16) -> bool {
     let addresses: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
     addresses.iter().all(|address| {

@@ -1,4 +1,4 @@
-//! Starting and stopping: sockets bound for all workers, threads made, the loader beside them.
+//! Starts and stops the data path: sockets bound for all workers, threads, the loader.
 //!
 //! Runs once at each end of the daemon's life; never in between.
 
@@ -33,13 +33,13 @@ use store::{Replies, Store};
 /// Sockets of one worker.
 #[derive(Default)]
 pub(crate) struct WorkerSockets {
-    /// Each TFTP listener's, with those that answer for it.
+    /// The sockets of each TFTP listener, with those that send its answers.
     datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
-    /// Those that connections come to.
+    /// The listening TCP sockets.
     streams: Vec<(Door, TcpListener)>,
 }
 
-/// An address that connections come to.
+/// The address of a TCP listener.
 #[derive(Clone, Copy, Debug)]
 struct Door {
     /// As configured.
@@ -48,13 +48,13 @@ struct Door {
     tls: Tls,
 }
 
-/// From when on connections are secured.
+/// When connections switch to TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Tls {
     Never,
-    /// When somebody asks for it.
+    /// When the client requests it.
     Asked,
-    /// Before anything else is said.
+    /// From the first byte.
     First,
 }
 
@@ -94,7 +94,7 @@ impl DataPath for Workers {
                 let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
                 let (sender, answers) = unbounded();
                 let woken = Arc::clone(&waker);
-                // A worker that cannot be woken turns by itself within half a second.
+                // A worker that cannot be woken runs within half a second anyway.
                 let wake = Box::new(move || drop(woken.wake()));
                 replies.push(Replies { sender, wake });
                 wakers.push(waker);
@@ -146,7 +146,7 @@ impl DataPath for Workers {
         self.orders.stop();
         self.wake();
         for thread in self.threads {
-            // A panic of the thread has already been told on standard error.
+            // The thread's panic is already on standard error.
             let _ = thread.join();
         }
     }
@@ -204,7 +204,7 @@ fn bind_datagrams(
     Ok(())
 }
 
-/// What keeps a listener from being bound, and who has the port if it is taken.
+/// Explains why a listener cannot be bound, and which process has its port.
 fn bind_error(cause: ListenError) -> BindError {
     if cause.cause.kind() != std::io::ErrorKind::AddrInUse {
         return BindError { cause, taken: None };
@@ -218,7 +218,7 @@ fn bind_error(cause: ListenError) -> BindError {
     BindError { cause, taken: Some(taken) }
 }
 
-/// Every address that connections come to.
+/// Returns every TCP address to listen on.
 fn doors(settings: &Settings) -> Vec<Door> {
     let http = settings.policy.http.listeners.iter().map(|row| {
         let tls = if row.protocol == Protocol::Https { Tls::First } else { Tls::Never };
@@ -235,7 +235,7 @@ fn doors(settings: &Settings) -> Vec<Door> {
     http.chain(ftp).collect()
 }
 
-/// Binds the listeners for connections.
+/// Binds the TCP listeners.
 fn bind_streams(
     doors: &[Door],
     workers: usize,
@@ -285,7 +285,7 @@ fn bind_streams(
     Ok(())
 }
 
-/// Says which listeners have nothing to secure their connections with.
+/// Logs which listeners have no certificate.
 fn tell_unsecured(parts: &Parts) {
     let doors = doors(&parts.settings).into_iter();
     for Door { address, tls, .. } in doors.filter(|door| !parts.terms.contains_key(&door.address)) {
@@ -299,7 +299,7 @@ fn tell_unsecured(parts: &Parts) {
     }
 }
 
-/// Gives each socket what its connections are secured with.
+/// Gives each socket its TLS terms.
 fn streams(
     sockets: Vec<(Door, TcpListener)>,
     terms: &HashMap<SocketAddr, SharedTerms>,
@@ -318,7 +318,7 @@ fn streams(
 fn spawn(number: usize, worker: Worker) -> std::io::Result<JoinHandle<()>> {
     thread::Builder::new().name(format!("worker-{number}")).spawn(move || {
         if let Err(fault) = worker.run() {
-            // The watchdog sees that this worker turns no more, and says so too.
+            // The watchdog notices that this worker has stopped, and logs it too.
             tracing::error!(worker = number, %fault, "the worker cannot wait for its sockets");
         }
     })
@@ -367,7 +367,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let told = bind(&format!("[[https]]\nlisten = [\"{address}\"]")).err().unwrap().to_string();
-        // It is this process itself that has it.
+        // This process itself has it.
         let start = format!("cannot listen for HTTPS on {address}: this configuration has taken");
         assert!(told.starts_with(&start), "{told}");
     }
@@ -384,7 +384,7 @@ mod tests {
         let (ftp, http): (Vec<_>, Vec<_>) =
             all.into_iter().partition(|one| one.protocol == Protocol::Ftp);
         assert_eq!(http.iter().map(|one| one.protocol).collect::<Vec<_>>(), [Protocol::Http]);
-        // The one where TLS is asked for first serves whoever asks for none.
+        // The one with explicit TLS also serves clients without TLS.
         assert_eq!(
             ftp.iter().map(|one| one.address.to_string()).collect::<Vec<_>>(),
             ["127.0.0.1:0"]

@@ -1,5 +1,5 @@
-//! How the daemon reads its roots and keeps them fresh. Never waits for more than the first look,
-//! and not for that once there is something else to do.
+//! Reads the daemon's roots and keeps them current. Waits only for the first scan, and not for that
+//! once there is something else to do.
 
 use std::io;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use store::content::CatalogHandle;
 use store::content::Digests;
 use store::content::watch::{self, Watch, WatchConfig};
 
-/// What the watch publishes to, with what is known of files' bytes from earlier.
+/// Creates the catalog's handle, with the digests of earlier runs.
 pub(super) fn published(settings: &Settings) -> Arc<CatalogHandle> {
     Arc::new(CatalogHandle::new(Arc::new(Digests::of(&settings.data_dir))))
 }
 
-/// Reads the roots and keeps them fresh. Policy and catalog are published together, for a root is
-/// known to both by its number. The old watch is gone then, unless `go_on` has said before that
-/// nobody waits for the new one any more.
+/// Reads the roots and keeps them current. Policy and catalog are published together, because a
+/// root is known to both by its number. The old watch is gone then, unless `go_on` has said before
+/// that the new one is no longer wanted.
 pub(super) fn watch(
     settings: &Settings,
     previous: Option<&Catalog>,
@@ -45,8 +45,8 @@ pub(super) fn watch(
 }
 
 impl<D: DataPath> Daemon<D> {
-    /// Has other roots watched, as new settings say. Where that is not done, certificates are as
-    /// they were before as well.
+    /// Watches other roots, as new settings say. If that fails, certificates stay as they were as
+    /// well.
     pub(super) fn change_watch(
         &mut self,
         settings: &Settings,
@@ -55,7 +55,7 @@ impl<D: DataPath> Daemon<D> {
         let catalog = self.board.snapshot.load().catalog.clone();
         let published = self.watch.as_ref().map(Watch::published).unwrap_or_default();
         let snapshot = &self.board.snapshot;
-        // A newer configuration, or the end, waits for nothing that this one looks at.
+        // A newer configuration, or a stop, needs nothing that this one scans.
         let go_on = || !self.signals.is_any() && self.orders.is_empty();
         match watch(settings, Some(&catalog), snapshot, published, &mut self.watch, &go_on) {
             Ok(Some(watch)) => self.watch = Some(watch),

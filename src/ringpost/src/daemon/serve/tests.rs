@@ -1,4 +1,4 @@
-//! A daemon's life with workers that do nothing, told by hand what a signal would tell.
+//! Tests of a daemon's life, with workers that do nothing and signals sent by hand.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

@@ -22,7 +22,7 @@ pub(crate) enum ControlSocketError {
     Stale {
         /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
     /// Another server answers there.
@@ -31,7 +31,7 @@ pub(crate) enum ControlSocketError {
     Make {
         /// The path.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         cause: io::Error,
     },
 }

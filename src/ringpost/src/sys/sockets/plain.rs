@@ -44,7 +44,7 @@ pub(crate) fn steer_by_client(_: SockRef<'_>, _workers: u32, _v6: bool) -> io::R
 /// are no hindrance, and the option would let two programs have one port.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub(crate) fn rebind(socket: &Socket) -> io::Result<()> {
     if cfg!(unix) { socket.set_reuse_address(true) } else { Ok(()) }
 }
@@ -57,7 +57,7 @@ pub(crate) fn backlog_max() -> Option<i32> {
 /// Makes the buffers large, within the system's bounds. Says how many bytes may wait to be read.
 ///
 /// # Errors
-/// What the system says.
+/// The system's error.
 pub(crate) fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
     socket.set_recv_buffer_size(bytes)?;
     socket.set_send_buffer_size(bytes)?;

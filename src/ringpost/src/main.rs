@@ -12,7 +12,7 @@ use ringpost::cli::passwd_command::{self, Account, AccountChange, AccountKind};
 use ringpost::cli::snmp_command::{self, Phone};
 use ringpost::cli::vault_command::{self, VaultCommand};
 
-/// The file server that brings every IP telephone back.
+/// The file server that brings every IP phone back.
 #[derive(Debug, Parser)]
 #[command(version, propagate_version = true, after_help = EXIT_CODES)]
 #[command(args_conflicts_with_subcommands = true)]

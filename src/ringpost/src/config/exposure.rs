@@ -138,7 +138,7 @@ fn vault_reach(vault: &Vault, file: &File, found: &mut Findings, warnings: &mut 
         VaultAuth::Open => warnings.push(
             "[vault] has auth = \"open\": by HTTP every address on the access list reads, replaces \
              and deletes every user's data; write auth = \"pinned\", \"users\" or \"certificate\", \
-             or let [access] admit the telephones' networks alone"
+             or let [access] admit the phones' networks alone"
                 .into(),
         ),
         VaultAuth::Users | VaultAuth::Pinned => {

@@ -45,7 +45,7 @@ fn text(listeners: &[Listening], dir: &Path, made: bool) -> String {
             }
         }
     }
-    text + "For telephones: copy config/ringpost.toml to /etc/ringpost/, `ringpost check`, and \
+    text + "For phones: copy config/ringpost.toml to /etc/ringpost/, `ringpost check`, and \
             start again.\n"
 }
 

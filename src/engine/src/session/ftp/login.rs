@@ -264,7 +264,7 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOw
         Ok(passport) => passport,
         Err(why) => {
             let text = format!(
-                "The telephone at {client} {}, so nobody knows whose data it may have. Set \
+                "The phone at {client} {}, so nobody knows whose data it may have. Set \
                  SNMPSTRING on it, and SNMPADD to this server.",
                 why.words()
             );
@@ -275,7 +275,7 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOw
         return match &passport.unnamable {
             Some(said) => {
                 let text = format!(
-                    "The telephone at {client} says that {said:?} is logged in, which can be no \
+                    "The phone at {client} says that {said:?} is logged in, which can be no \
                      file name: the vault keeps no data of it."
                 );
                 Verdict::No(Refusal::ExtensionUnnamable, text)

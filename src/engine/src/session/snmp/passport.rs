@@ -51,7 +51,7 @@ impl NoPassport {
     pub fn words(self) -> &'static str {
         match self {
             NoPassport::Silent => "does not answer by SNMP",
-            NoPassport::Stranger => "answers by SNMP, but not as a telephone",
+            NoPassport::Stranger => "answers by SNMP, but not as a phone",
             NoPassport::Refused(_) => "answers by SNMP with an error",
             NoPassport::NoCommunity => "cannot be asked by SNMP: no community is for its address",
             NoPassport::TooMany => "was not asked by SNMP: too many others are being asked",

@@ -43,8 +43,8 @@ pub(super) use row::second;
 
 /// Days before expiry at which warnings begin.
 const WARN_DAYS: i64 = 30;
-/// How often the host's addresses are looked at, in seconds. One that is missing from the
-/// certificate must be there twice, so that one in passing costs nothing.
+/// Interval between two checks of the host's addresses, in seconds. An address that is missing from
+/// the certificate must be there twice, so that a passing one costs nothing.
 const ADDRESSES_EVERY_S: i64 = 60;
 const DAY_S: i64 = 86_400;
 

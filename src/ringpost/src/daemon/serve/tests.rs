@@ -13,7 +13,7 @@ use store::StoreFigures;
 use store::content::LoaderFigures;
 use wire::name::FileName;
 
-/// Workers that note what they are told.
+/// Workers that record their calls.
 struct Fake {
     parts: Parts,
     drained: Arc<AtomicBool>,

@@ -1,10 +1,10 @@
-//! What became of connections to the pages of administration, as counters.
+//! Counters of the connections to the administration pages.
 //!
-//! Counted where the pages are served.
+//! Incremented where the pages are served.
 
 use engine::metrics::{Counter, Figure, Kind};
 
-/// What became of connections beyond the limits. One thread writes it.
+/// Counters of connections beyond the limits. One thread writes them.
 #[derive(Debug, Default)]
 pub(crate) struct AdminConnections {
     pub(crate) displaced: Counter,
@@ -13,7 +13,7 @@ pub(crate) struct AdminConnections {
 }
 
 impl AdminConnections {
-    /// The counts, for status and metrics.
+    /// Returns the counters, for status and metrics.
     #[must_use]
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let total = |name, counter: &Counter, help| Figure {

@@ -1,8 +1,8 @@
-//! How much room the disks have that the server writes to, measured now and then by threads that
-//! may wait.
+//! The free space of the disks that the server writes to, measured at intervals by threads that may
+//! wait.
 //!
-//! A disk that hangs keeps its own short-lived thread and nobody else: whoever asks for the figures
-//! gets those that are known, and the fault of the disk that does not answer.
+//! A disk that hangs blocks only its own short-lived thread: readers of the figures get the known
+//! ones, and the fault of the disk that does not answer.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,23 +18,23 @@ use crate::config::Settings;
 use crate::observe::human_format;
 use wire::time::{Duration, Instant};
 
-/// How often each disk is measured.
+/// Interval between two measurements of a disk.
 const MEASURE_EVERY: Duration = Duration::from_secs(15);
-/// A disk that has not answered for so long hangs.
+/// A disk that does not answer for this long hangs.
 const HUNG_AFTER: Duration = Duration::from_secs(5);
-/// Directories that are looked after; a configuration names a handful.
+/// Most directories that are measured; a configuration names a handful.
 const DIRECTORIES_MAX: usize = 64;
-/// A disk with less than one part in so many left is told of before it is full ...
+/// A disk with less than one part in so many free causes a warning ...
 const LOW_SHARE: u64 = 20;
 /// ... unless more than this is left.
 const PLENTY_BYTES: u64 = 1 << 30;
 
-/// Room on the disk of one directory, or why it is not known.
+/// The space on a directory's disk, or why it is not known.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DiskStatus {
     /// The directory.
     pub(crate) dir: String,
-    /// The room, as last measured; nothing while the disk does not answer.
+    /// The space as last measured; `None` while the disk does not answer.
     pub(crate) space: Option<Space>,
     /// Why it is not known.
     pub(crate) fault: Option<String>,
@@ -50,7 +50,7 @@ pub(crate) struct Space {
 }
 
 impl DiskStatus {
-    /// What has to be done before it is too late.
+    /// Returns a warning if the space is low.
     #[must_use]
     pub(crate) fn warning(&self) -> Option<String> {
         let dir = &self.dir;
@@ -69,7 +69,7 @@ impl DiskStatus {
 type Measure = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
 type Answer = Arc<Mutex<Option<io::Result<Space>>>>;
 
-/// The directories that are looked after.
+/// The measured directories.
 pub(crate) struct DiskSpace {
     measure: Measure,
     rows: BTreeMap<PathBuf, Row>,
@@ -84,22 +84,22 @@ impl fmt::Debug for DiskSpace {
 /// One directory.
 #[derive(Debug, Default)]
 struct Row {
-    /// Where the thread leaves its answer, and since when it has been asked.
+    /// The channel for the thread's answer, and when it was asked.
     asked: Option<(Answer, Instant)>,
-    /// When the disk is asked next.
+    /// The time of the next measurement.
     due: Instant,
     space: Option<Space>,
     fault: Option<String>,
 }
 
 impl DiskSpace {
-    /// Asks the system.
+    /// Creates it with the system's measurement.
     pub(crate) fn new() -> Self {
         DiskSpace { measure: Arc::new(measure), rows: BTreeMap::new() }
     }
 
-    /// Takes up what was measured, and has measured what is due. To be called about once a second;
-    /// never waits.
+    /// Collects finished measurements, and starts those that are due. Call it about once a second;
+    /// it never waits.
     pub(crate) fn look(&mut self, settings: &Settings, now: Instant) -> Vec<DiskStatus> {
         self.look_at(written_to(settings), now)
     }
@@ -165,7 +165,7 @@ impl Row {
     }
 }
 
-/// The directories that the server writes to.
+/// Returns the directories that the server writes to.
 fn written_to(settings: &Settings) -> impl Iterator<Item = &Path> {
     let log = settings.log.file.as_deref().and_then(Path::parent);
     let uploads = settings.upload_dirs.iter().map(PathBuf::as_path);
@@ -188,7 +188,7 @@ mod tests {
         DiskSpace { measure: Arc::new(measure), rows: BTreeMap::new() }
     }
 
-    /// Looks until all threads have answered but that of `/hangs`, at one moment.
+    /// Measures until all threads but that of `/hangs` have answered, all at one moment.
     fn look(disks: &mut DiskSpace, dirs: &[&str], now: Instant) -> Vec<DiskStatus> {
         loop {
             let seen = disks.look_at(dirs.iter().map(Path::new), now);

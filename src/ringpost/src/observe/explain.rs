@@ -1,7 +1,7 @@
-//! What a phone would get, told step by step: `ringpost explain NAME --from IP`.
+//! Explains step by step what a phone would get: `ringpost explain NAME --from IP`.
 //!
-//! Asks the policy, as the server does, and prints the steps; has no rules of its own. Looks and
-//! tells; serves nothing and changes nothing.
+//! Asks the same policy as the server, and prints the steps; has no rules of its own. Serves
+//! nothing and changes nothing.
 
 #[cfg(test)]
 mod agreement;
@@ -29,42 +29,42 @@ use engine::settings::http::CaFile;
 use engine::vault::request::{Auth, VaultPolicy};
 use listeners::{Listener, doors};
 
-/// What is to be explained.
+/// What to explain.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The name as the phone asks for it.
+    /// The name that the phone requests.
     pub asked: &'a str,
     /// The phone.
     pub client: IpAddr,
-    /// Over which protocol; none: all that are served.
+    /// The protocol; `None` for all that are served.
     pub protocol: Option<Protocol>,
-    /// At which address, as configured; none: at all.
+    /// The configured address; `None` for all.
     pub listener: Option<SocketAddr>,
 }
 
-/// The steps in words, and whether a file would be served.
+/// The steps as text, and whether a file would be served.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Explained {
     /// The steps, one a line.
     pub(crate) text: String,
-    /// Whether the phone would get a file, of any listener that was asked about.
+    /// Whether the phone would get a file from any listener in question.
     pub(crate) served: bool,
     /// The same by listener.
     pub(crate) listeners: Vec<ListenerExplained>,
 }
 
-/// What listeners do that all do the same.
+/// The explanation for listeners that all behave alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ListenerExplained {
-    /// Which they are.
+    /// Their names.
     pub(crate) listener: String,
     /// The steps to the decision.
     pub(crate) steps: Vec<StepExplained>,
-    /// What is decided about a request to read; a word that never changes.
+    /// The decision about a read request; a keyword that never changes.
     pub(crate) decision: Cow<'static, str>,
-    /// What is decided about a request to store.
+    /// The decision about a request to store.
     pub(crate) upload: Cow<'static, str>,
-    /// What is decided about a request to delete.
+    /// The decision about a request to delete.
     pub(crate) delete: Cow<'static, str>,
     /// What the phone gets, or `None` if it gets nothing.
     pub(crate) served: Option<String>,
@@ -73,14 +73,14 @@ pub(crate) struct ListenerExplained {
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StepExplained {
-    /// What it is about.
+    /// Its subject.
     pub(crate) step: Cow<'static, str>,
-    /// What was found.
+    /// Its result.
     pub(crate) text: String,
 }
 
-/// Explains a read request at every listener that the question is about. Listeners that do the same
-/// are told of once.
+/// Explains a read request at every listener in question. Listeners that behave alike are explained
+/// once.
 #[must_use]
 pub(crate) fn explain(
     question: &Question<'_>,
@@ -90,7 +90,7 @@ pub(crate) fn explain(
     explain_with(question, settings, catalog, Some(&Disk::of(settings)))
 }
 
-/// The same by a disk that may not be there.
+/// Does the same with a disk that may be absent.
 fn explain_with(
     question: &Question<'_>,
     settings: &Settings,
@@ -117,8 +117,8 @@ fn explain_with(
     explained
 }
 
-/// What the data path would see. Where the settings are not in use yet, the CA's certificate is
-/// taken from its place.
+/// Returns the data path's snapshot. If the settings are not in use yet, the CA's certificate is
+/// read from its file.
 fn snapshot(settings: &Settings, catalog: &Arc<Catalog>) -> Snapshot {
     let mut policy = Arc::clone(&settings.policy);
     if let (None, Some(path)) = (&policy.http.ca, &settings.ca.serve_as)
@@ -130,12 +130,12 @@ fn snapshot(settings: &Settings, catalog: &Arc<Catalog>) -> Snapshot {
     Snapshot { policy, catalog: Arc::clone(catalog) }
 }
 
-/// What was told so far.
+/// Collects the steps.
 struct Recorder<'a> {
     steps: Vec<StepExplained>,
-    /// Says what lies on it under a name that a root does not have.
+    /// Explains what the disk has under a name that a root does not serve.
     disk: Option<&'a Disk>,
-    /// How the protocol meets who is denied.
+    /// How the protocol answers a client that is denied.
     denied: &'static str,
 }
 
@@ -197,7 +197,7 @@ impl Trace for Recorder<'_> {
     }
 }
 
-/// The words for what is decided, and what the phone gets.
+/// The decision's keyword, and what the phone gets.
 struct Decided {
     read: &'static str,
     upload: &'static str,
@@ -249,7 +249,7 @@ impl Walk<'_> {
         Decided { read: decision.action.word(), upload, delete, served }
     }
 
-    /// Tells what a phone gets that shows the password which a row asks for.
+    /// Explains what a phone gets if it sends the password that a row requires.
     fn tell_protected(&self, request: &Request<'_>, row: usize, told: &mut Recorder<'_>) {
         let rows = &self.snapshot.policy.protections.0;
         let Some(requirement) = rows.get(row).map(|row| &row.requirement) else { return };
@@ -265,7 +265,7 @@ impl Walk<'_> {
         told.tell("protect", format_args!("with the password: {served}"));
     }
 
-    /// What the phone gets.
+    /// Returns what the phone gets.
     fn served(
         &self,
         request: &Request<'_>,
@@ -295,7 +295,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A file that the catalog has, if it can be read.
+    /// Describes a file of the catalog if it can be read.
     fn file(&self, entry: &Entry, told: &mut Recorder<'_>) -> Option<String> {
         let root = self.snapshot.catalog.roots.get(usize::from(entry.root.0))?;
         let path = format!("{}/{}", root.dir.display(), entry.path);
@@ -368,7 +368,7 @@ impl Walk<'_> {
     }
 }
 
-/// Who may reach an item of the vault.
+/// Describes who has access to an item of the vault.
 fn who_may(auth: &Auth) -> String {
     match auth {
         Auth::Open => "open to every phone on the access list".into(),

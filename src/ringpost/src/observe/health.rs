@@ -1,7 +1,7 @@
 //! Whether phones are served: for load balancers and monitors, and for `ringpost status`.
 //!
-//! A server that can serve anything stays in service: two servers over one share that fails must
-//! not both leave it, for a phone that reaches nobody does not come back.
+//! A server that can serve anything stays in service: two servers of one failing share must not
+//! both leave it, because a phone that finds no server does not come back.
 
 use std::fmt;
 
@@ -13,28 +13,28 @@ use wire::time::Duration;
 /// How well phones are served, and why not better.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Health {
-    /// In one word.
+    /// The state as one keyword.
     pub(crate) state: HealthState,
-    /// What stands in the way, in sentences.
+    /// The faults, in sentences.
     pub(crate) reasons: Vec<String>,
 }
 
-/// How well phones are served, in one word.
+/// How well phones are served, as one keyword.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum HealthState {
-    /// As they should be.
+    /// Without faults.
     #[default]
     Serving,
     /// Some files cannot be served.
     Degraded,
-    /// Nothing new begins, for the server is about to stop.
+    /// New transfers are refused because the server is about to stop.
     Draining,
-    /// Not at all, or not all of them.
+    /// Some or all phones are not served.
     Failing,
 }
 
-/// What of the files can be served.
+/// Which files can be served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ContentHealth {
     /// What cannot be read, in sentences.
@@ -44,7 +44,7 @@ pub(crate) struct ContentHealth {
 }
 
 impl ContentHealth {
-    /// What the roots come to. Nothing is served where each of them fails and has nothing in
+    /// Derives it from the roots. Nothing is served if each of them fails and has no file in
     /// memory.
     #[must_use]
     pub(crate) fn of(roots: &[RootHealth]) -> Self {
@@ -58,7 +58,7 @@ impl ContentHealth {
 }
 
 impl HealthState {
-    /// Whether phones should be sent here.
+    /// Returns whether phones should be sent here.
     #[must_use]
     pub(crate) fn is_serving(self) -> bool {
         match self {
@@ -67,7 +67,7 @@ impl HealthState {
         }
     }
 
-    /// The word.
+    /// Returns the keyword.
     #[must_use]
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -86,7 +86,7 @@ impl fmt::Display for HealthState {
 }
 
 impl Health {
-    /// What `/healthz` says.
+    /// Returns the body of `/healthz`.
     #[must_use]
     pub(crate) fn line(&self) -> String {
         match (self.state, self.reasons.as_slice()) {
@@ -97,7 +97,7 @@ impl Health {
     }
 }
 
-/// The worst that is known decides the word; every reason is told.
+/// Derives the state from the worst fault, and lists every reason.
 #[must_use]
 pub(crate) fn judge(
     stuck: &[usize],

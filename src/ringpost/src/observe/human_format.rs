@@ -1,6 +1,6 @@
-//! Figures in the words that people use for them.
+//! Formats numbers for people.
 
-/// Seconds as `3 days 4 h`, `4 h 5 min`, `5 min`, `12 s`.
+/// Formats seconds as `3 days 4 h`, `4 h 5 min`, `5 min`, `12 s`.
 #[must_use]
 pub(crate) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
@@ -13,7 +13,7 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
-/// Bytes as `17 B`, `1.5 MiB`.
+/// Formats bytes as `17 B`, `1.5 MiB`.
 #[must_use]
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];

@@ -1,4 +1,4 @@
-//! Whether standard error is the journal, and how a line tells it its priority.
+//! Detects the journal on standard error, and formats priorities for it.
 //!
 //! Never writes.
 
@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use tracing::Level;
 
-/// Whether standard error is the journal's own socket (systemd.exec(5), `JOURNAL_STREAM`).
+/// Returns whether standard error is the journal's own socket (systemd.exec(5), `JOURNAL_STREAM`).
 pub(crate) fn is_reading() -> bool {
     static READING: OnceLock<bool> = OnceLock::new();
     *READING.get_or_init(|| {
@@ -17,7 +17,7 @@ pub(crate) fn is_reading() -> bool {
     })
 }
 
-/// What stands in front of a line of this level where the journal reads it (sd-daemon(3)).
+/// Returns the prefix of a line of this level for the journal (sd-daemon(3)).
 pub(crate) fn priority(level: Level) -> &'static str {
     if level == Level::ERROR {
         "<3>"
@@ -30,7 +30,7 @@ pub(crate) fn priority(level: Level) -> &'static str {
     }
 }
 
-/// A text for standard error: each of its lines with its priority, where the journal reads them.
+/// Formats a text for standard error, with the priority on each line if the journal reads it.
 pub(crate) fn lines(level: Level, text: &str) -> String {
     let before = if is_reading() { priority(level) } else { "" };
     text.trim_end().lines().map(|line| format!("{before}{line}\n")).collect()

@@ -1,4 +1,4 @@
-//! Limits in force, and those that were reached since the start, with the key that raises each.
+//! The limits in force, and those reached since the start, with the key that raises each.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Settings;
 
-/// Limits in force.
+/// The limits in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Limits {
     /// Distinct phones served at once; 0 = no limit.
@@ -45,7 +45,7 @@ impl Limits {
     }
 }
 
-/// What is counted when a limit is reached, what happened then, and where the limit is set.
+/// The counter of each limit, with the effect and the key of the limit.
 const REACHED: [(&str, &str); 20] = [
     ("queue_expired", "requests waited for a place in vain (clients_max)"),
     ("tftp_half_open_evicted", "unanswered transfers forgotten (half_open_max in [tftp])"),
@@ -69,7 +69,7 @@ const REACHED: [(&str, &str); 20] = [
     ("admin_refused", "connections to [admin] turned away: too many at once"),
 ];
 
-/// Limits that were reached, in sentences.
+/// Describes the limits that were reached.
 #[must_use]
 pub(crate) fn reached(figures: &BTreeMap<String, u64>) -> Vec<String> {
     let row = |(name, text): &(&str, &str)| {

@@ -1,7 +1,7 @@
-//! Where log lines go: standard error, or a file that begins anew by size and by age.
+//! The output of log lines: standard error, or a file that rotates by size and by age.
 //!
-//! A disk that is full or a file that cannot be written is told once on standard error, and the
-//! daemon goes on. A line is written whole or counted as lost.
+//! A full disk or a file that cannot be written is reported once on standard error, and the daemon
+//! continues. A line is written whole or counted as lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Write};
@@ -27,10 +27,10 @@ use crate::observe::stderr_lines::StderrLines;
 use crate::observe::whole_lines::WholeLines;
 use store::vault::regular;
 
-/// How long a file that could not be opened is left alone.
+/// How long a file that could not be opened is not tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// Names, addresses and User-Agents of phones are nobody else's business.
+/// Names, addresses and User-Agents of phones are private.
 const FILE_MODE: u32 = 0o640;
 
 /// The process has a log already.
@@ -56,16 +56,15 @@ pub(crate) struct LogHandle {
 }
 
 impl LogHandle {
-    /// Sets the process's log up; to be called once. Lines go to standard error until the first
-    /// [`LogHandle::change`]: a file is opened only as the user that the daemon becomes.
+    /// Sets up the process's log; call it once. Lines go to standard error until the first
+    /// [`LogHandle::change`]: a file is opened only by the user that the daemon becomes.
     ///
-    /// # Errors
-    /// When the process has a log already.
+    /// # Errors The process has a log already.
     pub(crate) fn start(log: &Log) -> Result<Self, LogError> {
         let output = Output::default();
         output.0.to_journal.store(journal::is_reading(), Relaxed);
         let (filter, level) = reload::Layer::new(LevelFilter::from_level(log.level));
-        // https://no-color.org: whatever it is set to.
+        // https://no-color.org: any value counts.
         let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colours = log.file.is_none() && io::stderr().is_terminal() && !plain;
         let lines = fmt::layer().with_ansi(colours);
@@ -79,29 +78,29 @@ impl LogHandle {
         Ok(LogHandle { output, level })
     }
 
-    /// One that no log listens to: a process has a single log, and tests have many daemons.
+    /// Creates one without output: a process has a single log, and tests have many daemons.
     #[cfg(test)]
     pub(crate) fn unheard() -> Self {
         let (_, level) = reload::Layer::new(LevelFilter::INFO);
         LogHandle { output: Output::default(), level }
     }
 
-    /// Takes new settings, all but `format`.
+    /// Applies new settings, all but `format`.
     pub(crate) fn change(&self, log: &Log) {
-        // It fails only when there is no log any more, and then there is nobody to tell.
+        // It fails only if the log is gone.
         let _ = self.level.reload(LevelFilter::from_level(log.level));
         let shared = &*self.output.0;
         *shared.sink.lock() = Sink::new(log);
         shared.to_journal.store(log.file.is_none() && journal::is_reading(), Relaxed);
     }
 
-    /// Lines that could not be written since the start.
+    /// Returns the number of lines lost since the start.
     #[must_use]
     pub(crate) fn lines_lost(&self) -> u64 {
         self.output.0.lost.load(Relaxed)
     }
 
-    /// How many lines were lost since this was last asked, once lines are written again.
+    /// Returns how many lines were lost since the last call, once lines are written again.
     pub(crate) fn gap(&self) -> Option<u64> {
         let shared = &*self.output.0;
         let lost = shared.lost.load(Relaxed);
@@ -112,19 +111,19 @@ impl LogHandle {
     }
 }
 
-/// The log's output, shared by all threads that write lines.
+/// The log's output, shared by all threads that log.
 #[derive(Clone, Default)]
 struct Output(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
     sink: Mutex<Sink>,
-    /// Lines that could not be written, and how many of them the log knows of.
+    /// Lines that could not be written, and how many of them the log has reported.
     lost: AtomicU64,
     told: AtomicU64,
     /// Whether the last line was written.
     writes: AtomicBool,
-    /// Whether the journal reads the lines: it has a time of its own and wants their priority.
+    /// Whether the journal reads the lines: it adds the time itself and needs their priority.
     to_journal: AtomicBool,
 }
 
@@ -134,7 +133,7 @@ impl Output {
     }
 }
 
-/// The time in front of a line, where the journal gives it none.
+/// Writes the time before a line, unless the journal adds it.
 struct LineTime(Output);
 
 impl FormatTime for LineTime {
@@ -143,7 +142,7 @@ impl FormatTime for LineTime {
     }
 }
 
-/// Lines that know their level: the journal takes them by the priority in front.
+/// Writes each line with the priority of its level, for the journal.
 struct Prioritised(Output);
 
 impl<'a> MakeWriter<'a> for Prioritised {
@@ -158,7 +157,7 @@ impl<'a> MakeWriter<'a> for Prioritised {
     }
 }
 
-/// One line on its way out.
+/// One line that is being written.
 struct PriorityWriter {
     output: Output,
     level: Level,
@@ -167,7 +166,7 @@ struct PriorityWriter {
 impl Write for PriorityWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.output.is_journal() {
-            // Without a time the line begins with what would stand behind it.
+            // Without a time the line begins with a separator.
             let priority = journal::priority(self.level).as_bytes();
             self.output.write_all(&[priority, line.trim_ascii_start()].concat())?;
         } else {
@@ -216,7 +215,7 @@ impl Sink {
         }
     }
 
-    /// Writes a line, or loses it, and says which.
+    /// Writes a line and returns whether it was written or lost.
     fn write_line(&mut self, line: &[u8], now: SystemTime) -> bool {
         match self {
             Sink::Stderr(lines) => lines.write_line(line),
@@ -235,7 +234,7 @@ impl Sink {
     }
 }
 
-/// A file that gives way to a new one at a size or an age; `x.log` becomes `x.log.1`, and so on.
+/// A file that is replaced at a size or an age; `x.log` becomes `x.log.1`, and so on.
 struct Rotating {
     path: PathBuf,
     bytes_max: u64,
@@ -243,7 +242,7 @@ struct Rotating {
     age_max: Duration,
     open: Option<Open>,
     tried_at: Option<SystemTime>,
-    /// Whether the trouble in force has been told.
+    /// Whether the current fault has been reported.
     told: bool,
 }
 
@@ -269,8 +268,7 @@ impl Rotating {
 
     /// Writes a line.
     ///
-    /// # Errors
-    /// What is in the way, once.
+    /// # Errors The fault, once.
     fn write_line(&mut self, line: &[u8], now: SystemTime) -> Result<(), Option<String>> {
         match self.try_line(line, now) {
             Ok(()) => {
@@ -309,7 +307,7 @@ impl Rotating {
         written
     }
 
-    /// Makes room for a new file: each old one goes one number up, the last one goes away.
+    /// Makes room for a new file: renames each old one to the next number, and removes the last.
     fn shift(&self) -> io::Result<()> {
         let numbered = |number: usize| match number {
             0 => self.path.clone(),
@@ -351,8 +349,8 @@ fn reopen(path: &Path, tried_at: &mut Option<SystemTime>, now: SystemTime) -> io
     Ok(Open { file, bytes: seen.len(), since, lines })
 }
 
-/// Whether a file ends in the middle of a line, as one does whose disk was full when the server
-/// stopped. What cannot be read is taken for whole.
+/// Returns whether a file ends in the middle of a line, as after a stop with a full disk. An
+/// unreadable file counts as whole.
 fn ends_cut(path: &Path, bytes: u64) -> bool {
     let Some(at) = bytes.checked_sub(1) else { return false };
     let mut last = [b'\n'];

@@ -1,6 +1,6 @@
-//! The server's figures as a page for Prometheus, read at the moment somebody asks.
+//! The page for Prometheus, composed at each request.
 //!
-//! Never asks a disk or a worker for anything: it shows what they have noted.
+//! Never asks a disk or a worker: it shows the counters that they keep.
 
 mod accept;
 mod families;
@@ -14,10 +14,10 @@ use crate::observe::state::DaemonState;
 pub(crate) use accept::negotiate;
 use families::Page;
 
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "ringpost";
 
-/// How the page is written.
+/// The format of the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exposition {
     /// Prometheus' text format, version 0.0.4.
@@ -27,7 +27,7 @@ pub(crate) enum Exposition {
 }
 
 impl Exposition {
-    /// The media type of an answer.
+    /// Returns the media type.
     #[must_use]
     pub(crate) fn content_type(self) -> &'static str {
         match self {
@@ -37,10 +37,9 @@ impl Exposition {
     }
 }
 
-/// The page.
+/// Composes the page.
 ///
-/// # Errors
-/// None in practice: writing into a string does not fail.
+/// # Errors None in practice: writing to a string does not fail.
 pub(crate) fn page(board: &Arc<DaemonState>, exposition: Exposition) -> Result<String, fmt::Error> {
     board.collect();
     let mut registry = Registry::with_prefix(PREFIX);
@@ -53,8 +52,8 @@ pub(crate) fn page(board: &Arc<DaemonState>, exposition: Exposition) -> Result<S
     })
 }
 
-/// OpenMetrics as text format 0.0.4: a counter's family has the name of its samples there, units
-/// and the mark at the end are unknown, and quotes in help texts are not escaped.
+/// Turns OpenMetrics into text format 0.0.4: there a counter's family has the name of its samples,
+/// units and the end mark do not exist, and quotes in help texts are not escaped.
 fn as_text(page: &str) -> String {
     let mut text = String::with_capacity(page.len());
     let mut help = "";
@@ -62,7 +61,7 @@ fn as_text(page: &str) -> String {
         let mut words = line.splitn(4, ' ');
         match [words.next(), words.next(), words.next(), words.next()] {
             [Some("#"), Some("EOF" | "UNIT"), ..] => {}
-            // The type comes behind the help, and only then is it known what the family is.
+            // The type follows the help, and only then is the kind of family known.
             [Some("#"), Some("HELP"), _, about] => help = about.unwrap_or_default(),
             [Some("#"), Some("TYPE"), Some(name), Some(kind)] => {
                 let end = if kind == "counter" { "_total" } else { "" };

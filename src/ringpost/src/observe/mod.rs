@@ -1,6 +1,6 @@
-//! What is seen of the server: log, metrics, status, and `explain`.
+//! Observation of the server: log, metrics, status, and `explain`.
 //!
-//! Reads what others count and keep; never runs in a worker.
+//! Reads the other parts' counters and states; never runs in a worker.
 
 pub(crate) mod admin_connections;
 pub(crate) mod disk_space;

@@ -1,7 +1,7 @@
-//! From what became of each transfer to lines of the log: one line each, but never a flood.
+//! Turns the records of transfers into log lines: one line each, but never a flood.
 //!
-//! Workers push records into a bounded queue and never wait; one thread writes them. The same
-//! thing again from the same phone is counted and told in one line at the end of a while.
+//! Workers push records into a bounded queue and never wait; one thread writes them. Repeats of the
+//! same event of the same phone are counted and logged in one line after a while.
 
 mod cause;
 mod reason;
@@ -28,13 +28,13 @@ use engine::policy::snapshot::Snapshot;
 use reason::LogReason;
 use silence::{Silence, SilentNetwork};
 
-/// How often the queue is looked at.
+/// Interval between two reads of the queue.
 const DRAIN_EVERY: Duration = Duration::from_millis(50);
-/// How long repeats are summed before they are told.
+/// How long repeats are summed before they are logged.
 const WHILE: Duration = Duration::from_secs(10);
-/// Lines about one phone and one reason in a while, each about another file.
+/// Most lines about one phone and one reason in that time, each about another file.
 const LINES_EACH_MAX: u32 = 64;
-/// Pairs of phone and reason that are told apart in a while.
+/// Most pairs of phone and reason that are distinguished in that time.
 const PAIRS_MAX: usize = 2_048;
 
 /// The thread that writes records to the log.
@@ -47,8 +47,7 @@ pub(crate) struct RecordWriter {
 impl RecordWriter {
     /// Starts it.
     ///
-    /// # Errors
-    /// When the system has no thread left.
+    /// # Errors The system has no thread left.
     pub(crate) fn start(
         sink: Arc<RecordSink>,
         snapshot: Arc<ArcSwap<Snapshot>>,
@@ -64,7 +63,7 @@ impl RecordWriter {
                 sink.tell_done(tells_done);
                 while let Some(record) = sink.pop() {
                     write(&record, &mut floods, &snapshot, clock.now());
-                    // Without those that ended well it would seem that nobody answers.
+                    // Without the successful ones it would seem that no phone answers.
                     if tells_done && let Some(silent) = silence.note(&record, clock.now()) {
                         tell_silent(&silent);
                     }
@@ -79,15 +78,15 @@ impl RecordWriter {
         Ok(RecordWriter { stop, thread })
     }
 
-    /// Writes what is left and ends.
+    /// Writes the remaining records and ends.
     pub(crate) fn stop(self) {
         self.stop.store(true, Relaxed);
-        // A panic of the thread has already been told on standard error.
+        // The thread's panic is already on standard error.
         let _ = self.thread.join();
     }
 }
 
-/// The file's name with every control character escaped.
+/// Formats the file's name with every control character escaped.
 struct SubjectName<'a>(&'a Subject);
 
 impl fmt::Display for SubjectName<'_> {
@@ -109,7 +108,7 @@ fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now
         return;
     }
     let file = match (record.verb, &record.subject) {
-        // What a connection was for was never known.
+        // The purpose of a bare connection was never known.
         (Verb::Connect, _) | (_, Subject::Unreadable) => None,
         (
             Verb::Fetch
@@ -167,7 +166,7 @@ fn write(record: &Record, floods: &mut Floods, snapshot: &ArcSwap<Snapshot>, now
     at_level!(told.level, line);
 }
 
-/// Tells once what the lines about single phones hide.
+/// Logs once what the lines about single phones do not show.
 fn tell_silent(silent: &SilentNetwork) {
     let SilentNetwork { network, phones } = silent;
     tracing::warn!(
@@ -180,7 +179,7 @@ fn tell_silent(silent: &SilentNetwork) {
     );
 }
 
-/// What the phone did and what became of it, for people. HTTP's logs are searched by status.
+/// Describes the phone's request and its result, for people. HTTP's logs are searched by status.
 fn sentence(record: &Record, told: LogReason, cause: Option<&str>, file: Option<&str>) -> String {
     let mut text = String::from(record.verb.word());
     match file {
@@ -219,8 +218,8 @@ fn sentence(record: &Record, told: LogReason, cause: Option<&str>, file: Option<
     text
 }
 
-/// Bytes of a peer, so that they can neither forge a line nor move a cursor. Text of any language
-/// stays text.
+/// Formats bytes of a peer so that they can neither forge a line nor move a cursor. Text of any
+/// language stays readable.
 struct Escaped<'a>(&'a [u8]);
 
 impl fmt::Display for Escaped<'_> {
@@ -228,7 +227,7 @@ impl fmt::Display for Escaped<'_> {
         for chunk in self.0.utf8_chunks() {
             for letter in chunk.valid().chars() {
                 match letter {
-                    // What `escape_debug` would write in front of is harmless here.
+                    // What `escape_debug` would escape is harmless here.
                     '\'' => f.write_char(letter)?,
                     _ => write!(f, "{}", letter.escape_debug())?,
                 }
@@ -241,7 +240,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Whether lines of this level are written at all: a busy server makes many that are not.
+/// Returns whether lines of this level are written at all: a busy server creates many that are not.
 fn is_written(level: Level) -> bool {
     match level {
         Level::ERROR => tracing::enabled!(target: "transfer", Level::ERROR),
@@ -252,7 +251,7 @@ fn is_written(level: Level) -> bool {
     }
 }
 
-/// What was told of each phone lately, and what was left untold.
+/// What was logged about each phone lately, and what was only counted.
 #[derive(Debug, Default)]
 struct Floods {
     since: Instant,
@@ -269,7 +268,7 @@ struct Pair {
 }
 
 impl Floods {
-    /// Whether this is to be told now; if not, it is counted.
+    /// Returns whether to log this now; otherwise counts it.
     fn admits(&mut self, ip: IpAddr, told: LogReason, file: &str, now: Instant) -> bool {
         if self.pairs.is_empty() && self.others == 0 {
             self.since = now;
@@ -295,7 +294,7 @@ impl Floods {
         true
     }
 
-    /// Tells what was counted, once a while is over.
+    /// Logs the counts at the end of the interval.
     fn tell(&mut self, now: Instant) {
         for line in self.summary(now) {
             let Summary { ip, reason, untold, level } = line;
@@ -340,7 +339,7 @@ impl Floods {
     }
 }
 
-/// One line about many.
+/// One line about many records.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     ip: Option<IpAddr>,
@@ -349,7 +348,7 @@ struct Summary {
     level: Level,
 }
 
-/// An event's level must be known when the program is built.
+/// The level of an event must be known at compile time.
 macro_rules! at_level {
     ($level:expr, $line:ident) => {
         match $level {

@@ -1,6 +1,7 @@
-//! What goes on, in one place: what control knows of workers, files, settings and reloads.
+//! The state of the daemon in one place: workers, files, settings and reloads.
 //!
-//! Everything here is control's own. Workers are seen through their views and never asked.
+//! Belongs to the threads beside the workers. Workers are read through their counters and never
+//! asked.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,49 +26,49 @@ use engine::metrics::Figure;
 use engine::policy::snapshot::Snapshot;
 use wire::time::Duration;
 
-/// A worker that has not turned for so long is stuck: an idle one turns once a second.
+/// A worker that has not run for this long is stuck: an idle one runs once a second.
 pub(crate) const STUCK_AFTER: Duration = Duration::from_secs(5);
 
-/// What control's threads share.
+/// The state that the control threads share.
 #[derive(Debug)]
 pub(crate) struct DaemonState {
     /// The process's clock.
     pub(crate) clock: Clock,
     /// The workers.
     pub(crate) views: Vec<Arc<WorkerStats>>,
-    /// What the workers see.
+    /// The workers' snapshot.
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
     pub(crate) settings: ArcSwap<Settings>,
-    /// What is listened on, as bound.
+    /// The listeners, as bound.
     pub(crate) listeners: Vec<Listening>,
-    /// The connections to the pages of administration.
+    /// The counters of the administration pages.
     pub(crate) admin: Arc<AdminConnections>,
     notes: Mutex<Notes>,
     timings: Mutex<Histograms>,
 }
 
-/// What is said about the daemon itself.
+/// Messages about the daemon itself.
 #[derive(Debug, Default)]
 struct Notes {
     warnings: Vec<String>,
-    /// What else is worth a look, as long as files are as they are.
+    /// Warnings from the current state of files.
     of_files: Vec<String>,
     reload: Option<Reloaded>,
     /// Whether the last reload was refused.
     reload_refused: bool,
-    /// When the settings in force were taken, in seconds since 1970.
+    /// When the current settings were applied, in seconds since 1970.
     taken_at_unix_s: u64,
     certificates: Vec<CertificateStatus>,
-    /// Of the directories that the server writes to.
+    /// The disks that the server writes to.
     disks: Vec<DiskStatus>,
-    /// Of the threads beside the workers.
+    /// The counters of the threads besides the workers.
     beside: Vec<Figure>,
-    /// Of the directories that files are served from.
+    /// The state of the served directories.
     content: ContentHealth,
-    /// Transfers that run have so long to end; none while new ones begin.
+    /// How long running transfers have to end; `None` while new ones are accepted.
     draining: Option<Duration>,
-    /// What of the settings in force waits for a restart.
+    /// The changed settings that wait for a restart.
     needs_restart: Vec<String>,
 }
 
@@ -80,24 +81,24 @@ pub(crate) struct Listening {
     pub(crate) address: SocketAddr,
 }
 
-/// The last reload and what came of it.
+/// The last reload and its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Reloaded {
     /// Seconds since 1970.
     pub(crate) at_unix_s: u64,
-    /// Whether the new settings are in force; if not, the ones before still are.
+    /// Whether the new settings are in force; otherwise the previous ones still are.
     pub(crate) taken: bool,
-    /// What changed, or what is wrong.
+    /// The changes, or the faults.
     pub(crate) message: String,
-    /// The keys that changed. Empty if the configuration was not taken.
+    /// The keys that changed. Empty if the configuration was refused.
     #[serde(default)]
     pub(crate) changes: Vec<String>,
-    /// What takes effect at the next restart.
+    /// The keys that take effect at the next restart.
     #[serde(default)]
     pub(crate) needs_restart: Vec<String>,
 }
 
-/// Everything that `/status.json` says.
+/// The content of `/status.json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
     /// Version of the daemon.
@@ -106,7 +107,7 @@ pub(crate) struct Status {
     pub(crate) pid: u32,
     /// Seconds since the start.
     pub(crate) uptime_s: u64,
-    /// Whether phones are served: see `health` for why not.
+    /// Whether phones are served; `health` has the reasons.
     pub(crate) healthy: bool,
     /// How well phones are served.
     #[serde(default)]
@@ -120,17 +121,17 @@ pub(crate) struct Status {
     /// FTP.
     #[serde(default)]
     pub(crate) ftp: FtpStatus,
-    /// Every figure, summed over the workers.
+    /// Every counter, summed over the workers.
     pub(crate) figures: std::collections::BTreeMap<String, u64>,
-    /// Microseconds that a worker's turn took.
+    /// The workers' turns, in microseconds.
     pub(crate) turn_us: Quantiles,
-    /// Milliseconds that transfers took which ended well.
+    /// The successful transfers, in milliseconds.
     pub(crate) transfer_ms: Quantiles,
     /// The directories that files are served from.
     pub(crate) roots: Vec<RootStatus>,
-    /// What is listened on.
+    /// The listeners.
     pub(crate) listeners: Vec<Listening>,
-    /// Room on the disks that the server writes to.
+    /// The free space of the disks that the server writes to.
     #[serde(default)]
     pub(crate) disks: Vec<DiskStatus>,
     /// Limits in force.
@@ -140,23 +141,23 @@ pub(crate) struct Status {
     pub(crate) certificates: Vec<CertificateStatus>,
     /// The last reload, if there was one.
     pub(crate) reload: Option<Reloaded>,
-    /// What of the settings in force waits for a restart.
+    /// The changed settings that wait for a restart.
     #[serde(default)]
     pub(crate) needs_restart: Vec<String>,
-    /// What is in force and yet worth a look.
+    /// The current warnings.
     pub(crate) warnings: Vec<String>,
 }
 
 /// One worker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct WorkerStatus {
-    /// Turns since the start.
+    /// Turns (event loop runs) since the start.
     pub(crate) turns: u64,
     /// Milliseconds since the last turn ended.
     pub(crate) last_turn_age_ms: u64,
     /// Transfers open, half-open ones included.
     pub(crate) transfers_open: u64,
-    /// Transfers whose phone has not answered once.
+    /// Transfers whose phone has not answered yet.
     pub(crate) transfers_half_open: u64,
     /// Session slots taken.
     pub(crate) slots_used: u64,
@@ -171,9 +172,9 @@ pub(crate) struct WorkerStatus {
 pub(crate) struct Outcomes {
     /// Every byte acknowledged.
     pub(crate) done: u64,
-    /// Ended by the phone for a reason of its own.
+    /// Ended by the phone, for its own reason.
     pub(crate) aborted: u64,
-    /// The phone fell silent.
+    /// Ended because the phone stopped answering.
     pub(crate) timed_out: u64,
     /// Not served.
     pub(crate) refused: u64,
@@ -185,14 +186,14 @@ pub(crate) struct Outcomes {
     pub(crate) sent_bytes: u64,
 }
 
-/// Where the middle and the end of a distribution lie.
+/// The median and the tail of a distribution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Quantiles {
-    /// How many values.
+    /// The number of values.
     pub(crate) count: u64,
-    /// Half of them are not above this.
+    /// The median.
     pub(crate) p50: u64,
-    /// 99 of 100 are not above this.
+    /// The 99th percentile.
     pub(crate) p99: u64,
     /// The largest.
     pub(crate) max: u64,
@@ -203,31 +204,31 @@ pub(crate) struct Quantiles {
 pub(crate) struct RootStatus {
     /// The directory.
     pub(crate) dir: String,
-    /// Files in it that can be asked for.
+    /// Files in it that can be requested.
     pub(crate) files: u64,
-    /// Bytes of them that are held on the heap.
+    /// Bytes of them on the heap.
     pub(crate) heap_bytes: u64,
 }
 
-/// What a board is made of.
+/// The parts of a [`DaemonState`].
 #[derive(Debug)]
 pub(crate) struct DaemonStateParts {
     /// The process's clock.
     pub(crate) clock: Clock,
     /// The workers.
     pub(crate) views: Vec<Arc<WorkerStats>>,
-    /// What the workers see.
+    /// The workers' snapshot.
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     /// The settings in force.
     pub(crate) settings: Arc<Settings>,
-    /// What is listened on, as bound.
+    /// The listeners, as bound.
     pub(crate) listeners: Vec<Listening>,
-    /// What the start-up found worth a look, beside what the settings say themselves.
+    /// The warnings of the start, besides those of the settings.
     pub(crate) warnings: Vec<String>,
 }
 
 impl DaemonState {
-    /// A board on which nothing has happened yet.
+    /// Creates the state of a start.
     ///
     /// # Errors
     /// As [`Histograms::new`].
@@ -251,19 +252,19 @@ impl DaemonState {
         })
     }
 
-    /// Takes over what the workers have measured; to be called once a second.
+    /// Collects the workers' measurements; call it once a second.
     pub(crate) fn collect(&self) {
         let mut timings = self.timings.lock();
         self.views.iter().for_each(|view| view.collect(&mut timings));
     }
 
-    /// Everything measured so far, of all workers.
+    /// Returns all measurements so far, of all workers.
     #[must_use]
     pub(crate) fn timings(&self) -> Histograms {
         self.timings.lock().clone()
     }
 
-    /// Workers that are stuck, by number.
+    /// Returns the stuck workers, by number.
     #[must_use]
     pub(crate) fn stuck(&self) -> Vec<usize> {
         let now = self.clock.now();
@@ -272,7 +273,7 @@ impl DaemonState {
         stuck.map(|(number, _)| number).collect()
     }
 
-    /// What is in force and yet worth a look, in sentences.
+    /// Returns the current warnings, in sentences.
     #[must_use]
     pub(crate) fn warnings(&self) -> Vec<String> {
         let settings = self.settings.load();
@@ -282,7 +283,7 @@ impl DaemonState {
         told.chain(notes.disks.iter().filter_map(DiskStatus::warning)).collect()
     }
 
-    /// Notes what became of a reload.
+    /// Records the result of a reload.
     pub(crate) fn note_reload(&self, reload: Reloaded) {
         let mut notes = self.notes.lock();
         notes.reload_refused = !reload.taken;
@@ -292,47 +293,47 @@ impl DaemonState {
         notes.reload = Some(reload);
     }
 
-    /// Whether the last reload was taken, and when the settings in force were, in seconds since
-    /// 1970. The start counts as one.
+    /// Returns whether the last reload was applied, and when the current settings were, in seconds
+    /// since 1970. The start counts as one.
     #[must_use]
     pub(crate) fn last_reload(&self) -> (bool, u64) {
         let notes = self.notes.lock();
         (!notes.reload_refused, notes.taken_at_unix_s)
     }
 
-    /// Notes how much room the disks have.
+    /// Records the free space of the disks.
     pub(crate) fn note_disks(&self, disks: Vec<DiskStatus>) {
         self.notes.lock().disks = disks;
     }
 
-    /// How much room the disks have that the server writes to.
+    /// Returns the free space of the disks that the server writes to.
     #[must_use]
     pub(crate) fn disks(&self) -> Vec<DiskStatus> {
         self.notes.lock().disks.clone()
     }
 
-    /// Notes what of the settings in force waits for a restart.
+    /// Records the changed settings that wait for a restart.
     pub(crate) fn note_restart(&self, keys: Vec<String>) {
         self.notes.lock().needs_restart = keys;
     }
 
-    /// Looks at files that may come and go: what was mended since is told no more.
+    /// Checks files that may come and go, so that mended faults disappear.
     pub(crate) fn look_at_files(&self) {
         let warnings = of_files(&self.settings.load());
         self.notes.lock().of_files = warnings;
     }
 
-    /// Notes that nothing new begins, and how long what runs has to end.
+    /// Records that new transfers are refused, and how long running ones have to end.
     pub(crate) fn note_draining(&self, drain: Duration) {
         self.notes.lock().draining = Some(drain);
     }
 
-    /// Notes what of the files can be served.
+    /// Records which files can be served.
     pub(crate) fn note_content(&self, content: ContentHealth) {
         self.notes.lock().content = content;
     }
 
-    /// How well phones are served.
+    /// Returns how well phones are served.
     #[must_use]
     pub(crate) fn health(&self) -> Health {
         let stuck = self.stuck();
@@ -340,24 +341,24 @@ impl DaemonState {
         health::judge(&stuck, notes.draining, &notes.content)
     }
 
-    /// Notes the figures of the threads beside the workers.
+    /// Records the counters of the threads besides the workers.
     pub(crate) fn note_figures(&self, figures: Vec<Figure>) {
         self.notes.lock().beside = figures;
     }
 
-    /// Notes the certificates in use.
+    /// Records the certificates in use.
     pub(crate) fn note_certificates(&self, certificates: Vec<CertificateStatus>) {
         self.notes.lock().certificates = certificates;
     }
 
-    /// The certificates in use, by listener.
+    /// Returns the certificates in use, by listener.
     #[must_use]
     pub(crate) fn certificates(&self) -> Vec<CertificateStatus> {
         self.notes.lock().certificates.clone()
     }
 
-    /// Every figure, summed over the workers, in the order of the source; then those of the threads
-    /// beside them, as they were a moment ago.
+    /// Returns every counter, summed over the workers, in the order of the source; then those of
+    /// the other threads, as last recorded.
     #[must_use]
     pub(crate) fn figures(&self) -> Vec<Figure> {
         let mut views = self.views.iter();
@@ -373,7 +374,7 @@ impl DaemonState {
         sums
     }
 
-    /// Everything at once.
+    /// Returns the whole status.
     #[must_use]
     pub(crate) fn status(&self) -> Status {
         let now = self.clock.now();
@@ -384,7 +385,7 @@ impl DaemonState {
             figures.iter().find(|figure| figure.name == name).map_or(0, |figure| figure.value)
         };
         let settings = self.settings.load();
-        // The lock is taken again for the warnings, so it must be let go of here.
+        // The lock is taken again for the warnings, so it must be released here.
         let (reload, needs_restart) = {
             let notes = self.notes.lock();
             (notes.reload.clone(), notes.needs_restart.clone())

@@ -1,8 +1,8 @@
-//! Lines to standard error that never hold a thread up: where nobody reads, they are lost and
+//! Writes lines to standard error without blocking: if no process reads them, they are lost and
 //! counted.
 //!
-//! A pipe takes up to PIPE_BUF bytes at once or says that it cannot (POSIX, write), so a piece is
-//! only written once the pipe has said that it can.
+//! A pipe takes up to PIPE_BUF bytes at once or reports that it cannot (POSIX, write), so a piece
+//! is only written once the pipe is writable.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -13,22 +13,21 @@ use tracing::Level;
 use crate::observe::journal;
 use crate::observe::whole_lines::WholeLines;
 
-/// What a pipe takes without waiting once it has said that it takes something, in bytes.
+/// What a writable pipe takes without blocking, in bytes.
 const PIECE_BYTES: usize = 4_096;
-/// How long a reader that has fallen behind is waited for, once: later lines wait no more until it
-/// has caught up.
+/// How long one line waits for a slow reader: later lines do not wait until it has caught up.
 const PATIENCE_MS: u16 = 200;
 
 /// Standard error, line by line.
 #[derive(Debug, Default)]
 pub(crate) struct StderrLines {
-    /// Lines lost since one was last written.
+    /// Lines lost since the last one was written.
     lost: u64,
     out: WholeLines,
 }
 
 impl StderrLines {
-    /// Writes a line whole, or loses it, and says which.
+    /// Writes a line whole and returns whether it was written or lost.
     pub(crate) fn write_line(&mut self, line: &[u8]) -> bool {
         let is_written = self.try_line(line);
         if !is_written {
@@ -51,7 +50,7 @@ impl StderrLines {
             }
             self.lost = 0;
         }
-        // A piece is no line: what was begun is gone on with.
+        // A piece is not a line: a line that was begun is finished.
         for (number, piece) in line.chunks(PIECE_BYTES).enumerate() {
             let takes = number == 0 || takes_bytes(PATIENCE_MS);
             if !takes || self.out.write(&mut io::stderr(), piece).is_err() {
@@ -63,13 +62,13 @@ impl StderrLines {
     }
 }
 
-/// Whether standard error takes bytes now, or within a time in milliseconds.
+/// Returns whether standard error takes bytes now, or within a time in milliseconds.
 fn takes_bytes(within_ms: u16) -> bool {
     let stderr = io::stderr();
     let mut polled = [PollFd::new(stderr.as_fd(), PollFlags::POLLOUT)];
     match poll(&mut polled, PollTimeout::from(within_ms)) {
         Ok(0) => false,
-        // What went wrong is told by the write.
+        // The write reports the error.
         Ok(_) | Err(_) => true,
     }
 }

@@ -1,4 +1,4 @@
-//! What the threads beside the workers have done and keep, as figures for status and metrics.
+//! The counters of the threads besides the workers, for status and metrics.
 //!
 //! Counts nothing itself.
 
@@ -9,10 +9,10 @@ use store::content::LoaderFigures;
 use store::vault::AuthFigures;
 use store::vault::VaultFigures;
 
-/// From so many percent on the vault is nearly full.
+/// The vault is nearly full from this percentage on.
 const VAULT_WARN_PERCENT: u64 = 80;
 
-/// The figures of the store.
+/// Returns the counters of the store.
 #[must_use]
 pub(crate) fn of(store: &StoreFigures) -> Vec<Figure> {
     let StoreFigures { loader, digests, vault } = *store;
@@ -67,14 +67,14 @@ pub(crate) fn of(store: &StoreFigures) -> Vec<Figure> {
     ]
 }
 
-/// Lines of the log that could not be written.
+/// Returns the counter of lost log lines.
 #[must_use]
 pub(crate) fn log_lines_lost(value: u64) -> Figure {
     let help = "Lines of the log that could not be written: a full disk, or nobody reads them.";
     Figure { name: "log_lines_lost", kind: Kind::Total, help, value }
 }
 
-/// What is to be looked at before it is too late, in sentences.
+/// Returns warnings, in sentences.
 #[must_use]
 pub(crate) fn warnings(figures: &[Figure]) -> Vec<String> {
     let value = |name: &str| {

@@ -1,4 +1,4 @@
-//! What `/status.json` says of connections, and of FTP's sessions.
+//! The parts of `/status.json` about connections and FTP sessions.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,17 +9,17 @@ pub(crate) struct StreamStatus {
     pub(crate) open: u64,
     /// Connections that phones have opened.
     pub(crate) connections: u64,
-    /// Connections closed at once, because of `max` or `per_address`, or at the end.
+    /// Connections closed at once, because of `max` or `per_address`, or during a stop.
     pub(crate) refused: u64,
-    /// Connections that waited for want of a descriptor.
+    /// Connections that had to wait for a descriptor.
     pub(crate) no_descriptor: u64,
     /// Connections closed because no request or command came in time.
     pub(crate) idle_closed: u64,
-    /// Requests, bodies and answers that moved too slowly.
+    /// Requests, bodies and answers that were too slow.
     pub(crate) too_slow: u64,
-    /// Requests whose head could be read.
+    /// Requests with a valid head.
     pub(crate) requests: u64,
-    /// Requests that break the protocol.
+    /// Requests that violate the protocol.
     pub(crate) malformed: u64,
     /// Answers 200 to 299.
     pub(crate) answers_2xx: u64,
@@ -29,24 +29,24 @@ pub(crate) struct StreamStatus {
     pub(crate) answers_4xx: u64,
     /// Answers 500 to 599.
     pub(crate) answers_5xx: u64,
-    /// Bytes that came, without TLS.
+    /// Bytes received, without TLS.
     pub(crate) received_bytes: u64,
-    /// Bytes that left, without TLS.
+    /// Bytes sent, without TLS.
     pub(crate) sent_bytes: u64,
     /// Bytes of bodies in memory now.
     pub(crate) bodies_held_bytes: u64,
     /// Bodies refused because of `body_memory`.
     pub(crate) bodies_refused: u64,
-    /// TLS handshakes that began anew.
+    /// Full TLS handshakes.
     pub(crate) handshakes_full: u64,
-    /// TLS handshakes that resumed an earlier session.
+    /// Resumed TLS handshakes.
     pub(crate) handshakes_resumed: u64,
-    /// TLS handshakes that failed.
+    /// Failed TLS handshakes.
     pub(crate) handshakes_failed: u64,
 }
 
 impl StreamStatus {
-    /// From figures by their names.
+    /// Derives it from counters by name.
     pub(crate) fn of(figure: impl Fn(&str) -> u64) -> Self {
         let resumed = figure("tls_resumed");
         StreamStatus {
@@ -73,29 +73,29 @@ impl StreamStatus {
     }
 }
 
-/// Sessions of FTP and what they carry.
+/// FTP sessions and their commands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FtpStatus {
     /// Sessions open now.
     pub(crate) sessions_open: u64,
-    /// Commands that came.
+    /// Commands received.
     pub(crate) commands: u64,
-    /// Commands that could not be read, or are none.
+    /// Commands that could not be parsed, or do not exist.
     pub(crate) bad_commands: u64,
-    /// Log-ins, of phones and of administrators.
+    /// Logins, of phones and of administrators.
     pub(crate) logins: u64,
-    /// Log-ins that failed.
+    /// Logins that failed.
     pub(crate) logins_failed: u64,
-    /// Data connections that were made.
+    /// Data connections that were opened.
     pub(crate) data_connections: u64,
-    /// Data connections that could not be made.
+    /// Data connections that could not be opened.
     pub(crate) data_failed: u64,
-    /// Data connections refused because they led to, or came from, another host.
+    /// Data connections refused because their other end is another host.
     pub(crate) bounces: u64,
 }
 
 impl FtpStatus {
-    /// From figures by their names.
+    /// Derives it from counters by name.
     pub(crate) fn of(figure: impl Fn(&str) -> u64) -> Self {
         FtpStatus {
             sessions_open: figure("ftp_sessions_open"),

@@ -1,19 +1,18 @@
-//! Lines that are written whole, or lost and counted. One that was cut never glues to the next.
+//! Writes lines whole, or counts them as lost. A cut line never joins the next one.
 
 use std::io::{self, Write};
 
-/// What became of the lines of one output.
+/// The state of one output's lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct WholeLines {
-    /// The last thing that the output took is a part of a line.
+    /// Whether the output ends in a partial line.
     pub(crate) is_cut: bool,
 }
 
 impl WholeLines {
-    /// Writes a line, or the next piece of one; behind a part of another it begins on a new line.
+    /// Writes a line, or the next piece of one; after a partial line it begins a new one.
     ///
-    /// # Errors
-    /// The output's, which may have taken a part of it.
+    /// # Errors The output's error; it may have taken a part of the line.
     pub(crate) fn write(&mut self, output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
         self.end_cut(output)?;
         let mut rest = bytes;
@@ -31,7 +30,7 @@ impl WholeLines {
         Ok(())
     }
 
-    /// Ends the part of a line that is there, if one is.
+    /// Ends a partial line, if there is one.
     pub(crate) fn end_cut(&mut self, output: &mut impl Write) -> io::Result<()> {
         if self.is_cut {
             output.write_all(b"\n")?;
@@ -45,7 +44,7 @@ impl WholeLines {
 mod tests {
     use super::*;
 
-    /// Takes so many bytes in all, and then none, as a disk does that is full.
+    /// Takes so many bytes in all, and then none, like a full disk.
     struct FullDisk(Vec<u8>, usize);
 
     impl Write for FullDisk {

@@ -1,5 +1,5 @@
-//! The server and `explain` say the same, over random configurations, names and addresses: both ask
-//! the policy, and this shows that nothing has grown beside it.
+//! Tests that the server and `explain` agree, over random configurations, names and addresses: both
+//! ask the policy, and no second set of rules may grow beside it.
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -27,7 +27,7 @@ const PATHS: &[&str] = &[
     "fxd_upgrade.scr",
     "phone.log",
 ];
-/// What is asked for besides.
+/// Further names to request.
 const NAMES: &[&str] = &[
     "46xxupgrade.scr",
     "polycom/x-directory.xml",
@@ -56,7 +56,7 @@ const CLIENTS: &[&str] = &[
 const NETS: &[&str] = &["10.0.0.0/8", "10.9.0.0/16", "192.168.0.0/16", "fd00::/8"];
 const DIRS: &[&str] = &["one", "two", "three"];
 
-/// Numbers from a seed.
+/// Pseudo-random numbers from a seed.
 struct Dice(u64);
 
 impl Dice {
@@ -75,7 +75,7 @@ impl Dice {
     }
 }
 
-/// Any configuration.
+/// Returns a random configuration.
 fn configuration(dice: &mut Dice) -> String {
     let has_vault = dice.roll(3) > 0;
     let vault = has_vault && dice.roll(2) == 0;
@@ -136,7 +136,7 @@ fn configuration(dice: &mut Dice) -> String {
     text
 }
 
-/// Any rows that ask for passwords.
+/// Returns random rows that require passwords.
 fn protections(dice: &mut Dice, http: &str) -> String {
     let mut text = String::new();
     for _ in 0..dice.roll(2) {
@@ -156,7 +156,7 @@ fn protections(dice: &mut Dice, http: &str) -> String {
     text
 }
 
-/// Any rows that send clients elsewhere.
+/// Returns random redirects.
 fn redirects(dice: &mut Dice) -> String {
     let mut text = String::new();
     for _ in 0..dice.roll(3) {
@@ -181,7 +181,7 @@ fn redirects(dice: &mut Dice) -> String {
     text
 }
 
-/// Any files in the roots of a configuration.
+/// Returns random files in the roots of a configuration.
 fn files(dice: &mut Dice, settings: &Settings) -> Arc<Catalog> {
     let roots = settings.roots.iter().zip(0..).map(|(dir, id)| {
         let paths = PATHS.iter().filter(|_| dice.roll(2) == 0);
@@ -195,7 +195,7 @@ fn files(dice: &mut Dice, settings: &Settings) -> Arc<Catalog> {
     Arc::new(Catalog { roots: roots.collect() })
 }
 
-/// What the server does with a request to read, with one to store and with one to delete.
+/// Returns the server's decisions about a request to read, to store and to delete.
 fn served(snapshot: &Snapshot, protocol: Protocol, client: IpAddr, name: &str) -> [Seen; 3] {
     let bytes = name.as_bytes();
     match protocol {
@@ -218,7 +218,7 @@ fn served(snapshot: &Snapshot, protocol: Protocol, client: IpAddr, name: &str) -
     }
 }
 
-/// Whether an explanation tells what the server did with a request to read.
+/// Returns whether an explanation agrees with the server about a read request.
 fn tells_read(told: &ListenerExplained, seen: &Seen, snapshot: &Snapshot) -> bool {
     match (seen, &*told.decision, told.served.as_deref()) {
         (Seen::Serves(root, path), "serve" | "serve_override", Some(served)) => {
@@ -226,10 +226,10 @@ fn tells_read(told: &ListenerExplained, seen: &Seen, snapshot: &Snapshot) -> boo
             served == format!("{dir}/{path}")
         }
         (Seen::AsksVault(item), "vault", Some(served)) => {
-            // By FTP it may say no more than the family of whoever is logged in.
+            // By FTP it may name only the family of the user who is logged in.
             served.contains(item.as_str()) || served.contains("whoever is logged in")
         }
-        // It depends on who is logged in: 2001.
+        // It depends on the user who is logged in: 2001.
         (Seen::Refuses, "vault", Some(served)) => served.contains("if 2002 is logged in"),
         (Seen::Answers, "serve_ca", Some(_)) => true,
         (Seen::Redirects(to), "redirect", Some(served)) => served.ends_with(to),
@@ -248,7 +248,7 @@ fn tells_read(told: &ListenerExplained, seen: &Seen, snapshot: &Snapshot) -> boo
     }
 }
 
-/// Whether an explanation tells what the server did with a request to store.
+/// Returns whether an explanation agrees with the server about a request to store.
 fn tells_write(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bool {
     let put = told.steps.iter().find(|step| matches!(&*step.step, "put" | "store"));
     let put = put.map_or("", |step| &step.text);
@@ -275,7 +275,7 @@ fn tells_write(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bo
     }
 }
 
-/// Whether an explanation tells what the server did with a request to delete.
+/// Returns whether an explanation agrees with the server about a request to delete.
 fn tells_delete(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> bool {
     let text = told.steps.iter().find(|step| step.step == "delete");
     let text = text.map_or("", |step| &step.text);
@@ -299,7 +299,7 @@ fn tells_delete(told: &ListenerExplained, seen: &Seen, settings: &Settings) -> b
     }
 }
 
-/// The vault is asked only if somebody is logged in who is not.
+/// The vault answers only for another user than the one who is logged in.
 fn tells_other(told: &ListenerExplained) -> bool {
     told.served.as_deref().is_some_and(|served| served.contains("if 2002 is logged in"))
 }

@@ -1,7 +1,7 @@
-//! What lies on the disk behind a name: why it is not served, and whether the server may read it.
+//! What the disk has behind a name: why it is not served, and whether the server may read it.
 //!
-//! Judges by owner, group and mode where the server runs as another user; looks only, and opens
-//! nothing but what it has found to be a regular file.
+//! Judges by owner, group and mode if the server runs as another user. Opens only what it has found
+//! to be a regular file.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -15,21 +15,21 @@ use engine::vault::names::Item;
 use store::vault::versions;
 use wire::name::FileName;
 
-/// Names in one directory that are looked at; a larger one is not searched.
+/// Most names of one directory that are checked; a larger one is not searched.
 const NAMES_MAX: usize = 100_000;
 
-/// The disk, as the user of the server sees it.
+/// The disk as the server's user sees it.
 #[derive(Debug)]
 pub(super) struct Disk {
     uid: u32,
     groups: Vec<u32>,
     name: String,
-    /// The user is that of this process, so that the system itself can be asked.
+    /// Whether the user is that of this process, so that the system itself can be asked.
     is_self: bool,
 }
 
 impl Disk {
-    /// As the user that the configuration names, or else as the one of this process.
+    /// Sees it as the configured user, or otherwise as this process's.
     pub(super) fn of(settings: &Settings) -> Disk {
         let me = geteuid();
         let configured = settings.user.as_deref().and_then(|user| User::from_name(user).ok()?);
@@ -46,7 +46,7 @@ impl Disk {
         Disk { uid: me.as_raw(), groups, name, is_self: true }
     }
 
-    /// Why the user cannot read a regular file, or `None` if it can.
+    /// Returns why the user cannot read a regular file, or `None` if it can.
     pub(super) fn why_unreadable(&self, file: &Path) -> Option<String> {
         let real = match fs::canonicalize(file) {
             Ok(real) => real,
@@ -66,7 +66,7 @@ impl Disk {
         self.why_denied(&real, 0o4)
     }
 
-    /// Why the user lacks a right, told by its bit of three: 4 to read, 1 to pass.
+    /// Returns why the user lacks a right, given by its mode bit: 4 to read, 1 to search.
     fn why_denied(&self, path: &Path, bit: u32) -> Option<String> {
         let meta = match fs::metadata(path) {
             Ok(meta) => meta,
@@ -101,7 +101,7 @@ impl Disk {
         format!("{}: {why}", path.display())
     }
 
-    /// Why a root does not serve a name that something on the disk has: the first reason found.
+    /// Returns the first reason why a root does not serve a name that the disk has.
     pub(super) fn why_left_out(&self, root: &Path, name: &FileName) -> Option<String> {
         let mut dirs = vec![root.to_path_buf()];
         let mut parts = name.parts().peekable();
@@ -125,7 +125,7 @@ impl Disk {
         None
     }
 
-    /// What else folds to the name of a file that is served, in the same directory.
+    /// Returns the other files of the directory whose names fold to that of a served file.
     pub(super) fn shadowed(&self, served: &Path) -> Vec<PathBuf> {
         let (Some(dir), Some(name)) = (served.parent(), served.file_name()) else {
             return Vec::new();
@@ -158,7 +158,7 @@ impl Disk {
         })
     }
 
-    /// Whether the vault has a version of an item: `None` if that cannot be looked at.
+    /// Returns whether the vault has a version of an item, or `None` if it cannot be read.
     pub(super) fn has_version(&self, vault: &Path, item: &Item) -> Option<bool> {
         let names = match versions::open(vault, item) {
             Ok(Some(dir)) => versions::list(&dir),
@@ -169,7 +169,7 @@ impl Disk {
     }
 }
 
-/// What is in a directory under a name, whatever its capitals.
+/// Returns the members of a directory with a name, in any case.
 fn twins(dir: &Path, folded: &[u8]) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)?.take(NAMES_MAX) {
@@ -182,7 +182,7 @@ fn twins(dir: &Path, folded: &[u8]) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Why a link leads to nothing that is served.
+/// Returns why a link leads to nothing that is served.
 fn why_no_way(root: &Path, path: &Path) -> Option<String> {
     let target = fs::read_link(path).ok()?;
     let (shown, target) = (path.display(), target.display());
@@ -203,7 +203,7 @@ mod tests {
         FileName::parse(text.as_bytes()).unwrap()
     }
 
-    /// A user that is neither root nor the owner of anything here.
+    /// A user that is neither root nor the owner of any file here.
     fn stranger() -> Disk {
         Disk { uid: 54_321, groups: vec![54_321], name: "ringpost".into(), is_self: false }
     }

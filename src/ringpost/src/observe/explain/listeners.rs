@@ -1,4 +1,4 @@
-//! The listeners that a question is about, those that do the same together.
+//! The listeners in question, grouped by equal behaviour.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use engine::protocol::Protocol;
 use engine::settings::ftp::FtpListener;
 use engine::settings::http::HttpListener;
 
-/// Listeners that do the same with every request.
+/// Listeners that answer every request alike.
 pub(super) enum Listener<'a> {
     /// All of TFTP.
     Tftp,
@@ -47,7 +47,7 @@ impl Listener<'_> {
         }
     }
 
-    /// A name, as it is asked for here.
+    /// Returns the requested name in this protocol's form.
     pub(super) fn resource<'r>(&'r self, asked: &'r str) -> Resource<'r> {
         let name = asked.as_bytes();
         match self {
@@ -57,7 +57,7 @@ impl Listener<'_> {
         }
     }
 
-    /// How a client off the access list is met.
+    /// Describes how a client off the access list is answered.
     pub(super) fn denied(&self) -> &'static str {
         match self {
             Listener::Tftp => "in silence",
@@ -66,7 +66,7 @@ impl Listener<'_> {
         }
     }
 
-    /// What stands before any request.
+    /// Adds the steps before any request.
     pub(super) fn preface(&self, settings: &Settings, told: &mut Recorder<'_>) {
         match self {
             Listener::Tftp => {}
@@ -89,7 +89,7 @@ impl Listener<'_> {
         }
     }
 
-    /// Whether phones get as far as a request.
+    /// Returns whether phones reach the point of a request.
     pub(super) fn admits_phones(&self, settings: &Settings) -> bool {
         match self {
             Listener::Tftp | Listener::Http(_) => true,
@@ -98,7 +98,7 @@ impl Listener<'_> {
     }
 }
 
-/// Those that the question is about.
+/// Returns the listeners in question.
 pub(super) fn doors<'a>(question: &Question<'_>, settings: &'a Settings) -> Vec<Listener<'a>> {
     let wanted = |protocol| question.protocol.is_none_or(|only| only == protocol);
     let at = |address| question.listener.is_none_or(|only| only == address);
@@ -129,7 +129,7 @@ pub(super) fn doors<'a>(question: &Question<'_>, settings: &'a Settings) -> Vec<
     doors
 }
 
-/// What is said where the configuration has nobody to ask.
+/// Explains that the configuration has no such listener.
 pub(super) fn nobody(settings: &Settings) -> String {
     let tftp = settings.tftp.iter().flat_map(|tftp| &tftp.listen);
     let tftp = tftp.map(|address| format!("tftp {address}"));
@@ -150,7 +150,7 @@ pub(super) fn nobody(settings: &Settings) -> String {
     }
 }
 
-/// What connections to a listener are secured with, or `None` where they are not.
+/// Describes a listener's TLS, or returns `None` if it has none.
 fn secured(listener: &HttpListener, settings: &Settings) -> Option<String> {
     let is_here = |row: &&TlsSettings| row.listen.contains(&listener.address);
     let mut rows = settings.secured.iter().filter(|_| listener.protocol == Protocol::Https);

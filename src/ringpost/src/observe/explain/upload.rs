@@ -1,4 +1,4 @@
-//! Where it would go if the phone stored under the name, and whether it would get it back.
+//! Explains where an upload of the name would be stored, and whether the phone could read it back.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use engine::vault::upload::Existing;
 use wire::name::FileName;
 
 impl Walk<'_> {
-    /// Tells what is decided about a request to store; says the word for it.
+    /// Explains the decision about a request to store; returns its keyword.
     pub(super) fn upload(&self, request: &Request<'_>, told: &mut Recorder<'_>) -> &'static str {
         let request = Request { operation: Operation::Write, ..*request };
         let decision = policy::resolve(&request, self.snapshot, &mut NoTrace);
@@ -66,7 +66,7 @@ impl Walk<'_> {
         decision.action.word()
     }
 
-    /// Tells that a name may be deleted, where it may; says the word for what is decided.
+    /// Explains if a name may be deleted; returns the decision's keyword.
     pub(super) fn delete(&self, request: &Request<'_>, told: &mut Recorder<'_>) -> &'static str {
         if let Resource::Tftp { .. } = request.resource {
             return "refuse";
@@ -85,7 +85,7 @@ impl Walk<'_> {
                 let (code, location) = (to.status.code(), to.location.escape_ascii());
                 told.tell("delete", format_args!("sent to {location} ({code})"));
             }
-            // What is in the vault has its own words, and nothing else is ever deleted.
+            // The vault has its own words, and nothing else is ever deleted.
             Action::Vault { .. }
             | Action::NeedsCredentials { .. }
             | Action::Refuse(_)
@@ -98,7 +98,7 @@ impl Walk<'_> {
         word
     }
 
-    /// Why a phone does not get what it stores, where it does not.
+    /// Returns why a phone cannot read back what it stores, or `None` if it can.
     fn read_back(&self, request: &Request<'_>, dir: &Path, name: &FileName) -> Option<String> {
         let catalog = &self.snapshot.catalog;
         let stack = policy::stack(request, &self.snapshot.policy);
@@ -118,7 +118,7 @@ impl Walk<'_> {
     }
 }
 
-/// Whether both are one directory.
+/// Returns whether both are one directory.
 fn is_same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     one == other || real(one) == real(other)

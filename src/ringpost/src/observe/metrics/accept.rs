@@ -1,14 +1,14 @@
-//! Which form of the page a request asks for by its `Accept` lines (RFC 9110, section 12.5.1).
+//! Negotiates the format of the page by the `Accept` lines (RFC 9110, section 12.5.1).
 //!
-//! Never refuses: whoever accepts neither form gets the plain one.
+//! Never refuses: a client that accepts neither format gets the text format.
 
 use super::Exposition;
 
-/// A thousand thousandths: what is wanted most.
+/// The highest weight, in thousandths.
 const Q_MAX: u16 = 1_000;
 
-/// The form that is wanted most. OpenMetrics only where it is asked for by name, and no less than
-/// the text format.
+/// Returns the preferred format. OpenMetrics only if it is requested by name, and no less than the
+/// text format.
 #[must_use]
 pub(crate) fn negotiate<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Exposition {
     let (mut open_metrics, mut text) = (None, Preference::default());
@@ -34,7 +34,7 @@ pub(crate) fn negotiate<'a>(lines: impl IntoIterator<Item = &'a [u8]>) -> Exposi
     }
 }
 
-/// How much something is wanted, by the most specific range that means it.
+/// The weight of a format, by the most specific range that matches it.
 #[derive(Default)]
 struct Preference {
     place: usize,
@@ -59,7 +59,7 @@ struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// `None` where it is empty, or its weight is none.
+    /// Returns `None` if it is empty, or its weight is invalid.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let kind = parts.next().filter(|kind| !kind.is_empty())?;
@@ -77,7 +77,7 @@ impl<'a> Range<'a> {
     }
 }
 
-/// A weight: `0`, `1`, or one of them with up to three digits behind a point.
+/// Parses a weight: `0` or `1`, with up to three digits after the point.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, digits) = text.split_once('.').unwrap_or((text, ""));
     if !matches!(whole, "0" | "1") || digits.len() > 3 {
@@ -140,7 +140,7 @@ mod tests {
         assert!(!asked(&["application/openmetrics-text;q=0.000"]));
         // The most specific range counts: text is wanted less than anything else.
         assert!(asked(&["*/*, text/plain;q=0.1, application/openmetrics-text;q=0.2"]));
-        // What is no weight makes no wish.
+        // An invalid weight counts as no preference.
         assert!(!asked(&["application/openmetrics-text;q=1.5"]));
         assert!(!asked(&["application/openmetrics-text;q=x"]));
     }

@@ -1,7 +1,7 @@
-//! Every family of the page for Prometheus: its name, what it tells, and its series.
+//! Every family of the page for Prometheus: its name, its meaning, and its series.
 //!
-//! Names end in their unit, those of totals in `_total`. No series comes twice: what several rows
-//! share is gathered under its labels first.
+//! Names end in their unit, those of totals in `_total`. No series occurs twice: what several rows
+//! share is first collected under its labels.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,12 +22,12 @@ use engine::metrics::{Figure, Kind};
 use engine::protocol::Protocol;
 use engine::session::outcome::Label;
 
-/// Ends of the buckets of turn times, in microseconds.
+/// Upper bounds of the buckets of turn times, in microseconds.
 const TURN_BUCKETS_US: [u64; 10] =
     [10, 50, 100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 1_000_000];
-/// Ends of the buckets of transfer times, in milliseconds.
+/// Upper bounds of the buckets of transfer times, in milliseconds.
 const TRANSFER_BUCKETS_MS: [u64; 10] = [1, 5, 10, 50, 100, 500, 1_000, 5_000, 30_000, 300_000];
-/// Figures that the family `transfers` tells with their reasons.
+/// Counters that the family `transfers` shows by reason.
 const IN_TRANSFERS: [&str; 5] = [
     "transfers_done",
     "transfers_aborted",
@@ -36,7 +36,7 @@ const IN_TRANSFERS: [&str; 5] = [
     "transfers_failed",
 ];
 
-/// Everything on the board.
+/// The page of a daemon's state.
 #[derive(Debug)]
 pub(super) struct Page(pub(super) Arc<DaemonState>);
 
@@ -48,7 +48,7 @@ impl Collector for Page {
             if IN_TRANSFERS.contains(&figure.name) {
                 continue;
             }
-            // These two tell a stuck or flooded worker from its fellows, so they are told apart.
+            // These two distinguish a stuck or flooded worker, so they are shown by worker.
             match figure.name {
                 "turns" | "kernel_drops" => self.by_worker(encoder, &figure)?,
                 _ => lone(encoder, &figure)?,
@@ -195,7 +195,7 @@ fn build(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     gauges(encoder, "build_info", "What this program is; always 1.", &BTreeMap::from([(labels, 1)]))
 }
 
-/// Begins a family whose name ends in its unit, where it has one.
+/// Begins a family whose name ends in its unit, if it has one.
 fn begin<'a>(
     encoder: &'a mut DescriptorEncoder<'_>,
     name: &'a str,
@@ -225,7 +225,7 @@ fn lone(encoder: &mut DescriptorEncoder<'_>, figure: &Figure) -> fmt::Result {
     }
 }
 
-/// Returns a family of gauges, or `None` if it has no series: a family without any tells nothing.
+/// Returns a family of gauges, or `None` if it has no series: an empty family says nothing.
 fn gauges<const N: usize>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -246,7 +246,7 @@ fn bounded(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
 
-/// A histogram in seconds of values that come `per_second` to one.
+/// Returns a histogram in seconds, of values with `per_second` to a second.
 fn timing(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,

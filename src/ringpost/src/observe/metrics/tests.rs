@@ -1,4 +1,4 @@
-//! The page, read as strictly as its formats are written.
+//! Tests that parse the page as strictly as its formats are specified.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -97,7 +97,7 @@ fn transfers_are_told_by_protocol_outcome_and_reason() {
     has(&lines, &format!("ringpost_transfers_total{{{silent}}} 1"));
     let missing = "protocol=\"https\",outcome=\"refused\",reason=\"no_such_file\"";
     has(&lines, &format!("ringpost_transfers_total{{{missing}}} 1"));
-    // What an alarm watches is there before it happens, and the rest is not.
+    // Series for alarms exist before the first event, and the others do not.
     let full = "protocol=\"ftp\",outcome=\"failed\",reason=\"disk_full\"";
     has(&lines, &format!("ringpost_transfers_total{{{full}}} 0"));
     assert!(!lines.iter().any(|line| line.contains("access_denied")));
@@ -170,7 +170,7 @@ fn histograms_add_up() {
     has(&lines, "ringpost_turn_seconds_count 2");
 }
 
-/// What was told of a family.
+/// The content of a family.
 #[derive(Default)]
 struct Family {
     help: bool,
@@ -178,7 +178,7 @@ struct Family {
     kind: String,
 }
 
-/// Reads a page strictly: families in one piece with help and type, names by the conventions, each
+/// Parses a page strictly: families in one piece with help and type, names by the conventions, each
 /// series once, whole numbers where they must be.
 fn expect_strict(lines: &[String], exposition: Exposition) {
     let open = exposition == Exposition::OpenMetrics;
@@ -256,7 +256,7 @@ fn open_metrics_is_strict_with_units_and_an_end() {
     assert_eq!(lines.last().map(String::as_str), Some("# EOF"));
 }
 
-/// What the documentation names is what there is.
+/// The documentation names only existing metrics.
 #[test]
 fn every_metric_that_the_documentation_names_exists() {
     let page = page(&board(), Exposition::Text).unwrap();

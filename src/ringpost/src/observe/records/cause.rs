@@ -1,14 +1,14 @@
-//! What exactly keeps a file from being read, as the scan has found it.
+//! Finds why a file cannot be read, from the scan's results.
 //!
-//! Looks at the catalog in memory alone: the log never waits for a disk.
+//! Reads only the catalog in memory: the log never waits for a disk.
 
 use engine::catalog::omission::Omission;
 use engine::catalog::{Catalog, Entry, OpenError, Root};
 use engine::session::{Failure, Outcome, Record, Refusal, Subject};
 use wire::name::FileName;
 
-/// The directory or file that is in the way, and what is wrong with it; `None` where that is not
-/// known, or nothing is.
+/// Returns the directory or file at fault and its error, or `None` if there is none or it is not
+/// known.
 pub(super) fn cause(record: &Record, catalog: &Catalog) -> Option<String> {
     match (record.outcome, &record.subject) {
         (Outcome::Refused(Refusal::Unavailable), Subject::Said(asked)) => of_name(asked, catalog),
@@ -32,7 +32,7 @@ pub(super) fn cause(record: &Record, catalog: &Catalog) -> Option<String> {
     }
 }
 
-/// The first root or directory that a name could lie in and that cannot be read.
+/// Returns the first unreadable root or directory that a name could lie in.
 fn of_name(asked: &[u8], catalog: &Catalog) -> Option<String> {
     let path = asked.split(|byte| *byte == b'?').next().unwrap_or_default();
     let name = FileName::parse(path).ok();

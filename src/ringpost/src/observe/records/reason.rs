@@ -1,4 +1,4 @@
-//! Why a request was not served or a transfer broke off, in words for the log.
+//! The reasons of refusals and failures, in words for the log.
 //!
 //! A table from outcomes to sentences and levels; it writes nothing.
 
@@ -11,12 +11,12 @@ use engine::session::{Abort, CredentialFault, Failure, Handshake, Outcome, Refus
 use wire::http::request::Malformed;
 use wire::name::BadName;
 
-/// An outcome as the log tells it.
+/// An outcome in the log's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LogReason {
-    /// One word, to search and count by.
+    /// A keyword to search and count by.
     pub(super) outcome: &'static str,
-    /// Why, in words; empty where all went well.
+    /// The reason; empty after success.
     pub(super) reason: &'static str,
     pub(super) level: Level,
 }
@@ -40,7 +40,7 @@ impl LogReason {
         LogReason { outcome: outcome.label().outcome(), reason, level }
     }
 
-    /// Whether repeats are summed. What ended well and what failed on this side is always told.
+    /// Returns whether repeats are summed. Success and this side's failures are always logged.
     pub(super) fn may_flood(self) -> bool {
         !matches!(self.outcome, "done" | "failed")
     }
@@ -67,7 +67,7 @@ fn abort_reason(abort: Abort, verb: Verb, bytes: u64) -> (&'static str, Level) {
     }
 }
 
-/// How a connection came to a standstill, by which key it was given up.
+/// Names the key by which a stalled connection was closed.
 fn stall_reason(stall: Stall) -> &'static str {
     match stall {
         Stall::Unread => "the phone acknowledged nothing for stall_timeout",
@@ -78,7 +78,7 @@ fn stall_reason(stall: Stall) -> &'static str {
     }
 }
 
-/// What a phone's ERROR means (RFC 1350, section 5, and RFC 2347).
+/// The meaning of a phone's ERROR (RFC 1350, section 5, and RFC 2347).
 fn phone_error(code: u16) -> &'static str {
     match code {
         0 => "the phone gave up (ERROR 0)",
@@ -94,7 +94,7 @@ fn phone_error(code: u16) -> &'static str {
     }
 }
 
-/// Why a name is none, in the words that `explain` has for it.
+/// Why a name is invalid, in the words of `explain`.
 fn name_reason(why: BadName) -> (&'static str, Level) {
     match why {
         BadName::Empty => ("the name is empty", Level::INFO),
@@ -142,7 +142,7 @@ const CREDENTIALS_UNUSABLE: &str = "the credentials cannot be read, or are of a 
 const VAULT_BOUND: &str = "the address has stored as much as it may within an hour: see \
      `bytes_per_hour` and `new_per_hour` in [vault]";
 
-/// A table of refusals: what each says in the log, and how loudly.
+/// A table of refusals, with the log's text and level for each.
 macro_rules! refusals {
     ($($refusal:pat => $told:expr),* $(,)?) => {
         fn refusal_reason(refusal: Refusal) -> (&'static str, Level) {
@@ -166,7 +166,7 @@ refusals! {
         ("the name is hidden behind escapes that no client needs", Level::WARN)
     },
     Refusal::BadPath(why) => (path_reason(why), Level::WARN),
-    // Phones ask for many files that need not exist: that is how they find those that do.
+    // Phones request many files that need not exist: so they find those that do.
     Refusal::NoSuchFile => ("no such file", Level::INFO),
     Refusal::Unavailable => ("the name may be one of what cannot be read now", Level::ERROR),
     Refusal::TooManyMisses { first: _ } => (MISSES, Level::WARN),
@@ -247,10 +247,10 @@ refusals! {
     },
 }
 
-/// Why a client does not get what is protected.
+/// Why a client has no access to a protected file.
 fn credentials_reason(fault: CredentialFault) -> (&'static str, Level) {
     match fault {
-        // What every client asks first that does not send its password at once.
+        // Every client that does not send its password at once begins like this.
         CredentialFault::Missing => ("credentials missing", Level::INFO),
         CredentialFault::Unusable => (CREDENTIALS_UNUSABLE, Level::WARN),
         CredentialFault::Wrong => ("wrong password, or no such user", Level::WARN),
@@ -268,7 +268,7 @@ fn credentials_reason(fault: CredentialFault) -> (&'static str, Level) {
     }
 }
 
-/// Why an administrator did not get what was asked for.
+/// Why an administrator's request failed.
 fn files_reason(fault: Fault) -> &'static str {
     match fault {
         Fault::NotThere => "there is no such file or directory",
@@ -295,7 +295,7 @@ fn files_reason(fault: Fault) -> &'static str {
     }
 }
 
-/// Why nobody knows who uses a phone, and what to do.
+/// Why a phone's user is not known, and the remedy.
 fn passport_reason(why: NoPassport) -> &'static str {
     match why {
         NoPassport::Silent => {
@@ -307,7 +307,7 @@ fn passport_reason(why: NoPassport) -> &'static str {
     }
 }
 
-/// Why what came is no request, and which limit stands in its way where one does.
+/// Why the bytes are not a request, and which limit they exceed, if any.
 fn fault_reason(fault: Malformed) -> &'static str {
     match fault {
         Malformed::HeadTooLarge => "the head of the request is too large (head_max)",
@@ -322,7 +322,7 @@ fn fault_reason(fault: Malformed) -> &'static str {
     }
 }
 
-/// Why a connection was not secured, and what to do where something can be done.
+/// Why a TLS handshake failed, and the remedy if there is one.
 fn handshake_reason(why: Handshake) -> &'static str {
     match why {
         Handshake::Untrusted => {

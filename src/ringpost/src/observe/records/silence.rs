@@ -1,4 +1,4 @@
-//! Networks in which nobody answers: not the fault of one phone, but of what stands between.
+//! Finds networks in which no phone answers: not the fault of one phone, but of the path to them.
 //!
 //! Remembers a bounded number of networks for a while; writes nothing.
 
@@ -11,14 +11,14 @@ use engine::protocol::Protocol;
 use engine::session::{Outcome, Record};
 use wire::time::{Duration, Instant};
 
-/// So many phones of a network that never answered, while none did, are a fault of the network.
+/// If so many phones of a network never answer, and none does, the network is at fault.
 const PHONES_MIN: usize = 3;
-/// How long is looked back, and how long a network that was told of is not told of again.
+/// The period of observation, and the pause between two reports of a network.
 const WHILE: Duration = Duration::from_secs(600);
-/// Networks that are remembered in a while; those beyond are not looked at.
+/// Most networks that are remembered at a time; further ones are ignored.
 const NETWORKS_MAX: usize = 1_024;
 
-/// What was seen of each network.
+/// The observations of each network.
 #[derive(Debug, Default)]
 pub(super) struct Silence {
     since: Instant,
@@ -28,11 +28,11 @@ pub(super) struct Silence {
 #[derive(Debug, Default)]
 struct Network {
     silent: HashSet<IpAddr>,
-    /// Somebody there has answered, or it was told of.
+    /// Whether a phone there has answered, or the network was reported.
     is_settled: bool,
 }
 
-/// A network that is to be told of.
+/// A network to report.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SilentNetwork {
     pub(super) network: IpNet,
@@ -40,7 +40,7 @@ pub(super) struct SilentNetwork {
 }
 
 impl Silence {
-    /// Notes what became of a transfer; returns its network where all of it is meant.
+    /// Records the end of a transfer; returns its network if that must be reported.
     pub(super) fn note(&mut self, record: &Record, now: Instant) -> Option<SilentNetwork> {
         if record.protocol != Protocol::Tftp {
             return None;
@@ -79,7 +79,7 @@ impl Silence {
     }
 }
 
-/// A /24 of IPv4, or a /64 of IPv6.
+/// Returns the /24 of an IPv4 address, or the /64 of an IPv6 address.
 fn network_of(phone: IpAddr) -> Option<IpNet> {
     Some(match phone {
         IpAddr::V4(phone) => IpNet::V4(Ipv4Net::new(phone, 24).ok()?.trunc()),

@@ -1,4 +1,4 @@
-//! The doors for administrators: the control socket and the pages.
+//! The access for administrators: the control socket and the pages.
 //!
 //! Runs in a thread of its own; a slow page never holds up a phone.
 

@@ -1,6 +1,6 @@
 //! The commands' end of `control.sock`.
 //!
-//! Never waits without an end: not for a place in the server's queue, and not for its answer.
+//! Never waits without a limit: neither for a place in the server's queue nor for its answer.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -14,26 +14,26 @@ use super::protocol::{Answer, REPLY_BYTES_MAX, Reply, Request};
 /// How long the server's queue may be full.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 const CONNECT_RETRY_AFTER: Duration = Duration::from_millis(50);
-/// How long an answer may take that needs nothing but memory.
+/// Longest time for an answer from memory.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long a reload or a look at files may take.
+/// Longest time for a reload or a look at files.
 const WORK_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// Why the running server was not asked.
+/// Why the running server did not answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoAnswer {
-    /// There is none: nobody has made the socket, or nobody listens on it any more.
+    /// No server runs: the socket does not exist, or no process listens on it.
     NotRunning,
-    /// It answers to its own user and to root alone.
+    /// Only its own user and root may connect.
     Denied {
-        /// Whose it is.
+        /// The user.
         owner: String,
     },
-    /// It does not answer as it should.
+    /// Its answer is wrong or missing.
     Failed(String),
 }
 
-/// Asks the server of a data directory; `progress` hears what goes on meanwhile.
+/// Asks the server of a data directory; `progress` receives its progress lines.
 ///
 /// # Errors
 /// Why there is no answer.
@@ -103,7 +103,7 @@ fn receive(reader: &mut BufReader<UnixStream>) -> io::Result<Reply> {
     })
 }
 
-/// To whom the socket belongs, or else its directory, which may be all that can be seen.
+/// Returns the owner of the socket, or of its directory, which may be all that is visible.
 fn owner(path: &Path) -> String {
     let meta = path.symlink_metadata().or_else(|_| path.parent().unwrap_or(path).metadata());
     let Ok(meta) = meta else { return "the server's user".into() };

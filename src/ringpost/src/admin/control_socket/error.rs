@@ -1,4 +1,4 @@
-//! Why commands cannot reach a server, in sentences with the mend.
+//! Why commands cannot reach a server, in sentences with the remedy.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -9,16 +9,16 @@ use super::PATH_BYTES_MAX;
 /// Why there is no socket for commands.
 #[derive(Debug)]
 pub(crate) enum ControlSocketError {
-    /// The path has more bytes than a socket's may have.
+    /// The path is longer than a socket's may be.
     PathTooLong {
         /// The path.
         path: PathBuf,
-        /// How many it has.
+        /// Its length.
         bytes: usize,
     },
-    /// Something else is there.
+    /// Another kind of file is there.
     NotASocket(PathBuf),
-    /// What another server has left behind cannot be removed.
+    /// An earlier server's socket cannot be removed.
     Stale {
         /// The path.
         path: PathBuf,

@@ -1,8 +1,8 @@
-//! `control.sock` in `data_dir`: how commands reach the running server.
+//! `control.sock` in `data_dir`: the connection from commands to the running server.
 //!
-//! A Unix socket for the server's own user (and root) alone. It is made by that user, so that
-//! nobody else's file is ever touched, and one that a server has left behind is replaced only when
-//! nobody answers there. A request is one line of JSON, and so is each part of the answer.
+//! A Unix socket only for the server's own user (and root). That user creates it, so that no other
+//! user's file is ever touched. An earlier server's socket is replaced only if no process answers
+//! there. A request is one line of JSON, and so is each part of the answer.
 
 pub(crate) mod client;
 mod error;
@@ -32,26 +32,25 @@ const BACKLOG: i32 = 16;
 /// For the server's user alone.
 const MODE: u32 = 0o600;
 
-/// Where the socket of a data directory lies.
+/// Returns the path of a data directory's socket.
 #[must_use]
 pub(crate) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
 }
 
-/// The socket, until it is dropped: then its name goes, too.
+/// The socket; its name is removed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct ControlSocket {
     listener: Option<UnixListener>,
     path: PathBuf,
-    /// Device and inode, so that a successor's socket is left alone.
+    /// Device and inode, so that a successor's socket is not removed.
     identity: Option<(u64, u64)>,
 }
 
 impl ControlSocket {
-    /// Makes the socket of a data directory.
+    /// Creates the socket of a data directory.
     ///
-    /// # Errors
-    /// Why not, and what to do.
+    /// # Errors The fault and its remedy.
     pub(crate) fn bind(data_dir: &Path) -> Result<Self, ControlSocketError> {
         let path = path(data_dir);
         check_length(&path)?;
@@ -62,7 +61,7 @@ impl ControlSocket {
         Ok(ControlSocket { listener: Some(listener), path, identity })
     }
 
-    /// What accepts connections; once.
+    /// Returns the listener, once.
     pub(crate) fn listener(&mut self) -> Option<UnixListener> {
         self.listener.take()
     }
@@ -73,13 +72,13 @@ impl Drop for ControlSocket {
         let found = fs::symlink_metadata(&self.path).ok();
         let found = found.map(|found| (found.dev(), found.ino()));
         if found.is_some() && found == self.identity {
-            // One that stays behind is replaced by the next server.
+            // The next server replaces one that stays behind.
             let _ = fs::remove_file(&self.path);
         }
     }
 }
 
-/// Refuses a path that no socket can have.
+/// Rejects a path that no socket can have.
 fn check_length(path: &Path) -> Result<(), ControlSocketError> {
     let bytes = path.as_os_str().as_bytes().len();
     if bytes <= PATH_BYTES_MAX {
@@ -88,7 +87,7 @@ fn check_length(path: &Path) -> Result<(), ControlSocketError> {
     Err(ControlSocketError::PathTooLong { path: path.to_owned(), bytes })
 }
 
-/// Takes away a socket that nobody listens on any more, and nothing else.
+/// Removes a socket without listener, and nothing else.
 fn remove_stale(path: &Path) -> Result<(), ControlSocketError> {
     match fs::symlink_metadata(path) {
         Err(_) => return Ok(()),
@@ -105,7 +104,7 @@ fn remove_stale(path: &Path) -> Result<(), ControlSocketError> {
     }
 }
 
-/// Connects without ever waiting.
+/// Connects without waiting.
 fn connect(path: &Path) -> io::Result<UnixStream> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -114,10 +113,10 @@ fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(OwnedFd::from(socket).into())
 }
 
-/// Binds and listens, with the mode that the file is to have from its first moment on.
+/// Binds and listens; the file has its mode from the first moment on.
 fn listen(path: &Path) -> io::Result<UnixListener> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Linux gives the file the mode of the socket, so nobody can slip in before a chmod.
+    // Linux gives the file the mode of the socket, so no client can connect before a chmod.
     let socket = File::from(OwnedFd::from(socket));
     socket.set_permissions(Permissions::from_mode(MODE))?;
     let socket = Socket::from(OwnedFd::from(socket));

@@ -1,5 +1,5 @@
-//! What is said over `control.sock`: a request of one line, an answer of one line, and lines of
-//! progress before it where it takes long.
+//! The protocol of `control.sock`: a request of one line, an answer of one line, and progress lines
+//! before it if it takes long.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -14,25 +14,25 @@ pub(crate) const REQUEST_BYTES_MAX: u64 = 16 << 10;
 /// Longest line of an answer in bytes.
 pub(crate) const REPLY_BYTES_MAX: u64 = 16 << 20;
 
-/// What the running server is asked.
+/// A request to the running server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Request {
-    /// How it is.
+    /// Return the status.
     Status,
-    /// To read its configuration again.
+    /// Read the configuration again.
     Reload,
-    /// To begin nothing new, let what runs end, and go.
+    /// Refuse new transfers, let running ones end, and stop.
     Drain,
-    /// What a phone would get.
+    /// Explain what a phone would get.
     Explain {
-        /// The file as the phone asks for it.
+        /// The file that the phone requests.
         name: String,
         /// The phone's address.
         from: IpAddr,
-        /// Over this protocol alone.
+        /// Only over this protocol.
         protocol: Option<String>,
-        /// At this address alone.
+        /// Only at this address.
         listener: Option<SocketAddr>,
     },
 }
@@ -44,36 +44,36 @@ pub(crate) struct Reply {
     pub(crate) pid: u32,
     /// The configuration that it reads.
     pub(crate) config: PathBuf,
-    /// What it says.
+    /// The answer.
     #[serde(flatten)]
     pub(crate) answer: Answer,
 }
 
-/// What the running server says.
+/// An answer of the running server.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", content = "of", rename_all = "kebab-case")]
 pub(crate) enum Answer {
-    /// More is to come, within so many seconds.
+    /// A further line follows, within so many seconds.
     Progress {
-        /// What goes on.
+        /// The current activity.
         text: String,
         /// How long the next line may take.
         within_s: u64,
     },
-    /// How it is.
+    /// The status.
     Status(Box<Status>),
-    /// What came of a reload.
+    /// The result of a reload.
     Reloaded(Reloaded),
     /// What a phone would get.
     Explained(Explained),
-    /// All that ran has ended.
+    /// All transfers have ended.
     Drained {
-        /// Transfers that were cut off, for they took too long.
+        /// Transfers that were cut off because they took too long.
         cut_off: u64,
     },
-    /// It was asked for something that it cannot do.
+    /// The server cannot do it.
     Refused {
-        /// Why not, and what to do.
+        /// The reason and the remedy.
         text: String,
     },
 }

@@ -1,7 +1,7 @@
 //! The server's end of `control.sock`, in the control thread.
 //!
-//! Never waits for whoever asks beyond a few seconds, and never for a disk: what may wait for one
-//! is done by another thread.
+//! Never waits for a client beyond a few seconds, and never for a disk: another thread does what
+//! may wait for one.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,25 +20,25 @@ use crate::observe::explain::{self, Question};
 use crate::observe::state::{DaemonState, Reloaded};
 use engine::protocol::Protocol;
 
-/// Commands answered at once; one more waits in the system's queue.
+/// Commands answered at a time; one more waits in the system's queue.
 const COMMANDS_MAX: usize = 16;
-/// How long a request may take to come, and its answer to be taken.
+/// Longest time to receive a request, and to send its answer.
 const LINE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long answers under way have when the server stops.
 const FAREWELL_WAIT_MAX: Duration = Duration::from_secs(1);
-/// How long the system's refusal to accept is waited out.
+/// The pause after a failed accept.
 const ACCEPT_RETRY_AFTER: Duration = Duration::from_millis(100);
 
-/// What only the daemon's own thread can do.
+/// A request that only the daemon's own thread can handle.
 #[derive(Debug)]
 pub(crate) enum Order {
-    /// Read the configuration again, and say what came of it.
+    /// Read the configuration again, and return the result.
     Reload(oneshot::Sender<Reloaded>),
-    /// Begin nothing new, let what runs end, say how many transfers were cut off, and go.
+    /// Refuse new transfers, let running ones end, return how many were cut off, and stop.
     Drain(oneshot::Sender<u64>),
 }
 
-/// What commands are answered from.
+/// Answers commands.
 #[derive(Clone, Debug)]
 pub(crate) struct Commands {
     board: Arc<DaemonState>,
@@ -47,7 +47,7 @@ pub(crate) struct Commands {
 }
 
 impl Commands {
-    /// Answers from a board; what only the daemon can do goes to `orders`.
+    /// Answers from the state; what only the daemon can do goes to `orders`.
     #[must_use]
     pub(crate) fn new(board: Arc<DaemonState>, orders: Sender<Order>) -> Self {
         Commands { board, orders, places: Arc::new(Semaphore::new(COMMANDS_MAX)) }
@@ -56,13 +56,13 @@ impl Commands {
     /// Accepts commands until it is dropped.
     pub(crate) async fn serve(self, listener: UnixListener) {
         loop {
-            // Nobody closes the semaphore, so there always comes a place.
+            // The semaphore is never closed, so a permit always comes.
             let Ok(place) = self.places.clone().acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let commands = self.clone();
                     tokio::spawn(async move {
-                        // Whoever goes before the answer has no use for it.
+                        // A client that leaves before the answer does not need it.
                         let _ = commands.answer(stream).await;
                         drop(place);
                     });

@@ -1,4 +1,4 @@
-//! The socket of a data directory, with a thread that answers and without one.
+//! Tests of a data directory's socket, with a thread that answers and without one.
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
@@ -27,7 +27,7 @@ fn board() -> Arc<DaemonState> {
     Arc::new(DaemonState::new(parts).unwrap())
 }
 
-/// Answers at the socket of a directory; `act` does what only the daemon could.
+/// Answers at the socket of a directory; `act` does the daemon's part.
 fn answering(dir: &Path, act: impl FnOnce(Order) + Send + 'static) -> Web {
     let (sender, orders) = crossbeam_channel::unbounded();
     std::thread::spawn(move || orders.recv().map(act));
@@ -99,7 +99,7 @@ fn what_only_the_daemon_can_do_is_done_by_it_and_told() {
     let reply = ask(dir.path(), &Request::Reload, |_| {}).unwrap();
     let Answer::Reloaded(reloaded) = reply.answer else { panic!("{reply:?}") };
     assert!(!reloaded.taken && reloaded.message.ends_with("line 3 is odd"));
-    // Nobody is there to take another one.
+    // No thread takes another order.
     let reply = ask(dir.path(), &Request::Reload, |_| {}).unwrap();
     assert!(matches!(reply.answer, Answer::Refused { text } if text.contains("is stopping")));
     web.stop();
@@ -128,7 +128,7 @@ fn what_is_no_request_is_refused_in_words_and_silence_delays_nobody() {
     {
         let mut stream = UnixStream::connect(path(dir.path())).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        // It may have enough before it has all.
+        // The server may have enough before it has all.
         let _ = stream.write_all(line.as_bytes());
         let _ = stream.shutdown(Shutdown::Write);
         let mut answer = String::new();

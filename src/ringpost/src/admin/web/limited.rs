@@ -1,8 +1,7 @@
-//! A listener that bounds how many connections there are, how long each may be idle, and how long
-//! it may last.
+//! A listener that limits the number of connections, their idle time, and their duration.
 //!
-//! Never lets anybody wait: where there are too many, the one that has been idle for longest gives
-//! way, so that a health check is answered at once whatever else is connected.
+//! Accepts at once: if there are too many connections, the one that has been idle for longest is
+//! closed, so that a health check is answered at once whatever else is connected.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,15 +18,15 @@ use tokio::time::{Duration, Instant, Sleep, sleep, sleep_until};
 
 use crate::observe::admin_connections::AdminConnections;
 
-/// Connections at once.
+/// Most connections at a time.
 const CONNECTIONS_MAX: usize = 64;
-/// Of them, those of one address: the host itself, where nothing else is configured.
+/// Most of them of one address: often the host itself.
 const PER_ADDRESS_MAX: usize = 32;
-/// Those that were told to go and have not gone yet; a newcomer beyond them is turned away.
+/// Most connections that are being closed; a further new one is refused.
 const LEAVING_MAX: usize = 64;
-/// How long a connection may say nothing.
+/// Longest idle time of a connection.
 const IDLE_MAX: Duration = Duration::from_secs(5);
-/// How long a connection may last: a page takes milliseconds, and who wants more comes again.
+/// Longest duration of a connection: a page takes milliseconds, and a client may come again.
 const LIFE_MAX: Duration = Duration::from_secs(30);
 const _: () = assert!(PER_ADDRESS_MAX < CONNECTIONS_MAX);
 
@@ -50,7 +49,7 @@ struct Rows {
     rows: HashMap<u64, Row>,
 }
 
-/// One of them.
+/// One connection.
 struct Row {
     address: IpAddr,
     heard_at: Instant,
@@ -63,7 +62,7 @@ impl Open {
         self.rows.lock()
     }
 
-    /// Takes one more, for whom another may have to leave; `None` if there are too many of those.
+    /// Adds one, which may displace another; returns `None` if too many are being closed.
     fn insert(&self, address: IpAddr, now: Instant) -> Option<u64> {
         let mut rows = self.lock();
         let staying = |rows: &Rows, of: Option<IpAddr>| {
@@ -91,7 +90,7 @@ impl Open {
 }
 
 impl Rows {
-    /// Tells the one to leave that was heard of longest ago.
+    /// Closes the one with the oldest activity.
     fn dismiss_idlest(&mut self, of: Option<IpAddr>) {
         let is_meant = |row: &&mut Row| !row.leaving && of.is_none_or(|of| of == row.address);
         let idlest = self.rows.values_mut().filter(is_meant).min_by_key(|row| row.heard_at);
@@ -103,7 +102,7 @@ impl Rows {
 }
 
 impl Limited {
-    /// The same listener with limits.
+    /// Adds limits to a listener.
     pub(super) fn new(listener: TcpListener, counted: Arc<AdminConnections>) -> Self {
         let open = Open { counted, ..Open::default() };
         Limited { listener, open: Arc::new(open) }
@@ -117,7 +116,7 @@ impl axum::serve::Listener for Limited {
     async fn accept(&mut self) -> (Connection, SocketAddr) {
         loop {
             let (stream, peer) = axum::serve::Listener::accept(&mut self.listener).await;
-            // Those that were told to leave do so once they have a turn.
+            // Connections that must close do so at their next turn.
             yield_now().await;
             let Some(id) = self.open.insert(peer.ip().to_canonical(), Instant::now()) else {
                 continue;
@@ -132,7 +131,7 @@ impl axum::serve::Listener for Limited {
     }
 }
 
-/// A connection that fails once its time is over, or when it must make room.
+/// A connection that fails when its time is over, or when it must make room.
 pub(super) struct Connection {
     stream: TcpStream,
     end: Pin<Box<Sleep>>,
@@ -158,7 +157,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Something came, or left.
+    /// Notes activity.
     fn heard(&mut self) {
         let now = Instant::now();
         self.idle.set(sleep_until(now + IDLE_MAX));

@@ -1,4 +1,4 @@
-//! The control thread: the status pages, read only, and commands. Never runs in the data path.
+//! The control thread: the read-only status pages, and commands. Never runs in the data path.
 
 mod limited;
 mod page;
@@ -25,10 +25,10 @@ use crate::observe::state::DaemonState;
 use crate::sys::port_holder::{self, Transport};
 use crate::sys::socket_activation::Inherited;
 
-/// What browsers are told to take from here: the page's own style, and nothing else.
+/// The browsers' content policy: the page's own style, and nothing else.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
 
-/// The thread, until it is stopped.
+/// The thread; ends when it is stopped.
 #[derive(Debug)]
 pub(crate) struct Web {
     stop: oneshot::Sender<()>,
@@ -37,11 +37,10 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    /// Starts it: the pages on a listener that is already bound, if there is one, and commands on
-    /// the socket, if there is one.
+    /// Starts it: the pages on a bound listener, if there is one, and commands on the socket, if
+    /// there is one.
     ///
-    /// # Errors
-    /// The system's, where it gives no thread or no event queue.
+    /// # Errors The system's error if it gives no thread or no event queue.
     pub(crate) fn start(
         listener: Option<TcpListener>,
         socket: Option<ControlSocket>,
@@ -67,7 +66,7 @@ impl Web {
                     _ = stopped => commands.finish().await,
                 }
             });
-            // What waits for a disk must not keep the process.
+            // A task that waits for a disk must not delay the process's end.
             runtime.shutdown_background();
         })?;
         Ok(Web { stop, thread, commands: sender })
@@ -75,22 +74,21 @@ impl Web {
 
     /// Answers commands at another socket from now on.
     pub(crate) fn move_socket(&self, socket: ControlSocket) {
-        // Where the thread has gone nobody is left to answer.
+        // Without the thread there is nothing left to answer.
         let _ = self.commands.send(socket);
     }
 
     /// Ends it; pages under way are cut off.
     pub(crate) fn stop(self) {
-        // Where the thread has gone already there is nothing left to stop.
+        // Without the thread there is nothing left to stop.
         let _ = self.stop.send(());
         let _ = self.thread.join();
     }
 }
 
-/// Starts the thread of a server: what commands ask the daemon for comes by the channel.
+/// Starts a server's thread; commands for the daemon arrive by the channel.
 ///
-/// # Errors
-/// The system's, where it gives no thread or no event queue.
+/// # Errors The system's error if it gives no thread or no event queue.
 pub(crate) fn serve(
     board: &Arc<DaemonState>,
     admin: Option<(SocketAddr, TcpListener)>,
@@ -104,8 +102,7 @@ pub(crate) fn serve(
 
 /// Binds the address of the pages, or takes it from the service manager.
 ///
-/// # Errors
-/// Why it cannot be had, and what to do.
+/// # Errors The fault and its remedy.
 pub(crate) fn bind(
     address: SocketAddr,
     inherited: &mut Inherited,
@@ -123,11 +120,11 @@ pub(crate) fn bind(
     })
 }
 
-/// Why the address of the pages cannot be had.
+/// Why the address of the pages cannot be bound.
 #[derive(Debug)]
 pub(crate) struct AdminBindError {
     address: SocketAddr,
-    /// Where the port is taken: who has it, and what to do.
+    /// If the port is taken: by which process, and the remedy.
     taken: Option<String>,
     cause: io::Error,
 }
@@ -168,7 +165,7 @@ async fn pages(listener: Option<tokio::net::TcpListener>, board: Arc<DaemonState
     std::future::pending().await
 }
 
-/// Answers commands for ever, at the newest of the sockets.
+/// Answers commands for ever, at the newest socket.
 async fn answer_commands(mut sockets: mpsc::UnboundedReceiver<ControlSocket>, commands: &Commands) {
     let mut socket = sockets.recv().await;
     while let Some(mut current) = socket {
@@ -200,8 +197,8 @@ fn routes(board: Arc<DaemonState>) -> Router {
         .with_state(board)
 }
 
-/// Refuses a request that came by a name which is not this server's: a page of elsewhere has a name
-/// that leads here, and must not read what is here (DNS rebinding). An address is nobody's name.
+/// Rejects a request by a name that is not this server's: a foreign page may have a name that
+/// resolves to this address, and must not read the pages (DNS rebinding). Addresses are allowed.
 async fn known_host(
     State(board): State<Arc<DaemonState>>,
     request: Request,
@@ -223,7 +220,7 @@ async fn known_host(
     answer(StatusCode::MISDIRECTED_REQUEST, "text/plain", text.into())
 }
 
-/// Whether a host, with a port or without, is an address or a name of this server.
+/// Returns whether a host, with a port or without, is an address or a name of this server.
 fn is_known(host: &str, names: &[String]) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');

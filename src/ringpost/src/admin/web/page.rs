@@ -1,4 +1,4 @@
-//! The status as a plain page for people: no script, nothing loaded from elsewhere.
+//! The status as a plain page for people: no script, nothing loaded from other servers.
 
 use std::fmt::{self, Write};
 
@@ -7,7 +7,7 @@ use crate::observe::human_format;
 use crate::observe::limits_status;
 use crate::observe::state::{FtpStatus, Status, StreamStatus};
 
-/// How often a browser asks again, in seconds.
+/// The browsers' refresh interval, in seconds.
 const REFRESH_S: u32 = 5;
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:60em;\
@@ -19,7 +19,7 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}.bad{color:#f77}\
     .note{color:#eb5}}";
 
-/// The page.
+/// Renders the page.
 pub(super) fn render(status: &Status) -> String {
     let mut page = String::new();
     // Writing into a string does not fail.
@@ -122,7 +122,7 @@ fn certificates(page: &mut String, status: &Status) -> fmt::Result {
     table(page, "Certificates", &heads, &rows)
 }
 
-/// What keeps phones from being served, and then what is merely worth a look.
+/// Writes the faults that keep phones from being served, and then the warnings.
 fn health(page: &mut String, status: &Status) -> fmt::Result {
     let class = if status.healthy { "note" } else { "bad" };
     for reason in &status.health.reasons {

@@ -1,4 +1,4 @@
-//! The pages over a loopback connection.
+//! Tests of the pages over a loopback connection.
 
 use super::*;
 use crate::net::Clock;
@@ -29,7 +29,7 @@ fn start(listener: TcpListener, board: &Arc<DaemonState>) -> Web {
     Web::start(Some(listener), None, commands, board.clone()).unwrap()
 }
 
-/// Starts the pages and asks for one: status, type and body.
+/// Starts the pages and requests one: returns status, type and body.
 fn ask(board: &Arc<DaemonState>, path: &str) -> (u16, String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -65,7 +65,7 @@ fn the_metrics_come_in_the_form_that_is_asked_for() {
     let (status, kind, body) = ask(&board, "/metrics");
     assert_eq!((status, &*kind), (200, "text/plain; version=0.0.4; charset=utf-8"));
     for figure in board.figures() {
-        // Those of how transfers ended are told with their reasons.
+        // Outcomes of transfers are shown by reason.
         let told = body.contains(&format!(" {}\n", figure.help));
         assert!(told || figure.name.starts_with("transfers_"), "{}", figure.name);
     }

@@ -1,8 +1,8 @@
 //! Ringpost: the file server that brings every IP phone back.
 //!
-//! A request travels `net`, [`wire`], [`engine`], `net`; what must wait for a disk is asked of
-//! [`store`]; [`daemon`] hands snapshots to the data path and never runs in it. ARCHITECTURE.md has
-//! the map and the reasons.
+//! A request passes through `net`, [`wire`], [`engine`], `net`; [`store`] does what must wait for a
+//! disk; [`daemon`] hands snapshots to the data path and never runs in it. ARCHITECTURE.md has the
+//! map and the reasons.
 
 mod admin;
 mod certificates;

@@ -1,6 +1,6 @@
-//! `ringpost certificate`: what an administrator does with certificates by hand.
+//! `ringpost certificate`: an administrator's commands for certificates.
 //!
-//! Works on the files alone; a running server takes up what is put there. Never shows a key.
+//! Works only on the files; a running server reloads them. Never shows a key.
 
 mod error;
 mod report;
@@ -28,44 +28,44 @@ use crate::daemon::serve::now_unix_s;
 
 const DAY_S: i64 = 86_400;
 
-/// What is to be done.
+/// The command to run.
 #[derive(Clone, Debug)]
 pub enum CertificateCommand {
-    /// Tell what is served.
+    /// Describe what is served.
     Show,
     /// Make a new pair by the server's own CA.
     Renew,
-    /// Give the CA's certificate out.
+    /// Write the CA's certificate.
     Export {
-        /// In binary form instead of PEM.
+        /// In DER form instead of PEM.
         der: bool,
-        /// Where to; standard output if not said.
+        /// The output file; standard output by default.
         file: Option<PathBuf>,
     },
-    /// Make a key, and a request for another CA to sign.
+    /// Make a key, and a signing request for another CA.
     Request {
-        /// Where the request goes; standard output if not said.
+        /// The output file; standard output by default.
         file: Option<PathBuf>,
     },
-    /// Put a certificate of another CA in use.
+    /// Install a certificate of another CA.
     Import {
-        /// The server's certificate and those that vouch for it, PEM, in any order.
+        /// The server's certificate and its chain, PEM, in any order.
         chain: PathBuf,
         /// Its key, if it is not that of the request, or the one in use.
         key: Option<PathBuf>,
-        /// Also if it holds for no name or address of this host.
+        /// Even if it is valid for no name or address of this host.
         any_name: bool,
     },
 }
 
-/// What came of it: bytes for standard output, and what to know beside them.
+/// The result: bytes for standard output, and advice for standard error.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct CommandOutput {
     out: Vec<u8>,
     advice: String,
 }
 
-/// `ringpost certificate`. Exits with 0 when it is done.
+/// Runs `ringpost certificate`. Exits with 0 on success.
 #[must_use]
 pub fn run(
     command: &CertificateCommand,
@@ -86,7 +86,7 @@ pub fn run(
     }
     match done {
         Ok(CommandOutput { out, advice }) => {
-            // Advice stays out of what is redirected into a file.
+            // Advice goes to standard error, so that redirected output stays clean.
             let _ = io::stderr().write_all(advice.as_bytes());
             print(&out)
         }
@@ -183,7 +183,7 @@ fn export(
     write_output(bytes, file, advice)
 }
 
-/// Into a file, or else to standard output.
+/// Writes to a file, or otherwise to standard output.
 fn write_output(
     bytes: Vec<u8>,
     file: Option<&Path>,
@@ -194,7 +194,7 @@ fn write_output(
     Ok(CommandOutput { out: format!("{} is written\n", path.display()).into_bytes(), advice })
 }
 
-/// Where the key of a request waits for its certificate.
+/// Returns the path of a request's key until its certificate comes.
 fn pending_key(row: &TlsSettings) -> PathBuf {
     with_suffix(&row.key, "next")
 }
@@ -263,7 +263,7 @@ fn import(
     ])?;
     let pending = pending_key(row);
     if fs::read(&pending).is_ok_and(|bytes| bytes == key_pem) {
-        // It is in use now; left behind it would stand in the next request's way.
+        // It is in use now; left behind it would block the next request.
         let _ = fs::remove_file(pending);
     }
     let left = certificates.iter().filter(|one| !order_chain.contains(one)).count();
@@ -280,7 +280,7 @@ fn import(
     Ok(CommandOutput { out: text.into_bytes(), advice })
 }
 
-/// The key, and which of the certificates it belongs to.
+/// Returns the key, and its certificate in the chain.
 fn find_key(
     row: &TlsSettings,
     chain: &Path,
@@ -311,7 +311,7 @@ fn find_key(
     Err(error.into())
 }
 
-/// Refuses what phones would refuse.
+/// Rejects what phones would reject.
 fn check_usable(
     facts: &Facts,
     leaf: &[u8],
@@ -336,7 +336,7 @@ fn check_usable(
 fn names_any_of(facts: &Facts, names: &Names) -> bool {
     let holds = |own: &String| {
         facts.names.iter().any(|name| match name.strip_prefix('*') {
-            // A star stands for one label (RFC 6125, section 6.4.3).
+            // A star matches one label (RFC 6125, section 6.4.3).
             Some(end) => {
                 own.split_once('.').is_some_and(|(_, rest)| end.strip_prefix('.') == Some(rest))
             }
@@ -346,8 +346,8 @@ fn names_any_of(facts: &Facts, names: &Names) -> bool {
     names.texts().iter().filter(|name| *name != "localhost").any(holds)
 }
 
-/// The chain as it is sent, the server's own first and without the root, which phones have; and
-/// whom phones must trust.
+/// Returns the chain in sending order, the server's own first and without the root, which phones
+/// have; and the CA that phones must trust.
 fn order_chain(
     leaf: CertificateDer<'static>,
     certificates: &[CertificateDer<'static>],
@@ -379,7 +379,7 @@ fn pem_of(der: &[u8]) -> Vec<u8> {
     pem
 }
 
-/// Copies the pair in use aside, so that an import can be taken back.
+/// Copies the pair in use, so that an import can be undone.
 fn keep_previous(row: &TlsSettings) -> Result<(), CertificateError> {
     for (path, visibility) in
         [(&row.key, Visibility::Owner), (&row.certificate, Visibility::Everybody)]
@@ -396,7 +396,7 @@ fn keep_previous(row: &TlsSettings) -> Result<(), CertificateError> {
     Ok(())
 }
 
-/// The rows with a pair of their own, each pair once.
+/// Returns the rows with a pair of their own, each pair once.
 fn pairs(settings: &Settings) -> Result<Vec<&TlsSettings>, CertificateCommandError> {
     let mut seen = HashSet::new();
     let rows: Vec<_> =
@@ -412,7 +412,7 @@ fn listeners(settings: &Settings, row: &TlsSettings) -> Vec<SocketAddr> {
     sharing.flat_map(|other| other.listen.clone()).collect()
 }
 
-/// The row that something is to be done for.
+/// Returns the row that the command is for.
 fn select_row(
     settings: &Settings,
     listener: Option<SocketAddr>,

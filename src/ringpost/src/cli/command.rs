@@ -1,5 +1,5 @@
-//! What each command of the command line does. Results go to standard output, troubles to standard
-//! error; the exit code says which it was.
+//! The commands of the command line. Results go to standard output, errors to standard error; the
+//! exit code distinguishes them.
 
 use std::error::Error;
 use std::fmt;
@@ -34,16 +34,16 @@ pub fn serve(config: Option<&Path>) -> ExitCode {
     }
 }
 
-/// How `ringpost check` tells what it has found.
+/// The output form of `ringpost check`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckForm {
-    /// Print every key that counts, with where it comes from.
+    /// Print every effective key with its origin.
     pub dump: bool,
     /// Print JSON.
     pub json: bool,
 }
 
-/// `ringpost check`. Exits with 0 when the configuration is valid.
+/// Runs `ringpost check`. Exits with 0 if the configuration is valid.
 #[must_use]
 pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
     let source = Source::find(config);
@@ -59,7 +59,7 @@ pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
                 text += &format!("warning: {warning}\n");
             }
             if form.dump {
-                // What is redirected into a file is the configuration alone.
+                // Redirected output holds only the configuration.
                 let _ = io::stderr().write_all(text.as_bytes());
                 let lists = reload::lists_in(&settings.data_dir);
                 let lists = lists.map(|path| format!("# also read: {}\n", path.display()));
@@ -77,13 +77,13 @@ pub fn check(config: Option<&Path>, form: CheckForm) -> ExitCode {
     }
 }
 
-/// Settings and all warnings, or what is wrong with them.
+/// Settings and all warnings, or the faults.
 type Verdict = Result<(Settings, Vec<String>), (Failure, Vec<Fault>)>;
 
 fn judge(source: &Source) -> Verdict {
     let faulty = |faults: Faults| (Failure::from(faults.clone()), faults.0);
     let settings = match source {
-        // Its directories are made by the first start.
+        // The first start creates its directories.
         Source::BuiltIn if !Path::new(sample::DIR).is_dir() => config::judge_built_in(),
         Source::BuiltIn | Source::Trial(_) | Source::File(_) => source.load(),
     };
@@ -120,8 +120,8 @@ fn check_json(source: &Source, judged: &Verdict, dump: bool) -> serde_json::Valu
     })
 }
 
-/// `ringpost explain`. Exits with 0 when the phone would get a file. The running server is asked,
-/// for it knows what it serves and what it may read; without one the disk is looked at.
+/// Runs `ringpost explain`. Exits with 0 if the phone would get a file. Asks the running server,
+/// which knows what it serves and may read; without one reads the disk.
 #[must_use]
 pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json: bool) -> ExitCode {
     let asked = match disk {
@@ -166,26 +166,26 @@ pub fn explain(question: &Question<'_>, config: Option<&Path>, disk: bool, json:
     }
 }
 
-/// `ringpost status`. Exits with 0 when phones are served, with 1 when they are not, with 4 when no
+/// Runs `ringpost status`. Exits with 0 if phones are served, with 1 if they are not, with 4 if no
 /// server runs.
 #[must_use]
 pub fn status(config: Option<&Path>, url: Option<&str>, json: bool) -> ExitCode {
     end(running::status(config, url, json))
 }
 
-/// `ringpost reload`. Exits with 0 when the configuration is in force.
+/// Runs `ringpost reload`. Exits with 0 if the configuration is in force.
 #[must_use]
 pub fn reload(config: Option<&Path>) -> ExitCode {
     end(running::reload(config))
 }
 
-/// `ringpost drain`. Exits with 0 when every transfer came to its end.
+/// Runs `ringpost drain`. Exits with 0 if every transfer has ended by itself.
 #[must_use]
 pub fn drain(config: Option<&Path>) -> ExitCode {
     end(running::drain(config))
 }
 
-/// `ringpost config`: the commented template.
+/// Runs `ringpost config`: prints the commented template.
 #[must_use]
 pub fn template() -> ExitCode {
     print(config::TEMPLATE)
@@ -201,7 +201,7 @@ fn end(said: Result<CommandAnswer, Failure>) -> ExitCode {
     }
 }
 
-/// Settings for a command that only looks: it makes nothing.
+/// Loads settings for a command that creates nothing.
 pub(crate) fn load(source: &Source) -> Result<Settings, Failure> {
     if *source == Source::BuiltIn && !Path::new(sample::DIR).is_dir() {
         return Err(Failure::new(Exit::CannotRead, no_configuration()));
@@ -217,10 +217,10 @@ fn no_configuration() -> String {
     )
 }
 
-/// One look at the roots.
+/// Scans the roots once.
 fn catalog(settings: &Settings) -> Result<Arc<Catalog>, CatalogError> {
     let (sender, receiver) = crossbeam_channel::unbounded();
-    // The first catalog is there before the watch is; whatever comes later is of no interest.
+    // The first catalog arrives before the watch is returned; later ones do not matter.
     let publish = Box::new(move |catalog| {
         let _ = sender.send(catalog);
     });
@@ -229,12 +229,12 @@ fn catalog(settings: &Settings) -> Result<Arc<Catalog>, CatalogError> {
     receiver.try_recv().map_err(CatalogError::Empty)
 }
 
-/// Why the directories cannot be looked at.
+/// Why the directories cannot be scanned.
 #[derive(Debug)]
 enum CatalogError {
     /// They cannot be watched.
     Watch(io::Error),
-    /// The watch has found nothing.
+    /// The watch has published nothing.
     Empty(TryRecvError),
 }
 
@@ -264,14 +264,14 @@ impl From<CatalogError> for Failure {
 }
 
 pub(crate) fn print(text: impl AsRef<[u8]>) -> ExitCode {
-    // Whoever closes standard output early, such as `head`, has seen what they wanted.
+    // A program that closes standard output early, such as `head`, has read what it wants.
     let _ = io::stdout().write_all(text.as_ref());
     ExitCode::SUCCESS
 }
 
 pub(crate) fn fail(trouble: impl Into<Failure>) -> ExitCode {
     let Failure { exit, text, .. } = trouble.into();
-    // Without standard error there is nobody to read it.
+    // Without standard error there is no reader.
     let _ = io::stderr().write_all(journal::lines(Level::ERROR, &text).as_bytes());
     exit.into()
 }

@@ -1,6 +1,6 @@
-//! The commands beside `serve`.
+//! The commands other than `serve`.
 //!
-//! Each prints for people or as JSON and says by its exit code how it went.
+//! Each prints text or JSON and exits with a code for its result.
 
 pub mod certificate_command;
 pub mod command;

@@ -1,5 +1,5 @@
-//! `ringpost passwd`: gives somebody a password for the vault, for managing files or for what is
-//! protected, or takes it away.
+//! `ringpost passwd`: sets or removes a password for the vault, for managing files or for protected
+//! files.
 //!
 //! Never prints a password, and never takes one from the command line, where others can see it.
 
@@ -26,52 +26,52 @@ use store::vault::users_file::{self, Change};
 /// Longest password, in bytes. Phones send it in the head of a request.
 const PASSWORD_BYTES_MAX: usize = 256;
 
-/// Somebody whose password is to change.
+/// The account whose password changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Account<'a> {
-    /// The name that the phone sends, or the administrator.
+    /// The name that the phone or the administrator sends.
     pub user: &'a str,
-    /// What it is for.
+    /// Its purpose.
     pub kind: AccountKind<'a>,
-    /// Whether what Digest needs of the password is kept as well, even if no row offers that yet.
+    /// Whether to keep the hash for Digest as well, even if no row offers Digest yet.
     pub digest: bool,
-    /// What it may reach; what it was where nothing is said.
+    /// The extensions that it has access to; unchanged by default.
     pub extensions: Option<&'a str>,
-    /// What becomes of it.
+    /// The change.
     pub change: AccountChange<'a>,
 }
 
-/// What an account is for.
+/// The purpose of an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountKind<'a> {
-    /// The data of users in the vault.
+    /// Users' data in the vault.
     Vault,
     /// Managing files by FTP.
     Administrator,
-    /// What rows of `[[protect]]` cover.
+    /// Files covered by `[[protect]]`.
     Protected {
-        /// The users' file of the rows, where they have several.
+        /// The users' file of the rows, if there are several.
         file: Option<&'a Path>,
     },
 }
 
-/// What becomes of an account.
+/// A change to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AccountChange<'a> {
-    /// It has a new password, and no other.
+    /// Set a new password, the only one.
     Set,
-    /// It has one password more; the older ones end with this day where one is said.
+    /// Add a password; the older ones expire with this day, if given.
     Add {
-        /// As 2026-12-31.
+        /// Such as 2026-12-31.
         old_until: Option<&'a str>,
     },
-    /// Of several passwords it keeps the newest.
+    /// Remove all but the newest password.
     ExpireOld,
-    /// It is to be no more.
+    /// Remove the account.
     Delete,
 }
 
-/// Runs `ringpost passwd`. Exits with 0 when the change holds.
+/// Runs `ringpost passwd`. Exits with 0 if the change is in force.
 #[must_use]
 pub fn run(account: &Account<'_>, config: Option<&Path>) -> ExitCode {
     match act(account, config) {
@@ -142,7 +142,7 @@ fn act(account: &Account<'_>, config: Option<&Path>) -> Result<String, Failure> 
     Ok(format!("{user} {done} in {shown}; it holds at once\n{digest}"))
 }
 
-/// The realm for which Digest needs hashes of a password, if it is wanted.
+/// Returns the realm for which Digest needs hashes, if Digest is wanted.
 fn digest_realm<'s>(settings: &'s Settings, account: &Account<'_>, path: &Path) -> Option<&'s str> {
     let AccountKind::Protected { .. } = account.kind else { return None };
     let rows = settings.policy.protections.0.iter().map(|row| &row.requirement);
@@ -151,7 +151,7 @@ fn digest_realm<'s>(settings: &'s Settings, account: &Account<'_>, path: &Path) 
     of_file.find(wants).map(|requirement| &*requirement.realm)
 }
 
-/// The users' file of the `[[protect]]` rows, and whose owner a new one has.
+/// Returns the users' file of the `[[protect]]` rows, and the path whose owner a new file gets.
 fn protected_path(
     settings: &Settings,
     named: Option<&Path>,
@@ -183,7 +183,7 @@ fn protected_path(
     Ok((file.to_path_buf(), vault.unwrap_or_else(|| settings.data_dir.clone())))
 }
 
-/// The users' file that the configuration names, and the vault, whose owner a new one has.
+/// Returns the configured users' file, and the vault, whose owner a new file gets.
 fn users_path(settings: &Settings) -> Result<(PathBuf, PathBuf), UsersFileError> {
     let config = || settings.file.clone();
     let policy = settings.policy.http.vault.as_deref();
@@ -196,8 +196,8 @@ fn users_path(settings: &Settings) -> Result<(PathBuf, PathBuf), UsersFileError>
     }
 }
 
-/// The file of those who manage files, and whose owner a new one has: the vault's, or else that of
-/// the data directory.
+/// Returns the administrators' users' file, and the path whose owner a new file gets: the vault, or
+/// otherwise the data directory.
 fn administrators_path(
     settings: &Settings,
     account: &Account<'_>,
@@ -217,7 +217,7 @@ fn administrators_path(
     Ok((administrators.users.clone(), beside))
 }
 
-/// Refuses what no phone could send.
+/// Rejects what no phone could send.
 fn check(password: &str) -> Result<(), PasswordError> {
     if password.is_empty() {
         return Err(PasswordError::Empty);
@@ -231,14 +231,14 @@ fn check(password: &str) -> Result<(), PasswordError> {
     Ok(())
 }
 
-/// Asks twice on a terminal; takes the first line of anything else.
+/// Asks twice on a terminal; reads the first line of anything else.
 fn password(user: &str) -> Result<String, PasswordError> {
     if !io::stdin().is_terminal() {
         return first_line(io::stdin().lock()).map_err(PasswordError::Unread);
     }
     let first = rpassword::prompt_password(format!("New password for {user}: "))
         .map_err(PasswordError::Unread)?;
-    // Said before it is asked for again.
+    // Reported before it is asked for again.
     check(&first)?;
     let again = rpassword::prompt_password("The same again: ").map_err(PasswordError::Unread)?;
     match first == again {
@@ -247,7 +247,7 @@ fn password(user: &str) -> Result<String, PasswordError> {
     }
 }
 
-/// A line without its end, or as much of it as shows that it is too long.
+/// Returns a line without its end, or as much of it as shows that it is too long.
 fn first_line(from: impl io::BufRead) -> io::Result<String> {
     let mut line = String::new();
     let mut from = from.take(PASSWORD_BYTES_MAX as u64 + 3);

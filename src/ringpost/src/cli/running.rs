@@ -1,6 +1,6 @@
 //! Commands that ask the running server over its `control.sock`.
 //!
-//! Each says who has answered, or why nobody has. Changes nothing itself.
+//! Each names the server that answered, or why none did. Changes nothing itself.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use crate::daemon::exit::{Exit, Failure};
 use crate::daemon::reload::Source;
 use crate::observe::explain::{Explained, Question};
 
-/// What a command says, and how it ends.
+/// A command's output and exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CommandAnswer {
     pub(crate) text: String,
     pub(crate) exit: Exit,
 }
 
-/// The server that a configuration tells of.
+/// The server of a configuration.
 struct Server {
     source: Source,
     data_dir: PathBuf,
@@ -37,12 +37,12 @@ impl Server {
 
     fn ask(&self, request: &Request) -> Result<Reply, NoAnswer> {
         client::ask(&self.data_dir, request, |progress| {
-            // Without standard error there is nobody to read it.
+            // Without standard error there is no reader.
             let _ = writeln!(io::stderr(), "{progress}");
         })
     }
 
-    /// Why there is no answer, and what to do.
+    /// Explains why there is no answer, with the remedy.
     fn no_answer(&self, why: &NoAnswer) -> Failure {
         let socket = path(&self.data_dir);
         let (shown, source) = (socket.display(), &self.source);
@@ -62,7 +62,7 @@ impl Server {
         }
     }
 
-    /// An answer to a request that does not fit it.
+    /// Explains that an answer does not fit the request.
     fn unexpected(&self, answer: &Answer) -> Failure {
         match answer {
             Answer::Refused { text } => text.as_str().into(),
@@ -77,14 +77,14 @@ impl Server {
         }
     }
 
-    /// Says so where the server reads another configuration than the one that was named.
+    /// Warns if the server reads another configuration than the one that was named.
     fn note_other(&self, reply: &Reply) -> String {
         let same = |one: &Path, two: &Path| {
             let (one, two) = (one.canonicalize(), two.canonicalize());
             one.is_ok() && one.ok() == two.ok()
         };
         match &self.source {
-            // One that is relative may be relative to another directory.
+            // A relative one may be relative to another directory.
             Source::File(path) if reply.config.is_absolute() && !same(path, &reply.config) => {
                 format!("  it reads {}, not {}\n", reply.config.display(), path.display())
             }
@@ -93,7 +93,8 @@ impl Server {
     }
 }
 
-/// `ringpost status`. The socket is asked first, then `[admin]`, which other users reach as well.
+/// Runs `ringpost status`. Asks the socket first, then `[admin]`, which other users can reach as
+/// well.
 pub(crate) fn status(
     config: Option<&Path>,
     url: Option<&str>,
@@ -128,7 +129,7 @@ fn shown(answer: &str, json: bool) -> Result<CommandAnswer, Failure> {
     Ok(CommandAnswer { text, exit: if healthy { Exit::Done } else { Exit::No } })
 }
 
-/// `ringpost reload`: the verdict, and what it means.
+/// Runs `ringpost reload` and explains the result.
 pub(crate) fn reload(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     let server = Server::find(config)?;
     let reply = server.ask(&Request::Reload).map_err(|why| server.no_answer(&why))?;
@@ -154,7 +155,7 @@ pub(crate) fn reload(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     Ok(CommandAnswer { text, exit: Exit::Done })
 }
 
-/// `ringpost drain`: returns when all that ran has ended.
+/// Runs `ringpost drain`; returns when all transfers have ended.
 pub(crate) fn drain(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     let server = Server::find(config)?;
     let reply = server.ask(&Request::Drain).map_err(|why| server.no_answer(&why))?;
@@ -177,10 +178,9 @@ pub(crate) fn drain(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
     })
 }
 
-/// What a phone would get, by the word of the running server.
+/// Asks the running server what a phone would get.
 ///
-/// # Errors
-/// Why it has said nothing.
+/// # Errors Why it has not answered.
 pub(crate) fn explain(
     question: &Question<'_>,
     config: Option<&Path>,
@@ -199,7 +199,7 @@ pub(crate) fn explain(
     Ok((explained, reply.pid))
 }
 
-/// As whom the disk is judged where no server is asked.
+/// Describes the user whose rights count if no server is asked.
 pub(crate) fn judged_as(settings: &Settings) -> String {
     let me = nix::unistd::geteuid();
     let name = nix::unistd::User::from_uid(me).ok().flatten().map(|user| user.name);
@@ -216,7 +216,7 @@ pub(crate) fn judged_as(settings: &Settings) -> String {
     }
 }
 
-/// Settings from the disk, for who gets no answer from a server.
+/// Loads settings from the disk, for a command without a server.
 pub(crate) fn from_disk(config: Option<&Path>) -> Result<Settings, Failure> {
     load(&Source::find(config))
 }

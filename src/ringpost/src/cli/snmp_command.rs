@@ -1,7 +1,7 @@
-//! `ringpost snmp`: asks a phone who it is, and tells what stands in the way when it does not say.
+//! `ringpost snmp`: asks a phone for its identity, and explains the fault if it does not answer.
 //!
-//! Asks by the machine that the server asks by, over a socket of its own; nothing else is asked,
-//! and nothing is kept.
+//! Uses the server's state machine over a socket of its own; sends no other requests and keeps
+//! nothing.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind};
@@ -19,10 +19,10 @@ use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community, MESSAGE_BYTES_MAX};
 use wire::time::{Duration, Instant};
 
-/// Shortest time that is waited for an answer in one go: a socket takes no zero.
+/// Shortest time to wait for an answer in one call: a socket does not accept zero.
 const WAIT_MIN: Duration = Duration::from_millis(1);
 
-/// A phone as it is named on the command line.
+/// A phone on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Phone {
     /// Its address. Port 0 means that of `[snmp]`.
@@ -40,7 +40,7 @@ impl std::str::FromStr for Phone {
     }
 }
 
-/// A word that is no phone's address.
+/// The word is not a phone's address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotAPhone;
 
@@ -52,7 +52,7 @@ impl std::fmt::Display for NotAPhone {
 
 impl std::error::Error for NotAPhone {}
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 struct SnmpReport {
     agent: SocketAddr,
@@ -60,11 +60,11 @@ struct SnmpReport {
     manner: Option<Manner>,
     tried: Vec<Community>,
     took: Duration,
-    /// Datagrams that answered nothing that was asked, or were no answers.
+    /// Datagrams that answered no request, or were not answers.
     strays: u64,
 }
 
-/// Runs `ringpost snmp`. Exits with 0 when the phone says who it is.
+/// Runs `ringpost snmp`. Exits with 0 if the phone identifies itself.
 #[must_use]
 pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: bool) -> ExitCode {
     let told = policy(community, config).and_then(|policy| {
@@ -88,7 +88,7 @@ pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: b
     }
 }
 
-/// What is asked with: the configuration's, or one community in place of its.
+/// Returns the SNMP policy: the configuration's, or one community instead of its own.
 fn policy(community: Option<&str>, config: Option<&Path>) -> Result<SnmpPolicy, Failure> {
     let source = Source::find(config);
     let mut policy = match source {
@@ -147,7 +147,7 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
     })
 }
 
-/// Whether waiting goes on after such an end of it.
+/// Returns whether to wait on after such an error.
 fn is_patient(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
@@ -204,7 +204,7 @@ impl SnmpReport {
             NoPassport::Stranger => {
                 writeln!(text, "  community  {communities}")?;
                 let mend = "is it the phone's address, and may the community see all objects?";
-                writeln!(text, "  objects    none of those that telephones have; {mend}")?;
+                writeln!(text, "  objects    none of those that phones have; {mend}")?;
             }
             NoPassport::Refused(status) => {
                 writeln!(text, "  community  {communities}")?;

@@ -1,4 +1,4 @@
-//! Asking a running daemon how it is: `ringpost status`.
+//! Asks a running daemon for its status: `ringpost status`.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,10 +14,10 @@ use crate::observe::human_format;
 use crate::observe::limits_status;
 use crate::observe::state::{FtpStatus, Status, StreamStatus};
 
-/// How long an answer may take.
+/// Longest time for an answer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Where a daemon with this `[admin] listen` can be asked from this machine.
+/// Returns the URL at which a daemon with this `[admin] listen` can be asked from this host.
 #[must_use]
 pub(crate) fn url(admin: SocketAddr) -> String {
     let ip = match admin.ip() {
@@ -28,10 +28,9 @@ pub(crate) fn url(admin: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(ip, admin.port()))
 }
 
-/// The status as the daemon tells it, in JSON.
+/// Returns the daemon's status, in JSON.
 ///
-/// # Errors
-/// A sentence that says what to do.
+/// # Errors A sentence with the remedy.
 pub(crate) fn status_json(url: &str) -> Result<String, StatusError> {
     let url = format!("{}/status.json", url.trim_end_matches('/'));
     let agent: ureq::Agent =
@@ -43,14 +42,14 @@ pub(crate) fn status_json(url: &str) -> Result<String, StatusError> {
 /// Why there is no status.
 #[derive(Debug)]
 pub(crate) enum StatusError {
-    /// Nobody answers.
+    /// No server answers.
     NoAnswer {
         /// At this address.
         url: String,
-        /// What came of it.
+        /// The error.
         cause: ureq::Error,
     },
-    /// What answers is something else.
+    /// The answer comes from another program.
     OtherVersion(serde_json::Error),
 }
 
@@ -87,10 +86,9 @@ impl From<StatusError> for Failure {
     }
 }
 
-/// The status in words, and whether phones are served.
+/// Formats the status as text, and returns whether phones are served.
 ///
-/// # Errors
-/// Why this is no status.
+/// # Errors Why this is not a status.
 pub(crate) fn summary(json: &str) -> Result<(String, bool), StatusError> {
     let status: Status = serde_json::from_str(json).map_err(StatusError::OtherVersion)?;
     let mut text = String::new();
@@ -165,7 +163,7 @@ fn write_summary(text: &mut String, status: &Status) -> std::fmt::Result {
     Ok(())
 }
 
-/// Limits that were reached, and how far the disks are from theirs.
+/// Writes the limits that were reached, and how full the disks are.
 fn write_limits(text: &mut String, status: &Status) -> std::fmt::Result {
     for reached in limits_status::reached(&status.figures) {
         writeln!(text, "limit      {reached}")?;
@@ -184,7 +182,7 @@ fn shouted(state: HealthState) -> String {
     state.name().to_ascii_uppercase()
 }
 
-/// How many phones have a place, where their number is limited: as many as the limit counts.
+/// Writes how many phones have a slot, if their number is limited.
 fn write_places(text: &mut String, status: &Status) -> std::fmt::Result {
     let most = status.limits.clients_max;
     if most == 0 {
@@ -209,7 +207,7 @@ fn write_certificate(text: &mut String, row: &CertificateStatus) -> std::fmt::Re
     }
 }
 
-/// Nothing where nobody has ever said anything.
+/// Writes nothing if no client has ever connected.
 fn write_ftp(text: &mut String, ftp: &FtpStatus) -> std::fmt::Result {
     if ftp.commands == 0 && ftp.sessions_open == 0 {
         return Ok(());
@@ -229,7 +227,7 @@ fn write_ftp(text: &mut String, ftp: &FtpStatus) -> std::fmt::Result {
     )
 }
 
-/// Nothing where no phone has ever connected.
+/// Writes nothing if no phone has ever connected.
 fn write_streams(text: &mut String, streams: &StreamStatus) -> std::fmt::Result {
     if streams.connections == 0 {
         return Ok(());
@@ -259,7 +257,7 @@ fn write_streams(text: &mut String, streams: &StreamStatus) -> std::fmt::Result 
     Ok(())
 }
 
-/// Nothing where no phone has asked the vault for anything.
+/// Writes nothing if no phone has ever used the vault.
 fn write_vault(text: &mut String, figures: &BTreeMap<String, u64>) -> std::fmt::Result {
     let figure = |name: &str| figures.get(name).copied().unwrap_or(0);
     let [kept, fetched, deleted, failed, wrong, slowed] = [

@@ -1,12 +1,11 @@
-//! `ringpost vault`: looks at what phones have kept, brings older versions back, copies and carries
-//! them.
+//! `ringpost vault`: shows what phones have kept, restores older versions, copies, exports and
+//! imports.
 //!
-//! Works beside a running server and without one, and tells nobody: the server asks the disk for
-//! the newest version each time, versions never change once they are there, and new ones are added
-//! by the server's own writer, which holds each name while it makes its file (`vault/write.rs`). So
-//! neither can lose or replace what the other keeps. What root adds is given to whom the vault
-//! belongs. Removes nothing but versions whose time is over or that an archive has, and a secret to
-//! be pinned anew.
+//! Works beside a running server and without one, and needs no contact to it: the server reads the
+//! newest version from the disk each time, versions never change, and new ones are added by the
+//! server's own writer, which holds each name while it makes its file (`vault/write.rs`). So
+//! neither can lose or replace what the other keeps. What root adds gets the owner of the vault.
+//! Removes nothing but expired or archived versions, and secrets to be pinned anew.
 
 mod error;
 mod export_import;
@@ -53,7 +52,7 @@ pub enum VaultCommand {
     Show {
         /// The extension.
         extension: String,
-        /// The family of sets, such as 96xxdata.
+        /// The family of phones, such as 96xxdata.
         family: String,
         /// The version, or the beginning of its name; the newest when left out.
         #[arg(id = "moment", value_name = "VERSION")]
@@ -63,7 +62,7 @@ pub enum VaultCommand {
     Restore {
         /// The extension.
         extension: String,
-        /// The family of sets, such as 96xxdata.
+        /// The family of phones, such as 96xxdata.
         family: String,
         /// The version, or the beginning of its name.
         #[arg(id = "moment", value_name = "VERSION", required_unless_present = "at")]
@@ -89,7 +88,7 @@ pub enum VaultCommand {
         from: String,
         /// The extension that gets a copy.
         to: String,
-        /// The family of sets alone, such as 96xxdata.
+        /// The family of phones alone, such as 96xxdata.
         family: Option<String>,
     },
     /// Write all versions but those in archives, which are such files already, into a new gzipped
@@ -116,7 +115,7 @@ pub enum VaultCommand {
     },
 }
 
-/// Runs `ringpost vault`. Exits with 0 when what was asked for was done.
+/// Runs `ringpost vault`. Exits with 0 on success.
 #[must_use]
 pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
     let done = policy(config).and_then(|(policy, config)| {
@@ -125,7 +124,7 @@ pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
     });
     match done {
         Ok(CommandOutput { out, advice }) => {
-            // Advice stays out of what is redirected into a file.
+            // Advice goes to standard error, so that redirected output stays clean.
             let _ = io::stderr().write_all(advice.as_bytes());
             print(&out)
         }
@@ -133,7 +132,7 @@ pub fn run(command: &VaultCommand, config: Option<&Path>) -> ExitCode {
     }
 }
 
-/// Whether the vault can be looked into. One that is not there yet is empty.
+/// Checks that the vault can be read. A missing one counts as empty.
 fn readable(dir: &Path) -> Result<(), VaultCommandError> {
     match std::fs::read_dir(dir) {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
@@ -151,7 +150,7 @@ fn policy(config: Option<&Path>) -> Result<(Arc<VaultPolicy>, String), Failure> 
     Ok((vault, source.to_string()))
 }
 
-/// What came of it: bytes for standard output, and what to know beside them.
+/// The result: bytes for standard output, and advice for standard error.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct CommandOutput {
     out: Vec<u8>,
@@ -168,7 +167,7 @@ impl From<String> for CommandOutput {
 #[derive(Debug)]
 struct Vault {
     policy: Arc<VaultPolicy>,
-    /// The configuration that named it, for messages.
+    /// The configuration, for messages.
     config: String,
 }
 
@@ -229,7 +228,7 @@ impl Vault {
         })
     }
 
-    /// Which vault this is, for who may have meant another.
+    /// Names the vault, in case another one was meant.
     fn place(&self) -> String {
         let dir = self.policy.dir.display();
         format!("{dir}, which is the vault of {}; name another with --config", self.config)
@@ -239,7 +238,7 @@ impl Vault {
         let (name, mut out) =
             self.bytes(item, version.map_or(VersionSelector::Newest, VersionSelector::Named))?;
         let mut advice = String::new();
-        // What a phone sent must not command the terminal of whoever looks at it.
+        // A phone's bytes must not control the reader's terminal.
         let is_odd = |&byte: &u8| byte < 0x20 && !b"\t\r\n".contains(&byte) || byte == 0x7f;
         if io::stdout().is_terminal() && out.iter().any(is_odd) {
             out.iter_mut().filter(|byte| is_odd(byte)).for_each(|byte| *byte = b'?');
@@ -305,7 +304,7 @@ impl Vault {
         }
     }
 
-    /// Adds a version, or the word that there is nothing.
+    /// Adds a version, or a deletion marker.
     fn add(&self, item: &Item, bytes: Option<&[u8]>) -> Result<bool, VaultCommandError> {
         let added = writer().add(&self.policy, item, bytes);
         added.map_err(|why| VaultCommandError::NotAdded {
@@ -318,7 +317,7 @@ impl Vault {
         versions::items(&self.policy.dir, extension).map_err(|why| self.disk_error(why))
     }
 
-    /// The names of an item's versions, the oldest first.
+    /// Returns the names of an item's versions, the oldest first.
     fn names(&self, item: &Item) -> Result<Vec<VersionName>, DiskError> {
         let dir = versions::open(&self.policy.dir, item).map_err(|why| self.disk_error(why))?;
         dir.map_or(Ok(Vec::new()), |dir| versions::list(&dir).map_err(|why| self.disk_error(why)))
@@ -338,13 +337,13 @@ impl Vault {
         Ok(rows)
     }
 
-    /// What the system's refusal is an error of.
+    /// Turns the system's error into one of this vault's disk.
     fn disk_error(&self, cause: io::Error) -> DiskError {
         DiskError { dir: self.policy.dir.clone(), cause }
     }
 }
 
-/// To whom a directory belongs, as a command line wants it.
+/// Returns the owner of a directory, as a command line needs it.
 fn owner(dir: &Path) -> String {
     #[cfg(unix)]
     if let Ok(meta) = std::fs::metadata(dir) {
@@ -360,7 +359,7 @@ fn writer() -> Writer {
     Writer::new(Arc::default(), u64::MAX)
 }
 
-/// An extension as the vault has it.
+/// Parses an extension in the vault's form.
 fn parse_extension(extension: &str) -> Result<Box<str>, VaultCommandError> {
     names::extension(extension)
         .ok_or_else(|| VaultCommandError::NotAnExtension(extension.to_owned()))

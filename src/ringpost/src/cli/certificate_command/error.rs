@@ -1,4 +1,4 @@
-//! Why `ringpost certificate` has not done what it was asked for, in sentences with the mend.
+//! Why `ringpost certificate` failed, in sentences with the remedy.
 
 use std::error::Error;
 use std::fmt;
@@ -12,40 +12,40 @@ use crate::daemon::exit::{Exit, Failure};
 /// Why a certificate command has failed.
 #[derive(Debug)]
 pub(super) enum CertificateCommandError {
-    /// A certificate, a key or a file does not do.
+    /// A certificate, a key or a file cannot be used.
     Certificate(CertificateError),
-    /// There is nothing with TLS in the configuration.
+    /// The configuration has no TLS listener.
     NoTls,
     /// Several pairs are served, described here, and the command line names none.
     Several(String),
-    /// No listener with TLS has the address; those that there are, described.
+    /// No TLS listener has the address; the existing ones are described.
     NoSuchListener { address: SocketAddr, present: String },
-    /// Another CA has issued what was to be renewed.
+    /// Another CA has issued the pair to renew.
     NotOwn(Vec<PathBuf>),
     /// The server has made no CA.
     NoCa(PathBuf),
-    /// The binary form holds one certificate, and there are more in the file.
+    /// The DER form holds one certificate, and the file has more.
     TooManyForDer { path: PathBuf, count: usize },
     /// The key of an older request still waits for its certificate.
     RequestPending { key: PathBuf },
-    /// What another CA has issued is not put in use.
+    /// A certificate of another CA is not installed.
     Import(ImportError),
 }
 
-/// Why a certificate of another CA is not put in use.
+/// Why a certificate of another CA is not installed.
 #[derive(Debug)]
 pub(super) enum ImportError {
-    /// There is no key that the chain could belong to.
+    /// There is no key for the chain.
     NoKey { chain: PathBuf },
-    /// None of the keys belongs to a certificate of the chain.
+    /// No key fits a certificate of the chain.
     NoKeyFits { chain: PathBuf, keys: Vec<PathBuf> },
     /// Phones that check names would refuse it.
     OtherNames { chain: PathBuf, named: Vec<String>, host: Vec<String> },
-    /// It has ceased to hold.
+    /// It has expired.
     Expired { chain: PathBuf, at_unix_s: i64 },
-    /// It does not hold yet.
+    /// It is not valid yet.
     NotYet { chain: PathBuf, from_unix_s: i64 },
-    /// It is for clients alone.
+    /// It is only for clients.
     NotForServers { chain: PathBuf },
 }
 

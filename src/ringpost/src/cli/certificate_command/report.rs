@@ -1,4 +1,4 @@
-//! What `ringpost certificate show` tells, in words for people, and as JSON for programs.
+//! The output of `ringpost certificate`, as text and as JSON.
 
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -10,7 +10,7 @@ use crate::certificates::{Facts, ca_certificate, pair, second};
 use crate::config::{Settings, TlsSettings};
 use crate::daemon::exit::Failure;
 
-/// The certificates, in words.
+/// Describes the certificates.
 pub(super) fn show(
     settings: &Settings,
     now_unix_s: i64,
@@ -71,7 +71,7 @@ fn described(facts: &Facts, trust: &str, now_unix_s: i64) -> String {
     )
 }
 
-/// Which phones can make use of it.
+/// Describes which phones can use it.
 fn trust(facts: &Facts, alone: bool) -> &'static str {
     match (facts.key.starts_with("RSA"), alone) {
         (true, _) => {
@@ -92,7 +92,7 @@ pub(super) fn date(unix_s: i64) -> String {
         .map_or_else(|_| unix_s.to_string(), |at| at.date().to_string())
 }
 
-/// The certificates, or what came of anything else that was asked for.
+/// Returns the certificates, or another command's result, as JSON.
 pub(super) fn json(
     command: &CertificateCommand,
     settings: Option<&Settings>,

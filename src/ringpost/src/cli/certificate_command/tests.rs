@@ -1,4 +1,4 @@
-//! Every command in a directory of its own, and what OpenSSL thinks of the result.
+//! Tests of every command in a directory of its own, with OpenSSL's opinion of the result.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
@@ -46,7 +46,7 @@ fn import(chain: &Path) -> CertificateCommand {
     CertificateCommand::Import { chain: chain.to_owned(), key: None, any_name: false }
 }
 
-/// A CA with one below it, which issues.
+/// A CA and an issuing CA below it.
 struct Company {
     root: CertifiedIssuer<'static, KeyPair>,
     issuing: CertifiedIssuer<'static, KeyPair>,
@@ -66,7 +66,7 @@ impl Company {
         Company { root, issuing }
     }
 
-    /// A certificate for whoever asks, as `change` would have it.
+    /// Signs a request; `change` may alter the certificate.
     fn sign(&self, request: &[u8], change: impl FnOnce(&mut CertificateParams)) -> String {
         let text = std::str::from_utf8(request).unwrap();
         let mut request = CertificateSigningRequestParams::from_pem(text).unwrap();
@@ -190,7 +190,8 @@ fn a_request_becomes_a_certificate_in_use_whatever_the_order_of_the_chain() {
     assert!(!next.exists());
     assert!(certificates.look(NOW + 2).changed);
     let after = certificates.report(NOW);
-    // The own P-256 pair beside it is no longer shown: phones that trust the company would not.
+    // The own P-256 pair beside it is no longer served: phones that trust the company would refuse
+    // it.
     assert_eq!((after[0].pairs.len(), &after[0].fault), (1, &None));
     assert!(!after[0].renewed_by_itself && after[0].pairs[0].issuer.contains("company"));
     let (root, shown) = (dir.path().join("root.pem"), dir.path().join("server.pem"));
@@ -258,7 +259,7 @@ fn what_phones_would_refuse_is_not_imported() {
     assert!(refused(&import(&chain), &settings).contains("cut short"));
     assert_eq!(fs::read(dir.path().join("server.pem")).unwrap(), before);
     assert!(!dir.path().join("server.pem.previous").exists());
-    // Unless somebody knows better.
+    // Unless the administrator insists.
     fs::write(&chain, company.sign(&request, elsewhere)).unwrap();
     done(&CertificateCommand::Import { chain, key: None, any_name: true }, &settings);
 }

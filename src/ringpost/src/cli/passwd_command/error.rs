@@ -1,4 +1,4 @@
-//! Why `ringpost passwd` has changed nothing, in sentences with the mend.
+//! Why `ringpost passwd` has changed nothing, in sentences with the remedy.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -7,16 +7,16 @@ use std::{fmt, io};
 use super::PASSWORD_BYTES_MAX;
 use crate::daemon::exit::{Exit, Failure};
 
-/// Why a password is not taken.
+/// Why a password is not accepted.
 #[derive(Debug)]
 pub(super) enum PasswordError {
-    /// It has no character.
+    /// It is empty.
     Empty,
     /// It has more bytes than phones can send.
     TooLong,
     /// It has a character that no phone can send.
     ControlCharacter,
-    /// It was typed twice, and not the same.
+    /// The two entries differ.
     Differ,
     /// It cannot be read.
     Unread(io::Error),
@@ -54,17 +54,17 @@ impl Error for PasswordError {
 /// Why a file of users is not found, or not changed.
 #[derive(Debug)]
 pub(super) enum UsersFileError {
-    /// Nothing is protected by passwords.
+    /// No file is protected by passwords.
     NothingProtected { config: PathBuf },
-    /// Nothing is protected by the passwords of this file.
+    /// This users' file protects nothing.
     NotOfProtect { config: PathBuf, named: PathBuf, files: Vec<PathBuf> },
-    /// Several files protect something, and the command line names none.
+    /// Several users' files exist, and the command line names none.
     SeveralOfProtect { config: PathBuf, files: Vec<PathBuf> },
-    /// There is no vault.
+    /// No vault is configured.
     NoVault { config: PathBuf },
-    /// The vault asks for no passwords of users.
+    /// The vault requires no passwords of users.
     VaultWithoutUsers { config: PathBuf },
-    /// Nobody manages files.
+    /// No administrators are configured.
     NoAdministrators { config: PathBuf },
     /// All phones log in by this name.
     NameOfPhones { user: String, config: PathBuf },

@@ -1,4 +1,4 @@
-//! Why `ringpost vault` has not done what it was asked for, in sentences with the mend.
+//! Why `ringpost vault` failed, in sentences with the remedy.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -19,29 +19,29 @@ pub(super) enum VaultCommandError {
     Unreadable { dir: PathBuf, cause: io::Error },
     /// The configuration has no vault.
     NoVault { config: PathBuf },
-    /// The disk of the vault refuses.
+    /// The vault's disk reports an error.
     Disk(DiskError),
     /// A version could not be added, so the item is as it was.
     NotAdded { item: Item, cause: DiskError },
-    /// The disk has refused after so many items were restored.
+    /// The disk reported an error after so many items were restored.
     RestoreStopped { restored: u64, cause: DiskError },
-    /// No extension is called this.
+    /// This is not an extension.
     NotAnExtension(String),
-    /// No family of phones is called this.
+    /// This is not a family of phones.
     NotAFamily(String),
-    /// No moment is written like this.
+    /// This is not a moment.
     NotAMoment(String),
-    /// The version that is meant is not there.
+    /// The requested version does not exist.
     Version(VersionError),
-    /// The extension is to be copied to itself.
+    /// The extension would be copied to itself.
     SameExtension(Box<str>),
-    /// The extension has nothing that could be copied.
+    /// The extension has nothing to copy.
     NothingToCopy(Box<str>),
     /// No secret is pinned for the extension.
     NotPinned(Box<str>),
-    /// Old versions are removed, not gathered.
+    /// Old versions are removed, not archived.
     ArchivesOff,
-    /// Some versions could not be gathered: what was, and why others were not.
+    /// Some versions could not be archived: what was, and why others were not.
     Archive { gathered: String, troubles: Vec<String> },
     /// Nothing could be exported or imported.
     ExportImport(ExportImportError),
@@ -54,47 +54,47 @@ pub(super) enum VersionError {
     NeverKept(Item),
     /// There was no version of the item at that moment yet.
     NotKeptBy { item: Item, at: Timestamp },
-    /// The item is deleted since.
+    /// The item was deleted since.
     Deleted { item: Item, at: Timestamp },
-    /// The version has gone while the command ran.
+    /// The version was removed while the command ran.
     Removed { item: Item, version: VersionName },
-    /// No version has a name that begins so.
+    /// No version's name begins so.
     NoSuchVersion { item: Item, asked: String },
-    /// Several versions have names that begin so.
+    /// Several versions' names begin so.
     Ambiguous { asked: String, count: usize, first: VersionName, last: VersionName },
 }
 
 /// Why versions were not written to a file, or not read from one.
 #[derive(Debug)]
 pub(super) enum ExportImportError {
-    /// What was to be exported was never kept.
+    /// The requested items were never kept.
     NothingToExport(Box<str>),
     /// Standard output is a terminal.
     Terminal,
-    /// The file is there already.
+    /// The file exists already.
     Exists(PathBuf),
     /// The file cannot be written.
     NotWritten { path: PathBuf, cause: io::Error },
     /// Standard output cannot be written.
     OutputCut(io::Error),
-    /// What was to be imported cannot be read.
+    /// The input cannot be read.
     NotRead { source: String, cause: io::Error },
-    /// What was to be imported is no export.
+    /// The input is not an export.
     NotAnExport { source: String, cause: Unfit },
-    /// So many versions were imported when it failed.
+    /// The import failed after so many versions.
     ImportStopped { added: u64, cause: ImportError },
 }
 
-/// Why an import was cut short.
+/// Why an import was aborted.
 #[derive(Debug)]
 pub(super) enum ImportError {
-    /// The disk of the vault refuses.
+    /// The vault's disk reports an error.
     Disk(DiskError),
-    /// The archive is not what it was a moment ago.
+    /// The archive has changed since it was checked.
     Changed { source: String, cause: Unfit },
 }
 
-/// What the system says of the vault's disk.
+/// An error of the vault's disk.
 #[derive(Debug)]
 pub(super) struct DiskError {
     pub(super) dir: PathBuf,
@@ -308,7 +308,7 @@ impl Error for ExportImportError {
             | ExportImportError::OutputCut(cause)
             | ExportImportError::NotRead { cause, .. } => Some(cause),
             ExportImportError::ImportStopped { cause, .. } => Some(cause),
-            // An `Unfit` of the store is no `Error`; its words are part of ours.
+            // An `Unfit` of the store is not an `Error`; its text is part of ours.
             ExportImportError::NotAnExport { .. }
             | ExportImportError::NothingToExport(_)
             | ExportImportError::Terminal

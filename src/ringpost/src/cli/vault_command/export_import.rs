@@ -1,7 +1,8 @@
-//! `ringpost vault export` and `import`: the vault's versions into a file and out of one.
+//! `ringpost vault export` and `import`: writes the vault's versions to a file, and reads them
+//! back.
 //!
-//! Never leaves half a file under the name that was asked for, never writes over one that is there,
-//! and takes in nothing before it has read all of it.
+//! Never leaves a partial file under the requested name, never overwrites an existing one, and
+//! imports nothing before it has read all of it.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -46,7 +47,7 @@ impl Vault {
             place(&aside, file)?;
             Ok(versions)
         });
-        // Half of it would be of no use; a whole one has its own name by now.
+        // A partial file is useless; a complete one has its own name by now.
         let _ = fs::remove_file(&aside);
         match placed {
             Ok(versions) => {
@@ -68,7 +69,7 @@ impl Vault {
         Ok(CommandOutput { out: Vec::new(), advice: format!("{versions} versions were written\n") })
     }
 
-    /// All items of some extensions, or of all.
+    /// Returns all items of some extensions, or of all.
     fn select_items(&self, extensions: &[String]) -> Result<Vec<Item>, VaultCommandError> {
         if extensions.is_empty() {
             return Ok(self.items(None)?);
@@ -164,7 +165,7 @@ fn is_dash(file: &Path) -> bool {
     file.as_os_str() == "-"
 }
 
-/// Makes a file for whoever runs the command alone: it has what users keep.
+/// Creates a file that only the user of the command can read: it holds users' data.
 fn create_new(file: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);
@@ -173,12 +174,12 @@ fn create_new(file: &Path) -> io::Result<File> {
     options.open(file)
 }
 
-/// Gives a file its name, unless there is one of that name; durably.
+/// Renames a file durably, unless the name exists.
 fn place(aside: &Path, file: &Path) -> io::Result<()> {
     match fs::hard_link(aside, file) {
         Err(there) if there.kind() == io::ErrorKind::AlreadyExists => return Err(there),
         Ok(()) => {}
-        // A file system without such links.
+        // A file system without hard links.
         Err(_) if fs::symlink_metadata(file).is_err() => fs::rename(aside, file)?,
         Err(why) => return Err(why),
     }
@@ -190,8 +191,7 @@ fn place(aside: &Path, file: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that can be read twice: what comes through a pipe is laid aside first, where nobody else
-/// finds it.
+/// Opens a file that can be read twice: a pipe is first copied to a private temporary file.
 fn seekable(file: &Path) -> io::Result<File> {
     let opened = if is_dash(file) { None } else { Some(File::open(file)?) };
     if let Some(opened) = opened {

@@ -1,7 +1,7 @@
-//! `ringpost vault archive`, and whatever looks back: versions in archives, and what was the newest
-//! at a moment.
+//! `ringpost vault archive`, and queries of the past: archived versions, and the newest version at
+//! a moment.
 //!
-//! A version in its place comes before the same one in an archive.
+//! A version in its directory takes precedence over its copy in an archive.
 
 use std::collections::HashSet;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,22 +15,22 @@ use store::vault::archive_monthly;
 use store::vault::note;
 use store::vault::versions::{self, VersionName};
 
-/// The beginning of time and its end.
+/// The first and the last possible moment.
 const EVER: (Timestamp, Timestamp) = (Timestamp(0), Timestamp(u64::MAX));
 
-/// Which version of an item is meant.
+/// Selects a version of an item.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum VersionSelector<'a> {
     /// The newest.
     Newest,
-    /// The one whose name is this, or begins so.
+    /// The one with this name, or a name that begins so.
     Named(&'a str),
-    /// The one that was the newest at this moment.
+    /// The newest one at this moment.
     At(Timestamp),
 }
 
 impl Vault {
-    /// The bytes of a version, from wherever it is.
+    /// Returns the bytes of a version, archived or not.
     pub(super) fn bytes(
         &self,
         item: &Item,
@@ -71,8 +71,8 @@ impl Vault {
         archive_monthly::read(vault, item, name).map_err(|why| self.disk_error(why))
     }
 
-    /// The names of an item's versions in archives of the months from one moment to another, as
-    /// the names have them.
+    /// Returns the names of an item's archived versions between two months, as the archives list
+    /// them.
     fn archived(
         &self,
         item: &Item,
@@ -83,7 +83,7 @@ impl Vault {
         Ok(rows.into_iter().filter(|row| row.0 == *item).map(|row| row.1).collect())
     }
 
-    /// What was the newest of an item at a moment, which may be that there was nothing any more.
+    /// Returns the newest version of an item at a moment, which may be a deletion.
     fn newest_at(&self, item: &Item, at: Timestamp) -> Result<Option<VersionName>, DiskError> {
         let vault = &self.policy.dir;
         let archived = archive_monthly::notes(vault, item).map_err(|why| self.disk_error(why))?;
@@ -96,13 +96,13 @@ impl Vault {
         }
         names.sort_unstable();
         names.dedup();
-        // A clock that was wrong once must not hide what was kept since.
+        // A clock that was wrong once must not hide later versions.
         let moments = note::moments(&names, &notes, clock());
         let until = moments.iter().zip(&names).filter(|(moment, _)| **moment <= at);
         Ok(until.max().map(|(_, name)| *name))
     }
 
-    /// Adds the versions that are in archives alone, in order.
+    /// Adds the versions that exist only in archives, in order.
     pub(super) fn add_archived(
         &self,
         extension: Option<&str>,
@@ -127,8 +127,8 @@ impl Vault {
         archive_monthly::extensions(&self.policy.dir).map_err(|why| self.disk_error(why))
     }
 
-    /// Makes of every item what was the newest at a moment the newest again. What was not there
-    /// then stays as it is.
+    /// Restores every item to its newest version at a moment. Items that did not exist then stay as
+    /// they are.
     pub(super) fn restore_moment(
         &self,
         at: Timestamp,
@@ -174,7 +174,7 @@ impl Vault {
         ))
     }
 
-    /// Gathers old versions.
+    /// Archives old versions.
     pub(super) fn archive(&self) -> Result<String, VaultCommandError> {
         if self.policy.archive.is_none() {
             return Err(VaultCommandError::ArchivesOff);
@@ -188,13 +188,13 @@ impl Vault {
     }
 }
 
-/// What the clock shows.
+/// Returns the current time.
 fn clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// Reads `2026-11-03T12:00`, with seconds or without, or the name of a version.
+/// Parses `2026-11-03T12:00`, with seconds or without, or the name of a version.
 pub(super) fn parse_moment(text: &str) -> Result<Timestamp, VaultCommandError> {
     let plain = text.trim().trim_end_matches(['Z', 'z']).replacen([' ', 't'], "T", 1);
     let seconds = match plain.len() {
@@ -213,7 +213,7 @@ pub(super) fn parse_moment(text: &str) -> Result<Timestamp, VaultCommandError> {
     read.ok_or_else(|| VaultCommandError::NotAMoment(text.to_owned()))
 }
 
-/// The version that is meant by a name, or by the beginning of one.
+/// Returns the version with a name, or with a name that begins so.
 fn select_version(
     item: &Item,
     names: &[VersionName],

@@ -1,4 +1,4 @@
-//! Versions as people and programs read them.
+//! Formats versions for people and for programs.
 //!
 //! Turns values into text; reads nothing.
 
@@ -6,7 +6,7 @@ use engine::vault::names::Item;
 use engine::vault::timestamp::Timestamp;
 use store::vault::versions::VersionName;
 
-/// A version, how large it is, and whether it is in an archive alone.
+/// A version, its size, and whether it exists only in an archive.
 pub(super) type Row = (Item, VersionName, u64, bool);
 
 /// `2026-11-21 04:54:01 UTC`.
@@ -17,7 +17,7 @@ pub(super) fn date(stamp: Timestamp) -> String {
     format!("{year}-{month}-{day} {}:{}:{} UTC", part(9, 11), part(11, 13), part(13, 15))
 }
 
-/// A row for each version, the oldest of an item first.
+/// Returns a JSON row for each version, the oldest of an item first.
 pub(super) fn json(rows: &[Row]) -> String {
     let row = |(item, name, bytes, is_archived): &Row| {
         serde_json::json!({
@@ -33,7 +33,7 @@ pub(super) fn json(rows: &[Row]) -> String {
     format!("{:#}\n", serde_json::Value::Array(rows.iter().map(row).collect()))
 }
 
-/// A line for each item.
+/// Returns a line for each item.
 pub(super) fn items(rows: &[Row]) -> String {
     let mut lines = vec![["EXTENSION", "FAMILY", "VERSIONS", "NEWEST", "BYTES"].map(str::to_owned)];
     for versions in rows.chunk_by(|one, next| one.0 == next.0) {
@@ -49,7 +49,7 @@ pub(super) fn items(rows: &[Row]) -> String {
     table(&lines)
 }
 
-/// A line for each version, the newest first.
+/// Returns a line for each version, the newest first.
 pub(super) fn versions(rows: &[Row]) -> String {
     let mut lines = vec![["FAMILY", "VERSION", "KEPT", "BYTES"].map(str::to_owned)];
     for versions in rows.chunk_by(|one, next| one.0 == next.0) {
@@ -70,7 +70,7 @@ fn size(name: VersionName, bytes: u64) -> String {
     if name.gone { "deleted".into() } else { bytes.to_string() }
 }
 
-/// Columns beside each other, the last one to the right: it has numbers.
+/// Aligns columns, the last one, which has numbers, to the right.
 fn table<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
     let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
     let widths: [usize; COLUMNS] = std::array::from_fn(width);

@@ -1,4 +1,4 @@
-//! The commands on a vault of their own, without a server.
+//! Tests of the commands on a vault of their own, without a server.
 
 use std::fs;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ struct Line {
     command: VaultCommand,
 }
 
-/// A vault, and a place beside it.
+/// A vault, and a directory beside it.
 struct Bench {
     top: tempfile::TempDir,
     vault: Vault,
@@ -272,7 +272,7 @@ fn what_root_adds_belongs_to_whom_the_vault_does() {
     assert_eq!(owners(&other), [4712; 4], "a vault that is new is the data directory's owner's");
 }
 
-/// Versions of 2001 in September, October and now, of which one is to stay in its place.
+/// Versions of 2001 in September, October and now, of which one stays in its directory.
 fn aged() -> Bench {
     let mut bench = Bench::new();
     let keep = Duration::from_secs(730 * 86_400);
@@ -312,7 +312,7 @@ fn what_is_in_archives_is_listed_shown_and_restored_as_if_it_were_in_its_place()
     assert!(bench.refused("show 2001 96xxdata 20261010").contains("was deleted on 2026-10-10"));
     bench.run("restore 2001 96xxdata 20261005");
     assert_eq!(bench.newest("2001").as_deref(), Some("october"));
-    // One that a crash brought back is not there twice.
+    // A version that a crash brought back is not listed twice.
     let back = bench.vault.policy.dir.join("2001/96xxdata/20260903T100000.000000000Z.txt");
     fs::write(back, "september").unwrap();
     assert_eq!(bench.run("list 2001 --archived").lines().count(), 7);
@@ -366,7 +366,7 @@ fn all_are_restored_to_a_moment_and_those_that_had_nothing_then_stay() {
     assert_eq!(bench.newest("2001").as_deref(), Some("late october"));
     assert_eq!(bench.newest("2002").as_deref(), Some("new since"));
     assert!(bench.run(line).starts_with("0 are again"), "nothing is added twice");
-    // Whoever was deleted since is there again.
+    // An item that was deleted since is back.
     bench.keep("2001", None);
     bench.run(line);
     assert_eq!(bench.newest("2001").as_deref(), Some("late october"));
@@ -382,7 +382,7 @@ fn a_vault_that_cannot_be_read_ends_the_command_with_the_status_for_that() {
     let dir = tempfile::tempdir().unwrap();
     assert!(super::readable(dir.path()).is_ok());
     assert!(super::readable(&dir.path().join("not made yet")).is_ok());
-    // Root may read whatever there is, but not what is no directory.
+    // Root may read every directory, but not a file as a directory.
     let file = dir.path().join("file");
     fs::write(&file, "").unwrap();
     let failure = Failure::from(super::readable(&file).unwrap_err());

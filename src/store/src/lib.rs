@@ -10,7 +10,7 @@
 //! `store.rs` starts everything. Never decides who gets what.
 
 pub mod content;
-mod durable;
+pub mod durable;
 mod files;
 pub mod offload;
 mod rate_limited_log;

@@ -4,13 +4,13 @@
 //! A private file is readable only for its owner from its first byte on. Never changes a file in
 //! place.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
-use std::path::{Path, PathBuf};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
 use std::time::SystemTime;
 
-use nix::unistd::geteuid;
+use store::durable::{self, WholeFile};
 
 use super::error::CertificateError;
 
@@ -48,7 +48,8 @@ pub(super) fn stamp(path: &Path) -> FileStamp {
 
 /// Reads a whole file.
 ///
-/// # Errors The file and the remedy.
+/// # Errors
+/// [`CertificateError::Write`] names the file.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let mut bytes = Vec::new();
     let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -65,67 +66,28 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
 /// Puts files into place, in their order, each whole or not at all; all of them are synced before
 /// the first is renamed.
 ///
-/// # Errors The file and the remedy.
+/// # Errors
+/// [`CertificateError::Write`] names the file.
 pub(crate) fn write(files: &[NewFile<'_>]) -> Result<(), CertificateError> {
-    let mut asides = Vec::new();
-    let written = files.iter().try_for_each(|file| {
-        let aside = write_aside(file).map_err(|cause| unwritable(file.path, cause))?;
-        asides.push(aside);
-        Ok(())
-    });
-    let renamed = written.and_then(|()| {
-        let placed = |(file, aside): (&NewFile<'_>, &PathBuf)| {
-            let renamed = fs::rename(aside, file.path).and_then(|()| sync_directory(file.path));
-            renamed.map_err(|cause| unwritable(file.path, cause))
-        };
-        files.iter().zip(&asides).try_for_each(placed)
-    });
-    if renamed.is_err() {
-        // Those that are in place already no longer exist under this name.
-        asides.iter().for_each(|aside| drop(fs::remove_file(aside)));
+    for file in files {
+        let dir = directory(file.path);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(dir);
+        made.map_err(|fault| unwritable(file.path, fault))?;
     }
-    renamed
+    let whole: Vec<_> = files.iter().map(whole).collect();
+    durable::put(&whole).map_err(|failed| unwritable(&failed.path, failed.cause))
+}
+
+fn whole<'a>(file: &NewFile<'a>) -> WholeFile<'a> {
+    let mode = match file.visibility {
+        Visibility::Everybody => 0o644,
+        Visibility::Owner => 0o600,
+    };
+    WholeFile { path: file.path, bytes: file.bytes, mode }
 }
 
 fn unwritable(path: &Path, cause: io::Error) -> CertificateError {
     CertificateError::Write { path: path.to_owned(), cause }
-}
-
-/// Writes and syncs a temporary file beside its target.
-fn write_aside(put: &NewFile<'_>) -> io::Result<PathBuf> {
-    let dir = directory(put.path);
-    fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
-    let name = put.path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = dir.join(format!(".ringpost-{}-{name}", std::process::id()));
-    match fs::remove_file(&aside) {
-        Err(fault) if fault.kind() != io::ErrorKind::NotFound => return Err(fault),
-        Ok(()) | Err(_) => {}
-    }
-    let mode = match put.visibility {
-        Visibility::Everybody => 0o644,
-        Visibility::Owner => 0o600,
-    };
-    // Never through a link at that name.
-    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&aside)?;
-    let written = fill(file, put);
-    if written.is_err() {
-        let _ = fs::remove_file(&aside);
-    }
-    written.map(|()| aside)
-}
-
-fn fill(mut file: File, put: &NewFile<'_>) -> io::Result<()> {
-    if geteuid().is_root() {
-        // A command that runs as root must not lock out the server, which does not run as root.
-        let like = fs::symlink_metadata(put.path).or_else(|_| fs::metadata(directory(put.path)))?;
-        fchown(&file, Some(like.uid()), Some(like.gid()))?;
-    }
-    file.write_all(put.bytes)?;
-    file.sync_all()
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    File::open(directory(path))?.sync_all()
 }
 
 pub(super) fn directory(path: &Path) -> &Path {
@@ -192,7 +154,7 @@ mod tests {
         let told = read(&dir.path().join("absent.pem")).unwrap_err().to_string();
         assert!(told.contains("does not exist"), "{told}");
         let huge = dir.path().join("huge.pem");
-        File::create(&huge).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        fs::File::create(&huge).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
         assert!(read(&huge).unwrap_err().to_string().contains("is larger than"));
         assert!(read(dir.path()).unwrap_err().to_string().contains("cannot be read"));
     }

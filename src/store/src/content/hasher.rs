@@ -21,6 +21,7 @@ use super::blob::BlobExt as _;
 use super::catalog_handle::CatalogHandle;
 use super::load::until_settled;
 use super::root_dir::root_dir_of;
+use crate::durable::{self, WholeFile};
 use crate::offload::Threads;
 use crate::sys::file::read_exact_at;
 use crate::version::VersionExt as _;
@@ -211,9 +212,9 @@ fn server_id(dir: &Path) -> io::Result<ServerId> {
         return Ok(ServerId(number.to_be_bytes()));
     }
     let id = random_id()?;
-    let aside = dir.join(".server-id.new");
-    fs::write(&aside, format!("{:032x}\n", u128::from_be_bytes(id.0)))?;
-    fs::rename(&aside, &path)?;
+    let text = format!("{:032x}\n", u128::from_be_bytes(id.0));
+    let file = WholeFile { path: &path, bytes: text.as_bytes(), mode: 0 };
+    durable::put(&[file]).map_err(|why| why.cause)?;
     Ok(id)
 }
 
@@ -238,6 +239,7 @@ fn read_record(bytes: &[u8]) -> Option<([u8; 16], Digest)> {
     (record(&identity, digest) == *bytes).then_some((identity, digest))
 }
 
+/// Not synced: each record has its own check, and what a crash takes is hashed anew.
 fn rewrite(path: &Path, digests: &HashMap<[u8; 16], Digest>) -> io::Result<File> {
     let aside = path.with_extension("new");
     let mut bytes = Vec::with_capacity(digests.len() * RECORD_BYTES);

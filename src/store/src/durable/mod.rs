@@ -21,6 +21,7 @@ use cap_std::fs::{Dir, OpenOptions};
 pub(crate) use owner::{give_to_owner_of, make_directory};
 pub(crate) use sync::sync_directory;
 pub(crate) use temp_file::{FileAttrs, Target, TempFile, sweep};
+pub use whole_files::{PutError, WholeFile, put};
 
 use crate::rate_limited_log::RateLimitedLog;
 use crate::version::VersionExt as _;
@@ -32,6 +33,7 @@ mod owner;
 pub(crate) mod placement;
 mod sync;
 mod temp_file;
+mod whole_files;
 
 /// How the names of temporary files begin. A dot keeps them from being served.
 pub(crate) const TEMP_PREFIX: &str = ".ringpost-";

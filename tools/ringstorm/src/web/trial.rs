@@ -63,7 +63,7 @@ fn talk(peer: TcpStream, shelf: &Mutex<Shelf>) -> Option<()> {
         from_peer.read_exact(&mut body).ok()?;
         let mut words = first.split(' ');
         let (method, path) = (words.next()?, words.next()?);
-        let answer = answer(&mut *shelf.lock(), (method, path), range, body);
+        let answer = answer(&mut shelf.lock(), (method, path), range, body);
         to_peer.write_all(&answer).ok()?;
     }
 }

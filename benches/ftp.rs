@@ -10,11 +10,11 @@ use engine::admission::slots::SharedSlots;
 use engine::catalog::blob::{Blob, Version};
 use engine::catalog::{Catalog, Entry, Form, Root, RootId};
 use engine::metrics::Counters;
-use engine::policy::snapshot::Policy;
-use engine::policy::snapshot::Snapshot;
+use engine::policy::snapshot::{Policy, Snapshot};
 use engine::protocol::Protocol;
 use engine::session::Turn;
 use engine::session::ftp::{DataCommand, Engine};
+use engine::session::snmp::SnmpClient;
 use engine::session::stream::{ConnectionId, Connections, ListenerId, Next, Payload};
 use engine::settings::ftp::FtpListener;
 use wire::ftp::command::parse;
@@ -39,6 +39,7 @@ struct Worker {
     listener: ListenerId,
     snapshot: Snapshot,
     admission: Admission,
+    snmp: SnmpClient,
     counters: Counters,
     now: Instant,
     sent: usize,
@@ -65,6 +66,7 @@ impl Worker {
             listener,
             snapshot: Snapshot { policy: Arc::new(policy), catalog: Arc::new(catalog) },
             admission: Admission::new(0, Arc::new(SharedSlots::new(1)), Arc::default()),
+            snmp: SnmpClient::seeded(7),
             counters: Counters::default(),
             now: Instant::from_millis(1_000),
             sent: 0,
@@ -75,6 +77,7 @@ impl Worker {
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &self.counters,
             now: self.now,
             unix_s: 0,

@@ -28,7 +28,7 @@ use crate::catalog::Entry;
 use crate::metrics::Counters;
 use crate::policy::snapshot::Snapshot;
 use crate::protocol::Protocol;
-use snmp::NoPassport;
+use snmp::{NoPassport, SnmpClient};
 use wire::name::BadName;
 use wire::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct Turn<'a> {
     pub snapshot: &'a Snapshot,
     /// Who may be served, and how many; shared by all protocols of the worker.
     pub admission: &'a mut Admission,
+    /// Who asks phones who uses them; shared by all protocols of the worker, as its answers are.
+    pub snmp: &'a mut SnmpClient,
     /// The worker's figures.
     pub counters: &'a Counters,
     /// The moment of the turn.

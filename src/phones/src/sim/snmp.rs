@@ -7,7 +7,7 @@ use super::link::Link;
 use crate::phone::snmp::{Agent, Habits};
 use crate::random::Random;
 use engine::metrics::Counters;
-use engine::session::snmp::{Asked, NoPassport, Passport, Queries};
+use engine::session::snmp::{Asked, NoPassport, Passport, SnmpClient};
 use engine::settings::snmp::SnmpPolicy;
 use vendor::objects::{Field, SETS};
 use wire::snmp::{Community, Reply, Status, Value, Version, parse_get, write_reply};
@@ -46,14 +46,14 @@ fn set_4620() -> Agent {
 
 /// One worker's questions, with its figures.
 struct Asker {
-    queries: Queries,
+    queries: SnmpClient,
     counters: Counters,
     policy: SnmpPolicy,
 }
 
 impl Asker {
     fn new(communities: &[&str]) -> Asker {
-        let (queries, counters) = (Queries::seeded(1), Counters::default());
+        let (queries, counters) = (SnmpClient::seeded(1), Counters::default());
         Asker { queries, counters, policy: policy(communities) }
     }
 

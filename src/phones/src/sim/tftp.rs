@@ -16,10 +16,9 @@ use engine::catalog::blob::{Blob, Version};
 use engine::catalog::index::Index;
 use engine::catalog::{Catalog, Entry, Form, Root, RootId, Stored};
 use engine::metrics::Counters;
-use engine::policy::snapshot::Policy;
-use engine::policy::snapshot::Snapshot;
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::policy::snapshot::{Policy, Snapshot};
+use engine::requests::{Answer, Ask};
+use engine::session::snmp::SnmpClient;
 use engine::session::tftp::{self, Engine, Payload, PortId, SendQueue, Transmit};
 use engine::session::{Outcome, Turn};
 use engine::vault::upload::{PartDone, PartOp, Spool, Upload};
@@ -58,6 +57,7 @@ pub struct TftpServer {
     engine: Engine,
     snapshot: Snapshot,
     admission: Admission,
+    snmp: SnmpClient,
     counters: Counters,
     blobs: HashMap<Box<str>, Arc<Blob>>,
     pool_ports: u16,
@@ -101,6 +101,7 @@ impl TftpServer {
             engine,
             snapshot: Snapshot { policy: Arc::new(setup.policy), catalog: Arc::new(catalog) },
             admission,
+            snmp: SnmpClient::seeded(7),
             counters: Counters::default(),
             blobs,
             pool_ports: setup.pool_ports,
@@ -134,6 +135,7 @@ impl TftpServer {
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &self.counters,
             now,
             unix_s: 0,

@@ -14,7 +14,7 @@ use crate::cli::command::{fail, load, print};
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::metrics::Counters;
-use engine::session::snmp::{Asked, Manner, NoPassport, Passport, Queries};
+use engine::session::snmp::{Asked, Manner, NoPassport, Passport, SnmpClient};
 use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community, MESSAGE_BYTES_MAX};
 use wire::time::{Duration, Instant};
@@ -111,7 +111,7 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     let socket = UdpSocket::bind((any, 0))?;
-    let (mut queries, counters, began) = (Queries::default(), Counters::default(), Clock::now());
+    let (mut queries, counters, began) = (SnmpClient::default(), Counters::default(), Clock::now());
     let now = || Instant::START + began.elapsed();
     let asked = queries.ask(phone.address, policy, &counters, now());
     let mut buffer = [0; MESSAGE_BYTES_MAX + 1];

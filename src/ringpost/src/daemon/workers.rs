@@ -124,7 +124,8 @@ impl DataPath for Workers {
                     orders: Arc::clone(&orders),
                 };
                 let streams = streams(sockets.streams, &parts.terms);
-                let sockets = Sockets { datagrams: sockets.datagrams, streams };
+                let asks_phones = streams.iter().any(|one| one.protocol == Protocol::Ftp);
+                let sockets = Sockets { datagrams: sockets.datagrams, streams, asks_phones };
                 let worker = Worker::new(worker, sockets)?;
                 threads.push(spawn(number, worker)?);
             }

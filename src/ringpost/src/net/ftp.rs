@@ -15,15 +15,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::net::service::Service;
 use crate::net::services::Sockets;
-use crate::net::snmp::SnmpSockets;
 use crate::net::stream::orphans::SocketTerms;
 use crate::net::stream::{Streams, TOKENS_MAX};
 use crate::sys::sockets;
 use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
 use engine::session::ftp::{DataCommand, Engine};
+use engine::session::snmp::{NoPassport, Passport};
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
 use engine::session::{DataFault, Record, Turn};
 use engine::ticket::Ticket;
@@ -56,7 +55,6 @@ struct Ftp {
     active_port: u16,
     /// Where the next port is looked for.
     random: u64,
-    snmp: SnmpSockets,
     registry: Registry,
 }
 
@@ -75,7 +73,6 @@ pub(crate) fn start(
         // listener.
         SockRef::from(&listener.socket).set_out_of_band_inline(true)?;
     }
-    let snmp = SnmpSockets::open(tokens + 2 * TOKENS_MAX, !listeners.is_empty(), registry)?;
     Ok(Box::new(Ftp {
         streams: Streams::new(Engine::default(), tokens, listeners, registry.try_clone()?)?,
         tokens,
@@ -84,7 +81,6 @@ pub(crate) fn start(
         passive_ports: 0..=0,
         active_port: 0,
         random: 0,
-        snmp,
         registry: registry.try_clone()?,
     }))
 }
@@ -95,11 +91,7 @@ impl Service for Ftp {
             return self.streams.note(event);
         }
         let place = event.token().0 - self.tokens - TOKENS_MAX;
-        if place < TOKENS_MAX {
-            self.knocked.push(place as u32);
-        } else {
-            self.snmp.note();
-        }
+        self.knocked.push(place as u32);
     }
 
     fn adopt(&mut self, policy: &Policy) {
@@ -112,7 +104,7 @@ impl Service for Ftp {
     }
 
     fn is_busy(&self) -> bool {
-        self.snmp.is_busy() || self.streams.is_busy()
+        self.streams.is_busy()
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
@@ -123,12 +115,8 @@ impl Service for Ftp {
         self.streams.engine.stop(turn);
     }
 
-    /// Takes phones' answers, data connections, new sessions, and what came on those that are
-    /// there.
+    /// Takes data connections, new sessions, and what came on those that are there.
     fn receive(&mut self, turn: &mut Turn<'_>) {
-        if self.snmp.receive(&mut self.streams.engine.queries, turn) {
-            self.streams.engine.handle_passports(turn);
-        }
         for row in std::mem::take(&mut self.knocked) {
             self.let_in(row, turn);
         }
@@ -147,13 +135,20 @@ impl Service for Ftp {
         self.streams.engine.handle_expired(ticket, turn);
     }
 
-    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
-        self.streams.engine.handle_timeout(turn);
-        self.streams.engine.handle_passports(turn);
+    fn handle_identity(
+        &mut self,
+        phone: IpAddr,
+        passport: &Result<Passport, NoPassport>,
+        turn: &mut Turn<'_>,
+    ) {
+        self.streams.engine.handle_identity(phone, passport, turn);
     }
 
-    /// Goes on with what others have answered, sends a bounded part of what is large, and asks
-    /// phones.
+    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        self.streams.engine.handle_timeout(turn);
+    }
+
+    /// Goes on with what others have answered, and sends a bounded part of what is large.
     fn send(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..ROUNDS_MAX {
             self.streams.engine.resume(turn);
@@ -165,8 +160,6 @@ impl Service for Ftp {
                 break;
             }
         }
-        self.snmp.send(&mut self.streams.engine.queries, turn);
-        self.streams.engine.handle_passports(turn);
     }
 
     fn poll_ask(&mut self) -> Option<Ask> {

@@ -25,10 +25,10 @@ use crossbeam_channel::Receiver;
 use mio::{Events, Poll, Token};
 
 use engine::admission::Admission;
-use engine::policy::snapshot::Policy;
-use engine::policy::snapshot::Snapshot;
+use engine::policy::snapshot::{Policy, Snapshot};
 use engine::requests::Answer;
 use engine::session::Turn;
+use engine::session::snmp::SnmpClient;
 use service::Service;
 use services::{Services, Sockets};
 use stats::{RecordSink, StatsRecorder, WorkerStats};
@@ -129,6 +129,8 @@ pub(crate) struct Worker {
     events: Events,
     services: Services,
     admission: Admission,
+    /// Asks phones who uses them, for every protocol.
+    snmp: SnmpClient,
     published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
     /// The published snapshot with a policy of our own: regular expressions that several threads
     /// share would make them meet at a lock.
@@ -155,6 +157,7 @@ impl Worker {
             poll: config.poll,
             events: Events::with_capacity(EVENTS_MAX),
             admission: config.admission,
+            snmp: SnmpClient::default(),
             published: Cache::new(config.published),
             snapshot: Snapshot::default(),
             adopted: Arc::default(),
@@ -193,6 +196,7 @@ impl Worker {
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &stats.counters,
             now,
             unix_s: self.clock.unix_s(),
@@ -206,6 +210,7 @@ impl Worker {
         }
         deal_slots(&mut self.services, &mut turn);
         self.services.each().for_each(|service| service.handle_timeout(&mut turn));
+        deal_identities(&mut self.services, &mut turn);
         self.services.each().for_each(|service| service.send(&mut turn));
         for service in self.services.each() {
             service.forward_requests(&self.store, self.number, &mut turn);
@@ -220,7 +225,8 @@ impl Worker {
             return Wait::ZERO;
         }
         let timers = self.services.iter().filter_map(Service::poll_timeout);
-        let due = timers.chain(self.admission.slots.poll_timeout()).min();
+        let shared = [self.admission.slots.poll_timeout(), self.snmp.poll_timeout()];
+        let due = timers.chain(shared.into_iter().flatten()).min();
         let is_blocked = self.services.iter().any(Service::is_blocked);
         let most = if is_blocked { BLOCKED_WAIT } else { WAIT_MAX };
         due.map_or(most, |at| at.since(now).min(most))
@@ -261,6 +267,7 @@ impl Worker {
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &stats.counters,
             now,
             unix_s: self.clock.unix_s(),
@@ -277,6 +284,13 @@ fn deal_slots(services: &mut Services, turn: &mut Turn<'_>) {
     }
     while let Some(ticket) = turn.admission.slots.poll_granted(turn.now) {
         services.owner_of(ticket.owner).handle_granted(ticket, turn);
+    }
+}
+
+/// Tells everybody what phones have said of themselves meanwhile.
+fn deal_identities(services: &mut Services, turn: &mut Turn<'_>) {
+    while let Some((phone, passport)) = turn.snmp.poll_answer() {
+        services.each().for_each(|service| service.handle_identity(phone, &passport, turn));
     }
 }
 

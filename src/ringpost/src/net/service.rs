@@ -2,14 +2,17 @@
 //!
 //! The loop calls each phase once a turn and an event's service once an event; what is done per
 //! packet or per connection stays within the service, where nothing is called through a table.
+//! What a service has no use for, it leaves out.
+
+use std::net::IpAddr;
 
 use mio::event::Event;
 
 use crate::net::stats::{RecordSink, StatsRecorder};
 use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
-use engine::requests::Answer;
-use engine::requests::Ask;
+use engine::requests::{Answer, Ask};
+use engine::session::snmp::{NoPassport, Passport};
 use engine::session::{Record, Turn};
 use engine::ticket::Ticket;
 use store::Store;
@@ -21,7 +24,7 @@ pub(crate) trait Service: Send {
     fn note(&mut self, event: &Event);
 
     /// Takes new settings. The only phase that may allocate more than a turn needs.
-    fn adopt(&mut self, policy: &Policy);
+    fn adopt(&mut self, _: &Policy) {}
 
     /// Whether the next turn has work without waiting for anything.
     fn is_busy(&self) -> bool;
@@ -32,22 +35,27 @@ pub(crate) trait Service: Send {
     }
 
     /// When to turn again at the latest.
-    fn poll_timeout(&self) -> Option<Instant>;
+    fn poll_timeout(&self) -> Option<Instant> {
+        None
+    }
 
     /// Begins nothing new from now on.
-    fn drain(&mut self, turn: &mut Turn<'_>);
+    fn drain(&mut self, _: &mut Turn<'_>) {}
 
     /// Takes what has come, and tells the machine.
     fn receive(&mut self, turn: &mut Turn<'_>);
 
     /// The store has answered one of its requests.
-    fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>);
+    fn handle_answer(&mut self, _: Answer, _: &mut Turn<'_>) {}
 
     /// Somebody who waited for a session slot has one.
-    fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>);
+    fn handle_granted(&mut self, _: Ticket, _: &mut Turn<'_>) {}
 
     /// Somebody has waited for a session slot in vain.
-    fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>);
+    fn handle_expired(&mut self, _: Ticket, _: &mut Turn<'_>) {}
+
+    /// A phone has said who uses it, or says nothing. It may be nobody's that this service knows.
+    fn handle_identity(&mut self, _: IpAddr, _: &Result<Passport, NoPassport>, _: &mut Turn<'_>) {}
 
     /// Time has passed.
     fn handle_timeout(&mut self, turn: &mut Turn<'_>);
@@ -56,10 +64,12 @@ pub(crate) trait Service: Send {
     fn send(&mut self, turn: &mut Turn<'_>);
 
     /// The next request to the store.
-    fn poll_ask(&mut self) -> Option<Ask>;
+    fn poll_ask(&mut self) -> Option<Ask> {
+        None
+    }
 
     /// The store had no room for a request.
-    fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>);
+    fn handle_refused(&mut self, _: Ask, _: &mut Turn<'_>) {}
 
     /// Hands all its requests to the store, as those of a worker.
     fn forward_requests(&mut self, store: &Store, worker: usize, turn: &mut Turn<'_>) {
@@ -71,7 +81,9 @@ pub(crate) trait Service: Send {
     }
 
     /// The next record for the log.
-    fn poll_record(&mut self) -> Option<Record>;
+    fn poll_record(&mut self) -> Option<Record> {
+        None
+    }
 
     /// Hands all its records to the log.
     fn report(&mut self, recorder: &mut StatsRecorder, sink: &RecordSink) {
@@ -82,11 +94,13 @@ pub(crate) trait Service: Send {
     }
 
     /// Transfers that are under way.
-    fn transfers_open(&self) -> usize;
+    fn transfers_open(&self) -> usize {
+        0
+    }
 
     /// Shows the figures of this protocol alone.
-    fn show_stats(&self, counters: &Counters);
+    fn show_stats(&self, _: &Counters) {}
 
     /// Ends what still runs, and tells each phone, so that it does not wait in vain.
-    fn abandon(&mut self, turn: &mut Turn<'_>);
+    fn abandon(&mut self, _: &mut Turn<'_>) {}
 }

@@ -10,7 +10,7 @@ use mio::event::Event;
 
 use crate::net::service::Service;
 use crate::net::stream::StreamListener;
-use crate::net::{ftp, http, tftp};
+use crate::net::{ftp, http, snmp, tftp};
 use engine::protocol::Protocol;
 use engine::ticket::TicketOwner;
 
@@ -21,17 +21,21 @@ pub(crate) const TOKENS_PER_SERVICE: usize = 1 << 28;
 /// [`TOKENS_PER_SERVICE`], are theirs.
 type Start = fn(&mut Sockets, usize, &Registry) -> io::Result<Box<dyn Service>>;
 
-/// In the order in which they have their turns: that of the owners of tickets.
-const SERVICES: [(TicketOwner, Start); 3] = [
-    (TicketOwner::Tftp, tftp::start),
-    (TicketOwner::Http, http::start),
-    (TicketOwner::Ftp, ftp::start),
+/// In the order in which they have their turns: first those that give tickets out, by their number;
+/// then those that serve them.
+const SERVICES: [(Option<TicketOwner>, Start); 4] = [
+    (Some(TicketOwner::Tftp), tftp::start),
+    (Some(TicketOwner::Http), http::start),
+    (Some(TicketOwner::Ftp), ftp::start),
+    (None, snmp::start),
 ];
 
 const _: () = {
     let mut place = 0;
     while place < SERVICES.len() {
-        assert!(SERVICES[place].0 as usize == place, "a ticket would go to another service");
+        if let Some(owner) = SERVICES[place].0 {
+            assert!(owner as usize == place, "a ticket would go to another service");
+        }
         place += 1;
     }
 };
@@ -43,6 +47,8 @@ pub(crate) struct Sockets {
     pub(crate) datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
     /// Those that connections come to.
     pub(crate) streams: Vec<StreamListener>,
+    /// Whether phones are asked who uses them, over sockets that are opened for it.
+    pub(crate) asks_phones: bool,
 }
 
 impl Sockets {

@@ -1,17 +1,19 @@
-//! The sockets by which phones are asked who uses them, and answer.
+//! SNMP as a service: the sockets by which phones are asked who uses them, and answer.
 //!
 //! Carries datagrams; whom to ask and whom to believe is the machine's.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use mio::event::Event;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use socket2::SockRef;
 
+use crate::net::service::Service;
+use crate::net::services::Sockets;
 use crate::sys::sockets;
 use engine::session::Turn;
-use engine::session::snmp::Queries;
 use wire::snmp::MESSAGE_BYTES_MAX;
 
 /// Answers of phones taken in a turn.
@@ -23,8 +25,9 @@ const ANSWERS_BYTES: usize = 4 << 20;
 /// What an answer takes of it, with the kernel's own bookkeeping.
 const ANSWER_BYTES: usize = 2_048;
 
-/// The sockets of one worker.
-pub(super) struct SnmpSockets {
+/// The SNMP client of one worker with its sockets. Its machine is the turn's, so that every protocol
+/// can ask.
+struct Snmp {
     /// By IPv4 and by IPv6; absent where the host has none.
     sockets: [Option<UdpSocket>; 2],
     /// Questions that leave in one turn: no more than their answers find room until the next.
@@ -34,40 +37,42 @@ pub(super) struct SnmpSockets {
     room: Box<[u8]>,
 }
 
-impl SnmpSockets {
-    /// Opens them, unless nobody `asks`. Two tokens from `tokens` on are theirs.
-    ///
-    /// # Errors
-    /// What the kernel says when a socket cannot be waited for.
-    pub(super) fn open(tokens: usize, asks: bool, registry: &Registry) -> io::Result<Self> {
-        let (mut sockets, mut questions_max) = ([None, None], QUESTIONS_MAX);
-        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        for (place, ip) in any.into_iter().enumerate().filter(|_| asks) {
-            // A host without IPv6 asks nobody by it.
-            let Ok(mut socket) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
-            let room_bytes = sockets::enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
-            questions_max = questions_max.min(room_bytes / ANSWER_BYTES);
-            registry.register(&mut socket, Token(tokens + place), Interest::READABLE)?;
-            sockets[place] = Some(socket);
-        }
-        let room = vec![0; MESSAGE_BYTES_MAX + 1].into_boxed_slice();
-        Ok(SnmpSockets { sockets, questions_max, readable: false, room })
+/// Opens the sockets, if phones are asked at all.
+///
+/// # Errors
+/// What the system says when a socket cannot be waited for.
+pub(crate) fn start(
+    own: &mut Sockets,
+    tokens: usize,
+    registry: &Registry,
+) -> io::Result<Box<dyn Service>> {
+    let (mut sockets, mut questions_max) = ([None, None], QUESTIONS_MAX);
+    let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    for (place, ip) in any.into_iter().enumerate().filter(|_| own.asks_phones) {
+        // A host without IPv6 asks nobody by it.
+        let Ok(mut socket) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
+        let room_bytes = sockets::enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
+        questions_max = questions_max.min(room_bytes / ANSWER_BYTES);
+        registry.register(&mut socket, Token(tokens + place), Interest::READABLE)?;
+        sockets[place] = Some(socket);
     }
+    let room = vec![0; MESSAGE_BYTES_MAX + 1].into_boxed_slice();
+    Ok(Box::new(Snmp { sockets, questions_max, readable: false, room }))
+}
 
-    /// The kernel has news of one of them.
-    pub(super) fn note(&mut self) {
+impl Service for Snmp {
+    fn note(&mut self, _: &Event) {
         self.readable = true;
     }
 
-    /// Whether the next turn has work without waiting for anything.
-    pub(super) fn is_busy(&self) -> bool {
+    fn is_busy(&self) -> bool {
         self.readable
     }
 
-    /// Takes what phones say of themselves; whether there was anything to look for.
-    pub(super) fn receive(&mut self, queries: &mut Queries, turn: &mut Turn<'_>) -> bool {
+    /// Takes what phones say of themselves.
+    fn receive(&mut self, turn: &mut Turn<'_>) {
         if !std::mem::take(&mut self.readable) {
-            return false;
+            return;
         }
         for socket in self.sockets.iter().flatten() {
             for taken in 0.. {
@@ -77,20 +82,25 @@ impl SnmpSockets {
                     break;
                 }
                 let Ok((bytes, from)) = socket.recv_from(&mut self.room) else { break };
-                queries.handle_datagram(from, &self.room[..bytes], turn.counters, turn.now);
+                let bytes = &self.room[..bytes];
+                turn.snmp.handle_datagram(from, bytes, turn.counters, turn.now);
             }
         }
-        true
+    }
+
+    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+        turn.snmp.handle_timeout(turn.counters, turn.now);
     }
 
     /// Sends the questions that are due.
-    pub(super) fn send(&self, queries: &mut Queries, turn: &mut Turn<'_>) {
+    fn send(&mut self, turn: &mut Turn<'_>) {
         for _ in 0..self.questions_max {
-            let Some((phone, bytes)) = queries.poll_send(turn.counters, turn.now) else { break };
+            let question = turn.snmp.poll_send(turn.counters, turn.now);
+            let Some((phone, bytes)) = question else { break };
             let Some(socket) = &self.sockets[usize::from(phone.is_ipv6())] else { continue };
             match socket.send_to(bytes, phone) {
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => {
-                    queries.handle_blocked(turn.now);
+                    turn.snmp.handle_blocked(turn.now);
                     break;
                 }
                 // Whoever cannot be reached does not answer either.

@@ -224,7 +224,7 @@ impl Connections for Engine {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.shared.timers.next().into_iter().chain(self.queries.poll_timeout()).min()
+        self.shared.timers.next()
     }
 }
 

@@ -18,16 +18,13 @@ use crate::requests::Ask;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::ports::{NeverCame, PortOwner};
 use crate::session::ftp::session::{Closing, LogContext};
-use crate::session::snmp::Queries;
+use crate::session::snmp::SnmpClient;
 use crate::session::stream::{ConnectionId, ListenerId};
 use crate::session::timer::{Deadline, Timers};
 use crate::session::{Outcome, Record, Refusal, Secured, Subject, Verb};
-use crate::settings::ftp::FtpListener;
-use crate::settings::ftp::FtpPolicy;
+use crate::settings::ftp::{FtpListener, FtpPolicy};
 use crate::table::RowIds;
-use crate::ticket::Questions;
-use crate::ticket::Ticket;
-use crate::ticket::TicketOwner;
+use crate::ticket::{Questions, Ticket, TicketOwner};
 use wire::time::Instant;
 
 /// What all sessions of a worker share.
@@ -146,7 +143,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Instant,
     pub(super) unix_s: u64,
     pub(super) shared: &'a mut Shared,
-    pub(super) queries: &'a mut Queries,
+    pub(super) snmp: &'a mut SnmpClient,
     pub(super) ids: &'a mut RowIds,
 }
 

@@ -11,7 +11,7 @@
 //! - What became of those who wait for a session slot: [`Engine::handle_granted`],
 //!   [`Engine::handle_expired`].
 //! - That time has passed: [`Engine::handle_timeout`], at the latest at `poll_timeout`.
-//! - That the SNMP client has answers: [`Engine::handle_passports`].
+//! - What a phone has said of itself, or that it says nothing: [`Engine::handle_identity`].
 //!
 //! # What it asks for
 //!
@@ -31,7 +31,7 @@
 //!   builds check that after every event, in `check.rs`.
 //! - It sends nothing, opens nothing, waits for nothing, and reads no clock.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::files;
@@ -41,7 +41,7 @@ use crate::requests::Ask;
 use crate::session::ftp::context::{Context, RowChange, Shared};
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::session::{Closing, Session, State};
-use crate::session::snmp::Queries;
+use crate::session::snmp::{NoPassport, Passport};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
 use crate::session::timer::Deadline;
 use crate::session::{DataFault, Failure, Outcome, Record, Refusal, Turn};
@@ -56,8 +56,6 @@ use wire::ftp::reply::Code;
 pub struct Engine {
     pub(super) rows: Table<Row>,
     pub(super) shared: Shared,
-    /// The phones' users.
-    pub queries: Queries,
 }
 
 /// One connection: a session's, or one for its data.
@@ -191,7 +189,6 @@ impl Engine {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
-        self.queries.handle_timeout(turn.counters, turn.now);
         while let Some(id) = self.shared.timers.pop_due(turn.now) {
             match self.rows.open_mut(id) {
                 Some(Row::Session(_)) => {
@@ -282,13 +279,16 @@ impl Engine {
         self.check();
     }
 
-    /// Takes what phones have said meanwhile.
-    pub fn handle_passports(&mut self, turn: &mut Turn<'_>) {
-        while let Some((phone, passport)) = self.queries.poll_answer() {
-            let asking = self.shared.asking.remove(&phone.to_canonical()).unwrap_or_default();
-            for id in asking {
-                self.with_session(id, turn, |session, cx| session.handle_identity(&passport, cx));
-            }
+    /// A phone has said who uses it, or says nothing.
+    pub fn handle_identity(
+        &mut self,
+        phone: IpAddr,
+        passport: &Result<Passport, NoPassport>,
+        turn: &mut Turn<'_>,
+    ) {
+        let asking = self.shared.asking.remove(&phone.to_canonical()).unwrap_or_default();
+        for id in asking {
+            self.with_session(id, turn, |session, cx| session.handle_identity(passport, cx));
         }
         self.check();
     }
@@ -358,7 +358,7 @@ impl Engine {
             now: turn.now,
             unix_s: turn.unix_s,
             shared: &mut self.shared,
-            queries: &mut self.queries,
+            snmp: turn.snmp,
             ids,
         };
         let result = handle(session, &mut cx);

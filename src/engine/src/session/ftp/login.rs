@@ -183,9 +183,9 @@ impl Session {
     fn ask_who(&mut self, anew: bool, cx: &mut Context<'_>) {
         let (peer, policy) = (self.peer, &cx.snapshot.policy.ftp.snmp);
         if anew {
-            cx.queries.forget(peer, policy);
+            cx.snmp.forget(peer, policy);
         }
-        self.login.identity = match cx.queries.ask(peer, policy, cx.counters, cx.now) {
+        self.login.identity = match cx.snmp.ask(peer, policy, cx.counters, cx.now) {
             Asked::Known(known) => {
                 let at = if anew { cx.now } else { Instant::START };
                 Identity::Known(known, at)

@@ -20,15 +20,14 @@ use crate::admission::Admission;
 use crate::admission::slots::SharedSlots;
 use crate::catalog::Catalog;
 use crate::metrics::Counters;
-use crate::policy::snapshot::Policy;
-use crate::policy::snapshot::Snapshot;
+use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
 use crate::requests::Ask;
 use crate::session::ftp::Engine;
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{DataConnection, Session};
-use crate::session::snmp::Queries;
+use crate::session::snmp::SnmpClient;
 use crate::session::stream::{ConnectionId, Connections as _, DialFault, ListenerId, Security};
 use crate::session::{Handshake, Record, Secured, Turn};
 use crate::settings::ftp::FtpPolicy;
@@ -98,6 +97,7 @@ pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) snapshot: Snapshot,
     pub(super) admission: Admission,
+    pub(super) snmp: SnmpClient,
     pub(super) counters: Counters,
     pub(super) now: Instant,
     /// Questions that have no answer yet.
@@ -151,7 +151,7 @@ impl World {
         let shared = Arc::new(SharedSlots::new(1));
         let mut admission = Admission::new(0, shared, Arc::clone(&policy.rate_limits));
         admission.slots.adopt(&policy.slots);
-        let mut engine = Engine { queries: Queries::seeded(7), ..Engine::default() };
+        let mut engine = Engine::default();
         engine.add_listener(PLAIN, Protocol::Ftp);
         engine.add_listener(IMPLICIT, Protocol::Ftp);
         engine.adopt(&policy.ftp);
@@ -159,6 +159,7 @@ impl World {
             engine,
             snapshot: Snapshot { policy: Arc::new(policy), ..Snapshot::default() },
             admission,
+            snmp: SnmpClient::seeded(7),
             counters: Counters::default(),
             now: Instant::from_millis(1_000),
             asks: Vec::new(),
@@ -199,6 +200,7 @@ impl World {
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &self.counters,
             now: self.now,
             unix_s: BEGINS_S + self.now.as_micros() / 1_000_000,
@@ -336,8 +338,11 @@ impl World {
         while let Some(ticket) = self.admission.slots.poll_granted(now) {
             self.turn(|engine, turn| engine.handle_granted(ticket, turn));
         }
-        self.turn(|engine, turn| engine.handle_timeout(turn));
-        self.turn(|engine, turn| engine.handle_passports(turn));
+        self.turn(|engine, turn| {
+            engine.handle_timeout(turn);
+            turn.snmp.handle_timeout(turn.counters, turn.now);
+        });
+        self.hear_identities();
         for _ in 0..STEPS_MAX {
             self.turn(|engine, turn| engine.resume(turn));
             while let Some(door) = self.engine.poll_data_command() {
@@ -362,11 +367,18 @@ impl World {
         while let Some(record) = self.engine.poll_record() {
             self.records.push(record);
         }
-        let World { engine, counters, phones, .. } = self;
-        while let Some((to, bytes)) = engine.queries.poll_send(counters, now) {
+        let World { snmp, counters, phones, .. } = self;
+        while let Some((to, bytes)) = snmp.poll_send(counters, now) {
             phones.asked(to, bytes);
         }
-        self.turn(|engine, turn| engine.handle_passports(turn));
+        self.hear_identities();
+    }
+
+    /// Hands on what phones have said of themselves.
+    pub(super) fn hear_identities(&mut self) {
+        while let Some((phone, passport)) = self.snmp.poll_answer() {
+            self.turn(|engine, turn| engine.handle_identity(phone, &passport, turn));
+        }
     }
 
     /// Answers a question; `fault` 0 is success, others are the faults in their order.
@@ -390,7 +402,8 @@ impl World {
 
     /// The next moment at which something is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        let timers = [self.engine.poll_timeout(), self.admission.slots.poll_timeout()];
+        let (snmp, slots) = (self.snmp.poll_timeout(), self.admission.slots.poll_timeout());
+        let timers = [self.engine.poll_timeout(), snmp, slots];
         timers.into_iter().flatten().min()
     }
 
@@ -412,7 +425,8 @@ impl World {
             }
             self.check();
             let Some(due) = self.due() else { break };
-            let rests = self.engine.poll_timeout().is_none_or(|at| at > self.now);
+            let timers = [self.engine.poll_timeout(), self.snmp.poll_timeout()];
+            let rests = timers.into_iter().flatten().all(|at| at > self.now);
             assert!(rests, "a timer that never rests");
             self.now = self.now.max(due);
             self.settle();

@@ -18,12 +18,11 @@ use crate::admission::slots::SharedSlots;
 use crate::catalog::Catalog;
 use crate::catalog::blob::Blob;
 use crate::metrics::Counters;
-use crate::policy::snapshot::Policy;
-use crate::policy::snapshot::Snapshot;
+use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
-use crate::requests::Answer;
-use crate::requests::Ask;
+use crate::requests::{Answer, Ask};
 use crate::session::http::Engine;
+use crate::session::snmp::SnmpClient;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
 use crate::session::{Record, Turn};
 use crate::ticket::Ticket;
@@ -77,6 +76,7 @@ pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) snapshot: Snapshot,
     pub(super) admission: Admission,
+    pub(super) snmp: SnmpClient,
     pub(super) counters: Counters,
     pub(super) now: Instant,
     /// Questions without an answer yet.
@@ -101,6 +101,7 @@ impl World {
             engine,
             snapshot: Snapshot { policy: Arc::new(policy), ..Snapshot::default() },
             admission,
+            snmp: SnmpClient::seeded(7),
             counters: Counters::default(),
             now: Instant::from_millis(1_000),
             asks: Vec::new(),
@@ -127,6 +128,7 @@ impl World {
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &self.counters,
             now: self.now,
             unix_s: BEGINS_S + self.now.as_micros() / 1_000_000,

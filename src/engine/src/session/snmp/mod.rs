@@ -53,7 +53,7 @@ const _: () = assert!(KNOWN_MAX >= QUERIES_MAX);
 pub enum Asked {
     /// It was asked a moment ago, or cannot be.
     Known(Result<Passport, NoPassport>),
-    /// [`Queries::poll_answer`] will say, within `ROUND * ROUNDS_MAX`.
+    /// [`SnmpClient::poll_answer`] will say, within `ROUND * ROUNDS_MAX`.
     Pending,
 }
 
@@ -77,7 +77,7 @@ struct Known {
 
 /// The questions of one worker.
 #[derive(Debug)]
-pub struct Queries {
+pub struct SnmpClient {
     seed: u64,
     ids: u64,
     open: HashMap<SocketAddr, Query>,
@@ -95,18 +95,18 @@ pub struct Queries {
     answers: VecDeque<(IpAddr, Result<Passport, NoPassport>)>,
 }
 
-impl Default for Queries {
+impl Default for SnmpClient {
     /// Numbers of questions that nobody can guess.
     fn default() -> Self {
-        Queries::seeded(RandomState::new().build_hasher().finish())
+        SnmpClient::seeded(RandomState::new().build_hasher().finish())
     }
 }
 
-impl Queries {
+impl SnmpClient {
     /// Questions whose numbers come of `seed`, which must not be known to anybody on the network.
     #[must_use]
-    pub fn seeded(seed: u64) -> Queries {
-        Queries {
+    pub fn seeded(seed: u64) -> SnmpClient {
+        SnmpClient {
             seed,
             ids: 0,
             open: HashMap::new(),
@@ -246,7 +246,7 @@ impl Queries {
         self.check();
     }
 
-    /// When [`Queries::handle_timeout`] is to be called, or [`Queries::poll_send`] again.
+    /// When [`SnmpClient::handle_timeout`] is to be called, or [`SnmpClient::poll_send`] again.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let ahead_us = SEND_AHEAD.as_micros() as u64;
@@ -384,9 +384,9 @@ mod tests {
 
     #[test]
     fn more_phones_than_the_limit_are_told_so_and_forgotten_ones_are_the_oldest() {
-        let (mut queries, counters) = (Queries::seeded(1), Counters::default());
+        let (mut queries, counters) = (SnmpClient::seeded(1), Counters::default());
         let policy = SnmpPolicy::default();
-        let ask = |queries: &mut Queries, number: usize, ms: u64| {
+        let ask = |queries: &mut SnmpClient, number: usize, ms: u64| {
             let phone = SocketAddr::new((0x0a00_0000 + number as u32).to_be_bytes().into(), 21);
             queries.ask(phone, &policy, &counters, Instant::from_millis(ms))
         };

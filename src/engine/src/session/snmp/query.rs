@@ -1,6 +1,6 @@
 //! The questions to one phone: with each community, in each version, until one has the answer.
 //!
-//! Decides what is asked next; when that is sent, and again, is for [`super::Queries`].
+//! Decides what is asked next; when that is sent, and again, is for [`super::SnmpClient`].
 
 use std::net::SocketAddr;
 

@@ -16,6 +16,7 @@ use crate::metrics::Counters;
 use crate::policy::snapshot::{Policy, Snapshot};
 use crate::protocol::Protocol;
 use crate::requests::{Answer, Ask};
+use crate::session::snmp::SnmpClient;
 use crate::session::tftp::transfer::{State, Transfer, TransferId, ticket};
 use crate::session::tftp::{Datagram, Engine, Payload, PortId, SendFault, SendQueue};
 use crate::session::{Record, Turn};
@@ -44,6 +45,7 @@ pub(super) struct World {
     pub(super) engine: Engine,
     pub(super) snapshot: Snapshot,
     pub(super) admission: Admission,
+    pub(super) snmp: SnmpClient,
     pub(super) counters: Counters,
     pub(super) now: Instant,
     /// How many sockets; number 0 takes the requests.
@@ -72,6 +74,7 @@ impl World {
             engine,
             snapshot: Snapshot { policy: Arc::new(policy), ..Snapshot::default() },
             admission,
+            snmp: SnmpClient::seeded(7),
             counters: Counters::default(),
             now: Instant::from_millis(1_000),
             ports: pool + 1,
@@ -103,6 +106,7 @@ impl World {
         let mut turn = Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &self.counters,
             now: self.now,
             unix_s: 0,

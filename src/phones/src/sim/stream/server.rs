@@ -20,7 +20,7 @@ use engine::policy::snapshot::{Policy, Snapshot};
 use engine::protocol::Protocol;
 use engine::session::ftp::{self, DataCommand};
 use engine::session::http;
-use engine::session::snmp::Queries;
+use engine::session::snmp::SnmpClient;
 use engine::session::stream::{ConnectionId, Connections as _, ListenerId};
 use engine::session::{Outcome, Record, Refusal, Turn};
 use engine::settings::ftp::FtpListener;
@@ -85,6 +85,7 @@ pub fn policy() -> Policy {
 struct Surroundings {
     snapshot: Snapshot,
     admission: Admission,
+    snmp: SnmpClient,
     counters: Counters,
 }
 
@@ -93,6 +94,7 @@ impl Surroundings {
         Turn {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
+            snmp: &mut self.snmp,
             counters: &self.counters,
             now,
             unix_s: BEGINS_S + now.as_micros() / 1_000_000,
@@ -130,7 +132,6 @@ impl Server {
         admission.slots.adopt(&policy.slots);
         let mut random = Random::new(seed);
         let mut sessions = ftp::Engine::default();
-        sessions.queries = Queries::seeded(seed);
         sessions.add_listener(FTP, Protocol::Ftp);
         sessions.adopt(&policy.ftp);
         let mut connections = http::Engine::default();
@@ -144,6 +145,7 @@ impl Server {
             around: Surroundings {
                 snapshot: Snapshot { policy: Arc::new(policy), ..Snapshot::default() },
                 admission,
+                snmp: SnmpClient::seeded(seed),
                 counters: Counters::default(),
             },
             doors: BTreeMap::new(),
@@ -200,6 +202,7 @@ impl Server {
         let timers = [self.http.engine.poll_timeout(), self.ftp.engine.poll_timeout()];
         let is_deaf = self.bug == Some(Bug::IgnoresDeadlines);
         let timers = timers.into_iter().flatten().filter(|_| !is_deaf);
+        let timers = timers.chain(self.around.snmp.poll_timeout());
         let slots = self.around.admission.slots.poll_timeout();
         timers.chain(slots).chain(self.turn_at).chain(self.disk.next_at()).min()
     }
@@ -222,7 +225,11 @@ impl Server {
             self.http.engine.handle_timeout(&mut turn);
             self.ftp.engine.handle_timeout(&mut turn);
         }
-        self.ftp.engine.handle_passports(&mut turn);
+        self.around.snmp.handle_timeout(&self.around.counters, now);
+        while let Some((phone, identity)) = self.around.snmp.poll_answer() {
+            self.ftp.engine.handle_identity(phone, &identity, &mut self.around.turn(now));
+        }
+        let mut turn = self.around.turn(now);
         self.http.send(network, &mut turn);
         for _ in 0..ROUNDS_MAX {
             let mut turn = self.around.turn(now);

@@ -462,10 +462,10 @@ mod tests {
     use engine::catalog::blob::{Blob, Version};
     use engine::catalog::{Catalog, Entry, Form, Root, RootId};
     use engine::metrics::Counters;
-    use engine::policy::snapshot::Policy;
-    use engine::policy::snapshot::Snapshot;
+    use engine::policy::snapshot::{Policy, Snapshot};
     use engine::session::Outcome;
     use engine::session::http::Engine;
+    use engine::session::snmp::SnmpClient;
     use engine::settings::http::HttpListener;
     use wire::name::FileName;
 
@@ -475,6 +475,7 @@ mod tests {
         poll: mio::Poll,
         snapshot: Snapshot,
         admission: Admission,
+        snmp: SnmpClient,
         counters: Counters,
         now: Instant,
         address: SocketAddr,
@@ -516,6 +517,7 @@ mod tests {
                 poll,
                 snapshot: Snapshot { policy: Arc::new(policy), catalog: Arc::new(catalog) },
                 admission: Admission::new(0, Arc::new(SharedSlots::new(1)), Arc::default()),
+                snmp: SnmpClient::default(),
                 counters: Counters::default(),
                 now: Instant::from_millis(1_000),
                 address,
@@ -538,6 +540,7 @@ mod tests {
             let mut turn = Turn {
                 snapshot: &self.snapshot,
                 admission: &mut self.admission,
+                snmp: &mut self.snmp,
                 counters: &self.counters,
                 now: self.now,
                 unix_s: 0,

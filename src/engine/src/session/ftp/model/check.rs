@@ -222,7 +222,7 @@ impl World {
             Stage::Passport => {
                 let asking = self.engine.shared.asking.get(&session.peer.ip().to_canonical());
                 let is_asking = asking.is_some_and(|asking| asking.contains(&id));
-                is_asking && self.engine.queries.poll_timeout().is_some()
+                is_asking && self.snmp.poll_timeout().is_some()
             }
             // How many wait is counted elsewhere.
             Stage::Slot => !transfer.has_slot,
@@ -284,7 +284,7 @@ impl World {
         assert_eq!((engine.sessions_open(), engine.transfers_open()), (0, 0));
         assert_eq!(engine.uploads_held(), 0);
         assert!(engine.shared.asking.is_empty(), "a question that nobody answers");
-        assert_eq!(engine.poll_timeout(), None);
+        assert_eq!((engine.poll_timeout(), self.snmp.poll_timeout()), (None, None));
         assert!(self.doors.is_empty(), "an open door");
         assert_eq!(self.admission.slots.used_here(), 0, "a slot that nobody frees");
         assert_eq!(self.admission.slots.waiting(), 0);

@@ -87,10 +87,8 @@ impl World {
     }
 
     fn datagram(&mut self, from: SocketAddr, bytes: &[u8]) {
-        self.turn(|engine, turn| {
-            engine.queries.handle_datagram(from, bytes, turn.counters, turn.now);
-            engine.handle_passports(turn);
-        });
+        self.snmp.handle_datagram(from, bytes, &self.counters, self.now);
+        self.hear_identities();
         self.settle();
     }
 

@@ -471,11 +471,10 @@ impl Phone {
             }
             (_, _, _) => {}
         }
-        if matches!(ended, Ended::Done | Ended::Unchanged) {
-            self.files_done += 1;
-            if let Some(asked_at) = self.asked_at {
-                invariants.served(self.ip, asked_at);
-            }
+        self.files_done += u32::from(matches!(ended, Ended::Done | Ended::Unchanged));
+        // A 304 is answered without a slot, and does not make the hold of one longer.
+        if let (Ended::Done, Some(asked_at)) = (ended, self.asked_at) {
+            invariants.served(self.ip, asked_at);
         }
         self.endings.push(words);
     }

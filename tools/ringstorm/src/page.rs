@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use hdrhistogram::Histogram;
 
-use crate::tally::COLUMN;
+use crate::harness::tally::COLUMN;
 
 const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 220.0;
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_page_of_an_empty_run_is_whole_and_loads_nothing() {
-        let empty = crate::tally::histogram();
+        let empty = crate::harness::tally::histogram();
         let curve = Curve { label: "<script>", timeline: &[], file_us: &empty };
         let page = page(&[curve], true, "<script>");
         assert!(page.ends_with("</svg>"));

@@ -11,8 +11,8 @@ use phones::phone::tftp::{Behaviour, Client, Leave, OnTimer};
 use wire::tftp::Options;
 
 use crate::ftp::spec::FtpArgs;
+use crate::http::spec::WebArgs;
 use crate::target::{Protocol, Target};
-use crate::web::spec::WebArgs;
 
 /// Retransmission timer of a phone that speaks TFTP, unless it is told otherwise.
 const TFTP_TIMER: Duration = Duration::from_secs(1);
@@ -247,6 +247,14 @@ impl GroupArgs {
             self.files = own_files;
         }
         Ok(self)
+    }
+
+    /// How many phones there are, and the time over which they get power.
+    pub(crate) fn phones_within(&self) -> (u32, Duration) {
+        match self.rate {
+            Some(rate) => ((rate * self.lasting.as_secs_f64()) as u32, self.lasting),
+            None => (self.phones, self.ramp),
+        }
     }
 
     /// How the phones of the group talk.

@@ -14,18 +14,22 @@ use rustls::{ClientConfig, ClientConnection};
 use wire::ftp::reply::Code;
 use wire::time::Instant;
 
-use super::fleet::World;
+use super::World;
+use super::driver::{file, refused};
 use super::plan::{FtpGroup, Start};
-use super::tally::{Connects, FtpRun, FtpTally};
-use crate::web::connection::{Connection, Scratch, Stage, Trouble};
-use crate::web::plan::{Expected, Role};
-use crate::web::vault::Register;
+use crate::connection::{Connection, Scratch, Stage, Trouble};
+use crate::harness::fleet::{self, Begin, Context};
+use crate::harness::tally::{Count, GroupTally, Role, Run, Time};
+use crate::vault::{Expected, Register};
 
 /// Sockets of a phone; a token is four times its number and one of these.
 pub(crate) const SOCKETS: usize = 4;
 const CONTROL: usize = 0;
 const DATA: usize = 1;
 const LISTENER: usize = 2;
+/// Where connections for commands are counted, and where those for data.
+const CONTROLS: (Time, Count, Count) = (Time::Connect, Count::Full, Count::Resumed);
+const DATAS: (Time, Count, Count) = (Time::DataConnect, Count::DataFull, Count::DataResumed);
 /// Most bytes that are kept of a version which is to be verified.
 const VERIFIED_BYTES_MAX: usize = 16 << 20;
 
@@ -34,13 +38,9 @@ pub(crate) struct Caller {
     /// What it decides.
     pub(crate) phone: Phone,
     /// The number of its group.
-    pub(crate) group: u32,
+    pub(crate) group: usize,
     /// What the group is there for.
     pub(crate) role: Role,
-    /// The next alarm that is set for it.
-    pub(crate) alarm: Option<Instant>,
-    /// Its session was counted among those that stand.
-    pub(crate) has_stood: bool,
     start: Start,
     due: Instant,
     control: Option<Line>,
@@ -66,15 +66,13 @@ struct Line {
 }
 
 impl Caller {
-    /// Phone number `number` of a group, which begins at `due`.
-    pub(crate) fn new(group: &FtpGroup, number: u32, due: Instant) -> Caller {
-        let start = group.start(number);
+    /// A phone of a group that begins.
+    pub(crate) fn new(of: &FtpGroup, Begin { group, number, due }: Begin) -> Caller {
+        let start = of.start(number);
         Caller {
             phone: Phone::new(Arc::clone(&start.plan), due),
-            group: 0,
-            role: group.role,
-            alarm: None,
-            has_stood: false,
+            group,
+            role: of.schedule.role,
             start,
             due,
             control: None,
@@ -88,26 +86,9 @@ impl Caller {
         }
     }
 
-    /// Whether an idle session has come as far as it will.
-    pub(crate) fn stands(&self) -> bool {
-        self.role == Role::Idle && (self.phone.is_staying() || self.phone.is_over())
-    }
-
-    /// Whether it did not get what it wanted.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.is_wrong || self.phone.is_lost()
-    }
-
     /// When it began.
     pub(crate) fn due(&self) -> Instant {
         self.due
-    }
-
-    /// Whether there are bytes that it was not given yet.
-    pub(crate) fn has_unread(&self) -> bool {
-        let is_unread =
-            |line: &Line| line.connection.is_readable && line.connection.stage() == Stage::Open;
-        self.control.iter().chain(&self.data).any(is_unread)
     }
 
     /// One of the sockets is ready.
@@ -130,26 +111,26 @@ impl Caller {
         act: Act,
         world: &World,
         (registry, id): (&Registry, u32),
-        run: &mut FtpRun,
+        run: &mut Run,
         now: Instant,
     ) {
-        let tally = &mut run.groups[self.group as usize];
+        let tally = &mut run.groups[self.group];
         let place = |socket: usize| (registry, Token(id as usize * SOCKETS + socket));
         let done = match act {
             Act::Connect => {
-                tally.control.begun += 1;
+                tally.add(Count::Connects, 1_u64);
                 let tls = if world.is_implicit { self.tls(world) } else { Ok(None) };
                 tls.and_then(|tls| self.open(world.server, tls, place(CONTROL)))
                     .map(|connection| self.control = Some(Line::new(connection, now)))
             }
             Act::Dial(to) => {
-                tally.data.begun += 1;
+                tally.add(Count::DataConnects, 1_u64);
                 self.tls(world)
                     .and_then(|tls| self.open(to, tls, place(DATA)))
                     .map(|connection| self.data = Some(Line::new(connection, now)))
             }
             Act::Listen => {
-                tally.data.begun += 1;
+                tally.add(Count::DataConnects, 1_u64);
                 self.listen(place(LISTENER)).map_err(unreachable)
             }
             Act::Secure => self.secure(world),
@@ -239,7 +220,7 @@ impl Caller {
         }
     }
 
-    fn lose(&mut self, trouble: Trouble, run: &mut FtpRun, now: Instant) {
+    fn lose(&mut self, trouble: Trouble, run: &mut Run, now: Instant) {
         // With what TLS has to say of it.
         self.hang_up();
         if trouble.loss != Loss::Closed {
@@ -248,7 +229,7 @@ impl Caller {
         self.phone.handle_lost(trouble.loss, now);
     }
 
-    fn lose_data(&mut self, trouble: Trouble, run: &mut FtpRun, now: Instant) {
+    fn lose_data(&mut self, trouble: Trouble, run: &mut Run, now: Instant) {
         if trouble.loss != Loss::Closed {
             run.trouble.get_or_insert(trouble.words);
         }
@@ -269,10 +250,10 @@ impl Caller {
         world: &World,
         (registry, id): (&Registry, u32),
         scratch: &mut Scratch,
-        run: &mut FtpRun,
+        run: &mut Run,
         now: Instant,
     ) {
-        let group = self.group as usize;
+        let group = self.group;
         if let Err(trouble) = self.hear(scratch, &mut run.groups[group], now) {
             self.lose(trouble, run, now);
         }
@@ -289,11 +270,11 @@ impl Caller {
     fn hear(
         &mut self,
         scratch: &mut Scratch,
-        tally: &mut FtpTally,
+        tally: &mut GroupTally,
         now: Instant,
     ) -> Result<(), Trouble> {
         let Some(line) = &mut self.control else { return Ok(()) };
-        if line.proceed(scratch, &mut tally.control, now)? != Stage::Open {
+        if line.proceed(scratch, (tally, &CONTROLS), now)? != Stage::Open {
             return Ok(());
         }
         if !std::mem::replace(&mut line.is_told, true) {
@@ -322,11 +303,11 @@ impl Caller {
     fn carry_data(
         &mut self,
         scratch: &mut Scratch,
-        tally: &mut FtpTally,
+        tally: &mut GroupTally,
         now: Instant,
     ) -> Result<(), Trouble> {
         let Some(line) = &mut self.data else { return Ok(()) };
-        let stage = line.proceed(scratch, &mut tally.data, now)?;
+        let stage = line.proceed(scratch, (tally, &DATAS), now)?;
         if line.is_taken && !std::mem::replace(&mut line.is_told, true) {
             // Before it is secured: a server may begin that only once it knows the command.
             self.phone.handle_data_opened(now);
@@ -365,31 +346,26 @@ impl Caller {
     }
 
     /// After the phone was told something: counts what came of it.
-    pub(crate) fn settle(
-        &mut self,
-        run: &mut FtpRun,
-        register: &mut Option<Register>,
-        begun_at: Option<Instant>,
-        now: Instant,
-    ) {
-        let since = now - begun_at.unwrap_or(now);
-        let tally = &mut run.groups[self.group as usize];
+    pub(crate) fn settle(&mut self, register: &mut Option<Register>, context: &mut Context<'_>) {
+        let since = context.since();
+        let run = &mut *context.run;
+        let tally = &mut run.groups[self.group];
         if let Some(refusal) = self.phone.poll_refusal() {
-            tally.refused(&refusal);
+            refused(tally, &refusal);
         }
         self.results.extend(self.phone.poll_result());
         for result in self.results.drain(..) {
             let expected = self.start.expected.get(result.step);
             let wrong = judged(expected, &result, &self.kept);
             self.kept.clear();
-            tally.file(&result, wrong, since);
+            file(tally, &result, wrong, since);
             self.is_wrong |= wrong.is_some();
             if let (Ending::Refused(_), true, Some(step)) =
                 (result.ending, result.is_good, self.start.plan.steps.get(result.step))
             {
                 match step.presence {
-                    Presence::MustNot => tally.rightly_refused += 1,
-                    Presence::May | Presence::Must => tally.nothing_stored += 1,
+                    Presence::MustNot => tally.add(Count::RightlyRefused, 1_u64),
+                    Presence::May | Presence::Must => tally.add(Count::NothingStored, 1_u64),
                 }
             }
             if let (Some(Expected::Stored(version)), Ending::Done) = (expected, result.ending) {
@@ -403,6 +379,42 @@ impl Caller {
     }
 }
 
+impl fleet::Caller for Caller {
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.phone.poll_timeout()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> bool {
+        let is_due = self.phone.poll_timeout().is_some_and(|at| at <= now);
+        if is_due {
+            self.phone.handle_timeout(now);
+        }
+        is_due
+    }
+
+    fn has_unread(&self) -> bool {
+        let is_unread =
+            |line: &Line| line.connection.is_readable && line.connection.stage() == Stage::Open;
+        self.control.iter().chain(&self.data).any(is_unread)
+    }
+
+    fn stands(&self) -> bool {
+        self.role == Role::Idle && (self.phone.is_staying() || self.phone.is_over())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.phone.is_over()
+    }
+
+    fn has_failed(&self) -> bool {
+        self.is_wrong || self.phone.is_lost()
+    }
+
+    fn is_over(&self) -> bool {
+        self.phone.is_over()
+    }
+}
+
 impl Line {
     fn new(connection: Connection, now: Instant) -> Line {
         Line { connection, begun: now, is_taken: false, is_told: false, is_counted: false }
@@ -412,19 +424,19 @@ impl Line {
     fn proceed(
         &mut self,
         scratch: &mut Scratch,
-        connects: &mut Connects,
+        (tally, counts): (&mut GroupTally, &(Time, Count, Count)),
         now: Instant,
     ) -> Result<Stage, Trouble> {
         let stage = self.connection.proceed(scratch)?;
         if stage != Stage::Opening && !std::mem::replace(&mut self.is_taken, true) {
-            connects.taken(now - self.begun);
+            tally.took(counts.0, now - self.begun);
         }
         if stage == Stage::Open
             && !self.is_counted
             && let Some(kind) = self.connection.handshake()
         {
             self.is_counted = true;
-            connects.secured(kind);
+            tally.secured(kind, (counts.1, counts.2));
         }
         Ok(stage)
     }

@@ -1,68 +1,108 @@
 //! Phones that speak FTP and FTPS: from the command line to what came of it.
 //!
-//! One thread for the phones, which reads the clock once a turn, and one for what they say by SNMP.
+//! One thread for the phones, and one for what they say by SNMP.
 
 mod caller;
-mod fleet;
+mod driver;
 mod plan;
-mod report;
 pub(crate) mod spec;
-mod tally;
 #[cfg(test)]
 mod trial;
 
-use std::io;
-use std::time::Duration;
-
-use mio::{Events, Poll};
-use wire::time::Instant;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use crate::agents::{Agents, Answers, Manners};
-use crate::clock::{self, Clock};
-use crate::page::{Curve, page};
+use crate::harness::fleet::{Gate, Schedule};
+use crate::harness::report::{Extra, Format, Row, Value, line, listed, listed_if, times};
+use crate::harness::run;
+use crate::harness::tally::{Count, GroupTally, Reason, Role, Run, Time};
+use crate::secure::Security;
 use crate::spec::Command;
 use crate::target::Protocol;
-use crate::web::secure::Security;
-use crate::web::vault::Register;
-use crate::{Progress, cost_of, write};
-use fleet::{Fleet, World};
-use report::FtpReport;
-use tally::FtpRun;
+use crate::vault::Register;
+use driver::Phones;
+use plan::FtpGroup;
 
-/// Longest wait for the network in one turn.
-const WAIT_MAX: Duration = Duration::from_millis(20);
-/// How often the progress is shown.
-const SHOW_EVERY: Duration = Duration::from_millis(100);
-/// Sockets that are looked at in one turn.
-const EVENTS_MAX: usize = 1_024;
+/// What is told of a group.
+static FORMAT: Format = Format {
+    rate: ("sessions_per_second", "us_per_session"),
+    unit: ("sessions", "a session"),
+    digits: 1,
+    units: |run| {
+        let all = run.all(Count::PhonesGood) + run.all(Count::PhonesFailed);
+        (run.load(Count::PhonesGood), all)
+    },
+    each_second: Some("sessions_per_cpu_second"),
+    rows: &[
+        ("label", Row::Label),
+        ("role", Row::Role),
+        ("sessions_good", Row::Count(Count::PhonesGood)),
+        ("sessions_failed", Row::Count(Count::PhonesFailed)),
+        ("files_good", Row::Count(Count::FilesGood)),
+        ("files_failed", Row::Count(Count::FilesFailed)),
+        ("nothing_stored", Row::Count(Count::NothingStored)),
+        ("rightly_refused", Row::Count(Count::RightlyRefused)),
+        ("failures", Row::Reasons(Reason::Failures)),
+        ("refusals", Row::Reasons(Reason::Refusals)),
+        ("bytes_read", Row::Count(Count::Bytes)),
+        ("bytes_stored", Row::Count(Count::BytesStored)),
+        ("replies", Row::Count(Count::Answers)),
+        ("unreachable", Row::Count(Count::Unreachable)),
+        ("resets", Row::Count(Count::Resets)),
+        ("timeouts", Row::Count(Count::Timeouts)),
+        ("again", Row::Count(Count::Again)),
+        ("waits", Row::Count(Count::Waits)),
+        ("unasked", Row::Count(Count::Unasked)),
+        ("file", Row::Times(Time::File)),
+        ("session", Row::Times(Time::Boot)),
+        (
+            "control",
+            Row::Rows(&[
+                ("begun", Row::Count(Count::Connects)),
+                ("connect", Row::Times(Time::Connect)),
+                ("handshakes_full", Row::Count(Count::Full)),
+                ("handshakes_resumed", Row::Count(Count::Resumed)),
+            ]),
+        ),
+        (
+            "data",
+            Row::Rows(&[
+                ("begun", Row::Count(Count::DataConnects)),
+                ("connect", Row::Times(Time::DataConnect)),
+                ("handshakes_full", Row::Count(Count::DataFull)),
+                ("handshakes_resumed", Row::Count(Count::DataResumed)),
+            ]),
+        ),
+        ("stayed", Row::Count(Count::Stayed)),
+        ("ended", Row::Count(Count::Ended)),
+    ],
+    write: write_group,
+    has_connections: true,
+    advice: "",
+};
+
+/// What nobody changes.
+pub(crate) struct World {
+    /// The server.
+    server: SocketAddr,
+    /// TLS, where it is spoken, and whether that is from the first byte.
+    security: Option<Security>,
+    is_implicit: bool,
+    /// All groups.
+    groups: Vec<FtpGroup>,
+}
 
 /// Runs what the command line says and shows it. False when anything failed.
 pub(crate) fn drive(command: &Command) -> Result<bool, String> {
     let world = prepare(command)?;
-    let phones = world.groups.iter().map(|group| u64::from(group.phones)).sum();
-    let progress = Progress::new(phones, command);
-    let server_before = command.server_pid.and_then(cost_of);
-    let (run, answers) = run(world, command, |done, failed| progress.show(done, failed))?;
-    progress.finish();
-    let tool = clock::usage("self").unwrap_or_default();
-    let server_after = command.server_pid.and_then(cost_of);
-    let server = server_before.zip(server_after).map(|(before, after)| after.since(before));
-    let report = FtpReport::new(&run, answers, tool, server);
-    let text = report.text();
-    print!("{text}");
-    if let Some(path) = &command.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|fault| fault.to_string())?;
-        write(path, &json)?;
-    }
-    if let Some(path) = &command.html {
-        let curves: Vec<Curve<'_>> = run
-            .groups
-            .iter()
-            .map(|it| Curve { label: &it.label, timeline: &it.timeline, file_us: &it.file_us })
-            .collect();
-        write(path, &page(&curves, report.is_good, &text))?;
-    }
-    Ok(report.is_good)
+    let phones = world.groups.iter().map(|group| u64::from(group.schedule.phones)).sum();
+    run::show(command, &FORMAT, (phones, 1), |progress| {
+        let (run, answers) = run(&world, command, |done, failed| progress.show(done, failed))?;
+        let values = vec![("snmp", Value::Answers(answers))];
+        let lines = answers.iter().map(|answers| ("SNMP", answered(answers))).collect();
+        Ok((run, Extra { values, lines }))
+    })
 }
 
 /// Groups, their files and TLS from the command line.
@@ -82,61 +122,92 @@ fn prepare(command: &Command) -> Result<World, String> {
 /// Runs until every phone is through. `shown` is called now and then with how many sessions are,
 /// and how many of them failed.
 fn run(
-    world: World,
+    world: &World,
     command: &Command,
     shown: impl FnMut(u64, u64),
-) -> Result<(FtpRun, Option<Answers>), String> {
-    let register = command.web.acknowledged.as_deref().map(Register::open).transpose()?;
+) -> Result<(Run, Option<Answers>), String> {
     let manners = Manners::new(&command.ftp, command.web.first_extension, command.seed)?;
     let agents = manners.map(Agents::start).transpose()?;
-    let fleet = Fleet::new(world, register);
-    let run = carry(fleet, command.give_up, shown);
+    let schedules: Vec<Schedule> =
+        world.groups.iter().map(|group| group.schedule.clone()).collect();
+    let drivers = |registry| {
+        let register = command.web.acknowledged.as_deref().map(Register::open).transpose()?;
+        Ok(Phones::new(world, registry, register))
+    };
+    let gate = Gate::new(&schedules);
+    let run = run::run(&gate, 1, command.give_up, "logged in", drivers, shown);
     let answers = agents.map(Agents::stop).transpose()?;
-    Ok((run.map_err(|fault| format!("the network failed: {fault}"))?, answers))
+    Ok((run?, answers))
 }
 
-/// The loop.
-fn carry(
-    mut fleet: Fleet,
-    give_up: Duration,
-    mut shown: impl FnMut(u64, u64),
-) -> io::Result<FtpRun> {
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(EVENTS_MAX);
-    let clock = Clock::start();
-    let end = Instant::START + give_up;
-    let mut show_at = Instant::START;
-    let mut is_told = false;
-    let mut now = clock.now();
-    while now < end && !fleet.is_over() {
-        fleet.handle_timeout(poll.registry(), now);
-        fleet.register(now, false)?;
-        if let (false, Some(count)) = (is_told, fleet.all_stand()) {
-            is_told = true;
-            if count > 0 {
-                let seconds = (now - Instant::START).as_secs_f64();
-                println!("all {count} logged in after {seconds:.1} s");
-            }
-        }
-        if now >= show_at {
-            show_at = now + SHOW_EVERY;
-            shown(fleet.done.0, fleet.done.1);
-        }
-        let next = fleet.poll_timeout().map_or(WAIT_MAX, |at| at.since(now).min(WAIT_MAX));
-        match poll.poll(&mut events, Some(next)) {
-            Err(fault) if fault.kind() != io::ErrorKind::Interrupted => return Err(fault),
-            Ok(()) | Err(_) => {}
-        }
-        now = clock.now();
-        for event in &events {
-            fleet.handle_event(event, poll.registry(), now);
-        }
-        fleet.register(now, false)?;
+/// What the phones answered by SNMP, in words.
+fn answered(answers: &Answers) -> String {
+    let Answers { asked, answered, wrong, lost, silent, strange, unsent, dropped } = answers;
+    let mut text = format!("{asked} questions, {answered} answers ({wrong} of them wrong)");
+    let rest = [
+        (lost, "lost on purpose"),
+        (silent, "to silent phones"),
+        (strange, "not understood"),
+        (unsent, "answers not sent"),
+        (dropped, "dropped by the kernel here"),
+    ];
+    for (count, what) in rest.iter().filter(|(count, _)| **count > 0) {
+        let _ = write!(text, ", {count} {what}");
     }
-    fleet.abandon();
-    fleet.register(now, true)?;
-    shown(fleet.done.0, fleet.done.1);
-    let mut run = fleet.run;
-    run.wall = clock.now() - Instant::START;
-    Ok(run)
+    text
+}
+
+fn write_group(group: &GroupTally, out: &mut String) {
+    let sessions = (group[Count::PhonesGood], group[Count::PhonesFailed]);
+    let mut sessions = format!("{} went well, {} failed", sessions.0, sessions.1);
+    if group.role != Role::Load {
+        let (stayed, ended) = (group[Count::Stayed], group[Count::Ended]);
+        let _ = write!(sessions, ", {stayed} stayed, {ended} ended by the server");
+    }
+    line(out, "sessions", sessions);
+    if group.role == Role::Load || group[Count::FilesFailed] > 0 {
+        let files = (group[Count::FilesGood], group[Count::FilesFailed]);
+        let files = format!("{} good, {} failed", files.0, files.1);
+        let good = [
+            (Count::NothingStored, "not stored yet"),
+            (Count::RightlyRefused, "refused as they must be"),
+        ];
+        let files = listed_if(listed(files, &group[Reason::Failures]), group, &good);
+        line(out, "files", files);
+        line(out, "file time", times(&group[Time::File]).text());
+        let bytes = (group[Count::BytesStored], group[Count::Bytes]);
+        line(out, "bytes", format!("{} stored, {} read", bytes.0, bytes.1));
+    }
+    line(out, "session time", times(&group[Time::Boot]).text());
+    let control = (Count::Connects, Time::Connect, Count::Full, Count::Resumed);
+    line(out, "control", connects(group, control));
+    if group[Count::DataConnects] > 0 {
+        let data = (Count::DataConnects, Time::DataConnect, Count::DataFull, Count::DataResumed);
+        line(out, "data", connects(group, data));
+    }
+    for (words, count) in &group[Reason::Refusals] {
+        line(out, "refused", format!("{count} x {words}"));
+    }
+    let faults = format!(
+        "{} not reached, {} reset, {} timed out, {} begun again, {} told to wait",
+        group[Count::Unreachable],
+        group[Count::Resets],
+        group[Count::Timeouts],
+        group[Count::Again],
+        group[Count::Waits]
+    );
+    let unasked = (Count::Unasked, "replies that nobody had asked for");
+    line(out, "repairs", listed_if(faults, group, &[unasked]));
+}
+
+fn connects(
+    group: &GroupTally,
+    (begun, time, full, resumed): (Count, Time, Count, Count),
+) -> String {
+    let mut text = format!("{} begun, {}", group[begun], times(&group[time]).text());
+    let (full, resumed) = (group[full], group[resumed]);
+    if full + resumed > 0 {
+        let _ = write!(text, ", {full} secured anew, {resumed} resumed");
+    }
+    text
 }

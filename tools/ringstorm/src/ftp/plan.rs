@@ -9,11 +9,12 @@ use std::time::Duration;
 use phones::phone::ftp::{Action, Client, Meeting, Plan, Presence, Security, Step};
 
 use crate::agents::{Manners, Told};
-use crate::group::{Contents, contents};
+use crate::harness::fleet::Schedule;
+use crate::harness::tally::Role;
 use crate::spec::{Command, GroupArgs};
 use crate::target::Protocol;
-use crate::web::plan::{Expected, Role};
-use crate::web::vault::{self, Version};
+use crate::tftp::group::{Contents, contents};
+use crate::vault::{self, Expected, Version};
 
 /// Who phones say that they are, unless they are told otherwise.
 const ANONYMOUS: (&str, &str) = ("anonymous", "phone@");
@@ -47,14 +48,8 @@ enum Job {
 /// One group.
 #[derive(Clone, Debug)]
 pub(crate) struct FtpGroup {
-    /// A name for people.
-    pub(crate) label: String,
-    /// What it is there for.
-    pub(crate) role: Role,
-    /// How many phones it has.
-    pub(crate) phones: u32,
-    /// Most of them at a time.
-    pub(crate) concurrent: u32,
+    /// When its phones begin.
+    pub(crate) schedule: Schedule,
     /// Number of its first loopback address, and how many it has.
     addresses: (u32, u32),
     job: Job,
@@ -70,8 +65,6 @@ pub(crate) struct FtpGroup {
     contents: Contents,
     shared: Option<Arc<Plan>>,
     hold: Duration,
-    start: Duration,
-    ramp: Duration,
     repeat: usize,
 }
 
@@ -89,14 +82,15 @@ pub(crate) fn groups(command: &Command) -> Result<Vec<FtpGroup>, String> {
     let mut addresses = 0;
     if command.web.idle > 0 {
         let mut group = FtpGroup::new(command, Job::Stay, command.web.idle, addresses)?;
-        group.label = format!("{} idle sessions", group.phones);
-        (group.role, group.ramp, group.start) = (Role::Idle, Duration::ZERO, Duration::ZERO);
+        let idle = &mut group.schedule;
+        idle.label = format!("{} idle sessions", idle.phones);
+        (idle.role, idle.ramp, idle.start) = (Role::Idle, Duration::ZERO, Duration::ZERO);
         addresses = group.addresses.1;
         all.push(group);
     }
     if let Some((job, phones)) = job(command)? {
         let mut group = FtpGroup::new(command, job, phones, addresses)?;
-        group.label = group.label();
+        group.schedule.label = group.label();
         all.push(group);
     }
     for group in &mut all {
@@ -121,10 +115,7 @@ fn job(command: &Command) -> Result<Option<(Job, u32)>, String> {
         let phones = newest.len() as u32;
         return Ok(Some((Job::Verify(newest), phones)));
     }
-    let phones = match args.rate {
-        Some(rate) => (rate * args.lasting.as_secs_f64()) as u32,
-        None => args.phones,
-    };
+    let (phones, _) = args.phones_within();
     let names: Vec<String> = args.files.iter().chain(&ftp.get).cloned().collect();
     Ok(match (ftp.save, names.is_empty()) {
         (Some(_), false) => return Err("--get and --save are for two runs".to_owned()),
@@ -170,10 +161,14 @@ impl FtpGroup {
         let files = GroupArgs { files: names, ..args.clone() };
         let manners = Manners::new(ftp, web.first_extension, command.seed)?;
         Ok(FtpGroup {
-            label: String::new(),
-            role: Role::Load,
-            phones,
-            concurrent,
+            schedule: Schedule {
+                label: String::new(),
+                role: Role::Load,
+                phones,
+                concurrent,
+                start: args.start,
+                ramp: args.phones_within().1,
+            },
             addresses: (first_address, addresses.max(1)),
             job,
             client: Arc::new(client(command)?),
@@ -187,14 +182,12 @@ impl FtpGroup {
             contents: contents(command.root.as_deref(), &[files]),
             shared: None,
             hold: web.hold,
-            start: args.start,
-            ramp: if args.rate.is_some() { args.lasting } else { args.ramp },
             repeat: args.repeat.max(1),
         })
     }
 
     fn label(&self) -> String {
-        let phones = self.phones;
+        let Schedule { phones, concurrent, .. } = self.schedule;
         let label = match &self.job {
             Job::Stay => format!("{phones} idle sessions"),
             Job::Get(names) => format!("{phones} sessions, RETR {}", names.join(" ")),
@@ -207,13 +200,8 @@ impl FtpGroup {
             Job::Restore => format!("{phones} phones, RETR {}", self.data_name),
             Job::Verify(_) => format!("{phones} extensions verified"),
         };
-        let at_a_time = format!(", {} at a time", self.concurrent);
-        label + if self.concurrent < phones { &at_a_time } else { "" }
-    }
-
-    /// When a phone begins, from the moment when the group may.
-    pub(crate) fn due(&self, number: u32) -> Duration {
-        self.start + self.ramp.mul_f64(f64::from(number) / f64::from(self.phones.max(1)))
+        let at_a_time = format!(", {concurrent} at a time");
+        label + if concurrent < phones { &at_a_time } else { "" }
     }
 
     /// What all phones do, where that is the same for each.
@@ -243,10 +231,10 @@ impl FtpGroup {
                 (0..self.repeat).flat_map(|_| once()).unzip()
             }
             Job::Save { bytes, saves, used } => {
-                let more = u32::from(number < saves % self.phones.max(1));
+                let more = u32::from(number < saves % self.schedule.phones.max(1));
                 let version = self.version(extension, *bytes);
                 let before = used.get(&version.path).map_or(0, |version| version.number);
-                let numbers = before + 1..=before + saves / self.phones.max(1) + more;
+                let numbers = before + 1..=before + saves / self.schedule.phones.max(1) + more;
                 let each = numbers.map(|number| Version { number, ..version.clone() });
                 each.flat_map(|version| self.life(version, address)).unzip()
             }
@@ -269,7 +257,7 @@ impl FtpGroup {
             user: login.0.into(),
             password: login.1.into(),
             steps,
-            stays: if self.role == Role::Idle { self.hold } else { Duration::ZERO },
+            stays: if self.schedule.role == Role::Idle { self.hold } else { Duration::ZERO },
         };
         Start { plan: Arc::new(plan), expected: expected.into(), address }
     }

@@ -10,9 +10,9 @@ use clap::Parser;
 use parking_lot::Mutex;
 use wire::ftp::address::{parse_eprt, parse_port};
 
-use super::tally::FtpRun;
 use super::{prepare, run};
 use crate::agents::Answers;
+use crate::harness::tally::{Count, Reason, Run};
 use crate::network::number_of;
 use crate::spec::Command;
 
@@ -166,11 +166,11 @@ fn transfer(
     Some("226 Kept".to_owned())
 }
 
-fn run_at(server: SocketAddr, arguments: &str) -> (FtpRun, Option<Answers>) {
+fn run_at(server: SocketAddr, arguments: &str) -> (Run, Option<Answers>) {
     let url = format!("ftp://{server}");
     let words = ["ringstorm", &url].into_iter().chain(arguments.split_ascii_whitespace());
     let command = Command::parse_from(words);
-    run(prepare(&command).unwrap(), &command, |_, _| {}).unwrap()
+    run(&prepare(&command).unwrap(), &command, |_, _| {}).unwrap()
 }
 
 fn named() -> Shelf {
@@ -184,10 +184,15 @@ fn phones_save_and_restore_whoever_opens_the_data_connection() {
         let save = format!("--save 4KiB --restore --phones 20 --within 50ms {arguments}");
         let (run, _) = run_at(server, &save);
         let group = &run.groups[0];
-        assert!(!run.has_failures(), "{arguments}: {:?} {:?}", group.failures, run.trouble);
-        assert_eq!((group.sessions_good, group.files_good), (20, 40), "{arguments}");
-        assert_eq!((group.bytes_stored, group.bytes_read), (20 * 4_096, 20 * 4_096));
-        assert_eq!((group.control.begun, group.data.begun), (20, 40));
+        assert!(
+            !run.has_failures(),
+            "{arguments}: {:?} {:?}",
+            group[Reason::Failures],
+            run.trouble
+        );
+        assert_eq!((group[Count::PhonesGood], group[Count::FilesGood]), (20, 40), "{arguments}");
+        assert_eq!((group[Count::BytesStored], group[Count::Bytes]), (20 * 4_096, 20 * 4_096));
+        assert_eq!((group[Count::Connects], group[Count::DataConnects]), (20, 40));
         let names = &shelf.lock().files;
         assert!(names.contains_key("20001_4620data.txt") && names.len() == 20, "{arguments}");
     }
@@ -203,16 +208,19 @@ fn phones_that_read_one_file_take_turns_on_few_addresses() {
     let (server, shelf) = serve("127.0.0.1:0", shelf);
     let get = format!("--get 46xxsettings.txt --phones 50 --concurrent 4 --root {root}");
     let (run, _) = run_at(server, &get);
-    assert!(!run.has_failures(), "{:?}", run.groups[0].failures);
-    assert_eq!((run.groups[0].sessions_good, run.groups[0].bytes_read), (50, 50 * 2_048));
+    assert!(!run.has_failures(), "{:?}", run.groups[0][Reason::Failures]);
+    assert_eq!((run.groups[0][Count::PhonesGood], run.groups[0][Count::Bytes]), (50, 50 * 2_048));
     assert_eq!(shelf.lock().sessions, 50);
 
     shelf.lock().files.insert("46xxsettings.txt".to_owned(), vec![7; 2_047]);
     let (run, _) = run_at(server, &get);
-    assert_eq!(run.groups[0].failures, [("wrong bytes".to_owned(), 50)].into());
+    assert_eq!(run.groups[0][Reason::Failures], [("wrong bytes".to_owned(), 50)].into());
     let (run, _) = run_at(server, "--get nothing --phones 2");
-    assert_eq!(run.groups[0].failures, [("refused (550)".to_owned(), 2)].into());
-    assert_eq!(run.groups[0].refusals, [("550 nothing: nothing is stored".to_owned(), 2)].into());
+    assert_eq!(run.groups[0][Reason::Failures], [("refused (550)".to_owned(), 2)].into());
+    assert_eq!(
+        run.groups[0][Reason::Refusals],
+        [("550 nothing: nothing is stored".to_owned(), 2)].into()
+    );
 }
 
 #[test]
@@ -220,7 +228,7 @@ fn nothing_stored_is_no_failure_of_a_restore_and_a_foreign_file_is() {
     let (server, shelf) = serve("127.0.0.1:0", named());
     let (run, _) = run_at(server, "--restore --phones 3");
     assert!(!run.has_failures());
-    assert_eq!((run.groups[0].nothing_stored, run.groups[0].files_good), (3, 3));
+    assert_eq!((run.groups[0][Count::NothingStored], run.groups[0][Count::FilesGood]), (3, 3));
     run_at(server, "--save 500 --phones 3");
     assert!(!run_at(server, "--restore --phones 3").0.has_failures());
     {
@@ -229,7 +237,7 @@ fn nothing_stored_is_no_failure_of_a_restore_and_a_foreign_file_is() {
         shelf.files.insert("20001_4620data.txt".to_owned(), other);
     }
     let (run, _) = run_at(server, "--restore --phones 3");
-    assert_eq!(run.groups[0].failures, [("another extension's".to_owned(), 1)].into());
+    assert_eq!(run.groups[0][Reason::Failures], [("another extension's".to_owned(), 1)].into());
 }
 
 #[test]
@@ -238,31 +246,31 @@ fn phones_that_are_turned_away_for_the_moment_come_back() {
     let (server, _) = serve("127.0.0.1:0", shelf);
     let (run, _) = run_at(server, "--save 100 --phones 3 --again-after 20ms");
     let group = &run.groups[0];
-    assert!(!run.has_failures(), "{:?}", group.failures);
-    assert_eq!((group.waits, group.control.begun), (4, 5));
+    assert!(!run.has_failures(), "{:?}", group[Reason::Failures]);
+    assert_eq!((group[Count::Waits], group[Count::Connects]), (4, 5));
     let refusals = [("421 Too many phones, # of #.".to_owned(), 2), ("450 Busy".to_owned(), 2)];
-    assert_eq!(group.refusals, refusals.into());
+    assert_eq!(group[Reason::Refusals], refusals.into());
 
     let (server, _) = serve("127.0.0.1:0", Shelf { busy: 9, ..named() });
     let (run, _) = run_at(server, "--save 100 --phones 3 --again-after 0s --tries 1");
-    assert_eq!(run.groups[0].failures, [("refused (450)".to_owned(), 3)].into());
+    assert_eq!(run.groups[0][Reason::Failures], [("refused (450)".to_owned(), 3)].into());
 }
 
 #[test]
 fn a_wrong_password_a_missing_directory_and_nobody_at_all_are_found_out() {
     let (server, _) = serve("127.0.0.1:0", named());
     let (run, _) = run_at(server, "--save 100 --phones 2 --secret anonymous:wrong");
-    assert_eq!(run.groups[0].failures, [("refused (530)".to_owned(), 2)].into());
+    assert_eq!(run.groups[0][Reason::Failures], [("refused (530)".to_owned(), 2)].into());
     for (directory, failed) in [("sets", 0), ("elsewhere", 2)] {
         let url = format!("ftp://{server}/{directory}");
         let command = Command::parse_from(["ringstorm", &url, "--save", "100", "--phones", "2"]);
-        let (run, _) = super::run(prepare(&command).unwrap(), &command, |_, _| {}).unwrap();
-        assert_eq!(run.groups[0].sessions_failed, failed, "{directory}");
+        let (run, _) = super::run(&prepare(&command).unwrap(), &command, |_, _| {}).unwrap();
+        assert_eq!(run.groups[0][Count::PhonesFailed], failed, "{directory}");
     }
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let (run, _) = run_at(nobody, "--save 100 --phones 2 --attempts 2 --again-after 10ms");
-    assert_eq!((run.groups[0].unreachable, run.groups[0].again), (4, 2));
-    assert_eq!(run.groups[0].failures, [("not reached".to_owned(), 2)].into());
+    assert_eq!((run.groups[0][Count::Unreachable], run.groups[0][Count::Again]), (4, 2));
+    assert_eq!(run.groups[0][Reason::Failures], [("not reached".to_owned(), 2)].into());
 }
 
 #[test]
@@ -273,8 +281,8 @@ fn idle_sessions_come_first_and_are_counted_as_they_end() {
     for (hold, stayed, ended) in [("100ms", 8, 0), ("20s", 0, 8)] {
         let (run, _) = run_at(server, &format!("--idle 8 --hold {hold} --get x --phones 3"));
         let [idle, load] = &run.groups[..] else { panic!("{hold}") };
-        assert_eq!((idle.stayed, idle.ended), (stayed, ended), "{hold}");
-        assert_eq!((idle.sessions_good, load.sessions_good), (8, 3), "{hold}");
+        assert_eq!((idle[Count::Stayed], idle[Count::Ended]), (stayed, ended), "{hold}");
+        assert_eq!((idle[Count::PhonesGood], load[Count::PhonesGood]), (8, 3), "{hold}");
         assert!(!run.has_failures(), "{hold}");
     }
 }
@@ -287,7 +295,7 @@ fn what_was_acknowledged_is_looked_for_and_its_loss_told() {
     let saves = format!("--phones 4 --save 900 --puts 10 --acknowledged {}", file.display());
     for _ in 0..2 {
         let (run, _) = run_at(server, &saves);
-        assert_eq!((run.acknowledged.len(), run.groups[0].sessions_good), (10, 4));
+        assert_eq!((run.acknowledged.len(), run.groups[0][Count::PhonesGood]), (10, 4));
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 20);
     for spelling in ["", "--with-extension"] {
@@ -298,10 +306,13 @@ fn what_was_acknowledged_is_looked_for_and_its_loss_told() {
     shelf.lock().forgets = true;
     assert!(!run_at(server, &saves).0.has_failures());
     let (run, _) = run_at(server, &verify);
-    assert_eq!(run.groups[0].failures, [("older than the acknowledged one".into(), 4)].into());
+    assert_eq!(
+        run.groups[0][Reason::Failures],
+        [("older than the acknowledged one".into(), 4)].into()
+    );
     shelf.lock().files.clear();
     let (run, _) = run_at(server, &verify);
-    assert_eq!(run.groups[0].failures, [("acknowledged, and missing".into(), 4)].into());
+    assert_eq!(run.groups[0][Reason::Failures], [("acknowledged, and missing".into(), 4)].into());
 }
 
 #[test]
@@ -310,13 +321,16 @@ fn a_server_that_believes_phones_which_say_nothing_is_found_out() {
     let port = std::net::UdpSocket::bind("0.0.0.0:0").unwrap().local_addr().unwrap().port();
     let save = format!("--save 100 --phones 5 --snmp {port} --snmp-silent 100%");
     let (run, answers) = run_at(server, &save);
-    assert_eq!(run.groups[0].failures, [("done, and had to be refused".to_owned(), 5)].into());
+    assert_eq!(
+        run.groups[0][Reason::Failures],
+        [("done, and had to be refused".to_owned(), 5)].into()
+    );
     assert!(run.acknowledged.is_empty());
     assert!(answers.is_some_and(|answers| answers.asked == 0), "this server asks nobody");
     let other = format!("{save} --with-extension --extension-base 30001");
     let (run, _) = run_at(server, &other);
-    assert!(!run.has_failures(), "{:?}", run.groups[0].failures);
-    assert_eq!(run.groups[0].rightly_refused, 5);
+    assert!(!run.has_failures(), "{:?}", run.groups[0][Reason::Failures]);
+    assert_eq!(run.groups[0][Count::RightlyRefused], 5);
 }
 
 #[test]

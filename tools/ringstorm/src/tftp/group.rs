@@ -5,14 +5,13 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
+use crate::harness::fleet::Schedule;
+use crate::harness::tally::Role;
+use crate::spec::GroupArgs;
 use phones::phone::boot::{Action, Plan, Step};
 use phones::phone::tftp::Client;
 use phones::random::Random;
-use wire::time::Instant;
-
-use crate::spec::GroupArgs;
 
 /// Addresses of a group that asks at a rate, unless it says otherwise.
 const RATE_ADDRESSES: u32 = 64;
@@ -43,7 +42,6 @@ pub(crate) struct Group {
     addresses: u32,
     ports: u32,
     lanes: u32,
-    issued: u32,
     /// Free places of a group that asks at a rate.
     pool: VecDeque<(u32, u32)>,
 }
@@ -78,7 +76,6 @@ impl Group {
             addresses: addresses.max(1),
             ports: 1,
             lanes: lanes.max(1),
-            issued: 0,
             pool: VecDeque::new(),
             args,
         })
@@ -116,35 +113,21 @@ impl Group {
         Ok(())
     }
 
-    /// A name for people.
-    pub(crate) fn label(&self) -> String {
-        self.args.label()
-    }
-
-    /// Phones of the group, or requests at its rate.
-    pub(crate) fn phones(&self) -> u32 {
-        match self.args.rate {
-            Some(rate) => (rate * self.args.lasting.as_secs_f64()) as u32,
-            None => self.args.phones,
+    /// When its phones get power.
+    pub(crate) fn schedule(&self) -> Schedule {
+        let (phones, ramp) = self.args.phones_within();
+        Schedule {
+            label: self.args.label(),
+            role: Role::Load,
+            phones,
+            concurrent: phones,
+            start: self.args.start,
+            ramp,
         }
     }
 
-    /// When the next phone gets power.
-    pub(crate) fn next_at(&self) -> Option<Instant> {
-        if self.issued >= self.phones() {
-            return None;
-        }
-        let after = match self.args.rate {
-            Some(rate) => Duration::from_secs_f64(f64::from(self.issued) / rate),
-            None => self.args.ramp.mul_f64(f64::from(self.issued) / f64::from(self.phones())),
-        };
-        Some(Instant::START + self.args.start + after)
-    }
-
-    /// The next phone; `None` when there is no place for it. It counts as issued in any case.
-    pub(crate) fn next_caller(&mut self) -> Option<Start> {
-        let number = self.issued;
-        self.issued += 1;
+    /// What phone number `number` does, or `None` if there is no place for it.
+    pub(crate) fn start(&mut self, number: u32) -> Option<Start> {
         if self.args.rate.is_some() {
             let (address, first_port) = self.pool.pop_front()?;
             let step = self.steps.get(number as usize % self.steps.len())?.clone();
@@ -161,11 +144,6 @@ impl Group {
         let address = self.first_address + number % self.addresses;
         let first_port = number / self.addresses * self.ports;
         Some(Start { plan, address, first_port, ports: self.ports })
-    }
-
-    /// Phones that have not had power yet.
-    pub(crate) fn phones_to_come(&self) -> u32 {
-        self.phones().saturating_sub(self.issued)
     }
 
     /// A phone is through, and its place is free for another.

@@ -15,7 +15,7 @@ use rustls::{
     ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme,
 };
 
-use super::spec::WebArgs;
+use crate::http::spec::WebArgs;
 
 /// Sessions that a phone remembers; it talks to one server.
 const SESSIONS_MAX: usize = 8;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use clap::Parser;
 use parking_lot::Mutex;
 
-use super::tally::WebRun;
 use super::{prepare, run};
+use crate::harness::tally::{Count, Reason, Run};
 use crate::spec::Command;
 
 /// Idle for longer than this, or as slow with a head, a connection is closed.
@@ -118,12 +118,12 @@ fn furnished() -> (tempfile::TempDir, Shelf) {
     (dir, shelf)
 }
 
-fn run_at(server: SocketAddr, root: &Path, arguments: &str) -> WebRun {
+fn run_at(server: SocketAddr, root: &Path, arguments: &str) -> Run {
     let (url, root) = (format!("http://{server}"), root.display().to_string());
     let words = ["ringstorm", &url, "--root", &root].into_iter();
     let command = Command::parse_from(words.chain(arguments.split_ascii_whitespace()));
     let (world, gate) = prepare(&command).unwrap();
-    run(&world, &gate, &command, |_| {}).unwrap()
+    run(&world, &gate, &command, |_, _| {}).unwrap()
 }
 
 #[test]
@@ -136,9 +136,13 @@ fn phones_boot_over_one_connection_or_many_on_one_thread_or_some() {
         let boot = "--phones 20 --boot avaya9600 --firmware fw.bin";
         let run = run_at(server, dir.path(), &format!("{boot} {arguments}"));
         let group = &run.groups[0];
-        assert!(!run.has_failures(), "{arguments}: {:?}", group.failures);
-        assert_eq!((group.phones_good, group.answers), (20, 80), "{arguments}");
-        assert_eq!((group.bytes, group.connects), (20 * 202_090, 20 * connects), "{arguments}");
+        assert!(!run.has_failures(), "{arguments}: {:?}", group[Reason::Failures]);
+        assert_eq!((group[Count::PhonesGood], group[Count::Answers]), (20, 80), "{arguments}");
+        assert_eq!(
+            (group[Count::Bytes], group[Count::Connects]),
+            (20 * 202_090, 20 * connects),
+            "{arguments}"
+        );
     }
 }
 
@@ -149,7 +153,7 @@ fn a_header_is_all_that_some_kinds_take_of_firmware() {
     for arguments in ["--file fw.bin --kind header", "--file fw.bin --kind drop"] {
         let run = run_at(server, dir.path(), &format!("--phones 5 {arguments}"));
         let group = &run.groups[0];
-        assert_eq!((group.phones_good, group.bytes), (5, 5 * 512), "{arguments}");
+        assert_eq!((group[Count::PhonesGood], group[Count::Bytes]), (5, 5 * 512), "{arguments}");
     }
 }
 
@@ -165,12 +169,12 @@ fn wrong_bytes_missing_files_and_nobody_at_all_are_found_out() {
     ] {
         let run = run_at(server, dir.path(), &format!("--phones 3 {arguments}"));
         assert_eq!(run.has_failures(), !why.is_empty(), "{arguments}");
-        let failed = run.groups[0].failures.get(why).copied().unwrap_or(0);
+        let failed = run.groups[0][Reason::Failures].get(why).copied().unwrap_or(0);
         assert_eq!(failed, if why.is_empty() { 0 } else { 3 }, "{arguments}");
     }
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let run = run_at(nobody, dir.path(), "--phones 3 --file fw.bin");
-    assert_eq!((run.groups[0].unreachable, run.groups[0].phones_failed), (3, 3));
+    assert_eq!((run.groups[0][Count::Unreachable], run.groups[0][Count::PhonesFailed]), (3, 3));
 }
 
 #[test]
@@ -179,7 +183,7 @@ fn a_phone_told_to_come_back_does() {
     shelf.busy = 3;
     let (server, _) = serve(shelf);
     let run = run_at(server, dir.path(), "--phones 3 --file fw.bin");
-    assert_eq!((run.groups[0].phones_good, run.groups[0].waits), (3, 3));
+    assert_eq!((run.groups[0][Count::PhonesGood], run.groups[0][Count::Waits]), (3, 3));
 }
 
 #[test]
@@ -194,14 +198,14 @@ fn the_slow_and_the_idle_are_counted_as_the_server_ends_them() {
         let rest = "--phones 4 --file 46xxsettings.txt";
         let run = run_at(server, dir.path(), &format!("{arguments} {rest}"));
         let [crowd, load] = &run.groups[..] else { panic!("{arguments}") };
-        assert_eq!(crowd.endings, [(word.to_owned(), 4)].into(), "{arguments}");
-        assert_eq!((crowd.stayed, load.phones_good), (0, 4), "{arguments}");
+        assert_eq!(crowd[Reason::Endings], [(word.to_owned(), 4)].into(), "{arguments}");
+        assert_eq!((crowd[Count::Stayed], load[Count::PhonesGood]), (0, 4), "{arguments}");
         assert!(!run.has_failures(), "{arguments}");
     }
     for arguments in ["--idle 4 --hold 100ms", "--slow 4 --slow-read --hold 100ms"] {
         let rest = "--phones 0 --file 46xxsettings.txt";
         let run = run_at(server, dir.path(), &format!("{arguments} {rest}"));
-        assert_eq!(run.groups[0].stayed, 4, "{arguments}");
+        assert_eq!(run.groups[0][Count::Stayed], 4, "{arguments}");
     }
 }
 
@@ -214,7 +218,7 @@ fn what_was_acknowledged_is_looked_for_and_its_loss_told() {
     let verify = format!("--verify {}", file.display());
     for _ in 0..2 {
         let run = run_at(server, dir.path(), &puts);
-        assert_eq!((run.acknowledged.len(), run.groups[0].phones_good), (10, 4));
+        assert_eq!((run.acknowledged.len(), run.groups[0][Count::PhonesGood]), (10, 4));
     }
     assert_eq!(std::fs::read_to_string(&file).unwrap().lines().count(), 20);
     assert!(!run_at(server, dir.path(), &verify).has_failures());
@@ -222,8 +226,11 @@ fn what_was_acknowledged_is_looked_for_and_its_loss_told() {
     shelf.lock().forgets = true;
     assert!(!run_at(server, dir.path(), &puts).has_failures());
     let run = run_at(server, dir.path(), &verify);
-    assert_eq!(run.groups[0].failures, [("older than the acknowledged one".into(), 4)].into());
+    assert_eq!(
+        run.groups[0][Reason::Failures],
+        [("older than the acknowledged one".into(), 4)].into()
+    );
     shelf.lock().files.clear();
     let run = run_at(server, dir.path(), &verify);
-    assert_eq!(run.groups[0].failures, [("acknowledged, and missing".into(), 4)].into());
+    assert_eq!(run.groups[0][Reason::Failures], [("acknowledged, and missing".into(), 4)].into());
 }

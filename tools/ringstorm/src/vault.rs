@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::sync::Arc;
 
 use phones::random::Random;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,19 @@ pub(crate) struct Acknowledgement {
     pub(crate) sha256: String,
     /// What the server said: 200, 201 or 204.
     pub(crate) status: u16,
+}
+
+/// What must come of a step.
+#[derive(Clone, Debug)]
+pub(crate) enum Expected {
+    /// Nobody knows.
+    Unknown,
+    /// These bytes.
+    Bytes(Arc<[u8]>),
+    /// An acknowledgement of this version.
+    Stored(Version),
+    /// This version, or one that was sent after it.
+    Newest(Version),
 }
 
 impl Version {
@@ -117,8 +131,14 @@ impl Register {
         self.lines.push(b'\n');
     }
 
+    /// Keeps what there is; at the end all of it, on the disk.
+    pub(crate) fn keep(&mut self, now: Instant, is_end: bool) -> io::Result<()> {
+        self.flush(now)?;
+        if is_end { self.sync() } else { Ok(()) }
+    }
+
     /// Hands new lines to the system, all whole, and now and then to the disk.
-    pub(crate) fn flush(&mut self, now: Instant) -> io::Result<()> {
+    fn flush(&mut self, now: Instant) -> io::Result<()> {
         if !self.lines.is_empty() {
             self.file.write_all(&self.lines)?;
             self.lines.clear();
@@ -131,7 +151,7 @@ impl Register {
     }
 
     /// Hands everything to the disk.
-    pub(crate) fn sync(&mut self) -> io::Result<()> {
+    fn sync(&mut self) -> io::Result<()> {
         self.sync_at = None;
         self.file.sync_data()
     }

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use phones::phone::http::{Action, Client, Pace, Plan, Presence, Secret, Step};
 
-use super::vault::{self, Version};
-use crate::group::{Contents, contents};
+use crate::harness::fleet::Schedule;
+use crate::harness::tally::Role;
 use crate::spec::{Command, GroupArgs, number};
+use crate::tftp::group::{Contents, contents};
+use crate::vault::{self, Expected, Version};
 
 /// Bytes of firmware that say its version.
 const HEADER_BYTES: u64 = 512;
@@ -17,31 +19,6 @@ const HEADER_BYTES: u64 = 512;
 const SLOW_RAMP_MAX: Duration = Duration::from_secs(1);
 /// Receive buffer of a phone that reads slowly.
 const SLOW_RECEIVE_BYTES: usize = 4 << 10;
-
-/// What a group is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Role {
-    /// Phones that want their files.
-    Load,
-    /// Connections that stay open and idle.
-    Idle,
-    /// Connections that are slow.
-    Slow,
-}
-
-/// What must come of a step.
-#[derive(Clone, Debug)]
-pub(crate) enum Expected {
-    /// Nobody knows.
-    Unknown,
-    /// These bytes.
-    Bytes(Arc<[u8]>),
-    /// An acknowledgement of this version.
-    Stored(Version),
-    /// This version, or one that was sent after it.
-    Newest(Version),
-}
 
 /// What one phone does.
 #[derive(Clone, Debug)]
@@ -69,13 +46,9 @@ enum Source {
 
 /// One group.
 #[derive(Clone, Debug)]
-pub(crate) struct WebGroup {
-    /// A name for people.
-    pub(crate) label: String,
-    /// What it is there for.
-    pub(crate) role: Role,
-    /// How many phones it has.
-    pub(crate) phones: u32,
+pub(crate) struct HttpGroup {
+    /// When its phones get power.
+    pub(crate) schedule: Schedule,
     /// Number of its first loopback address.
     pub(crate) first_address: u32,
     /// How many it has.
@@ -93,14 +66,12 @@ pub(crate) struct WebGroup {
     first_extension: u32,
     seed: u64,
     secret: Option<(String, String, bool)>,
-    start: Duration,
-    ramp: Duration,
     pause: Duration,
     repeat: usize,
 }
 
 /// The groups of a command line.
-pub(crate) fn groups(command: &Command) -> Result<Vec<WebGroup>, String> {
+pub(crate) fn groups(command: &Command) -> Result<Vec<HttpGroup>, String> {
     let web = &command.web;
     let mut args = command.groups()?;
     if web.boot.is_some() || web.verify.is_some() {
@@ -115,8 +86,8 @@ pub(crate) fn groups(command: &Command) -> Result<Vec<WebGroup>, String> {
         }
     }
     for args in args {
-        let group = WebGroup::new(command, args, &contents)?;
-        if group.phones > 0 {
+        let group = HttpGroup::new(command, args, &contents)?;
+        if group.schedule.phones > 0 {
             all.push(group);
         }
     }
@@ -164,7 +135,7 @@ fn crowd(
     role: Role,
     phones: u32,
     contents: &Contents,
-) -> Result<WebGroup, String> {
+) -> Result<HttpGroup, String> {
     let web = &command.web;
     let slow_put = web.slow_put.filter(|_| role == Role::Slow);
     let mut args = command.group.clone();
@@ -179,25 +150,25 @@ fn crowd(
         }
         None => Source::Files(steps(&args, command.prefix())?),
     };
-    let mut group = WebGroup::with(command, args, contents, source)?;
-    group.role = role;
+    let mut group = HttpGroup::with(command, args, contents, source)?;
+    group.schedule.role = role;
     let mut client = (*group.client).clone();
     if role == Role::Idle {
-        group.label = format!("{phones} idle connections");
+        group.schedule.label = format!("{phones} idle connections");
     } else {
         if web.slow_rate <= 0.0 || !web.slow_rate.is_finite() {
             return Err("--slow-rate must be more than nothing".to_owned());
         }
         let every = Duration::from_secs_f64(1.0 / web.slow_rate);
         // Apart, or all their bytes would come in one burst and wait for each other in this tool.
-        group.ramp = every.min(SLOW_RAMP_MAX);
+        group.schedule.ramp = every.min(SLOW_RAMP_MAX);
         client.timer = web.hold.max(every * 2);
         let (word, pace) = match (slow_put, web.slow_read) {
             (Some(_), _) => ("store", Pace::SlowToStore(every)),
             (None, true) => ("read", Pace::SlowToRead(every)),
             (None, false) => ("ask", Pace::SlowToAsk(every)),
         };
-        group.label = format!("{phones} slow to {word}");
+        group.schedule.label = format!("{phones} slow to {word}");
         client.pace = pace;
         group.receive_bytes = web.slow_read.then_some(SLOW_RECEIVE_BYTES);
     }
@@ -205,8 +176,8 @@ fn crowd(
     Ok(group)
 }
 
-impl WebGroup {
-    fn new(command: &Command, args: GroupArgs, contents: &Contents) -> Result<WebGroup, String> {
+impl HttpGroup {
+    fn new(command: &Command, args: GroupArgs, contents: &Contents) -> Result<HttpGroup, String> {
         let web = &command.web;
         if let Some(path) = &web.verify {
             let newest: Vec<Version> = vault::newest(path)?.into_values().collect();
@@ -215,8 +186,8 @@ impl WebGroup {
             }
             let phones = newest.len() as u32;
             let args = GroupArgs { phones, rate: None, ..args };
-            let mut group = WebGroup::with(command, args, contents, Source::Verify(newest))?;
-            group.label = format!("{phones} extensions verified");
+            let mut group = HttpGroup::with(command, args, contents, Source::Verify(newest))?;
+            group.schedule.label = format!("{phones} extensions verified");
             return Ok(group);
         }
         if let Some(boot) = web.boot.clone() {
@@ -233,8 +204,8 @@ impl WebGroup {
                 }
                 Source::Files(steps)
             };
-            let mut group = WebGroup::with(command, args, contents, source)?;
-            group.label = label;
+            let mut group = HttpGroup::with(command, args, contents, source)?;
+            group.schedule.label = label;
             return Ok(group);
         }
         if web.puts > 0 {
@@ -245,13 +216,13 @@ impl WebGroup {
             let phones = args.phones.min(web.puts);
             let source = Source::Puts { bytes, puts: web.puts, used };
             let args = GroupArgs { phones, ..args };
-            let mut group = WebGroup::with(command, args, contents, source)?;
-            group.label = format!("{phones} phones, {} PUTs of {bytes} B", web.puts);
+            let mut group = HttpGroup::with(command, args, contents, source)?;
+            group.schedule.label = format!("{phones} phones, {} PUTs of {bytes} B", web.puts);
             return Ok(group);
         }
         let steps = steps(&args, command.prefix())?;
         let source = if args.rate.is_some() { Source::OneOf(steps) } else { Source::Files(steps) };
-        WebGroup::with(command, args, contents, source)
+        HttpGroup::with(command, args, contents, source)
     }
 
     fn with(
@@ -259,7 +230,7 @@ impl WebGroup {
         args: GroupArgs,
         contents: &Contents,
         source: Source,
-    ) -> Result<WebGroup, String> {
+    ) -> Result<HttpGroup, String> {
         let label = args.label();
         let alien = args.blksize.is_some()
             || args.windowsize.is_some()
@@ -276,10 +247,7 @@ impl WebGroup {
         client.attempts = args.attempts.max(1);
         client.waits = args.tries;
         client.closes = args.kind.split('+').any(|kind| kind == "close");
-        let (phones, ramp) = match args.rate {
-            Some(rate) => ((rate * args.lasting.as_secs_f64()) as u32, args.lasting),
-            None => (args.phones, args.ramp),
-        };
+        let (phones, ramp) = args.phones_within();
         let secret = match &command.web.secret {
             None => None,
             Some(pair) => {
@@ -288,10 +256,15 @@ impl WebGroup {
                 Some((user.to_owned(), password.to_owned(), !command.web.challenged))
             }
         };
-        Ok(WebGroup {
-            label,
-            role: Role::Load,
-            phones,
+        Ok(HttpGroup {
+            schedule: Schedule {
+                label,
+                role: Role::Load,
+                phones,
+                concurrent: phones,
+                start: args.start,
+                ramp,
+            },
             first_address: 0,
             addresses: if args.addresses == 0 { phones } else { args.addresses },
             hold: command.web.hold,
@@ -305,16 +278,9 @@ impl WebGroup {
             first_extension: command.web.first_extension,
             seed: command.seed,
             secret,
-            start: args.start,
-            ramp,
             pause: args.pause,
             repeat: args.repeat,
         })
-    }
-
-    /// When a phone gets power, from the moment when the group may begin.
-    pub(crate) fn due(&self, number: u32) -> Duration {
-        self.start + self.ramp.mul_f64(f64::from(number) / f64::from(self.phones.max(1)))
     }
 
     /// The number of a phone's address.
@@ -348,10 +314,10 @@ impl WebGroup {
                 step.map(|step| self.fetch(step, number)).into_iter().unzip()
             }
             Source::Puts { bytes, puts, used } => {
-                let more = u32::from(number < puts % self.phones);
+                let more = u32::from(number < puts % self.schedule.phones);
                 let version = self.version(number, *bytes);
                 let before = used.get(&version.path).map_or(0, |version| version.number);
-                let numbers = before + 1..=before + puts / self.phones + more;
+                let numbers = before + 1..=before + puts / self.schedule.phones + more;
                 numbers.map(|number| store(Version { number, ..version.clone() })).unzip()
             }
             Source::Verify(newest) => {
@@ -371,7 +337,7 @@ impl WebGroup {
         let secret = self.secret.as_ref().map(|(user, password, shows_at_once)| {
             Secret::basic(&fill(user), &fill(password), *shows_at_once)
         });
-        let stays = if self.role == Role::Idle { self.hold } else { Duration::ZERO };
+        let stays = if self.schedule.role == Role::Idle { self.hold } else { Duration::ZERO };
         let pause = self.pause;
         let plan = Plan { client, secret, steps, pause, stays };
         Start { plan: Arc::new(plan), expected: expected.into() }

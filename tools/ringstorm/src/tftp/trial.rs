@@ -9,10 +9,11 @@ use phones::random::Random;
 use phones::sim::tftp::{Setup, TftpServer};
 use phones::sim::{Files, SERVER, Server};
 
+use super::prepare;
+use super::storm::Traffic;
 use crate::clock::Clock;
-use crate::prepare;
+use crate::harness::tally::{Count, Reason, Run};
 use crate::spec::Command;
-use crate::tally::{Failure, Run};
 
 /// The engine on a socket, for as long as the test program lives.
 fn serve(address: &str) -> SocketAddr {
@@ -49,45 +50,46 @@ fn serve(address: &str) -> SocketAddr {
     here
 }
 
-fn run_at(server: SocketAddr, arguments: &str) -> Run {
+fn run_at(server: SocketAddr, arguments: &str) -> (Run, Traffic) {
     let server = server.to_string();
     let words = ["ringstorm", &server].into_iter().chain(arguments.split_ascii_whitespace());
     let command = Command::parse_from(words);
-    prepare(&command).unwrap().run(command.give_up, |_| {}).unwrap()
+    let (storm, gate) = prepare(&command).unwrap();
+    storm.run(&gate, command.give_up, |_, _| {}).unwrap()
 }
 
-fn run(arguments: &str) -> Run {
+fn run(arguments: &str) -> (Run, Traffic) {
     run_at(serve("127.0.0.1:0"), arguments)
 }
 
 #[test]
 fn phones_on_shared_sockets_and_on_their_own_all_come_back() {
     for sockets in ["", "--own-sockets", "--ports 2", "--addresses 25 --ports 8"] {
-        let run = run(&format!("--phones 100 --file settings --file firmware {sockets}"));
-        assert_eq!(run.groups[0].phones_good, 100, "{sockets}");
-        assert_eq!(run.groups[0].bytes, 100 * 202_000, "{sockets}");
+        let (run, _) = run(&format!("--phones 100 --file settings --file firmware {sockets}"));
+        assert_eq!(run.groups[0][Count::PhonesGood], 100, "{sockets}");
+        assert_eq!(run.groups[0][Count::Bytes], 100 * 202_000, "{sockets}");
         assert!(!run.has_failures());
     }
 }
 
 #[test]
 fn windows_losses_and_several_groups_come_through() {
-    let run = run("--loss-in 1% --loss-out 1% --timer 300ms \
+    let (run, traffic) = run("--loss-in 1% --loss-out 1% --timer 300ms \
                    --group phones=20,file=firmware,blksize=1428,windowsize=16 \
                    --group rate=200,for=1s,file=settings,file=empty");
-    assert_eq!((run.groups[0].phones_good, run.groups[1].phones_good), (20, 200));
-    assert_eq!(run.groups[0].bytes, 20 * 200_000);
-    assert!(run.lost_in > 0 && run.lost_out > 0);
+    assert_eq!((run.groups[0][Count::PhonesGood], run.groups[1][Count::PhonesGood]), (20, 200));
+    assert_eq!(run.groups[0][Count::Bytes], 20 * 200_000);
+    assert!(traffic.lost_in > 0 && traffic.lost_out > 0);
 }
 
 #[test]
 fn a_missing_file_fails_unless_it_may_be_missing() {
-    let strict = run("--phones 5 --file nothing --file settings");
-    assert_eq!(strict.groups[0].phones_failed, 5);
-    assert_eq!(strict.groups[0].failures.get(&Failure::Refused(1)), Some(&5));
-    let lenient = run("--phones 5 --file SEP{mac}.cnf.xml? --file settings");
+    let (strict, _) = run("--phones 5 --file nothing --file settings");
+    assert_eq!(strict.groups[0][Count::PhonesFailed], 5);
+    assert_eq!(strict.groups[0][Reason::Failures].get("ERROR 1"), Some(&5));
+    let (lenient, _) = run("--phones 5 --file SEP{mac}.cnf.xml? --file settings");
     assert!(!lenient.has_failures());
-    assert_eq!(lenient.groups[0].files_good, 10);
+    assert_eq!(lenient.groups[0][Count::FilesGood], 10);
 }
 
 #[test]
@@ -96,43 +98,44 @@ fn wrong_bytes_are_found_out() {
     std::fs::write(root.path().join("settings"), vec![0; 2_000]).unwrap();
     std::fs::write(root.path().join("empty"), "").unwrap();
     let root = root.path().display();
-    let wrong = run(&format!("--phones 3 --file settings --root {root}"));
-    assert_eq!(wrong.groups[0].failures.get(&Failure::WrongBytes), Some(&3));
-    assert!(!run(&format!("--phones 3 --file empty --root {root}")).has_failures());
+    let (wrong, _) = run(&format!("--phones 3 --file settings --root {root}"));
+    assert_eq!(wrong.groups[0][Reason::Failures].get("wrong bytes"), Some(&3));
+    assert!(!run(&format!("--phones 3 --file empty --root {root}")).0.has_failures());
 }
 
 #[test]
 fn phones_store_files_and_re_use_a_port() {
-    let run = run("--group phones=50,put={mac}-app.log,size=5000 \
+    let (run, _) = run("--group phones=50,put={mac}-app.log,size=5000 \
                    --group phones=1,same-port=50,file=settings");
     assert!(!run.has_failures());
-    assert_eq!(run.groups[0].bytes, 50 * 5_000);
-    assert_eq!(run.groups[1].files_good, 50);
+    assert_eq!(run.groups[0][Count::Bytes], 50 * 5_000);
+    assert_eq!(run.groups[1][Count::FilesGood], 50);
 }
 
 #[test]
 fn forged_requests_and_garbage_are_counted() {
-    let run = run("--phones 50 --file settings --forge 20 --forge-wait 2s --junk-pps 2000");
+    let (run, traffic) =
+        run("--phones 50 --file settings --forge 20 --forge-wait 2s --junk-pps 2000");
     assert!(!run.has_failures());
-    assert_eq!(run.forged.len(), 20);
-    assert!(run.forged.iter().all(|sends| (1..=3).contains(sends)), "{:?}", run.forged);
-    assert!(run.junk_sent > 0);
+    assert_eq!(traffic.forged.len(), 20);
+    assert!(traffic.forged.iter().all(|sends| (1..=3).contains(sends)), "{:?}", traffic.forged);
+    assert!(traffic.junk_sent > 0);
 }
 
 #[test]
 fn phones_speak_ipv6() {
-    let run = run_at(serve("[::1]:0"), "--phones 20 --file settings --file firmware");
+    let (run, _) = run_at(serve("[::1]:0"), "--phones 20 --file settings --file firmware");
     assert!(!run.has_failures());
-    assert_eq!(run.groups[0].phones_good, 20);
+    assert_eq!(run.groups[0][Count::PhonesGood], 20);
 }
 
 #[test]
 fn a_silent_server_is_given_up() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let here = silent.local_addr().unwrap();
-    let run = run_at(here, "--phones 4 --file settings --timer 20ms --tries 3");
-    assert_eq!(run.groups[0].failures.get(&Failure::TimedOut), Some(&4));
-    assert_eq!(run.groups[0].retries, 12);
-    let run = run_at(here, "--phones 4 --file settings --give-up 100ms");
-    assert_eq!(run.groups[0].failures.get(&Failure::Unfinished), Some(&4));
+    let (run, _) = run_at(here, "--phones 4 --file settings --timer 20ms --tries 3");
+    assert_eq!(run.groups[0][Reason::Failures].get("timed out"), Some(&4));
+    assert_eq!(run.groups[0][Count::Retries], 12);
+    let (run, _) = run_at(here, "--phones 4 --file settings --give-up 100ms");
+    assert_eq!(run.groups[0][Reason::Failures].get("unfinished"), Some(&4));
 }

@@ -11,11 +11,13 @@ use phones::phone::tftp::Piece;
 use rustls::ClientConfig;
 use wire::time::Instant;
 
-use super::connection::{Connection, Scratch, Stage, Trouble};
-use super::fleet::World;
-use super::plan::{Expected, Role, Start, WebGroup};
-use super::tally::{GroupTally, WebRun};
-use super::vault::Register;
+use super::World;
+use super::driver::{count, ended, file};
+use super::plan::{HttpGroup, Start};
+use crate::connection::{Connection, Scratch, Stage, Trouble};
+use crate::harness::fleet::{self, Begin, Context};
+use crate::harness::tally::{Count, GroupTally, Role, Run, Time};
+use crate::vault::{Expected, Register};
 
 /// Most bytes that are kept of a version which is to be verified.
 const VERIFIED_BYTES_MAX: usize = 16 << 20;
@@ -25,17 +27,11 @@ pub(crate) struct Caller {
     /// What it decides.
     pub(crate) phone: Phone,
     /// The number of its group.
-    pub(crate) group: u32,
+    pub(crate) group: usize,
     /// What the group is there for.
     pub(crate) role: Role,
-    /// The next alarm that is set for it.
-    pub(crate) alarm: Option<Instant>,
     /// It has all its files, or has given up.
-    pub(crate) has_ended: bool,
-    /// That was told to whoever shows it.
-    pub(crate) is_told: bool,
-    /// Its connection was counted among those that stand.
-    pub(crate) has_stood: bool,
+    has_ended: bool,
     /// The server ended the connection of a phone that is slow or idle.
     pub(crate) was_ended: bool,
     connection: Option<Connection>,
@@ -64,74 +60,28 @@ struct Reading {
 }
 
 impl Caller {
-    /// Phone number `number` of a group, which gets power at `due`.
-    pub(crate) fn new(group: &WebGroup, number: u32, due: Instant) -> Caller {
-        let start = group.start(number);
+    /// A phone of a group that gets power.
+    pub(crate) fn new(of: &HttpGroup, Begin { group, number, due }: Begin) -> Caller {
+        let (start, role) = (of.start(number), of.schedule.role);
         Caller {
             phone: Phone::new(Arc::clone(&start.plan), due),
-            group: 0,
-            role: group.role,
-            alarm: None,
+            group,
+            role,
             has_ended: false,
-            is_told: false,
-            has_stood: false,
             was_ended: false,
             connection: None,
             session: None,
             start,
-            address: group.address(number),
-            receive_bytes: group.receive_bytes,
+            address: of.address(number),
+            receive_bytes: of.receive_bytes,
             due,
-            until: (group.role == Role::Slow).then(|| due + group.hold),
+            until: (role == Role::Slow).then(|| due + of.hold),
             opened: due,
             taken: due,
             reading: Reading::default(),
             results: Vec::new(),
             is_wrong: false,
         }
-    }
-
-    /// Whether a slow or idle connection has come as far as it will: whoever counts them waits for
-    /// no more.
-    pub(crate) fn stands(&self) -> bool {
-        let is_open = self.connection.as_ref().is_some_and(|it| it.stage() == Stage::Open);
-        match self.role {
-            Role::Load => false,
-            Role::Idle => self.phone.is_staying() || self.phone.is_over(),
-            Role::Slow => is_open || self.phone.is_over(),
-        }
-    }
-
-    /// Whether it did not get what it wanted.
-    pub(crate) fn has_failed(&self) -> bool {
-        self.is_wrong || (self.phone.is_lost() && self.role != Role::Slow)
-    }
-
-    /// Whether there are bytes that it was not given yet.
-    pub(crate) fn has_unread(&self) -> bool {
-        let may_read = self.phone.may_read().is_none_or(|bytes| bytes > 0);
-        let open = self.connection.as_ref().filter(|it| it.stage() == Stage::Open);
-        may_read && open.is_some_and(|connection| connection.is_readable)
-    }
-
-    /// When [`Caller::handle_timeout`] wants to be called.
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.phone.poll_timeout().into_iter().chain(self.until).min()
-    }
-
-    /// An alarm rang. Whether something was due.
-    pub(crate) fn handle_timeout(&mut self, now: Instant) -> bool {
-        if self.until.is_some_and(|at| at <= now) {
-            self.until = None;
-            self.close();
-            self.phone.leave();
-            return false;
-        }
-        let is_due = self.phone.poll_timeout().is_some_and(|at| at <= now);
-        if is_due {
-            self.phone.handle_timeout(now);
-        }
-        is_due
     }
 
     /// The socket is ready.
@@ -176,13 +126,13 @@ impl Caller {
     }
 
     /// The connection is gone.
-    pub(crate) fn lose(&mut self, trouble: Trouble, run: &mut WebRun, now: Instant) {
+    pub(crate) fn lose(&mut self, trouble: Trouble, run: &mut Run, now: Instant) {
         // With what TLS has to say of it.
         self.close();
         if self.role == Role::Idle && self.phone.is_staying() {
             self.was_ended = true;
             let lived = now - self.taken;
-            run.groups[self.group as usize].ended(Ending::Lost(trouble.loss), lived);
+            ended(&mut run.groups[self.group], Ending::Lost(trouble.loss), lived);
         } else if trouble.loss != Loss::Closed {
             run.trouble.get_or_insert(trouble.words);
         }
@@ -202,13 +152,14 @@ impl Caller {
             let stage = connection.proceed(scratch)?;
             if was == Stage::Opening && stage != Stage::Opening {
                 self.taken = now;
-                tally.connect_us.saturating_record((now - self.opened).as_micros() as u64);
+                tally.took(Time::Connect, now - self.opened);
             }
             if stage != Stage::Open {
                 return Ok(());
             }
             if let Some(kind) = connection.handshake() {
-                tally.secured(kind, now - self.taken);
+                tally.secured(kind, (Count::Full, Count::Resumed));
+                tally.took(Time::Handshake, now - self.taken);
             }
             self.phone.handle_connected(now);
         }
@@ -243,26 +194,21 @@ impl Caller {
     }
 
     /// After the phone was told something: counts what came of it.
-    pub(crate) fn settle(
-        &mut self,
-        run: &mut WebRun,
-        register: &mut Option<Register>,
-        begun_at: Option<Instant>,
-        now: Instant,
-    ) {
+    pub(crate) fn settle(&mut self, register: &mut Option<Register>, context: &mut Context<'_>) {
         if let Some(result) = self.phone.poll_result() {
             self.results.push(self.reading.judged(&self.start, result));
         }
-        let since = now - begun_at.unwrap_or(now);
+        let (since, now) = (context.since(), context.now);
+        let run = &mut *context.run;
         for (result, wrong) in self.results.drain(..) {
-            let tally = &mut run.groups[self.group as usize];
+            let tally = &mut run.groups[self.group];
             if self.role == Role::Slow {
                 self.was_ended = true;
-                tally.count(&result);
-                tally.ended(result.ending, now - self.taken);
+                count(tally, &result);
+                ended(tally, result.ending, now - self.taken);
                 continue;
             }
-            tally.file(&result, wrong, since);
+            file(tally, &result, wrong, since);
             self.is_wrong |= wrong.is_some();
             if let (Some(Expected::Stored(version)), true) =
                 (self.start.expected.get(result.step), result.is_good)
@@ -276,14 +222,58 @@ impl Caller {
         }
         if !self.has_ended && self.phone.has_booted_or_failed() {
             self.has_ended = true;
-            if self.role == Role::Load {
-                run.busy = run.busy.max(since);
-            }
             if self.role != Role::Slow {
-                let is_good = !self.has_failed();
-                run.groups[self.group as usize].phone(now - self.due, is_good);
+                let is_good = !fleet::Caller::has_failed(self);
+                run.groups[self.group].phone(now - self.due, is_good);
             }
         }
+    }
+}
+
+impl fleet::Caller for Caller {
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.phone.poll_timeout().into_iter().chain(self.until).min()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) -> bool {
+        if self.until.is_some_and(|at| at <= now) {
+            self.until = None;
+            self.close();
+            self.phone.leave();
+            return false;
+        }
+        let is_due = self.phone.poll_timeout().is_some_and(|at| at <= now);
+        if is_due {
+            self.phone.handle_timeout(now);
+        }
+        is_due
+    }
+
+    fn has_unread(&self) -> bool {
+        let may_read = self.phone.may_read().is_none_or(|bytes| bytes > 0);
+        let open = self.connection.as_ref().filter(|it| it.stage() == Stage::Open);
+        may_read && open.is_some_and(|connection| connection.is_readable)
+    }
+
+    fn stands(&self) -> bool {
+        let is_open = self.connection.as_ref().is_some_and(|it| it.stage() == Stage::Open);
+        match self.role {
+            Role::Load => false,
+            Role::Idle => self.phone.is_staying() || self.phone.is_over(),
+            Role::Slow => is_open || self.phone.is_over(),
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.has_ended
+    }
+
+    fn has_failed(&self) -> bool {
+        self.is_wrong || (self.phone.is_lost() && self.role != Role::Slow)
+    }
+
+    fn is_over(&self) -> bool {
+        self.phone.is_over()
     }
 }
 

@@ -22,7 +22,7 @@ use wire::time::{Duration, Instant};
 const WAITS: u32 = 10_000;
 /// The files that all phones read, and their sizes.
 const FILES: [(&str, usize); 4] =
-    [("46xxupgrade.scr", 300), ("46xxsettings.txt", 2_000), ("empty.txt", 0), ("9608.bin", 30_000)];
+    [("46xxupgrade.scr", 300), ("46xxsettings.txt", 2_000), ("empty.txt", 0), ("9608.bin", 12_000)];
 
 /// What a world is like.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 /// Starts a thread that is named after its job, and logs its panic.
 ///
-/// # Errors The system's error if it cannot start a thread.
+/// # Errors
+/// The system's error if it cannot start a thread.
 pub fn spawn<T: Send + 'static>(
     name: impl Into<String>,
     work: impl FnOnce() -> T + Send + 'static,

@@ -28,7 +28,7 @@ use crate::catalog::Entry;
 use crate::metrics::Counters;
 use crate::policy::snapshot::Snapshot;
 use crate::protocol::Protocol;
-use snmp::{NoPassport, SnmpClient};
+use snmp::{IdentityError, SnmpClient};
 use wire::name::BadName;
 use wire::time::{Duration, Instant};
 
@@ -259,7 +259,7 @@ pub enum Refusal {
     /// The connection could not be secured.
     Handshake(Handshake),
     /// The phone does not tell by SNMP who uses it.
-    Unidentified(NoPassport),
+    Unidentified(IdentityError),
     /// No user is logged in at the phone.
     NobodyLoggedIn,
     /// The client resumes an upload of a file that is always stored whole, appended or new (FTP,

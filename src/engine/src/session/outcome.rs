@@ -2,7 +2,7 @@
 //!
 //! A closed table, so that no peer can create a label. Counts and writes nothing.
 
-use super::snmp::NoPassport;
+use super::snmp::IdentityError;
 use super::{Abort, CredentialFault, DataFault, Failure, Handshake, Outcome, Refusal, Stall};
 use crate::catalog::{OpenError, StoreError};
 use crate::files::Fault;
@@ -172,15 +172,15 @@ labels! {
     TlsFailed "refused" "tls_failed": Outcome::Refused(Refusal::Handshake(Handshake::Failed)),
 
     SnmpSilent "refused" "snmp_silent":
-        Outcome::Refused(Refusal::Unidentified(NoPassport::Silent)),
+        Outcome::Refused(Refusal::Unidentified(IdentityError::Silent)),
     SnmpStranger "refused" "snmp_not_a_phone":
-        Outcome::Refused(Refusal::Unidentified(NoPassport::Stranger)),
+        Outcome::Refused(Refusal::Unidentified(IdentityError::Stranger)),
     SnmpRefused "refused" "snmp_refused":
-        Outcome::Refused(Refusal::Unidentified(NoPassport::Refused(_))),
+        Outcome::Refused(Refusal::Unidentified(IdentityError::Refused(_))),
     SnmpTooMany "refused" "snmp_too_many":
-        Outcome::Refused(Refusal::Unidentified(NoPassport::TooMany)),
+        Outcome::Refused(Refusal::Unidentified(IdentityError::TooMany)),
     SnmpNoCommunity "refused" "snmp_no_community":
-        Outcome::Refused(Refusal::Unidentified(NoPassport::NoCommunity)),
+        Outcome::Refused(Refusal::Unidentified(IdentityError::NoCommunity)),
     NobodyLoggedIn "refused" "nobody_logged_in": Outcome::Refused(Refusal::NobodyLoggedIn),
     NoMiddle "refused" "rest_not_possible": Outcome::Refused(Refusal::NoMiddle),
     ExtensionUnnamable "refused" "extension_unnamable":

@@ -90,7 +90,7 @@ pub struct Credentials {
     pub certificate: bool,
     /// Whether the phone itself said, over SNMP, that the extension is logged in there, or its
     /// network is trusted.
-    pub passport: bool,
+    pub identity: bool,
 }
 
 /// A name and a proof of it.

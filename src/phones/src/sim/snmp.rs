@@ -7,7 +7,7 @@ use super::link::Link;
 use crate::phone::snmp::{Agent, Habits};
 use crate::random::Random;
 use engine::metrics::Counters;
-use engine::session::snmp::{Asked, NoPassport, Passport, SnmpClient};
+use engine::session::snmp::{Asked, IdentityError, PhoneIdentity, SnmpClient};
 use engine::settings::snmp::SnmpPolicy;
 use vendor::objects::{Field, SETS};
 use wire::snmp::{Community, Reply, Status, Value, Version, parse_get, write_reply};
@@ -87,7 +87,7 @@ impl Asker {
         self.queries.handle_timeout(&self.counters, at(ms));
     }
 
-    fn answer(&mut self) -> Option<Result<Passport, NoPassport>> {
+    fn answer(&mut self) -> Option<Result<PhoneIdentity, IdentityError>> {
         self.queries.poll_answer().map(|(_, answer)| answer)
     }
 
@@ -110,7 +110,7 @@ impl Asker {
     }
 
     /// What a phone that answers at once is taken for, and when.
-    fn outcome(&mut self, agent: &Agent) -> (Result<Passport, NoPassport>, u64) {
+    fn outcome(&mut self, agent: &Agent) -> (Result<PhoneIdentity, IdentityError>, u64) {
         assert_eq!(self.ask(PHONE, 0), Asked::Pending);
         for ms in [0, 1_000, 2_000, 3_000] {
             self.wake(ms);
@@ -131,7 +131,7 @@ fn a_phone_is_known_by_one_datagram_and_its_answer() {
     assert_eq!(sent.len(), 1);
     assert_eq!(sent[0].0, address(AGENT));
     asker.hear(AGENT, &set_4620().answer(&sent[0].1).unwrap(), 3);
-    let expected = Passport {
+    let expected = PhoneIdentity {
         set: "4600",
         extension: Some("2001".into()),
         unnamable: None,
@@ -162,10 +162,10 @@ fn every_kind_of_set_is_known_in_either_version() {
                 ..Habits::default()
             });
             let (answer, ms) = Asker::new(&["public"]).outcome(&agent);
-            let passport = answer.unwrap();
-            assert_eq!((passport.set, passport.model.as_deref()), (set.name, Some("x1")));
+            let identity = answer.unwrap();
+            assert_eq!((identity.set, identity.model.as_deref()), (set.name, Some("x1")));
             let has = set.objects.iter().any(|(field, _)| *field == Field::Extension);
-            assert_eq!(passport.extension.is_some(), has, "{}", set.name);
+            assert_eq!(identity.extension.is_some(), has, "{}", set.name);
             assert_eq!(ms, if speaks_v2c { 0 } else { 1_000 });
         }
     }
@@ -201,7 +201,7 @@ fn every_community_in_both_versions_is_tried_within_three_seconds() {
     asker.wake(2_999);
     assert_eq!(asker.answer(), None);
     asker.wake(3_000);
-    assert_eq!(asker.answer(), Some(Err(NoPassport::Silent)));
+    assert_eq!(asker.answer(), Some(Err(IdentityError::Silent)));
     assert_eq!(asker.counters.snmp_silent.value(), 1);
 }
 
@@ -214,20 +214,20 @@ fn a_question_that_wakes_late_still_ends_in_time() {
     assert_eq!(asker.told(2_500).len(), 2);
     assert_eq!(asker.queries.poll_timeout(), Some(at(3_000)));
     asker.wake(9_000);
-    assert_eq!(asker.answer(), Some(Err(NoPassport::Silent)));
+    assert_eq!(asker.answer(), Some(Err(IdentityError::Silent)));
 }
 
 #[test]
 fn a_passport_is_believed_for_the_cache_and_silence_for_a_moment() {
     let mut asker = Asker::new(&["public"]);
-    let passport = asker.outcome(&set_4620()).0.unwrap();
-    assert_eq!(asker.ask("[::ffff:10.1.2.3]:5000", 29_999), Asked::Known(Ok(passport)));
+    let identity = asker.outcome(&set_4620()).0.unwrap();
+    assert_eq!(asker.ask("[::ffff:10.1.2.3]:5000", 29_999), Asked::Known(Ok(identity)));
     assert_eq!(asker.ask(PHONE, 30_000), Asked::Pending);
     for ms in [31_000, 32_000, 33_000] {
         asker.wake(ms);
     }
-    assert_eq!(asker.answer(), Some(Err(NoPassport::Silent)));
-    assert_eq!(asker.ask(PHONE, 37_999), Asked::Known(Err(NoPassport::Silent)));
+    assert_eq!(asker.answer(), Some(Err(IdentityError::Silent)));
+    assert_eq!(asker.ask(PHONE, 37_999), Asked::Known(Err(IdentityError::Silent)));
     assert_eq!(asker.ask(PHONE, 38_000), Asked::Pending);
     assert_eq!(asker.counters.snmp_remembered.value(), 2);
 }
@@ -236,8 +236,8 @@ fn a_passport_is_believed_for_the_cache_and_silence_for_a_moment() {
 fn a_phone_where_nobody_is_logged_in_is_asked_again_soon() {
     let nobody = Agent::new("4600", &[(Field::Extension, b""), (Field::Model, b"4610")]).unwrap();
     let mut asker = Asker::new(&["public"]);
-    let passport = asker.outcome(&nobody).0.unwrap();
-    assert_eq!((passport.extension, passport.model.as_deref()), (None, Some("4610")));
+    let identity = asker.outcome(&nobody).0.unwrap();
+    assert_eq!((identity.extension, identity.model.as_deref()), (None, Some("4610")));
     assert!(matches!(asker.ask(PHONE, 4_999), Asked::Known(Ok(_))));
     assert_eq!(asker.ask(PHONE, 5_000), Asked::Pending);
 }
@@ -326,10 +326,10 @@ fn a_late_answer_to_the_first_round_counts() {
 fn what_answers_and_is_no_phone_is_told_at_once() {
     let printer = Agent::new("Yealink", &[]).unwrap();
     let (answer, ms) = Asker::new(&["public"]).outcome(&printer);
-    assert_eq!((answer, ms), (Err(NoPassport::Stranger), 0));
+    assert_eq!((answer, ms), (Err(IdentityError::Stranger), 0));
     let printer = printer.with(Habits { speaks_v2c: false, ..Habits::default() });
     let (answer, ms) = Asker::new(&["public"]).outcome(&printer);
-    assert_eq!((answer, ms), (Err(NoPassport::Stranger), 1_000));
+    assert_eq!((answer, ms), (Err(IdentityError::Stranger), 1_000));
 }
 
 #[test]
@@ -367,14 +367,14 @@ fn an_error_that_blames_nothing_is_told_with_its_name() {
             asker.queries.handle_datagram(to, &answer, &asker.counters, at(0));
         }
     }
-    assert_eq!(asker.answer(), Some(Err(NoPassport::Refused(Status::GENERAL))));
+    assert_eq!(asker.answer(), Some(Err(IdentityError::Refused(Status::GENERAL))));
     assert!(asker.counters.snmp_requests_sent.value() < 10);
 }
 
 #[test]
 fn where_there_is_no_community_nobody_is_asked() {
     let mut asker = Asker::new(&[]);
-    assert_eq!(asker.ask(PHONE, 0), Asked::Known(Err(NoPassport::NoCommunity)));
+    assert_eq!(asker.ask(PHONE, 0), Asked::Known(Err(IdentityError::NoCommunity)));
     assert_eq!(asker.queries.poll_timeout(), None);
 }
 
@@ -460,8 +460,8 @@ fn storm(seed: u64, phones: u32, link: Link) -> (usize, Instant, u64) {
             }
         }
         while let Some((phone, answer)) = asker.queries.poll_answer() {
-            let Ok(passport) = answer else { continue };
-            assert_eq!(passport.extension.as_deref(), Some(&*number_of(phone).to_string()));
+            let Ok(identity) = answer else { continue };
+            assert_eq!(identity.extension.as_deref(), Some(&*number_of(phone).to_string()));
             (known, last) = (known + 1, now);
         }
         let arrives = flying.first_key_value().map(|((when, _), _)| *when);

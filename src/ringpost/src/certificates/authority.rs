@@ -55,7 +55,8 @@ pub(crate) fn key_in(dir: &Path) -> PathBuf {
 impl Authority {
     /// Reads the CA. Returns `None` if there is no certificate.
     ///
-    /// # Errors The file and the remedy.
+    /// # Errors
+    /// The file and the remedy.
     pub(crate) fn read(dir: &Path) -> Result<Option<Authority>, CertificateError> {
         let (certificate, key) = (certificate_in(dir), key_in(dir));
         if !certificate.exists() {
@@ -82,7 +83,8 @@ impl Authority {
 
     /// Reads the CA, or makes it durably if there is none.
     ///
-    /// # Errors The file and the remedy.
+    /// # Errors
+    /// The file and the remedy.
     pub(crate) fn read_or_make(
         dir: &Path,
         host: &str,
@@ -141,7 +143,8 @@ impl Authority {
 
 /// Makes a key and a certificate signing request for another CA, both PEM.
 ///
-/// # Errors The system gives no random bytes.
+/// # Errors
+/// The system gives no random bytes.
 pub(crate) fn request(names: &Names) -> Result<(String, String), CertificateError> {
     let make = || -> Result<(CertificateSigningRequest, KeyPair), rcgen::Error> {
         let key = new_key(KeyKind::Rsa)?;

@@ -13,7 +13,8 @@ use crate::config::Settings;
 
 /// Checks the files of every `[[https]]` and of `[ftp]`, and returns warnings.
 ///
-/// # Errors Every fault that would stop `ringpost serve`, each with the configuration's line and
+/// # Errors
+/// Every fault that would stop `ringpost serve`, each with the configuration's line and
 /// the remedy.
 pub(crate) fn judge(
     settings: &Settings,

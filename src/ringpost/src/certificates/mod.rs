@@ -95,7 +95,8 @@ impl Certificates {
     /// Reads the existing files. Call it with the privileges of the start: a key may be readable
     /// only for root.
     ///
-    /// # Errors Every fault, with the configuration's line and the remedy.
+    /// # Errors
+    /// Every fault, with the configuration's line and the remedy.
     pub(crate) fn read(settings: &Settings) -> Result<Certificates, CertificateErrors> {
         Certificates::read_over(settings, &[])
     }
@@ -139,7 +140,8 @@ impl Certificates {
     /// Makes what is missing. Call it as the server's user, which must be able to read and renew
     /// it.
     ///
-    /// # Errors What could not be made, and the remedy.
+    /// # Errors
+    /// What could not be made, and the remedy.
     pub(crate) fn make(&mut self, now_unix_s: i64) -> Result<(), CertificateErrors> {
         let file = self.file.clone();
         for place in 0..self.rows.len() {
@@ -177,7 +179,8 @@ impl Certificates {
 
     /// Applies new settings whole, or not at all. New addresses wait for a restart.
     ///
-    /// # Errors Every fault; what was in force stays so.
+    /// # Errors
+    /// Every fault; what was in force stays so.
     pub(crate) fn take(
         &mut self,
         settings: &Settings,

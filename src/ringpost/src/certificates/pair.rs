@@ -48,7 +48,8 @@ pub(crate) struct Pair {
 impl Pair {
     /// Reads a pair of files.
     ///
-    /// # Errors The file and the remedy.
+    /// # Errors
+    /// The file and the remedy.
     pub(crate) fn read(certificate: &Path, key: &Path) -> Result<Pair, CertificateError> {
         let chain = chain(&files::read(certificate)?).map_err(|why| why.of(certificate))?;
         let bytes = files::read(key)?;
@@ -106,7 +107,8 @@ impl From<ContentError> for KeyError {
 
 /// Joins a key and its certificates.
 ///
-/// # Errors Why the key cannot be used.
+/// # Errors
+/// Why the key cannot be used.
 pub(crate) fn certify(
     chain: Vec<CertificateDer<'static>>,
     key_pem: &[u8],

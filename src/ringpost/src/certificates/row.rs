@@ -71,7 +71,8 @@ impl Row {
 
     /// Reads everything and applies it. Earlier sessions can be resumed if they may.
     ///
-    /// # Errors The fault and its remedy; what was used before stays in use.
+    /// # Errors
+    /// The fault and its remedy; what was used before stays in use.
     pub(super) fn read(&mut self, before: Option<&InUse>) -> Result<(), CertificateError> {
         self.seen = self.stamps();
         let settings = &self.settings;
@@ -102,7 +103,8 @@ impl Row {
 
     /// Reads only the data for phones' certificates.
     ///
-    /// # Errors The fault and its remedy.
+    /// # Errors
+    /// The fault and its remedy.
     pub(super) fn read_phones(&self) -> Result<(), CertificateError> {
         TlsPolicy::read(&self.settings)?.check()
     }

@@ -74,7 +74,8 @@ fn alpn(protocol: Protocol) -> &'static [&'static [u8]] {
 impl Sessions {
     /// Creates an empty state.
     ///
-    /// # Errors The system gives no random bytes.
+    /// # Errors
+    /// The system gives no random bytes.
     pub(super) fn new() -> Result<Sessions, CertificateError> {
         let tickets = Ticketer::new().map_err(CertificateError::TicketKeys)?;
         Ok(Sessions {
@@ -95,7 +96,8 @@ impl Sessions {
 impl TlsPolicy {
     /// Creates the terms of connections.
     ///
-    /// # Errors The fault and its remedy.
+    /// # Errors
+    /// The fault and its remedy.
     pub(super) fn terms(
         &self,
         pairs: &[Pair],
@@ -136,7 +138,8 @@ impl TlsPolicy {
 
     /// Checks the data for phones' certificates.
     ///
-    /// # Errors The fault and its remedy.
+    /// # Errors
+    /// The fault and its remedy.
     pub(super) fn check(&self) -> Result<(), CertificateError> {
         if !self.legacy {
             return self.verifier(Arc::new(self.provider())).map(drop);
@@ -197,7 +200,8 @@ impl TlsPolicy {
 
 /// Returns the lists in a PEM text.
 ///
-/// # Errors It contains none.
+/// # Errors
+/// It contains none.
 pub(super) fn lists(
     pem: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, ContentError> {

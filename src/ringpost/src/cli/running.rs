@@ -180,7 +180,8 @@ pub(crate) fn drain(config: Option<&Path>) -> Result<CommandAnswer, Failure> {
 
 /// Asks the running server what a phone would get.
 ///
-/// # Errors Why it has not answered.
+/// # Errors
+/// Why it has not answered.
 pub(crate) fn explain(
     question: &Question<'_>,
     config: Option<&Path>,

@@ -14,7 +14,7 @@ use crate::cli::command::{fail, load, print};
 use crate::daemon::exit::Failure;
 use crate::daemon::reload::Source;
 use engine::metrics::Counters;
-use engine::session::snmp::{Asked, Manner, NoPassport, Passport, SnmpClient};
+use engine::session::snmp::{AgentProfile, Asked, IdentityError, PhoneIdentity, SnmpClient};
 use engine::settings::snmp::SnmpPolicy;
 use wire::snmp::{COMMUNITY_BYTES_MAX, Community, MESSAGE_BYTES_MAX};
 use wire::time::{Duration, Instant};
@@ -56,8 +56,8 @@ impl std::error::Error for NotAPhone {}
 #[derive(Debug)]
 struct SnmpReport {
     agent: SocketAddr,
-    passport: Result<Passport, NoPassport>,
-    manner: Option<Manner>,
+    identity: Result<PhoneIdentity, IdentityError>,
+    manner: Option<AgentProfile>,
     tried: Vec<Community>,
     took: Duration,
     /// Datagrams that answered no request, or were not answers.
@@ -80,9 +80,9 @@ pub fn run(phone: Phone, community: Option<&str>, config: Option<&Path>, json: b
     match told {
         Ok(told) if json => {
             let code = print(told.json() + "\n");
-            if told.passport.is_ok() { code } else { ExitCode::FAILURE }
+            if told.identity.is_ok() { code } else { ExitCode::FAILURE }
         }
-        Ok(told) if told.passport.is_ok() => print(told.text()),
+        Ok(told) if told.identity.is_ok() => print(told.text()),
         Ok(told) => fail(told.text().trim_end()),
         Err(trouble) => fail(trouble),
     }
@@ -115,14 +115,14 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
     let now = || Instant::START + began.elapsed();
     let asked = queries.ask(phone.address, policy, &counters, now());
     let mut buffer = [0; MESSAGE_BYTES_MAX + 1];
-    let passport = match asked {
-        Asked::Known(passport) => passport,
+    let identity = match asked {
+        Asked::Known(identity) => identity,
         Asked::Pending => loop {
             while let Some((to, bytes)) = queries.poll_send(&counters, now()) {
                 socket.send_to(bytes, to)?;
             }
-            if let Some((_, passport)) = queries.poll_answer() {
-                break passport;
+            if let Some((_, identity)) = queries.poll_answer() {
+                break identity;
             }
             let wait = queries.poll_timeout().map_or(WAIT_MIN, |next| next.since(now()));
             socket.set_read_timeout(Some(wait.max(WAIT_MIN)))?;
@@ -139,7 +139,7 @@ fn ask(phone: Phone, policy: &SnmpPolicy) -> io::Result<SnmpReport> {
     };
     Ok(SnmpReport {
         agent: SocketAddr::new(ip, policy.port),
-        passport,
+        identity,
         manner: queries.manner(phone.address, policy).cloned(),
         tried: policy.communities_for(ip).cloned().collect(),
         took: began.elapsed(),
@@ -156,21 +156,21 @@ impl SnmpReport {
     fn text(&self) -> String {
         let mut text = String::new();
         // Writing into a string does not fail.
-        let _ = match &self.passport {
-            Ok(passport) => self.write_passport(passport, &mut text),
+        let _ = match &self.identity {
+            Ok(identity) => self.write_passport(identity, &mut text),
             Err(why) => self.write_trouble(*why, &mut text),
         };
         text
     }
 
-    fn write_passport(&self, passport: &Passport, text: &mut String) -> std::fmt::Result {
+    fn write_passport(&self, identity: &PhoneIdentity, text: &mut String) -> std::fmt::Result {
         write!(text, "{} answers", self.agent.ip())?;
-        if let Some(Manner { community, version }) = &self.manner {
+        if let Some(AgentProfile { community, version }) = &self.manner {
             let community = community.as_str();
             write!(text, " by {} to the community {community:?}", version.name())?;
         }
         writeln!(text, ", after {} ms", self.took.as_millis())?;
-        let Passport { set, extension, unnamable, model, firmware, mac, serial } = passport;
+        let PhoneIdentity { set, extension, unnamable, model, firmware, mac, serial } = identity;
         let nobody = "none: nobody is logged in there, or the phone does not tell".to_owned();
         let unfit = |said| format!("{said:?}, which the vault cannot keep data of: no file name");
         let missing = unnamable.as_ref().map_or(nobody, unfit);
@@ -184,13 +184,13 @@ impl SnmpReport {
         Ok(())
     }
 
-    fn write_trouble(&self, why: NoPassport, text: &mut String) -> std::fmt::Result {
+    fn write_trouble(&self, why: IdentityError, text: &mut String) -> std::fmt::Result {
         let (ip, port) = (self.agent.ip(), self.agent.port());
         writeln!(text, "{ip} {}", why.words())?;
         let quoted: Vec<_> = self.tried.iter().map(|own| format!("{:?}", own.as_str())).collect();
         let communities = quoted.join(", ");
         match why {
-            NoPassport::Silent => {
+            IdentityError::Silent => {
                 writeln!(text, "  asked      port {port}, for {} s", self.took.as_secs())?;
                 writeln!(text, "  versions   SNMPv2c and SNMPv1")?;
                 writeln!(text, "  community  {communities}")?;
@@ -201,20 +201,20 @@ impl SnmpReport {
                 writeln!(text, "  here       [snmp] communities must name what SNMPSTRING says")?;
                 writeln!(text, "  between    UDP to port {port}, and back, must be let through")?;
             }
-            NoPassport::Stranger => {
+            IdentityError::Stranger => {
                 writeln!(text, "  community  {communities}")?;
                 let mend = "is it the phone's address, and may the community see all objects?";
                 writeln!(text, "  objects    none of those that phones have; {mend}")?;
             }
-            NoPassport::Refused(status) => {
+            IdentityError::Refused(status) => {
                 writeln!(text, "  community  {communities}")?;
                 writeln!(text, "  error      {}", status.name())?;
             }
-            NoPassport::NoCommunity => {
+            IdentityError::NoCommunity => {
                 let mend = "add one without `from`, or with the phone's network";
                 writeln!(text, "  here       [snmp] communities has none for {ip}; {mend}")?;
             }
-            NoPassport::TooMany => {}
+            IdentityError::TooMany => {}
         }
         if self.strays > 0 {
             let what = "datagrams that answer nothing that was asked";
@@ -224,26 +224,26 @@ impl SnmpReport {
     }
 
     fn json(&self) -> String {
-        let passport = self.passport.as_ref().ok();
+        let identity = self.identity.as_ref().ok();
         let community = self.manner.as_ref().map(|manner| manner.community.as_str());
         let tried: Vec<_> = self.tried.iter().map(Community::as_str).collect();
-        let text = |field: fn(&Passport) -> &Option<Box<str>>| {
-            passport.and_then(|passport| field(passport).as_deref())
+        let text = |field: fn(&PhoneIdentity) -> &Option<Box<str>>| {
+            identity.and_then(|identity| field(identity).as_deref())
         };
         let json = serde_json::json!({
             "address": self.agent.ip(),
             "port": self.agent.port(),
-            "trouble": self.passport.as_ref().err().map(|why| why.words()),
+            "trouble": self.identity.as_ref().err().map(|why| why.words()),
             "version": self.manner.as_ref().map(|manner| manner.version.name()),
             "community": community,
             "tried": tried,
             "took_ms": self.took.as_millis() as u64,
-            "set": passport.map(|passport| passport.set),
-            "extension": text(|passport| &passport.extension),
-            "model": text(|passport| &passport.model),
-            "firmware": text(|passport| &passport.firmware),
-            "mac": text(|passport| &passport.mac),
-            "serial": text(|passport| &passport.serial),
+            "set": identity.map(|identity| identity.set),
+            "extension": text(|identity| &identity.extension),
+            "model": text(|identity| &identity.model),
+            "firmware": text(|identity| &identity.firmware),
+            "mac": text(|identity| &identity.mac),
+            "serial": text(|identity| &identity.serial),
         });
         format!("{json:#}")
     }
@@ -272,11 +272,11 @@ mod tests {
         }
     }
 
-    fn told(passport: Result<Passport, NoPassport>) -> SnmpReport {
+    fn told(identity: Result<PhoneIdentity, IdentityError>) -> SnmpReport {
         let public = Community::new("public").unwrap();
         SnmpReport {
             agent: "10.1.2.3:161".parse().unwrap(),
-            passport,
+            identity,
             manner: None,
             tried: vec![public, Community::new("x\"y").unwrap()],
             took: Duration::from_millis(3_001),
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn silence_is_told_with_what_was_tried_and_what_mends_it() {
-        let text = told(Err(NoPassport::Silent)).text();
+        let text = told(Err(IdentityError::Silent)).text();
         for part in [
             "10.1.2.3 does not answer",
             "\"public\", \"x\\\"y\"",
@@ -301,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_phone_where_nobody_is_logged_in_is_told_so() {
-        let passport = Passport {
+        let identity = PhoneIdentity {
             set: "4600",
             extension: None,
             unnamable: None,
@@ -310,7 +310,7 @@ mod tests {
             mac: None,
             serial: None,
         };
-        let told = told(Ok(passport));
+        let told = told(Ok(identity));
         assert!(told.text().contains("extension  none: nobody"), "{}", told.text());
         assert!(told.text().contains("model      4620\n"), "{}", told.text());
         let json: serde_json::Value = serde_json::from_str(&told.json()).unwrap();

@@ -30,7 +30,8 @@ pub(crate) fn url(admin: SocketAddr) -> String {
 
 /// Returns the daemon's status, in JSON.
 ///
-/// # Errors A sentence with the remedy.
+/// # Errors
+/// A sentence with the remedy.
 pub(crate) fn status_json(url: &str) -> Result<String, StatusError> {
     let url = format!("{}/status.json", url.trim_end_matches('/'));
     let agent: ureq::Agent =
@@ -88,7 +89,8 @@ impl From<StatusError> for Failure {
 
 /// Formats the status as text, and returns whether phones are served.
 ///
-/// # Errors Why this is not a status.
+/// # Errors
+/// Why this is not a status.
 pub(crate) fn summary(json: &str) -> Result<(String, bool), StatusError> {
     let status: Status = serde_json::from_str(json).map_err(StatusError::OtherVersion)?;
     let mut text = String::new();

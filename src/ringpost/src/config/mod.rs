@@ -70,7 +70,8 @@ pub(crate) fn load(path: &Path) -> Result<Settings, Faults> {
 /// Returns a file's data directory, even if other keys are wrong: there a running server can be
 /// reached.
 ///
-/// # Errors The file cannot be read.
+/// # Errors
+/// The file cannot be read.
 pub(crate) fn data_dir(path: &Path) -> Result<PathBuf, Faults> {
     Ok(settings::data_dir_in(path, &read(path)?))
 }
@@ -88,7 +89,8 @@ fn read(path: &Path) -> Result<String, Faults> {
 
 /// Loads the configuration without a file: [`BUILT_IN`], or as the trial has changed it.
 ///
-/// # Errors The faults of the directories that it names.
+/// # Errors
+/// The faults of the directories that it names.
 pub(crate) fn load_built_in(text: &str) -> Result<Settings, Faults> {
     parse(Path::new(BUILT_IN_NAME), text, Disk::Read)
 }

@@ -104,7 +104,8 @@ impl Settings {
     /// Adds what no file has: a key for challenges, and numbers for the upload directories, which
     /// are returned.
     ///
-    /// # Errors The system has no random numbers.
+    /// # Errors
+    /// The system has no random numbers.
     pub(crate) fn complete(&mut self) -> Result<Arc<Directories>, NoRandomNumbers> {
         let mut bytes = [0; 32];
         aws_lc_rs::rand::fill(&mut bytes).map_err(|_| NoRandomNumbers)?;

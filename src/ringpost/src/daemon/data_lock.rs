@@ -24,7 +24,8 @@ pub(crate) struct DataLock(File);
 impl DataLock {
     /// Takes the lock and writes this process's number into its file.
     ///
-    /// # Errors The owner of the lock, or the obstacle, with the remedy.
+    /// # Errors
+    /// The owner of the lock, or the obstacle, with the remedy.
     pub(crate) fn take(data_dir: &Path) -> Result<Self, LockError> {
         let path = data_dir.join(LOCK_FILE);
         let mut options = OpenOptions::new();

@@ -24,7 +24,8 @@ const SHARED: u32 = 0o750;
 
 /// Prepares the directories for the server's user, and takes the lock of the data directory.
 ///
-/// # Errors The obstacle, with the remedy.
+/// # Errors
+/// The obstacle, with the remedy.
 pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
     let account = privileges::account(settings.user.as_deref(), settings.group.as_deref())?;
     prepare(settings, account.as_ref())?;
@@ -38,7 +39,8 @@ pub(crate) fn take(settings: &Settings) -> Result<DataLock, Failure> {
 /// Creates what is missing, and gives root's files to `account`, if this process is root and will
 /// not stay it.
 ///
-/// # Errors What cannot be created, and the command that creates it.
+/// # Errors
+/// What cannot be created, and the command that creates it.
 pub(crate) fn prepare(settings: &Settings, account: Option<&Account>) -> Result<(), StartError> {
     let private = settings.own_dirs().map(|dir| (dir, PRIVATE));
     let certificates = (!settings.secured.is_empty()).then_some((&*settings.ca.dir, PRIVATE));

@@ -55,7 +55,8 @@ impl Source {
 impl Source {
     /// Returns its data directory, even if other keys are wrong.
     ///
-    /// # Errors The file cannot be read.
+    /// # Errors
+    /// The file cannot be read.
     pub(crate) fn data_dir(&self) -> Result<PathBuf, config::Faults> {
         match self {
             Source::File(path) => config::data_dir(path),

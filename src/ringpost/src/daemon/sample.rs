@@ -20,7 +20,8 @@ const SAMPLES: [(&str, &str); 3] = [
 /// Creates `common/` with its samples in `dir` if it does not exist, and returns whether it did. An
 /// existing directory is left as it is, so that a deleted sample stays deleted.
 ///
-/// # Errors The obstacle, with the remedy.
+/// # Errors
+/// The obstacle, with the remedy.
 pub(crate) fn make(dir: &Path) -> Result<bool, StartError> {
     let common = dir.join("common");
     if common.is_dir() {

@@ -95,7 +95,8 @@ pub(crate) trait DataPath: Sized {
 
     /// Binds all listeners.
     ///
-    /// # Errors The listener that cannot be bound.
+    /// # Errors
+    /// The listener that cannot be bound.
     fn bind(
         settings: &Settings,
         workers: usize,
@@ -120,7 +121,8 @@ pub(crate) trait DataPath: Sized {
 
 /// Serves until a stop is requested.
 ///
-/// # Errors Why it cannot start, with the remedy.
+/// # Errors
+/// Why it cannot start, with the remedy.
 pub(crate) fn serve<D: DataPath>(source: &Source) -> Result<(), Failure> {
     privileges::renounce();
     // From here on a signal waits until the daemon can handle it.

@@ -19,7 +19,8 @@ const PER_ROOT: usize = 2;
 
 /// Starts the threads that the settings need and ends them.
 ///
-/// # Errors How many threads there must be.
+/// # Errors
+/// How many threads there must be.
 pub(crate) fn rehearse(settings: &Settings, workers: usize) -> Result<(), StartError> {
     let roots = settings.roots.len() * PER_ROOT;
     let count = workers + settings.content.threads + roots + OTHERS;

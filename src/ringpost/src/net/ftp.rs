@@ -22,7 +22,7 @@ use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
 use engine::requests::{Answer, Ask};
 use engine::session::ftp::{DataCommand, Engine};
-use engine::session::snmp::{NoPassport, Passport};
+use engine::session::snmp::{IdentityError, PhoneIdentity};
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
 use engine::session::{DataFault, Record, Turn};
 use engine::ticket::Ticket;
@@ -138,10 +138,10 @@ impl Service for Ftp {
     fn handle_identity(
         &mut self,
         phone: IpAddr,
-        passport: &Result<Passport, NoPassport>,
+        identity: &Result<PhoneIdentity, IdentityError>,
         turn: &mut Turn<'_>,
     ) {
-        self.streams.engine.handle_identity(phone, passport, turn);
+        self.streams.engine.handle_identity(phone, identity, turn);
     }
 
     fn handle_timeout(&mut self, turn: &mut Turn<'_>) {

@@ -289,8 +289,8 @@ fn deal_slots(services: &mut Services, turn: &mut Turn<'_>) {
 
 /// Tells everybody what phones have said of themselves meanwhile.
 fn deal_identities(services: &mut Services, turn: &mut Turn<'_>) {
-    while let Some((phone, passport)) = turn.snmp.poll_answer() {
-        services.each().for_each(|service| service.handle_identity(phone, &passport, turn));
+    while let Some((phone, identity)) = turn.snmp.poll_answer() {
+        services.each().for_each(|service| service.handle_identity(phone, &identity, turn));
     }
 }
 

@@ -12,7 +12,7 @@ use crate::net::stats::{RecordSink, StatsRecorder};
 use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
 use engine::requests::{Answer, Ask};
-use engine::session::snmp::{NoPassport, Passport};
+use engine::session::snmp::{IdentityError, PhoneIdentity};
 use engine::session::{Record, Turn};
 use engine::ticket::Ticket;
 use store::Store;
@@ -55,7 +55,13 @@ pub(crate) trait Service: Send {
     fn handle_expired(&mut self, _: Ticket, _: &mut Turn<'_>) {}
 
     /// A phone has said who uses it, or says nothing. It may be nobody's that this service knows.
-    fn handle_identity(&mut self, _: IpAddr, _: &Result<Passport, NoPassport>, _: &mut Turn<'_>) {}
+    fn handle_identity(
+        &mut self,
+        _: IpAddr,
+        _: &Result<PhoneIdentity, IdentityError>,
+        _: &mut Turn<'_>,
+    ) {
+    }
 
     /// Time has passed.
     fn handle_timeout(&mut self, turn: &mut Turn<'_>);

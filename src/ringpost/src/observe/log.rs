@@ -59,7 +59,8 @@ impl LogHandle {
     /// Sets up the process's log; call it once. Lines go to standard error until the first
     /// [`LogHandle::change`]: a file is opened only by the user that the daemon becomes.
     ///
-    /// # Errors The process has a log already.
+    /// # Errors
+    /// The process has a log already.
     pub(crate) fn start(log: &Log) -> Result<Self, LogError> {
         let output = Output::default();
         output.0.to_journal.store(journal::is_reading(), Relaxed);
@@ -268,7 +269,8 @@ impl Rotating {
 
     /// Writes a line.
     ///
-    /// # Errors The fault, once.
+    /// # Errors
+    /// The fault, once.
     fn write_line(&mut self, line: &[u8], now: SystemTime) -> Result<(), Option<String>> {
         match self.try_line(line, now) {
             Ok(()) => {

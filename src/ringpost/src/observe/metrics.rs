@@ -39,7 +39,8 @@ impl Exposition {
 
 /// Composes the page.
 ///
-/// # Errors None in practice: writing to a string does not fail.
+/// # Errors
+/// None in practice: writing to a string does not fail.
 pub(crate) fn page(board: &Arc<DaemonState>, exposition: Exposition) -> Result<String, fmt::Error> {
     board.collect();
     let mut registry = Registry::with_prefix(PREFIX);

@@ -47,7 +47,8 @@ pub(crate) struct RecordWriter {
 impl RecordWriter {
     /// Starts it.
     ///
-    /// # Errors The system has no thread left.
+    /// # Errors
+    /// The system has no thread left.
     pub(crate) fn start(
         sink: Arc<RecordSink>,
         snapshot: Arc<ArcSwap<Snapshot>>,

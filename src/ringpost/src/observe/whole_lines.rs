@@ -12,7 +12,8 @@ pub(crate) struct WholeLines {
 impl WholeLines {
     /// Writes a line, or the next piece of one; after a partial line it begins a new one.
     ///
-    /// # Errors The output's error; it may have taken a part of the line.
+    /// # Errors
+    /// The output's error; it may have taken a part of the line.
     pub(crate) fn write(&mut self, output: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
         self.end_cut(output)?;
         let mut rest = bytes;

@@ -94,7 +94,8 @@ impl fmt::Display for Unfit {
 /// Writes every version of these items and returns their number. Leaves out a version that is
 /// removed meanwhile.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub fn export(vault: &Path, items: &[Item], out: impl Write) -> io::Result<u64> {
     let mut packer = Packer::new(out);
     let mut written = 0;

@@ -329,7 +329,8 @@ fn months(vault: &Path) -> io::Result<Vec<Month>> {
 
 /// Returns all extensions that have archives, in order.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub fn extensions(vault: &Path) -> io::Result<Vec<Box<str>>> {
     let mut extensions = Vec::new();
     for month in months(vault)? {
@@ -346,7 +347,8 @@ pub fn extensions(vault: &Path) -> io::Result<Vec<Box<str>>> {
 /// Returns an extension's archived versions between two moments, with their sizes, in order,
 /// including those that are still in their directory as well.
 ///
-/// # Errors The system's error, or the damage to an archive, which it names.
+/// # Errors
+/// The system's error, or the damage to an archive, which it names.
 pub fn list(
     vault: &Path,
     extension: &str,
@@ -367,7 +369,8 @@ pub fn list(
 
 /// Returns the bytes of an archived version, or `None` if no archive has it.
 ///
-/// # Errors The system's error, or the damage to the archive.
+/// # Errors
+/// The system's error, or the damage to the archive.
 pub fn read(vault: &Path, item: &Item, name: VersionName) -> io::Result<Option<Vec<u8>>> {
     let mut found = None;
     each(vault, Month::of(name.stamp), &item.extension, |of, there, bytes, _| {
@@ -381,7 +384,8 @@ pub fn read(vault: &Path, item: &Item, name: VersionName) -> io::Result<Option<V
 
 /// Returns an item's archived versions, each with its note.
 ///
-/// # Errors The system's error, or the damage to an archive, which it names.
+/// # Errors
+/// The system's error, or the damage to an archive, which it names.
 pub fn notes(vault: &Path, item: &Item) -> io::Result<Vec<(VersionName, Option<Note>)>> {
     let mut rows = Vec::new();
     for month in months(vault)? {

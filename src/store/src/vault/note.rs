@@ -95,7 +95,8 @@ pub fn read(dir: &Dir) -> Notes {
 
 /// Adds a line. Returns the file, which the caller must sync.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub(crate) fn add(dir: &Dir, note: &Note) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).append(true).create(true);
@@ -117,7 +118,8 @@ pub(crate) fn add(dir: &Dir, note: &Note) -> io::Result<File> {
 /// Drops the lines of removed versions if there are many. The file is overwritten in place under
 /// the lock: a power loss meanwhile loses the order of the versions, and none of the versions.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub(crate) fn tidy(dir: &Dir, names: &[VersionName]) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);

@@ -10,7 +10,8 @@ use std::path::Path;
 
 /// Opens a regular file with these options.
 ///
-/// # Errors The system's error, or that it is not a regular file.
+/// # Errors
+/// The system's error, or that it is not a regular file.
 pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let not_regular = || io::Error::other("it is no regular file");
     let opened = options.custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path);
@@ -24,7 +25,8 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 
 /// Reads a whole text of at most `bytes_max` bytes.
 ///
-/// # Errors As [`open`], or that it is larger, or not UTF-8.
+/// # Errors
+/// As [`open`], or that it is larger, or not UTF-8.
 pub fn read_text(path: &Path, bytes_max: u64) -> io::Result<String> {
     let mut text = String::new();
     let file = open(path, OpenOptions::new().read(true))?;

@@ -103,7 +103,8 @@ impl State {
 impl Sequences {
     /// Takes the next number of a vault. Also returns the file, which the caller must sync.
     ///
-    /// # Errors The system's error.
+    /// # Errors
+    /// The system's error.
     pub(crate) fn next(
         &mut self,
         (top, vault): (&Dir, &Path),

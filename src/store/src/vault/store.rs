@@ -192,7 +192,8 @@ impl Writer {
     /// Keeps a version, or a deletion marker, whatever the newest is, and removes expired versions.
     /// Returns whether anything changed; a second deletion changes nothing.
     ///
-    /// # Errors The system's error, instead of a log line.
+    /// # Errors
+    /// The system's error, instead of a log line.
     pub fn add(
         &mut self,
         policy: &VaultPolicy,
@@ -212,7 +213,8 @@ impl Writer {
     /// Places an imported version, unless there is one of the same name. It is durable after
     /// [`Writer::sync_added`].
     ///
-    /// # Errors The system's error.
+    /// # Errors
+    /// The system's error.
     pub fn import(
         &mut self,
         vault: &Path,

@@ -65,7 +65,8 @@ impl fmt::Display for VersionName {
 
 /// Opens the directory of an item, or returns `None` if nothing was ever kept of it.
 ///
-/// # Errors The system's error if it exists but cannot be opened.
+/// # Errors
+/// The system's error if it exists but cannot be opened.
 pub fn open(vault: &Path, item: &Item) -> io::Result<Option<Dir>> {
     let top = Dir::open_ambient_dir(vault, ambient_authority());
     let opened = top
@@ -76,7 +77,8 @@ pub fn open(vault: &Path, item: &Item) -> io::Result<Option<Dir>> {
 
 /// Returns all items of a vault, or of one extension in it, in order; none if there is no vault.
 ///
-/// # Errors The system's error if a directory cannot be read.
+/// # Errors
+/// The system's error if a directory cannot be read.
 pub fn items(vault: &Path, of: Option<&str>) -> io::Result<Vec<Item>> {
     let top = Dir::open_ambient_dir(vault, ambient_authority());
     let Some(top) = found(top)? else { return Ok(Vec::new()) };
@@ -111,7 +113,8 @@ pub(super) fn members(dir: &Dir) -> io::Result<Vec<String>> {
 
 /// Returns the names of all versions in an item's directory, the oldest first.
 ///
-/// # Errors The system's error if the directory cannot be read.
+/// # Errors
+/// The system's error if the directory cannot be read.
 pub fn list(dir: &Dir) -> io::Result<Vec<VersionName>> {
     let mut names = Vec::new();
     for entry in dir.entries()? {
@@ -124,7 +127,8 @@ pub fn list(dir: &Dir) -> io::Result<Vec<VersionName>> {
 
 /// Returns the size and time of a version, or `None` if it was removed meanwhile.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub fn version(dir: &Dir, name: VersionName) -> io::Result<Option<Version>> {
     let file = found(open_file(dir, name))?;
     file.map(|file| Ok(name.version(Version::of(&file.metadata()?)))).transpose()
@@ -132,7 +136,8 @@ pub fn version(dir: &Dir, name: VersionName) -> io::Result<Option<Version>> {
 
 /// Returns the bytes of a version, or `None` if it was removed meanwhile.
 ///
-/// # Errors The system's error, or that it is not a file of a version's size.
+/// # Errors
+/// The system's error, or that it is not a file of a version's size.
 pub fn read(dir: &Dir, name: VersionName) -> io::Result<Option<Blob>> {
     let Some(file) = found(open_file(dir, name))? else { return Ok(None) };
     let meta = file.metadata()?;
@@ -155,7 +160,8 @@ pub fn read(dir: &Dir, name: VersionName) -> io::Result<Option<Blob>> {
 /// Returns the newest version's bytes, or `None` if there is none or it is a deletion. Beside a
 /// writer, the version is the newest before or after the change, whole.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub fn fetch(vault: &Path, item: &Item) -> io::Result<Option<Arc<Blob>>> {
     let Some(dir) = open(vault, item)? else { return Ok(None) };
     for _ in 0..LOOKS_MAX {
@@ -171,7 +177,8 @@ pub fn fetch(vault: &Path, item: &Item) -> io::Result<Option<Arc<Blob>>> {
 
 /// Returns whether an item can be fetched.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub fn is_there(vault: &Path, item: &Item) -> io::Result<bool> {
     let Some(dir) = open(vault, item)? else { return Ok(false) };
     Ok(list(&dir)?.pop().is_some_and(|newest| !newest.gone))

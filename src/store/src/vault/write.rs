@@ -72,7 +72,8 @@ enum Intent {
 /// Begins a request: checks it, and writes its temporary files. `secret` is the hash of the secret
 /// that is pinned to the extension from now on.
 ///
-/// # Errors [`VaultError`] says why nothing was done; the log says what an administrator can mend.
+/// # Errors
+/// [`VaultError`] says why nothing was done; the log says what an administrator can mend.
 pub(super) fn begin(
     disk: &mut Disk,
     request: &VaultRequest,
@@ -106,7 +107,8 @@ pub(super) fn begin(
 /// Renames the synced files of a change into place. It is durable after the sync at the end of the
 /// batch.
 ///
-/// # Errors The system's error; no temporary file is left.
+/// # Errors
+/// The system's error; no temporary file is left.
 pub(super) fn place(
     disk: &mut Disk,
     sequences: &mut Sequences,
@@ -141,7 +143,8 @@ pub(super) fn place(
 /// Adds a version, or a deletion marker, after the newest, whatever that is, without the sync.
 /// Returns `None` for a deletion if there is nothing already.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub(super) fn add(
     (disk, sequences): (&mut Disk, &mut Sequences),
     vault: &Path,
@@ -359,7 +362,8 @@ fn claim(
 /// Removes the secret of an extension, so that the next one is pinned. Returns whether there was
 /// one.
 ///
-/// # Errors The system's error.
+/// # Errors
+/// The system's error.
 pub fn unpin(vault: &Path, extension: &str) -> io::Result<bool> {
     let top = Dir::open_ambient_dir(vault, cap_std::ambient_authority());
     let removed = top.and_then(|top| top.open_dir(extension)).and_then(|dir| {

@@ -109,7 +109,7 @@ impl Engine {
             }
             Pending::Login { .. } | Pending::Act(_) => is_asked,
             Pending::Transfer(Transfer { stage, due, .. }) => match stage {
-                Stage::Passport => {
+                Stage::Identity => {
                     let asking = self.shared.asking.get(&session.peer.ip().to_canonical());
                     !is_asked && asking.is_some_and(|asking| asking.contains(&id))
                 }

@@ -250,7 +250,7 @@ impl Session {
             // Nothing is missing any more.
             Stage::Moving(Way::In(sink)) if sink.ended => false,
             Stage::Data(_) | Stage::Moving(_) => true,
-            Stage::Passport | Stage::Slot | Stage::Opening | Stage::Storing | Stage::Closing => {
+            Stage::Identity | Stage::Slot | Stage::Opening | Stage::Storing | Stage::Closing => {
                 false
             }
         });

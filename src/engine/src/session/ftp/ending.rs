@@ -102,7 +102,7 @@ impl Session {
         let is_in_time = match &transfer.stage {
             Stage::Closing => false,
             Stage::Storing => transfer.cancel.cancel(),
-            Stage::Passport | Stage::Slot | Stage::Opening | Stage::Data(_) | Stage::Moving(_) => {
+            Stage::Identity | Stage::Slot | Stage::Opening | Stage::Data(_) | Stage::Moving(_) => {
                 true
             }
         };
@@ -123,7 +123,7 @@ impl Session {
         let is_taken_back = self.transfer().is_some_and(|transfer| match &transfer.stage {
             _ if transfer.is_confirmed => false,
             Stage::Storing => transfer.cancel.cancel(),
-            Stage::Passport
+            Stage::Identity
             | Stage::Slot
             | Stage::Opening
             | Stage::Data(_)
@@ -142,7 +142,7 @@ impl Session {
         let transfer = self.transfer();
         let is_stored = transfer.is_some_and(|transfer| match &transfer.stage {
             Stage::Storing => transfer.is_confirmed || !transfer.cancel.cancel(),
-            Stage::Passport
+            Stage::Identity
             | Stage::Slot
             | Stage::Opening
             | Stage::Data(_)
@@ -168,7 +168,7 @@ impl Session {
             Stage::Moving(_) | Stage::Data(_) => {
                 self.data_lost(Outcome::Aborted(Abort::Disconnected), cx);
             }
-            Stage::Passport | Stage::Slot | Stage::Opening | Stage::Storing => {}
+            Stage::Identity | Stage::Slot | Stage::Opening | Stage::Storing => {}
         }
     }
 
@@ -191,7 +191,7 @@ impl Session {
                 !reads
             }
             Stage::Moving(Way::In(sink)) => !sink.has_room() || sink.ended,
-            Stage::Passport
+            Stage::Identity
             | Stage::Slot
             | Stage::Opening
             | Stage::Data(_)
@@ -243,7 +243,7 @@ impl Session {
         let how = match stage {
             Some(Stage::Moving(_)) => Closing::Reset,
             Some(
-                Stage::Passport
+                Stage::Identity
                 | Stage::Slot
                 | Stage::Opening
                 | Stage::Data(_)
@@ -279,7 +279,7 @@ impl Session {
                 transfer.cancel.cancel();
                 return;
             }
-            Stage::Passport
+            Stage::Identity
             | Stage::Slot
             | Stage::Opening
             | Stage::Data(_)

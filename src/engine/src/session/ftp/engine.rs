@@ -41,7 +41,7 @@ use crate::requests::Ask;
 use crate::session::ftp::context::{Context, RowChange, Shared};
 use crate::session::ftp::data::DataCommand;
 use crate::session::ftp::session::{Closing, Session, State};
-use crate::session::snmp::{NoPassport, Passport};
+use crate::session::snmp::{IdentityError, PhoneIdentity};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
 use crate::session::timer::Deadline;
 use crate::session::{DataFault, Failure, Outcome, Record, Refusal, Turn};
@@ -283,12 +283,12 @@ impl Engine {
     pub fn handle_identity(
         &mut self,
         phone: IpAddr,
-        passport: &Result<Passport, NoPassport>,
+        identity: &Result<PhoneIdentity, IdentityError>,
         turn: &mut Turn<'_>,
     ) {
         let asking = self.shared.asking.remove(&phone.to_canonical()).unwrap_or_default();
         for id in asking {
-            self.with_session(id, turn, |session, cx| session.handle_identity(passport, cx));
+            self.with_session(id, turn, |session, cx| session.handle_identity(identity, cx));
         }
         self.check();
     }

@@ -15,7 +15,7 @@ use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{
     Identity, LogContext, Pending, Session, Stage, State, User, VaultOwner,
 };
-use crate::session::snmp::{Asked, NoPassport, Passport};
+use crate::session::snmp::{Asked, IdentityError, PhoneIdentity};
 use crate::session::{CredentialFault, Outcome, Refusal, Subject, Verb};
 use crate::settings::ftp::Administrators;
 use crate::vault::names::Item;
@@ -200,12 +200,12 @@ impl Session {
     /// The phone has said who uses it, or why nobody knows.
     pub(super) fn handle_identity(
         &mut self,
-        passport: &Result<Passport, NoPassport>,
+        identity: &Result<PhoneIdentity, IdentityError>,
         cx: &mut Context<'_>,
     ) {
-        self.login.identity = Identity::Known(passport.clone(), cx.now);
+        self.login.identity = Identity::Known(identity.clone(), cx.now);
         let waits = self.transfer().map(|transfer| &transfer.stage);
-        if matches!(waits, Some(Stage::Passport)) {
+        if matches!(waits, Some(Stage::Identity)) {
             self.identify(cx);
             self.rearm(cx);
             self.wake(cx);
@@ -250,18 +250,22 @@ impl Session {
 }
 
 /// Whether a phone said before what a name says, too: then its word may be older.
-fn fits(known: &Result<Passport, NoPassport>, whose: &VaultOwner) -> bool {
+fn fits(known: &Result<PhoneIdentity, IdentityError>, whose: &VaultOwner) -> bool {
     match (known, whose) {
-        (Ok(passport), VaultOwner::Named(item)) => {
-            passport.extension.as_ref() == Some(&item.extension)
+        (Ok(identity), VaultOwner::Named(item)) => {
+            identity.extension.as_ref() == Some(&item.extension)
         }
         (Ok(_) | Err(_), VaultOwner::LoggedIn(_)) | (Err(_), VaultOwner::Named(_)) => false,
     }
 }
 
-fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOwner) -> Verdict {
-    let passport = match known {
-        Ok(passport) => passport,
+fn verdict(
+    client: IpAddr,
+    known: &Result<PhoneIdentity, IdentityError>,
+    whose: &VaultOwner,
+) -> Verdict {
+    let identity = match known {
+        Ok(identity) => identity,
         Err(why) => {
             let text = format!(
                 "The phone at {client} {}, so nobody knows whose data it may have. Set \
@@ -271,8 +275,8 @@ fn verdict(client: IpAddr, known: &Result<Passport, NoPassport>, whose: &VaultOw
             return Verdict::No(Refusal::Unidentified(*why), text);
         }
     };
-    let Some(extension) = &passport.extension else {
-        return match &passport.unnamable {
+    let Some(extension) = &identity.extension else {
+        return match &identity.unnamable {
             Some(said) => {
                 let text = format!(
                     "The phone at {client} says that {said:?} is logged in, which can be no \

@@ -376,8 +376,8 @@ impl World {
 
     /// Hands on what phones have said of themselves.
     pub(super) fn hear_identities(&mut self) {
-        while let Some((phone, passport)) = self.snmp.poll_answer() {
-            self.turn(|engine, turn| engine.handle_identity(phone, &passport, turn));
+        while let Some((phone, identity)) = self.snmp.poll_answer() {
+            self.turn(|engine, turn| engine.handle_identity(phone, &identity, turn));
         }
     }
 

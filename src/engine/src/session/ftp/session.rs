@@ -15,7 +15,7 @@ use crate::session::ftp::command_rate::CommandRate;
 use crate::session::ftp::ports::PortOwner;
 use crate::session::ftp::sink::Sink;
 use crate::session::ftp::source::Source;
-use crate::session::snmp::{NoPassport, Passport};
+use crate::session::snmp::{IdentityError, PhoneIdentity};
 use crate::session::stream::{ConnectionId, ListenerId};
 use crate::session::timer::Deadline;
 use crate::session::{Secured, Subject, Verb};
@@ -196,7 +196,7 @@ pub(super) enum Identity {
     /// It is being asked.
     Asked,
     /// What it said, and when.
-    Known(Result<Passport, NoPassport>, Instant),
+    Known(Result<PhoneIdentity, IdentityError>, Instant),
 }
 
 /// A command in hand, and what the log is told of it.
@@ -318,7 +318,7 @@ pub(super) enum Goal {
 #[derive(Debug)]
 pub(super) enum Stage {
     /// It waits to be told who uses the phone.
-    Passport,
+    Identity,
     /// It waits for a session slot.
     Slot,
     /// It waits for the file.

@@ -45,7 +45,7 @@ impl Session {
         let transfer = Transfer {
             tells_name: matches!(goal, Goal::Begin(_, files::How::Unique)),
             goal,
-            stage: Stage::Passport,
+            stage: Stage::Identity,
             due: None,
             has_slot: false,
             commit_at: Instant::START,
@@ -167,7 +167,7 @@ impl Session {
             let no = Outcome::Refused(Refusal::NoSuchFile);
             return self.end_transfer(no, Code::UNAVAILABLE, "There is no vault here.", cx);
         };
-        let shown = Credentials { passport: true, ..Credentials::default() };
+        let shown = Credentials { identity: true, ..Credentials::default() };
         let request = Box::new(VaultRequest { client, item, credentials: shown, policy, op: act });
         self.ask(|ticket| Ask::Vault { ticket, request }, cx);
     }
@@ -242,7 +242,7 @@ impl Session {
         };
         match std::mem::replace(&mut transfer.stage, Stage::Closing) {
             Stage::Data(way) => transfer.stage = Stage::Moving(way),
-            other @ (Stage::Passport
+            other @ (Stage::Identity
             | Stage::Slot
             | Stage::Opening
             | Stage::Moving(_)
@@ -373,7 +373,7 @@ impl Session {
                 self.rearm(cx);
             }
             Stage::Storing => transfer.is_confirmed = true,
-            Stage::Passport
+            Stage::Identity
             | Stage::Slot
             | Stage::Opening
             | Stage::Data(_)

@@ -121,7 +121,7 @@ impl Connection {
         let credentials = Credentials {
             basic: head.authorization.and_then(auth::basic),
             certificate: self.shows_certificate(),
-            passport: false,
+            identity: false,
         };
         let listener = &cx.shared.listeners[usize::from(self.listener.0)];
         let requester = Requester { listener, client: self.peer.ip(), credentials, proof, raw };

@@ -1,4 +1,4 @@
-//! The phone's passport: who is logged in at an address, and on which set, asked by SNMP.
+//! The phone's identity: who is logged in at an address, and on which set, asked by SNMP.
 //!
 //! Decides whom to ask, with what, when again, and whom to believe: only the address and port that
 //! were asked, with the number and the community of the question. Sends nothing, and has no socket.
@@ -10,14 +10,14 @@
 //! 3 s   given up
 //! ```
 
-mod passport;
+mod phone_identity;
 mod query;
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, DefaultHasher, Hash, Hasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 
-pub use passport::{NoPassport, Passport, TEXT_CHARS_MAX};
+pub use phone_identity::{IdentityError, PhoneIdentity, TEXT_CHARS_MAX};
 
 use crate::metrics::Counters;
 use crate::session::timer::{Deadline, Timers};
@@ -52,14 +52,14 @@ const _: () = assert!(KNOWN_MAX >= QUERIES_MAX);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     /// It was asked a moment ago, or cannot be.
-    Known(Result<Passport, NoPassport>),
+    Known(Result<PhoneIdentity, IdentityError>),
     /// [`SnmpClient::poll_answer`] will say, within `ROUND * ROUNDS_MAX`.
     Pending,
 }
 
 /// How a phone was asked when it answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manner {
+pub struct AgentProfile {
     /// The community.
     pub community: Community,
     /// The version.
@@ -69,8 +69,8 @@ pub struct Manner {
 /// What is remembered of a phone.
 #[derive(Debug)]
 struct Known {
-    passport: Result<Passport, NoPassport>,
-    manner: Option<Manner>,
+    identity: Result<PhoneIdentity, IdentityError>,
+    manner: Option<AgentProfile>,
     noted: Instant,
     believed_until: Instant,
 }
@@ -92,7 +92,7 @@ pub struct SnmpClient {
     lent: Option<(SocketAddr, usize)>,
     datagram: Vec<u8>,
     objects: Vec<ObjectId>,
-    answers: VecDeque<(IpAddr, Result<Passport, NoPassport>)>,
+    answers: VecDeque<(IpAddr, Result<PhoneIdentity, IdentityError>)>,
 }
 
 impl Default for SnmpClient {
@@ -134,18 +134,18 @@ impl SnmpClient {
         let agent = agent(phone, policy.port);
         if let Some(known) = self.known.get(&agent).filter(|known| now < known.believed_until) {
             counters.snmp_remembered.up();
-            return Asked::Known(known.passport.clone());
+            return Asked::Known(known.identity.clone());
         }
         if self.open.contains_key(&agent) {
             return Asked::Pending;
         }
         if self.open.len() >= QUERIES_MAX {
             counters.snmp_too_many.up();
-            return Asked::Known(Err(NoPassport::TooMany));
+            return Asked::Known(Err(IdentityError::TooMany));
         }
         let attempts = self.attempts(agent, policy);
         if attempts.is_empty() {
-            return Asked::Known(Err(NoPassport::NoCommunity));
+            return Asked::Known(Err(IdentityError::NoCommunity));
         }
         counters.snmp_questions.up();
         let mut deadline = Deadline::default();
@@ -156,7 +156,7 @@ impl SnmpClient {
             began: now,
             deadline,
             cache: policy.cache,
-            trouble: NoPassport::Silent,
+            trouble: IdentityError::Silent,
         };
         self.open.insert(agent, query);
         self.queue(agent);
@@ -175,7 +175,7 @@ impl SnmpClient {
 
     /// How a phone was asked when it answered last.
     #[must_use]
-    pub fn manner(&self, phone: SocketAddr, policy: &SnmpPolicy) -> Option<&Manner> {
+    pub fn manner(&self, phone: SocketAddr, policy: &SnmpPolicy) -> Option<&AgentProfile> {
         self.known.get(&agent(phone, policy.port))?.manner.as_ref()
     }
 
@@ -199,16 +199,16 @@ impl SnmpClient {
         attempt.objects(&mut self.objects);
         let step = attempt.hear(&message, &self.objects);
         let Attempt { community, version, .. } = &*attempt;
-        let manner = Manner { community: community.clone(), version: *version };
+        let manner = AgentProfile { community: community.clone(), version: *version };
         match step {
             Step::Stray => counters.snmp_strays.up(),
             Step::Ask => {
                 attempt.request_id = next_id(self.seed, &mut self.ids);
                 self.queue(agent);
             }
-            Step::Known(passport) => {
+            Step::Known(identity) => {
                 counters.snmp_answers.up();
-                self.end(agent, Ok(passport), Some(manner), counters, now);
+                self.end(agent, Ok(identity), Some(manner), counters, now);
             }
             Step::GiveUp(trouble) => {
                 query.give_up(&manner.community, trouble);
@@ -298,7 +298,7 @@ impl SnmpClient {
     }
 
     /// The next phone about which something is known now, to be told to all who asked.
-    pub fn poll_answer(&mut self) -> Option<(IpAddr, Result<Passport, NoPassport>)> {
+    pub fn poll_answer(&mut self) -> Option<(IpAddr, Result<PhoneIdentity, IdentityError>)> {
         self.answers.pop_front()
     }
 
@@ -337,21 +337,21 @@ impl SnmpClient {
     fn end(
         &mut self,
         agent: SocketAddr,
-        passport: Result<Passport, NoPassport>,
-        manner: Option<Manner>,
+        identity: Result<PhoneIdentity, IdentityError>,
+        manner: Option<AgentProfile>,
         counters: &Counters,
         now: Instant,
     ) {
         let Some(query) = self.open.remove(&agent) else { return };
         counters.snmp_open.set(self.open.len() as u64);
-        let believed = match &passport {
-            Ok(passport) if passport.extension.is_some() => query.cache,
+        let believed = match &identity {
+            Ok(identity) if identity.extension.is_some() => query.cache,
             // Somebody may log in in a moment.
             Ok(_) => query.cache.min(TROUBLE_BELIEVED),
             Err(_) => TROUBLE_BELIEVED,
         };
-        self.answers.push_back((agent.ip(), passport.clone()));
-        let known = Known { passport, manner, noted: now, believed_until: now + believed };
+        self.answers.push_back((agent.ip(), identity.clone()));
+        let known = Known { identity, manner, noted: now, believed_until: now + believed };
         self.known.insert(agent, known);
         self.known_order.push_back((agent, now));
         while self.known_order.len() > KNOWN_MAX {
@@ -393,7 +393,7 @@ mod tests {
         for number in 0..QUERIES_MAX {
             assert_eq!(ask(&mut queries, number, 0), Asked::Pending);
         }
-        assert_eq!(ask(&mut queries, QUERIES_MAX, 0), Asked::Known(Err(NoPassport::TooMany)));
+        assert_eq!(ask(&mut queries, QUERIES_MAX, 0), Asked::Known(Err(IdentityError::TooMany)));
         assert_eq!(ask(&mut queries, 0, 0), Asked::Pending);
         assert_eq!(counters.snmp_too_many.value(), 1);
         for round in 0..3 {

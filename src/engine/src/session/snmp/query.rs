@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::passport::{self, NoPassport, Passport};
+use super::phone_identity::{self, IdentityError, PhoneIdentity};
 use crate::session::timer::Deadline;
 use vendor::objects::{self, Field, KIND, ObjectId, SETS, Set};
 use wire::snmp::{Community, Message, Status, Version};
@@ -23,8 +23,8 @@ pub(super) struct Query {
     pub(super) deadline: Deadline,
     /// How long the answer will be believed.
     pub(super) cache: Duration,
-    /// Why there may be no passport, as far as known.
-    pub(super) trouble: NoPassport,
+    /// Why there may be no identity, as far as known.
+    pub(super) trouble: IdentityError,
 }
 
 impl Query {
@@ -50,7 +50,7 @@ impl Query {
     }
 
     /// Gives up a community in both versions: they show the same objects.
-    pub(super) fn give_up(&mut self, community: &Community, trouble: NoPassport) {
+    pub(super) fn give_up(&mut self, community: &Community, trouble: IdentityError) {
         for attempt in self.attempts.iter_mut().filter(|own| own.community == *community) {
             attempt.is_over = true;
         }
@@ -101,9 +101,9 @@ pub(super) enum Step {
     /// The next question stands, and is to be sent.
     Ask,
     /// The phone is known.
-    Known(Passport),
+    Known(PhoneIdentity),
     /// It will not be, in this way.
-    GiveUp(NoPassport),
+    GiveUp(IdentityError),
 }
 
 impl Attempt {
@@ -148,12 +148,13 @@ impl Attempt {
             return Step::Stray;
         }
         self.is_answered = true;
-        let passport = match (self.question, message.status) {
-            (Question::Everything, Status::OK) => passport::of_everything(varbinds()),
+        let identity = match (self.question, message.status) {
+            (Question::Everything, Status::OK) => phone_identity::of_everything(varbinds()),
             // It is too long for the phone, or has an object that it stumbles over.
             (Question::Everything, _) => return self.ask(Question::Kind),
             (Question::Kind, Status::OK) => {
-                let kind = varbinds().next().and_then(|varbind| passport::kind(varbind.value));
+                let kind =
+                    varbinds().next().and_then(|varbind| phone_identity::kind(varbind.value));
                 return self.ask(match kind {
                     Some(set) => Question::Objects { set, gone: 0 },
                     None => Question::Model { set: 0 },
@@ -165,29 +166,29 @@ impl Attempt {
                 return match is_there {
                     true => self.ask(Question::Objects { set, gone: 0 }),
                     false if set + 1 < SETS.len() => self.ask(Question::Model { set: set + 1 }),
-                    false => Step::GiveUp(NoPassport::Stranger),
+                    false => Step::GiveUp(IdentityError::Stranger),
                 };
             }
             (Question::Objects { set, gone }, Status::OK) => {
                 let fields = left(set, gone).map(|(_, (field, _))| *field);
-                passport::of_set(set, fields.zip(varbinds()))
+                phone_identity::of_set(set, fields.zip(varbinds()))
             }
             (Question::Objects { set, gone }, status) => {
                 return self.miss(set, gone, message, status);
             }
         };
-        passport.map_or(Step::GiveUp(NoPassport::Stranger), Step::Known)
+        identity.map_or(Step::GiveUp(IdentityError::Stranger), Step::Known)
     }
 
     /// Leaves out the object that spoils the answer.
     fn miss(&mut self, set: usize, gone: u32, message: &Message<'_>, status: Status) -> Step {
         let place = usize::try_from(message.error_index).unwrap_or(usize::MAX);
         let blamed = place.checked_sub(1).and_then(|place| left(set, gone).nth(place));
-        let Some((bit, _)) = blamed else { return Step::GiveUp(NoPassport::Refused(status)) };
+        let Some((bit, _)) = blamed else { return Step::GiveUp(IdentityError::Refused(status)) };
         let gone = gone | 1 << bit;
         match left(set, gone).next() {
             Some(_) => self.ask(Question::Objects { set, gone }),
-            None => Step::GiveUp(NoPassport::Stranger),
+            None => Step::GiveUp(IdentityError::Stranger),
         }
     }
 

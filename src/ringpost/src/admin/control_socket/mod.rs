@@ -50,7 +50,8 @@ pub(crate) struct ControlSocket {
 impl ControlSocket {
     /// Creates the socket of a data directory.
     ///
-    /// # Errors The fault and its remedy.
+    /// # Errors
+    /// The fault and its remedy.
     pub(crate) fn bind(data_dir: &Path) -> Result<Self, ControlSocketError> {
         let path = path(data_dir);
         check_length(&path)?;

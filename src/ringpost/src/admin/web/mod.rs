@@ -40,7 +40,8 @@ impl Web {
     /// Starts it: the pages on a bound listener, if there is one, and commands on the socket, if
     /// there is one.
     ///
-    /// # Errors The system's error if it gives no thread or no event queue.
+    /// # Errors
+    /// The system's error if it gives no thread or no event queue.
     pub(crate) fn start(
         listener: Option<TcpListener>,
         socket: Option<ControlSocket>,
@@ -88,7 +89,8 @@ impl Web {
 
 /// Starts a server's thread; commands for the daemon arrive by the channel.
 ///
-/// # Errors The system's error if it gives no thread or no event queue.
+/// # Errors
+/// The system's error if it gives no thread or no event queue.
 pub(crate) fn serve(
     board: &Arc<DaemonState>,
     admin: Option<(SocketAddr, TcpListener)>,
@@ -102,7 +104,8 @@ pub(crate) fn serve(
 
 /// Binds the address of the pages, or takes it from the service manager.
 ///
-/// # Errors The fault and its remedy.
+/// # Errors
+/// The fault and its remedy.
 pub(crate) fn bind(
     address: SocketAddr,
     inherited: &mut Inherited,

@@ -6,7 +6,7 @@ use tracing::Level;
 
 use engine::catalog::{OpenError, StoreError};
 use engine::files::{BadPath, Fault, Why};
-use engine::session::snmp::NoPassport;
+use engine::session::snmp::IdentityError;
 use engine::session::{Abort, CredentialFault, Failure, Handshake, Outcome, Refusal, Stall, Verb};
 use wire::http::request::Malformed;
 use wire::name::BadName;
@@ -296,14 +296,16 @@ fn files_reason(fault: Fault) -> &'static str {
 }
 
 /// Why a phone's user is not known, and the remedy.
-fn passport_reason(why: NoPassport) -> &'static str {
+fn passport_reason(why: IdentityError) -> &'static str {
     match why {
-        NoPassport::Silent => {
+        IdentityError::Silent => {
             "the phone does not answer by SNMP: set SNMPSTRING and SNMPADD on it, or name its \
              network in `trusted_networks`"
         }
-        NoPassport::Stranger | NoPassport::Refused(_) | NoPassport::TooMany => why.words(),
-        NoPassport::NoCommunity => "no row of `communities` in [snmp] is for the phone's network",
+        IdentityError::Stranger | IdentityError::Refused(_) | IdentityError::TooMany => why.words(),
+        IdentityError::NoCommunity => {
+            "no row of `communities` in [snmp] is for the phone's network"
+        }
     }
 }
 

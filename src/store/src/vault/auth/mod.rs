@@ -181,7 +181,7 @@ impl Authenticator {
     pub(crate) fn judge(&self, request: &VaultRequest, now: Instant) -> Judgement {
         let permitted = match &request.policy.auth {
             // The phone itself has identified its user, which is stronger than a password.
-            _ if request.credentials.passport => true,
+            _ if request.credentials.identity => true,
             Auth::Open => true,
             Auth::Certificate => request.credentials.certificate,
             Auth::Users(_) | Auth::Pinned => {

@@ -219,7 +219,7 @@ impl World {
         let wire = row.and_then(|data| self.wires.get(&data.id));
         let is_due = transfer.due.is_some() && session.deadline.at().is_some();
         match &transfer.stage {
-            Stage::Passport => {
+            Stage::Identity => {
                 let asking = self.engine.shared.asking.get(&session.peer.ip().to_canonical());
                 let is_asking = asking.is_some_and(|asking| asking.contains(&id));
                 is_asking && self.snmp.poll_timeout().is_some()
@@ -303,7 +303,7 @@ impl World {
 /// The item that a transfer is let store.
 fn kept(transfer: &Transfer) -> Option<String> {
     let whose = match (&transfer.goal, &transfer.stage) {
-        (_, Stage::Passport) => return None,
+        (_, Stage::Identity) => return None,
         (Goal::Keep(whose), _) => whose,
         (_, Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink))) => match &sink.into {
             Into::Vault(whose, _) => whose,

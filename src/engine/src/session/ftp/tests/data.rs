@@ -120,13 +120,13 @@ fn after_epsv_all_nothing_else_is_served() {
 #[test]
 fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
     let told = [426, 226];
-    // Waiting for the passport.
+    // Waiting for the identity.
     let mut bench = Bench::new();
     bench.answers = false;
     let mut bench = bench.logged_in();
     bench.passive();
     bench.say(&format!("RETR {DATA}"));
-    assert_eq!((bench.stage(), bench.say("ABOR")), ("passport", told.to_vec()));
+    assert_eq!((bench.stage(), bench.say("ABOR")), ("identity", told.to_vec()));
     // Waiting for the file.
     bench.passive();
     bench.say("RETR a.txt");

@@ -220,7 +220,7 @@ impl Bench {
         let transfer = self.world.engine.session(self.id).and_then(|session| session.transfer());
         match transfer.map(|transfer| &transfer.stage) {
             None => "none",
-            Some(Stage::Passport) => "passport",
+            Some(Stage::Identity) => "identity",
             Some(Stage::Slot) => "slot",
             Some(Stage::Opening) => "opening",
             Some(Stage::Data(_)) => "data",

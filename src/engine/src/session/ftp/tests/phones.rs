@@ -1,7 +1,7 @@
 //! Phones: files of the catalog, and their users' data in the vault, by what they say over SNMP.
 
 use super::*;
-use crate::session::snmp::NoPassport;
+use crate::session::snmp::IdentityError;
 
 #[test]
 fn a_phone_gets_files_and_no_directories() {
@@ -51,9 +51,9 @@ fn a_phone_waits_for_the_answer_and_is_refused_without_one() {
     let mut bench = bench.logged_in();
     bench.passive();
     assert_eq!(bench.say(&format!("RETR {DATA}")), SILENCE);
-    assert_eq!(bench.stage(), "passport");
+    assert_eq!(bench.stage(), "identity");
     assert_eq!(bench.wait(3_100), [550]);
-    assert_eq!(bench.refused(), Some(Refusal::Unidentified(NoPassport::Silent)));
+    assert_eq!(bench.refused(), Some(Refusal::Unidentified(IdentityError::Silent)));
     assert!(bench.world.asks.is_empty());
 }
 

@@ -12,7 +12,7 @@ pub const TEXT_CHARS_MAX: usize = 64;
 /// Who a phone is, by its own word. A text is never empty, has at most [`TEXT_CHARS_MAX`]
 /// characters, and no control character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passport {
+pub struct PhoneIdentity {
     /// What kind of set it is: a name of `vendor/objects.rs`.
     pub set: &'static str,
     /// The extension that is logged in, as the vault writes it; none where nobody is, or where no
@@ -30,9 +30,9 @@ pub struct Passport {
     pub serial: Option<Box<str>>,
 }
 
-/// Why there is no passport.
+/// Why there is no identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPassport {
+pub enum IdentityError {
     /// The phone did not answer, or not to the communities that it was asked with.
     Silent,
     /// It answers, and has none of the objects by which sets are known.
@@ -45,16 +45,18 @@ pub enum NoPassport {
     TooMany,
 }
 
-impl NoPassport {
+impl IdentityError {
     /// What the phone did, as a sentence goes on.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            NoPassport::Silent => "does not answer by SNMP",
-            NoPassport::Stranger => "answers by SNMP, but not as a phone",
-            NoPassport::Refused(_) => "answers by SNMP with an error",
-            NoPassport::NoCommunity => "cannot be asked by SNMP: no community is for its address",
-            NoPassport::TooMany => "was not asked by SNMP: too many others are being asked",
+            IdentityError::Silent => "does not answer by SNMP",
+            IdentityError::Stranger => "answers by SNMP, but not as a phone",
+            IdentityError::Refused(_) => "answers by SNMP with an error",
+            IdentityError::NoCommunity => {
+                "cannot be asked by SNMP: no community is for its address"
+            }
+            IdentityError::TooMany => "was not asked by SNMP: too many others are being asked",
         }
     }
 }
@@ -89,12 +91,12 @@ impl Told {
         }
     }
 
-    /// The passport of a set, if it has told anything by which a phone is known.
-    fn passport(self, set: &'static str) -> Option<Passport> {
+    /// The identity of a set, if it has told anything by which a phone is known.
+    fn identity(self, set: &'static str) -> Option<PhoneIdentity> {
         let Told { extension, unnamable, model, firmware, mac, serial } = self;
         extension.as_ref().or(unnamable.as_ref()).or(model.as_ref())?;
         let unnamable = unnamable.filter(|_| extension.is_none());
-        Some(Passport { set, extension, unnamable, model, firmware, mac, serial })
+        Some(PhoneIdentity { set, extension, unnamable, model, firmware, mac, serial })
     }
 }
 
@@ -107,11 +109,11 @@ pub(super) fn kind(value: Value<'_>) -> Option<usize> {
     (0..SETS.len()).find(|place| is_kind(&oid, place))
 }
 
-/// The passport from the answer to the question for everything: `sysObjectID`, then the objects of
+/// The identity from the answer to the question for everything: `sysObjectID`, then the objects of
 /// all sets. The set that the phone says it is counts before others.
 pub(super) fn of_everything<'a>(
     mut varbinds: impl Iterator<Item = Varbind<'a>>,
-) -> Option<Passport> {
+) -> Option<PhoneIdentity> {
     let own = varbinds.next().and_then(|varbind| kind(varbind.value));
     let mut told = vec![Told::default(); SETS.len()];
     for ((set, field, _), varbind) in objects::objects().zip(varbinds) {
@@ -119,18 +121,18 @@ pub(super) fn of_everything<'a>(
             told.hear(field, varbind.value);
         }
     }
-    let mut of = |set: usize| std::mem::take(told.get_mut(set)?).passport(SETS.get(set)?.name);
+    let mut of = |set: usize| std::mem::take(told.get_mut(set)?).identity(SETS.get(set)?.name);
     own.into_iter().chain(0..SETS.len()).find_map(&mut of)
 }
 
-/// The passport from what some objects of one set hold.
+/// The identity from what some objects of one set hold.
 pub(super) fn of_set<'a>(
     set: usize,
     fields: impl Iterator<Item = (Field, Varbind<'a>)>,
-) -> Option<Passport> {
+) -> Option<PhoneIdentity> {
     let mut told = Told::default();
     fields.for_each(|(field, varbind)| told.hear(field, varbind.value));
-    told.passport(SETS.get(set)?.name)
+    told.identity(SETS.get(set)?.name)
 }
 
 /// The extension as the vault writes it. It is taken whole or not at all: a repaired one would be

@@ -12,7 +12,7 @@ use engine::catalog::{Catalog, Entry, Form, Root, RootId};
 use engine::metrics::Counters;
 use engine::policy::snapshot::{Policy, Snapshot};
 use engine::protocol::Protocol;
-use engine::session::Turn;
+use engine::session::TurnContext;
 use engine::session::ftp::{DataCommand, Engine};
 use engine::session::snmp::SnmpClient;
 use engine::session::stream::{ConnectionId, Connections, ListenerId, Next, Payload};
@@ -73,8 +73,8 @@ impl Worker {
         })
     }
 
-    fn with<T>(&mut self, act: impl FnOnce(&mut Engine, &mut Turn<'_>) -> T) -> T {
-        let mut turn = Turn {
+    fn with<T>(&mut self, act: impl FnOnce(&mut Engine, &mut TurnContext<'_>) -> T) -> T {
+        let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,

@@ -1,6 +1,6 @@
 //! The protocol engines: state machines that take facts and return actions.
 //!
-//! Nothing here sends, sleeps, opens or locks. An engine finds what it needs in the [`Turn`] that
+//! Nothing here sends, sleeps, opens or locks. An engine finds what it needs in the [`TurnContext`] that
 //! it is given, and returns what to do when polled.
 
 mod arrivals;
@@ -34,7 +34,7 @@ use wire::time::{Duration, Instant};
 
 /// What a worker gives its engines in one turn.
 #[derive(Debug)]
-pub struct Turn<'a> {
+pub struct TurnContext<'a> {
     /// Settings and catalog, the same for the whole turn.
     pub snapshot: &'a Snapshot,
     /// Who may be served, and how many; shared by all protocols of the worker.

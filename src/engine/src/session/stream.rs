@@ -10,7 +10,7 @@ use crate::catalog::OpenError;
 use crate::catalog::blob::Blob;
 use crate::protocol::Protocol;
 use crate::requests::Ask;
-use crate::session::{Failure, Handshake, Secured, Turn};
+use crate::session::{Failure, Handshake, Secured, TurnContext};
 use crate::table::RowId;
 use crate::ticket::Ticket;
 use wire::time::Instant;
@@ -121,11 +121,17 @@ pub trait Connections {
         &mut self,
         peer: SocketAddr,
         listener: ListenerId,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Option<ConnectionId>;
 
     /// An outgoing connection is open, or failed and closed. Not every protocol makes any.
-    fn handle_dialed(&mut self, _: ConnectionId, _: Result<(), DialFault>, _: &mut Turn<'_>) {}
+    fn handle_dialed(
+        &mut self,
+        _: ConnectionId,
+        _: Result<(), DialFault>,
+        _: &mut TurnContext<'_>,
+    ) {
+    }
 
     /// Returns the mark of this connection's TLS sessions, or `None` if it is never checked.
     fn mark(&self, id: ConnectionId) -> Option<Mark>;
@@ -142,51 +148,56 @@ pub trait Connections {
     }
 
     /// The connection is secured.
-    fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>);
+    fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut TurnContext<'_>);
 
     /// The connection could not be secured and must be closed.
-    fn handle_handshake_failed(&mut self, id: ConnectionId, why: Handshake, turn: &mut Turn<'_>);
+    fn handle_handshake_failed(
+        &mut self,
+        id: ConnectionId,
+        why: Handshake,
+        turn: &mut TurnContext<'_>,
+    );
 
     /// Bytes came. All of them are taken.
-    fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>);
+    fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut TurnContext<'_>);
 
     /// The other side sends nothing more; it may still read.
-    fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
+    fn handle_end(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>);
 
     /// The same without TLS's close notification, so the bytes may be incomplete, unless the
     /// protocol itself says how many there are.
-    fn handle_truncated(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_truncated(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.handle_end(id, turn);
     }
 
     /// The other side will send nothing more, though the engine has not yet read all that it sent
     /// before.
-    fn handle_hangup(&mut self, _: ConnectionId, _: &mut Turn<'_>) {}
+    fn handle_hangup(&mut self, _: ConnectionId, _: &mut TurnContext<'_>) {}
 
     /// The connection broke, or the other side closed it before it had everything.
-    fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
+    fn handle_gone(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>);
 
     /// The system closed the connection: the other side acknowledged nothing for too long.
-    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
+    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>);
 
     /// The socket closes once the bytes on their way have left, or at that moment.
     fn handle_flushing(&mut self, id: ConnectionId, until: Instant);
 
     /// The file ended early: it was truncated while being sent.
-    fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
+    fn handle_cut(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>);
 
     /// So many of the lent bytes have left.
-    fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>);
+    fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut TurnContext<'_>);
 
     /// The other side has not acknowledged so many of all sent bytes. Reported before
     /// [`Connections::handle_blocked`] and [`Connections::handle_gone`], and on request.
-    fn handle_unacknowledged(&mut self, _: ConnectionId, _bytes: u64, _: &mut Turn<'_>) {}
+    fn handle_unacknowledged(&mut self, _: ConnectionId, _bytes: u64, _: &mut TurnContext<'_>) {}
 
     /// The socket has no room for more now; the other side must read on in time.
-    fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
+    fn handle_blocked(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>);
 
     /// The socket is closed; nothing of the connection is kept.
-    fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>);
+    fn handle_closed(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>);
 
     /// Returns what to do with a connection next.
     fn next(&mut self, id: ConnectionId) -> Next;

@@ -20,7 +20,7 @@ use engine::policy::snapshot::{Policy, Snapshot};
 use engine::requests::{Answer, Ask};
 use engine::session::snmp::SnmpClient;
 use engine::session::tftp::{self, Engine, Payload, PortId, SendQueue, Transmit};
-use engine::session::{Outcome, Turn};
+use engine::session::{Outcome, TurnContext};
 use engine::vault::upload::{PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
 use wire::time::{Duration, Instant};
@@ -131,8 +131,12 @@ impl TftpServer {
         &self.outcomes
     }
 
-    fn turn<T>(&mut self, now: Instant, act: impl FnOnce(&mut Engine, &mut Turn<'_>) -> T) -> T {
-        let mut turn = Turn {
+    fn turn<T>(
+        &mut self,
+        now: Instant,
+        act: impl FnOnce(&mut Engine, &mut TurnContext<'_>) -> T,
+    ) -> T {
+        let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,

@@ -24,7 +24,7 @@ use engine::requests::{Answer, Ask};
 use engine::session::ftp::{DataCommand, Engine};
 use engine::session::snmp::{IdentityError, PhoneIdentity};
 use engine::session::stream::{ConnectionId, Connections as _, DialFault};
-use engine::session::{DataFault, Record, Turn};
+use engine::session::{DataFault, Record, TurnContext};
 use engine::ticket::Ticket;
 use wire::time::Instant;
 
@@ -111,27 +111,27 @@ impl Service for Ftp {
         self.streams.poll_timeout()
     }
 
-    fn drain(&mut self, turn: &mut Turn<'_>) {
+    fn drain(&mut self, turn: &mut TurnContext<'_>) {
         self.streams.engine.stop(turn);
     }
 
     /// Takes data connections, new sessions, and what came on those that are there.
-    fn receive(&mut self, turn: &mut Turn<'_>) {
+    fn receive(&mut self, turn: &mut TurnContext<'_>) {
         for row in std::mem::take(&mut self.knocked) {
             self.let_in(row, turn);
         }
         self.streams.receive(turn);
     }
 
-    fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+    fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
         self.streams.engine.handle_answer(answer, turn);
     }
 
-    fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.streams.engine.handle_granted(ticket, turn);
     }
 
-    fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    fn handle_expired(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.streams.engine.handle_expired(ticket, turn);
     }
 
@@ -139,17 +139,17 @@ impl Service for Ftp {
         &mut self,
         phone: IpAddr,
         identity: &Result<PhoneIdentity, IdentityError>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         self.streams.engine.handle_identity(phone, identity, turn);
     }
 
-    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+    fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         self.streams.engine.handle_timeout(turn);
     }
 
     /// Goes on with what others have answered, and sends a bounded part of what is large.
-    fn send(&mut self, turn: &mut Turn<'_>) {
+    fn send(&mut self, turn: &mut TurnContext<'_>) {
         for _ in 0..ROUNDS_MAX {
             self.streams.engine.resume(turn);
             while let Some(door) = self.streams.engine.poll_data_command() {
@@ -166,7 +166,7 @@ impl Service for Ftp {
         self.streams.engine.poll_ask()
     }
 
-    fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+    fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
         self.streams.engine.handle_refused(ask, turn);
     }
 
@@ -183,13 +183,13 @@ impl Service for Ftp {
         counters.ftp_uploads_held_bytes.set(self.streams.engine.uploads_held());
     }
 
-    fn abandon(&mut self, turn: &mut Turn<'_>) {
+    fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         self.streams.engine.abandon(turn);
     }
 }
 
 impl Ftp {
-    fn open(&mut self, door: DataCommand, turn: &mut Turn<'_>) {
+    fn open(&mut self, door: DataCommand, turn: &mut TurnContext<'_>) {
         match door {
             DataCommand::Await { data, control } => {
                 let at = self.streams.local_address(control);
@@ -246,7 +246,7 @@ impl Ftp {
     }
 
     /// Somebody knocks at a door: the client of its session is let in, and the door closed.
-    fn let_in(&mut self, row: u32, turn: &mut Turn<'_>) {
+    fn let_in(&mut self, row: u32, turn: &mut TurnContext<'_>) {
         for _ in 0..STRANGERS_MAX {
             let Some(door) = self.doors.get(&row) else { return };
             let data = door.data;

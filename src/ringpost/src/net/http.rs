@@ -17,7 +17,7 @@ use engine::protocol::Protocol;
 use engine::requests::Answer;
 use engine::requests::Ask;
 use engine::session::http::Engine;
-use engine::session::{Record, Turn};
+use engine::session::{Record, TurnContext};
 use engine::ticket::Ticket;
 use wire::time::Instant;
 
@@ -61,31 +61,31 @@ impl Service for Http {
         self.0.poll_timeout()
     }
 
-    fn drain(&mut self, _: &mut Turn<'_>) {
+    fn drain(&mut self, _: &mut TurnContext<'_>) {
         self.0.engine.stop();
     }
 
-    fn receive(&mut self, turn: &mut Turn<'_>) {
+    fn receive(&mut self, turn: &mut TurnContext<'_>) {
         self.0.receive(turn);
     }
 
-    fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+    fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
         self.0.engine.handle_answer(answer, turn);
     }
 
-    fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.0.engine.handle_granted(ticket, turn);
     }
 
-    fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    fn handle_expired(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.0.engine.handle_expired(ticket, turn);
     }
 
-    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+    fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         self.0.engine.handle_timeout(turn);
     }
 
-    fn send(&mut self, turn: &mut Turn<'_>) {
+    fn send(&mut self, turn: &mut TurnContext<'_>) {
         self.0.send(turn);
     }
 
@@ -93,7 +93,7 @@ impl Service for Http {
         self.0.engine.poll_ask()
     }
 
-    fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+    fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
         self.0.engine.handle_refused(ask, turn);
     }
 
@@ -110,7 +110,7 @@ impl Service for Http {
         counters.http_bodies_held_bytes.set(self.0.engine.bodies_held());
     }
 
-    fn abandon(&mut self, turn: &mut Turn<'_>) {
+    fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         self.0.engine.abandon(turn);
     }
 }

@@ -27,7 +27,7 @@ use mio::{Events, Poll, Token};
 use engine::admission::Admission;
 use engine::policy::snapshot::{Policy, Snapshot};
 use engine::requests::Answer;
-use engine::session::Turn;
+use engine::session::TurnContext;
 use engine::session::snmp::SnmpClient;
 use service::Service;
 use services::{Services, Sockets};
@@ -193,7 +193,7 @@ impl Worker {
         self.events.iter().for_each(|event| self.services.note(event));
         self.adopt();
         let stats = Arc::clone(&self.stats);
-        let mut turn = Turn {
+        let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,
@@ -264,7 +264,7 @@ impl Worker {
     /// Ends what still runs and tells each phone, so that it does not wait in vain.
     fn abandon(&mut self, now: Instant) {
         let stats = Arc::clone(&self.stats);
-        let mut turn = Turn {
+        let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,
@@ -278,7 +278,7 @@ impl Worker {
 }
 
 /// Tells those who waited for a session slot that they have one, or waited in vain.
-fn deal_slots(services: &mut Services, turn: &mut Turn<'_>) {
+fn deal_slots(services: &mut Services, turn: &mut TurnContext<'_>) {
     while let Some(ticket) = turn.admission.slots.poll_expired(turn.now) {
         services.owner_of(ticket.owner).handle_expired(ticket, turn);
     }
@@ -288,7 +288,7 @@ fn deal_slots(services: &mut Services, turn: &mut Turn<'_>) {
 }
 
 /// Tells everybody what phones have said of themselves meanwhile.
-fn deal_identities(services: &mut Services, turn: &mut Turn<'_>) {
+fn deal_identities(services: &mut Services, turn: &mut TurnContext<'_>) {
     while let Some((phone, identity)) = turn.snmp.poll_answer() {
         services.each().for_each(|service| service.handle_identity(phone, &identity, turn));
     }

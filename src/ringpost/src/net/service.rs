@@ -13,7 +13,7 @@ use engine::metrics::Counters;
 use engine::policy::snapshot::Policy;
 use engine::requests::{Answer, Ask};
 use engine::session::snmp::{IdentityError, PhoneIdentity};
-use engine::session::{Record, Turn};
+use engine::session::{Record, TurnContext};
 use engine::ticket::Ticket;
 use store::Store;
 use wire::time::Instant;
@@ -40,34 +40,34 @@ pub(crate) trait Service: Send {
     }
 
     /// Begins nothing new from now on.
-    fn drain(&mut self, _: &mut Turn<'_>) {}
+    fn drain(&mut self, _: &mut TurnContext<'_>) {}
 
     /// Takes what has come, and tells the machine.
-    fn receive(&mut self, turn: &mut Turn<'_>);
+    fn receive(&mut self, turn: &mut TurnContext<'_>);
 
     /// The store has answered one of its requests.
-    fn handle_answer(&mut self, _: Answer, _: &mut Turn<'_>) {}
+    fn handle_answer(&mut self, _: Answer, _: &mut TurnContext<'_>) {}
 
     /// Somebody who waited for a session slot has one.
-    fn handle_granted(&mut self, _: Ticket, _: &mut Turn<'_>) {}
+    fn handle_granted(&mut self, _: Ticket, _: &mut TurnContext<'_>) {}
 
     /// Somebody has waited for a session slot in vain.
-    fn handle_expired(&mut self, _: Ticket, _: &mut Turn<'_>) {}
+    fn handle_expired(&mut self, _: Ticket, _: &mut TurnContext<'_>) {}
 
     /// A phone has said who uses it, or says nothing. It may be nobody's that this service knows.
     fn handle_identity(
         &mut self,
         _: IpAddr,
         _: &Result<PhoneIdentity, IdentityError>,
-        _: &mut Turn<'_>,
+        _: &mut TurnContext<'_>,
     ) {
     }
 
     /// Time has passed.
-    fn handle_timeout(&mut self, turn: &mut Turn<'_>);
+    fn handle_timeout(&mut self, turn: &mut TurnContext<'_>);
 
     /// Sends what is due, in bounds.
-    fn send(&mut self, turn: &mut Turn<'_>);
+    fn send(&mut self, turn: &mut TurnContext<'_>);
 
     /// The next request to the store.
     fn poll_ask(&mut self) -> Option<Ask> {
@@ -75,10 +75,10 @@ pub(crate) trait Service: Send {
     }
 
     /// The store had no room for a request.
-    fn handle_refused(&mut self, _: Ask, _: &mut Turn<'_>) {}
+    fn handle_refused(&mut self, _: Ask, _: &mut TurnContext<'_>) {}
 
     /// Hands all its requests to the store, as those of a worker.
-    fn forward_requests(&mut self, store: &Store, worker: usize, turn: &mut Turn<'_>) {
+    fn forward_requests(&mut self, store: &Store, worker: usize, turn: &mut TurnContext<'_>) {
         while let Some(ask) = self.poll_ask() {
             if let Err(refused) = store.ask(worker, ask) {
                 self.handle_refused(refused, turn);
@@ -108,5 +108,5 @@ pub(crate) trait Service: Send {
     fn show_stats(&self, _: &Counters) {}
 
     /// Ends what still runs, and tells each phone, so that it does not wait in vain.
-    fn abandon(&mut self, _: &mut Turn<'_>) {}
+    fn abandon(&mut self, _: &mut TurnContext<'_>) {}
 }

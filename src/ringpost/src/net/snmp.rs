@@ -13,7 +13,7 @@ use socket2::SockRef;
 use crate::net::service::Service;
 use crate::net::services::Sockets;
 use crate::sys::sockets;
-use engine::session::Turn;
+use engine::session::TurnContext;
 use wire::snmp::MESSAGE_BYTES_MAX;
 
 /// Answers of phones taken in a turn.
@@ -70,7 +70,7 @@ impl Service for Snmp {
     }
 
     /// Takes what phones say of themselves.
-    fn receive(&mut self, turn: &mut Turn<'_>) {
+    fn receive(&mut self, turn: &mut TurnContext<'_>) {
         if !std::mem::take(&mut self.readable) {
             return;
         }
@@ -88,12 +88,12 @@ impl Service for Snmp {
         }
     }
 
-    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+    fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         turn.snmp.handle_timeout(turn.counters, turn.now);
     }
 
     /// Sends the questions that are due.
-    fn send(&mut self, turn: &mut Turn<'_>) {
+    fn send(&mut self, turn: &mut TurnContext<'_>) {
         for _ in 0..self.questions_max {
             let question = turn.snmp.poll_send(turn.counters, turn.now);
             let Some((phone, bytes)) = question else { break };

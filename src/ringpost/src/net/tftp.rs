@@ -17,7 +17,7 @@ use engine::policy::snapshot::Policy;
 use engine::requests::Answer;
 use engine::requests::Ask;
 use engine::session::tftp::{Datagram, Engine, PortId, SendFault, SendQueue};
-use engine::session::{Record, Turn};
+use engine::session::{Record, TurnContext};
 use engine::ticket::Ticket;
 use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
 use wire::time::Instant;
@@ -149,7 +149,7 @@ impl Tftp {
         u16::try_from(place).map(PortId).map_err(io::Error::other)
     }
 
-    fn receive_batch(&mut self, place: usize, turn: &mut Turn<'_>) {
+    fn receive_batch(&mut self, place: usize, turn: &mut TurnContext<'_>) {
         let port = &mut self.ports[place];
         let Received { count, is_all } = match self.inbox.receive(&port.socket) {
             Ok(received) => received,
@@ -188,7 +188,7 @@ impl Tftp {
     }
 
     /// Takes what the network has said of earlier sends; whether there was anything.
-    fn take_errors(&mut self, place: usize, turn: &mut Turn<'_>) -> bool {
+    fn take_errors(&mut self, place: usize, turn: &mut TurnContext<'_>) -> bool {
         let (port, engine) = (&self.ports[place], &mut self.engine);
         take_errors(&port.socket, |peer| {
             engine.handle_unreachable(PortId(place as u16), peer, turn);
@@ -196,7 +196,7 @@ impl Tftp {
     }
 
     /// Tells phones that their transfers are over, for the last time.
-    fn send_last(&mut self, turn: &mut Turn<'_>) {
+    fn send_last(&mut self, turn: &mut TurnContext<'_>) {
         for place in 0..self.ports.len() {
             self.ports[place].blocked = false;
             while self.send_batch(place, SendQueue::Replies, usize::MAX, turn).is_some() {}
@@ -210,7 +210,7 @@ impl Tftp {
         place: usize,
         lane: SendQueue,
         bytes_max: usize,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Option<usize> {
         let id = PortId(place as u16);
         let port = &mut self.ports[place];
@@ -289,11 +289,11 @@ impl Service for Tftp {
         self.engine.poll_timeout()
     }
 
-    fn drain(&mut self, _: &mut Turn<'_>) {
+    fn drain(&mut self, _: &mut TurnContext<'_>) {
         self.engine.stop();
     }
 
-    fn receive(&mut self, turn: &mut Turn<'_>) {
+    fn receive(&mut self, turn: &mut TurnContext<'_>) {
         for at in 0..self.order.len() {
             let place = self.order[at];
             for _ in 0..RECEIVE_BATCHES_MAX {
@@ -305,24 +305,24 @@ impl Service for Tftp {
         }
     }
 
-    fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+    fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
         self.engine.handle_answer(answer, turn);
     }
 
-    fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.engine.handle_granted(ticket, turn);
     }
 
-    fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    fn handle_expired(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.engine.handle_expired(ticket, turn);
     }
 
-    fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+    fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         self.engine.handle_timeout(turn);
     }
 
     /// Lone packets and small files whole, then a bounded part of the rest.
-    fn send(&mut self, turn: &mut Turn<'_>) {
+    fn send(&mut self, turn: &mut TurnContext<'_>) {
         for port in &mut self.ports {
             port.blocked = false;
         }
@@ -344,7 +344,7 @@ impl Service for Tftp {
         self.engine.poll_ask()
     }
 
-    fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+    fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
         self.engine.handle_refused(ask, turn);
     }
 
@@ -360,7 +360,7 @@ impl Service for Tftp {
         counters.transfers_half_open.set(self.engine.transfers_half_open() as u64);
     }
 
-    fn abandon(&mut self, turn: &mut Turn<'_>) {
+    fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         self.engine.abandon(turn);
         self.send_last(turn);
     }

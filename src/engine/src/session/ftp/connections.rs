@@ -10,7 +10,7 @@ use crate::session::ftp::session::{Closing, Session};
 use crate::session::stream::{
     ConnectionId, Connections, DialFault, ListenerId, Mark, Next, Outgoing, Security,
 };
-use crate::session::{Abort, DataFault, Failure, Handshake, Outcome, Stall, Turn};
+use crate::session::{Abort, DataFault, Failure, Handshake, Outcome, Stall, TurnContext};
 use crate::settings::ftp::FtpListener;
 use wire::ftp::reply::Code;
 use wire::time::Instant;
@@ -29,7 +29,7 @@ impl Connections for Engine {
         &mut self,
         peer: SocketAddr,
         listener: ListenerId,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Option<ConnectionId> {
         turn.counters.stream_connections.up();
         let limits = turn.snapshot.policy.ftp.limits;
@@ -57,7 +57,7 @@ impl Connections for Engine {
         &mut self,
         id: ConnectionId,
         result: Result<(), DialFault>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         self.with_data(id, turn, |session, cx| session.handle_dialed(result, cx));
         self.check();
@@ -76,13 +76,18 @@ impl Connections for Engine {
         is_data && self.session_of(id).is_some_and(Session::is_receiving)
     }
 
-    fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>) {
+    fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut TurnContext<'_>) {
         self.with_session(id, turn, |session, cx| session.handle_secured(security.secured, cx));
         self.with_data(id, turn, |session, cx| session.handle_data_secured(security.resumes, cx));
         self.check();
     }
 
-    fn handle_handshake_failed(&mut self, id: ConnectionId, why: Handshake, turn: &mut Turn<'_>) {
+    fn handle_handshake_failed(
+        &mut self,
+        id: ConnectionId,
+        why: Handshake,
+        turn: &mut TurnContext<'_>,
+    ) {
         turn.counters.tls_handshakes_failed.up();
         self.with_session(id, turn, |session, cx| session.handle_handshake_failed(why, cx));
         let fault = DataFault::Handshake(why);
@@ -93,14 +98,14 @@ impl Connections for Engine {
         self.check();
     }
 
-    fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) {
+    fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut TurnContext<'_>) {
         turn.counters.stream_received_bytes.add(bytes.len() as u64);
         self.with_session(id, turn, |session, cx| session.handle_bytes(bytes, cx));
         self.with_data(id, turn, |session, cx| session.take(bytes, cx));
         self.check();
     }
 
-    fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_end(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.with_session(id, turn, |session, cx| session.handle_end(cx));
         let was_taken = self.with_data(id, turn, |session, cx| session.handle_data_end(cx));
         if was_taken.is_none() {
@@ -109,7 +114,7 @@ impl Connections for Engine {
         self.check();
     }
 
-    fn handle_truncated(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_truncated(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         match self.rows.open(id) {
             // Many clients leave without a word.
             Some(Row::Session(_)) => self.handle_end(id, turn),
@@ -118,16 +123,16 @@ impl Connections for Engine {
         }
     }
 
-    fn handle_hangup(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_hangup(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.with_session(id, turn, Session::handle_hangup);
         self.check();
     }
 
-    fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_gone(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.handle_broken(id, Outcome::Aborted(Abort::Disconnected), turn);
     }
 
-    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.handle_broken(id, Outcome::Stalled(Stall::GivenUp), turn);
     }
 
@@ -148,26 +153,26 @@ impl Connections for Engine {
         }
     }
 
-    fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_cut(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.with_data(id, turn, |session, cx| {
             session.fail_reading(Failure::FileChanged, cx);
         });
         self.check();
     }
 
-    fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
+    fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut TurnContext<'_>) {
         turn.counters.stream_sent_bytes.add(bytes as u64);
         self.with_session(id, turn, |session, cx| session.handle_replies_sent(bytes, cx));
         self.with_data(id, turn, |session, cx| session.sent(bytes, cx));
         self.check();
     }
 
-    fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut Turn<'_>) {
+    fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut TurnContext<'_>) {
         self.with_data(id, turn, |session, cx| session.handle_unacknowledged(bytes, cx));
         self.check();
     }
 
-    fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_blocked(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.with_session(id, turn, |session, cx| {
             session.replies.stuck_since.get_or_insert(cx.now);
             session.rearm(cx);
@@ -175,7 +180,7 @@ impl Connections for Engine {
         self.check();
     }
 
-    fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_closed(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let places = self.with_session(id, turn, |session, cx| {
             session.conclude(Outcome::Aborted(Abort::Disconnected), cx);
             session.drop_data(Closing::Reset, cx);
@@ -230,7 +235,7 @@ impl Connections for Engine {
 
 impl Engine {
     /// A connection is no more: what was under way on it ends so.
-    fn handle_broken(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
+    fn handle_broken(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut TurnContext<'_>) {
         self.with_session(id, turn, |session, cx| session.handle_broken(outcome, cx));
         let was_used = self.with_data(id, turn, |session, cx| {
             session.handle_data_broken(outcome, cx);

@@ -44,7 +44,7 @@ use crate::session::ftp::session::{Closing, Session, State};
 use crate::session::snmp::{IdentityError, PhoneIdentity};
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId};
 use crate::session::timer::Deadline;
-use crate::session::{DataFault, Failure, Outcome, Record, Refusal, Turn};
+use crate::session::{DataFault, Failure, Outcome, Record, Refusal, TurnContext};
 use crate::settings::ftp::FtpListener;
 use crate::settings::ftp::FtpPolicy;
 use crate::table::Table;
@@ -83,7 +83,7 @@ impl Engine {
     pub(super) fn admit_session(
         &mut self,
         peer: SocketAddr,
-        turn: &Turn<'_>,
+        turn: &TurnContext<'_>,
     ) -> (Option<(Refusal, &'static str)>, bool) {
         let limits = turn.snapshot.policy.ftp.limits;
         let here = self.shared.per_address.entry(peer.ip().into()).or_default();
@@ -121,7 +121,7 @@ impl Engine {
 
     /// Takes no new transfers from now on: sessions that have none are closed, others when theirs
     /// is through.
-    pub fn stop(&mut self, turn: &mut Turn<'_>) {
+    pub fn stop(&mut self, turn: &mut TurnContext<'_>) {
         if self.shared.stopping {
             return;
         }
@@ -173,7 +173,7 @@ impl Engine {
 
     /// Goes on with commands that waited for the one before them. Meant for the end of each turn,
     /// and not for within a command: however many have come, none is read inside another.
-    pub fn resume(&mut self, turn: &mut Turn<'_>) {
+    pub fn resume(&mut self, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.shared.resumed.pop_front() {
             self.with_session(id, turn, |session, cx| {
                 if cx.shared.stopping && matches!(session.state, State::Idle) {
@@ -188,7 +188,7 @@ impl Engine {
     }
 
     /// Time has passed.
-    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+    pub fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.shared.timers.pop_due(turn.now) {
             match self.rows.open_mut(id) {
                 Some(Row::Session(_)) => {
@@ -216,7 +216,7 @@ impl Engine {
     }
 
     /// The loader, the vault or whoever manages files has answered.
-    pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+    pub fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
         let ticket = answer.ticket();
         let mut answer = Some(answer);
         self.with_session(ticket.row, turn, |session, cx| {
@@ -238,7 +238,7 @@ impl Engine {
     }
 
     /// A queue is full: whoever waits is told to come again, and what is under way asks again.
-    pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+    pub fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
         let ticket = ask.ticket();
         let mut ask = Some(ask);
         self.with_session(ticket.row, turn, |session, cx| {
@@ -257,7 +257,7 @@ impl Engine {
     }
 
     /// A transfer that waited has its session slot.
-    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.with_session(ticket.row, turn, |session, cx| {
             if session.take_question(ticket) {
                 session.open(cx);
@@ -269,7 +269,7 @@ impl Engine {
     }
 
     /// A transfer has waited for its session slot in vain.
-    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.with_session(ticket.row, turn, |session, cx| {
             if session.take_question(ticket) {
                 cx.counters.queue_expired.up();
@@ -284,7 +284,7 @@ impl Engine {
         &mut self,
         phone: IpAddr,
         identity: &Result<PhoneIdentity, IdentityError>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         let asking = self.shared.asking.remove(&phone.to_canonical()).unwrap_or_default();
         for id in asking {
@@ -298,7 +298,7 @@ impl Engine {
         &mut self,
         id: ConnectionId,
         result: Result<SocketAddr, DataFault>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         self.with_data(id, turn, |session, cx| session.handle_awaited(result, cx));
         self.check();
@@ -309,7 +309,7 @@ impl Engine {
         &mut self,
         id: ConnectionId,
         from: SocketAddr,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> bool {
         let is_awaited =
             self.with_data(id, turn, |session, cx| session.handle_data_connected(from, cx));
@@ -327,7 +327,7 @@ impl Engine {
     }
 
     /// Ends everything: the log is told of what was under way.
-    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+    pub fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         let ids: Vec<_> = self.rows.ids().collect();
         // What a session had goes with it.
         let (sessions, rest): (Vec<_>, Vec<_>) =
@@ -345,7 +345,7 @@ impl Engine {
     pub(super) fn with_session<R>(
         &mut self,
         id: ConnectionId,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
         handle: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         let (row, ids) = self.rows.lend(id)?;
@@ -370,7 +370,7 @@ impl Engine {
     pub(super) fn with_data<R>(
         &mut self,
         id: ConnectionId,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
         handle: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
     ) -> Option<R> {
         match self.rows.open(id)? {

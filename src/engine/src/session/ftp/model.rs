@@ -29,7 +29,7 @@ use crate::session::ftp::engine::{DataRow, Row};
 use crate::session::ftp::session::{DataConnection, Session};
 use crate::session::snmp::SnmpClient;
 use crate::session::stream::{ConnectionId, Connections as _, DialFault, ListenerId, Security};
-use crate::session::{Handshake, Record, Secured, Turn};
+use crate::session::{Handshake, Record, Secured, TurnContext};
 use crate::settings::ftp::FtpPolicy;
 pub use cuts::check_cuts;
 #[cfg(test)]
@@ -196,8 +196,11 @@ impl World {
         self.engine.adopt(&self.snapshot.policy.ftp);
     }
 
-    pub(super) fn turn<T>(&mut self, act: impl FnOnce(&mut Engine, &mut Turn<'_>) -> T) -> T {
-        let mut turn = Turn {
+    pub(super) fn turn<T>(
+        &mut self,
+        act: impl FnOnce(&mut Engine, &mut TurnContext<'_>) -> T,
+    ) -> T {
+        let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,

@@ -15,7 +15,7 @@ use crate::requests::Ask;
 use crate::session::http::nonces::Nonces;
 use crate::session::stream::{ConnectionId, ListenerId};
 use crate::session::timer::Timers;
-use crate::session::{Outcome, Record, Refusal, Subject, Turn, Verb};
+use crate::session::{Outcome, Record, Refusal, Subject, TurnContext, Verb};
 use crate::settings::http::HttpListener;
 use crate::settings::http::StreamLimits;
 use crate::ticket::Questions;
@@ -68,7 +68,7 @@ impl Shared {
         peer: IpAddr,
         protocol: Protocol,
         open: usize,
-        turn: &Turn<'_>,
+        turn: &TurnContext<'_>,
     ) -> Result<bool, Refusal> {
         let limits = &turn.snapshot.policy.http.limits;
         let handshaking = protocol == Protocol::Https;
@@ -158,7 +158,11 @@ pub(super) struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    pub(super) fn new(id: ConnectionId, shared: &'a mut Shared, turn: &'a mut Turn<'_>) -> Self {
+    pub(super) fn new(
+        id: ConnectionId,
+        shared: &'a mut Shared,
+        turn: &'a mut TurnContext<'_>,
+    ) -> Self {
         Context {
             id,
             shared,

@@ -8,7 +8,7 @@ use crate::session::http::connection::{Connection, State};
 use crate::session::http::context::{Context, Shared};
 use crate::session::http::exchange::{Exchange, PendingRequest, Stage};
 use crate::session::http::rejection::Rejection;
-use crate::session::{Abort, Failure, Outcome, Record, Stall, Subject, Turn, Verb};
+use crate::session::{Abort, Failure, Outcome, Record, Stall, Subject, TurnContext, Verb};
 use crate::vault::request::VaultReply;
 use vendor::header_reads;
 use wire::time::{Duration, Instant};
@@ -183,7 +183,12 @@ impl Connection {
 
 impl Shared {
     /// A store or deletion for a client that has left has ended.
-    pub(super) fn conclude_left(&mut self, record: Record, answer: &Answer, turn: &Turn<'_>) {
+    pub(super) fn conclude_left(
+        &mut self,
+        record: Record,
+        answer: &Answer,
+        turn: &TurnContext<'_>,
+    ) {
         let outcome = match answer {
             Answer::Stored { result: Ok(_), .. }
             | Answer::Vault { result: Ok(VaultReply::Kept(_)), .. } => {
@@ -213,13 +218,13 @@ impl Shared {
     }
 
     /// No thread will answer any more.
-    pub(super) fn abandon_left(&mut self, turn: &Turn<'_>) {
+    pub(super) fn abandon_left(&mut self, turn: &TurnContext<'_>) {
         for record in std::mem::take(&mut self.left).into_values() {
             self.record_left(Record { outcome: Outcome::Failed(Failure::Stopped), ..record }, turn);
         }
     }
 
-    fn record_left(&mut self, record: Record, turn: &Turn<'_>) {
+    fn record_left(&mut self, record: Record, turn: &TurnContext<'_>) {
         self.requests_open -= 1;
         record.outcome.count(turn.counters);
         self.records.push_back(record);

@@ -49,7 +49,7 @@ use crate::session::http::context::{Context, Shared};
 use crate::session::stream::{
     ConnectionId, Connections, ListenerId, Mark, Next, Outgoing, Security,
 };
-use crate::session::{Abort, Failure, Handshake, Outcome, Record, Stall, Turn};
+use crate::session::{Abort, Failure, Handshake, Outcome, Record, Stall, TurnContext};
 use crate::settings::http::HttpListener;
 use crate::settings::http::HttpPolicy;
 use crate::table::Table;
@@ -117,7 +117,7 @@ impl Engine {
     }
 
     /// A thread has answered.
-    pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+    pub fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
         let ticket = answer.ticket();
         if let Some(record) = self.shared.left.remove(&ticket) {
             self.shared.conclude_left(record, &answer, turn);
@@ -134,7 +134,7 @@ impl Engine {
     }
 
     /// A queue is full: the client of this question gets an error and may try again.
-    pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+    pub fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
         let ticket = ask.ticket();
         let answer = match ask {
             Ask::Open { .. } => Answer::Opened { ticket, result: Err(OpenError::Busy) },
@@ -166,17 +166,17 @@ impl Engine {
     }
 
     /// A request that waited has its session slot.
-    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.deliver(ticket.row, turn, |connection, cx| connection.handle_granted(ticket, cx));
     }
 
     /// A request has waited for its session slot in vain.
-    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.deliver(ticket.row, turn, |connection, cx| connection.handle_expired(ticket, cx));
     }
 
     /// Time has passed.
-    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+    pub fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.shared.timers.pop_due(turn.now) {
             if let Some(connection) = self.connections.open_mut(id)
                 && connection.deadline.is_due(turn.now, id, &mut self.shared.timers)
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// Ends everything; the requests in progress are logged.
-    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+    pub fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         let ids: Vec<_> = self.connections.ids().collect();
         for id in ids {
             self.close(id, Outcome::Failed(Failure::Stopped), turn);
@@ -212,7 +212,7 @@ impl Engine {
     fn deliver(
         &mut self,
         id: ConnectionId,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
         event: impl FnOnce(&mut Connection, &mut Context<'_>),
     ) {
         if let Some(connection) = self.connections.open_mut(id) {
@@ -221,7 +221,7 @@ impl Engine {
         self.check(Some(id));
     }
 
-    fn close(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut Turn<'_>) {
+    fn close(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut TurnContext<'_>) {
         if let Some(mut connection) = self.connections.remove(id) {
             connection.handle_closed(outcome, &mut Context::new(id, &mut self.shared, turn));
         }
@@ -248,7 +248,7 @@ impl Connections for Engine {
         &mut self,
         peer: SocketAddr,
         listener: ListenerId,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Option<ConnectionId> {
         turn.counters.stream_connections.up();
         let protocol = self.shared.listener(listener)?.protocol;
@@ -273,30 +273,35 @@ impl Connections for Engine {
         None
     }
 
-    fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut Turn<'_>) {
+    fn handle_secured(&mut self, id: ConnectionId, security: Security, turn: &mut TurnContext<'_>) {
         self.deliver(id, turn, |connection, cx| connection.handle_secured(security, cx));
     }
 
-    fn handle_handshake_failed(&mut self, id: ConnectionId, why: Handshake, turn: &mut Turn<'_>) {
+    fn handle_handshake_failed(
+        &mut self,
+        id: ConnectionId,
+        why: Handshake,
+        turn: &mut TurnContext<'_>,
+    ) {
         turn.counters.tls_handshakes_failed.up();
         self.deliver(id, turn, |connection, cx| connection.handle_handshake_failed(why, cx));
     }
 
-    fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut Turn<'_>) {
+    fn handle_bytes(&mut self, id: ConnectionId, bytes: &[u8], turn: &mut TurnContext<'_>) {
         turn.counters.stream_received_bytes.add(bytes.len() as u64);
         self.deliver(id, turn, |connection, cx| connection.handle_bytes(bytes, cx));
     }
 
-    fn handle_end(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_end(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.deliver(id, turn, Connection::handle_end);
     }
 
-    fn handle_gone(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_gone(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let outcome = Outcome::Aborted(Abort::Disconnected);
         self.deliver(id, turn, |connection, cx| connection.break_off(outcome, cx));
     }
 
-    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_given_up(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let outcome = Outcome::Stalled(Stall::GivenUp);
         self.deliver(id, turn, |connection, cx| connection.break_off(outcome, cx));
     }
@@ -310,24 +315,24 @@ impl Connections for Engine {
         self.check(Some(id));
     }
 
-    fn handle_cut(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_cut(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.deliver(id, turn, |connection, cx| connection.fail(Failure::FileChanged, cx));
     }
 
-    fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut Turn<'_>) {
+    fn handle_sent(&mut self, id: ConnectionId, bytes: usize, turn: &mut TurnContext<'_>) {
         turn.counters.stream_sent_bytes.add(bytes as u64);
         self.deliver(id, turn, |connection, cx| connection.handle_sent(bytes, cx));
     }
 
-    fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut Turn<'_>) {
+    fn handle_unacknowledged(&mut self, id: ConnectionId, bytes: u64, turn: &mut TurnContext<'_>) {
         self.deliver(id, turn, |connection, cx| connection.handle_unacknowledged(bytes, cx));
     }
 
-    fn handle_blocked(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_blocked(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.deliver(id, turn, Connection::handle_blocked);
     }
 
-    fn handle_closed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn handle_closed(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         self.close(id, Outcome::Aborted(Abort::Disconnected), turn);
     }
 

@@ -24,7 +24,7 @@ use crate::requests::{Answer, Ask};
 use crate::session::http::Engine;
 use crate::session::snmp::SnmpClient;
 use crate::session::stream::{ConnectionId, Connections as _, ListenerId, Next, Payload};
-use crate::session::{Record, Turn};
+use crate::session::{Record, TurnContext};
 use crate::ticket::Ticket;
 use crate::vault::request::VaultOp;
 pub use cuts::check_cuts;
@@ -124,8 +124,11 @@ impl World {
         self.engine.adopt(&self.snapshot.policy.http);
     }
 
-    pub(super) fn turn<T>(&mut self, act: impl FnOnce(&mut Engine, &mut Turn<'_>) -> T) -> T {
-        let mut turn = Turn {
+    pub(super) fn turn<T>(
+        &mut self,
+        act: impl FnOnce(&mut Engine, &mut TurnContext<'_>) -> T,
+    ) -> T {
+        let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,

@@ -9,7 +9,7 @@ use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Transfer, TransferId, ticket};
 use crate::session::{
-    Abort, Failure, Outcome, Record, Refusal, Subject, Turn, Verb, WORDS_BYTES_MAX, clip,
+    Abort, Failure, Outcome, Record, Refusal, Subject, TurnContext, Verb, WORDS_BYTES_MAX, clip,
 };
 use vendor::{header_reads, probes};
 use wire::tftp::{Control, ErrorCode};
@@ -18,7 +18,7 @@ use wire::time::Instant;
 impl Engine {
     /// The last block is acknowledged. If the phone asked for the same file again just before, that
     /// was its next request, sent while its last ACK was still under way.
-    pub(super) fn finish_read(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    pub(super) fn finish_read(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let again = self.transfers.open(id).is_some_and(|transfer| transfer.asked_again(turn.now));
         let done = self.end(id, Outcome::Done, turn);
         if let Some(Transfer { peer, file: File::Read(entry), .. }) = &done {
@@ -35,7 +35,7 @@ impl Engine {
         code: ErrorCode,
         text: &[u8],
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         let words = (!text.is_empty()).then(|| clip(text, WORDS_BYTES_MAX));
         let id = self.transfers.find(datagram.peer);
@@ -83,7 +83,7 @@ impl Engine {
         code: ErrorCode,
         words: Option<&[u8]>,
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         // Without a text it has no meaning: many phones end like this after reading.
         let (Some(words), Datagram { peer, port, .. }) = (words, datagram) else { return };
@@ -98,14 +98,14 @@ impl Engine {
     }
 
     /// The reading phone is silent for too long.
-    pub(super) fn give_up(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    pub(super) fn give_up(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let is_header = self.transfers.open(id).is_some_and(is_header_read);
         let header = Outcome::Aborted(Abort::HeaderRead);
         self.finish(id, if is_header { header } else { Outcome::TimedOut }, turn);
     }
 
     /// Ends a transfer with an ERROR that tells the phone what to do.
-    pub(super) fn fail(&mut self, id: TransferId, failure: Failure, turn: &mut Turn<'_>) {
+    pub(super) fn fail(&mut self, id: TransferId, failure: Failure, turn: &mut TurnContext<'_>) {
         let (code, text) = match failure {
             Failure::FileChanged => (ErrorCode::UNDEFINED, "File changed, ask again"),
             Failure::Open(OpenError::BeingWritten) => {
@@ -137,13 +137,23 @@ impl Engine {
         self.end_with_error(id, outcome, code, text, turn);
     }
 
-    pub(super) fn refuse_open(&mut self, id: TransferId, refusal: Refusal, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_open(
+        &mut self,
+        id: TransferId,
+        refusal: Refusal,
+        turn: &mut TurnContext<'_>,
+    ) {
         let (code, text) = refusal_text(refusal);
         self.end_with_error(id, Outcome::Refused(refusal), code, text, turn);
     }
 
     /// An upload's size differs from its `tsize`: the ERROR has both sizes.
-    pub(super) fn refuse_size(&mut self, id: TransferId, announced: u64, turn: &mut Turn<'_>) {
+    pub(super) fn refuse_size(
+        &mut self,
+        id: TransferId,
+        announced: u64,
+        turn: &mut TurnContext<'_>,
+    ) {
         let Some(transfer) = self.transfers.open(id) else { return };
         let State::Receiving(receiving) = &transfer.state else { return };
         let text = format!("{} bytes came, tsize was {announced}", receiving.bytes_taken());
@@ -157,7 +167,7 @@ impl Engine {
         outcome: Outcome,
         code: ErrorCode,
         text: &str,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         let Some(transfer) = self.end(id, outcome, turn) else { return };
         let (peer, from) = (transfer.peer, transfer.from);
@@ -181,12 +191,17 @@ impl Engine {
     }
 
     /// Ends a transfer without an answer to its phone.
-    pub(super) fn finish(&mut self, id: TransferId, outcome: Outcome, turn: &mut Turn<'_>) {
+    pub(super) fn finish(&mut self, id: TransferId, outcome: Outcome, turn: &mut TurnContext<'_>) {
         let _ended = self.end(id, outcome, turn);
     }
 
     /// Ends a transfer and records it in the log.
-    fn end(&mut self, id: TransferId, outcome: Outcome, turn: &mut Turn<'_>) -> Option<Transfer> {
+    fn end(
+        &mut self,
+        id: TransferId,
+        outcome: Outcome,
+        turn: &mut TurnContext<'_>,
+    ) -> Option<Transfer> {
         self.end_with_words(id, outcome, None, turn)
     }
 
@@ -196,7 +211,7 @@ impl Engine {
         id: TransferId,
         outcome: Outcome,
         words: Option<&[u8]>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Option<Transfer> {
         let transfer = self.forget(id, turn)?;
         let (began, told) = match &transfer.state {
@@ -220,7 +235,11 @@ impl Engine {
     }
 
     /// Removes a transfer from every list.
-    pub(super) fn forget(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Transfer> {
+    pub(super) fn forget(
+        &mut self,
+        id: TransferId,
+        turn: &mut TurnContext<'_>,
+    ) -> Option<Transfer> {
         let mut transfer = self.transfers.remove(id)?;
         if let File::Write(target) = &mut transfer.file {
             target.spool.take().into_iter().for_each(|spool| self.forget_spool(id, spool));

@@ -18,7 +18,7 @@ use crate::session::tftp::send_queues::SendQueues;
 use crate::session::tftp::temp_files::TempFiles;
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, Transfers};
 use crate::session::timer::Timers;
-use crate::session::{Failure, Outcome, Record, Refusal, Turn};
+use crate::session::{Failure, Outcome, Record, Refusal, TurnContext};
 use crate::ticket::Ticket;
 use wire::tftp::{Block, Control, ErrorCode, Packet, parse};
 use wire::time::Instant;
@@ -126,7 +126,7 @@ impl Engine {
     }
 
     /// A datagram came.
-    pub fn handle_datagram(&mut self, datagram: Datagram<'_>, turn: &mut Turn<'_>) {
+    pub fn handle_datagram(&mut self, datagram: Datagram<'_>, turn: &mut TurnContext<'_>) {
         turn.counters.tftp_datagrams.up();
         turn.counters.tftp_received_bytes.add(datagram.bytes.len() as u64);
         match parse(datagram.bytes) {
@@ -141,7 +141,7 @@ impl Engine {
         }
     }
 
-    fn handle_ack(&mut self, block: Block, datagram: Datagram<'_>, turn: &mut Turn<'_>) {
+    fn handle_ack(&mut self, block: Block, datagram: Datagram<'_>, turn: &mut TurnContext<'_>) {
         let Some(id) = self.find(datagram, turn) else { return };
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let State::Sending(sending, blob) = &mut transfer.state else {
@@ -170,7 +170,11 @@ impl Engine {
     /// Returns the transfer that a packet belongs to: the right phone, socket and address. A packet
     /// without a transfer gets ERROR 5 (RFC 1350, section 4), unless it is a late packet of a known
     /// phone, which might take the ERROR for the answer to its next request.
-    pub(super) fn find(&mut self, datagram: Datagram<'_>, turn: &Turn<'_>) -> Option<TransferId> {
+    pub(super) fn find(
+        &mut self,
+        datagram: Datagram<'_>,
+        turn: &TurnContext<'_>,
+    ) -> Option<TransferId> {
         let id = self.transfers.find(datagram.peer);
         let fits =
             |transfer: &Transfer| transfer.port == datagram.port && transfer.from == datagram.from;
@@ -187,7 +191,7 @@ impl Engine {
     }
 
     /// The loader has answered.
-    pub fn handle_answer(&mut self, answer: Answer, turn: &mut Turn<'_>) {
+    pub fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
         match answer {
             Answer::Opened { ticket, result: Ok(blob) } => {
                 self.start_read(ticket.row, blob, turn);
@@ -224,7 +228,7 @@ impl Engine {
 
     /// The loader has no room for a question. A phone that is waiting for a file asks again; one
     /// near the end of its transfer must not be cut off, so its question is asked again.
-    pub fn handle_refused(&mut self, ask: Ask, turn: &mut Turn<'_>) {
+    pub fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
         match ask {
             Ask::Open { ticket, .. } => self.open_failed(ticket.row, OpenError::Busy, turn),
             Ask::Verify { ticket, .. } => {
@@ -248,7 +252,7 @@ impl Engine {
         }
     }
 
-    fn open_failed(&mut self, id: TransferId, fault: OpenError, turn: &mut Turn<'_>) {
+    fn open_failed(&mut self, id: TransferId, fault: OpenError, turn: &mut TurnContext<'_>) {
         match fault {
             OpenError::Gone => self.refuse_open(id, Refusal::NoSuchFile, turn),
             // No answer: the phone asks again, and then there may be room.
@@ -263,7 +267,7 @@ impl Engine {
     }
 
     /// Time has passed: resends, silent phones, and sends that pacing had delayed.
-    pub fn handle_timeout(&mut self, turn: &mut Turn<'_>) {
+    pub fn handle_timeout(&mut self, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.timers.pop_due(turn.now) {
             let Some(transfer) = self.transfers.open_mut(id) else { continue };
             if !transfer.deadline.is_due(turn.now, id, &mut self.timers) {
@@ -307,19 +311,19 @@ impl Engine {
     }
 
     /// A request that waited for a session slot has one now.
-    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub fn handle_granted(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         self.begin(ticket.row, turn);
     }
 
     /// A request waited for a session slot in vain. No answer: the phone asks again.
-    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut Turn<'_>) {
+    pub fn handle_expired(&mut self, ticket: Ticket, turn: &mut TurnContext<'_>) {
         turn.counters.queue_expired.up();
         self.finish(ticket.row, Outcome::Refused(Refusal::NoSlot), turn);
     }
 
     /// The server stops: running transfers end, each with an ERROR to its phone. A phone whose
     /// upload is stored gets none.
-    pub fn abandon(&mut self, turn: &mut Turn<'_>) {
+    pub fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         let is_stored = |transfer: &Transfer| match &transfer.state {
             State::Receiving(receiving) => receiving.is_stored(),
             State::Waiting | State::Opening | State::Sending(..) => false,

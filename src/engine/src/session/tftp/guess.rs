@@ -6,7 +6,7 @@
 use crate::admission::guesses::{Lookup, Verdict};
 use crate::session::tftp::engine::{Datagram, Engine};
 use crate::session::tftp::transfer::File;
-use crate::session::{Refusal, Turn};
+use crate::session::{Refusal, TurnContext};
 
 impl Engine {
     /// Returns the answer to a request, given how many unknown names its address has asked for.
@@ -16,7 +16,7 @@ impl Engine {
         judged: Result<File, Refusal>,
         name: &[u8],
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Option<Result<File, Refusal>> {
         // The sender's address may be forged.
         let lookup = Lookup { client: datagram.peer.ip(), proven: false, name };

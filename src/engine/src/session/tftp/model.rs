@@ -19,7 +19,7 @@ use crate::requests::{Answer, Ask};
 use crate::session::snmp::SnmpClient;
 use crate::session::tftp::transfer::{State, Transfer, TransferId, ticket};
 use crate::session::tftp::{Datagram, Engine, Payload, PortId, SendFault, SendQueue};
-use crate::session::{Record, Turn};
+use crate::session::{Record, TurnContext};
 use crate::settings::tftp::WrapTo;
 use crate::vault::upload::{Existing, PartDone, PartOp, Rule, Rules, Spool};
 use wire::name::FileName;
@@ -102,8 +102,11 @@ impl World {
         self.admission.slots.adopt(&self.snapshot.policy.slots);
     }
 
-    pub(super) fn turn<T>(&mut self, act: impl FnOnce(&mut Engine, &mut Turn<'_>) -> T) -> T {
-        let mut turn = Turn {
+    pub(super) fn turn<T>(
+        &mut self,
+        act: impl FnOnce(&mut Engine, &mut TurnContext<'_>) -> T,
+    ) -> T {
+        let mut turn = TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,

@@ -14,7 +14,7 @@ use crate::session::tftp::options::Terms;
 use crate::session::tftp::send::{Burst, Sending};
 use crate::session::tftp::send_queues::SendQueue;
 use crate::session::tftp::transfer::{PortId, State, Transfer, TransferId, ticket};
-use crate::session::{Failure, Outcome, Refusal, Turn};
+use crate::session::{Failure, Outcome, Refusal, TurnContext};
 use crate::settings::tftp::WrapTo;
 use wire::tftp::{Block, Control, DATA_HEADER_BYTES, data_header};
 use wire::time::Instant;
@@ -141,7 +141,7 @@ pub enum SendFault {
 
 impl Engine {
     /// Puts a transfer that has something to send into its queue, or arms its deadline.
-    pub(super) fn ready(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    pub(super) fn ready(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         if transfer.queued {
             return;
@@ -225,7 +225,7 @@ impl Engine {
         port: PortId,
         queue: SendQueue,
         count: usize,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         if queue == SendQueue::Replies {
             self.ports[usize::from(port.0)].send_queues.drop_replies(count);
@@ -237,7 +237,7 @@ impl Engine {
         }
     }
 
-    fn transmitted(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    fn transmitted(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         transfer.queued = false;
         transfer.paid = false;
@@ -274,7 +274,7 @@ impl Engine {
         port: PortId,
         queue: SendQueue,
         fault: SendFault,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         turn.counters.send_errors.up();
         if queue == SendQueue::Replies {
@@ -321,7 +321,7 @@ enum Throttled {
 }
 
 /// Pays for a send: from the budget of unproven phones, or under the caps on bytes per second.
-fn pay(transfer: &mut Transfer, bytes: u32, turn: &mut Turn<'_>) -> Result<(), Throttled> {
+fn pay(transfer: &mut Transfer, bytes: u32, turn: &mut TurnContext<'_>) -> Result<(), Throttled> {
     if transfer.is_half_open() {
         let paid = turn.admission.budget.spend(transfer.peer.ip(), turn.now);
         return if paid { Ok(()) } else { Err(Throttled::Budget) };

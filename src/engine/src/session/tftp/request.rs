@@ -25,7 +25,7 @@ use crate::session::tftp::transfer::{
     Caps, File, RequestOptions, State, Target, Transfer, TransferId, ticket,
 };
 use crate::session::timer::Deadline;
-use crate::session::{CredentialFault, Outcome, Record, Refusal, Subject, Turn, Verb};
+use crate::session::{CredentialFault, Outcome, Record, Refusal, Subject, TurnContext, Verb};
 use crate::settings::tftp::TftpLimits;
 use wire::tftp::{Control, Malformed, Mode, Request};
 use wire::time::Duration;
@@ -41,7 +41,7 @@ impl Engine {
         &mut self,
         fault: Malformed,
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         turn.counters.tftp_malformed.up();
         let broken_request = match fault {
@@ -73,7 +73,7 @@ impl Engine {
         request: Request<'_>,
         write: bool,
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         if write {
             turn.counters.tftp_write_requests.up();
@@ -130,7 +130,7 @@ impl Engine {
         &mut self,
         request_hash: u64,
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> bool {
         let Some(id) = self.transfers.find(datagram.peer) else { return false };
         let Some(transfer) = self.transfers.open_mut(id) else { return false };
@@ -163,7 +163,7 @@ impl Engine {
     }
 
     /// The phone asks for something else from the port of a transfer, which is over.
-    fn supersede(&mut self, datagram: Datagram<'_>, turn: &mut Turn<'_>) {
+    fn supersede(&mut self, datagram: Datagram<'_>, turn: &mut TurnContext<'_>) {
         let Some(id) = self.transfers.find(datagram.peer) else { return };
         let Some(transfer) = self.transfers.open(id) else { return };
         let outcome = match &transfer.state {
@@ -184,7 +184,7 @@ impl Engine {
         asked: RequestOptions,
         request_hash: u64,
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         let policy = &turn.snapshot.policy;
         let write = matches!(file, File::Write(_));
@@ -224,7 +224,7 @@ impl Engine {
         }
     }
 
-    fn ask_for_slot(&mut self, id: TransferId, turn: &mut Turn<'_>) -> Option<Admitted> {
+    fn ask_for_slot(&mut self, id: TransferId, turn: &mut TurnContext<'_>) -> Option<Admitted> {
         let client = self.transfers.open(id)?.peer.ip();
         let limits = &turn.snapshot.policy.slots;
         let admitted = turn.admission.slots.ask(client, ticket(id), limits, turn.now);
@@ -240,7 +240,7 @@ impl Engine {
     }
 
     /// The phone has its slot: the file is opened, or the upload may begin.
-    pub(super) fn begin(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    pub(super) fn begin(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         if !matches!(transfer.state, State::Waiting) {
             return;
@@ -266,7 +266,7 @@ impl Engine {
 
     /// Keeps the half-open pool within its bounds by evicting the oldest. Nothing is lost but a
     /// request, which a real phone repeats.
-    fn evict(&mut self, turn: &mut Turn<'_>) {
+    fn evict(&mut self, turn: &mut TurnContext<'_>) {
         let most = turn.snapshot.policy.tftp.half_open_max.max(1);
         while self.half_open.count > most {
             let Some(id) = self.half_open.queue.pop_front() else { return };
@@ -284,7 +284,12 @@ impl Engine {
     }
 
     /// The bytes are in memory: the terms are settled and the first packet is due.
-    pub(super) fn start_read(&mut self, id: TransferId, blob: Arc<Blob>, turn: &mut Turn<'_>) {
+    pub(super) fn start_read(
+        &mut self,
+        id: TransferId,
+        blob: Arc<Blob>,
+        turn: &mut TurnContext<'_>,
+    ) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         if !matches!(transfer.state, State::Opening) {
             return;
@@ -308,7 +313,7 @@ impl Engine {
         self.ready(id, turn);
     }
 
-    fn start_write(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    fn start_write(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open(id) else { return };
         let File::Write(target) = &transfer.file else { return };
         if transfer.asked.options.tsize.is_some_and(|bytes| bytes > target.bytes_max) {
@@ -319,7 +324,7 @@ impl Engine {
     }
 
     /// The upload may begin.
-    pub(super) fn invite(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    pub(super) fn invite(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let File::Write(target) = &transfer.file else { return };
         let announced = transfer.asked.options.tsize;
@@ -343,7 +348,7 @@ impl Engine {
     }
 
     /// Serves a phone that asked for the file again just as it finished it.
-    pub(super) fn restart(&mut self, done: Transfer, turn: &mut Turn<'_>) {
+    pub(super) fn restart(&mut self, done: Transfer, turn: &mut TurnContext<'_>) {
         let datagram = Datagram {
             port: done.asked_at,
             peer: done.peer,
@@ -356,7 +361,7 @@ impl Engine {
     }
 
     /// Returns whether a packet that belongs to no transfer may be answered at all.
-    pub(super) fn may_answer(&self, datagram: Datagram<'_>, turn: &Turn<'_>) -> bool {
+    pub(super) fn may_answer(&self, datagram: Datagram<'_>, turn: &TurnContext<'_>) -> bool {
         let policy = &turn.snapshot.policy;
         policy.access.permits(Protocol::Tftp, datagram.peer.ip())
             && (!is_broadcast(datagram) || policy.tftp.answer_broadcast)
@@ -368,7 +373,7 @@ impl Engine {
         subject: Subject,
         write: bool,
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         let (code, text) = refusal_text(refusal);
         self.reply(datagram, Control::error(code, text), turn.counters);
@@ -381,7 +386,7 @@ impl Engine {
         subject: Subject,
         write: bool,
         datagram: Datagram<'_>,
-        turn: &Turn<'_>,
+        turn: &TurnContext<'_>,
     ) {
         let verb = if write { Verb::Send } else { Verb::Fetch };
         let (told, outcome) = ((verb, subject), Outcome::Refused(refusal));

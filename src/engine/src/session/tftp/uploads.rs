@@ -13,7 +13,7 @@ use crate::session::tftp::finished::{Content, Finished};
 use crate::session::tftp::receive::{Received, Receiving};
 use crate::session::tftp::send_queues::Reply;
 use crate::session::tftp::transfer::{File, PortId, State, Target, TransferId, ticket};
-use crate::session::{Failure, Outcome, Record, Refusal, Turn};
+use crate::session::{Failure, Outcome, Record, Refusal, TurnContext};
 use crate::vault::request::Precondition;
 use crate::vault::upload::{Existing, PartDone, PartOp, Spool, Upload};
 use wire::name::FileName;
@@ -26,7 +26,7 @@ impl Engine {
         block: Block,
         payload: &[u8],
         datagram: Datagram<'_>,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         turn.counters.tftp_blocks_received.up();
         let open = self.transfers.find(datagram.peer).and_then(|id| self.transfers.open(id));
@@ -73,7 +73,7 @@ impl Engine {
 
     /// Passes the received bytes to the temporary file if they are enough for a part and no other
     /// part is under way.
-    fn give_part(&mut self, id: TransferId, scarce: bool, turn: &mut Turn<'_>) {
+    fn give_part(&mut self, id: TransferId, scarce: bool, turn: &mut TurnContext<'_>) {
         let aside_max = turn.snapshot.policy.tftp.uploads_aside_max;
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let (State::Receiving(receiving), File::Write(target)) =
@@ -94,7 +94,12 @@ impl Engine {
     }
 
     /// The disk has finished an operation on an unfinished upload.
-    pub(super) fn handle_upload(&mut self, id: TransferId, done: PartDone, turn: &mut Turn<'_>) {
+    pub(super) fn handle_upload(
+        &mut self,
+        id: TransferId,
+        done: PartDone,
+        turn: &mut TurnContext<'_>,
+    ) {
         let memory_max = turn.snapshot.policy.tftp.upload_memory_bytes_max;
         let transfer = self.transfers.open_mut(id);
         let state = transfer.map(|transfer| (&mut transfer.state, &mut transfer.file));
@@ -138,7 +143,7 @@ impl Engine {
 
     /// Asks whether a file exists that must stay, so that its upload is refused before it begins. A
     /// client that does not know that its upload was stored may repeat it.
-    pub(super) fn asks_first(&mut self, id: TransferId, turn: &Turn<'_>) -> bool {
+    pub(super) fn asks_first(&mut self, id: TransferId, turn: &TurnContext<'_>) -> bool {
         let Some(transfer) = self.transfers.open(id) else { return false };
         let File::Write(target) = &transfer.file else { return false };
         let client = transfer.peer.ip();
@@ -153,7 +158,7 @@ impl Engine {
 
     /// Has a whole upload stored once all its parts are in the temporary file. An upload that is
     /// stored already, whose client does not know, is not stored again if its file still exists.
-    fn store(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    fn store(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let (State::Receiving(receiving), File::Write(target)) =
             (&mut transfer.state, &mut transfer.file)
@@ -180,7 +185,7 @@ impl Engine {
 
     /// A whole upload seems to repeat a stored one; `is_there` says whether a file of the name
     /// exists.
-    fn handle_repeat(&mut self, id: TransferId, is_there: bool, turn: &mut Turn<'_>) {
+    fn handle_repeat(&mut self, id: TransferId, is_there: bool, turn: &mut TurnContext<'_>) {
         if !is_there {
             return self.store_anew(id);
         }
@@ -212,7 +217,7 @@ impl Engine {
     }
 
     /// The upload is durable.
-    pub(super) fn stored(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    pub(super) fn stored(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.transfers.open_mut(id) else { return };
         let State::Receiving(receiving) = &mut transfer.state else { return };
         self.upload_bytes_held -= receiving.bytes_held();
@@ -229,7 +234,7 @@ impl Engine {
     }
 
     /// The last ACK has left. Only the row that repeats the ACK is kept.
-    pub(super) fn keep_finished(&mut self, id: TransferId, turn: &mut Turn<'_>) {
+    pub(super) fn keep_finished(&mut self, id: TransferId, turn: &mut TurnContext<'_>) {
         let Some(transfer) = self.forget(id, turn) else { return };
         let (State::Receiving(receiving), File::Write(target)) = (&transfer.state, &transfer.file)
         else {
@@ -255,7 +260,7 @@ impl Engine {
         &mut self,
         port: PortId,
         peer: std::net::SocketAddr,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         turn.counters.tftp_unreachable.up();
         self.finished.handle_unreachable(peer, port, turn.now);

@@ -22,7 +22,7 @@ use engine::session::ftp::{self, DataCommand};
 use engine::session::http;
 use engine::session::snmp::SnmpClient;
 use engine::session::stream::{ConnectionId, Connections as _, ListenerId};
-use engine::session::{Outcome, Record, Refusal, Turn};
+use engine::session::{Outcome, Record, Refusal, TurnContext};
 use engine::settings::ftp::FtpListener;
 use engine::settings::http::HttpListener;
 use engine::ticket::TicketOwner;
@@ -90,8 +90,8 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn turn(&mut self, now: Instant) -> Turn<'_> {
-        Turn {
+    fn turn(&mut self, now: Instant) -> TurnContext<'_> {
+        TurnContext {
             snapshot: &self.snapshot,
             admission: &mut self.admission,
             snmp: &mut self.snmp,

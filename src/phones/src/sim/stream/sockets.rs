@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use super::bug::Bug;
 use super::network::{Broken, LineId, Network, Read, Side};
 use crate::random::Random;
-use engine::session::Turn;
+use engine::session::TurnContext;
 use engine::session::stream::{ConnectionId, Connections, DialFault, Next, Payload};
 
 /// Reads of one connection before the others have their turn, as in the loop.
@@ -100,7 +100,7 @@ impl<E: Connections> Sockets<E> {
     }
 
     /// Handles what came on connections that have news.
-    pub(super) fn receive(&mut self, network: &mut Network, turn: &mut Turn<'_>) {
+    pub(super) fn receive(&mut self, network: &mut Network, turn: &mut TurnContext<'_>) {
         for _ in 0..self.fresh.len() {
             let Some(id) = self.fresh.pop_front() else { break };
             self.drive(id, network, turn);
@@ -108,7 +108,7 @@ impl<E: Connections> Sockets<E> {
     }
 
     /// Goes on with what others have answered.
-    pub(super) fn send(&mut self, network: &mut Network, turn: &mut Turn<'_>) {
+    pub(super) fn send(&mut self, network: &mut Network, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.engine.poll_ready() {
             self.drive(id, network, turn);
         }
@@ -120,7 +120,7 @@ impl<E: Connections> Sockets<E> {
         line: LineId,
         is_taken: bool,
         network: &mut Network,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         let Some(id) = self.lines.get(&line).copied() else { return };
         if let Some(socket) = self.sockets.get_mut(&id) {
@@ -135,7 +135,7 @@ impl<E: Connections> Sockets<E> {
     }
 
     /// Does what can be done with a connection.
-    fn drive(&mut self, id: ConnectionId, network: &mut Network, turn: &mut Turn<'_>) {
+    fn drive(&mut self, id: ConnectionId, network: &mut Network, turn: &mut TurnContext<'_>) {
         let Some(socket) = self.sockets.get_mut(&id) else { return };
         socket.is_queued = false;
         let (line, waiting) = (socket.line, turn.admission.slots.waiting());
@@ -150,7 +150,7 @@ impl<E: Connections> Sockets<E> {
         id: ConnectionId,
         line: LineId,
         network: &mut Network,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         let is_dialing = self.sockets.get(&id).is_some_and(|socket| socket.is_dialing);
         if is_dialing {
@@ -205,7 +205,7 @@ impl<E: Connections> Sockets<E> {
         id: ConnectionId,
         line: LineId,
         network: &mut Network,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Step {
         let bytes_max = 1 + self.random.below(PART_BYTES as u64) as usize;
         match network.read(line, Side::Server, bytes_max) {
@@ -230,7 +230,7 @@ impl<E: Connections> Sockets<E> {
         id: ConnectionId,
         line: LineId,
         network: &mut Network,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) -> Step {
         let outgoing = self.engine.outgoing(id);
         let mut bytes = outgoing.head.to_vec();
@@ -263,7 +263,13 @@ impl<E: Connections> Sockets<E> {
         }
     }
 
-    fn measure(&mut self, id: ConnectionId, line: LineId, network: &Network, turn: &mut Turn<'_>) {
+    fn measure(
+        &mut self,
+        id: ConnectionId,
+        line: LineId,
+        network: &Network,
+        turn: &mut TurnContext<'_>,
+    ) {
         let bytes = network.unacknowledged(line, Side::Server);
         self.engine.handle_unacknowledged(id, bytes, turn);
     }
@@ -274,7 +280,7 @@ impl<E: Connections> Sockets<E> {
         line: LineId,
         broken: Broken,
         network: &mut Network,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         if self.bug == Some(Bug::LeaksConnections) {
             return;
@@ -293,7 +299,7 @@ impl<E: Connections> Sockets<E> {
         id: ConnectionId,
         line: LineId,
         network: &Network,
-        turn: &mut Turn<'_>,
+        turn: &mut TurnContext<'_>,
     ) {
         if let Some(socket) = self.sockets.get_mut(&id)
             && network.has_ended(line, Side::Server)
@@ -303,7 +309,7 @@ impl<E: Connections> Sockets<E> {
         }
     }
 
-    fn forget(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn forget(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         if let Some(socket) = self.sockets.remove(&id) {
             self.lines.remove(&socket.line);
         }

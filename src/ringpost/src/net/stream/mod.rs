@@ -25,7 +25,7 @@ use crate::net::stream::socket::{
 use crate::net::tls::{SharedTerms, TlsSession};
 use crate::sys::sockets::{AcceptFault, accept_fault};
 use engine::protocol::Protocol;
-use engine::session::Turn;
+use engine::session::TurnContext;
 use engine::session::stream::{ConnectionId, Connections, ListenerId, Next};
 use wire::time::{Duration, Instant};
 
@@ -180,7 +180,7 @@ impl<E: Connections> Streams<E> {
 
     /// Takes new connections, and what came on those that are there. What is asked and is small is
     /// answered at once.
-    pub(crate) fn receive(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn receive(&mut self, turn: &mut TurnContext<'_>) {
         if self.resting_until.is_some_and(|until| until <= turn.now) {
             self.resting_until = None;
         }
@@ -199,7 +199,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Goes on with what others have answered, and sends a bounded part of what is large.
-    pub(crate) fn send(&mut self, turn: &mut Turn<'_>) {
+    pub(crate) fn send(&mut self, turn: &mut TurnContext<'_>) {
         let given_up = self.orphans.look(&self.terms, turn.now);
         turn.counters.stream_too_slow.add(given_up);
         while let Some(id) = self.engine.poll_ready() {
@@ -213,7 +213,7 @@ impl<E: Connections> Streams<E> {
         }
     }
 
-    fn accept(&mut self, place: usize, turn: &mut Turn<'_>) {
+    fn accept(&mut self, place: usize, turn: &mut TurnContext<'_>) {
         let listener = &mut self.listeners[place];
         let (stream, peer) = match listener.socket.accept() {
             Ok(accepted) => accepted,
@@ -276,7 +276,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Speaks TLS on a connection from now on.
-    fn secure(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> Step {
+    fn secure(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) -> Step {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return Step::Gone };
         let listener = self.listeners.iter().find(|one| one.id == socket.listener);
         let terms = listener.and_then(|listener| listener.terms.as_ref());
@@ -303,7 +303,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Does what can be done with a connection, within the bounds of its share.
-    fn drive(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn drive(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.id != id {
             return;
@@ -370,7 +370,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Tells a machine that reads no further at the moment that nothing more will come.
-    fn tell_hangup(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn tell_hangup(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         if let Some(Some(socket)) = self.sockets.get_mut(id.row as usize)
             && socket.ended
             && !std::mem::replace(&mut socket.hung_up, true)
@@ -380,7 +380,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Whether a connection that this side makes is there now.
-    fn dialed(&mut self, id: ConnectionId, turn: &mut Turn<'_>) -> bool {
+    fn dialed(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) -> bool {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return false };
         let result = match socket.stream.take_error() {
             Ok(None) => socket.stream.peer_addr().map(drop),
@@ -406,7 +406,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Lets the kernel tell of news.
-    fn wait_for(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn wait_for(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.registered {
             return;
@@ -432,7 +432,7 @@ impl<E: Connections> Streams<E> {
     }
 
     /// Closes a connection that is over; what its client has not acknowledged yet still leaves.
-    fn leave(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn leave(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let place = self.sockets.get_mut(id.row as usize);
         if let Some(socket) = place.and_then(Option::take) {
             let registry = socket.registered.then_some(&self.registry);
@@ -441,7 +441,7 @@ impl<E: Connections> Streams<E> {
         self.engine.handle_closed(id, turn);
     }
 
-    fn close(&mut self, id: ConnectionId, turn: &mut Turn<'_>) {
+    fn close(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         if let Some(place) = self.sockets.get_mut(id.row as usize) {
             // The kernel forgets what it was to tell of a descriptor that is closed.
             *place = None;
@@ -537,7 +537,7 @@ mod tests {
             let wait = if self.streams.is_busy() { 0 } else { 2 };
             self.poll.poll(&mut events, Some(std::time::Duration::from_millis(wait))).unwrap();
             events.iter().for_each(|event| self.streams.note(event));
-            let mut turn = Turn {
+            let mut turn = TurnContext {
                 snapshot: &self.snapshot,
                 admission: &mut self.admission,
                 snmp: &mut self.snmp,

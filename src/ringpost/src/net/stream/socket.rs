@@ -12,7 +12,7 @@ use crate::net::stream::send;
 use crate::net::tls::{QUEUE_BYTES_MAX, TlsSession};
 use crate::sys::sockets::{is_silence, unacknowledged};
 use engine::session::stream::{ConnectionId, Connections, DialFault, ListenerId, Security};
-use engine::session::{Handshake, Secured, Turn};
+use engine::session::{Handshake, Secured, TurnContext};
 use wire::time::{Duration, Instant};
 
 /// How long before the end of what TLS has encrypted is looked after again.
@@ -82,7 +82,7 @@ pub(super) fn dial_fault(fault: &io::Error) -> DialFault {
 }
 
 /// Tells the machine how much of what was sent has not arrived. What TLS may hold back counts.
-pub(super) fn measure<E: Connections>(socket: &Socket, engine: &mut E, turn: &mut Turn<'_>) {
+pub(super) fn measure<E: Connections>(socket: &Socket, engine: &mut E, turn: &mut TurnContext<'_>) {
     let holds = socket.tls.as_ref().is_some_and(|tls| tls.has_unsent());
     let held = if holds { QUEUE_BYTES_MAX as u64 } else { 0 };
     let bytes = unacknowledged(&socket.stream) + held;
@@ -94,7 +94,7 @@ pub(super) fn read<E: Connections>(
     socket: &mut Socket,
     engine: &mut E,
     room: &mut [u8],
-    turn: &mut Turn<'_>,
+    turn: &mut TurnContext<'_>,
 ) -> Step {
     if !socket.readable {
         return flush(socket);
@@ -168,7 +168,7 @@ pub(super) fn write<E: Connections>(
     socket: &mut Socket,
     engine: &mut E,
     left: &mut usize,
-    turn: &mut Turn<'_>,
+    turn: &mut TurnContext<'_>,
 ) -> Step {
     if !socket.writable {
         return Step::Blocked;
@@ -254,7 +254,7 @@ pub(super) fn break_off<E: Connections>(
     socket: &Socket,
     engine: &mut E,
     fault: Option<&io::Error>,
-    turn: &mut Turn<'_>,
+    turn: &mut TurnContext<'_>,
 ) {
     measure(socket, engine, turn);
     match fault.is_some_and(is_silence) {

@@ -1,8 +1,8 @@
 //! Phones, a network and a server in one thread, from one seed, without real time.
 //!
 //! The world of TFTP moves datagrams between machines in the order of time and watches them pass:
-//! what may never happen is written in [`invariants`] and asserted by [`World::check`]. The world of
-//! HTTP and FTP, over TCP, is [`stream`]. No sockets, no clocks.
+//! [`invariants`] says what may never happen, and [`World::check`] asserts it. The world of HTTP
+//! and FTP, over TCP, is [`stream`]. No sockets, no clocks.
 
 pub mod calendar;
 #[cfg(test)]

@@ -25,8 +25,8 @@ const ANSWERS_BYTES: usize = 4 << 20;
 /// What an answer takes of it, with the kernel's own bookkeeping.
 const ANSWER_BYTES: usize = 2_048;
 
-/// The SNMP client of one worker with its sockets. Its machine is the turn's, so that every protocol
-/// can ask.
+/// The SNMP client of one worker with its sockets. Its machine is the turn's, so that every
+/// protocol can ask.
 struct Snmp {
     /// By IPv4 and by IPv6; absent where the host has none.
     sockets: [Option<UdpSocket>; 2],

@@ -1,4 +1,4 @@
-//! What only one system has: datagrams in batches, interfaces, users, sockets handed over, signals.
+//! System-specific calls: datagrams in batches, interfaces, users, inherited sockets, signals.
 //!
 //! Knows nothing of settings and of what is served.
 

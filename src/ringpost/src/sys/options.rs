@@ -1,4 +1,4 @@
-//! Socket options and questions that `socket2` does not know: Linux alone.
+//! Socket options and queries that `socket2` lacks: only on Linux.
 //!
 //! One system call each; decides nothing.
 #![allow(unsafe_code)]
@@ -8,10 +8,9 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
 
-/// Sets a whole-number socket option that `socket2` does not know.
+/// Sets an integer socket option that `socket2` lacks.
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(crate) fn set_option(
     socket: BorrowedFd<'_>,
     level: i32,
@@ -21,12 +20,12 @@ pub(crate) fn set_option(
     set_raw(socket, level, name, &value)
 }
 
-/// Bytes that a TCP socket was given and the other side has not acknowledged (tcp(7), `SIOCOUTQ`).
-/// 0 where the kernel does not say.
+/// Returns the bytes of a TCP socket that the peer has not acknowledged (tcp(7), `SIOCOUTQ`), or 0
+/// if the kernel does not say.
 #[must_use]
 pub(crate) fn unacknowledged(socket: BorrowedFd<'_>) -> u64 {
     let mut bytes: libc::c_int = 0;
-    // SAFETY: the kernel writes one `int`, which lives until it has, and nothing else.
+    // SAFETY: the kernel writes only one `int`, which lives until the call returns.
     let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
     if done == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
 }

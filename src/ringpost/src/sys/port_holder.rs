@@ -1,12 +1,11 @@
-//! Which process has a port, as `/proc` tells: for the one sentence that is printed when a port is
-//! taken.
+//! Finds the process that has a port in `/proc`, for the message that the port is taken.
 //!
-//! Reads only. What may not be read, or what is over before it is read, is left out.
+//! Only reads. Leaves out what it may not read, and what ends before it is read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Whether a port belongs to UDP or to TCP: the same number may serve both.
+/// The protocol of a port: the same number may serve both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
     /// Datagrams.
@@ -15,7 +14,7 @@ pub(crate) enum Transport {
     Tcp,
 }
 
-/// Who has a port.
+/// The process that has a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PortHolder {
     /// Its number.
@@ -25,8 +24,8 @@ pub(crate) struct PortHolder {
 }
 
 impl PortHolder {
-    /// Returns the process that listens on this port of this host, or `None` if there is none or
-    /// if it belongs to somebody whose descriptors this user may not see.
+    /// Returns the process that listens on this port of this host, or `None` if there is none or if
+    /// this user may not see its descriptors.
     #[must_use]
     pub(crate) fn find(transport: Transport, port: u16) -> Option<Self> {
         let inodes = listening(transport, port);
@@ -41,14 +40,14 @@ impl PortHolder {
         })
     }
 
-    /// Whether it is this program.
+    /// Returns whether it is this program.
     #[must_use]
     pub(crate) fn is_ringpost(&self) -> bool {
         self.name.starts_with("ringpost")
     }
 }
 
-/// What a person who finds a port taken should do.
+/// Suggests what to do about a taken port.
 #[must_use]
 pub(crate) fn mend(transport: Transport, port: u16, choose: &str) -> String {
     let flag = match transport {
@@ -74,7 +73,7 @@ pub(crate) fn mend(transport: Transport, port: u16, choose: &str) -> String {
     }
 }
 
-/// The inodes of the sockets that are bound to a port and wait there.
+/// Returns the inodes of the sockets that are bound to a port and listen.
 fn listening(transport: Transport, port: u16) -> Vec<u64> {
     let (tables, waits) = match transport {
         Transport::Udp => (["/proc/net/udp", "/proc/net/udp6"], "07"),
@@ -84,7 +83,7 @@ fn listening(transport: Transport, port: u16) -> Vec<u64> {
     tables.flat_map(|table| rows(&table, port, waits)).collect()
 }
 
-/// The inodes of the rows of one table that are about a port, in a state.
+/// Returns the inodes of a table's rows with a port and a state.
 fn rows(table: &str, port: u16, state: &str) -> Vec<u64> {
     let row = |line: &str| {
         let fields: Vec<&str> = line.split_ascii_whitespace().collect();

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use listenfd::ListenFd;
 
-/// Sockets that were handed over and that nobody has taken yet.
+/// Inherited sockets that no listener has taken yet.
 #[derive(Debug, Default)]
 pub(crate) struct Inherited {
     udp: Vec<(SocketAddr, UdpSocket)>,
@@ -12,13 +12,13 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Everything that was handed over; to be called once, before other files are opened.
+    /// Takes all inherited sockets; call it once, before other files are opened.
     #[must_use]
     pub(crate) fn from_environment() -> Self {
         let mut manager = ListenFd::from_env();
         let mut inherited = Inherited::default();
         for place in 0..manager.len() {
-            // Each taker leaves a socket of another kind in its place.
+            // Each call leaves a socket of another kind in its place.
             if let Ok(Some(socket)) = manager.take_udp_socket(place)
                 && let Ok(address) = socket.local_addr()
             {
@@ -32,17 +32,17 @@ impl Inherited {
         inherited
     }
 
-    /// The sockets for datagrams to an address.
+    /// Takes the UDP sockets of an address.
     pub(crate) fn take_udp(&mut self, address: SocketAddr) -> Vec<UdpSocket> {
         take(&mut self.udp, address)
     }
 
-    /// The listeners for connections to an address.
+    /// Takes the TCP listeners of an address.
     pub(crate) fn take_tcp(&mut self, address: SocketAddr) -> Vec<TcpListener> {
         take(&mut self.tcp, address)
     }
 
-    /// Addresses of sockets that no listener of the configuration asked for.
+    /// Returns the addresses of sockets that no listener of the configuration has.
     #[must_use]
     pub(crate) fn left(&self) -> Vec<SocketAddr> {
         let udp = self.udp.iter().map(|(address, _)| *address);

@@ -1,4 +1,4 @@
-//! How many files and connections the system lets this process have open.
+//! The system's limit on this process's open files and connections.
 
 #[cfg(any(not(unix), feature = "plain-sys"))]
 mod plain;

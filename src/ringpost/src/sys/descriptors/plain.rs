@@ -1,6 +1,6 @@
-//! Where memory alone is the limit.
+//! Systems on which only memory limits open files.
 
-/// Takes all that this process may have, and returns how many they are.
+/// Returns the limit.
 pub(crate) fn raise() -> u64 {
     u64::MAX
 }

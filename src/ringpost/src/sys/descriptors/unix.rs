@@ -2,8 +2,8 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Takes all that the administrator lets this process have, and returns how many they are: many
-/// systems start with 1,024, for programs of another time, and allow far more.
+/// Raises the limit to the maximum for this process, and returns it: many systems start with 1,024,
+/// for historical reasons, and allow far more.
 pub(crate) fn raise() -> u64 {
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return u64::MAX;

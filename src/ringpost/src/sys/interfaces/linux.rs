@@ -1,4 +1,4 @@
-//! Interfaces as `/sys`, `/proc` and the kernel tell of them.
+//! Reads interfaces from `/sys`, `/proc` and the kernel.
 
 use std::collections::HashSet;
 use std::fs;
@@ -10,8 +10,7 @@ use nix::unistd::gethostname;
 
 use engine::policy::snapshot::Interface;
 
-/// Every interface that the system tells of, with what it can carry without fragments; none where
-/// it does not tell.
+/// Returns every interface with its MTU, none if the system does not tell.
 #[must_use]
 pub(crate) fn read() -> Vec<Interface> {
     let Ok(interfaces) = fs::read_dir("/sys/class/net") else { return Vec::new() };
@@ -23,7 +22,7 @@ fn read_one(dir: &Path) -> Option<Interface> {
     Some(Interface { index: number("ifindex")?, mtu_bytes: number("mtu")? })
 }
 
-/// The addresses of this host that last; none where the system does not tell.
+/// Returns the lasting addresses of this host, none if the system does not tell.
 pub(crate) fn addresses() -> Vec<IpAddr> {
     let passing = passing(&fs::read_to_string("/proc/net/if_inet6").unwrap_or_default());
     let own = getifaddrs().into_iter().flatten().filter_map(|interface| {
@@ -38,7 +37,7 @@ pub(crate) fn addresses() -> Vec<IpAddr> {
     own.filter(lasting).collect()
 }
 
-/// Addresses that the system gives up again by itself: temporary and deprecated ones (RFC 8981).
+/// Returns addresses that the system will drop by itself: temporary and deprecated ones (RFC 8981).
 fn passing(if_inet6: &str) -> HashSet<Ipv6Addr> {
     const TEMPORARY_OR_DEPRECATED: u8 = 0x01 | 0x20;
     let line = |line: &str| {
@@ -50,7 +49,7 @@ fn passing(if_inet6: &str) -> HashSet<Ipv6Addr> {
     if_inet6.lines().filter_map(line).collect()
 }
 
-/// What this host is called; nothing where the system does not tell.
+/// Returns this host's name, empty if the system does not tell.
 pub(crate) fn host_name() -> String {
     gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default()
 }

@@ -1,6 +1,6 @@
-//! The network interfaces of this host: what they can carry, and their addresses.
+//! The network interfaces of this host: their MTUs and their addresses.
 //!
-//! Asks the system alone, never the network.
+//! Asks only the system, never the network.
 
 #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod linux;

@@ -1,22 +1,22 @@
-//! Interfaces of a system that does not tell of them.
+//! Systems that do not report their interfaces.
 
 use std::net::IpAddr;
 
 use engine::policy::snapshot::Interface;
 
-/// Every interface: none is told.
+/// Returns no interface.
 #[must_use]
 pub(crate) fn read() -> Vec<Interface> {
     Vec::new()
 }
 
-/// The addresses of this host: none is told, so that certificates have those of the listeners.
+/// Returns no address, so that certificates have those of the listeners.
 #[must_use]
 pub(crate) fn addresses() -> Vec<IpAddr> {
     Vec::new()
 }
 
-/// What this host is called, as far as its surroundings tell a process.
+/// Returns this host's name, as far as the environment has it.
 #[must_use]
 pub(crate) fn host_name() -> String {
     let told = ["COMPUTERNAME", "HOSTNAME"].into_iter().find_map(|name| std::env::var(name).ok());

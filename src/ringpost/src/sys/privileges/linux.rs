@@ -11,32 +11,32 @@ use caps::{CapSet, clear};
 use nix::sys::prctl;
 use nix::unistd::{Gid, Group, Uid, User, chown, getgid, getuid, setgid, setgroups, setuid};
 
-/// Gives up what only another program could use: nothing that this process starts, should it ever
-/// be made to, gains a privilege by a set-user-id bit or by file capabilities. To be called before
-/// the first thread is started, for threads inherit it and are not changed afterwards.
+/// Drops what only another program could use: nothing that this process might ever start gains a
+/// privilege by a set-user-id bit or by file capabilities. Call it before the first thread starts,
+/// because threads inherit it and are not changed afterwards.
 pub(crate) fn renounce() {
-    // A kernel that knows neither leaves things as they were.
+    // An old kernel without either leaves things as they were.
     let _ = prctl::set_no_new_privs();
-    // Without CAP_SETPCAP the set is the service manager's to keep small.
+    // Without CAP_SETPCAP the service manager must limit the set.
     let _ = clear(None, CapSet::Bounding);
 }
 
-/// Why the server cannot become the user that it is to be.
+/// Why the server cannot become its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum PrivilegeError {
-    /// Nobody has this name.
+    /// No user has this name.
     NoUser(String),
     /// No group has this name.
     NoGroup(String),
-    /// The system cannot say who that is.
+    /// The system cannot look up the user.
     UserLookup { user: String, cause: nix::Error },
-    /// The system cannot say which group that is.
+    /// The system cannot look up the group.
     GroupLookup { group: String, cause: nix::Error },
-    /// Only root can become somebody else.
+    /// Only root can become another user.
     NotRoot { user: String },
-    /// The system refuses one of the calls.
+    /// The system rejects one of the calls.
     Refused { user: String, call: &'static str, cause: nix::Error },
-    /// What was given up could be taken back.
+    /// Dropped privileges could be regained.
     NotForGood { user: String },
 }
 
@@ -97,31 +97,30 @@ pub(crate) struct Account {
 impl Account {
     /// Looks them up.
     ///
-    /// # Errors
-    /// Who does not exist, and how to make them.
+    /// # Errors The user or group that does not exist, and how to create it.
     pub(crate) fn find(user: &str, group: Option<&str>) -> Result<Self, PrivilegeError> {
         let (uid, own_gid) = user_ids(user)?;
         let gid = group.map_or(Ok(own_gid), group_id)?;
         Ok(Account { uid, gid })
     }
 
-    /// Its numbers.
+    /// Returns the numeric ids.
     pub(crate) fn ids(&self) -> (u32, u32) {
         (self.uid.as_raw(), self.gid.as_raw())
     }
 
-    /// Makes it the owner of a directory.
+    /// Makes the account the owner of a directory.
     pub(crate) fn own(&self, dir: &Path) -> io::Result<()> {
         Ok(chown(dir, Some(self.uid), Some(self.gid))?)
     }
 
-    /// Makes it the owner of an open file.
+    /// Makes the account the owner of an open file.
     pub(crate) fn own_open(&self, file: &File) -> io::Result<()> {
         fchown(file, Some(self.uid.as_raw()), Some(self.gid.as_raw()))
     }
 }
 
-/// The user that the server becomes; `None` if it stays who it is.
+/// Returns the account that the server becomes, or `None` if it keeps its user.
 ///
 /// # Errors
 /// As [`Account::find`].
@@ -135,10 +134,9 @@ pub(crate) fn account(
     Account::find(user, group).map(Some)
 }
 
-/// Becomes `user`, with `group` or else the user's own group and no other.
+/// Becomes `user`, with `group` or otherwise the user's own group and no other.
 ///
-/// # Errors
-/// Why not, and what to do.
+/// # Errors The fault and its remedy.
 pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), PrivilegeError> {
     let Account { uid, gid } = Account::find(user, group)?;
     if getuid() == uid && getgid() == gid {
@@ -154,17 +152,16 @@ pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), PrivilegeEr
     setgroups(&[gid]).map_err(refused("setgroups"))?;
     setgid(gid).map_err(refused("setgid"))?;
     setuid(uid).map_err(refused("setuid"))?;
-    // If this worked, privileges could be taken back, and so could whoever takes this process over.
+    // If this worked, an attacker in this process could regain root as well.
     if !uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {
         return Err(PrivilegeError::NotForGood { user: user.to_owned() });
     }
     Ok(())
 }
 
-/// Whether there are such a user and such a group.
+/// Checks that the user and the group exist.
 ///
-/// # Errors
-/// What is missing, and how to make it.
+/// # Errors The one that is missing, and how to create it.
 pub(crate) fn check(user: &str, group: Option<&str>) -> Result<(), PrivilegeError> {
     user_ids(user)?;
     group.map_or(Ok(()), |group| group_id(group).map(drop))

@@ -1,7 +1,7 @@
-//! Becoming an ordinary user once the ports are bound, and giving up for good what a process could
-//! gain by starting another program.
+//! Becomes an ordinary user once the ports are bound, and drops for good the privileges that other
+//! programs could bring.
 //!
-//! Never gains a privilege, and keeps none that it was told to give up.
+//! Never gains a privilege, and keeps none that it must drop.
 
 #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod linux;

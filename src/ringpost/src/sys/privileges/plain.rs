@@ -1,4 +1,4 @@
-//! Where a process stays who it is.
+//! Systems on which a process keeps its user.
 
 use std::error::Error;
 use std::fmt;
@@ -6,10 +6,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Gives up what only another program could use: nothing here.
+/// Would drop privileges; does nothing here.
 pub(crate) fn renounce() {}
 
-/// The server cannot become the user that it is to be.
+/// The server cannot become its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PrivilegeError {
     user: String,
@@ -28,7 +28,7 @@ impl fmt::Display for PrivilegeError {
 
 impl Error for PrivilegeError {}
 
-/// A user and group that the server becomes: there is none.
+/// The account that the server becomes: there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Account {}
 
@@ -41,23 +41,23 @@ impl Account {
         Err(PrivilegeError { user: user.to_owned() })
     }
 
-    /// Its numbers.
+    /// Returns the numeric ids.
     pub(crate) fn ids(&self) -> (u32, u32) {
         match *self {}
     }
 
-    /// Makes it the owner of a directory.
+    /// Makes the account the owner of a directory.
     pub(crate) fn own(&self, _dir: &Path) -> io::Result<()> {
         match *self {}
     }
 
-    /// Makes it the owner of an open file.
+    /// Makes the account the owner of an open file.
     pub(crate) fn own_open(&self, _file: &File) -> io::Result<()> {
         match *self {}
     }
 }
 
-/// The user that the server becomes: none.
+/// Returns the account that the server becomes: none.
 ///
 /// # Errors
 /// As [`check`].
@@ -76,7 +76,7 @@ pub(crate) fn drop_to(user: &str, group: Option<&str>) -> Result<(), PrivilegeEr
     check(user, group)
 }
 
-/// Whether there is such a user.
+/// Checks that the user exists.
 ///
 /// # Errors
 /// Always: this system has no such users.

@@ -1,7 +1,6 @@
-//! Signals as the daemon meets them: stop, or reload. Whatever the daemon waits for, a signal to
-//! stop ends it.
+//! The daemon's signals: stop, or reload. A stop signal ends the process even if the daemon hangs.
 //!
-//! Decides nothing else, and never stops a daemon that heeds its signals.
+//! Decides nothing else, and never ends a daemon that handles its signals.
 
 #[cfg(any(not(unix), feature = "plain-sys"))]
 mod plain;
@@ -21,16 +20,16 @@ use plain::SignalSource;
 use unix::SignalSource;
 use wire::time::Duration;
 
-/// How long the daemon may take to heed a signal to stop, before its process is ended. It is within
-/// a second unless it waits for something that never comes, such as a disk that hangs.
+/// How long the daemon may take to handle a stop signal before its process is ended. It takes less
+/// than a second unless the daemon waits for something that never comes, such as a disk that hangs.
 const HEEDED_WITHIN: Duration = Duration::from_secs(5);
-/// The same before anybody is served.
+/// The same before any phone is served.
 const START_HEEDED_WITHIN: Duration = Duration::from_secs(1);
-/// How often is looked whether it has.
+/// Interval between two checks whether it has.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// What the process ends with when it had to be ended: transfers may have been cut off.
+/// The exit code of a process that had to be ended: transfers may have been cut off.
 const EXIT_CODE: i32 = 1;
-/// The same before anybody was served, when nothing is lost.
+/// The same before any phone was served, when nothing is lost.
 const START_EXIT_CODE: i32 = 0;
 
 #[cfg(any(not(unix), feature = "plain-sys"))]
@@ -38,38 +37,39 @@ pub(crate) use plain::hangup_is_ignored;
 #[cfg(all(unix, not(feature = "plain-sys")))]
 pub(crate) use unix::hangup_is_ignored;
 
-/// What somebody wants of the daemon.
+/// A request to the daemon by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// That it takes a new configuration.
+    /// Apply a new configuration.
     Reload,
-    /// That it stops.
+    /// Stop.
     Stop,
 }
 
-/// Which signal has come, as far as it matters here.
+/// The kinds of signals that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SignalKind {
-    /// The terminal has gone, or somebody pretends so.
+    /// The terminal is gone, or SIGHUP was sent.
     Hangup,
-    /// One that asks a process to end.
+    /// A signal that asks a process to end.
     Stop,
 }
 
-/// What has come first.
+/// What has arrived first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake<T> {
     /// A signal.
     Signal(Signal),
-    /// What somebody has ordered.
+    /// An order.
     Order(T),
-    /// Nobody is left who could order anything.
+    /// No sender of orders is left.
     NoMoreOrders,
     /// Neither, within this time.
     Nothing,
 }
 
-/// Signals that wait until the daemon heeds them. The thread that hears them ends with the process.
+/// Signals that wait until the daemon handles them. The thread that receives them ends with the
+/// process.
 #[derive(Debug)]
 pub(crate) struct Signalled {
     receiver: Receiver<Signal>,
@@ -78,7 +78,7 @@ pub(crate) struct Signalled {
     serves: Arc<AtomicBool>,
 }
 
-/// Tells of signals that nobody has heeded yet.
+/// Observes unhandled signals.
 #[derive(Clone, Debug)]
 pub(crate) struct Waiting {
     signals: Receiver<Signal>,
@@ -86,19 +86,19 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    /// Whether there is any.
+    /// Returns whether there is any.
     pub(crate) fn is_any(&self) -> bool {
         !self.signals.is_empty()
     }
 
-    /// Whether one to stop has come, now or earlier.
+    /// Returns whether a stop signal has come, now or earlier.
     pub(crate) fn is_stop(&self) -> bool {
         self.is_stop.load(Ordering::Acquire)
     }
 }
 
 impl Signalled {
-    /// Begins to listen. `hangup_stops` says what SIGHUP means.
+    /// Begins to listen. `hangup_stops` sets the meaning of SIGHUP.
     ///
     /// # Errors
     /// The system has no thread or descriptor left.
@@ -131,7 +131,7 @@ impl Signalled {
         Ok(Signalled { receiver, waiting, heeded, serves })
     }
 
-    /// Signals that a test sends.
+    /// Returns a source of signals for a test.
     #[cfg(test)]
     pub(crate) fn pretended() -> (Sender<Signal>, Self) {
         let (sender, receiver) = unbounded();
@@ -140,17 +140,17 @@ impl Signalled {
         (sender, Signalled { receiver, waiting, heeded, serves })
     }
 
-    /// What tells of those that wait.
+    /// Returns an observer of unhandled signals.
     pub(crate) fn waiting(&self) -> Waiting {
         self.waiting.clone()
     }
 
-    /// Somebody may be served from now on.
+    /// Notes that phones may be served from now on.
     pub(crate) fn note_serving(&self) {
         self.serves.store(true, Ordering::Release);
     }
 
-    /// Whether none waits.
+    /// Returns whether no signal waits.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.receiver.is_empty()
@@ -184,7 +184,7 @@ impl Signalled {
     }
 }
 
-/// Ends the process if the daemon waits for something else all the while.
+/// Ends the process if the daemon does not handle a stop signal in time.
 fn end_unless_heeded(
     signals: &mut SignalSource,
     sender: &Sender<Signal>,
@@ -206,7 +206,7 @@ fn end_unless_heeded(
         }
         thread::sleep(LOOK_EVERY);
     }
-    // Nothing is said: standard error may be what is waited for.
+    // Without a message: the daemon may hang at standard error.
     std::process::exit(code);
 }
 

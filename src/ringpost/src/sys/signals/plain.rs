@@ -1,4 +1,4 @@
-//! Signals as every system has them: flags that a look finds raised.
+//! Signals on every system: flags that are polled.
 
 use std::io;
 use std::sync::Arc;
@@ -11,21 +11,20 @@ use signal_hook::flag;
 
 use super::SignalKind;
 
-/// How often is looked whether one has come.
+/// Interval between two polls.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Where signals come from.
+/// The source of signals.
 pub(super) struct SignalSource {
     stop: Arc<AtomicBool>,
-    /// Never raised where there is no such signal.
+    /// Never set on systems without the signal.
     hangup: Arc<AtomicBool>,
 }
 
 impl SignalSource {
-    /// Takes the signals that matter.
+    /// Registers the signals that matter.
     ///
-    /// # Errors
-    /// The system does not let this process have them.
+    /// # Errors The system rejects the registration.
     pub(super) fn new() -> io::Result<Self> {
         let (stop, hangup) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
         for signal in [SIGINT, SIGTERM] {
@@ -48,7 +47,7 @@ impl SignalSource {
         })
     }
 
-    /// Those that have come, without waiting.
+    /// Returns those that have come, without waiting.
     pub(super) fn pending(&mut self) -> impl Iterator<Item = SignalKind> {
         std::iter::from_fn(|| self.take())
     }
@@ -61,7 +60,7 @@ impl SignalSource {
     }
 }
 
-/// Whether whoever started this process has it ignore the end of its terminal: not told.
+/// Returns whether SIGHUP is ignored: unknown here.
 pub(crate) fn hangup_is_ignored() -> bool {
     false
 }

@@ -7,11 +7,11 @@ use signal_hook::iterator::Signals;
 
 use super::SignalKind;
 
-/// Where signals come from.
+/// The source of signals.
 pub(super) struct SignalSource(Signals);
 
 impl SignalSource {
-    /// Takes the signals that matter.
+    /// Registers the signals that matter.
     ///
     /// # Errors
     /// The system has no descriptor left.
@@ -24,7 +24,7 @@ impl SignalSource {
         self.0.forever().map(kind)
     }
 
-    /// Those that have come, without waiting.
+    /// Returns those that have come, without waiting.
     pub(super) fn pending(&mut self) -> impl Iterator<Item = SignalKind> {
         self.0.pending().map(kind)
     }
@@ -34,8 +34,8 @@ fn kind(number: i32) -> SignalKind {
     if number == SIGHUP { SignalKind::Hangup } else { SignalKind::Stop }
 }
 
-/// Whether whoever started this process has it ignore the end of its terminal, as `nohup` does. To
-/// be asked before signals are listened to.
+/// Returns whether the parent process made this one ignore SIGHUP, as `nohup` does. Call it before
+/// signals are registered.
 pub(crate) fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     is_ignored(&status, SIGHUP)

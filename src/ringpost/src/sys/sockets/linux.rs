@@ -15,39 +15,36 @@ use crate::sys::sockets::AcceptFault;
 pub(crate) use steer::steer_by_client;
 use wire::time::Duration;
 
-/// Whether several sockets can be bound to one port, and a client always meets the same of them.
+/// Whether several sockets can be bound to one port, so that a client always reaches the same one.
 pub(crate) const SHARES_PORTS: bool = true;
 /// Whether [`send_file`] can be called.
 pub(crate) const SENDS_FILES: bool = true;
-/// Where the kernel says how many connections may wait to be accepted.
+/// The file with the kernel's limit of the backlog.
 const BACKLOG_MAX_FILE: &str = "/proc/sys/net/core/somaxconn";
 
-/// Lets other sockets be bound to the port of this one, if they are so too.
+/// Lets other sockets share the port of this one, if they are set so too.
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(crate) fn share_port(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_port(true)
 }
 
-/// Lets a port be bound again while connections of the last one who had it linger.
+/// Lets a port be bound again while its earlier connections are in TIME_WAIT.
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(crate) fn rebind(socket: &Socket) -> io::Result<()> {
     socket.set_reuse_address(true)
 }
 
-/// Most connections that may wait to be accepted; `None` if the kernel does not say.
+/// Returns the kernel's limit of the backlog, or `None` if it is unknown.
 pub(crate) fn backlog_max() -> Option<i32> {
     std::fs::read_to_string(BACKLOG_MAX_FILE).ok()?.trim().parse().ok()
 }
 
 /// Makes the buffers large: a mass reboot is lost in the kernel before any code runs, if at all.
-/// Says how many bytes may wait to be read.
+/// Returns how many bytes may wait to be read.
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(crate) fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
     let wanted = i32::try_from(bytes).unwrap_or(i32::MAX);
     let fd = socket.as_fd();
@@ -57,32 +54,31 @@ pub(crate) fn enlarge(socket: &Socket, bytes: usize) -> io::Result<usize> {
     if set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, wanted).is_err() {
         socket.set_send_buffer_size(bytes)?;
     }
-    // The kernel doubles what it is asked for, to have room for its own bookkeeping.
+    // The kernel doubles the requested size, to have room for its own bookkeeping.
     Ok(socket.recv_buffer_size()? / 2)
 }
 
-/// Bytes that a socket was given and the other side has not acknowledged.
+/// Returns the bytes of a socket that the peer has not acknowledged.
 pub(crate) fn unacknowledged(stream: &TcpStream) -> u64 {
     options::unacknowledged(stream.as_fd())
 }
 
-/// Has the kernel give a connection up whose other side acknowledges nothing for so long.
+/// Makes the kernel close a connection whose peer acknowledges nothing for so long.
 pub(crate) fn give_up_after(stream: &TcpStream, silence: Duration) {
-    // A kernel that refuses has bounds of its own.
+    // A kernel that refuses has limits of its own.
     let _ = SockRef::from(stream).set_tcp_user_timeout(Some(silence));
 }
 
-/// Sends these parts as one. `more` says that what follows is to leave with them, or the end of the
-/// connection is.
+/// Sends these parts as one. `more` means that they should leave together with what follows, or
+/// with the end of the connection.
 ///
-/// # Errors
-/// The kernel's; [`io::ErrorKind::WouldBlock`] where nothing left.
+/// # Errors The kernel's error; [`io::ErrorKind::WouldBlock`] if nothing was sent.
 pub(crate) fn send(stream: &TcpStream, parts: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
     let flags = if more { libc::MSG_MORE } else { 0 };
     SockRef::from(stream).send_vectored_with_flags(parts, flags)
 }
 
-/// Sends what the kernel is to join with the bytes of a file that follow.
+/// Sends a head that the kernel joins with the following bytes of a file.
 ///
 /// # Errors
 /// As [`send`].
@@ -90,7 +86,7 @@ pub(crate) fn send_head(stream: &TcpStream, head: &[u8]) -> io::Result<usize> {
     SockRef::from(stream).send_with_flags(head, libc::MSG_MORE)
 }
 
-/// Sends bytes of a file straight from it.
+/// Sends bytes of a file without copying them.
 ///
 /// # Errors
 /// As [`send`].
@@ -104,7 +100,7 @@ pub(crate) fn send_file(
     Ok(sendfile(stream.as_fd(), file.as_fd(), Some(&mut at), bytes)?)
 }
 
-/// What an error of accepting means.
+/// Translates an error of `accept`.
 pub(crate) fn accept_fault(fault: &io::Error) -> AcceptFault {
     match fault.raw_os_error() {
         Some(libc::ECONNABORTED | libc::EINTR | libc::EPROTO) => AcceptFault::Gone,
@@ -115,18 +111,18 @@ pub(crate) fn accept_fault(fault: &io::Error) -> AcceptFault {
     }
 }
 
-/// Whether an error of connecting says that the connection is being made.
+/// Returns whether an error of `connect` says that the connection is in progress.
 pub(crate) fn is_connecting(fault: &io::Error) -> bool {
     fault.raw_os_error() == Some(libc::EINPROGRESS)
 }
 
-/// Whether the other side, or the way to it, has fallen silent.
+/// Returns whether the peer, or the path to it, has stopped answering.
 pub(crate) fn is_silence(fault: &io::Error) -> bool {
     let silent = [libc::ETIMEDOUT, libc::EHOSTUNREACH, libc::ENETUNREACH, libc::EHOSTDOWN];
     fault.raw_os_error().is_some_and(|code| silent.contains(&code))
 }
 
-/// Whether this host has no addresses of the family that was wanted.
+/// Returns whether this host lacks the address family.
 pub(crate) fn lacks_family(fault: &io::Error) -> bool {
     fault.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }

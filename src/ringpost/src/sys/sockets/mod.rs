@@ -1,7 +1,7 @@
-//! What a system can do with sockets beyond the standard: ports that workers share, large buffers,
-//! files sent by the kernel, and how it words its refusals.
+//! The system's socket features beyond the standard: shared ports, large buffers, files sent by the
+//! kernel, and the meaning of its errors.
 //!
-//! Knows sockets and bytes, never what they mean.
+//! Knows sockets and bytes, never their meaning.
 
 #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod linux;
@@ -16,7 +16,7 @@ pub(crate) use plain::*;
 /// Why a connection could not be accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AcceptFault {
-    /// It has gone meanwhile: the next one may be there.
+    /// It is gone already: the next one may be there.
     Gone,
     /// The system has no descriptor or no memory left for it.
     NoDescriptor,

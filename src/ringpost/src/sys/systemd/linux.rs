@@ -1,4 +1,4 @@
-//! What systemd is told, where it has started this process.
+//! Notifies systemd, if it has started this process.
 
 use std::sync::OnceLock;
 
@@ -6,15 +6,15 @@ use sd_notify::NotifyState;
 
 use wire::time::Duration;
 
-/// How long the server takes to end once the last transfer has, at most.
+/// Longest time that the server takes to end after the last transfer.
 const END_WITHIN: Duration = Duration::from_secs(30);
 
-/// Everything is bound and the files are there; also after a reload.
+/// Reports that everything is bound and the files are loaded; also after a reload.
 pub(crate) fn ready() {
     tell(&[NotifyState::Ready]);
 }
 
-/// A reload has begun.
+/// Reports that a reload has begun.
 pub(crate) fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(moment) => tell(&[NotifyState::Reloading, moment]),
@@ -22,15 +22,15 @@ pub(crate) fn reloading() {
     }
 }
 
-/// Transfers under way may still end, for as long as this: the manager's own patience with a stop
-/// may be shorter.
+/// Reports how long running transfers may still take: the manager's own stop timeout may be
+/// shorter.
 pub(crate) fn stopping(drain: Duration) {
     let micros = drain.saturating_add(END_WITHIN).as_micros();
     let micros = u32::try_from(micros).unwrap_or(u32::MAX);
     tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
-/// Every worker turns. Where the manager keeps no watch, it is not told.
+/// Reports that every worker runs. Does nothing if the manager has no watchdog.
 pub(crate) fn alive() {
     static WATCHED: OnceLock<bool> = OnceLock::new();
     if *WATCHED.get_or_init(|| sd_notify::watchdog_enabled().is_some()) {

@@ -1,4 +1,4 @@
-//! What the service manager is told. Without one, nothing happens.
+//! Notifies the service manager. Without one, nothing happens.
 
 #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod linux;

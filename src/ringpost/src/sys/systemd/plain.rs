@@ -1,15 +1,15 @@
-//! Where no service manager wants to be told.
+//! Systems without a service manager to notify.
 
 use wire::time::Duration;
 
-/// Everything is bound and the files are there; also after a reload.
+/// Would report that everything is bound and the files are loaded.
 pub(crate) fn ready() {}
 
-/// A reload has begun.
+/// Would report that a reload has begun.
 pub(crate) fn reloading() {}
 
-/// Transfers under way may still end, for as long as this.
+/// Would report how long running transfers may still take.
 pub(crate) fn stopping(_drain: Duration) {}
 
-/// Every worker turns.
+/// Would report that every worker runs.
 pub(crate) fn alive() {}

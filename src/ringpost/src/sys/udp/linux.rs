@@ -1,7 +1,7 @@
 //! Datagrams in batches: `recvmmsg`, `sendmmsg`, and windows cut into datagrams by the kernel.
 //!
-//! All memory is there from the start; nothing is allocated per packet. Knows sockets and bytes,
-//! never what they mean.
+//! All memory is allocated at the start, none per packet. Knows sockets and bytes, never their
+//! meaning.
 #![allow(unsafe_code)]
 
 mod control;
@@ -25,11 +25,11 @@ use control::{
 use engine::session::tftp::{Payload, Transmit};
 pub(crate) use errors::take_errors;
 
-/// Pieces of memory in one batch of sends: header and payload of each block.
+/// Most pieces of memory in one batch of sends: header and payload of each block.
 const PIECES_MAX: usize = 4_096;
-/// Pieces in one send; the kernel's UIO_MAXIOV is 1,024.
+/// Most pieces in one send; the kernel's UIO_MAXIOV is 1,024.
 const PIECES_PER_SEND_MAX: usize = 256;
-/// Memory for one batch of datagrams coming in.
+/// Memory for one batch of received datagrams.
 pub(crate) struct Inbox {
     bytes: Box<[u8]>,
     datagram_bytes_max: usize,
@@ -52,7 +52,7 @@ struct Length {
 }
 
 impl Inbox {
-    /// Room for datagrams of up to `datagram_bytes_max` bytes; longer ones are dropped.
+    /// Allocates room for datagrams of up to `datagram_bytes_max` bytes; longer ones are dropped.
     #[must_use]
     pub(crate) fn new(datagram_bytes_max: usize) -> Self {
         Inbox {
@@ -66,16 +66,15 @@ impl Inbox {
         }
     }
 
-    /// Bytes of the longest datagram that is taken.
+    /// Returns the size of the longest accepted datagram.
     #[must_use]
     pub(crate) fn datagram_bytes_max(&self) -> usize {
         self.datagram_bytes_max
     }
 
-    /// Takes what waits at a socket, at most one batch.
+    /// Receives what waits at a socket, at most one batch.
     ///
-    /// # Errors
-    /// What the kernel says, `WouldBlock` when nothing waits.
+    /// # Errors The kernel's error, `WouldBlock` if nothing waits.
     pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<Received> {
         let rooms = self.bytes.chunks_exact_mut(self.datagram_bytes_max);
         for (index, room) in rooms.enumerate() {
@@ -92,7 +91,7 @@ impl Inbox {
         }
         let (fd, count) = (socket.as_raw_fd(), RECEIVE_BATCH as u32);
         // SAFETY: `headers` holds RECEIVE_BATCH entries, each of whose pointers was just set to
-        // memory of the stated size that this value owns and nobody else touches meanwhile.
+        // memory of the stated size that this value owns and no other code touches meanwhile.
         let taken = unsafe {
             libc::recvmmsg(
                 fd,
@@ -110,12 +109,12 @@ impl Inbox {
                 truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             };
         }
-        // Fewer than asked for: the queue is empty.
+        // Fewer than requested: the queue is empty.
         Ok(Received { count: taken, is_all: taken < RECEIVE_BATCH })
     }
 
-    /// Datagram number `index` of the last batch; `None` when it was longer than its room or came
-    /// from nowhere.
+    /// Returns datagram number `index` of the last batch, or `None` if it was longer than its room
+    /// or has no sender.
     #[must_use]
     pub(crate) fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
         let length = self.lengths.get(index).filter(|length| !length.truncated)?;
@@ -168,8 +167,8 @@ impl Default for Outbox {
 }
 
 impl Outbox {
-    /// Hands sends to the kernel, as many as one batch holds. A socket that is bound to one address
-    /// needs not be told with each send which one to use.
+    /// Passes sends to the kernel, as many as one batch holds. A socket that is bound to one
+    /// address needs no source address with each send.
     pub(crate) fn send<'a>(
         &mut self,
         socket: &UdpSocket,
@@ -196,7 +195,7 @@ impl Outbox {
         let Some(first) = first else { return Sent { count: 0, fault: None } };
         match self.hand_over(socket, messages) {
             Err(fault) if is_segment_fault(&fault) => {
-                // This kernel, this device or this block size cannot be cut into segments.
+                // This kernel, this device or this block size does not support segmentation.
                 self.segments &= fault.raw_os_error() == Some(libc::EINVAL);
                 self.send_singly(socket, first)
             }
@@ -204,8 +203,8 @@ impl Outbox {
         }
     }
 
-    /// One send whose blocks leave as datagrams of their own. What the kernel does not take of
-    /// them is lost on the way like any other datagram, and sent again when the phone asks.
+    /// Sends each block as a datagram of its own. Those that the kernel does not take are lost like
+    /// any other datagram, and sent again when the phone asks.
     fn send_singly(&mut self, socket: &UdpSocket, transmit: Transmit<'_>) -> Sent {
         let Payload::Blocks(blocks) = transmit.payload else {
             return Sent { count: 0, fault: Some(SendFault::Refused) };
@@ -230,11 +229,11 @@ impl Outbox {
         let taken = unsafe {
             libc::sendmmsg(fd, self.headers.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
         };
-        // The kernel tells the fault of a later send only when that one comes first.
+        // The error of a later send is only reported when that one comes first.
         usize::try_from(taken).map_err(|_| io::Error::last_os_error())
     }
 
-    /// Lays out the memory of one send; says the size of a segment where there are several.
+    /// Lays out the memory of one send; returns the segment size if there are several segments.
     fn add_pieces(
         &mut self,
         message: usize,
@@ -294,7 +293,7 @@ impl Outbox {
     }
 }
 
-/// What became of a batch, in words that every system has.
+/// Translates the result of a batch.
 fn sent(taken: io::Result<usize>) -> Sent {
     let fault = match taken {
         Ok(count) => return Sent { count, fault: None },
@@ -310,7 +309,7 @@ fn sent(taken: io::Result<usize>) -> Sent {
     Sent { count: 0, fault: Some(fault) }
 }
 
-/// Whether an error says that this kernel or device cannot cut segments.
+/// Returns whether an error says that this kernel or device does not support segmentation.
 fn is_segment_fault(fault: &io::Error) -> bool {
     matches!(fault.raw_os_error(), Some(libc::EIO | libc::EINVAL | libc::ENOPROTOOPT))
 }
@@ -329,11 +328,10 @@ fn piece(start: *const u8, bytes: usize) -> libc::iovec {
     libc::iovec { iov_base: start.cast_mut().cast(), iov_len: bytes }
 }
 
-/// Sets what every socket of ours needs before it is bound: to be told the address that was asked
-/// and how many datagrams were dropped, to be told who is not there, and never to be cut.
+/// Sets the common options of our sockets before they are bound: report the destination address and
+/// the number of dropped datagrams, report unreachable peers, and never fragment.
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(crate) fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_PKTINFO),
@@ -348,12 +346,11 @@ pub(crate) fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets a socket send fragments from now on. Until then packets are never cut, which spares the
-/// kernel a unique number for each; where a path turns out narrower than its interface, phones
-/// behind it must be served all the same.
+/// Lets a socket send fragments from now on. Until then packets are never fragmented, which spares
+/// the kernel a unique number for each; if a path is narrower than its interface, phones behind it
+/// must be served nevertheless.
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(crate) fn allow_fragments(socket: &UdpSocket) -> io::Result<()> {
     let (level, option) = (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
     set_option(socket.as_fd(), level, option, libc::IP_PMTUDISC_WANT)

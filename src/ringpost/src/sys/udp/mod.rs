@@ -1,7 +1,7 @@
-//! Datagrams in batches, by as few system calls as the system offers.
+//! Datagrams in batches, in as few system calls as the system offers.
 //!
-//! Knows sockets and bytes, never what they mean. Linux has calls for whole batches; the plain
-//! fallback sends and receives one by one, and cannot say which address a datagram came to.
+//! Knows sockets and bytes, never their meaning. Linux has calls for whole batches; the plain
+//! fallback sends and receives one by one, and does not know the address a datagram was sent to.
 
 #[cfg(all(target_os = "linux", not(feature = "plain-sys")))]
 mod linux;
@@ -17,43 +17,44 @@ pub(crate) use linux::{Inbox, Outbox, allow_fragments, prepare, take_errors};
 #[cfg(any(not(target_os = "linux"), feature = "plain-sys"))]
 pub(crate) use plain::{Inbox, Outbox, allow_fragments, prepare, take_errors};
 
-/// Most datagrams that are taken from a socket at a time.
+/// Most datagrams received from a socket at a time.
 const RECEIVE_BATCH: usize = 128;
-/// Most sends that are handed over at a time.
+/// Most sends passed on at a time.
 const SEND_BATCH: usize = 128;
 
-/// A datagram as the kernel gave it.
+/// A received datagram.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Datagram<'a> {
-    /// Who sent it.
+    /// Its sender.
     pub(crate) peer: SocketAddr,
-    /// Where it was sent to.
+    /// Its destination address.
     pub(crate) to: Option<IpAddr>,
-    /// The address of this host that it came to, which differs from `to` for a broadcast.
+    /// The address of this host that received it, which differs from `to` for a broadcast.
     pub(crate) from: Option<IpAddr>,
-    /// The interface that it came by; 0 when the kernel does not say.
+    /// The interface that received it; 0 if the kernel does not say.
     pub(crate) interface: u32,
-    /// Datagrams that the socket's full buffer has cost since it was opened, where the kernel says.
+    /// Datagrams dropped because the socket's buffer was full, since it was opened, if the kernel
+    /// says.
     pub(crate) drops: Option<u32>,
     /// Its bytes.
     pub(crate) bytes: &'a [u8],
 }
 
-/// What one look at a socket has brought.
+/// The result of one receive call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Received {
-    /// How many datagrams.
+    /// The number of datagrams.
     pub(crate) count: usize,
-    /// Nothing else waits: the system will tell when something does.
+    /// Nothing else waits: an event will report further ones.
     pub(crate) is_all: bool,
 }
 
-/// How a batch of sends went.
+/// The result of a batch of sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sent {
-    /// Sends that the system took, from the first on.
+    /// The number of sends that the system took, from the first on.
     pub(crate) count: usize,
-    /// Why it did not take the next one, if there was a next one.
+    /// Why it did not take the next one, if there was one.
     pub(crate) fault: Option<SendFault>,
 }
 
@@ -62,12 +63,12 @@ pub(crate) struct Sent {
 pub(crate) enum SendFault {
     /// There is no room at the moment.
     Full,
-    /// A signal came first.
+    /// A signal interrupted it.
     Interrupted,
-    /// The datagram is too long for the path, and must not be cut.
+    /// The datagram is too long for the path, and must not be fragmented.
     TooLong,
     /// The bytes could not be read: the mapped file was cut short.
     FileCut,
-    /// Anything else, which may have been told of an earlier send.
+    /// Any other error, which may be that of an earlier send.
     Refused,
 }

@@ -1,7 +1,7 @@
-//! Datagrams one by one, as every system has them.
+//! Datagrams one by one, on every system.
 //!
-//! Copies each into room that is there from the start. What only Linux tells stays unknown: the
-//! address that was asked, the interface, what was dropped, who is not there.
+//! Copies each into preallocated room. What only Linux reports stays unknown: the destination
+//! address, the interface, dropped datagrams, unreachable peers.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,19 +16,19 @@ use store::content::BlobExt as _;
 /// EMSGSIZE as Linux and the other Unixes number it, or Windows' WSAEMSGSIZE.
 const TOO_LONG: &[i32] = if cfg!(windows) { &[10_040] } else { &[90, 40] };
 
-/// Room for the datagrams of one look at a socket.
+/// Room for the datagrams of one receive call.
 pub(crate) struct Inbox {
     bytes: Box<[u8]>,
     datagram_bytes_max: usize,
-    /// Who sent each, and how long it is.
+    /// The sender and the length of each.
     taken: Box<[Option<(SocketAddr, usize)>]>,
 }
 
 impl Inbox {
-    /// Room for datagrams of up to `datagram_bytes_max` bytes; longer ones are dropped.
+    /// Allocates room for datagrams of up to `datagram_bytes_max` bytes; longer ones are dropped.
     #[must_use]
     pub(crate) fn new(datagram_bytes_max: usize) -> Self {
-        // One byte more, for what is longer to be known by.
+        // One byte more, to detect longer ones.
         Inbox {
             bytes: vec![0; (datagram_bytes_max + 1) * RECEIVE_BATCH].into_boxed_slice(),
             datagram_bytes_max,
@@ -36,16 +36,15 @@ impl Inbox {
         }
     }
 
-    /// Bytes of the longest datagram that is taken.
+    /// Returns the size of the longest accepted datagram.
     #[must_use]
     pub(crate) fn datagram_bytes_max(&self) -> usize {
         self.datagram_bytes_max
     }
 
-    /// Takes what waits at a socket, at most one batch.
+    /// Receives what waits at a socket, at most one batch.
     ///
-    /// # Errors
-    /// What the system says of the first one, `WouldBlock` when nothing waits.
+    /// # Errors The system's error of the first one, `WouldBlock` if nothing waits.
     pub(crate) fn receive(&mut self, socket: &UdpSocket) -> io::Result<Received> {
         let rooms = self.bytes.chunks_exact_mut(self.datagram_bytes_max + 1);
         for (count, (room, taken)) in rooms.zip(&mut self.taken).enumerate() {
@@ -61,7 +60,7 @@ impl Inbox {
         Ok(Received { count: RECEIVE_BATCH, is_all: false })
     }
 
-    /// Datagram number `index` of the last batch; `None` when it was longer than its room.
+    /// Returns datagram number `index` of the last batch, or `None` if it was longer than its room.
     #[must_use]
     pub(crate) fn datagram(&self, index: usize) -> Option<Datagram<'_>> {
         let (peer, bytes) = (*self.taken.get(index)?)?;
@@ -72,7 +71,7 @@ impl Inbox {
     }
 }
 
-/// Room for one datagram on its way out.
+/// Room for one outgoing datagram.
 #[derive(Default)]
 pub(crate) struct Outbox {
     datagram: Vec<u8>,
@@ -92,7 +91,7 @@ impl Outbox {
         for transmit in transmits.take(SEND_BATCH) {
             match self.send_one(socket, &transmit) {
                 Ok(()) => count += 1,
-                // The fault of a later send is told when that one comes first.
+                // The error of a later send is reported when that one comes first.
                 Err(fault) => {
                     return Sent { count, fault: Some(fault).filter(|_| count == 0) };
                 }
@@ -101,8 +100,8 @@ impl Outbox {
         Sent { count, fault: None }
     }
 
-    /// Sends one packet, or the datagrams of a burst. What the system does not take of them after
-    /// the first is lost on the way like any other datagram, and sent again when the phone asks.
+    /// Sends one packet, or the datagrams of a burst. Those that the system does not take after the
+    /// first are lost like any other datagram, and sent again when the phone asks.
     fn send_one(&mut self, socket: &UdpSocket, transmit: &Transmit<'_>) -> Result<(), SendFault> {
         let blocks = match transmit.payload {
             Payload::Control(lone) => {
@@ -120,7 +119,7 @@ impl Outbox {
                 let all = blocks.blob.as_slice();
                 let bytes = match all.and_then(|all| all.get(at..at + span.bytes())) {
                     Some(bytes) => bytes,
-                    // The loader has just had it read in, so that it does not come from the disk.
+                    // The loader has just read it in, so it does not come from the disk.
                     None => {
                         let read = blocks.blob.read(offset, span.bytes(), &mut self.part);
                         read.map_err(|_| SendFault::FileCut)?;
@@ -152,26 +151,23 @@ fn send_fault(fault: &io::Error) -> SendFault {
     }
 }
 
-/// Sets what every socket of ours needs before it is bound: nothing that every system knows.
+/// Would set the common options of our sockets; no option exists on every system.
 ///
-/// # Errors
-/// None; other systems have some.
+/// # Errors None; other systems have some.
 #[expect(clippy::unnecessary_wraps, reason = "other systems can refuse")]
 pub(crate) fn prepare(_: &Socket, _: SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// Lets a socket send fragments: it may all the time.
+/// Would let a socket send fragments; it always may.
 ///
-/// # Errors
-/// None; other systems have some.
+/// # Errors None; other systems have some.
 #[expect(clippy::unnecessary_wraps, reason = "other systems can refuse")]
 pub(crate) fn allow_fragments(_: &UdpSocket) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes what the network has said of earlier sends; says whether there was anything. Here that is
-/// never told aside: the next call that reads is told of it.
+/// Would read the network's errors of earlier sends; here the next receive call reports them.
 pub(crate) fn take_errors(_: &UdpSocket, _: impl FnMut(SocketAddr)) -> bool {
     false
 }

@@ -1,4 +1,4 @@
-//! What each system's own way of sending and receiving must do, the plain one's always with it.
+//! Tests of each system's own sends and receives, always with the plain fallback.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -32,7 +32,7 @@ macro_rules! implementation {
                 (socket, address)
             }
 
-            /// Everything that comes until so many datagrams are there.
+            /// Receives until so many datagrams have arrived.
             fn hear(socket: &UdpSocket, inbox: &mut Inbox, count: usize) -> Vec<Vec<u8>> {
                 let deadline = Instant::now() + Duration::from_secs(10);
                 let mut heard = Vec::new();

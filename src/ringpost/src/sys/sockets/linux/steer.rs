@@ -1,6 +1,6 @@
-//! Which worker a phone meets: a small program for the kernel, chosen by the client's address.
+//! Steers a phone to a worker: a small program for the kernel that hashes the client's address.
 //!
-//! Makes the program and hands it over; never sees a packet.
+//! Builds the program and installs it; never sees a packet.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -10,10 +10,9 @@ use socket2::SockRef;
 use crate::sys::options::set_raw;
 
 /// Makes a reuseport group choose its socket by the client's address alone: the same phone always
-/// meets the same worker, whatever port it uses (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5).
+/// reaches the same worker, whatever port it uses (SO_ATTACH_REUSEPORT_CBPF, Linux 4.5).
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(crate) fn steer_by_client(socket: SockRef<'_>, workers: u32, v6: bool) -> io::Result<()> {
     let mut code = steering_program(workers, v6);
     let program = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };

@@ -1,6 +1,6 @@
-//! Addresses and control messages as the kernel lays them out in memory.
+//! Addresses and control messages in the kernel's memory layout.
 //!
-//! Bytes alone, and never beyond their end: what lies about its length ends the reading.
+//! Reads only bytes, and never beyond their end: a wrong length ends the reading.
 
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -13,7 +13,7 @@ pub(super) const CONTROL_BYTES: usize = 128;
 const _: () = assert!(CONTROL_BYTES >= 40 + 24);
 const WORD: usize = size_of::<usize>();
 
-/// A socket address: an IPv6 one is the longest that we meet.
+/// A socket address: an IPv6 one is the longest that occurs.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(super) struct Name(pub(super) [u8; 28]);
@@ -22,7 +22,7 @@ pub(super) struct Name(pub(super) [u8; 28]);
 #[repr(C, align(8))]
 pub(super) struct ControlBuffer(pub(super) [u8; CONTROL_BYTES]);
 
-/// Writes an address as the kernel wants it; says how many bytes that took.
+/// Writes an address in the kernel's form; returns its length in bytes.
 pub(super) fn write_name(peer: SocketAddr, name: &mut Name) -> libc::socklen_t {
     let bytes = &mut name.0;
     *bytes = [0; 28];
@@ -61,7 +61,7 @@ pub(super) fn read_name(name: &Name) -> Option<SocketAddr> {
     }
 }
 
-/// Reads which address was asked, by which interface, and how many datagrams were dropped.
+/// Reads the destination address, the interface, and the number of dropped datagrams.
 pub(super) fn read_control(mut rest: &[u8], datagram: &mut Datagram<'_>) {
     while let Some((level, kind, payload, after)) = next_control(rest) {
         rest = after;
@@ -92,7 +92,7 @@ pub(super) fn read_control(mut rest: &[u8], datagram: &mut Datagram<'_>) {
     }
 }
 
-/// The first control message of a buffer: level, kind, payload, and the rest of the buffer.
+/// Returns the first control message of a buffer: level, kind, payload, and the rest of the buffer.
 fn next_control(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     let length = usize::from_ne_bytes(*bytes.first_chunk()?);
     let level = i32::from_ne_bytes(*bytes.get(WORD..)?.first_chunk()?);
@@ -102,7 +102,7 @@ fn next_control(bytes: &[u8]) -> Option<(i32, i32, &[u8], &[u8])> {
     Some((level, kind, payload, rest))
 }
 
-/// Writes one control message; says how many bytes of the buffer it took.
+/// Writes one control message; returns how many bytes of the buffer it took.
 pub(super) fn write_control(buffer: &mut [u8], level: i32, kind: i32, payload: &[u8]) -> usize {
     let length = WORD + 8 + payload.len();
     let space = length.next_multiple_of(WORD);
@@ -114,7 +114,7 @@ pub(super) fn write_control(buffer: &mut [u8], level: i32, kind: i32, payload: &
     space
 }
 
-/// Says which address a datagram leaves from.
+/// Writes the source address of a datagram.
 pub(super) fn write_source(from: IpAddr, buffer: &mut [u8]) -> usize {
     match from {
         IpAddr::V4(from) => {

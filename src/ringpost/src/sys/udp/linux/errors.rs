@@ -1,7 +1,7 @@
-//! What the network says of datagrams that were sent: that nobody listens there any more.
+//! Network errors of sent datagrams: no process listens at the peer any more.
 //!
-//! The kernel keeps such words in a queue of each socket that asks for them. Read on that rare path
-//! alone; never read as datagrams.
+//! The kernel keeps such errors in a queue of each socket that requests them. Read only on that
+//! rare path; never read as datagrams.
 
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -12,13 +12,12 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg};
 
 use crate::sys::options::set_option;
 
-/// Words taken at a time; what is left is taken with the next one.
+/// Errors read at a time; the rest is read with the next one.
 const WORDS_MAX: usize = 64;
 
-/// Has the kernel keep them for a socket of this family.
+/// Makes the kernel keep them for a socket of this family.
 ///
-/// # Errors
-/// What the kernel says.
+/// # Errors The kernel's error.
 pub(super) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
     let (level, option) = match address {
         SocketAddr::V4(_) => (libc::IPPROTO_IP, libc::IP_RECVERR),
@@ -27,8 +26,8 @@ pub(super) fn enable(socket: BorrowedFd<'_>, address: SocketAddr) -> io::Result<
     set_option(socket, level, option, 1)
 }
 
-/// Takes what is kept, and tells `unreachable` the peers at which nobody listens. Says whether
-/// there was anything: then the fault that a call on the socket has just met was no fault of that
+/// Reads all queued errors, and calls `unreachable` with the peers at which no process listens.
+/// Returns whether there were any: then the error of a call on the socket was not caused by that
 /// call.
 pub(crate) fn take_errors(socket: &UdpSocket, mut unreachable: impl FnMut(SocketAddr)) -> bool {
     for taken in 0..WORDS_MAX {
@@ -40,7 +39,7 @@ pub(crate) fn take_errors(socket: &UdpSocket, mut unreachable: impl FnMut(Socket
     true
 }
 
-/// The next word; the peer that it is about, where nobody listens there.
+/// Reads the next error; returns its peer if no process listens there.
 fn take(socket: BorrowedFd<'_>) -> nix::Result<Option<SocketAddr>> {
     let mut control =
         nix::cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6, libc::in6_pktinfo, u32);
@@ -80,7 +79,7 @@ mod tests {
                 std::thread::yield_now();
             }
             assert_eq!(told, [gone]);
-            // The word was taken, so it is no fault of the next send.
+            // The error was read, so the next send does not fail with it.
             socket.send_to(b"y", other.local_addr().unwrap()).unwrap();
             assert!(!take_errors(&socket, |_| {}));
         }

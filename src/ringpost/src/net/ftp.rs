@@ -1,7 +1,7 @@
 //! FTP as a service: its sessions, the ports at which a data connection is awaited, and connections
 //! that this side makes.
 //!
-//! Lets in what the machine says, once, and nobody else; decides nothing.
+//! Accepts only the client that the session expects, once; decides nothing.
 
 use std::collections::HashMap;
 use std::io;
@@ -28,15 +28,16 @@ use engine::session::{DataFault, Record, TurnContext};
 use engine::ticket::Ticket;
 use wire::time::Instant;
 
-/// Ports that are tried before none is said to be free.
+/// Ports that are tried before the range counts as exhausted.
 const TRIES_MAX: usize = 64;
-/// Connections that may wait at a door: one is let in, and strangers do not keep it out.
+/// Connections that may wait at a passive port: one is accepted, and strangers do not keep it out.
 const BACKLOG: i32 = 8;
-/// How often in a turn what was done may lead to more; the rest is for the next turn.
+/// Most repetitions in a turn if new work follows from finished work; the rest waits for the next
+/// turn.
 const ROUNDS_MAX: usize = 16;
-/// Strangers who are turned away at a door in one turn.
+/// Most strangers refused at a passive port in one turn.
 const STRANGERS_MAX: usize = 16;
-/// A port at which a data connection is awaited.
+/// A passive port that awaits a data connection.
 struct Awaited {
     data: ConnectionId,
     socket: TcpListener,
@@ -45,23 +46,22 @@ struct Awaited {
 /// The FTP server of one worker with its sockets.
 struct Ftp {
     streams: Streams<Engine>,
-    /// The first token of the doors.
+    /// The first token of the passive ports.
     tokens: usize,
-    /// By the row of their data connection.
+    /// The passive ports, by the slot of their data connection.
     doors: HashMap<u32, Awaited>,
-    /// Doors with news.
+    /// Passive ports with events.
     knocked: Vec<u32>,
     passive_ports: RangeInclusive<u16>,
     active_port: u16,
-    /// Where the next port is looked for.
+    /// The state that chooses the next port.
     random: u64,
     registry: Registry,
 }
 
-/// Serves what comes to the listeners of FTP.
+/// Serves the FTP listeners.
 ///
-/// # Errors
-/// What the system says when a socket cannot be waited for.
+/// # Errors The system's error if a socket cannot be polled.
 pub(crate) fn start(
     sockets: &mut Sockets,
     tokens: usize,
@@ -69,7 +69,7 @@ pub(crate) fn start(
 ) -> io::Result<Box<dyn Service>> {
     let listeners = sockets.take_streams(&[engine::protocol::Protocol::Ftp]);
     for listener in &listeners {
-        // Clients send the last byte of ABOR as urgent; connections have this from their
+        // Clients send the last byte of ABOR as urgent; connections inherit this option from their
         // listener.
         SockRef::from(&listener.socket).set_out_of_band_inline(true)?;
     }
@@ -115,7 +115,7 @@ impl Service for Ftp {
         self.streams.engine.stop(turn);
     }
 
-    /// Takes data connections, new sessions, and what came on those that are there.
+    /// Receives data connections, new sessions, and data of existing sessions.
     fn receive(&mut self, turn: &mut TurnContext<'_>) {
         for row in std::mem::take(&mut self.knocked) {
             self.let_in(row, turn);
@@ -218,7 +218,7 @@ impl Ftp {
         }
     }
 
-    /// Listens at a free port of the range, from a random one on: it is not to be guessed.
+    /// Listens at a free port of the range, from a random one on, so that it cannot be guessed.
     fn await_at(&mut self, data: ConnectionId, local: SocketAddr) -> Result<SocketAddr, DataFault> {
         let (low, high) = (*self.passive_ports.start(), *self.passive_ports.end());
         let count = u64::from(high - low) + 1;
@@ -245,7 +245,7 @@ impl Ftp {
         Err(DataFault::NoPort)
     }
 
-    /// Somebody knocks at a door: the client of its session is let in, and the door closed.
+    /// Accepts the connection of the session's client, and closes the port.
     fn let_in(&mut self, row: u32, turn: &mut TurnContext<'_>) {
         for _ in 0..STRANGERS_MAX {
             let Some(door) = self.doors.get(&row) else { return };
@@ -253,7 +253,7 @@ impl Ftp {
             let (stream, peer) = match door.socket.accept() {
                 Ok(accepted) => accepted,
                 Err(fault) if fault.kind() == io::ErrorKind::WouldBlock => return,
-                // No descriptor left, perhaps: there may be one later.
+                // Perhaps no descriptor is left: there may be one later.
                 Err(_) => break,
             };
             let engine = &mut self.streams.engine;
@@ -275,13 +275,13 @@ fn getrandom(into: &mut [u8]) -> bool {
     aws_lc_rs::rand::fill(into).is_ok()
 }
 
-/// Another port of the same address, on the same link.
+/// Returns another port of the same address, on the same link.
 fn beside(mut local: SocketAddr, port: u16) -> SocketAddr {
     local.set_port(port);
     local
 }
 
-/// An address as it is reached from there: one of a link alone means nothing without the link.
+/// Returns an address as it is reached from here: a link-local one needs the link.
 fn on_link_of(mut to: SocketAddr, local: SocketAddr) -> SocketAddr {
     if let (SocketAddr::V6(to), SocketAddr::V6(local)) = (&mut to, local) {
         to.set_scope_id(local.scope_id());
@@ -289,7 +289,7 @@ fn on_link_of(mut to: SocketAddr, local: SocketAddr) -> SocketAddr {
     to
 }
 
-/// An address of IPv4 in its own spelling.
+/// Returns an IPv4-mapped address as IPv4.
 fn plain(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
@@ -302,7 +302,7 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
     if at.is_ipv6() {
         socket.set_only_v6(matches!(at.ip(), IpAddr::V6(ip) if ip.to_ipv4_mapped().is_none()))?;
     }
-    // A port that a connection before has used is free again at once.
+    // A port of an earlier connection can be used again at once.
     sockets::rebind(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&at.into())?;
@@ -312,7 +312,7 @@ fn listen(at: SocketAddr) -> io::Result<TcpListener> {
 
 fn dial(from: SocketAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, Some(Protocol::TCP))?;
-    // Many connections may leave from one port, to different clients.
+    // Many connections to different clients may leave from one port.
     sockets::rebind(&socket)?;
     socket.set_nonblocking(true)?;
     socket.bind(&from.into())?;

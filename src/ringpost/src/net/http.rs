@@ -1,6 +1,6 @@
 //! HTTP and HTTPS as a service: its machine, and the connections that drive it.
 //!
-//! Hands on; decides nothing.
+//! Only connects them; decides nothing.
 
 use std::io;
 
@@ -24,10 +24,9 @@ use wire::time::Instant;
 /// The HTTP server of one worker with its sockets.
 struct Http(Streams<Engine>);
 
-/// Serves what comes to the listeners of HTTP and HTTPS.
+/// Serves the HTTP and HTTPS listeners.
 ///
-/// # Errors
-/// What the system says when a socket cannot be waited for.
+/// # Errors The system's error if a socket cannot be polled.
 pub(crate) fn start(
     sockets: &mut Sockets,
     tokens: usize,

@@ -1,7 +1,7 @@
-//! Sockets: bound once, one per worker, set up so that nothing is lost before it is read.
+//! Listening sockets: bound once, one per worker, set up so that nothing is lost before it is read.
 //!
-//! Binds and sets options; never reads or writes. A refusal of the system becomes a sentence that
-//! says what to do.
+//! Binds and sets options; never reads or writes. Turns an error of the system into a sentence with
+//! the remedy.
 
 use std::fmt;
 use std::io;
@@ -12,36 +12,36 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::sys::{sockets, udp};
 
-/// Sockets that answer requests of one listener, per worker, where a pool is wanted.
+/// Sockets per worker that answer the requests of one listener, with a pool.
 pub(crate) const POOL_PORTS: usize = 3;
-/// Connections of one worker's listener that may wait to be accepted: what a mass reboot brings
-/// before the worker turns again.
+/// Backlog of one worker's listener: the connections that a mass reboot brings before the worker
+/// runs again.
 pub(crate) const BACKLOG: i32 = 4_096;
 
-/// Which port answers come from.
+/// The port that answers are sent from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AnswerPorts {
-    /// A few sockets with ports of the kernel's choice.
+    /// A few sockets with ports that the kernel chooses.
     Pool,
-    /// The port that was asked.
+    /// The port of the request.
     Single,
     /// A few sockets with ports of this range.
     Range(RangeInclusive<u16>),
 }
 
-/// A listener could not be made, and the daemon cannot go on without it.
+/// A listener cannot be created, and the daemon cannot continue without it.
 #[derive(Debug)]
 pub(crate) struct ListenError {
-    /// What was to be spoken there.
+    /// The listener's protocol.
     pub(crate) protocol: engine::protocol::Protocol,
-    /// The address that was wanted.
+    /// The requested address.
     pub(crate) address: SocketAddr,
-    /// What the system said.
+    /// The system's error.
     pub(crate) cause: io::Error,
 }
 
 impl ListenError {
-    /// Whether the address asks for IPv6 in general, and this host has none.
+    /// Returns whether the address is IPv6, and this host has none.
     #[must_use]
     pub(crate) fn lacks_ipv6(&self) -> bool {
         let general = self.address.ip().is_unspecified() || self.address.ip().is_loopback();
@@ -79,19 +79,18 @@ impl fmt::Display for ListenError {
 /// One listener, bound for every worker.
 #[derive(Debug)]
 pub(crate) struct UdpListener {
-    /// The address as bound, with the port that the kernel chose if 0 was asked.
+    /// The bound address, with the port that the kernel chose for 0.
     pub(crate) address: SocketAddr,
-    /// For each worker that serves it: the socket for requests, and those that answer (none: the
-    /// same one).
+    /// For each worker that serves it: the socket for requests, and those that answer; without any,
+    /// the same socket answers.
     pub(crate) workers: Vec<(UdpSocket, Vec<UdpSocket>)>,
-    /// Receive buffer in bytes that the kernel granted, if it is less than what was asked.
+    /// The receive buffer in bytes, if the kernel granted less than requested.
     pub(crate) short_buffer: Option<usize>,
 }
 
 /// Binds one address for all workers.
 ///
-/// # Errors
-/// [`ListenError`] with what to do.
+/// # Errors [`ListenError`] with the remedy.
 pub(crate) fn bind_udp(
     address: SocketAddr,
     workers: usize,
@@ -100,14 +99,14 @@ pub(crate) fn bind_udp(
 ) -> Result<UdpListener, ListenError> {
     let error = |cause| ListenError { protocol: engine::protocol::Protocol::Tftp, address, cause };
     let asked = Wish { address, shared: false, receive_buffer_bytes };
-    // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
-    // make sure that nobody is there.
+    // With SO_REUSEPORT a second daemon would silently take half of the phones, so the port must be
+    // free first.
     let (probe, _) = bind_one(&asked).map_err(error)?;
     let address = probe.local_addr().map_err(error)?;
     drop(probe);
     let mut listener = UdpListener { address, workers: Vec::new(), short_buffer: None };
-    // Where a port belongs to one socket, one worker serves it: the answers to a transfer must
-    // come to the worker that has it.
+    // If a port belongs to one socket, one worker serves it: the answers to a transfer must reach
+    // the worker that has it.
     let sharers = if sockets::SHARES_PORTS { workers } else { workers.min(1) };
     for worker in 0..sharers {
         let shared = sockets::SHARES_PORTS;
@@ -122,7 +121,7 @@ pub(crate) fn bind_udp(
         let steered =
             sockets::steer_by_client(SockRef::from(first), workers as u32, address.is_ipv6());
         // Without it the kernel spreads by address and port. Session control then counts a phone
-        // once per worker, which is a looser limit but serves everybody.
+        // once per worker, which is a looser limit but serves every phone.
         if let Err(cause) = steered {
             tracing::warn!(%address, %cause, "cannot steer phones to workers by address");
         }
@@ -130,11 +129,10 @@ pub(crate) fn bind_udp(
     Ok(listener)
 }
 
-/// Takes sockets that the service manager has bound. They cannot be steered, so that each goes to
-/// one worker alone.
+/// Takes sockets that the service manager has bound. They cannot be steered, so each goes to one
+/// worker alone.
 ///
-/// # Errors
-/// [`ListenError`] with what to do.
+/// # Errors [`ListenError`] with the remedy.
 pub(crate) fn bind_inherited(
     given: Vec<UdpSocket>,
     address: SocketAddr,
@@ -156,29 +154,28 @@ pub(crate) fn bind_inherited(
     Ok(listener)
 }
 
-/// One listener for connections, bound for every worker.
+/// One TCP listener, bound for every worker.
 #[derive(Debug)]
 pub(crate) struct TcpListeners {
-    /// The address as bound, with the port that the kernel chose if 0 was asked.
+    /// The bound address, with the port that the kernel chose for 0.
     pub(crate) address: SocketAddr,
-    /// One for each worker, not blocking.
+    /// One for each worker, nonblocking.
     pub(crate) workers: Vec<TcpListener>,
-    /// Connections that may wait to be accepted, if the kernel allows fewer than [`BACKLOG`].
+    /// The backlog, if the kernel allows less than [`BACKLOG`].
     pub(crate) short_backlog: Option<i32>,
 }
 
-/// Binds one address for the connections of all workers: a phone meets the same one always.
+/// Binds one TCP address for all workers: a phone always reaches the same worker.
 ///
-/// # Errors
-/// [`ListenError`] with what to do.
+/// # Errors [`ListenError`] with the remedy.
 pub(crate) fn bind_tcp(
     address: SocketAddr,
     workers: usize,
     protocol: engine::protocol::Protocol,
 ) -> Result<TcpListeners, ListenError> {
     let error = |cause| ListenError { protocol, address, cause };
-    // With SO_REUSEPORT a second daemon would take half of the phones without a word, so first
-    // make sure that nobody is there.
+    // With SO_REUSEPORT a second daemon would silently take half of the phones, so the port must be
+    // free first.
     let probe = bind_stream(address, false).map_err(error)?;
     let bound = probe.local_addr().map_err(error)?;
     let bound = bound.as_socket().unwrap_or(address);
@@ -186,7 +183,7 @@ pub(crate) fn bind_tcp(
     let mut listeners = Vec::new();
     for _ in 0..workers {
         let listener = match listeners.first() {
-            // Any worker may serve a connection, and the first to come takes it.
+            // Any worker may serve a connection, and the first one takes it.
             Some(first) if !sockets::SHARES_PORTS => TcpListener::try_clone(first),
             Some(_) | None => {
                 let socket = bind_stream(bound, sockets::SHARES_PORTS).map_err(error)?;
@@ -201,8 +198,7 @@ pub(crate) fn bind_tcp(
 
 /// Takes listeners that the service manager has bound, one for each worker.
 ///
-/// # Errors
-/// [`ListenError`] with what to do.
+/// # Errors [`ListenError`] with the remedy.
 pub(crate) fn take_tcp(
     given: Vec<TcpListener>,
     address: SocketAddr,
@@ -219,7 +215,7 @@ pub(crate) fn take_tcp(
 fn steered(address: SocketAddr, workers: Vec<TcpListener>) -> TcpListeners {
     if let [first, _, ..] = workers.as_slice() {
         let count = workers.len() as u32;
-        // Without it the kernel spreads by address and port, which is a looser session control.
+        // Without it the kernel spreads by address and port, which loosens session control.
         if let Err(cause) = sockets::steer_by_client(SockRef::from(first), count, address.is_ipv6())
         {
             tracing::warn!(%address, %cause, "cannot steer phones to workers by address");
@@ -229,11 +225,12 @@ fn steered(address: SocketAddr, workers: Vec<TcpListener>) -> TcpListeners {
     TcpListeners { address, workers, short_backlog }
 }
 
-/// Binds one socket for connections, and does not listen yet.
+/// Binds one TCP socket without listening yet.
 fn bind_stream(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
-        // IPv4 has listeners of its own; one socket for both would blur which address was asked.
+        // IPv4 has listeners of its own; one socket for both would blur which address a client
+        // used.
         socket.set_only_v6(true)?;
     }
     // Connections of a server that has just ended must not keep the next from starting.
@@ -284,11 +281,12 @@ struct Wish {
     receive_buffer_bytes: usize,
 }
 
-/// Binds one socket; says how large its receive buffer became.
+/// Binds one socket; returns the size of its receive buffer.
 fn bind_one(wish: &Wish) -> io::Result<(UdpSocket, usize)> {
     let socket = Socket::new(Domain::for_address(wish.address), Type::DGRAM, Some(Protocol::UDP))?;
     if wish.address.is_ipv6() {
-        // IPv4 has listeners of its own; one socket for both would blur which address was asked.
+        // IPv4 has listeners of its own; one socket for both would blur which address a client
+        // used.
         socket.set_only_v6(true)?;
     }
     if wish.shared {
@@ -299,7 +297,7 @@ fn bind_one(wish: &Wish) -> io::Result<(UdpSocket, usize)> {
     Ok((socket.into(), granted))
 }
 
-/// Sets what every socket of ours needs; says how large its receive buffer became.
+/// Sets the common options of our sockets; returns the size of the receive buffer.
 fn prepare(socket: &Socket, address: SocketAddr, buffer_bytes: usize) -> io::Result<usize> {
     socket.set_nonblocking(true)?;
     udp::prepare(socket, address)?;
@@ -393,7 +391,7 @@ mod tests {
     fn a_port_can_be_bound_again_while_its_last_connections_linger() {
         let first = bind_tcp(ANY.parse().unwrap(), 1, HTTP).unwrap();
         let client = std::net::TcpStream::connect(first.address).unwrap();
-        // Whoever closes first is the one whose end lingers.
+        // The side that closes first keeps the connection in TIME_WAIT.
         drop(accept(&first.workers[0]).unwrap());
         let address = first.address;
         drop(first);

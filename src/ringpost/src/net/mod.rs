@@ -1,8 +1,8 @@
-//! The data path's threads: a loop per worker, each with sockets, transfers and timers of its own.
+//! The data path's threads: a loop per worker, each with its own sockets, transfers and timers.
 //!
-//! A turn: wait, drain the sockets, run the machines, fire the timers, send. It never waits for
-//! anything but the kernel's news, and shares nothing but snapshots and channels. It knows no
-//! protocol: `services.rs` lists them, `service.rs` says what each is asked in a turn.
+//! A turn: wait, drain the sockets, run the machines, fire the timers, send. It waits only for the
+//! kernel's events, and shares only snapshots and channels. It knows no protocol: `services.rs`
+//! lists them, `service.rs` defines the phases of a turn.
 
 mod ftp;
 mod http;
@@ -37,13 +37,13 @@ use wire::time::Instant;
 
 /// The token by which other threads wake a worker.
 pub(crate) const WAKE: Token = Token(usize::MAX);
-/// Longest wait: the watchdog and the histograms want a turn now and then.
+/// Longest wait: the watchdog and the histograms need a turn now and then.
 const WAIT_MAX: Wait = Wait::from_millis(500);
 /// Most events taken from the kernel in one turn: more sockets than a worker ever has.
 const EVENTS_MAX: usize = 1_024;
-/// How long a send that the kernel had no room for waits before it is tried again.
+/// The pause before a blocked send is tried again.
 const BLOCKED_WAIT: Wait = Wait::from_millis(1);
-/// Answers of the loader taken in one turn.
+/// Most answers of the loader handled in one turn.
 const ANSWERS_MAX: usize = 4_096;
 
 /// The only clock: real time as moments since it was made. All threads of a process share one.
@@ -51,47 +51,47 @@ const ANSWERS_MAX: usize = 4_096;
 pub(crate) struct Clock(std::time::Instant);
 
 impl Clock {
-    /// A clock that starts now.
+    /// Starts a clock.
     #[must_use]
     pub(crate) fn start() -> Self {
         Clock(std::time::Instant::now())
     }
 
-    /// The moment that all others count from.
+    /// Returns the moment that all others count from.
     #[must_use]
     pub(crate) fn origin(self) -> std::time::Instant {
         self.0
     }
 
-    /// What the calendar says, in seconds since 1970.
+    /// Returns the time in seconds since 1970.
     #[must_use]
     pub(crate) fn unix_s(self) -> u64 {
         std::time::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
     }
 
-    /// The moment now.
+    /// Returns the present moment.
     #[must_use]
     pub(crate) fn now(self) -> Instant {
         Instant::START + self.0.elapsed()
     }
 }
 
-/// What control wants of the workers.
+/// The daemon's orders to the workers.
 #[derive(Debug, Default)]
 pub(crate) struct Orders {
-    /// No new transfers.
+    /// Refuse new transfers.
     drain: AtomicBool,
-    /// End what runs, and the thread.
+    /// End running transfers, and the thread.
     stop: AtomicBool,
 }
 
 impl Orders {
-    /// No new transfer begins.
+    /// Orders the workers to refuse new transfers.
     pub(crate) fn drain(&self) {
         self.drain.store(true, Relaxed);
     }
 
-    /// What runs is ended, and the threads too.
+    /// Orders the workers to end running transfers, and their threads.
     pub(crate) fn stop(&self) {
         self.stop.store(true, Relaxed);
     }
@@ -103,21 +103,21 @@ pub(crate) struct WorkerConfig {
     pub(crate) number: usize,
     /// The process's clock.
     pub(crate) clock: Clock,
-    /// What it waits with.
+    /// Its event queue.
     pub(crate) poll: Poll,
     /// Its share of admission.
     pub(crate) admission: Admission,
-    /// What each turn works with.
+    /// The snapshot for each turn.
     pub(crate) published: Arc<ArcSwap<Snapshot>>,
-    /// Who opens files for it.
+    /// Reads files for it.
     pub(crate) store: Arc<Store>,
-    /// What the loader answers.
+    /// The store's answers.
     pub(crate) answers: Receiver<Answer>,
-    /// Where finished transfers are told.
+    /// Receives the records of finished transfers.
     pub(crate) records: Arc<RecordSink>,
-    /// Where its figures go.
+    /// Its counters.
     pub(crate) stats: Arc<WorkerStats>,
-    /// What control wants of it.
+    /// The daemon's orders.
     pub(crate) orders: Arc<Orders>,
 }
 
@@ -132,8 +132,8 @@ pub(crate) struct Worker {
     /// Asks phones who uses them, for every protocol.
     snmp: SnmpClient,
     published: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
-    /// The published snapshot with a policy of our own: regular expressions that several threads
-    /// share would make them meet at a lock.
+    /// The published snapshot with its own copy of the policy: threads that share regular
+    /// expressions contend for a lock.
     snapshot: Snapshot,
     adopted: Arc<Policy>,
     store: Arc<Store>,
@@ -145,10 +145,9 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker that serves what comes to these sockets.
+    /// Creates a worker for these sockets.
     ///
-    /// # Errors
-    /// When the system does not let it wait for a socket.
+    /// # Errors The system's error if a socket cannot be polled.
     pub(crate) fn new(config: WorkerConfig, sockets: Sockets) -> io::Result<Self> {
         Ok(Worker {
             number: config.number,
@@ -170,10 +169,9 @@ impl Worker {
         })
     }
 
-    /// Turns until it is ordered to stop.
+    /// Runs turns until it is ordered to stop.
     ///
-    /// # Errors
-    /// When the kernel does not let it wait for its sockets.
+    /// # Errors The kernel's error if the sockets cannot be polled.
     pub(crate) fn run(mut self) -> io::Result<()> {
         while !self.orders.stop.load(Relaxed) {
             self.turn()?;
@@ -219,7 +217,7 @@ impl Worker {
         Ok(())
     }
 
-    /// How long to wait for news at `now`.
+    /// Returns how long to wait for events at `now`.
     fn wait(&self, now: Instant) -> Wait {
         if !self.answers.is_empty() || self.services.iter().any(Service::is_busy) {
             return Wait::ZERO;
@@ -232,7 +230,7 @@ impl Worker {
         due.map_or(most, |at| at.since(now).min(most))
     }
 
-    /// Takes a newly published snapshot, from this turn on.
+    /// Applies a newly published snapshot from this turn on.
     fn adopt(&mut self) {
         let published = self.published.load();
         if !Arc::ptr_eq(&self.snapshot.catalog, &published.catalog) {
@@ -247,7 +245,7 @@ impl Worker {
         }
     }
 
-    /// Hands records to the log and figures to whoever looks.
+    /// Passes records to the log and publishes the counters.
     fn tell(&mut self, woke: Instant) {
         let counters = &self.stats.counters;
         for service in self.services.each() {
@@ -261,7 +259,7 @@ impl Worker {
         self.recorder.turn_ended(woke, self.clock.now());
     }
 
-    /// Ends what still runs and tells each phone, so that it does not wait in vain.
+    /// Ends running transfers and notifies each phone, so that it does not wait in vain.
     fn abandon(&mut self, now: Instant) {
         let stats = Arc::clone(&self.stats);
         let mut turn = TurnContext {
@@ -277,7 +275,7 @@ impl Worker {
     }
 }
 
-/// Tells those who waited for a session slot that they have one, or waited in vain.
+/// Notifies the requests that were granted a session slot, or waited in vain.
 fn deal_slots(services: &mut Services, turn: &mut TurnContext<'_>) {
     while let Some(ticket) = turn.admission.slots.poll_expired(turn.now) {
         services.owner_of(ticket.owner).handle_expired(ticket, turn);
@@ -287,7 +285,7 @@ fn deal_slots(services: &mut Services, turn: &mut TurnContext<'_>) {
     }
 }
 
-/// Tells everybody what phones have said of themselves meanwhile.
+/// Passes the phones' answers about their users to every service.
 fn deal_identities(services: &mut Services, turn: &mut TurnContext<'_>) {
     while let Some((phone, identity)) = turn.snmp.poll_answer() {
         services.each().for_each(|service| service.handle_identity(phone, &identity, turn));
@@ -296,7 +294,7 @@ fn deal_identities(services: &mut Services, turn: &mut TurnContext<'_>) {
 
 #[cfg(test)]
 impl Clock {
-    /// A clock that has been running for so long.
+    /// Creates a clock that has been running for so long.
     pub(crate) fn start_earlier(ago: wire::time::Duration) -> Self {
         Clock(std::time::Instant::now().checked_sub(ago).unwrap_or_else(std::time::Instant::now))
     }

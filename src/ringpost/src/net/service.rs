@@ -1,4 +1,4 @@
-//! What a worker's loop asks of a protocol, phase by phase of a turn.
+//! The interface of a protocol to a worker's loop, phase by phase of a turn.
 //!
 //! The loop calls each phase once a turn and an event's service once an event; what is done per
 //! packet or per connection stays within the service, where nothing is called through a table.
@@ -20,41 +20,41 @@ use wire::time::Instant;
 
 /// One protocol of a worker: its sockets and its machine.
 pub(crate) trait Service: Send {
-    /// The system has news of one of its sockets.
+    /// Notes an event of one of its sockets.
     fn note(&mut self, event: &Event);
 
-    /// Takes new settings. The only phase that may allocate more than a turn needs.
+    /// Applies new settings. The only phase that may allocate more than a turn needs.
     fn adopt(&mut self, _: &Policy) {}
 
-    /// Whether the next turn has work without waiting for anything.
+    /// Returns whether the next turn has work without waiting.
     fn is_busy(&self) -> bool;
 
-    /// Whether a send waits for the system to have room.
+    /// Returns whether a send waits for room in the kernel.
     fn is_blocked(&self) -> bool {
         false
     }
 
-    /// When to turn again at the latest.
+    /// Returns when the next turn is due at the latest.
     fn poll_timeout(&self) -> Option<Instant> {
         None
     }
 
-    /// Begins nothing new from now on.
+    /// Refuses new transfers from now on.
     fn drain(&mut self, _: &mut TurnContext<'_>) {}
 
-    /// Takes what has come, and tells the machine.
+    /// Receives what has arrived, and passes it to the machine.
     fn receive(&mut self, turn: &mut TurnContext<'_>);
 
-    /// The store has answered one of its requests.
+    /// Handles the store's answer to one of its requests.
     fn handle_answer(&mut self, _: Answer, _: &mut TurnContext<'_>) {}
 
-    /// Somebody who waited for a session slot has one.
+    /// Handles a granted session slot.
     fn handle_granted(&mut self, _: Ticket, _: &mut TurnContext<'_>) {}
 
-    /// Somebody has waited for a session slot in vain.
+    /// Handles the expiry of a wait for a session slot.
     fn handle_expired(&mut self, _: Ticket, _: &mut TurnContext<'_>) {}
 
-    /// A phone has said who uses it, or says nothing. It may be nobody's that this service knows.
+    /// Handles a phone's identity, or its failure. The service may not know the phone.
     fn handle_identity(
         &mut self,
         _: IpAddr,
@@ -63,21 +63,21 @@ pub(crate) trait Service: Send {
     ) {
     }
 
-    /// Time has passed.
+    /// Handles the passing of time.
     fn handle_timeout(&mut self, turn: &mut TurnContext<'_>);
 
-    /// Sends what is due, in bounds.
+    /// Sends a bounded amount of what is due.
     fn send(&mut self, turn: &mut TurnContext<'_>);
 
-    /// The next request to the store.
+    /// Returns the next request to the store.
     fn poll_ask(&mut self) -> Option<Ask> {
         None
     }
 
-    /// The store had no room for a request.
+    /// Handles a request for which the store had no room.
     fn handle_refused(&mut self, _: Ask, _: &mut TurnContext<'_>) {}
 
-    /// Hands all its requests to the store, as those of a worker.
+    /// Passes all its requests to the store, for a worker.
     fn forward_requests(&mut self, store: &Store, worker: usize, turn: &mut TurnContext<'_>) {
         while let Some(ask) = self.poll_ask() {
             if let Err(refused) = store.ask(worker, ask) {
@@ -86,12 +86,12 @@ pub(crate) trait Service: Send {
         }
     }
 
-    /// The next record for the log.
+    /// Returns the next record for the log.
     fn poll_record(&mut self) -> Option<Record> {
         None
     }
 
-    /// Hands all its records to the log.
+    /// Passes all its records to the log.
     fn report(&mut self, recorder: &mut StatsRecorder, sink: &RecordSink) {
         while let Some(record) = self.poll_record() {
             recorder.transfer_ended(&record);
@@ -99,14 +99,14 @@ pub(crate) trait Service: Send {
         }
     }
 
-    /// Transfers that are under way.
+    /// Returns the number of transfers under way.
     fn transfers_open(&self) -> usize {
         0
     }
 
-    /// Shows the figures of this protocol alone.
+    /// Publishes the counters of this protocol.
     fn show_stats(&self, _: &Counters) {}
 
-    /// Ends what still runs, and tells each phone, so that it does not wait in vain.
+    /// Ends running transfers, and notifies each phone, so that it does not wait in vain.
     fn abandon(&mut self, _: &mut TurnContext<'_>) {}
 }

@@ -1,6 +1,6 @@
-//! The protocols that a worker speaks. A new one is a line in [`SERVICES`].
+//! The protocols of a worker. A new one is a line in [`SERVICES`].
 //!
-//! Knows which service a socket and a ticket belong to, and nothing of what a service does.
+//! Knows which service a socket and a ticket belong to, but not what a service does.
 
 use std::io;
 use std::net::UdpSocket;
@@ -17,8 +17,8 @@ use engine::ticket::TicketOwner;
 /// Tokens of one service's sockets.
 pub(crate) const TOKENS_PER_SERVICE: usize = 1 << 28;
 
-/// Makes a service of the sockets that are its own. Tokens from the given one on, as many as
-/// [`TOKENS_PER_SERVICE`], are theirs.
+/// Starts a service with its sockets. It may use [`TOKENS_PER_SERVICE`] tokens from the given one
+/// on.
 type Start = fn(&mut Sockets, usize, &Registry) -> io::Result<Box<dyn Service>>;
 
 /// In the order in which they have their turns: first those that give tickets out, by their number;
@@ -43,9 +43,9 @@ const _: () = {
 /// The sockets of one worker.
 #[derive(Default)]
 pub(crate) struct Sockets {
-    /// Each TFTP listener's, with those that answer for it.
+    /// The sockets of each TFTP listener, with those that send its answers.
     pub(crate) datagrams: Vec<(UdpSocket, Vec<UdpSocket>)>,
-    /// Those that connections come to.
+    /// The listening TCP sockets.
     pub(crate) streams: Vec<StreamListener>,
     /// Whether phones are asked who uses them, over sockets that are opened for it.
     pub(crate) asks_phones: bool,
@@ -62,10 +62,9 @@ impl Sockets {
 pub(crate) struct Services(Box<[Box<dyn Service>]>);
 
 impl Services {
-    /// Starts every service with the sockets that are its own.
+    /// Starts every service with its sockets.
     ///
-    /// # Errors
-    /// What the system says when a socket cannot be waited for.
+    /// # Errors The system's error if a socket cannot be polled.
     pub(crate) fn start(mut sockets: Sockets, registry: &Registry) -> io::Result<Self> {
         let places = SERVICES.iter().enumerate();
         let started = places
@@ -73,24 +72,24 @@ impl Services {
         Ok(Services(started.collect::<io::Result<_>>()?))
     }
 
-    /// Tells the service whose socket it is; nobody, where it is none's.
+    /// Passes an event to the service of its socket, if any.
     pub(crate) fn note(&mut self, event: &Event) {
         if let Some(service) = self.0.get_mut(event.token().0 / TOKENS_PER_SERVICE) {
             service.note(event);
         }
     }
 
-    /// The service that gave a ticket out.
+    /// Returns the service that issued a ticket.
     pub(crate) fn owner_of(&mut self, owner: TicketOwner) -> &mut dyn Service {
         &mut *self.0[owner as usize]
     }
 
-    /// Every service, for a phase of the turn.
+    /// Returns every service, for a phase of the turn.
     pub(crate) fn each(&mut self) -> impl Iterator<Item = &mut Box<dyn Service>> {
         self.0.iter_mut()
     }
 
-    /// Every service, to be asked.
+    /// Returns every service, for queries.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Service> {
         self.0.iter().map(|service| &**service)
     }

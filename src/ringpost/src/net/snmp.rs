@@ -1,6 +1,6 @@
 //! SNMP as a service: the sockets by which phones are asked who uses them, and answer.
 //!
-//! Carries datagrams; whom to ask and whom to believe is the machine's.
+//! Carries datagrams; the machine decides which phones to ask and to believe.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -16,23 +16,23 @@ use crate::sys::sockets;
 use engine::session::TurnContext;
 use wire::snmp::MESSAGE_BYTES_MAX;
 
-/// Answers of phones taken in a turn.
+/// Most answers received in a turn.
 const ANSWERS_MAX: usize = 4_096;
-/// Questions that leave in a turn, at most.
+/// Most queries sent in a turn.
 const QUESTIONS_MAX: usize = 2_048;
-/// Room for answers that wait to be read, in bytes; the kernel may give less.
+/// Receive buffer for answers, in bytes; the kernel may grant less.
 const ANSWERS_BYTES: usize = 4 << 20;
-/// What an answer takes of it, with the kernel's own bookkeeping.
+/// What an answer occupies of it, with the kernel's own bookkeeping.
 const ANSWER_BYTES: usize = 2_048;
 
 /// The SNMP client of one worker with its sockets. Its machine is the turn's, so that every
 /// protocol can ask.
 struct Snmp {
-    /// By IPv4 and by IPv6; absent where the host has none.
+    /// IPv4 and IPv6; `None` if the host has none.
     sockets: [Option<UdpSocket>; 2],
-    /// Questions that leave in one turn: no more than their answers find room until the next.
+    /// Most queries in one turn: as many as have room for their answers until the next.
     questions_max: usize,
-    /// The kernel has told of answers.
+    /// Whether the kernel has reported answers.
     readable: bool,
     room: Box<[u8]>,
 }
@@ -49,7 +49,7 @@ pub(crate) fn start(
     let (mut sockets, mut questions_max) = ([None, None], QUESTIONS_MAX);
     let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
     for (place, ip) in any.into_iter().enumerate().filter(|_| own.asks_phones) {
-        // A host without IPv6 asks nobody by it.
+        // A host without IPv6 sends no queries by it.
         let Ok(mut socket) = UdpSocket::bind(SocketAddr::new(ip, 0)) else { continue };
         let room_bytes = sockets::enlarge(&SockRef::from(&socket), ANSWERS_BYTES)?;
         questions_max = questions_max.min(room_bytes / ANSWER_BYTES);
@@ -76,7 +76,7 @@ impl Service for Snmp {
         }
         for socket in self.sockets.iter().flatten() {
             for taken in 0.. {
-                // What is left is told of by nobody any more.
+                // The kernel reports no further event for what is left.
                 self.readable |= taken == ANSWERS_MAX;
                 if taken == ANSWERS_MAX {
                     break;
@@ -92,7 +92,7 @@ impl Service for Snmp {
         turn.snmp.handle_timeout(turn.counters, turn.now);
     }
 
-    /// Sends the questions that are due.
+    /// Sends the queries that are due.
     fn send(&mut self, turn: &mut TurnContext<'_>) {
         for _ in 0..self.questions_max {
             let question = turn.snmp.poll_send(turn.counters, turn.now);
@@ -103,7 +103,7 @@ impl Service for Snmp {
                     turn.snmp.handle_blocked(turn.now);
                     break;
                 }
-                // Whoever cannot be reached does not answer either.
+                // A phone that cannot be reached does not answer either.
                 Ok(_) | Err(_) => {}
             }
         }

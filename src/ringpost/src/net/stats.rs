@@ -1,7 +1,7 @@
-//! What control sees of a worker: its figures, when it last turned, how long things took.
+//! A worker's statistics: its counters, its last turn, and how long things took.
 //!
-//! A worker writes plain numbers and hands its histograms over once a second by swapping a pointer;
-//! where control holds the lock at that moment, it does so a second later. It never waits.
+//! A worker writes plain numbers, and exchanges its histograms once a second by swapping a pointer.
+//! If the reader holds the lock at that moment, it does so a second later. It never waits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -16,21 +16,21 @@ use engine::session::outcome::Label;
 use engine::session::{Outcome, Record};
 use wire::time::{Duration, Instant};
 
-/// How often a worker hands its histograms over.
+/// Interval between two exchanges of a worker's histograms.
 pub(crate) const HAND_OVER_EVERY: Duration = Duration::from_secs(1);
-/// Records that may wait to be written; more are lost and counted.
+/// Most records that wait to be written; more are lost and counted.
 pub(crate) const RECORDS_MAX: usize = 4_096;
-/// Longest turn that is told from longer ones, in microseconds.
+/// Longest turn that the histogram distinguishes, in microseconds.
 const TURN_US_MAX: u64 = 60_000_000;
-/// Longest transfer that is told from longer ones, in milliseconds.
+/// Longest transfer that the histogram distinguishes, in milliseconds.
 const TRANSFER_MS_MAX: u64 = 86_400_000;
-/// Significant digits kept: one part in a hundred.
+/// Significant digits kept: a precision of one percent.
 const DIGITS: u8 = 2;
 
 /// How long things of one kind took.
 #[derive(Clone, Debug)]
 pub(crate) struct Timing {
-    /// How often each value was seen, to two significant digits.
+    /// The count of each value, to two significant digits.
     pub(crate) histogram: Histogram<u64>,
     /// All values added up.
     pub(crate) sum: u64,
@@ -41,14 +41,14 @@ impl Timing {
         Ok(Timing { histogram: Histogram::new_with_bounds(1, value_max, DIGITS)?, sum: 0 })
     }
 
-    /// Notes one value; one beyond the largest counts as the largest.
+    /// Records one value; one beyond the largest counts as the largest.
     pub(crate) fn record(&mut self, value: u64) {
         self.histogram.saturating_record(value);
         self.sum = self.sum.wrapping_add(value);
     }
 
     fn take_from(&mut self, other: &mut Timing) {
-        // Both have the same bounds, and adding fails only where the other's are wider.
+        // Both have the same bounds, and adding fails only if the other's are wider.
         let _ = self.histogram.add(&other.histogram);
         self.sum = self.sum.wrapping_add(other.sum);
         other.histogram.reset();
@@ -56,20 +56,19 @@ impl Timing {
     }
 }
 
-/// What is measured of one worker.
+/// The measurements of one worker.
 #[derive(Clone, Debug)]
 pub(crate) struct Histograms {
-    /// Microseconds that turns took, from waking to going back to wait.
+    /// Turns in microseconds, from waking to going back to wait.
     pub(crate) turn_us: Timing,
-    /// Milliseconds that transfers took which ended well.
+    /// Successful transfers in milliseconds.
     pub(crate) transfer_ms: Timing,
 }
 
 impl Histograms {
-    /// Nothing measured yet.
+    /// Creates empty histograms.
     ///
-    /// # Errors
-    /// When the bounds above make no histogram.
+    /// # Errors The bounds above are invalid for a histogram.
     pub(crate) fn new() -> Result<Self, CreationError> {
         let (turn_us, transfer_ms) = (Timing::new(TURN_US_MAX)?, Timing::new(TRANSFER_MS_MAX)?);
         Ok(Histograms { turn_us, transfer_ms })
@@ -81,12 +80,12 @@ impl Histograms {
     }
 }
 
-/// One worker as control sees it.
+/// One worker as the other threads see it.
 #[derive(Debug)]
 pub(crate) struct WorkerStats {
-    /// The worker's figures.
+    /// The worker's counters.
     pub(crate) counters: Counters,
-    /// Transfers by protocol and by how they ended and why.
+    /// Transfers by protocol, result and reason.
     ended: Box<[[Counter; Label::COUNT]; Protocol::ALL.len()]>,
     turned_at_us: AtomicU64,
     handed: Mutex<Handed>,
@@ -100,7 +99,7 @@ struct Handed {
 }
 
 impl WorkerStats {
-    /// A worker that has not turned yet.
+    /// Creates the statistics of a worker that has not run yet.
     ///
     /// # Errors
     /// As [`Histograms::new`].
@@ -115,19 +114,19 @@ impl WorkerStats {
         })
     }
 
-    /// How many transfers and refused requests of a protocol ended so.
+    /// Returns how many transfers and refused requests of a protocol ended so.
     #[must_use]
     pub(crate) fn ended(&self, protocol: Protocol, label: Label) -> u64 {
         self.ended[protocol as usize][label as usize].value()
     }
 
-    /// When the worker last ended a turn.
+    /// Returns when the worker's last turn ended.
     #[must_use]
     pub(crate) fn turned_at(&self) -> Instant {
         Instant::from_micros(self.turned_at_us.load(Relaxed))
     }
 
-    /// Adds what the worker handed over to `into`: control's side of the exchange.
+    /// Adds the worker's exchanged histograms to `into`: the reader's side of the exchange.
     pub(crate) fn collect(&self, into: &mut Histograms) {
         let mut handed = self.handed.lock();
         if !handed.collected {
@@ -136,7 +135,7 @@ impl WorkerStats {
         }
     }
 
-    /// Gives full histograms for empty ones, if the last ones were collected.
+    /// Exchanges full histograms for empty ones, if the last ones were collected.
     fn exchange(&self, own: &mut Histograms) {
         let Some(mut handed) = self.handed.try_lock() else { return };
         if handed.collected {
@@ -146,7 +145,7 @@ impl WorkerStats {
     }
 }
 
-/// A worker's own side: what it measures until it hands it over.
+/// A worker's own side: its measurements until the next exchange.
 #[derive(Debug)]
 pub(crate) struct StatsRecorder {
     stats: Arc<WorkerStats>,
@@ -155,7 +154,7 @@ pub(crate) struct StatsRecorder {
 }
 
 impl StatsRecorder {
-    /// For the worker whose figures these are.
+    /// Creates the recorder of these statistics.
     ///
     /// # Errors
     /// As [`Histograms::new`].
@@ -163,13 +162,14 @@ impl StatsRecorder {
         Ok(StatsRecorder { stats, own: Histograms::new()?, handed_at: Instant::START })
     }
 
-    /// The worker's figures.
+    /// Returns the worker's counters.
     #[must_use]
     pub(crate) fn counters(&self) -> &Counters {
         &self.stats.counters
     }
 
-    /// A turn that woke at `woke` ends now. To be called at least once a second, also when idle.
+    /// Records the end of a turn that woke at `woke`. Call it at least once a second, even when
+    /// idle.
     pub(crate) fn turn_ended(&mut self, woke: Instant, now: Instant) {
         let turn_us = u64::try_from(now.since(woke).as_micros()).unwrap_or(u64::MAX);
         self.own.turn_us.record(turn_us);
@@ -181,7 +181,7 @@ impl StatsRecorder {
         }
     }
 
-    /// A transfer ended, or a request was refused.
+    /// Records the end of a transfer, or a refused request.
     pub(crate) fn transfer_ended(&mut self, record: &Record) {
         self.stats.ended[record.protocol as usize][record.outcome.label() as usize].up();
         if record.outcome == Outcome::Done {
@@ -189,17 +189,17 @@ impl StatsRecorder {
         }
     }
 
-    /// A transfer ended well after so long.
+    /// Records a successful transfer of this duration.
     pub(crate) fn transfer_done(&mut self, took: Duration) {
         self.own.transfer_ms.record(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
     }
 }
 
-/// Where workers leave what became of their transfers.
+/// The queue of the workers' records of transfers.
 #[derive(Debug)]
 pub(crate) struct RecordSink {
     queue: ArrayQueue<Record>,
-    /// Whether anybody reads what ended well.
+    /// Whether successful transfers are logged.
     tells_done: AtomicBool,
 }
 
@@ -210,8 +210,8 @@ impl Default for RecordSink {
 }
 
 impl RecordSink {
-    /// Leaves a record; one that finds no room is lost and counted among the worker's figures. What
-    /// ended well is left only if somebody reads it.
+    /// Queues a record; without room it is lost and counted in the worker's counters. Successful
+    /// transfers are queued only if they are logged.
     pub(crate) fn push(&self, record: Record, counters: &Counters) {
         let is_unread = record.outcome == Outcome::Done && !self.tells_done.load(Relaxed);
         if is_unread || !record.outcome.is_logged() {
@@ -222,12 +222,12 @@ impl RecordSink {
         }
     }
 
-    /// Whether what ends well is to be left here, too: the log's to say.
+    /// Sets whether successful transfers are queued; the log calls it.
     pub(crate) fn tell_done(&self, wanted: bool) {
         self.tells_done.store(wanted, Relaxed);
     }
 
-    /// Takes the oldest record: the log's to call.
+    /// Takes the oldest record; the log calls it.
     pub(crate) fn pop(&self) -> Option<Record> {
         self.queue.pop()
     }

@@ -1,7 +1,7 @@
-//! TFTP over sockets: what came goes to the engine, what the engine wants sent goes to the kernel.
+//! TFTP over sockets: received datagrams go to the engine, and its sends go to the kernel.
 //!
-//! Decides nothing but order and amounts: queues are drained before anything else, small files
-//! leave before firmware, and neither takes more than its share of a turn.
+//! Decides only order and amounts: queues are drained before anything else, small files leave
+//! before firmware, and neither takes more than its share of a turn.
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
@@ -22,28 +22,28 @@ use engine::ticket::Ticket;
 use wire::tftp::{DATA_HEADER_BYTES, REQUEST_BYTES_MAX};
 use wire::time::Instant;
 
-/// Batches taken from one socket in a turn, at most: 4,096 datagrams.
+/// Most batches received from one socket in a turn: 4,096 datagrams.
 const RECEIVE_BATCHES_MAX: usize = 32;
-/// Bytes of firmware sent in a turn, from all sockets together. What comes in meanwhile, a small
-/// file's request among it, waits for no more than that.
+/// Bytes of firmware sent in a turn, from all sockets together. A request that arrives meanwhile,
+/// for a small file perhaps, waits for no more than that.
 const BULK_BYTES_MAX: usize = 2 << 20;
-/// Bytes of firmware that one socket sends at a time, so that none waits for the whole of another.
+/// Bytes of firmware that one socket sends at a time, so that none waits for all of another's.
 const BULK_BATCH_BYTES: usize = 256 << 10;
 
 /// One UDP socket of a worker.
 struct Port {
     socket: mio::net::UdpSocket,
-    /// The kernel has said that something waits, and has not yet said that nothing does.
+    /// The kernel has reported data, and no read has found the socket empty since.
     readable: bool,
-    /// The last try to read failed.
+    /// The last read failed.
     faulty: bool,
     /// The kernel took no more; tried again in the next turn.
     blocked: bool,
     /// The only address that it is bound to, if there is one.
     address: Option<IpAddr>,
-    /// Datagrams may leave in fragments, since some path was too narrow for them.
+    /// Datagrams may be fragmented because some path was too narrow for them.
     fragments: bool,
-    /// Datagrams that the kernel had dropped when it last told.
+    /// Datagrams dropped by the kernel, as last reported.
     drops: u32,
 }
 
@@ -56,16 +56,15 @@ struct Tftp {
     /// The order in which sockets are read: those that answer first, so that a phone's last ACK is
     /// known before its next request.
     order: Vec<usize>,
-    /// The socket whose firmware was sent last.
+    /// The socket whose firmware is sent next.
     bulk_next: usize,
     inbox: Inbox,
     outbox: Outbox,
 }
 
-/// Serves requests that come to the listeners of TFTP.
+/// Serves the TFTP listeners.
 ///
-/// # Errors
-/// What the system says when a socket cannot be waited for.
+/// # Errors The system's error if a socket cannot be polled.
 pub(crate) fn start(
     sockets: &mut Sockets,
     tokens: usize,
@@ -79,7 +78,7 @@ pub(crate) fn start(
 }
 
 impl Tftp {
-    /// No sockets yet, and no settings.
+    /// Creates it without sockets and settings.
     fn new(tokens: usize) -> Self {
         Tftp {
             tokens,
@@ -92,7 +91,7 @@ impl Tftp {
         }
     }
 
-    /// Makes room for larger blocks than before. Allocates, and so is for reloads alone.
+    /// Makes room for larger blocks. Allocates, so only reloads call it.
     fn fit(&mut self, blksize_max: u16) {
         let room = room_for(blksize_max);
         if self.inbox.datagram_bytes_max() < room {
@@ -100,11 +99,10 @@ impl Tftp {
         }
     }
 
-    /// Serves requests that come to `listener`; answers leave from `pool`, or from the same socket
-    /// where that is empty.
+    /// Serves requests at `listener`; answers leave from `pool`, or from the same socket if that is
+    /// empty.
     ///
-    /// # Errors
-    /// What the kernel says when a socket cannot be waited for.
+    /// # Errors The kernel's error if a socket cannot be polled.
     fn listen(
         &mut self,
         listener: UdpSocket,
@@ -126,7 +124,7 @@ impl Tftp {
         Ok(())
     }
 
-    /// The number that a socket is bound to.
+    /// Returns the number of the port that a socket is bound to.
     fn number(&self, port: PortId) -> Option<u16> {
         Some(self.ports.get(usize::from(port.0))?.socket.local_addr().ok()?.port())
     }
@@ -154,8 +152,8 @@ impl Tftp {
         let Received { count, is_all } = match self.inbox.receive(&port.socket) {
             Ok(received) => received,
             Err(fault) => {
-                // A fault other than emptiness is that of an earlier send, told once: the next call
-                // gets on. One that lasts must not keep the worker turning for nothing.
+                // Any other error is that of an earlier send, reported once: the next call
+                // succeeds. A lasting one must not keep the worker busy for nothing.
                 let told = fault.kind() != io::ErrorKind::WouldBlock;
                 let taken = told && self.take_errors(place, turn);
                 let port = &mut self.ports[place];
@@ -187,7 +185,7 @@ impl Tftp {
         }
     }
 
-    /// Takes what the network has said of earlier sends; whether there was anything.
+    /// Reads the network's errors of earlier sends; returns whether there were any.
     fn take_errors(&mut self, place: usize, turn: &mut TurnContext<'_>) -> bool {
         let (port, engine) = (&self.ports[place], &mut self.engine);
         take_errors(&port.socket, |peer| {
@@ -195,7 +193,7 @@ impl Tftp {
         })
     }
 
-    /// Tells phones that their transfers are over, for the last time.
+    /// Sends the last packets of ended transfers.
     fn send_last(&mut self, turn: &mut TurnContext<'_>) {
         for place in 0..self.ports.len() {
             self.ports[place].blocked = false;
@@ -203,8 +201,8 @@ impl Tftp {
         }
     }
 
-    /// Sends one batch of a lane, but no new send once `bytes_max` is passed; says how many bytes
-    /// that were, if there may be more.
+    /// Sends one batch of a lane, but begins no send beyond `bytes_max`; returns the number of
+    /// bytes if there may be more.
     fn send_batch(
         &mut self,
         place: usize,
@@ -225,7 +223,7 @@ impl Tftp {
         });
         let sent = self.outbox.send(&port.socket, transmits, port.address.is_some());
         if sent.count == 0 && sent.fault.is_none() {
-            // All that stood in the lane has ended meanwhile.
+            // All transfers in the lane have ended meanwhile.
             self.engine.sweep(id, lane);
             return None;
         }
@@ -248,7 +246,7 @@ impl Tftp {
                 self.engine.handle_send_fault(id, lane, SendFault::FileCut, turn);
                 Some(0)
             }
-            // What was told of another send.
+            // The error was that of another send.
             udp::SendFault::TooLong | udp::SendFault::Refused if told => Some(0),
             udp::SendFault::TooLong | udp::SendFault::Refused => {
                 self.engine.handle_send_fault(id, lane, SendFault::Refused, turn);
@@ -321,7 +319,7 @@ impl Service for Tftp {
         self.engine.handle_timeout(turn);
     }
 
-    /// Lone packets and small files whole, then a bounded part of the rest.
+    /// Sends control packets and small files whole, then a bounded part of the rest.
     fn send(&mut self, turn: &mut TurnContext<'_>) {
         for port in &mut self.ports {
             port.blocked = false;
@@ -366,7 +364,7 @@ impl Service for Tftp {
     }
 }
 
-/// Bytes of the longest datagram that may come: DATA of this size, or a request with a long tail.
+/// Returns the size of the longest expected datagram: DATA of this size, or a long request.
 fn room_for(blksize_max: u16) -> usize {
     usize::from(blksize_max).max(REQUEST_BYTES_MAX * 2) + DATA_HEADER_BYTES
 }

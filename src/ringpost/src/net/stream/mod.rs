@@ -1,7 +1,7 @@
 //! TCP for phones: accepts, reads and writes in bounded parts, plain or through TLS.
 //!
-//! Decides nothing about requests; never waits, and never lets one connection have a whole turn:
-//! what is large is sent in parts, between which everybody else is served.
+//! Decides nothing about requests; never waits, and never gives one connection a whole turn: large
+//! data is sent in parts, between which all other connections are served.
 
 pub(super) mod orphans;
 mod send;
@@ -29,11 +29,11 @@ use engine::session::TurnContext;
 use engine::session::stream::{ConnectionId, Connections, ListenerId, Next};
 use wire::time::{Duration, Instant};
 
-/// From the first token of a protocol's listening sockets to the first of its connections.
+/// Distance from the first token of a protocol's listeners to that of its connections.
 const LISTENERS_MAX: usize = 1 << 16;
 /// Tokens of one protocol's listeners and connections.
 pub(crate) const TOKENS_MAX: usize = TOKENS_PER_SERVICE / 4;
-/// Connections taken from one listener in a turn.
+/// Most connections accepted from one listener in a turn.
 const ACCEPTS_MAX: usize = 512;
 /// Bytes that one connection sends before the others have their turn.
 const PART_BYTES: usize = 512 << 10;
@@ -41,23 +41,24 @@ const PART_BYTES: usize = 512 << 10;
 const BULK_BYTES_MAX: usize = 4 << 20;
 /// Reads of one connection before the others have their turn.
 const READS_MAX: usize = 8;
-/// Room for what is read at a time, in bytes.
+/// Size of the read buffer, in bytes.
 const ROOM_BYTES: usize = 64 << 10;
-/// How long no connection is taken when the system has no descriptor left for one.
+/// The pause in accepting when the system has no descriptor left.
 const REST: Duration = Duration::from_millis(100);
 
 /// One listening socket of a worker.
 #[derive(Debug)]
 pub(crate) struct StreamListener {
-    /// The socket, not blocking.
+    /// The socket, nonblocking.
     pub(crate) socket: TcpListener,
-    /// The address as configured: what its settings are found by.
+    /// The configured address, by which its settings are found.
     pub(crate) address: SocketAddr,
-    /// What is spoken there.
+    /// Its protocol.
     pub(crate) protocol: Protocol,
-    /// What connections are secured with; none where they are not.
+    /// Its TLS terms; `None` without TLS.
     pub(crate) terms: Option<SharedTerms>,
-    /// They begin in clear all the same, and are secured when their machine says so.
+    /// Whether connections begin in clear nevertheless, and switch to TLS when their machine says
+    /// so.
     pub(crate) in_clear: bool,
 }
 
@@ -75,9 +76,9 @@ pub(crate) struct Streams<E> {
     /// The first of its tokens.
     tokens: usize,
     listeners: Vec<Listening>,
-    /// By the row of their connections.
+    /// The sockets, by the slot of their connections.
     sockets: Vec<Option<Socket>>,
-    /// Connections with news.
+    /// Connections with events.
     fresh: VecDeque<ConnectionId>,
     /// Connections with more to send than one part.
     bulk: VecDeque<ConnectionId>,
@@ -89,11 +90,9 @@ pub(crate) struct Streams<E> {
 }
 
 impl<E: Connections> Streams<E> {
-    /// Serves what comes to these sockets. Tokens from `tokens` to [`TOKENS_MAX`] behind it are
-    /// theirs.
+    /// Serves these sockets, with [`TOKENS_MAX`] tokens from `tokens` on.
     ///
-    /// # Errors
-    /// What the kernel says when a socket cannot be waited for.
+    /// # Errors The kernel's error if a socket cannot be polled.
     pub(crate) fn new(
         mut engine: E,
         tokens: usize,
@@ -102,7 +101,7 @@ impl<E: Connections> Streams<E> {
     ) -> io::Result<Self> {
         let mut listening = Vec::new();
         for (place, listener) in listeners.into_iter().enumerate() {
-            // Whatever is accepted inherits it.
+            // Accepted connections inherit it.
             let options = SockRef::from(&listener.socket);
             options.set_tcp_nodelay(true)?;
             listener.socket.set_nonblocking(true)?;
@@ -127,11 +126,12 @@ impl<E: Connections> Streams<E> {
         })
     }
 
-    /// Takes terms for the sockets of connections that come from now on.
+    /// Applies terms to the sockets of new connections.
     pub(crate) fn adopt(&mut self, terms: SocketTerms) {
         if terms.send_buffer_bytes > 0 && self.terms != terms {
             for listener in &self.listeners {
-                // What is accepted inherits it. A kernel that refuses serves all the same.
+                // Accepted connections inherit it. If the kernel refuses, they are served
+                // nevertheless.
                 let socket = SockRef::from(&listener.socket);
                 let _ = socket.set_send_buffer_size(terms.send_buffer_bytes);
             }
@@ -139,13 +139,13 @@ impl<E: Connections> Streams<E> {
         self.terms = terms;
     }
 
-    /// Whether a token is that of one of these sockets.
+    /// Returns whether a token belongs to one of these sockets.
     #[must_use]
     pub(crate) fn owns(&self, token: Token) -> bool {
         (self.tokens..self.tokens + TOKENS_MAX).contains(&token.0)
     }
 
-    /// The kernel has news of a socket.
+    /// Notes an event of a socket.
     pub(crate) fn note(&mut self, event: &Event) {
         let place = event.token().0 - self.tokens;
         let Some(row) = place.checked_sub(LISTENERS_MAX) else {
@@ -164,22 +164,21 @@ impl<E: Connections> Streams<E> {
         }
     }
 
-    /// Whether the next turn has work without waiting for anything.
+    /// Returns whether the next turn has work without waiting.
     #[must_use]
     pub(crate) fn is_busy(&self) -> bool {
         let accepts = self.resting_until.is_none() && self.listeners.iter().any(|one| one.readable);
         accepts || !self.fresh.is_empty() || !self.bulk.is_empty() || self.engine.has_ready()
     }
 
-    /// When to turn again at the latest.
+    /// Returns when the next turn is due at the latest.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         let timers = [self.engine.poll_timeout(), self.resting_until, self.orphans.poll_timeout()];
         timers.into_iter().flatten().min()
     }
 
-    /// Takes new connections, and what came on those that are there. What is asked and is small is
-    /// answered at once.
+    /// Accepts new connections, and reads from existing ones. Small requests are answered at once.
     pub(crate) fn receive(&mut self, turn: &mut TurnContext<'_>) {
         if self.resting_until.is_some_and(|until| until <= turn.now) {
             self.resting_until = None;
@@ -198,7 +197,7 @@ impl<E: Connections> Streams<E> {
         }
     }
 
-    /// Goes on with what others have answered, and sends a bounded part of what is large.
+    /// Continues with the store's answers, and sends a bounded part of large ones.
     pub(crate) fn send(&mut self, turn: &mut TurnContext<'_>) {
         let given_up = self.orphans.look(&self.terms, turn.now);
         turn.counters.stream_too_slow.add(given_up);
@@ -268,14 +267,14 @@ impl<E: Connections> Streams<E> {
         self.fresh.push_back(id);
     }
 
-    /// The address at this side of a connection.
+    /// Returns the local address of a connection.
     #[must_use]
     pub(crate) fn local_address(&self, id: ConnectionId) -> Option<SocketAddr> {
         let socket = self.sockets.get(id.row as usize)?.as_ref()?;
         socket.stream.local_addr().ok().filter(|_| socket.id == id)
     }
 
-    /// Speaks TLS on a connection from now on.
+    /// Switches a connection to TLS.
     fn secure(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) -> Step {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return Step::Gone };
         let listener = self.listeners.iter().find(|one| one.id == socket.listener);
@@ -293,7 +292,7 @@ impl<E: Connections> Streams<E> {
                 socket.readable = true;
                 Step::Again
             }
-            // Never in clear what is to be secured.
+            // What must be encrypted is never sent in clear.
             Some(Err(_)) | None => {
                 self.engine.handle_gone(id, turn);
                 self.close(id, turn);
@@ -302,7 +301,7 @@ impl<E: Connections> Streams<E> {
         }
     }
 
-    /// Does what can be done with a connection, within the bounds of its share.
+    /// Does all current work of a connection, within its share.
     fn drive(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.id != id {
@@ -310,7 +309,7 @@ impl<E: Connections> Streams<E> {
         }
         socket.queued = false;
         if socket.dialing {
-            // Nobody waits for a connection that was given up, and the kernel would for minutes.
+            // No client waits for an aborted connection, but the kernel would keep it for minutes.
             if matches!(self.engine.next(id), Next::Close | Next::Reset) {
                 return self.close(id, turn);
             }
@@ -346,7 +345,7 @@ impl<E: Connections> Streams<E> {
                 }
                 Next::StartTls => self.secure(id, turn),
                 Next::Reset => {
-                    // Else the kernel would go on offering it to the phone for minutes.
+                    // Otherwise the kernel would keep offering it to the phone for minutes.
                     let _ = SockRef::from(&socket.stream).set_linger(Some(Duration::ZERO));
                     Step::Gone
                 }
@@ -369,7 +368,7 @@ impl<E: Connections> Streams<E> {
         }
     }
 
-    /// Tells a machine that reads no further at the moment that nothing more will come.
+    /// Notifies a machine that currently reads no further of the peer's end.
     fn tell_hangup(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         if let Some(Some(socket)) = self.sockets.get_mut(id.row as usize)
             && socket.ended
@@ -379,7 +378,7 @@ impl<E: Connections> Streams<E> {
         }
     }
 
-    /// Whether a connection that this side makes is there now.
+    /// Checks whether an outgoing connection is established.
     fn dialed(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) -> bool {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return false };
         let result = match socket.stream.take_error() {
@@ -405,7 +404,7 @@ impl<E: Connections> Streams<E> {
         is_there
     }
 
-    /// Lets the kernel tell of news.
+    /// Registers the socket for events.
     fn wait_for(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let Some(Some(socket)) = self.sockets.get_mut(id.row as usize) else { return };
         if socket.registered {
@@ -414,7 +413,7 @@ impl<E: Connections> Streams<E> {
         let token = Token(self.tokens + LISTENERS_MAX + id.row as usize);
         let both = Interest::READABLE | Interest::WRITABLE;
         match self.registry.register(&mut socket.stream, token, both) {
-            // Whatever came before is told of now.
+            // Registration also reports earlier events.
             Ok(()) => socket.registered = true,
             Err(_) => {
                 self.engine.handle_gone(id, turn);
@@ -431,7 +430,7 @@ impl<E: Connections> Streams<E> {
         }
     }
 
-    /// Closes a connection that is over; what its client has not acknowledged yet still leaves.
+    /// Closes a finished connection; data that its client has not acknowledged is still sent.
     fn leave(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         let place = self.sockets.get_mut(id.row as usize);
         if let Some(socket) = place.and_then(Option::take) {
@@ -443,7 +442,7 @@ impl<E: Connections> Streams<E> {
 
     fn close(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         if let Some(place) = self.sockets.get_mut(id.row as usize) {
-            // The kernel forgets what it was to tell of a descriptor that is closed.
+            // The kernel drops the events of a closed descriptor.
             *place = None;
         }
         self.engine.handle_closed(id, turn);
@@ -469,7 +468,7 @@ mod tests {
     use engine::settings::http::HttpListener;
     use wire::name::FileName;
 
-    /// One worker's connections, turned by hand.
+    /// One worker's connections, run by hand.
     struct Bench {
         streams: Streams<Engine>,
         poll: mio::Poll,
@@ -531,7 +530,7 @@ mod tests {
             self
         }
 
-        /// One turn, as the worker does it.
+        /// Runs one turn like the worker.
         fn turn(&mut self) {
             let mut events = mio::Events::with_capacity(64);
             let wait = if self.streams.is_busy() { 0 } else { 2 };
@@ -550,7 +549,7 @@ mod tests {
             self.streams.send(&mut turn);
         }
 
-        /// Everything that the server sends until it closes, or has been silent for some turns.
+        /// Returns everything that the server sends until it closes, or is silent for some turns.
         fn hear(&mut self, client: &mut Client) -> Vec<u8> {
             client.set_nonblocking(true).unwrap();
             let (mut heard, mut silent) = (Vec::new(), 0);
@@ -640,7 +639,7 @@ mod tests {
         assert_eq!(heard.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
     }
 
-    /// A client whose own system keeps only a few bytes for it.
+    /// A client with a receive buffer of only a few bytes.
     fn narrow_client(bench: &Bench) -> Client {
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let socket = socket.unwrap();

@@ -1,8 +1,8 @@
-//! Sockets whose connections are over, and whose clients have not acknowledged all of it yet.
+//! Sockets of finished connections whose clients have not acknowledged all data yet.
 //!
-//! The kernel would let them go by `TCP_USER_TIMEOUT`, whose clock goes on while a client reads in
-//! steps that are smaller than what it sends at once. Here only silence cuts, and slowness beyond
-//! all bounds. Never reads, and sends nothing.
+//! The kernel would close them by `TCP_USER_TIMEOUT`, whose clock runs on while a client reads in
+//! smaller steps than the system sends. Here only silence, or extreme slowness, ends a connection.
+//! Never reads, and sends nothing.
 
 use std::collections::VecDeque;
 use std::net::Shutdown;
@@ -14,22 +14,22 @@ use socket2::SockRef;
 use crate::sys::sockets::{give_up_after, unacknowledged};
 use wire::time::{Duration, Instant};
 
-/// Most of them in a worker, for each protocol; what is beyond is left to the kernel.
+/// Most of them in a worker, for each protocol; further ones are left to the kernel.
 const ORPHANS_MAX: usize = 1_024;
-/// What a socket may leave to the kernel, in bytes: that much is through soon, or soon given up.
+/// What a socket may leave to the kernel, in bytes: that much is soon sent or soon dropped.
 const REST_BYTES_MAX: u64 = 16 << 10;
-/// How long before a client is looked at again.
+/// Interval between two checks of a client.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
-/// How the sockets of a protocol treat clients that read slowly, or not at all.
+/// How a protocol's sockets treat clients that read slowly, or not at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SocketTerms {
-    /// A connection that is over is kept for a client that acknowledges nothing for so long.
+    /// How long a finished connection is kept for a client that acknowledges nothing.
     pub(crate) silence_max: Duration,
-    /// Beyond that, bytes per second that a client must acknowledge.
+    /// Beyond that, the rate in bytes per second at which a client must acknowledge.
     pub(crate) rate_min: u64,
-    /// The kernel keeps about so many bytes of one connection for a phone that does not read, 0 as
-    /// many as it likes.
+    /// About so many bytes of one connection are kept in the kernel for a phone that does not read;
+    /// 0 leaves it to the kernel.
     pub(crate) send_buffer_bytes: usize,
 }
 
@@ -40,7 +40,7 @@ impl Default for SocketTerms {
     }
 }
 
-/// What a client has not acknowledged yet of a connection that is over.
+/// The data of a finished connection that its client has not acknowledged yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rest {
     began: Instant,
@@ -54,14 +54,14 @@ impl Rest {
         Rest { began: now, bytes, left: bytes, moved_at: now }
     }
 
-    /// So many bytes are left.
+    /// Notes how many bytes are left.
     pub(super) fn note(&mut self, left: u64, now: Instant) {
         if left < self.left {
             (self.left, self.moved_at) = (left, now);
         }
     }
 
-    /// Whether the client has had its time.
+    /// Returns whether the client's time is over.
     pub(super) fn is_given_up(&self, terms: &SocketTerms, now: Instant) -> bool {
         let arrived = Duration::from_secs((self.bytes - self.left) / terms.rate_min.max(1));
         let slow = self.began + terms.silence_max + arrived;
@@ -79,13 +79,13 @@ struct Orphan {
 /// The orphans of one protocol in a worker.
 #[derive(Debug, Default)]
 pub(super) struct Orphans {
-    /// In the order of their looks, each as long after the last as that of all others.
+    /// In the order of their checks, all at the same interval.
     rows: VecDeque<Orphan>,
 }
 
 impl Orphans {
-    /// Takes a socket whose connection is over, or leaves it to the kernel.
-    /// `registry` tells of its news until now.
+    /// Takes the socket of a finished connection, or leaves it to the kernel. `registry` has
+    /// reported its events until now.
     pub(super) fn take(
         &mut self,
         mut stream: TcpStream,
@@ -98,7 +98,7 @@ impl Orphans {
             && self.rows.len() < ORPHANS_MAX
             && registry.is_none_or(|registry| registry.deregister(&mut stream).is_ok());
         if is_kept {
-            // The client reads the end of the connection as if it were closed.
+            // For the client this looks like a close.
             let _ = stream.shutdown(Shutdown::Write);
             let rest = Rest::new(bytes, now);
             self.rows.push_back(Orphan { stream, rest, look_at: now + LOOK_AGAIN });
@@ -107,7 +107,7 @@ impl Orphans {
         }
     }
 
-    /// Looks at those whose time has come; says how many were given up.
+    /// Checks those that are due; returns how many were dropped.
     pub(super) fn look(&mut self, terms: &SocketTerms, now: Instant) -> u64 {
         let mut given_up = 0;
         while self.rows.front().is_some_and(|row| row.look_at <= now) {
@@ -119,7 +119,7 @@ impl Orphans {
                 leave(&row.stream, left, terms);
             } else if row.rest.is_given_up(terms, now) {
                 given_up += 1;
-                // Else the kernel would go on offering it to the phone for minutes.
+                // Otherwise the kernel would keep offering it to the phone for minutes.
                 let _ = SockRef::from(&row.stream).set_linger(Some(Duration::ZERO));
             } else {
                 row.look_at = now + LOOK_AGAIN;
@@ -129,13 +129,13 @@ impl Orphans {
         given_up
     }
 
-    /// When to look again.
+    /// Returns the time of the next check.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.rows.front().map(|row| row.look_at)
     }
 }
 
-/// Leaves what is left of a socket that is closed now to the kernel, in bounds.
+/// Leaves the rest of a closed socket to the kernel, within limits.
 fn leave(stream: &TcpStream, left: u64, terms: &SocketTerms) {
     if left > 0 {
         let slow = Duration::from_secs(left / terms.rate_min.max(1));

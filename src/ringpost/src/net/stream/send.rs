@@ -1,6 +1,6 @@
-//! One send of one connection: a head and what follows it, by as few calls as the kernel allows.
+//! One send of one connection: a head and its body, in as few calls as the kernel allows.
 //!
-//! Decides nothing; says how many bytes left.
+//! Decides nothing; returns how many bytes were sent.
 
 use std::io::{self, IoSlice};
 
@@ -12,12 +12,11 @@ use engine::catalog::blob::Blob;
 use engine::session::stream::{Outgoing, Payload};
 use store::content::BlobExt as _;
 
-/// Sends at most so many bytes of a body, and the head before it. Where `closes` says that the
-/// connection is closed as soon as all of it has been taken, it leaves together with the end of the
-/// connection: one segment less for the phone and for us.
+/// Sends a limited number of bytes of a body, and the head before it. If `closes` is set, the
+/// connection is closed once all of it is sent, and its last data leaves together with the FIN: one
+/// segment less for the phone and for us.
 ///
-/// # Errors
-/// The kernel's; [`io::ErrorKind::WouldBlock`] where nothing left.
+/// # Errors The kernel's error; [`io::ErrorKind::WouldBlock`] if nothing was sent.
 pub(crate) fn plain(
     stream: &mut TcpStream,
     outgoing: Outgoing<'_>,
@@ -51,7 +50,7 @@ pub(crate) fn plain(
     }
 }
 
-/// The same through TLS.
+/// Does the same through TLS.
 ///
 /// # Errors
 /// As [`plain`].
@@ -72,7 +71,7 @@ pub(crate) fn tls(
     tls.write_vectored(stream, &[IoSlice::new(head), IoSlice::new(body)])
 }
 
-/// Bytes of a file that this process may read; none of one that is mapped.
+/// Returns bytes of a file that this process may read; none of a mapped one.
 fn part(blob: &Blob, offset: u64, bytes: usize) -> &[u8] {
     let all = blob.as_slice().unwrap_or_default();
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());

@@ -1,6 +1,6 @@
 //! One socket of a connection, plain or through TLS: one read, one write, one close at a time.
 //!
-//! Decides nothing: what is to be done is asked of the protocol's machine in `mod.rs`.
+//! Decides nothing: `mod.rs` asks the protocol's machine for the next step.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
@@ -15,46 +15,47 @@ use engine::session::stream::{ConnectionId, Connections, DialFault, ListenerId, 
 use engine::session::{Handshake, Secured, TurnContext};
 use wire::time::{Duration, Instant};
 
-/// How long before the end of what TLS has encrypted is looked after again.
+/// Interval between two checks of encrypted data that waits to be sent before a close.
 pub(super) const FLUSH_LOOK: Duration = Duration::from_secs(5);
 
-/// A socket and what is known of it.
+/// A socket and its state.
 pub(super) struct Socket {
     pub(super) id: ConnectionId,
     pub(super) listener: ListenerId,
     pub(super) stream: TcpStream,
     pub(super) tls: Option<Box<TlsSession>>,
-    /// The connection is being made, by this side.
+    /// This side is still connecting.
     pub(super) dialing: bool,
-    /// The kernel tells of news. Before, each try is a look; a short connection needs no more.
+    /// The socket is registered for events. Before, each try polls it; a short connection needs no
+    /// more.
     pub(super) registered: bool,
     pub(super) readable: bool,
     pub(super) writable: bool,
-    /// The phone has ended its side: reading tells, sooner or later.
+    /// The phone has closed its side: a read will show it.
     pub(super) ended: bool,
-    /// That was told.
+    /// The machine knows it.
     pub(super) hung_up: bool,
-    /// The last read left nothing.
+    /// The last read emptied the socket.
     pub(super) emptied: bool,
-    /// It stands in a queue already.
+    /// It is in a queue already.
     pub(super) queued: bool,
-    /// It broke, or was closed from the other side in both directions.
+    /// It failed, or the peer closed both directions.
     pub(super) broken: bool,
-    /// It is to be closed once what TLS has encrypted has left; what the client lacks since then.
+    /// It closes once the encrypted data is sent; what the client lacks since then.
     pub(super) closing: Option<Rest>,
 }
 
-/// What came of one step with a socket.
+/// The result of one step with a socket.
 pub(super) enum Step {
     /// There may be more to do at once.
     Again,
-    /// The kernel has to tell of news first.
+    /// An event must come first.
     Blocked,
-    /// The connection has gone.
+    /// The connection is gone.
     Gone,
 }
 
-/// How a connection was secured.
+/// Describes the TLS of a connection.
 fn security(tls: &TlsSession) -> Security {
     let secured = tls.version_and_suite();
     Security {
@@ -64,7 +65,7 @@ fn security(tls: &TlsSession) -> Security {
     }
 }
 
-/// Why a connection that this side makes is not there.
+/// Explains why an outgoing connection failed.
 pub(super) fn dial_fault(fault: &io::Error) -> DialFault {
     use io::ErrorKind::{
         ConnectionRefused, ConnectionReset, HostUnreachable, NetworkUnreachable, TimedOut,
@@ -81,7 +82,7 @@ pub(super) fn dial_fault(fault: &io::Error) -> DialFault {
     }
 }
 
-/// Tells the machine how much of what was sent has not arrived. What TLS may hold back counts.
+/// Reports to the machine how much of the sent data has not arrived, including data held in TLS.
 pub(super) fn measure<E: Connections>(socket: &Socket, engine: &mut E, turn: &mut TurnContext<'_>) {
     let holds = socket.tls.as_ref().is_some_and(|tls| tls.has_unsent());
     let held = if holds { QUEUE_BYTES_MAX as u64 } else { 0 };
@@ -89,7 +90,7 @@ pub(super) fn measure<E: Connections>(socket: &Socket, engine: &mut E, turn: &mu
     engine.handle_unacknowledged(socket.id, bytes, turn);
 }
 
-/// Reads once and hands over what came.
+/// Reads once and passes the data on.
 pub(super) fn read<E: Connections>(
     socket: &mut Socket,
     engine: &mut E,
@@ -125,7 +126,7 @@ pub(super) fn read<E: Connections>(
             Step::Again
         }
         Ok(count) => {
-            // Fewer than there was room for: nothing is left, and the kernel tells when more comes.
+            // A partial read: nothing is left, and an event reports further data.
             let is_whole = !engine.expects_more(id, &room[..count]);
             socket.emptied = count < room.len() && socket.tls.is_none() && is_whole;
             socket.readable = !socket.emptied || socket.ended || !socket.registered;
@@ -142,7 +143,7 @@ pub(super) fn read<E: Connections>(
             match why {
                 Some(why) => {
                     if why == Handshake::PlainRequest {
-                        // So that whoever typed http:// where https:// belongs is told.
+                        // So that a user who typed http:// instead of https:// gets an explanation.
                         let for_head = socket.tls.as_ref().is_some_and(|tls| tls.asks_for_head());
                         let _ = socket.stream.write(plain_answer(E::PLAIN_ANSWER, for_head));
                     }
@@ -155,8 +156,8 @@ pub(super) fn read<E: Connections>(
     }
 }
 
-/// What is said in clear, as far as it is to be said: HEAD is answered without a body (RFC 9110,
-/// 9.3.2).
+/// Returns the answer in clear, as far as it may be sent: HEAD is answered without a body (RFC
+/// 9110, 9.3.2).
 fn plain_answer(answer: &[u8], for_head: bool) -> &[u8] {
     let blank = answer.windows(4).position(|four| four == b"\r\n\r\n");
     let end = blank.filter(|_| for_head).map_or(answer.len(), |at| at + 4);
@@ -175,7 +176,7 @@ pub(super) fn write<E: Connections>(
     }
     let id = socket.id;
     let outgoing = engine.outgoing(id);
-    // A socket that is closed with something unread in it throws away what has not left.
+    // Closing a socket with unread data discards what has not been sent.
     let closes = outgoing.is_last && socket.emptied;
     let result = match &mut socket.tls {
         None => send::plain(&mut socket.stream, outgoing, *left, closes),
@@ -206,7 +207,7 @@ pub(super) fn write<E: Connections>(
     }
 }
 
-/// Sends what TLS has encrypted. There is nothing else to do at the moment.
+/// Sends encrypted data. There is nothing else to do at the moment.
 pub(super) fn flush(socket: &mut Socket) -> Step {
     let Some(tls) = &mut socket.tls else { return Step::Blocked };
     if !tls.has_unsent() || !socket.writable {
@@ -222,7 +223,7 @@ pub(super) fn flush(socket: &mut Socket) -> Step {
     }
 }
 
-/// Tells the phone that nothing more comes.
+/// Sends the end of the stream to the phone.
 pub(super) fn end(socket: &mut Socket) {
     if let Some(tls) = &mut socket.tls {
         tls.end();
@@ -231,7 +232,7 @@ pub(super) fn end(socket: &mut Socket) {
     let _ = socket.stream.shutdown(Shutdown::Write);
 }
 
-/// Whether a connection can be closed without losing what was encrypted and has not left.
+/// Returns whether a connection can be closed without losing encrypted data.
 pub(super) fn close_in_peace(socket: &mut Socket, terms: &SocketTerms, now: Instant) -> bool {
     let Some(tls) = &mut socket.tls else { return true };
     let left = unacknowledged(&socket.stream);
@@ -248,8 +249,8 @@ pub(super) fn close_in_peace(socket: &mut Socket, terms: &SocketTerms, now: Inst
     }
 }
 
-/// Tells the machine that the connection is no more, and whose doing that is: what the other side
-/// has acknowledged until then is told first.
+/// Reports the end of the connection to the machine, and which side caused it; first reports what
+/// the other side has acknowledged.
 pub(super) fn break_off<E: Connections>(
     socket: &Socket,
     engine: &mut E,

@@ -1,6 +1,6 @@
-//! Whose TLS a connection speaks: rustls', or OpenSSL's where the listener is for old phones.
+//! The TLS library of a connection: rustls, or OpenSSL if the listener is for old phones.
 //!
-//! Both are told bytes and asked for bytes; neither ever has the socket. It only hands on.
+//! Both only transform bytes; neither has the socket. This only dispatches.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Library {
         Library::rustls(&terms.config)
     }
 
-    /// The same for a connection whose client sends and reads nothing.
+    /// Creates one for a connection whose client sends and reads nothing.
     pub(super) fn accept_one_way(terms: &TlsTerms) -> io::Result<Self> {
         #[cfg(feature = "legacy-tls")]
         if terms.legacy.is_some() {
@@ -49,7 +49,7 @@ impl Library {
         Ok(Library::Rustls(tls))
     }
 
-    /// Plain bytes from what was taken in.
+    /// Returns decrypted bytes.
     pub(super) fn read_plain(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             Library::Rustls(tls) => tls.reader().read(into),
@@ -58,7 +58,7 @@ impl Library {
         }
     }
 
-    /// Takes in some of what the socket has; 0 is its end.
+    /// Reads encrypted bytes from the socket; 0 is its end.
     pub(super) fn take_in(&mut self, socket: &mut impl Read) -> io::Result<usize> {
         match self {
             Library::Rustls(tls) => tls.read_tls(socket),
@@ -67,8 +67,7 @@ impl Library {
         }
     }
 
-    /// Makes of it what can be made of it; an error is the connection's end, and what it means if
-    /// the connection was never secured.
+    /// Processes them. An error ends the connection; it also says why a handshake failed.
     pub(super) fn process(&mut self, opening: &Opening) -> Result<(), (Handshake, io::Error)> {
         match self {
             Library::Rustls(tls) => match tls.process_new_packets() {
@@ -86,7 +85,7 @@ impl Library {
         }
     }
 
-    /// Takes plain bytes, at most [`QUEUE_BYTES_MAX`].
+    /// Accepts plain bytes, at most [`QUEUE_BYTES_MAX`].
     pub(super) fn write_plain(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Library::Rustls(tls) => tls.writer().write_vectored(parts),
@@ -95,7 +94,7 @@ impl Library {
         }
     }
 
-    /// Hands the socket some of what waits for it.
+    /// Writes encrypted bytes to the socket.
     pub(super) fn send(&mut self, socket: &mut impl Write) -> io::Result<usize> {
         match self {
             Library::Rustls(tls) => tls.write_tls(socket),
@@ -104,7 +103,7 @@ impl Library {
         }
     }
 
-    /// Whether something waits for the socket.
+    /// Returns whether encrypted bytes wait for the socket.
     pub(super) fn wants_write(&self) -> bool {
         match self {
             Library::Rustls(tls) => tls.wants_write(),
@@ -121,7 +120,7 @@ impl Library {
         }
     }
 
-    /// Says that nothing more will be written.
+    /// Ends the plain stream.
     pub(super) fn end(&mut self) {
         match self {
             Library::Rustls(tls) => tls.send_close_notify(),
@@ -130,7 +129,7 @@ impl Library {
         }
     }
 
-    /// Whether the phone showed a certificate that is trusted.
+    /// Returns whether the phone sent a trusted certificate.
     pub(super) fn shows_certificate(&self, trust: Option<&dyn CertificateTrust>) -> bool {
         match self {
             Library::Rustls(tls) => tls
@@ -149,7 +148,7 @@ impl Library {
         }
     }
 
-    /// Whoever resumes the session later shows this mark. Old phones show none.
+    /// Sets the mark for clients that resume the session later. Old phones get none.
     pub(super) fn mark(&mut self, mark: Mark) {
         match self {
             Library::Rustls(tls) => tls.set_resumption_data(&mark),
@@ -158,8 +157,8 @@ impl Library {
         }
     }
 
-    /// The mark of the connection whose session this one resumes. Old phones have none, and what
-    /// resumes by TLS 1.2 tells none: rustls looks for it in TLS 1.3 alone.
+    /// Returns the mark of the session that this one resumes. Old phones have none, and neither has
+    /// a resumption by TLS 1.2: rustls supports it only in TLS 1.3.
     pub(super) fn resumes(&self) -> Option<Mark> {
         match self {
             Library::Rustls(tls) => tls.received_resumption_data()?.try_into().ok(),
@@ -168,7 +167,7 @@ impl Library {
         }
     }
 
-    /// Version and suite in their registered names, once they are known.
+    /// Returns version and suite by their registered names, once they are known.
     pub(super) fn version_and_suite(&self) -> Option<(&'static str, &'static str)> {
         match self {
             Library::Rustls(tls) => {

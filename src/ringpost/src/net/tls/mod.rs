@@ -1,6 +1,6 @@
 //! One connection's TLS: ciphertext from and to a socket on one side, plain bytes on the other.
 //!
-//! Driven by readiness. Never blocks, never holds more than a bounded part of what is to be sent,
+//! Driven by readiness. Never blocks, never holds more than a bounded part of the outgoing data,
 //! and never reads a file: certificates come with the terms.
 
 mod library;
@@ -22,26 +22,25 @@ use engine::session::Handshake;
 use engine::session::stream::Mark;
 use library::Library;
 
-/// What the connections of one HTTPS listener are secured with. A reload puts another one into the
-/// same place; connections that run keep theirs.
+/// The TLS terms of one listener. A reload replaces them; running connections keep theirs.
 #[derive(Debug)]
 pub struct TlsTerms {
     /// Certificates, suites, tickets.
     pub config: Arc<ServerConfig>,
-    /// The same for connections whose client sends and reads nothing: without tickets behind the
-    /// handshake. Unread bytes make its system reset the connection when it closes, and what it
-    /// sent last is lost.
+    /// The same for connections whose client sends and reads nothing: without tickets after the
+    /// handshake. Unread bytes would make its system reset the connection at the close, which loses
+    /// the last data that it sent.
     pub one_way: Arc<ServerConfig>,
-    /// Judges certificates again where bad ones are served as none; `None` if whoever was let in
-    /// has shown a good one.
+    /// Verifies certificates again if bad ones are tolerated; `None` if every accepted client has a
+    /// good one.
     pub trust: Option<Arc<dyn CertificateTrust>>,
-    /// OpenSSL's in their place, where the listener is for old phones.
+    /// OpenSSL's terms instead, if the listener is for old phones.
     #[cfg(feature = "legacy-tls")]
     pub legacy: Option<openssl::LegacyTerms>,
 }
 
 impl TlsTerms {
-    /// The terms of a listener that rustls secures.
+    /// Creates the terms of a listener that rustls serves.
     #[must_use]
     pub fn new(config: Arc<ServerConfig>) -> Self {
         let mut one_way = (*config).clone();
@@ -56,13 +55,13 @@ impl TlsTerms {
     }
 }
 
-/// Judges the certificates of phones that were served although theirs may be bad.
+/// Verifies the certificates of phones that are served although theirs may be bad.
 pub trait CertificateTrust: std::fmt::Debug + Send + Sync {
-    /// Whether a chain, the phone's own certificate first, is one that counts.
+    /// Returns whether a chain, the phone's own certificate first, is trusted.
     fn is_trusted(&self, chain: &[CertificateDer<'_>]) -> bool;
 }
 
-/// What a verifier of phones' certificates has found that rustls has no word for.
+/// A fault of a phone's certificate that rustls has no error for.
 #[derive(Clone, Copy, Debug)]
 pub struct ClientCertificateFault(pub Handshake);
 
@@ -74,17 +73,17 @@ impl std::fmt::Display for ClientCertificateFault {
 
 impl std::error::Error for ClientCertificateFault {}
 
-/// The place of a listener's terms, shared by workers and control.
+/// A listener's terms, shared by the workers and replaced by a reload.
 pub type SharedTerms = Arc<ArcSwap<TlsTerms>>;
 
-/// Most bytes that one session holds encrypted and not yet sent; plain bytes are only taken when
-/// all that was taken before has left. Two records: a slow phone pins no more than that.
+/// Most bytes that one session holds encrypted and unsent; plain bytes are accepted only when all
+/// earlier ones have left. Two records: a slow phone occupies no more than that.
 pub const QUEUE_BYTES_MAX: usize = 32 << 10;
 
-/// As much of a connection's first bytes as tells what they are: a record's head, the head of the
-/// message in it, and the version of a hello.
+/// As many first bytes of a connection as identify it: a record's head, the head of the message in
+/// it, and the version of a hello.
 const OPENING_BYTES: usize = 11;
-/// How a request begins that came without TLS, four bytes of it.
+/// The first four bytes of requests without TLS.
 const PLAIN_BEGINNINGS: [&[u8; 4]; 9] =
     [b"GET ", b"HEAD", b"PUT ", b"POST", b"DELE", b"OPTI", b"PATC", b"CONN", b"PRI "];
 
@@ -95,20 +94,19 @@ pub struct TlsSession {
     trust: Option<Arc<dyn CertificateTrust>>,
     opening: Opening,
     fault: Option<Handshake>,
-    /// The phone ended its side without the word for it.
+    /// The phone closed without `close_notify`.
     truncated: bool,
 }
 
 impl TlsSession {
-    /// A session before its handshake.
+    /// Creates a session before its handshake.
     ///
-    /// # Errors
-    /// When the system gives no random bytes.
+    /// # Errors The system gives no random bytes.
     pub fn accept(terms: &TlsTerms) -> io::Result<TlsSession> {
         Ok(TlsSession::new(Library::accept(terms)?, terms))
     }
 
-    /// The same for a connection whose client sends and reads nothing.
+    /// Creates one for a connection whose client sends and reads nothing.
     ///
     /// # Errors
     /// As [`TlsSession::accept`].
@@ -121,30 +119,30 @@ impl TlsSession {
         TlsSession { tls, trust, opening, fault: None, truncated: false }
     }
 
-    /// Whoever resumes the session later shows this mark. Meant for before the handshake.
+    /// Sets the mark for clients that resume the session later. Call it before the handshake.
     pub fn mark(&mut self, mark: Mark) {
         self.tls.mark(mark);
     }
 
-    /// The mark of the connection whose session this one resumes.
+    /// Returns the mark of the session that this one resumes.
     #[must_use]
     pub fn resumes(&self) -> Option<Mark> {
         self.tls.resumes()
     }
 
-    /// Plain bytes, at least one. Reads from the socket until there are some, and drives the
-    /// handshake on the way. 0 says that the phone ended its side: in peace, without a word, or
-    /// before it had said anything at all. `into` must have room.
+    /// Returns plain bytes, at least one. Reads from the socket until there are some, and drives
+    /// the handshake on the way. 0 says that the phone closed its side: properly, without
+    /// `close_notify`, or before it sent anything. `into` must have room.
     ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there is nothing yet. Anything else ends the connection;
-    /// [`TlsSession::fault`] says why if it was never secured, and the phone has been told.
+    /// # Errors [`io::ErrorKind::WouldBlock`] if there are none yet. Any other error ends the
+    /// connection; [`TlsSession::fault`] says why the handshake failed, and the phone has its
+    /// alert.
     pub fn read(&mut self, socket: &mut (impl Read + Write), into: &mut [u8]) -> io::Result<usize> {
         debug_assert!(!into.is_empty(), "0 bytes would look like the end");
         loop {
             match self.tls.read_plain(into) {
                 Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {}
-                // Old phones close without close_notify. HTTP says itself where a message ends.
+                // Old phones close without close_notify. HTTP marks the end of a message itself.
                 Err(cut) if cut.kind() == io::ErrorKind::UnexpectedEof => {
                     self.truncated = true;
                     return Ok(0);
@@ -157,7 +155,7 @@ impl TlsSession {
                 Ok(bytes) => bytes == 0,
                 Err(again) if again.kind() == io::ErrorKind::Interrupted => continue,
                 Err(nothing) if nothing.kind() == io::ErrorKind::WouldBlock => {
-                    // What is left of a flight may be what the phone waits for.
+                    // The rest of a flight may be what the phone waits for.
                     self.flush_some(socket)?;
                     return Err(nothing);
                 }
@@ -176,17 +174,16 @@ impl TlsSession {
         }
     }
 
-    /// Takes plain bytes, at most [`QUEUE_BYTES_MAX`], and sends as much as the socket takes; the
-    /// rest is for [`TlsSession::flush`]. Takes nothing while something from before is unsent.
+    /// Accepts plain bytes, at most [`QUEUE_BYTES_MAX`], and sends as much as the socket takes; the
+    /// rest is for [`TlsSession::flush`]. Accepts nothing while earlier bytes are unsent.
     ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when nothing was taken: the socket is full, or the handshake
-    /// is not through.
+    /// # Errors [`io::ErrorKind::WouldBlock`] if nothing was accepted: the socket is full, or the
+    /// handshake is not complete.
     pub fn write(&mut self, socket: &mut impl Write, bytes: &[u8]) -> io::Result<usize> {
         self.write_vectored(socket, &[IoSlice::new(bytes)])
     }
 
-    /// The same for bytes in several places: a head and a small body become one record.
+    /// Does the same for bytes in several places: a head and a small body become one record.
     ///
     /// # Errors
     /// As [`TlsSession::write`].
@@ -204,10 +201,9 @@ impl TlsSession {
         Ok(taken)
     }
 
-    /// Sends what was taken.
+    /// Sends what was accepted.
     ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] while some is left.
+    /// # Errors [`io::ErrorKind::WouldBlock`] while some is left.
     pub fn flush(&mut self, socket: &mut impl Write) -> io::Result<()> {
         while self.has_unsent() {
             match self.tls.send(socket) {
@@ -220,65 +216,65 @@ impl TlsSession {
         Ok(())
     }
 
-    /// Says that nothing more will be written; still to be flushed.
+    /// Ends the plain stream; needs a flush.
     pub fn end(&mut self) {
         self.tls.end();
     }
 
-    /// Whether something waits to be sent.
+    /// Returns whether encrypted bytes wait to be sent.
     #[must_use]
     pub fn has_unsent(&self) -> bool {
-        // What TLS would say to somebody who does not speak it would garble the plain answer.
+        // A TLS alert to a client that does not speak TLS would garble the plain answer.
         self.tls.wants_write() && self.fault != Some(Handshake::PlainRequest)
     }
 
-    /// Whether the handshake is under way.
+    /// Returns whether the handshake is under way.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
         self.tls.is_handshaking()
     }
 
-    /// Whether the phone ended its side without `close_notify`: what came may have been cut short
-    /// by anybody.
+    /// Returns whether the phone closed its side without `close_notify`: an attacker may have cut
+    /// the data short.
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.truncated
     }
 
-    /// Whether a request for a head alone came in clear, as far as its first bytes tell.
+    /// Returns whether a HEAD request came in clear, as far as its first bytes tell.
     #[must_use]
     pub fn asks_for_head(&self) -> bool {
         let came = self.opening.bytes();
         came.starts_with(b"HEAD") || matches!(came, b"H" | b"HE" | b"HEA")
     }
 
-    /// Why the connection was never secured. Nothing once it is.
+    /// Returns why the handshake failed, or `None` after success.
     #[must_use]
     pub fn fault(&self) -> Option<Handshake> {
         self.fault
     }
 
-    /// Whether the phone showed a certificate that the listener trusts, now or in the session that
-    /// it resumed.
+    /// Returns whether the phone sent a certificate that the listener trusts, now or in the session
+    /// that it resumed.
     #[must_use]
     pub fn shows_certificate(&self) -> bool {
         let trust = self.trust.as_deref();
         !self.tls.is_handshaking() && self.tls.shows_certificate(trust)
     }
 
-    /// Whether an earlier session was resumed, which costs a fraction of a whole handshake.
+    /// Returns whether an earlier session was resumed, which costs a fraction of a full handshake.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         self.tls.is_resumed()
     }
 
-    /// Version and suite in their registered names, once they are known.
+    /// Returns version and suite by their registered names, once they are known.
     #[must_use]
     pub fn version_and_suite(&self) -> Option<(&'static str, &'static str)> {
         self.tls.version_and_suite()
     }
 
-    /// As [`TlsSession::flush`], but content when some is left.
+    /// Like [`TlsSession::flush`], but succeeds if some is left.
     fn flush_some(&mut self, socket: &mut impl Write) -> io::Result<()> {
         match self.flush(socket) {
             Err(full) if full.kind() == io::ErrorKind::WouldBlock => Ok(()),
@@ -286,7 +282,7 @@ impl TlsSession {
         }
     }
 
-    /// The phone broke the protocol or has nothing in common with us: says so to it, once.
+    /// Sends the alert for a protocol violation or a missing common suite, once.
     fn refuse(
         &mut self,
         fault: Option<Handshake>,
@@ -301,7 +297,7 @@ impl TlsSession {
         error
     }
 
-    /// The phone went away.
+    /// Handles the phone's disappearance.
     fn abandon(&mut self, fault: io::Error) -> io::Error {
         if self.tls.is_handshaking() {
             self.fault.get_or_insert(Handshake::Abandoned);
@@ -310,7 +306,7 @@ impl TlsSession {
     }
 }
 
-/// The first bytes that came.
+/// The first bytes received.
 #[derive(Clone, Copy, Debug, Default)]
 struct Opening {
     bytes: [u8; OPENING_BYTES],
@@ -329,23 +325,24 @@ impl Opening {
         }
     }
 
-    /// As far as the bytes tell: TLS refuses a record by its first.
+    /// As far as the bytes tell: TLS rejects a record by its first.
     fn is_plain_request(&self) -> bool {
         let came = &self.bytes()[..self.bytes().len().min(4)];
         !came.is_empty() && PLAIN_BEGINNINGS.iter().any(|beginning| beginning.starts_with(came))
     }
 
-    /// A hello in the form of SSL 2.0: a length with the top bit set, the hello, the version.
+    /// Returns whether this is an SSL 2.0 hello: a length with the top bit set, the hello, the
+    /// version.
     fn is_ssl2_hello(&self) -> bool {
         matches!(self.bytes(), [0x80..=0xbf, _, 1, 0 | 2 | 3, ..])
     }
 
-    /// A record with a hello of a version before TLS 1.2 as its newest.
+    /// Returns whether this is a hello whose newest version is older than TLS 1.2.
     fn is_old_hello(&self) -> bool {
         matches!(self.bytes(), [22, 3, _, _, _, 1, _, _, _, 3, 0..=2])
     }
 
-    /// What somebody meant who did not begin with a hello that can be answered.
+    /// Explains a beginning that is not an acceptable hello.
     #[cfg(feature = "legacy-tls")]
     fn meant(&self) -> Option<Handshake> {
         if self.is_plain_request() {
@@ -359,13 +356,13 @@ impl Opening {
         }
     }
 
-    /// Alert, handshake; the only kinds of records that a phone may begin with.
+    /// Alert, handshake: the only kinds of records that a phone may begin with.
     fn is_tls(&self) -> bool {
         matches!(self.bytes(), [21 | 22, 3, ..])
     }
 }
 
-/// A socket whose first bytes are noted as they pass.
+/// A socket that records its first bytes.
 struct Watched<'a, S> {
     socket: &'a mut S,
     opening: &'a mut Opening,
@@ -379,7 +376,7 @@ impl<S: Read> Read for Watched<'_, S> {
     }
 }
 
-/// A failed handshake in the words of the field.
+/// Translates a failed handshake for the log.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
 fn reason(error: &Error, opening: &Opening) -> Handshake {
     match error {
@@ -399,13 +396,13 @@ fn reason(error: &Error, opening: &Opening) -> Handshake {
     }
 }
 
-/// What is wrong with a phone's certificate, by rustls' word for it.
+/// Translates rustls' error about a phone's certificate.
 #[must_use]
 pub fn client_certificate_fault(error: &Error) -> Handshake {
     reason(error, &Opening::default())
 }
 
-/// What is wrong with a phone's certificate.
+/// Explains the fault of a phone's certificate.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
 fn certificate_reason(fault: &CertificateError) -> Handshake {
     match fault {
@@ -421,7 +418,7 @@ fn certificate_reason(fault: &CertificateError) -> Handshake {
             ours.map_or(Handshake::BadClientCertificate, |fault| fault.0)
         }
         CertificateError::Revoked => Handshake::RevokedClientCertificate,
-        // Whoever has a name of theirs and not their key is as strange.
+        // A name of an issuer without its key is as unknown.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             Handshake::StrangeClientCertificate
         }
@@ -429,13 +426,13 @@ fn certificate_reason(fault: &CertificateError) -> Handshake {
     }
 }
 
-/// What a phone's alert (RFC 8446, section 6.2) says about us.
+/// Explains a phone's alert (RFC 8446, section 6.2) about us.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
 pub(super) fn alert_reason(alert: AlertDescription) -> Handshake {
     match alert {
-        // Java and some phones say certificate_unknown where others say unknown_ca.
-        // A phone that trusts an older CA of the same name says decrypt_error: the signature is not
-        // by the key that it knows.
+        // Java and some phones send certificate_unknown where others send unknown_ca. A phone that
+        // trusts an older CA of the same name sends decrypt_error: the signature is not by the key
+        // that it knows.
         AlertDescription::UnknownCA
         | AlertDescription::CertificateUnknown
         | AlertDescription::DecryptError => Handshake::Untrusted,
@@ -453,7 +450,7 @@ pub(super) fn alert_reason(alert: AlertDescription) -> Handshake {
     }
 }
 
-/// What a phone's hello lacks.
+/// Explains the deficiency of a phone's hello.
 #[allow(clippy::wildcard_enum_match_arm, reason = "the type is not ours, and will grow")]
 fn lack_reason(lack: &PeerIncompatible) -> Handshake {
     match lack {
@@ -462,7 +459,7 @@ fn lack_reason(lack: &PeerIncompatible) -> Handshake {
         | PeerIncompatible::SupportedVersionsExtensionRequired
         | PeerIncompatible::Tls12NotOffered
         | PeerIncompatible::Tls12NotOfferedOrEnabled => Handshake::NoSharedVersion,
-        // A hello with RSA key exchange alone names no groups.
+        // A hello with only RSA key exchange names no groups.
         PeerIncompatible::NoCipherSuitesInCommon
         | PeerIncompatible::NoKxGroupsInCommon
         | PeerIncompatible::NamedGroupsExtensionRequired

@@ -1,11 +1,11 @@
-//! The authenticate-only suites: TLS 1.2 that proves who sent every byte and hides none of them.
+//! The authenticate-only suites: TLS 1.2 that authenticates every byte and encrypts none.
 //!
-//! Some sites must be able to read what their phones fetch, and still want nobody to change it.
-//! rustls has no such suites; what it lacks is one record protection, which stands here: the plain
-//! bytes and an HMAC-SHA1 behind them (RFC 5246 section 6.2.3.1 with NULL encryption). Key
-//! exchange, signatures and tickets are rustls' own. Never mixed with suites that encrypt: a
-//! client that offers both kinds must not end up with the weaker one, so listeners that ask for
-//! these have a provider with nothing else in it.
+//! Some sites must be able to read what their phones fetch, and still need its integrity. rustls
+//! has no such suites; what it lacks is one record protection, which is here: the plain bytes
+//! followed by an HMAC-SHA1 (RFC 5246 section 6.2.3.1 with NULL encryption). Key exchange,
+//! signatures and tickets are rustls' own. Never mixed with suites that encrypt: a client that
+//! offers both kinds must not get the weaker one, so the provider of these listeners contains
+//! nothing else.
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::hmac;
@@ -21,7 +21,7 @@ use rustls::{
     SupportedCipherSuite, SupportedProtocolVersion, Tls12CipherSuite,
 };
 
-/// The versions to build a configuration with: these suites belong to TLS 1.2 alone.
+/// The versions for a configuration: these suites exist only in TLS 1.2.
 pub static VERSIONS: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12];
 
 /// Key and tag of HMAC-SHA1 are as long as its hash (RFC 5246 section 6.3, appendix C).
@@ -38,9 +38,9 @@ static ECDHE_RSA_WITH_NULL_SHA: Tls12CipherSuite = with_null_sha(
     &cipher_suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 );
 
-/// Makes the provider for listeners that authenticate only. Its two suites,
-/// `TLS_ECDHE_ECDSA_WITH_NULL_SHA` (0xC006) and `TLS_ECDHE_RSA_WITH_NULL_SHA` (0xC010), encrypt
-/// nothing: whoever is on the way reads file names, secrets and user data.
+/// Creates the provider for listeners that only authenticate. Its two suites,
+/// `TLS_ECDHE_ECDSA_WITH_NULL_SHA` (0xC006) and `TLS_ECDHE_RSA_WITH_NULL_SHA` (0xC010), do not
+/// encrypt: an eavesdropper reads file names, secrets and user data.
 #[must_use]
 pub fn provider() -> CryptoProvider {
     CryptoProvider {
@@ -53,14 +53,14 @@ pub fn provider() -> CryptoProvider {
     }
 }
 
-/// Whether a connection with this suite can be read by whoever is on the way.
+/// Returns whether an eavesdropper can read a connection with this suite.
 #[must_use]
 pub fn is_readable(suite: CipherSuite) -> bool {
     suite == ECDHE_ECDSA_WITH_NULL_SHA.common.suite || suite == ECDHE_RSA_WITH_NULL_SHA.common.suite
 }
 
-/// A suite that differs from its sibling in how records are protected, and in nothing else. In
-/// TLS 1.2 both take SHA-256 for everything but the records (RFC 5246 section 5).
+/// Returns a suite that differs from its sibling only in its record protection. In TLS 1.2 both use
+/// SHA-256 for everything but the records (RFC 5246 section 5).
 const fn with_null_sha(
     suite: CipherSuite,
     sibling: &'static SupportedCipherSuite,
@@ -82,9 +82,9 @@ const fn with_null_sha(
     }
 }
 
-/// How rustls is told of records without encryption. It knows no MAC keys, but where there are no
-/// cipher keys the two "cipher keys" it cuts from the key block are the MAC keys, in their order
-/// (RFC 5246 section 6.3).
+/// Describes records without encryption to rustls. It knows no MAC keys, but without cipher keys
+/// the two "cipher keys" that it cuts from the key block are the MAC keys, in their order (RFC 5246
+/// section 6.3).
 struct NullSha;
 
 impl Tls12AeadAlgorithm for NullSha {
@@ -120,7 +120,7 @@ impl RecordMac {
         RecordMac { key: hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, key) }
     }
 
-    /// The MAC over sequence number, type, version, length and plain bytes.
+    /// Returns the MAC over sequence number, type, version, length and plain bytes.
     fn tag(&self, seq: u64, typ: ContentType, version: ProtocolVersion, plain: &[u8]) -> hmac::Tag {
         let mut mac = hmac::Context::with_key(&self.key);
         mac.update(&make_tls12_aad(seq, typ, version, plain.len()));
@@ -149,8 +149,8 @@ impl MessageEncrypter for RecordMac {
 }
 
 impl MessageDecrypter for RecordMac {
-    /// The length is no secret without encryption and padding, so only the comparison of the tag
-    /// takes the same time for every record.
+    /// The length is not secret without encryption and padding, so only the comparison of the tag
+    /// takes constant time.
     fn decrypt<'a>(
         &mut self,
         message: InboundOpaqueMessage<'a>,
@@ -170,8 +170,8 @@ impl MessageDecrypter for RecordMac {
     }
 }
 
-/// What must hold for any sequence of records and mischief: for unit tests and fuzzing. The bytes
-/// are operations of four bytes each; what follows one may be a record of its own.
+/// Checks any sequence of records and attacks, for unit tests and fuzzing. The bytes are operations
+/// of four bytes each; what follows one may be a record of its own.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let mut wire = Wire { writer: RecordMac::new(&KEY), reader: RecordMac::new(&KEY), seq: 0 };
@@ -235,7 +235,7 @@ impl Wire {
         record
     }
 
-    /// The plain bytes of a record, found out in another way.
+    /// Returns the plain bytes of a record, computed in another way.
     fn plain_of(
         &self,
         typ: ContentType,
@@ -252,7 +252,7 @@ impl Wire {
         good.then(|| plain.to_vec())
     }
 
-    /// The reader gives these bytes, or refuses.
+    /// Asserts that the reader returns these bytes, or refuses.
     fn expect(
         &mut self,
         typ: ContentType,
@@ -301,7 +301,7 @@ mod tests {
     }
 
     /// The tags come from Python's hmac over struct.pack('>QBHH', seq, type, 0x0303, len) + plain,
-    /// with the key 00 01 … 13; `openssl dgst -sha1 -mac HMAC -macopt hexkey:…` says the same.
+    /// with the key 00 01 … 13; `openssl dgst -sha1 -mac HMAC -macopt hexkey:…` agrees.
     #[test]
     fn records_carry_the_macs_that_others_compute() {
         let finished = [&[20, 0, 0, 12][..], &[0xaa; 12]].concat();
@@ -427,7 +427,7 @@ mod tests {
         assert!(provider().cipher_suites.iter().all(|suite| suite.tls13().is_none()));
     }
 
-    /// A certificate for `localhost` by itself, and what trusts it.
+    /// A self-signed certificate for `localhost`, and a client that trusts it.
     struct Identity {
         certificate: CertificateDer<'static>,
         key: PrivateKeyDer<'static>,
@@ -474,7 +474,7 @@ mod tests {
         (ServerConnection::new(Arc::clone(server)).unwrap().into(), client.into())
     }
 
-    /// Carries everything that one end has to say, and gives the bytes as they were on the way.
+    /// Transfers all output of one end, and returns its bytes on the wire.
     fn carry(from: &mut Connection, to: &mut Connection) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         while from.wants_write() {
@@ -525,7 +525,7 @@ mod tests {
         }
     }
 
-    /// Carries so many plain bytes, and gives what was on the way.
+    /// Transfers so many plain bytes, and returns the bytes on the wire.
     fn carry_all(from: &mut Connection, to: &mut Connection, plain_bytes: usize) -> Vec<u8> {
         let (mut bytes, mut plain) = (Vec::new(), Vec::new());
         while from.wants_write() {

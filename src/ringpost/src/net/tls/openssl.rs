@@ -1,10 +1,10 @@
-//! TLS 1.0 and up for phones of long ago, by the distribution's OpenSSL.
+//! TLS 1.0 and later for old phones, by the distribution's OpenSSL.
 //!
-//! RSA key exchange, CBC and suites that encrypt nothing are in no library that may be trusted
-//! with today's phones, so a listener for old phones is OpenSSL's alone, its TLS 1.3 included: one
-//! negotiation, one cache of sessions, and no parser of ours that must guess from a hello which
-//! library will get on with a phone. OpenSSL speaks to memory here, never to a socket, so that the
-//! loop drives it as it drives rustls. SSL 2.0 and 3.0 stay out.
+//! RSA key exchange, CBC and suites without encryption are in no library that today's phones should
+//! trust, so a listener for old phones uses only OpenSSL, even for TLS 1.3: one negotiation, one
+//! session cache, and no parser of ours that must guess from a hello which library suits a phone.
+//! OpenSSL reads and writes memory here, never a socket, so that the loop drives it like rustls.
+//! SSL 2.0 and 3.0 are not supported.
 
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
@@ -25,20 +25,20 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use super::{QUEUE_BYTES_MAX, alert_reason};
 use engine::session::Handshake;
 
-/// What is spoken: everything with a certificate, the strongest first. NULL suites come last, and
-/// without security level 0 OpenSSL would take neither them nor TLS 1.0.
+/// The suites: everything with a certificate, the strongest first. NULL suites come last; OpenSSL
+/// accepts them and TLS 1.0 only at security level 0.
 const SUITES: &str = "ALL:eNULL:!aNULL:!PSK:!SRP:@SECLEVEL=0";
-/// Sessions that are remembered for phones without tickets: a storm of old phones. OpenSSL takes
-/// about 1 KB for each, and forgets them after two hours.
+/// Sessions stored for phones without tickets: enough for a storm of old phones. OpenSSL uses about
+/// 1 KB for each, and drops them after two hours.
 const SESSIONS_MAX: i32 = 32_768;
-/// Most bytes taken from the socket at a time.
+/// Most bytes read from the socket at a time.
 const TAKE_BYTES_MAX: usize = 4 << 10;
 /// Most plain bytes in a record.
 const RECORD_BYTES_MAX: usize = 16 << 10;
 
 /// OpenSSL numbers a received alert from here (SSL_AD_REASON_OFFSET in openssl/ssl.h).
 const ALERT_OFFSET: i32 = 1_000;
-/// Reasons of OpenSSL (openssl/sslerr.h), which are the same in all its versions.
+/// Reasons of OpenSSL (openssl/sslerr.h), equal in all its versions.
 mod reason {
     pub(super) const CERTIFICATE_VERIFY_FAILED: i32 = 134;
     pub(super) const HTTPS_PROXY_REQUEST: i32 = 155;
@@ -52,7 +52,7 @@ mod reason {
     pub(super) const VERSION_TOO_LOW: i32 = 396;
 }
 
-/// A certificate with what it hangs from, and its key.
+/// A certificate with its chain and its key.
 #[derive(Debug)]
 pub struct Pair<'a> {
     /// The server's certificate, then those that lead to the CA.
@@ -61,27 +61,26 @@ pub struct Pair<'a> {
     pub key: &'a PrivateKeyDer<'a>,
 }
 
-/// Which phones may come in by certificate.
+/// The phones that are accepted by certificate.
 #[derive(Debug)]
 pub struct ClientCheck<'a> {
-    /// Whose certificates are trusted.
+    /// The trusted issuers.
     pub issuers: &'a [CertificateDer<'a>],
-    /// What they have revoked. Where there are lists, a phone whose issuer gave none is a stranger.
+    /// Their revocation lists. If there are lists, a phone whose issuer has none is refused.
     pub lists: &'a [CertificateRevocationListDer<'a>],
-    /// Whether a phone without a certificate is turned away.
+    /// Whether a phone without a certificate is refused.
     pub is_required: bool,
 }
 
-/// Where sessions and the keys of tickets live: the same through every reload, or each would be
-/// followed by a storm of whole handshakes.
+/// The sessions and ticket keys: kept through every reload, which would otherwise cause a storm of
+/// full handshakes.
 #[derive(Clone)]
 pub struct LegacySessions(SslContext);
 
 impl LegacySessions {
-    /// None to begin with.
+    /// Creates an empty store.
     ///
-    /// # Errors
-    /// When OpenSSL has no memory for them, or none of the suites.
+    /// # Errors OpenSSL has no memory for it, or none of the suites.
     pub fn new() -> io::Result<LegacySessions> {
         Ok(LegacySessions(spoken()?.build()))
     }
@@ -93,11 +92,11 @@ impl fmt::Debug for LegacySessions {
     }
 }
 
-/// What the connections of a listener for old phones are secured with.
+/// The TLS terms of a listener for old phones.
 #[derive(Clone)]
 pub struct LegacyTerms {
     sessions: LegacySessions,
-    /// Certificates, and who may come in, as they are now.
+    /// The current certificates and rules for phones.
     current: SslContext,
     verify: SslVerifyMode,
     revoked: Option<Arc<Revoked>>,
@@ -110,11 +109,10 @@ impl fmt::Debug for LegacyTerms {
 }
 
 impl LegacyTerms {
-    /// Terms with these certificates, at most one of each kind of key. A session of before is
-    /// resumed if it was made under the same rules for phones.
+    /// Creates terms with these certificates, at most one of each kind of key. An earlier session
+    /// is resumed if it was made under the same rules for phones.
     ///
-    /// # Errors
-    /// When OpenSSL refuses a certificate, a list, or a key that does not match.
+    /// # Errors OpenSSL refuses a certificate, a list, or a key that does not match.
     pub fn new(
         pairs: &[Pair<'_>],
         phones: Option<&ClientCheck<'_>>,
@@ -146,15 +144,15 @@ impl LegacyTerms {
     }
 }
 
-/// A context that says what is spoken, without certificates.
+/// Creates a context with versions and suites, without certificates.
 fn spoken() -> Result<SslContextBuilder, ErrorStack> {
     let mut context = SslContext::builder(SslMethod::tls_server())?;
     context.set_min_proto_version(Some(SslVersion::TLS1))?;
-    // The distribution's own configuration may say otherwise.
+    // The distribution's own configuration may differ.
     context.set_max_proto_version(None)?;
     context.set_cipher_list(SUITES)?;
-    // ALL leaves out the empty records that TLS 1.0 puts before others: they guard browsers, which
-    // an attacker can make send what he likes, and old phones take them for the end.
+    // ALL disables the empty records that TLS 1.0 puts before others: they protect browsers, which
+    // an attacker can make send chosen data, and old phones take them for the end.
     context.set_options(
         SslOptions::ALL
             | SslOptions::NO_SSLV2
@@ -163,7 +161,7 @@ fn spoken() -> Result<SslContextBuilder, ErrorStack> {
             | SslOptions::NO_RENEGOTIATION
             | SslOptions::CIPHER_SERVER_PREFERENCE,
     );
-    // An idle connection holds no buffers, and a chain is what was given, not what is found.
+    // An idle connection holds no buffers, and OpenSSL does not complete a chain itself.
     context.set_mode(SslMode::RELEASE_BUFFERS | SslMode::NO_AUTO_CHAIN);
     context.set_session_cache_mode(SslSessionCacheMode::SERVER);
     context.set_session_cache_size(SESSIONS_MAX);
@@ -181,7 +179,7 @@ fn trust(
         context.cert_store_mut().add_cert(issuer.clone())?;
         issuers.push(issuer);
     }
-    // An issuer that is named is trusted, whether or not it is at the top.
+    // A named issuer is trusted, whether it is a root or not.
     context.cert_store_mut().set_flags(X509VerifyFlags::PARTIAL_CHAIN)?;
     if phones.lists.is_empty() {
         return Ok(None);
@@ -200,12 +198,12 @@ fn has_signed(issuer: &X509, list: &X509Crl) -> bool {
     issuer.public_key().and_then(|key| list.verify(&key)).unwrap_or(false)
 }
 
-/// Lists of what was revoked, by whom they say and signed so. Their dates are not looked at, as
-/// with rustls: a list that nobody renewed would lock all phones out.
+/// Revocation lists, each signed by the issuer that it names. Their dates are not checked, as with
+/// rustls: a list that was not renewed would lock out all phones.
 struct Revoked(Vec<X509Crl>);
 
 impl Revoked {
-    /// Whether the certificate that is being judged may pass: its issuer has a list without it.
+    /// Returns whether a certificate may pass: its issuer has a list without it.
     fn lets_pass(&self, judged: &X509StoreContextRef) -> bool {
         if judged.error_depth() != 0 {
             return true;
@@ -223,8 +221,8 @@ impl Revoked {
     }
 }
 
-/// What a session must have been made under to be resumed: another listener's rules, or rules from
-/// before a certificate was revoked, do not let a phone in.
+/// Returns the rules that a session must have been made under to be resumed: another listener's
+/// rules, or rules from before a revocation, do not admit a phone.
 fn session_scope(phones: Option<&ClientCheck<'_>>) -> [u8; 32] {
     let mut scope = digest::Context::new(&digest::SHA256);
     if let Some(phones) = phones {
@@ -241,17 +239,16 @@ fn session_scope(phones: Option<&ClientCheck<'_>>) -> [u8; 32] {
     bytes
 }
 
-/// The server's end of one connection, in the shape of rustls' own.
+/// The server's end of one connection, with the interface of rustls'.
 #[derive(Debug)]
 pub struct LegacySession {
     tls: SslStream<Pipe>,
 }
 
 impl LegacySession {
-    /// A session before its handshake.
+    /// Creates a session before its handshake.
     ///
-    /// # Errors
-    /// When OpenSSL has no memory for it.
+    /// # Errors OpenSSL has no memory for it.
     pub fn accept(terms: &LegacyTerms) -> io::Result<LegacySession> {
         let mut tls = Ssl::new(&terms.sessions.0)?;
         tls.set_ssl_context(&terms.current)?;
@@ -269,10 +266,9 @@ impl LegacySession {
         Ok(LegacySession { tls: SslStream::new(tls, Pipe::default())? })
     }
 
-    /// Takes in what the socket has, at most 4 KiB. 0 says that the phone ended its side.
+    /// Reads from the socket, at most 4 KiB. 0 says that the phone closed its side.
     ///
-    /// # Errors
-    /// The socket's.
+    /// # Errors The socket's error.
     pub fn take_in(&mut self, socket: &mut impl Read) -> io::Result<usize> {
         let mut bytes = [0; TAKE_BYTES_MAX];
         let read = socket.read(&mut bytes)?;
@@ -282,10 +278,9 @@ impl LegacySession {
         Ok(read)
     }
 
-    /// Goes on with the handshake.
+    /// Continues the handshake.
     ///
-    /// # Errors
-    /// Why it is over.
+    /// # Errors Why it failed.
     pub fn process(&mut self) -> Result<(), (Handshake, io::Error)> {
         if !self.is_handshaking() {
             return Ok(());
@@ -298,11 +293,10 @@ impl LegacySession {
         Err((why, io::Error::new(io::ErrorKind::InvalidData, fault)))
     }
 
-    /// Plain bytes from what was taken in. 0 says that the phone closed in peace.
+    /// Returns decrypted bytes. 0 says that the phone closed properly.
     ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when there are none, [`io::ErrorKind::UnexpectedEof`] when
-    /// the phone closed without a word; anything else ends the connection.
+    /// # Errors [`io::ErrorKind::WouldBlock`] if there are none, [`io::ErrorKind::UnexpectedEof`]
+    /// if the phone closed without `close_notify`; any other error ends the connection.
     pub fn read_plain(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if self.is_handshaking() {
             return Err(io::ErrorKind::WouldBlock.into());
@@ -318,10 +312,9 @@ impl LegacySession {
         }
     }
 
-    /// Takes plain bytes, at most [`QUEUE_BYTES_MAX`] of them.
+    /// Accepts plain bytes, at most [`QUEUE_BYTES_MAX`].
     ///
-    /// # Errors
-    /// When the connection is over.
+    /// # Errors The connection is over.
     pub fn write_plain(&mut self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let mut taken = 0;
         for part in parts {
@@ -336,10 +329,9 @@ impl LegacySession {
         Ok(taken)
     }
 
-    /// Hands the socket what waits for it.
+    /// Writes encrypted bytes to the socket.
     ///
-    /// # Errors
-    /// The socket's.
+    /// # Errors The socket's error.
     pub fn send(&mut self, socket: &mut impl Write) -> io::Result<usize> {
         let pipe = self.tls.get_mut();
         let sent = socket.write(&pipe.outgoing[pipe.sent..])?;
@@ -350,39 +342,39 @@ impl LegacySession {
         Ok(sent)
     }
 
-    /// Whether something waits for the socket.
+    /// Returns whether encrypted bytes wait for the socket.
     #[must_use]
     pub fn wants_write(&self) -> bool {
         !self.tls.get_ref().outgoing.is_empty()
     }
 
-    /// Whether the handshake is under way.
+    /// Returns whether the handshake is under way.
     #[must_use]
     pub fn is_handshaking(&self) -> bool {
         !self.tls.ssl().is_init_finished()
     }
 
-    /// Says that nothing more will be written.
+    /// Ends the plain stream.
     pub fn end(&mut self) {
-        // In the middle of a handshake nothing can be said.
+        // In the middle of a handshake nothing can be sent.
         let _ = self.tls.shutdown();
     }
 
-    /// Whether the phone showed a certificate that the terms trust, now or in the session that it
-    /// resumed.
+    /// Returns whether the phone sent a certificate that the terms trust, now or in the session
+    /// that it resumed.
     #[must_use]
     pub fn shows_certificate(&self) -> bool {
         let tls = self.tls.ssl();
         tls.peer_certificate().is_some() && tls.verify_result() == X509VerifyResult::OK
     }
 
-    /// Whether an earlier session was resumed.
+    /// Returns whether an earlier session was resumed.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
         self.tls.ssl().session_reused()
     }
 
-    /// Version and suite in their registered names, once they are known.
+    /// Returns version and suite by their registered names, once they are known.
     #[must_use]
     pub fn version_and_suite(&self) -> Option<(&'static str, &'static str)> {
         let tls = self.tls.ssl();
@@ -399,8 +391,8 @@ impl LegacySession {
     }
 }
 
-/// The memory that OpenSSL takes for a socket. Bounded by who fills it: what comes in is asked for
-/// only when all of it was read, what goes out only when all of it was sent.
+/// The memory that OpenSSL uses as a socket. The caller bounds it: it reads more only when all
+/// input was processed, and writes more only when all output was sent.
 #[derive(Debug, Default)]
 struct Pipe {
     incoming: Vec<u8>,
@@ -436,7 +428,7 @@ impl Write for Pipe {
     }
 }
 
-/// A failed handshake in the words of the field.
+/// Translates a failed handshake for the log.
 fn reason_of(faults: &ErrorStack) -> Handshake {
     let mut reasons = faults.errors().iter().map(openssl::error::Error::reason_code);
     let known = reasons.find_map(|code| match code {

@@ -1,5 +1,5 @@
-//! Sessions on a listener for old phones: OpenSSL's client speaks what those phones speak, and
-//! rustls' what the others do on the same port.
+//! Tests of a listener for old phones: OpenSSL's client as an old phone, and rustls' as the others
+//! on the same port.
 
 use ::openssl::ssl::{ErrorCode, Ssl, SslContext, SslMethod, SslStream, SslVerifyMode, SslVersion};
 use ::openssl::x509::X509;
@@ -13,7 +13,7 @@ use super::refusals::hears;
 use super::*;
 use crate::net::tls::openssl::{ClientCheck, LegacySessions, LegacyTerms, Pair};
 
-/// A certificate of an issuer's and its key.
+/// A certificate with its key, signed by an issuer.
 struct Shown {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -23,7 +23,7 @@ impl Shown {
     fn new(issuer: &Issuer, kind: &'static SignatureAlgorithm, serial: u64) -> Self {
         let key = KeyPair::generate_for(kind).unwrap();
         let mut params = CertificateParams::new(vec!["phone.test".to_owned()]).unwrap();
-        // A name of its own: with its issuer's it would pass for signed by itself.
+        // A name of its own: with its issuer's it would look self-signed.
         params.distinguished_name = rcgen::DistinguishedName::new();
         params.distinguished_name.push(rcgen::DnType::CommonName, "phone.test");
         params.serial_number = Some(SerialNumber::from(serial));
@@ -57,7 +57,7 @@ fn made(
     Ok(TlsTerms { legacy: Some(legacy), ..plain_terms(&authority()) })
 }
 
-/// A phone that speaks from one version to another, and these suites.
+/// A phone with a range of versions, and these suites.
 fn phone(
     issuer: &Issuer,
     versions: (SslVersion, SslVersion),
@@ -87,7 +87,8 @@ fn shake(session: &mut TlsSession, phone: &mut SslStream<Wire>, wire: &mut Wire)
     }
 }
 
-/// What a phone of one version and these suites ends up with, after a request and a long answer.
+/// Returns what a phone negotiates with one version and these suites, after a request and a long
+/// answer.
 fn spoken(
     terms: &TlsTerms,
     issuer: &Issuer,
@@ -140,7 +141,7 @@ fn old_phones_get_what_they_speak() {
             "ECDHE-ECDSA-AES128-GCM-SHA256",
             ("TLS 1.2", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"),
         ),
-        // The order is the server's, and what encrypts comes first.
+        // The server's order applies, and suites that encrypt come first.
         (SslVersion::TLS1, "NULL-SHA:AES128-SHA", ("TLS 1.0", "TLS_RSA_WITH_AES_128_CBC_SHA")),
         (SslVersion::TLS1_3, "ALL", ("TLS 1.3", "TLS_AES_256_GCM_SHA384")),
     ];
@@ -244,7 +245,7 @@ fn a_slow_phone_pins_no_more_than_the_queue_here_either() {
     assert_eq!(session.write_vectored(&mut wire, &parts).unwrap(), QUEUE_BYTES_MAX);
     assert_eq!(session.write(&mut wire, &firmware).unwrap_err().kind(), WouldBlock);
     assert!(session.has_unsent());
-    // Reading goes on while nothing can be sent.
+    // Reading continues while nothing can be sent.
     phone.ssl_write(b"next").unwrap();
     assert_eq!(read_all(&mut session, &mut wire).unwrap(), b"next");
     wire.let_pass(usize::MAX, usize::MAX);
@@ -300,8 +301,8 @@ fn a_record_changed_on_the_way_ends_the_connection_here_too() {
     }
 }
 
-/// One handshake of rustls' client: whether a certificate was shown, whether it was resumed, and
-/// why not.
+/// Shakes hands with rustls' client: returns whether a certificate was sent, whether the session
+/// was resumed, and why the handshake failed.
 fn meet(terms: &TlsTerms, config: &Arc<ClientConfig>) -> (bool, bool, Option<Handshake>) {
     let (mut session, mut client) = (TlsSession::accept(terms).unwrap(), client(config));
     let mut wire = Wire::open();
@@ -353,7 +354,7 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
     };
     let showing = |by: &Issuer, version| {
         let shown = Shown::new(by, &PKCS_ECDSA_P256_SHA256, 77);
-        // OpenSSL takes a certificate's curve only from a client that also exchanges keys on it.
+        // OpenSSL accepts a certificate's curve only from a client that also exchanges keys on it.
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
         let builder = builder.with_protocol_versions(&[version]).unwrap();
         let builder = builder.with_root_certificates(roots(&own));
@@ -362,7 +363,7 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
     let issuers = [issuer.der().clone()];
     let other_revoked = [list(&issuer, &[78])];
     let revoked = [list(&issuer, &[78]), list(&issuer, &[77])];
-    // Of the same name, but another's: it says nothing.
+    // Of the same name, but another issuer's: it has no effect.
     let strangers = [list(&stranger, &[78])];
     let shown = both(&own);
     for version in BOTH {
@@ -383,7 +384,7 @@ fn a_phones_certificate_is_judged_by_the_rules_of_now() {
         assert_eq!(meet(&no_lists, &known), (true, false, None));
         let unknown = made(&shown, Some(&phones(&strangers, true)), None).unwrap();
         assert_eq!(meet(&unknown, &known), (false, false, bad), "nobody says that it still holds");
-        // The client keeps a session of the newest terms that it met.
+        // The client keeps the session of the newest terms.
         assert_eq!(meet(&required, &known), (true, false, None));
         let reloaded = made(&shown, Some(&phones(&revoked, true)), Some(&sessions)).unwrap();
         assert_eq!(meet(&reloaded, &known), (false, false, bad), "what was resumed is judged anew");

@@ -1,4 +1,4 @@
-//! Sessions against rustls' own client over a wire in memory, cut wherever it can be.
+//! Tests of sessions against rustls' own client over a wire in memory, cut wherever possible.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -84,7 +84,7 @@ struct Lane {
     closed: bool,
 }
 
-/// The server's end of a wire: reads from `up`, writes into `down`, each as far as it may.
+/// The server's end of a wire: reads from `up`, writes to `down`, each as far as it may.
 #[derive(Clone, Debug, Default)]
 struct Wire {
     up: Rc<RefCell<Lane>>,
@@ -111,7 +111,7 @@ impl Wire {
         self.up.borrow_mut().closed = true;
     }
 
-    /// What the server has sent.
+    /// Returns what the server has sent.
     fn heard(&self) -> Vec<u8> {
         self.down.borrow_mut().bytes.drain(..).collect()
     }
@@ -152,7 +152,7 @@ impl Write for Wire {
     }
 }
 
-/// Moves what is on the wire between client and wire; the client's fault ends it.
+/// Moves bytes between client and wire; the client's fault ends it.
 fn carry(client: &mut ClientConnection, wire: &Wire) -> Result<(), Error> {
     let heard = wire.heard();
     let mut heard = heard.as_slice();
@@ -174,7 +174,7 @@ fn send_all(client: &mut ClientConnection, wire: &Wire) {
     wire.say(&said);
 }
 
-/// What the server reads until it has to wait.
+/// Returns what the server reads until it has to wait.
 fn read_all(session: &mut TlsSession, wire: &mut Wire) -> io::Result<Vec<u8>> {
     let (mut all, mut part) = (Vec::new(), [0; 1_000]);
     loop {
@@ -187,7 +187,7 @@ fn read_all(session: &mut TlsSession, wire: &mut Wire) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Handshake over an open wire.
+/// Shakes hands over an open wire.
 fn secure(session: &mut TlsSession, client: &mut ClientConnection, wire: &mut Wire) {
     for _ in 0..4 {
         carry(client, wire).unwrap();
@@ -231,9 +231,9 @@ fn the_plain_answer_is_a_whole_response() {
     assert!(head.contains(&format!("Content-Length: {}", body.len())));
 }
 
-/// A whole conversation in which the wire stops once in each direction, at the bytes named; what
-/// passed in both, so that a caller knows where it could stop. A certificate is asked for if the
-/// client has one.
+/// Runs a whole conversation in which the wire stops once in each direction, at the named bytes.
+/// Returns the bytes passed in both, so that a caller knows where it could stop. A certificate is
+/// requested if the client has one.
 fn converse(
     terms: &TlsTerms,
     config: &Arc<ClientConfig>,
@@ -323,7 +323,7 @@ fn a_slow_phone_pins_no_more_than_the_queue() {
     assert_eq!(session.write(&mut wire, &firmware).unwrap(), QUEUE_BYTES_MAX);
     assert_eq!(session.write(&mut wire, &firmware).unwrap_err().kind(), WouldBlock);
     assert_eq!(session.flush(&mut wire).unwrap_err().kind(), WouldBlock);
-    // Reading goes on while nothing can be sent.
+    // Reading continues while nothing can be sent.
     client.writer().write_all(b"next").unwrap();
     send_all(&mut client, &wire);
     assert_eq!(read_all(&mut session, &mut wire).unwrap(), b"next");
@@ -368,7 +368,7 @@ fn the_end_is_told_however_it_comes() {
         assert_eq!(session.read(&mut wire, &mut into).unwrap(), 4);
         assert_eq!(session.read(&mut wire, &mut into).unwrap(), 0);
         assert_eq!(session.fault(), None);
-        // The phone may still read what it asked for.
+        // The phone may still read its answer.
         assert_eq!(session.write(&mut wire, b"answer").unwrap(), 6);
     }
 }
@@ -413,19 +413,19 @@ fn a_record_changed_on_the_way_ends_the_connection_and_is_no_failed_handshake() 
     assert!(carry(&mut client, &wire).is_err(), "the phone hears bad_record_mac");
 }
 
-/// Bytes of memory that this process takes.
+/// Returns the memory of this process in bytes.
 fn resident() -> usize {
     let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
     pages.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4_096
 }
 
-/// The bar for everything that an idle connection over TLS costs is 40 KB, sockets' buffers apart.
+/// The limit for everything that an idle TLS connection costs is 40 KB, without socket buffers.
 #[test]
 fn an_idle_session_is_small() {
     const SESSIONS: usize = 1_000;
     let issuer = authority();
     let terms = plain_terms(&issuer);
-    // Kept to the end, so that what one version lets go is not what the other takes.
+    // Kept to the end, so that one version does not reuse the memory of the other.
     let mut kept = Vec::new();
     for version in BOTH {
         let config = Arc::new(client_config(&issuer, &[version]));

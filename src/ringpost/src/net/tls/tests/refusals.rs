@@ -1,8 +1,8 @@
-//! What a phone is refused for, and what is said of it.
+//! Tests of refused handshakes and their reasons.
 
 use super::*;
 
-/// What becomes of a session that hears this, and what it answers.
+/// Returns the result of a session that receives these bytes, and its answer.
 pub(super) fn hears(terms: &TlsTerms, bytes: &[u8]) -> (Option<Handshake>, Vec<u8>) {
     let mut session = TlsSession::accept(terms).unwrap();
     let mut wire = Wire::open();
@@ -20,7 +20,7 @@ fn what_is_no_tls_is_told_apart() {
         let (fault, answer) = hears(&terms, request.as_bytes());
         assert_eq!((fault, &*answer), (Some(Handshake::PlainRequest), &b""[..]), "{request}");
     }
-    // The first byte decides when it comes alone.
+    // A single first byte decides.
     assert_eq!(hears(&terms, b"G").0, Some(Handshake::PlainRequest));
     for garbage in [&b"SSH-2.0-x\r\n"[..], b"\0\0\0\0\0\0\0\0", b"GETTING IT", &[0xff; 40]] {
         assert_eq!(hears(&terms, garbage).0, Some(Handshake::NotTls), "{garbage:?}");
@@ -52,7 +52,7 @@ fn what_a_phone_says_of_the_certificate_is_heard() {
         let terms = plain_terms(&authority());
         assert_eq!(hears(&terms, &[21, 3, 3, 0, 2, 2, alert]).0, Some(expected), "{alert}");
     }
-    // With the whole of the handshake before it, and encrypted where the version wants it.
+    // After the whole handshake, and encrypted if the version requires it.
     let issuer = authority();
     let terms = plain_terms(&issuer);
     let mut params = CertificateParams::default();
@@ -134,7 +134,7 @@ fn a_phones_certificate_is_asked_for_and_judged() {
                 break;
             }
         }
-        // The client keeps what it was given to resume with.
+        // The client keeps its tickets.
         let _ = carry(&mut client, &wire);
         (session.shows_certificate(), session.is_resumed(), session.fault())
     };

@@ -1,5 +1,4 @@
-//! FTP as a service: its sessions, the ports at which a data connection is awaited, and connections
-//! that this side makes.
+//! FTP as a service: its sessions, the passive data ports, and active data connections.
 //!
 //! Accepts only the client that the session expects, once; decides nothing.
 

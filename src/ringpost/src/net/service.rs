@@ -1,8 +1,8 @@
 //! The interface of a protocol to a worker's loop, phase by phase of a turn.
 //!
-//! The loop calls each phase once a turn and an event's service once an event; what is done per
-//! packet or per connection stays within the service, where nothing is called through a table.
-//! What a service has no use for, it leaves out.
+//! The loop calls each phase once a turn, and an event's service once an event. Work per packet or
+//! per connection stays within the service, without dynamic dispatch. A service implements only the
+//! phases that it needs.
 
 use std::net::IpAddr;
 

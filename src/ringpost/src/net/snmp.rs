@@ -1,4 +1,4 @@
-//! SNMP as a service: the sockets by which phones are asked who uses them, and answer.
+//! SNMP as a service: the sockets that ask phones for their users.
 //!
 //! Carries datagrams; the machine decides which phones to ask and to believe.
 

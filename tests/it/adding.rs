@@ -1,4 +1,4 @@
-//! What it takes to add something, held by count: the files of ARCHITECTURE.md's "How to add".
+//! Limits the files that an addition touches: ARCHITECTURE.md's "How to add", by count.
 //!
 //! Reads sources; runs nothing.
 
@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 /// Files that may name an addition, beside the machines that do the thing itself.
 const FILES_MAX: usize = 5;
 
-/// Every file below a folder of the project whose name ends so, with its text before unit tests.
+/// Returns every file below a folder of the project with this ending, with its text before unit
+/// tests.
 fn texts(folder: &str, end: &str) -> Vec<(String, String)> {
     let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
     let mut folders = vec![root.join(folder)];
@@ -55,7 +56,7 @@ fn a_metric_is_named_in_few_files_beside_those_that_count_it() {
     for name in names {
         let wanted = ["counters.", "\"", "ringpost_"].map(|before| format!("{before}{name}"));
         let named = named_in(&files, &wanted);
-        // The line that defines it names it, too.
+        // The line that defines it contains it, too.
         assert!(named.len() < FILES_MAX, "{name}: {named:?}");
     }
 }

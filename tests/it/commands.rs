@@ -1,4 +1,4 @@
-//! Commands beside a running server and without one: what they say, and their exit status.
+//! Commands beside a running server and without one: their output and their exit status.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -25,13 +25,13 @@ fn code(output: &Output) -> i32 {
     output.status.code().unwrap_or(-1)
 }
 
-/// Everything that a command says.
+/// Returns the whole output of a command.
 fn said(output: &Output) -> String {
     let both = [output.stdout.as_slice(), &output.stderr].concat();
     String::from_utf8_lossy(&both).into_owned()
 }
 
-/// A directory with this configuration and a root, where no server runs.
+/// Returns a directory with this configuration and a root, without a server.
 fn place(config: &str) -> tempfile::TempDir {
     let dir = tempfile::Builder::new().prefix("ringpost-it-").tempdir().unwrap();
     fs::create_dir(dir.path().join("root")).unwrap();
@@ -217,7 +217,7 @@ fn explain_is_answered_by_the_running_server_or_says_as_whom_it_judged() {
     let told = asked(&server, "");
     let by = format!("answered by the running server, process {}\n", server.id());
     assert!(said(&told).starts_with(&by) && code(&told) == 0, "{}", said(&told));
-    // What the file says now is not what the server does.
+    // The file now differs from the server's configuration.
     server.configure("[access]\nallow = [\"10.0.0.0/8\"]\n");
     assert_eq!(code(&asked(&server, "")), 0);
     let disk = asked(&server, " --disk");
@@ -259,7 +259,7 @@ fn a_reload_tells_what_changed_or_every_mistake_and_exits_by_it() {
     let told = said(&refused);
     assert!(told.contains("ringpost.toml:3: `blk`") && told.contains(":4: `wrap` is 9"), "{told}");
     assert!(told.contains("the configuration before stays in force"), "{told}");
-    // A broken file still says where the server is.
+    // A broken file still names the server's directory.
     fs::write(server.path("ringpost.toml"), "data_dir = \".\"\n[tftp]\nroot = [\n").unwrap();
     assert_eq!(code(&server.command("reload", b"")), 1);
     assert_eq!(code(&server.command("status", b"")), 0);
@@ -339,7 +339,7 @@ fn no_colour_where_none_is_wanted() {
         child.wait().unwrap();
         Some(told.contains('\x1b'))
     };
-    // Where there is no `script` there is no terminal to try it on.
+    // Without `script` there is no terminal to test with.
     if let Some(plain) = colours("") {
         assert!(plain, "a terminal gets colours");
         assert_eq!(colours("1"), Some(false));

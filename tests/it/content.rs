@@ -1,5 +1,5 @@
-//! The content store met from outside: what was stored is there at once, names that differ in case,
-//! tags of bytes, and disks that cannot be read.
+//! The content store from outside: uploads that are served at once, names that differ in case, tags
+//! of bytes, and disks that cannot be read.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -25,7 +25,7 @@ fn what_was_stored_over_one_protocol_is_there_at_once_over_every_other() {
     let mut ftp = Session::open(server.ftp_address());
     ftp.log_in();
     for round in 0..40 {
-        // A new name each time, and one that is replaced each time, with as many bytes.
+        // A new name each time, and a name that is replaced each time, with as many bytes.
         for name in [format!("new-{round}.up"), "again.up".to_owned()] {
             let bytes = format!("{round:>9}").into_bytes();
             assert_eq!(store(server.address(), &name, &bytes), Ok(()));
@@ -103,7 +103,7 @@ fn files_of_equal_size_and_time_have_two_tags_and_a_download_never_goes_on_in_an
 fn a_root_that_is_away_leaves_what_it_had_and_no_name_is_told_to_be_missing() {
     let server = server();
     let (root, elsewhere) = (server.path("root"), server.path("elsewhere"));
-    // Found before the next one, and asked for by nobody: its bytes are not in memory.
+    // Found before the next one, but never requested: its bytes are not in memory.
     fs::write(root.join("later.cfg"), "later").unwrap();
     server.put("loaded.cfg", b"loaded");
     assert_eq!(fetch(server.address(), "loaded.cfg"), Ok(b"loaded".to_vec()));

@@ -1,4 +1,4 @@
-//! Every seed of every fuzz target, through the same check that the target calls.
+//! Every seed of every fuzz target, through the target's own check.
 
 use std::fs;
 use std::path::Path;

@@ -1,9 +1,9 @@
-//! The server is killed while phones store what their users keep, and started again. What the
-//! kernel has survives that; that everything is synced before it is acknowledged is tested where
-//! steps of the disk fail, in `vault/tests`.
+//! The server is killed while phones store their users' data, and started again. What the kernel
+//! has survives that; `vault/tests` checks that everything is synced before it is acknowledged, by
+//! disks with failing steps.
 //!
 //! Three short rounds in every run. `RINGPOST_CRASH_ROUNDS`, `RINGPOST_CRASH_PHONES` and
-//! `RINGPOST_CRASH_SEED` make it longer, or another one; each phone stores ten versions a round.
+//! `RINGPOST_CRASH_SEED` change length and seed; each phone stores ten versions a round.
 
 use std::collections::HashMap;
 use std::fs;
@@ -30,12 +30,12 @@ fn setting(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |value| value.parse().expect("a number"))
 }
 
-/// The extension of a phone: another one in each round.
+/// Returns the extension of a phone: another one in each round.
 fn extension(round: u64, phone: usize) -> String {
     format!("{round}-{phone}")
 }
 
-/// What a phone stores: no two versions are the same, and half of one is none.
+/// Returns a phone's version: no two are the same, and half of one is invalid.
 fn version(extension: &str, put: usize) -> Vec<u8> {
     let mut text = format!("{extension} {put}\n");
     while text.len() < BYTES {
@@ -45,7 +45,7 @@ fn version(extension: &str, put: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Stores version after version over one connection. Says how many were acknowledged.
+/// Stores version after version over one connection. Returns how many were acknowledged.
 fn phone(server: SocketAddr, extension: &str, acknowledged: &AtomicUsize) -> usize {
     let Ok(mut socket) = TcpStream::connect_timeout(&server, PATIENCE) else { return 0 };
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -63,7 +63,7 @@ fn phone(server: SocketAddr, extension: &str, acknowledged: &AtomicUsize) -> usi
             }
         }
         let is_kept = head.starts_with(b"HTTP/1.1 201") || head.starts_with(b"HTTP/1.1 204");
-        // A 201 has a body, and nothing else may be said in this test.
+        // A 201 has a body, and no other answer is valid in this test.
         assert!(is_kept, "{}", String::from_utf8_lossy(&head));
         acknowledged.fetch_add(1, Ordering::Relaxed);
         let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
@@ -76,7 +76,7 @@ fn phone(server: SocketAddr, extension: &str, acknowledged: &AtomicUsize) -> usi
     PUTS
 }
 
-/// What the vault has of these extensions, the oldest first, as `ringpost vault export` says.
+/// Returns the vault's versions of these extensions, the oldest first, by `ringpost vault export`.
 fn kept(server: &Server, extensions: &[String]) -> HashMap<String, Vec<Vec<u8>>> {
     let exported = server.command("vault export -", b"");
     assert!(exported.status.success(), "{exported:?}");
@@ -98,11 +98,11 @@ fn kept(server: &Server, extensions: &[String]) -> HashMap<String, Vec<Vec<u8>>>
     kept.into_iter().map(|(extension, versions)| (extension, in_order(versions))).collect()
 }
 
-/// Files of the vault that are no versions.
+/// Returns the files of the vault that are not versions.
 fn strays(vault: &Path) -> Vec<String> {
     let mut strays = Vec::new();
     for extension in fs::read_dir(vault).unwrap().map(Result::unwrap) {
-        // The number of the last version of all is kept beside the extensions.
+        // The number of the vault's last version is kept beside the extensions.
         if extension.file_name() == ".sequence" {
             continue;
         }
@@ -129,7 +129,7 @@ fn strays(vault: &Path) -> Vec<String> {
     strays
 }
 
-/// One end without warning. Says what came of it.
+/// Kills the server once. Describes the result.
 fn round(server: &mut Server, round: u64, phones: usize, random: &mut Random) -> String {
     let extensions: Vec<_> = (0..phones).map(|phone| extension(round, phone)).collect();
     let acknowledged = AtomicUsize::new(0);
@@ -165,7 +165,7 @@ fn round(server: &mut Server, round: u64, phones: usize, random: &mut Random) ->
     for (extension, &count) in extensions.iter().zip(&counts) {
         let there = kept.get(extension).map_or(&[][..], Vec::as_slice);
         let sent: Vec<_> = (0..PUTS).map(|put| version(extension, put)).collect();
-        // One more may have been on its way, and is there as a whole or not at all.
+        // One more may have been on its way, and is stored whole or not at all.
         assert!((count..=count + 1).contains(&there.len()), "{extension}: {count} were promised");
         assert!(*there == sent[..there.len()], "{extension}: versions are lost or broken");
         more += there.len() - count;

@@ -1,5 +1,5 @@
-//! The pages that people read: what they tell to type runs, what they name exists, and where they
-//! lead there is something. Judges no wording.
+//! The documentation: its commands run, its names exist, and its links lead somewhere. Does not
+//! judge wording.
 //!
 //! A comment above each block of shell commands says how it is tested:
 //!
@@ -10,8 +10,8 @@
 //! <!-- test: none, for it takes root -->   not run, and why
 //! ```
 //!
-//! The blocks of a page run in their order and in one directory, so that one may go on with what
-//! the one before has made. All pages share one trial. Its ports are replaced by those that it got.
+//! The blocks of a page run in order and in one directory, so that one may build on the one before.
+//! All pages share one trial. Its ports are replaced by the actual ones.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -29,9 +29,9 @@ use crate::server::{PATIENCE, Server, eventually};
 mod keys;
 mod words;
 
-/// Longest README, in lines: what is longer is not read in the first minute.
+/// Longest README, in lines: more is not read in the first minute.
 const README_LINES_MAX: usize = 150;
-/// Ports that the trial takes if nobody else has them.
+/// Ports of the trial if they are free.
 const TRIAL_PORTS: [(&str, &str); 5] =
     [("TFTP", "6969"), ("HTTP", "8080"), ("HTTPS", "8411"), ("FTP", "2121"), ("status", "6090")];
 
@@ -42,24 +42,24 @@ struct Page {
     text: String,
 }
 
-/// How a block of commands is tested.
+/// The environment of a block of commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Setup {
     /// In a directory where no server runs.
     Alone,
     /// Beside the trial, in its directory.
     Beside,
-    /// Not at all.
+    /// It is not run.
     Never,
 }
 
 /// Lines between two fences.
 struct Block {
-    /// The word behind the fence: `sh`, `console`, `toml`.
+    /// The word after the fence: `sh`, `console`, `toml`.
     language: String,
     /// The line of the fence, from 1.
     line: usize,
-    /// What the comment above the fence says behind `test:`.
+    /// The text after `test:` in the comment above the fence.
     mark: Option<String>,
     text: String,
 }
@@ -67,13 +67,13 @@ struct Block {
 /// The trial, running in a directory of its own.
 struct Trial {
     child: Child,
-    /// Each port of the documentation, and the one that this trial has.
+    /// Each port of the documentation, and this trial's actual port.
     ports: Vec<(String, String)>,
     dir: TempDir,
 }
 
 impl Block {
-    /// The set-up and the clients that the mark names; `None` if it names neither.
+    /// Returns the environment and the clients that the mark names, or `None` if it names neither.
     fn setup(&self) -> Option<(Setup, Vec<&str>)> {
         let mark = self.mark.as_deref()?;
         let (setup, rest) = mark.split_once(", ").unwrap_or((mark, ""));
@@ -131,7 +131,7 @@ impl Trial {
         trial
     }
 
-    /// Commands with the ports that this trial has.
+    /// Returns commands with this trial's ports.
     fn with_ports(&self, text: &str) -> String {
         let replace = |text: String, (port, actual): &(String, String)| {
             text.replace(&format!(":{port}"), &format!(":{actual}"))
@@ -147,7 +147,7 @@ impl Drop for Trial {
     }
 }
 
-/// The top of the repository: the first directory above the program's that has the README.
+/// Returns the top of the repository: the first directory above the program's that has the README.
 fn top() -> PathBuf {
     let start = Path::new(env!("CARGO_MANIFEST_DIR"));
     let has_readme = |dir: &&Path| dir.join("README.md").is_file() && dir.join("docs").is_dir();
@@ -202,12 +202,12 @@ fn blocks(page: &Page) -> Vec<Block> {
     blocks
 }
 
-/// Where the built programs are.
+/// Returns the directory of the built programs.
 fn programs() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_ringpost")).parent().unwrap()
 }
 
-/// Runs commands as somebody at a shell would, but ends at the first that fails.
+/// Runs commands like a user at a shell, but ends at the first failure.
 fn run(dir: &Path, text: &str) -> Output {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let paths = std::iter::once(programs().to_owned()).chain(std::env::split_paths(&paths));
@@ -221,8 +221,8 @@ fn run(dir: &Path, text: &str) -> Output {
         .unwrap()
 }
 
-/// Runs the blocks of all pages that have this set-up, those beside the trial all beside one; says
-/// how many ran.
+/// Runs the blocks of all pages with this environment, those beside the trial all beside one;
+/// returns their number.
 fn run_blocks(wanted: Setup) -> usize {
     let trial = match wanted {
         Setup::Beside => Some(Trial::start()),
@@ -302,7 +302,7 @@ fn every_link_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// A path from the top of the repository, without `..`.
+/// Joins a path from the top of the repository, without `..`.
 fn join(folder: &Path, file: &str) -> String {
     let mut parts: Vec<&str> =
         folder.to_str().unwrap().split('/').filter(|p| !p.is_empty()).collect();
@@ -331,7 +331,7 @@ fn the_readme_is_short_and_leads_to_every_page() {
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// What the pages of administration answer.
+/// Returns the answer of the administration pages.
 fn get(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -341,7 +341,7 @@ fn get(address: SocketAddr, path: &str) -> String {
     answer
 }
 
-/// Of what pages say about metrics, `src/control/metrics/tests.rs` tests more.
+/// `src/ringpost/src/observe/metrics/tests.rs` tests further statements of pages about metrics.
 #[test]
 fn every_metric_of_every_page_is_a_metric_of_a_running_server() {
     let server = Server::start_ftp("[admin]\nlisten = \"127.0.0.1:@TLS\"\n");
@@ -373,7 +373,7 @@ fn every_key_in_a_sample_of_a_configuration_is_a_key() {
     for page in pages() {
         for block in blocks(&page).iter().filter(|block| block.language == "toml") {
             for fault in keys::faults(dir.path(), &block.text) {
-                // What only this host lacks, and what the sample leaves out, is no mistake of it.
+                // What only this host lacks, or the sample leaves out, is not the sample's mistake.
                 let is_mistake = ["is no key", "is no section", "without quotes", "; write "]
                     .iter()
                     .any(|words| fault.text.contains(words));

@@ -1,4 +1,4 @@
-//! Files that change, vanish or are no files: what an administrator does while phones are asking.
+//! Files that change, vanish or are not regular: an administrator's changes during transfers.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -10,21 +10,21 @@ use wire::tftp::Options;
 use crate::raw::{Came, Phone, fetch, size_of};
 use crate::server::{Server, eventually};
 
-/// Large enough to be mapped where memory is short, and to be under way for long.
+/// Large enough to be mapped if memory is short, and to be under way for long.
 pub(crate) const FIRMWARE_BYTES: usize = 2 << 20;
 
 pub(crate) fn firmware() -> Vec<u8> {
     (0..FIRMWARE_BYTES as u32).flat_map(|n| [(n >> 9) as u8 ^ n as u8]).collect()
 }
 
-/// A server with one file, which it must still serve when the test is over.
+/// Returns a server with one file, which it must still serve at the end of the test.
 pub(crate) fn honest() -> Server {
     let server = Server::start();
     server.put("honest.cfg", b"SET HONEST 1\n");
     server
 }
 
-/// Such a server with room in memory for the firmware, and one that has to map it.
+/// Returns such a server with room in memory for the firmware, and one that has to map it.
 fn roomy_and_tight() -> [Server; 2] {
     let tight = Server::start_with("[content]\nheap_budget = \"1MiB\"\n");
     tight.put("honest.cfg", b"SET HONEST 1\n");
@@ -47,7 +47,7 @@ fn what_is_no_regular_file_of_the_root_is_not_served() {
     fs::create_dir(root.join("folder.cfg")).unwrap();
     let made = Command::new("mkfifo").arg(root.join("fifo.cfg")).status().unwrap();
     assert!(made.success());
-    // Once this one is served, the server has seen the others too.
+    // Once this one is served, the server has found the others too.
     server.put("later.cfg", b"later");
     for name in [
         "link.cfg",
@@ -82,7 +82,7 @@ fn a_file_swapped_for_a_fifo_or_a_link_is_not_served_either() {
     expect_honest(&server);
 }
 
-/// A transfer of the firmware that has just begun.
+/// Returns a transfer of the firmware that has just begun.
 fn half_way(server: &Server) -> Phone {
     let mut phone = Phone::new(server.address());
     phone.read("firmware.bin", Options::default());
@@ -90,7 +90,7 @@ fn half_way(server: &Server) -> Phone {
     phone
 }
 
-/// The rest is that of one version, or an error; never a mixture.
+/// Asserts that the rest is of one version, or an error; never a mixture.
 fn expect_one_version(mut phone: Phone, first: u8, versions: &[&[u8]]) {
     phone.ack(1);
     if let Ok(rest) = phone.take_rest(2, 512) {

@@ -1,8 +1,8 @@
-//! The clients that people have, as Debian ships them: tftp-hpa, atftp, busybox, curl, openssl, and
-//! net-snmp as a phone.
+//! Common clients, as Debian ships them: tftp-hpa, atftp, busybox, curl, openssl, and net-snmp as a
+//! phone.
 //!
-//! A client that is not installed takes its tests with it; `tools/test` installs them, and counts
-//! what it could not.
+//! The tests of a client that is not installed are skipped; `tools/test` installs clients, and
+//! counts those that it could not install.
 
 use std::fs;
 use std::io::Write;
@@ -19,7 +19,7 @@ pub(crate) mod snmpd;
 /// More than 65,535 blocks of 512 bytes.
 const WRAPPING_BYTES: usize = 40 << 20;
 
-/// Bytes in which no two blocks are alike.
+/// Returns bytes in which no two blocks are alike.
 pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     let mut state = 0x2545_f491_4f6c_dd1d_u64 ^ bytes as u64;
     let mut next = || {
@@ -33,7 +33,7 @@ pub(crate) fn noise(bytes: usize) -> Vec<u8> {
     file
 }
 
-/// Whether a client is there; if not, says so where the test runner does not swallow it.
+/// Returns whether a client is installed; if not, prints so past the test runner.
 pub(crate) fn has(client: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&paths).any(|folder| folder.join(client).is_file());
@@ -43,7 +43,7 @@ pub(crate) fn has(client: &str) -> bool {
     found
 }
 
-/// Runs a client in a folder of its own within a bounded time. `PORT` and `TLSPORT` are replaced.
+/// Runs a client in a folder of its own within a time limit. Replaces `PORT` and `TLSPORT`.
 pub(crate) fn run(server: &Server, command: &str) -> Output {
     let folder = server.path("client");
     fs::create_dir_all(&folder).unwrap();
@@ -56,13 +56,13 @@ pub(crate) fn run(server: &Server, command: &str) -> Output {
         .unwrap()
 }
 
-/// Runs a client that should succeed.
+/// Runs a client that must succeed.
 pub(crate) fn succeed(server: &Server, command: &str) {
     let output = run(server, command);
     assert!(output.status.success(), "{command}: {output:?}");
 }
 
-/// What a client wrote to its folder; the file is taken away.
+/// Returns a file of the client's folder, and removes it.
 pub(crate) fn take(server: &Server, name: &str) -> Vec<u8> {
     let path = server.path("client").join(name);
     let bytes = fs::read(&path).unwrap_or_default();
@@ -81,7 +81,7 @@ pub(crate) fn expect_same(got: &[u8], expected: &[u8], what: &str) {
     assert!(got == expected, "{what}: {} bytes in place of {}", got.len(), expected.len());
 }
 
-/// Sizes around the edges of a block.
+/// Tests sizes around the edges of a block.
 fn expect_every_size(fetch: impl Fn(&Server, &str)) {
     let server = Server::start();
     for bytes in [0, 1, 511, 512, 513, 1_024, 20_000] {
@@ -255,7 +255,7 @@ fn expect_wrap(command: &str) {
 #[test]
 fn curl_fetches_files_of_every_size() {
     if has("curl") {
-        // With options curl gives up an empty file, for it takes a size of 0 for a mistake.
+        // With options curl fails for an empty file, because it takes a size of 0 for an error.
         expect_every_size(|server, name| {
             let url = format!("tftp://127.0.0.1:PORT/{name}");
             succeed(server, &format!("curl -sS --tftp-no-options -o got {url}"));
@@ -276,7 +276,7 @@ fn curl_fetches_with_and_without_options() {
         succeed(&server, &format!("curl -sS {options} -o got {url}"));
         let got = take(&server, "got");
         if options == "-B" {
-            // As text: the line ends of the network.
+            // As text, with the network's line ends.
             let returns = got.iter().filter(|byte| **byte == b'\r').count();
             assert!(got.len() > file.len() && returns > 0);
         } else {
@@ -326,7 +326,7 @@ fn noise_has_no_two_blocks_alike() {
     assert_eq!((file.len(), blocks.len()), (10_000, 20));
 }
 
-/// A server whose `*.log` grow, on a network that loses the first last ACKs of uploads.
+/// Returns a server whose `*.log` grow, on a network that loses the first last ACKs of uploads.
 fn losing_last_acks(most: u32) -> (Server, Relay) {
     let server = Server::start_with(
         "[[upload]]\nname = \"*.log\"\ndir = \"uploads\"\nmax = \"1MiB\"\non_exists = \"append\"\n",
@@ -335,7 +335,7 @@ fn losing_last_acks(most: u32) -> (Server, Relay) {
     (server, relay)
 }
 
-/// Runs a client that uploads `one.log` through the network and should hear that it is stored.
+/// Runs a client that uploads `one.log` through the network and must get the last ACK.
 fn expect_stored_once(command: &str, lost: u32) {
     let (server, relay) = losing_last_acks(lost);
     give(&server, "one.log", b"one line\n");
@@ -383,12 +383,12 @@ fn tftp_that_gives_up_and_tries_again_stores_its_log_once() {
     let (server, relay) = losing_last_acks(1_000);
     give(&server, "one.log", b"one line\n");
     let say = "printf 'mode octet\\nrexmt 1\\ntimeout 2\\nput one.log one.log\\n'";
-    // It says what it thinks in words alone, not by its status.
+    // It reports the result only in words, not by its status.
     run(&server, &format!("{say} | tftp 127.0.0.1 {}", relay.port()));
     assert!(relay.last_acks_lost() >= 2, "{}", relay.last_acks_lost());
     run(&server, &format!("{say} | tftp 127.0.0.1 PORT"));
     expect_same(&server.uploaded("one.log").unwrap(), b"one line\n", "stored once");
-    // A line that says the same, from one that was told of the last one, is a second line.
+    // The same line again, from a client that got the last ACK, is a second line.
     run(&server, &format!("{say} | tftp 127.0.0.1 PORT"));
     expect_same(&server.uploaded("one.log").unwrap(), b"one line\none line\n", "stored twice");
 }
@@ -405,7 +405,7 @@ fn curl_fetches_a_mebibyte_over_a_bad_network_whatever_timeout_it_names() {
     let (url, began) = (format!("tftp://127.0.0.1:{}/firmware.bin", relay.port()), Instant::now());
     succeed(&server, &format!("curl -sS -o got {url}"));
     expect_same(&take(&server, "got"), &file, "over a bad network");
-    // Some forty losses: at six seconds each, as curl names, this could not be.
+    // Some forty losses: with curl's six seconds each, this would take longer.
     assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 

@@ -1,4 +1,4 @@
-//! What no good phone sends, and more of it than fits: the server goes on serving.
+//! Requests that no good phone sends, and more of them than fit: the server continues to serve.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -260,7 +260,7 @@ fn names_that_lead_elsewhere_are_neither_read_nor_written() {
         let answer = phone.hear();
         assert!(matches!(answer, Came::Error(_)), "{:?}: {answer:?}", name.escape_ascii());
     }
-    // A NUL ends the name; what follows is the mode, and no mode is called so.
+    // A NUL ends the name; what follows is not a valid mode.
     let mut phone = Phone::new(server.address());
     phone.write(b"x.up\0/../../secret", NONE);
     assert!(matches!(phone.hear(), Came::Error(_)));
@@ -286,7 +286,7 @@ fn floods_of_requests_without_a_phone_behind_them_leave_room_for_honest_ones() {
     let server = Server::start_with("half_open_max = 100\n");
     server.put("honest.cfg", b"SET HONEST 1\n");
     for _ in 0..20 {
-        // None of these ever answers, and each comes from a port of its own.
+        // None of these ever answers, and each has a port of its own.
         let silent: Vec<UdpSocket> =
             (0..50).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         for socket in &silent {
@@ -315,7 +315,7 @@ fn options_beyond_the_eighth_are_not_read() {
     }
 }
 
-/// Asks for the file from an address of its own: the socket, who answered, and the opcode.
+/// Requests the file from its own address; returns the socket, the answer's sender, and the opcode.
 fn ask_from(address: &str, server: &Server) -> (UdpSocket, std::net::SocketAddr, u8) {
     let socket = UdpSocket::bind((address, 0)).unwrap();
     socket.set_read_timeout(Some(crate::server::PATIENCE)).unwrap();
@@ -350,7 +350,7 @@ fn a_client_beyond_the_limit_waits_for_its_turn() {
     let sessions = "[sessions]\nclients_max = 1\nhold = \"1s\"\nqueue_wait = \"15s\"\n";
     let server = Server::start_with(sessions);
     server.put("honest.cfg", b"SET HONEST 1\n");
-    // Whoever put the file there has the only slot for a second more.
+    // The phone that stored the file holds the only slot for a second more.
     for address in ["127.0.0.7", "127.0.0.8"] {
         let (socket, from, opcode) = ask_from(address, &server);
         assert_eq!(opcode, 3, "it is served when its turn comes");

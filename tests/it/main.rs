@@ -1,4 +1,4 @@
-//! The one integration test program: the built server met from outside, and the house rules.
+//! The one integration test program: the built server from outside, and the house rules.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "these are tests")]
 

@@ -7,10 +7,10 @@ use wire::tftp::{self, Block, Control, ErrorCode, Mode, Options, Packet, Request
 
 use crate::server::PATIENCE;
 
-/// How long a test listens before it takes silence for an answer.
+/// How long a test listens before it assumes silence.
 pub(crate) const QUIET: Duration = Duration::from_millis(300);
 
-/// What came from the server, taken apart.
+/// A parsed packet of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Came {
     Data(u16, Vec<u8>),
@@ -23,7 +23,7 @@ pub(crate) enum Came {
 pub(crate) struct Phone {
     socket: UdpSocket,
     server: SocketAddr,
-    /// Where the last answer came from, and where the next packet of the transfer goes.
+    /// The source of the last answer, to which the transfer's next packet goes.
     pub(crate) peer: SocketAddr,
 }
 
@@ -34,18 +34,18 @@ impl Phone {
         Phone { socket, server, peer: server }
     }
 
-    /// Sends bytes to where requests go.
+    /// Sends bytes to the server's request port.
     pub(crate) fn ask(&self, datagram: &[u8]) {
         self.socket.send_to(datagram, self.server).unwrap();
     }
 
-    /// Asks to read.
+    /// Sends a read request.
     pub(crate) fn read(&self, name: &str, options: Options) {
         let request = Request { name: name.as_bytes(), mode: Mode::Octet, options };
         self.ask(&request.encode_read());
     }
 
-    /// Asks to write.
+    /// Sends a write request.
     pub(crate) fn write(&self, name: &[u8], options: Options) {
         self.ask(&Request { name, mode: Mode::Octet, options }.encode_write());
     }
@@ -67,12 +67,12 @@ impl Phone {
         self.send(Control::error(code, "test").as_bytes());
     }
 
-    /// The next answer; a test that gets none has failed.
+    /// Receives the next answer; fails without one.
     pub(crate) fn hear(&mut self) -> Came {
         self.listen(PATIENCE).expect("an answer")
     }
 
-    /// The next answer, if there is one within a moment.
+    /// Receives the next answer, if there is one within a moment.
     pub(crate) fn hear_quickly(&mut self) -> Option<Came> {
         self.listen(QUIET)
     }
@@ -91,7 +91,7 @@ impl Phone {
         })
     }
 
-    /// Takes the rest of a lock-step read whose block `next` is yet to come.
+    /// Receives the rest of a lock-step read from block `next` on.
     pub(crate) fn take_rest(&mut self, mut next: u16, blksize: usize) -> Result<Vec<u8>, u16> {
         let mut file = Vec::new();
         loop {
@@ -104,7 +104,7 @@ impl Phone {
                         return Ok(file);
                     }
                 }
-                // Repeated, because the machine that runs the tests is busy.
+                // Repeated, because the test host is busy.
                 Came::Data(block, _) => self.ack(block),
                 Came::Error(code) => return Err(code),
                 other @ (Came::Ack(_) | Came::OptionAck(_)) => panic!("{other:?} in a read"),
@@ -120,7 +120,7 @@ pub(crate) fn fetch(server: SocketAddr, name: &str) -> Result<Vec<u8>, u16> {
     phone.take_rest(1, 512)
 }
 
-/// Asks for a file's size and for no more.
+/// Requests only a file's size.
 pub(crate) fn size_of(server: SocketAddr, name: &str) -> Result<u64, u16> {
     let mut phone = Phone::new(server);
     phone.read(name, Options { tsize: Some(0), ..Options::default() });

@@ -1,5 +1,5 @@
-//! A bad network in between: carries TFTP from clients to the server and back, on this host alone,
-//! and loses what a test wants lost.
+//! A bad network: carries TFTP between clients and the server, on this host alone, with the losses
+//! that a test requests.
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-/// How long a thread waits before it looks whether the test is over.
+/// How long a thread waits before it checks whether the test is over.
 const TURN: Duration = Duration::from_millis(20);
 /// Most conversations at a time.
 const CLIENTS_MAX: usize = 64;
 
-/// What gets lost.
+/// The losses.
 #[derive(Clone, Copy)]
 pub(crate) enum Loss {
     /// So many in ten thousand datagrams, each way.
@@ -39,7 +39,7 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// A way to a server.
+    /// Starts a network to a server.
     pub(crate) fn start(server: SocketAddr, loss: Loss) -> Relay {
         let asked = socket();
         let address = asked.local_addr().unwrap();
@@ -75,12 +75,12 @@ impl Relay {
         Relay { address, rules, threads }
     }
 
-    /// Where clients ask.
+    /// Returns the port for clients.
     pub(crate) fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Last ACKs that were lost.
+    /// Returns the number of last ACKs that were lost.
     pub(crate) fn last_acks_lost(&self) -> u32 {
         self.rules.last_acks_lost.load(Ordering::Relaxed)
     }
@@ -105,7 +105,7 @@ impl Rules {
         state % 10_000 < share
     }
 
-    /// Whether an ACK for the last block is to be lost.
+    /// Returns whether to lose the ACK of the last block.
     fn loses_last_ack(&self) -> bool {
         let Loss::LastAcks(most) = self.loss else { return false };
         let lost = self.last_acks_lost.load(Ordering::Relaxed);
@@ -116,8 +116,7 @@ impl Rules {
     }
 }
 
-/// Carries one conversation: `up` is what the server sees, and a socket of its own what the client
-/// sees.
+/// Carries one conversation: `up` faces the server, and a socket of its own faces the client.
 fn carry(client: SocketAddr, up: &Arc<UdpSocket>, rules: &Arc<Rules>) {
     let down = Arc::new(socket());
     let server_port: Arc<Mutex<Option<SocketAddr>>> = Arc::default();

@@ -13,7 +13,7 @@ fn file() -> Vec<u8> {
     (0..400_000_u32).map(|n| (n / 512) as u8 ^ n as u8).collect()
 }
 
-/// Transfers that have begun: their first block is here and not acknowledged.
+/// Begins transfers: their first block has arrived and is not acknowledged.
 fn begin(server: &Server) -> Vec<Phone> {
     let begin = |_| {
         let mut phone = Phone::new(server.address());

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// Longer than any step of a test takes; only a test that fails waits this long.
+/// Longer than any step of a test takes; only a failing test waits this long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// Times that another port is tried, should somebody else take the first.
+/// Most starts on another port, if another process takes the first.
 const STARTS_MAX: usize = 5;
 
 /// HTTP on the port of TFTP, HTTPS on the other, and a vault, for [`Server::start_with`].
@@ -20,8 +20,8 @@ pub(crate) const WEB: &str = "\
     [[https]]\nlisten = [\"127.0.0.1:@TLS\", \"[::1]:@TLS\"]\nroot = [\"root\"]\n\
     [vault]\ndir = \"vault\"\n";
 
-/// FTP in clear and with TLS from the first byte on, administrators, phones that are asked by SNMP,
-/// HTTP and a vault, for [`Server::start_with`].
+/// FTP in clear and with implicit TLS, administrators, phones that are asked by SNMP, HTTP and a
+/// vault, for [`Server::start_with`].
 const FTP: &str = "\
     [[http]]\nlisten = [\"127.0.0.1:@PORT\", \"[::1]:@PORT\"]\nroot = [\"root\"]\n\
     [vault]\ndir = \"vault\"\nversions = 10000\n\
@@ -37,28 +37,28 @@ pub(crate) struct Server {
     dir: TempDir,
 }
 
-/// Ports that nobody else uses, the same in both address families.
+/// Ports that no other process uses, the same in both address families.
 #[derive(Clone, Copy)]
 struct Ports {
-    /// TFTP, and HTTP where it is served.
+    /// TFTP, and HTTP if it is served.
     clear: u16,
-    /// HTTPS where it is served.
+    /// HTTPS if it is served.
     tls: u16,
-    /// FTP where it is served.
+    /// FTP if it is served.
     ftp: u16,
-    /// FTP that begins with TLS.
+    /// FTP with implicit TLS.
     ftps: u16,
-    /// What phones answer by SNMP at.
+    /// The port of phones' SNMP agents.
     snmp: u16,
 }
 
 impl Server {
-    /// Serves `root/` and takes uploads whose names end in `.up`.
+    /// Serves `root/` and accepts uploads whose names end in `.up`.
     pub(crate) fn start() -> Server {
         Server::start_with("")
     }
 
-    /// The same with more lines in `[tftp]`, and whatever sections follow them.
+    /// Does the same with more lines in `[tftp]`, and any sections after them.
     pub(crate) fn start_with(more: &str) -> Server {
         let dir = tempfile::Builder::new().prefix("ringpost-it-").tempdir().unwrap();
         for folder in ["root", "uploads"] {
@@ -76,53 +76,53 @@ impl Server {
         panic!("the server does not start:\n{log}");
     }
 
-    /// Serves the same by HTTP and HTTPS too, with a vault; with more lines in `[vault]`, and
-    /// whatever sections follow it.
+    /// Serves the same by HTTP and HTTPS too, with a vault; with more lines in `[vault]`, and any
+    /// sections after it.
     pub(crate) fn start_web(more: &str) -> Server {
         Server::start_with(&format!("{WEB}{more}"))
     }
 
-    /// Serves `root/` by FTP, with a vault, and administrators where some are added; with more
-    /// lines in `[ftp]`, and whatever sections follow it.
+    /// Serves `root/` by FTP, with a vault, and administrators if some are added; with more lines
+    /// in `[ftp]`, and any sections after it.
     pub(crate) fn start_ftp(more: &str) -> Server {
         Server::start_with(&format!("{FTP}{more}"))
     }
 
-    /// Where it listens.
+    /// Returns its address.
     pub(crate) fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ports.clear).into()
     }
 
-    /// Where it listens for TLS.
+    /// Returns its address for TLS.
     pub(crate) fn tls_address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ports.tls).into()
     }
 
-    /// Where it listens for FTP.
+    /// Returns its address for FTP.
     pub(crate) fn ftp_address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ports.ftp).into()
     }
 
-    /// Where it listens for FTP that begins with TLS.
+    /// Returns its address for FTP with implicit TLS.
     pub(crate) fn ftps_address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.ports.ftps).into()
     }
 
-    /// Where a phone at this address answers by SNMP.
+    /// Returns the SNMP address of a phone at this address.
     pub(crate) fn snmp_address(&self, phone: [u8; 4]) -> SocketAddr {
         (phone, self.ports.snmp).into()
     }
 
-    /// The process.
+    /// Returns its process number.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Puts a file where it is served from, and waits until it is served.
+    /// Puts a file into the root, and waits until it is served.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.path("root").join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        // Written aside and renamed, as whoever knows that phones are asking would do it.
+        // Written to a temporary file and renamed, as is proper while phones are fetching.
         let aside = self.path("aside");
         fs::write(&aside, bytes).unwrap();
         fs::rename(aside, &path).unwrap();
@@ -131,32 +131,32 @@ impl Server {
         path
     }
 
-    /// A place in the data directory.
+    /// Returns a path in the data directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The bytes of an upload, once they are there.
+    /// Returns the bytes of an upload, once they are there.
     pub(crate) fn uploaded(&self, name: &str) -> Option<Vec<u8>> {
         fs::read(self.path("uploads").join(name)).ok()
     }
 
-    /// What it has said so far.
+    /// Returns its log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
 
-    /// Another configuration on the same port, not read before [`Server::signal`] says so.
+    /// Writes another configuration for the same port, not read before [`Server::signal`].
     pub(crate) fn configure(&self, more: &str) {
         fs::write(self.path("ringpost.toml"), config(self.ports, more)).unwrap();
     }
 
-    /// The same for what [`Server::start_web`] has started.
+    /// Does the same for a server of [`Server::start_web`].
     pub(crate) fn configure_web(&self, more: &str) {
         self.configure(&format!("{WEB}{more}"));
     }
 
-    /// The same for what [`Server::start_ftp`] has started.
+    /// Does the same for a server of [`Server::start_ftp`].
     pub(crate) fn configure_ftp(&self, more: &str) {
         self.configure(&format!("{FTP}{more}"));
     }
@@ -168,25 +168,25 @@ impl Server {
         assert!(sent.success());
     }
 
-    /// How it ended, once it has.
+    /// Waits for its end and returns its exit status.
     pub(crate) fn wait(&mut self) -> ExitStatus {
         eventually("the server ends", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap()
     }
 
-    /// Ends it without warning: nothing is finished and nothing cleaned up.
+    /// Kills it: nothing is finished and nothing cleaned up.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    /// Starts it again where it ended, on the same ports.
+    /// Starts it again after its end, on the same ports.
     pub(crate) fn start_again(&mut self) {
         let again = (0..STARTS_MAX).find_map(|_| spawn(self.dir.path()));
         self.child = again.unwrap_or_else(|| panic!("it does not start again:\n{}", self.log()));
     }
 
-    /// Runs a command of the same program with the same configuration, and gives it `stdin`.
+    /// Runs a command of the same program with the same configuration, and `stdin` as its input.
     pub(crate) fn command(&self, words: &str, stdin: &[u8]) -> Output {
         let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost"))
             .args(words.split(' '))
@@ -199,13 +199,13 @@ impl Server {
             .unwrap();
         let mut pipe = child.stdin.take().unwrap();
         std::thread::scope(|scope| {
-            // Nobody has to read it to the end.
+            // The command need not read it to the end.
             scope.spawn(move || pipe.write_all(stdin));
             child.wait_with_output().unwrap()
         })
     }
 
-    /// Whether it runs.
+    /// Returns whether it runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -221,7 +221,7 @@ impl Drop for Server {
     }
 }
 
-/// Asks until the answer is yes; a test that would wait longer than anybody would has failed.
+/// Repeats a check until it succeeds; fails after [`PATIENCE`].
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
@@ -249,7 +249,7 @@ fn config(ports: Ports, more: &str) -> String {
     )
 }
 
-/// A port that nobody uses for UDP or TCP, in either address family.
+/// Returns a port that is free for UDP and TCP, in both address families.
 fn free_port() -> u16 {
     loop {
         let v4 = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -263,7 +263,7 @@ fn free_port() -> u16 {
     }
 }
 
-/// The program, once it says that it is ready; `None` if it ends instead.
+/// Starts the program and waits until it is ready; returns `None` if it ends instead.
 fn spawn(dir: &Path) -> Option<Child> {
     let mut child = Command::new(env!("CARGO_BIN_EXE_ringpost"))
         .args(["serve", "--config", "ringpost.toml"])

@@ -1,4 +1,4 @@
-//! `ringpost snmp` against phones that are late, silent, or answered for by somebody else.
+//! `ringpost snmp` against phones that are late, silent, or impersonated.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::process::Command;
@@ -12,8 +12,8 @@ fn agent(extension: &[u8]) -> Agent {
     Agent::new("9600 H.323", &[(Field::Extension, extension), (Field::Model, b"9620")]).unwrap()
 }
 
-/// What the command says of the phone at this address, whether that is who it is, and after how
-/// long.
+/// Returns the output of the command for the phone at this address, whether it succeeded, and its
+/// duration.
 fn ask(phone: SocketAddr) -> (String, bool, Duration) {
     let began = Instant::now();
     let output = Command::new(env!("CARGO_BIN_EXE_ringpost"))
@@ -25,7 +25,7 @@ fn ask(phone: SocketAddr) -> (String, bool, Duration) {
     (said.into_owned(), output.status.success(), began.elapsed())
 }
 
-/// A phone that handles each datagram so, until the test is over.
+/// Starts a phone that handles each datagram so, until the test is over.
 fn phone(
     address: &str,
     mut handle: impl FnMut(&UdpSocket, &[u8], SocketAddr) + Send + 'static,
@@ -59,7 +59,7 @@ fn a_silent_phone_is_given_up_after_three_seconds_and_three_rounds() {
     let (said, known, took) = ask(at);
     assert!(!known && said.contains("does not answer by SNMP"), "{said}");
     assert!((2_900..4_500).contains(&took.as_millis()), "{took:?}");
-    // One datagram, and in the rounds after it both versions.
+    // One datagram, and both versions in the rounds after it.
     assert_eq!(rounds.try_iter().count(), 5);
 }
 

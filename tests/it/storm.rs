@@ -1,6 +1,6 @@
 //! Thousands of simulated phones against the TFTP engine: every kind, every edge, one seed each.
 //!
-//! The world's invariants hold what may never happen; see `phones::sim`.
+//! The world's invariants check what may never happen; see `phones::sim`.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -51,7 +51,7 @@ fn some_name(random: &mut Random, files: &Files) -> String {
     String::from_utf8(random.pick(&names).unwrap().to_vec()).unwrap()
 }
 
-/// Options as phones combine them.
+/// Returns options as phones combine them.
 fn some_options(random: &mut Random) -> Options {
     let sizes = [8, 16, 511, 512, 513, 1_024, 1_428, 1_468, 8_192, 65_464];
     let windows = [1, 2, 3, 4, 7, 8, 16, 32, 63, 64];
@@ -65,12 +65,13 @@ fn some_options(random: &mut Random) -> Options {
     }
 }
 
-/// One habit or two, in any combination that a client could really have.
+/// Returns one habit or two, in any combination that a client could really have.
 fn some_behaviour(random: &mut Random, link: Link) -> Behaviour {
     let mut behaviour = Behaviour::default();
     if random.chance(0.1) && link.twice == 0.0 {
-        // Alone: whoever asks for the next file from the same port while a request of his is still
-        // on its way may take the answer to that for the answer to this, whatever the server does.
+        // Alone: a client that requests the next file from the same port while its earlier request
+        // is still on its way may take the earlier answer for the new one, whatever the server
+        // does.
         behaviour.keeps_port = true;
         return behaviour;
     }
@@ -104,8 +105,8 @@ fn some_client(random: &mut Random, link: Link) -> Client {
         behaviour: some_behaviour(random, link),
     };
     if client.behaviour.on_timer == OnTimer::AskAgain {
-        // Whoever begins again must give the server time to repair a loss, or may begin for ever;
-        // and then an old block 1 may come in when the answer to the new request is due.
+        // A client that begins again must give the server time to repair a loss, or may begin for
+        // ever; and then an old block 1 may arrive when the answer to the new request is due.
         client.timer = Duration::from_secs(4);
         (client.options.timeout, client.options.utimeout) = (None, None);
     }
@@ -216,7 +217,7 @@ fn block_numbers_wrap_to_0_and_to_1() {
 fn hardly_a_block_is_sent_for_nothing_where_nothing_is_lost() {
     for (what, windowsize) in [("lock-step", None), ("window 16", Some(16))] {
         let files = files([100_000]);
-        // Windows are only kept in order by a network that does not shuffle them.
+        // Windows stay in order only on a network that does not reorder.
         let jitter = if windowsize.is_some() { Duration::ZERO } else { Link::WAN.jitter };
         let link = Link { jitter, ..Link::WAN };
         let server = TftpServer::new(&files, Setup::default());

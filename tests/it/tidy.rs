@@ -1,6 +1,6 @@
-//! The house rules, read off the source: layers, where unsafe and clocks live, sizes, names.
+//! The house rules, checked in the source: layers, places of unsafe and clocks, sizes, names.
 //!
-//! Text alone, no compiler: what it cannot see, clippy and reviewers do.
+//! Reads only text, without a compiler: clippy and reviewers check the rest.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,7 +10,7 @@ const FILE_LINES_MAX: usize = 500;
 const FUNCTION_LINES_MAX: usize = 70;
 const COLUMNS_MAX: usize = 100;
 
-/// The crates that never meet the world: no sockets, files, threads or clocks.
+/// The pure crates: no sockets, files, threads or clocks.
 const PURE: &[&str] = &["src/wire/", "src/vendor/", "src/engine/", "src/phones/"];
 const WORLD: &[&str] = &[
     "std::fs",
@@ -33,7 +33,7 @@ const WITH_UNSAFE: &[&str] = &[
     "src/store/src/sys/memory/linux.rs",
 ];
 
-/// One source file: its text, and the same with comments and texts blanked out.
+/// One source file: its text, and the same with comments and strings blanked out.
 struct Source {
     path: String,
     text: String,
@@ -41,7 +41,7 @@ struct Source {
 }
 
 impl Source {
-    /// What stands before the unit tests.
+    /// Returns the text before the unit tests.
     fn before_tests(&self) -> &str {
         let end = self.code.find("#[cfg(test)]").unwrap_or(self.code.len());
         &self.code[..end]
@@ -82,7 +82,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code with every comment, text and character blanked out, line by line in its place.
+/// Returns the code with every comment, string and character blanked out, with its lines in place.
 fn blank(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -98,7 +98,7 @@ fn blank(text: &str) -> String {
     out
 }
 
-/// How many bytes the comment, text, character or word takes that starts here; 0 if none does.
+/// Returns the length in bytes of the comment, string, character or word that starts here, or 0.
 fn token(rest: &str) -> usize {
     let to = |end: &str, from: usize| {
         rest[from..].find(end).map_or(rest.len(), |at| from + at + end.len())
@@ -132,14 +132,14 @@ fn quoted(bytes: &[u8]) -> usize {
     (at + 1).min(bytes.len())
 }
 
-/// The hashes of a raw text that starts here.
+/// Returns the hashes of a raw string that starts here.
 fn raw_hashes(rest: &str) -> Option<usize> {
     let rest = rest.strip_prefix("br").or_else(|| rest.strip_prefix('r'))?;
     let hashes = rest.len() - rest.trim_start_matches('#').len();
     rest[hashes..].starts_with('"').then_some(hashes)
 }
 
-/// Whether the words stand in the code as words of their own.
+/// Returns whether the code contains the words as whole words.
 fn names(code: &str, words: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     code.match_indices(words).any(|(at, _)| {
@@ -148,7 +148,8 @@ fn names(code: &str, words: &str) -> bool {
     })
 }
 
-/// The modules of this crate that the code imports: `a::b` for `crate::a::b` and `crate::{a::b}`.
+/// Returns the modules of this crate that the code imports: `a::b` for `crate::a::b` and
+/// `crate::{a::b}`.
 fn imports(code: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (at, marker) in code.match_indices("crate::") {
@@ -200,7 +201,7 @@ fn no_folder_of_a_crate_imports_one_that_imports_it() {
     expect_none("dependencies point one way", &broken.collect::<Vec<_>>());
 }
 
-/// The crate and the top-level module that a file belongs to, unless it is one of tests alone.
+/// Returns the crate and the top-level module of a file, or `None` if it has only tests.
 fn top_level(path: &str) -> Option<(String, String)> {
     let (of, path) = path.strip_prefix("src/")?.split_once("/src/")?;
     let is_test = path.split('/').any(|part| part == "tests" || part == "tests.rs");
@@ -208,7 +209,7 @@ fn top_level(path: &str) -> Option<(String, String)> {
     (!is_test && module != "lib" && module != "main").then(|| (of.to_owned(), module.to_owned()))
 }
 
-/// What stands before the first module of tests.
+/// Returns the text before the first module of tests.
 fn without_tests(code: &str) -> &str {
     let is_module = |rest: &str| {
         let mut lines = rest.lines().map(str::trim).skip_while(|line| line.starts_with("#["));
@@ -300,7 +301,7 @@ fn files_functions_and_lines_fit_the_eye() {
     expect_none("sizes have a cap", &broken);
 }
 
-/// Where each function starts, and how many lines it takes.
+/// Returns where each function starts, and how many lines it has.
 fn functions(code: &str) -> Vec<(usize, usize)> {
     let lines: Vec<&str> = code.lines().collect();
     let mut found = Vec::new();

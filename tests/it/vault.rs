@@ -1,5 +1,5 @@
-//! `ringpost vault` and `ringpost passwd` as an administrator uses them: beside a running server
-//! that phones talk to, and without one.
+//! `ringpost vault` and `ringpost passwd` in an administrator's use: beside a running server with
+//! phones, and without one.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use crate::http::line::{Line, Reply, get, put};
 use crate::server::Server;
 
-/// Runs a command that must do what it is asked for; what it says.
+/// Runs a command that must succeed; returns its output.
 fn run(server: &Server, words: &str) -> String {
     let done = server.command(words, b"");
     let troubles = String::from_utf8_lossy(&done.stderr);
@@ -18,7 +18,7 @@ fn run(server: &Server, words: &str) -> String {
     String::from_utf8(done.stdout).unwrap()
 }
 
-/// Runs a command that must refuse; why.
+/// Runs a command that must fail; returns the reason.
 fn refused(server: &Server, words: &str, stdin: &[u8]) -> String {
     let done = server.command(words, stdin);
     assert_eq!(done.status.code(), Some(1), "{words}: {done:?}");
@@ -36,7 +36,7 @@ fn fetch(line: &mut Line, extension: &str) -> Reply {
     line.ask(get(&format!("/{extension}_96xxdata.txt")))
 }
 
-/// The moments of an extension's versions, the oldest first.
+/// Returns the moments of an extension's versions, the oldest first.
 fn stamps(server: &Server, extension: &str) -> Vec<String> {
     let rows = run(server, &format!("vault list {extension} --json"));
     let rows: serde_json::Value = serde_json::from_str(&rows).unwrap();
@@ -54,7 +54,7 @@ fn a_user_finds_the_data_on_another_extension_once_it_is_cloned() {
     assert_eq!(told, "2002_96xxdata.txt is now as 2001_96xxdata.txt, 20 bytes\n");
     let reply = fetch(&mut line, "2002");
     assert_eq!((reply.status, &*reply.body), (200, b"SET SPEED_DIAL 4711\n".as_slice()));
-    // What the phone keeps from now on is its own.
+    // The phone's later changes are its own.
     keep(&mut line, "2002", "SET SPEED_DIAL 4712\n");
     assert_eq!(fetch(&mut line, "2001").body, b"SET SPEED_DIAL 4711\n");
 }
@@ -71,7 +71,7 @@ fn a_restored_version_is_served_at_once_and_under_a_tag_of_its_own() {
     run(&server, &format!("vault restore 2001 96xxdata {first}"));
     let again = fetch(&mut line, "2001");
     assert_eq!((again.status, &*again.body), (200, b"one".as_slice()));
-    // A phone that remembers the newer one is not told that it still has it.
+    // A conditional request with the newer tag gets the older data, not a 304.
     let tag = two.field("etag").expect("a tag");
     let request =
         get("/2001_96xxdata.txt").replace("Host", &format!("If-None-Match: {tag}\r\nHost"));
@@ -99,7 +99,7 @@ fn what_a_phone_stores_stays_the_newest_while_older_versions_are_imported() {
             let mut told = Vec::new();
             while told.is_empty() || !is_over.load(Ordering::Relaxed) {
                 told.push(run(&server, "vault import old.tar.gz"));
-                // Again from the start, but for what phones have stored since.
+                // Again from the start, except for what phones have stored since.
                 for stamp in fs::read_dir(server.path("vault/2001/96xxdata")).unwrap().flatten() {
                     if fs::read(stamp.path()).unwrap().starts_with(b"old") {
                         fs::remove_file(stamp.path()).unwrap();
@@ -154,7 +154,7 @@ fn no_version_is_lost_when_phones_and_commands_add_them_to_one_extension_at_once
         }
     }
     assert_eq!(count("cloned"), 15);
-    // A restore of what is the newest already adds nothing.
+    // A restore of the newest version adds nothing.
     assert!((2..=16).contains(&count("first")), "{}", count("first"));
     keep(&mut line, "2001", "last");
     assert_eq!(fetch(&mut line, "2001").body, b"last");
@@ -189,7 +189,7 @@ fn without_a_vault_the_commands_say_what_to_add() {
     }
 }
 
-/// A request of somebody who shows a password.
+/// Returns a request with a password.
 fn with_password(request: impl AsRef<[u8]>, user: &str, password: &str) -> Vec<u8> {
     let basic = BASE64.encode(format!("{user}:{password}"));
     let field = format!("Authorization: Basic {basic}\r\nHost:");
@@ -200,7 +200,7 @@ fn with_password(request: impl AsRef<[u8]>, user: &str, password: &str) -> Vec<u
 #[test]
 fn a_password_opens_the_vault_until_it_is_changed_or_taken_away() {
     let server = Server::start_web("auth = \"users\"\n");
-    // Whoever is refused before the body was read has the connection closed.
+    // A request that is refused before its body was read closes the connection.
     let ask = |request: Vec<u8>| Line::open(server.address()).ask(request).status;
     let put_as = |extension: &str, user: &str, password: &str| {
         let request = put(&format!("/{extension}_96xxdata.txt"), b"SET X 1\n");

@@ -1,5 +1,5 @@
-//! The reference of all keys, made of what the program itself says: names, defaults and purposes by
-//! `ringpost config`, types and ranges by the mistakes that `ringpost check` tells.
+//! The reference of all keys, derived from the program itself: names, defaults and purposes from
+//! `ringpost config`, types and ranges from the mistakes that `ringpost check` reports.
 //!
 //! `RINGPOST_WRITE_DOCS=1` writes the page instead of comparing it.
 
@@ -22,7 +22,7 @@ Times carry their unit: `\"250ms\"`, `\"60s\"`, `\"2m\"`, `\"1h\"`, `\"90d\"`, `
 well (`\"64KiB\"`, `\"4MB\"`), or are plain bytes. Relative paths are below `data_dir`. In
 sections that begin with `[[`, of which a file may have several, `-` means that there is no default.
 ";
-/// No key takes a date, so that each says what it takes.
+/// No key accepts a date, so each reports what it accepts.
 const NO_VALUE: &str = "1979-05-27";
 /// More than any number or size may be.
 const HUGE: &str = "99999999999999999";
@@ -41,10 +41,10 @@ struct Verdict {
 
 /// A section of the template.
 struct Section {
-    /// As it is written: `[tftp]`, `[[http]]`; empty for the keys above the first one.
+    /// As written: `[tftp]`, `[[http]]`; empty for the keys above the first one.
     head: String,
     intro: String,
-    /// Whether it is commented out: its values are no defaults.
+    /// Whether it is commented out: its values are not defaults.
     is_example: bool,
     keys: Vec<Key>,
 }
@@ -55,7 +55,7 @@ struct Key {
     comment: String,
 }
 
-/// Every mistake that the program finds in a configuration.
+/// Returns every mistake that the program finds in a configuration.
 pub(super) fn faults(dir: &Path, text: &str) -> Vec<Fault> {
     let file = dir.join("sample.toml");
     fs::write(&file, text).unwrap();
@@ -75,7 +75,7 @@ fn template() -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Key, value and comment of a line that sets something.
+/// Returns key, value and comment of a line that sets a key.
 fn assignment(line: &str) -> Option<(&str, &str, &str)> {
     let (name, rest) = line.split_once(" = ")?;
     if !name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') {
@@ -110,7 +110,7 @@ fn sections(text: &str) -> Vec<Section> {
         } else if goes_on.starts_with('#') && !current.keys.is_empty() && !is_text(line) {
             let comment = &mut current.keys.last_mut().unwrap().comment;
             let more = goes_on.trim_start_matches('#').trim();
-            // A line of its own that only speaks of the default says so after what is there.
+            // A line that only names the default follows the comment so far.
             *comment = format!("{comment} {more}").trim().to_owned();
         } else if is_comment {
             above = format!("{above} {}", bare.trim()).trim().to_owned();
@@ -121,12 +121,12 @@ fn sections(text: &str) -> Vec<Section> {
     sections
 }
 
-/// Whether a line is a comment of its own, at the left edge.
+/// Returns whether a line is a comment of its own, at the left edge.
 fn is_text(line: &str) -> bool {
     line.strip_prefix("# ").is_some_and(|rest| !rest.starts_with(' '))
 }
 
-/// Begins with a capital and ends with a full stop.
+/// Adds a capital and a full stop.
 fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches([',', ';', '.']);
     let mut letters = text.chars();
@@ -134,7 +134,7 @@ fn sentence(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{first}{}.", letters.as_str()) }
 }
 
-/// What the program says of each key, by its place, when all have this value.
+/// Returns the program's messages for each key, by position, when all keys have this value.
 fn probe(dir: &Path, sections: &[Section], value: &str) -> BTreeMap<(usize, usize), Vec<String>> {
     let mut text = String::new();
     let mut places = vec![(0, 0)];
@@ -156,7 +156,7 @@ fn probe(dir: &Path, sections: &[Section], value: &str) -> BTreeMap<(usize, usiz
     told
 }
 
-/// What a mend asks for, in a word or two.
+/// Returns the type that a remedy asks for, in a word or two.
 fn kind(mend: &str) -> String {
     let kinds = [
         ("a whole number", "number"),
@@ -181,7 +181,7 @@ fn kind(mend: &str) -> String {
     )
 }
 
-/// A word of a mend as code.
+/// Formats a word of a remedy as code.
 fn quoted(word: &str) -> String {
     let bare = word.trim_start_matches('"');
     match bare.split_once('"') {
@@ -190,7 +190,7 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What a list holds.
+/// Describes a list by its elements.
 fn list(element: &str) -> String {
     let plurals = [
         ("path", "paths"),
@@ -203,7 +203,7 @@ fn list(element: &str) -> String {
     format!("list of {}", known.map_or(element, |(_, several)| several))
 }
 
-/// A number of bytes as one would write it.
+/// Formats a number of bytes with its unit.
 fn size(text: &str) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
     let Ok(bytes) = text.parse::<u64>() else { return text.to_owned() };
@@ -211,7 +211,7 @@ fn size(text: &str) -> String {
     unit.map_or(text.to_owned(), |(unit, bits)| format!("{}{unit}", bytes >> bits))
 }
 
-/// What is told of a key, if it speaks of its value.
+/// Returns the messages for a key that are about its value.
 fn about(told: &BTreeMap<(usize, usize), Vec<String>>, place: (usize, usize)) -> Vec<&str> {
     told.get(&place).into_iter().flatten().map(String::as_str).collect()
 }
@@ -269,7 +269,7 @@ fn page() -> String {
     page
 }
 
-/// What holds when a key is left out, and the comment without that.
+/// Returns the default of a key, and the comment without it.
 fn default_of(section: &Section, key: &Key) -> (String, String) {
     let (mut default, mut rest) = (None, Vec::new());
     for part in key.comment.replace("; ", ". ").split(". ") {

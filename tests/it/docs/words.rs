@@ -1,4 +1,4 @@
-//! What the text of a page names: links, anchors, metrics, commands. Reads text alone.
+//! The references of a page: links, anchors, metrics, commands. Reads only text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,14 +7,14 @@ use std::process::{Command, Stdio};
 
 use super::{blocks, pages, top};
 
-/// Where the links of a page lead within the repository, pictures included.
+/// Returns the links of a page within the repository, images included.
 pub(super) fn links(text: &str) -> Vec<&str> {
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
     let in_html = text.split("src=\"").skip(1).filter_map(|rest| rest.split('"').next());
     targets.chain(in_html).filter(|target| !target.contains("://")).collect()
 }
 
-/// What can stand behind `#` in a link to a page.
+/// Returns the anchors of a page.
 pub(super) fn anchors(text: &str) -> BTreeSet<String> {
     let mut is_inside = false;
     let mut anchors = BTreeSet::new();
@@ -29,7 +29,7 @@ pub(super) fn anchors(text: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// The metrics that a page names.
+/// Returns the metrics that a page names.
 pub(super) fn metrics(text: &str) -> BTreeSet<&str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let names = text.split(|c: char| !is_name(c));
@@ -38,7 +38,7 @@ pub(super) fn metrics(text: &str) -> BTreeSet<&str> {
     names.filter(has_more).collect()
 }
 
-/// The commands of the program that a page names: in blocks of commands, and in its sentences.
+/// Returns the program's commands that a page names, in blocks and in sentences.
 fn commands(page: &super::Page) -> Vec<String> {
     let mut commands = Vec::new();
     for block in blocks(page) {
@@ -53,7 +53,7 @@ fn commands(page: &super::Page) -> Vec<String> {
             commands.extend(bare.split(['|', '&', ';', '(', ')']).map(str::to_owned));
         }
     }
-    // A span of code may go on in the next line, but not in the next paragraph.
+    // A span of code may continue in the next line, but not in the next paragraph.
     let mut is_inside = false;
     let mut prose = String::new();
     for line in page.text.lines() {
@@ -70,7 +70,7 @@ fn commands(page: &super::Page) -> Vec<String> {
     commands.iter().filter_map(|command| of_ringpost(command)).collect()
 }
 
-/// What follows the name of the program, if it is what is called.
+/// Returns the arguments if the program is called.
 fn of_ringpost(command: &str) -> Option<String> {
     let mut words = command.split_whitespace().peekable();
     if words.peek() == Some(&"sudo") {
@@ -82,7 +82,7 @@ fn of_ringpost(command: &str) -> Option<String> {
         .then(|| words.collect::<Vec<_>>().join(" "))
 }
 
-/// The help of a command, asked for once.
+/// Returns the help of a command, which is read once.
 fn help<'h>(known: &'h mut BTreeMap<String, String>, command: &str) -> &'h str {
     known.entry(command.to_owned()).or_insert_with(|| {
         let words = command.split(' ').filter(|word| !word.is_empty());
@@ -96,7 +96,7 @@ fn help<'h>(known: &'h mut BTreeMap<String, String>, command: &str) -> &'h str {
     })
 }
 
-/// Whether a help lists a word as a command of its own.
+/// Returns whether a help lists a word as a command.
 fn lists(help: &str, word: &str) -> bool {
     let commands = help.split("Commands:\n").nth(1).unwrap_or_default();
     let commands = commands.split("\n\n").next().unwrap_or_default();
@@ -137,7 +137,7 @@ fn every_command_and_option_of_every_page_exists() {
     assert!(asked > 50 && broken.is_empty(), "{asked}: {broken:#?}");
 }
 
-/// All text of the program, with strings that go on in the next line put together.
+/// Collects the program's whole text, with continued strings joined.
 fn source(dir: &Path, text: &mut String) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -151,7 +151,7 @@ fn source(dir: &Path, text: &mut String) {
     }
 }
 
-/// What a table of the page quotes of the log stands in its first column.
+/// The page of symptoms quotes the log in the first column of its tables.
 #[test]
 fn every_line_of_the_log_that_the_page_of_symptoms_quotes_is_one_of_the_program() {
     let mut program = String::new();

@@ -1,4 +1,4 @@
-//! Administrators: who may be one, what they see and do, and that phones get it at once.
+//! Administrators: their logins, their listings and changes, and that phones get changes at once.
 
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -43,7 +43,7 @@ fn the_password_travels_over_tls_alone_and_so_does_the_data() {
     assert_eq!(session.fetch("LIST").unwrap_err().code, 521);
     assert_eq!(session.send("STOR root/x", b"x").code, 521);
     assert!(!server.log().contains(PASSWORD));
-    // Where it is so configured both may travel in clear.
+    // If configured, both may travel in clear.
     server.configure_ftp("cleartext = true\n");
     server.signal("HUP");
     crate::server::eventually("the reload", || {
@@ -66,7 +66,7 @@ fn wrong_passwords_end_the_session_and_slow_the_address_down() {
     session.expect("USER ann", 331);
     session.expect("PASS wrong", 421);
     assert_eq!(session.listen(), None);
-    // Nobody can tell whether there is somebody of a name.
+    // The reply does not reveal whether a name exists.
     let mut session = Session::open(server.ftp_address());
     session.secure(&trusting(&server));
     session.expect("USER nobody", 331);
@@ -260,7 +260,7 @@ fn two_sessions_that_append_to_one_file_at_once_lose_no_line() {
         assert_eq!(session.hear().code, 226);
     }
     assert_eq!(fetch(server.address(), "log.txt").unwrap(), b"zero\none\ntwo\n");
-    // Whoever goes on in the middle is told that the middle is another's now.
+    // A client that resumes in a file that was replaced is refused.
     let [first, second] = &mut sessions;
     first.expect("REST 5", 350);
     let mut data = first.begin("STOR root/log.txt").unwrap();

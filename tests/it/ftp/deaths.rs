@@ -1,4 +1,4 @@
-//! Clients that die, or break off, in the middle of an upload: the old file stays.
+//! Clients that die, or abort, in the middle of an upload: the old file stays.
 
 use std::fs;
 use std::io::Write;
@@ -13,7 +13,7 @@ use crate::server::{Server, eventually};
 
 /// More lines in `[ftp]`: phones need not answer by SNMP, administrators may log in in clear.
 const OPEN: &str = "trusted_networks = [\"127.0.0.0/8\"]\ncleartext = true\n";
-/// What a phone stores, and where that lies.
+/// The name of a phone's upload in the vault.
 const DATA: &str = "2001_4620data.txt";
 
 /// How one connection of a client that dies ends.
@@ -52,7 +52,7 @@ fn log_in(server: &Server, is_administrator: bool, is_private: bool) -> Session 
     session
 }
 
-/// Waits until the server knows that a client is gone, where an address has one session.
+/// Waits until the server knows that a client is gone, if an address may have one session.
 pub(crate) fn await_gone(server: &Server) {
     eventually("a session of a client that died is closed", || {
         let mut next = Session::bare(server.ftp_address().ip(), server.ftp_address());
@@ -84,7 +84,7 @@ fn whoever_dies_in_the_middle_of_an_upload_has_stored_nothing() {
             let is_private = bits & 8 > 0;
             let mut session = log_in(&server, is_administrator, is_private);
             if is_administrator {
-                // Whoever goes on behind what was broken off is told to send it whole first.
+                // A client that appends to an aborted upload must send it whole first.
                 assert_eq!(session.send("STOR /root/fw.bin", &good).code, 226);
             }
             let (last, first) = commands.split_last().unwrap();
@@ -155,7 +155,7 @@ fn abor_is_heard_behind_whatever_was_said_before_it() {
             assert_eq!(fs::read(server.path("root/fw.bin")).unwrap(), b"good");
         }
     }
-    // What is sent ends, too.
+    // An abort ends a download, too.
     let file = noise(30_000_000);
     server.put("large.bin", &file);
     let mut session = log_in(&server, false, false);

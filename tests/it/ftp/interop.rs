@@ -1,7 +1,7 @@
-//! FTP by the clients that people have, as Debian ships them: curl, lftp, tnftp, ncftp, busybox,
-//! Python's ftplib; and net-snmp as the phone that is asked who it is.
+//! FTP by common clients, as Debian ships them: curl, lftp, tnftp, ncftp, busybox, Python's ftplib;
+//! and net-snmp as the phone that is asked for its user.
 //!
-//! A client that is not installed takes its tests with it.
+//! The tests of a client that is not installed are skipped.
 
 use std::fs;
 use std::process::Output;
@@ -26,7 +26,7 @@ fn run(server: &Server, command: &str) -> Output {
     interop::run(server, &command.replace("@S", &server.ftps_address().port().to_string()))
 }
 
-/// Runs a client that should succeed; what it says.
+/// Runs a client that must succeed; returns its output.
 fn succeed(server: &Server, command: &str) -> String {
     let output = run(server, command);
     assert!(output.status.success(), "{command}: {output:?}");
@@ -82,7 +82,7 @@ fn curl_fetches_in_every_way_that_it_knows() {
     expect_same(&take(&server, "got"), &file, "gone on with");
     let head = succeed(&server, &format!("curl -sS -I {here}/phones/fw.bin"));
     assert!(head.contains("Content-Length: 300000") && head.contains("Last-Modified"), "{head}");
-    // Several over one connection, and at once.
+    // Several over one connection, and in parallel.
     let many = format!("{here}/phones/fw.bin -o a {here}/empty.txt -o b {here}/phones/fw.bin -o c");
     for options in ["", "-Z", TLS, &format!("{TLS} -Z")] {
         succeed(&server, &format!("curl -sS {options} {many}"));
@@ -130,7 +130,7 @@ fn curl_manages_files_over_tls() {
     succeed(&server, &format!("{curl} -a -T more {here}/root/fw.bin"));
     let longer = [&file[..], b"and more"].concat();
     expect_same(&fetch(server.address(), "fw.bin").unwrap(), &longer, "appended");
-    // Goes on with an upload of which half is there.
+    // Resumes an upload of which half is there.
     fs::write(server.path("root/half.bin"), &file[..700_000]).unwrap();
     succeed(&server, &format!("{curl} -C - -T fw.bin {here}/root/half.bin"));
     expect_same(&fs::read(server.path("root/half.bin")).unwrap(), &file, "gone on with");
@@ -153,7 +153,7 @@ fn curl_manages_files_over_tls() {
     assert_eq!(wrong.status.code(), Some(67), "{wrong:?}");
 }
 
-/// lftp with the server open as an administrator, over TLS in every respect.
+/// Runs lftp as an administrator, with TLS for everything.
 fn lftp(server: &Server, script: &str) -> String {
     let set = "set cmd:fail-exit true; set xfer:clobber true; \
                set net:max-retries 1; set net:timeout 10; \
@@ -197,7 +197,7 @@ fn lftp_lists_fetches_puts_and_mirrors_both_ways() {
                 let there = fs::read(server.path(&to).join(format!("put{number}.bin"))).unwrap();
                 expect_same(&there, file, "mirrored back");
             }
-            // What is the same is not sent again: sizes and times are kept.
+            // Unchanged files are not sent again: sizes and times are kept.
             let again = lftp(&server, &format!("{set}; mirror -v -R copy {to}"));
             assert!(!again.contains("Transferring file"), "{again}");
         }
@@ -305,7 +305,7 @@ fn busybox_gets_and_puts_as_a_phone() {
     succeed(&server, "busybox ftpput -P @F 127.0.0.1 2001_4620data.txt data");
     succeed(&server, "busybox ftpget -P @F 127.0.0.1 got 2001_4621data.txt");
     expect_same(&take(&server, "got"), b"SET A 1\n", "restored");
-    // Goes on where it stopped.
+    // Resumes where it stopped.
     give(&server, "got", &file[..50_000]);
     succeed(&server, "busybox ftpget -c -P @F 127.0.0.1 got fw/a.bin");
     expect_same(&take(&server, "got"), &file, "gone on with");

@@ -41,7 +41,7 @@ fn a_reload_breaks_neither_sessions_nor_transfers() {
     up.finish().unwrap();
     assert_eq!(administrator.hear().code, 226);
     expect_same(&std::fs::read(server.path("root/new.bin")).unwrap(), &file, "the upload");
-    // Who is logged in stays so.
+    // A session stays logged in.
     assert_eq!(phone.fetch("RETR firmware.bin").unwrap().len(), file.len());
 }
 
@@ -102,7 +102,7 @@ const STORES: usize = 40;
 /// Phones that store at once.
 const PHONES: usize = 50;
 
-/// Stores version after version; how many were acknowledged.
+/// Stores version after version; returns how many were acknowledged.
 fn store_on(server: SocketAddr, extension: usize, acknowledged: &AtomicUsize) -> usize {
     let mut session = Session::open(server);
     session.log_in();
@@ -156,7 +156,7 @@ fn whatever_was_acknowledged_before_the_server_was_killed_is_there_after_it() {
         kept.sort();
         let kept: Vec<String> =
             kept.iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
-        // One more may have been on its way, and is there as a whole or not at all.
+        // One more may have been on its way, and is stored whole or not at all.
         assert!((count..=count + 1).contains(&kept.len()), "{extension}: {count} were promised");
         let sent: Vec<_> = (0..kept.len()).map(|number| version(extension, number)).collect();
         assert!(kept == sent, "{extension}: versions are lost or broken");

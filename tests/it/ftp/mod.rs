@@ -1,5 +1,5 @@
-//! FTP over real sockets: the built server met by a client of our own, by phones that answer by
-//! SNMP, by administrators, and by the clients that people have.
+//! FTP over real sockets: the built server with a client of our own, with phones that answer by
+//! SNMP, with administrators, and with common clients.
 
 use std::net::UdpSocket;
 use std::thread;
@@ -24,8 +24,8 @@ fn set(extension: &str) -> Agent {
     Agent::new("4600", &told).unwrap()
 }
 
-/// A phone at this address of the network that answers as it is told to, each datagram apart,
-/// until the test is over.
+/// Starts a phone at this address of the network that answers each datagram with `answer` until the
+/// test is over.
 fn phone(
     server: &Server,
     at: [u8; 4],
@@ -42,13 +42,13 @@ fn phone(
     });
 }
 
-/// One that says that this extension is logged in.
+/// Starts one that reports this extension as logged in.
 fn phone_of(server: &Server, at: [u8; 4], extension: &str) {
     let agent = set(extension);
     phone(server, at, move |asked| agent.answer(asked));
 }
 
-/// Lets somebody manage the data directories.
+/// Adds an administrator of the data directories.
 fn add_administrator(server: &Server, name: &str, password: &str) {
     let added = server.command(&format!("passwd {name} --ftp"), password.as_bytes());
     assert!(added.status.success(), "{added:?}");

@@ -1,4 +1,5 @@
-//! Users' data by FTP: whose it is says the phone itself, by SNMP; without its word there is none.
+//! Users' data by FTP: the phone itself names its user, by SNMP; without its answer access is
+//! refused.
 
 use std::net::UdpSocket;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use super::{phone, phone_of, set};
 use crate::http::line::{Line, get};
 use crate::server::{Server, eventually};
 
-/// Where the phone of a test is.
+/// The address of the phone.
 const HERE: [u8; 4] = [127, 0, 0, 5];
 
 fn log_in(server: &Server, at: [u8; 4]) -> Session {
@@ -21,7 +22,7 @@ fn log_in(server: &Server, at: [u8; 4]) -> Session {
     session
 }
 
-/// Stores from a phone; the reply.
+/// Stores from a phone; returns the reply.
 fn store(server: &Server, at: [u8; 4], name: &str) -> Reply {
     log_in(server, at).send(&format!("STOR {name}"), b"\nSET SPEED_DIAL 4711\n")
 }
@@ -73,7 +74,7 @@ fn a_user_finds_at_one_set_of_the_family_what_was_stored_at_another() {
     assert_eq!(log_in(&server, at).fetch("RETR 2001_4625data.txt").unwrap(), b"of 2001");
     let by_http = Line::open(server.address()).ask(get("/2001_4620data.txt"));
     assert_eq!(by_http.body, b"of 2001");
-    // Where they were before, somebody else is now.
+    // Another user is now at the phone they left.
     assert_eq!(log_in(&server, HERE).send("STOR 4620data.txt", b"of 2003").code, 226);
     assert!(server.path("vault/2003/4620data").is_dir());
     assert_eq!(log_in(&server, at).fetch("RETR 4620data.txt").unwrap(), b"of 2001");
@@ -107,14 +108,14 @@ fn a_phone_at_which_nobody_is_logged_in_has_no_data() {
 #[test]
 fn a_silent_phone_is_waited_for_three_seconds_and_told_what_to_set() {
     let server = Server::start_ftp("");
-    // The port is taken, so that no host says that nobody is there.
+    // The port is taken, so that no host sends "port unreachable".
     phone(&server, HERE, |_| None);
     let began = Instant::now();
     expect_refused(&store(&server, HERE, "4620data.txt"), "SNMPSTRING");
     let took = began.elapsed();
     assert!((2_500..4_500).contains(&took.as_millis()), "{took:?}");
     eventually("the log says why", || server.log().contains("SNMP"));
-    // Files that are nobody's wait for nothing.
+    // Files outside the vault wait for nothing.
     server.put("firmware.bin", b"x");
     let began = Instant::now();
     assert_eq!(log_in(&server, HERE).fetch("RETR firmware.bin").unwrap(), b"x");
@@ -141,7 +142,7 @@ fn nobody_answers_for_a_phone_but_the_phone() {
         let mut buffer = [0; 2_048];
         while let Ok((bytes, from)) = socket.recv_from(&mut buffer) {
             let Some(answer) = set("2001").answer(&buffer[..bytes]) else { continue };
-            // Another address, another port of its own address, and another question's number.
+            // Another address, another port of its own address, and another request's number.
             let _ = spoofer.send_to(&answer, from);
             let other = UdpSocket::bind("127.0.0.5:0").unwrap();
             let _ = other.send_to(&answer, from);
@@ -199,7 +200,7 @@ fn an_upload_that_breaks_off_leaves_what_was_stored_before() {
     drop(socket);
     assert_eq!(session.hear().code, 426);
     assert_eq!(session.fetch("RETR 2001_4620data.txt").unwrap(), b"first");
-    // The session that is cut in the middle stores nothing either.
+    // A session that is cut in the middle stores nothing either.
     let mut data = session.begin("STOR 2001_4620data.txt").unwrap();
     std::io::Write::write_all(&mut data, b"half of").unwrap();
     session.say("ABOR\r\n");

@@ -1,5 +1,5 @@
-//! An FTP client that says exactly what a test tells it, in clear and over TLS, and takes replies
-//! apart as strictly as it can.
+//! An FTP client that sends exactly what a test tells it, in clear and over TLS, and parses replies
+//! as strictly as it can.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
@@ -46,7 +46,7 @@ impl Write for Wire {
 }
 
 impl Wire {
-    /// Says that all is sent, as TLS wants it said, and ends.
+    /// Sends close_notify and the end.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self {
             Wire::Clear(socket) => socket.shutdown(std::net::Shutdown::Write),
@@ -61,7 +61,7 @@ impl Wire {
     }
 }
 
-/// How a data connection comes to be.
+/// The ways to open a data connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Pasv,
@@ -72,7 +72,7 @@ pub(crate) enum Mode {
 
 pub(crate) const MODES: [Mode; 4] = [Mode::Pasv, Mode::Epsv, Mode::Port, Mode::Eprt];
 
-/// Where data will come from.
+/// The origin of a data connection.
 #[derive(Debug)]
 pub(crate) enum Door {
     There(TcpStream),
@@ -85,10 +85,10 @@ pub(crate) struct Session {
     pub(crate) wire: Option<Wire>,
     pub(crate) server: SocketAddr,
     from: IpAddr,
-    /// How data is secured, once it is.
+    /// The TLS of data connections, once it is set.
     pub(crate) private: Option<Arc<ClientConfig>>,
     pub(crate) mode: Mode,
-    /// Whether the last data connection's TLS went on with an older session.
+    /// Whether the last data connection resumed an earlier TLS session.
     pub(crate) resumed: Option<bool>,
     unread: Vec<u8>,
 }
@@ -100,12 +100,12 @@ pub(crate) struct Reply {
     pub(crate) text: String,
 }
 
-/// What trusts the server's own CA, and keeps sessions.
+/// Returns a TLS client that trusts the server's own CA, and keeps sessions.
 pub(crate) fn trusting(server: &Server) -> Arc<ClientConfig> {
     trusting_with(server, &[&rustls::version::TLS13, &rustls::version::TLS12])
 }
 
-/// The same in these versions alone.
+/// Returns the same with only these versions.
 pub(crate) fn trusting_with(
     server: &Server,
     versions: &[&'static rustls::SupportedProtocolVersion],
@@ -118,7 +118,7 @@ pub(crate) fn trusting_with(
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// Connects from an address of one's own.
+/// Connects from a given address.
 pub(crate) fn connect(from: IpAddr, to: SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
     socket.bind(&SocketAddr::new(from, 0).into())?;
@@ -136,19 +136,19 @@ fn secure(tls: &Arc<ClientConfig>, server: IpAddr, socket: TcpStream) -> Wire {
 }
 
 impl Session {
-    /// A session from 127.0.0.1 or ::1, greeted.
+    /// Opens a session from 127.0.0.1 or ::1, and reads the greeting.
     pub(crate) fn open(server: SocketAddr) -> Session {
         Session::open_from(server.ip(), server)
     }
 
-    /// A session from another address, greeted.
+    /// Opens a session from another address, and reads the greeting.
     pub(crate) fn open_from(from: IpAddr, server: SocketAddr) -> Session {
         let mut session = Session::bare(from, server);
         assert_eq!(session.hear().code, 220);
         session
     }
 
-    /// The same before anything was said.
+    /// Opens a session without reading anything.
     pub(crate) fn bare(from: IpAddr, server: SocketAddr) -> Session {
         Session {
             wire: Some(Wire::Clear(connect(from, server).unwrap())),
@@ -161,7 +161,7 @@ impl Session {
         }
     }
 
-    /// A session that begins with TLS, greeted.
+    /// Opens a session that begins with TLS, and reads the greeting.
     pub(crate) fn open_tls(server: SocketAddr, tls: &Arc<ClientConfig>) -> Session {
         let mut session = Session::bare(server.ip(), server);
         session.begin_tls(tls);
@@ -169,13 +169,13 @@ impl Session {
         session
     }
 
-    /// TLS from here on.
+    /// Begins TLS.
     pub(crate) fn begin_tls(&mut self, tls: &Arc<ClientConfig>) {
         let Some(Wire::Clear(socket)) = self.wire.take() else { panic!("TLS is there already") };
         self.wire = Some(secure(tls, self.server.ip(), socket));
     }
 
-    /// `AUTH TLS`, and protected data.
+    /// Sends `AUTH TLS`, and protects data.
     pub(crate) fn secure(&mut self, tls: &Arc<ClientConfig>) {
         self.expect("AUTH TLS", 234);
         self.begin_tls(tls);
@@ -189,7 +189,7 @@ impl Session {
         let _ = wire.write_all(bytes.as_ref()).and_then(|()| wire.flush());
     }
 
-    /// The next reply; nothing where the server has closed.
+    /// Reads the next reply, or returns `None` if the server has closed.
     pub(crate) fn listen(&mut self) -> Option<Reply> {
         let mut text = String::new();
         loop {
@@ -225,18 +225,18 @@ impl Session {
         }
     }
 
-    /// The next reply; a test that gets none has failed.
+    /// Reads the next reply; fails without one.
     pub(crate) fn hear(&mut self) -> Reply {
         self.listen().expect("a reply")
     }
 
-    /// Says a command, and hears.
+    /// Sends a command, and reads its reply.
     pub(crate) fn ask(&mut self, command: &str) -> Reply {
         self.say(format!("{command}\r\n"));
         self.hear()
     }
 
-    /// Says a command that must be answered so.
+    /// Sends a command that must be answered with this code.
     pub(crate) fn expect(&mut self, command: &str, code: u16) -> String {
         let reply = self.ask(command);
         assert_eq!(reply.code, code, "{command}: {}", reply.text);
@@ -293,7 +293,7 @@ impl Session {
         }
     }
 
-    /// The data connection, once the server has said that it begins.
+    /// Returns the data connection, once the server has announced it.
     pub(crate) fn through(&mut self, door: Door) -> Wire {
         let socket = match door {
             Door::There(socket) => socket,
@@ -315,7 +315,7 @@ impl Session {
         wire
     }
 
-    /// Begins a transfer; the reply where it is refused.
+    /// Begins a transfer; returns the reply if it is refused.
     pub(crate) fn begin(&mut self, command: &str) -> Result<Wire, Reply> {
         let door = self.door();
         let reply = self.ask(command);
@@ -325,7 +325,7 @@ impl Session {
         }
     }
 
-    /// Fetches what a command brings: `RETR`, `LIST`, `NLST`, `MLSD`.
+    /// Fetches the data of a command: `RETR`, `LIST`, `NLST`, `MLSD`.
     pub(crate) fn fetch(&mut self, command: &str) -> Result<Vec<u8>, Reply> {
         let mut data = self.begin(command)?;
         let mut bytes = Vec::new();
@@ -353,7 +353,8 @@ impl Session {
         }
     }
 
-    /// The same with a server that may end at any moment: the last code, if there is one.
+    /// Does the same with a server that may end at any moment; returns the last code, if there is
+    /// one.
     pub(crate) fn try_send(&mut self, command: &str, bytes: &[u8]) -> Option<u16> {
         self.say("EPSV\r\n");
         let text = self.try_hear()?.text;
@@ -370,7 +371,7 @@ impl Session {
     }
 
     fn try_hear(&mut self) -> Option<Reply> {
-        // Half a line, when the server is killed, is none.
+        // A partial line of a killed server does not count.
         let mut came = Vec::new();
         while !came.ends_with(b"\r\n") {
             let mut byte = [0];

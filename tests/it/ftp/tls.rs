@@ -1,5 +1,5 @@
-//! FTP over TLS: asked for or there from the first byte on, data bound to its session by
-//! resumption where the client resumes.
+//! FTP over TLS: explicit or implicit, with data bound to its session by resumption if the client
+//! resumes.
 
 use super::raw::{MODES, Session, trusting, trusting_with};
 use crate::interop::{expect_same, noise};
@@ -37,7 +37,7 @@ fn where_tls_comes_first_data_is_protected_without_a_word() {
     let tls = trusting(&server);
     let mut session = Session::open_tls(server.ftps_address(), &tls);
     session.log_in();
-    // A Poly says neither PBSZ nor PROT.
+    // A Poly sends neither PBSZ nor PROT.
     session.private = Some(tls);
     expect_same(&session.fetch("RETR firmware.bin").unwrap(), &file, "protected");
     session.expect("PBSZ 0", 200);
@@ -57,7 +57,7 @@ fn data_that_resumes_its_session_is_served_and_so_is_data_that_does_not() {
         let mut session = Session::open(server.ftp_address());
         session.secure(&own);
         session.log_in();
-        // More often than tickets were given: clients that use each once fall back.
+        // More often than tickets were issued: clients that use each once fall back.
         for _ in 0..7 {
             assert_eq!(session.fetch("RETR firmware.bin").unwrap(), b"firmware");
         }
@@ -91,7 +91,7 @@ fn what_another_client_was_given_opens_nobodys_data() {
     assert_eq!(session.resumed, Some(true), "or this proves nothing");
     let refused = refused.unwrap_err();
     assert!(matches!(refused.code, 425 | 426), "{refused:?}");
-    // Neither is the worse for it.
+    // Both continue to work.
     for session in [&mut session, &mut other] {
         session.private = Some(trusting_with(&server, &[version]));
         assert_eq!(session.fetch("RETR firmware.bin").unwrap(), b"firmware");
@@ -127,7 +127,7 @@ fn what_came_in_clear_behind_auth_tls_is_never_obeyed() {
     assert_eq!(session.hear().code, 234);
     session.begin_tls(&tls);
     session.expect("PWD", 530);
-    // Whoever was logged in before is not any more.
+    // A login before AUTH does not count any more.
     let mut session = Session::open(server.ftp_address());
     session.log_in();
     session.secure(&tls);

@@ -1,5 +1,5 @@
-//! Files for phones: every way of setting up a data connection, both address families, parts of
-//! files, and who may not.
+//! Files for phones: every way to open a data connection, both address families, partial files, and
+//! refusals.
 
 use std::io::Read;
 use std::net::{Ipv6Addr, SocketAddr, TcpListener};
@@ -62,7 +62,7 @@ fn a_transfer_goes_on_where_the_client_says() {
         session.expect(&format!("REST {start}"), 350);
         expect_same(&session.fetch("RETR firmware.bin").unwrap(), &file[start..], "the rest");
     }
-    // It holds for one transfer.
+    // It is valid for one transfer.
     expect_same(&session.fetch("RETR firmware.bin").unwrap(), &file, "all");
     session.expect("REST 500001", 350);
     assert_eq!(session.fetch("RETR firmware.bin").unwrap_err().code, 550);
@@ -124,7 +124,7 @@ fn data_goes_to_nobody_else_and_to_no_port_of_a_service() {
     // Another family than the session's (RFC 2428, 2).
     session.expect("EPRT |2|::1|5555|", 522);
     session.expect("RETR firmware.bin", 425);
-    // Somebody who guesses a port gets nothing, and takes nothing from whom it is for.
+    // A stranger who guesses a port gets nothing, and takes nothing from the client.
     let text = session.expect("EPSV", 229);
     let port = wire::ftp::address::read_epsv(text.as_bytes()).unwrap();
     let at = SocketAddr::new(server.ftp_address().ip(), port);
@@ -146,13 +146,13 @@ fn a_client_that_never_answers_at_its_port_is_told_so() {
     server.put("firmware.bin", b"x");
     let mut session = Session::open(server.ftp_address());
     session.log_in();
-    // Nobody listens any more.
+    // No process listens there.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     session.expect(&format!("PORT 127,0,0,1,{},{}", port / 256, port % 256), 200);
     session.expect("RETR firmware.bin", 150);
     let refused = session.hear();
     assert_eq!(refused.code, 425, "{refused:?}");
-    // Nobody comes.
+    // The client never connects.
     session.expect("PASV", 227);
     session.expect("RETR firmware.bin", 150);
     let never = session.hear();
@@ -190,7 +190,7 @@ fn a_phone_sees_no_directory_and_changes_nothing_that_no_rule_allows() {
     assert_eq!(session.send("STOR firmware.bin", b"y").code, 553);
     assert_eq!(session.send("APPE firmware.bin", b"y").code, 553);
     assert_eq!(session.fetch("RETR firmware.bin").unwrap(), b"x");
-    // What a rule allows it may.
+    // It may store what a rule allows.
     assert_eq!(session.send("STOR phone.up", &noise(70_000)).code, 226);
     expect_same(&server.uploaded("phone.up").unwrap(), &noise(70_000), "an upload");
 }

@@ -1,4 +1,4 @@
-//! Requests without end, too slow, or never read: what they may take of the server, and how long.
+//! Requests that are endless, too slow, or never read: how much they occupy, and for how long.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -24,7 +24,7 @@ fn a_hundred_thousand_header_lines_are_refused_early() {
     assert!(reply.status == 431 && reply.closes(), "{reply:?}");
 }
 
-/// Sends for ever what never becomes a request; says how much the server let come.
+/// Sends endless bytes that never become a request; returns how much the server accepted.
 fn flood(server: &Server, first: &str, again: &[u8]) -> (u16, usize) {
     let mut line = Line::open(server.address());
     line.say(first);
@@ -35,7 +35,7 @@ fn flood(server: &Server, first: &str, again: &[u8]) -> (u16, usize) {
             Err(_) => break,
         }
     }
-    // The answer may be lost to the reset that writing on brings about.
+    // The answer may be lost to the reset that further writes cause.
     let mut answer = [0; 12];
     let status = match line.socket.read(&mut answer) {
         Ok(12) => std::str::from_utf8(&answer[9..]).unwrap().parse().unwrap(),
@@ -130,7 +130,7 @@ fn a_body_that_comes_fast_and_then_stops_wins_no_time_by_what_has_come() {
 
 #[test]
 fn clients_that_never_read_cost_no_memory_and_are_closed_in_time() {
-    // So much a second that nothing which the kernel holds for them counts as read.
+    // A rate so high that what the kernel holds for them does not count as read.
     let limits = "[http_limits]\nstall_timeout = \"1s\"\nrate_min = \"1GiB\"\n";
     let server = Server::start_web(limits);
     let file = noise(3 << 20);
@@ -147,7 +147,7 @@ fn clients_that_never_read_cost_no_memory_and_are_closed_in_time() {
     expect_same(&line.ask(get("/big.bin")).body, &file, "an honest client");
     let grown = resident_mib(&server).saturating_sub(before);
     assert!(grown < 64, "{grown} MiB for 50 clients that do not read");
-    // Writing shows that nobody is there any more.
+    // A write shows that the server is gone.
     let is_cut_off = |line: &Line| (&line.socket).write(b"x").is_err();
     eventually("they are cut off", || greedy.iter().all(is_cut_off));
 }

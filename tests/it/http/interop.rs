@@ -1,7 +1,7 @@
-//! HTTP and HTTPS with the clients that people have: curl, wget, busybox, lftp, Python, Chromium
-//! and OpenSSL, as Debian ships them.
+//! HTTP and HTTPS with common clients: curl, wget, busybox, lftp, Python, Chromium and OpenSSL, as
+//! Debian ships them.
 //!
-//! A client that is not installed takes its tests with it, as in `interop.rs`.
+//! The tests of a client that is not installed are skipped, as in `interop.rs`.
 
 mod openssl;
 mod passwords;
@@ -15,7 +15,7 @@ use super::line::{Line, get};
 use crate::interop::{expect_same, give, has, noise, run, succeed, take};
 use crate::server::{Server, eventually};
 
-/// More than is copied to memory, so that the kernel sends it and TLS has to have it read.
+/// Too large to be copied to memory, so that the kernel sends it and TLS has to have it read.
 const MAPPED_BYTES: usize = 3 << 20;
 /// A phone's user data in the vault.
 const DATA: &str = "4711_96xxdata.txt";
@@ -24,19 +24,19 @@ fn text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
-/// What a client says that need not succeed.
+/// Returns the output of a client that need not succeed.
 fn said(server: &Server, command: &str) -> String {
     text(&run(server, command))
 }
 
-/// Runs curl for the status alone; what came lies in `got`.
+/// Runs curl and returns only the status; the body is in `got`.
 fn status(server: &Server, options: &str) -> String {
     let output = run(server, &format!("curl -sS -g -o got -w '%{{http_code}}' {options}"));
     assert!(output.status.success(), "{options}: {output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Sizes around every way that bytes take out of the server.
+/// Tests sizes around every way that bytes take out of the server.
 fn expect_every_size(fetch: impl Fn(&Server, &str)) {
     let server = Server::start_web("");
     for bytes in [0, 1, 2_048, 24 << 10, 32_769, 1 << 20, (1 << 20) + 1, MAPPED_BYTES] {

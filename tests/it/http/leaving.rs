@@ -10,7 +10,7 @@ use crate::server::{Server, WEB, eventually};
 /// More than the kernels of both sides hold, so that its reader must read on.
 const FIRMWARE_BYTES: usize = 16 << 20;
 
-/// Whether a line of the log tells all of this.
+/// Returns whether a line of the log contains all of this.
 fn tells(server: &Server, words: &[&str]) -> bool {
     server.log().lines().any(|line| words.iter().all(|word| line.contains(word)))
 }
@@ -25,13 +25,13 @@ fn an_upload_whose_client_dies_in_the_middle_leaves_the_old_version() {
             .into_iter()
             .enumerate()
     {
-        // One each: the log sums up what one address does again and again.
+        // One server each: the log sums up repeats of one address.
         let server = Server::start_web("");
         for name in [format!("dies{number}.up"), format!("{}_96xxdata.txt", 4000 + number)] {
             let mut line = Line::open(server.address());
             let stored = line.ask(put(&format!("/{name}"), b"good"));
             assert_eq!(stored.status, 201);
-            // A reset throws away what the server has not read, so its leave is waited for.
+            // A reset discards what the server has not read, so its 100 is awaited.
             let expects = "Expect: 100-continue\r\n\r\n";
             line.say(format!("PUT /{name} HTTP/1.1\r\n{HOST}{length}\r\n{expects}"));
             assert_eq!(line.hear_leave(), b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -60,7 +60,7 @@ fn an_upload_that_is_whole_is_stored_though_its_client_has_gone() {
         let mut line = Line::open(server.address());
         line.say(put(&format!("/{name}"), b"whole"));
         match is_reset {
-            // What was sent may be lost with the connection: whole or not at all.
+            // Sent data may be lost with the connection: whole or not at all.
             true => line.reset(),
             false => drop(line),
         }

@@ -1,5 +1,5 @@
-//! An HTTP client that sends exactly the bytes that a test tells it, and takes answers apart as
-//! strictly as it can: whatever is not well-formed fails the test.
+//! An HTTP client that sends exactly the bytes that a test tells it, and parses answers as strictly
+//! as it can: anything malformed fails the test.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,13 +13,13 @@ use crate::server::PATIENCE;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// In the order of the wire, names in lower case.
+    /// In wire order, names in lower case.
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    /// The one value of a field; a field that may stand once and stands twice fails the test.
+    /// Returns the one value of a field; a second one fails the test.
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         let mut found = self.fields.iter().filter(|(this, _)| this == name);
         let value = found.next().map(|(_, value)| value.as_str());
@@ -27,7 +27,7 @@ impl Reply {
         value
     }
 
-    /// Whether the server says that it closes the connection.
+    /// Returns whether the server announces that it closes the connection.
     pub(crate) fn closes(&self) -> bool {
         self.field("connection") == Some("close")
     }
@@ -48,7 +48,7 @@ impl Reply {
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) socket: TcpStream,
-    /// Came, and is not taken apart yet.
+    /// Received, but not parsed yet.
     unread: Vec<u8>,
 }
 
@@ -61,43 +61,43 @@ impl Line {
         Line { socket, unread: Vec::new() }
     }
 
-    /// Sends bytes; a server that has closed its side by then shows in what is heard.
+    /// Sends bytes; if the server has closed its side by then, the next read shows it.
     pub(crate) fn say(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.socket.write_all(bytes.as_ref());
     }
 
-    /// Says that nothing more comes.
+    /// Sends the end of the stream.
     pub(crate) fn finish(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Breaks the connection as a phone that loses its power does not, and a crashed one does.
+    /// Resets the connection, as a crashed phone does.
     pub(crate) fn reset(self) {
         SockRef::from(&self.socket).set_linger(Some(Duration::ZERO)).unwrap();
     }
 
-    /// The next answer.
+    /// Reads the next answer.
     pub(crate) fn hear(&mut self) -> Reply {
         self.listen(false).expect("an answer")
     }
 
-    /// What comes before an answer, where leave to send a body was asked for.
+    /// Reads the interim answer to `Expect: 100-continue`.
     pub(crate) fn hear_leave(&mut self) -> Vec<u8> {
         while !self.unread.ends_with(b"\r\n\r\n") && self.more() {}
         std::mem::take(&mut self.unread)
     }
 
-    /// The next answer, to a HEAD.
+    /// Reads the next answer, to a HEAD.
     pub(crate) fn hear_head(&mut self) -> Reply {
         self.listen(true).expect("an answer")
     }
 
-    /// The next answer, or nothing where the server has closed the connection instead.
+    /// Reads the next answer, or returns `None` if the server has closed the connection instead.
     pub(crate) fn hear_or_end(&mut self) -> Option<Reply> {
         self.listen(false)
     }
 
-    /// The server closes without another word; how long that took.
+    /// Asserts that the server closes without an answer; returns how long that took.
     pub(crate) fn expect_end(&mut self) -> Duration {
         let began = Instant::now();
         assert!(self.unread.is_empty(), "{:?}", String::from_utf8_lossy(&self.unread));
@@ -106,19 +106,19 @@ impl Line {
         began.elapsed()
     }
 
-    /// Sends a request and hears its answer.
+    /// Sends a request and reads its answer.
     pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Reply {
         self.say(request);
         self.hear()
     }
 
-    /// Everything until the server closes.
+    /// Reads everything until the server closes.
     pub(crate) fn drain(&mut self) -> Vec<u8> {
         while self.more() {}
         std::mem::take(&mut self.unread)
     }
 
-    /// Reads some more; false at the end, and the end may be a reset.
+    /// Reads some more; returns false at the end, which may be a reset.
     fn more(&mut self) -> bool {
         let mut buffer = vec![0; 64 << 10];
         match self.socket.read(&mut buffer) {
@@ -154,7 +154,7 @@ impl Line {
     }
 }
 
-/// Takes a head apart.
+/// Parses a head.
 fn read_head(head: &[u8]) -> Reply {
     let text = std::str::from_utf8(head).expect("text");
     assert!(!text.replace("\r\n", "").contains(['\r', '\n', '\0']), "{text:?}");
@@ -171,7 +171,7 @@ fn read_head(head: &[u8]) -> Reply {
     };
     let fields = lines.map(field).collect();
     let reply = Reply { status: status.parse().unwrap(), fields, body: Vec::new() };
-    // RFC 9110, 6.6.1: whoever has a clock says when.
+    // RFC 9110, 6.6.1: a server with a clock sends the date.
     assert_eq!(reply.field("date").is_some(), reply.status >= 200, "{text:?}");
     reply
 }

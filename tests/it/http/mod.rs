@@ -1,4 +1,4 @@
-//! HTTP and HTTPS met from outside: by the clients that people have, and by hand.
+//! HTTP and HTTPS from outside: with common clients, and by hand.
 
 mod endurance;
 mod interop;

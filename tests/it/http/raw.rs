@@ -1,7 +1,7 @@
-//! Bad requests by hand: what smugglers, broken phones and hostile ones send.
+//! Bad requests by hand, as smugglers, broken phones and hostile ones send them.
 //!
-//! Every answer is taken apart strictly (`line.rs`), so each of these tests also says that the
-//! answer is well-formed.
+//! Every answer is parsed strictly (`line.rs`), so each of these tests also checks that the answer
+//! is well-formed.
 
 use std::fs;
 use std::io::Write;
@@ -10,7 +10,7 @@ use super::line::{Line, get, put};
 use crate::interop::{expect_same, noise};
 use crate::server::Server;
 
-/// What any head needs beside its request line.
+/// The fields that any head needs besides its request line.
 pub(super) const HOST: &str = "Host: x\r\n";
 
 /// A server with one small file.
@@ -20,8 +20,8 @@ pub(super) fn server() -> Server {
     server
 }
 
-/// Sends bytes on a connection of their own: they are refused by one of these statuses, the
-/// connection ends, and what was hidden behind them is never answered.
+/// Sends bytes on a connection of their own. Asserts that they are refused with one of these
+/// statuses, the connection ends, and a request hidden behind them is never answered.
 fn expect_refused(server: &Server, bytes: &[u8], statuses: &[u16]) {
     let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
     let mut line = Line::open(server.address());
@@ -171,7 +171,7 @@ fn ranges_that_are_none_get_the_file_and_those_beyond_it_a_refusal() {
         ("bytes=0-1,2-3,4-4", 206, "hello"),
     ] {
         let reply = line.ask(format!("GET /a.txt HTTP/1.1\r\n{HOST}Range: {range}\r\n\r\n"));
-        // Digits beyond what a number holds are either a large number or no range.
+        // Digits beyond the range of a number are either a large number or no range.
         let either = range.len() > 20 && matches!(reply.status, 200 | 206 | 416);
         assert!(reply.status == status || either, "{range}: {reply:?}");
         match reply.status {
@@ -394,7 +394,7 @@ fn a_request_cut_into_single_bytes_is_answered_as_when_it_is_whole() {
             std::thread::yield_now();
         }
         let mut cut = line.hear();
-        // Each version that is stored has a tag of its own, and the second may have turned.
+        // Each stored version has a tag of its own, and the clock may have ticked.
         for field in &mut cut.fields {
             if let "date" | "etag" = field.0.as_str() {
                 field.1 = whole.field(&field.0).unwrap_or_default().to_owned();

@@ -1,5 +1,5 @@
-//! Hundreds of phones at once over real connections, each of whose bytes is compared: a mass
-//! reboot, and changes of everything while files are under way.
+//! Hundreds of phones at once over real connections, with every byte compared: a mass reboot, and
+//! changes of everything during transfers.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
@@ -23,22 +23,22 @@ const SETTINGS: &str = "46xxsettings.txt";
 const FIRMWARE: &str = "hb96xxua3_00.bin";
 const BOOTING: usize = 500;
 const LOADING: usize = 100;
-/// More than the kernel takes ahead for a phone that does not read.
+/// More than the kernel accepts in advance for a phone that does not read.
 const LARGE_BYTES: usize = 1 << 20;
 
 trait Wire: Read + Write {}
 impl<T: Read + Write> Wire for T {}
 
-/// One phone, its connection, and what it has read of the file that it is at.
+/// One phone, its connection, and what it has read of its current file.
 struct Caller {
     phone: Phone,
     wire: Option<Box<dyn Wire>>,
     read: Vec<u8>,
-    /// How each file ended, and its bytes.
+    /// The result of each file, and its bytes.
     files: Vec<(Ending, Vec<u8>)>,
 }
 
-/// Phones that do the same, all at once.
+/// Phones that all do the same at once.
 struct Storm {
     server: SocketAddr,
     tls: Option<Arc<ClientConfig>>,
@@ -76,7 +76,7 @@ impl Storm {
         Storm { server, tls, callers, poll, began }
     }
 
-    /// Moves everything that can be moved, until all phones are as they are wanted.
+    /// Moves all data that can move, until all phones are as wanted.
     fn run_until(&mut self, is_so: impl Fn(&Caller) -> bool) {
         let mut events = Events::with_capacity(1_024);
         let due = std::time::Instant::now() + PATIENCE;
@@ -131,7 +131,7 @@ impl Storm {
         }
     }
 
-    /// Every phone got this of each file; an empty one was not there.
+    /// Asserts that every phone got this of each file; an empty one was missing.
     fn expect(&self, contents: &[&[u8]]) {
         for caller in &self.callers {
             assert!(!caller.phone.is_lost());
@@ -146,7 +146,7 @@ impl Storm {
 }
 
 impl Caller {
-    /// Sends and reads once. Whether anything moved.
+    /// Sends and reads once. Returns whether anything moved.
     fn carry(&mut self, now: Instant) -> io::Result<bool> {
         let Some(wire) = &mut self.wire else { return Ok(false) };
         let mut moved = false;
@@ -184,7 +184,7 @@ fn unless_blocked(moved: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-/// What trusts the server's own CA.
+/// Returns a TLS client that trusts the server's own CA.
 fn trusting(server: &Server) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(server.path("certs/ca.pem")).unwrap()).unwrap();
@@ -194,7 +194,7 @@ fn trusting(server: &Server) -> Arc<ClientConfig> {
     Arc::new(config.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// The certificate that a server shows now.
+/// Returns the certificate that a server sends now.
 fn certificate(server: SocketAddr, tls: &Arc<ClientConfig>) -> Vec<u8> {
     let mut socket = std::net::TcpStream::connect(server).unwrap();
     let mut session = ClientConnection::new(Arc::clone(tls), server.ip().into()).unwrap();

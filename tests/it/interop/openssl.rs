@@ -1,7 +1,6 @@
-//! OpenSSL's client against what secures our connections: authenticate-only, and for old phones.
+//! OpenSSL's client against our TLS: authenticate-only, and for old phones.
 //!
-//! First a listener of a thread stands in for the server: what is proven is the bytes of TLS. Then
-//! the whole server.
+//! First a thread's listener replaces the server, to test the bytes of TLS. Then the whole server.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -26,7 +25,7 @@ use crate::server::{Server, eventually};
 
 const ANSWER_BYTES: usize = 100_000;
 
-/// A certificate for 127.0.0.1 and the CA above it, which lies in a file.
+/// A certificate for 127.0.0.1 and the CA above it, which is in a file.
 struct Identity {
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
@@ -61,7 +60,7 @@ impl Identity {
     }
 }
 
-/// What a connection turned out to be: version, suite, whether it was resumed, what was asked.
+/// The properties of a connection: version, suite, whether it was resumed, the request.
 type Met = (&'static str, &'static str, bool, Vec<u8>);
 
 /// Answers each connection with so many bytes after its request's empty line.
@@ -103,12 +102,12 @@ fn answer(terms: &TlsTerms, mut socket: TcpStream) -> Option<Met> {
     Some((version, suite, session.is_resumed(), asked))
 }
 
-/// What OpenSSL's client prints that asks this listener once.
+/// Returns the output of OpenSSL's client for one request to this listener.
 fn ask(address: SocketAddr, folder: &Path, options: &str) -> Vec<u8> {
     request_with(address, folder, "GET /46xxsettings.txt\\n\\n", options)
 }
 
-/// The same with any request.
+/// Does the same with any request.
 fn request_with(address: SocketAddr, folder: &Path, request: &str, options: &str) -> Vec<u8> {
     let command = format!(
         "printf '{request}' | openssl s_client -connect {address} -quiet \
@@ -122,7 +121,7 @@ fn request_with(address: SocketAddr, folder: &Path, request: &str, options: &str
     output.stdout
 }
 
-/// Whether this OpenSSL can speak the suites; Debian's can, hardened ones cannot.
+/// Returns whether this OpenSSL supports the suites; Debian's does, hardened ones do not.
 fn speaks(version: &str, suites: &str) -> bool {
     if !has("openssl") {
         return false;
@@ -155,12 +154,12 @@ fn authenticates(kind: &'static SignatureAlgorithm, cipher: &str, suite: &str) {
         assert_eq!((version, met, was_resumed), ("TLS 1.2", suite, is_resumed));
         assert_eq!(asked, b"GET /46xxsettings.txt\n\n");
     }
-    // Without tickets the session is remembered here.
+    // Without tickets the session is stored here.
     for (is_resumed, session) in [(false, "-sess_out n"), (true, "-sess_in n")] {
         ask(address, folder, &format!("{spoken} -no_ticket {session}"));
         assert_eq!(told.recv().unwrap().unwrap().2, is_resumed);
     }
-    // Nothing else is spoken there: not what encrypts, and not TLS 1.3.
+    // Nothing else is supported there: neither suites that encrypt, nor TLS 1.3.
     for other in ["-tls1_2", "-tls1_3", "-tls1_2 -cipher 'NULL-SHA256:@SECLEVEL=0'"] {
         assert_eq!(ask(address, folder, other), b"", "{other}");
         assert_eq!(told.recv().unwrap(), None, "{other}");
@@ -177,12 +176,13 @@ fn null_sha_with_a_p256_certificate_is_authenticated_and_resumed() {
     authenticates(&PKCS_ECDSA_P256_SHA256, "ECDHE-ECDSA-NULL-SHA", "TLS_ECDHE_ECDSA_WITH_NULL_SHA");
 }
 
-/// A TCP port of its own.
+/// Returns a free TCP port.
 fn free_port() -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// The whole server with another row, and where that listens. Its CA lies where its clients run.
+/// Starts the whole server with another row, and returns its address. Its CA is in its clients'
+/// folder.
 fn serve(row: &str) -> (Server, SocketAddr) {
     let (port, plain) = (free_port(), free_port());
     let server = Server::start_with(&format!(
@@ -193,7 +193,7 @@ fn serve(row: &str) -> (Server, SocketAddr) {
     (server, (Ipv4Addr::LOCALHOST, port).into())
 }
 
-/// What the server answers to a request over these options of OpenSSL's client.
+/// Returns the server's answer to a request with these options of OpenSSL's client.
 fn answered(server: &Server, address: SocketAddr, request: &str, options: &str) -> Vec<u8> {
     let head = format!("{request} HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n");
     request_with(address, &server.path(""), &head, options)
@@ -231,7 +231,7 @@ fn null_sha_serves_files_and_keeps_the_vault_shut() {
         let answer = answered(&server, address, "DELETE /4711_96xxdata.txt", &spoken);
         assert!(answer.starts_with(b"HTTP/1.1 40"), "{:?}", String::from_utf8_lossy(&answer));
     }
-    // What encrypts is not spoken, and the log says why the phone was not served.
+    // Suites that encrypt are refused, and the log says why the phone was not served.
     for other in ["-tls1_3", "-tls1_2"] {
         assert_eq!(answered(&server, address, "GET /small.txt", other), b"", "{other}");
     }

@@ -1,4 +1,4 @@
-//! Prometheus' own linter reads what the server tells it, and the alarms of the documentation.
+//! Prometheus' own linter checks the server's metrics, and the alarms of the documentation.
 
 use std::fs;
 use std::io::Write as _;
@@ -22,7 +22,7 @@ fn promtool(words: &[&str], stdin: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// What the pages answer.
+/// Returns the metrics page.
 fn metrics(server: &Server) -> Vec<u8> {
     let port = server.ftps_address().port();
     let fetched = run(server, &format!("curl -sS --fail http://127.0.0.1:{port}/metrics"));

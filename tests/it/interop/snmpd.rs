@@ -1,4 +1,4 @@
-//! net-snmp's daemon as a phone: its agent is the one that most others were tried against.
+//! net-snmp's daemon as a phone: most other clients were tested against its agent.
 
 use std::net::UdpSocket;
 use std::process::{Child, Command, Output, Stdio};
@@ -14,14 +14,14 @@ const OBJECTS: &str = "\
     override .1.3.6.1.4.1.6889.2.69.1.1.2.0 octet_str \"4620D01A\"\n\
     override .1.3.6.1.4.1.6889.2.69.1.3.2.0 octet_str \"a20d01b2_9_1.bin\"\n\
     override .1.3.6.1.4.1.6889.2.69.1.1.9.0 octet_str \"00:04:0d:ec:11:22\"\n";
-/// Everybody on this machine who knows the community.
+/// Every user of this host who knows the community.
 const OPEN: &str = "rocommunity public 127.0.0.1\n";
-/// The same in version 1 alone.
+/// The same with only version 1.
 const VERSION_1: &str = "\
     com2sec reader 127.0.0.1 public\ngroup readers v1 reader\nview all included .1\n\
     access readers \"\" v1 noauth exact all none none\n";
 
-/// A running daemon, ended with its test.
+/// A running daemon, which ends with its test.
 pub(crate) struct Phone {
     child: Child,
     port: u16,
@@ -34,7 +34,7 @@ impl Phone {
         Phone::start_at(access, port)
     }
 
-    /// One whom everybody on this machine may ask at this port.
+    /// Starts one that every user of this host may ask at this port.
     pub(crate) fn at(port: u16) -> Phone {
         Phone::start_at(OPEN, port)
     }
@@ -59,7 +59,7 @@ impl Phone {
         phone
     }
 
-    /// `ringpost snmp` with these communities in its configuration.
+    /// Runs `ringpost snmp` with these communities in its configuration.
     fn ask(&self, communities: &str, more: &[&str]) -> Output {
         let config = self.dir.path().join("ringpost.toml");
         let port = self.port;

@@ -9,7 +9,7 @@ use crate::ftp::deaths::await_gone;
 use crate::interop::{expect_same, has, noise};
 use crate::server::Server;
 
-/// Bytes that a client has sent when it is killed, of a file that has no end for it.
+/// Bytes that a client has sent when it is killed, of a file without an end.
 const HALF_BYTES: usize = 900_000;
 
 /// Runs a client that reads its file from a pipe, and kills it when it waits for more.

@@ -1,4 +1,4 @@
-//! Phones that log in by a password, as curl, lftp and Python's ftplib do for them.
+//! Phones that log in by a password, with curl, lftp and Python's ftplib.
 
 use super::{managed, run, succeed};
 use crate::interop::{give, has, take};
@@ -28,11 +28,11 @@ fn curl_fetches_what_is_protected_by_a_password_alone() {
         let url = format!("ftp://127.0.0.1:@F/{name}");
         run(&server, &format!("curl -sS -o got {user} {url}")).status.code()
     };
-    // 19: RETR was refused; 67: the log-in was.
+    // 19: RETR was refused; 67: the login was.
     assert_eq!(fetch("", "phone.cfg"), Some(19));
     assert_eq!(fetch("", "open.txt"), Some(0));
     assert_eq!(fetch("-u PlcmSpIp:wrong", "phone.cfg"), Some(67));
-    // In clear, nobody else is heard: the name could be an administrator's.
+    // In clear, any other name is refused: it could be an administrator's.
     assert_eq!(fetch("-u other:secret", "phone.cfg"), Some(67));
     assert_eq!(fetch("-u PlcmSpIp:secret", "phone.cfg"), Some(0));
     assert_eq!(take(&server, "got"), b"protected");

@@ -1,4 +1,4 @@
-//! Python's ftplib: what scripts of administrators are written with.
+//! Python's ftplib, as administrators' scripts use it.
 
 use super::{give, managed, run};
 use crate::interop::{expect_same, has, noise};
@@ -7,7 +7,7 @@ use crate::server::Server;
 
 const HEAD: &str = "import ftplib, io, socket, ssl, sys\n";
 
-/// Runs a script; what it does not expect fails the test.
+/// Runs a script; an unexpected result fails the test.
 fn python(server: &Server, script: &str) {
     give(server, "script.py", format!("{HEAD}{script}").as_bytes());
     let output = run(server, "python3 script.py @F @S");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use super::{said, text};
 use crate::interop::has;
 use crate::server::Server;
-/// Whether this machine's OpenSSL can be told to use a suite.
+/// Returns whether this host's OpenSSL supports a suite.
 fn openssl_knows(options: &str) -> bool {
     let refused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let output = Command::new("timeout")
@@ -18,7 +18,7 @@ fn openssl_knows(options: &str) -> bool {
     !text(&output).contains("unknown option") && !text(&output).contains("no cipher match")
 }
 
-/// Fetches a file through `openssl s_client`; everything that it said.
+/// Fetches a file through `openssl s_client`; returns its whole output.
 fn s_client(server: &Server, options: &str) -> String {
     let request = "printf 'GET /a.txt HTTP/1.0\\r\\n\\r\\n'";
     let client = "openssl s_client -connect 127.0.0.1:TLSPORT -CAfile ../certs/ca.pem -verify_ip \
@@ -44,7 +44,7 @@ fn is_served_by_the_certificate_that_its_suites_ask_for() {
         ("-noservername -tls1_2", "id-ecPublicKey"),
     ] {
         let said = s_client(&server, &format!("{options} -showcerts"));
-        // With their chain's first certificate s_client tells the kind of its key.
+        // With the chain's first certificate s_client prints the kind of its key.
         let kind = said.lines().find(|line| line.contains("a:PKEY: ")).unwrap_or_default();
         assert!(kind.contains(expected), "{options}: {said}");
         assert!(said.contains("Verify return code: 0 (ok)"), "{options}: {said}");

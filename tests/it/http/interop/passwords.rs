@@ -1,4 +1,4 @@
-//! Passwords for what is protected, shown by curl, wget and Python: Basic and Digest.
+//! Passwords for protected files, sent by curl, wget and Python: Basic and Digest.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use super::status;
 use crate::interop::{give, has, noise, run, succeed, take};
 use crate::server::{Server, eventually};
 
-/// Names that end in `.cfg` want a password, and uploads that end in `.up`; not by TFTP.
+/// Names that end in `.cfg`, and uploads that end in `.up`, need a password; not by TFTP.
 const ROWS: &str = "[[protect]]\nname = [\"*.cfg\", \"*.up\"]\n\
     protocols = [\"http\", \"https\", \"ftp\"]\nscheme = [\"digest\", \"basic\"]\n";
 
@@ -70,7 +70,7 @@ fn curl_stores_with_a_password_and_not_without() {
         ("--anyauth -u ann:secret", "204"),
     ] {
         let said = status(&server, &format!("{way} -T file {url}"));
-        // What was there from the row before tells 204 from 201.
+        // An existing file from the row before distinguishes 204 from 201.
         assert_eq!(said, expected, "{way}");
         assert_eq!(server.uploaded("new.up").is_some(), expected != "401", "{way}");
     }
@@ -104,7 +104,7 @@ fn python_shows_a_password_by_either_scheme() {
     }
     let (server, _) = protected();
     let port = server.address().port();
-    // It looks at the first challenge alone, and knows no SHA-256.
+    // It reads only the first challenge, and knows no SHA-256.
     for (scheme, handler) in [("basic", "HTTPBasicAuth"), ("digest-md5", "HTTPDigestAuth")] {
         let rows = ROWS.replace("\"digest\", \"basic\"", &format!("{scheme:?}"));
         server.configure_web(&rows);

@@ -1,4 +1,4 @@
-//! What rows of the configuration do with a request: send it elsewhere, delete, take a POST.
+//! Rows of the configuration for requests: redirects, deletions, POST.
 
 use super::{said, status};
 use crate::interop::{expect_same, give, has, noise, run, succeed, take};
@@ -68,7 +68,7 @@ fn curl_that_is_killed_in_a_large_upload_leaves_the_old_file_and_nothing_else() 
     server.put("fw.bak", &good);
     give(&server, "file", &noise(8_000_000));
     let url = "http://127.0.0.1:PORT/fw.bak";
-    // Slow enough to be in the middle for certain.
+    // Slow enough to be certainly in the middle.
     run(&server, &format!("timeout -s KILL 1 curl -s --limit-rate 2M -T file {url}"));
     succeed(&server, &format!("curl -sSf -o got {url}"));
     expect_same(&take(&server, "got"), &good, "the old file");

@@ -1,8 +1,8 @@
-//! The yardstick: the least that can answer TFTP over one shared socket.
+//! The baseline: the least that can answer TFTP over one shared socket.
 //!
 //! Receives a batch, answers a request by DATA 1 and ACK n by DATA n + 1 of one file, sends the
-//! batch, and keeps nothing of any client: no options, no timers, no resends, no second file, no
-//! access list. What a server costs beyond this loop is what its promises cost.
+//! batch, and keeps no state of any client: no options, no timers, no resends, no second file, no
+//! access list. A server's cost beyond this loop is the cost of its promises.
 //!
 //! `bare_loop 127.0.0.1:6900 FILE [RECEIVE_BUFFER_MIB]`
 #![allow(unsafe_code)]
@@ -15,7 +15,7 @@ use std::os::fd::AsRawFd;
 
 /// Datagrams in one call.
 const BATCH: usize = 256;
-/// No request is longer (RFC 2347), and no ACK is.
+/// No request is longer (RFC 2347), nor is any ACK.
 const DATAGRAM_BYTES_MAX: usize = 512;
 const BLOCK_BYTES: usize = 512;
 const BUFFER_MIB_DEFAULT: i32 = 64;
@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let buffer_bytes = buffer_mib << 20;
     set_buffer(&socket, libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, buffer_bytes)?;
     set_buffer(&socket, libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, buffer_bytes)?;
-    // Packets that are never cut need no identification, which costs the kernel a tenth of a send.
+    // Packets that are never fragmented need no identification, which costs the kernel a tenth of a
+    // send.
     set_option(&socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
     println!("ready");
     let mut batch = Batch::new();
@@ -66,7 +67,7 @@ impl Batch {
             outward_vectors: (0..BATCH).map(|_| [no_vector(), no_vector()]).collect(),
             outward: (0..BATCH).map(|_| no_header()).collect(),
         };
-        // The vectors never grow, so these pointers stay good for as long as the batch lives.
+        // The vectors never grow, so these pointers stay valid as long as the batch lives.
         for place in 0..BATCH {
             batch.inward_vectors[place] = libc::iovec {
                 iov_base: batch.datagrams[place].as_mut_ptr().cast(),
@@ -82,7 +83,7 @@ impl Batch {
         batch
     }
 
-    /// Waits for one datagram and takes what else is there.
+    /// Waits for one datagram and receives what else is there.
     fn receive(&mut self, socket: &UdpSocket) -> io::Result<usize> {
         for header in &mut self.inward {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_storage>() as u32;
@@ -99,13 +100,13 @@ impl Batch {
         };
         usize::try_from(count).or_else(|_| match io::Error::last_os_error() {
             error if error.kind() == io::ErrorKind::Interrupted => Ok(0),
-            // An ICMP answer to a DATA whose phone has gone.
+            // An ICMP answer to a DATA whose phone is gone.
             error if error.kind() == io::ErrorKind::ConnectionRefused => Ok(0),
             error => Err(error),
         })
     }
 
-    /// Makes an answer for each of the first `received` datagrams that has one.
+    /// Composes an answer for each of the first `received` datagrams that needs one.
     fn answer(&mut self, received: usize, file: &[u8]) -> usize {
         let mut answers = 0;
         for place in 0..received {
@@ -144,13 +145,13 @@ impl Batch {
             let count = unsafe {
                 libc::sendmmsg(socket.as_raw_fd(), rest.as_mut_ptr(), rest.len() as u32, 0)
             };
-            // What the kernel refuses is lost like any datagram: the phone asks again.
+            // What the kernel rejects is lost like any datagram: the phone asks again.
             sent += usize::try_from(count).unwrap_or(1);
         }
     }
 }
 
-/// Beyond the system's limit where that is permitted.
+/// Exceeds the system's limit if that is permitted.
 fn set_buffer(socket: &UdpSocket, forced: i32, asked: i32, bytes: i32) -> io::Result<()> {
     let set = |name| set_option(socket, libc::SOL_SOCKET, name, bytes);
     set(forced).or_else(|_| set(asked))

@@ -1,4 +1,4 @@
-//! What the data path and the watch ask of the content store: names found, missed and changed in a
+//! The content store's work for the data path and the watch: names found, missed and changed in a
 //! root of 200,000 files.
 
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! What a packet costs in each layer: parsed, decided on, and over real sockets on loopback.
+//! The cost of a packet in each layer: parsed, decided on, and over real sockets on loopback.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -65,13 +65,13 @@ struct Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to end.
+        // It may have ended by itself.
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 }
 
-/// The built server on a port of its own, with one file.
+/// Starts the built server on a port of its own, with one file.
 fn daemon() -> Result<(Daemon, SocketAddr), Box<dyn Error>> {
     let data = tempfile::tempdir()?;
     std::fs::create_dir(data.path().join("files"))?;
@@ -97,7 +97,7 @@ fn daemon() -> Result<(Daemon, SocketAddr), Box<dyn Error>> {
     if line.trim() == "ready" { Ok((daemon, free)) } else { Err("the server did not start".into()) }
 }
 
-/// One phone fetches a file block by block; says how many blocks came.
+/// Fetches a file block by block like a phone; returns the number of blocks.
 fn fetch(server: SocketAddr, asked: &[u8]) -> std::io::Result<u16> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.set_read_timeout(Some(Duration::from_secs(2)))?;

@@ -1,4 +1,4 @@
-//! What FTP costs without a socket: a command read, and a whole session of a phone.
+//! The cost of FTP without a socket: a parsed command, and a phone's whole session.
 
 use std::hint::black_box;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ fn wire(c: &mut Criterion) {
     c.bench_function("wire/ftp_command/port", |b| b.iter(|| parse(black_box(port)).is_ok()));
 }
 
-/// The sessions of one worker, and the bytes that its sockets would have taken.
+/// The sessions of one worker, and the bytes for its sockets.
 struct Worker {
     engine: Engine,
     listener: ListenerId,
@@ -85,7 +85,7 @@ impl Worker {
         act(&mut self.engine, &mut turn)
     }
 
-    /// Does with a connection what its socket would, until it waits.
+    /// Does a socket's part for a connection, until it waits.
     fn drive(&mut self, id: ConnectionId) {
         loop {
             match self.engine.next(id) {
@@ -108,7 +108,7 @@ impl Worker {
         }
     }
 
-    /// The session reads a line, and everything that comes of it is done.
+    /// Passes a line to the session, and handles everything that follows.
     fn say(&mut self, control: ConnectionId, line: &[u8]) {
         self.with(|engine, turn| engine.handle_bytes(control, line, turn));
         self.drive(control);

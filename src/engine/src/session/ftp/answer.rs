@@ -1,7 +1,7 @@
-//! What the loader, the vault, whoever manages files, and the queue of session slots say.
+//! Answers of the loader, the vault, the file manager, and the queue of session slots.
 //!
-//! An answer for a session that has gone, or that waits for the answer to another question, does
-//! nothing; an upload that nobody waits for any more is forgotten.
+//! An answer for a session that has gone, or that waits for another answer, is ignored; an upload
+//! in it is discarded.
 
 use crate::catalog::{OpenError, StoreError};
 use crate::files;
@@ -18,11 +18,11 @@ use wire::ftp::command::Type;
 use wire::ftp::reply::Code;
 use wire::time::Duration;
 
-/// How soon a question that a full queue gave back is asked again.
+/// How soon a question that found a full queue is repeated.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 impl Session {
-    /// The question that the command in hand waits for is answered.
+    /// The question that the current command waits for is answered.
     pub(super) fn handle_answer(&mut self, answer: Answer, cx: &mut Context<'_>) {
         match answer {
             Answer::Opened { result, .. } if self.is_opening() => match result {
@@ -80,13 +80,13 @@ impl Session {
         }
     }
 
-    /// The file cannot be sent to its end.
+    /// The rest of the file cannot be sent.
     pub(super) fn fail_reading(&mut self, failure: Failure, cx: &mut Context<'_>) {
         let text = "The file was changed while it was being sent.";
         self.end_transfer(Outcome::Failed(failure), Code::TRANSFER_ABORTED, text, cx);
     }
 
-    /// What became of an act in the tree.
+    /// The result of an operation in the tree.
     fn handle_files(&mut self, result: Result<files::Done, files::Fault>, cx: &mut Context<'_>) {
         match result {
             Ok(files::Done::Begun { part, at }) if self.is_opening() => {
@@ -105,7 +105,7 @@ impl Session {
                 }
                 self.keep_moving(cx);
             }
-            // Whoever sent it has gone, or broke it off.
+            // Its client has gone, or broke it off.
             Ok(files::Done::Begun { part, .. } | files::Done::Written { part, .. }) => {
                 cx.discard(part);
             }
@@ -121,7 +121,7 @@ impl Session {
         }
     }
 
-    /// A queue is full: the client is told to come again, and what is under way asks again.
+    /// A queue is full: a waiting client gets an error, and a running transfer asks again.
     pub(super) fn handle_refused(&mut self, ask: Ask, cx: &mut Context<'_>) {
         let ticket = ask.ticket();
         let answer = match ask {
@@ -141,7 +141,7 @@ impl Session {
             Ask::Vault { .. } => Answer::Vault { ticket, result: Err(VaultError::Busy) },
             Ask::Login { .. } => Answer::Login { ticket, result: Err(VaultError::Busy) },
             Ask::Files { act, .. } => match *act {
-                // Nothing that has come is thrown away for a queue.
+                // Received bytes are never dropped because of a full queue.
                 act @ (files::Act::Write { .. } | files::Act::Finish { .. }) => {
                     return self.hold_back(act, cx);
                 }
@@ -181,7 +181,7 @@ impl Session {
         self.ask_again(cx);
     }
 
-    /// A question about a transfer found a queue full: it is asked again soon.
+    /// A question about a transfer found a queue full: it is repeated soon.
     fn ask_again(&mut self, cx: &mut Context<'_>) {
         let soon = cx.now + ASK_AGAIN;
         if let Some(transfer) = self.transfer_mut() {

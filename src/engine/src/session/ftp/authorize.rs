@@ -1,4 +1,4 @@
-//! Where a phone's name leads: what the policy decides about it, as a goal or a reply.
+//! The policy's decision about a phone's name, as a goal or a reply.
 //!
 //! Works from memory alone.
 
@@ -16,27 +16,27 @@ use crate::vault::request::Precondition;
 use crate::vault::upload::{Deletion, Upload};
 use wire::ftp::reply::Code;
 
-/// A refusal, and what the client is told.
-pub(super) struct No {
+/// A refusal, and the reply to the client.
+pub(super) struct Rejection {
     pub(super) refusal: Refusal,
     pub(super) code: Code,
     pub(super) text: String,
 }
 
-impl No {
-    pub(super) fn new(refusal: Refusal, code: Code, text: impl Into<String>) -> No {
-        No { refusal, code, text: text.into() }
+impl Rejection {
+    pub(super) fn new(refusal: Refusal, code: Code, text: impl Into<String>) -> Rejection {
+        Rejection { refusal, code, text: text.into() }
     }
 
-    /// What a phone is told that has not logged in by a password, or not by one that will do.
-    fn password_needed(session: &Session) -> No {
+    /// Returns the refusal of a phone without a password, or with an insufficient one.
+    fn password_needed(session: &Session) -> Rejection {
         match session.login.proof() {
-            None => No::new(
+            None => Rejection::new(
                 Refusal::Credentials(CredentialFault::Missing),
                 Code::NOT_LOGGED_IN,
                 "That is served for a password alone: log in as somebody who has one.",
             ),
-            Some(_) => No::new(
+            Some(_) => Rejection::new(
                 Refusal::Credentials(CredentialFault::UserNotAllowed),
                 Code::UNAVAILABLE,
                 "That is served to other users alone.",
@@ -45,8 +45,8 @@ impl No {
     }
 }
 
-impl From<Denial<'_>> for No {
-    fn from(why: Denial<'_>) -> No {
+impl From<Denial<'_>> for Rejection {
+    fn from(why: Denial<'_>) -> Rejection {
         let (code, text) = match why {
             Denial::AccessList(_) => {
                 (Code::UNAVAILABLE, "You are not on the access list of this server.".into())
@@ -72,16 +72,16 @@ impl From<Denial<'_>> for No {
                 "The name must begin with the extension: phones here are not asked.".into(),
             ),
         };
-        No { refusal: Refusal::from(why), code, text }
+        Rejection { refusal: Refusal::from(why), code, text }
     }
 }
 
-/// The name that the log tells.
+/// Returns the log's subject for a name.
 pub(super) fn subject(name: &[u8]) -> Subject {
     said(name)
 }
 
-/// What the log tells of a path: as it was asked for, with the directory that it was asked in.
+/// Returns the log's subject for a path: as requested, with the session's directory.
 fn path_said(cwd: &TreePath, asked: &[u8]) -> Subject {
     match TreePath::parse(cwd, asked) {
         Ok(path) if !cwd.is_top() => said(path.to_string().as_bytes()),
@@ -89,19 +89,19 @@ fn path_said(cwd: &TreePath, asked: &[u8]) -> Subject {
     }
 }
 
-/// A sentence of a reply.
+/// Makes a sentence of a reply.
 pub(super) fn capital(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|first| first.to_ascii_uppercase());
     first.into_iter().chain(letters).chain(['.']).collect()
 }
 
-/// What a phone gets for a name.
+/// Decides what a phone gets for a name.
 pub(super) fn to_read(
     session: &Session,
     asked: &[u8],
     cx: &Context<'_>,
-) -> (Subject, Result<Goal, No>) {
+) -> (Subject, Result<Goal, Rejection>) {
     let cwd = &session.settings.cwd;
     let Decision { action, .. } = decide(session, asked, Operation::Read, cx);
     match action {
@@ -110,25 +110,25 @@ pub(super) fn to_read(
         }
         Action::Vault { owner, .. } => (path_said(cwd, asked), Ok(Goal::Fetch(owner))),
         Action::NeedsCredentials { .. } => {
-            (path_said(cwd, asked), Err(No::password_needed(session)))
+            (path_said(cwd, asked), Err(Rejection::password_needed(session)))
         }
-        Action::Refuse(why) => (path_said(cwd, asked), Err(No::from(why))),
+        Action::Refuse(why) => (path_said(cwd, asked), Err(Rejection::from(why))),
         // Never decided for a phone that reads by FTP.
         Action::ServeCa(_)
         | Action::Store { .. }
         | Action::Quarantine { .. }
         | Action::Delete { .. }
-        | Action::Redirect(_) => (path_said(cwd, asked), Err(No::from(Denial::NotFound))),
+        | Action::Redirect(_) => (path_said(cwd, asked), Err(Rejection::from(Denial::NotFound))),
     }
 }
 
-/// What becomes of a phone's upload.
+/// Decides about a phone's upload.
 pub(super) fn to_store(
     session: &Session,
     asked: &[u8],
     appends: bool,
     cx: &Context<'_>,
-) -> (Subject, Result<Goal, No>) {
+) -> (Subject, Result<Goal, Rejection>) {
     let operation = if appends { Operation::Append } else { Operation::Write };
     let cwd = &session.settings.cwd;
     let Decision { client, name, action } = decide(session, asked, operation, cx);
@@ -152,26 +152,26 @@ pub(super) fn to_store(
                 quarantine((directory, bytes_max), &stranger, Vec::new())
             });
             let upload = upload.map(|upload| Goal::Upload(Box::new(upload)));
-            upload.ok_or_else(|| No::from(Denial::NoUploadRule))
+            upload.ok_or_else(|| Rejection::from(Denial::NoUploadRule))
         }
-        Action::NeedsCredentials { .. } => Err(No::password_needed(session)),
-        Action::Refuse(why) => Err(No::from(why)),
+        Action::NeedsCredentials { .. } => Err(Rejection::password_needed(session)),
+        Action::Refuse(why) => Err(Rejection::from(why)),
         // Never decided for a phone that stores by FTP.
         Action::Serve(_)
         | Action::ServeOverride(_)
         | Action::ServeCa(_)
         | Action::Delete { .. }
-        | Action::Redirect(_) => Err(No::from(Denial::NoUploadRule)),
+        | Action::Redirect(_) => Err(Rejection::from(Denial::NoUploadRule)),
     };
     (path_said(cwd, asked), goal)
 }
 
-/// What becomes of a name that a phone wants deleted.
+/// Decides about a phone's request to delete a name.
 pub(super) fn to_delete(
     session: &Session,
     asked: &[u8],
     cx: &Context<'_>,
-) -> (Subject, Result<Box<Deletion>, No>) {
+) -> (Subject, Result<Box<Deletion>, Rejection>) {
     let Decision { client, action, .. } = decide(session, asked, Operation::Delete, cx);
     let deletion = match action {
         Action::Delete { rule, name } => Ok(Box::new(Deletion {
@@ -180,8 +180,8 @@ pub(super) fn to_delete(
             precondition: Precondition::None,
             client,
         })),
-        Action::NeedsCredentials { .. } => Err(No::password_needed(session)),
-        Action::Refuse(why) => Err(No::from(why)),
+        Action::NeedsCredentials { .. } => Err(Rejection::password_needed(session)),
+        Action::Refuse(why) => Err(Rejection::from(why)),
         // Never decided for a phone that deletes by FTP.
         Action::Serve(_)
         | Action::ServeOverride(_)
@@ -189,7 +189,7 @@ pub(super) fn to_delete(
         | Action::Vault { .. }
         | Action::Store { .. }
         | Action::Quarantine { .. }
-        | Action::Redirect(_) => Err(No::from(Denial::NotDeletable)),
+        | Action::Redirect(_) => Err(Rejection::from(Denial::NotDeletable)),
     };
     (path_said(&session.settings.cwd, asked), deletion)
 }

@@ -1,4 +1,4 @@
-//! What must hold of the engine between two events: debug builds look after each.
+//! What must hold of the engine between two events: debug builds check it after each.
 //!
 //! Changes nothing.
 
@@ -11,7 +11,7 @@ use crate::session::ftp::session::{
 };
 use crate::session::stream::ConnectionId;
 
-/// What stands in the table.
+/// Sums over the table.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Sums {
     sessions: usize,
@@ -66,7 +66,7 @@ impl Engine {
             ports: shared.ports.values().sum(),
             strangers_ports: shared.strangers_ports,
         };
-        debug_assert_eq!(sums, counted, "what stands in the table, what is counted");
+        debug_assert_eq!(sums, counted, "the sums over the table, the counters");
         debug_assert!(shared.changes.is_empty(), "a row that was not changed");
     }
 
@@ -75,7 +75,7 @@ impl Engine {
         let of_data = session.data.as_ref().and_then(|data| data.deadline.at());
         for at in own.into_iter().chain(of_data) {
             let next = self.shared.timers.next();
-            debug_assert!(next.is_some_and(|next| next <= at), "nobody wakes {}", session.peer);
+            debug_assert!(next.is_some_and(|next| next <= at), "no timer wakes {}", session.peer);
         }
         if let Some(data) = &session.data {
             let row = self.rows.open(data.id);
@@ -93,13 +93,13 @@ impl Engine {
             Some(Row::Data(_)) | None => None,
         };
         let is_attached = session.is_some_and(|data| data.id == id);
-        debug_assert_eq!(is_attached, row.closing.is_none(), "a data connection of nobody");
+        debug_assert_eq!(is_attached, row.closing.is_none(), "a data connection without a session");
         let at = row.deadline.at();
         let next = self.shared.timers.next();
         debug_assert!(at.is_none_or(|at| next.is_some_and(|next| next <= at)), "{row:?}");
     }
 
-    /// Whether exactly one thing will go on with the command in hand.
+    /// Returns whether exactly one thing will continue the current command.
     fn waits_for_one(&self, id: ConnectionId, session: &Session, job: &Job) -> bool {
         let data = session.data.as_ref();
         let is_asked = job.question.is_some();
@@ -118,7 +118,9 @@ impl Engine {
                     !is_asked && data.is_some_and(|data| data.stage != DataStage::Open)
                 }
                 Stage::Moving(_) => is_asked || due.is_some(),
-                Stage::Closing => !is_asked && data.is_some_and(|data| data.closing != Closing::No),
+                Stage::Closing => {
+                    !is_asked && data.is_some_and(|data| data.closing != Closing::Never)
+                }
             },
         }
     }

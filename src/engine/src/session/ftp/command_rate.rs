@@ -1,17 +1,17 @@
-//! How fast a session may say commands.
+//! How fast a session may send commands.
 //!
-//! Reads no clock, and holds nothing back itself.
+//! Reads no clock, and delays nothing itself.
 
 use wire::time::{Duration, Instant};
 
 /// How many commands may still come at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CommandRate {
-    /// Commands that may come now, in thousandths.
+    /// Commands that may come at `at`, in thousandths.
     pub(super) milli: u64,
-    /// When that was.
+    /// The moment of `milli`.
     pub(super) at: Instant,
-    /// Lines wait until then.
+    /// Until when lines wait.
     pub(super) until: Option<Instant>,
 }
 
@@ -20,7 +20,7 @@ impl CommandRate {
         CommandRate { milli: u64::from(per_second) * BURST_S * 1_000, at: now, until: None }
     }
 
-    /// Whether a command may be read now. If not, `until` says when.
+    /// Returns whether a command may be read now. If not, `until` says when.
     pub(super) fn take(&mut self, per_second: u32, now: Instant) -> bool {
         let rate = u64::from(per_second.max(1));
         let gained = now.since(self.at).as_micros() as u64 * rate / 1_000;
@@ -38,17 +38,17 @@ impl CommandRate {
         true
     }
 
-    /// No command is read before then.
+    /// Holds commands until then.
     pub(super) fn hold(&mut self, until: Instant) {
         self.milli = 0;
         self.at = until;
     }
 
-    /// What was read was no whole command.
+    /// The last read was no whole command.
     pub(super) fn give_back(&mut self) {
         self.milli += 1_000;
     }
 }
 
-/// So many seconds' worth of commands may come at once.
+/// The burst, in seconds' worth of commands.
 const BURST_S: u64 = 10;

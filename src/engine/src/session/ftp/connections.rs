@@ -1,6 +1,6 @@
-//! What the sockets of FTP's connections tell the engine, and what they are told to do.
+//! The interface between FTP's sockets and the engine.
 //!
-//! Finds the session of each event, and does nothing else: what follows is the session's.
+//! Finds the session of each event and nothing else: the session does the rest.
 
 use std::net::SocketAddr;
 
@@ -116,7 +116,7 @@ impl Connections for Engine {
 
     fn handle_truncated(&mut self, id: ConnectionId, turn: &mut TurnContext<'_>) {
         match self.rows.open(id) {
-            // Many clients leave without a word.
+            // Many clients leave without QUIT.
             Some(Row::Session(_)) => self.handle_end(id, turn),
             Some(Row::Data(_)) => self.handle_gone(id, turn),
             None => {}
@@ -234,7 +234,7 @@ impl Connections for Engine {
 }
 
 impl Engine {
-    /// A connection is no more: what was under way on it ends so.
+    /// A connection is gone, and with it what ran on it.
     fn handle_broken(&mut self, id: ConnectionId, outcome: Outcome, turn: &mut TurnContext<'_>) {
         self.with_session(id, turn, |session, cx| session.handle_broken(outcome, cx));
         let was_used = self.with_data(id, turn, |session, cx| {
@@ -246,7 +246,7 @@ impl Engine {
         self.check();
     }
 
-    /// Nothing more can leave on a data connection that no session has any more.
+    /// Nothing more can leave on a data connection without a session.
     fn reset_unused(&mut self, id: ConnectionId) {
         if let Some(Row::Data(row)) = self.rows.open_mut(id)
             && row.closing.is_some()

@@ -1,7 +1,7 @@
-//! What a session finds of its worker while one event is handled, and what it leaves there:
-//! questions, records, deadlines, and what becomes of the rows of data connections.
+//! The worker's state that a session uses while it handles one event, and what it leaves there:
+//! questions, records, deadlines, and changes to the rows of data connections.
 //!
-//! Decides nothing. The engine carries out what is left here once the session has done its part.
+//! Decides nothing. The engine carries out what is left here after the session has returned.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +27,7 @@ use crate::table::RowIds;
 use crate::ticket::{Questions, Ticket, TicketOwner};
 use wire::time::Instant;
 
-/// What all sessions of a worker share.
+/// The shared state of a worker's sessions.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) listeners: Vec<FtpListener>,
@@ -37,29 +37,29 @@ pub(super) struct Shared {
     /// Bytes of phones' uploads in memory.
     pub(super) uploads_held: u64,
     pub(super) stopping: bool,
-    /// What administrators see.
+    /// The tree that administrators see.
     pub(super) tree: Arc<Tree>,
     pub(super) asks: VecDeque<Ask>,
     pub(super) data_commands: VecDeque<DataCommand>,
     pub(super) timers: Timers<ConnectionId>,
     pub(super) records: VecDeque<Record>,
-    /// Connections that have something to do although their sockets have no news.
+    /// Connections that have something to do although their sockets have no events.
     pub(super) ready: VecDeque<ConnectionId>,
-    /// Sessions whose command is done: the next one may be here already.
+    /// Sessions whose command is done: the next one may have come already.
     pub(super) resumed: VecDeque<ConnectionId>,
-    /// Rows of data connections that are to change once the session has done its part.
+    /// Changes to the rows of data connections, to be made after the session has returned.
     pub(super) changes: VecDeque<RowChange>,
-    /// Transfers in hand.
+    /// Transfers in progress.
     pub(super) transfers_open: usize,
-    /// The command that is being read; the room is used again.
+    /// The command that is being read; the buffer is used again.
     pub(super) line: Vec<u8>,
-    /// Sessions that wait to be told who uses their phone.
+    /// Sessions that wait for their phone to name its user.
     pub(super) asking: HashMap<IpAddr, Vec<ConnectionId>>,
-    /// Passive ports that are open, by whose they are.
+    /// Open passive ports, by owner.
     pub(super) ports: HashMap<PortOwner, u32>,
     /// Those of them that strangers have.
     pub(super) strangers_ports: u32,
-    /// Clients that never came for their data.
+    /// Clients that never connected for their data.
     pub(super) never_came: NeverCame,
 }
 
@@ -90,19 +90,19 @@ impl Default for Shared {
     }
 }
 
-/// What becomes of the row of a data connection.
+/// A change to the row of a data connection.
 #[derive(Debug)]
 pub(super) enum RowChange {
     /// The session has a new one.
     Insert(ConnectionId, ListenerId),
-    /// The session has let it go: its socket is to be closed so.
+    /// The session has released it: its socket is to be closed like this.
     Close(ConnectionId, Closing, Deadline),
-    /// The session has let it go, and it never had a socket.
+    /// The session has released it, and it never had a socket.
     Remove(ConnectionId),
 }
 
 impl Shared {
-    /// Has an upload forgotten; nobody waits for that.
+    /// Has an upload discarded, without waiting for it.
     pub(super) fn discard(&mut self, id: ConnectionId, part: Part) {
         let (tree, act) = (Arc::clone(&self.tree), Box::new(Act::Discard { part }));
         let (owner, sequence) = (TicketOwner::Ftp, Questions::UNAWAITED);
@@ -117,7 +117,7 @@ impl Shared {
         self.listeners.get(usize::from(listener.0)).is_some_and(|listener| listener.tls)
     }
 
-    /// A session has gone: its places are free again.
+    /// A session has gone, and no longer counts.
     pub(super) fn release_session(&mut self, peer: SocketAddr, is_stranger: bool) {
         if is_stranger {
             self.strangers.give_back();
@@ -133,7 +133,7 @@ impl Shared {
     }
 }
 
-/// What a session finds while one event of it is handled.
+/// What a session may use while it handles one event.
 pub(super) struct Context<'a> {
     /// The session's own id.
     pub(super) id: ConnectionId,
@@ -148,17 +148,17 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Has an upload forgotten; nobody waits for that.
+    /// Has an upload discarded, without waiting for it.
     pub(super) fn discard(&mut self, part: Part) {
         self.shared.discard(self.id, part);
     }
 
-    /// The session has to be driven although its sockets have no news.
+    /// The session must be driven although its sockets have no events.
     pub(super) fn note_ready(&mut self) {
         self.shared.ready.push_back(self.id);
     }
 
-    /// Tells the log of a command.
+    /// Logs a command.
     pub(super) fn note(
         &mut self,
         peer: SocketAddr,
@@ -190,7 +190,7 @@ impl Context<'_> {
         });
     }
 
-    /// Tells the log of a connection that came to nothing.
+    /// Logs a connection that failed.
     pub(super) fn note_lone(&mut self, peer: SocketAddr, no: Refusal) {
         let told = LogContext::new(Subject::Unreadable, Verb::Connect, self.now);
         self.note(peer, None, told, Outcome::Refused(no));

@@ -1,5 +1,4 @@
-//! A session's own connection: what comes on it, what leaves on it, when it ends, and the command
-//! that it has in hand.
+//! A session's control connection: bytes in, replies out, its end, and the current command.
 //!
 //! Reads no command: `dispatch.rs` does.
 
@@ -24,7 +23,7 @@ use wire::ftp::line::Lines;
 use wire::ftp::reply::{self, Code};
 use wire::time::{Duration, Instant};
 
-/// Bytes of commands that may wait; what comes behind them stays with the client.
+/// Bytes of commands that may wait; further bytes stay with the client.
 const UNREAD_BYTES_MAX: usize = 16 << 10;
 /// How long the last reply of a session may take to leave.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
@@ -64,8 +63,8 @@ impl Session {
         }
     }
 
-    /// What tells this client from others when TLS is resumed. Not the session's: clients with
-    /// several at once resume whichever they find (curl -Z).
+    /// Returns the mark of this client for TLS resumption. It is not per session: a client with
+    /// several sessions resumes any of them (curl -Z).
     pub(super) fn mark(&self) -> Mark {
         let client = match self.peer.ip() {
             IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -74,12 +73,12 @@ impl Session {
         client.octets()
     }
 
-    /// What to do with the socket now.
+    /// Returns what to do with the socket next.
     pub(super) fn next(&mut self) -> Next {
         match self.state {
             State::Over => Next::Close,
             State::Stuck => Next::Reset,
-            // Nothing may leave before the handshake is through.
+            // Nothing may leave before the handshake is complete.
             State::Idle | State::Busy(_) | State::Closing if self.is_handshaking() => Next::Read,
             State::Idle | State::Busy(_) | State::Closing | State::StartingTls
                 if self.has_reply() =>
@@ -147,14 +146,14 @@ impl Session {
         cx.shared.ready.extend(self.data.as_ref().map(|data| data.id));
     }
 
-    /// The client sends nothing any more.
+    /// The client has ended its side.
     pub(super) fn handle_end(&mut self, cx: &mut Context<'_>) {
         self.input.end = InputEnd::Ended;
         self.read_on(cx);
         self.handle_hangup(cx);
     }
 
-    /// The client will send nothing any more, though what it sent before is not read yet.
+    /// The client will send nothing more, though what it sent before is not read yet.
     pub(super) fn handle_hangup(&mut self, cx: &mut Context<'_>) {
         self.input.end = self.input.end.max(InputEnd::HungUp);
         self.take_back(cx);
@@ -162,21 +161,21 @@ impl Session {
 
     /// The connection is lost.
     pub(super) fn handle_broken(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
-        self.lose(outcome, cx);
+        self.handle_control_lost(outcome, cx);
         self.end(State::Over, cx);
     }
 
-    /// Says something to the client.
+    /// Adds a reply.
     pub(super) fn reply(&mut self, code: Code, text: &str) {
         reply::line(&mut self.replies.bytes, code, text.as_bytes());
     }
 
-    /// The same in the usual words.
+    /// The same with the usual text.
     pub(super) fn reply_usual(&mut self, code: Code) {
         self.reply(code, code.text());
     }
 
-    /// Says the last thing to the client, and closes the session once it has left.
+    /// Adds the last reply, and closes the session once it has left.
     pub(super) fn close_with_reply(&mut self, code: Code, text: &str, cx: &mut Context<'_>) {
         self.reply(code, text);
         self.leave(cx);
@@ -192,13 +191,13 @@ impl Session {
         self.set_deadline(Some(cx.now + CLOSE_MAX), cx);
     }
 
-    /// The session is over: its data connection, too.
+    /// The session ends, and its data connection with it.
     fn end(&mut self, state: State, cx: &mut Context<'_>) {
         self.drop_data(Closing::Reset, cx);
         self.state = state;
     }
 
-    /// Lets the sockets of the session go on.
+    /// Lets the sockets of the session continue.
     pub(super) fn wake(&self, cx: &mut Context<'_>) {
         cx.note_ready();
         cx.shared.ready.extend(self.data.as_ref().map(|data| data.id));
@@ -208,7 +207,7 @@ impl Session {
         self.deadline.set(at, cx.id, &mut cx.shared.timers);
     }
 
-    /// Sets the timer by what is waited for.
+    /// Sets the timer for what the session waits for.
     pub(super) fn rearm(&mut self, cx: &mut Context<'_>) {
         let limits = &cx.snapshot.policy.ftp.limits;
         let idle = match self.state {
@@ -221,7 +220,7 @@ impl Session {
         self.set_deadline(due, cx);
     }
 
-    /// How long the session is kept without a command.
+    /// Returns how long the session is kept without a command.
     fn idle_until(&self, limits: &FtpLimits) -> Instant {
         if self.is_logged_in() {
             self.heard + limits.idle_timeout
@@ -230,7 +229,7 @@ impl Session {
         }
     }
 
-    /// The time of something is up.
+    /// A deadline has come.
     pub(super) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let limits = cx.snapshot.policy.ftp.limits;
         if self.is_handshaking() && cx.now.since(self.login.since) >= limits.login_timeout {
@@ -262,7 +261,7 @@ impl Session {
         self.rearm(cx);
     }
 
-    /// Takes a command in hand.
+    /// Begins a command.
     pub(super) fn take_up(
         &mut self,
         what: Pending,
@@ -273,7 +272,7 @@ impl Session {
         self.state = State::Busy(Box::new(Job { what, told, question: None }));
     }
 
-    /// A command is done: the log is told, the next one may come.
+    /// The current command is done: it is logged, and the next one may come.
     pub(super) fn conclude(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         if !matches!(self.state, State::Busy(_)) {
             return;
@@ -298,19 +297,19 @@ impl Session {
         }
     }
 
-    /// Tells the log of something that is no transfer and was refused.
+    /// Logs a refusal that is no transfer.
     pub(super) fn note_refused(&mut self, told: LogContext, no: Refusal, cx: &mut Context<'_>) {
         cx.note(self.peer, self.security.link.secured(), told, Outcome::Refused(no));
     }
 
-    /// Asks something for the command in hand, of the threads that wait for disks.
+    /// Asks the threads that wait for disks a question for the current command.
     pub(super) fn ask(&mut self, ask: impl FnOnce(Ticket) -> Ask, cx: &mut Context<'_>) {
         if let Some(ticket) = self.question(cx.id) {
             cx.shared.asks.push_back(ask(ticket));
         }
     }
 
-    /// Asks for something to be done in the tree.
+    /// Asks for an operation in the tree.
     pub(super) fn ask_files(&mut self, act: Act, cx: &mut Context<'_>) {
         let tree = std::sync::Arc::clone(&cx.shared.tree);
         self.ask(|ticket| Ask::Files { ticket, tree, act: Box::new(act) }, cx);

@@ -1,6 +1,6 @@
-//! Data connections: awaited or made, only ever from and to the client of the session (RFC 2577).
+//! Data connections: passive or active, only ever from and to the client of the session (RFC 2577).
 //!
-//! Says what sockets are to do, by [`DataCommand`]s; moves no byte of a file.
+//! Tells the sockets what to do, by [`DataCommand`]s; moves no byte of a file.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 
@@ -18,30 +18,30 @@ use wire::ftp::address;
 use wire::ftp::command::Epsv;
 use wire::ftp::reply::Code;
 
-/// Ports below are other services' (RFC 2577, 3).
+/// Lower ports are for other services (RFC 2577, 3).
 const CLIENT_PORT_MIN: u16 = 1_024;
 
-/// What is to be done for a data connection that is not there yet.
+/// A command about a data connection that is not open yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataCommand {
-    /// Await one connection from this client, at the address that it speaks to.
-    /// [`super::Engine::handle_awaited`] wants to know where.
+    /// Open a port for one connection from this client, at the address to which the session is
+    /// connected. [`super::Engine::handle_awaited`] takes the port.
     Await {
         /// The data connection.
         data: ConnectionId,
-        /// The session's.
+        /// The session's connection.
         control: ConnectionId,
     },
-    /// Connect from the address that the client speaks to.
+    /// Connect from the address to which the client is connected.
     Dial {
         /// The data connection.
         data: ConnectionId,
-        /// The session's.
+        /// The session's connection.
         control: ConnectionId,
-        /// Where the client waits.
+        /// The client's address and port.
         to: SocketAddr,
     },
-    /// Await it no longer.
+    /// Close the port.
     Shut {
         /// The data connection.
         data: ConnectionId,
@@ -113,7 +113,7 @@ impl Session {
         self.reply(Code::BAD_ARGUMENT, "You said EPSV ALL: nothing but EPSV is served now.");
     }
 
-    /// Sets a data connection up in place of the one before.
+    /// Sets up a data connection in place of the former one.
     fn plan(&mut self, stage: DataStage, port_of: Option<PortOwner>, cx: &mut Context<'_>) {
         self.drop_data(Closing::InPeace, cx);
         let id = cx.ids.reserve();
@@ -126,14 +126,14 @@ impl Session {
             stage,
             port_of,
             tls: Tls::None,
-            closing: Closing::No,
+            closing: Closing::Never,
             deadline: Deadline::default(),
             arrivals: Arrivals::default(),
         });
         data.allow_time(cx);
     }
 
-    /// A port is open for the data connection, or none could be had.
+    /// A port is open for the data connection, or opening it failed.
     pub(super) fn handle_awaited(
         &mut self,
         result: Result<SocketAddr, DataFault>,
@@ -164,14 +164,15 @@ impl Session {
         }
     }
 
-    /// What this server is called by the client.
+    /// Returns the address of this server as the client sees it.
     fn masquerade(&self, here: IpAddr, cx: &Context<'_>) -> IpAddr {
         let peer = self.peer.ip().to_canonical();
         let rows = &cx.snapshot.policy.ftp.passive_addresses;
         rows.iter().find(|(net, _)| net.contains(&peer)).map_or(here, |(_, address)| *address)
     }
 
-    /// Whether a data connection from there is the one that is awaited; if so, it is there now.
+    /// Returns whether a connection from this address is the expected data connection; if so, it is
+    /// open.
     pub(super) fn handle_data_connected(&mut self, from: SocketAddr, cx: &mut Context<'_>) -> bool {
         if self.peer.ip().to_canonical() != from.ip().to_canonical() {
             cx.counters.ftp_bounces.up();
@@ -191,7 +192,7 @@ impl Session {
         self.move_on(cx);
     }
 
-    /// The connection that this side makes is there, or is not.
+    /// The outgoing connection is open, or has failed.
     pub(super) fn handle_dialed(&mut self, result: Result<(), DialFault>, cx: &mut Context<'_>) {
         match result {
             Ok(()) => self.data_is_there(cx),
@@ -199,7 +200,7 @@ impl Session {
         }
     }
 
-    /// The data connection will never be there, or is lost.
+    /// The data connection has failed or is lost.
     fn data_failed(&mut self, fault: DataFault, cx: &mut Context<'_>) {
         cx.counters.ftp_data_failed.up();
         self.drop_data(Closing::Reset, cx);
@@ -209,7 +210,8 @@ impl Session {
         }
     }
 
-    /// The data connection is of no use: it is secured by somebody else, or not at all.
+    /// The data connection cannot be used: its TLS session is another client's, or it is not
+    /// secured.
     pub(super) fn refuse_data(&mut self, fault: DataFault, cx: &mut Context<'_>) {
         cx.counters.ftp_data_failed.up();
         if let Some(data) = &mut self.data {
@@ -231,9 +233,9 @@ impl Session {
         self.keep_moving(cx);
     }
 
-    /// No more comes on the data connection.
+    /// The data connection brings nothing more.
     pub(super) fn handle_data_end(&mut self, cx: &mut Context<'_>) {
-        // Before the handshake is through nothing was said that could end.
+        // Before the handshake is complete there is no data that could end.
         let is_open = self.data.as_ref().is_some_and(DataConnection::is_ready);
         if is_open && self.is_receiving() {
             self.taken(cx);
@@ -259,7 +261,7 @@ impl Session {
         }
     }
 
-    /// So many bytes of all that was sent has the client not acknowledged.
+    /// The client has not acknowledged so many of all sent bytes.
     pub(super) fn handle_unacknowledged(&mut self, bytes: u64, cx: &mut Context<'_>) {
         let Some(data) = &mut self.data else { return };
         data.arrivals.note(bytes, cx.now);
@@ -276,7 +278,7 @@ impl Session {
         }
     }
 
-    /// The time of the data connection is up, or was.
+    /// The deadline of the data connection may have come.
     pub(super) fn data_due(&mut self, id: ConnectionId, cx: &mut Context<'_>) {
         let Some(data) = self.data.as_mut().filter(|data| data.id == id) else { return };
         if !data.deadline.is_due(cx.now, id, &mut cx.shared.timers) {
@@ -298,12 +300,12 @@ impl Session {
         }
     }
 
-    /// Lets the data connection go.
+    /// Releases the data connection.
     pub(super) fn drop_data(&mut self, how: Closing, cx: &mut Context<'_>) {
         let Some(mut data) = self.data.take() else { return };
         data.free_port(cx);
         let change = match data.stage {
-            // The socket is closed first. What leaves in peace goes on doing so.
+            // The socket is closed first. A flushing close goes on.
             DataStage::Open | DataStage::Dialing => {
                 let how = if data.closing == Closing::InPeace { data.closing } else { how };
                 cx.shared.ready.push_back(data.id);
@@ -318,7 +320,7 @@ impl Session {
         cx.shared.changes.push_back(change);
     }
 
-    /// What to do with the socket of the data connection now.
+    /// Returns what to do with the socket of the data connection next.
     pub(super) fn next_of_data(&mut self) -> Next {
         let transfer = match &self.state {
             State::Busy(job) => match &job.what {
@@ -330,9 +332,9 @@ impl Session {
         let Some(data) = &mut self.data else { return Next::Close };
         match (data.closing, data.stage) {
             (Closing::InPeace | Closing::Reset, _) => return data.closing.next(),
-            (Closing::No, DataStage::Open) => {}
+            (Closing::Never, DataStage::Open) => {}
             (
-                Closing::No,
+                Closing::Never,
                 DataStage::Wanted
                 | DataStage::Awaited(_)
                 | DataStage::Planned(_)
@@ -362,7 +364,7 @@ impl Session {
         }
     }
 
-    /// What leaves on the data connection now.
+    /// Returns what the data connection sends next.
     pub(super) fn outgoing_data(&self) -> Outgoing<'_> {
         match self.transfer().map(|transfer| &transfer.stage) {
             Some(Stage::Moving(Way::Out(source))) => {
@@ -372,7 +374,7 @@ impl Session {
         }
     }
 
-    /// Whether the client sends a file.
+    /// Returns whether the client sends a file.
     pub(super) fn is_receiving(&self) -> bool {
         let stage = self.transfer().map(|transfer| &transfer.stage);
         matches!(stage, Some(Stage::Moving(Way::In(_))))
@@ -380,18 +382,18 @@ impl Session {
 }
 
 impl DataConnection {
-    /// It has so long from now on to be there.
+    /// Sets the deadline for it to open.
     pub(super) fn allow_time(&mut self, cx: &mut Context<'_>) {
         let until = cx.now + cx.snapshot.policy.ftp.limits.data_timeout;
         self.deadline.set(Some(until), self.id, &mut cx.shared.timers);
     }
 
-    /// Whether bytes of a file may travel on it, as far as TLS is concerned.
+    /// Returns whether bytes of a file may be sent on it, as far as TLS is concerned.
     pub(super) fn is_ready(&self) -> bool {
         matches!(self.tls, Tls::None | Tls::Secured)
     }
 
-    /// It has come, or is awaited no more.
+    /// It has come, or is no longer expected.
     fn free_port(&mut self, cx: &mut Context<'_>) {
         if let Some(owner) = self.port_of.take() {
             cx.shared.free_port(owner);
@@ -402,14 +404,14 @@ impl DataConnection {
 impl Closing {
     pub(super) fn next(self) -> Next {
         match self {
-            Closing::No => Next::Wait,
+            Closing::Never => Next::Wait,
             Closing::InPeace => Next::Close,
             Closing::Reset => Next::Reset,
         }
     }
 }
 
-/// What the client is told.
+/// Returns the reply's text.
 pub(super) fn text(fault: DataFault) -> String {
     match fault {
         DataFault::NeverCame(port) | DataFault::NetworkNeverComes(port) => format!(

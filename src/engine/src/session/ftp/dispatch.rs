@@ -1,10 +1,10 @@
-//! Commands: read off the lines as they come, one after the other, no faster than is allowed.
+//! Commands: read from the lines as they come, one after the other, no faster than the limit.
 //!
-//! While a transfer runs the next command waits; `ABOR` alone does not.
+//! While a transfer runs the next command waits; only `ABOR` does not.
 
 use crate::files::{Act, Form, How, TreePath};
 use crate::requests::Ask;
-use crate::session::ftp::authorize::{No, capital, subject, to_delete, to_read, to_store};
+use crate::session::ftp::authorize::{Rejection, capital, subject, to_delete, to_read, to_store};
 use crate::session::ftp::context::Context;
 use crate::session::ftp::login::said;
 use crate::session::ftp::manage::is_chmod;
@@ -15,22 +15,22 @@ use crate::session::{Refusal, Subject, Verb};
 use wire::ftp::command::{self, BadCommand, Command, Foreign, Type};
 use wire::ftp::reply::{self, Code};
 
-/// Bytes of replies that may wait for the client; no command is obeyed while there are more.
+/// Bytes of replies that may wait for the client; no command is executed while there are more.
 const OUT_BYTES_MAX: usize = 16 << 10;
 
-/// What came instead of one line.
-enum Came {
+/// The result of reading a line.
+enum NextLine {
     Line,
     Bad(BadCommand),
     Nothing,
 }
 
 impl Session {
-    /// Reads commands until one has to be waited for.
+    /// Reads commands until one must wait.
     pub(super) fn read_on(&mut self, cx: &mut Context<'_>) {
         let rate = cx.snapshot.policy.ftp.limits.commands_per_second;
         loop {
-            while self.hear_abort(cx) {}
+            while self.abort_early(cx) {}
             self.input.rate.until = self.input.rate.until.filter(|until| *until > cx.now);
             let is_busy = match self.state {
                 State::Idle => false,
@@ -51,16 +51,16 @@ impl Session {
                 return;
             }
             let mut line = std::mem::take(&mut cx.shared.line);
-            let came = self.next_line(is_busy, &mut line);
-            match came {
-                Came::Line if is_busy => self.buffer_command(&line, cx),
-                Came::Line => self.handle_command(&line, cx),
-                Came::Bad(bad) => self.refuse_line(bad, is_busy, cx),
-                Came::Nothing => {}
+            let next = self.next_line(is_busy, &mut line);
+            match next {
+                NextLine::Line if is_busy => self.buffer_command(&line, cx),
+                NextLine::Line => self.handle_command(&line, cx),
+                NextLine::Bad(bad) => self.refuse_line(bad, is_busy, cx),
+                NextLine::Nothing => {}
             }
             line.clear();
             cx.shared.line = line;
-            if matches!(came, Came::Nothing) {
+            if matches!(next, NextLine::Nothing) {
                 return self.end_of_commands(is_new, cx);
             }
         }
@@ -76,27 +76,28 @@ impl Session {
         }
     }
 
-    /// The next line: of those that came while another command was in hand, unless that still is.
-    fn next_line(&mut self, is_busy: bool, into: &mut Vec<u8>) -> Came {
+    /// Returns the next line. Lines that came during an earlier command go first, unless one is
+    /// running.
+    fn next_line(&mut self, is_busy: bool, into: &mut Vec<u8>) -> NextLine {
         into.clear();
         let pending = if is_busy { None } else { self.input.queued.pop() };
         match pending {
             Some(Ok(pending)) => {
                 into.extend_from_slice(&pending);
-                return Came::Line;
+                return NextLine::Line;
             }
-            Some(Err(bad)) => return Came::Bad(bad),
+            Some(Err(bad)) => return NextLine::Bad(bad),
             None => {}
         }
         let unread = std::mem::take(&mut self.input.unread);
         let mut rest = unread.as_slice();
-        let came = match self.input.lines.next(&mut rest) {
+        let next = match self.input.lines.next(&mut rest) {
             Some(Ok(line)) => {
                 into.extend_from_slice(line);
-                Came::Line
+                NextLine::Line
             }
-            Some(Err(bad)) => Came::Bad(bad),
-            None => Came::Nothing,
+            Some(Err(bad)) => NextLine::Bad(bad),
+            None => NextLine::Nothing,
         };
         let used = unread.len() - rest.len();
         self.input.unread = unread;
@@ -104,10 +105,10 @@ impl Session {
         if self.input.unread.is_empty() {
             self.input.unread = Vec::new();
         }
-        came
+        next
     }
 
-    /// A command came while another one is in hand: it waits.
+    /// A command came while another one is running: it waits.
     fn buffer_command(&mut self, line: &[u8], cx: &mut Context<'_>) {
         self.heard = cx.now;
         let (is_abor, is_quit) = match command::parse(line) {
@@ -120,9 +121,9 @@ impl Session {
         }
     }
 
-    /// `ABOR` ends the transfer in hand, whatever waits before it; it is answered in its turn. Says
-    /// whether that was done.
-    fn hear_abort(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Lets `ABOR` end the current transfer ahead of other waiting commands; its reply comes in
+    /// turn. Returns whether it did.
+    fn abort_early(&mut self, cx: &mut Context<'_>) -> bool {
         let is_next = self.input.queued.begins_with_abort();
         if !self.input.queued.has_abort() || !self.break_off(cx) {
             return false;
@@ -147,7 +148,7 @@ impl Session {
 
     fn refuse_line(&mut self, bad: BadCommand, is_busy: bool, cx: &mut Context<'_>) {
         if is_busy {
-            // Its reply has its place behind that of the command in hand.
+            // Its reply comes after that of the current command.
             return self.input.queued.push(Err(bad), false);
         }
         cx.counters.ftp_bad_commands.up();
@@ -162,8 +163,11 @@ impl Session {
         self.close_with_reply(bad.code(), bad.text(), cx);
     }
 
-    /// What may be said before anybody is logged in.
-    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    /// Executes a command that may be sent before login.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a command that one does not know goes to the next"
+    )]
     fn execute(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         match command {
             Command::User(name) => self.user(name, cx),
@@ -190,8 +194,11 @@ impl Session {
         }
     }
 
-    /// What may be said by whoever is logged in.
-    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    /// Executes a command that needs a login.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a command that one does not know goes to the next"
+    )]
     fn serve(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         match command {
             Command::Type(kind) => {
@@ -239,8 +246,11 @@ impl Session {
         }
     }
 
-    /// What administrators alone may say.
-    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    /// Executes a command that is only for administrators.
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a command that one does not know goes to the next"
+    )]
     fn manage(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         let facts = self.settings.facts;
         match command {
@@ -279,7 +289,8 @@ impl Session {
         matches!(self.login.user, User::Phone(_))
     }
 
-    /// Whether files may move: what administrators move is as protected as their password.
+    /// Returns whether files may move: an administrator's data must be as protected as the
+    /// password.
     fn may_move(&mut self, cx: &mut Context<'_>) -> bool {
         let administrators = cx.snapshot.policy.ftp.administrators.as_ref();
         let must = self.is_administrator() && administrators.is_some_and(|one| !one.cleartext);
@@ -315,8 +326,8 @@ impl Session {
         }
     }
 
-    /// Tells the client and the log that a phone does not get what it asked for.
-    fn refuse(&mut self, no: No, told: LogContext, cx: &mut Context<'_>) {
+    /// Refuses a phone's command, with a reply and a record.
+    fn refuse(&mut self, no: Rejection, told: LogContext, cx: &mut Context<'_>) {
         self.note_refused(told, no.refusal, cx);
         self.reply(no.code, &no.text);
     }
@@ -333,7 +344,10 @@ impl Session {
         }
     }
 
-    #[allow(clippy::wildcard_enum_match_arm, reason = "what one does not know goes to the next")]
+    #[allow(
+        clippy::wildcard_enum_match_arm,
+        reason = "a command that one does not know goes to the next"
+    )]
     fn refuse_phone(&mut self, command: Command<'_>, cx: &mut Context<'_>) {
         let refused = match command {
             Command::List(name) | Command::Nlst(name) | Command::Mlsd(name) => {
@@ -360,7 +374,7 @@ impl Session {
         self.reply(Code::UNAVAILABLE, text);
     }
 
-    /// What the log tells of a path that was asked for in the session's directory.
+    /// Returns the log's subject for a path in the session's directory.
     fn said_in(&self, asked: &[u8]) -> Subject {
         match TreePath::parse(&self.settings.cwd, asked) {
             Ok(path) => subject(path.to_string().as_bytes()),
@@ -376,7 +390,7 @@ impl Session {
                 self.reply(Code::UNAVAILABLE, &capital(&bad.to_string()));
             }
             Ok(at) if self.is_administrator() => self.look_at(at, ReplyKind::Enter, cx),
-            // A phone's FTPDIR need not be there: what matters is whether its files are.
+            // A phone's FTPDIR need not exist: only its files must.
             Ok(at) => {
                 self.settings.cwd = at;
                 self.reply_usual(Code::FILE_ACTION_DONE);

@@ -1,4 +1,4 @@
-//! How transfers end: the client told, the log told, the slot and the memory let go.
+//! How transfers end: the reply, the record, the session slot and the memory.
 //!
 //! Moves no byte.
 
@@ -14,7 +14,7 @@ use crate::vault::request::VaultError;
 use wire::ftp::reply::Code;
 
 impl Session {
-    /// What was sent is durable.
+    /// The upload is durable.
     pub(super) fn stored(&mut self, _: Stored, cx: &mut Context<'_>) {
         cx.counters.uploads_stored.up();
         self.end_transfer(Outcome::Done, Code::TRANSFER_DONE, "Stored, and safe.", cx);
@@ -23,7 +23,7 @@ impl Session {
     pub(super) fn refuse_open(&mut self, fault: OpenError, cx: &mut Context<'_>) {
         let (outcome, code) = match fault {
             OpenError::Gone => (Outcome::Refused(Refusal::NoSuchFile), Code::UNAVAILABLE),
-            // What cannot be read now is not told to be missing, and may well be there later.
+            // A file that cannot be read now is not reported as missing; it may be readable later.
             OpenError::BeingWritten
             | OpenError::Busy
             | OpenError::Unavailable
@@ -85,7 +85,7 @@ impl Session {
         }
     }
 
-    /// `ABOR` where nothing is in hand.
+    /// `ABOR` without a current transfer.
     pub(super) fn abort(&mut self, cx: &mut Context<'_>) {
         let had_data = self.data.is_some();
         self.drop_data(Closing::Reset, cx);
@@ -93,8 +93,8 @@ impl Session {
         self.reply(code, "No transfer was running.");
     }
 
-    /// Breaks the transfer in hand off, because the client asks for it. Says whether that was
-    /// done: what is in its place on the disk, or on its way out as a whole, stays.
+    /// Aborts the current transfer for the client. Returns whether it did: an upload that is in its
+    /// place, or a file that is wholly sent, stays.
     pub(super) fn break_off(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(transfer) = self.transfer() else {
             return false;
@@ -114,8 +114,8 @@ impl Session {
         is_in_time
     }
 
-    /// The client will say nothing any more: an upload that is not in its place yet is taken back,
-    /// for the client may have died in the middle of it (RFC 959, 4.1.1, `QUIT`).
+    /// The client will send nothing more. An upload that is not in its place yet is cancelled,
+    /// because the client may have died in the middle of it (RFC 959, 4.1.1, `QUIT`).
     pub(super) fn take_back(&mut self, cx: &mut Context<'_>) {
         if !self.is_storing() {
             return;
@@ -137,8 +137,8 @@ impl Session {
         }
     }
 
-    /// The control connection is lost, with the command that is in hand.
-    pub(super) fn lose(&mut self, how: Outcome, cx: &mut Context<'_>) {
+    /// The control connection is lost, with the current command.
+    pub(super) fn handle_control_lost(&mut self, how: Outcome, cx: &mut Context<'_>) {
         let transfer = self.transfer();
         let is_stored = transfer.is_some_and(|transfer| match &transfer.stage {
             Stage::Storing => transfer.is_confirmed || !transfer.cancel.cancel(),
@@ -172,7 +172,7 @@ impl Session {
         }
     }
 
-    /// The data connection broke before all had moved.
+    /// The data connection broke before the transfer was complete.
     pub(super) fn data_lost(&mut self, outcome: Outcome, cx: &mut Context<'_>) {
         let text = "The data connection was lost before all had come through.";
         self.end_transfer(outcome, Code::TRANSFER_ABORTED, text, cx);
@@ -199,7 +199,7 @@ impl Session {
             | Stage::Closing => true,
         };
         if reads && let Some(data) = &mut self.data {
-            // Only a look tells whether anything has arrived meanwhile.
+            // Only a measurement shows whether anything has arrived meanwhile.
             data.arrivals.needs_measure = true;
             cx.shared.ready.push_back(data.id);
             if let Some(transfer) = self.transfer_mut() {
@@ -211,7 +211,7 @@ impl Session {
         let stall = self.sending_stall(cx);
         let told = self.job_mut().and_then(|job| job.told.as_mut());
         if let Some(told) = told.filter(|_| waits_for_us) {
-            // The client is not slow meanwhile.
+            // This time does not count as the client's.
             told.moves_since = cx.now;
         }
         let asked = cx.shared.asks.len();
@@ -222,7 +222,7 @@ impl Session {
         self.stalled(stall, cx);
     }
 
-    /// The client lets a transfer stand still.
+    /// The client lets a transfer stall.
     pub(super) fn stalled(&mut self, stall: Stall, cx: &mut Context<'_>) {
         cx.counters.stream_too_slow.up();
         let text = "Nothing has moved for too long.";
@@ -238,7 +238,7 @@ impl Session {
         cx: &mut Context<'_>,
     ) {
         self.settings.rest = 0;
-        // A file that breaks off must not look whole, and what still comes is not wanted.
+        // An incomplete file must not look whole, and further bytes are not needed.
         let stage = self.transfer().map(|transfer| &transfer.stage);
         let how = match stage {
             Some(Stage::Moving(_)) => Closing::Reset,
@@ -259,7 +259,7 @@ impl Session {
         cx.note_ready();
     }
 
-    /// Gives back what a transfer held.
+    /// Releases what a transfer held.
     pub(super) fn release(
         &self,
         transfer: Transfer,
@@ -274,7 +274,8 @@ impl Session {
         }
         let sink = match transfer.stage {
             Stage::Data(Way::In(sink)) | Stage::Moving(Way::In(sink)) => sink,
-            // What is told to have failed has changed nothing; where it is done, this does nothing.
+            // A transfer reported as failed must change nothing; if it is stored, this does
+            // nothing.
             Stage::Storing if !transfer.is_confirmed => {
                 transfer.cancel.cancel();
                 return;

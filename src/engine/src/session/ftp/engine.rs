@@ -1,19 +1,19 @@
-//! All sessions of a worker: the table that they are in, and the way of each event to its session.
+//! All FTP sessions of a worker: their table, and the routing of each event to its session.
 //!
-//! # What the engine is told
+//! # What the engine takes
 //!
-//! - What sockets see, through [`Connections`](crate::session::stream::Connections): connected,
+//! - The sockets' events, through [`Connections`](crate::session::stream::Connections): connected,
 //!   secured, bytes, an end, sent, closed.
-//! - What came of a [`DataCommand`]: [`Engine::handle_awaited`], [`Engine::handle_data_connected`],
-//!   `handle_dialed`.
-//! - The answer to each question that [`Engine::poll_ask`] gave out, once, in any order and however
-//!   late: [`Engine::handle_answer`]; or [`Engine::handle_refused`] if the queue was full.
-//! - What became of those who wait for a session slot: [`Engine::handle_granted`],
+//! - The result of a [`DataCommand`]: [`Engine::handle_awaited`],
+//!   [`Engine::handle_data_connected`], `handle_dialed`.
+//! - The answer to each question of [`Engine::poll_ask`], once, in any order and at any time:
+//!   [`Engine::handle_answer`]; or [`Engine::handle_refused`] if the queue was full.
+//! - The result of waiting for a session slot: [`Engine::handle_granted`],
 //!   [`Engine::handle_expired`].
-//! - That time has passed: [`Engine::handle_timeout`], at the latest at `poll_timeout`.
-//! - What a phone has said of itself, or that it says nothing: [`Engine::handle_identity`].
+//! - The passing of time: [`Engine::handle_timeout`], at the latest at `poll_timeout`.
+//! - A phone's answer about itself, or its silence: [`Engine::handle_identity`].
 //!
-//! # What it asks for
+//! # What it returns
 //!
 //! After any of these, in this order, until `has_ready` says no: [`Engine::resume`],
 //! [`Engine::poll_data_command`], `poll_ready` (drive that socket by `next`). Then
@@ -23,10 +23,10 @@
 //!
 //! - A session and its data connection are two rows. The session owns the state of both. The row of
 //!   a data connection names its session or, once that has let it go, how its socket is closed.
-//! - A session has at most one command in hand, and waits for the answer to at most one question.
-//!   The answer to any other changes nothing; an upload that it brings is forgotten.
-//! - A session never touches another one: a method has one session, and in its [`Context`] what all
-//!   share.
+//! - A session has at most one current command, and waits for the answer to at most one question.
+//!   Any other answer changes nothing; an upload in it is discarded.
+//! - A session never affects another one: a method has one session, and a [`Context`] with the
+//!   shared state.
 //! - Counters (sessions, strangers, transfers, bytes held, ports) equal what is in the table. Debug
 //!   builds check that after every event, in `check.rs`.
 //! - It sends nothing, opens nothing, waits for nothing, and reads no clock.
@@ -58,28 +58,28 @@ pub struct Engine {
     pub(super) shared: Shared,
 }
 
-/// One connection: a session's, or one for its data.
+/// One connection: that of a session, or one for its data.
 #[derive(Debug)]
 pub(super) enum Row {
     Session(Box<Session>),
     Data(DataRow),
 }
 
-/// A data connection, as far as its session does not know it.
+/// The part of a data connection that its session does not keep.
 #[derive(Debug)]
 pub(super) struct DataRow {
     /// The session that has it, or had it.
     pub(super) control: ConnectionId,
     pub(super) listener: ListenerId,
-    /// Once its session has let it go: how its socket is to be closed.
+    /// How its socket is to be closed, once its session has released it.
     pub(super) closing: Option<Closing>,
-    /// When a closing socket is looked at again.
+    /// When a closing socket is checked again.
     pub(super) deadline: Deadline,
 }
 
 impl Engine {
-    /// Counts a new session; says why there is no room for it, and whether it takes one of the
-    /// places of clients outside the access list.
+    /// Counts a new session, or returns why there is no room for it. Returns whether it counts as
+    /// one of a client outside the access list.
     pub(super) fn admit_session(
         &mut self,
         peer: SocketAddr,
@@ -108,7 +108,7 @@ impl Engine {
         (refusal, stranger && has_place)
     }
 
-    /// Takes new settings. An address that they do not have any more keeps what it had.
+    /// Takes new settings. An address that is no longer in them keeps its old ones.
     pub fn adopt(&mut self, policy: &FtpPolicy) {
         self.shared.tree = Arc::clone(&policy.tree);
         for listener in &mut self.shared.listeners {
@@ -119,8 +119,7 @@ impl Engine {
         }
     }
 
-    /// Takes no new transfers from now on: sessions that have none are closed, others when theirs
-    /// is through.
+    /// Takes no more transfers: sessions without one are closed, and others after theirs.
     pub fn stop(&mut self, turn: &mut TurnContext<'_>) {
         if self.shared.stopping {
             return;
@@ -138,41 +137,41 @@ impl Engine {
         self.check();
     }
 
-    /// Open sessions.
+    /// Returns how many sessions are open.
     #[must_use]
     pub fn sessions_open(&self) -> usize {
         self.shared.sessions
     }
 
-    /// Transfers that are being served.
+    /// Returns how many transfers are being served.
     #[must_use]
     pub fn transfers_open(&self) -> usize {
         self.shared.transfers_open
     }
 
-    /// Bytes of phones' uploads in memory.
+    /// Returns the bytes of phones' uploads in memory.
     #[must_use]
     pub fn uploads_held(&self) -> u64 {
         self.shared.uploads_held
     }
 
-    /// Something to ask the loader, the vault or whoever manages files.
+    /// Returns the next question to the loader, the vault or the file manager.
     pub fn poll_ask(&mut self) -> Option<Ask> {
         self.shared.asks.pop_front()
     }
 
-    /// Something to tell the log.
+    /// Returns the next record for the log.
     pub fn poll_record(&mut self) -> Option<Record> {
         self.shared.records.pop_front()
     }
 
-    /// What is to be done for data connections that are not there yet.
+    /// Returns the next command about a data connection that is not open yet.
     pub fn poll_data_command(&mut self) -> Option<DataCommand> {
         self.shared.data_commands.pop_front()
     }
 
-    /// Goes on with commands that waited for the one before them. Meant for the end of each turn,
-    /// and not for within a command: however many have come, none is read inside another.
+    /// Continues with commands that waited for the one before them. Meant for the end of each turn,
+    /// never within a command, so that commands do not nest.
     pub fn resume(&mut self, turn: &mut TurnContext<'_>) {
         while let Some(id) = self.shared.resumed.pop_front() {
             self.with_session(id, turn, |session, cx| {
@@ -215,7 +214,7 @@ impl Engine {
         self.check();
     }
 
-    /// The loader, the vault or whoever manages files has answered.
+    /// The loader, the vault or the file manager has answered.
     pub fn handle_answer(&mut self, answer: Answer, turn: &mut TurnContext<'_>) {
         let ticket = answer.ticket();
         let mut answer = Some(answer);
@@ -226,7 +225,7 @@ impl Engine {
                 session.handle_answer(answer, cx);
             }
         });
-        // Nobody waits for it any more: what it brings of an upload is forgotten.
+        // The answer is no longer awaited: an upload in it is discarded.
         if let Some(Answer::Files {
             result: Ok(files::Done::Begun { part, .. } | files::Done::Written { part, .. }),
             ..
@@ -237,7 +236,7 @@ impl Engine {
         self.check();
     }
 
-    /// A queue is full: whoever waits is told to come again, and what is under way asks again.
+    /// A queue is full: a waiting client gets an error, and a running transfer asks again.
     pub fn handle_refused(&mut self, ask: Ask, turn: &mut TurnContext<'_>) {
         let ticket = ask.ticket();
         let mut ask = Some(ask);
@@ -279,7 +278,7 @@ impl Engine {
         self.check();
     }
 
-    /// A phone has said who uses it, or says nothing.
+    /// A phone has named its user, or has not answered.
     pub fn handle_identity(
         &mut self,
         phone: IpAddr,
@@ -293,7 +292,7 @@ impl Engine {
         self.check();
     }
 
-    /// A port is open for a data connection, or none could be had.
+    /// A port is open for a data connection, or opening it failed.
     pub fn handle_awaited(
         &mut self,
         id: ConnectionId,
@@ -304,7 +303,8 @@ impl Engine {
         self.check();
     }
 
-    /// Whether a data connection from there is the one that is awaited; if so, it is there now.
+    /// Returns whether a connection from this address is the expected data connection; if so, it is
+    /// open.
     pub fn handle_data_connected(
         &mut self,
         id: ConnectionId,
@@ -326,10 +326,10 @@ impl Engine {
         }
     }
 
-    /// Ends everything: the log is told of what was under way.
+    /// Ends everything; the current commands are logged.
     pub fn abandon(&mut self, turn: &mut TurnContext<'_>) {
         let ids: Vec<_> = self.rows.ids().collect();
-        // What a session had goes with it.
+        // The data connection of a session goes with it.
         let (sessions, rest): (Vec<_>, Vec<_>) =
             ids.into_iter().partition(|id| matches!(self.rows.open(*id), Some(Row::Session(_))));
         for id in sessions.into_iter().chain(rest) {
@@ -341,7 +341,7 @@ impl Engine {
         self.check();
     }
 
-    /// Hands an event to a session, and does what it has left to be done.
+    /// Passes an event to a session, and carries out what the session left to do.
     pub(super) fn with_session<R>(
         &mut self,
         id: ConnectionId,
@@ -366,7 +366,7 @@ impl Engine {
         Some(result)
     }
 
-    /// Hands an event of a data connection to the session that has it.
+    /// Passes an event of a data connection to its session.
     pub(super) fn with_data<R>(
         &mut self,
         id: ConnectionId,
@@ -400,7 +400,7 @@ impl Engine {
         }
     }
 
-    /// Returns the session that a row is of, or `None` if it has gone.
+    /// Returns the session of a row, or `None` if it has gone.
     pub(super) fn session_of(&self, id: ConnectionId) -> Option<&Session> {
         let control = match self.rows.open(id)? {
             Row::Session(session) => return Some(session),

@@ -1,22 +1,23 @@
-//! Names that are not there, asked for too often: the next command waits, or nothing is said.
+//! Names that do not exist and are requested too often: the next command waits, or the reply says
+//! nothing.
 //!
 //! Counts nothing itself: [`crate::admission::guesses`] does.
 
 use crate::admission::guesses::{self, Lookup, Verdict};
 use crate::session::Refusal;
-use crate::session::ftp::authorize::No;
+use crate::session::ftp::authorize::Rejection;
 use crate::session::ftp::context::Context;
 use crate::session::ftp::session::{Goal, Session};
 use wire::ftp::reply::Code;
 
 impl Session {
-    /// What a phone gets for a name once it is known how much its address has asked for in vain.
+    /// Returns the reply to a phone, given how many unknown names its address has asked for.
     pub(super) fn limit_guesses(
         &mut self,
         name: &[u8],
-        goal: Result<Goal, No>,
+        goal: Result<Goal, Rejection>,
         cx: &mut Context<'_>,
-    ) -> Result<Goal, No> {
+    ) -> Result<Goal, Rejection> {
         let lookup = Lookup { client: self.peer.ip(), proven: true, name };
         let limits = &cx.snapshot.policy.guesses;
         let guesses = &mut cx.admission.guesses;
@@ -41,7 +42,7 @@ impl Session {
                 cx.counters.misses_refused.up();
                 self.input.rate.hold(cx.now + guesses::DELAY);
                 let text = "Too many names were asked for that do not exist; try again later.";
-                Err(No::new(Refusal::TooManyMisses { first }, Code::BUSY, text))
+                Err(Rejection::new(Refusal::TooManyMisses { first }, Code::BUSY, text))
             }
         }
     }

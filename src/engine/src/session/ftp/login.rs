@@ -1,7 +1,7 @@
-//! Who is there: phones by a name that all of them share, administrators by a password, and the
-//! user of a phone by what the phone itself says over SNMP.
+//! Who the client is: phones log in by a name that all of them share, administrators by a password.
+//! The phone itself names its user, over SNMP.
 //!
-//! Fails closed: nobody's data is reached by a phone that does not say whose phone it is.
+//! Fails closed: a phone that does not name its user reaches no user's data.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -24,20 +24,20 @@ use wire::ftp::command::Secret;
 use wire::ftp::reply::Code;
 use wire::time::{Duration, Instant};
 
-/// How long ago a phone may have told who uses it, where its word decides whose data it gets: the
-/// user may have changed since.
+/// How old a phone's answer may be if it alone decides whose data the phone gets: the user may have
+/// changed since.
 const FRESH: Duration = Duration::from_secs(5);
-/// Longest name and password that are looked at, in bytes.
+/// Longest name and password that are accepted, in bytes.
 const SECRET_BYTES_MAX: usize = 256;
 
-/// What comes of a name in the vault.
+/// The result of authorizing a name in the vault.
 pub(super) enum Verdict {
     /// It is this user's data.
     Item(Item),
     /// The phone is being asked.
     Wait,
-    /// It is nobody's, or not theirs.
-    No(Refusal, String),
+    /// It is refused.
+    Refused(Refusal, String),
 }
 
 impl Session {
@@ -46,7 +46,7 @@ impl Session {
         let rows = &cx.snapshot.policy.protections;
         let policy = &cx.snapshot.policy.ftp;
         let is_phone = is_phone(policy, name);
-        // A phone that has a password may have no TLS.
+        // A phone with a password may have no TLS.
         let may_be_phones = rows.may_log_in(name);
         let needs_tls = policy.administrators.as_ref().is_some_and(|admins| !admins.cleartext)
             && !may_be_phones;
@@ -77,7 +77,7 @@ impl Session {
             return self.welcome_phone(None, cx);
         }
         let client = self.peer.ip().to_canonical();
-        // What came in clear is no administrator's, unless they may do so.
+        // An administrator's password must not be sent in clear, unless the settings allow it.
         let is_safe =
             |one: &&Administrators| one.cleartext || self.security.link.secured().is_some();
         let administrators = policy.ftp.administrators.as_ref().filter(is_safe);
@@ -104,15 +104,15 @@ impl Session {
         cx.counters.ftp_logins.up();
         let permitted = cx.snapshot.policy.access.permits(Protocol::Ftp, client);
         let policy = &cx.snapshot.policy.ftp;
-        // Asked now, so that the answer is here when the first file is named. Whoever is not served
-        // is asked nothing.
+        // Asked now, so that the answer has come when the first file is named. A client that is not
+        // served is not asked.
         if permitted && policy.vault.is_some() && !is_bypassed(policy, client) {
             self.ask_who(false, cx);
         }
         self.reply(Code::LOGGED_IN, "Welcome, phone.");
     }
 
-    /// Whether the password was right is known.
+    /// The password was checked.
     pub(super) fn logged_in(&mut self, result: Result<usize, VaultError>, cx: &mut Context<'_>) {
         let State::Busy(job) = &mut self.state else { return };
         let Pending::Login { manages, users } = &mut job.what else { return };
@@ -179,7 +179,7 @@ impl Session {
         }
     }
 
-    /// Has the phone say who uses it; `anew` where what it said before does not count.
+    /// Asks the phone for its user; `anew` ignores an earlier answer.
     fn ask_who(&mut self, anew: bool, cx: &mut Context<'_>) {
         let (peer, policy) = (self.peer, &cx.snapshot.policy.ftp.snmp);
         if anew {
@@ -197,7 +197,7 @@ impl Session {
         };
     }
 
-    /// The phone has said who uses it, or why nobody knows.
+    /// The phone has named its user, or failed to.
     pub(super) fn handle_identity(
         &mut self,
         identity: &Result<PhoneIdentity, IdentityError>,
@@ -212,13 +212,13 @@ impl Session {
         }
     }
 
-    /// Whose data a name means, by what the phone says.
+    /// Decides whose data a name means, by the phone's answer.
     pub(super) fn authorize_owner(&mut self, whose: &VaultOwner, cx: &mut Context<'_>) -> Verdict {
         let client = self.peer.ip().to_canonical();
         if is_bypassed(&cx.snapshot.policy.ftp, client) {
             return match whose {
                 VaultOwner::Named(item) => Verdict::Item(item.clone()),
-                VaultOwner::LoggedIn(_) => Verdict::No(
+                VaultOwner::LoggedIn(_) => Verdict::Refused(
                     Refusal::ExtensionMissing,
                     "The name must begin with the extension: phones here are not asked.".to_owned(),
                 ),
@@ -232,7 +232,7 @@ impl Session {
             }
             Identity::Known(..) | Identity::Unknown => {}
         }
-        // What was said before counts as long as the cache keeps it, where it is the same.
+        // An earlier answer counts as long as it is cached, if it names the same user.
         self.ask_who(false, cx);
         match &self.login.identity {
             Identity::Known(known, _) if fits(known, whose) => {
@@ -249,7 +249,7 @@ impl Session {
     }
 }
 
-/// Whether a phone said before what a name says, too: then its word may be older.
+/// Returns whether a phone's answer agrees with the name: then it may be older.
 fn fits(known: &Result<PhoneIdentity, IdentityError>, whose: &VaultOwner) -> bool {
     match (known, whose) {
         (Ok(identity), VaultOwner::Named(item)) => {
@@ -272,7 +272,7 @@ fn verdict(
                  SNMPSTRING on it, and SNMPADD to this server.",
                 why.words()
             );
-            return Verdict::No(Refusal::Unidentified(*why), text);
+            return Verdict::Refused(Refusal::Unidentified(*why), text);
         }
     };
     let Some(extension) = &identity.extension else {
@@ -282,11 +282,11 @@ fn verdict(
                     "The phone at {client} says that {said:?} is logged in, which can be no \
                      file name: the vault keeps no data of it."
                 );
-                Verdict::No(Refusal::ExtensionUnnamable, text)
+                Verdict::Refused(Refusal::ExtensionUnnamable, text)
             }
             None => {
                 let text = format!("Nobody is logged in at the phone at {client}.");
-                Verdict::No(Refusal::NobodyLoggedIn, text)
+                Verdict::Refused(Refusal::NobodyLoggedIn, text)
             }
         };
     };
@@ -301,7 +301,7 @@ fn verdict(
                  is not for it.",
                 item.extension
             );
-            Verdict::No(Refusal::OtherExtension, text)
+            Verdict::Refused(Refusal::OtherExtension, text)
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What administrators may do with the data directories beside moving files, and how they are told.
+//! Administrators' operations on the data directories beside transfers, and the replies to them.
 //!
-//! Every change leaves a line in the log that says who made it.
+//! The log has a record of every change and its user.
 
 use crate::catalog::StoreError;
 use crate::files::{Act, Done, Fault, Form, How, TreePath};
@@ -13,14 +13,15 @@ use wire::ftp::calendar::{self, Moment};
 use wire::ftp::command::Type;
 use wire::ftp::reply::{self, Code};
 
-/// Longest listing that is told in a reply, in bytes; a longer one is for a data connection.
+/// Longest listing that is sent in a reply, in bytes; a longer one needs a data connection.
 const LINES_BYTES_MAX: usize = 64 << 10;
 
-/// The one word of `SITE` that is taken.
+/// The only supported word of `SITE`.
 const CHMOD: &[u8] = b"CHMOD";
 
 impl Session {
-    /// A path of the tree, as an administrator said it; nothing, and a reply, where it is none.
+    /// Returns the path of the tree that an administrator named. Returns `None`, after a reply, if
+    /// it is invalid.
     pub(super) fn path(&mut self, asked: &[u8]) -> Option<TreePath> {
         match TreePath::parse(&self.settings.cwd, asked) {
             Ok(path) => Some(path),
@@ -31,12 +32,12 @@ impl Session {
         }
     }
 
-    /// Looks at something. That leaves a line in the log only where it is refused.
+    /// Looks at a file or directory. Only a refusal is logged.
     pub(super) fn look_at(&mut self, at: TreePath, then: ReplyKind, cx: &mut Context<'_>) {
         self.act(Act::Look { at }, then, None, cx);
     }
 
-    /// Has something done, and tells so.
+    /// Has an operation done, and replies.
     pub(super) fn act(
         &mut self,
         act: Act,
@@ -136,8 +137,8 @@ impl Session {
         self.start(Goal::Begin(at, how), told, cx);
     }
 
-    /// `SITE CHMOD` is taken, and changes nothing: clients that copy modes send one for each file,
-    /// and stop where it is refused.
+    /// Accepts `SITE CHMOD` and changes nothing: clients that copy modes send one for each file,
+    /// and stop if it is refused.
     pub(super) fn change_mode(&mut self, words: &[u8], cx: &mut Context<'_>) {
         let words = words.get(CHMOD.len()..).unwrap_or_default().trim_ascii_start();
         let path =
@@ -149,7 +150,7 @@ impl Session {
         self.look_at(at, ReplyKind::Mode, cx);
     }
 
-    /// The same, and the log is told where it is none.
+    /// The same, but an invalid path is also logged.
     pub(super) fn known_path(
         &mut self,
         asked: &[u8],
@@ -163,7 +164,7 @@ impl Session {
         self.path(asked)
     }
 
-    /// Tells the log of a look that will be refused: `SIZE`, `MDTM`.
+    /// Logs a look that will be refused: `SIZE`, `MDTM`.
     pub(super) fn note_look(&mut self, asked: &[u8], is_size: bool, cx: &mut Context<'_>) {
         let is_text = is_size && self.settings.kind == Type::Ascii;
         let (said, no) = match TreePath::parse(&self.settings.cwd, asked) {
@@ -180,7 +181,7 @@ impl Session {
         self.note_refused(told, no, cx);
     }
 
-    /// A transfer of the tree came to nothing.
+    /// A transfer of the tree has failed.
     pub(super) fn refuse_file(&mut self, fault: Fault, cx: &mut Context<'_>) {
         let no = Outcome::Refused(Refusal::Files(fault));
         let job = self.job_mut();
@@ -192,7 +193,7 @@ impl Session {
         self.end_transfer(no, code, &capital(&fault.to_string()), cx);
     }
 
-    /// An act was done, or was not.
+    /// An operation was done, or failed.
     pub(super) fn handle_act(&mut self, result: Result<Done, Fault>, cx: &mut Context<'_>) {
         let State::Busy(job) = &self.state else { return };
         let Pending::Act(then) = &job.what else { return };
@@ -215,7 +216,7 @@ impl Session {
         }
     }
 
-    /// A phone's file is gone, or is not.
+    /// A phone's file was deleted, or not.
     pub(super) fn handle_deleted(&mut self, result: Result<(), StoreError>, cx: &mut Context<'_>) {
         let State::Busy(job) = &self.state else { return };
         let Pending::Act(ReplyKind::Done) = &job.what else { return };
@@ -312,7 +313,7 @@ impl Session {
         let goal = to_read(self, asked, cx).1;
         let entry = match self.limit_guesses(asked, goal, cx) {
             Ok(Goal::Read(entry)) => entry,
-            // Clients that hear 550 here never say RETR.
+            // Clients that get 550 here never send RETR.
             Ok(_) => {
                 let text = "The vault tells that with the file; say RETR.";
                 return self.reply(Code::PARAMETER_NOT_SERVED, text);
@@ -340,14 +341,14 @@ impl Session {
     }
 }
 
-/// Whether the words of `SITE` are to change a mode.
+/// Returns whether the words of `SITE` change a mode.
 pub(super) fn is_chmod(words: &[u8]) -> bool {
     words.get(..CHMOD.len()).is_some_and(|word| word.eq_ignore_ascii_case(CHMOD))
         && words.get(CHMOD.len()).is_none_or(|byte| *byte == b' ')
 }
 
 impl ReplyKind {
-    /// Whether nothing is changed: what went well leaves no line in the log.
+    /// Returns whether the operation changes nothing: its success is not logged.
     fn is_look(&self) -> bool {
         match self {
             ReplyKind::Enter
@@ -360,7 +361,7 @@ impl ReplyKind {
         }
     }
 
-    /// What was done, unless it is not of the kind that was asked for.
+    /// Returns the result if it is of the requested kind.
     fn fits(&self, done: Done) -> Result<Done, Fault> {
         match (self, &done) {
             (ReplyKind::Enter, Done::Looked { member, .. }) if !member.is_directory => {
@@ -376,7 +377,7 @@ impl ReplyKind {
     }
 }
 
-/// What was asked for, once it is known to be a path, and so to be UTF-8.
+/// Returns the requested path as text: it is valid, and so UTF-8.
 pub(super) fn text(asked: &[u8]) -> Box<str> {
     String::from_utf8_lossy(asked).into()
 }
@@ -388,7 +389,7 @@ fn tell_moment(out: &mut Vec<u8>, before: &str, unix_s: u64, behind: &str) {
     reply::line(out, Code::FILE_STATUS, &text);
 }
 
-/// The code for what was not done.
+/// Returns the code for a failure.
 fn code(fault: Fault) -> Code {
     match fault {
         Fault::Full => Code::NO_SPACE,

@@ -1,12 +1,14 @@
-//! FTP for phones and their administrators: sessions as machines, told bytes and moments.
+//! FTP for phones and their administrators: sessions as state machines that take bytes and time.
 //!
-//! `engine.rs` is the table of sessions and the way of each event to its session; so is
-//! `connections.rs` for what sockets say; `context.rs` is what a session finds there. The methods
-//! of a session: `control.rs` its own connection, `data.rs` the one for its data, `ports.rs` who
-//! may have one; `dispatch.rs` reads commands, `settings.rs` does what a session sets for itself;
-//! `login.rs` says who is there, by SNMP if it is a phone; `authorize.rs` where a name leads;
-//! `transfer.rs` moves files, by `source.rs` and `sink.rs`, `ending.rs` ends that; `manage.rs` does
-//! what administrators may; `answer.rs` hears the threads that wait for disks. `check.rs` says what
+//! `engine.rs` has the table of sessions and routes events to them, `connections.rs` routes those
+//! of sockets, and `context.rs` has what a session may use. The methods of a session: `control.rs`
+//! has its control connection, `data.rs` the data connection, and `ports.rs` who may have one.
+//! `dispatch.rs` reads commands, and `settings.rs` executes those that set something. `login.rs`
+//! finds out who the client is, by SNMP if it is a phone; `authorize.rs` decides about names.
+//! `transfer.rs` moves files, by `source.rs` and `sink.rs`, and `ending.rs` ends transfers;
+//! `manage.rs` has the operations of administrators; `answer.rs` takes the answers of the threads
+//! that wait for disks. `check.rs` has the invariants. None of them opens, sends, waits or reads a
+//! clock.
 //! must hold. None of them opens, sends, waits or reads a clock.
 
 mod answer;

@@ -1,4 +1,4 @@
-//! A world around the engine without sockets, disks or time of its own, and what must hold in it.
+//! A world around the engine without sockets, disks or a clock, and the invariants of the engine.
 //!
 //! Never part of a running server: unit tests and the fuzz targets drive the engine in it.
 
@@ -45,14 +45,14 @@ use wire::time::Instant;
 pub(super) const PLAIN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 21);
 /// The address of the listener that speaks TLS from the first byte on.
 pub(super) const IMPLICIT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 990);
-/// The second of the calendar at which a world begins.
+/// The second since 1970 at which a world begins.
 const BEGINS_S: u64 = 1_700_000_000;
 /// Most steps of one connection between two events: far more than its bytes can need.
 const STEPS_MAX: usize = 200_000;
 /// Most bytes that are read at once, as in the loop.
 const ROOM_BYTES: usize = 64 << 10;
 
-/// How far a socket has come.
+/// The state of a socket's TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
     Dialing,
@@ -66,29 +66,29 @@ pub(super) enum Link {
 pub(super) struct Wire {
     pub(super) peer: SocketAddr,
     pub(super) link: Link,
-    /// Sent by the client, and not yet read by the server.
+    /// Bytes sent by the client and not yet read by the server.
     pub(super) inbox: VecDeque<u8>,
-    /// The client sends nothing any more.
+    /// Whether the client has ended its side.
     pub(super) ended: bool,
-    /// It did not say so, though TLS has a word for it.
+    /// Whether it did so without a TLS close notification.
     pub(super) truncated: bool,
-    /// The server was told that it ended, read or not.
+    /// Whether the server was told that it ended, read or not.
     hung_up: bool,
     /// Most bytes that the server reads at once.
     pub(super) read_max: usize,
-    /// Bytes that can leave before the client has read on.
+    /// Bytes that can be sent before the client reads on.
     pub(super) room: usize,
-    /// Bytes that have left and that the client's system has not acknowledged.
+    /// Bytes sent but not acknowledged by the client's system.
     pub(super) unacknowledged: u64,
-    /// Everything that the client has got.
+    /// Everything that the client has received.
     pub(super) out: Vec<u8>,
     /// Everything that the server has read.
     pub(super) taken: Vec<u8>,
     /// Since when the server waits for the last bytes to leave.
     flushing: Option<Instant>,
-    /// The line of a reply that is on its way.
+    /// The current line of a reply.
     line: Vec<u8>,
-    /// Replies that something is stored.
+    /// How many replies said that something is stored.
     stored: usize,
 }
 
@@ -100,7 +100,7 @@ pub(super) struct World {
     pub(super) snmp: SnmpClient,
     pub(super) counters: Counters,
     pub(super) now: Instant,
-    /// Questions that have no answer yet.
+    /// Questions without an answer yet.
     pub(super) asks: Vec<Ask>,
     pub(super) records: Vec<Record>,
     pub(super) disk: Disk,
@@ -108,28 +108,28 @@ pub(super) struct World {
     pub(super) wires: BTreeMap<ConnectionId, Wire>,
     /// Connections that have gone.
     pub(super) past: Vec<(ConnectionId, Wire)>,
-    /// Ports at which data connections are awaited.
-    pub(super) doors: BTreeMap<ConnectionId, SocketAddr>,
-    /// What the sockets were told to do and have not done yet.
-    held_doors: VecDeque<DataCommand>,
-    /// The sockets do nothing at the moment.
-    pub(super) holds_doors: bool,
-    /// No port is free.
+    /// Ports that wait for data connections.
+    pub(super) open_ports: BTreeMap<ConnectionId, SocketAddr>,
+    /// Commands that the sockets have not executed yet.
+    held_commands: VecDeque<DataCommand>,
+    /// Whether the sockets execute nothing at the moment.
+    pub(super) holds_commands: bool,
+    /// Whether no port is free.
     pub(super) is_full: bool,
-    /// No socket can be made.
+    /// Whether no socket can be made.
     pub(super) cannot_dial: bool,
-    /// Whose data each transfer was let have, once that was known.
+    /// Whose data each transfer may have, once that is known.
     cleared: BTreeMap<ConnectionId, String>,
     /// How often something of a session was stored for good.
     durable: BTreeMap<ConnectionId, usize>,
     /// The newest data connection of each session.
     newest_data: BTreeMap<ConnectionId, ConnectionId>,
-    /// Sessions whose client was killed in the middle of an upload.
+    /// Sessions whose client was killed during an upload.
     doomed: BTreeSet<ConnectionId>,
 }
 
 impl Engine {
-    /// Returns the session whose own connection this is, or `None` if it is none.
+    /// Returns the session with this control connection, or `None` if there is none.
     pub(super) fn session(&self, id: ConnectionId) -> Option<&Session> {
         match self.rows.open(id)? {
             Row::Session(session) => Some(session),
@@ -168,9 +168,9 @@ impl World {
             phones: Phones::default(),
             wires: BTreeMap::new(),
             past: Vec::new(),
-            doors: BTreeMap::new(),
-            held_doors: VecDeque::new(),
-            holds_doors: false,
+            open_ports: BTreeMap::new(),
+            held_commands: VecDeque::new(),
+            holds_commands: false,
             is_full: false,
             cannot_dial: false,
             cleared: BTreeMap::new(),
@@ -250,7 +250,7 @@ impl World {
         self.settle();
     }
 
-    /// The client sends nothing any more.
+    /// The client ends its side.
     pub(super) fn end(&mut self, id: ConnectionId) {
         if let Some(wire) = self.wires.get_mut(&id) {
             wire.ended = true;
@@ -273,7 +273,7 @@ impl World {
         self.settle();
     }
 
-    /// The handshake is through.
+    /// The handshake is complete.
     pub(super) fn secure(&mut self, id: ConnectionId, security: Security) {
         let Some(wire) = self.wires.get_mut(&id) else { return };
         if wire.link == Link::Handshaking {
@@ -295,14 +295,14 @@ impl World {
         }
     }
 
-    /// Somebody connects where a data connection is awaited; says whether they were let in.
+    /// A client connects to a port for a data connection; returns whether it was accepted.
     pub(super) fn knock(&mut self, data: ConnectionId, from: SocketAddr) -> bool {
-        if !self.doors.contains_key(&data) {
+        if !self.open_ports.contains_key(&data) {
             return false;
         }
         let is_let_in = self.turn(|engine, turn| engine.handle_data_connected(data, from, turn));
         if is_let_in {
-            self.doors.remove(&data);
+            self.open_ports.remove(&data);
             self.wire(data, from, Link::Plain);
             self.drive(data);
         }
@@ -310,7 +310,7 @@ impl World {
         is_let_in
     }
 
-    /// A connection that the server makes is there, or is not.
+    /// An outgoing connection is open, or has failed.
     pub(super) fn dialed(&mut self, data: ConnectionId, result: Result<(), DialFault>) {
         let Some(wire) = self.wires.get_mut(&data) else { return };
         if wire.link != Link::Dialing {
@@ -325,7 +325,7 @@ impl World {
         self.settle();
     }
 
-    /// What a worker does turn by turn, until nothing more comes of it.
+    /// Does what a worker does, turn by turn, until nothing is left to do.
     pub(super) fn settle(&mut self) {
         self.take_turn();
         while self.admission.slots.poll_timeout() == Some(Instant::START) {
@@ -348,13 +348,13 @@ impl World {
         self.hear_identities();
         for _ in 0..STEPS_MAX {
             self.turn(|engine, turn| engine.resume(turn));
-            while let Some(door) = self.engine.poll_data_command() {
-                self.held_doors.push_back(door);
+            while let Some(command) = self.engine.poll_data_command() {
+                self.held_commands.push_back(command);
             }
-            while !self.holds_doors
-                && let Some(door) = self.held_doors.pop_front()
+            while !self.holds_commands
+                && let Some(command) = self.held_commands.pop_front()
             {
-                self.open(door);
+                self.open(command);
             }
             match self.engine.poll_ready() {
                 Some(id) => self.drive(id),
@@ -362,9 +362,9 @@ impl World {
                 None => break,
             }
         }
-        assert!(!self.engine.has_ready(), "an engine that never rests");
+        assert!(!self.engine.has_ready(), "an engine that never waits");
         while let Some(ask) = self.engine.poll_ask() {
-            self.judge_ask(&ask);
+            self.check_ask(&ask);
             self.asks.push(ask);
         }
         while let Some(record) = self.engine.poll_record() {
@@ -397,23 +397,23 @@ impl World {
         self.settle();
     }
 
-    /// Gives a question back, because the queue was full.
+    /// Returns a question, because the queue was full.
     pub(super) fn refuse(&mut self, ask: Ask) {
         self.turn(|engine, turn| engine.handle_refused(ask, turn));
         self.settle();
     }
 
-    /// The next moment at which something is due.
+    /// Returns the next moment at which something is due.
     pub(super) fn due(&self) -> Option<Instant> {
         let (snmp, slots) = (self.snmp.poll_timeout(), self.admission.slots.poll_timeout());
         let timers = [self.engine.poll_timeout(), snmp, slots];
         timers.into_iter().flatten().min()
     }
 
-    /// Lets all time pass: answers come, clients read everything and say nothing. Nothing may be
-    /// left.
+    /// Lets all time pass: answers come, clients read everything and send nothing. Checks that
+    /// nothing is left.
     pub(super) fn run_out(&mut self) {
-        self.holds_doors = false;
+        self.holds_commands = false;
         for _ in 0..20_000 {
             let ids: Vec<ConnectionId> = self.wires.keys().copied().collect();
             for id in ids {
@@ -430,7 +430,7 @@ impl World {
             let Some(due) = self.due() else { break };
             let timers = [self.engine.poll_timeout(), self.snmp.poll_timeout()];
             let rests = timers.into_iter().flatten().all(|at| at > self.now);
-            assert!(rests, "a timer that never rests");
+            assert!(rests, "a timer that fires for ever");
             self.now = self.now.max(due);
             self.settle();
         }

@@ -1,7 +1,7 @@
 //! Who may have a data connection, and how many passive ports at a time.
 //!
-//! Whoever is outside the access list is served nothing but override files, and waits for a data
-//! connection at a few ports apart: however many strangers come, permitted clients find one.
+//! Clients outside the access list get only override files, through a few ports of their own:
+//! permitted clients find a port however many strangers connect.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -16,21 +16,21 @@ use vendor;
 use wire::ftp::reply::Code;
 use wire::name::FileName;
 
-/// Whose passive port it is.
+/// The owner of a passive port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum PortOwner {
-    /// That of a client that is permitted.
+    /// A permitted client.
     Client(AddressKey),
-    /// That of one outside the access list, who may only have an override file.
+    /// A client outside the access list, which may only have an override file.
     Stranger(AddressKey),
 }
 
-/// Names in whose place strangers may get an override file, one of each kind.
+/// Names for which strangers may get an override file, one of each kind.
 const OVERRIDDEN: [&[u8]; 2] = [b"46xxupgrade.scr", b"46xxsettings.txt"];
 
 impl Session {
-    /// Whether the client may have one more data connection; if not, it is told why. `passive` says
-    /// that the connection is awaited at a port.
+    /// Returns whether the client may have one more data connection; if not, replies with the
+    /// reason. `passive` says that the server opens a port for it.
     pub(super) fn may_have_data(&mut self, passive: bool, cx: &mut Context<'_>) -> bool {
         let owner = self.port_owner(cx);
         let limits = &cx.snapshot.policy.ftp.limits;
@@ -41,7 +41,7 @@ impl Session {
             self.reply(Code::NOT_LOGGED_IN, text);
             return false;
         }
-        // The port that this session has already goes when it gets another.
+        // The session's current port is closed when it gets another.
         let own = self.data.as_ref().and_then(|data| data.port_of) == Some(owner);
         let here = cx.shared.ports.get(&owner).map_or(0, |count| count - u32::from(own));
         let here_max = if is_stranger { 1 } else { limits.passive_per_address_max };
@@ -68,14 +68,14 @@ impl Session {
 }
 
 impl Shared {
-    /// A port is opened for a data connection: it counts as its client's until the connection has
-    /// come, or comes no more.
+    /// A port is opened for a data connection. It counts as its client's until the connection has
+    /// come or is no longer expected.
     pub(super) fn take_port(&mut self, owner: PortOwner) {
         *self.ports.entry(owner).or_default() += 1;
         self.strangers_ports += u32::from(matches!(owner, PortOwner::Stranger(_)));
     }
 
-    /// A data connection has come, or is awaited no more.
+    /// A data connection has come, or is no longer expected.
     pub(super) fn free_port(&mut self, owner: PortOwner) {
         self.strangers_ports -= u32::from(matches!(owner, PortOwner::Stranger(_)));
         if let Some(count) = self.ports.get_mut(&owner) {
@@ -87,18 +87,18 @@ impl Shared {
     }
 }
 
-/// Clients that never came for their data, by network: where it is several and none comes, it is
-/// the network's fault and not a phone's.
+/// Clients that never connected for their data, by network. If several of one network fail and none
+/// succeeds, it is the network's fault and not a phone's.
 #[derive(Debug, Default)]
 pub(super) struct NeverCame(HashMap<AddressKey, Vec<IpAddr>>);
 
-/// So many clients of a network, and it is the network.
+/// So many clients of a network show that it is the network.
 const CLIENTS_MEAN_NETWORK: usize = 3;
 /// Networks that are remembered.
 const NETWORKS_MAX: usize = 1_024;
 
 impl NeverCame {
-    /// Notes that a client did not come; says whether others of its network have not either.
+    /// Notes that a client did not connect; returns whether others of its network have not either.
     pub(super) fn note(&mut self, client: IpAddr) -> bool {
         let network = network_of(client);
         if self.0.len() >= NETWORKS_MAX && !self.0.contains_key(&network) {
@@ -111,13 +111,13 @@ impl NeverCame {
         clients.len() >= CLIENTS_MEAN_NETWORK
     }
 
-    /// A client came.
+    /// A client connected.
     pub(super) fn forget(&mut self, client: IpAddr) {
         self.0.remove(&network_of(client));
     }
 }
 
-/// The network that a site gives its phones, as far as an address tells: a /24, a /64 of IPv6.
+/// Returns the network of a site's phones, as far as an address tells: a /24, a /64 of IPv6.
 fn network_of(client: IpAddr) -> AddressKey {
     let network = match client.to_canonical() {
         IpAddr::V4(v4) => {
@@ -129,7 +129,7 @@ fn network_of(client: IpAddr) -> AddressKey {
     network.into()
 }
 
-/// Whether there is anything that a stranger may have.
+/// Returns whether there is any file for strangers.
 fn has_override(snapshot: &Snapshot) -> bool {
     let policy = &snapshot.policy.ftp;
     let names = OVERRIDDEN.iter().filter_map(|name| FileName::parse(name).ok());

@@ -1,6 +1,6 @@
-//! What is remembered of a session and of its data connection between two events.
+//! The state of a session and of its data connection between two events.
 //!
-//! Plain values; what happens to them is in the files beside.
+//! Plain values; the files beside it have the methods.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -29,12 +29,12 @@ use wire::ftp::listing::Facts;
 use wire::ftp::reply::Code;
 use wire::time::Instant;
 
-/// A control connection, and what is remembered of its client.
+/// A control connection, and the state of its client.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) peer: SocketAddr,
     pub(super) listener: ListenerId,
-    /// It counts as one of a client outside the access list.
+    /// Whether it counts as one of a client outside the access list.
     pub(super) is_stranger: bool,
     pub(super) input: Input,
     pub(super) replies: Replies,
@@ -49,13 +49,13 @@ pub(super) struct Session {
     pub(super) heard: Instant,
 }
 
-/// What comes from the client.
+/// The bytes from the client.
 #[derive(Debug)]
 pub(super) struct Input {
     pub(super) lines: Lines,
-    /// Bytes that came and were not wanted yet.
+    /// Bytes that came and are not read yet.
     pub(super) unread: Vec<u8>,
-    /// Commands that wait for the one in hand.
+    /// Commands that wait for the current one.
     pub(super) queued: CommandQueue,
     pub(super) rate: CommandRate,
     pub(super) end: InputEnd,
@@ -72,30 +72,30 @@ pub(super) enum InputEnd {
     Ended,
 }
 
-/// What the client is told.
+/// The replies to the client.
 #[derive(Debug, Default)]
 pub(super) struct Replies {
     pub(super) bytes: Vec<u8>,
-    /// How many of them have left.
+    /// How many of their bytes have left.
     pub(super) sent: usize,
-    /// Since when the client has not taken any.
+    /// Since when the client has read none.
     pub(super) stuck_since: Option<Instant>,
 }
 
-/// What protects the session, and its data.
+/// The protection of the session, and of its data.
 #[derive(Debug)]
 pub(super) struct Security {
     pub(super) link: ControlLink,
-    /// `PBSZ` was said, so that `PROT` may be.
+    /// Whether `PBSZ` was sent, so that `PROT` may follow.
     pub(super) pbsz: bool,
-    /// Data connections are protected.
+    /// Whether data connections are protected.
     pub(super) private: bool,
 }
 
-/// What protects the control connection.
+/// The protection of the control connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ControlLink {
-    /// Nothing.
+    /// None.
     Clear,
     /// The handshake is under way.
     Handshaking,
@@ -104,7 +104,7 @@ pub(super) enum ControlLink {
 }
 
 impl ControlLink {
-    /// Returns what the connection is secured with, or `None` if it is not.
+    /// Returns how the connection is secured, or `None` if it is not.
     pub(super) fn secured(self) -> Option<Secured> {
         match self {
             ControlLink::Clear | ControlLink::Handshaking => None,
@@ -113,20 +113,20 @@ impl ControlLink {
     }
 }
 
-/// Who is there.
+/// The user of the session.
 #[derive(Debug)]
 pub(super) struct Login {
     pub(super) user: User,
-    /// Who uses the phone, by its own word.
+    /// The phone's user, as the phone itself says.
     pub(super) identity: Identity,
-    /// Log-ins that failed.
+    /// Logins that failed.
     pub(super) failed: u32,
-    /// Since when nobody is logged in.
+    /// Since when no user is logged in.
     pub(super) since: Instant,
 }
 
 impl Login {
-    /// Returns whose password a phone has logged in by, or `None` if it was asked for none.
+    /// Returns the proven password of a phone, or `None` if it needed none.
     pub(super) fn proof(&self) -> Option<&Proof> {
         match &self.user {
             User::Phone(proof) => proof.as_ref(),
@@ -135,12 +135,12 @@ impl Login {
     }
 }
 
-/// What the client has set for its transfers.
+/// The settings of the client's transfers.
 #[derive(Debug)]
 pub(super) struct Settings {
     pub(super) cwd: TreePath,
     pub(super) kind: Type,
-    /// Where the next transfer starts, in bytes.
+    /// The offset at which the next transfer starts, in bytes.
     pub(super) rest: u64,
     pub(super) renaming: Option<TreePath>,
     pub(super) facts: Facts,
@@ -160,20 +160,20 @@ impl Default for Settings {
     }
 }
 
-/// What a session is at.
+/// What a session is doing.
 #[derive(Debug)]
 pub(super) enum State {
     /// Waits for a command.
     Idle,
-    /// A command is in hand.
+    /// Executes a command.
     Busy(Box<Job>),
-    /// The leave to begin TLS is on its way out.
+    /// The reply that allows TLS is being sent.
     StartingTls,
-    /// The last reply is on its way out.
+    /// The last reply is being sent.
     Closing,
     /// To be closed.
     Over,
-    /// To be closed with all that still waits for the client, which does not read it.
+    /// To be closed at once, dropping what the client has not read.
     Stuck,
 }
 
@@ -181,34 +181,34 @@ pub(super) enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum User {
     Nobody,
-    /// A name was said, and no password yet.
+    /// A name was sent, and no password yet.
     Named(Box<[u8]>),
-    /// A phone; whose password it has logged in by, where it was asked for one.
+    /// A phone, and the password that it has proven, if it needed one.
     Phone(Option<Proof>),
     Administrator(Box<str>),
 }
 
-/// What is known of who uses the phone.
+/// What is known of the phone's user.
 #[derive(Clone, Debug)]
 pub(super) enum Identity {
-    /// It was never asked.
+    /// The phone was never asked.
     Unknown,
-    /// It is being asked.
+    /// The phone is being asked.
     Asked,
-    /// What it said, and when.
+    /// Its answer, and when it came.
     Known(Result<PhoneIdentity, IdentityError>, Instant),
 }
 
-/// A command in hand, and what the log is told of it.
+/// The current command and its log record.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) what: Pending,
     pub(super) told: Option<LogContext>,
-    /// The question whose answer it waits for. The answer to any other comes too late.
+    /// The question that it waits for. Any other answer is late.
     pub(super) question: Option<Ticket>,
 }
 
-/// What the log is told of a command.
+/// The log record of a command, until it is done.
 #[derive(Debug)]
 pub(super) struct LogContext {
     pub(super) subject: Subject,
@@ -216,9 +216,9 @@ pub(super) struct LogContext {
     pub(super) began: Instant,
     /// When its bytes began to move.
     pub(super) moves_since: Instant,
-    /// Bytes of the file that left, or came.
+    /// Bytes of the file sent or received.
     pub(super) bytes: u64,
-    /// Who has logged in by a password.
+    /// The user who has logged in by a password.
     pub(super) user: Option<Box<[u8]>>,
 }
 
@@ -227,32 +227,32 @@ impl LogContext {
         LogContext { subject, verb, began: now, moves_since: now, bytes: 0, user: None }
     }
 
-    /// The same of a session.
+    /// The same for a session.
     pub(super) fn of(session: &Session, subject: Subject, verb: Verb, now: Instant) -> LogContext {
         let user = session.login.proof().map(|proof| proof.user.clone());
         LogContext { user, ..LogContext::new(subject, verb, now) }
     }
 }
 
-/// What is waited for.
+/// What a command waits for.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// A port to listen at; whether `EPSV` asked.
+    /// A port to listen at; `extended` for `EPSV`.
     Port { extended: bool },
-    /// Whether the password is right.
+    /// The check of a password.
     Login {
         /// Whether the first of the files is that of administrators.
         manages: bool,
-        /// The users' files that are looked in.
+        /// The users' files that are searched.
         users: Vec<PathBuf>,
     },
-    /// What became of an act, which is told so.
+    /// The result of an operation, which gets a reply like this.
     Act(ReplyKind),
     /// A transfer.
     Transfer(Transfer),
 }
 
-/// How the answer to an act is told.
+/// The reply to the result of an operation.
 #[derive(Clone, Debug)]
 pub(super) enum ReplyKind {
     /// `CWD` and `CDUP`.
@@ -263,7 +263,7 @@ pub(super) enum ReplyKind {
     Modified,
     /// `SITE CHMOD`.
     Mode,
-    /// `MLST` and `STAT`: the lines, in a reply of this code.
+    /// `MLST` and `STAT`: the lines, in a reply with this code.
     Lines(Code),
     /// `RNFR`.
     RenameFrom,
@@ -275,21 +275,22 @@ pub(super) enum ReplyKind {
     Touched(u64, TreePath),
 }
 
-/// A file on its way, or about to be.
+/// A file being transferred, or about to be.
 #[derive(Debug)]
 pub(super) struct Transfer {
     pub(super) goal: Goal,
     pub(super) stage: Stage,
-    /// When it is given up.
+    /// When it times out.
     pub(super) due: Option<Instant>,
     pub(super) has_slot: bool,
-    /// Until then the control connection is watched before an upload that ended in clear is stored.
+    /// Until when the control connection is watched before an upload that ended in clear is stored.
     pub(super) commit_at: Instant,
-    /// Takes an upload back while it is being stored.
+    /// Cancels an upload while it is being stored.
     pub(super) cancel: CancelToken,
-    /// The client has said QUIT after all bytes were here: no broken connection means anything now.
+    /// Whether the client sent QUIT after all bytes had come: a broken connection no longer
+    /// matters.
     pub(super) is_confirmed: bool,
-    /// The name that the server chose (`STOU`) is to be told.
+    /// Whether the reply has the name that the server chose (`STOU`).
     pub(super) tells_name: bool,
 }
 
@@ -298,9 +299,9 @@ pub(super) struct Transfer {
 pub(super) enum Goal {
     /// Send a file of the catalog.
     Read(std::sync::Arc<crate::catalog::Entry>),
-    /// Send the newest version of somebody's data.
+    /// Send the newest version of a user's data.
     Fetch(VaultOwner),
-    /// Keep somebody's data.
+    /// Store a user's data.
     Keep(VaultOwner),
     /// Store a file by a rule.
     Upload(Box<Upload>),
@@ -310,14 +311,14 @@ pub(super) enum Goal {
     Begin(TreePath, crate::files::How),
     /// Send a listing.
     List(TreePath, Box<str>, crate::files::Form),
-    /// It is under way.
+    /// It has begun.
     Begun,
 }
 
-/// How far a transfer has come.
+/// The progress of a transfer.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// It waits to be told who uses the phone.
+    /// It waits for the phone to name its user.
     Identity,
     /// It waits for a session slot.
     Slot,
@@ -327,13 +328,13 @@ pub(super) enum Stage {
     Data(Way),
     /// Bytes move.
     Moving(Way),
-    /// All bytes are here, and become durable.
+    /// All bytes have come, and are being stored.
     Storing,
     /// All bytes have left, and the data connection closes.
     Closing,
 }
 
-/// Which way bytes move.
+/// The direction of the bytes.
 #[derive(Debug)]
 pub(super) enum Way {
     Out(Source),
@@ -345,7 +346,7 @@ pub(super) enum Way {
 pub(super) struct DataConnection {
     pub(super) id: ConnectionId,
     pub(super) stage: DataStage,
-    /// Whose share of the passive ports it takes, while it is awaited.
+    /// The owner of the passive port, while it waits there.
     pub(super) port_of: Option<PortOwner>,
     pub(super) tls: Tls,
     pub(super) closing: Closing,
@@ -354,27 +355,27 @@ pub(super) struct DataConnection {
     pub(super) arrivals: Arrivals,
 }
 
-/// How far a data connection has come.
+/// The state of a data connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DataStage {
-    /// A port is being looked for.
+    /// A port is being opened.
     Wanted,
-    /// It is awaited at this port.
+    /// The server waits for it at this port.
     Awaited(u16),
     /// The client waits for it there.
     Planned(SocketAddr),
-    /// It is being made.
+    /// It is being opened.
     Dialing,
-    /// It is there.
+    /// It is open.
     Open,
 }
 
-/// What protects a data connection.
+/// The protection of a data connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tls {
-    /// Nothing, or nothing yet.
+    /// None, or none yet.
     None,
-    /// TLS is to begin.
+    /// TLS is to start.
     Wanted,
     /// The handshake is under way.
     Handshaking,
@@ -385,15 +386,15 @@ pub(super) enum Tls {
 /// Whether and how a data connection is to be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Closing {
-    No,
-    /// With all that has not left yet.
+    Never,
+    /// After sending what has not left yet.
     InPeace,
     /// At once.
     Reset,
 }
 
 impl Session {
-    /// Returns the ticket of a new question of the command in hand, or `None` if there is none.
+    /// Returns the ticket of a new question of the current command, or `None` if there is none.
     pub(super) fn question(&mut self, row: ConnectionId) -> Option<Ticket> {
         let sequence = self.questions.number();
         let job = self.job_mut()?;
@@ -402,7 +403,7 @@ impl Session {
         job.question
     }
 
-    /// Whether an answer is the one that the command in hand waits for. It is not waited for again.
+    /// Returns whether an answer is the one that the current command waits for, and ends the wait.
     pub(super) fn take_question(&mut self, ticket: Ticket) -> bool {
         self.job_mut().is_some_and(|job| job.question.take_if(|own| *own == ticket).is_some())
     }
@@ -422,12 +423,12 @@ impl Session {
         self.replies.sent < self.replies.bytes.len()
     }
 
-    /// Whether commands have come that were not read yet.
+    /// Returns whether commands have come that are not read yet.
     pub(super) fn has_more(&self) -> bool {
         !self.input.queued.is_empty() || !self.input.unread.is_empty()
     }
 
-    /// Nobody is logged in from now on.
+    /// Logs the user out.
     pub(super) fn log_out(&mut self, now: Instant) {
         if self.is_logged_in() {
             self.login.since = now;
@@ -435,7 +436,7 @@ impl Session {
         self.login.user = User::Nobody;
     }
 
-    /// Whether a file of the client's is on its way here.
+    /// Returns whether an upload of the client is under way.
     pub(super) fn is_storing(&self) -> bool {
         match &self.state {
             State::Busy(job) => {

@@ -1,4 +1,4 @@
-//! What a session sets for itself, protection first, and what it is told of itself.
+//! Commands that set or report the state of a session, protection first.
 //!
 //! Touches no file.
 
@@ -19,7 +19,7 @@ impl Session {
 
     pub(super) fn features(&mut self, cx: &mut Context<'_>) {
         let tls = cx.shared.has_tls(self.listener);
-        // Nothing is announced that is not served; who has not logged in may be either.
+        // Only available features are announced; before login the client may be of either kind.
         let is_phone = matches!(self.login.user, User::Phone(_));
         let manages = cx.snapshot.policy.ftp.administrators.is_some() && !is_phone;
         let active = cx.snapshot.policy.ftp.active;
@@ -64,7 +64,7 @@ impl Session {
         reply::lines(&mut self.replies.bytes, Code::STATUS, b"Ringpost:", lines, b"End");
     }
 
-    /// `AUTH`: TLS once the reply has left.
+    /// `AUTH`: TLS starts once the reply has left.
     pub(super) fn auth(&mut self, mechanism: Mechanism, cx: &mut Context<'_>) {
         if self.security.link.secured().is_some() {
             return self.reply(Code::WRONG_ORDER, "TLS is there already.");
@@ -72,8 +72,8 @@ impl Session {
         if !cx.shared.has_tls(self.listener) {
             return self.reply(Code::POLICY_DENIED, "There is no TLS here.");
         }
-        // RFC 4217, 4: whoever was logged in is not any more. What came in clear behind the command
-        // is dropped, for anybody could have put it there.
+        // RFC 4217, 4: a logged-in client is logged out. Bytes that came in clear after the command
+        // are dropped, because an attacker could have inserted them.
         self.log_out(cx.now);
         self.login.identity = Identity::Unknown;
         self.security.private = mechanism == Mechanism::Ssl;

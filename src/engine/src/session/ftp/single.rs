@@ -8,15 +8,15 @@ use crate::policy::snapshot::Snapshot;
 use crate::session::single::Seen;
 use wire::time::Duration;
 
-/// What the engine does for a command of a phone at which `user` is logged in.
+/// Returns what the engine does for a command of a phone at which `user` is logged in.
 pub fn ask(snapshot: &Snapshot, client: IpAddr, user: &str, command: &str, path: &[u8]) -> Seen {
     let mut policy = (*snapshot.policy).clone();
-    // What has come whole is stored at once.
+    // A complete upload is stored at once.
     policy.ftp.limits.commit_delay = Duration::ZERO;
     let mut world = World::new(policy);
     world.snapshot.catalog = Arc::clone(&snapshot.catalog);
     let peer = SocketAddr::new(client, 2_000);
-    world.phones.seat(client.to_canonical(), Some(user));
+    world.phones.set_user(client.to_canonical(), Some(user));
     let Some(id) = world.connect(peer, false) else { return Seen::Refuses };
     for line in [b"USER anonymous".as_slice(), b"PASS x", b"TYPE I", b"EPSV"] {
         world.send(id, &[line, b"\r\n"].concat());
@@ -24,8 +24,8 @@ pub fn ask(snapshot: &Snapshot, client: IpAddr, user: &str, command: &str, path:
     }
     world.send(id, &[command.as_bytes(), b" ", path, b"\r\n"].concat());
     world.hear_all();
-    // What is stored has to come before anybody is asked.
-    if let (true, Some(data)) = (world.asks.is_empty(), world.doors.keys().next().copied()) {
+    // The bytes of an upload must come before the engine asks to store them.
+    if let (true, Some(data)) = (world.asks.is_empty(), world.open_ports.keys().next().copied()) {
         world.knock(data, peer);
         world.send(data, b"bytes");
         world.end(data);

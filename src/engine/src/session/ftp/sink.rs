@@ -1,7 +1,7 @@
-//! What comes on a data connection: into memory for a phone's data, in parts for an administrator's
+//! What a data connection receives: into memory for a phone's data, in parts for an administrator's
 //! files, which may be larger than memory.
 //!
-//! Never stores anything itself: it says what is to be asked of the threads that wait for disks.
+//! Never stores anything itself: it returns the questions to the threads that wait for disks.
 
 use crate::files::{Act, Part};
 use crate::session::ftp::session::VaultOwner;
@@ -12,36 +12,36 @@ use wire::ftp::text;
 /// Bytes of a part that is written at a time.
 pub(super) const PART_BYTES: usize = 256 << 10;
 
-/// Where bytes go.
+/// The destination of received bytes.
 #[derive(Debug)]
 pub(super) struct Sink {
     pub(super) into: Into,
     pub(super) bytes: Vec<u8>,
     text: Option<text::Incoming>,
-    /// No byte comes any more.
+    /// Whether no more bytes come.
     pub(super) ended: bool,
 }
 
-/// What becomes of them.
+/// What happens to them.
 #[derive(Debug)]
 pub(super) enum Into {
     /// A user's data, of at most so many bytes.
     Vault(VaultOwner, u64),
     /// An upload by a rule.
     Rule(Box<Upload>),
-    /// A file of the tree; the part is away while it is written to. What is written next, where
-    /// nothing is, waits in `spare`.
+    /// A file of the tree. The part is away while it is written to. If none is being written, the
+    /// next bytes wait in `spare`.
     Tree { part: Option<Part>, spare: Vec<u8> },
 }
 
 impl Sink {
-    /// Nothing has come yet. What phones store is never changed, whatever the type.
+    /// Makes an empty one. What phones store is never changed, whatever the type.
     pub(super) fn new(into: Into, kind: Type) -> Sink {
         let is_text = kind == Type::Ascii && !matches!(into, Into::Vault(..));
         Sink { into, bytes: Vec::new(), text: is_text.then(text::Incoming::default), ended: false }
     }
 
-    /// Takes bytes; whether they are not too many.
+    /// Takes bytes. Returns whether they are within the limit.
     pub(super) fn take(&mut self, bytes: &[u8]) -> bool {
         match &mut self.text {
             Some(text) => text.convert(bytes, &mut self.bytes),
@@ -54,7 +54,7 @@ impl Sink {
         }
     }
 
-    /// No byte comes any more.
+    /// No more bytes come.
     pub(super) fn end(&mut self) {
         if let Some(text) = self.text.take() {
             text.finish(&mut self.bytes);
@@ -62,7 +62,7 @@ impl Sink {
         self.ended = true;
     }
 
-    /// Whether more bytes may come now: as many as are being written may wait behind them.
+    /// Returns whether more bytes may come now: as many as are being written may wait.
     pub(super) fn has_room(&self) -> bool {
         match self.into {
             Into::Vault(..) | Into::Rule(_) => true,
@@ -70,7 +70,7 @@ impl Sink {
         }
     }
 
-    /// Bytes that count against the worker's memory.
+    /// Returns the bytes that count against the worker's memory.
     pub(super) fn bytes_held(&self) -> u64 {
         match self.into {
             Into::Vault(..) | Into::Rule(_) => self.bytes.len() as u64,
@@ -79,7 +79,7 @@ impl Sink {
         }
     }
 
-    /// What is to be written now: a part of a large file.
+    /// Returns what is to be written now: a part of a large file.
     pub(super) fn ask(&mut self) -> Option<Act> {
         let Into::Tree { part, spare } = &mut self.into else { return None };
         let is_enough = self.bytes.len() >= PART_BYTES || self.ended;
@@ -92,7 +92,7 @@ impl Sink {
         Some(Act::Write { part, bytes })
     }
 
-    /// Whether all bytes are here, and nothing is left but to put them in their place.
+    /// Returns whether all bytes have come and only the last step is left.
     pub(super) fn is_whole(&self) -> bool {
         self.ended
             && match &self.into {

@@ -1,6 +1,6 @@
-//! What leaves on a data connection: a file, the same as text, or the lines of a listing.
+//! What a data connection sends: a file, the same as text, or a listing.
 //!
-//! Lends bytes and is told how many have left; never holds more than a part of a file.
+//! Lends bytes and counts those that have left; never holds more than a part of a file.
 
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) enum Source {
 }
 
 impl Source {
-    /// A file from this byte on; nothing where it has fewer.
+    /// Makes a source of a file from this byte on. Returns `None` if the file is shorter.
     pub(super) fn file(blob: Arc<Blob>, first: u64, kind: Type) -> Option<Source> {
         let bytes = blob.version().bytes.checked_sub(first)?;
         let part = FilePart::new(blob, first, bytes);
@@ -43,7 +43,7 @@ impl Source {
         })
     }
 
-    /// What can leave now.
+    /// Returns what can leave now.
     pub(super) fn payload(&self) -> Payload<'_> {
         match self {
             Source::File(part) => part.payload(),
@@ -70,7 +70,7 @@ impl Source {
         }
     }
 
-    /// Makes text of the next bytes that are there.
+    /// Converts the next available bytes to text.
     fn convert(&mut self) {
         let Source::Text { part, lines, ready, sent } = self else { return };
         ready.clear();
@@ -93,7 +93,7 @@ impl Source {
         part.advance(taken as u64);
     }
 
-    /// Whether all of it has left.
+    /// Returns whether all of it has left.
     pub(super) fn is_sent(&self) -> bool {
         match self {
             Source::File(part) => part.is_sent(),
@@ -102,7 +102,7 @@ impl Source {
         }
     }
 
-    /// What must be read before more can leave.
+    /// Returns the question to ask before more can leave, if there is one.
     pub(super) fn ask(&mut self, ticket: Ticket) -> Option<Ask> {
         match self {
             Source::Text { ready, sent, .. } if *sent < ready.len() => None,

@@ -1,7 +1,7 @@
 //! Transfers: from the command to the reply that ends it.
 //!
-//! In this order: who uses the phone, a session slot, the file, the data connection, the bytes, and
-//! for what is stored, the disk. Whatever is not known yet is waited for, nothing is guessed.
+//! In this order: the phone's user, a session slot, the file, the data connection, the bytes, and
+//! the disk for uploads. A transfer waits for what is not known yet and guesses nothing.
 
 use std::sync::Arc;
 
@@ -32,11 +32,11 @@ use wire::ftp::command::Type;
 use wire::ftp::reply::Code;
 use wire::time::Instant;
 
-/// Slower than this many bytes per second on the whole, and a transfer is given up.
+/// Slowest average rate of a transfer, in bytes per second; a slower one is ended.
 const RATE_MIN: u64 = 256;
 
 impl Session {
-    /// Takes a transfer in hand, if there is a way for its bytes.
+    /// Begins a transfer, if its data connection is possible.
     pub(super) fn start(&mut self, goal: Goal, told: LogContext, cx: &mut Context<'_>) {
         if self.data.is_none() {
             let text = "Say PASV, EPSV, PORT or EPRT first.";
@@ -60,7 +60,7 @@ impl Session {
         }
     }
 
-    /// Says whose data is meant, where that is to be told by the phone.
+    /// Finds out whose data is meant, if the phone must say so.
     pub(super) fn identify(&mut self, cx: &mut Context<'_>) {
         let transfer = self.transfer();
         let Some(transfer) = transfer else { return };
@@ -87,7 +87,7 @@ impl Session {
                 }
                 self.admit(cx);
             }
-            Verdict::No(no, text) => {
+            Verdict::Refused(no, text) => {
                 self.end_transfer(Outcome::Refused(no), Code::UNAVAILABLE, &text, cx);
             }
         }
@@ -124,7 +124,7 @@ impl Session {
         self.end_transfer(no, Code::BUSY, text, cx);
     }
 
-    /// The client has its slot: what it wants is brought.
+    /// The client has its slot: the file is opened.
     pub(super) fn open(&mut self, cx: &mut Context<'_>) {
         let (client, kind) = (self.peer.ip(), self.settings.kind);
         let Some(transfer) = self.transfer_mut() else { return };
@@ -153,7 +153,7 @@ impl Session {
             Goal::List(at, asked, form) => {
                 self.ask_files(files::Act::List { at, asked, form }, cx);
             }
-            // Nobody is let through without a name.
+            // No data without a user's name.
             Goal::Fetch(VaultOwner::LoggedIn(_))
             | Goal::Keep(VaultOwner::LoggedIn(_))
             | Goal::Begun => {}
@@ -163,7 +163,7 @@ impl Session {
     fn ask_vault(&mut self, item: Item, act: VaultOp, cx: &mut Context<'_>) {
         let client = self.peer.ip().to_canonical();
         let Some(policy) = cx.snapshot.policy.ftp.vault.clone() else {
-            // A reload has taken the vault away meanwhile.
+            // A reload has removed the vault meanwhile.
             let no = Outcome::Refused(Refusal::NoSuchFile);
             return self.end_transfer(no, Code::UNAVAILABLE, "There is no vault here.", cx);
         };
@@ -172,7 +172,7 @@ impl Session {
         self.ask(|ticket| Ask::Vault { ticket, request }, cx);
     }
 
-    /// Sends a file from where the client wants it.
+    /// Sends a file from the requested offset.
     pub(super) fn send_file(&mut self, blob: Arc<Blob>, kind: Type, cx: &mut Context<'_>) {
         match Source::file(blob, self.settings.rest, kind) {
             Some(source) => self.ready(Way::Out(source), cx),
@@ -184,7 +184,7 @@ impl Session {
         }
     }
 
-    /// What is to move is there; the data connection may be.
+    /// The file is open, and possibly the data connection.
     pub(super) fn ready(&mut self, way: Way, cx: &mut Context<'_>) {
         self.settings.rest = 0;
         let Some(transfer) = self.transfer_mut() else { return };
@@ -201,7 +201,7 @@ impl Session {
             | DataStage::Awaited(_)
             | DataStage::Dialing => Code::DATA_AWAITED,
         };
-        self.tell_begin(code);
+        self.reply_begin(code);
         if let Some(data) = self.data.as_mut().filter(|data| data.stage != DataStage::Open) {
             data.allow_time(cx);
             if let DataStage::Planned(to) = stage {
@@ -216,9 +216,9 @@ impl Session {
         self.move_on(cx);
     }
 
-    /// Says that a transfer begins, in the words that RFC 1123, 4.1.2.9 has where the server chose
-    /// the name.
-    fn tell_begin(&mut self, code: Code) {
+    /// Replies that a transfer begins, in the form of RFC 1123, 4.1.2.9, if the server chose the
+    /// name.
+    fn reply_begin(&mut self, code: Code) {
         let Some(job) = self.job_mut() else { return };
         let name = match (&job.what, &job.told) {
             (Pending::Transfer(transfer), Some(told)) if transfer.tells_name => {
@@ -233,7 +233,7 @@ impl Session {
         self.reply(code, &format!("FILE: {name}"));
     }
 
-    /// Lets bytes move once both ends are there.
+    /// Starts to move bytes once both ends are open.
     pub(super) fn move_on(&mut self, cx: &mut Context<'_>) {
         let State::Busy(job) = &mut self.state else { return };
         let Pending::Transfer(transfer) = &mut job.what else { return };
@@ -264,7 +264,7 @@ impl Session {
         cx.shared.ready.push_back(data);
     }
 
-    /// Asks for what must be read or written next, and ends what is through.
+    /// Asks for what must be read or written next, and ends a completed transfer.
     pub(super) fn keep_moving(&mut self, cx: &mut Context<'_>) {
         let stall = cx.snapshot.policy.ftp.limits.stall_timeout;
         let sequence = self.questions.number();
@@ -275,7 +275,7 @@ impl Session {
         let patience = StallLimits { stall_timeout: stall, rate_min: RATE_MIN };
         let by_rate = patience.due_by_rate(since, bytes);
         let is_out = matches!(transfer.stage, Stage::Moving(Way::Out(_)));
-        // What leaves is looked at more often: the kernel tells of room alone.
+        // A download is measured more often: the kernel reports only room.
         let each = if is_out { stall / MEASUREMENTS } else { stall };
         transfer.due = Some((cx.now + each).min(by_rate));
         let Stage::Moving(way) = &mut transfer.stage else { return };
@@ -304,7 +304,7 @@ impl Session {
             }
         };
         if is_sent && let Some(data) = self.data.as_mut().filter(|data| data.is_ready()) {
-            // The client is told once its socket is closed.
+            // The client gets its reply once the socket is closed.
             data.closing = Closing::InPeace;
             cx.shared.ready.push_back(data.id);
             if let Some(transfer) = self.transfer_mut() {
@@ -341,8 +341,8 @@ impl Session {
         self.end_transfer(Outcome::Refused(no), code, text, cx);
     }
 
-    /// The client has sent all of a file: over TLS it has said so. In clear a client that died
-    /// looks the same, but for its other connection, which dies with it.
+    /// The client has sent all of a file. Over TLS it has said so; in clear, a client that died
+    /// looks the same, but its control connection dies too.
     pub(super) fn taken(&mut self, cx: &mut Context<'_>) {
         let delay = cx.snapshot.policy.ftp.limits.commit_delay;
         let is_clear = self.data.as_ref().is_none_or(|data| data.tls != Tls::Secured);
@@ -360,7 +360,7 @@ impl Session {
         self.rearm(cx);
     }
 
-    /// The client has said `QUIT` behind a transfer. It lives: what it sent before is all.
+    /// The client sent `QUIT` after a transfer, which proves that it lives and has sent everything.
     pub(super) fn confirm(&mut self, cx: &mut Context<'_>) {
         let Some(transfer) = self.transfer_mut() else {
             return;
@@ -382,7 +382,7 @@ impl Session {
         }
     }
 
-    /// Has a file that is here as a whole put in its place.
+    /// Has a complete file put in its place.
     fn commit(&mut self, cx: &mut Context<'_>) {
         let Some(transfer) = self.transfer_mut() else {
             return;
@@ -425,7 +425,7 @@ impl Session {
         {
             source.advance(bytes);
             match &mut job.told {
-                // No file's, and so few that no rate is asked of them.
+                // Not a file, and too few bytes for a rate.
                 Some(told) if told.verb == Verb::List => told.moves_since = cx.now,
                 Some(told) => told.bytes += bytes as u64,
                 None => {}
@@ -434,20 +434,20 @@ impl Session {
         }
     }
 
-    /// When a client that reads must have acknowledged more, or how it has stood still since.
+    /// Returns when a reading client must have acknowledged more, and the stall if it does not.
     fn reading_due(&self, cx: &Context<'_>) -> Option<(Instant, Stall)> {
         let arrivals = self.data.as_ref()?.arrivals;
         let job = self.job()?;
         let (since, left) = match &job.told {
             Some(told) if told.verb != Verb::List => (told.moves_since, told.bytes),
-            // So few bytes that no rate is asked of them.
+            // Too few bytes for a rate.
             Some(_) | None => (arrivals.moved_at, 0),
         };
         let stall_timeout = cx.snapshot.policy.ftp.limits.stall_timeout;
         Some(arrivals.due(since, left, StallLimits { stall_timeout, rate_min: RATE_MIN }))
     }
 
-    /// It is known what has arrived of what is sent: the client has more time, or has had it.
+    /// After a measurement, gives the client more time or gives up.
     pub(super) fn go_on_or_give_up(&mut self, cx: &mut Context<'_>) {
         let due = self.reading_due(cx);
         let stall_timeout = cx.snapshot.policy.ftp.limits.stall_timeout;
@@ -465,7 +465,7 @@ impl Session {
         }
     }
 
-    /// What a client brings has come to a standstill: how.
+    /// Returns how a client's upload has stalled.
     pub(super) fn sending_stall(&self, cx: &Context<'_>) -> Stall {
         let stall_timeout = cx.snapshot.policy.ftp.limits.stall_timeout;
         let told = self.job().and_then(|job| job.told.as_ref());

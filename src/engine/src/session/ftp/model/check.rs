@@ -1,5 +1,5 @@
-//! What must hold between any two events of a model: nothing forgotten, nothing counted wrongly,
-//! nobody's data for anybody else.
+//! What must hold between any two events of a model: nothing is forgotten, every count is right,
+//! and no client gets another user's data.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -21,12 +21,12 @@ use crate::vault::request::VaultOp;
 use wire::ftp::reply;
 use wire::time::{Duration, Instant};
 
-/// Most bytes of commands that wait: what is looked at, and one more read.
+/// Most bytes of waiting commands: as many as are examined, and one more read.
 const UNREAD_BYTES_MAX: usize = (16 << 10) + ROOM_BYTES;
-/// Most bytes of replies that wait: what may wait, and the longest reply behind it.
+/// Most bytes of waiting replies: as many as may wait, and the longest reply after them.
 const OUT_BYTES_MAX: usize = 160 << 10;
 
-/// Whether a question is one to store something for good.
+/// Returns whether a question is one to store something for good.
 pub(super) fn is_write(ask: &Ask) -> bool {
     match ask {
         Ask::Store { .. } | Ask::Delete { .. } => true,
@@ -41,14 +41,14 @@ pub(super) fn is_write(ask: &Ask) -> bool {
 }
 
 impl World {
-    /// Bytes are about to leave: to the client of the session alone, and nothing is called stored
-    /// that is not.
-    pub(super) fn judge_sent(&mut self, id: ConnectionId, bytes: &[u8]) {
+    /// Checks bytes that are about to leave: only to the client of the session, and no reply that
+    /// something is stored before it is.
+    pub(super) fn check_sent(&mut self, id: ConnectionId, bytes: &[u8]) {
         let World { engine, wires, durable, .. } = self;
         let Some(wire) = wires.get_mut(&id) else { return };
         if engine.session(id).is_none() {
             let control = engine.session_of(id).map(|one| one.peer.ip().to_canonical());
-            assert_eq!(control, Some(wire.peer.ip().to_canonical()), "data for somebody else");
+            assert_eq!(control, Some(wire.peer.ip().to_canonical()), "data for another client");
             return;
         }
         for byte in bytes {
@@ -62,30 +62,30 @@ impl World {
         assert!(wire.stored <= durable, "told that it is stored, and it is not");
     }
 
-    /// The server is about to call a client.
-    pub(super) fn judge_dial(&self, data: ConnectionId, control: ConnectionId, to: SocketAddr) {
+    /// Checks an outgoing connection that the server is about to make.
+    pub(super) fn check_dial(&self, data: ConnectionId, control: ConnectionId, to: SocketAddr) {
         let row = self.engine.rows.open(data);
         assert!(matches!(row, Some(Row::Data(row)) if row.control == control));
         assert!(to.port() >= 1_024, "a call to {to}");
         if let Some(session) = self.engine.session(control) {
-            assert_eq!(session.peer.ip().to_canonical(), to.ip(), "a call to somebody else");
+            assert_eq!(session.peer.ip().to_canonical(), to.ip(), "a call to another client");
         }
     }
 
-    /// A question is asked: nobody's data is touched but by whom the phone has named.
-    pub(super) fn judge_ask(&self, ask: &Ask) {
+    /// Checks a question: only the user that the phone has named may reach the user's data.
+    pub(super) fn check_ask(&self, ask: &Ask) {
         let Ask::Vault { ticket, request } = ask else { return };
         let id = ticket.row;
-        let Some(session) = self.engine.session(id) else { panic!("asked for nobody") };
+        let Some(session) = self.engine.session(id) else { panic!("asked without a session") };
         assert_eq!(request.client, session.peer.ip().to_canonical());
         let item = request.item.to_string();
         match &request.op {
             VaultOp::Fetch => self.assert_cleared(id, &item),
-            VaultOp::Forget { .. } => panic!("FTP deletes nobody's data"),
+            VaultOp::Forget { .. } => panic!("FTP deletes no user's data"),
             VaultOp::Keep { bytes, .. } => {
                 match self.cleared.get(&id) {
-                    Some(cleared) => assert_eq!(*cleared, item, "kept for somebody else"),
-                    // It was known and sent in one moment.
+                    Some(cleared) => assert_eq!(*cleared, item, "stored for another user"),
+                    // The phone's answer and this question came in the same moment.
                     None => self.assert_cleared(id, &item),
                 }
                 let data = self.newest_data.get(&id).copied();
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// The phone of a session has said not long ago that an item is its user's.
+    /// Checks that the phone of a session has recently named the item's user.
     fn assert_cleared(&self, id: ConnectionId, item: &str) {
         let policy = self.ftp();
         let Some(session) = self.engine.session(id) else { return };
@@ -105,22 +105,22 @@ impl World {
         if policy.bypass.iter().any(|net| net.contains(&client)) {
             return;
         }
-        // A reload changes nothing of what is believed already.
+        // A reload does not change what is cached already.
         let wait = self.snapshot.policy.slots.queue_wait + SnmpPolicy::default().cache;
         let since = self.now.as_micros().saturating_sub(wait.as_micros() as u64 + 1_000);
         let mut families = families();
         let of = |family| item.strip_suffix(&format!("_{family}.txt"));
         let extension = families.find_map(of).unwrap_or(item);
-        let told = self.phones.has_told(client, extension, Instant::from_micros(since));
+        let told = self.phones.has_answered(client, extension, Instant::from_micros(since));
         assert!(told, "{item} for {client}, which has not said that it is its user's");
     }
 
-    /// What must hold between any two events.
+    /// Checks what must hold between any two events.
     pub(in crate::session::ftp) fn check(&mut self) {
         self.note_cleared();
         self.forget();
         let engine = &self.engine;
-        assert!(!engine.has_ready(), "somebody was not driven");
+        assert!(!engine.has_ready(), "a connection was not driven");
         engine.check();
         let mut waiting = 0;
         for (id, row) in engine.rows.iter() {
@@ -135,16 +135,16 @@ impl World {
         }
         assert_eq!(waiting, self.admission.slots.waiting(), "transfers that wait for a slot");
         for id in self.wires.keys() {
-            assert!(engine.rows.open(*id).is_some(), "a socket of nobody");
+            assert!(engine.rows.open(*id).is_some(), "a socket without a row");
         }
-        for id in self.doors.keys() {
+        for id in self.open_ports.keys() {
             let is_awaited = engine.data(*id).map(|row| row.stage);
-            let is_shut = self.held_doors.contains(&DataCommand::Shut { data: *id });
-            assert!(matches!(is_awaited, Some(DataStage::Awaited(_))) || is_shut, "an open door");
+            let is_shut = self.held_commands.contains(&DataCommand::Shut { data: *id });
+            assert!(matches!(is_awaited, Some(DataStage::Awaited(_))) || is_shut, "an open port");
         }
     }
 
-    /// Notes whose data each transfer was let store, when that is known.
+    /// Notes whose data each transfer may store, once that is known.
     fn note_cleared(&mut self) {
         let mut cleared = std::mem::take(&mut self.cleared);
         let mut seen = BTreeMap::new();
@@ -191,7 +191,7 @@ impl World {
                 let is_awaited = |data| DataCommand::Await { data, control: id };
                 let data = session.data.as_ref();
                 let has_door =
-                    data.is_some_and(|data| self.held_doors.contains(&is_awaited(data.id)));
+                    data.is_some_and(|data| self.held_commands.contains(&is_awaited(data.id)));
                 !(reads && has_news)
                     && match &job.what {
                         Pending::Port { .. } => has_door,
@@ -207,7 +207,7 @@ impl World {
         assert!(has_future, "{} is forgotten: {session:#?} {wire:?}", wire.peer);
     }
 
-    /// Whether something will go on with a transfer.
+    /// Returns whether something will continue a transfer.
     fn has_future(
         &self,
         id: ConnectionId,
@@ -249,13 +249,12 @@ impl World {
     fn check_data(&self, id: ConnectionId, row: &DataRow) {
         let control = row.control;
         let wire = self.wires.get(&id);
-        let is_held = |door: &DataCommand| self.held_doors.contains(door);
-        let is_dial =
-            |door: &DataCommand| matches!(door, DataCommand::Dial { data, .. } if *data == id);
-        let has_socket = wire.is_some() || self.held_doors.iter().any(is_dial);
+        let is_held = |command: &DataCommand| self.held_commands.contains(command);
+        let is_dial = |command: &DataCommand| matches!(command, DataCommand::Dial { data, .. } if *data == id);
+        let has_socket = wire.is_some() || self.held_commands.iter().any(is_dial);
         let flushes = wire.is_none_or(|wire| wire.flushing.is_some());
         let Some(data) = self.engine.data(id) else {
-            assert!(row.closing.is_some(), "a data connection of nobody: {row:?}");
+            assert!(row.closing.is_some(), "a data connection without a session: {row:?}");
             assert!(has_socket, "a data connection is forgotten: {row:?}");
             return assert!(flushes, "a data connection stays: {row:?}");
         };
@@ -264,29 +263,29 @@ impl World {
         assert_eq!(data.port_of.is_some(), is_awaited, "a port that is not counted: {data:?}");
         let has_future = match data.stage {
             DataStage::Wanted => is_held(&DataCommand::Await { data: id, control }),
-            DataStage::Awaited(_) => self.doors.contains_key(&id),
+            DataStage::Awaited(_) => self.open_ports.contains_key(&id),
             DataStage::Planned(_) => true,
             DataStage::Dialing | DataStage::Open => has_socket,
         };
         assert!(has_future, "a data connection is forgotten: {data:?}");
         match data.closing {
-            Closing::No => {}
+            Closing::Never => {}
             Closing::InPeace | Closing::Reset => {
                 assert!(flushes, "a data connection stays: {data:?}");
             }
         }
     }
 
-    /// Everybody has gone, and nothing is kept of them.
+    /// Every client has gone, and nothing is kept of them.
     pub(super) fn check_nothing_is_left(&self) {
         let engine = &self.engine;
-        assert_eq!(engine.rows.len(), 0, "a connection for ever");
+        assert_eq!(engine.rows.len(), 0, "a connection that never ends");
         assert_eq!((engine.sessions_open(), engine.transfers_open()), (0, 0));
         assert_eq!(engine.uploads_held(), 0);
-        assert!(engine.shared.asking.is_empty(), "a question that nobody answers");
+        assert!(engine.shared.asking.is_empty(), "a question that is never answered");
         assert_eq!((engine.poll_timeout(), self.snmp.poll_timeout()), (None, None));
-        assert!(self.doors.is_empty(), "an open door");
-        assert_eq!(self.admission.slots.used_here(), 0, "a slot that nobody frees");
+        assert!(self.open_ports.is_empty(), "an open port");
+        assert_eq!(self.admission.slots.used_here(), 0, "a slot that is never freed");
         assert_eq!(self.admission.slots.waiting(), 0);
         let is_session = |wire: &&super::Wire| wire.out.starts_with(b"220 ");
         for wire in self.past.iter().map(|(_, wire)| wire).filter(is_session) {
@@ -300,7 +299,7 @@ impl World {
     }
 }
 
-/// The item that a transfer is let store.
+/// Returns the item that a transfer may store.
 fn kept(transfer: &Transfer) -> Option<String> {
     let whose = match (&transfer.goal, &transfer.stage) {
         (_, Stage::Identity) => return None,

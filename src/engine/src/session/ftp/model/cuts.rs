@@ -1,5 +1,4 @@
-//! The same bytes in other pieces: what a client is told for them must not depend on how the
-//! network cut them.
+//! The same bytes in other pieces: the replies must not depend on how the network splits the bytes.
 
 use super::operations::policy;
 use super::{Link, World};
@@ -8,22 +7,22 @@ use crate::session::ftp::session::{Stage, Way};
 use wire::time::Duration;
 
 const FILES: &[(&str, u64)] = &[("a", 700), ("firmware", 30_000), ("46xxsettings.txt", 90)];
-/// Who speaks.
+/// The client.
 const PEER: &str = "10.9.0.1:1000";
 
-/// What becomes of bytes: the replies, and how the log tells of the commands.
-type Came = (Vec<u8>, Vec<Outcome>);
+/// The replies to some bytes, and the logged commands.
+type Received = (Vec<u8>, Vec<Outcome>);
 
-/// Gives bytes to a session in one piece, one by one, and in pieces of all sizes, and compares what
-/// comes back. Unit tests and the fuzz target both call it.
+/// Gives bytes to a session in one piece, one by one, and in pieces of all sizes, and compares the
+/// replies. Unit tests and the fuzz target both call it.
 ///
 /// # Panics
-/// When a cut makes a difference.
+/// If a split makes a difference.
 #[doc(hidden)]
 pub fn check_cuts(bytes: &[u8]) {
     let whole = replies(bytes, std::iter::repeat(usize::MAX));
     let single = replies(bytes, std::iter::repeat(1));
-    assert_eq!(told(&single), told(&whole), "one by one");
+    assert_eq!(describe(&single), describe(&whole), "one by one");
     let mut state = bytes
         .iter()
         .fold(bytes.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
@@ -32,28 +31,28 @@ pub fn check_cuts(bytes: &[u8]) {
         // Mostly a few bytes, sometimes many.
         1 + (state >> 33) % 9 * (1 + (state >> 50) % 40)
     });
-    assert_eq!(told(&replies(bytes, uneven)), told(&whole), "in uneven pieces");
+    assert_eq!(describe(&replies(bytes, uneven)), describe(&whole), "in uneven pieces");
 }
 
-/// For people, should they differ.
-fn told((replies, outcomes): &Came) -> String {
+/// Formats the result, to show a difference.
+fn describe((replies, outcomes): &Received) -> String {
     format!("{outcomes:?}\n{}", String::from_utf8_lossy(replies))
 }
 
-/// Everything is said before anything is done for it.
-fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Came {
+/// Sends everything before anything is done for it.
+fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Received {
     let mut policy = policy();
     policy.ftp.limits.line_bytes_max = 512;
     policy.ftp.limits.idle_timeout = Duration::from_secs(100_000);
     policy.ftp.limits.login_timeout = Duration::from_secs(100_000);
-    // What is said behind AUTH depends on when it comes.
+    // The reply to bytes after AUTH depends on when they come.
     policy.ftp.listeners.iter_mut().for_each(|listener| listener.tls = false);
     let mut world = World::new(policy);
     world.publish(FILES.iter().copied());
     world.disk.keep("2001_4620data.txt", b"kept");
     let peer = PEER.parse().unwrap_or(super::PLAIN);
-    let Some(id) = world.connect(peer, false) else { return Came::default() };
-    world.holds_doors = true;
+    let Some(id) = world.connect(peer, false) else { return Received::default() };
+    world.holds_commands = true;
     let mut rest = bytes;
     while !rest.is_empty() {
         let count = pieces.next().unwrap_or(usize::MAX).min(rest.len());
@@ -61,7 +60,7 @@ fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Came {
         world.send(id, piece);
         rest = behind;
     }
-    world.holds_doors = false;
+    world.holds_commands = false;
     world.settle();
     while go_on(&mut world) {
         world.check();
@@ -74,10 +73,10 @@ fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Came {
     (wire.map(|(_, wire)| wire.out).unwrap_or_default(), outcomes)
 }
 
-/// The client and the disks do one thing; whether there was anything.
+/// The client and the disks do one thing; returns whether there was anything.
 fn go_on(world: &mut World) -> bool {
     let peer = PEER.parse().unwrap_or(super::PLAIN);
-    if let Some(data) = world.doors.keys().next().copied() {
+    if let Some(data) = world.open_ports.keys().next().copied() {
         return world.knock(data, peer);
     }
     if !world.asks.is_empty() {

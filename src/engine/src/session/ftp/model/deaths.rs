@@ -1,6 +1,6 @@
-//! Clients that are killed: what they have open ends, one connection soon after the other.
+//! Clients that are killed: their connections end, one soon after the other.
 //!
-//! Remembers who was killed in the middle of an upload: nothing of it may ever be stored.
+//! Remembers the clients that were killed during an upload: nothing of it may ever be stored.
 
 use super::{Link, World};
 use crate::session::stream::{ConnectionId, Connections as _};
@@ -9,18 +9,18 @@ use wire::time::Duration;
 /// How a client dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::session::ftp) struct Death {
-    /// Its data connection ends before its control connection.
+    /// Whether its data connection ends before its control connection.
     pub(in crate::session::ftp) data_first: bool,
-    /// The control connection breaks; else it ends, without a word where it is secured.
+    /// Whether the control connection breaks; else it ends, without a TLS close notification.
     pub(in crate::session::ftp) control_breaks: bool,
-    /// The same of the data connection.
+    /// The same for the data connection.
     pub(in crate::session::ftp) data_breaks: bool,
     /// From the first end to the second: less than the server waits.
     pub(in crate::session::ftp) gap: Duration,
 }
 
 impl Death {
-    /// One of all ways, by the bits of a number.
+    /// Returns one of all ways, by the bits of a number.
     pub(in crate::session::ftp) fn numbered(bits: u8, longest: Duration) -> Death {
         Death {
             data_first: bits & 1 > 0,
@@ -56,7 +56,7 @@ impl World {
         }
     }
 
-    /// The client sends nothing any more, and says nothing of it where TLS has a word for that.
+    /// The client's side ends, without a TLS close notification.
     pub(in crate::session::ftp) fn cut(&mut self, id: ConnectionId) {
         if let Some(wire) = self.wires.get_mut(&id).filter(|wire| !wire.ended) {
             wire.truncated = matches!(wire.link, Link::Secured);
@@ -64,7 +64,7 @@ impl World {
         self.end(id);
     }
 
-    /// The server is told that nothing more comes, though it has not read all that has.
+    /// The server is told that nothing more comes, though it has not read everything.
     pub(super) fn tell_hangup(&mut self, id: ConnectionId) {
         let Some(wire) = self.wires.get_mut(&id).filter(|wire| wire.ended) else { return };
         if !std::mem::replace(&mut wire.hung_up, true) {

@@ -1,7 +1,6 @@
-//! The files, the vault and the uploads of a model: what the threads that wait for disks would
-//! answer.
+//! The files, the vault and the uploads of a model: the answers of the threads that wait for disks.
 //!
-//! Keeps the bytes of what was stored; what another version holds follows from its time.
+//! Keeps the bytes of what was stored; the content of any other version follows from its time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -21,19 +20,19 @@ use wire::time::Duration;
 
 /// Larger files are mapped, so that this process may not read them.
 const HEAP_BYTES_MAX: u64 = 10_000;
-/// The directory of the tree that the root is.
+/// The directory of the tree that is the root.
 const AREA: &str = "/common/";
 /// The one name and password of an administrator.
 pub(in crate::session::ftp) const ADMINISTRATOR: (&[u8], &[u8]) = (b"root", b"secret");
-/// The one name and password of a phone that has one.
+/// The one name and password of a phone that logs in by one.
 pub(in crate::session::ftp) const PHONE: (&[u8], &[u8]) = (b"PlcmSpIp", b"secret2");
-/// The files that they are in.
+/// The users' files that hold them.
 pub(in crate::session::ftp) const USERS: [&str; 2] = ["/users", "/passwords"];
 
-/// What lies on the disk.
+/// The simulated disk.
 #[derive(Debug, Default)]
 pub(in crate::session::ftp) struct Disk {
-    /// Counts everything that is ever written: two versions differ in it.
+    /// Counts everything that is ever written, so that no two versions share a time.
     clock_s: i64,
     files: BTreeMap<String, Version>,
     /// The bytes of files that were stored.
@@ -74,19 +73,19 @@ impl Disk {
         version
     }
 
-    /// The bytes that a path of the tree has now.
+    /// Returns the current bytes of a path of the tree.
     pub(in crate::session::ftp) fn bytes_of(&self, path: &str) -> Option<Vec<u8>> {
         let version = self.files.get(&path.to_lowercase())?;
         Some(self.part(version, 0, version.bytes))
     }
 
-    /// What the vault has now.
+    /// Returns the current content of the vault.
     #[cfg(test)]
     pub(in crate::session::ftp) fn vault_has(&self, name: &str) -> Option<Vec<u8>> {
         Some(self.vault.get(name)?.as_slice()?.to_vec())
     }
 
-    /// Puts something into the vault.
+    /// Stores something in the vault.
     pub(in crate::session::ftp) fn keep(&mut self, name: &str, bytes: &[u8]) -> Stored {
         let version = self.version(bytes.len() as u64);
         let blob = Arc::new(Blob::heap(bytes.into(), version));
@@ -94,13 +93,13 @@ impl Disk {
         Stored { new, version }
     }
 
-    /// How many uploads are under way.
+    /// Returns how many uploads are under way.
     #[cfg(test)]
     pub(in crate::session::ftp) fn uploads(&self) -> usize {
         self.uploads.len()
     }
 
-    /// Some of the bytes of a version of a file.
+    /// Returns some of the bytes of a version of a file.
     fn part(&self, version: &Version, offset: u64, bytes: u64) -> Vec<u8> {
         let range = offset.min(version.bytes)..(offset + bytes).min(version.bytes);
         if let Some(stored) = self.stored.get(&version.modified_ns) {
@@ -110,7 +109,7 @@ impl Disk {
         range.map(|at| (at * 7 + (at >> 8) + seed * 31) as u8).collect()
     }
 
-    /// What the kernel sends of a blob.
+    /// Returns what the kernel sends of a blob.
     pub(super) fn read(&self, blob: &Blob, offset: u64, bytes: u64) -> Vec<u8> {
         match blob.as_slice() {
             Some(all) => all[offset as usize..(offset + bytes) as usize].to_vec(),
@@ -118,7 +117,7 @@ impl Disk {
         }
     }
 
-    /// What the threads that may wait say to a question.
+    /// Answers a question as the threads that may wait do.
     pub(super) fn answer(&mut self, ask: Ask, fault: u8) -> Answer {
         match ask {
             Ask::Open { ticket, entry, form } => {
@@ -170,7 +169,7 @@ impl Disk {
                 };
                 Answer::Deleted { ticket, result }
             }
-            Ask::Upload { .. } => unreachable!("TFTP asks for it alone"),
+            Ask::Upload { .. } => unreachable!("only TFTP asks for it"),
             Ask::Vault { ticket, request } => {
                 Answer::Vault { ticket, result: self.act(*request, fault) }
             }
@@ -183,7 +182,7 @@ impl Disk {
         if version.bytes <= HEAP_BYTES_MAX {
             return Arc::new(Blob::heap(self.part(&version, 0, version.bytes).into(), version));
         }
-        // Nobody looks at them but through `read`.
+        // Only `read` looks at the content.
         Arc::new(Blob::as_if_mapped(vec![0; version.bytes as usize].into(), version))
     }
 
@@ -316,14 +315,14 @@ impl Disk {
     }
 }
 
-/// Which of the files has the user, if the password is right.
+/// Returns which of the files has the user, if the password is right.
 fn log_in(login: &Login, fault: u8) -> Result<usize, VaultError> {
     let LoginSecret::Password(password) = &login.secret else {
-        unreachable!("FTP has passwords alone")
+        unreachable!("FTP has only passwords")
     };
     let shown = (&*login.name, password.as_ref());
     let accounts = [ADMINISTRATOR, PHONE];
-    // The file of whoever it is, if it was asked for at all.
+    // The file with the user, if it was asked for at all.
     let is_right = |file: &&PathBuf| {
         let place = USERS.iter().position(|known| **file == Path::new(known));
         place.is_some_and(|place| accounts.get(place) == Some(&shown))
@@ -337,12 +336,12 @@ fn log_in(login: &Login, fault: u8) -> Result<usize, VaultError> {
     }
 }
 
-/// Whether nobody has taken a change back.
+/// Returns whether a change was not cancelled.
 fn may_commit(cancel: Option<&CancelToken>) -> bool {
     cancel.is_none_or(CancelToken::commit)
 }
 
-/// Whether an answer says that something was done.
+/// Returns whether an answer reports that something was done.
 pub(super) fn is_done(answer: &Answer) -> bool {
     match answer {
         Answer::Opened { result, .. } => result.is_ok(),

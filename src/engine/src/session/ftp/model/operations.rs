@@ -109,11 +109,11 @@ static COMMANDS: &[&[u8]] = &[
     b"\x16\x03\x01\x02\x00",
 ];
 
-/// Runs operations on an engine, four bytes each, and checks after every one what must hold. Unit
+/// Runs operations on an engine, four bytes each, and checks the invariants after every one. Unit
 /// tests and the fuzz target both call it.
 ///
 /// # Panics
-/// When the engine breaks a promise.
+/// If the engine breaks a promise.
 #[doc(hidden)]
 pub fn check_operations(operations: &[u8]) {
     let Some((setup, operations)) = operations.split_first() else { return };
@@ -123,7 +123,7 @@ pub fn check_operations(operations: &[u8]) {
     world.publish(FILES.iter().copied());
     world.disk.keep("2001_4620data.txt", b"of 2001");
     for peer in PEERS.iter().filter_map(|peer| peer.parse::<SocketAddr>().ok()) {
-        world.phones.seat(peer.ip(), Some("2001"));
+        world.phones.set_user(peer.ip(), Some("2001"));
     }
     for operation in operations.chunks_exact(4) {
         operate(&mut world, [operation[0], operation[1], operation[2], operation[3]]);
@@ -133,7 +133,7 @@ pub fn check_operations(operations: &[u8]) {
     world.run_out();
 }
 
-/// The settings of these models: one root, two listeners, a vault and a rule for logs.
+/// Returns the settings of these models: one root, two listeners, a vault and a rule for logs.
 pub(in crate::session::ftp) fn policy() -> Policy {
     let mut policy = Policy::default();
     let listener = |address, implicit| FtpListener { address, implicit, tls: true };
@@ -167,7 +167,7 @@ pub(in crate::session::ftp) fn policy() -> Policy {
     policy
 }
 
-/// Another configuration, as after a reload.
+/// Changes the configuration, as a reload does.
 fn adjust(policy: &mut Policy, bits: u8) {
     let limits = &mut policy.ftp.limits;
     limits.sessions_max = if bits & 1 == 0 { 100 } else { 3 };
@@ -252,7 +252,7 @@ fn connect(world: &mut World, value: u8, more: u8) {
     }
 }
 
-/// Commands that belong together.
+/// Sends commands that belong together.
 fn converse(world: &mut World, id: ConnectionId, more: u8, last: u8) {
     let name = [&b"a"[..], b"firmware", b"2001_4620data.txt", b"4620data.txt", b"my.log"];
     let name = name[usize::from(last) % name.len()];
@@ -278,7 +278,7 @@ fn converse(world: &mut World, id: ConnectionId, more: u8, last: u8) {
     }
 }
 
-/// Phones answer, or not, or others in their place; and their users change.
+/// Phones answer, or not, or others answer for them; and their users change.
 fn ring(world: &mut World, value: u8, more: u8, last: u8) {
     let peer = PEERS[usize::from(last) % PEERS.len()];
     let Ok(peer) = peer.parse::<SocketAddr>() else { return };
@@ -291,11 +291,11 @@ fn ring(world: &mut World, value: u8, more: u8, last: u8) {
         }
         4 => world.replay(usize::from(value) % 8, last & 1 == 0),
         5 => world.phones.silence(peer.ip()),
-        _ => world.phones.seat(peer.ip(), USERS[usize::from(value) % USERS.len()]),
+        _ => world.phones.set_user(peer.ip(), USERS[usize::from(value) % USERS.len()]),
     }
 }
 
-/// A data connection comes, from the right client or another; or one that is made is there.
+/// A data connection comes, from the right client or another; or an outgoing one is open.
 fn knock(world: &mut World, id: ConnectionId, value: u8, more: u8) {
     let dialing: Vec<_> =
         world.wires.iter().filter(|(_, wire)| wire.link == Link::Dialing).collect();
@@ -307,7 +307,7 @@ fn knock(world: &mut World, id: ConnectionId, value: u8, more: u8) {
     }
     let Some(session) = world.engine.session(id) else { return };
     let (peer, data) = (session.peer, session.data.as_ref().map(|data| data.id));
-    let Some(data) = data.or(world.doors.keys().next().copied()) else { return };
+    let Some(data) = data.or(world.open_ports.keys().next().copied()) else { return };
     let stranger: SocketAddr = ([10, 66, 6, 6], 6_666).into();
     let from = if more < 200 { SocketAddr::new(peer.ip(), 5_000) } else { stranger };
     let own = world.engine.session(id).and_then(|session| session.data.as_ref());
@@ -349,7 +349,7 @@ fn pass_time(world: &mut World, value: u8, more: u8) {
     }
 }
 
-/// What happens now and then in the life of a server.
+/// Events that happen now and then in the life of a server.
 fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
     match more % 16 {
         0 => world.reset(id),
@@ -363,7 +363,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
             let wires = std::mem::take(&mut world.wires);
             world.past.extend(wires);
         }
-        5 | 6 => world.holds_doors = !world.holds_doors,
+        5 | 6 => world.holds_commands = !world.holds_commands,
         7 => world.is_full = !world.is_full,
         8 => world.cannot_dial = !world.cannot_dial,
         9 => world.publish(FILES.iter().copied().skip(usize::from(value) % FILES.len())),
@@ -374,7 +374,7 @@ fn unsettle(world: &mut World, id: ConnectionId, value: u8, more: u8) {
             let longest = world.ftp().limits.commit_delay;
             world.kill(id, Death::numbered(value, longest));
         }
-        // Those who have gone are spoken of once more.
+        // Events for connections that have gone must do nothing.
         12..=14 => {
             let past = usize::from(value).checked_rem(world.past.len());
             let Some((past, _)) = past.and_then(|at| world.past.get(at)) else { return };

@@ -1,6 +1,6 @@
-//! The phones of a model as SNMP sees them: they answer, are silent, and change their users.
+//! The simulated phones as SNMP sees them: they answer, are silent, and change their users.
 //!
-//! Remembers what they have said, and when: what the engine may believe.
+//! Remembers what they answered, and when: what the engine may rely on.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -10,28 +10,28 @@ use vendor::objects::{Field, SETS};
 use wire::snmp::{Oid, Reply, Status, Value, Varbind, Version, parse_get, write_reply};
 use wire::time::{Duration, Instant};
 
-/// Questions that are kept for an answer that comes late.
+/// Questions kept for a late answer.
 const QUESTIONS_MAX: usize = 64;
 
 /// All phones.
 #[derive(Debug, Default)]
 pub(in crate::session::ftp) struct Phones {
-    /// Those that answer, and who is logged in there.
+    /// The answering phones, and the user who is logged in at each.
     users: BTreeMap<IpAddr, Option<String>>,
-    /// Questions that are on their way.
+    /// Questions under way.
     pub(in crate::session::ftp) questions: VecDeque<(SocketAddr, Vec<u8>)>,
-    /// Answers that were given, for whoever gives them again.
+    /// Answers that were given, to be replayed.
     past: VecDeque<(SocketAddr, Vec<u8>)>,
     told: Vec<(IpAddr, Instant, String)>,
 }
 
 impl Phones {
-    /// A phone has this user from now on, or none; one that was silent answers again.
-    pub(in crate::session::ftp) fn seat(&mut self, phone: IpAddr, user: Option<&str>) {
+    /// Sets a phone's user, or none; a silent phone answers again.
+    pub(in crate::session::ftp) fn set_user(&mut self, phone: IpAddr, user: Option<&str>) {
         self.users.insert(phone, user.map(str::to_owned));
     }
 
-    /// A phone answers no longer.
+    /// Makes a phone silent.
     pub(in crate::session::ftp) fn silence(&mut self, phone: IpAddr) {
         self.users.remove(&phone);
     }
@@ -44,8 +44,8 @@ impl Phones {
         self.questions.push_back((phone, bytes.to_vec()));
     }
 
-    /// Whether a phone has said within that time that this extension is logged in.
-    pub(super) fn has_told(&self, phone: IpAddr, extension: &str, since: Instant) -> bool {
+    /// Returns whether a phone has said within that time that this extension is logged in.
+    pub(super) fn has_answered(&self, phone: IpAddr, extension: &str, since: Instant) -> bool {
         let is_it = |(of, at, told): &(IpAddr, Instant, String)| {
             *of == phone && *at >= since && told == extension
         };
@@ -54,7 +54,7 @@ impl Phones {
 }
 
 impl World {
-    /// A phone answers the question at this place of those that are on their way, if it does.
+    /// The phone answers the question with this index of those under way, if it answers at all.
     pub(in crate::session::ftp) fn hear(&mut self, place: usize) {
         let Some((phone, question)) = self.phones.questions.remove(place) else { return };
         let Some(user) = self.phones.users.get(&phone.ip()).cloned() else { return };
@@ -69,14 +69,14 @@ impl World {
         self.datagram(phone, &answer);
     }
 
-    /// All phones answer everything that they have been asked, and will be asked at once.
+    /// All phones answer every question, including those that follow at once.
     pub(in crate::session::ftp) fn hear_all(&mut self) {
         while !self.phones.questions.is_empty() {
             self.hear(0);
         }
     }
 
-    /// Somebody sends what a phone has sent before, from there or from elsewhere.
+    /// Replays an answer of a phone, from its address or from another.
     pub(super) fn replay(&mut self, place: usize, is_foreign: bool) {
         let Some((phone, answer)) = self.phones.past.get(place).cloned() else { return };
         let from = match is_foreign {
@@ -92,7 +92,7 @@ impl World {
         self.settle();
     }
 
-    /// Forgets what was said so long ago that nobody may believe it.
+    /// Forgets answers so old that the engine must not rely on them.
     pub(super) fn forget(&mut self) {
         let age_max = Duration::from_secs(120);
         let now = self.now;
@@ -100,7 +100,7 @@ impl World {
     }
 }
 
-/// What a 4620 says that speaks version 2c alone.
+/// Returns the answer of a 4620 that speaks only version 2c.
 fn answer(question: &[u8], user: Option<&str>) -> Option<Vec<u8>> {
     let get = parse_get(question).ok().filter(|get| get.version == Version::V2c)?;
     let set = SETS.iter().find(|set| set.name == "4600")?;

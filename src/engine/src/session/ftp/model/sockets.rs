@@ -1,6 +1,6 @@
 //! The sockets of a model: what the loop does with each, and what they let through.
 //!
-//! Decides nothing, as the loop.
+//! Decides nothing, like the loop.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ use crate::session::stream::{ConnectionId, Connections as _, DialFault, Next, Pa
 use crate::session::{DataFault, Handshake};
 use wire::time::Duration;
 
-/// How long the end of what TLS has encrypted may take to leave, as in the loop.
+/// How long the last bytes of TLS may take to leave, as in the loop.
 const FLUSH_MAX: Duration = Duration::from_secs(30);
 
 impl World {
@@ -36,7 +36,7 @@ impl World {
                 Next::Close | Next::Reset => return self.close(id),
             }
         }
-        panic!("a connection that never rests");
+        panic!("a connection that never waits");
     }
 
     fn start_tls(&mut self, id: ConnectionId) {
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// Whether everything that was sent has left, or has had its time.
+    /// Returns whether everything that was sent has left, or its time is over.
     fn is_flushed(&mut self, id: ConnectionId) -> bool {
         let now = self.now;
         let Some(wire) = self.wires.get_mut(&id) else { return true };
@@ -64,7 +64,7 @@ impl World {
         false
     }
 
-    /// Reads once; says whether anything was there, the end included.
+    /// Reads once; returns whether anything was there, the end included.
     fn read(&mut self, id: ConnectionId) -> bool {
         let Some(wire) = self.wires.get_mut(&id) else { return false };
         if wire.link == Link::Handshaking {
@@ -88,7 +88,7 @@ impl World {
         ended || !bytes.is_empty()
     }
 
-    /// Sends once; says whether anything could leave.
+    /// Sends once; returns whether anything could leave.
     fn write(&mut self, id: ConnectionId) -> bool {
         let Some(wire) = self.wires.get(&id) else { return false };
         assert_ne!(wire.link, Link::Handshaking, "sent in the middle of a handshake");
@@ -114,7 +114,7 @@ impl World {
         assert!(!bytes.is_empty(), "there was nothing to write");
         let count = bytes.len().min(wire.room);
         bytes.truncate(count);
-        self.judge_sent(id, &bytes);
+        self.check_sent(id, &bytes);
         if let Some(wire) = self.wires.get_mut(&id) {
             wire.room -= count;
             wire.out.extend(bytes);
@@ -123,7 +123,7 @@ impl World {
         true
     }
 
-    /// Says how much of what was sent the client has not acknowledged.
+    /// Reports how much of what was sent the client has not acknowledged.
     pub(super) fn measure(&mut self, id: ConnectionId) {
         let Some(wire) = self.wires.get(&id) else { return };
         let bytes = wire.unacknowledged;
@@ -137,9 +137,9 @@ impl World {
         }
     }
 
-    /// Does what the sockets of data connections are told to do.
-    pub(super) fn open(&mut self, door: DataCommand) {
-        match door {
+    /// Executes a command about a data connection.
+    pub(super) fn open(&mut self, command: DataCommand) {
+        match command {
             DataCommand::Await { data, control } => {
                 self.newest_data.insert(control, data);
                 let local = self.wires.get(&control).map(|_| PLAIN.ip());
@@ -150,7 +150,7 @@ impl World {
                     Some(ip) => Ok(SocketAddr::new(ip, port)),
                 };
                 if let Ok(at) = result {
-                    self.doors.insert(data, at);
+                    self.open_ports.insert(data, at);
                 }
                 self.turn(|engine, turn| engine.handle_awaited(data, result, turn));
             }
@@ -159,7 +159,7 @@ impl World {
                     return;
                 }
                 self.newest_data.insert(control, data);
-                self.judge_dial(data, control, to);
+                self.check_dial(data, control, to);
                 if self.cannot_dial || !self.wires.contains_key(&control) {
                     let fault = Err(DialFault::Other);
                     self.turn(|engine, turn| engine.handle_dialed(data, fault, turn));
@@ -168,7 +168,7 @@ impl World {
                 self.wire(data, to, Link::Dialing);
                 self.drive(data);
             }
-            DataCommand::Shut { data } => drop(self.doors.remove(&data)),
+            DataCommand::Shut { data } => drop(self.open_ports.remove(&data)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Administrators: log in over TLS, manage files, and store what is in the catalog at once.
+//! Administrators: log in over TLS, manage files, and serve what they store at once.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn no_password_is_asked_for_in_clear_unless_it_is_allowed() {
     assert_eq!(bench.secure(bench.id), SILENCE);
     assert_eq!(bench.say("USER root"), [331]);
     assert_eq!(bench.say("PASS secret"), [230]);
-    // What they move is as protected as their password.
+    // Their data is as protected as their password.
     assert_eq!(bench.say("PASV"), [227]);
     assert_eq!(bench.say("LIST"), [521]);
     assert_eq!(bench.say("PROT P"), [503]);
@@ -34,7 +34,7 @@ fn what_was_said_in_clear_behind_auth_is_never_obeyed() {
     assert_eq!(bench.send(b"AUTH TLS\r\nUSER anonymous\r\nPASS x\r\n"), [234]);
     assert_eq!(bench.secure(bench.id), SILENCE);
     assert_eq!(bench.say("PWD"), [530]);
-    // A half line counts as little.
+    // An incomplete line does not count either.
     let mut bench = Bench::new();
     assert_eq!(bench.send(b"AUTH TLS\r\nUSER anony"), [234]);
     assert_eq!(bench.secure(bench.id), SILENCE);

@@ -1,4 +1,4 @@
-//! Data connections: whose, when, and what becomes of transfers that end early.
+//! Data connections: whose, when, and the result of transfers that end early.
 
 use super::*;
 use crate::session::stream::DialFault;
@@ -41,10 +41,10 @@ fn a_data_connection_that_never_comes_is_given_up() {
     assert_eq!(bench.say("PASV"), [227]);
     assert_eq!(bench.send(b"RETR a.txt\r\nNOOP\r\n"), [150]);
     assert_eq!(bench.wait(19_000), SILENCE);
-    // What was said behind it is heard.
+    // The command after it is executed.
     assert_eq!(bench.wait(1_100), [425, 200]);
     assert!(matches!(bench.refused(), Some(Refusal::DataConnection(DataFault::NeverCame(_)))));
-    assert!(bench.world.doors.is_empty());
+    assert!(bench.world.open_ports.is_empty());
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn several_clients_of_a_network_that_never_come_are_the_networks_fault() {
     );
     let told = bench.world.records.last().and_then(|record| record.words.clone()).unwrap();
     assert!(told.starts_with(b"port 50"), "{}", told.escape_ascii());
-    // One that comes shows that the others could.
+    // One connection shows that the others were possible.
     assert_eq!(bench.fetch("a.txt").0, [125, 226]);
     bench.send(b"PASV\r\nRETR a.txt\r\n");
     bench.wait(20_100);
@@ -80,7 +80,7 @@ fn several_clients_of_a_network_that_never_come_are_the_networks_fault() {
 fn strangers_are_not_let_in_and_do_not_keep_the_client_out() {
     let mut bench = Bench::phone();
     assert_eq!(bench.say("PASV"), [227]);
-    let data = *bench.world.doors.keys().next().unwrap();
+    let data = *bench.world.open_ports.keys().next().unwrap();
     assert!(!bench.world.knock(data, "10.0.0.2:5000".parse().unwrap()));
     assert!(bench.world.knock(data, "[::ffff:10.0.0.1]:5000".parse().unwrap()));
     assert!(!bench.world.knock(data, "10.0.0.1:5001".parse().unwrap()), "once");
@@ -90,9 +90,9 @@ fn strangers_are_not_let_in_and_do_not_keep_the_client_out() {
 fn a_second_passive_port_takes_the_place_of_the_first() {
     let mut bench = Bench::phone();
     assert_eq!(bench.say("PASV"), [227]);
-    let first = *bench.world.doors.keys().next().unwrap();
+    let first = *bench.world.open_ports.keys().next().unwrap();
     assert_eq!(bench.say("EPSV"), [229]);
-    assert_eq!(bench.world.doors.len(), 1);
+    assert_eq!(bench.world.open_ports.len(), 1);
     assert!(!bench.world.knock(first, bench.peer));
 }
 
@@ -120,7 +120,7 @@ fn after_epsv_all_nothing_else_is_served() {
 #[test]
 fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
     let told = [426, 226];
-    // Waiting for the identity.
+    // Waiting for the phone's user.
     let mut bench = Bench::new();
     bench.answers = false;
     let mut bench = bench.logged_in();
@@ -137,18 +137,18 @@ fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
     assert_eq!(bench.say("EPSV"), [229]);
     assert_eq!(bench.say("RETR a.txt"), [150]);
     assert_eq!((bench.stage(), bench.say("ABOR")), ("data", told.to_vec()));
-    // Moving out.
+    // Sending.
     let data = bench.passive();
     bench.world.wires.get_mut(&data).unwrap().room = 100;
     assert_eq!(bench.say("RETR a.txt"), [125]);
     assert_eq!((bench.stage(), bench.send(b"\xff\xf4\xff\xf2ABOR\r\n")), ("out", told.to_vec()));
     assert_eq!(bench.taken().len(), 100);
-    // Moving in.
+    // Receiving.
     bench.passive();
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.world.send(bench.data.unwrap(), b"half");
     assert_eq!((bench.stage(), bench.say("ABOR")), ("in", told.to_vec()));
-    // On its way to the disk, and not in its place yet.
+    // Being written, and not in its place yet.
     bench.passive();
     assert_eq!(bench.say(&format!("STOR {DATA}")), [125]);
     bench.answers = false;
@@ -164,9 +164,9 @@ fn abor_ends_a_transfer_at_each_stage_it_can_be_ended_at() {
 #[test]
 fn abor_waits_for_a_port_a_password_and_an_act() {
     let mut bench = Bench::phone();
-    bench.world.holds_doors = true;
+    bench.world.holds_commands = true;
     assert_eq!(bench.send(b"PASV\r\nABOR\r\nNOOP\r\n"), SILENCE);
-    bench.world.holds_doors = false;
+    bench.world.holds_commands = false;
     bench.world.settle();
     bench.settle();
     assert_eq!(bench.hear(), [227, 225, 200]);
@@ -185,7 +185,7 @@ fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command()
     bench.answers = false;
     assert_eq!(bench.say("RETR /common/a.txt"), SILENCE);
     assert_eq!(bench.say("ABOR"), [426, 226]);
-    // The answer to the first question is still on its way, and holds nothing up.
+    // The answer to the first question is still under way, and blocks nothing.
     bench.passive();
     assert_eq!(bench.say("RETR /common/firmware.bin"), SILENCE);
     assert_eq!((bench.answer(0), bench.stage()), (SILENCE.to_vec(), "opening"));
@@ -196,7 +196,7 @@ fn an_answer_that_comes_after_abor_is_never_taken_for_that_to_the_next_command()
     bench.answers = false;
     assert_eq!(bench.say("STOR /common/one"), SILENCE);
     assert_eq!(bench.say("ABOR"), [426, 226]);
-    // Its part comes, and is thrown away; the next upload has one of its own.
+    // Its part comes, and is discarded; the next upload has one of its own.
     assert_eq!(bench.send(b"DELE /common/a.txt\r\n"), SILENCE);
     bench.answer(0);
     assert!(bench.world.asks.len() == 2 && bench.hear().is_empty());
@@ -218,7 +218,7 @@ fn a_part_of_an_upload_that_comes_after_abor_is_never_written_into_the_next_one(
     bench.world.answer(second, 0);
     bench.settle();
     assert_eq!((bench.hear(), bench.stage()), (vec![125], "in"));
-    // The part of the first, which is thrown away.
+    // The part of the first, which is discarded.
     assert_eq!(bench.answer(0), SILENCE);
     bench.answers = true;
     assert_eq!(bench.give(b"two"), [226]);

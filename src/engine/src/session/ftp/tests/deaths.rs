@@ -1,10 +1,10 @@
-//! Clients that die, leave, or take back what they asked for, in the middle of an upload.
+//! Clients that die, leave, or abort during an upload.
 
 use super::*;
 use crate::session::ftp::model::Death;
 use crate::session::{Abort, Stall};
 
-/// What is stored, and by whom: a phone or an administrator.
+/// The upload commands, and whether they are an administrator's.
 const UPLOADS: [(&str, bool); 6] = [
     ("STOR 2001_4620data.txt", false),
     ("STOR my.log", false),
@@ -14,7 +14,7 @@ const UPLOADS: [(&str, bool); 6] = [
     ("REST 5\r\nSTOR /common/a.txt", true),
 ];
 
-/// A client in the middle of an upload of its own, in clear or protected.
+/// Makes a client in the middle of an upload, in clear or protected.
 fn midway(command: &str, is_administrator: bool, is_private: bool) -> Bench {
     let mut bench = Bench::new();
     bench.world.disk.keep(DATA, b"good");
@@ -35,7 +35,7 @@ fn midway(command: &str, is_administrator: bool, is_private: bool) -> Bench {
     bench
 }
 
-/// What an administrator and a phone find on the disk.
+/// Returns an administrator's and a phone's file on the disk.
 fn disk(bench: &Bench) -> (Option<Vec<u8>>, usize, Option<Vec<u8>>) {
     let old = bench.world.disk.vault_has(DATA);
     (old, bench.file("a.txt").len(), bench.world.disk.bytes_of("/common/my.log"))
@@ -100,7 +100,7 @@ fn data_over_tls_that_ends_without_a_word_is_not_whole() {
         assert_eq!((bench.hear(), disk(&bench)), (vec![426], before), "{command}");
         assert_eq!(bench.say("NOOP"), [200]);
     }
-    // Nor is what never got through its handshake.
+    // Nor is a data connection that never completed its handshake.
     let mut bench = Bench::new();
     bench.say("AUTH TLS");
     bench.secure(bench.id);
@@ -147,7 +147,7 @@ fn a_client_whose_commands_are_not_read_on_is_seen_to_leave_all_the_same() {
     for command in ["STOR my.log", "STOR 2001_4620data.txt"] {
         let mut bench = midway(command, false, false);
         let before = disk(&bench);
-        // More than is read while a transfer runs, and faster than is allowed.
+        // More than is read while a transfer runs, and faster than the limit.
         bench.world.send(bench.id, &b"NOOP\r\n".repeat(20_000));
         let (id, longest) = (bench.id, Duration::from_millis(COMMIT_MS));
         bench.world.kill(id, Death::numbered(0b1_0001, longest));
@@ -194,7 +194,7 @@ fn a_client_that_says_quit_behind_its_file_may_leave_without_hearing_the_reply()
         let end = if resets { Outcome::DoneUnacknowledged } else { Outcome::Done };
         assert_eq!(bench.outcomes().pop(), Some(end));
     }
-    // Said before the end, it is no word about the end.
+    // Sent before the end, it does not confirm the end.
     let mut bench = midway("STOR 2001_4620data.txt", false, false);
     bench.world.send(bench.id, b"QUIT\r\n");
     let (id, longest) = (bench.id, Duration::from_millis(COMMIT_MS));
@@ -245,7 +245,7 @@ fn rest_is_refused_before_what_has_no_middle() {
         assert_eq!(bench.refused(), Some(Refusal::NoMiddle));
         assert_eq!(bench.file("a.txt").len(), 700);
     }
-    // The refusal was told once.
+    // It was refused once.
     assert_eq!(bench.store("APPE /common/a.txt", b"x"), [125, 226]);
     assert_eq!(bench.file("a.txt").len(), 701);
 }

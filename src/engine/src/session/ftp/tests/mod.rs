@@ -1,4 +1,4 @@
-//! The rules of the RFCs, of the field and of this house, one test each.
+//! The rules of the RFCs, of real phones and of this server, one test each.
 
 mod administrators;
 mod data;
@@ -38,11 +38,11 @@ struct Bench {
     world: World,
     id: ConnectionId,
     peer: SocketAddr,
-    /// Bytes of replies that the client has looked at.
+    /// How many bytes of replies the client has looked at.
     heard: usize,
     /// The newest data connection.
     data: Option<ConnectionId>,
-    /// Disks answer at once, and phones do.
+    /// Whether disks and phones answer at once.
     answers: bool,
 }
 
@@ -57,14 +57,14 @@ impl Bench {
         let mut world = World::new(policy);
         world.publish(FILES.iter().copied());
         let peer: SocketAddr = peer.parse().unwrap();
-        world.phones.seat(peer.ip(), Some("2001"));
+        world.phones.set_user(peer.ip(), Some("2001"));
         let id = world.connect(peer, false).unwrap();
         let mut bench = Bench { world, id, peer, heard: 0, data: None, answers: true };
         assert_eq!(bench.hear(), [220]);
         bench
     }
 
-    /// A phone that has logged in.
+    /// Makes a phone that has logged in.
     fn phone() -> Bench {
         Bench::new().logged_in()
     }
@@ -76,7 +76,7 @@ impl Bench {
         self
     }
 
-    /// An administrator who has logged in.
+    /// Makes an administrator who has logged in.
     fn administrator() -> Bench {
         let mut bench = Bench::new();
         assert_eq!(bench.say("USER root"), [331]);
@@ -85,7 +85,7 @@ impl Bench {
         bench
     }
 
-    /// Says a line, and hears the codes of all replies that come.
+    /// Sends a line, and returns the codes of all replies that come.
     fn say(&mut self, line: &str) -> Vec<u16> {
         self.send(&[line.as_bytes(), b"\r\n"].concat())
     }
@@ -118,12 +118,12 @@ impl Bench {
         self.hear()
     }
 
-    /// The question that stays unanswered.
+    /// Returns the question that stays unanswered.
     fn asked(&self) -> &Ask {
         &self.world.asks[0]
     }
 
-    /// What has come and was not yet heard, as text.
+    /// Returns the replies since the last look, as text.
     fn text(&mut self) -> String {
         let past = self.world.past.iter().find(|(id, _)| *id == self.id).map(|(_, wire)| wire);
         let out = &self.world.wires.get(&self.id).or(past).unwrap().out;
@@ -143,10 +143,10 @@ impl Bench {
         codes
     }
 
-    /// Sets a passive data connection up, and connects.
+    /// Sets up a passive data connection, and connects.
     fn passive(&mut self) -> ConnectionId {
         assert_eq!(self.say("PASV"), [227]);
-        let data = *self.world.doors.keys().next().unwrap();
+        let data = *self.world.open_ports.keys().next().unwrap();
         assert!(self.world.knock(data, SocketAddr::new(self.peer.ip(), 5_555)));
         self.data = Some(data);
         self.settle();
@@ -161,13 +161,13 @@ impl Bench {
         self.settle();
         let mut heard = self.hear();
         if self.stage() == "in" {
-            // In clear the end is not believed at once.
+            // In clear the end is not trusted at once.
             heard.extend(self.wait(COMMIT_MS));
         }
         heard
     }
 
-    /// What has come over the data connection.
+    /// Returns the bytes that came over the data connection.
     fn taken(&self) -> Vec<u8> {
         let data = self.data.unwrap();
         let past = self.world.past.iter().find(|(id, _)| *id == data).map(|(_, wire)| wire);
@@ -191,7 +191,7 @@ impl Bench {
         codes
     }
 
-    /// TLS is through, for the commands or for the data.
+    /// Completes TLS, for the control or the data connection.
     fn secure(&mut self, id: ConnectionId) -> Vec<u16> {
         self.world.secure(id, Security::default());
         self.settle();
@@ -242,7 +242,7 @@ impl Bench {
         }
     }
 
-    /// The bytes of a file that is served.
+    /// Returns the bytes of a served file.
     fn file(&self, name: &str) -> Vec<u8> {
         self.world.disk.bytes_of(&format!("/common/{name}")).unwrap()
     }

@@ -1,4 +1,4 @@
-//! Phones that log in by a password, for what rows of `[[protect]]` cover.
+//! Phones that log in by a password, for files that `[[protect]]` rows cover.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use super::*;
 use crate::policy::protect::{Protection, Requirement};
 use crate::session::{CredentialFault, Record};
 
-/// A row for names of which the users' file is that of phones, in the model.
+/// Makes a row for names, whose users' file is that of phones in the model.
 fn row(pattern: &str, allowed: &[&str]) -> Protection {
     let mut row = Protection::new(pattern).unwrap();
     row.requirement = Arc::new(Requirement {
@@ -102,11 +102,11 @@ fn phones_log_in_without_tls_and_administrators_do_not_for_that() {
         policy.ftp.administrators.as_mut().unwrap().cleartext = false;
     };
     with_password(bench(strict));
-    // The name could be a phone's, so its password is heard, and opens nothing.
+    // The name could be a phone's, so its password is checked, and opens nothing.
     let mut administrator = bench(strict);
     assert_eq!(administrator.say("USER root"), [331]);
     assert_eq!(administrator.say("PASS secret"), [530]);
-    // Where rows name their users, others are stopped before they say their password.
+    // If rows name their users, others are refused before they send their password.
     let mut named = bench(|policy| {
         strict(policy);
         policy.protections.0 = vec![row("*.log", &["PlcmSpIp"])];

@@ -1,4 +1,5 @@
-//! Phones: files of the catalog, and their users' data in the vault, by what they say over SNMP.
+//! Phones: files of the catalog, and their users' data in the vault, by the users that they name
+//! over SNMP.
 
 use super::*;
 use crate::session::snmp::IdentityError;
@@ -66,7 +67,7 @@ fn another_extension_and_nobody_are_refused_in_words() {
         (Some("*21#"), Refusal::ExtensionUnnamable),
     ] {
         let mut bench = Bench::new();
-        bench.world.phones.seat(bench.peer.ip(), user);
+        bench.world.phones.set_user(bench.peer.ip(), user);
         let mut bench = bench.logged_in();
         bench.world.disk.keep(DATA, b"of 2001");
         bench.passive();
@@ -87,15 +88,15 @@ fn a_user_who_has_changed_is_noticed_before_the_data_of_another_is_kept() {
     let mut bench = Bench::phone();
     bench.world.disk.keep(DATA, b"of 2001");
     assert_eq!(bench.wait(6_000), SILENCE);
-    // What was said at log-in is older than five seconds now: another name is asked about anew.
-    bench.world.phones.seat(bench.peer.ip(), Some("2002"));
+    // The answer from log-in is older than five seconds now: another name needs a new question.
+    bench.world.phones.set_user(bench.peer.ip(), Some("2002"));
     assert_eq!(bench.store("STOR 2002_4620data.txt", b"of 2002"), [125, 226]);
     assert_eq!(bench.store(&format!("STOR {DATA}"), b"x"), [550]);
-    // And the same name once the cache is over, however long the session lasts.
-    bench.world.phones.seat(bench.peer.ip(), Some("2001"));
+    // The same name needs one once the cache is over, however long the session lasts.
+    bench.world.phones.set_user(bench.peer.ip(), Some("2001"));
     bench.wait(31_000);
     assert_eq!(bench.fetch(DATA), (vec![125, 226], b"of 2001".to_vec()));
-    bench.world.phones.seat(bench.peer.ip(), Some("2002"));
+    bench.world.phones.set_user(bench.peer.ip(), Some("2002"));
     bench.wait(31_000);
     assert_eq!(bench.fetch(DATA), (vec![550], Vec::new()));
     assert_eq!(bench.refused(), Some(Refusal::OtherExtension));
@@ -107,7 +108,7 @@ fn without_a_cache_a_phone_is_asked_each_time() {
     bench.world.disk.keep(DATA, b"of 2001");
     bench.wait(1);
     assert_eq!(bench.fetch(DATA).0, [125, 226]);
-    bench.world.phones.seat(bench.peer.ip(), Some("2002"));
+    bench.world.phones.set_user(bench.peer.ip(), Some("2002"));
     bench.wait(1);
     assert_eq!(bench.fetch(DATA).0, [550]);
 }
@@ -141,7 +142,7 @@ fn what_is_appended_or_starts_in_the_middle_is_no_users_data() {
     assert_eq!(bench.store(&format!("APPE {DATA}"), b"x"), [553]);
     assert_eq!(bench.say("REST 5"), [350]);
     assert_eq!(bench.store(&format!("STOR {DATA}"), b"x"), [550]);
-    // The refusal was told once; the next transfer starts at the first byte.
+    // It was refused once; the next transfer starts at the first byte.
     assert_eq!(bench.store(&format!("STOR {DATA}"), b"x"), [125, 226]);
     assert_eq!(bench.store("APPE my.log", b"one"), [125, 226]);
 }
@@ -162,7 +163,7 @@ fn an_upload_that_is_too_large_or_breaks_off_is_not_kept() {
 #[test]
 fn whoever_is_not_on_the_access_list_gets_nothing_of_the_vault() {
     let mut bench = Bench::with(STRANGER, |_| {}).logged_in();
-    assert!(bench.world.phones.questions.is_empty(), "whoever is not served is not asked");
+    assert!(bench.world.phones.questions.is_empty(), "a client that is not served is not asked");
     assert_eq!(bench.say(&format!("RETR {DATA}")), [550]);
     assert_eq!(bench.say("STOR my.log"), [550]);
     assert_eq!(bench.refused(), Some(Refusal::AccessDenied));

@@ -9,7 +9,7 @@ fn a_stranger_gets_no_data_connection_unless_there_is_an_override_file() {
         assert_eq!(bench.say(no), [530], "{no}");
         assert_eq!(bench.refused(), Some(Refusal::AccessDenied));
     }
-    assert!(bench.world.doors.is_empty());
+    assert!(bench.world.open_ports.is_empty());
     bench.world.publish([("fxd_settings.txt", 40)]);
     assert_eq!(bench.fetch("46xxsettings.txt").0, [125, 226]);
     assert_eq!(bench.taken().len(), 40);
@@ -31,11 +31,11 @@ fn strangers_take_no_port_from_whoever_is_permitted() {
         }
     }
     let [had, refused] = [227, 425].map(|code| told.iter().filter(|told| **told == [code]).count());
-    assert_eq!((had, refused, bench.world.doors.len()), (3, 8, 3));
+    assert_eq!((had, refused, bench.world.open_ports.len()), (3, 8, 3));
     assert_eq!(bench.world.counters.ftp_ports_refused.value(), 8);
     let fault = crate::session::DataFault::TooManyPorts;
     assert_eq!(bench.refused(), Some(Refusal::DataConnection(fault)));
-    // A port that is given back is somebody else's.
+    // A closed port is free for another client.
     bench.wait(21_000);
     assert_eq!(bench.say("PASV"), [227]);
     bench.peer = PHONE.parse().unwrap();
@@ -53,7 +53,7 @@ fn one_address_awaits_so_many_data_connections_and_a_link_of_ipv6_counts_as_one(
         let limits = |policy: &mut Policy| policy.ftp.limits.passive_per_address_max = 1;
         let mut bench = Bench::with(client, limits).logged_in();
         assert_eq!(bench.say("EPSV"), [229]);
-        // Its own port is given up for the next.
+        // Its own port is closed for the next.
         assert_eq!(bench.say("EPSV"), [229]);
         for (peer, code) in [(other, 425), (foreign, 229)] {
             bench.peer = peer.parse().unwrap();

@@ -1,4 +1,4 @@
-//! Sessions: how they begin and end, and lines that are none.
+//! Sessions: how they begin and end, and invalid lines.
 
 use super::*;
 use crate::session::Abort;
@@ -101,7 +101,7 @@ fn noop_does_not_put_the_log_in_off() {
     }
     assert_eq!(bench.wait(5_100), [421]);
     assert!(!bench.is_open());
-    // Whoever logs out has as long from then on.
+    // A client that logs out has the same time again.
     let mut bench = Bench::phone();
     assert_eq!(bench.wait(200_000), SILENCE);
     assert_eq!(bench.say("REIN"), [220]);

@@ -9,7 +9,7 @@ use crate::settings::http::StreamLimits;
 const FILES: &[(&str, u64)] = &[("a", 700), ("empty", 0), ("firmware", 70_000)];
 
 /// The replies to some bytes, and the logged requests.
-type Came = (Vec<u8>, Vec<(Option<u16>, Outcome)>);
+type Received = (Vec<u8>, Vec<(Option<u16>, Outcome)>);
 
 /// Gives bytes to a connection in one piece, one by one, and in pieces of all sizes, and compares
 /// the replies. Unit tests and the fuzz target both call it.
@@ -20,7 +20,7 @@ type Came = (Vec<u8>, Vec<(Option<u16>, Outcome)>);
 pub fn check_cuts(bytes: &[u8]) {
     let whole = replies(bytes, std::iter::repeat(usize::MAX));
     let single = replies(bytes, std::iter::repeat(1));
-    assert_eq!(told(&single), told(&whole), "one by one");
+    assert_eq!(describe(&single), describe(&whole), "one by one");
     let mut state = bytes
         .iter()
         .fold(bytes.len(), |sum, byte| sum.wrapping_mul(31).wrapping_add(usize::from(*byte)));
@@ -29,15 +29,15 @@ pub fn check_cuts(bytes: &[u8]) {
         // Mostly a few bytes, sometimes many.
         1 + (state >> 33) % 9 * (1 + (state >> 50) % 40)
     });
-    assert_eq!(told(&replies(bytes, uneven)), told(&whole), "in uneven pieces");
+    assert_eq!(describe(&replies(bytes, uneven)), describe(&whole), "in uneven pieces");
 }
 
 /// Formats the result, to show a difference.
-fn told((replies, outcomes): &Came) -> String {
+fn describe((replies, outcomes): &Received) -> String {
     format!("{outcomes:?}\n{}", replies.escape_ascii())
 }
 
-fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Came {
+fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Received {
     let mut policy = policy();
     policy.http.limits = StreamLimits {
         head_bytes_max: 2_000,
@@ -49,7 +49,7 @@ fn replies(bytes: &[u8], mut pieces: impl Iterator<Item = usize>) -> Came {
     let mut world = World::new(policy);
     world.publish(FILES.iter().copied());
     let Some(id) = world.connect(([10, 0, 0, 1], 1_000).into(), false) else {
-        return Came::default();
+        return Received::default();
     };
     let mut rest = bytes;
     while !rest.is_empty() {

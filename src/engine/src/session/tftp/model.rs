@@ -61,8 +61,7 @@ pub(super) struct World {
 }
 
 impl World {
-    /// Makes a world in which answers come from one of `pool` sockets, or from the one that was
-    /// asked.
+    /// Makes a world in which answers come from one of `pool` sockets, or from the asked one.
     pub(super) fn new(policy: Policy, pool: u16, budget: BudgetLimits) -> World {
         let shared = Arc::new(SharedSlots::new(1));
         let mut admission = Admission::new(0, shared, Arc::clone(&policy.rate_limits));
@@ -331,8 +330,7 @@ const OPTIONS: &[&str] = &[
 const PEERS: &[&str] =
     &["10.0.0.1:1000", "10.0.0.1:1001", "10.0.0.2:1000", "[fd00::1]:9", "10.0.1.1:5", "11.0.0.1:7"];
 
-/// Runs operations on an engine, four bytes each, and checks the invariants after every one. Unit
-/// tests and the fuzz target both call it.
+/// Runs operations of four bytes each and checks the invariants: for unit tests and the fuzz target.
 ///
 /// # Panics
 /// If the engine breaks a promise.
@@ -485,8 +483,7 @@ fn data(number: u16, bytes: usize) -> Vec<u8> {
     packet
 }
 
-/// Lets all time pass: answers come, sends are taken, phones are silent. Checks that nothing is
-/// left.
+/// Lets all time pass: answers come, phones are silent. Checks that nothing is left.
 fn run_out(world: &mut World) {
     for _ in 0..20_000 {
         world.take_all();

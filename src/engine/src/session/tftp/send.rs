@@ -79,8 +79,7 @@ pub struct Sending {
     sent: BlockIndex,
     /// Highest block ever sent; an ACK beyond it is forged.
     top: BlockIndex,
-    /// Blocks of the burst that have not left. A new burst begins only if no gap in this one is
-    /// reported.
+    /// Blocks of the burst that have not left. The next burst begins if no gap in it is reported.
     burst_left: u16,
     bursts: Bursts,
     /// The block whose round trip is being measured, and when it left.
@@ -237,13 +236,12 @@ impl Sending {
             return Acked::Progress;
         }
         // A phone acknowledges the last block it has in order, so all beyond it was lost (RFC 7440,
-        // section 4). An ACK within half a round trip of a resend is about the time before it. A
-        // later ACK with more blocks, while we wait, shows that there was no gap.
+        // section 4). An ACK within half a round trip of a resend is about the time before it; a
+        // later one with more blocks, while we wait, shows that there was no gap.
         let is_past = self.resent > 0 && now.since(self.rewound_at) < self.round_trip() / 2;
         self.acks_within |= before == Wait::Gap;
         if self.acks_within || is_past {
-            // All blocks in flight after a lost one are lost with it, not half of them as in a
-            // burst.
+            // All blocks in flight after a lost one are lost, not half of them as in a burst.
             let in_flight = u16::try_from(self.sent - self.acked).unwrap_or(u16::MAX);
             let blocks = self.bursts.blocks(self.terms.window).div_ceil(2);
             self.burst_left = blocks.saturating_sub(in_flight);

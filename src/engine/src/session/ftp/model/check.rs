@@ -250,7 +250,8 @@ impl World {
         let control = row.control;
         let wire = self.wires.get(&id);
         let is_held = |command: &DataCommand| self.held_commands.contains(command);
-        let is_dial = |command: &DataCommand| matches!(command, DataCommand::Dial { data, .. } if *data == id);
+        let is_dial =
+            |it: &DataCommand| matches!(it, DataCommand::Dial { data, .. } if *data == id);
         let has_socket = wire.is_some() || self.held_commands.iter().any(is_dial);
         let flushes = wire.is_none_or(|wire| wire.flushing.is_some());
         let Some(data) = self.engine.data(id) else {
